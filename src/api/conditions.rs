@@ -1,0 +1,46 @@
+//! The conditions a resource reports.
+
+/// The types of condition, in the order in which they are reported. The first five are always there once the
+/// operator has seen a resource; the last two only while true, as kstatus expects
+/// (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConditionType {
+    /// The summary: replication is on as the spec says.
+    Ready,
+    /// Source and destinations are versioned.
+    VersioningReady,
+    /// The role exists, trusts S3 and has its permissions.
+    RoleReady,
+    /// The source has the replication configuration of the spec.
+    ReplicationReady,
+    /// Nothing in AWS differs from the spec.
+    InSync,
+    /// The operator is still at work or will try again by itself.
+    Reconciling,
+    /// The operator cannot go on without someone's help.
+    Stalled,
+}
+
+impl ConditionType {
+    pub const ALL: [ConditionType; 7] = [
+        ConditionType::Ready,
+        ConditionType::VersioningReady,
+        ConditionType::RoleReady,
+        ConditionType::ReplicationReady,
+        ConditionType::InSync,
+        ConditionType::Reconciling,
+        ConditionType::Stalled,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConditionType::Ready => "Ready",
+            ConditionType::VersioningReady => "VersioningReady",
+            ConditionType::RoleReady => "RoleReady",
+            ConditionType::ReplicationReady => "ReplicationReady",
+            ConditionType::InSync => "InSync",
+            ConditionType::Reconciling => "Reconciling",
+            ConditionType::Stalled => "Stalled",
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The CustomResourceDefinition as it is shipped in `crds/`.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+use super::{BucketReplication, ConditionType, Reason};
+
+/// The definition of `BucketReplication`, in the form the API server takes.
+///
+/// The status has a default, so that a resource is `Ready: Unknown` from the moment it exists, before the
+/// operator has seen it: `kubectl wait` and kstatus are then right in the first second too (the convention of
+/// the Gateway API and of Flux).
+///
+/// # Errors
+/// When the derived schema is not valid JSON for a definition, which a test rules out.
+pub fn bucket_replication() -> Result<CustomResourceDefinition, serde_json::Error> {
+    let mut crd = serde_json::to_value(BucketReplication::crd())?;
+    tidy(&mut crd);
+    if let Some(status) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/status") {
+        status["default"] = json!({
+            "observedGeneration": -1,
+            "conditions": [{
+                "type": ConditionType::Ready.as_str(),
+                "status": "Unknown",
+                "reason": Reason::Progressing.as_str(),
+                "message": "Waiting for the operator to see this resource",
+                "lastTransitionTime": "1970-01-01T00:00:00Z",
+            }],
+        });
+    }
+    serde_json::from_value(crd)
+}
+
+/// Takes out what the API server does not know (formats of unsigned integers) or what only makes noise (a
+/// `null` that nothing writes: an absent field says the same).
+fn tidy(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if map.get("format").and_then(Value::as_str).is_some_and(|f| f.starts_with("uint")) {
+                map.remove("format");
+            }
+            if map.contains_key("type") || map.contains_key("enum") {
+                map.remove("nullable");
+            }
+            if map.get("default").is_some_and(Value::is_null) {
+                map.remove("default");
+            }
+            map.values_mut().for_each(tidy);
+        }
+        Value::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}

@@ -1,0 +1,135 @@
+//! Why a condition is as it is: a closed set, documented in `docs/reasons.md`, which a test compares with it.
+
+/// What a reason says of `Ready`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadyStatus {
+    True,
+    False,
+    Unknown,
+}
+
+/// The reason of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    Applied,
+    Progressing,
+    Suspended,
+    Drifted,
+    SourceConflict,
+    ForeignRole,
+    ForeignConfiguration,
+    SourceBucketNotFound,
+    DestinationBucketNotFound,
+    RoleNotFound,
+    RoleNotTrusted,
+    VersioningNotEnabled,
+    MfaDeleteEnabled,
+    WrongBucketOwner,
+    PolicyTooLarge,
+    InvalidRequest,
+    AccessDenied,
+    CredentialsUnavailable,
+    Throttled,
+    AwsUnavailable,
+    InvalidSpec,
+    DeletionBlocked,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 22] = [
+        Reason::Applied,
+        Reason::Progressing,
+        Reason::Suspended,
+        Reason::Drifted,
+        Reason::SourceConflict,
+        Reason::ForeignRole,
+        Reason::ForeignConfiguration,
+        Reason::SourceBucketNotFound,
+        Reason::DestinationBucketNotFound,
+        Reason::RoleNotFound,
+        Reason::RoleNotTrusted,
+        Reason::VersioningNotEnabled,
+        Reason::MfaDeleteEnabled,
+        Reason::WrongBucketOwner,
+        Reason::PolicyTooLarge,
+        Reason::InvalidRequest,
+        Reason::AccessDenied,
+        Reason::CredentialsUnavailable,
+        Reason::Throttled,
+        Reason::AwsUnavailable,
+        Reason::InvalidSpec,
+        Reason::DeletionBlocked,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Applied => "Applied",
+            Reason::Progressing => "Progressing",
+            Reason::Suspended => "Suspended",
+            Reason::Drifted => "Drifted",
+            Reason::SourceConflict => "SourceConflict",
+            Reason::ForeignRole => "ForeignRole",
+            Reason::ForeignConfiguration => "ForeignConfiguration",
+            Reason::SourceBucketNotFound => "SourceBucketNotFound",
+            Reason::DestinationBucketNotFound => "DestinationBucketNotFound",
+            Reason::RoleNotFound => "RoleNotFound",
+            Reason::RoleNotTrusted => "RoleNotTrusted",
+            Reason::VersioningNotEnabled => "VersioningNotEnabled",
+            Reason::MfaDeleteEnabled => "MfaDeleteEnabled",
+            Reason::WrongBucketOwner => "WrongBucketOwner",
+            Reason::PolicyTooLarge => "PolicyTooLarge",
+            Reason::InvalidRequest => "InvalidRequest",
+            Reason::AccessDenied => "AccessDenied",
+            Reason::CredentialsUnavailable => "CredentialsUnavailable",
+            Reason::Throttled => "Throttled",
+            Reason::AwsUnavailable => "AwsUnavailable",
+            Reason::InvalidSpec => "InvalidSpec",
+            Reason::DeletionBlocked => "DeletionBlocked",
+        }
+    }
+
+    /// What `Ready` is when this is its reason.
+    pub fn ready(self) -> ReadyStatus {
+        match self {
+            Reason::Applied => ReadyStatus::True,
+            Reason::Progressing | Reason::Suspended => ReadyStatus::Unknown,
+            _ => ReadyStatus::False,
+        }
+    }
+
+    /// Whether the operator goes on by itself (`Reconciling`) or waits for someone (`Stalled`). A missing
+    /// bucket or role and a denied action are tried again soon: they are often created or granted a moment
+    /// after the resource.
+    pub fn is_transient(self) -> bool {
+        match self {
+            Reason::Progressing
+            | Reason::SourceBucketNotFound
+            | Reason::DestinationBucketNotFound
+            | Reason::RoleNotFound
+            | Reason::AccessDenied
+            | Reason::CredentialsUnavailable
+            | Reason::Throttled
+            | Reason::AwsUnavailable
+            | Reason::DeletionBlocked => true,
+            Reason::Applied
+            | Reason::Suspended
+            | Reason::Drifted
+            | Reason::SourceConflict
+            | Reason::ForeignRole
+            | Reason::ForeignConfiguration
+            | Reason::RoleNotTrusted
+            | Reason::VersioningNotEnabled
+            | Reason::MfaDeleteEnabled
+            | Reason::WrongBucketOwner
+            | Reason::PolicyTooLarge
+            | Reason::InvalidRequest
+            | Reason::InvalidSpec => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

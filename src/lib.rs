@@ -1,0 +1,9 @@
+//! s3-replication-operator keeps Amazon S3 replication switched on as `BucketReplication` resources say, and
+//! reports in their status what is true in AWS.
+//!
+//! Data goes one way: a resource ([`api`]) is observed in AWS ([`aws`]), turned into what is desired, compared
+//! and planned ([`replication`], pure), applied ([`aws`] again) and reported in its status. [`controller`]
+//! drives this for every resource in a cluster, [`cli`] for one file; [`telemetry`] holds logs, metrics and
+//! health.
+
+pub mod api;

@@ -1,0 +1,3 @@
+fn main() {
+    println!("{}", serde_saphyr::to_string(&s3_replication_operator::api::crd::bucket_replication().unwrap()).unwrap());
+}
