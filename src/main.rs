@@ -1,3 +1,17 @@
-fn main() {
-    println!("{}", serde_saphyr::to_string(&s3_replication_operator::api::crd::bucket_replication().unwrap()).unwrap());
+//! Arguments in, exit code out.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use s3_replication_operator::cli::Cli;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Cli::parse().execute().await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

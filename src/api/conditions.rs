@@ -3,7 +3,7 @@
 /// The types of condition, in the order in which they are reported. The first five are always there once the
 /// operator has seen a resource; the last two only while true, as kstatus expects
 /// (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum ConditionType {
     /// The summary: replication is on as the spec says.
     Ready,

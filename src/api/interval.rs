@@ -34,6 +34,17 @@ impl Default for Interval {
     }
 }
 
+impl std::str::FromStr for Interval {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<jiff::SignedDuration>() {
+            Ok(_) => Ok(Interval(text.to_owned())),
+            Err(error) => Err(format!("not a duration such as 10m or 1h30m: {error}")),
+        }
+    }
+}
+
 impl JsonSchema for Interval {
     fn schema_name() -> Cow<'static, str> {
         "Interval".into()

@@ -9,7 +9,7 @@ pub enum ReadyStatus {
 }
 
 /// The reason of a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum Reason {
     Applied,
     Progressing,

@@ -79,10 +79,10 @@ pub struct BucketReplicationSpec {
     pub adoption_policy: AdoptionPolicy,
 
     /// How often AWS is checked, as hours, minutes and seconds such as `10m` or `1h30m`; from `1m` to `24h`.
-    /// Up to a tenth is added at random.
-    #[serde(default)]
+    /// Up to a tenth is added at random. Absent: as the operator's flag `--interval` says, `10m` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = v::interval())]
-    pub interval: Interval,
+    pub interval: Option<Interval>,
 
     /// `true` stops every call to AWS for this resource. Deletion still works.
     #[serde(default)]

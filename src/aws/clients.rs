@@ -1,0 +1,155 @@
+//! Clients: one a Region, made once, sharing one connection pool and one credentials cache, all rate-limited.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use tokio::sync::OnceCell;
+
+use super::cache::Buckets;
+use super::error::failure;
+use super::limits::{Lane, Limits, Rates};
+use super::metrics::{CallLabels, Metrics};
+use crate::replication::partition::account_of_arn;
+use crate::replication::{Caller, Failure, FailureClass, Partition};
+
+/// The Region of requests that belong to none, where the environment names none.
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// How calls to AWS are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub rates: Rates,
+    /// How long one try of a call may take.
+    pub attempt_timeout: Duration,
+    /// Tries of one call; waiting in between is the SDK's.
+    pub attempts: u32,
+}
+
+/// AWS as one identity sees it.
+#[derive(Debug)]
+pub struct Aws {
+    config: SdkConfig,
+    home: String,
+    path_style: bool,
+    s3: RwLock<HashMap<String, aws_sdk_s3::Client>>,
+    iam: aws_sdk_iam::Client,
+    sts: aws_sdk_sts::Client,
+    caller: OnceCell<Caller>,
+    limits: Limits,
+    pub(super) buckets: Buckets,
+    metrics: Metrics,
+}
+
+impl Aws {
+    /// Clients from the standard AWS environment: variables, profiles, IRSA, Pod Identity, instance metadata.
+    pub async fn from_env(settings: Settings, metrics: Metrics) -> Arc<Aws> {
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .retry_config(RetryConfig::standard().with_max_attempts(settings.attempts))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(settings.attempt_timeout)
+                    .operation_attempt_timeout(settings.attempt_timeout)
+                    .build(),
+            )
+            .load()
+            .await;
+        Arc::new(Aws::new(config, settings.rates, metrics))
+    }
+
+    fn new(config: SdkConfig, rates: Rates, metrics: Metrics) -> Aws {
+        let home = config.region().map_or_else(|| DEFAULT_REGION.to_owned(), |r| r.as_ref().to_owned());
+        let config = config.into_builder().region(Region::new(home.clone())).build();
+        // Buckets are names under the host there, not hosts of their own.
+        let path_style = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+        Aws {
+            iam: aws_sdk_iam::Client::new(&config),
+            sts: aws_sdk_sts::Client::new(&config),
+            home,
+            path_style,
+            s3: RwLock::default(),
+            config,
+            caller: OnceCell::new(),
+            limits: Limits::new(rates),
+            buckets: Buckets::new(),
+            metrics,
+        }
+    }
+
+    /// The Region requests go to while a bucket's is not known.
+    pub(super) fn home(&self) -> &str {
+        &self.home
+    }
+
+    pub(super) fn iam(&self) -> &aws_sdk_iam::Client {
+        &self.iam
+    }
+
+    /// The S3 client of a Region.
+    pub(super) fn s3(&self, region: &str) -> aws_sdk_s3::Client {
+        if let Some(client) = self.s3.read().unwrap_or_else(PoisonError::into_inner).get(region) {
+            return client.clone();
+        }
+        let mut clients = self.s3.write().unwrap_or_else(PoisonError::into_inner);
+        let client = clients.entry(region.to_owned()).or_insert_with(|| {
+            let config = aws_sdk_s3::config::Builder::from(&self.config)
+                .region(Region::new(region.to_owned()))
+                .force_path_style(self.path_style)
+                .build();
+            aws_sdk_s3::Client::from_conf(config)
+        });
+        client.clone()
+    }
+
+    /// Who the operator is. Asked once.
+    ///
+    /// # Errors
+    /// When there are no valid credentials or STS cannot be reached.
+    pub async fn caller(&self) -> Result<Caller, Failure> {
+        let ask = || async {
+            let action = "sts:GetCallerIdentity";
+            let answer =
+                self.call(Lane::Identity, action, "the operator", self.sts.get_caller_identity().send()).await?;
+            let arn = answer.arn().unwrap_or_default();
+            let account = answer.account().or_else(|| account_of_arn(arn)).map(str::to_owned);
+            let account = account.ok_or_else(|| Failure {
+                class: FailureClass::Unavailable,
+                action: action.into(),
+                subject: "the operator".to_owned(),
+                code: String::new(),
+                detail: "STS named no account".to_owned(),
+            })?;
+            Ok(Caller { account, partition: Partition::of_region(&self.home) })
+        };
+        self.caller.get_or_try_init(ask).await.cloned()
+    }
+
+    /// Makes a call: waits for a token, counts, logs, and classifies what went wrong.
+    pub(super) async fn call<T, E>(
+        &self,
+        lane: Lane,
+        action: &'static str,
+        subject: &str,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        self.limits.wait(lane).await;
+        let result = request.await.map_err(|error| failure(&error, action, subject));
+        let code = match &result {
+            Ok(_) => "OK",
+            Err(failure) if failure.code.is_empty() => "none",
+            Err(failure) => &failure.code,
+        };
+        tracing::debug!(action, subject, code, "call to AWS");
+        let labels = CallLabels { service: lane.service(), action: action.to_owned(), code: code.to_owned() };
+        self.metrics.requests.get_or_create(&labels).inc();
+        result
+    }
+}

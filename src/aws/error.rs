@@ -1,0 +1,126 @@
+//! SDK errors → the classes the domain knows.
+//!
+//! `GetBucketReplication`, `PutBucketReplication` and most of S3 have no modelled errors, so that codes are
+//! compared as text (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
+
+use std::borrow::Cow;
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+use crate::replication::{Failure, FailureClass};
+
+/// The header in which S3 says where a bucket is, on success and on redirects alike.
+const BUCKET_REGION: &str = "x-amz-bucket-region";
+
+/// What a failed call means.
+pub fn failure<E>(error: &SdkError<E, HttpResponse>, action: &'static str, subject: &str) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let code = error.code().unwrap_or_default();
+    let status = error.raw_response().map(|r| r.status().as_u16());
+    let detail = match error.message() {
+        Some(message) if !message.is_empty() => message.to_owned(),
+        _ if error.raw_response().is_some() => String::new(),
+        _ => chain(error),
+    };
+    let class = classify(code, status, &detail);
+    let detail = match bucket_region(error) {
+        Some(region) if class == FailureClass::WrongRegion => format!("the bucket is in {region}"),
+        _ => detail,
+    };
+    Failure {
+        class,
+        action: denied_action(&detail).map_or(Cow::Borrowed(action), Cow::Owned),
+        subject: subject.to_owned(),
+        code: match (code, status) {
+            ("", Some(status)) => format!("HTTP {status}"),
+            (code, _) => code.to_owned(),
+        },
+        detail,
+    }
+}
+
+/// The Region S3 names in an answer, if it does.
+pub fn bucket_region<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
+    error.raw_response().and_then(|r| r.headers().get(BUCKET_REGION)).map(str::to_owned)
+}
+
+fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
+    match code {
+        "Throttling" | "ThrottlingException" | "ThrottledException" | "RequestLimitExceeded" | "SlowDown"
+        | "TooManyRequestsException" | "RequestThrottled" => FailureClass::Throttled,
+        "OperationAborted" | "ConcurrentModification" | "ConcurrentModificationException" | "EntityAlreadyExists"
+        | "EntityTemporarilyUnmodifiable" => FailureClass::Conflict,
+        "NoSuchBucket" => FailureClass::NoSuchBucket,
+        "NoSuchEntity" => FailureClass::NoSuchRole,
+        "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed"
+        | "IllegalLocationConstraintException" => FailureClass::WrongRegion,
+        "DeleteConflict" => FailureClass::DeleteConflict,
+        "ExpiredToken" | "ExpiredTokenException" | "InvalidAccessKeyId" | "InvalidClientTokenId" | "InvalidToken"
+        | "SignatureDoesNotMatch" | "UnrecognizedClientException" | "TokenRefreshRequired"
+        | "MissingAuthenticationToken" | "MissingAuthenticationTokenException" => FailureClass::Credentials,
+        "AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "UnauthorizedOperation" => FailureClass::Denied,
+        _ => match status {
+            Some(301 | 307) => FailureClass::WrongRegion,
+            Some(401 | 403) => FailureClass::Denied,
+            Some(404) => FailureClass::NoSuchBucket,
+            Some(409) => FailureClass::Conflict,
+            Some(429) => FailureClass::Throttled,
+            Some(400..=499) => FailureClass::Invalid,
+            Some(_) => FailureClass::Unavailable,
+            None if detail.contains("redentials") => FailureClass::Credentials,
+            None => FailureClass::Unavailable,
+        },
+    }
+}
+
+/// The action AWS says is not authorized, which can be another than the one called: setting a replication
+/// configuration needs `iam:PassRole` too.
+fn denied_action(detail: &str) -> Option<String> {
+    let (_, rest) = detail.split_once("not authorized to perform: ")?;
+    let action = rest.split(|c: char| c.is_whitespace() || c == ',').next()?;
+    action.contains(':').then(|| action.to_owned())
+}
+
+/// The innermost causes of an error without an answer, which say what went wrong on the way.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut causes = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if causes.last() != Some(&text) {
+            causes.push(text);
+        }
+        source = cause.source();
+    }
+    causes.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_classified_before_statuses() {
+        assert_eq!(classify("Throttling", Some(400), ""), FailureClass::Throttled);
+        assert_eq!(classify("SlowDown", Some(503), ""), FailureClass::Throttled);
+        assert_eq!(classify("OperationAborted", Some(409), ""), FailureClass::Conflict);
+        assert_eq!(classify("InvalidBucketState", Some(409), ""), FailureClass::Conflict);
+        assert_eq!(classify("InvalidRequest", Some(400), ""), FailureClass::Invalid);
+        assert_eq!(classify("", Some(301), ""), FailureClass::WrongRegion);
+        assert_eq!(classify("", Some(403), ""), FailureClass::Denied);
+        assert_eq!(classify("ExpiredToken", Some(400), ""), FailureClass::Credentials);
+        assert_eq!(classify("InternalError", Some(500), ""), FailureClass::Unavailable);
+        assert_eq!(classify("", None, "no providers in chain provided credentials"), FailureClass::Credentials);
+        assert_eq!(classify("", None, "connection refused"), FailureClass::Unavailable);
+    }
+
+    #[test]
+    fn the_action_named_by_aws_wins() {
+        let detail = "User: arn:aws:iam::111122223333:user/op is not authorized to perform: iam:PassRole on resource: r";
+        assert_eq!(denied_action(detail).as_deref(), Some("iam:PassRole"));
+        assert_eq!(denied_action("Access Denied"), None);
+    }
+}

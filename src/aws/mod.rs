@@ -1,0 +1,17 @@
+//! The only place that knows the AWS SDK: clients, reads into [`crate::replication::Observed`], and the
+//! execution of steps, one call each. No decision is taken here.
+
+mod apply;
+mod cache;
+mod clients;
+mod convert;
+mod error;
+mod limits;
+mod metrics;
+mod observe;
+
+pub use apply::apply;
+pub use clients::{Aws, Settings};
+pub use limits::Rates;
+pub use metrics::Metrics;
+pub use observe::{BucketRef, Subject, observe, remains};

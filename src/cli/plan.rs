@@ -1,0 +1,96 @@
+//! `plan`: what would change in AWS, without a cluster.
+//!
+//! The cluster and the UID of a resource are known only when the file came out of a cluster
+//! (`kubectl get … -o yaml | … plan -f -`); where they are not, they count as right.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use kube::ResourceExt;
+use serde_json::json;
+
+use super::{AwsArgs, CliError, Output, manifests};
+use crate::api::{BucketReplication, Reason};
+use crate::aws::{self, Aws};
+use crate::controller::{facts, subject};
+use crate::replication::plan::plan as decide;
+use crate::replication::{Desired, Identity, Plan, Situation};
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// File with BucketReplication resources; - for standard input
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    filename: String,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    #[command(flatten)]
+    aws: AwsArgs,
+}
+
+/// Exit code for "something would change", as terraform plan -detailed-exitcode has it.
+const CHANGES: u8 = 2;
+
+pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
+    let resources = manifests::read(&args.filename)?;
+    let aws = Aws::from_env(args.aws.settings(), aws::Metrics::default()).await;
+    let mut plans = Vec::new();
+    for resource in &resources {
+        plans.push((resource, plan_one(resource, &aws).await?));
+    }
+    match args.output {
+        Output::Text => plans.iter().for_each(|(resource, plan)| print_text(resource, plan)),
+        Output::Json => {
+            let all: Vec<_> = plans
+                .iter()
+                .map(|(r, plan)| json!({"namespace": r.namespace(), "name": r.name_any(), "plan": plan}))
+                .collect();
+            let text = serde_json::to_string_pretty(&all).map_err(|e| CliError::Print(e.to_string()))?;
+            println!("{text}");
+        }
+    }
+    let refused = plans.iter().any(|(_, plan)| plan.refusal.is_some());
+    let changes = plans.iter().any(|(_, plan)| !plan.differences.is_empty() || !plan.stages.is_empty());
+    Ok(match (refused, changes) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(CHANGES),
+        (false, false) => ExitCode::SUCCESS,
+    })
+}
+
+async fn plan_one(resource: &BucketReplication, aws: &Aws) -> Result<Plan, CliError> {
+    let identity = Identity {
+        cluster: None,
+        namespace: resource.namespace().unwrap_or_else(|| "default".to_owned()),
+        name: resource.name_any(),
+        uid: resource.uid(),
+    };
+    let status = resource.status.clone().unwrap_or_default();
+    let subject = subject(resource, &status, &identity, true);
+    let observed = aws::observe(aws, &subject).await?;
+    let identity = match &observed.role {
+        Ok(Some(role)) => identity.completed_from(&role.tags),
+        _ => identity,
+    };
+    let desired = Desired::new(&resource.spec, &identity, &facts(&observed, &subject));
+    Ok(decide(&Situation {
+        desired: &desired,
+        observed: &observed,
+        identity: &identity,
+        management: resource.spec.management_policy,
+        adoption: resource.spec.adoption_policy,
+        applied_hash: status.applied_hash.as_deref(),
+    }))
+}
+
+fn print_text(resource: &BucketReplication, plan: &Plan) {
+    let name = format!("{}/{}", resource.namespace().as_deref().unwrap_or("default"), resource.name_any());
+    let summary = match (&plan.refusal, plan.differences.len(), plan.steps().count()) {
+        (Some(refusal), ..) => format!("refused: {}", Reason::as_str(refusal.reason)),
+        (None, 0, 0) => "nothing to change".to_owned(),
+        (None, differences, 0) => format!("{differences} to report, nothing to write (managementPolicy: Observe)"),
+        (None, differences, steps) => format!("{differences} to change in {steps} writes"),
+    };
+    println!("BucketReplication {name}: {summary}");
+    print!("{plan}");
+}

@@ -1,0 +1,103 @@
+//! `run`: the operator.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, ResourceExt};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::AwsArgs;
+use crate::api::Interval;
+use crate::aws::Aws;
+use crate::controller;
+use crate::telemetry::{Health, LogFormat, Metrics, ServeError, init_logs, serve};
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Namespaces to watch, separated by commas; all when absent
+    #[arg(long, env = "NAMESPACES", value_delimiter = ',')]
+    namespaces: Vec<String>,
+    /// Resources checked at the same time
+    #[arg(long, env = "CONCURRENCY", default_value = "32", value_parser = clap::value_parser!(u16).range(1..))]
+    concurrency: u16,
+    /// How often AWS is checked for resources that do not say
+    #[arg(long, env = "INTERVAL", default_value = "10m")]
+    interval: Interval,
+    /// Where /livez, /readyz and /metrics are served
+    #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
+    http_address: SocketAddr,
+    /// How log lines are written
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+    /// What is logged: a level, or a list of target=level
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    log_level: String,
+    #[command(flatten)]
+    aws: AwsArgs,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("--log-level: {0}")]
+    LogLevel(#[from] tracing_subscriber::filter::ParseError),
+    #[error("cannot find a Kubernetes cluster: {0}; set KUBECONFIG or run in a pod")]
+    Configuration(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("cannot read namespace kube-system, whose UID names the cluster: {0}; allow the operator to get it")]
+    ClusterId(#[source] Box<kube::Error>),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("cannot wait for signals: {0}")]
+    Signals(#[source] std::io::Error),
+}
+
+pub async fn run(args: RunArgs) -> Result<(), RunError> {
+    init_logs(args.log_format, &args.log_level)?;
+    let (health, metrics) = (Health::default(), Metrics::new());
+    let server = serve(args.http_address, health.clone(), metrics.clone()).await?;
+    let server = tokio::spawn(server);
+    let shutdown = shutdown_on_signals()?;
+
+    let client = Client::try_default().await.map_err(|e| RunError::Configuration(e.into()))?;
+    let cluster = cluster_id(&client).await.map_err(|e| RunError::ClusterId(e.into()))?;
+    let aws = Aws::from_env(args.aws.settings(), metrics.aws.clone()).await;
+    match aws.caller().await {
+        Ok(caller) => info!(account = caller.account, cluster, "started"),
+        // Each resource will say so in its status; credentials may still come.
+        Err(failure) => warn!(message = failure.message(), "started without a working AWS identity"),
+    }
+    let settings = controller::Settings {
+        namespaces: args.namespaces,
+        concurrency: args.concurrency,
+        interval: args.interval,
+        cluster,
+    };
+    controller::run(client, aws, settings, metrics, health, shutdown).await;
+    server.abort();
+    info!("stopped");
+    Ok(())
+}
+
+/// SIGTERM or Ctrl-C: the step under way is finished, and no other is begun.
+fn shutdown_on_signals() -> Result<CancellationToken, RunError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("stopping: finishing the steps under way");
+        cancelled.cancel();
+    });
+    Ok(token)
+}
+
+async fn cluster_id(client: &Client) -> kube::Result<String> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    Ok(namespaces.get("kube-system").await?.uid().unwrap_or_default())
+}

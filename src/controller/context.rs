@@ -1,0 +1,125 @@
+//! What all reconciles share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kube::runtime::events::Reporter;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, ResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use super::corrections::Corrections;
+use super::pace::Pace;
+use super::{Guarded, conflict};
+use crate::api::{BucketReplication, BucketReplicationStatus, Interval};
+use crate::aws::Aws;
+use crate::telemetry::Metrics;
+
+/// How the controller runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Namespaces to watch; empty for all.
+    pub namespaces: Vec<String>,
+    /// Reconciles at the same time.
+    pub concurrency: u16,
+    /// How often AWS is checked where the resource does not say.
+    pub interval: Interval,
+    /// UID of the `kube-system` namespace.
+    pub cluster: String,
+}
+
+/// How long a status of our own is preferred to the cache's, which lags behind.
+const CACHE_LAG: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Default)]
+struct Memory {
+    pace: Pace,
+    corrections: Corrections,
+    written: Option<(Instant, BucketReplicationStatus)>,
+}
+
+pub struct Context {
+    pub client: Client,
+    pub aws: Arc<Aws>,
+    pub settings: Settings,
+    pub metrics: Metrics,
+    pub reporter: Reporter,
+    /// Cancelled when the operator is to stop: the step under way is finished, no other is begun.
+    pub shutdown: CancellationToken,
+    pub(super) stores: Vec<Store<Guarded>>,
+    /// By UID; only of objects that failed, were corrected, or were written a moment ago.
+    memory: Mutex<HashMap<String, Memory>>,
+}
+
+impl Context {
+    pub(super) fn new(
+        client: Client,
+        aws: Arc<Aws>,
+        settings: Settings,
+        metrics: Metrics,
+        shutdown: CancellationToken,
+        stores: Vec<Store<Guarded>>,
+    ) -> Context {
+        let reporter = Reporter { controller: "s3-replication-operator".to_owned(), instance: std::env::var("POD_NAME").ok() };
+        Context { client, aws, settings, metrics, reporter, shutdown, stores, memory: Mutex::default() }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn forget(&self, uid: &str) {
+        self.memory().remove(uid);
+    }
+
+    pub(super) fn with_pace<T>(&self, uid: &str, act: impl FnOnce(&mut Pace) -> T) -> T {
+        act(&mut self.memory().entry(uid.to_owned()).or_default().pace)
+    }
+
+    pub(super) fn with_corrections<T>(&self, uid: &str, act: impl FnOnce(&mut Corrections) -> T) -> T {
+        act(&mut self.memory().entry(uid.to_owned()).or_default().corrections)
+    }
+
+    pub(super) fn wrote(&self, uid: &str, status: &BucketReplicationStatus) {
+        self.memory().entry(uid.to_owned()).or_default().written = Some((Instant::now(), status.clone()));
+    }
+
+    /// The status as last written: the cache's, unless it has not caught up with what we wrote a moment ago.
+    pub(super) fn last_status(&self, uid: &str, cached: Option<&BucketReplicationStatus>) -> BucketReplicationStatus {
+        let mut memory = self.memory();
+        if let Some(Memory { written, .. }) = memory.get_mut(uid) {
+            let lagging = |(at, status): &(Instant, BucketReplicationStatus)| {
+                at.elapsed() < CACHE_LAG && Some(status) != cached
+            };
+            match written.take_if(|w| !lagging(w)) {
+                Some(_) => {}
+                None => {
+                    if let Some((_, status)) = written {
+                        return status.clone();
+                    }
+                }
+            }
+        }
+        cached.cloned().unwrap_or_default()
+    }
+
+    /// All resources for a source bucket, in every namespace that is watched.
+    fn resources_for(&self, bucket: &str) -> Vec<Arc<Guarded>> {
+        let same = |g: &Guarded| g.0.as_ref().is_ok_and(|r| r.spec.source.bucket == bucket);
+        self.stores.iter().flat_map(|store| store.state_filter(same)).collect()
+    }
+
+    /// Why this resource must wait, if another one owns its source.
+    pub(super) fn source_conflict(&self, resource: &BucketReplication) -> Option<String> {
+        let rivals = self.resources_for(&resource.spec.source.bucket);
+        let owner = conflict::owner(rivals.iter().filter_map(|g| g.0.as_ref().ok()).chain([resource]))?;
+        (owner.uid() != resource.uid()).then(|| conflict::message(owner))
+    }
+
+    /// The resources that may take over a source when one of them has gone.
+    pub(super) fn successors(&self, gone: &BucketReplication) -> Vec<ObjectRef<Guarded>> {
+        let others = self.resources_for(&gone.spec.source.bucket);
+        others.iter().filter(|g| g.uid() != gone.uid()).map(|g| ObjectRef::from_obj(g.as_ref())).collect()
+    }
+}

@@ -1,0 +1,41 @@
+//! The only place that knows kube-runtime: watches `BucketReplication` resources and drives each through
+//! observe, plan, apply and report.
+
+mod conflict;
+mod context;
+mod corrections;
+mod deletion;
+mod kube_writes;
+mod pace;
+mod reconcile;
+mod watch;
+
+pub use context::Settings;
+pub use reconcile::{facts, subject};
+pub use watch::run;
+
+use kube::core::DeserializeGuard;
+
+use crate::api::BucketReplication;
+
+/// A resource as it comes from the API server. One that cannot be decoded must not stop the others.
+pub type Guarded = DeserializeGuard<BucketReplication>;
+
+/// What goes wrong on the way to Kubernetes; what goes wrong in AWS is a [`crate::replication::Failure`].
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot {what} in Kubernetes: {source}")]
+    Kubernetes {
+        what: &'static str,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("the check took longer than {0:?}")]
+    TimedOut(std::time::Duration),
+}
+
+impl Error {
+    fn kubernetes(what: &'static str) -> impl Fn(kube::Error) -> Error {
+        move |source| Error::Kubernetes { what, source }
+    }
+}

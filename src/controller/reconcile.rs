@@ -1,0 +1,269 @@
+//! One reconcile: resource → observe → desired → plan → apply → report → status.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use kube::{Resource, ResourceExt};
+use kube::core::ObjectMeta;
+use kube::runtime::controller::Action;
+use tracing::{info, warn};
+
+use super::context::Context;
+use super::kube_writes::Target;
+use super::{Error, Guarded, deletion};
+use crate::api::{
+    BucketReplication, BucketReplicationStatus, ConditionType, ManagementPolicy, REQUESTED_AT, Reason,
+};
+use crate::aws::{self, BucketRef, Subject};
+use crate::replication::desired::{Facts, role_name};
+use crate::replication::partition::role_of_arn;
+use crate::replication::plan::plan;
+use crate::replication::report::{Occasion, Outcome, Report, report, stopped};
+use crate::replication::{Desired, Identity, Observed, Plan, Refusal, Situation};
+
+/// The longest a reconcile may take: every call has a timeout of its own, this one is for all together.
+const DEADLINE: Duration = Duration::from_secs(5 * 60);
+
+/// Reconciles one object. What fails in AWS is reported in its status; an error is Kubernetes' own.
+pub async fn reconcile(object: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error> {
+    for store in &ctx.stores {
+        // Ownership of a source is told from all resources: none must be missing.
+        if store.wait_until_ready().await.is_err() {
+            return Ok(Action::await_change());
+        }
+    }
+    let result = tokio::time::timeout(DEADLINE, reconcile_now(&object, &ctx)).await;
+    result.unwrap_or(Err(Error::TimedOut(DEADLINE)))
+}
+
+async fn reconcile_now(object: &Guarded, ctx: &Context) -> Result<Action, Error> {
+    let target = Target::new(ctx, object.meta());
+    if object.meta().deletion_timestamp.is_some() {
+        return deletion::finalize(object, &target, ctx).await;
+    }
+    match &object.0 {
+        Ok(resource) => {
+            let (report, wait) = check(resource, &target, ctx).await?;
+            conclude(&target, resource.status.as_ref(), report, wait, resource, ctx).await
+        }
+        Err(invalid) => {
+            let refusal = Refusal::new(
+                Reason::InvalidSpec,
+                ConditionType::Ready,
+                format!("this resource cannot be read: {}; correct the field or apply the resource anew", invalid.error),
+            );
+            let live = target.live().await?;
+            let status = live.and_then(|o| serde_json::from_value(o.data.get("status")?.clone()).ok());
+            let previous = ctx.last_status(target.uid(), status.as_ref());
+            let report = stopped(&refusal, &occasion(object.meta(), &previous));
+            publish(&target, &previous, &report, ctx).await?;
+            Ok(Action::requeue(ctx.settings.interval.duration()))
+        }
+    }
+}
+
+/// Writes the report and says when to come back.
+async fn conclude(
+    target: &Target<'_>,
+    cached: Option<&BucketReplicationStatus>,
+    report: Report,
+    wait: Option<Duration>,
+    resource: &BucketReplication,
+    ctx: &Context,
+) -> Result<Action, Error> {
+    let previous = ctx.last_status(target.uid(), cached);
+    publish(target, &previous, &report, ctx).await?;
+    ctx.metrics.reconciled(report.reason);
+    if report.reason == Reason::Suspended {
+        return Ok(Action::await_change());
+    }
+    let interval = resource.spec.interval.as_ref().unwrap_or(&ctx.settings.interval).duration();
+    let after = ctx.with_pace(target.uid(), |pace| pace.after(report.reason, interval));
+    Ok(Action::requeue(wait.map_or(after, |w| w.min(after))))
+}
+
+pub(super) async fn publish(
+    target: &Target<'_>,
+    previous: &BucketReplicationStatus,
+    report: &Report,
+    ctx: &Context,
+) -> Result<(), Error> {
+    if report.status != *previous {
+        target.set_status(&report.status).await?;
+        ctx.wrote(target.uid(), &report.status);
+    }
+    target.publish(ctx, &report.events).await;
+    Ok(())
+}
+
+pub(super) fn occasion<'a>(metadata: &'a ObjectMeta, previous: &'a BucketReplicationStatus) -> Occasion<'a> {
+    let annotations = metadata.annotations.as_ref();
+    Occasion {
+        generation: metadata.generation,
+        requested: annotations.and_then(|a| a.get(REQUESTED_AT)).map(String::as_str),
+        previous,
+        now: jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default(),
+    }
+}
+
+/// Checks a resource, corrects what may be corrected, and says what is true. The duration is when a correction
+/// that was held back may be tried again.
+async fn check(
+    resource: &BucketReplication,
+    target: &Target<'_>,
+    ctx: &Context,
+) -> Result<(Report, Option<Duration>), Error> {
+    let spec = &resource.spec;
+    let previous = ctx.last_status(target.uid(), resource.status.as_ref());
+    let occasion = occasion(&resource.metadata, &previous);
+    if spec.suspend {
+        let message = "suspend is true: AWS is neither checked nor written; set it to false to go on";
+        let refusal = Refusal::new(Reason::Suspended, ConditionType::Ready, message.to_owned());
+        return Ok((stopped(&refusal, &occasion), None));
+    }
+    if let Some(message) = ctx.source_conflict(resource) {
+        let refusal = Refusal::new(Reason::SourceConflict, ConditionType::ReplicationReady, message);
+        return Ok((stopped(&refusal, &occasion), None));
+    }
+    let enforce = spec.management_policy == ManagementPolicy::Enforce;
+    if enforce && !target.has_finalizer() {
+        target.add_finalizer().await?;
+    }
+
+    let identity = identity(&resource.metadata, ctx);
+    let asked_for = occasion.requested != previous.last_handled_request.as_deref()
+        || previous.observed_generation.is_some_and(|g| g >= 0 && Some(g) != resource.metadata.generation);
+    let subject = subject(resource, &previous, &identity, asked_for);
+    let observed = match aws::observe(&ctx.aws, &subject).await {
+        Ok(observed) => observed,
+        Err(failure) => {
+            let refusal = Refusal::new(failure.class.reason(), ConditionType::Ready, failure.message());
+            return Ok((stopped(&refusal, &occasion), None));
+        }
+    };
+    let desired = Desired::new(spec, &identity, &facts(&observed, &subject));
+    let situation = Situation {
+        desired: &desired,
+        observed: &observed,
+        identity: &identity,
+        management: spec.management_policy,
+        adoption: spec.adoption_policy,
+        applied_hash: previous.applied_hash.as_deref(),
+    };
+    let plan = plan(&situation);
+    let now = Instant::now();
+    let held = if plan.drift && !plan.stages.is_empty() {
+        ctx.with_corrections(target.uid(), |c| c.held_back(&plan.differences, now))
+    } else {
+        None
+    };
+    let (outcome, wait) = match held {
+        Some((held_back, wait)) => (Outcome { held_back: Some(held_back), ..Outcome::default() }, Some(wait)),
+        None => (apply(&plan.stages, ctx).await, None),
+    };
+    if plan.drift && !outcome.done.is_empty() {
+        let settled = plan.differences.iter().filter(|d| outcome.done.iter().any(|s| s.settles(d)));
+        ctx.with_corrections(target.uid(), |c| c.record(settled, now));
+    }
+    let report = report(&situation, &plan, &outcome, &occasion);
+    tell(resource, &plan, &outcome, &report);
+    Ok((report, wait))
+}
+
+/// Executes a plan: the steps of a stage at once, one stage after the other, none after a failure or once the
+/// operator is asked to stop.
+pub(super) async fn apply(stages: &[Vec<crate::replication::Step>], ctx: &Context) -> Outcome {
+    let mut outcome = Outcome::default();
+    for stage in stages {
+        if ctx.shutdown.is_cancelled() {
+            outcome.interrupted = true;
+            break;
+        }
+        let results = join_all(stage.iter().map(|step| aws::apply(&ctx.aws, step))).await;
+        for (step, result) in stage.iter().zip(results) {
+            match result {
+                Ok(()) => outcome.done.push(step.clone()),
+                Err(failure) => outcome.failed = outcome.failed.take().or(Some((step.clone(), failure))),
+            }
+        }
+        if outcome.failed.is_some() {
+            break;
+        }
+    }
+    outcome
+}
+
+pub(super) fn identity(metadata: &ObjectMeta, ctx: &Context) -> Identity {
+    Identity {
+        cluster: Some(ctx.settings.cluster.clone()),
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+        uid: metadata.uid.clone(),
+    }
+}
+
+/// What of AWS a check of this resource reads.
+pub fn subject(
+    resource: &BucketReplication,
+    status: &BucketReplicationStatus,
+    identity: &Identity,
+    fresh: bool,
+) -> Subject {
+    let spec = &resource.spec;
+    let mut destinations: BTreeMap<&str, BucketRef> = BTreeMap::new();
+    for to in spec.rules.iter().map(|rule| &rule.destination) {
+        let seen = destinations.entry(&to.bucket).or_insert_with(|| BucketRef {
+            bucket: to.bucket.clone(),
+            region: None,
+            account: None,
+        });
+        seen.region = seen.region.take().or_else(|| to.region.clone());
+        seen.account = seen.account.take().or_else(|| to.account.clone());
+    }
+    let former = status.role.as_ref().filter(|r| r.managed).map(|r| role_of_arn(&r.arn).to_owned());
+    Subject {
+        source: BucketRef {
+            bucket: spec.source.bucket.clone(),
+            region: spec.source.region.clone(),
+            account: None,
+        },
+        destinations: destinations.into_values().collect(),
+        role: role_name(spec, identity),
+        role_policy: spec.role.as_ref().is_none_or(|r| r.arn.is_none()),
+        former_role: former,
+        identity: identity.clone(),
+        fresh,
+    }
+}
+
+/// What the spec is worked out with.
+pub fn facts(observed: &Observed, subject: &Subject) -> Facts {
+    let mut caller = observed.caller.clone();
+    let source = observed.region_of(&observed.source);
+    if let Some(region) = &source {
+        caller.partition = crate::replication::Partition::of_region(region);
+    }
+    let destinations = observed.destinations.iter().filter_map(|(b, o)| Some((b.clone(), observed.region_of(o)?)));
+    let regions = source.map(|r| (subject.source.bucket.clone(), r)).into_iter().chain(destinations).collect();
+    Facts { caller, regions }
+}
+
+/// One line a decision.
+fn tell(resource: &BucketReplication, plan: &Plan, outcome: &Outcome, report: &Report) {
+    let namespace = resource.namespace().unwrap_or_default();
+    let name = resource.name_any();
+    let source = resource.spec.source.bucket.as_str();
+    let (differences, written) = (plan.differences.len(), outcome.done.len());
+    let (drift, reason) = (plan.drift, report.reason.as_str());
+    match &plan.refusal {
+        Some(refusal) => warn!(namespace, name, source, reason, message = refusal.message, "refused"),
+        None => match &outcome.failed {
+            Some((step, failure)) => {
+                warn!(namespace, name, source, reason, %step, message = failure.message(), written, "failed")
+            }
+            None => info!(namespace, name, source, reason, differences, drift, written, "checked"),
+        },
+    }
+}

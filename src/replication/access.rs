@@ -1,0 +1,109 @@
+//! The policies that others attach: the destination's bucket policy across accounts, and the operator's own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::desired::{Desired, DesiredRole};
+use super::observed::Caller;
+use super::partition::bucket_of_arn;
+use super::policy::{PolicyDocument, Statement};
+use crate::api::{BucketReplicationSpec, DeletionPolicy, ManagementPolicy, VersioningPolicy};
+
+/// What the owner of each destination bucket in another account has to allow the role, by bucket
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>).
+pub fn destination_bucket_policies(desired: &Desired, caller: &Caller) -> BTreeMap<String, PolicyDocument> {
+    let role = desired.role.arn(caller);
+    let elsewhere = desired.rules.values().map(|r| &r.destination).filter(|d| d.account.is_some());
+    let mut owners: BTreeMap<&str, bool> = BTreeMap::new();
+    for destination in elsewhere {
+        *owners.entry(&destination.bucket).or_default() |= destination.ownership.is_some();
+    }
+    owners
+        .into_iter()
+        .map(|(arn, override_owner)| {
+            let mut actions = vec!["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"];
+            if override_owner {
+                actions.push("s3:ObjectOwnerOverrideToBucketOwner");
+            }
+            let objects = Statement::allow("S3ReplicationObjects", actions, [format!("{arn}/*")]);
+            let bucket =
+                Statement::allow("S3ReplicationBucket", ["s3:List*", "s3:GetBucketVersioning"], [arn.to_owned()]);
+            let statements = [objects, bucket].map(|s| s.principal("AWS", role.clone()));
+            (bucket_of_arn(arn).to_owned(), PolicyDocument::new(statements.to_vec()))
+        })
+        .collect()
+}
+
+/// The least the operator itself needs for these resources: reads for all, writes only where the spec lets it
+/// write.
+pub fn operator_policy(resources: &[(Desired, Caller, BucketReplicationSpec)]) -> PolicyDocument {
+    let mut located = BTreeSet::new();
+    let mut versioned = BTreeSet::new();
+    let mut versioning_set = BTreeSet::new();
+    let mut sources = BTreeSet::new();
+    let mut sources_set = BTreeSet::new();
+    let mut roles_seen = BTreeSet::new();
+    let mut roles_kept = BTreeSet::new();
+    let mut roles_bounded = BTreeSet::new();
+    let mut roles_deleted = BTreeSet::new();
+    let mut roles_passed = BTreeSet::new();
+    for (desired, caller, spec) in resources {
+        let partition = caller.partition;
+        let writes = spec.management_policy == ManagementPolicy::Enforce;
+        let source = partition.bucket_arn(&desired.source.bucket);
+        for bucket in desired.destinations.iter().chain([&desired.source]) {
+            let arn = partition.bucket_arn(&bucket.bucket);
+            located.insert(arn.clone());
+            versioned.insert(arn.clone());
+            if writes && bucket.versioning == VersioningPolicy::Managed {
+                versioning_set.insert(arn);
+            }
+        }
+        sources.insert(source.clone());
+        let role = desired.role.arn(caller);
+        roles_seen.insert(role.clone());
+        if !writes {
+            continue;
+        }
+        sources_set.insert(source);
+        roles_passed.insert(role.clone());
+        if let DesiredRole::Managed(managed) = &desired.role {
+            roles_kept.insert(role.clone());
+            // Removing a boundary needs the permission as much as setting one does, but only who sets one has one.
+            if managed.permissions_boundary.is_some() {
+                roles_bounded.insert(role.clone());
+            }
+            if spec.deletion_policy == DeletionPolicy::Delete {
+                roles_deleted.insert(role);
+            }
+        }
+    }
+    let statements = [
+        Statement::allow("LocateBuckets", ["s3:ListBucket"], located),
+        Statement::allow("ReadVersioning", ["s3:GetBucketVersioning"], versioned),
+        Statement::allow("EnableVersioning", ["s3:PutBucketVersioning"], versioning_set),
+        Statement::allow("ReadReplication", ["s3:GetReplicationConfiguration"], sources),
+        Statement::allow("WriteReplication", ["s3:PutReplicationConfiguration"], sources_set),
+        Statement::allow("ReadRoles", ["iam:GetRole", "iam:GetRolePolicy"], roles_seen),
+        Statement::allow(
+            "KeepRoles",
+            ["iam:CreateRole", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:PutRolePolicy"],
+            roles_kept,
+        ),
+        Statement::allow(
+            "BoundRoles",
+            ["iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"],
+            roles_bounded,
+        ),
+        Statement::allow(
+            "DeleteRoles",
+            ["iam:ListRolePolicies", "iam:ListAttachedRolePolicies", "iam:DeleteRolePolicy", "iam:DeleteRole"],
+            roles_deleted,
+        ),
+        Statement::allow("PassRoles", ["iam:PassRole"], roles_passed).when(
+            "StringEquals",
+            "iam:PassedToService",
+            vec!["s3.amazonaws.com".to_owned()],
+        ),
+    ];
+    PolicyDocument::new(statements.into_iter().filter(|s| !s.resource.is_empty()).collect())
+}

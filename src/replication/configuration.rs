@@ -1,0 +1,72 @@
+//! A replication configuration in this program's own types, as desired and as observed alike.
+//!
+//! Absent and default values are one here, as AWS means them: a switch that S3 does not mention is `Disabled`,
+//! a filter it does not mention is the empty prefix
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ReplicationRule.html>).
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::api::Switch;
+
+/// What a source bucket holds: the role and the rules by ID (their order means nothing to S3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Configuration {
+    /// ARN of the role S3 assumes.
+    pub role: String,
+    pub rules: BTreeMap<String, Rule>,
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rule {
+    pub status: Switch,
+    /// Absent: not said by the spec, or a rule of the first version (V1) of the schema, which has none.
+    pub priority: Option<i32>,
+    pub filter: Filter,
+    /// In V1 delete markers are always replicated.
+    pub delete_markers: Switch,
+    pub replica_modifications: Switch,
+    pub kms_encrypted_objects: Switch,
+    pub destination: RuleDestination,
+}
+
+/// A prefix and tags that must all match. Prefix, Tag, And, and no filter at all are told apart only on the
+/// way to S3.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize)]
+pub struct Filter {
+    pub prefix: String,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The bucket a rule replicates into, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RuleDestination {
+    /// The bucket's ARN.
+    pub bucket: String,
+    pub account: Option<String>,
+    /// Absent: the source object's class, which is not the same as any class.
+    pub storage_class: Option<String>,
+    /// `Destination`, when replicas change hands.
+    pub ownership: Option<String>,
+    pub kms_key: Option<String>,
+    pub replication_time_control: Switch,
+    pub metrics: Switch,
+}
+
+impl std::fmt::Display for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "prefix \"{}\"", self.prefix)?;
+        for (key, value) in &self.tags {
+            write!(f, ", tag {key}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, {}, to {}", self.status.as_str(), self.filter, self.destination.bucket)
+    }
+}

@@ -1,0 +1,224 @@
+//! Desired × observed → differences, each with its path in the words of the spec.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::configuration::{Configuration, Filter, Rule, RuleDestination};
+use super::desired::{Desired, DesiredBucket, DesiredRole, ManagedRole};
+use super::observed::{Caller, Observed, ObservedBucket, ObservedRole, VersioningStatus};
+use super::partition::bucket_of_arn;
+use super::policy;
+use crate::api::{AwsResource, DriftEntry};
+
+/// What stands for nothing in `want` and `got`.
+pub const ABSENT: &str = "absent";
+
+/// Everything in which AWS differs from what is desired, in the order in which it would be put right. What
+/// could not be read is not a difference.
+pub fn differences(desired: &Desired, observed: &Observed) -> Vec<DriftEntry> {
+    let mut found = Vec::new();
+    for destination in &desired.destinations {
+        found.extend(observed.destinations.get(&destination.bucket).and_then(|b| versioning(destination, b)));
+    }
+    found.extend(versioning(&desired.source, &observed.source));
+    if let (DesiredRole::Managed(role), Ok(held)) = (&desired.role, &observed.role) {
+        let arn = desired.role.arn(&observed.caller);
+        found.extend(role_differences(role, &arn, held.as_ref()));
+    }
+    if let Ok(held) = &observed.configuration {
+        found.extend(configuration_differences(desired, &observed.caller, held.as_ref()));
+    }
+    found
+}
+
+fn versioning(desired: &DesiredBucket, observed: &ObservedBucket) -> Option<DriftEntry> {
+    let held = observed.versioning.as_ref().ok()?;
+    (held.status != VersioningStatus::Enabled).then(|| {
+        entry(
+            AwsResource::BucketVersioning,
+            &desired.bucket,
+            "status".to_owned(),
+            Some(VersioningStatus::Enabled.as_str()),
+            Some(held.status.as_str()),
+        )
+    })
+}
+
+fn role_differences(role: &ManagedRole, arn: &str, held: Option<&ObservedRole>) -> Vec<DriftEntry> {
+    let ManagedRole { name, path: _, permissions_boundary, tags, trust, permissions } = role;
+    let Some(held) = held else {
+        return vec![entry(AwsResource::Role, name, "arn".to_owned(), Some(arn), None)];
+    };
+    let mut found = Vec::new();
+    let trust = trust.to_value();
+    if !policy::compare(&trust, &held.trust).is_empty() {
+        let (want, got) = (trust.to_string(), held.trust.to_string());
+        found.push(entry(AwsResource::Role, name, "trustPolicy".to_owned(), Some(&want), Some(&got)));
+    }
+    let (want, got) = (permissions_boundary.as_deref(), held.permissions_boundary.as_deref());
+    if want != got {
+        found.push(entry(AwsResource::Role, name, "permissionsBoundary".to_owned(), want, got));
+    }
+    for key in keys(tags, &held.tags) {
+        let (want, got) = (tags.get(key).map(String::as_str), held.tags.get(key).map(String::as_str));
+        if want != got {
+            found.push(entry(AwsResource::Role, name, format!("tags.{key}"), want, got));
+        }
+    }
+    if let Ok(policy) = &held.policy {
+        let held = policy.clone().unwrap_or_else(|| serde_json::json!({"Statement": []}));
+        found.extend(policy_differences(name, &permissions.to_value(), &held));
+    }
+    found
+}
+
+fn policy_differences(role: &str, want: &Value, got: &Value) -> Vec<DriftEntry> {
+    policy::compare(want, got)
+        .into_iter()
+        .map(|d| entry(AwsResource::RolePolicy, role, d.path, d.want.as_deref(), d.got.as_deref()))
+        .collect()
+}
+
+/// In what a source's replication configuration differs; a rule that is on one side only is one difference.
+pub fn configuration_differences(desired: &Desired, caller: &Caller, held: Option<&Configuration>) -> Vec<DriftEntry> {
+    let source = &desired.source.bucket;
+    let report = |path: String, want: Option<&str>, got: Option<&str>| {
+        entry(AwsResource::ReplicationConfiguration, source, path, want, got)
+    };
+    let none = BTreeMap::new();
+    let rules = held.map_or(&none, |c| &c.rules);
+    let mut found = Vec::new();
+    if let Some(held) = held {
+        let role = desired.role.arn(caller);
+        if role != held.role {
+            found.push(report("role".to_owned(), Some(&role), Some(&held.role)));
+        }
+    }
+    let alone = desired.rules.len() == 1;
+    for id in keys(&desired.rules, rules) {
+        match (desired.rules.get(id), rules.get(id)) {
+            (Some(want), Some(got)) => {
+                let fields = rule_differences(want, got, alone, &caller.account);
+                found.extend(fields.into_iter().map(|f| {
+                    report(format!("rules[{id}].{}", f.path), f.want.as_deref(), f.got.as_deref())
+                }));
+            }
+            (want, got) => {
+                let (want, got) = (want.map(Rule::to_string), got.map(Rule::to_string));
+                found.push(report(format!("rules[{id}]"), want.as_deref(), got.as_deref()));
+            }
+        }
+    }
+    found
+}
+
+struct Field {
+    path: String,
+    want: Option<String>,
+    got: Option<String>,
+}
+
+/// The fields in which two rules of one ID differ.
+fn rule_differences(want: &Rule, got: &Rule, alone: bool, own_account: &str) -> Vec<Field> {
+    // Exhaustive on both levels: a new field must be compared or left out on purpose.
+    let Rule {
+        status,
+        priority,
+        filter: Filter { prefix, tags },
+        delete_markers,
+        replica_modifications,
+        kms_encrypted_objects,
+        destination:
+            RuleDestination {
+                bucket,
+                account,
+                storage_class,
+                ownership,
+                kms_key,
+                replication_time_control,
+                metrics,
+            },
+    } = want;
+    let mut fields = Fields(Vec::new());
+    fields.compare("status", Some(status.as_str()), Some(got.status.as_str()));
+    if priority_differs(*priority, got.priority, alone) {
+        let text = |p: Option<i32>| p.map(|p| p.to_string());
+        fields.compare("priority", text(*priority).as_deref(), text(got.priority).as_deref());
+    }
+    fields.compare("filter.prefix", Some(prefix), Some(&got.filter.prefix));
+    fields.compare("filter.tags", listed(tags).as_deref(), listed(&got.filter.tags).as_deref());
+    fields.compare("deleteMarkers", Some(delete_markers.as_str()), Some(got.delete_markers.as_str()));
+    fields.compare(
+        "replicaModifications",
+        Some(replica_modifications.as_str()),
+        Some(got.replica_modifications.as_str()),
+    );
+    fields.compare(
+        "kmsEncryptedObjects",
+        Some(kms_encrypted_objects.as_str()),
+        Some(got.kms_encrypted_objects.as_str()),
+    );
+    let to = &got.destination;
+    fields.compare("destination.bucket", Some(bucket_of_arn(bucket)), Some(bucket_of_arn(&to.bucket)));
+    // Naming the source's own account says nothing that S3 does not assume.
+    let foreign = |account: &Option<String>| account.clone().filter(|a| a != own_account);
+    fields.compare("destination.account", foreign(account).as_deref(), foreign(&to.account).as_deref());
+    fields.compare("destination.storageClass", storage_class.as_deref(), to.storage_class.as_deref());
+    fields.compare("destination.ownership", ownership.as_deref(), to.ownership.as_deref());
+    fields.compare("destination.kmsKeyArn", kms_key.as_deref(), to.kms_key.as_deref());
+    fields.compare(
+        "destination.replicationTimeControl",
+        Some(replication_time_control.as_str()),
+        Some(to.replication_time_control.as_str()),
+    );
+    fields.compare("destination.metrics", Some(metrics.as_str()), Some(to.metrics.as_str()));
+    fields.0
+}
+
+/// A priority that the spec leaves out is whatever AWS gave the rule. A rule of the first version of the schema
+/// has none, which says the same as any for a rule that is alone.
+fn priority_differs(want: Option<i32>, got: Option<i32>, alone: bool) -> bool {
+    match (want, got) {
+        (None, _) => false,
+        (Some(_), None) => !alone,
+        (Some(want), Some(got)) => want != got,
+    }
+}
+
+struct Fields(Vec<Field>);
+
+impl Fields {
+    fn compare(&mut self, path: &str, want: Option<&str>, got: Option<&str>) {
+        if want != got {
+            self.0.push(Field {
+                path: path.to_owned(),
+                want: want.map(str::to_owned),
+                got: got.map(str::to_owned),
+            });
+        }
+    }
+}
+
+fn keys<'a, A, B>(a: &'a BTreeMap<String, A>, b: &'a BTreeMap<String, B>) -> BTreeSet<&'a String> {
+    a.keys().chain(b.keys()).collect()
+}
+
+fn entry(resource: AwsResource, name: &str, path: String, want: Option<&str>, got: Option<&str>) -> DriftEntry {
+    let text = |side: Option<&str>| bounded(side.unwrap_or(ABSENT));
+    DriftEntry { resource, name: name.to_owned(), path, want: text(want), got: text(got) }
+}
+
+fn listed(tags: &BTreeMap<String, String>) -> Option<String> {
+    let pairs: Vec<String> = tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    (!pairs.is_empty()).then(|| pairs.join(", "))
+}
+
+/// A status has no room for a whole policy document.
+fn bounded(text: &str) -> String {
+    const MAX: usize = 512;
+    match text.char_indices().nth(MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}

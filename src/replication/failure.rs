@@ -1,0 +1,104 @@
+//! A call to AWS that did not succeed, in the classes that decide what to do next.
+
+use std::borrow::Cow;
+
+use crate::api::Reason;
+
+/// What a failed call means for the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureClass {
+    /// Too many requests: IAM `Throttling`, S3 `SlowDown`.
+    Throttled,
+    /// Someone else writes the same thing just now: S3 409 `OperationAborted`, IAM 409 `ConcurrentModification`.
+    Conflict,
+    /// The operator's identity may not do this.
+    Denied,
+    /// The bucket belongs to another account than the one expected.
+    WrongOwner,
+    /// The bucket does not exist.
+    NoSuchBucket,
+    /// The role or its policy does not exist.
+    NoSuchRole,
+    /// The bucket is in another Region than the request went to.
+    WrongRegion,
+    /// AWS refuses the request as it is; trying again changes nothing.
+    Invalid,
+    /// IAM does not delete a role that something is still attached to.
+    DeleteConflict,
+    /// There are no credentials, or they have expired.
+    Credentials,
+    /// No answer, or a 5xx.
+    Unavailable,
+}
+
+impl FailureClass {
+    /// The reason a condition gives for this class.
+    pub fn reason(self) -> Reason {
+        match self {
+            FailureClass::Throttled => Reason::Throttled,
+            FailureClass::Conflict | FailureClass::Unavailable | FailureClass::WrongRegion => Reason::AwsUnavailable,
+            FailureClass::Denied => Reason::AccessDenied,
+            FailureClass::WrongOwner => Reason::WrongBucketOwner,
+            FailureClass::NoSuchBucket => Reason::SourceBucketNotFound,
+            FailureClass::NoSuchRole => Reason::RoleNotFound,
+            FailureClass::Invalid => Reason::InvalidRequest,
+            FailureClass::DeleteConflict => Reason::DeletionBlocked,
+            FailureClass::Credentials => Reason::CredentialsUnavailable,
+        }
+    }
+}
+
+/// A failed call: which, on what, and what AWS said, without request ids or anything else that changes from
+/// one try to the next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
+pub struct Failure {
+    pub class: FailureClass,
+    /// The IAM action, such as `s3:GetBucketVersioning`.
+    pub action: Cow<'static, str>,
+    /// The bucket or the role.
+    pub subject: String,
+    /// AWS's error code; empty when there was no answer.
+    pub code: String,
+    /// AWS's message, or what went wrong on the way.
+    pub detail: String,
+}
+
+impl Failure {
+    /// A sentence for a condition: the action, the bucket or role, what AWS said, and the remedy.
+    pub fn message(&self) -> String {
+        let Failure { class, action, subject, code, detail } = self;
+        let said = match (code.is_empty(), detail.is_empty()) {
+            (true, _) => detail.clone(),
+            (false, true) => code.clone(),
+            (false, false) => format!("{code}: {detail}"),
+        };
+        match class {
+            FailureClass::Throttled => format!(
+                "AWS throttles {action} on {subject} ({said}); trying again more slowly"
+            ),
+            FailureClass::Conflict => format!(
+                "{action} on {subject} met another write at the same time ({said}); trying again"
+            ),
+            FailureClass::Denied => format!(
+                "{action} on {subject} is denied ({said}); allow {action} on {subject} to the operator's identity, and see that no bucket policy, permissions boundary or service control policy denies it"
+            ),
+            FailureClass::WrongOwner => format!(
+                "{action} on {subject} is refused because the bucket belongs to another account than expected ({said}); correct the bucket's name or account"
+            ),
+            FailureClass::NoSuchBucket => format!("bucket {subject} does not exist ({action}: {said}); create it or correct the name"),
+            FailureClass::NoSuchRole => format!("role {subject} does not exist ({action}: {said})"),
+            FailureClass::WrongRegion => format!(
+                "{action} on {subject} went to the wrong Region ({said}); its Region is looked up again"
+            ),
+            FailureClass::Invalid => format!("AWS refuses {action} on {subject}: {said}"),
+            FailureClass::DeleteConflict => format!(
+                "{action} on {subject} is refused because something is still attached to the role ({said}); detach it"
+            ),
+            FailureClass::Credentials => format!(
+                "the operator has no valid AWS credentials ({said}); give its pod an identity (IRSA, Pod Identity or a Secret)"
+            ),
+            FailureClass::Unavailable => format!("{action} on {subject} got no good answer from AWS ({said}); trying again"),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The domain: what is desired, what is observed, what differs, what to do about it, and how to tell.
+//!
+//! Pure and synchronous: no clients, no clocks, no tokio. Everything here is data in, data out, and tested so.
+
+pub mod access;
+pub mod configuration;
+pub mod desired;
+pub mod diff;
+pub mod failure;
+pub mod identity;
+pub mod observed;
+pub mod partition;
+pub mod plan;
+pub mod policy;
+pub mod report;
+pub mod step;
+pub mod teardown;
+
+pub use configuration::{Configuration, Filter, Rule, RuleDestination};
+pub use desired::{Desired, DesiredRole, ManagedRole};
+pub use failure::{Failure, FailureClass};
+pub use identity::Identity;
+pub use observed::{Caller, Observed, ObservedBucket, ObservedRole, Versioning, VersioningStatus};
+pub use partition::Partition;
+pub use plan::{Plan, Refusal, Situation};
+pub use policy::{PolicyDocument, Statement};
+pub use step::{RoleDocuments, Step};
+

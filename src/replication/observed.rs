@@ -1,0 +1,93 @@
+//! What AWS holds, in this program's own types. A read that failed is kept beside those that did not, so that
+//! one denied read does not hide the rest.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::configuration::Configuration;
+use super::failure::Failure;
+use super::partition::Partition;
+
+/// The outcome of one read.
+pub type Read<T> = Result<T, Failure>;
+
+/// Who the operator is in AWS (`sts:GetCallerIdentity`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub account: String,
+    pub partition: Partition,
+}
+
+/// Everything one check reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    pub caller: Caller,
+    pub source: ObservedBucket,
+    /// By the bucket's name.
+    pub destinations: BTreeMap<String, ObservedBucket>,
+    /// `None`: the source has no replication configuration.
+    pub configuration: Read<Option<Configuration>>,
+    /// The role the spec names. `None`: there is none.
+    pub role: Read<Option<ObservedRole>>,
+    /// Roles that were ours before the spec named another one, as far as they still exist.
+    pub former_roles: Vec<ObservedRole>,
+}
+
+/// A bucket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObservedBucket {
+    /// The Region; `None`: the bucket does not exist.
+    pub region: Read<Option<String>>,
+    pub versioning: Read<Versioning>,
+}
+
+/// A bucket's versioning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versioning {
+    pub status: VersioningStatus,
+    /// Changes then need the owner's MFA device.
+    pub mfa_delete: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersioningStatus {
+    /// Never enabled.
+    Disabled,
+    Enabled,
+    Suspended,
+}
+
+impl VersioningStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            VersioningStatus::Disabled => "Disabled",
+            VersioningStatus::Enabled => "Enabled",
+            VersioningStatus::Suspended => "Suspended",
+        }
+    }
+}
+
+/// An IAM role with the inline policy the operator keeps on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObservedRole {
+    pub arn: String,
+    pub name: String,
+    pub path: String,
+    /// The trust policy; a string when it is not JSON.
+    pub trust: Value,
+    pub permissions_boundary: Option<String>,
+    /// Without those that AWS itself sets (`aws:…`).
+    pub tags: BTreeMap<String, String>,
+    /// The operator's inline policy. `None`: there is none.
+    pub policy: Read<Option<Value>>,
+    /// Policies that someone else put on the role; read only before the role is to be deleted.
+    pub other_policies: Vec<String>,
+}
+
+impl Observed {
+    /// The Region of a bucket, where it is known.
+    pub fn region_of(&self, bucket: &ObservedBucket) -> Option<String> {
+        bucket.region.clone().ok().flatten()
+    }
+}

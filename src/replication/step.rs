@@ -1,0 +1,132 @@
+//! One write to AWS, as data: planned, printed, told in events, executed as it stands.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::configuration::Configuration;
+use super::diff::ABSENT;
+use super::partition::bucket_of_arn;
+use crate::api::{AwsResource, DriftEntry};
+
+/// The name of the inline policy the operator keeps on a managed role.
+pub const ROLE_POLICY_NAME: &str = "s3-replication";
+
+/// What a new role is made of.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RoleDocuments {
+    pub path: String,
+    pub trust: String,
+    pub permissions_boundary: Option<String>,
+    pub tags: BTreeMap<String, String>,
+    pub description: String,
+}
+
+/// One write. Every field the executor needs is here: it takes no decisions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Step {
+    EnableVersioning { bucket: String, region: String, owner: String },
+    CreateRole { role: String, documents: RoleDocuments },
+    UpdateTrustPolicy { role: String, document: String },
+    PutPermissionsBoundary { role: String, boundary: String },
+    DeletePermissionsBoundary { role: String },
+    TagRole { role: String, tags: BTreeMap<String, String> },
+    UntagRole { role: String, keys: Vec<String> },
+    PutRolePolicy { role: String, document: String },
+    PutReplication { bucket: String, region: String, owner: String, configuration: Configuration },
+    DeleteReplication { bucket: String, region: String, owner: String },
+    DeleteRolePolicy { role: String },
+    DeleteRole { role: String },
+}
+
+impl Step {
+    /// The IAM action the step needs.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Step::EnableVersioning { .. } => "s3:PutBucketVersioning",
+            Step::CreateRole { .. } => "iam:CreateRole",
+            Step::UpdateTrustPolicy { .. } => "iam:UpdateAssumeRolePolicy",
+            Step::PutPermissionsBoundary { .. } => "iam:PutRolePermissionsBoundary",
+            Step::DeletePermissionsBoundary { .. } => "iam:DeleteRolePermissionsBoundary",
+            Step::TagRole { .. } => "iam:TagRole",
+            Step::UntagRole { .. } => "iam:UntagRole",
+            Step::PutRolePolicy { .. } => "iam:PutRolePolicy",
+            // S3 has one permission for setting and removing the configuration.
+            Step::PutReplication { .. } | Step::DeleteReplication { .. } => "s3:PutReplicationConfiguration",
+            Step::DeleteRolePolicy { .. } => "iam:DeleteRolePolicy",
+            Step::DeleteRole { .. } => "iam:DeleteRole",
+        }
+    }
+
+    /// The bucket or the role written to.
+    pub fn subject(&self) -> &str {
+        match self {
+            Step::EnableVersioning { bucket, .. }
+            | Step::PutReplication { bucket, .. }
+            | Step::DeleteReplication { bucket, .. } => bucket,
+            Step::CreateRole { role, .. }
+            | Step::UpdateTrustPolicy { role, .. }
+            | Step::PutPermissionsBoundary { role, .. }
+            | Step::DeletePermissionsBoundary { role }
+            | Step::TagRole { role, .. }
+            | Step::UntagRole { role, .. }
+            | Step::PutRolePolicy { role, .. }
+            | Step::DeleteRolePolicy { role }
+            | Step::DeleteRole { role } => role,
+        }
+    }
+
+    /// Whether a difference is gone once this step is done.
+    pub fn settles(&self, difference: &DriftEntry) -> bool {
+        let DriftEntry { resource, name, path, want, .. } = difference;
+        name == self.subject()
+            && match (self, resource) {
+                (Step::EnableVersioning { .. }, AwsResource::BucketVersioning)
+                | (Step::CreateRole { .. }, AwsResource::Role)
+                | (Step::PutRolePolicy { .. }, AwsResource::RolePolicy)
+                | (Step::PutReplication { .. }, AwsResource::ReplicationConfiguration) => true,
+                (Step::UpdateTrustPolicy { .. }, AwsResource::Role) => path == "trustPolicy",
+                (
+                    Step::PutPermissionsBoundary { .. } | Step::DeletePermissionsBoundary { .. },
+                    AwsResource::Role,
+                ) => path == "permissionsBoundary",
+                (Step::TagRole { .. }, AwsResource::Role) => path.starts_with("tags.") && want != ABSENT,
+                (Step::UntagRole { .. }, AwsResource::Role) => path.starts_with("tags.") && want == ABSENT,
+                _ => false,
+            }
+    }
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Step::EnableVersioning { bucket, region, .. } => {
+                write!(f, "enable versioning of bucket {bucket} in {region}")
+            }
+            Step::CreateRole { role, documents } => write!(f, "create role {}{role}", documents.path),
+            Step::UpdateTrustPolicy { role, .. } => write!(f, "set the trust policy of role {role}"),
+            Step::PutPermissionsBoundary { role, boundary } => {
+                write!(f, "set the permissions boundary of role {role} to {boundary}")
+            }
+            Step::DeletePermissionsBoundary { role } => write!(f, "remove the permissions boundary of role {role}"),
+            Step::TagRole { role, tags } => {
+                write!(f, "tag role {role} with {}", tags.keys().cloned().collect::<Vec<_>>().join(", "))
+            }
+            Step::UntagRole { role, keys } => write!(f, "remove from role {role} the tags {}", keys.join(", ")),
+            Step::PutRolePolicy { role, .. } => write!(f, "set the policy {ROLE_POLICY_NAME} of role {role}"),
+            Step::PutReplication { bucket, configuration, .. } => {
+                let to: Vec<String> = configuration
+                    .rules
+                    .iter()
+                    .map(|(id, rule)| format!("{id} to {}", bucket_of_arn(&rule.destination.bucket)))
+                    .collect();
+                write!(f, "set the replication configuration of bucket {bucket}: {}", to.join(", "))
+            }
+            Step::DeleteReplication { bucket, .. } => {
+                write!(f, "remove the replication configuration of bucket {bucket}")
+            }
+            Step::DeleteRolePolicy { role } => write!(f, "delete the policy {ROLE_POLICY_NAME} of role {role}"),
+            Step::DeleteRole { role } => write!(f, "delete role {role}"),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Logs, metrics and health: what an operator of the operator looks at.
+
+mod health;
+mod logs;
+mod metrics;
+
+pub use health::{Health, ServeError, serve};
+pub use logs::{LogFormat, init_logs};
+pub use metrics::Metrics;

@@ -1,0 +1,297 @@
+//! A Kubernetes API: a real etcd and kube-apiserver, without the rest of a
+//! cluster, which no test here needs. There are no controllers: a deleted
+//! namespace is never emptied, and no service account gets a token.
+
+mod audit;
+mod certs;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+pub use audit::KubeRequest;
+use certs::Certs;
+
+use crate::health;
+use crate::paths;
+use crate::process::{self, Process, Spec};
+use crate::tools::Tools;
+
+/// A cluster to be used instead of one of our own.
+const EXTERNAL: &str = "RIG_KUBECONFIG";
+
+/// How long a start may take: far above the usual 3 seconds, for a busy machine.
+const START: Duration = Duration::from_secs(90);
+
+/// How long an end may take: there is nothing to save, and a server that has
+/// lost its store would wait for it.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The users and the groups that they are in.
+const USERS: [(&str, &str); 2] = [(ADMIN, "system:masters"), (OPERATOR, "system:masters")];
+
+/// The user that tests act as.
+pub const ADMIN: &str = "admin";
+
+/// The user that the operator under test acts as.
+pub const OPERATOR: &str = "operator";
+
+/// A running Kubernetes API.
+#[derive(Debug)]
+pub struct Cluster {
+    kubectl: PathBuf,
+    admin: PathBuf,
+    operator: PathBuf,
+    audit: Option<PathBuf>,
+    // In the order in which they are ended: the server before its store.
+    processes: Vec<Process>,
+}
+
+impl Cluster {
+    /// Starts one, or takes the one that `RIG_KUBECONFIG` names.
+    pub fn start(tools: &Tools) -> Result<Self> {
+        if let Some(config) = std::env::var_os(EXTERNAL) {
+            let config = PathBuf::from(config);
+            if !config.is_file() {
+                bail!("{EXTERNAL} names {}, which is no file", config.display());
+            }
+            return Ok(Self {
+                kubectl: tools.kubectl.clone(),
+                admin: config.clone(),
+                operator: config,
+                audit: None,
+                processes: Vec::new(),
+            });
+        }
+        let (etcd, etcd_url) = process::on_free_ports(|| start_etcd(&tools.etcd))?;
+        let (server, files) =
+            process::on_free_ports(|| start_apiserver(&tools.kube_apiserver, &etcd_url))?;
+        Ok(Self {
+            kubectl: tools.kubectl.clone(),
+            admin: files.join(format!("{ADMIN}.kubeconfig")),
+            operator: files.join(format!("{OPERATOR}.kubeconfig")),
+            audit: Some(files.join("audit.log")),
+            processes: vec![server, etcd],
+        })
+    }
+
+    /// The kubeconfig file of the user that tests act as.
+    pub fn admin_kubeconfig(&self) -> &Path {
+        &self.admin
+    }
+
+    /// The kubeconfig file of the user that the operator acts as.
+    pub fn operator_kubeconfig(&self) -> &Path {
+        &self.operator
+    }
+
+    /// A new client for the admin user. New each time, because a client belongs
+    /// to the runtime that made it and every test has its own.
+    pub async fn client(&self) -> Result<kube::Client> {
+        client(&self.admin).await
+    }
+
+    /// Runs kubectl as the admin user and waits for it.
+    pub fn kubectl<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<Output> {
+        self.kubectl_with_input(args, "")
+    }
+
+    /// Runs kubectl as the admin user, with a text on its standard input.
+    pub fn kubectl_with_input<A: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = A>,
+        input: &str,
+    ) -> Result<Output> {
+        let mut child = Command::new(&self.kubectl)
+            .args(args)
+            .env("KUBECONFIG", &self.admin)
+            // Its discovery cache would otherwise land in the home directory.
+            .env("KUBECACHEDIR", paths::rig().join("kubectl-cache"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {}", self.kubectl.display()))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A kubectl that refuses its arguments does not read: not our error.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        Ok(child.wait_with_output()?)
+    }
+
+    /// Applies every manifest in a directory of CRDs and waits until the API
+    /// server serves them.
+    pub fn apply_crds(&self, dir: &Path) -> Result<()> {
+        let dir = dir.as_os_str();
+        self.must(&["apply", "--server-side", "--force-conflicts", "-f"], dir)?;
+        self.must(
+            &["wait", "--for=condition=Established", "--timeout=30s", "-f"],
+            dir,
+        )
+    }
+
+    /// The requests that a user made in a namespace (in all of them when
+    /// `None`), in order.
+    ///
+    /// # Errors
+    /// When the cluster is not ours: its audit log is out of reach.
+    pub fn requests(&self, user: &str, namespace: Option<&str>) -> Result<Vec<KubeRequest>> {
+        let Some(path) = &self.audit else {
+            bail!("requests cannot be counted on the cluster of {EXTERNAL}: it shows no audit log");
+        };
+        let log = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(audit::parse(
+            &String::from_utf8_lossy(&log),
+            user,
+            namespace,
+        ))
+    }
+
+    /// Ends the processes and waits for their end.
+    pub fn shutdown(self) {
+        for process in &self.processes {
+            process.close();
+            process.wait_blocking();
+        }
+    }
+
+    fn must(&self, args: &[&str], last: &OsStr) -> Result<()> {
+        let all = args.iter().map(OsStr::new).chain([last]);
+        let output = self.kubectl(all)?;
+        if !output.status.success() {
+            bail!(
+                "kubectl {} {} failed: {}",
+                args.join(" "),
+                last.display(),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(())
+    }
+}
+
+async fn client(kubeconfig: &Path) -> Result<kube::Client> {
+    let file = Kubeconfig::read_from(kubeconfig)
+        .with_context(|| format!("cannot read {}", kubeconfig.display()))?;
+    let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+    Ok(kube::Client::try_from(config)?)
+}
+
+fn start_etcd(program: &Path) -> Result<(Process, Result<String>)> {
+    let data = paths::data_dir("etcd")?;
+    let (clients, peers) = (process::free_port()?, process::free_port()?);
+    let url = format!("http://127.0.0.1:{clients}");
+    let peer_url = format!("http://127.0.0.1:{peers}");
+    let process = Spec::new("etcd", program)
+        .without_env(&["ETCD_"])
+        .arg("--data-dir")
+        .arg(data.join("etcd"))
+        .args(["--listen-client-urls", &url])
+        .args(["--advertise-client-urls", &url])
+        .args(["--listen-peer-urls", &peer_url])
+        .args(["--initial-advertise-peer-urls", &peer_url])
+        .args(["--initial-cluster", &format!("default={peer_url}")])
+        // The data lives no longer than the process.
+        .args(["--unsafe-no-fsync", "--log-level=warn"])
+        .grace(GRACE)
+        .data(&data)
+        .start()?;
+    let ready = process
+        .wait_ready(START, || health::is_ok(clients, "/health"))
+        .map(|()| url);
+    Ok((process, ready))
+}
+
+fn start_apiserver(program: &Path, etcd: &str) -> Result<(Process, Result<PathBuf>)> {
+    let files = paths::data_dir("apiserver")?;
+    let certs = Certs::write(&files)?;
+    let port = process::free_port()?;
+    let write = |name: &str, text: &str| {
+        let path = files.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        anyhow::Ok(path)
+    };
+    let policy = write("audit-policy.yaml", audit::POLICY)?;
+    // Readers expect the log to be there before the first request is.
+    let audit = write("audit.log", "")?;
+    let users: String = USERS
+        .iter()
+        .map(|(user, group)| format!("token-of-{user},{user},{user},\"{group}\"\n"))
+        .collect();
+    let users = write("users.csv", &users)?;
+    for (user, _) in USERS {
+        write(
+            &format!("{user}.kubeconfig"),
+            &kubeconfig(user, port, &certs.ca)?,
+        )?;
+    }
+    let process = Spec::new("kube-apiserver", program)
+        .args(["--etcd-servers", etcd])
+        .args(["--bind-address", "127.0.0.1"])
+        .args(["--advertise-address", "127.0.0.1"])
+        .args(["--secure-port", &port.to_string()])
+        .args(["--service-cluster-ip-range", "10.0.0.0/24"])
+        // A loopback address is not allowed as the endpoint of a service.
+        .args(["--endpoint-reconciler-type", "none"])
+        .arg("--cert-dir")
+        .arg(&files)
+        .arg("--tls-cert-file")
+        .arg(&certs.cert)
+        .arg("--tls-private-key-file")
+        .arg(&certs.key)
+        .args(["--service-account-issuer", "https://rig.invalid"])
+        .arg("--service-account-key-file")
+        .arg(&certs.tokens_public)
+        .arg("--service-account-signing-key-file")
+        .arg(&certs.tokens)
+        .args(["--authorization-mode", "RBAC"])
+        .arg("--token-auth-file")
+        .arg(&users)
+        // It waits for a controller that is not here.
+        .args(["--disable-admission-plugins", "ServiceAccount"])
+        .arg("--audit-policy-file")
+        .arg(&policy)
+        .arg("--audit-log-path")
+        .arg(&audit)
+        // On disk before the answer, so that a count misses nothing.
+        .args(["--audit-log-mode", "blocking"])
+        .grace(GRACE)
+        .data(&files)
+        .start()?;
+    let admin = files.join(format!("{ADMIN}.kubeconfig"));
+    let ready = wait_apiserver(&process, &admin).map(|()| files);
+    Ok((process, ready))
+}
+
+/// The server is asked with a real client, so that its certificate is checked too.
+fn wait_apiserver(process: &Process, admin: &Path) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let client = runtime.block_on(client(admin))?;
+    let ask = || async {
+        let request = http::Request::get("/readyz").body(Vec::new())?;
+        anyhow::Ok(client.request_text(request).await?)
+    };
+    process.wait_ready(START, || runtime.block_on(ask()).is_ok())
+}
+
+fn kubeconfig(user: &str, port: u16, ca: &Path) -> Result<String> {
+    Ok(serde_json::to_string_pretty(&serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "rig",
+        "contexts": [{"name": "rig", "context": {"cluster": "rig", "user": user}}],
+        "clusters": [{"name": "rig", "cluster": {
+            "server": format!("https://127.0.0.1:{port}"),
+            "certificate-authority": ca,
+        }}],
+        "users": [{"name": user, "user": {"token": format!("token-of-{user}")}}],
+    }))?)
+}

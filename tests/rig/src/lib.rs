@@ -1,0 +1,108 @@
+//! The test rig: real parts, no mocks. An etcd and a kube-apiserver, an AWS
+//! emulator, and a recording proxy in front of it that counts, refuses what
+//! AWS refuses, and makes things go wrong on request.
+//!
+//! A test starts with `World::new("what-it-tests").await?`: a namespace, an
+//! AWS account and a proxy of its own, on parts that all tests of the process
+//! share.
+
+mod health;
+mod objects;
+
+pub mod clients;
+pub mod cluster;
+pub mod emulator;
+pub mod operator;
+pub mod paths;
+pub mod process;
+pub mod progress;
+pub mod proxy;
+pub mod tools;
+pub mod world;
+
+use std::sync::OnceLock;
+use std::thread;
+
+use anyhow::{Context, Result, anyhow};
+
+pub use clients::Clients;
+pub use cluster::{Cluster, KubeRequest};
+pub use emulator::{Auth, Emulator};
+pub use operator::{Operator, OperatorBuilder};
+pub use proxy::{Answer, Call, Fault, Gate, GateAt, Matcher, Proxy};
+pub use tools::Tools;
+pub use world::World;
+
+/// The parts that all tests of a process share.
+#[derive(Debug)]
+pub struct Rig {
+    /// The Kubernetes API, with the CRDs of this repository applied.
+    pub cluster: Cluster,
+    /// The AWS emulator, without authorisation.
+    pub emulator: Emulator,
+    tools: Tools,
+}
+
+impl Rig {
+    /// Makes the tools if need be and starts everything. Blocks the thread.
+    pub fn start() -> Result<Self> {
+        paths::prune();
+        let tools = Tools::ensure()?;
+        let (cluster, emulator) = thread::scope(|scope| {
+            let emulator = scope.spawn(|| Emulator::start(&tools, Auth::Open));
+            let cluster = start_cluster(&tools);
+            (cluster, emulator.join())
+        });
+        Ok(Self {
+            cluster: cluster?,
+            emulator: emulator.map_err(|_| anyhow!("the start of the emulator panicked"))??,
+            tools,
+        })
+    }
+
+    /// The one of this process, started by whoever asks first.
+    ///
+    /// # Errors
+    /// When it cannot be started; everybody gets the same error.
+    pub async fn shared() -> Result<&'static Self> {
+        static SHARED: OnceLock<Result<Rig, String>> = OnceLock::new();
+        once(&SHARED, Self::start).await
+    }
+
+    /// An emulator that verifies signatures and enforces IAM policies, one for
+    /// the process, started by whoever asks first.
+    pub async fn auth_emulator() -> Result<&'static Emulator> {
+        static SHARED: OnceLock<Result<Emulator, String>> = OnceLock::new();
+        let tools = &Self::shared().await?.tools;
+        once(&SHARED, || Emulator::start(tools, Auth::Enforced)).await
+    }
+
+    /// Ends everything and waits for its end.
+    pub fn shutdown(self) {
+        self.cluster.shutdown();
+        self.emulator.shutdown();
+    }
+}
+
+fn start_cluster(tools: &Tools) -> Result<Cluster> {
+    let cluster = Cluster::start(tools)?;
+    let crds = paths::repository().join("crds");
+    if crds.is_dir() {
+        cluster
+            .apply_crds(&crds)
+            .context("the CRDs in crds/ are not accepted")?;
+    }
+    Ok(cluster)
+}
+
+/// Fills a cell once, off the runtime's threads; those who come later wait.
+async fn once<T: Send + Sync>(
+    cell: &'static OnceLock<Result<T, String>>,
+    start: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<&'static T> {
+    let fill = move || cell.get_or_init(|| start().map_err(|error| format!("{error:#}")));
+    match tokio::task::spawn_blocking(fill).await? {
+        Ok(value) => Ok(value),
+        Err(error) => Err(anyhow!("{error}")),
+    }
+}

@@ -1,0 +1,71 @@
+//! Kubernetes objects of any kind, as data.
+
+use anyhow::{Context, Result, bail};
+use kube::api::{Api, DynamicObject, Patch, PatchParams, ValidationDirective};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::discovery::{Scope, pinned_kind};
+use serde_json::Value;
+
+/// The field manager of what tests apply.
+const MANAGER: &str = "rig";
+
+/// The resource under test.
+pub(crate) fn bucket_replication() -> ApiResource {
+    let kind = GroupVersionKind::gvk("s3replication.dev", "v1alpha1", "BucketReplication");
+    ApiResource::from_gvk_with_plural(&kind, "bucketreplications")
+}
+
+/// Applies the documents of a YAML text server-side, as `kubectl apply
+/// --server-side` does: unknown fields are refused. What is in no namespace of
+/// its own goes to `namespace`.
+pub(crate) async fn apply(
+    client: &kube::Client,
+    namespace: &str,
+    yaml: &str,
+) -> Result<Vec<DynamicObject>> {
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(yaml).context("the manifest is not valid YAML")?;
+    let mut applied = Vec::new();
+    for document in documents.into_iter().filter(|document| !document.is_null()) {
+        let object: DynamicObject =
+            serde_json::from_value(document).context("the manifest is not a Kubernetes object")?;
+        let api = api_for(client, namespace, &object).await?;
+        let Some(name) = object.metadata.name.clone() else {
+            bail!("the manifest has no metadata.name");
+        };
+        let mut params = PatchParams::apply(MANAGER).force();
+        params.field_validation = Some(ValidationDirective::Strict);
+        applied.push(api.patch(&name, &params, &Patch::Apply(&object)).await?);
+    }
+    Ok(applied)
+}
+
+async fn api_for(
+    client: &kube::Client,
+    namespace: &str,
+    object: &DynamicObject,
+) -> Result<Api<DynamicObject>> {
+    let types = object
+        .types
+        .as_ref()
+        .context("the manifest has no apiVersion and kind")?;
+    let kind = GroupVersionKind::try_from(types)?;
+    let ours = bucket_replication();
+    let (resource, scope) = if kind.group == ours.group && kind.kind == ours.kind {
+        // Saves the discovery that anything else needs.
+        (
+            ApiResource::from_gvk_with_plural(&kind, &ours.plural),
+            Scope::Namespaced,
+        )
+    } else {
+        let (resource, capabilities) = pinned_kind(client, &kind).await?;
+        (resource, capabilities.scope)
+    };
+    Ok(match scope {
+        Scope::Cluster => Api::all_with(client.clone(), &resource),
+        Scope::Namespaced => {
+            let namespace = object.metadata.namespace.as_deref().unwrap_or(namespace);
+            Api::namespaced_with(client.clone(), namespace, &resource)
+        }
+    })
+}

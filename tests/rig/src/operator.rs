@@ -1,0 +1,227 @@
+//! The operator under test, as a process of its own.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::io::AsyncWriteExt;
+
+use crate::emulator::SECRET;
+use crate::paths;
+use crate::process::{Process, Spec};
+use crate::progress;
+
+/// The name of the program.
+const PROGRAM: &str = "s3-replication-operator";
+
+/// Variables that would let this machine's settings into the operator.
+const FOREIGN: [&str; 4] = ["AWS_", "KUBE", "OTEL_", "RUST_LOG"];
+
+/// How an operator process is started.
+#[derive(Debug, Clone)]
+pub struct OperatorBuilder {
+    binary: Option<PathBuf>,
+    namespace: String,
+    kubeconfig: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(String, OsString)>,
+    logs: Logs,
+}
+
+/// The logs of all operators of one world, for its error messages.
+pub(crate) type Logs = Arc<Mutex<Vec<PathBuf>>>;
+
+impl OperatorBuilder {
+    pub(crate) fn new(
+        namespace: &str,
+        kubeconfig: &Path,
+        account: &str,
+        endpoint: &str,
+        logs: Logs,
+    ) -> Self {
+        let builder = Self {
+            binary: None,
+            namespace: namespace.to_owned(),
+            kubeconfig: kubeconfig.to_path_buf(),
+            args: Vec::new(),
+            env: Vec::new(),
+            logs,
+        };
+        builder
+            .credentials(account, SECRET)
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ENDPOINT_URL", endpoint)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+    }
+
+    /// The program. In an integration test of the operator's package that is
+    /// `env!("CARGO_BIN_EXE_s3-replication-operator")`; without it, it is built.
+    pub fn binary(mut self, path: impl Into<PathBuf>) -> Self {
+        self.binary = Some(path.into());
+        self
+    }
+
+    /// Adds an argument to `run`.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments to `run`.
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable; the last value for a name counts.
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The access key it has. By default that of the root of the world's account.
+    pub fn credentials(self, access_key_id: &str, secret: &str) -> Self {
+        self.env("AWS_ACCESS_KEY_ID", access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", secret)
+    }
+
+    /// Starts `run` for the world's namespace.
+    pub async fn start(self) -> Result<Operator> {
+        let binary = self.program().await?;
+        let mut spec = Spec::new("operator", binary)
+            .without_env(&FOREIGN)
+            .args(["run", "--namespaces", &self.namespace])
+            .args(["--http-address", "127.0.0.1:0"])
+            .args(&self.args)
+            .env("KUBECONFIG", &self.kubeconfig)
+            // Longer than the operator itself takes at most.
+            .grace(Duration::from_secs(12));
+        for (name, value) in &self.env {
+            spec = spec.env(name, value);
+        }
+        let process = spec.start()?;
+        if let Ok(mut logs) = self.logs.lock() {
+            logs.push(process.log_path().to_path_buf());
+        }
+        Ok(Operator { process })
+    }
+
+    /// Runs another subcommand to its end, for example `plan -f -`, in the same
+    /// environment, with a text on its standard input.
+    pub async fn run(
+        self,
+        args: impl IntoIterator<Item = impl Into<OsString>>,
+        input: &str,
+    ) -> Result<Output> {
+        let binary = self.program().await?;
+        let mut command = tokio::process::Command::new(&binary);
+        for (name, _) in std::env::vars_os() {
+            let foreign = name
+                .to_str()
+                .is_some_and(|name| FOREIGN.iter().any(|prefix| name.starts_with(prefix)));
+            if foreign {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command
+            .args(args.into_iter().map(Into::into))
+            .args(&self.args)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot run {}", binary.display()))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that does not read its input is no error of ours.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        }
+        Ok(child.wait_with_output().await?)
+    }
+
+    async fn program(&self) -> Result<PathBuf> {
+        match &self.binary {
+            Some(path) => Ok(path.clone()),
+            None => tokio::task::spawn_blocking(build).await?,
+        }
+    }
+}
+
+/// Builds the operator, in the profile that this program was built in.
+fn build() -> Result<PathBuf> {
+    let exe = std::env::current_exe().context("cannot tell where this program is")?;
+    let release = exe.components().any(|part| part.as_os_str() == "release");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut spec = Spec::new("cargo-build", cargo)
+        .args(["build", "--bin", PROGRAM])
+        .arg("--target-dir")
+        .arg(paths::target())
+        .current_dir(&paths::repository());
+    if release {
+        spec = spec.arg("--release");
+    }
+    progress::step("building the operator", || {
+        crate::tools::run("cargo build", spec)
+    })?;
+    let profile = if release { "release" } else { "debug" };
+    Ok(paths::target().join(profile).join(PROGRAM))
+}
+
+/// A running operator. Dropping it kills it; when that is because a test
+/// panicked, its log is printed.
+#[derive(Debug)]
+pub struct Operator {
+    process: Process,
+}
+
+impl Operator {
+    /// The process id, for what the system knows of it.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// The exit code, once it has ended; 128 + n when signal n ended it.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.process.exit_code()
+    }
+
+    /// Kills it with SIGKILL and waits for its end.
+    pub async fn kill(&self) -> Result<()> {
+        self.process.signal("KILL");
+        self.process.wait(Duration::from_secs(10)).await.map(drop)
+    }
+
+    /// Asks it to end with SIGTERM and returns its exit code.
+    ///
+    /// # Errors
+    /// When it is still there after 15 seconds.
+    pub async fn terminate(&self) -> Result<i32> {
+        self.process.signal("TERM");
+        self.process.wait(Duration::from_secs(15)).await
+    }
+
+    /// Waits until it ends by itself and returns its exit code.
+    pub async fn wait(&self, deadline: Duration) -> Result<i32> {
+        self.process.wait(deadline).await
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- the operator's log ---\n{}---", self.log());
+        }
+        self.process.signal("KILL");
+    }
+}

@@ -1,0 +1,103 @@
+//! Where the rig keeps its files: everything lives in one directory under
+//! Cargo's target directory, so that `cargo clean` removes all of it.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+
+/// How long the logs and leftovers of earlier runs are kept.
+const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+}
+
+/// The rig's own source directory, where the pinned tool versions are.
+pub fn sources() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Cargo's target directory.
+///
+/// The running program is inside it, whatever set its place (environment,
+/// configuration or flag): Cargo marks the directory with `CACHEDIR.TAG`.
+pub fn target() -> PathBuf {
+    let beside_us = env::current_exe().ok().and_then(|exe| {
+        exe.ancestors()
+            .find(|dir| dir.join("CACHEDIR.TAG").is_file())
+            .map(Path::to_path_buf)
+    });
+    beside_us
+        .or_else(|| env::var_os("CARGO_TARGET_DIR").map(PathBuf::from))
+        .unwrap_or_else(|| repository().join("target"))
+}
+
+/// The rig's directory under the target directory.
+pub fn rig() -> PathBuf {
+    target().join("rig")
+}
+
+/// A new, empty directory for the data of one child process; its guard removes it.
+pub fn data_dir(name: &str) -> Result<PathBuf> {
+    fresh("data", name)
+}
+
+/// A new path for a log file. Logs outlive the run, to be read after a failure.
+pub fn log_file(name: &str) -> Result<PathBuf> {
+    let dir = rig().join("logs").join(format!("run-{}", process::id()));
+    create(&dir)?;
+    Ok(dir.join(format!("{name}-{}.log", next())))
+}
+
+/// A new, empty directory of this run, for files that are not a child's data.
+pub fn scratch_dir(name: &str) -> Result<PathBuf> {
+    fresh("data", name)
+}
+
+/// Removes what earlier runs left behind: old logs, and data whose guard was killed.
+pub fn prune() {
+    for kind in ["logs", "data"] {
+        let Ok(entries) = fs::read_dir(rig().join(kind)) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let age = entry
+                .metadata()
+                .and_then(|meta| meta.modified())
+                .ok()
+                .and_then(|at| SystemTime::now().duration_since(at).ok());
+            if age.is_some_and(|age| age > KEEP) {
+                // Another run may be removing the same directory: either is fine.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+fn fresh(kind: &str, name: &str) -> Result<PathBuf> {
+    let dir = rig()
+        .join(kind)
+        .join(format!("{name}-{}-{}", process::id(), next()));
+    // A process id can come again: never start on someone's old data.
+    if dir.exists() {
+        fs::remove_dir_all(&dir).with_context(|| format!("cannot empty {}", dir.display()))?;
+    }
+    create(&dir)?;
+    Ok(dir)
+}
+
+fn create(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))
+}
+
+fn next() -> usize {
+    static COUNT: AtomicUsize = AtomicUsize::new(1);
+    COUNT.fetch_add(1, Ordering::Relaxed)
+}

@@ -1,0 +1,245 @@
+//! The record of what went through the proxy.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::lock;
+
+/// One request to AWS.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// AWS's name of the operation, for example `PutBucketReplication`.
+    pub operation: String,
+    /// What it is about: the bucket, or the role.
+    pub subject: String,
+    /// The access key id that signed it, which for the emulator is the account.
+    pub account: String,
+    /// The region it was signed for.
+    pub region: String,
+    /// The service it was signed for: `s3`, `iam`, `sts`.
+    pub service: String,
+    /// The answer's HTTP status; none while there is no answer, or when none was given.
+    pub status: Option<u16>,
+    /// AWS's code of the error that was answered.
+    pub error_code: Option<String>,
+    /// When it arrived.
+    pub started: Instant,
+    /// When it was answered or given up; now, while it is under way.
+    pub ended: Instant,
+    /// The path and query.
+    pub path: String,
+    /// The body, as far as it is text.
+    pub body: String,
+    /// The `User-Agent` header.
+    pub user_agent: String,
+    /// The `x-amz-expected-bucket-owner` header.
+    pub expected_owner: Option<String>,
+}
+
+impl Call {
+    /// Whether it asks AWS for a change.
+    pub fn is_write(&self) -> bool {
+        const READS: [&str; 5] = ["Get", "Head", "List", "Describe", "AssumeRole"];
+        !READS.iter().any(|read| self.operation.starts_with(read))
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.operation, self.subject)?;
+        match self.status {
+            Some(status) => write!(f, " → {status}")?,
+            None => write!(f, " → no answer")?,
+        }
+        match &self.error_code {
+            Some(code) => write!(f, " {code}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The length of the longest chain of calls each of which started after the
+/// one before it had ended.
+pub fn round_trips(calls: &[Call]) -> usize {
+    let mut spans: Vec<_> = calls.iter().map(|c| (c.ended, c.started)).collect();
+    spans.sort_unstable();
+    let mut trips = 0;
+    let mut free_from = None;
+    for (ended, started) in spans {
+        if free_from.is_none_or(|at| started >= at) {
+            trips += 1;
+            free_from = Some(ended);
+        }
+    }
+    trips
+}
+
+/// The calls of one proxy.
+#[derive(Debug)]
+pub(super) struct Log {
+    entries: Mutex<Entries>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    next: u64,
+    list: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    call: Call,
+    under_way: bool,
+}
+
+impl Log {
+    pub fn new() -> Self {
+        Self {
+            entries: Mutex::default(),
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    /// Records the arrival of a call; its end is recorded through what is returned.
+    pub fn begin(&self, call: Call) -> Recording<'_> {
+        let mut entries = lock(&self.entries);
+        let id = entries.next;
+        entries.next += 1;
+        entries.list.push(Entry {
+            id,
+            call,
+            under_way: true,
+        });
+        drop(entries);
+        self.notify();
+        Recording { log: self, id }
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        let entries = lock(&self.entries);
+        let now = Instant::now();
+        let call = |entry: &Entry| {
+            let mut call = entry.call.clone();
+            if entry.under_way {
+                call.ended = now;
+            }
+            call
+        };
+        entries.list.iter().map(call).collect()
+    }
+
+    pub fn clear(&self) {
+        lock(&self.entries).list.clear();
+        self.notify();
+    }
+
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn notify(&self) {
+        self.changed.send_modify(|revision| *revision += 1);
+    }
+
+    fn update(&self, id: u64, change: impl FnOnce(&mut Entry)) {
+        let mut entries = lock(&self.entries);
+        // The entry is gone when the log was cleared meanwhile.
+        if let Some(entry) = entries.list.iter_mut().rev().find(|entry| entry.id == id) {
+            change(entry);
+        }
+        drop(entries);
+        self.notify();
+    }
+}
+
+/// A call under way. It ends when this is dropped, also when the client has
+/// gone and nobody waits for the answer.
+pub(super) struct Recording<'a> {
+    log: &'a Log,
+    id: u64,
+}
+
+impl Recording<'_> {
+    pub fn answered(&self, status: u16, error_code: Option<String>) {
+        self.log.update(self.id, |entry| {
+            entry.call.status = Some(status);
+            entry.call.error_code = error_code;
+        });
+    }
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        self.log.update(self.id, |entry| {
+            entry.under_way = false;
+            entry.call.ended = Instant::now();
+        });
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    pub fn call(operation: &str, subject: &str) -> Call {
+        let now = Instant::now();
+        Call {
+            operation: operation.to_owned(),
+            subject: subject.to_owned(),
+            account: String::new(),
+            region: String::new(),
+            service: String::new(),
+            status: None,
+            error_code: None,
+            started: now,
+            ended: now,
+            path: String::new(),
+            body: String::new(),
+            user_agent: String::new(),
+            expected_owner: None,
+        }
+    }
+
+    fn spans(list: &[(u64, u64)]) -> Vec<Call> {
+        let zero = Instant::now();
+        list.iter()
+            .map(|(from, to)| Call {
+                started: zero + Duration::from_millis(*from),
+                ended: zero + Duration::from_millis(*to),
+                ..call("GetRole", "x")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn requests_at_once_are_one_round_trip() {
+        assert_eq!(round_trips(&spans(&[(0, 10), (1, 12), (2, 11)])), 1);
+    }
+
+    #[test]
+    fn requests_one_after_the_other_are_as_many_round_trips() {
+        assert_eq!(round_trips(&spans(&[(0, 10), (10, 20), (25, 30)])), 3);
+    }
+
+    #[test]
+    fn one_slow_request_beside_a_chain_does_not_hide_the_chain() {
+        assert_eq!(round_trips(&spans(&[(0, 100), (0, 10), (11, 20)])), 2);
+        assert_eq!(round_trips(&[]), 0);
+    }
+
+    #[test]
+    fn a_call_given_up_has_an_end_and_no_status() {
+        let log = Log::new();
+        drop(log.begin(call("GetRole", "x")));
+        let calls = log.calls();
+        assert_eq!(calls.len(), 1);
+        assert_eq!(calls[0].status, None);
+        assert!(!calls[0].is_write());
+    }
+}

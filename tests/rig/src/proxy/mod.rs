@@ -1,0 +1,217 @@
+//! The recording proxy between the operator and the AWS emulator: it counts
+//! requests by operation, refuses what AWS refuses and the emulator lets
+//! through, injects faults, and can hold a request at a chosen moment.
+//!
+//! What it forwards it forwards unchanged, so signatures stay valid.
+
+mod calls;
+mod classify;
+mod faults;
+mod gates;
+mod owners;
+mod refusals;
+mod server;
+mod wire;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+pub use calls::{Call, round_trips};
+pub use faults::{Answer, Fault, FaultId, Matcher};
+pub use gates::{Gate, GateAt};
+
+use server::State;
+
+/// A running proxy. It ends when dropped, and cuts the connections it has.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    state: Arc<State>,
+    accepting: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Proxy {
+    /// Starts one on a free port, in front of what listens at `upstream`.
+    ///
+    /// It has threads of its own: a test that blocks its runtime, for example
+    /// while kubectl runs, does not stop it.
+    pub async fn start(upstream: SocketAddr) -> Result<Self> {
+        let (listener, address) = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let proxy = Self {
+            address,
+            state: Arc::new(State::new(upstream)),
+            accepting: Mutex::new(None),
+        };
+        proxy.accept(listener)?;
+        Ok(proxy)
+    }
+
+    /// The address for `AWS_ENDPOINT_URL`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The address it listens at.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Every request so far, in order of arrival, those still under way included.
+    pub fn calls(&self) -> Vec<Call> {
+        self.state.log.calls()
+    }
+
+    /// The requests so far that ask for a change.
+    pub fn writes(&self) -> Vec<Call> {
+        let mut calls = self.calls();
+        calls.retain(Call::is_write);
+        calls
+    }
+
+    /// How many requests there were for an operation, for example `GetRole`.
+    pub fn count(&self, operation: &str) -> usize {
+        let calls = self.calls();
+        calls.iter().filter(|c| c.operation == operation).count()
+    }
+
+    /// How many of the requests so far had to wait for another to end: the
+    /// length of the longest chain of them that do not overlap. Give the
+    /// answers a latency first, or requests that run at once may not overlap.
+    pub fn round_trips(&self) -> usize {
+        round_trips(&self.calls())
+    }
+
+    /// Forgets the requests so far, and whose the buckets are.
+    pub fn clear(&self) {
+        self.state.log.clear();
+        self.state.owners.forget();
+    }
+
+    /// Waits until `enough` says so of the requests so far, and returns them.
+    ///
+    /// # Errors
+    /// When the deadline passes first; the message lists the requests.
+    pub async fn wait_for(
+        &self,
+        enough: impl Fn(&[Call]) -> bool,
+        deadline: Duration,
+    ) -> Result<Vec<Call>> {
+        let mut changes = self.state.log.changes();
+        let wait = async {
+            loop {
+                let calls = self.calls();
+                if enough(&calls) {
+                    return Ok(calls);
+                }
+                changes.changed().await.context("the proxy has ended")?;
+            }
+        };
+        tokio::time::timeout(deadline, wait).await.map_err(|_| {
+            let calls = self.calls();
+            let list: Vec<String> = calls.iter().map(ToString::to_string).collect();
+            anyhow!(
+                "the awaited AWS requests did not come within {deadline:?}; these did:\n{}",
+                list.join("\n")
+            )
+        })?
+    }
+
+    /// Delays every answer.
+    pub fn set_latency(&self, latency: Duration) {
+        *lock(&self.state.latency) = latency;
+    }
+
+    /// From now on, answers matching requests with a fault. The oldest fault
+    /// that matches wins.
+    pub fn inject(&self, fault: Fault) -> FaultId {
+        self.state.faults.add(fault)
+    }
+
+    /// Ends a fault before it has been used up.
+    pub fn remove(&self, id: FaultId) {
+        self.state.faults.remove(id);
+    }
+
+    /// Ends all faults.
+    pub fn remove_faults(&self) {
+        self.state.faults.remove_all();
+    }
+
+    /// From now on, holds matching requests until the gate is released.
+    pub fn gate(&self, matching: Matcher, at: GateAt) -> Gate {
+        self.state.gates.add(matching, at)
+    }
+
+    /// Makes a bucket one on which MFA delete is enabled: its versioning says
+    /// so, and changing it without the `x-amz-mfa` header is refused.
+    pub fn set_mfa_delete(&self, bucket: &str) {
+        lock(&self.state.mfa_delete).insert(bucket.to_owned());
+    }
+
+    /// Stops listening and cuts all connections: from now on they are refused.
+    pub async fn go_down(&self) {
+        let task = lock(&self.accepting).take();
+        if let Some(task) = task {
+            task.abort();
+            // The listener is closed when the task has been cancelled.
+            let _ = task.await;
+        }
+    }
+
+    /// Listens again, at the same address.
+    pub async fn come_up(&self) -> Result<()> {
+        let (listener, _) = listen(self.address)?;
+        self.accept(listener)
+    }
+
+    fn accept(&self, listener: TcpListener) -> Result<()> {
+        let task = runtime()?.spawn(server::serve(listener, Arc::clone(&self.state)));
+        *lock(&self.accepting) = Some(task);
+        Ok(())
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(task) = lock(&self.accepting).take() {
+            task.abort();
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address)
+        .with_context(|| format!("the proxy cannot listen at {address}"))?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// The threads that all proxies of this process share.
+fn runtime() -> Result<&'static Runtime> {
+    static RUNTIME: OnceLock<Option<Runtime>> = OnceLock::new();
+    RUNTIME
+        .get_or_init(|| {
+            tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .thread_name("rig-proxy")
+                .enable_all()
+                .build()
+                .ok()
+        })
+        .as_ref()
+        .context("the proxy's threads cannot be started: too many processes or threads?")
+}
+
+/// A lock that a panicking test has not spoiled for the others.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    match mutex.lock() {
+        Ok(guard) => guard,
+        Err(poisoned) => poisoned.into_inner(),
+    }
+}

@@ -1,0 +1,136 @@
+//! Answers as AWS writes them.
+
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use roxmltree::Document;
+
+/// An answer, whole.
+pub(super) type Reply = Response<Full<Bytes>>;
+
+/// An error in the wire form of the service that was asked.
+pub(super) fn error(
+    service: &str,
+    method: &Method,
+    status: u16,
+    code: &str,
+    message: &str,
+) -> Reply {
+    let (code, message) = (escape(code), escape(message));
+    let id = request_id();
+    if service == "iam" || service == "sts" {
+        let namespace = match service {
+            "iam" => "https://iam.amazonaws.com/doc/2010-05-08/",
+            _ => "https://sts.amazonaws.com/doc/2011-06-15/",
+        };
+        let kind = if status < 500 { "Sender" } else { "Receiver" };
+        let body = format!(
+            "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>{kind}</Type><Code>{code}</Code>\
+             <Message>{message}</Message></Error><RequestId>{id}</RequestId></ErrorResponse>"
+        );
+        return reply(status, &[("x-amzn-requestid", &id)], body, "text/xml");
+    }
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code>\
+         <Message>{message}</Message><RequestId>{id}</RequestId></Error>"
+    );
+    s3(method, status, &[("x-amz-request-id", &id)], body)
+}
+
+/// S3's redirect to another region.
+pub(super) fn wrong_region(method: &Method, bucket: &str, region: &str) -> Reply {
+    let id = request_id();
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>PermanentRedirect</Code>\
+         <Message>The bucket you are attempting to access must be addressed using the specified \
+         endpoint. Please send all future requests to this endpoint.</Message>\
+         <Endpoint>{0}.s3.{1}.amazonaws.com</Endpoint><Bucket>{0}</Bucket>\
+         <RequestId>{id}</RequestId></Error>",
+        escape(bucket),
+        escape(region)
+    );
+    let headers = [
+        ("x-amz-request-id", id.as_str()),
+        ("x-amz-bucket-region", region),
+    ];
+    s3(method, 301, &headers, body)
+}
+
+/// Any answer; what is no valid header is left out.
+pub(super) fn custom(status: u16, headers: &[(String, String)], body: String) -> Reply {
+    let headers: Vec<(&str, &str)> = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    reply(status, &headers, body, "application/xml")
+}
+
+/// The code in an error's body, in XML or JSON.
+pub(super) fn error_code(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    if let Ok(json) = serde_json::from_str::<serde_json::Value>(text) {
+        let kind = json.get("__type")?.as_str()?;
+        return Some(kind.rsplit('#').next().unwrap_or(kind).to_owned());
+    }
+    let document = Document::parse(text).ok()?;
+    let code = document
+        .descendants()
+        .find(|node| node.tag_name().name() == "Code")?;
+    code.text().map(str::to_owned)
+}
+
+/// The answer to a HEAD has no body, which is why the SDK then knows no code.
+fn s3(method: &Method, status: u16, headers: &[(&str, &str)], body: String) -> Reply {
+    let body = if method == Method::HEAD {
+        String::new()
+    } else {
+        body
+    };
+    reply(status, headers, body, "application/xml")
+}
+
+fn reply(status: u16, headers: &[(&str, &str)], body: String, kind: &'static str) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from(body)));
+    *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let map = reply.headers_mut();
+    map.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (
+            http::HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_str(value),
+        ) {
+            map.insert(name, value);
+        }
+    }
+    reply
+}
+
+fn request_id() -> String {
+    std::iter::repeat_with(fastrand::alphanumeric)
+        .take(16)
+        .collect::<String>()
+        .to_uppercase()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_read_from_each_wire_form() {
+        let s3 = b"<?xml version=\"1.0\"?><Error><Code>SlowDown</Code></Error>";
+        assert_eq!(error_code(s3).as_deref(), Some("SlowDown"));
+        let iam =
+            b"<ErrorResponse xmlns=\"x\"><Error><Code>NoSuchEntity</Code></Error></ErrorResponse>";
+        assert_eq!(error_code(iam).as_deref(), Some("NoSuchEntity"));
+        let json = br#"{"__type":"com.amazonaws.kms#NotFoundException"}"#;
+        assert_eq!(error_code(json).as_deref(), Some("NotFoundException"));
+        assert_eq!(error_code(b""), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! Building a directory of programs once: keyed by its inputs, under a lock
+//! that other processes respect, and renamed into place only when complete.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::paths;
+use crate::process::Spec;
+use crate::progress;
+
+/// Returns the directory `NAME-HASH` under the rig's tools, filled by `fill`
+/// unless an earlier run did so with the same inputs.
+pub fn once(
+    name: &str,
+    inputs: &[&[u8]],
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let tools = paths::rig().join("tools");
+    fs::create_dir_all(&tools).with_context(|| format!("cannot create {}", tools.display()))?;
+    let finished = tools.join(format!("{name}-{}", key(inputs)));
+    if finished.is_dir() {
+        return Ok(finished);
+    }
+    let _lock = lock(&tools.join(format!("{name}.lock")), name)?;
+    // Whoever held the lock before us has probably built it.
+    if finished.is_dir() {
+        return Ok(finished);
+    }
+    let unfinished = finished.with_extension("partial");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished)
+            .with_context(|| format!("cannot remove {}", unfinished.display()))?;
+    }
+    fs::create_dir_all(&unfinished)?;
+    fill(&unfinished)?;
+    fs::rename(&unfinished, &finished)
+        .with_context(|| format!("cannot put {} into place", finished.display()))?;
+    Ok(finished)
+}
+
+/// Runs one command of a build; its output goes to a log that a failure quotes.
+pub fn run(what: &str, spec: Spec) -> Result<()> {
+    let process = spec.start()?;
+    let code = process.wait_blocking();
+    if code != 0 {
+        bail!(
+            "{what} failed with code {code}:\n{}\n(all of it: {})",
+            process.log_tail(25),
+            process.log_path().display()
+        );
+    }
+    Ok(())
+}
+
+/// A lock between processes, held until the file is closed; the system
+/// releases it also when its holder is killed.
+fn lock(path: &Path, name: &str) -> Result<File> {
+    let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            progress::step(
+                &format!("another process is preparing the {name} tools; waiting for it"),
+                || file.lock(),
+            )
+            .with_context(|| format!("cannot lock {}", path.display()))?;
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+        }
+    }
+    Ok(file)
+}
+
+/// A short hash of the inputs, each with its length so that they cannot run together.
+fn key(inputs: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for input in inputs {
+        hash.update((input.len() as u64).to_le_bytes());
+        hash.update(input);
+    }
+    hash.finalize()
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_depends_on_every_input_and_on_where_each_ends() {
+        assert_eq!(key(&[b"ab", b"c"]), key(&[b"ab", b"c"]));
+        assert_ne!(key(&[b"ab", b"c"]), key(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn an_interrupted_build_is_not_taken_for_a_finished_one() {
+        let inputs: &[&[u8]] = &[b"interrupted", &std::process::id().to_le_bytes()];
+        let failed = once("test", inputs, |dir| {
+            fs::write(dir.join("half"), "")?;
+            bail!("interrupted")
+        });
+        assert!(failed.is_err());
+        let built = once("test", inputs, |dir| {
+            assert!(!dir.join("half").exists());
+            fs::write(dir.join("whole"), "").map_err(Into::into)
+        })
+        .unwrap();
+        assert!(built.join("whole").is_file());
+        let again = once("test", inputs, |_| bail!("must not be built twice")).unwrap();
+        assert_eq!(again, built);
+        fs::remove_dir_all(built).unwrap();
+    }
+}

@@ -1,0 +1,42 @@
+//! The programs that the rig runs: built or installed once from pinned
+//! versions, kept under the target directory, made anew when a pin changes.
+
+mod aws;
+mod build;
+mod kube;
+
+pub(crate) use build::run;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+/// Where the programs are.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// The store behind the API server.
+    pub etcd: PathBuf,
+    /// The Kubernetes API server.
+    pub kube_apiserver: PathBuf,
+    /// The Kubernetes command line.
+    pub kubectl: PathBuf,
+    /// A Python that has the AWS emulator installed.
+    pub python: PathBuf,
+}
+
+impl Tools {
+    /// Makes whatever is missing, with a line on the terminal for each step.
+    ///
+    /// # Errors
+    /// When Go or Python is missing (the message says what to install) or a
+    /// build fails (the message quotes it).
+    pub fn ensure() -> Result<Self> {
+        let [etcd, kube_apiserver, kubectl] = kube::ensure()?;
+        Ok(Self {
+            etcd,
+            kube_apiserver,
+            kubectl,
+            python: aws::ensure()?,
+        })
+    }
+}
