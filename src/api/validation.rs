@@ -54,19 +54,20 @@ pub fn account_id() -> Rule {
     )
 }
 
-const KMS_KEY: &str = "^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+$";
+/// Keys, not aliases: IAM does not resolve an alias in a policy's resource.
+const KMS_KEY: &str = "^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$";
 
 pub fn kms_key_arn() -> Rule {
     rule(
         &format!("self.matches('{KMS_KEY}')"),
-        "kmsKeyArn must be the ARN of a KMS key, such as arn:aws:kms:eu-west-1:111122223333:key/1234abcd-…",
+        "kmsKeyArn must be the ARN of a KMS key (not of an alias), such as arn:aws:kms:eu-west-1:111122223333:key/1234abcd-…",
     )
 }
 
 pub fn kms_key_arns() -> Rule {
     rule(
-        "self.all(k, k.matches('^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$'))",
-        "kmsKeyArns must be ARNs of KMS keys (not aliases: IAM does not resolve them), such as arn:aws:kms:eu-west-1:111122223333:key/1234abcd-…",
+        &format!("self.all(k, k.matches('{KMS_KEY}'))"),
+        "kmsKeyArns must be ARNs of KMS keys (not of aliases), such as arn:aws:kms:eu-west-1:111122223333:key/1234abcd-…",
     )
 }
 

@@ -26,3 +26,6 @@ pub use plan::{Plan, Refusal, Situation};
 pub use policy::{PolicyDocument, Statement};
 pub use step::{RoleDocuments, Step};
 
+
+#[cfg(test)]
+mod tests;

@@ -51,3 +51,35 @@ pub fn drift<'a>(status: &'a Value, path: &str) -> Result<&'a Value> {
     let entries = status["drift"].as_array().map(Vec::as_slice).unwrap_or_default();
     entries.iter().find(|d| d["path"] == path).with_context(|| format!("no drift at {path}: {status:#}"))
 }
+
+/// Asks for a check at once, as a person does by annotation, and returns the value it was asked with.
+pub async fn request_check(world: &World, name: &str) -> Result<String> {
+    static ASKED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let value = format!("request-{}", ASKED.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    let patch = json!({"metadata": {"annotations": {"s3replication.dev/requestedAt": value}}});
+    world.api().patch(name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(patch)).await?;
+    Ok(value)
+}
+
+/// Asks for a check, waits until it was made, and returns the object as it is then.
+pub async fn check_now(world: &World, name: &str) -> Result<Value> {
+    let value = request_check(world, name).await?;
+    world.wait(name, |status| status["lastHandledRequest"] == value.as_str(), "to have been checked").await
+}
+
+/// Sets what is at a path such as `spec.rules.0.filter.prefix`, making the objects on the way; null removes it.
+pub fn set(object: &mut Value, path: &str, value: Value) {
+    let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
+    let inner = match key.parse::<usize>() {
+        Ok(index) => &mut object[index],
+        Err(_) if rest.is_none() && value.is_null() => {
+            drop(object.as_object_mut().map(|fields| fields.remove(key)));
+            return;
+        }
+        Err(_) => &mut object[key],
+    };
+    match rest {
+        Some(rest) => set(inner, rest, value),
+        None => *inner = value,
+    }
+}

@@ -77,6 +77,13 @@ impl Rig {
         once(&SHARED, || Emulator::start(tools, Auth::Enforced)).await
     }
 
+    /// The operator, to be started: it looks at all namespaces, acts as the root
+    /// of an account, and speaks to this endpoint instead of AWS.
+    pub fn operator(&self, account: &str, endpoint: &str) -> OperatorBuilder {
+        let kubeconfig = self.cluster.operator_kubeconfig();
+        OperatorBuilder::new("", kubeconfig, account, endpoint, Default::default())
+    }
+
     /// Ends everything and waits for its end.
     pub fn shutdown(self) {
         self.cluster.shutdown();

@@ -20,12 +20,29 @@ enum Command {
     Tools,
     /// Start a Kubernetes API and an AWS emulator and keep them until Ctrl-C
     Up,
+    /// Show the operator's main job on real parts, step by step, and check every step
+    Demo {
+        /// Stay up at the end, with the example applied, until Ctrl-C
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Measure what a check and a convergence cost, against the budget
+    Budget,
+    /// Measure many resources created at once (give --release before `--`)
+    Scale {
+        /// How many resources
+        #[arg(long, default_value = "1000")]
+        count: usize,
+    },
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Tools => commands::tools::run(),
         Command::Up => commands::up::run(),
+        Command::Demo { keep } => commands::demo::run(keep),
+        Command::Budget => commands::budget::run(),
+        Command::Scale { count } => commands::scale::run(count),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

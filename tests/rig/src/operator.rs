@@ -89,13 +89,13 @@ impl OperatorBuilder {
             .env("AWS_SECRET_ACCESS_KEY", secret)
     }
 
-    /// Starts `run` for the world's namespace.
+    /// Starts `run` for the world's namespace, or for all of them where there is no world.
     pub async fn start(self) -> Result<Operator> {
         let binary = self.program().await?;
         let mut spec = Spec::new("operator", binary)
             .without_env(&FOREIGN)
-            .args(["run", "--namespaces", &self.namespace])
-            .args(["--http-address", "127.0.0.1:0"])
+            .args(["run", "--http-address", "127.0.0.1:0"])
+            .args(self.namespaces())
             .args(&self.args)
             .env("KUBECONFIG", &self.kubeconfig)
             // Longer than the operator itself takes at most.
@@ -145,6 +145,13 @@ impl OperatorBuilder {
         Ok(child.wait_with_output().await?)
     }
 
+    fn namespaces(&self) -> Vec<&str> {
+        match self.namespace.as_str() {
+            "" => Vec::new(),
+            one => vec!["--namespaces", one],
+        }
+    }
+
     async fn program(&self) -> Result<PathBuf> {
         match &self.binary {
             Some(path) => Ok(path.clone()),
@@ -189,6 +196,11 @@ impl Operator {
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// The file that holds what it logs.
+    pub fn log_path(&self) -> &Path {
+        self.process.log_path()
     }
 
     /// The exit code, once it has ended; 128 + n when signal n ended it.

@@ -14,6 +14,7 @@ mod server;
 mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -119,6 +120,12 @@ impl Proxy {
                 list.join("\n")
             )
         })?
+    }
+
+    /// From now on keeps of every request what tells one from another, and no
+    /// bodies: for more requests than anybody reads.
+    pub fn keep_no_bodies(&self) {
+        self.state.no_bodies.store(true, Ordering::Relaxed);
     }
 
     /// Delays every answer.

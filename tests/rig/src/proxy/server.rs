@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,7 @@ pub(super) struct State {
     pub owners: Owners,
     pub latency: Mutex<Duration>,
     pub mfa_delete: Mutex<HashSet<String>>,
+    pub no_bodies: AtomicBool,
     upstream: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
 }
@@ -47,6 +49,7 @@ impl State {
             owners: Owners::new(upstream),
             latency: Mutex::default(),
             mfa_delete: Mutex::default(),
+            no_bodies: AtomicBool::default(),
             upstream,
             client: Client::builder(TokioExecutor::new()).build_http(),
         }
@@ -86,7 +89,11 @@ async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Reply> 
     let arrived = Instant::now();
     let body = body.collect().await?.to_bytes();
     let asked = Asked::new(head, body, arrived);
-    let recording = state.log.begin(asked.call.clone());
+    let mut recorded = asked.call.clone();
+    if state.no_bodies.load(Ordering::Relaxed) {
+        recorded.body = String::new();
+    }
+    let recording = state.log.begin(recorded);
     let gates = state.gates.for_call(&asked.call);
     let fault = state.faults.take(&asked.call);
 

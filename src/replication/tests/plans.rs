@@ -1,0 +1,188 @@
+//! Plans as text, for the cases a person thinks of.
+
+use std::collections::BTreeMap;
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use super::super::observed::Observed;
+use super::super::{Configuration, Failure, FailureClass, ObservedRole, VersioningStatus};
+use super::model::{bucket_in, execute};
+use super::{Case, caller, founding, identity, spec};
+use crate::api::{AdoptionPolicy, BucketReplicationSpec, ManagementPolicy, Reason};
+
+/// Two fresh buckets and nothing else.
+fn empty(spec: BucketReplicationSpec) -> Case {
+    let destinations: BTreeMap<_, _> = spec
+        .rules
+        .iter()
+        .map(|r| (r.destination.bucket.clone(), bucket_in("eu-west-1", VersioningStatus::Disabled)))
+        .collect();
+    let observed = Observed {
+        caller: caller(),
+        source: bucket_in("us-east-1", VersioningStatus::Disabled),
+        destinations,
+        configuration: Ok(None),
+        role: Ok(None),
+        former_roles: vec![],
+    };
+    Case { spec, identity: identity(), observed, applied_hash: None }
+}
+
+/// AWS as the plan leaves it.
+fn converged(spec: BucketReplicationSpec) -> Case {
+    let mut case = empty(spec);
+    for step in case.plan().steps() {
+        execute(&mut case.observed, &case.spec.source.bucket, step);
+    }
+    case.applied()
+}
+
+fn foreign_role(name: &str) -> ObservedRole {
+    ObservedRole {
+        arn: format!("arn:aws:iam::111122223333:role/s3-replication/{name}"),
+        name: name.into(),
+        path: "/s3-replication/".into(),
+        trust: json!({}),
+        permissions_boundary: None,
+        tags: BTreeMap::new(),
+        policy: Ok(None),
+        other_policies: vec![],
+    }
+}
+
+#[test]
+fn from_nothing_versioning_and_role_come_first_and_the_configuration_last() {
+    let plan = empty(founding()).plan();
+    assert_eq!(plan.stages.iter().map(Vec::len).collect::<Vec<_>>(), [3, 1, 1]);
+    assert!(!plan.drift, "a new spec is a pending change");
+    assert_snapshot!(plan);
+}
+
+#[test]
+fn a_converged_state_leaves_nothing_to_do() {
+    let plan = converged(founding()).plan();
+    assert_eq!((plan.differences, plan.stages, plan.refusal), (vec![], vec![], None));
+}
+
+#[test]
+fn what_changed_behind_our_back_is_drift_and_is_put_right() {
+    let mut case = converged(founding());
+    case.observed.destinations.values_mut().for_each(|b| *b = bucket_in("eu-west-1", VersioningStatus::Suspended));
+    let configuration = case.observed.configuration.as_mut().unwrap().as_mut().unwrap();
+    configuration.role = "arn:aws:iam::111122223333:role/elsewhere".into();
+    configuration.rules.get_mut("ReplicateToEU").unwrap().destination.storage_class = Some("GLACIER".into());
+    let plan = case.plan();
+    assert!(plan.drift);
+    assert_snapshot!(plan);
+}
+
+#[test]
+fn a_changed_spec_is_pending_and_not_drift() {
+    let mut case = converged(founding());
+    case.spec.rules[0].destination.storage_class = None;
+    let plan = case.plan();
+    assert!(!plan.drift);
+    assert_snapshot!(plan);
+}
+
+#[test]
+fn a_renamed_role_is_made_first_and_the_former_one_deleted_last() {
+    let mut case = converged(founding());
+    let former = case.observed.role.clone().unwrap().unwrap();
+    case.spec.role.as_mut().unwrap().name = Some("another".into());
+    case.observed.role = Ok(None);
+    case.observed.former_roles = vec![former];
+    assert_snapshot!(case.plan());
+}
+
+#[test]
+fn what_someone_else_made_is_refused_unless_adopted() {
+    let mut case = empty(founding());
+    case.observed.role = Ok(Some(foreign_role("s3-replication-role")));
+    assert_eq!(case.plan().refusal.unwrap().reason, Reason::ForeignRole);
+    assert!(case.clone().adoption(AdoptionPolicy::Adopt).plan().refusal.is_none());
+
+    let mut case = converged(founding());
+    case.applied_hash = None;
+    let held = case.observed.configuration.clone().unwrap().unwrap();
+    case.observed.configuration = Ok(Some(Configuration { role: "arn:aws:iam::111122223333:role/other".into(), ..held }));
+    let refusal = case.plan().refusal.unwrap();
+    assert_eq!(refusal.reason, Reason::ForeignConfiguration);
+    assert_snapshot!(refusal.message);
+    assert!(case.clone().adoption(AdoptionPolicy::Adopt).plan().refusal.is_none());
+    assert!(case.management(ManagementPolicy::Observe).plan().refusal.is_none(), "observing takes nothing over");
+}
+
+#[test]
+fn a_missing_destination_stops_every_write() {
+    let mut two = founding();
+    let mut second = two.rules[0].clone();
+    (second.id, second.priority) = ("Second".into(), Some(2));
+    second.destination.bucket = "second".into();
+    two.rules.push(second);
+    let mut case = empty(two);
+    case.observed.destinations.get_mut("second").unwrap().region = Ok(None);
+    let plan = case.plan();
+    assert_eq!(plan.stages, Vec::<Vec<_>>::new());
+    assert_eq!(plan.refusal.unwrap().reason, Reason::DestinationBucketNotFound);
+}
+
+#[test]
+fn a_denied_read_of_versioning_stops_nothing() {
+    let mut case = empty(founding());
+    let denied = Failure {
+        class: FailureClass::Denied,
+        action: "s3:GetBucketVersioning".into(),
+        subject: "dest-bucket-eu-west-1".into(),
+        code: "AccessDenied".into(),
+        detail: "Access Denied".into(),
+    };
+    case.observed.destinations.get_mut("dest-bucket-eu-west-1").unwrap().versioning = Err(denied);
+    let plan = case.plan();
+    assert!(plan.refusal.is_none());
+    assert_eq!(plan.steps().count(), 4, "all but the destination's versioning");
+}
+
+#[test]
+fn a_policy_that_iam_would_not_take_is_refused_with_its_size() {
+    let mut many = founding();
+    many.rules = (0..150)
+        .map(|i| {
+            let mut rule = many.rules[0].clone();
+            (rule.id, rule.priority) = (format!("rule-{i}"), Some(i));
+            rule.destination.bucket = format!("a-destination-bucket-with-a-rather-long-name-{i:04}");
+            rule
+        })
+        .collect();
+    let refusal = empty(many).plan().refusal.unwrap();
+    assert_eq!(refusal.reason, Reason::PolicyTooLarge);
+    assert!(refusal.message.contains("10240"), "{}", refusal.message);
+}
+
+#[test]
+fn the_founding_role_may_do_what_aws_asks_for_and_no_more() {
+    let case = empty(founding());
+    let super::super::DesiredRole::Managed(role) = case.desired().role else { panic!("managed") };
+    assert_snapshot!(serde_json::to_string_pretty(&role.permissions).unwrap());
+}
+
+#[test]
+fn kms_permissions_go_through_s3_and_name_both_buckets() {
+    let encrypted = spec(
+        r#"
+source: {bucket: source, kmsKeyArns: ["arn:aws:kms:us-east-1:111122223333:key/s"]}
+replicate: {tags: false, acls: false}
+rules:
+  - id: r
+    kmsEncryptedObjects: Enabled
+    destination:
+      bucket: destination
+      account: "444455556666"
+      ownership: Destination
+      kmsKeyArn: arn:aws:kms:eu-west-1:444455556666:key/d
+"#,
+    );
+    let super::super::DesiredRole::Managed(role) = empty(encrypted).desired().role else { panic!("managed") };
+    assert_snapshot!(serde_json::to_string_pretty(&role.permissions).unwrap());
+}

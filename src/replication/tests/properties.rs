@@ -1,0 +1,366 @@
+//! For any desired and any observed state: executing the plan leaves no difference and nothing to plan, comparing
+//! never panics, and Observe never yields a step.
+
+use std::collections::BTreeMap;
+
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::super::{
+    Configuration, Filter, Observed, ObservedBucket, ObservedRole, PolicyDocument, Rule, RuleDestination,
+    Versioning, VersioningStatus, policy,
+};
+use super::model::execute;
+use super::{Case, caller, desired, identity};
+use crate::api::{
+    self, AdoptionPolicy, BucketReplicationSpec, Destination, ManagementPolicy, Replicate, ReplicationRule,
+    Source, StorageClass, Switch, VersioningPolicy,
+};
+
+const BUCKETS: [&str; 3] = ["one", "two", "three"];
+const IDS: [&str; 4] = ["a", "b", "c", "d"];
+const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/k";
+
+fn switch() -> impl Strategy<Value = Option<Switch>> {
+    option::of(prop_oneof![Just(Switch::Enabled), Just(Switch::Disabled)])
+}
+
+fn tags() -> impl Strategy<Value = BTreeMap<String, String>> {
+    btree_map("[a-c]", "[xy]?", 0..3)
+}
+
+fn storage_class() -> impl Strategy<Value = Option<StorageClass>> {
+    option::of(prop_oneof![Just(StorageClass::Standard), Just(StorageClass::Glacier), Just(StorageClass::GlacierIr)])
+}
+
+prop_compose! {
+    fn destination()(
+        bucket in prop::sample::select(&BUCKETS[..]),
+        storage_class in storage_class(),
+        account in option::of(prop_oneof![Just("111122223333"), Just("444455556666")]),
+        rtc in switch(),
+        metrics in switch(),
+        required in prop::bool::weighted(0.2),
+    ) -> Destination {
+        Destination {
+            bucket: bucket.to_owned(),
+            storage_class,
+            account: account.map(str::to_owned),
+            replication_time_control: rtc,
+            metrics,
+            versioning: required.then_some(VersioningPolicy::Required),
+            ..Destination::default()
+        }
+    }
+}
+
+prop_compose! {
+    fn rule(id: &'static str, priority: i32)(
+        destination in destination(),
+        status in switch(),
+        prefix in option::of("[ab/]{0,3}"),
+        tags in tags(),
+        markers in switch(),
+        modifications in switch(),
+        kms in any::<bool>(),
+    ) -> ReplicationRule {
+        let delete_markers = if tags.is_empty() { markers } else { None };
+        ReplicationRule {
+            id: id.to_owned(),
+            status,
+            priority: Some(priority),
+            filter: Some(api::Filter { prefix, tags }),
+            destination: Destination { kms_key_arn: kms.then(|| KEY.to_owned()), ..destination },
+            delete_markers,
+            replica_modifications: modifications,
+            kms_encrypted_objects: kms.then_some(Switch::Enabled),
+        }
+    }
+}
+
+fn rules() -> impl Strategy<Value = Vec<ReplicationRule>> {
+    let each: Vec<_> = IDS.iter().zip(1..).map(|(id, priority)| rule(id, priority)).collect();
+    (each, 1..=IDS.len(), any::<bool>()).prop_map(|(mut rules, n, with_priority)| {
+        rules.truncate(n);
+        if n == 1 && !with_priority {
+            rules[0].priority = None;
+        }
+        rules
+    })
+}
+
+fn role() -> impl Strategy<Value = Option<api::Role>> {
+    let managed = (option::of(Just("role".to_owned())), option::of(Just("boundary".to_owned())), tags());
+    let managed = managed.prop_map(|(name, permissions_boundary, tags)| api::Role {
+        name,
+        permissions_boundary,
+        tags,
+        ..api::Role::default()
+    });
+    let existing = api::Role { arn: Some("arn:aws:iam::111122223333:role/existing".into()), ..api::Role::default() };
+    option::of(prop_oneof![4 => managed, 1 => Just(existing)])
+}
+
+prop_compose! {
+    fn any_spec()(
+        rules in rules(),
+        role in role(),
+        (tags, acls) in (option::of(any::<bool>()), option::of(any::<bool>())),
+        adopt in prop::bool::weighted(0.7),
+        keys in any::<bool>(),
+    ) -> BucketReplicationSpec {
+        BucketReplicationSpec {
+            source: Source {
+                bucket: "source".into(),
+                kms_key_arns: if keys { vec![KEY.to_owned()] } else { vec![] },
+                ..Source::default()
+            },
+            role,
+            replicate: Some(Replicate { tags, acls }),
+            rules,
+            adoption_policy: if adopt { AdoptionPolicy::Adopt } else { AdoptionPolicy::Refuse },
+            ..BucketReplicationSpec::default()
+        }
+    }
+}
+
+fn versioning() -> impl Strategy<Value = ObservedBucket> {
+    let status = prop_oneof![
+        3 => Just(VersioningStatus::Enabled),
+        1 => Just(VersioningStatus::Suspended),
+        1 => Just(VersioningStatus::Disabled)
+    ];
+    (status, prop::bool::weighted(0.05), prop::bool::weighted(0.02)).prop_map(|(status, mfa_delete, missing)| {
+        ObservedBucket {
+            region: Ok((!missing).then(|| "eu-west-1".to_owned())),
+            versioning: Ok(Versioning { status, mfa_delete }),
+        }
+    })
+}
+
+/// A policy that may or may not mean what is wanted: the wanted one, a part of it, or anything else.
+fn policy_near(wanted: PolicyDocument) -> impl Strategy<Value = Value> {
+    let wanted = wanted.to_value();
+    let part = {
+        let mut part = wanted.clone();
+        if let Some(statements) = part["Statement"].as_array_mut() {
+            statements.reverse();
+            statements.truncate(1);
+        }
+        part
+    };
+    prop_oneof![Just(wanted), Just(part), any_json()]
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        "[a-z:*]{0,6}".prop_map(Value::from),
+    ];
+    let key = prop_oneof![
+        Just("Statement"),
+        Just("Effect"),
+        Just("Action"),
+        Just("NotAction"),
+        Just("Resource"),
+        Just("Principal"),
+        Just("Condition"),
+        Just("AWS"),
+        Just("other")
+    ];
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            btree_map(key.clone().prop_map(str::to_owned), inner, 0..5).prop_map(|m| json!(m)),
+        ]
+    })
+}
+
+prop_compose! {
+    fn observed_rule()(
+        status in any::<bool>(),
+        priority in option::of(0..5i32),
+        prefix in "[ab]{0,2}",
+        tags in tags(),
+        bucket in prop::sample::select(&BUCKETS[..]),
+        class in option::of("STANDARD|GLACIER|NEW_CLASS"),
+        account in option::of("111122223333|999999999999"),
+        on in vec(any::<bool>(), 5),
+    ) -> Rule {
+        let switch = |on: bool| if on { Switch::Enabled } else { Switch::Disabled };
+        Rule {
+            status: switch(status),
+            priority,
+            filter: Filter { prefix, tags },
+            delete_markers: switch(on[0]),
+            replica_modifications: switch(on[1]),
+            kms_encrypted_objects: switch(on[2]),
+            destination: RuleDestination {
+                bucket: format!("arn:aws:s3:::{bucket}"),
+                account,
+                storage_class: class,
+                ownership: None,
+                kms_key: None,
+                replication_time_control: switch(on[3]),
+                metrics: switch(on[4]),
+            },
+        }
+    }
+}
+
+fn configuration() -> impl Strategy<Value = Option<Configuration>> {
+    let roles = prop_oneof![
+        Just("arn:aws:iam::111122223333:role/s3-replication/role"),
+        Just("arn:aws:iam::111122223333:role/s3-replication/data.orders"),
+        Just("arn:aws:iam::111122223333:role/someone-elses"),
+    ];
+    let rules = btree_map(prop::sample::select(&IDS[..]).prop_map(str::to_owned), observed_rule(), 0..4);
+    option::of((roles, rules).prop_map(|(role, rules)| Configuration { role: role.to_owned(), rules }))
+}
+
+/// A role of the desired name in any condition, ours or not; or none.
+fn held_role(spec: &BucketReplicationSpec) -> BoxedStrategy<Option<ObservedRole>> {
+    let blank = observed_without_role();
+    let wanted = match desired(spec, &blank).role {
+        super::super::DesiredRole::Existing { arn } => {
+            return option::of(any_json().prop_map(move |trust| ObservedRole {
+                arn: arn.clone(),
+                name: "existing".into(),
+                path: "/".into(),
+                trust,
+                permissions_boundary: None,
+                tags: BTreeMap::new(),
+                policy: Ok(None),
+                other_policies: vec![],
+            }))
+            .boxed();
+        }
+        super::super::DesiredRole::Managed(role) => role,
+    };
+    let trust = policy_near(wanted.trust.clone());
+    let policy = option::of(policy_near(wanted.permissions.clone()));
+    let extra = (option::of(Just("other".to_owned())), tags(), any::<bool>(), prop::bool::weighted(0.1));
+    option::of((trust, policy, extra).prop_map(move |(trust, policy, (boundary, mut tags, ours, moved))| {
+        if ours {
+            tags.extend(identity().tags());
+        }
+        let path = if moved { "/elsewhere/".to_owned() } else { wanted.path.clone() };
+        ObservedRole {
+            arn: caller().partition.role_arn(&caller().account, &path, &wanted.name),
+            name: wanted.name.clone(),
+            path,
+            trust,
+            permissions_boundary: boundary,
+            tags,
+            policy: Ok(policy),
+            other_policies: vec![],
+        }
+    }))
+    .boxed()
+}
+
+fn former_role() -> impl Strategy<Value = Vec<ObservedRole>> {
+    vec((any::<bool>(), any::<bool>()), 0..=1).prop_map(|roles| {
+        let role = |(ours, blocked): (bool, bool)| ObservedRole {
+            arn: "arn:aws:iam::111122223333:role/s3-replication/former".into(),
+            name: "former".into(),
+            path: "/s3-replication/".into(),
+            trust: json!({}),
+            permissions_boundary: None,
+            tags: if ours { identity().tags() } else { BTreeMap::new() },
+            policy: Ok(Some(json!({}))),
+            other_policies: if blocked { vec!["someone-elses".into()] } else { vec![] },
+        };
+        roles.into_iter().map(role).collect()
+    })
+}
+
+fn observed_without_role() -> Observed {
+    let bucket = || super::model::bucket_in("eu-west-1", VersioningStatus::Enabled);
+    Observed {
+        caller: caller(),
+        source: bucket(),
+        destinations: BUCKETS.iter().map(|b| ((*b).to_owned(), bucket())).collect(),
+        configuration: Ok(None),
+        role: Ok(None),
+        former_roles: vec![],
+    }
+}
+
+prop_compose! {
+    fn case()(spec in any_spec())(
+        role in held_role(&spec),
+        spec in Just(spec),
+        source in versioning(),
+        destinations in vec(versioning(), BUCKETS.len()),
+        configuration in configuration(),
+        former_roles in former_role(),
+        applied in any::<bool>(),
+    ) -> Case {
+        let named = |b: &str| spec.rules.iter().any(|r| r.destination.bucket == b);
+        let destinations = BUCKETS.iter().zip(destinations).filter(|(b, _)| named(b));
+        let destinations = destinations.map(|(b, held)| ((*b).to_owned(), held)).collect();
+        let observed = Observed {
+            caller: caller(),
+            source,
+            destinations,
+            configuration: Ok(configuration),
+            role: Ok(role),
+            former_roles,
+        };
+        let case = Case { spec, identity: identity(), observed, applied_hash: None };
+        if applied { case.applied() } else { case }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, max_global_rejects: 50_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn executing_the_plan_leaves_no_difference_and_nothing_to_plan(case in case()) {
+        let plan = case.plan();
+        prop_assume!(plan.refusal.is_none());
+        let mut after = case.clone();
+        for step in plan.steps() {
+            execute(&mut after.observed, &case.spec.source.bucket, step);
+        }
+        let again = after.plan();
+        prop_assert_eq!(&again.refusal, &None);
+        prop_assert_eq!(&again.differences, &vec![]);
+        prop_assert_eq!(&again.stages, &Vec::<Vec<_>>::new());
+    }
+
+    #[test]
+    fn a_refusal_comes_before_the_first_write(case in case()) {
+        let plan = case.plan();
+        prop_assert!(plan.refusal.is_none() || plan.stages.is_empty());
+    }
+
+    #[test]
+    fn a_plan_has_steps_if_and_only_if_something_differs_or_is_left_over(case in case()) {
+        let plan = case.plan();
+        prop_assume!(plan.refusal.is_none());
+        let left_over = case.observed.former_roles.iter().any(|r| r.other_policies.is_empty() && case.identity.owns(&r.tags));
+        prop_assert_eq!(plan.stages.is_empty(), plan.differences.is_empty() && !left_over);
+        for difference in &plan.differences {
+            prop_assert!(plan.steps().any(|step| step.settles(difference)), "{:?} is settled by no step", difference);
+        }
+    }
+
+    #[test]
+    fn observe_never_yields_a_step(case in case()) {
+        let case = case.management(ManagementPolicy::Observe);
+        prop_assert_eq!(case.plan().stages, Vec::<Vec<_>>::new());
+    }
+
+    #[test]
+    fn comparing_policies_never_panics_and_any_policy_equals_itself(a in any_json(), b in any_json()) {
+        policy::compare(&a, &b);
+        policy::trusts_s3(&a);
+        prop_assert_eq!(policy::compare(&a, &a), vec![]);
+    }
+}
