@@ -7,14 +7,13 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use anyhow::{Context, Result};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::Request;
-use rig::cluster::ADMIN;
 use rig::world::{World, condition};
 use serde_json::{Value, json};
 
-use crate::support::{message, operator, reason, replication, set};
+use crate::support::{left_in_aws, message, reason, replication, set, world};
 
 /// An input, the field that the refusal names, and what it says to do.
 struct Bad {
@@ -26,7 +25,12 @@ struct Bad {
 }
 
 fn bad(what: &'static str, path: &'static str, value: Value, field: &'static str, says: &'static str) -> Bad {
-    Bad { what, edits: vec![(path, value)], field, says }
+    Bad {
+        what,
+        edits: vec![(path, value)],
+        field,
+        says,
+    }
 }
 
 /// `n` rules with ids and priorities of their own.
@@ -44,7 +48,11 @@ fn rules_with(n: usize, path: &str, value: Value) -> Value {
 
 /// `n` tags.
 fn tags(n: usize) -> Value {
-    json!((0..n).map(|i| (format!("k{i}"), "v".to_owned())).collect::<BTreeMap<_, _>>())
+    json!(
+        (0..n)
+            .map(|i| (format!("k{i}"), "v".to_owned()))
+            .collect::<BTreeMap<_, _>>()
+    )
 }
 
 #[rustfmt::skip] // One line a case.
@@ -101,7 +109,7 @@ fn bad_inputs() -> Vec<Bad> {
         bad("a priority twice", "spec.rules", rules_with(2, "priority", json!(0)), "spec.rules", dup_says),
         bad("a priority twice among 1,000", "spec.rules", rules_with(1000, "priority", json!(998)), "spec.rules", dup_says),
         bad("a negative priority", "spec.rules.0.priority", json!(-1), "spec.rules[0].priority", "greater than or equal to 0"),
-        bad("a priority that no integer holds", "spec.rules.0.priority", json!(2_147_483_648_u64), "spec.rules[0].priority", "less than or equal to 2.147483647e+09"),
+        bad("a priority that no integer holds", "spec.rules.0.priority", json!(2_147_483_648_u64), "spec.rules[0].priority", "less than or equal to 2147483647"),
         bad("a priority in quotes", "spec.rules.0.priority", json!("1"), "spec.rules[0].priority", "must be of type integer"),
         bad("an id of 256 characters", "spec.rules.0.id", json!("i".repeat(256)), "spec.rules[0].id", "may not be more than 255"),
         bad("an id with an umlaut", "spec.rules.0.id", json!("zurück"), "spec.rules[0].id", "printable ASCII characters"),
@@ -148,8 +156,14 @@ fn bad_inputs() -> Vec<Bad> {
 
 /// Asks the API server what it would say, as `kubectl create --dry-run=server` does: `None` when it takes it.
 async fn refusal(world: &World, object: &Value) -> Result<Option<String>> {
-    let path = format!("/apis/s3replication.dev/v1alpha1/namespaces/{}/bucketreplications", world.namespace);
-    let params = PostParams { dry_run: true, field_manager: None };
+    let path = format!(
+        "/apis/s3replication.dev/v1alpha1/namespaces/{}/bucketreplications",
+        world.namespace
+    );
+    let params = PostParams {
+        dry_run: true,
+        field_manager: None,
+    };
     let mut request = Request::new(path).create(&params, serde_json::to_vec(object)?)?;
     *request.uri_mut() = format!("{}&fieldValidation=Strict", request.uri()).parse()?;
     match world.kube.request::<Value>(request).await {
@@ -161,19 +175,31 @@ async fn refusal(world: &World, object: &Value) -> Result<Option<String>> {
 
 /// Whether one of the complaints of a refusal is about the field and says this.
 fn complains(refusal: &str, field: &str, says: &str) -> bool {
-    let about = |part: &&str| {
-        let named = part.trim_start().strip_prefix(field);
-        named.is_some_and(|rest| rest.starts_with(':')) || part.contains(&format!("unknown field \"{field}\""))
+    let (_, complaints) = refusal.split_once(" is invalid: ").unwrap_or(("", refusal));
+    let complaints = complaints.trim_start_matches('[').replace(", spec.", "\0spec.");
+    let about = |complaint: &&str| {
+        let named = complaint
+            .strip_prefix(field)
+            .is_some_and(|rest| rest.starts_with(':'));
+        named || complaint.contains(&format!("unknown field \"{field}\""))
     };
-    let complaints = refusal.replace(", spec.", "\u{0}spec.").replace(": spec.", "\u{0}spec.").replace("[spec.", "\u{0}spec.");
-    complaints.split('\u{0}').filter(about).any(|part| part.contains(says))
+    complaints
+        .split('\0')
+        .filter(about)
+        .any(|complaint| complaint.contains(says))
 }
 
 #[tokio::test]
 async fn bad_input_is_refused_with_the_field_and_the_remedy() -> Result<()> {
     let world = World::new("admission").await?;
     let mut wrong = Vec::new();
-    for Bad { what, edits, field, says } in bad_inputs() {
+    for Bad {
+        what,
+        edits,
+        field,
+        says,
+    } in bad_inputs()
+    {
         let mut object = replication("bad", "source", "destination");
         for (path, value) in edits {
             set(&mut object, path, value);
@@ -220,7 +246,9 @@ async fn what_aws_accepts_is_accepted() -> Result<()> {
 #[tokio::test]
 async fn what_cannot_change_says_what_to_do_instead() -> Result<()> {
     let world = World::new("immutable").await?;
-    world.apply(&replication("orders", "source", "destination").to_string()).await?;
+    world
+        .apply(&replication("orders", "source", "destination").to_string())
+        .await?;
     let change = async |spec: Value| {
         let patch = Patch::Merge(json!({"spec": spec}));
         match world.api().patch("orders", &PatchParams::default(), &patch).await {
@@ -230,7 +258,14 @@ async fn what_cannot_change_says_what_to_do_instead() -> Result<()> {
     };
 
     let told = change(json!({"source": {"bucket": "other"}})).await;
-    assert!(complains(&told, "spec.source.bucket", "create another BucketReplication for the other bucket"), "{told}");
+    assert!(
+        complains(
+            &told,
+            "spec.source.bucket",
+            "create another BucketReplication for the other bucket"
+        ),
+        "{told}"
+    );
     let told = change(json!({"role": {"path": "/other/"}})).await;
     assert!(complains(&told, "spec.role", "IAM cannot move a role"), "{told}");
     let told = change(json!({"role": {"path": "/s3-replication/"}})).await;
@@ -242,5 +277,127 @@ async fn what_cannot_change_says_what_to_do_instead() -> Result<()> {
     assert_eq!(told, "", "a managed role may give way to an existing one");
     let told = change(json!({"role": null})).await;
     assert_eq!(told, "", "and the other way round");
+    Ok(())
+}
+
+/// The object as if it had been stored before the rules there are now.
+async fn store(world: &World, name: &str, edits: &[(&str, Value)]) -> Result<()> {
+    let mut object = world.get(name).await?;
+    for (path, value) in edits {
+        set(&mut object, path, value.clone());
+    }
+    let generation = object["metadata"]["generation"]
+        .as_i64()
+        .context("no generation")?;
+    set(&mut object, "metadata.generation", json!(generation + 1));
+    world.cluster().store("bucketreplications", &object).await
+}
+
+#[tokio::test]
+async fn a_resource_that_cannot_be_read_says_so_and_stops_no_other() -> Result<()> {
+    let (world, _operator) = world("unreadable").await?;
+    let destination = world.bucket("eu-west-1").await?;
+    let unreadable = [
+        (
+            "text-for-a-number",
+            "spec.rules.0.priority",
+            json!("first"),
+            "invalid type: string \"first\", expected i32",
+        ),
+        (
+            "unknown-word",
+            "spec.rules.0.destination.storageClass",
+            json!("COLD"),
+            "unknown variant `COLD`",
+        ),
+        (
+            "nothing",
+            "spec.rules.0.destination.bucket",
+            Value::Null,
+            "missing field `bucket`",
+        ),
+    ];
+    let mut sources = Vec::new();
+    for (name, path, value, says) in &unreadable {
+        let source = world.bucket("us-east-1").await?;
+        world
+            .apply(&replication(name, &source, &destination).to_string())
+            .await?;
+        world.wait_ready(name).await?;
+        store(&world, name, &[(path, value.clone())]).await?;
+        let invalid = |status: &Value| reason(status, "Ready") == "InvalidSpec";
+        let status = &world.wait(name, invalid, "to be InvalidSpec").await?["status"];
+        assert_eq!(condition(status, "Ready").unwrap()["status"], "False", "{name}");
+        assert_eq!(reason(status, "Stalled"), "InvalidSpec", "{name}");
+        let told = message(status, "Ready");
+        assert!(
+            told.contains(says) && told.contains("correct the field"),
+            "{name}: {told}"
+        );
+        sources.push(source);
+    }
+
+    let good = world.bucket("us-east-1").await?;
+    world
+        .apply(&replication("good", &good, &destination).to_string())
+        .await?;
+    world.wait_ready("good").await?;
+
+    for ((name, ..), source) in unreadable.iter().zip(&sources) {
+        world.api().delete(name, &DeleteParams::default()).await?;
+        world.wait_gone(name).await?;
+        assert_eq!(
+            left_in_aws(&world, "us-east-1", source, &format!("{name}-role")).await?,
+            Vec::<String>::new()
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stored_resource_that_breaks_todays_rules_can_still_be_let_go() -> Result<()> {
+    let (world, _operator) = world("outdated").await?;
+    let destination = world.bucket("eu-west-1").await?;
+    let priority_twice = |n| {
+        let mut rules = rules_with(n, "priority", json!(0));
+        rules
+            .as_array_mut()
+            .unwrap()
+            .iter_mut()
+            .for_each(|r| set(r, "destination.bucket", json!(destination)));
+        rules
+    };
+    let outdated = [
+        ("priority-twice", "spec.rules", priority_twice(2)),
+        ("priority-twice-among-many", "spec.rules", priority_twice(100)),
+        ("interval", "spec.interval", json!("99999999999999h")),
+        ("prefix", "spec.rules.0.filter.prefix", json!("p".repeat(1025))),
+        (
+            "metrics",
+            "spec.rules.0.destination",
+            json!({"bucket": destination, "replicationTimeControl": "Enabled", "metrics": "Disabled"}),
+        ),
+    ];
+    for (name, path, value) in &outdated {
+        let source = world.bucket("us-east-1").await?;
+        world
+            .apply(&replication(name, &source, &destination).to_string())
+            .await?;
+        world.wait_ready(name).await?;
+        store(&world, name, &[(path, value.clone())]).await?;
+        // The status can be written and the finalizer taken off: the API server lets stand what was there.
+        let generation = world.get(name).await?["metadata"]["generation"].clone();
+        let seen = |status: &Value| status["observedGeneration"] == generation;
+        world
+            .wait(name, seen, "to have been looked at")
+            .await
+            .with_context(|| *name)?;
+        world.api().delete(name, &DeleteParams::default()).await?;
+        world.wait_gone(name).await?;
+        assert_eq!(
+            left_in_aws(&world, "us-east-1", &source, &format!("{name}-role")).await?,
+            Vec::<String>::new()
+        );
+    }
     Ok(())
 }

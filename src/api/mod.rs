@@ -14,7 +14,8 @@ pub use interval::Interval;
 pub use reason::{ReadyStatus, Reason};
 pub use spec::{
     AdoptionPolicy, BucketReplication, BucketReplicationSpec, DEFAULT_ROLE_PATH, DeletionPolicy, Destination,
-    Filter, ManagementPolicy, Ownership, Replicate, ReplicationRule, Role, Source, StorageClass, Switch, VersioningPolicy,
+    Filter, ManagementPolicy, Ownership, Replicate, ReplicationRule, Role, Source, StorageClass, Switch,
+    VersioningPolicy,
 };
 pub use status::{
     AwsResource, BucketReplicationStatus, BucketStatus, Correction, DriftEntry, MAX_DRIFT_ENTRIES, RoleStatus,

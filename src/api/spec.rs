@@ -3,6 +3,8 @@
 //! Defaults inside lists live in code, never in the CRD: the API server would add them to each item and
 //! GitOps tools would see a difference for ever.
 
+#![allow(clippy::duplicated_attributes, reason = "each printcolumn(…) has a type of its own")]
+
 use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};
@@ -32,14 +34,36 @@ pub const DEFAULT_ROLE_PATH: &str = "/s3-replication/";
     derive = "PartialEq",
     doc = "BucketReplication keeps the replication of one Amazon S3 bucket into others switched on, and reports in its status what is true in AWS.",
     printcolumn(name = "Source", type_ = "string", json_path = ".spec.source.bucket"),
-    printcolumn(name = "Destination", type_ = "string", json_path = ".spec.rules[0].destination.bucket", description = "The first rule's destination"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
-    printcolumn(name = "In sync", type_ = "string", json_path = ".status.conditions[?(@.type==\"InSync\")].status"),
+    printcolumn(
+        name = "Destination",
+        type_ = "string",
+        json_path = ".spec.rules[0].destination.bucket",
+        description = "The first rule's destination"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(
+        name = "In sync",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"InSync\")].status"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Rules", type_ = "integer", json_path = ".status.rules", priority = 1),
     printcolumn(name = "Role", type_ = "string", json_path = ".status.role.arn", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = v::destination_is_not_the_source())]

@@ -5,7 +5,7 @@
 //! Bucket names follow <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>,
 //! role names and paths <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>.
 
-use kube::core::{Rule, Reason};
+use kube::core::{Reason, Rule};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 fn rule(cel: &str, message: &str) -> Rule {
@@ -109,7 +109,8 @@ pub fn role_arn_excludes_the_rest() -> Rule {
 /// A role cannot be moved in IAM, and the path is what an administrator confines the operator to.
 pub fn role_path_is_immutable() -> Rule {
     let managed = |s: &str| format!("(has({s}.role) && has({s}.role.arn))");
-    let path = |s: &str| format!("(has({s}.role) && has({s}.role.path) ? {s}.role.path : '/s3-replication/')");
+    let path =
+        |s: &str| format!("(has({s}.role) && has({s}.role.path) ? {s}.role.path : '/s3-replication/')");
     rule(
         &format!(
             "{} || {} || {} == {}",

@@ -31,7 +31,10 @@ impl Buckets {
     pub fn new() -> Buckets {
         Buckets {
             locations: Cache::new(CAPACITY),
-            versioning: Cache::builder().max_capacity(CAPACITY).time_to_live(SHARED).build(),
+            versioning: Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(SHARED)
+                .build(),
         }
     }
 

@@ -44,24 +44,48 @@ where
 
 /// The Region S3 names in an answer, if it does.
 pub fn bucket_region<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
-    error.raw_response().and_then(|r| r.headers().get(BUCKET_REGION)).map(str::to_owned)
+    error
+        .raw_response()
+        .and_then(|r| r.headers().get(BUCKET_REGION))
+        .map(str::to_owned)
 }
 
 fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
     match code {
-        "Throttling" | "ThrottlingException" | "ThrottledException" | "RequestLimitExceeded" | "SlowDown"
-        | "TooManyRequestsException" | "RequestThrottled" => FailureClass::Throttled,
-        "OperationAborted" | "ConcurrentModification" | "ConcurrentModificationException" | "EntityAlreadyExists"
+        "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "RequestLimitExceeded"
+        | "SlowDown"
+        | "TooManyRequestsException"
+        | "RequestThrottled" => FailureClass::Throttled,
+        "OperationAborted"
+        | "ConcurrentModification"
+        | "ConcurrentModificationException"
+        | "EntityAlreadyExists"
         | "EntityTemporarilyUnmodifiable" => FailureClass::Conflict,
+        // IAM says 409 to a full quota, which nothing but a change of the account or the spec empties.
+        "LimitExceeded" | "LimitExceededException" => FailureClass::Invalid,
         "NoSuchBucket" => FailureClass::NoSuchBucket,
         "NoSuchEntity" => FailureClass::NoSuchRole,
-        "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed"
+        "PermanentRedirect"
+        | "TemporaryRedirect"
+        | "AuthorizationHeaderMalformed"
         | "IllegalLocationConstraintException" => FailureClass::WrongRegion,
         "DeleteConflict" => FailureClass::DeleteConflict,
-        "ExpiredToken" | "ExpiredTokenException" | "InvalidAccessKeyId" | "InvalidClientTokenId" | "InvalidToken"
-        | "SignatureDoesNotMatch" | "UnrecognizedClientException" | "TokenRefreshRequired"
-        | "MissingAuthenticationToken" | "MissingAuthenticationTokenException" => FailureClass::Credentials,
-        "AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "UnauthorizedOperation" => FailureClass::Denied,
+        "ExpiredToken"
+        | "ExpiredTokenException"
+        | "InvalidAccessKeyId"
+        | "InvalidClientTokenId"
+        | "InvalidToken"
+        | "SignatureDoesNotMatch"
+        | "UnrecognizedClientException"
+        | "TokenRefreshRequired"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException" => FailureClass::Credentials,
+        "AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "UnauthorizedOperation" => {
+            FailureClass::Denied
+        }
         _ => match status {
             Some(301 | 307) => FailureClass::WrongRegion,
             Some(401 | 403) => FailureClass::Denied,
@@ -106,15 +130,31 @@ mod tests {
     fn codes_are_classified_before_statuses() {
         assert_eq!(classify("Throttling", Some(400), ""), FailureClass::Throttled);
         assert_eq!(classify("SlowDown", Some(503), ""), FailureClass::Throttled);
-        assert_eq!(classify("OperationAborted", Some(409), ""), FailureClass::Conflict);
-        assert_eq!(classify("InvalidBucketState", Some(409), ""), FailureClass::Conflict);
+        assert_eq!(
+            classify("OperationAborted", Some(409), ""),
+            FailureClass::Conflict
+        );
+        assert_eq!(
+            classify("InvalidBucketState", Some(409), ""),
+            FailureClass::Conflict
+        );
         assert_eq!(classify("InvalidRequest", Some(400), ""), FailureClass::Invalid);
+        assert_eq!(classify("LimitExceeded", Some(409), ""), FailureClass::Invalid);
         assert_eq!(classify("", Some(301), ""), FailureClass::WrongRegion);
         assert_eq!(classify("", Some(403), ""), FailureClass::Denied);
         assert_eq!(classify("ExpiredToken", Some(400), ""), FailureClass::Credentials);
-        assert_eq!(classify("InternalError", Some(500), ""), FailureClass::Unavailable);
-        assert_eq!(classify("", None, "no providers in chain provided credentials"), FailureClass::Credentials);
-        assert_eq!(classify("", None, "connection refused"), FailureClass::Unavailable);
+        assert_eq!(
+            classify("InternalError", Some(500), ""),
+            FailureClass::Unavailable
+        );
+        assert_eq!(
+            classify("", None, "no providers in chain provided credentials"),
+            FailureClass::Credentials
+        );
+        assert_eq!(
+            classify("", None, "connection refused"),
+            FailureClass::Unavailable
+        );
     }
 
     #[test]

@@ -19,34 +19,9 @@ use crate::replication::partition::role_of_arn;
 use crate::replication::step::ROLE_POLICY_NAME;
 use crate::replication::teardown::Remains;
 use crate::replication::{
-    Caller, Configuration, Failure, FailureClass, Identity, Observed, ObservedBucket, ObservedRole, Versioning,
-    VersioningStatus,
+    BucketRef, Caller, Configuration, Failure, FailureClass, Identity, Observed, ObservedBucket,
+    ObservedRole, Partition, Subject, Versioning, VersioningStatus,
 };
-
-/// A bucket to look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BucketRef {
-    pub bucket: String,
-    /// As the spec says, if it does.
-    pub region: Option<String>,
-    /// The owner the spec names; the operator's own account otherwise.
-    pub account: Option<String>,
-}
-
-/// What to look at.
-#[derive(Clone, Debug)]
-pub struct Subject {
-    pub source: BucketRef,
-    pub destinations: Vec<BucketRef>,
-    pub role: String,
-    /// Whether the role's inline policy is of interest.
-    pub role_policy: bool,
-    /// The managed role of which status says that it was ours, when it may be another than `role`.
-    pub former_role: Option<String>,
-    pub identity: Identity,
-    /// Do not share reads with other checks: someone asked for this one.
-    pub fresh: bool,
-}
 
 /// Reads all there is to compare.
 ///
@@ -54,12 +29,23 @@ pub struct Subject {
 /// When not even the operator's own identity can be told. Every other failure is kept beside what could be read.
 pub async fn observe(aws: &Aws, subject: &Subject) -> Result<Observed, Failure> {
     let caller = aws.caller().await?;
-    let Subject { source, destinations, role, role_policy, former_role, identity, fresh } = subject;
+    let Subject {
+        source,
+        destinations,
+        role,
+        role_policy,
+        former_role,
+        identity,
+        fresh,
+    } = subject;
 
     let buckets: Vec<&BucketRef> = std::iter::once(source).chain(destinations).collect();
     let known = join_all(buckets.iter().map(|b| known_location(aws, b))).await;
     let (located, early_role) = if known.iter().all(Option::is_some) {
-        (known.into_iter().map(Ok).collect::<Vec<Read<Option<Location>>>>(), None)
+        (
+            known.into_iter().map(Ok).collect::<Vec<Read<Option<Location>>>>(),
+            None,
+        )
     } else {
         // A role that does not exist yet has no policy to ask for in the next round.
         let locate_all = join_all(buckets.iter().map(|b| locate(aws, &caller, b)));
@@ -68,10 +54,16 @@ pub async fn observe(aws: &Aws, subject: &Subject) -> Result<Observed, Failure> 
     };
     let places: Vec<(&BucketRef, Read<Option<Location>>)> = buckets.into_iter().zip(located).collect();
 
-    let reads = join_all(places.iter().map(|(b, place)| read_bucket(aws, &caller, b, place, *fresh)));
+    let reads = join_all(
+        places
+            .iter()
+            .map(|(b, place)| read_bucket(aws, &caller, b, place, *fresh)),
+    );
     let configuration = async {
         match places.first() {
-            Some((b, Ok(Some(location)))) => read_configuration(aws, &caller, &b.bucket, &location.region).await,
+            Some((b, Ok(Some(location)))) => {
+                read_configuration(aws, &caller, &b.bucket, &location.region).await
+            }
             Some((_, Err(failure))) => Err(failure.clone()),
             Some((b, Ok(None))) => Err(missing(&b.bucket)),
             None => Ok(None),
@@ -88,16 +80,28 @@ pub async fn observe(aws: &Aws, subject: &Subject) -> Result<Observed, Failure> 
             None => read_role(aws, role).await,
         }
     };
-    let (mut observed_buckets, configuration, role_read) = futures::join!(reads, configuration, role_and_policy);
+    let (mut observed_buckets, configuration, role_read) =
+        futures::join!(reads, configuration, role_and_policy);
 
-    let named = configuration.as_ref().ok().and_then(Option::as_ref).map(|c| role_of_arn(&c.role).to_owned());
-    let former: BTreeSet<String> =
-        [former_role.clone(), named].into_iter().flatten().filter(|name| name != role && !name.is_empty()).collect();
+    let named = configuration
+        .as_ref()
+        .ok()
+        .and_then(Option::as_ref)
+        .map(|c| role_of_arn(&c.role).to_owned());
+    let former: BTreeSet<String> = [former_role.clone(), named]
+        .into_iter()
+        .flatten()
+        .filter(|name| name != role && !name.is_empty())
+        .collect();
     let former_roles = join_all(former.iter().map(|name| read_former_role(aws, name, identity))).await;
 
     let source = observed_buckets.remove(0);
-    let destinations: BTreeMap<String, ObservedBucket> =
-        destinations.iter().map(|d| d.bucket.clone()).zip(observed_buckets).collect();
+    let caller = in_partition_of(caller, source.region.as_ref().ok().and_then(Option::as_deref));
+    let destinations: BTreeMap<String, ObservedBucket> = destinations
+        .iter()
+        .map(|d| d.bucket.clone())
+        .zip(observed_buckets)
+        .collect();
     Ok(Observed {
         caller,
         source,
@@ -120,7 +124,9 @@ pub async fn remains(
 ) -> Result<Remains, Failure> {
     let caller = aws.caller().await?;
     let configuration = async {
-        let Some(source) = source else { return (None, Ok(None)) };
+        let Some(source) = source else {
+            return (None, Ok(None));
+        };
         let place = match known_location(aws, source).await {
             Some(place) => Ok(Some(place)),
             None => locate(aws, &caller, source).await,
@@ -139,9 +145,14 @@ pub async fn remains(
         }
     };
     let (region, configuration): (Option<String>, Read<Option<Configuration>>) = configuration.await;
-    let named = configuration.as_ref().ok().and_then(Option::as_ref).map(|c| role_of_arn(&c.role).to_owned());
+    let named = configuration
+        .as_ref()
+        .ok()
+        .and_then(Option::as_ref)
+        .map(|c| role_of_arn(&c.role).to_owned());
     let names: BTreeSet<String> = roles.iter().cloned().chain(named).collect();
     let roles = try_join_all(names.iter().map(|name| read_role_to_delete(aws, name, identity))).await;
+    let caller = in_partition_of(caller, region.as_deref());
     Ok(Remains {
         bucket: source.map(|s| s.bucket.clone()).unwrap_or_default(),
         caller,
@@ -151,10 +162,21 @@ pub async fn remains(
     })
 }
 
+/// The source's Region tells the partition: the Region of the environment may be unset.
+fn in_partition_of(caller: Caller, region: Option<&str>) -> Caller {
+    let partition = region.map_or(caller.partition, Partition::of_region);
+    Caller { partition, ..caller }
+}
+
 /// Where a bucket is as far as that is known without asking: from before, or from the spec.
 async fn known_location(aws: &Aws, bucket: &BucketRef) -> Option<Location> {
     let known = aws.buckets.location(&bucket.bucket).await;
-    let told = || bucket.region.clone().map(|region| Location { region, owner_confirmed: false });
+    let told = || {
+        bucket.region.clone().map(|region| Location {
+            region,
+            owner_confirmed: false,
+        })
+    };
     known.or_else(told)
 }
 
@@ -169,8 +191,14 @@ async fn locate(aws: &Aws, caller: &Caller, bucket: &BucketRef) -> Read<Option<L
         return Ok(Some(known));
     }
     let location = match head(aws, aws.home(), name, Some(owner(caller, bucket))).await {
-        Head::Found(region) => Location { region, owner_confirmed: true },
-        Head::Elsewhere(region) => Location { region, owner_confirmed: false },
+        Head::Found(region) => Location {
+            region,
+            owner_confirmed: true,
+        },
+        Head::Elsewhere(region) => Location {
+            region,
+            owner_confirmed: false,
+        },
         Head::Missing => return Ok(None),
         Head::Failed(failure) if failure.class == FailureClass::Denied => {
             return Err(denied_or_foreign(aws, aws.home(), name, failure).await);
@@ -190,7 +218,11 @@ enum Head {
 
 async fn head(aws: &Aws, region: &str, bucket: &str, owner: Option<&str>) -> Head {
     let action = "s3:ListBucket";
-    let request = aws.s3(region).head_bucket().bucket(bucket).set_expected_bucket_owner(owner.map(str::to_owned));
+    let request = aws
+        .s3(region)
+        .head_bucket()
+        .bucket(bucket)
+        .set_expected_bucket_owner(owner.map(str::to_owned));
     let mut elsewhere = None;
     let answer = async {
         let result = request.send().await;
@@ -211,7 +243,10 @@ async fn head(aws: &Aws, region: &str, bucket: &str, owner: Option<&str>) -> Hea
 /// is expected, it was the owner.
 async fn denied_or_foreign(aws: &Aws, region: &str, bucket: &str, failure: Failure) -> Failure {
     match head(aws, region, bucket, None).await {
-        Head::Found(_) | Head::Elsewhere(_) => Failure { class: FailureClass::WrongOwner, ..failure },
+        Head::Found(_) | Head::Elsewhere(_) => Failure {
+            class: FailureClass::WrongOwner,
+            ..failure
+        },
         Head::Missing | Head::Failed(_) => failure,
     }
 }
@@ -236,40 +271,79 @@ async fn read_bucket(
     let name = &bucket.bucket;
     let location = match place {
         Ok(Some(location)) => location,
-        Ok(None) => return ObservedBucket { region: Ok(None), versioning: Err(missing(name)) },
-        Err(failure) => return ObservedBucket { region: Err(failure.clone()), versioning: Err(failure.clone()) },
+        Ok(None) => {
+            return ObservedBucket {
+                region: Ok(None),
+                versioning: Err(missing(name)),
+            };
+        }
+        Err(failure) => {
+            return ObservedBucket {
+                region: Err(failure.clone()),
+                versioning: Err(failure.clone()),
+            };
+        }
     };
-    let Location { region, owner_confirmed } = location;
+    let Location {
+        region,
+        owner_confirmed,
+    } = location;
     let read = read_versioning(aws, name, region, owner(caller, bucket));
     let versioning = aws.buckets.versioning(name, fresh, read).await;
     let Err(failure) = versioning else {
-        return ObservedBucket { region: Ok(Some(region.clone())), versioning };
+        return ObservedBucket {
+            region: Ok(Some(region.clone())),
+            versioning,
+        };
     };
     let told = bucket.region.is_some();
     match failure.class {
         FailureClass::NoSuchBucket => {
             aws.buckets.forget(name).await;
-            ObservedBucket { region: Ok(None), versioning: Err(failure) }
+            ObservedBucket {
+                region: Ok(None),
+                versioning: Err(failure),
+            }
         }
         FailureClass::WrongRegion => {
             aws.buckets.forget(name).await;
-            let failure = if told { wrong_region_in_spec(failure, region) } else { failure };
-            ObservedBucket { region: Err(failure.clone()), versioning: Err(failure) }
+            let failure = if told {
+                wrong_region_in_spec(failure, region)
+            } else {
+                failure
+            };
+            ObservedBucket {
+                region: Err(failure.clone()),
+                versioning: Err(failure),
+            }
         }
         FailureClass::Denied if !owner_confirmed => {
             match head(aws, region, name, Some(owner(caller, bucket))).await {
                 Head::Found(_) => {
-                    let confirmed = Location { region: region.clone(), owner_confirmed: true };
+                    let confirmed = Location {
+                        region: region.clone(),
+                        owner_confirmed: true,
+                    };
                     aws.buckets.locate(name, confirmed).await;
-                    ObservedBucket { region: Ok(Some(region.clone())), versioning: Err(failure) }
+                    ObservedBucket {
+                        region: Ok(Some(region.clone())),
+                        versioning: Err(failure),
+                    }
                 }
-                Head::Missing => ObservedBucket { region: Ok(None), versioning: Err(failure) },
+                Head::Missing => ObservedBucket {
+                    region: Ok(None),
+                    versioning: Err(failure),
+                },
                 Head::Elsewhere(_) | Head::Failed(_) => {
                     match denied_or_foreign(aws, region, name, failure).await {
-                        foreign if foreign.class == FailureClass::WrongOwner => {
-                            ObservedBucket { region: Err(foreign.clone()), versioning: Err(foreign) }
-                        }
-                        denied => ObservedBucket { region: Ok(Some(region.clone())), versioning: Err(denied) },
+                        foreign if foreign.class == FailureClass::WrongOwner => ObservedBucket {
+                            region: Err(foreign.clone()),
+                            versioning: Err(foreign),
+                        },
+                        denied => ObservedBucket {
+                            region: Ok(Some(region.clone())),
+                            versioning: Err(denied),
+                        },
                     }
                 }
             }
@@ -277,20 +351,39 @@ async fn read_bucket(
         FailureClass::Denied => {
             // The name may have passed to someone else: the next check confirms the owner again.
             aws.buckets.forget(name).await;
-            ObservedBucket { region: Ok(Some(region.clone())), versioning: Err(failure) }
+            ObservedBucket {
+                region: Ok(Some(region.clone())),
+                versioning: Err(failure),
+            }
         }
-        _ => ObservedBucket { region: Ok(Some(region.clone())), versioning: Err(failure) },
+        _ => ObservedBucket {
+            region: Ok(Some(region.clone())),
+            versioning: Err(failure),
+        },
     }
 }
 
 fn wrong_region_in_spec(failure: Failure, told: &str) -> Failure {
-    let detail = format!("{}, and the spec says {told}; correct region or leave it out", failure.detail);
-    Failure { class: FailureClass::Invalid, detail, ..failure }
+    let detail = format!(
+        "{}, and the spec says {told}; correct region or leave it out",
+        failure.detail
+    );
+    Failure {
+        class: FailureClass::Invalid,
+        detail,
+        ..failure
+    }
 }
 
 async fn read_versioning(aws: &Aws, bucket: &str, region: &str, owner: &str) -> Read<Versioning> {
-    let request = aws.s3(region).get_bucket_versioning().bucket(bucket).expected_bucket_owner(owner);
-    let answer = aws.call(Lane::S3Read, "s3:GetBucketVersioning", bucket, request.send()).await?;
+    let request = aws
+        .s3(region)
+        .get_bucket_versioning()
+        .bucket(bucket)
+        .expected_bucket_owner(owner);
+    let answer = aws
+        .call(Lane::S3Read, "s3:GetBucketVersioning", bucket, request.send())
+        .await?;
     let status = match answer.status().map(|s| s.as_str()) {
         Some("Enabled") => VersioningStatus::Enabled,
         Some("Suspended") => VersioningStatus::Suspended,
@@ -306,8 +399,20 @@ async fn read_configuration(
     bucket: &str,
     region: &str,
 ) -> Read<Option<Configuration>> {
-    let request = aws.s3(region).get_bucket_replication().bucket(bucket).expected_bucket_owner(&caller.account);
-    match aws.call(Lane::S3Read, "s3:GetReplicationConfiguration", bucket, request.send()).await {
+    let request = aws
+        .s3(region)
+        .get_bucket_replication()
+        .bucket(bucket)
+        .expected_bucket_owner(&caller.account);
+    match aws
+        .call(
+            Lane::S3Read,
+            "s3:GetReplicationConfiguration",
+            bucket,
+            request.send(),
+        )
+        .await
+    {
         Ok(answer) => Ok(answer.replication_configuration().map(from_sdk)),
         Err(failure) if failure.code == "ReplicationConfigurationNotFoundError" => Ok(None),
         Err(failure) => Err(failure),
@@ -325,7 +430,10 @@ async fn read_role(aws: &Aws, name: &str) -> Read<Option<ObservedRole>> {
         arn: role.arn().to_owned(),
         name: role.role_name().to_owned(),
         path: role.path().to_owned(),
-        trust: role.assume_role_policy_document().map(document).unwrap_or_default(),
+        trust: role
+            .assume_role_policy_document()
+            .map(document)
+            .unwrap_or_default(),
         permissions_boundary: role
             .permissions_boundary()
             .and_then(|b| b.permissions_boundary_arn())
@@ -347,8 +455,15 @@ async fn with_policy(aws: &Aws, role: ObservedRole) -> ObservedRole {
 }
 
 async fn read_role_policy(aws: &Aws, role: &str) -> Read<Option<Value>> {
-    let request = aws.iam().get_role_policy().role_name(role).policy_name(ROLE_POLICY_NAME);
-    match aws.call(Lane::IamRead, "iam:GetRolePolicy", role, request.send()).await {
+    let request = aws
+        .iam()
+        .get_role_policy()
+        .role_name(role)
+        .policy_name(ROLE_POLICY_NAME);
+    match aws
+        .call(Lane::IamRead, "iam:GetRolePolicy", role, request.send())
+        .await
+    {
         Ok(answer) => Ok(Some(document(answer.policy_document()))),
         Err(failure) if failure.class == FailureClass::NoSuchRole => Ok(None),
         Err(failure) => Err(failure),
@@ -362,7 +477,9 @@ async fn read_former_role(aws: &Aws, name: &str, identity: &Identity) -> Option<
 
 /// A role with everything that stands against its deletion; only of ours is that asked.
 async fn read_role_to_delete(aws: &Aws, name: &str, identity: &Identity) -> Read<Option<ObservedRole>> {
-    let Some(role) = read_role(aws, name).await? else { return Ok(None) };
+    let Some(role) = read_role(aws, name).await? else {
+        return Ok(None);
+    };
     if !identity.owns(&role.tags) {
         return Ok(Some(role));
     }
@@ -370,12 +487,23 @@ async fn read_role_to_delete(aws: &Aws, name: &str, identity: &Identity) -> Read
     let attached = aws.iam().list_attached_role_policies().role_name(name);
     let (inline, attached) = futures::join!(
         aws.call(Lane::IamRead, "iam:ListRolePolicies", name, inline.send()),
-        aws.call(Lane::IamRead, "iam:ListAttachedRolePolicies", name, attached.send()),
+        aws.call(
+            Lane::IamRead,
+            "iam:ListAttachedRolePolicies",
+            name,
+            attached.send()
+        ),
     );
     let (inline, attached) = (inline?, attached?);
-    let (ours, others): (Vec<String>, Vec<String>) =
-        inline.policy_names().iter().cloned().partition(|policy| policy == ROLE_POLICY_NAME);
-    let attached = attached.attached_policies().iter().filter_map(|p| p.policy_arn().map(str::to_owned));
+    let (ours, others): (Vec<String>, Vec<String>) = inline
+        .policy_names()
+        .iter()
+        .cloned()
+        .partition(|policy| policy == ROLE_POLICY_NAME);
+    let attached = attached
+        .attached_policies()
+        .iter()
+        .filter_map(|p| p.policy_arn().map(str::to_owned));
     Ok(Some(ObservedRole {
         policy: Ok(ours.first().map(|_| Value::Null)),
         other_policies: others.into_iter().chain(attached).collect(),

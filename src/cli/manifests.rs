@@ -18,7 +18,11 @@ pub enum ManifestError {
     #[error("{path} is not YAML: {message}")]
     Syntax { path: String, message: String },
     #[error("{path}: BucketReplication {name}: {message}")]
-    Invalid { path: String, name: String, message: String },
+    Invalid {
+        path: String,
+        name: String,
+        message: String,
+    },
     #[error("{0} holds no BucketReplication")]
     Empty(String),
 }
@@ -32,9 +36,14 @@ pub fn read(path: &str) -> Result<Vec<BucketReplication>, ManifestError> {
         }
         path => std::fs::read_to_string(path),
     };
-    let text = text.map_err(|source| ManifestError::Read { path: path.to_owned(), source })?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
-        .map_err(|e| ManifestError::Syntax { path: path.to_owned(), message: e.to_string() })?;
+    let text = text.map_err(|source| ManifestError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|e| ManifestError::Syntax {
+        path: path.to_owned(),
+        message: e.to_string(),
+    })?;
     let resources: Vec<BucketReplication> = documents
         .into_iter()
         .flat_map(|document| match document.get("items") {
@@ -43,7 +52,11 @@ pub fn read(path: &str) -> Result<Vec<BucketReplication>, ManifestError> {
         })
         .filter(|d| d.get("kind").and_then(Value::as_str) == Some("BucketReplication"))
         .map(|d| {
-            let name = d.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name").to_owned();
+            let name = d
+                .pointer("/metadata/name")
+                .and_then(Value::as_str)
+                .unwrap_or("without a name")
+                .to_owned();
             BucketReplication::deserialize(d).map_err(|e| ManifestError::Invalid {
                 path: path.to_owned(),
                 name,
@@ -51,5 +64,9 @@ pub fn read(path: &str) -> Result<Vec<BucketReplication>, ManifestError> {
             })
         })
         .collect::<Result<_, _>>()?;
-    if resources.is_empty() { Err(ManifestError::Empty(path.to_owned())) } else { Ok(resources) }
+    if resources.is_empty() {
+        Err(ManifestError::Empty(path.to_owned()))
+    } else {
+        Ok(resources)
+    }
 }

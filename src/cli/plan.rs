@@ -12,9 +12,8 @@ use serde_json::json;
 use super::{AwsArgs, CliError, Output, manifests};
 use crate::api::{BucketReplication, Reason};
 use crate::aws::{self, Aws};
-use crate::controller::{facts, subject};
 use crate::replication::plan::plan as decide;
-use crate::replication::{Desired, Identity, Plan, Situation};
+use crate::replication::{Desired, Identity, Plan, Situation, Subject};
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -39,7 +38,9 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
         plans.push((resource, plan_one(resource, &aws).await?));
     }
     match args.output {
-        Output::Text => plans.iter().for_each(|(resource, plan)| print_text(resource, plan)),
+        Output::Text => plans
+            .iter()
+            .for_each(|(resource, plan)| print_text(resource, plan)),
         Output::Json => {
             let all: Vec<_> = plans
                 .iter()
@@ -50,7 +51,9 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
         }
     }
     let refused = plans.iter().any(|(_, plan)| plan.refusal.is_some());
-    let changes = plans.iter().any(|(_, plan)| !plan.differences.is_empty() || !plan.stages.is_empty());
+    let changes = plans
+        .iter()
+        .any(|(_, plan)| !plan.differences.is_empty() || !plan.stages.is_empty());
     Ok(match (refused, changes) {
         (true, _) => ExitCode::FAILURE,
         (false, true) => ExitCode::from(CHANGES),
@@ -66,13 +69,13 @@ async fn plan_one(resource: &BucketReplication, aws: &Aws) -> Result<Plan, CliEr
         uid: resource.uid(),
     };
     let status = resource.status.clone().unwrap_or_default();
-    let subject = subject(resource, &status, &identity, true);
+    let subject = Subject::new(&resource.spec, &status, &identity, true);
     let observed = aws::observe(aws, &subject).await?;
     let identity = match &observed.role {
         Ok(Some(role)) => identity.completed_from(&role.tags),
         _ => identity,
     };
-    let desired = Desired::new(&resource.spec, &identity, &facts(&observed, &subject));
+    let desired = Desired::new(&resource.spec, &identity, &subject.facts(&observed));
     Ok(decide(&Situation {
         desired: &desired,
         observed: &observed,
@@ -84,11 +87,17 @@ async fn plan_one(resource: &BucketReplication, aws: &Aws) -> Result<Plan, CliEr
 }
 
 fn print_text(resource: &BucketReplication, plan: &Plan) {
-    let name = format!("{}/{}", resource.namespace().as_deref().unwrap_or("default"), resource.name_any());
+    let name = format!(
+        "{}/{}",
+        resource.namespace().as_deref().unwrap_or("default"),
+        resource.name_any()
+    );
     let summary = match (&plan.refusal, plan.differences.len(), plan.steps().count()) {
         (Some(refusal), ..) => format!("refused: {}", Reason::as_str(refusal.reason)),
         (None, 0, 0) => "nothing to change".to_owned(),
-        (None, differences, 0) => format!("{differences} to report, nothing to write (managementPolicy: Observe)"),
+        (None, differences, 0) => {
+            format!("{differences} to report, nothing to write (managementPolicy: Observe)")
+        }
         (None, differences, steps) => format!("{differences} to change in {steps} writes"),
     };
     println!("BucketReplication {name}: {summary}");

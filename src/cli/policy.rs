@@ -53,18 +53,38 @@ pub fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
             .chain([(&spec.source.bucket, &spec.source.region)])
             .filter_map(|(bucket, region)| Some((bucket.clone(), region.clone()?)))
             .collect();
-        let desired = Desired::new(spec, &identity, &Facts { caller: caller.clone(), regions });
+        let desired = Desired::new(
+            spec,
+            &identity,
+            &Facts {
+                caller: caller.clone(),
+                regions,
+            },
+        );
         if let DesiredRole::Managed(role) = &desired.role {
-            sections.push((format!("trust policy of role {}", role.name), role.trust.to_value()));
-            sections.push((format!("policy of role {}", role.name), role.permissions.to_value()));
+            sections.push((
+                format!("trust policy of role {}", role.name),
+                role.trust.to_value(),
+            ));
+            sections.push((
+                format!("policy of role {}", role.name),
+                role.permissions.to_value(),
+            ));
         }
         for (bucket, policy) in destination_bucket_policies(&desired, &caller) {
-            sections.push((format!("bucket policy of destination {bucket}"), policy.to_value()));
+            sections.push((
+                format!("bucket policy of destination {bucket}"),
+                policy.to_value(),
+            ));
         }
         all.push((desired, caller, spec.clone()));
     }
-    sections.push(("policy of the operator".to_owned(), operator_policy(&all).to_value()));
-    let print = |value: &Value| serde_json::to_string_pretty(value).map_err(|e| CliError::Print(e.to_string()));
+    sections.push((
+        "policy of the operator".to_owned(),
+        operator_policy(&all).to_value(),
+    ));
+    let print =
+        |value: &Value| serde_json::to_string_pretty(value).map_err(|e| CliError::Print(e.to_string()));
     match args.output {
         Output::Text => {
             for (title, policy) in &sections {

@@ -45,7 +45,9 @@ pub enum RunError {
     LogLevel(#[from] tracing_subscriber::filter::ParseError),
     #[error("cannot find a Kubernetes cluster: {0}; set KUBECONFIG or run in a pod")]
     Configuration(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("cannot read namespace kube-system, whose UID names the cluster: {0}; allow the operator to get it")]
+    #[error(
+        "cannot read namespace kube-system, whose UID names the cluster: {0}; allow the operator to get it"
+    )]
     ClusterId(#[source] Box<kube::Error>),
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -60,13 +62,20 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let server = tokio::spawn(server);
     let shutdown = shutdown_on_signals()?;
 
-    let client = Client::try_default().await.map_err(|e| RunError::Configuration(e.into()))?;
-    let cluster = cluster_id(&client).await.map_err(|e| RunError::ClusterId(e.into()))?;
+    let client = Client::try_default()
+        .await
+        .map_err(|e| RunError::Configuration(e.into()))?;
+    let cluster = cluster_id(&client)
+        .await
+        .map_err(|e| RunError::ClusterId(e.into()))?;
     let aws = Aws::from_env(args.aws.settings(), metrics.aws.clone()).await;
     match aws.caller().await {
         Ok(caller) => info!(account = caller.account, cluster, "started"),
         // Each resource will say so in its status; credentials may still come.
-        Err(failure) => warn!(message = failure.message(), "started without a working AWS identity"),
+        Err(failure) => warn!(
+            message = failure.message(),
+            "started without a working AWS identity"
+        ),
     }
     let settings = controller::Settings {
         namespaces: args.namespaces,

@@ -61,8 +61,20 @@ impl Context {
         shutdown: CancellationToken,
         stores: Vec<Store<Guarded>>,
     ) -> Context {
-        let reporter = Reporter { controller: "s3-replication-operator".to_owned(), instance: std::env::var("POD_NAME").ok() };
-        Context { client, aws, settings, metrics, reporter, shutdown, stores, memory: Mutex::default() }
+        let reporter = Reporter {
+            controller: "s3-replication-operator".to_owned(),
+            instance: std::env::var("POD_NAME").ok(),
+        };
+        Context {
+            client,
+            aws,
+            settings,
+            metrics,
+            reporter,
+            shutdown,
+            stores,
+            memory: Mutex::default(),
+        }
     }
 
     fn memory(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
@@ -86,7 +98,11 @@ impl Context {
     }
 
     /// The status as last written: the cache's, unless it has not caught up with what we wrote a moment ago.
-    pub(super) fn last_status(&self, uid: &str, cached: Option<&BucketReplicationStatus>) -> BucketReplicationStatus {
+    pub(super) fn last_status(
+        &self,
+        uid: &str,
+        cached: Option<&BucketReplicationStatus>,
+    ) -> BucketReplicationStatus {
         let mut memory = self.memory();
         if let Some(Memory { written, .. }) = memory.get_mut(uid) {
             let lagging = |(at, status): &(Instant, BucketReplicationStatus)| {
@@ -107,7 +123,10 @@ impl Context {
     /// All resources for a source bucket, in every namespace that is watched.
     fn resources_for(&self, bucket: &str) -> Vec<Arc<Guarded>> {
         let same = |g: &Guarded| g.0.as_ref().is_ok_and(|r| r.spec.source.bucket == bucket);
-        self.stores.iter().flat_map(|store| store.state_filter(same)).collect()
+        self.stores
+            .iter()
+            .flat_map(|store| store.state_filter(same))
+            .collect()
     }
 
     /// Why this resource must wait, if another one owns its source.
@@ -120,6 +139,10 @@ impl Context {
     /// The resources that may take over a source when one of them has gone.
     pub(super) fn successors(&self, gone: &BucketReplication) -> Vec<ObjectRef<Guarded>> {
         let others = self.resources_for(&gone.spec.source.bucket);
-        others.iter().filter(|g| g.uid() != gone.uid()).map(|g| ObjectRef::from_obj(g.as_ref())).collect()
+        others
+            .iter()
+            .filter(|g| g.uid() != gone.uid())
+            .map(|g| ObjectRef::from_obj(g.as_ref()))
+            .collect()
     }
 }

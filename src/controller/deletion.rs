@@ -11,17 +11,17 @@ use tracing::{info, warn};
 
 use super::context::Context;
 use super::kube_writes::Target;
-use super::reconcile::{apply, facts, identity, occasion, publish, subject};
+use super::reconcile::{apply, identity, occasion, publish};
 use super::{Error, Guarded};
 use crate::api::{
     BucketReplication, BucketReplicationStatus, ConditionType, DeletionPolicy, ManagementPolicy, Reason,
 };
-use crate::aws::{self, BucketRef};
+use crate::aws;
 use crate::replication::desired::role_name;
 use crate::replication::partition::role_of_arn;
 use crate::replication::report::{Event, Outcome, stopped};
 use crate::replication::teardown::{Remains, teardown};
-use crate::replication::{Desired, Failure, FailureClass, Identity, Refusal};
+use crate::replication::{BucketRef, Desired, Failure, FailureClass, Identity, Refusal, Subject};
 
 /// What deletion needs to know, from the object as it lies in the API server and as far as it can be read.
 struct Deceased {
@@ -41,7 +41,11 @@ impl Deceased {
     }
 
     fn policy<T: for<'de> Deserialize<'de> + Default>(&self, field: &str) -> T {
-        self.spec.get(field).cloned().and_then(|v| serde_json::from_value(v).ok()).unwrap_or_default()
+        self.spec
+            .get(field)
+            .cloned()
+            .and_then(|v| serde_json::from_value(v).ok())
+            .unwrap_or_default()
     }
 
     /// Whether AWS is left as it is.
@@ -51,20 +55,45 @@ impl Deceased {
     }
 
     fn source(&self) -> Option<BucketRef> {
-        let text = |pointer: &str| self.spec.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let text = |pointer: &str| {
+            self.spec
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
         let seen = self.status.source.as_ref();
-        let bucket = seen.map(|s| s.bucket.clone()).or_else(|| text("/source/bucket"))?;
-        let region = seen.and_then(|s| s.region.clone()).or_else(|| text("/source/region"));
-        Some(BucketRef { bucket, region, account: None })
+        let bucket = seen
+            .map(|s| s.bucket.clone())
+            .or_else(|| text("/source/bucket"))?;
+        let region = seen
+            .and_then(|s| s.region.clone())
+            .or_else(|| text("/source/region"));
+        Some(BucketRef {
+            bucket,
+            region,
+            account: None,
+        })
     }
 
     /// Every role that can be ours: the one the spec names, the one status remembers, the default one.
     fn roles(&self, identity: &Identity) -> BTreeSet<String> {
-        let named = self.spec.pointer("/role/name").and_then(Value::as_str).map(str::to_owned);
-        let remembered = self.status.role.as_ref().filter(|r| r.managed).map(|r| role_of_arn(&r.arn).to_owned());
+        let named = self
+            .spec
+            .pointer("/role/name")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        let remembered = self
+            .status
+            .role
+            .as_ref()
+            .filter(|r| r.managed)
+            .map(|r| role_of_arn(&r.arn).to_owned());
         let decoded = self.resource.as_ref().map(|r| role_name(&r.spec, identity));
         let default = named.is_none().then(|| identity.default_role_name());
-        [named, remembered, decoded, default].into_iter().flatten().collect()
+        [named, remembered, decoded, default]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 
@@ -74,7 +103,9 @@ pub async fn finalize(object: &Guarded, target: &Target<'_>, ctx: &Context) -> R
         return Ok(Action::await_change());
     }
     // The cache may be behind our own writes: what is about to be deleted is decided on the object as it is.
-    let Some(live) = target.live().await? else { return Ok(Action::await_change()) };
+    let Some(live) = target.live().await? else {
+        return Ok(Action::await_change());
+    };
     let finalizers = live.metadata.finalizers.clone();
     let metadata = live.metadata.clone();
     let deceased = Deceased::read(live);
@@ -92,11 +123,19 @@ pub async fn finalize(object: &Guarded, target: &Target<'_>, ctx: &Context) -> R
         info!(namespace = metadata.namespace, name = metadata.name, "deleted");
         return Ok(Action::await_change());
     };
-    warn!(namespace = metadata.namespace, name = metadata.name, reason = refusal.reason.as_str(), message = refusal.message, "deletion waits");
+    warn!(
+        namespace = metadata.namespace,
+        name = metadata.name,
+        reason = refusal.reason.as_str(),
+        message = refusal.message,
+        "deletion waits"
+    );
     let previous = ctx.last_status(target.uid(), Some(&deceased.status));
     let report = stopped(&refusal, &occasion(&metadata, &previous));
     publish(target, &previous, &report, ctx).await?;
-    let after = ctx.with_pace(target.uid(), |pace| pace.after(report.reason, ctx.settings.interval.duration()));
+    let after = ctx.with_pace(target.uid(), |pace| {
+        pace.after(report.reason, ctx.settings.interval.duration())
+    });
     Ok(Action::requeue(after))
 }
 
@@ -124,13 +163,21 @@ async fn remove(
         target.publish(ctx, &[removed(&outcome)]).await;
     }
     if let Some((step, failure)) = &outcome.failed {
-        let reason = if failure.class == FailureClass::DeleteConflict { Reason::DeletionBlocked } else { failure.class.reason() };
+        let reason = if failure.class == FailureClass::DeleteConflict {
+            Reason::DeletionBlocked
+        } else {
+            failure.class.reason()
+        };
         let message = format!("cannot delete: {step}: {}", failure.message());
         return Ok(Some(Refusal::new(reason, ConditionType::Ready, message)));
     }
     if outcome.interrupted {
         let message = "the operator was stopped before all was deleted; it goes on when it is back";
-        return Ok(Some(Refusal::new(Reason::Progressing, ConditionType::Ready, message.to_owned())));
+        return Ok(Some(Refusal::new(
+            Reason::Progressing,
+            ConditionType::Ready,
+            message.to_owned(),
+        )));
     }
     if first.blocked.is_some() || outcome.done.is_empty() {
         return Ok(first.blocked);
@@ -156,12 +203,19 @@ fn waits(failure: &Failure) -> Refusal {
 
 fn desired(deceased: &Deceased, identity: &Identity, remains: &Remains) -> Option<Desired> {
     let resource = deceased.resource.as_ref()?;
-    let observed = remains.as_observed();
-    let subject = subject(resource, &deceased.status, identity, true);
-    Some(Desired::new(&resource.spec, identity, &facts(&observed, &subject)))
+    let subject = Subject::new(&resource.spec, &deceased.status, identity, true);
+    Some(Desired::new(
+        &resource.spec,
+        identity,
+        &subject.facts(&remains.as_observed()),
+    ))
 }
 
 fn removed(outcome: &Outcome) -> Event {
     let steps: Vec<String> = outcome.done.iter().map(ToString::to_string).collect();
-    Event { warning: false, reason: "Deleted", note: format!("wrote to AWS: {}", steps.join("; ")) }
+    Event {
+        warning: false,
+        reason: "Deleted",
+        note: format!("wrote to AWS: {}", steps.join("; ")),
+    }
 }

@@ -11,7 +11,6 @@ mod reconcile;
 mod watch;
 
 pub use context::Settings;
-pub use reconcile::{facts, subject};
 pub use watch::run;
 
 use kube::core::DeserializeGuard;

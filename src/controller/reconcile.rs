@@ -1,13 +1,12 @@
 //! One reconcile: resource → observe → desired → plan → apply → report → status.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use kube::{Resource, ResourceExt};
 use kube::core::ObjectMeta;
 use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
 use tracing::{info, warn};
 
 use super::context::Context;
@@ -16,12 +15,10 @@ use super::{Error, Guarded, deletion};
 use crate::api::{
     BucketReplication, BucketReplicationStatus, ConditionType, ManagementPolicy, REQUESTED_AT, Reason,
 };
-use crate::aws::{self, BucketRef, Subject};
-use crate::replication::desired::{Facts, role_name};
-use crate::replication::partition::role_of_arn;
+use crate::aws;
 use crate::replication::plan::plan;
 use crate::replication::report::{Occasion, Outcome, Report, report, stopped};
-use crate::replication::{Desired, Identity, Observed, Plan, Refusal, Situation};
+use crate::replication::{Desired, Identity, Plan, Refusal, Situation, Step, Subject};
 
 /// The longest a reconcile may take: every call has a timeout of its own, this one is for all together.
 const DEADLINE: Duration = Duration::from_secs(5 * 60);
@@ -52,7 +49,10 @@ async fn reconcile_now(object: &Guarded, ctx: &Context) -> Result<Action, Error>
             let refusal = Refusal::new(
                 Reason::InvalidSpec,
                 ConditionType::Ready,
-                format!("this resource cannot be read: {}; correct the field or apply the resource anew", invalid.error),
+                format!(
+                    "this resource cannot be read: {}; correct the field or apply the resource anew",
+                    invalid.error
+                ),
             );
             let live = target.live().await?;
             let status = live.and_then(|o| serde_json::from_value(o.data.get("status")?.clone()).ok());
@@ -79,7 +79,12 @@ async fn conclude(
     if report.reason == Reason::Suspended {
         return Ok(Action::await_change());
     }
-    let interval = resource.spec.interval.as_ref().unwrap_or(&ctx.settings.interval).duration();
+    let interval = resource
+        .spec
+        .interval
+        .as_ref()
+        .unwrap_or(&ctx.settings.interval)
+        .duration();
     let after = ctx.with_pace(target.uid(), |pace| pace.after(report.reason, interval));
     Ok(Action::requeue(wait.map_or(after, |w| w.min(after))))
 }
@@ -134,8 +139,10 @@ async fn check(
 
     let identity = identity(&resource.metadata, ctx);
     let asked_for = occasion.requested != previous.last_handled_request.as_deref()
-        || previous.observed_generation.is_some_and(|g| g >= 0 && Some(g) != resource.metadata.generation);
-    let subject = subject(resource, &previous, &identity, asked_for);
+        || previous
+            .observed_generation
+            .is_some_and(|g| g >= 0 && Some(g) != resource.metadata.generation);
+    let subject = Subject::new(spec, &previous, &identity, asked_for);
     let observed = match aws::observe(&ctx.aws, &subject).await {
         Ok(observed) => observed,
         Err(failure) => {
@@ -143,7 +150,7 @@ async fn check(
             return Ok((stopped(&refusal, &occasion), None));
         }
     };
-    let desired = Desired::new(spec, &identity, &facts(&observed, &subject));
+    let desired = Desired::new(spec, &identity, &subject.facts(&observed));
     let situation = Situation {
         desired: &desired,
         observed: &observed,
@@ -160,11 +167,20 @@ async fn check(
         None
     };
     let (outcome, wait) = match held {
-        Some((held_back, wait)) => (Outcome { held_back: Some(held_back), ..Outcome::default() }, Some(wait)),
+        Some((held_back, wait)) => (
+            Outcome {
+                held_back: Some(held_back),
+                ..Outcome::default()
+            },
+            Some(wait),
+        ),
         None => (apply(&plan.stages, ctx).await, None),
     };
     if plan.drift && !outcome.done.is_empty() {
-        let settled = plan.differences.iter().filter(|d| outcome.done.iter().any(|s| s.settles(d)));
+        let settled = plan
+            .differences
+            .iter()
+            .filter(|d| outcome.done.iter().any(|s| s.settles(d)));
         ctx.with_corrections(target.uid(), |c| c.record(settled, now));
     }
     let report = report(&situation, &plan, &outcome, &occasion);
@@ -174,7 +190,7 @@ async fn check(
 
 /// Executes a plan: the steps of a stage at once, one stage after the other, none after a failure or once the
 /// operator is asked to stop.
-pub(super) async fn apply(stages: &[Vec<crate::replication::Step>], ctx: &Context) -> Outcome {
+pub(super) async fn apply(stages: &[Vec<Step>], ctx: &Context) -> Outcome {
     let mut outcome = Outcome::default();
     for stage in stages {
         if ctx.shutdown.is_cancelled() {
@@ -204,52 +220,6 @@ pub(super) fn identity(metadata: &ObjectMeta, ctx: &Context) -> Identity {
     }
 }
 
-/// What of AWS a check of this resource reads.
-pub fn subject(
-    resource: &BucketReplication,
-    status: &BucketReplicationStatus,
-    identity: &Identity,
-    fresh: bool,
-) -> Subject {
-    let spec = &resource.spec;
-    let mut destinations: BTreeMap<&str, BucketRef> = BTreeMap::new();
-    for to in spec.rules.iter().map(|rule| &rule.destination) {
-        let seen = destinations.entry(&to.bucket).or_insert_with(|| BucketRef {
-            bucket: to.bucket.clone(),
-            region: None,
-            account: None,
-        });
-        seen.region = seen.region.take().or_else(|| to.region.clone());
-        seen.account = seen.account.take().or_else(|| to.account.clone());
-    }
-    let former = status.role.as_ref().filter(|r| r.managed).map(|r| role_of_arn(&r.arn).to_owned());
-    Subject {
-        source: BucketRef {
-            bucket: spec.source.bucket.clone(),
-            region: spec.source.region.clone(),
-            account: None,
-        },
-        destinations: destinations.into_values().collect(),
-        role: role_name(spec, identity),
-        role_policy: spec.role.as_ref().is_none_or(|r| r.arn.is_none()),
-        former_role: former,
-        identity: identity.clone(),
-        fresh,
-    }
-}
-
-/// What the spec is worked out with.
-pub fn facts(observed: &Observed, subject: &Subject) -> Facts {
-    let mut caller = observed.caller.clone();
-    let source = observed.region_of(&observed.source);
-    if let Some(region) = &source {
-        caller.partition = crate::replication::Partition::of_region(region);
-    }
-    let destinations = observed.destinations.iter().filter_map(|(b, o)| Some((b.clone(), observed.region_of(o)?)));
-    let regions = source.map(|r| (subject.source.bucket.clone(), r)).into_iter().chain(destinations).collect();
-    Facts { caller, regions }
-}
-
 /// One line a decision.
 fn tell(resource: &BucketReplication, plan: &Plan, outcome: &Outcome, report: &Report) {
     let namespace = resource.namespace().unwrap_or_default();
@@ -258,12 +228,22 @@ fn tell(resource: &BucketReplication, plan: &Plan, outcome: &Outcome, report: &R
     let (differences, written) = (plan.differences.len(), outcome.done.len());
     let (drift, reason) = (plan.drift, report.reason.as_str());
     match &plan.refusal {
-        Some(refusal) => warn!(namespace, name, source, reason, message = refusal.message, "refused"),
+        Some(refusal) => warn!(
+            namespace,
+            name,
+            source,
+            reason,
+            message = refusal.message,
+            "refused"
+        ),
         None => match &outcome.failed {
             Some((step, failure)) => {
                 warn!(namespace, name, source, reason, %step, message = failure.message(), written, "failed")
             }
-            None => info!(namespace, name, source, reason, differences, drift, written, "checked"),
+            None => info!(
+                namespace,
+                name, source, reason, differences, drift, written, "checked"
+            ),
         },
     }
 }

@@ -12,7 +12,11 @@ use crate::api::{BucketReplicationSpec, DeletionPolicy, ManagementPolicy, Versio
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>).
 pub fn destination_bucket_policies(desired: &Desired, caller: &Caller) -> BTreeMap<String, PolicyDocument> {
     let role = desired.role.arn(caller);
-    let elsewhere = desired.rules.values().map(|r| &r.destination).filter(|d| d.account.is_some());
+    let elsewhere = desired
+        .rules
+        .values()
+        .map(|r| &r.destination)
+        .filter(|d| d.account.is_some());
     let mut owners: BTreeMap<&str, bool> = BTreeMap::new();
     for destination in elsewhere {
         *owners.entry(&destination.bucket).or_default() |= destination.ownership.is_some();
@@ -25,10 +29,16 @@ pub fn destination_bucket_policies(desired: &Desired, caller: &Caller) -> BTreeM
                 actions.push("s3:ObjectOwnerOverrideToBucketOwner");
             }
             let objects = Statement::allow("S3ReplicationObjects", actions, [format!("{arn}/*")]);
-            let bucket =
-                Statement::allow("S3ReplicationBucket", ["s3:List*", "s3:GetBucketVersioning"], [arn.to_owned()]);
+            let bucket = Statement::allow(
+                "S3ReplicationBucket",
+                ["s3:List*", "s3:GetBucketVersioning"],
+                [arn.to_owned()],
+            );
             let statements = [objects, bucket].map(|s| s.principal("AWS", role.clone()));
-            (bucket_of_arn(arn).to_owned(), PolicyDocument::new(statements.to_vec()))
+            (
+                bucket_of_arn(arn).to_owned(),
+                PolicyDocument::new(statements.to_vec()),
+            )
         })
         .collect()
 }
@@ -82,21 +92,39 @@ pub fn operator_policy(resources: &[(Desired, Caller, BucketReplicationSpec)]) -
         Statement::allow("ReadVersioning", ["s3:GetBucketVersioning"], versioned),
         Statement::allow("EnableVersioning", ["s3:PutBucketVersioning"], versioning_set),
         Statement::allow("ReadReplication", ["s3:GetReplicationConfiguration"], sources),
-        Statement::allow("WriteReplication", ["s3:PutReplicationConfiguration"], sources_set),
+        Statement::allow(
+            "WriteReplication",
+            ["s3:PutReplicationConfiguration"],
+            sources_set,
+        ),
         Statement::allow("ReadRoles", ["iam:GetRole", "iam:GetRolePolicy"], roles_seen),
         Statement::allow(
             "KeepRoles",
-            ["iam:CreateRole", "iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:PutRolePolicy"],
+            [
+                "iam:CreateRole",
+                "iam:TagRole",
+                "iam:UntagRole",
+                "iam:UpdateAssumeRolePolicy",
+                "iam:PutRolePolicy",
+            ],
             roles_kept,
         ),
         Statement::allow(
             "BoundRoles",
-            ["iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"],
+            [
+                "iam:PutRolePermissionsBoundary",
+                "iam:DeleteRolePermissionsBoundary",
+            ],
             roles_bounded,
         ),
         Statement::allow(
             "DeleteRoles",
-            ["iam:ListRolePolicies", "iam:ListAttachedRolePolicies", "iam:DeleteRolePolicy", "iam:DeleteRole"],
+            [
+                "iam:ListRolePolicies",
+                "iam:ListAttachedRolePolicies",
+                "iam:DeleteRolePolicy",
+                "iam:DeleteRole",
+            ],
             roles_deleted,
         ),
         Statement::allow("PassRoles", ["iam:PassRole"], roles_passed).when(
@@ -105,5 +133,10 @@ pub fn operator_policy(resources: &[(Desired, Caller, BucketReplicationSpec)]) -
             vec!["s3.amazonaws.com".to_owned()],
         ),
     ];
-    PolicyDocument::new(statements.into_iter().filter(|s| !s.resource.is_empty()).collect())
+    PolicyDocument::new(
+        statements
+            .into_iter()
+            .filter(|s| !s.resource.is_empty())
+            .collect(),
+    )
 }

@@ -19,7 +19,12 @@ pub const ABSENT: &str = "absent";
 pub fn differences(desired: &Desired, observed: &Observed) -> Vec<DriftEntry> {
     let mut found = Vec::new();
     for destination in &desired.destinations {
-        found.extend(observed.destinations.get(&destination.bucket).and_then(|b| versioning(destination, b)));
+        found.extend(
+            observed
+                .destinations
+                .get(&destination.bucket)
+                .and_then(|b| versioning(destination, b)),
+        );
     }
     found.extend(versioning(&desired.source, &observed.source));
     if let (DesiredRole::Managed(role), Ok(held)) = (&desired.role, &observed.role) {
@@ -27,7 +32,11 @@ pub fn differences(desired: &Desired, observed: &Observed) -> Vec<DriftEntry> {
         found.extend(role_differences(role, &arn, held.as_ref()));
     }
     if let Ok(held) = &observed.configuration {
-        found.extend(configuration_differences(desired, &observed.caller, held.as_ref()));
+        found.extend(configuration_differences(
+            desired,
+            &observed.caller,
+            held.as_ref(),
+        ));
     }
     found
 }
@@ -46,7 +55,14 @@ fn versioning(desired: &DesiredBucket, observed: &ObservedBucket) -> Option<Drif
 }
 
 fn role_differences(role: &ManagedRole, arn: &str, held: Option<&ObservedRole>) -> Vec<DriftEntry> {
-    let ManagedRole { name, path: _, permissions_boundary, tags, trust, permissions } = role;
+    let ManagedRole {
+        name,
+        path: _,
+        permissions_boundary,
+        tags,
+        trust,
+        permissions,
+    } = role;
     let Some(held) = held else {
         return vec![entry(AwsResource::Role, name, "arn".to_owned(), Some(arn), None)];
     };
@@ -54,20 +70,40 @@ fn role_differences(role: &ManagedRole, arn: &str, held: Option<&ObservedRole>) 
     let trust = trust.to_value();
     if !policy::compare(&trust, &held.trust).is_empty() {
         let (want, got) = (trust.to_string(), held.trust.to_string());
-        found.push(entry(AwsResource::Role, name, "trustPolicy".to_owned(), Some(&want), Some(&got)));
+        found.push(entry(
+            AwsResource::Role,
+            name,
+            "trustPolicy".to_owned(),
+            Some(&want),
+            Some(&got),
+        ));
     }
-    let (want, got) = (permissions_boundary.as_deref(), held.permissions_boundary.as_deref());
+    let (want, got) = (
+        permissions_boundary.as_deref(),
+        held.permissions_boundary.as_deref(),
+    );
     if want != got {
-        found.push(entry(AwsResource::Role, name, "permissionsBoundary".to_owned(), want, got));
+        found.push(entry(
+            AwsResource::Role,
+            name,
+            "permissionsBoundary".to_owned(),
+            want,
+            got,
+        ));
     }
     for key in keys(tags, &held.tags) {
-        let (want, got) = (tags.get(key).map(String::as_str), held.tags.get(key).map(String::as_str));
+        let (want, got) = (
+            tags.get(key).map(String::as_str),
+            held.tags.get(key).map(String::as_str),
+        );
         if want != got {
             found.push(entry(AwsResource::Role, name, format!("tags.{key}"), want, got));
         }
     }
     if let Ok(policy) = &held.policy {
-        let held = policy.clone().unwrap_or_else(|| serde_json::json!({"Statement": []}));
+        let held = policy
+            .clone()
+            .unwrap_or_else(|| serde_json::json!({"Statement": []}));
         found.extend(policy_differences(name, &permissions.to_value(), &held));
     }
     found
@@ -76,12 +112,24 @@ fn role_differences(role: &ManagedRole, arn: &str, held: Option<&ObservedRole>) 
 fn policy_differences(role: &str, want: &Value, got: &Value) -> Vec<DriftEntry> {
     policy::compare(want, got)
         .into_iter()
-        .map(|d| entry(AwsResource::RolePolicy, role, d.path, d.want.as_deref(), d.got.as_deref()))
+        .map(|d| {
+            entry(
+                AwsResource::RolePolicy,
+                role,
+                d.path,
+                d.want.as_deref(),
+                d.got.as_deref(),
+            )
+        })
         .collect()
 }
 
 /// In what a source's replication configuration differs; a rule that is on one side only is one difference.
-pub fn configuration_differences(desired: &Desired, caller: &Caller, held: Option<&Configuration>) -> Vec<DriftEntry> {
+pub fn configuration_differences(
+    desired: &Desired,
+    caller: &Caller,
+    held: Option<&Configuration>,
+) -> Vec<DriftEntry> {
     let source = &desired.source.bucket;
     let report = |path: String, want: Option<&str>, got: Option<&str>| {
         entry(AwsResource::ReplicationConfiguration, source, path, want, got)
@@ -101,7 +149,11 @@ pub fn configuration_differences(desired: &Desired, caller: &Caller, held: Optio
             (Some(want), Some(got)) => {
                 let fields = rule_differences(want, got, alone, &caller.account);
                 found.extend(fields.into_iter().map(|f| {
-                    report(format!("rules[{id}].{}", f.path), f.want.as_deref(), f.got.as_deref())
+                    report(
+                        format!("rules[{id}].{}", f.path),
+                        f.want.as_deref(),
+                        f.got.as_deref(),
+                    )
                 }));
             }
             (want, got) => {
@@ -144,11 +196,23 @@ fn rule_differences(want: &Rule, got: &Rule, alone: bool, own_account: &str) -> 
     fields.compare("status", Some(status.as_str()), Some(got.status.as_str()));
     if priority_differs(*priority, got.priority, alone) {
         let text = |p: Option<i32>| p.map(|p| p.to_string());
-        fields.compare("priority", text(*priority).as_deref(), text(got.priority).as_deref());
+        fields.compare(
+            "priority",
+            text(*priority).as_deref(),
+            text(got.priority).as_deref(),
+        );
     }
     fields.compare("filter.prefix", Some(prefix), Some(&got.filter.prefix));
-    fields.compare("filter.tags", listed(tags).as_deref(), listed(&got.filter.tags).as_deref());
-    fields.compare("deleteMarkers", Some(delete_markers.as_str()), Some(got.delete_markers.as_str()));
+    fields.compare(
+        "filter.tags",
+        listed(tags).as_deref(),
+        listed(&got.filter.tags).as_deref(),
+    );
+    fields.compare(
+        "deleteMarkers",
+        Some(delete_markers.as_str()),
+        Some(got.delete_markers.as_str()),
+    );
     fields.compare(
         "replicaModifications",
         Some(replica_modifications.as_str()),
@@ -160,19 +224,39 @@ fn rule_differences(want: &Rule, got: &Rule, alone: bool, own_account: &str) -> 
         Some(got.kms_encrypted_objects.as_str()),
     );
     let to = &got.destination;
-    fields.compare("destination.bucket", Some(bucket_of_arn(bucket)), Some(bucket_of_arn(&to.bucket)));
+    fields.compare(
+        "destination.bucket",
+        Some(bucket_of_arn(bucket)),
+        Some(bucket_of_arn(&to.bucket)),
+    );
     // Naming the source's own account says nothing that S3 does not assume.
     let foreign = |account: &Option<String>| account.clone().filter(|a| a != own_account);
-    fields.compare("destination.account", foreign(account).as_deref(), foreign(&to.account).as_deref());
-    fields.compare("destination.storageClass", storage_class.as_deref(), to.storage_class.as_deref());
-    fields.compare("destination.ownership", ownership.as_deref(), to.ownership.as_deref());
+    fields.compare(
+        "destination.account",
+        foreign(account).as_deref(),
+        foreign(&to.account).as_deref(),
+    );
+    fields.compare(
+        "destination.storageClass",
+        storage_class.as_deref(),
+        to.storage_class.as_deref(),
+    );
+    fields.compare(
+        "destination.ownership",
+        ownership.as_deref(),
+        to.ownership.as_deref(),
+    );
     fields.compare("destination.kmsKeyArn", kms_key.as_deref(), to.kms_key.as_deref());
     fields.compare(
         "destination.replicationTimeControl",
         Some(replication_time_control.as_str()),
         Some(to.replication_time_control.as_str()),
     );
-    fields.compare("destination.metrics", Some(metrics.as_str()), Some(to.metrics.as_str()));
+    fields.compare(
+        "destination.metrics",
+        Some(metrics.as_str()),
+        Some(to.metrics.as_str()),
+    );
     fields.0
 }
 
@@ -204,9 +288,21 @@ fn keys<'a, A, B>(a: &'a BTreeMap<String, A>, b: &'a BTreeMap<String, B>) -> BTr
     a.keys().chain(b.keys()).collect()
 }
 
-fn entry(resource: AwsResource, name: &str, path: String, want: Option<&str>, got: Option<&str>) -> DriftEntry {
+fn entry(
+    resource: AwsResource,
+    name: &str,
+    path: String,
+    want: Option<&str>,
+    got: Option<&str>,
+) -> DriftEntry {
     let text = |side: Option<&str>| bounded(side.unwrap_or(ABSENT));
-    DriftEntry { resource, name: name.to_owned(), path, want: text(want), got: text(got) }
+    DriftEntry {
+        resource,
+        name: name.to_owned(),
+        path,
+        want: text(want),
+        got: text(got),
+    }
 }
 
 fn listed(tags: &BTreeMap<String, String>) -> Option<String> {

@@ -36,7 +36,9 @@ impl FailureClass {
     pub fn reason(self) -> Reason {
         match self {
             FailureClass::Throttled => Reason::Throttled,
-            FailureClass::Conflict | FailureClass::Unavailable | FailureClass::WrongRegion => Reason::AwsUnavailable,
+            FailureClass::Conflict | FailureClass::Unavailable | FailureClass::WrongRegion => {
+                Reason::AwsUnavailable
+            }
             FailureClass::Denied => Reason::AccessDenied,
             FailureClass::WrongOwner => Reason::WrongBucketOwner,
             FailureClass::NoSuchBucket => Reason::SourceBucketNotFound,
@@ -67,26 +69,34 @@ pub struct Failure {
 impl Failure {
     /// A sentence for a condition: the action, the bucket or role, what AWS said, and the remedy.
     pub fn message(&self) -> String {
-        let Failure { class, action, subject, code, detail } = self;
+        let Failure {
+            class,
+            action,
+            subject,
+            code,
+            detail,
+        } = self;
         let said = match (code.is_empty(), detail.is_empty()) {
             (true, _) => detail.clone(),
             (false, true) => code.clone(),
             (false, false) => format!("{code}: {detail}"),
         };
         match class {
-            FailureClass::Throttled => format!(
-                "AWS throttles {action} on {subject} ({said}); trying again more slowly"
-            ),
-            FailureClass::Conflict => format!(
-                "{action} on {subject} met another write at the same time ({said}); trying again"
-            ),
+            FailureClass::Throttled => {
+                format!("AWS throttles {action} on {subject} ({said}); trying again more slowly")
+            }
+            FailureClass::Conflict => {
+                format!("{action} on {subject} met another write at the same time ({said}); trying again")
+            }
             FailureClass::Denied => format!(
                 "{action} on {subject} is denied ({said}); allow {action} on {subject} to the operator's identity, and see that no bucket policy, permissions boundary or service control policy denies it"
             ),
             FailureClass::WrongOwner => format!(
                 "{action} on {subject} is refused because the bucket belongs to another account than expected ({said}); correct the bucket's name or account"
             ),
-            FailureClass::NoSuchBucket => format!("bucket {subject} does not exist ({action}: {said}); create it or correct the name"),
+            FailureClass::NoSuchBucket => {
+                format!("bucket {subject} does not exist ({action}: {said}); create it or correct the name")
+            }
             FailureClass::NoSuchRole => format!("role {subject} does not exist ({action}: {said})"),
             FailureClass::WrongRegion => format!(
                 "{action} on {subject} went to the wrong Region ({said}); its Region is looked up again"
@@ -98,7 +108,9 @@ impl Failure {
             FailureClass::Credentials => format!(
                 "the operator has no valid AWS credentials ({said}); give its pod an identity (IRSA, Pod Identity or a Secret)"
             ),
-            FailureClass::Unavailable => format!("{action} on {subject} got no good answer from AWS ({said}); trying again"),
+            FailureClass::Unavailable => {
+                format!("{action} on {subject} got no good answer from AWS ({said}); trying again")
+            }
         }
     }
 }

@@ -36,7 +36,9 @@ impl Identity {
 
     /// Whether a role with these tags is this resource's.
     pub fn owns(&self, tags: &BTreeMap<String, String>) -> bool {
-        self.tags().iter().all(|(key, value)| tags.get(key) == Some(value))
+        self.tags()
+            .iter()
+            .all(|(key, value)| tags.get(key) == Some(value))
     }
 
     /// This identity with what it lacks taken from the tags of a role that is otherwise its own.
@@ -99,8 +101,14 @@ mod tests {
         let ours = identity("data", "orders");
         assert!(ours.owns(&ours.tags()));
         for other in [
-            Identity { uid: Some("v".into()), ..ours.clone() },
-            Identity { cluster: Some("d".into()), ..ours.clone() },
+            Identity {
+                uid: Some("v".into()),
+                ..ours.clone()
+            },
+            Identity {
+                cluster: Some("d".into()),
+                ..ours.clone()
+            },
             identity("data", "other"),
         ] {
             assert!(!ours.owns(&other.tags()), "{other:?}");
@@ -111,7 +119,10 @@ mod tests {
     #[test]
     fn default_role_names_are_unique_and_fit() {
         assert_eq!(identity("a-b", "c").default_role_name(), "a-b.c");
-        assert_ne!(identity("a-b", "c").default_role_name(), identity("a", "b-c").default_role_name());
+        assert_ne!(
+            identity("a-b", "c").default_role_name(),
+            identity("a", "b-c").default_role_name()
+        );
         let long = "x".repeat(63);
         let one = identity(&long, "one").default_role_name();
         assert_eq!(one.len(), 64);

@@ -14,6 +14,7 @@ pub mod plan;
 pub mod policy;
 pub mod report;
 pub mod step;
+pub mod subject;
 pub mod teardown;
 
 pub use configuration::{Configuration, Filter, Rule, RuleDestination};
@@ -25,7 +26,7 @@ pub use partition::Partition;
 pub use plan::{Plan, Refusal, Situation};
 pub use policy::{PolicyDocument, Statement};
 pub use step::{RoleDocuments, Step};
-
+pub use subject::{BucketRef, Subject};
 
 #[cfg(test)]
 mod tests;

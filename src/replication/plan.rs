@@ -52,7 +52,11 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(reason: Reason, about: ConditionType, message: String) -> Refusal {
-        Refusal { reason, message, about }
+        Refusal {
+            reason,
+            message,
+            about,
+        }
     }
 
     fn failed(failure: &Failure, about: ConditionType) -> Refusal {
@@ -69,7 +73,15 @@ impl Plan {
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for d in &self.differences {
-            writeln!(f, "  {} {} {}: want {:?}, got {:?}", d.resource.as_str(), d.name, d.path, d.want, d.got)?;
+            writeln!(
+                f,
+                "  {} {} {}: want {:?}, got {:?}",
+                d.resource.as_str(),
+                d.name,
+                d.path,
+                d.want,
+                d.got
+            )?;
         }
         for (i, step) in self.steps().enumerate() {
             writeln!(f, "  {}. {step}", i + 1)?;
@@ -83,7 +95,13 @@ impl std::fmt::Display for Plan {
 
 /// Decides what to do.
 pub fn plan(situation: &Situation<'_>) -> Plan {
-    let Situation { desired, observed, management, applied_hash, .. } = *situation;
+    let Situation {
+        desired,
+        observed,
+        management,
+        applied_hash,
+        ..
+    } = *situation;
     let differences = differences(desired, observed);
     let drift = management == ManagementPolicy::Observe || applied_hash == Some(desired.hash().as_str());
     let refusal = refusal(situation, &differences);
@@ -91,7 +109,12 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
         (None, ManagementPolicy::Enforce) => stages(situation, &differences),
         _ => Vec::new(),
     };
-    Plan { differences, drift, stages, refusal }
+    Plan {
+        differences,
+        drift,
+        stages,
+        refusal,
+    }
 }
 
 type Check = fn(&Situation<'_>, &[DriftEntry]) -> Option<Refusal>;
@@ -107,22 +130,34 @@ const READABLE: [Check; 6] = [
 ];
 
 /// What must hold for the operator to write.
-const WRITABLE: [Check; 5] =
-    [role_is_ours, configuration_is_ours, versioning_is_there, versioning_can_be_enabled, policy_fits];
+const WRITABLE: [Check; 5] = [
+    role_is_ours,
+    configuration_is_ours,
+    versioning_is_there,
+    versioning_can_be_enabled,
+    policy_fits,
+];
 
 fn refusal(situation: &Situation<'_>, differences: &[DriftEntry]) -> Option<Refusal> {
     let writable: &[Check] = match situation.management {
         ManagementPolicy::Enforce => &WRITABLE,
         ManagementPolicy::Observe => &[],
     };
-    READABLE.iter().chain(writable).find_map(|check| check(situation, differences))
+    READABLE
+        .iter()
+        .chain(writable)
+        .find_map(|check| check(situation, differences))
 }
 
 fn source_exists(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
     let bucket = &s.desired.source.bucket;
-    exists(bucket, &s.observed.source, Reason::SourceBucketNotFound, ConditionType::ReplicationReady, || {
-        format!("source bucket {bucket} does not exist; create it or correct source.bucket")
-    })
+    exists(
+        bucket,
+        &s.observed.source,
+        Reason::SourceBucketNotFound,
+        ConditionType::ReplicationReady,
+        || format!("source bucket {bucket} does not exist; create it or correct source.bucket"),
+    )
 }
 
 fn destinations_exist(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
@@ -178,9 +213,12 @@ fn reads_succeeded(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
         // An existing role is only looked at: if that is denied, its condition is unknown and no more.
         (DesiredRole::Existing { .. }, Err(failure)) if failure.class == FailureClass::Denied => None,
         (_, Err(failure)) => Some(Refusal::failed(failure, ConditionType::RoleReady)),
-        (DesiredRole::Managed(_), Ok(Some(ObservedRole { policy: Err(failure), .. }))) => {
-            Some(Refusal::failed(failure, ConditionType::RoleReady))
-        }
+        (
+            DesiredRole::Managed(_),
+            Ok(Some(ObservedRole {
+                policy: Err(failure), ..
+            })),
+        ) => Some(Refusal::failed(failure, ConditionType::RoleReady)),
         _ => None,
     }
 }
@@ -188,11 +226,10 @@ fn reads_succeeded(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
 /// S3 accepts an owner override within one account and then silently changes how ACLs behave.
 fn ownership_is_across_accounts(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
     let own = &s.observed.caller.account;
-    let (id, _) = s
-        .desired
-        .rules
-        .iter()
-        .find(|(_, r)| r.destination.ownership.is_some() && r.destination.account.as_ref() == Some(own))?;
+    let (id, _) =
+        s.desired.rules.iter().find(|(_, r)| {
+            r.destination.ownership.is_some() && r.destination.account.as_ref() == Some(own)
+        })?;
     Some(Refusal::new(
         Reason::InvalidRequest,
         ConditionType::ReplicationReady,
@@ -203,12 +240,16 @@ fn ownership_is_across_accounts(s: &Situation<'_>, _: &[DriftEntry]) -> Option<R
 }
 
 fn existing_role_is_usable(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
-    let DesiredRole::Existing { arn } = &s.desired.role else { return None };
+    let DesiredRole::Existing { arn } = &s.desired.role else {
+        return None;
+    };
     match s.observed.role.as_ref().ok()? {
         None => Some(Refusal::new(
             Reason::RoleNotFound,
             ConditionType::RoleReady,
-            format!("role {arn} does not exist; create it, correct role.arn, or remove role.arn to have a managed role"),
+            format!(
+                "role {arn} does not exist; create it, correct role.arn, or remove role.arn to have a managed role"
+            ),
         )),
         Some(role) if !trusts_s3(&role.trust) => Some(Refusal::new(
             Reason::RoleNotTrusted,
@@ -222,9 +263,17 @@ fn existing_role_is_usable(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusa
 }
 
 fn role_is_ours(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
-    let DesiredRole::Managed(wanted) = &s.desired.role else { return None };
+    let DesiredRole::Managed(wanted) = &s.desired.role else {
+        return None;
+    };
     let held = s.observed.role.as_ref().ok()?.as_ref()?;
-    let refuse = |message| Some(Refusal::new(Reason::ForeignRole, ConditionType::RoleReady, message));
+    let refuse = |message| {
+        Some(Refusal::new(
+            Reason::ForeignRole,
+            ConditionType::RoleReady,
+            message,
+        ))
+    };
     // Names are unique in an account whatever the path, and IAM cannot move a role.
     if held.path != wanted.path {
         return refuse(format!(
@@ -244,13 +293,24 @@ fn role_is_ours(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
 
 fn configuration_is_ours(s: &Situation<'_>, differences: &[DriftEntry]) -> Option<Refusal> {
     let held = s.observed.configuration.as_ref().ok()?.as_ref()?;
-    let equal = !differences.iter().any(|d| d.resource == AwsResource::ReplicationConfiguration);
+    let equal = !differences
+        .iter()
+        .any(|d| d.resource == AwsResource::ReplicationConfiguration);
     if equal || owns_configuration(s, held) || s.adoption == AdoptionPolicy::Adopt {
         return None;
     }
-    let rules: Vec<String> = held.rules.iter().take(3).map(|(id, rule)| format!("{id} ({rule})")).collect();
+    let rules: Vec<String> = held
+        .rules
+        .iter()
+        .take(3)
+        .map(|(id, rule)| format!("{id} ({rule})"))
+        .collect();
     let more = held.rules.len().saturating_sub(rules.len());
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     Some(Refusal::new(
         Reason::ForeignConfiguration,
         ConditionType::ReplicationReady,
@@ -272,8 +332,11 @@ fn owns_configuration(s: &Situation<'_>, held: &Configuration) -> bool {
 
 /// Each desired bucket with what was observed of it, destinations first.
 fn buckets<'a>(s: &'a Situation<'_>) -> impl Iterator<Item = (&'a DesiredBucket, &'a ObservedBucket)> {
-    let destinations =
-        s.desired.destinations.iter().filter_map(|d| Some((d, s.observed.destinations.get(&d.bucket)?)));
+    let destinations = s
+        .desired
+        .destinations
+        .iter()
+        .filter_map(|d| Some((d, s.observed.destinations.get(&d.bucket)?)));
     destinations.chain(std::iter::once((&s.desired.source, &s.observed.source)))
 }
 
@@ -314,7 +377,9 @@ fn versioning_can_be_enabled(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refu
 }
 
 fn policy_fits(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
-    let DesiredRole::Managed(role) = &s.desired.role else { return None };
+    let DesiredRole::Managed(role) = &s.desired.role else {
+        return None;
+    };
     let size = role.permissions.size();
     (size > MAX_INLINE_POLICY).then(|| {
         Refusal::new(
@@ -331,18 +396,29 @@ fn policy_fits(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
 /// Versioning and the role at once, then the role's policy, then the configuration, and last what is no longer
 /// needed.
 fn stages(s: &Situation<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
-    let owner = |d: &DesiredBucket| d.account.clone().unwrap_or_else(|| s.observed.caller.account.clone());
+    let owner = |d: &DesiredBucket| {
+        d.account
+            .clone()
+            .unwrap_or_else(|| s.observed.caller.account.clone())
+    };
     let region = |o: &ObservedBucket| s.observed.region_of(o).unwrap_or_default();
 
     let mut first: Vec<Step> = unversioned(s)
-        .map(|(d, o, _)| Step::EnableVersioning { bucket: d.bucket.clone(), region: region(o), owner: owner(d) })
+        .map(|(d, o, _)| Step::EnableVersioning {
+            bucket: d.bucket.clone(),
+            region: region(o),
+            owner: owner(d),
+        })
         .collect();
     let mut policy = Vec::new();
     if let DesiredRole::Managed(role) = &s.desired.role {
         let held = s.observed.role.as_ref().ok().and_then(Option::as_ref);
         first.extend(role_steps(s, role, held, differences));
         if held.is_none() || differs(differences, AwsResource::RolePolicy) {
-            policy.push(Step::PutRolePolicy { role: role.name.clone(), document: role.permissions.to_json() });
+            policy.push(Step::PutRolePolicy {
+                role: role.name.clone(),
+                document: role.permissions.to_json(),
+            });
         }
     }
     let mut configuration = Vec::new();
@@ -357,13 +433,23 @@ fn stages(s: &Situation<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
             },
         });
     }
-    let former = s.observed.former_roles.iter().filter(|r| s.identity.owns(&r.tags) && r.other_policies.is_empty());
+    let former = s
+        .observed
+        .former_roles
+        .iter()
+        .filter(|r| s.identity.owns(&r.tags) && r.other_policies.is_empty());
     let (policies, roles): (Vec<Step>, Vec<Step>) = former
         .map(|r| {
-            (Step::DeleteRolePolicy { role: r.name.clone() }, Step::DeleteRole { role: r.name.clone() })
+            (
+                Step::DeleteRolePolicy { role: r.name.clone() },
+                Step::DeleteRole { role: r.name.clone() },
+            )
         })
         .unzip();
-    [first, policy, configuration, policies, roles].into_iter().filter(|stage| !stage.is_empty()).collect()
+    [first, policy, configuration, policies, roles]
+        .into_iter()
+        .filter(|stage| !stage.is_empty())
+        .collect()
 }
 
 fn differs(differences: &[DriftEntry], resource: AwsResource) -> bool {
@@ -378,7 +464,11 @@ fn role_steps(
 ) -> Vec<Step> {
     let name = role.name.clone();
     if held.is_none() {
-        let Identity { namespace, name: resource, .. } = s.identity;
+        let Identity {
+            namespace,
+            name: resource,
+            ..
+        } = s.identity;
         return vec![Step::CreateRole {
             role: name,
             documents: RoleDocuments {
@@ -393,25 +483,43 @@ fn role_steps(
     let of_role = || differences.iter().filter(|d| d.resource == AwsResource::Role);
     let mut steps = Vec::new();
     if of_role().any(|d| d.path == "trustPolicy") {
-        steps.push(Step::UpdateTrustPolicy { role: name.clone(), document: role.trust.to_json() });
+        steps.push(Step::UpdateTrustPolicy {
+            role: name.clone(),
+            document: role.trust.to_json(),
+        });
     }
     if of_role().any(|d| d.path == "permissionsBoundary") {
         steps.push(match &role.permissions_boundary {
-            Some(boundary) => Step::PutPermissionsBoundary { role: name.clone(), boundary: boundary.clone() },
+            Some(boundary) => Step::PutPermissionsBoundary {
+                role: name.clone(),
+                boundary: boundary.clone(),
+            },
             None => Step::DeletePermissionsBoundary { role: name.clone() },
         });
     }
-    let tag_differences = || of_role().filter_map(|d| Some((d.path.strip_prefix("tags.")?, d.want != ABSENT)));
-    let set: Vec<&str> = tag_differences().filter(|(_, wanted)| *wanted).map(|(key, _)| key).collect();
+    let tag_differences =
+        || of_role().filter_map(|d| Some((d.path.strip_prefix("tags.")?, d.want != ABSENT)));
+    let set: Vec<&str> = tag_differences()
+        .filter(|(_, wanted)| *wanted)
+        .map(|(key, _)| key)
+        .collect();
     if !set.is_empty() {
         let tags = role.tags.iter().filter(|(key, _)| set.contains(&key.as_str()));
         let tags = tags.map(|(key, value)| (key.clone(), value.clone())).collect();
-        steps.push(Step::TagRole { role: name.clone(), tags });
+        steps.push(Step::TagRole {
+            role: name.clone(),
+            tags,
+        });
     }
-    let unset: Vec<String> =
-        tag_differences().filter(|(_, wanted)| !wanted).map(|(key, _)| key.to_owned()).collect();
+    let unset: Vec<String> = tag_differences()
+        .filter(|(_, wanted)| !wanted)
+        .map(|(key, _)| key.to_owned())
+        .collect();
     if !unset.is_empty() {
-        steps.push(Step::UntagRole { role: name, keys: unset });
+        steps.push(Step::UntagRole {
+            role: name,
+            keys: unset,
+        });
     }
     steps
 }

@@ -10,8 +10,8 @@ use super::observed::{ObservedBucket, VersioningStatus};
 use super::plan::{Plan, Refusal, Situation};
 use super::step::Step;
 use crate::api::{
-    AwsResource, BucketReplicationStatus, BucketStatus, ConditionType, Correction, DriftEntry, MAX_DRIFT_ENTRIES,
-    ReadyStatus, Reason, RoleStatus,
+    AwsResource, BucketReplicationStatus, BucketStatus, ConditionType, Correction, DriftEntry,
+    MAX_DRIFT_ENTRIES, ReadyStatus, Reason, RoleStatus,
 };
 
 /// What became of a plan.
@@ -69,20 +69,39 @@ struct Finding {
 
 impl Finding {
     fn new(about: ConditionType, status: ReadyStatus, reason: Reason, message: impl Into<String>) -> Finding {
-        Finding { about, status, reason, message: message.into() }
+        Finding {
+            about,
+            status,
+            reason,
+            message: message.into(),
+        }
     }
 }
 
 /// Reports a check that was observed and planned, and perhaps applied.
 pub fn report(situation: &Situation<'_>, plan: &Plan, outcome: &Outcome, occasion: &Occasion<'_>) -> Report {
     let Occasion { previous, now, .. } = *occasion;
-    let (settled, remaining): (Vec<DriftEntry>, Vec<DriftEntry>) =
-        plan.differences.iter().cloned().partition(|d| outcome.done.iter().any(|step| step.settles(d)));
-    let view = View { situation, plan, outcome, remaining: &remaining };
+    let (settled, remaining): (Vec<DriftEntry>, Vec<DriftEntry>) = plan
+        .differences
+        .iter()
+        .cloned()
+        .partition(|d| outcome.done.iter().any(|step| step.settles(d)));
+    let view = View {
+        situation,
+        plan,
+        outcome,
+        remaining: &remaining,
+    };
 
     let ready = view.ready();
     let reason = ready.reason;
-    let findings = vec![ready, view.versioning(), view.role(), view.replication(), view.in_sync()];
+    let findings = vec![
+        ready,
+        view.versioning(),
+        view.role(),
+        view.replication(),
+        view.in_sync(),
+    ];
 
     let mut status = previous.clone();
     status.observed_generation = occasion.generation;
@@ -106,15 +125,27 @@ pub fn report(situation: &Situation<'_>, plan: &Plan, outcome: &Outcome, occasio
         events.push(written(plan, outcome, &settled));
     }
     if !drift.is_empty() && status.drift != previous.drift {
-        events.push(Event { warning: true, reason: "DriftDetected", note: note("AWS differs from the spec", drift.iter().map(describe)) });
+        events.push(Event {
+            warning: true,
+            reason: "DriftDetected",
+            note: note("AWS differs from the spec", drift.iter().map(describe)),
+        });
     }
     events.extend(failure_event(&status, previous, reason));
-    Report { status, events, reason }
+    Report {
+        status,
+        events,
+        reason,
+    }
 }
 
 /// Reports what stops the operator before anything is observed: suspended, a conflict, no credentials.
 pub fn stopped(refusal: &Refusal, occasion: &Occasion<'_>) -> Report {
-    let Refusal { reason, message, about } = refusal;
+    let Refusal {
+        reason,
+        message,
+        about,
+    } = refusal;
     let mut status = occasion.previous.clone();
     status.observed_generation = occasion.generation;
     if *reason != Reason::Suspended {
@@ -129,12 +160,22 @@ pub fn stopped(refusal: &Refusal, occasion: &Occasion<'_>) -> Report {
     ];
     let ready = Finding::new(ConditionType::Ready, reason.ready(), *reason, message.clone());
     let rest = rest.into_iter().map(|c| {
-        let status = if c == *about { reason.ready() } else { ReadyStatus::Unknown };
+        let status = if c == *about {
+            reason.ready()
+        } else {
+            ReadyStatus::Unknown
+        };
         Finding::new(c, status, *reason, message.clone())
     });
     status.conditions = conditions(std::iter::once(ready).chain(rest).collect(), *reason, occasion);
-    let events = failure_event(&status, occasion.previous, *reason).into_iter().collect();
-    Report { status, events, reason: *reason }
+    let events = failure_event(&status, occasion.previous, *reason)
+        .into_iter()
+        .collect();
+    Report {
+        status,
+        events,
+        reason: *reason,
+    }
 }
 
 struct View<'a> {
@@ -166,10 +207,16 @@ impl View<'_> {
             );
         }
         if self.outcome.interrupted {
-            return ready(Reason::Progressing, "the operator was stopped before all was written; it goes on when it is back".into());
+            return ready(
+                Reason::Progressing,
+                "the operator was stopped before all was written; it goes on when it is back".into(),
+            );
         }
         if !self.remaining.is_empty() {
-            return ready(Reason::Drifted, note("AWS differs from the spec", self.remaining.iter().map(describe)));
+            return ready(
+                Reason::Drifted,
+                note("AWS differs from the spec", self.remaining.iter().map(describe)),
+            );
         }
         let desired = self.situation.desired;
         let destinations: Vec<&str> = desired.destinations.iter().map(|d| d.bucket.as_str()).collect();
@@ -190,12 +237,22 @@ impl View<'_> {
         if let Some(finding) = self.trouble(about, &[AwsResource::BucketVersioning]) {
             return finding;
         }
-        let mut buckets =
-            std::iter::once(&self.situation.observed.source).chain(self.situation.observed.destinations.values());
+        let mut buckets = std::iter::once(&self.situation.observed.source)
+            .chain(self.situation.observed.destinations.values());
         if let Some(failure) = buckets.find_map(|b| b.versioning.as_ref().err()) {
-            return Finding::new(about, ReadyStatus::Unknown, self.unread_reason(failure), failure.message());
+            return Finding::new(
+                about,
+                ReadyStatus::Unknown,
+                self.unread_reason(failure),
+                failure.message(),
+            );
         }
-        Finding::new(about, ReadyStatus::True, Reason::Applied, "source and destinations are versioned")
+        Finding::new(
+            about,
+            ReadyStatus::True,
+            Reason::Applied,
+            "source and destinations are versioned",
+        )
     }
 
     fn role(&self) -> Finding {
@@ -204,10 +261,18 @@ impl View<'_> {
             return finding;
         }
         if let Err(failure) = &self.situation.observed.role {
-            return Finding::new(about, ReadyStatus::Unknown, self.unread_reason(failure), failure.message());
+            return Finding::new(
+                about,
+                ReadyStatus::Unknown,
+                self.unread_reason(failure),
+                failure.message(),
+            );
         }
         let former = &self.situation.observed.former_roles;
-        if let Some(role) = former.iter().find(|r| self.situation.identity.owns(&r.tags) && !r.other_policies.is_empty()) {
+        if let Some(role) = former
+            .iter()
+            .find(|r| self.situation.identity.owns(&r.tags) && !r.other_policies.is_empty())
+        {
             return Finding::new(
                 about,
                 ReadyStatus::False,
@@ -234,7 +299,12 @@ impl View<'_> {
             return finding;
         }
         if let Err(failure) = &self.situation.observed.configuration {
-            return Finding::new(about, ReadyStatus::Unknown, self.unread_reason(failure), failure.message());
+            return Finding::new(
+                about,
+                ReadyStatus::Unknown,
+                self.unread_reason(failure),
+                failure.message(),
+            );
         }
         let bucket = &self.situation.desired.source.bucket;
         Finding::new(
@@ -247,16 +317,30 @@ impl View<'_> {
 
     /// What stands against one part being ready: a refusal or a failed step about it, or differences that remain.
     fn trouble(&self, about: ConditionType, resources: &[AwsResource]) -> Option<Finding> {
-        let negative = |reason: Reason, message: String| Some(Finding::new(about, ReadyStatus::False, reason, message));
+        let negative =
+            |reason: Reason, message: String| Some(Finding::new(about, ReadyStatus::False, reason, message));
         if let Some(refusal) = self.plan.refusal.as_ref().filter(|r| r.about == about) {
             return negative(refusal.reason, refusal.message.clone());
         }
-        if let Some((step, failure)) = self.outcome.failed.as_ref().filter(|(step, _)| concerns(step) == about) {
+        if let Some((step, failure)) = self
+            .outcome
+            .failed
+            .as_ref()
+            .filter(|(step, _)| concerns(step) == about)
+        {
             return negative(failed_reason(step, failure), failure.message());
         }
-        let mut remaining = self.remaining.iter().filter(|d| resources.contains(&d.resource)).peekable();
+        let mut remaining = self
+            .remaining
+            .iter()
+            .filter(|d| resources.contains(&d.resource))
+            .peekable();
         remaining.peek()?;
-        let reason = if self.plan.drift { Reason::Drifted } else { Reason::Progressing };
+        let reason = if self.plan.drift {
+            Reason::Drifted
+        } else {
+            Reason::Progressing
+        };
         negative(reason, note("AWS differs from the spec", remaining.map(describe)))
     }
 
@@ -273,7 +357,12 @@ impl View<'_> {
                 Some((reason, message)) if self.plan.refusal.is_some() => {
                     Finding::new(about, ReadyStatus::Unknown, reason, message)
                 }
-                _ => Finding::new(about, ReadyStatus::True, Reason::Applied, "nothing in AWS differs from the spec"),
+                _ => Finding::new(
+                    about,
+                    ReadyStatus::True,
+                    Reason::Applied,
+                    "nothing in AWS differs from the spec",
+                ),
             };
         }
         if self.plan.drift {
@@ -281,7 +370,12 @@ impl View<'_> {
             return Finding::new(about, ReadyStatus::False, Reason::Drifted, message);
         }
         let (reason, _) = stopped_by.unwrap_or((Reason::Progressing, String::new()));
-        Finding::new(about, ReadyStatus::False, reason, "the spec is not fully applied yet: see Ready")
+        Finding::new(
+            about,
+            ReadyStatus::False,
+            reason,
+            "the spec is not fully applied yet: see Ready",
+        )
     }
 
     /// A missing bucket is one reason for the source and another for a destination.
@@ -296,7 +390,8 @@ impl View<'_> {
     fn describe(&self, status: &mut BucketReplicationStatus, previous: &BucketReplicationStatus) {
         let observed = self.situation.observed;
         let bucket = |name: &str, account: Option<&String>, held: &ObservedBucket| {
-            let enabled = |step: &Step| matches!(step, Step::EnableVersioning { bucket, .. } if bucket == name);
+            let enabled =
+                |step: &Step| matches!(step, Step::EnableVersioning { bucket, .. } if bucket == name);
             let versioning = match &held.versioning {
                 _ if self.outcome.done.iter().any(enabled) => VersioningStatus::Enabled.as_str(),
                 Ok(versioning) => versioning.status.as_str(),
@@ -306,7 +401,11 @@ impl View<'_> {
             BucketStatus {
                 bucket: name.to_owned(),
                 region: observed.region_of(held),
-                account: exists.then(|| account.cloned().unwrap_or_else(|| observed.caller.account.clone())),
+                account: exists.then(|| {
+                    account
+                        .cloned()
+                        .unwrap_or_else(|| observed.caller.account.clone())
+                }),
                 versioning: Some(versioning.to_owned()),
             }
         };
@@ -315,10 +414,20 @@ impl View<'_> {
         status.destinations = desired
             .destinations
             .iter()
-            .filter_map(|d| Some(bucket(&d.bucket, d.account.as_ref(), observed.destinations.get(&d.bucket)?)))
+            .filter_map(|d| {
+                Some(bucket(
+                    &d.bucket,
+                    d.account.as_ref(),
+                    observed.destinations.get(&d.bucket)?,
+                ))
+            })
             .collect();
         status.role = self.role_status(previous);
-        let put = self.outcome.done.iter().any(|s| matches!(s, Step::PutReplication { .. }));
+        let put = self
+            .outcome
+            .done
+            .iter()
+            .any(|s| matches!(s, Step::PutReplication { .. }));
         let rules = match &observed.configuration {
             _ if put => Some(desired.rules.len()),
             Ok(held) => Some(held.as_ref().map_or(0, |c| c.rules.len())),
@@ -332,9 +441,10 @@ impl View<'_> {
     fn role_status(&self, previous: &BucketReplicationStatus) -> Option<RoleStatus> {
         let observed = self.situation.observed;
         let deleted = |arn: &str| {
-            self.outcome.done.iter().any(
-                |s| matches!(s, Step::DeleteRole { role } if super::partition::role_of_arn(arn) == role),
-            )
+            self.outcome
+                .done
+                .iter()
+                .any(|s| matches!(s, Step::DeleteRole { role } if super::partition::role_of_arn(arn) == role))
         };
         let remembered = previous.role.as_ref().filter(|r| {
             r.managed && observed.former_roles.iter().any(|f| f.arn == r.arn) && !deleted(&r.arn)
@@ -343,15 +453,24 @@ impl View<'_> {
             return Some(former.clone());
         }
         let managed = matches!(self.situation.desired.role, DesiredRole::Managed(_));
-        let created = self.outcome.done.iter().any(|s| matches!(s, Step::CreateRole { .. }));
+        let created = self
+            .outcome
+            .done
+            .iter()
+            .any(|s| matches!(s, Step::CreateRole { .. }));
         match &observed.role {
             Ok(Some(role)) => {
-                let ours = managed && !matches!(&self.plan.refusal, Some(r) if r.reason == Reason::ForeignRole);
-                Some(RoleStatus { arn: role.arn.clone(), managed: ours })
+                let ours =
+                    managed && !matches!(&self.plan.refusal, Some(r) if r.reason == Reason::ForeignRole);
+                Some(RoleStatus {
+                    arn: role.arn.clone(),
+                    managed: ours,
+                })
             }
-            Ok(None) if created => {
-                Some(RoleStatus { arn: self.situation.desired.role.arn(&observed.caller), managed })
-            }
+            Ok(None) if created => Some(RoleStatus {
+                arn: self.situation.desired.role.arn(&observed.caller),
+                managed,
+            }),
             Ok(None) => None,
             Err(_) => previous.role.clone(),
         }
@@ -368,7 +487,11 @@ impl View<'_> {
         if complete {
             return Some(self.situation.desired.hash());
         }
-        let put = self.outcome.done.iter().any(|s| matches!(s, Step::PutReplication { .. }));
+        let put = self
+            .outcome
+            .done
+            .iter()
+            .any(|s| matches!(s, Step::PutReplication { .. }));
         let began = !self.plan.drift && !self.outcome.done.is_empty();
         match &previous.applied_hash {
             Some(_) if began => Some(INCOMPLETE.to_owned()),
@@ -408,9 +531,17 @@ fn written(plan: &Plan, outcome: &Outcome, settled: &[DriftEntry]) -> Event {
     let steps = note("wrote to AWS", outcome.done.iter().map(Step::to_string));
     if plan.drift && !settled.is_empty() {
         let corrected = note("corrected", settled.iter().map(describe));
-        return Event { warning: true, reason: "DriftCorrected", note: clip(&format!("{corrected}; {steps}")) };
+        return Event {
+            warning: true,
+            reason: "DriftCorrected",
+            note: clip(&format!("{corrected}; {steps}")),
+        };
     }
-    Event { warning: false, reason: "Applied", note: steps }
+    Event {
+        warning: false,
+        reason: "Applied",
+        note: steps,
+    }
 }
 
 /// An event when `Ready` says something new that is not good; what the drift events tell is not told twice.
@@ -447,29 +578,49 @@ fn conditions(findings: Vec<Finding>, reason: Reason, occasion: &Occasion<'_>) -
     findings
         .into_iter()
         .chain(pace)
-        .map(|Finding { about, status, reason, message }| {
-            let status = match status {
-                ReadyStatus::True => "True",
-                ReadyStatus::False => "False",
-                ReadyStatus::Unknown => "Unknown",
-            };
-            let before = occasion.previous.conditions.iter().find(|c| c.type_ == about.as_str());
-            let since = before.filter(|c| c.status == status && c.last_transition_time.0 != Timestamp::UNIX_EPOCH);
-            Condition {
-                type_: about.as_str().to_owned(),
-                status: status.to_owned(),
-                reason: reason.as_str().to_owned(),
-                message: clip_to(&message, MAX_MESSAGE),
-                observed_generation: occasion.generation,
-                last_transition_time: since.map_or(Time(occasion.now), |c| c.last_transition_time.clone()),
-            }
-        })
+        .map(
+            |Finding {
+                 about,
+                 status,
+                 reason,
+                 message,
+             }| {
+                let status = match status {
+                    ReadyStatus::True => "True",
+                    ReadyStatus::False => "False",
+                    ReadyStatus::Unknown => "Unknown",
+                };
+                let before = occasion
+                    .previous
+                    .conditions
+                    .iter()
+                    .find(|c| c.type_ == about.as_str());
+                let since = before
+                    .filter(|c| c.status == status && c.last_transition_time.0 != Timestamp::UNIX_EPOCH);
+                Condition {
+                    type_: about.as_str().to_owned(),
+                    status: status.to_owned(),
+                    reason: reason.as_str().to_owned(),
+                    message: clip_to(&message, MAX_MESSAGE),
+                    observed_generation: occasion.generation,
+                    last_transition_time: since
+                        .map_or(Time(occasion.now), |c| c.last_transition_time.clone()),
+                }
+            },
+        )
         .collect()
 }
 
 /// One difference as a person reads it.
 pub fn describe(d: &DriftEntry) -> String {
-    format!("{} {} {}: want {:?}, got {:?}", d.resource.as_str(), d.name, d.path, d.want, d.got)
+    format!(
+        "{} {} {}: want {:?}, got {:?}",
+        d.resource.as_str(),
+        d.name,
+        d.path,
+        d.want,
+        d.got
+    )
 }
 
 /// The API server takes notes of at most 1 kB (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>)
@@ -487,7 +638,11 @@ fn summary(items: impl Iterator<Item = String>) -> String {
     let items: Vec<String> = items.collect();
     let more = items.len().saturating_sub(SHOWN);
     let shown = items.into_iter().take(SHOWN).collect::<Vec<_>>().join("; ");
-    if more > 0 { format!("{shown}; and {more} more") } else { shown }
+    if more > 0 {
+        format!("{shown}; and {more} more")
+    } else {
+        shown
+    }
 }
 
 fn clip(text: &str) -> String {
@@ -498,7 +653,12 @@ fn clip_to(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_owned();
     }
-    let end = text.char_indices().map(|(i, _)| i).take_while(|i| *i <= max - 3).last().unwrap_or(0);
+    let end = text
+        .char_indices()
+        .map(|(i, _)| i)
+        .take_while(|i| *i <= max - 3)
+        .last()
+        .unwrap_or(0);
     format!("{}…", text.get(..end).unwrap_or_default())
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::diff::configuration_differences;
+use super::configuration::Configuration;
 use super::desired::Desired;
+use super::diff::configuration_differences;
 use super::identity::Identity;
 use super::observed::{Caller, Observed, ObservedBucket, ObservedRole, Read, Versioning, VersioningStatus};
-use super::configuration::Configuration;
 use super::plan::Refusal;
 use super::step::Step;
 use crate::api::{ConditionType, Reason};
@@ -36,13 +36,25 @@ pub struct Teardown {
 /// `applied`: status says that this resource applied a configuration. `desired`: what the spec asks for, where it
 /// can still be worked out; a configuration that equals it is ours too (the operator may have been stopped
 /// between writing it and saying so).
-pub fn teardown(remains: &Remains, identity: &Identity, applied: bool, desired: Option<&Desired>) -> Teardown {
-    let ours: Vec<&ObservedRole> =
-        remains.roles.iter().flatten().filter(|role| identity.owns(&role.tags)).collect();
+pub fn teardown(
+    remains: &Remains,
+    identity: &Identity,
+    applied: bool,
+    desired: Option<&Desired>,
+) -> Teardown {
+    let ours: Vec<&ObservedRole> = remains
+        .roles
+        .iter()
+        .flatten()
+        .filter(|role| identity.owns(&role.tags))
+        .collect();
     let mut stages = Vec::new();
     if let (Ok(Some(held)), Some(region)) = (&remains.configuration, &remains.region) {
         let by_role = ours.iter().any(|role| role.arn == held.role);
-        if applied || by_role || desired.is_some_and(|d| configuration_differences(d, &remains.caller, Some(held)).is_empty()) {
+        if applied
+            || by_role
+            || desired.is_some_and(|d| configuration_differences(d, &remains.caller, Some(held)).is_empty())
+        {
             stages.push(vec![Step::DeleteReplication {
                 bucket: remains.bucket.clone(),
                 region: region.clone(),
@@ -54,14 +66,29 @@ pub fn teardown(remains: &Remains, identity: &Identity, applied: bool, desired: 
         ours.into_iter().partition(|role| role.other_policies.is_empty());
     let with_policy = |role: &&&ObservedRole| !matches!(role.policy, Ok(None));
     stages.push(
-        free.iter().filter(with_policy).map(|r| Step::DeleteRolePolicy { role: r.name.clone() }).collect(),
+        free.iter()
+            .filter(with_policy)
+            .map(|r| Step::DeleteRolePolicy { role: r.name.clone() })
+            .collect(),
     );
-    stages.push(free.iter().map(|r| Step::DeleteRole { role: r.name.clone() }).collect());
+    stages.push(
+        free.iter()
+            .map(|r| Step::DeleteRole { role: r.name.clone() })
+            .collect(),
+    );
     stages.retain(|stage| !stage.is_empty());
 
-    let unread = remains.configuration.as_ref().err().or(remains.roles.as_ref().err());
+    let unread = remains
+        .configuration
+        .as_ref()
+        .err()
+        .or(remains.roles.as_ref().err());
     let blocked = match (unread, held.first()) {
-        (Some(failure), _) => Some(Refusal::new(failure.class.reason(), ConditionType::Ready, format!("cannot delete: {}", failure.message()))),
+        (Some(failure), _) => Some(Refusal::new(
+            failure.class.reason(),
+            ConditionType::Ready,
+            format!("cannot delete: {}", failure.message()),
+        )),
         (None, Some(role)) => Some(Refusal::new(
             Reason::DeletionBlocked,
             ConditionType::RoleReady,
@@ -83,7 +110,10 @@ impl Remains {
             caller: self.caller.clone(),
             source: ObservedBucket {
                 region: Ok(self.region.clone()),
-                versioning: Ok(Versioning { status: VersioningStatus::Enabled, mfa_delete: false }),
+                versioning: Ok(Versioning {
+                    status: VersioningStatus::Enabled,
+                    mfa_delete: false,
+                }),
             },
             destinations: BTreeMap::new(),
             configuration: self.configuration.clone(),

@@ -10,18 +10,31 @@ fn json(document: &str) -> Value {
 }
 
 fn bucket<'a>(observed: &'a mut Observed, source: &str, name: &str) -> &'a mut ObservedBucket {
-    if name == source { &mut observed.source } else { observed.destinations.get_mut(name).unwrap() }
+    if name == source {
+        &mut observed.source
+    } else {
+        observed.destinations.get_mut(name).unwrap()
+    }
 }
 
 fn role<'a>(observed: &'a mut Observed, name: &str) -> &'a mut ObservedRole {
-    let named = observed.role.as_mut().unwrap().as_mut().filter(|r| r.name == name);
+    let named = observed
+        .role
+        .as_mut()
+        .unwrap()
+        .as_mut()
+        .filter(|r| r.name == name);
     named.unwrap_or_else(|| panic!("{name} is written before it is created"))
 }
 
 /// Does a step. `source` is the name of the observed source, which `Observed` does not repeat.
 pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
     match step {
-        Step::EnableVersioning { bucket: name, region, owner: _ } => {
+        Step::EnableVersioning {
+            bucket: name,
+            region,
+            owner: _,
+        } => {
             let bucket = bucket(observed, source, name);
             assert_eq!(bucket.region.as_ref().unwrap().as_deref(), Some(region.as_str()));
             let versioning = bucket.versioning.as_mut().unwrap();
@@ -29,10 +42,19 @@ pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
             versioning.status = VersioningStatus::Enabled;
         }
         Step::CreateRole { role, documents } => {
-            let RoleDocuments { path, trust, permissions_boundary, tags, description: _ } = documents;
+            let RoleDocuments {
+                path,
+                trust,
+                permissions_boundary,
+                tags,
+                description: _,
+            } = documents;
             assert_eq!(observed.role, Ok(None), "EntityAlreadyExists");
             observed.role = Ok(Some(ObservedRole {
-                arn: observed.caller.partition.role_arn(&observed.caller.account, path, role),
+                arn: observed
+                    .caller
+                    .partition
+                    .role_arn(&observed.caller.account, path, role),
                 name: role.clone(),
                 path: path.clone(),
                 trust: json(trust),
@@ -51,14 +73,30 @@ pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
         Step::UntagRole { role: name, keys } => {
             role(observed, name).tags.retain(|key, _| !keys.contains(key));
         }
-        Step::PutRolePolicy { role: name, document } => role(observed, name).policy = Ok(Some(json(document))),
-        Step::PutReplication { bucket, region: _, owner: _, configuration } => {
+        Step::PutRolePolicy { role: name, document } => {
+            role(observed, name).policy = Ok(Some(json(document)))
+        }
+        Step::PutReplication {
+            bucket,
+            region: _,
+            owner: _,
+            configuration,
+        } => {
             assert_eq!(bucket, source);
             let versioned = |b: &ObservedBucket| {
-                b.versioning.as_ref().is_ok_and(|v| v.status == VersioningStatus::Enabled) || b.versioning.is_err()
+                b.versioning
+                    .as_ref()
+                    .is_ok_and(|v| v.status == VersioningStatus::Enabled)
+                    || b.versioning.is_err()
             };
-            assert!(versioned(&observed.source), "Versioning must be 'Enabled' on the bucket");
-            assert!(observed.destinations.values().all(versioned), "Destination bucket must have versioning enabled.");
+            assert!(
+                versioned(&observed.source),
+                "Versioning must be 'Enabled' on the bucket"
+            );
+            assert!(
+                observed.destinations.values().all(versioned),
+                "Destination bucket must have versioning enabled."
+            );
             let mut configuration = configuration.clone();
             for rule in configuration.rules.values_mut() {
                 rule.priority = rule.priority.or(Some(1));
@@ -73,7 +111,10 @@ pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
         }
         Step::DeleteRole { role } => {
             let held = observed.former_roles.iter().find(|r| r.name == *role).unwrap();
-            assert!(held.policy == Ok(None) && held.other_policies.is_empty(), "DeleteConflict");
+            assert!(
+                held.policy == Ok(None) && held.other_policies.is_empty(),
+                "DeleteConflict"
+            );
             observed.former_roles.retain(|r| r.name != *role);
         }
     }
@@ -83,6 +124,9 @@ pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
 pub fn bucket_in(region: &str, status: VersioningStatus) -> ObservedBucket {
     ObservedBucket {
         region: Ok(Some(region.to_owned())),
-        versioning: Ok(super::super::Versioning { status, mfa_delete: false }),
+        versioning: Ok(super::super::Versioning {
+            status,
+            mfa_delete: false,
+        }),
     }
 }

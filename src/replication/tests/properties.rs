@@ -32,7 +32,11 @@ fn tags() -> impl Strategy<Value = BTreeMap<String, String>> {
 }
 
 fn storage_class() -> impl Strategy<Value = Option<StorageClass>> {
-    option::of(prop_oneof![Just(StorageClass::Standard), Just(StorageClass::Glacier), Just(StorageClass::GlacierIr)])
+    option::of(prop_oneof![
+        Just(StorageClass::Standard),
+        Just(StorageClass::Glacier),
+        Just(StorageClass::GlacierIr)
+    ])
 }
 
 prop_compose! {
@@ -81,7 +85,11 @@ prop_compose! {
 }
 
 fn rules() -> impl Strategy<Value = Vec<ReplicationRule>> {
-    let each: Vec<_> = IDS.iter().zip(1..).map(|(id, priority)| rule(id, priority)).collect();
+    let each: Vec<_> = IDS
+        .iter()
+        .zip(1..)
+        .map(|(id, priority)| rule(id, priority))
+        .collect();
     (each, 1..=IDS.len(), any::<bool>()).prop_map(|(mut rules, n, with_priority)| {
         rules.truncate(n);
         if n == 1 && !with_priority {
@@ -92,14 +100,21 @@ fn rules() -> impl Strategy<Value = Vec<ReplicationRule>> {
 }
 
 fn role() -> impl Strategy<Value = Option<api::Role>> {
-    let managed = (option::of(Just("role".to_owned())), option::of(Just("boundary".to_owned())), tags());
+    let managed = (
+        option::of(Just("role".to_owned())),
+        option::of(Just("boundary".to_owned())),
+        tags(),
+    );
     let managed = managed.prop_map(|(name, permissions_boundary, tags)| api::Role {
         name,
         permissions_boundary,
         tags,
         ..api::Role::default()
     });
-    let existing = api::Role { arn: Some("arn:aws:iam::111122223333:role/existing".into()), ..api::Role::default() };
+    let existing = api::Role {
+        arn: Some("arn:aws:iam::111122223333:role/existing".into()),
+        ..api::Role::default()
+    };
     option::of(prop_oneof![4 => managed, 1 => Just(existing)])
 }
 
@@ -132,12 +147,12 @@ fn versioning() -> impl Strategy<Value = ObservedBucket> {
         1 => Just(VersioningStatus::Suspended),
         1 => Just(VersioningStatus::Disabled)
     ];
-    (status, prop::bool::weighted(0.05), prop::bool::weighted(0.02)).prop_map(|(status, mfa_delete, missing)| {
-        ObservedBucket {
+    (status, prop::bool::weighted(0.05), prop::bool::weighted(0.02)).prop_map(
+        |(status, mfa_delete, missing)| ObservedBucket {
             region: Ok((!missing).then(|| "eu-west-1".to_owned())),
             versioning: Ok(Versioning { status, mfa_delete }),
-        }
-    })
+        },
+    )
 }
 
 /// A policy that may or may not mean what is wanted: the wanted one, a part of it, or anything else.
@@ -218,8 +233,15 @@ fn configuration() -> impl Strategy<Value = Option<Configuration>> {
         Just("arn:aws:iam::111122223333:role/s3-replication/data.orders"),
         Just("arn:aws:iam::111122223333:role/someone-elses"),
     ];
-    let rules = btree_map(prop::sample::select(&IDS[..]).prop_map(str::to_owned), observed_rule(), 0..4);
-    option::of((roles, rules).prop_map(|(role, rules)| Configuration { role: role.to_owned(), rules }))
+    let rules = btree_map(
+        prop::sample::select(&IDS[..]).prop_map(str::to_owned),
+        observed_rule(),
+        0..4,
+    );
+    option::of((roles, rules).prop_map(|(role, rules)| Configuration {
+        role: role.to_owned(),
+        rules,
+    }))
 }
 
 /// A role of the desired name in any condition, ours or not; or none.
@@ -243,23 +265,36 @@ fn held_role(spec: &BucketReplicationSpec) -> BoxedStrategy<Option<ObservedRole>
     };
     let trust = policy_near(wanted.trust.clone());
     let policy = option::of(policy_near(wanted.permissions.clone()));
-    let extra = (option::of(Just("other".to_owned())), tags(), any::<bool>(), prop::bool::weighted(0.1));
-    option::of((trust, policy, extra).prop_map(move |(trust, policy, (boundary, mut tags, ours, moved))| {
-        if ours {
-            tags.extend(identity().tags());
-        }
-        let path = if moved { "/elsewhere/".to_owned() } else { wanted.path.clone() };
-        ObservedRole {
-            arn: caller().partition.role_arn(&caller().account, &path, &wanted.name),
-            name: wanted.name.clone(),
-            path,
-            trust,
-            permissions_boundary: boundary,
-            tags,
-            policy: Ok(policy),
-            other_policies: vec![],
-        }
-    }))
+    let extra = (
+        option::of(Just("other".to_owned())),
+        tags(),
+        any::<bool>(),
+        prop::bool::weighted(0.1),
+    );
+    option::of(
+        (trust, policy, extra).prop_map(move |(trust, policy, (boundary, mut tags, ours, moved))| {
+            if ours {
+                tags.extend(identity().tags());
+            }
+            let path = if moved {
+                "/elsewhere/".to_owned()
+            } else {
+                wanted.path.clone()
+            };
+            ObservedRole {
+                arn: caller()
+                    .partition
+                    .role_arn(&caller().account, &path, &wanted.name),
+                name: wanted.name.clone(),
+                path,
+                trust,
+                permissions_boundary: boundary,
+                tags,
+                policy: Ok(policy),
+                other_policies: vec![],
+            }
+        }),
+    )
     .boxed()
 }
 
@@ -273,7 +308,11 @@ fn former_role() -> impl Strategy<Value = Vec<ObservedRole>> {
             permissions_boundary: None,
             tags: if ours { identity().tags() } else { BTreeMap::new() },
             policy: Ok(Some(json!({}))),
-            other_policies: if blocked { vec!["someone-elses".into()] } else { vec![] },
+            other_policies: if blocked {
+                vec!["someone-elses".into()]
+            } else {
+                vec![]
+            },
         };
         roles.into_iter().map(role).collect()
     })

@@ -8,12 +8,16 @@ mod certs;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use hyper_util::rt::TokioExecutor;
+use k8s_openapi::ByteString;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::Value;
 
 pub use audit::KubeRequest;
 use certs::Certs;
@@ -49,6 +53,7 @@ pub struct Cluster {
     admin: PathBuf,
     operator: PathBuf,
     audit: Option<PathBuf>,
+    etcd: Option<SocketAddr>,
     // In the order in which they are ended: the server before its store.
     processes: Vec<Process>,
 }
@@ -66,10 +71,12 @@ impl Cluster {
                 admin: config.clone(),
                 operator: config,
                 audit: None,
+                etcd: None,
                 processes: Vec::new(),
             });
         }
-        let (etcd, etcd_url) = process::on_free_ports(|| start_etcd(&tools.etcd))?;
+        let (etcd, etcd_address) = process::on_free_ports(|| start_etcd(&tools.etcd))?;
+        let etcd_url = format!("http://{etcd_address}");
         let (server, files) =
             process::on_free_ports(|| start_apiserver(&tools.kube_apiserver, &etcd_url))?;
         Ok(Self {
@@ -77,6 +84,7 @@ impl Cluster {
             admin: files.join(format!("{ADMIN}.kubeconfig")),
             operator: files.join(format!("{OPERATOR}.kubeconfig")),
             audit: Some(files.join("audit.log")),
+            etcd: Some(etcd_address),
             processes: vec![server, etcd],
         })
     }
@@ -153,6 +161,44 @@ impl Cluster {
         ))
     }
 
+    /// Writes a custom resource into the store, past the API server and all that it would refuse:
+    /// what an older version of a definition let through, or a hand that had to.
+    ///
+    /// # Errors
+    /// When the cluster is not ours: its store is out of reach.
+    pub async fn store(&self, plural: &str, object: &Value) -> Result<()> {
+        let Some(etcd) = self.etcd else {
+            bail!("nothing can be written into the store of the cluster of {EXTERNAL}");
+        };
+        let part = |pointer: &str| {
+            let text = object.pointer(pointer).and_then(Value::as_str);
+            text.with_context(|| format!("the object has no {pointer}"))
+        };
+        let group = part("/apiVersion")?.split('/').next().unwrap_or_default();
+        let (namespace, name) = (part("/metadata/namespace")?, part("/metadata/name")?);
+        let mut stored = object.clone();
+        if let Some(metadata) = stored["metadata"].as_object_mut() {
+            // Comes from the store, and is not in it.
+            metadata.remove("resourceVersion");
+        }
+        let key = format!("/registry/{group}/{plural}/{namespace}/{name}");
+        let body = serde_json::json!({
+            "key": ByteString(key.into_bytes()),
+            "value": ByteString(serde_json::to_vec(&stored)?),
+        });
+        let request = http::Request::post(format!("http://{etcd}/v3/kv/put"))
+            .header("content-type", "application/json")
+            .body(http_body_util::Full::from(serde_json::to_vec(&body)?))?;
+        let answer = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .build_http::<http_body_util::Full<hyper::body::Bytes>>()
+            .request(request)
+            .await?;
+        if !answer.status().is_success() {
+            bail!("etcd answers {} to a put", answer.status());
+        }
+        Ok(())
+    }
+
     /// Ends the processes and waits for their end.
     pub fn shutdown(self) {
         for process in &self.processes {
@@ -183,7 +229,7 @@ async fn client(kubeconfig: &Path) -> Result<kube::Client> {
     Ok(kube::Client::try_from(config)?)
 }
 
-fn start_etcd(program: &Path) -> Result<(Process, Result<String>)> {
+fn start_etcd(program: &Path) -> Result<(Process, Result<SocketAddr>)> {
     let data = paths::data_dir("etcd")?;
     let (clients, peers) = (process::free_port()?, process::free_port()?);
     let url = format!("http://127.0.0.1:{clients}");
@@ -204,7 +250,7 @@ fn start_etcd(program: &Path) -> Result<(Process, Result<String>)> {
         .start()?;
     let ready = process
         .wait_ready(START, || health::is_ok(clients, "/health"))
-        .map(|()| url);
+        .map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, clients)));
     Ok((process, ready))
 }
 

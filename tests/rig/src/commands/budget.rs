@@ -41,7 +41,7 @@ pub fn run() -> Result<()> {
         let (one, shared, suspended) =
             tokio::join!(one_resource(&program), shared_destination(&program), suspended(&program));
         let named = regions_named(&program).await?;
-        anyhow::Ok([one?, named, shared?, suspended?].concat())
+        anyhow::Ok([one?, named, shared?, suspended?].into_iter().flatten().collect::<Vec<Line>>())
     })?;
     println!("{:<66} {:>8} {:>6}", "", "measured", "limit");
     for Line { what, limit, measured, detail } in &lines {

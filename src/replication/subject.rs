@@ -1,0 +1,88 @@
+//! What of AWS a check looks at, told from the resource alone.
+
+use std::collections::BTreeMap;
+
+use super::desired::{Facts, role_name};
+use super::identity::Identity;
+use super::observed::Observed;
+use super::partition::role_of_arn;
+use crate::api::{BucketReplicationSpec, BucketReplicationStatus};
+
+/// A bucket to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketRef {
+    pub bucket: String,
+    /// As the spec says, if it does.
+    pub region: Option<String>,
+    /// The owner the spec names; the operator's own account otherwise.
+    pub account: Option<String>,
+}
+
+/// What to look at.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    pub source: BucketRef,
+    pub destinations: Vec<BucketRef>,
+    pub role: String,
+    /// Whether the role's inline policy is of interest.
+    pub role_policy: bool,
+    /// The managed role of which status says that it was ours, when it may be another than `role`.
+    pub former_role: Option<String>,
+    pub identity: Identity,
+    /// Do not share reads with other checks: someone asked for this one.
+    pub fresh: bool,
+}
+
+impl Subject {
+    pub fn new(
+        spec: &BucketReplicationSpec,
+        status: &BucketReplicationStatus,
+        identity: &Identity,
+        fresh: bool,
+    ) -> Subject {
+        let mut destinations: BTreeMap<&str, BucketRef> = BTreeMap::new();
+        for to in spec.rules.iter().map(|rule| &rule.destination) {
+            let seen = destinations.entry(&to.bucket).or_insert_with(|| BucketRef {
+                bucket: to.bucket.clone(),
+                region: None,
+                account: None,
+            });
+            seen.region = seen.region.take().or_else(|| to.region.clone());
+            seen.account = seen.account.take().or_else(|| to.account.clone());
+        }
+        let source = &spec.source;
+        let former = status
+            .role
+            .as_ref()
+            .filter(|r| r.managed)
+            .map(|r| role_of_arn(&r.arn).to_owned());
+        Subject {
+            source: BucketRef {
+                bucket: source.bucket.clone(),
+                region: source.region.clone(),
+                account: None,
+            },
+            destinations: destinations.into_values().collect(),
+            role: role_name(spec, identity),
+            role_policy: spec.role.as_ref().is_none_or(|r| r.arn.is_none()),
+            former_role: former,
+            identity: identity.clone(),
+            fresh,
+        }
+    }
+
+    /// What the spec is worked out with, once this was observed.
+    pub fn facts(&self, observed: &Observed) -> Facts {
+        let source = observed
+            .region_of(&observed.source)
+            .map(|region| (self.source.bucket.clone(), region));
+        let destinations = observed
+            .destinations
+            .iter()
+            .filter_map(|(b, held)| Some((b.clone(), observed.region_of(held)?)));
+        Facts {
+            caller: observed.caller.clone(),
+            regions: source.into_iter().chain(destinations).collect(),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The documentation holds what the code holds.
+//!
+//! `UPDATE_DOCS=1 cargo test --test docs` writes the generated pages anew.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use s3_replication_operator::api::{ReadyStatus, Reason, crd};
+use serde_json::Value;
+
+fn page(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap_or_default()
+}
+
+#[test]
+fn the_table_of_reasons_is_complete_and_in_the_order_of_the_code() {
+    let page = page("docs/reasons.md");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    let documented: Vec<(&str, &str)> = rows.iter().map(|r| (r[0].trim_matches('`'), r[1])).collect();
+    let coded: Vec<(&str, &str)> = Reason::ALL
+        .iter()
+        .map(|reason| {
+            let ready = match reason.ready() {
+                ReadyStatus::True => "True",
+                ReadyStatus::False => "False",
+                ReadyStatus::Unknown => "Unknown",
+            };
+            (reason.as_str(), ready)
+        })
+        .collect();
+    assert_eq!(documented, coded);
+    for row in &rows {
+        assert_eq!(row.len(), 5, "{row:?}");
+        let reason = Reason::ALL
+            .into_iter()
+            .find(|r| r.as_str() == row[0].trim_matches('`'))
+            .unwrap();
+        assert_eq!(
+            row[2] == "soon",
+            reason.is_transient(),
+            "{} is tried again {}",
+            row[0],
+            row[2]
+        );
+    }
+}
+
+#[test]
+fn the_field_reference_is_generated_from_the_types() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/fields.md");
+    let generated = field_reference();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &generated).unwrap();
+    }
+    let held = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        held == generated,
+        "docs/fields.md is not up to date: run UPDATE_DOCS=1 cargo test --test docs"
+    );
+}
+
+fn field_reference() -> String {
+    let crd = serde_json::to_value(crd::bucket_replication().unwrap()).unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let mut text = String::from(
+        "# Fields of BucketReplication\n\n\
+         Generated from the types; `kubectl explain br.spec` says the same.\n",
+    );
+    for part in ["spec", "status"] {
+        let node = &schema["properties"][part];
+        writeln!(
+            text,
+            "\n## {part}\n\n| Field | Type | Meaning |\n| --- | --- | --- |"
+        )
+        .unwrap();
+        fields(&mut text, part, node);
+        let rules = validations(node);
+        if !rules.is_empty() {
+            writeln!(text, "\nRefused:\n").unwrap();
+        }
+        for (path, message) in rules {
+            let path = if path.is_empty() {
+                String::new()
+            } else {
+                format!("`{path}`: ")
+            };
+            writeln!(text, "- {path}{message}").unwrap();
+        }
+    }
+    text
+}
+
+fn fields(text: &mut String, path: &str, node: &Value) {
+    let required: Vec<&str> = node["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    for (name, field) in node["properties"].as_object().into_iter().flatten() {
+        let (suffix, inner) = match field["type"].as_str() {
+            Some("array") => ("[]", &field["items"]),
+            _ => ("", field),
+        };
+        let path = format!("{path}.{name}{suffix}");
+        let mark = if required.contains(&name.as_str()) {
+            ", required"
+        } else {
+            ""
+        };
+        let meaning = field["description"]
+            .as_str()
+            .unwrap_or_default()
+            .replace('\n', " ")
+            .replace('|', "\\|");
+        writeln!(text, "| `{path}` | {}{mark} | {meaning} |", kind(field)).unwrap();
+        fields(text, &path, inner);
+    }
+}
+
+fn kind(field: &Value) -> String {
+    let mut kind = match field["type"].as_str().unwrap_or("object") {
+        "array" => format!("list of {}", field["items"]["type"].as_str().unwrap_or("object")),
+        "object" if field["additionalProperties"].is_object() => "map of string".to_owned(),
+        other => other.to_owned(),
+    };
+    if let Some(values) = field["enum"].as_array() {
+        let values: Vec<String> = values
+            .iter()
+            .filter_map(|v| Some(format!("`{}`", v.as_str()?)))
+            .collect();
+        kind = values.join(", ");
+    }
+    if let Some(default) = field.get("default").filter(|d| !d.is_object()) {
+        write!(
+            kind,
+            "; default `{}`",
+            default.as_str().map_or(default.to_string(), str::to_owned)
+        )
+        .unwrap();
+    }
+    kind
+}
+
+/// Every rule's message, with the path of the field it stands at.
+fn validations(node: &Value) -> Vec<(String, String)> {
+    let own = node["x-kubernetes-validations"].as_array().into_iter().flatten();
+    let mut all: Vec<(String, String)> = own
+        .filter_map(|rule| Some((String::new(), rule["message"].as_str()?.to_owned())))
+        .collect();
+    for (name, field) in node["properties"].as_object().into_iter().flatten() {
+        let inner = validations(field).into_iter().chain(validations(&field["items"]));
+        all.extend(inner.map(|(path, message)| {
+            let path = if path.is_empty() {
+                name.clone()
+            } else {
+                format!("{name}.{path}")
+            };
+            (path, message)
+        }));
+    }
+    all
+}
