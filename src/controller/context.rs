@@ -39,6 +39,12 @@ struct Memory {
     written: Option<(Instant, BucketReplicationStatus)>,
 }
 
+impl Memory {
+    fn is_idle(&self) -> bool {
+        self.pace.is_idle() && self.corrections.is_empty() && self.written.is_none()
+    }
+}
+
 pub struct Context {
     pub client: Client,
     pub aws: Arc<Aws>,
@@ -85,39 +91,48 @@ impl Context {
         self.memory().remove(uid);
     }
 
+    /// Acts on what is remembered of an object, and forgets the object when nothing is left to remember: an idle
+    /// resource takes no memory here.
+    fn with_memory<T>(&self, uid: &str, act: impl FnOnce(&mut Memory) -> T) -> T {
+        let mut all = self.memory();
+        let mut memory = all.remove(uid).unwrap_or_default();
+        let result = act(&mut memory);
+        if !memory.is_idle() {
+            all.insert(uid.to_owned(), memory);
+        }
+        result
+    }
+
     pub(super) fn with_pace<T>(&self, uid: &str, act: impl FnOnce(&mut Pace) -> T) -> T {
-        act(&mut self.memory().entry(uid.to_owned()).or_default().pace)
+        self.with_memory(uid, |memory| act(&mut memory.pace))
     }
 
     pub(super) fn with_corrections<T>(&self, uid: &str, act: impl FnOnce(&mut Corrections) -> T) -> T {
-        act(&mut self.memory().entry(uid.to_owned()).or_default().corrections)
+        self.with_memory(uid, |memory| act(&mut memory.corrections))
     }
 
-    pub(super) fn wrote(&self, uid: &str, status: &BucketReplicationStatus) {
-        self.memory().entry(uid.to_owned()).or_default().written = Some((Instant::now(), status.clone()));
+    pub(super) fn writes(&self, uid: &str, status: &BucketReplicationStatus) {
+        self.with_memory(uid, |memory| memory.written = Some((Instant::now(), status.clone())));
+    }
+
+    pub(super) fn wrote_nothing(&self, uid: &str) {
+        self.with_memory(uid, |memory| memory.written = None);
+    }
+
+    /// The cache holds this now: a status of our own need no longer be remembered once it is there.
+    pub(super) fn cached(&self, uid: &str, status: Option<&BucketReplicationStatus>) {
+        self.with_memory(uid, |memory| {
+            memory.written.take_if(|(_, written)| Some(&*written) == status);
+        });
     }
 
     /// The status as last written: the cache's, unless it has not caught up with what we wrote a moment ago.
-    pub(super) fn last_status(
-        &self,
-        uid: &str,
-        cached: Option<&BucketReplicationStatus>,
-    ) -> BucketReplicationStatus {
-        let mut memory = self.memory();
-        if let Some(Memory { written, .. }) = memory.get_mut(uid) {
-            let lagging = |(at, status): &(Instant, BucketReplicationStatus)| {
-                at.elapsed() < CACHE_LAG && Some(status) != cached
-            };
-            match written.take_if(|w| !lagging(w)) {
-                Some(_) => {}
-                None => {
-                    if let Some((_, status)) = written {
-                        return status.clone();
-                    }
-                }
-            }
-        }
-        cached.cloned().unwrap_or_default()
+    pub(super) fn last_status(&self, uid: &str, cached: Option<&BucketReplicationStatus>) -> BucketReplicationStatus {
+        self.with_memory(uid, |memory| {
+            memory.written.take_if(|(at, _)| at.elapsed() > CACHE_LAG);
+            let written = memory.written.as_ref().map(|(_, status)| status);
+            written.or(cached).cloned().unwrap_or_default()
+        })
     }
 
     /// All resources for a source bucket, in every namespace that is watched.

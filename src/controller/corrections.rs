@@ -22,6 +22,11 @@ type Field = (AwsResource, String, String);
 pub struct Corrections(BTreeMap<Field, Vec<Instant>>);
 
 impl Corrections {
+    /// Whether there is nothing to remember.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn record<'a>(&mut self, settled: impl Iterator<Item = &'a DriftEntry>, now: Instant) {
         for difference in settled {
             self.0.entry(field(difference)).or_default().push(now);

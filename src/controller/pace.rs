@@ -19,6 +19,11 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// Whether there is nothing to remember.
+    pub fn is_idle(&self) -> bool {
+        self.failing.is_none()
+    }
+
     /// How long to wait after an attempt that ended in this reason. Passing troubles back off exponentially, with
     /// jitter; all else is looked at again after the interval.
     pub fn after(&mut self, reason: Reason, interval: Duration) -> Duration {

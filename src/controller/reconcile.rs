@@ -96,8 +96,12 @@ pub(super) async fn publish(
     ctx: &Context,
 ) -> Result<(), Error> {
     if report.status != *previous {
-        target.set_status(&report.status).await?;
-        ctx.wrote(target.uid(), &report.status);
+        // Before the write: the watch may show it before the answer is here.
+        ctx.writes(target.uid(), &report.status);
+        if let Err(error) = target.set_status(&report.status).await {
+            ctx.wrote_nothing(target.uid());
+            return Err(error);
+        }
     }
     target.publish(ctx, &report.events).await;
     Ok(())

@@ -107,7 +107,11 @@ fn objects(
                 }
             }
             Err(error) => warn!(%error, "the watch of BucketReplication resources failed; trying again"),
-            Ok(_) => {}
+            Ok(Event::Apply(object) | Event::InitApply(object)) => {
+                let status = object.0.as_ref().ok().and_then(|resource| resource.status.as_ref());
+                ctx.cached(&object.uid().unwrap_or_default(), status);
+            }
+            Ok(Event::Init | Event::InitDone) => {}
         })
         .applied_objects()
         .predicate_filter(changes, PredicateConfig::default().ttl(PREDICATE_TTL))

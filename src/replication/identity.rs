@@ -34,11 +34,21 @@ impl Identity {
         tags
     }
 
-    /// Whether a role with these tags is this resource's.
+    /// Whether a role with these tags is this resource's: none of them names another, and what is left of them
+    /// names this one. The UID alone does, and so do the others without it: a tag that someone removed is drift
+    /// and does not make the role foreign.
     pub fn owns(&self, tags: &BTreeMap<String, String>) -> bool {
-        self.tags()
+        let ours = self.tags();
+        let uid = tag("uid");
+        let contradicted = ours
             .iter()
-            .all(|(key, value)| tags.get(key) == Some(value))
+            .any(|(key, value)| tags.get(key).is_some_and(|held| held != value));
+        let by_uid = ours.get(&uid).is_some_and(|value| tags.get(&uid) == Some(value));
+        let by_the_others = ours
+            .keys()
+            .filter(|key| **key != uid)
+            .all(|key| tags.contains_key(key));
+        !contradicted && (by_uid || by_the_others)
     }
 
     /// This identity with what it lacks taken from the tags of a role that is otherwise its own.
@@ -114,6 +124,19 @@ mod tests {
             assert!(!ours.owns(&other.tags()), "{other:?}");
         }
         assert!(!ours.owns(&BTreeMap::new()));
+    }
+
+    #[test]
+    fn a_role_that_lost_one_of_its_tags_is_still_owned() {
+        let ours = identity("data", "orders");
+        for key in ours.tags().keys() {
+            let mut tags = ours.tags();
+            tags.remove(key);
+            assert!(ours.owns(&tags), "without {key}");
+        }
+        let mut tags = ours.tags();
+        tags.retain(|key, _| *key == tag("namespace") || *key == tag("name"));
+        assert!(!ours.owns(&tags), "another cluster may have a resource of this name");
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl View<'_> {
             return ready(*reason, message.clone());
         }
         if let Some((step, failure)) = &self.outcome.failed {
-            return ready(failed_reason(step, failure), failure.message());
+            return ready(failed_reason(step, failure, &self.outcome.done), failure.message());
         }
         if let Some(HeldBack { paths, corrections }) = &self.outcome.held_back {
             return ready(
@@ -328,7 +328,7 @@ impl View<'_> {
             .as_ref()
             .filter(|(step, _)| concerns(step) == about)
         {
-            return negative(failed_reason(step, failure), failure.message());
+            return negative(failed_reason(step, failure, &self.outcome.done), failure.message());
         }
         let mut remaining = self
             .remaining
@@ -348,7 +348,7 @@ impl View<'_> {
         let about = ConditionType::InSync;
         let stopped_by = match (&self.plan.refusal, &self.outcome.failed) {
             (Some(refusal), _) => Some((refusal.reason, refusal.message.clone())),
-            (None, Some((step, failure))) => Some((failed_reason(step, failure), failure.message())),
+            (None, Some((step, failure))) => Some((failed_reason(step, failure, &self.outcome.done), failure.message())),
             (None, None) => None,
         };
         if self.remaining.is_empty() {
@@ -501,11 +501,13 @@ impl View<'_> {
     }
 }
 
-/// S3 says of a destination that vanished or lost its versioning between the check and the write that the
-/// request is invalid.
-fn failed_reason(step: &Step, failure: &Failure) -> Reason {
+/// The reason of a failed step, where the failure's class alone does not tell it.
+fn failed_reason(step: &Step, failure: &Failure, done: &[Step]) -> Reason {
+    let enabled = |s: &Step| matches!(s, Step::EnableVersioning { .. });
     match (step, failure.class) {
         (Step::EnableVersioning { .. }, FailureClass::NoSuchBucket) => Reason::DestinationBucketNotFound,
+        // Versioning that was enabled a moment ago may not be seen by all of S3 yet.
+        (Step::PutReplication { .. }, FailureClass::Invalid) if done.iter().any(enabled) => Reason::Progressing,
         _ => failure.class.reason(),
     }
 }

@@ -99,6 +99,11 @@ impl Cluster {
         &self.operator
     }
 
+    /// The kubectl program.
+    pub fn kubectl_program(&self) -> &Path {
+        &self.kubectl
+    }
+
     /// A new client for the admin user. New each time, because a client belongs
     /// to the runtime that made it and every test has its own.
     pub async fn client(&self) -> Result<kube::Client> {

@@ -96,7 +96,7 @@ impl<'a> Stage<'a> {
 
     /// Runs kubectl for all to see.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
-        println!("   {}", self.dim(&shown(args)));
+        println!("   {}", self.dim(&self.shown(args)));
         let output = self.kubectl_unseen(args).await?;
         self.show(&output);
         Ok(output)
@@ -105,7 +105,7 @@ impl<'a> Stage<'a> {
     /// Shows the status as kubectl prints it.
     pub async fn kubectl_status(&self) -> Result<()> {
         let args = ["get", "br", &self.example.name, "-o", "yaml"];
-        println!("   {}", self.dim(&format!("{} | sed -n '/^status:/,$p'", shown(&args))));
+        println!("   {}", self.dim(&format!("{} | sed -n '/^status:/,$p'", self.shown(&args))));
         let output = self.kubectl_unseen(&args).await?;
         let from = output.find("\nstatus:").context("the resource has no status")?;
         self.show(output.get(from..).unwrap_or_default().trim_start());
@@ -130,7 +130,7 @@ impl<'a> Stage<'a> {
             .output()
             .await?;
         if !output.status.success() {
-            bail!("{}: {}", shown(args), String::from_utf8_lossy(&output.stderr).trim());
+            bail!("{}: {}", self.shown(args), String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -194,13 +194,17 @@ impl<'a> Stage<'a> {
             false => text.to_owned(),
         }
     }
-}
 
-/// The command as a person types it.
-fn shown(args: &[&str]) -> String {
-    let quoted = args.iter().map(|arg| {
-        let plain = !arg.contains([' ', '{', '"', '[', '$', '\\']);
-        if plain { (*arg).to_owned() } else { format!("'{arg}'") }
-    });
-    format!("$ kubectl {}", quoted.collect::<Vec<_>>().join(" "))
+    /// The command as a person types it.
+    fn shown(&self, args: &[&str]) -> String {
+        let quoted = args.iter().map(|arg| match arg.contains([' ', '{', '"', '[', '$', '\\']) {
+            true => format!("'{arg}'"),
+            false => (*arg).to_owned(),
+        });
+        let place = match self.example.namespace.as_str() {
+            "default" => String::new(),
+            other => format!("-n {other} "),
+        };
+        format!("$ kubectl {place}{}", quoted.collect::<Vec<_>>().join(" "))
+    }
 }

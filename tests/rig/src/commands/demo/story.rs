@@ -1,0 +1,289 @@
+//! The steps of the demo.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::cloud::{Held, Object};
+use super::example::{Example, MANIFEST};
+use super::stage::Stage;
+
+const REQUESTED_AT: &str = "s3replication.dev/requestedAt";
+
+/// What is broken in the rule and in the policy.
+const WRONG_CLASS: &str = "GLACIER";
+const ACTION: &str = "s3:ReplicateDelete";
+
+const STATUS_OF_DRIFT: &str = r#"jsonpath={range .status.drift[*]}{.resource} {.name}{"\n"}  {.path}: want {.want}, got {.got}{"\n"}{end}"#;
+const STATUS_OF_CORRECTION: &str = r#"jsonpath=corrected at {.status.lastCorrection.time}:{"\n"}{range .status.lastCorrection.items[*]}  {.resource} {.name} {.path}: {.got} -> {.want}{"\n"}{end}"#;
+
+/// All of them, in order.
+pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
+    start(stage).await?;
+    buckets(stage).await?;
+    apply(stage).await?;
+    look(stage).await?;
+    replicate(stage, "orders/2024/0001.json").await?;
+    observe(stage).await?;
+    let drifts = break_things(stage).await?;
+    enforce(stage, &drifts).await?;
+    delete(stage).await
+}
+
+async fn start(stage: &mut Stage<'_>) -> Result<()> {
+    stage.step(
+        "Start the operator",
+        "A process of its own, on a real Kubernetes API, and an emulator that refuses what AWS refuses.",
+    );
+    let line = stage.operator_started().await?;
+    stage.show(&line);
+    stage.see("the operator knows its cluster and its AWS account", true)
+}
+
+async fn buckets(stage: &mut Stage<'_>) -> Result<()> {
+    let Example { source, destination, .. } = stage.example.clone();
+    stage.step(
+        &format!("Create the buckets {source} and {destination}"),
+        "They are all there is: no versioning, no role, nothing that replicates.",
+    );
+    stage.cloud.create_buckets().await?;
+    let held = stage.cloud.look().await?;
+    stage.show(&held.to_string());
+    let nothing = held.versioning_is("never enabled") && held.role.is_none() && held.configuration.is_none();
+    stage.see("versioning was never enabled, and there is no role and no configuration", nothing)
+}
+
+async fn apply(stage: &mut Stage<'_>) -> Result<()> {
+    stage.step(
+        "Apply the founding example",
+        "One resource says what is to be replicated; the operator does the four things that S3 needs for it.",
+    );
+    let name = stage.example.name.clone();
+    if stage.example.namespace != "default" {
+        stage.kubectl(&["create", "namespace", &stage.example.namespace]).await?;
+    }
+    stage.kubectl(&["apply", "-f", MANIFEST]).await?;
+    let resource = format!("br/{name}");
+    stage.kubectl(&["wait", "--for=condition=Ready", &resource, "--timeout=30s"]).await?;
+
+    let held = stage.cloud.look().await?;
+    stage.show(&held.to_string());
+    see_in_order(stage, &held)
+}
+
+/// The four things, as the example has them.
+fn see_in_order(stage: &Stage<'_>, held: &Held) -> Result<()> {
+    let Example { rule, storage_class, .. } = &stage.example;
+    stage.see("versioning is enabled on both buckets", held.versioning_is("Enabled"))?;
+    let role = held.role.as_ref();
+    stage.see("the role is there for S3 to assume", role.is_some_and(|r| r.trusted == "s3.amazonaws.com"))?;
+    stage.see("its policy allows to replicate objects, deletions and tags", allows_all(held))?;
+    let points_at_it = held.configuration.as_ref().zip(role).is_some_and(|(c, role)| c.role() == role.arn);
+    let fact = format!("the configuration names that role and has the rule {rule} with {storage_class}");
+    stage.see(&fact, points_at_it && held.storage_class() == Some(storage_class))
+}
+
+fn allows_all(held: &Held) -> bool {
+    ["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"].iter().all(|action| held.allows(action))
+}
+
+async fn look(stage: &mut Stage<'_>) -> Result<()> {
+    stage.step(
+        "Look at the resource",
+        "What is true in AWS, for people in columns, for programs in conditions.",
+    );
+    stage.kubectl(&["get", "br", "-o", "wide"]).await?;
+    stage.kubectl_status().await?;
+    let resource = stage.resource().await?;
+    let ready = condition_is(&resource, "Ready", "True") && condition_is(&resource, "InSync", "True");
+    stage.see("Ready and InSync are True, for the generation that was applied", ready)
+}
+
+async fn replicate(stage: &mut Stage<'_>, key: &str) -> Result<()> {
+    stage.step(
+        "Write an object into the source",
+        "The proof that replication works is a replica, with the object's metadata and tags.",
+    );
+    let object = Object {
+        key: key.to_owned(),
+        body: r#"{"order": 1}"#.to_owned(),
+        metadata: [("written-by".to_owned(), "the demo".to_owned())].into(),
+        tags: [("team".to_owned(), "data".to_owned())].into(),
+    };
+    stage.cloud.write(&object).await?;
+    stage.show(&format!("source       {object}"));
+    let (replica, status) =
+        stage.until("a replica in the destination", async || stage.cloud.replica(key).await).await?;
+    stage.show(&format!("destination  {replica}, {status}"));
+    stage.see("the destination has the same object, metadata and tags", replica == object)?;
+    stage.see("S3 calls it a REPLICA", status == "REPLICA")
+}
+
+async fn observe(stage: &mut Stage<'_>) -> Result<()> {
+    stage.step(
+        "Switch to Observe",
+        "In this mode the operator tells what differs and writes nothing: a safe way to look at what others do.",
+    );
+    let patch = r#"{"spec":{"managementPolicy":"Observe"}}"#;
+    let name = stage.example.name.clone();
+    stage.kubectl(&["patch", "br", &name, "--type=merge", "-p", patch]).await?;
+    check_now(stage, "before").await?;
+    let resource = stage.resource().await?;
+    stage.see("nothing differs yet", condition_is(&resource, "InSync", "True"))?;
+    stage.proxy.clear();
+    Ok(())
+}
+
+/// A difference as the status has to show it.
+struct Drift {
+    resource: &'static str,
+    name: String,
+    path: String,
+    want: String,
+    got: String,
+}
+
+/// Breaks one thing after the other, and returns the drift that has then to be there.
+async fn break_things(stage: &mut Stage<'_>) -> Result<Vec<Drift>> {
+    let Example { source, destination, role, rule, storage_class, .. } = stage.example.clone();
+    let mut drifts = Vec::new();
+
+    stage.step(
+        "Someone suspends the destination's versioning",
+        "S3 allows that and fails to replicate from then on, without telling anyone.",
+    );
+    stage.show(&format!("(as `aws s3api put-bucket-versioning` does, with Status=Suspended, on {destination})"));
+    stage.cloud.suspend_destination().await?;
+    drifts.push(Drift {
+        resource: "BucketVersioning",
+        name: destination,
+        path: "status".to_owned(),
+        want: "Enabled".to_owned(),
+        got: "Suspended".to_owned(),
+    });
+    see_drifts(stage, "versioning", &drifts).await?;
+
+    stage.step(
+        "Someone changes the storage class of the rule",
+        "Replicas would land where reading them takes hours.",
+    );
+    stage.show(&format!("(as `aws s3api put-bucket-replication` does, with StorageClass={WRONG_CLASS}, on {source})"));
+    stage.cloud.set_storage_class(WRONG_CLASS).await?;
+    drifts.push(Drift {
+        resource: "ReplicationConfiguration",
+        name: source,
+        path: format!("rules[{rule}].destination.storageClass"),
+        want: storage_class,
+        got: WRONG_CLASS.to_owned(),
+    });
+    see_drifts(stage, "storage-class", &drifts).await?;
+
+    stage.step(
+        &format!("Someone takes {ACTION} out of the role's policy"),
+        "The configuration still looks right; deletions would no longer be replicated.",
+    );
+    stage.show(&format!("(as `aws iam put-role-policy` does, with one action less, on {role})"));
+    stage.cloud.take_action_from_policy(ACTION).await?;
+    drifts.push(Drift {
+        resource: "RolePolicy",
+        name: role,
+        path: ACTION.to_owned(),
+        want: "Allow".to_owned(),
+        got: "absent".to_owned(),
+    });
+    see_drifts(stage, "policy", &drifts).await?;
+    let writes = stage.proxy.writes().len();
+    stage.see("in all this time the operator wrote nothing to AWS", writes == 0)?;
+    Ok(drifts)
+}
+
+async fn see_drifts(stage: &Stage<'_>, request: &str, drifts: &[Drift]) -> Result<()> {
+    check_now(stage, request).await?;
+    stage.kubectl(&["get", "br", &stage.example.name, "-o", STATUS_OF_DRIFT]).await?;
+    let resource = stage.resource().await?;
+    for drift in drifts.iter().rev().take(1) {
+        let fact = format!("the status shows it: {} {}", drift.resource, drift.path);
+        stage.see(&fact, has(&resource["status"]["drift"], drift))?;
+    }
+    let entries = resource["status"]["drift"].as_array().map_or(0, Vec::len);
+    let only_these = entries == drifts.len() && drifts.iter().all(|d| has(&resource["status"]["drift"], d));
+    stage.see("and shows nothing that is not so", only_these)?;
+    stage.see("InSync is False", condition_is(&resource, "InSync", "False"))
+}
+
+fn has(entries: &Value, drift: &Drift) -> bool {
+    let same = |entry: &Value| {
+        let path = entry["path"].as_str().unwrap_or_default();
+        // The path of an action goes on with the resource that it is for.
+        entry["resource"] == drift.resource
+            && entry["name"] == drift.name.as_str()
+            && (path == drift.path || path.starts_with(&format!("{} ", drift.path)))
+            && entry["want"] == drift.want.as_str()
+            && entry["got"] == drift.got.as_str()
+    };
+    entries.as_array().is_some_and(|entries| entries.iter().any(same))
+}
+
+async fn enforce(stage: &mut Stage<'_>, drifts: &[Drift]) -> Result<()> {
+    stage.step(
+        "Switch to Enforce",
+        "Now the operator puts right what differs, and remembers what that was.",
+    );
+    let name = stage.example.name.clone();
+    let patch = r#"{"spec":{"managementPolicy":"Enforce"}}"#;
+    stage.kubectl(&["patch", "br", &name, "--type=merge", "-p", patch]).await?;
+    let resource = format!("br/{name}");
+    stage.kubectl(&["wait", "--for=condition=InSync", &resource, "--timeout=30s"]).await?;
+    stage.kubectl(&["get", "br", &name, "-o", STATUS_OF_CORRECTION]).await?;
+    stage.kubectl(&["get", "br", "-o", "wide"]).await?;
+    let held = stage.cloud.look().await?;
+    stage.show(&held.to_string());
+    see_in_order(stage, &held)?;
+    let resource = stage.resource().await?;
+    let remembered = &resource["status"]["lastCorrection"];
+    let all = drifts.iter().all(|drift| has(&remembered["items"], drift));
+    let fact = format!("status.lastCorrection holds all {} corrections", drifts.len());
+    stage.see(&fact, all && remembered["count"] == drifts.len())?;
+    stage.see("status.drift is empty", resource["status"]["drift"].as_array().is_none_or(Vec::is_empty))?;
+    replicate(stage, "orders/2024/0002.json").await
+}
+
+async fn delete(stage: &mut Stage<'_>) -> Result<()> {
+    stage.step(
+        "Delete the resource",
+        "The operator removes what it made, the configuration and the role; versioning and objects stay as they are.",
+    );
+    let name = stage.example.name.clone();
+    stage.kubectl(&["delete", "br", &name, "--timeout=30s"]).await?;
+    let held = stage.cloud.look().await?;
+    stage.show(&held.to_string());
+    stage.see("there is no configuration and no role", held.configuration.is_none() && held.role.is_none())?;
+    stage.see("versioning is still enabled on both buckets", held.versioning_is("Enabled"))?;
+    let kept = stage.cloud.replica("orders/2024/0001.json").await?;
+    stage.see("the replicas are still there", kept.is_some())
+}
+
+/// For those who stay: something to play with.
+pub async fn apply_again(stage: &mut Stage<'_>) -> Result<()> {
+    println!("\nThe example is applied once more, to play with:");
+    stage.kubectl(&["apply", "-f", MANIFEST]).await?;
+    let resource = format!("br/{}", stage.example.name);
+    stage.kubectl(&["wait", "--for=condition=Ready", &resource, "--timeout=30s"]).await.map(drop)
+}
+
+/// Asks for a check and waits for its acknowledgement.
+async fn check_now(stage: &Stage<'_>, request: &str) -> Result<()> {
+    let name = stage.example.name.as_str();
+    let annotation = format!("{REQUESTED_AT}={request}");
+    stage.kubectl(&["annotate", "br", name, "--overwrite", &annotation]).await?;
+    let acknowledged = format!("--for=jsonpath={{.status.lastHandledRequest}}={request}");
+    let resource = format!("br/{name}");
+    let waited = stage.kubectl(&["wait", &acknowledged, &resource, "--timeout=30s"]).await;
+    waited.map(drop).context("the request for a check was not acknowledged")
+}
+
+/// Whether a condition, for the resource's generation, has this status.
+fn condition_is(resource: &Value, kind: &str, status: &str) -> bool {
+    let generation = &resource["metadata"]["generation"];
+    rig::world::condition(&resource["status"], kind)
+        .is_some_and(|c| c["status"] == status && c["observedGeneration"] == *generation)
+}
