@@ -195,7 +195,7 @@ pub fn no_delete_markers_with_tags() -> Rule {
 
 pub fn kms_fields_come_together() -> Rule {
     rule(
-        "(has(self.kmsEncryptedObjects) && self.kmsEncryptedObjects == 'Enabled') == has(self.destination.kmsKeyArn)",
+        "!has(self.destination) || (has(self.kmsEncryptedObjects) && self.kmsEncryptedObjects == 'Enabled') == has(self.destination.kmsKeyArn)",
         "kmsEncryptedObjects: Enabled and destination.kmsKeyArn (the key that encrypts the replicas) go together: set both or neither",
     )
 }
@@ -216,7 +216,7 @@ pub fn replication_time_brings_metrics() -> Rule {
 
 pub fn destination_is_not_the_source() -> Rule {
     rule(
-        "self.rules.all(r, r.destination.bucket != self.source.bucket)",
+        "!has(self.rules) || !has(self.source) || !has(self.source.bucket) || self.rules.all(r, !has(r.destination) || !has(r.destination.bucket) || r.destination.bucket != self.source.bucket)",
         "a destination is the source bucket itself: S3 replicates into another bucket only",
     )
     .field_path(".rules")

@@ -14,4 +14,4 @@ pub use apply::apply;
 pub use clients::{Aws, Settings};
 pub use limits::Rates;
 pub use metrics::Metrics;
-pub use observe::{observe, remains};
+pub use observe::{Importable, buckets, importable, observe, remains};

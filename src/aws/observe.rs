@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_s3::types::{ExistingObjectReplicationStatus, ReplicationConfiguration, ReplicationRule};
 use futures::future::{join_all, try_join_all};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
@@ -160,6 +161,54 @@ pub async fn remains(
         configuration,
         roles: roles.map(|roles| roles.into_iter().flatten().collect()),
     })
+}
+
+/// A configuration as `import` takes it.
+#[derive(Clone, Debug)]
+pub struct Importable {
+    pub region: String,
+    pub configuration: Configuration,
+    /// IDs of rules with `ExistingObjectReplication`, which S3 no longer accepts and the domain does not know.
+    pub existing_objects: Vec<String>,
+}
+
+/// The replication configuration of a bucket; `None` where there is none, or no bucket.
+///
+/// # Errors
+/// What AWS answered, classified.
+pub async fn importable(aws: &Aws, bucket: &str) -> Read<Option<Importable>> {
+    let caller = aws.caller().await?;
+    let source = BucketRef { bucket: bucket.to_owned(), region: None, account: None };
+    let Some(Location { region, .. }) = locate(aws, &caller, &source).await? else { return Err(missing(bucket)) };
+    let Some(held) = read_raw_configuration(aws, &caller, bucket, &region).await? else { return Ok(None) };
+    let with_existing = |rule: &&ReplicationRule| {
+        rule.existing_object_replication()
+            .is_some_and(|e| e.status() == &ExistingObjectReplicationStatus::Enabled)
+    };
+    let existing = held.rules().iter().filter(with_existing);
+    Ok(Some(Importable {
+        region,
+        existing_objects: existing.filter_map(|r| r.id().map(str::to_owned)).collect(),
+        configuration: from_sdk(&held),
+    }))
+}
+
+/// The names of the account's own buckets.
+///
+/// # Errors
+/// What AWS answered, classified.
+pub async fn buckets(aws: &Aws) -> Read<Vec<String>> {
+    let mut names = Vec::new();
+    let mut from = None;
+    loop {
+        let request = aws.s3(aws.home()).list_buckets().set_continuation_token(from);
+        let page = aws.call(Lane::S3Read, "s3:ListAllMyBuckets", "the account", request.send()).await?;
+        names.extend(page.buckets().iter().filter_map(|b| b.name().map(str::to_owned)));
+        from = page.continuation_token().map(str::to_owned);
+        if from.is_none() {
+            return Ok(names);
+        }
+    }
 }
 
 /// The source's Region tells the partition: the Region of the environment may be unset.
@@ -399,21 +448,19 @@ async fn read_configuration(
     bucket: &str,
     region: &str,
 ) -> Read<Option<Configuration>> {
-    let request = aws
-        .s3(region)
-        .get_bucket_replication()
-        .bucket(bucket)
-        .expected_bucket_owner(&caller.account);
-    match aws
-        .call(
-            Lane::S3Read,
-            "s3:GetReplicationConfiguration",
-            bucket,
-            request.send(),
-        )
-        .await
-    {
-        Ok(answer) => Ok(answer.replication_configuration().map(from_sdk)),
+    let held = read_raw_configuration(aws, caller, bucket, region).await?;
+    Ok(held.as_ref().map(from_sdk))
+}
+
+async fn read_raw_configuration(
+    aws: &Aws,
+    caller: &Caller,
+    bucket: &str,
+    region: &str,
+) -> Read<Option<ReplicationConfiguration>> {
+    let request = aws.s3(region).get_bucket_replication().bucket(bucket).expected_bucket_owner(&caller.account);
+    match aws.call(Lane::S3Read, "s3:GetReplicationConfiguration", bucket, request.send()).await {
+        Ok(answer) => Ok(answer.replication_configuration),
         Err(failure) if failure.code == "ReplicationConfigurationNotFoundError" => Ok(None),
         Err(failure) => Err(failure),
     }

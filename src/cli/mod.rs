@@ -1,6 +1,7 @@
 //! The command line: what the user typed is parsed here, and each subcommand has a file.
 
 mod crds;
+mod import;
 mod manifests;
 mod plan;
 mod policy;
@@ -30,6 +31,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Print the IAM policies that BucketReplication resources need
     Policy(policy::PolicyArgs),
+    /// Print the BucketReplication resources of buckets that replicate already
+    Import(import::ImportArgs),
     /// Print the CustomResourceDefinition
     Crds,
 }
@@ -97,8 +100,8 @@ pub enum CliError {
     Aws(#[from] crate::replication::Failure),
     #[error("cannot print: {0}")]
     Print(String),
-    #[error("{0}")]
-    Policy(String),
+    #[error(transparent)]
+    Import(#[from] import::ImportError),
 }
 
 impl Cli {
@@ -114,6 +117,7 @@ impl Cli {
                 .map_err(CliError::from),
             Command::Plan(args) => plan::plan(args).await,
             Command::Policy(args) => policy::policy(args),
+            Command::Import(args) => import::import(args).await,
             Command::Crds => crds::crds(),
         }
     }

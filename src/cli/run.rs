@@ -1,6 +1,7 @@
 //! `run`: the operator.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::Args;
 use k8s_openapi::api::core::v1::Namespace;
@@ -83,7 +84,10 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         interval: args.interval,
         cluster,
     };
-    controller::run(client, aws, settings, metrics, health, shutdown).await;
+    tokio::select! {
+        () = controller::run(client, aws, settings, metrics, health, shutdown.clone()) => {}
+        () = overdue(&shutdown) => warn!("a call did not end in time; the next start sees what became of it"),
+    }
     server.abort();
     info!("stopped");
     Ok(())
@@ -104,6 +108,15 @@ fn shutdown_on_signals() -> Result<CancellationToken, RunError> {
         cancelled.cancel();
     });
     Ok(token)
+}
+
+/// Kubernetes kills a pod 30 seconds after SIGTERM by default, other supervisors after 10.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Ends when what was under way at the time of the signal should long be done.
+async fn overdue(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(GRACE).await;
 }
 
 async fn cluster_id(client: &Client) -> kube::Result<String> {

@@ -89,7 +89,9 @@ impl Deceased {
             .filter(|r| r.managed)
             .map(|r| role_of_arn(&r.arn).to_owned());
         let decoded = self.resource.as_ref().map(|r| role_name(&r.spec, identity));
-        let default = named.is_none().then(|| identity.default_role_name());
+        // Who uses an existing role may have no right to look at any other.
+        let existing = self.spec.pointer("/role/arn").is_some();
+        let default = (named.is_none() && !existing).then(|| identity.default_role_name());
         [named, remembered, decoded, default]
             .into_iter()
             .flatten()

@@ -79,7 +79,15 @@ pub async fn run(
         }
         health.set_ready();
     };
-    futures::join!(join_all(controllers), ready);
+    let mut controllers = std::pin::pin!(join_all(controllers));
+    tokio::select! {
+        biased;
+        _ = &mut controllers => return,
+        () = ready => {}
+        // Before all resources are known nothing is begun, but kube-runtime would go on waiting for them.
+        () = shutdown.cancelled() => return,
+    }
+    controllers.await;
 }
 
 /// The objects to reconcile: those whose spec or annotations changed. Managed fields are dropped

@@ -52,6 +52,7 @@ pub fn operator_policy(resources: &[(Desired, Caller, BucketReplicationSpec)]) -
     let mut sources = BTreeSet::new();
     let mut sources_set = BTreeSet::new();
     let mut roles_seen = BTreeSet::new();
+    let mut roles_read = BTreeSet::new();
     let mut roles_kept = BTreeSet::new();
     let mut roles_bounded = BTreeSet::new();
     let mut roles_deleted = BTreeSet::new();
@@ -71,6 +72,9 @@ pub fn operator_policy(resources: &[(Desired, Caller, BucketReplicationSpec)]) -
         sources.insert(source.clone());
         let role = desired.role.arn(caller);
         roles_seen.insert(role.clone());
+        if matches!(desired.role, DesiredRole::Managed(_)) {
+            roles_read.insert(role.clone());
+        }
         if !writes {
             continue;
         }
@@ -78,7 +82,7 @@ pub fn operator_policy(resources: &[(Desired, Caller, BucketReplicationSpec)]) -
         roles_passed.insert(role.clone());
         if let DesiredRole::Managed(managed) = &desired.role {
             roles_kept.insert(role.clone());
-            // Removing a boundary needs the permission as much as setting one does, but only who sets one has one.
+            // Anyone may put a boundary on a role, so that removing one is for all roles.
             if managed.permissions_boundary.is_some() {
                 roles_bounded.insert(role.clone());
             }
@@ -97,7 +101,8 @@ pub fn operator_policy(resources: &[(Desired, Caller, BucketReplicationSpec)]) -
             ["s3:PutReplicationConfiguration"],
             sources_set,
         ),
-        Statement::allow("ReadRoles", ["iam:GetRole", "iam:GetRolePolicy"], roles_seen),
+        Statement::allow("LookAtRoles", ["iam:GetRole"], roles_seen),
+        Statement::allow("ReadRolePolicies", ["iam:GetRolePolicy"], roles_read),
         Statement::allow(
             "KeepRoles",
             [
@@ -106,17 +111,11 @@ pub fn operator_policy(resources: &[(Desired, Caller, BucketReplicationSpec)]) -
                 "iam:UntagRole",
                 "iam:UpdateAssumeRolePolicy",
                 "iam:PutRolePolicy",
+                "iam:DeleteRolePermissionsBoundary",
             ],
             roles_kept,
         ),
-        Statement::allow(
-            "BoundRoles",
-            [
-                "iam:PutRolePermissionsBoundary",
-                "iam:DeleteRolePermissionsBoundary",
-            ],
-            roles_bounded,
-        ),
+        Statement::allow("BoundRoles", ["iam:PutRolePermissionsBoundary"], roles_bounded),
         Statement::allow(
             "DeleteRoles",
             [

@@ -143,11 +143,10 @@ pub fn configuration_differences(
             found.push(report("role".to_owned(), Some(&role), Some(&held.role)));
         }
     }
-    let alone = desired.rules.len() == 1;
     for id in keys(&desired.rules, rules) {
         match (desired.rules.get(id), rules.get(id)) {
             (Some(want), Some(got)) => {
-                let fields = rule_differences(want, got, alone, &caller.account);
+                let fields = rule_differences(want, got, &caller.account);
                 found.extend(fields.into_iter().map(|f| {
                     report(
                         format!("rules[{id}].{}", f.path),
@@ -172,7 +171,7 @@ struct Field {
 }
 
 /// The fields in which two rules of one ID differ.
-fn rule_differences(want: &Rule, got: &Rule, alone: bool, own_account: &str) -> Vec<Field> {
+fn rule_differences(want: &Rule, got: &Rule, own_account: &str) -> Vec<Field> {
     // Exhaustive on both levels: a new field must be compared or left out on purpose.
     let Rule {
         status,
@@ -194,7 +193,7 @@ fn rule_differences(want: &Rule, got: &Rule, alone: bool, own_account: &str) -> 
     } = want;
     let mut fields = Fields(Vec::new());
     fields.compare("status", Some(status.as_str()), Some(got.status.as_str()));
-    if priority_differs(*priority, got.priority, alone) {
+    if priority_differs(*priority, got.priority) {
         let text = |p: Option<i32>| p.map(|p| p.to_string());
         fields.compare(
             "priority",
@@ -261,13 +260,9 @@ fn rule_differences(want: &Rule, got: &Rule, alone: bool, own_account: &str) -> 
 }
 
 /// A priority that the spec leaves out is whatever AWS gave the rule. A rule of the first version of the schema
-/// has none, which says the same as any for a rule that is alone.
-fn priority_differs(want: Option<i32>, got: Option<i32>, alone: bool) -> bool {
-    match (want, got) {
-        (None, _) => false,
-        (Some(_), None) => !alone,
-        (Some(want), Some(got)) => want != got,
-    }
+/// has none, which says the same as any: such rules cannot overlap.
+fn priority_differs(want: Option<i32>, got: Option<i32>) -> bool {
+    matches!((want, got), (Some(want), Some(got)) if want != got)
 }
 
 struct Fields(Vec<Field>);

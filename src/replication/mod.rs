@@ -8,6 +8,7 @@ pub mod desired;
 pub mod diff;
 pub mod failure;
 pub mod identity;
+pub mod import;
 pub mod observed;
 pub mod partition;
 pub mod plan;

@@ -157,6 +157,8 @@ fn source_exists(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
         Reason::SourceBucketNotFound,
         ConditionType::ReplicationReady,
         || format!("source bucket {bucket} does not exist; create it or correct source.bucket"),
+        &s.observed.caller.account,
+        "correct source.bucket",
     )
 }
 
@@ -169,6 +171,8 @@ fn destinations_exist(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
             Reason::DestinationBucketNotFound,
             ConditionType::ReplicationReady,
             || format!("destination bucket {bucket} does not exist; create it or correct destination.bucket. Nothing is written until it is there"),
+            d.account.as_ref().unwrap_or(&s.observed.caller.account),
+            "correct destination.bucket, or set destination.account to its owner's id",
         )
     })
 }
@@ -179,6 +183,8 @@ fn exists(
     missing: Reason,
     about: ConditionType,
     message: impl FnOnce() -> String,
+    owner: &str,
+    remedy: &str,
 ) -> Option<Refusal> {
     match &observed.region {
         Ok(Some(_)) => None,
@@ -186,9 +192,15 @@ fn exists(
         Err(failure) if failure.class == FailureClass::WrongOwner => Some(Refusal::new(
             Reason::WrongBucketOwner,
             about,
+            format!("bucket {bucket} belongs to another account than {owner}; {remedy}"),
+        )),
+        // S3 says the same of a bucket whose owner lets nobody else look.
+        Err(failure) if failure.class == FailureClass::Denied => Some(Refusal::new(
+            failure.class.reason(),
+            about,
             format!(
-                "bucket {bucket} belongs to another account ({}); correct the bucket's name, or set destination.account to its owner's id",
-                failure.detail
+                "{}; if the bucket belongs to another account than {owner}, {remedy}",
+                failure.message()
             ),
         )),
         Err(failure) => Some(Refusal::failed(failure, about)),

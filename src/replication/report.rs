@@ -268,6 +268,15 @@ impl View<'_> {
                 failure.message(),
             );
         }
+        // The policy of a role that was made just now is no difference of its own: it is there when it was put.
+        let done = |step: fn(&Step) -> bool| self.outcome.done.iter().any(step);
+        if done(|s| matches!(s, Step::CreateRole { .. })) && !done(|s| matches!(s, Step::PutRolePolicy { .. })) {
+            let message = format!(
+                "role {} has no policy yet: see Ready",
+                self.situation.desired.role.name()
+            );
+            return Finding::new(about, ReadyStatus::False, Reason::Progressing, message);
+        }
         let former = &self.situation.observed.former_roles;
         if let Some(role) = former
             .iter()

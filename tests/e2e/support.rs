@@ -136,6 +136,13 @@ pub async fn left_in_aws(world: &World, region: &str, source: &str, role: &str) 
 
 /// Changes an object by a merge patch, as `kubectl patch --type=merge` does.
 pub async fn patch(world: &World, name: &str, change: Value) -> Result<()> {
-    world.api().patch(name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(change)).await?;
+    world
+        .api()
+        .patch(
+            name,
+            &kube::api::PatchParams::default(),
+            &kube::api::Patch::Merge(change),
+        )
+        .await?;
     Ok(())
 }

@@ -6,12 +6,7 @@ use rig::Tools;
 /// Builds and installs what is missing, and says where all of it is.
 pub fn run() -> Result<()> {
     let tools = Tools::ensure()?;
-    for path in [
-        &tools.etcd,
-        &tools.kube_apiserver,
-        &tools.kubectl,
-        &tools.python,
-    ] {
+    for path in [&tools.etcd, &tools.kube_apiserver, &tools.kubectl, &tools.python] {
         println!("{}", path.display());
     }
     Ok(())

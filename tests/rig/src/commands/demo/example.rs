@@ -27,9 +27,13 @@ impl Example {
     pub fn read() -> Result<Self> {
         let path = paths::repository().join(MANIFEST);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {MANIFEST}"))?;
-        let manifest: Value = serde_saphyr::from_str(&text).with_context(|| format!("{MANIFEST} is no YAML"))?;
+        let manifest: Value =
+            serde_saphyr::from_str(&text).with_context(|| format!("{MANIFEST} is no YAML"))?;
         let at = |pointer: &str| {
-            let text = manifest.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+            let text = manifest
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .map(str::to_owned);
             text.with_context(|| format!("{MANIFEST} has no {pointer}"))
         };
         Ok(Self {

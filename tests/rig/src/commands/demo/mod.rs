@@ -6,6 +6,8 @@ mod example;
 mod stage;
 mod story;
 
+use std::fmt;
+
 use anyhow::{Result, anyhow};
 use rig::Rig;
 use tokio::runtime::Runtime;
@@ -30,6 +32,10 @@ pub fn run(keep: bool) -> Result<()> {
             interrupt = ctrl_c() => interrupt.map_err(Into::into).and(Err(anyhow!("interrupted"))),
             told = tell(&mut stage, keep) => told,
         };
+        if keep && !matches!(&outcome, Err(error) if !error.is::<Failed>()) {
+            stage.say_how_to_talk();
+            ctrl_c().await?;
+        }
         stage.close().await;
         outcome
     });
@@ -37,19 +43,27 @@ pub fn run(keep: bool) -> Result<()> {
     outcome
 }
 
+/// A step was not seen to be true; the terminal shows which.
+#[derive(Debug)]
+struct Failed;
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the demo failed: see above")
+    }
+}
+
+impl std::error::Error for Failed {}
+
 async fn tell(stage: &mut Stage<'_>, keep: bool) -> Result<()> {
-    let told = story::tell(stage).await;
-    match &told {
-        Ok(()) => stage.conclude(),
-        Err(error) => stage.fail(error),
+    if let Err(error) = story::tell(stage).await {
+        stage.fail(&error);
+        return Err(Failed.into());
     }
+    stage.conclude();
     if keep {
-        if told.is_ok() {
-            story::apply_again(stage).await?;
-        }
-        stage.say_how_to_talk();
-        // Ctrl-C is the other branch's.
-        std::future::pending::<()>().await;
+        story::apply_again(stage).await
+    } else {
+        Ok(())
     }
-    told.map_err(|_| anyhow!("the demo failed"))
 }

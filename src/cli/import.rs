@@ -1,0 +1,102 @@
+//! `import`: the `BucketReplication` of a bucket that replicates already, such that `plan` on it finds nothing to
+//! change.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use kube::core::ObjectMeta;
+use serde_json::json;
+
+use super::{AwsArgs, CliError};
+use crate::api::{AdoptionPolicy, BucketReplication};
+use crate::aws::{self, Aws, Importable};
+use crate::replication::import::{Inexpressible, import as import_spec};
+use crate::replication::partition::role_of_arn;
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The source bucket
+    #[arg(long, required_unless_present = "all", conflicts_with = "all")]
+    bucket: Option<String>,
+    /// Every bucket of the account that replicates
+    #[arg(long)]
+    all: bool,
+    /// The namespace of the resources
+    #[arg(long, short, default_value = "default")]
+    namespace: String,
+    #[command(flatten)]
+    aws: AwsArgs,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error("bucket {0} has no replication configuration")]
+    NotReplicating(String),
+    #[error("bucket {bucket}: {source}")]
+    Inexpressible {
+        bucket: String,
+        #[source]
+        source: Inexpressible,
+    },
+    #[error("{0} of the buckets cannot be imported: see above")]
+    Some(usize),
+}
+
+pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
+    let aws = Aws::from_env(args.aws.settings(), aws::Metrics::default()).await;
+    if let Some(bucket) = &args.bucket {
+        let found = aws::importable(&aws, bucket).await?;
+        let found = found.ok_or_else(|| ImportError::NotReplicating(bucket.clone()))?;
+        print!("{}", manifest(bucket, &args.namespace, &found)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    // What can be imported is, and the rest is named: one odd bucket must not hide the others.
+    let mut failed = 0;
+    for bucket in aws::buckets(&aws).await? {
+        let result = match aws::importable(&aws, &bucket).await {
+            Ok(None) => continue,
+            Ok(Some(found)) => manifest(&bucket, &args.namespace, &found),
+            Err(failure) => Err(failure.into()),
+        };
+        match result {
+            Ok(text) => print!("---\n{text}"),
+            Err(error) => {
+                failed += 1;
+                eprintln!("error: {error}");
+            }
+        }
+    }
+    if failed > 0 { Err(ImportError::Some(failed).into()) } else { Ok(ExitCode::SUCCESS) }
+}
+
+fn manifest(bucket: &str, namespace: &str, found: &Importable) -> Result<String, CliError> {
+    let Importable { region, configuration, existing_objects } = found;
+    let inexpressible = |source| ImportError::Inexpressible { bucket: bucket.to_owned(), source };
+    if let Some(id) = existing_objects.first() {
+        return Err(inexpressible(Inexpressible {
+            id: id.clone(),
+            field: "existingObjectReplication",
+            value: "Enabled".to_owned(),
+            why: ": S3 no longer accepts it; use S3 Batch Replication for existing objects",
+        })
+        .into());
+    }
+    let mut spec = import_spec(bucket, Some(region.clone()), configuration).map_err(inexpressible)?;
+    spec.adoption_policy = AdoptionPolicy::Adopt;
+    let metadata =
+        ObjectMeta { name: Some(bucket.replace('.', "-")), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() };
+    let resource = BucketReplication { metadata, spec, status: None };
+    let mut document = json!(resource);
+    if let Some(fields) = document.as_object_mut() {
+        fields.remove("status");
+    }
+    let yaml = serde_saphyr::to_string(&document).map_err(|e| CliError::Print(e.to_string()))?;
+    let role = role_of_arn(&configuration.role);
+    Ok(format!(
+        "# Bucket {bucket} as it replicates today. The role is used as it is and never written.\n\
+         # To have it managed, with only the permissions these rules need, replace role.arn by role.name: a new name\n\
+         # makes a new role, {role} (with its path in role.path) takes over the present one under adoptionPolicy: Adopt.\n\
+         # Versioning of the buckets is managed; to have it only checked set versioning: Required.\n\
+         {yaml}"
+    ))
+}
