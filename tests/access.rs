@@ -43,11 +43,7 @@ async fn printed(world: &World, resources: &[&Value]) -> Result<Value> {
     let file: Vec<String> = resources.iter().map(ToString::to_string).collect();
     let args = ["policy", "-f", "-", "-o", "json", "--account-id", &world.account];
     let output = operator(world).run(args, &file.join("\n---\n")).await?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut policies: Value = serde_json::from_slice(&output.stdout)?;
     Ok(policies["policy of the operator"].take())
 }
@@ -60,25 +56,15 @@ async fn operator_with(world: &World, policy: &Value) -> Result<Operator> {
 
 fn list(value: &Value) -> Vec<String> {
     match value {
-        Value::Array(items) => items
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
+        Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         one => one.as_str().map(str::to_owned).into_iter().collect(),
     }
 }
 
 /// All actions that a policy allows.
 fn actions(policy: &Value) -> BTreeSet<String> {
-    let statements = policy["Statement"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    statements
-        .iter()
-        .flat_map(|statement| list(&statement["Action"]))
-        .collect()
+    let statements = policy["Statement"].as_array().map(Vec::as_slice).unwrap_or_default();
+    statements.iter().flat_map(|statement| list(&statement["Action"])).collect()
 }
 
 /// A policy that lacks one action.
@@ -130,36 +116,19 @@ impl Drift {
         match self {
             // What replicates cannot be suspended, but the destination can.
             Drift::SourceVersioning => {
-                world
-                    .set_versioning("eu-west-1", destination, BucketVersioningStatus::Suspended)
-                    .await?;
+                world.set_versioning("eu-west-1", destination, BucketVersioningStatus::Suspended).await?;
             }
             Drift::Trust => {
-                let request = iam
-                    .update_assume_role_policy()
-                    .role_name(ROLE)
-                    .policy_document(trust.to_string());
+                let request =
+                    iam.update_assume_role_policy().role_name(ROLE).policy_document(trust.to_string());
                 request.send().await?;
             }
-            Drift::TagChanged => drop(
-                iam.tag_role()
-                    .role_name(ROLE)
-                    .tags(tag("team", "other")?)
-                    .send()
-                    .await?,
-            ),
-            Drift::TagAdded => drop(
-                iam.tag_role()
-                    .role_name(ROLE)
-                    .tags(tag("stray", "yes")?)
-                    .send()
-                    .await?,
-            ),
+            Drift::TagChanged => {
+                drop(iam.tag_role().role_name(ROLE).tags(tag("team", "other")?).send().await?)
+            }
+            Drift::TagAdded => drop(iam.tag_role().role_name(ROLE).tags(tag("stray", "yes")?).send().await?),
             Drift::BoundaryRemoved => {
-                iam.delete_role_permissions_boundary()
-                    .role_name(ROLE)
-                    .send()
-                    .await?;
+                iam.delete_role_permissions_boundary().role_name(ROLE).send().await?;
             }
             Drift::BoundaryChanged => {
                 let other = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
@@ -173,26 +142,14 @@ impl Drift {
                 let nothing = json!({"Version": "2012-10-17", "Statement": [{
                     "Effect": "Allow", "Action": "s3:ListBucket", "Resource": format!("arn:aws:s3:::{source}"),
                 }]});
-                let request = iam
-                    .put_role_policy()
-                    .role_name(ROLE)
-                    .policy_name("s3-replication");
+                let request = iam.put_role_policy().role_name(ROLE).policy_name("s3-replication");
                 request.policy_document(nothing.to_string()).send().await?;
             }
             Drift::PolicyRemoved => {
-                iam.delete_role_policy()
-                    .role_name(ROLE)
-                    .policy_name("s3-replication")
-                    .send()
-                    .await?;
+                iam.delete_role_policy().role_name(ROLE).policy_name("s3-replication").send().await?;
             }
             Drift::Configuration => {
-                world
-                    .s3("us-east-1")
-                    .delete_bucket_replication()
-                    .bucket(source)
-                    .send()
-                    .await?;
+                world.s3("us-east-1").delete_bucket_replication().bucket(source).send().await?;
             }
         }
         Ok(())
@@ -202,12 +159,7 @@ impl Drift {
 fn buckets(resource: &Value) -> Result<(&str, &str)> {
     let spec = &resource["spec"];
     let source = spec["source"]["bucket"].as_str().context("source")?;
-    Ok((
-        source,
-        spec["rules"][0]["destination"]["bucket"]
-            .as_str()
-            .context("destination")?,
-    ))
+    Ok((source, spec["rules"][0]["destination"]["bucket"].as_str().context("destination")?))
 }
 
 #[tokio::test]
@@ -226,44 +178,24 @@ async fn the_printed_policy_is_enough_for_a_whole_life() -> Result<()> {
         drift.happen(&world, source, destination).await?;
         let before = world.get("orders").await?["status"]["lastCorrection"].clone();
         let status = &check_now(&world, "orders").await?["status"];
-        ensure!(
-            reason(status, "Ready") == "Applied",
-            "{drift:?} is not corrected: {status:#}"
-        );
-        ensure!(
-            status["lastCorrection"]["items"] != before["items"],
-            "{drift:?} was not seen: {status:#}"
-        );
+        ensure!(reason(status, "Ready") == "Applied", "{drift:?} is not corrected: {status:#}");
+        ensure!(status["lastCorrection"]["items"] != before["items"], "{drift:?} was not seen: {status:#}");
     }
 
     resource["spec"]["role"]["tags"] = json!({"owner": "platform"});
     world.apply(&resource.to_string()).await?;
     world.wait_ready("orders").await?;
-    resource["spec"]["role"]
-        .as_object_mut()
-        .context("role")?
-        .remove("permissionsBoundary");
+    resource["spec"]["role"].as_object_mut().context("role")?.remove("permissionsBoundary");
     world.apply(&resource.to_string()).await?;
     world.wait_ready("orders").await?;
     resource["spec"]["role"]["name"] = json!("renamed-role");
     world.apply(&resource.to_string()).await?;
     world.wait_ready("orders").await?;
-    ensure!(
-        world.iam().get_role().role_name(ROLE).send().await.is_err(),
-        "the old role is still there"
-    );
+    ensure!(world.iam().get_role().role_name(ROLE).send().await.is_err(), "the old role is still there");
 
     world.api().delete("orders", &DeleteParams::default()).await?;
     world.wait_gone("orders").await?;
-    assert!(
-        world
-            .iam()
-            .get_role()
-            .role_name("renamed-role")
-            .send()
-            .await
-            .is_err()
-    );
+    assert!(world.iam().get_role().role_name("renamed-role").send().await.is_err());
     Ok(())
 }
 
@@ -271,15 +203,9 @@ async fn the_printed_policy_is_enough_for_a_whole_life() -> Result<()> {
 #[tokio::test]
 async fn the_printed_policy_lets_a_stray_boundary_be_removed() -> Result<()> {
     let (world, mut resource) = scene("stray").await?;
-    resource["spec"]["role"]
-        .as_object_mut()
-        .context("role")?
-        .remove("permissionsBoundary");
+    resource["spec"]["role"].as_object_mut().context("role")?.remove("permissionsBoundary");
     let policy = printed(&world, &[&resource]).await?;
-    assert!(
-        !actions(&policy).contains("iam:PutRolePermissionsBoundary"),
-        "{policy:#}"
-    );
+    assert!(!actions(&policy).contains("iam:PutRolePermissionsBoundary"), "{policy:#}");
     let _operator = operator_with(&world, &policy).await?;
     world.apply(&resource.to_string()).await?;
     world.wait_ready("orders").await?;
@@ -287,10 +213,7 @@ async fn the_printed_policy_lets_a_stray_boundary_be_removed() -> Result<()> {
     Drift::BoundaryChanged.happen(&world, source, destination).await?;
     let status = &check_now(&world, "orders").await?["status"];
     assert_eq!(reason(status, "Ready"), "Applied", "{status:#}");
-    assert_eq!(
-        status["lastCorrection"]["items"][0]["path"],
-        "permissionsBoundary"
-    );
+    assert_eq!(status["lastCorrection"]["items"][0]["path"], "permissionsBoundary");
     Ok(())
 }
 
@@ -302,21 +225,12 @@ async fn an_existing_role_needs_next_to_nothing_in_iam() -> Result<()> {
         "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole",
     }]});
     let trust = trust.to_string();
-    world
-        .iam()
-        .create_role()
-        .role_name("by-hand")
-        .assume_role_policy_document(trust)
-        .send()
-        .await?;
+    world.iam().create_role().role_name("by-hand").assume_role_policy_document(trust).send().await?;
     resource["spec"]["role"] = json!({"arn": format!("arn:aws:iam::{}:role/by-hand", world.account)});
     let policy = printed(&world, &[&resource]).await?;
     let mut iam = actions(&policy);
     iam.retain(|action| action.starts_with("iam:"));
-    assert_eq!(
-        iam.into_iter().collect::<Vec<_>>(),
-        ["iam:GetRole", "iam:PassRole"]
-    );
+    assert_eq!(iam.into_iter().collect::<Vec<_>>(), ["iam:GetRole", "iam:PassRole"]);
     let _operator = operator_with(&world, &policy).await?;
     world.apply(&resource.to_string()).await?;
     world.wait_ready("orders").await?;
@@ -329,14 +243,9 @@ fn names(object: Option<&Value>, action: &str) -> bool {
     let conditions = object.and_then(|object| object["status"]["conditions"].as_array());
     let message = |condition: &Value| condition["message"].as_str().unwrap_or_default().to_owned();
     // `iam:GetRole` is not `iam:GetRolePolicy`.
-    let told = |text: String| {
-        text.split(|c: char| !c.is_alphanumeric() && c != ':')
-            .any(|word| word == action)
-    };
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| told(message(condition)))
+    let told =
+        |text: String| text.split(|c: char| !c.is_alphanumeric() && c != ':').any(|word| word == action);
+    conditions.into_iter().flatten().any(|condition| told(message(condition)))
 }
 
 /// Lets a resource live from creation to deletion, through each kind of drift and a change, and ends when a condition names
@@ -346,9 +255,7 @@ async fn live_until_named(world: &World, resource: &Value, action: &str) -> Resu
     let ready = |object: Option<&Value>| object.is_some_and(|o| reason(&o["status"], "Ready") == "Applied");
     let (source, destination) = buckets(resource)?;
     world.apply(&resource.to_string()).await?;
-    let seen = world
-        .wait_object("orders", |o| named(o) || ready(o), "to be Ready or denied")
-        .await?;
+    let seen = world.wait_object("orders", |o| named(o) || ready(o), "to be Ready or denied").await?;
     if named(seen.as_ref()) {
         return Ok(());
     }
@@ -357,32 +264,22 @@ async fn live_until_named(world: &World, resource: &Value, action: &str) -> Resu
         let asked = request_check(world, "orders").await?;
         let checked =
             |o: Option<&Value>| o.is_some_and(|o| o["status"]["lastHandledRequest"] == asked.as_str());
-        let seen = world
-            .wait_object("orders", |o| named(o) || checked(o), "to have been checked")
-            .await?;
+        let seen = world.wait_object("orders", |o| named(o) || checked(o), "to have been checked").await?;
         if named(seen.as_ref()) {
             return Ok(());
         }
     }
     let mut unbounded = resource.clone();
-    unbounded["spec"]["role"]
-        .as_object_mut()
-        .context("role")?
-        .remove("permissionsBoundary");
+    unbounded["spec"]["role"].as_object_mut().context("role")?.remove("permissionsBoundary");
     let applied = world.apply(&unbounded.to_string()).await?;
     let generation = applied[0]["metadata"]["generation"].clone();
     let handled = |o: Option<&Value>| o.is_some_and(|o| o["status"]["observedGeneration"] == generation);
-    let seen = world
-        .wait_object("orders", |o| named(o) || handled(o), "to have lost its boundary")
-        .await?;
+    let seen = world.wait_object("orders", |o| named(o) || handled(o), "to have lost its boundary").await?;
     if named(seen.as_ref()) {
         return Ok(());
     }
     world.api().delete("orders", &DeleteParams::default()).await?;
-    match world
-        .wait_object("orders", |o| named(o) || o.is_none(), "to be gone or denied")
-        .await?
-    {
+    match world.wait_object("orders", |o| named(o) || o.is_none(), "to be gone or denied").await? {
         Some(_) => Ok(()),
         None => bail!("a whole life went well without it"),
     }
@@ -393,20 +290,17 @@ async fn each_action_of_the_printed_policy_is_needed_and_named_when_it_is_missin
     let (world, resource) = scene("needed").await?;
     let all = actions(&printed(&world, &[&resource]).await?);
     assert!(NOT_ENFORCED.iter().all(|action| all.contains(*action)), "{all:?}");
-    stream::iter(
-        all.into_iter()
-            .filter(|action| !NOT_ENFORCED.contains(&action.as_str())),
-    )
-    .map(|action| async move {
-        let life = async {
-            let (world, resource) = scene("needed").await?;
-            let policy = without(&printed(&world, &[&resource]).await?, &action);
-            let _operator = operator_with(&world, &policy).await?;
-            live_until_named(&world, &resource, &action).await
-        };
-        life.await.with_context(|| format!("without {action}"))
-    })
-    .buffer_unordered(6)
-    .try_collect()
-    .await
+    stream::iter(all.into_iter().filter(|action| !NOT_ENFORCED.contains(&action.as_str())))
+        .map(|action| async move {
+            let life = async {
+                let (world, resource) = scene("needed").await?;
+                let policy = without(&printed(&world, &[&resource]).await?, &action);
+                let _operator = operator_with(&world, &policy).await?;
+                live_until_named(&world, &resource, &action).await
+            };
+            life.await.with_context(|| format!("without {action}"))
+        })
+        .buffer_unordered(6)
+        .try_collect()
+        .await
 }

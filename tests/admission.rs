@@ -25,12 +25,7 @@ struct Bad {
 }
 
 fn bad(what: &'static str, path: &'static str, value: Value, field: &'static str, says: &'static str) -> Bad {
-    Bad {
-        what,
-        edits: vec![(path, value)],
-        field,
-        says,
-    }
+    Bad { what, edits: vec![(path, value)], field, says }
 }
 
 /// `n` rules with ids and priorities of their own.
@@ -48,11 +43,7 @@ fn rules_with(n: usize, path: &str, value: Value) -> Value {
 
 /// `n` tags.
 fn tags(n: usize) -> Value {
-    json!(
-        (0..n)
-            .map(|i| (format!("k{i}"), "v".to_owned()))
-            .collect::<BTreeMap<_, _>>()
-    )
+    json!((0..n).map(|i| (format!("k{i}"), "v".to_owned())).collect::<BTreeMap<_, _>>())
 }
 
 #[rustfmt::skip] // One line a case.
@@ -156,14 +147,8 @@ fn bad_inputs() -> Vec<Bad> {
 
 /// Asks the API server what it would say, as `kubectl create --dry-run=server` does: `None` when it takes it.
 async fn refusal(world: &World, object: &Value) -> Result<Option<String>> {
-    let path = format!(
-        "/apis/s3replication.dev/v1alpha1/namespaces/{}/bucketreplications",
-        world.namespace
-    );
-    let params = PostParams {
-        dry_run: true,
-        field_manager: None,
-    };
+    let path = format!("/apis/s3replication.dev/v1alpha1/namespaces/{}/bucketreplications", world.namespace);
+    let params = PostParams { dry_run: true, field_manager: None };
     let mut request = Request::new(path).create(&params, serde_json::to_vec(object)?)?;
     *request.uri_mut() = format!("{}&fieldValidation=Strict", request.uri()).parse()?;
     match world.kube.request::<Value>(request).await {
@@ -178,28 +163,17 @@ fn complains(refusal: &str, field: &str, says: &str) -> bool {
     let (_, complaints) = refusal.split_once(" is invalid: ").unwrap_or(("", refusal));
     let complaints = complaints.trim_start_matches('[').replace(", spec.", "\0spec.");
     let about = |complaint: &&str| {
-        let named = complaint
-            .strip_prefix(field)
-            .is_some_and(|rest| rest.starts_with(':'));
+        let named = complaint.strip_prefix(field).is_some_and(|rest| rest.starts_with(':'));
         named || complaint.contains(&format!("unknown field \"{field}\""))
     };
-    complaints
-        .split('\0')
-        .filter(about)
-        .any(|complaint| complaint.contains(says))
+    complaints.split('\0').filter(about).any(|complaint| complaint.contains(says))
 }
 
 #[tokio::test]
 async fn bad_input_is_refused_with_the_field_and_the_remedy() -> Result<()> {
     let world = World::new("admission").await?;
     let mut wrong = Vec::new();
-    for Bad {
-        what,
-        edits,
-        field,
-        says,
-    } in bad_inputs()
-    {
+    for Bad { what, edits, field, says } in bad_inputs() {
         let mut object = replication("bad", "source", "destination");
         for (path, value) in edits {
             set(&mut object, path, value);
@@ -246,9 +220,7 @@ async fn what_aws_accepts_is_accepted() -> Result<()> {
 #[tokio::test]
 async fn what_cannot_change_says_what_to_do_instead() -> Result<()> {
     let world = World::new("immutable").await?;
-    world
-        .apply(&replication("orders", "source", "destination").to_string())
-        .await?;
+    world.apply(&replication("orders", "source", "destination").to_string()).await?;
     let change = async |spec: Value| {
         let patch = Patch::Merge(json!({"spec": spec}));
         match world.api().patch("orders", &PatchParams::default(), &patch).await {
@@ -259,11 +231,7 @@ async fn what_cannot_change_says_what_to_do_instead() -> Result<()> {
 
     let told = change(json!({"source": {"bucket": "other"}})).await;
     assert!(
-        complains(
-            &told,
-            "spec.source.bucket",
-            "create another BucketReplication for the other bucket"
-        ),
+        complains(&told, "spec.source.bucket", "create another BucketReplication for the other bucket"),
         "{told}"
     );
     let told = change(json!({"role": {"path": "/other/"}})).await;
@@ -286,9 +254,7 @@ async fn store(world: &World, name: &str, edits: &[(&str, Value)]) -> Result<()>
     for (path, value) in edits {
         set(&mut object, path, value.clone());
     }
-    let generation = object["metadata"]["generation"]
-        .as_i64()
-        .context("no generation")?;
+    let generation = object["metadata"]["generation"].as_i64().context("no generation")?;
     set(&mut object, "metadata.generation", json!(generation + 1));
     world.cluster().store("bucketreplications", &object).await
 }
@@ -298,31 +264,14 @@ async fn a_resource_that_cannot_be_read_says_so_and_stops_no_other() -> Result<(
     let (world, _operator) = world("unreadable").await?;
     let destination = world.bucket("eu-west-1").await?;
     let unreadable = [
-        (
-            "text-for-a-switch",
-            "spec.suspend",
-            json!("no"),
-            "expected a boolean",
-        ),
-        (
-            "unknown-word",
-            "spec.rules.0.destination.storageClass",
-            json!("COLD"),
-            "unknown variant cold",
-        ),
-        (
-            "nothing",
-            "spec.rules.0.destination.bucket",
-            Value::Null,
-            "missing field bucket",
-        ),
+        ("text-for-a-switch", "spec.suspend", json!("no"), "expected a boolean"),
+        ("unknown-word", "spec.rules.0.destination.storageClass", json!("COLD"), "unknown variant cold"),
+        ("nothing", "spec.rules.0.destination.bucket", Value::Null, "missing field bucket"),
     ];
     let mut sources = Vec::new();
     for (name, path, value, says) in &unreadable {
         let source = world.bucket("us-east-1").await?;
-        world
-            .apply(&replication(name, &source, &destination).to_string())
-            .await?;
+        world.apply(&replication(name, &source, &destination).to_string()).await?;
         world.wait_ready(name).await?;
         store(&world, name, &[(path, value.clone())]).await?;
         let invalid = |status: &Value| reason(status, "Ready") == "InvalidSpec";
@@ -330,17 +279,12 @@ async fn a_resource_that_cannot_be_read_says_so_and_stops_no_other() -> Result<(
         assert_eq!(condition(status, "Ready").unwrap()["status"], "False", "{name}");
         assert_eq!(reason(status, "Stalled"), "InvalidSpec", "{name}");
         let told = message(status, "Ready").to_lowercase().replace('`', "");
-        assert!(
-            told.contains(says) && told.contains("correct the field"),
-            "{name}: {told}"
-        );
+        assert!(told.contains(says) && told.contains("correct the field"), "{name}: {told}");
         sources.push(source);
     }
 
     let good = world.bucket("us-east-1").await?;
-    world
-        .apply(&replication("good", &good, &destination).to_string())
-        .await?;
+    world.apply(&replication("good", &good, &destination).to_string()).await?;
     world.wait_ready("good").await?;
 
     for ((name, ..), source) in unreadable.iter().zip(&sources) {
@@ -380,18 +324,13 @@ async fn a_stored_resource_that_breaks_todays_rules_can_still_be_let_go() -> Res
     ];
     for (name, path, value) in &outdated {
         let source = world.bucket("us-east-1").await?;
-        world
-            .apply(&replication(name, &source, &destination).to_string())
-            .await?;
+        world.apply(&replication(name, &source, &destination).to_string()).await?;
         world.wait_ready(name).await?;
         store(&world, name, &[(path, value.clone())]).await?;
         // The status can be written and the finalizer taken off: the API server lets stand what was there.
         let generation = world.get(name).await?["metadata"]["generation"].clone();
         let seen = |status: &Value| status["observedGeneration"] == generation;
-        world
-            .wait(name, seen, "to have been looked at")
-            .await
-            .with_context(|| *name)?;
+        world.wait(name, seen, "to have been looked at").await.with_context(|| *name)?;
         world.api().delete(name, &DeleteParams::default()).await?;
         world.wait_gone(name).await?;
         assert_eq!(

@@ -36,10 +36,7 @@ fn sources(module: &str) -> BTreeMap<PathBuf, String> {
         }
     }
     let mut found = BTreeMap::new();
-    walk(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(module),
-        &mut found,
-    );
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(module), &mut found);
     assert!(!found.is_empty(), "src/{module} holds no source");
     found
 }
@@ -52,10 +49,8 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn every_module_of_the_crate_has_its_place() {
     let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
-    let declared: Vec<&str> = lib
-        .lines()
-        .filter_map(|l| l.strip_prefix("pub mod ")?.strip_suffix(';'))
-        .collect();
+    let declared: Vec<&str> =
+        lib.lines().filter_map(|l| l.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
     let mut known: Vec<&str> = MAY_USE.iter().map(|(module, _)| *module).collect();
     known.sort_unstable();
     assert_eq!(declared, known);
@@ -66,10 +61,7 @@ fn modules_use_only_what_comes_before_them() {
     for (module, allowed) in MAY_USE {
         for (path, text) in sources(module) {
             for line in code(&text) {
-                for (other, _) in MAY_USE
-                    .iter()
-                    .filter(|(o, _)| *o != module && !allowed.contains(o))
-                {
+                for (other, _) in MAY_USE.iter().filter(|(o, _)| *o != module && !allowed.contains(o)) {
                     let used = line.contains(&format!("crate::{other}"));
                     assert!(!used, "{}: {module} must not use {other}: {line}", path.display());
                 }

@@ -43,10 +43,7 @@ async fn plan_shows_what_would_change_and_then_nothing() -> Result<()> {
 
     let (code, text) = run(&world, &["plan", "-f", "-"], &resource).await?;
     assert_eq!(code, Some(2), "{text}");
-    assert!(
-        text.starts_with(&format!("BucketReplication {}/orders: ", world.namespace)),
-        "{text}"
-    );
+    assert!(text.starts_with(&format!("BucketReplication {}/orders: ", world.namespace)), "{text}");
     assert!(text.contains("in 5 writes"), "{text}");
     for step in [
         format!("enable versioning of bucket {source} in us-east-1"),
@@ -61,15 +58,8 @@ async fn plan_shows_what_would_change_and_then_nothing() -> Result<()> {
     let (code, json) = run(&world, &["plan", "-f", "-", "-o", "json"], &resource).await?;
     assert_eq!(code, Some(2));
     let json: Value = serde_json::from_str(&json)?;
-    assert_eq!(
-        (&json[0]["name"], &json[0]["namespace"]),
-        (&json!("orders"), &json!(world.namespace))
-    );
-    assert_eq!(
-        json[0]["plan"]["stages"].as_array().map(Vec::len),
-        Some(3),
-        "{json:#}"
-    );
+    assert_eq!((&json[0]["name"], &json[0]["namespace"]), (&json!("orders"), &json!(world.namespace)));
+    assert_eq!(json[0]["plan"]["stages"].as_array().map(Vec::len), Some(3), "{json:#}");
     assert!(json[0]["plan"]["refusal"].is_null());
     assert_eq!(world.proxy.writes().len(), 0, "a plan writes nothing");
 
@@ -81,24 +71,15 @@ async fn plan_shows_what_would_change_and_then_nothing() -> Result<()> {
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("nothing to change"), "{text}");
     for format in ["yaml", "json"] {
-        let list = world
-            .cluster()
-            .kubectl(["get", "br", "-n", &world.namespace, "-o", format])?;
+        let list = world.cluster().kubectl(["get", "br", "-n", &world.namespace, "-o", format])?;
         ensure!(list.status.success(), "{}", stderr(&list));
         let (code, text) = run(&world, &["plan", "-f", "-"], &stdout(&list)).await?;
-        assert_eq!(
-            (code, text.contains("nothing to change")),
-            (Some(0), true),
-            "{text}"
-        );
+        assert_eq!((code, text.contains("nothing to change")), (Some(0), true), "{text}");
     }
     let (code, json) = run(&world, &["plan", "-f", "-", "-o", "json"], &resource).await?;
     assert_eq!(code, Some(0));
     let json: Value = serde_json::from_str(&json)?;
-    assert_eq!(
-        (&json[0]["plan"]["differences"], &json[0]["plan"]["stages"]),
-        (&json!([]), &json!([]))
-    );
+    assert_eq!((&json[0]["plan"]["differences"], &json[0]["plan"]["stages"]), (&json!([]), &json!([])));
     Ok(())
 }
 
@@ -116,14 +97,8 @@ async fn plan_reads_a_file_of_many_documents_and_passes_others_over() -> Result<
     let (code, text) = run(&world, &["plan", "-f", path.to_str().context("path")?], "").await?;
     std::fs::remove_file(&path)?;
     assert_eq!(code, Some(2), "{text}");
-    assert!(
-        text.contains("/orders: ") && text.contains("/watched: "),
-        "{text}"
-    );
-    assert!(
-        text.contains("nothing to write (managementPolicy: Observe)"),
-        "{text}"
-    );
+    assert!(text.contains("/orders: ") && text.contains("/watched: "), "{text}");
+    assert!(text.contains("nothing to write (managementPolicy: Observe)"), "{text}");
     Ok(())
 }
 
@@ -134,19 +109,14 @@ async fn a_plan_that_is_refused_or_fails_ends_with_one() -> Result<()> {
     let resource = manifest(&world, &source, &missing).to_string();
     let (code, text) = run(&world, &["plan", "-f", "-"], &resource).await?;
     assert_eq!(code, Some(1), "{text}");
-    assert!(
-        text.contains("refused: DestinationBucketNotFound") && text.contains(&missing),
-        "{text}"
-    );
+    assert!(text.contains("refused: DestinationBucketNotFound") && text.contains(&missing), "{text}");
     let (code, json) = run(&world, &["plan", "-f", "-", "-o", "json"], &resource).await?;
     let json: Value = serde_json::from_str(&json)?;
     assert_eq!(code, Some(1));
     assert_eq!(json[0]["plan"]["refusal"]["reason"], "DestinationBucketNotFound");
 
     let denied = Answer::error(403, "InvalidClientTokenId", "The security token is invalid.");
-    world
-        .proxy
-        .inject(Fault::always(Matcher::operation("GetCallerIdentity"), denied));
+    world.proxy.inject(Fault::always(Matcher::operation("GetCallerIdentity"), denied));
     let output = operator(&world).run(["plan", "-f", "-"], &resource).await?;
     assert_eq!(output.status.code(), Some(1));
     assert!(
@@ -182,16 +152,8 @@ async fn policy_prints_what_each_party_has_to_allow() -> Result<()> {
     for statement in bucket.as_array().context("no statements")? {
         assert_eq!(statement["Principal"], json!({"AWS": role}));
     }
-    assert!(
-        bucket[0]["Action"]
-            .to_string()
-            .contains("s3:ObjectOwnerOverrideToBucketOwner"),
-        "{bucket:#}"
-    );
-    assert_eq!(
-        bucket[0]["Resource"].to_string().trim_matches(['[', ']', '"']),
-        "arn:aws:s3:::dest-bucket/*"
-    );
+    assert!(bucket[0]["Action"].to_string().contains("s3:ObjectOwnerOverrideToBucketOwner"), "{bucket:#}");
+    assert_eq!(bucket[0]["Resource"].to_string().trim_matches(['[', ']', '"']), "arn:aws:s3:::dest-bucket/*");
     let own = &policies["policy of the operator"]["Statement"];
     let pass = own
         .as_array()
@@ -207,10 +169,7 @@ async fn policy_prints_what_each_party_has_to_allow() -> Result<()> {
     for name in names {
         assert!(text.contains(&format!("# {name}\n{{")), "{text}");
     }
-    assert!(
-        text.contains("arn:aws:iam::*:role/s3-replication/orders-role"),
-        "{text}"
-    );
+    assert!(text.contains("arn:aws:iam::*:role/s3-replication/orders-role"), "{text}");
     assert_eq!(world.proxy.calls().len(), 0, "policy works without AWS");
     Ok(())
 }
@@ -220,12 +179,7 @@ async fn an_observing_resource_asks_for_no_write() -> Result<()> {
     let world = World::new("policy-observe").await?;
     let mut resource = replication("orders", "source-bucket", "dest-bucket");
     resource["spec"]["managementPolicy"] = json!("Observe");
-    let (_, text) = run(
-        &world,
-        &["policy", "-f", "-", "-o", "json"],
-        &resource.to_string(),
-    )
-    .await?;
+    let (_, text) = run(&world, &["policy", "-f", "-", "-o", "json"], &resource.to_string()).await?;
     let policies: Value = serde_json::from_str(&text)?;
     let own = policies["policy of the operator"].to_string();
     for write in ["Put", "Create", "Delete", "Tag", "Update", "Pass"] {
@@ -243,9 +197,7 @@ async fn crds_prints_the_definition() -> Result<()> {
         text.contains("kind: CustomResourceDefinition")
             && text.contains("bucketreplications.s3replication.dev")
     );
-    let applied = world
-        .cluster()
-        .kubectl_with_input(["apply", "--dry-run=server", "-f", "-"], &text)?;
+    let applied = world.cluster().kubectl_with_input(["apply", "--dry-run=server", "-f", "-"], &text)?;
     ensure!(applied.status.success(), "{}", stderr(&applied));
     Ok(())
 }
@@ -262,21 +214,13 @@ async fn bad_files_are_told_in_a_sentence() -> Result<()> {
         ("-", &other, &["- holds no BucketReplication"]),
         ("-", "", &["- holds no BucketReplication"]),
         ("-", &invalid, &["BucketReplication orders: ", "high"]),
-        (
-            "/nowhere/file.yaml",
-            "",
-            &["cannot read /nowhere/file.yaml: No such file or directory"],
-        ),
+        ("/nowhere/file.yaml", "", &["cannot read /nowhere/file.yaml: No such file or directory"]),
     ];
     for (file, input, says) in cases {
         for subcommand in ["plan", "policy"] {
             let output = operator(&world).run([subcommand, "-f", file], input).await?;
             let said = stderr(&output);
-            assert_eq!(
-                output.status.code(),
-                Some(1),
-                "{subcommand} {file} {input:?}: {said}"
-            );
+            assert_eq!(output.status.code(), Some(1), "{subcommand} {file} {input:?}: {said}");
             assert!(
                 said.starts_with("error: ") && says.iter().all(|part| said.contains(part)),
                 "{subcommand}: {said}"
@@ -298,10 +242,7 @@ async fn every_subcommand_explains_itself() -> Result<()> {
         assert!(text.contains(subcommand), "{text}");
         let (code, text) = run(&world, &[subcommand, "--help"], "").await?;
         assert_eq!(code, Some(0));
-        assert!(
-            text.contains("Usage: s3-replication-operator") && text.contains(subcommand),
-            "{text}"
-        );
+        assert!(text.contains("Usage: s3-replication-operator") && text.contains(subcommand), "{text}");
         // An option without a word of explanation is none.
         for line in text.lines().filter(|line| line.trim_start().starts_with('-')) {
             ensure!(
@@ -313,18 +254,11 @@ async fn every_subcommand_explains_itself() -> Result<()> {
     let (code, version) = run(&world, &["--version"], "").await?;
     assert_eq!(
         (code, version.trim()),
-        (
-            Some(0),
-            concat!("s3-replication-operator ", env!("CARGO_PKG_VERSION"))
-        )
+        (Some(0), concat!("s3-replication-operator ", env!("CARGO_PKG_VERSION")))
     );
     let output = operator(&world).run(["paln"], "").await?;
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        stderr(&output).contains("plan"),
-        "a similar one is suggested: {}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("plan"), "a similar one is suggested: {}", stderr(&output));
     Ok(())
 }
 
@@ -346,16 +280,11 @@ async fn get(address: &str, path: &str) -> Result<(String, String)> {
 async fn run_serves_health_and_metrics() -> Result<()> {
     let (world, operator) = world("serving").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;
     let log = operator.log();
-    let address = log
-        .split("address=")
-        .nth(1)
-        .and_then(|rest| rest.split_whitespace().next())
-        .context("no address")?;
+    let address =
+        log.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).context("no address")?;
 
     assert_eq!(get(address, "/livez").await?.0, "200");
     assert_eq!(get(address, "/readyz").await?.0, "200");

@@ -27,13 +27,7 @@ const ROLE: &str = "orders-role";
 const POLICY: &str = "s3-replication";
 
 /// The conditions that are always there once the operator has seen a resource.
-const ALWAYS: [&str; 5] = [
-    "Ready",
-    "VersioningReady",
-    "RoleReady",
-    "ReplicationReady",
-    "InSync",
-];
+const ALWAYS: [&str; 5] = ["Ready", "VersioningReady", "RoleReady", "ReplicationReady", "InSync"];
 
 /// A world with two buckets, `NAME` applied and Ready.
 struct Scene {
@@ -48,16 +42,9 @@ impl Scene {
         let world = World::new(name).await?;
         let operator = start(&world).await?;
         let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-        world
-            .apply(&replication(NAME, &source, &destination).to_string())
-            .await?;
+        world.apply(&replication(NAME, &source, &destination).to_string()).await?;
         world.wait_ready(NAME).await?;
-        Ok(Scene {
-            world,
-            operator,
-            source,
-            destination,
-        })
+        Ok(Scene { world, operator, source, destination })
     }
 
     async fn check(&self) -> Result<Value> {
@@ -70,27 +57,17 @@ impl Scene {
     }
 
     async fn drift(&self) -> Result<()> {
-        self.world
-            .set_versioning("eu-west-1", &self.destination, BucketVersioningStatus::Suspended)
-            .await
+        self.world.set_versioning("eu-west-1", &self.destination, BucketVersioningStatus::Suspended).await
     }
 }
 
 /// An operator that gives up on a call at the first failure.
 async fn start(world: &World) -> Result<Operator> {
-    operator(world)
-        .args(["--aws-attempt-timeout", "5", "--aws-attempts", "1"])
-        .start()
-        .await
+    operator(world).args(["--aws-attempt-timeout", "5", "--aws-attempts", "1"]).start().await
 }
 
 fn types(status: &Value) -> Vec<&str> {
-    status["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|c| c["type"].as_str())
-        .collect()
+    status["conditions"].as_array().into_iter().flatten().filter_map(|c| c["type"].as_str()).collect()
 }
 
 /// What kstatus, and with it Flux, Argo CD's health checks and `kpt live`, makes of a custom resource
@@ -100,9 +77,7 @@ fn kstatus(object: &Value) -> &'static str {
     let is = |kind: &str, wanted: &str| condition(status, kind).is_some_and(|c| c["status"] == wanted);
     if !object["metadata"]["deletionTimestamp"].is_null() {
         "Terminating"
-    } else if status["observedGeneration"]
-        .as_i64()
-        .is_some_and(|g| object["metadata"]["generation"] != g)
+    } else if status["observedGeneration"].as_i64().is_some_and(|g| object["metadata"]["generation"] != g)
         || is("Reconciling", "True")
     {
         "InProgress"
@@ -140,12 +115,7 @@ impl Seen {
     async fn up_to(&self, last: &Value) -> Result<Vec<Value>> {
         let version = &last["metadata"]["resourceVersion"];
         let arrived = async {
-            while !self
-                .versions
-                .lock()
-                .unwrap()
-                .iter()
-                .any(|v| v["metadata"]["resourceVersion"] == *version)
+            while !self.versions.lock().unwrap().iter().any(|v| v["metadata"]["resourceVersion"] == *version)
             {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -192,22 +162,14 @@ fn assert_sound(object: &Value) {
 }
 
 fn kubectl(world: &World, args: &[&str]) -> Result<Output> {
-    world
-        .cluster()
-        .kubectl(args.iter().copied().chain(["--namespace", &world.namespace]))
+    world.cluster().kubectl(args.iter().copied().chain(["--namespace", &world.namespace]))
 }
 
 /// Whether `kubectl wait --for=condition=Ready` ends well within a time.
 fn kubectl_wait(world: &World, timeout: &str) -> Result<bool> {
-    let output = kubectl(
-        world,
-        &["wait", "--for=condition=Ready", "--timeout", timeout, "br", NAME],
-    )?;
+    let output = kubectl(world, &["wait", "--for=condition=Ready", "--timeout", timeout, "br", NAME])?;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(
-        output.status.success() || error.contains("timed out"),
-        "kubectl wait: {error}"
-    );
+    ensure!(output.status.success() || error.contains("timed out"), "kubectl wait: {error}");
     Ok(output.status.success())
 }
 
@@ -216,45 +178,27 @@ async fn a_resource_is_waiting_from_its_first_moment_until_it_is_ready() -> Resu
     let world = World::new("conditions-first").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let seen = Seen::of(&world, NAME);
-    let created = world
-        .apply(&replication(NAME, &source, &destination).to_string())
-        .await?;
+    let created = world.apply(&replication(NAME, &source, &destination).to_string()).await?;
     for object in [&created[0], &world.get(NAME).await?] {
         let status = &object["status"];
         assert_eq!(status["observedGeneration"], -1);
         assert_eq!(types(status), ["Ready"]);
         let ready = condition(status, "Ready").context("no Ready")?;
-        assert_eq!(
-            (&ready["status"], &ready["reason"]),
-            (&json!("Unknown"), &json!("Progressing"))
-        );
+        assert_eq!((&ready["status"], &ready["reason"]), (&json!("Unknown"), &json!("Progressing")));
         assert_eq!(kstatus(object), "InProgress");
     }
     assert!(!kubectl_wait(&world, "1s")?, "nobody has made it Ready");
 
     let waiting = {
         let (cluster, namespace) = (world.cluster(), world.namespace.clone());
-        let args = [
-            "wait",
-            "--for=condition=Ready",
-            "--timeout=60s",
-            "br",
-            NAME,
-            "--namespace",
-        ];
+        let args = ["wait", "--for=condition=Ready", "--timeout=60s", "br", NAME, "--namespace"];
         tokio::task::spawn_blocking(move || cluster.kubectl(args.into_iter().chain([namespace.as_str()])))
     };
     let _operator = start(&world).await?;
     assert!(waiting.await??.status.success());
     let object = world.get(NAME).await?;
-    assert_eq!(
-        condition(&object["status"], "Ready").context("no Ready")?["status"],
-        "True"
-    );
-    assert_eq!(
-        object["status"]["observedGeneration"],
-        object["metadata"]["generation"]
-    );
+    assert_eq!(condition(&object["status"], "Ready").context("no Ready")?["status"], "True");
+    assert_eq!(object["status"]["observedGeneration"], object["metadata"]["generation"]);
     assert_eq!(kstatus(&object), "Current");
 
     let versions = seen.up_to(&object).await?;
@@ -267,19 +211,12 @@ async fn a_resource_is_waiting_from_its_first_moment_until_it_is_ready() -> Resu
 async fn ready_of_an_older_spec_is_not_taken_for_ready() -> Result<()> {
     let scene = Scene::new("conditions-stale").await?;
     assert!(kubectl_wait(&scene.world, "1s")?);
-    let gate = scene
-        .world
-        .proxy
-        .gate(Matcher::operation("PutBucketReplication"), GateAt::BeforeForward);
+    let gate = scene.world.proxy.gate(Matcher::operation("PutBucketReplication"), GateAt::BeforeForward);
     let rule = json!({"id": "ReplicateToEU", "priority": 2, "destination": {"bucket": scene.destination}});
     patch(&scene.world, NAME, json!({"spec": {"rules": [rule]}})).await?;
     gate.reached(DEADLINE).await?;
     let object = scene.world.get(NAME).await?;
-    assert_eq!(
-        reason(&object["status"], "Ready"),
-        "Applied",
-        "it speaks of the generation before"
-    );
+    assert_eq!(reason(&object["status"], "Ready"), "Applied", "it speaks of the generation before");
     assert_eq!(kstatus(&object), "InProgress");
     assert!(!kubectl_wait(&scene.world, "1s")?);
     gate.release();
@@ -295,21 +232,12 @@ async fn kstatus_is_right_in_every_state() -> Result<()> {
     let seen = Seen::of(world, NAME);
     let types_with = |last: &'static str| [&ALWAYS[..], &[last]].concat();
     let applied = scene.check().await?;
-    assert_eq!(
-        (kstatus(&applied), types(&applied["status"])),
-        ("Current", ALWAYS.to_vec())
-    );
+    assert_eq!((kstatus(&applied), types(&applied["status"])), ("Current", ALWAYS.to_vec()));
 
-    world.proxy.inject(Fault::always(
-        Matcher::operation("GetBucketReplication"),
-        Answer::access_denied(),
-    ));
+    world.proxy.inject(Fault::always(Matcher::operation("GetBucketReplication"), Answer::access_denied()));
     let denied = scene.check().await?;
     assert_eq!(reason(&denied["status"], "Ready"), "AccessDenied");
-    assert_eq!(
-        (kstatus(&denied), types(&denied["status"])),
-        ("InProgress", types_with("Reconciling"))
-    );
+    assert_eq!((kstatus(&denied), types(&denied["status"])), ("InProgress", types_with("Reconciling")));
     world.proxy.remove_faults();
     assert_eq!(kstatus(&scene.check().await?), "Current");
 
@@ -317,10 +245,7 @@ async fn kstatus_is_right_in_every_state() -> Result<()> {
     scene.drift().await?;
     let drifted = scene.check().await?;
     assert_eq!(reason(&drifted["status"], "Ready"), "Drifted");
-    assert_eq!(
-        (kstatus(&drifted), types(&drifted["status"])),
-        ("Failed", types_with("Stalled"))
-    );
+    assert_eq!((kstatus(&drifted), types(&drifted["status"])), ("Failed", types_with("Stalled")));
     assert_eq!(kstatus(&scene.manage("Enforce").await?), "Current");
 
     world
@@ -334,35 +259,20 @@ async fn kstatus_is_right_in_every_state() -> Result<()> {
     patch(world, NAME, json!({"spec": {"role": {"name": "by-hand"}}})).await?;
     let refused = scene.check().await?;
     assert_eq!(reason(&refused["status"], "Ready"), "ForeignRole");
-    assert_eq!(
-        (kstatus(&refused), types(&refused["status"])),
-        ("Failed", types_with("Stalled"))
-    );
+    assert_eq!((kstatus(&refused), types(&refused["status"])), ("Failed", types_with("Stalled")));
     patch(world, NAME, json!({"spec": {"role": {"name": ROLE}}})).await?;
     assert_eq!(kstatus(&scene.check().await?), "Current");
 
     patch(world, NAME, json!({"spec": {"suspend": true}})).await?;
     let is_suspended = |status: &Value| reason(status, "Ready") == "Suspended";
     let suspended = world.wait(NAME, is_suspended, "to be suspended").await?;
-    assert_eq!(
-        condition(&suspended["status"], "Ready").context("no Ready")?["status"],
-        "Unknown"
-    );
-    assert_eq!(
-        (kstatus(&suspended), types(&suspended["status"])),
-        ("InProgress", ALWAYS.to_vec())
-    );
+    assert_eq!(condition(&suspended["status"], "Ready").context("no Ready")?["status"], "Unknown");
+    assert_eq!((kstatus(&suspended), types(&suspended["status"])), ("InProgress", ALWAYS.to_vec()));
     patch(world, NAME, json!({"spec": {"suspend": false}})).await?;
     assert_eq!(kstatus(&scene.check().await?), "Current");
 
     let policy = "arn:aws:iam::aws:policy/ReadOnlyAccess";
-    world
-        .iam()
-        .attach_role_policy()
-        .role_name(ROLE)
-        .policy_arn(policy)
-        .send()
-        .await?;
+    world.iam().attach_role_policy().role_name(ROLE).policy_arn(policy).send().await?;
     world.api().delete(NAME, &DeleteParams::default()).await?;
     let blocked = |status: &Value| reason(status, "Ready") == "DeletionBlocked";
     let terminating = world.wait(NAME, blocked, "to wait with its deletion").await?;
@@ -382,15 +292,9 @@ fn columns(output: &Output) -> Vec<(String, String)> {
     let mut lines = text.lines();
     let (header, row) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     // A column begins where its name does: names are separated by at least three spaces.
-    let names: Vec<&str> = header
-        .split("   ")
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .collect();
-    let starts: Vec<usize> = names
-        .iter()
-        .map(|name| header.find(&format!("{name}  ")).or(header.find(name)).unwrap())
-        .collect();
+    let names: Vec<&str> = header.split("   ").map(str::trim).filter(|name| !name.is_empty()).collect();
+    let starts: Vec<usize> =
+        names.iter().map(|name| header.find(&format!("{name}  ")).or(header.find(name)).unwrap()).collect();
     let ends = starts.iter().skip(1).copied().chain([row.len()]);
     let cells = starts
         .iter()
@@ -403,10 +307,7 @@ fn columns(output: &Output) -> Vec<(String, String)> {
 async fn kubectl_get_shows_what_matters() -> Result<()> {
     let scene = Scene::new("conditions-columns").await?;
     let role = format!("arn:aws:iam::{}:role/s3-replication/{ROLE}", scene.world.account);
-    let said = format!(
-        "bucket {} replicates to {} (1 rule)",
-        scene.source, scene.destination
-    );
+    let said = format!("bucket {} replicates to {} (1 rule)", scene.source, scene.destination);
     let narrow = [
         ("NAME", NAME),
         ("SOURCE", scene.source.as_str()),
@@ -415,32 +316,19 @@ async fn kubectl_get_shows_what_matters() -> Result<()> {
         ("STATUS", "Applied"),
         ("IN SYNC", "True"),
     ];
-    let wide = [
-        ("RULES", "1"),
-        ("ROLE", role.as_str()),
-        ("MESSAGE", said.as_str()),
-    ];
+    let wide = [("RULES", "1"), ("ROLE", role.as_str()), ("MESSAGE", said.as_str())];
     let shown = |args: &[&str]| -> Result<Vec<(String, String)>> {
         let mut columns = columns(&kubectl(&scene.world, args)?);
-        let age = columns
-            .iter()
-            .position(|(name, _)| name == "AGE")
-            .context("no AGE")?;
+        let age = columns.iter().position(|(name, _)| name == "AGE").context("no AGE")?;
         let (_, age) = columns.remove(age);
         assert!(age.ends_with('s'), "{age}");
         Ok(columns)
     };
     let pairs = |table: &[(&str, &str)]| {
-        table
-            .iter()
-            .map(|(n, c)| ((*n).to_owned(), (*c).to_owned()))
-            .collect::<Vec<_>>()
+        table.iter().map(|(n, c)| ((*n).to_owned(), (*c).to_owned())).collect::<Vec<_>>()
     };
     assert_eq!(shown(&["get", "br"])?, pairs(&narrow));
-    assert_eq!(
-        shown(&["get", "br", "-o", "wide"])?,
-        pairs(&[&narrow[..], &wide[..]].concat())
-    );
+    assert_eq!(shown(&["get", "br", "-o", "wide"])?, pairs(&[&narrow[..], &wide[..]].concat()));
     for category in ["aws", "s3"] {
         assert!(
             String::from_utf8_lossy(&kubectl(&scene.world, &["get", category])?.stdout).contains(NAME),
@@ -452,12 +340,7 @@ async fn kubectl_get_shows_what_matters() -> Result<()> {
     scene.drift().await?;
     scene.check().await?;
     let drifted = shown(&["get", "br"])?;
-    let cell = |name: &str| {
-        drifted
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, cell)| cell.as_str())
-    };
+    let cell = |name: &str| drifted.iter().find(|(n, _)| n == name).map(|(_, cell)| cell.as_str());
     assert_eq!(
         (cell("READY"), cell("STATUS"), cell("IN SYNC")),
         (Some("False"), Some("Drifted"), Some("False"))
@@ -472,10 +355,7 @@ async fn events(world: &World) -> Result<Vec<(String, String, String)>> {
     events.retain(|e| e.regarding.as_ref().and_then(|r| r.name.as_deref()) == Some(NAME));
     events.sort_by_key(|e| e.event_time.as_ref().map(|t| t.0));
     let text = |field: Option<String>| field.unwrap_or_default();
-    Ok(events
-        .into_iter()
-        .map(|e| (text(e.reason), text(e.type_), text(e.note)))
-        .collect())
+    Ok(events.into_iter().map(|e| (text(e.reason), text(e.type_), text(e.note))).collect())
 }
 
 #[tokio::test]
@@ -504,14 +384,7 @@ async fn events_tell_each_write_and_each_drift_once() -> Result<()> {
         format!("set the replication configuration of bucket {source}: ReplicateToEU to {destination}"),
     ];
     assert_eq!(scene.world.proxy.writes().len(), writes.len());
-    expect(
-        "applied",
-        "Normal",
-        "Applied",
-        &writes.each_ref().map(String::as_str),
-        1,
-    )
-    .await?;
+    expect("applied", "Normal", "Applied", &writes.each_ref().map(String::as_str), 1).await?;
 
     scene.manage("Observe").await?;
     scene.drift().await?;
@@ -519,19 +392,9 @@ async fn events_tell_each_write_and_each_drift_once() -> Result<()> {
     expect("drift", "Warning", "DriftDetected", &[&difference], 2).await?;
 
     scene.manage("Enforce").await?;
-    expect(
-        "correction",
-        "Warning",
-        "DriftCorrected",
-        &[&difference, &writes[1]],
-        3,
-    )
-    .await?;
+    expect("correction", "Warning", "DriftCorrected", &[&difference, &writes[1]], 3).await?;
 
-    scene.world.proxy.inject(Fault::always(
-        Matcher::operation("GetRole"),
-        Answer::access_denied(),
-    ));
+    scene.world.proxy.inject(Fault::always(Matcher::operation("GetRole"), Answer::access_denied()));
     expect("denial", "Warning", "AccessDenied", &["iam:GetRole", ROLE], 4).await?;
     scene.world.proxy.remove_faults();
     scene.check().await?;
@@ -540,16 +403,8 @@ async fn events_tell_each_write_and_each_drift_once() -> Result<()> {
     scene.world.wait_gone(NAME).await?;
     let events = events(&scene.world).await?;
     let (said, is, words) = events.last().context("no event")?;
-    assert_eq!(
-        (events.len(), said.as_str(), is.as_str()),
-        (5, "Deleted", "Normal"),
-        "{events:#?}"
-    );
-    for part in [
-        "remove the replication configuration",
-        "delete the policy",
-        "delete role",
-    ] {
+    assert_eq!((events.len(), said.as_str(), is.as_str()), (5, "Deleted", "Normal"), "{events:#?}");
+    for part in ["remove the replication configuration", "delete the policy", "delete role"] {
         assert!(words.contains(part), "{words}");
     }
     Ok(())
@@ -560,9 +415,7 @@ async fn events_tell_each_write_and_each_drift_once() -> Result<()> {
 async fn wrote_to_kubernetes(world: &World, expected: &[&str]) -> Result<()> {
     let writes = || -> Result<Vec<String>> {
         let requests = world.kube_requests()?.into_iter().filter(|r| r.is_write());
-        Ok(requests
-            .map(|r| format!("{} {}/{}", r.verb, r.resource, r.subresource))
-            .collect())
+        Ok(requests.map(|r| format!("{} {}/{}", r.verb, r.resource, r.subresource)).collect())
     };
     let logged = async {
         while writes()?.len() < expected.len() {
@@ -570,9 +423,8 @@ async fn wrote_to_kubernetes(world: &World, expected: &[&str]) -> Result<()> {
         }
         writes()
     };
-    let mut found = tokio::time::timeout(DEADLINE, logged)
-        .await
-        .context("the operator wrote less than this")??;
+    let mut found =
+        tokio::time::timeout(DEADLINE, logged).await.context("the operator wrote less than this")??;
     let mut expected = expected.to_vec();
     found.sort_unstable();
     expected.sort_unstable();
@@ -591,21 +443,13 @@ async fn a_check_that_finds_nothing_writes_nothing_to_kubernetes() -> Result<()>
     // Any annotation makes the operator look; only one of them wants an answer.
     // Versioning that was read a moment ago is not read again.
     let checked = |calls: &[rig::Call]| {
-        let answered = |operation: &str| {
-            calls
-                .iter()
-                .any(|c| c.operation == operation && c.status.is_some())
-        };
+        let answered = |operation: &str| calls.iter().any(|c| c.operation == operation && c.status.is_some());
         answered("GetRolePolicy") && answered("GetBucketReplication")
     };
     for n in 0..3 {
         world.proxy.clear();
-        patch(
-            world,
-            NAME,
-            json!({"metadata": {"annotations": {"example.com/touched": n.to_string()}}}),
-        )
-        .await?;
+        patch(world, NAME, json!({"metadata": {"annotations": {"example.com/touched": n.to_string()}}}))
+            .await?;
         world.proxy.wait_for(checked, DEADLINE).await?;
     }
     scene.check().await?;
@@ -638,33 +482,17 @@ async fn messages_name_the_bucket_the_action_and_the_remedy_and_do_not_change() 
             );
         }
         let second = scene.check().await?["status"].take();
-        assert_eq!(
-            first["conditions"], second["conditions"],
-            "two identical tries say the same"
-        );
+        assert_eq!(first["conditions"], second["conditions"], "two identical tries say the same");
         Ok(())
     };
     let denials = [
-        (
-            "GetBucketReplication",
-            "ReplicationReady",
-            "s3:GetReplicationConfiguration",
-            source,
-        ),
+        ("GetBucketReplication", "ReplicationReady", "s3:GetReplicationConfiguration", source),
         ("GetRole", "RoleReady", "iam:GetRole", ROLE),
         ("GetRolePolicy", "RoleReady", "iam:GetRolePolicy", ROLE),
     ];
     for (operation, about, action, subject) in denials {
-        world.proxy.inject(Fault::always(
-            Matcher::operation(operation),
-            Answer::access_denied(),
-        ));
-        says(
-            "AccessDenied",
-            about,
-            &[action, subject, &format!("allow {action} on {subject}")],
-        )
-        .await?;
+        world.proxy.inject(Fault::always(Matcher::operation(operation), Answer::access_denied()));
+        says("AccessDenied", about, &[action, subject, &format!("allow {action} on {subject}")]).await?;
         world.proxy.remove_faults();
     }
 
@@ -681,12 +509,7 @@ async fn messages_name_the_bucket_the_action_and_the_remedy_and_do_not_change() 
     world.proxy.remove_faults();
 
     scene.manage("Observe").await?;
-    says(
-        "Drifted",
-        "VersioningReady",
-        &[destination, "want \"Enabled\", got \"Suspended\""],
-    )
-    .await?;
+    says("Drifted", "VersioningReady", &[destination, "want \"Enabled\", got \"Suspended\""]).await?;
     scene.manage("Enforce").await?;
 
     let rule = |bucket: &str, versioning: &str| {
@@ -704,26 +527,15 @@ async fn messages_name_the_bucket_the_action_and_the_remedy_and_do_not_change() 
 
     patch(world, NAME, rule(destination, "Required")).await?;
     scene.drift().await?;
-    says(
-        "VersioningNotEnabled",
-        "VersioningReady",
-        &[destination, "enable it, or set versioning: Managed"],
-    )
-    .await?;
+    says("VersioningNotEnabled", "VersioningReady", &[destination, "enable it, or set versioning: Managed"])
+        .await?;
 
     patch(world, NAME, rule(destination, "Managed")).await?;
-    world
-        .set_versioning("eu-west-1", destination, BucketVersioningStatus::Enabled)
-        .await?;
+    world.set_versioning("eu-west-1", destination, BucketVersioningStatus::Enabled).await?;
     scene.check().await?;
     world.proxy.set_mfa_delete(destination);
     scene.drift().await?;
-    says(
-        "MfaDeleteEnabled",
-        "VersioningReady",
-        &[destination, "enable versioning there by hand"],
-    )
-    .await
+    says("MfaDeleteEnabled", "VersioningReady", &[destination, "enable versioning there by hand"]).await
 }
 
 #[tokio::test]
@@ -740,18 +552,13 @@ async fn a_condition_keeps_its_time_while_its_status_stays() -> Result<()> {
         c["lastTransitionTime"] = json!(long_ago);
     }
     let aged = json!({"status": {"conditions": conditions}});
-    world
-        .api()
-        .patch_status(NAME, &PatchParams::default(), &Patch::Merge(aged))
-        .await?;
+    world.api().patch_status(NAME, &PatchParams::default(), &Patch::Merge(aged)).await?;
     let _operator = start(world).await?;
 
     scene.drift().await?;
     let status = scene.check().await?["status"].take();
     let time = |kind: &str| {
-        condition(&status, kind)
-            .and_then(|c| c["lastTransitionTime"].as_str())
-            .unwrap_or_default()
+        condition(&status, kind).and_then(|c| c["lastTransitionTime"].as_str()).unwrap_or_default()
     };
     for (kind, kept) in [
         ("Ready", false),

@@ -22,21 +22,15 @@ const SHARED: Duration = Duration::from_millis(2_500);
 
 /// `operation subject` of each request, sorted.
 fn asked(calls: &[Call]) -> Vec<String> {
-    let mut asked: Vec<String> = calls
-        .iter()
-        .map(|c| format!("{} {}", c.operation, c.subject))
-        .collect();
+    let mut asked: Vec<String> = calls.iter().map(|c| format!("{} {}", c.operation, c.subject)).collect();
     asked.sort();
     asked
 }
 
 /// Waits until the operator's identity is known, so that asking for it is in nobody's bill.
 async fn identity_is_known(world: &World) -> Result<()> {
-    let asked = |calls: &[Call]| {
-        calls
-            .iter()
-            .any(|c| c.operation == "GetCallerIdentity" && c.status.is_some())
-    };
+    let asked =
+        |calls: &[Call]| calls.iter().any(|c| c.operation == "GetCallerIdentity" && c.status.is_some());
     world.proxy.wait_for(asked, DEADLINE).await?;
     world.proxy.clear();
     Ok(())
@@ -53,9 +47,7 @@ fn kubernetes(world: &World) -> Result<Vec<KubeRequest>> {
 async fn a_check_that_finds_nothing_costs_five_requests_at_once_and_no_write() -> Result<()> {
     let (world, _operator) = world("idle-cost").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;
     // What was asked for is acknowledged by a write: such a check is not like those that come by themselves.
     let before = check_now(&world, "orders").await?;
@@ -78,11 +70,7 @@ async fn a_check_that_finds_nothing_costs_five_requests_at_once_and_no_write() -
 
     // When the next one begins, this one has written all that it had to write.
     checked_unasked(&world, "orders").await?;
-    assert_eq!(
-        writes()?,
-        written,
-        "a check that found nothing wrote to Kubernetes"
-    );
+    assert_eq!(writes()?, written, "a check that found nothing wrote to Kubernetes");
     assert_eq!(world.get("orders").await?["status"], before["status"]);
     Ok(())
 }
@@ -95,17 +83,9 @@ async fn checked_unasked(world: &World, name: &str) -> Result<Vec<Call>> {
     // With an answer to these, those that were asked at the same time have come too.
     let always = ["GetBucketReplication", "GetRole", "GetRolePolicy"];
     let answered = |calls: &[Call], operation: &str| {
-        calls
-            .iter()
-            .any(|c| c.operation == operation && c.status.is_some())
+        calls.iter().any(|c| c.operation == operation && c.status.is_some())
     };
-    world
-        .proxy
-        .wait_for(
-            |calls| always.iter().all(|operation| answered(calls, operation)),
-            DEADLINE,
-        )
-        .await?;
+    world.proxy.wait_for(|calls| always.iter().all(|operation| answered(calls, operation)), DEADLINE).await?;
     let all_answered = |calls: &[Call]| calls.iter().all(|c| c.status.is_some());
     world.proxy.wait_for(all_answered, DEADLINE).await
 }
@@ -116,9 +96,7 @@ async fn from_empty_to_ready_takes_five_round_trips_and_three_requests_to_kubern
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     identity_is_known(&world).await?;
     world.proxy.set_latency(LATENCY);
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;
     let calls = world.proxy.calls();
     assert_eq!(world.proxy.round_trips(), 5, "{:?}", asked(&calls));
@@ -137,17 +115,11 @@ async fn from_empty_to_ready_takes_five_round_trips_and_three_requests_to_kubern
         }
     };
     let requests = tokio::time::timeout(DEADLINE, logged).await??;
-    let what: Vec<(&str, &str)> = requests
-        .iter()
-        .map(|r| (r.resource.as_str(), r.subresource.as_str()))
-        .collect();
+    let what: Vec<(&str, &str)> =
+        requests.iter().map(|r| (r.resource.as_str(), r.subresource.as_str())).collect();
     assert_eq!(
         what,
-        [
-            ("bucketreplications", ""),
-            ("bucketreplications", "status"),
-            ("events", "")
-        ],
+        [("bucketreplications", ""), ("bucketreplications", "status"), ("events", "")],
         "finalizer, status, event"
     );
     Ok(())
@@ -167,18 +139,11 @@ async fn a_suspended_resource_costs_nothing() -> Result<()> {
     // Asking for a check does not help; another resource that was asked for later is checked meanwhile.
     request_check(&world, "orders").await?;
     let (other, elsewhere) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    world
-        .apply(&replication("invoices", &other, &elsewhere).to_string())
-        .await?;
+    world.apply(&replication("invoices", &other, &elsewhere).to_string()).await?;
     world.wait_ready("invoices").await?;
     let calls = asked(&world.proxy.calls());
     let about = [source.as_str(), destination.as_str(), "orders-role"];
-    assert!(
-        !calls
-            .iter()
-            .any(|call| about.iter().any(|subject| call.ends_with(subject))),
-        "{calls:?}"
-    );
+    assert!(!calls.iter().any(|call| about.iter().any(|subject| call.ends_with(subject))), "{calls:?}");
     Ok(())
 }
 
@@ -187,21 +152,14 @@ async fn resources_that_share_a_destination_share_its_read() -> Result<()> {
     let world = World::new("shared-cost").await?;
     let (one, two) = (world.bucket("us-east-1").await?, world.bucket("us-east-1").await?);
     let shared = world.versioned_bucket("eu-west-1").await?;
-    world
-        .apply(&replication("one", &one, &shared).to_string())
-        .await?;
-    world
-        .apply(&replication("two", &two, &shared).to_string())
-        .await?;
+    world.apply(&replication("one", &one, &shared).to_string()).await?;
+    world.apply(&replication("two", &two, &shared).to_string()).await?;
     world.proxy.set_latency(LATENCY);
     let _operator = operator(&world).start().await?;
     world.wait_ready("one").await?;
     world.wait_ready("two").await?;
     let calls = world.proxy.calls();
-    let reads = calls
-        .iter()
-        .filter(|c| c.operation == "GetBucketVersioning" && c.subject == shared)
-        .count();
+    let reads = calls.iter().filter(|c| c.operation == "GetBucketVersioning" && c.subject == shared).count();
     assert_eq!(reads, 1, "{:?}", asked(&calls));
     Ok(())
 }
@@ -214,13 +172,8 @@ async fn of_an_existing_role_no_policy_is_read() -> Result<()> {
         "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole",
     }]});
     let trust = trust.to_string();
-    let role = world
-        .iam()
-        .create_role()
-        .role_name("by-hand")
-        .assume_role_policy_document(trust)
-        .send()
-        .await?;
+    let role =
+        world.iam().create_role().role_name("by-hand").assume_role_policy_document(trust).send().await?;
     let mut resource = replication("orders", &source, &destination);
     resource["spec"]["role"] = json!({"arn": role.role().context("no role")?.arn()});
     world.apply(&resource.to_string()).await?;

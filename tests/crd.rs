@@ -12,8 +12,7 @@ fn shipped() -> Result<Value> {
 }
 
 fn schema(crd: &Value) -> Result<&Value> {
-    crd.pointer("/spec/versions/0/schema/openAPIV3Schema")
-        .context("no schema")
+    crd.pointer("/spec/versions/0/schema/openAPIV3Schema").context("no schema")
 }
 
 /// Calls `see` with every schema in a schema, its path, and whether it is inside a list.
@@ -26,12 +25,7 @@ fn walk(schema: &Value, path: &str, in_list: bool, see: &mut impl FnMut(&Value, 
         walk(&schema["items"], &format!("{path}[]"), true, see);
     }
     if schema["additionalProperties"].is_object() {
-        walk(
-            &schema["additionalProperties"],
-            &format!("{path}.*"),
-            in_list,
-            see,
-        );
+        walk(&schema["additionalProperties"], &format!("{path}.*"), in_list, see);
     }
 }
 
@@ -47,14 +41,8 @@ fn paths(schema: &Value, wanted: impl Fn(&Value, bool) -> bool) -> Vec<String> {
 
 #[test]
 fn the_shipped_definition_is_the_one_the_program_prints() -> Result<()> {
-    let printed = Command::new(env!("CARGO_BIN_EXE_s3-replication-operator"))
-        .arg("crds")
-        .output()?;
-    assert!(
-        printed.status.success(),
-        "{}",
-        String::from_utf8_lossy(&printed.stderr)
-    );
+    let printed = Command::new(env!("CARGO_BIN_EXE_s3-replication-operator")).arg("crds").output()?;
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     assert!(
         String::from_utf8(printed.stdout)? == SHIPPED,
         "crds/ is out of date; run: cargo run -- crds > crds/s3replication.dev_bucketreplications.yaml"
@@ -72,14 +60,8 @@ fn no_default_is_inside_a_list() -> Result<()> {
         Vec::<String>::new()
     );
     let outside = paths(schema(&crd)?, |s, _| s.get("default").is_some());
-    assert!(
-        outside.contains(&".spec.suspend".to_owned()),
-        "the walk sees defaults: {outside:?}"
-    );
-    assert!(
-        !paths(schema(&crd)?, |_, in_list| in_list).is_empty(),
-        "the walk sees lists"
-    );
+    assert!(outside.contains(&".spec.suspend".to_owned()), "the walk sees defaults: {outside:?}");
+    assert!(!paths(schema(&crd)?, |_, in_list| in_list).is_empty(), "the walk sees lists");
     Ok(())
 }
 
@@ -87,10 +69,7 @@ fn no_default_is_inside_a_list() -> Result<()> {
 fn no_format_is_unknown_to_the_api_server() -> Result<()> {
     let crd = shipped()?;
     let known = [Value::Null, json!("int32"), json!("int64"), json!("date-time")];
-    assert_eq!(
-        paths(schema(&crd)?, |s, _| !known.contains(&s["format"])),
-        Vec::<String>::new()
-    );
+    assert_eq!(paths(schema(&crd)?, |s, _| !known.contains(&s["format"])), Vec::<String>::new());
     Ok(())
 }
 
@@ -101,10 +80,7 @@ fn every_list_merges_by_key_and_every_field_is_described() -> Result<()> {
     let merged = |path: &str| schema.pointer(path).context(path.to_owned());
     let rules = merged("/properties/spec/properties/rules")?;
     assert_eq!(
-        (
-            &rules["x-kubernetes-list-type"],
-            &rules["x-kubernetes-list-map-keys"]
-        ),
+        (&rules["x-kubernetes-list-type"], &rules["x-kubernetes-list-map-keys"]),
         (&json!("map"), &json!(["id"]))
     );
     let conditions = merged("/properties/status/properties/conditions")?;
@@ -114,10 +90,7 @@ fn every_list_merges_by_key_and_every_field_is_described() -> Result<()> {
 
     let is_field = |s: &Value| s["type"].is_string() && s["description"].is_null();
     let bare = paths(schema, |s, _| is_field(s));
-    let bare: Vec<_> = bare
-        .iter()
-        .filter(|path| !path.ends_with("[]") && !path.ends_with(".*"))
-        .collect();
+    let bare: Vec<_> = bare.iter().filter(|path| !path.ends_with("[]") && !path.ends_with(".*")).collect();
     assert_eq!(bare, Vec::<&String>::new());
     Ok(())
 }
@@ -157,18 +130,10 @@ fn names_and_columns_are_as_documented() -> Result<()> {
     assert_eq!(version["name"], "v1alpha1");
     assert_eq!(version["subresources"], json!({"status": {}}));
     let columns = |wide: bool| -> Vec<&str> {
-        let all = version["additionalPrinterColumns"]
-            .as_array()
-            .into_iter()
-            .flatten();
-        all.filter(|c| (c["priority"] == 1) == wide)
-            .filter_map(|c| c["name"].as_str())
-            .collect()
+        let all = version["additionalPrinterColumns"].as_array().into_iter().flatten();
+        all.filter(|c| (c["priority"] == 1) == wide).filter_map(|c| c["name"].as_str()).collect()
     };
-    assert_eq!(
-        columns(false),
-        ["Source", "Destination", "Ready", "Status", "In sync", "Age"]
-    );
+    assert_eq!(columns(false), ["Source", "Destination", "Ready", "Status", "In sync", "Age"]);
     assert_eq!(columns(true), ["Rules", "Role", "Message"]);
     Ok(())
 }

@@ -36,17 +36,8 @@ fn the_table_of_reasons_is_complete_and_in_the_order_of_the_code() {
     assert_eq!(documented, coded);
     for row in &rows {
         assert_eq!(row.len(), 5, "{row:?}");
-        let reason = Reason::ALL
-            .into_iter()
-            .find(|r| r.as_str() == row[0].trim_matches('`'))
-            .unwrap();
-        assert_eq!(
-            row[2] == "soon",
-            reason.is_transient(),
-            "{} is tried again {}",
-            row[0],
-            row[2]
-        );
+        let reason = Reason::ALL.into_iter().find(|r| r.as_str() == row[0].trim_matches('`')).unwrap();
+        assert_eq!(row[2] == "soon", reason.is_transient(), "{} is tried again {}", row[0], row[2]);
     }
 }
 
@@ -58,10 +49,7 @@ fn the_field_reference_is_generated_from_the_types() {
         fs::write(&path, &generated).unwrap();
     }
     let held = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        held == generated,
-        "docs/fields.md is not up to date: run UPDATE_DOCS=1 cargo test --test docs"
-    );
+    assert!(held == generated, "docs/fields.md is not up to date: run UPDATE_DOCS=1 cargo test --test docs");
 }
 
 fn field_reference() -> String {
@@ -73,22 +61,14 @@ fn field_reference() -> String {
     );
     for part in ["spec", "status"] {
         let node = &schema["properties"][part];
-        writeln!(
-            text,
-            "\n## {part}\n\n| Field | Type | Meaning |\n| --- | --- | --- |"
-        )
-        .unwrap();
+        writeln!(text, "\n## {part}\n\n| Field | Type | Meaning |\n| --- | --- | --- |").unwrap();
         fields(&mut text, part, node);
         let rules = validations(node);
         if !rules.is_empty() {
             writeln!(text, "\nRefused:\n").unwrap();
         }
         for (path, message) in rules {
-            let path = if path.is_empty() {
-                String::new()
-            } else {
-                format!("`{path}`: ")
-            };
+            let path = if path.is_empty() { String::new() } else { format!("`{path}`: ") };
             writeln!(text, "- {path}{message}").unwrap();
         }
     }
@@ -96,28 +76,17 @@ fn field_reference() -> String {
 }
 
 fn fields(text: &mut String, path: &str, node: &Value) {
-    let required: Vec<&str> = node["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let required: Vec<&str> =
+        node["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (name, field) in node["properties"].as_object().into_iter().flatten() {
         let (suffix, inner) = match field["type"].as_str() {
             Some("array") => ("[]", &field["items"]),
             _ => ("", field),
         };
         let path = format!("{path}.{name}{suffix}");
-        let mark = if required.contains(&name.as_str()) {
-            ", required"
-        } else {
-            ""
-        };
-        let meaning = field["description"]
-            .as_str()
-            .unwrap_or_default()
-            .replace('\n', " ")
-            .replace('|', "\\|");
+        let mark = if required.contains(&name.as_str()) { ", required" } else { "" };
+        let meaning =
+            field["description"].as_str().unwrap_or_default().replace('\n', " ").replace('|', "\\|");
         writeln!(text, "| `{path}` | {}{mark} | {meaning} |", kind(field)).unwrap();
         fields(text, &path, inner);
     }
@@ -130,19 +99,11 @@ fn kind(field: &Value) -> String {
         other => other.to_owned(),
     };
     if let Some(values) = field["enum"].as_array() {
-        let values: Vec<String> = values
-            .iter()
-            .filter_map(|v| Some(format!("`{}`", v.as_str()?)))
-            .collect();
+        let values: Vec<String> = values.iter().filter_map(|v| Some(format!("`{}`", v.as_str()?))).collect();
         kind = values.join(", ");
     }
     if let Some(default) = field.get("default").filter(|d| !d.is_object()) {
-        write!(
-            kind,
-            "; default `{}`",
-            default.as_str().map_or(default.to_string(), str::to_owned)
-        )
-        .unwrap();
+        write!(kind, "; default `{}`", default.as_str().map_or(default.to_string(), str::to_owned)).unwrap();
     }
     kind
 }
@@ -150,17 +111,12 @@ fn kind(field: &Value) -> String {
 /// Every rule's message, with the path of the field it stands at.
 fn validations(node: &Value) -> Vec<(String, String)> {
     let own = node["x-kubernetes-validations"].as_array().into_iter().flatten();
-    let mut all: Vec<(String, String)> = own
-        .filter_map(|rule| Some((String::new(), rule["message"].as_str()?.to_owned())))
-        .collect();
+    let mut all: Vec<(String, String)> =
+        own.filter_map(|rule| Some((String::new(), rule["message"].as_str()?.to_owned()))).collect();
     for (name, field) in node["properties"].as_object().into_iter().flatten() {
         let inner = validations(field).into_iter().chain(validations(&field["items"]));
         all.extend(inner.map(|(path, message)| {
-            let path = if path.is_empty() {
-                name.clone()
-            } else {
-                format!("{name}.{path}")
-            };
+            let path = if path.is_empty() { name.clone() } else { format!("{name}.{path}") };
             (path, message)
         }));
     }

@@ -49,18 +49,11 @@ impl Scene {
     /// Two buckets and an operator that gives up on a call at the first failure.
     async fn empty(name: &str) -> Result<Scene> {
         let world = World::new(name).await?;
-        let operator = operator(&world)
-            .args(["--aws-attempt-timeout", "5", "--aws-attempts", "1"])
-            .start()
-            .await?;
+        let operator =
+            operator(&world).args(["--aws-attempt-timeout", "5", "--aws-attempts", "1"]).start().await?;
         let source = world.bucket(SOURCE_REGION).await?;
         let destination = world.bucket(DESTINATION_REGION).await?;
-        Ok(Scene {
-            world,
-            _operator: operator,
-            source,
-            destination,
-        })
+        Ok(Scene { world, _operator: operator, source, destination })
     }
 
     async fn check(&self) -> Result<Value> {
@@ -74,37 +67,21 @@ impl Scene {
     }
 
     async fn configuration(&self) -> Result<ReplicationConfiguration> {
-        let held = self
-            .world
-            .s3(SOURCE_REGION)
-            .get_bucket_replication()
-            .bucket(&self.source)
-            .send()
-            .await?;
-        held.replication_configuration
-            .context("the source has no replication configuration")
+        let held = self.world.s3(SOURCE_REGION).get_bucket_replication().bucket(&self.source).send().await?;
+        held.replication_configuration.context("the source has no replication configuration")
     }
 
     async fn edit_configuration(&self, edit: impl FnOnce(&mut ReplicationConfiguration)) -> Result<()> {
         let mut held = self.configuration().await?;
         edit(&mut held);
         let s3 = self.world.s3(SOURCE_REGION);
-        s3.put_bucket_replication()
-            .bucket(&self.source)
-            .replication_configuration(held)
-            .send()
-            .await?;
+        s3.put_bucket_replication().bucket(&self.source).replication_configuration(held).send().await?;
         Ok(())
     }
 
     async fn edit_policy(&self, edit: impl FnOnce(&mut Value)) -> Result<()> {
         let iam = self.world.iam();
-        let held = iam
-            .get_role_policy()
-            .role_name(ROLE)
-            .policy_name(POLICY)
-            .send()
-            .await?;
+        let held = iam.get_role_policy().role_name(ROLE).policy_name(POLICY).send().await?;
         let mut document = decoded(held.policy_document())?;
         edit(&mut document);
         self.put_policy(&document.to_string()).await
@@ -112,63 +89,34 @@ impl Scene {
 
     async fn put_policy(&self, document: &str) -> Result<()> {
         let iam = self.world.iam();
-        iam.put_role_policy()
-            .role_name(ROLE)
-            .policy_name(POLICY)
-            .policy_document(document)
-            .send()
-            .await?;
+        iam.put_role_policy().role_name(ROLE).policy_name(POLICY).policy_document(document).send().await?;
         Ok(())
     }
 
     async fn put_trust(&self, document: &str) -> Result<()> {
         let iam = self.world.iam();
-        iam.update_assume_role_policy()
-            .role_name(ROLE)
-            .policy_document(document)
-            .send()
-            .await?;
+        iam.update_assume_role_policy().role_name(ROLE).policy_document(document).send().await?;
         Ok(())
     }
 
     async fn tag(&self, key: &str, value: &str) -> Result<()> {
         let tag = RoleTag::builder().key(key).value(value).build()?;
-        self.world
-            .iam()
-            .tag_role()
-            .role_name(ROLE)
-            .tags(tag)
-            .send()
-            .await?;
+        self.world.iam().tag_role().role_name(ROLE).tags(tag).send().await?;
         Ok(())
     }
 
     async fn untag(&self, key: &str) -> Result<()> {
-        self.world
-            .iam()
-            .untag_role()
-            .role_name(ROLE)
-            .tag_keys(key)
-            .send()
-            .await?;
+        self.world.iam().untag_role().role_name(ROLE).tag_keys(key).send().await?;
         Ok(())
     }
 
     async fn delete_policy(&self) -> Result<()> {
-        self.world
-            .iam()
-            .delete_role_policy()
-            .role_name(ROLE)
-            .policy_name(POLICY)
-            .send()
-            .await?;
+        self.world.iam().delete_role_policy().role_name(ROLE).policy_name(POLICY).send().await?;
         Ok(())
     }
 
     async fn suspend(&self, region: &str, bucket: &str) -> Result<()> {
-        self.world
-            .set_versioning(region, bucket, BucketVersioningStatus::Suspended)
-            .await
+        self.world.set_versioning(region, bucket, BucketVersioningStatus::Suspended).await
     }
 
     /// An outside change that was just made is told in Observe mode, all of it and without a write; in Enforce
@@ -199,17 +147,11 @@ impl Scene {
         assert_eq!(corrected["driftCount"], 0, "{what}");
         assert_eq!(corrected["lastCorrection"]["items"], expected, "{what}");
         assert_eq!(corrected["lastCorrection"]["count"], count, "{what}");
-        assert!(
-            !self.world.proxy.writes().is_empty(),
-            "{what}: nothing was written in Enforce mode"
-        );
+        assert!(!self.world.proxy.writes().is_empty(), "{what}: nothing was written in Enforce mode");
 
         let after = self.manage("Observe").await?;
         assert_in_sync(&after, what);
-        assert_eq!(
-            after["lastCorrection"], corrected["lastCorrection"],
-            "{what}: it stays to be seen"
-        );
+        assert_eq!(after["lastCorrection"], corrected["lastCorrection"], "{what}: it stays to be seen");
         Ok(())
     }
 }
@@ -217,11 +159,7 @@ impl Scene {
 fn assert_in_sync(status: &Value, what: &str) {
     assert_eq!(reason(status, "Ready"), "Applied", "{what}: {status:#}");
     assert_eq!(reason(status, "InSync"), "Applied", "{what}: {status:#}");
-    assert_eq!(
-        (&status["drift"], &status["driftCount"]),
-        (&Value::Null, &json!(0)),
-        "{what}"
-    );
+    assert_eq!((&status["drift"], &status["driftCount"]), (&Value::Null, &json!(0)), "{what}");
 }
 
 /// IAM gives policy documents percent-encoded.
@@ -237,12 +175,7 @@ fn differs(resource: &str, name: &str, path: impl Into<String>, want: &str, got:
 
 /// A statement of a policy by its Sid.
 fn statement<'a>(policy: &'a mut Value, sid: &str) -> &'a mut Value {
-    policy["Statement"]
-        .as_array_mut()
-        .unwrap()
-        .iter_mut()
-        .find(|s| s["Sid"] == sid)
-        .unwrap()
+    policy["Statement"].as_array_mut().unwrap().iter_mut().find(|s| s["Sid"] == sid).unwrap()
 }
 
 /// An edit of something, with the differences it makes.
@@ -253,11 +186,7 @@ struct Edit<T> {
 }
 
 fn edit<T>(what: &'static str, expected: Vec<Value>, make: impl FnOnce(&mut T) + 'static) -> Edit<T> {
-    Edit {
-        what,
-        make: Box::new(make),
-        expected,
-    }
+    Edit { what, make: Box::new(make), expected }
 }
 
 #[tokio::test]
@@ -268,19 +197,13 @@ async fn suspended_versioning_is_drift_of_source_and_destination() -> Result<()>
     let suspended = |bucket: &str| differs("BucketVersioning", bucket, "status", "Enabled", "Suspended");
 
     scene.suspend(DESTINATION_REGION, destination).await?;
-    scene
-        .is_seen_and_put_right("destination", "VersioningReady", vec![suspended(destination)])
-        .await?;
+    scene.is_seen_and_put_right("destination", "VersioningReady", vec![suspended(destination)]).await?;
     scene.suspend(SOURCE_REGION, source).await?;
-    scene
-        .is_seen_and_put_right("source", "VersioningReady", vec![suspended(source)])
-        .await?;
+    scene.is_seen_and_put_right("source", "VersioningReady", vec![suspended(source)]).await?;
     scene.suspend(DESTINATION_REGION, destination).await?;
     scene.suspend(SOURCE_REGION, source).await?;
     let both = vec![suspended(destination), suspended(source)];
-    scene
-        .is_seen_and_put_right("both", "VersioningReady", both)
-        .await?;
+    scene.is_seen_and_put_right("both", "VersioningReady", both).await?;
 
     let status = scene.check().await?;
     assert_eq!(status["source"]["versioning"], "Enabled");
@@ -306,12 +229,7 @@ async fn every_outside_change_of_the_role_is_seen_and_put_right() -> Result<()> 
     let trust = |statements: &[&Value]| json!({"Version": "2012-10-17", "Statement": statements}).to_string();
     let wanted = {
         let held = iam.get_role().role_name(ROLE).send().await?;
-        decoded(
-            held.role()
-                .and_then(|r| r.assume_role_policy_document())
-                .unwrap_or_default(),
-        )?
-        .to_string()
+        decoded(held.role().and_then(|r| r.assume_role_policy_document()).unwrap_or_default())?.to_string()
     };
     for (what, document) in [
         ("another principal", trust(&[&ec2_assumes])),
@@ -319,79 +237,36 @@ async fn every_outside_change_of_the_role_is_seen_and_put_right() -> Result<()> 
     ] {
         scene.put_trust(&document).await?;
         let got = serde_json::from_str::<Value>(&document)?.to_string();
-        scene
-            .is_seen_and_put_right(what, "RoleReady", role("trustPolicy", &wanted, &got))
-            .await?;
+        scene.is_seen_and_put_right(what, "RoleReady", role("trustPolicy", &wanted, &got)).await?;
     }
 
     let other = "arn:aws:iam::aws:policy/ReadOnlyAccess";
-    iam.put_role_permissions_boundary()
-        .role_name(ROLE)
-        .permissions_boundary(other)
-        .send()
-        .await?;
+    iam.put_role_permissions_boundary().role_name(ROLE).permissions_boundary(other).send().await?;
     let expected = role("permissionsBoundary", boundary, other);
-    scene
-        .is_seen_and_put_right("another boundary", "RoleReady", expected)
-        .await?;
-    iam.delete_role_permissions_boundary()
-        .role_name(ROLE)
-        .send()
-        .await?;
+    scene.is_seen_and_put_right("another boundary", "RoleReady", expected).await?;
+    iam.delete_role_permissions_boundary().role_name(ROLE).send().await?;
     let expected = role("permissionsBoundary", boundary, "absent");
-    scene
-        .is_seen_and_put_right("no boundary", "RoleReady", expected)
-        .await?;
+    scene.is_seen_and_put_right("no boundary", "RoleReady", expected).await?;
 
     scene.tag("team", "sales").await?;
-    scene
-        .is_seen_and_put_right(
-            "another tag value",
-            "RoleReady",
-            role("tags.team", "data", "sales"),
-        )
-        .await?;
+    scene.is_seen_and_put_right("another tag value", "RoleReady", role("tags.team", "data", "sales")).await?;
     scene.untag("team").await?;
-    scene
-        .is_seen_and_put_right("a tag less", "RoleReady", role("tags.team", "data", "absent"))
-        .await?;
+    scene.is_seen_and_put_right("a tag less", "RoleReady", role("tags.team", "data", "absent")).await?;
     scene.tag("cost-center", "42").await?;
-    scene
-        .is_seen_and_put_right(
-            "a tag more",
-            "RoleReady",
-            role("tags.cost-center", "absent", "42"),
-        )
-        .await?;
+    scene.is_seen_and_put_right("a tag more", "RoleReady", role("tags.cost-center", "absent", "42")).await?;
     for key in ["cluster", "namespace", "name", "uid"].map(|key| format!("s3replication.dev/{key}")) {
         let held = iam.list_role_tags().role_name(ROLE).send().await?;
-        let value = held
-            .tags()
-            .iter()
-            .find(|t| t.key() == key)
-            .context("no identity tag")?
-            .value()
-            .to_owned();
+        let value =
+            held.tags().iter().find(|t| t.key() == key).context("no identity tag")?.value().to_owned();
         scene.untag(&key).await?;
         let expected = role(&format!("tags.{key}"), &value, "absent");
-        scene
-            .is_seen_and_put_right(&format!("without {key}"), "RoleReady", expected)
-            .await?;
+        scene.is_seen_and_put_right(&format!("without {key}"), "RoleReady", expected).await?;
     }
 
-    let arn = iam
-        .get_role()
-        .role_name(ROLE)
-        .send()
-        .await?
-        .role
-        .context("no role")?
-        .arn;
+    let arn = iam.get_role().role_name(ROLE).send().await?.role.context("no role")?.arn;
     scene.delete_policy().await?;
     iam.delete_role().role_name(ROLE).send().await?;
-    scene
-        .is_seen_and_put_right("no role", "RoleReady", role("arn", &arn, "absent"))
-        .await?;
+    scene.is_seen_and_put_right("no role", "RoleReady", role("arn", &arn, "absent")).await?;
     Ok(())
 }
 
@@ -409,9 +284,7 @@ async fn a_permissions_boundary_that_nobody_asked_for_is_removed() -> Result<()>
         .send()
         .await?;
     let expected = vec![differs("Role", ROLE, "permissionsBoundary", "absent", boundary)];
-    scene
-        .is_seen_and_put_right("a boundary", "RoleReady", expected)
-        .await
+    scene.is_seen_and_put_right("a boundary", "RoleReady", expected).await
 }
 
 #[tokio::test]
@@ -431,31 +304,17 @@ async fn every_outside_change_of_the_role_policy_is_seen_and_put_right() -> Resu
             "an action less",
             vec![policy("s3:ReplicateDelete", &objects, "Allow", "absent")],
             |p: &mut Value| {
-                let actions = statement(p, "DestinationObjects")["Action"]
-                    .as_array_mut()
-                    .unwrap();
+                let actions = statement(p, "DestinationObjects")["Action"].as_array_mut().unwrap();
                 actions.retain(|a| a != "s3:ReplicateDelete");
             },
         ),
-        edit(
-            "an action more",
-            vec![policy("s3:PutObject", &objects, "absent", "Allow")],
-            |p| {
-                statement(p, "DestinationObjects")["Action"]
-                    .as_array_mut()
-                    .unwrap()
-                    .push(json!("s3:PutObject"));
-            },
-        ),
+        edit("an action more", vec![policy("s3:PutObject", &objects, "absent", "Allow")], |p| {
+            statement(p, "DestinationObjects")["Action"].as_array_mut().unwrap().push(json!("s3:PutObject"));
+        }),
         edit(
             "another resource",
             vec![
-                policy(
-                    "s3:GetReplicationConfiguration",
-                    "arn:aws:s3:::another",
-                    "absent",
-                    "Allow",
-                ),
+                policy("s3:GetReplicationConfiguration", "arn:aws:s3:::another", "absent", "Allow"),
                 policy("s3:GetReplicationConfiguration", &source, "Allow", "absent"),
                 policy("s3:ListBucket", "arn:aws:s3:::another", "absent", "Allow"),
                 policy("s3:ListBucket", &source, "Allow", "absent"),
@@ -470,53 +329,26 @@ async fn every_outside_change_of_the_role_policy_is_seen_and_put_right() -> Resu
             ],
             move |p| statement(p, "SourceBucket")["Condition"] = tls,
         ),
-        edit(
-            "a denial",
-            vec![policy("s3:ReplicateTags", &objects, "Allow", "Allow; Deny")],
-            {
-                let objects = objects.clone();
-                move |p: &mut Value| {
-                    let denial = json!({"Effect": "Deny", "Action": "s3:ReplicateTags", "Resource": objects});
-                    p["Statement"].as_array_mut().unwrap().push(denial);
-                }
-            },
-        ),
+        edit("a denial", vec![policy("s3:ReplicateTags", &objects, "Allow", "Allow; Deny")], {
+            let objects = objects.clone();
+            move |p: &mut Value| {
+                let denial = json!({"Effect": "Deny", "Action": "s3:ReplicateTags", "Resource": objects});
+                p["Statement"].as_array_mut().unwrap().push(denial);
+            }
+        }),
         edit(
             "a statement less",
             vec![
-                policy(
-                    "s3:GetObjectVersionAcl",
-                    &format!("{source}/*"),
-                    "Allow",
-                    "absent",
-                ),
-                policy(
-                    "s3:GetObjectVersionForReplication",
-                    &format!("{source}/*"),
-                    "Allow",
-                    "absent",
-                ),
-                policy(
-                    "s3:GetObjectVersionTagging",
-                    &format!("{source}/*"),
-                    "Allow",
-                    "absent",
-                ),
+                policy("s3:GetObjectVersionAcl", &format!("{source}/*"), "Allow", "absent"),
+                policy("s3:GetObjectVersionForReplication", &format!("{source}/*"), "Allow", "absent"),
+                policy("s3:GetObjectVersionTagging", &format!("{source}/*"), "Allow", "absent"),
             ],
             |p: &mut Value| {
-                p["Statement"]
-                    .as_array_mut()
-                    .unwrap()
-                    .retain(|s| s["Sid"] != "SourceObjects");
+                p["Statement"].as_array_mut().unwrap().retain(|s| s["Sid"] != "SourceObjects");
             },
         ),
     ];
-    for Edit {
-        what,
-        make,
-        mut expected,
-    } in edits
-    {
+    for Edit { what, make, mut expected } in edits {
         scene.edit_policy(make).await?;
         expected.sort_by_key(|d| d["path"].as_str().map(str::to_lowercase));
         scene.is_seen_and_put_right(what, "RoleReady", expected).await?;
@@ -527,11 +359,9 @@ async fn every_outside_change_of_the_role_policy_is_seen_and_put_right() -> Resu
     for action in ["s3:GetReplicationConfiguration", "s3:ListBucket"] {
         all.push(policy(action, &source, "Allow", "absent"));
     }
-    for action in [
-        "s3:GetObjectVersionAcl",
-        "s3:GetObjectVersionForReplication",
-        "s3:GetObjectVersionTagging",
-    ] {
+    for action in
+        ["s3:GetObjectVersionAcl", "s3:GetObjectVersionForReplication", "s3:GetObjectVersionTagging"]
+    {
         all.push(policy(action, &format!("{source}/*"), "Allow", "absent"));
     }
     for action in [
@@ -578,80 +408,44 @@ async fn every_outside_change_of_the_configuration_is_seen_and_put_right() -> Re
         edit("status", rule("status", "Enabled", "Disabled"), |c| {
             eu(c).status = ReplicationRuleStatus::Disabled;
         }),
-        edit("priority", rule("priority", "1", "7"), |c| {
-            eu(c).priority = Some(7)
-        }),
+        edit("priority", rule("priority", "1", "7"), |c| eu(c).priority = Some(7)),
         edit("prefix", rule("filter.prefix", "", "images/"), |c| {
             eu(c).filter = Some(ReplicationRuleFilter::builder().prefix("images/").build());
         }),
-        edit(
-            "tags",
-            rule("filter.tags", "absent", "class=hot, team=data"),
-            |c| {
-                let and = ReplicationRuleAndOperator::builder()
-                    .tags(tag("team", "data"))
-                    .tags(tag("class", "hot"));
-                eu(c).filter = Some(ReplicationRuleFilter::builder().and(and.build()).build());
-            },
-        ),
-        edit(
-            "delete markers",
-            rule("deleteMarkers", "Disabled", "Enabled"),
-            |c| {
-                eu(c).delete_marker_replication.as_mut().unwrap().status =
-                    Some(DeleteMarkerReplicationStatus::Enabled);
-            },
-        ),
-        edit(
-            "replica modifications",
-            rule("replicaModifications", "Disabled", "Enabled"),
-            |c| {
-                let on = ReplicaModifications::builder()
-                    .status(ReplicaModificationsStatus::Enabled)
-                    .build()
-                    .unwrap();
-                eu(c).source_selection_criteria = Some(
-                    SourceSelectionCriteria::builder()
-                        .replica_modifications(on)
-                        .build(),
-                );
-            },
-        ),
-        edit(
-            "another storage class",
-            rule("destination.storageClass", "STANDARD", "GLACIER"),
-            |c| {
-                eu(c).destination.as_mut().unwrap().storage_class = Some(StorageClass::Glacier);
-            },
-        ),
-        edit(
-            "no storage class",
-            rule("destination.storageClass", "STANDARD", "absent"),
-            |c| {
-                eu(c).destination.as_mut().unwrap().storage_class = None;
-            },
-        ),
-        edit(
-            "destination bucket",
-            rule("destination.bucket", &scene.destination, &another),
-            {
-                let another = format!("arn:aws:s3:::{another}");
-                move |c| eu(c).destination.as_mut().unwrap().bucket = another
-            },
-        ),
-        edit(
-            "ownership",
-            rule("destination.ownership", "absent", "Destination"),
-            {
-                let account = account.clone();
-                move |c| {
-                    let to = eu(c).destination.as_mut().unwrap();
-                    to.account = Some(account);
-                    let owner = AccessControlTranslation::builder().owner(OwnerOverride::Destination);
-                    to.access_control_translation = Some(owner.build().unwrap());
-                }
-            },
-        ),
+        edit("tags", rule("filter.tags", "absent", "class=hot, team=data"), |c| {
+            let and =
+                ReplicationRuleAndOperator::builder().tags(tag("team", "data")).tags(tag("class", "hot"));
+            eu(c).filter = Some(ReplicationRuleFilter::builder().and(and.build()).build());
+        }),
+        edit("delete markers", rule("deleteMarkers", "Disabled", "Enabled"), |c| {
+            eu(c).delete_marker_replication.as_mut().unwrap().status =
+                Some(DeleteMarkerReplicationStatus::Enabled);
+        }),
+        edit("replica modifications", rule("replicaModifications", "Disabled", "Enabled"), |c| {
+            let on =
+                ReplicaModifications::builder().status(ReplicaModificationsStatus::Enabled).build().unwrap();
+            eu(c).source_selection_criteria =
+                Some(SourceSelectionCriteria::builder().replica_modifications(on).build());
+        }),
+        edit("another storage class", rule("destination.storageClass", "STANDARD", "GLACIER"), |c| {
+            eu(c).destination.as_mut().unwrap().storage_class = Some(StorageClass::Glacier);
+        }),
+        edit("no storage class", rule("destination.storageClass", "STANDARD", "absent"), |c| {
+            eu(c).destination.as_mut().unwrap().storage_class = None;
+        }),
+        edit("destination bucket", rule("destination.bucket", &scene.destination, &another), {
+            let another = format!("arn:aws:s3:::{another}");
+            move |c| eu(c).destination.as_mut().unwrap().bucket = another
+        }),
+        edit("ownership", rule("destination.ownership", "absent", "Destination"), {
+            let account = account.clone();
+            move |c| {
+                let to = eu(c).destination.as_mut().unwrap();
+                to.account = Some(account);
+                let owner = AccessControlTranslation::builder().owner(OwnerOverride::Destination);
+                to.access_control_translation = Some(owner.build().unwrap());
+            }
+        }),
         edit(
             "encryption",
             [
@@ -672,14 +466,10 @@ async fn every_outside_change_of_the_configuration_is_seen_and_put_right() -> Re
                 }
             },
         ),
-        edit(
-            "metrics",
-            rule("destination.metrics", "Disabled", "Enabled"),
-            |c| {
-                let metrics = Metrics::builder().status(MetricsStatus::Enabled).build().unwrap();
-                eu(c).destination.as_mut().unwrap().metrics = Some(metrics);
-            },
-        ),
+        edit("metrics", rule("destination.metrics", "Disabled", "Enabled"), |c| {
+            let metrics = Metrics::builder().status(MetricsStatus::Enabled).build().unwrap();
+            eu(c).destination.as_mut().unwrap().metrics = Some(metrics);
+        }),
         edit(
             "replication time",
             [
@@ -689,12 +479,8 @@ async fn every_outside_change_of_the_configuration_is_seen_and_put_right() -> Re
             .concat(),
             |c| {
                 let minutes = || ReplicationTimeValue::builder().minutes(15).build();
-                let time = ReplicationTime::builder()
-                    .status(ReplicationTimeStatus::Enabled)
-                    .time(minutes());
-                let metrics = Metrics::builder()
-                    .status(MetricsStatus::Enabled)
-                    .event_threshold(minutes());
+                let time = ReplicationTime::builder().status(ReplicationTimeStatus::Enabled).time(minutes());
+                let metrics = Metrics::builder().status(MetricsStatus::Enabled).event_threshold(minutes());
                 let to = eu(c).destination.as_mut().unwrap();
                 to.replication_time = Some(time.build().unwrap());
                 to.metrics = Some(metrics.build().unwrap());
@@ -707,16 +493,12 @@ async fn every_outside_change_of_the_configuration_is_seen_and_put_right() -> Re
                 c.rules.retain(|r| r.id() != Some("Logs"));
             },
         ),
-        edit(
-            "a rule more",
-            vec![config("rules[Sneaky]", "absent", &to_eu)],
-            |c| {
-                let mut sneaky = eu(c).clone();
-                sneaky.id = Some("Sneaky".to_owned());
-                sneaky.priority = Some(9);
-                c.rules.push(sneaky);
-            },
-        ),
+        edit("a rule more", vec![config("rules[Sneaky]", "absent", &to_eu)], |c| {
+            let mut sneaky = eu(c).clone();
+            sneaky.id = Some("Sneaky".to_owned());
+            sneaky.priority = Some(9);
+            c.rules.push(sneaky);
+        }),
         edit("another role", vec![config("role", &role, &other_role)], {
             let other_role = other_role.clone();
             move |c: &mut ReplicationConfiguration| c.role = other_role
@@ -724,33 +506,16 @@ async fn every_outside_change_of_the_configuration_is_seen_and_put_right() -> Re
     ];
     for Edit { what, make, expected } in edits {
         scene.edit_configuration(make).await?;
-        scene
-            .is_seen_and_put_right(what, "ReplicationReady", expected)
-            .await?;
+        scene.is_seen_and_put_right(what, "ReplicationReady", expected).await?;
     }
 
-    scene
-        .world
-        .s3(SOURCE_REGION)
-        .delete_bucket_replication()
-        .bucket(&scene.source)
-        .send()
-        .await?;
-    let gone = vec![
-        config("rules[Logs]", &logs, "absent"),
-        config("rules[ReplicateToEU]", &to_eu, "absent"),
-    ];
-    scene
-        .is_seen_and_put_right("no configuration", "ReplicationReady", gone)
-        .await
+    scene.world.s3(SOURCE_REGION).delete_bucket_replication().bucket(&scene.source).send().await?;
+    let gone = vec![config("rules[Logs]", &logs, "absent"), config("rules[ReplicateToEU]", &to_eu, "absent")];
+    scene.is_seen_and_put_right("no configuration", "ReplicationReady", gone).await
 }
 
 fn eu(configuration: &mut ReplicationConfiguration) -> &mut aws_sdk_s3::types::ReplicationRule {
-    configuration
-        .rules
-        .iter_mut()
-        .find(|r| r.id() == Some("ReplicateToEU"))
-        .unwrap()
+    configuration.rules.iter_mut().find(|r| r.id() == Some("ReplicateToEU")).unwrap()
 }
 
 fn tag(key: &str, value: &str) -> Tag {
@@ -775,28 +540,17 @@ async fn changes_that_mean_the_same_are_no_drift_and_cause_no_write() -> Result<
         let status = scene.check().await?;
         assert_in_sync(&status, what);
         assert_eq!(status["lastCorrection"], Value::Null, "{what}");
-        assert!(
-            scene.world.proxy.writes().is_empty(),
-            "{what}: {:?}",
-            scene.world.proxy.writes()
-        );
+        assert!(scene.world.proxy.writes().is_empty(), "{what}: {:?}", scene.world.proxy.writes());
         Ok(())
     };
 
     let rewrites: Vec<(&str, Rewrite)> = vec![
         ("the policy rewritten equally", |_| {}),
-        ("the order of statements", |p| {
-            p["Statement"].as_array_mut().unwrap().reverse()
-        }),
+        ("the order of statements", |p| p["Statement"].as_array_mut().unwrap().reverse()),
         ("the order of actions", |p| {
-            statement(p, "DestinationObjects")["Action"]
-                .as_array_mut()
-                .unwrap()
-                .reverse()
+            statement(p, "DestinationObjects")["Action"].as_array_mut().unwrap().reverse()
         }),
-        ("the case of an action", |p| {
-            statement(p, "SourceBucket")["Action"][1] = json!("s3:listbucket")
-        }),
+        ("the case of an action", |p| statement(p, "SourceBucket")["Action"][1] = json!("s3:listbucket")),
         ("a string for a list of one", |p| {
             let only = statement(p, "SourceBucket")["Resource"][0].clone();
             statement(p, "SourceBucket")["Resource"] = only;
@@ -804,18 +558,12 @@ async fn changes_that_mean_the_same_are_no_drift_and_cause_no_write() -> Result<
         ("a statement in two", |p| {
             let mut half = statement(p, "SourceObjects").clone();
             half["Sid"] = json!("OtherHalf");
-            half["Action"] = json!([statement(p, "SourceObjects")["Action"]
-                .as_array_mut()
-                .unwrap()
-                .remove(0)]);
+            half["Action"] =
+                json!([statement(p, "SourceObjects")["Action"].as_array_mut().unwrap().remove(0)]);
             p["Statement"].as_array_mut().unwrap().push(half);
         }),
-        ("an empty condition", |p| {
-            statement(p, "SourceBucket")["Condition"] = json!({})
-        }),
-        ("another Sid", |p| {
-            statement(p, "SourceBucket")["Sid"] = json!("Renamed")
-        }),
+        ("an empty condition", |p| statement(p, "SourceBucket")["Condition"] = json!({})),
+        ("another Sid", |p| statement(p, "SourceBucket")["Sid"] = json!("Renamed")),
         ("no Sid", |p| {
             for statement in p["Statement"].as_array_mut().unwrap() {
                 statement.as_object_mut().unwrap().remove("Sid");
@@ -826,26 +574,12 @@ async fn changes_that_mean_the_same_are_no_drift_and_cause_no_write() -> Result<
         scene.edit_policy(rewrite).await?;
         unchanged(what).await?;
     }
-    let held = scene
-        .world
-        .iam()
-        .get_role_policy()
-        .role_name(ROLE)
-        .policy_name(POLICY)
-        .send()
-        .await?;
-    scene
-        .put_policy(&format!("{:#}", decoded(held.policy_document())?))
-        .await?;
+    let held = scene.world.iam().get_role_policy().role_name(ROLE).policy_name(POLICY).send().await?;
+    scene.put_policy(&format!("{:#}", decoded(held.policy_document())?)).await?;
     unchanged("white space").await?;
 
     let statement = json!({"Sid": "S3", "Effect": "Allow", "Principal": {"Service": ["s3.amazonaws.com"]}, "Action": "sts:AssumeRole"});
-    scene
-        .put_trust(&format!(
-            "{:#}",
-            json!({"Version": "2012-10-17", "Statement": statement})
-        ))
-        .await?;
+    scene.put_trust(&format!("{:#}", json!({"Version": "2012-10-17", "Statement": statement}))).await?;
     unchanged("a trust policy of one statement, with a Sid and a list of one").await?;
 
     let account = scene.world.account.clone();
@@ -859,9 +593,7 @@ async fn changes_that_mean_the_same_are_no_drift_and_cause_no_write() -> Result<
         })
         .await?;
     unchanged("the order of a filter's tags").await?;
-    scene
-        .edit_configuration(|c| eu(c).destination.as_mut().unwrap().account = Some(account))
-        .await?;
+    scene.edit_configuration(|c| eu(c).destination.as_mut().unwrap().account = Some(account)).await?;
     unchanged("the own account, named").await?;
     Ok(())
 }
@@ -871,10 +603,7 @@ async fn a_change_of_the_spec_is_never_called_drift() -> Result<()> {
     let scene = Scene::new("drift-pending", |_| {}).await?;
     let proxy = &scene.world.proxy;
     let before = scene.check().await?["appliedHash"].clone();
-    proxy.inject(Fault::always(
-        Matcher::operation("PutBucketReplication"),
-        Answer::access_denied(),
-    ));
+    proxy.inject(Fault::always(Matcher::operation("PutBucketReplication"), Answer::access_denied()));
 
     // Of the two writes this asks for, the policy's succeeds and the configuration's does not.
     let another = scene.world.versioned_bucket(DESTINATION_REGION).await?;
@@ -886,43 +615,25 @@ async fn a_change_of_the_spec_is_never_called_drift() -> Result<()> {
     for what in ["at first", "again"] {
         let status = scene.check().await?;
         assert_eq!(reason(&status, "Ready"), "AccessDenied", "{what}");
-        assert_eq!(
-            (&status["drift"], &status["driftCount"]),
-            (&Value::Null, &json!(0)),
-            "{what}"
-        );
+        assert_eq!((&status["drift"], &status["driftCount"]), (&Value::Null, &json!(0)), "{what}");
         assert_eq!(condition(&status, "InSync").unwrap()["status"], "False", "{what}");
         assert_ne!(reason(&status, "InSync"), "Drifted", "{what}");
-        assert_ne!(
-            status["appliedHash"], before,
-            "{what}: neither the old nor the new is applied"
-        );
+        assert_ne!(status["appliedHash"], before, "{what}: neither the old nor the new is applied");
     }
-    assert_eq!(
-        proxy.count("PutRolePolicy"),
-        2,
-        "once to begin with, and once for the change"
-    );
+    assert_eq!(proxy.count("PutRolePolicy"), 2, "once to begin with, and once for the change");
 
     // Taken back before it was applied in full: the way back is no drift either.
     let back = change(&scene.destination);
     patch(&scene.world, NAME, back).await?;
     let status = scene.check().await?;
-    assert_eq!(
-        (&status["drift"], &status["driftCount"]),
-        (&Value::Null, &json!(0))
-    );
+    assert_eq!((&status["drift"], &status["driftCount"]), (&Value::Null, &json!(0)));
 
     proxy.remove_faults();
     let status = scene.check().await?;
     assert_in_sync(&status, "once it may be written");
     assert_eq!(status["lastCorrection"], Value::Null);
     assert_eq!(
-        scene.configuration().await?.rules[0]
-            .destination
-            .as_ref()
-            .unwrap()
-            .storage_class,
+        scene.configuration().await?.rules[0].destination.as_ref().unwrap().storage_class,
         Some(StorageClass::Glacier)
     );
     Ok(())
@@ -931,10 +642,10 @@ async fn a_change_of_the_spec_is_never_called_drift() -> Result<()> {
 #[tokio::test]
 async fn drift_stays_listed_while_its_correction_fails() -> Result<()> {
     let scene = Scene::new("drift-failing", |_| {}).await?;
-    scene.world.proxy.inject(Fault::always(
-        Matcher::operation("PutBucketReplication"),
-        Answer::access_denied(),
-    ));
+    scene
+        .world
+        .proxy
+        .inject(Fault::always(Matcher::operation("PutBucketReplication"), Answer::access_denied()));
     scene.edit_configuration(|c| eu(c).priority = Some(5)).await?;
     let expected = json!([differs(
         "ReplicationConfiguration",
@@ -973,12 +684,7 @@ async fn observing_from_the_start_lists_everything_and_enforcing_applies_it() ->
         .as_array()
         .context("nothing is listed")?
         .iter()
-        .map(|d| {
-            (
-                d["resource"].as_str().unwrap_or_default(),
-                d["path"].as_str().unwrap_or_default(),
-            )
-        })
+        .map(|d| (d["resource"].as_str().unwrap_or_default(), d["path"].as_str().unwrap_or_default()))
         .collect();
     assert_eq!(
         listed,
@@ -994,11 +700,7 @@ async fn observing_from_the_start_lists_everything_and_enforcing_applies_it() ->
 
     let status = scene.manage("Enforce").await?;
     assert_in_sync(&status, "enforced");
-    assert_eq!(
-        status["lastCorrection"],
-        Value::Null,
-        "what was never applied is not corrected"
-    );
+    assert_eq!(status["lastCorrection"], Value::Null, "what was never applied is not corrected");
 
     // In Observe mode a change of the spec counts as a difference; in Enforce mode it is only to be applied.
     let rule = |class: &str| {
@@ -1011,21 +713,11 @@ async fn observing_from_the_start_lists_everything_and_enforcing_applies_it() ->
     let path = "rules[ReplicateToEU].destination.storageClass";
     assert_eq!(
         status["drift"],
-        json!([differs(
-            "ReplicationConfiguration",
-            &scene.source,
-            path,
-            "GLACIER",
-            "STANDARD"
-        )])
+        json!([differs("ReplicationConfiguration", &scene.source, path, "GLACIER", "STANDARD")])
     );
     let status = scene.manage("Enforce").await?;
     assert_in_sync(&status, "the new storage class");
-    assert_eq!(
-        status["lastCorrection"],
-        Value::Null,
-        "a change of the spec is not a correction"
-    );
+    assert_eq!(status["lastCorrection"], Value::Null, "a change of the spec is not a correction");
     Ok(())
 }
 
@@ -1038,10 +730,7 @@ async fn the_annotation_asks_for_a_check_at_once_and_is_acknowledged() -> Result
         json!({"metadata": {"annotations": {"s3replication.dev/requestedAt": "2026-01-02T03:04:05Z"}}});
     patch(&scene.world, NAME, request.clone()).await?;
     let acknowledged = |status: &Value| status["lastHandledRequest"] == "2026-01-02T03:04:05Z";
-    let object = scene
-        .world
-        .wait(NAME, acknowledged, "to acknowledge the request")
-        .await?;
+    let object = scene.world.wait(NAME, acknowledged, "to acknowledge the request").await?;
     assert_eq!(object["status"]["lastCorrection"]["count"], 1);
     assert_eq!(scene.world.proxy.count("PutBucketReplication"), 1);
 
@@ -1073,27 +762,14 @@ async fn more_than_a_hundred_differences_are_counted_and_the_first_hundred_shown
     let status = scene.check().await?;
     assert_eq!(status["drift"].as_array().map(Vec::len), Some(100));
     assert_eq!(status["driftCount"], 153);
-    assert!(
-        message(&status, "Ready").ends_with("and 148 more"),
-        "{}",
-        message(&status, "Ready")
-    );
+    assert!(message(&status, "Ready").ends_with("and 148 more"), "{}", message(&status, "Ready"));
 
     scene.manage("Enforce").await?;
-    scene
-        .world
-        .s3(SOURCE_REGION)
-        .delete_bucket_replication()
-        .bucket(&scene.source)
-        .send()
-        .await?;
+    scene.world.s3(SOURCE_REGION).delete_bucket_replication().bucket(&scene.source).send().await?;
     let status = scene.check().await?;
     assert_in_sync(&status, "put right");
     assert_eq!(status["lastCorrection"]["count"], 150);
-    assert_eq!(
-        status["lastCorrection"]["items"].as_array().map(Vec::len),
-        Some(100)
-    );
+    assert_eq!(status["lastCorrection"]["items"].as_array().map(Vec::len), Some(100));
     Ok(())
 }
 
@@ -1101,13 +777,9 @@ async fn more_than_a_hundred_differences_are_counted_and_the_first_hundred_shown
 async fn two_tools_that_fight_over_a_field_are_seen_and_the_operator_backs_off() -> Result<()> {
     let scene = Scene::new("drift-fight", |_| {}).await?;
     let world = &scene.world;
-    let (other_source, other_destination) = (
-        world.bucket(SOURCE_REGION).await?,
-        world.bucket(DESTINATION_REGION).await?,
-    );
-    world
-        .apply(&replication("invoices", &other_source, &other_destination).to_string())
-        .await?;
+    let (other_source, other_destination) =
+        (world.bucket(SOURCE_REGION).await?, world.bucket(DESTINATION_REGION).await?);
+    world.apply(&replication("invoices", &other_source, &other_destination).to_string()).await?;
     world.wait_ready("invoices").await?;
 
     let set_priority = |priority: i32| scene.edit_configuration(move |c| eu(c).priority = Some(priority));
@@ -1115,11 +787,7 @@ async fn two_tools_that_fight_over_a_field_are_seen_and_the_operator_backs_off()
         set_priority(50).await?;
         let status = scene.check().await?;
         assert_eq!(reason(&status, "Ready"), "Applied", "round {round}");
-        assert_eq!(
-            scene.configuration().await?.rules[0].priority,
-            Some(1),
-            "round {round}"
-        );
+        assert_eq!(scene.configuration().await?.rules[0].priority, Some(1), "round {round}");
     }
 
     set_priority(50).await?;
@@ -1127,32 +795,17 @@ async fn two_tools_that_fight_over_a_field_are_seen_and_the_operator_backs_off()
     for _ in 0..2 {
         let status = scene.check().await?;
         let ready = condition(&status, "Ready").context("no Ready")?;
-        assert_eq!(
-            (&ready["status"], &ready["reason"]),
-            (&json!("False"), &json!("Drifted"))
-        );
+        assert_eq!((&ready["status"], &ready["reason"]), (&json!("False"), &json!("Drifted")));
         let words = message(&status, "Ready");
-        assert!(
-            words.contains("another tool keeps changing rules[ReplicateToEU].priority"),
-            "{words}"
-        );
-        assert!(
-            words.contains(&scene.source) && words.contains("managementPolicy: Observe"),
-            "{words}"
-        );
+        assert!(words.contains("another tool keeps changing rules[ReplicateToEU].priority"), "{words}");
+        assert!(words.contains(&scene.source) && words.contains("managementPolicy: Observe"), "{words}");
         assert_eq!(reason(&status, "InSync"), "Drifted");
         assert_eq!(status["driftCount"], 1);
     }
     assert!(world.proxy.writes().is_empty(), "{:?}", world.proxy.writes());
 
     // Another resource is corrected as ever.
-    world
-        .iam()
-        .delete_role_policy()
-        .role_name("invoices-role")
-        .policy_name(POLICY)
-        .send()
-        .await?;
+    world.iam().delete_role_policy().role_name("invoices-role").policy_name(POLICY).send().await?;
     let other = check_now(world, "invoices").await?;
     assert_in_sync(&other["status"], "the other resource");
     assert_eq!(world.proxy.writes().len(), 1);

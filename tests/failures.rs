@@ -22,10 +22,8 @@ use crate::support::{check_now, message, operator, reason, replication, request_
 /// An operator that reports a failure at its first sight, and does not wait long for an answer.
 async fn hasty(name: &str) -> Result<(World, Operator)> {
     let world = World::new(name).await?;
-    let operator = operator(&world)
-        .args(["--aws-attempts", "1", "--aws-attempt-timeout", "1"])
-        .start()
-        .await?;
+    let operator =
+        operator(&world).args(["--aws-attempts", "1", "--aws-attempt-timeout", "1"]).start().await?;
     Ok((world, operator))
 }
 
@@ -74,14 +72,7 @@ impl Trouble {
     }
 
     fn while_creating(operation: &'static str, on: On, answer: Answer, reason: &'static str) -> Trouble {
-        Trouble {
-            operation,
-            on,
-            answer,
-            during: During::Creation,
-            reason,
-            says: vec!["SUBJECT"],
-        }
+        Trouble { operation, on, answer, during: During::Creation, reason, says: vec!["SUBJECT"] }
     }
 
     fn saying(mut self, parts: &[&'static str]) -> Trouble {
@@ -93,9 +84,7 @@ impl Trouble {
     /// without a restart.
     async fn strikes(self, world: &World, name: &str) -> Result<()> {
         let operation = self.operation;
-        self.happen(world, name)
-            .await
-            .with_context(|| format!("{operation} fails while {name}"))
+        self.happen(world, name).await.with_context(|| format!("{operation} fails while {name}"))
     }
 
     async fn happen(self, world: &World, name: &str) -> Result<()> {
@@ -110,10 +99,7 @@ impl Trouble {
         };
         let fault = Fault::always(Matcher::operation(self.operation).about(&subject), self.answer);
         let struck = |calls: &[Call]| {
-            calls
-                .iter()
-                .filter(|c| c.operation == self.operation && c.subject == subject)
-                .count()
+            calls.iter().filter(|c| c.operation == self.operation && c.subject == subject).count()
         };
         if !matches!(self.during, During::Creation) {
             world.apply(&resource.to_string()).await?;
@@ -138,47 +124,24 @@ impl Trouble {
             let part = part.replace("SUBJECT", &subject);
             ensure!(said.contains(&part), "the message does not say {part:?}: {said}");
         }
-        ensure!(
-            !said.to_lowercase().contains("request id"),
-            "the message changes from try to try: {said}"
-        );
+        ensure!(!said.to_lowercase().contains("request id"), "the message changes from try to try: {said}");
 
         // The next try comes by itself. A denied look at a bucket may be two requests of one try.
         let seen = struck(&world.proxy.calls());
-        ensure!(
-            seen - before <= 2,
-            "tried {} times before it said so",
-            seen - before
-        );
-        world
-            .proxy
-            .wait_for(|calls| struck(calls) > seen, DEADLINE)
-            .await?;
+        ensure!(seen - before <= 2, "tried {} times before it said so", seen - before);
+        world.proxy.wait_for(|calls| struck(calls) > seen, DEADLINE).await?;
         let second = check_now(world, name).await?;
-        ensure!(
-            message(&second["status"], "Ready") == said,
-            "two tries differ: {first:#} {second:#}"
-        );
+        ensure!(message(&second["status"], "Ready") == said, "two tries differ: {first:#} {second:#}");
 
         // From now on nothing at all is different from try to try: acknowledging the request to check, beside the
         // request itself, is the only write.
         let events = events(world, name).await?;
         let third = check_now(world, name).await?;
         let conditions = |object: &Value| object["status"]["conditions"].clone();
-        ensure!(
-            conditions(&third) == conditions(&second),
-            "two tries differ: {second:#} {third:#}"
-        );
-        ensure!(
-            events == self::events(world, name).await?,
-            "two tries tell an event each"
-        );
+        ensure!(conditions(&third) == conditions(&second), "two tries differ: {second:#} {third:#}");
+        ensure!(events == self::events(world, name).await?, "two tries tell an event each");
         let written = changes(world, name, &second, &third).await?;
-        ensure!(
-            written == 2,
-            "written {} times in a try that had the same outcome",
-            written - 1
-        );
+        ensure!(written == 2, "written {} times in a try that had the same outcome", written - 1);
 
         let deleting = !world.get(name).await?["metadata"]["deletionTimestamp"].is_null();
         world.proxy.remove(id);
@@ -194,12 +157,8 @@ impl Trouble {
 
 /// How many times an object was written on its way from one state to a later one.
 async fn changes(world: &World, name: &str, from: &Value, to: &Value) -> Result<usize> {
-    let version = |object: &Value| {
-        object["metadata"]["resourceVersion"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let version =
+        |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
     let only = WatchParams::default().fields(&format!("metadata.name={name}"));
     let api = world.api();
     let events = api.watch(&only, &version(from)).await?;
@@ -218,12 +177,8 @@ async fn changes(world: &World, name: &str, from: &Value, to: &Value) -> Result<
 async fn events(world: &World, name: &str) -> Result<Vec<(String, i32)>> {
     let api: Api<Event> = Api::namespaced(world.kube.clone(), &world.namespace);
     let about = ListParams::default().fields(&format!("involvedObject.name={name}"));
-    let told = |event: Event| {
-        (
-            event.message.unwrap_or_default(),
-            event.series.and_then(|s| s.count).unwrap_or(1),
-        )
-    };
+    let told =
+        |event: Event| (event.message.unwrap_or_default(), event.series.and_then(|s| s.count).unwrap_or(1));
     Ok(api.list(&about).await?.into_iter().map(told).collect())
 }
 
@@ -252,45 +207,23 @@ async fn a_denied_call_names_its_action_its_subject_and_the_fix() -> Result<()> 
         resource["spec"]["role"]["tags"] = json!({"team": "platform"});
     }
     fn untagged(resource: &mut Value) {
-        resource["spec"]["role"]
-            .as_object_mut()
-            .map(|role| role.remove("tags"));
+        resource["spec"]["role"].as_object_mut().map(|role| role.remove("tags"));
     }
     all_strike(
         "denied",
         vec![
             Trouble::denied("HeadBucket", Source, Creation, "s3:ListBucket"),
             Trouble::denied("HeadBucket", Destination, Creation, "s3:ListBucket"),
-            Trouble::denied(
-                "GetBucketReplication",
-                Source,
-                Creation,
-                "s3:GetReplicationConfiguration",
-            ),
-            Trouble::denied(
-                "GetBucketReplication",
-                Source,
-                Check,
-                "s3:GetReplicationConfiguration",
-            ),
+            Trouble::denied("GetBucketReplication", Source, Creation, "s3:GetReplicationConfiguration"),
+            Trouble::denied("GetBucketReplication", Source, Check, "s3:GetReplicationConfiguration"),
             Trouble::denied("GetRole", Role, Creation, "iam:GetRole"),
             Trouble::denied("GetRole", Role, Check, "iam:GetRole"),
             Trouble::denied("GetRolePolicy", Role, Check, "iam:GetRolePolicy"),
             Trouble::denied("PutBucketVersioning", Source, Creation, "s3:PutBucketVersioning"),
-            Trouble::denied(
-                "PutBucketVersioning",
-                Destination,
-                Creation,
-                "s3:PutBucketVersioning",
-            ),
+            Trouble::denied("PutBucketVersioning", Destination, Creation, "s3:PutBucketVersioning"),
             Trouble::denied("CreateRole", Role, Creation, "iam:CreateRole"),
             Trouble::denied("PutRolePolicy", Role, Creation, "iam:PutRolePolicy"),
-            Trouble::denied(
-                "PutBucketReplication",
-                Source,
-                Creation,
-                "s3:PutReplicationConfiguration",
-            ),
+            Trouble::denied("PutBucketReplication", Source, Creation, "s3:PutReplicationConfiguration"),
             Trouble::denied(
                 "PutRolePermissionsBoundary",
                 Role,
@@ -299,19 +232,9 @@ async fn a_denied_call_names_its_action_its_subject_and_the_fix() -> Result<()> 
             ),
             Trouble::denied("TagRole", Role, Change(retagged), "iam:TagRole"),
             Trouble::denied("UntagRole", Role, Change(untagged), "iam:UntagRole"),
-            Trouble::denied(
-                "DeleteBucketReplication",
-                Source,
-                Deletion,
-                "s3:PutReplicationConfiguration",
-            ),
+            Trouble::denied("DeleteBucketReplication", Source, Deletion, "s3:PutReplicationConfiguration"),
             Trouble::denied("ListRolePolicies", Role, Deletion, "iam:ListRolePolicies"),
-            Trouble::denied(
-                "ListAttachedRolePolicies",
-                Role,
-                Deletion,
-                "iam:ListAttachedRolePolicies",
-            ),
+            Trouble::denied("ListAttachedRolePolicies", Role, Deletion, "iam:ListAttachedRolePolicies"),
             Trouble::denied("DeleteRolePolicy", Role, Deletion, "iam:DeleteRolePolicy"),
             Trouble::denied("DeleteRole", Role, Deletion, "iam:DeleteRole"),
         ],
@@ -332,21 +255,11 @@ async fn the_action_that_aws_names_is_the_one_told() -> Result<()> {
 #[tokio::test]
 async fn passing_troubles_are_told_alike_and_tried_again() -> Result<()> {
     use On::{Destination, Role, Source};
-    let aborted = || {
-        Answer::error(
-            409,
-            "OperationAborted",
-            "A conflicting conditional operation is in progress.",
-        )
-    };
+    let aborted =
+        || Answer::error(409, "OperationAborted", "A conflicting conditional operation is in progress.");
     let concurrent = || Answer::error(409, "ConcurrentModification", "The request was rejected.");
-    let broken = || {
-        Answer::error(
-            500,
-            "InternalError",
-            "We encountered an internal error. Please try again.",
-        )
-    };
+    let broken =
+        || Answer::error(500, "InternalError", "We encountered an internal error. Please try again.");
     all_strike(
         "passing",
         vec![
@@ -355,13 +268,8 @@ async fn passing_troubles_are_told_alike_and_tried_again() -> Result<()> {
                 "Throttling: Rate exceeded",
                 "more slowly",
             ]),
-            Trouble::while_creating(
-                "GetBucketVersioning",
-                Destination,
-                Answer::slow_down(),
-                "Throttled",
-            )
-            .saying(&["s3:GetBucketVersioning", "SlowDown"]),
+            Trouble::while_creating("GetBucketVersioning", Destination, Answer::slow_down(), "Throttled")
+                .saying(&["s3:GetBucketVersioning", "SlowDown"]),
             Trouble::while_creating("PutBucketReplication", Source, aborted(), "AwsUnavailable").saying(&[
                 "s3:PutReplicationConfiguration",
                 "OperationAborted",
@@ -394,11 +302,7 @@ async fn passing_troubles_are_told_alike_and_tried_again() -> Result<()> {
 async fn credentials_that_have_expired_are_told_apart_from_denials() -> Result<()> {
     let expired = || Answer::error(400, "ExpiredToken", "The provided token has expired.");
     let invalid = || {
-        Answer::error(
-            403,
-            "InvalidClientTokenId",
-            "The security token included in the request is invalid.",
-        )
+        Answer::error(403, "InvalidClientTokenId", "The security token included in the request is invalid.")
     };
     all_strike(
         "expired",
@@ -409,11 +313,7 @@ async fn credentials_that_have_expired_are_told_apart_from_denials() -> Result<(
                 answer: expired(),
                 during: During::Check,
                 reason: "CredentialsUnavailable",
-                says: vec![
-                    "no valid AWS credentials",
-                    "ExpiredToken",
-                    "give its pod an identity",
-                ],
+                says: vec!["no valid AWS credentials", "ExpiredToken", "give its pod an identity"],
             },
             Trouble {
                 operation: "GetRole",
@@ -433,20 +333,13 @@ async fn credentials_that_have_expired_are_told_apart_from_denials() -> Result<(
 async fn refused_connections_are_survived() -> Result<()> {
     let (world, operator) = hasty("refused").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;
 
     world.proxy.go_down().await;
     let down = check_now(&world, "orders").await?;
     assert_eq!(reason(&down["status"], "Ready"), "AwsUnavailable");
-    assert!(
-        message(&down["status"], "Ready")
-            .to_lowercase()
-            .contains("connect"),
-        "{down:#}"
-    );
+    assert!(message(&down["status"], "Ready").to_lowercase().contains("connect"), "{down:#}");
     let again = check_now(&world, "orders").await?;
     assert_eq!(again["status"]["conditions"], down["status"]["conditions"]);
 
@@ -462,23 +355,13 @@ async fn refused_connections_are_survived() -> Result<()> {
 async fn an_operator_that_cannot_learn_its_identity_starts_and_waits() -> Result<()> {
     let world = World::new("no-identity").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    world.proxy.inject(Fault::always(
-        Matcher::operation("GetCallerIdentity"),
-        Answer::Drop,
-    ));
+    world.proxy.inject(Fault::always(Matcher::operation("GetCallerIdentity"), Answer::Drop));
     let operator = operator(&world).args(["--aws-attempts", "1"]).start().await?;
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
 
     let unavailable = |status: &Value| reason(status, "Ready") == "AwsUnavailable";
-    let waiting = world
-        .wait("orders", unavailable, "to say that AWS is away")
-        .await?;
-    assert!(
-        message(&waiting["status"], "Ready").contains("sts:GetCallerIdentity"),
-        "{waiting:#}"
-    );
+    let waiting = world.wait("orders", unavailable, "to say that AWS is away").await?;
+    assert!(message(&waiting["status"], "Ready").contains("sts:GetCallerIdentity"), "{waiting:#}");
     assert_eq!(world.proxy.writes().len(), 0);
 
     world.proxy.remove_faults();
@@ -498,22 +381,13 @@ async fn without_credentials_the_resource_says_how_to_give_them() -> Result<()> 
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         .start()
         .await?;
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     let unavailable = |status: &Value| reason(status, "Ready") == "CredentialsUnavailable";
     let found = world.wait("orders", unavailable, "to miss credentials").await?;
     let said = message(&found["status"], "Ready");
     assert!(said.contains("IRSA, Pod Identity or a Secret"), "{said}");
-    assert!(
-        condition(&found["status"], "Reconciling").is_some(),
-        "the operator goes on trying: {found:#}"
-    );
-    assert_eq!(
-        world.proxy.calls().len(),
-        0,
-        "nothing is asked without credentials"
-    );
+    assert!(condition(&found["status"], "Reconciling").is_some(), "the operator goes on trying: {found:#}");
+    assert_eq!(world.proxy.calls().len(), 0, "nothing is asked without credentials");
     Ok(())
 }
 
@@ -521,37 +395,23 @@ async fn without_credentials_the_resource_says_how_to_give_them() -> Result<()> 
 #[tokio::test]
 async fn a_write_whose_answer_was_lost_is_not_made_twice() -> Result<()> {
     let (world, _operator) = hasty("lost").await?;
-    let lost = [
-        "PutBucketVersioning",
-        "CreateRole",
-        "PutRolePolicy",
-        "PutBucketReplication",
-    ];
+    let lost = ["PutBucketVersioning", "CreateRole", "PutRolePolicy", "PutBucketReplication"];
     try_join_all(lost.iter().enumerate().map(|(i, operation)| {
         let world = &world;
         async move {
             let name = format!("r{i}");
             let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-            let subject = if operation.contains("Role") {
-                format!("{name}-role")
-            } else {
-                source.clone()
-            };
+            let subject = if operation.contains("Role") { format!("{name}-role") } else { source.clone() };
             let about = Matcher::operation(operation).about(&subject);
             world.proxy.inject(Fault::times(1, about, Answer::DropAfter));
-            world
-                .apply(&replication(&name, &source, &destination).to_string())
-                .await?;
+            world.apply(&replication(&name, &source, &destination).to_string()).await?;
             let status = &world.wait_ready(&name).await?["status"];
             ensure!(
                 status["lastCorrection"].is_null(),
                 "its own write was taken for someone else's: {status:#}"
             );
             let calls = world.proxy.calls();
-            let made = calls
-                .iter()
-                .filter(|c| &c.operation == operation && c.subject == subject)
-                .count();
+            let made = calls.iter().filter(|c| &c.operation == operation && c.subject == subject).count();
             ensure!(made == 1, "{operation} was made {made} times");
             anyhow::Ok(())
         }
@@ -567,39 +427,21 @@ async fn after_a_passing_trouble_the_operator_goes_on_by_itself() -> Result<()> 
     let troubles = [
         ("CreateRole", Answer::throttling(), "Throttled"),
         ("CreateRole", Answer::access_denied(), "AccessDenied"),
-        (
-            "CreateRole",
-            Answer::error(409, "ConcurrentModification", "Busy."),
-            "AwsUnavailable",
-        ),
-        (
-            "GetRole",
-            Answer::error(500, "ServiceFailure", "Oops."),
-            "AwsUnavailable",
-        ),
+        ("CreateRole", Answer::error(409, "ConcurrentModification", "Busy."), "AwsUnavailable"),
+        ("GetRole", Answer::error(500, "ServiceFailure", "Oops."), "AwsUnavailable"),
     ];
-    try_join_all(
-        troubles
-            .into_iter()
-            .enumerate()
-            .map(|(i, (operation, answer, expected))| {
-                let world = &world;
-                async move {
-                    let name = format!("r{i}");
-                    let (source, destination) =
-                        (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-                    let about = Matcher::operation(operation).about(&format!("{name}-role"));
-                    world.proxy.inject(Fault::times(1, about, answer));
-                    world
-                        .apply(&replication(&name, &source, &destination).to_string())
-                        .await?;
-                    world
-                        .wait(&name, |status| reason(status, "Ready") == expected, expected)
-                        .await?;
-                    world.wait_ready(&name).await
-                }
-            }),
-    )
+    try_join_all(troubles.into_iter().enumerate().map(|(i, (operation, answer, expected))| {
+        let world = &world;
+        async move {
+            let name = format!("r{i}");
+            let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
+            let about = Matcher::operation(operation).about(&format!("{name}-role"));
+            world.proxy.inject(Fault::times(1, about, answer));
+            world.apply(&replication(&name, &source, &destination).to_string()).await?;
+            world.wait(&name, |status| reason(status, "Ready") == expected, expected).await?;
+            world.wait_ready(&name).await
+        }
+    }))
     .await?;
     assert_eq!(operator.exit_code(), None);
     Ok(())
@@ -611,68 +453,35 @@ async fn lasting_troubles_are_not_tried_again_at_once() -> Result<()> {
     let (world, _operator) = hasty("lasting").await?;
     let words = "The specified destination does not support this storage class.";
     let troubles = [
-        (
-            "lasting",
-            "PutBucketReplication",
-            Answer::error(400, "InvalidRequest", words),
-        ),
+        ("lasting", "PutBucketReplication", Answer::error(400, "InvalidRequest", words)),
         (
             "lasting-too",
             "CreateRole",
-            Answer::error(
-                409,
-                "LimitExceeded",
-                "Cannot exceed quota for RolesPerAccount: 1000.",
-            ),
+            Answer::error(409, "LimitExceeded", "Cannot exceed quota for RolesPerAccount: 1000."),
         ),
-        (
-            "passing",
-            "CreateRole",
-            Answer::error(500, "ServiceFailure", "Oops."),
-        ),
+        ("passing", "CreateRole", Answer::error(500, "ServiceFailure", "Oops.")),
     ];
     for (name, operation, answer) in troubles {
         let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-        let subject = if operation == "CreateRole" {
-            format!("{name}-role")
-        } else {
-            source.clone()
-        };
-        world.proxy.inject(Fault::always(
-            Matcher::operation(operation).about(&subject),
-            answer,
-        ));
-        world
-            .apply(&replication(name, &source, &destination).to_string())
-            .await?;
+        let subject = if operation == "CreateRole" { format!("{name}-role") } else { source.clone() };
+        world.proxy.inject(Fault::always(Matcher::operation(operation).about(&subject), answer));
+        world.apply(&replication(name, &source, &destination).to_string()).await?;
     }
     let invalid = |status: &Value| reason(status, "Ready") == "InvalidRequest";
     let lasting = world.wait("lasting", invalid, "to be refused").await?;
-    assert!(
-        message(&lasting["status"], "Ready").contains(words),
-        "AWS's words are told: {lasting:#}"
-    );
+    assert!(message(&lasting["status"], "Ready").contains(words), "AWS's words are told: {lasting:#}");
     assert!(condition(&lasting["status"], "Stalled").is_some(), "{lasting:#}");
     let limited = world.wait("lasting-too", invalid, "to be refused").await?;
-    assert!(
-        message(&limited["status"], "Ready").contains("RolesPerAccount"),
-        "{limited:#}"
-    );
+    assert!(message(&limited["status"], "Ready").contains("RolesPerAccount"), "{limited:#}");
 
     let tries = |calls: &[Call], name: &str| {
         let role = format!("{name}-role");
-        calls
-            .iter()
-            .filter(|c| c.operation == "GetRole" && c.subject == role)
-            .count()
+        calls.iter().filter(|c| c.operation == "GetRole" && c.subject == role).count()
     };
     let both = |calls: &[Call]| (tries(calls, "lasting"), tries(calls, "lasting-too"));
     let so_far = world.proxy.calls();
     let passing = tries(&so_far, "passing");
-    let later = world
-        .proxy
-        .wait_for(|calls| tries(calls, "passing") >= passing + 2, DEADLINE)
-        .await?;
+    let later = world.proxy.wait_for(|calls| tries(calls, "passing") >= passing + 2, DEADLINE).await?;
     assert_eq!(both(&later), both(&so_far));
 
     // Someone mends it and asks for a check: no restart.
@@ -685,16 +494,11 @@ async fn lasting_troubles_are_not_tried_again_at_once() -> Result<()> {
 async fn a_missing_source_is_waited_for() -> Result<()> {
     let (world, _operator) = hasty("no-source").await?;
     let (source, destination) = (world.bucket_name(), world.bucket("eu-west-1").await?);
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     let missing = |status: &Value| reason(status, "Ready") == "SourceBucketNotFound";
     let found = world.wait("orders", missing, "to miss its source").await?;
     let said = message(&found["status"], "Ready");
-    assert!(
-        said.contains(&source) && said.contains("create it or correct source.bucket"),
-        "{said}"
-    );
+    assert!(said.contains(&source) && said.contains("create it or correct source.bucket"), "{said}");
     assert_eq!(world.proxy.writes().len(), 0);
 
     world.create_bucket(&world.account, "us-east-1", &source).await?;
@@ -708,25 +512,17 @@ async fn while_one_destination_of_two_is_missing_nothing_is_written() -> Result<
     let missing = world.bucket_name();
     let mut resource = replication("orders", &source, &there);
     let second = json!({"id": "Second", "priority": 2, "destination": {"bucket": missing}});
-    resource["spec"]["rules"]
-        .as_array_mut()
-        .context("rules")?
-        .push(second);
+    resource["spec"]["rules"].as_array_mut().context("rules")?.push(second);
     world.apply(&resource.to_string()).await?;
     let refused = |status: &Value| reason(status, "Ready") == "DestinationBucketNotFound";
     let found = world.wait("orders", refused, "to miss a destination").await?;
     let said = message(&found["status"], "Ready");
-    assert!(
-        said.contains(&missing) && said.contains("Nothing is written until it is there"),
-        "{said}"
-    );
+    assert!(said.contains(&missing) && said.contains("Nothing is written until it is there"), "{said}");
     // Another try changes nothing about that.
     check_now(&world, "orders").await?;
     assert_eq!(world.proxy.writes().len(), 0);
 
-    world
-        .create_bucket(&world.account, "eu-central-1", &missing)
-        .await?;
+    world.create_bucket(&world.account, "eu-central-1", &missing).await?;
     world.wait_ready("orders").await.map(drop)
 }
 
@@ -734,35 +530,21 @@ async fn while_one_destination_of_two_is_missing_nothing_is_written() -> Result<
 async fn buckets_deleted_later_are_noticed_and_awaited() -> Result<()> {
     let (world, _operator) = hasty("deleted-later").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;
 
-    world
-        .s3("eu-west-1")
-        .delete_bucket()
-        .bucket(&destination)
-        .send()
-        .await?;
+    world.s3("eu-west-1").delete_bucket().bucket(&destination).send().await?;
     let gone = check_now(&world, "orders").await?;
     assert_eq!(reason(&gone["status"], "Ready"), "DestinationBucketNotFound");
     assert!(message(&gone["status"], "Ready").contains(&destination));
 
     // Made again, elsewhere and not versioned.
-    world
-        .create_bucket(&world.account, "eu-central-1", &destination)
-        .await?;
+    world.create_bucket(&world.account, "eu-central-1", &destination).await?;
     let back = world.wait_ready("orders").await?;
     assert_eq!(back["status"]["destinations"][0]["region"], "eu-central-1");
     assert_eq!(back["status"]["destinations"][0]["versioning"], "Enabled");
 
-    world
-        .s3("us-east-1")
-        .delete_bucket()
-        .bucket(&source)
-        .send()
-        .await?;
+    world.s3("us-east-1").delete_bucket().bucket(&source).send().await?;
     let gone = check_now(&world, "orders").await?;
     assert_eq!(reason(&gone["status"], "Ready"), "SourceBucketNotFound");
     Ok(())
@@ -774,24 +556,15 @@ async fn a_wrong_region_in_the_spec_is_told_with_the_right_one() -> Result<()> {
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     // The emulator answers for a bucket anywhere; S3 sends one to its Region.
     let elsewhere = Matcher::operation("GetBucketVersioning").about(&destination);
-    world.proxy.inject(Fault::always(
-        elsewhere,
-        Answer::WrongRegion {
-            region: "eu-west-1".to_owned(),
-        },
-    ));
+    world.proxy.inject(Fault::always(elsewhere, Answer::WrongRegion { region: "eu-west-1".to_owned() }));
     let mut resource = replication("orders", &source, &destination);
     resource["spec"]["rules"][0]["destination"]["region"] = json!("eu-north-1");
     world.apply(&resource.to_string()).await?;
     let refused = |status: &Value| reason(status, "Ready") == "InvalidRequest";
     let found = world.wait("orders", refused, "to be refused").await?;
     let said = message(&found["status"], "Ready");
-    let parts = [
-        destination.as_str(),
-        "the bucket is in eu-west-1",
-        "the spec says eu-north-1",
-        "correct region",
-    ];
+    let parts =
+        [destination.as_str(), "the bucket is in eu-west-1", "the spec says eu-north-1", "correct region"];
     assert!(parts.iter().all(|part| said.contains(part)), "{said}");
     assert_eq!(world.proxy.writes().len(), 0);
 
@@ -806,44 +579,22 @@ async fn a_wrong_region_in_the_spec_is_told_with_the_right_one() -> Result<()> {
 async fn a_bucket_that_moved_is_found_again() -> Result<()> {
     let (world, _operator) = hasty("moved").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;
 
-    world
-        .s3("eu-west-1")
-        .delete_bucket()
-        .bucket(&destination)
-        .send()
-        .await?;
-    world
-        .create_bucket(&world.account, "eu-central-1", &destination)
-        .await?;
+    world.s3("eu-west-1").delete_bucket().bucket(&destination).send().await?;
+    world.create_bucket(&world.account, "eu-central-1", &destination).await?;
     let about = Matcher::operation("GetBucketVersioning").about(&destination);
-    world.proxy.inject(Fault::times(
-        1,
-        about,
-        Answer::WrongRegion {
-            region: "eu-central-1".to_owned(),
-        },
-    ));
+    world.proxy.inject(Fault::times(1, about, Answer::WrongRegion { region: "eu-central-1".to_owned() }));
     let heads = world.proxy.count("HeadBucket");
     let stale = check_now(&world, "orders").await?;
     assert_eq!(reason(&stale["status"], "Ready"), "AwsUnavailable");
     let said = message(&stale["status"], "Ready");
-    assert!(
-        said.contains("the bucket is in eu-central-1") && said.contains("looked up again"),
-        "{said}"
-    );
+    assert!(said.contains("the bucket is in eu-central-1") && said.contains("looked up again"), "{said}");
 
     let found = world.wait_ready("orders").await?;
     assert_eq!(found["status"]["destinations"][0]["region"], "eu-central-1");
-    assert_eq!(
-        world.proxy.count("HeadBucket"),
-        heads + 1,
-        "it was looked up once"
-    );
+    assert_eq!(world.proxy.count("HeadBucket"), heads + 1, "it was looked up once");
     Ok(())
 }
 
@@ -851,10 +602,8 @@ async fn a_bucket_that_moved_is_found_again() -> Result<()> {
 async fn a_bucket_of_another_account_is_refused() -> Result<()> {
     let (world, _operator) = hasty("foreign-bucket").await?;
     let other = world.another_account();
-    let (source, destination) = (
-        world.bucket("us-east-1").await?,
-        world.bucket_of(&other, "eu-west-1").await?,
-    );
+    let (source, destination) =
+        (world.bucket("us-east-1").await?, world.bucket_of(&other, "eu-west-1").await?);
     // Its owner lets everybody look, so that it is found when no owner is expected of it.
     let answer = Answer::Custom {
         status: 200,
@@ -863,17 +612,11 @@ async fn a_bucket_of_another_account_is_refused() -> Result<()> {
     };
     let second_look = Matcher::operation("HeadBucket").about(&destination).nth(2);
     world.proxy.inject(Fault::always(second_look, answer));
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     let refused = |status: &Value| reason(status, "Ready") == "WrongBucketOwner";
     let found = world.wait("orders", refused, "to be refused").await?;
     let said = message(&found["status"], "Ready");
-    let parts = [
-        destination.as_str(),
-        world.account.as_str(),
-        "set destination.account",
-    ];
+    let parts = [destination.as_str(), world.account.as_str(), "set destination.account"];
     assert!(parts.iter().all(|part| said.contains(part)), "{said}");
     assert_eq!(world.proxy.writes().len(), 0);
 
@@ -881,10 +624,7 @@ async fn a_bucket_of_another_account_is_refused() -> Result<()> {
     let found = check_now(&world, "orders").await?;
     assert_eq!(reason(&found["status"], "Ready"), "AccessDenied");
     let said = message(&found["status"], "Ready");
-    assert!(
-        said.contains("s3:ListBucket") && said.contains("set destination.account"),
-        "{said}"
-    );
+    assert!(said.contains("s3:ListBucket") && said.contains("set destination.account"), "{said}");
     assert_eq!(world.proxy.writes().len(), 0);
     Ok(())
 }
@@ -894,9 +634,7 @@ async fn mfa_delete_keeps_the_operator_from_enabling_versioning() -> Result<()> 
     let (world, _operator) = hasty("mfa").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     world.proxy.set_mfa_delete(&destination);
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     let refused = |status: &Value| reason(status, "Ready") == "MfaDeleteEnabled";
     let found = world.wait("orders", refused, "to be refused").await?;
     let status = &found["status"];
@@ -906,9 +644,7 @@ async fn mfa_delete_keeps_the_operator_from_enabling_versioning() -> Result<()> 
     assert_eq!(world.proxy.writes().len(), 0);
 
     // The owner enables it by hand.
-    world
-        .set_versioning("eu-west-1", &destination, BucketVersioningStatus::Enabled)
-        .await?;
+    world.set_versioning("eu-west-1", &destination, BucketVersioningStatus::Enabled).await?;
     request_check(&world, "orders").await?;
     world.wait_ready("orders").await.map(drop)
 }
@@ -916,34 +652,21 @@ async fn mfa_delete_keeps_the_operator_from_enabling_versioning() -> Result<()> 
 #[tokio::test]
 async fn versioning_that_may_not_be_read_leaves_one_condition_unknown() -> Result<()> {
     let (world, _operator) = hasty("unread").await?;
-    let (source, destination) = (
-        world.bucket("us-east-1").await?,
-        world.versioned_bucket("eu-west-1").await?,
-    );
+    let (source, destination) =
+        (world.bucket("us-east-1").await?, world.versioned_bucket("eu-west-1").await?);
     let about = Matcher::operation("GetBucketVersioning").about(&destination);
     world.proxy.inject(Fault::always(about, Answer::access_denied()));
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     let status = &world.wait_ready("orders").await?["status"];
-    assert_eq!(
-        condition(status, "VersioningReady").context("VersioningReady")?["status"],
-        "Unknown"
-    );
+    assert_eq!(condition(status, "VersioningReady").context("VersioningReady")?["status"], "Unknown");
     assert_eq!(reason(status, "VersioningReady"), "AccessDenied");
     let said = message(status, "VersioningReady");
-    assert!(
-        said.contains("s3:GetBucketVersioning") && said.contains(&destination),
-        "{said}"
-    );
+    assert!(said.contains("s3:GetBucketVersioning") && said.contains(&destination), "{said}");
     assert_eq!(status["destinations"][0]["versioning"], "Unknown");
 
     world.proxy.remove_faults();
     let found = check_now(&world, "orders").await?;
-    assert_eq!(
-        condition(&found["status"], "VersioningReady").context("VersioningReady")?["status"],
-        "True"
-    );
+    assert_eq!(condition(&found["status"], "VersioningReady").context("VersioningReady")?["status"], "True");
     Ok(())
 }
 
@@ -954,12 +677,7 @@ async fn a_policy_that_would_not_fit_is_refused_before_it_is_sent() -> Result<()
     let source = world.bucket("us-east-1").await?;
     let long = format!("{}-{}", world.bucket_name(), "x".repeat(63));
     let names: Vec<String> = (0..130).map(|i| format!("{}{i:03}", &long[..60])).collect();
-    try_join_all(
-        names
-            .iter()
-            .map(|name| world.create_bucket(&world.account, "eu-west-1", name)),
-    )
-    .await?;
+    try_join_all(names.iter().map(|name| world.create_bucket(&world.account, "eu-west-1", name))).await?;
     let mut resource = replication("orders", &source, &names[0]);
     let rule =
         |(i, name): (usize, &String)| json!({"id": name, "priority": i, "destination": {"bucket": name}});
@@ -998,28 +716,15 @@ async fn an_existing_role_must_be_there_and_trust_s3() -> Result<()> {
     };
     let iam = world.iam();
     let wrong = trust("ec2.amazonaws.com");
-    iam.create_role()
-        .role_name("by-hand")
-        .assume_role_policy_document(wrong)
-        .send()
-        .await?;
+    iam.create_role().role_name("by-hand").assume_role_policy_document(wrong).send().await?;
     let untrusted = |status: &Value| reason(status, "Ready") == "RoleNotTrusted";
-    let found = world
-        .wait("orders", untrusted, "to find a role that does not trust S3")
-        .await?;
+    let found = world.wait("orders", untrusted, "to find a role that does not trust S3").await?;
     let said = message(&found["status"], "Ready");
-    assert!(
-        said.contains("s3.amazonaws.com") && said.contains("sts:AssumeRole"),
-        "{said}"
-    );
+    assert!(said.contains("s3.amazonaws.com") && said.contains("sts:AssumeRole"), "{said}");
     assert_eq!(world.proxy.writes().len(), 0);
 
     let right = trust("s3.amazonaws.com");
-    iam.update_assume_role_policy()
-        .role_name("by-hand")
-        .policy_document(right)
-        .send()
-        .await?;
+    iam.update_assume_role_policy().role_name("by-hand").policy_document(right).send().await?;
     request_check(&world, "orders").await?;
     world.wait_ready("orders").await?;
     let written: Vec<String> = world.proxy.writes().into_iter().map(|c| c.operation).collect();

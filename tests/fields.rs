@@ -43,12 +43,7 @@ impl Orders {
         edit(&world, &mut manifest);
         world.apply(&manifest.to_string()).await?;
         world.wait_ready("orders").await?;
-        Ok(Orders {
-            world,
-            _operator: operator,
-            source,
-            destination,
-        })
+        Ok(Orders { world, _operator: operator, source, destination })
     }
 
     /// Edits the spec as `kubectl edit` does, without waiting for what comes of it.
@@ -59,10 +54,7 @@ impl Orders {
         }
         let patch = json!([{"op": "replace", "path": "/spec", "value": spec["spec"]}]);
         let patch: Patch<Value> = Patch::Json(serde_json::from_value(patch)?);
-        self.world
-            .api()
-            .patch("orders", &PatchParams::default(), &patch)
-            .await?;
+        self.world.api().patch("orders", &PatchParams::default(), &patch).await?;
         Ok(())
     }
 
@@ -73,15 +65,8 @@ impl Orders {
     }
 
     async fn configuration(&self) -> Result<s3::ReplicationConfiguration> {
-        let held = self
-            .world
-            .s3(SOURCE_REGION)
-            .get_bucket_replication()
-            .bucket(&self.source)
-            .send()
-            .await?;
-        held.replication_configuration
-            .context("S3 answers without a configuration")
+        let held = self.world.s3(SOURCE_REGION).get_bucket_replication().bucket(&self.source).send().await?;
+        held.replication_configuration.context("S3 answers without a configuration")
     }
 
     /// The rules that S3 holds, by id, in the words of S3's API.
@@ -110,24 +95,15 @@ impl Orders {
         let role = self.role("orders-role").await?;
         let own = |key: &str| key.starts_with("s3replication.dev/");
         let tags = role.tags().iter().filter(|tag| !own(tag.key()));
-        Ok(tags
-            .map(|tag| (tag.key().to_owned(), tag.value().to_owned()))
-            .collect())
+        Ok(tags.map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect())
     }
 
     /// The role's policy, as data.
     async fn policy(&self) -> Result<Value> {
         let iam = self.world.iam();
         let names = iam.list_role_policies().role_name("orders-role").send().await?;
-        let [name] = names.policy_names() else {
-            anyhow::bail!("policies: {:?}", names.policy_names())
-        };
-        let held = iam
-            .get_role_policy()
-            .role_name("orders-role")
-            .policy_name(name)
-            .send()
-            .await?;
+        let [name] = names.policy_names() else { anyhow::bail!("policies: {:?}", names.policy_names()) };
+        let held = iam.get_role_policy().role_name("orders-role").policy_name(name).send().await?;
         document(held.policy_document())
     }
 
@@ -138,22 +114,12 @@ impl Orders {
     /// The names of the operator's roles in this account.
     async fn roles(&self) -> Result<Vec<String>> {
         let held = self.world.iam().list_roles().send().await?;
-        let ours = held
-            .roles()
-            .iter()
-            .filter(|role| !role.path().starts_with("/aws-service-role/"));
+        let ours = held.roles().iter().filter(|role| !role.path().starts_with("/aws-service-role/"));
         Ok(ours.map(|role| role.role_name().to_owned()).collect())
     }
 
     async fn versioning(&self, region: &str, bucket: &str) -> Result<Option<s3::BucketVersioningStatus>> {
-        Ok(self
-            .world
-            .s3(region)
-            .get_bucket_versioning()
-            .bucket(bucket)
-            .send()
-            .await?
-            .status)
+        Ok(self.world.s3(region).get_bucket_versioning().bucket(bucket).send().await?.status)
     }
 }
 
@@ -179,9 +145,7 @@ fn flat(policy: &Value) -> BTreeSet<(String, String)> {
         assert_eq!(statement["Effect"], "Allow");
         for action in strings(&statement["Action"]) {
             grants.extend(
-                strings(&statement["Resource"])
-                    .into_iter()
-                    .map(|resource| (action.clone(), resource)),
+                strings(&statement["Resource"]).into_iter().map(|resource| (action.clone(), resource)),
             );
         }
     }
@@ -190,12 +154,9 @@ fn flat(policy: &Value) -> BTreeSet<(String, String)> {
 
 /// The grants in a list of actions and the one resource of each.
 fn granted(list: &[(&str, &[&str])]) -> BTreeSet<(String, String)> {
-    let pairs = list
-        .iter()
-        .flat_map(|(resource, actions)| actions.iter().map(move |action| (*action, *resource)));
-    pairs
-        .map(|(action, resource)| (action.to_owned(), resource.to_owned()))
-        .collect()
+    let pairs =
+        list.iter().flat_map(|(resource, actions)| actions.iter().map(move |action| (*action, *resource)));
+    pairs.map(|(action, resource)| (action.to_owned(), resource.to_owned())).collect()
 }
 
 /// A rule as S3 holds it, in the words of its API.
@@ -247,11 +208,7 @@ async fn the_founding_example_grants_each_action_only_where_it_is_needed() -> Re
         (&bucket, &["s3:GetReplicationConfiguration", "s3:ListBucket"]),
         (
             &objects,
-            &[
-                "s3:GetObjectVersionForReplication",
-                "s3:GetObjectVersionAcl",
-                "s3:GetObjectVersionTagging",
-            ],
+            &["s3:GetObjectVersionForReplication", "s3:GetObjectVersionAcl", "s3:GetObjectVersionTagging"],
         ),
         (
             &replicas,
@@ -268,9 +225,7 @@ async fn the_founding_example_grants_each_action_only_where_it_is_needed() -> Re
 
     let role = orders.role("orders-role").await?;
     let trust = document(role.assume_role_policy_document().unwrap())?;
-    let [statement] = trust["Statement"].as_array().unwrap().as_slice() else {
-        panic!("{trust}")
-    };
+    let [statement] = trust["Statement"].as_array().unwrap().as_slice() else { panic!("{trust}") };
     assert_eq!(statement["Effect"], "Allow");
     assert_eq!(statement["Principal"], json!({"Service": "s3.amazonaws.com"}));
     assert_eq!(strings(&statement["Action"]), ["sts:AssumeRole"]);
@@ -288,52 +243,21 @@ async fn every_field_of_a_rule_reaches_s3_changes_and_goes() -> Result<()> {
     let rtc = "rules.0.destination.replicationTimeControl";
     let other_key = KMS_REPLICAS.replace("6666-7777", "aaaa-bbbb");
     let encrypted = |objects: Value, key: Value| {
-        vec![
-            ("rules.0.kmsEncryptedObjects", objects),
-            ("rules.0.destination.kmsKeyArn", key),
-        ]
+        vec![("rules.0.kmsEncryptedObjects", objects), ("rules.0.destination.kmsKeyArn", key)]
     };
     // What is set in the spec, what S3 then shows, and what goes back to what it was with the last line of each.
     let mut table: Vec<(Vec<(&str, Value)>, &str, Value)> = vec![
-        (
-            vec![("rules.0.status", json!("Disabled"))],
-            "Status",
-            json!("Disabled"),
-        ),
-        (
-            vec![("rules.0.status", json!("Enabled"))],
-            "Status",
-            json!("Enabled"),
-        ),
+        (vec![("rules.0.status", json!("Disabled"))], "Status", json!("Disabled")),
+        (vec![("rules.0.status", json!("Enabled"))], "Status", json!("Enabled")),
         (vec![("rules.0.status", json!(null))], "Status", json!("Enabled")),
-        (
-            vec![("rules.0.priority", json!(2_147_483_647))],
-            "Priority",
-            json!(2_147_483_647),
-        ),
+        (vec![("rules.0.priority", json!(2_147_483_647))], "Priority", json!(2_147_483_647)),
         (vec![("rules.0.priority", json!(0))], "Priority", json!(0)),
         (vec![("rules.0.priority", json!(null))], "Priority", json!(0)),
         (vec![("rules.0.priority", json!(1))], "Priority", json!(1)),
-        (
-            filter(json!({"prefix": "logs/"})),
-            "Filter",
-            json!({"Prefix": "logs/"}),
-        ),
-        (
-            filter(json!({"prefix": "a b/ü&<"})),
-            "Filter",
-            json!({"Prefix": "a b/ü&<"}),
-        ),
-        (
-            filter(json!({"tags": {"k": "v"}})),
-            "Filter",
-            json!({"Tag": {"k": "v"}}),
-        ),
-        (
-            filter(json!({"tags": {"k": ""}})),
-            "Filter",
-            json!({"Tag": {"k": ""}}),
-        ),
+        (filter(json!({"prefix": "logs/"})), "Filter", json!({"Prefix": "logs/"})),
+        (filter(json!({"prefix": "a b/ü&<"})), "Filter", json!({"Prefix": "a b/ü&<"})),
+        (filter(json!({"tags": {"k": "v"}})), "Filter", json!({"Tag": {"k": "v"}})),
+        (filter(json!({"tags": {"k": ""}})), "Filter", json!({"Tag": {"k": ""}})),
         (
             filter(json!({"prefix": "logs/", "tags": {"k": "v"}})),
             "Filter",
@@ -346,62 +270,18 @@ async fn every_field_of_a_rule_reaches_s3_changes_and_goes() -> Result<()> {
         ),
         (filter(json!({"tags": {}})), "Filter", json!({"Prefix": ""})),
         (filter(json!(null)), "Filter", json!({"Prefix": ""})),
-        (
-            vec![("rules.0.deleteMarkers", json!("Enabled"))],
-            "DeleteMarkerReplication",
-            json!("Enabled"),
-        ),
-        (
-            vec![("rules.0.deleteMarkers", json!("Disabled"))],
-            "DeleteMarkerReplication",
-            json!("Disabled"),
-        ),
-        (
-            vec![("rules.0.deleteMarkers", json!(null))],
-            "DeleteMarkerReplication",
-            json!("Disabled"),
-        ),
-        (
-            vec![("rules.0.replicaModifications", json!("Enabled"))],
-            "ReplicaModifications",
-            json!("Enabled"),
-        ),
-        (
-            vec![("rules.0.replicaModifications", json!("Disabled"))],
-            "ReplicaModifications",
-            json!(null),
-        ),
-        (
-            vec![("rules.0.replicaModifications", json!(null))],
-            "ReplicaModifications",
-            json!(null),
-        ),
-        (
-            encrypted(json!("Enabled"), json!(KMS_REPLICAS)),
-            "SseKmsEncryptedObjects",
-            json!("Enabled"),
-        ),
+        (vec![("rules.0.deleteMarkers", json!("Enabled"))], "DeleteMarkerReplication", json!("Enabled")),
+        (vec![("rules.0.deleteMarkers", json!("Disabled"))], "DeleteMarkerReplication", json!("Disabled")),
+        (vec![("rules.0.deleteMarkers", json!(null))], "DeleteMarkerReplication", json!("Disabled")),
+        (vec![("rules.0.replicaModifications", json!("Enabled"))], "ReplicaModifications", json!("Enabled")),
+        (vec![("rules.0.replicaModifications", json!("Disabled"))], "ReplicaModifications", json!(null)),
+        (vec![("rules.0.replicaModifications", json!(null))], "ReplicaModifications", json!(null)),
+        (encrypted(json!("Enabled"), json!(KMS_REPLICAS)), "SseKmsEncryptedObjects", json!("Enabled")),
         (vec![], "Destination/ReplicaKmsKeyID", json!(KMS_REPLICAS)),
-        (
-            encrypted(json!("Enabled"), json!(other_key)),
-            "Destination/ReplicaKmsKeyID",
-            json!(other_key),
-        ),
-        (
-            encrypted(json!("Disabled"), json!(null)),
-            "SseKmsEncryptedObjects",
-            json!(null),
-        ),
-        (
-            encrypted(json!(null), json!(null)),
-            "Destination/ReplicaKmsKeyID",
-            json!(null),
-        ),
-        (
-            vec![(metrics, json!("Enabled"))],
-            "Destination/Metrics",
-            json!(["Enabled", null]),
-        ),
+        (encrypted(json!("Enabled"), json!(other_key)), "Destination/ReplicaKmsKeyID", json!(other_key)),
+        (encrypted(json!("Disabled"), json!(null)), "SseKmsEncryptedObjects", json!(null)),
+        (encrypted(json!(null), json!(null)), "Destination/ReplicaKmsKeyID", json!(null)),
+        (vec![(metrics, json!("Enabled"))], "Destination/Metrics", json!(["Enabled", null])),
         (vec![], "Destination/ReplicationTime", json!(null)),
         (
             vec![(metrics, json!(null)), (rtc, json!("Enabled"))],
@@ -409,11 +289,7 @@ async fn every_field_of_a_rule_reaches_s3_changes_and_goes() -> Result<()> {
             json!(["Enabled", 15]),
         ),
         (vec![], "Destination/Metrics", json!(["Enabled", 15])),
-        (
-            vec![(rtc, json!("Disabled"))],
-            "Destination/ReplicationTime",
-            json!(null),
-        ),
+        (vec![(rtc, json!("Disabled"))], "Destination/ReplicationTime", json!(null)),
         (vec![(rtc, json!(null))], "Destination/Metrics", json!(null)),
     ];
     for name in [
@@ -428,22 +304,14 @@ async fn every_field_of_a_rule_reaches_s3_changes_and_goes() -> Result<()> {
         table.push((class(json!(name)), "Destination/StorageClass", json!(name)));
     }
     table.push((class(json!(null)), "Destination/StorageClass", json!(null)));
-    table.push((
-        class(json!("STANDARD")),
-        "Destination/StorageClass",
-        json!("STANDARD"),
-    ));
+    table.push((class(json!("STANDARD")), "Destination/StorageClass", json!("STANDARD")));
 
     for (edits, field, shown) in &table {
         orders.change(edits).await.with_context(|| format!("{edits:?}"))?;
         let rule = orders.rule().await?;
         assert_eq!(rule.pointer(&format!("/{field}")), Some(shown), "{edits:?}");
     }
-    assert_eq!(
-        orders.rule().await?,
-        usual,
-        "what was set and taken back leaves nothing behind"
-    );
+    assert_eq!(orders.rule().await?, usual, "what was set and taken back leaves nothing behind");
     Ok(())
 }
 
@@ -460,10 +328,7 @@ async fn several_rules_and_destinations_come_and_go() -> Result<()> {
     let object = orders.change(&[("rules", all)]).await?;
     let held = orders.rules().await?;
     assert_eq!(held.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
-    assert_eq!(
-        held["b"]["Destination"]["Bucket"],
-        format!("arn:aws:s3:::{second}")
-    );
+    assert_eq!(held["b"]["Destination"]["Bucket"], format!("arn:aws:s3:::{second}"));
     assert_eq!(held["c"]["Priority"], 30);
     assert_eq!(
         orders.versioning("ap-southeast-2", &second).await?,
@@ -472,33 +337,19 @@ async fn several_rules_and_destinations_come_and_go() -> Result<()> {
     assert_eq!(object["status"]["rules"], 3);
     assert_eq!(object["status"]["destinations"].as_array().map(Vec::len), Some(2));
     let replicas = |grants: &BTreeSet<(String, String)>| -> BTreeSet<String> {
-        grants
-            .iter()
-            .filter(|(a, _)| a == "s3:ReplicateObject")
-            .map(|(_, r)| r.clone())
-            .collect()
+        grants.iter().filter(|(a, _)| a == "s3:ReplicateObject").map(|(_, r)| r.clone()).collect()
     };
     let both = [&orders.destination, &second].map(|b| format!("arn:aws:s3:::{b}/*"));
     assert_eq!(replicas(&orders.grants().await?), BTreeSet::from(both));
 
-    let object = orders
-        .change(&[("rules", json!([rule("b", 5, &second)]))])
-        .await?;
+    let object = orders.change(&[("rules", json!([rule("b", 5, &second)]))]).await?;
     let held = orders.rules().await?;
     assert_eq!(held.keys().collect::<Vec<_>>(), ["b"]);
     assert_eq!(object["status"]["rules"], 1);
-    assert_eq!(
-        replicas(&orders.grants().await?),
-        BTreeSet::from([format!("arn:aws:s3:::{second}/*")])
-    );
+    assert_eq!(replicas(&orders.grants().await?), BTreeSet::from([format!("arn:aws:s3:::{second}/*")]));
 
-    let object = orders
-        .change(&[("rules.0.destination.bucket", json!(orders.destination))])
-        .await?;
-    assert_eq!(
-        orders.rule().await?["Destination"]["Bucket"],
-        format!("arn:aws:s3:::{}", orders.destination)
-    );
+    let object = orders.change(&[("rules.0.destination.bucket", json!(orders.destination))]).await?;
+    assert_eq!(orders.rule().await?["Destination"]["Bucket"], format!("arn:aws:s3:::{}", orders.destination));
     assert_eq!(object["status"]["destinations"][0]["bucket"], orders.destination);
     Ok(())
 }
@@ -508,58 +359,34 @@ async fn a_bucket_of_another_account_is_named_with_its_owner_and_may_own_the_rep
     let orders = Orders::new("accounts").await?;
     let other = orders.world.another_account();
     let theirs = orders.world.bucket_of(&other, DESTINATION_REGION).await?;
-    let enabled = s3::VersioningConfiguration::builder()
-        .status(s3::BucketVersioningStatus::Enabled)
-        .build();
+    let enabled = s3::VersioningConfiguration::builder().status(s3::BucketVersioningStatus::Enabled).build();
     let their_s3 = orders.world.as_account(&other).s3(DESTINATION_REGION);
-    their_s3
-        .put_bucket_versioning()
-        .bucket(&theirs)
-        .versioning_configuration(enabled)
-        .send()
-        .await?;
+    their_s3.put_bucket_versioning().bucket(&theirs).versioning_configuration(enabled).send().await?;
     let policy = json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow",
         "Principal": {"AWS": format!("arn:aws:iam::{}:root", orders.world.account)},
         "Action": ["s3:ListBucket", "s3:GetBucketVersioning"],
         "Resource": format!("arn:aws:s3:::{theirs}"),
     }]});
-    their_s3
-        .put_bucket_policy()
-        .bucket(&theirs)
-        .policy(policy.to_string())
-        .send()
-        .await?;
+    their_s3.put_bucket_policy().bucket(&theirs).policy(policy.to_string()).send().await?;
 
     let destination = json!({"bucket": theirs, "account": other, "versioning": "Required"});
     orders.change(&[("rules.0.destination", destination)]).await?;
     let held = &orders.rule().await?["Destination"];
     assert_eq!((&held["Account"], &held["Owner"]), (&json!(other), &json!(null)));
 
-    let object = orders
-        .change(&[("rules.0.destination.ownership", json!("Destination"))])
-        .await?;
+    let object = orders.change(&[("rules.0.destination.ownership", json!("Destination"))]).await?;
     let held = &orders.rule().await?["Destination"];
-    assert_eq!(
-        (&held["Account"], &held["Owner"]),
-        (&json!(other), &json!("Destination"))
-    );
+    assert_eq!((&held["Account"], &held["Owner"]), (&json!(other), &json!("Destination")));
     assert_eq!(object["status"]["destinations"][0]["account"], other.as_str());
-    let owner = (
-        "s3:ObjectOwnerOverrideToBucketOwner".to_owned(),
-        format!("arn:aws:s3:::{theirs}/*"),
-    );
+    let owner = ("s3:ObjectOwnerOverrideToBucketOwner".to_owned(), format!("arn:aws:s3:::{theirs}/*"));
     assert!(orders.grants().await?.contains(&owner));
 
-    orders
-        .change(&[("rules.0.destination.ownership", json!(null))])
-        .await?;
+    orders.change(&[("rules.0.destination.ownership", json!(null))]).await?;
     assert_eq!(orders.rule().await?["Destination"]["Owner"], json!(null));
     assert!(!orders.grants().await?.contains(&owner));
 
-    orders
-        .change(&[("rules.0.destination", json!({"bucket": orders.destination}))])
-        .await?;
+    orders.change(&[("rules.0.destination", json!({"bucket": orders.destination}))]).await?;
     assert_eq!(orders.rule().await?["Destination"]["Account"], json!(null));
     Ok(())
 }
@@ -574,25 +401,15 @@ async fn each_switch_of_replicate_takes_its_actions_away_and_gives_them_back() -
         (&objects, &["s3:GetObjectVersionTagging"]),
         (&replicas, &["s3:ReplicateTags", "s3:PutObjectTagging"]),
     ]);
-    let acls = granted(&[
-        (&objects, &["s3:GetObjectVersionAcl"]),
-        (&replicas, &["s3:PutObjectAcl"]),
-    ]);
+    let acls = granted(&[(&objects, &["s3:GetObjectVersionAcl"]), (&replicas, &["s3:PutObjectAcl"])]);
     let gone = |now: &BTreeSet<(String, String)>| usual.difference(now).cloned().collect::<BTreeSet<_>>();
 
     orders.change(&[("replicate", json!({"tags": false}))]).await?;
     assert_eq!(gone(&orders.grants().await?), tags);
-    orders
-        .change(&[("replicate", json!({"tags": true, "acls": false}))])
-        .await?;
+    orders.change(&[("replicate", json!({"tags": true, "acls": false}))]).await?;
     assert_eq!(gone(&orders.grants().await?), acls);
-    orders
-        .change(&[("replicate", json!({"tags": false, "acls": false}))])
-        .await?;
-    assert_eq!(
-        gone(&orders.grants().await?),
-        tags.union(&acls).cloned().collect()
-    );
+    orders.change(&[("replicate", json!({"tags": false, "acls": false}))]).await?;
+    assert_eq!(gone(&orders.grants().await?), tags.union(&acls).cloned().collect());
     orders.change(&[("replicate", json!(null))]).await?;
     assert_eq!(orders.grants().await?, usual);
     Ok(())
@@ -602,26 +419,16 @@ async fn each_switch_of_replicate_takes_its_actions_away_and_gives_them_back() -
 async fn keys_are_granted_through_s3_and_for_these_buckets_only() -> Result<()> {
     let orders = Orders::with("keys", |_, manifest| {
         set(manifest, "spec.rules.0.kmsEncryptedObjects", json!("Enabled"));
-        set(
-            manifest,
-            "spec.rules.0.destination.kmsKeyArn",
-            json!(KMS_REPLICAS),
-        );
+        set(manifest, "spec.rules.0.destination.kmsKeyArn", json!(KMS_REPLICAS));
     })
     .await?;
     let kms = |policy: &Value| -> BTreeSet<(String, String)> {
-        flat(policy)
-            .into_iter()
-            .filter(|(action, _)| action.starts_with("kms:"))
-            .collect()
+        flat(policy).into_iter().filter(|(action, _)| action.starts_with("kms:")).collect()
     };
     let policy = orders.policy().await?;
     let any = format!("arn:aws:kms:us-east-1:{}:key/*", orders.world.account);
     let encrypt: &[&str] = &["kms:Encrypt", "kms:GenerateDataKey"];
-    assert_eq!(
-        kms(&policy),
-        granted(&[(&any, &["kms:Decrypt"]), (KMS_REPLICAS, encrypt)])
-    );
+    assert_eq!(kms(&policy), granted(&[(&any, &["kms:Decrypt"]), (KMS_REPLICAS, encrypt)]));
     for statement in policy["Statement"].as_array().unwrap() {
         let (region, bucket) = match strings(&statement["Action"])[0].as_str() {
             "kms:Decrypt" => (SOURCE_REGION, &orders.source),
@@ -629,44 +436,25 @@ async fn keys_are_granted_through_s3_and_for_these_buckets_only() -> Result<()> 
             _ => continue,
         };
         let condition = &statement["Condition"]["StringLike"];
-        assert_eq!(
-            strings(&condition["kms:ViaService"]),
-            [format!("s3.{region}.amazonaws.com")]
-        );
+        assert_eq!(strings(&condition["kms:ViaService"]), [format!("s3.{region}.amazonaws.com")]);
         // Of the object, or of the bucket where S3 Bucket Keys are on.
-        let context: BTreeSet<_> = strings(&condition["kms:EncryptionContext:aws:s3:arn"])
-            .into_iter()
-            .collect();
-        let either = [
-            format!("arn:aws:s3:::{bucket}"),
-            format!("arn:aws:s3:::{bucket}/*"),
-        ];
+        let context: BTreeSet<_> =
+            strings(&condition["kms:EncryptionContext:aws:s3:arn"]).into_iter().collect();
+        let either = [format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*")];
         assert_eq!(context, BTreeSet::from(either));
     }
 
     let another = KMS_SOURCE.replace("1111-2222", "aaaa-bbbb");
-    orders
-        .change(&[("source.kmsKeyArns", json!([KMS_SOURCE, another]))])
-        .await?;
+    orders.change(&[("source.kmsKeyArns", json!([KMS_SOURCE, another]))]).await?;
     let decrypt: &[&str] = &["kms:Decrypt"];
-    let two = granted(&[
-        (KMS_SOURCE, decrypt),
-        (&another, decrypt),
-        (KMS_REPLICAS, encrypt),
-    ]);
+    let two = granted(&[(KMS_SOURCE, decrypt), (&another, decrypt), (KMS_REPLICAS, encrypt)]);
     assert_eq!(kms(&orders.policy().await?), two);
     orders.change(&[("source.kmsKeyArns", json!([another]))]).await?;
-    assert_eq!(
-        kms(&orders.policy().await?),
-        granted(&[(&another, decrypt), (KMS_REPLICAS, encrypt)])
-    );
+    assert_eq!(kms(&orders.policy().await?), granted(&[(&another, decrypt), (KMS_REPLICAS, encrypt)]));
     orders.change(&[("source.kmsKeyArns", json!(null))]).await?;
     assert_eq!(kms(&orders.policy().await?), kms(&policy));
 
-    let off = [
-        ("rules.0.kmsEncryptedObjects", json!(null)),
-        ("rules.0.destination.kmsKeyArn", json!(null)),
-    ];
+    let off = [("rules.0.kmsEncryptedObjects", json!(null)), ("rules.0.destination.kmsKeyArn", json!(null))];
     orders.change(&off).await?;
     assert_eq!(kms(&orders.policy().await?), BTreeSet::new());
     Ok(())
@@ -677,33 +465,19 @@ async fn boundary_and_tags_of_the_role_are_set_changed_and_removed() -> Result<(
     let orders = Orders::new("role-fields").await?;
     let boundary = async || -> Result<Option<String>> {
         let role = orders.role("orders-role").await?;
-        Ok(role
-            .permissions_boundary()
-            .and_then(|b| b.permissions_boundary_arn())
-            .map(str::to_owned))
+        Ok(role.permissions_boundary().and_then(|b| b.permissions_boundary_arn()).map(str::to_owned))
     };
     assert_eq!(orders.role("orders-role").await?.path(), "/s3-replication/");
     assert_eq!(boundary().await?, None);
     for name in ["one", "two"] {
         let document = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
-        let create = orders
-            .world
-            .iam()
-            .create_policy()
-            .policy_name(name)
-            .policy_document(document.to_string());
-        let arn = create
-            .send()
-            .await?
-            .policy
-            .and_then(|p| p.arn)
-            .context("no policy")?;
+        let create =
+            orders.world.iam().create_policy().policy_name(name).policy_document(document.to_string());
+        let arn = create.send().await?.policy.and_then(|p| p.arn).context("no policy")?;
         orders.change(&[("role.permissionsBoundary", json!(arn))]).await?;
         assert_eq!(boundary().await?, Some(arn));
     }
-    orders
-        .change(&[("role.permissionsBoundary", json!(null))])
-        .await?;
+    orders.change(&[("role.permissionsBoundary", json!(null))]).await?;
     assert_eq!(boundary().await?, None);
 
     for tags in [
@@ -728,10 +502,7 @@ async fn a_role_lives_at_the_path_it_was_given() -> Result<()> {
     .await?;
     let role = orders.role("orders-role").await?;
     assert_eq!(role.path(), "/teams/data/");
-    let arn = format!(
-        "arn:aws:iam::{}:role/teams/data/orders-role",
-        orders.world.account
-    );
+    let arn = format!("arn:aws:iam::{}:role/teams/data/orders-role", orders.world.account);
     assert_eq!(role.arn(), arn);
     assert_eq!(orders.configuration().await?.role(), arn);
     Ok(())
@@ -748,10 +519,7 @@ async fn a_role_gets_a_name_of_its_own_and_a_renamed_one_leaves_no_orphan() -> R
         assert_eq!(orders.roles().await?, [name]);
         let role = orders.role(name).await?;
         assert_eq!(orders.configuration().await?.role(), role.arn());
-        assert_eq!(
-            object["status"]["role"],
-            json!({"arn": role.arn(), "managed": true})
-        );
+        assert_eq!(object["status"]["role"], json!({"arn": role.arn(), "managed": true}));
     }
 
     orders.change(&[("role", json!(null))]).await?;
@@ -764,16 +532,8 @@ async fn an_existing_role_is_used_and_never_written() -> Result<()> {
     let orders = Orders::new("role-arn").await?;
     let trust = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
-    let create = orders
-        .world
-        .iam()
-        .create_role()
-        .role_name("existing")
-        .path("/theirs/");
-    let created = create
-        .assume_role_policy_document(trust.to_string())
-        .send()
-        .await?;
+    let create = orders.world.iam().create_role().role_name("existing").path("/theirs/");
+    let created = create.assume_role_policy_document(trust.to_string()).send().await?;
     let arn = created.role().context("no role")?.arn().to_owned();
 
     let object = orders.change(&[("role", json!({"arn": arn}))]).await?;
@@ -783,26 +543,13 @@ async fn an_existing_role_is_used_and_never_written() -> Result<()> {
 
     // From here on nothing may be written to IAM.
     orders.world.proxy.clear();
-    orders
-        .change(&[
-            ("replicate", json!({"tags": false})),
-            ("rules.0.priority", json!(7)),
-        ])
-        .await?;
+    orders.change(&[("replicate", json!({"tags": false})), ("rules.0.priority", json!(7))]).await?;
     let to_iam = |world: &World| -> Vec<String> {
-        world
-            .proxy
-            .writes()
-            .iter()
-            .filter(|c| c.service == "iam")
-            .map(ToString::to_string)
-            .collect()
+        world.proxy.writes().iter().filter(|c| c.service == "iam").map(ToString::to_string).collect()
     };
     assert_eq!(to_iam(&orders.world), Vec::<String>::new());
 
-    orders
-        .change(&[("role", json!({"name": "managed-again"}))])
-        .await?;
+    orders.change(&[("role", json!({"name": "managed-again"}))]).await?;
     assert_eq!(
         orders.roles().await?.into_iter().collect::<BTreeSet<_>>(),
         BTreeSet::from(["existing", "managed-again"].map(str::to_owned))
@@ -812,11 +559,7 @@ async fn an_existing_role_is_used_and_never_written() -> Result<()> {
 
     orders.change(&[("role", json!({"arn": arn}))]).await?;
     orders.world.proxy.clear();
-    orders
-        .world
-        .api()
-        .delete("orders", &DeleteParams::default())
-        .await?;
+    orders.world.api().delete("orders", &DeleteParams::default()).await?;
     orders.world.wait_gone("orders").await?;
     assert_eq!(to_iam(&orders.world), Vec::<String>::new());
     let left = left_in_aws(&orders.world, SOURCE_REGION, &orders.source, "existing").await?;
@@ -829,21 +572,14 @@ async fn versioning_is_turned_on_where_managed_and_only_looked_at_where_required
     let enabled = Some(s3::BucketVersioningStatus::Enabled);
     let orders = Orders::new("managed-versioning").await?;
     assert_eq!(orders.versioning(SOURCE_REGION, &orders.source).await?, enabled);
-    assert_eq!(
-        orders.versioning(DESTINATION_REGION, &orders.destination).await?,
-        enabled
-    );
+    assert_eq!(orders.versioning(DESTINATION_REGION, &orders.destination).await?, enabled);
 
     let (world, _operator) = world("required").await?;
     let source = world.bucket(SOURCE_REGION).await?;
     let destination = world.bucket(DESTINATION_REGION).await?;
     let mut manifest = replication("orders", &source, &destination);
     set(&mut manifest, "spec.source.versioning", json!("Required"));
-    set(
-        &mut manifest,
-        "spec.rules.0.destination.versioning",
-        json!("Required"),
-    );
+    set(&mut manifest, "spec.rules.0.destination.versioning", json!("Required"));
     world.apply(&manifest.to_string()).await?;
     let missing = |bucket: &str| {
         let bucket = bucket.to_owned();
@@ -853,23 +589,13 @@ async fn versioning_is_turned_on_where_managed_and_only_looked_at_where_required
         }
     };
     let turn_on = async |region: &str, bucket: &str| -> Result<()> {
-        world
-            .set_versioning(region, bucket, s3::BucketVersioningStatus::Enabled)
-            .await?;
+        world.set_versioning(region, bucket, s3::BucketVersioningStatus::Enabled).await?;
         support::request_check(&world, "orders").await.map(drop)
     };
-    world
-        .wait(
-            "orders",
-            missing(&destination),
-            "to miss the destination's versioning",
-        )
-        .await?;
+    world.wait("orders", missing(&destination), "to miss the destination's versioning").await?;
     assert_eq!(world.proxy.count("PutBucketVersioning"), 0);
     turn_on(DESTINATION_REGION, &destination).await?;
-    world
-        .wait("orders", missing(&source), "to miss the source's versioning")
-        .await?;
+    world.wait("orders", missing(&source), "to miss the source's versioning").await?;
     turn_on(SOURCE_REGION, &source).await?;
     world.wait_ready("orders").await?;
     assert_eq!(world.proxy.count("PutBucketVersioning"), 0);
@@ -879,12 +605,7 @@ async fn versioning_is_turned_on_where_managed_and_only_looked_at_where_required
     set(&mut manifest, "spec.rules.0.destination", json!({"bucket": next}));
     world.apply(&manifest.to_string()).await?;
     world.wait_ready("orders").await?;
-    let held = world
-        .s3(DESTINATION_REGION)
-        .get_bucket_versioning()
-        .bucket(&next)
-        .send()
-        .await?;
+    let held = world.s3(DESTINATION_REGION).get_bucket_versioning().bucket(&next).send().await?;
     assert_eq!(held.status, enabled);
     Ok(())
 }
@@ -896,11 +617,7 @@ async fn a_region_that_is_given_is_believed_and_one_that_is_not_is_found() -> Re
 
     let given = Orders::with("regions-given", |_, manifest| {
         set(manifest, "spec.source.region", json!(SOURCE_REGION));
-        set(
-            manifest,
-            "spec.rules.0.destination.region",
-            json!(DESTINATION_REGION),
-        );
+        set(manifest, "spec.rules.0.destination.region", json!(DESTINATION_REGION));
     })
     .await?;
     for (orders, looked_for) in [(&found, true), (&given, false)] {
@@ -943,17 +660,8 @@ async fn a_suspended_resource_asks_nothing_of_aws_and_can_still_be_deleted() -> 
     orders.edit(&[("rules.0.priority", json!(9))]).await?;
     let generation = orders.world.get("orders").await?["metadata"]["generation"].clone();
     let seen = |status: &Value| status["observedGeneration"] == generation && suspended(status);
-    orders
-        .world
-        .wait("orders", seen, "to have seen the change and be Suspended")
-        .await?;
-    let calls: Vec<String> = orders
-        .world
-        .proxy
-        .calls()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    orders.world.wait("orders", seen, "to have seen the change and be Suspended").await?;
+    let calls: Vec<String> = orders.world.proxy.calls().iter().map(ToString::to_string).collect();
     assert_eq!(calls, Vec::<String>::new());
 
     orders.change(&[("suspend", json!(false))]).await?;
@@ -961,11 +669,7 @@ async fn a_suspended_resource_asks_nothing_of_aws_and_can_still_be_deleted() -> 
 
     orders.edit(&[("suspend", json!(true))]).await?;
     orders.world.wait("orders", suspended, "to be Suspended").await?;
-    orders
-        .world
-        .api()
-        .delete("orders", &DeleteParams::default())
-        .await?;
+    orders.world.api().delete("orders", &DeleteParams::default()).await?;
     orders.world.wait_gone("orders").await?;
     let left = left_in_aws(&orders.world, SOURCE_REGION, &orders.source, "orders-role").await?;
     assert_eq!(left, Vec::<String>::new());
@@ -977,11 +681,7 @@ async fn what_is_retained_outlives_the_resource() -> Result<()> {
     for (policy, expected) in [("Retain", 2), ("Delete", 0)] {
         let orders = Orders::new("retain").await?;
         orders.change(&[("deletionPolicy", json!(policy))]).await?;
-        orders
-            .world
-            .api()
-            .delete("orders", &DeleteParams::default())
-            .await?;
+        orders.world.api().delete("orders", &DeleteParams::default()).await?;
         orders.world.wait_gone("orders").await?;
         let left = left_in_aws(&orders.world, SOURCE_REGION, &orders.source, "orders-role").await?;
         assert_eq!(left.len(), expected, "{policy}: {left:?}");
@@ -1012,24 +712,11 @@ async fn what_someone_else_made_is_taken_over_only_by_adoption() -> Result<()> {
     let source = world.versioned_bucket(SOURCE_REGION).await?;
     let destination = world.versioned_bucket(DESTINATION_REGION).await?;
     let trust = json!({"Version": "2012-10-17", "Statement": []});
-    let create = world
-        .iam()
-        .create_role()
-        .role_name("orders-role")
-        .path("/s3-replication/");
-    create
-        .assume_role_policy_document(trust.to_string())
-        .send()
-        .await?;
+    let create = world.iam().create_role().role_name("orders-role").path("/s3-replication/");
+    create.assume_role_policy_document(trust.to_string()).send().await?;
     let mut manifest = replication("orders", &source, &destination);
     world.apply(&manifest.to_string()).await?;
-    world
-        .wait(
-            "orders",
-            |s| reason(s, "Ready") == "ForeignRole",
-            "to meet a foreign role",
-        )
-        .await?;
+    world.wait("orders", |s| reason(s, "Ready") == "ForeignRole", "to meet a foreign role").await?;
     assert!(world.proxy.writes().is_empty());
 
     set(&mut manifest, "spec.adoptionPolicy", json!("Adopt"));
@@ -1069,10 +756,7 @@ fn each(
 }
 
 /// The first version of the schema: no filter, no priority, no word about delete markers.
-#[expect(
-    deprecated,
-    reason = "the first version of the schema has its prefix in the rule"
-)]
+#[expect(deprecated, reason = "the first version of the schema has its prefix in the rule")]
 fn first_version(rule: &mut s3::ReplicationRule) {
     rule.prefix = rule.filter.take().and_then(|f| f.prefix).or(Some(String::new()));
     rule.priority = None;
@@ -1083,9 +767,7 @@ fn and(prefix: Option<&str>, tags: &[(&str, &str)]) -> s3::ReplicationRuleFilter
     let tag =
         |(key, value): &(&str, &str)| s3::Tag::builder().key(*key).value(*value).build().expect("a tag");
     let tags = (!tags.is_empty()).then(|| tags.iter().map(tag).collect());
-    let and = s3::ReplicationRuleAndOperator::builder()
-        .set_prefix(prefix.map(str::to_owned))
-        .set_tags(tags);
+    let and = s3::ReplicationRuleAndOperator::builder().set_prefix(prefix.map(str::to_owned)).set_tags(tags);
     s3::ReplicationRuleFilter::builder().and(and.build()).build()
 }
 
@@ -1104,23 +786,14 @@ fn wordings() -> Vec<Wording> {
         },
         Wording {
             what: "an empty filter",
-            spec: vec![
-                ("rules.0.filter", json!(null)),
-                ("rules.0.deleteMarkers", json!(null)),
-            ],
-            rules: |rules| {
-                each(rules, |r| {
-                    r.filter = Some(s3::ReplicationRuleFilter::builder().build())
-                })
-            },
+            spec: vec![("rules.0.filter", json!(null)), ("rules.0.deleteMarkers", json!(null))],
+            rules: |rules| each(rules, |r| r.filter = Some(s3::ReplicationRuleFilter::builder().build())),
         },
         Wording {
             what: "an empty prefix",
             spec: vec![("rules.0.filter", json!({"tags": {}}))],
             rules: |rules| {
-                each(rules, |r| {
-                    r.filter = Some(s3::ReplicationRuleFilter::builder().prefix("").build())
-                })
+                each(rules, |r| r.filter = Some(s3::ReplicationRuleFilter::builder().prefix("").build()))
             },
         },
         Wording {
@@ -1154,17 +827,13 @@ fn wordings() -> Vec<Wording> {
             rules: |rules| {
                 each(rules, |r| {
                     let off = s3::ReplicaModificationsStatus::Disabled;
-                    let modifications = s3::ReplicaModifications::builder()
-                        .status(off)
-                        .build()
-                        .expect("a status");
+                    let modifications =
+                        s3::ReplicaModifications::builder().status(off).build().expect("a status");
                     let criteria =
                         s3::SourceSelectionCriteria::builder().replica_modifications(modifications);
                     r.source_selection_criteria = Some(criteria.build());
-                    let off = s3::Metrics::builder()
-                        .status(s3::MetricsStatus::Disabled)
-                        .build()
-                        .expect("a status");
+                    let off =
+                        s3::Metrics::builder().status(s3::MetricsStatus::Disabled).build().expect("a status");
                     if let Some(to) = r.destination.as_mut() {
                         to.metrics = Some(off);
                     }
@@ -1191,12 +860,7 @@ fn wordings() -> Vec<Wording> {
 #[tokio::test]
 async fn the_same_in_other_words_is_no_drift_and_causes_no_write() -> Result<()> {
     let orders = Orders::new("wordings").await?;
-    for Wording {
-        what,
-        mut spec,
-        rules,
-    } in wordings()
-    {
+    for Wording { what, mut spec, rules } in wordings() {
         for (_, value) in &mut spec {
             let named = value.to_string().replace("DESTINATION", &orders.destination);
             *value = serde_json::from_str(&named)?;
@@ -1207,31 +871,14 @@ async fn the_same_in_other_words_is_no_drift_and_causes_no_write() -> Result<()>
             .role(held.role())
             .set_rules(Some(rules(held.rules().to_vec())))
             .build()?;
-        let put = orders
-            .world
-            .s3(SOURCE_REGION)
-            .put_bucket_replication()
-            .bucket(&orders.source);
-        put.replication_configuration(reworded)
-            .send()
-            .await
-            .context(what)?;
+        let put = orders.world.s3(SOURCE_REGION).put_bucket_replication().bucket(&orders.source);
+        put.replication_configuration(reworded).send().await.context(what)?;
         orders.world.proxy.clear();
         let status = &check_now(&orders.world, "orders").await?["status"];
-        assert_eq!(
-            orders.world.proxy.count("GetBucketReplication"),
-            1,
-            "{what}: was looked at"
-        );
+        assert_eq!(orders.world.proxy.count("GetBucketReplication"), 1, "{what}: was looked at");
         assert_eq!(status["drift"], Value::Null, "{what}");
         assert_eq!(reason(status, "Ready"), "Applied", "{what}");
-        let writes: Vec<String> = orders
-            .world
-            .proxy
-            .writes()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let writes: Vec<String> = orders.world.proxy.writes().iter().map(ToString::to_string).collect();
         assert_eq!(writes, Vec::<String>::new(), "{what}");
     }
     Ok(())
@@ -1245,20 +892,13 @@ async fn the_first_version_replicates_delete_markers_and_a_spec_that_does_not_di
         .role(held.role())
         .set_rules(Some(each(held.rules().to_vec(), first_version)))
         .build()?;
-    let put = orders
-        .world
-        .s3(SOURCE_REGION)
-        .put_bucket_replication()
-        .bucket(&orders.source);
+    let put = orders.world.s3(SOURCE_REGION).put_bucket_replication().bucket(&orders.source);
     put.replication_configuration(reworded).send().await?;
     let status = &check_now(&orders.world, "orders").await?["status"];
     let corrected = &status["lastCorrection"]["items"];
     assert_eq!(corrected.as_array().map(Vec::len), Some(1), "{corrected}");
     assert_eq!(corrected[0]["path"], "rules[ReplicateToEU].deleteMarkers");
-    assert_eq!(
-        (&corrected[0]["want"], &corrected[0]["got"]),
-        (&json!("Disabled"), &json!("Enabled"))
-    );
+    assert_eq!((&corrected[0]["want"], &corrected[0]["got"]), (&json!("Disabled"), &json!("Enabled")));
     assert_eq!(orders.rule().await?["DeleteMarkerReplication"], "Disabled");
     Ok(())
 }

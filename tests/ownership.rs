@@ -43,12 +43,7 @@ impl Scene {
     async fn new(name: &str) -> Result<Scene> {
         let (world, operator) = world(name).await?;
         let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-        Ok(Scene {
-            world,
-            operator,
-            source,
-            destination,
-        })
+        Ok(Scene { world, operator, source, destination })
     }
 
     /// A scene with `NAME` applied and Ready.
@@ -85,51 +80,31 @@ impl Scene {
             .map(|(k, v)| RoleTag::builder().key(k).value(v).build())
             .collect::<Result<Vec<_>, _>>()?;
         let iam = self.world.iam();
-        let request = iam
-            .create_role()
-            .role_name(name)
-            .path("/s3-replication/")
-            .assume_role_policy_document(TRUST);
+        let request =
+            iam.create_role().role_name(name).path("/s3-replication/").assume_role_policy_document(TRUST);
         let made = request.set_tags(Some(tags)).send().await?;
         let nothing =
             r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"}]}"#;
-        iam.put_role_policy()
-            .role_name(name)
-            .policy_name(POLICY)
-            .policy_document(nothing)
-            .send()
-            .await?;
+        iam.put_role_policy().role_name(name).policy_name(POLICY).policy_document(nothing).send().await?;
         Ok(made.role.context("no role")?.arn)
     }
 
     /// Gives the source a configuration as someone else would.
     async fn make_configuration(&self, role: &str, rule: &str) -> Result<()> {
         let s3 = self.world.s3("us-east-1");
-        self.world
-            .set_versioning("us-east-1", &self.source, BucketVersioningStatus::Enabled)
-            .await?;
-        self.world
-            .set_versioning("eu-west-1", &self.destination, BucketVersioningStatus::Enabled)
-            .await?;
-        let markers = DeleteMarkerReplication::builder()
-            .status(DeleteMarkerReplicationStatus::Disabled)
-            .build();
+        self.world.set_versioning("us-east-1", &self.source, BucketVersioningStatus::Enabled).await?;
+        self.world.set_versioning("eu-west-1", &self.destination, BucketVersioningStatus::Enabled).await?;
+        let markers =
+            DeleteMarkerReplication::builder().status(DeleteMarkerReplicationStatus::Disabled).build();
         let rule = ReplicationRule::builder()
             .id(rule)
             .priority(9)
             .status(ReplicationRuleStatus::Enabled)
             .filter(ReplicationRuleFilter::builder().prefix("theirs/").build())
             .delete_marker_replication(markers)
-            .destination(
-                Destination::builder()
-                    .bucket(format!("arn:aws:s3:::{}", self.destination))
-                    .build()?,
-            )
+            .destination(Destination::builder().bucket(format!("arn:aws:s3:::{}", self.destination)).build()?)
             .build()?;
-        let configuration = ReplicationConfiguration::builder()
-            .role(role)
-            .rules(rule)
-            .build()?;
+        let configuration = ReplicationConfiguration::builder().role(role).rules(rule).build()?;
         s3.put_bucket_replication()
             .bucket(&self.source)
             .replication_configuration(configuration)
@@ -139,13 +114,7 @@ impl Scene {
     }
 
     async fn configuration(&self) -> Result<Option<ReplicationConfiguration>> {
-        let held = self
-            .world
-            .s3("us-east-1")
-            .get_bucket_replication()
-            .bucket(&self.source)
-            .send()
-            .await;
+        let held = self.world.s3("us-east-1").get_bucket_replication().bucket(&self.source).send().await;
         match held {
             Ok(held) => Ok(held.replication_configuration),
             Err(error) if error.code() == Some("ReplicationConfigurationNotFoundError") => Ok(None),
@@ -171,44 +140,23 @@ impl Scene {
 
     async fn role_tags(&self, name: &str) -> Result<BTreeMap<String, String>> {
         let held = self.world.iam().list_role_tags().role_name(name).send().await?;
-        Ok(held
-            .tags()
-            .iter()
-            .map(|t| (t.key().to_owned(), t.value().to_owned()))
-            .collect())
+        Ok(held.tags().iter().map(|t| (t.key().to_owned(), t.value().to_owned())).collect())
     }
 
     async fn versioning(&self, region: &str, bucket: &str) -> Result<Option<BucketVersioningStatus>> {
-        Ok(self
-            .world
-            .s3(region)
-            .get_bucket_versioning()
-            .bucket(bucket)
-            .send()
-            .await?
-            .status)
+        Ok(self.world.s3(region).get_bucket_versioning().bucket(bucket).send().await?.status)
     }
 
     /// The tags that a role of a resource carries.
     async fn tags_of(&self, cluster: &str, uid: &str) -> BTreeMap<String, String> {
         let tag = |key: &str, value: &str| (format!("s3replication.dev/{key}"), value.to_owned());
         let namespace = &self.world.namespace;
-        [
-            tag("cluster", cluster),
-            tag("namespace", namespace),
-            tag("name", NAME),
-            tag("uid", uid),
-        ]
-        .into()
+        [tag("cluster", cluster), tag("namespace", namespace), tag("name", NAME), tag("uid", uid)].into()
     }
 
     async fn cluster(&self) -> Result<String> {
         let namespaces: Api<Namespace> = Api::all(self.world.kube.clone());
-        namespaces
-            .get("kube-system")
-            .await?
-            .uid()
-            .context("kube-system has no UID")
+        namespaces.get("kube-system").await?.uid().context("kube-system has no UID")
     }
 
     /// The resource is refused for this reason, and nothing at all was written to AWS.
@@ -234,11 +182,7 @@ impl Scene {
     }
 
     fn nothing_was_written(&self) {
-        assert!(
-            self.world.proxy.writes().is_empty(),
-            "{:?}",
-            self.world.proxy.writes()
-        );
+        assert!(self.world.proxy.writes().is_empty(), "{:?}", self.world.proxy.writes());
     }
 }
 
@@ -252,11 +196,7 @@ async fn a_role_that_someone_else_made_is_left_alone() -> Result<()> {
     let cluster = scene.cluster().await?;
     let whose = format!("belongs to BucketReplication {}/{NAME}", scene.world.namespace);
     let cases = [
-        (
-            "by-hand",
-            BTreeMap::new(),
-            "was not made by this operator".to_owned(),
-        ),
+        ("by-hand", BTreeMap::new(), "was not made by this operator".to_owned()),
         (
             "tagged-by-hand",
             [("team".to_owned(), "data".to_owned())].into(),
@@ -276,25 +216,14 @@ async fn a_role_that_someone_else_made_is_left_alone() -> Result<()> {
     for (role, tags, _) in &cases {
         scene.make_role(role, tags).await?;
     }
-    scene
-        .apply(|spec| spec["role"]["name"] = json!(cases[0].0))
-        .await?;
+    scene.apply(|spec| spec["role"]["name"] = json!(cases[0].0)).await?;
     for (role, tags, owner) in &cases {
         scene.change(json!({"role": {"name": role}})).await?;
-        let parts = [
-            *role,
-            owner.as_str(),
-            "choose another role.name",
-            "adoptionPolicy: Adopt",
-        ];
+        let parts = [*role, owner.as_str(), "choose another role.name", "adoptionPolicy: Adopt"];
         scene.is_refused("ForeignRole", "RoleReady", &parts).await?;
         assert_eq!(scene.role_tags(role).await?, *tags);
     }
-    assert_eq!(
-        scene.versioning("us-east-1", &scene.source).await?,
-        None,
-        "not even versioning"
-    );
+    assert_eq!(scene.versioning("us-east-1", &scene.source).await?, None, "not even versioning");
 
     scene.delete().await?;
     scene.world.wait_gone(NAME).await?;
@@ -309,11 +238,7 @@ async fn a_role_that_someone_else_made_is_left_alone() -> Result<()> {
 async fn a_role_that_someone_made_anew_under_the_name_of_ours_is_foreign() -> Result<()> {
     let scene = Scene::ready("own-anew", |_| {}).await?;
     let iam = scene.world.iam();
-    iam.delete_role_policy()
-        .role_name(ROLE)
-        .policy_name(POLICY)
-        .send()
-        .await?;
+    iam.delete_role_policy().role_name(ROLE).policy_name(POLICY).send().await?;
     iam.delete_role().role_name(ROLE).send().await?;
     scene.make_role(ROLE, &BTreeMap::new()).await?;
     scene.world.proxy.clear();
@@ -333,25 +258,16 @@ async fn observing_what_someone_else_made_shows_it_and_writes_nothing() -> Resul
     let scene = Scene::new("own-watch").await?;
     let role = scene.make_role(ROLE, &BTreeMap::new()).await?;
     scene.make_configuration(&role, "TheirRule").await?;
-    scene
-        .apply(|spec| spec["managementPolicy"] = json!("Observe"))
-        .await?;
+    scene.apply(|spec| spec["managementPolicy"] = json!("Observe")).await?;
     let status = scene.check().await?;
     assert_eq!(reason(&status, "Ready"), "Drifted");
-    for path in [
-        "tags.s3replication.dev/uid",
-        "rules[ReplicateToEU]",
-        "rules[TheirRule]",
-    ] {
+    for path in ["tags.s3replication.dev/uid", "rules[ReplicateToEU]", "rules[TheirRule]"] {
         drift(&status, path)?;
     }
     scene.delete().await?;
     scene.world.wait_gone(NAME).await?;
     scene.nothing_was_written();
-    assert_eq!(
-        scene.replicates().await?,
-        Some((vec!["TheirRule".to_owned()], ROLE.to_owned()))
-    );
+    assert_eq!(scene.replicates().await?, Some((vec!["TheirRule".to_owned()], ROLE.to_owned())));
     Ok(())
 }
 
@@ -367,16 +283,8 @@ async fn a_role_with_another_path_is_refused_even_when_adopting() -> Result<()> 
         .assume_role_policy_document(TRUST)
         .send()
         .await?;
-    scene
-        .apply(|spec| spec["adoptionPolicy"] = json!("Adopt"))
-        .await?;
-    scene
-        .is_refused(
-            "ForeignRole",
-            "RoleReady",
-            &["/elsewhere/", "/s3-replication/", "role.arn"],
-        )
-        .await
+    scene.apply(|spec| spec["adoptionPolicy"] = json!("Adopt")).await?;
+    scene.is_refused("ForeignRole", "RoleReady", &["/elsewhere/", "/s3-replication/", "role.arn"]).await
 }
 
 #[tokio::test]
@@ -385,29 +293,15 @@ async fn a_configuration_that_someone_else_made_is_left_alone() -> Result<()> {
     let role = scene.make_role("theirs", &BTreeMap::new()).await?;
     scene.make_configuration(&role, "TheirRule").await?;
     scene.apply(|_| {}).await?;
-    let rule = format!(
-        "TheirRule (Enabled, prefix \"theirs/\", to arn:aws:s3:::{})",
-        scene.destination
-    );
-    let parts = [
-        scene.source.as_str(),
-        role.as_str(),
-        rule.as_str(),
-        "remove it",
-        "adoptionPolicy: Adopt",
-    ];
-    scene
-        .is_refused("ForeignConfiguration", "ReplicationReady", &parts)
-        .await?;
+    let rule = format!("TheirRule (Enabled, prefix \"theirs/\", to arn:aws:s3:::{})", scene.destination);
+    let parts = [scene.source.as_str(), role.as_str(), rule.as_str(), "remove it", "adoptionPolicy: Adopt"];
+    scene.is_refused("ForeignConfiguration", "ReplicationReady", &parts).await?;
     assert!(!scene.role_exists(ROLE).await?);
 
     scene.delete().await?;
     scene.world.wait_gone(NAME).await?;
     scene.nothing_was_written();
-    assert_eq!(
-        scene.replicates().await?,
-        Some((vec!["TheirRule".to_owned()], "theirs".to_owned()))
-    );
+    assert_eq!(scene.replicates().await?, Some((vec!["TheirRule".to_owned()], "theirs".to_owned())));
     Ok(())
 }
 
@@ -417,16 +311,8 @@ async fn a_refusal_ends_without_a_restart_when_the_foreign_thing_goes() -> Resul
     let role = scene.make_role("theirs", &BTreeMap::new()).await?;
     scene.make_configuration(&role, "TheirRule").await?;
     scene.apply(|_| {}).await?;
-    scene
-        .is_refused("ForeignConfiguration", "ReplicationReady", &[])
-        .await?;
-    scene
-        .world
-        .s3("us-east-1")
-        .delete_bucket_replication()
-        .bucket(&scene.source)
-        .send()
-        .await?;
+    scene.is_refused("ForeignConfiguration", "ReplicationReady", &[]).await?;
+    scene.world.s3("us-east-1").delete_bucket_replication().bucket(&scene.source).send().await?;
     assert_eq!(reason(&scene.check().await?, "Ready"), "Applied");
     assert_eq!(scene.replicates().await?, ours());
     Ok(())
@@ -439,24 +325,15 @@ async fn adopting_takes_both_over_and_they_go_with_the_resource() -> Result<()> 
     let role = scene.make_role(ROLE, &foreign).await?;
     scene.make_configuration(&role, "TheirRule").await?;
     scene.apply(|_| {}).await?;
-    scene
-        .is_refused("ForeignRole", "RoleReady", &["another-cluster"])
-        .await?;
+    scene.is_refused("ForeignRole", "RoleReady", &["another-cluster"]).await?;
 
     scene.change(json!({"adoptionPolicy": "Adopt"})).await?;
     let adopted = scene.world.wait_ready(NAME).await?;
     assert_eq!(scene.replicates().await?, ours());
     let uid = adopted["metadata"]["uid"].as_str().context("no UID")?;
-    assert_eq!(
-        scene.role_tags(ROLE).await?,
-        scene.tags_of(&scene.cluster().await?, uid).await
-    );
+    assert_eq!(scene.role_tags(ROLE).await?, scene.tags_of(&scene.cluster().await?, uid).await);
     assert_eq!(adopted["status"]["role"], json!({"arn": role, "managed": true}));
-    assert_eq!(
-        adopted["status"]["lastCorrection"],
-        Value::Null,
-        "taking over corrects no drift"
-    );
+    assert_eq!(adopted["status"]["lastCorrection"], Value::Null, "taking over corrects no drift");
 
     // Once taken over it is ours, with or without the word.
     scene.change(json!({"adoptionPolicy": "Refuse"})).await?;
@@ -495,9 +372,7 @@ async fn of_two_resources_on_one_source_the_older_owns_it_and_the_other_takes_ov
     }
 
     // A third one, deleted as a loser, leaves the owner's things alone.
-    world
-        .apply(&replication("third", &scene.source, &other).to_string())
-        .await?;
+    world.apply(&replication("third", &scene.source, &other).to_string()).await?;
     world.wait("third", conflict, "to lose").await?;
     world.api().delete("third", &DeleteParams::default()).await?;
     world.wait_gone("third").await?;
@@ -507,10 +382,7 @@ async fn of_two_resources_on_one_source_the_older_owns_it_and_the_other_takes_ov
     scene.delete().await?;
     world.wait_gone(NAME).await?;
     world.wait_ready("second").await?;
-    assert_eq!(
-        scene.replicates().await?,
-        Some((vec!["ReplicateToEU".to_owned()], "second-role".to_owned()))
-    );
+    assert_eq!(scene.replicates().await?, Some((vec!["ReplicateToEU".to_owned()], "second-role".to_owned())));
     assert!(!scene.role_exists(ROLE).await?);
     Ok(())
 }
@@ -520,23 +392,14 @@ async fn a_renamed_role_leaves_no_orphan() -> Result<()> {
     let scene = Scene::ready("own-rename", |_| {}).await?;
     scene.change(json!({"role": {"name": "renamed"}})).await?;
     let status = scene.world.wait_ready(NAME).await?["status"].take();
-    assert_eq!(
-        scene.replicates().await?,
-        Some((vec!["ReplicateToEU".to_owned()], "renamed".to_owned()))
-    );
+    assert_eq!(scene.replicates().await?, Some((vec!["ReplicateToEU".to_owned()], "renamed".to_owned())));
     assert!(!scene.role_exists(ROLE).await?, "the role of before is gone");
     assert!(
-        status["role"]["arn"]
-            .as_str()
-            .is_some_and(|arn| arn.ends_with("/renamed")),
+        status["role"]["arn"].as_str().is_some_and(|arn| arn.ends_with("/renamed")),
         "{}",
         status["role"]
     );
-    assert_eq!(
-        status["lastCorrection"],
-        Value::Null,
-        "a change of the spec is not a correction"
-    );
+    assert_eq!(status["lastCorrection"], Value::Null, "a change of the spec is not a correction");
 
     // At every moment the configuration named a role that was there.
     let writes = scene.world.proxy.writes();
@@ -546,36 +409,20 @@ async fn a_renamed_role_leaves_no_orphan() -> Result<()> {
             .position(|c| c.operation == operation && c.subject == role)
             .with_context(|| format!("no {operation}"))
     };
-    let moved = writes
-        .iter()
-        .rposition(|c| c.operation == "PutBucketReplication")
-        .context("not moved")?;
+    let moved = writes.iter().rposition(|c| c.operation == "PutBucketReplication").context("not moved")?;
     assert!(at("PutRolePolicy", "renamed")? < moved && moved < at("DeleteRolePolicy", ROLE)?);
 
-    scene
-        .world
-        .iam()
-        .create_role()
-        .role_name("by-hand")
-        .assume_role_policy_document(TRUST)
-        .send()
-        .await?;
+    scene.world.iam().create_role().role_name("by-hand").assume_role_policy_document(TRUST).send().await?;
     let arn = format!("arn:aws:iam::{}:role/by-hand", scene.world.account);
     scene.change(json!({"role": {"name": null, "arn": arn}})).await?;
     let status = scene.world.wait_ready(NAME).await?["status"].take();
-    assert_eq!(
-        scene.replicates().await?,
-        Some((vec!["ReplicateToEU".to_owned()], "by-hand".to_owned()))
-    );
+    assert_eq!(scene.replicates().await?, Some((vec!["ReplicateToEU".to_owned()], "by-hand".to_owned())));
     assert!(!scene.role_exists("renamed").await?);
     assert_eq!(status["role"], json!({"arn": arn, "managed": false}));
 
     scene.delete().await?;
     scene.world.wait_gone(NAME).await?;
-    assert!(
-        scene.role_exists("by-hand").await?,
-        "a role that is only used is not removed"
-    );
+    assert!(scene.role_exists("by-hand").await?, "a role that is only used is not removed");
     assert_eq!(scene.replicates().await?, None);
     Ok(())
 }
@@ -583,23 +430,14 @@ async fn a_renamed_role_leaves_no_orphan() -> Result<()> {
 #[tokio::test]
 async fn a_former_role_whose_deletion_fails_is_not_forgotten() -> Result<()> {
     let scene = Scene::ready("own-denied", |_| {}).await?;
-    scene.world.proxy.inject(Fault::always(
-        Matcher::operation("DeleteRole"),
-        Answer::access_denied(),
-    ));
+    scene.world.proxy.inject(Fault::always(Matcher::operation("DeleteRole"), Answer::access_denied()));
     scene.change(json!({"role": {"name": "renamed"}})).await?;
     for _ in 0..2 {
         let status = scene.check().await?;
         assert_eq!(reason(&status, "Ready"), "AccessDenied");
         let words = message(&status, "Ready");
-        assert!(
-            words.contains("iam:DeleteRole") && words.contains(ROLE),
-            "{words}"
-        );
-        assert_eq!(
-            (&status["drift"], &status["lastCorrection"]),
-            (&Value::Null, &Value::Null)
-        );
+        assert!(words.contains("iam:DeleteRole") && words.contains(ROLE), "{words}");
+        assert_eq!((&status["drift"], &status["lastCorrection"]), (&Value::Null, &Value::Null));
     }
     scene.world.proxy.remove_faults();
     assert_eq!(reason(&scene.check().await?, "Ready"), "Applied");
@@ -611,46 +449,26 @@ async fn a_former_role_whose_deletion_fails_is_not_forgotten() -> Result<()> {
 async fn a_former_role_with_someone_else_s_policy_goes_once_that_is_removed() -> Result<()> {
     let scene = Scene::ready("own-former", |_| {}).await?;
     let iam = scene.world.iam();
-    iam.attach_role_policy()
-        .role_name(ROLE)
-        .policy_arn(READ_ONLY)
-        .send()
-        .await?;
+    iam.attach_role_policy().role_name(ROLE).policy_arn(READ_ONLY).send().await?;
     scene.change(json!({"role": {"name": "renamed"}})).await?;
     for _ in 0..2 {
         let status = scene.check().await?;
         let role = condition(&status, "RoleReady").context("no RoleReady")?;
-        assert_eq!(
-            (&role["status"], &role["reason"]),
-            (&json!("False"), &json!("DeletionBlocked"))
-        );
+        assert_eq!((&role["status"], &role["reason"]), (&json!("False"), &json!("DeletionBlocked")));
         let words = message(&status, "RoleReady");
         assert!(words.contains(ROLE) && words.contains(READ_ONLY), "{words}");
-        assert_eq!(
-            reason(&status, "Ready"),
-            "Applied",
-            "replication is as the spec says"
-        );
+        assert_eq!(reason(&status, "Ready"), "Applied", "replication is as the spec says");
     }
-    assert_eq!(
-        scene.replicates().await?,
-        Some((vec!["ReplicateToEU".to_owned()], "renamed".to_owned()))
-    );
+    assert_eq!(scene.replicates().await?, Some((vec!["ReplicateToEU".to_owned()], "renamed".to_owned())));
     assert!(scene.role_exists(ROLE).await?);
 
-    iam.detach_role_policy()
-        .role_name(ROLE)
-        .policy_arn(READ_ONLY)
-        .send()
-        .await?;
+    iam.detach_role_policy().role_name(ROLE).policy_arn(READ_ONLY).send().await?;
     scene.check().await?;
     assert!(!scene.role_exists(ROLE).await?);
     let status = scene.check().await?;
     assert_eq!(reason(&status, "RoleReady"), "Applied");
     assert!(
-        status["role"]["arn"]
-            .as_str()
-            .is_some_and(|arn| arn.ends_with("/renamed")),
+        status["role"]["arn"].as_str().is_some_and(|arn| arn.ends_with("/renamed")),
         "{}",
         status["role"]
     );
@@ -664,13 +482,8 @@ async fn deletion_removes_the_configuration_and_the_role_and_nothing_else() -> R
     scene.world.proxy.clear();
     scene.delete().await?;
     scene.world.wait_gone(NAME).await?;
-    let writes: Vec<String> = scene
-        .world
-        .proxy
-        .writes()
-        .iter()
-        .map(|c| format!("{} {}", c.operation, c.subject))
-        .collect();
+    let writes: Vec<String> =
+        scene.world.proxy.writes().iter().map(|c| format!("{} {}", c.operation, c.subject)).collect();
     assert_eq!(
         writes,
         [
@@ -709,55 +522,30 @@ async fn retain_and_observe_leave_everything_at_deletion() -> Result<()> {
 #[tokio::test]
 async fn a_resource_made_again_after_retain_is_refused_until_it_adopts() -> Result<()> {
     let scene = Scene::ready("own-again", |spec| spec["deletionPolicy"] = json!("Retain")).await?;
-    let before = scene.world.get(NAME).await?["metadata"]["uid"]
-        .as_str()
-        .context("no UID")?
-        .to_owned();
+    let before = scene.world.get(NAME).await?["metadata"]["uid"].as_str().context("no UID")?.to_owned();
     scene.delete().await?;
     scene.world.wait_gone(NAME).await?;
     scene.world.proxy.clear();
     scene.apply(|_| {}).await?;
-    scene
-        .is_refused("ForeignRole", "RoleReady", &[&before, "adoptionPolicy: Adopt"])
-        .await?;
+    scene.is_refused("ForeignRole", "RoleReady", &[&before, "adoptionPolicy: Adopt"]).await?;
     scene.change(json!({"adoptionPolicy": "Adopt"})).await?;
     scene.world.wait_ready(NAME).await?;
-    let writes: Vec<String> = scene
-        .world
-        .proxy
-        .writes()
-        .into_iter()
-        .map(|c| c.operation)
-        .collect();
-    assert_eq!(
-        writes,
-        ["TagRole"],
-        "only the owner's name was not as it should be"
-    );
+    let writes: Vec<String> = scene.world.proxy.writes().into_iter().map(|c| c.operation).collect();
+    assert_eq!(writes, ["TagRole"], "only the owner's name was not as it should be");
     Ok(())
 }
 
 #[tokio::test]
 async fn deletion_works_whatever_has_become_of_aws() -> Result<()> {
     let scene = Scene::ready("own-bucket-gone", |_| {}).await?;
-    scene
-        .world
-        .s3("us-east-1")
-        .delete_bucket()
-        .bucket(&scene.source)
-        .send()
-        .await?;
+    scene.world.s3("us-east-1").delete_bucket().bucket(&scene.source).send().await?;
     scene.delete().await?;
     scene.world.wait_gone(NAME).await?;
     assert!(!scene.role_exists(ROLE).await?);
 
     let scene = Scene::ready("own-role-gone", |_| {}).await?;
     let iam = scene.world.iam();
-    iam.delete_role_policy()
-        .role_name(ROLE)
-        .policy_name(POLICY)
-        .send()
-        .await?;
+    iam.delete_role_policy().role_name(ROLE).policy_name(POLICY).send().await?;
     iam.delete_role().role_name(ROLE).send().await?;
     scene.delete().await?;
     scene.world.wait_gone(NAME).await?;
@@ -779,25 +567,14 @@ async fn deletion_works_whatever_the_spec_now_says() -> Result<()> {
     let missing =
         json!([{"id": "ReplicateToEU", "priority": 1, "destination": {"bucket": "there-is-no-such-bucket"}}]);
     for (name, spec, expected) in [
-        (
-            "own-spec-missing",
-            json!({"rules": missing}),
-            "DestinationBucketNotFound",
-        ),
-        (
-            "own-spec-foreign",
-            json!({"role": {"name": "theirs"}}),
-            "ForeignRole",
-        ),
+        ("own-spec-missing", json!({"rules": missing}), "DestinationBucketNotFound"),
+        ("own-spec-foreign", json!({"role": {"name": "theirs"}}), "ForeignRole"),
         ("own-spec-suspended", json!({"suspend": true}), "Suspended"),
     ] {
         let scene = Scene::ready(name, |_| {}).await?;
         scene.make_role("theirs", &BTreeMap::new()).await?;
         scene.change(spec).await?;
-        scene
-            .world
-            .wait(NAME, |status| reason(status, "Ready") == expected, expected)
-            .await?;
+        scene.world.wait(NAME, |status| reason(status, "Ready") == expected, expected).await?;
         scene.delete().await?;
         scene.world.wait_gone(NAME).await?;
         assert_eq!(scene.replicates().await?, None, "{name}");
@@ -811,50 +588,28 @@ async fn deletion_works_whatever_the_spec_now_says() -> Result<()> {
 async fn a_policy_that_someone_put_on_the_role_keeps_the_resource_until_it_is_removed() -> Result<()> {
     let scene = Scene::ready("own-blocked", |_| {}).await?;
     let iam = scene.world.iam();
-    iam.attach_role_policy()
-        .role_name(ROLE)
-        .policy_arn(READ_ONLY)
-        .send()
-        .await?;
+    iam.attach_role_policy().role_name(ROLE).policy_arn(READ_ONLY).send().await?;
     let document = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:ListAllMyBuckets","Resource":"*"}]}"#;
-    iam.put_role_policy()
-        .role_name(ROLE)
-        .policy_name("theirs")
-        .policy_document(document)
-        .send()
-        .await?;
+    iam.put_role_policy().role_name(ROLE).policy_name("theirs").policy_document(document).send().await?;
     scene.delete().await?;
     let blocked = |status: &Value| reason(status, "Ready") == "DeletionBlocked";
     let object = scene.world.wait(NAME, blocked, "to be blocked").await?;
     let words = message(&object["status"], "Ready");
     assert!(
-        [ROLE, READ_ONLY, "theirs", "deletionPolicy: Retain"]
-            .iter()
-            .all(|part| words.contains(part)),
+        [ROLE, READ_ONLY, "theirs", "deletionPolicy: Retain"].iter().all(|part| words.contains(part)),
         "{words}"
     );
     assert_eq!(reason(&object["status"], "RoleReady"), "DeletionBlocked");
-    assert_eq!(
-        object["metadata"]["finalizers"],
-        json!(["s3replication.dev/finalizer"])
-    );
+    assert_eq!(object["metadata"]["finalizers"], json!(["s3replication.dev/finalizer"]));
     assert_eq!(scene.replicates().await?, None, "what can be removed is removed");
     assert!(scene.role_exists(ROLE).await?);
 
-    iam.detach_role_policy()
-        .role_name(ROLE)
-        .policy_arn(READ_ONLY)
-        .send()
-        .await?;
+    iam.detach_role_policy().role_name(ROLE).policy_arn(READ_ONLY).send().await?;
     let object = check_now(&scene.world, NAME).await?;
     let words = message(&object["status"], "Ready");
     assert!(words.contains("theirs") && !words.contains(READ_ONLY), "{words}");
 
-    iam.delete_role_policy()
-        .role_name(ROLE)
-        .policy_name("theirs")
-        .send()
-        .await?;
+    iam.delete_role_policy().role_name(ROLE).policy_name("theirs").send().await?;
     // It may be gone before it is asked to look.
     request_check(&scene.world, NAME).await.ok();
     scene.world.wait_gone(NAME).await?;
@@ -865,22 +620,15 @@ async fn a_policy_that_someone_put_on_the_role_keeps_the_resource_until_it_is_re
 #[tokio::test]
 async fn a_configuration_pointed_at_another_role_is_drift_and_not_foreign() -> Result<()> {
     let scene = Scene::ready("own-pointed", |_| {}).await?;
-    let theirs = scene
-        .make_role("theirs", &scene.tags_of("another-cluster", "another-uid").await)
-        .await?;
+    let theirs = scene.make_role("theirs", &scene.tags_of("another-cluster", "another-uid").await).await?;
     scene.make_configuration(&theirs, "TheirRule").await?;
     let status = scene.check().await?;
     assert_eq!(reason(&status, "Ready"), "Applied");
-    let items = status["lastCorrection"]["items"]
-        .as_array()
-        .context("nothing was corrected")?;
+    let items = status["lastCorrection"]["items"].as_array().context("nothing was corrected")?;
     let paths: Vec<&str> = items.iter().filter_map(|d| d["path"].as_str()).collect();
     assert_eq!(paths, ["role", "rules[ReplicateToEU]", "rules[TheirRule]"]);
     assert_eq!(scene.replicates().await?, ours());
-    assert!(
-        scene.role_exists("theirs").await?,
-        "the other role is not ours to remove"
-    );
+    assert!(scene.role_exists("theirs").await?, "the other role is not ours to remove");
     Ok(())
 }
 
@@ -889,29 +637,18 @@ async fn a_resource_that_lost_its_status_knows_its_own_by_the_tags_of_the_role()
     let scene = Scene::ready("own-status", |_| {}).await?;
     scene.operator.kill().await?;
     let nothing = json!({"status": null});
-    scene
-        .world
-        .api()
-        .patch_status(NAME, &PatchParams::default(), &Patch::Merge(nothing))
-        .await?;
+    scene.world.api().patch_status(NAME, &PatchParams::default(), &Patch::Merge(nothing)).await?;
     assert_eq!(scene.world.get(NAME).await?["status"]["appliedHash"], Value::Null);
     let mut held = scene.configuration().await?.context("no configuration")?;
     held.rules[0].destination.as_mut().unwrap().storage_class = Some(StorageClass::Glacier);
     let s3 = scene.world.s3("us-east-1");
-    s3.put_bucket_replication()
-        .bucket(&scene.source)
-        .replication_configuration(held)
-        .send()
-        .await?;
+    s3.put_bucket_replication().bucket(&scene.source).replication_configuration(held).send().await?;
 
     let _operator = support::operator(&scene.world).start().await?;
     let status = scene.world.wait_ready(NAME).await?["status"].take();
     assert!(status["role"]["managed"].as_bool().unwrap_or_default());
     let held = scene.configuration().await?.context("no configuration")?;
-    assert_eq!(
-        held.rules[0].destination.as_ref().unwrap().storage_class,
-        Some(StorageClass::Standard)
-    );
+    assert_eq!(held.rules[0].destination.as_ref().unwrap().storage_class, Some(StorageClass::Standard));
     scene.delete().await?;
     scene.world.wait_gone(NAME).await?;
     assert_eq!(scene.replicates().await?, None);
@@ -935,20 +672,33 @@ async fn while_one_of_two_destinations_is_missing_nothing_is_written() -> Result
     for _ in 0..2 {
         let status = scene.check().await?;
         assert_eq!(reason(&status, "Ready"), "DestinationBucketNotFound");
-        assert!(
-            message(&status, "Ready").contains(&missing),
-            "{}",
-            message(&status, "Ready")
-        );
+        assert!(message(&status, "Ready").contains(&missing), "{}", message(&status, "Ready"));
     }
     scene.nothing_was_written();
 
-    scene
-        .world
-        .create_bucket(&scene.world.account, "us-west-2", &missing)
-        .await?;
+    scene.world.create_bucket(&scene.world.account, "us-west-2", &missing).await?;
     assert_eq!(reason(&scene.check().await?, "Ready"), "Applied");
     let ids = scene.replicates().await?.context("no configuration")?.0;
     assert_eq!(ids, ["ReplicateToEU", "ReplicateToUS"]);
+    Ok(())
+}
+#[tokio::test]
+async fn a_role_renamed_twice_leaves_no_orphan_when_a_deletion_fails_between() -> Result<()> {
+    let scene = Scene::ready("own-twice", |_| {}).await?;
+    let iam = scene.world.iam();
+    iam.attach_role_policy().role_name(ROLE).policy_arn(READ_ONLY).send().await?;
+    scene.change(json!({"role": {"name": "second"}})).await?;
+    scene.check().await?;
+    let fault =
+        scene.world.proxy.inject(Fault::always(Matcher::operation("DeleteRole"), Answer::access_denied()));
+    scene.change(json!({"role": {"name": "third"}})).await?;
+    scene.check().await?;
+    scene.world.proxy.remove(fault);
+    iam.detach_role_policy().role_name(ROLE).policy_arn(READ_ONLY).send().await?;
+    scene.check().await?;
+    scene.check().await?;
+    for (role, exists) in [(ROLE, false), ("second", false), ("third", true)] {
+        assert_eq!(scene.role_exists(role).await?, exists, "{role}");
+    }
     Ok(())
 }

@@ -79,9 +79,7 @@ impl Work {
     /// Kills an operator at each of the writes in turn.
     async fn killed_at_each(self, at: GateAt) -> Result<()> {
         try_join_all((1..=self.writes()).map(|n| async move {
-            self.killed_at(n, at)
-                .await
-                .with_context(|| format!("{self:?}, killed at write {n}, {at:?}"))
+            self.killed_at(n, at).await.with_context(|| format!("{self:?}, killed at write {n}, {at:?}"))
         }))
         .await
         .map(drop)
@@ -93,63 +91,35 @@ async fn is_in_order(world: &World, name: &str, role: &str, source: &str) -> Res
     world.wait_ready(name).await?;
     let object = check_now(world, name).await?;
     let status = &object["status"];
-    ensure!(
-        reason(status, "Ready") == "Applied" && reason(status, "InSync") == "Applied",
-        "{status:#}"
-    );
-    ensure!(
-        status["lastCorrection"].is_null(),
-        "its own half-done work was taken for drift: {status:#}"
-    );
+    ensure!(reason(status, "Ready") == "Applied" && reason(status, "InSync") == "Applied", "{status:#}");
+    ensure!(status["lastCorrection"].is_null(), "its own half-done work was taken for drift: {status:#}");
     ensure!(roles(world).await? == [role], "roles: {:?}", roles(world).await?);
 
     let arn = format!("arn:aws:iam::{}:role/s3-replication/{role}", world.account);
-    ensure!(
-        status["role"] == json!({"arn": arn, "managed": true}),
-        "{status:#}"
-    );
-    let held = world
-        .s3("us-east-1")
-        .get_bucket_replication()
-        .bucket(source)
-        .send()
-        .await?;
+    ensure!(status["role"] == json!({"arn": arn, "managed": true}), "{status:#}");
+    let held = world.s3("us-east-1").get_bucket_replication().bucket(source).send().await?;
     let held = held.replication_configuration().context("no configuration")?;
     ensure!(held.role() == arn && held.rules().len() == 1, "{held:?}");
     let policies = world.iam().list_role_policies().role_name(role).send().await?;
     ensure!(policies.policy_names() == ["s3-replication"], "{policies:?}");
 
     // A second opinion, of the same program without its memory.
-    let plan = operator(world)
-        .run(["plan", "-f", "-"], &object.to_string())
-        .await?;
-    ensure!(
-        plan.status.code() == Some(0),
-        "plan finds something: {}",
-        String::from_utf8_lossy(&plan.stdout)
-    );
+    let plan = operator(world).run(["plan", "-f", "-"], &object.to_string()).await?;
+    ensure!(plan.status.code() == Some(0), "plan finds something: {}", String::from_utf8_lossy(&plan.stdout));
     Ok(())
 }
 
 /// The names of all roles of the account.
 async fn roles(world: &World) -> Result<Vec<String>> {
     let roles = world.iam().list_roles().send().await?;
-    let ours = roles
-        .roles()
-        .iter()
-        .filter(|role| !role.path().starts_with("/aws-"));
+    let ours = roles.roles().iter().filter(|role| !role.path().starts_with("/aws-"));
     Ok(ours.map(|role| role.role_name().to_owned()).collect())
 }
 
 /// Nothing that the operator made is left.
 async fn is_clean(world: &World, source: &str) -> Result<()> {
     ensure!(roles(world).await?.is_empty(), "roles: {:?}", roles(world).await?);
-    let held = world
-        .s3("us-east-1")
-        .get_bucket_replication()
-        .bucket(source)
-        .send()
-        .await;
+    let held = world.s3("us-east-1").get_bucket_replication().bucket(source).send().await;
     ensure!(held.is_err(), "the configuration is still there");
     Ok(())
 }
@@ -191,9 +161,7 @@ async fn a_convergence_that_was_never_reported_is_not_done_again() -> Result<()>
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let first = operator(&world).start().await?;
     let gate = world.proxy.gate(Matcher::nth_write(5), GateAt::AfterForward);
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     gate.reached(DEADLINE).await?;
     first.kill().await?;
     gate.release();
@@ -210,12 +178,8 @@ async fn asked_to_end_it_finishes_the_step_under_way_and_begins_no_other() -> Re
     let world = World::new("terminated").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let first = operator(&world).start().await?;
-    let gate = world
-        .proxy
-        .gate(Matcher::operation("CreateRole"), GateAt::AfterForward);
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    let gate = world.proxy.gate(Matcher::operation("CreateRole"), GateAt::AfterForward);
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     gate.reached(DEADLINE).await?;
 
     let release = async {
@@ -228,26 +192,13 @@ async fn asked_to_end_it_finishes_the_step_under_way_and_begins_no_other() -> Re
         .await
         .context("it did not end in time")?;
     assert_eq!(code?, 0);
-    let written: Vec<String> = world
-        .proxy
-        .writes()
-        .into_iter()
-        .map(|call| call.operation)
-        .collect();
+    let written: Vec<String> = world.proxy.writes().into_iter().map(|call| call.operation).collect();
     assert_eq!(world.proxy.count("CreateRole"), 1);
     let later = ["PutRolePolicy", "PutBucketReplication"];
-    assert!(
-        !written
-            .iter()
-            .any(|operation| later.contains(&operation.as_str())),
-        "{written:?}"
-    );
+    assert!(!written.iter().any(|operation| later.contains(&operation.as_str())), "{written:?}");
     let status = world.get("orders").await?["status"].clone();
     assert_eq!(reason(&status, "Ready"), "Progressing");
-    assert!(
-        message(&status, "Ready").contains("it goes on when it is back"),
-        "{status:#}"
-    );
+    assert!(message(&status, "Ready").contains("it goes on when it is back"), "{status:#}");
 
     let _second = operator(&world).start().await?;
     is_in_order(&world, "orders", "orders-role", &source).await
@@ -259,16 +210,10 @@ async fn asked_to_end_it_does_not_wait_for_an_answer_that_never_comes() -> Resul
     let world = World::new("unanswered").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let first = operator(&world).start().await?;
-    let gate = world
-        .proxy
-        .gate(Matcher::operation("PutRolePolicy"), GateAt::AfterForward);
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    let gate = world.proxy.gate(Matcher::operation("PutRolePolicy"), GateAt::AfterForward);
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     gate.reached(DEADLINE).await?;
-    let code = tokio::time::timeout(GRACE, first.terminate())
-        .await
-        .context("it did not end in time")?;
+    let code = tokio::time::timeout(GRACE, first.terminate()).await.context("it did not end in time")?;
     assert_eq!(code?, 0);
     gate.release();
 
@@ -281,17 +226,12 @@ async fn asked_to_end_while_idle_it_ends_at_once() -> Result<()> {
     let world = World::new("idle").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let first = operator(&world).start().await?;
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     let before: Value = world.wait_ready("orders").await?;
     assert_eq!(tokio::time::timeout(GRACE, first.terminate()).await??, 0);
     assert!(first.log().contains("stopped"), "{}", first.log());
     let after = world.get("orders").await?;
-    assert_eq!(
-        before["status"], after["status"],
-        "ending is not told in any resource"
-    );
+    assert_eq!(before["status"], after["status"], "ending is not told in any resource");
     Ok(())
 }
 
@@ -300,9 +240,7 @@ async fn a_taken_port_is_told_and_ends_it() -> Result<()> {
     let world = World::new("port").await?;
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
-    let output = operator(&world)
-        .run(["run", "--http-address", &address], "")
-        .await?;
+    let output = operator(&world).run(["run", "--http-address", &address], "").await?;
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains(&format!("cannot listen on {address}")), "{said}");

@@ -24,9 +24,8 @@ const REGIONS: [&str; 3] = ["us-east-1", "eu-west-1", "ap-southeast-2"];
 
 fn samples() -> Result<Vec<PathBuf>> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/samples");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     files.sort();
     Ok(files)
 }
@@ -41,9 +40,7 @@ fn resources(text: &str) -> Result<Vec<Value>> {
 fn buckets(resources: &[Value]) -> BTreeMap<String, (bool, bool)> {
     let spec = |r: &Value| r["spec"].clone();
     let sources = resources.iter().map(|r| spec(r)["source"].clone());
-    let rules = resources
-        .iter()
-        .flat_map(|r| spec(r)["rules"].as_array().cloned().unwrap_or_default());
+    let rules = resources.iter().flat_map(|r| spec(r)["rules"].as_array().cloned().unwrap_or_default());
     let all = sources.chain(rules.map(|rule| rule["destination"].clone()));
     let told = |b: Value| {
         let name = b["bucket"].as_str().unwrap_or_default().to_owned();
@@ -60,14 +57,8 @@ async fn prepare(world: &World, name: &str, other: Option<&str>, versioned: bool
     let bucket = world.bucket_of(account, region).await?;
     let s3 = world.as_account(account).s3(region);
     if versioned {
-        let on = VersioningConfiguration::builder()
-            .status(BucketVersioningStatus::Enabled)
-            .build();
-        s3.put_bucket_versioning()
-            .bucket(&bucket)
-            .versioning_configuration(on)
-            .send()
-            .await?;
+        let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        s3.put_bucket_versioning().bucket(&bucket).versioning_configuration(on).send().await?;
     }
     if other.is_some() {
         let policy = json!({"Version": "2012-10-17", "Statement": [{
@@ -76,11 +67,7 @@ async fn prepare(world: &World, name: &str, other: Option<&str>, versioned: bool
             "Action": ["s3:ListBucket", "s3:GetBucketVersioning"],
             "Resource": format!("arn:aws:s3:::{bucket}"),
         }]});
-        s3.put_bucket_policy()
-            .bucket(&bucket)
-            .policy(policy.to_string())
-            .send()
-            .await?;
+        s3.put_bucket_policy().bucket(&bucket).policy(policy.to_string()).send().await?;
     }
     Ok(bucket)
 }
@@ -90,10 +77,7 @@ async fn prepare_role(world: &World, path: &str, name: &str) -> Result<()> {
     let trust = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
     let create = world.iam().create_role().path(path).role_name(name);
-    create
-        .assume_role_policy_document(trust.to_string())
-        .send()
-        .await?;
+    create.assume_role_policy_document(trust.to_string()).send().await?;
     Ok(())
 }
 
@@ -116,13 +100,7 @@ async fn applied(file: &PathBuf) -> Result<()> {
     for resource in world.apply(&text).await? {
         let name = resource["metadata"]["name"].as_str().context("no name")?;
         if resource["spec"]["managementPolicy"] == "Observe" {
-            world
-                .wait(
-                    name,
-                    |status| reason(status, "Ready") == "Drifted",
-                    "to be Drifted",
-                )
-                .await?;
+            world.wait(name, |status| reason(status, "Ready") == "Drifted", "to be Drifted").await?;
             assert_eq!(world.proxy.writes().len(), 0, "{name} writes nothing");
         } else {
             world.wait_ready(name).await?;
@@ -137,9 +115,8 @@ async fn every_sample_works() -> Result<()> {
     assert!(files.len() >= 14, "{files:?}");
     // A few at a time: each has an operator of its own.
     for some in files.chunks(4) {
-        let runs = some
-            .iter()
-            .map(async |file| applied(file).await.with_context(|| format!("{}", file.display())));
+        let runs =
+            some.iter().map(async |file| applied(file).await.with_context(|| format!("{}", file.display())));
         try_join_all(runs).await?;
     }
     Ok(())
@@ -148,9 +125,7 @@ async fn every_sample_works() -> Result<()> {
 #[test]
 fn the_founding_example_is_as_it_was_written_down() -> Result<()> {
     let text = include_str!("../deploy/samples/founding.yaml");
-    let [founding] = resources(text)?
-        .try_into()
-        .map_err(|_| anyhow::anyhow!("one resource"))?;
+    let [founding] = resources(text)?.try_into().map_err(|_| anyhow::anyhow!("one resource"))?;
     assert_eq!(
         founding["spec"],
         json!({
@@ -172,16 +147,9 @@ fn every_sample_is_explained_and_named_after_what_it_shows() -> Result<()> {
     let mut names = BTreeSet::new();
     for file in samples()? {
         let text = std::fs::read_to_string(&file)?;
-        assert!(
-            text.starts_with("# "),
-            "{} begins with what it is for",
-            file.display()
-        );
+        assert!(text.starts_with("# "), "{} begins with what it is for", file.display());
         for resource in resources(&text)? {
-            let name = resource["metadata"]["name"]
-                .as_str()
-                .context("no name")?
-                .to_owned();
+            let name = resource["metadata"]["name"].as_str().context("no name")?.to_owned();
             assert!(
                 names.insert(name.clone()),
                 "{name} is there twice: applying the whole folder would lose one"

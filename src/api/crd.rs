@@ -37,11 +37,7 @@ pub fn bucket_replication() -> Result<CustomResourceDefinition, serde_json::Erro
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
-            if map
-                .get("format")
-                .and_then(Value::as_str)
-                .is_some_and(|f| f.starts_with("uint"))
-            {
+            if map.get("format").and_then(Value::as_str).is_some_and(|f| f.starts_with("uint")) {
                 map.remove("format");
             }
             if map.contains_key("type") || map.contains_key("enum") {

@@ -33,6 +33,11 @@ pub struct BucketReplicationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleStatus>,
 
+    /// ARNs of managed roles from before a rename that are not deleted yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub former_roles: Vec<String>,
+
     /// How many rules the replication configuration in AWS has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<i32>,

@@ -137,10 +137,7 @@ pub fn role_tags_schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub fn filter_tags() -> Rule {
-    rule(
-        "self.all(k, k.size() >= 1 && k.size() <= 128)",
-        "filter.tags: keys have 1 to 128 characters",
-    )
+    rule("self.all(k, k.size() >= 1 && k.size() <= 128)", "filter.tags: keys have 1 to 128 characters")
 }
 
 pub fn filter_tags_schema(_: &mut SchemaGenerator) -> Schema {

@@ -16,14 +16,8 @@ use crate::replication::{Failure, FailureClass, RoleDocuments, Step};
 pub async fn apply(aws: &Aws, step: &Step) -> Result<(), Failure> {
     let (action, subject) = (step.action(), step.subject());
     match step {
-        Step::EnableVersioning {
-            bucket,
-            region,
-            owner,
-        } => {
-            let enabled = VersioningConfiguration::builder()
-                .status(BucketVersioningStatus::Enabled)
-                .build();
+        Step::EnableVersioning { bucket, region, owner } => {
+            let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
             let request = aws
                 .s3(region)
                 .put_bucket_versioning()
@@ -35,13 +29,7 @@ pub async fn apply(aws: &Aws, step: &Step) -> Result<(), Failure> {
             result.map(drop)
         }
         Step::CreateRole { role, documents } => {
-            let RoleDocuments {
-                path,
-                trust,
-                permissions_boundary,
-                tags,
-                description,
-            } = documents;
+            let RoleDocuments { path, trust, permissions_boundary, tags, description } = documents;
             let tags = tags.iter().map(|(k, v)| tag(k, v)).collect::<Result<_, _>>();
             let request = aws
                 .iam()
@@ -52,56 +40,30 @@ pub async fn apply(aws: &Aws, step: &Step) -> Result<(), Failure> {
                 .set_permissions_boundary(permissions_boundary.clone())
                 .description(description)
                 .set_tags(Some(tags.map_err(|e| malformed(step, e))?));
-            aws.call(Lane::IamWrite, action, subject, request.send())
-                .await
-                .map(drop)
+            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
         }
         Step::UpdateTrustPolicy { role, document } => {
-            let request = aws
-                .iam()
-                .update_assume_role_policy()
-                .role_name(role)
-                .policy_document(document);
-            aws.call(Lane::IamWrite, action, subject, request.send())
-                .await
-                .map(drop)
+            let request = aws.iam().update_assume_role_policy().role_name(role).policy_document(document);
+            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
         }
         Step::PutPermissionsBoundary { role, boundary } => {
-            let request = aws
-                .iam()
-                .put_role_permissions_boundary()
-                .role_name(role)
-                .permissions_boundary(boundary);
-            aws.call(Lane::IamWrite, action, subject, request.send())
-                .await
-                .map(drop)
+            let request =
+                aws.iam().put_role_permissions_boundary().role_name(role).permissions_boundary(boundary);
+            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
         }
         Step::DeletePermissionsBoundary { role } => {
             let request = aws.iam().delete_role_permissions_boundary().role_name(role);
-            aws.call(Lane::IamWrite, action, subject, request.send())
-                .await
-                .map(drop)
+            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
         }
         Step::TagRole { role, tags } => {
             let tags = tags.iter().map(|(k, v)| tag(k, v)).collect::<Result<_, _>>();
-            let request = aws
-                .iam()
-                .tag_role()
-                .role_name(role)
-                .set_tags(Some(tags.map_err(|e| malformed(step, e))?));
-            aws.call(Lane::IamWrite, action, subject, request.send())
-                .await
-                .map(drop)
+            let request =
+                aws.iam().tag_role().role_name(role).set_tags(Some(tags.map_err(|e| malformed(step, e))?));
+            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
         }
         Step::UntagRole { role, keys } => {
-            let request = aws
-                .iam()
-                .untag_role()
-                .role_name(role)
-                .set_tag_keys(Some(keys.clone()));
-            aws.call(Lane::IamWrite, action, subject, request.send())
-                .await
-                .map(drop)
+            let request = aws.iam().untag_role().role_name(role).set_tag_keys(Some(keys.clone()));
+            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
         }
         Step::PutRolePolicy { role, document } => {
             let request = aws
@@ -110,16 +72,9 @@ pub async fn apply(aws: &Aws, step: &Step) -> Result<(), Failure> {
                 .role_name(role)
                 .policy_name(ROLE_POLICY_NAME)
                 .policy_document(document);
-            aws.call(Lane::IamWrite, action, subject, request.send())
-                .await
-                .map(drop)
+            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
         }
-        Step::PutReplication {
-            bucket,
-            region,
-            owner,
-            configuration,
-        } => {
+        Step::PutReplication { bucket, region, owner, configuration } => {
             let configuration = to_sdk(configuration).map_err(|e| malformed(step, e))?;
             let request = aws
                 .s3(region)
@@ -127,45 +82,20 @@ pub async fn apply(aws: &Aws, step: &Step) -> Result<(), Failure> {
                 .bucket(bucket)
                 .expected_bucket_owner(owner)
                 .replication_configuration(configuration);
-            aws.call(Lane::S3Write, action, subject, request.send())
-                .await
-                .map(drop)
+            aws.call(Lane::S3Write, action, subject, request.send()).await.map(drop)
         }
-        Step::DeleteReplication {
-            bucket,
-            region,
-            owner,
-        } => {
-            let request = aws
-                .s3(region)
-                .delete_bucket_replication()
-                .bucket(bucket)
-                .expected_bucket_owner(owner);
-            gone_is_done(
-                aws.call(Lane::S3Write, action, subject, request.send())
-                    .await
-                    .map(drop),
-            )
+        Step::DeleteReplication { bucket, region, owner } => {
+            let request =
+                aws.s3(region).delete_bucket_replication().bucket(bucket).expected_bucket_owner(owner);
+            gone_is_done(aws.call(Lane::S3Write, action, subject, request.send()).await.map(drop))
         }
         Step::DeleteRolePolicy { role } => {
-            let request = aws
-                .iam()
-                .delete_role_policy()
-                .role_name(role)
-                .policy_name(ROLE_POLICY_NAME);
-            gone_is_done(
-                aws.call(Lane::IamWrite, action, subject, request.send())
-                    .await
-                    .map(drop),
-            )
+            let request = aws.iam().delete_role_policy().role_name(role).policy_name(ROLE_POLICY_NAME);
+            gone_is_done(aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop))
         }
         Step::DeleteRole { role } => {
             let request = aws.iam().delete_role().role_name(role);
-            gone_is_done(
-                aws.call(Lane::IamWrite, action, subject, request.send())
-                    .await
-                    .map(drop),
-            )
+            gone_is_done(aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop))
         }
     }
 }
@@ -187,10 +117,7 @@ fn malformed(step: &Step, error: aws_sdk_s3::error::BuildError) -> Failure {
 
 fn gone_is_done(result: Result<(), Failure>) -> Result<(), Failure> {
     match result {
-        Err(Failure {
-            class: FailureClass::NoSuchBucket | FailureClass::NoSuchRole,
-            ..
-        }) => Ok(()),
+        Err(Failure { class: FailureClass::NoSuchBucket | FailureClass::NoSuchRole, .. }) => Ok(()),
         other => other,
     }
 }

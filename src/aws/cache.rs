@@ -17,8 +17,18 @@ const CAPACITY: u64 = 100_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
     pub region: String,
-    /// Whether S3 confirmed the owner we expect.
-    pub owner_confirmed: bool,
+    pub owner: Owner,
+}
+
+/// Whether a bucket belongs to the account we expect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// S3 said so.
+    Confirmed,
+    /// Not asked yet.
+    Unasked,
+    /// Asked, and denied an answer.
+    Untold,
 }
 
 #[derive(Clone, Debug)]
@@ -31,10 +41,7 @@ impl Buckets {
     pub fn new() -> Buckets {
         Buckets {
             locations: Cache::new(CAPACITY),
-            versioning: Cache::builder()
-                .max_capacity(CAPACITY)
-                .time_to_live(SHARED)
-                .build(),
+            versioning: Cache::builder().max_capacity(CAPACITY).time_to_live(SHARED).build(),
         }
     }
 

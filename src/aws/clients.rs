@@ -63,9 +63,7 @@ impl Aws {
     }
 
     fn new(config: SdkConfig, rates: Rates, metrics: Metrics) -> Aws {
-        let home = config
-            .region()
-            .map_or_else(|| DEFAULT_REGION.to_owned(), |r| r.as_ref().to_owned());
+        let home = config.region().map_or_else(|| DEFAULT_REGION.to_owned(), |r| r.as_ref().to_owned());
         let config = config.into_builder().region(Region::new(home.clone())).build();
         // Buckets are names under the host there, not hosts of their own.
         let path_style = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
@@ -116,18 +114,10 @@ impl Aws {
         let ask = || async {
             let action = "sts:GetCallerIdentity";
             let answer = self
-                .call(
-                    Lane::Identity,
-                    action,
-                    "the operator",
-                    self.sts.get_caller_identity().send(),
-                )
+                .call(Lane::Identity, action, "the operator", self.sts.get_caller_identity().send())
                 .await?;
             let arn = answer.arn().unwrap_or_default();
-            let account = answer
-                .account()
-                .or_else(|| account_of_arn(arn))
-                .map(str::to_owned);
+            let account = answer.account().or_else(|| account_of_arn(arn)).map(str::to_owned);
             let account = account.ok_or_else(|| Failure {
                 class: FailureClass::Unavailable,
                 action: action.into(),
@@ -135,10 +125,7 @@ impl Aws {
                 code: String::new(),
                 detail: "STS named no account".to_owned(),
             })?;
-            Ok(Caller {
-                account,
-                partition: Partition::of_region(&self.home),
-            })
+            Ok(Caller { account, partition: Partition::of_region(&self.home) })
         };
         self.caller.get_or_try_init(ask).await.cloned()
     }
@@ -162,11 +149,7 @@ impl Aws {
             Err(failure) => &failure.code,
         };
         tracing::debug!(action, subject, code, "call to AWS");
-        let labels = CallLabels {
-            service: lane.service(),
-            action: action.to_owned(),
-            code: code.to_owned(),
-        };
+        let labels = CallLabels { service: lane.service(), action: action.to_owned(), code: code.to_owned() };
         self.metrics.requests.get_or_create(&labels).inc();
         result
     }

@@ -19,14 +19,8 @@ const ANY_PRIORITY: i32 = 1;
 
 pub fn to_sdk(configuration: &Configuration) -> Result<s3::ReplicationConfiguration, BuildError> {
     let Configuration { role, rules } = configuration;
-    let rules = rules
-        .iter()
-        .map(|(id, rule)| rule_to_sdk(id, rule))
-        .collect::<Result<_, _>>()?;
-    s3::ReplicationConfiguration::builder()
-        .role(role)
-        .set_rules(Some(rules))
-        .build()
+    let rules = rules.iter().map(|(id, rule)| rule_to_sdk(id, rule)).collect::<Result<_, _>>()?;
+    s3::ReplicationConfiguration::builder().role(role).set_rules(Some(rules)).build()
 }
 
 fn rule_to_sdk(id: &str, rule: &Rule) -> Result<s3::ReplicationRule, BuildError> {
@@ -66,10 +60,8 @@ fn filter_to_sdk(filter: &Filter) -> Result<s3::ReplicationRuleFilter, BuildErro
         (true, 1) => builder.set_tag(tags.pop()).build(),
         (no_prefix, _) => {
             let prefix = (!no_prefix).then(|| prefix.clone());
-            let and = s3::ReplicationRuleAndOperator::builder()
-                .set_prefix(prefix)
-                .set_tags(Some(tags))
-                .build();
+            let and =
+                s3::ReplicationRuleAndOperator::builder().set_prefix(prefix).set_tags(Some(tags)).build();
             builder.and(and).build()
         }
     })
@@ -113,21 +105,14 @@ fn destination_to_sdk(destination: &RuleDestination) -> Result<s3::Destination, 
             builder.access_control_translation(s3::AccessControlTranslation::builder().owner(owner).build()?);
     }
     if let Some(key) = kms_key {
-        builder = builder.encryption_configuration(
-            s3::EncryptionConfiguration::builder()
-                .replica_kms_key_id(key)
-                .build(),
-        );
+        builder = builder
+            .encryption_configuration(s3::EncryptionConfiguration::builder().replica_kms_key_id(key).build());
     }
     let minutes = || s3::ReplicationTimeValue::builder().minutes(MINUTES).build();
     let on = s3::Metrics::builder().status(s3::MetricsStatus::Enabled);
     if replication_time_control.is_enabled() {
-        let time = s3::ReplicationTime::builder()
-            .status(s3::ReplicationTimeStatus::Enabled)
-            .time(minutes());
-        builder = builder
-            .replication_time(time.build()?)
-            .metrics(on.event_threshold(minutes()).build()?);
+        let time = s3::ReplicationTime::builder().status(s3::ReplicationTimeStatus::Enabled).time(minutes());
+        builder = builder.replication_time(time.build()?).metrics(on.event_threshold(minutes()).build()?);
     } else if metrics.is_enabled() {
         builder = builder.metrics(on.build()?);
     }
@@ -138,25 +123,17 @@ pub fn from_sdk(configuration: &s3::ReplicationConfiguration) -> Configuration {
     let rules = configuration.rules().iter();
     Configuration {
         role: configuration.role().to_owned(),
-        rules: rules
-            .map(|rule| (rule.id().unwrap_or_default().to_owned(), rule_from_sdk(rule)))
-            .collect(),
+        rules: rules.map(|rule| (rule.id().unwrap_or_default().to_owned(), rule_from_sdk(rule))).collect(),
     }
 }
 
-#[expect(
-    deprecated,
-    reason = "the first version of the schema has its prefix in the rule"
-)]
+#[expect(deprecated, reason = "the first version of the schema has its prefix in the rule")]
 fn rule_from_sdk(rule: &s3::ReplicationRule) -> Rule {
     let switch = |on: bool| if on { Switch::Enabled } else { Switch::Disabled };
     let criteria = rule.source_selection_criteria();
     let filter = match rule.filter() {
         Some(filter) => filter_from_sdk(filter),
-        None => Filter {
-            prefix: rule.prefix().unwrap_or_default().to_owned(),
-            tags: BTreeMap::new(),
-        },
+        None => Filter { prefix: rule.prefix().unwrap_or_default().to_owned(), tags: BTreeMap::new() },
     };
     let first_version = rule.filter().is_none();
     let markers = rule.delete_marker_replication().and_then(|m| m.status());
@@ -185,17 +162,8 @@ fn rule_from_sdk(rule: &s3::ReplicationRule) -> Rule {
 fn filter_from_sdk(filter: &s3::ReplicationRuleFilter) -> Filter {
     let pair = |tag: &s3::Tag| (tag.key().to_owned(), tag.value().to_owned());
     let and = filter.and();
-    let prefix = filter
-        .prefix()
-        .or_else(|| and.and_then(|a| a.prefix()))
-        .unwrap_or_default()
-        .to_owned();
-    let tags = filter
-        .tag()
-        .into_iter()
-        .chain(and.into_iter().flat_map(|a| a.tags()))
-        .map(pair)
-        .collect();
+    let prefix = filter.prefix().or_else(|| and.and_then(|a| a.prefix())).unwrap_or_default().to_owned();
+    let tags = filter.tag().into_iter().chain(and.into_iter().flat_map(|a| a.tags())).map(pair).collect();
     Filter { prefix, tags }
 }
 
@@ -204,9 +172,7 @@ fn destination_from_sdk(destination: Option<&s3::Destination>) -> RuleDestinatio
     RuleDestination {
         bucket: destination.map(|d| d.bucket().to_owned()).unwrap_or_default(),
         account: destination.and_then(|d| d.account()).map(str::to_owned),
-        storage_class: destination
-            .and_then(|d| d.storage_class())
-            .map(|c| c.as_str().to_owned()),
+        storage_class: destination.and_then(|d| d.storage_class()).map(|c| c.as_str().to_owned()),
         ownership: destination
             .and_then(|d| d.access_control_translation())
             .map(|translation| translation.owner().as_str().to_owned()),
@@ -220,9 +186,7 @@ fn destination_from_sdk(destination: Option<&s3::Destination>) -> RuleDestinatio
                 .is_some_and(|t| t.status() == &s3::ReplicationTimeStatus::Enabled),
         ),
         metrics: switch(
-            destination
-                .and_then(|d| d.metrics())
-                .is_some_and(|m| m.status() == &s3::MetricsStatus::Enabled),
+            destination.and_then(|d| d.metrics()).is_some_and(|m| m.status() == &s3::MetricsStatus::Enabled),
         ),
     }
 }

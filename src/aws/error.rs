@@ -44,10 +44,7 @@ where
 
 /// The Region S3 names in an answer, if it does.
 pub fn bucket_region<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
-    error
-        .raw_response()
-        .and_then(|r| r.headers().get(BUCKET_REGION))
-        .map(str::to_owned)
+    error.raw_response().and_then(|r| r.headers().get(BUCKET_REGION)).map(str::to_owned)
 }
 
 fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
@@ -130,31 +127,19 @@ mod tests {
     fn codes_are_classified_before_statuses() {
         assert_eq!(classify("Throttling", Some(400), ""), FailureClass::Throttled);
         assert_eq!(classify("SlowDown", Some(503), ""), FailureClass::Throttled);
-        assert_eq!(
-            classify("OperationAborted", Some(409), ""),
-            FailureClass::Conflict
-        );
-        assert_eq!(
-            classify("InvalidBucketState", Some(409), ""),
-            FailureClass::Conflict
-        );
+        assert_eq!(classify("OperationAborted", Some(409), ""), FailureClass::Conflict);
+        assert_eq!(classify("InvalidBucketState", Some(409), ""), FailureClass::Conflict);
         assert_eq!(classify("InvalidRequest", Some(400), ""), FailureClass::Invalid);
         assert_eq!(classify("LimitExceeded", Some(409), ""), FailureClass::Invalid);
         assert_eq!(classify("", Some(301), ""), FailureClass::WrongRegion);
         assert_eq!(classify("", Some(403), ""), FailureClass::Denied);
         assert_eq!(classify("ExpiredToken", Some(400), ""), FailureClass::Credentials);
-        assert_eq!(
-            classify("InternalError", Some(500), ""),
-            FailureClass::Unavailable
-        );
+        assert_eq!(classify("InternalError", Some(500), ""), FailureClass::Unavailable);
         assert_eq!(
             classify("", None, "no providers in chain provided credentials"),
             FailureClass::Credentials
         );
-        assert_eq!(
-            classify("", None, "connection refused"),
-            FailureClass::Unavailable
-        );
+        assert_eq!(classify("", None, "connection refused"), FailureClass::Unavailable);
     }
 
     #[test]

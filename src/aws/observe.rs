@@ -10,7 +10,7 @@ use futures::future::{join_all, try_join_all};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::cache::Location;
+use super::cache::{Location, Owner};
 use super::clients::Aws;
 use super::convert::from_sdk;
 use super::error::bucket_region;
@@ -30,23 +30,12 @@ use crate::replication::{
 /// When not even the operator's own identity can be told. Every other failure is kept beside what could be read.
 pub async fn observe(aws: &Aws, subject: &Subject) -> Result<Observed, Failure> {
     let caller = aws.caller().await?;
-    let Subject {
-        source,
-        destinations,
-        role,
-        role_policy,
-        former_role,
-        identity,
-        fresh,
-    } = subject;
+    let Subject { source, destinations, role, role_policy, former_roles, identity, fresh } = subject;
 
     let buckets: Vec<&BucketRef> = std::iter::once(source).chain(destinations).collect();
     let known = join_all(buckets.iter().map(|b| known_location(aws, b))).await;
     let (located, early_role) = if known.iter().all(Option::is_some) {
-        (
-            known.into_iter().map(Ok).collect::<Vec<Read<Option<Location>>>>(),
-            None,
-        )
+        (known.into_iter().map(Ok).collect::<Vec<Read<Option<Location>>>>(), None)
     } else {
         // A role that does not exist yet has no policy to ask for in the next round.
         let locate_all = join_all(buckets.iter().map(|b| locate(aws, &caller, b)));
@@ -55,11 +44,7 @@ pub async fn observe(aws: &Aws, subject: &Subject) -> Result<Observed, Failure> 
     };
     let places: Vec<(&BucketRef, Read<Option<Location>>)> = buckets.into_iter().zip(located).collect();
 
-    let reads = join_all(
-        places
-            .iter()
-            .map(|(b, place)| read_bucket(aws, &caller, b, place, *fresh)),
-    );
+    let reads = join_all(places.iter().map(|(b, place)| read_bucket(aws, &caller, b, place, *fresh)));
     let configuration = async {
         match places.first() {
             Some((b, Ok(Some(location)))) => {
@@ -84,32 +69,26 @@ pub async fn observe(aws: &Aws, subject: &Subject) -> Result<Observed, Failure> 
     let (mut observed_buckets, configuration, role_read) =
         futures::join!(reads, configuration, role_and_policy);
 
-    let named = configuration
-        .as_ref()
-        .ok()
-        .and_then(Option::as_ref)
-        .map(|c| role_of_arn(&c.role).to_owned());
-    let former: BTreeSet<String> = [former_role.clone(), named]
-        .into_iter()
-        .flatten()
-        .filter(|name| name != role && !name.is_empty())
-        .collect();
-    let former_roles = join_all(former.iter().map(|name| read_former_role(aws, name, identity))).await;
+    let named = configuration.as_ref().ok().and_then(Option::as_ref).map(|c| role_of_arn(&c.role).to_owned());
+    let former = former_roles.iter().cloned().chain(named);
+    let former: BTreeSet<String> = former.filter(|name| name != role && !name.is_empty()).collect();
+    let read_former = |name: String| async {
+        let read = read_role_to_delete(aws, &name, identity).await;
+        (name, read)
+    };
+    let former_roles = join_all(former.into_iter().map(read_former)).await;
 
     let source = observed_buckets.remove(0);
     let caller = in_partition_of(caller, source.region.as_ref().ok().and_then(Option::as_deref));
-    let destinations: BTreeMap<String, ObservedBucket> = destinations
-        .iter()
-        .map(|d| d.bucket.clone())
-        .zip(observed_buckets)
-        .collect();
+    let destinations: BTreeMap<String, ObservedBucket> =
+        destinations.iter().map(|d| d.bucket.clone()).zip(observed_buckets).collect();
     Ok(Observed {
         caller,
         source,
         destinations,
         configuration,
         role: role_read,
-        former_roles: former_roles.into_iter().flatten().collect(),
+        former_roles: former_roles.into_iter().collect(),
     })
 }
 
@@ -146,11 +125,7 @@ pub async fn remains(
         }
     };
     let (region, configuration): (Option<String>, Read<Option<Configuration>>) = configuration.await;
-    let named = configuration
-        .as_ref()
-        .ok()
-        .and_then(Option::as_ref)
-        .map(|c| role_of_arn(&c.role).to_owned());
+    let named = configuration.as_ref().ok().and_then(Option::as_ref).map(|c| role_of_arn(&c.role).to_owned());
     let names: BTreeSet<String> = roles.iter().cloned().chain(named).collect();
     let roles = try_join_all(names.iter().map(|name| read_role_to_delete(aws, name, identity))).await;
     let caller = in_partition_of(caller, region.as_deref());
@@ -179,7 +154,9 @@ pub struct Importable {
 pub async fn importable(aws: &Aws, bucket: &str) -> Read<Option<Importable>> {
     let caller = aws.caller().await?;
     let source = BucketRef { bucket: bucket.to_owned(), region: None, account: None };
-    let Some(Location { region, .. }) = locate(aws, &caller, &source).await? else { return Err(missing(bucket)) };
+    let Some(Location { region, .. }) = locate(aws, &caller, &source).await? else {
+        return Err(missing(bucket));
+    };
     let Some(held) = read_raw_configuration(aws, &caller, bucket, &region).await? else { return Ok(None) };
     let with_existing = |rule: &&ReplicationRule| {
         rule.existing_object_replication()
@@ -220,12 +197,7 @@ fn in_partition_of(caller: Caller, region: Option<&str>) -> Caller {
 /// Where a bucket is as far as that is known without asking: from before, or from the spec.
 async fn known_location(aws: &Aws, bucket: &BucketRef) -> Option<Location> {
     let known = aws.buckets.location(&bucket.bucket).await;
-    let told = || {
-        bucket.region.clone().map(|region| Location {
-            region,
-            owner_confirmed: false,
-        })
-    };
+    let told = || bucket.region.clone().map(|region| Location { region, owner: Owner::Unasked });
     known.or_else(told)
 }
 
@@ -240,17 +212,16 @@ async fn locate(aws: &Aws, caller: &Caller, bucket: &BucketRef) -> Read<Option<L
         return Ok(Some(known));
     }
     let location = match head(aws, aws.home(), name, Some(owner(caller, bucket))).await {
-        Head::Found(region) => Location {
-            region,
-            owner_confirmed: true,
-        },
-        Head::Elsewhere(region) => Location {
-            region,
-            owner_confirmed: false,
-        },
+        Head::Found(region) => Location { region, owner: Owner::Confirmed },
+        Head::Elsewhere(region) => Location { region, owner: Owner::Unasked },
         Head::Missing => return Ok(None),
-        Head::Failed(failure) if failure.class == FailureClass::Denied => {
-            return Err(denied_or_foreign(aws, aws.home(), name, failure).await);
+        Head::Denied { failure, region } => {
+            match (denied_or_foreign(aws, aws.home(), name, failure).await, region) {
+                (denied, Some(region)) if denied.class == FailureClass::Denied => {
+                    Location { region, owner: Owner::Untold }
+                }
+                (failure, _) => return Err(failure),
+            }
         }
         Head::Failed(failure) => return Err(failure),
     };
@@ -262,16 +233,18 @@ enum Head {
     Found(String),
     Elsewhere(String),
     Missing,
+    /// S3 names the Region even to those it denies.
+    Denied {
+        failure: Failure,
+        region: Option<String>,
+    },
     Failed(Failure),
 }
 
 async fn head(aws: &Aws, region: &str, bucket: &str, owner: Option<&str>) -> Head {
     let action = "s3:ListBucket";
-    let request = aws
-        .s3(region)
-        .head_bucket()
-        .bucket(bucket)
-        .set_expected_bucket_owner(owner.map(str::to_owned));
+    let request =
+        aws.s3(region).head_bucket().bucket(bucket).set_expected_bucket_owner(owner.map(str::to_owned));
     let mut elsewhere = None;
     let answer = async {
         let result = request.send().await;
@@ -283,6 +256,7 @@ async fn head(aws: &Aws, region: &str, bucket: &str, owner: Option<&str>) -> Hea
         Err(failure) => match (failure.class, elsewhere) {
             (FailureClass::NoSuchBucket, _) => Head::Missing,
             (FailureClass::WrongRegion, Some(region)) => Head::Elsewhere(region),
+            (FailureClass::Denied, region) => Head::Denied { failure, region },
             _ => Head::Failed(failure),
         },
     }
@@ -292,11 +266,8 @@ async fn head(aws: &Aws, region: &str, bucket: &str, owner: Option<&str>) -> Hea
 /// is expected, it was the owner.
 async fn denied_or_foreign(aws: &Aws, region: &str, bucket: &str, failure: Failure) -> Failure {
     match head(aws, region, bucket, None).await {
-        Head::Found(_) | Head::Elsewhere(_) => Failure {
-            class: FailureClass::WrongOwner,
-            ..failure
-        },
-        Head::Missing | Head::Failed(_) => failure,
+        Head::Found(_) | Head::Elsewhere(_) => Failure { class: FailureClass::WrongOwner, ..failure },
+        Head::Missing | Head::Denied { .. } | Head::Failed(_) => failure,
     }
 }
 
@@ -321,118 +292,60 @@ async fn read_bucket(
     let location = match place {
         Ok(Some(location)) => location,
         Ok(None) => {
-            return ObservedBucket {
-                region: Ok(None),
-                versioning: Err(missing(name)),
-            };
+            return ObservedBucket { region: Ok(None), versioning: Err(missing(name)) };
         }
         Err(failure) => {
-            return ObservedBucket {
-                region: Err(failure.clone()),
-                versioning: Err(failure.clone()),
-            };
+            return ObservedBucket { region: Err(failure.clone()), versioning: Err(failure.clone()) };
         }
     };
-    let Location {
-        region,
-        owner_confirmed,
-    } = location;
+    let Location { region, owner: asked } = location;
     let read = read_versioning(aws, name, region, owner(caller, bucket));
     let versioning = aws.buckets.versioning(name, fresh, read).await;
-    let Err(failure) = versioning else {
-        return ObservedBucket {
-            region: Ok(Some(region.clone())),
-            versioning,
-        };
-    };
-    let told = bucket.region.is_some();
-    match failure.class {
-        FailureClass::NoSuchBucket => {
+    let here = |versioning| ObservedBucket { region: Ok(Some(region.clone())), versioning };
+    let unknown =
+        |failure: Failure| ObservedBucket { region: Err(failure.clone()), versioning: Err(failure) };
+    let Err(failure) = versioning else { return here(versioning) };
+    match (failure.class, asked) {
+        (FailureClass::NoSuchBucket, _) => {
             aws.buckets.forget(name).await;
-            ObservedBucket {
-                region: Ok(None),
-                versioning: Err(failure),
-            }
+            ObservedBucket { region: Ok(None), versioning: Err(failure) }
         }
-        FailureClass::WrongRegion => {
+        (FailureClass::WrongRegion, _) => {
             aws.buckets.forget(name).await;
-            let failure = if told {
-                wrong_region_in_spec(failure, region)
-            } else {
-                failure
+            unknown(if bucket.region.is_some() { wrong_region_in_spec(failure, region) } else { failure })
+        }
+        (FailureClass::Denied, Owner::Unasked) => {
+            let owner = match head(aws, region, name, Some(owner(caller, bucket))).await {
+                Head::Found(_) => Owner::Confirmed,
+                Head::Missing => return ObservedBucket { region: Ok(None), versioning: Err(failure) },
+                Head::Elsewhere(_) | Head::Denied { .. } | Head::Failed(_) => {
+                    let failure = denied_or_foreign(aws, region, name, failure.clone()).await;
+                    if failure.class == FailureClass::WrongOwner {
+                        return unknown(failure);
+                    }
+                    Owner::Untold
+                }
             };
-            ObservedBucket {
-                region: Err(failure.clone()),
-                versioning: Err(failure),
-            }
+            aws.buckets.locate(name, Location { region: region.clone(), owner }).await;
+            here(Err(failure))
         }
-        FailureClass::Denied if !owner_confirmed => {
-            match head(aws, region, name, Some(owner(caller, bucket))).await {
-                Head::Found(_) => {
-                    let confirmed = Location {
-                        region: region.clone(),
-                        owner_confirmed: true,
-                    };
-                    aws.buckets.locate(name, confirmed).await;
-                    ObservedBucket {
-                        region: Ok(Some(region.clone())),
-                        versioning: Err(failure),
-                    }
-                }
-                Head::Missing => ObservedBucket {
-                    region: Ok(None),
-                    versioning: Err(failure),
-                },
-                Head::Elsewhere(_) | Head::Failed(_) => {
-                    match denied_or_foreign(aws, region, name, failure).await {
-                        foreign if foreign.class == FailureClass::WrongOwner => ObservedBucket {
-                            region: Err(foreign.clone()),
-                            versioning: Err(foreign),
-                        },
-                        denied => ObservedBucket {
-                            region: Ok(Some(region.clone())),
-                            versioning: Err(denied),
-                        },
-                    }
-                }
-            }
-        }
-        FailureClass::Denied => {
-            // The name may have passed to someone else: the next check confirms the owner again.
+        (FailureClass::Denied, Owner::Confirmed) => {
+            // The name may have passed to someone else: the next check asks for the owner again.
             aws.buckets.forget(name).await;
-            ObservedBucket {
-                region: Ok(Some(region.clone())),
-                versioning: Err(failure),
-            }
+            here(Err(failure))
         }
-        _ => ObservedBucket {
-            region: Ok(Some(region.clone())),
-            versioning: Err(failure),
-        },
+        _ => here(Err(failure)),
     }
 }
 
 fn wrong_region_in_spec(failure: Failure, told: &str) -> Failure {
-    let detail = format!(
-        "{}, and the spec says {told}; correct region or leave it out",
-        failure.detail
-    );
-    Failure {
-        class: FailureClass::Invalid,
-        detail,
-        ..failure
-    }
+    let detail = format!("{}, and the spec says {told}; correct region or leave it out", failure.detail);
+    Failure { class: FailureClass::Invalid, detail, ..failure }
 }
 
 async fn read_versioning(aws: &Aws, bucket: &str, region: &str, owner: &str) -> Read<Versioning> {
-    let request = aws
-        .s3(region)
-        .get_bucket_versioning()
-        .bucket(bucket)
-        .expected_bucket_owner(owner);
-    let answer = aws
-        .call(Lane::S3Read, "s3:GetBucketVersioning", bucket, request.send())
-        .await?;
+    let request = aws.s3(region).get_bucket_versioning().bucket(bucket).expected_bucket_owner(owner);
+    let answer = aws.call(Lane::S3Read, "s3:GetBucketVersioning", bucket, request.send()).await?;
     let status = match answer.status().map(|s| s.as_str()) {
         Some("Enabled") => VersioningStatus::Enabled,
         Some("Suspended") => VersioningStatus::Suspended,
@@ -458,7 +371,8 @@ async fn read_raw_configuration(
     bucket: &str,
     region: &str,
 ) -> Read<Option<ReplicationConfiguration>> {
-    let request = aws.s3(region).get_bucket_replication().bucket(bucket).expected_bucket_owner(&caller.account);
+    let request =
+        aws.s3(region).get_bucket_replication().bucket(bucket).expected_bucket_owner(&caller.account);
     match aws.call(Lane::S3Read, "s3:GetReplicationConfiguration", bucket, request.send()).await {
         Ok(answer) => Ok(answer.replication_configuration),
         Err(failure) if failure.code == "ReplicationConfigurationNotFoundError" => Ok(None),
@@ -477,10 +391,7 @@ async fn read_role(aws: &Aws, name: &str) -> Read<Option<ObservedRole>> {
         arn: role.arn().to_owned(),
         name: role.role_name().to_owned(),
         path: role.path().to_owned(),
-        trust: role
-            .assume_role_policy_document()
-            .map(document)
-            .unwrap_or_default(),
+        trust: role.assume_role_policy_document().map(document).unwrap_or_default(),
         permissions_boundary: role
             .permissions_boundary()
             .and_then(|b| b.permissions_boundary_arn())
@@ -502,24 +413,12 @@ async fn with_policy(aws: &Aws, role: ObservedRole) -> ObservedRole {
 }
 
 async fn read_role_policy(aws: &Aws, role: &str) -> Read<Option<Value>> {
-    let request = aws
-        .iam()
-        .get_role_policy()
-        .role_name(role)
-        .policy_name(ROLE_POLICY_NAME);
-    match aws
-        .call(Lane::IamRead, "iam:GetRolePolicy", role, request.send())
-        .await
-    {
+    let request = aws.iam().get_role_policy().role_name(role).policy_name(ROLE_POLICY_NAME);
+    match aws.call(Lane::IamRead, "iam:GetRolePolicy", role, request.send()).await {
         Ok(answer) => Ok(Some(document(answer.policy_document()))),
         Err(failure) if failure.class == FailureClass::NoSuchRole => Ok(None),
         Err(failure) => Err(failure),
     }
-}
-
-/// A role that was ours before, if it is there and still ours. What cannot be read is left alone.
-async fn read_former_role(aws: &Aws, name: &str, identity: &Identity) -> Option<ObservedRole> {
-    read_role_to_delete(aws, name, identity).await.ok().flatten()
 }
 
 /// A role with everything that stands against its deletion; only of ours is that asked.
@@ -534,23 +433,12 @@ async fn read_role_to_delete(aws: &Aws, name: &str, identity: &Identity) -> Read
     let attached = aws.iam().list_attached_role_policies().role_name(name);
     let (inline, attached) = futures::join!(
         aws.call(Lane::IamRead, "iam:ListRolePolicies", name, inline.send()),
-        aws.call(
-            Lane::IamRead,
-            "iam:ListAttachedRolePolicies",
-            name,
-            attached.send()
-        ),
+        aws.call(Lane::IamRead, "iam:ListAttachedRolePolicies", name, attached.send()),
     );
     let (inline, attached) = (inline?, attached?);
-    let (ours, others): (Vec<String>, Vec<String>) = inline
-        .policy_names()
-        .iter()
-        .cloned()
-        .partition(|policy| policy == ROLE_POLICY_NAME);
-    let attached = attached
-        .attached_policies()
-        .iter()
-        .filter_map(|p| p.policy_arn().map(str::to_owned));
+    let (ours, others): (Vec<String>, Vec<String>) =
+        inline.policy_names().iter().cloned().partition(|policy| policy == ROLE_POLICY_NAME);
+    let attached = attached.attached_policies().iter().filter_map(|p| p.policy_arn().map(str::to_owned));
     Ok(Some(ObservedRole {
         policy: Ok(ours.first().map(|_| Value::Null)),
         other_policies: others.into_iter().chain(attached).collect(),

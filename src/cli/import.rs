@@ -83,8 +83,11 @@ fn manifest(bucket: &str, namespace: &str, found: &Importable) -> Result<String,
     }
     let mut spec = import_spec(bucket, Some(region.clone()), configuration).map_err(inexpressible)?;
     spec.adoption_policy = AdoptionPolicy::Adopt;
-    let metadata =
-        ObjectMeta { name: Some(bucket.replace('.', "-")), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() };
+    let metadata = ObjectMeta {
+        name: Some(bucket.replace('.', "-")),
+        namespace: Some(namespace.to_owned()),
+        ..ObjectMeta::default()
+    };
     let resource = BucketReplication { metadata, spec, status: None };
     let mut document = json!(resource);
     if let Some(fields) = document.as_object_mut() {

@@ -1,8 +1,5 @@
 //! `-f`: BucketReplication resources from a file or standard input, one or more YAML or JSON documents.
 
-use std::io::Read;
-
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::api::BucketReplication;
@@ -18,31 +15,22 @@ pub enum ManifestError {
     #[error("{path} is not YAML: {message}")]
     Syntax { path: String, message: String },
     #[error("{path}: BucketReplication {name}: {message}")]
-    Invalid {
-        path: String,
-        name: String,
-        message: String,
-    },
+    Invalid { path: String, name: String, message: String },
     #[error("{0} holds no BucketReplication")]
     Empty(String),
 }
 
 /// Reads all BucketReplication resources; documents of other kinds are passed over. `-` is standard input.
 pub fn read(path: &str) -> Result<Vec<BucketReplication>, ManifestError> {
-    let text = match path {
-        "-" => {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map(|_| text)
-        }
-        path => std::fs::read_to_string(path),
+    let (source, text) = match path {
+        "-" => ("standard input", std::io::read_to_string(std::io::stdin())),
+        path => (path, std::fs::read_to_string(path)),
     };
-    let text = text.map_err(|source| ManifestError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|e| ManifestError::Syntax {
-        path: path.to_owned(),
-        message: e.to_string(),
+    let path = || source.to_owned();
+    let text = text.map_err(|source| ManifestError::Read { path: path(), source })?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| {
+        let message = error.to_string();
+        ManifestError::Syntax { path: path(), message: message.trim_start_matches("error: ").to_owned() }
     })?;
     let resources: Vec<BucketReplication> = documents
         .into_iter()
@@ -50,23 +38,16 @@ pub fn read(path: &str) -> Result<Vec<BucketReplication>, ManifestError> {
             Some(Value::Array(items)) => items.clone(),
             _ => vec![document],
         })
-        .filter(|d| d.get("kind").and_then(Value::as_str) == Some("BucketReplication"))
-        .map(|d| {
-            let name = d
-                .pointer("/metadata/name")
-                .and_then(Value::as_str)
-                .unwrap_or("without a name")
-                .to_owned();
-            BucketReplication::deserialize(d).map_err(|e| ManifestError::Invalid {
-                path: path.to_owned(),
+        .filter(|document| document.get("kind").and_then(Value::as_str) == Some("BucketReplication"))
+        .map(|document| {
+            let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name");
+            let name = name.to_owned();
+            serde_path_to_error::deserialize(document).map_err(|error| ManifestError::Invalid {
+                path: path(),
                 name,
-                message: e.to_string(),
+                message: format!("{}: {}", error.path(), error.inner()),
             })
         })
         .collect::<Result<_, _>>()?;
-    if resources.is_empty() {
-        Err(ManifestError::Empty(path.to_owned()))
-    } else {
-        Ok(resources)
-    }
+    if resources.is_empty() { Err(ManifestError::Empty(path())) } else { Ok(resources) }
 }

@@ -62,12 +62,7 @@ struct AwsArgs {
     #[arg(long, env = "IAM_WRITE_RATE", default_value = "20")]
     iam_write_rate: NonZeroU32,
     /// Seconds one try of a call to AWS may take
-    #[arg(
-        long,
-        env = "AWS_ATTEMPT_TIMEOUT",
-        default_value = "10",
-        value_name = "SECONDS"
-    )]
+    #[arg(long, env = "AWS_ATTEMPT_TIMEOUT", default_value = "10", value_name = "SECONDS")]
     aws_attempt_timeout: NonZeroU32,
     /// Tries of one call to AWS before the check fails and is tried again later
     #[arg(long, env = "AWS_ATTEMPTS", default_value = "3", value_name = "COUNT")]
@@ -111,10 +106,7 @@ impl Cli {
     /// What went wrong, in a sentence for a person.
     pub async fn execute(self) -> Result<ExitCode, CliError> {
         match self.command {
-            Command::Run(args) => run::run(args)
-                .await
-                .map(|()| ExitCode::SUCCESS)
-                .map_err(CliError::from),
+            Command::Run(args) => run::run(args).await.map(|()| ExitCode::SUCCESS).map_err(CliError::from),
             Command::Plan(args) => plan::plan(args).await,
             Command::Policy(args) => policy::policy(args),
             Command::Import(args) => import::import(args).await,

@@ -38,9 +38,7 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
         plans.push((resource, plan_one(resource, &aws).await?));
     }
     match args.output {
-        Output::Text => plans
-            .iter()
-            .for_each(|(resource, plan)| print_text(resource, plan)),
+        Output::Text => plans.iter().for_each(|(resource, plan)| print_text(resource, plan)),
         Output::Json => {
             let all: Vec<_> = plans
                 .iter()
@@ -51,9 +49,7 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
         }
     }
     let refused = plans.iter().any(|(_, plan)| plan.refusal.is_some());
-    let changes = plans
-        .iter()
-        .any(|(_, plan)| !plan.differences.is_empty() || !plan.stages.is_empty());
+    let changes = plans.iter().any(|(_, plan)| !plan.differences.is_empty() || !plan.stages.is_empty());
     Ok(match (refused, changes) {
         (true, _) => ExitCode::FAILURE,
         (false, true) => ExitCode::from(CHANGES),
@@ -87,11 +83,7 @@ async fn plan_one(resource: &BucketReplication, aws: &Aws) -> Result<Plan, CliEr
 }
 
 fn print_text(resource: &BucketReplication, plan: &Plan) {
-    let name = format!(
-        "{}/{}",
-        resource.namespace().as_deref().unwrap_or("default"),
-        resource.name_any()
-    );
+    let name = format!("{}/{}", resource.namespace().as_deref().unwrap_or("default"), resource.name_any());
     let summary = match (&plan.refusal, plan.differences.len(), plan.steps().count()) {
         (Some(refusal), ..) => format!("refused: {}", Reason::as_str(refusal.reason)),
         (None, 0, 0) => "nothing to change".to_owned(),

@@ -10,8 +10,9 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::{CliError, Output, manifests};
-use crate::replication::access::{destination_bucket_policies, operator_policy};
+use crate::replication::access::{Grantee, destination_bucket_policies, operator_policy};
 use crate::replication::desired::Facts;
+use crate::replication::partition::role_of_arn;
 use crate::replication::{Caller, Desired, DesiredRole, Identity, Partition};
 
 #[derive(Debug, Args)]
@@ -53,36 +54,23 @@ pub fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
             .chain([(&spec.source.bucket, &spec.source.region)])
             .filter_map(|(bucket, region)| Some((bucket.clone(), region.clone()?)))
             .collect();
-        let desired = Desired::new(
-            spec,
-            &identity,
-            &Facts {
-                caller: caller.clone(),
-                regions,
-            },
-        );
+        let desired = Desired::new(spec, &identity, &Facts { caller: caller.clone(), regions });
         if let DesiredRole::Managed(role) = &desired.role {
-            sections.push((
-                format!("trust policy of role {}", role.name),
-                role.trust.to_value(),
-            ));
-            sections.push((
-                format!("policy of role {}", role.name),
-                role.permissions.to_value(),
-            ));
+            sections.push((format!("trust policy of role {}", role.name), role.trust.to_value()));
+            sections.push((format!("policy of role {}", role.name), role.permissions.to_value()));
         }
         for (bucket, policy) in destination_bucket_policies(&desired, &caller) {
-            sections.push((
-                format!("bucket policy of destination {bucket}"),
-                policy.to_value(),
-            ));
+            sections.push((format!("bucket policy of destination {bucket}"), policy.to_value()));
         }
-        all.push((desired, caller, spec.clone()));
+        let status = resource.status.as_ref();
+        let current = desired.role.arn(&caller);
+        let managed = status.and_then(|s| s.role.as_ref()).filter(|role| role.managed).map(|role| &role.arn);
+        let remembered = managed.into_iter().chain(status.into_iter().flat_map(|s| &s.former_roles));
+        let former_roles =
+            remembered.filter(|arn| role_of_arn(arn) != role_of_arn(&current)).cloned().collect();
+        all.push(Grantee { desired, caller, management: spec.management_policy, former_roles });
     }
-    sections.push((
-        "policy of the operator".to_owned(),
-        operator_policy(&all).to_value(),
-    ));
+    sections.push(("policy of the operator".to_owned(), operator_policy(&all).to_value()));
     let print =
         |value: &Value| serde_json::to_string_pretty(value).map_err(|e| CliError::Print(e.to_string()));
     match args.output {

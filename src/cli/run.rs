@@ -63,20 +63,13 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let server = tokio::spawn(server);
     let shutdown = shutdown_on_signals()?;
 
-    let client = Client::try_default()
-        .await
-        .map_err(|e| RunError::Configuration(e.into()))?;
-    let cluster = cluster_id(&client)
-        .await
-        .map_err(|e| RunError::ClusterId(e.into()))?;
+    let client = Client::try_default().await.map_err(|e| RunError::Configuration(e.into()))?;
+    let cluster = cluster_id(&client).await.map_err(|e| RunError::ClusterId(e.into()))?;
     let aws = Aws::from_env(args.aws.settings(), metrics.aws.clone()).await;
     match aws.caller().await {
         Ok(caller) => info!(account = caller.account, cluster, "started"),
         // Each resource will say so in its status; credentials may still come.
-        Err(failure) => warn!(
-            message = failure.message(),
-            "started without a working AWS identity"
-        ),
+        Err(failure) => warn!(message = failure.message(), "started without a working AWS identity"),
     }
     let settings = controller::Settings {
         namespaces: args.namespaces,

@@ -36,11 +36,8 @@ mod tests {
 
     #[test]
     fn the_oldest_owns_and_the_uid_breaks_ties() {
-        let (old, young, twin) = (
-            resource("old", 1, "z"),
-            resource("young", 2, "a"),
-            resource("twin", 1, "y"),
-        );
+        let (old, young, twin) =
+            (resource("old", 1, "z"), resource("young", 2, "a"), resource("twin", 1, "y"));
         let owner_of = |all: &[&BucketReplication]| owner(all.iter().copied()).map(ResourceExt::name_any);
         assert_eq!(owner_of(&[&young, &old]).as_deref(), Some("old"));
         assert_eq!(owner_of(&[&old, &twin]).as_deref(), Some("twin"));

@@ -71,16 +71,7 @@ impl Context {
             controller: "s3-replication-operator".to_owned(),
             instance: std::env::var("POD_NAME").ok(),
         };
-        Context {
-            client,
-            aws,
-            settings,
-            metrics,
-            reporter,
-            shutdown,
-            stores,
-            memory: Mutex::default(),
-        }
+        Context { client, aws, settings, metrics, reporter, shutdown, stores, memory: Mutex::default() }
     }
 
     fn memory(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
@@ -127,7 +118,11 @@ impl Context {
     }
 
     /// The status as last written: the cache's, unless it has not caught up with what we wrote a moment ago.
-    pub(super) fn last_status(&self, uid: &str, cached: Option<&BucketReplicationStatus>) -> BucketReplicationStatus {
+    pub(super) fn last_status(
+        &self,
+        uid: &str,
+        cached: Option<&BucketReplicationStatus>,
+    ) -> BucketReplicationStatus {
         self.with_memory(uid, |memory| {
             memory.written.take_if(|(at, _)| at.elapsed() > CACHE_LAG);
             let written = memory.written.as_ref().map(|(_, status)| status);
@@ -138,10 +133,7 @@ impl Context {
     /// All resources for a source bucket, in every namespace that is watched.
     fn resources_for(&self, bucket: &str) -> Vec<Arc<Guarded>> {
         let same = |g: &Guarded| g.0.as_ref().is_ok_and(|r| r.spec.source.bucket == bucket);
-        self.stores
-            .iter()
-            .flat_map(|store| store.state_filter(same))
-            .collect()
+        self.stores.iter().flat_map(|store| store.state_filter(same)).collect()
     }
 
     /// Why this resource must wait, if another one owns its source.
@@ -154,10 +146,6 @@ impl Context {
     /// The resources that may take over a source when one of them has gone.
     pub(super) fn successors(&self, gone: &BucketReplication) -> Vec<ObjectRef<Guarded>> {
         let others = self.resources_for(&gone.spec.source.bucket);
-        others
-            .iter()
-            .filter(|g| g.uid() != gone.uid())
-            .map(|g| ObjectRef::from_obj(g.as_ref()))
-            .collect()
+        others.iter().filter(|g| g.uid() != gone.uid()).map(|g| ObjectRef::from_obj(g.as_ref())).collect()
     }
 }

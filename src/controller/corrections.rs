@@ -51,18 +51,8 @@ impl Corrections {
             .max()
             .filter(|wait| !wait.is_zero())?;
         let paths: BTreeSet<String> = contested.iter().map(|(d, _)| d.path.clone()).collect();
-        let corrections = contested
-            .iter()
-            .map(|(_, times)| times.len())
-            .max()
-            .unwrap_or_default();
-        Some((
-            HeldBack {
-                paths: paths.into_iter().collect(),
-                corrections,
-            },
-            wait,
-        ))
+        let corrections = contested.iter().map(|(_, times)| times.len()).max().unwrap_or_default();
+        Some((HeldBack { paths: paths.into_iter().collect(), corrections }, wait))
     }
 }
 
@@ -71,9 +61,7 @@ fn field(d: &DriftEntry) -> Field {
 }
 
 fn pause(corrections: usize) -> Duration {
-    let doublings = u32::try_from(corrections.saturating_sub(TOLERATED))
-        .unwrap_or(u32::MAX)
-        .min(16);
+    let doublings = u32::try_from(corrections.saturating_sub(TOLERATED)).unwrap_or(u32::MAX).min(16);
     (FIRST_PAUSE * 2u32.pow(doublings)).min(WINDOW)
 }
 
@@ -105,11 +93,7 @@ mod tests {
         let (held, wait) = corrections.held_back(&one, now).unwrap();
         assert_eq!((held.corrections, held.paths), (3, vec!["one".to_owned()]));
         assert_eq!(wait, Duration::from_secs(240));
-        assert_eq!(
-            corrections.held_back(&other, now),
-            None,
-            "another field is not affected"
-        );
+        assert_eq!(corrections.held_back(&other, now), None, "another field is not affected");
         let later = now + wait;
         assert_eq!(corrections.held_back(&one, later), None, "one more try");
         corrections.record(one.iter(), later);
@@ -118,10 +102,6 @@ mod tests {
             Duration::from_secs(600),
             "the pause doubles"
         );
-        assert_eq!(
-            corrections.held_back(&one, later + WINDOW),
-            None,
-            "an hour of peace forgets"
-        );
+        assert_eq!(corrections.held_back(&one, later + WINDOW), None, "an hour of peace forgets");
     }
 }

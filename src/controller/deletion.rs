@@ -18,8 +18,8 @@ use crate::api::{
 };
 use crate::aws;
 use crate::replication::desired::role_name;
-use crate::replication::partition::role_of_arn;
 use crate::replication::report::{Event, Outcome, stopped};
+use crate::replication::subject::former_roles;
 use crate::replication::teardown::{Remains, teardown};
 use crate::replication::{BucketRef, Desired, Failure, FailureClass, Identity, Refusal, Subject};
 
@@ -41,11 +41,7 @@ impl Deceased {
     }
 
     fn policy<T: for<'de> Deserialize<'de> + Default>(&self, field: &str) -> T {
-        self.spec
-            .get(field)
-            .cloned()
-            .and_then(|v| serde_json::from_value(v).ok())
-            .unwrap_or_default()
+        self.spec.get(field).cloned().and_then(|v| serde_json::from_value(v).ok()).unwrap_or_default()
     }
 
     /// Whether AWS is left as it is.
@@ -55,47 +51,22 @@ impl Deceased {
     }
 
     fn source(&self) -> Option<BucketRef> {
-        let text = |pointer: &str| {
-            self.spec
-                .pointer(pointer)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
+        let text = |pointer: &str| self.spec.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let seen = self.status.source.as_ref();
-        let bucket = seen
-            .map(|s| s.bucket.clone())
-            .or_else(|| text("/source/bucket"))?;
-        let region = seen
-            .and_then(|s| s.region.clone())
-            .or_else(|| text("/source/region"));
-        Some(BucketRef {
-            bucket,
-            region,
-            account: None,
-        })
+        let bucket = seen.map(|s| s.bucket.clone()).or_else(|| text("/source/bucket"))?;
+        let region = seen.and_then(|s| s.region.clone()).or_else(|| text("/source/region"));
+        Some(BucketRef { bucket, region, account: None })
     }
 
     /// Every role that can be ours: the one the spec names, the one status remembers, the default one.
     fn roles(&self, identity: &Identity) -> BTreeSet<String> {
-        let named = self
-            .spec
-            .pointer("/role/name")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
-        let remembered = self
-            .status
-            .role
-            .as_ref()
-            .filter(|r| r.managed)
-            .map(|r| role_of_arn(&r.arn).to_owned());
+        let named = self.spec.pointer("/role/name").and_then(Value::as_str).map(str::to_owned);
         let decoded = self.resource.as_ref().map(|r| role_name(&r.spec, identity));
         // Who uses an existing role may have no right to look at any other.
         let existing = self.spec.pointer("/role/arn").is_some();
         let default = (named.is_none() && !existing).then(|| identity.default_role_name());
-        [named, remembered, decoded, default]
-            .into_iter()
-            .flatten()
-            .collect()
+        let remembered = former_roles(&self.status).map(str::to_owned);
+        [named, decoded, default].into_iter().flatten().chain(remembered).collect()
     }
 }
 
@@ -135,9 +106,8 @@ pub async fn finalize(object: &Guarded, target: &Target<'_>, ctx: &Context) -> R
     let previous = ctx.last_status(target.uid(), Some(&deceased.status));
     let report = stopped(&refusal, &occasion(&metadata, &previous));
     publish(target, &previous, &report, ctx).await?;
-    let after = ctx.with_pace(target.uid(), |pace| {
-        pace.after(report.reason, ctx.settings.interval.duration())
-    });
+    let after =
+        ctx.with_pace(target.uid(), |pace| pace.after(report.reason, ctx.settings.interval.duration()));
     Ok(Action::requeue(after))
 }
 
@@ -175,11 +145,7 @@ async fn remove(
     }
     if outcome.interrupted {
         let message = "the operator was stopped before all was deleted; it goes on when it is back";
-        return Ok(Some(Refusal::new(
-            Reason::Progressing,
-            ConditionType::Ready,
-            message.to_owned(),
-        )));
+        return Ok(Some(Refusal::new(Reason::Progressing, ConditionType::Ready, message.to_owned())));
     }
     if first.blocked.is_some() || outcome.done.is_empty() {
         return Ok(first.blocked);
@@ -206,18 +172,10 @@ fn waits(failure: &Failure) -> Refusal {
 fn desired(deceased: &Deceased, identity: &Identity, remains: &Remains) -> Option<Desired> {
     let resource = deceased.resource.as_ref()?;
     let subject = Subject::new(&resource.spec, &deceased.status, identity, true);
-    Some(Desired::new(
-        &resource.spec,
-        identity,
-        &subject.facts(&remains.as_observed()),
-    ))
+    Some(Desired::new(&resource.spec, identity, &subject.facts(&remains.as_observed())))
 }
 
 fn removed(outcome: &Outcome) -> Event {
     let steps: Vec<String> = outcome.done.iter().map(ToString::to_string).collect();
-    Event {
-        warning: false,
-        reason: "Deleted",
-        note: format!("wrote to AWS: {}", steps.join("; ")),
-    }
+    Event { warning: false, reason: "Deleted", note: format!("wrote to AWS: {}", steps.join("; ")) }
 }

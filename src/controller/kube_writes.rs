@@ -21,10 +21,7 @@ impl<'a> Target<'a> {
     pub fn new(ctx: &Context, metadata: &'a ObjectMeta) -> Target<'a> {
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
         let kind = kube::api::ApiResource::erase::<BucketReplication>(&());
-        Target {
-            metadata,
-            api: Api::namespaced_with(ctx.client.clone(), namespace, &kind),
-        }
+        Target { metadata, api: Api::namespaced_with(ctx.client.clone(), namespace, &kind) }
     }
 
     pub fn name(&self) -> &str {
@@ -41,34 +38,18 @@ impl<'a> Target<'a> {
 
     /// The object as it is now, undecoded; `None` when it is gone or another took its name.
     pub async fn live(&self) -> Result<Option<kube::api::DynamicObject>, Error> {
-        let live = self
-            .api
-            .get_opt(self.name())
-            .await
-            .map_err(Error::kubernetes("read the resource"))?;
+        let live = self.api.get_opt(self.name()).await.map_err(Error::kubernetes("read the resource"))?;
         Ok(live.filter(|o| o.metadata.uid.as_deref() == Some(self.uid())))
     }
 
     pub async fn add_finalizer(&self) -> Result<(), Error> {
         let held = self.metadata.finalizers.clone();
-        let finalizers: Vec<String> = held
-            .iter()
-            .flatten()
-            .cloned()
-            .chain([FINALIZER.to_owned()])
-            .collect();
-        self.set_finalizers(held, Some(finalizers))
-            .await
-            .map_err(Error::kubernetes("add the finalizer"))
+        let finalizers: Vec<String> = held.iter().flatten().cloned().chain([FINALIZER.to_owned()]).collect();
+        self.set_finalizers(held, Some(finalizers)).await.map_err(Error::kubernetes("add the finalizer"))
     }
 
     pub async fn remove_finalizer(&self, held: Option<Vec<String>>) -> Result<(), Error> {
-        let rest: Vec<String> = held
-            .iter()
-            .flatten()
-            .filter(|f| *f != FINALIZER)
-            .cloned()
-            .collect();
+        let rest: Vec<String> = held.iter().flatten().filter(|f| *f != FINALIZER).cloned().collect();
         match self.set_finalizers(held, Some(rest)).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             other => other.map_err(Error::kubernetes("remove the finalizer")),
@@ -87,10 +68,7 @@ impl<'a> Target<'a> {
         };
         let set = json!({"op": "add", "path": "/metadata/finalizers", "value": new});
         let patch = json_patch(vec![test, set])?;
-        self.api
-            .patch_metadata(self.name(), &PatchParams::default(), &patch)
-            .await
-            .map(drop)
+        self.api.patch_metadata(self.name(), &PatchParams::default(), &patch).await.map(drop)
     }
 
     /// Replaces the status, unless the name passed to another object.
@@ -101,11 +79,7 @@ impl<'a> Target<'a> {
             json!({"op": "add", "path": "/status", "value": status}),
         ])
         .map_err(&what)?;
-        match self
-            .api
-            .patch_status(self.name(), &PatchParams::default(), &patch)
-            .await
-        {
+        match self.api.patch_status(self.name(), &PatchParams::default(), &patch).await {
             // Gone meanwhile: there is nothing left to tell.
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             other => other.map(drop).map_err(what),
@@ -119,18 +93,9 @@ impl<'a> Target<'a> {
             ..BucketReplication::new("", Default::default())
         };
         let reference = object.object_ref(&());
-        for Event {
-            warning,
-            reason,
-            note,
-        } in events
-        {
+        for Event { warning, reason, note } in events {
             let event = KubeEvent {
-                type_: if *warning {
-                    EventType::Warning
-                } else {
-                    EventType::Normal
-                },
+                type_: if *warning { EventType::Warning } else { EventType::Normal },
                 reason: (*reason).to_owned(),
                 note: Some(note.clone()),
                 action: "Reconcile".to_owned(),

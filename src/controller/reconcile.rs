@@ -13,7 +13,8 @@ use super::context::Context;
 use super::kube_writes::Target;
 use super::{Error, Guarded, deletion};
 use crate::api::{
-    BucketReplication, BucketReplicationStatus, ConditionType, ManagementPolicy, REQUESTED_AT, Reason,
+    BucketReplication, BucketReplicationSpec, BucketReplicationStatus, ConditionType, ManagementPolicy,
+    REQUESTED_AT, Reason,
 };
 use crate::aws;
 use crate::replication::plan::plan;
@@ -46,16 +47,22 @@ async fn reconcile_now(object: &Guarded, ctx: &Context) -> Result<Action, Error>
             conclude(&target, resource.status.as_ref(), report, wait, resource, ctx).await
         }
         Err(invalid) => {
+            let live = target.live().await?;
+            let part = |key: &str| live.as_ref().and_then(|o| o.data.get(key)).cloned().unwrap_or_default();
+            // Read once more, by a reader that knows where in the spec it is.
+            let spec: Result<BucketReplicationSpec, _> = serde_path_to_error::deserialize(part("spec"));
+            let error = spec.err().map_or_else(
+                || invalid.error.clone(),
+                |error| format!("spec.{}: {}", error.path(), error.inner()),
+            );
             let refusal = Refusal::new(
                 Reason::InvalidSpec,
                 ConditionType::Ready,
                 format!(
-                    "this resource cannot be read: {}; correct the field or apply the resource anew",
-                    invalid.error
+                    "this resource cannot be read: {error}; correct the field or apply the resource anew"
                 ),
             );
-            let live = target.live().await?;
-            let status = live.and_then(|o| serde_json::from_value(o.data.get("status")?.clone()).ok());
+            let status = serde_json::from_value(part("status")).ok();
             let previous = ctx.last_status(target.uid(), status.as_ref());
             let report = stopped(&refusal, &occasion(object.meta(), &previous));
             publish(&target, &previous, &report, ctx).await?;
@@ -79,12 +86,7 @@ async fn conclude(
     if report.reason == Reason::Suspended {
         return Ok(Action::await_change());
     }
-    let interval = resource
-        .spec
-        .interval
-        .as_ref()
-        .unwrap_or(&ctx.settings.interval)
-        .duration();
+    let interval = resource.spec.interval.as_ref().unwrap_or(&ctx.settings.interval).duration();
     let after = ctx.with_pace(target.uid(), |pace| pace.after(report.reason, interval));
     Ok(Action::requeue(wait.map_or(after, |w| w.min(after))))
 }
@@ -143,9 +145,7 @@ async fn check(
 
     let identity = identity(&resource.metadata, ctx);
     let asked_for = occasion.requested != previous.last_handled_request.as_deref()
-        || previous
-            .observed_generation
-            .is_some_and(|g| g >= 0 && Some(g) != resource.metadata.generation);
+        || previous.observed_generation.is_some_and(|g| g >= 0 && Some(g) != resource.metadata.generation);
     let subject = Subject::new(spec, &previous, &identity, asked_for);
     let observed = match aws::observe(&ctx.aws, &subject).await {
         Ok(observed) => observed,
@@ -171,20 +171,11 @@ async fn check(
         None
     };
     let (outcome, wait) = match held {
-        Some((held_back, wait)) => (
-            Outcome {
-                held_back: Some(held_back),
-                ..Outcome::default()
-            },
-            Some(wait),
-        ),
+        Some((held_back, wait)) => (Outcome { held_back: Some(held_back), ..Outcome::default() }, Some(wait)),
         None => (apply(&plan.stages, ctx).await, None),
     };
     if plan.drift && !outcome.done.is_empty() {
-        let settled = plan
-            .differences
-            .iter()
-            .filter(|d| outcome.done.iter().any(|s| s.settles(d)));
+        let settled = plan.differences.iter().filter(|d| outcome.done.iter().any(|s| s.settles(d)));
         ctx.with_corrections(target.uid(), |c| c.record(settled, now));
     }
     let report = report(&situation, &plan, &outcome, &occasion);
@@ -232,22 +223,12 @@ fn tell(resource: &BucketReplication, plan: &Plan, outcome: &Outcome, report: &R
     let (differences, written) = (plan.differences.len(), outcome.done.len());
     let (drift, reason) = (plan.drift, report.reason.as_str());
     match &plan.refusal {
-        Some(refusal) => warn!(
-            namespace,
-            name,
-            source,
-            reason,
-            message = refusal.message,
-            "refused"
-        ),
+        Some(refusal) => warn!(namespace, name, source, reason, message = refusal.message, "refused"),
         None => match &outcome.failed {
             Some((step, failure)) => {
                 warn!(namespace, name, source, reason, %step, message = failure.message(), written, "failed")
             }
-            None => info!(
-                namespace,
-                name, source, reason, differences, drift, written, "checked"
-            ),
+            None => info!(namespace, name, source, reason, differences, drift, written, "checked"),
         },
     }
 }

@@ -35,42 +35,28 @@ pub async fn run(
 ) {
     let apis: Vec<Api<Guarded>> = match settings.namespaces.as_slice() {
         [] => vec![Api::all(client.clone())],
-        namespaces => namespaces
-            .iter()
-            .map(|n| Api::namespaced(client.clone(), n))
-            .collect(),
+        namespaces => namespaces.iter().map(|n| Api::namespaced(client.clone(), n)).collect(),
     };
     let (stores, writers): (Vec<_>, Vec<_>) = apis.iter().map(|_| reflector::store()).unzip();
     let concurrency = settings.concurrency;
-    let ctx = Arc::new(Context::new(
-        client,
-        aws,
-        settings,
-        metrics,
-        shutdown.clone(),
-        stores.clone(),
-    ));
+    let ctx = Arc::new(Context::new(client, aws, settings, metrics, shutdown.clone(), stores.clone()));
 
     let (senders, receivers): (Vec<_>, Vec<_>) = apis.iter().map(|_| mpsc::unbounded_channel()).unzip();
     let controllers =
-        apis.into_iter()
-            .zip(stores)
-            .zip(writers)
-            .zip(receivers)
-            .map(|(((api, store), writer), wakes)| {
-                let objects = objects(api, writer, ctx.clone(), senders.clone());
-                let config = ControllerConfig::default().concurrency(concurrency);
-                Controller::for_stream(objects, store)
-                    .with_config(config)
-                    .reconcile_on(tokio_stream(wakes))
-                    .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-                    .run(reconcile, error_policy, ctx.clone())
-                    .for_each(|result| async move {
-                        if let Err(error) = result {
-                            debug!(%error, "reconcile ended in an error");
-                        }
-                    })
-            });
+        apis.into_iter().zip(stores).zip(writers).zip(receivers).map(|(((api, store), writer), wakes)| {
+            let objects = objects(api, writer, ctx.clone(), senders.clone());
+            let config = ControllerConfig::default().concurrency(concurrency);
+            Controller::for_stream(objects, store)
+                .with_config(config)
+                .reconcile_on(tokio_stream(wakes))
+                .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+                .run(reconcile, error_policy, ctx.clone())
+                .for_each(|result| async move {
+                    if let Err(error) = result {
+                        debug!(%error, "reconcile ended in an error");
+                    }
+                })
+        });
     let ready = async {
         for store in &ctx.stores {
             if store.wait_until_ready().await.is_err() {

@@ -6,17 +6,13 @@ use super::desired::{Desired, DesiredRole};
 use super::observed::Caller;
 use super::partition::bucket_of_arn;
 use super::policy::{PolicyDocument, Statement};
-use crate::api::{BucketReplicationSpec, DeletionPolicy, ManagementPolicy, VersioningPolicy};
+use crate::api::{ManagementPolicy, VersioningPolicy};
 
 /// What the owner of each destination bucket in another account has to allow the role, by bucket
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>).
 pub fn destination_bucket_policies(desired: &Desired, caller: &Caller) -> BTreeMap<String, PolicyDocument> {
     let role = desired.role.arn(caller);
-    let elsewhere = desired
-        .rules
-        .values()
-        .map(|r| &r.destination)
-        .filter(|d| d.account.is_some());
+    let elsewhere = desired.rules.values().map(|r| &r.destination).filter(|d| d.account.is_some());
     let mut owners: BTreeMap<&str, bool> = BTreeMap::new();
     for destination in elsewhere {
         *owners.entry(&destination.bucket).or_default() |= destination.ownership.is_some();
@@ -35,17 +31,24 @@ pub fn destination_bucket_policies(desired: &Desired, caller: &Caller) -> BTreeM
                 [arn.to_owned()],
             );
             let statements = [objects, bucket].map(|s| s.principal("AWS", role.clone()));
-            (
-                bucket_of_arn(arn).to_owned(),
-                PolicyDocument::new(statements.to_vec()),
-            )
+            (bucket_of_arn(arn).to_owned(), PolicyDocument::new(statements.to_vec()))
         })
         .collect()
 }
 
+/// A resource the operator is to have permissions for.
+#[derive(Clone, Debug)]
+pub struct Grantee {
+    pub desired: Desired,
+    pub caller: Caller,
+    pub management: ManagementPolicy,
+    /// ARNs of managed roles from before a rename that are still to be deleted.
+    pub former_roles: Vec<String>,
+}
+
 /// The least the operator itself needs for these resources: reads for all, writes only where the spec lets it
 /// write.
-pub fn operator_policy(resources: &[(Desired, Caller, BucketReplicationSpec)]) -> PolicyDocument {
+pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
     let mut located = BTreeSet::new();
     let mut versioned = BTreeSet::new();
     let mut versioning_set = BTreeSet::new();
@@ -57,9 +60,9 @@ pub fn operator_policy(resources: &[(Desired, Caller, BucketReplicationSpec)]) -
     let mut roles_bounded = BTreeSet::new();
     let mut roles_deleted = BTreeSet::new();
     let mut roles_passed = BTreeSet::new();
-    for (desired, caller, spec) in resources {
+    for Grantee { desired, caller, management, former_roles } in resources {
         let partition = caller.partition;
-        let writes = spec.management_policy == ManagementPolicy::Enforce;
+        let writes = *management == ManagementPolicy::Enforce;
         let source = partition.bucket_arn(&desired.source.bucket);
         for bucket in desired.destinations.iter().chain([&desired.source]) {
             let arn = partition.bucket_arn(&bucket.bucket);
@@ -86,21 +89,18 @@ pub fn operator_policy(resources: &[(Desired, Caller, BucketReplicationSpec)]) -
             if managed.permissions_boundary.is_some() {
                 roles_bounded.insert(role.clone());
             }
-            if spec.deletion_policy == DeletionPolicy::Delete {
-                roles_deleted.insert(role);
-            }
+            // Whatever deletionPolicy says: a renamed role leaves no orphan behind.
+            roles_deleted.insert(role);
         }
+        roles_seen.extend(former_roles.iter().cloned());
+        roles_deleted.extend(former_roles.iter().cloned());
     }
     let statements = [
         Statement::allow("LocateBuckets", ["s3:ListBucket"], located),
         Statement::allow("ReadVersioning", ["s3:GetBucketVersioning"], versioned),
         Statement::allow("EnableVersioning", ["s3:PutBucketVersioning"], versioning_set),
         Statement::allow("ReadReplication", ["s3:GetReplicationConfiguration"], sources),
-        Statement::allow(
-            "WriteReplication",
-            ["s3:PutReplicationConfiguration"],
-            sources_set,
-        ),
+        Statement::allow("WriteReplication", ["s3:PutReplicationConfiguration"], sources_set),
         Statement::allow("LookAtRoles", ["iam:GetRole"], roles_seen),
         Statement::allow("ReadRolePolicies", ["iam:GetRolePolicy"], roles_read),
         Statement::allow(
@@ -132,10 +132,5 @@ pub fn operator_policy(resources: &[(Desired, Caller, BucketReplicationSpec)]) -
             vec!["s3.amazonaws.com".to_owned()],
         ),
     ];
-    PolicyDocument::new(
-        statements
-            .into_iter()
-            .filter(|s| !s.resource.is_empty())
-            .collect(),
-    )
+    PolicyDocument::new(statements.into_iter().filter(|s| !s.resource.is_empty()).collect())
 }

@@ -67,12 +67,6 @@ impl std::fmt::Display for Filter {
 
 impl std::fmt::Display for Rule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{}, {}, to {}",
-            self.status.as_str(),
-            self.filter,
-            self.destination.bucket
-        )
+        write!(f, "{}, {}, to {}", self.status.as_str(), self.filter, self.destination.bucket)
     }
 }

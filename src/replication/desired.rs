@@ -95,27 +95,15 @@ impl Desired {
             interval: _,
             suspend: _,
         } = spec;
-        let Source {
-            bucket,
-            region: _,
-            versioning,
-            kms_key_arns: _,
-        } = source;
+        let Source { bucket, region: _, versioning, kms_key_arns: _ } = source;
         let partition = facts.caller.partition;
         Desired {
-            source: DesiredBucket {
-                bucket: bucket.clone(),
-                account: None,
-                versioning: *versioning,
-            },
+            source: DesiredBucket { bucket: bucket.clone(), account: None, versioning: *versioning },
             destinations: destinations(rules),
             role: desired_role(role.as_ref(), identity, || {
                 permissions(source, replicate.as_ref(), rules, facts)
             }),
-            rules: rules
-                .iter()
-                .map(|rule| (rule.id.clone(), desired_rule(rule, partition)))
-                .collect(),
+            rules: rules.iter().map(|rule| (rule.id.clone(), desired_rule(rule, partition))).collect(),
         }
     }
 
@@ -131,9 +119,7 @@ pub fn role_name(spec: &BucketReplicationSpec, identity: &Identity) -> String {
     let role = spec.role.as_ref();
     match role.and_then(|r| r.arn.as_deref()) {
         Some(arn) => super::partition::role_of_arn(arn).to_owned(),
-        None => role
-            .and_then(|r| r.name.clone())
-            .unwrap_or_else(|| identity.default_role_name()),
+        None => role.and_then(|r| r.name.clone()).unwrap_or_else(|| identity.default_role_name()),
     }
 }
 
@@ -142,13 +128,7 @@ fn desired_role(
     identity: &Identity,
     permissions: impl FnOnce() -> PolicyDocument,
 ) -> DesiredRole {
-    let api::Role {
-        name,
-        path,
-        permissions_boundary,
-        tags,
-        arn,
-    } = role.cloned().unwrap_or_default();
+    let api::Role { name, path, permissions_boundary, tags, arn } = role.cloned().unwrap_or_default();
     if let Some(arn) = arn {
         return DesiredRole::Existing { arn };
     }
@@ -210,10 +190,7 @@ fn desired_rule(rule: &ReplicationRule, partition: Partition) -> Rule {
     Rule {
         status: status.unwrap_or(Switch::Enabled),
         priority: *priority,
-        filter: Filter {
-            prefix: filter.prefix.unwrap_or_default(),
-            tags: filter.tags,
-        },
+        filter: Filter { prefix: filter.prefix.unwrap_or_default(), tags: filter.tags },
         delete_markers: delete_markers.unwrap_or_default(),
         replica_modifications: replica_modifications.unwrap_or_default(),
         kms_encrypted_objects: kms_encrypted_objects.unwrap_or_default(),
@@ -257,9 +234,7 @@ fn permissions(
     }
 
     let objects = |rules: &mut dyn Iterator<Item = &ReplicationRule>| -> BTreeSet<String> {
-        rules
-            .map(|r| partition.objects_arn(&r.destination.bucket))
-            .collect()
+        rules.map(|r| partition.objects_arn(&r.destination.bucket)).collect()
     };
     let mut statements = vec![
         Statement::allow(
@@ -272,11 +247,7 @@ fn permissions(
     ];
     let owned = objects(&mut rules.iter().filter(|r| r.destination.ownership.is_some()));
     if !owned.is_empty() {
-        statements.push(Statement::allow(
-            "DestinationOwner",
-            ["s3:ObjectOwnerOverrideToBucketOwner"],
-            owned,
-        ));
+        statements.push(Statement::allow("DestinationOwner", ["s3:ObjectOwnerOverrideToBucketOwner"], owned));
     }
     statements.extend(kms_statements(source, rules, facts));
     PolicyDocument::new(statements)
@@ -288,41 +259,27 @@ fn permissions(
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>).
 fn kms_statements(source: &Source, rules: &[ReplicationRule], facts: &Facts) -> Vec<Statement> {
     let partition = facts.caller.partition;
-    let encrypted: Vec<&ReplicationRule> = rules
-        .iter()
-        .filter(|r| r.kms_encrypted_objects.unwrap_or_default().is_enabled())
-        .collect();
+    let encrypted: Vec<&ReplicationRule> =
+        rules.iter().filter(|r| r.kms_encrypted_objects.unwrap_or_default().is_enabled()).collect();
     if encrypted.is_empty() {
         return Vec::new();
     }
     let through_s3 = |statement: Statement, bucket: &str| {
         let region = facts.regions.get(bucket).map_or("*", String::as_str);
-        statement
-            .when(
-                "StringLike",
-                "kms:ViaService",
-                vec![partition.s3_via_service(region)],
-            )
-            .when(
-                "StringLike",
-                "kms:EncryptionContext:aws:s3:arn",
-                vec![partition.bucket_arn(bucket), partition.objects_arn(bucket)],
-            )
+        statement.when("StringLike", "kms:ViaService", vec![partition.s3_via_service(region)]).when(
+            "StringLike",
+            "kms:EncryptionContext:aws:s3:arn",
+            vec![partition.bucket_arn(bucket), partition.objects_arn(bucket)],
+        )
     };
     let keys = if source.kms_key_arns.is_empty() {
         let region = facts.regions.get(&source.bucket).map_or("*", String::as_str);
-        vec![format!(
-            "arn:{}:kms:{region}:{}:key/*",
-            partition.id(),
-            facts.caller.account
-        )]
+        vec![format!("arn:{}:kms:{region}:{}:key/*", partition.id(), facts.caller.account)]
     } else {
         source.kms_key_arns.clone()
     };
-    let mut statements = vec![through_s3(
-        Statement::allow("DecryptSource", ["kms:Decrypt"], keys),
-        &source.bucket,
-    )];
+    let mut statements =
+        vec![through_s3(Statement::allow("DecryptSource", ["kms:Decrypt"], keys), &source.bucket)];
 
     let mut by_bucket: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for rule in encrypted {
@@ -331,10 +288,7 @@ fn kms_statements(source: &Source, rules: &[ReplicationRule], facts: &Facts) -> 
     }
     statements.extend(by_bucket.into_iter().enumerate().map(|(i, (bucket, keys))| {
         let sid = format!("EncryptDestination{i}");
-        through_s3(
-            Statement::allow(&sid, ["kms:Encrypt", "kms:GenerateDataKey"], keys),
-            bucket,
-        )
+        through_s3(Statement::allow(&sid, ["kms:Encrypt", "kms:GenerateDataKey"], keys), bucket)
     }));
     statements
 }

@@ -19,12 +19,7 @@ pub const ABSENT: &str = "absent";
 pub fn differences(desired: &Desired, observed: &Observed) -> Vec<DriftEntry> {
     let mut found = Vec::new();
     for destination in &desired.destinations {
-        found.extend(
-            observed
-                .destinations
-                .get(&destination.bucket)
-                .and_then(|b| versioning(destination, b)),
-        );
+        found.extend(observed.destinations.get(&destination.bucket).and_then(|b| versioning(destination, b)));
     }
     found.extend(versioning(&desired.source, &observed.source));
     if let (DesiredRole::Managed(role), Ok(held)) = (&desired.role, &observed.role) {
@@ -32,11 +27,7 @@ pub fn differences(desired: &Desired, observed: &Observed) -> Vec<DriftEntry> {
         found.extend(role_differences(role, &arn, held.as_ref()));
     }
     if let Ok(held) = &observed.configuration {
-        found.extend(configuration_differences(
-            desired,
-            &observed.caller,
-            held.as_ref(),
-        ));
+        found.extend(configuration_differences(desired, &observed.caller, held.as_ref()));
     }
     found
 }
@@ -55,14 +46,7 @@ fn versioning(desired: &DesiredBucket, observed: &ObservedBucket) -> Option<Drif
 }
 
 fn role_differences(role: &ManagedRole, arn: &str, held: Option<&ObservedRole>) -> Vec<DriftEntry> {
-    let ManagedRole {
-        name,
-        path: _,
-        permissions_boundary,
-        tags,
-        trust,
-        permissions,
-    } = role;
+    let ManagedRole { name, path: _, permissions_boundary, tags, trust, permissions } = role;
     let Some(held) = held else {
         return vec![entry(AwsResource::Role, name, "arn".to_owned(), Some(arn), None)];
     };
@@ -70,40 +54,20 @@ fn role_differences(role: &ManagedRole, arn: &str, held: Option<&ObservedRole>) 
     let trust = trust.to_value();
     if !policy::compare(&trust, &held.trust).is_empty() {
         let (want, got) = (trust.to_string(), held.trust.to_string());
-        found.push(entry(
-            AwsResource::Role,
-            name,
-            "trustPolicy".to_owned(),
-            Some(&want),
-            Some(&got),
-        ));
+        found.push(entry(AwsResource::Role, name, "trustPolicy".to_owned(), Some(&want), Some(&got)));
     }
-    let (want, got) = (
-        permissions_boundary.as_deref(),
-        held.permissions_boundary.as_deref(),
-    );
+    let (want, got) = (permissions_boundary.as_deref(), held.permissions_boundary.as_deref());
     if want != got {
-        found.push(entry(
-            AwsResource::Role,
-            name,
-            "permissionsBoundary".to_owned(),
-            want,
-            got,
-        ));
+        found.push(entry(AwsResource::Role, name, "permissionsBoundary".to_owned(), want, got));
     }
     for key in keys(tags, &held.tags) {
-        let (want, got) = (
-            tags.get(key).map(String::as_str),
-            held.tags.get(key).map(String::as_str),
-        );
+        let (want, got) = (tags.get(key).map(String::as_str), held.tags.get(key).map(String::as_str));
         if want != got {
             found.push(entry(AwsResource::Role, name, format!("tags.{key}"), want, got));
         }
     }
     if let Ok(policy) = &held.policy {
-        let held = policy
-            .clone()
-            .unwrap_or_else(|| serde_json::json!({"Statement": []}));
+        let held = policy.clone().unwrap_or_else(|| serde_json::json!({"Statement": []}));
         found.extend(policy_differences(name, &permissions.to_value(), &held));
     }
     found
@@ -112,15 +76,7 @@ fn role_differences(role: &ManagedRole, arn: &str, held: Option<&ObservedRole>) 
 fn policy_differences(role: &str, want: &Value, got: &Value) -> Vec<DriftEntry> {
     policy::compare(want, got)
         .into_iter()
-        .map(|d| {
-            entry(
-                AwsResource::RolePolicy,
-                role,
-                d.path,
-                d.want.as_deref(),
-                d.got.as_deref(),
-            )
-        })
+        .map(|d| entry(AwsResource::RolePolicy, role, d.path, d.want.as_deref(), d.got.as_deref()))
         .collect()
 }
 
@@ -147,13 +103,11 @@ pub fn configuration_differences(
         match (desired.rules.get(id), rules.get(id)) {
             (Some(want), Some(got)) => {
                 let fields = rule_differences(want, got, &caller.account);
-                found.extend(fields.into_iter().map(|f| {
-                    report(
-                        format!("rules[{id}].{}", f.path),
-                        f.want.as_deref(),
-                        f.got.as_deref(),
-                    )
-                }));
+                found.extend(
+                    fields.into_iter().map(|f| {
+                        report(format!("rules[{id}].{}", f.path), f.want.as_deref(), f.got.as_deref())
+                    }),
+                );
             }
             (want, got) => {
                 let (want, got) = (want.map(Rule::to_string), got.map(Rule::to_string));
@@ -195,23 +149,11 @@ fn rule_differences(want: &Rule, got: &Rule, own_account: &str) -> Vec<Field> {
     fields.compare("status", Some(status.as_str()), Some(got.status.as_str()));
     if priority_differs(*priority, got.priority) {
         let text = |p: Option<i32>| p.map(|p| p.to_string());
-        fields.compare(
-            "priority",
-            text(*priority).as_deref(),
-            text(got.priority).as_deref(),
-        );
+        fields.compare("priority", text(*priority).as_deref(), text(got.priority).as_deref());
     }
     fields.compare("filter.prefix", Some(prefix), Some(&got.filter.prefix));
-    fields.compare(
-        "filter.tags",
-        listed(tags).as_deref(),
-        listed(&got.filter.tags).as_deref(),
-    );
-    fields.compare(
-        "deleteMarkers",
-        Some(delete_markers.as_str()),
-        Some(got.delete_markers.as_str()),
-    );
+    fields.compare("filter.tags", listed(tags).as_deref(), listed(&got.filter.tags).as_deref());
+    fields.compare("deleteMarkers", Some(delete_markers.as_str()), Some(got.delete_markers.as_str()));
     fields.compare(
         "replicaModifications",
         Some(replica_modifications.as_str()),
@@ -223,39 +165,19 @@ fn rule_differences(want: &Rule, got: &Rule, own_account: &str) -> Vec<Field> {
         Some(got.kms_encrypted_objects.as_str()),
     );
     let to = &got.destination;
-    fields.compare(
-        "destination.bucket",
-        Some(bucket_of_arn(bucket)),
-        Some(bucket_of_arn(&to.bucket)),
-    );
+    fields.compare("destination.bucket", Some(bucket_of_arn(bucket)), Some(bucket_of_arn(&to.bucket)));
     // Naming the source's own account says nothing that S3 does not assume.
     let foreign = |account: &Option<String>| account.clone().filter(|a| a != own_account);
-    fields.compare(
-        "destination.account",
-        foreign(account).as_deref(),
-        foreign(&to.account).as_deref(),
-    );
-    fields.compare(
-        "destination.storageClass",
-        storage_class.as_deref(),
-        to.storage_class.as_deref(),
-    );
-    fields.compare(
-        "destination.ownership",
-        ownership.as_deref(),
-        to.ownership.as_deref(),
-    );
+    fields.compare("destination.account", foreign(account).as_deref(), foreign(&to.account).as_deref());
+    fields.compare("destination.storageClass", storage_class.as_deref(), to.storage_class.as_deref());
+    fields.compare("destination.ownership", ownership.as_deref(), to.ownership.as_deref());
     fields.compare("destination.kmsKeyArn", kms_key.as_deref(), to.kms_key.as_deref());
     fields.compare(
         "destination.replicationTimeControl",
         Some(replication_time_control.as_str()),
         Some(to.replication_time_control.as_str()),
     );
-    fields.compare(
-        "destination.metrics",
-        Some(metrics.as_str()),
-        Some(to.metrics.as_str()),
-    );
+    fields.compare("destination.metrics", Some(metrics.as_str()), Some(to.metrics.as_str()));
     fields.0
 }
 
@@ -291,13 +213,7 @@ fn entry(
     got: Option<&str>,
 ) -> DriftEntry {
     let text = |side: Option<&str>| bounded(side.unwrap_or(ABSENT));
-    DriftEntry {
-        resource,
-        name: name.to_owned(),
-        path,
-        want: text(want),
-        got: text(got),
-    }
+    DriftEntry { resource, name: name.to_owned(), path, want: text(want), got: text(got) }
 }
 
 fn listed(tags: &BTreeMap<String, String>) -> Option<String> {

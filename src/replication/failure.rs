@@ -69,13 +69,7 @@ pub struct Failure {
 impl Failure {
     /// A sentence for a condition: the action, the bucket or role, what AWS said, and the remedy.
     pub fn message(&self) -> String {
-        let Failure {
-            class,
-            action,
-            subject,
-            code,
-            detail,
-        } = self;
+        let Failure { class, action, subject, code, detail } = self;
         let said = match (code.is_empty(), detail.is_empty()) {
             (true, _) => detail.clone(),
             (false, true) => code.clone(),

@@ -25,10 +25,8 @@ pub struct Identity {
 impl Identity {
     /// The tags of a managed role. An unknown cluster or UID has none.
     pub fn tags(&self) -> BTreeMap<String, String> {
-        let mut tags = BTreeMap::from([
-            (tag("namespace"), self.namespace.clone()),
-            (tag("name"), self.name.clone()),
-        ]);
+        let mut tags =
+            BTreeMap::from([(tag("namespace"), self.namespace.clone()), (tag("name"), self.name.clone())]);
         tags.extend(self.cluster.clone().map(|c| (tag("cluster"), c)));
         tags.extend(self.uid.clone().map(|u| (tag("uid"), u)));
         tags
@@ -40,14 +38,9 @@ impl Identity {
     pub fn owns(&self, tags: &BTreeMap<String, String>) -> bool {
         let ours = self.tags();
         let uid = tag("uid");
-        let contradicted = ours
-            .iter()
-            .any(|(key, value)| tags.get(key).is_some_and(|held| held != value));
+        let contradicted = ours.iter().any(|(key, value)| tags.get(key).is_some_and(|held| held != value));
         let by_uid = ours.get(&uid).is_some_and(|value| tags.get(&uid) == Some(value));
-        let by_the_others = ours
-            .keys()
-            .filter(|key| **key != uid)
-            .all(|key| tags.contains_key(key));
+        let by_the_others = ours.keys().filter(|key| **key != uid).all(|key| tags.contains_key(key));
         !contradicted && (by_uid || by_the_others)
     }
 
@@ -111,14 +104,8 @@ mod tests {
         let ours = identity("data", "orders");
         assert!(ours.owns(&ours.tags()));
         for other in [
-            Identity {
-                uid: Some("v".into()),
-                ..ours.clone()
-            },
-            Identity {
-                cluster: Some("d".into()),
-                ..ours.clone()
-            },
+            Identity { uid: Some("v".into()), ..ours.clone() },
+            Identity { cluster: Some("d".into()), ..ours.clone() },
             identity("data", "other"),
         ] {
             assert!(!ours.owns(&other.tags()), "{other:?}");
@@ -142,10 +129,7 @@ mod tests {
     #[test]
     fn default_role_names_are_unique_and_fit() {
         assert_eq!(identity("a-b", "c").default_role_name(), "a-b.c");
-        assert_ne!(
-            identity("a-b", "c").default_role_name(),
-            identity("a", "b-c").default_role_name()
-        );
+        assert_ne!(identity("a-b", "c").default_role_name(), identity("a", "b-c").default_role_name());
         let long = "x".repeat(63);
         let one = identity(&long, "one").default_role_name();
         assert_eq!(one.len(), 64);

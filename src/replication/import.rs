@@ -52,7 +52,8 @@ fn import_rule(id: &str, rule: &Rule, priority: Option<i32>) -> Result<Replicati
         kms_encrypted_objects,
         destination,
     } = rule;
-    let inexpressible = |field, value: &str, why| Inexpressible { id: id.to_owned(), field, value: value.to_owned(), why };
+    let inexpressible =
+        |field, value: &str, why| Inexpressible { id: id.to_owned(), field, value: value.to_owned(), why };
     let RuleDestination {
         bucket,
         account,
@@ -72,7 +73,9 @@ fn import_rule(id: &str, rule: &Rule, priority: Option<i32>) -> Result<Replicati
     let ownership = match ownership.as_deref() {
         None => None,
         Some("Destination") if account.is_some() => Some(Ownership::Destination),
-        Some(owner) => return Err(inexpressible("destination.ownership", owner, " without the destination's account")),
+        Some(owner) => {
+            return Err(inexpressible("destination.ownership", owner, " without the destination's account"));
+        }
     };
     if kms_encrypted_objects.is_enabled() != kms_key.is_some() {
         let value = kms_key.as_deref().unwrap_or("absent");

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::configuration::Configuration;
 use super::failure::Failure;
+use super::identity::Identity;
 use super::partition::Partition;
 
 /// The outcome of one read.
@@ -30,8 +31,8 @@ pub struct Observed {
     pub configuration: Read<Option<Configuration>>,
     /// The role the spec names. `None`: there is none.
     pub role: Read<Option<ObservedRole>>,
-    /// Roles that were ours before the spec named another one, as far as they still exist.
-    pub former_roles: Vec<ObservedRole>,
+    /// The roles that may have been ours before the spec named another one, by name. `None`: gone.
+    pub former_roles: BTreeMap<String, Read<Option<ObservedRole>>>,
 }
 
 /// A bucket.
@@ -86,6 +87,12 @@ pub struct ObservedRole {
 }
 
 impl Observed {
+    /// The former roles that are there and ours.
+    pub fn former_roles_of<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = &'a ObservedRole> {
+        let there = self.former_roles.values().filter_map(|read| read.as_ref().ok()?.as_ref());
+        there.filter(|role| identity.owns(&role.tags))
+    }
+
     /// The Region of a bucket, where it is known.
     pub fn region_of(&self, bucket: &ObservedBucket) -> Option<String> {
         bucket.region.clone().ok().flatten()

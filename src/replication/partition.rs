@@ -80,11 +80,7 @@ mod tests {
     fn each_partition_has_its_own_arns_and_service_names() {
         let told = |region: &str| {
             let p = Partition::of_region(region);
-            (
-                p.objects_arn("b"),
-                p.role_arn("111122223333", "/p/", "r"),
-                p.s3_via_service(region),
-            )
+            (p.objects_arn("b"), p.role_arn("111122223333", "/p/", "r"), p.s3_via_service(region))
         };
         assert_eq!(
             told("eu-west-1"),
@@ -110,9 +106,6 @@ mod tests {
     fn names_are_read_out_of_arns() {
         assert_eq!(bucket_of_arn("arn:aws:s3:::b"), "b");
         assert_eq!(role_of_arn("arn:aws:iam::111122223333:role/a/b/r"), "r");
-        assert_eq!(
-            account_of_arn("arn:aws:iam::111122223333:role/r"),
-            Some("111122223333")
-        );
+        assert_eq!(account_of_arn("arn:aws:iam::111122223333:role/r"), Some("111122223333"));
     }
 }

@@ -52,11 +52,7 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(reason: Reason, about: ConditionType, message: String) -> Refusal {
-        Refusal {
-            reason,
-            message,
-            about,
-        }
+        Refusal { reason, message, about }
     }
 
     fn failed(failure: &Failure, about: ConditionType) -> Refusal {
@@ -95,13 +91,7 @@ impl std::fmt::Display for Plan {
 
 /// Decides what to do.
 pub fn plan(situation: &Situation<'_>) -> Plan {
-    let Situation {
-        desired,
-        observed,
-        management,
-        applied_hash,
-        ..
-    } = *situation;
+    let Situation { desired, observed, management, applied_hash, .. } = *situation;
     let differences = differences(desired, observed);
     let drift = management == ManagementPolicy::Observe || applied_hash == Some(desired.hash().as_str());
     let refusal = refusal(situation, &differences);
@@ -109,12 +99,7 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
         (None, ManagementPolicy::Enforce) => stages(situation, &differences),
         _ => Vec::new(),
     };
-    Plan {
-        differences,
-        drift,
-        stages,
-        refusal,
-    }
+    Plan { differences, drift, stages, refusal }
 }
 
 type Check = fn(&Situation<'_>, &[DriftEntry]) -> Option<Refusal>;
@@ -130,23 +115,15 @@ const READABLE: [Check; 6] = [
 ];
 
 /// What must hold for the operator to write.
-const WRITABLE: [Check; 5] = [
-    role_is_ours,
-    configuration_is_ours,
-    versioning_is_there,
-    versioning_can_be_enabled,
-    policy_fits,
-];
+const WRITABLE: [Check; 5] =
+    [role_is_ours, configuration_is_ours, versioning_is_there, versioning_can_be_enabled, policy_fits];
 
 fn refusal(situation: &Situation<'_>, differences: &[DriftEntry]) -> Option<Refusal> {
     let writable: &[Check] = match situation.management {
         ManagementPolicy::Enforce => &WRITABLE,
         ManagementPolicy::Observe => &[],
     };
-    READABLE
-        .iter()
-        .chain(writable)
-        .find_map(|check| check(situation, differences))
+    READABLE.iter().chain(writable).find_map(|check| check(situation, differences))
 }
 
 fn source_exists(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
@@ -162,12 +139,19 @@ fn source_exists(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
     )
 }
 
+/// Of a bucket in another account, which the spec names, the operator may not see anything: S3 itself then checks
+/// existence, owner and versioning.
 fn destinations_exist(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
     s.desired.destinations.iter().find_map(|d| {
         let bucket = &d.bucket;
+        let observed = s.observed.destinations.get(bucket)?;
+        let unseen = matches!(&observed.region, Err(failure) if failure.class == FailureClass::Denied);
+        if unseen && d.account.as_ref().is_some_and(|account| *account != s.observed.caller.account) {
+            return None;
+        }
         exists(
             bucket,
-            s.observed.destinations.get(bucket)?,
+            observed,
             Reason::DestinationBucketNotFound,
             ConditionType::ReplicationReady,
             || format!("destination bucket {bucket} does not exist; create it or correct destination.bucket. Nothing is written until it is there"),
@@ -198,10 +182,7 @@ fn exists(
         Err(failure) if failure.class == FailureClass::Denied => Some(Refusal::new(
             failure.class.reason(),
             about,
-            format!(
-                "{}; if the bucket belongs to another account than {owner}, {remedy}",
-                failure.message()
-            ),
+            format!("{}; if the bucket belongs to another account than {owner}, {remedy}", failure.message()),
         )),
         Err(failure) => Some(Refusal::failed(failure, about)),
     }
@@ -225,12 +206,9 @@ fn reads_succeeded(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
         // An existing role is only looked at: if that is denied, its condition is unknown and no more.
         (DesiredRole::Existing { .. }, Err(failure)) if failure.class == FailureClass::Denied => None,
         (_, Err(failure)) => Some(Refusal::failed(failure, ConditionType::RoleReady)),
-        (
-            DesiredRole::Managed(_),
-            Ok(Some(ObservedRole {
-                policy: Err(failure), ..
-            })),
-        ) => Some(Refusal::failed(failure, ConditionType::RoleReady)),
+        (DesiredRole::Managed(_), Ok(Some(ObservedRole { policy: Err(failure), .. }))) => {
+            Some(Refusal::failed(failure, ConditionType::RoleReady))
+        }
         _ => None,
     }
 }
@@ -279,13 +257,7 @@ fn role_is_ours(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
         return None;
     };
     let held = s.observed.role.as_ref().ok()?.as_ref()?;
-    let refuse = |message| {
-        Some(Refusal::new(
-            Reason::ForeignRole,
-            ConditionType::RoleReady,
-            message,
-        ))
-    };
+    let refuse = |message| Some(Refusal::new(Reason::ForeignRole, ConditionType::RoleReady, message));
     // Names are unique in an account whatever the path, and IAM cannot move a role.
     if held.path != wanted.path {
         return refuse(format!(
@@ -305,24 +277,13 @@ fn role_is_ours(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
 
 fn configuration_is_ours(s: &Situation<'_>, differences: &[DriftEntry]) -> Option<Refusal> {
     let held = s.observed.configuration.as_ref().ok()?.as_ref()?;
-    let equal = !differences
-        .iter()
-        .any(|d| d.resource == AwsResource::ReplicationConfiguration);
+    let equal = !differences.iter().any(|d| d.resource == AwsResource::ReplicationConfiguration);
     if equal || owns_configuration(s, held) || s.adoption == AdoptionPolicy::Adopt {
         return None;
     }
-    let rules: Vec<String> = held
-        .rules
-        .iter()
-        .take(3)
-        .map(|(id, rule)| format!("{id} ({rule})"))
-        .collect();
+    let rules: Vec<String> = held.rules.iter().take(3).map(|(id, rule)| format!("{id} ({rule})")).collect();
     let more = held.rules.len().saturating_sub(rules.len());
-    let more = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     Some(Refusal::new(
         Reason::ForeignConfiguration,
         ConditionType::ReplicationReady,
@@ -339,16 +300,13 @@ fn configuration_is_ours(s: &Situation<'_>, differences: &[DriftEntry]) -> Optio
 fn owns_configuration(s: &Situation<'_>, held: &Configuration) -> bool {
     let ours = |role: &ObservedRole| role.arn == held.role && s.identity.owns(&role.tags);
     let named = s.observed.role.as_ref().ok().and_then(Option::as_ref);
-    s.applied_hash.is_some() || named.is_some_and(ours) || s.observed.former_roles.iter().any(ours)
+    s.applied_hash.is_some() || named.is_some_and(ours) || s.observed.former_roles_of(s.identity).any(ours)
 }
 
 /// Each desired bucket with what was observed of it, destinations first.
 fn buckets<'a>(s: &'a Situation<'_>) -> impl Iterator<Item = (&'a DesiredBucket, &'a ObservedBucket)> {
-    let destinations = s
-        .desired
-        .destinations
-        .iter()
-        .filter_map(|d| Some((d, s.observed.destinations.get(&d.bucket)?)));
+    let destinations =
+        s.desired.destinations.iter().filter_map(|d| Some((d, s.observed.destinations.get(&d.bucket)?)));
     destinations.chain(std::iter::once((&s.desired.source, &s.observed.source)))
 }
 
@@ -408,11 +366,7 @@ fn policy_fits(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
 /// Versioning and the role at once, then the role's policy, then the configuration, and last what is no longer
 /// needed.
 fn stages(s: &Situation<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
-    let owner = |d: &DesiredBucket| {
-        d.account
-            .clone()
-            .unwrap_or_else(|| s.observed.caller.account.clone())
-    };
+    let owner = |d: &DesiredBucket| d.account.clone().unwrap_or_else(|| s.observed.caller.account.clone());
     let region = |o: &ObservedBucket| s.observed.region_of(o).unwrap_or_default();
 
     let mut first: Vec<Step> = unversioned(s)
@@ -427,10 +381,8 @@ fn stages(s: &Situation<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
         let held = s.observed.role.as_ref().ok().and_then(Option::as_ref);
         first.extend(role_steps(s, role, held, differences));
         if held.is_none() || differs(differences, AwsResource::RolePolicy) {
-            policy.push(Step::PutRolePolicy {
-                role: role.name.clone(),
-                document: role.permissions.to_json(),
-            });
+            policy
+                .push(Step::PutRolePolicy { role: role.name.clone(), document: role.permissions.to_json() });
         }
     }
     let mut configuration = Vec::new();
@@ -445,23 +397,11 @@ fn stages(s: &Situation<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
             },
         });
     }
-    let former = s
-        .observed
-        .former_roles
-        .iter()
-        .filter(|r| s.identity.owns(&r.tags) && r.other_policies.is_empty());
+    let former = s.observed.former_roles_of(s.identity).filter(|role| role.other_policies.is_empty());
     let (policies, roles): (Vec<Step>, Vec<Step>) = former
-        .map(|r| {
-            (
-                Step::DeleteRolePolicy { role: r.name.clone() },
-                Step::DeleteRole { role: r.name.clone() },
-            )
-        })
+        .map(|r| (Step::DeleteRolePolicy { role: r.name.clone() }, Step::DeleteRole { role: r.name.clone() }))
         .unzip();
-    [first, policy, configuration, policies, roles]
-        .into_iter()
-        .filter(|stage| !stage.is_empty())
-        .collect()
+    [first, policy, configuration, policies, roles].into_iter().filter(|stage| !stage.is_empty()).collect()
 }
 
 fn differs(differences: &[DriftEntry], resource: AwsResource) -> bool {
@@ -476,11 +416,7 @@ fn role_steps(
 ) -> Vec<Step> {
     let name = role.name.clone();
     if held.is_none() {
-        let Identity {
-            namespace,
-            name: resource,
-            ..
-        } = s.identity;
+        let Identity { namespace, name: resource, .. } = s.identity;
         return vec![Step::CreateRole {
             role: name,
             documents: RoleDocuments {
@@ -495,43 +431,26 @@ fn role_steps(
     let of_role = || differences.iter().filter(|d| d.resource == AwsResource::Role);
     let mut steps = Vec::new();
     if of_role().any(|d| d.path == "trustPolicy") {
-        steps.push(Step::UpdateTrustPolicy {
-            role: name.clone(),
-            document: role.trust.to_json(),
-        });
+        steps.push(Step::UpdateTrustPolicy { role: name.clone(), document: role.trust.to_json() });
     }
     if of_role().any(|d| d.path == "permissionsBoundary") {
         steps.push(match &role.permissions_boundary {
-            Some(boundary) => Step::PutPermissionsBoundary {
-                role: name.clone(),
-                boundary: boundary.clone(),
-            },
+            Some(boundary) => Step::PutPermissionsBoundary { role: name.clone(), boundary: boundary.clone() },
             None => Step::DeletePermissionsBoundary { role: name.clone() },
         });
     }
     let tag_differences =
         || of_role().filter_map(|d| Some((d.path.strip_prefix("tags.")?, d.want != ABSENT)));
-    let set: Vec<&str> = tag_differences()
-        .filter(|(_, wanted)| *wanted)
-        .map(|(key, _)| key)
-        .collect();
+    let set: Vec<&str> = tag_differences().filter(|(_, wanted)| *wanted).map(|(key, _)| key).collect();
     if !set.is_empty() {
         let tags = role.tags.iter().filter(|(key, _)| set.contains(&key.as_str()));
         let tags = tags.map(|(key, value)| (key.clone(), value.clone())).collect();
-        steps.push(Step::TagRole {
-            role: name.clone(),
-            tags,
-        });
+        steps.push(Step::TagRole { role: name.clone(), tags });
     }
-    let unset: Vec<String> = tag_differences()
-        .filter(|(_, wanted)| !wanted)
-        .map(|(key, _)| key.to_owned())
-        .collect();
+    let unset: Vec<String> =
+        tag_differences().filter(|(_, wanted)| !wanted).map(|(key, _)| key.to_owned()).collect();
     if !unset.is_empty() {
-        steps.push(Step::UntagRole {
-            role: name,
-            keys: unset,
-        });
+        steps.push(Step::UntagRole { role: name, keys: unset });
     }
     steps
 }

@@ -62,20 +62,14 @@ impl Statement {
     }
 
     pub fn when(mut self, operator: &'static str, key: &str, values: Vec<String>) -> Statement {
-        self.condition
-            .entry(operator)
-            .or_default()
-            .insert(key.to_owned(), values);
+        self.condition.entry(operator).or_default().insert(key.to_owned(), values);
         self
     }
 }
 
 impl PolicyDocument {
     pub fn new(statement: Vec<Statement>) -> PolicyDocument {
-        PolicyDocument {
-            version: "2012-10-17",
-            statement,
-        }
+        PolicyDocument { version: "2012-10-17", statement }
     }
 
     /// The document as it is sent: JSON without white space.
@@ -110,15 +104,8 @@ pub fn trusts_s3(trust: &Value) -> bool {
         (service == Some("Service:s3.amazonaws.com") || service == Some("*") || service == Some("AWS:*"))
             && ["sts:assumerole", "sts:*", "*"].contains(&g.action.as_str())
     };
-    let denied = statements
-        .iter()
-        .filter(about_s3)
-        .any(|g| g.effect.starts_with("Deny"));
-    !denied
-        && statements
-            .iter()
-            .filter(about_s3)
-            .any(|g| g.effect.starts_with("Allow"))
+    let denied = statements.iter().filter(about_s3).any(|g| g.effect.starts_with("Deny"));
+    !denied && statements.iter().filter(about_s3).any(|g| g.effect.starts_with("Allow"))
 }
 
 /// One difference between two policies: what is granted on what, and how each side grants it.
@@ -177,24 +164,13 @@ fn by_subject(grants: Vec<Grant>) -> BTreeMap<String, Granted> {
     let mut subjects: BTreeMap<String, Granted> = BTreeMap::new();
     for g in grants {
         let path = |action: &str| {
-            let resource = g
-                .resource
-                .as_ref()
-                .map(|r| format!(" on {r}"))
-                .unwrap_or_default();
-            let principal = g
-                .principal
-                .as_ref()
-                .map(|p| format!(" by {p}"))
-                .unwrap_or_default();
+            let resource = g.resource.as_ref().map(|r| format!(" on {r}")).unwrap_or_default();
+            let principal = g.principal.as_ref().map(|p| format!(" by {p}")).unwrap_or_default();
             format!("{action}{resource}{principal}")
         };
         subjects
             .entry(path(&g.action))
-            .or_insert_with(|| Granted {
-                path: path(&g.action_text),
-                effects: BTreeSet::new(),
-            })
+            .or_insert_with(|| Granted { path: path(&g.action_text), effects: BTreeSet::new() })
             .effects
             .insert(g.effect.clone());
     }
@@ -248,20 +224,12 @@ fn grants_of_statement(statement: &Value) -> Vec<Grant> {
 
 /// The items, or one `None` when there are none.
 fn optional(items: &[String]) -> Vec<Option<&String>> {
-    if items.is_empty() {
-        vec![None]
-    } else {
-        items.iter().map(Some).collect()
-    }
+    if items.is_empty() { vec![None] } else { items.iter().map(Some).collect() }
 }
 
 fn either(statement: &Value, key: &str, negated: &str) -> Vec<String> {
     let mut items = strings(statement.get(key));
-    items.extend(
-        strings(statement.get(negated))
-            .into_iter()
-            .map(|s| format!("anything but {s}")),
-    );
+    items.extend(strings(statement.get(negated)).into_iter().map(|s| format!("anything but {s}")));
     items
 }
 
@@ -269,20 +237,12 @@ fn principals(statement: &Value) -> Vec<String> {
     let read = |value: Option<&Value>| match value {
         Some(Value::Object(kinds)) => kinds
             .iter()
-            .flat_map(|(kind, names)| {
-                strings(Some(names))
-                    .into_iter()
-                    .map(move |n| format!("{kind}:{n}"))
-            })
+            .flat_map(|(kind, names)| strings(Some(names)).into_iter().map(move |n| format!("{kind}:{n}")))
             .collect(),
         other => strings(other),
     };
     let mut all = read(statement.get("Principal"));
-    all.extend(
-        read(statement.get("NotPrincipal"))
-            .into_iter()
-            .map(|p| format!("anyone but {p}")),
-    );
+    all.extend(read(statement.get("NotPrincipal")).into_iter().map(|p| format!("anyone but {p}")));
     all
 }
 
@@ -305,9 +265,8 @@ fn canonical_condition(condition: &Value) -> Value {
         .iter()
         .map(|(operator, keys)| {
             let keys = keys.as_object().into_iter().flatten();
-            let keys = keys
-                .map(|(k, v)| (k.to_lowercase(), strings(Some(v)).into_iter().collect()))
-                .collect();
+            let keys =
+                keys.map(|(k, v)| (k.to_lowercase(), strings(Some(v)).into_iter().collect())).collect();
             (operator, keys)
         })
         .collect();
@@ -346,11 +305,7 @@ mod tests {
         let fewer = json!({"Statement": [{"Effect": "Allow", "Action": ["s3:A"], "Resource": "r"}]});
         assert_eq!(
             compare(&want, &fewer),
-            vec![GrantDifference {
-                path: "s3:B on r".into(),
-                want: Some("Allow".into()),
-                got: None
-            }]
+            vec![GrantDifference { path: "s3:B on r".into(), want: Some("Allow".into()), got: None }]
         );
         let denied = json!({"Statement": [{"Effect": "Allow", "Action": ["s3:A", "s3:B"], "Resource": "r"},
                                           {"Effect": "Deny", "Action": "s3:A", "Resource": "r"}]});
@@ -365,11 +320,7 @@ mod tests {
         let bounded = json!({"Statement": [{"Effect": "Allow", "Action": ["s3:A", "s3:B"], "Resource": "r",
                                            "Condition": {"Bool": {"aws:SecureTransport": true}}}]});
         assert_eq!(compare(&want, &bounded).len(), 2);
-        assert_eq!(
-            paths(&want, &json!("not json")).len(),
-            3,
-            "two missing and one unreadable"
-        );
+        assert_eq!(paths(&want, &json!("not json")).len(), 3, "two missing and one unreadable");
         let negated = json!({"Statement": [{"Effect": "Allow", "NotAction": "s3:A", "Resource": "r"}]});
         assert!(paths(&want, &negated).contains(&"anything but s3:A on r".to_owned()));
     }

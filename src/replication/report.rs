@@ -1,12 +1,15 @@
 //! Plan + outcome → status and events. What is said holds no time, no request id and nothing else that differs
 //! between two identical tries, so that an unchanged truth causes no write.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::desired::DesiredRole;
 use super::failure::{Failure, FailureClass};
 use super::observed::{ObservedBucket, VersioningStatus};
+use super::partition::role_of_arn;
 use super::plan::{Plan, Refusal, Situation};
 use super::step::Step;
 use crate::api::{
@@ -69,39 +72,20 @@ struct Finding {
 
 impl Finding {
     fn new(about: ConditionType, status: ReadyStatus, reason: Reason, message: impl Into<String>) -> Finding {
-        Finding {
-            about,
-            status,
-            reason,
-            message: message.into(),
-        }
+        Finding { about, status, reason, message: message.into() }
     }
 }
 
 /// Reports a check that was observed and planned, and perhaps applied.
 pub fn report(situation: &Situation<'_>, plan: &Plan, outcome: &Outcome, occasion: &Occasion<'_>) -> Report {
     let Occasion { previous, now, .. } = *occasion;
-    let (settled, remaining): (Vec<DriftEntry>, Vec<DriftEntry>) = plan
-        .differences
-        .iter()
-        .cloned()
-        .partition(|d| outcome.done.iter().any(|step| step.settles(d)));
-    let view = View {
-        situation,
-        plan,
-        outcome,
-        remaining: &remaining,
-    };
+    let (settled, remaining): (Vec<DriftEntry>, Vec<DriftEntry>) =
+        plan.differences.iter().cloned().partition(|d| outcome.done.iter().any(|step| step.settles(d)));
+    let view = View { situation, plan, outcome, remaining: &remaining };
 
     let ready = view.ready();
     let reason = ready.reason;
-    let findings = vec![
-        ready,
-        view.versioning(),
-        view.role(),
-        view.replication(),
-        view.in_sync(),
-    ];
+    let findings = vec![ready, view.versioning(), view.role(), view.replication(), view.in_sync()];
 
     let mut status = previous.clone();
     status.observed_generation = occasion.generation;
@@ -132,20 +116,12 @@ pub fn report(situation: &Situation<'_>, plan: &Plan, outcome: &Outcome, occasio
         });
     }
     events.extend(failure_event(&status, previous, reason));
-    Report {
-        status,
-        events,
-        reason,
-    }
+    Report { status, events, reason }
 }
 
 /// Reports what stops the operator before anything is observed: suspended, a conflict, no credentials.
 pub fn stopped(refusal: &Refusal, occasion: &Occasion<'_>) -> Report {
-    let Refusal {
-        reason,
-        message,
-        about,
-    } = refusal;
+    let Refusal { reason, message, about } = refusal;
     let mut status = occasion.previous.clone();
     status.observed_generation = occasion.generation;
     if *reason != Reason::Suspended {
@@ -160,22 +136,12 @@ pub fn stopped(refusal: &Refusal, occasion: &Occasion<'_>) -> Report {
     ];
     let ready = Finding::new(ConditionType::Ready, reason.ready(), *reason, message.clone());
     let rest = rest.into_iter().map(|c| {
-        let status = if c == *about {
-            reason.ready()
-        } else {
-            ReadyStatus::Unknown
-        };
+        let status = if c == *about { reason.ready() } else { ReadyStatus::Unknown };
         Finding::new(c, status, *reason, message.clone())
     });
     status.conditions = conditions(std::iter::once(ready).chain(rest).collect(), *reason, occasion);
-    let events = failure_event(&status, occasion.previous, *reason)
-        .into_iter()
-        .collect();
-    Report {
-        status,
-        events,
-        reason: *reason,
-    }
+    let events = failure_event(&status, occasion.previous, *reason).into_iter().collect();
+    Report { status, events, reason: *reason }
 }
 
 struct View<'a> {
@@ -240,19 +206,9 @@ impl View<'_> {
         let mut buckets = std::iter::once(&self.situation.observed.source)
             .chain(self.situation.observed.destinations.values());
         if let Some(failure) = buckets.find_map(|b| b.versioning.as_ref().err()) {
-            return Finding::new(
-                about,
-                ReadyStatus::Unknown,
-                self.unread_reason(failure),
-                failure.message(),
-            );
+            return Finding::new(about, ReadyStatus::Unknown, self.unread_reason(failure), failure.message());
         }
-        Finding::new(
-            about,
-            ReadyStatus::True,
-            Reason::Applied,
-            "source and destinations are versioned",
-        )
+        Finding::new(about, ReadyStatus::True, Reason::Applied, "source and destinations are versioned")
     }
 
     fn role(&self) -> Finding {
@@ -261,27 +217,18 @@ impl View<'_> {
             return finding;
         }
         if let Err(failure) = &self.situation.observed.role {
-            return Finding::new(
-                about,
-                ReadyStatus::Unknown,
-                self.unread_reason(failure),
-                failure.message(),
-            );
+            return Finding::new(about, ReadyStatus::Unknown, self.unread_reason(failure), failure.message());
         }
         // The policy of a role that was made just now is no difference of its own: it is there when it was put.
         let done = |step: fn(&Step) -> bool| self.outcome.done.iter().any(step);
-        if done(|s| matches!(s, Step::CreateRole { .. })) && !done(|s| matches!(s, Step::PutRolePolicy { .. })) {
-            let message = format!(
-                "role {} has no policy yet: see Ready",
-                self.situation.desired.role.name()
-            );
+        if done(|s| matches!(s, Step::CreateRole { .. }))
+            && !done(|s| matches!(s, Step::PutRolePolicy { .. }))
+        {
+            let message = format!("role {} has no policy yet: see Ready", self.situation.desired.role.name());
             return Finding::new(about, ReadyStatus::False, Reason::Progressing, message);
         }
-        let former = &self.situation.observed.former_roles;
-        if let Some(role) = former
-            .iter()
-            .find(|r| self.situation.identity.owns(&r.tags) && !r.other_policies.is_empty())
-        {
+        let mut former = self.situation.observed.former_roles_of(self.situation.identity);
+        if let Some(role) = former.find(|role| !role.other_policies.is_empty()) {
             return Finding::new(
                 about,
                 ReadyStatus::False,
@@ -308,12 +255,7 @@ impl View<'_> {
             return finding;
         }
         if let Err(failure) = &self.situation.observed.configuration {
-            return Finding::new(
-                about,
-                ReadyStatus::Unknown,
-                self.unread_reason(failure),
-                failure.message(),
-            );
+            return Finding::new(about, ReadyStatus::Unknown, self.unread_reason(failure), failure.message());
         }
         let bucket = &self.situation.desired.source.bucket;
         Finding::new(
@@ -331,25 +273,14 @@ impl View<'_> {
         if let Some(refusal) = self.plan.refusal.as_ref().filter(|r| r.about == about) {
             return negative(refusal.reason, refusal.message.clone());
         }
-        if let Some((step, failure)) = self
-            .outcome
-            .failed
-            .as_ref()
-            .filter(|(step, _)| concerns(step) == about)
+        if let Some((step, failure)) =
+            self.outcome.failed.as_ref().filter(|(step, _)| concerns(step) == about)
         {
             return negative(failed_reason(step, failure, &self.outcome.done), failure.message());
         }
-        let mut remaining = self
-            .remaining
-            .iter()
-            .filter(|d| resources.contains(&d.resource))
-            .peekable();
+        let mut remaining = self.remaining.iter().filter(|d| resources.contains(&d.resource)).peekable();
         remaining.peek()?;
-        let reason = if self.plan.drift {
-            Reason::Drifted
-        } else {
-            Reason::Progressing
-        };
+        let reason = if self.plan.drift { Reason::Drifted } else { Reason::Progressing };
         negative(reason, note("AWS differs from the spec", remaining.map(describe)))
     }
 
@@ -357,7 +288,9 @@ impl View<'_> {
         let about = ConditionType::InSync;
         let stopped_by = match (&self.plan.refusal, &self.outcome.failed) {
             (Some(refusal), _) => Some((refusal.reason, refusal.message.clone())),
-            (None, Some((step, failure))) => Some((failed_reason(step, failure, &self.outcome.done), failure.message())),
+            (None, Some((step, failure))) => {
+                Some((failed_reason(step, failure, &self.outcome.done), failure.message()))
+            }
             (None, None) => None,
         };
         if self.remaining.is_empty() {
@@ -379,12 +312,7 @@ impl View<'_> {
             return Finding::new(about, ReadyStatus::False, Reason::Drifted, message);
         }
         let (reason, _) = stopped_by.unwrap_or((Reason::Progressing, String::new()));
-        Finding::new(
-            about,
-            ReadyStatus::False,
-            reason,
-            "the spec is not fully applied yet: see Ready",
-        )
+        Finding::new(about, ReadyStatus::False, reason, "the spec is not fully applied yet: see Ready")
     }
 
     /// A missing bucket is one reason for the source and another for a destination.
@@ -410,11 +338,7 @@ impl View<'_> {
             BucketStatus {
                 bucket: name.to_owned(),
                 region: observed.region_of(held),
-                account: exists.then(|| {
-                    account
-                        .cloned()
-                        .unwrap_or_else(|| observed.caller.account.clone())
-                }),
+                account: exists.then(|| account.cloned().unwrap_or_else(|| observed.caller.account.clone())),
                 versioning: Some(versioning.to_owned()),
             }
         };
@@ -424,19 +348,12 @@ impl View<'_> {
             .destinations
             .iter()
             .filter_map(|d| {
-                Some(bucket(
-                    &d.bucket,
-                    d.account.as_ref(),
-                    observed.destinations.get(&d.bucket)?,
-                ))
+                Some(bucket(&d.bucket, d.account.as_ref(), observed.destinations.get(&d.bucket)?))
             })
             .collect();
         status.role = self.role_status(previous);
-        let put = self
-            .outcome
-            .done
-            .iter()
-            .any(|s| matches!(s, Step::PutReplication { .. }));
+        status.former_roles = self.former_roles(previous);
+        let put = self.outcome.done.iter().any(|s| matches!(s, Step::PutReplication { .. }));
         let rules = match &observed.configuration {
             _ if put => Some(desired.rules.len()),
             Ok(held) => Some(held.as_ref().map_or(0, |c| c.rules.len())),
@@ -445,41 +362,40 @@ impl View<'_> {
         status.rules = rules.map(|n| i32::try_from(n).unwrap_or(i32::MAX));
     }
 
-    /// The role as far as it exists. A former role that is still there is not forgotten: it is the only trace
-    /// of what is left to delete.
+    /// The former roles that are still there, or may be: status is the only trace of what is left to delete.
+    fn former_roles(&self, previous: &BucketReplicationStatus) -> Vec<String> {
+        let observed = self.situation.observed;
+        let identity = self.situation.identity;
+        let deleted = |name: &str| {
+            let mut done = self.outcome.done.iter();
+            done.any(|step| matches!(step, Step::DeleteRole { role } if role == name))
+        };
+        let left = |arn: &str| match observed.former_roles.get(role_of_arn(arn)) {
+            None | Some(Ok(None)) => false,
+            Some(Ok(Some(role))) => identity.owns(&role.tags) && !deleted(&role.name),
+            Some(Err(_)) => true,
+        };
+        let remembered = previous.role.iter().filter(|role| role.managed).map(|role| &role.arn);
+        let remembered = remembered.chain(&previous.former_roles).cloned();
+        let seen = observed.former_roles_of(identity).map(|role| role.arn.clone());
+        let all: BTreeSet<String> = remembered.chain(seen).filter(|arn| left(arn)).collect();
+        all.into_iter().collect()
+    }
+
+    /// The role as far as it exists.
     fn role_status(&self, previous: &BucketReplicationStatus) -> Option<RoleStatus> {
         let observed = self.situation.observed;
-        let deleted = |arn: &str| {
-            self.outcome
-                .done
-                .iter()
-                .any(|s| matches!(s, Step::DeleteRole { role } if super::partition::role_of_arn(arn) == role))
-        };
-        let remembered = previous.role.as_ref().filter(|r| {
-            r.managed && observed.former_roles.iter().any(|f| f.arn == r.arn) && !deleted(&r.arn)
-        });
-        if let Some(former) = remembered {
-            return Some(former.clone());
-        }
         let managed = matches!(self.situation.desired.role, DesiredRole::Managed(_));
-        let created = self
-            .outcome
-            .done
-            .iter()
-            .any(|s| matches!(s, Step::CreateRole { .. }));
+        let created = self.outcome.done.iter().any(|s| matches!(s, Step::CreateRole { .. }));
         match &observed.role {
             Ok(Some(role)) => {
                 let ours =
                     managed && !matches!(&self.plan.refusal, Some(r) if r.reason == Reason::ForeignRole);
-                Some(RoleStatus {
-                    arn: role.arn.clone(),
-                    managed: ours,
-                })
+                Some(RoleStatus { arn: role.arn.clone(), managed: ours })
             }
-            Ok(None) if created => Some(RoleStatus {
-                arn: self.situation.desired.role.arn(&observed.caller),
-                managed,
-            }),
+            Ok(None) if created => {
+                Some(RoleStatus { arn: self.situation.desired.role.arn(&observed.caller), managed })
+            }
             Ok(None) => None,
             Err(_) => previous.role.clone(),
         }
@@ -496,11 +412,7 @@ impl View<'_> {
         if complete {
             return Some(self.situation.desired.hash());
         }
-        let put = self
-            .outcome
-            .done
-            .iter()
-            .any(|s| matches!(s, Step::PutReplication { .. }));
+        let put = self.outcome.done.iter().any(|s| matches!(s, Step::PutReplication { .. }));
         let began = !self.plan.drift && !self.outcome.done.is_empty();
         match &previous.applied_hash {
             Some(_) if began => Some(INCOMPLETE.to_owned()),
@@ -516,7 +428,9 @@ fn failed_reason(step: &Step, failure: &Failure, done: &[Step]) -> Reason {
     match (step, failure.class) {
         (Step::EnableVersioning { .. }, FailureClass::NoSuchBucket) => Reason::DestinationBucketNotFound,
         // Versioning that was enabled a moment ago may not be seen by all of S3 yet.
-        (Step::PutReplication { .. }, FailureClass::Invalid) if done.iter().any(enabled) => Reason::Progressing,
+        (Step::PutReplication { .. }, FailureClass::Invalid) if done.iter().any(enabled) => {
+            Reason::Progressing
+        }
         _ => failure.class.reason(),
     }
 }
@@ -548,11 +462,7 @@ fn written(plan: &Plan, outcome: &Outcome, settled: &[DriftEntry]) -> Event {
             note: clip(&format!("{corrected}; {steps}")),
         };
     }
-    Event {
-        warning: false,
-        reason: "Applied",
-        note: steps,
-    }
+    Event { warning: false, reason: "Applied", note: steps }
 }
 
 /// An event when `Ready` says something new that is not good; what the drift events tell is not told twice.
@@ -589,49 +499,30 @@ fn conditions(findings: Vec<Finding>, reason: Reason, occasion: &Occasion<'_>) -
     findings
         .into_iter()
         .chain(pace)
-        .map(
-            |Finding {
-                 about,
-                 status,
-                 reason,
-                 message,
-             }| {
-                let status = match status {
-                    ReadyStatus::True => "True",
-                    ReadyStatus::False => "False",
-                    ReadyStatus::Unknown => "Unknown",
-                };
-                let before = occasion
-                    .previous
-                    .conditions
-                    .iter()
-                    .find(|c| c.type_ == about.as_str());
-                let since = before
-                    .filter(|c| c.status == status && c.last_transition_time.0 != Timestamp::UNIX_EPOCH);
-                Condition {
-                    type_: about.as_str().to_owned(),
-                    status: status.to_owned(),
-                    reason: reason.as_str().to_owned(),
-                    message: clip_to(&message, MAX_MESSAGE),
-                    observed_generation: occasion.generation,
-                    last_transition_time: since
-                        .map_or(Time(occasion.now), |c| c.last_transition_time.clone()),
-                }
-            },
-        )
+        .map(|Finding { about, status, reason, message }| {
+            let status = match status {
+                ReadyStatus::True => "True",
+                ReadyStatus::False => "False",
+                ReadyStatus::Unknown => "Unknown",
+            };
+            let before = occasion.previous.conditions.iter().find(|c| c.type_ == about.as_str());
+            let since =
+                before.filter(|c| c.status == status && c.last_transition_time.0 != Timestamp::UNIX_EPOCH);
+            Condition {
+                type_: about.as_str().to_owned(),
+                status: status.to_owned(),
+                reason: reason.as_str().to_owned(),
+                message: clip_to(&message, MAX_MESSAGE),
+                observed_generation: occasion.generation,
+                last_transition_time: since.map_or(Time(occasion.now), |c| c.last_transition_time.clone()),
+            }
+        })
         .collect()
 }
 
 /// One difference as a person reads it.
 pub fn describe(d: &DriftEntry) -> String {
-    format!(
-        "{} {} {}: want {:?}, got {:?}",
-        d.resource.as_str(),
-        d.name,
-        d.path,
-        d.want,
-        d.got
-    )
+    format!("{} {} {}: want {:?}, got {:?}", d.resource.as_str(), d.name, d.path, d.want, d.got)
 }
 
 /// The API server takes notes of at most 1 kB (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>)
@@ -649,11 +540,7 @@ fn summary(items: impl Iterator<Item = String>) -> String {
     let items: Vec<String> = items.collect();
     let more = items.len().saturating_sub(SHOWN);
     let shown = items.into_iter().take(SHOWN).collect::<Vec<_>>().join("; ");
-    if more > 0 {
-        format!("{shown}; and {more} more")
-    } else {
-        shown
-    }
+    if more > 0 { format!("{shown}; and {more} more") } else { shown }
 }
 
 fn clip(text: &str) -> String {
@@ -664,12 +551,7 @@ fn clip_to(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_owned();
     }
-    let end = text
-        .char_indices()
-        .map(|(i, _)| i)
-        .take_while(|i| *i <= max - 3)
-        .last()
-        .unwrap_or(0);
+    let end = text.char_indices().map(|(i, _)| i).take_while(|i| *i <= max - 3).last().unwrap_or(0);
     format!("{}…", text.get(..end).unwrap_or_default())
 }
 

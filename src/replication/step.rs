@@ -25,55 +25,18 @@ pub struct RoleDocuments {
 /// One write. Every field the executor needs is here: it takes no decisions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Step {
-    EnableVersioning {
-        bucket: String,
-        region: String,
-        owner: String,
-    },
-    CreateRole {
-        role: String,
-        documents: RoleDocuments,
-    },
-    UpdateTrustPolicy {
-        role: String,
-        document: String,
-    },
-    PutPermissionsBoundary {
-        role: String,
-        boundary: String,
-    },
-    DeletePermissionsBoundary {
-        role: String,
-    },
-    TagRole {
-        role: String,
-        tags: BTreeMap<String, String>,
-    },
-    UntagRole {
-        role: String,
-        keys: Vec<String>,
-    },
-    PutRolePolicy {
-        role: String,
-        document: String,
-    },
-    PutReplication {
-        bucket: String,
-        region: String,
-        owner: String,
-        configuration: Configuration,
-    },
-    DeleteReplication {
-        bucket: String,
-        region: String,
-        owner: String,
-    },
-    DeleteRolePolicy {
-        role: String,
-    },
-    DeleteRole {
-        role: String,
-    },
+    EnableVersioning { bucket: String, region: String, owner: String },
+    CreateRole { role: String, documents: RoleDocuments },
+    UpdateTrustPolicy { role: String, document: String },
+    PutPermissionsBoundary { role: String, boundary: String },
+    DeletePermissionsBoundary { role: String },
+    TagRole { role: String, tags: BTreeMap<String, String> },
+    UntagRole { role: String, keys: Vec<String> },
+    PutRolePolicy { role: String, document: String },
+    PutReplication { bucket: String, region: String, owner: String, configuration: Configuration },
+    DeleteReplication { bucket: String, region: String, owner: String },
+    DeleteRolePolicy { role: String },
+    DeleteRole { role: String },
 }
 
 impl Step {
@@ -115,13 +78,7 @@ impl Step {
 
     /// Whether a difference is gone once this step is done.
     pub fn settles(&self, difference: &DriftEntry) -> bool {
-        let DriftEntry {
-            resource,
-            name,
-            path,
-            want,
-            ..
-        } = difference;
+        let DriftEntry { resource, name, path, want, .. } = difference;
         name == self.subject()
             && match (self, resource) {
                 (Step::EnableVersioning { .. }, AwsResource::BucketVersioning)
@@ -155,31 +112,19 @@ impl std::fmt::Display for Step {
                 write!(f, "remove the permissions boundary of role {role}")
             }
             Step::TagRole { role, tags } => {
-                write!(
-                    f,
-                    "tag role {role} with {}",
-                    tags.keys().cloned().collect::<Vec<_>>().join(", ")
-                )
+                write!(f, "tag role {role} with {}", tags.keys().cloned().collect::<Vec<_>>().join(", "))
             }
             Step::UntagRole { role, keys } => {
                 write!(f, "remove from role {role} the tags {}", keys.join(", "))
             }
             Step::PutRolePolicy { role, .. } => write!(f, "set the policy {ROLE_POLICY_NAME} of role {role}"),
-            Step::PutReplication {
-                bucket,
-                configuration,
-                ..
-            } => {
+            Step::PutReplication { bucket, configuration, .. } => {
                 let to: Vec<String> = configuration
                     .rules
                     .iter()
                     .map(|(id, rule)| format!("{id} to {}", bucket_of_arn(&rule.destination.bucket)))
                     .collect();
-                write!(
-                    f,
-                    "set the replication configuration of bucket {bucket}: {}",
-                    to.join(", ")
-                )
+                write!(f, "set the replication configuration of bucket {bucket}: {}", to.join(", "))
             }
             Step::DeleteReplication { bucket, .. } => {
                 write!(f, "remove the replication configuration of bucket {bucket}")

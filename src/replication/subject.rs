@@ -1,6 +1,6 @@
 //! What of AWS a check looks at, told from the resource alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::{Facts, role_name};
 use super::identity::Identity;
@@ -26,11 +26,17 @@ pub struct Subject {
     pub role: String,
     /// Whether the role's inline policy is of interest.
     pub role_policy: bool,
-    /// The managed role of which status says that it was ours, when it may be another than `role`.
-    pub former_role: Option<String>,
+    /// The managed roles of which status says that they were ours, when they may be others than `role`.
+    pub former_roles: BTreeSet<String>,
     pub identity: Identity,
     /// Do not share reads with other checks: someone asked for this one.
     pub fresh: bool,
+}
+
+/// The names of the managed roles that status remembers.
+pub fn former_roles(status: &BucketReplicationStatus) -> impl Iterator<Item = &str> {
+    let current = status.role.iter().filter(|role| role.managed).map(|role| &role.arn);
+    current.chain(&status.former_roles).map(|arn| role_of_arn(arn))
 }
 
 impl Subject {
@@ -51,21 +57,14 @@ impl Subject {
             seen.account = seen.account.take().or_else(|| to.account.clone());
         }
         let source = &spec.source;
-        let former = status
-            .role
-            .as_ref()
-            .filter(|r| r.managed)
-            .map(|r| role_of_arn(&r.arn).to_owned());
+        let name = role_name(spec, identity);
+        let former = former_roles(status).filter(|former| *former != name).map(str::to_owned).collect();
         Subject {
-            source: BucketRef {
-                bucket: source.bucket.clone(),
-                region: source.region.clone(),
-                account: None,
-            },
+            source: BucketRef { bucket: source.bucket.clone(), region: source.region.clone(), account: None },
             destinations: destinations.into_values().collect(),
-            role: role_name(spec, identity),
+            role: name,
             role_policy: spec.role.as_ref().is_none_or(|r| r.arn.is_none()),
-            former_role: former,
+            former_roles: former,
             identity: identity.clone(),
             fresh,
         }
@@ -73,16 +72,9 @@ impl Subject {
 
     /// What the spec is worked out with, once this was observed.
     pub fn facts(&self, observed: &Observed) -> Facts {
-        let source = observed
-            .region_of(&observed.source)
-            .map(|region| (self.source.bucket.clone(), region));
-        let destinations = observed
-            .destinations
-            .iter()
-            .filter_map(|(b, held)| Some((b.clone(), observed.region_of(held)?)));
-        Facts {
-            caller: observed.caller.clone(),
-            regions: source.into_iter().chain(destinations).collect(),
-        }
+        let source = observed.region_of(&observed.source).map(|region| (self.source.bucket.clone(), region));
+        let destinations =
+            observed.destinations.iter().filter_map(|(b, held)| Some((b.clone(), observed.region_of(held)?)));
+        Facts { caller: observed.caller.clone(), regions: source.into_iter().chain(destinations).collect() }
     }
 }

@@ -42,12 +42,8 @@ pub fn teardown(
     applied: bool,
     desired: Option<&Desired>,
 ) -> Teardown {
-    let ours: Vec<&ObservedRole> = remains
-        .roles
-        .iter()
-        .flatten()
-        .filter(|role| identity.owns(&role.tags))
-        .collect();
+    let ours: Vec<&ObservedRole> =
+        remains.roles.iter().flatten().filter(|role| identity.owns(&role.tags)).collect();
     let mut stages = Vec::new();
     if let (Ok(Some(held)), Some(region)) = (&remains.configuration, &remains.region) {
         let by_role = ours.iter().any(|role| role.arn == held.role);
@@ -66,23 +62,12 @@ pub fn teardown(
         ours.into_iter().partition(|role| role.other_policies.is_empty());
     let with_policy = |role: &&&ObservedRole| !matches!(role.policy, Ok(None));
     stages.push(
-        free.iter()
-            .filter(with_policy)
-            .map(|r| Step::DeleteRolePolicy { role: r.name.clone() })
-            .collect(),
+        free.iter().filter(with_policy).map(|r| Step::DeleteRolePolicy { role: r.name.clone() }).collect(),
     );
-    stages.push(
-        free.iter()
-            .map(|r| Step::DeleteRole { role: r.name.clone() })
-            .collect(),
-    );
+    stages.push(free.iter().map(|r| Step::DeleteRole { role: r.name.clone() }).collect());
     stages.retain(|stage| !stage.is_empty());
 
-    let unread = remains
-        .configuration
-        .as_ref()
-        .err()
-        .or(remains.roles.as_ref().err());
+    let unread = remains.configuration.as_ref().err().or(remains.roles.as_ref().err());
     let blocked = match (unread, held.first()) {
         (Some(failure), _) => Some(Refusal::new(
             failure.class.reason(),
@@ -110,15 +95,12 @@ impl Remains {
             caller: self.caller.clone(),
             source: ObservedBucket {
                 region: Ok(self.region.clone()),
-                versioning: Ok(Versioning {
-                    status: VersioningStatus::Enabled,
-                    mfa_delete: false,
-                }),
+                versioning: Ok(Versioning { status: VersioningStatus::Enabled, mfa_delete: false }),
             },
             destinations: BTreeMap::new(),
             configuration: self.configuration.clone(),
             role: Ok(None),
-            former_roles: Vec::new(),
+            former_roles: BTreeMap::new(),
         }
     }
 }

@@ -44,9 +44,7 @@ pub async fn serve(
     health: Health,
     metrics: Metrics,
 ) -> Result<impl Future<Output = std::io::Result<()>>, ServeError> {
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError { address, source })?;
+    let listener = TcpListener::bind(address).await.map_err(|source| ServeError { address, source })?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "serving /livez, /readyz and /metrics");
     }
@@ -62,23 +60,16 @@ async fn readyz(State((health, _)): State<(Health, Metrics)>) -> (StatusCode, &'
     if health.is_ready() {
         (StatusCode::OK, "ok")
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "waiting for the list of BucketReplication resources",
-        )
+        (StatusCode::SERVICE_UNAVAILABLE, "waiting for the list of BucketReplication resources")
     }
 }
 
 async fn render(State((_, metrics)): State<(Health, Metrics)>) -> Response {
     match metrics.render() {
-        Ok(text) => (
-            [(
-                header::CONTENT_TYPE,
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            )],
-            text,
-        )
-            .into_response(),
+        Ok(text) => {
+            ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+                .into_response()
+        }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

@@ -30,35 +30,18 @@ impl Metrics {
         let (reconciles, errors) = (Family::default(), Counter::default());
         let aws = aws::Metrics::default();
         let mut registry = Registry::with_prefix("s3_replication_operator");
-        registry.register(
-            "reconciles",
-            "Reconciles by the resulting reason of Ready",
-            reconciles.clone(),
-        );
-        registry.register(
-            "reconcile_errors",
-            "Reconciles that Kubernetes itself made fail",
-            errors.clone(),
-        );
+        registry.register("reconciles", "Reconciles by the resulting reason of Ready", reconciles.clone());
+        registry.register("reconcile_errors", "Reconciles that Kubernetes itself made fail", errors.clone());
         registry.register(
             "aws_requests",
             "Calls to AWS by service, action and error code",
             aws.requests.clone(),
         );
-        Metrics {
-            registry: Arc::new(registry),
-            reconciles,
-            errors,
-            aws,
-        }
+        Metrics { registry: Arc::new(registry), reconciles, errors, aws }
     }
 
     pub fn reconciled(&self, reason: Reason) {
-        self.reconciles
-            .get_or_create(&ReasonLabels {
-                reason: reason.as_str(),
-            })
-            .inc();
+        self.reconciles.get_or_create(&ReasonLabels { reason: reason.as_str() }).inc();
     }
 
     pub fn errored(&self) {

@@ -10,9 +10,7 @@ async fn one_resource_switches_replication_on() -> Result<()> {
     let (world, _operator) = world("founding").await?;
     let source = world.bucket("us-east-1").await?;
     let destination = world.bucket("eu-west-1").await?;
-    world
-        .apply(&replication("orders", &source, &destination).to_string())
-        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
     let status = &world.wait_ready("orders").await?["status"];
 
     assert_eq!(reason(status, "Ready"), "Applied");
@@ -21,12 +19,7 @@ async fn one_resource_switches_replication_on() -> Result<()> {
         json!({"bucket": source, "region": "us-east-1", "account": world.account, "versioning": "Enabled"})
     );
     assert_eq!(status["destinations"][0]["region"], "eu-west-1");
-    let held = world
-        .s3("us-east-1")
-        .get_bucket_replication()
-        .bucket(&source)
-        .send()
-        .await?;
+    let held = world.s3("us-east-1").get_bucket_replication().bucket(&source).send().await?;
     let rules = held.replication_configuration().unwrap().rules();
     assert_eq!(rules.len(), 1);
     assert_eq!(rules[0].id(), Some("ReplicateToEU"));

@@ -7,9 +7,7 @@ use serde_json::{Value, json};
 
 /// The operator of this world, ready to be started.
 pub fn operator(world: &World) -> OperatorBuilder {
-    world
-        .operator()
-        .binary(env!("CARGO_BIN_EXE_s3-replication-operator"))
+    world.operator().binary(env!("CARGO_BIN_EXE_s3-replication-operator"))
 }
 
 /// A world with its operator running.
@@ -40,63 +38,38 @@ pub fn replication(name: &str, source: &str, destination: &str) -> Value {
 
 /// The reason of a condition, or nothing.
 pub fn reason<'a>(status: &'a Value, condition_type: &str) -> &'a str {
-    condition(status, condition_type)
-        .and_then(|c| c["reason"].as_str())
-        .unwrap_or_default()
+    condition(status, condition_type).and_then(|c| c["reason"].as_str()).unwrap_or_default()
 }
 
 /// The message of a condition, or nothing.
 pub fn message<'a>(status: &'a Value, condition_type: &str) -> &'a str {
-    condition(status, condition_type)
-        .and_then(|c| c["message"].as_str())
-        .unwrap_or_default()
+    condition(status, condition_type).and_then(|c| c["message"].as_str()).unwrap_or_default()
 }
 
 /// The entry of `status.drift` with this path.
 pub fn drift<'a>(status: &'a Value, path: &str) -> Result<&'a Value> {
     let entries = status["drift"].as_array().map(Vec::as_slice).unwrap_or_default();
-    entries
-        .iter()
-        .find(|d| d["path"] == path)
-        .with_context(|| format!("no drift at {path}: {status:#}"))
+    entries.iter().find(|d| d["path"] == path).with_context(|| format!("no drift at {path}: {status:#}"))
 }
 
 /// Asks for a check at once, as a person does by annotation, and returns the value it was asked with.
 pub async fn request_check(world: &World, name: &str) -> Result<String> {
     static ASKED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-    let value = format!(
-        "request-{}",
-        ASKED.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
-    );
+    let value = format!("request-{}", ASKED.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
     let patch = json!({"metadata": {"annotations": {"s3replication.dev/requestedAt": value}}});
-    world
-        .api()
-        .patch(
-            name,
-            &kube::api::PatchParams::default(),
-            &kube::api::Patch::Merge(patch),
-        )
-        .await?;
+    world.api().patch(name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(patch)).await?;
     Ok(value)
 }
 
 /// Asks for a check, waits until it was made, and returns the object as it is then.
 pub async fn check_now(world: &World, name: &str) -> Result<Value> {
     let value = request_check(world, name).await?;
-    world
-        .wait(
-            name,
-            |status| status["lastHandledRequest"] == value.as_str(),
-            "to have been checked",
-        )
-        .await
+    world.wait(name, |status| status["lastHandledRequest"] == value.as_str(), "to have been checked").await
 }
 
 /// Sets what is at a path such as `spec.rules.0.filter.prefix`, making the objects on the way; null removes it.
 pub fn set(object: &mut Value, path: &str, value: Value) {
-    let (key, rest) = path
-        .split_once('.')
-        .map_or((path, None), |(key, rest)| (key, Some(rest)));
+    let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
     let inner = match key.parse::<usize>() {
         Ok(index) => &mut object[index],
         Err(_) if rest.is_none() && value.is_null() => {
@@ -115,13 +88,7 @@ pub fn set(object: &mut Value, path: &str, value: Value) {
 pub async fn left_in_aws(world: &World, region: &str, source: &str, role: &str) -> Result<Vec<String>> {
     use aws_sdk_s3::error::ProvideErrorMetadata;
     let mut left = Vec::new();
-    match world
-        .s3(region)
-        .get_bucket_replication()
-        .bucket(source)
-        .send()
-        .await
-    {
+    match world.s3(region).get_bucket_replication().bucket(source).send().await {
         Ok(_) => left.push(format!("configuration of {source}")),
         Err(error) if error.code() == Some("ReplicationConfigurationNotFoundError") => {}
         Err(error) => return Err(error.into()),
@@ -136,13 +103,6 @@ pub async fn left_in_aws(world: &World, region: &str, source: &str, role: &str) 
 
 /// Changes an object by a merge patch, as `kubectl patch --type=merge` does.
 pub async fn patch(world: &World, name: &str, change: Value) -> Result<()> {
-    world
-        .api()
-        .patch(
-            name,
-            &kube::api::PatchParams::default(),
-            &kube::api::Patch::Merge(change),
-        )
-        .await?;
+    world.api().patch(name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(change)).await?;
     Ok(())
 }

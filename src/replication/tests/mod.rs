@@ -67,10 +67,7 @@ fn identity() -> Identity {
 }
 
 fn caller() -> Caller {
-    Caller {
-        account: "111122223333".into(),
-        partition: Partition::Aws,
-    }
+    Caller { account: "111122223333".into(), partition: Partition::Aws }
 }
 
 fn desired(spec: &BucketReplicationSpec, observed: &Observed) -> Desired {
@@ -81,14 +78,7 @@ fn desired(spec: &BucketReplicationSpec, observed: &Observed) -> Desired {
         .chain([(spec.source.bucket.clone(), &observed.source)])
         .filter_map(|(name, bucket)| Some((name, observed.region_of(bucket)?)))
         .collect();
-    Desired::new(
-        spec,
-        &identity(),
-        &Facts {
-            caller: observed.caller.clone(),
-            regions,
-        },
-    )
+    Desired::new(spec, &identity(), &Facts { caller: observed.caller.clone(), regions })
 }
 
 fn spec(yaml: &str) -> BucketReplicationSpec {

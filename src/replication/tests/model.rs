@@ -10,31 +10,18 @@ fn json(document: &str) -> Value {
 }
 
 fn bucket<'a>(observed: &'a mut Observed, source: &str, name: &str) -> &'a mut ObservedBucket {
-    if name == source {
-        &mut observed.source
-    } else {
-        observed.destinations.get_mut(name).unwrap()
-    }
+    if name == source { &mut observed.source } else { observed.destinations.get_mut(name).unwrap() }
 }
 
 fn role<'a>(observed: &'a mut Observed, name: &str) -> &'a mut ObservedRole {
-    let named = observed
-        .role
-        .as_mut()
-        .unwrap()
-        .as_mut()
-        .filter(|r| r.name == name);
+    let named = observed.role.as_mut().unwrap().as_mut().filter(|r| r.name == name);
     named.unwrap_or_else(|| panic!("{name} is written before it is created"))
 }
 
 /// Does a step. `source` is the name of the observed source, which `Observed` does not repeat.
 pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
     match step {
-        Step::EnableVersioning {
-            bucket: name,
-            region,
-            owner: _,
-        } => {
+        Step::EnableVersioning { bucket: name, region, owner: _ } => {
             let bucket = bucket(observed, source, name);
             assert_eq!(bucket.region.as_ref().unwrap().as_deref(), Some(region.as_str()));
             let versioning = bucket.versioning.as_mut().unwrap();
@@ -42,19 +29,10 @@ pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
             versioning.status = VersioningStatus::Enabled;
         }
         Step::CreateRole { role, documents } => {
-            let RoleDocuments {
-                path,
-                trust,
-                permissions_boundary,
-                tags,
-                description: _,
-            } = documents;
+            let RoleDocuments { path, trust, permissions_boundary, tags, description: _ } = documents;
             assert_eq!(observed.role, Ok(None), "EntityAlreadyExists");
             observed.role = Ok(Some(ObservedRole {
-                arn: observed
-                    .caller
-                    .partition
-                    .role_arn(&observed.caller.account, path, role),
+                arn: observed.caller.partition.role_arn(&observed.caller.account, path, role),
                 name: role.clone(),
                 path: path.clone(),
                 trust: json(trust),
@@ -76,23 +54,13 @@ pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
         Step::PutRolePolicy { role: name, document } => {
             role(observed, name).policy = Ok(Some(json(document)))
         }
-        Step::PutReplication {
-            bucket,
-            region: _,
-            owner: _,
-            configuration,
-        } => {
+        Step::PutReplication { bucket, region: _, owner: _, configuration } => {
             assert_eq!(bucket, source);
             let versioned = |b: &ObservedBucket| {
-                b.versioning
-                    .as_ref()
-                    .is_ok_and(|v| v.status == VersioningStatus::Enabled)
+                b.versioning.as_ref().is_ok_and(|v| v.status == VersioningStatus::Enabled)
                     || b.versioning.is_err()
             };
-            assert!(
-                versioned(&observed.source),
-                "Versioning must be 'Enabled' on the bucket"
-            );
+            assert!(versioned(&observed.source), "Versioning must be 'Enabled' on the bucket");
             assert!(
                 observed.destinations.values().all(versioned),
                 "Destination bucket must have versioning enabled."
@@ -105,17 +73,12 @@ pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
         }
         Step::DeleteReplication { .. } => observed.configuration = Ok(None),
         Step::DeleteRolePolicy { role } => {
-            for former in observed.former_roles.iter_mut().filter(|r| r.name == *role) {
-                former.policy = Ok(None);
-            }
+            let former = observed.former_roles.get_mut(role).unwrap();
+            former.as_mut().unwrap().as_mut().unwrap().policy = Ok(None);
         }
         Step::DeleteRole { role } => {
-            let held = observed.former_roles.iter().find(|r| r.name == *role).unwrap();
-            assert!(
-                held.policy == Ok(None) && held.other_policies.is_empty(),
-                "DeleteConflict"
-            );
-            observed.former_roles.retain(|r| r.name != *role);
+            let held = observed.former_roles.remove(role).unwrap().unwrap().unwrap();
+            assert!(held.policy == Ok(None) && held.other_policies.is_empty(), "DeleteConflict");
         }
     }
 }
@@ -124,9 +87,6 @@ pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
 pub fn bucket_in(region: &str, status: VersioningStatus) -> ObservedBucket {
     ObservedBucket {
         region: Ok(Some(region.to_owned())),
-        versioning: Ok(super::super::Versioning {
-            status,
-            mfa_delete: false,
-        }),
+        versioning: Ok(super::super::Versioning { status, mfa_delete: false }),
     }
 }

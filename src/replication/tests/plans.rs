@@ -16,12 +16,7 @@ fn empty(spec: BucketReplicationSpec) -> Case {
     let destinations: BTreeMap<_, _> = spec
         .rules
         .iter()
-        .map(|r| {
-            (
-                r.destination.bucket.clone(),
-                bucket_in("eu-west-1", VersioningStatus::Disabled),
-            )
-        })
+        .map(|r| (r.destination.bucket.clone(), bucket_in("eu-west-1", VersioningStatus::Disabled)))
         .collect();
     let observed = Observed {
         caller: caller(),
@@ -29,14 +24,9 @@ fn empty(spec: BucketReplicationSpec) -> Case {
         destinations,
         configuration: Ok(None),
         role: Ok(None),
-        former_roles: vec![],
+        former_roles: BTreeMap::new(),
     };
-    Case {
-        spec,
-        identity: identity(),
-        observed,
-        applied_hash: None,
-    }
+    Case { spec, identity: identity(), observed, applied_hash: None }
 }
 
 /// AWS as the plan leaves it.
@@ -72,10 +62,7 @@ fn from_nothing_versioning_and_role_come_first_and_the_configuration_last() {
 #[test]
 fn a_converged_state_leaves_nothing_to_do() {
     let plan = converged(founding()).plan();
-    assert_eq!(
-        (plan.differences, plan.stages, plan.refusal),
-        (vec![], vec![], None)
-    );
+    assert_eq!((plan.differences, plan.stages, plan.refusal), (vec![], vec![], None));
 }
 
 #[test]
@@ -87,12 +74,7 @@ fn what_changed_behind_our_back_is_drift_and_is_put_right() {
         .for_each(|b| *b = bucket_in("eu-west-1", VersioningStatus::Suspended));
     let configuration = case.observed.configuration.as_mut().unwrap().as_mut().unwrap();
     configuration.role = "arn:aws:iam::111122223333:role/elsewhere".into();
-    configuration
-        .rules
-        .get_mut("ReplicateToEU")
-        .unwrap()
-        .destination
-        .storage_class = Some("GLACIER".into());
+    configuration.rules.get_mut("ReplicateToEU").unwrap().destination.storage_class = Some("GLACIER".into());
     let plan = case.plan();
     assert!(plan.drift);
     assert_snapshot!(plan);
@@ -113,7 +95,7 @@ fn a_renamed_role_is_made_first_and_the_former_one_deleted_last() {
     let former = case.observed.role.clone().unwrap().unwrap();
     case.spec.role.as_mut().unwrap().name = Some("another".into());
     case.observed.role = Ok(None);
-    case.observed.former_roles = vec![former];
+    case.observed.former_roles = [(former.name.clone(), Ok(Some(former)))].into();
     assert_snapshot!(case.plan());
 }
 
@@ -122,36 +104,19 @@ fn what_someone_else_made_is_refused_unless_adopted() {
     let mut case = empty(founding());
     case.observed.role = Ok(Some(foreign_role("s3-replication-role")));
     assert_eq!(case.plan().refusal.unwrap().reason, Reason::ForeignRole);
-    assert!(
-        case.clone()
-            .adoption(AdoptionPolicy::Adopt)
-            .plan()
-            .refusal
-            .is_none()
-    );
+    assert!(case.clone().adoption(AdoptionPolicy::Adopt).plan().refusal.is_none());
 
     let mut case = converged(founding());
     case.applied_hash = None;
     let held = case.observed.configuration.clone().unwrap().unwrap();
-    case.observed.configuration = Ok(Some(Configuration {
-        role: "arn:aws:iam::111122223333:role/other".into(),
-        ..held
-    }));
+    case.observed.configuration =
+        Ok(Some(Configuration { role: "arn:aws:iam::111122223333:role/other".into(), ..held }));
     let refusal = case.plan().refusal.unwrap();
     assert_eq!(refusal.reason, Reason::ForeignConfiguration);
     assert_snapshot!(refusal.message);
+    assert!(case.clone().adoption(AdoptionPolicy::Adopt).plan().refusal.is_none());
     assert!(
-        case.clone()
-            .adoption(AdoptionPolicy::Adopt)
-            .plan()
-            .refusal
-            .is_none()
-    );
-    assert!(
-        case.management(ManagementPolicy::Observe)
-            .plan()
-            .refusal
-            .is_none(),
+        case.management(ManagementPolicy::Observe).plan().refusal.is_none(),
         "observing takes nothing over"
     );
 }
@@ -180,11 +145,7 @@ fn a_denied_read_of_versioning_stops_nothing() {
         code: "AccessDenied".into(),
         detail: "Access Denied".into(),
     };
-    case.observed
-        .destinations
-        .get_mut("dest-bucket-eu-west-1")
-        .unwrap()
-        .versioning = Err(denied);
+    case.observed.destinations.get_mut("dest-bucket-eu-west-1").unwrap().versioning = Err(denied);
     let plan = case.plan();
     assert!(plan.refusal.is_none());
     assert_eq!(plan.steps().count(), 4, "all but the destination's versioning");
@@ -209,9 +170,7 @@ fn a_policy_that_iam_would_not_take_is_refused_with_its_size() {
 #[test]
 fn the_founding_role_may_do_what_aws_asks_for_and_no_more() {
     let case = empty(founding());
-    let super::super::DesiredRole::Managed(role) = case.desired().role else {
-        panic!("managed")
-    };
+    let super::super::DesiredRole::Managed(role) = case.desired().role else { panic!("managed") };
     assert_snapshot!(serde_json::to_string_pretty(&role.permissions).unwrap());
 }
 
@@ -231,8 +190,6 @@ rules:
       kmsKeyArn: arn:aws:kms:eu-west-1:444455556666:key/d
 "#,
     );
-    let super::super::DesiredRole::Managed(role) = empty(encrypted).desired().role else {
-        panic!("managed")
-    };
+    let super::super::DesiredRole::Managed(role) = empty(encrypted).desired().role else { panic!("managed") };
     assert_snapshot!(serde_json::to_string_pretty(&role.permissions).unwrap());
 }

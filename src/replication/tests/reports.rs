@@ -20,23 +20,13 @@ fn case() -> Case {
         .into(),
         configuration: Ok(None),
         role: Ok(None),
-        former_roles: vec![],
+        former_roles: Default::default(),
     };
-    Case {
-        spec: founding(),
-        identity: identity(),
-        observed,
-        applied_hash: None,
-    }
+    Case { spec: founding(), identity: identity(), observed, applied_hash: None }
 }
 
 fn at(second: i64, previous: &BucketReplicationStatus) -> Occasion<'_> {
-    Occasion {
-        generation: Some(1),
-        requested: None,
-        previous,
-        now: Timestamp::from_second(second).unwrap(),
-    }
+    Occasion { generation: Some(1), requested: None, previous, now: Timestamp::from_second(second).unwrap() }
 }
 
 fn reported(case: &Case, outcome: &Outcome, occasion: &Occasion<'_>) -> Report {
@@ -46,30 +36,18 @@ fn reported(case: &Case, outcome: &Outcome, occasion: &Occasion<'_>) -> Report {
 }
 
 fn all_done(case: &Case) -> Outcome {
-    Outcome {
-        done: case.plan().steps().cloned().collect(),
-        ..Outcome::default()
-    }
+    Outcome { done: case.plan().steps().cloned().collect(), ..Outcome::default() }
 }
 
 /// Type, status and reason of each condition, in order.
 fn told(report: &Report) -> Vec<String> {
-    report
-        .status
-        .conditions
-        .iter()
-        .map(|c| format!("{} {} {}", c.type_, c.status, c.reason))
-        .collect()
+    report.status.conditions.iter().map(|c| format!("{} {} {}", c.type_, c.status, c.reason)).collect()
 }
 
 #[test]
 fn an_applied_plan_is_ready_and_remembered() {
     let case = case();
-    let report = reported(
-        &case,
-        &all_done(&case),
-        &at(1, &BucketReplicationStatus::default()),
-    );
+    let report = reported(&case, &all_done(&case), &at(1, &BucketReplicationStatus::default()));
     assert_eq!(
         told(&report),
         [
@@ -88,11 +66,7 @@ fn an_applied_plan_is_ready_and_remembered() {
 #[test]
 fn an_unchanged_truth_changes_no_byte_of_the_status() {
     let case = case();
-    let first = reported(
-        &case,
-        &all_done(&case),
-        &at(1, &BucketReplicationStatus::default()),
-    );
+    let first = reported(&case, &all_done(&case), &at(1, &BucketReplicationStatus::default()));
     let mut applied = case.clone();
     for step in case.plan().steps() {
         super::model::execute(&mut applied.observed, "source-bucket-us-east-1", step);
@@ -138,11 +112,7 @@ fn a_failed_write_says_so_and_is_tried_again_and_its_change_is_not_called_drift(
 #[test]
 fn observe_lists_every_difference_and_waits_for_someone() {
     let case = case().management(ManagementPolicy::Observe);
-    let report = reported(
-        &case,
-        &Outcome::default(),
-        &at(1, &BucketReplicationStatus::default()),
-    );
+    let report = reported(&case, &Outcome::default(), &at(1, &BucketReplicationStatus::default()));
     assert_eq!(
         told(&report),
         [
@@ -156,10 +126,7 @@ fn observe_lists_every_difference_and_waits_for_someone() {
     );
     let paths: Vec<_> = report.status.drift.iter().map(|d| d.path.as_str()).collect();
     assert_eq!(paths, ["status", "status", "arn", "rules[ReplicateToEU]"]);
-    assert_eq!(
-        report.events.iter().map(|e| e.reason).collect::<Vec<_>>(),
-        ["DriftDetected"]
-    );
+    assert_eq!(report.events.iter().map(|e| e.reason).collect::<Vec<_>>(), ["DriftDetected"]);
     let again = reported(&case, &Outcome::default(), &at(2, &report.status));
     assert_eq!(again.events, vec![], "the same drift is told once");
 }
@@ -167,16 +134,9 @@ fn observe_lists_every_difference_and_waits_for_someone() {
 #[test]
 fn corrected_drift_is_remembered() {
     let case = case().applied();
-    let report = reported(
-        &case,
-        &all_done(&case),
-        &at(7, &BucketReplicationStatus::default()),
-    );
+    let report = reported(&case, &all_done(&case), &at(7, &BucketReplicationStatus::default()));
     let correction = report.status.last_correction.unwrap();
-    assert_eq!(
-        (correction.count, correction.time.0),
-        (4, Timestamp::from_second(7).unwrap())
-    );
+    assert_eq!((correction.count, correction.time.0), (4, Timestamp::from_second(7).unwrap()));
     assert_eq!(report.status.drift, vec![]);
     assert_eq!(report.events[0].reason, "DriftCorrected");
 }
@@ -184,34 +144,18 @@ fn corrected_drift_is_remembered() {
 #[test]
 fn a_contested_field_is_named() {
     let case = case().applied();
-    let held_back = HeldBack {
-        paths: vec!["rules[ReplicateToEU]".into()],
-        corrections: 3,
-    };
-    let outcome = Outcome {
-        held_back: Some(held_back),
-        ..Outcome::default()
-    };
+    let held_back = HeldBack { paths: vec!["rules[ReplicateToEU]".into()], corrections: 3 };
+    let outcome = Outcome { held_back: Some(held_back), ..Outcome::default() };
     let report = reported(&case, &outcome, &at(1, &BucketReplicationStatus::default()));
     assert_eq!(report.reason, Reason::Drifted);
     let ready = &report.status.conditions[0];
-    assert!(
-        ready
-            .message
-            .contains("another tool keeps changing rules[ReplicateToEU]"),
-        "{}",
-        ready.message
-    );
+    assert!(ready.message.contains("another tool keeps changing rules[ReplicateToEU]"), "{}", ready.message);
     assert_eq!(report.status.drift_count, Some(4));
 }
 
 #[test]
 fn what_stops_the_operator_beforehand_leaves_the_rest_unknown() {
-    let refusal = Refusal::new(
-        Reason::SourceConflict,
-        ConditionType::ReplicationReady,
-        "taken".into(),
-    );
+    let refusal = Refusal::new(Reason::SourceConflict, ConditionType::ReplicationReady, "taken".into());
     let previous = BucketReplicationStatus::default();
     let report = stopped(&refusal, &at(1, &previous));
     assert_eq!(
@@ -230,11 +174,7 @@ fn what_stops_the_operator_beforehand_leaves_the_rest_unknown() {
 #[test]
 fn a_transition_time_moves_only_with_the_status() {
     let case = case();
-    let ready = reported(
-        &case,
-        &all_done(&case),
-        &at(1, &BucketReplicationStatus::default()),
-    );
+    let ready = reported(&case, &all_done(&case), &at(1, &BucketReplicationStatus::default()));
     let refusal = Refusal::new(Reason::Throttled, ConditionType::Ready, "slow".into());
     let slow = stopped(&refusal, &at(2, &ready.status));
     let other = Refusal::new(Reason::AwsUnavailable, ConditionType::Ready, "down".into());

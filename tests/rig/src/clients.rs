@@ -1,9 +1,7 @@
 //! AWS clients for the tests' own use: the same SDK as the operator's, on a
 //! given endpoint and as a given account.
 
-use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient,
-};
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient};
 
 use crate::emulator::SECRET;
 

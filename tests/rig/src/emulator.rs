@@ -69,11 +69,7 @@ impl Emulator {
 fn launch(python: &Path, auth: Auth) -> Result<(Process, Result<u16>)> {
     let data = paths::data_dir("emulator")?;
     let port = process::free_port()?;
-    let enforced = if auth == Auth::Enforced {
-        "true"
-    } else {
-        "false"
-    };
+    let enforced = if auth == Auth::Enforced { "true" } else { "false" };
     let process = Spec::new("emulator", python)
         .args(["-m", "ministack.app"])
         // Its settings have common names, and AWS_ variables would change who root is.
@@ -97,15 +93,10 @@ fn launch(python: &Path, auth: Auth) -> Result<(Process, Result<u16>)> {
         .env("SFTP_ENABLED", "0")
         .env("IOT_MTLS_ENABLED", "0")
         // It removes containers that it takes for its own: keep it away from Docker.
-        .env(
-            "DOCKER_HOST",
-            format!("unix://{}/no-docker", data.display()),
-        )
+        .env("DOCKER_HOST", format!("unix://{}/no-docker", data.display()))
         .current_dir(&data)
         .data(&data)
         .start()?;
-    let ready = process
-        .wait_ready(START, || health::is_ok(port, "/_ministack/health"))
-        .map(|()| port);
+    let ready = process.wait_ready(START, || health::is_ok(port, "/_ministack/health")).map(|()| port);
     Ok((process, ready))
 }

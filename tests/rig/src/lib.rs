@@ -95,9 +95,7 @@ fn start_cluster(tools: &Tools) -> Result<Cluster> {
     let cluster = Cluster::start(tools)?;
     let crds = paths::repository().join("crds");
     if crds.is_dir() {
-        cluster
-            .apply_crds(&crds)
-            .context("the CRDs in crds/ are not accepted")?;
+        cluster.apply_crds(&crds).context("the CRDs in crds/ are not accepted")?;
     }
     Ok(cluster)
 }

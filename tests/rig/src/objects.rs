@@ -18,11 +18,7 @@ pub(crate) fn bucket_replication() -> ApiResource {
 /// Applies the documents of a YAML text server-side, as `kubectl apply
 /// --server-side` does: unknown fields are refused. What is in no namespace of
 /// its own goes to `namespace`.
-pub(crate) async fn apply(
-    client: &kube::Client,
-    namespace: &str,
-    yaml: &str,
-) -> Result<Vec<DynamicObject>> {
+pub(crate) async fn apply(client: &kube::Client, namespace: &str, yaml: &str) -> Result<Vec<DynamicObject>> {
     let documents: Vec<Value> =
         serde_saphyr::from_multiple(yaml).context("the manifest is not valid YAML")?;
     let mut applied = Vec::new();
@@ -45,18 +41,12 @@ async fn api_for(
     namespace: &str,
     object: &DynamicObject,
 ) -> Result<Api<DynamicObject>> {
-    let types = object
-        .types
-        .as_ref()
-        .context("the manifest has no apiVersion and kind")?;
+    let types = object.types.as_ref().context("the manifest has no apiVersion and kind")?;
     let kind = GroupVersionKind::try_from(types)?;
     let ours = bucket_replication();
     let (resource, scope) = if kind.group == ours.group && kind.kind == ours.kind {
         // Saves the discovery that anything else needs.
-        (
-            ApiResource::from_gvk_with_plural(&kind, &ours.plural),
-            Scope::Namespaced,
-        )
+        (ApiResource::from_gvk_with_plural(&kind, &ours.plural), Scope::Namespaced)
     } else {
         let (resource, capabilities) = pinned_kind(client, &kind).await?;
         (resource, capabilities.scope)

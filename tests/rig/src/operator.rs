@@ -36,13 +36,7 @@ pub struct OperatorBuilder {
 pub(crate) type Logs = Arc<Mutex<Vec<PathBuf>>>;
 
 impl OperatorBuilder {
-    pub(crate) fn new(
-        namespace: &str,
-        kubeconfig: &Path,
-        account: &str,
-        endpoint: &str,
-        logs: Logs,
-    ) -> Self {
+    pub(crate) fn new(namespace: &str, kubeconfig: &Path, account: &str, endpoint: &str, logs: Logs) -> Self {
         let builder = Self {
             binary: None,
             namespace: namespace.to_owned(),
@@ -85,8 +79,7 @@ impl OperatorBuilder {
 
     /// The access key it has. By default that of the root of the world's account.
     pub fn credentials(self, access_key_id: &str, secret: &str) -> Self {
-        self.env("AWS_ACCESS_KEY_ID", access_key_id)
-            .env("AWS_SECRET_ACCESS_KEY", secret)
+        self.env("AWS_ACCESS_KEY_ID", access_key_id).env("AWS_SECRET_ACCESS_KEY", secret)
     }
 
     /// Starts `run` for the world's namespace, or for all of them where there is no world.
@@ -120,9 +113,8 @@ impl OperatorBuilder {
         let binary = self.program().await?;
         let mut command = tokio::process::Command::new(&binary);
         for (name, _) in std::env::vars_os() {
-            let foreign = name
-                .to_str()
-                .is_some_and(|name| FOREIGN.iter().any(|prefix| name.starts_with(prefix)));
+            let foreign =
+                name.to_str().is_some_and(|name| FOREIGN.iter().any(|prefix| name.starts_with(prefix)));
             if foreign {
                 command.env_remove(name);
             }
@@ -173,9 +165,7 @@ fn build() -> Result<PathBuf> {
     if release {
         spec = spec.arg("--release");
     }
-    progress::step("building the operator", || {
-        crate::tools::run("cargo build", spec)
-    })?;
+    progress::step("building the operator", || crate::tools::run("cargo build", spec))?;
     let profile = if release { "release" } else { "debug" };
     Ok(paths::target().join(profile).join(PROGRAM))
 }

@@ -30,9 +30,7 @@ pub fn sources() -> &'static Path {
 /// configuration or flag): Cargo marks the directory with `CACHEDIR.TAG`.
 pub fn target() -> PathBuf {
     let beside_us = env::current_exe().ok().and_then(|exe| {
-        exe.ancestors()
-            .find(|dir| dir.join("CACHEDIR.TAG").is_file())
-            .map(Path::to_path_buf)
+        exe.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file()).map(Path::to_path_buf)
     });
     beside_us
         .or_else(|| env::var_os("CARGO_TARGET_DIR").map(PathBuf::from))
@@ -82,9 +80,7 @@ pub fn prune() {
 }
 
 fn fresh(kind: &str, name: &str) -> Result<PathBuf> {
-    let dir = rig()
-        .join(kind)
-        .join(format!("{name}-{}-{}", process::id(), next()));
+    let dir = rig().join(kind).join(format!("{name}-{}-{}", process::id(), next()));
     // A process id can come again: never start on someone's old data.
     if dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("cannot empty {}", dir.display()))?;

@@ -60,15 +60,13 @@ impl Spec {
 
     /// Adds arguments.
     pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
-        self.args
-            .extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
     /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
-        self.env
-            .push((name.to_owned(), Some(value.as_ref().to_owned())));
+        self.env.push((name.to_owned(), Some(value.as_ref().to_owned())));
         self
     }
 
@@ -126,22 +124,14 @@ impl Spec {
             command.current_dir(dir);
         }
         let mut guard = command.spawn().with_context(|| {
-            format!(
-                "cannot start {} ({}): is there an `sh` on the PATH?",
-                self.name,
-                self.program.display()
-            )
+            format!("cannot start {} ({}): is there an `sh` on the PATH?", self.name, self.program.display())
         })?;
         let control = guard.stdin.take().context("the guard has no input")?;
         let output = guard.stdout.take().context("the guard has no output")?;
         let mut pid = String::new();
-        BufReader::new(output)
-            .read_line(&mut pid)
-            .context("cannot read the guard's first line")?;
-        let pid = pid
-            .trim()
-            .parse()
-            .with_context(|| format!("the guard of {} did not start it", self.name))?;
+        BufReader::new(output).read_line(&mut pid).context("cannot read the guard's first line")?;
+        let pid =
+            pid.trim().parse().with_context(|| format!("the guard of {} did not start it", self.name))?;
 
         let (tell, exited) = watch::channel(None);
         thread::spawn(move || {
@@ -149,13 +139,7 @@ impl Spec {
             // Nobody may be listening any more.
             let _ = tell.send(Some(code.unwrap_or(-1)));
         });
-        Ok(Process {
-            name: self.name,
-            pid,
-            log,
-            control: Mutex::new(Some(control)),
-            exited,
-        })
+        Ok(Process { name: self.name, pid, log, control: Mutex::new(Some(control)), exited })
     }
 }
 
@@ -182,9 +166,7 @@ impl Process {
 
     /// What the program has printed so far.
     pub fn log(&self) -> String {
-        fs::read(&self.log)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     /// The last lines of the log, for error messages.
@@ -285,9 +267,7 @@ pub fn free_port() -> Result<u16> {
 
 /// Starts something that listens on ports, again with others when one of them
 /// was taken between choosing and listening.
-pub fn on_free_ports<T>(
-    mut start: impl FnMut() -> Result<(Process, Result<T>)>,
-) -> Result<(Process, T)> {
+pub fn on_free_ports<T>(mut start: impl FnMut() -> Result<(Process, Result<T>)>) -> Result<(Process, T)> {
     let mut tries = 1;
     loop {
         let (process, ready) = start()?;
@@ -352,10 +332,8 @@ mod tests {
 
     #[test]
     fn a_program_that_ignores_term_is_killed() {
-        let process = sh("trap '' TERM; while :; do sleep 0.1; done")
-            .grace(Duration::from_secs(1))
-            .start()
-            .unwrap();
+        let process =
+            sh("trap '' TERM; while :; do sleep 0.1; done").grace(Duration::from_secs(1)).start().unwrap();
         let pid = process.pid();
         thread::sleep(Duration::from_millis(100));
         drop(process);
@@ -372,10 +350,7 @@ mod tests {
     #[test]
     fn a_failed_start_quotes_the_log() {
         let process = sh("echo the disk is full >&2; exit 1").start().unwrap();
-        let error = process
-            .wait_ready(Duration::from_secs(5), || false)
-            .unwrap_err()
-            .to_string();
+        let error = process.wait_ready(Duration::from_secs(5), || false).unwrap_err().to_string();
         assert!(error.contains("ended with code 1"), "{error}");
         assert!(error.contains("the disk is full"), "{error}");
     }

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use aws_sdk_s3::types::{
-    BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration,
-    VersioningConfiguration,
+    BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration, VersioningConfiguration,
 };
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::Namespace;
@@ -112,13 +111,9 @@ impl World {
             .await
             .with_context(|| format!("the policy of user {name} is not accepted"))?;
         let created = iam.create_access_key().user_name(name).send().await?;
-        let key = created
-            .access_key()
-            .with_context(|| format!("the emulator gave user {name} no access key"))?;
-        Ok((
-            key.access_key_id().to_owned(),
-            key.secret_access_key().to_owned(),
-        ))
+        let key =
+            created.access_key().with_context(|| format!("the emulator gave user {name} no access key"))?;
+        Ok((key.access_key_id().to_owned(), key.secret_access_key().to_owned()))
     }
 
     /// Another account, that no other test uses.
@@ -146,31 +141,21 @@ impl World {
     /// Creates a bucket and turns versioning on.
     pub async fn versioned_bucket(&self, region: &str) -> Result<String> {
         let name = self.bucket(region).await?;
-        self.set_versioning(region, &name, BucketVersioningStatus::Enabled)
-            .await?;
+        self.set_versioning(region, &name, BucketVersioningStatus::Enabled).await?;
         Ok(name)
     }
 
     /// Creates a bucket of a given name.
     pub async fn create_bucket(&self, account: &str, region: &str, name: &str) -> Result<()> {
-        let mut request = self
-            .as_account(account)
-            .s3(region)
-            .create_bucket()
-            .bucket(name);
+        let mut request = self.as_account(account).s3(region).create_bucket().bucket(name);
         // S3 refuses the one region that is the default when it is named.
         if region != "us-east-1" {
             let place = BucketLocationConstraint::from(region);
             request = request.create_bucket_configuration(
-                CreateBucketConfiguration::builder()
-                    .location_constraint(place)
-                    .build(),
+                CreateBucketConfiguration::builder().location_constraint(place).build(),
             );
         }
-        request
-            .send()
-            .await
-            .with_context(|| format!("cannot create the bucket {name} in {region}"))?;
+        request.send().await.with_context(|| format!("cannot create the bucket {name} in {region}"))?;
         Ok(())
     }
 
@@ -235,15 +220,8 @@ impl World {
     /// # Errors
     /// After 60 seconds; the message shows the object's status and the end of
     /// the operator's log.
-    pub async fn wait(
-        &self,
-        name: &str,
-        wanted: impl Fn(&Value) -> bool,
-        what: &str,
-    ) -> Result<Value> {
-        let found = self
-            .wait_object(name, |o| o.is_some_and(|o| wanted(&o["status"])), what)
-            .await?;
+    pub async fn wait(&self, name: &str, wanted: impl Fn(&Value) -> bool, what: &str) -> Result<Value> {
+        let found = self.wait_object(name, |o| o.is_some_and(|o| wanted(&o["status"])), what).await?;
         found.context("an object that is not there has no status")
     }
 
@@ -262,9 +240,7 @@ impl World {
 
     /// Waits until a `BucketReplication` is no longer there.
     pub async fn wait_gone(&self, name: &str) -> Result<()> {
-        self.wait_object(name, |object| object.is_none(), "to be gone")
-            .await
-            .map(drop)
+        self.wait_object(name, |object| object.is_none(), "to be gone").await.map(drop)
     }
 
     /// Waits until a `BucketReplication`, or its absence, is as wanted.
@@ -328,18 +304,12 @@ impl World {
 
 /// The condition of a type in a status.
 pub fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
-    status["conditions"]
-        .as_array()?
-        .iter()
-        .find(|condition| condition["type"] == kind)
+    status["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
 }
 
 async fn create_namespace(client: &kube::Client, name: &str) -> Result<()> {
     let namespace = Namespace {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            ..ObjectMeta::default()
-        },
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
         ..Namespace::default()
     };
     Api::all(client.clone())
@@ -351,15 +321,8 @@ async fn create_namespace(client: &kube::Client, name: &str) -> Result<()> {
 
 /// A name that is valid for namespaces and buckets, with a random end.
 fn unique(name: &str) -> String {
-    let end: String = std::iter::repeat_with(fastrand::lowercase)
-        .take(5)
-        .collect();
-    let start: String = name
-        .to_lowercase()
-        .replace('_', "-")
-        .chars()
-        .take(50)
-        .collect();
+    let end: String = std::iter::repeat_with(fastrand::lowercase).take(5).collect();
+    let start: String = name.to_lowercase().replace('_', "-").chars().take(50).collect();
     format!("{start}-{end}")
 }
 

@@ -24,23 +24,12 @@ fn configuration(destination: &str) -> ReplicationConfiguration {
         .status(ReplicationRuleStatus::Enabled)
         .filter(ReplicationRuleFilter::builder().prefix("").build())
         .delete_marker_replication(
-            DeleteMarkerReplication::builder()
-                .status(DeleteMarkerReplicationStatus::Disabled)
-                .build(),
+            DeleteMarkerReplication::builder().status(DeleteMarkerReplicationStatus::Disabled).build(),
         )
-        .destination(
-            Destination::builder()
-                .bucket(format!("arn:aws:s3:::{destination}"))
-                .build()
-                .unwrap(),
-        )
+        .destination(Destination::builder().bucket(format!("arn:aws:s3:::{destination}")).build().unwrap())
         .build()
         .unwrap();
-    ReplicationConfiguration::builder()
-        .role("arn:aws:iam::111122223333:role/r")
-        .rules(rule)
-        .build()
-        .unwrap()
+    ReplicationConfiguration::builder().role("arn:aws:iam::111122223333:role/r").rules(rule).build().unwrap()
 }
 
 fn refusal<T: std::fmt::Debug, E>(
@@ -63,22 +52,14 @@ async fn requests_are_counted_with_account_region_and_status() -> Result<()> {
     assert!(world.proxy.calls().is_empty(), "a test's own calls count");
 
     let clients = world.through_proxy();
-    clients
-        .s3("eu-west-1")
-        .get_bucket_versioning()
-        .bucket(&bucket)
-        .send()
-        .await?;
+    clients.s3("eu-west-1").get_bucket_versioning().bucket(&bucket).send().await?;
     let missing = clients.iam().get_role().role_name("nobody").send().await;
     assert!(missing.is_err());
     clients.sts().get_caller_identity().send().await?;
 
     let calls = world.proxy.calls();
     let names: Vec<_> = calls.iter().map(|c| c.operation.as_str()).collect();
-    assert_eq!(
-        names,
-        ["GetBucketVersioning", "GetRole", "GetCallerIdentity"]
-    );
+    assert_eq!(names, ["GetBucketVersioning", "GetRole", "GetCallerIdentity"]);
     assert_eq!(calls[0].subject, bucket);
     assert_eq!(calls[0].account, world.account);
     assert_eq!(calls[0].region, "eu-west-1");
@@ -140,55 +121,36 @@ async fn faults_come_as_often_as_asked_and_in_aws_s_form() -> Result<()> {
     let read = || s3.get_bucket_versioning().bucket(&bucket).send();
 
     let matching = Matcher::operation("GetBucketVersioning").about(&bucket);
-    world
-        .proxy
-        .inject(Fault::times(1, matching.clone(), Answer::access_denied()));
+    world.proxy.inject(Fault::times(1, matching.clone(), Answer::access_denied()));
     let (status, code, _) = refusal(read().await);
     assert_eq!((status, code.as_str()), (403, "AccessDenied"));
     read().await?;
 
     // The SDK tries again by itself after these.
     world.proxy.clear();
-    world
-        .proxy
-        .inject(Fault::times(1, matching.clone(), Answer::slow_down()));
-    world
-        .proxy
-        .inject(Fault::times(1, matching.clone(), Answer::Drop));
+    world.proxy.inject(Fault::times(1, matching.clone(), Answer::slow_down()));
+    world.proxy.inject(Fault::times(1, matching.clone(), Answer::Drop));
     read().await?;
     assert_eq!(world.proxy.count("GetBucketVersioning"), 3);
 
-    let denied = Answer::error(
-        403,
-        "AccessDenied",
-        "not authorized to perform: iam:GetRole",
-    );
-    let id = world
-        .proxy
-        .inject(Fault::always(Matcher::operation("GetRole"), denied));
+    let denied = Answer::error(403, "AccessDenied", "not authorized to perform: iam:GetRole");
+    let id = world.proxy.inject(Fault::always(Matcher::operation("GetRole"), denied));
     let iam = clients.iam();
     let error = iam.get_role().role_name("r").send().await.unwrap_err();
     assert_eq!(error.code(), Some("AccessDenied"));
-    assert_eq!(
-        error.message(),
-        Some("not authorized to perform: iam:GetRole")
-    );
+    assert_eq!(error.message(), Some("not authorized to perform: iam:GetRole"));
     world.proxy.remove(id);
     let error = iam.get_role().role_name("r").send().await.unwrap_err();
     assert_eq!(error.code(), Some("NoSuchEntity"));
 
-    let away = Answer::WrongRegion {
-        region: "eu-west-1".to_owned(),
-    };
+    let away = Answer::WrongRegion { region: "eu-west-1".to_owned() };
     world.proxy.inject(Fault::times(1, Matcher::any(), away));
     let error = read().await.unwrap_err();
     let raw = error.raw_response().unwrap();
     assert_eq!(raw.status().as_u16(), 301);
     assert_eq!(raw.headers().get("x-amz-bucket-region"), Some("eu-west-1"));
 
-    world
-        .proxy
-        .inject(Fault::times(1, Matcher::any(), Answer::Hang));
+    world.proxy.inject(Fault::times(1, Matcher::any(), Answer::Hang));
     let waited = tokio::time::timeout(Duration::from_millis(300), read()).await;
     assert!(waited.is_err());
     let calls = world.proxy.calls();
@@ -206,70 +168,31 @@ async fn a_write_can_happen_without_its_answer_or_be_held() -> Result<()> {
     let world = World::new("smoke-gate").await?;
     let bucket = world.bucket(REGION).await?;
     let s3 = world.through_proxy().s3(REGION);
-    let enabled = || {
-        VersioningConfiguration::builder()
-            .status(BucketVersioningStatus::Enabled)
-            .build()
-    };
-    let gate = world
-        .proxy
-        .gate(Matcher::nth_write(1), GateAt::BeforeForward);
-    let write = tokio::spawn(
-        s3.put_bucket_versioning()
-            .bucket(&bucket)
-            .versioning_configuration(enabled())
-            .send(),
-    );
+    let enabled = || VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    let gate = world.proxy.gate(Matcher::nth_write(1), GateAt::BeforeForward);
+    let write =
+        tokio::spawn(s3.put_bucket_versioning().bucket(&bucket).versioning_configuration(enabled()).send());
     assert_eq!(gate.reached(SOON).await?.operation, "PutBucketVersioning");
-    let versioning = || {
-        world
-            .s3(REGION)
-            .get_bucket_versioning()
-            .bucket(&bucket)
-            .send()
-    };
+    let versioning = || world.s3(REGION).get_bucket_versioning().bucket(&bucket).send();
     assert_eq!(versioning().await?.status(), None);
     gate.release();
     write.await??;
-    assert_eq!(
-        versioning().await?.status(),
-        Some(&BucketVersioningStatus::Enabled)
-    );
+    assert_eq!(versioning().await?.status(), Some(&BucketVersioningStatus::Enabled));
 
     let clients = world.through_proxy();
-    let gate = world
-        .proxy
-        .gate(Matcher::nth_write(1), GateAt::AfterForward);
+    let gate = world.proxy.gate(Matcher::nth_write(1), GateAt::AfterForward);
     let iam = clients.iam();
-    let write = tokio::spawn(
-        iam.create_role()
-            .role_name("held")
-            .assume_role_policy_document("{}")
-            .send(),
-    );
+    let write = tokio::spawn(iam.create_role().role_name("held").assume_role_policy_document("{}").send());
     gate.reached(SOON).await?;
     world.iam().get_role().role_name("held").send().await?;
     write.abort();
     gate.release();
 
-    world
-        .proxy
-        .inject(Fault::times(1, Matcher::writes(), Answer::DropAfter));
-    let second = iam
-        .create_role()
-        .role_name("cut")
-        .assume_role_policy_document("{}")
-        .send()
-        .await;
+    world.proxy.inject(Fault::times(1, Matcher::writes(), Answer::DropAfter));
+    let second = iam.create_role().role_name("cut").assume_role_policy_document("{}").send().await;
     // The SDK's own second try finds that the first one worked.
     assert_eq!(second.unwrap_err().code(), Some("EntityAlreadyExists"));
-    world
-        .proxy
-        .wait_for(
-            |calls| calls.iter().filter(|c| c.subject == "cut").count() == 2,
-            SOON,
-        )
-        .await?;
+    world.proxy.wait_for(|calls| calls.iter().filter(|c| c.subject == "cut").count() == 2, SOON).await?;
     Ok(())
 }
 
@@ -285,10 +208,7 @@ async fn what_aws_refuses_is_refused() -> Result<()> {
             .send()
     };
     let refused = |message: &str| (400, "InvalidRequest".to_owned(), message.to_owned());
-    assert_eq!(
-        refusal(put("no-such-bucket-anywhere").await),
-        refused("Destination bucket must exist.")
-    );
+    assert_eq!(refusal(put("no-such-bucket-anywhere").await), refused("Destination bucket must exist."));
     assert_eq!(
         refusal(put(&source).await),
         refused("Destination bucket cannot be the same as the source bucket.")
@@ -297,33 +217,20 @@ async fn what_aws_refuses_is_refused() -> Result<()> {
     // In another region, and in another account: both exist.
     let other = world.another_account();
     let foreign = world.bucket_of(&other, "eu-west-1").await?;
-    assert_eq!(
-        refusal(put(&foreign).await),
-        refused("Destination bucket must have versioning enabled.")
-    );
+    assert_eq!(refusal(put(&foreign).await), refused("Destination bucket must have versioning enabled."));
     let destination = world.bucket("eu-west-1").await?;
-    world
-        .set_versioning("eu-west-1", &destination, BucketVersioningStatus::Enabled)
-        .await?;
+    world.set_versioning("eu-west-1", &destination, BucketVersioningStatus::Enabled).await?;
     put(&destination).await?;
 
     let suspend = |s3: &aws_sdk_s3::Client| {
-        let suspended = VersioningConfiguration::builder()
-            .status(BucketVersioningStatus::Suspended)
-            .build();
-        s3.put_bucket_versioning()
-            .bucket(&source)
-            .versioning_configuration(suspended)
+        let suspended = VersioningConfiguration::builder().status(BucketVersioningStatus::Suspended).build();
+        s3.put_bucket_versioning().bucket(&source).versioning_configuration(suspended)
     };
     let (status, code, _) = refusal(suspend(&s3).send().await);
     assert_eq!((status, code.as_str()), (409, "InvalidBucketState"));
 
-    let expecting = |owner: &str| {
-        s3.get_bucket_versioning()
-            .bucket(&source)
-            .expected_bucket_owner(owner)
-            .send()
-    };
+    let expecting =
+        |owner: &str| s3.get_bucket_versioning().bucket(&source).expected_bucket_owner(owner).send();
     expecting(&world.account).await?;
     let (status, code, _) = refusal(expecting(&other).await);
     assert_eq!((status, code.as_str()), (403, "AccessDenied"));
@@ -347,18 +254,9 @@ async fn under_auth_signatures_stay_valid_and_policies_decide() -> Result<()> {
     let (key, secret) = world.user("limited", policy).await?;
     let good = rig::Clients::with_credentials(&world.proxy.url(), &key, &secret);
     let s3 = good.s3(REGION);
-    s3.get_bucket_versioning()
-        .bucket(&bucket)
-        .expected_bucket_owner(&world.account)
-        .send()
-        .await?;
+    s3.get_bucket_versioning().bucket(&bucket).expected_bucket_owner(&world.account).send().await?;
     let body = b"v".to_vec().into();
-    s3.put_object()
-        .bucket(&bucket)
-        .key("k")
-        .body(body)
-        .send()
-        .await?;
+    s3.put_object().bucket(&bucket).key("k").body(body).send().await?;
     good.iam().list_roles().send().await?;
 
     let denied = s3.get_bucket_replication().bucket(&bucket).send().await;
@@ -372,12 +270,7 @@ async fn under_auth_signatures_stay_valid_and_policies_decide() -> Result<()> {
     assert_eq!(refusal(put).2, "Destination bucket must exist.");
 
     let bad = rig::Clients::with_credentials(&world.proxy.url(), &key, "wrong");
-    let denied = bad
-        .s3(REGION)
-        .get_bucket_versioning()
-        .bucket(&bucket)
-        .send()
-        .await;
+    let denied = bad.s3(REGION).get_bucket_versioning().bucket(&bucket).send().await;
     assert_eq!(refusal(denied).1, "SignatureDoesNotMatch");
     Ok(())
 }
@@ -388,17 +281,13 @@ async fn kubernetes_requests_are_counted_by_user_and_namespace() -> Result<()> {
     world
         .apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: b}\n")
         .await?;
-    let refused = world
-        .apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nnonsense: 1\n")
-        .await;
+    let refused = world.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nnonsense: 1\n").await;
     assert!(format!("{:#}", refused.unwrap_err()).contains("nonsense"));
     let requests = world.cluster().requests("admin", Some(&world.namespace))?;
     let writes = requests.iter().filter(|r| r.is_write() && r.code < 300);
     assert_eq!(writes.filter(|r| r.resource != "namespaces").count(), 2);
     assert!(world.kube_requests()?.is_empty());
-    let output = world
-        .cluster()
-        .kubectl(["get", "cm", "a", "-n", &world.namespace])?;
+    let output = world.cluster().kubectl(["get", "cm", "a", "-n", &world.namespace])?;
     assert!(output.status.success(), "{output:?}");
     Ok(())
 }
@@ -419,25 +308,14 @@ async fn the_operator_is_started_asked_to_end_and_killed() -> Result<()> {
     std::fs::write(&binary, STAND_IN)?;
     std::fs::set_permissions(&binary, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
 
-    let operator = world
-        .operator()
-        .binary(&binary)
-        .arg("--extra")
-        .start()
-        .await?;
+    let operator = world.operator().binary(&binary).arg("--extra").start().await?;
     while operator.log().is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let log = operator.log();
-    let expected = format!(
-        "run --namespaces {} --http-address 127.0.0.1:0 --extra",
-        world.namespace
-    );
+    let expected = format!("run --namespaces {} --http-address 127.0.0.1:0 --extra", world.namespace);
     assert!(log.starts_with(&expected), "{log}");
-    assert!(
-        log.contains(&world.proxy.url()) && log.contains(&world.account),
-        "{log}"
-    );
+    assert!(log.contains(&world.proxy.url()) && log.contains(&world.account), "{log}");
     assert_eq!(operator.terminate().await?, 0);
     assert!(operator.log().ends_with("stopping\n"));
 
@@ -445,17 +323,10 @@ async fn the_operator_is_started_asked_to_end_and_killed() -> Result<()> {
     operator.kill().await?;
     assert_eq!(operator.exit_code(), Some(128 + 9));
 
-    let output = world
-        .operator()
-        .binary(&binary)
-        .run(["plan", "-f", "-"], "input")
-        .await?;
+    let output = world.operator().binary(&binary).run(["plan", "-f", "-"], "input").await?;
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        text.starts_with("plan -f -") && text.ends_with("input"),
-        "{text}"
-    );
+    assert!(text.starts_with("plan -f -") && text.ends_with("input"), "{text}");
     std::fs::remove_dir_all(dir)?;
     Ok(())
 }
@@ -465,18 +336,13 @@ async fn the_operator_is_started_asked_to_end_and_killed() -> Result<()> {
 async fn nothing_is_left_after_the_program_was_killed() -> Result<()> {
     // The tools must be there, or the program would be killed while it builds them.
     Rig::shared().await?;
-    let up = Spec::new("up", env!("CARGO_BIN_EXE_rig"))
-        .arg("up")
-        .start()?;
+    let up = Spec::new("up", env!("CARGO_BIN_EXE_rig")).arg("up").start()?;
     let started = tokio::task::block_in_place(|| {
         up.wait_ready(Duration::from_secs(120), || up.log().contains("Ctrl-C"))
     });
     started?;
-    let config = up
-        .log()
-        .lines()
-        .find_map(|line| line.strip_prefix("export KUBECONFIG=").map(str::to_owned))
-        .unwrap();
+    let config =
+        up.log().lines().find_map(|line| line.strip_prefix("export KUBECONFIG=").map(str::to_owned)).unwrap();
     let data = std::path::PathBuf::from(&config);
     let data = data.parent().unwrap();
     let children = processes_of(up.pid());
@@ -496,32 +362,19 @@ async fn nothing_is_left_after_the_program_was_killed() -> Result<()> {
 
 /// The programs under the guards of a process.
 fn processes_of(pid: u32) -> Vec<String> {
-    let output = Command::new("ps")
-        .args(["-eo", "pid=,ppid=,args="])
-        .output()
-        .unwrap();
+    let output = Command::new("ps").args(["-eo", "pid=,ppid=,args="]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let rows: Vec<Vec<&str>> = text
-        .lines()
-        .map(|l| l.split_whitespace().collect())
-        .collect();
+    let rows: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
     let children = |parent: &str| -> Vec<String> {
         rows.iter()
             .filter(|row| row[1] == parent && !row[2].ends_with("sh"))
             .map(|row| row[0].to_owned())
             .collect()
     };
-    let guards = rows
-        .iter()
-        .filter(|row| row[1] == pid.to_string())
-        .map(|row| row[0]);
+    let guards = rows.iter().filter(|row| row[1] == pid.to_string()).map(|row| row[0]);
     guards.flat_map(children).collect()
 }
 
 fn alive(pid: &str) -> bool {
-    Command::new("kill")
-        .args(["-0", pid])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    Command::new("kill").args(["-0", pid]).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }

@@ -78,10 +78,7 @@ pub(super) fn parse(log: &str, user: &str, namespace: Option<&str>) -> Vec<KubeR
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut requests: Vec<KubeRequest> = Vec::new();
     // A line that is being written right now does not parse yet: it is not counted.
-    for event in log
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Event>(line).ok())
-    {
+    for event in log.lines().filter_map(|line| serde_json::from_str::<Event>(line).ok()) {
         let object = event.object_ref;
         if event.user.username != user || namespace.is_some_and(|ns| ns != object.namespace) {
             continue;

@@ -33,11 +33,8 @@ impl Certs {
         let issuer = Issuer::new(ca, ca_key);
 
         let key = KeyPair::generate()?;
-        let mut server =
-            CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()])?;
-        server
-            .distinguished_name
-            .push(DnType::CommonName, "kube-apiserver");
+        let mut server = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()])?;
+        server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         let cert = server.signed_by(&key, &issuer)?;
 
         let tokens = KeyPair::generate()?;

@@ -77,8 +77,7 @@ impl Cluster {
         }
         let (etcd, etcd_address) = process::on_free_ports(|| start_etcd(&tools.etcd))?;
         let etcd_url = format!("http://{etcd_address}");
-        let (server, files) =
-            process::on_free_ports(|| start_apiserver(&tools.kube_apiserver, &etcd_url))?;
+        let (server, files) = process::on_free_ports(|| start_apiserver(&tools.kube_apiserver, &etcd_url))?;
         Ok(Self {
             kubectl: tools.kubectl.clone(),
             admin: files.join(format!("{ADMIN}.kubeconfig")),
@@ -143,10 +142,7 @@ impl Cluster {
     pub fn apply_crds(&self, dir: &Path) -> Result<()> {
         let dir = dir.as_os_str();
         self.must(&["apply", "--server-side", "--force-conflicts", "-f"], dir)?;
-        self.must(
-            &["wait", "--for=condition=Established", "--timeout=30s", "-f"],
-            dir,
-        )
+        self.must(&["wait", "--for=condition=Established", "--timeout=30s", "-f"], dir)
     }
 
     /// The requests that a user made in a namespace (in all of them when
@@ -159,11 +155,7 @@ impl Cluster {
             bail!("requests cannot be counted on the cluster of {EXTERNAL}: it shows no audit log");
         };
         let log = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(audit::parse(
-            &String::from_utf8_lossy(&log),
-            user,
-            namespace,
-        ))
+        Ok(audit::parse(&String::from_utf8_lossy(&log), user, namespace))
     }
 
     /// Writes a custom resource into the store, past the API server and all that it would refuse:
@@ -228,8 +220,8 @@ impl Cluster {
 }
 
 async fn client(kubeconfig: &Path) -> Result<kube::Client> {
-    let file = Kubeconfig::read_from(kubeconfig)
-        .with_context(|| format!("cannot read {}", kubeconfig.display()))?;
+    let file =
+        Kubeconfig::read_from(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))?;
     let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
     Ok(kube::Client::try_from(config)?)
 }
@@ -271,16 +263,11 @@ fn start_apiserver(program: &Path, etcd: &str) -> Result<(Process, Result<PathBu
     let policy = write("audit-policy.yaml", audit::POLICY)?;
     // Readers expect the log to be there before the first request is.
     let audit = write("audit.log", "")?;
-    let users: String = USERS
-        .iter()
-        .map(|(user, group)| format!("token-of-{user},{user},{user},\"{group}\"\n"))
-        .collect();
+    let users: String =
+        USERS.iter().map(|(user, group)| format!("token-of-{user},{user},{user},\"{group}\"\n")).collect();
     let users = write("users.csv", &users)?;
     for (user, _) in USERS {
-        write(
-            &format!("{user}.kubeconfig"),
-            &kubeconfig(user, port, &certs.ca)?,
-        )?;
+        write(&format!("{user}.kubeconfig"), &kubeconfig(user, port, &certs.ca)?)?;
     }
     let process = Spec::new("kube-apiserver", program)
         .args(["--etcd-servers", etcd])
@@ -322,9 +309,7 @@ fn start_apiserver(program: &Path, etcd: &str) -> Result<(Process, Result<PathBu
 
 /// The server is asked with a real client, so that its certificate is checked too.
 fn wait_apiserver(process: &Process, admin: &Path) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = runtime.block_on(client(admin))?;
     let ask = || async {
         let request = http::Request::get("/readyz").body(Vec::new())?;

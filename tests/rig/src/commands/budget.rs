@@ -38,27 +38,13 @@ struct Line {
 pub fn run() -> Result<()> {
     let program = program::build()?;
     let lines = tokio::runtime::Runtime::new()?.block_on(async {
-        let (one, shared, suspended) = tokio::join!(
-            one_resource(&program),
-            shared_destination(&program),
-            suspended(&program)
-        );
+        let (one, shared, suspended) =
+            tokio::join!(one_resource(&program), shared_destination(&program), suspended(&program));
         let named = regions_named(&program).await?;
-        anyhow::Ok(
-            [one?, named, shared?, suspended?]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<Line>>(),
-        )
+        anyhow::Ok([one?, named, shared?, suspended?].into_iter().flatten().collect::<Vec<Line>>())
     })?;
     println!("{:<72} {:>8} {:>6}", "", "measured", "limit");
-    for Line {
-        what,
-        limit,
-        measured,
-        detail,
-    } in &lines
-    {
+    for Line { what, limit, measured, detail } in &lines {
         let mark = if measured > limit { "  EXCEEDED" } else { "" };
         println!("{what:<72} {measured:>8} {limit:>6}{mark}");
         if !detail.is_empty() {
@@ -77,9 +63,7 @@ async fn one_resource(program: &PathBuf) -> Result<Vec<Line>> {
     world.proxy.set_latency(LATENCY);
     let operator = start(&world, program, &[]).await?;
     let (source, destination) = (world.bucket(REGIONS.0).await?, world.bucket(REGIONS.1).await?);
-    world
-        .apply(&replication("one", &source, &destination, None).to_string())
-        .await?;
+    world.apply(&replication("one", &source, &destination, None).to_string()).await?;
     world.wait_ready("one").await?;
     let converging = world.proxy.calls();
     // The event follows the status.
@@ -140,9 +124,7 @@ async fn regions_named(program: &PathBuf) -> Result<Vec<Line>> {
     let world = World::new("budget-regions").await?;
     let _operator = start(&world, program, &[]).await?;
     let (source, destination) = (world.bucket(REGIONS.0).await?, world.bucket(REGIONS.1).await?);
-    world
-        .apply(&replication("named", &source, &destination, Some(REGIONS)).to_string())
-        .await?;
+    world.apply(&replication("named", &source, &destination, Some(REGIONS)).to_string()).await?;
     world.wait_ready("named").await?;
     let calls = world.proxy.calls();
     Ok(vec![Line {
@@ -160,9 +142,7 @@ async fn shared_destination(program: &PathBuf) -> Result<Vec<Line>> {
     let destination = world.bucket(REGIONS.1).await?;
     for name in ["one", "two"] {
         let source = world.bucket(REGIONS.0).await?;
-        world
-            .apply(&replication(name, &source, &destination, None).to_string())
-            .await?;
+        world.apply(&replication(name, &source, &destination, None).to_string()).await?;
         world.wait_ready(name).await?;
     }
     tokio::time::sleep(READS_ARE_SHARED).await;
@@ -184,9 +164,7 @@ async fn suspended(program: &PathBuf) -> Result<Vec<Line>> {
     resource["spec"]["suspend"] = json!(true);
     world.apply(&resource.to_string()).await?;
     let said = |status: &Value| condition(status, "Ready").is_some_and(|c| c["reason"] == "Suspended");
-    world
-        .wait("suspended", said, "to say that it is suspended")
-        .await?;
+    world.wait("suspended", said, "to say that it is suspended").await?;
     // A change of the spec is looked at, and answered in the status, all the same.
     resource["spec"]["interval"] = json!("1h");
     world.apply(&resource.to_string()).await?;

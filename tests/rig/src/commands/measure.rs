@@ -47,11 +47,7 @@ pub async fn start(world: &World, program: &PathBuf, args: &[&str]) -> Result<Op
         let asked = |c: &Call| c.operation == "GetCallerIdentity" && c.status.is_some();
         calls.iter().any(asked)
     };
-    world
-        .proxy
-        .wait_for(knows, DEADLINE)
-        .await
-        .with_context(|| operator.log())?;
+    world.proxy.wait_for(knows, DEADLINE).await.with_context(|| operator.log())?;
     world.proxy.clear();
     Ok(operator)
 }
@@ -69,12 +65,9 @@ pub async fn check(world: &World, operator: &Operator, names: &[&str]) -> Result
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(DEADLINE, done).await.with_context(|| {
-        format!(
-            "the check of {names:?} did not come; the log:\n{}",
-            operator.log()
-        )
-    })?;
+    tokio::time::timeout(DEADLINE, done)
+        .await
+        .with_context(|| format!("the check of {names:?} did not come; the log:\n{}", operator.log()))?;
     Ok(world.proxy.calls())
 }
 
@@ -82,10 +75,7 @@ pub async fn check(world: &World, operator: &Operator, names: &[&str]) -> Result
 pub async fn check_on_request(world: &World, name: &str) -> Result<()> {
     let value = annotate(world, name, REQUESTED_AT).await?;
     let acknowledged = |status: &Value| status["lastHandledRequest"] == value.as_str();
-    world
-        .wait(name, acknowledged, "to acknowledge the request for a check")
-        .await
-        .map(drop)
+    world.wait(name, acknowledged, "to acknowledge the request for a check").await.map(drop)
 }
 
 async fn annotate(world: &World, name: &str, annotation: &str) -> Result<String> {
@@ -108,10 +98,7 @@ pub fn summary(names: impl IntoIterator<Item = String>) -> String {
     for name in names {
         *counts.entry(name).or_default() += 1;
     }
-    let parts: Vec<String> = counts
-        .iter()
-        .map(|(name, count)| format!("{count} {name}"))
-        .collect();
+    let parts: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
     parts.join(", ")
 }
 

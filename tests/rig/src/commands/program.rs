@@ -16,20 +16,14 @@ pub fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let target = paths::target();
     let mut command = Command::new(cargo);
-    command
-        .args(["build", "--bin", PROGRAM])
-        .current_dir(paths::repository());
+    command.args(["build", "--bin", PROGRAM]).current_dir(paths::repository());
     command.arg("--target-dir").arg(&target);
     if release {
         command.arg("--release");
     }
-    let status = command
-        .status()
-        .context("cannot run cargo, which builds the operator")?;
+    let status = command.status().context("cannot run cargo, which builds the operator")?;
     if !status.success() {
         bail!("the operator does not build: see above");
     }
-    Ok(target
-        .join(if release { "release" } else { "debug" })
-        .join(PROGRAM))
+    Ok(target.join(if release { "release" } else { "debug" }).join(PROGRAM))
 }

@@ -53,9 +53,7 @@ pub fn run(count: usize) -> Result<()> {
             RATES.join(" ")
         ));
 
-        progress::say(&format!(
-            "creating {count} resources and waiting until all are Ready"
-        ));
+        progress::say(&format!("creating {count} resources and waiting until all are Ready"));
         let begun = Instant::now();
         let patience = PATIENCE + PATIENCE_EACH * u32::try_from(count)?;
         let (created, ready) = tokio::try_join!(
@@ -74,31 +72,13 @@ pub fn run(count: usize) -> Result<()> {
         let row = |what: &str, measured: f64, unit: &str, aim: &str| {
             println!("{what:<46} {measured:>9.1} {aim:>9} {unit}");
         };
-        row(
-            "from the first create to the last Ready",
-            seconds(ready),
-            "s",
-            "25",
-        );
+        row("from the first create to the last Ready", seconds(ready), "s", "25");
         row("AWS requests for a resource", each(calls.len()), "", "10");
         row("Kubernetes requests for a resource", each(kube.len()), "", "3");
-        row(
-            "the operator's memory at its peak",
-            usage.peak_megabytes,
-            "MB",
-            "40",
-        );
+        row("the operator's memory at its peak", usage.peak_megabytes, "MB", "40");
         row("the operator's CPU time", usage.cpu_seconds, "s", "12");
-        row(
-            "AWS requests for a later check of one",
-            later.len() as f64,
-            "",
-            "5",
-        );
-        println!(
-            "before the first resource: {:.1} MB, {:.2} CPU s",
-            idle.peak_megabytes, idle.cpu_seconds
-        );
+        row("AWS requests for a later check of one", later.len() as f64, "", "5");
+        println!("before the first resource: {:.1} MB, {:.2} CPU s", idle.peak_megabytes, idle.cpu_seconds);
         println!("AWS: {}", operations(&calls));
         println!("Kubernetes: {}", kube_operations(&kube));
         println!("later check: {}", operations(&later));
@@ -109,10 +89,7 @@ pub fn run(count: usize) -> Result<()> {
 async fn within<T>(patience: Duration, world: &World, ready: impl Future<Output = Result<T>>) -> Result<T> {
     match tokio::time::timeout(patience, ready).await {
         Ok(result) => result,
-        Err(_) => bail!(
-            "not all resources are Ready after {patience:?}\n{}",
-            world.operator_logs(20)
-        ),
+        Err(_) => bail!("not all resources are Ready after {patience:?}\n{}", world.operator_logs(20)),
     }
 }
 
@@ -126,11 +103,7 @@ async fn buckets(world: &World, count: usize) -> Result<Vec<(String, String)>> {
         tokio::try_join!(make(REGIONS.0, &pair.0), make(REGIONS.1, &pair.1))?;
         anyhow::Ok(pair)
     };
-    stream::iter(0..count)
-        .map(pair)
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await
+    stream::iter(0..count).map(pair).buffered(AT_ONCE).try_collect().await
 }
 
 fn name_of(number: usize) -> String {
@@ -149,10 +122,7 @@ async fn create(world: &World, pairs: &[(String, String)], begun: Instant) -> Re
         }
     };
     let creations: Vec<_> = pairs.iter().enumerate().map(create).collect();
-    stream::iter(creations)
-        .buffer_unordered(AT_ONCE)
-        .try_collect::<()>()
-        .await?;
+    stream::iter(creations).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     Ok(begun.elapsed())
 }
 
@@ -189,21 +159,10 @@ impl Usage {
         };
         let (status, stat) = (read("status")?, read("stat")?);
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes: f64 = peak
-            .and_then(|p| p.split_whitespace().next())
-            .context("no VmHWM")?
-            .parse()?;
+        let kilobytes: f64 = peak.and_then(|p| p.split_whitespace().next()).context("no VmHWM")?.parse()?;
         // The program's name, in brackets, may hold spaces. After it the state is the third field of all.
         let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks: Vec<f64> = fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .flat_map(str::parse)
-            .collect();
-        Ok(Self {
-            peak_megabytes: kilobytes / 1000.0,
-            cpu_seconds: ticks.iter().sum::<f64>() / TICKS,
-        })
+        let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
+        Ok(Self { peak_megabytes: kilobytes / 1000.0, cpu_seconds: ticks.iter().sum::<f64>() / TICKS })
     }
 }

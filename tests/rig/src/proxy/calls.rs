@@ -99,10 +99,7 @@ struct Entry {
 
 impl Log {
     pub fn new() -> Self {
-        Self {
-            entries: Mutex::default(),
-            changed: watch::Sender::new(0),
-        }
+        Self { entries: Mutex::default(), changed: watch::Sender::new(0) }
     }
 
     /// Records the arrival of a call; its end is recorded through what is returned.
@@ -110,11 +107,7 @@ impl Log {
         let mut entries = lock(&self.entries);
         let id = entries.next;
         entries.next += 1;
-        entries.list.push(Entry {
-            id,
-            call,
-            under_way: true,
-        });
+        entries.list.push(Entry { id, call, under_way: true });
         drop(entries);
         self.notify();
         Recording { log: self, id }

@@ -49,23 +49,13 @@ const OBJECT_PARTS: [(&str, &str); 5] = [
 ];
 
 /// The parameters of IAM, STS and SQS that name what a request is about, best first.
-const SUBJECTS: [&str; 6] = [
-    "RoleName",
-    "UserName",
-    "RoleArn",
-    "PolicyArn",
-    "PolicyName",
-    "QueueName",
-];
+const SUBJECTS: [&str; 6] = ["RoleName", "UserName", "RoleArn", "PolicyArn", "PolicyName", "QueueName"];
 
 /// Names the operation.
 pub(super) fn operation(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Operation {
     if let Some(target) = header(headers, "x-amz-target") {
         let name = target.rsplit('.').next().unwrap_or(target);
-        return Operation {
-            name: name.to_owned(),
-            subject: String::new(),
-        };
+        return Operation { name: name.to_owned(), subject: String::new() };
     }
     query_protocol(method, uri, headers, body).unwrap_or_else(|| s3(method, uri, headers))
 }
@@ -79,20 +69,11 @@ pub(super) fn scope(headers: &HeaderMap) -> Scope {
         .map(|credential| credential.split('/').collect::<Vec<_>>())
         .unwrap_or_default();
     let part = |at: usize| parts.get(at).copied().unwrap_or_default().to_owned();
-    Scope {
-        access_key: part(0),
-        region: part(2),
-        service: part(3),
-    }
+    Scope { access_key: part(0), region: part(2), service: part(3) }
 }
 
 /// The form-encoded protocol of IAM, STS and others: the operation is a parameter.
-fn query_protocol(
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Option<Operation> {
+fn query_protocol(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Option<Operation> {
     if uri.path() != "/" {
         return None;
     }
@@ -115,9 +96,7 @@ fn query_protocol(
 fn s3(method: &Method, uri: &Uri, headers: &HeaderMap) -> Operation {
     let (bucket, key) = bucket_and_key(uri, headers);
     let query: Vec<(String, String)> =
-        form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
-            .into_owned()
-            .collect();
+        form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let has = |name: &str| query.iter().any(|(key, _)| key == name);
     let name = if bucket.is_empty() {
         "ListBuckets".to_owned()
@@ -126,10 +105,7 @@ fn s3(method: &Method, uri: &Uri, headers: &HeaderMap) -> Operation {
     } else {
         on_object(method, has, headers.contains_key("x-amz-copy-source"))
     };
-    Operation {
-        name,
-        subject: bucket,
-    }
+    Operation { name, subject: bucket }
 }
 
 fn on_bucket(method: &Method, has: impl Fn(&str) -> bool) -> String {
@@ -186,11 +162,7 @@ fn bucket_and_key(uri: &Uri, headers: &HeaderMap) -> (String, String) {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let virtual_bucket = name
         .strip_suffix(".localhost")
-        .map(|bucket| {
-            bucket
-                .split_once(".s3")
-                .map_or(bucket, |(bucket, _)| bucket)
-        })
+        .map(|bucket| bucket.split_once(".s3").map_or(bucket, |(bucket, _)| bucket))
         .filter(|bucket| !bucket.is_empty() && *bucket != "s3");
     match virtual_bucket {
         Some(bucket) => (bucket.to_owned(), path.into_owned()),
@@ -215,12 +187,7 @@ mod tests {
             let name: http::HeaderName = name.parse().unwrap();
             map.insert(name, value.parse().unwrap());
         }
-        let found = operation(
-            &method.parse().unwrap(),
-            &uri.parse().unwrap(),
-            &map,
-            body.as_bytes(),
-        );
+        let found = operation(&method.parse().unwrap(), &uri.parse().unwrap(), &map, body.as_bytes());
         (found.name, found.subject)
     }
 
@@ -254,11 +221,7 @@ mod tests {
             ("GET", "/b/k?tagging", "GetObjectTagging"),
             ("DELETE", "/b/k", "DeleteObject"),
         ] {
-            assert_eq!(
-                named(method, uri, &[], ""),
-                pair(expected, "b"),
-                "{method} {uri}"
-            );
+            assert_eq!(named(method, uri, &[], ""), pair(expected, "b"), "{method} {uri}");
         }
         assert_eq!(named("GET", "/", &[], ""), pair("ListBuckets", ""));
     }
@@ -266,10 +229,7 @@ mod tests {
     #[test]
     fn a_bucket_in_the_host_name_is_understood() {
         let host = [("host", "b.localhost:4566")];
-        assert_eq!(
-            named("GET", "/?policy", &host, ""),
-            pair("GetBucketPolicy", "b")
-        );
+        assert_eq!(named("GET", "/?policy", &host, ""), pair("GetBucketPolicy", "b"));
         assert_eq!(named("GET", "/k/l", &host, ""), pair("GetObject", "b"));
         let host = [("host", "b.s3.eu-west-1.localhost:4566")];
         assert_eq!(named("HEAD", "/", &host, ""), pair("HeadBucket", "b"));
@@ -281,15 +241,9 @@ mod tests {
     fn iam_and_sts_operations_are_told_by_the_form() {
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let body = "Action=PutRolePolicy&Version=2010-05-08&RoleName=my%2Drole&PolicyName=p";
-        assert_eq!(
-            named("POST", "/", &form, body),
-            pair("PutRolePolicy", "my-role")
-        );
+        assert_eq!(named("POST", "/", &form, body), pair("PutRolePolicy", "my-role"));
         let body = "Action=GetCallerIdentity&Version=2011-06-15";
-        assert_eq!(
-            named("POST", "/", &form, body),
-            pair("GetCallerIdentity", "")
-        );
+        assert_eq!(named("POST", "/", &form, body), pair("GetCallerIdentity", ""));
     }
 
     #[test]
@@ -306,10 +260,7 @@ mod tests {
         headers.insert("authorization", value.parse().unwrap());
         let found = scope(&headers);
         assert_eq!(found.access_key, "111122223333");
-        assert_eq!(
-            (found.region.as_str(), found.service.as_str()),
-            ("eu-west-1", "s3")
-        );
+        assert_eq!((found.region.as_str(), found.service.as_str()), ("eu-west-1", "s3"));
         assert_eq!(scope(&HeaderMap::new()), Scope::default());
     }
 }

@@ -22,18 +22,12 @@ impl Matcher {
 
     /// The requests for an operation, for example `GetRole`.
     pub fn operation(name: &str) -> Self {
-        Self {
-            operation: Some(name.to_owned()),
-            ..Self::default()
-        }
+        Self { operation: Some(name.to_owned()), ..Self::default() }
     }
 
     /// The requests that ask for a change.
     pub fn writes() -> Self {
-        Self {
-            writes_only: true,
-            ..Self::default()
-        }
+        Self { writes_only: true, ..Self::default() }
     }
 
     /// The n-th request from now on that asks for a change, counted from 1.
@@ -120,11 +114,7 @@ pub enum Answer {
 impl Answer {
     /// An error answer.
     pub fn error(status: u16, code: &str, message: &str) -> Self {
-        Self::Error {
-            status,
-            code: code.to_owned(),
-            message: message.to_owned(),
-        }
+        Self::Error { status, code: code.to_owned(), message: message.to_owned() }
     }
 
     /// S3's way of saying that it is asked too often.
@@ -157,20 +147,12 @@ pub struct Fault {
 impl Fault {
     /// A fault until it is removed.
     pub fn always(matching: Matcher, answer: Answer) -> Self {
-        Self {
-            matching,
-            times: None,
-            answer,
-        }
+        Self { matching, times: None, answer }
     }
 
     /// A fault for the next `n` matching requests.
     pub fn times(n: usize, matching: Matcher, answer: Answer) -> Self {
-        Self {
-            matching,
-            times: Some(n),
-            answer,
-        }
+        Self { matching, times: Some(n), answer }
     }
 }
 

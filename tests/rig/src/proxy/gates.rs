@@ -44,10 +44,7 @@ impl Gate {
         let calls = tokio::time::timeout(deadline, arrived.wait_for(|calls| !calls.is_empty()))
             .await
             .map_err(|_| anyhow!("no request reached the gate within {deadline:?}"))??;
-        calls
-            .first()
-            .cloned()
-            .ok_or_else(|| anyhow!("no request is at the gate"))
+        calls.first().cloned().ok_or_else(|| anyhow!("no request is at the gate"))
     }
 
     /// Lets through what stands at the gate and all that would come to it.

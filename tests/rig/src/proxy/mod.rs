@@ -43,11 +43,7 @@ impl Proxy {
     /// while kubectl runs, does not stop it.
     pub async fn start(upstream: SocketAddr) -> Result<Self> {
         let (listener, address) = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        let proxy = Self {
-            address,
-            state: Arc::new(State::new(upstream)),
-            accepting: Mutex::new(None),
-        };
+        let proxy = Self { address, state: Arc::new(State::new(upstream)), accepting: Mutex::new(None) };
         proxy.accept(listener)?;
         Ok(proxy)
     }
@@ -97,11 +93,7 @@ impl Proxy {
     ///
     /// # Errors
     /// When the deadline passes first; the message lists the requests.
-    pub async fn wait_for(
-        &self,
-        enough: impl Fn(&[Call]) -> bool,
-        deadline: Duration,
-    ) -> Result<Vec<Call>> {
+    pub async fn wait_for(&self, enough: impl Fn(&[Call]) -> bool, deadline: Duration) -> Result<Vec<Call>> {
         let mut changes = self.state.log.changes();
         let wait = async {
             loop {
@@ -192,8 +184,8 @@ impl Drop for Proxy {
 }
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address)
-        .with_context(|| format!("the proxy cannot listen at {address}"))?;
+    let listener =
+        TcpListener::bind(address).with_context(|| format!("the proxy cannot listen at {address}"))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     Ok((listener, address))

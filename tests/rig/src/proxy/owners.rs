@@ -36,11 +36,7 @@ pub(super) struct Owners {
 
 impl Owners {
     pub fn new(upstream: SocketAddr) -> Self {
-        Self {
-            endpoint: format!("http://{upstream}"),
-            known: Mutex::default(),
-            accounts: Mutex::default(),
-        }
+        Self { endpoint: format!("http://{upstream}"), known: Mutex::default(), accounts: Mutex::default() }
     }
 
     /// The account that an access key belongs to.
@@ -82,11 +78,7 @@ impl Owners {
     /// Whether a bucket has a replication configuration.
     pub async fn replicates(&self, bucket: &str, account: &str, region: &str) -> bool {
         let s3 = Clients::new(&self.endpoint, account).s3(region);
-        s3.get_bucket_replication()
-            .bucket(bucket)
-            .send()
-            .await
-            .is_ok()
+        s3.get_bucket_replication().bucket(bucket).send().await.is_ok()
     }
 
     /// The owner that a bucket's ACL names is a hash of the account.
@@ -120,8 +112,5 @@ fn is_account(access_key: &str) -> bool {
 }
 
 fn canonical_id(account: &str) -> String {
-    Sha256::digest(account.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(account.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -16,11 +16,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-        }
+        Self { status, code, message: message.into() }
     }
 
     fn request(message: impl Into<String>) -> Self {
@@ -54,10 +50,7 @@ pub(super) fn replication(body: &str, source: &str) -> Result<Vec<Destination>, 
         return Err(Refusal::malformed());
     }
     // The schema is checked as a whole before any rule is looked at.
-    if rules
-        .iter()
-        .any(|rule| child(*rule, "ExistingObjectReplication").is_some())
-    {
+    if rules.iter().any(|rule| child(*rule, "ExistingObjectReplication").is_some()) {
         return Err(Refusal::malformed());
     }
     let mut ids = HashSet::new();
@@ -68,9 +61,7 @@ pub(super) fn replication(body: &str, source: &str) -> Result<Vec<Destination>, 
         check_rule(rule)?;
         if let Some(id) = text(rule, "ID") {
             if id.len() > 255 || !id.is_ascii() {
-                return Err(Refusal::argument(
-                    "The maximum length of ID is 255 characters.",
-                ));
+                return Err(Refusal::argument("The maximum length of ID is 255 characters."));
             }
             if !ids.insert(id) {
                 return Err(Refusal::argument("Rule Id must be unique"));
@@ -79,9 +70,7 @@ pub(super) fn replication(body: &str, source: &str) -> Result<Vec<Destination>, 
         if let Some(priority) = text(rule, "Priority") {
             let taken = !priorities.insert((destination.bucket.clone(), priority));
             if taken {
-                return Err(Refusal::request(format!(
-                    "Found duplicate priority {priority}."
-                )));
+                return Err(Refusal::request(format!("Found duplicate priority {priority}.")));
             }
         }
         destinations.push(destination);
@@ -114,17 +103,12 @@ pub(super) fn replicating() -> Refusal {
 
 /// The refusal to change a bucket with MFA delete without the device's code.
 pub(super) fn mfa_needed() -> Refusal {
-    Refusal::new(
-        403,
-        "AccessDenied",
-        "Mfa Authentication must be used for this request",
-    )
+    Refusal::new(403, "AccessDenied", "Mfa Authentication must be used for this request")
 }
 
 /// Whether the body of PutBucketVersioning asks for the suspension.
 pub(super) fn suspends(body: &str) -> bool {
-    Document::parse(body)
-        .is_ok_and(|document| text(document.root_element(), "Status") == Some("Suspended"))
+    Document::parse(body).is_ok_and(|document| text(document.root_element(), "Status") == Some("Suspended"))
 }
 
 /// Adds MFA delete to the answer of GetBucketVersioning.
@@ -144,26 +128,19 @@ fn rule_destination(rule: Node, source: &str) -> Result<Destination, Refusal> {
     let arn = text(destination, "Bucket").ok_or_else(Refusal::malformed)?;
     let bucket = arn.rsplit(":::").next().unwrap_or(arn);
     if bucket == source {
-        return Err(Refusal::request(
-            "Destination bucket cannot be the same as the source bucket.",
-        ));
+        return Err(Refusal::request("Destination bucket cannot be the same as the source bucket."));
     }
     let account = text(destination, "Account");
     if child(destination, "AccessControlTranslation").is_some() && account.is_none() {
         // In our words.
-        return Err(Refusal::request(
-            "Account must be specified if AccessControlTranslation is present.",
-        ));
+        return Err(Refusal::request("Account must be specified if AccessControlTranslation is present."));
     }
     if child(destination, "ReplicationTime").is_some() && child(destination, "Metrics").is_none() {
         return Err(Refusal::request(
             "Replication destination must contain both ReplicationTime and Metrics or neither.",
         ));
     }
-    Ok(Destination {
-        bucket: bucket.to_owned(),
-        account: account.map(str::to_owned),
-    })
+    Ok(Destination { bucket: bucket.to_owned(), account: account.map(str::to_owned) })
 }
 
 fn check_rule(rule: Node) -> Result<(), Refusal> {
@@ -182,9 +159,7 @@ fn check_rule(rule: Node) -> Result<(), Refusal> {
             )));
         }
     }
-    let tags = filter
-        .descendants()
-        .any(|node| node.tag_name().name() == "Tag");
+    let tags = filter.descendants().any(|node| node.tag_name().name() == "Tag");
     let markers = child(rule, "DeleteMarkerReplication").and_then(|node| text(node, "Status"));
     if tags && markers == Some("Enabled") {
         return Err(Refusal::request(
@@ -196,8 +171,7 @@ fn check_rule(rule: Node) -> Result<(), Refusal> {
 }
 
 fn children<'a, 'i>(node: Node<'a, 'i>, name: &'static str) -> impl Iterator<Item = Node<'a, 'i>> {
-    node.children()
-        .filter(move |child| child.tag_name().name() == name)
+    node.children().filter(move |child| child.tag_name().name() == name)
 }
 
 fn child<'a, 'i>(node: Node<'a, 'i>, name: &'static str) -> Option<Node<'a, 'i>> {
@@ -216,8 +190,7 @@ fn is_empty(node: Node) -> bool {
 mod tests {
     use super::*;
 
-    const MARKERS: &str =
-        "<DeleteMarkerReplication><Status>Disabled</Status></DeleteMarkerReplication>";
+    const MARKERS: &str = "<DeleteMarkerReplication><Status>Disabled</Status></DeleteMarkerReplication>";
 
     fn rule(id: &str, priority: u32, destination: &str, more: &str) -> String {
         format!(
@@ -257,30 +230,21 @@ mod tests {
     #[test]
     fn no_rule_and_too_many_are_malformed() {
         assert_eq!(refused("").0, "MalformedXML");
-        let many: String = (0..1001)
-            .map(|n| rule(&n.to_string(), n, "d", ""))
-            .collect();
+        let many: String = (0..1001).map(|n| rule(&n.to_string(), n, "d", "")).collect();
         assert_eq!(refused(&many).0, "MalformedXML");
-        assert_eq!(
-            replication("<not xml", "s").unwrap_err().code,
-            "MalformedXML"
-        );
+        assert_eq!(replication("<not xml", "s").unwrap_err().code, "MalformedXML");
     }
 
     #[test]
     fn existing_object_replication_is_malformed() {
-        let more =
-            "<ExistingObjectReplication><Status>Enabled</Status></ExistingObjectReplication>";
+        let more = "<ExistingObjectReplication><Status>Enabled</Status></ExistingObjectReplication>";
         assert_eq!(refused(&rule("a", 1, "d", more)).0, "MalformedXML");
     }
 
     #[test]
     fn the_source_cannot_be_a_destination() {
         let message = refused(&rule("a", 1, "source", "")).1;
-        assert_eq!(
-            message,
-            "Destination bucket cannot be the same as the source bucket."
-        );
+        assert_eq!(message, "Destination bucket cannot be the same as the source bucket.");
     }
 
     #[test]
@@ -298,10 +262,7 @@ mod tests {
         let expected = ("InvalidArgument", "Rule Id must be unique".to_owned());
         assert_eq!(refused(&twice), expected);
         assert!(check(&rule(&"x".repeat(255), 1, "d", "")).is_ok());
-        assert_eq!(
-            refused(&rule(&"x".repeat(256), 1, "d", "")).0,
-            "InvalidArgument"
-        );
+        assert_eq!(refused(&rule(&"x".repeat(256), 1, "d", "")).0, "InvalidArgument");
     }
 
     #[test]
@@ -315,10 +276,8 @@ mod tests {
 
     #[test]
     fn a_tag_filter_excludes_delete_markers() {
-        let tagged = rule("a", 1, "d", "").replace(
-            "<Prefix/>",
-            "<And><Prefix/><Tag><Key>k</Key><Value>v</Value></Tag></And>",
-        );
+        let tagged = rule("a", 1, "d", "")
+            .replace("<Prefix/>", "<And><Prefix/><Tag><Key>k</Key><Value>v</Value></Tag></And>");
         assert!(check(&tagged).is_ok());
         let both = tagged.replace(MARKERS, &MARKERS.replace("Disabled", "Enabled"));
         assert!(refused(&both).1.contains("not supported if any Tag filter"));
@@ -326,11 +285,9 @@ mod tests {
 
     #[test]
     fn options_of_the_destination_come_in_pairs() {
-        let with = |part: &str| {
-            rule("a", 1, "d", "").replace("<Destination>", &format!("<Destination>{part}"))
-        };
-        let translation =
-            "<AccessControlTranslation><Owner>Destination</Owner></AccessControlTranslation>";
+        let with =
+            |part: &str| rule("a", 1, "d", "").replace("<Destination>", &format!("<Destination>{part}"));
+        let translation = "<AccessControlTranslation><Owner>Destination</Owner></AccessControlTranslation>";
         assert_eq!(refused(&with(translation)).0, "InvalidRequest");
         assert!(check(&with(&format!("{translation}<Account>1</Account>"))).is_ok());
         let time = "<ReplicationTime><Status>Enabled</Status></ReplicationTime>";
@@ -351,9 +308,7 @@ mod tests {
         };
         assert!(suspends(&body("Suspended")));
         assert!(!suspends(&body("Enabled")));
-        assert!(
-            with_mfa_delete(&body("Enabled")).contains("Status><MfaDelete>Enabled</MfaDelete></V")
-        );
+        assert!(with_mfa_delete(&body("Enabled")).contains("Status><MfaDelete>Enabled</MfaDelete></V"));
         assert!(with_mfa_delete("<VersioningConfiguration />").contains("<MfaDelete>"));
     }
 }

@@ -114,9 +114,7 @@ async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Reply> 
     let (head, body) = reply.into_parts();
     let Ok::<_, Infallible>(body) = body.collect().await;
     let body = body.to_bytes();
-    let code = (head.status.as_u16() >= 300)
-        .then(|| wire::error_code(&body))
-        .flatten();
+    let code = (head.status.as_u16() >= 300).then(|| wire::error_code(&body)).flatten();
     recording.answered(head.status.as_u16(), code);
     Ok(Response::from_parts(head, Full::new(body)))
 }
@@ -131,11 +129,7 @@ struct Asked {
 impl Asked {
     fn new(head: http::request::Parts, body: Bytes, arrived: Instant) -> Self {
         let operation = classify::operation(&head.method, &head.uri, &head.headers, &body);
-        let Scope {
-            access_key,
-            region,
-            service,
-        } = classify::scope(&head.headers);
+        let Scope { access_key, region, service } = classify::scope(&head.headers);
         let call = Call {
             operation: operation.name,
             subject: operation.subject,
@@ -181,19 +175,11 @@ async fn answer(state: &Arc<State>, asked: &Asked) -> Result<Reply> {
 
 async fn faulty(fault: Answer, asked: &Asked) -> Result<Reply> {
     Ok(match fault {
-        Answer::Error {
-            status,
-            code,
-            message,
-        } => asked.error(status, &code, &message),
+        Answer::Error { status, code, message } => asked.error(status, &code, &message),
         Answer::WrongRegion { region } => {
             wire::wrong_region(&asked.head.method, &asked.call.subject, &region)
         }
-        Answer::Custom {
-            status,
-            headers,
-            body,
-        } => wire::custom(status, &headers, body),
+        Answer::Custom { status, headers, body } => wire::custom(status, &headers, body),
         Answer::Hang => std::future::pending().await,
         Answer::Drop | Answer::DropAfter => return Err(anyhow!("cut, as asked")),
     })
@@ -218,10 +204,7 @@ async fn refuse(state: &State, asked: &Asked) -> Result<Option<Refusal>> {
                 return Ok(None);
             }
             let account = state.owners.account_of(&call.account).await;
-            let replicating = state
-                .owners
-                .replicates(&call.subject, &account, &call.region)
-                .await;
+            let replicating = state.owners.replicates(&call.subject, &account, &call.region).await;
             Ok(replicating.then(refusals::replicating))
         }
         _ => Ok(None),
@@ -236,10 +219,7 @@ async fn refuse_replication(state: &State, call: &Call) -> Result<Option<Refusal
     let caller = state.owners.account_of(&call.account).await;
     for destination in destinations {
         let account = destination.account.as_deref();
-        let found = state
-            .owners
-            .ask(&destination.bucket, account.unwrap_or(&caller))
-            .await?;
+        let found = state.owners.ask(&destination.bucket, account.unwrap_or(&caller)).await?;
         match found {
             Ownership::Missing => return Ok(Some(refusals::missing_destination())),
             Ownership::Foreign if account.is_some() => {
@@ -259,11 +239,7 @@ async fn forward(state: &Arc<State>, asked: &Asked) -> Result<Reply> {
     *request.uri_mut() = upstream_uri(state.upstream, &asked.head.uri)?;
     *request.headers_mut() = asked.head.headers.clone();
     // These are about our connection with the client, not about the request.
-    for name in [
-        header::CONNECTION,
-        header::EXPECT,
-        header::TRANSFER_ENCODING,
-    ] {
+    for name in [header::CONNECTION, header::EXPECT, header::TRANSFER_ENCODING] {
         request.headers_mut().remove(name);
     }
     let client = state.client.clone();

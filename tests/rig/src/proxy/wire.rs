@@ -9,13 +9,7 @@ use roxmltree::Document;
 pub(super) type Reply = Response<Full<Bytes>>;
 
 /// An error in the wire form of the service that was asked.
-pub(super) fn error(
-    service: &str,
-    method: &Method,
-    status: u16,
-    code: &str,
-    message: &str,
-) -> Reply {
+pub(super) fn error(service: &str, method: &Method, status: u16, code: &str, message: &str) -> Reply {
     let (code, message) = (escape(code), escape(message));
     let id = request_id();
     if service == "iam" || service == "sts" {
@@ -49,19 +43,14 @@ pub(super) fn wrong_region(method: &Method, bucket: &str, region: &str) -> Reply
         escape(bucket),
         escape(region)
     );
-    let headers = [
-        ("x-amz-request-id", id.as_str()),
-        ("x-amz-bucket-region", region),
-    ];
+    let headers = [("x-amz-request-id", id.as_str()), ("x-amz-bucket-region", region)];
     s3(method, 301, &headers, body)
 }
 
 /// Any answer; what is no valid header is left out.
 pub(super) fn custom(status: u16, headers: &[(String, String)], body: String) -> Reply {
-    let headers: Vec<(&str, &str)> = headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+    let headers: Vec<(&str, &str)> =
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     reply(status, &headers, body, "application/xml")
 }
 
@@ -73,19 +62,13 @@ pub(super) fn error_code(body: &[u8]) -> Option<String> {
         return Some(kind.rsplit('#').next().unwrap_or(kind).to_owned());
     }
     let document = Document::parse(text).ok()?;
-    let code = document
-        .descendants()
-        .find(|node| node.tag_name().name() == "Code")?;
+    let code = document.descendants().find(|node| node.tag_name().name() == "Code")?;
     code.text().map(str::to_owned)
 }
 
 /// The answer to a HEAD has no body, which is why the SDK then knows no code.
 fn s3(method: &Method, status: u16, headers: &[(&str, &str)], body: String) -> Reply {
-    let body = if method == Method::HEAD {
-        String::new()
-    } else {
-        body
-    };
+    let body = if method == Method::HEAD { String::new() } else { body };
     reply(status, headers, body, "application/xml")
 }
 
@@ -95,10 +78,9 @@ fn reply(status: u16, headers: &[(&str, &str)], body: String, kind: &'static str
     let map = reply.headers_mut();
     map.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     for (name, value) in headers {
-        if let (Ok(name), Ok(value)) = (
-            http::HeaderName::from_bytes(name.as_bytes()),
-            HeaderValue::from_str(value),
-        ) {
+        if let (Ok(name), Ok(value)) =
+            (http::HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+        {
             map.insert(name, value);
         }
     }
@@ -106,16 +88,11 @@ fn reply(status: u16, headers: &[(&str, &str)], body: String, kind: &'static str
 }
 
 fn request_id() -> String {
-    std::iter::repeat_with(fastrand::alphanumeric)
-        .take(16)
-        .collect::<String>()
-        .to_uppercase()
+    std::iter::repeat_with(fastrand::alphanumeric).take(16).collect::<String>().to_uppercase()
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -126,8 +103,7 @@ mod tests {
     fn codes_are_read_from_each_wire_form() {
         let s3 = b"<?xml version=\"1.0\"?><Error><Code>SlowDown</Code></Error>";
         assert_eq!(error_code(s3).as_deref(), Some("SlowDown"));
-        let iam =
-            b"<ErrorResponse xmlns=\"x\"><Error><Code>NoSuchEntity</Code></Error></ErrorResponse>";
+        let iam = b"<ErrorResponse xmlns=\"x\"><Error><Code>NoSuchEntity</Code></Error></ErrorResponse>";
         assert_eq!(error_code(iam).as_deref(), Some("NoSuchEntity"));
         let json = br#"{"__type":"com.amazonaws.kms#NotFoundException"}"#;
         assert_eq!(error_code(json).as_deref(), Some("NotFoundException"));

@@ -13,25 +13,20 @@ use crate::process::Spec;
 use crate::progress;
 
 /// Asked of the Python that is there, before anything is made with it.
-const CHECK: &str =
-    "import sys, ensurepip, venv; sys.exit(0 if sys.version_info >= (3, 10) else 3)";
+const CHECK: &str = "import sys, ensurepip, venv; sys.exit(0 if sys.version_info >= (3, 10) else 3)";
 
 /// A Python interpreter that can `import ministack`.
 pub fn ensure() -> Result<PathBuf> {
     let pins = paths::sources().join("tools/aws/requirements.txt");
     let pinned = fs::read(&pins).with_context(|| format!("cannot read {}", pins.display()))?;
     // A virtual environment belongs to the interpreter that made it.
-    let python = Command::new("python3")
-        .arg("--version")
-        .output()
-        .map(|output| output.stdout)
-        .unwrap_or_default();
+    let python =
+        Command::new("python3").arg("--version").output().map(|output| output.stdout).unwrap_or_default();
     let dir = build::once("aws", &[&pinned, &python], |dir| {
         require_python()?;
-        progress::step(
-            "installing the AWS emulator with Python (about 30 seconds, once)",
-            || install(dir, &pins),
-        )
+        progress::step("installing the AWS emulator with Python (about 30 seconds, once)", || {
+            install(dir, &pins)
+        })
     })?;
     Ok(dir.join("bin/python"))
 }

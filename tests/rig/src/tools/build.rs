@@ -13,11 +13,7 @@ use crate::progress;
 
 /// Returns the directory `NAME-HASH` under the rig's tools, filled by `fill`
 /// unless an earlier run did so with the same inputs.
-pub fn once(
-    name: &str,
-    inputs: &[&[u8]],
-    fill: impl FnOnce(&Path) -> Result<()>,
-) -> Result<PathBuf> {
+pub fn once(name: &str, inputs: &[&[u8]], fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let tools = paths::rig().join("tools");
     fs::create_dir_all(&tools).with_context(|| format!("cannot create {}", tools.display()))?;
     let finished = tools.join(format!("{name}-{}", key(inputs)));
@@ -31,8 +27,7 @@ pub fn once(
     }
     let unfinished = finished.with_extension("partial");
     if unfinished.exists() {
-        fs::remove_dir_all(&unfinished)
-            .with_context(|| format!("cannot remove {}", unfinished.display()))?;
+        fs::remove_dir_all(&unfinished).with_context(|| format!("cannot remove {}", unfinished.display()))?;
     }
     fs::create_dir_all(&unfinished)?;
     fill(&unfinished)?;
@@ -62,10 +57,9 @@ fn lock(path: &Path, name: &str) -> Result<File> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            progress::step(
-                &format!("another process is preparing the {name} tools; waiting for it"),
-                || file.lock(),
-            )
+            progress::step(&format!("another process is preparing the {name} tools; waiting for it"), || {
+                file.lock()
+            })
             .with_context(|| format!("cannot lock {}", path.display()))?;
         }
         Err(TryLockError::Error(error)) => {
@@ -82,11 +76,7 @@ fn key(inputs: &[&[u8]]) -> String {
         hash.update((input.len() as u64).to_le_bytes());
         hash.update(input);
     }
-    hash.finalize()
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

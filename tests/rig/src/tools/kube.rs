@@ -42,9 +42,8 @@ pub fn ensure() -> Result<[PathBuf; 3]> {
 
 fn built() -> Result<PathBuf> {
     let module = paths::sources().join("tools/kube");
-    let read = |name: &str| {
-        fs::read(module.join(name)).with_context(|| format!("cannot read tools/kube/{name}"))
-    };
+    let read =
+        |name: &str| fs::read(module.join(name)).with_context(|| format!("cannot read tools/kube/{name}"));
     let (go_mod, go_sum) = (read("go.mod")?, read("go.sum")?);
     let flags = ldflags();
     let inputs = [go_mod.as_slice(), &go_sum, flags.as_bytes()];

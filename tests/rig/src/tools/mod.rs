@@ -32,11 +32,6 @@ impl Tools {
     /// build fails (the message quotes it).
     pub fn ensure() -> Result<Self> {
         let [etcd, kube_apiserver, kubectl] = kube::ensure()?;
-        Ok(Self {
-            etcd,
-            kube_apiserver,
-            kubectl,
-            python: aws::ensure()?,
-        })
+        Ok(Self { etcd, kube_apiserver, kubectl, python: aws::ensure()? })
     }
 }

@@ -36,15 +36,9 @@ impl Cloud {
     }
 
     pub async fn create_buckets(&self) -> Result<()> {
-        self.source
-            .create_bucket()
-            .bucket(&self.example.source)
-            .send()
-            .await?;
+        self.source.create_bucket().bucket(&self.example.source).send().await?;
         let place = BucketLocationConstraint::from(DESTINATION_REGION);
-        let place = CreateBucketConfiguration::builder()
-            .location_constraint(place)
-            .build();
+        let place = CreateBucketConfiguration::builder().location_constraint(place).build();
         let create = self.destination.create_bucket().bucket(&self.example.destination);
         create.create_bucket_configuration(place).send().await?;
         Ok(())
@@ -52,16 +46,11 @@ impl Cloud {
 
     /// All that the operator is there for, as it is now.
     pub async fn look(&self) -> Result<Held> {
-        let Example {
-            source, destination, ..
-        } = &self.example;
+        let Example { source, destination, .. } = &self.example;
         Ok(Held {
             versioning: [
                 (source.clone(), versioning(&self.source, source).await?),
-                (
-                    destination.clone(),
-                    versioning(&self.destination, destination).await?,
-                ),
+                (destination.clone(), versioning(&self.destination, destination).await?),
             ],
             role: self.role().await?,
             configuration: self.configuration().await?,
@@ -72,19 +61,13 @@ impl Cloud {
         let name = &self.example.role;
         let role = match self.iam.get_role().role_name(name).send().await {
             Ok(answer) => answer.role().context("GetRole answered without a role")?.clone(),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|e| e.is_no_such_entity_exception()) =>
-            {
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_entity_exception()) => {
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
         };
         let trust = document(role.assume_role_policy_document().unwrap_or_default())?;
-        let trusted = trust
-            .pointer("/Statement/0/Principal/Service")
-            .and_then(Value::as_str);
+        let trusted = trust.pointer("/Statement/0/Principal/Service").and_then(Value::as_str);
         let policy = self.policy().await?;
         Ok(Some(HeldRole {
             arn: role.arn().to_owned(),
@@ -100,24 +83,12 @@ impl Cloud {
         let Some(name) = names.policy_names().first() else {
             return Ok(None);
         };
-        let policy = self
-            .iam
-            .get_role_policy()
-            .role_name(role)
-            .policy_name(name)
-            .send()
-            .await?;
+        let policy = self.iam.get_role_policy().role_name(role).policy_name(name).send().await?;
         Ok(Some((name.clone(), document(policy.policy_document())?)))
     }
 
     async fn configuration(&self) -> Result<Option<ReplicationConfiguration>> {
-        match self
-            .source
-            .get_bucket_replication()
-            .bucket(&self.example.source)
-            .send()
-            .await
-        {
+        match self.source.get_bucket_replication().bucket(&self.example.source).send().await {
             Ok(answer) => Ok(answer.replication_configuration().cloned()),
             Err(error) => {
                 let code = error.as_service_error().and_then(|e| e.meta().code());
@@ -131,11 +102,7 @@ impl Cloud {
 
     pub async fn write(&self, object: &Object) -> Result<()> {
         let tags = object.tags.iter().map(|(key, value)| format!("{key}={value}"));
-        let put = self
-            .source
-            .put_object()
-            .bucket(&self.example.source)
-            .key(&object.key);
+        let put = self.source.put_object().bucket(&self.example.source).key(&object.key);
         put.set_metadata(Some(object.metadata.clone().into_iter().collect()))
             .tagging(tags.collect::<Vec<_>>().join("&"))
             .body(object.body.clone().into_bytes().into())
@@ -152,52 +119,23 @@ impl Cloud {
             Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let tags = self
-            .destination
-            .get_object_tagging()
-            .bucket(bucket)
-            .key(key)
-            .send()
-            .await?;
-        let status = got
-            .replication_status()
-            .map(|s| s.as_str().to_owned())
-            .unwrap_or_default();
+        let tags = self.destination.get_object_tagging().bucket(bucket).key(key).send().await?;
+        let status = got.replication_status().map(|s| s.as_str().to_owned()).unwrap_or_default();
         let metadata = got.metadata().cloned().unwrap_or_default().into_iter().collect();
         let body = String::from_utf8(got.body.collect().await?.to_vec())?;
-        let tags = tags
-            .tag_set()
-            .iter()
-            .map(|t| (t.key().to_owned(), t.value().to_owned()))
-            .collect();
-        Ok(Some((
-            Object {
-                key: key.to_owned(),
-                body,
-                metadata,
-                tags,
-            },
-            status,
-        )))
+        let tags = tags.tag_set().iter().map(|t| (t.key().to_owned(), t.value().to_owned())).collect();
+        Ok(Some((Object { key: key.to_owned(), body, metadata, tags }, status)))
     }
 
     pub async fn suspend_destination(&self) -> Result<()> {
-        let suspended = VersioningConfiguration::builder()
-            .status(BucketVersioningStatus::Suspended)
-            .build();
-        let put = self
-            .destination
-            .put_bucket_versioning()
-            .bucket(&self.example.destination);
+        let suspended = VersioningConfiguration::builder().status(BucketVersioningStatus::Suspended).build();
+        let put = self.destination.put_bucket_versioning().bucket(&self.example.destination);
         put.versioning_configuration(suspended).send().await?;
         Ok(())
     }
 
     pub async fn set_storage_class(&self, class: &str) -> Result<()> {
-        let mut configuration = self
-            .configuration()
-            .await?
-            .context("there is no configuration to change")?;
+        let mut configuration = self.configuration().await?.context("there is no configuration to change")?;
         for rule in &mut configuration.rules {
             if let Some(destination) = &mut rule.destination {
                 destination.storage_class = Some(StorageClass::from(class));
@@ -216,11 +154,7 @@ impl Cloud {
                 actions.retain(|held| held != action);
             }
         }
-        let put = self
-            .iam
-            .put_role_policy()
-            .role_name(&self.example.role)
-            .policy_name(name);
+        let put = self.iam.put_role_policy().role_name(&self.example.role).policy_name(name);
         put.policy_document(policy.to_string()).send().await?;
         Ok(())
     }
@@ -228,10 +162,7 @@ impl Cloud {
 
 async fn versioning(s3: &aws_sdk_s3::Client, bucket: &str) -> Result<String> {
     let answer = s3.get_bucket_versioning().bucket(bucket).send().await?;
-    Ok(answer
-        .status()
-        .map_or("never enabled", |status| status.as_str())
-        .to_owned())
+    Ok(answer.status().map_or("never enabled", |status| status.as_str()).to_owned())
 }
 
 /// IAM answers documents in URL encoding.
@@ -241,16 +172,11 @@ fn document(text: &str) -> Result<Value> {
 }
 
 fn actions(policy: &Value) -> Vec<String> {
-    let statements = policy["Statement"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    let all = statements
-        .iter()
-        .flat_map(|statement| match &statement["Action"] {
-            Value::Array(actions) => actions.iter().filter_map(Value::as_str).collect(),
-            one => Vec::from_iter(one.as_str()),
-        });
+    let statements = policy["Statement"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let all = statements.iter().flat_map(|statement| match &statement["Action"] {
+        Value::Array(actions) => actions.iter().filter_map(Value::as_str).collect(),
+        one => Vec::from_iter(one.as_str()),
+    });
     all.map(str::to_owned).collect()
 }
 
@@ -265,12 +191,7 @@ pub struct Object {
 
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            key,
-            body,
-            metadata,
-            tags,
-        } = self;
+        let Self { key, body, metadata, tags } = self;
         write!(f, "{key}: {body:?}, metadata {metadata:?}, tags {tags:?}")
     }
 }
@@ -305,10 +226,7 @@ impl Held {
     }
 
     pub fn allows(&self, action: &str) -> bool {
-        self.role
-            .iter()
-            .flat_map(|role| &role.actions)
-            .any(|held| held == action)
+        self.role.iter().flat_map(|role| &role.actions).any(|held| held == action)
     }
 }
 
@@ -319,11 +237,7 @@ impl fmt::Display for Held {
         }
         match &self.role {
             None => writeln!(f, "role           none")?,
-            Some(HeldRole {
-                arn,
-                trusted,
-                actions,
-            }) => {
+            Some(HeldRole { arn, trusted, actions }) => {
                 writeln!(f, "role           {arn}, trusted: {trusted}")?;
                 writeln!(f, "role's policy  {}", actions.join(" "))?;
             }
@@ -340,13 +254,9 @@ impl fmt::Display for Held {
                 rule.id().unwrap_or_default(),
                 rule.status().as_str(),
                 rule.priority().map(|p| p.to_string()).unwrap_or_default(),
-                rule.filter()
-                    .and_then(|filter| filter.prefix())
-                    .unwrap_or_default(),
+                rule.filter().and_then(|filter| filter.prefix()).unwrap_or_default(),
                 to.map(|to| to.bucket()).unwrap_or_default(),
-                to.and_then(|to| to.storage_class())
-                    .map(|class| class.as_str())
-                    .unwrap_or_default(),
+                to.and_then(|to| to.storage_class()).map(|class| class.as_str()).unwrap_or_default(),
             )?;
         }
         Ok(())

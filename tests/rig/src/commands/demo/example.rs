@@ -30,10 +30,7 @@ impl Example {
         let manifest: Value =
             serde_saphyr::from_str(&text).with_context(|| format!("{MANIFEST} is no YAML"))?;
         let at = |pointer: &str| {
-            let text = manifest
-                .pointer(pointer)
-                .and_then(Value::as_str)
-                .map(str::to_owned);
+            let text = manifest.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
             text.with_context(|| format!("{MANIFEST} has no {pointer}"))
         };
         Ok(Self {

@@ -61,9 +61,5 @@ async fn tell(stage: &mut Stage<'_>, keep: bool) -> Result<()> {
         return Err(Failed.into());
     }
     stage.conclude();
-    if keep {
-        story::apply_again(stage).await
-    } else {
-        Ok(())
-    }
+    if keep { story::apply_again(stage).await } else { Ok(()) }
 }

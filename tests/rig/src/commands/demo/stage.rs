@@ -44,11 +44,7 @@ impl<'a> Stage<'a> {
         let begun = Instant::now();
         let example = Example::read()?;
         let proxy = Proxy::start(([127, 0, 0, 1], rig.emulator.port()).into()).await?;
-        let operator = rig
-            .operator(ACCOUNT, &proxy.url())
-            .binary(program)
-            .start()
-            .await?;
+        let operator = rig.operator(ACCOUNT, &proxy.url()).binary(program).start().await?;
         Ok(Self {
             cloud: Cloud::new(&Clients::new(&rig.emulator.url(), ACCOUNT), example.clone()),
             example,
@@ -109,10 +105,7 @@ impl<'a> Stage<'a> {
     /// Shows the status as kubectl prints it.
     pub async fn kubectl_status(&self) -> Result<()> {
         let args = ["get", "br", &self.example.name, "-o", "yaml"];
-        println!(
-            "   {}",
-            self.dim(&format!("{} | sed -n '/^status:/,$p'", self.shown(&args)))
-        );
+        println!("   {}", self.dim(&format!("{} | sed -n '/^status:/,$p'", self.shown(&args))));
         let output = self.kubectl_unseen(&args).await?;
         let from = output.find("\nstatus:").context("the resource has no status")?;
         self.show(output.get(from..).unwrap_or_default().trim_start());
@@ -121,9 +114,7 @@ impl<'a> Stage<'a> {
 
     /// The resource as it is now.
     pub async fn resource(&self) -> Result<Value> {
-        let output = self
-            .kubectl_unseen(&["get", "br", &self.example.name, "-o", "json"])
-            .await?;
+        let output = self.kubectl_unseen(&["get", "br", &self.example.name, "-o", "json"]).await?;
         Ok(serde_json::from_str(&output)?)
     }
 
@@ -139,11 +130,7 @@ impl<'a> Stage<'a> {
             .output()
             .await?;
         if !output.status.success() {
-            bail!(
-                "{}: {}",
-                self.shown(args),
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
+            bail!("{}: {}", self.shown(args), String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -155,33 +142,20 @@ impl<'a> Stage<'a> {
             if let Some(code) = self.operator.exit_code() {
                 bail!("the operator ended with code {code}");
             }
-            Ok(self
-                .operator
-                .log()
-                .lines()
-                .find(|line| line.contains(" started "))
-                .map(str::to_owned))
+            Ok(self.operator.log().lines().find(|line| line.contains(" started ")).map(str::to_owned))
         })
         .await
     }
 
     pub fn conclude(&self) {
         let (steps, seconds) = (self.steps, self.begun.elapsed().as_secs_f64());
-        println!(
-            "\n{}",
-            self.bold(&format!(
-                "All {steps} steps were seen to be true, in {seconds:.0} s."
-            ))
-        );
+        println!("\n{}", self.bold(&format!("All {steps} steps were seen to be true, in {seconds:.0} s.")));
     }
 
     pub fn fail(&self, error: &Error) {
         println!("\n{}", self.bold(&format!("Failed at step {}", self.step)));
         println!("   {error:#}");
-        println!(
-            "\nThe operator's last words:\n{}",
-            tail(&self.operator.log(), LOG_LINES)
-        );
+        println!("\nThe operator's last words:\n{}", tail(&self.operator.log(), LOG_LINES));
     }
 
     pub fn say_how_to_talk(&self) {
@@ -191,14 +165,8 @@ impl<'a> Stage<'a> {
         if let Some(dir) = cluster.kubectl_program().parent() {
             println!("export PATH={}:$PATH  # kubectl", dir.display());
         }
-        println!(
-            "export AWS_ENDPOINT_URL={} AWS_REGION=us-east-1",
-            self.proxy.url()
-        );
-        println!(
-            "export AWS_ACCESS_KEY_ID={ACCOUNT} AWS_SECRET_ACCESS_KEY={}",
-            rig::emulator::SECRET
-        );
+        println!("export AWS_ENDPOINT_URL={} AWS_REGION=us-east-1", self.proxy.url());
+        println!("export AWS_ACCESS_KEY_ID={ACCOUNT} AWS_SECRET_ACCESS_KEY={}", rig::emulator::SECRET);
         println!("tail -f {}", self.operator.log_path().display());
     }
 
@@ -229,12 +197,10 @@ impl<'a> Stage<'a> {
 
     /// The command as a person types it.
     fn shown(&self, args: &[&str]) -> String {
-        let quoted = args
-            .iter()
-            .map(|arg| match arg.contains([' ', '{', '"', '[', '$', '\\']) {
-                true => format!("'{arg}'"),
-                false => (*arg).to_owned(),
-            });
+        let quoted = args.iter().map(|arg| match arg.contains([' ', '{', '"', '[', '$', '\\']) {
+            true => format!("'{arg}'"),
+            false => (*arg).to_owned(),
+        });
         let place = match self.example.namespace.as_str() {
             "default" => String::new(),
             other => format!("-n {other} "),

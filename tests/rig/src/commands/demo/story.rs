@@ -40,9 +40,7 @@ async fn start(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 async fn buckets(stage: &mut Stage<'_>) -> Result<()> {
-    let Example {
-        source, destination, ..
-    } = stage.example.clone();
+    let Example { source, destination, .. } = stage.example.clone();
     stage.step(
         &format!("Create the buckets {source} and {destination}"),
         "They are all there is: no versioning, no role, nothing that replicates.",
@@ -51,10 +49,7 @@ async fn buckets(stage: &mut Stage<'_>) -> Result<()> {
     let held = stage.cloud.look().await?;
     stage.show(&held.to_string());
     let nothing = held.versioning_is("never enabled") && held.role.is_none() && held.configuration.is_none();
-    stage.see(
-        "versioning was never enabled, and there is no role and no configuration",
-        nothing,
-    )
+    stage.see("versioning was never enabled, and there is no role and no configuration", nothing)
 }
 
 async fn apply(stage: &mut Stage<'_>) -> Result<()> {
@@ -64,15 +59,11 @@ async fn apply(stage: &mut Stage<'_>) -> Result<()> {
     );
     let name = stage.example.name.clone();
     if stage.example.namespace != "default" {
-        stage
-            .kubectl(&["create", "namespace", &stage.example.namespace])
-            .await?;
+        stage.kubectl(&["create", "namespace", &stage.example.namespace]).await?;
     }
     stage.kubectl(&["apply", "-f", MANIFEST]).await?;
     let resource = format!("br/{name}");
-    stage
-        .kubectl(&["wait", "--for=condition=Ready", &resource, "--timeout=30s"])
-        .await?;
+    stage.kubectl(&["wait", "--for=condition=Ready", &resource, "--timeout=30s"]).await?;
 
     let held = stage.cloud.look().await?;
     stage.show(&held.to_string());
@@ -81,35 +72,18 @@ async fn apply(stage: &mut Stage<'_>) -> Result<()> {
 
 /// The four things, as the example has them.
 fn see_in_order(stage: &Stage<'_>, held: &Held) -> Result<()> {
-    let Example {
-        rule, storage_class, ..
-    } = &stage.example;
-    stage.see(
-        "versioning is enabled on both buckets",
-        held.versioning_is("Enabled"),
-    )?;
+    let Example { rule, storage_class, .. } = &stage.example;
+    stage.see("versioning is enabled on both buckets", held.versioning_is("Enabled"))?;
     let role = held.role.as_ref();
-    stage.see(
-        "the role is there for S3 to assume",
-        role.is_some_and(|r| r.trusted == "s3.amazonaws.com"),
-    )?;
-    stage.see(
-        "its policy allows to replicate objects, deletions and tags",
-        allows_all(held),
-    )?;
-    let points_at_it = held
-        .configuration
-        .as_ref()
-        .zip(role)
-        .is_some_and(|(c, role)| c.role() == role.arn);
+    stage.see("the role is there for S3 to assume", role.is_some_and(|r| r.trusted == "s3.amazonaws.com"))?;
+    stage.see("its policy allows to replicate objects, deletions and tags", allows_all(held))?;
+    let points_at_it = held.configuration.as_ref().zip(role).is_some_and(|(c, role)| c.role() == role.arn);
     let fact = format!("the configuration names that role and has the rule {rule} with {storage_class}");
     stage.see(&fact, points_at_it && held.storage_class() == Some(storage_class))
 }
 
 fn allows_all(held: &Held) -> bool {
-    ["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"]
-        .iter()
-        .all(|action| held.allows(action))
+    ["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"].iter().all(|action| held.allows(action))
 }
 
 async fn look(stage: &mut Stage<'_>) -> Result<()> {
@@ -121,10 +95,7 @@ async fn look(stage: &mut Stage<'_>) -> Result<()> {
     stage.kubectl_status().await?;
     let resource = stage.resource().await?;
     let ready = condition_is(&resource, "Ready", "True") && condition_is(&resource, "InSync", "True");
-    stage.see(
-        "Ready and InSync are True, for the generation that was applied",
-        ready,
-    )
+    stage.see("Ready and InSync are True, for the generation that was applied", ready)
 }
 
 async fn replicate(stage: &mut Stage<'_>, key: &str) -> Result<()> {
@@ -140,16 +111,10 @@ async fn replicate(stage: &mut Stage<'_>, key: &str) -> Result<()> {
     };
     stage.cloud.write(&object).await?;
     stage.show(&format!("source       {object}"));
-    let (replica, status) = stage
-        .until("a replica in the destination", async || {
-            stage.cloud.replica(key).await
-        })
-        .await?;
+    let (replica, status) =
+        stage.until("a replica in the destination", async || stage.cloud.replica(key).await).await?;
     stage.show(&format!("destination  {replica}, {status}"));
-    stage.see(
-        "the destination has the same object, metadata and tags",
-        replica == object,
-    )?;
+    stage.see("the destination has the same object, metadata and tags", replica == object)?;
     stage.see("S3 calls it a REPLICA", status == "REPLICA")
 }
 
@@ -160,9 +125,7 @@ async fn observe(stage: &mut Stage<'_>) -> Result<()> {
     );
     let patch = r#"{"spec":{"managementPolicy":"Observe"}}"#;
     let name = stage.example.name.clone();
-    stage
-        .kubectl(&["patch", "br", &name, "--type=merge", "-p", patch])
-        .await?;
+    stage.kubectl(&["patch", "br", &name, "--type=merge", "-p", patch]).await?;
     check_now(stage, "before").await?;
     let resource = stage.resource().await?;
     stage.see("nothing differs yet", condition_is(&resource, "InSync", "True"))?;
@@ -181,14 +144,7 @@ struct Drift {
 
 /// Breaks one thing after the other, and returns the drift that has then to be there.
 async fn break_things(stage: &mut Stage<'_>) -> Result<Vec<Drift>> {
-    let Example {
-        source,
-        destination,
-        role,
-        rule,
-        storage_class,
-        ..
-    } = stage.example.clone();
+    let Example { source, destination, role, rule, storage_class, .. } = stage.example.clone();
     let mut drifts = Vec::new();
 
     stage.step(
@@ -212,9 +168,7 @@ async fn break_things(stage: &mut Stage<'_>) -> Result<Vec<Drift>> {
         &format!("Someone takes {ACTION} out of the role's policy"),
         "The configuration still looks right; deletions would no longer be replicated.",
     );
-    stage.show(&format!(
-        "(as `aws iam put-role-policy` does, with one action less, on {role})"
-    ));
+    stage.show(&format!("(as `aws iam put-role-policy` does, with one action less, on {role})"));
     stage.cloud.take_action_from_policy(ACTION).await?;
     drifts.push(Drift {
         resource: "RolePolicy",
@@ -248,9 +202,7 @@ async fn break_things(stage: &mut Stage<'_>) -> Result<Vec<Drift>> {
 
 async fn see_drifts(stage: &Stage<'_>, request: &str, drifts: &[Drift]) -> Result<()> {
     check_now(stage, request).await?;
-    stage
-        .kubectl(&["get", "br", &stage.example.name, "-o", STATUS_OF_DRIFT])
-        .await?;
+    stage.kubectl(&["get", "br", &stage.example.name, "-o", STATUS_OF_DRIFT]).await?;
     let resource = stage.resource().await?;
     for drift in drifts.iter().rev().take(1) {
         let fact = format!("the status shows it: {} {}", drift.resource, drift.path);
@@ -276,22 +228,13 @@ fn has(entries: &Value, drift: &Drift) -> bool {
 }
 
 async fn enforce(stage: &mut Stage<'_>, drifts: &[Drift]) -> Result<()> {
-    stage.step(
-        "Switch to Enforce",
-        "Now the operator puts right what differs, and remembers what that was.",
-    );
+    stage.step("Switch to Enforce", "Now the operator puts right what differs, and remembers what that was.");
     let name = stage.example.name.clone();
     let patch = r#"{"spec":{"managementPolicy":"Enforce"}}"#;
-    stage
-        .kubectl(&["patch", "br", &name, "--type=merge", "-p", patch])
-        .await?;
+    stage.kubectl(&["patch", "br", &name, "--type=merge", "-p", patch]).await?;
     let resource = format!("br/{name}");
-    stage
-        .kubectl(&["wait", "--for=condition=InSync", &resource, "--timeout=30s"])
-        .await?;
-    stage
-        .kubectl(&["get", "br", &name, "-o", STATUS_OF_CORRECTION])
-        .await?;
+    stage.kubectl(&["wait", "--for=condition=InSync", &resource, "--timeout=30s"]).await?;
+    stage.kubectl(&["get", "br", &name, "-o", STATUS_OF_CORRECTION]).await?;
     stage.kubectl(&["get", "br", "-o", "wide"]).await?;
     let held = stage.cloud.look().await?;
     stage.show(&held.to_string());
@@ -301,10 +244,7 @@ async fn enforce(stage: &mut Stage<'_>, drifts: &[Drift]) -> Result<()> {
     let all = drifts.iter().all(|drift| has(&remembered["items"], drift));
     let fact = format!("status.lastCorrection holds all {} corrections", drifts.len());
     stage.see(&fact, all && remembered["count"] == drifts.len())?;
-    stage.see(
-        "status.drift is empty",
-        resource["status"]["drift"].as_array().is_none_or(Vec::is_empty),
-    )?;
+    stage.see("status.drift is empty", resource["status"]["drift"].as_array().is_none_or(Vec::is_empty))?;
     replicate(stage, "orders/2024/0002.json").await
 }
 
@@ -317,14 +257,9 @@ async fn delete(stage: &mut Stage<'_>) -> Result<()> {
     stage.kubectl(&["delete", "br", &name, "--timeout=30s"]).await?;
     let held = stage.cloud.look().await?;
     stage.show(&held.to_string());
-    stage.see(
-        "there is no configuration and no role",
-        held.configuration.is_none() && held.role.is_none(),
-    )?;
-    stage.see(
-        "versioning is still enabled on both buckets",
-        held.versioning_is("Enabled"),
-    )?;
+    stage
+        .see("there is no configuration and no role", held.configuration.is_none() && held.role.is_none())?;
+    stage.see("versioning is still enabled on both buckets", held.versioning_is("Enabled"))?;
     let kept = stage.cloud.replica("orders/2024/0001.json").await?;
     stage.see("the replicas are still there", kept.is_some())
 }
@@ -334,27 +269,18 @@ pub async fn apply_again(stage: &mut Stage<'_>) -> Result<()> {
     println!("\nThe example is applied once more, to play with:");
     stage.kubectl(&["apply", "-f", MANIFEST]).await?;
     let resource = format!("br/{}", stage.example.name);
-    stage
-        .kubectl(&["wait", "--for=condition=Ready", &resource, "--timeout=30s"])
-        .await
-        .map(drop)
+    stage.kubectl(&["wait", "--for=condition=Ready", &resource, "--timeout=30s"]).await.map(drop)
 }
 
 /// Asks for a check and waits for its acknowledgement.
 async fn check_now(stage: &Stage<'_>, request: &str) -> Result<()> {
     let name = stage.example.name.as_str();
     let annotation = format!("{REQUESTED_AT}={request}");
-    stage
-        .kubectl(&["annotate", "br", name, "--overwrite", &annotation])
-        .await?;
+    stage.kubectl(&["annotate", "br", name, "--overwrite", &annotation]).await?;
     let acknowledged = format!("--for=jsonpath={{.status.lastHandledRequest}}={request}");
     let resource = format!("br/{name}");
-    let waited = stage
-        .kubectl(&["wait", &acknowledged, &resource, "--timeout=30s"])
-        .await;
-    waited
-        .map(drop)
-        .context("the request for a check was not acknowledged")
+    let waited = stage.kubectl(&["wait", &acknowledged, &resource, "--timeout=30s"]).await;
+    waited.map(drop).context("the request for a check was not acknowledged")
 }
 
 /// Whether a condition, for the resource's generation, has this status.
