@@ -14,22 +14,15 @@ async fn one_resource_switches_replication_on() -> Result<()> {
     let status = &world.wait_ready("orders").await?["status"];
 
     assert_eq!(reason(status, "Ready"), "Applied");
-    assert_eq!(
-        status["source"],
-        json!({"bucket": source, "region": "us-east-1", "account": world.account, "versioning": "Enabled"})
-    );
-    assert_eq!(status["destinations"][0]["region"], "eu-west-1");
+    let bucket = |name: &str, region: &str| json!({"bucket": name, "region": region, "account": world.account, "versioning": "Enabled"});
+    assert_eq!(status["source"], bucket(&source, "us-east-1"));
+    assert_eq!(status["destinations"], json!([bucket(&destination, "eu-west-1")]));
+    assert_eq!((&status["rules"], &status["driftCount"]), (&json!(1), &json!(0)));
+
     let held = world.s3("us-east-1").get_bucket_replication().bucket(&source).send().await?;
-    let rules = held.replication_configuration().unwrap().rules();
-    assert_eq!(rules.len(), 1);
-    assert_eq!(rules[0].id(), Some("ReplicateToEU"));
-    for call in world.proxy.calls() {
-        println!("{call}");
-    }
-    println!("round trips {}", world.proxy.round_trips());
-    for r in world.kube_requests()? {
-        println!("{r:?}");
-    }
-    println!("{status:#}");
+    let configuration = held.replication_configuration().unwrap();
+    assert_eq!(status["role"], json!({"arn": configuration.role(), "managed": true}));
+    let rules: Vec<_> = configuration.rules().iter().filter_map(|rule| rule.id()).collect();
+    assert_eq!(rules, ["ReplicateToEU"]);
     Ok(())
 }

@@ -1,5 +1,17 @@
 //! The operator as users meet it: a real API server, the operator as its own process, S3 and IAM over HTTP.
 //! One module a feature; each test has a namespace, an AWS account and a proxy of its own.
 
+mod access;
+mod admission;
+mod cli;
+mod conditions;
+mod cost;
+mod crd;
+mod drift;
+mod failures;
+mod fields;
 mod founding;
+mod ownership;
+mod restart;
+mod samples;
 mod support;

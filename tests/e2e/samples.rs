@@ -1,9 +1,5 @@
 //! Every file in `deploy/samples`, applied as it is but for the names of buckets and accounts, works.
 
-#[allow(dead_code, reason = "shared by several test binaries")]
-#[path = "e2e/support.rs"]
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -124,7 +120,7 @@ async fn every_sample_works() -> Result<()> {
 
 #[test]
 fn the_founding_example_is_as_it_was_written_down() -> Result<()> {
-    let text = include_str!("../deploy/samples/founding.yaml");
+    let text = include_str!("../../deploy/samples/founding.yaml");
     let [founding] = resources(text)?.try_into().map_err(|_| anyhow::anyhow!("one resource"))?;
     assert_eq!(
         founding["spec"],

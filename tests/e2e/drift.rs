@@ -1,10 +1,6 @@
 //! What someone else changes in AWS: seen field by field in Observe mode, put right and remembered in Enforce
 //! mode, and told apart from changes of the spec and from changes that mean the same.
 
-#[path = "e2e/support.rs"]
-#[allow(dead_code, reason = "shared by several test binaries")]
-mod support;
-
 use anyhow::{Context, Result};
 use aws_sdk_iam::types::Tag as RoleTag;
 use aws_sdk_s3::types::{

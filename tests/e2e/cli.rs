@@ -1,9 +1,5 @@
 //! The command line: what each subcommand prints, with which exit code, and what it says of bad input.
 
-#[allow(dead_code, reason = "shared by several test binaries")]
-#[path = "e2e/support.rs"]
-mod support;
-
 use std::process::Output;
 use std::time::Duration;
 
@@ -210,10 +206,10 @@ async fn bad_files_are_told_in_a_sentence() -> Result<()> {
     invalid["spec"]["rules"][0]["priority"] = json!("high");
     let invalid = invalid.to_string();
     let cases: [(&str, &str, &[&str]); 5] = [
-        ("-", "a: [b", &["- is not YAML: "]),
-        ("-", &other, &["- holds no BucketReplication"]),
-        ("-", "", &["- holds no BucketReplication"]),
-        ("-", &invalid, &["BucketReplication orders: ", "high"]),
+        ("-", "a: [b", &["standard input is not YAML: line 1"]),
+        ("-", &other, &["standard input holds no BucketReplication"]),
+        ("-", "", &["standard input holds no BucketReplication"]),
+        ("-", &invalid, &["BucketReplication orders: spec.rules[0].priority: ", "high"]),
         ("/nowhere/file.yaml", "", &["cannot read /nowhere/file.yaml: No such file or directory"]),
     ];
     for (file, input, says) in cases {

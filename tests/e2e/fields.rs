@@ -1,10 +1,6 @@
 //! Every field of the spec, written through the API server and read back from S3 and IAM: set, changed, removed.
 //! And the other way round: what S3 may hold that says the same in other words.
 
-#[allow(dead_code, reason = "shared by several test binaries")]
-#[path = "e2e/support.rs"]
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
@@ -584,13 +580,13 @@ async fn versioning_is_turned_on_where_managed_and_only_looked_at_where_required
     let missing = |bucket: &str| {
         let bucket = bucket.to_owned();
         move |status: &Value| {
-            let told = support::message(status, "VersioningReady");
+            let told = crate::support::message(status, "VersioningReady");
             reason(status, "Ready") == "VersioningNotEnabled" && told.contains(&bucket)
         }
     };
     let turn_on = async |region: &str, bucket: &str| -> Result<()> {
         world.set_versioning(region, bucket, s3::BucketVersioningStatus::Enabled).await?;
-        support::request_check(&world, "orders").await.map(drop)
+        crate::support::request_check(&world, "orders").await.map(drop)
     };
     world.wait("orders", missing(&destination), "to miss the destination's versioning").await?;
     assert_eq!(world.proxy.count("PutBucketVersioning"), 0);
@@ -697,7 +693,7 @@ async fn observing_writes_nothing_until_it_is_told_to_enforce() -> Result<()> {
     orders.edit(&[("rules.0.priority", json!(3))]).await?;
     let drifted = |status: &Value| reason(status, "Ready") == "Drifted";
     let status = &orders.world.wait("orders", drifted, "to be Drifted").await?["status"];
-    let entry = support::drift(status, "rules[ReplicateToEU].priority")?;
+    let entry = crate::support::drift(status, "rules[ReplicateToEU].priority")?;
     assert_eq!((&entry["want"], &entry["got"]), (&json!("3"), &json!("1")));
     assert!(orders.world.proxy.writes().is_empty());
 

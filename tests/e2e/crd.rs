@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-const SHIPPED: &str = include_str!("../crds/s3replication.dev_bucketreplications.yaml");
+const SHIPPED: &str = include_str!("../../crds/s3replication.dev_bucketreplications.yaml");
 
 fn shipped() -> Result<Value> {
     Ok(serde_saphyr::from_str(SHIPPED)?)

@@ -1,10 +1,6 @@
 //! What the API server refuses by the definition alone, before the operator sees it: each with a message that
 //! names the field and says what to do. And what it must let pass.
 
-#[allow(dead_code, reason = "shared by several test binaries")]
-#[path = "e2e/support.rs"]
-mod support;
-
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};

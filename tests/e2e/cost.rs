@@ -1,9 +1,5 @@
 //! What the operator asks of AWS and of Kubernetes, counted: it is what users pay with their rate limits.
 
-#[allow(dead_code, reason = "shared by several test binaries")]
-#[path = "e2e/support.rs"]
-mod support;
-
 use std::time::Duration;
 
 use anyhow::{Context, Result};

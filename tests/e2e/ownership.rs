@@ -1,10 +1,6 @@
 //! Whose a role and a configuration are: what someone else made is left alone or adopted, one resource owns a
 //! source, and deletion removes what is ours and nothing else.
 
-#[path = "e2e/support.rs"]
-#[allow(dead_code, reason = "shared by several test binaries")]
-mod support;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -644,7 +640,7 @@ async fn a_resource_that_lost_its_status_knows_its_own_by_the_tags_of_the_role()
     let s3 = scene.world.s3("us-east-1");
     s3.put_bucket_replication().bucket(&scene.source).replication_configuration(held).send().await?;
 
-    let _operator = support::operator(&scene.world).start().await?;
+    let _operator = crate::support::operator(&scene.world).start().await?;
     let status = scene.world.wait_ready(NAME).await?["status"].take();
     assert!(status["role"]["managed"].as_bool().unwrap_or_default());
     let held = scene.configuration().await?.context("no configuration")?;

@@ -1,9 +1,5 @@
 //! An operator that is killed or stopped at any moment, and started again, ends in the same state.
 
-#[allow(dead_code, reason = "shared by several test binaries")]
-#[path = "e2e/support.rs"]
-mod support;
-
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};

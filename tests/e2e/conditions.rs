@@ -1,10 +1,6 @@
 //! What users and their tools read of a resource: conditions, kstatus, `kubectl wait`, columns, events and
 //! messages, from the first moment on.
 
-#[path = "e2e/support.rs"]
-#[allow(dead_code, reason = "shared by several test binaries")]
-mod support;
-
 use std::process::Output;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

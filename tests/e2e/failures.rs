@@ -1,10 +1,6 @@
 //! When AWS fails: what the resource says, how soon the operator tries again, and that it goes on by itself once
 //! the trouble is over. Every failure is injected between the operator and AWS.
 
-#[allow(dead_code, reason = "shared by several test binaries")]
-#[path = "e2e/support.rs"]
-mod support;
-
 use anyhow::{Context, Result, bail, ensure};
 use aws_sdk_s3::types::BucketVersioningStatus;
 use futures::TryStreamExt;
@@ -23,7 +19,7 @@ use crate::support::{check_now, message, operator, reason, replication, request_
 async fn hasty(name: &str) -> Result<(World, Operator)> {
     let world = World::new(name).await?;
     let operator =
-        operator(&world).args(["--aws-attempts", "1", "--aws-attempt-timeout", "1"]).start().await?;
+        operator(&world).args(["--aws-attempts", "1", "--aws-attempt-timeout", "3"]).start().await?;
     Ok((world, operator))
 }
 
