@@ -22,7 +22,8 @@ pub struct RunArgs {
     #[arg(long, env = "NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<String>,
     /// Resources checked at the same time
-    #[arg(long, env = "CONCURRENCY", default_value = "32", value_parser = clap::value_parser!(u16).range(1..))]
+    // AWS takes a few writes a second for a fleet: more at the same time costs memory and saves no time.
+    #[arg(long, env = "CONCURRENCY", default_value = "12", value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
     /// How often AWS is checked for resources that do not say
     #[arg(long, env = "INTERVAL", default_value = "10m")]

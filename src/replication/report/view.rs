@@ -1,158 +1,31 @@
-//! Plan + outcome → status and events. What is said holds no time, no request id and nothing else that differs
-//! between two identical tries, so that an unchanged truth causes no write.
+//! What is true at the end of a check, part by part.
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-
-use super::desired::DesiredRole;
-use super::failure::{Failure, FailureClass};
-use super::observed::{ObservedBucket, VersioningStatus};
-use super::partition::role_of_arn;
-use super::plan::{Plan, Refusal, Situation};
-use super::step::Step;
+use super::super::desired::DesiredRole;
+use super::super::failure::{Failure, FailureClass};
+use super::super::observed::{ObservedBucket, VersioningStatus};
+use super::super::partition::role_of_arn;
+use super::super::plan::{Plan, Refusal, Situation};
+use super::super::step::Step;
+use super::conditions::Finding;
+use super::words::{describe, note, summary};
+use super::{HeldBack, Outcome};
 use crate::api::{
-    AwsResource, BucketReplicationStatus, BucketStatus, ConditionType, Correction, DriftEntry,
-    MAX_DRIFT_ENTRIES, ReadyStatus, Reason, RoleStatus,
+    AwsResource, BucketReplicationStatus, BucketStatus, ConditionType, DriftEntry, ReadyStatus, Reason,
+    RoleStatus,
 };
 
-/// What became of a plan.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
-    pub done: Vec<Step>,
-    pub failed: Option<(Step, Failure)>,
-    /// The operator was asked to stop before all steps were done.
-    pub interrupted: bool,
-    /// Another tool keeps changing what the operator corrects: nothing was done this time.
-    pub held_back: Option<HeldBack>,
-}
-
-/// Fields that were corrected again and again within an hour.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HeldBack {
-    pub paths: Vec<String>,
-    pub corrections: usize,
-}
-
-/// What a report is made for.
-#[derive(Clone, Copy, Debug)]
-pub struct Occasion<'a> {
-    pub generation: Option<i64>,
-    /// The value of the annotation that asked for this check.
-    pub requested: Option<&'a str>,
-    pub previous: &'a BucketReplicationStatus,
-    pub now: Timestamp,
-}
-
-/// What is to be written to Kubernetes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Report {
-    pub status: BucketReplicationStatus,
-    pub events: Vec<Event>,
-    /// The reason of `Ready`, which decides when to look again.
-    pub reason: Reason,
-}
-
-/// An event on the resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    pub warning: bool,
-    pub reason: &'static str,
-    pub note: String,
-}
-
-/// A condition before it has times.
-struct Finding {
-    about: ConditionType,
-    status: ReadyStatus,
-    reason: Reason,
-    message: String,
-}
-
-impl Finding {
-    fn new(about: ConditionType, status: ReadyStatus, reason: Reason, message: impl Into<String>) -> Finding {
-        Finding { about, status, reason, message: message.into() }
-    }
-}
-
-/// Reports a check that was observed and planned, and perhaps applied.
-pub fn report(situation: &Situation<'_>, plan: &Plan, outcome: &Outcome, occasion: &Occasion<'_>) -> Report {
-    let Occasion { previous, now, .. } = *occasion;
-    let (settled, remaining): (Vec<DriftEntry>, Vec<DriftEntry>) =
-        plan.differences.iter().cloned().partition(|d| outcome.done.iter().any(|step| step.settles(d)));
-    let view = View { situation, plan, outcome, remaining: &remaining };
-
-    let ready = view.ready();
-    let reason = ready.reason;
-    let findings = vec![ready, view.versioning(), view.role(), view.replication(), view.in_sync()];
-
-    let mut status = previous.clone();
-    status.observed_generation = occasion.generation;
-    status.last_handled_request = occasion.requested.map(str::to_owned);
-    status.conditions = conditions(findings, reason, occasion);
-    view.describe(&mut status, previous);
-    let drift: &[DriftEntry] = if plan.drift { &remaining } else { &[] };
-    status.drift = drift.iter().take(MAX_DRIFT_ENTRIES).cloned().collect();
-    status.drift_count = Some(count(drift));
-    if plan.drift && !settled.is_empty() {
-        status.last_correction = Some(Correction {
-            time: Time(now),
-            count: count(&settled),
-            items: settled.iter().take(MAX_DRIFT_ENTRIES).cloned().collect(),
-        });
-    }
-    status.applied_hash = view.applied_hash(previous);
-
-    let mut events = Vec::new();
-    if !outcome.done.is_empty() {
-        events.push(written(plan, outcome, &settled));
-    }
-    if !drift.is_empty() && status.drift != previous.drift {
-        events.push(Event {
-            warning: true,
-            reason: "DriftDetected",
-            note: note("AWS differs from the spec", drift.iter().map(describe)),
-        });
-    }
-    events.extend(failure_event(&status, previous, reason));
-    Report { status, events, reason }
-}
-
-/// Reports what stops the operator before anything is observed: suspended, a conflict, no credentials.
-pub fn stopped(refusal: &Refusal, occasion: &Occasion<'_>) -> Report {
-    let Refusal { reason, message, about } = refusal;
-    let mut status = occasion.previous.clone();
-    status.observed_generation = occasion.generation;
-    if *reason != Reason::Suspended {
-        // While suspended nothing is checked, so that no request to check is handled.
-        status.last_handled_request = occasion.requested.map(str::to_owned);
-    }
-    let rest = [
-        ConditionType::VersioningReady,
-        ConditionType::RoleReady,
-        ConditionType::ReplicationReady,
-        ConditionType::InSync,
-    ];
-    let ready = Finding::new(ConditionType::Ready, reason.ready(), *reason, message.clone());
-    let rest = rest.into_iter().map(|c| {
-        let status = if c == *about { reason.ready() } else { ReadyStatus::Unknown };
-        Finding::new(c, status, *reason, message.clone())
-    });
-    status.conditions = conditions(std::iter::once(ready).chain(rest).collect(), *reason, occasion);
-    let events = failure_event(&status, occasion.previous, *reason).into_iter().collect();
-    Report { status, events, reason: *reason }
-}
-
-struct View<'a> {
-    situation: &'a Situation<'a>,
-    plan: &'a Plan,
-    outcome: &'a Outcome,
-    remaining: &'a [DriftEntry],
+/// All that is known when a check is over.
+pub(super) struct View<'a> {
+    pub situation: &'a Situation<'a>,
+    pub plan: &'a Plan,
+    pub outcome: &'a Outcome,
+    pub remaining: &'a [DriftEntry],
 }
 
 impl View<'_> {
-    fn ready(&self) -> Finding {
+    pub fn ready(&self) -> Finding {
         let ready = |reason: Reason, message: String| {
             Finding::new(ConditionType::Ready, reason.ready(), reason, message)
         };
@@ -198,7 +71,7 @@ impl View<'_> {
         )
     }
 
-    fn versioning(&self) -> Finding {
+    pub fn versioning(&self) -> Finding {
         let about = ConditionType::VersioningReady;
         if let Some(finding) = self.trouble(about, &[AwsResource::BucketVersioning]) {
             return finding;
@@ -211,7 +84,7 @@ impl View<'_> {
         Finding::new(about, ReadyStatus::True, Reason::Applied, "source and destinations are versioned")
     }
 
-    fn role(&self) -> Finding {
+    pub fn role(&self) -> Finding {
         let about = ConditionType::RoleReady;
         if let Some(finding) = self.trouble(about, &[AwsResource::Role, AwsResource::RolePolicy]) {
             return finding;
@@ -249,7 +122,7 @@ impl View<'_> {
         Finding::new(about, ReadyStatus::True, Reason::Applied, message)
     }
 
-    fn replication(&self) -> Finding {
+    pub fn replication(&self) -> Finding {
         let about = ConditionType::ReplicationReady;
         if let Some(finding) = self.trouble(about, &[AwsResource::ReplicationConfiguration]) {
             return finding;
@@ -284,7 +157,7 @@ impl View<'_> {
         negative(reason, note("AWS differs from the spec", remaining.map(describe)))
     }
 
-    fn in_sync(&self) -> Finding {
+    pub fn in_sync(&self) -> Finding {
         let about = ConditionType::InSync;
         let stopped_by = match (&self.plan.refusal, &self.outcome.failed) {
             (Some(refusal), _) => Some((refusal.reason, refusal.message.clone())),
@@ -324,7 +197,7 @@ impl View<'_> {
         }
     }
 
-    fn describe(&self, status: &mut BucketReplicationStatus, previous: &BucketReplicationStatus) {
+    pub fn describe(&self, status: &mut BucketReplicationStatus, previous: &BucketReplicationStatus) {
         let observed = self.situation.observed;
         let bucket = |name: &str, account: Option<&String>, held: &ObservedBucket| {
             let enabled =
@@ -403,7 +276,7 @@ impl View<'_> {
 
     /// After a change of the spec that was applied only in part, what is in AWS is neither the old nor the new:
     /// a mark that equals no hash keeps the rest from being called drift.
-    fn applied_hash(&self, previous: &BucketReplicationStatus) -> Option<String> {
+    pub fn applied_hash(&self, previous: &BucketReplicationStatus) -> Option<String> {
         const INCOMPLETE: &str = "incomplete";
         let complete = self.remaining.is_empty()
             && self.plan.refusal.is_none()
@@ -450,111 +323,4 @@ fn concerns(step: &Step) -> ConditionType {
         | Step::DeleteRole { .. } => ConditionType::RoleReady,
         Step::PutReplication { .. } | Step::DeleteReplication { .. } => ConditionType::ReplicationReady,
     }
-}
-
-fn written(plan: &Plan, outcome: &Outcome, settled: &[DriftEntry]) -> Event {
-    let steps = note("wrote to AWS", outcome.done.iter().map(Step::to_string));
-    if plan.drift && !settled.is_empty() {
-        let corrected = note("corrected", settled.iter().map(describe));
-        return Event {
-            warning: true,
-            reason: "DriftCorrected",
-            note: clip(&format!("{corrected}; {steps}")),
-        };
-    }
-    Event { warning: false, reason: "Applied", note: steps }
-}
-
-/// An event when `Ready` says something new that is not good; what the drift events tell is not told twice.
-fn failure_event(
-    status: &BucketReplicationStatus,
-    previous: &BucketReplicationStatus,
-    reason: Reason,
-) -> Option<Event> {
-    let said = |s: &BucketReplicationStatus| {
-        s.conditions
-            .iter()
-            .find(|c| c.type_ == ConditionType::Ready.as_str())
-            .map(|c| (c.reason.clone(), c.message.clone()))
-    };
-    let now = said(status)?;
-    let quiet = matches!(reason, Reason::Applied | Reason::Progressing | Reason::Drifted);
-    (!quiet && Some(&now) != said(previous).as_ref()).then(|| Event {
-        warning: reason != Reason::Suspended,
-        reason: reason.as_str(),
-        note: clip(&now.1),
-    })
-}
-
-/// Puts times on findings: a condition that keeps its status keeps its time. `Reconciling` and `Stalled` are
-/// there only while true.
-fn conditions(findings: Vec<Finding>, reason: Reason, occasion: &Occasion<'_>) -> Vec<Condition> {
-    let ready = findings.first().map(|f| f.message.clone()).unwrap_or_default();
-    let pace = match reason {
-        Reason::Applied | Reason::Suspended => None,
-        r if r.is_transient() => Some(ConditionType::Reconciling),
-        _ => Some(ConditionType::Stalled),
-    };
-    let pace = pace.map(|about| Finding::new(about, ReadyStatus::True, reason, ready));
-    findings
-        .into_iter()
-        .chain(pace)
-        .map(|Finding { about, status, reason, message }| {
-            let status = match status {
-                ReadyStatus::True => "True",
-                ReadyStatus::False => "False",
-                ReadyStatus::Unknown => "Unknown",
-            };
-            let before = occasion.previous.conditions.iter().find(|c| c.type_ == about.as_str());
-            let since =
-                before.filter(|c| c.status == status && c.last_transition_time.0 != Timestamp::UNIX_EPOCH);
-            Condition {
-                type_: about.as_str().to_owned(),
-                status: status.to_owned(),
-                reason: reason.as_str().to_owned(),
-                message: clip_to(&message, MAX_MESSAGE),
-                observed_generation: occasion.generation,
-                last_transition_time: since.map_or(Time(occasion.now), |c| c.last_transition_time.clone()),
-            }
-        })
-        .collect()
-}
-
-/// One difference as a person reads it.
-pub fn describe(d: &DriftEntry) -> String {
-    format!("{} {} {}: want {:?}, got {:?}", d.resource.as_str(), d.name, d.path, d.want, d.got)
-}
-
-/// The API server takes notes of at most 1 kB (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>)
-/// and messages of conditions of at most 32 kB.
-const MAX_NOTE: usize = 1000;
-const MAX_MESSAGE: usize = 4000;
-
-fn note(what: &str, items: impl Iterator<Item = String>) -> String {
-    clip(&format!("{what}: {}", summary(items)))
-}
-
-/// The first items and how many more there are.
-fn summary(items: impl Iterator<Item = String>) -> String {
-    const SHOWN: usize = 5;
-    let items: Vec<String> = items.collect();
-    let more = items.len().saturating_sub(SHOWN);
-    let shown = items.into_iter().take(SHOWN).collect::<Vec<_>>().join("; ");
-    if more > 0 { format!("{shown}; and {more} more") } else { shown }
-}
-
-fn clip(text: &str) -> String {
-    clip_to(text, MAX_NOTE)
-}
-
-fn clip_to(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let end = text.char_indices().map(|(i, _)| i).take_while(|i| *i <= max - 3).last().unwrap_or(0);
-    format!("{}…", text.get(..end).unwrap_or_default())
-}
-
-fn count(items: &[DriftEntry]) -> i32 {
-    i32::try_from(items.len()).unwrap_or(i32::MAX)
 }

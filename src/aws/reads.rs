@@ -1,0 +1,123 @@
+//! The single reads: one call each, its answer in the domain's types.
+
+use aws_sdk_s3::types::ReplicationConfiguration;
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+use super::clients::Aws;
+use super::convert::from_sdk;
+use super::limits::Lane;
+use crate::replication::observed::Read;
+use crate::replication::step::ROLE_POLICY_NAME;
+use crate::replication::{
+    Caller, Configuration, FailureClass, Identity, ObservedRole, Versioning, VersioningStatus,
+};
+
+pub async fn read_versioning(aws: &Aws, bucket: &str, region: &str, owner: &str) -> Read<Versioning> {
+    let request = aws.s3(region).get_bucket_versioning().bucket(bucket).expected_bucket_owner(owner);
+    let answer = aws.call(Lane::S3Read, "s3:GetBucketVersioning", bucket, request.send()).await?;
+    let status = match answer.status().map(|s| s.as_str()) {
+        Some("Enabled") => VersioningStatus::Enabled,
+        Some("Suspended") => VersioningStatus::Suspended,
+        _ => VersioningStatus::Disabled,
+    };
+    let mfa_delete = answer.mfa_delete().is_some_and(|m| m.as_str() == "Enabled");
+    Ok(Versioning { status, mfa_delete })
+}
+
+pub async fn read_configuration(
+    aws: &Aws,
+    caller: &Caller,
+    bucket: &str,
+    region: &str,
+) -> Read<Option<Configuration>> {
+    let held = read_raw_configuration(aws, caller, bucket, region).await?;
+    Ok(held.as_ref().map(from_sdk))
+}
+
+pub async fn read_raw_configuration(
+    aws: &Aws,
+    caller: &Caller,
+    bucket: &str,
+    region: &str,
+) -> Read<Option<ReplicationConfiguration>> {
+    let request =
+        aws.s3(region).get_bucket_replication().bucket(bucket).expected_bucket_owner(&caller.account);
+    match aws.call(Lane::S3Read, "s3:GetReplicationConfiguration", bucket, request.send()).await {
+        Ok(answer) => Ok(answer.replication_configuration),
+        Err(failure) if failure.code == "ReplicationConfigurationNotFoundError" => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+pub async fn read_role(aws: &Aws, name: &str) -> Read<Option<ObservedRole>> {
+    let request = aws.iam().get_role().role_name(name);
+    let answer = match aws.call(Lane::IamRead, "iam:GetRole", name, request.send()).await {
+        Ok(answer) => answer,
+        Err(failure) if failure.class == FailureClass::NoSuchRole => return Ok(None),
+        Err(failure) => return Err(failure),
+    };
+    Ok(answer.role().map(|role| ObservedRole {
+        arn: role.arn().to_owned(),
+        name: role.role_name().to_owned(),
+        path: role.path().to_owned(),
+        trust: role.assume_role_policy_document().map(document).unwrap_or_default(),
+        permissions_boundary: role
+            .permissions_boundary()
+            .and_then(|b| b.permissions_boundary_arn())
+            .map(str::to_owned),
+        tags: role
+            .tags()
+            .iter()
+            .filter(|tag| !tag.key().starts_with("aws:"))
+            .map(|tag| (tag.key().to_owned(), tag.value().to_owned()))
+            .collect(),
+        policy: Ok(None),
+        other_policies: Vec::new(),
+    }))
+}
+
+pub async fn with_policy(aws: &Aws, role: ObservedRole) -> ObservedRole {
+    let policy = read_role_policy(aws, &role.name).await;
+    ObservedRole { policy, ..role }
+}
+
+pub async fn read_role_policy(aws: &Aws, role: &str) -> Read<Option<Value>> {
+    let request = aws.iam().get_role_policy().role_name(role).policy_name(ROLE_POLICY_NAME);
+    match aws.call(Lane::IamRead, "iam:GetRolePolicy", role, request.send()).await {
+        Ok(answer) => Ok(Some(document(answer.policy_document()))),
+        Err(failure) if failure.class == FailureClass::NoSuchRole => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A role with everything that stands against its deletion; only of ours is that asked.
+pub async fn read_role_to_delete(aws: &Aws, name: &str, identity: &Identity) -> Read<Option<ObservedRole>> {
+    let Some(role) = read_role(aws, name).await? else {
+        return Ok(None);
+    };
+    if !identity.owns(&role.tags) {
+        return Ok(Some(role));
+    }
+    let inline = aws.iam().list_role_policies().role_name(name);
+    let attached = aws.iam().list_attached_role_policies().role_name(name);
+    let (inline, attached) = futures::join!(
+        aws.call(Lane::IamRead, "iam:ListRolePolicies", name, inline.send()),
+        aws.call(Lane::IamRead, "iam:ListAttachedRolePolicies", name, attached.send()),
+    );
+    let (inline, attached) = (inline?, attached?);
+    let (ours, others): (Vec<String>, Vec<String>) =
+        inline.policy_names().iter().cloned().partition(|policy| policy == ROLE_POLICY_NAME);
+    let attached = attached.attached_policies().iter().filter_map(|p| p.policy_arn().map(str::to_owned));
+    Ok(Some(ObservedRole {
+        policy: Ok(ours.first().map(|_| Value::Null)),
+        other_policies: others.into_iter().chain(attached).collect(),
+        ..role
+    }))
+}
+
+/// IAM returns policy documents percent-encoded (RFC 3986).
+fn document(encoded: &str) -> Value {
+    let text = percent_decode_str(encoded).decode_utf8_lossy();
+    serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.into_owned()))
+}

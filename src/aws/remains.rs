@@ -1,0 +1,60 @@
+//! What deletion reads: what may be left of a resource.
+
+use std::collections::BTreeSet;
+
+use futures::future::try_join_all;
+
+use super::cache::Location;
+use super::clients::Aws;
+use super::locate::{in_partition_of, known_location, locate};
+use super::reads::{read_configuration, read_role_to_delete};
+use crate::replication::observed::Read;
+use crate::replication::partition::role_of_arn;
+use crate::replication::teardown::Remains;
+use crate::replication::{BucketRef, Configuration, Failure, FailureClass, Identity};
+
+/// Reads what deletion may have to remove.
+///
+/// # Errors
+/// When not even the operator's own identity can be told.
+pub async fn remains(
+    aws: &Aws,
+    source: Option<&BucketRef>,
+    roles: &BTreeSet<String>,
+    identity: &Identity,
+) -> Result<Remains, Failure> {
+    let caller = aws.caller().await?;
+    let configuration = async {
+        let Some(source) = source else {
+            return (None, Ok(None));
+        };
+        let place = match known_location(aws, source).await {
+            Some(place) => Ok(Some(place)),
+            None => locate(aws, &caller, source).await,
+        };
+        match place {
+            Ok(Some(Location { region, .. })) => {
+                let read = read_configuration(aws, &caller, &source.bucket, &region).await;
+                match read {
+                    // The bucket went after its Region was remembered.
+                    Err(failure) if failure.class == FailureClass::NoSuchBucket => (None, Ok(None)),
+                    read => (Some(region), read),
+                }
+            }
+            Ok(None) => (None, Ok(None)),
+            Err(failure) => (None, Err(failure)),
+        }
+    };
+    let (region, configuration): (Option<String>, Read<Option<Configuration>>) = configuration.await;
+    let named = configuration.as_ref().ok().and_then(Option::as_ref).map(|c| role_of_arn(&c.role).to_owned());
+    let names: BTreeSet<String> = roles.iter().cloned().chain(named).collect();
+    let roles = try_join_all(names.iter().map(|name| read_role_to_delete(aws, name, identity))).await;
+    let caller = in_partition_of(caller, region.as_deref());
+    Ok(Remains {
+        bucket: source.map(|s| s.bucket.clone()).unwrap_or_default(),
+        caller,
+        region,
+        configuration,
+        roles: roles.map(|roles| roles.into_iter().flatten().collect()),
+    })
+}

@@ -1,0 +1,61 @@
+//! Findings, and the conditions they become.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::Occasion;
+use super::words::{MAX_MESSAGE, clip_to};
+use crate::api::{ConditionType, ReadyStatus, Reason};
+
+/// A condition before it has times.
+pub(super) struct Finding {
+    pub(super) about: ConditionType,
+    pub(super) status: ReadyStatus,
+    pub(super) reason: Reason,
+    pub(super) message: String,
+}
+
+impl Finding {
+    pub(super) fn new(
+        about: ConditionType,
+        status: ReadyStatus,
+        reason: Reason,
+        message: impl Into<String>,
+    ) -> Finding {
+        Finding { about, status, reason, message: message.into() }
+    }
+}
+
+/// Puts times on findings: a condition that keeps its status keeps its time. `Reconciling` and `Stalled` are
+/// there only while true.
+pub(super) fn conditions(findings: Vec<Finding>, reason: Reason, occasion: &Occasion<'_>) -> Vec<Condition> {
+    let ready = findings.first().map(|f| f.message.clone()).unwrap_or_default();
+    let pace = match reason {
+        Reason::Applied | Reason::Suspended => None,
+        r if r.is_transient() => Some(ConditionType::Reconciling),
+        _ => Some(ConditionType::Stalled),
+    };
+    let pace = pace.map(|about| Finding::new(about, ReadyStatus::True, reason, ready));
+    findings
+        .into_iter()
+        .chain(pace)
+        .map(|Finding { about, status, reason, message }| {
+            let status = match status {
+                ReadyStatus::True => "True",
+                ReadyStatus::False => "False",
+                ReadyStatus::Unknown => "Unknown",
+            };
+            let before = occasion.previous.conditions.iter().find(|c| c.type_ == about.as_str());
+            let since =
+                before.filter(|c| c.status == status && c.last_transition_time.0 != Timestamp::UNIX_EPOCH);
+            Condition {
+                type_: about.as_str().to_owned(),
+                status: status.to_owned(),
+                reason: reason.as_str().to_owned(),
+                message: clip_to(&message, MAX_MESSAGE),
+                observed_generation: occasion.generation,
+                last_transition_time: since.map_or(Time(occasion.now), |c| c.last_transition_time.clone()),
+            }
+        })
+        .collect()
+}
