@@ -221,7 +221,7 @@ fn tell(resource: &BucketReplication, plan: &Plan, outcome: &Outcome, report: &R
     let name = resource.name_any();
     let source = resource.spec.source.bucket.as_str();
     let (differences, written) = (plan.differences.len(), outcome.done.len());
-    let (drift, reason) = (plan.drift, report.reason.as_str());
+    let (drift, reason) = (plan.drift && differences > 0, report.reason.as_str());
     match &plan.refusal {
         Some(refusal) => warn!(namespace, name, source, reason, message = refusal.message, "refused"),
         None => match &outcome.failed {

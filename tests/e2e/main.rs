@@ -11,6 +11,7 @@ mod drift;
 mod failures;
 mod fields;
 mod founding;
+mod import;
 mod ownership;
 mod restart;
 mod samples;
