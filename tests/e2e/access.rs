@@ -78,7 +78,9 @@ fn without(policy: &Value, action: &str) -> Value {
         statement["Action"] = json!(rest);
     }
     let statements = policy["Statement"].as_array_mut();
-    statements.map(|s| s.retain(|statement| statement["Action"] != json!([])));
+    if let Some(statements) = statements {
+        statements.retain(|statement| statement["Action"] != json!([]));
+    }
     policy
 }
 

@@ -229,6 +229,9 @@ async fn the_founding_example_grants_each_action_only_where_it_is_needed() -> Re
     Ok(())
 }
 
+/// What is set in the spec (path and value), what of S3 is looked at, and what it must then be.
+type Edit<'a> = (Vec<(&'a str, Value)>, &'a str, Value);
+
 #[tokio::test]
 async fn every_field_of_a_rule_reaches_s3_changes_and_goes() -> Result<()> {
     let orders = Orders::new("rule-fields").await?;
@@ -242,7 +245,7 @@ async fn every_field_of_a_rule_reaches_s3_changes_and_goes() -> Result<()> {
         vec![("rules.0.kmsEncryptedObjects", objects), ("rules.0.destination.kmsKeyArn", key)]
     };
     // What is set in the spec, what S3 then shows, and what goes back to what it was with the last line of each.
-    let mut table: Vec<(Vec<(&str, Value)>, &str, Value)> = vec![
+    let mut table: Vec<Edit> = vec![
         (vec![("rules.0.status", json!("Disabled"))], "Status", json!("Disabled")),
         (vec![("rules.0.status", json!("Enabled"))], "Status", json!("Enabled")),
         (vec![("rules.0.status", json!(null))], "Status", json!("Enabled")),
