@@ -108,7 +108,8 @@ pub struct BucketReplicationSpec {
     #[x_kube(validation = v::interval())]
     pub interval: Option<Interval>,
 
-    /// `true` stops every call to AWS for this resource. Deletion still works.
+    /// `true` stops every call to AWS for this resource; a check that is asked for waits too. Deletion still
+    /// works.
     #[serde(default)]
     pub suspend: bool,
 }

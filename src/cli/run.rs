@@ -70,7 +70,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     match aws.caller().await {
         Ok(caller) => info!(account = caller.account, cluster, "started"),
         // Each resource will say so in its status; credentials may still come.
-        Err(failure) => warn!(message = failure.message(), "started without a working AWS identity"),
+        Err(failure) => warn!(detail = failure.message(), "started without a working AWS identity"),
     }
     let settings = controller::Settings {
         namespaces: args.namespaces,

@@ -40,14 +40,18 @@ impl Deceased {
         }
     }
 
-    fn policy<T: for<'de> Deserialize<'de> + Default>(&self, field: &str) -> T {
-        self.spec.get(field).cloned().and_then(|v| serde_json::from_value(v).ok()).unwrap_or_default()
+    /// A field of the spec with a default; `None` when it holds something that cannot be read.
+    fn policy<T: for<'de> Deserialize<'de> + Default>(&self, field: &str) -> Option<T> {
+        match self.spec.get(field) {
+            None | Some(Value::Null) => Some(T::default()),
+            Some(value) => serde_json::from_value(value.clone()).ok(),
+        }
     }
 
-    /// Whether AWS is left as it is.
+    /// Whether AWS is left as it is. What cannot be read is not taken for leave to delete.
     fn leaves_aws_alone(&self) -> bool {
-        self.policy::<DeletionPolicy>("deletionPolicy") == DeletionPolicy::Retain
-            || self.policy::<ManagementPolicy>("managementPolicy") == ManagementPolicy::Observe
+        self.policy("deletionPolicy") != Some(DeletionPolicy::Delete)
+            || self.policy("managementPolicy") != Some(ManagementPolicy::Enforce)
     }
 
     fn source(&self) -> Option<BucketRef> {
@@ -100,7 +104,7 @@ pub async fn finalize(object: &Guarded, target: &Target<'_>, ctx: &Context) -> R
         namespace = metadata.namespace,
         name = metadata.name,
         reason = refusal.reason.as_str(),
-        message = refusal.message,
+        detail = refusal.message,
         "deletion waits"
     );
     let previous = ctx.last_status(target.uid(), Some(&deceased.status));

@@ -223,10 +223,10 @@ fn tell(resource: &BucketReplication, plan: &Plan, outcome: &Outcome, report: &R
     let (differences, written) = (plan.differences.len(), outcome.done.len());
     let (drift, reason) = (plan.drift && differences > 0, report.reason.as_str());
     match &plan.refusal {
-        Some(refusal) => warn!(namespace, name, source, reason, message = refusal.message, "refused"),
+        Some(refusal) => warn!(namespace, name, source, reason, detail = refusal.message, "refused"),
         None => match &outcome.failed {
             Some((step, failure)) => {
-                warn!(namespace, name, source, reason, %step, message = failure.message(), written, "failed")
+                warn!(namespace, name, source, reason, %step, detail = failure.message(), written, "failed")
             }
             None => info!(namespace, name, source, reason, differences, drift, written, "checked"),
         },

@@ -12,6 +12,7 @@ mod failures;
 mod fields;
 mod founding;
 mod import;
+mod logs;
 mod ownership;
 mod restart;
 mod samples;

@@ -70,7 +70,7 @@ pub fn report(situation: &Situation<'_>, plan: &Plan, outcome: &Outcome, occasio
     let Occasion { previous, now, .. } = *occasion;
     let (settled, remaining): (Vec<DriftEntry>, Vec<DriftEntry>) =
         plan.differences.iter().cloned().partition(|d| outcome.done.iter().any(|step| step.settles(d)));
-    let view = View { situation, plan, outcome, remaining: &remaining };
+    let view = View { situation, plan, outcome, previous, remaining: &remaining };
 
     let ready = view.ready();
     let reason = ready.reason;
@@ -80,7 +80,7 @@ pub fn report(situation: &Situation<'_>, plan: &Plan, outcome: &Outcome, occasio
     status.observed_generation = occasion.generation;
     status.last_handled_request = occasion.requested.map(str::to_owned);
     status.conditions = conditions(findings, reason, occasion);
-    view.describe(&mut status, previous);
+    view.describe(&mut status);
     let drift: &[DriftEntry] = if plan.drift { &remaining } else { &[] };
     status.drift = drift.iter().take(MAX_DRIFT_ENTRIES).cloned().collect();
     status.drift_count = Some(count(drift));
@@ -91,7 +91,7 @@ pub fn report(situation: &Situation<'_>, plan: &Plan, outcome: &Outcome, occasio
             items: settled.iter().take(MAX_DRIFT_ENTRIES).cloned().collect(),
         });
     }
-    status.applied_hash = view.applied_hash(previous);
+    status.applied_hash = view.applied_hash();
 
     let mut events = Vec::new();
     if !outcome.done.is_empty() {

@@ -8,6 +8,7 @@ use super::super::observed::{ObservedBucket, VersioningStatus};
 use super::super::partition::role_of_arn;
 use super::super::plan::{Plan, Refusal, Situation};
 use super::super::step::Step;
+use super::super::subject::former_roles;
 use super::conditions::Finding;
 use super::words::{describe, note, summary};
 use super::{HeldBack, Outcome};
@@ -21,6 +22,7 @@ pub(super) struct View<'a> {
     pub situation: &'a Situation<'a>,
     pub plan: &'a Plan,
     pub outcome: &'a Outcome,
+    pub previous: &'a BucketReplicationStatus,
     pub remaining: &'a [DriftEntry],
 }
 
@@ -113,6 +115,14 @@ impl View<'_> {
                 ),
             );
         }
+        let mut remembered = former_roles(self.previous).filter_map(|name| {
+            let read = self.situation.observed.former_roles.get(name)?;
+            Some((name, read.as_ref().err()?))
+        });
+        if let Some((name, failure)) = remembered.next() {
+            let message = format!("the former role {name} is not deleted yet: {}", failure.message());
+            return Finding::new(about, ReadyStatus::Unknown, failure.class.reason(), message);
+        }
         let message = match &self.situation.desired.role {
             DesiredRole::Managed(role) => format!("role {} trusts S3 and has its policy", role.name),
             DesiredRole::Existing { arn } => {
@@ -197,7 +207,7 @@ impl View<'_> {
         }
     }
 
-    pub fn describe(&self, status: &mut BucketReplicationStatus, previous: &BucketReplicationStatus) {
+    pub fn describe(&self, status: &mut BucketReplicationStatus) {
         let observed = self.situation.observed;
         let bucket = |name: &str, account: Option<&String>, held: &ObservedBucket| {
             let enabled =
@@ -224,8 +234,8 @@ impl View<'_> {
                 Some(bucket(&d.bucket, d.account.as_ref(), observed.destinations.get(&d.bucket)?))
             })
             .collect();
-        status.role = self.role_status(previous);
-        status.former_roles = self.former_roles(previous);
+        status.role = self.role_status();
+        status.former_roles = self.former_roles();
         let put = self.outcome.done.iter().any(|s| matches!(s, Step::PutReplication { .. }));
         let rules = match &observed.configuration {
             _ if put => Some(desired.rules.len()),
@@ -236,7 +246,7 @@ impl View<'_> {
     }
 
     /// The former roles that are still there, or may be: status is the only trace of what is left to delete.
-    fn former_roles(&self, previous: &BucketReplicationStatus) -> Vec<String> {
+    fn former_roles(&self) -> Vec<String> {
         let observed = self.situation.observed;
         let identity = self.situation.identity;
         let deleted = |name: &str| {
@@ -248,15 +258,15 @@ impl View<'_> {
             Some(Ok(Some(role))) => identity.owns(&role.tags) && !deleted(&role.name),
             Some(Err(_)) => true,
         };
-        let remembered = previous.role.iter().filter(|role| role.managed).map(|role| &role.arn);
-        let remembered = remembered.chain(&previous.former_roles).cloned();
+        let remembered = self.previous.role.iter().filter(|role| role.managed).map(|role| &role.arn);
+        let remembered = remembered.chain(&self.previous.former_roles).cloned();
         let seen = observed.former_roles_of(identity).map(|role| role.arn.clone());
         let all: BTreeSet<String> = remembered.chain(seen).filter(|arn| left(arn)).collect();
         all.into_iter().collect()
     }
 
     /// The role as far as it exists.
-    fn role_status(&self, previous: &BucketReplicationStatus) -> Option<RoleStatus> {
+    fn role_status(&self) -> Option<RoleStatus> {
         let observed = self.situation.observed;
         let managed = matches!(self.situation.desired.role, DesiredRole::Managed(_));
         let created = self.outcome.done.iter().any(|s| matches!(s, Step::CreateRole { .. }));
@@ -270,13 +280,13 @@ impl View<'_> {
                 Some(RoleStatus { arn: self.situation.desired.role.arn(&observed.caller), managed })
             }
             Ok(None) => None,
-            Err(_) => previous.role.clone(),
+            Err(_) => self.previous.role.clone(),
         }
     }
 
     /// After a change of the spec that was applied only in part, what is in AWS is neither the old nor the new:
     /// a mark that equals no hash keeps the rest from being called drift.
-    pub fn applied_hash(&self, previous: &BucketReplicationStatus) -> Option<String> {
+    pub fn applied_hash(&self) -> Option<String> {
         const INCOMPLETE: &str = "incomplete";
         let complete = self.remaining.is_empty()
             && self.plan.refusal.is_none()
@@ -287,7 +297,7 @@ impl View<'_> {
         }
         let put = self.outcome.done.iter().any(|s| matches!(s, Step::PutReplication { .. }));
         let began = !self.plan.drift && !self.outcome.done.is_empty();
-        match &previous.applied_hash {
+        match &self.previous.applied_hash {
             Some(_) if began => Some(INCOMPLETE.to_owned()),
             None if put => Some(INCOMPLETE.to_owned()),
             unchanged => unchanged.clone(),

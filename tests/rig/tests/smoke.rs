@@ -313,7 +313,7 @@ async fn the_operator_is_started_asked_to_end_and_killed() -> Result<()> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let log = operator.log();
-    let expected = format!("run --namespaces {} --http-address 127.0.0.1:0 --extra", world.namespace);
+    let expected = format!("run --http-address 127.0.0.1:0 --namespaces {} --extra", world.namespace);
     assert!(log.starts_with(&expected), "{log}");
     assert!(log.contains(&world.proxy.url()) && log.contains(&world.account), "{log}");
     assert_eq!(operator.terminate().await?, 0);

@@ -1,0 +1,54 @@
+//! The operator's log: structured, a line a decision, nothing secret.
+
+use anyhow::{Context, Result};
+use rig::world::World;
+use serde_json::Value;
+
+use crate::support::{operator, replication};
+
+/// The secret access key of the operator.
+const SECRET: &str = "a-secret-that-is-not-to-be-told";
+
+#[tokio::test]
+async fn each_decision_is_one_json_line_that_holds_no_secret() -> Result<()> {
+    let world = World::new("logs").await?;
+    let args = ["--log-format", "json", "--log-level", "debug"];
+    let operator = operator(&world).credentials(&world.account, SECRET).args(args).start().await?;
+    let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
+    world.apply(&replication("good", &source, &destination).to_string()).await?;
+    world.wait_ready("good").await?;
+    world.apply(&replication("bad", &world.bucket_name(), &destination).to_string()).await?;
+    world
+        .wait(
+            "bad",
+            |status| crate::support::reason(status, "Ready") == "SourceBucketNotFound",
+            "to be refused",
+        )
+        .await?;
+
+    let log = operator.log();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("not JSON: {line}")))
+        .collect::<Result<_>>()?;
+    for line in log.lines() {
+        assert!(line.matches("\"message\":").count() <= 1, "a key stands twice: {line}");
+        assert!(!line.contains(SECRET), "{line}");
+    }
+    let decisions = |name: &str| -> Vec<&Value> {
+        let decided = |l: &&Value| {
+            ["checked", "refused", "failed"].contains(&l["message"].as_str().unwrap_or_default())
+        };
+        lines.iter().filter(decided).filter(|l| l["name"] == name).collect()
+    };
+    let [good] = decisions("good")[..] else { anyhow::bail!("one check, one line: {log}") };
+    assert_eq!(
+        (good["namespace"].as_str(), good["source"].as_str()),
+        (Some(world.namespace.as_str()), Some(source.as_str()))
+    );
+    assert_eq!((&good["reason"], &good["written"]), (&"Applied".into(), &5.into()));
+    let bad = *decisions("bad").first().context("no line for the refusal")?;
+    assert_eq!(bad["reason"], "SourceBucketNotFound");
+    assert!(bad["detail"].as_str().is_some_and(|d| d.contains("does not exist; create it")), "{bad}");
+    Ok(())
+}
