@@ -13,6 +13,7 @@ pub mod observed;
 pub mod partition;
 pub mod plan;
 pub mod policy;
+pub mod refusal;
 pub mod report;
 pub mod step;
 pub mod subject;
@@ -24,8 +25,9 @@ pub use failure::{Failure, FailureClass};
 pub use identity::Identity;
 pub use observed::{Caller, Observed, ObservedBucket, ObservedRole, Versioning, VersioningStatus};
 pub use partition::Partition;
-pub use plan::{Plan, Refusal, Situation};
+pub use plan::{Plan, Situation};
 pub use policy::{PolicyDocument, Statement};
+pub use refusal::Refusal;
 pub use step::{RoleDocuments, Step};
 pub use subject::{BucketRef, Subject};
 

@@ -7,7 +7,7 @@ use super::desired::Desired;
 use super::diff::configuration_differences;
 use super::identity::Identity;
 use super::observed::{Caller, Observed, ObservedBucket, ObservedRole, Read, Versioning, VersioningStatus};
-use super::plan::Refusal;
+use super::refusal::Refusal;
 use super::step::Step;
 use crate::api::{ConditionType, Reason};
 

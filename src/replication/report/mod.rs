@@ -14,7 +14,8 @@ use self::events::{failure_event, written};
 use self::view::View;
 use self::words::{describe, note};
 use super::failure::Failure;
-use super::plan::{Plan, Refusal, Situation};
+use super::plan::{Plan, Situation};
+use super::refusal::Refusal;
 use super::step::Step;
 use crate::api::{
     BucketReplicationStatus, ConditionType, Correction, DriftEntry, MAX_DRIFT_ENTRIES, ReadyStatus, Reason,

@@ -1,0 +1,282 @@
+//! Why nothing is written although something differs.
+//!
+//! Refusals come before the first write: the checks run in order over what was observed, and only when none of
+//! them objects are there steps at all.
+
+use serde::Serialize;
+
+use super::configuration::Configuration;
+use super::desired::DesiredRole;
+use super::failure::{Failure, FailureClass};
+use super::identity::owner_of;
+use super::observed::{ObservedBucket, ObservedRole};
+use super::plan::{Situation, unversioned};
+use super::policy::{MAX_INLINE_POLICY, trusts_s3};
+use crate::api::{
+    AdoptionPolicy, AwsResource, ConditionType, DriftEntry, ManagementPolicy, Reason, VersioningPolicy,
+};
+
+/// Why the operator does not go on: what a condition will say.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Refusal {
+    pub reason: Reason,
+    pub message: String,
+    /// The condition that tells this beside `Ready`.
+    pub about: ConditionType,
+}
+
+impl Refusal {
+    pub fn new(reason: Reason, about: ConditionType, message: String) -> Refusal {
+        Refusal { reason, message, about }
+    }
+
+    fn failed(failure: &Failure, about: ConditionType) -> Refusal {
+        Refusal::new(failure.class.reason(), about, failure.message())
+    }
+}
+
+type Check = fn(&Situation<'_>, &[DriftEntry]) -> Option<Refusal>;
+
+/// What must hold for anything to be said of the replication at all.
+const READABLE: [Check; 6] = [
+    source_exists,
+    destinations_exist,
+    versioning_was_read,
+    reads_succeeded,
+    ownership_is_across_accounts,
+    existing_role_is_usable,
+];
+
+/// What must hold for the operator to write.
+const WRITABLE: [Check; 5] =
+    [role_is_ours, configuration_is_ours, versioning_is_there, versioning_can_be_enabled, policy_fits];
+
+pub fn refusal(situation: &Situation<'_>, differences: &[DriftEntry]) -> Option<Refusal> {
+    let writable: &[Check] = match situation.management {
+        ManagementPolicy::Enforce => &WRITABLE,
+        ManagementPolicy::Observe => &[],
+    };
+    READABLE.iter().chain(writable).find_map(|check| check(situation, differences))
+}
+
+fn source_exists(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
+    let bucket = &s.desired.source.bucket;
+    exists(
+        bucket,
+        &s.observed.source,
+        Reason::SourceBucketNotFound,
+        ConditionType::ReplicationReady,
+        || format!("source bucket {bucket} does not exist; create it or correct source.bucket"),
+        &s.observed.caller.account,
+        "correct source.bucket",
+    )
+}
+
+/// Of a bucket in another account, which the spec names, the operator may not see anything: S3 itself then checks
+/// existence, owner and versioning.
+fn destinations_exist(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
+    s.desired.destinations.iter().find_map(|d| {
+        let bucket = &d.bucket;
+        let observed = s.observed.destinations.get(bucket)?;
+        let unseen = matches!(&observed.region, Err(failure) if failure.class == FailureClass::Denied);
+        if unseen && d.account.as_ref().is_some_and(|account| *account != s.observed.caller.account) {
+            return None;
+        }
+        exists(
+            bucket,
+            observed,
+            Reason::DestinationBucketNotFound,
+            ConditionType::ReplicationReady,
+            || format!("destination bucket {bucket} does not exist; create it or correct destination.bucket. Nothing is written until it is there"),
+            d.account.as_ref().unwrap_or(&s.observed.caller.account),
+            "correct destination.bucket, or set destination.account to its owner's id",
+        )
+    })
+}
+
+fn exists(
+    bucket: &str,
+    observed: &ObservedBucket,
+    missing: Reason,
+    about: ConditionType,
+    message: impl FnOnce() -> String,
+    owner: &str,
+    remedy: &str,
+) -> Option<Refusal> {
+    match &observed.region {
+        Ok(Some(_)) => None,
+        Ok(None) => Some(Refusal::new(missing, about, message())),
+        Err(failure) if failure.class == FailureClass::WrongOwner => Some(Refusal::new(
+            Reason::WrongBucketOwner,
+            about,
+            format!("bucket {bucket} belongs to another account than {owner}; {remedy}"),
+        )),
+        // S3 says the same of a bucket whose owner lets nobody else look.
+        Err(failure) if failure.class == FailureClass::Denied => Some(Refusal::new(
+            failure.class.reason(),
+            about,
+            format!("{}; if the bucket belongs to another account than {owner}, {remedy}", failure.message()),
+        )),
+        Err(failure) => Some(Refusal::failed(failure, about)),
+    }
+}
+
+/// A denied read of versioning is shown in `VersioningReady` and stops nothing: S3 itself refuses a
+/// configuration between buckets that are not versioned.
+fn versioning_was_read(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
+    std::iter::once(&s.observed.source)
+        .chain(s.observed.destinations.values())
+        .filter_map(|bucket| bucket.versioning.as_ref().err())
+        .find(|failure| failure.class != FailureClass::Denied)
+        .map(|failure| Refusal::failed(failure, ConditionType::VersioningReady))
+}
+
+fn reads_succeeded(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
+    if let Err(failure) = &s.observed.configuration {
+        return Some(Refusal::failed(failure, ConditionType::ReplicationReady));
+    }
+    match (&s.desired.role, &s.observed.role) {
+        // An existing role is only looked at: if that is denied, its condition is unknown and no more.
+        (DesiredRole::Existing { .. }, Err(failure)) if failure.class == FailureClass::Denied => None,
+        (_, Err(failure)) => Some(Refusal::failed(failure, ConditionType::RoleReady)),
+        (DesiredRole::Managed(_), Ok(Some(ObservedRole { policy: Err(failure), .. }))) => {
+            Some(Refusal::failed(failure, ConditionType::RoleReady))
+        }
+        _ => None,
+    }
+}
+
+/// S3 accepts an owner override within one account and then silently changes how ACLs behave.
+fn ownership_is_across_accounts(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
+    let own = &s.observed.caller.account;
+    let (id, _) =
+        s.desired.rules.iter().find(|(_, r)| {
+            r.destination.ownership.is_some() && r.destination.account.as_ref() == Some(own)
+        })?;
+    Some(Refusal::new(
+        Reason::InvalidRequest,
+        ConditionType::ReplicationReady,
+        format!(
+            "rules[{id}].destination.ownership: the destination's account {own} is the source's own; remove ownership, which is for buckets of other accounts"
+        ),
+    ))
+}
+
+fn existing_role_is_usable(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
+    let DesiredRole::Existing { arn } = &s.desired.role else {
+        return None;
+    };
+    match s.observed.role.as_ref().ok()? {
+        None => Some(Refusal::new(
+            Reason::RoleNotFound,
+            ConditionType::RoleReady,
+            format!(
+                "role {arn} does not exist; create it, correct role.arn, or remove role.arn to have a managed role"
+            ),
+        )),
+        Some(role) if !trusts_s3(&role.trust) => Some(Refusal::new(
+            Reason::RoleNotTrusted,
+            ConditionType::RoleReady,
+            format!(
+                "role {arn} does not let s3.amazonaws.com assume it; add a statement to its trust policy that allows sts:AssumeRole to the service s3.amazonaws.com"
+            ),
+        )),
+        Some(_) => None,
+    }
+}
+
+fn role_is_ours(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
+    let DesiredRole::Managed(wanted) = &s.desired.role else {
+        return None;
+    };
+    let held = s.observed.role.as_ref().ok()?.as_ref()?;
+    let refuse = |message| Some(Refusal::new(Reason::ForeignRole, ConditionType::RoleReady, message));
+    // Names are unique in an account whatever the path, and IAM cannot move a role.
+    if held.path != wanted.path {
+        return refuse(format!(
+            "role {} exists with the path {} and not {}; choose another role.name, or use it as it is by role.arn",
+            held.arn, held.path, wanted.path
+        ));
+    }
+    if s.identity.owns(&held.tags) || s.adoption == AdoptionPolicy::Adopt {
+        return None;
+    }
+    refuse(format!(
+        "role {} exists and {}; choose another role.name, use it as it is by role.arn, or set adoptionPolicy: Adopt to take it over",
+        held.arn,
+        owner_of(&held.tags)
+    ))
+}
+
+fn configuration_is_ours(s: &Situation<'_>, differences: &[DriftEntry]) -> Option<Refusal> {
+    let held = s.observed.configuration.as_ref().ok()?.as_ref()?;
+    let equal = !differences.iter().any(|d| d.resource == AwsResource::ReplicationConfiguration);
+    if equal || owns_configuration(s, held) || s.adoption == AdoptionPolicy::Adopt {
+        return None;
+    }
+    let rules: Vec<String> = held.rules.iter().take(3).map(|(id, rule)| format!("{id} ({rule})")).collect();
+    let more = held.rules.len().saturating_sub(rules.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(Refusal::new(
+        Reason::ForeignConfiguration,
+        ConditionType::ReplicationReady,
+        format!(
+            "bucket {} already has a replication configuration that this resource did not make: role {}, rules {}{more}; remove it, or set adoptionPolicy: Adopt to replace it",
+            s.desired.source.bucket,
+            held.role,
+            rules.join("; ")
+        ),
+    ))
+}
+
+/// A configuration is ours when status says that we applied one, or when it names a role of ours.
+fn owns_configuration(s: &Situation<'_>, held: &Configuration) -> bool {
+    let ours = |role: &ObservedRole| role.arn == held.role && s.identity.owns(&role.tags);
+    let named = s.observed.role.as_ref().ok().and_then(Option::as_ref);
+    s.applied_hash.is_some() || named.is_some_and(ours) || s.observed.former_roles_of(s.identity).any(ours)
+}
+
+fn versioning_is_there(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
+    unversioned(s).find(|(d, ..)| d.versioning == VersioningPolicy::Required).map(|(d, _, versioning)| {
+        Refusal::new(
+            Reason::VersioningNotEnabled,
+            ConditionType::VersioningReady,
+            format!(
+                "versioning of bucket {} is {} and versioning: Required lets the operator only check it; enable it, or set versioning: Managed",
+                d.bucket,
+                versioning.status.as_str()
+            ),
+        )
+    })
+}
+
+fn versioning_can_be_enabled(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
+    unversioned(s).find(|(.., versioning)| versioning.mfa_delete).map(|(d, _, versioning)| {
+        Refusal::new(
+            Reason::MfaDeleteEnabled,
+            ConditionType::VersioningReady,
+            format!(
+                "versioning of bucket {} is {} and MFA delete is on, so that only the bucket owner's root user with an MFA device can change it; enable versioning there by hand",
+                d.bucket,
+                versioning.status.as_str()
+            ),
+        )
+    })
+}
+
+fn policy_fits(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
+    let DesiredRole::Managed(role) = &s.desired.role else {
+        return None;
+    };
+    let size = role.permissions.size();
+    (size > MAX_INLINE_POLICY).then(|| {
+        Refusal::new(
+            Reason::PolicyTooLarge,
+            ConditionType::RoleReady,
+            format!(
+                "the policy of role {} would have {size} characters and IAM allows {MAX_INLINE_POLICY}; use fewer destination buckets or KMS keys, or make a role with wider patterns yourself and name it by role.arn",
+                role.name
+            ),
+        )
+    })
+}
