@@ -39,7 +39,10 @@ impl std::str::FromStr for Interval {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse::<jiff::SignedDuration>() {
-            Ok(_) => Ok(Interval(text.to_owned())),
+            Ok(d) if Duration::try_from(d).is_ok_and(|d| (Self::MIN..=Self::MAX).contains(&d)) => {
+                Ok(Interval(text.to_owned()))
+            }
+            Ok(_) => Err("must be between 1m and 24h".to_owned()),
             Err(error) => Err(format!("not a duration such as 10m or 1h30m: {error}")),
         }
     }

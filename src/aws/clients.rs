@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use tokio::sync::OnceCell;
@@ -31,6 +33,22 @@ pub struct Settings {
     pub attempts: u32,
 }
 
+/// The standard chain of credentials, looked through anew each time they are to be renewed: the SDK's own reads
+/// a profile file once, so that a Secret mounted or rotated later would need a restart.
+#[derive(Debug)]
+struct Environment;
+
+impl ProvideCredentials for Environment {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            DefaultCredentialsChain::builder().build().await.provide_credentials().await
+        })
+    }
+}
+
 /// AWS as one identity sees it.
 #[derive(Debug)]
 pub struct Aws {
@@ -50,6 +68,7 @@ impl Aws {
     /// Clients from the standard AWS environment: variables, profiles, IRSA, Pod Identity, instance metadata.
     pub async fn from_env(settings: Settings, metrics: Metrics) -> Arc<Aws> {
         let config = aws_config::defaults(BehaviorVersion::latest())
+            .credentials_provider(Environment)
             .retry_config(RetryConfig::standard().with_max_attempts(settings.attempts))
             .timeout_config(
                 TimeoutConfig::builder()

@@ -13,6 +13,9 @@ use crate::replication::{Failure, FailureClass};
 /// The header in which S3 says where a bucket is, on success and on redirects alike.
 const BUCKET_REGION: &str = "x-amz-bucket-region";
 
+/// The action that `HeadBucket` needs, the one call whose errors have no body.
+pub const HEAD_BUCKET: &str = "s3:ListBucket";
+
 /// What a failed call means.
 pub fn failure<E>(error: &SdkError<E, HttpResponse>, action: &'static str, subject: &str) -> Failure
 where
@@ -21,11 +24,17 @@ where
     let code = error.code().unwrap_or_default();
     let status = error.raw_response().map(|r| r.status().as_u16());
     let detail = match error.message() {
-        Some(message) if !message.is_empty() => message.to_owned(),
+        Some(message) if !message.is_empty() => steady(message),
         _ if error.raw_response().is_some() => String::new(),
         _ => chain(error),
     };
-    let class = classify(code, status, &detail);
+    let class = match classify(code, status, &detail) {
+        // Only a HEAD is told by the status alone; to all else S3 and IAM say what does not exist.
+        FailureClass::NoSuchBucket if code != "NoSuchBucket" && action != HEAD_BUCKET => {
+            FailureClass::Unavailable
+        }
+        class => class,
+    };
     let detail = match bucket_region(error) {
         Some(region) if class == FailureClass::WrongRegion => format!("the bucket is in {region}"),
         _ => detail,
@@ -83,6 +92,8 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
         "AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "UnauthorizedOperation" => {
             FailureClass::Denied
         }
+        // The clock or the line, and no verdict on the request: S3 says 403 and 400.
+        "RequestTimeTooSkewed" | "RequestExpired" | "RequestTimeout" => FailureClass::Unavailable,
         _ => match status {
             Some(301 | 307) => FailureClass::WrongRegion,
             Some(401 | 403) => FailureClass::Denied,
@@ -105,7 +116,46 @@ fn denied_action(detail: &str) -> Option<String> {
     action.contains(':').then(|| action.to_owned())
 }
 
-/// The innermost causes of an error without an answer, which say what went wrong on the way.
+/// AWS's words without what differs between two identical tries: times, ids of requests and hosts, and names of
+/// sessions, which are made anew with the credentials.
+fn steady(text: &str) -> String {
+    let mut id_follows = false;
+    let mut previous = String::new();
+    let words = text.split_whitespace().map(|word| {
+        let core = word.trim_matches(|c: char| "()[]{}<>\"'.,;".contains(c));
+        let (label, rest) = core.split_once([':', '=']).unwrap_or((core, ""));
+        let label = label.to_ascii_lowercase();
+        let names_id = matches!(label.as_str(), "requestid" | "hostid" | "request-id" | "host-id")
+            || (label == "id" && matches!(previous.as_str(), "request" | "host"));
+        let varies = if id_follows || is_time(core) {
+            core
+        } else if names_id {
+            rest
+        } else {
+            session(core).unwrap_or_default()
+        };
+        id_follows = names_id && rest.is_empty();
+        previous = label;
+        match word.rsplit_once(varies) {
+            Some((before, after)) if !varies.is_empty() => format!("{before}…{after}"),
+            _ => word.to_owned(),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// `20261123T101112Z` and `2026-11-23T10:11:12Z`, as AWS writes times.
+fn is_time(word: &str) -> bool {
+    word.parse::<jiff::Timestamp>().is_ok()
+}
+
+/// The session's name in the ARN of an assumed role.
+fn session(word: &str) -> Option<&str> {
+    let (_, role) = word.split_once(":assumed-role/")?;
+    role.split_once('/').map(|(_, session)| session)
+}
+
+/// An error without an answer with all its causes, which say what went wrong on the way.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut causes = vec![error.to_string()];
     let mut source = error.source();
@@ -116,7 +166,8 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    causes.join(": ")
+    // One line: the SDK lists the credentials it looked for one below the other.
+    causes.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -140,6 +191,37 @@ mod tests {
             FailureClass::Credentials
         );
         assert_eq!(classify("", None, "connection refused"), FailureClass::Unavailable);
+    }
+
+    #[test]
+    fn what_differs_from_try_to_try_is_left_out() {
+        for (said, steadied) in [
+            (
+                "Rate exceeded (Request ID: 6f9f1f2a-7f0d-4b71-9c3a-0a1b2c3d4e5f)",
+                "Rate exceeded (Request ID: …)",
+            ),
+            (
+                "Failed (RequestId: TX6N0QYS; HostId: Uuag1Lu/C1NPcfT+OFg==).",
+                "Failed (RequestId: …; HostId: …).",
+            ),
+            ("requestId=TX6N0QYS failed", "requestId=… failed"),
+            (
+                "expired: 20261123T101112Z is before (20261123T104612Z - 15 min.)",
+                "expired: … is before (… - 15 min.)",
+            ),
+            ("expired at 2026-11-23T10:11:13.123Z", "expired at …"),
+            (
+                "arn:aws:sts::111122223333:assumed-role/op/web-1764 may not",
+                "arn:aws:sts::111122223333:assumed-role/op/… may not",
+            ),
+            (
+                "key arn:aws:kms:eu-west-1:111122223333:key/6f9f1f2a-7f0d-4b71-9c3a-0a1b2c3d4e5f",
+                "key arn:aws:kms:eu-west-1:111122223333:key/6f9f1f2a-7f0d-4b71-9c3a-0a1b2c3d4e5f",
+            ),
+            ("id of rule 1: Found duplicate priority 3.", "id of rule 1: Found duplicate priority 3."),
+        ] {
+            assert_eq!(steady(said), steadied);
+        }
     }
 
     #[test]

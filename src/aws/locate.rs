@@ -2,7 +2,7 @@
 
 use super::cache::{Location, Owner};
 use super::clients::Aws;
-use super::error::bucket_region;
+use super::error::{HEAD_BUCKET, bucket_region};
 use super::limits::Lane;
 use crate::replication::observed::Read;
 use crate::replication::{BucketRef, Caller, Failure, FailureClass, Partition};
@@ -13,11 +13,11 @@ pub fn in_partition_of(caller: Caller, region: Option<&str>) -> Caller {
     Caller { partition, ..caller }
 }
 
-/// Where a bucket is as far as that is known without asking: from before, or from the spec.
+/// Where a bucket is as far as that is known without asking: from before, from the spec, or from status.
 pub async fn known_location(aws: &Aws, bucket: &BucketRef) -> Option<Location> {
     let known = aws.buckets.location(&bucket.bucket).await;
-    let told = || bucket.region.clone().map(|region| Location { region, owner: Owner::Unasked });
-    known.or_else(told)
+    let told = || bucket.region.as_ref().or(bucket.last_seen.as_ref()).cloned();
+    known.or_else(|| told().map(|region| Location { region, owner: Owner::Unasked }))
 }
 
 pub fn owner<'a>(caller: &'a Caller, bucket: &'a BucketRef) -> &'a str {
@@ -61,7 +61,7 @@ pub enum Head {
 }
 
 pub async fn head(aws: &Aws, region: &str, bucket: &str, owner: Option<&str>) -> Head {
-    let action = "s3:ListBucket";
+    let action = HEAD_BUCKET;
     let request =
         aws.s3(region).head_bucket().bucket(bucket).set_expected_bucket_owner(owner.map(str::to_owned));
     let mut elsewhere = None;

@@ -140,6 +140,7 @@ async fn read_bucket(
 }
 
 fn wrong_region_in_spec(failure: Failure, told: &str) -> Failure {
-    let detail = format!("{}, and the spec says {told}; correct region or leave it out", failure.detail);
+    let place = if failure.detail.is_empty() { "the bucket is elsewhere" } else { &failure.detail };
+    let detail = format!("{place}, and the spec says {told}; correct region or leave it out");
     Failure { class: FailureClass::Invalid, detail, ..failure }
 }

@@ -10,7 +10,7 @@ use super::limits::Lane;
 use crate::replication::observed::Read;
 use crate::replication::step::ROLE_POLICY_NAME;
 use crate::replication::{
-    Caller, Configuration, FailureClass, Identity, ObservedRole, Versioning, VersioningStatus,
+    Caller, Configuration, Failure, FailureClass, Identity, ObservedRole, Versioning, VersioningStatus,
 };
 
 pub async fn read_versioning(aws: &Aws, bucket: &str, region: &str, owner: &str) -> Read<Versioning> {
@@ -19,7 +19,16 @@ pub async fn read_versioning(aws: &Aws, bucket: &str, region: &str, owner: &str)
     let status = match answer.status().map(|s| s.as_str()) {
         Some("Enabled") => VersioningStatus::Enabled,
         Some("Suspended") => VersioningStatus::Suspended,
-        _ => VersioningStatus::Disabled,
+        None => VersioningStatus::Disabled,
+        Some(other) => {
+            return Err(Failure {
+                class: FailureClass::Unavailable,
+                action: "s3:GetBucketVersioning".into(),
+                subject: bucket.to_owned(),
+                code: String::new(),
+                detail: format!("the answer held the unknown status {other:?}"),
+            });
+        }
     };
     let mfa_delete = answer.mfa_delete().is_some_and(|m| m.as_str() == "Enabled");
     Ok(Versioning { status, mfa_delete })
@@ -41,10 +50,18 @@ pub async fn read_raw_configuration(
     bucket: &str,
     region: &str,
 ) -> Read<Option<ReplicationConfiguration>> {
+    let action = "s3:GetReplicationConfiguration";
     let request =
         aws.s3(region).get_bucket_replication().bucket(bucket).expected_bucket_owner(&caller.account);
-    match aws.call(Lane::S3Read, "s3:GetReplicationConfiguration", bucket, request.send()).await {
-        Ok(answer) => Ok(answer.replication_configuration),
+    match aws.call(Lane::S3Read, action, bucket, request.send()).await {
+        // S3 says in words that there is none: what holds neither is no answer, and not to be taken for drift.
+        Ok(answer) => answer.replication_configuration.map(Some).ok_or_else(|| Failure {
+            class: FailureClass::Unavailable,
+            action: action.into(),
+            subject: bucket.to_owned(),
+            code: String::new(),
+            detail: "the answer held no configuration".to_owned(),
+        }),
         Err(failure) if failure.code == "ReplicationConfigurationNotFoundError" => Ok(None),
         Err(failure) => Err(failure),
     }

@@ -4,10 +4,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use kube::core::ObjectMeta;
 use serde_json::json;
 
-use super::{AwsArgs, CliError};
+use super::{AwsArgs, CliError, write};
 use crate::api::{AdoptionPolicy, BucketReplication};
 use crate::aws::{self, Aws, Importable};
 use crate::replication::import::{Inexpressible, import as import_spec};
@@ -16,7 +17,12 @@ use crate::replication::partition::role_of_arn;
 #[derive(Debug, Args)]
 pub struct ImportArgs {
     /// The source bucket
-    #[arg(long, required_unless_present = "all", conflicts_with = "all")]
+    #[arg(
+        long,
+        required_unless_present = "all",
+        conflicts_with = "all",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     bucket: Option<String>,
     /// Every bucket of the account that replicates
     #[arg(long)]
@@ -47,7 +53,7 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
     if let Some(bucket) = &args.bucket {
         let found = aws::importable(&aws, bucket).await?;
         let found = found.ok_or_else(|| ImportError::NotReplicating(bucket.clone()))?;
-        print!("{}", manifest(bucket, &args.namespace, &found)?);
+        write(&manifest(bucket, &args.namespace, &found)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     // What can be imported is, and the rest is named: one odd bucket must not hide the others.
@@ -59,7 +65,7 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
             Err(failure) => Err(failure.into()),
         };
         match result {
-            Ok(text) => print!("---\n{text}"),
+            Ok(text) => write(&format!("---\n{text}"))?,
             Err(error) => {
                 failed += 1;
                 eprintln!("error: {error}");

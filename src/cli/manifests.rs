@@ -1,8 +1,10 @@
 //! `-f`: BucketReplication resources from a file or standard input, one or more YAML or JSON documents.
 
+use kube::ResourceExt;
 use serde_json::Value;
 
 use crate::api::BucketReplication;
+use crate::replication::Identity;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -50,4 +52,14 @@ pub fn read(path: &str) -> Result<Vec<BucketReplication>, ManifestError> {
         })
         .collect::<Result<_, _>>()?;
     if resources.is_empty() { Err(ManifestError::Empty(path())) } else { Ok(resources) }
+}
+
+/// Who a resource is as far as its file tells. The cluster is known only to the operator.
+pub fn identity(resource: &BucketReplication) -> Identity {
+    Identity {
+        cluster: None,
+        namespace: resource.namespace().unwrap_or_else(|| "default".to_owned()),
+        name: resource.name_any(),
+        uid: resource.uid(),
+    }
 }

@@ -7,6 +7,7 @@ mod plan;
 mod policy;
 mod run;
 
+use std::io::{ErrorKind, Write};
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -97,6 +98,14 @@ pub enum CliError {
     Print(String),
     #[error(transparent)]
     Import(#[from] import::ImportError),
+}
+
+/// Writes to standard output. Who stops reading, as `head` does, has read enough: that is no error.
+fn write(text: &str) -> Result<(), CliError> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::Print(error.to_string())),
+        _ => Ok(()),
+    }
 }
 
 impl Cli {

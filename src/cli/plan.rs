@@ -9,11 +9,12 @@ use clap::Args;
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::{AwsArgs, CliError, Output, manifests};
+use super::manifests::identity;
+use super::{AwsArgs, CliError, Output, manifests, write};
 use crate::api::{BucketReplication, Reason};
 use crate::aws::{self, Aws};
 use crate::replication::plan::plan as decide;
-use crate::replication::{Desired, Identity, Plan, Situation, Subject};
+use crate::replication::{Desired, Plan, Situation, Subject};
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -38,14 +39,18 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
         plans.push((resource, plan_one(resource, &aws).await?));
     }
     match args.output {
-        Output::Text => plans.iter().for_each(|(resource, plan)| print_text(resource, plan)),
+        Output::Text => {
+            for (resource, plan) in &plans {
+                write(&text(resource, plan))?;
+            }
+        }
         Output::Json => {
             let all: Vec<_> = plans
                 .iter()
                 .map(|(r, plan)| json!({"namespace": r.namespace(), "name": r.name_any(), "plan": plan}))
                 .collect();
             let text = serde_json::to_string_pretty(&all).map_err(|e| CliError::Print(e.to_string()))?;
-            println!("{text}");
+            write(&format!("{text}\n"))?;
         }
     }
     let refused = plans.iter().any(|(_, plan)| plan.refusal.is_some());
@@ -58,12 +63,7 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
 }
 
 async fn plan_one(resource: &BucketReplication, aws: &Aws) -> Result<Plan, CliError> {
-    let identity = Identity {
-        cluster: None,
-        namespace: resource.namespace().unwrap_or_else(|| "default".to_owned()),
-        name: resource.name_any(),
-        uid: resource.uid(),
-    };
+    let identity = identity(resource);
     let status = resource.status.clone().unwrap_or_default();
     let subject = Subject::new(&resource.spec, &status, &identity, true);
     let observed = aws::observe(aws, &subject).await?;
@@ -82,7 +82,7 @@ async fn plan_one(resource: &BucketReplication, aws: &Aws) -> Result<Plan, CliEr
     }))
 }
 
-fn print_text(resource: &BucketReplication, plan: &Plan) {
+fn text(resource: &BucketReplication, plan: &Plan) -> String {
     let name = format!("{}/{}", resource.namespace().as_deref().unwrap_or("default"), resource.name_any());
     let summary = match (&plan.refusal, plan.differences.len(), plan.steps().count()) {
         (Some(refusal), ..) => format!("refused: {}", Reason::as_str(refusal.reason)),
@@ -92,6 +92,5 @@ fn print_text(resource: &BucketReplication, plan: &Plan) {
         }
         (None, differences, steps) => format!("{differences} to change in {steps} writes"),
     };
-    println!("BucketReplication {name}: {summary}");
-    print!("{plan}");
+    format!("BucketReplication {name}: {summary}\n{plan}")
 }

@@ -1,5 +1,6 @@
 //! `run`: the operator.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::AwsArgs;
 use crate::api::Interval;
 use crate::aws::Aws;
 use crate::controller;
-use crate::telemetry::{Health, LogFormat, Metrics, ServeError, init_logs, serve};
+use crate::telemetry::{Health, LogError, LogFormat, Metrics, ServeError, init_logs, serve};
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -44,7 +45,7 @@ pub struct RunArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error("--log-level: {0}")]
-    LogLevel(#[from] tracing_subscriber::filter::ParseError),
+    LogLevel(#[from] LogError),
     #[error("cannot find a Kubernetes cluster: {0}; set KUBECONFIG or run in a pod")]
     Configuration(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error(
@@ -73,7 +74,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         Err(failure) => warn!(detail = failure.message(), "started without a working AWS identity"),
     }
     let settings = controller::Settings {
-        namespaces: args.namespaces,
+        namespaces: namespaces(&args.namespaces),
         concurrency: args.concurrency,
         interval: args.interval,
         cluster,
@@ -85,6 +86,13 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     server.abort();
     info!("stopped");
     Ok(())
+}
+
+/// Each once: two watches of one namespace would reconcile each resource twice at the same time. An empty variable
+/// in a manifest means all namespaces.
+fn namespaces(given: &[String]) -> Vec<String> {
+    let names: BTreeSet<&str> = given.iter().map(|n| n.trim()).filter(|n| !n.is_empty()).collect();
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// SIGTERM or Ctrl-C: the step under way is finished, and no other is begun.
@@ -116,4 +124,16 @@ async fn overdue(shutdown: &CancellationToken) {
 async fn cluster_id(client: &Client) -> kube::Result<String> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     Ok(namespaces.get("kube-system").await?.uid().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_namespace_is_watched_once_and_an_empty_variable_means_all() {
+        let read = |given: &str| namespaces(&given.split(',').map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(read("data, shop ,data"), ["data", "shop"]);
+        assert!(read("").is_empty());
+    }
 }

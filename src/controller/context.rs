@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use kube::runtime::events::Reporter;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::corrections::Corrections;
@@ -37,11 +38,13 @@ struct Memory {
     pace: Pace,
     corrections: Corrections,
     written: Option<(Instant, BucketReplicationStatus)>,
+    /// It was found to own its source, and the cache does not show yet that it applied anything.
+    claims: bool,
 }
 
 impl Memory {
     fn is_idle(&self) -> bool {
-        self.pace.is_idle() && self.corrections.is_empty() && self.written.is_none()
+        self.pace.is_idle() && self.corrections.is_empty() && self.written.is_none() && !self.claims
     }
 }
 
@@ -53,8 +56,10 @@ pub struct Context {
     pub reporter: Reporter,
     /// Cancelled when the operator is to stop: the step under way is finished, no other is begun.
     pub shutdown: CancellationToken,
-    pub(super) stores: Vec<Store<Guarded>>,
-    /// By UID; only of objects that failed, were corrected, or were written a moment ago.
+    stores: Vec<Store<Guarded>>,
+    /// How many of the stores do not hold all of their resources yet.
+    unknown: watch::Sender<usize>,
+    /// By UID; only of objects that failed, were corrected, were written a moment ago, or never applied anything.
     memory: Mutex<HashMap<String, Memory>>,
 }
 
@@ -71,7 +76,21 @@ impl Context {
             controller: "s3-replication-operator".to_owned(),
             instance: std::env::var("POD_NAME").ok(),
         };
-        Context { client, aws, settings, metrics, reporter, shutdown, stores, memory: Mutex::default() }
+        let unknown = watch::Sender::new(stores.len());
+        let memory = Mutex::default();
+        Context { client, aws, settings, metrics, reporter, shutdown, stores, unknown, memory }
+    }
+
+    /// Waits until the resources of every watch are known. A store's own `wait_until_ready` wakes one of those
+    /// who wait, and here wait many.
+    pub(super) async fn all_known(&self) {
+        // It ends only well: the sender is our own.
+        drop(self.unknown.subscribe().wait_for(|unknown| *unknown == 0).await);
+    }
+
+    /// The first list of one more watch is complete.
+    pub(super) fn one_more_known(&self) {
+        self.unknown.send_modify(|unknown| *unknown = unknown.saturating_sub(1));
     }
 
     fn memory(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
@@ -114,6 +133,7 @@ impl Context {
     pub(super) fn cached(&self, uid: &str, status: Option<&BucketReplicationStatus>) {
         self.with_memory(uid, |memory| {
             memory.written.take_if(|(_, written)| Some(&*written) == status);
+            memory.claims &= !has_applied(status);
         });
     }
 
@@ -136,11 +156,25 @@ impl Context {
         self.stores.iter().flat_map(|store| store.state_filter(same)).collect()
     }
 
-    /// Why this resource must wait, if another one owns its source.
+    /// Why this resource must wait, if another one owns its source. Otherwise the source is its own from now on,
+    /// also for a rival that is told from it by nothing but the UID.
     pub(super) fn source_conflict(&self, resource: &BucketReplication) -> Option<String> {
         let rivals = self.resources_for(&resource.spec.source.bucket);
-        let owner = conflict::owner(rivals.iter().filter_map(|g| g.0.as_ref().ok()).chain([resource]))?;
-        (owner.uid() != resource.uid()).then(|| conflict::message(owner))
+        // Locked from the question to the claim: of two that ask at once one is answered first.
+        let mut memory = self.memory();
+        let holds = |r: &BucketReplication| {
+            has_applied(r.status.as_ref())
+                || r.uid().and_then(|uid| memory.get(&uid)).is_some_and(|memory| memory.claims)
+        };
+        let rivals = rivals.iter().filter_map(|g| g.0.as_ref().ok());
+        let owner = conflict::owner(rivals.chain([resource]), holds)?;
+        if owner.uid() != resource.uid() {
+            return Some(conflict::message(owner));
+        }
+        if !has_applied(resource.status.as_ref()) {
+            memory.entry(resource.uid().unwrap_or_default()).or_default().claims = true;
+        }
+        None
     }
 
     /// The resources that may take over a source when one of them has gone.
@@ -148,4 +182,8 @@ impl Context {
         let others = self.resources_for(&gone.spec.source.bucket);
         others.iter().filter(|g| g.uid() != gone.uid()).map(|g| ObjectRef::from_obj(g.as_ref())).collect()
     }
+}
+
+fn has_applied(status: Option<&BucketReplicationStatus>) -> bool {
+    status.is_some_and(|status| status.applied_hash.is_some())
 }

@@ -59,7 +59,12 @@ impl Deceased {
         let seen = self.status.source.as_ref();
         let bucket = seen.map(|s| s.bucket.clone()).or_else(|| text("/source/bucket"))?;
         let region = seen.and_then(|s| s.region.clone()).or_else(|| text("/source/region"));
-        Some(BucketRef { bucket, region, account: None })
+        Some(BucketRef { bucket, region: None, account: None, last_seen: region })
+    }
+
+    /// The ARN in `role.arn`.
+    fn existing_role(&self) -> Option<&str> {
+        self.spec.pointer("/role/arn").and_then(Value::as_str)
     }
 
     /// Every role that can be ours: the one the spec names, the one status remembers, the default one.
@@ -67,8 +72,8 @@ impl Deceased {
         let named = self.spec.pointer("/role/name").and_then(Value::as_str).map(str::to_owned);
         let decoded = self.resource.as_ref().map(|r| role_name(&r.spec, identity));
         // Who uses an existing role may have no right to look at any other.
-        let existing = self.spec.pointer("/role/arn").is_some();
-        let default = (named.is_none() && !existing).then(|| identity.default_role_name());
+        let existing = self.existing_role();
+        let default = (named.is_none() && existing.is_none()).then(|| identity.default_role_name());
         let remembered = former_roles(&self.status).map(str::to_owned);
         [named, decoded, default].into_iter().flatten().chain(remembered).collect()
     }
@@ -92,7 +97,7 @@ pub async fn finalize(object: &Guarded, target: &Target<'_>, ctx: &Context) -> R
     let blocked = if deceased.leaves_aws_alone() || (conflict && deceased.status.applied_hash.is_none()) {
         None
     } else {
-        remove(&deceased, &metadata, target, ctx).await?
+        remove(&deceased, &metadata, conflict, target, ctx).await?
     };
     let Some(refusal) = blocked else {
         target.remove_finalizer(finalizers).await?;
@@ -119,20 +124,29 @@ pub async fn finalize(object: &Guarded, target: &Target<'_>, ctx: &Context) -> R
 async fn remove(
     deceased: &Deceased,
     metadata: &ObjectMeta,
+    conflict: bool,
     target: &Target<'_>,
     ctx: &Context,
 ) -> Result<Option<Refusal>, Error> {
     let identity = identity(metadata, ctx);
     let source = deceased.source();
     let roles = deceased.roles(&identity);
-    let applied = deceased.status.applied_hash.is_some();
+    // Where another resource owns the source by now, the configuration is its own unless it names our role.
+    let applied = !conflict && deceased.status.applied_hash.is_some();
 
-    let look = || aws::remains(&ctx.aws, source.as_ref(), &roles, &identity);
+    let look = async || {
+        let mut remains = aws::remains(&ctx.aws, source.as_ref(), &roles, &identity).await?;
+        if let Ok(roles) = &mut remains.roles {
+            // An existing role is never written, not even one that we made when it was still managed.
+            roles.retain(|role| Some(role.arn.as_str()) != deceased.existing_role());
+        }
+        Ok::<_, Failure>(remains)
+    };
     let before = match look().await {
         Ok(remains) => remains,
         Err(failure) => return Ok(Some(waits(&failure))),
     };
-    let desired = desired(deceased, &identity, &before);
+    let desired = if conflict { None } else { desired(deceased, &identity, &before) };
     let first = teardown(&before, &identity, applied, desired.as_ref());
     let outcome = apply(&first.stages, ctx).await;
     if !outcome.done.is_empty() {

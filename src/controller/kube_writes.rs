@@ -45,23 +45,19 @@ impl<'a> Target<'a> {
     pub async fn add_finalizer(&self) -> Result<(), Error> {
         let held = self.metadata.finalizers.clone();
         let finalizers: Vec<String> = held.iter().flatten().cloned().chain([FINALIZER.to_owned()]).collect();
-        self.set_finalizers(held, Some(finalizers)).await.map_err(Error::kubernetes("add the finalizer"))
+        self.set_finalizers(held, &finalizers).await.map_err(Error::kubernetes("add the finalizer"))
     }
 
     pub async fn remove_finalizer(&self, held: Option<Vec<String>>) -> Result<(), Error> {
         let rest: Vec<String> = held.iter().flatten().filter(|f| *f != FINALIZER).cloned().collect();
-        match self.set_finalizers(held, Some(rest)).await {
+        match self.set_finalizers(held, &rest).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             other => other.map_err(Error::kubernetes("remove the finalizer")),
         }
     }
 
     /// Fails when someone else changed the list meanwhile, so that no finalizer of theirs is lost.
-    async fn set_finalizers(
-        &self,
-        held: Option<Vec<String>>,
-        new: Option<Vec<String>>,
-    ) -> Result<(), kube::Error> {
+    async fn set_finalizers(&self, held: Option<Vec<String>>, new: &[String]) -> Result<(), kube::Error> {
         let test = match held {
             Some(held) => json!({"op": "test", "path": "/metadata/finalizers", "value": held}),
             None => json!({"op": "test", "path": "/metadata/uid", "value": self.uid()}),

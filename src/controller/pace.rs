@@ -3,6 +3,7 @@
 //! kube-runtime's error policy never sees a success, so that the backoff of each object is kept here, cleared
 //! when it succeeds and when it goes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -15,29 +16,26 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5 * 60);
 /// The waiting of one object.
 #[derive(Debug, Default)]
 pub struct Pace {
-    failing: Option<(Reason, ExponentialBackoff)>,
+    /// By reason, so that troubles that take turns do not begin anew each time.
+    failing: BTreeMap<Reason, ExponentialBackoff>,
 }
 
 impl Pace {
     /// Whether there is nothing to remember.
     pub fn is_idle(&self) -> bool {
-        self.failing.is_none()
+        self.failing.is_empty()
     }
 
     /// How long to wait after an attempt that ended in this reason. Passing troubles back off exponentially, with
     /// jitter; all else is looked at again after the interval.
     pub fn after(&mut self, reason: Reason, interval: Duration) -> Duration {
         if !reason.is_transient() {
-            self.failing = None;
+            self.failing.clear();
             return jittered(interval);
         }
         let cap = MAX_BACKOFF.min(interval);
-        let restart = !matches!(&self.failing, Some((failing, _)) if *failing == reason);
-        if restart {
-            self.failing = Some((reason, backoff(reason, cap)));
-        }
-        let next = self.failing.as_mut().and_then(|(_, backoff)| backoff.next());
-        next.unwrap_or(cap)
+        let backoff = self.failing.entry(reason).or_insert_with(|| backoff(reason, cap));
+        backoff.next().unwrap_or(cap)
     }
 }
 
@@ -77,6 +75,17 @@ mod tests {
         assert!(late >= Duration::from_secs(300) && late <= INTERVAL, "{late:?}");
         assert!(pace.after(Reason::Applied, INTERVAL) >= INTERVAL);
         assert!(pace.after(Reason::AccessDenied, INTERVAL) <= Duration::from_secs(4));
+    }
+
+    #[test]
+    fn troubles_that_take_turns_back_off_too() {
+        let mut pace = Pace::default();
+        for _ in 0..6 {
+            pace.after(Reason::AccessDenied, INTERVAL);
+            pace.after(Reason::AwsUnavailable, INTERVAL);
+        }
+        assert!(pace.after(Reason::AccessDenied, INTERVAL) >= Duration::from_secs(60));
+        assert!(pace.after(Reason::Throttled, INTERVAL) <= Duration::from_secs(8), "a new one begins anew");
     }
 
     #[test]

@@ -26,12 +26,8 @@ const DEADLINE: Duration = Duration::from_secs(5 * 60);
 
 /// Reconciles one object. What fails in AWS is reported in its status; an error is Kubernetes' own.
 pub async fn reconcile(object: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error> {
-    for store in &ctx.stores {
-        // Ownership of a source is told from all resources: none must be missing.
-        if store.wait_until_ready().await.is_err() {
-            return Ok(Action::await_change());
-        }
-    }
+    // Ownership of a source is told from all resources: none must be missing.
+    ctx.all_known().await;
     let result = tokio::time::timeout(DEADLINE, reconcile_now(&object, &ctx)).await;
     result.unwrap_or(Err(Error::TimedOut(DEADLINE)))
 }
@@ -51,9 +47,14 @@ async fn reconcile_now(object: &Guarded, ctx: &Context) -> Result<Action, Error>
             let part = |key: &str| live.as_ref().and_then(|o| o.data.get(key)).cloned().unwrap_or_default();
             // Read once more, by a reader that knows where in the spec it is.
             let spec: Result<BucketReplicationSpec, _> = serde_path_to_error::deserialize(part("spec"));
+            // Then it is the status, which is written anew below, or it was corrected since.
+            let passes = spec.is_ok();
             let error = spec.err().map_or_else(
                 || invalid.error.clone(),
-                |error| format!("spec.{}: {}", error.path(), error.inner()),
+                |error| match error.path().to_string().as_str() {
+                    "." => format!("spec: {}", error.inner()),
+                    path => format!("spec.{path}: {}", error.inner()),
+                },
             );
             let refusal = Refusal::new(
                 Reason::InvalidSpec,
@@ -66,7 +67,9 @@ async fn reconcile_now(object: &Guarded, ctx: &Context) -> Result<Action, Error>
             let previous = ctx.last_status(target.uid(), status.as_ref());
             let report = stopped(&refusal, &occasion(object.meta(), &previous));
             publish(&target, &previous, &report, ctx).await?;
-            Ok(Action::requeue(ctx.settings.interval.duration()))
+            let interval = ctx.settings.interval.duration();
+            let soon = || ctx.with_pace(target.uid(), |pace| pace.after(Reason::Progressing, interval));
+            Ok(Action::requeue(if passes { soon() } else { interval }))
         }
     }
 }

@@ -58,11 +58,7 @@ pub async fn run(
                 })
         });
     let ready = async {
-        for store in &ctx.stores {
-            if store.wait_until_ready().await.is_err() {
-                return;
-            }
-        }
+        ctx.all_known().await;
         health.set_ready();
     };
     let mut controllers = std::pin::pin!(join_all(controllers));
@@ -87,6 +83,7 @@ fn objects(
     let config = watcher::Config::default().streaming_lists();
     // Not finalizers: adding ours is part of a reconcile that goes on, and must not cause another.
     let changes = predicates::generation.combine(predicates::annotations);
+    let mut known = false;
     watcher::watcher(api, config)
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
@@ -104,6 +101,11 @@ fn objects(
             Ok(Event::Apply(object) | Event::InitApply(object)) => {
                 let status = object.0.as_ref().ok().and_then(|resource| resource.status.as_ref());
                 ctx.cached(&object.uid().unwrap_or_default(), status);
+            }
+            // A watch that was cut begins anew, and is not counted again.
+            Ok(Event::InitDone) if !known => {
+                known = true;
+                ctx.one_more_known();
             }
             Ok(Event::Init | Event::InitDone) => {}
         })

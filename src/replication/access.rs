@@ -8,32 +8,36 @@ use super::partition::bucket_of_arn;
 use super::policy::{PolicyDocument, Statement};
 use crate::api::{ManagementPolicy, VersioningPolicy};
 
-/// What the owner of each destination bucket in another account has to allow the role, by bucket
+/// What the owner of each destination bucket in another account has to allow the roles, by bucket: a bucket has one
+/// policy, however many resources replicate into it
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>).
-pub fn destination_bucket_policies(desired: &Desired, caller: &Caller) -> BTreeMap<String, PolicyDocument> {
-    let role = desired.role.arn(caller);
-    let elsewhere = desired.rules.values().map(|r| &r.destination).filter(|d| d.account.is_some());
-    let mut owners: BTreeMap<&str, bool> = BTreeMap::new();
-    for destination in elsewhere {
-        *owners.entry(&destination.bucket).or_default() |= destination.ownership.is_some();
+pub fn destination_bucket_policies(resources: &[Grantee]) -> BTreeMap<String, PolicyDocument> {
+    let mut buckets: BTreeMap<&str, BTreeMap<String, bool>> = BTreeMap::new();
+    for Grantee { desired, caller, .. } in resources {
+        let role = desired.role.arn(caller);
+        for destination in desired.rules.values().map(|r| &r.destination).filter(|d| d.account.is_some()) {
+            let roles = buckets.entry(&destination.bucket).or_default();
+            *roles.entry(role.clone()).or_default() |= destination.ownership.is_some();
+        }
     }
-    owners
-        .into_iter()
-        .map(|(arn, override_owner)| {
+    let policy = |(arn, roles): (&str, BTreeMap<String, bool>)| {
+        let statements = roles.iter().enumerate().flat_map(|(i, (role, override_owner))| {
+            // Sids are unique within a policy.
+            let number = if i == 0 { String::new() } else { (i + 1).to_string() };
             let mut actions = vec!["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"];
-            if override_owner {
+            if *override_owner {
                 actions.push("s3:ObjectOwnerOverrideToBucketOwner");
             }
-            let objects = Statement::allow("S3ReplicationObjects", actions, [format!("{arn}/*")]);
-            let bucket = Statement::allow(
-                "S3ReplicationBucket",
-                ["s3:List*", "s3:GetBucketVersioning"],
-                [arn.to_owned()],
-            );
-            let statements = [objects, bucket].map(|s| s.principal("AWS", role.clone()));
-            (bucket_of_arn(arn).to_owned(), PolicyDocument::new(statements.to_vec()))
-        })
-        .collect()
+            let sid = format!("S3ReplicationObjects{number}");
+            let objects = Statement::allow(&sid, actions, [format!("{arn}/*")]);
+            let sid = format!("S3ReplicationBucket{number}");
+            let actions = ["s3:List*", "s3:GetBucketVersioning"];
+            let bucket = Statement::allow(&sid, actions, [arn.to_owned()]);
+            [objects, bucket].map(|s| s.principal("AWS", role.clone()))
+        });
+        (bucket_of_arn(arn).to_owned(), PolicyDocument::new(statements.collect()))
+    };
+    buckets.into_iter().map(policy).collect()
 }
 
 /// A resource the operator is to have permissions for.

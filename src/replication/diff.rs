@@ -152,7 +152,10 @@ fn rule_differences(want: &Rule, got: &Rule, own_account: &str) -> Vec<Field> {
         fields.compare("priority", text(*priority).as_deref(), text(got.priority).as_deref());
     }
     fields.compare("filter.prefix", Some(prefix), Some(&got.filter.prefix));
-    fields.compare("filter.tags", listed(tags).as_deref(), listed(&got.filter.tags).as_deref());
+    // Not as text: `a=b` to `c` reads like `a` to `b=c`.
+    if *tags != got.filter.tags {
+        fields.differ("filter.tags", listed(tags), listed(&got.filter.tags));
+    }
     fields.compare("deleteMarkers", Some(delete_markers.as_str()), Some(got.delete_markers.as_str()));
     fields.compare(
         "replicaModifications",
@@ -192,12 +195,12 @@ struct Fields(Vec<Field>);
 impl Fields {
     fn compare(&mut self, path: &str, want: Option<&str>, got: Option<&str>) {
         if want != got {
-            self.0.push(Field {
-                path: path.to_owned(),
-                want: want.map(str::to_owned),
-                got: got.map(str::to_owned),
-            });
+            self.differ(path, want.map(str::to_owned), got.map(str::to_owned));
         }
+    }
+
+    fn differ(&mut self, path: &str, want: Option<String>, got: Option<String>) {
+        self.0.push(Field { path: path.to_owned(), want, got });
     }
 }
 
@@ -217,7 +220,10 @@ fn entry(
 }
 
 fn listed(tags: &BTreeMap<String, String>) -> Option<String> {
-    let pairs: Vec<String> = tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let quoted =
+        |text: &str| if text.contains(['=', ',', '"']) { format!("{text:?}") } else { text.to_owned() };
+    let pairs: Vec<String> =
+        tags.iter().map(|(key, value)| format!("{}={}", quoted(key), quoted(value))).collect();
     (!pairs.is_empty()).then(|| pairs.join(", "))
 }
 

@@ -91,7 +91,9 @@ impl Failure {
             FailureClass::NoSuchBucket => {
                 format!("bucket {subject} does not exist ({action}: {said}); create it or correct the name")
             }
-            FailureClass::NoSuchRole => format!("role {subject} does not exist ({action}: {said})"),
+            FailureClass::NoSuchRole => {
+                format!("role {subject} does not exist ({action}: {said}); trying again")
+            }
             FailureClass::WrongRegion => format!(
                 "{action} on {subject} went to the wrong Region ({said}); its Region is looked up again"
             ),

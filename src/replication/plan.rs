@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::configuration::Configuration;
 use super::desired::{Desired, DesiredBucket, DesiredRole, ManagedRole};
-use super::diff::{ABSENT, differences};
+use super::diff::differences;
 use super::identity::Identity;
 use super::observed::{Observed, ObservedBucket, ObservedRole, Versioning, VersioningStatus};
 use super::refusal::{Refusal, refusal};
@@ -168,8 +168,11 @@ fn role_steps(
             None => Step::DeletePermissionsBoundary { role: name.clone() },
         });
     }
-    let tag_differences =
-        || of_role().filter_map(|d| Some((d.path.strip_prefix("tags.")?, d.want != ABSENT)));
+    // Told from the role itself: what a difference says of nothing may be a tag's value too.
+    let tag_differences = || {
+        let keys = of_role().filter_map(|d| d.path.strip_prefix("tags."));
+        keys.map(|key| (key, role.tags.contains_key(key)))
+    };
     let set: Vec<&str> = tag_differences().filter(|(_, wanted)| *wanted).map(|(key, _)| key).collect();
     if !set.is_empty() {
         let tags = role.tags.iter().filter(|(key, _)| set.contains(&key.as_str()));

@@ -96,15 +96,20 @@ pub fn trust_policy() -> PolicyDocument {
     ])
 }
 
-/// Whether a trust policy lets S3 assume the role.
+/// Whether a trust policy lets S3 assume the role. A condition is not judged: what is allowed under one counts as
+/// allowed, and what is denied under one (to all but one account, say) does not count as denied.
 pub fn trusts_s3(trust: &Value) -> bool {
+    const ASSUME_ROLE: &str = "sts:assumerole";
     let statements = grants(trust);
     let about_s3 = |g: &&Grant| {
         let service = g.principal.as_deref();
         (service == Some("Service:s3.amazonaws.com") || service == Some("*") || service == Some("AWS:*"))
-            && ["sts:assumerole", "sts:*", "*"].contains(&g.action.as_str())
+            && match g.action.strip_suffix('*') {
+                Some(beginning) => ASSUME_ROLE.starts_with(beginning),
+                None => g.action == ASSUME_ROLE,
+            }
     };
-    let denied = statements.iter().filter(about_s3).any(|g| g.effect.starts_with("Deny"));
+    let denied = statements.iter().filter(about_s3).any(|g| g.effect == "Deny");
     !denied && statements.iter().filter(about_s3).any(|g| g.effect.starts_with("Allow"))
 }
 
@@ -337,6 +342,10 @@ mod tests {
         assert!(!trusts_s3(&json!({"Statement": [
             {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"},
             {"Effect": "Deny", "Principal": "*", "Action": "sts:*"}]})));
+        assert!(trusts_s3(&json!({"Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:Assume*"},
+            {"Effect": "Deny", "Principal": "*", "Action": "sts:*",
+             "Condition": {"StringNotEquals": {"aws:SourceAccount": "111122223333"}}}]})));
         assert!(!trusts_s3(&json!("")));
     }
 

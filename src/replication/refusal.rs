@@ -60,64 +60,61 @@ pub fn refusal(situation: &Situation<'_>, differences: &[DriftEntry]) -> Option<
 }
 
 fn source_exists(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
-    let bucket = &s.desired.source.bucket;
-    exists(
-        bucket,
-        &s.observed.source,
-        Reason::SourceBucketNotFound,
-        ConditionType::ReplicationReady,
-        || format!("source bucket {bucket} does not exist; create it or correct source.bucket"),
-        &s.observed.caller.account,
-        "correct source.bucket",
-    )
+    Part::Source.exists(&s.desired.source.bucket, &s.observed.source, &s.observed.caller.account)
 }
 
 /// Of a bucket in another account, which the spec names, the operator may not see anything: S3 itself then checks
 /// existence, owner and versioning.
 fn destinations_exist(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
+    let own = &s.observed.caller.account;
     s.desired.destinations.iter().find_map(|d| {
-        let bucket = &d.bucket;
-        let observed = s.observed.destinations.get(bucket)?;
+        let observed = s.observed.destinations.get(&d.bucket)?;
+        let owner = d.account.as_ref().unwrap_or(own);
         let unseen = matches!(&observed.region, Err(failure) if failure.class == FailureClass::Denied);
-        if unseen && d.account.as_ref().is_some_and(|account| *account != s.observed.caller.account) {
-            return None;
-        }
-        exists(
-            bucket,
-            observed,
-            Reason::DestinationBucketNotFound,
-            ConditionType::ReplicationReady,
-            || format!("destination bucket {bucket} does not exist; create it or correct destination.bucket. Nothing is written until it is there"),
-            d.account.as_ref().unwrap_or(&s.observed.caller.account),
-            "correct destination.bucket, or set destination.account to its owner's id",
-        )
+        if unseen && owner != own { None } else { Part::Destination.exists(&d.bucket, observed, owner) }
     })
 }
 
-fn exists(
-    bucket: &str,
-    observed: &ObservedBucket,
-    missing: Reason,
-    about: ConditionType,
-    message: impl FnOnce() -> String,
-    owner: &str,
-    remedy: &str,
-) -> Option<Refusal> {
-    match &observed.region {
-        Ok(Some(_)) => None,
-        Ok(None) => Some(Refusal::new(missing, about, message())),
-        Err(failure) if failure.class == FailureClass::WrongOwner => Some(Refusal::new(
-            Reason::WrongBucketOwner,
-            about,
-            format!("bucket {bucket} belongs to another account than {owner}; {remedy}"),
-        )),
-        // S3 says the same of a bucket whose owner lets nobody else look.
-        Err(failure) if failure.class == FailureClass::Denied => Some(Refusal::new(
-            failure.class.reason(),
-            about,
-            format!("{}; if the bucket belongs to another account than {owner}, {remedy}", failure.message()),
-        )),
-        Err(failure) => Some(Refusal::failed(failure, about)),
+/// The part a bucket plays.
+#[derive(Clone, Copy)]
+enum Part {
+    Source,
+    Destination,
+}
+
+impl Part {
+    fn exists(self, bucket: &str, observed: &ObservedBucket, owner: &str) -> Option<Refusal> {
+        let (part, missing, correct) = match self {
+            Part::Source => ("source", Reason::SourceBucketNotFound, "correct source.bucket"),
+            Part::Destination => (
+                "destination",
+                Reason::DestinationBucketNotFound,
+                "correct destination.bucket, or set destination.account to its owner's id",
+            ),
+        };
+        let refuse = |reason, message| Some(Refusal::new(reason, ConditionType::ReplicationReady, message));
+        match &observed.region {
+            Ok(Some(_)) => None,
+            Ok(None) => refuse(
+                missing,
+                format!(
+                    "{part} bucket {bucket} does not exist; create it or correct {part}.bucket. Nothing is written until it is there"
+                ),
+            ),
+            Err(failure) if failure.class == FailureClass::WrongOwner => refuse(
+                Reason::WrongBucketOwner,
+                format!("{part} bucket {bucket} belongs to another account than {owner}; {correct}"),
+            ),
+            // S3 says the same of a bucket whose owner lets nobody else look.
+            Err(failure) if failure.class == FailureClass::Denied => refuse(
+                Reason::AccessDenied,
+                format!(
+                    "{}; if the bucket belongs to another account than {owner}, {correct}",
+                    failure.message()
+                ),
+            ),
+            Err(failure) => Some(Refusal::failed(failure, ConditionType::ReplicationReady)),
+        }
     }
 }
 

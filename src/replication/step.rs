@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::configuration::Configuration;
-use super::diff::ABSENT;
 use super::partition::bucket_of_arn;
 use crate::api::{AwsResource, DriftEntry};
 
@@ -78,7 +77,8 @@ impl Step {
 
     /// Whether a difference is gone once this step is done.
     pub fn settles(&self, difference: &DriftEntry) -> bool {
-        let DriftEntry { resource, name, path, want, .. } = difference;
+        let DriftEntry { resource, name, path, .. } = difference;
+        let tag = path.strip_prefix("tags.");
         name == self.subject()
             && match (self, resource) {
                 (Step::EnableVersioning { .. }, AwsResource::BucketVersioning)
@@ -90,8 +90,10 @@ impl Step {
                     Step::PutPermissionsBoundary { .. } | Step::DeletePermissionsBoundary { .. },
                     AwsResource::Role,
                 ) => path == "permissionsBoundary",
-                (Step::TagRole { .. }, AwsResource::Role) => path.starts_with("tags.") && want != ABSENT,
-                (Step::UntagRole { .. }, AwsResource::Role) => path.starts_with("tags.") && want == ABSENT,
+                (Step::TagRole { tags, .. }, AwsResource::Role) => tag.is_some_and(|t| tags.contains_key(t)),
+                (Step::UntagRole { keys, .. }, AwsResource::Role) => {
+                    tag.is_some_and(|t| keys.iter().any(|key| key == t))
+                }
                 _ => false,
             }
     }

@@ -6,7 +6,7 @@ use super::desired::{Facts, role_name};
 use super::identity::Identity;
 use super::observed::Observed;
 use super::partition::role_of_arn;
-use crate::api::{BucketReplicationSpec, BucketReplicationStatus};
+use crate::api::{BucketReplicationSpec, BucketReplicationStatus, BucketStatus};
 
 /// A bucket to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct BucketRef {
     pub region: Option<String>,
     /// The owner the spec names; the operator's own account otherwise.
     pub account: Option<String>,
+    /// The Region where status last saw it, which saves looking it up again after a restart.
+    pub last_seen: Option<String>,
 }
 
 /// What to look at.
@@ -46,12 +48,16 @@ impl Subject {
         identity: &Identity,
         fresh: bool,
     ) -> Subject {
+        let seen = status.source.iter().chain(&status.destinations);
+        let seen: BTreeMap<&str, &BucketStatus> = seen.map(|held| (held.bucket.as_str(), held)).collect();
+        let last_seen = |bucket: &str| seen.get(bucket).and_then(|held| held.region.clone());
         let mut destinations: BTreeMap<&str, BucketRef> = BTreeMap::new();
         for to in spec.rules.iter().map(|rule| &rule.destination) {
             let seen = destinations.entry(&to.bucket).or_insert_with(|| BucketRef {
                 bucket: to.bucket.clone(),
                 region: None,
                 account: None,
+                last_seen: last_seen(&to.bucket),
             });
             seen.region = seen.region.take().or_else(|| to.region.clone());
             seen.account = seen.account.take().or_else(|| to.account.clone());
@@ -60,7 +66,12 @@ impl Subject {
         let name = role_name(spec, identity);
         let former = former_roles(status).filter(|former| *former != name).map(str::to_owned).collect();
         Subject {
-            source: BucketRef { bucket: source.bucket.clone(), region: source.region.clone(), account: None },
+            source: BucketRef {
+                bucket: source.bucket.clone(),
+                region: source.region.clone(),
+                account: None,
+                last_seen: last_seen(&source.bucket),
+            },
             destinations: destinations.into_values().collect(),
             role: name,
             role_policy: spec.role.as_ref().is_none_or(|r| r.arn.is_none()),

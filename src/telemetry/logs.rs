@@ -2,7 +2,15 @@
 //! (credentials never pass through this program's own code).
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{LevelFilter, ParseError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error("{0:?} is not off, error, warn, info, debug or trace, nor a list of target=level")]
+    Level(String),
+    #[error(transparent)]
+    Filter(#[from] ParseError),
+}
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -17,7 +25,12 @@ pub enum LogFormat {
 ///
 /// # Errors
 /// When the filter cannot be read.
-pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), ParseError> {
+pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
+    // A single word that is no level would be taken for the name of a target, and all else be silent.
+    let alone = !filter.contains(['=', ',']);
+    if alone && filter.parse::<LevelFilter>().is_err() {
+        return Err(LogError::Level(filter.to_owned()));
+    }
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(filter)?)
         .with_writer(std::io::stderr)

@@ -5,5 +5,5 @@ mod logs;
 mod metrics;
 
 pub use health::{Health, ServeError, serve};
-pub use logs::{LogFormat, init_logs};
+pub use logs::{LogError, LogFormat, init_logs};
 pub use metrics::Metrics;

@@ -336,3 +336,15 @@ async fn a_stored_resource_that_breaks_todays_rules_can_still_be_let_go() -> Res
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_status_that_cannot_be_read_is_written_anew() -> Result<()> {
+    let (world, _operator) = world("unreadable-status").await?;
+    let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
+    world.wait_ready("orders").await?;
+    let drift = json!([{"resource": "Moon", "name": "x", "path": "p", "want": "a", "got": "b"}]);
+    store(&world, "orders", &[("status.drift", drift)]).await?;
+    world.wait_ready("orders").await?;
+    Ok(())
+}

@@ -318,3 +318,62 @@ async fn run_serves_health_and_metrics() -> Result<()> {
     }
     Ok(())
 }
+
+/// A bucket has one policy, however many resources replicate into it.
+#[tokio::test]
+async fn policy_allows_every_role_that_replicates_into_a_bucket() -> Result<()> {
+    let world = World::new("policy-shared").await?;
+    let resource = |name: &str, source: &str| {
+        let mut resource = replication(name, source, "dest-bucket");
+        resource["spec"]["rules"][0]["destination"]["account"] = json!("111122223333");
+        resource
+    };
+    let both = format!("---\n{}\n---\n{}\n", resource("orders", "bucket-a"), resource("bills", "bucket-b"));
+    let (code, text) = run(&world, &["policy", "-f", "-", "-o", "json"], &both).await?;
+    assert_eq!(code, Some(0), "{text}");
+    let policies: Value = serde_json::from_str(&text)?;
+    let statements = policies["bucket policy of destination dest-bucket"]["Statement"].as_array();
+    let statements = statements.context("no statements")?;
+    for role in ["orders-role", "bills-role"] {
+        let of_role = statements.iter().filter(|s| s["Principal"].to_string().contains(role)).count();
+        assert_eq!(of_role, 2, "{role}: {text}");
+    }
+    let sids: std::collections::BTreeSet<String> = statements.iter().map(|s| s["Sid"].to_string()).collect();
+    assert_eq!(sids.len(), statements.len(), "{text}");
+
+    let (_, text) = run(&world, &["policy", "-f", "-"], &both).await?;
+    assert_eq!(text.matches("# bucket policy of destination dest-bucket").count(), 1, "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn bad_values_of_options_are_told_at_once() -> Result<()> {
+    let world = World::new("bad-flags").await?;
+    let cases: [(&[&str], &str); 6] = [
+        (&["run", "--interval", "soon"], "not a duration such as 10m"),
+        (&["run", "--interval", "5s"], "must be between 1m and 24h"),
+        (&["run", "--interval", "48h"], "must be between 1m and 24h"),
+        (&["run", "--concurrency", "0"], "--concurrency"),
+        (&["policy", "-f", "-", "--account-id", "prod"], "an account id has 12 digits"),
+        (&["import", "--bucket", ""], "--bucket"),
+    ];
+    for (args, says) in cases {
+        let output = operator(&world).run(args, "").await?;
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.starts_with("error: ") && said.contains(says), "{args:?}: {said}");
+    }
+    Ok(())
+}
+
+/// `s3-replication-operator crds | head -1`.
+#[test]
+fn a_reader_that_stops_reading_is_no_error() -> Result<()> {
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let mut crds = std::process::Command::new(env!("CARGO_BIN_EXE_s3-replication-operator"));
+    let output =
+        crds.arg("crds").stdout(writer).stderr(std::process::Stdio::piped()).spawn()?.wait_with_output()?;
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+    Ok(())
+}

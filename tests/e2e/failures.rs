@@ -13,7 +13,7 @@ use rig::proxy::{Answer, Call, Fault, Matcher};
 use rig::world::{DEADLINE, World, condition};
 use serde_json::{Value, json};
 
-use crate::support::{check_now, message, operator, reason, replication, request_check};
+use crate::support::{check_now, left_in_aws, message, operator, reason, replication, request_check};
 
 /// An operator that reports a failure at its first sight, and does not wait long for an answer.
 async fn hasty(name: &str) -> Result<(World, Operator)> {
@@ -728,4 +728,94 @@ async fn an_existing_role_must_be_there_and_trust_s3() -> Result<()> {
         bail!("an existing role is never written: {written:?}");
     }
     Ok(())
+}
+
+/// The words of AWS may hold what is different in every answer.
+#[tokio::test]
+async fn ids_of_requests_and_times_in_the_words_of_aws_do_not_reach_the_status() -> Result<()> {
+    let (world, _operator) = hasty("steady").await?;
+    let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
+    world.wait_ready("orders").await?;
+    for words in ["busy (Request ID: NUMBER; HostId: ab/NUMBER==)", "busy since 20261123T1011NUMBERZ"] {
+        let mut said = Vec::new();
+        for number in ["17", "42"] {
+            let answer = Answer::error(500, "ServiceFailure", &words.replace("NUMBER", number));
+            let fault = world.proxy.inject(Fault::always(Matcher::operation("GetRole"), answer));
+            let object = check_now(&world, "orders").await?;
+            said.push(object["status"]["conditions"].clone());
+            world.proxy.remove(fault);
+        }
+        ensure!(said[0] == said[1], "{said:#?}");
+        ensure!(said[0].to_string().contains("ServiceFailure: busy"), "{:#}", said[0]);
+    }
+    Ok(())
+}
+
+/// A proxy on the way, or half an answer: nothing that is not there in AWS's words is taken for gone.
+#[tokio::test]
+async fn a_page_that_is_not_from_aws_is_no_verdict() -> Result<()> {
+    let (world, _operator) = hasty("page").await?;
+    let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
+    world.wait_ready("orders").await?;
+    world.proxy.clear();
+    let page = |status, body: &str| Answer::Custom { status, headers: Vec::new(), body: body.to_owned() };
+    let not_found = || page(404, "<html><title>404 Not Found</title></html>");
+    for (operation, answer) in [
+        ("GetRole", not_found()),
+        ("GetRolePolicy", not_found()),
+        ("GetBucketVersioning", not_found()),
+        ("GetBucketReplication", not_found()),
+        ("GetBucketReplication", page(404, "")),
+        ("GetBucketReplication", page(200, "")),
+        ("GetBucketReplication", page(200, "<html><title>Sign in</title></html>")),
+    ] {
+        let fault = world.proxy.inject(Fault::always(Matcher::operation(operation), answer));
+        let status = check_now(&world, "orders").await?["status"].clone();
+        ensure!(reason(&status, "Ready") == "AwsUnavailable", "{operation}: {status:#}");
+        world.proxy.remove(fault);
+    }
+    ensure!(world.proxy.writes().is_empty(), "{:?}", world.proxy.writes());
+
+    // Least of all at deletion, where what is gone is let go of.
+    let fault = world.proxy.inject(Fault::always(Matcher::operation("GetBucketReplication"), not_found()));
+    world.api().delete("orders", &DeleteParams::default()).await?;
+    let waits = |status: &Value| message(status, "Ready").starts_with("cannot delete");
+    world.wait("orders", waits, "to say why it waits").await?;
+    ensure!(world.s3("us-east-1").get_bucket_replication().bucket(&source).send().await.is_ok());
+    world.proxy.remove(fault);
+    request_check(&world, "orders").await?;
+    world.wait_gone("orders").await?;
+    ensure!(left_in_aws(&world, "us-east-1", &source, "orders-role").await?.is_empty());
+    Ok(())
+}
+
+/// What was written a moment ago is not seen by all of S3 at once.
+#[tokio::test]
+async fn versioning_that_s3_does_not_see_yet_is_waited_for() -> Result<()> {
+    let (world, _operator) = hasty("unsettled").await?;
+    let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
+    let words = "Versioning must be 'Enabled' on the bucket to apply a replication configuration";
+    let refused = Answer::error(400, "InvalidRequest", words);
+    world.proxy.inject(Fault::times(3, Matcher::operation("PutBucketReplication"), refused));
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
+    world.wait_ready("orders").await?;
+    assert_eq!(world.proxy.count("PutBucketReplication"), 4);
+    Ok(())
+}
+
+/// A request that came late, or whose clock is wrong, was not judged.
+#[tokio::test]
+async fn the_clock_and_the_line_are_not_taken_for_a_denial() -> Result<()> {
+    let skewed = Answer::error(403, "RequestTimeTooSkewed", "The difference between the times is too large.");
+    let late = Answer::error(400, "RequestTimeout", "Your socket connection was not read from in time.");
+    all_strike(
+        "late",
+        vec![
+            Trouble::while_creating("GetBucketReplication", On::Source, skewed, "AwsUnavailable"),
+            Trouble::while_creating("PutBucketReplication", On::Source, late, "AwsUnavailable"),
+        ],
+    )
+    .await
 }

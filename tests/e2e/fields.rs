@@ -901,3 +901,26 @@ async fn the_first_version_replicates_delete_markers_and_a_spec_that_does_not_di
     assert_eq!(orders.rule().await?["DeleteMarkerReplication"], "Disabled");
     Ok(())
 }
+
+#[tokio::test]
+async fn tags_that_read_alike_are_told_apart() -> Result<()> {
+    let orders = Orders::new("tags-alike").await?;
+    for (key, value) in [("a=b", "c"), ("a", "b=c")] {
+        orders.change(&[("rules.0.filter", json!({"tags": {key: value}}))]).await?;
+        let held = orders.configuration().await?;
+        let tag = held.rules().first().and_then(|r| r.filter()?.tag()).context("no tag")?;
+        assert_eq!((tag.key(), tag.value()), (key, value));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tag_of_the_role_may_say_absent() -> Result<()> {
+    let orders = Orders::with("tag-absent", |_, resource| {
+        set(resource, "spec.role.tags", json!({"state": "present"}));
+    })
+    .await?;
+    orders.change(&[("role.tags", json!({"state": "absent"}))]).await?;
+    assert_eq!(orders.role_tags().await?.get("state").map(String::as_str), Some("absent"));
+    Ok(())
+}

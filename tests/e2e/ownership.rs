@@ -19,7 +19,9 @@ use rig::world::{World, condition};
 use rig::{Answer, Fault, Matcher};
 use serde_json::{Value, json};
 
-use crate::support::{check_now, drift, message, patch, reason, replication, request_check, world};
+use crate::support::{
+    check_now, drift, message, operator, patch, reason, replication, request_check, set, world,
+};
 
 const NAME: &str = "orders";
 const ROLE: &str = "orders-role";
@@ -260,6 +262,7 @@ async fn observing_what_someone_else_made_shows_it_and_writes_nothing() -> Resul
     for path in ["tags.s3replication.dev/uid", "rules[ReplicateToEU]", "rules[TheirRule]"] {
         drift(&status, path)?;
     }
+    assert_eq!(status["role"]["managed"], false, "it is someone else's");
     scene.delete().await?;
     scene.world.wait_gone(NAME).await?;
     scene.nothing_was_written();
@@ -695,6 +698,95 @@ async fn a_role_renamed_twice_leaves_no_orphan_when_a_deletion_fails_between() -
     scene.check().await?;
     for (role, exists) in [(ROLE, false), ("second", false), ("third", true)] {
         assert_eq!(scene.role_exists(role).await?, exists, "{role}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_two_resources_made_in_one_second_the_first_keeps_the_source() -> Result<()> {
+    let (world, _operator) = world("own-twins").await?;
+    let destination = world.bucket("eu-west-1").await?;
+    // The UIDs are drawn at random: each of both orders comes up.
+    for n in 0..8 {
+        let source = world.bucket("us-east-1").await?;
+        let (first, second) = (format!("first-{n}"), format!("second-{n}"));
+        let fraction = jiff::Timestamp::now().subsec_millisecond();
+        tokio::time::sleep(Duration::from_millis(1000 - u64::try_from(fraction)?)).await;
+        world.apply(&replication(&first, &source, &destination).to_string()).await?;
+        if n % 2 == 0 {
+            world.wait_ready(&first).await?;
+        }
+        world.apply(&replication(&second, &source, &destination).to_string()).await?;
+        world.wait_ready(&first).await?;
+        let conflict = |status: &Value| reason(status, "Ready") == "SourceConflict";
+        world.wait(&second, conflict, "to lose").await?;
+        let status = check_now(&world, &first).await?["status"].take();
+        assert_eq!(reason(&status, "Ready"), "Applied", "{status:#}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_loser_that_once_owned_the_source_leaves_the_owner_s_configuration() -> Result<()> {
+    let scene = Scene::ready("own-loser", |_| {}).await?;
+    let world = &scene.world;
+    let rules = world.get(NAME).await?["spec"]["rules"].clone();
+    let mut unreadable = world.get(NAME).await?;
+    set(&mut unreadable, "spec.rules.0.status", json!("Perhaps"));
+    let generation = unreadable["metadata"]["generation"].as_i64().context("no generation")?;
+    set(&mut unreadable, "metadata.generation", json!(generation + 1));
+    world.cluster().store("bucketreplications", &unreadable).await?;
+    world.wait(NAME, |status| reason(status, "Ready") == "InvalidSpec", "to be InvalidSpec").await?;
+    // Age counts in seconds.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let mut younger = replication("younger", &scene.source, &scene.destination);
+    younger["spec"]["adoptionPolicy"] = json!("Adopt");
+    world.apply(&younger.to_string()).await?;
+    world.wait_ready("younger").await?;
+
+    scene.change(json!({"rules": rules})).await?;
+    world.wait_ready(NAME).await?;
+    let lost = check_now(world, "younger").await?;
+    assert_eq!(reason(&lost["status"], "Ready"), "SourceConflict");
+    world.api().delete("younger", &DeleteParams::default()).await?;
+    world.wait_gone("younger").await?;
+    assert_eq!(scene.replicates().await?, ours());
+    assert!(!scene.role_exists("younger-role").await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_managed_role_that_is_named_by_its_arn_is_no_longer_deleted() -> Result<()> {
+    let scene = Scene::ready("own-handed-over", |_| {}).await?;
+    let arn = format!("arn:aws:iam::{}:role/s3-replication/{ROLE}", scene.world.account);
+    scene.change(json!({"role": {"name": null, "arn": arn}})).await?;
+    let status = scene.world.wait_ready(NAME).await?["status"].take();
+    assert_eq!(status["role"], json!({"arn": arn, "managed": false}));
+    scene.delete().await?;
+    scene.world.wait_gone(NAME).await?;
+    assert_eq!(scene.replicates().await?, None);
+    assert!(scene.role_exists(ROLE).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn resources_of_two_namespaces_are_all_known_before_one_owns_a_source() -> Result<()> {
+    // Who waits for the lists of both must not miss the end of either.
+    for _ in 0..4 {
+        let (one, two) = (World::new("own-ns-one").await?, World::new("own-ns-two").await?);
+        let (source, destination) = (one.bucket("us-east-1").await?, one.bucket("eu-west-1").await?);
+        one.apply(&replication(NAME, &source, &destination).to_string()).await?;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        two.apply(&replication("second", &source, &destination).to_string()).await?;
+        let _operator = operator(&one).args(["--namespaces", &two.namespace]).start().await?;
+        one.wait_ready(NAME).await?;
+        let conflict = |status: &Value| reason(status, "Ready") == "SourceConflict";
+        let lost = two.wait("second", conflict, "to lose").await?;
+        let words = message(&lost["status"], "Ready");
+        assert!(words.contains(&format!("{}/{NAME}", one.namespace)), "{words}");
+        one.api().delete(NAME, &DeleteParams::default()).await?;
+        one.wait_gone(NAME).await?;
+        two.wait_ready("second").await?;
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ impl View<'_> {
             return ready(*reason, message.clone());
         }
         if let Some((step, failure)) = &self.outcome.failed {
-            return ready(failed_reason(step, failure, &self.outcome.done), failure.message());
+            return ready(self.failed_reason(step, failure), failure.message());
         }
         if let Some(HeldBack { paths, corrections }) = &self.outcome.held_back {
             return ready(
@@ -160,7 +160,7 @@ impl View<'_> {
         if let Some((step, failure)) =
             self.outcome.failed.as_ref().filter(|(step, _)| concerns(step) == about)
         {
-            return negative(failed_reason(step, failure, &self.outcome.done), failure.message());
+            return negative(self.failed_reason(step, failure), failure.message());
         }
         let mut remaining = self.remaining.iter().filter(|d| resources.contains(&d.resource)).peekable();
         remaining.peek()?;
@@ -172,9 +172,7 @@ impl View<'_> {
         let about = ConditionType::InSync;
         let stopped_by = match (&self.plan.refusal, &self.outcome.failed) {
             (Some(refusal), _) => Some((refusal.reason, refusal.message.clone())),
-            (None, Some((step, failure))) => {
-                Some((failed_reason(step, failure, &self.outcome.done), failure.message()))
-            }
+            (None, Some((step, failure))) => Some((self.failed_reason(step, failure), failure.message())),
             (None, None) => None,
         };
         if self.remaining.is_empty() {
@@ -273,8 +271,9 @@ impl View<'_> {
         let created = self.outcome.done.iter().any(|s| matches!(s, Step::CreateRole { .. }));
         match &observed.role {
             Ok(Some(role)) => {
-                let ours =
-                    managed && !matches!(&self.plan.refusal, Some(r) if r.reason == Reason::ForeignRole);
+                // One that was adopted has our tags now; what is only observed may be anyone's.
+                let tagged = self.outcome.done.iter().any(|s| matches!(s, Step::TagRole { .. }));
+                let ours = managed && (tagged || self.situation.identity.owns(&role.tags));
                 Some(RoleStatus { arn: role.arn.clone(), managed: ours })
             }
             Ok(None) if created => {
@@ -304,18 +303,29 @@ impl View<'_> {
             unchanged => unchanged.clone(),
         }
     }
-}
 
-/// The reason of a failed step, where the failure's class alone does not tell it.
-fn failed_reason(step: &Step, failure: &Failure, done: &[Step]) -> Reason {
-    let enabled = |s: &Step| matches!(s, Step::EnableVersioning { .. });
-    match (step, failure.class) {
-        (Step::EnableVersioning { .. }, FailureClass::NoSuchBucket) => Reason::DestinationBucketNotFound,
-        // Versioning that was enabled a moment ago may not be seen by all of S3 yet.
-        (Step::PutReplication { .. }, FailureClass::Invalid) if done.iter().any(enabled) => {
-            Reason::Progressing
+    /// The reason of a failed step, where the failure's class alone does not tell it.
+    fn failed_reason(&self, step: &Step, failure: &Failure) -> Reason {
+        match (step, failure.class) {
+            (Step::EnableVersioning { bucket, .. }, FailureClass::NoSuchBucket)
+                if *bucket != self.situation.desired.source.bucket =>
+            {
+                Reason::DestinationBucketNotFound
+            }
+            (Step::PutReplication { .. }, FailureClass::Invalid) if self.versioning_is_unsettled(failure) => {
+                Reason::Progressing
+            }
+            _ => failure.class.reason(),
         }
-        _ => failure.class.reason(),
+    }
+
+    /// Versioning that was enabled a moment ago may not be seen by all of S3 yet: it was enabled in this try, or S3
+    /// misses it although it says itself that every bucket has it.
+    fn versioning_is_unsettled(&self, failure: &Failure) -> bool {
+        let observed = self.situation.observed;
+        let mut buckets = std::iter::once(&observed.source).chain(observed.destinations.values());
+        self.outcome.done.iter().any(|s| matches!(s, Step::EnableVersioning { .. }))
+            || (failure.detail.to_lowercase().contains("versioning") && buckets.all(|b| b.versioning.is_ok()))
     }
 }
 
