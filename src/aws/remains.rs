@@ -6,12 +6,12 @@ use futures::future::try_join_all;
 
 use super::cache::Location;
 use super::clients::Aws;
-use super::locate::{in_partition_of, known_location, locate};
+use super::locate::{in_partition_of, locate};
 use super::reads::{read_configuration, read_role_to_delete};
 use crate::replication::observed::Read;
 use crate::replication::partition::role_of_arn;
 use crate::replication::teardown::Remains;
-use crate::replication::{BucketRef, Configuration, Failure, FailureClass, Identity};
+use crate::replication::{BucketRef, Caller, Configuration, Failure, FailureClass, Identity};
 
 /// Reads what deletion may have to remove.
 ///
@@ -28,24 +28,17 @@ pub async fn remains(
         let Some(source) = source else {
             return (None, Ok(None));
         };
-        let place = match known_location(aws, source).await {
-            Some(place) => Ok(Some(place)),
-            None => locate(aws, &caller, source).await,
-        };
-        match place {
-            Ok(Some(Location { region, .. })) => {
-                let read = read_configuration(aws, &caller, &source.bucket, &region).await;
-                match read {
-                    // The bucket went after its Region was remembered.
-                    Err(failure) if failure.class == FailureClass::NoSuchBucket => (None, Ok(None)),
-                    read => (Some(region), read),
-                }
+        match configuration_of(aws, &caller, source).await {
+            // It was made again elsewhere after its Region was remembered.
+            (_, Err(failure)) if failure.class == FailureClass::WrongRegion => {
+                aws.buckets.forget(&source.bucket).await;
+                let unseen = BucketRef { last_seen: None, ..source.clone() };
+                configuration_of(aws, &caller, &unseen).await
             }
-            Ok(None) => (None, Ok(None)),
-            Err(failure) => (None, Err(failure)),
+            found => found,
         }
     };
-    let (region, configuration): (Option<String>, Read<Option<Configuration>>) = configuration.await;
+    let (region, configuration) = configuration.await;
     let named = configuration.as_ref().ok().and_then(Option::as_ref).map(|c| role_of_arn(&c.role).to_owned());
     let names: BTreeSet<String> = roles.iter().cloned().chain(named).collect();
     let roles = try_join_all(names.iter().map(|name| read_role_to_delete(aws, name, identity))).await;
@@ -57,4 +50,22 @@ pub async fn remains(
         configuration,
         roles: roles.map(|roles| roles.into_iter().flatten().collect()),
     })
+}
+
+/// The source's Region and its configuration; neither where there is no bucket any more.
+async fn configuration_of(
+    aws: &Aws,
+    caller: &Caller,
+    source: &BucketRef,
+) -> (Option<String>, Read<Option<Configuration>>) {
+    match locate(aws, caller, source).await {
+        Ok(Some(Location { region, .. })) => {
+            match read_configuration(aws, caller, &source.bucket, &region).await {
+                Err(failure) if failure.class == FailureClass::NoSuchBucket => (None, Ok(None)),
+                read => (Some(region), read),
+            }
+        }
+        Ok(None) => (None, Ok(None)),
+        Err(failure) => (None, Err(failure)),
+    }
 }

@@ -1,7 +1,7 @@
 //! Two tools that fight over one field are seen: after a few corrections of the same field within an hour the
 //! pace backs off.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::api::{AwsResource, DriftEntry};
@@ -33,7 +33,7 @@ impl Corrections {
         }
     }
 
-    /// Whether these differences must wait, and how long: one of them was corrected too often.
+    /// Which of these differences must wait, and how long: those that were corrected too often.
     pub fn held_back(&mut self, differences: &[DriftEntry], now: Instant) -> Option<(HeldBack, Duration)> {
         self.0.retain(|_, times| {
             times.retain(|t| now.duration_since(*t) < WINDOW);
@@ -50,9 +50,9 @@ impl Corrections {
             .map(|(last, pause)| pause.saturating_sub(now.duration_since(*last)))
             .max()
             .filter(|wait| !wait.is_zero())?;
-        let paths: BTreeSet<String> = contested.iter().map(|(d, _)| d.path.clone()).collect();
         let corrections = contested.iter().map(|(_, times)| times.len()).max().unwrap_or_default();
-        Some((HeldBack { paths: paths.into_iter().collect(), corrections }, wait))
+        let differences = contested.into_iter().map(|(d, _)| d.clone()).collect();
+        Some((HeldBack { differences, corrections }, wait))
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
         }
         let now = start + Duration::from_secs(180);
         let (held, wait) = corrections.held_back(&one, now).unwrap();
-        assert_eq!((held.corrections, held.paths), (3, vec!["one".to_owned()]));
+        assert_eq!((held.corrections, held.differences.as_slice()), (3, &one[..]));
         assert_eq!(wait, Duration::from_secs(240));
         assert_eq!(corrections.held_back(&other, now), None, "another field is not affected");
         let later = now + wait;

@@ -174,7 +174,10 @@ async fn check(
         None
     };
     let (outcome, wait) = match held {
-        Some((held_back, wait)) => (Outcome { held_back: Some(held_back), ..Outcome::default() }, Some(wait)),
+        Some((held_back, wait)) => {
+            let outcome = apply(&plan.without(&held_back.differences), ctx).await;
+            (Outcome { held_back: Some(held_back), ..outcome }, Some(wait))
+        }
         None => (apply(&plan.stages, ctx).await, None),
     };
     if plan.drift && !outcome.done.is_empty() {

@@ -215,8 +215,15 @@ fn entry(
     want: Option<&str>,
     got: Option<&str>,
 ) -> DriftEntry {
-    let text = |side: Option<&str>| bounded(side.unwrap_or(ABSENT));
-    DriftEntry { resource, name: name.to_owned(), path, want: text(want), got: text(got) }
+    let (want, got) = (want.unwrap_or(ABSENT), got.unwrap_or(ABSENT));
+    let (mut shown_want, mut shown_got) = (bounded(want), bounded(got));
+    if shown_want == shown_got {
+        // Alike as far as there is room: shown from where they part.
+        let alike = want.chars().zip(got.chars()).take_while(|(a, b)| a == b).count();
+        let from = |text: &str| bounded(&text.chars().skip(alike).collect::<String>());
+        (shown_want, shown_got) = (format!("…{}", from(want)), format!("…{}", from(got)));
+    }
+    DriftEntry { resource, name: name.to_owned(), path, want: shown_want, got: shown_got }
 }
 
 fn listed(tags: &BTreeMap<String, String>) -> Option<String> {

@@ -36,6 +36,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The stages with only those steps that put something right and leave these differences alone.
+    pub fn without(&self, held_back: &[DriftEntry]) -> Vec<Vec<Step>> {
+        let settles = |step: &Step, some: &[DriftEntry]| some.iter().any(|d| step.settles(d));
+        let rest = |step: &&Step| settles(step, &self.differences) && !settles(step, held_back);
+        let stages = self.stages.iter().map(|stage| stage.iter().filter(rest).cloned().collect::<Vec<_>>());
+        stages.filter(|stage| !stage.is_empty()).collect()
+    }
+
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.stages.iter().flatten()
     }

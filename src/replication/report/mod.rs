@@ -35,7 +35,8 @@ pub struct Outcome {
 /// Fields that were corrected again and again within an hour.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldBack {
-    pub paths: Vec<String>,
+    /// What is left as it is for now.
+    pub differences: Vec<DriftEntry>,
     pub corrections: usize,
 }
 

@@ -38,12 +38,13 @@ impl View<'_> {
         if let Some((step, failure)) = &self.outcome.failed {
             return ready(self.failed_reason(step, failure), failure.message());
         }
-        if let Some(HeldBack { paths, corrections }) = &self.outcome.held_back {
+        if let Some(HeldBack { differences, corrections }) = &self.outcome.held_back {
+            let paths: BTreeSet<&str> = differences.iter().map(|d| d.path.as_str()).collect();
             return ready(
                 Reason::Drifted,
                 format!(
                     "another tool keeps changing {}: corrected {corrections} times within an hour and changed again; corrections now slow down. Find the other writer (CloudTrail shows who calls AWS on {}) and stop it, or set managementPolicy: Observe",
-                    paths.join(", "),
+                    paths.into_iter().collect::<Vec<_>>().join(", "),
                     self.situation.desired.source.bucket,
                 ),
             );

@@ -193,3 +193,30 @@ rules:
     let super::super::DesiredRole::Managed(role) = empty(encrypted).desired().role else { panic!("managed") };
     assert_snapshot!(serde_json::to_string_pretty(&role.permissions).unwrap());
 }
+
+#[test]
+fn what_is_held_back_is_left_and_the_rest_is_put_right() {
+    let mut case = converged(founding());
+    case.observed
+        .destinations
+        .values_mut()
+        .for_each(|b| *b = bucket_in("eu-west-1", VersioningStatus::Suspended));
+    let configuration = case.observed.configuration.as_mut().unwrap().as_mut().unwrap();
+    configuration.rules.get_mut("ReplicateToEU").unwrap().destination.storage_class = Some("GLACIER".into());
+    let plan = case.plan();
+    let contested: Vec<_> =
+        plan.differences.iter().filter(|d| d.path.contains("storageClass")).cloned().collect();
+    let steps: Vec<_> = plan.without(&contested).concat().iter().map(ToString::to_string).collect();
+    assert_eq!(steps, ["enable versioning of bucket dest-bucket-eu-west-1 in eu-west-1"]);
+}
+
+#[test]
+fn long_values_are_shown_from_where_they_part() {
+    let mut case = converged(founding());
+    let long = |end: &str| format!("{}{end}", "a".repeat(600));
+    case.spec.rules[0].filter.as_mut().unwrap().prefix = Some(long("wanted"));
+    let configuration = case.observed.configuration.as_mut().unwrap().as_mut().unwrap();
+    configuration.rules.get_mut("ReplicateToEU").unwrap().filter.prefix = long("held");
+    let plan = case.plan();
+    assert_eq!((plan.differences[0].want.as_str(), plan.differences[0].got.as_str()), ("…wanted", "…held"));
+}

@@ -144,7 +144,7 @@ fn corrected_drift_is_remembered() {
 #[test]
 fn a_contested_field_is_named() {
     let case = case().applied();
-    let held_back = HeldBack { paths: vec!["rules[ReplicateToEU]".into()], corrections: 3 };
+    let held_back = HeldBack { differences: vec![case.plan().differences.pop().unwrap()], corrections: 3 };
     let outcome = Outcome { held_back: Some(held_back), ..Outcome::default() };
     let report = reported(&case, &outcome, &at(1, &BucketReplicationStatus::default()));
     assert_eq!(report.reason, Reason::Drifted);
