@@ -122,6 +122,21 @@ async fn from_empty_to_ready_takes_five_round_trips_and_three_requests_to_kubern
 }
 
 #[tokio::test]
+async fn the_first_check_after_a_restart_costs_no_more_than_any_other() -> Result<()> {
+    let (world, first) = world("restart-cost").await?;
+    let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
+    world.wait_ready("orders").await?;
+    first.kill().await?;
+    world.proxy.clear();
+    let _second = operator(&world).start().await?;
+    check_now(&world, "orders").await?;
+    let looked = world.proxy.calls().iter().filter(|c| c.operation == "HeadBucket").count();
+    assert_eq!(looked, 0, "status remembers where the buckets are: {:?}", asked(&world.proxy.calls()));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_suspended_resource_costs_nothing() -> Result<()> {
     let (world, _operator) = world("suspended-cost").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);

@@ -387,6 +387,31 @@ async fn without_credentials_the_resource_says_how_to_give_them() -> Result<()> 
     Ok(())
 }
 
+/// A Secret is often mounted, or rotated, after the pod has started.
+#[tokio::test]
+async fn credentials_that_appear_later_are_found_without_a_restart() -> Result<()> {
+    let world = World::new("late-credentials").await?;
+    let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
+    let directory = rig::paths::scratch_dir("credentials")?;
+    let file = directory.join("credentials");
+    let operator = operator(&world)
+        .credentials("", "")
+        .env("AWS_CONFIG_FILE", "/dev/null")
+        .env("AWS_SHARED_CREDENTIALS_FILE", &file)
+        .start()
+        .await?;
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
+    let unavailable = |status: &Value| reason(status, "Ready") == "CredentialsUnavailable";
+    world.wait("orders", unavailable, "to miss credentials").await?;
+
+    let profile = format!("[default]\naws_access_key_id = {}\naws_secret_access_key = late\n", world.account);
+    std::fs::write(&file, profile)?;
+    world.wait_ready("orders").await?;
+    assert_eq!(operator.exit_code(), None, "it is the same operator");
+    std::fs::remove_dir_all(directory)?;
+    Ok(())
+}
+
 /// Each of these takes effect, but the answer is lost: the next try must find it done and do no more.
 #[tokio::test]
 async fn a_write_whose_answer_was_lost_is_not_made_twice() -> Result<()> {

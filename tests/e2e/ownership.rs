@@ -542,6 +542,17 @@ async fn deletion_works_whatever_has_become_of_aws() -> Result<()> {
     scene.world.wait_gone(NAME).await?;
     assert!(!scene.role_exists(ROLE).await?);
 
+    // Made again in another Region while nobody looked: the Region in status is of the past.
+    let mut scene = Scene::ready("own-bucket-moved", |_| {}).await?;
+    scene.operator.kill().await?;
+    let Scene { world, source, .. } = &scene;
+    world.s3("us-east-1").delete_bucket().bucket(source).send().await?;
+    world.create_bucket(&world.account, "eu-central-1", source).await?;
+    scene.delete().await?;
+    scene.operator = operator(&scene.world).start().await?;
+    scene.world.wait_gone(NAME).await?;
+    assert!(!scene.role_exists(ROLE).await?);
+
     let scene = Scene::ready("own-role-gone", |_| {}).await?;
     let iam = scene.world.iam();
     iam.delete_role_policy().role_name(ROLE).policy_name(POLICY).send().await?;
