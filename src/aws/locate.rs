@@ -95,7 +95,7 @@ pub fn missing(bucket: &str) -> Failure {
         class: FailureClass::NoSuchBucket,
         action: "s3:ListBucket".into(),
         subject: bucket.to_owned(),
-        code: "NoSuchBucket".to_owned(),
-        detail: "The specified bucket does not exist".to_owned(),
+        code: String::new(),
+        detail: "S3 knows no such bucket".to_owned(),
     }
 }

@@ -1,5 +1,7 @@
 //! `-f`: BucketReplication resources from a file or standard input, one or more YAML or JSON documents.
 
+use std::collections::BTreeSet;
+
 use kube::ResourceExt;
 use serde_json::Value;
 
@@ -43,15 +45,31 @@ pub fn read(path: &str) -> Result<Vec<BucketReplication>, ManifestError> {
         .filter(|document| document.get("kind").and_then(Value::as_str) == Some("BucketReplication"))
         .map(|document| {
             let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name");
-            let name = name.to_owned();
-            serde_path_to_error::deserialize(document).map_err(|error| ManifestError::Invalid {
-                path: path(),
-                name,
-                message: format!("{}: {}", error.path(), error.inner()),
-            })
+            let invalid = |message| ManifestError::Invalid { path: path(), name: name.to_owned(), message };
+            let resource: BucketReplication = serde_path_to_error::deserialize(&document)
+                .map_err(|error| invalid(format!("{}: {}", error.path(), error.inner())))?;
+            match repeated(&resource) {
+                Some(message) => Err(invalid(message)),
+                None => Ok(resource),
+            }
         })
         .collect::<Result<_, _>>()?;
     if resources.is_empty() { Err(ManifestError::Empty(path())) } else { Ok(resources) }
+}
+
+/// What the API server would refuse and a plan would not show: rules that shadow one another.
+fn repeated(resource: &BucketReplication) -> Option<String> {
+    let (mut ids, mut priorities) = (BTreeSet::new(), BTreeSet::new());
+    resource.spec.rules.iter().find_map(|rule| {
+        let id = &rule.id;
+        if !ids.insert(id) {
+            return Some(format!("spec.rules[{id}]: the id stands twice; each rule needs an id of its own"));
+        }
+        let priority = rule.priority.filter(|priority| !priorities.insert(*priority))?;
+        Some(format!(
+            "spec.rules[{id}].priority: {priority} stands twice; each rule needs a priority of its own"
+        ))
+    })
 }
 
 /// Who a resource is as far as its file tells. The cluster is known only to the operator.

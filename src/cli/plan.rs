@@ -72,14 +72,7 @@ async fn plan_one(resource: &BucketReplication, aws: &Aws) -> Result<Plan, CliEr
         _ => identity,
     };
     let desired = Desired::new(&resource.spec, &identity, &subject.facts(&observed));
-    Ok(decide(&Situation {
-        desired: &desired,
-        observed: &observed,
-        identity: &identity,
-        management: resource.spec.management_policy,
-        adoption: resource.spec.adoption_policy,
-        applied_hash: status.applied_hash.as_deref(),
-    }))
+    Ok(decide(&Situation::new(&resource.spec, &status, &identity, &desired, &observed)))
 }
 
 fn text(resource: &BucketReplication, plan: &Plan) -> String {

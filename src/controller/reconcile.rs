@@ -158,14 +158,7 @@ async fn check(
         }
     };
     let desired = Desired::new(spec, &identity, &subject.facts(&observed));
-    let situation = Situation {
-        desired: &desired,
-        observed: &observed,
-        identity: &identity,
-        management: spec.management_policy,
-        adoption: spec.adoption_policy,
-        applied_hash: previous.applied_hash.as_deref(),
-    };
+    let situation = Situation::new(spec, &previous, &identity, &desired, &observed);
     let plan = plan(&situation);
     let now = Instant::now();
     let held = if plan.drift && !plan.stages.is_empty() {

@@ -9,7 +9,9 @@ use super::identity::Identity;
 use super::observed::{Observed, ObservedBucket, ObservedRole, Versioning, VersioningStatus};
 use super::refusal::{Refusal, refusal};
 use super::step::{RoleDocuments, Step};
-use crate::api::{AdoptionPolicy, AwsResource, DriftEntry, ManagementPolicy};
+use crate::api::{
+    AdoptionPolicy, AwsResource, BucketReplicationSpec, BucketReplicationStatus, DriftEntry, ManagementPolicy,
+};
 
 /// All that the decision depends on.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +23,25 @@ pub struct Situation<'a> {
     pub adoption: AdoptionPolicy,
     /// `status.appliedHash`: what was last fully applied, if ever anything was.
     pub applied_hash: Option<&'a str>,
+}
+
+impl<'a> Situation<'a> {
+    pub fn new(
+        spec: &BucketReplicationSpec,
+        status: &'a BucketReplicationStatus,
+        identity: &'a Identity,
+        desired: &'a Desired,
+        observed: &'a Observed,
+    ) -> Situation<'a> {
+        Situation {
+            desired,
+            observed,
+            identity,
+            management: spec.management_policy,
+            adoption: spec.adoption_policy,
+            applied_hash: status.applied_hash.as_deref(),
+        }
+    }
 }
 
 /// What is to be done, and why.

@@ -205,10 +205,15 @@ async fn bad_files_are_told_in_a_sentence() -> Result<()> {
     let mut invalid = replication("orders", "source-bucket", "dest-bucket");
     invalid["spec"]["rules"][0]["priority"] = json!("high");
     let invalid = invalid.to_string();
-    let cases: [(&str, &str, &[&str]); 5] = [
+    let mut twice = replication("orders", "source-bucket", "dest-bucket");
+    let rule = twice["spec"]["rules"][0].clone();
+    twice["spec"]["rules"] = json!([rule, rule]);
+    let twice = twice.to_string();
+    let cases: [(&str, &str, &[&str]); 6] = [
         ("-", "a: [b", &["standard input is not YAML: line 1"]),
         ("-", &other, &["standard input holds no BucketReplication"]),
         ("-", "", &["standard input holds no BucketReplication"]),
+        ("-", &twice, &["BucketReplication orders: spec.rules[ReplicateToEU]: the id stands twice"]),
         ("-", &invalid, &["BucketReplication orders: spec.rules[0].priority: ", "high"]),
         ("/nowhere/file.yaml", "", &["cannot read /nowhere/file.yaml: No such file or directory"]),
     ];
