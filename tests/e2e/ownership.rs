@@ -713,6 +713,16 @@ async fn a_role_renamed_twice_leaves_no_orphan_when_a_deletion_fails_between() -
     Ok(())
 }
 
+/// Age counts in whole seconds: waits until what is made now is younger than a resource.
+async fn until_younger_is_later(world: &World, name: &str) -> Result<()> {
+    let created = world.get(name).await?["metadata"]["creationTimestamp"].take();
+    let created: jiff::Timestamp = created.as_str().context("no creationTimestamp")?.parse()?;
+    while jiff::Timestamp::now().as_second() <= created.as_second() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn of_two_resources_made_in_one_second_the_first_keeps_the_source() -> Result<()> {
     let (world, _operator) = world("own-twins").await?;
@@ -726,6 +736,11 @@ async fn of_two_resources_made_in_one_second_the_first_keeps_the_source() -> Res
         world.apply(&replication(&first, &source, &destination).to_string()).await?;
         if n % 2 == 0 {
             world.wait_ready(&first).await?;
+        } else {
+            // The source is claimed before the finalizer is there, and nothing may be applied yet.
+            let seen =
+                |object: Option<&Value>| object.is_some_and(|o| o["metadata"]["finalizers"].is_array());
+            world.wait_object(&first, seen, "to be seen by the operator").await?;
         }
         world.apply(&replication(&second, &source, &destination).to_string()).await?;
         world.wait_ready(&first).await?;
@@ -748,8 +763,7 @@ async fn a_loser_that_once_owned_the_source_leaves_the_owner_s_configuration() -
     set(&mut unreadable, "metadata.generation", json!(generation + 1));
     world.cluster().store("bucketreplications", &unreadable).await?;
     world.wait(NAME, |status| reason(status, "Ready") == "InvalidSpec", "to be InvalidSpec").await?;
-    // Age counts in seconds.
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    until_younger_is_later(world, NAME).await?;
     let mut younger = replication("younger", &scene.source, &scene.destination);
     younger["spec"]["adoptionPolicy"] = json!("Adopt");
     world.apply(&younger.to_string()).await?;
@@ -787,7 +801,7 @@ async fn resources_of_two_namespaces_are_all_known_before_one_owns_a_source() ->
         let (one, two) = (World::new("own-ns-one").await?, World::new("own-ns-two").await?);
         let (source, destination) = (one.bucket("us-east-1").await?, one.bucket("eu-west-1").await?);
         one.apply(&replication(NAME, &source, &destination).to_string()).await?;
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        until_younger_is_later(&one, NAME).await?;
         two.apply(&replication("second", &source, &destination).to_string()).await?;
         let _operator = operator(&one).args(["--namespaces", &two.namespace]).start().await?;
         one.wait_ready(NAME).await?;
