@@ -9,15 +9,22 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{
     BucketVersioningStatus, DeleteMarkerReplication, DeleteMarkerReplicationStatus, Destination,
     ReplicationConfiguration, ReplicationRule, ReplicationRuleFilter, ReplicationRuleStatus,
-    VersioningConfiguration,
+    ReplicationStatus, VersioningConfiguration,
 };
+use kube::Api;
+use kube::core::{ApiResource, GroupVersionKind};
 use rig::process::Spec;
 use rig::{Answer, Fault, GateAt, Matcher, Rig, World};
+use serde_json::json;
 
 const REGION: &str = "us-east-1";
 const SOON: Duration = Duration::from_secs(10);
 
 fn configuration(destination: &str) -> ReplicationConfiguration {
+    configuration_of("arn:aws:iam::111122223333:role/r", destination)
+}
+
+fn configuration_of(role: &str, destination: &str) -> ReplicationConfiguration {
     let rule = ReplicationRule::builder()
         .id("one")
         .priority(1)
@@ -29,7 +36,7 @@ fn configuration(destination: &str) -> ReplicationConfiguration {
         .destination(Destination::builder().bucket(format!("arn:aws:s3:::{destination}")).build().unwrap())
         .build()
         .unwrap();
-    ReplicationConfiguration::builder().role("arn:aws:iam::111122223333:role/r").rules(rule).build().unwrap()
+    ReplicationConfiguration::builder().role(role).rules(rule).build().unwrap()
 }
 
 fn refusal<T: std::fmt::Debug, E>(
@@ -273,6 +280,240 @@ async fn under_auth_signatures_stay_valid_and_policies_decide() -> Result<()> {
     let denied = bad.s3(REGION).get_bucket_versioning().bucket(&bucket).send().await;
     assert_eq!(refusal(denied).1, "SignatureDoesNotMatch");
     Ok(())
+}
+
+/// A policy with one statement that allows.
+fn allow(actions: &[&str], resource: &str) -> String {
+    json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": resource}]})
+        .to_string()
+}
+
+#[tokio::test]
+async fn a_session_acts_in_the_role_s_account_and_is_recorded_so() -> Result<()> {
+    let world = World::new("smoke-session").await?;
+    let other = world.another_account();
+    let bucket = world.bucket_of(&other, REGION).await?;
+    let policy = allow(&["s3:*"], "*");
+    let role = world.assumable_role(&other, "operator", &world.account, Some("secret-1"), &policy).await?;
+
+    let session = world.through_proxy().assume(&role, "data.orders", Some("secret-1")).await?;
+    let who = session.sts().get_caller_identity().send().await?;
+    let arn = format!("arn:aws:sts::{other}:assumed-role/operator/data.orders");
+    assert_eq!((who.account(), who.arn()), (Some(other.as_str()), Some(arn.as_str())));
+    let s3 = session.s3(REGION);
+    s3.get_bucket_versioning().bucket(&bucket).expected_bucket_owner(&other).send().await?;
+    let owner = &world.account;
+    let refused = s3.get_bucket_versioning().bucket(&bucket).expected_bucket_owner(owner).send().await;
+    assert_eq!(refusal(refused).1, "AccessDenied");
+
+    let calls = world.proxy.calls();
+    let [assumed, asked, ..] = calls.as_slice() else { panic!("{calls:?}") };
+    assert_eq!((assumed.operation.as_str(), &assumed.subject), ("AssumeRole", &role));
+    assert_eq!((&assumed.account, &assumed.access_key), (&world.account, &world.account));
+    assert!(!assumed.is_write());
+    for (name, value) in
+        [("RoleArn", role.as_str()), ("RoleSessionName", "data.orders"), ("ExternalId", "secret-1")]
+    {
+        assert_eq!(assumed.parameter(name).as_deref(), Some(value));
+    }
+    assert_eq!(asked.account, other);
+    assert!(asked.access_key.starts_with("ASIA"), "{}", asked.access_key);
+    assert!(calls[1..].iter().all(|call| call.account == other));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_that_aws_would_not_give_is_refused() -> Result<()> {
+    let world = World::new("smoke-no-session").await?;
+    let other = world.another_account();
+    world.assumable_role(&other, "operator", &world.account, None, &allow(&["s3:*"], "*")).await?;
+    let sts = world.through_proxy().sts();
+    let assume = |name: &str, session: &str| {
+        let role = format!("arn:aws:iam::{other}:role/{name}");
+        sts.assume_role().role_arn(role).role_session_name(session)
+    };
+    assume("operator", "data.orders").send().await?;
+
+    let missing = assume("nobody", "data.orders").send().await.unwrap_err();
+    assert_eq!(missing.code(), Some("AccessDenied"));
+    let words = format!(
+        "User: arn:aws:iam::{}:root is not authorized to perform: sts:AssumeRole on resource: \
+         arn:aws:iam::{other}:role/nobody",
+        world.account
+    );
+    assert_eq!(missing.message(), Some(words.as_str()));
+    let elsewhere = assume("path/operator", "data.orders").send().await.unwrap_err();
+    assert_eq!(elsewhere.code(), Some("AccessDenied"));
+
+    let long = assume("operator", &"x".repeat(65)).send().await.unwrap_err();
+    assert_eq!(long.code(), Some("ValidationError"));
+    assert!(long.message().unwrap().contains("at 'roleSessionName'"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn under_auth_trust_and_policy_of_the_role_decide_in_its_account() -> Result<()> {
+    let world = World::with_auth("smoke-trust").await?;
+    let other = world.another_account();
+    let bucket = world.versioned_bucket_of(&other, REGION).await?;
+    let mine = world.bucket(REGION).await?;
+    let policy = allow(&["s3:GetBucketVersioning"], &format!("arn:aws:s3:::{}-*", world.namespace));
+    let role = world.assumable_role(&other, "operator", &world.account, Some("secret-1"), &policy).await?;
+    let operator = world.through_proxy();
+    for wrong in [None, Some("secret-2")] {
+        let error = operator.assume(&role, "data.orders", wrong).await.unwrap_err();
+        assert!(format!("{error:?}").contains("not authorized to perform: sts:AssumeRole"), "{error:?}");
+    }
+    let stranger = rig::Clients::new(&world.proxy.url(), &world.another_account());
+    assert!(stranger.assume(&role, "data.orders", Some("secret-1")).await.is_err());
+
+    let session = operator.assume(&role, "data.orders", Some("secret-1")).await?;
+    let s3 = session.s3(REGION);
+    let versioning = s3.get_bucket_versioning().bucket(&bucket).expected_bucket_owner(&other).send().await?;
+    assert_eq!(versioning.status(), Some(&BucketVersioningStatus::Enabled));
+    let denied = s3.get_bucket_policy().bucket(&bucket).send().await;
+    assert!(refusal(denied).2.contains("assumed-role/operator/data.orders is not authorized"));
+    let foreign = s3.get_bucket_versioning().bucket(&mine).send().await;
+    assert_eq!(refusal(foreign).1, "AccessDenied");
+    assert_eq!(world.proxy.calls().last().unwrap().account, other);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bucket_policy_that_s3_refuses_is_refused() -> Result<()> {
+    let world = World::new("smoke-policy").await?;
+    let other = world.another_account();
+    let bucket = world.bucket_of(&other, REGION).await?;
+    let role = world.assumable_role(&world.account, "there", &other, None, &allow(&["s3:*"], "*")).await?;
+    let s3 = rig::Clients::new(&world.proxy.url(), &other).s3(REGION);
+    let put = |policy: String| {
+        s3.put_bucket_policy().bucket(&bucket).policy(policy).expected_bucket_owner(&other).send()
+    };
+    let for_role = |role: &str| {
+        let resource = format!("arn:aws:s3:::{bucket}/*");
+        let statement = json!({"Sid": "S3ReplicationObjects", "Effect": "Allow", "Principal": {"AWS": role},
+            "Action": ["s3:ReplicateObject"], "Resource": resource});
+        json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()
+    };
+    let malformed = |words: &str| (400, "MalformedPolicy".to_owned(), words.to_owned());
+
+    let invalid = malformed("Invalid principal in policy");
+    let gone = format!("arn:aws:iam::{}:role/gone", world.account);
+    assert_eq!(refusal(put(for_role(&gone)).await), invalid);
+    let elsewhere = format!("arn:aws:iam::{}:role/path/there", world.account);
+    assert_eq!(refusal(put(for_role(&elsewhere)).await), invalid);
+    let nothing = json!({"Version": "2012-10-17", "Statement": []}).to_string();
+    let words = "Could not parse the policy: Statement is empty!";
+    assert_eq!(refusal(put(nothing).await), malformed(words));
+
+    put(for_role(&role)).await?;
+    // Of an account in which nothing was ever made nothing is known.
+    let unknown = format!("arn:aws:iam::{}:role/gone", world.another_account());
+    put(for_role(&unknown)).await?;
+    let held = s3.get_bucket_policy().bucket(&bucket).expected_bucket_owner(&other).send().await?;
+    assert_eq!(held.policy(), Some(for_role(&unknown).as_str()));
+
+    let mine = &world.account;
+    let read = s3.get_bucket_policy().bucket(&bucket).expected_bucket_owner(mine).send().await;
+    assert_eq!(refusal(read).1, "AccessDenied");
+    let request = s3.put_bucket_policy().bucket(&bucket).policy(for_role(&role)).expected_bucket_owner(mine);
+    assert_eq!(refusal(request.send().await).1, "AccessDenied");
+    let delete = s3.delete_bucket_policy().bucket(&bucket).expected_bucket_owner(mine).send().await;
+    assert_eq!(refusal(delete).1, "AccessDenied");
+    let held = s3.get_bucket_policy().bucket(&bucket).send().await?;
+    assert_eq!(held.policy(), Some(for_role(&unknown).as_str()), "a refused write changed it");
+    s3.delete_bucket_policy().bucket(&bucket).expected_bucket_owner(&other).send().await?;
+    let none = s3.get_bucket_policy().bucket(&bucket).send().await;
+    assert_eq!(refusal(none).1, "NoSuchBucketPolicy");
+    Ok(())
+}
+
+/// The emulator does as AWS here: the owner of the destination has to allow the source's role to replicate into it.
+/// What the role itself may do, and whether S3 may assume it, the emulator does not look at.
+#[tokio::test]
+async fn an_object_replicates_into_another_account_only_if_the_bucket_s_policy_allows_the_role() -> Result<()>
+{
+    let world = World::new("smoke-across").await?;
+    let other = world.another_account();
+    let source = world.versioned_bucket(REGION).await?;
+    let destination = world.versioned_bucket_of(&other, "eu-west-1").await?;
+    let role =
+        world.assumable_role(&world.account, "r", &world.account, None, &allow(&["s3:*"], "*")).await?;
+    let s3 = world.through_proxy().s3(REGION);
+    let there = rig::Clients::new(&world.proxy.url(), &other).s3("eu-west-1");
+    s3.put_bucket_replication()
+        .bucket(&source)
+        .replication_configuration(configuration_of(&role, &destination))
+        .send()
+        .await?;
+    let write = async |key: &str| {
+        s3.put_object().bucket(&source).key(key).body(b"v".to_vec().into()).send().await?;
+        let status = s3.head_object().bucket(&source).key(key).send().await?.replication_status;
+        let arrived = there.head_object().bucket(&destination).key(key).send().await;
+        anyhow::Ok((status, arrived.ok().and_then(|replica| replica.replication_status)))
+    };
+    let allow_role = |role: &str| {
+        let statement = json!({"Effect": "Allow", "Principal": {"AWS": role},
+            "Action": ["s3:ReplicateObject"], "Resource": format!("arn:aws:s3:::{destination}/*")});
+        let policy = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+        there.put_bucket_policy().bucket(&destination).policy(policy).send()
+    };
+    let (failed, arrived) = (
+        (Some(ReplicationStatus::Failed), None),
+        (Some(ReplicationStatus::Completed), Some(ReplicationStatus::Replica)),
+    );
+
+    assert_eq!(write("without-policy").await?, failed);
+    let another =
+        world.assumable_role(&world.account, "r2", &world.account, None, &allow(&["s3:*"], "*")).await?;
+    allow_role(&another).await?;
+    assert_eq!(write("for-another-role").await?, failed);
+    allow_role(&role).await?;
+    assert_eq!(write("for-this-role").await?, arrived);
+    there.delete_bucket_policy().bucket(&destination).send().await?;
+    assert_eq!(write("policy-removed").await?, failed);
+    Ok(())
+}
+
+#[tokio::test]
+async fn more_namespaces_are_made_and_watched() -> Result<()> {
+    let world = World::new("smoke-namespaces").await?;
+    let other = world.namespace(&[("team", "data")]).await?;
+    let label = world.cluster().kubectl(["get", "ns", &other, "-o", "jsonpath={.metadata.labels.team}"])?;
+    assert_eq!(String::from_utf8_lossy(&label.stdout), "data");
+    world
+        .apply(&format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: {other}}}\ndata: {{k: v}}\n"
+        ))
+        .await?;
+    let kind = GroupVersionKind::gvk("", "v1", "ConfigMap");
+    let api = Api::namespaced_with(world.kube.clone(), &other, &ApiResource::from_gvk(&kind));
+    let found = world.wait_on(&api, "a", |o| o.is_some_and(|o| o["data"]["k"] == "v"), "to hold v").await?;
+    assert_eq!(found.unwrap()["metadata"]["namespace"], other.as_str());
+
+    let operator =
+        world.operator().binary("/bin/echo").namespaces([&world.namespace, &other]).start().await?;
+    assert_eq!(operator.wait(SOON).await?, 0);
+    let expected = format!("--namespaces {},{other}\n", world.namespace);
+    assert!(operator.log().ends_with(&expected), "{}", operator.log());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_world_alone_shares_no_object_with_others() -> Result<()> {
+    let (alone, world) = (World::alone("smoke-alone").await?, World::new("smoke-shared").await?);
+    assert!(alone.cluster().kubectl(["get", "ns", &alone.namespace])?.status.success());
+    assert!(!alone.cluster().kubectl(["get", "ns", &world.namespace])?.status.success());
+    assert!(alone.cluster().kubectl(["get", "br", "--all-namespaces"])?.status.success());
+    let cluster = alone.cluster();
+    drop(alone);
+    for _ in 0..100 {
+        if !cluster.kubectl(["get", "ns"])?.status.success() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("its cluster has not ended with it");
 }
 
 #[tokio::test]

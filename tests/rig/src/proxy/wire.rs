@@ -10,6 +10,10 @@ pub(super) type Reply = Response<Full<Bytes>>;
 
 /// An error in the wire form of the service that was asked.
 pub(super) fn error(service: &str, method: &Method, status: u16, code: &str, message: &str) -> Reply {
+    if service == "kms" {
+        let body = serde_json::json!({"__type": code, "message": message}).to_string();
+        return reply(status, &[("x-amzn-requestid", &request_id())], body, "application/x-amz-json-1.1");
+    }
     let (code, message) = (escape(code), escape(message));
     let id = request_id();
     if service == "iam" || service == "sts" {
