@@ -11,11 +11,11 @@ use aws_sdk_s3::types::{
     ReplicationConfiguration, ReplicationRule, ReplicationRuleFilter, ReplicationRuleStatus,
     ReplicationStatus, VersioningConfiguration,
 };
-use kube::Api;
+use kube::api::{Api, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use rig::process::Spec;
 use rig::{Answer, Fault, GateAt, Matcher, Rig, World};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const REGION: &str = "us-east-1";
 const SOON: Duration = Duration::from_secs(10);
@@ -428,50 +428,147 @@ async fn a_bucket_policy_that_s3_refuses_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// The emulator does as AWS here: the owner of the destination has to allow the source's role to replicate into it.
-/// What the role itself may do, and whether S3 may assume it, the emulator does not look at.
+/// A source and the role that replicates it into a destination, as S3 finds them when an object is written.
+struct Replicating {
+    world: World,
+    source: String,
+    destination: String,
+    owner: String,
+    role: String,
+}
+
+impl Replicating {
+    /// Into a bucket of this account or of another: nothing but the destination's policy is missing.
+    async fn new(name: &str, across: bool) -> Result<Self> {
+        let world = World::new(name).await?;
+        let owner = if across { world.another_account() } else { world.account.clone() };
+        let source = world.versioned_bucket(REGION).await?;
+        let destination = world.versioned_bucket_of(&owner, "eu-west-1").await?;
+        let trust = trust("s3.amazonaws.com").to_string();
+        world
+            .iam()
+            .create_role()
+            .role_name("r")
+            .path("/p/")
+            .assume_role_policy_document(trust)
+            .send()
+            .await?;
+        let role = format!("arn:aws:iam::{}:role/p/r", world.account);
+        let this = Self { world, source, destination, owner, role };
+        this.allow_role(&this.permissions()).await?;
+        let s3 = this.world.through_proxy().s3(REGION);
+        s3.put_bucket_replication()
+            .bucket(&this.source)
+            .replication_configuration(configuration_of(&this.role, &this.destination))
+            .send()
+            .await?;
+        Ok(this)
+    }
+
+    /// What the role needs: an action on the objects of each side.
+    fn permissions(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("s3:GetObjectVersionForReplication", format!("arn:aws:s3:::{}/*", self.source)),
+            ("s3:ReplicateObject", format!("arn:aws:s3:::{}/*", self.destination)),
+        ]
+    }
+
+    async fn allow_role(&self, permissions: &[(&str, String)]) -> Result<()> {
+        let allow = |(action, resource): &(&str, String)| json!({"Effect": "Allow", "Action": action, "Resource": resource});
+        let statements: Vec<Value> = permissions.iter().map(allow).collect();
+        let policy = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+        let put = self.world.iam().put_role_policy().role_name("r").policy_name("p").policy_document(policy);
+        put.send().await?;
+        Ok(())
+    }
+
+    /// Has the owner of the destination allow a role to replicate into it.
+    async fn allow_in_destination(&self, role: &str) -> Result<()> {
+        let statement = json!({"Effect": "Allow", "Principal": {"AWS": role},
+            "Action": ["s3:ReplicateObject"], "Resource": format!("arn:aws:s3:::{}/*", self.destination)});
+        let policy = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+        self.there().put_bucket_policy().bucket(&self.destination).policy(policy).send().await?;
+        Ok(())
+    }
+
+    fn there(&self) -> aws_sdk_s3::Client {
+        rig::Clients::new(&self.world.proxy.url(), &self.owner).s3("eu-west-1")
+    }
+
+    /// Writes an object and says what S3 calls it in the source and in the destination.
+    async fn write(&self, key: &str) -> Result<(Option<ReplicationStatus>, Option<ReplicationStatus>)> {
+        let s3 = self.world.through_proxy().s3(REGION);
+        s3.put_object().bucket(&self.source).key(key).body(b"v".to_vec().into()).send().await?;
+        let status = s3.head_object().bucket(&self.source).key(key).send().await?.replication_status;
+        let arrived = self.there().head_object().bucket(&self.destination).key(key).send().await;
+        Ok((status, arrived.ok().and_then(|replica| replica.replication_status)))
+    }
+}
+
+const ARRIVED: (Option<ReplicationStatus>, Option<ReplicationStatus>) =
+    (Some(ReplicationStatus::Completed), Some(ReplicationStatus::Replica));
+const FAILED: (Option<ReplicationStatus>, Option<ReplicationStatus>) =
+    (Some(ReplicationStatus::Failed), None);
+
+fn trust(service: &str) -> Value {
+    json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}]})
+}
+
 #[tokio::test]
 async fn an_object_replicates_into_another_account_only_if_the_bucket_s_policy_allows_the_role() -> Result<()>
 {
-    let world = World::new("smoke-across").await?;
-    let other = world.another_account();
-    let source = world.versioned_bucket(REGION).await?;
-    let destination = world.versioned_bucket_of(&other, "eu-west-1").await?;
-    let role =
-        world.assumable_role(&world.account, "r", &world.account, None, &allow(&["s3:*"], "*")).await?;
-    let s3 = world.through_proxy().s3(REGION);
-    let there = rig::Clients::new(&world.proxy.url(), &other).s3("eu-west-1");
-    s3.put_bucket_replication()
-        .bucket(&source)
-        .replication_configuration(configuration_of(&role, &destination))
-        .send()
-        .await?;
-    let write = async |key: &str| {
-        s3.put_object().bucket(&source).key(key).body(b"v".to_vec().into()).send().await?;
-        let status = s3.head_object().bucket(&source).key(key).send().await?.replication_status;
-        let arrived = there.head_object().bucket(&destination).key(key).send().await;
-        anyhow::Ok((status, arrived.ok().and_then(|replica| replica.replication_status)))
-    };
-    let allow_role = |role: &str| {
-        let statement = json!({"Effect": "Allow", "Principal": {"AWS": role},
-            "Action": ["s3:ReplicateObject"], "Resource": format!("arn:aws:s3:::{destination}/*")});
-        let policy = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
-        there.put_bucket_policy().bucket(&destination).policy(policy).send()
-    };
-    let (failed, arrived) = (
-        (Some(ReplicationStatus::Failed), None),
-        (Some(ReplicationStatus::Completed), Some(ReplicationStatus::Replica)),
-    );
+    let across = Replicating::new("smoke-across", true).await?;
+    assert_eq!(across.write("without-policy").await?, FAILED);
+    let (world, mine) = (&across.world, &across.world.account);
+    let another = world.assumable_role(mine, "another", mine, None, &allow(&["s3:*"], "*")).await?;
+    across.allow_in_destination(&another).await?;
+    assert_eq!(across.write("for-another-role").await?, FAILED);
+    across.allow_in_destination(&across.role).await?;
+    assert_eq!(across.write("for-this-role").await?, ARRIVED);
+    across.there().delete_bucket_policy().bucket(&across.destination).send().await?;
+    assert_eq!(across.write("policy-removed").await?, FAILED);
+    Ok(())
+}
 
-    assert_eq!(write("without-policy").await?, failed);
-    let another =
-        world.assumable_role(&world.account, "r2", &world.account, None, &allow(&["s3:*"], "*")).await?;
-    allow_role(&another).await?;
-    assert_eq!(write("for-another-role").await?, failed);
-    allow_role(&role).await?;
-    assert_eq!(write("for-this-role").await?, arrived);
-    there.delete_bucket_policy().bucket(&destination).send().await?;
-    assert_eq!(write("policy-removed").await?, failed);
+#[tokio::test]
+async fn an_object_replicates_only_if_s3_may_assume_the_role_and_the_role_may_replicate() -> Result<()> {
+    let within = Replicating::new("smoke-role", false).await?;
+    assert_eq!(within.write("all-there").await?, ARRIVED);
+    let needed = within.permissions();
+    for missing in 0..needed.len() {
+        let mut rest = needed.clone();
+        let (action, resource) = rest.remove(missing);
+        within.allow_role(&rest).await?;
+        assert_eq!(within.write(action).await?, FAILED, "without {action}");
+        rest.push((action, resource.replace("/*", "/elsewhere/*")));
+        within.allow_role(&rest).await?;
+        assert_eq!(within.write("not-elsewhere").await?, FAILED, "{action} elsewhere");
+    }
+    within.allow_role(&needed).await?;
+    assert_eq!(within.write("allowed-again").await?, ARRIVED);
+
+    let iam = within.world.iam();
+    let set_trust = async |document: Value| {
+        let update = iam.update_assume_role_policy().role_name("r").policy_document(document.to_string());
+        update.send().await
+    };
+    set_trust(trust("lambda.amazonaws.com")).await?;
+    assert_eq!(within.write("trusts-another").await?, FAILED);
+    let mut conditional = trust("s3.amazonaws.com");
+    conditional["Statement"][0]["Condition"] =
+        json!({"StringEquals": {"aws:SourceAccount": within.world.account}});
+    set_trust(conditional.clone()).await?;
+    assert_eq!(within.write("for-this-account").await?, ARRIVED);
+    conditional["Statement"][0]["Condition"] = json!({"StringEquals": {"aws:SourceAccount": "999999999999"}});
+    set_trust(conditional).await?;
+    assert_eq!(within.write("for-another-account").await?, FAILED);
+    set_trust(trust("s3.amazonaws.com")).await?;
+    assert_eq!(within.write("trusts-again").await?, ARRIVED);
+
+    iam.delete_role_policy().role_name("r").policy_name("p").send().await?;
+    iam.delete_role().role_name("r").send().await?;
+    assert_eq!(within.write("role-deleted").await?, FAILED);
     Ok(())
 }
 
@@ -496,6 +593,36 @@ async fn more_namespaces_are_made_and_watched() -> Result<()> {
     assert_eq!(operator.wait(SOON).await?, 0);
     let expected = format!("--namespaces {},{other}\n", world.namespace);
     assert!(operator.log().ends_with(&expected), "{}", operator.log());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_is_applied_stored_read_and_waited_for() -> Result<()> {
+    let world = World::new("smoke-account").await?;
+    let name = world.unique("smoke-account");
+    let manifest = json!({"apiVersion": "s3replication.dev/v1alpha1", "kind": "AwsAccount",
+        "metadata": {"name": name}, "spec": {"accountId": world.account}});
+    world.apply(&manifest.to_string()).await?;
+    let mut account = world.account(&name).await?;
+    assert_eq!(account["spec"]["accountId"], world.account.as_str());
+
+    let counted = world.wait_account(&name, |status| status["replications"] == 2, "to be referred to");
+    let count = async {
+        for replications in [1, 2] {
+            let patch = Patch::Merge(json!({"status": {"replications": replications}}));
+            world.accounts().patch_status(&name, &PatchParams::default(), &patch).await?;
+        }
+        anyhow::Ok(())
+    };
+    let (counted, written) = tokio::join!(counted, count);
+    written?;
+    assert_eq!(counted?["metadata"]["name"], name.as_str());
+
+    // No admission would let it pass: it is immutable.
+    account["spec"]["accountId"] = json!("999999999999");
+    world.cluster().store("awsaccounts", &account).await?;
+    let changed = |object: Option<&Value>| object.is_some_and(|o| o["spec"]["accountId"] == "999999999999");
+    world.wait_on(&world.accounts(), &name, changed, "to be what the store holds").await?;
     Ok(())
 }
 
