@@ -113,4 +113,16 @@ mod tests {
         assert_eq!(error_code(json).as_deref(), Some("NotFoundException"));
         assert_eq!(error_code(b""), None);
     }
+
+    #[tokio::test]
+    async fn each_service_gets_its_errors_in_its_own_form() {
+        use http_body_util::BodyExt;
+        for (service, start) in [("s3", "<?xml"), ("iam", "<ErrorResponse"), ("kms", "{\"__type\"")] {
+            let reply = error(service, &Method::POST, 403, "AccessDenied", "no <entry>");
+            assert_eq!(reply.status(), 403);
+            let body = reply.into_body().collect().await.unwrap().to_bytes();
+            assert!(body.starts_with(start.as_bytes()), "{body:?}");
+            assert_eq!(error_code(&body).as_deref(), Some("AccessDenied"));
+        }
+    }
 }
