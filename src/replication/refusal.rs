@@ -5,11 +5,13 @@
 
 use serde::Serialize;
 
+use super::bucket_policy::{self, MAX_BUCKET_POLICY};
 use super::configuration::Configuration;
-use super::desired::DesiredRole;
+use super::desired::{DesiredBucket, DesiredRole};
 use super::failure::{Failure, FailureClass};
-use super::identity::owner_of;
+use super::identity::{belongs_to_another, owner_of};
 use super::observed::{ObservedBucket, ObservedRole};
+use super::partition::{bucket_of_arn, region_of_arn};
 use super::plan::{Situation, unversioned};
 use super::policy::{MAX_INLINE_POLICY, trusts_s3};
 use crate::api::{
@@ -38,18 +40,27 @@ impl Refusal {
 type Check = fn(&Situation<'_>, &[DriftEntry]) -> Option<Refusal>;
 
 /// What must hold for anything to be said of the replication at all.
-const READABLE: [Check; 6] = [
+const READABLE: [Check; 9] = [
     source_exists,
     destinations_exist,
+    owners_are_confirmed,
     versioning_was_read,
     reads_succeeded,
     ownership_is_across_accounts,
     existing_role_is_usable,
+    existing_role_is_allowed,
+    keys_are_usable,
 ];
 
 /// What must hold for the operator to write.
-const WRITABLE: [Check; 5] =
-    [role_is_ours, configuration_is_ours, versioning_is_there, versioning_can_be_enabled, policy_fits];
+const WRITABLE: [Check; 6] = [
+    role_is_ours,
+    configuration_is_ours,
+    versioning_is_there,
+    versioning_can_be_enabled,
+    policy_fits,
+    bucket_policies_fit,
+];
 
 pub fn refusal(situation: &Situation<'_>, differences: &[DriftEntry]) -> Option<Refusal> {
     let writable: &[Check] = match situation.management {
@@ -89,7 +100,7 @@ impl Part {
             Part::Destination => (
                 "destination",
                 Reason::DestinationBucketNotFound,
-                "correct destination.bucket, or set destination.account to its owner's id",
+                "correct destination.bucket, or name its owner by destination.account or destination.accountRef",
             ),
         };
         let refuse = |reason, message| Some(Refusal::new(reason, ConditionType::ReplicationReady, message));
@@ -116,6 +127,27 @@ impl Part {
             Err(failure) => Some(Refusal::failed(failure, ConditionType::ReplicationReady)),
         }
     }
+}
+
+/// Where an administrator says what may be replicated where, a destination counts as the account's own only once S3
+/// has confirmed it: a bucket that nobody may look at may be anyone's. One in another account is S3's to check, which
+/// compares the account that the configuration names.
+fn owners_are_confirmed(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
+    let account = s.account?;
+    let own = &s.observed.caller.account;
+    let unconfirmed = |bucket: &&DesiredBucket| {
+        let held = s.observed.destinations.get(&bucket.bucket);
+        bucket.account.as_ref().is_none_or(|a| a == own) && held.is_some_and(|held| !held.owner_confirmed)
+    };
+    let bucket = &s.desired.destinations.iter().find(unconfirmed)?.bucket;
+    Some(Refusal::new(
+        Reason::AccessDenied,
+        ConditionType::ReplicationReady,
+        format!(
+            "destination bucket {bucket}: S3 does not confirm that it belongs to account {own} of AwsAccount {}; allow s3:ListBucket and s3:GetBucketVersioning on {bucket} to the operator's identity, or name its owner by destination.account or destination.accountRef",
+            account.name
+        ),
+    ))
 }
 
 /// A denied read of versioning is shown in `VersioningReady` and stops nothing: S3 itself refuses a
@@ -147,8 +179,8 @@ fn reads_succeeded(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
 fn ownership_is_across_accounts(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
     let own = &s.observed.caller.account;
     let (id, _) =
-        s.desired.rules.iter().find(|(_, r)| {
-            r.destination.ownership.is_some() && r.destination.account.as_ref() == Some(own)
+        s.desired.rules.iter().map(|(id, rule)| (id, &rule.destination)).find(|(_, to)| {
+            to.ownership.is_some() && to.account.as_ref().is_none_or(|account| account == own)
         })?;
     Some(Refusal::new(
         Reason::InvalidRequest,
@@ -182,6 +214,72 @@ fn existing_role_is_usable(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusa
     }
 }
 
+/// What is imposed on managed roles holds for an existing one too, and another resource's role is no existing role
+/// to be used: its tags tell.
+fn existing_role_is_allowed(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
+    let (account, DesiredRole::Existing { arn }) = (s.account?, &s.desired.role) else {
+        return None;
+    };
+    let refuse = |reason, message| Some(Refusal::new(reason, ConditionType::RoleReady, message));
+    let held = match &s.observed.role {
+        Ok(held) => held.as_ref()?,
+        Err(failure) => {
+            return refuse(
+                Reason::AccessDenied,
+                format!(
+                    "{}; under AwsAccount {} an existing role is used only once its owner and its boundary are seen",
+                    failure.message(),
+                    account.name
+                ),
+            );
+        }
+    };
+    if belongs_to_another(&held.tags, s.identity) {
+        return refuse(
+            Reason::ForeignRole,
+            format!("role {arn} {}; name another role, or leave role.arn out to have one managed", owner_of(&held.tags)),
+        );
+    }
+    let boundary = account.spec.roles.as_ref().and_then(|roles| roles.permissions_boundary.as_deref())?;
+    if held.permissions_boundary.as_deref() == Some(boundary) {
+        return None;
+    }
+    refuse(
+        Reason::NotAllowed,
+        format!(
+            "role {arn} has the permissions boundary {}, and AwsAccount {} imposes {boundary}; set it on the role, or leave role.arn out to have one managed",
+            held.permissions_boundary.as_deref().unwrap_or("(none)"),
+            account.name
+        ),
+    )
+}
+
+/// S3 takes any key and fails object by object afterwards. What may not be read is not judged.
+fn keys_are_usable(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
+    s.desired.rules.iter().find_map(|(id, rule)| {
+        let arn = rule.destination.kms_key.as_ref()?;
+        let field = format!("rules[{id}].destination.kmsKeyArn");
+        let bucket = bucket_of_arn(&rule.destination.bucket);
+        let region = s.observed.destinations.get(bucket).and_then(|held| s.observed.region_of(held));
+        let message = if let Some(region) = region.filter(|r| region_of_arn(arn) != Some(r.as_str())) {
+            format!("{field}: key {arn} is not in {region}, where bucket {bucket} is; name a key of that Region")
+        } else {
+            match s.observed.keys.get(arn)?.as_ref().ok()? {
+                None => format!("{field}: key {arn} does not exist; create it or correct the ARN"),
+                Some(key) if !key.is_enabled() => format!(
+                    "{field}: key {arn} is {} and encrypts nothing; enable it (cancel its deletion) or name another key",
+                    key.state
+                ),
+                Some(key) if key.aws_managed && rule.destination.account.is_some() => format!(
+                    "{field}: key {arn} is managed by AWS and cannot be used across accounts; name a customer managed key"
+                ),
+                Some(_) => return None,
+            }
+        };
+        Some(Refusal::new(Reason::InvalidRequest, ConditionType::ReplicationReady, message))
+    })
+}
+
 fn role_is_ours(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
     let DesiredRole::Managed(wanted) = &s.desired.role else {
         return None;
@@ -195,7 +293,19 @@ fn role_is_ours(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
             held.arn, held.path, wanted.path
         ));
     }
-    if s.identity.owns(&held.tags) || s.adoption == AdoptionPolicy::Adopt {
+    if s.identity.owns(&held.tags) {
+        return None;
+    }
+    // One word must not take another team's role over.
+    if let Some(account) = s.account.filter(|_| belongs_to_another(&held.tags, s.identity)) {
+        return refuse(format!(
+            "role {} exists and {}, and under AwsAccount {} nobody adopts another's role; choose another role.name",
+            held.arn,
+            owner_of(&held.tags),
+            account.name
+        ));
+    }
+    if s.adoption == AdoptionPolicy::Adopt {
         return None;
     }
     refuse(format!(
@@ -258,6 +368,26 @@ fn versioning_can_be_enabled(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refu
                 versioning.status.as_str()
             ),
         )
+    })
+}
+
+fn bucket_policies_fit(s: &Situation<'_>, differences: &[DriftEntry]) -> Option<Refusal> {
+    s.desired.bucket_policies.iter().find_map(|(bucket, statements)| {
+        let about = ConditionType::RoleReady;
+        let held = match s.observed.bucket_policies.get(bucket)? {
+            Ok(held) => held.as_ref(),
+            Err(failure) => return Some(Refusal::failed(failure, about)),
+        };
+        let differs =
+            |d: &DriftEntry| d.resource == AwsResource::DestinationBucketPolicy && d.name == *bucket;
+        let merged = bucket_policy::merged(held, &s.desired.sid, statements)?;
+        let size = merged.to_string().len();
+        (differences.iter().any(differs) && size > MAX_BUCKET_POLICY).then(|| {
+            let message = format!(
+                "the policy of bucket {bucket} would have {size} bytes and S3 allows {MAX_BUCKET_POLICY}; shorten what others put into it"
+            );
+            Refusal::new(Reason::PolicyTooLarge, about, message)
+        })
     })
 }
 
