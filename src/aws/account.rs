@@ -119,7 +119,11 @@ impl AccountClients {
         let request = Box::pin(request);
         async move {
             if let Some(failure) = self.breaker.refuses(action, subject, Instant::now()) {
-                tracing::debug!(action, subject, "call to AWS left out: the account failed too often just now");
+                tracing::debug!(
+                    action,
+                    subject,
+                    "call to AWS left out: the account failed too often just now"
+                );
                 return Err(failure);
             }
             self.limits.wait(lane).await;

@@ -54,7 +54,8 @@ pub async fn put_statements(aws: &Aws, place: &Place, sid: &str, statements: &[S
         }
     }
     // A read may be behind a write for a moment; after that, someone else has written over it.
-    let mut looks = ExponentialBuilder::default().with_min_delay(Duration::from_millis(200)).with_max_times(4).build();
+    let mut looks =
+        ExponentialBuilder::default().with_min_delay(Duration::from_millis(200)).with_max_times(4).build();
     loop {
         if settled(read_bucket_policy(aws, bucket, region, owner).await?.as_ref(), sid, statements) {
             return Ok(());

@@ -88,7 +88,8 @@ macro_rules! signed_as {
             (None, client) => client,
             (Some(credentials), client) => {
                 let config = client.config().to_builder();
-                let config = config.credentials_provider(credentials).identity_cache(IdentityCache::no_cache());
+                let config =
+                    config.credentials_provider(credentials).identity_cache(IdentityCache::no_cache());
                 $service::Client::from_conf(config.build())
             }
         }

@@ -117,9 +117,12 @@ impl Identities {
                 None => Ok(self.own()),
             }
         };
-        let destinations = try_join_all(accounts.destinations.iter().map(async |(name, account)| {
-            Ok((name.clone(), self.in_account(account, identity).await?))
-        }));
+        let destinations = try_join_all(
+            accounts
+                .destinations
+                .iter()
+                .map(async |(name, account)| Ok((name.clone(), self.in_account(account, identity).await?))),
+        );
         let (source, destinations) = futures::try_join!(source, destinations)?;
         Ok(Access { source, destinations: destinations.into_iter().collect() })
     }
@@ -220,7 +223,8 @@ fn check(account: &Account, found: &str, arn: &str) -> Read<()> {
 /// As the SDK makes its own, but one for all clients: they share connections and root certificates.
 fn http_client() -> impl aws_sdk_s3::config::HttpClient + 'static {
     HttpClientBuilder::new().build_with_connector_fn(|settings, components| {
-        let mut connector = ConnectorBuilder::default().tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc));
+        let mut connector =
+            ConnectorBuilder::default().tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc));
         connector.set_connector_settings(settings.cloned());
         if let Some(components) = components {
             connector.set_sleep_impl(components.sleep_impl());

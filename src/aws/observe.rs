@@ -15,7 +15,8 @@ use super::clients::Aws;
 use super::identities::Access;
 use super::locate::{Head, denied_or_foreign, head, in_partition_of, known_location, locate, missing, owner};
 use super::reads::{
-    read_configuration, read_key, read_object_lock, read_role, read_role_policy, read_role_to_delete, read_versioning, with_policy,
+    read_configuration, read_key, read_object_lock, read_role, read_role_policy, read_role_to_delete,
+    read_versioning, with_policy,
 };
 use crate::replication::observed::Read;
 use crate::replication::partition::role_of_arn;
@@ -54,9 +55,10 @@ pub async fn observe(access: &Access, subject: &Subject) -> Result<Observed, Fai
     );
 
     let read_destinations = destinations.iter().zip(&destinations_at);
-    let read_destinations = join_all(read_destinations.map(|(b, at)| {
-        read_bucket(access.to(b.account_ref.as_deref()), &caller, b, at, *fresh)
-    }));
+    let read_destinations = join_all(
+        read_destinations
+            .map(|(b, at)| read_bucket(access.to(b.account_ref.as_deref()), &caller, b, at, *fresh)),
+    );
     let read_source = read_bucket(aws, &caller, source, &source_at, *fresh);
     let configuration = async {
         match &source_at {
@@ -136,7 +138,7 @@ async fn bucket_policies(
     let current = destinations.iter().zip(places).filter_map(|(bucket, place)| {
         let abroad = bucket.account_ref.is_some() && owner(caller, bucket) != caller.account;
         let location = place.as_ref().ok()?.as_ref()?;
-        abroad.then(|| (bucket, location.region.as_str()))
+        abroad.then_some((bucket, location.region.as_str()))
     });
     let former = former.iter().filter_map(|bucket| Some((bucket, bucket.last_seen.as_deref()?)));
     let read = current.chain(former).map(|(bucket, region)| async move {

@@ -60,12 +60,8 @@ async fn begin(
     account: &AccountClients,
 ) -> Read<Session> {
     let AssumeRole { arn, external_id, session_name: _ } = role;
-    let request = own
-        .sts()
-        .assume_role()
-        .role_arn(arn)
-        .role_session_name(name)
-        .set_external_id(external_id.clone());
+    let request =
+        own.sts().assume_role().role_arn(arn).role_session_name(name).set_external_id(external_id.clone());
     let answer = account.call(Lane::Identity, ASSUME_ROLE, arn, request.send()).await?;
     let incomplete = |what: &str| Failure {
         class: FailureClass::Unavailable,

@@ -14,7 +14,9 @@ use crate::replication::{Account, Accounts, Refusal, tenancy};
 
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    #[error("AwsAccount {name} is in none of the files, and no cluster can be asked for it: {message}; add it to the files (kubectl get awsaccount {name} -o yaml)")]
+    #[error(
+        "AwsAccount {name} is in none of the files, and no cluster can be asked for it: {message}; add it to the files (kubectl get awsaccount {name} -o yaml)"
+    )]
     NoCluster { name: String, message: String },
     #[error("no AwsAccount is named {0} or has that id")]
     NotFound(String),
@@ -70,7 +72,8 @@ impl Directory {
             return self.accounts.get(name).cloned().ok_or_else(|| DirectoryError::NotFound(name.to_owned()));
         }
         if !self.accounts.values().any(|account| account.spec.account_id == name) {
-            let listed = self.api(name).await?.list(&Default::default()).await.map_err(|e| no_cluster(name, e))?;
+            let listed =
+                self.api(name).await?.list(&Default::default()).await.map_err(|e| no_cluster(name, e))?;
             let listed = listed.items.into_iter().map(|a| (a.name_any(), known(a)));
             self.accounts.extend(listed);
         }
@@ -79,7 +82,8 @@ impl Directory {
             (None, _) => Err(DirectoryError::NotFound(name.to_owned())),
             (Some(one), true) => Ok(one.clone()),
             (Some(one), false) => {
-                let names: Vec<&str> = found.iter().map(|a| a.name.as_str()).chain([one.name.as_str()]).collect();
+                let names: Vec<&str> =
+                    found.iter().map(|a| a.name.as_str()).chain([one.name.as_str()]).collect();
                 Err(DirectoryError::Ambiguous(name.to_owned(), names.join(", ")))
             }
         }

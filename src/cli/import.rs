@@ -13,8 +13,8 @@ use super::manifests::Manifests;
 use super::{AwsArgs, CliError, write};
 use crate::api::{AdoptionPolicy, BucketReplication};
 use crate::aws::{self, Identities, Importable};
-use crate::replication::import::{Inexpressible, import as import_spec};
 use crate::replication::Identity;
+use crate::replication::import::{Inexpressible, import as import_spec};
 use crate::replication::partition::role_of_arn;
 
 #[derive(Debug, Args)]

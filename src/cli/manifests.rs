@@ -39,7 +39,8 @@ pub struct Manifests {
 impl Manifests {
     /// Reads files; `-` is standard input.
     pub fn read(paths: &[String]) -> Result<Manifests, ManifestError> {
-        let mut manifests = Manifests { files: paths.join(", "), ..Manifests::default() };
+        let files: Vec<&str> = paths.iter().map(|path| file_name(path)).collect();
+        let mut manifests = Manifests { files: files.join(", "), ..Manifests::default() };
         for path in paths {
             manifests.add(path)?;
         }
@@ -63,9 +64,10 @@ impl Manifests {
     }
 
     fn add(&mut self, path: &str) -> Result<(), ManifestError> {
-        let (source, text) = match path {
-            "-" => ("standard input", std::io::read_to_string(std::io::stdin())),
-            path => (path, std::fs::read_to_string(path)),
+        let source = file_name(path);
+        let text = match path {
+            "-" => std::io::read_to_string(std::io::stdin()),
+            path => std::fs::read_to_string(path),
         };
         let text = text.map_err(|error| ManifestError::Read { path: source.to_owned(), source: error })?;
         let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| {
@@ -100,6 +102,10 @@ impl Manifests {
         }
         Ok(())
     }
+}
+
+fn file_name(path: &str) -> &str {
+    if path == "-" { "standard input" } else { path }
 }
 
 fn decode<T: DeserializeOwned>(path: &str, kind: &'static str, document: &Value) -> Result<T, ManifestError> {

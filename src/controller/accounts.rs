@@ -19,8 +19,8 @@ use super::kube_writes::json_patch;
 use super::watch::{PREDICATE_TTL, Wakes, receive};
 use super::{Error, GuardedAccount};
 use crate::api::{AwsAccount, AwsAccountStatus, Namespaces};
-use crate::replication::report::account_status;
 use crate::replication::Account;
+use crate::replication::report::account_status;
 
 /// Many resources that come at once are counted once.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -124,7 +124,12 @@ async fn check(resource: &AwsAccount, ctx: &Context) -> Result<Action, Error> {
     let (status, reason) =
         account_status(asked.as_ref(), replications, &previous, resource.metadata.generation, now);
     if let Err(failure) = &asked {
-        warn!(account = resource.name_any(), reason = reason.as_str(), detail = failure.message(), "cannot act");
+        warn!(
+            account = resource.name_any(),
+            reason = reason.as_str(),
+            detail = failure.message(),
+            "cannot act"
+        );
     }
     if status != previous {
         set_status(resource, &status, ctx).await?;

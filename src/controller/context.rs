@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kube::runtime::events::Reporter;
-use kube::runtime::reflector::{ObjectRef, Store};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::DeserializeGuard;
+use kube::runtime::events::Reporter;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -233,7 +233,8 @@ impl Context {
         } else {
             None
         };
-        let status = self.last_status(resource.metadata.uid.as_deref().unwrap_or_default(), resource.status.as_ref());
+        let status =
+            self.last_status(resource.metadata.uid.as_deref().unwrap_or_default(), resource.status.as_ref());
         let refusal = tenancy::refusal(&resource.spec, &status, &identity, labels.as_ref(), &accounts);
         Ok(refusal.map_or(Ok(accounts), Err))
     }
@@ -241,7 +242,10 @@ impl Context {
     /// Why this resource must wait, if another one owns its source. Otherwise the source is its own from now on,
     /// also for a rival that is told from it by nothing but the UID. A rival that may not replicate the source has
     /// no claim to it, or anyone could keep a team from its own bucket.
-    pub(super) async fn source_conflict(&self, resource: &BucketReplication) -> Result<Option<String>, Error> {
+    pub(super) async fn source_conflict(
+        &self,
+        resource: &BucketReplication,
+    ) -> Result<Option<String>, Error> {
         let mut rivals = Vec::new();
         for rival in self.resources_for(&resource.spec.source.bucket) {
             let Ok(other) = &rival.0 else { continue };

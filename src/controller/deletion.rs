@@ -82,7 +82,8 @@ impl Deceased {
 
     /// The buckets of other accounts in whose policies this resource may have statements.
     fn policies(&self, desired: Option<&Desired>) -> Vec<Place> {
-        let remembered = self.status.bucket_policies.iter().map(|held| BucketRef::of_policy(held).as_last_seen());
+        let remembered =
+            self.status.bucket_policies.iter().map(|held| BucketRef::of_policy(held).as_last_seen());
         let mut places: Vec<Place> = remembered.collect();
         // The operator may have been stopped between writing one and saying so.
         for d in desired.into_iter().flat_map(|desired| &desired.destinations) {
@@ -237,7 +238,8 @@ async fn remove(
     let asked = || if conflict { None } else { deceased.resource.as_ref() };
     let policies = match access.source.caller().await {
         Ok(caller) => {
-            let desired = asked().map(|resource| desired(resource, &identity, caller, BTreeMap::new(), &accounts));
+            let desired =
+                asked().map(|resource| desired(resource, &identity, caller, BTreeMap::new(), &accounts));
             deceased.policies(desired.as_ref().filter(|_| !forbidden))
         }
         Err(failure) => return Ok(Some(waits(&failure))),
@@ -256,7 +258,8 @@ async fn remove(
         Err(failure) => return Ok(Some(waits(&failure))),
     };
     let regions = before.region.clone().map(|region| (bucket.clone(), region)).into_iter().collect();
-    let desired = asked().map(|resource| desired(resource, &identity, before.caller.clone(), regions, &accounts));
+    let desired =
+        asked().map(|resource| desired(resource, &identity, before.caller.clone(), regions, &accounts));
     let claim = Claim { identity: &identity, sid: &sid, applied, desired: desired.as_ref() };
     let first = teardown(&before, &claim);
     let outcome = apply(&first.stages, &access, ctx).await;

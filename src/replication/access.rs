@@ -148,13 +148,15 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
 /// path it imposes, else at the default one. To attach to the role that is assumed there.
 pub fn account_policy(account: &Account, partition: Partition) -> PolicyDocument {
     let AwsAccountSpec { account_id, sources, destinations, roles, .. } = &account.spec;
-    let arns = |patterns: &[String]| patterns.iter().map(|p| partition.bucket_arn(p)).collect::<BTreeSet<_>>();
+    let arns =
+        |patterns: &[String]| patterns.iter().map(|p| partition.bucket_arn(p)).collect::<BTreeSet<_>>();
     let (sources, destinations) = (arns(sources), arns(destinations));
     let buckets: BTreeSet<String> = sources.union(&destinations).cloned().collect();
     let imposed = roles.clone().unwrap_or_default();
     let path = imposed.path.as_deref().unwrap_or(DEFAULT_ROLE_PATH);
     // Roles are for sources: an account that is only replicated into has none.
-    let roles: Vec<String> = sources.iter().take(1).map(|_| partition.role_arn(account_id, path, "*")).collect();
+    let roles: Vec<String> =
+        sources.iter().take(1).map(|_| partition.role_arn(account_id, path, "*")).collect();
     let (mut kept, bounded) = match &imposed.permissions_boundary {
         // Nobody gets out of the boundary: none is made without it, and none is taken off.
         Some(boundary) => {
@@ -188,12 +190,7 @@ pub fn account_policy(account: &Account, partition: Partition) -> PolicyDocument
         ),
         Statement::allow(
             "ReadRoles",
-            [
-                "iam:GetRole",
-                "iam:GetRolePolicy",
-                "iam:ListRolePolicies",
-                "iam:ListAttachedRolePolicies",
-            ],
+            ["iam:GetRole", "iam:GetRolePolicy", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies"],
             roles.clone(),
         ),
         Statement::allow("KeepRoles", kept, roles.clone()),
@@ -204,7 +201,11 @@ pub fn account_policy(account: &Account, partition: Partition) -> PolicyDocument
             "iam:PassedToService",
             vec!["s3.amazonaws.com".to_owned()],
         ),
-        Statement::allow("LookAtKeys", ["kms:DescribeKey"], keys.into_iter().filter(|_| !destinations.is_empty())),
+        Statement::allow(
+            "LookAtKeys",
+            ["kms:DescribeKey"],
+            keys.into_iter().filter(|_| !destinations.is_empty()),
+        ),
     ];
     PolicyDocument::new(statements.into_iter().filter(|s| !s.resource.is_empty()).collect())
 }

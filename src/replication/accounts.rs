@@ -47,7 +47,9 @@ impl Accounts {
         if source.is_none() && required {
             return Err(refuse(
                 Reason::NotAllowed,
-                format!("this operator lets no resource act without an AwsAccount (--require-account): set source.accountRef, or have an administrator create an AwsAccount named {DEFAULT_ACCOUNT}"),
+                format!(
+                    "this operator lets no resource act without an AwsAccount (--require-account): set source.accountRef, or have an administrator create an AwsAccount named {DEFAULT_ACCOUNT}"
+                ),
             ));
         }
         let mut destinations = BTreeMap::new();
@@ -82,7 +84,9 @@ pub fn references(spec: &BucketReplicationSpec) -> BTreeSet<&str> {
 pub fn unreadable(name: &str, error: &str) -> Refusal {
     refuse(
         Reason::InvalidSpec,
-        format!("AwsAccount {name} cannot be read, so that nothing is allowed under it: {error}; correct it or apply it anew"),
+        format!(
+            "AwsAccount {name} cannot be read, so that nothing is allowed under it: {error}; correct it or apply it anew"
+        ),
     )
 }
 

@@ -116,8 +116,12 @@ impl Desired {
         let destinations = destinations(rules, facts);
         let rules: BTreeMap<String, Rule> =
             rules.iter().map(|rule| (rule.id.clone(), desired_rule(rule, facts))).collect();
-        let source =
-            DesiredBucket { bucket: bucket.clone(), account: None, account_ref: None, versioning: *versioning };
+        let source = DesiredBucket {
+            bucket: bucket.clone(),
+            account: None,
+            account_ref: None,
+            versioning: *versioning,
+        };
         let sid = bucket_policy::sid(identity, bucket);
         let bucket_policies = bucket_policies(&destinations, &rules, &role.arn(&facts.caller), &sid, facts);
         Desired { source, destinations, role, rules, bucket_policies, sid }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::bucket_policy;
 use super::configuration::{Configuration, Filter, Rule, RuleDestination};
 use super::desired::{Desired, DesiredBucket, DesiredRole, ManagedRole};
 use super::observed::{Caller, Observed, ObservedBucket, ObservedRole, VersioningStatus};
 use super::partition::bucket_of_arn;
 use super::policy::{self, PolicyDocument, Statement};
-use super::bucket_policy;
 use crate::api::{AwsResource, DriftEntry};
 
 /// What stands for nothing in `want` and `got`.

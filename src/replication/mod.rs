@@ -27,7 +27,9 @@ pub use configuration::{Configuration, Filter, Rule, RuleDestination};
 pub use desired::{Desired, DesiredRole, ManagedRole};
 pub use failure::{Failure, FailureClass};
 pub use identity::Identity;
-pub use observed::{Caller, Observed, ObservedBucket, ObservedKey, ObservedRole, Versioning, VersioningStatus};
+pub use observed::{
+    Caller, Observed, ObservedBucket, ObservedKey, ObservedRole, Versioning, VersioningStatus,
+};
 pub use partition::Partition;
 pub use plan::{Plan, Situation};
 pub use policy::{PolicyDocument, Statement};

@@ -158,9 +158,8 @@ fn stages(s: &Situation<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
         account_ref: d.account_ref.clone(),
     };
 
-    let mut first: Vec<Step> = unversioned(s)
-        .map(|(d, o, _)| Step::EnableVersioning { place: place(d, o) })
-        .collect();
+    let mut first: Vec<Step> =
+        unversioned(s).map(|(d, o, _)| Step::EnableVersioning { place: place(d, o) }).collect();
     let mut policy = Vec::new();
     if let DesiredRole::Managed(role) = &s.desired.role {
         let held = s.observed.role.as_ref().ok().and_then(Option::as_ref);
@@ -171,9 +170,8 @@ fn stages(s: &Situation<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
         }
     }
     for d in &s.desired.destinations {
-        let differs = |e: &DriftEntry| {
-            e.resource == AwsResource::DestinationBucketPolicy && e.name == d.bucket
-        };
+        let differs =
+            |e: &DriftEntry| e.resource == AwsResource::DestinationBucketPolicy && e.name == d.bucket;
         let held = s.observed.destinations.get(&d.bucket).zip(s.desired.bucket_policies.get(&d.bucket));
         if let (Some((o, statements)), true) = (held, differences.iter().any(differs)) {
             // After the role: S3 refuses a policy that names one that is not there.

@@ -11,7 +11,7 @@ use super::desired::{DesiredBucket, DesiredRole};
 use super::failure::{Failure, FailureClass};
 use super::identity::{belongs_to_another, owner_of};
 use super::observed::{ObservedBucket, ObservedRole};
-use super::partition::{bucket_of_arn, region_of_arn};
+use super::partition::{account_of_arn, bucket_of_arn, region_of_arn};
 use super::plan::{Situation, unversioned};
 use super::policy::{MAX_INLINE_POLICY, trusts_s3};
 use crate::api::{
@@ -100,7 +100,7 @@ impl Part {
             Part::Destination => (
                 "destination",
                 Reason::DestinationBucketNotFound,
-                "correct destination.bucket, or name its owner by destination.account or destination.accountRef",
+                "correct destination.bucket, or set destination.account to its owner's id or destination.accountRef to its AwsAccount",
             ),
         };
         let refuse = |reason, message| Some(Refusal::new(reason, ConditionType::ReplicationReady, message));
@@ -237,7 +237,10 @@ fn existing_role_is_allowed(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refus
     if belongs_to_another(&held.tags, s.identity) {
         return refuse(
             Reason::ForeignRole,
-            format!("role {arn} {}; name another role, or leave role.arn out to have one managed", owner_of(&held.tags)),
+            format!(
+                "role {arn} {}; name another role, or leave role.arn out to have one managed",
+                owner_of(&held.tags)
+            ),
         );
     }
     let boundary = account.spec.roles.as_ref().and_then(|roles| roles.permissions_boundary.as_deref())?;
@@ -260,11 +263,14 @@ fn keys_are_usable(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
         let arn = rule.destination.kms_key.as_ref()?;
         let field = format!("rules[{id}].destination.kmsKeyArn");
         let bucket = bucket_of_arn(&rule.destination.bucket);
+        let owner = rule.destination.account.as_ref().unwrap_or(&s.observed.caller.account).as_str();
         let region = s.observed.destinations.get(bucket).and_then(|held| s.observed.region_of(held));
         let message = if let Some(region) = region.filter(|r| region_of_arn(arn) != Some(r.as_str())) {
             format!("{field}: key {arn} is not in {region}, where bucket {bucket} is; name a key of that Region")
         } else {
             match s.observed.keys.get(arn)?.as_ref().ok()? {
+                // To those who may not look, KMS says the same of keys of other accounts.
+                None if account_of_arn(arn) != Some(owner) => return None,
                 None => format!("{field}: key {arn} does not exist; create it or correct the ARN"),
                 Some(key) if !key.is_enabled() => format!(
                     "{field}: key {arn} is {} and encrypts nothing; enable it (cancel its deletion) or name another key",

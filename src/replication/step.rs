@@ -37,20 +37,55 @@ pub struct Place {
 /// One write. Every field the executor needs is here: it takes no decisions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Step {
-    EnableVersioning { place: Place },
-    CreateRole { role: String, documents: RoleDocuments },
-    UpdateTrustPolicy { role: String, document: String },
-    PutPermissionsBoundary { role: String, boundary: String },
-    DeletePermissionsBoundary { role: String },
-    TagRole { role: String, tags: BTreeMap<String, String> },
-    UntagRole { role: String, keys: Vec<String> },
-    PutRolePolicy { role: String, document: String },
+    EnableVersioning {
+        place: Place,
+    },
+    CreateRole {
+        role: String,
+        documents: RoleDocuments,
+    },
+    UpdateTrustPolicy {
+        role: String,
+        document: String,
+    },
+    PutPermissionsBoundary {
+        role: String,
+        boundary: String,
+    },
+    DeletePermissionsBoundary {
+        role: String,
+    },
+    TagRole {
+        role: String,
+        tags: BTreeMap<String, String>,
+    },
+    UntagRole {
+        role: String,
+        keys: Vec<String>,
+    },
+    PutRolePolicy {
+        role: String,
+        document: String,
+    },
     /// Sets our own statements in a bucket's policy, told from others by their Sid; no statements: removes them.
-    PutBucketPolicy { place: Place, sid: String, statements: Vec<Statement> },
-    PutReplication { place: Place, configuration: Configuration },
-    DeleteReplication { place: Place },
-    DeleteRolePolicy { role: String },
-    DeleteRole { role: String },
+    PutBucketPolicy {
+        place: Place,
+        sid: String,
+        statements: Vec<Statement>,
+    },
+    PutReplication {
+        place: Place,
+        configuration: Configuration,
+    },
+    DeleteReplication {
+        place: Place,
+    },
+    DeleteRolePolicy {
+        role: String,
+    },
+    DeleteRole {
+        role: String,
+    },
 }
 
 impl Step {
@@ -149,7 +184,9 @@ impl std::fmt::Display for Step {
                 write!(f, "remove from role {role} the tags {}", keys.join(", "))
             }
             Step::PutRolePolicy { role, .. } => write!(f, "set the policy {ROLE_POLICY_NAME} of role {role}"),
-            Step::PutBucketPolicy { place: Place { bucket, .. }, statements, .. } if statements.is_empty() => {
+            Step::PutBucketPolicy { place: Place { bucket, .. }, statements, .. }
+                if statements.is_empty() =>
+            {
                 write!(f, "remove the statements of this replication from the policy of bucket {bucket}")
             }
             Step::PutBucketPolicy { place: Place { bucket, .. }, .. } => {

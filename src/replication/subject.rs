@@ -27,7 +27,13 @@ pub struct BucketRef {
 impl BucketRef {
     /// A bucket of which only the name is known.
     pub fn named(bucket: &str) -> BucketRef {
-        BucketRef { bucket: bucket.to_owned(), region: None, account: None, account_ref: None, last_seen: None }
+        BucketRef {
+            bucket: bucket.to_owned(),
+            region: None,
+            account: None,
+            account_ref: None,
+            last_seen: None,
+        }
     }
 
     /// The bucket of a policy that status remembers.

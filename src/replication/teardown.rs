@@ -72,9 +72,10 @@ pub fn teardown(remains: &Remains, claim: &Claim<'_>) -> Teardown {
     let (free, held): (Vec<&ObservedRole>, Vec<&ObservedRole>) =
         ours.into_iter().partition(|role| role.other_policies.is_empty());
     let with_policy = |role: &&&ObservedRole| !matches!(role.policy, Ok(None));
-    let held_policies = remains.bucket_policies.iter().filter(|(_, policy)| {
-        policy.as_ref().is_ok_and(|policy| bucket_policy::holds(policy.as_ref(), sid))
-    });
+    let held_policies = remains
+        .bucket_policies
+        .iter()
+        .filter(|(_, policy)| policy.as_ref().is_ok_and(|policy| bucket_policy::holds(policy.as_ref(), sid)));
     let withdraw = held_policies.map(|(place, _)| Step::PutBucketPolicy {
         place: place.clone(),
         sid: sid.to_owned(),

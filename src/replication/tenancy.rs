@@ -82,7 +82,8 @@ fn namespace_is_allowed(
         return None;
     }
     let wanted: Vec<String> = match_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let lacks = if labels.is_some() { "does not have them all" } else { "has labels that are not known here" };
+    let lacks =
+        if labels.is_some() { "does not have them all" } else { "has labels that are not known here" };
     not_allowed(format!(
         "namespace {namespace} may not use AwsAccount {name}, which allows namespaces with the labels {}: it {lacks}; {fix}",
         listed(&wanted)
@@ -172,9 +173,8 @@ fn role_is_allowed(
                 "role.arn: role {arn} is not at the path {path} that AwsAccount {name} imposes on roles; name a role at that path, or leave role.arn out to have one managed"
             ));
         }
-        let held = status.role.iter().filter(|held| held.managed && arn.is_none()).map(|held| &held.arn);
-        let stays = |held: &&String| path_of_role_arn(held) != path && role_of_arn(held) == named;
-        if let Some(held) = held.filter(stays).last() {
+        let held = status.role.as_ref().filter(|held| held.managed && arn.is_none()).map(|held| &held.arn);
+        if let Some(held) = held.filter(|held| path_of_role_arn(held) != path && role_of_arn(held) == named) {
             return not_allowed(format!(
                 "role {held} is not at the path {path} that AwsAccount {name} now imposes on roles, and IAM cannot move a role; set role.name to another name to have a new role made at that path"
             ));

@@ -77,6 +77,19 @@ async fn prepare_role(world: &World, path: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Creates each key that replicas are to be encrypted with, and puts its ARN in place of the sample's.
+async fn with_keys(world: &World, mut text: String) -> Result<String> {
+    let resources = resources(&text)?;
+    let rules = resources.iter().flat_map(|r| r["spec"]["rules"].as_array().into_iter().flatten());
+    for arn in rules.filter_map(|rule| rule["destination"]["kmsKeyArn"].as_str()) {
+        let region = arn.split(':').nth(3).context("no Region in the ARN")?;
+        let created = world.as_account(&world.account).kms(region).create_key().send().await?;
+        let key = created.key_metadata().and_then(|key| key.arn()).context("no key")?;
+        text = text.replace(arn, key);
+    }
+    Ok(text)
+}
+
 /// Applies one sample in a world of its own and waits for what it promises.
 async fn applied(file: &PathBuf) -> Result<()> {
     let mut text = std::fs::read_to_string(file)?;
@@ -86,7 +99,7 @@ async fn applied(file: &PathBuf) -> Result<()> {
         let bucket = prepare(&world, &name, foreign.then_some(other.as_str()), versioned).await?;
         text = text.replace(&name, &bucket);
     }
-    text = text.replace(OWN, &world.account).replace(OTHER, &other);
+    text = with_keys(&world, text.replace(OWN, &world.account).replace(OTHER, &other)).await?;
     match file.file_stem().and_then(|stem| stem.to_str()) {
         Some("existing-role") => prepare_role(&world, "/platform/", "s3-replication").await?,
         Some("adopt") => prepare_role(&world, "/s3-replication/", "made-by-hand").await?,

@@ -15,8 +15,8 @@ use super::conditions::Finding;
 use super::words::{describe, note, summary};
 use super::{HeldBack, Outcome};
 use crate::api::{
-    AwsResource, BucketPolicyStatus, BucketReplicationStatus, BucketStatus, ConditionType, DriftEntry, ReadyStatus, Reason,
-    RoleStatus,
+    AwsResource, BucketPolicyStatus, BucketReplicationStatus, BucketStatus, ConditionType, DriftEntry,
+    ReadyStatus, Reason, RoleStatus,
 };
 
 /// All that is known when a check is over.
@@ -255,8 +255,7 @@ impl View<'_> {
         let account = self.situation.account.map(|account| &account.name);
         status.source = Some(bucket(&desired.source, account, &observed.source));
         let destinations = desired.destinations.iter();
-        let destinations =
-            destinations.filter_map(|d| Some((d, observed.destinations.get(&d.bucket)?)));
+        let destinations = destinations.filter_map(|d| Some((d, observed.destinations.get(&d.bucket)?)));
         status.destinations =
             destinations.map(|(d, held)| bucket(d, d.account_ref.as_ref().or(account), held)).collect();
         status.bucket_policies = self.bucket_policies();
@@ -292,7 +291,8 @@ impl View<'_> {
 
     fn may_hold_ours(&self, bucket: &str) -> bool {
         let Situation { desired, observed, .. } = self.situation;
-        let about = |step: &&Step| matches!(step, Step::PutBucketPolicy { place, .. } if place.bucket == bucket);
+        let about =
+            |step: &&Step| matches!(step, Step::PutBucketPolicy { place, .. } if place.bucket == bucket);
         // What failed may have been done all the same.
         if self.outcome.failed.iter().map(|(step, _)| step).any(|step| about(&step)) {
             return true;
@@ -367,11 +367,10 @@ impl View<'_> {
     /// The reason of a failed step, where the failure's class alone does not tell it.
     fn failed_reason(&self, step: &Step, failure: &Failure) -> Reason {
         match (step, failure.class) {
-            (Step::EnableVersioning { place } | Step::PutBucketPolicy { place, .. }, FailureClass::NoSuchBucket)
-                if place.bucket != self.situation.desired.source.bucket =>
-            {
-                Reason::DestinationBucketNotFound
-            }
+            (
+                Step::EnableVersioning { place } | Step::PutBucketPolicy { place, .. },
+                FailureClass::NoSuchBucket,
+            ) if place.bucket != self.situation.desired.source.bucket => Reason::DestinationBucketNotFound,
             // S3 looks the principal up in IAM, which takes a moment to know a new role everywhere.
             (Step::PutBucketPolicy { .. }, FailureClass::Invalid) if failure.code == "MalformedPolicy" => {
                 Reason::Progressing

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use super::desired::Facts;
 use super::plan::plan;
-use super::{Accounts, BucketRef, Caller, Desired, Identity, Observed, ObservedBucket, Partition, Plan, Situation};
+use super::{
+    Accounts, BucketRef, Caller, Desired, Identity, Observed, ObservedBucket, Partition, Plan, Situation,
+};
 use crate::api::{AdoptionPolicy, BucketReplicationSpec, ManagementPolicy};
 
 /// A resource and all that is known of AWS about it: enough to plan.
@@ -106,7 +108,11 @@ fn desired(spec: &BucketReplicationSpec, observed: &Observed, accounts: &Account
         .filter_map(|(name, bucket)| Some((name, observed.region_of(bucket)?)))
         .collect();
     let object_lock = observed.object_lock;
-    Desired::new(spec, &identity(), &Facts { caller: observed.caller.clone(), regions, accounts, object_lock })
+    Desired::new(
+        spec,
+        &identity(),
+        &Facts { caller: observed.caller.clone(), regions, accounts, object_lock },
+    )
 }
 
 fn spec(yaml: &str) -> BucketReplicationSpec {

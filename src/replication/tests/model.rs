@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::bucket_policy;
 use super::super::step::Step;
-use super::super::{Place, Observed, ObservedBucket, ObservedRole, RoleDocuments, VersioningStatus};
+use super::super::{Observed, ObservedBucket, ObservedRole, Place, RoleDocuments, VersioningStatus};
 
 fn json(document: &str) -> Value {
     serde_json::from_str(document).unwrap()

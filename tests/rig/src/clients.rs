@@ -82,6 +82,18 @@ impl Clients {
         aws_sdk_iam::Client::from_conf(config)
     }
 
+    /// KMS in a region.
+    pub fn kms(&self, region: &str) -> aws_sdk_kms::Client {
+        let config = aws_sdk_kms::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(&self.endpoint)
+            .credentials_provider(self.provider())
+            .http_client(self.http.clone())
+            .region(Region::new(region.to_owned()))
+            .build();
+        aws_sdk_kms::Client::from_conf(config)
+    }
+
     /// STS.
     pub fn sts(&self) -> aws_sdk_sts::Client {
         let config = aws_sdk_sts::Config::builder()
