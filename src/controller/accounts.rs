@@ -1,7 +1,7 @@
 //! The accounts: watched for what they allow, each asked now and then who the operator is there, and reported on.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::stream::{BoxStream, StreamExt};
 use kube::api::PatchParams;
@@ -18,9 +18,9 @@ use super::context::Context;
 use super::kube_writes::json_patch;
 use super::watch::{PREDICATE_TTL, Wakes, receive};
 use super::{Error, GuardedAccount};
-use crate::api::{AwsAccount, AwsAccountStatus, Namespaces};
-use crate::replication::Account;
+use crate::api::{AwsAccount, AwsAccountStatus, AwsIdentity, Namespaces};
 use crate::replication::report::account_status;
+use crate::replication::{Account, Failure};
 
 /// Many resources that come at once are counted once.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -72,6 +72,8 @@ fn objects(
             Ok(Event::Delete(gone)) => {
                 let (wakes, ctx) = &of_deleted;
                 ctx.identities.forget(&gone.name_any());
+                let uid = gone.uid().unwrap_or_default();
+                ctx.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
                 wake(&gone.name_any(), wakes, ctx);
             }
             Err(error) => warn!(%error, "the watch of AwsAccount resources failed; trying again"),
@@ -118,7 +120,7 @@ async fn check(resource: &AwsAccount, ctx: &Context) -> Result<Action, Error> {
         return Ok(Action::await_change());
     }
     let replications = i32::try_from(replications).unwrap_or(i32::MAX);
-    let asked = ctx.identities.verify(&Account { name, spec: resource.spec.clone() }).await;
+    let asked = identity(resource, ctx).await;
     let previous = resource.status.clone().unwrap_or_default();
     let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default();
     let (status, reason) =
@@ -137,6 +139,35 @@ async fn check(resource: &AwsAccount, ctx: &Context) -> Result<Action, Error> {
     let interval = ctx.settings.interval.duration();
     let uid = resource.uid().unwrap_or_default();
     Ok(Action::requeue(ctx.with_pace(&uid, |pace| pace.after(reason, interval))))
+}
+
+/// What STS said, and when, of which generation.
+#[derive(Clone, Debug)]
+pub(super) struct Verified {
+    generation: Option<i64>,
+    at: Instant,
+    identity: AwsIdentity,
+}
+
+/// Who the operator is there: asked once an interval, and not because resources came or went.
+async fn identity(resource: &AwsAccount, ctx: &Context) -> Result<AwsIdentity, Failure> {
+    let (uid, generation) = (resource.uid().unwrap_or_default(), resource.metadata.generation);
+    let interval = ctx.settings.interval.duration();
+    let known = || ctx.verified.lock().unwrap_or_else(PoisonError::into_inner);
+    let fresh = |v: &&Verified| v.generation == generation && v.at.elapsed() < interval;
+    if let Some(verified) = known().get(&uid).filter(fresh) {
+        return Ok(verified.identity.clone());
+    }
+    let account = Account { name: resource.name_any(), spec: resource.spec.clone() };
+    let asked = ctx.identities.verify(&account).await;
+    match &asked {
+        Ok(identity) => {
+            let verified = Verified { generation, at: Instant::now(), identity: identity.clone() };
+            known().insert(uid, verified);
+        }
+        Err(_) => drop(known().remove(&uid)),
+    }
+    asked
 }
 
 /// Whether an operator that watches these namespaces (none: all) answers for an account nobody refers to yet: it does

@@ -12,6 +12,7 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::accounts::Verified;
 use super::bulkheads::Bulkheads;
 use super::corrections::Corrections;
 use super::pace::Pace;
@@ -64,6 +65,8 @@ pub struct Context {
     pub reporter: Reporter,
     /// Cancelled when the operator is to stop: the step under way is finished, no other is begun.
     pub shutdown: CancellationToken,
+    /// When STS last said who the operator is in an account, by the `AwsAccount`'s UID.
+    pub(super) verified: Mutex<HashMap<String, Verified>>,
     bulkheads: Bulkheads,
     accounts: Store<GuardedAccount>,
     stores: Vec<Store<Guarded>>,
@@ -98,6 +101,7 @@ impl Context {
             metrics,
             reporter,
             shutdown,
+            verified: Mutex::default(),
             bulkheads,
             accounts,
             stores,

@@ -366,6 +366,10 @@ async fn a_write_over_ours_is_noticed_at_once_and_both_are_kept() -> Result<()> 
 #[tokio::test]
 async fn a_check_that_finds_nothing_costs_six_requests_across_accounts() -> Result<()> {
     let two = TwoAccounts::ready("six").await?;
+    for account in [&two.home, &two.abroad] {
+        let counted = |status: &Value| status["replications"] == 1 && reason(status, "Ready") == "Verified";
+        two.world.wait_account(account, counted, "to be verified").await?;
+    }
     check_now(&two.world, "orders").await?;
     two.world.proxy.clear();
     check_now(&two.world, "orders").await?;
