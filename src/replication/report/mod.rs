@@ -4,6 +4,7 @@
 mod account;
 mod conditions;
 mod events;
+mod remembered;
 mod view;
 mod words;
 
