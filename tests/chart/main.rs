@@ -1,0 +1,8 @@
+//! The chart and what is generated from it: rendered with Helm, put before a real API server, and compared with the
+//! program's own flags, definitions and metrics.
+
+mod access;
+mod flags;
+mod rendered;
+mod support;
+mod values;
