@@ -3,6 +3,7 @@
 
 mod access;
 mod flags;
+mod monitoring;
 mod rendered;
 mod support;
 mod values;
