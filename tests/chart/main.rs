@@ -2,6 +2,9 @@
 //! program's own flags, definitions and metrics.
 
 mod access;
+mod argocd;
+mod aws;
+mod deploy;
 mod flags;
 mod monitoring;
 mod rendered;

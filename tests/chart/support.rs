@@ -58,9 +58,14 @@ pub fn helm(args: &[&str], values: &Value) -> Result<Output> {
 
 /// The chart rendered as text.
 pub fn rendered_text(release: &str, namespace: &str, values: &Value) -> Result<String> {
+    rendered_with(&[], release, namespace, values)
+}
+
+/// The chart rendered as text, with more arguments to Helm.
+pub fn rendered_with(args: &[&str], release: &str, namespace: &str, values: &Value) -> Result<String> {
     let chart = chart();
-    let output =
-        helm(&["template", release, &chart.to_string_lossy(), "--namespace", namespace, "-f", "-"], values)?;
+    let template = ["template", release, &chart.to_string_lossy(), "--namespace", namespace, "-f", "-"];
+    let output = helm(&[&template[..], args].concat(), values)?;
     if !output.status.success() {
         bail!("helm template fails with {values}: {}", String::from_utf8_lossy(&output.stderr));
     }
