@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use kube::api::DeleteParams;
 use rig::world::World;
-use rig::{KubeRequest, Rig};
+use rig::{Cluster, KubeRequest, Rig};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -52,25 +52,27 @@ fn asked(request: &KubeRequest) -> (String, String) {
     (resource, request.verb.clone())
 }
 
-/// Lets a resource live from creation to deletion, with an operator that has the rights of the chart with these
-/// values, and compares them with what it used.
-async fn live(world: &World, mut values: Value, all_namespaces: bool) -> Result<()> {
-    let cluster = world.cluster();
-    // The rights to the Lease are for the test that elects.
-    values["leaderElection"] = json!({"enabled": false});
-    values["replicas"] = json!(1);
-    values["crds"] = json!({"install": false});
-    let objects = documents(&rendered_text("rights", &world.namespace, &values)?)?;
+/// Gives the rendered rights and returns the name of the ServiceAccount that has them.
+fn apply_rights(cluster: &Cluster, objects: &[Value]) -> Result<String> {
     let rights: Vec<&Value> = objects
         .iter()
         .filter(|o| o["kind"] == "ServiceAccount" || o["apiVersion"] == "rbac.authorization.k8s.io/v1")
         .collect();
-    kubectl(
-        cluster,
-        &["apply", "--server-side", "-f", "-"],
-        &json!({"apiVersion": "v1", "kind": "List", "items": rights}).to_string(),
-    )?;
-    let account = name(the(&objects, "ServiceAccount")?);
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": rights});
+    kubectl(cluster, &["apply", "--server-side", "-f", "-"], &list.to_string())?;
+    Ok(name(the(objects, "ServiceAccount")?).to_owned())
+}
+
+/// Lets a resource live from creation to deletion, with an operator that has the rights of the chart with these
+/// values, and compares them with what it used.
+async fn live(world: &World, mut values: Value, all_namespaces: bool) -> Result<()> {
+    let cluster = world.cluster();
+    // The rights to the Lease have a test of their own.
+    values["leaderElection"] = json!({"enabled": false});
+    values["replicas"] = json!(1);
+    values["crds"] = json!({"install": false});
+    let objects = documents(&rendered_text("rights", &world.namespace, &values)?)?;
+    let account = &apply_rights(cluster, &objects)?;
     let token = kubectl(cluster, &["create", "token", account, "-n", &world.namespace], "")?;
     let mut kubeconfig: Value = serde_json::from_slice(&std::fs::read(cluster.admin_kubeconfig())?)?;
     kubeconfig["users"][0]["user"] = json!({"token": token.trim()});
@@ -127,4 +129,29 @@ async fn the_roles_of_a_namespace_are_enough_for_a_whole_life_and_each_right_is_
     let _alone = ONE_AT_A_TIME.lock().await;
     let world = World::new("rights-one").await?;
     live(&world, json!({"namespaces": [world.namespace]}), false).await
+}
+
+/// This version has no election yet; what it will ask for is asked of the API server's authorizer.
+#[tokio::test]
+async fn the_lease_of_the_release_may_be_made_and_kept_and_no_other() -> Result<()> {
+    let world = World::new("rights-lease").await?;
+    let cluster = world.cluster();
+    let objects = documents(&rendered_text("rights", &world.namespace, &json!({}))?)?;
+    let account = apply_rights(cluster, &objects)?;
+    let user = format!("system:serviceaccount:{}:{account}", world.namespace);
+    let may = |verb: &str, lease: &str, namespace: &str| -> Result<bool> {
+        let resource = format!("leases.coordination.k8s.io{lease}");
+        let output =
+            cluster.kubectl(["auth", "can-i", verb, &resource, "-n", namespace, "--as", user.as_str()])?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim() == "yes")
+    };
+    let own = "/rights-s3-replication-operator";
+    for (verb, lease) in [("create", ""), ("get", own), ("update", own)] {
+        ensure!(may(verb, lease, &world.namespace)?, "{verb} {lease}");
+    }
+    for verb in ["get", "update", "delete", "list"] {
+        ensure!(!may(verb, "/another", &world.namespace)?, "{verb} another");
+        ensure!(!may(verb, own, "default")?, "{verb} elsewhere");
+    }
+    Ok(())
 }

@@ -15,9 +15,9 @@ pub const FOLDER: &str = "deploy/argocd/resource_customizations/s3replication.de
 /// The kinds that have a health check, all with a condition Ready.
 pub const KINDS: [&str; 2] = ["BucketReplication", "AwsAccount"];
 
-/// What the health check says of an object, and its words. Argo CD gives scripts tables and strings and little else.
+/// What the health check says of an object, and its words. Argo CD gives scripts tables and little else.
 fn health(kind: &str, object: &Value) -> Result<(String, String)> {
-    let lua = Lua::new_with(StdLib::TABLE | StdLib::STRING, LuaOptions::default()).map_err(lua_error)?;
+    let lua = Lua::new_with(StdLib::TABLE, LuaOptions::default()).map_err(lua_error)?;
     let result: Value = (|| {
         lua.globals().set("obj", lua.to_value(object)?)?;
         let result = lua.load(read(&format!("{FOLDER}/{kind}/health.lua")).unwrap_or_default()).eval()?;

@@ -188,7 +188,10 @@ async fn the_application_of_argo_cd_installs_the_chart() -> Result<()> {
     // The resources come after the operator and go, with their finalizers, while it is there.
     let wave = |o: &Value| o["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"].clone();
     assert_eq!((wave(operator), wave(resources)), (json!("0"), json!("1")));
-    assert_eq!(resources["metadata"]["finalizers"], json!(["resources-finalizer.argocd.argoproj.io"]));
+    assert_eq!(
+        resources["metadata"]["finalizers"],
+        json!(["resources-finalizer.argocd.argoproj.io/foreground"])
+    );
     Ok(())
 }
 

@@ -5,6 +5,7 @@ mod access;
 mod argocd;
 mod aws;
 mod deploy;
+mod docs;
 mod flags;
 mod monitoring;
 mod rendered;
