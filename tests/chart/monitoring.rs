@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
+use std::sync::Once;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -35,10 +36,13 @@ fn promtool(args: &[&str], files: &[(&str, &str)]) -> Result<()> {
     let there =
         Command::new("promtool").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if there.is_err() {
-        rig::progress::say(
-            "promtool is not on the PATH: alerts and dashboard are not put before Prometheus \
-             (on Debian and Ubuntu: apt install prometheus)",
-        );
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            rig::progress::say(
+                "promtool is not on the PATH: alerts and dashboard are not put before Prometheus \
+                 (on Debian and Ubuntu: apt install prometheus)",
+            );
+        });
         return Ok(());
     }
     let dir = rig::paths::scratch_dir("promtool")?;
