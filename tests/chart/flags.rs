@@ -27,9 +27,10 @@ fn every_flag() -> (Value, BTreeMap<&'static str, Option<&'static str>>) {
             "requireAccount": true,
             "httpAddress": "[::]:9090",
             "resourceMetrics": true,
-            "otlpEndpoint": "http://collector:4317",
+            "otlpEndpoint": "http://collector:4318",
             "logFormat": "text",
             "logLevel": "info,kube=debug",
+            "logLevelFile": "/etc/operator/log-level",
         },
         "aws": {
             "s3ReadRate": 1000000,
@@ -54,9 +55,10 @@ fn every_flag() -> (Value, BTreeMap<&'static str, Option<&'static str>>) {
         ("require-account", None),
         ("http-address", Some("[::]:9090")),
         ("resource-metrics", None),
-        ("otlp-endpoint", Some("http://collector:4317")),
+        ("otlp-endpoint", Some("http://collector:4318")),
         ("log-format", Some("text")),
         ("log-level", Some("info,kube=debug")),
+        ("log-level-file", Some("/etc/operator/log-level")),
         ("s3-read-rate", Some("1000000")),
         ("s3-write-rate", Some("2")),
         ("iam-read-rate", Some("3")),
@@ -68,7 +70,7 @@ fn every_flag() -> (Value, BTreeMap<&'static str, Option<&'static str>>) {
 }
 
 /// Flags that the chart sets and this version of the program does not have yet.
-const TO_COME: [&str; 10] = [
+const TO_COME: [&str; 11] = [
     "leader-elect",
     "lease-name",
     "lease-namespace",
@@ -79,6 +81,7 @@ const TO_COME: [&str; 10] = [
     "require-account",
     "resource-metrics",
     "otlp-endpoint",
+    "log-level-file",
 ];
 
 /// The flags that `run --help` lists, with what each has for a default.

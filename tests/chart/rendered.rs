@@ -59,7 +59,7 @@ fn sets() -> Vec<(&'static str, Value)> {
                 "enabled": true,
                 "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
                 "apiServerPorts": [],
-                "extraEgress": [{"ports": [{"port": 4317}]}],
+                "extraEgress": [{"ports": [{"port": 4318}]}],
             }}),
         ),
         (
@@ -178,6 +178,7 @@ fn static_credentials_come_from_a_secret_and_nowhere_else() -> Result<()> {
     assert_eq!(
         env,
         json!([
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "AWS_REGION", "value": "eu-west-1"},
             key("AWS_ACCESS_KEY_ID", false),
             key("AWS_SECRET_ACCESS_KEY", false),

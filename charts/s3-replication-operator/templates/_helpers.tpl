@@ -99,7 +99,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   (list "http-address" .httpAddress)
   (list "otlp-endpoint" .otlpEndpoint)
   (list "log-format" .logFormat)
-  (list "log-level" .logLevel)) }}
+  (list "log-level" .logLevel)
+  (list "log-level-file" .logLevelFile)) }}
 {{- if .requireAccount }}
 - --require-account
 {{- end }}
@@ -133,6 +134,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* What `run` finds in its environment. */}}
 {{- define "operator.env" -}}
+{{- if .Values.leaderElection.enabled }}
+# Shown in the Lease as its holder.
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+{{- end }}
 {{- with .Values.aws }}
 {{- if .region }}
 - name: AWS_REGION
