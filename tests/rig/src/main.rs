@@ -33,6 +33,9 @@ enum Command {
         /// How many resources
         #[arg(long, default_value = "1000")]
         count: usize,
+        /// Destinations in another account, and a role to assume in both
+        #[arg(long)]
+        across_accounts: bool,
     },
 }
 
@@ -42,7 +45,7 @@ fn main() -> ExitCode {
         Command::Up => commands::up::run(),
         Command::Demo { keep } => commands::demo::run(keep),
         Command::Budget => commands::budget::run(),
-        Command::Scale { count } => commands::scale::run(count),
+        Command::Scale { count, across_accounts } => commands::scale::run(count, across_accounts),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,7 +10,7 @@ use kube::api::{DynamicObject, PostParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use rig::world::condition;
 use rig::{Operator, World, progress};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::measure::{check, kube_operations, object_requests, operations, replication, start};
 use super::program;
@@ -40,12 +40,13 @@ const PATIENCE_EACH: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When not all become Ready.
-pub fn run(count: usize) -> Result<()> {
+pub fn run(count: usize, across_accounts: bool) -> Result<()> {
     let program = program::build()?;
     tokio::runtime::Runtime::new()?.block_on(async {
         let world = World::new("scale").await?;
         world.proxy.keep_no_bodies();
-        let pairs = buckets(&world, count).await?;
+        let accounts = if across_accounts { Some(TwoAccounts::new(&world).await?) } else { None };
+        let pairs = buckets(&world, count, accounts.as_ref()).await?;
         let operator = start(&world, &program, &RATES).await?;
         let idle = Usage::of(&operator)?;
         progress::say(&format!(
@@ -57,7 +58,7 @@ pub fn run(count: usize) -> Result<()> {
         let begun = Instant::now();
         let patience = PATIENCE + PATIENCE_EACH * u32::try_from(count)?;
         let (created, ready) = tokio::try_join!(
-            create(&world, &pairs, begun),
+            create(&world, &pairs, accounts.as_ref(), begun),
             within(patience, &world, all_ready(&world, count, begun)),
         )?;
         let (usage, calls) = (Usage::of(&operator)?, world.proxy.calls());
@@ -73,7 +74,7 @@ pub fn run(count: usize) -> Result<()> {
             println!("{what:<46} {measured:>9.1} {aim:>9} {unit}");
         };
         row("from the first create to the last Ready", seconds(ready), "s", "25");
-        row("AWS requests for a resource", each(calls.len()), "", "10");
+        row("AWS requests for a resource", each(calls.len()), "", "11");
         row("Kubernetes requests for a resource", each(kube.len()), "", "3");
         row("the operator's memory at its peak", usage.peak_megabytes, "MB", "40");
         row("the operator's CPU time", usage.cpu_seconds, "s", "12");
@@ -94,13 +95,18 @@ async fn within<T>(patience: Duration, world: &World, ready: impl Future<Output 
 }
 
 /// A pair of buckets a resource, past the proxy.
-async fn buckets(world: &World, count: usize) -> Result<Vec<(String, String)>> {
+async fn buckets(
+    world: &World,
+    count: usize,
+    accounts: Option<&TwoAccounts>,
+) -> Result<Vec<(String, String)>> {
     progress::say(&format!("creating {count} pairs of buckets"));
     let pair = |number| async move {
         let name = |side| format!("{}-{number}-{side}", world.namespace);
         let pair = (name("source"), name("destination"));
-        let make = |region, name| world.create_bucket(&world.account, region, name);
-        tokio::try_join!(make(REGIONS.0, &pair.0), make(REGIONS.1, &pair.1))?;
+        let abroad = accounts.map_or(&world.account, |accounts| &accounts.abroad_id);
+        let source = world.create_bucket(&world.account, REGIONS.0, &pair.0);
+        tokio::try_join!(source, world.create_bucket(abroad, REGIONS.1, &pair.1))?;
         anyhow::Ok(pair)
     };
     stream::iter(0..count).map(pair).buffered(AT_ONCE).try_collect().await
@@ -110,10 +116,52 @@ fn name_of(number: usize) -> String {
     format!("replication-{number}")
 }
 
-async fn create(world: &World, pairs: &[(String, String)], begun: Instant) -> Result<Duration> {
+/// Both accounts of a replication, in each of which the operator assumes a role.
+struct TwoAccounts {
+    abroad_id: String,
+    home: String,
+    abroad: String,
+}
+
+impl TwoAccounts {
+    async fn new(world: &World) -> Result<Self> {
+        const ALL: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#;
+        let abroad_id = world.another_account();
+        let (home, abroad) = (world.unique("home"), world.unique("abroad"));
+        for (name, id) in [(&home, &world.account), (&abroad, &abroad_id)] {
+            let role = world.assumable_role(id, "operator", &world.account, None, ALL).await?;
+            let patterns = [format!("{}-*", world.namespace)];
+            let account = json!({
+                "apiVersion": "s3replication.dev/v1alpha1",
+                "kind": "AwsAccount",
+                "metadata": {"name": name},
+                "spec": {
+                    "accountId": id,
+                    "assumeRole": {"arn": role},
+                    "namespaces": {"matchNames": [world.namespace]},
+                    "sources": patterns,
+                    "destinations": patterns,
+                },
+            });
+            world.apply(&account.to_string()).await?;
+        }
+        Ok(Self { abroad_id, home, abroad })
+    }
+}
+
+async fn create(
+    world: &World,
+    pairs: &[(String, String)],
+    accounts: Option<&TwoAccounts>,
+    begun: Instant,
+) -> Result<Duration> {
     let api = world.api();
     let create = |(number, (source, destination)): (usize, &(String, String))| {
-        let resource = replication(&name_of(number), source, destination, Some(REGIONS));
+        let mut resource = replication(&name_of(number), source, destination, Some(REGIONS));
+        if let Some(TwoAccounts { home, abroad, .. }) = accounts {
+            resource["spec"]["source"]["accountRef"] = json!(home);
+            resource["spec"]["rules"][0]["destination"]["accountRef"] = json!(abroad);
+        }
         let api = &api;
         async move {
             let object: DynamicObject = serde_json::from_value(resource)?;
