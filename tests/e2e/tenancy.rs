@@ -289,6 +289,12 @@ impl Teams {
         Ok(())
     }
 
+    /// Changes the labels of red's namespace, which no one watches: it holds from the next check on.
+    async fn relabel(&self, labels: Value) -> Result<()> {
+        self.labels(labels).await?;
+        self.check().await.map(drop)
+    }
+
     /// Deletes red's namespace, and makes it anew without labels. Nobody but this empties it here.
     async fn remake_namespace(&self) -> Result<()> {
         let namespaces: Api<Namespace> = Api::all(self.world.kube.clone());
@@ -459,10 +465,16 @@ fn foreign(t: &Teams) -> Seen {
     Seen::RefusedAfterReads("ForeignRole", vec![ORDERS_ROLE.to_owned(), whose])
 }
 
+fn unseen(t: &Teams) -> Seen {
+    let words = format!("if the bucket belongs to another account than {}", t.world.account);
+    Seen::RefusedAfterReads("AccessDenied", vec![format!("{} is denied", t.name("red-outside")), words])
+}
+
 /// The fields that most attempts are about.
 const SOURCE: &str = "spec.source.bucket";
 const ACCOUNT: &str = "spec.source.accountRef";
 const TO: &str = "spec.rules.0.destination.bucket";
+const TO_REGION: &str = "spec.rules.0.destination.region";
 const TO_ACCOUNT: &str = "spec.rules.0.destination.account";
 const TO_REF: &str = "spec.rules.0.destination.accountRef";
 const ROLE: &str = "spec.role";
@@ -570,16 +582,29 @@ fn cases() -> Vec<Case> {
         attempt(
             "replicates into an outside bucket that nobody may look at, without saying whose it is",
             step!(|t| t.apply(&[(TO, json!(t.name("red-outside")))])),
+            unseen,
+        ),
+        attempt(
+            "replicates into an outside bucket that nobody may look at, and says where it is",
+            step!(|t| t.apply(&[(TO, json!(t.name("red-outside"))), (TO_REGION, json!(WEST))])),
             unconfirmed,
         ),
         attempt(
             "replicates into an outside bucket with the id of its own account",
-            step!(|t| t.apply(&[(TO, json!(t.name("red-outside"))), (TO_ACCOUNT, json!(t.world.account))])),
+            step!(|t| t.apply(&[
+                (TO, json!(t.name("red-outside"))),
+                (TO_ACCOUNT, json!(t.world.account)),
+                (TO_REGION, json!(WEST))
+            ])),
             unconfirmed,
         ),
         attempt(
             "replicates into an outside bucket with its own AwsAccount",
-            step!(|t| t.apply(&[(TO, json!(t.name("red-outside"))), (TO_REF, json!(t.name("red")))])),
+            step!(|t| t.apply(&[
+                (TO, json!(t.name("red-outside"))),
+                (TO_REF, json!(t.name("red"))),
+                (TO_REGION, json!(WEST))
+            ])),
             unconfirmed,
         ),
         attempt(
@@ -764,7 +789,7 @@ fn cases() -> Vec<Case> {
             "turns its own replication into an outside bucket that nobody may look at",
             step!(|t| async move {
                 let mut rules = t.attack().await?["spec"]["rules"].take();
-                set(&mut rules, "0.destination.bucket", json!(t.name("red-outside")));
+                set(&mut rules, "0.destination", json!({"bucket": t.name("red-outside"), "region": WEST}));
                 t.patch(json!({"spec": {"rules": rules}})).await
             }),
             unconfirmed,
@@ -809,12 +834,12 @@ fn cases() -> Vec<Case> {
         ),
         once_ready(
             "goes on in a namespace that lost its label",
-            step!(|t| t.labels(json!({"team": null}))),
+            step!(|t| t.relabel(json!({"team": null}))),
             no_labels,
         ),
         once_ready(
             "goes on in a namespace with a label that is written otherwise",
-            step!(|t| t.labels(json!({"team": "Red"}))),
+            step!(|t| t.relabel(json!({"team": "Red"}))),
             no_labels,
         ),
         Case {
