@@ -33,6 +33,8 @@ const RED_ROLE: &str = "attack-role";
 /// A role that red made by hand, without a boundary.
 const RED_BY_HAND: &str = "red-by-hand";
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+const ALLOW_ALL: &str =
+    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
 const EAST: &str = "us-east-1";
 const WEST: &str = "eu-west-1";
 
@@ -102,6 +104,7 @@ impl Teams {
         for name in [ORDERS, INVOICES] {
             world.wait_ready(name).await?;
         }
+        world.proxy.clear();
         Ok(teams)
     }
 
@@ -904,4 +907,422 @@ async fn nothing_that_a_team_tries_reaches_another_s_data() -> Result<()> {
         run(&teams, case).await.context(case.name)?;
     }
     Ok(())
+}
+
+/// Age counts in whole seconds: waits until what is made now is younger than red's resource.
+async fn until_younger(t: &Teams) -> Result<()> {
+    let created = t.attack().await?["metadata"]["creationTimestamp"].take();
+    let created: jiff::Timestamp = created.as_str().context("no creationTimestamp")?.parse()?;
+    while jiff::Timestamp::now().as_second() <= created.as_second() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_names_a_source_first_and_may_not_use_it_does_not_own_it() -> Result<()> {
+    let t = Teams::new("tenancy-first").await?;
+    let source = t.name("blue-late");
+    t.make_bucket(&t.world.account, EAST, &source).await?;
+    // Red has an AWS account of its own, where it may use whatever it likes.
+    let role = t.world.assumable_role(&t.outside, "operator", &t.world.account, None, ALLOW_ALL).await?;
+    let loose = json!({
+        "assumeRole": {"arn": role},
+        "namespaces": {"matchNames": [t.red]},
+        "sources": ["*"],
+        "destinations": ["*"],
+    });
+    t.account_for(&t.outside, "loose", &loose).await?;
+    for (n, account, expected) in [(0, "red", "NotAllowed"), (1, "loose", "AccessDenied")] {
+        let late = format!("late-{n}");
+        // Retain: what is someone else's bucket cannot be looked at when it is deleted either.
+        let edits = [
+            (SOURCE, json!(source)),
+            (ACCOUNT, json!(t.name(account))),
+            ("spec.deletionPolicy", json!("Retain")),
+        ];
+        t.apply(&edits).await?;
+        t.is_refused(account, expected, &[source.clone()]).await?;
+        until_younger(&t).await?;
+        t.world.proxy.clear();
+        t.world.apply(&t.blue(&late, "blue-late").to_string()).await?;
+        t.world.wait_ready(&late).await?;
+        let status = check_now(&t.world, &late).await?["status"].take();
+        assert_eq!(reason(&status, "Ready"), "Applied", "{account}: {status:#}");
+        t.is_refused(account, expected, &[source.clone()]).await?;
+
+        // And it stays so when red's goes.
+        let held = configuration(&t.world, &source).await?;
+        t.delete().await?;
+        check_now(&t.world, &late).await?;
+        assert_eq!(configuration(&t.world, &source).await?, held, "{account}");
+        t.world.api().delete(&late, &DeleteParams::default()).await?;
+        t.world.wait_gone(&late).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bucket_that_was_one_s_own_is_not_when_it_has_passed_to_an_outside_account() -> Result<()> {
+    let t = Teams::new("tenancy-passed").await?;
+    let (world, bucket) = (&t.world, t.name("red-dest"));
+    t.runs().await?;
+    // Red gives the name away, where nobody may look at it.
+    world.s3(WEST).delete_bucket().bucket(&bucket).send().await?;
+    t.make_bucket(&t.outside, WEST, &bucket).await?;
+    let source = t.name("red-second");
+    t.make_bucket(&world.account, EAST, &source).await?;
+    world.proxy.clear();
+    let edits = [
+        ("metadata.name", json!("second")),
+        // Asked for, a check shares no read with those a moment before.
+        ("metadata.annotations", json!({"s3replication.dev/requestedAt": "now"})),
+        (SOURCE, json!(source)),
+        (ROLE, json!({"name": "second-role"})),
+    ];
+    t.apply(&edits).await?;
+    let told = |status: &Value| reason(status, "Ready") == "AccessDenied";
+    let told = world.wait_in(&t.red, "second", told, "to be AccessDenied").await?;
+    let words = message(&told["status"], "Ready");
+    assert!(words.contains("does not confirm") && words.contains(&bucket), "{words}");
+    t.wrote_only("second", &[]);
+    assert_eq!(configuration(world, &source).await?, "none");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bucket_said_to_be_a_partner_s_that_is_an_outsider_s_gets_no_configuration() -> Result<()> {
+    let t = Teams::new("tenancy-partner").await?;
+    let estate = t.estate().await?;
+    let mut rule = t.harmless()["spec"]["rules"][0].clone();
+    set(
+        &mut rule,
+        "destination",
+        json!({"bucket": t.name("red-outside"), "region": WEST, "versioning": "Required"}),
+    );
+    let mut said = rule.clone();
+    set(&mut said, "destination.account", json!(t.partner));
+    set(&mut said, "id", json!("Said"));
+    set(&mut said, "priority", json!(2));
+    // The account that one rule names is checked for it, whatever another rule leaves out.
+    for rules in [json!([said]), json!([said, rule]), json!([rule, said])] {
+        t.apply(&[("spec.rules", rules)]).await?;
+        let status = t.check().await?;
+        assert_eq!(reason(&status, "Ready"), "InvalidRequest", "{status:#}");
+        assert!(message(&status, "Ready").contains("owner of the destination bucket"), "{status:#}");
+        assert_eq!(configuration(&t.world, &t.name("red-source")).await?, "none");
+        t.delete().await?;
+    }
+    t.wrote_only("partner", &[t.name("red-source"), RED_ROLE.to_owned()]);
+    t.blue_is_untouched("partner", &estate).await
+}
+
+#[tokio::test]
+async fn what_was_never_checked_deletes_nothing() -> Result<()> {
+    let t = Teams::new("tenancy-unseen").await?;
+    let estate = t.estate().await?;
+    for edits in [
+        vec![("spec", t.invoices()["spec"].clone())],
+        vec![(SOURCE, json!(t.name("blue-source"))), (ROLE, json!({"name": ORDERS_ROLE}))],
+    ] {
+        t.world.proxy.clear();
+        let suspended = edits.into_iter().chain([("spec.suspend", json!(true))]).collect::<Vec<_>>();
+        t.apply(&suspended).await?;
+        let told = |status: &Value| reason(status, "Ready") == "Suspended";
+        t.world.wait_in(&t.red, ATTACK, told, "to be Suspended").await?;
+        t.delete().await?;
+        t.blue_is_untouched("suspended", &estate).await?;
+        t.wrote_only("suspended", &[]);
+    }
+    Ok(())
+}
+
+/// Red replicated a bucket, then blue was given it and replicates it in just the same way.
+async fn handed_over(name: &str) -> Result<Teams> {
+    let t = Teams::new(name).await?;
+    t.make_bucket(&t.world.account, EAST, &t.name("shared-source")).await?;
+    t.make_role("shared-role", "/shared/").await?;
+    let shared = json!([t.name("shared-*")]);
+    for (name, namespace) in [("before", &t.red), ("after", &t.world.namespace)] {
+        let spec = json!({
+            "namespaces": {"matchNames": [namespace]},
+            "sources": shared,
+            "destinations": [t.name("blue-dest")],
+        });
+        t.account(name, &spec).await?;
+    }
+    let edits = |account: &str| {
+        [
+            (SOURCE, json!(t.name("shared-source"))),
+            (ACCOUNT, json!(t.name(account))),
+            (TO, json!(t.name("blue-dest"))),
+            (ROLE, json!({"arn": t.role_arn("shared/shared-role")})),
+        ]
+    };
+    t.apply(&edits("before")).await?;
+    t.is_ready().await?;
+    t.patch_account("before", json!({"sources": []})).await?;
+    t.is_refused("handed over", "NotAllowed", &[t.name("shared-source"), "(none)".to_owned()]).await?;
+    let mut taken = t.edited(&edits("after"));
+    set(&mut taken, "metadata", json!({"name": "taken"}));
+    t.world.apply(&taken.to_string()).await?;
+    t.world.wait_ready("taken").await?;
+    Ok(t)
+}
+
+#[tokio::test]
+async fn what_was_handed_to_another_team_stays_when_the_first_team_s_resource_goes() -> Result<()> {
+    let t = handed_over("tenancy-handed").await?;
+    let held = configuration(&t.world, &t.name("shared-source")).await?;
+    assert!(held.contains("shared-role"), "{held}");
+    t.world.proxy.clear();
+    t.delete().await?;
+    let status = check_now(&t.world, "taken").await?["status"].take();
+    assert_eq!(reason(&status, "Ready"), "Applied", "{status:#}");
+    t.wrote_only("handed", &[]);
+    assert_eq!(configuration(&t.world, &t.name("shared-source")).await?, held);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_resource_that_cannot_be_read_deletes_nothing_that_may_be_another_s() -> Result<()> {
+    let t = handed_over("tenancy-unread").await?;
+    let held = configuration(&t.world, &t.name("shared-source")).await?;
+    t.overwrite(&[("spec.rules.0.status", json!("Perhaps"))]).await?;
+    let told = |status: &Value| reason(status, "Ready") == "InvalidSpec";
+    t.world.wait_in(&t.red, ATTACK, told, "to be InvalidSpec").await?;
+    t.world.proxy.clear();
+    t.delete().await?;
+    let status = check_now(&t.world, "taken").await?["status"].take();
+    assert_eq!(reason(&status, "Ready"), "Applied", "{status:#}");
+    t.wrote_only("unread", &[]);
+    assert_eq!(configuration(&t.world, &t.name("shared-source")).await?, held);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_tightened_holds_at_once_and_tears_nothing_down() -> Result<()> {
+    let t = Teams::new("tenancy-tight").await?;
+    let boundary =
+        |name: &str| json!({"permissionsBoundary": t.policy_arn(name), "path": "/s3-replication/red/"});
+    t.patch_account("red", json!({"roles": boundary("boundary")})).await?;
+    t.apply(&[(ROLE, json!({"name": RED_ROLE, "permissionsBoundary": t.policy_arn("boundary")}))]).await?;
+    t.is_ready().await?;
+    let held =
+        (configuration(&t.world, &t.name("red-source")).await?, role_in_aws(&t.world, RED_ROLE).await?);
+    assert!(held.0.contains(RED_ROLE) && held.1.contains(&t.policy_arn("boundary")), "{held:?}");
+    let patterns = json!([t.name("red-*")]);
+    let path = json!({"path": "/s3-replication/tight/", "permissionsBoundary": t.policy_arn("boundary")});
+    let cases = [
+        ("sources", json!([t.name("red-s")]), patterns.clone(), t.name("red-source")),
+        ("destinations", json!([]), patterns, t.name("red-dest")),
+        ("namespaces", json!({"matchNames": ["another"]}), json!({"matchNames": null}), t.red.clone()),
+        (
+            "namespaces",
+            json!({"matchLabels": {"team": "redder"}}),
+            json!({"matchLabels": {"team": "red"}}),
+            "team=redder".to_owned(),
+        ),
+        ("roles", path, boundary("boundary"), "/s3-replication/tight/".to_owned()),
+        ("roles", boundary("tighter"), boundary("boundary"), t.policy_arn("tighter")),
+    ];
+    for (field, tight, wide, part) in cases {
+        t.world.proxy.clear();
+        t.patch_account("red", json!({field: tight})).await?;
+        // Nobody asked for a check.
+        let told = |status: &Value| reason(status, "Ready") == "NotAllowed";
+        let told = t.world.wait_in(&t.red, ATTACK, told, "to be NotAllowed").await?;
+        let words = message(&told["status"], "Ready");
+        assert!(words.contains(&part) && words.contains(&t.name("red")), "{field}: {words}");
+        let status = t.check().await?;
+        assert_eq!(reason(&status, "Ready"), "NotAllowed", "{field}: {status:#}");
+        assert_eq!(reason(&status, "Stalled"), "NotAllowed", "{field}: {status:#}");
+        assert!(t.calls().is_empty(), "{field}: {:?}", t.calls());
+
+        t.patch_account("red", json!({field: wide})).await?;
+        t.is_ready().await?;
+        t.wrote_only(field, &[]);
+        let still =
+            (configuration(&t.world, &t.name("red-source")).await?, role_in_aws(&t.world, RED_ROLE).await?);
+        assert_eq!(still, held, "{field}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_made_before_a_path_was_imposed_is_told_of_and_left() -> Result<()> {
+    let t = Teams::new("tenancy-moved").await?;
+    t.apply(&[(ACCOUNT, json!(t.name("free")))]).await?;
+    t.is_ready().await?;
+    let held = role_in_aws(&t.world, RED_ROLE).await?;
+    t.world.proxy.clear();
+    t.patch_account("free", json!({"roles": {"path": "/s3-replication/red/"}})).await?;
+    let words = [t.role_arn(&format!("s3-replication/{RED_ROLE}")), "IAM cannot move a role".to_owned()];
+    t.is_refused("moved", "NotAllowed", &words).await?;
+    assert!(t.calls().is_empty(), "{:?}", t.calls());
+    assert_eq!(role_in_aws(&t.world, RED_ROLE).await?, held);
+
+    // As the message says: another name is at the imposed path, and the former role goes.
+    t.patch(json!({"spec": {"role": {"name": "renamed"}}})).await?;
+    t.is_ready().await?;
+    let renamed = role_in_aws(&t.world, "renamed").await?;
+    assert!(renamed.starts_with(&t.role_arn("s3-replication/red/renamed")), "{renamed}");
+    assert_eq!(role_in_aws(&t.world, RED_ROLE).await?, "none");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_longer_allowed_removes_its_own_when_it_goes() -> Result<()> {
+    for (n, tight) in
+        [json!({"sources": []}), json!({"namespaces": {"matchLabels": null}})].iter().enumerate()
+    {
+        let t = Teams::new(&format!("tenancy-leaves-{n}")).await?;
+        let estate = t.estate().await?;
+        t.runs().await?;
+        t.patch_account("red", tight.clone()).await?;
+        t.is_refused("leaves", "NotAllowed", &[t.name("red")]).await?;
+        t.delete().await?;
+        assert_eq!(configuration(&t.world, &t.name("red-source")).await?, "none", "{tight}");
+        assert_eq!(role_in_aws(&t.world, RED_ROLE).await?, "none", "{tight}");
+        t.blue_is_untouched("leaves", &estate).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_path_and_a_boundary_that_are_imposed_reach_iam() -> Result<()> {
+    let t = Teams::new("tenancy-imposed").await?;
+    t.apply(&[(ACCOUNT, json!(t.name("bounded"))), (ROLE, Value::Null)]).await?;
+    t.is_ready().await?;
+    let name = format!("{}.{ATTACK}", t.red);
+    let held = t.world.iam().get_role().role_name(&name).send().await?.role.context("no role")?;
+    assert_eq!(held.path(), "/s3-replication/red/");
+    assert_eq!(held.arn(), t.role_arn(&format!("s3-replication/red/{name}")));
+    let boundary = held.permissions_boundary().and_then(|held| held.permissions_boundary_arn());
+    assert_eq!(boundary, Some(t.policy_arn("boundary").as_str()));
+    let held = configuration(&t.world, &t.name("red-source")).await?;
+    assert!(held.contains(&t.role_arn(&format!("s3-replication/red/{name}"))), "{held}");
+
+    // Taken off by hand, the boundary comes back.
+    t.world.iam().delete_role_permissions_boundary().role_name(&name).send().await?;
+    let status = t.check().await?;
+    assert_eq!(reason(&status, "Ready"), "Applied", "{status:#}");
+    let held = t.world.iam().get_role().role_name(&name).send().await?.role.context("no role")?;
+    let boundary = held.permissions_boundary().and_then(|held| held.permissions_boundary_arn());
+    assert_eq!(boundary, Some(t.policy_arn("boundary").as_str()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_that_names_a_resource_by_its_tags_is_adopted_by_it() -> Result<()> {
+    let t = Teams::new("tenancy-adopt").await?;
+    t.world.iam().delete_role().role_name(RED_BY_HAND).send().await?;
+    t.make_role(RED_BY_HAND, "/s3-replication/red/").await?;
+    t.apply(&[(ROLE, json!({"name": RED_BY_HAND})), (ADOPT, json!("Adopt"))]).await?;
+    t.is_refused("untagged", "ForeignRole", &["nobody adopts another's role".to_owned()]).await?;
+    t.wrote_only("untagged", &[]);
+    let tag = |key: &str, value: &str| {
+        aws_sdk_iam::types::Tag::builder().key(format!("s3replication.dev/{key}")).value(value).build()
+    };
+    let tags = [tag("namespace", &t.red)?, tag("name", ATTACK)?];
+    t.world.iam().tag_role().role_name(RED_BY_HAND).set_tags(Some(tags.into())).send().await?;
+    let status = t.check().await?;
+    assert_eq!(reason(&status, "Ready"), "Applied", "{status:#}");
+    Ok(())
+}
+
+/// A resource of a world with a cluster of its own that refers to no account, and its buckets.
+async fn unreferring(world: &World) -> Result<Value> {
+    let (source, destination) = (world.bucket(EAST).await?, world.bucket(WEST).await?);
+    Ok(replication(ORDERS, &source, &destination))
+}
+
+fn for_all_of(world: &World) -> Value {
+    let pattern = json!([format!("{}-*", world.namespace)]);
+    json!({
+        "namespaces": {"matchNames": [world.namespace]},
+        "sources": pattern,
+        "destinations": pattern,
+    })
+}
+
+async fn is_told(world: &World, expected: &str, part: &str) -> Result<()> {
+    let told = |status: &Value| reason(status, "Ready") == expected;
+    let told = world.wait(ORDERS, told, &format!("to be {expected}")).await?;
+    let words = message(&told["status"], "Ready");
+    assert!(words.contains(part), "{part:?} is not in {words:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_account_named_default_is_everyone_s_where_it_exists() -> Result<()> {
+    let world = World::alone("tenancy-default").await?;
+    let _operator = operator(&world).start().await?;
+    let resource = unreferring(&world).await?;
+    world.apply(&resource.to_string()).await?;
+    world.wait_ready(ORDERS).await?;
+
+    // From now on it says what may be done, and what it does not say is not allowed.
+    world.proxy.clear();
+    apply_account(&world, "default", &world.account, &json!({})).await?;
+    is_told(&world, "NotAllowed", "AwsAccount default, which allows no namespace").await?;
+    let reads = || {
+        let mut calls = world.proxy.calls();
+        calls.retain(|call| call.service != "sts");
+        calls
+    };
+    assert!(reads().is_empty(), "{:?}", reads());
+    apply_account(&world, "default", &world.account, &for_all_of(&world)).await?;
+    is_told(&world, "Applied", "").await?;
+    let status = check_now(&world, ORDERS).await?["status"].take();
+    assert_eq!(status["source"]["accountRef"], "default", "{status:#}");
+
+    // One that cannot be read is not one that is not there.
+    let mut broken = world.account("default").await?;
+    set(&mut broken, "spec.sources", json!({"all": true}));
+    let generation = broken["metadata"]["generation"].as_i64().context("no generation")?;
+    set(&mut broken, "metadata.generation", json!(generation + 1));
+    world.proxy.clear();
+    world.cluster().store("awsaccounts", &broken).await?;
+    check_now(&world, ORDERS).await?;
+    is_told(&world, "InvalidSpec", "AwsAccount default cannot be read").await?;
+    assert!(reads().is_empty(), "{:?}", reads());
+
+    // And where there is none, nothing is restricted.
+    world.accounts().delete("default", &DeleteParams::default()).await?;
+    is_told(&world, "Applied", "").await?;
+    let status = check_now(&world, ORDERS).await?["status"].take();
+    assert_eq!(status["source"].get("accountRef"), None, "{status:#}");
+    assert!(world.proxy.writes().is_empty(), "{:?}", world.proxy.writes());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_that_requires_accounts_refuses_who_names_none() -> Result<()> {
+    let world = World::alone("tenancy-required").await?;
+    let _operator = operator(&world).arg("--require-account").start().await?;
+    let mut resource = unreferring(&world).await?;
+    apply_account(&world, "dr", &world.account, &for_all_of(&world)).await?;
+    let reads = || {
+        let mut calls = world.proxy.calls();
+        calls.retain(|call| call.service != "sts");
+        calls
+    };
+    world.apply(&resource.to_string()).await?;
+    is_told(&world, "NotAllowed", "--require-account").await?;
+    // The account of a destination is none of the source.
+    set(&mut resource, TO_REF, json!("dr"));
+    world.apply(&resource.to_string()).await?;
+    let status = check_now(&world, ORDERS).await?["status"].take();
+    assert_eq!(reason(&status, "Ready"), "NotAllowed", "{status:#}");
+    assert!(reads().is_empty(), "{:?}", reads());
+
+    set(&mut resource, ACCOUNT, json!("dr"));
+    world.apply(&resource.to_string()).await?;
+    world.wait_ready(ORDERS).await?;
+    set(&mut resource, ACCOUNT, Value::Null);
+    world.apply(&resource.to_string()).await?;
+    is_told(&world, "NotAllowed", "--require-account").await?;
+    apply_account(&world, "default", &world.account, &for_all_of(&world)).await?;
+    is_told(&world, "Applied", "").await
 }
