@@ -239,6 +239,20 @@ impl Teams {
         self.world.wait_on(&api, ATTACK, |object| object.is_none(), "to be gone").await.map(drop)
     }
 
+    /// The operator has seen all that red did so far, and woken whom that concerns: it sees things in their order.
+    async fn all_is_seen(&self) -> Result<()> {
+        let fence = [
+            ("metadata", json!({"name": "fence", "namespace": self.red})),
+            (SOURCE, json!(self.name("red-fence"))),
+            ("spec.suspend", json!(true)),
+        ];
+        self.apply(&fence).await?;
+        let seen = |status: &Value| reason(status, "Ready") == "Suspended";
+        self.world.wait_in(&self.red, "fence", seen, "to be Suspended").await?;
+        self.world.api_in(&self.red).delete("fence", &DeleteParams::default()).await?;
+        Ok(())
+    }
+
     /// An `AwsAccount` for this world's AWS account.
     async fn account(&self, name: &str, spec: &Value) -> Result<()> {
         self.account_for(&self.world.account, name, spec).await
@@ -889,7 +903,7 @@ async fn run(t: &Teams, case: &Case) -> Result<()> {
         t.delete().await?;
     }
     let own = [t.name("red-source"), RED_ROLE.to_owned()];
-    t.wrote_only(name, if case.before.is_some() { &own } else { &[] });
+    t.all_is_seen().await?;
     t.blue_is_untouched(name, &estate).await?;
     t.wrote_only(name, if case.before.is_some() { &own } else { &[] });
     // What was red's own went with its resource.
@@ -942,14 +956,14 @@ async fn who_names_a_source_first_and_may_not_use_it_does_not_own_it() -> Result
             ("spec.deletionPolicy", json!("Retain")),
         ];
         t.apply(&edits).await?;
-        t.is_refused(account, expected, &[source.clone()]).await?;
+        t.is_refused(account, expected, std::slice::from_ref(&source)).await?;
         until_younger(&t).await?;
         t.world.proxy.clear();
         t.world.apply(&t.blue(&late, "blue-late").to_string()).await?;
         t.world.wait_ready(&late).await?;
         let status = check_now(&t.world, &late).await?["status"].take();
         assert_eq!(reason(&status, "Ready"), "Applied", "{account}: {status:#}");
-        t.is_refused(account, expected, &[source.clone()]).await?;
+        t.is_refused(account, expected, std::slice::from_ref(&source)).await?;
 
         // And it stays so when red's goes.
         let held = configuration(&t.world, &source).await?;
