@@ -186,7 +186,8 @@ async fn read_bucket(
             aws.buckets().forget(name).await;
             unknown(if bucket.region.is_some() { wrong_region_in_spec(failure, region) } else { failure })
         }
-        (FailureClass::Denied, Owner::Unasked) => {
+        // What was confirmed before holds no longer: the name may have passed to someone else.
+        (FailureClass::Denied, Owner::Unasked | Owner::Confirmed) => {
             let owner = match head(aws, region, name, Some(owner(caller, bucket))).await {
                 Head::Found(_) => Owner::Confirmed,
                 Head::Missing => return ObservedBucket::unseen(Ok(None), failure),
@@ -200,11 +201,6 @@ async fn read_bucket(
             };
             aws.buckets().locate(name, Location { region: region.clone(), owner }).await;
             here(Err(failure), owner == Owner::Confirmed)
-        }
-        (FailureClass::Denied, Owner::Confirmed) => {
-            // The name may have passed to someone else: the next check asks for the owner again.
-            aws.buckets().forget(name).await;
-            here(Err(failure), true)
         }
         _ => here(Err(failure), false),
     }

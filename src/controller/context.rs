@@ -18,7 +18,7 @@ use super::corrections::Corrections;
 use super::pace::Pace;
 use super::reconcile::identity;
 use super::{Error, Guarded, GuardedAccount, conflict};
-use crate::api::{BucketReplication, BucketReplicationStatus, Interval};
+use crate::api::{BucketReplication, BucketReplicationStatus, DEFAULT_ACCOUNT, Interval};
 use crate::aws::Identities;
 use crate::replication::accounts::{references, unreadable};
 use crate::replication::{Account, Accounts, Refusal, tenancy};
@@ -244,20 +244,34 @@ impl Context {
     }
 
     /// Why this resource must wait, if another one owns its source. Otherwise the source is its own from now on,
-    /// also for a rival that is told from it by nothing but the UID. A rival that may not replicate the source has
-    /// no claim to it, or anyone could keep a team from its own bucket.
+    /// also for a rival that is told from it by nothing but the UID.
     pub(super) async fn source_conflict(
         &self,
         resource: &BucketReplication,
     ) -> Result<Option<String>, Error> {
+        let rivals = self.rivals(resource).await?;
+        Ok(self.owner_among(&rivals, resource))
+    }
+
+    /// The others that may replicate from the same bucket. One that may not has no claim to it, and neither has one
+    /// that takes the bucket for another account's, or anyone could keep a team from its own bucket.
+    pub(super) async fn rivals(&self, resource: &BucketReplication) -> Result<Vec<Arc<Guarded>>, Error> {
+        let own = self.account_of_source(resource);
         let mut rivals = Vec::new();
         for rival in self.resources_for(&resource.spec.source.bucket) {
             let Ok(other) = &rival.0 else { continue };
-            if other.uid() == resource.uid() || self.accounts_of(other).await?.is_ok() {
+            let elsewhere = own.is_some() && self.account_of_source(other).is_some_and(|a| own != Some(a));
+            if other.uid() != resource.uid() && !elsewhere && self.accounts_of(other).await?.is_ok() {
                 rivals.push(rival);
             }
         }
-        Ok(self.owner_among(&rivals, resource))
+        Ok(rivals)
+    }
+
+    /// The id of the account that a resource takes its source to be in, where an `AwsAccount` says it.
+    fn account_of_source(&self, resource: &BucketReplication) -> Option<String> {
+        let name = resource.spec.source.account_ref.as_deref().unwrap_or(DEFAULT_ACCOUNT);
+        self.account(name).ok().flatten().map(|account| account.spec.account_id)
     }
 
     fn owner_among(&self, rivals: &[Arc<Guarded>], resource: &BucketReplication) -> Option<String> {

@@ -9,12 +9,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use tracing::{info, warn};
 
+use super::Error;
 use super::context::Context;
 use super::kube_writes::Target;
 use super::reconcile::{apply, identity, occasion, publish};
-use super::{Error, Guarded};
 use crate::api::{
-    BucketReplication, BucketReplicationStatus, ConditionType, DeletionPolicy, ManagementPolicy, Reason,
+    BucketReplication, BucketReplicationStatus, ConditionType, DEFAULT_ACCOUNT, DeletionPolicy,
+    ManagementPolicy, Reason,
 };
 use crate::aws;
 use crate::replication::bucket_policy;
@@ -72,6 +73,15 @@ impl Deceased {
         applied_hash.is_some() || managed || !former_roles.is_empty() || !bucket_policies.is_empty()
     }
 
+    /// Whether an administrator says what this resource may do, as far as that can be told of one that cannot be
+    /// read: it cannot be found to be allowed then.
+    fn may_be_restricted(&self, ctx: &Context) -> bool {
+        let acted_in = self.status.source.as_ref().and_then(|source| source.account_ref.as_ref());
+        let refers = self.spec.pointer("/source/accountRef").is_some_and(|name| !name.is_null());
+        let by_default = !matches!(ctx.account(DEFAULT_ACCOUNT), Ok(None)) || ctx.settings.require_account;
+        acted_in.is_some() || refers || by_default
+    }
+
     /// The accounts that the resource acted in, by name: what it made is removed where it was made, whatever the
     /// spec refers to by now.
     fn account_names(&self) -> (Option<String>, BTreeSet<String>) {
@@ -121,7 +131,7 @@ impl Deceased {
 }
 
 /// Cleans up and drops the finalizer; keeps it and says why when that is not possible.
-pub async fn finalize(object: &Guarded, target: &Target<'_>, ctx: &Context) -> Result<Action, Error> {
+pub async fn finalize(target: &Target<'_>, ctx: &Context) -> Result<Action, Error> {
     if !target.has_finalizer() {
         return Ok(Action::await_change());
     }
@@ -132,15 +142,18 @@ pub async fn finalize(object: &Guarded, target: &Target<'_>, ctx: &Context) -> R
     let finalizers = live.metadata.finalizers.clone();
     let metadata = live.metadata.clone();
     let deceased = Deceased::read(live);
-    let standing = match &object.0 {
-        Ok(resource) => standing(resource, ctx).await?,
+    let standing = match &deceased.resource {
+        Some(resource) => standing(resource, ctx).await?,
         // Nobody knows what it asked for: what it left is told by status and tags.
-        Err(_) => Standing::default(),
+        None => Standing { conflict: false, forbidden: deceased.may_be_restricted(ctx) },
     };
     // A resource that never owned its source has nothing in AWS but perhaps a role from before, and one that may do
     // nothing and never did has nothing at all: for it AWS is not even asked.
-    let nothing = (standing.conflict && deceased.status.applied_hash.is_none())
-        || (standing.forbidden && !deceased.left_traces());
+    let Standing { conflict, forbidden } = standing;
+    let nothing = match forbidden {
+        true => !deceased.left_traces(),
+        false => conflict && deceased.status.applied_hash.is_none(),
+    };
     let blocked = if deceased.leaves_aws_alone() || nothing {
         None
     } else {
@@ -178,7 +191,11 @@ struct Standing {
 
 async fn standing(resource: &BucketReplication, ctx: &Context) -> Result<Standing, Error> {
     let forbidden = ctx.accounts_of(resource).await?.is_err();
-    let conflict = ctx.source_conflict(resource).await?.is_some();
+    // What may not replicate the source owns it no longer, however old it is.
+    let conflict = match forbidden {
+        true => !ctx.rivals(resource).await?.is_empty(),
+        false => ctx.source_conflict(resource).await?.is_some(),
+    };
     Ok(Standing { conflict, forbidden })
 }
 

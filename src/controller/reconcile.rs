@@ -44,7 +44,7 @@ pub async fn reconcile(object: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action
 async fn reconcile_now(object: &Guarded, ctx: &Context) -> Result<Action, Error> {
     let target = Target::new(ctx, object.meta());
     if object.meta().deletion_timestamp.is_some() {
-        return deletion::finalize(object, &target, ctx).await;
+        return deletion::finalize(&target, ctx).await;
     }
     match &object.0 {
         Ok(resource) => {

@@ -90,6 +90,12 @@ pub fn belongs_to_another(tags: &BTreeMap<String, String>, identity: &Identity) 
     other("namespace", &identity.namespace) || other("name", &identity.name)
 }
 
+/// Whether the tags of a role name this resource, by namespace and name.
+pub fn is_named_by(tags: &BTreeMap<String, String>, identity: &Identity) -> bool {
+    let named = |key: &str, own: &str| tags.get(&tag(key)).is_some_and(|held| held == own);
+    named("namespace", &identity.namespace) && named("name", &identity.name)
+}
+
 /// Who a role with these tags belongs to, for a message.
 pub fn owner_of(tags: &BTreeMap<String, String>) -> String {
     match (tags.get(&tag("namespace")), tags.get(&tag("name"))) {

@@ -130,6 +130,11 @@ fn destination_is_allowed(rule: &ReplicationRule, accounts: &Accounts) -> Option
     let Account { name, spec } = source;
     match &to.account {
         Some(id) if *id != spec.account_id => {
+            if !is_name(bucket) {
+                return not_allowed(format!(
+                    "{field}.bucket: {bucket} is no name of a bucket, and AwsAccount {name} allows only buckets that are named; correct it"
+                ));
+            }
             if spec.destination_accounts.contains(id) {
                 return None;
             }
@@ -190,9 +195,12 @@ fn role_is_allowed(
 
 /// Whether a pattern matches the name of a bucket: letter by letter, `*` for any characters.
 fn matches(patterns: &[String], bucket: &str) -> bool {
-    let is_name = (3..=63).contains(&bucket.len())
-        && bucket.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.');
-    is_name && patterns.iter().any(|pattern| WildMatch::new(pattern).matches(bucket))
+    is_name(bucket) && patterns.iter().any(|pattern| WildMatch::new(pattern).matches(bucket))
+}
+
+fn is_name(bucket: &str) -> bool {
+    (3..=63).contains(&bucket.len())
+        && bucket.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
 }
 
 fn listed(items: &[String]) -> String {

@@ -3,7 +3,7 @@
 use super::super::bucket_policy::{self, MAX_BUCKET_POLICY};
 use super::super::configuration::Configuration;
 use super::super::desired::DesiredRole;
-use super::super::identity::{belongs_to_another, owner_of};
+use super::super::identity::{is_named_by, owner_of};
 use super::super::observed::ObservedRole;
 use super::super::plan::{Situation, unversioned};
 use super::super::policy::MAX_INLINE_POLICY;
@@ -26,13 +26,16 @@ pub(super) fn role_is_ours(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusa
     if s.identity.owns(&held.tags) {
         return None;
     }
-    // One word must not take another team's role over.
-    if let Some(account) = s.account.filter(|_| belongs_to_another(&held.tags, s.identity)) {
+    // One word must not take another team's role over, and one without tags may be anyone's. Who made this role may
+    // hand it over by its tags.
+    if let Some(account) = s.account.filter(|_| !is_named_by(&held.tags, s.identity)) {
         return refuse(format!(
-            "role {} exists and {}, and under AwsAccount {} nobody adopts another's role; choose another role.name",
+            "role {} exists and {}, and under AwsAccount {} nobody adopts another's role; choose another role.name, or have whoever made the role tag it with s3replication.dev/namespace={} and s3replication.dev/name={}",
             held.arn,
             owner_of(&held.tags),
-            account.name
+            account.name,
+            s.identity.namespace,
+            s.identity.name
         ));
     }
     if s.adoption == AdoptionPolicy::Adopt {

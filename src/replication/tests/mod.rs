@@ -4,6 +4,7 @@ mod model;
 mod plans;
 mod properties;
 mod reports;
+mod tenancy;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,388 @@
+//! What accounts allow, tried as someone who wants more.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::super::{Account, Accounts, Refusal, tenancy};
+use super::{identity, spec};
+use crate::api::{AwsAccountSpec, BucketReplicationSpec, BucketReplicationStatus, DEFAULT_ACCOUNT, Reason};
+
+const OWN: &str = "111122223333";
+const OTHER: &str = "444455556666";
+const PARTNER: &str = "777788889999";
+
+fn account(name: &str, yaml: &str) -> Account {
+    let spec: AwsAccountSpec = serde_saphyr::from_str(yaml).unwrap();
+    Account { name: name.to_owned(), spec }
+}
+
+/// The account of the team whose namespace `data` is.
+fn own() -> Account {
+    account(
+        "own",
+        r#"
+accountId: "111122223333"
+namespaces: {matchNames: [data]}
+sources: [orders-*]
+destinations: [replica-*, exact]
+destinationAccounts: ["777788889999"]
+"#,
+    )
+}
+
+/// Another one, that this team may replicate into.
+fn dr() -> Account {
+    account("dr", r#"{accountId: "444455556666", namespaces: {matchNames: [data]}, destinations: ["dr-*"]}"#)
+}
+
+/// What the team is allowed.
+fn allowed() -> BucketReplicationSpec {
+    spec("{source: {bucket: orders-eu}, rules: [{id: r, destination: {bucket: replica-eu}}]}")
+}
+
+fn accounts(source: Account) -> Accounts {
+    Accounts { source: Some(source), destinations: [("dr".to_owned(), dr())].into() }
+}
+
+fn refusal_of(spec: &BucketReplicationSpec, accounts: &Accounts) -> Option<Refusal> {
+    tenancy::refusal(spec, &BucketReplicationStatus::default(), &identity(), None, accounts)
+}
+
+/// Changes what is allowed, and finds it refused with words that say why.
+#[track_caller]
+fn refused(edit: impl FnOnce(&mut BucketReplicationSpec), reason: Reason, parts: &[&str]) {
+    refused_under(own(), edit, reason, parts);
+}
+
+#[track_caller]
+fn refused_under(
+    account: Account,
+    edit: impl FnOnce(&mut BucketReplicationSpec),
+    reason: Reason,
+    parts: &[&str],
+) {
+    let mut spec = allowed();
+    edit(&mut spec);
+    let found = refusal_of(&spec, &accounts(account)).expect("it is allowed");
+    assert_eq!(found.reason, reason, "{}", found.message);
+    for part in parts {
+        assert!(found.message.contains(part), "{part:?} is not in {:?}", found.message);
+    }
+}
+
+fn role(yaml: &str) -> impl FnOnce(&mut BucketReplicationSpec) + use<> {
+    let role = serde_saphyr::from_str(yaml).unwrap();
+    move |spec| spec.role = Some(role)
+}
+
+#[test]
+fn what_the_patterns_allow_is_allowed() {
+    assert_eq!(refusal_of(&allowed(), &accounts(own())), None);
+    let mut spec = allowed();
+    for (bucket, account, account_ref) in [
+        ("exact", None, None),
+        ("replica-", Some(OWN), None),
+        ("dr-eu", None, Some("dr")),
+        ("dr-eu", Some(OTHER), Some("dr")),
+        ("anything", Some(PARTNER), None),
+    ] {
+        let to = &mut spec.rules[0].destination;
+        to.bucket = bucket.to_owned();
+        (to.account, to.account_ref) = (account.map(str::to_owned), account_ref.map(str::to_owned));
+        assert_eq!(refusal_of(&spec, &accounts(own())), None, "{bucket} {account:?} {account_ref:?}");
+    }
+}
+
+#[test]
+fn an_account_that_says_nothing_allows_nothing() {
+    let silent = |more: &str| account("own", &format!("{{accountId: '{OWN}'{more}}}"));
+    let namespaces = ", namespaces: {matchNames: [data]}";
+    refused_under(silent(""), |_| {}, Reason::NotAllowed, &["namespace data", "allows no namespace"]);
+    refused_under(silent(", namespaces: {}"), |_| {}, Reason::NotAllowed, &["allows no namespace"]);
+    refused_under(
+        silent(namespaces),
+        |_| {},
+        Reason::NotAllowed,
+        &["source.bucket: bucket orders-eu", "the sources (none)", "spec.sources"],
+    );
+    let sources = format!("{namespaces}, sources: ['*']");
+    refused_under(
+        silent(&sources),
+        |_| {},
+        Reason::NotAllowed,
+        &["rules[r].destination.bucket: bucket replica-eu", "the destinations (none)", "spec.destinations"],
+    );
+    let all = format!("{sources}, destinations: ['*']");
+    refused_under(
+        silent(&all),
+        |spec| spec.rules[0].destination.account = Some(PARTNER.to_owned()),
+        Reason::NotAllowed,
+        &["rules[r].destination.account", PARTNER, "the accounts (none)", "spec.destinationAccounts"],
+    );
+    assert_eq!(refusal_of(&allowed(), &accounts(silent(&all))), None);
+}
+
+#[test]
+fn a_pattern_matches_letter_by_letter_and_names_only() {
+    let other_names = ["orders", "orders.eu", "ordersx-eu", "my-orders-eu", "secret"];
+    let no_names = [
+        "Orders-eu",
+        "ORDERS-EU",
+        "orders-*",
+        "*",
+        "orders-?",
+        "orders-eu/../secret",
+        "orders-eu secret",
+        "orders-eu\n",
+        "orders-ė",
+        "arn:aws:s3:::orders-eu",
+        "arn:aws:s3:::secret",
+        "orders-eu:::secret",
+        "",
+        "o",
+        "orders-0123456789-0123456789-0123456789-0123456789-0123456789-01",
+    ];
+    for bucket in other_names.into_iter().chain(no_names) {
+        refused(
+            |spec| spec.source.bucket = bucket.to_owned(),
+            Reason::NotAllowed,
+            &["source.bucket", "orders-*"],
+        );
+        refused(
+            |spec| spec.rules[0].destination.bucket = bucket.replace("orders", "replica"),
+            Reason::NotAllowed,
+            &["rules[r].destination.bucket", "replica-*, exact"],
+        );
+    }
+    // In an account that is allowed as a whole there is no pattern, and yet no other thing than a bucket.
+    for bucket in no_names {
+        refused(
+            |spec| {
+                let to = &mut spec.rules[0].destination;
+                (to.bucket, to.account) = (bucket.to_owned(), Some(PARTNER.to_owned()));
+            },
+            Reason::NotAllowed,
+            &["rules[r].destination.bucket", "no name of a bucket"],
+        );
+    }
+}
+
+#[test]
+fn every_rule_is_held_against_the_account() {
+    refused(
+        |spec| {
+            let mut second = spec.rules[0].clone();
+            second.id = "second".to_owned();
+            second.status = Some(crate::api::Switch::Disabled);
+            second.destination.bucket = "secret".to_owned();
+            spec.rules.push(second);
+        },
+        Reason::NotAllowed,
+        &["rules[second].destination.bucket: bucket secret"],
+    );
+}
+
+#[test]
+fn another_account_is_allowed_by_its_id_or_by_its_own_patterns() {
+    let to = |bucket: &str, account: Option<&str>, account_ref: Option<&str>| {
+        let (bucket, account) = (bucket.to_owned(), account.map(str::to_owned));
+        let account_ref = account_ref.map(str::to_owned);
+        move |spec: &mut BucketReplicationSpec| {
+            let to = &mut spec.rules[0].destination;
+            (to.bucket, to.account, to.account_ref) = (bucket, account, account_ref);
+        }
+    };
+    let words = ["rules[r].destination.account: account 444455556666", "the accounts 777788889999"];
+    refused(to("replica-eu", Some(OTHER), None), Reason::NotAllowed, &words);
+    // The own id is no other account: the own patterns hold.
+    refused(to("secret", Some(OWN), None), Reason::NotAllowed, &["bucket secret", "AwsAccount own"]);
+    // What the source's account allows does not count in another one, and an id beside it changes nothing.
+    refused(to("replica-eu", None, Some("dr")), Reason::NotAllowed, &["AwsAccount dr", "dr-*"]);
+    refused(to("replica-eu", Some(OTHER), Some("dr")), Reason::NotAllowed, &["AwsAccount dr", "dr-*"]);
+    let words = ["rules[r].destination.account is 777788889999", "AwsAccount dr", OTHER];
+    refused(to("dr-eu", Some(PARTNER), Some("dr")), Reason::AccountMismatch, &words);
+}
+
+#[test]
+fn a_namespace_is_allowed_by_name_and_by_all_labels_by_every_account() {
+    let by = |namespaces: &str| {
+        let mut account = own();
+        account.spec.namespaces = Some(serde_saphyr::from_str(namespaces).unwrap());
+        account
+    };
+    let found = |account: Account, labels: Option<&[(&str, &str)]>| {
+        let labels: Option<BTreeMap<String, String>> =
+            labels.map(|l| l.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
+        let status = BucketReplicationStatus::default();
+        tenancy::refusal(&allowed(), &status, &identity(), labels.as_ref(), &accounts(account))
+    };
+    let both = || by("{matchNames: [data], matchLabels: {team: red, tier: gold}}");
+    assert_eq!(found(both(), Some(&[("team", "red"), ("tier", "gold"), ("x", "y")])), None);
+    for labels in [
+        None,
+        Some(&[][..]),
+        Some(&[("team", "red")][..]),
+        Some(&[("team", "red"), ("tier", "Gold")][..]),
+        Some(&[("Team", "red"), ("tier", "gold")][..]),
+    ] {
+        let refusal = found(both(), labels).unwrap();
+        assert_eq!(refusal.reason, Reason::NotAllowed);
+        assert!(refusal.message.contains("team=red, tier=gold"), "{}", refusal.message);
+    }
+    for names in ["{matchNames: [dat]}", "{matchNames: ['data*', '*', Data, data-2]}"] {
+        let refusal = found(by(names), None).unwrap();
+        assert!(refusal.message.contains("namespace data may not use AwsAccount own"), "{}", refusal.message);
+    }
+    // The right name does not make up for the wrong labels, nor the other way round.
+    let other = by("{matchNames: [shop], matchLabels: {team: red}}");
+    assert!(found(other, Some(&[("team", "red")])).unwrap().message.contains("the namespaces shop"));
+
+    let mut closed = accounts(own());
+    closed.destinations.values_mut().for_each(|dr| dr.spec.namespaces = None);
+    assert!(refusal_of(&allowed(), &closed).unwrap().message.contains("AwsAccount dr"));
+}
+
+#[test]
+fn labels_are_asked_for_only_where_they_decide() {
+    assert!(!tenancy::labels_matter(&accounts(own())));
+    assert!(!tenancy::labels_matter(&Accounts::default()));
+    let mut accounts = accounts(own());
+    for dr in accounts.destinations.values_mut() {
+        dr.spec.namespaces = Some(serde_saphyr::from_str("{matchLabels: {team: red}}").unwrap());
+    }
+    assert!(tenancy::labels_matter(&accounts), "a destination's account counts too");
+}
+
+#[test]
+fn an_imposed_path_holds_for_managed_and_existing_roles() {
+    let imposed = || {
+        let mut account = own();
+        account.spec.roles = Some(serde_saphyr::from_str("{path: /team/red/}").unwrap());
+        account
+    };
+    for path in ["/", "/team/", "/team/red", "team/red/", "/team/Red/", "/team/red/../blue/", "/team/red/x/"]
+    {
+        let words = [&*format!("role.path is {path}"), "imposes the path /team/red/", "leave role.path out"];
+        refused_under(imposed(), role(&format!("{{path: '{path}'}}")), Reason::NotAllowed, &words);
+    }
+    for role_path in [
+        "blue-role",
+        "team/blue/role",
+        "team/red/../blue/role",
+        "team/red/sub/role",
+        "team/red",
+        "Team/Red/role",
+        "x:role/team/red/role",
+    ] {
+        let arn = format!("arn:aws:iam::{OWN}:role/{role_path}");
+        let words = ["role.arn", arn.as_str(), "not at the path /team/red/"];
+        refused_under(imposed(), role(&format!("{{arn: '{arn}'}}")), Reason::NotAllowed, &words);
+    }
+    for good in ["{path: /team/red/}", "{name: x}", "{arn: 'arn:aws:iam::111122223333:role/team/red/x'}"] {
+        let mut spec = allowed();
+        role(good)(&mut spec);
+        assert_eq!(refusal_of(&spec, &accounts(imposed())), None, "{good}");
+    }
+}
+
+#[test]
+fn a_role_is_named_only_in_the_source_s_own_account() {
+    let words = ["is not in account 111122223333 of AwsAccount own"];
+    for arn in [
+        "arn:aws:iam::444455556666:role/x",
+        "arn:aws:iam:::role/x",
+        "arn:aws:iam::111122223333x:role/x",
+        "111122223333:role/x",
+        "x",
+        "",
+    ] {
+        refused(role(&format!("{{arn: '{arn}'}}")), Reason::NotAllowed, &words);
+    }
+}
+
+#[test]
+fn a_role_made_before_a_path_was_imposed_is_told_apart_by_its_name() {
+    let mut account = own();
+    account.spec.roles = Some(serde_saphyr::from_str("{path: /team/red/}").unwrap());
+    let accounts = accounts(account);
+    let arn = format!("arn:aws:iam::{OWN}:role/s3-replication/data.orders");
+    let status: BucketReplicationStatus =
+        serde_json::from_value(serde_json::json!({"role": {"arn": arn, "managed": true}})).unwrap();
+    let found = |spec: &BucketReplicationSpec| {
+        tenancy::refusal(spec, &status, &identity(), None, &accounts).map(|refusal| refusal.message)
+    };
+    let words = found(&allowed()).unwrap();
+    assert!(words.contains(&arn) && words.contains("IAM cannot move a role"), "{words}");
+    let mut renamed = allowed();
+    role("{name: another}")(&mut renamed);
+    assert_eq!(found(&renamed), None);
+}
+
+#[test]
+fn an_imposed_boundary_is_not_to_be_replaced() {
+    let boundary = |name: &str| format!("arn:aws:iam::{OWN}:policy/{name}");
+    let mut account = own();
+    account.spec.roles =
+        Some(serde_saphyr::from_str(&format!("{{permissionsBoundary: '{}'}}", boundary("b"))).unwrap());
+    let words = [&*format!("role.permissionsBoundary is {}", boundary("wide")), &*boundary("b")];
+    let wide = role(&format!("{{permissionsBoundary: '{}'}}", boundary("wide")));
+    refused_under(account.clone(), wide, Reason::NotAllowed, &words);
+    for good in [format!("{{permissionsBoundary: '{}'}}", boundary("b")), "{name: x}".to_owned()] {
+        let mut spec = allowed();
+        role(&good)(&mut spec);
+        assert_eq!(refusal_of(&spec, &accounts(account.clone())), None);
+    }
+}
+
+#[test]
+fn without_an_account_nothing_is_restricted() {
+    let mut spec = allowed();
+    spec.rules[0].destination.account = Some(OTHER.to_owned());
+    role("{arn: 'arn:aws:iam::444455556666:role/x'}")(&mut spec);
+    assert_eq!(refusal_of(&spec, &Accounts::default()), None);
+}
+
+#[test]
+fn the_default_account_is_used_where_there_is_one_and_needed_where_one_must_be_named() {
+    let nothing = |_: &str| Ok(None);
+    let default =
+        |name: &str| Ok((name == DEFAULT_ACCOUNT).then(|| account(DEFAULT_ACCOUNT, "accountId: ''")));
+    let source = |accounts: Accounts| accounts.source.map(|account| account.name);
+    let resolve = |spec: &BucketReplicationSpec,
+                   found: &dyn Fn(&str) -> Result<Option<Account>, Refusal>,
+                   required| { Accounts::resolve(spec, found, required).map(source) };
+    let mut spec = allowed();
+    assert_eq!(resolve(&spec, &nothing, false), Ok(None));
+    let refusal = resolve(&spec, &nothing, true).unwrap_err();
+    assert_eq!(refusal.reason, Reason::NotAllowed);
+    assert!(refusal.message.contains("--require-account"), "{}", refusal.message);
+    for required in [false, true] {
+        assert_eq!(resolve(&spec, &default, required), Ok(Some(DEFAULT_ACCOUNT.to_owned())));
+    }
+    // A destination's account says nothing of the source.
+    spec.rules[0].destination.account_ref = Some("dr".to_owned());
+    let only_dr = |name: &str| Ok((name == "dr").then(dr));
+    assert_eq!(resolve(&spec, &only_dr, true).unwrap_err().reason, Reason::NotAllowed);
+    let refusal = resolve(&spec, &default, true).unwrap_err();
+    assert_eq!(refusal.reason, Reason::AccountNotFound);
+    assert!(refusal.message.contains("rules[r].destination.accountRef"), "{}", refusal.message);
+    // One that cannot be read is not one that is not there.
+    let unreadable = |name: &str| Err(super::super::accounts::unreadable(name, "broken"));
+    let refusal = resolve(&allowed(), &unreadable, false).unwrap_err();
+    assert_eq!(refusal.reason, Reason::InvalidSpec);
+}
+
+proptest! {
+    /// Whatever is written for a bucket: what is allowed is a bucket's name and begins as the pattern does.
+    #[test]
+    fn nothing_but_a_name_that_begins_as_the_pattern_is_allowed(
+        bucket in prop_oneof!["\\PC{0,70}", "orders-[a-z0-9.*?/:A-Z-]{0,60}", "[a-zA-Z*.-]{1,8}orders-[a-z]{0,5}"]
+    ) {
+        let mut spec = allowed();
+        spec.source.bucket = bucket.clone();
+        let is_name = bucket.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
+        let expected = bucket.starts_with("orders-") && is_name && bucket.len() <= 63;
+        prop_assert_eq!(refusal_of(&spec, &accounts(own())).is_none(), expected);
+    }
+}
