@@ -93,3 +93,27 @@ impl Expiry<String, Session> for BeforeExpiry {
         Some(left.saturating_sub(MARGIN).max(left / 2))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// How long a session of this length is used.
+    fn used(length: Duration) -> Duration {
+        let end = SystemTime::now() + length;
+        let credentials = Credentials::new("key", "secret", None, Some(end), "test");
+        let session = Session { credentials, account: String::new(), arn: String::new() };
+        BeforeExpiry.expire_after_create(&String::new(), &session, Instant::now()).unwrap()
+    }
+
+    #[test]
+    fn a_session_is_renewed_minutes_before_it_expires_and_a_short_one_when_half_of_it_is_over() {
+        let near = |is: Duration, wanted: Duration| is <= wanted && wanted - is < MINUTE / 2;
+        assert!(near(used(60 * MINUTE), 54 * MINUTE), "{:?}", used(60 * MINUTE));
+        assert!(near(used(15 * MINUTE), 9 * MINUTE), "{:?}", used(15 * MINUTE));
+        assert!(near(used(4 * MINUTE), 2 * MINUTE), "{:?}", used(4 * MINUTE));
+        assert_eq!(used(Duration::ZERO), Duration::ZERO);
+    }
+}
