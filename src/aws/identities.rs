@@ -139,7 +139,7 @@ impl Identities {
             return Ok(Aws::verified(assumed.clients.clone(), caller));
         };
         let name = identity.session_name(role.session_name.as_deref());
-        let session = assumed.sessions.get(&name, role, &self.own_clients, &assumed.clients).await?;
+        let session = assumed.sessions.get(&name, role, &assumed.clients).await?;
         check(account, &session.account, &session.arn)?;
         Ok(Aws::session(assumed.clients.clone(), &session))
     }
@@ -167,7 +167,7 @@ impl Identities {
             None => self.own().identity().await?,
             Some(role) => {
                 let name = Identity::of_account(&account.name).session_name(role.session_name.as_deref());
-                let session = assumed.sessions.get(&name, role, &self.own_clients, &assumed.clients).await?;
+                let session = assumed.sessions.get(&name, role, &assumed.clients).await?;
                 let aws = Aws::session(assumed.clients.clone(), &session);
                 who(&assumed.clients, aws.sts()).await?
             }

@@ -40,28 +40,23 @@ impl Sessions {
     }
 
     /// The session of a name, begun now where there is none. Those who ask for one at once wait for one call.
-    pub async fn get(
-        &self,
-        name: &str,
-        role: &AssumeRole,
-        own: &AccountClients,
-        account: &AccountClients,
-    ) -> Read<Session> {
-        let begin = begin(name, role, own, account);
+    pub async fn get(&self, name: &str, role: &AssumeRole, account: &AccountClients) -> Read<Session> {
+        let begin = begin(name, role, account);
         self.0.try_get_with_by_ref(name, begin).await.map_err(|failure| (*failure).clone())
     }
 }
 
-/// Assumes the role as the operator itself; counted, and left alone when it fails, as a call to the role's account.
-async fn begin(
-    name: &str,
-    role: &AssumeRole,
-    own: &AccountClients,
-    account: &AccountClients,
-) -> Read<Session> {
+/// Assumes the role as the operator itself; counted, tried again, and left alone when it fails, as a call to the role's
+/// account.
+async fn begin(name: &str, role: &AssumeRole, account: &AccountClients) -> Read<Session> {
     let AssumeRole { arn, external_id, session_name: _ } = role;
-    let request =
-        own.sts().assume_role().role_arn(arn).role_session_name(name).set_external_id(external_id.clone());
+    // The account's clients are the operator's own until a session signs for them.
+    let request = account
+        .sts()
+        .assume_role()
+        .role_arn(arn)
+        .role_session_name(name)
+        .set_external_id(external_id.clone());
     let answer = account.call(Lane::Identity, ASSUME_ROLE, arn, request.send()).await?;
     let incomplete = |what: &str| Failure {
         class: FailureClass::Unavailable,
