@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::Request;
 use rig::operator::Operator;
-use rig::proxy::{Answer, Call, Fault, GateAt, Matcher};
+use rig::proxy::{Answer, Call, Fault, Matcher};
 use rig::world::{DEADLINE, World, condition};
 use serde_json::{Value, json};
 
@@ -147,7 +147,10 @@ async fn an_account_says_who_the_operator_is_there() -> Result<()> {
     assert_eq!(status["conditions"].as_array().map(Vec::len), Some(1), "nothing but Ready: {status:#}");
     let ready = condition(status, "Ready").context("no Ready")?;
     assert_eq!((&ready["status"], &ready["reason"]), (&json!("True"), &json!("Verified")));
-    assert_eq!(ready["message"], json!(format!("the operator is {} in account {}", who.arn().unwrap(), there.id)));
+    assert_eq!(
+        ready["message"],
+        json!(format!("the operator is {} in account {}", who.arn().unwrap(), there.id))
+    );
 
     let own = world.unique("own");
     world.apply(&manifest(&world, &own, &world.account, Value::Null).to_string()).await?;
@@ -187,7 +190,8 @@ async fn kubectl_get_shows_the_accounts() -> Result<()> {
     let shown = |args: &[&str]| -> Result<(Vec<String>, Vec<String>)> {
         let output = world.cluster().kubectl(["get", "awsacct", &there.name].iter().chain(args))?;
         let text = String::from_utf8(output.stdout)?;
-        let words = |line: Option<&str>| line.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+        let words =
+            |line: Option<&str>| line.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
         let mut lines = text.lines();
         Ok((words(lines.next()), words(lines.next())))
     };
@@ -377,7 +381,8 @@ async fn sts_is_asked_who_the_operator_is_before_anything_else_is_asked_in_an_ac
         let first = calls.next().context("nothing was asked")?;
         assert_eq!((first.operation.as_str(), first.status), ("GetCallerIdentity", Some(200)));
         assert_eq!(first.access_key.starts_with("ASIA"), *id == there.id);
-        let early: Vec<_> = calls.filter(|c| c.started < first.ended && c.operation != "GetCallerIdentity").collect();
+        let early: Vec<_> =
+            calls.filter(|c| c.started < first.ended && c.operation != "GetCallerIdentity").collect();
         assert!(early.is_empty(), "asked before STS had answered: {early:?}");
     }
     Ok(())
@@ -509,7 +514,8 @@ async fn a_session_is_named_after_its_resource_and_carries_the_external_id() -> 
         let sessions = account.session_names(&calls);
         let of_account = format!("{beginning}awsaccount.{}", account.name);
         let of_resource = format!("{beginning}{}.", world.namespace);
-        let (account, resources): (Vec<&String>, Vec<_>) = sessions.iter().partition(|name| **name == of_account);
+        let (account, resources): (Vec<&String>, Vec<_>) =
+            sessions.iter().partition(|name| **name == of_account);
         assert_eq!((account.len(), resources.len()), (1, 3), "{sessions:?}");
         assert!(resources.iter().all(|name| name.starts_with(&of_resource)), "{sessions:?}");
         assert!(resources.contains(&&format!("{of_resource}orders")), "{sessions:?}");
@@ -681,12 +687,21 @@ enum Trouble {
 
 impl Trouble {
     fn begins(self, world: &World, account: &Abroad) {
-        let inject = |matching, answer| drop(world.proxy.inject(Fault::always(matching, answer)));
+        let inject = |matching, answer| {
+            world.proxy.inject(Fault::always(matching, answer));
+        };
         let there = || Matcher::any().in_account(&account.id);
         match self {
             Trouble::Hangs => inject(there(), Answer::Hang),
             Trouble::Throttles => {
-                for read in ["GetBucketVersioning", "GetBucketReplication", "GetBucketPolicy"] {
+                // S3's words for it are not IAM's.
+                let s3 = [
+                    "GetBucketVersioning",
+                    "GetBucketReplication",
+                    "GetObjectLockConfiguration",
+                    "GetBucketPolicy",
+                ];
+                for read in s3 {
                     inject(Matcher::operation(read).in_account(&account.id), Answer::slow_down());
                 }
                 inject(there(), Answer::throttling());
@@ -708,6 +723,15 @@ impl Trouble {
             Trouble::Hangs => "Progressing",
             Trouble::Throttles => "Throttled",
             Trouble::TrustExpired => "AccessDenied",
+        }
+    }
+
+    /// What AWS says of what a resource tells.
+    fn words(self) -> &'static str {
+        match self {
+            Trouble::Hangs => "",
+            Trouble::Throttles => "SlowDown: Please reduce your request rate.",
+            Trouble::TrustExpired => "not authorized to perform: sts:AssumeRole",
         }
     }
 
@@ -803,4 +827,257 @@ async fn an_account_that_throttles_slows_no_other() -> Result<()> {
 #[tokio::test]
 async fn an_account_that_lets_the_operator_in_no_more_slows_no_other() -> Result<()> {
     Trouble::TrustExpired.stays_in_its_account("accounts-trust").await
+}
+
+#[tokio::test]
+async fn resources_of_an_account_that_never_answered_are_all_told_at_its_first_failure() -> Result<()> {
+    let world = World::new("accounts-silent").await?;
+    // One after the other they would wait longer than a test does.
+    let _operator =
+        operator(&world).args(["--aws-attempt-timeout", "10", "--aws-attempts", "1"]).start().await?;
+    let there = Abroad::new(&world, "there").await?;
+    world.proxy.inject(Fault::always(Matcher::any().in_account(&there.id), Answer::Hang));
+    world.apply(&there.manifest(&world).to_string()).await?;
+    let names: Vec<String> = (0..PLACES).map(|i| format!("there-{i}")).collect();
+    for name in &names {
+        replicate_told(&world, name, &there, &there).await?;
+    }
+    try_join_all(names.iter().map(|name| is(&world, name, "AwsUnavailable"))).await?;
+    account_is(&world, &there.name, "AwsUnavailable").await?;
+    Ok(())
+}
+
+/// Lets an account refuse everything to many resources, which try again and again.
+async fn is_left_alone(trouble: Trouble, name: &str) -> Result<()> {
+    const RESOURCES: usize = 30;
+    const ROUNDS: usize = 5;
+    let world = World::new(name).await?;
+    let _operator = operator(&world).args(["--aws-attempts", "1"]).start().await?;
+    let there = Abroad::new(&world, "there").await?;
+    there.apply(&world).await?;
+    replicate_told(&world, "before", &there, &there).await?;
+    world.wait_ready("before").await?;
+    trouble.begins(&world, &there);
+    world.proxy.clear();
+    let names: Vec<String> = (0..RESOURCES).map(|i| format!("there-{i}")).collect();
+    for name in &names {
+        replicate_told(&world, name, &there, &there).await?;
+    }
+    trouble.has_struck(&world, &there, &names).await?;
+    let mut said: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for _ in 0..ROUNDS {
+        for (name, object) in
+            names.iter().zip(try_join_all(names.iter().map(|n| check_now(&world, n))).await?)
+        {
+            assert_eq!(reason(&object["status"], "Ready"), trouble.reason());
+            said.entry(name).or_default().insert(message(&object["status"], "Ready").to_owned());
+        }
+    }
+    let calls = world.proxy.calls();
+    let asked = calls.iter().filter(|call| there.concerns(call)).count();
+    for (name, messages) in said {
+        assert_eq!(messages.len(), 1, "{name} says the same at each try: {messages:#?}");
+        assert!(
+            messages.iter().all(|m| m.contains(trouble.words())),
+            "that is not what AWS said: {messages:#?}"
+        );
+    }
+    // A session for each, and what was under way when it was first seen: not what each try would ask.
+    assert!(asked <= RESOURCES + 6 * PLACES, "{asked} requests to an account that refuses everything");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_that_lets_the_operator_in_no_more_is_not_asked_again_and_again() -> Result<()> {
+    is_left_alone(Trouble::TrustExpired, "accounts-breaker-trust").await
+}
+
+#[tokio::test]
+async fn an_account_that_throttles_is_not_asked_again_and_again() -> Result<()> {
+    is_left_alone(Trouble::Throttles, "accounts-breaker-throttled").await
+}
+
+/// Has the resources of an account use up the SDK's budget of retries there, by throttling these operations, and sees
+/// that the last of them is still tried again in another account.
+async fn retries_are_an_account_s_own(name: &str, operations: &[&str], answer: Answer) -> Result<()> {
+    const ATTEMPTS: usize = 5;
+    let world = World::new(name).await?;
+    let attempts = ATTEMPTS.to_string();
+    let _operator =
+        operator(&world).args(["--aws-attempts", &attempts, "--concurrency", "40"]).start().await?;
+    let (a, b) = (Abroad::new(&world, "a").await?, Abroad::new(&world, "b").await?);
+    for account in [&a, &b] {
+        account.apply(&world).await?;
+        let before = format!("{}-before", account.name);
+        replicate_told(&world, &before, account, account).await?;
+        world.wait_ready(&before).await?;
+    }
+    let calls_of = |account: &Abroad, operation: &str| match operation {
+        "AssumeRole" => Matcher::operation(operation).about(&account.role),
+        _ => Matcher::operation(operation).in_account(&account.id),
+    };
+    world.proxy.clear();
+    for operation in operations {
+        world.proxy.inject(Fault::always(calls_of(&b, operation), answer.clone()));
+    }
+    let names: Vec<String> = (0..40).map(|i| format!("b-{i}")).collect();
+    try_join_all(names.iter().map(|name| replicate_told(&world, name, &b, &b))).await?;
+    try_join_all(names.iter().map(|name| is(&world, name, "Throttled"))).await?;
+    let calls = world.proxy.calls();
+    let tries: Vec<_> =
+        calls.iter().filter(|c| operations.contains(&c.operation.as_str()) && b.concerns(c)).collect();
+    let wanted: BTreeSet<_> =
+        tries.iter().map(|c| (&c.operation, &c.subject, c.parameter("RoleSessionName"))).collect();
+    let (tries, wanted) = (tries.len(), wanted.len());
+    assert!(tries > wanted, "{wanted} calls were tried {tries} times: none was tried again");
+    assert!(tries < wanted * ATTEMPTS, "{wanted} calls were tried {tries} times: the budget was not used up");
+
+    let last = operations.last().context("no operation")?;
+    world.proxy.inject(Fault::times(3, calls_of(&a, last), answer));
+    replicate_told(&world, "a", &a, &a).await?;
+    let told =
+        world.wait("a", |status| reason(status, "Ready") != "Progressing", "to tell something").await?;
+    let status = &told["status"];
+    assert_eq!(reason(status, "Ready"), "Applied", "it was not tried again: {status:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_that_has_used_up_its_retries_of_s3_takes_none_from_another() -> Result<()> {
+    let reads = ["GetBucketVersioning", "GetBucketReplication"];
+    retries_are_an_account_s_own("accounts-retry", &reads, Answer::slow_down()).await
+}
+
+#[tokio::test]
+async fn an_account_that_has_used_up_its_retries_of_sts_takes_none_from_another() -> Result<()> {
+    retries_are_an_account_s_own("accounts-retry-sts", &["AssumeRole"], Answer::throttling()).await
+}
+
+/// Two accounts, and resources Ready in both, of which one replicates across.
+async fn settled(name: &str) -> Result<(World, Operator, Abroad, Abroad)> {
+    let (world, operator) = world(name).await?;
+    let (here, there) = (Abroad::new(&world, "here").await?, Abroad::new(&world, "there").await?);
+    here.apply(&world).await?;
+    there.apply(&world).await?;
+    for (name, from, to) in [("within", &there, &there), ("across", &here, &there), ("from", &there, &here)] {
+        replicate(&world, name, Some(from), Some(to)).await?;
+        world.wait_ready(name).await?;
+    }
+    Ok((world, operator, here, there))
+}
+
+/// What is in AWS of a resource: its configuration, its role, and the policy of its destination.
+async fn held(
+    world: &World,
+    name: &str,
+    from: &Abroad,
+    to: &Abroad,
+    resource: &Value,
+) -> Result<Vec<String>> {
+    let spec = &resource["spec"];
+    let source = spec["source"]["bucket"].as_str().context("no source")?;
+    let destination = spec["rules"][0]["destination"]["bucket"].as_str().context("no destination")?;
+    let (at_source, at_destination) = (world.as_account(&from.id), world.as_account(&to.id));
+    let mut held = Vec::new();
+    let configuration = at_source.s3("us-east-1").get_bucket_replication().bucket(source).send().await;
+    match configuration {
+        Ok(found) => held.push(format!("{:?}", found.replication_configuration())),
+        Err(error) if error.code() == Some("ReplicationConfigurationNotFoundError") => {}
+        Err(error) => return Err(error.into()),
+    }
+    match at_source.iam().get_role().role_name(format!("{name}-role")).send().await {
+        Ok(found) => held.push(format!("{:?}", found.role().map(|role| role.arn()))),
+        Err(error) if error.code() == Some("NoSuchEntity") => {}
+        Err(error) => return Err(error.into()),
+    }
+    match at_destination.s3("eu-west-1").get_bucket_policy().bucket(destination).send().await {
+        Ok(found) => held.push(format!("{:?}", found.policy())),
+        Err(error) if error.code() == Some("NoSuchBucketPolicy") => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(held)
+}
+
+#[tokio::test]
+async fn resources_of_a_deleted_account_leave_all_as_it_is_and_go_on_when_it_is_back() -> Result<()> {
+    let (world, _operator, here, there) = settled("accounts-deleted").await?;
+    let resources = [("within", &there, &there, 2), ("across", &here, &there, 3), ("from", &there, &here, 3)];
+    let mut before = Vec::new();
+    for (name, from, to, parts) in resources {
+        let held = held(&world, name, from, to, &world.get(name).await?).await?;
+        assert_eq!(held.len(), parts, "{name}: {held:#?}");
+        before.push(held);
+    }
+    world.proxy.clear();
+    world.accounts().delete(&there.name, &DeleteParams::default()).await?;
+    for (name, field) in [
+        ("within", "source.accountRef"),
+        ("across", "rules[ReplicateToEU].destination.accountRef"),
+        ("from", "source.accountRef"),
+    ] {
+        let status = &is(&world, name, "AccountNotFound").await?["status"];
+        assert_eq!(reason(status, "Reconciling"), "AccountNotFound", "it comes back by itself");
+        let says = format!(
+            "{field} names the AwsAccount {}, which does not exist; create it or correct {field}",
+            there.name
+        );
+        ensure!(message(status, "Ready").starts_with(&says), "{says} is not in: {status:#}");
+    }
+    for name in ["within", "across", "from"] {
+        let status = &check_now(&world, name).await?["status"];
+        assert_eq!(reason(status, "Ready"), "AccountNotFound");
+    }
+    for ((name, from, to, _), before) in resources.into_iter().zip(&before) {
+        assert_eq!(held(&world, name, from, to, &world.get(name).await?).await?, *before, "{name}");
+    }
+    let calls = world.proxy.calls();
+    let asked = calls.iter().filter(|call| call.operation != "GetCallerIdentity");
+    assert_eq!(operations(asked), BTreeSet::new(), "AWS is not asked anything of them");
+
+    there.apply(&world).await?;
+    for name in ["within", "across", "from"] {
+        world.wait_ready(name).await?;
+    }
+    let writes = world.proxy.writes();
+    assert!(writes.is_empty(), "all was still there: {writes:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_resource_deleted_after_its_account_waits_for_it_and_then_leaves_nothing_behind() -> Result<()> {
+    let (world, _operator, here, there) = settled("accounts-deleting").await?;
+    let resources = [("within", &there, &there), ("across", &here, &there), ("from", &there, &here)];
+    let mut objects = Vec::new();
+    for (name, ..) in resources {
+        objects.push(world.get(name).await?);
+    }
+    world.accounts().delete(&there.name, &DeleteParams::default()).await?;
+    world.proxy.clear();
+    for (name, ..) in resources {
+        world.api().delete(name, &DeleteParams::default()).await?;
+    }
+    for (name, from, to) in resources {
+        let waits = |status: &Value| message(status, "Ready").starts_with("cannot delete: ");
+        let object = world.wait(name, waits, "to wait with its deletion").await?;
+        assert_eq!(reason(&object["status"], "Ready"), "AccountNotFound");
+        let said = message(&object["status"], "Ready");
+        for part in [&format!("AwsAccount {}", there.name), "create it again", "deletionPolicy: Retain"] {
+            ensure!(said.contains(part), "{part} is not in: {said}");
+        }
+        assert!(!held(&world, name, from, to, &object).await?.is_empty(), "{name}: nothing is torn down");
+    }
+    assert!(world.proxy.writes().is_empty());
+
+    // Who does not want to wait may leave it all behind.
+    patch(&world, "from", json!({"spec": {"deletionPolicy": "Retain"}})).await?;
+    world.wait_gone("from").await?;
+    assert_eq!(held(&world, "from", &there, &here, &objects[2]).await?.len(), 3);
+
+    there.apply(&world).await?;
+    for ((name, from, to), object) in resources.into_iter().zip(&objects).take(2) {
+        world.wait_gone(name).await?;
+        assert_eq!(held(&world, name, from, to, object).await?, Vec::<String>::new(), "{name}");
+    }
+    world.wait_account(&there.name, |status| status["replications"] == 0, "to count none").await?;
+    Ok(())
 }
