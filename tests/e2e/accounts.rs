@@ -786,7 +786,9 @@ impl Trouble {
         replicate(&world, "a", Some(&a), Some(&a)).await?;
         replicate(&world, "own", None, None).await?;
         for name in ["a", "own"] {
-            world.wait_ready(name).await?;
+            let something = |status: &Value| reason(status, "Ready") != "Progressing";
+            let told = &world.wait(name, something, "to tell something").await?["status"];
+            assert_eq!(reason(told, "Ready"), "Applied", "{name} met the other's trouble: {told:#}");
             let status = &check_now(&world, name).await?["status"];
             assert_eq!(reason(status, "Ready"), "Applied", "{status:#}");
         }
