@@ -128,7 +128,7 @@ impl AccountClients {
             }
             self.limits.wait(lane).await;
             let result = request.await.map_err(|error| failure(&error, action, subject));
-            self.breaker.learns(result.as_ref().err(), Instant::now());
+            self.breaker.learns(action, result.as_ref().err(), Instant::now());
             let code = match &result {
                 Ok(_) => "OK",
                 Err(failure) if failure.code.is_empty() => "none",

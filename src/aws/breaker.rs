@@ -1,6 +1,10 @@
 //! A breaker an account: one that does not answer, throttles or no longer trusts the operator is left alone for a
 //! moment, so that its resources fail at once and cost nothing, and are told what AWS last said.
+//!
+//! Services fail each by itself, in words of its own: what one of them says is not told of another, and one that
+//! answers does not hide one that does not.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +21,9 @@ const FIRST: Duration = Duration::from_secs(1);
 
 const LONGEST: Duration = Duration::from_secs(15);
 
+/// By service.
 #[derive(Debug, Default)]
-pub struct Breaker(Mutex<State>);
+pub struct Breaker(Mutex<HashMap<&'static str, State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -31,7 +36,8 @@ struct State {
 impl Breaker {
     /// The failure of a call that need not be made: as AWS last answered, on this action and subject.
     pub fn refuses(&self, action: &'static str, subject: &str, now: Instant) -> Option<Failure> {
-        let mut state = self.state();
+        let mut all = self.all();
+        let state = all.get_mut(service(action))?;
         let opens = state.opens?;
         if now >= opens {
             // One goes to see; the others wait for what it finds.
@@ -43,8 +49,9 @@ impl Breaker {
     }
 
     /// Learns from a call what state the account is in.
-    pub fn learns(&self, failure: Option<&Failure>, now: Instant) {
-        let mut state = self.state();
+    pub fn learns(&self, action: &'static str, failure: Option<&Failure>, now: Instant) {
+        let mut all = self.all();
+        let state = all.entry(service(action)).or_default();
         match failure.filter(|failure| tells_of_the_account(failure)) {
             None => *state = State::default(),
             Some(failure) => {
@@ -57,8 +64,16 @@ impl Breaker {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn all(&self) -> MutexGuard<'_, HashMap<&'static str, State>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What fails together. Who may assume a role is a question of its own, which STS denies while it answers all else.
+fn service(action: &'static str) -> &'static str {
+    match action.split_once(':') {
+        Some((service, _)) if action != ASSUME_ROLE => service,
+        _ => action,
     }
 }
 
@@ -84,16 +99,16 @@ mod tests {
     fn failure(class: FailureClass) -> Failure {
         Failure {
             class,
-            action: "iam:GetRole".into(),
-            subject: "role".into(),
-            code: "Throttling".into(),
-            detail: "Rate exceeded".into(),
+            action: "s3:GetReplicationConfiguration".into(),
+            subject: "other".into(),
+            code: "SlowDown".into(),
+            detail: "Please reduce your request rate.".into(),
         }
     }
 
     fn failing(class: FailureClass, times: u32, now: Instant) -> Breaker {
         let breaker = Breaker::default();
-        (0..times).for_each(|_| breaker.learns(Some(&failure(class)), now));
+        (0..times).for_each(|_| breaker.learns(ACTION, Some(&failure(class)), now));
         breaker
     }
 
@@ -102,10 +117,10 @@ mod tests {
         let now = Instant::now();
         let breaker = failing(FailureClass::Throttled, FAILURES - 1, now);
         assert_eq!(breaker.refuses(ACTION, "b", now), None);
-        breaker.learns(Some(&failure(FailureClass::Throttled)), now);
+        breaker.learns(ACTION, Some(&failure(FailureClass::Throttled)), now);
         let told = breaker.refuses(ACTION, "b", now).unwrap();
         assert_eq!((told.action.as_ref(), told.subject.as_str()), (ACTION, "b"));
-        assert_eq!(told.detail, "Rate exceeded", "what AWS said last");
+        assert_eq!(told.detail, "Please reduce your request rate.", "what AWS said last");
     }
 
     #[test]
@@ -115,7 +130,7 @@ mod tests {
         let later = now + FIRST;
         assert_eq!(breaker.refuses(ACTION, "b", later), None);
         assert!(breaker.refuses(ACTION, "b", later).is_some(), "the others wait");
-        breaker.learns(None, later);
+        breaker.learns(ACTION, None, later);
         assert_eq!(breaker.refuses(ACTION, "b", later), None);
     }
 
@@ -133,5 +148,20 @@ mod tests {
         for class in [FailureClass::Denied, FailureClass::Invalid, FailureClass::NoSuchBucket] {
             assert_eq!(failing(class, FAILURES * 2, now).refuses(ACTION, "b", now), None, "{class:?}");
         }
+    }
+
+    #[test]
+    fn services_fail_each_by_itself() {
+        let now = Instant::now();
+        let breaker = failing(FailureClass::Throttled, FAILURES, now);
+        for other in ["iam:GetRole", "sts:GetCallerIdentity", ASSUME_ROLE] {
+            assert_eq!(breaker.refuses(other, "x", now), None, "{other} was not throttled");
+            breaker.learns(other, None, now);
+        }
+        assert!(breaker.refuses(ACTION, "b", now).is_some(), "that others answer says nothing of S3");
+        let denied = Failure { action: ASSUME_ROLE.into(), ..failure(FailureClass::Denied) };
+        (0..FAILURES).for_each(|_| breaker.learns(ASSUME_ROLE, Some(&denied), now));
+        assert!(breaker.refuses(ASSUME_ROLE, "role", now).is_some());
+        assert_eq!(breaker.refuses("sts:GetCallerIdentity", "x", now), None, "of a session that there is");
     }
 }

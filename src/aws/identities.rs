@@ -10,7 +10,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder as HttpClientBuilder, ConnectorBuilder, proxy::ProxyConfig};
 use futures::future::try_join_all;
-use tokio::sync::OnceCell;
+use moka::future::Cache;
 
 use super::account::AccountClients;
 use super::clients::{Aws, Own, who};
@@ -74,8 +74,9 @@ struct Assumed {
     role: Option<AssumeRole>,
     clients: Arc<AccountClients>,
     sessions: Sessions,
-    /// STS said once that this identity is in the right account.
-    verified: OnceCell<AwsIdentity>,
+    /// STS said once that this identity is in the right account. Those who ask at once wait for one answer, whatever
+    /// it is.
+    verified: Cache<(), AwsIdentity>,
 }
 
 impl Identities {
@@ -138,7 +139,7 @@ impl Identities {
             return Ok(Aws::verified(assumed.clients.clone(), caller));
         };
         let name = identity.session_name(role.session_name.as_deref());
-        let session = assumed.sessions.get(&name, role, &self.own_clients, &assumed.clients).await?;
+        let session = assumed.sessions.get(&name, role, &assumed.clients).await?;
         check(account, &session.account, &session.arn)?;
         Ok(Aws::session(assumed.clients.clone(), &session))
     }
@@ -157,7 +158,8 @@ impl Identities {
     }
 
     async fn first_verification(&self, account: &Account, assumed: &Assumed) -> Read<()> {
-        assumed.verified.get_or_try_init(|| self.ask(account, assumed)).await.map(drop)
+        let asked = assumed.verified.try_get_with((), self.ask(account, assumed)).await;
+        asked.map(drop).map_err(|failure| (*failure).clone())
     }
 
     async fn ask(&self, account: &Account, assumed: &Assumed) -> Read<AwsIdentity> {
@@ -165,7 +167,7 @@ impl Identities {
             None => self.own().identity().await?,
             Some(role) => {
                 let name = Identity::of_account(&account.name).session_name(role.session_name.as_deref());
-                let session = assumed.sessions.get(&name, role, &self.own_clients, &assumed.clients).await?;
+                let session = assumed.sessions.get(&name, role, &assumed.clients).await?;
                 let aws = Aws::session(assumed.clients.clone(), &session);
                 who(&assumed.clients, aws.sts()).await?
             }
@@ -192,7 +194,7 @@ impl Identities {
             role: spec.assume_role.clone(),
             clients: Arc::new(clients),
             sessions: Sessions::new(),
-            verified: OnceCell::new(),
+            verified: Cache::new(1),
         });
         all.insert(account.name.clone(), assumed.clone());
         assumed

@@ -40,28 +40,23 @@ impl Sessions {
     }
 
     /// The session of a name, begun now where there is none. Those who ask for one at once wait for one call.
-    pub async fn get(
-        &self,
-        name: &str,
-        role: &AssumeRole,
-        own: &AccountClients,
-        account: &AccountClients,
-    ) -> Read<Session> {
-        let begin = begin(name, role, own, account);
+    pub async fn get(&self, name: &str, role: &AssumeRole, account: &AccountClients) -> Read<Session> {
+        let begin = begin(name, role, account);
         self.0.try_get_with_by_ref(name, begin).await.map_err(|failure| (*failure).clone())
     }
 }
 
-/// Assumes the role as the operator itself; counted, and left alone when it fails, as a call to the role's account.
-async fn begin(
-    name: &str,
-    role: &AssumeRole,
-    own: &AccountClients,
-    account: &AccountClients,
-) -> Read<Session> {
+/// Assumes the role as the operator itself; counted, tried again, and left alone when it fails, as a call to the role's
+/// account.
+async fn begin(name: &str, role: &AssumeRole, account: &AccountClients) -> Read<Session> {
     let AssumeRole { arn, external_id, session_name: _ } = role;
-    let request =
-        own.sts().assume_role().role_arn(arn).role_session_name(name).set_external_id(external_id.clone());
+    // The account's clients are the operator's own until a session signs for them.
+    let request = account
+        .sts()
+        .assume_role()
+        .role_arn(arn)
+        .role_session_name(name)
+        .set_external_id(external_id.clone());
     let answer = account.call(Lane::Identity, ASSUME_ROLE, arn, request.send()).await?;
     let incomplete = |what: &str| Failure {
         class: FailureClass::Unavailable,
@@ -91,5 +86,29 @@ impl Expiry<String, Session> for BeforeExpiry {
         let left = left.unwrap_or_default();
         // A role may allow sessions that are shorter than the margin.
         Some(left.saturating_sub(MARGIN).max(left / 2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// How long a session of this length is used.
+    fn used(length: Duration) -> Duration {
+        let end = SystemTime::now() + length;
+        let credentials = Credentials::new("key", "secret", None, Some(end), "test");
+        let session = Session { credentials, account: String::new(), arn: String::new() };
+        BeforeExpiry.expire_after_create(&String::new(), &session, Instant::now()).unwrap()
+    }
+
+    #[test]
+    fn a_session_is_renewed_minutes_before_it_expires_and_a_short_one_when_half_of_it_is_over() {
+        let near = |is: Duration, wanted: Duration| is <= wanted && wanted - is < MINUTE / 2;
+        assert!(near(used(60 * MINUTE), 54 * MINUTE), "{:?}", used(60 * MINUTE));
+        assert!(near(used(15 * MINUTE), 9 * MINUTE), "{:?}", used(15 * MINUTE));
+        assert!(near(used(4 * MINUTE), 2 * MINUTE), "{:?}", used(4 * MINUTE));
+        assert_eq!(used(Duration::ZERO), Duration::ZERO);
     }
 }

@@ -186,8 +186,8 @@ impl Context {
     }
 
     /// The resource as it is known now: what a reconcile was begun with may be old when it had to wait.
-    pub(super) fn current(&self, object: &Arc<Guarded>) -> Option<Arc<Guarded>> {
-        let reference = ObjectRef::from_obj(object.as_ref());
+    pub(super) fn current(&self, object: &Guarded) -> Option<Arc<Guarded>> {
+        let reference = ObjectRef::from_obj(object);
         let found = self.stores.iter().find_map(|store| store.get(&reference));
         found.filter(|found| found.uid() == object.uid())
     }

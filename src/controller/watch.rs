@@ -100,9 +100,19 @@ fn objects(
     // Not finalizers: adding ours is part of a reconcile that goes on, and must not cause another.
     let changes = predicates::generation.combine(predicates::annotations);
     let mut known = false;
+    let (before, count_before) = (ctx.clone(), count.clone());
     watcher::watcher(api, config)
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
+        // While the cache still holds what it was: an account that it refers to no longer has one less.
+        .inspect(move |event| {
+            if let Ok(Event::Apply(object)) = event
+                && let Some(before) = before.current(object)
+                && before.meta().generation != object.meta().generation
+            {
+                recount(&before, &count_before);
+            }
+        })
         .reflect(writer)
         .inspect(move |event| match event {
             Ok(Event::Delete(gone)) => {

@@ -155,7 +155,7 @@ async fn refusal(world: &World, object: &Value) -> Result<Option<String>> {
 }
 
 /// Whether one of the complaints of a refusal is about the field and says this.
-fn complains(refusal: &str, field: &str, says: &str) -> bool {
+pub fn complains(refusal: &str, field: &str, says: &str) -> bool {
     let (_, complaints) = refusal.split_once(" is invalid: ").unwrap_or(("", refusal));
     let complaints = complaints.trim_start_matches('[').replace(", spec.", "\0spec.");
     let about = |complaint: &&str| {

@@ -37,8 +37,8 @@ type Check = fn(&Situation<'_>, &[DriftEntry]) -> Option<Refusal>;
 const READABLE: [Check; 9] = [
     readable::source_exists,
     readable::destinations_exist,
-    readable::owners_are_confirmed,
     readable::versioning_was_read,
+    readable::owners_are_confirmed,
     readable::reads_succeeded,
     readable::ownership_is_across_accounts,
     readable::existing_role_is_usable,

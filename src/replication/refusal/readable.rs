@@ -71,7 +71,8 @@ impl Part {
 
 /// Where an administrator says what may be replicated where, a destination counts as the account's own only once S3
 /// has confirmed it: a bucket that nobody may look at may be anyone's. One in another account is S3's to check, which
-/// compares the account that the configuration names.
+/// compares the account that the configuration names. A look that was denied is all that is left here: what else
+/// kept S3 from answering was told before.
 pub(super) fn owners_are_confirmed(s: &Situation<'_>, _: &[DriftEntry]) -> Option<Refusal> {
     let account = s.account?;
     let own = &s.observed.caller.account;

@@ -10,6 +10,7 @@ use super::lock;
 pub struct Matcher {
     operation: Option<String>,
     subject: Option<String>,
+    account: Option<String>,
     writes_only: bool,
     nth: Option<usize>,
 }
@@ -41,6 +42,12 @@ impl Matcher {
         self
     }
 
+    /// Of those, the ones that act in this account: a call to assume a role there is not yet one.
+    pub fn in_account(mut self, account: &str) -> Self {
+        self.account = Some(account.to_owned());
+        self
+    }
+
     /// Of those, only the n-th from now on, counted from 1.
     pub fn nth(mut self, n: usize) -> Self {
         self.nth = Some(n);
@@ -51,6 +58,7 @@ impl Matcher {
         let same = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|w| w == is);
         same(&self.operation, &call.operation)
             && same(&self.subject, &call.subject)
+            && same(&self.account, &call.account)
             && (!self.writes_only || call.is_write())
     }
 }
@@ -230,10 +238,13 @@ mod tests {
     }
 
     #[test]
-    fn matchers_choose_by_subject_kind_and_count() {
+    fn matchers_choose_by_subject_account_kind_and_count() {
         let mut about = Counting::new(Matcher::operation("GetRole").about("mine"));
         assert!(about.matches(&call("GetRole", "mine")));
         assert!(!about.matches(&call("GetRole", "other")));
+        let mut there = Counting::new(Matcher::any().in_account("111122223333"));
+        assert!(!there.matches(&call("GetRole", "mine")));
+        assert!(there.matches(&Call { account: "111122223333".to_owned(), ..call("GetRole", "mine") }));
         let mut second = Counting::new(Matcher::nth_write(2));
         assert!(!second.matches(&call("GetRole", "r")));
         assert!(!second.matches(&call("CreateRole", "r")));
