@@ -47,6 +47,16 @@ impl Access {
         Access { source, destinations: BTreeMap::new() }
     }
 
+    /// One more identity, for what a resource left in an account that it refers to no longer.
+    pub fn also(&mut self, account_ref: String, aws: Aws) {
+        self.destinations.insert(account_ref, aws);
+    }
+
+    /// Whether there is an identity for an `accountRef`.
+    pub(super) fn reaches(&self, account_ref: Option<&str>) -> bool {
+        account_ref.is_none_or(|name| self.destinations.contains_key(name))
+    }
+
     /// The identity to act as on a bucket: the one its `accountRef` names, else the source's.
     pub(super) fn to(&self, account_ref: Option<&str>) -> &Aws {
         account_ref.and_then(|name| self.destinations.get(name)).unwrap_or(&self.source)

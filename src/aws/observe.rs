@@ -142,11 +142,29 @@ async fn bucket_policies(
     });
     let former = former.iter().filter_map(|bucket| Some((bucket, bucket.last_seen.as_deref()?)));
     let read = current.chain(former).map(|(bucket, region)| async move {
-        let aws = access.to(bucket.account_ref.as_deref());
+        let account_ref = bucket.account_ref.as_deref();
+        if !access.reaches(account_ref) {
+            return (bucket.bucket.clone(), Err(out_of_reach(bucket)));
+        }
+        let aws = access.to(account_ref);
         let read = read_bucket_policy(aws, &bucket.bucket, region, owner(caller, bucket)).await;
         (bucket.bucket.clone(), read)
     });
     join_all(read).await.into_iter().collect()
+}
+
+/// A former destination in an account under which the operator can do nothing any more.
+fn out_of_reach(bucket: &BucketRef) -> Failure {
+    let account = bucket.account_ref.as_deref().unwrap_or_default();
+    Failure {
+        class: FailureClass::Denied,
+        action: "s3:GetBucketPolicy".into(),
+        subject: bucket.bucket.clone(),
+        code: String::new(),
+        detail: format!(
+            "statements of ours are left in its policy, and the operator has no identity under AwsAccount {account}, which is gone or no longer trusts it"
+        ),
+    }
 }
 
 async fn read_bucket(

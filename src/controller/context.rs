@@ -1,6 +1,6 @@
 //! What all reconciles share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -241,6 +241,18 @@ impl Context {
             self.last_status(resource.metadata.uid.as_deref().unwrap_or_default(), resource.status.as_ref());
         let refusal = tenancy::refusal(&resource.spec, &status, &identity, labels.as_ref(), &accounts);
         Ok(refusal.map_or(Ok(accounts), Err))
+    }
+
+    /// The accounts in which a resource still has statements in the policies of former destinations, and which its
+    /// spec names no longer. One that is gone is left out.
+    pub(super) fn former_accounts(
+        &self,
+        status: &BucketReplicationStatus,
+        accounts: &Accounts,
+    ) -> Vec<Account> {
+        let names: BTreeSet<&String> = status.bucket_policies.iter().map(|held| &held.account_ref).collect();
+        let former = names.into_iter().filter(|name| !accounts.destinations.contains_key(*name));
+        former.filter_map(|name| self.account(name).ok().flatten()).collect()
     }
 
     /// Why this resource must wait, if another one owns its source. Otherwise the source is its own from now on,

@@ -154,26 +154,32 @@ async fn check(
         let refusal = Refusal::new(Reason::SourceConflict, ConditionType::ReplicationReady, message);
         return Ok((stopped(&refusal, &occasion), None));
     }
-    let enforce = spec.management_policy == ManagementPolicy::Enforce;
-    if enforce && !target.has_finalizer() {
+    let identity = identity(&resource.metadata, ctx);
+    let unseen = |failure: Failure| {
+        let refusal = Refusal::new(failure.class.reason(), ConditionType::Ready, failure.message());
+        Ok((stopped(&refusal, &occasion), None))
+    };
+    let mut access = match ctx.identities.access(&accounts, &identity).await {
+        Ok(access) => access,
+        Err(failure) => return unseen(failure),
+    };
+    for account in ctx.former_accounts(&previous, &accounts) {
+        // One that fails holds up nothing: what is left there stays remembered, and is told.
+        if let Ok(aws) = ctx.identities.in_account(&account, &identity).await {
+            access.also(account.name, aws);
+        }
+    }
+    // Not before the accounts are found to be the right ones: whoever is refused until then has nothing to clean up.
+    if spec.management_policy == ManagementPolicy::Enforce && !target.has_finalizer() {
         target.add_finalizer().await?;
     }
 
-    let identity = identity(&resource.metadata, ctx);
     let asked_for = occasion.requested != previous.last_handled_request.as_deref()
         || previous.observed_generation.is_some_and(|g| g >= 0 && Some(g) != resource.metadata.generation);
     let subject = Subject::new(spec, &previous, &identity, &accounts, asked_for);
-    let seen = async {
-        let access = ctx.identities.access(&accounts, &identity).await?;
-        let observed = aws::observe(&access, &subject).await?;
-        Ok::<_, Failure>((access, observed))
-    };
-    let (access, observed) = match seen.await {
-        Ok(seen) => seen,
-        Err(failure) => {
-            let refusal = Refusal::new(failure.class.reason(), ConditionType::Ready, failure.message());
-            return Ok((stopped(&refusal, &occasion), None));
-        }
+    let observed = match aws::observe(&access, &subject).await {
+        Ok(observed) => observed,
+        Err(failure) => return unseen(failure),
     };
     let desired = Desired::new(spec, &identity, &subject.facts(&observed, &accounts));
     let situation = Situation::new(spec, &previous, &identity, &desired, &observed, &accounts, &subject);

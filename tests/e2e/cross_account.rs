@@ -447,6 +447,29 @@ async fn a_destination_that_is_given_up_gets_its_policy_back() -> Result<()> {
     Ok(())
 }
 
+/// The last rule that names the account goes: what is left there goes too, and while that account does not answer the
+/// rest of the resource goes on.
+#[tokio::test]
+async fn an_account_that_is_given_up_gets_its_policy_back() -> Result<()> {
+    let two = TwoAccounts::ready("account-given-up").await?;
+    let refused = Fault::always(Matcher::operation("GetBucketPolicy"), Answer::access_denied());
+    let fault = two.world.proxy.inject(refused);
+    let mut resource = two.resource();
+    let near = two.world.bucket(ABROAD).await?;
+    resource["spec"]["rules"][0]["destination"] = json!({"bucket": near});
+    two.world.apply(&resource.to_string()).await?;
+    let status = &two.world.wait_ready("orders").await?["status"];
+    assert_eq!(reason(status, "RoleReady"), "AccessDenied", "{status:#}");
+    assert!(message(status, "RoleReady").contains(&two.destination), "{}", message(status, "RoleReady"));
+    assert_eq!(status["bucketPolicies"][0]["bucket"], two.destination.as_str());
+    two.world.proxy.remove(fault);
+    let status = &check_now(&two.world, "orders").await?["status"];
+    assert_eq!(reason(status, "RoleReady"), "Applied", "{status:#}");
+    assert_eq!(status["bucketPolicies"], Value::Null);
+    assert!(two.policy().await?.is_none(), "statements of ours are left behind");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_renamed_role_is_let_in_and_the_former_one_is_not() -> Result<()> {
     let two = TwoAccounts::ready("renamed").await?;
