@@ -5,8 +5,8 @@ use rig::Tools;
 
 /// Builds and installs what is missing, and says where all of it is.
 pub fn run() -> Result<()> {
-    let tools = Tools::ensure()?;
-    for path in [&tools.etcd, &tools.kube_apiserver, &tools.kubectl, &tools.python] {
+    let (tools, helm) = (Tools::ensure()?, Tools::helm()?);
+    for path in [&tools.etcd, &tools.kube_apiserver, &tools.kubectl, &tools.python, &helm] {
         println!("{}", path.display());
     }
     Ok(())

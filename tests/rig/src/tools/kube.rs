@@ -2,15 +2,12 @@
 //! `go.mod` with `tool` directives and no Go code of our own.
 
 use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::build;
-use crate::paths;
-use crate::process::Spec;
+use super::go::{self, Module};
 use crate::progress;
 
 /// The Kubernetes version; `go.mod` pins the same.
@@ -41,36 +38,24 @@ pub fn ensure() -> Result<[PathBuf; 3]> {
 }
 
 fn built() -> Result<PathBuf> {
-    let module = paths::sources().join("tools/kube");
-    let read =
-        |name: &str| fs::read(module.join(name)).with_context(|| format!("cannot read tools/kube/{name}"));
-    let (go_mod, go_sum) = (read("go.mod")?, read("go.sum")?);
+    let module = Module::read("kube")?;
     let flags = ldflags();
-    let inputs = [go_mod.as_slice(), &go_sum, flags.as_bytes()];
-    build::once("kube", &inputs, |dir| {
-        require_go()?;
+    build::once("kube", &module.inputs(&flags), |dir| {
+        go::require(
+            "the API server for the tests is built, or set KUBEBUILDER_ASSETS to a directory that \
+             has etcd, kube-apiserver and kubectl",
+        )?;
         for (name, package) in PROGRAMS.into_iter().rev() {
             let about = match name {
                 "kube-apiserver" => "about 3 minutes",
                 _ => "about 1 minute",
             };
             progress::step(&format!("building {name} with Go ({about}, once)"), || {
-                go_build(&module, &dir.join(name), package, &flags)
+                module.build(package, &dir.join(name), &flags)
             })?;
         }
         Ok(())
     })
-}
-
-/// Builds one package. GOFLAGS, GOPROXY and the like are the user's.
-fn go_build(module: &Path, output: &Path, package: &str, flags: &str) -> Result<()> {
-    let spec = Spec::new("go-build", "go")
-        .args(["build", "-ldflags", flags, "-o"])
-        .arg(output)
-        .arg(package)
-        .env("CGO_ENABLED", "0")
-        .current_dir(module);
-    build::run(&format!("go build {package}"), spec)
 }
 
 /// Without a version the API server takes itself for one from before all features.
@@ -84,30 +69,14 @@ fn ldflags() -> String {
     )
 }
 
-fn require_go() -> Result<()> {
-    let found = Command::new("go")
-        .arg("version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !found {
-        bail!(
-            "Go is not on the PATH: install Go 1.21 or newer (https://go.dev/dl), with which \
-             the API server for the tests is built, or set KUBEBUILDER_ASSETS to a directory \
-             that has etcd, kube-apiserver and kubectl"
-        );
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paths;
 
     #[test]
     fn go_mod_pins_the_version_that_the_programs_report() {
-        let go_mod = fs::read_to_string(paths::sources().join("tools/kube/go.mod")).unwrap();
+        let go_mod = std::fs::read_to_string(paths::sources().join("tools/kube/go.mod")).unwrap();
         assert!(go_mod.contains(&format!("k8s.io/kubernetes v{VERSION}")));
         assert!(ldflags().contains("gitMinor=36"));
     }

@@ -3,6 +3,8 @@
 
 mod aws;
 mod build;
+mod go;
+mod helm;
 mod kube;
 
 pub(crate) use build::run;
@@ -33,5 +35,13 @@ impl Tools {
     pub fn ensure() -> Result<Self> {
         let [etcd, kube_apiserver, kubectl] = kube::ensure()?;
         Ok(Self { etcd, kube_apiserver, kubectl, python: aws::ensure()? })
+    }
+
+    /// Helm, which nothing but the chart needs: made when it is asked for.
+    ///
+    /// # Errors
+    /// When Go is missing or the build fails.
+    pub fn helm() -> Result<PathBuf> {
+        helm::ensure()
     }
 }

@@ -1,0 +1,59 @@
+//! Programs from the Go module proxy: a `go.mod` with `tool` directives, and no Go code of our own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::build;
+use crate::paths;
+use crate::process::Spec;
+
+/// A module under `tools/`, with what decides the outcome of a build.
+#[derive(Debug)]
+pub(super) struct Module {
+    dir: PathBuf,
+    go_mod: Vec<u8>,
+    go_sum: Vec<u8>,
+}
+
+impl Module {
+    /// Reads the pins of the module of that name.
+    pub fn read(name: &str) -> Result<Self> {
+        let dir = paths::sources().join("tools").join(name);
+        let read =
+            |file: &str| fs::read(dir.join(file)).with_context(|| format!("cannot read tools/{name}/{file}"));
+        Ok(Self { go_mod: read("go.mod")?, go_sum: read("go.sum")?, dir })
+    }
+
+    /// What a build is kept by, together with the linker's flags.
+    pub fn inputs<'a>(&'a self, flags: &'a str) -> [&'a [u8]; 3] {
+        [&self.go_mod, &self.go_sum, flags.as_bytes()]
+    }
+
+    /// Builds one package. GOFLAGS, GOPROXY and the like are the user's.
+    pub fn build(&self, package: &str, output: &Path, flags: &str) -> Result<()> {
+        let spec = Spec::new("go-build", "go")
+            .args(["build", "-ldflags", flags, "-o"])
+            .arg(output)
+            .arg(package)
+            .env("CGO_ENABLED", "0")
+            .current_dir(&self.dir);
+        build::run(&format!("go build {package}"), spec)
+    }
+}
+
+/// Fails when there is no Go, saying what it is for and what else may help.
+pub(super) fn require(purpose: &str) -> Result<()> {
+    let found = Command::new("go")
+        .arg("version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !found {
+        bail!("Go is not on the PATH: install Go 1.21 or newer (https://go.dev/dl), with which {purpose}");
+    }
+    Ok(())
+}
