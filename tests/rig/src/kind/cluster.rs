@@ -1,7 +1,7 @@
 //! A cluster that kind makes, deleted when we are done with it, whatever way that is (`cluster.sh`).
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -17,7 +17,7 @@ const CREATE: Duration = Duration::from_secs(420);
 /// How long its end may take.
 const DELETE: Duration = Duration::from_secs(90);
 
-/// How long the images of ours may take to get onto its nodes.
+/// How long images may take to get onto its nodes.
 const LOAD: Duration = Duration::from_secs(180);
 
 /// What kind is called with.
@@ -30,7 +30,6 @@ pub(super) struct KindProgram {
 /// A cluster of our own.
 #[derive(Debug)]
 pub(super) struct OwnCluster {
-    kind: KindProgram,
     name: String,
     dir: PathBuf,
     process: Process,
@@ -42,19 +41,10 @@ impl KindProgram {
         self.environment.iter().fold(spec, |spec, (name, value)| spec.env(name, value))
     }
 
-    /// Brings an image, as a file, onto the nodes of a cluster.
-    pub fn load(&self, cluster: &str, archive: &Path) -> Result<()> {
-        let spec = self
-            .spec("kind-load", &self.path)
-            .args(["load", "image-archive", "--name", cluster])
-            .arg(archive);
-        command::run("kind load image-archive", spec, LOAD).map(drop)
-    }
-
-    /// Brings an image that Docker has onto the nodes of a cluster.
-    pub fn load_from_docker(&self, cluster: &str, image: &str) -> Result<()> {
+    /// Brings images that Docker has onto the nodes of a cluster.
+    pub fn load(&self, cluster: &str, images: &[&str]) -> Result<()> {
         let spec =
-            self.spec("kind-load", &self.path).args(["load", "docker-image", "--name", cluster, image]);
+            self.spec("kind-load", &self.path).args(["load", "docker-image", "--name", cluster]).args(images);
         command::run("kind load docker-image", spec, LOAD).map(drop)
     }
 }
@@ -92,15 +82,11 @@ impl OwnCluster {
         }
         let process = spec.start()?;
         process.wait_ready(CREATE, || created.is_file())?;
-        Ok(Self { kind, name, dir, process })
+        Ok(Self { name, dir, process })
     }
 
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    pub fn kind(&self) -> &KindProgram {
-        &self.kind
     }
 
     pub fn kubeconfig(&self) -> PathBuf {

@@ -64,8 +64,10 @@ impl Engine {
     }
 
     /// What makes Docker's and kind's programs speak to this engine.
-    pub fn environment(&self) -> [(&'static str, String); 2] {
-        [("DOCKER_HOST", format!("tcp://127.0.0.1:{PORT}")), ("PATH", machine::path())]
+    pub fn environment(&self) -> [(&'static str, String); 3] {
+        let host = format!("tcp://127.0.0.1:{PORT}");
+        // The newer builder needs a part that this Docker may not have.
+        [("DOCKER_HOST", host), ("DOCKER_BUILDKIT", "0".to_owned()), ("PATH", machine::path())]
     }
 
     /// A command of Docker's.
@@ -84,10 +86,10 @@ impl Engine {
         self.environment().iter().fold(spec, |spec, (name, value)| spec.env(name, value))
     }
 
-    /// The prefix of a command line that runs in the engine's network.
-    pub fn command_prefix(&self) -> String {
+    /// A line for a shell that goes on in the engine's network, where a person can speak to it too.
+    pub fn how_to_enter(&self) -> String {
         let environment = self.environment().map(|(name, value)| format!("{name}={value}"));
-        format!("nsenter --net=/proc/{}/ns/net env {}", self.init, environment.join(" "))
+        format!("nsenter --net=/proc/{}/ns/net env {} $SHELL", self.init, environment.join(" "))
     }
 
     /// Where the engine keeps its images.

@@ -75,10 +75,18 @@ pub fn look(install: bool) -> Result<Result<Way, String>> {
     Ok(Ok(Way::Own))
 }
 
+/// Whether Docker runs here.
+pub(super) fn docker_runs() -> bool {
+    command::succeeds(docker(&["info"]), Duration::from_secs(20))
+}
+
+fn docker(args: &[&str]) -> Spec {
+    Spec::new("docker", "docker").args(args)
+}
+
 /// Whether Docker runs here and has the image of a node, or can pull it.
 fn docker_can() -> bool {
-    let docker = |args: &[&str]| Spec::new("docker", "docker").args(args);
-    if !command::succeeds(docker(&["info"]), Duration::from_secs(20)) {
+    if !docker_runs() {
         return false;
     }
     command::succeeds(docker(&["image", "inspect", NODE_IMAGE]), Duration::from_secs(20))

@@ -13,6 +13,7 @@ use super::command;
 use super::engine::Engine;
 use super::image::{Image, Layer, pack};
 use super::machine;
+use super::ours::remove_older;
 use super::rootfs;
 use crate::paths;
 use crate::process::{Process, Spec};
@@ -75,7 +76,7 @@ impl Node {
     pub fn image(&self, engine: &Engine) -> Result<String> {
         let name = format!("{NAME}:{}", self.key()?);
         if !engine.has_image(&name) {
-            remove_older(engine)?;
+            remove_older(engine, NAME)?;
             progress::step("making the image of a node (about 30 seconds, once)", || {
                 self.make(&name, engine)
             })?;
@@ -271,14 +272,6 @@ fn import(images: &[ControlPlaneImage], ctr: impl Fn(&[&str]) -> Spec) -> Result
 fn end(process: &Process) -> Result<()> {
     process.close();
     process.wait_ready(DEADLINE, || process.exit_code().is_some())
-}
-
-fn remove_older(engine: &Engine) -> Result<()> {
-    let ids = engine.docker(&["images", "--quiet", NAME], DEADLINE)?;
-    for id in ids.split_whitespace() {
-        engine.docker(&["rmi", "--force", id], DEADLINE)?;
-    }
-    Ok(())
 }
 
 fn work_dir(scratch: &Path, name: &str) -> Result<PathBuf> {
