@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use s3_replication_operator::api::{ReadyStatus, Reason, crd};
 use serde_json::Value;
 
@@ -53,16 +54,23 @@ fn the_field_reference_is_generated_from_the_types() {
 }
 
 fn field_reference() -> String {
-    let crd = serde_json::to_value(crd::bucket_replication().unwrap()).unwrap();
-    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let mut text = String::from(
-        "# Fields of BucketReplication\n\n\
-         Generated from the types; `kubectl explain br.spec` says the same.\n",
+        "# Fields\n\nGenerated from the types; `kubectl explain br.spec` and `kubectl explain awsacct.spec` say the \
+         same.\n",
     );
+    kind_reference(&mut text, crd::bucket_replication().unwrap());
+    kind_reference(&mut text, crd::aws_account().unwrap());
+    text
+}
+
+fn kind_reference(text: &mut String, crd: CustomResourceDefinition) {
+    let kind = crd.spec.names.kind.clone();
+    let crd = serde_json::to_value(crd).unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     for part in ["spec", "status"] {
         let node = &schema["properties"][part];
-        writeln!(text, "\n## {part}\n\n| Field | Type | Meaning |\n| --- | --- | --- |").unwrap();
-        fields(&mut text, part, node);
+        writeln!(text, "\n## {kind}: {part}\n\n| Field | Type | Meaning |\n| --- | --- | --- |").unwrap();
+        fields(text, part, node);
         let rules = validations(node);
         if !rules.is_empty() {
             writeln!(text, "\nRefused:\n").unwrap();
@@ -72,7 +80,6 @@ fn field_reference() -> String {
             writeln!(text, "- {path}{message}").unwrap();
         }
     }
-    text
 }
 
 fn fields(text: &mut String, path: &str, node: &Value) {

@@ -4,18 +4,37 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use super::{BucketReplication, ConditionType, Reason};
+use super::{AwsAccount, BucketReplication, ConditionType, Reason};
 
-/// The definition of `BucketReplication`, in the form the API server takes.
-///
-/// The status has a default, so that a resource is `Ready: Unknown` from the moment it exists, before the
-/// operator has seen it: `kubectl wait` and kstatus are then right in the first second too (the convention of
-/// the Gateway API and of Flux).
+/// The definition of every kind, by name, in the form the API server takes.
 ///
 /// # Errors
-/// When the derived schema is not valid JSON for a definition, which a test rules out.
+/// When a derived schema is not valid JSON for a definition, which a test rules out.
+pub fn all() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
+    Ok(vec![aws_account()?, bucket_replication()?])
+}
+
+/// The definition of `BucketReplication`.
+///
+/// # Errors
+/// As of [`all`].
 pub fn bucket_replication() -> Result<CustomResourceDefinition, serde_json::Error> {
-    let mut crd = serde_json::to_value(BucketReplication::crd())?;
+    finished(BucketReplication::crd())
+}
+
+/// The definition of `AwsAccount`.
+///
+/// # Errors
+/// As of [`all`].
+pub fn aws_account() -> Result<CustomResourceDefinition, serde_json::Error> {
+    finished(AwsAccount::crd())
+}
+
+/// The status gets a default, so that a resource is `Ready: Unknown` from the moment it exists, before the
+/// operator has seen it: `kubectl wait` and kstatus are then right in the first second too (the convention of
+/// the Gateway API and of Flux).
+fn finished(derived: CustomResourceDefinition) -> Result<CustomResourceDefinition, serde_json::Error> {
+    let mut crd = serde_json::to_value(derived)?;
     tidy(&mut crd);
     if let Some(status) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/status") {
         status["default"] = json!({

@@ -1,6 +1,7 @@
-//! What users write and read: the `BucketReplication` resource, its status, and the closed sets of
-//! conditions and reasons. No I/O and no AWS types; every other module may depend on this one.
+//! What users write and read: the `BucketReplication` and `AwsAccount` resources, their status, and the closed
+//! sets of conditions and reasons. No I/O and no AWS types; every other module may depend on this one.
 
+mod account;
 mod conditions;
 pub mod crd;
 mod interval;
@@ -9,6 +10,9 @@ mod spec;
 mod status;
 mod validation;
 
+pub use account::{
+    AssumeRole, AwsAccount, AwsAccountSpec, AwsAccountStatus, AwsIdentity, DEFAULT_ACCOUNT, Namespaces, Roles,
+};
 pub use conditions::ConditionType;
 pub use interval::Interval;
 pub use reason::{ReadyStatus, Reason};
@@ -18,7 +22,8 @@ pub use spec::{
     VersioningPolicy,
 };
 pub use status::{
-    AwsResource, BucketReplicationStatus, BucketStatus, Correction, DriftEntry, MAX_DRIFT_ENTRIES, RoleStatus,
+    AwsResource, BucketPolicyStatus, BucketReplicationStatus, BucketStatus, Correction, DriftEntry,
+    MAX_DRIFT_ENTRIES, RoleStatus,
 };
 
 /// The API group of every kind and of every key this operator puts on objects, in Kubernetes and in AWS.

@@ -12,10 +12,14 @@ pub enum ReadyStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum Reason {
     Applied,
+    Verified,
     Progressing,
     Suspended,
     Drifted,
     SourceConflict,
+    NotAllowed,
+    AccountNotFound,
+    AccountMismatch,
     ForeignRole,
     ForeignConfiguration,
     SourceBucketNotFound,
@@ -36,12 +40,16 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 26] = [
         Reason::Applied,
+        Reason::Verified,
         Reason::Progressing,
         Reason::Suspended,
         Reason::Drifted,
         Reason::SourceConflict,
+        Reason::NotAllowed,
+        Reason::AccountNotFound,
+        Reason::AccountMismatch,
         Reason::ForeignRole,
         Reason::ForeignConfiguration,
         Reason::SourceBucketNotFound,
@@ -64,10 +72,14 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::Applied => "Applied",
+            Reason::Verified => "Verified",
             Reason::Progressing => "Progressing",
             Reason::Suspended => "Suspended",
             Reason::Drifted => "Drifted",
             Reason::SourceConflict => "SourceConflict",
+            Reason::NotAllowed => "NotAllowed",
+            Reason::AccountNotFound => "AccountNotFound",
+            Reason::AccountMismatch => "AccountMismatch",
             Reason::ForeignRole => "ForeignRole",
             Reason::ForeignConfiguration => "ForeignConfiguration",
             Reason::SourceBucketNotFound => "SourceBucketNotFound",
@@ -91,7 +103,7 @@ impl Reason {
     /// What `Ready` is when this is its reason.
     pub fn ready(self) -> ReadyStatus {
         match self {
-            Reason::Applied => ReadyStatus::True,
+            Reason::Applied | Reason::Verified => ReadyStatus::True,
             Reason::Progressing | Reason::Suspended => ReadyStatus::Unknown,
             _ => ReadyStatus::False,
         }
@@ -103,6 +115,7 @@ impl Reason {
     pub fn is_transient(self) -> bool {
         match self {
             Reason::Progressing
+            | Reason::AccountNotFound
             | Reason::SourceBucketNotFound
             | Reason::DestinationBucketNotFound
             | Reason::RoleNotFound
@@ -112,9 +125,12 @@ impl Reason {
             | Reason::AwsUnavailable
             | Reason::DeletionBlocked => true,
             Reason::Applied
+            | Reason::Verified
             | Reason::Suspended
             | Reason::Drifted
             | Reason::SourceConflict
+            | Reason::NotAllowed
+            | Reason::AccountMismatch
             | Reason::ForeignRole
             | Reason::ForeignConfiguration
             | Reason::RoleNotTrusted

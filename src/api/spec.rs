@@ -130,6 +130,13 @@ pub struct Source {
     #[x_kube(validation = v::region())]
     pub region: Option<String>,
 
+    /// The `AwsAccount` the bucket is in, as whose identity the operator acts on the bucket and the role. Absent:
+    /// the one named `default` where it exists, else the operator's own identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = v::account_ref())]
+    pub account_ref: Option<String>,
+
     /// `Managed` turns versioning on; `Required` only checks that it is on.
     #[serde(default)]
     pub versioning: VersioningPolicy,
@@ -275,6 +282,13 @@ pub struct Destination {
     #[x_kube(validation = v::account_id())]
     pub account: Option<String>,
 
+    /// The `AwsAccount` the bucket is in: the operator then manages the bucket's versioning and, when the account is
+    /// not the source's, its own statements in the bucket's policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = v::account_ref())]
+    pub account_ref: Option<String>,
+
     /// `Managed` (when absent) turns versioning on; `Required` only checks that it is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versioning: Option<VersioningPolicy>,
@@ -283,7 +297,8 @@ pub struct Destination {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<StorageClass>,
 
-    /// `Destination` makes the destination's account the owner of the replicas. Needs `account`.
+    /// `Destination` makes the destination's account the owner of the replicas. Needs `account` or
+    /// `accountRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ownership: Option<Ownership>,
 

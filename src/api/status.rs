@@ -38,6 +38,11 @@ pub struct BucketReplicationStatus {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub former_roles: Vec<String>,
 
+    /// Policies of destination buckets of other accounts in which the operator has statements, which it removes when
+    /// nothing is replicated there any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bucket_policies: Vec<BucketPolicyStatus>,
+
     /// How many rules the replication configuration in AWS has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<i32>,
@@ -75,9 +80,26 @@ pub struct BucketStatus {
     /// The account that owns it, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// The `AwsAccount` as whose identity the operator acts on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_ref: Option<String>,
     /// Its versioning: `Enabled`, `Suspended`, `Disabled` (never enabled) or `Unknown` (may not be read).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versioning: Option<String>,
+}
+
+/// A bucket in whose policy the operator has statements.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketPolicyStatus {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The Region it is in.
+    pub region: String,
+    /// The account that owns it.
+    pub account: String,
+    /// The `AwsAccount` as whose identity the operator acts on it.
+    pub account_ref: String,
 }
 
 /// The role S3 assumes.

@@ -54,6 +54,64 @@ pub fn account_id() -> Rule {
     )
 }
 
+pub fn aws_account_id() -> Rule {
+    rule(
+        "self.matches('^[0-9]{12}$')",
+        "accountId must be the 12 digits of an AWS account id, in quotes so that YAML keeps it a string",
+    )
+}
+
+pub fn account_id_is_immutable() -> Rule {
+    rule(
+        "self == oldSelf",
+        "accountId cannot be changed: create another AwsAccount for the other account and delete this one",
+    )
+}
+
+pub fn account_ids() -> Rule {
+    rule(
+        "self.all(a, a.matches('^[0-9]{12}$'))",
+        "destinationAccounts must be AWS account ids of 12 digits, in quotes so that YAML keeps them strings",
+    )
+}
+
+pub fn account_ref() -> Rule {
+    rule(
+        "self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",
+        "accountRef must be the name of an AwsAccount, in lowercase letters, digits, dots and hyphens: kubectl get awsaccounts lists them",
+    )
+}
+
+pub fn bucket_patterns(field: &str) -> Rule {
+    rule(
+        "self.all(p, p.matches('^[a-z0-9.*-]+$'))",
+        &format!(
+            "{field} must be names of S3 buckets, with * for any characters, such as orders-*: lowercase letters, digits, dots and hyphens, no ARNs"
+        ),
+    )
+}
+
+pub fn assumed_role_arn() -> Rule {
+    rule(
+        "self.matches('^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$')",
+        "assumeRole.arn must be the ARN of an IAM role, such as arn:aws:iam::111122223333:role/s3-replication-operator",
+    )
+}
+
+pub fn external_id() -> Rule {
+    rule(
+        "self.matches('^[A-Za-z0-9+=,.@:/_-]+$')",
+        "assumeRole.externalId must be 2 to 1224 letters, digits or any of +=,.@:/_-",
+    )
+}
+
+pub fn session_name() -> Rule {
+    rule(
+        "self.matches('^[A-Za-z0-9+=,.@_-]+$')",
+        "assumeRole.sessionName must be 1 to 32 letters, digits or any of +=,.@_-",
+    )
+}
+
 /// Keys, not aliases: IAM does not resolve an alias in a policy's resource.
 const KMS_KEY: &str = "^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$";
 
@@ -199,8 +257,8 @@ pub fn kms_fields_come_together() -> Rule {
 
 pub fn ownership_needs_account() -> Rule {
     rule(
-        "!has(self.ownership) || has(self.account)",
-        "ownership: Destination is for a bucket of another account: set account to the id of its owner, or remove ownership",
+        "!has(self.ownership) || has(self.account) || has(self.accountRef)",
+        "ownership: Destination is for a bucket of another account: set account to the id of its owner or accountRef to its AwsAccount, or remove ownership",
     )
 }
 

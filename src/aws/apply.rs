@@ -3,20 +3,22 @@
 use aws_sdk_iam::types::Tag;
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 
-use super::clients::Aws;
+use super::bucket_policy::put_statements;
 use super::convert::to_sdk;
+use super::identities::Access;
 use super::limits::Lane;
 use crate::replication::step::ROLE_POLICY_NAME;
-use crate::replication::{Failure, FailureClass, RoleDocuments, Step};
+use crate::replication::{Failure, FailureClass, Place, RoleDocuments, Step};
 
 /// Executes a step.
 ///
 /// # Errors
 /// What AWS answered, classified. A role or configuration that is already gone counts as deleted.
-pub async fn apply(aws: &Aws, step: &Step) -> Result<(), Failure> {
+pub async fn apply(access: &Access, step: &Step) -> Result<(), Failure> {
     let (action, subject) = (step.action(), step.subject());
+    let aws = access.to(step.account_ref());
     match step {
-        Step::EnableVersioning { bucket, region, owner } => {
+        Step::EnableVersioning { place: Place { bucket, region, owner, .. } } => {
             let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
             let request = aws
                 .s3(region)
@@ -25,7 +27,7 @@ pub async fn apply(aws: &Aws, step: &Step) -> Result<(), Failure> {
                 .expected_bucket_owner(owner)
                 .versioning_configuration(enabled);
             let result = aws.call(Lane::S3Write, action, subject, request.send()).await;
-            aws.buckets.versioning_changed(bucket).await;
+            aws.buckets().versioning_changed(bucket).await;
             result.map(drop)
         }
         Step::CreateRole { role, documents } => {
@@ -74,7 +76,8 @@ pub async fn apply(aws: &Aws, step: &Step) -> Result<(), Failure> {
                 .policy_document(document);
             aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
         }
-        Step::PutReplication { bucket, region, owner, configuration } => {
+        Step::PutBucketPolicy { place, sid, statements } => put_statements(aws, place, sid, statements).await,
+        Step::PutReplication { place: Place { bucket, region, owner, .. }, configuration } => {
             let configuration = to_sdk(configuration).map_err(|e| malformed(step, e))?;
             let request = aws
                 .s3(region)
@@ -84,7 +87,7 @@ pub async fn apply(aws: &Aws, step: &Step) -> Result<(), Failure> {
                 .replication_configuration(configuration);
             aws.call(Lane::S3Write, action, subject, request.send()).await.map(drop)
         }
-        Step::DeleteReplication { bucket, region, owner } => {
+        Step::DeleteReplication { place: Place { bucket, region, owner, .. } } => {
             let request =
                 aws.s3(region).delete_bucket_replication().bucket(bucket).expected_bucket_owner(owner);
             gone_is_done(aws.call(Lane::S3Write, action, subject, request.send()).await.map(drop))

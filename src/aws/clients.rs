@@ -1,175 +1,185 @@
-//! Clients: one a Region, made once, sharing one connection pool and one credentials cache, all rate-limited.
+//! AWS as one identity sees it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::Arc;
 
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::config::{IdentityCache, SharedCredentialsProvider};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
-use super::cache::Buckets;
-use super::error::failure;
-use super::limits::{Lane, Limits, Rates};
-use super::metrics::{CallLabels, Metrics};
+use super::account::AccountClients;
+use super::cache::{Buckets, Keys};
+use super::credentials::Environment;
+use super::limits::Lane;
+use super::sessions::Session;
 use crate::replication::partition::account_of_arn;
 use crate::replication::{Caller, Failure, FailureClass, Partition};
 
-/// The Region of requests that belong to none, where the environment names none.
-const DEFAULT_REGION: &str = "us-east-1";
-
-/// How calls to AWS are made.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    pub rates: Rates,
-    /// How long one try of a call may take.
-    pub attempt_timeout: Duration,
-    /// Tries of one call; waiting in between is the SDK's.
-    pub attempts: u32,
+/// A handle on one account as one identity, for as long as a check takes.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    account: Arc<AccountClients>,
+    identity: Identity,
 }
 
-/// The standard chain of credentials, looked through anew each time they are to be renewed: the SDK's own reads
-/// a profile file once, so that a Secret mounted or rotated later would need a restart.
-#[derive(Debug)]
-struct Environment;
+#[derive(Clone, Debug)]
+enum Identity {
+    /// The operator's own, whoever that is just now.
+    Own(Arc<Own>),
+    /// One that was found to be in the right account.
+    Verified { caller: Caller, session: Option<SharedCredentialsProvider> },
+}
 
-impl ProvideCredentials for Environment {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        future::ProvideCredentials::new(async {
-            DefaultCredentialsChain::builder().build().await.provide_credentials().await
-        })
+/// Who the operator is by itself.
+#[derive(Debug)]
+pub struct Own {
+    pub environment: Environment,
+    known: Mutex<Option<Known>>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    changes: u64,
+    arn: String,
+    caller: Caller,
+}
+
+impl Own {
+    pub fn new(environment: Environment) -> Own {
+        Own { environment, known: Mutex::default() }
+    }
+
+    /// Who the operator is: asked once for each access key it gets.
+    async fn caller(&self, account: &AccountClients) -> Result<(String, Caller), Failure> {
+        let mut known = self.known.lock().await;
+        let before = self.environment.changes();
+        if let Some(Known { arn, caller, .. }) = known.as_ref().filter(|known| known.changes == before) {
+            return Ok((arn.clone(), caller.clone()));
+        }
+        let (arn, caller) = who(account, account.sts().clone()).await?;
+        *known = Some(Known { changes: before.max(1), arn: arn.clone(), caller: caller.clone() });
+        Ok((arn, caller))
     }
 }
 
-/// AWS as one identity sees it.
-#[derive(Debug)]
-pub struct Aws {
-    config: SdkConfig,
-    home: String,
-    path_style: bool,
-    s3: RwLock<HashMap<String, aws_sdk_s3::Client>>,
-    iam: aws_sdk_iam::Client,
-    sts: aws_sdk_sts::Client,
-    caller: OnceCell<Caller>,
-    limits: Limits,
-    pub(super) buckets: Buckets,
-    metrics: Metrics,
+/// Asks STS who a client is: the ARN, and the account.
+pub async fn who(account: &AccountClients, sts: aws_sdk_sts::Client) -> Result<(String, Caller), Failure> {
+    let action = "sts:GetCallerIdentity";
+    let request = sts.get_caller_identity().send();
+    let answer = account.call(Lane::Identity, action, "the operator", request).await?;
+    let arn = answer.arn().unwrap_or_default();
+    let id = answer.account().or_else(|| account_of_arn(arn)).map(str::to_owned);
+    let id = id.ok_or_else(|| Failure {
+        class: FailureClass::Unavailable,
+        action: action.into(),
+        subject: "the operator".to_owned(),
+        code: String::new(),
+        detail: "STS named no account".to_owned(),
+    })?;
+    let partition = Partition::of_region(account.home());
+    Ok((arn.to_owned(), Caller { account: id, partition }))
+}
+
+/// A client of the account with the credentials of a session in place of its own: the same connections, retries and
+/// settings. The cache of identities is left out, which would keep every session for ever.
+macro_rules! signed_as {
+    ($credentials:expr, $client:expr, $service:ident) => {
+        match ($credentials, $client) {
+            (None, client) => client,
+            (Some(credentials), client) => {
+                let config = client.config().to_builder();
+                let config =
+                    config.credentials_provider(credentials).identity_cache(IdentityCache::no_cache());
+                $service::Client::from_conf(config.build())
+            }
+        }
+    };
 }
 
 impl Aws {
-    /// Clients from the standard AWS environment: variables, profiles, IRSA, Pod Identity, instance metadata.
-    pub async fn from_env(settings: Settings, metrics: Metrics) -> Arc<Aws> {
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .credentials_provider(Environment)
-            .retry_config(RetryConfig::standard().with_max_attempts(settings.attempts))
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(settings.attempt_timeout)
-                    .operation_attempt_timeout(settings.attempt_timeout)
-                    .build(),
-            )
-            .load()
-            .await;
-        Arc::new(Aws::new(config, settings.rates, metrics))
+    /// The operator's own identity.
+    pub(super) fn own(account: Arc<AccountClients>, own: Arc<Own>) -> Aws {
+        Aws { account, identity: Identity::Own(own) }
     }
 
-    fn new(config: SdkConfig, rates: Rates, metrics: Metrics) -> Aws {
-        let home = config.region().map_or_else(|| DEFAULT_REGION.to_owned(), |r| r.as_ref().to_owned());
-        let config = config.into_builder().region(Region::new(home.clone())).build();
-        // Buckets are names under the host there, not hosts of their own.
-        let path_style = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
-        Aws {
-            iam: aws_sdk_iam::Client::new(&config),
-            sts: aws_sdk_sts::Client::new(&config),
-            home,
-            path_style,
-            s3: RwLock::default(),
-            config,
-            caller: OnceCell::new(),
-            limits: Limits::new(rates),
-            buckets: Buckets::new(),
-            metrics,
-        }
+    /// The operator's own identity, found to be in the right account.
+    pub(super) fn verified(account: Arc<AccountClients>, caller: Caller) -> Aws {
+        Aws { account, identity: Identity::Verified { caller, session: None } }
     }
 
-    /// The Region requests go to while a bucket's is not known.
-    pub(super) fn home(&self) -> &str {
-        &self.home
+    /// A session in a role.
+    pub(super) fn session(account: Arc<AccountClients>, session: &Session) -> Aws {
+        let partition = Partition::of_region(account.home());
+        let caller = Caller { account: session.account.clone(), partition };
+        let session = Some(SharedCredentialsProvider::new(session.credentials.clone()));
+        Aws { account, identity: Identity::Verified { caller, session } }
     }
 
-    pub(super) fn iam(&self) -> &aws_sdk_iam::Client {
-        &self.iam
-    }
-
-    /// The S3 client of a Region.
-    pub(super) fn s3(&self, region: &str) -> aws_sdk_s3::Client {
-        if let Some(client) = self.s3.read().unwrap_or_else(PoisonError::into_inner).get(region) {
-            return client.clone();
-        }
-        let mut clients = self.s3.write().unwrap_or_else(PoisonError::into_inner);
-        let client = clients.entry(region.to_owned()).or_insert_with(|| {
-            let config = aws_sdk_s3::config::Builder::from(&self.config)
-                .region(Region::new(region.to_owned()))
-                .force_path_style(self.path_style)
-                .build();
-            aws_sdk_s3::Client::from_conf(config)
-        });
-        client.clone()
-    }
-
-    /// Who the operator is. Asked once.
+    /// Who calls.
     ///
     /// # Errors
     /// When there are no valid credentials or STS cannot be reached.
     pub async fn caller(&self) -> Result<Caller, Failure> {
-        let ask = || async {
-            let action = "sts:GetCallerIdentity";
-            let answer = self
-                .call(Lane::Identity, action, "the operator", self.sts.get_caller_identity().send())
-                .await?;
-            let arn = answer.arn().unwrap_or_default();
-            let account = answer.account().or_else(|| account_of_arn(arn)).map(str::to_owned);
-            let account = account.ok_or_else(|| Failure {
-                class: FailureClass::Unavailable,
-                action: action.into(),
-                subject: "the operator".to_owned(),
-                code: String::new(),
-                detail: "STS named no account".to_owned(),
-            })?;
-            Ok(Caller { account, partition: Partition::of_region(&self.home) })
-        };
-        self.caller.get_or_try_init(ask).await.cloned()
+        self.identity().await.map(|(_, caller)| caller)
     }
 
-    /// Makes a call: waits for a token, counts, logs, and classifies what went wrong.
-    pub(super) async fn call<T, E>(
-        &self,
+    /// Who calls, with the ARN where the identity is the operator's own.
+    pub(super) async fn identity(&self) -> Result<(String, Caller), Failure> {
+        match &self.identity {
+            Identity::Own(own) => own.caller(&self.account).await,
+            Identity::Verified { caller, .. } => Ok((String::new(), caller.clone())),
+        }
+    }
+
+    pub(super) fn home(&self) -> &str {
+        self.account.home()
+    }
+
+    pub(super) fn buckets(&self) -> &Buckets {
+        &self.account.buckets
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.account.keys
+    }
+
+    pub(super) fn iam(&self) -> aws_sdk_iam::Client {
+        signed_as!(self.credentials(), self.account.iam().clone(), aws_sdk_iam)
+    }
+
+    pub(super) fn sts(&self) -> aws_sdk_sts::Client {
+        signed_as!(self.credentials(), self.account.sts().clone(), aws_sdk_sts)
+    }
+
+    /// The S3 client of a Region.
+    pub(super) fn s3(&self, region: &str) -> aws_sdk_s3::Client {
+        signed_as!(self.credentials(), self.account.s3(region), aws_sdk_s3)
+    }
+
+    /// The KMS client of a Region.
+    pub(super) fn kms(&self, region: &str) -> aws_sdk_kms::Client {
+        signed_as!(self.credentials(), self.account.kms(region), aws_sdk_kms)
+    }
+
+    fn credentials(&self) -> Option<SharedCredentialsProvider> {
+        match &self.identity {
+            Identity::Own(_) | Identity::Verified { session: None, .. } => None,
+            Identity::Verified { session: Some(credentials), .. } => Some(credentials.clone()),
+        }
+    }
+
+    /// Makes a call.
+    pub(super) fn call<'a, T, E>(
+        &'a self,
         lane: Lane,
         action: &'static str,
-        subject: &str,
-        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T, Failure>
+        subject: &'a str,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
+    ) -> impl Future<Output = Result<T, Failure>> + Send + 'a
     where
+        T: Send + 'a,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        self.limits.wait(lane).await;
-        let result = request.await.map_err(|error| failure(&error, action, subject));
-        let code = match &result {
-            Ok(_) => "OK",
-            Err(failure) if failure.code.is_empty() => "none",
-            Err(failure) => &failure.code,
-        };
-        tracing::debug!(action, subject, code, "call to AWS");
-        let labels = CallLabels { service: lane.service(), action: action.to_owned(), code: code.to_owned() };
-        self.metrics.requests.get_or_create(&labels).inc();
-        result
+        self.account.call(lane, action, subject, request)
     }
 }

@@ -26,7 +26,7 @@ pub struct Importable {
 /// What AWS answered, classified.
 pub async fn importable(aws: &Aws, bucket: &str) -> Read<Option<Importable>> {
     let caller = aws.caller().await?;
-    let source = BucketRef { bucket: bucket.to_owned(), region: None, account: None, last_seen: None };
+    let source = BucketRef::named(bucket);
     let Some(Location { region, .. }) = locate(aws, &caller, &source).await? else {
         return Err(missing(bucket));
     };

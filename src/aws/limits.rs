@@ -20,8 +20,10 @@ pub enum Lane {
     S3Write,
     IamRead,
     IamWrite,
-    /// `sts:GetCallerIdentity`, once: not limited.
+    /// STS, once a session: not limited.
     Identity,
+    /// `kms:DescribeKey`, once a day: not limited.
+    Kms,
 }
 
 impl Lane {
@@ -30,6 +32,7 @@ impl Lane {
             Lane::S3Read | Lane::S3Write => "s3",
             Lane::IamRead | Lane::IamWrite => "iam",
             Lane::Identity => "sts",
+            Lane::Kms => "kms",
         }
     }
 }
@@ -60,7 +63,7 @@ impl Limits {
             Lane::S3Write => self.s3_writes.until_ready().await,
             Lane::IamRead => self.iam_reads.until_ready().await,
             Lane::IamWrite => self.iam_writes.until_ready().await,
-            Lane::Identity => {}
+            Lane::Identity | Lane::Kms => {}
         }
     }
 }

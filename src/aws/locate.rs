@@ -15,7 +15,7 @@ pub fn in_partition_of(caller: Caller, region: Option<&str>) -> Caller {
 
 /// Where a bucket is as far as that is known without asking: from before, from the spec, or from status.
 pub async fn known_location(aws: &Aws, bucket: &BucketRef) -> Option<Location> {
-    let known = aws.buckets.location(&bucket.bucket).await;
+    let known = aws.buckets().location(&bucket.bucket).await;
     let told = || bucket.region.as_ref().or(bucket.last_seen.as_ref()).cloned();
     known.or_else(|| told().map(|region| Location { region, owner: Owner::Unasked }))
 }
@@ -44,7 +44,7 @@ pub async fn locate(aws: &Aws, caller: &Caller, bucket: &BucketRef) -> Read<Opti
         }
         Head::Failed(failure) => return Err(failure),
     };
-    aws.buckets.locate(name, location.clone()).await;
+    aws.buckets().locate(name, location.clone()).await;
     Ok(Some(location))
 }
 

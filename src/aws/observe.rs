@@ -3,15 +3,20 @@
 //! A check of a resource that was seen before is one round trip: versioning of each bucket, the replication
 //! configuration, the role and its policy. Before that, buckets are located once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
 
+use serde_json::Value;
+
+use super::bucket_policy::read_bucket_policy;
 use super::cache::{Location, Owner};
 use super::clients::Aws;
+use super::identities::Access;
 use super::locate::{Head, denied_or_foreign, head, in_partition_of, known_location, locate, missing, owner};
 use super::reads::{
-    read_configuration, read_role, read_role_policy, read_role_to_delete, read_versioning, with_policy,
+    read_configuration, read_key, read_object_lock, read_role, read_role_policy, read_role_to_delete,
+    read_versioning, with_policy,
 };
 use crate::replication::observed::Read;
 use crate::replication::partition::role_of_arn;
@@ -23,23 +28,37 @@ use crate::replication::{
 ///
 /// # Errors
 /// When not even the operator's own identity can be told. Every other failure is kept beside what could be read.
-pub async fn observe(aws: &Aws, subject: &Subject) -> Result<Observed, Failure> {
+pub async fn observe(access: &Access, subject: &Subject) -> Result<Observed, Failure> {
+    let aws = &access.source;
     let caller = aws.caller().await?;
-    let Subject { source, destinations, role, role_policy, former_roles, identity, fresh } = subject;
+    let Subject {
+        source,
+        destinations,
+        former_destinations,
+        keys,
+        role,
+        role_policy,
+        former_roles,
+        identity,
+        fresh,
+    } = subject;
 
-    let known = join_all(std::iter::once(source).chain(destinations).map(|b| known_location(aws, b))).await;
+    let all = std::iter::once(source).chain(destinations);
+    let known = join_all(all.map(|b| known_location(access.to(b.account_ref.as_deref()), b))).await;
     // A role that does not exist yet has no policy to ask for in the next round.
     let early_role =
         async { if known.iter().all(Option::is_some) { None } else { Some(read_role(aws, role).await) } };
     let (source_at, destinations_at, early_role) = futures::join!(
         locate(aws, &caller, source),
-        join_all(destinations.iter().map(|b| locate(aws, &caller, b))),
+        join_all(destinations.iter().map(|b| locate(access.to(b.account_ref.as_deref()), &caller, b))),
         early_role,
     );
 
     let read_destinations = destinations.iter().zip(&destinations_at);
-    let read_destinations =
-        join_all(read_destinations.map(|(b, at)| read_bucket(aws, &caller, b, at, *fresh)));
+    let read_destinations = join_all(
+        read_destinations
+            .map(|(b, at)| read_bucket(access.to(b.account_ref.as_deref()), &caller, b, at, *fresh)),
+    );
     let read_source = read_bucket(aws, &caller, source, &source_at, *fresh);
     let configuration = async {
         match &source_at {
@@ -59,8 +78,30 @@ pub async fn observe(aws: &Aws, subject: &Subject) -> Result<Observed, Failure> 
             None => read_role(aws, role).await,
         }
     };
-    let (source, read_destinations, configuration, role_read) =
-        futures::join!(read_source, read_destinations, configuration, role_and_policy);
+    let object_lock = async {
+        match &source_at {
+            // Only a managed role is given what Object Lock needs.
+            Ok(Some(Location { region, .. })) if *role_policy => {
+                let read = read_object_lock(aws, &source.bucket, region, &caller.account);
+                aws.buckets().object_lock(&source.bucket, read).await
+            }
+            _ => false,
+        }
+    };
+    let policies = bucket_policies(access, &caller, destinations, &destinations_at, former_destinations);
+    let keys = join_all(keys.iter().map(|(arn, account_ref)| async {
+        let aws = access.to(account_ref.as_deref());
+        (arn.clone(), aws.keys().key(arn, read_key(aws, arn)).await)
+    }));
+    let (source, read_destinations, configuration, role_read, object_lock, bucket_policies, keys) = futures::join!(
+        read_source,
+        read_destinations,
+        configuration,
+        role_and_policy,
+        object_lock,
+        policies,
+        keys
+    );
 
     let named = configuration.as_ref().ok().and_then(Option::as_ref).map(|c| role_of_arn(&c.role).to_owned());
     let former = former_roles.iter().cloned().chain(named);
@@ -79,7 +120,33 @@ pub async fn observe(aws: &Aws, subject: &Subject) -> Result<Observed, Failure> 
         configuration,
         role: role_read,
         former_roles: former_roles.into_iter().collect(),
+        bucket_policies,
+        keys: keys.into_iter().collect(),
+        object_lock,
     })
+}
+
+/// The policies in which the operator has or is to have statements: those of destinations of other accounts that it
+/// may act in, and of former ones. Former ones are gone with their buckets.
+async fn bucket_policies(
+    access: &Access,
+    caller: &Caller,
+    destinations: &[BucketRef],
+    places: &[Read<Option<Location>>],
+    former: &[BucketRef],
+) -> BTreeMap<String, Read<Option<Value>>> {
+    let current = destinations.iter().zip(places).filter_map(|(bucket, place)| {
+        let abroad = bucket.account_ref.is_some() && owner(caller, bucket) != caller.account;
+        let location = place.as_ref().ok()?.as_ref()?;
+        abroad.then_some((bucket, location.region.as_str()))
+    });
+    let former = former.iter().filter_map(|bucket| Some((bucket, bucket.last_seen.as_deref()?)));
+    let read = current.chain(former).map(|(bucket, region)| async move {
+        let aws = access.to(bucket.account_ref.as_deref());
+        let read = read_bucket_policy(aws, &bucket.bucket, region, owner(caller, bucket)).await;
+        (bucket.bucket.clone(), read)
+    });
+    join_all(read).await.into_iter().collect()
 }
 
 async fn read_bucket(
@@ -93,32 +160,36 @@ async fn read_bucket(
     let location = match place {
         Ok(Some(location)) => location,
         Ok(None) => {
-            return ObservedBucket { region: Ok(None), versioning: Err(missing(name)) };
+            return ObservedBucket::unseen(Ok(None), missing(name));
         }
         Err(failure) => {
-            return ObservedBucket { region: Err(failure.clone()), versioning: Err(failure.clone()) };
+            return ObservedBucket::unseen(Err(failure.clone()), failure.clone());
         }
     };
     let Location { region, owner: asked } = location;
     let read = read_versioning(aws, name, region, owner(caller, bucket));
-    let versioning = aws.buckets.versioning(name, fresh, read).await;
-    let here = |versioning| ObservedBucket { region: Ok(Some(region.clone())), versioning };
-    let unknown =
-        |failure: Failure| ObservedBucket { region: Err(failure.clone()), versioning: Err(failure) };
-    let Err(failure) = versioning else { return here(versioning) };
+    let versioning = aws.buckets().versioning(name, fresh, read).await;
+    let here = |versioning, owner_confirmed| ObservedBucket {
+        region: Ok(Some(region.clone())),
+        versioning,
+        owner_confirmed,
+    };
+    let unknown = |failure: Failure| ObservedBucket::unseen(Err(failure.clone()), failure);
+    // An answer to a call that named the owner confirms it.
+    let Err(failure) = versioning else { return here(versioning, true) };
     match (failure.class, asked) {
         (FailureClass::NoSuchBucket, _) => {
-            aws.buckets.forget(name).await;
-            ObservedBucket { region: Ok(None), versioning: Err(failure) }
+            aws.buckets().forget(name).await;
+            ObservedBucket::unseen(Ok(None), failure)
         }
         (FailureClass::WrongRegion, _) => {
-            aws.buckets.forget(name).await;
+            aws.buckets().forget(name).await;
             unknown(if bucket.region.is_some() { wrong_region_in_spec(failure, region) } else { failure })
         }
         (FailureClass::Denied, Owner::Unasked) => {
             let owner = match head(aws, region, name, Some(owner(caller, bucket))).await {
                 Head::Found(_) => Owner::Confirmed,
-                Head::Missing => return ObservedBucket { region: Ok(None), versioning: Err(failure) },
+                Head::Missing => return ObservedBucket::unseen(Ok(None), failure),
                 Head::Elsewhere(_) | Head::Denied { .. } | Head::Failed(_) => {
                     let failure = denied_or_foreign(aws, region, name, failure.clone()).await;
                     if failure.class == FailureClass::WrongOwner {
@@ -127,15 +198,15 @@ async fn read_bucket(
                     Owner::Untold
                 }
             };
-            aws.buckets.locate(name, Location { region: region.clone(), owner }).await;
-            here(Err(failure))
+            aws.buckets().locate(name, Location { region: region.clone(), owner }).await;
+            here(Err(failure), owner == Owner::Confirmed)
         }
         (FailureClass::Denied, Owner::Confirmed) => {
             // The name may have passed to someone else: the next check asks for the owner again.
-            aws.buckets.forget(name).await;
-            here(Err(failure))
+            aws.buckets().forget(name).await;
+            here(Err(failure), true)
         }
-        _ => here(Err(failure)),
+        _ => here(Err(failure), false),
     }
 }
 

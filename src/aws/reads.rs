@@ -8,9 +8,11 @@ use super::clients::Aws;
 use super::convert::from_sdk;
 use super::limits::Lane;
 use crate::replication::observed::Read;
+use crate::replication::partition::region_of_arn;
 use crate::replication::step::ROLE_POLICY_NAME;
 use crate::replication::{
-    Caller, Configuration, Failure, FailureClass, Identity, ObservedRole, Versioning, VersioningStatus,
+    Caller, Configuration, Failure, FailureClass, Identity, ObservedKey, ObservedRole, Versioning,
+    VersioningStatus,
 };
 
 pub async fn read_versioning(aws: &Aws, bucket: &str, region: &str, owner: &str) -> Read<Versioning> {
@@ -63,6 +65,33 @@ pub async fn read_raw_configuration(
             detail: "the answer held no configuration".to_owned(),
         }),
         Err(failure) if failure.code == "ReplicationConfigurationNotFoundError" => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Whether a bucket has Object Lock.
+pub async fn read_object_lock(aws: &Aws, bucket: &str, region: &str, owner: &str) -> Read<bool> {
+    let request = aws.s3(region).get_object_lock_configuration().bucket(bucket).expected_bucket_owner(owner);
+    match aws.call(Lane::S3Read, "s3:GetBucketObjectLockConfiguration", bucket, request.send()).await {
+        Ok(answer) => Ok(answer
+            .object_lock_configuration()
+            .and_then(|c| c.object_lock_enabled())
+            .is_some_and(|enabled| enabled.as_str() == "Enabled")),
+        Err(failure) if failure.code == "ObjectLockConfigurationNotFoundError" => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A KMS key; `None` where there is none.
+pub async fn read_key(aws: &Aws, arn: &str) -> Read<Option<ObservedKey>> {
+    let region = region_of_arn(arn).unwrap_or(aws.home());
+    let request = aws.kms(region).describe_key().key_id(arn);
+    match aws.call(Lane::Kms, "kms:DescribeKey", arn, request.send()).await {
+        Ok(answer) => Ok(answer.key_metadata().map(|key| ObservedKey {
+            state: key.key_state().map(|s| s.as_str()).unwrap_or("Enabled").to_owned(),
+            aws_managed: key.key_manager().is_some_and(|m| m.as_str() == "AWS"),
+        })),
+        Err(failure) if failure.code == "NotFoundException" => Ok(None),
         Err(failure) => Err(failure),
     }
 }

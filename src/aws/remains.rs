@@ -2,27 +2,31 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 
+use super::bucket_policy::read_bucket_policy;
 use super::cache::Location;
 use super::clients::Aws;
+use super::identities::Access;
 use super::locate::{in_partition_of, locate};
 use super::reads::{read_configuration, read_role_to_delete};
 use crate::replication::observed::Read;
 use crate::replication::partition::role_of_arn;
 use crate::replication::teardown::Remains;
-use crate::replication::{BucketRef, Caller, Configuration, Failure, FailureClass, Identity};
+use crate::replication::{BucketRef, Caller, Configuration, Failure, FailureClass, Identity, Place};
 
 /// Reads what deletion may have to remove.
 ///
 /// # Errors
 /// When not even the operator's own identity can be told.
 pub async fn remains(
-    aws: &Aws,
+    access: &Access,
     source: Option<&BucketRef>,
     roles: &BTreeSet<String>,
+    policies: &[Place],
     identity: &Identity,
 ) -> Result<Remains, Failure> {
+    let aws = &access.source;
     let caller = aws.caller().await?;
     let configuration = async {
         let Some(source) = source else {
@@ -31,7 +35,7 @@ pub async fn remains(
         match configuration_of(aws, &caller, source).await {
             // It was made again elsewhere after its Region was remembered.
             (_, Err(failure)) if failure.class == FailureClass::WrongRegion => {
-                aws.buckets.forget(&source.bucket).await;
+                aws.buckets().forget(&source.bucket).await;
                 let unseen = BucketRef { last_seen: None, ..source.clone() };
                 configuration_of(aws, &caller, &unseen).await
             }
@@ -42,6 +46,15 @@ pub async fn remains(
     let named = configuration.as_ref().ok().and_then(Option::as_ref).map(|c| role_of_arn(&c.role).to_owned());
     let names: BTreeSet<String> = roles.iter().cloned().chain(named).collect();
     let roles = try_join_all(names.iter().map(|name| read_role_to_delete(aws, name, identity))).await;
+    let read_policies = policies.iter().map(|place| async {
+        let Place { bucket, region, owner, account_ref } = place;
+        let read = read_bucket_policy(access.to(account_ref.as_deref()), bucket, region, owner).await;
+        match read {
+            Err(failure) if failure.class == FailureClass::NoSuchBucket => (place.clone(), Ok(None)),
+            read => (place.clone(), read),
+        }
+    });
+    let bucket_policies = join_all(read_policies).await;
     let caller = in_partition_of(caller, region.as_deref());
     Ok(Remains {
         bucket: source.map(|s| s.bucket.clone()).unwrap_or_default(),
@@ -49,6 +62,7 @@ pub async fn remains(
         region,
         configuration,
         roles: roles.map(|roles| roles.into_iter().flatten().collect()),
+        bucket_policies,
     })
 }
 

@@ -1,13 +1,36 @@
-//! `crds`: the definition as it is shipped in `crds/`.
+//! `crds`: the definitions as they are shipped in `crds/`, a file a kind.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{CliError, write};
-use crate::api::crd;
+use clap::Args;
+use kube::ResourceExt;
 
-pub fn crds() -> Result<ExitCode, CliError> {
-    let crd = crd::bucket_replication().map_err(|e| CliError::Print(e.to_string()))?;
-    let yaml = serde_saphyr::to_string(&crd).map_err(|e| CliError::Print(e.to_string()))?;
-    write(&yaml)?;
+use super::{CliError, write};
+use crate::api::{GROUP, crd};
+
+#[derive(Debug, Args)]
+pub struct CrdsArgs {
+    /// Write a file a kind into this directory instead of printing them
+    #[arg(long, value_name = "DIRECTORY")]
+    output_dir: Option<PathBuf>,
+}
+
+pub fn crds(args: CrdsArgs) -> Result<ExitCode, CliError> {
+    for crd in crd::all().map_err(|e| CliError::Print(e.to_string()))? {
+        let yaml = serde_saphyr::to_string(&crd).map_err(|e| CliError::Print(e.to_string()))?;
+        let yaml = format!("---\n{yaml}");
+        match &args.output_dir {
+            None => write(&yaml)?,
+            Some(directory) => {
+                // `awsaccounts.s3replication.dev`, and the file as controller-gen names it.
+                let name = crd.name_any();
+                let plural = name.split('.').next().unwrap_or(&name);
+                let file = directory.join(format!("{GROUP}_{plural}.yaml"));
+                std::fs::write(&file, yaml)
+                    .map_err(|e| CliError::Print(format!("{}: {e}", file.display())))?;
+            }
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,9 +8,12 @@ use clap::builder::NonEmptyStringValueParser;
 use kube::core::ObjectMeta;
 use serde_json::json;
 
+use super::directory::Directory;
+use super::manifests::Manifests;
 use super::{AwsArgs, CliError, write};
 use crate::api::{AdoptionPolicy, BucketReplication};
-use crate::aws::{self, Aws, Importable};
+use crate::aws::{self, Identities, Importable};
+use crate::replication::Identity;
 use crate::replication::import::{Inexpressible, import as import_spec};
 use crate::replication::partition::role_of_arn;
 
@@ -27,6 +30,12 @@ pub struct ImportArgs {
     /// Every bucket of the account that replicates
     #[arg(long)]
     all: bool,
+    /// The AwsAccount as whose identity to look, by its name or its id; the operator's own identity when absent
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    account: Option<String>,
+    /// File with the AwsAccount; from the cluster when absent
+    #[arg(short = 'f', long = "filename", value_name = "FILE", requires = "account")]
+    filenames: Vec<String>,
     /// The namespace of the resources
     #[arg(long, short, default_value = "default")]
     namespace: String,
@@ -49,11 +58,23 @@ pub enum ImportError {
 }
 
 pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
-    let aws = Aws::from_env(args.aws.settings(), aws::Metrics::default()).await;
+    let identities = Identities::from_env(args.aws.settings(), aws::Metrics::default()).await;
+    let account = match &args.account {
+        Some(name) => {
+            let manifests = Manifests::read(&args.filenames)?;
+            Some(Directory::new(&manifests).account(name).await?)
+        }
+        None => None,
+    };
+    let aws = match &account {
+        Some(account) => identities.in_account(account, &Identity::of_account(&account.name)).await?,
+        None => identities.own(),
+    };
+    let account = account.map(|account| account.name);
     if let Some(bucket) = &args.bucket {
         let found = aws::importable(&aws, bucket).await?;
         let found = found.ok_or_else(|| ImportError::NotReplicating(bucket.clone()))?;
-        write(&manifest(bucket, &args.namespace, &found)?)?;
+        write(&manifest(bucket, account.as_deref(), &args.namespace, &found)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     // What can be imported is, and the rest is named: one odd bucket must not hide the others.
@@ -61,7 +82,7 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
     for bucket in aws::buckets(&aws).await? {
         let result = match aws::importable(&aws, &bucket).await {
             Ok(None) => continue,
-            Ok(Some(found)) => manifest(&bucket, &args.namespace, &found),
+            Ok(Some(found)) => manifest(&bucket, account.as_deref(), &args.namespace, &found),
             Err(failure) => Err(failure.into()),
         };
         match result {
@@ -75,7 +96,12 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
     if failed > 0 { Err(ImportError::Some(failed).into()) } else { Ok(ExitCode::SUCCESS) }
 }
 
-fn manifest(bucket: &str, namespace: &str, found: &Importable) -> Result<String, CliError> {
+fn manifest(
+    bucket: &str,
+    account: Option<&str>,
+    namespace: &str,
+    found: &Importable,
+) -> Result<String, CliError> {
     let Importable { region, configuration, existing_objects } = found;
     let inexpressible = |source| ImportError::Inexpressible { bucket: bucket.to_owned(), source };
     if let Some(id) = existing_objects.first() {
@@ -89,6 +115,7 @@ fn manifest(bucket: &str, namespace: &str, found: &Importable) -> Result<String,
     }
     let mut spec = import_spec(bucket, Some(region.clone()), configuration).map_err(inexpressible)?;
     spec.adoption_policy = AdoptionPolicy::Adopt;
+    spec.source.account_ref = account.map(str::to_owned);
     let metadata = ObjectMeta {
         name: Some(bucket.replace('.', "-")),
         namespace: Some(namespace.to_owned()),

@@ -1,12 +1,14 @@
-//! `-f`: BucketReplication resources from a file or standard input, one or more YAML or JSON documents.
+//! `-f`: resources from files or standard input, each with one or more YAML or JSON documents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::api::BucketReplication;
-use crate::replication::Identity;
+use crate::api::{AwsAccount, BucketReplication};
+use crate::replication::{Account, Identity};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -18,43 +20,102 @@ pub enum ManifestError {
     },
     #[error("{path} is not YAML: {message}")]
     Syntax { path: String, message: String },
-    #[error("{path}: BucketReplication {name}: {message}")]
-    Invalid { path: String, name: String, message: String },
-    #[error("{0} holds no BucketReplication")]
-    Empty(String),
+    #[error("{path}: {kind} {name}: {message}")]
+    Invalid { path: String, kind: &'static str, name: String, message: String },
+    #[error("{0} holds no {1}")]
+    Empty(String, &'static str),
 }
 
-/// Reads all BucketReplication resources; documents of other kinds are passed over. `-` is standard input.
-pub fn read(path: &str) -> Result<Vec<BucketReplication>, ManifestError> {
-    let (source, text) = match path {
-        "-" => ("standard input", std::io::read_to_string(std::io::stdin())),
-        path => (path, std::fs::read_to_string(path)),
-    };
-    let path = || source.to_owned();
-    let text = text.map_err(|source| ManifestError::Read { path: path(), source })?;
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| {
-        let message = error.to_string();
-        ManifestError::Syntax { path: path(), message: message.trim_start_matches("error: ").to_owned() }
-    })?;
-    let resources: Vec<BucketReplication> = documents
-        .into_iter()
-        .flat_map(|document| match document.get("items") {
+/// What files hold that is of interest here; documents of other kinds are passed over.
+#[derive(Debug, Default)]
+pub struct Manifests {
+    pub resources: Vec<BucketReplication>,
+    pub accounts: Vec<Account>,
+    /// Labels of namespaces, by name.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    files: String,
+}
+
+impl Manifests {
+    /// Reads files; `-` is standard input.
+    pub fn read(paths: &[String]) -> Result<Manifests, ManifestError> {
+        let files: Vec<&str> = paths.iter().map(|path| file_name(path)).collect();
+        let mut manifests = Manifests { files: files.join(", "), ..Manifests::default() };
+        for path in paths {
+            manifests.add(path)?;
+        }
+        Ok(manifests)
+    }
+
+    /// Refuses files without a resource.
+    pub fn with_resources(self) -> Result<Manifests, ManifestError> {
+        if self.resources.is_empty() {
+            return Err(ManifestError::Empty(self.files, "BucketReplication"));
+        }
+        Ok(self)
+    }
+
+    /// Refuses files without a resource or an account.
+    pub fn with_anything(self) -> Result<Manifests, ManifestError> {
+        if self.resources.is_empty() && self.accounts.is_empty() {
+            return Err(ManifestError::Empty(self.files, "BucketReplication and no AwsAccount"));
+        }
+        Ok(self)
+    }
+
+    fn add(&mut self, path: &str) -> Result<(), ManifestError> {
+        let source = file_name(path);
+        let text = match path {
+            "-" => std::io::read_to_string(std::io::stdin()),
+            path => std::fs::read_to_string(path),
+        };
+        let text = text.map_err(|error| ManifestError::Read { path: source.to_owned(), source: error })?;
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| {
+            let message = error.to_string();
+            let message = message.trim_start_matches("error: ").to_owned();
+            ManifestError::Syntax { path: source.to_owned(), message }
+        })?;
+        let documents = documents.into_iter().flat_map(|document| match document.get("items") {
             Some(Value::Array(items)) => items.clone(),
             _ => vec![document],
-        })
-        .filter(|document| document.get("kind").and_then(Value::as_str) == Some("BucketReplication"))
-        .map(|document| {
-            let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name");
-            let invalid = |message| ManifestError::Invalid { path: path(), name: name.to_owned(), message };
-            let resource: BucketReplication = serde_path_to_error::deserialize(&document)
-                .map_err(|error| invalid(format!("{}: {}", error.path(), error.inner())))?;
-            match repeated(&resource) {
-                Some(message) => Err(invalid(message)),
-                None => Ok(resource),
+        });
+        for document in documents {
+            match document.get("kind").and_then(Value::as_str) {
+                Some("BucketReplication") => {
+                    let resource: BucketReplication = decode(source, "BucketReplication", &document)?;
+                    if let Some(message) = repeated(&resource) {
+                        return Err(invalid(source, "BucketReplication", &document, message));
+                    }
+                    self.resources.push(resource);
+                }
+                Some("AwsAccount") => {
+                    let account: AwsAccount = decode(source, "AwsAccount", &document)?;
+                    self.accounts.push(Account { name: account.name_any(), spec: account.spec });
+                }
+                Some("Namespace") => {
+                    let namespace: Namespace = decode(source, "Namespace", &document)?;
+                    let labels = namespace.metadata.labels.clone().unwrap_or_default();
+                    self.namespaces.insert(namespace.name_any(), labels);
+                }
+                _ => {}
             }
-        })
-        .collect::<Result<_, _>>()?;
-    if resources.is_empty() { Err(ManifestError::Empty(path())) } else { Ok(resources) }
+        }
+        Ok(())
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    if path == "-" { "standard input" } else { path }
+}
+
+fn decode<T: DeserializeOwned>(path: &str, kind: &'static str, document: &Value) -> Result<T, ManifestError> {
+    serde_path_to_error::deserialize(document)
+        .map_err(|error| invalid(path, kind, document, format!("{}: {}", error.path(), error.inner())))
+}
+
+fn invalid(path: &str, kind: &'static str, document: &Value, message: String) -> ManifestError {
+    let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name");
+    ManifestError::Invalid { path: path.to_owned(), kind, name: name.to_owned(), message }
 }
 
 /// What the API server would refuse and a plan would not show: rules that shadow one another.

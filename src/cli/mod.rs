@@ -1,6 +1,7 @@
 //! The command line: what the user typed is parsed here, and each subcommand has a file.
 
 mod crds;
+mod directory;
 mod import;
 mod manifests;
 mod plan;
@@ -30,12 +31,12 @@ enum Command {
     Run(run::RunArgs),
     /// Print what would change in AWS: exit code 0 for nothing, 2 for changes, 1 for an error
     Plan(plan::PlanArgs),
-    /// Print the IAM policies that BucketReplication resources need
+    /// Print the IAM policies that BucketReplication and AwsAccount resources need
     Policy(policy::PolicyArgs),
     /// Print the BucketReplication resources of buckets that replicate already
     Import(import::ImportArgs),
-    /// Print the CustomResourceDefinition
-    Crds,
+    /// Print the CustomResourceDefinitions
+    Crds(crds::CrdsArgs),
 }
 
 /// How a subcommand prints.
@@ -46,7 +47,7 @@ enum Output {
     Json,
 }
 
-/// How calls to AWS are made; the same for every subcommand that makes some.
+/// How calls to AWS are made, rates for each account; the same for every subcommand that makes some.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "AWS")]
 struct AwsArgs {
@@ -91,11 +92,15 @@ pub enum CliError {
     #[error(transparent)]
     Manifests(#[from] manifests::ManifestError),
     #[error(transparent)]
+    Accounts(#[from] directory::DirectoryError),
+    #[error(transparent)]
     Run(#[from] run::RunError),
     #[error(transparent)]
     Aws(#[from] crate::replication::Failure),
     #[error("cannot print: {0}")]
     Print(String),
+    #[error(transparent)]
+    Policy(#[from] policy::PolicyError),
     #[error(transparent)]
     Import(#[from] import::ImportError),
 }
@@ -117,9 +122,9 @@ impl Cli {
         match self.command {
             Command::Run(args) => run::run(args).await.map(|()| ExitCode::SUCCESS).map_err(CliError::from),
             Command::Plan(args) => plan::plan(args).await,
-            Command::Policy(args) => policy::policy(args),
+            Command::Policy(args) => policy::policy(args).await,
             Command::Import(args) => import::import(args).await,
-            Command::Crds => crds::crds(),
+            Command::Crds(args) => crds::crds(args),
         }
     }
 }

@@ -9,18 +9,20 @@ use clap::Args;
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::manifests::identity;
-use super::{AwsArgs, CliError, Output, manifests, write};
+use super::directory::Directory;
+use super::manifests::{Manifests, identity};
+use super::{AwsArgs, CliError, Output, write};
 use crate::api::{BucketReplication, Reason};
-use crate::aws::{self, Aws};
+use crate::aws::{self, Identities};
 use crate::replication::plan::plan as decide;
-use crate::replication::{Desired, Plan, Situation, Subject};
+use crate::replication::{Accounts, Desired, Plan, Situation, Subject};
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// File with BucketReplication resources; - for standard input
-    #[arg(short = 'f', long = "filename", value_name = "FILE")]
-    filename: String,
+    /// File with BucketReplication resources, and the AwsAccounts and Namespaces they need; - for standard input; may
+    /// be repeated
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+    filenames: Vec<String>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -32,11 +34,16 @@ pub struct PlanArgs {
 const CHANGES: u8 = 2;
 
 pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
-    let resources = manifests::read(&args.filename)?;
-    let aws = Aws::from_env(args.aws.settings(), aws::Metrics::default()).await;
+    let manifests = Manifests::read(&args.filenames)?.with_resources()?;
+    let mut directory = Directory::new(&manifests);
+    let identities = Identities::from_env(args.aws.settings(), aws::Metrics::default()).await;
     let mut plans = Vec::new();
-    for resource in &resources {
-        plans.push((resource, plan_one(resource, &aws).await?));
+    for resource in &manifests.resources {
+        let plan = match directory.accounts_of(resource).await? {
+            Ok(accounts) => plan_one(resource, &accounts, &identities).await?,
+            Err(refusal) => Plan::refused(refusal),
+        };
+        plans.push((resource, plan));
     }
     match args.output {
         Output::Text => {
@@ -62,17 +69,23 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
     })
 }
 
-async fn plan_one(resource: &BucketReplication, aws: &Aws) -> Result<Plan, CliError> {
+async fn plan_one(
+    resource: &BucketReplication,
+    accounts: &Accounts,
+    identities: &Identities,
+) -> Result<Plan, CliError> {
     let identity = identity(resource);
     let status = resource.status.clone().unwrap_or_default();
-    let subject = Subject::new(&resource.spec, &status, &identity, true);
-    let observed = aws::observe(aws, &subject).await?;
+    let subject = Subject::new(&resource.spec, &status, &identity, accounts, true);
+    let access = identities.access(accounts, &identity).await?;
+    let observed = aws::observe(&access, &subject).await?;
     let identity = match &observed.role {
         Ok(Some(role)) => identity.completed_from(&role.tags),
         _ => identity,
     };
-    let desired = Desired::new(&resource.spec, &identity, &subject.facts(&observed));
-    Ok(decide(&Situation::new(&resource.spec, &status, &identity, &desired, &observed)))
+    let desired = Desired::new(&resource.spec, &identity, &subject.facts(&observed, accounts));
+    let spec = &resource.spec;
+    Ok(decide(&Situation::new(spec, &status, &identity, &desired, &observed, accounts, &subject)))
 }
 
 fn text(resource: &BucketReplication, plan: &Plan) -> String {

@@ -1,34 +1,49 @@
-//! `policy`: the IAM policies that BucketReplication resources need: each role's trust and permissions, the
-//! destination's bucket policy across accounts, and the operator's own least privilege.
+//! `policy`: the IAM policies that BucketReplication and AwsAccount resources need: each role's trust and permissions,
+//! the policies of destination buckets and keys of other accounts, and the operator's own least privilege, by itself
+//! and in each account.
 //!
 //! Works without AWS: what the file does not tell is a wildcard in its place.
 
 use std::process::ExitCode;
 
 use clap::Args;
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use super::manifests::identity;
-use super::{CliError, Output, manifests, write};
-use crate::replication::access::{Grantee, destination_bucket_policies, operator_policy};
+use super::directory::Directory;
+use super::manifests::{Manifests, identity};
+use super::{CliError, Output, write};
+use crate::replication::access::{
+    Grantee, account_policy, account_trust_policy, assume_roles, destination_bucket_policies, key_policies,
+    operator_policy,
+};
 use crate::replication::desired::Facts;
 use crate::replication::partition::role_of_arn;
-use crate::replication::{Caller, Desired, DesiredRole, Partition};
+use crate::replication::{Account, Caller, Desired, DesiredRole, Partition};
 
 #[derive(Debug, Args)]
 pub struct PolicyArgs {
-    /// File with BucketReplication resources; - for standard input
-    #[arg(short = 'f', long = "filename", value_name = "FILE")]
-    filename: String,
+    /// File with BucketReplication and AwsAccount resources; - for standard input; may be repeated
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+    filenames: Vec<String>,
     /// How to print: every policy with a heading, or one JSON object
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
-    /// The id of the account the source buckets are in; any when absent
+    /// The id of the account of source buckets that refer to no AwsAccount; any when absent
     #[arg(long, value_name = "ID", value_parser = account_id)]
     account_id: Option<String>,
+    /// ARN of the operator's own identity: prints the trust policies of the roles it assumes
+    #[arg(long, value_name = "ARN")]
+    operator_arn: Option<String>,
     /// The Region whose partition ARNs are written for where a resource names none
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
     region: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    #[error("BucketReplication {namespace}/{name}: {message}")]
+    Refused { namespace: String, name: String, message: String },
 }
 
 fn account_id(text: &str) -> Result<String, String> {
@@ -36,15 +51,24 @@ fn account_id(text: &str) -> Result<String, String> {
     if id { Ok(text.to_owned()) } else { Err("an account id has 12 digits".to_owned()) }
 }
 
-pub fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
-    let resources = manifests::read(&args.filename)?;
+pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
+    let manifests = Manifests::read(&args.filenames)?.with_anything()?;
+    let mut directory = Directory::new(&manifests);
     let mut sections: Vec<(String, Value)> = Vec::new();
     let mut all = Vec::new();
-    for resource in &resources {
+    let mut unrestricted = Vec::new();
+    for resource in &manifests.resources {
+        let accounts = directory.accounts_of(resource).await?;
+        let accounts = accounts.map_err(|refusal| PolicyError::Refused {
+            namespace: resource.namespace().unwrap_or_else(|| "default".to_owned()),
+            name: resource.name_any(),
+            message: refusal.message,
+        })?;
         let identity = identity(resource);
         let spec = &resource.spec;
+        let own = accounts.source.as_ref().map(|account| account.spec.account_id.clone());
         let caller = Caller {
-            account: args.account_id.clone().unwrap_or_else(|| "*".to_owned()),
+            account: own.or_else(|| args.account_id.clone()).unwrap_or_else(|| "*".to_owned()),
             partition: Partition::of_region(spec.source.region.as_deref().unwrap_or(&args.region)),
         };
         let regions = spec
@@ -54,7 +78,9 @@ pub fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
             .chain([(&spec.source.bucket, &spec.source.region)])
             .filter_map(|(bucket, region)| Some((bucket.clone(), region.clone()?)))
             .collect();
-        let desired = Desired::new(spec, &identity, &Facts { caller: caller.clone(), regions });
+        // Whether the source has Object Lock cannot be told from a file.
+        let facts = Facts { caller: caller.clone(), regions, accounts: &accounts, object_lock: false };
+        let desired = Desired::new(spec, &identity, &facts);
         if let DesiredRole::Managed(role) = &desired.role {
             sections.push((format!("trust policy of role {}", role.name), role.trust.to_value()));
             sections.push((format!("policy of role {}", role.name), role.permissions.to_value()));
@@ -65,12 +91,33 @@ pub fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         let remembered = managed.into_iter().chain(status.into_iter().flat_map(|s| &s.former_roles));
         let former_roles =
             remembered.filter(|arn| role_of_arn(arn) != role_of_arn(&current)).cloned().collect();
-        all.push(Grantee { desired, caller, management: spec.management_policy, former_roles });
+        let grantee = Grantee { desired, caller, management: spec.management_policy, former_roles };
+        if !accounts.are_restricted() {
+            unrestricted.push(grantee.clone());
+        }
+        all.push(grantee);
     }
     for (bucket, policy) in destination_bucket_policies(&all) {
         sections.push((format!("bucket policy of destination {bucket}"), policy.to_value()));
     }
-    sections.push(("policy of the operator".to_owned(), operator_policy(&all).to_value()));
+    for (key, statements) in key_policies(&all) {
+        let title = format!("statements for the policy of key {key}");
+        sections.push((title, json!(statements)));
+    }
+    let mut own = operator_policy(&unrestricted);
+    own.statement.extend(assume_roles(&manifests.accounts));
+    if !own.statement.is_empty() {
+        sections.push(("policy of the operator".to_owned(), own.to_value()));
+    }
+    for account in &manifests.accounts {
+        let Account { name, spec } = account;
+        let policy = account_policy(account, Partition::of_region(&args.region));
+        sections.push((format!("policy of the operator in AwsAccount {name}"), policy.to_value()));
+        if let Some((role, operator)) = spec.assume_role.as_ref().zip(args.operator_arn.as_deref()) {
+            let title = format!("trust policy of role {}", role.arn);
+            sections.push((title, account_trust_policy(role, operator).to_value()));
+        }
+    }
     let print =
         |value: &Value| serde_json::to_string_pretty(value).map_err(|e| CliError::Print(e.to_string()));
     match args.output {

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::AwsArgs;
 use crate::api::Interval;
-use crate::aws::Aws;
+use crate::aws::Identities;
 use crate::controller;
 use crate::telemetry::{Health, LogError, LogFormat, Metrics, ServeError, init_logs, serve};
 
@@ -22,13 +22,16 @@ pub struct RunArgs {
     /// Namespaces to watch, separated by commas; all when absent
     #[arg(long, env = "NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<String>,
-    /// Resources checked at the same time
+    /// Resources checked at the same time, for each set of accounts they act in
     // AWS takes a few writes a second for a fleet: more at the same time costs memory and saves no time.
     #[arg(long, env = "CONCURRENCY", default_value = "12", value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
     /// How often AWS is checked for resources that do not say
     #[arg(long, env = "INTERVAL", default_value = "10m")]
     interval: Interval,
+    /// Refuse resources that act without an AwsAccount: those without accountRef, where there is none named default
+    #[arg(long, env = "REQUIRE_ACCOUNT")]
+    require_account: bool,
     /// Where /livez, /readyz and /metrics are served
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
@@ -67,8 +70,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
 
     let client = Client::try_default().await.map_err(|e| RunError::Configuration(e.into()))?;
     let cluster = cluster_id(&client).await.map_err(|e| RunError::ClusterId(e.into()))?;
-    let aws = Aws::from_env(args.aws.settings(), metrics.aws.clone()).await;
-    match aws.caller().await {
+    let identities = Identities::from_env(args.aws.settings(), metrics.aws.clone()).await;
+    match identities.own().caller().await {
         Ok(caller) => info!(account = caller.account, cluster, "started"),
         // Each resource will say so in its status; credentials may still come.
         Err(failure) => warn!(detail = failure.message(), "started without a working AWS identity"),
@@ -78,9 +81,10 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         concurrency: args.concurrency,
         interval: args.interval,
         cluster,
+        require_account: args.require_account,
     };
     tokio::select! {
-        () = controller::run(client, aws, settings, metrics, health, shutdown.clone()) => {}
+        () = controller::run(client, identities, settings, metrics, health, shutdown.clone()) => {}
         () = overdue(&shutdown) => warn!("a call did not end in time; the next start sees what became of it"),
     }
     server.abort();

@@ -4,17 +4,24 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::DeserializeGuard;
 use kube::runtime::events::Reporter;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, ResourceExt};
-use tokio::sync::watch;
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::accounts::Verified;
+use super::bulkheads::Bulkheads;
 use super::corrections::Corrections;
 use super::pace::Pace;
-use super::{Guarded, conflict};
+use super::reconcile::identity;
+use super::{Error, Guarded, GuardedAccount, conflict};
 use crate::api::{BucketReplication, BucketReplicationStatus, Interval};
-use crate::aws::Aws;
+use crate::aws::Identities;
+use crate::replication::accounts::{references, unreadable};
+use crate::replication::{Account, Accounts, Refusal, tenancy};
 use crate::telemetry::Metrics;
 
 /// How the controller runs.
@@ -22,12 +29,14 @@ use crate::telemetry::Metrics;
 pub struct Settings {
     /// Namespaces to watch; empty for all.
     pub namespaces: Vec<String>,
-    /// Reconciles at the same time.
+    /// Reconciles at the same time, for each set of accounts they act in.
     pub concurrency: u16,
     /// How often AWS is checked where the resource does not say.
     pub interval: Interval,
     /// UID of the `kube-system` namespace.
     pub cluster: String,
+    /// Refuse resources that act without an `AwsAccount`.
+    pub require_account: bool,
 }
 
 /// How long a status of our own is preferred to the cache's, which lags behind.
@@ -50,12 +59,16 @@ impl Memory {
 
 pub struct Context {
     pub client: Client,
-    pub aws: Arc<Aws>,
+    pub identities: Arc<Identities>,
     pub settings: Settings,
     pub metrics: Metrics,
     pub reporter: Reporter,
     /// Cancelled when the operator is to stop: the step under way is finished, no other is begun.
     pub shutdown: CancellationToken,
+    /// When STS last said who the operator is in an account, by the `AwsAccount`'s UID.
+    pub(super) verified: Mutex<HashMap<String, Verified>>,
+    bulkheads: Bulkheads,
+    accounts: Store<GuardedAccount>,
     stores: Vec<Store<Guarded>>,
     /// How many of the stores do not hold all of their resources yet.
     unknown: watch::Sender<usize>,
@@ -66,19 +79,35 @@ pub struct Context {
 impl Context {
     pub(super) fn new(
         client: Client,
-        aws: Arc<Aws>,
+        identities: Arc<Identities>,
         settings: Settings,
         metrics: Metrics,
         shutdown: CancellationToken,
+        accounts: Store<GuardedAccount>,
         stores: Vec<Store<Guarded>>,
     ) -> Context {
         let reporter = Reporter {
             controller: "s3-replication-operator".to_owned(),
             instance: std::env::var("POD_NAME").ok(),
         };
-        let unknown = watch::Sender::new(stores.len());
+        // And the accounts.
+        let unknown = watch::Sender::new(stores.len() + 1);
         let memory = Mutex::default();
-        Context { client, aws, settings, metrics, reporter, shutdown, stores, unknown, memory }
+        let bulkheads = Bulkheads::new(settings.concurrency);
+        Context {
+            client,
+            identities,
+            settings,
+            metrics,
+            reporter,
+            shutdown,
+            verified: Mutex::default(),
+            bulkheads,
+            accounts,
+            stores,
+            unknown,
+            memory,
+        }
     }
 
     /// Waits until the resources of every watch are known. A store's own `wait_until_ready` wakes one of those
@@ -156,10 +185,82 @@ impl Context {
         self.stores.iter().flat_map(|store| store.state_filter(same)).collect()
     }
 
+    /// The resource as it is known now: what a reconcile was begun with may be old when it had to wait.
+    pub(super) fn current(&self, object: &Arc<Guarded>) -> Option<Arc<Guarded>> {
+        let reference = ObjectRef::from_obj(object.as_ref());
+        let found = self.stores.iter().find_map(|store| store.get(&reference));
+        found.filter(|found| found.uid() == object.uid())
+    }
+
+    /// The places for resources that act where this one does.
+    pub(super) fn places(&self, object: &Guarded) -> Arc<Semaphore> {
+        match &object.0 {
+            Ok(resource) => self.bulkheads.of(references(&resource.spec)),
+            Err(_) => self.bulkheads.of([]),
+        }
+    }
+
+    /// Every resource that is watched and that refers to an account.
+    pub(super) fn resources_of_account(&self, name: &str) -> Vec<Arc<Guarded>> {
+        let refers = |g: &Guarded| g.0.as_ref().is_ok_and(|r| references(&r.spec).contains(name));
+        self.stores.iter().flat_map(|store| store.state_filter(refers)).collect()
+    }
+
+    /// An account by its name.
+    pub(super) fn account(&self, name: &str) -> Result<Option<Account>, Refusal> {
+        match self.accounts.get(&ObjectRef::new(name)).as_deref() {
+            None => Ok(None),
+            Some(DeserializeGuard(Ok(account))) => {
+                Ok(Some(Account { name: name.to_owned(), spec: account.spec.clone() }))
+            }
+            Some(DeserializeGuard(Err(invalid))) => Err(unreadable(name, &invalid.error)),
+        }
+    }
+
+    /// The accounts a resource refers to, if it may do under them what it asks for: told without any call to AWS.
+    pub(super) async fn accounts_of(
+        &self,
+        resource: &BucketReplication,
+    ) -> Result<Result<Accounts, Refusal>, Error> {
+        let required = self.settings.require_account;
+        let accounts = match Accounts::resolve(&resource.spec, |name| self.account(name), required) {
+            Ok(accounts) => accounts,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let identity = identity(&resource.metadata, self);
+        let labels = if tenancy::labels_matter(&accounts) {
+            // As they are now: one that was made anew under its name has none of the labels of the one before.
+            let namespaces: Api<Namespace> = Api::all(self.client.clone());
+            let found = namespaces.get_metadata_opt(&identity.namespace).await;
+            let found = found.map_err(Error::kubernetes("read the labels of the namespace"))?;
+            found.map(|namespace| namespace.metadata.labels.unwrap_or_default())
+        } else {
+            None
+        };
+        let status =
+            self.last_status(resource.metadata.uid.as_deref().unwrap_or_default(), resource.status.as_ref());
+        let refusal = tenancy::refusal(&resource.spec, &status, &identity, labels.as_ref(), &accounts);
+        Ok(refusal.map_or(Ok(accounts), Err))
+    }
+
     /// Why this resource must wait, if another one owns its source. Otherwise the source is its own from now on,
-    /// also for a rival that is told from it by nothing but the UID.
-    pub(super) fn source_conflict(&self, resource: &BucketReplication) -> Option<String> {
-        let rivals = self.resources_for(&resource.spec.source.bucket);
+    /// also for a rival that is told from it by nothing but the UID. A rival that may not replicate the source has
+    /// no claim to it, or anyone could keep a team from its own bucket.
+    pub(super) async fn source_conflict(
+        &self,
+        resource: &BucketReplication,
+    ) -> Result<Option<String>, Error> {
+        let mut rivals = Vec::new();
+        for rival in self.resources_for(&resource.spec.source.bucket) {
+            let Ok(other) = &rival.0 else { continue };
+            if other.uid() == resource.uid() || self.accounts_of(other).await?.is_ok() {
+                rivals.push(rival);
+            }
+        }
+        Ok(self.owner_among(&rivals, resource))
+    }
+
+    fn owner_among(&self, rivals: &[Arc<Guarded>], resource: &BucketReplication) -> Option<String> {
         // Locked from the question to the claim: of two that ask at once one is answered first.
         let mut memory = self.memory();
         let holds = |r: &BucketReplication| {

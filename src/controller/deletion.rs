@@ -1,7 +1,7 @@
 //! Deletion: works whatever the spec now says, even if it cannot be decoded or the bucket is gone; removes only
 //! what is ours, looks again, and then lets go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::core::ObjectMeta;
 use kube::runtime::controller::Action;
@@ -17,11 +17,14 @@ use crate::api::{
     BucketReplication, BucketReplicationStatus, ConditionType, DeletionPolicy, ManagementPolicy, Reason,
 };
 use crate::aws;
-use crate::replication::desired::role_name;
+use crate::replication::bucket_policy;
+use crate::replication::desired::{Facts, role_name};
 use crate::replication::report::{Event, Outcome, stopped};
 use crate::replication::subject::former_roles;
-use crate::replication::teardown::{Remains, teardown};
-use crate::replication::{BucketRef, Desired, Failure, FailureClass, Identity, Refusal, Subject};
+use crate::replication::teardown::{Claim, teardown};
+use crate::replication::{
+    Accounts, BucketRef, Caller, Desired, Failure, FailureClass, Identity, Place, Refusal,
+};
 
 /// What deletion needs to know, from the object as it lies in the API server and as far as it can be read.
 struct Deceased {
@@ -58,8 +61,46 @@ impl Deceased {
         let text = |pointer: &str| self.spec.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let seen = self.status.source.as_ref();
         let bucket = seen.map(|s| s.bucket.clone()).or_else(|| text("/source/bucket"))?;
-        let region = seen.and_then(|s| s.region.clone()).or_else(|| text("/source/region"));
-        Some(BucketRef { bucket, region: None, account: None, last_seen: region })
+        let last_seen = seen.and_then(|s| s.region.clone()).or_else(|| text("/source/region"));
+        Some(BucketRef { last_seen, ..BucketRef::named(&bucket) })
+    }
+
+    /// Whether status tells of anything in AWS that this resource made.
+    fn left_traces(&self) -> bool {
+        let BucketReplicationStatus { applied_hash, role, former_roles, bucket_policies, .. } = &self.status;
+        let managed = role.as_ref().is_some_and(|role| role.managed);
+        applied_hash.is_some() || managed || !former_roles.is_empty() || !bucket_policies.is_empty()
+    }
+
+    /// The accounts that the resource acted in, by name: what it made is removed where it was made, whatever the
+    /// spec refers to by now.
+    fn account_names(&self) -> (Option<String>, BTreeSet<String>) {
+        let source = self.status.source.as_ref().and_then(|source| source.account_ref.clone());
+        let policies = self.status.bucket_policies.iter().map(|policy| policy.account_ref.clone());
+        (source, policies.collect())
+    }
+
+    /// The buckets of other accounts in whose policies this resource may have statements.
+    fn policies(&self, desired: Option<&Desired>) -> Vec<Place> {
+        let remembered =
+            self.status.bucket_policies.iter().map(|held| BucketRef::of_policy(held).as_last_seen());
+        let mut places: Vec<Place> = remembered.collect();
+        // The operator may have been stopped between writing one and saying so.
+        for d in desired.into_iter().flat_map(|desired| &desired.destinations) {
+            let seen = self.status.destinations.iter().find(|seen| seen.bucket == d.bucket);
+            let place = || {
+                Some(Place {
+                    bucket: d.bucket.clone(),
+                    region: seen?.region.clone()?,
+                    owner: d.account.clone()?,
+                    account_ref: Some(d.account_ref.clone()?),
+                })
+            };
+            if !places.iter().any(|place| place.bucket == d.bucket) {
+                places.extend(place());
+            }
+        }
+        places
     }
 
     /// The ARN in `role.arn`.
@@ -91,13 +132,19 @@ pub async fn finalize(object: &Guarded, target: &Target<'_>, ctx: &Context) -> R
     let finalizers = live.metadata.finalizers.clone();
     let metadata = live.metadata.clone();
     let deceased = Deceased::read(live);
-    let conflict = object.0.as_ref().is_ok_and(|r| ctx.source_conflict(r).is_some());
-
-    // A resource that never owned its source has nothing in AWS but perhaps a role from before.
-    let blocked = if deceased.leaves_aws_alone() || (conflict && deceased.status.applied_hash.is_none()) {
+    let standing = match &object.0 {
+        Ok(resource) => standing(resource, ctx).await?,
+        // Nobody knows what it asked for: what it left is told by status and tags.
+        Err(_) => Standing::default(),
+    };
+    // A resource that never owned its source has nothing in AWS but perhaps a role from before, and one that may do
+    // nothing and never did has nothing at all: for it AWS is not even asked.
+    let nothing = (standing.conflict && deceased.status.applied_hash.is_none())
+        || (standing.forbidden && !deceased.left_traces());
+    let blocked = if deceased.leaves_aws_alone() || nothing {
         None
     } else {
-        remove(&deceased, &metadata, conflict, target, ctx).await?
+        remove(&deceased, &metadata, standing, target, ctx).await?
     };
     let Some(refusal) = blocked else {
         target.remove_finalizer(finalizers).await?;
@@ -120,22 +167,86 @@ pub async fn finalize(object: &Guarded, target: &Target<'_>, ctx: &Context) -> R
     Ok(Action::requeue(after))
 }
 
+/// What became of a resource's right to its source.
+#[derive(Clone, Copy, Default)]
+struct Standing {
+    /// Another resource owns the source.
+    conflict: bool,
+    /// The administrators of its accounts do not allow, or no longer allow, what it asks for.
+    forbidden: bool,
+}
+
+async fn standing(resource: &BucketReplication, ctx: &Context) -> Result<Standing, Error> {
+    let forbidden = ctx.accounts_of(resource).await?.is_err();
+    let conflict = ctx.source_conflict(resource).await?.is_some();
+    Ok(Standing { conflict, forbidden })
+}
+
+/// The accounts to remove things in: those it acted in, else those it refers to.
+fn accounts(deceased: &Deceased, ctx: &Context) -> Result<Accounts, Refusal> {
+    let (source, policies) = deceased.account_names();
+    let named = |name: &str| {
+        ctx.account(name)?.ok_or_else(|| {
+            let message = format!("cannot delete: what this resource made is in AwsAccount {name}, which does not exist any more; create it again, or set deletionPolicy: Retain to leave all of it behind");
+            Refusal::new(Reason::AccountNotFound, ConditionType::Ready, message)
+        })
+    };
+    let mut accounts = match &deceased.resource {
+        Some(resource) if !deceased.left_traces() => {
+            Accounts::resolve(&resource.spec, |name| ctx.account(name), false)?
+        }
+        _ => Accounts { source: source.as_deref().map(named).transpose()?, ..Accounts::default() },
+    };
+    for name in policies {
+        let account = named(&name)?;
+        accounts.destinations.insert(name, account);
+    }
+    // Of a destination whose policy was written and not yet told of; an account that is gone has no such.
+    let rules = deceased.resource.iter().flat_map(|resource| &resource.spec.rules);
+    for name in rules.filter_map(|rule| rule.destination.account_ref.as_ref()) {
+        if let (false, Ok(Some(account))) = (accounts.destinations.contains_key(name), ctx.account(name)) {
+            accounts.destinations.insert(name.clone(), account);
+        }
+    }
+    Ok(accounts)
+}
+
 /// Removes what is ours. `Some`: what keeps it from being removed.
 async fn remove(
     deceased: &Deceased,
     metadata: &ObjectMeta,
-    conflict: bool,
+    Standing { conflict, forbidden }: Standing,
     target: &Target<'_>,
     ctx: &Context,
 ) -> Result<Option<Refusal>, Error> {
     let identity = identity(metadata, ctx);
     let source = deceased.source();
     let roles = deceased.roles(&identity);
-    // Where another resource owns the source by now, the configuration is its own unless it names our role.
-    let applied = !conflict && deceased.status.applied_hash.is_some();
+    // Where another resource owns the source by now, or may own it, the configuration is its own unless it names our
+    // role.
+    let applied = !conflict && !forbidden && deceased.status.applied_hash.is_some();
+    let accounts = match accounts(deceased, ctx) {
+        Ok(accounts) => accounts,
+        Err(refusal) => return Ok(Some(refusal)),
+    };
+    let access = match ctx.identities.access(&accounts, &identity).await {
+        Ok(access) => access,
+        Err(failure) => return Ok(Some(waits(&failure))),
+    };
+    let bucket = source.as_ref().map(|source| source.bucket.clone()).unwrap_or_default();
+    let sid = bucket_policy::sid(&identity, &bucket);
+    let asked = || if conflict { None } else { deceased.resource.as_ref() };
+    let policies = match access.source.caller().await {
+        Ok(caller) => {
+            let desired =
+                asked().map(|resource| desired(resource, &identity, caller, BTreeMap::new(), &accounts));
+            deceased.policies(desired.as_ref().filter(|_| !forbidden))
+        }
+        Err(failure) => return Ok(Some(waits(&failure))),
+    };
 
     let look = async || {
-        let mut remains = aws::remains(&ctx.aws, source.as_ref(), &roles, &identity).await?;
+        let mut remains = aws::remains(&access, source.as_ref(), &roles, &policies, &identity).await?;
         if let Ok(roles) = &mut remains.roles {
             // An existing role is never written, not even one that we made when it was still managed.
             roles.retain(|role| Some(role.arn.as_str()) != deceased.existing_role());
@@ -146,9 +257,12 @@ async fn remove(
         Ok(remains) => remains,
         Err(failure) => return Ok(Some(waits(&failure))),
     };
-    let desired = if conflict { None } else { desired(deceased, &identity, &before) };
-    let first = teardown(&before, &identity, applied, desired.as_ref());
-    let outcome = apply(&first.stages, ctx).await;
+    let regions = before.region.clone().map(|region| (bucket.clone(), region)).into_iter().collect();
+    let desired =
+        asked().map(|resource| desired(resource, &identity, before.caller.clone(), regions, &accounts));
+    let claim = Claim { identity: &identity, sid: &sid, applied, desired: desired.as_ref() };
+    let first = teardown(&before, &claim);
+    let outcome = apply(&first.stages, &access, ctx).await;
     if !outcome.done.is_empty() {
         target.publish(ctx, &[removed(&outcome)]).await;
     }
@@ -170,7 +284,7 @@ async fn remove(
     }
     // Look again: a stale answer or a concurrent write must not leave something behind.
     let after = match look().await {
-        Ok(remains) => teardown(&remains, &identity, applied, desired.as_ref()),
+        Ok(remains) => teardown(&remains, &claim),
         Err(failure) => return Ok(Some(waits(&failure))),
     };
     let left = after.stages.iter().flatten().next();
@@ -187,10 +301,15 @@ fn waits(failure: &Failure) -> Refusal {
     Refusal::new(failure.class.reason(), ConditionType::Ready, message)
 }
 
-fn desired(deceased: &Deceased, identity: &Identity, remains: &Remains) -> Option<Desired> {
-    let resource = deceased.resource.as_ref()?;
-    let subject = Subject::new(&resource.spec, &deceased.status, identity, true);
-    Some(Desired::new(&resource.spec, identity, &subject.facts(&remains.as_observed())))
+/// What the spec asked for, as far as it can be worked out without looking at every bucket.
+fn desired(
+    resource: &BucketReplication,
+    identity: &Identity,
+    caller: Caller,
+    regions: BTreeMap<String, String>,
+    accounts: &Accounts,
+) -> Desired {
+    Desired::new(&resource.spec, identity, &Facts { caller, regions, accounts, object_lock: false })
 }
 
 fn removed(outcome: &Outcome) -> Event {

@@ -107,7 +107,8 @@ impl<'a> Target<'a> {
     }
 }
 
-fn json_patch(operations: Vec<serde_json::Value>) -> Result<Patch<()>, kube::Error> {
+/// A patch that applies only where its tests hold.
+pub(super) fn json_patch(operations: Vec<serde_json::Value>) -> Result<Patch<()>, kube::Error> {
     let patch =
         serde_json::from_value(serde_json::Value::Array(operations)).map_err(kube::Error::SerdeError)?;
     Ok(Patch::Json(patch))

@@ -1,6 +1,8 @@
 //! The only place that knows kube-runtime: watches `BucketReplication` resources and drives each through
-//! observe, plan, apply and report.
+//! observe, plan, apply and report; watches `AwsAccount` resources, which say what each may do.
 
+mod accounts;
+mod bulkheads;
 mod conflict;
 mod context;
 mod corrections;
@@ -15,10 +17,13 @@ pub use watch::run;
 
 use kube::core::DeserializeGuard;
 
-use crate::api::BucketReplication;
+use crate::api::{AwsAccount, BucketReplication};
 
 /// A resource as it comes from the API server. One that cannot be decoded must not stop the others.
 pub type Guarded = DeserializeGuard<BucketReplication>;
+
+/// An account as it comes from the API server.
+pub type GuardedAccount = DeserializeGuard<AwsAccount>;
 
 /// What goes wrong on the way to Kubernetes; what goes wrong in AWS is a [`crate::replication::Failure`].
 #[derive(Debug, thiserror::Error)]

@@ -16,19 +16,28 @@ use crate::api::{
     BucketReplication, BucketReplicationSpec, BucketReplicationStatus, ConditionType, ManagementPolicy,
     REQUESTED_AT, Reason,
 };
-use crate::aws;
+use crate::aws::{self, Access};
 use crate::replication::plan::plan;
 use crate::replication::report::{Occasion, Outcome, Report, report, stopped};
-use crate::replication::{Desired, Identity, Plan, Refusal, Situation, Step, Subject};
+use crate::replication::{Desired, Failure, Identity, Plan, Refusal, Situation, Step, Subject};
 
 /// The longest a reconcile may take: every call has a timeout of its own, this one is for all together.
 const DEADLINE: Duration = Duration::from_secs(5 * 60);
 
 /// Reconciles one object. What fails in AWS is reported in its status; an error is Kubernetes' own.
 pub async fn reconcile(object: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error> {
-    // Ownership of a source is told from all resources: none must be missing.
+    // Ownership of a source is told from all resources, and what one may do from all accounts: none must be missing.
     ctx.all_known().await;
-    let result = tokio::time::timeout(DEADLINE, reconcile_now(&object, &ctx)).await;
+    let places = ctx.places(&object);
+    let place = tokio::select! {
+        place = places.acquire() => place,
+        () = ctx.shutdown.cancelled() => return Ok(Action::await_change()),
+    };
+    // It went while it waited, which was an event of its own.
+    let Some(object) = ctx.current(&object) else { return Ok(Action::await_change()) };
+    // Boxed: those who wait for a place take little memory.
+    let result = tokio::time::timeout(DEADLINE, Box::pin(reconcile_now(&object, &ctx))).await;
+    drop(place);
     result.unwrap_or(Err(Error::TimedOut(DEADLINE)))
 }
 
@@ -137,7 +146,11 @@ async fn check(
         let refusal = Refusal::new(Reason::Suspended, ConditionType::Ready, message.to_owned());
         return Ok((stopped(&refusal, &occasion), None));
     }
-    if let Some(message) = ctx.source_conflict(resource) {
+    let accounts = match ctx.accounts_of(resource).await? {
+        Ok(accounts) => accounts,
+        Err(refusal) => return Ok((stopped(&refusal, &occasion), None)),
+    };
+    if let Some(message) = ctx.source_conflict(resource).await? {
         let refusal = Refusal::new(Reason::SourceConflict, ConditionType::ReplicationReady, message);
         return Ok((stopped(&refusal, &occasion), None));
     }
@@ -149,16 +162,21 @@ async fn check(
     let identity = identity(&resource.metadata, ctx);
     let asked_for = occasion.requested != previous.last_handled_request.as_deref()
         || previous.observed_generation.is_some_and(|g| g >= 0 && Some(g) != resource.metadata.generation);
-    let subject = Subject::new(spec, &previous, &identity, asked_for);
-    let observed = match aws::observe(&ctx.aws, &subject).await {
-        Ok(observed) => observed,
+    let subject = Subject::new(spec, &previous, &identity, &accounts, asked_for);
+    let seen = async {
+        let access = ctx.identities.access(&accounts, &identity).await?;
+        let observed = aws::observe(&access, &subject).await?;
+        Ok::<_, Failure>((access, observed))
+    };
+    let (access, observed) = match seen.await {
+        Ok(seen) => seen,
         Err(failure) => {
             let refusal = Refusal::new(failure.class.reason(), ConditionType::Ready, failure.message());
             return Ok((stopped(&refusal, &occasion), None));
         }
     };
-    let desired = Desired::new(spec, &identity, &subject.facts(&observed));
-    let situation = Situation::new(spec, &previous, &identity, &desired, &observed);
+    let desired = Desired::new(spec, &identity, &subject.facts(&observed, &accounts));
+    let situation = Situation::new(spec, &previous, &identity, &desired, &observed, &accounts, &subject);
     let plan = plan(&situation);
     let now = Instant::now();
     let held = if plan.drift && !plan.stages.is_empty() {
@@ -168,10 +186,10 @@ async fn check(
     };
     let (outcome, wait) = match held {
         Some((held_back, wait)) => {
-            let outcome = apply(&plan.without(&held_back.differences), ctx).await;
+            let outcome = apply(&plan.without(&held_back.differences), &access, ctx).await;
             (Outcome { held_back: Some(held_back), ..outcome }, Some(wait))
         }
-        None => (apply(&plan.stages, ctx).await, None),
+        None => (apply(&plan.stages, &access, ctx).await, None),
     };
     if plan.drift && !outcome.done.is_empty() {
         let settled = plan.differences.iter().filter(|d| outcome.done.iter().any(|s| s.settles(d)));
@@ -184,14 +202,14 @@ async fn check(
 
 /// Executes a plan: the steps of a stage at once, one stage after the other, none after a failure or once the
 /// operator is asked to stop.
-pub(super) async fn apply(stages: &[Vec<Step>], ctx: &Context) -> Outcome {
+pub(super) async fn apply(stages: &[Vec<Step>], access: &Access, ctx: &Context) -> Outcome {
     let mut outcome = Outcome::default();
     for stage in stages {
         if ctx.shutdown.is_cancelled() {
             outcome.interrupted = true;
             break;
         }
-        let results = join_all(stage.iter().map(|step| aws::apply(&ctx.aws, step))).await;
+        let results = join_all(stage.iter().map(|step| aws::apply(access, step))).await;
         for (step, result) in stage.iter().zip(results) {
             match result {
                 Ok(()) => outcome.done.push(step.clone()),

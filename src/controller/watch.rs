@@ -9,25 +9,27 @@ use kube::runtime::controller::{Action, Config as ControllerConfig};
 use kube::runtime::reflector::{self, ObjectRef, store::Writer};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::accounts;
 use super::context::{Context, Settings};
 use super::reconcile::reconcile;
-use super::{Error, Guarded};
+use super::{Error, Guarded, GuardedAccount};
 use crate::api::Reason;
-use crate::aws::Aws;
+use crate::aws::Identities;
+use crate::replication::accounts::references;
 use crate::telemetry::{Health, Metrics};
 
 /// Longer than anyone leaves a resource alone: a forgotten entry costs a needless check.
-const PREDICATE_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub(super) const PREDICATE_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Watches and reconciles until `shutdown`, then until what is under way is done.
 pub async fn run(
     client: Client,
-    aws: Arc<Aws>,
+    identities: Arc<Identities>,
     settings: Settings,
     metrics: Metrics,
     health: Health,
@@ -38,17 +40,30 @@ pub async fn run(
         namespaces => namespaces.iter().map(|n| Api::namespaced(client.clone(), n)).collect(),
     };
     let (stores, writers): (Vec<_>, Vec<_>) = apis.iter().map(|_| reflector::store()).unzip();
-    let concurrency = settings.concurrency;
-    let ctx = Arc::new(Context::new(client, aws, settings, metrics, shutdown.clone(), stores.clone()));
+    let (accounts, accounts_writer) = reflector::store();
+    let accounts_api = Api::all(client.clone());
+    let ctx = Arc::new(Context::new(
+        client,
+        identities,
+        settings,
+        metrics,
+        shutdown.clone(),
+        accounts.clone(),
+        stores.clone(),
+    ));
 
     let (senders, receivers): (Vec<_>, Vec<_>) = apis.iter().map(|_| mpsc::unbounded_channel()).unzip();
+    let wakes = Wakes(senders);
+    let (count, counted) = mpsc::unbounded_channel();
+    let accounts =
+        accounts::run(accounts_api, accounts, accounts_writer, counted, wakes.clone(), ctx.clone());
     let controllers =
-        apis.into_iter().zip(stores).zip(writers).zip(receivers).map(|(((api, store), writer), wakes)| {
-            let objects = objects(api, writer, ctx.clone(), senders.clone());
-            let config = ControllerConfig::default().concurrency(concurrency);
+        apis.into_iter().zip(stores).zip(writers).zip(receivers).map(|(((api, store), writer), receiver)| {
+            let objects = objects(api, writer, ctx.clone(), wakes.clone(), count.clone());
+            // Not bounded here, where all wait in one line: each set of accounts has places of its own.
             Controller::for_stream(objects, store)
-                .with_config(config)
-                .reconcile_on(tokio_stream(wakes))
+                .with_config(ControllerConfig::default().concurrency(0))
+                .reconcile_on(receive(receiver))
                 .graceful_shutdown_on(shutdown.clone().cancelled_owned())
                 .run(reconcile, error_policy, ctx.clone())
                 .for_each(|result| async move {
@@ -61,7 +76,7 @@ pub async fn run(
         ctx.all_known().await;
         health.set_ready();
     };
-    let mut controllers = std::pin::pin!(join_all(controllers));
+    let mut controllers = std::pin::pin!(futures::future::join(join_all(controllers), accounts));
     tokio::select! {
         biased;
         _ = &mut controllers => return,
@@ -78,7 +93,8 @@ fn objects(
     api: Api<Guarded>,
     writer: Writer<Guarded>,
     ctx: Arc<Context>,
-    wake: Vec<mpsc::UnboundedSender<ObjectRef<Guarded>>>,
+    wakes: Wakes,
+    count: mpsc::UnboundedSender<ObjectRef<GuardedAccount>>,
 ) -> BoxStream<'static, watcher::Result<Guarded>> {
     let config = watcher::Config::default().streaming_lists();
     // Not finalizers: adding ours is part of a reconcile that goes on, and must not cause another.
@@ -92,15 +108,16 @@ fn objects(
             Ok(Event::Delete(gone)) => {
                 ctx.forget(&gone.uid().unwrap_or_default());
                 let successors = gone.0.iter().flat_map(|resource| ctx.successors(resource));
-                for successor in successors {
-                    // A closed channel means that the operator stops.
-                    wake.iter().for_each(|w| drop(w.send(successor.clone())));
-                }
+                successors.for_each(|successor| wakes.send(&successor));
+                recount(gone, &count);
             }
             Err(error) => warn!(%error, "the watch of BucketReplication resources failed; trying again"),
             Ok(Event::Apply(object) | Event::InitApply(object)) => {
                 let status = object.0.as_ref().ok().and_then(|resource| resource.status.as_ref());
                 ctx.cached(&object.uid().unwrap_or_default(), status);
+                if status.and_then(|s| s.observed_generation) != object.meta().generation {
+                    recount(object, &count);
+                }
             }
             // A watch that was cut begins anew, and is not counted again.
             Ok(Event::InitDone) if !known => {
@@ -114,9 +131,26 @@ fn objects(
         .boxed()
 }
 
-fn tokio_stream(
-    mut receiver: mpsc::UnboundedReceiver<ObjectRef<Guarded>>,
-) -> BoxStream<'static, ObjectRef<Guarded>> {
+/// Asks for the accounts a resource refers to, to be counted anew.
+fn recount(object: &Guarded, count: &mpsc::UnboundedSender<ObjectRef<GuardedAccount>>) {
+    for name in object.0.iter().flat_map(|resource| references(&resource.spec)) {
+        // A closed channel means that the operator stops.
+        drop(count.send(ObjectRef::new(name)));
+    }
+}
+
+/// Asks for resources to be reconciled that did not change themselves.
+#[derive(Clone)]
+pub(super) struct Wakes(Vec<mpsc::UnboundedSender<ObjectRef<Guarded>>>);
+
+impl Wakes {
+    pub(super) fn send(&self, resource: &ObjectRef<Guarded>) {
+        // A closed channel means that the operator stops; a controller passes over what it does not watch.
+        self.0.iter().for_each(|controller| drop(controller.send(resource.clone())));
+    }
+}
+
+pub(super) fn receive<T: Send + 'static>(mut receiver: mpsc::UnboundedReceiver<T>) -> BoxStream<'static, T> {
     futures::stream::poll_fn(move |cx| receiver.poll_recv(cx)).boxed()
 }
 

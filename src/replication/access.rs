@@ -1,43 +1,37 @@
-//! The policies that others attach: the destination's bucket policy across accounts, and the operator's own.
+//! The policies that others attach: the destination's bucket policy and the keys' policies across accounts, and the
+//! operator's own, by itself and in each account.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::accounts::Account;
+use super::bucket_policy;
+use super::configuration::Rule;
 use super::desired::{Desired, DesiredRole};
 use super::observed::Caller;
-use super::partition::bucket_of_arn;
+use super::partition::{Partition, account_of_arn, bucket_of_arn};
 use super::policy::{PolicyDocument, Statement};
-use crate::api::{ManagementPolicy, VersioningPolicy};
+use crate::api::{AssumeRole, AwsAccountSpec, DEFAULT_ROLE_PATH, ManagementPolicy, VersioningPolicy};
 
 /// What the owner of each destination bucket in another account has to allow the roles, by bucket: a bucket has one
 /// policy, however many resources replicate into it
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>).
 pub fn destination_bucket_policies(resources: &[Grantee]) -> BTreeMap<String, PolicyDocument> {
-    let mut buckets: BTreeMap<&str, BTreeMap<String, bool>> = BTreeMap::new();
+    let mut buckets: BTreeMap<&str, Vec<Statement>> = BTreeMap::new();
     for Grantee { desired, caller, .. } in resources {
         let role = desired.role.arn(caller);
-        for destination in desired.rules.values().map(|r| &r.destination).filter(|d| d.account.is_some()) {
-            let roles = buckets.entry(&destination.bucket).or_default();
-            *roles.entry(role.clone()).or_default() |= destination.ownership.is_some();
+        let mut abroad: BTreeMap<&str, bool> = BTreeMap::new();
+        for to in desired.rules.values().map(|rule| &rule.destination) {
+            if to.account.as_ref().is_some_and(|account| *account != caller.account) {
+                *abroad.entry(&to.bucket).or_default() |= to.ownership.is_some();
+            }
+        }
+        for (arn, override_owner) in abroad {
+            let statements = bucket_policy::statements(&desired.sid, &role, arn, override_owner);
+            buckets.entry(arn).or_default().extend(statements);
         }
     }
-    let policy = |(arn, roles): (&str, BTreeMap<String, bool>)| {
-        let statements = roles.iter().enumerate().flat_map(|(i, (role, override_owner))| {
-            // Sids are unique within a policy.
-            let number = if i == 0 { String::new() } else { (i + 1).to_string() };
-            let mut actions = vec!["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"];
-            if *override_owner {
-                actions.push("s3:ObjectOwnerOverrideToBucketOwner");
-            }
-            let sid = format!("S3ReplicationObjects{number}");
-            let objects = Statement::allow(&sid, actions, [format!("{arn}/*")]);
-            let sid = format!("S3ReplicationBucket{number}");
-            let actions = ["s3:List*", "s3:GetBucketVersioning"];
-            let bucket = Statement::allow(&sid, actions, [arn.to_owned()]);
-            [objects, bucket].map(|s| s.principal("AWS", role.clone()))
-        });
-        (bucket_of_arn(arn).to_owned(), PolicyDocument::new(statements.collect()))
-    };
-    buckets.into_iter().map(policy).collect()
+    let document = |(arn, statements)| (bucket_of_arn(arn).to_owned(), PolicyDocument::new(statements));
+    buckets.into_iter().map(document).collect()
 }
 
 /// A resource the operator is to have permissions for.
@@ -50,8 +44,8 @@ pub struct Grantee {
     pub former_roles: Vec<String>,
 }
 
-/// The least the operator itself needs for these resources: reads for all, writes only where the spec lets it
-/// write.
+/// The least the operator itself needs for these resources, as the identity that acts on their sources: reads for
+/// all, writes only where the spec lets it write. On destinations with an `accountRef` another identity acts.
 pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
     let mut located = BTreeSet::new();
     let mut versioned = BTreeSet::new();
@@ -64,11 +58,19 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
     let mut roles_bounded = BTreeSet::new();
     let mut roles_deleted = BTreeSet::new();
     let mut roles_passed = BTreeSet::new();
+    let mut lockable = BTreeSet::new();
+    let mut keys = BTreeSet::new();
     for Grantee { desired, caller, management, former_roles } in resources {
         let partition = caller.partition;
         let writes = *management == ManagementPolicy::Enforce;
         let source = partition.bucket_arn(&desired.source.bucket);
-        for bucket in desired.destinations.iter().chain([&desired.source]) {
+        let destinations = desired.destinations.iter().filter(|bucket| bucket.account_ref.is_none());
+        let looked_at = |rule: &&Rule| {
+            destinations.clone().any(|d| partition.bucket_arn(&d.bucket) == rule.destination.bucket)
+        };
+        let rules = desired.rules.values().filter(looked_at);
+        keys.extend(rules.filter_map(|rule| rule.destination.kms_key.clone()));
+        for bucket in destinations.clone().chain([&desired.source]) {
             let arn = partition.bucket_arn(&bucket.bucket);
             located.insert(arn.clone());
             versioned.insert(arn.clone());
@@ -81,6 +83,7 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
         roles_seen.insert(role.clone());
         if matches!(desired.role, DesiredRole::Managed(_)) {
             roles_read.insert(role.clone());
+            lockable.insert(source.clone());
         }
         if !writes {
             continue;
@@ -104,6 +107,7 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
         Statement::allow("ReadVersioning", ["s3:GetBucketVersioning"], versioned),
         Statement::allow("EnableVersioning", ["s3:PutBucketVersioning"], versioning_set),
         Statement::allow("ReadReplication", ["s3:GetReplicationConfiguration"], sources),
+        Statement::allow("ReadObjectLock", ["s3:GetBucketObjectLockConfiguration"], lockable),
         Statement::allow("WriteReplication", ["s3:PutReplicationConfiguration"], sources_set),
         Statement::allow("LookAtRoles", ["iam:GetRole"], roles_seen),
         Statement::allow("ReadRolePolicies", ["iam:GetRolePolicy"], roles_read),
@@ -135,6 +139,111 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
             "iam:PassedToService",
             vec!["s3.amazonaws.com".to_owned()],
         ),
+        Statement::allow("LookAtKeys", ["kms:DescribeKey"], keys),
     ];
     PolicyDocument::new(statements.into_iter().filter(|s| !s.resource.is_empty()).collect())
+}
+
+/// The least the identity of an `AwsAccount` needs for all that the account allows: its patterns, and roles at the
+/// path it imposes, else at the default one. To attach to the role that is assumed there.
+pub fn account_policy(account: &Account, partition: Partition) -> PolicyDocument {
+    let AwsAccountSpec { account_id, sources, destinations, roles, .. } = &account.spec;
+    let arns =
+        |patterns: &[String]| patterns.iter().map(|p| partition.bucket_arn(p)).collect::<BTreeSet<_>>();
+    let (sources, destinations) = (arns(sources), arns(destinations));
+    let buckets: BTreeSet<String> = sources.union(&destinations).cloned().collect();
+    let imposed = roles.clone().unwrap_or_default();
+    let path = imposed.path.as_deref().unwrap_or(DEFAULT_ROLE_PATH);
+    // Roles are for sources: an account that is only replicated into has none.
+    let roles: Vec<String> =
+        sources.iter().take(1).map(|_| partition.role_arn(account_id, path, "*")).collect();
+    let (mut kept, bounded) = match &imposed.permissions_boundary {
+        // Nobody gets out of the boundary: none is made without it, and none is taken off.
+        Some(boundary) => {
+            let bounded = ["iam:CreateRole", "iam:PutRolePermissionsBoundary"];
+            let bounded = Statement::allow("BoundRoles", bounded, roles.clone());
+            (vec![], bounded.when("StringEquals", "iam:PermissionsBoundary", vec![boundary.clone()]))
+        }
+        None => {
+            let bounded = ["iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"];
+            (vec!["iam:CreateRole"], Statement::allow("BoundRoles", bounded, roles.clone()))
+        }
+    };
+    kept.extend(["iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:PutRolePolicy"]);
+    let keys = [format!("arn:{}:kms:*:{account_id}:key/*", partition.id())];
+    let statements = [
+        Statement::allow("LocateBuckets", ["s3:ListBucket"], buckets.clone()),
+        Statement::allow("Versioning", ["s3:GetBucketVersioning", "s3:PutBucketVersioning"], buckets),
+        Statement::allow(
+            "Replication",
+            [
+                "s3:GetReplicationConfiguration",
+                "s3:PutReplicationConfiguration",
+                "s3:GetBucketObjectLockConfiguration",
+            ],
+            sources,
+        ),
+        Statement::allow(
+            "DestinationPolicies",
+            ["s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"],
+            destinations.clone(),
+        ),
+        Statement::allow(
+            "ReadRoles",
+            ["iam:GetRole", "iam:GetRolePolicy", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies"],
+            roles.clone(),
+        ),
+        Statement::allow("KeepRoles", kept, roles.clone()),
+        bounded,
+        Statement::allow("DeleteRoles", ["iam:DeleteRolePolicy", "iam:DeleteRole"], roles.clone()),
+        Statement::allow("PassRoles", ["iam:PassRole"], roles).when(
+            "StringEquals",
+            "iam:PassedToService",
+            vec!["s3.amazonaws.com".to_owned()],
+        ),
+        Statement::allow(
+            "LookAtKeys",
+            ["kms:DescribeKey"],
+            keys.into_iter().filter(|_| !destinations.is_empty()),
+        ),
+    ];
+    PolicyDocument::new(statements.into_iter().filter(|s| !s.resource.is_empty()).collect())
+}
+
+/// What the operator's own identity needs to act in these accounts; nothing where it assumes no role.
+pub fn assume_roles(accounts: &[Account]) -> Option<Statement> {
+    let roles: BTreeSet<String> =
+        accounts.iter().filter_map(|a| Some(a.spec.assume_role.as_ref()?.arn.clone())).collect();
+    (!roles.is_empty()).then(|| Statement::allow("AssumeRoles", ["sts:AssumeRole"], roles))
+}
+
+/// The trust policy of the role that is assumed in an account, by the operator and by nobody else.
+pub fn account_trust_policy(assume_role: &AssumeRole, operator: &str) -> PolicyDocument {
+    let trust = Statement::allow::<_, String>("", ["sts:AssumeRole"], []).principal("AWS", operator);
+    let trust = match &assume_role.external_id {
+        Some(id) => trust.when("StringEquals", "sts:ExternalId", vec![id.clone()]),
+        None => trust,
+    };
+    PolicyDocument::new(vec![trust])
+}
+
+/// What the policies of KMS keys of other accounts than the source's have to allow the roles, by key
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>).
+pub fn key_policies(resources: &[Grantee]) -> BTreeMap<String, Vec<Statement>> {
+    let mut keys: BTreeMap<String, Vec<Statement>> = BTreeMap::new();
+    for Grantee { desired, caller, .. } in resources {
+        let DesiredRole::Managed(role) = &desired.role else { continue };
+        for statement in &role.permissions.statement {
+            for key in statement.resource.iter().filter(|arn| arn.contains(":key/")) {
+                if account_of_arn(key) == Some(caller.account.as_str()) {
+                    continue;
+                }
+                let arn = desired.role.arn(caller);
+                // In a key's policy the resource is the key itself.
+                let statement = Statement { resource: vec!["*".to_owned()], ..statement.clone() };
+                keys.entry(key.clone()).or_default().push(statement.principal("AWS", arn));
+            }
+        }
+    }
+    keys
 }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::accounts::Accounts;
+use super::bucket_policy;
 use super::configuration::{Filter, Rule, RuleDestination};
 use super::identity::{Identity, hex};
 use super::observed::Caller;
-use super::partition::Partition;
 use super::policy::{PolicyDocument, Statement, trust_policy};
 use crate::api::{
     self, BucketReplicationSpec, DEFAULT_ROLE_PATH, Replicate, ReplicationRule, Source, StorageClass, Switch,
@@ -23,14 +24,24 @@ pub struct Desired {
     pub destinations: Vec<DesiredBucket>,
     pub role: DesiredRole,
     pub rules: BTreeMap<String, Rule>,
+    /// What is to be in the policies of destinations of other accounts, by bucket; only of those the operator may
+    /// act in.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub bucket_policies: BTreeMap<String, Vec<Statement>>,
+    /// What the Sids of these statements begin with.
+    #[serde(skip)]
+    pub sid: String,
 }
 
 /// A bucket that is to be versioned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DesiredBucket {
     pub bucket: String,
-    /// The owner's account id, where the spec gives it.
+    /// The owner's account id, where it is not the source's.
     pub account: Option<String>,
+    /// The `AwsAccount` as whose identity the operator acts on it. `None`: as on the source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_ref: Option<String>,
     pub versioning: VersioningPolicy,
 }
 
@@ -56,12 +67,15 @@ pub struct ManagedRole {
     pub permissions: PolicyDocument,
 }
 
-/// What has to be known of AWS before the spec can be worked out.
+/// What has to be known before the spec can be worked out.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct Facts<'a> {
     pub caller: Caller,
     /// By bucket. A bucket that is not there has none; only KMS statements need it.
     pub regions: BTreeMap<String, String>,
+    pub accounts: &'a Accounts,
+    /// The source has Object Lock: its retention and legal holds go along.
+    pub object_lock: bool,
 }
 
 impl DesiredRole {
@@ -81,7 +95,7 @@ impl DesiredRole {
 }
 
 impl Desired {
-    pub fn new(spec: &BucketReplicationSpec, identity: &Identity, facts: &Facts) -> Desired {
+    pub fn new(spec: &BucketReplicationSpec, identity: &Identity, facts: &Facts<'_>) -> Desired {
         // Exhaustive, so that a new field of the spec cannot be forgotten here. The policies and the pace are
         // the planner's and the controller's business.
         let BucketReplicationSpec {
@@ -95,16 +109,22 @@ impl Desired {
             interval: _,
             suspend: _,
         } = spec;
-        let Source { bucket, region: _, versioning, kms_key_arns: _ } = source;
-        let partition = facts.caller.partition;
-        Desired {
-            source: DesiredBucket { bucket: bucket.clone(), account: None, versioning: *versioning },
-            destinations: destinations(rules),
-            role: desired_role(role.as_ref(), identity, || {
-                permissions(source, replicate.as_ref(), rules, facts)
-            }),
-            rules: rules.iter().map(|rule| (rule.id.clone(), desired_rule(rule, partition))).collect(),
-        }
+        let Source { bucket, region: _, account_ref: _, versioning, kms_key_arns: _ } = source;
+        let role = desired_role(role.as_ref(), identity, facts.accounts, || {
+            permissions(source, replicate.as_ref(), rules, facts)
+        });
+        let destinations = destinations(rules, facts);
+        let rules: BTreeMap<String, Rule> =
+            rules.iter().map(|rule| (rule.id.clone(), desired_rule(rule, facts))).collect();
+        let source = DesiredBucket {
+            bucket: bucket.clone(),
+            account: None,
+            account_ref: None,
+            versioning: *versioning,
+        };
+        let sid = bucket_policy::sid(identity, bucket);
+        let bucket_policies = bucket_policies(&destinations, &rules, &role.arn(&facts.caller), &sid, facts);
+        Desired { source, destinations, role, rules, bucket_policies, sid }
     }
 
     /// Tells one desired state from another: equal hashes mean that nothing new is asked for.
@@ -126,6 +146,7 @@ pub fn role_name(spec: &BucketReplicationSpec, identity: &Identity) -> String {
 fn desired_role(
     role: Option<&api::Role>,
     identity: &Identity,
+    accounts: &Accounts,
     permissions: impl FnOnce() -> PolicyDocument,
 ) -> DesiredRole {
     let api::Role { name, path, permissions_boundary, tags, arn } = role.cloned().unwrap_or_default();
@@ -134,10 +155,11 @@ fn desired_role(
     }
     let mut all_tags = tags;
     all_tags.extend(identity.tags());
+    let imposed = accounts.source.as_ref().and_then(|account| account.spec.roles.clone()).unwrap_or_default();
     DesiredRole::Managed(ManagedRole {
         name: name.unwrap_or_else(|| identity.default_role_name()),
-        path: path.unwrap_or_else(|| DEFAULT_ROLE_PATH.to_owned()),
-        permissions_boundary,
+        path: path.or(imposed.path).unwrap_or_else(|| DEFAULT_ROLE_PATH.to_owned()),
+        permissions_boundary: permissions_boundary.or(imposed.permissions_boundary),
         tags: all_tags,
         trust: trust_policy(),
         permissions: permissions(),
@@ -145,7 +167,7 @@ fn desired_role(
 }
 
 /// The distinct destinations. Where rules disagree, `Required` wins: nothing is then written to the bucket.
-fn destinations(rules: &[ReplicationRule]) -> Vec<DesiredBucket> {
+fn destinations(rules: &[ReplicationRule], facts: &Facts<'_>) -> Vec<DesiredBucket> {
     let mut buckets: BTreeMap<&str, DesiredBucket> = BTreeMap::new();
     for rule in rules {
         let to = &rule.destination;
@@ -153,9 +175,11 @@ fn destinations(rules: &[ReplicationRule]) -> Vec<DesiredBucket> {
         let bucket = buckets.entry(&to.bucket).or_insert_with(|| DesiredBucket {
             bucket: to.bucket.clone(),
             account: None,
+            account_ref: None,
             versioning,
         });
-        bucket.account = bucket.account.take().or_else(|| to.account.clone());
+        bucket.account = bucket.account.take().or_else(|| other_account(to, facts));
+        bucket.account_ref = bucket.account_ref.take().or_else(|| to.account_ref.clone());
         if versioning == VersioningPolicy::Required {
             bucket.versioning = VersioningPolicy::Required;
         }
@@ -163,7 +187,36 @@ fn destinations(rules: &[ReplicationRule]) -> Vec<DesiredBucket> {
     buckets.into_values().collect()
 }
 
-fn desired_rule(rule: &ReplicationRule, partition: Partition) -> Rule {
+/// The account that owns a destination, where the spec names it and, by an `accountRef`, it is not the source's own.
+/// An own account given by its id is kept: it is what the spec says.
+fn other_account(to: &api::Destination, facts: &Facts<'_>) -> Option<String> {
+    let owner = facts.accounts.owner_of(to.account_ref.as_deref(), to.account.as_deref())?;
+    (to.account.is_some() || owner != facts.caller.account).then_some(owner)
+}
+
+/// The statements in the policies of buckets of other accounts, where the operator may act.
+fn bucket_policies(
+    destinations: &[DesiredBucket],
+    rules: &BTreeMap<String, Rule>,
+    role: &str,
+    sid: &str,
+    facts: &Facts<'_>,
+) -> BTreeMap<String, Vec<Statement>> {
+    let partition = facts.caller.partition;
+    let abroad = |bucket: &&DesiredBucket| {
+        bucket.account_ref.is_some() && bucket.account.as_ref().is_some_and(|a| *a != facts.caller.account)
+    };
+    let statements = |bucket: &DesiredBucket| {
+        let arn = partition.bucket_arn(&bucket.bucket);
+        let changes_hands =
+            |rule: &Rule| rule.destination.bucket == arn && rule.destination.ownership.is_some();
+        let override_owner = rules.values().any(changes_hands);
+        (bucket.bucket.clone(), bucket_policy::statements(sid, role, &arn, override_owner))
+    };
+    destinations.iter().filter(abroad).map(statements).collect()
+}
+
+fn desired_rule(rule: &ReplicationRule, facts: &Facts<'_>) -> Rule {
     let ReplicationRule {
         id: _,
         status,
@@ -177,7 +230,8 @@ fn desired_rule(rule: &ReplicationRule, partition: Partition) -> Rule {
     let api::Destination {
         bucket,
         region: _,
-        account,
+        account: _,
+        account_ref: _,
         versioning: _,
         storage_class,
         ownership,
@@ -195,8 +249,8 @@ fn desired_rule(rule: &ReplicationRule, partition: Partition) -> Rule {
         replica_modifications: replica_modifications.unwrap_or_default(),
         kms_encrypted_objects: kms_encrypted_objects.unwrap_or_default(),
         destination: RuleDestination {
-            bucket: partition.bucket_arn(bucket),
-            account: account.clone(),
+            bucket: facts.caller.partition.bucket_arn(bucket),
+            account: other_account(destination, facts),
             storage_class: storage_class.map(StorageClass::as_str).map(str::to_owned),
             ownership: ownership.map(|api::Ownership::Destination| "Destination".to_owned()),
             kms_key: kms_key_arn.clone(),
@@ -216,7 +270,7 @@ fn permissions(
     source: &Source,
     replicate: Option<&Replicate>,
     rules: &[ReplicationRule],
-    facts: &Facts,
+    facts: &Facts<'_>,
 ) -> PolicyDocument {
     let partition = facts.caller.partition;
     let Replicate { tags, acls } = replicate.cloned().unwrap_or_default();
@@ -231,6 +285,9 @@ fn permissions(
     if tags {
         read.push("s3:GetObjectVersionTagging");
         write.extend(["s3:ReplicateTags", "s3:PutObjectTagging"]);
+    }
+    if facts.object_lock {
+        read.extend(["s3:GetObjectRetention", "s3:GetObjectLegalHold"]);
     }
 
     let objects = |rules: &mut dyn Iterator<Item = &ReplicationRule>| -> BTreeSet<String> {
@@ -257,7 +314,7 @@ fn permissions(
 /// only. The encryption context is the object's ARN, or the bucket's where S3 Bucket Keys are on: both are
 /// allowed, because the wrong one alone replicates nothing
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>).
-fn kms_statements(source: &Source, rules: &[ReplicationRule], facts: &Facts) -> Vec<Statement> {
+fn kms_statements(source: &Source, rules: &[ReplicationRule], facts: &Facts<'_>) -> Vec<Statement> {
     let partition = facts.caller.partition;
     let encrypted: Vec<&ReplicationRule> =
         rules.iter().filter(|r| r.kms_encrypted_objects.unwrap_or_default().is_enabled()).collect();

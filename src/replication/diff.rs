@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::bucket_policy;
 use super::configuration::{Configuration, Filter, Rule, RuleDestination};
 use super::desired::{Desired, DesiredBucket, DesiredRole, ManagedRole};
 use super::observed::{Caller, Observed, ObservedBucket, ObservedRole, VersioningStatus};
 use super::partition::bucket_of_arn;
-use super::policy;
+use super::policy::{self, PolicyDocument, Statement};
 use crate::api::{AwsResource, DriftEntry};
 
 /// What stands for nothing in `want` and `got`.
@@ -25,6 +26,11 @@ pub fn differences(desired: &Desired, observed: &Observed) -> Vec<DriftEntry> {
     if let (DesiredRole::Managed(role), Ok(held)) = (&desired.role, &observed.role) {
         let arn = desired.role.arn(&observed.caller);
         found.extend(role_differences(role, &arn, held.as_ref()));
+    }
+    for (bucket, statements) in &desired.bucket_policies {
+        if let Some(Ok(held)) = observed.bucket_policies.get(bucket) {
+            found.extend(bucket_policy_differences(desired, bucket, statements, held.as_ref()));
+        }
     }
     if let Ok(held) = &observed.configuration {
         found.extend(configuration_differences(desired, &observed.caller, held.as_ref()));
@@ -77,6 +83,24 @@ fn policy_differences(role: &str, want: &Value, got: &Value) -> Vec<DriftEntry> 
     policy::compare(want, got)
         .into_iter()
         .map(|d| entry(AwsResource::RolePolicy, role, d.path, d.want.as_deref(), d.got.as_deref()))
+        .collect()
+}
+
+/// Our own statements, told by their Sid, are compared; those of others are theirs.
+fn bucket_policy_differences(
+    desired: &Desired,
+    bucket: &str,
+    statements: &[Statement],
+    held: Option<&Value>,
+) -> Vec<DriftEntry> {
+    let want = PolicyDocument::new(statements.to_vec()).to_value();
+    let got = bucket_policy::ours(held, &desired.sid);
+    policy::compare(&want, &got)
+        .into_iter()
+        .map(|d| {
+            let (want, got) = (d.want.as_deref(), d.got.as_deref());
+            entry(AwsResource::DestinationBucketPolicy, bucket, d.path, want, got)
+        })
         .collect()
 }
 

@@ -15,6 +15,8 @@ pub enum FailureClass {
     Denied,
     /// The bucket belongs to another account than the one expected.
     WrongOwner,
+    /// The operator's identity is in another account than an `AwsAccount` says.
+    WrongAccount,
     /// The bucket does not exist.
     NoSuchBucket,
     /// The role or its policy does not exist.
@@ -41,6 +43,7 @@ impl FailureClass {
             }
             FailureClass::Denied => Reason::AccessDenied,
             FailureClass::WrongOwner => Reason::WrongBucketOwner,
+            FailureClass::WrongAccount => Reason::AccountMismatch,
             FailureClass::NoSuchBucket => Reason::SourceBucketNotFound,
             FailureClass::NoSuchRole => Reason::RoleNotFound,
             FailureClass::Invalid => Reason::InvalidRequest,
@@ -82,11 +85,17 @@ impl Failure {
             FailureClass::Conflict => {
                 format!("{action} on {subject} met another write at the same time ({said}); trying again")
             }
+            FailureClass::Denied if action == "sts:AssumeRole" => format!(
+                "{action} on {subject} is denied ({said}); allow {action} on {subject} to the operator's own identity, and let the trust policy of {subject} allow it to that identity, with the external id of the AwsAccount where it asks for one"
+            ),
             FailureClass::Denied => format!(
                 "{action} on {subject} is denied ({said}); allow {action} on {subject} to the operator's identity, and see that no bucket policy, permissions boundary or service control policy denies it"
             ),
             FailureClass::WrongOwner => format!(
                 "{action} on {subject} is refused because the bucket belongs to another account than expected ({said}); correct the bucket's name or account"
+            ),
+            FailureClass::WrongAccount => format!(
+                "the operator's identity under AwsAccount {subject} is in the wrong account: {detail}; correct spec.accountId (in a new AwsAccount) or spec.assumeRole.arn. Nothing is written until they agree"
             ),
             FailureClass::NoSuchBucket => {
                 format!("bucket {subject} does not exist ({action}: {said}); create it or correct the name")

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::GROUP;
 
-/// The longest name IAM allows a role.
+/// The longest name IAM allows a role, and STS a session.
 const MAX_ROLE_NAME: usize = 64;
 
 /// A `BucketReplication` among all clusters. The UID is the identity: a resource deleted and made again under
@@ -23,6 +23,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The operator about an `AwsAccount` itself, which has no namespace.
+    pub fn of_account(name: &str) -> Identity {
+        Identity { cluster: None, namespace: "awsaccount".to_owned(), name: name.to_owned(), uid: None }
+    }
+
     /// The tags of a managed role. An unknown cluster or UID has none.
     pub fn tags(&self) -> BTreeMap<String, String> {
         let mut tags =
@@ -56,13 +61,33 @@ impl Identity {
     /// The name of a managed role whose spec gives none: `NAMESPACE.NAME`, which no other resource of the
     /// cluster has (a namespace holds no dot); shortened with a hash where IAM would not take it.
     pub fn default_role_name(&self) -> String {
-        let name = format!("{}.{}", self.namespace, self.name);
-        if name.len() <= MAX_ROLE_NAME {
-            return name;
-        }
-        let hash = &hex(&Sha256::digest(name.as_bytes()))[..8];
-        format!("{}-{hash}", &name[..MAX_ROLE_NAME - 9])
+        shortened(format!("{}.{}", self.namespace, self.name))
     }
+
+    /// The name of the sessions in which the operator acts for this resource, which CloudTrail shows. STS takes
+    /// names of as many characters as IAM takes for a role.
+    pub fn session_name(&self, prefix: Option<&str>) -> String {
+        match prefix {
+            Some(prefix) => shortened(format!("{prefix}@{}.{}", self.namespace, self.name)),
+            None => self.default_role_name(),
+        }
+    }
+}
+
+/// A name that IAM takes; names that are too long keep apart by a hash.
+fn shortened(name: String) -> String {
+    if name.len() <= MAX_ROLE_NAME {
+        return name;
+    }
+    let hash = &hex(&Sha256::digest(name.as_bytes()))[..8];
+    format!("{}-{hash}", &name[..MAX_ROLE_NAME - 9])
+}
+
+/// Whether the tags of a role name another resource than this one, by namespace and name: the same resource of a
+/// cluster that was rebuilt is no other.
+pub fn belongs_to_another(tags: &BTreeMap<String, String>, identity: &Identity) -> bool {
+    let other = |key: &str, own: &str| tags.get(&tag(key)).is_some_and(|held| held != own);
+    other("namespace", &identity.namespace) || other("name", &identity.name)
 }
 
 /// Who a role with these tags belongs to, for a message.

@@ -33,6 +33,28 @@ pub struct Observed {
     pub role: Read<Option<ObservedRole>>,
     /// The roles that may have been ours before the spec named another one, by name. `None`: gone.
     pub former_roles: BTreeMap<String, Read<Option<ObservedRole>>>,
+    /// The policies of destinations of other accounts that the operator may act in, and of former ones, by bucket.
+    /// `None`: there is none.
+    pub bucket_policies: BTreeMap<String, Read<Option<Value>>>,
+    /// The KMS keys that encrypt replicas, by ARN. `None`: there is none.
+    pub keys: BTreeMap<String, Read<Option<ObservedKey>>>,
+    /// The source has Object Lock, as far as that may be read.
+    pub object_lock: bool,
+}
+
+/// A KMS key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedKey {
+    /// `Enabled`, or why it cannot be used (`Disabled`, `PendingDeletion` …).
+    pub state: String,
+    /// Made and managed by AWS for one service of one account.
+    pub aws_managed: bool,
+}
+
+impl ObservedKey {
+    pub fn is_enabled(&self) -> bool {
+        self.state == "Enabled"
+    }
 }
 
 /// A bucket.
@@ -41,6 +63,15 @@ pub struct ObservedBucket {
     /// The Region; `None`: the bucket does not exist.
     pub region: Read<Option<String>>,
     pub versioning: Read<Versioning>,
+    /// S3 confirmed that it belongs to the account it should: an answer to a call that named the owner.
+    pub owner_confirmed: bool,
+}
+
+impl ObservedBucket {
+    /// A bucket of which nothing can be said but where it is not, or why that is not known.
+    pub fn unseen(region: Read<Option<String>>, versioning: Failure) -> ObservedBucket {
+        ObservedBucket { region, versioning: Err(versioning), owner_confirmed: false }
+    }
 }
 
 /// A bucket's versioning.

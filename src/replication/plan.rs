@@ -2,13 +2,16 @@
 
 use serde::Serialize;
 
+use super::accounts::{Account, Accounts};
+use super::bucket_policy;
 use super::configuration::Configuration;
 use super::desired::{Desired, DesiredBucket, DesiredRole, ManagedRole};
 use super::diff::differences;
 use super::identity::Identity;
 use super::observed::{Observed, ObservedBucket, ObservedRole, Versioning, VersioningStatus};
 use super::refusal::{Refusal, refusal};
-use super::step::{RoleDocuments, Step};
+use super::step::{Place, RoleDocuments, Step};
+use super::subject::{BucketRef, Subject};
 use crate::api::{
     AdoptionPolicy, AwsResource, BucketReplicationSpec, BucketReplicationStatus, DriftEntry, ManagementPolicy,
 };
@@ -23,6 +26,10 @@ pub struct Situation<'a> {
     pub adoption: AdoptionPolicy,
     /// `status.appliedHash`: what was last fully applied, if ever anything was.
     pub applied_hash: Option<&'a str>,
+    /// What the source's `AwsAccount` imposes. `None`: there is none, and nothing is restricted.
+    pub account: Option<&'a Account>,
+    /// Destinations of before whose policies hold statements of ours.
+    pub former_destinations: &'a [BucketRef],
 }
 
 impl<'a> Situation<'a> {
@@ -32,6 +39,8 @@ impl<'a> Situation<'a> {
         identity: &'a Identity,
         desired: &'a Desired,
         observed: &'a Observed,
+        accounts: &'a Accounts,
+        subject: &'a Subject,
     ) -> Situation<'a> {
         Situation {
             desired,
@@ -40,7 +49,20 @@ impl<'a> Situation<'a> {
             management: spec.management_policy,
             adoption: spec.adoption_policy,
             applied_hash: status.applied_hash.as_deref(),
+            account: accounts.source.as_ref(),
+            former_destinations: &subject.former_destinations,
         }
+    }
+}
+
+impl Situation<'_> {
+    /// The former destinations in whose policies statements of ours still are.
+    pub fn former_policies(&self) -> impl Iterator<Item = Place> {
+        let ours = |bucket: &&BucketRef| match self.observed.bucket_policies.get(&bucket.bucket) {
+            Some(Ok(policy)) => bucket_policy::holds(policy.as_ref(), &self.desired.sid),
+            _ => false,
+        };
+        self.former_destinations.iter().filter(ours).map(BucketRef::as_last_seen)
     }
 }
 
@@ -57,6 +79,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Nothing was looked at.
+    pub fn refused(refusal: Refusal) -> Plan {
+        Plan { differences: Vec::new(), drift: false, stages: Vec::new(), refusal: Some(refusal) }
+    }
+
     /// The stages with only those steps that put something right and leave these differences alone.
     pub fn without(&self, held_back: &[DriftEntry]) -> Vec<Vec<Step>> {
         let settles = |step: &Step, some: &[DriftEntry]| some.iter().any(|d| step.settles(d));
@@ -124,16 +151,15 @@ pub(super) fn unversioned<'a>(
 /// Versioning and the role at once, then the role's policy, then the configuration, and last what is no longer
 /// needed.
 fn stages(s: &Situation<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
-    let owner = |d: &DesiredBucket| d.account.clone().unwrap_or_else(|| s.observed.caller.account.clone());
-    let region = |o: &ObservedBucket| s.observed.region_of(o).unwrap_or_default();
+    let place = |d: &DesiredBucket, o: &ObservedBucket| Place {
+        bucket: d.bucket.clone(),
+        region: s.observed.region_of(o).unwrap_or_default(),
+        owner: d.account.clone().unwrap_or_else(|| s.observed.caller.account.clone()),
+        account_ref: d.account_ref.clone(),
+    };
 
-    let mut first: Vec<Step> = unversioned(s)
-        .map(|(d, o, _)| Step::EnableVersioning {
-            bucket: d.bucket.clone(),
-            region: region(o),
-            owner: owner(d),
-        })
-        .collect();
+    let mut first: Vec<Step> =
+        unversioned(s).map(|(d, o, _)| Step::EnableVersioning { place: place(d, o) }).collect();
     let mut policy = Vec::new();
     if let DesiredRole::Managed(role) = &s.desired.role {
         let held = s.observed.role.as_ref().ok().and_then(Option::as_ref);
@@ -143,12 +169,23 @@ fn stages(s: &Situation<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
                 .push(Step::PutRolePolicy { role: role.name.clone(), document: role.permissions.to_json() });
         }
     }
+    for d in &s.desired.destinations {
+        let differs =
+            |e: &DriftEntry| e.resource == AwsResource::DestinationBucketPolicy && e.name == d.bucket;
+        let held = s.observed.destinations.get(&d.bucket).zip(s.desired.bucket_policies.get(&d.bucket));
+        if let (Some((o, statements)), true) = (held, differences.iter().any(differs)) {
+            // After the role: S3 refuses a policy that names one that is not there.
+            policy.push(Step::PutBucketPolicy {
+                place: place(d, o),
+                sid: s.desired.sid.clone(),
+                statements: statements.clone(),
+            });
+        }
+    }
     let mut configuration = Vec::new();
     if differs(differences, AwsResource::ReplicationConfiguration) {
         configuration.push(Step::PutReplication {
-            bucket: s.desired.source.bucket.clone(),
-            region: region(&s.observed.source),
-            owner: owner(&s.desired.source),
+            place: place(&s.desired.source, &s.observed.source),
             configuration: Configuration {
                 role: s.desired.role.arn(&s.observed.caller),
                 rules: s.desired.rules.clone(),
@@ -156,9 +193,14 @@ fn stages(s: &Situation<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
         });
     }
     let former = s.observed.former_roles_of(s.identity).filter(|role| role.other_policies.is_empty());
-    let (policies, roles): (Vec<Step>, Vec<Step>) = former
+    let (mut policies, roles): (Vec<Step>, Vec<Step>) = former
         .map(|r| (Step::DeleteRolePolicy { role: r.name.clone() }, Step::DeleteRole { role: r.name.clone() }))
         .unzip();
+    policies.extend(s.former_policies().map(|place| Step::PutBucketPolicy {
+        place,
+        sid: s.desired.sid.clone(),
+        statements: Vec::new(),
+    }));
     [first, policy, configuration, policies, roles].into_iter().filter(|stage| !stage.is_empty()).collect()
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::configuration::Configuration;
 use super::partition::bucket_of_arn;
+use super::policy::Statement;
 use crate::api::{AwsResource, DriftEntry};
 
 /// The name of the inline policy the operator keeps on a managed role.
@@ -21,21 +22,70 @@ pub struct RoleDocuments {
     pub description: String,
 }
 
+/// A bucket as a write addresses it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    pub bucket: String,
+    pub region: String,
+    /// The id of the account it must belong to.
+    pub owner: String,
+    /// The `AwsAccount` as whose identity to write; `None`: as at the source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_ref: Option<String>,
+}
+
 /// One write. Every field the executor needs is here: it takes no decisions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Step {
-    EnableVersioning { bucket: String, region: String, owner: String },
-    CreateRole { role: String, documents: RoleDocuments },
-    UpdateTrustPolicy { role: String, document: String },
-    PutPermissionsBoundary { role: String, boundary: String },
-    DeletePermissionsBoundary { role: String },
-    TagRole { role: String, tags: BTreeMap<String, String> },
-    UntagRole { role: String, keys: Vec<String> },
-    PutRolePolicy { role: String, document: String },
-    PutReplication { bucket: String, region: String, owner: String, configuration: Configuration },
-    DeleteReplication { bucket: String, region: String, owner: String },
-    DeleteRolePolicy { role: String },
-    DeleteRole { role: String },
+    EnableVersioning {
+        place: Place,
+    },
+    CreateRole {
+        role: String,
+        documents: RoleDocuments,
+    },
+    UpdateTrustPolicy {
+        role: String,
+        document: String,
+    },
+    PutPermissionsBoundary {
+        role: String,
+        boundary: String,
+    },
+    DeletePermissionsBoundary {
+        role: String,
+    },
+    TagRole {
+        role: String,
+        tags: BTreeMap<String, String>,
+    },
+    UntagRole {
+        role: String,
+        keys: Vec<String>,
+    },
+    PutRolePolicy {
+        role: String,
+        document: String,
+    },
+    /// Sets our own statements in a bucket's policy, told from others by their Sid; no statements: removes them.
+    PutBucketPolicy {
+        place: Place,
+        sid: String,
+        statements: Vec<Statement>,
+    },
+    PutReplication {
+        place: Place,
+        configuration: Configuration,
+    },
+    DeleteReplication {
+        place: Place,
+    },
+    DeleteRolePolicy {
+        role: String,
+    },
+    DeleteRole {
+        role: String,
+    },
 }
 
 impl Step {
@@ -50,6 +100,7 @@ impl Step {
             Step::TagRole { .. } => "iam:TagRole",
             Step::UntagRole { .. } => "iam:UntagRole",
             Step::PutRolePolicy { .. } => "iam:PutRolePolicy",
+            Step::PutBucketPolicy { .. } => "s3:PutBucketPolicy",
             // S3 has one permission for setting and removing the configuration.
             Step::PutReplication { .. } | Step::DeleteReplication { .. } => "s3:PutReplicationConfiguration",
             Step::DeleteRolePolicy { .. } => "iam:DeleteRolePolicy",
@@ -60,9 +111,10 @@ impl Step {
     /// The bucket or the role written to.
     pub fn subject(&self) -> &str {
         match self {
-            Step::EnableVersioning { bucket, .. }
-            | Step::PutReplication { bucket, .. }
-            | Step::DeleteReplication { bucket, .. } => bucket,
+            Step::EnableVersioning { place }
+            | Step::PutBucketPolicy { place, .. }
+            | Step::PutReplication { place, .. }
+            | Step::DeleteReplication { place } => &place.bucket,
             Step::CreateRole { role, .. }
             | Step::UpdateTrustPolicy { role, .. }
             | Step::PutPermissionsBoundary { role, .. }
@@ -75,6 +127,17 @@ impl Step {
         }
     }
 
+    /// The `AwsAccount` as whose identity to write; `None`: as at the source.
+    pub fn account_ref(&self) -> Option<&str> {
+        match self {
+            Step::EnableVersioning { place }
+            | Step::PutBucketPolicy { place, .. }
+            | Step::PutReplication { place, .. }
+            | Step::DeleteReplication { place } => place.account_ref.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Whether a difference is gone once this step is done.
     pub fn settles(&self, difference: &DriftEntry) -> bool {
         let DriftEntry { resource, name, path, .. } = difference;
@@ -84,6 +147,7 @@ impl Step {
                 (Step::EnableVersioning { .. }, AwsResource::BucketVersioning)
                 | (Step::CreateRole { .. }, AwsResource::Role)
                 | (Step::PutRolePolicy { .. }, AwsResource::RolePolicy)
+                | (Step::PutBucketPolicy { .. }, AwsResource::DestinationBucketPolicy)
                 | (Step::PutReplication { .. }, AwsResource::ReplicationConfiguration) => true,
                 (Step::UpdateTrustPolicy { .. }, AwsResource::Role) => path == "trustPolicy",
                 (
@@ -102,7 +166,7 @@ impl Step {
 impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Step::EnableVersioning { bucket, region, .. } => {
+            Step::EnableVersioning { place: Place { bucket, region, .. } } => {
                 write!(f, "enable versioning of bucket {bucket} in {region}")
             }
             Step::CreateRole { role, documents } => write!(f, "create role {}{role}", documents.path),
@@ -120,7 +184,15 @@ impl std::fmt::Display for Step {
                 write!(f, "remove from role {role} the tags {}", keys.join(", "))
             }
             Step::PutRolePolicy { role, .. } => write!(f, "set the policy {ROLE_POLICY_NAME} of role {role}"),
-            Step::PutReplication { bucket, configuration, .. } => {
+            Step::PutBucketPolicy { place: Place { bucket, .. }, statements, .. }
+                if statements.is_empty() =>
+            {
+                write!(f, "remove the statements of this replication from the policy of bucket {bucket}")
+            }
+            Step::PutBucketPolicy { place: Place { bucket, .. }, .. } => {
+                write!(f, "allow the role in the policy of bucket {bucket}")
+            }
+            Step::PutReplication { place: Place { bucket, .. }, configuration } => {
                 let to: Vec<String> = configuration
                     .rules
                     .iter()
@@ -128,7 +200,7 @@ impl std::fmt::Display for Step {
                     .collect();
                 write!(f, "set the replication configuration of bucket {bucket}: {}", to.join(", "))
             }
-            Step::DeleteReplication { bucket, .. } => {
+            Step::DeleteReplication { place: Place { bucket, .. } } => {
                 write!(f, "remove the replication configuration of bucket {bucket}")
             }
             Step::DeleteRolePolicy { role } => {

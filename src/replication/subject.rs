@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::accounts::Accounts;
 use super::desired::{Facts, role_name};
 use super::identity::Identity;
 use super::observed::Observed;
 use super::partition::role_of_arn;
-use crate::api::{BucketReplicationSpec, BucketReplicationStatus, BucketStatus};
+use super::step::Place;
+use crate::api::{BucketPolicyStatus, BucketReplicationSpec, BucketReplicationStatus, BucketStatus};
 
 /// A bucket to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,10 +16,47 @@ pub struct BucketRef {
     pub bucket: String,
     /// As the spec says, if it does.
     pub region: Option<String>,
-    /// The owner the spec names; the operator's own account otherwise.
+    /// The owner's id, by the spec; the source's account otherwise.
     pub account: Option<String>,
+    /// The `AwsAccount` as whose identity to look; `None`: as at the source.
+    pub account_ref: Option<String>,
     /// The Region where status last saw it, which saves looking it up again after a restart.
     pub last_seen: Option<String>,
+}
+
+impl BucketRef {
+    /// A bucket of which only the name is known.
+    pub fn named(bucket: &str) -> BucketRef {
+        BucketRef {
+            bucket: bucket.to_owned(),
+            region: None,
+            account: None,
+            account_ref: None,
+            last_seen: None,
+        }
+    }
+
+    /// The bucket of a policy that status remembers.
+    pub fn of_policy(held: &BucketPolicyStatus) -> BucketRef {
+        let BucketPolicyStatus { bucket, region, account, account_ref } = held;
+        BucketRef {
+            bucket: bucket.clone(),
+            region: None,
+            account: Some(account.clone()),
+            account_ref: Some(account_ref.clone()),
+            last_seen: Some(region.clone()),
+        }
+    }
+
+    /// Where to write, for a bucket of which status remembers all.
+    pub fn as_last_seen(&self) -> Place {
+        Place {
+            bucket: self.bucket.clone(),
+            region: self.last_seen.clone().unwrap_or_default(),
+            owner: self.account.clone().unwrap_or_default(),
+            account_ref: self.account_ref.clone(),
+        }
+    }
 }
 
 /// What to look at.
@@ -25,6 +64,10 @@ pub struct BucketRef {
 pub struct Subject {
     pub source: BucketRef,
     pub destinations: Vec<BucketRef>,
+    /// Buckets that are no destinations any more, and in whose policies the operator has statements.
+    pub former_destinations: Vec<BucketRef>,
+    /// ARNs of the KMS keys that encrypt replicas, each with the `AwsAccount` as whose identity to look.
+    pub keys: BTreeMap<String, Option<String>>,
     pub role: String,
     /// Whether the role's inline policy is of interest.
     pub role_policy: bool,
@@ -46,6 +89,7 @@ impl Subject {
         spec: &BucketReplicationSpec,
         status: &BucketReplicationStatus,
         identity: &Identity,
+        accounts: &Accounts,
         fresh: bool,
     ) -> Subject {
         let seen = status.source.iter().chain(&status.destinations);
@@ -57,11 +101,22 @@ impl Subject {
                 bucket: to.bucket.clone(),
                 region: None,
                 account: None,
+                account_ref: None,
                 last_seen: last_seen(&to.bucket),
             });
             seen.region = seen.region.take().or_else(|| to.region.clone());
-            seen.account = seen.account.take().or_else(|| to.account.clone());
+            let owner = accounts.owner_of(to.account_ref.as_deref(), to.account.as_deref());
+            seen.account = seen.account.take().or(owner);
+            seen.account_ref = seen.account_ref.take().or_else(|| to.account_ref.clone());
         }
+        let keys = spec.rules.iter().map(|rule| &rule.destination);
+        let keys = keys.filter_map(|to| Some((to.kms_key_arn.clone()?, to.account_ref.clone()))).collect();
+        let former_destinations = status
+            .bucket_policies
+            .iter()
+            .filter(|held| !destinations.contains_key(held.bucket.as_str()))
+            .map(BucketRef::of_policy)
+            .collect();
         let source = &spec.source;
         let name = role_name(spec, identity);
         let former = former_roles(status).filter(|former| *former != name).map(str::to_owned).collect();
@@ -70,9 +125,12 @@ impl Subject {
                 bucket: source.bucket.clone(),
                 region: source.region.clone(),
                 account: None,
+                account_ref: None,
                 last_seen: last_seen(&source.bucket),
             },
             destinations: destinations.into_values().collect(),
+            former_destinations,
+            keys,
             role: name,
             role_policy: spec.role.as_ref().is_none_or(|r| r.arn.is_none()),
             former_roles: former,
@@ -82,10 +140,15 @@ impl Subject {
     }
 
     /// What the spec is worked out with, once this was observed.
-    pub fn facts(&self, observed: &Observed) -> Facts {
+    pub fn facts<'a>(&self, observed: &Observed, accounts: &'a Accounts) -> Facts<'a> {
         let source = observed.region_of(&observed.source).map(|region| (self.source.bucket.clone(), region));
         let destinations =
             observed.destinations.iter().filter_map(|(b, held)| Some((b.clone(), observed.region_of(held)?)));
-        Facts { caller: observed.caller.clone(), regions: source.into_iter().chain(destinations).collect() }
+        Facts {
+            caller: observed.caller.clone(),
+            regions: source.into_iter().chain(destinations).collect(),
+            accounts,
+            object_lock: observed.object_lock,
+        }
     }
 }

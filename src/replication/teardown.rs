@@ -1,14 +1,15 @@
 //! Deletion: what is ours in AWS, and the steps that remove it.
 
-use std::collections::BTreeMap;
+use serde_json::Value;
 
+use super::bucket_policy;
 use super::configuration::Configuration;
 use super::desired::Desired;
 use super::diff::configuration_differences;
 use super::identity::Identity;
-use super::observed::{Caller, Observed, ObservedBucket, ObservedRole, Read, Versioning, VersioningStatus};
+use super::observed::{Caller, ObservedRole, Read};
 use super::refusal::Refusal;
-use super::step::Step;
+use super::step::{Place, Step};
 use crate::api::{ConditionType, Reason};
 
 /// What deletion reads. It does not need a spec: what status remembers is enough.
@@ -21,6 +22,22 @@ pub struct Remains {
     pub configuration: Read<Option<Configuration>>,
     /// Every role that may be ours, as far as it exists.
     pub roles: Read<Vec<ObservedRole>>,
+    /// Buckets of other accounts whose policies may hold statements of ours, and these policies. A bucket that is
+    /// gone has none.
+    pub bucket_policies: Vec<(Place, Read<Option<Value>>)>,
+}
+
+/// What makes something in AWS a resource's own.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    pub identity: &'a Identity,
+    /// What the Sids of its statements in bucket policies begin with.
+    pub sid: &'a str,
+    /// Status says that this resource applied a configuration, and nobody else owns the source by now.
+    pub applied: bool,
+    /// What the spec asks for, where it can still be worked out: a configuration that equals it is ours too (the
+    /// operator may have been stopped between writing it and saying so).
+    pub desired: Option<&'a Desired>,
 }
 
 /// What is left to do before the finalizer may go.
@@ -32,16 +49,8 @@ pub struct Teardown {
 }
 
 /// Plans the removal of what is ours: the configuration first, so that nothing replicates with half a role.
-///
-/// `applied`: status says that this resource applied a configuration. `desired`: what the spec asks for, where it
-/// can still be worked out; a configuration that equals it is ours too (the operator may have been stopped
-/// between writing it and saying so).
-pub fn teardown(
-    remains: &Remains,
-    identity: &Identity,
-    applied: bool,
-    desired: Option<&Desired>,
-) -> Teardown {
+pub fn teardown(remains: &Remains, claim: &Claim<'_>) -> Teardown {
+    let Claim { identity, sid, applied, desired } = *claim;
     let ours: Vec<&ObservedRole> =
         remains.roles.iter().flatten().filter(|role| identity.owns(&role.tags)).collect();
     let mut stages = Vec::new();
@@ -51,23 +60,35 @@ pub fn teardown(
             || by_role
             || desired.is_some_and(|d| configuration_differences(d, &remains.caller, Some(held)).is_empty())
         {
-            stages.push(vec![Step::DeleteReplication {
+            let place = Place {
                 bucket: remains.bucket.clone(),
                 region: region.clone(),
                 owner: remains.caller.account.clone(),
-            }]);
+                account_ref: None,
+            };
+            stages.push(vec![Step::DeleteReplication { place }]);
         }
     }
     let (free, held): (Vec<&ObservedRole>, Vec<&ObservedRole>) =
         ours.into_iter().partition(|role| role.other_policies.is_empty());
     let with_policy = |role: &&&ObservedRole| !matches!(role.policy, Ok(None));
-    stages.push(
-        free.iter().filter(with_policy).map(|r| Step::DeleteRolePolicy { role: r.name.clone() }).collect(),
-    );
+    let held_policies = remains
+        .bucket_policies
+        .iter()
+        .filter(|(_, policy)| policy.as_ref().is_ok_and(|policy| bucket_policy::holds(policy.as_ref(), sid)));
+    let withdraw = held_policies.map(|(place, _)| Step::PutBucketPolicy {
+        place: place.clone(),
+        sid: sid.to_owned(),
+        statements: Vec::new(),
+    });
+    let policies = free.iter().filter(with_policy).map(|r| Step::DeleteRolePolicy { role: r.name.clone() });
+    stages.push(withdraw.chain(policies).collect());
     stages.push(free.iter().map(|r| Step::DeleteRole { role: r.name.clone() }).collect());
     stages.retain(|stage| !stage.is_empty());
 
+    let mut unread_policies = remains.bucket_policies.iter().filter_map(|(_, policy)| policy.as_ref().err());
     let unread = remains.configuration.as_ref().err().or(remains.roles.as_ref().err());
+    let unread = unread.or_else(|| unread_policies.next());
     let blocked = match (unread, held.first()) {
         (Some(failure), _) => Some(Refusal::new(
             failure.class.reason(),
@@ -86,21 +107,4 @@ pub fn teardown(
         (None, None) => None,
     };
     Teardown { stages, blocked }
-}
-
-impl Remains {
-    /// As much of a full observation as deletion makes, for working out what the spec asked for.
-    pub fn as_observed(&self) -> Observed {
-        Observed {
-            caller: self.caller.clone(),
-            source: ObservedBucket {
-                region: Ok(self.region.clone()),
-                versioning: Ok(Versioning { status: VersioningStatus::Enabled, mfa_delete: false }),
-            },
-            destinations: BTreeMap::new(),
-            configuration: self.configuration.clone(),
-            role: Ok(None),
-            former_roles: BTreeMap::new(),
-        }
-    }
 }

@@ -60,7 +60,10 @@ async fn readyz(State((health, _)): State<(Health, Metrics)>) -> (StatusCode, &'
     if health.is_ready() {
         (StatusCode::OK, "ok")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "waiting for the list of BucketReplication resources")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "waiting for the lists of BucketReplication and AwsAccount resources",
+        )
     }
 }
 

@@ -2,11 +2,13 @@
 //! One module a feature; each test has a namespace, an AWS account and a proxy of its own.
 
 mod access;
+mod accounts;
 mod admission;
 mod cli;
 mod conditions;
 mod cost;
 mod crd;
+mod cross_account;
 mod drift;
 mod failures;
 mod fields;
@@ -17,3 +19,4 @@ mod ownership;
 mod restart;
 mod samples;
 mod support;
+mod tenancy;

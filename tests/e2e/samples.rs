@@ -26,21 +26,28 @@ fn samples() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The `BucketReplication`s of a sample.
+/// The resources of a sample.
 fn resources(text: &str) -> Result<Vec<Value>> {
     Ok(serde_saphyr::from_multiple(text)?)
+}
+
+/// Those that replicate.
+fn replications(resources: &[Value]) -> impl Iterator<Item = &Value> {
+    resources.iter().filter(|resource| resource["kind"] == "BucketReplication")
 }
 
 /// What a sample says of its buckets: for each name, whether it is another account's and whether someone else
 /// turns versioning on.
 fn buckets(resources: &[Value]) -> BTreeMap<String, (bool, bool)> {
     let spec = |r: &Value| r["spec"].clone();
-    let sources = resources.iter().map(|r| spec(r)["source"].clone());
-    let rules = resources.iter().flat_map(|r| spec(r)["rules"].as_array().cloned().unwrap_or_default());
+    let sources = replications(resources).map(|r| spec(r)["source"].clone());
+    let rules =
+        replications(resources).flat_map(|r| spec(r)["rules"].as_array().cloned().unwrap_or_default());
     let all = sources.chain(rules.map(|rule| rule["destination"].clone()));
     let told = |b: Value| {
         let name = b["bucket"].as_str().unwrap_or_default().to_owned();
-        (name, (b["account"] == OTHER, b["versioning"] == "Required"))
+        let foreign = b["account"] == OTHER || b["accountRef"] == "dr";
+        (name, (foreign, b["versioning"] == "Required"))
     };
     all.map(told).collect()
 }
@@ -77,6 +84,39 @@ async fn prepare_role(world: &World, path: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Creates each key that replicas are to be encrypted with, and puts its ARN in place of the sample's.
+async fn with_keys(world: &World, mut text: String) -> Result<String> {
+    let resources = resources(&text)?;
+    let rules = resources.iter().flat_map(|r| r["spec"]["rules"].as_array().into_iter().flatten());
+    for arn in rules.filter_map(|rule| rule["destination"]["kmsKeyArn"].as_str()) {
+        let region = arn.split(':').nth(3).context("no Region in the ARN")?;
+        let created = world.as_account(&world.account).kms(region).create_key().send().await?;
+        let key = created.key_metadata().and_then(|key| key.arn()).context("no key")?;
+        text = text.replace(arn, key);
+    }
+    Ok(text)
+}
+
+/// Names the accounts of a sample so that no other test meets them, has them allow this world's namespace and buckets,
+/// and makes the role that the operator is to assume.
+async fn with_accounts(world: &World, other: &str, mut text: String) -> Result<String> {
+    for name in ["prod", "dr"] {
+        let unique = world.unique(name);
+        for field in ["name", "accountRef"] {
+            text = text.replace(&format!("{field}: {name}\n"), &format!("{field}: {unique}\n"));
+        }
+    }
+    text = text.replace("[default]", &format!("[{}]", world.namespace));
+    for pattern in ["orders-*", "*-dr-eu-west-1"] {
+        text = text.replace(pattern, &format!("{}-*", world.namespace));
+    }
+    let id = Some("disaster-recovery");
+    let all =
+        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    world.assumable_role(other, "s3-replication-operator", &world.account, id, &all.to_string()).await?;
+    Ok(text)
+}
+
 /// Applies one sample in a world of its own and waits for what it promises.
 async fn applied(file: &PathBuf) -> Result<()> {
     let mut text = std::fs::read_to_string(file)?;
@@ -86,14 +126,16 @@ async fn applied(file: &PathBuf) -> Result<()> {
         let bucket = prepare(&world, &name, foreign.then_some(other.as_str()), versioned).await?;
         text = text.replace(&name, &bucket);
     }
-    text = text.replace(OWN, &world.account).replace(OTHER, &other);
+    text = with_keys(&world, text.replace(OWN, &world.account).replace(OTHER, &other)).await?;
     match file.file_stem().and_then(|stem| stem.to_str()) {
         Some("existing-role") => prepare_role(&world, "/platform/", "s3-replication").await?,
+        Some("accounts") => text = with_accounts(&world, &other, text).await?,
         Some("adopt") => prepare_role(&world, "/s3-replication/", "made-by-hand").await?,
         _ => {}
     }
 
-    for resource in world.apply(&text).await? {
+    let applied = world.apply(&text).await?;
+    for resource in replications(&applied) {
         let name = resource["metadata"]["name"].as_str().context("no name")?;
         if resource["spec"]["managementPolicy"] == "Observe" {
             world.wait(name, |status| reason(status, "Ready") == "Drifted", "to be Drifted").await?;

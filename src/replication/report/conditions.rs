@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::Occasion;
 use super::words::{MAX_MESSAGE, clip_to};
 use crate::api::{ConditionType, ReadyStatus, Reason};
 
@@ -26,12 +25,19 @@ impl Finding {
     }
 }
 
+/// What conditions follow upon.
+pub(super) struct Since<'a> {
+    pub(super) previous: &'a [Condition],
+    pub(super) generation: Option<i64>,
+    pub(super) now: Timestamp,
+}
+
 /// Puts times on findings: a condition that keeps its status keeps its time. `Reconciling` and `Stalled` are
 /// there only while true.
-pub(super) fn conditions(findings: Vec<Finding>, reason: Reason, occasion: &Occasion<'_>) -> Vec<Condition> {
+pub(super) fn conditions(findings: Vec<Finding>, reason: Reason, since: &Since<'_>) -> Vec<Condition> {
     let ready = findings.first().map(|f| f.message.clone()).unwrap_or_default();
     let pace = match reason {
-        Reason::Applied | Reason::Suspended => None,
+        Reason::Applied | Reason::Verified | Reason::Suspended => None,
         r if r.is_transient() => Some(ConditionType::Reconciling),
         _ => Some(ConditionType::Stalled),
     };
@@ -45,16 +51,16 @@ pub(super) fn conditions(findings: Vec<Finding>, reason: Reason, occasion: &Occa
                 ReadyStatus::False => "False",
                 ReadyStatus::Unknown => "Unknown",
             };
-            let before = occasion.previous.conditions.iter().find(|c| c.type_ == about.as_str());
-            let since =
+            let before = since.previous.iter().find(|c| c.type_ == about.as_str());
+            let unchanged =
                 before.filter(|c| c.status == status && c.last_transition_time.0 != Timestamp::UNIX_EPOCH);
             Condition {
                 type_: about.as_str().to_owned(),
                 status: status.to_owned(),
                 reason: reason.as_str().to_owned(),
                 message: clip_to(&message, MAX_MESSAGE),
-                observed_generation: occasion.generation,
-                last_transition_time: since.map_or(Time(occasion.now), |c| c.last_transition_time.clone()),
+                observed_generation: since.generation,
+                last_transition_time: unchanged.map_or(Time(since.now), |c| c.last_transition_time.clone()),
             }
         })
         .collect()

@@ -1,15 +1,18 @@
 //! Plan + outcome → status and events. What is said holds no time, no request id and nothing else that differs
 //! between two identical tries, so that an unchanged truth causes no write.
 
+mod account;
 mod conditions;
 mod events;
+mod remembered;
 mod view;
 mod words;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use self::conditions::{Finding, conditions};
+pub use self::account::account_status;
+use self::conditions::{Finding, Since, conditions};
 use self::events::{failure_event, written};
 use self::view::View;
 use self::words::{describe, note};
@@ -50,6 +53,12 @@ pub struct Occasion<'a> {
     pub now: Timestamp,
 }
 
+impl Occasion<'_> {
+    fn since(&self) -> Since<'_> {
+        Since { previous: &self.previous.conditions, generation: self.generation, now: self.now }
+    }
+}
+
 /// What is to be written to Kubernetes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
@@ -81,7 +90,7 @@ pub fn report(situation: &Situation<'_>, plan: &Plan, outcome: &Outcome, occasio
     let mut status = previous.clone();
     status.observed_generation = occasion.generation;
     status.last_handled_request = occasion.requested.map(str::to_owned);
-    status.conditions = conditions(findings, reason, occasion);
+    status.conditions = conditions(findings, reason, &occasion.since());
     view.describe(&mut status);
     let drift: &[DriftEntry] = if plan.drift { &remaining } else { &[] };
     status.drift = drift.iter().take(MAX_DRIFT_ENTRIES).cloned().collect();
@@ -130,7 +139,7 @@ pub fn stopped(refusal: &Refusal, occasion: &Occasion<'_>) -> Report {
         let status = if c == *about { reason.ready() } else { ReadyStatus::Unknown };
         Finding::new(c, status, *reason, message.clone())
     });
-    status.conditions = conditions(std::iter::once(ready).chain(rest).collect(), *reason, occasion);
+    status.conditions = conditions(std::iter::once(ready).chain(rest).collect(), *reason, &occasion.since());
     let events = failure_event(&status, occasion.previous, *reason).into_iter().collect();
     Report { status, events, reason: *reason }
 }

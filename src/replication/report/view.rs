@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::desired::DesiredRole;
+use super::super::desired::{DesiredBucket, DesiredRole};
 use super::super::failure::{Failure, FailureClass};
 use super::super::observed::{ObservedBucket, VersioningStatus};
-use super::super::partition::role_of_arn;
 use super::super::plan::{Plan, Situation};
 use super::super::refusal::Refusal;
 use super::super::step::Step;
@@ -15,7 +14,6 @@ use super::words::{describe, note, summary};
 use super::{HeldBack, Outcome};
 use crate::api::{
     AwsResource, BucketReplicationStatus, BucketStatus, ConditionType, DriftEntry, ReadyStatus, Reason,
-    RoleStatus,
 };
 
 /// All that is known when a check is over.
@@ -90,10 +88,13 @@ impl View<'_> {
 
     pub fn role(&self) -> Finding {
         let about = ConditionType::RoleReady;
-        if let Some(finding) = self.trouble(about, &[AwsResource::Role, AwsResource::RolePolicy]) {
+        let parts = [AwsResource::Role, AwsResource::RolePolicy, AwsResource::DestinationBucketPolicy];
+        if let Some(finding) = self.trouble(about, &parts) {
             return finding;
         }
-        if let Err(failure) = &self.situation.observed.role {
+        let mut policies = self.situation.observed.bucket_policies.values();
+        let unread = self.situation.observed.role.as_ref().err();
+        if let Some(failure) = unread.or_else(|| policies.find_map(|policy| policy.as_ref().err())) {
             return Finding::new(about, ReadyStatus::Unknown, self.unread_reason(failure), failure.message());
         }
         // The policy of a role that was made just now is no difference of its own: it is there when it was put.
@@ -125,12 +126,17 @@ impl View<'_> {
             let message = format!("the former role {name} is not deleted yet: {}", failure.message());
             return Finding::new(about, ReadyStatus::Unknown, failure.class.reason(), message);
         }
-        let message = match &self.situation.desired.role {
+        let mut message = match &self.situation.desired.role {
             DesiredRole::Managed(role) => format!("role {} trusts S3 and has its policy", role.name),
             DesiredRole::Existing { arn } => {
                 format!("role {arn} exists and trusts S3; what it may do is not checked")
             }
         };
+        let admitted = &self.situation.desired.bucket_policies;
+        if !admitted.is_empty() {
+            let buckets: Vec<&str> = admitted.keys().map(String::as_str).collect();
+            message.push_str(&format!("; the bucket policy of {} lets it in", buckets.join(", ")));
+        }
         Finding::new(about, ReadyStatus::True, Reason::Applied, message)
     }
 
@@ -143,12 +149,27 @@ impl View<'_> {
             return Finding::new(about, ReadyStatus::Unknown, self.unread_reason(failure), failure.message());
         }
         let bucket = &self.situation.desired.source.bucket;
-        Finding::new(
-            about,
-            ReadyStatus::True,
-            Reason::Applied,
-            format!("bucket {bucket} has the replication configuration of the spec"),
-        )
+        let mut message = format!("bucket {bucket} has the replication configuration of the spec");
+        message.extend(self.asked_of_others());
+        Finding::new(about, ReadyStatus::True, Reason::Applied, message)
+    }
+
+    /// What the owners of destinations have to do where the operator may not act, and cannot see whether they did.
+    fn asked_of_others(&self) -> Option<String> {
+        let Situation { desired, observed, .. } = self.situation;
+        let own = &observed.caller.account;
+        let asked = desired.destinations.iter().filter_map(|d| {
+            let owner = d.account.as_ref().filter(|owner| *owner != own && d.account_ref.is_none())?;
+            Some(format!("account {owner} has to allow it in the policy of bucket {}", d.bucket))
+        });
+        let asked: Vec<String> = asked.collect();
+        (!asked.is_empty()).then(|| {
+            format!(
+                "; replicas arrive once others have done their part, which cannot be seen from here: for role {}, {} (s3-replication-operator policy prints the statements)",
+                desired.role.arn(&observed.caller),
+                summary(asked.into_iter())
+            )
+        })
     }
 
     /// What stands against one part being ready: a refusal or a failed step about it, or differences that remain.
@@ -209,9 +230,10 @@ impl View<'_> {
 
     pub fn describe(&self, status: &mut BucketReplicationStatus) {
         let observed = self.situation.observed;
-        let bucket = |name: &str, account: Option<&String>, held: &ObservedBucket| {
+        let bucket = |desired: &DesiredBucket, account_ref: Option<&String>, held: &ObservedBucket| {
+            let DesiredBucket { bucket: name, account, .. } = desired;
             let enabled =
-                |step: &Step| matches!(step, Step::EnableVersioning { bucket, .. } if bucket == name);
+                |step: &Step| matches!(step, Step::EnableVersioning { place } if place.bucket == *name);
             let versioning = match &held.versioning {
                 _ if self.outcome.done.iter().any(enabled) => VersioningStatus::Enabled.as_str(),
                 Ok(versioning) => versioning.status.as_str(),
@@ -219,21 +241,21 @@ impl View<'_> {
             };
             let exists = matches!(held.region, Ok(Some(_)));
             BucketStatus {
-                bucket: name.to_owned(),
+                bucket: name.clone(),
                 region: observed.region_of(held),
-                account: exists.then(|| account.cloned().unwrap_or_else(|| observed.caller.account.clone())),
+                account: exists.then(|| account.clone().unwrap_or_else(|| observed.caller.account.clone())),
+                account_ref: account_ref.cloned(),
                 versioning: Some(versioning.to_owned()),
             }
         };
         let desired = self.situation.desired;
-        status.source = Some(bucket(&desired.source.bucket, None, &observed.source));
-        status.destinations = desired
-            .destinations
-            .iter()
-            .filter_map(|d| {
-                Some(bucket(&d.bucket, d.account.as_ref(), observed.destinations.get(&d.bucket)?))
-            })
-            .collect();
+        let account = self.situation.account.map(|account| &account.name);
+        status.source = Some(bucket(&desired.source, account, &observed.source));
+        let destinations = desired.destinations.iter();
+        let destinations = destinations.filter_map(|d| Some((d, observed.destinations.get(&d.bucket)?)));
+        status.destinations =
+            destinations.map(|(d, held)| bucket(d, d.account_ref.as_ref().or(account), held)).collect();
+        status.bucket_policies = self.bucket_policies();
         status.role = self.role_status();
         status.former_roles = self.former_roles();
         let put = self.outcome.done.iter().any(|s| matches!(s, Step::PutReplication { .. }));
@@ -245,73 +267,16 @@ impl View<'_> {
         status.rules = rules.map(|n| i32::try_from(n).unwrap_or(i32::MAX));
     }
 
-    /// The former roles that are still there, or may be: status is the only trace of what is left to delete.
-    fn former_roles(&self) -> Vec<String> {
-        let observed = self.situation.observed;
-        let identity = self.situation.identity;
-        let deleted = |name: &str| {
-            let mut done = self.outcome.done.iter();
-            done.any(|step| matches!(step, Step::DeleteRole { role } if role == name))
-        };
-        let left = |arn: &str| match observed.former_roles.get(role_of_arn(arn)) {
-            None | Some(Ok(None)) => false,
-            Some(Ok(Some(role))) => identity.owns(&role.tags) && !deleted(&role.name),
-            Some(Err(_)) => true,
-        };
-        let remembered = self.previous.role.iter().filter(|role| role.managed).map(|role| &role.arn);
-        let remembered = remembered.chain(&self.previous.former_roles).cloned();
-        let seen = observed.former_roles_of(identity).map(|role| role.arn.clone());
-        let all: BTreeSet<String> = remembered.chain(seen).filter(|arn| left(arn)).collect();
-        all.into_iter().collect()
-    }
-
-    /// The role as far as it exists.
-    fn role_status(&self) -> Option<RoleStatus> {
-        let observed = self.situation.observed;
-        let managed = matches!(self.situation.desired.role, DesiredRole::Managed(_));
-        let created = self.outcome.done.iter().any(|s| matches!(s, Step::CreateRole { .. }));
-        match &observed.role {
-            Ok(Some(role)) => {
-                // One that was adopted has our tags now; what is only observed may be anyone's.
-                let tagged = self.outcome.done.iter().any(|s| matches!(s, Step::TagRole { .. }));
-                let ours = managed && (tagged || self.situation.identity.owns(&role.tags));
-                Some(RoleStatus { arn: role.arn.clone(), managed: ours })
-            }
-            Ok(None) if created => {
-                Some(RoleStatus { arn: self.situation.desired.role.arn(&observed.caller), managed })
-            }
-            Ok(None) => None,
-            Err(_) => self.previous.role.clone(),
-        }
-    }
-
-    /// After a change of the spec that was applied only in part, what is in AWS is neither the old nor the new:
-    /// a mark that equals no hash keeps the rest from being called drift.
-    pub fn applied_hash(&self) -> Option<String> {
-        const INCOMPLETE: &str = "incomplete";
-        let complete = self.remaining.is_empty()
-            && self.plan.refusal.is_none()
-            && self.outcome.failed.is_none()
-            && !self.outcome.interrupted;
-        if complete {
-            return Some(self.situation.desired.hash());
-        }
-        let put = self.outcome.done.iter().any(|s| matches!(s, Step::PutReplication { .. }));
-        let began = !self.plan.drift && !self.outcome.done.is_empty();
-        match &self.previous.applied_hash {
-            Some(_) if began => Some(INCOMPLETE.to_owned()),
-            None if put => Some(INCOMPLETE.to_owned()),
-            unchanged => unchanged.clone(),
-        }
-    }
-
     /// The reason of a failed step, where the failure's class alone does not tell it.
     fn failed_reason(&self, step: &Step, failure: &Failure) -> Reason {
         match (step, failure.class) {
-            (Step::EnableVersioning { bucket, .. }, FailureClass::NoSuchBucket)
-                if *bucket != self.situation.desired.source.bucket =>
-            {
-                Reason::DestinationBucketNotFound
+            (
+                Step::EnableVersioning { place } | Step::PutBucketPolicy { place, .. },
+                FailureClass::NoSuchBucket,
+            ) if place.bucket != self.situation.desired.source.bucket => Reason::DestinationBucketNotFound,
+            // S3 looks the principal up in IAM, which takes a moment to know a new role everywhere.
+            (Step::PutBucketPolicy { .. }, FailureClass::Invalid) if failure.code == "MalformedPolicy" => {
+                Reason::Progressing
             }
             (Step::PutReplication { .. }, FailureClass::Invalid) if self.versioning_is_unsettled(failure) => {
                 Reason::Progressing
@@ -341,6 +306,7 @@ fn concerns(step: &Step) -> ConditionType {
         | Step::TagRole { .. }
         | Step::UntagRole { .. }
         | Step::PutRolePolicy { .. }
+        | Step::PutBucketPolicy { .. }
         | Step::DeleteRolePolicy { .. }
         | Step::DeleteRole { .. } => ConditionType::RoleReady,
         Step::PutReplication { .. } | Step::DeleteReplication { .. } => ConditionType::ReplicationReady,

@@ -5,9 +5,13 @@ mod plans;
 mod properties;
 mod reports;
 
+use std::collections::BTreeMap;
+
 use super::desired::Facts;
 use super::plan::plan;
-use super::{Caller, Desired, Identity, Observed, Partition, Plan, Situation};
+use super::{
+    Accounts, BucketRef, Caller, Desired, Identity, Observed, ObservedBucket, Partition, Plan, Situation,
+};
 use crate::api::{AdoptionPolicy, BucketReplicationSpec, ManagementPolicy};
 
 /// A resource and all that is known of AWS about it: enough to plan.
@@ -17,11 +21,19 @@ struct Case {
     identity: Identity,
     observed: Observed,
     applied_hash: Option<String>,
+    accounts: Accounts,
+    former_destinations: Vec<BucketRef>,
 }
 
 impl Case {
+    /// Of a resource that refers to no account.
+    fn new(spec: BucketReplicationSpec, observed: Observed) -> Case {
+        let (accounts, former_destinations) = Default::default();
+        Case { spec, identity: identity(), observed, applied_hash: None, accounts, former_destinations }
+    }
+
     fn desired(&self) -> Desired {
-        desired(&self.spec, &self.observed)
+        desired(&self.spec, &self.observed, &self.accounts)
     }
 
     fn with_situation<T>(&self, act: impl FnOnce(&Situation<'_>) -> T) -> T {
@@ -33,6 +45,8 @@ impl Case {
             management: self.spec.management_policy,
             adoption: self.spec.adoption_policy,
             applied_hash: self.applied_hash.as_deref(),
+            account: self.accounts.source.as_ref(),
+            former_destinations: &self.former_destinations,
         })
     }
 
@@ -70,7 +84,22 @@ fn caller() -> Caller {
     Caller { account: "111122223333".into(), partition: Partition::Aws }
 }
 
-fn desired(spec: &BucketReplicationSpec, observed: &Observed) -> Desired {
+/// Two buckets that answer, and nothing else.
+fn nothing_but(source: ObservedBucket, destinations: BTreeMap<String, ObservedBucket>) -> Observed {
+    Observed {
+        caller: caller(),
+        source,
+        destinations,
+        configuration: Ok(None),
+        role: Ok(None),
+        former_roles: BTreeMap::new(),
+        bucket_policies: BTreeMap::new(),
+        keys: BTreeMap::new(),
+        object_lock: false,
+    }
+}
+
+fn desired(spec: &BucketReplicationSpec, observed: &Observed, accounts: &Accounts) -> Desired {
     let regions = observed
         .destinations
         .iter()
@@ -78,7 +107,12 @@ fn desired(spec: &BucketReplicationSpec, observed: &Observed) -> Desired {
         .chain([(spec.source.bucket.clone(), &observed.source)])
         .filter_map(|(name, bucket)| Some((name, observed.region_of(bucket)?)))
         .collect();
-    Desired::new(spec, &identity(), &Facts { caller: observed.caller.clone(), regions })
+    let object_lock = observed.object_lock;
+    Desired::new(
+        spec,
+        &identity(),
+        &Facts { caller: observed.caller.clone(), regions, accounts, object_lock },
+    )
 }
 
 fn spec(yaml: &str) -> BucketReplicationSpec {

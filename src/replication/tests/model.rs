@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::super::bucket_policy;
 use super::super::step::Step;
-use super::super::{Observed, ObservedBucket, ObservedRole, RoleDocuments, VersioningStatus};
+use super::super::{Observed, ObservedBucket, ObservedRole, Place, RoleDocuments, VersioningStatus};
 
 fn json(document: &str) -> Value {
     serde_json::from_str(document).unwrap()
@@ -21,7 +22,7 @@ fn role<'a>(observed: &'a mut Observed, name: &str) -> &'a mut ObservedRole {
 /// Does a step. `source` is the name of the observed source, which `Observed` does not repeat.
 pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
     match step {
-        Step::EnableVersioning { bucket: name, region, owner: _ } => {
+        Step::EnableVersioning { place: Place { bucket: name, region, .. } } => {
             let bucket = bucket(observed, source, name);
             assert_eq!(bucket.region.as_ref().unwrap().as_deref(), Some(region.as_str()));
             let versioning = bucket.versioning.as_mut().unwrap();
@@ -54,7 +55,11 @@ pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
         Step::PutRolePolicy { role: name, document } => {
             role(observed, name).policy = Ok(Some(json(document)))
         }
-        Step::PutReplication { bucket, region: _, owner: _, configuration } => {
+        Step::PutBucketPolicy { place, sid, statements } => {
+            let held = observed.bucket_policies.get_mut(&place.bucket).unwrap().as_mut().unwrap();
+            *held = bucket_policy::merged(held.as_ref(), sid, statements);
+        }
+        Step::PutReplication { place: Place { bucket, .. }, configuration } => {
             assert_eq!(bucket, source);
             let versioned = |b: &ObservedBucket| {
                 b.versioning.as_ref().is_ok_and(|v| v.status == VersioningStatus::Enabled)
@@ -88,5 +93,6 @@ pub fn bucket_in(region: &str, status: VersioningStatus) -> ObservedBucket {
     ObservedBucket {
         region: Ok(Some(region.to_owned())),
         versioning: Ok(super::super::Versioning { status, mfa_delete: false }),
+        owner_confirmed: true,
     }
 }

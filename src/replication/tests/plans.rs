@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use insta::assert_snapshot;
 use serde_json::json;
 
-use super::super::observed::Observed;
 use super::super::{Configuration, Failure, FailureClass, ObservedRole, VersioningStatus};
 use super::model::{bucket_in, execute};
-use super::{Case, caller, founding, identity, spec};
+use super::{Case, founding, nothing_but, spec};
 use crate::api::{AdoptionPolicy, BucketReplicationSpec, ManagementPolicy, Reason};
 
 /// Two fresh buckets and nothing else.
@@ -18,15 +17,8 @@ fn empty(spec: BucketReplicationSpec) -> Case {
         .iter()
         .map(|r| (r.destination.bucket.clone(), bucket_in("eu-west-1", VersioningStatus::Disabled)))
         .collect();
-    let observed = Observed {
-        caller: caller(),
-        source: bucket_in("us-east-1", VersioningStatus::Disabled),
-        destinations,
-        configuration: Ok(None),
-        role: Ok(None),
-        former_roles: BTreeMap::new(),
-    };
-    Case { spec, identity: identity(), observed, applied_hash: None }
+    let source = bucket_in("us-east-1", VersioningStatus::Disabled);
+    Case::new(spec, nothing_but(source, destinations))
 }
 
 /// AWS as the plan leaves it.

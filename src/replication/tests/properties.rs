@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::super::diff::configuration_differences;
 use super::super::import::{Inexpressible, import};
 use super::super::{
-    Configuration, Failure, Filter, Observed, ObservedBucket, ObservedRole, PolicyDocument, Rule,
+    Accounts, Configuration, Failure, Filter, Observed, ObservedBucket, ObservedRole, PolicyDocument, Rule,
     RuleDestination, Versioning, VersioningStatus, policy,
 };
 use super::model::execute;
-use super::{Case, caller, desired, identity};
+use super::{Case, caller, desired, identity, nothing_but};
 use crate::api::{
     self, AdoptionPolicy, BucketReplicationSpec, Destination, ManagementPolicy, Replicate, ReplicationRule,
     Source, StorageClass, Switch, VersioningPolicy,
@@ -143,6 +143,7 @@ fn versioning() -> impl Strategy<Value = ObservedBucket> {
         |(status, mfa_delete, missing)| ObservedBucket {
             region: Ok((!missing).then(|| "eu-west-1".to_owned())),
             versioning: Ok(Versioning { status, mfa_delete }),
+            owner_confirmed: true,
         },
     )
 }
@@ -233,7 +234,7 @@ fn configuration() -> impl Strategy<Value = Option<Configuration>> {
 /// A role of the desired name in any condition, ours or not; or none.
 fn held_role(spec: &BucketReplicationSpec) -> BoxedStrategy<Option<ObservedRole>> {
     let blank = observed_without_role();
-    let wanted = match desired(spec, &blank).role {
+    let wanted = match desired(spec, &blank, &Accounts::default()).role {
         super::super::DesiredRole::Existing { arn } => {
             return option::of(any_json().prop_map(move |trust| ObservedRole {
                 arn: arn.clone(),
@@ -289,14 +290,7 @@ fn former_roles() -> impl Strategy<Value = BTreeMap<String, Result<Option<Observ
 
 fn observed_without_role() -> Observed {
     let bucket = || super::model::bucket_in("eu-west-1", VersioningStatus::Enabled);
-    Observed {
-        caller: caller(),
-        source: bucket(),
-        destinations: BUCKETS.iter().map(|b| ((*b).to_owned(), bucket())).collect(),
-        configuration: Ok(None),
-        role: Ok(None),
-        former_roles: BTreeMap::new(),
-    }
+    nothing_but(bucket(), BUCKETS.iter().map(|b| ((*b).to_owned(), bucket())).collect())
 }
 
 prop_compose! {
@@ -313,14 +307,12 @@ prop_compose! {
         let destinations = BUCKETS.iter().zip(destinations).filter(|(b, _)| named(b));
         let destinations = destinations.map(|(b, held)| ((*b).to_owned(), held)).collect();
         let observed = Observed {
-            caller: caller(),
-            source,
-            destinations,
             configuration: Ok(configuration),
             role: Ok(role),
             former_roles,
+            ..nothing_but(source, destinations)
         };
-        let case = Case { spec, identity: identity(), observed, applied_hash: None };
+        let case = Case::new(spec, observed);
         if applied { case.applied() } else { case }
     }
 }
@@ -370,7 +362,7 @@ proptest! {
         let Some(configuration) = configuration else { return Ok(()) };
         match import("source", Some("eu-west-1".to_owned()), &configuration) {
             Ok(spec) => {
-                let desired = desired(&spec, &observed_without_role());
+                let desired = desired(&spec, &observed_without_role(), &Accounts::default());
                 prop_assert_eq!(configuration_differences(&desired, &caller(), Some(&configuration)), vec![]);
             }
             Err(Inexpressible { field, .. }) => {

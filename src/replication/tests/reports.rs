@@ -5,24 +5,13 @@ use jiff::Timestamp;
 use super::super::report::{HeldBack, Occasion, Outcome, Report, report, stopped};
 use super::super::{Failure, FailureClass, Refusal, VersioningStatus};
 use super::model::bucket_in;
-use super::{Case, caller, founding, identity};
+use super::{Case, founding, nothing_but};
 use crate::api::{BucketReplicationStatus, ConditionType, ManagementPolicy, Reason};
-use crate::replication::Observed;
 
 fn case() -> Case {
-    let observed = Observed {
-        caller: caller(),
-        source: bucket_in("us-east-1", VersioningStatus::Disabled),
-        destinations: [(
-            "dest-bucket-eu-west-1".to_owned(),
-            bucket_in("eu-west-1", VersioningStatus::Disabled),
-        )]
-        .into(),
-        configuration: Ok(None),
-        role: Ok(None),
-        former_roles: Default::default(),
-    };
-    Case { spec: founding(), identity: identity(), observed, applied_hash: None }
+    let bucket = |region| bucket_in(region, VersioningStatus::Disabled);
+    let destinations = [("dest-bucket-eu-west-1".to_owned(), bucket("eu-west-1"))].into();
+    Case::new(founding(), nothing_but(bucket("us-east-1"), destinations))
 }
 
 fn at(second: i64, previous: &BucketReplicationStatus) -> Occasion<'_> {

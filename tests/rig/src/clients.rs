@@ -1,7 +1,9 @@
 //! AWS clients for the tests' own use: the same SDK as the operator's, on a
 //! given endpoint and as a given account.
 
+use anyhow::{Context, Result};
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient};
+use aws_sdk_sts::types::Credentials as Session;
 
 use crate::emulator::SECRET;
 
@@ -21,9 +23,34 @@ impl Clients {
 
     /// As whoever has this access key.
     pub fn with_credentials(endpoint: &str, access_key_id: &str, secret: &str) -> Self {
+        Self::with(endpoint, Credentials::new(access_key_id, secret, None, None, "rig"))
+    }
+
+    /// As the session that STS gave these credentials.
+    pub fn with_session(endpoint: &str, session: &Session) -> Self {
+        let (key, secret, token) =
+            (session.access_key_id(), session.secret_access_key(), session.session_token());
+        Self::with(endpoint, Credentials::new(key, secret, Some(token.to_owned()), None, "rig"))
+    }
+
+    /// Assumes a role, and returns clients as its session on the same endpoint.
+    pub async fn assume(
+        &self,
+        role_arn: &str,
+        session_name: &str,
+        external_id: Option<&str>,
+    ) -> Result<Self> {
+        let request = self.sts().assume_role().role_arn(role_arn).role_session_name(session_name);
+        let answer = request.set_external_id(external_id.map(str::to_owned)).send().await;
+        let answer = answer.with_context(|| format!("cannot assume {role_arn}"))?;
+        let session = answer.credentials().with_context(|| format!("no credentials for {role_arn}"))?;
+        Ok(Self::with_session(&self.endpoint, session))
+    }
+
+    fn with(endpoint: &str, credentials: Credentials) -> Self {
         Self {
             endpoint: endpoint.to_owned(),
-            credentials: Credentials::new(access_key_id, secret, None, None, "rig"),
+            credentials,
             // Everything here is plain HTTP: loading the system's root
             // certificates would be the slowest part of many tests.
             http: aws_smithy_http_client::Builder::new().build_http(),
@@ -53,6 +80,18 @@ impl Clients {
             .region(Region::new("us-east-1"))
             .build();
         aws_sdk_iam::Client::from_conf(config)
+    }
+
+    /// KMS in a region.
+    pub fn kms(&self, region: &str) -> aws_sdk_kms::Client {
+        let config = aws_sdk_kms::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(&self.endpoint)
+            .credentials_provider(self.provider())
+            .http_client(self.http.clone())
+            .region(Region::new(region.to_owned()))
+            .build();
+        aws_sdk_kms::Client::from_conf(config)
     }
 
     /// STS.

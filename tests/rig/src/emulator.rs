@@ -1,6 +1,8 @@
 //! The AWS emulator: ministack, which has an S3 with a working replication
 //! data plane and the other services that the operator speaks to. A 12-digit
 //! access key id is the account, so that each test can have one of its own.
+//! It is started by a script (`tools/aws/emulator.py`) that has it look at the
+//! replication role, as S3 does, before an object is replicated.
 
 use std::path::Path;
 use std::time::Duration;
@@ -71,7 +73,7 @@ fn launch(python: &Path, auth: Auth) -> Result<(Process, Result<u16>)> {
     let port = process::free_port()?;
     let enforced = if auth == Auth::Enforced { "true" } else { "false" };
     let process = Spec::new("emulator", python)
-        .args(["-m", "ministack.app"])
+        .arg(paths::sources().join("tools/aws/emulator.py"))
         // Its settings have common names, and AWS_ variables would change who root is.
         .without_env(&["AWS_", "MINISTACK_", "LOCALSTACK_", "PYTHON", "S3_"])
         .env("GATEWAY_PORT", port.to_string())

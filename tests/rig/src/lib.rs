@@ -82,7 +82,7 @@ impl Rig {
     /// of an account, and speaks to this endpoint instead of AWS.
     pub fn operator(&self, account: &str, endpoint: &str) -> OperatorBuilder {
         let kubeconfig = self.cluster.operator_kubeconfig();
-        OperatorBuilder::new("", kubeconfig, account, endpoint, Default::default())
+        OperatorBuilder::new(kubeconfig, account, endpoint, Default::default())
     }
 
     /// Ends everything and waits for its end.

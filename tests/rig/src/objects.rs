@@ -11,8 +11,17 @@ const MANAGER: &str = "rig";
 
 /// The resource under test.
 pub(crate) fn bucket_replication() -> ApiResource {
-    let kind = GroupVersionKind::gvk("s3replication.dev", "v1alpha1", "BucketReplication");
-    ApiResource::from_gvk_with_plural(&kind, "bucketreplications")
+    ours("BucketReplication", "bucketreplications")
+}
+
+/// The account that it refers to, in no namespace.
+pub(crate) fn aws_account() -> ApiResource {
+    ours("AwsAccount", "awsaccounts")
+}
+
+fn ours(kind: &str, plural: &str) -> ApiResource {
+    let kind = GroupVersionKind::gvk("s3replication.dev", "v1alpha1", kind);
+    ApiResource::from_gvk_with_plural(&kind, plural)
 }
 
 /// Applies the documents of a YAML text server-side, as `kubectl apply
@@ -43,13 +52,15 @@ async fn api_for(
 ) -> Result<Api<DynamicObject>> {
     let types = object.types.as_ref().context("the manifest has no apiVersion and kind")?;
     let kind = GroupVersionKind::try_from(types)?;
-    let ours = bucket_replication();
-    let (resource, scope) = if kind.group == ours.group && kind.kind == ours.kind {
+    let ours = [(bucket_replication(), Scope::Namespaced), (aws_account(), Scope::Cluster)];
+    let known = ours.into_iter().find(|(r, _)| kind.group == r.group && kind.kind == r.kind);
+    let (resource, scope) = match known {
         // Saves the discovery that anything else needs.
-        (ApiResource::from_gvk_with_plural(&kind, &ours.plural), Scope::Namespaced)
-    } else {
-        let (resource, capabilities) = pinned_kind(client, &kind).await?;
-        (resource, capabilities.scope)
+        Some((ours, scope)) => (ApiResource::from_gvk_with_plural(&kind, &ours.plural), scope),
+        None => {
+            let (resource, capabilities) = pinned_kind(client, &kind).await?;
+            (resource, capabilities.scope)
+        }
     };
     Ok(match scope {
         Scope::Cluster => Api::all_with(client.clone(), &resource),

@@ -25,7 +25,7 @@ const FOREIGN: [&str; 4] = ["AWS_", "KUBE", "OTEL_", "RUST_LOG"];
 #[derive(Debug, Clone)]
 pub struct OperatorBuilder {
     binary: Option<PathBuf>,
-    namespace: String,
+    namespaces: Vec<String>,
     kubeconfig: PathBuf,
     args: Vec<OsString>,
     env: Vec<(String, OsString)>,
@@ -36,10 +36,10 @@ pub struct OperatorBuilder {
 pub(crate) type Logs = Arc<Mutex<Vec<PathBuf>>>;
 
 impl OperatorBuilder {
-    pub(crate) fn new(namespace: &str, kubeconfig: &Path, account: &str, endpoint: &str, logs: Logs) -> Self {
+    pub(crate) fn new(kubeconfig: &Path, account: &str, endpoint: &str, logs: Logs) -> Self {
         let builder = Self {
             binary: None,
-            namespace: namespace.to_owned(),
+            namespaces: Vec::new(),
             kubeconfig: kubeconfig.to_path_buf(),
             args: Vec::new(),
             env: Vec::new(),
@@ -56,6 +56,12 @@ impl OperatorBuilder {
     /// `env!("CARGO_BIN_EXE_s3-replication-operator")`; without it, it is built.
     pub fn binary(mut self, path: impl Into<PathBuf>) -> Self {
         self.binary = Some(path.into());
+        self
+    }
+
+    /// The namespaces that `run` watches, instead of those so far; all of them when there is none.
+    pub fn namespaces<N: Into<String>>(mut self, namespaces: impl IntoIterator<Item = N>) -> Self {
+        self.namespaces = namespaces.into_iter().map(Into::into).collect();
         self
     }
 
@@ -82,13 +88,13 @@ impl OperatorBuilder {
         self.env("AWS_ACCESS_KEY_ID", access_key_id).env("AWS_SECRET_ACCESS_KEY", secret)
     }
 
-    /// Starts `run` for the world's namespace, or for all of them where there is no world.
+    /// Starts `run` for its namespaces.
     pub async fn start(self) -> Result<Operator> {
         let binary = self.program().await?;
         let mut spec = Spec::new("operator", binary)
             .without_env(&FOREIGN)
             .args(["run", "--http-address", "127.0.0.1:0"])
-            .args(self.namespaces())
+            .args(self.namespace_args())
             .args(&self.args)
             .env("KUBECONFIG", &self.kubeconfig)
             // Longer than the operator itself takes at most.
@@ -137,10 +143,10 @@ impl OperatorBuilder {
         Ok(child.wait_with_output().await?)
     }
 
-    fn namespaces(&self) -> Vec<&str> {
-        match self.namespace.as_str() {
-            "" => Vec::new(),
-            one => vec!["--namespaces", one],
+    fn namespace_args(&self) -> Vec<String> {
+        match self.namespaces.as_slice() {
+            [] => Vec::new(),
+            some => vec!["--namespaces".to_owned(), some.join(",")],
         }
     }
 

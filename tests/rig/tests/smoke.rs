@@ -9,15 +9,22 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{
     BucketVersioningStatus, DeleteMarkerReplication, DeleteMarkerReplicationStatus, Destination,
     ReplicationConfiguration, ReplicationRule, ReplicationRuleFilter, ReplicationRuleStatus,
-    VersioningConfiguration,
+    ReplicationStatus, VersioningConfiguration,
 };
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
 use rig::process::Spec;
 use rig::{Answer, Fault, GateAt, Matcher, Rig, World};
+use serde_json::{Value, json};
 
 const REGION: &str = "us-east-1";
 const SOON: Duration = Duration::from_secs(10);
 
 fn configuration(destination: &str) -> ReplicationConfiguration {
+    configuration_of("arn:aws:iam::111122223333:role/r", destination)
+}
+
+fn configuration_of(role: &str, destination: &str) -> ReplicationConfiguration {
     let rule = ReplicationRule::builder()
         .id("one")
         .priority(1)
@@ -29,7 +36,7 @@ fn configuration(destination: &str) -> ReplicationConfiguration {
         .destination(Destination::builder().bucket(format!("arn:aws:s3:::{destination}")).build().unwrap())
         .build()
         .unwrap();
-    ReplicationConfiguration::builder().role("arn:aws:iam::111122223333:role/r").rules(rule).build().unwrap()
+    ReplicationConfiguration::builder().role(role).rules(rule).build().unwrap()
 }
 
 fn refusal<T: std::fmt::Debug, E>(
@@ -273,6 +280,367 @@ async fn under_auth_signatures_stay_valid_and_policies_decide() -> Result<()> {
     let denied = bad.s3(REGION).get_bucket_versioning().bucket(&bucket).send().await;
     assert_eq!(refusal(denied).1, "SignatureDoesNotMatch");
     Ok(())
+}
+
+/// A policy with one statement that allows.
+fn allow(actions: &[&str], resource: &str) -> String {
+    json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": resource}]})
+        .to_string()
+}
+
+#[tokio::test]
+async fn a_session_acts_in_the_role_s_account_and_is_recorded_so() -> Result<()> {
+    let world = World::new("smoke-session").await?;
+    let other = world.another_account();
+    let bucket = world.bucket_of(&other, REGION).await?;
+    let policy = allow(&["s3:*"], "*");
+    let role = world.assumable_role(&other, "operator", &world.account, Some("secret-1"), &policy).await?;
+
+    let session = world.through_proxy().assume(&role, "data.orders", Some("secret-1")).await?;
+    let who = session.sts().get_caller_identity().send().await?;
+    let arn = format!("arn:aws:sts::{other}:assumed-role/operator/data.orders");
+    assert_eq!((who.account(), who.arn()), (Some(other.as_str()), Some(arn.as_str())));
+    let s3 = session.s3(REGION);
+    s3.get_bucket_versioning().bucket(&bucket).expected_bucket_owner(&other).send().await?;
+    let owner = &world.account;
+    let refused = s3.get_bucket_versioning().bucket(&bucket).expected_bucket_owner(owner).send().await;
+    assert_eq!(refusal(refused).1, "AccessDenied");
+
+    let calls = world.proxy.calls();
+    let [assumed, asked, ..] = calls.as_slice() else { panic!("{calls:?}") };
+    assert_eq!((assumed.operation.as_str(), &assumed.subject), ("AssumeRole", &role));
+    assert_eq!((&assumed.account, &assumed.access_key), (&world.account, &world.account));
+    assert!(!assumed.is_write());
+    for (name, value) in
+        [("RoleArn", role.as_str()), ("RoleSessionName", "data.orders"), ("ExternalId", "secret-1")]
+    {
+        assert_eq!(assumed.parameter(name).as_deref(), Some(value));
+    }
+    assert_eq!(asked.account, other);
+    assert!(asked.access_key.starts_with("ASIA"), "{}", asked.access_key);
+    assert!(calls[1..].iter().all(|call| call.account == other));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_that_aws_would_not_give_is_refused() -> Result<()> {
+    let world = World::new("smoke-no-session").await?;
+    let other = world.another_account();
+    world.assumable_role(&other, "operator", &world.account, None, &allow(&["s3:*"], "*")).await?;
+    let sts = world.through_proxy().sts();
+    let assume = |name: &str, session: &str| {
+        let role = format!("arn:aws:iam::{other}:role/{name}");
+        sts.assume_role().role_arn(role).role_session_name(session)
+    };
+    assume("operator", "data.orders").send().await?;
+
+    let missing = assume("nobody", "data.orders").send().await.unwrap_err();
+    assert_eq!(missing.code(), Some("AccessDenied"));
+    let words = format!(
+        "User: arn:aws:iam::{}:root is not authorized to perform: sts:AssumeRole on resource: \
+         arn:aws:iam::{other}:role/nobody",
+        world.account
+    );
+    assert_eq!(missing.message(), Some(words.as_str()));
+    let elsewhere = assume("path/operator", "data.orders").send().await.unwrap_err();
+    assert_eq!(elsewhere.code(), Some("AccessDenied"));
+
+    let long = assume("operator", &"x".repeat(65)).send().await.unwrap_err();
+    assert_eq!(long.code(), Some("ValidationError"));
+    assert!(long.message().unwrap().contains("at 'roleSessionName'"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn under_auth_trust_and_policy_of_the_role_decide_in_its_account() -> Result<()> {
+    let world = World::with_auth("smoke-trust").await?;
+    let other = world.another_account();
+    let bucket = world.versioned_bucket_of(&other, REGION).await?;
+    let mine = world.bucket(REGION).await?;
+    let policy = allow(&["s3:GetBucketVersioning"], &format!("arn:aws:s3:::{}-*", world.namespace));
+    let role = world.assumable_role(&other, "operator", &world.account, Some("secret-1"), &policy).await?;
+    let operator = world.through_proxy();
+    for wrong in [None, Some("secret-2")] {
+        let error = operator.assume(&role, "data.orders", wrong).await.unwrap_err();
+        assert!(format!("{error:?}").contains("not authorized to perform: sts:AssumeRole"), "{error:?}");
+    }
+    let stranger = rig::Clients::new(&world.proxy.url(), &world.another_account());
+    assert!(stranger.assume(&role, "data.orders", Some("secret-1")).await.is_err());
+
+    let session = operator.assume(&role, "data.orders", Some("secret-1")).await?;
+    let s3 = session.s3(REGION);
+    let versioning = s3.get_bucket_versioning().bucket(&bucket).expected_bucket_owner(&other).send().await?;
+    assert_eq!(versioning.status(), Some(&BucketVersioningStatus::Enabled));
+    let denied = s3.get_bucket_policy().bucket(&bucket).send().await;
+    assert!(refusal(denied).2.contains("assumed-role/operator/data.orders is not authorized"));
+    let foreign = s3.get_bucket_versioning().bucket(&mine).send().await;
+    assert_eq!(refusal(foreign).1, "AccessDenied");
+    assert_eq!(world.proxy.calls().last().unwrap().account, other);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bucket_policy_that_s3_refuses_is_refused() -> Result<()> {
+    let world = World::new("smoke-policy").await?;
+    let other = world.another_account();
+    let bucket = world.bucket_of(&other, REGION).await?;
+    let role = world.assumable_role(&world.account, "there", &other, None, &allow(&["s3:*"], "*")).await?;
+    let s3 = rig::Clients::new(&world.proxy.url(), &other).s3(REGION);
+    let put = |policy: String| {
+        s3.put_bucket_policy().bucket(&bucket).policy(policy).expected_bucket_owner(&other).send()
+    };
+    let for_role = |role: &str| {
+        let resource = format!("arn:aws:s3:::{bucket}/*");
+        let statement = json!({"Sid": "S3ReplicationObjects", "Effect": "Allow", "Principal": {"AWS": role},
+            "Action": ["s3:ReplicateObject"], "Resource": resource});
+        json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()
+    };
+    let malformed = |words: &str| (400, "MalformedPolicy".to_owned(), words.to_owned());
+
+    let invalid = malformed("Invalid principal in policy");
+    let gone = format!("arn:aws:iam::{}:role/gone", world.account);
+    assert_eq!(refusal(put(for_role(&gone)).await), invalid);
+    let elsewhere = format!("arn:aws:iam::{}:role/path/there", world.account);
+    assert_eq!(refusal(put(for_role(&elsewhere)).await), invalid);
+    let nothing = json!({"Version": "2012-10-17", "Statement": []}).to_string();
+    let words = "Could not parse the policy: Statement is empty!";
+    assert_eq!(refusal(put(nothing).await), malformed(words));
+
+    put(for_role(&role)).await?;
+    // Of an account in which nothing was ever made nothing is known.
+    let unknown = format!("arn:aws:iam::{}:role/gone", world.another_account());
+    put(for_role(&unknown)).await?;
+    let held = s3.get_bucket_policy().bucket(&bucket).expected_bucket_owner(&other).send().await?;
+    assert_eq!(held.policy(), Some(for_role(&unknown).as_str()));
+
+    let mine = &world.account;
+    let read = s3.get_bucket_policy().bucket(&bucket).expected_bucket_owner(mine).send().await;
+    assert_eq!(refusal(read).1, "AccessDenied");
+    let request = s3.put_bucket_policy().bucket(&bucket).policy(for_role(&role)).expected_bucket_owner(mine);
+    assert_eq!(refusal(request.send().await).1, "AccessDenied");
+    let delete = s3.delete_bucket_policy().bucket(&bucket).expected_bucket_owner(mine).send().await;
+    assert_eq!(refusal(delete).1, "AccessDenied");
+    let held = s3.get_bucket_policy().bucket(&bucket).send().await?;
+    assert_eq!(held.policy(), Some(for_role(&unknown).as_str()), "a refused write changed it");
+    s3.delete_bucket_policy().bucket(&bucket).expected_bucket_owner(&other).send().await?;
+    let none = s3.get_bucket_policy().bucket(&bucket).send().await;
+    assert_eq!(refusal(none).1, "NoSuchBucketPolicy");
+    Ok(())
+}
+
+/// A source and the role that replicates it into a destination, as S3 finds them when an object is written.
+struct Replicating {
+    world: World,
+    source: String,
+    destination: String,
+    owner: String,
+    role: String,
+}
+
+impl Replicating {
+    /// Into a bucket of this account or of another: nothing but the destination's policy is missing.
+    async fn new(name: &str, across: bool) -> Result<Self> {
+        let world = World::new(name).await?;
+        let owner = if across { world.another_account() } else { world.account.clone() };
+        let source = world.versioned_bucket(REGION).await?;
+        let destination = world.versioned_bucket_of(&owner, "eu-west-1").await?;
+        let trust = trust("s3.amazonaws.com").to_string();
+        world
+            .iam()
+            .create_role()
+            .role_name("r")
+            .path("/p/")
+            .assume_role_policy_document(trust)
+            .send()
+            .await?;
+        let role = format!("arn:aws:iam::{}:role/p/r", world.account);
+        let this = Self { world, source, destination, owner, role };
+        this.allow_role(&this.permissions()).await?;
+        let s3 = this.world.through_proxy().s3(REGION);
+        s3.put_bucket_replication()
+            .bucket(&this.source)
+            .replication_configuration(configuration_of(&this.role, &this.destination))
+            .send()
+            .await?;
+        Ok(this)
+    }
+
+    /// What the role needs: an action on the objects of each side.
+    fn permissions(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("s3:GetObjectVersionForReplication", format!("arn:aws:s3:::{}/*", self.source)),
+            ("s3:ReplicateObject", format!("arn:aws:s3:::{}/*", self.destination)),
+        ]
+    }
+
+    async fn allow_role(&self, permissions: &[(&str, String)]) -> Result<()> {
+        let allow = |(action, resource): &(&str, String)| json!({"Effect": "Allow", "Action": action, "Resource": resource});
+        let statements: Vec<Value> = permissions.iter().map(allow).collect();
+        let policy = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+        let put = self.world.iam().put_role_policy().role_name("r").policy_name("p").policy_document(policy);
+        put.send().await?;
+        Ok(())
+    }
+
+    /// Has the owner of the destination allow a role to replicate into it.
+    async fn allow_in_destination(&self, role: &str) -> Result<()> {
+        let statement = json!({"Effect": "Allow", "Principal": {"AWS": role},
+            "Action": ["s3:ReplicateObject"], "Resource": format!("arn:aws:s3:::{}/*", self.destination)});
+        let policy = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+        self.there().put_bucket_policy().bucket(&self.destination).policy(policy).send().await?;
+        Ok(())
+    }
+
+    fn there(&self) -> aws_sdk_s3::Client {
+        rig::Clients::new(&self.world.proxy.url(), &self.owner).s3("eu-west-1")
+    }
+
+    /// Writes an object and says what S3 calls it in the source and in the destination.
+    async fn write(&self, key: &str) -> Result<(Option<ReplicationStatus>, Option<ReplicationStatus>)> {
+        let s3 = self.world.through_proxy().s3(REGION);
+        s3.put_object().bucket(&self.source).key(key).body(b"v".to_vec().into()).send().await?;
+        let status = s3.head_object().bucket(&self.source).key(key).send().await?.replication_status;
+        let arrived = self.there().head_object().bucket(&self.destination).key(key).send().await;
+        Ok((status, arrived.ok().and_then(|replica| replica.replication_status)))
+    }
+}
+
+const ARRIVED: (Option<ReplicationStatus>, Option<ReplicationStatus>) =
+    (Some(ReplicationStatus::Completed), Some(ReplicationStatus::Replica));
+const FAILED: (Option<ReplicationStatus>, Option<ReplicationStatus>) =
+    (Some(ReplicationStatus::Failed), None);
+
+fn trust(service: &str) -> Value {
+    json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}]})
+}
+
+#[tokio::test]
+async fn an_object_replicates_into_another_account_only_if_the_bucket_s_policy_allows_the_role() -> Result<()>
+{
+    let across = Replicating::new("smoke-across", true).await?;
+    assert_eq!(across.write("without-policy").await?, FAILED);
+    let (world, mine) = (&across.world, &across.world.account);
+    let another = world.assumable_role(mine, "another", mine, None, &allow(&["s3:*"], "*")).await?;
+    across.allow_in_destination(&another).await?;
+    assert_eq!(across.write("for-another-role").await?, FAILED);
+    across.allow_in_destination(&across.role).await?;
+    assert_eq!(across.write("for-this-role").await?, ARRIVED);
+    across.there().delete_bucket_policy().bucket(&across.destination).send().await?;
+    assert_eq!(across.write("policy-removed").await?, FAILED);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_object_replicates_only_if_s3_may_assume_the_role_and_the_role_may_replicate() -> Result<()> {
+    let within = Replicating::new("smoke-role", false).await?;
+    assert_eq!(within.write("all-there").await?, ARRIVED);
+    let needed = within.permissions();
+    for missing in 0..needed.len() {
+        let mut rest = needed.clone();
+        let (action, resource) = rest.remove(missing);
+        within.allow_role(&rest).await?;
+        assert_eq!(within.write(action).await?, FAILED, "without {action}");
+        rest.push((action, resource.replace("/*", "/elsewhere/*")));
+        within.allow_role(&rest).await?;
+        assert_eq!(within.write("not-elsewhere").await?, FAILED, "{action} elsewhere");
+    }
+    within.allow_role(&needed).await?;
+    assert_eq!(within.write("allowed-again").await?, ARRIVED);
+
+    let iam = within.world.iam();
+    let set_trust = async |document: Value| {
+        let update = iam.update_assume_role_policy().role_name("r").policy_document(document.to_string());
+        update.send().await
+    };
+    set_trust(trust("lambda.amazonaws.com")).await?;
+    assert_eq!(within.write("trusts-another").await?, FAILED);
+    let mut conditional = trust("s3.amazonaws.com");
+    conditional["Statement"][0]["Condition"] =
+        json!({"StringEquals": {"aws:SourceAccount": within.world.account}});
+    set_trust(conditional.clone()).await?;
+    assert_eq!(within.write("for-this-account").await?, ARRIVED);
+    conditional["Statement"][0]["Condition"] = json!({"StringEquals": {"aws:SourceAccount": "999999999999"}});
+    set_trust(conditional).await?;
+    assert_eq!(within.write("for-another-account").await?, FAILED);
+    set_trust(trust("s3.amazonaws.com")).await?;
+    assert_eq!(within.write("trusts-again").await?, ARRIVED);
+
+    iam.delete_role_policy().role_name("r").policy_name("p").send().await?;
+    iam.delete_role().role_name("r").send().await?;
+    assert_eq!(within.write("role-deleted").await?, FAILED);
+    Ok(())
+}
+
+#[tokio::test]
+async fn more_namespaces_are_made_and_watched() -> Result<()> {
+    let world = World::new("smoke-namespaces").await?;
+    let other = world.namespace(&[("team", "data")]).await?;
+    let label = world.cluster().kubectl(["get", "ns", &other, "-o", "jsonpath={.metadata.labels.team}"])?;
+    assert_eq!(String::from_utf8_lossy(&label.stdout), "data");
+    world
+        .apply(&format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: {other}}}\ndata: {{k: v}}\n"
+        ))
+        .await?;
+    let kind = GroupVersionKind::gvk("", "v1", "ConfigMap");
+    let api = Api::namespaced_with(world.kube.clone(), &other, &ApiResource::from_gvk(&kind));
+    let found = world.wait_on(&api, "a", |o| o.is_some_and(|o| o["data"]["k"] == "v"), "to hold v").await?;
+    assert_eq!(found.unwrap()["metadata"]["namespace"], other.as_str());
+
+    let operator =
+        world.operator().binary("/bin/echo").namespaces([&world.namespace, &other]).start().await?;
+    assert_eq!(operator.wait(SOON).await?, 0);
+    let expected = format!("--namespaces {},{other}\n", world.namespace);
+    assert!(operator.log().ends_with(&expected), "{}", operator.log());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_is_applied_stored_read_and_waited_for() -> Result<()> {
+    let world = World::new("smoke-account").await?;
+    let name = world.unique("smoke-account");
+    let manifest = json!({"apiVersion": "s3replication.dev/v1alpha1", "kind": "AwsAccount",
+        "metadata": {"name": name}, "spec": {"accountId": world.account}});
+    world.apply(&manifest.to_string()).await?;
+    let mut account = world.account(&name).await?;
+    assert_eq!(account["spec"]["accountId"], world.account.as_str());
+
+    let counted = world.wait_account(&name, |status| status["replications"] == 2, "to be referred to");
+    let count = async {
+        for replications in [1, 2] {
+            let patch = Patch::Merge(json!({"status": {"replications": replications}}));
+            world.accounts().patch_status(&name, &PatchParams::default(), &patch).await?;
+        }
+        anyhow::Ok(())
+    };
+    let (counted, written) = tokio::join!(counted, count);
+    written?;
+    assert_eq!(counted?["metadata"]["name"], name.as_str());
+
+    // No admission would let it pass: it is immutable.
+    account["spec"]["accountId"] = json!("999999999999");
+    world.cluster().store("awsaccounts", &account).await?;
+    let changed = |object: Option<&Value>| object.is_some_and(|o| o["spec"]["accountId"] == "999999999999");
+    world.wait_on(&world.accounts(), &name, changed, "to be what the store holds").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_world_alone_shares_no_object_with_others() -> Result<()> {
+    let (alone, world) = (World::alone("smoke-alone").await?, World::new("smoke-shared").await?);
+    assert!(alone.cluster().kubectl(["get", "ns", &alone.namespace])?.status.success());
+    assert!(!alone.cluster().kubectl(["get", "ns", &world.namespace])?.status.success());
+    assert!(alone.cluster().kubectl(["get", "br", "--all-namespaces"])?.status.success());
+    let cluster = alone.cluster();
+    drop(alone);
+    for _ in 0..100 {
+        if !cluster.kubectl(["get", "ns"])?.status.success() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("its cluster has not ended with it");
 }
 
 #[tokio::test]

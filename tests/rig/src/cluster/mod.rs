@@ -172,13 +172,17 @@ impl Cluster {
             text.with_context(|| format!("the object has no {pointer}"))
         };
         let group = part("/apiVersion")?.split('/').next().unwrap_or_default();
-        let (namespace, name) = (part("/metadata/namespace")?, part("/metadata/name")?);
+        let name = part("/metadata/name")?;
+        let path = match part("/metadata/namespace") {
+            Ok(namespace) => format!("{namespace}/{name}"),
+            Err(_) => name.to_owned(),
+        };
         let mut stored = object.clone();
         if let Some(metadata) = stored["metadata"].as_object_mut() {
             // Comes from the store, and is not in it.
             metadata.remove("resourceVersion");
         }
-        let key = format!("/registry/{group}/{plural}/{namespace}/{name}");
+        let key = format!("/registry/{group}/{plural}/{path}");
         let body = serde_json::json!({
             "key": ByteString(key.into_bytes()),
             "value": ByteString(serde_json::to_vec(&stored)?),
@@ -202,6 +206,11 @@ impl Cluster {
             process.close();
             process.wait_blocking();
         }
+    }
+
+    /// Asks the processes to end, and does not wait for it.
+    pub(crate) fn close(&self) {
+        self.processes.iter().for_each(Process::close);
     }
 
     fn must(&self, args: &[&str], last: &OsStr) -> Result<()> {

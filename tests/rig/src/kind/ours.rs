@@ -80,7 +80,9 @@ impl Sources {
     fn emulator_image(&self, engine: &Engine) -> Result<String> {
         let file = "tests/kind/emulator.Containerfile";
         let places = [&self.python, &self.emulator].map(|path| path.as_os_str().as_encoded_bytes().to_vec());
-        let key = tools::key(&[&places[0], &places[1], containerfile(file)?.as_bytes()]);
+        let script = paths::sources().join("tools/aws/emulator.py");
+        let started = fs::read(&script).with_context(|| format!("cannot read {}", script.display()))?;
+        let key = tools::key(&[&places[0], &places[1], &started, containerfile(file)?.as_bytes()]);
         let base = format!("{PYTHON}:{key}");
         if !engine.has_image(&base) {
             remove_older(engine, PYTHON)?;
@@ -89,7 +91,8 @@ impl Sources {
         let stage = last_stage(file, Some(&base))?;
         build(engine, EMULATOR, &format!("{EMULATOR}:{key}"), &stage, |context| {
             let copy = Spec::new("cp", "cp").arg("-a").arg(&self.emulator).arg(context.join("rootfs"));
-            command::run("cp", copy, ASSEMBLE).map(drop)
+            command::run("cp", copy, ASSEMBLE)?;
+            Ok(fs::copy(&script, context.join("rootfs/emulator/emulator.py")).map(drop)?)
         })
     }
 }

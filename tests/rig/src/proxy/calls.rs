@@ -15,8 +15,10 @@ pub struct Call {
     pub operation: String,
     /// What it is about: the bucket, or the role.
     pub subject: String,
-    /// The access key id that signed it, which for the emulator is the account.
+    /// The account that it acts in: that of the role, where a session signed it.
     pub account: String,
+    /// The access key id that signed it: `ASIA…` is a session's, and the root's is the account itself.
+    pub access_key: String,
     /// The region it was signed for.
     pub region: String,
     /// The service it was signed for: `s3`, `iam`, `sts`.
@@ -44,6 +46,17 @@ impl Call {
     pub fn is_write(&self) -> bool {
         const READS: [&str; 5] = ["Get", "Head", "List", "Describe", "AssumeRole"];
         !READS.iter().any(|read| self.operation.starts_with(read))
+    }
+
+    /// A parameter of a request to IAM or STS, for example `RoleSessionName`.
+    /// It is in the body, and gone where no bodies are kept.
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        let query = self.path.split_once('?').map(|(_, query)| query).unwrap_or_default();
+        let find = |text: &str| {
+            let found = form_urlencoded::parse(text.as_bytes()).find(|(key, _)| key == name);
+            found.map(|(_, value)| value.into_owned())
+        };
+        find(&self.body).or_else(|| find(query))
     }
 }
 
@@ -186,6 +199,7 @@ pub(super) mod tests {
             operation: operation.to_owned(),
             subject: subject.to_owned(),
             account: String::new(),
+            access_key: String::new(),
             region: String::new(),
             service: String::new(),
             status: None,
@@ -224,6 +238,16 @@ pub(super) mod tests {
     fn one_slow_request_beside_a_chain_does_not_hide_the_chain() {
         assert_eq!(round_trips(&spans(&[(0, 100), (0, 10), (11, 20)])), 2);
         assert_eq!(round_trips(&[]), 0);
+    }
+
+    #[test]
+    fn parameters_are_read_from_the_body_and_the_query() {
+        let mut call = call("AssumeRole", "r");
+        call.path = "/?Action=AssumeRole".to_owned();
+        call.body = "Version=2011-06-15&RoleSessionName=data.orders%40x".to_owned();
+        assert_eq!(call.parameter("RoleSessionName").as_deref(), Some("data.orders@x"));
+        assert_eq!(call.parameter("Action").as_deref(), Some("AssumeRole"));
+        assert_eq!(call.parameter("ExternalId"), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, Method, Uri};
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +56,10 @@ const SUBJECTS: [&str; 6] = ["RoleName", "UserName", "RoleArn", "PolicyArn", "Po
 pub(super) fn operation(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Operation {
     if let Some(target) = header(headers, "x-amz-target") {
         let name = target.rsplit('.').next().unwrap_or(target);
-        return Operation { name: name.to_owned(), subject: String::new() };
+        let parameters: Value = serde_json::from_slice(body).unwrap_or_default();
+        // KMS is the one of these services that the operator speaks to.
+        let subject = parameters["KeyId"].as_str().unwrap_or_default();
+        return Operation { name: name.to_owned(), subject: subject.to_owned() };
     }
     query_protocol(method, uri, headers, body).unwrap_or_else(|| s3(method, uri, headers))
 }
@@ -250,6 +254,7 @@ mod tests {
     fn the_json_protocol_names_it_in_a_header() {
         let target = [("x-amz-target", "TrentService.DescribeKey")];
         assert_eq!(named("POST", "/", &target, "{}"), pair("DescribeKey", ""));
+        assert_eq!(named("POST", "/", &target, r#"{"KeyId": "k"}"#), pair("DescribeKey", "k"));
     }
 
     #[test]

@@ -9,8 +9,11 @@ mod classify;
 mod faults;
 mod gates;
 mod owners;
+mod policies;
+mod principals;
 mod refusals;
 mod server;
+mod sessions;
 mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

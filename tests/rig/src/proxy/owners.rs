@@ -39,9 +39,11 @@ impl Owners {
         Self { endpoint: format!("http://{upstream}"), known: Mutex::default(), accounts: Mutex::default() }
     }
 
-    /// The account that an access key belongs to.
+    /// The account that an access key belongs to; for a session's key that of
+    /// the role. It is asked for once: the emulator forgets sessions that have
+    /// ended, and their keys are still the same account's.
     pub async fn account_of(&self, access_key: &str) -> String {
-        if is_account(access_key) {
+        if access_key.is_empty() || is_account(access_key) {
             return access_key.to_owned();
         }
         if let Some(account) = lock(&self.accounts).get(access_key) {
@@ -50,10 +52,10 @@ impl Owners {
         let sts = Clients::new(&self.endpoint, ANYBODY).sts();
         let asked = sts.get_access_key_info().access_key_id(access_key).send();
         // An unknown key is for the emulator to refuse.
-        let account = match asked.await {
-            Ok(answer) => answer.account().unwrap_or(ANYBODY).to_owned(),
-            Err(_) => ANYBODY.to_owned(),
+        let Ok(answer) = asked.await else {
+            return ANYBODY.to_owned();
         };
+        let account = answer.account().unwrap_or(ANYBODY).to_owned();
         lock(&self.accounts).insert(access_key.to_owned(), account.clone());
         account
     }

@@ -23,8 +23,10 @@ use super::faults::{Answer, Faults};
 use super::gates::{GateAt, Gates};
 use super::lock;
 use super::owners::{Owners, Ownership};
+use super::principals::Principals;
 use super::refusals::{self, Refusal};
 use super::wire::{self, Reply};
+use super::{policies, sessions};
 
 /// What all connections of one proxy share.
 #[derive(Debug)]
@@ -33,6 +35,7 @@ pub(super) struct State {
     pub faults: Faults,
     pub gates: Gates,
     pub owners: Owners,
+    pub principals: Principals,
     pub latency: Mutex<Duration>,
     pub mfa_delete: Mutex<HashSet<String>>,
     pub no_bodies: AtomicBool,
@@ -47,6 +50,7 @@ impl State {
             faults: Faults::default(),
             gates: Gates::default(),
             owners: Owners::new(upstream),
+            principals: Principals::new(upstream),
             latency: Mutex::default(),
             mfa_delete: Mutex::default(),
             no_bodies: AtomicBool::default(),
@@ -88,7 +92,9 @@ async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Reply> 
     let (head, body) = request.into_parts();
     let arrived = Instant::now();
     let body = body.collect().await?.to_bytes();
-    let asked = Asked::new(head, body, arrived);
+    let scope = classify::scope(&head.headers);
+    let account = state.owners.account_of(&scope.access_key).await;
+    let asked = Asked::new(head, body, arrived, scope, account);
     let mut recorded = asked.call.clone();
     if state.no_bodies.load(Ordering::Relaxed) {
         recorded.body = String::new();
@@ -127,13 +133,14 @@ struct Asked {
 }
 
 impl Asked {
-    fn new(head: http::request::Parts, body: Bytes, arrived: Instant) -> Self {
+    fn new(head: http::request::Parts, body: Bytes, arrived: Instant, scope: Scope, account: String) -> Self {
         let operation = classify::operation(&head.method, &head.uri, &head.headers, &body);
-        let Scope { access_key, region, service } = classify::scope(&head.headers);
+        let Scope { access_key, region, service } = scope;
         let call = Call {
             operation: operation.name,
             subject: operation.subject,
-            account: access_key,
+            account,
+            access_key,
             region,
             service,
             status: None,
@@ -195,6 +202,8 @@ async fn refuse(state: &State, asked: &Asked) -> Result<Option<Refusal>> {
     }
     match call.operation.as_str() {
         "PutBucketReplication" => refuse_replication(state, call).await,
+        "PutBucketPolicy" => refuse_bucket_policy(state, call).await,
+        "AssumeRole" => refuse_session(state, call).await,
         "PutBucketVersioning" => {
             let mfa = lock(&state.mfa_delete).contains(&call.subject);
             if mfa && !asked.head.headers.contains_key("x-amz-mfa") {
@@ -203,8 +212,7 @@ async fn refuse(state: &State, asked: &Asked) -> Result<Option<Refusal>> {
             if !refusals::suspends(&call.body) {
                 return Ok(None);
             }
-            let account = state.owners.account_of(&call.account).await;
-            let replicating = state.owners.replicates(&call.subject, &account, &call.region).await;
+            let replicating = state.owners.replicates(&call.subject, &call.account, &call.region).await;
             Ok(replicating.then(refusals::replicating))
         }
         _ => Ok(None),
@@ -216,10 +224,9 @@ async fn refuse_replication(state: &State, call: &Call) -> Result<Option<Refusal
         Ok(destinations) => destinations,
         Err(refusal) => return Ok(Some(refusal)),
     };
-    let caller = state.owners.account_of(&call.account).await;
     for destination in destinations {
         let account = destination.account.as_deref();
-        let found = state.owners.ask(&destination.bucket, account.unwrap_or(&caller)).await?;
+        let found = state.owners.ask(&destination.bucket, account.unwrap_or(&call.account)).await?;
         match found {
             Ownership::Missing => return Ok(Some(refusals::missing_destination())),
             Ownership::Foreign if account.is_some() => {
@@ -229,6 +236,33 @@ async fn refuse_replication(state: &State, call: &Call) -> Result<Option<Refusal
         }
     }
     Ok(None)
+}
+
+async fn refuse_bucket_policy(state: &State, call: &Call) -> Result<Option<Refusal>> {
+    let named = match policies::bucket_policy(&call.body, &call.subject) {
+        Ok(named) => named,
+        Err(refusal) => return Ok(Some(refusal)),
+    };
+    for arn in named {
+        if !state.principals.exists(&arn).await? && state.principals.knows_account(&arn).await? {
+            return Ok(Some(policies::invalid_principal()));
+        }
+    }
+    Ok(None)
+}
+
+async fn refuse_session(state: &State, call: &Call) -> Result<Option<Refusal>> {
+    let chained = call.access_key.starts_with("ASIA");
+    if let Err(refusal) = sessions::assume_role(|name| call.parameter(name), chained) {
+        return Ok(Some(refusal));
+    }
+    let role = call.parameter("RoleArn").unwrap_or_default();
+    if !role.contains(":role/") || state.principals.exists(&role).await? {
+        return Ok(None);
+    }
+    // One that asks for the caller's secret refuses a role that is not there by itself.
+    let caller = state.principals.arn_of(&call.access_key).await;
+    Ok(caller.map(|caller| sessions::not_authorized(&caller, &role)))
 }
 
 /// Sends the request on. It takes effect even when the client goes away

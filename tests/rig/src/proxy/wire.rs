@@ -10,6 +10,10 @@ pub(super) type Reply = Response<Full<Bytes>>;
 
 /// An error in the wire form of the service that was asked.
 pub(super) fn error(service: &str, method: &Method, status: u16, code: &str, message: &str) -> Reply {
+    if service == "kms" {
+        let body = serde_json::json!({"__type": code, "message": message}).to_string();
+        return reply(status, &[("x-amzn-requestid", &request_id())], body, "application/x-amz-json-1.1");
+    }
     let (code, message) = (escape(code), escape(message));
     let id = request_id();
     if service == "iam" || service == "sts" {
@@ -108,5 +112,17 @@ mod tests {
         let json = br#"{"__type":"com.amazonaws.kms#NotFoundException"}"#;
         assert_eq!(error_code(json).as_deref(), Some("NotFoundException"));
         assert_eq!(error_code(b""), None);
+    }
+
+    #[tokio::test]
+    async fn each_service_gets_its_errors_in_its_own_form() {
+        use http_body_util::BodyExt;
+        for (service, start) in [("s3", "<?xml"), ("iam", "<ErrorResponse"), ("kms", "{\"__type\"")] {
+            let reply = error(service, &Method::POST, 403, "AccessDenied", "no <entry>");
+            assert_eq!(reply.status(), 403);
+            let body = reply.into_body().collect().await.unwrap().to_bytes();
+            assert!(body.starts_with(start.as_bytes()), "{body:?}");
+            assert_eq!(error_code(&body).as_deref(), Some("AccessDenied"));
+        }
     }
 }

@@ -11,10 +11,13 @@ use crate::progress;
 /// The version; `go.mod` pins the same.
 const VERSION: &str = "3.22.0";
 
+/// The Kubernetes minor version that charts are rendered for without a cluster: that of the client in `go.mod`.
+const KUBERNETES_MINOR: &str = "37";
+
 /// The Helm program. Apart from the other tools, because only the chart needs it.
 pub fn ensure() -> Result<PathBuf> {
     let module = Module::read("helm")?;
-    let flags = format!("-s -w -X helm.sh/helm/v3/internal/version.version=v{VERSION}");
+    let flags = ldflags();
     let dir = build::once("helm", &module.inputs(&flags), |dir| {
         go::require("Helm is built for the tests of the chart")?;
         progress::step("building helm with Go (about 2 minutes, once)", || {
@@ -24,14 +27,25 @@ pub fn ensure() -> Result<PathBuf> {
     Ok(dir.join("helm"))
 }
 
+/// As Helm's own Makefile: without them it takes every cluster that it cannot ask for Kubernetes 1.20.
+fn ldflags() -> String {
+    let helm = "helm.sh/helm/v3";
+    let kubernetes = ["pkg/lint/rules", "pkg/chartutil"].map(|package| {
+        let part = format!("-X {helm}/{package}.k8sVersion");
+        format!("{part}Major=1 {part}Minor={KUBERNETES_MINOR}")
+    });
+    format!("-s -w -X {helm}/internal/version.version=v{VERSION} {}", kubernetes.join(" "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::paths;
 
     #[test]
-    fn go_mod_pins_the_version_that_the_program_reports() {
+    fn go_mod_pins_the_versions_that_the_program_reports() {
         let go_mod = std::fs::read_to_string(paths::sources().join("tools/helm/go.mod")).unwrap();
         assert!(go_mod.contains(&format!("helm.sh/helm/v3 v{VERSION}")));
+        assert!(go_mod.contains(&format!("k8s.io/client-go v0.{KUBERNETES_MINOR}.")));
     }
 }

@@ -1,6 +1,7 @@
 //! `rig demo`: the operator's main job on real parts, told step by step. Every step is checked, so that the end of
 //! it says more than that nothing crashed.
 
+mod accounts;
 mod cloud;
 mod example;
 mod stage;
@@ -56,7 +57,11 @@ impl fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 async fn tell(stage: &mut Stage<'_>, keep: bool) -> Result<()> {
-    if let Err(error) = story::tell(stage).await {
+    let told = async {
+        story::tell(stage).await?;
+        accounts::tell(stage).await
+    };
+    if let Err(error) = told.await {
         stage.fail(&error);
         return Err(Failed.into());
     }

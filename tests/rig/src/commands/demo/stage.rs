@@ -14,8 +14,10 @@ use tokio::process::Command;
 use super::cloud::Cloud;
 use super::example::Example;
 
-/// The account that everything belongs to.
-const ACCOUNT: &str = "111122223333";
+/// The account that everything belongs to, but for the chapter on another.
+pub const ACCOUNT: &str = "111122223333";
+
+const REQUESTED_AT: &str = "s3replication.dev/requestedAt";
 
 /// How long what must come is waited for.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -114,8 +116,27 @@ impl<'a> Stage<'a> {
 
     /// The resource as it is now.
     pub async fn resource(&self) -> Result<Value> {
-        let output = self.kubectl_unseen(&["get", "br", &self.example.name, "-o", "json"]).await?;
+        self.object("br", &self.example.name).await
+    }
+
+    /// Any object as it is now.
+    pub async fn object(&self, kind: &str, name: &str) -> Result<Value> {
+        let output = self.kubectl_unseen(&["get", kind, name, "-o", "json"]).await?;
         Ok(serde_json::from_str(&output)?)
+    }
+
+    /// Asks for a check and waits for its acknowledgement.
+    pub async fn check_now(&self, name: &str, request: &str) -> Result<()> {
+        let annotation = format!("{REQUESTED_AT}={request}");
+        self.kubectl(&["annotate", "br", name, "--overwrite", &annotation]).await?;
+        let acknowledged = format!("--for=jsonpath={{.status.lastHandledRequest}}={request}");
+        let waited = self.kubectl(&["wait", &acknowledged, &format!("br/{name}"), "--timeout=30s"]).await;
+        waited.map(drop).context("the request for a check was not acknowledged")
+    }
+
+    /// AWS as the root of an account, past the proxy.
+    pub fn clients(&self, account: &str) -> Clients {
+        Clients::new(&self.rig.emulator.url(), account)
     }
 
     async fn kubectl_unseen(&self, args: &[&str]) -> Result<String> {

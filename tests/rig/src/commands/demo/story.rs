@@ -1,13 +1,11 @@
 //! The steps of the demo.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::Value;
 
 use super::cloud::{Held, Object};
 use super::example::{Example, MANIFEST};
 use super::stage::Stage;
-
-const REQUESTED_AT: &str = "s3replication.dev/requestedAt";
 
 /// What is broken in the rule and in the policy.
 const WRONG_CLASS: &str = "GLACIER";
@@ -126,7 +124,7 @@ async fn observe(stage: &mut Stage<'_>) -> Result<()> {
     let patch = r#"{"spec":{"managementPolicy":"Observe"}}"#;
     let name = stage.example.name.clone();
     stage.kubectl(&["patch", "br", &name, "--type=merge", "-p", patch]).await?;
-    check_now(stage, "before").await?;
+    stage.check_now(&stage.example.name, "before").await?;
     let resource = stage.resource().await?;
     stage.see("nothing differs yet", condition_is(&resource, "InSync", "True"))?;
     stage.proxy.clear();
@@ -201,7 +199,7 @@ async fn break_things(stage: &mut Stage<'_>) -> Result<Vec<Drift>> {
 }
 
 async fn see_drifts(stage: &Stage<'_>, request: &str, drifts: &[Drift]) -> Result<()> {
-    check_now(stage, request).await?;
+    stage.check_now(&stage.example.name, request).await?;
     stage.kubectl(&["get", "br", &stage.example.name, "-o", STATUS_OF_DRIFT]).await?;
     let resource = stage.resource().await?;
     for drift in drifts.iter().rev().take(1) {
@@ -270,17 +268,6 @@ pub async fn apply_again(stage: &mut Stage<'_>) -> Result<()> {
     stage.kubectl(&["apply", "-f", MANIFEST]).await?;
     let resource = format!("br/{}", stage.example.name);
     stage.kubectl(&["wait", "--for=condition=Ready", &resource, "--timeout=30s"]).await.map(drop)
-}
-
-/// Asks for a check and waits for its acknowledgement.
-async fn check_now(stage: &Stage<'_>, request: &str) -> Result<()> {
-    let name = stage.example.name.as_str();
-    let annotation = format!("{REQUESTED_AT}={request}");
-    stage.kubectl(&["annotate", "br", name, "--overwrite", &annotation]).await?;
-    let acknowledged = format!("--for=jsonpath={{.status.lastHandledRequest}}={request}");
-    let resource = format!("br/{name}");
-    let waited = stage.kubectl(&["wait", &acknowledged, &resource, "--timeout=30s"]).await;
-    waited.map(drop).context("the request for a check was not acknowledged")
 }
 
 /// Whether a condition, for the resource's generation, has this status.

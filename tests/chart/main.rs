@@ -1,0 +1,13 @@
+//! The chart and what is generated from it: rendered with Helm, put before a real API server, and compared with the
+//! program's own flags, definitions and metrics.
+
+mod access;
+mod argocd;
+mod aws;
+mod deploy;
+mod docs;
+mod flags;
+mod monitoring;
+mod rendered;
+mod support;
+mod values;

@@ -1,0 +1,1 @@
+//! What an `AwsAccount` makes of the operator: identities, sessions, and troubles that stay in their account.

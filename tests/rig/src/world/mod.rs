@@ -1,0 +1,178 @@
+//! What one test needs, apart from all other tests: a namespace, an AWS
+//! account and a proxy of its own.
+
+mod aws;
+mod kube;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Result;
+
+pub use self::kube::condition;
+
+use crate::clients::Clients;
+use crate::cluster::{KubeRequest, OPERATOR};
+use crate::emulator::Emulator;
+use crate::operator::{Logs, OperatorBuilder};
+use crate::process::tail;
+use crate::proxy::Proxy;
+use crate::{Cluster, Rig};
+
+/// How long a test waits for something that must come.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The surroundings of one test.
+pub struct World {
+    /// The namespace that the operator of this world looks at.
+    pub namespace: String,
+    /// The AWS account, twelve digits.
+    pub account: String,
+    /// What the operator of this world speaks to instead of AWS.
+    pub proxy: Proxy,
+    /// A client for the test's own use.
+    pub kube: ::kube::Client,
+    cluster: &'static Cluster,
+    emulator: &'static Emulator,
+    clients: Clients,
+    logs: Logs,
+    /// Ends a cluster of this world's own.
+    _own: Option<OwnCluster>,
+}
+
+impl World {
+    /// A new one. The name is the beginning of its namespace's and buckets' names.
+    pub async fn new(name: &str) -> Result<Self> {
+        let rig = Rig::shared().await?;
+        Self::on(name, &rig.cluster, &rig.emulator).await
+    }
+
+    /// A new one, on an emulator that verifies signatures and enforces policies.
+    pub async fn with_auth(name: &str) -> Result<Self> {
+        let rig = Rig::shared().await?;
+        Self::on(name, &rig.cluster, Rig::auth_emulator().await?).await
+    }
+
+    /// A new one with a Kubernetes API of its own, for objects that are in no
+    /// namespace and would be every other test's too. It takes seconds more.
+    /// There is only one cluster where `RIG_KUBECONFIG` names it.
+    pub async fn alone(name: &str) -> Result<Self> {
+        Self::apart(name, &Rig::shared().await?.emulator).await
+    }
+
+    /// As `alone`, on an emulator that verifies signatures and enforces policies.
+    pub async fn alone_with_auth(name: &str) -> Result<Self> {
+        Self::apart(name, Rig::auth_emulator().await?).await
+    }
+
+    async fn apart(name: &str, emulator: &'static Emulator) -> Result<Self> {
+        let own = OwnCluster::start().await?;
+        let world = Self::on(name, own.0, emulator).await?;
+        Ok(Self { _own: Some(own), ..world })
+    }
+
+    async fn on(name: &str, cluster: &'static Cluster, emulator: &'static Emulator) -> Result<Self> {
+        let namespace = unique(name);
+        let client = cluster.client().await?;
+        kube::create_namespace(&client, &namespace, &[]).await?;
+        let account = new_account();
+        Ok(Self {
+            proxy: Proxy::start(([127, 0, 0, 1], emulator.port()).into()).await?,
+            clients: Clients::new(&emulator.url(), &account),
+            namespace,
+            account,
+            kube: client,
+            cluster,
+            emulator,
+            logs: Arc::new(Mutex::new(Vec::new())),
+            _own: None,
+        })
+    }
+
+    /// The cluster, shared with other tests unless this world is alone.
+    pub fn cluster(&self) -> &'static Cluster {
+        self.cluster
+    }
+
+    /// A name that no other test uses, for what is in no namespace.
+    pub fn unique(&self, name: &str) -> String {
+        unique(name)
+    }
+
+    /// S3 as this world's account, past the proxy: not counted, nothing refused.
+    pub fn s3(&self, region: &str) -> aws_sdk_s3::Client {
+        self.clients.s3(region)
+    }
+
+    /// IAM as this world's account, past the proxy.
+    pub fn iam(&self) -> aws_sdk_iam::Client {
+        self.clients.iam()
+    }
+
+    /// Clients as another account's root, past the proxy.
+    pub fn as_account(&self, account: &str) -> Clients {
+        Clients::new(&self.emulator.url(), account)
+    }
+
+    /// Clients as this world's account, through the proxy, as the operator sees AWS.
+    pub fn through_proxy(&self) -> Clients {
+        Clients::new(&self.proxy.url(), &self.account)
+    }
+
+    /// The operator, to be started: it looks at this namespace alone, acts as
+    /// the root of this account, and speaks to the proxy.
+    pub fn operator(&self) -> OperatorBuilder {
+        let (kubeconfig, logs) = (self.cluster.operator_kubeconfig(), Arc::clone(&self.logs));
+        OperatorBuilder::new(kubeconfig, &self.account, &self.proxy.url(), logs).namespaces([&self.namespace])
+    }
+
+    /// What the operator asked of Kubernetes in this namespace.
+    pub fn kube_requests(&self) -> Result<Vec<KubeRequest>> {
+        self.cluster.requests(OPERATOR, Some(&self.namespace))
+    }
+
+    /// The ends of the logs of all operators of this world.
+    pub fn operator_logs(&self, lines: usize) -> String {
+        let paths = match self.logs.lock() {
+            Ok(paths) => paths.clone(),
+            Err(poisoned) => poisoned.into_inner().clone(),
+        };
+        let show = |path: &std::path::PathBuf| {
+            let log = std::fs::read(path).unwrap_or_default();
+            let end = tail(&String::from_utf8_lossy(&log), lines);
+            format!("--- {} ends:\n{end}\n", path.display())
+        };
+        paths.iter().map(show).collect()
+    }
+}
+
+/// A cluster that ends with its world.
+///
+/// The memory of its description is given up: tests move a reference to their
+/// world's cluster into other threads.
+struct OwnCluster(&'static Cluster);
+
+impl OwnCluster {
+    async fn start() -> Result<Self> {
+        let tools = &Rig::shared().await?.tools;
+        let cluster = tokio::task::spawn_blocking(|| crate::start_cluster(tools)).await??;
+        Ok(Self(Box::leak(Box::new(cluster))))
+    }
+}
+
+impl Drop for OwnCluster {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// A name that is valid for namespaces and buckets, with a random end.
+fn unique(name: &str) -> String {
+    let end: String = std::iter::repeat_with(fastrand::lowercase).take(5).collect();
+    let start: String = name.to_lowercase().replace('_', "-").chars().take(50).collect();
+    format!("{start}-{end}")
+}
+
+fn new_account() -> String {
+    fastrand::u64(100_000_000_000..1_000_000_000_000).to_string()
+}
