@@ -249,10 +249,12 @@ fn preload(images: &[ControlPlaneImage], root: &Path, scratch: &Path) -> Result<
         .data(&run)
         .start()?;
     let ctr = |args: &[&str]| Spec::new("ctr", "ctr").arg("--address").arg(&socket).args(args);
-    containerd
+    let imported = containerd
         .wait_ready(DEADLINE, || command::succeeds(ctr(&["version"]), Duration::from_secs(5)))
-        .and_then(|()| import(images, ctr))?;
+        .and_then(|()| import(images, ctr));
+    // In any case: it works in directories that are removed next.
     end(&containerd)?;
+    imported?;
     // It mounts images there while it reads them.
     let mounts = root.join("var/lib/containerd/tmpmounts");
     if mounts.is_dir() {
