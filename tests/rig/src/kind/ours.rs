@@ -83,8 +83,10 @@ impl Sources {
         let script = paths::sources().join("tools/aws/emulator.py");
         let started = fs::read(&script).with_context(|| format!("cannot read {}", script.display()))?;
         let key = tools::key(&[&places[0], &places[1], &started, containerfile(file)?.as_bytes()]);
-        let base = format!("{PYTHON}:{key}");
+        let base = format!("{PYTHON}:{}", tools::key(&[&places[0]]));
         if !engine.has_image(&base) {
+            // What is made of it goes first.
+            remove_older(engine, EMULATOR)?;
             remove_older(engine, PYTHON)?;
             engine.docker(&["import", &self.python.to_string_lossy(), &base], ASSEMBLE)?;
         }
