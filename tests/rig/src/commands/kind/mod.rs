@@ -2,6 +2,7 @@
 
 mod story;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
@@ -9,6 +10,8 @@ use clap::Args;
 use rig::kind::{Images, Kind, look};
 use tokio::runtime::Runtime;
 use tokio::signal::ctrl_c;
+
+use story::Story;
 
 /// What can be asked of it.
 #[derive(Debug, Args)]
@@ -37,17 +40,46 @@ pub struct KindArgs {
 pub fn run(args: &KindArgs) -> Result<()> {
     let kind = cluster(args)?;
     let runtime = Runtime::new()?;
-    let outcome = runtime.block_on(async {
-        tokio::select! {
-            biased;
-            interrupt = ctrl_c() => interrupt.map_err(Into::into).and(Err(anyhow!("interrupted"))),
-            told = tell(&kind, args.keep) => told,
-        }
-    });
+    let outcome = runtime.block_on(show(&kind, args.keep));
     // What was started is ended in any case.
     let stopped = kind.stop();
     outcome.and(stopped)
 }
+
+async fn show(kind: &Kind, keep: bool) -> Result<()> {
+    let mut story = Story::new(kind)?;
+    let told = tokio::select! {
+        biased;
+        interrupt = ctrl_c() => interrupt.map_err(Into::into).and(Err(anyhow!(Interrupted))),
+        told = story.tell(keep) => told,
+    };
+    let interrupted = matches!(&told, Err(error) if error.is::<Interrupted>());
+    if keep && !interrupted {
+        if let Err(error) = &told {
+            eprintln!("rig: {error:#}");
+        }
+        println!("\nAll of it stays up until Ctrl-C. In another terminal:\n");
+        kind.how_to_talk().iter().for_each(|line| println!("{line}"));
+        story.how_to_talk().iter().for_each(|line| println!("{line}"));
+        ctrl_c().await?;
+    }
+    if !kind.is_ours() {
+        story.remove().await?;
+    }
+    told
+}
+
+/// Someone pressed Ctrl-C.
+#[derive(Debug)]
+struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
 
 fn cluster(args: &KindArgs) -> Result<Kind> {
     if let Some(kubeconfig) = &args.kubeconfig {
@@ -58,24 +90,4 @@ fn cluster(args: &KindArgs) -> Result<Kind> {
         Ok(way) => Kind::start(way, args.nodes),
         Err(why) => bail!(why),
     }
-}
-
-async fn tell(kind: &Kind, keep: bool) -> Result<()> {
-    let mut story = story::Story::begin(kind).await?;
-    let told = story.tell().await;
-    if keep {
-        if let Err(error) = &told {
-            eprintln!("rig: {error:#}");
-        } else {
-            story.apply_again().await?;
-        }
-        println!("\nAll of it stays up until Ctrl-C. In another terminal:\n");
-        kind.how_to_talk().iter().for_each(|line| println!("{line}"));
-        println!("export AWS_ENDPOINT_URL={} AWS_REGION=us-east-1", story.cloud_url());
-        std::future::pending::<()>().await;
-    }
-    if !kind.is_ours() {
-        story.remove().await?;
-    }
-    told
 }
