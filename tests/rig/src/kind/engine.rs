@@ -108,7 +108,7 @@ impl Engine {
         self.home.take().map_or(Ok(()), |home| network::enter(&home))
     }
 
-    /// An engine that was killed has left its containers behind, which no one can mean to keep.
+    /// An engine that was killed has left its containers and volumes behind, which no one can mean to keep.
     fn remove_leftovers(&self) -> Result<()> {
         let containers = self.docker(&["ps", "--all", "--quiet"], Duration::from_secs(30))?;
         let containers: Vec<&str> = containers.split_whitespace().collect();
@@ -116,7 +116,8 @@ impl Engine {
             let args = [&["rm", "--force", "--volumes"], containers.as_slice()].concat();
             self.docker(&args, Duration::from_secs(60))?;
         }
-        Ok(())
+        // Their data too, also where a container was gone before its volume was.
+        self.docker(&["volume", "prune", "--force"], Duration::from_secs(60)).map(drop)
     }
 }
 
