@@ -12,6 +12,7 @@ mod objects;
 pub mod clients;
 pub mod cluster;
 pub mod emulator;
+pub mod kind;
 pub mod operator;
 pub mod paths;
 pub mod process;

@@ -26,6 +26,8 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// Show the operator in a pod of a real cluster, which kind makes and which is deleted at the end
+    Kind(commands::kind::KindArgs),
     /// Measure what a check and a convergence cost, against the budget
     Budget,
     /// Measure many resources created at once (give --release before `--`)
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Tools => commands::tools::run(),
         Command::Up => commands::up::run(),
         Command::Demo { keep } => commands::demo::run(keep),
+        Command::Kind(args) => commands::kind::run(&args),
         Command::Budget => commands::budget::run(),
         Command::Scale { count, across_accounts } => commands::scale::run(count, across_accounts),
     };

@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod demo;
+pub mod kind;
 pub mod scale;
 pub mod tools;
 pub mod up;

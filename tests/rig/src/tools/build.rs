@@ -20,7 +20,7 @@ pub fn once(name: &str, inputs: &[&[u8]], fill: impl FnOnce(&Path) -> Result<()>
     if finished.is_dir() {
         return Ok(finished);
     }
-    let _lock = lock(&tools.join(format!("{name}.lock")), name)?;
+    let _lock = lock(&tools.join(format!("{name}.lock")), &format!("the {name} tools"))?;
     // Whoever held the lock before us has probably built it.
     if finished.is_dir() {
         return Ok(finished);
@@ -52,15 +52,13 @@ pub fn run(what: &str, spec: Spec) -> Result<()> {
 
 /// A lock between processes, held until the file is closed; the system
 /// releases it also when its holder is killed.
-fn lock(path: &Path, name: &str) -> Result<File> {
+pub fn lock(path: &Path, what: &str) -> Result<File> {
     let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            progress::step(&format!("another process is preparing the {name} tools; waiting for it"), || {
-                file.lock()
-            })
-            .with_context(|| format!("cannot lock {}", path.display()))?;
+            progress::step(&format!("another process is preparing {what}; waiting for it"), || file.lock())
+                .with_context(|| format!("cannot lock {}", path.display()))?;
         }
         Err(TryLockError::Error(error)) => {
             return Err(error).with_context(|| format!("cannot lock {}", path.display()));
@@ -70,7 +68,7 @@ fn lock(path: &Path, name: &str) -> Result<File> {
 }
 
 /// A short hash of the inputs, each with its length so that they cannot run together.
-fn key(inputs: &[&[u8]]) -> String {
+pub fn key(inputs: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for input in inputs {
         hash.update((input.len() as u64).to_le_bytes());

@@ -11,7 +11,7 @@ use super::go::{self, Module};
 use crate::progress;
 
 /// The Kubernetes version; `go.mod` pins the same.
-const VERSION: &str = "1.36.3";
+pub(super) const VERSION: &str = "1.36.3";
 
 /// Where each program's main package is, in the order of what [`ensure`] returns.
 const PROGRAMS: [(&str, &str); 3] = [
@@ -37,7 +37,7 @@ pub fn ensure() -> Result<[PathBuf; 3]> {
     Ok(programs)
 }
 
-fn built() -> Result<PathBuf> {
+pub(super) fn built() -> Result<PathBuf> {
     let module = Module::read("kube")?;
     let flags = ldflags();
     build::once("kube", &module.inputs(&flags), |dir| {
@@ -59,7 +59,7 @@ fn built() -> Result<PathBuf> {
 }
 
 /// Without a version the API server takes itself for one from before all features.
-fn ldflags() -> String {
+pub(super) fn ldflags() -> String {
     let mut parts = VERSION.split('.');
     let (major, minor) = (parts.next().unwrap_or("1"), parts.next().unwrap_or("0"));
     let component = "k8s.io/component-base/version";

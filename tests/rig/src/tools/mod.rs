@@ -6,8 +6,10 @@ mod build;
 mod go;
 mod helm;
 mod kube;
+mod node;
 
-pub(crate) use build::run;
+pub(crate) use build::{key, lock, once, run};
+pub use node::NodeTools;
 
 use std::path::PathBuf;
 
@@ -43,5 +45,21 @@ impl Tools {
     /// When Go is missing or the build fails.
     pub fn helm() -> Result<PathBuf> {
         helm::ensure()
+    }
+
+    /// kind, which makes real clusters: made when it is asked for.
+    ///
+    /// # Errors
+    /// When Go is missing or the build fails.
+    pub fn kind() -> Result<PathBuf> {
+        node::kind()
+    }
+
+    /// What a node of a real cluster is made of, where its image cannot be pulled.
+    ///
+    /// # Errors
+    /// When Go is missing or a build fails.
+    pub fn node() -> Result<NodeTools> {
+        node::ensure()
     }
 }
