@@ -2,6 +2,7 @@
 
 mod crds;
 mod import;
+mod leader_args;
 mod manifests;
 mod plan;
 mod policy;

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use clap::Args;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Config, ResourceExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::AwsArgs;
+use super::leader_args::{LeaderArgs, LeaderArgsError};
 use crate::api::Interval;
 use crate::aws::Aws;
-use crate::controller;
+use crate::controller::{self, leader};
 use crate::telemetry::{Health, LogError, LogFormat, Metrics, ServeError, init_logs, serve};
 
 #[derive(Debug, Args)]
@@ -39,6 +40,8 @@ pub struct RunArgs {
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     log_level: String,
     #[command(flatten)]
+    leader: LeaderArgs,
+    #[command(flatten)]
     aws: AwsArgs,
 }
 
@@ -46,6 +49,8 @@ pub struct RunArgs {
 pub enum RunError {
     #[error("--log-level: {0}")]
     LogLevel(#[from] LogError),
+    #[error(transparent)]
+    Leader(#[from] LeaderArgsError),
     #[error("cannot find a Kubernetes cluster: {0}; set KUBECONFIG or run in a pod")]
     Configuration(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error(
@@ -60,12 +65,15 @@ pub enum RunError {
 
 pub async fn run(args: RunArgs) -> Result<(), RunError> {
     init_logs(args.log_format, &args.log_level)?;
+    let election = args.leader.settings()?;
     let (health, metrics) = (Health::default(), Metrics::new());
     let server = serve(args.http_address, health.clone(), metrics.clone()).await?;
     let server = tokio::spawn(server);
     let shutdown = shutdown_on_signals()?;
 
-    let client = Client::try_default().await.map_err(|e| RunError::Configuration(e.into()))?;
+    let config = Config::infer().await.map_err(|e| RunError::Configuration(e.into()))?;
+    let client = Client::try_from(config.clone()).map_err(|e| RunError::Configuration(e.into()))?;
+    let election = self::election(election, config).map_err(|e| RunError::Configuration(e.into()))?;
     let cluster = cluster_id(&client).await.map_err(|e| RunError::ClusterId(e.into()))?;
     let aws = Aws::from_env(args.aws.settings(), metrics.aws.clone()).await;
     match aws.caller().await {
@@ -80,12 +88,19 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         cluster,
     };
     tokio::select! {
-        () = controller::run(client, aws, settings, metrics, health, shutdown.clone()) => {}
+        () = controller::run(client, aws, settings, metrics, health, election, shutdown.clone()) => {}
         () = overdue(&shutdown) => warn!("a call did not end in time; the next start sees what became of it"),
     }
     server.abort();
     info!("stopped");
     Ok(())
+}
+
+/// With a client of its own: no retries but the election's, and no waiting for others' requests.
+fn election(settings: Option<leader::Settings>, mut config: Config) -> kube::Result<leader::Election> {
+    let Some(settings) = settings else { return Ok(leader::Election::unopposed()) };
+    config.default_retry = false;
+    Ok(leader::Election::by_lease(Client::try_from(config)?, settings))
 }
 
 /// Each once: two watches of one namespace would reconcile each resource twice at the same time. An empty variable

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::corrections::Corrections;
+use super::leader::Leadership;
 use super::pace::Pace;
 use super::{Guarded, conflict};
 use crate::api::{BucketReplication, BucketReplicationStatus, Interval};
@@ -56,6 +57,8 @@ pub struct Context {
     pub reporter: Reporter,
     /// Cancelled when the operator is to stop: the step under way is finished, no other is begun.
     pub shutdown: CancellationToken,
+    /// Whether anything may be begun now.
+    pub leadership: Leadership,
     stores: Vec<Store<Guarded>>,
     /// How many of the stores do not hold all of their resources yet.
     unknown: watch::Sender<usize>,
@@ -71,6 +74,7 @@ impl Context {
         metrics: Metrics,
         shutdown: CancellationToken,
         stores: Vec<Store<Guarded>>,
+        leadership: Leadership,
     ) -> Context {
         let reporter = Reporter {
             controller: "s3-replication-operator".to_owned(),
@@ -78,7 +82,7 @@ impl Context {
         };
         let unknown = watch::Sender::new(stores.len());
         let memory = Mutex::default();
-        Context { client, aws, settings, metrics, reporter, shutdown, stores, unknown, memory }
+        Context { client, aws, settings, metrics, reporter, shutdown, leadership, stores, unknown, memory }
     }
 
     /// Waits until the resources of every watch are known. A store's own `wait_until_ready` wakes one of those
@@ -95,6 +99,11 @@ impl Context {
 
     fn memory(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets all: another may have worked meanwhile.
+    pub(super) fn forget_all(&self) {
+        self.memory().clear();
     }
 
     pub(super) fn forget(&self, uid: &str) {

@@ -5,7 +5,9 @@ mod conflict;
 mod context;
 mod corrections;
 mod deletion;
+mod feed;
 mod kube_writes;
+pub mod leader;
 mod pace;
 mod reconcile;
 mod watch;
@@ -31,6 +33,8 @@ pub enum Error {
     },
     #[error("the check took longer than {0:?}")]
     TimedOut(std::time::Duration),
+    #[error("this operator no longer leads")]
+    NotLeading,
 }
 
 impl Error {

@@ -182,12 +182,12 @@ async fn check(
     Ok((report, wait))
 }
 
-/// Executes a plan: the steps of a stage at once, one stage after the other, none after a failure or once the
-/// operator is asked to stop.
+/// Executes a plan: the steps of a stage at once, one stage after the other, none after a failure, once the
+/// operator is asked to stop, or when it no longer leads.
 pub(super) async fn apply(stages: &[Vec<Step>], ctx: &Context) -> Outcome {
     let mut outcome = Outcome::default();
     for stage in stages {
-        if ctx.shutdown.is_cancelled() {
+        if ctx.shutdown.is_cancelled() || !ctx.leadership.holds() {
             outcome.interrupted = true;
             break;
         }

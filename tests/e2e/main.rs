@@ -12,6 +12,7 @@ mod failures;
 mod fields;
 mod founding;
 mod import;
+mod leader;
 mod logs;
 mod ownership;
 mod restart;
