@@ -20,7 +20,7 @@ const ONLY_IN: [(&str, &[&str]); 6] = [
     ("aws_config", &["aws"]),
     ("kube::runtime", &["controller"]),
     ("tokio", &["aws", "telemetry", "controller", "cli"]),
-    ("std::time::Instant", &["controller"]),
+    ("std::time::Instant", &["aws", "telemetry", "controller"]),
     ("Timestamp::now", &["controller"]),
 ];
 

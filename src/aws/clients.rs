@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::retry::RetryConfig;
@@ -16,7 +16,8 @@ use tokio::sync::OnceCell;
 use super::cache::Buckets;
 use super::error::failure;
 use super::limits::{Lane, Limits, Rates};
-use super::metrics::{CallLabels, Metrics};
+use super::meter::Meter;
+use super::metrics::Metrics;
 use crate::replication::partition::account_of_arn;
 use crate::replication::{Caller, Failure, FailureClass, Partition};
 
@@ -86,9 +87,12 @@ impl Aws {
         let config = config.into_builder().region(Region::new(home.clone())).build();
         // Buckets are names under the host there, not hosts of their own.
         let path_style = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+        let meter = Meter::new(metrics.clone());
+        let iam = aws_sdk_iam::config::Builder::from(&config).interceptor(meter.clone()).build();
+        let sts = aws_sdk_sts::config::Builder::from(&config).interceptor(meter).build();
         Aws {
-            iam: aws_sdk_iam::Client::new(&config),
-            sts: aws_sdk_sts::Client::new(&config),
+            iam: aws_sdk_iam::Client::from_conf(iam),
+            sts: aws_sdk_sts::Client::from_conf(sts),
             home,
             path_style,
             s3: RwLock::default(),
@@ -119,6 +123,7 @@ impl Aws {
             let config = aws_sdk_s3::config::Builder::from(&self.config)
                 .region(Region::new(region.to_owned()))
                 .force_path_style(self.path_style)
+                .interceptor(Meter::new(self.metrics.clone()))
                 .build();
             aws_sdk_s3::Client::from_conf(config)
         });
@@ -149,7 +154,7 @@ impl Aws {
         self.caller.get_or_try_init(ask).await.cloned()
     }
 
-    /// Makes a call: waits for a token, counts, logs, and classifies what went wrong.
+    /// Makes a call: waits for a token, logs, and classifies what went wrong.
     pub(super) async fn call<T, E>(
         &self,
         lane: Lane,
@@ -160,7 +165,9 @@ impl Aws {
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
+        let asked = Instant::now();
         self.limits.wait(lane).await;
+        self.metrics.waited(lane.service(), asked.elapsed());
         let result = request.await.map_err(|error| failure(&error, action, subject));
         let code = match &result {
             Ok(_) => "OK",
@@ -168,8 +175,6 @@ impl Aws {
             Err(failure) => &failure.code,
         };
         tracing::debug!(action, subject, code, "call to AWS");
-        let labels = CallLabels { service: lane.service(), action: action.to_owned(), code: code.to_owned() };
-        self.metrics.requests.get_or_create(&labels).inc();
         result
     }
 }

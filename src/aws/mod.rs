@@ -9,6 +9,7 @@ mod error;
 mod import;
 mod limits;
 mod locate;
+mod meter;
 mod metrics;
 mod observe;
 mod reads;

@@ -33,6 +33,9 @@ pub struct RunArgs {
     /// Where /livez, /readyz and /metrics are served
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
+    /// Tell of each resource by name in the metrics; more series than most want
+    #[arg(long, env = "RESOURCE_METRICS", value_parser = clap::builder::FalseyValueParser::new())]
+    resource_metrics: bool,
     /// How log lines are written
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
@@ -86,6 +89,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         concurrency: args.concurrency,
         interval: args.interval,
         cluster,
+        resource_metrics: args.resource_metrics,
     };
     tokio::select! {
         () = controller::run(client, aws, settings, metrics, health, election, shutdown.clone()) => {}

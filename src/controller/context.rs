@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::corrections::Corrections;
 use super::leader::Leadership;
 use super::pace::Pace;
+use super::work::Work;
 use super::{Guarded, conflict};
 use crate::api::{BucketReplication, BucketReplicationStatus, Interval};
 use crate::aws::Aws;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub interval: Interval,
     /// UID of the `kube-system` namespace.
     pub cluster: String,
+    /// Whether metrics tell of each resource by name.
+    pub resource_metrics: bool,
 }
 
 /// How long a status of our own is preferred to the cache's, which lags behind.
@@ -59,6 +62,8 @@ pub struct Context {
     pub shutdown: CancellationToken,
     /// Whether anything may be begun now.
     pub leadership: Leadership,
+    /// The account of it all, for metrics and health.
+    pub work: Arc<Work>,
     stores: Vec<Store<Guarded>>,
     /// How many of the stores do not hold all of their resources yet.
     unknown: watch::Sender<usize>,
@@ -81,8 +86,20 @@ impl Context {
             instance: std::env::var("POD_NAME").ok(),
         };
         let unknown = watch::Sender::new(stores.len());
-        let memory = Mutex::default();
-        Context { client, aws, settings, metrics, reporter, shutdown, leadership, stores, unknown, memory }
+        let (memory, work) = (Mutex::default(), Arc::default());
+        Context {
+            client,
+            aws,
+            settings,
+            metrics,
+            reporter,
+            shutdown,
+            leadership,
+            work,
+            stores,
+            unknown,
+            memory,
+        }
     }
 
     /// Waits until the resources of every watch are known. A store's own `wait_until_ready` wakes one of those
@@ -104,10 +121,12 @@ impl Context {
     /// Forgets all: another may have worked meanwhile.
     pub(super) fn forget_all(&self) {
         self.memory().clear();
+        self.work.forget_all();
     }
 
     pub(super) fn forget(&self, uid: &str) {
         self.memory().remove(uid);
+        self.work.forget(uid);
     }
 
     /// Acts on what is remembered of an object, and forgets the object when nothing is left to remember: an idle

@@ -2,12 +2,14 @@
 //! leads. What changes meanwhile is in the stores, and all that is there comes first in the next term.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use futures::stream::BoxStream;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::mpsc;
 
 use super::Guarded;
+use super::work::Work;
 
 #[derive(Debug)]
 struct Reader {
@@ -17,12 +19,19 @@ struct Reader {
 }
 
 /// Where the watches send to.
-#[derive(Clone, Debug, Default)]
-pub struct Feed(Arc<Mutex<Vec<Reader>>>);
+#[derive(Clone, Debug)]
+pub struct Feed {
+    readers: Arc<Mutex<Vec<Reader>>>,
+    work: Arc<Work>,
+}
 
 impl Feed {
+    pub fn new(work: Arc<Work>) -> Feed {
+        Feed { readers: Arc::default(), work }
+    }
+
     fn readers(&self) -> MutexGuard<'_, Vec<Reader>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells whoever works in that namespace; nobody, while this process follows.
@@ -30,6 +39,8 @@ impl Feed {
         let readers = self.readers();
         let concerned = |r: &&Reader| r.namespace.is_none() || r.namespace == object.namespace;
         for reader in readers.iter().filter(concerned) {
+            let now = Instant::now();
+            self.work.due(object.extra.uid.as_deref().unwrap_or_default(), now, now);
             // A closed channel is one of a term that ends.
             drop(reader.sender.send(object.clone()));
         }

@@ -1,6 +1,8 @@
 //! The only place that knows kube-runtime: watches `BucketReplication` resources and drives each through
 //! observe, plan, apply and report.
 
+mod action;
+mod census;
 mod conflict;
 mod context;
 mod corrections;
@@ -10,7 +12,9 @@ mod kube_writes;
 pub mod leader;
 mod pace;
 mod reconcile;
+mod vitals;
 mod watch;
+mod work;
 
 pub use context::Settings;
 pub use watch::run;
@@ -38,6 +42,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// The kind, for metrics.
+    fn name(&self) -> &'static str {
+        match self {
+            Error::Kubernetes { .. } => "Kubernetes",
+            Error::TimedOut(_) => "TimedOut",
+            Error::NotLeading => "NotLeading",
+        }
+    }
+
     fn kubernetes(what: &'static str) -> impl Fn(kube::Error) -> Error {
         move |source| Error::Kubernetes { what, source }
     }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use kube::core::ObjectMeta;
-use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use tracing::{info, warn};
 
+use super::action::Action;
 use super::context::Context;
 use super::kube_writes::Target;
 use super::{Error, Guarded, deletion};
@@ -22,7 +22,7 @@ use crate::replication::report::{Occasion, Outcome, Report, report, stopped};
 use crate::replication::{Desired, Identity, Plan, Refusal, Situation, Step, Subject};
 
 /// The longest a reconcile may take: every call has a timeout of its own, this one is for all together.
-const DEADLINE: Duration = Duration::from_secs(5 * 60);
+pub(super) const DEADLINE: Duration = Duration::from_secs(5 * 60);
 
 /// Reconciles one object. What fails in AWS is reported in its status; an error is Kubernetes' own.
 pub async fn reconcile(object: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error> {
@@ -85,7 +85,6 @@ async fn conclude(
 ) -> Result<Action, Error> {
     let previous = ctx.last_status(target.uid(), cached);
     publish(target, &previous, &report, ctx).await?;
-    ctx.metrics.reconciled(report.reason);
     if report.reason == Reason::Suspended {
         return Ok(Action::await_change());
     }
@@ -100,6 +99,7 @@ pub(super) async fn publish(
     report: &Report,
     ctx: &Context,
 ) -> Result<(), Error> {
+    ctx.work.told(target.uid(), report.reason);
     if report.status != *previous {
         // Before the write: the watch may show it before the answer is here.
         ctx.writes(target.uid(), &report.status);
@@ -179,6 +179,7 @@ async fn check(
     }
     let report = report(&situation, &plan, &outcome, &occasion);
     tell(resource, &plan, &outcome, &report);
+    count_drift(&plan, &outcome, &previous, ctx);
     Ok((report, wait))
 }
 
@@ -203,6 +204,18 @@ pub(super) async fn apply(stages: &[Vec<Step>], ctx: &Context) -> Outcome {
         }
     }
     outcome
+}
+
+/// Counts what someone changed in AWS, when it is first seen, and what was put right of it.
+fn count_drift(plan: &Plan, outcome: &Outcome, previous: &BucketReplicationStatus, ctx: &Context) {
+    for drift in plan.differences.iter().filter(|_| plan.drift) {
+        if !previous.drift.contains(drift) {
+            ctx.metrics.drift_found(drift.resource);
+        }
+        if outcome.done.iter().any(|step| step.settles(drift)) {
+            ctx.metrics.drift_corrected(drift.resource);
+        }
+    }
 }
 
 pub(super) fn identity(metadata: &ObjectMeta, ctx: &Context) -> Identity {

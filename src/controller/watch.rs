@@ -1,12 +1,13 @@
 //! The watches, which always run, and the controllers that run on them while this process leads.
 
+use std::future::ready;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
-use kube::runtime::controller::{Action, Config as ControllerConfig};
+use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates};
@@ -14,10 +15,12 @@ use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::census::census;
 use super::context::{Context, Settings};
 use super::feed::Feed;
 use super::leader::{Election, Term};
-use super::reconcile::reconcile;
+use super::vitals::{PULSE, Vitals};
+use super::work::accounted;
 use super::{Error, Guarded};
 use crate::api::Reason;
 use crate::aws::Aws;
@@ -48,19 +51,18 @@ pub async fn run(
         client.clone(),
         aws,
         settings,
-        metrics,
+        metrics.clone(),
         shutdown.clone(),
         stores.clone(),
         election.leadership(),
     );
-    let (ctx, feed) = (Arc::new(ctx), Feed::default());
-    let watches = namespaces.iter().zip(writers).map(|(namespace, writer)| {
-        let api = match namespace {
-            None => Api::all(client.clone()),
-            Some(namespace) => Api::namespaced(client.clone(), namespace),
-        };
-        watch(api, writer, ctx.clone(), feed.clone())
-    });
+    let (ctx, vitals) = (Arc::new(ctx), Vitals::new(Instant::now()));
+    let (feed, vitals) = (Feed::new(ctx.work.clone()), Arc::new(vitals));
+    observe(&ctx, &metrics, &health, stores.clone(), &vitals);
+    let watches = namespaces
+        .iter()
+        .zip(writers)
+        .map(|(namespace, writer)| watch(&client, namespace.as_deref(), writer, &ctx, &feed, &vitals));
     let stores: Vec<_> = namespaces.iter().cloned().zip(stores).collect();
     let work = async {
         tokio::select! {
@@ -74,6 +76,29 @@ pub async fn run(
         biased;
         () = work => {}
         _ = join_all(watches) => {}
+        // In the same task: when this one is polled, the others are.
+        () = beat(&vitals) => {}
+    }
+}
+
+/// Lets metrics and health see what goes on in here.
+fn observe(
+    ctx: &Context,
+    metrics: &Metrics,
+    health: &Health,
+    stores: Vec<Store<Guarded>>,
+    vitals: &Arc<Vitals>,
+) {
+    let (work, leadership, each) = (ctx.work.clone(), ctx.leadership.clone(), ctx.settings.resource_metrics);
+    metrics.take_census(move || census(&stores, &work, &leadership, each));
+    let (work, vitals) = (ctx.work.clone(), vitals.clone());
+    health.watch_over(move || vitals.trouble(&work, Instant::now()));
+}
+
+async fn beat(vitals: &Vitals) {
+    loop {
+        vitals.beat(Instant::now());
+        tokio::time::sleep(PULSE).await;
     }
 }
 
@@ -97,15 +122,22 @@ async fn lead(ctx: &Arc<Context>, stores: &Stores, feed: &Feed, term: Term) {
                 move |object, ctx| {
                     let term = of_reconciles.clone();
                     // Whatever a reconcile does, to AWS and to Kubernetes, it does in here.
-                    async move { term.fenced(reconcile(object, ctx)).await.unwrap_or(Err(Error::NotLeading)) }
+                    async move {
+                        let result = term.fenced(accounted(object, ctx)).await;
+                        result.unwrap_or(Err(Error::NotLeading)).map(Action::from)
+                    }
                 },
                 error_policy,
                 ctx.clone(),
             )
-            .for_each(|result| async move {
-                if let Err(error) = result {
+            .for_each(|result| {
+                if let Err(error) = &result {
                     debug!(%error, "reconcile ended in an error");
                 }
+                if let Err(ControllerError::ObjectNotFound(gone)) = result {
+                    ctx.work.forget(gone.extra.uid.as_deref().unwrap_or_default());
+                }
+                ready(())
             })
     });
     join_all(controllers).await;
@@ -113,7 +145,19 @@ async fn lead(ctx: &Arc<Context>, stores: &Stores, feed: &Feed, term: Term) {
 
 /// Keeps a store up to date, and tells of the objects to reconcile: those whose spec or annotations changed.
 /// Managed fields are dropped before they take memory.
-async fn watch(api: Api<Guarded>, writer: Writer<Guarded>, ctx: Arc<Context>, feed: Feed) {
+async fn watch(
+    client: &Client,
+    namespace: Option<&str>,
+    writer: Writer<Guarded>,
+    ctx: &Context,
+    feed: &Feed,
+    vitals: &Vitals,
+) {
+    let api: Api<Guarded> = match namespace {
+        None => Api::all(client.clone()),
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+    };
+    let place = namespace.unwrap_or_default();
     let config = watcher::Config::default().streaming_lists();
     // Not finalizers: adding ours is part of a reconcile that goes on, and must not cause another.
     let changes = predicates::generation.combine(predicates::annotations);
@@ -122,6 +166,10 @@ async fn watch(api: Api<Guarded>, writer: Writer<Guarded>, ctx: Arc<Context>, fe
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
+        .inspect(|event| match event {
+            Ok(_) => vitals.watch_works(place),
+            Err(_) => vitals.watch_failed(place, Instant::now()),
+        })
         .inspect(|event| match event {
             Ok(Event::Delete(gone)) => {
                 ctx.forget(&gone.uid().unwrap_or_default());
@@ -157,7 +205,8 @@ fn error_policy(object: Arc<Guarded>, error: &Error, ctx: Arc<Context>) -> Actio
     // Not a failure: the leader of now does it, and here the queue is about to end.
     if !matches!(error, Error::NotLeading) {
         warn!(namespace = object.namespace(), name = object.name_any(), %error, "trying again");
-        ctx.metrics.errored();
     }
+    let now = Instant::now();
+    ctx.work.due(&uid, now + again, now);
     Action::requeue(again)
 }

@@ -6,4 +6,4 @@ mod metrics;
 
 pub use health::{Health, ServeError, serve};
 pub use logs::{LogError, LogFormat, init_logs};
-pub use metrics::Metrics;
+pub use metrics::{Census, Counted, DESCRIPTIONS, Description, Ending, Kind, Metrics, PREFIX};

@@ -14,6 +14,7 @@ mod founding;
 mod import;
 mod leader;
 mod logs;
+mod metrics;
 mod ownership;
 mod restart;
 mod samples;
