@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -16,7 +17,9 @@ use super::leader_args::{LeaderArgs, LeaderArgsError};
 use crate::api::Interval;
 use crate::aws::Aws;
 use crate::controller::{self, leader};
-use crate::telemetry::{Health, LogError, LogFormat, Metrics, ServeError, init_logs, serve};
+use crate::telemetry::{
+    Health, LogError, LogFormat, Metrics, ServeError, follow_log_level, init_logs, serve,
+};
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -42,6 +45,9 @@ pub struct RunArgs {
     /// What is logged: a level, or a list of target=level
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     log_level: String,
+    /// A file that says what is logged instead, while it is there and not empty; read again every 2 seconds
+    #[arg(long, env = "LOG_LEVEL_FILE")]
+    log_level_file: Option<PathBuf>,
     #[command(flatten)]
     leader: LeaderArgs,
     #[command(flatten)]
@@ -67,7 +73,11 @@ pub enum RunError {
 }
 
 pub async fn run(args: RunArgs) -> Result<(), RunError> {
-    init_logs(args.log_format, &args.log_level)?;
+    let level = init_logs(args.log_format, &args.log_level)?;
+    if let Some(file) = args.log_level_file.filter(|file| !file.as_os_str().is_empty()) {
+        let otherwise = args.log_level.clone();
+        tokio::spawn(async move { follow_log_level(&file, &otherwise, &level).await });
+    }
     let election = args.leader.settings()?;
     let (health, metrics) = (Health::default(), Metrics::new());
     let server = serve(args.http_address, health.clone(), metrics.clone()).await?;

@@ -139,8 +139,9 @@ mod tests {
         });
         let (release, released) = mpsc::channel::<()>();
         let holder = std::thread::spawn(move || {
-            let _held = lock.lock();
-            drop(released.recv());
+            let held = lock.lock();
+            released.recv().unwrap_err();
+            drop(held);
         });
         // The task hangs in its thread, as in a deadlock; the one that answers does not.
         while answer(&health).await != StatusCode::SERVICE_UNAVAILABLE {
