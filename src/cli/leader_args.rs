@@ -44,18 +44,19 @@ pub enum LeaderArgsError {
 }
 
 impl LeaderArgs {
-    /// How the election is held; `None` when there is none.
+    /// How the election is held among operators of this scope; `None` when there is none.
     ///
     /// # Errors
     /// When the times do not fit together, or the namespace cannot be told.
-    pub fn settings(&self) -> Result<Option<Settings>, LeaderArgsError> {
+    pub fn settings(&self, scope: &str) -> Result<Option<Settings>, LeaderArgsError> {
         let times = Times::new(self.lease_duration, self.renew_deadline, self.retry_period)?;
         if !self.leader_elect {
             return Ok(None);
         }
         let given = self.lease_namespace.clone().or_else(|| std::env::var("POD_NAMESPACE").ok());
         let namespace = namespace(given, Path::new(NAMESPACE_FILE)).ok_or(LeaderArgsError::NoNamespace)?;
-        Ok(Some(Settings { namespace, name: self.lease_name.clone(), identity: identity(), times }))
+        let (name, scope) = (self.lease_name.clone(), scope.to_owned());
+        Ok(Some(Settings { namespace, name, identity: identity(), scope, times }))
     }
 }
 

@@ -26,6 +26,11 @@ pub struct RunArgs {
     /// Namespaces to watch, separated by commas; all when absent
     #[arg(long, env = "NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<String>,
+    /// Labels of the resources to work on, such as `shard=a` or `shard notin (a, b)`; all when absent. Several
+    /// operators share the work so, each with a --lease-name of its own. That two resources name the same source
+    /// bucket is seen only when one operator works on both
+    #[arg(long, env = "SELECTOR")]
+    selector: Option<String>,
     /// Resources checked at the same time
     // AWS takes a few writes a second for a fleet: more at the same time costs memory and saves no time.
     #[arg(long, env = "CONCURRENCY", default_value = "12", value_parser = clap::value_parser!(u16).range(1..))]
@@ -67,6 +72,8 @@ pub enum RunError {
     )]
     ClusterId(#[source] Box<kube::Error>),
     #[error(transparent)]
+    Selector(#[from] controller::InvalidSelector),
+    #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] std::io::Error),
@@ -78,16 +85,22 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         let otherwise = args.log_level.clone();
         tokio::spawn(async move { follow_log_level(&file, &otherwise, &level).await });
     }
-    let election = args.leader.settings()?;
+    let (namespaces, selector) = (namespaces(&args.namespaces), selector(args.selector));
+    let election = args.leader.settings(&scope(&namespaces, selector.as_deref()))?;
     let (health, metrics) = (Health::default(), Metrics::new());
     let server = serve(args.http_address, health.clone(), metrics.clone()).await?;
     let server = tokio::spawn(server);
     let shutdown = shutdown_on_signals()?;
 
-    let config = Config::infer().await.map_err(|e| RunError::Configuration(e.into()))?;
+    let mut config = Config::infer().await.map_err(|e| RunError::Configuration(e.into()))?;
+    // A connection on which nothing comes any more is given up: a watch has a sign of life in less.
+    config.read_timeout.get_or_insert(SILENCE);
     let client = Client::try_from(config.clone()).map_err(|e| RunError::Configuration(e.into()))?;
     let election = self::election(election, config).map_err(|e| RunError::Configuration(e.into()))?;
     let cluster = cluster_id(&client).await.map_err(|e| RunError::ClusterId(e.into()))?;
+    if let Some(selector) = &selector {
+        controller::check_selector(&client, &namespaces, selector).await?;
+    }
     let aws = Aws::from_env(args.aws.settings(), metrics.aws.clone()).await;
     match aws.caller().await {
         Ok(caller) => info!(account = caller.account, cluster, "started"),
@@ -95,7 +108,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         Err(failure) => warn!(detail = failure.message(), "started without a working AWS identity"),
     }
     let settings = controller::Settings {
-        namespaces: namespaces(&args.namespaces),
+        namespaces,
+        selector,
         concurrency: args.concurrency,
         interval: args.interval,
         cluster,
@@ -124,6 +138,16 @@ fn namespaces(given: &[String]) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
+fn selector(given: Option<String>) -> Option<String> {
+    given.map(|selector| selector.trim().to_owned()).filter(|selector| !selector.is_empty())
+}
+
+/// What this operator works on, in words: another that works on something else must not wait for the same Lease.
+fn scope(namespaces: &[String], selector: Option<&str>) -> String {
+    let place = if namespaces.is_empty() { "*".to_owned() } else { namespaces.join(",") };
+    format!("namespaces: {place}; selector: {}", selector.unwrap_or("*"))
+}
+
 /// SIGTERM or Ctrl-C: the step under way is finished, and no other is begun.
 fn shutdown_on_signals() -> Result<CancellationToken, RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
@@ -140,6 +164,9 @@ fn shutdown_on_signals() -> Result<CancellationToken, RunError> {
     });
     Ok(token)
 }
+
+/// Longer than a watch lasts: kube-runtime asks for 290 seconds.
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// Kubernetes kills a pod 30 seconds after SIGTERM by default, other supervisors after 10.
 const GRACE: Duration = Duration::from_secs(8);
@@ -164,5 +191,14 @@ mod tests {
         let read = |given: &str| namespaces(&given.split(',').map(str::to_owned).collect::<Vec<_>>());
         assert_eq!(read("data, shop ,data"), ["data", "shop"]);
         assert!(read("").is_empty());
+    }
+
+    #[test]
+    fn operators_for_different_resources_have_different_scopes() {
+        let some = ["data".to_owned(), "shop".to_owned()];
+        let scopes = [scope(&[], None), scope(&some, None), scope(&[], Some("shard=a"))];
+        assert_eq!(scopes[1], "namespaces: data,shop; selector: *");
+        assert_eq!(scopes.iter().collect::<BTreeSet<_>>().len(), 3);
+        assert_eq!(selector(Some(" ".to_owned())), None, "an empty variable in a manifest");
     }
 }

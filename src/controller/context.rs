@@ -24,6 +24,8 @@ use crate::telemetry::Metrics;
 pub struct Settings {
     /// Namespaces to watch; empty for all.
     pub namespaces: Vec<String>,
+    /// Labels of the resources to work on; all when absent.
+    pub selector: Option<String>,
     /// Reconciles at the same time.
     pub concurrency: u16,
     /// How often AWS is checked where the resource does not say.

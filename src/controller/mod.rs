@@ -12,11 +12,13 @@ mod kube_writes;
 pub mod leader;
 mod pace;
 mod reconcile;
+mod selector;
 mod vitals;
 mod watch;
 mod work;
 
 pub use context::Settings;
+pub use selector::{InvalidSelector, check_selector};
 pub use watch::run;
 
 use kube::core::DeserializeGuard;

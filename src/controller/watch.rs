@@ -158,7 +158,8 @@ async fn watch(
         Some(namespace) => Api::namespaced(client.clone(), namespace),
     };
     let place = namespace.unwrap_or_default();
-    let config = watcher::Config::default().streaming_lists();
+    let mut config = watcher::Config::default().streaming_lists();
+    config.label_selector.clone_from(&ctx.settings.selector);
     // Not finalizers: adding ours is part of a reconcile that goes on, and must not cause another.
     let changes = predicates::generation.combine(predicates::annotations);
     let mut known = false;

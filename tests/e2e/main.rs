@@ -18,4 +18,5 @@ mod metrics;
 mod ownership;
 mod restart;
 mod samples;
+mod sharding;
 mod support;

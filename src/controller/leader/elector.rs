@@ -32,7 +32,7 @@ enum LeaseError {
 /// Whose the Lease is.
 enum Standing {
     Ours,
-    Theirs { holder: String },
+    Theirs { holder: String, other_scope: Option<String> },
 }
 
 /// One of the candidates.
@@ -86,7 +86,13 @@ impl Elector {
                 Ok(Standing::Ours) => {
                     return Some(self.leadership.begin(asked.after(times.renew_deadline())));
                 }
-                Ok(Standing::Theirs { holder }) => self.tell(&holder, || info!(holder, "following")),
+                Ok(Standing::Theirs { holder, other_scope: None }) => {
+                    self.tell(&holder, || info!(holder, "following"));
+                }
+                Ok(Standing::Theirs { holder, other_scope: Some(theirs) }) => self.tell(&holder, || {
+                    let hint = "operators that share the work need a --lease-name each";
+                    warn!(holder, theirs, hint, "following an operator that works on other resources");
+                }),
                 Err(error) => self.failed(&error),
             }
             let wait = times.retry_period().mul_f64(1.0 + (JITTER - 1.0) * fastrand::f64());
@@ -108,7 +114,7 @@ impl Elector {
                 Ok(Standing::Ours) if term.extend(asked.after(times.renew_deadline())) => self.told.clear(),
                 // It came too late: work was refused meanwhile.
                 Ok(Standing::Ours) => {}
-                Ok(Standing::Theirs { holder }) => {
+                Ok(Standing::Theirs { holder, .. }) => {
                     warn!(holder, "no longer leading: another operator holds the Lease");
                     return;
                 }
@@ -146,7 +152,7 @@ impl Elector {
     async fn write(&mut self, held: Option<&Lease>) -> Result<Standing, LeaseError> {
         let name = self.candidate.settings().name.clone();
         let written = match self.candidate.decide(held, Moment::now(), jiff::Timestamp::now()) {
-            Decision::Wait { holder } => return Ok(Standing::Theirs { holder }),
+            Decision::Wait { holder, other_scope } => return Ok(Standing::Theirs { holder, other_scope }),
             Decision::Create(lease) => self.api.create(&PostParams::default(), &lease).await,
             Decision::Replace(lease) => self.api.replace(&name, &PostParams::default(), &lease).await,
         };

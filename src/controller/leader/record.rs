@@ -8,6 +8,12 @@ use kube::core::ObjectMeta;
 
 use super::clock::Moment;
 use super::settings::Settings;
+use crate::api::GROUP;
+
+/// The annotation that says what the holder works on.
+fn scope_key() -> String {
+    format!("{GROUP}/scope")
+}
 
 /// What to do about the Lease as it is.
 #[derive(Debug)]
@@ -17,7 +23,11 @@ pub enum Decision {
     /// It is ours, or free, or its holder has gone: write this over the version that was read.
     Replace(Box<Lease>),
     /// Someone else holds it.
-    Wait { holder: String },
+    Wait {
+        holder: String,
+        /// What they work on, if it is something else.
+        other_scope: Option<String>,
+    },
 }
 
 /// A record, and since when it has been as it is, by our own clock.
@@ -49,6 +59,7 @@ impl Candidate {
             let metadata = ObjectMeta {
                 namespace: Some(self.settings.namespace.clone()),
                 name: Some(self.settings.name.clone()),
+                annotations: Some([(scope_key(), self.settings.scope.clone())].into()),
                 ..ObjectMeta::default()
             };
             return Decision::Create(Box::new(Lease { metadata, spec: Some(self.claim(wall, wall, 0)) }));
@@ -63,11 +74,16 @@ impl Candidate {
                 self.claim(wall, acquired, transitions)
             }
             Some(holder) if !holder.is_empty() && now < since.after(self.duration(&spec)) => {
-                return Decision::Wait { holder: holder.to_owned() };
+                let scope = lease.metadata.annotations.as_ref().and_then(|a| a.get(&scope_key()));
+                let other_scope = scope.filter(|scope| **scope != self.settings.scope).cloned();
+                return Decision::Wait { holder: holder.to_owned(), other_scope };
             }
             _ => self.claim(wall, wall, transitions.saturating_add(1)),
         };
-        Decision::Replace(Box::new(with_spec(lease, claim)))
+        let mut claimed = with_spec(lease, claim);
+        let annotations = claimed.metadata.annotations.get_or_insert_default();
+        annotations.insert(scope_key(), self.settings.scope.clone());
+        Decision::Replace(Box::new(claimed))
     }
 
     /// Whether the record names us.
@@ -135,6 +151,7 @@ mod tests {
             namespace: "ns".into(),
             name: "lease".into(),
             identity: identity.into(),
+            scope: "all".into(),
             times: Times::new(15 * SECOND, 10 * SECOND, 2 * SECOND).unwrap(),
         })
     }
@@ -172,7 +189,7 @@ mod tests {
     }
 
     fn waits(decision: &Decision) -> bool {
-        matches!(decision, Decision::Wait { holder } if holder == "a")
+        matches!(decision, Decision::Wait { holder, .. } if holder == "a")
     }
 
     #[test]
@@ -251,5 +268,22 @@ mod tests {
             replaced(candidate("b").decide(Some(&empty), start(), wall(0))).lease_transitions,
             Some(1)
         );
+    }
+
+    #[test]
+    fn a_lease_of_operators_for_other_resources_is_told_and_taken_when_it_is_free() {
+        let lease = made_by("a");
+        let mut b = candidate("b");
+        b.settings.scope = "some".into();
+        let told = |decision| match decision {
+            Decision::Wait { other_scope, .. } => other_scope,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told(b.decide(Some(&lease), start(), wall(0))).as_deref(), Some("all"));
+        assert_eq!(told(candidate("c").decide(Some(&lease), start(), wall(0))), None);
+        let Decision::Replace(taken) = b.decide(Some(&lease), start().after(15 * SECOND), wall(0)) else {
+            panic!("it has run out");
+        };
+        assert_eq!(taken.metadata.annotations.unwrap().get("s3replication.dev/scope").unwrap(), "some");
     }
 }

@@ -84,6 +84,8 @@ pub struct Settings {
     pub name: String,
     /// Unique to the process: one that is started anew is another candidate.
     pub identity: String,
+    /// What the leader works on; candidates for one Lease should have one scope.
+    pub scope: String,
     pub times: Times,
 }
 
