@@ -53,17 +53,18 @@ impl LeaderArgs {
         if !self.leader_elect {
             return Ok(None);
         }
-        let given = self.lease_namespace.clone().or_else(|| std::env::var("POD_NAMESPACE").ok());
+        let given = [self.lease_namespace.clone(), std::env::var("POD_NAMESPACE").ok()];
         let namespace = namespace(given, Path::new(NAMESPACE_FILE)).ok_or(LeaderArgsError::NoNamespace)?;
         let (name, scope) = (self.lease_name.clone(), scope.to_owned());
         Ok(Some(Settings { namespace, name, identity: identity(), scope, times }))
     }
 }
 
-/// An empty variable in a manifest is one that is not set.
-fn namespace(given: Option<String>, file: &Path) -> Option<String> {
-    let given = given.or_else(|| std::fs::read_to_string(file).ok());
-    given.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
+/// The first that is given, else what the file says. An empty variable in a manifest is one that is not set.
+fn namespace(given: [Option<String>; 2], file: &Path) -> Option<String> {
+    let pod = std::fs::read_to_string(file).ok();
+    let names = given.into_iter().chain([pod]).flatten();
+    names.map(|name| name.trim().to_owned()).find(|name| !name.is_empty())
 }
 
 /// The pod's name, to be recognised by people, and an end that no other process has: one that is started anew under
@@ -88,11 +89,12 @@ mod tests {
     fn the_namespace_is_the_given_one_or_the_pod_s() {
         let file = std::env::temp_dir().join(format!("namespace-{}", std::process::id()));
         std::fs::write(&file, "from-the-pod\n").unwrap();
-        assert_eq!(namespace(Some("given".into()), &file).as_deref(), Some("given"));
-        assert_eq!(namespace(None, &file).as_deref(), Some("from-the-pod"));
+        let some = |name: &str| Some(name.to_owned());
+        assert_eq!(namespace([some("flag"), some("pod")], &file).as_deref(), Some("flag"));
+        assert_eq!(namespace([some(""), some("pod")], &file).as_deref(), Some("pod"));
+        assert_eq!(namespace([None, some("")], &file).as_deref(), Some("from-the-pod"));
         std::fs::remove_file(&file).unwrap();
-        assert_eq!(namespace(None, &file), None);
-        assert_eq!(namespace(Some(String::new()), &file), None);
+        assert_eq!(namespace([None, None], &file), None);
     }
 
     #[test]
