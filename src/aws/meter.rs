@@ -1,4 +1,5 @@
-//! Counts what is sent to AWS: each request, the SDK's own retries included, because it is requests that AWS limits.
+//! Counts what is sent to AWS, and makes a span of it: each request, the SDK's own retries included, because it is
+//! requests that AWS limits.
 
 use std::time::Instant;
 
@@ -7,6 +8,8 @@ use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
+use tracing::field::Empty;
+use tracing::{Span, trace_span};
 
 use super::error::is_throttling;
 use super::metrics::{Metrics, RequestLabels};
@@ -15,9 +18,9 @@ use super::metrics::{Metrics, RequestLabels};
 #[derive(Clone, Debug)]
 pub struct Meter(Metrics);
 
-/// When the request under way was sent.
+/// When the request under way was sent, and its span.
 #[derive(Debug)]
-struct Sent(Instant);
+struct Sent(Instant, Span);
 
 impl Storable for Sent {
     type Storer = StoreReplace<Self>;
@@ -40,7 +43,18 @@ impl Intercept for Meter {
         _: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        bag.interceptor_state().store_put(Sent(Instant::now()));
+        let (service, method) = bag.load::<Metadata>().map(|m| (m.service(), m.name())).unwrap_or_default();
+        let span = trace_span!(
+            "request",
+            otel.name = format!("{service}/{method}"),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            rpc.system = "aws-api",
+            rpc.service = service,
+            rpc.method = method,
+            aws.code = Empty,
+        );
+        bag.interceptor_state().store_put(Sent(Instant::now(), span));
         Ok(())
     }
 
@@ -51,12 +65,16 @@ impl Intercept for Meter {
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         // Without credentials, for example, there is a try and no request.
-        let (Some(Sent(at)), Some(metadata)) = (bag.load::<Sent>(), bag.load::<Metadata>()) else {
+        let (Some(Sent(at, span)), Some(metadata)) = (bag.load::<Sent>(), bag.load::<Metadata>()) else {
             return Ok(());
         };
         let answer = context.response().map(|r| (r.status().as_u16(), r.body().bytes().unwrap_or_default()));
         let code = code(answer);
         let throttled = is_throttling(&code) || answer.is_some_and(|(status, _)| status == 429);
+        span.record("aws.code", code.as_str());
+        if code != "OK" {
+            span.record("otel.status_code", "ERROR");
+        }
         let (service, operation) = (metadata.service().to_lowercase(), metadata.name().to_owned());
         self.0.requested(RequestLabels { service, operation, code }, at.elapsed(), throttled);
         bag.interceptor_state().unset::<Sent>();

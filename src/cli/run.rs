@@ -53,6 +53,10 @@ pub struct RunArgs {
     /// A file that says what is logged instead, while it is there and not empty; read again every 2 seconds
     #[arg(long, env = "LOG_LEVEL_FILE")]
     log_level_file: Option<PathBuf>,
+    /// Address of a collector that takes traces by OTLP over HTTP, such as http://localhost:4318
+    #[cfg(feature = "otlp")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
     #[command(flatten)]
     leader: LeaderArgs,
     #[command(flatten)]
@@ -73,6 +77,9 @@ pub enum RunError {
     ClusterId(#[source] Box<kube::Error>),
     #[error(transparent)]
     Selector(#[from] controller::InvalidSelector),
+    #[cfg(feature = "otlp")]
+    #[error(transparent)]
+    Traces(#[from] crate::telemetry::TraceError),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("cannot wait for signals: {0}")]
@@ -80,7 +87,13 @@ pub enum RunError {
 }
 
 pub async fn run(args: RunArgs) -> Result<(), RunError> {
-    let level = init_logs(args.log_format, &args.log_level)?;
+    #[cfg(feature = "otlp")]
+    let traces = crate::telemetry::Traces::to(args.otlp_endpoint.as_deref())?;
+    #[cfg(feature = "otlp")]
+    let spans = traces.layer();
+    #[cfg(not(feature = "otlp"))]
+    let spans = None;
+    let level = init_logs(args.log_format, &args.log_level, spans)?;
     if let Some(file) = args.log_level_file.filter(|file| !file.as_os_str().is_empty()) {
         let otherwise = args.log_level.clone();
         tokio::spawn(async move { follow_log_level(&file, &otherwise, &level).await });
@@ -120,6 +133,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         () = overdue(&shutdown) => warn!("a call did not end in time; the next start sees what became of it"),
     }
     server.abort();
+    #[cfg(feature = "otlp")]
+    traces.end().await;
     info!("stopped");
     Ok(())
 }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
+use tracing::field::Empty;
+use tracing::{Instrument, trace_span};
 
 use super::action::Action;
 use super::context::Context;
@@ -146,7 +148,15 @@ pub async fn accounted(object: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action
         ctx.metrics.queued(waited);
     }
     let under_way = UnderWay { work: &ctx.work, uid: &uid, began };
-    let result = reconcile(object, ctx.clone()).await;
+    // For traces; what is logged names the resource itself.
+    let span = trace_span!(
+        "reconcile",
+        k8s.namespace.name = object.namespace(),
+        s3replication.name = object.name_any(),
+        s3replication.reason = Empty,
+        otel.status_code = Empty,
+    );
+    let result = reconcile(object, ctx.clone()).instrument(span.clone()).await;
     let now = Instant::now();
     let (told, took) = under_way.end(now);
     let ending = match (&result, told) {
@@ -154,6 +164,12 @@ pub async fn accounted(object: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action
         (Ok(_), Some(reason)) => Ending::Told(reason),
         (Ok(_), None) => Ending::Deleted,
     };
+    if let Ending::Told(reason) = ending {
+        span.record("s3replication.reason", reason.as_str());
+    }
+    if let Ending::Error(name) = ending {
+        span.record("s3replication.reason", name).record("otel.status_code", "ERROR");
+    }
     ctx.metrics.reconciled(ending, took);
     match (ending, &result) {
         (Ending::Deleted, _) => ctx.work.forget(&uid),

@@ -38,12 +38,20 @@ impl LogLevel {
     }
 }
 
+/// Something else that wants to know what goes on.
+pub type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
 /// Starts logging. `filter` is a level or a list of `target=level`
-/// (<https://docs.rs/tracing-subscriber/latest/tracing_subscriber/filter/struct.EnvFilter.html>).
+/// (<https://docs.rs/tracing-subscriber/latest/tracing_subscriber/filter/struct.EnvFilter.html>), and counts for log
+/// lines alone.
 ///
 /// # Errors
 /// When the filter cannot be read.
-pub fn init_logs(format: LogFormat, filter: &str) -> Result<LogLevel, LogError> {
+pub fn init_logs(
+    format: LogFormat,
+    filter: &str,
+    others: impl IntoIterator<Item = BoxedLayer>,
+) -> Result<LogLevel, LogError> {
     let (filter, handle) = reload::Layer::new(read(filter)?);
     let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
     let lines = match format {
@@ -52,7 +60,8 @@ pub fn init_logs(format: LogFormat, filter: &str) -> Result<LogLevel, LogError> 
             lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         }
     };
-    tracing_subscriber::registry().with(filter).with(lines).init();
+    let layers: Vec<BoxedLayer> = others.into_iter().chain([lines.with_filter(filter).boxed()]).collect();
+    tracing_subscriber::registry().with(layers).init();
     Ok(LogLevel(handle))
 }
 

@@ -20,3 +20,5 @@ mod restart;
 mod samples;
 mod sharding;
 mod support;
+#[cfg(feature = "otlp")]
+mod traces;
