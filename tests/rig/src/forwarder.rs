@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::Result;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::proxy::{listen, lock, runtime};
@@ -18,7 +18,14 @@ use crate::proxy::{listen, lock, runtime};
 pub struct Forwarder {
     address: SocketAddr,
     wire: Arc<Wire>,
-    accepting: Mutex<Option<JoinHandle<()>>>,
+    accepting: Mutex<Option<Accepting>>,
+}
+
+/// The task that accepts connections. Dropping it cuts them sooner or later.
+#[derive(Debug)]
+struct Accepting {
+    task: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
 }
 
 /// What all connections share.
@@ -55,10 +62,10 @@ impl Forwarder {
 
     /// Stops listening and cuts all connections: from now on they are refused.
     pub async fn go_down(&self) {
-        let task = lock(&self.accepting).take();
-        if let Some(task) = task {
-            task.abort();
-            // The listener is closed when the task has been cancelled.
+        let accepting = lock(&self.accepting).take();
+        if let Some(Accepting { task, stop }) = accepting {
+            // Either it hears of it or it has ended.
+            let _ = stop.send(());
             let _ = task.await;
         }
     }
@@ -97,22 +104,23 @@ impl Forwarder {
     }
 
     fn accept(&self, listener: std::net::TcpListener) -> Result<()> {
-        let task = runtime()?.spawn(serve(listener, Arc::clone(&self.wire)));
-        *lock(&self.accepting) = Some(task);
+        let (stop, stopped) = oneshot::channel();
+        let task = runtime()?.spawn(serve(listener, Arc::clone(&self.wire), stopped));
+        *lock(&self.accepting) = Some(Accepting { task, stop });
         Ok(())
     }
 }
 
 impl Drop for Forwarder {
     fn drop(&mut self) {
-        if let Some(task) = lock(&self.accepting).take() {
-            task.abort();
+        if let Some(accepting) = lock(&self.accepting).take() {
+            accepting.task.abort();
         }
     }
 }
 
-/// Accepts connections until it is cancelled, which also cuts them.
-async fn serve(listener: std::net::TcpListener, wire: Arc<Wire>) {
+/// Accepts connections until it is stopped. When it has ended there are no connections left.
+async fn serve(listener: std::net::TcpListener, wire: Arc<Wire>, mut stopped: oneshot::Receiver<()>) {
     let Ok(listener) = TcpListener::from_std(listener) else {
         return;
     };
@@ -130,8 +138,11 @@ async fn serve(listener: std::net::TcpListener, wire: Arc<Wire>) {
                 connections.spawn(carry(stream, number, Arc::clone(&wire)));
             }
             Some(_) = connections.join_next() => {}
+            _ = &mut stopped => break,
         }
     }
+    drop(listener);
+    connections.shutdown().await;
 }
 
 /// Carries one connection. When one direction ends, the whole of it does.
