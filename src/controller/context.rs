@@ -159,12 +159,24 @@ impl Context {
         self.with_memory(uid, |memory| memory.written = None);
     }
 
-    /// The cache holds this now: a status of our own need no longer be remembered once it is there.
+    /// The cache holds this now: a status of our own need no longer be remembered once it is there, unless a
+    /// reconcile is under way, which has the object as the cache held it before.
     pub(super) fn cached(&self, uid: &str, status: Option<&BucketReplicationStatus>) {
+        let needed = self.work.is_under_way(uid);
         self.with_memory(uid, |memory| {
-            memory.written.take_if(|(_, written)| Some(&*written) == status);
+            memory.written.take_if(|(_, written)| !needed && Some(&*written) == status);
             memory.claims &= !has_applied(status);
         });
+    }
+
+    /// No reconcile of this object is under way any more.
+    pub(super) fn settled(&self, object: &Guarded) {
+        let reference = ObjectRef::from_obj(object);
+        let held = self.stores.iter().find_map(|store| store.get(&reference));
+        if let Some(held) = held.filter(|held| held.uid() == object.uid()) {
+            let status = held.0.as_ref().ok().and_then(|resource| resource.status.as_ref());
+            self.cached(&object.uid().unwrap_or_default(), status);
+        }
     }
 
     /// The status as last written: the cache's, unless it has not caught up with what we wrote a moment ago.

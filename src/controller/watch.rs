@@ -73,9 +73,10 @@ pub async fn run(
         election.run(&shutdown, async |term| lead(&ctx, &stores, &feed, term).await).await;
     };
     tokio::select! {
+        // What is known of the resources comes before the work on them.
         biased;
-        () = work => {}
         _ = join_all(watches) => {}
+        () = work => {}
         // In the same task: when this one is polled, the others are.
         () = beat(&vitals) => {}
     }
@@ -120,10 +121,10 @@ async fn lead(ctx: &Arc<Context>, stores: &Stores, feed: &Feed, term: Term) {
             })
             .run(
                 move |object, ctx| {
-                    let term = of_reconciles.clone();
+                    let (term, reconcile) = (of_reconciles.clone(), accounted(object, ctx));
                     // Whatever a reconcile does, to AWS and to Kubernetes, it does in here.
                     async move {
-                        let result = term.fenced(accounted(object, ctx)).await;
+                        let result = term.fenced(reconcile).await;
                         result.unwrap_or(Err(Error::NotLeading)).map(Action::from)
                     }
                 },

@@ -71,6 +71,11 @@ impl Work {
         self.entries().clear();
     }
 
+    /// Whether a reconcile of it has begun and not ended.
+    pub fn is_under_way(&self, uid: &str) -> bool {
+        self.entries().get(uid).is_some_and(|entry| entry.began.is_some())
+    }
+
     /// How many resources wait for their reconcile.
     pub fn depth(&self, now: Instant) -> usize {
         let waits = |entry: &&Entry| entry.began.is_none() && entry.due.is_some_and(|due| due <= now);
@@ -121,67 +126,79 @@ pub fn is_to_be_read(reason: Reason) -> bool {
     !matches!(reason, Reason::Suspended | Reason::SourceConflict | Reason::InvalidSpec)
 }
 
-/// The entry of a reconcile under way, which ends with it, also when it is dropped.
-struct UnderWay<'a> {
-    work: &'a Work,
-    uid: &'a str,
+/// A reconcile under way, which ends also when it is dropped.
+struct UnderWay {
+    object: Arc<Guarded>,
+    ctx: Arc<Context>,
+    uid: String,
     began: Instant,
 }
 
-impl<'a> UnderWay<'a> {
-    fn end(self, now: Instant) -> (Option<Reason>, Duration) {
-        (self.work.end(self.uid, now), now.duration_since(self.began))
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.work.end(self.uid, Instant::now());
-    }
-}
-
-/// Reconciles, and takes account of it.
-pub async fn accounted(object: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error> {
-    let uid = object.uid().unwrap_or_default();
-    let began = Instant::now();
-    if let Some(waited) = ctx.work.begin(&uid, began) {
-        ctx.metrics.queued(waited);
-    }
-    let under_way = UnderWay { work: &ctx.work, uid: &uid, began };
-    // For traces; what is logged names the resource itself.
-    let span = trace_span!(
-        "reconcile",
-        k8s.namespace.name = object.namespace(),
-        s3replication.name = object.name_any(),
-        s3replication.reason = Empty,
-        otel.status_code = Empty,
-    );
-    let result = reconcile(object, ctx.clone()).instrument(span.clone()).await;
-    let now = Instant::now();
-    let (told, took) = under_way.end(now);
-    let ending = match (&result, told) {
-        (Err(error), _) => Ending::Error(error.name()),
-        (Ok(_), Some(reason)) => Ending::Told(reason),
-        (Ok(_), None) => Ending::Deleted,
-    };
-    if let Ending::Told(reason) = ending {
-        span.record("s3replication.reason", reason.as_str());
-    }
-    if let Ending::Error(name) = ending {
-        span.record("s3replication.reason", name).record("otel.status_code", "ERROR");
-    }
-    ctx.metrics.reconciled(ending, took);
-    match (ending, &result) {
-        (Ending::Deleted, _) => ctx.work.forget(&uid),
-        (_, Ok(action)) => {
-            if let Some(after) = action.after() {
-                ctx.work.due(&uid, now + after, now);
-            }
+impl UnderWay {
+    fn begin(object: Arc<Guarded>, ctx: Arc<Context>) -> UnderWay {
+        let (uid, began) = (object.uid().unwrap_or_default(), Instant::now());
+        if let Some(waited) = ctx.work.begin(&uid, began) {
+            ctx.metrics.queued(waited);
         }
-        // The policy for errors says when to come back.
-        (_, Err(_)) => {}
+        UnderWay { object, ctx, uid, began }
     }
-    result
+
+    /// What it told, and how long it took.
+    fn end(&self, now: Instant) -> (Option<Reason>, Duration) {
+        (self.ctx.work.end(&self.uid, now), now.duration_since(self.began))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.end(Instant::now());
+        self.ctx.settled(&self.object);
+    }
+}
+
+/// Reconciles, and takes account of it: from the moment of the call, at which the object is as the cache has it.
+pub fn accounted(
+    object: Arc<Guarded>,
+    ctx: Arc<Context>,
+) -> impl Future<Output = Result<Action, Error>> + Send + 'static {
+    let under_way = UnderWay::begin(object, ctx);
+    async move {
+        let UnderWay { object, ctx, uid, .. } = &under_way;
+        // For traces; what is logged names the resource itself.
+        let span = trace_span!(
+            "reconcile",
+            k8s.namespace.name = object.namespace(),
+            s3replication.name = object.name_any(),
+            s3replication.reason = Empty,
+            otel.status_code = Empty,
+        );
+        let result = reconcile(object.clone(), ctx.clone()).instrument(span.clone()).await;
+        let now = Instant::now();
+        let (told, took) = under_way.end(now);
+        let ending = match (&result, told) {
+            (Err(error), _) => Ending::Error(error.name()),
+            (Ok(_), Some(reason)) => Ending::Told(reason),
+            (Ok(_), None) => Ending::Deleted,
+        };
+        if let Ending::Told(reason) = ending {
+            span.record("s3replication.reason", reason.as_str());
+        }
+        if let Ending::Error(name) = ending {
+            span.record("s3replication.reason", name).record("otel.status_code", "ERROR");
+        }
+        ctx.metrics.reconciled(ending, took);
+        match (ending, &result) {
+            (Ending::Deleted, _) => ctx.work.forget(uid),
+            (_, Ok(action)) => {
+                if let Some(after) = action.after() {
+                    ctx.work.due(uid, now + after, now);
+                }
+            }
+            // The policy for errors says when to come back.
+            (_, Err(_)) => {}
+        }
+        result
+    }
 }
 
 #[cfg(test)]
@@ -226,13 +243,15 @@ mod tests {
     }
 
     #[test]
-    fn a_reconcile_that_is_dropped_is_no_longer_under_way() {
+    fn a_reconcile_is_under_way_until_it_ends_also_when_its_object_has_gone() {
         let (work, start) = (Work::default(), Instant::now());
         work.begin("a", start);
         assert_eq!(work.longest(start + SECOND), Some(SECOND));
         work.forget("a");
         assert_eq!(work.longest(start + SECOND), Some(SECOND), "its object has gone, and it goes on");
-        drop(UnderWay { work: &work, uid: "a", began: start });
+        assert!(work.is_under_way("a"));
+        work.end("a", start + SECOND);
+        assert!(!work.is_under_way("a"));
         assert_eq!(work.longest(start + SECOND), None);
         work.forget("a");
         assert!(work.entries().is_empty());

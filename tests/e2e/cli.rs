@@ -295,7 +295,8 @@ async fn run_serves_health_and_metrics() -> Result<()> {
         loop {
             let (status, text) = get(address, "/metrics").await?;
             ensure!(status == "200", "{status}");
-            if text.contains(r#"s3_replication_operator_reconciles_total{result="done",reason="Applied"} 1"#) {
+            if text.contains(r#"s3_replication_operator_reconciles_total{result="done",reason="Applied"} 1"#)
+            {
                 return Ok(text);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
