@@ -15,12 +15,13 @@ const MAY_USE: [(&str, &[&str]); 6] = [
 ];
 
 /// What only these modules may know of the outside.
-const ONLY_IN: [(&str, &[&str]); 6] = [
+const ONLY_IN: [(&str, &[&str]); 7] = [
     ("aws_sdk_", &["aws"]),
     ("aws_config", &["aws"]),
     ("kube::runtime", &["controller"]),
+    ("opentelemetry", &["telemetry"]),
     ("tokio", &["aws", "telemetry", "controller", "cli"]),
-    ("std::time::Instant", &["controller"]),
+    ("std::time::Instant", &["aws", "telemetry", "controller"]),
     ("Timestamp::now", &["controller"]),
 ];
 

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use s3_replication_operator::api::{ReadyStatus, Reason, crd};
+use s3_replication_operator::telemetry::{DESCRIPTIONS, PREFIX};
 use serde_json::Value;
 
 fn page(name: &str) -> String {
@@ -128,4 +129,35 @@ fn validations(node: &Value) -> Vec<(String, String)> {
         }));
     }
     all
+}
+
+#[test]
+fn the_page_of_metrics_is_generated_from_the_descriptions() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let generated = metrics_page();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &generated).unwrap();
+    }
+    let held = fs::read_to_string(&path).unwrap_or_default();
+    assert!(held == generated, "docs/metrics.md is not up to date: run UPDATE_DOCS=1 cargo test --test docs");
+}
+
+fn metrics_page() -> String {
+    let mut text = format!(
+        "# Metrics\n\n\
+         Served at `/metrics` in the OpenMetrics text format, by every process: the one that works and those that\n\
+         wait to take over. Names begin with `{PREFIX}_`.\n",
+    );
+    let table = |text: &mut String, optional: bool| {
+        text.push_str("\n| Name | Type | Labels | Meaning |\n| --- | --- | --- | --- |\n");
+        for metric in DESCRIPTIONS.iter().filter(|m| m.optional == optional) {
+            let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            let (name, kind, meaning) = (metric.name, metric.kind.as_str(), metric.meaning);
+            writeln!(text, "| `{name}` | {kind} | {} | {meaning} |", labels.join(", ")).unwrap();
+        }
+    };
+    table(&mut text, false);
+    text.push_str("\nOne series a resource, only with `--resource-metrics`:\n");
+    table(&mut text, true);
+    text
 }

@@ -15,7 +15,8 @@ use super::breaker::Breaker;
 use super::cache::{Buckets, Keys};
 use super::error::failure;
 use super::limits::{Lane, Limits};
-use super::metrics::{CallLabels, Metrics};
+use super::meter::Meter;
+use super::metrics::Metrics;
 use crate::replication::Failure;
 
 /// The Region of requests that belong to none, where the environment names none.
@@ -46,8 +47,10 @@ impl AccountClients {
         let config = config.clone().into_builder().region(Region::new(home.clone())).build();
         // Buckets are names under the host there, not hosts of their own.
         let path_style = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+        let meter = Meter::new(metrics.clone());
         let iam = aws_sdk_iam::config::Builder::from(&config).retry_partition(partition(name, "iam"));
         let sts = aws_sdk_sts::config::Builder::from(&config).retry_partition(partition(name, "sts"));
+        let (iam, sts) = (iam.interceptor(meter.clone()), sts.interceptor(meter));
         AccountClients {
             iam: aws_sdk_iam::Client::from_conf(iam.build()),
             sts: aws_sdk_sts::Client::from_conf(sts.build()),
@@ -88,6 +91,7 @@ impl AccountClients {
             let config = aws_sdk_s3::config::Builder::from(&self.config)
                 .region(Region::new(region.to_owned()))
                 .retry_partition(partition(&self.name, &format!("s3-{region}")))
+                .interceptor(Meter::new(self.metrics.clone()))
                 .force_path_style(self.path_style);
             aws_sdk_s3::Client::from_conf(config.build())
         })
@@ -98,12 +102,13 @@ impl AccountClients {
         of_region(&self.kms, region, || {
             let config = aws_sdk_kms::config::Builder::from(&self.config)
                 .region(Region::new(region.to_owned()))
-                .retry_partition(partition(&self.name, &format!("kms-{region}")));
+                .retry_partition(partition(&self.name, &format!("kms-{region}")))
+                .interceptor(Meter::new(self.metrics.clone()));
             aws_sdk_kms::Client::from_conf(config.build())
         })
     }
 
-    /// Makes a call: waits for a token, counts, logs, and classifies what went wrong. The request is boxed at once:
+    /// Makes a call: waits for a token, logs, and classifies what went wrong. The request is boxed at once:
     /// the SDK's futures are large, and a check holds a dozen of them.
     pub fn call<'a, T, E>(
         &'a self,
@@ -126,7 +131,9 @@ impl AccountClients {
                 );
                 return Err(failure);
             }
+            let asked = Instant::now();
             self.limits.wait(lane).await;
+            self.metrics.waited(lane.service(), asked.elapsed());
             let result = request.await.map_err(|error| failure(&error, action, subject));
             self.breaker.learns(action, result.as_ref().err(), Instant::now());
             let code = match &result {
@@ -135,9 +142,6 @@ impl AccountClients {
                 Err(failure) => &failure.code,
             };
             tracing::debug!(action, subject, code, "call to AWS");
-            let labels =
-                CallLabels { service: lane.service(), action: action.to_owned(), code: code.to_owned() };
-            self.metrics.requests.get_or_create(&labels).inc();
             result
         }
     }

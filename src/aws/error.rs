@@ -56,15 +56,23 @@ pub fn bucket_region<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
     error.raw_response().and_then(|r| r.headers().get(BUCKET_REGION)).map(str::to_owned)
 }
 
+/// Whether AWS says by this code that it is asked too often.
+pub fn is_throttling(code: &str) -> bool {
+    matches!(
+        code,
+        "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "RequestLimitExceeded"
+            | "SlowDown"
+            | "TooManyRequestsException"
+            | "RequestThrottled"
+    )
+}
+
 fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
     match code {
-        "Throttling"
-        | "ThrottlingException"
-        | "ThrottledException"
-        | "RequestLimitExceeded"
-        | "SlowDown"
-        | "TooManyRequestsException"
-        | "RequestThrottled" => FailureClass::Throttled,
+        _ if is_throttling(code) => FailureClass::Throttled,
         "OperationAborted"
         | "ConcurrentModification"
         | "ConcurrentModificationException"

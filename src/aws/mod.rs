@@ -14,6 +14,7 @@ mod identities;
 mod import;
 mod limits;
 mod locate;
+mod meter;
 mod metrics;
 mod observe;
 mod reads;

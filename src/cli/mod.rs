@@ -3,6 +3,7 @@
 mod crds;
 mod directory;
 mod import;
+mod leader_args;
 mod manifests;
 mod plan;
 mod policy;
@@ -28,7 +29,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Watch BucketReplication resources and reconcile them with AWS
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Print what would change in AWS: exit code 0 for nothing, 2 for changes, 1 for an error
     Plan(plan::PlanArgs),
     /// Print the IAM policies that BucketReplication and AwsAccount resources need
@@ -120,7 +121,7 @@ impl Cli {
     /// What went wrong, in a sentence for a person.
     pub async fn execute(self) -> Result<ExitCode, CliError> {
         match self.command {
-            Command::Run(args) => run::run(args).await.map(|()| ExitCode::SUCCESS).map_err(CliError::from),
+            Command::Run(args) => run::run(*args).await.map(|()| ExitCode::SUCCESS).map_err(CliError::from),
             Command::Plan(args) => plan::plan(args).await,
             Command::Policy(args) => policy::policy(args).await,
             Command::Import(args) => import::import(args).await,

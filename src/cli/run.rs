@@ -2,26 +2,35 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Config, ResourceExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::AwsArgs;
+use super::leader_args::{LeaderArgs, LeaderArgsError};
 use crate::api::Interval;
 use crate::aws::Identities;
-use crate::controller;
-use crate::telemetry::{Health, LogError, LogFormat, Metrics, ServeError, init_logs, serve};
+use crate::controller::{self, leader};
+use crate::telemetry::{
+    Health, LogError, LogFormat, Metrics, ServeError, follow_log_level, init_logs, serve,
+};
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Namespaces to watch, separated by commas; all when absent
     #[arg(long, env = "NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<String>,
+    /// Labels of the resources to work on, such as `shard=a` or `shard notin (a, b)`; all when absent. Several
+    /// operators share the work so, each with a --lease-name of its own. That two resources name the same source
+    /// bucket is seen only when one operator works on both
+    #[arg(long, env = "SELECTOR")]
+    selector: Option<String>,
     /// Resources checked at the same time, for each set of accounts they act in
     // AWS takes a few writes a second for a fleet: more at the same time costs memory and saves no time.
     #[arg(long, env = "CONCURRENCY", default_value = "12", value_parser = clap::value_parser!(u16).range(1..))]
@@ -35,12 +44,24 @@ pub struct RunArgs {
     /// Where /livez, /readyz and /metrics are served
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
+    /// Tell of each resource by name in the metrics; more series than most want
+    #[arg(long, env = "RESOURCE_METRICS", value_parser = clap::builder::FalseyValueParser::new())]
+    resource_metrics: bool,
     /// How log lines are written
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
     /// What is logged: a level, or a list of target=level
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     log_level: String,
+    /// A file that says what is logged instead, while it is there and not empty; read again every 2 seconds
+    #[arg(long, env = "LOG_LEVEL_FILE")]
+    log_level_file: Option<PathBuf>,
+    /// Address of a collector that takes traces by OTLP over HTTP, such as http://localhost:4318
+    #[cfg(feature = "otlp")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
+    #[command(flatten)]
+    leader: LeaderArgs,
     #[command(flatten)]
     aws: AwsArgs,
 }
@@ -49,6 +70,8 @@ pub struct RunArgs {
 pub enum RunError {
     #[error("--log-level: {0}")]
     LogLevel(#[from] LogError),
+    #[error(transparent)]
+    Leader(#[from] LeaderArgsError),
     #[error("cannot find a Kubernetes cluster: {0}; set KUBECONFIG or run in a pod")]
     Configuration(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error(
@@ -56,20 +79,44 @@ pub enum RunError {
     )]
     ClusterId(#[source] Box<kube::Error>),
     #[error(transparent)]
+    Selector(#[from] controller::InvalidSelector),
+    #[cfg(feature = "otlp")]
+    #[error(transparent)]
+    Traces(#[from] crate::telemetry::TraceError),
+    #[error(transparent)]
     Serve(#[from] ServeError),
     #[error("cannot wait for signals: {0}")]
     Signals(#[source] std::io::Error),
 }
 
 pub async fn run(args: RunArgs) -> Result<(), RunError> {
-    init_logs(args.log_format, &args.log_level)?;
+    #[cfg(feature = "otlp")]
+    let traces = crate::telemetry::Traces::to(args.otlp_endpoint.as_deref())?;
+    #[cfg(feature = "otlp")]
+    let spans = traces.layer();
+    #[cfg(not(feature = "otlp"))]
+    let spans = None;
+    let level = init_logs(args.log_format, &args.log_level, spans)?;
+    if let Some(file) = args.log_level_file.filter(|file| !file.as_os_str().is_empty()) {
+        let otherwise = args.log_level.clone();
+        tokio::spawn(async move { follow_log_level(&file, &otherwise, &level).await });
+    }
+    let (namespaces, selector) = (namespaces(&args.namespaces), selector(args.selector));
+    let election = args.leader.settings(&scope(&namespaces, selector.as_deref()))?;
     let (health, metrics) = (Health::default(), Metrics::new());
     let server = serve(args.http_address, health.clone(), metrics.clone()).await?;
     let server = tokio::spawn(server);
     let shutdown = shutdown_on_signals()?;
 
-    let client = Client::try_default().await.map_err(|e| RunError::Configuration(e.into()))?;
+    let mut config = Config::infer().await.map_err(|e| RunError::Configuration(e.into()))?;
+    // A connection on which nothing comes any more is given up: a watch has a sign of life in less.
+    config.read_timeout.get_or_insert(SILENCE);
+    let client = Client::try_from(config.clone()).map_err(|e| RunError::Configuration(e.into()))?;
+    let election = self::election(election, config).map_err(|e| RunError::Configuration(e.into()))?;
     let cluster = cluster_id(&client).await.map_err(|e| RunError::ClusterId(e.into()))?;
+    if let Some(selector) = &selector {
+        controller::check_selector(&client, &namespaces, selector).await?;
+    }
     let identities = Identities::from_env(args.aws.settings(), metrics.aws.clone()).await;
     match identities.own().caller().await {
         Ok(caller) => info!(account = caller.account, cluster, "started"),
@@ -77,19 +124,30 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         Err(failure) => warn!(detail = failure.message(), "started without a working AWS identity"),
     }
     let settings = controller::Settings {
-        namespaces: namespaces(&args.namespaces),
+        namespaces,
+        selector,
         concurrency: args.concurrency,
         interval: args.interval,
         cluster,
         require_account: args.require_account,
+        resource_metrics: args.resource_metrics,
     };
     tokio::select! {
-        () = controller::run(client, identities, settings, metrics, health, shutdown.clone()) => {}
+        () = controller::run(client, identities, settings, metrics, health, election, shutdown.clone()) => {}
         () = overdue(&shutdown) => warn!("a call did not end in time; the next start sees what became of it"),
     }
     server.abort();
+    #[cfg(feature = "otlp")]
+    traces.end().await;
     info!("stopped");
     Ok(())
+}
+
+/// With a client of its own: no retries but the election's, and no waiting for others' requests.
+fn election(settings: Option<leader::Settings>, mut config: Config) -> kube::Result<leader::Election> {
+    let Some(settings) = settings else { return Ok(leader::Election::unopposed()) };
+    config.default_retry = false;
+    Ok(leader::Election::by_lease(Client::try_from(config)?, settings))
 }
 
 /// Each once: two watches of one namespace would reconcile each resource twice at the same time. An empty variable
@@ -97,6 +155,16 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
 fn namespaces(given: &[String]) -> Vec<String> {
     let names: BTreeSet<&str> = given.iter().map(|n| n.trim()).filter(|n| !n.is_empty()).collect();
     names.into_iter().map(str::to_owned).collect()
+}
+
+fn selector(given: Option<String>) -> Option<String> {
+    given.map(|selector| selector.trim().to_owned()).filter(|selector| !selector.is_empty())
+}
+
+/// What this operator works on, in words: another that works on something else must not wait for the same Lease.
+fn scope(namespaces: &[String], selector: Option<&str>) -> String {
+    let place = if namespaces.is_empty() { "*".to_owned() } else { namespaces.join(",") };
+    format!("namespaces: {place}; selector: {}", selector.unwrap_or("*"))
 }
 
 /// SIGTERM or Ctrl-C: the step under way is finished, and no other is begun.
@@ -115,6 +183,9 @@ fn shutdown_on_signals() -> Result<CancellationToken, RunError> {
     });
     Ok(token)
 }
+
+/// Longer than a watch lasts: kube-runtime asks for 290 seconds.
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// Kubernetes kills a pod 30 seconds after SIGTERM by default, other supervisors after 10.
 const GRACE: Duration = Duration::from_secs(8);
@@ -139,5 +210,14 @@ mod tests {
         let read = |given: &str| namespaces(&given.split(',').map(str::to_owned).collect::<Vec<_>>());
         assert_eq!(read("data, shop ,data"), ["data", "shop"]);
         assert!(read("").is_empty());
+    }
+
+    #[test]
+    fn operators_for_different_resources_have_different_scopes() {
+        let some = ["data".to_owned(), "shop".to_owned()];
+        let scopes = [scope(&[], None), scope(&some, None), scope(&[], Some("shard=a"))];
+        assert_eq!(scopes[1], "namespaces: data,shop; selector: *");
+        assert_eq!(scopes.iter().collect::<BTreeSet<_>>().len(), 3);
+        assert_eq!(selector(Some(" ".to_owned())), None, "an empty variable in a manifest");
     }
 }

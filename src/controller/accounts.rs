@@ -1,9 +1,10 @@
 //! The accounts: watched for what they allow, each asked now and then who the operator is there, and reported on.
 
-use std::sync::{Arc, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, StreamExt};
 use kube::api::PatchParams;
 use kube::runtime::controller::{Action, Config as ControllerConfig};
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
@@ -15,10 +16,14 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::context::Context;
+use super::feed::Feed;
 use super::kube_writes::json_patch;
-use super::watch::{PREDICATE_TTL, Wakes, receive};
-use super::{Error, GuardedAccount};
+use super::leader::Term;
+use super::vitals::Vitals;
+use super::watch::PREDICATE_TTL;
+use super::{Error, Guarded, GuardedAccount};
 use crate::api::{AwsAccount, AwsAccountStatus, AwsIdentity, Namespaces};
+use crate::replication::accounts::references;
 use crate::replication::report::account_status;
 use crate::replication::{Account, Failure};
 
@@ -31,22 +36,103 @@ const DEADLINE: Duration = Duration::from_secs(2 * 60);
 /// Accounts are few: no more are asked at once.
 const CONCURRENCY: u16 = 4;
 
-/// Watches and reports until shutdown. `counted` names the accounts whose resources have changed; `wakes` are for
-/// the resources of an account that has changed.
-pub(super) async fn run(
+/// Accounts that changed, or whose resources did, on their way to the controller; nobody reads while this process
+/// follows, and the next term begins with all.
+#[derive(Debug, Default)]
+pub(super) struct AccountFeed(Mutex<Option<mpsc::UnboundedSender<ObjectRef<GuardedAccount>>>>);
+
+impl AccountFeed {
+    fn reader(&self) -> MutexGuard<'_, Option<mpsc::UnboundedSender<ObjectRef<GuardedAccount>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, account: ObjectRef<GuardedAccount>) {
+        // A closed channel is one of a term that ends.
+        self.reader().iter().for_each(|reader| drop(reader.send(account.clone())));
+    }
+
+    /// Has the accounts that a resource refers to counted anew.
+    pub(super) fn recount(&self, object: &Guarded) {
+        for name in object.0.iter().flat_map(|resource| references(&resource.spec)) {
+            self.send(ObjectRef::new(name));
+        }
+    }
+
+    fn open(&self, store: &Store<GuardedAccount>) -> BoxStream<'static, ObjectRef<GuardedAccount>> {
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        *self.reader() = Some(sender);
+        store.state().iter().for_each(|account| self.send(ObjectRef::from_obj(account.as_ref())));
+        futures::stream::poll_fn(move |cx| receiver.poll_recv(cx)).boxed()
+    }
+}
+
+/// Keeps the store up to date, and tells of the accounts that change and of the resources that concerns.
+pub(super) async fn watch(
     api: Api<GuardedAccount>,
-    store: Store<GuardedAccount>,
     writer: Writer<GuardedAccount>,
-    counted: mpsc::UnboundedReceiver<ObjectRef<GuardedAccount>>,
-    wakes: Wakes,
-    ctx: Arc<Context>,
+    ctx: &Context,
+    feed: &Feed,
+    accounts: &AccountFeed,
+    vitals: &Vitals,
 ) {
-    let shutdown = ctx.shutdown.clone();
-    Controller::for_stream(objects(api, writer, wakes, ctx.clone()), store)
+    const PLACE: &str = "all accounts";
+    let mut known = false;
+    let changed = watcher::watcher(api, watcher::Config::default().streaming_lists())
+        .default_backoff()
+        .modify(|object| object.managed_fields_mut().clear())
+        .reflect(writer)
+        .inspect(|event| match event {
+            Ok(_) => vitals.watch_works(PLACE),
+            Err(_) => vitals.watch_failed(PLACE, Instant::now()),
+        })
+        .inspect(|event| match event {
+            Ok(Event::Delete(gone)) => {
+                ctx.identities.forget(&gone.name_any());
+                let uid = gone.uid().unwrap_or_default();
+                ctx.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+                wake(&gone.name_any(), feed, ctx);
+            }
+            Err(error) => warn!(%error, "the watch of AwsAccount resources failed; trying again"),
+            Ok(Event::InitDone) if !known => {
+                known = true;
+                ctx.one_more_known();
+            }
+            Ok(_) => {}
+        })
+        .applied_objects()
+        // Not what we write ourselves into the status.
+        .predicate_filter(predicates::generation, PredicateConfig::default().ttl(PREDICATE_TTL));
+    let mut changed = pin!(changed);
+    while let Some(account) = changed.next().await {
+        // An error was told above.
+        for account in account.iter() {
+            accounts.send(ObjectRef::from_obj(account));
+            wake(&account.name_any(), feed, ctx);
+        }
+    }
+}
+
+/// Reports on the accounts until the term ends or the operator is to stop.
+pub(super) async fn lead(ctx: &Arc<Context>, store: Store<GuardedAccount>, feed: &AccountFeed, term: Term) {
+    let changes = feed.open(&store);
+    let (of_checks, of_queue, shutdown) = (term.clone(), term, ctx.shutdown.clone());
+    Controller::for_stream(stream::pending(), store)
         .with_config(ControllerConfig::default().concurrency(CONCURRENCY).debounce(SETTLE))
-        .reconcile_on(receive(counted))
-        .graceful_shutdown_on(shutdown.cancelled_owned())
-        .run(reconcile, error_policy, ctx)
+        .reconcile_on(changes)
+        .graceful_shutdown_on(async move {
+            tokio::select! {
+                () = of_queue.ended() => {}
+                () = shutdown.cancelled() => {}
+            }
+        })
+        .run(
+            move |object, ctx| {
+                let term = of_checks.clone();
+                async move { term.fenced(reconcile(object, ctx)).await.unwrap_or(Err(Error::NotLeading)) }
+            },
+            error_policy,
+            ctx.clone(),
+        )
         .for_each(|result| async move {
             if let Err(error) = result {
                 debug!(%error, "the check of an account ended in an error");
@@ -55,52 +141,13 @@ pub(super) async fn run(
         .await;
 }
 
-fn objects(
-    api: Api<GuardedAccount>,
-    writer: Writer<GuardedAccount>,
-    wakes: Wakes,
-    ctx: Arc<Context>,
-) -> BoxStream<'static, watcher::Result<GuardedAccount>> {
-    let mut known = false;
-    let of_deleted = (wakes.clone(), ctx.clone());
-    let first_list = ctx.clone();
-    watcher::watcher(api, watcher::Config::default().streaming_lists())
-        .default_backoff()
-        .modify(|object| object.managed_fields_mut().clear())
-        .reflect(writer)
-        .inspect(move |event| match event {
-            Ok(Event::Delete(gone)) => {
-                let (wakes, ctx) = &of_deleted;
-                ctx.identities.forget(&gone.name_any());
-                let uid = gone.uid().unwrap_or_default();
-                ctx.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
-                wake(&gone.name_any(), wakes, ctx);
-            }
-            Err(error) => warn!(%error, "the watch of AwsAccount resources failed; trying again"),
-            Ok(Event::InitDone) if !known => {
-                known = true;
-                first_list.one_more_known();
-            }
-            Ok(_) => {}
-        })
-        .applied_objects()
-        // Not what we write ourselves into the status.
-        .predicate_filter(predicates::generation, PredicateConfig::default().ttl(PREDICATE_TTL))
-        .inspect(move |account| {
-            if let Ok(account) = account {
-                wake(&account.name_any(), &wakes, &ctx);
-            }
-        })
-        .boxed()
-}
-
 /// What an administrator changed holds from now on: the resources that refer to the account are looked at, and those
 /// that may take over a source from them.
-fn wake(account: &str, wakes: &Wakes, ctx: &Context) {
+fn wake(account: &str, feed: &Feed, ctx: &Context) {
     for resource in ctx.resources_of_account(account) {
-        wakes.send(&ObjectRef::from_obj(resource.as_ref()));
+        feed.send(ObjectRef::from_obj(resource.as_ref()));
         let successors = resource.0.iter().flat_map(|resource| ctx.successors(resource));
-        successors.for_each(|successor| wakes.send(&successor));
+        successors.for_each(|successor| feed.send(successor));
     }
 }
 
@@ -196,7 +243,9 @@ async fn set_status(account: &AwsAccount, status: &AwsAccountStatus, ctx: &Conte
 }
 
 fn error_policy(object: Arc<GuardedAccount>, error: &Error, ctx: Arc<Context>) -> Action {
-    warn!(account = object.name_any(), %error, "trying again");
+    if !matches!(error, Error::NotLeading) {
+        warn!(account = object.name_any(), %error, "trying again");
+    }
     let uid = object.uid().unwrap_or_default();
     let interval = ctx.settings.interval.duration();
     Action::requeue(ctx.with_pace(&uid, |pace| pace.after(crate::api::Reason::Progressing, interval)))

@@ -15,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::accounts::Verified;
 use super::bulkheads::Bulkheads;
 use super::corrections::Corrections;
+use super::leader::Leadership;
 use super::pace::Pace;
 use super::reconcile::identity;
+use super::work::Work;
 use super::{Error, Guarded, GuardedAccount, conflict};
 use crate::api::{BucketReplication, BucketReplicationStatus, DEFAULT_ACCOUNT, Interval};
 use crate::aws::Identities;
@@ -29,6 +31,8 @@ use crate::telemetry::Metrics;
 pub struct Settings {
     /// Namespaces to watch; empty for all.
     pub namespaces: Vec<String>,
+    /// Labels of the resources to work on; all when absent.
+    pub selector: Option<String>,
     /// Reconciles at the same time, for each set of accounts they act in.
     pub concurrency: u16,
     /// How often AWS is checked where the resource does not say.
@@ -37,6 +41,8 @@ pub struct Settings {
     pub cluster: String,
     /// Refuse resources that act without an `AwsAccount`.
     pub require_account: bool,
+    /// Whether metrics tell of each resource by name.
+    pub resource_metrics: bool,
 }
 
 /// How long a status of our own is preferred to the cache's, which lags behind.
@@ -57,6 +63,13 @@ impl Memory {
     }
 }
 
+/// What the watches keep up to date.
+pub(super) struct Caches {
+    pub accounts: Store<GuardedAccount>,
+    /// One for each namespace that is watched, or one for all.
+    pub resources: Vec<Store<Guarded>>,
+}
+
 pub struct Context {
     pub client: Client,
     pub identities: Arc<Identities>,
@@ -69,6 +82,10 @@ pub struct Context {
     pub(super) verified: Mutex<HashMap<String, Verified>>,
     bulkheads: Bulkheads,
     accounts: Store<GuardedAccount>,
+    /// Whether anything may be begun now.
+    pub leadership: Leadership,
+    /// The account of it all, for metrics and health.
+    pub work: Arc<Work>,
     stores: Vec<Store<Guarded>>,
     /// How many of the stores do not hold all of their resources yet.
     unknown: watch::Sender<usize>,
@@ -83,9 +100,10 @@ impl Context {
         settings: Settings,
         metrics: Metrics,
         shutdown: CancellationToken,
-        accounts: Store<GuardedAccount>,
-        stores: Vec<Store<Guarded>>,
+        caches: Caches,
+        leadership: Leadership,
     ) -> Context {
+        let Caches { accounts, resources: stores } = caches;
         let reporter = Reporter {
             controller: "s3-replication-operator".to_owned(),
             instance: std::env::var("POD_NAME").ok(),
@@ -94,6 +112,7 @@ impl Context {
         let unknown = watch::Sender::new(stores.len() + 1);
         let memory = Mutex::default();
         let bulkheads = Bulkheads::new(settings.concurrency);
+        let work = Arc::default();
         Context {
             client,
             identities,
@@ -104,6 +123,8 @@ impl Context {
             verified: Mutex::default(),
             bulkheads,
             accounts,
+            leadership,
+            work,
             stores,
             unknown,
             memory,
@@ -126,8 +147,15 @@ impl Context {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets all: another may have worked meanwhile.
+    pub(super) fn forget_all(&self) {
+        self.memory().clear();
+        self.work.forget_all();
+    }
+
     pub(super) fn forget(&self, uid: &str) {
         self.memory().remove(uid);
+        self.work.forget(uid);
     }
 
     /// Acts on what is remembered of an object, and forgets the object when nothing is left to remember: an idle
@@ -158,12 +186,24 @@ impl Context {
         self.with_memory(uid, |memory| memory.written = None);
     }
 
-    /// The cache holds this now: a status of our own need no longer be remembered once it is there.
+    /// The cache holds this now: a status of our own need no longer be remembered once it is there, unless a
+    /// reconcile is under way, which has the object as the cache held it before.
     pub(super) fn cached(&self, uid: &str, status: Option<&BucketReplicationStatus>) {
+        let needed = self.work.is_under_way(uid);
         self.with_memory(uid, |memory| {
-            memory.written.take_if(|(_, written)| Some(&*written) == status);
+            memory.written.take_if(|(_, written)| !needed && Some(&*written) == status);
             memory.claims &= !has_applied(status);
         });
+    }
+
+    /// No reconcile of this object is under way any more.
+    pub(super) fn settled(&self, object: &Guarded) {
+        let reference = ObjectRef::from_obj(object);
+        let held = self.stores.iter().find_map(|store| store.get(&reference));
+        if let Some(held) = held.filter(|held| held.uid() == object.uid()) {
+            let status = held.0.as_ref().ok().and_then(|resource| resource.status.as_ref());
+            self.cached(&object.uid().unwrap_or_default(), status);
+        }
     }
 
     /// The status as last written: the cache's, unless it has not caught up with what we wrote a moment ago.

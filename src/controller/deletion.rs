@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::core::ObjectMeta;
-use kube::runtime::controller::Action;
 use serde::Deserialize;
 use serde_json::Value;
 use tracing::{info, warn};
 
 use super::Error;
+use super::action::Action;
 use super::context::Context;
 use super::kube_writes::Target;
 use super::reconcile::{apply, identity, occasion, publish};

@@ -2,17 +2,25 @@
 //! observe, plan, apply and report; watches `AwsAccount` resources, which say what each may do.
 
 mod accounts;
+mod action;
 mod bulkheads;
+mod census;
 mod conflict;
 mod context;
 mod corrections;
 mod deletion;
+mod feed;
 mod kube_writes;
+pub mod leader;
 mod pace;
 mod reconcile;
+mod selector;
+mod vitals;
 mod watch;
+mod work;
 
 pub use context::Settings;
+pub use selector::{InvalidSelector, check_selector};
 pub use watch::run;
 
 use kube::core::DeserializeGuard;
@@ -36,9 +44,20 @@ pub enum Error {
     },
     #[error("the check took longer than {0:?}")]
     TimedOut(std::time::Duration),
+    #[error("this operator no longer leads")]
+    NotLeading,
 }
 
 impl Error {
+    /// The kind, for metrics.
+    fn name(&self) -> &'static str {
+        match self {
+            Error::Kubernetes { .. } => "Kubernetes",
+            Error::TimedOut(_) => "TimedOut",
+            Error::NotLeading => "NotLeading",
+        }
+    }
+
     fn kubernetes(what: &'static str) -> impl Fn(kube::Error) -> Error {
         move |source| Error::Kubernetes { what, source }
     }

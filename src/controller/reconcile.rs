@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use kube::core::ObjectMeta;
-use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use tracing::{info, warn};
 
+use super::action::Action;
 use super::context::Context;
 use super::kube_writes::Target;
 use super::{Error, Guarded, deletion};
@@ -22,22 +22,14 @@ use crate::replication::report::{Occasion, Outcome, Report, report, stopped};
 use crate::replication::{Desired, Failure, Identity, Plan, Refusal, Situation, Step, Subject};
 
 /// The longest a reconcile may take: every call has a timeout of its own, this one is for all together.
-const DEADLINE: Duration = Duration::from_secs(5 * 60);
+pub(super) const DEADLINE: Duration = Duration::from_secs(5 * 60);
 
 /// Reconciles one object. What fails in AWS is reported in its status; an error is Kubernetes' own.
 pub async fn reconcile(object: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error> {
     // Ownership of a source is told from all resources, and what one may do from all accounts: none must be missing.
     ctx.all_known().await;
-    let places = ctx.places(&object);
-    let place = tokio::select! {
-        place = places.acquire() => place,
-        () = ctx.shutdown.cancelled() => return Ok(Action::await_change()),
-    };
-    // It went while it waited, which was an event of its own.
-    let Some(object) = ctx.current(&object) else { return Ok(Action::await_change()) };
-    // Boxed: those who wait for a place take little memory.
+    // Boxed: what waits for its turn takes little memory.
     let result = tokio::time::timeout(DEADLINE, Box::pin(reconcile_now(&object, &ctx))).await;
-    drop(place);
     result.unwrap_or(Err(Error::TimedOut(DEADLINE)))
 }
 
@@ -94,7 +86,6 @@ async fn conclude(
 ) -> Result<Action, Error> {
     let previous = ctx.last_status(target.uid(), cached);
     publish(target, &previous, &report, ctx).await?;
-    ctx.metrics.reconciled(report.reason);
     if report.reason == Reason::Suspended {
         return Ok(Action::await_change());
     }
@@ -109,6 +100,7 @@ pub(super) async fn publish(
     report: &Report,
     ctx: &Context,
 ) -> Result<(), Error> {
+    ctx.work.told(target.uid(), report.reason);
     if report.status != *previous {
         // Before the write: the watch may show it before the answer is here.
         ctx.writes(target.uid(), &report.status);
@@ -203,15 +195,16 @@ async fn check(
     }
     let report = report(&situation, &plan, &outcome, &occasion);
     tell(resource, &plan, &outcome, &report);
+    count_drift(&plan, &outcome, &previous, ctx);
     Ok((report, wait))
 }
 
-/// Executes a plan: the steps of a stage at once, one stage after the other, none after a failure or once the
-/// operator is asked to stop.
+/// Executes a plan: the steps of a stage at once, one stage after the other, none after a failure, once the
+/// operator is asked to stop, or when it no longer leads.
 pub(super) async fn apply(stages: &[Vec<Step>], access: &Access, ctx: &Context) -> Outcome {
     let mut outcome = Outcome::default();
     for stage in stages {
-        if ctx.shutdown.is_cancelled() {
+        if ctx.shutdown.is_cancelled() || !ctx.leadership.holds() {
             outcome.interrupted = true;
             break;
         }
@@ -227,6 +220,18 @@ pub(super) async fn apply(stages: &[Vec<Step>], access: &Access, ctx: &Context) 
         }
     }
     outcome
+}
+
+/// Counts what someone changed in AWS, when it is first seen, and what was put right of it.
+fn count_drift(plan: &Plan, outcome: &Outcome, previous: &BucketReplicationStatus, ctx: &Context) {
+    for drift in plan.differences.iter().filter(|_| plan.drift) {
+        if !previous.drift.contains(drift) {
+            ctx.metrics.drift_found(drift.resource);
+        }
+        if outcome.done.iter().any(|step| step.settles(drift)) {
+            ctx.metrics.drift_corrected(drift.resource);
+        }
+    }
 }
 
 pub(super) fn identity(metadata: &ObjectMeta, ctx: &Context) -> Identity {

@@ -1,132 +1,211 @@
-//! The watches and the controller that runs on them.
+//! The watches, which always run, and the controllers that run on them while this process leads.
 
+use std::future::ready;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use futures::stream::{BoxStream, StreamExt};
-use kube::runtime::controller::{Action, Config as ControllerConfig};
-use kube::runtime::reflector::{self, ObjectRef, store::Writer};
+use futures::stream::{self, StreamExt};
+use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
+use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates};
 use kube::{Api, Client, Resource, ResourceExt};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::accounts;
-use super::context::{Context, Settings};
-use super::reconcile::reconcile;
-use super::{Error, Guarded, GuardedAccount};
+use super::accounts::{self, AccountFeed};
+use super::census::census;
+use super::context::{Caches, Context, Settings};
+use super::feed::Feed;
+use super::leader::{Election, Term};
+use super::vitals::{PULSE, Vitals};
+use super::work::accounted;
+use super::{Error, Guarded};
 use crate::api::Reason;
 use crate::aws::Identities;
-use crate::replication::accounts::references;
 use crate::telemetry::{Health, Metrics};
 
 /// Longer than anyone leaves a resource alone: a forgotten entry costs a needless check.
 pub(super) const PREDICATE_TTL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Watches and reconciles until `shutdown`, then until what is under way is done.
+/// The stores, each with its namespace; `None` for all.
+type Stores = [(Option<String>, Store<Guarded>)];
+
+/// Watches, and reconciles while this process leads, until `shutdown`, then until what is under way is done.
 pub async fn run(
     client: Client,
     identities: Arc<Identities>,
     settings: Settings,
     metrics: Metrics,
     health: Health,
+    election: Election,
     shutdown: CancellationToken,
 ) {
-    let apis: Vec<Api<Guarded>> = match settings.namespaces.as_slice() {
-        [] => vec![Api::all(client.clone())],
-        namespaces => namespaces.iter().map(|n| Api::namespaced(client.clone(), n)).collect(),
+    let namespaces: Vec<Option<String>> = match settings.namespaces.as_slice() {
+        [] => vec![None],
+        some => some.iter().cloned().map(Some).collect(),
     };
-    let (stores, writers): (Vec<_>, Vec<_>) = apis.iter().map(|_| reflector::store()).unzip();
+    let (stores, writers): (Vec<_>, Vec<_>) = namespaces.iter().map(|_| reflector::store()).unzip();
     let (accounts, accounts_writer) = reflector::store();
-    let accounts_api = Api::all(client.clone());
-    let ctx = Arc::new(Context::new(
-        client,
+    let ctx = Context::new(
+        client.clone(),
         identities,
         settings,
-        metrics,
+        metrics.clone(),
         shutdown.clone(),
-        accounts.clone(),
-        stores.clone(),
-    ));
-
-    let (senders, receivers): (Vec<_>, Vec<_>) = apis.iter().map(|_| mpsc::unbounded_channel()).unzip();
-    let wakes = Wakes(senders);
-    let (count, counted) = mpsc::unbounded_channel();
-    let accounts =
-        accounts::run(accounts_api, accounts, accounts_writer, counted, wakes.clone(), ctx.clone());
-    let controllers =
-        apis.into_iter().zip(stores).zip(writers).zip(receivers).map(|(((api, store), writer), receiver)| {
-            let objects = objects(api, writer, ctx.clone(), wakes.clone(), count.clone());
-            // Not bounded here, where all wait in one line: each set of accounts has places of its own.
-            Controller::for_stream(objects, store)
-                .with_config(ControllerConfig::default().concurrency(0))
-                .reconcile_on(receive(receiver))
-                .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-                .run(reconcile, error_policy, ctx.clone())
-                .for_each(|result| async move {
-                    if let Err(error) = result {
-                        debug!(%error, "reconcile ended in an error");
-                    }
-                })
-        });
-    let ready = async {
-        ctx.all_known().await;
+        Caches { accounts: accounts.clone(), resources: stores.clone() },
+        election.leadership(),
+    );
+    let (ctx, vitals) = (Arc::new(ctx), Vitals::new(Instant::now()));
+    let (feed, vitals) = (Feed::new(ctx.work.clone()), Arc::new(vitals));
+    let changed_accounts = AccountFeed::default();
+    observe(&ctx, &metrics, &health, stores.clone(), &vitals);
+    let watches = namespaces.iter().zip(writers).map(|(namespace, writer)| {
+        watch(&client, namespace.as_deref(), writer, &ctx, &feed, &changed_accounts, &vitals)
+    });
+    let watches = futures::future::join(
+        join_all(watches),
+        accounts::watch(Api::all(client.clone()), accounts_writer, &ctx, &feed, &changed_accounts, &vitals),
+    );
+    let stores: Vec<_> = namespaces.iter().cloned().zip(stores).collect();
+    let work = async {
+        tokio::select! {
+            () = ctx.all_known() => {}
+            () = shutdown.cancelled() => return,
+        }
         health.set_ready();
+        let lead = async |term: Term| {
+            let accounts = accounts::lead(&ctx, accounts.clone(), &changed_accounts, term.clone());
+            futures::join!(lead(&ctx, &stores, &feed, term), accounts);
+        };
+        election.run(&shutdown, lead).await;
     };
-    let mut controllers = std::pin::pin!(futures::future::join(join_all(controllers), accounts));
     tokio::select! {
+        // What is known of the resources comes before the work on them.
         biased;
-        _ = &mut controllers => return,
-        () = ready => {}
-        // Before all resources are known nothing is begun, but kube-runtime would go on waiting for them.
-        () = shutdown.cancelled() => return,
+        _ = watches => {}
+        () = work => {}
+        // In the same task: when this one is polled, the others are.
+        () = beat(&vitals) => {}
     }
-    controllers.await;
 }
 
-/// The objects to reconcile: those whose spec or annotations changed. Managed fields are dropped
-/// before they take memory.
-fn objects(
-    api: Api<Guarded>,
+/// Lets metrics and health see what goes on in here.
+fn observe(
+    ctx: &Context,
+    metrics: &Metrics,
+    health: &Health,
+    stores: Vec<Store<Guarded>>,
+    vitals: &Arc<Vitals>,
+) {
+    let (work, leadership, each) = (ctx.work.clone(), ctx.leadership.clone(), ctx.settings.resource_metrics);
+    metrics.take_census(move || census(&stores, &work, &leadership, each));
+    let (work, vitals) = (ctx.work.clone(), vitals.clone());
+    health.watch_over(move || vitals.trouble(&work, Instant::now()));
+}
+
+async fn beat(vitals: &Vitals) {
+    loop {
+        vitals.beat(Instant::now());
+        tokio::time::sleep(PULSE).await;
+    }
+}
+
+/// Reconciles until the term ends or the operator is to stop, and then until what is under way is done or dropped.
+async fn lead(ctx: &Arc<Context>, stores: &Stores, feed: &Feed, term: Term) {
+    // Another may have led since.
+    ctx.forget_all();
+    let changes = feed.open(stores);
+    let controllers = stores.iter().zip(changes).map(|((_, store), changes)| {
+        let (of_reconciles, of_queue, shutdown) = (term.clone(), term.clone(), ctx.shutdown.clone());
+        // Not bounded here, where all wait in one line: each set of accounts has places of its own.
+        Controller::for_stream(stream::pending(), store.clone())
+            .with_config(ControllerConfig::default().concurrency(0))
+            .reconcile_on(changes)
+            .graceful_shutdown_on(async move {
+                tokio::select! {
+                    () = of_queue.ended() => {}
+                    () = shutdown.cancelled() => {}
+                }
+            })
+            .run(
+                move |object, ctx| {
+                    let (term, reconcile) = (of_reconciles.clone(), accounted(object, ctx));
+                    // Whatever a reconcile does, to AWS and to Kubernetes, it does in here.
+                    async move {
+                        let result = term.fenced(reconcile).await;
+                        result.unwrap_or(Err(Error::NotLeading)).map(Action::from)
+                    }
+                },
+                error_policy,
+                ctx.clone(),
+            )
+            .for_each(|result| {
+                if let Err(error) = &result {
+                    debug!(%error, "reconcile ended in an error");
+                }
+                if let Err(ControllerError::ObjectNotFound(gone)) = result {
+                    ctx.work.forget(gone.extra.uid.as_deref().unwrap_or_default());
+                }
+                ready(())
+            })
+    });
+    join_all(controllers).await;
+}
+
+/// Keeps a store up to date, and tells of the objects to reconcile: those whose spec or annotations changed.
+/// Managed fields are dropped before they take memory.
+async fn watch(
+    client: &Client,
+    namespace: Option<&str>,
     writer: Writer<Guarded>,
-    ctx: Arc<Context>,
-    wakes: Wakes,
-    count: mpsc::UnboundedSender<ObjectRef<GuardedAccount>>,
-) -> BoxStream<'static, watcher::Result<Guarded>> {
-    let config = watcher::Config::default().streaming_lists();
+    ctx: &Context,
+    feed: &Feed,
+    accounts: &AccountFeed,
+    vitals: &Vitals,
+) {
+    let api: Api<Guarded> = match namespace {
+        None => Api::all(client.clone()),
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+    };
+    let place = namespace.unwrap_or_default();
+    let mut config = watcher::Config::default().streaming_lists();
+    config.label_selector.clone_from(&ctx.settings.selector);
     // Not finalizers: adding ours is part of a reconcile that goes on, and must not cause another.
     let changes = predicates::generation.combine(predicates::annotations);
     let mut known = false;
-    let (before, count_before) = (ctx.clone(), count.clone());
-    watcher::watcher(api, config)
+    let changed = watcher::watcher(api, config)
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
-        // While the cache still holds what it was: an account that it refers to no longer has one less.
-        .inspect(move |event| {
+        // What a resource referred to before: the store still holds it here.
+        .inspect(|event| {
             if let Ok(Event::Apply(object)) = event
-                && let Some(before) = before.current(object)
+                && let Some(before) = ctx.current(object)
                 && before.meta().generation != object.meta().generation
             {
-                recount(&before, &count_before);
+                accounts.recount(&before);
             }
         })
         .reflect(writer)
-        .inspect(move |event| match event {
+        .inspect(|event| match event {
+            Ok(_) => vitals.watch_works(place),
+            Err(_) => vitals.watch_failed(place, Instant::now()),
+        })
+        .inspect(|event| match event {
             Ok(Event::Delete(gone)) => {
                 ctx.forget(&gone.uid().unwrap_or_default());
                 let successors = gone.0.iter().flat_map(|resource| ctx.successors(resource));
-                successors.for_each(|successor| wakes.send(&successor));
-                recount(gone, &count);
+                successors.for_each(|successor| feed.send(successor));
+                accounts.recount(gone);
             }
             Err(error) => warn!(%error, "the watch of BucketReplication resources failed; trying again"),
             Ok(Event::Apply(object) | Event::InitApply(object)) => {
                 let status = object.0.as_ref().ok().and_then(|resource| resource.status.as_ref());
                 ctx.cached(&object.uid().unwrap_or_default(), status);
                 if status.and_then(|s| s.observed_generation) != object.meta().generation {
-                    recount(object, &count);
+                    accounts.recount(object);
                 }
             }
             // A watch that was cut begins anew, and is not counted again.
@@ -137,38 +216,24 @@ fn objects(
             Ok(Event::Init | Event::InitDone) => {}
         })
         .applied_objects()
-        .predicate_filter(changes, PredicateConfig::default().ttl(PREDICATE_TTL))
-        .boxed()
-}
-
-/// Asks for the accounts a resource refers to, to be counted anew.
-fn recount(object: &Guarded, count: &mpsc::UnboundedSender<ObjectRef<GuardedAccount>>) {
-    for name in object.0.iter().flat_map(|resource| references(&resource.spec)) {
-        // A closed channel means that the operator stops.
-        drop(count.send(ObjectRef::new(name)));
+        .predicate_filter(changes, PredicateConfig::default().ttl(PREDICATE_TTL));
+    let mut changed = pin!(changed);
+    while let Some(object) = changed.next().await {
+        // An error was told above.
+        object.iter().for_each(|object| feed.send(ObjectRef::from_obj(object)));
     }
-}
-
-/// Asks for resources to be reconciled that did not change themselves.
-#[derive(Clone)]
-pub(super) struct Wakes(Vec<mpsc::UnboundedSender<ObjectRef<Guarded>>>);
-
-impl Wakes {
-    pub(super) fn send(&self, resource: &ObjectRef<Guarded>) {
-        // A closed channel means that the operator stops; a controller passes over what it does not watch.
-        self.0.iter().for_each(|controller| drop(controller.send(resource.clone())));
-    }
-}
-
-pub(super) fn receive<T: Send + 'static>(mut receiver: mpsc::UnboundedReceiver<T>) -> BoxStream<'static, T> {
-    futures::stream::poll_fn(move |cx| receiver.poll_recv(cx)).boxed()
 }
 
 /// Errors of Kubernetes' own: nothing could be told in a status.
 fn error_policy(object: Arc<Guarded>, error: &Error, ctx: Arc<Context>) -> Action {
-    warn!(namespace = object.namespace(), name = object.name_any(), %error, "trying again");
-    ctx.metrics.errored();
     let uid = object.uid().unwrap_or_default();
     let interval = ctx.settings.interval.duration();
-    Action::requeue(ctx.with_pace(&uid, |pace| pace.after(Reason::Progressing, interval)))
+    let again = ctx.with_pace(&uid, |pace| pace.after(Reason::Progressing, interval));
+    // Not a failure: the leader of now does it, and here the queue is about to end.
+    if !matches!(error, Error::NotLeading) {
+        warn!(namespace = object.namespace(), name = object.name_any(), %error, "trying again");
+    }
+    let now = Instant::now();
+    ctx.work.due(&uid, now + again, now);
+    Action::requeue(again)
 }

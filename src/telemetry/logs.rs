@@ -1,8 +1,10 @@
 //! Structured logs on standard error: text for people, JSON for machines. One line a decision; nothing secret
 //! (credentials never pass through this program's own code).
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, ParseError};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -10,6 +12,8 @@ pub enum LogError {
     Level(String),
     #[error(transparent)]
     Filter(#[from] ParseError),
+    #[error(transparent)]
+    Reload(#[from] reload::Error),
 }
 
 /// How log lines are written.
@@ -20,26 +24,52 @@ pub enum LogFormat {
     Json,
 }
 
+/// What is logged, which can be changed while the program runs.
+#[derive(Clone, Debug)]
+pub struct LogLevel(reload::Handle<EnvFilter, Registry>);
+
+impl LogLevel {
+    /// From now on logs what passes this filter.
+    ///
+    /// # Errors
+    /// When the filter cannot be read; then all stays as it is.
+    pub fn set(&self, filter: &str) -> Result<(), LogError> {
+        Ok(self.0.reload(read(filter)?)?)
+    }
+}
+
+/// Something else that wants to know what goes on.
+pub type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
 /// Starts logging. `filter` is a level or a list of `target=level`
-/// (<https://docs.rs/tracing-subscriber/latest/tracing_subscriber/filter/struct.EnvFilter.html>).
+/// (<https://docs.rs/tracing-subscriber/latest/tracing_subscriber/filter/struct.EnvFilter.html>), and counts for log
+/// lines alone.
 ///
 /// # Errors
 /// When the filter cannot be read.
-pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
+pub fn init_logs(
+    format: LogFormat,
+    filter: &str,
+    others: impl IntoIterator<Item = BoxedLayer>,
+) -> Result<LogLevel, LogError> {
+    let (filter, handle) = reload::Layer::new(read(filter)?);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
+    };
+    let layers: Vec<BoxedLayer> = others.into_iter().chain([lines.with_filter(filter).boxed()]).collect();
+    tracing_subscriber::registry().with(layers).init();
+    Ok(LogLevel(handle))
+}
+
+fn read(filter: &str) -> Result<EnvFilter, LogError> {
     // A single word that is no level would be taken for the name of a target, and all else be silent.
     let alone = !filter.contains(['=', ',']);
     if alone && filter.parse::<LevelFilter>().is_err() {
         return Err(LogError::Level(filter.to_owned()));
     }
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(filter)?)
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    match format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => {
-            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).init()
-        }
-    }
-    Ok(())
+    Ok(EnvFilter::try_new(filter)?)
 }

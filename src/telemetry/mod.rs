@@ -1,9 +1,15 @@
 //! Logs, metrics and health: what an operator of the operator looks at.
 
 mod health;
+mod log_level;
 mod logs;
 mod metrics;
+#[cfg(feature = "otlp")]
+mod traces;
 
 pub use health::{Health, ServeError, serve};
-pub use logs::{LogError, LogFormat, init_logs};
-pub use metrics::Metrics;
+pub use log_level::follow as follow_log_level;
+pub use logs::{LogError, LogFormat, LogLevel, init_logs};
+pub use metrics::{Census, Counted, DESCRIPTIONS, Description, Ending, Kind, Metrics, PREFIX};
+#[cfg(feature = "otlp")]
+pub use traces::{TraceError, Traces};

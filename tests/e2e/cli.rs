@@ -295,30 +295,31 @@ async fn run_serves_health_and_metrics() -> Result<()> {
         loop {
             let (status, text) = get(address, "/metrics").await?;
             ensure!(status == "200", "{status}");
-            if text.contains(r#"s3_replication_operator_reconciles_total{reason="Applied"} 1"#) {
+            if text.contains(r#"s3_replication_operator_reconciles_total{result="done",reason="Applied"} 1"#)
+            {
                 return Ok(text);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     let text = tokio::time::timeout(DEADLINE, counted).await??;
-    for (service, action, code, count) in [
-        ("s3", "s3:PutBucketVersioning", "OK", 2),
-        ("iam", "iam:CreateRole", "OK", 1),
-        ("iam", "iam:GetRole", "NoSuchEntity", 1),
-        ("s3", "s3:PutReplicationConfiguration", "OK", 1),
-        ("sts", "sts:GetCallerIdentity", "OK", 1),
+    for (service, operation, code, count) in [
+        ("s3", "PutBucketVersioning", "OK", 2),
+        ("iam", "CreateRole", "OK", 1),
+        ("iam", "GetRole", "NoSuchEntity", 1),
+        ("s3", "PutBucketReplication", "OK", 1),
+        ("sts", "GetCallerIdentity", "OK", 1),
     ] {
         let line = text.lines().find(|line| {
             let labels = [
                 format!("service=\"{service}\""),
-                format!("action=\"{action}\""),
+                format!("operation=\"{operation}\""),
                 format!("code=\"{code}\""),
             ];
             line.starts_with("s3_replication_operator_aws_requests_total{")
                 && labels.iter().all(|l| line.contains(l))
         });
-        let line = line.with_context(|| format!("no count of {action}: {text}"))?;
+        let line = line.with_context(|| format!("no count of {operation}: {text}"))?;
         assert!(line.ends_with(&format!(" {count}")), "{line}");
     }
     Ok(())

@@ -1,10 +1,10 @@
 //! The operator's log: structured, a line a decision, nothing secret.
 
 use anyhow::{Context, Result};
-use rig::world::World;
+use rig::world::{DEADLINE, World};
 use serde_json::Value;
 
-use crate::support::{operator, replication};
+use crate::support::{check_now, operator, replication};
 
 /// The secret access key of the operator.
 const SECRET: &str = "a-secret-that-is-not-to-be-told";
@@ -51,4 +51,41 @@ async fn each_decision_is_one_json_line_that_holds_no_secret() -> Result<()> {
     assert_eq!(bad["reason"], "SourceBucketNotFound");
     assert!(bad["detail"].as_str().is_some_and(|d| d.contains("does not exist; create it")), "{bad}");
     Ok(())
+}
+
+/// What is asked for by a file counts without a restart; what cannot be read changes nothing.
+#[tokio::test]
+async fn the_level_follows_a_file() -> Result<()> {
+    let world = World::new("log-level").await?;
+    let file = rig::paths::scratch_dir("log-level")?.join("level");
+    let args = ["--log-level", "warn", "--log-level-file"];
+    let operator = operator(&world).args(args).arg(&file).start().await?;
+    let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
+    world.apply(&replication("orders", &source, &destination).to_string()).await?;
+    world.wait_ready("orders").await?;
+    assert!(!operator.log().contains(" INFO "), "without the file the flag counts: {}", operator.log());
+
+    std::fs::write(&file, "loud\n")?;
+    let said = operator.logged("the log level stays as it is", DEADLINE).await?;
+    assert!(
+        said.contains("loud") && said.contains("is not off, error, warn, info, debug or trace"),
+        "{said}"
+    );
+    std::fs::write(&file, "debug\n")?;
+    operator.logged("the log level has changed level=\"debug\"", DEADLINE).await?;
+    check_now(&world, "orders").await?;
+    operator.logged("call to AWS", DEADLINE).await?;
+
+    std::fs::remove_file(&file)?;
+    // The line that tells of it no longer passes, and neither does what follows.
+    let quiet = async {
+        loop {
+            let before = operator.log();
+            check_now(&world, "orders").await?;
+            if operator.log() == before {
+                return anyhow::Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, quiet).await?
 }

@@ -14,9 +14,14 @@ mod failures;
 mod fields;
 mod founding;
 mod import;
+mod leader;
 mod logs;
+mod metrics;
 mod ownership;
 mod restart;
 mod samples;
+mod sharding;
 mod support;
 mod tenancy;
+#[cfg(feature = "otlp")]
+mod traces;

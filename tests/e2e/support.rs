@@ -106,3 +106,16 @@ pub async fn patch(world: &World, name: &str, change: Value) -> Result<()> {
     world.api().patch(name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(change)).await?;
     Ok(())
 }
+
+/// Asks an HTTP server of this machine, and returns the status and the body of its answer.
+pub async fn http_get(address: std::net::SocketAddr, path: &str) -> Result<(u16, String)> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no end of the head")?;
+    let code = head.split(' ').nth(1).context("no status line")?.parse()?;
+    Ok((code, body.to_owned()))
+}

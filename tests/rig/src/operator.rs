@@ -1,13 +1,14 @@
 //! The operator under test, as a process of its own.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::io::AsyncWriteExt;
 
 use crate::emulator::SECRET;
@@ -20,6 +21,9 @@ const PROGRAM: &str = "s3-replication-operator";
 
 /// Variables that would let this machine's settings into the operator.
 const FOREIGN: [&str; 4] = ["AWS_", "KUBE", "OTEL_", "RUST_LOG"];
+
+/// How often a log or a process is looked at.
+const POLL: Duration = Duration::from_millis(20);
 
 /// How an operator process is started.
 #[derive(Debug, Clone)]
@@ -86,6 +90,12 @@ impl OperatorBuilder {
     /// The access key it has. By default that of the root of the world's account.
     pub fn credentials(self, access_key_id: &str, secret: &str) -> Self {
         self.env("AWS_ACCESS_KEY_ID", access_key_id).env("AWS_SECRET_ACCESS_KEY", secret)
+    }
+
+    /// Another way to the API server than the direct one.
+    pub fn kubeconfig(mut self, path: &Path) -> Self {
+        self.kubeconfig = path.to_path_buf();
+        self
     }
 
     /// Starts `run` for its namespaces.
@@ -187,6 +197,69 @@ impl Operator {
     /// The process id, for what the system knows of it.
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Where it serves health and metrics. Waits until it does.
+    ///
+    /// # Errors
+    /// When it ends, or does not say so within a minute.
+    pub async fn http_address(&self) -> Result<SocketAddr> {
+        let said = self.logged("serving /livez", Duration::from_secs(60)).await?;
+        let address = said.rsplit_once("address").map(|(_, rest)| rest).unwrap_or_default();
+        let address = address.trim_start_matches(['=', '"', ':']);
+        let end = address.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
+        let address = address.get(..end.unwrap_or(address.len())).unwrap_or_default();
+        address.parse().with_context(|| format!("no address in {said}"))
+    }
+
+    /// Waits until it has logged a line that holds this text, and returns the line.
+    ///
+    /// # Errors
+    /// When it ends, or the deadline passes, first.
+    pub async fn logged(&self, text: &str, deadline: Duration) -> Result<String> {
+        let start = Instant::now();
+        loop {
+            // Before the look, or the last words of one that has ended would be missed.
+            let ended = self.exit_code();
+            if let Some(line) = self.log().lines().find(|line| line.contains(text)) {
+                return Ok(line.to_owned());
+            }
+            if ended.is_some() || start.elapsed() > deadline {
+                let why = if ended.is_some() { "it has ended" } else { "it has not yet" };
+                bail!("the operator was to log {text:?}, and {why}; its log:\n{}", self.log());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Stops the process as it is (SIGSTOP), and waits until the system has.
+    pub async fn stop(&self) -> Result<()> {
+        self.process.signal("STOP");
+        self.state(|state| state == 'T', "stopped").await
+    }
+
+    /// Lets a stopped process go on (SIGCONT).
+    pub async fn go_on(&self) -> Result<()> {
+        self.process.signal("CONT");
+        self.state(|state| state != 'T', "going on").await
+    }
+
+    /// Waits for the state that the system says the process is in.
+    async fn state(&self, wanted: impl Fn(char) -> bool, what: &str) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let path = format!("/proc/{}/stat", self.pid());
+            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+            // After the name, which may hold anything.
+            let state = text.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+            if state.is_some_and(&wanted) {
+                return Ok(());
+            }
+            if start.elapsed() > Duration::from_secs(10) {
+                bail!("process {} is not {what}: its state is {state:?}", self.pid());
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// What it has logged so far.

@@ -98,6 +98,28 @@ impl Cluster {
         &self.operator
     }
 
+    /// Where the API server listens.
+    pub async fn address(&self) -> Result<SocketAddr> {
+        let url = server(&Kubeconfig::read_from(&self.operator)?)?;
+        let (host, port) = (url.host().unwrap_or_default(), url.port_u16().unwrap_or(443));
+        let mut found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await?;
+        found.next().with_context(|| format!("{host} has no address"))
+    }
+
+    /// Writes a kubeconfig file of the operator's user that leads to the API server by way of another address.
+    pub fn operator_kubeconfig_via(&self, address: SocketAddr) -> Result<PathBuf> {
+        let mut config = Kubeconfig::read_from(&self.operator)?;
+        let host = server(&config)?.host().unwrap_or_default().to_owned();
+        for cluster in config.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+            cluster.server = Some(format!("https://{address}"));
+            // The certificate is still that of the host itself.
+            cluster.tls_server_name.get_or_insert_with(|| host.clone());
+        }
+        let path = paths::scratch_dir("kubeconfig")?.join("config");
+        fs::write(&path, serde_json::to_vec(&config)?)?;
+        Ok(path)
+    }
+
     /// The kubectl program.
     pub fn kubectl_program(&self) -> &Path {
         &self.kubectl
@@ -226,6 +248,13 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+/// The server of the only cluster in a kubeconfig file, or of the first.
+fn server(config: &Kubeconfig) -> Result<http::Uri> {
+    let clusters = config.clusters.iter().filter_map(|named| named.cluster.as_ref());
+    let server = clusters.filter_map(|cluster| cluster.server.as_ref()).next();
+    Ok(server.context("the kubeconfig file names no server")?.parse()?)
 }
 
 async fn client(kubeconfig: &Path) -> Result<kube::Client> {

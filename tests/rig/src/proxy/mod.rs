@@ -186,7 +186,7 @@ impl Drop for Proxy {
     }
 }
 
-fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+pub(crate) fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     let listener =
         TcpListener::bind(address).with_context(|| format!("the proxy cannot listen at {address}"))?;
     listener.set_nonblocking(true)?;
@@ -195,7 +195,7 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
 }
 
 /// The threads that all proxies of this process share.
-fn runtime() -> Result<&'static Runtime> {
+pub(crate) fn runtime() -> Result<&'static Runtime> {
     static RUNTIME: OnceLock<Option<Runtime>> = OnceLock::new();
     RUNTIME
         .get_or_init(|| {
@@ -211,7 +211,7 @@ fn runtime() -> Result<&'static Runtime> {
 }
 
 /// A lock that a panicking test has not spoiled for the others.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     match mutex.lock() {
         Ok(guard) => guard,
         Err(poisoned) => poisoned.into_inner(),

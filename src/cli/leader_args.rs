@@ -1,0 +1,104 @@
+//! The flags of leader election, and what they mean where they are left out.
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::controller::leader::{InvalidTimes, Settings, Times};
+
+/// Where a pod finds the namespace that it is in.
+const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Leader election")]
+pub struct LeaderArgs {
+    /// Of several operators with one Lease, let one work and the others wait to take over
+    #[arg(long, env = "LEADER_ELECT", value_parser = clap::builder::FalseyValueParser::new())]
+    pub leader_elect: bool,
+    /// Name of the Lease; operators that share their work by --selector need one each
+    #[arg(long, env = "LEASE_NAME", default_value = "s3-replication-operator")]
+    lease_name: String,
+    /// Namespace of the Lease; the one of the pod when absent
+    #[arg(long, env = "LEASE_NAMESPACE")]
+    lease_namespace: Option<String>,
+    /// How long others wait after the leader's last sign of life
+    #[arg(long, env = "LEASE_DURATION", default_value = "15s", value_parser = duration)]
+    lease_duration: Duration,
+    /// How long the leader works without having renewed its lease
+    #[arg(long, env = "RENEW_DEADLINE", default_value = "10s", value_parser = duration)]
+    renew_deadline: Duration,
+    /// Time between two tries to lead or to go on leading
+    #[arg(long, env = "RETRY_PERIOD", default_value = "2s", value_parser = duration)]
+    retry_period: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LeaderArgsError {
+    #[error(
+        "cannot tell the namespace of the Lease: give it by --lease-namespace, or set POD_NAMESPACE to the namespace of the pod"
+    )]
+    NoNamespace,
+    #[error(transparent)]
+    Times(#[from] InvalidTimes),
+}
+
+impl LeaderArgs {
+    /// How the election is held among operators of this scope; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the times do not fit together, or the namespace cannot be told.
+    pub fn settings(&self, scope: &str) -> Result<Option<Settings>, LeaderArgsError> {
+        let times = Times::new(self.lease_duration, self.renew_deadline, self.retry_period)?;
+        if !self.leader_elect {
+            return Ok(None);
+        }
+        let given = [self.lease_namespace.clone(), std::env::var("POD_NAMESPACE").ok()];
+        let namespace = namespace(given, Path::new(NAMESPACE_FILE)).ok_or(LeaderArgsError::NoNamespace)?;
+        let (name, scope) = (self.lease_name.clone(), scope.to_owned());
+        Ok(Some(Settings { namespace, name, identity: identity(), scope, times }))
+    }
+}
+
+/// The first that is given, else what the file says. An empty variable in a manifest is one that is not set.
+fn namespace(given: [Option<String>; 2], file: &Path) -> Option<String> {
+    let pod = std::fs::read_to_string(file).ok();
+    let names = given.into_iter().chain([pod]).flatten();
+    names.map(|name| name.trim().to_owned()).find(|name| !name.is_empty())
+}
+
+/// The pod's name, to be recognised by people, and an end that no other process has: one that is started anew under
+/// the same name must not take the Lease of the one before for its own.
+fn identity() -> String {
+    let host = ["POD_NAME", "HOSTNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let end: String = std::iter::repeat_with(fastrand::alphanumeric).take(12).collect();
+    format!("{}_{end}", host.as_deref().unwrap_or("s3-replication-operator"))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed =
+        text.parse::<jiff::SignedDuration>().map_err(|e| format!("not a duration such as 15s: {e}"))?;
+    Duration::try_from(parsed).map_err(|_| "must not be negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_namespace_is_the_given_one_or_the_pod_s() {
+        let file = std::env::temp_dir().join(format!("namespace-{}", std::process::id()));
+        std::fs::write(&file, "from-the-pod\n").unwrap();
+        let some = |name: &str| Some(name.to_owned());
+        assert_eq!(namespace([some("flag"), some("pod")], &file).as_deref(), Some("flag"));
+        assert_eq!(namespace([some(""), some("pod")], &file).as_deref(), Some("pod"));
+        assert_eq!(namespace([None, some("")], &file).as_deref(), Some("from-the-pod"));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(namespace([None, None], &file), None);
+    }
+
+    #[test]
+    fn no_two_processes_are_one_candidate() {
+        assert_ne!(identity(), identity());
+    }
+}

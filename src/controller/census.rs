@@ -1,0 +1,45 @@
+//! What there is to count: the resources as their statuses tell, and the queue.
+
+use std::time::Instant;
+
+use kube::runtime::reflector::Store;
+use kube::{Resource, ResourceExt};
+
+use super::Guarded;
+use super::leader::Leadership;
+use super::work::{Work, is_to_be_read};
+use crate::api::{ConditionType, Reason};
+use crate::telemetry::{Census, Counted};
+
+/// Counts what is in the stores now. `each`: whether resources are to be told by name.
+pub fn census(stores: &[Store<Guarded>], work: &Work, leadership: &Leadership, each: bool) -> Census {
+    if !leadership.holds() {
+        return Census::default();
+    }
+    let now = Instant::now();
+    let resources = stores.iter().flat_map(Store::state).map(|object| counted(&object, work, now)).collect();
+    Census { leads: true, queue_depth: work.depth(now), resources, each }
+}
+
+fn counted(object: &Guarded, work: &Work, now: Instant) -> Counted {
+    let known = object.0.as_ref().ok();
+    let status = known.and_then(|resource| resource.status.as_ref());
+    let condition = |wanted: ConditionType| {
+        status.and_then(|status| status.conditions.iter().find(|c| c.type_ == wanted.as_str()))
+    };
+    let ready = condition(ConditionType::Ready);
+    // Of an object that cannot be decoded nothing but that is known here.
+    let otherwise = if known.is_some() { Reason::Progressing } else { Reason::InvalidSpec };
+    let reason = ready.map_or(otherwise.as_str(), |c| c.reason.as_str());
+    let to_be_read = Reason::ALL.into_iter().find(|r| r.as_str() == reason).is_none_or(is_to_be_read)
+        && object.meta().deletion_timestamp.is_none();
+    Counted {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        reason: reason.to_owned(),
+        ready: ready.is_some_and(|c| c.status == "True"),
+        in_sync: condition(ConditionType::InSync).map_or("Unknown", |c| c.status.as_str()).to_owned(),
+        drift: status.and_then(|status| status.drift_count).unwrap_or_default().into(),
+        check_age: if to_be_read { work.check_age(&object.uid().unwrap_or_default(), now) } else { None },
+    }
+}
