@@ -257,15 +257,11 @@ const IN_A_NAMESPACE: [&str; 7] = [
     "s3replication.dev/bucketreplications/status patch",
 ];
 
-const EVERYWHERE: [&str; 4] = [
-    "/namespaces[kube-system] get",
-    "s3replication.dev/awsaccounts get",
+const OF_ACCOUNTS: [&str; 3] = [
     "s3replication.dev/awsaccounts list",
     "s3replication.dev/awsaccounts watch",
+    "s3replication.dev/awsaccounts/status patch",
 ];
-
-const OF_ACCOUNTS: [&str; 2] =
-    ["s3replication.dev/awsaccounts patch", "s3replication.dev/awsaccounts/status patch"];
 
 const OF_THE_LEASE: [&str; 3] = [
     "coordination.k8s.io/leases create",
@@ -307,7 +303,7 @@ fn for_all_namespaces_there_is_one_cluster_role_with_what_is_needed() -> Result<
     assert_eq!(
         bound(&objects)?,
         [
-            (String::new(), set(&[&IN_A_NAMESPACE, &EVERYWHERE, &OF_ACCOUNTS])),
+            (String::new(), set(&[&IN_A_NAMESPACE, &["/namespaces get"], &OF_ACCOUNTS])),
             (NAMESPACE.to_owned(), set(&[&OF_THE_LEASE])),
         ]
     );
@@ -320,7 +316,7 @@ fn for_some_namespaces_next_to_nothing_is_left_for_the_cluster() -> Result<()> {
     assert_eq!(
         bound(&objects)?,
         [
-            (String::new(), set(&[&EVERYWHERE])),
+            (String::new(), set(&[&["/namespaces[kube-system,data,shop] get"], &OF_ACCOUNTS])),
             ("data".to_owned(), set(&[&IN_A_NAMESPACE])),
             ("shop".to_owned(), set(&[&IN_A_NAMESPACE])),
             (NAMESPACE.to_owned(), set(&[&OF_THE_LEASE])),
