@@ -42,11 +42,6 @@ pub struct Access {
 }
 
 impl Access {
-    /// One identity for all.
-    pub fn only(source: Aws) -> Access {
-        Access { source, destinations: BTreeMap::new() }
-    }
-
     /// One more identity, for what a resource left in an account that it refers to no longer.
     pub fn also(&mut self, account_ref: String, aws: Aws) {
         self.destinations.insert(account_ref, aws);
