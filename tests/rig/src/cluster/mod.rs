@@ -4,6 +4,7 @@
 
 mod audit;
 mod certs;
+mod controllers;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 pub use audit::KubeRequest;
 use certs::Certs;
+pub use controllers::Controllers;
 
 use crate::health;
 use crate::paths;
@@ -59,6 +61,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Whether `RIG_KUBECONFIG` names the cluster.
+    pub fn is_given() -> bool {
+        std::env::var_os(EXTERNAL).is_some()
+    }
+
     /// Starts one, or takes the one that `RIG_KUBECONFIG` names.
     pub fn start(tools: &Tools) -> Result<Self> {
         if let Some(config) = std::env::var_os(EXTERNAL) {

@@ -42,6 +42,17 @@ impl Module {
             .current_dir(&self.dir);
         build::run(&format!("go build {package}"), spec)
     }
+
+    /// Where the source of a module is that this one needs.
+    pub fn source_of(&self, module: &str) -> Result<PathBuf> {
+        let list = ["list", "-m", "-f", "{{.Dir}}", module];
+        let output = Command::new("go").args(list).current_dir(&self.dir).output()?;
+        let dir = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if !output.status.success() || dir.is_empty() {
+            bail!("go does not say where {module} is: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(dir.into())
+    }
 }
 
 /// Fails when there is no Go, saying what it is for and what else may help.

@@ -1,6 +1,7 @@
 //! The programs that the rig runs: built or installed once from pinned
 //! versions, kept under the target directory, made anew when a pin changes.
 
+mod argocd;
 mod aws;
 mod build;
 mod go;
@@ -8,6 +9,7 @@ mod helm;
 mod kube;
 mod node;
 
+pub use argocd::ArgoCdTools;
 pub(crate) use build::{key, lock, once, run};
 pub use node::NodeTools;
 
@@ -45,6 +47,22 @@ impl Tools {
     /// When Go is missing or the build fails.
     pub fn helm() -> Result<PathBuf> {
         helm::ensure()
+    }
+
+    /// Argo CD, which only the tests of GitOps need: made when it is asked for.
+    ///
+    /// # Errors
+    /// When Go is missing or the build fails.
+    pub fn argocd() -> Result<ArgoCdTools> {
+        argocd::ensure()
+    }
+
+    /// The controllers of Kubernetes, which an API server alone does without: made when it is asked for.
+    ///
+    /// # Errors
+    /// When Go is missing or the build fails.
+    pub fn controller_manager() -> Result<PathBuf> {
+        node::controller_manager()
     }
 
     /// kind, which makes real clusters: made when it is asked for.
