@@ -41,7 +41,9 @@ impl<'a> Application<'a> {
     }
 
     pub async fn wait_synced(&self) -> Result<Value> {
-        self.wait(|app| is(app, "Synced") && operation(app) == "Succeeded", "to be synced").await
+        // A sync that was decided on while the last one ended may be about to begin.
+        let idle = |app: &Value| operation(app) == "Succeeded" && app["operation"].is_null();
+        self.wait(|app| is(app, "Synced") && idle(app), "to be synced").await
     }
 
     pub async fn wait_healthy(&self) -> Result<Value> {

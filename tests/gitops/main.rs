@@ -40,7 +40,9 @@ const TESTS: [Test; 10] = [
 ];
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // They wait far more than they work.
+    arguments.test_threads.get_or_insert(4);
     let why_not = match is_asked_for(&arguments) {
         true => Machine::look().err(),
         false => None,

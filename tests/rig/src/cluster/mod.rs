@@ -12,7 +12,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use hyper_util::rt::TokioExecutor;
@@ -171,7 +171,15 @@ impl Cluster {
     pub fn apply_crds(&self, dir: &Path) -> Result<()> {
         let dir = dir.as_os_str();
         self.must(&["apply", "--server-side", "--force-conflicts", "-f"], dir)?;
-        self.must(&["wait", "--for=condition=Established", "--timeout=30s", "-f"], dir)
+        let wait = ["wait", "--for=condition=Established", "--timeout=30s", "-f"];
+        let start = Instant::now();
+        loop {
+            match self.must(&wait, dir) {
+                // kubectl gives up on a definition that has no conditions yet, instead of waiting for them.
+                Err(error) if error.to_string().contains("accessor error") && start.elapsed() < START => {}
+                established => return established,
+            }
+        }
     }
 
     /// The requests that a user made in a namespace (in all of them when
