@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use anyhow::{Context, Result, anyhow, bail};
 use rig::argocd::{ArgoCd, Programs, Repository};
 use rig::world::World;
-use rig::{Cluster, Controllers, Tools};
+use rig::{Controllers, Tools};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -25,9 +25,6 @@ impl Machine {
     pub fn look() -> Result<Programs, String> {
         if env::var_os("RIG_ARGOCD").is_some_and(|wish| wish == "off") {
             return Err("RIG_ARGOCD is off".to_owned());
-        }
-        if Cluster::is_given() {
-            return Err("RIG_KUBECONFIG names a cluster, and Argo CD would take all of it".to_owned());
         }
         Programs::look()
     }

@@ -7,7 +7,7 @@ mod kube;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 pub use self::kube::condition;
 
@@ -47,6 +47,11 @@ impl World {
         Self::on(name, &rig.cluster, &rig.emulator).await
     }
 
+    /// A new one, on an API server whose audit log and store can be read, also where `RIG_KUBECONFIG` names another.
+    pub async fn with_insight(name: &str) -> Result<Self> {
+        Self::on(name, Rig::own_cluster().await?, &Rig::shared().await?.emulator).await
+    }
+
     /// A new one, on an emulator that verifies signatures and enforces policies.
     pub async fn with_auth(name: &str) -> Result<Self> {
         let rig = Rig::shared().await?;
@@ -55,21 +60,14 @@ impl World {
 
     /// A new one with a Kubernetes API of its own, for objects that are in no
     /// namespace and would be every other test's too. It takes seconds more.
-    /// There is only one cluster where `RIG_KUBECONFIG` names it.
+    /// It is the rig's also where `RIG_KUBECONFIG` names another.
     pub async fn alone(name: &str) -> Result<Self> {
         Self::apart(name, &Rig::shared().await?.emulator).await
     }
 
     /// As `alone`, on a cluster that does not even know our definitions.
-    ///
-    /// # Errors
-    /// When `RIG_KUBECONFIG` names a cluster: it has them.
     pub async fn bare(name: &str) -> Result<Self> {
-        Self::apart_on(name, &Rig::shared().await?.emulator, |tools| match Cluster::is_given() {
-            true => bail!("the cluster is a given one, and nothing is taken away from it"),
-            false => Cluster::start(tools),
-        })
-        .await
+        Self::apart_on(name, &Rig::shared().await?.emulator, Cluster::start).await
     }
 
     /// As `alone`, on an emulator that verifies signatures and enforces policies.
