@@ -3,9 +3,11 @@
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::application::{Application, OPERATOR, RESOURCES};
+use super::application::{Application, OPERATOR, RESOURCES, is};
 use super::ground::{Ground, block_on};
 use super::team::of_repository;
+
+const WAVE: &str = "argocd.argoproj.io/sync-wave";
 
 pub fn of_applications() -> Result<()> {
     block_on(async {
@@ -35,13 +37,31 @@ pub fn of_applications() -> Result<()> {
 pub fn in_one() -> Result<()> {
     block_on(async {
         let ground = Ground::start("in-one").await?;
-        ground.replications().await?;
+        let replications = ground.replications().await?;
         let [mut both, resources] = ground.applications()?;
         let sources = json!([both["spec"]["source"], resources["spec"]["source"]]);
         both["spec"]["sources"] = sources;
         both["spec"]["source"] = json!(null);
         let app = Application::apply(&ground, &both)?;
         app.wait_healthy().await?;
-        app.stays_synced().await
+        app.stays_synced().await?;
+
+        // What is of a later wave goes first, while the operator is still there.
+        replications.edit("minimal.yaml", |text| {
+            text.replace("name: minimal\n", &format!("name: minimal\n  annotations: {{{WAVE}: \"1\"}}\n"))
+        })?;
+        replications.commit("The resource comes last, and goes first")?;
+        app.compare().await?;
+        app.wait(|app| is(app, "Synced"), "to be synced with the wave").await?;
+        app.delete().await?;
+        app.wait_gone().await?;
+        is_empty(&ground)
     })
+}
+
+fn is_empty(ground: &Ground) -> Result<()> {
+    for (kind, what) in [("br", "resources are left"), ("deploy", "the operator is left")] {
+        ensure!(ground.kubectl(&["get", kind, "-A", "-o", "name"], "")?.is_empty(), "{what}");
+    }
+    Ok(())
 }

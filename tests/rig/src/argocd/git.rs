@@ -70,6 +70,13 @@ impl Repository {
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
     }
 
+    /// Changes one file.
+    pub fn edit(&self, path: &str, change: impl FnOnce(String) -> String) -> Result<()> {
+        let file = self.dir.join(path);
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        self.write(path, &change(text))
+    }
+
     /// Copies a directory and all below it.
     pub fn copy(&self, from: &Path, path: &str) -> Result<()> {
         let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
