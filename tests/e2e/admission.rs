@@ -9,7 +9,7 @@ use kube::core::Request;
 use rig::world::{World, condition};
 use serde_json::{Value, json};
 
-use crate::support::{left_in_aws, message, reason, replication, set, world};
+use crate::support::{left_in_aws, message, reason, replication, set, world_with_insight};
 
 /// An input, the field that the refusal names, and what it says to do.
 struct Bad {
@@ -257,7 +257,7 @@ async fn store(world: &World, name: &str, edits: &[(&str, Value)]) -> Result<()>
 
 #[tokio::test]
 async fn a_resource_that_cannot_be_read_says_so_and_stops_no_other() -> Result<()> {
-    let (world, _operator) = world("unreadable").await?;
+    let (world, _operator) = world_with_insight("unreadable").await?;
     let destination = world.bucket("eu-west-1").await?;
     let unreadable = [
         ("text-for-a-switch", "spec.suspend", json!("no"), "expected a boolean"),
@@ -296,7 +296,7 @@ async fn a_resource_that_cannot_be_read_says_so_and_stops_no_other() -> Result<(
 
 #[tokio::test]
 async fn a_stored_resource_that_breaks_todays_rules_can_still_be_let_go() -> Result<()> {
-    let (world, _operator) = world("outdated").await?;
+    let (world, _operator) = world_with_insight("outdated").await?;
     let destination = world.bucket("eu-west-1").await?;
     let priority_twice = |n| {
         let mut rules = rules_with(n, "priority", json!(0));
@@ -339,7 +339,7 @@ async fn a_stored_resource_that_breaks_todays_rules_can_still_be_let_go() -> Res
 
 #[tokio::test]
 async fn a_status_that_cannot_be_read_is_written_anew() -> Result<()> {
-    let (world, _operator) = world("unreadable-status").await?;
+    let (world, _operator) = world_with_insight("unreadable-status").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;

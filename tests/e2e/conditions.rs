@@ -36,7 +36,10 @@ struct Scene {
 
 impl Scene {
     async fn new(name: &str) -> Result<Scene> {
-        let world = World::new(name).await?;
+        Self::of(World::new(name).await?).await
+    }
+
+    async fn of(world: World) -> Result<Scene> {
         let operator = start(&world).await?;
         let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
         world.apply(&replication(NAME, &source, &destination).to_string()).await?;
@@ -420,7 +423,7 @@ async fn wrote_to_kubernetes(world: &World, expected: &[&str]) -> Result<()> {
 
 #[tokio::test]
 async fn a_check_that_finds_nothing_writes_nothing_to_kubernetes() -> Result<()> {
-    let scene = Scene::new("conditions-quiet").await?;
+    let scene = Scene::of(World::with_insight("conditions-quiet").await?).await?;
     let world = &scene.world;
     let answer = "patch bucketreplications/status";
     let mut expected = vec!["patch bucketreplications/", answer, "create events/"];

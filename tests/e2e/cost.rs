@@ -8,7 +8,7 @@ use rig::proxy::Call;
 use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
-use crate::support::{check_now, operator, patch, reason, replication, request_check, world};
+use crate::support::{check_now, operator, patch, reason, replication, request_check, world_with_insight};
 
 /// Long enough that requests made at once overlap beyond doubt.
 const LATENCY: Duration = Duration::from_millis(150);
@@ -41,7 +41,7 @@ fn kubernetes(world: &World) -> Result<Vec<KubeRequest>> {
 
 #[tokio::test]
 async fn a_check_that_finds_nothing_costs_five_requests_at_once_and_no_write() -> Result<()> {
-    let (world, _operator) = world("idle-cost").await?;
+    let (world, _operator) = world_with_insight("idle-cost").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;
@@ -88,7 +88,7 @@ async fn checked_unasked(world: &World, name: &str) -> Result<Vec<Call>> {
 
 #[tokio::test]
 async fn from_empty_to_ready_takes_five_round_trips_and_three_requests_to_kubernetes() -> Result<()> {
-    let (world, _operator) = world("convergence-cost").await?;
+    let (world, _operator) = world_with_insight("convergence-cost").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     identity_is_known(&world).await?;
     world.proxy.set_latency(LATENCY);
@@ -124,7 +124,7 @@ async fn from_empty_to_ready_takes_five_round_trips_and_three_requests_to_kubern
 
 #[tokio::test]
 async fn the_first_check_after_a_restart_costs_no_more_than_any_other() -> Result<()> {
-    let (world, first) = world("restart-cost").await?;
+    let (world, first) = world_with_insight("restart-cost").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;
@@ -139,7 +139,7 @@ async fn the_first_check_after_a_restart_costs_no_more_than_any_other() -> Resul
 
 #[tokio::test]
 async fn a_suspended_resource_costs_nothing() -> Result<()> {
-    let (world, _operator) = world("suspended-cost").await?;
+    let (world, _operator) = world_with_insight("suspended-cost").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     identity_is_known(&world).await?;
     let mut resource = replication("orders", &source, &destination);
@@ -161,7 +161,7 @@ async fn a_suspended_resource_costs_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn resources_that_share_a_destination_share_its_read() -> Result<()> {
-    let world = World::new("shared-cost").await?;
+    let world = World::with_insight("shared-cost").await?;
     let (one, two) = (world.bucket("us-east-1").await?, world.bucket("us-east-1").await?);
     let shared = world.versioned_bucket("eu-west-1").await?;
     world.apply(&replication("one", &one, &shared).to_string()).await?;
@@ -178,7 +178,7 @@ async fn resources_that_share_a_destination_share_its_read() -> Result<()> {
 
 #[tokio::test]
 async fn of_an_existing_role_no_policy_is_read() -> Result<()> {
-    let (world, _operator) = world("existing-cost").await?;
+    let (world, _operator) = world_with_insight("existing-cost").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let trust = json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole",

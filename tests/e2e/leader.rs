@@ -14,7 +14,7 @@ use rig::proxy::{Call, GateAt, Matcher};
 use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
-use crate::support::{operator, reason, replication};
+use crate::support::{operator, reason, replication, world_with_insight};
 
 /// Short enough to be waited for, long enough that a busy machine renews in time.
 const TIMES: [&str; 6] = ["--lease-duration", "6s", "--renew-deadline", "4s", "--retry-period", "500ms"];
@@ -238,7 +238,7 @@ async fn a_stopped_leader_that_wakes_up_begins_nothing() -> Result<()> {
 /// Nor does it write to Kubernetes: between its last write to AWS and the status lies the stop.
 #[tokio::test]
 async fn a_stopped_leader_that_wakes_up_writes_no_status() -> Result<()> {
-    let world = World::new("stopped-status").await?;
+    let world = World::with_insight("stopped-status").await?;
     let one = candidate(&world, "one", TIMES, None).await?;
     leads(&world, "one").await?;
     let two = candidate(&world, "two", TIMES, None).await?;
@@ -337,7 +337,7 @@ async fn a_deleted_lease_is_made_again() -> Result<()> {
 
 #[tokio::test]
 async fn without_an_election_there_is_no_lease() -> Result<()> {
-    let (world, _operator) = crate::support::world("no-election").await?;
+    let (world, _operator) = world_with_insight("no-election").await?;
     add(&world, "orders").await?;
     let object: Value = world.wait_ready("orders").await?;
     assert_eq!(reason(&object["status"], "Ready"), "Applied");

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     check_now, drift, message, operator, patch, reason, replication, request_check, set, world,
+    world_with_insight,
 };
 
 const NAME: &str = "orders";
@@ -39,7 +40,10 @@ struct Scene {
 
 impl Scene {
     async fn new(name: &str) -> Result<Scene> {
-        let (world, operator) = world(name).await?;
+        Self::of(world(name).await?).await
+    }
+
+    async fn of((world, operator): (World, Operator)) -> Result<Scene> {
         let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
         Ok(Scene { world, operator, source, destination })
     }
@@ -754,8 +758,10 @@ async fn of_two_resources_made_in_one_second_the_first_keeps_the_source() -> Res
 
 #[tokio::test]
 async fn a_loser_that_once_owned_the_source_leaves_the_owner_s_configuration() -> Result<()> {
-    let scene = Scene::ready("own-loser", |_| {}).await?;
+    let scene = Scene::of(world_with_insight("own-loser").await?).await?;
     let world = &scene.world;
+    scene.apply(|_| {}).await?;
+    world.wait_ready(NAME).await?;
     let rules = world.get(NAME).await?["spec"]["rules"].clone();
     let mut unreadable = world.get(NAME).await?;
     set(&mut unreadable, "spec.rules.0.status", json!("Perhaps"));

@@ -17,6 +17,14 @@ pub async fn world(name: &str) -> Result<(World, Operator)> {
     Ok((world, operator))
 }
 
+/// A world with its operator running, whose requests to Kubernetes can be counted and whose resources can be written past
+/// admission.
+pub async fn world_with_insight(name: &str) -> Result<(World, Operator)> {
+    let world = World::with_insight(name).await?;
+    let operator = operator(&world).start().await?;
+    Ok((world, operator))
+}
+
 /// A resource that replicates `source` to `destination` with one rule, `ReplicateToEU`.
 pub fn replication(name: &str, source: &str, destination: &str) -> Value {
     json!({

@@ -53,7 +53,11 @@ impl Rig {
         let tools = Tools::ensure()?;
         let (cluster, emulator) = thread::scope(|scope| {
             let emulator = scope.spawn(|| Emulator::start(&tools, Auth::Open));
-            let cluster = start_cluster(&tools);
+            let cluster = match Cluster::given(&tools) {
+                Ok(Some(given)) => with_crds(given),
+                Ok(None) => start_cluster(&tools),
+                Err(error) => Err(error),
+            };
             (cluster, emulator.join())
         });
         Ok(Self {
@@ -80,6 +84,17 @@ impl Rig {
         once(&SHARED, || Emulator::start(tools, Auth::Enforced)).await
     }
 
+    /// A cluster whose audit log and store can be read: the shared one, or, where `RIG_KUBECONFIG` names another, one
+    /// of our own beside it, one for the process.
+    pub async fn own_cluster() -> Result<&'static Cluster> {
+        static OWN: OnceLock<Result<Cluster, String>> = OnceLock::new();
+        let rig = Self::shared().await?;
+        match rig.cluster.is_ours() {
+            true => Ok(&rig.cluster),
+            false => once(&OWN, || start_cluster(&rig.tools)).await,
+        }
+    }
+
     /// The operator, to be started: it looks at all namespaces, acts as the root
     /// of an account, and speaks to this endpoint instead of AWS.
     pub fn operator(&self, account: &str, endpoint: &str) -> OperatorBuilder {
@@ -95,7 +110,10 @@ impl Rig {
 }
 
 fn start_cluster(tools: &Tools) -> Result<Cluster> {
-    let cluster = Cluster::start(tools)?;
+    with_crds(Cluster::start(tools)?)
+}
+
+fn with_crds(cluster: Cluster) -> Result<Cluster> {
     let crds = paths::repository().join("crds");
     if crds.is_dir() {
         cluster.apply_crds(&crds).context("the CRDs in crds/ are not accepted")?;

@@ -645,7 +645,7 @@ async fn a_world_alone_shares_no_object_with_others() -> Result<()> {
 
 #[tokio::test]
 async fn kubernetes_requests_are_counted_by_user_and_namespace() -> Result<()> {
-    let world = World::new("smoke-kube").await?;
+    let world = World::with_insight("smoke-kube").await?;
     world
         .apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: b}\n")
         .await?;

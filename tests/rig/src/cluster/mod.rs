@@ -59,22 +59,26 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one, or takes the one that `RIG_KUBECONFIG` names.
-    pub fn start(tools: &Tools) -> Result<Self> {
-        if let Some(config) = std::env::var_os(EXTERNAL) {
-            let config = PathBuf::from(config);
-            if !config.is_file() {
-                bail!("{EXTERNAL} names {}, which is no file", config.display());
-            }
-            return Ok(Self {
-                kubectl: tools.kubectl.clone(),
-                admin: config.clone(),
-                operator: config,
-                audit: None,
-                etcd: None,
-                processes: Vec::new(),
-            });
+    /// Takes the one that `RIG_KUBECONFIG` names, if it names one.
+    pub fn given(tools: &Tools) -> Result<Option<Self>> {
+        let Some(config) = std::env::var_os(EXTERNAL).map(PathBuf::from) else {
+            return Ok(None);
+        };
+        if !config.is_file() {
+            bail!("{EXTERNAL} names {}, which is no file", config.display());
         }
+        Ok(Some(Self {
+            kubectl: tools.kubectl.clone(),
+            admin: config.clone(),
+            operator: config,
+            audit: None,
+            etcd: None,
+            processes: Vec::new(),
+        }))
+    }
+
+    /// Starts one.
+    pub fn start(tools: &Tools) -> Result<Self> {
         let (etcd, etcd_address) = process::on_free_ports(|| start_etcd(&tools.etcd))?;
         let etcd_url = format!("http://{etcd_address}");
         let (server, files) = process::on_free_ports(|| start_apiserver(&tools.kube_apiserver, &etcd_url))?;
@@ -86,6 +90,11 @@ impl Cluster {
             etcd: Some(etcd_address),
             processes: vec![server, etcd],
         })
+    }
+
+    /// Whether it is one that we started, whose audit log and store can be read.
+    pub fn is_ours(&self) -> bool {
+        !self.processes.is_empty()
     }
 
     /// The kubeconfig file of the user that tests act as.

@@ -47,6 +47,11 @@ impl World {
         Self::on(name, &rig.cluster, &rig.emulator).await
     }
 
+    /// A new one, on an API server whose audit log and store can be read, also where `RIG_KUBECONFIG` names another.
+    pub async fn with_insight(name: &str) -> Result<Self> {
+        Self::on(name, Rig::own_cluster().await?, &Rig::shared().await?.emulator).await
+    }
+
     /// A new one, on an emulator that verifies signatures and enforces policies.
     pub async fn with_auth(name: &str) -> Result<Self> {
         let rig = Rig::shared().await?;
@@ -55,7 +60,7 @@ impl World {
 
     /// A new one with a Kubernetes API of its own, for objects that are in no
     /// namespace and would be every other test's too. It takes seconds more.
-    /// There is only one cluster where `RIG_KUBECONFIG` names it.
+    /// It is the rig's also where `RIG_KUBECONFIG` names another.
     pub async fn alone(name: &str) -> Result<Self> {
         Self::apart(name, &Rig::shared().await?.emulator).await
     }
