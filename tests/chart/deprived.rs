@@ -12,6 +12,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use rig::Operator;
+use rig::cluster::user;
 use rig::world::{DEADLINE, World, condition};
 use serde_json::{Value, json};
 
@@ -98,13 +99,16 @@ fn missed(right: &Right, namespace: &str) -> Result<Missed> {
 struct Life {
     world: World,
     operator: Operator,
+    /// Who the operator is to the API server.
+    user: String,
+    /// The name of the AwsAccount.
     account: String,
     source: String,
     destination: String,
 }
 
 impl Life {
-    async fn begin(world: World, kubeconfig: &Path, times: [&str; 6]) -> Result<Life> {
+    async fn begin(world: World, user: String, kubeconfig: &Path, times: [&str; 6]) -> Result<Life> {
         let (source, destination) =
             (world.bucket("us-east-1").await?, world.versioned_bucket("eu-west-1").await?);
         let operator = world
@@ -116,7 +120,7 @@ impl Life {
             .args(times)
             .start()
             .await?;
-        Ok(Life { account: world.unique(RELEASE), world, operator, source, destination })
+        Ok(Life { account: world.unique(RELEASE), world, operator, user, source, destination })
     }
 
     /// Does what lets a deed be expected.
@@ -190,13 +194,30 @@ impl Life {
         let Right { resource, verb, .. } = right;
         let denied = format!("cannot {verb} resource");
         let says =
-            |line: &str| [&denied, resource, REMEDY].iter().all(|part| line.contains(part.as_ref() as &str));
+            |line: &str| line.contains(&denied) && line.contains(resource.as_str()) && line.contains(REMEDY);
         let begun = Instant::now();
         while !self.operator.log().lines().any(says) {
             ensure!(begun.elapsed() < DEADLINE, "the log does not say so:\n{}", self.operator.log());
             tokio::time::sleep(LOOK).await;
         }
         Ok(())
+    }
+
+    /// Waits until it has been denied once more: what was missed is not only late.
+    async fn wait_denied_again(&self, right: &Right) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let (resource, part) = right.resource.split_once('/').unwrap_or((&right.resource, ""));
+            let requests = self.world.cluster().requests(&self.user, None)?;
+            let denied = requests.iter().filter(|r| {
+                r.code == 403 && r.verb == right.verb && r.resource == resource && r.subresource == part
+            });
+            if denied.count() > 1 {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < DEADLINE, "it is not tried again:\n{}", self.operator.log());
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     async fn lease(&self) -> Result<Option<Lease>> {
@@ -262,13 +283,15 @@ async fn live(taken: Option<Right>) -> Result<()> {
     });
     let missed = taken.as_ref().map(|right| missed(right, &namespace)).transpose()?;
     let less = taken.clone();
-    let (_, kubeconfig) = tokio::task::spawn_blocking(move || {
+    let (account, kubeconfig) = tokio::task::spawn_blocking(move || {
         let objects = roles(&namespace)?;
         give(cluster, &less.map_or(objects.clone(), |right| without(&objects, &right)))
     })
     .await??;
     let keeps_the_lease = missed.as_ref().is_none_or(|m| m.deed != Deed::KeepsLeading);
-    let life = Life::begin(world, &kubeconfig, if keeps_the_lease { PATIENT } else { SHORT }).await?;
+    let user = user(&world.namespace, &account);
+    let times = if keeps_the_lease { PATIENT } else { SHORT };
+    let life = Life::begin(world, user, &kubeconfig, times).await?;
     let mut done = Vec::new();
     for deed in LIFE {
         life.provoke(deed).await.with_context(|| format!("before {deed:?}"))?;
@@ -282,6 +305,10 @@ async fn live(taken: Option<Right>) -> Result<()> {
             continue;
         };
         life.wait_told(right).await?;
+        // Without the namespace that names the cluster it ends.
+        if deed != Deed::Started {
+            life.wait_denied_again(right).await?;
+        }
         ensure!(!life.is_done(deed).await?, "{deed:?} all the same");
         if missed.told {
             let says = |status: &Value| {
@@ -301,7 +328,9 @@ async fn live(taken: Option<Right>) -> Result<()> {
             return Ok(());
         }
     }
-    ensure!(missed.is_none_or(|m| !m.ends), "nothing was missed");
+    if let Some(Missed { deed, ends, .. }) = missed {
+        ensure!(!ends && !life.is_done(deed).await?, "{deed:?} in the end");
+    }
     Ok(())
 }
 
