@@ -74,9 +74,7 @@ pub enum RunError {
     Leader(#[from] LeaderArgsError),
     #[error("cannot find a Kubernetes cluster: {0}; set KUBECONFIG or run in a pod")]
     Configuration(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error(
-        "cannot read namespace kube-system, whose UID names the cluster: {0}; allow the operator to get it"
-    )]
+    #[error("cannot read namespace kube-system, whose UID names the cluster: {}", controller::said(.0))]
     ClusterId(#[source] Box<kube::Error>),
     #[error(transparent)]
     Selector(#[from] controller::InvalidSelector),

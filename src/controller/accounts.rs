@@ -21,7 +21,7 @@ use super::kube_writes::json_patch;
 use super::leader::Term;
 use super::vitals::Vitals;
 use super::watch::PREDICATE_TTL;
-use super::{Error, Guarded, GuardedAccount};
+use super::{Error, Guarded, GuardedAccount, said};
 use crate::api::{AwsAccount, AwsAccountStatus, AwsIdentity, Namespaces};
 use crate::replication::accounts::references;
 use crate::replication::report::account_status;
@@ -92,7 +92,9 @@ pub(super) async fn watch(
                 ctx.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
                 wake(&gone.name_any(), feed, ctx);
             }
-            Err(error) => warn!(%error, "the watch of AwsAccount resources failed; trying again"),
+            Err(error) => {
+                warn!(error = said::of_watch(error), "the watch of AwsAccount resources failed; trying again")
+            }
             Ok(Event::InitDone) if !known => {
                 known = true;
                 ctx.one_more_known();

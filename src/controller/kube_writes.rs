@@ -6,8 +6,8 @@ use kube::runtime::events::{Event as KubeEvent, EventType, Recorder};
 use kube::{Api, Resource};
 use serde_json::json;
 
-use super::Error;
 use super::context::Context;
+use super::{Error, said};
 use crate::api::{BucketReplication, BucketReplicationStatus, FINALIZER};
 use crate::replication::report::Event;
 
@@ -114,7 +114,7 @@ impl<'a> Target<'a> {
             // earlier note. What is repeated here is repeated on purpose.
             let recorder = Recorder::new(ctx.client.clone(), ctx.reporter.clone());
             if let Err(error) = recorder.publish(&event, &reference).await {
-                tracing::warn!(%error, reason, "cannot publish an event");
+                tracing::warn!(error = said(&error), reason, "cannot publish an event");
             }
         }
     }

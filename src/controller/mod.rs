@@ -14,12 +14,14 @@ mod kube_writes;
 pub mod leader;
 mod pace;
 mod reconcile;
+mod said;
 mod selector;
 mod vitals;
 mod watch;
 mod work;
 
 pub use context::Settings;
+pub use said::said;
 pub use selector::{InvalidSelector, check_selector};
 pub use watch::run;
 
@@ -36,7 +38,7 @@ pub type GuardedAccount = DeserializeGuard<AwsAccount>;
 /// What goes wrong on the way to Kubernetes; what goes wrong in AWS is a [`crate::replication::Failure`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot {what} in Kubernetes: {source}")]
+    #[error("cannot {what} in Kubernetes: {}", said(source))]
     Kubernetes {
         what: &'static str,
         #[source]
@@ -56,6 +58,11 @@ impl Error {
             Error::TimedOut(_) => "TimedOut",
             Error::NotLeading => "NotLeading",
         }
+    }
+
+    /// Whether the operator lacks a right in Kubernetes.
+    fn is_denied(&self) -> bool {
+        matches!(self, Error::Kubernetes { source, .. } if said::is_denied(source))
     }
 
     fn kubernetes(what: &'static str) -> impl Fn(kube::Error) -> Error {

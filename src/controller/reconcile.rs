@@ -30,7 +30,25 @@ pub async fn reconcile(object: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action
     ctx.all_known().await;
     // Boxed: what waits for its turn takes little memory.
     let result = tokio::time::timeout(DEADLINE, Box::pin(reconcile_now(&object, &ctx))).await;
-    result.unwrap_or(Err(Error::TimedOut(DEADLINE)))
+    let result = result.unwrap_or(Err(Error::TimedOut(DEADLINE)));
+    if let Err(error) = result.as_ref()
+        && error.is_denied()
+    {
+        tell_denied(&object, error, &ctx).await;
+    }
+    result
+}
+
+/// Tells in the status which right in Kubernetes the operator lacks: whoever made the resource may not see the log.
+async fn tell_denied(object: &Guarded, error: &Error, ctx: &Context) {
+    // The status of one that cannot be decoded is not known here, and is not written over unread.
+    let Ok(resource) = &object.0 else { return };
+    let target = Target::new(ctx, &resource.metadata);
+    let previous = ctx.last_status(target.uid(), resource.status.as_ref());
+    let refusal = Refusal::new(Reason::AccessDenied, ConditionType::Ready, error.to_string());
+    let report = stopped(&refusal, &occasion(&resource.metadata, &previous));
+    // It may be this very write that is denied. The error is logged in either case.
+    drop(publish(&target, &previous, &report, ctx).await);
 }
 
 async fn reconcile_now(object: &Guarded, ctx: &Context) -> Result<Action, Error> {

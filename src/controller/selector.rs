@@ -1,8 +1,7 @@
 //! Whether the API server understands a label selector. A watch with one that it does not would only fail, again and
 //! again.
 
-use kube::api::ListParams;
-use kube::core::PartialObjectMeta;
+use kube::api::WatchParams;
 use kube::{Api, Client};
 
 use crate::api::BucketReplication;
@@ -14,7 +13,7 @@ pub struct InvalidSelector {
     message: String,
 }
 
-/// Asks for one resource.
+/// Begins a watch, which needs no right that the operator has no other use for.
 ///
 /// # Errors
 /// When the API server says that the selector is none. All else that goes wrong is for the watch to tell.
@@ -27,9 +26,7 @@ pub async fn check_selector(
         None => Api::all(client.clone()),
         Some(namespace) => Api::namespaced(client.clone(), namespace),
     };
-    let one = ListParams::default().labels(selector).limit(1);
-    let listed: kube::Result<kube::core::ObjectList<PartialObjectMeta<_>>> = api.list_metadata(&one).await;
-    match listed {
+    match api.watch_metadata(&WatchParams::default().labels(selector), "0").await {
         Err(kube::Error::Api(status)) if status.code == 400 => {
             Err(InvalidSelector { selector: selector.to_owned(), message: status.message })
         }

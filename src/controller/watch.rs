@@ -22,7 +22,7 @@ use super::feed::Feed;
 use super::leader::{Election, Term};
 use super::vitals::{PULSE, Vitals};
 use super::work::accounted;
-use super::{Error, Guarded};
+use super::{Error, Guarded, said};
 use crate::api::Reason;
 use crate::aws::Identities;
 use crate::telemetry::{Health, Metrics};
@@ -200,7 +200,10 @@ async fn watch(
                 successors.for_each(|successor| feed.send(successor));
                 accounts.recount(gone);
             }
-            Err(error) => warn!(%error, "the watch of BucketReplication resources failed; trying again"),
+            Err(error) => warn!(
+                error = said::of_watch(error),
+                "the watch of BucketReplication resources failed; trying again"
+            ),
             Ok(Event::Apply(object) | Event::InitApply(object)) => {
                 let status = object.0.as_ref().ok().and_then(|resource| resource.status.as_ref());
                 ctx.cached(&object.uid().unwrap_or_default(), status);

@@ -4,39 +4,13 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use kube::api::DeleteParams;
+use rig::KubeRequest;
+use rig::cluster::user;
 use rig::world::World;
-use rig::{Cluster, KubeRequest, Rig};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 
-use crate::support::{documents, kubectl, name, rendered_text, the};
-
-/// Rights that a whole life does not show.
-const NOT_SHOWN: [(&str, &str); 3] = [
-    // Lists are streamed, which the API server counts as watching.
-    ("bucketreplications", "list"),
-    ("awsaccounts", "list"),
-    // An event that repeats is patched.
-    ("events", "patch"),
-];
-
-/// An operator for all namespaces would also see the resources of the other test.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
-
-/// What a user may do, as resource and verb.
-fn granted(objects: &[Value]) -> BTreeSet<(String, String)> {
-    let mut all = BTreeSet::new();
-    let bound: BTreeSet<&str> = objects.iter().filter_map(|o| o["roleRef"]["name"].as_str()).collect();
-    for role in objects.iter().filter(|o| bound.contains(name(o)) && o["rules"].is_array()) {
-        for rule in role["rules"].as_array().into_iter().flatten() {
-            for resource in rule["resources"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-                let verbs = rule["verbs"].as_array().into_iter().flatten().filter_map(Value::as_str);
-                all.extend(verbs.map(|verb| (resource.to_owned(), verb.to_owned())));
-            }
-        }
-    }
-    all
-}
+use crate::rights::{give, granted};
+use crate::support::{documents, rendered_text};
 
 /// What a request asks for, in the words of a role.
 fn asked(request: &KubeRequest) -> (String, String) {
@@ -45,17 +19,6 @@ fn asked(request: &KubeRequest) -> (String, String) {
         part => format!("{}/{part}", request.resource),
     };
     (resource, request.verb.clone())
-}
-
-/// Gives the rendered rights and returns the name of the ServiceAccount that has them.
-fn apply_rights(cluster: &Cluster, objects: &[Value]) -> Result<String> {
-    let rights: Vec<&Value> = objects
-        .iter()
-        .filter(|o| o["kind"] == "ServiceAccount" || o["apiVersion"] == "rbac.authorization.k8s.io/v1")
-        .collect();
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": rights});
-    kubectl(cluster, &["apply", "--server-side", "-f", "-"], &list.to_string())?;
-    Ok(name(the(objects, "ServiceAccount")?).to_owned())
 }
 
 /// Lets a resource live from creation to deletion, with an operator that has the rights of the chart with these
@@ -67,35 +30,27 @@ async fn live(world: &World, mut values: Value, all_namespaces: bool) -> Result<
     values["replicas"] = json!(1);
     values["crds"] = json!({"install": false});
     let objects = documents(&rendered_text("rights", &world.namespace, &values)?)?;
-    let account = &apply_rights(cluster, &objects)?;
-    let token = kubectl(cluster, &["create", "token", account, "-n", &world.namespace], "")?;
-    let mut kubeconfig: Value = serde_json::from_slice(&std::fs::read(cluster.admin_kubeconfig())?)?;
-    kubeconfig["users"][0]["user"] = json!({"token": token.trim()});
-    let file = rig::paths::scratch_dir("rights")?.join("kubeconfig");
-    std::fs::write(&file, kubeconfig.to_string())?;
-
-    let endpoint = world.proxy.url();
-    let operator = if all_namespaces {
-        Rig::shared().await?.operator(&world.account, &endpoint)
-    } else {
-        world.operator()
-    };
-    let operator = operator
+    let (account, kubeconfig) = give(cluster, &objects)?;
+    let namespaces: &[&str] = if all_namespaces { &[] } else { &[&world.namespace] };
+    let operator = world
+        .operator()
+        .namespaces(namespaces.iter().copied())
+        .kubeconfig(&kubeconfig)
         .binary(env!("CARGO_BIN_EXE_s3-replication-operator"))
-        .env("KUBECONFIG", &file)
         .start()
         .await?;
     let (source, destination) =
         (world.bucket("us-east-1").await?, world.versioned_bucket("eu-west-1").await?);
     let account_name = world.unique("rights");
-    let chosen = json!({"kubernetes.io/metadata.name": world.namespace});
+    // By its labels, and by its name: an operator of other namespaces leaves the account alone then.
+    let labels = json!({"kubernetes.io/metadata.name": world.namespace});
     let account_resource = json!({
         "apiVersion": "s3replication.dev/v1alpha1",
         "kind": "AwsAccount",
         "metadata": {"name": account_name},
         "spec": {
             "accountId": world.account,
-            "namespaces": {"matchLabels": chosen},
+            "namespaces": {"matchNames": [world.namespace], "matchLabels": labels},
             "sources": [source],
             "destinations": [destination],
         },
@@ -120,41 +75,38 @@ async fn live(world: &World, mut values: Value, all_namespaces: bool) -> Result<
     world.wait_gone("orders").await?;
     operator.terminate().await?;
 
-    let user = format!("system:serviceaccount:{}:{account}", world.namespace);
-    let requests = cluster.requests(&user, None)?;
+    let requests = cluster.requests(&user(&world.namespace, &account), None)?;
     let denied: Vec<&KubeRequest> = requests.iter().filter(|r| r.code == 403).collect();
     ensure!(denied.is_empty(), "denied: {denied:#?}");
     let used: BTreeSet<(String, String)> = requests.iter().map(asked).collect();
-    let not_shown: BTreeSet<(String, String)> =
-        NOT_SHOWN.iter().map(|(resource, verb)| ((*resource).to_owned(), (*verb).to_owned())).collect();
-    let needless: Vec<_> =
-        granted(&objects).into_iter().filter(|g| !used.contains(g) && !not_shown.contains(g)).collect();
+    let needless: Vec<_> = granted(&objects)
+        .into_iter()
+        .filter(|g| !used.contains(&(g.resource.clone(), g.verb.clone())))
+        .collect();
     ensure!(needless.is_empty(), "granted and never used: {needless:?}\nused: {used:?}");
     Ok(())
 }
 
+/// Apart from the others: it would work on their resources too.
 #[tokio::test]
 async fn the_cluster_role_is_enough_for_a_whole_life_and_each_right_is_used() -> Result<()> {
-    let _alone = ONE_AT_A_TIME.lock().await;
-    let world = World::new("rights-all").await?;
+    let world = World::alone("rights-all").await?;
     live(&world, json!({}), true).await
 }
 
 #[tokio::test]
 async fn the_roles_of_a_namespace_are_enough_for_a_whole_life_and_each_right_is_used() -> Result<()> {
-    let _alone = ONE_AT_A_TIME.lock().await;
-    let world = World::new("rights-one").await?;
+    let world = World::with_insight("rights-one").await?;
     live(&world, json!({"namespaces": [world.namespace]}), false).await
 }
 
-/// This version has no election yet; what it will ask for is asked of the API server's authorizer.
 #[tokio::test]
 async fn the_lease_of_the_release_may_be_made_and_kept_and_no_other() -> Result<()> {
     let world = World::new("rights-lease").await?;
     let cluster = world.cluster();
     let objects = documents(&rendered_text("rights", &world.namespace, &json!({}))?)?;
-    let account = apply_rights(cluster, &objects)?;
-    let user = format!("system:serviceaccount:{}:{account}", world.namespace);
+    let (account, _) = give(cluster, &objects)?;
+    let user = user(&world.namespace, &account);
     let may = |verb: &str, lease: &str, namespace: &str| -> Result<bool> {
         let resource = format!("leases.coordination.k8s.io{lease}");
         let output =

@@ -16,7 +16,7 @@ pub const FOLDER: &str = "deploy/argocd/resource_customizations/s3replication.de
 pub const KINDS: [&str; 2] = ["BucketReplication", "AwsAccount"];
 
 /// What the health check says of an object, and its words. Argo CD gives scripts tables and little else.
-fn health(kind: &str, object: &Value) -> Result<(String, String)> {
+pub fn health(kind: &str, object: &Value) -> Result<(String, String)> {
     let lua = Lua::new_with(StdLib::TABLE, LuaOptions::default()).map_err(lua_error)?;
     let result: Value = (|| {
         lua.globals().set("obj", lua.to_value(object)?)?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::argocd;
 use crate::support::{
-    NAMESPACE, RELEASE, accepted, cluster, container, documents, kubectl, name, of_kind, read, rendered,
+    NAMESPACE, RELEASE, accepted, cluster, container, documents, kubectl, name, read, rendered,
     rendered_with, repository, the,
 };
 
@@ -213,12 +213,6 @@ async fn the_release_of_flux_installs_the_chart() -> Result<()> {
     assert_eq!(chart["sourceRef"], json!({"kind": "GitRepository", "name": name(source)}));
     let spec = &release["spec"];
     installs(&spec["values"], &spec["releaseName"], &release["metadata"]["namespace"]).await?;
-
-    let all = documents(&read("deploy/flux/kustomizations.yaml")?)?;
-    let [operator, resources] = of_kind(&all, "Kustomization")[..] else { anyhow::bail!("two") };
-    assert_eq!(resources["spec"]["dependsOn"], json!([{"name": name(operator)}]));
-    assert_eq!(operator["spec"]["healthChecks"][0]["name"], json!(name(release)));
-    assert_eq!(resources["spec"]["healthChecks"][0]["kind"], "BucketReplication");
     Ok(())
 }
 

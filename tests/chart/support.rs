@@ -116,7 +116,7 @@ pub fn container(deployment: &Value) -> &Value {
 /// The API server, with the namespaces that the rendered objects are in; they admit restricted pods only.
 pub async fn cluster() -> Result<&'static Cluster> {
     let cluster = &Rig::shared().await?.cluster;
-    for name in [NAMESPACE, "data", "shop", "leases", "monitoring", "release"] {
+    for name in [NAMESPACE, "data", "shop", "leases", "monitoring", "release", "flux-system"] {
         let namespace = json!({
             "apiVersion": "v1",
             "kind": "Namespace",

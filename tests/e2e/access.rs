@@ -15,7 +15,7 @@ use rig::operator::Operator;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::support::{check_now, operator, reason, replication, request_check};
+use crate::support::{check_now, operator, person, reason, replication, request_check};
 
 const ROLE: &str = "orders-role";
 const BOUNDARY: &str = "arn:aws:iam::aws:policy/AmazonS3FullAccess";
@@ -46,7 +46,7 @@ async fn scene(name: &str) -> Result<(World, Value)> {
 async fn printed(world: &World, resources: &[&Value]) -> Result<Value> {
     let file: Vec<String> = resources.iter().map(ToString::to_string).collect();
     let args = ["policy", "-f", "-", "-o", "json", "--account-id", &world.account];
-    let output = operator(world).run(args, &file.join("\n---\n")).await?;
+    let output = person(world).run(args, &file.join("\n---\n")).await?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut policies: Value = serde_json::from_slice(&output.stdout)?;
     Ok(policies["policy of the operator"].take())

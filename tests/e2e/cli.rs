@@ -8,7 +8,7 @@ use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
-use crate::support::{operator, replication, world};
+use crate::support::{operator, person, replication, world};
 
 fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -20,7 +20,7 @@ fn stderr(output: &Output) -> String {
 
 /// Runs a subcommand with a text on its standard input; exit code and standard output.
 async fn run(world: &World, args: &[&str], input: &str) -> Result<(Option<i32>, String)> {
-    let output = operator(world).run(args, input).await?;
+    let output = person(world).run(args, input).await?;
     Ok((output.status.code(), stdout(&output)))
 }
 
@@ -113,7 +113,7 @@ async fn a_plan_that_is_refused_or_fails_ends_with_one() -> Result<()> {
 
     let denied = Answer::error(403, "InvalidClientTokenId", "The security token is invalid.");
     world.proxy.inject(Fault::always(Matcher::operation("GetCallerIdentity"), denied));
-    let output = operator(&world).run(["plan", "-f", "-"], &resource).await?;
+    let output = person(&world).run(["plan", "-f", "-"], &resource).await?;
     assert_eq!(output.status.code(), Some(1));
     assert!(
         stderr(&output).starts_with("error: the operator has no valid AWS credentials"),
@@ -219,7 +219,7 @@ async fn bad_files_are_told_in_a_sentence() -> Result<()> {
     ];
     for (file, input, says) in cases {
         for subcommand in ["plan", "policy"] {
-            let output = operator(&world).run([subcommand, "-f", file], input).await?;
+            let output = person(&world).run([subcommand, "-f", file], input).await?;
             let said = stderr(&output);
             assert_eq!(output.status.code(), Some(1), "{subcommand} {file} {input:?}: {said}");
             assert!(
@@ -257,7 +257,7 @@ async fn every_subcommand_explains_itself() -> Result<()> {
         (code, version.trim()),
         (Some(0), concat!("s3-replication-operator ", env!("CARGO_PKG_VERSION")))
     );
-    let output = operator(&world).run(["paln"], "").await?;
+    let output = person(&world).run(["paln"], "").await?;
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("plan"), "a similar one is suggested: {}", stderr(&output));
     Ok(())
@@ -364,7 +364,7 @@ async fn bad_values_of_options_are_told_at_once() -> Result<()> {
         (&["import", "--bucket", ""], "--bucket"),
     ];
     for (args, says) in cases {
-        let output = operator(&world).run(args, "").await?;
+        let output = person(&world).run(args, "").await?;
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
         assert!(said.starts_with("error: ") && said.contains(says), "{args:?}: {said}");

@@ -11,6 +11,7 @@ use futures::TryStreamExt;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
+use rig::Tools;
 use rig::operator::Operator;
 use rig::world::{DEADLINE, World, condition};
 use rig::{Answer, Fault, GateAt, Matcher};
@@ -69,24 +70,10 @@ fn types(status: &Value) -> Vec<&str> {
     status["conditions"].as_array().into_iter().flatten().filter_map(|c| c["type"].as_str()).collect()
 }
 
-/// What kstatus, and with it Flux, Argo CD's health checks and `kpt live`, makes of a custom resource
-/// (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/status/generic.go>).
-fn kstatus(object: &Value) -> &'static str {
-    let status = &object["status"];
-    let is = |kind: &str, wanted: &str| condition(status, kind).is_some_and(|c| c["status"] == wanted);
-    if !object["metadata"]["deletionTimestamp"].is_null() {
-        "Terminating"
-    } else if status["observedGeneration"].as_i64().is_some_and(|g| object["metadata"]["generation"] != g)
-        || is("Reconciling", "True")
-    {
-        "InProgress"
-    } else if is("Stalled", "True") {
-        "Failed"
-    } else if is("Ready", "False") || is("Ready", "Unknown") {
-        "InProgress"
-    } else {
-        "Current"
-    }
+/// What kstatus, and with it Flux, makes of a resource.
+fn kstatus(object: &Value) -> String {
+    let told = Tools::kstatus().and_then(|kstatus| kstatus.tell(std::slice::from_ref(object)));
+    told.unwrap().remove(0).status
 }
 
 /// Every version of a resource that the API server shows while this lives.
@@ -231,12 +218,15 @@ async fn kstatus_is_right_in_every_state() -> Result<()> {
     let seen = Seen::of(world, NAME);
     let types_with = |last: &'static str| [&ALWAYS[..], &[last]].concat();
     let applied = scene.check().await?;
-    assert_eq!((kstatus(&applied), types(&applied["status"])), ("Current", ALWAYS.to_vec()));
+    assert_eq!((kstatus(&applied).as_str(), types(&applied["status"])), ("Current", ALWAYS.to_vec()));
 
     world.proxy.inject(Fault::always(Matcher::operation("GetBucketReplication"), Answer::access_denied()));
     let denied = scene.check().await?;
     assert_eq!(reason(&denied["status"], "Ready"), "AccessDenied");
-    assert_eq!((kstatus(&denied), types(&denied["status"])), ("InProgress", types_with("Reconciling")));
+    assert_eq!(
+        (kstatus(&denied).as_str(), types(&denied["status"])),
+        ("InProgress", types_with("Reconciling"))
+    );
     world.proxy.remove_faults();
     assert_eq!(kstatus(&scene.check().await?), "Current");
 
@@ -244,7 +234,7 @@ async fn kstatus_is_right_in_every_state() -> Result<()> {
     scene.drift().await?;
     let drifted = scene.check().await?;
     assert_eq!(reason(&drifted["status"], "Ready"), "Drifted");
-    assert_eq!((kstatus(&drifted), types(&drifted["status"])), ("Failed", types_with("Stalled")));
+    assert_eq!((kstatus(&drifted).as_str(), types(&drifted["status"])), ("Failed", types_with("Stalled")));
     assert_eq!(kstatus(&scene.manage("Enforce").await?), "Current");
 
     world
@@ -258,7 +248,7 @@ async fn kstatus_is_right_in_every_state() -> Result<()> {
     patch(world, NAME, json!({"spec": {"role": {"name": "by-hand"}}})).await?;
     let refused = scene.check().await?;
     assert_eq!(reason(&refused["status"], "Ready"), "ForeignRole");
-    assert_eq!((kstatus(&refused), types(&refused["status"])), ("Failed", types_with("Stalled")));
+    assert_eq!((kstatus(&refused).as_str(), types(&refused["status"])), ("Failed", types_with("Stalled")));
     patch(world, NAME, json!({"spec": {"role": {"name": ROLE}}})).await?;
     assert_eq!(kstatus(&scene.check().await?), "Current");
 
@@ -266,7 +256,7 @@ async fn kstatus_is_right_in_every_state() -> Result<()> {
     let is_suspended = |status: &Value| reason(status, "Ready") == "Suspended";
     let suspended = world.wait(NAME, is_suspended, "to be suspended").await?;
     assert_eq!(condition(&suspended["status"], "Ready").context("no Ready")?["status"], "Unknown");
-    assert_eq!((kstatus(&suspended), types(&suspended["status"])), ("InProgress", ALWAYS.to_vec()));
+    assert_eq!((kstatus(&suspended).as_str(), types(&suspended["status"])), ("InProgress", ALWAYS.to_vec()));
     patch(world, NAME, json!({"spec": {"suspend": false}})).await?;
     assert_eq!(kstatus(&scene.check().await?), "Current");
 
@@ -276,7 +266,7 @@ async fn kstatus_is_right_in_every_state() -> Result<()> {
     let blocked = |status: &Value| reason(status, "Ready") == "DeletionBlocked";
     let terminating = world.wait(NAME, blocked, "to wait with its deletion").await?;
     assert_eq!(
-        (kstatus(&terminating), types(&terminating["status"])),
+        (kstatus(&terminating).as_str(), types(&terminating["status"])),
         ("Terminating", types_with("Reconciling"))
     );
 

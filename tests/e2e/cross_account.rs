@@ -12,7 +12,9 @@ use rig::world::{DEADLINE, World};
 use rig::{Answer, Call, Clients, Fault, GateAt, Matcher};
 use serde_json::{Value, json};
 
-use crate::support::{check_now, drift, message, operator, patch, reason, replication, request_check};
+use crate::support::{
+    check_now, drift, message, operator, patch, person, reason, replication, request_check,
+};
 
 const HOME: &str = "us-east-1";
 const ABROAD: &str = "eu-west-1";
@@ -224,13 +226,13 @@ async fn read_account(world: &World, name: &str) -> Result<Value> {
 
 /// What `policy -o json` prints for files.
 async fn printed(world: &World, files: &str) -> Result<Value> {
-    let output = operator(world).run(["policy", "-f", "-", "-o", "json"], files).await?;
+    let output = person(world).run(["policy", "-f", "-", "-o", "json"], files).await?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 async fn plan(world: &World, files: &str) -> Result<(Option<i32>, String)> {
-    let output = operator(world).run(["plan", "-f", "-"], files).await?;
+    let output = person(world).run(["plan", "-f", "-"], files).await?;
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     Ok((output.status.code(), text))
@@ -702,7 +704,7 @@ async fn a_bucket_of_an_account_is_imported_as_its_identity_and_changes_nothing(
     world.wait_ready("back").await?;
     patch_account(world, &two.abroad, json!({"spec": {"destinationAccounts": [world.account]}})).await?;
     for account in [&two.abroad, &two.abroad_id] {
-        let output = operator(world)
+        let output = person(world)
             .run(["import", "--bucket", &two.destination, "--account", account, "-n", &world.namespace], "")
             .await?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -716,7 +718,7 @@ async fn a_bucket_of_an_account_is_imported_as_its_identity_and_changes_nothing(
         let (code, planned) = plan(world, &text).await?;
         assert_eq!(code, Some(0), "{planned}");
     }
-    let output = operator(world).run(["import", "--all", "--account", &two.abroad], "").await?;
+    let output = person(world).run(["import", "--all", "--account", &two.abroad], "").await?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let sources: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# Bucket ")).collect();
     assert!(

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use aws_sdk_s3::types as s3;
 use rig::world::World;
 
-use crate::support::{operator, reason};
+use crate::support::{operator, person, reason};
 
 const TRUST: &str = r#"{"Version": "2012-10-17", "Statement": [{
     "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}]}"#;
@@ -66,14 +66,14 @@ fn first_version(id: &str, prefix: &str, destination: &str) -> Result<s3::Replic
 async fn import(world: &World, args: &[&str]) -> Result<(Option<i32>, String, String)> {
     let args: Vec<&str> =
         ["import", "--namespace", &world.namespace].into_iter().chain(args.iter().copied()).collect();
-    let output = operator(world).run(args, "").await?;
+    let output = person(world).run(args, "").await?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok((output.status.code(), text(&output.stdout), text(&output.stderr)))
 }
 
 /// What `plan` says of a manifest: its exit code and its text.
 async fn plan(world: &World, manifest: &str) -> Result<(Option<i32>, String)> {
-    let output = operator(world).run(["plan", "-f", "-"], manifest).await?;
+    let output = person(world).run(["plan", "-f", "-"], manifest).await?;
     Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 

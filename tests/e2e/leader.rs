@@ -46,6 +46,7 @@ async fn candidate(
     if let Some(kubeconfig) = kubeconfig {
         builder = builder.kubeconfig(kubeconfig);
     }
+    world.allow_lease(LEASE).await?;
     Ok(Candidate { name, operator: builder.start().await? })
 }
 

@@ -238,6 +238,7 @@ async fn resources_that_cannot_be_checked_show_in_the_age_of_the_last_check() ->
 #[tokio::test]
 async fn resources_are_told_by_the_leader_alone() -> Result<()> {
     let world = World::new("told-once").await?;
+    world.allow_lease("one").await?;
     let election = ["--leader-elect", "--lease-name", "one", "--lease-namespace", &world.namespace];
     let leader = operator(&world).args(election).start().await?;
     leader.logged("leading", DEADLINE).await?;

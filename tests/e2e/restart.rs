@@ -9,7 +9,7 @@ use rig::proxy::{GateAt, Matcher};
 use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
-use crate::support::{check_now, message, operator, reason, replication};
+use crate::support::{check_now, message, operator, person, reason, replication};
 
 /// How long the operator may take to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(10);
@@ -100,7 +100,7 @@ async fn is_in_order(world: &World, name: &str, role: &str, source: &str) -> Res
     ensure!(policies.policy_names() == ["s3-replication"], "{policies:?}");
 
     // A second opinion, of the same program without its memory.
-    let plan = operator(world).run(["plan", "-f", "-"], &object.to_string()).await?;
+    let plan = person(world).run(["plan", "-f", "-"], &object.to_string()).await?;
     ensure!(plan.status.code() == Some(0), "plan finds something: {}", String::from_utf8_lossy(&plan.stdout));
     Ok(())
 }

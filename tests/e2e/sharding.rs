@@ -95,6 +95,9 @@ async fn a_source_that_another_operator_s_resource_holds_is_refused_all_the_same
 #[tokio::test]
 async fn operators_for_different_resources_that_have_one_lease_are_told() -> Result<()> {
     let world = World::new("one-lease").await?;
+    for lease in ["s3-replication-operator", "of-b"] {
+        world.allow_lease(lease).await?;
+    }
     let election = ["--leader-elect", "--lease-namespace", &world.namespace];
     let start =
         async |selector: &str| operator(&world).args(election).args(["--selector", selector]).start().await;

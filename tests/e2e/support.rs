@@ -10,6 +10,11 @@ pub fn operator(world: &World) -> OperatorBuilder {
     world.operator().binary(env!("CARGO_BIN_EXE_s3-replication-operator"))
 }
 
+/// The command line as a person uses it: with AWS as the operator has it, and no right in Kubernetes but to look.
+pub fn person(world: &World) -> OperatorBuilder {
+    operator(world).kubeconfig(world.cluster().person_kubeconfig())
+}
+
 /// A world with its operator running.
 pub async fn world(name: &str) -> Result<(World, Operator)> {
     let world = World::new(name).await?;

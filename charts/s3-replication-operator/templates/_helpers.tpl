@@ -231,13 +231,13 @@ tolerations:
 {{- define "operator.rules" -}}
 - apiGroups: [s3replication.dev]
   resources: [bucketreplications]
-  verbs: [get, list, watch, patch]
+  verbs: [get, watch, patch]
 - apiGroups: [s3replication.dev]
   resources: [bucketreplications/status]
   verbs: [patch]
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end }}
 
 {{/* Who the roles are for. */}}

@@ -14,10 +14,11 @@ use super::claim::{Leadership, Term};
 use super::clock::Moment;
 use super::record::{Candidate, Decision};
 use super::settings::{JITTER, Settings};
+use crate::controller::said;
 
 #[derive(Debug, thiserror::Error)]
 enum LeaseError {
-    #[error("cannot {what} the Lease: {source}")]
+    #[error("cannot {what} the Lease: {}", said(source))]
     Kubernetes {
         what: &'static str,
         #[source]

@@ -55,7 +55,7 @@ impl Rig {
         let (cluster, emulator) = thread::scope(|scope| {
             let emulator = scope.spawn(|| Emulator::start(&tools, Auth::Open));
             let cluster = match Cluster::given(&tools) {
-                Ok(Some(given)) => with_crds(given),
+                Ok(Some(given)) => prepared(given),
                 Ok(None) => start_cluster(&tools),
                 Err(error) => Err(error),
             };
@@ -112,15 +112,16 @@ impl Rig {
 
 /// A cluster that knows the definitions of this repository.
 fn start_cluster(tools: &Tools) -> Result<Cluster> {
-    with_crds(Cluster::start(tools)?)
+    prepared(Cluster::start(tools)?)
 }
 
-fn with_crds(cluster: Cluster) -> Result<Cluster> {
+/// With the definitions, and with the operator's rights and no others for the operator.
+fn prepared(cluster: Cluster) -> Result<Cluster> {
     let crds = paths::repository().join("crds");
     if crds.is_dir() {
         cluster.apply_crds(&crds).context("the CRDs in crds/ are not accepted")?;
     }
-    Ok(cluster)
+    cluster.grant()
 }
 
 /// Fills a cell once, off the runtime's threads; those who come later wait.

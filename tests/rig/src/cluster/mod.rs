@@ -1,10 +1,12 @@
 //! A Kubernetes API: a real etcd and kube-apiserver, without the rest of a
 //! cluster, which no test here needs. There are no controllers: a deleted
-//! namespace is never emptied, and no service account gets a token.
+//! namespace is never emptied. The operator under test is a ServiceAccount with
+//! the rights that it is shipped with.
 
 mod audit;
 mod certs;
 mod controllers;
+mod rights;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -23,6 +25,7 @@ use serde_json::Value;
 pub use audit::KubeRequest;
 use certs::Certs;
 pub use controllers::Controllers;
+pub use rights::user;
 
 use crate::health;
 use crate::paths;
@@ -40,13 +43,13 @@ const START: Duration = Duration::from_secs(90);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The users and the groups that they are in.
-const USERS: [(&str, &str); 2] = [(ADMIN, "system:masters"), (OPERATOR, "system:masters")];
+const USERS: [(&str, &str); 1] = [(ADMIN, "system:masters")];
 
 /// The user that tests act as.
 pub const ADMIN: &str = "admin";
 
-/// The user that the operator under test acts as.
-pub const OPERATOR: &str = "operator";
+/// The user that the operator under test acts as: the ServiceAccount that `deploy/install.yaml` installs.
+pub const OPERATOR: &str = "system:serviceaccount:s3-replication-system:s3-replication-operator";
 
 /// A running Kubernetes API.
 #[derive(Debug)]
@@ -54,6 +57,7 @@ pub struct Cluster {
     kubectl: PathBuf,
     admin: PathBuf,
     operator: PathBuf,
+    person: PathBuf,
     audit: Option<PathBuf>,
     etcd: Option<SocketAddr>,
     // In the order in which they are ended: the server before its store.
@@ -72,7 +76,8 @@ impl Cluster {
         Ok(Some(Self {
             kubectl: tools.kubectl.clone(),
             admin: config.clone(),
-            operator: config,
+            operator: config.clone(),
+            person: config,
             audit: None,
             etcd: None,
             processes: Vec::new(),
@@ -87,7 +92,9 @@ impl Cluster {
         Ok(Self {
             kubectl: tools.kubectl.clone(),
             admin: files.join(format!("{ADMIN}.kubeconfig")),
-            operator: files.join(format!("{OPERATOR}.kubeconfig")),
+            // Until they are given rights of their own.
+            operator: files.join(format!("{ADMIN}.kubeconfig")),
+            person: files.join(format!("{ADMIN}.kubeconfig")),
             audit: Some(files.join("audit.log")),
             etcd: Some(etcd_address),
             processes: vec![server, etcd],
@@ -107,6 +114,11 @@ impl Cluster {
     /// The kubeconfig file of the user that the operator acts as.
     pub fn operator_kubeconfig(&self) -> &Path {
         &self.operator
+    }
+
+    /// The kubeconfig file of someone who may look at everything and change nothing, for the command line.
+    pub fn person_kubeconfig(&self) -> &Path {
+        &self.person
     }
 
     /// Where the API server listens.

@@ -1,10 +1,11 @@
-//! Programs from the Go module proxy: a `go.mod` with `tool` directives, and no Go code of our own.
+//! Programs and files from the Go module proxy, as a `go.mod` under `tools/` pins them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use super::build;
 use crate::paths;
@@ -43,15 +44,19 @@ impl Module {
         build::run(&format!("go build {package}"), spec)
     }
 
-    /// Where the source of a module is that this one needs.
-    pub fn source_of(&self, module: &str) -> Result<PathBuf> {
-        let list = ["list", "-m", "-f", "{{.Dir}}", module];
-        let output = Command::new("go").args(list).current_dir(&self.dir).output()?;
-        let dir = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if !output.status.success() || dir.is_empty() {
-            bail!("go does not say where {module} is: {}", String::from_utf8_lossy(&output.stderr).trim());
+    /// The directory with the files of a module that is required here, checked against `go.sum`.
+    pub fn download(&self, required: &str) -> Result<PathBuf> {
+        let output = Command::new("go")
+            .args(["mod", "download", "-json", required])
+            .current_dir(&self.dir)
+            .output()
+            .context("cannot run go")?;
+        let answer: Value = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("go mod download: {}", String::from_utf8_lossy(&output.stderr)))?;
+        match answer["Dir"].as_str() {
+            Some(dir) => Ok(PathBuf::from(dir)),
+            None => bail!("go mod download {required} fails: {answer}"),
         }
-        Ok(dir.into())
     }
 }
 

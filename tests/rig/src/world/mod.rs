@@ -144,6 +144,12 @@ impl World {
         OperatorBuilder::new(kubeconfig, &self.account, &self.proxy.url(), logs).namespaces([&self.namespace])
     }
 
+    /// Lets the operator of this world keep a Lease of that name in this namespace.
+    pub async fn allow_lease(&self, name: &str) -> Result<()> {
+        let (cluster, namespace, name) = (self.cluster, self.namespace.clone(), name.to_owned());
+        tokio::task::spawn_blocking(move || cluster.allow_lease(&namespace, &name)).await?
+    }
+
     /// What the operator asked of Kubernetes in this namespace.
     pub fn kube_requests(&self) -> Result<Vec<KubeRequest>> {
         self.cluster.requests(OPERATOR, Some(&self.namespace))

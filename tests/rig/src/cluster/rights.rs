@@ -1,0 +1,138 @@
+//! What the operator under test may do in Kubernetes: what `deploy/install.yaml` gives its ServiceAccount, and no more.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+use kube::config::Kubeconfig;
+use serde_json::{Value, json};
+
+use super::{Cluster, OPERATOR};
+use crate::paths;
+
+/// The API group of roles and of what binds them.
+const RBAC: &str = "rbac.authorization.k8s.io/v1";
+
+/// Longer than any run. The token dies with the ServiceAccount, and where the cluster is ours, with the cluster.
+const VALID: &str = "--duration=24h";
+
+/// Who uses the command line: may see what namespaces hold, as people with the role `view` may, and change nothing.
+const PERSON: &str = "person";
+
+/// What Kubernetes' own role `view` is made of; in a cluster without controllers nobody puts it together.
+const VIEW: &str = "system:aggregate-to-view";
+
+/// The objects of `deploy/install.yaml`.
+fn installed() -> Result<Vec<Value>> {
+    let path = paths::repository().join("deploy/install.yaml");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_saphyr::from_multiple(&text).with_context(|| format!("{} is not YAML", path.display()))
+}
+
+/// The namespace and the name of the only ServiceAccount.
+fn service_account(objects: &[Value]) -> Result<[&str; 2]> {
+    let account = objects.iter().find(|o| o["kind"] == "ServiceAccount").context("no ServiceAccount")?;
+    let part = |key: &str| account["metadata"][key].as_str().context("metadata");
+    Ok([part("namespace")?, part("name")?])
+}
+
+/// A person who may see everything that the role `view` comes to show where the operator is installed.
+fn person(objects: &[Value], namespace: &str) -> Vec<Value> {
+    let label = "rbac.authorization.k8s.io/aggregate-to-view";
+    let ours = objects.iter().filter(|o| o["metadata"]["labels"][label] == "true");
+    let roles = ours.filter_map(|o| o["metadata"]["name"].as_str()).chain([VIEW]);
+    let bind = |role: &str| {
+        json!({
+            "apiVersion": RBAC,
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": format!("{PERSON}:{role}")},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": PERSON}],
+        })
+    };
+    let metadata = json!({"namespace": namespace, "name": PERSON});
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata});
+    roles.map(bind).chain([account]).collect()
+}
+
+impl Cluster {
+    /// Gives the operator's ServiceAccount its rights, has the operator act as it from now on, and waits until the
+    /// API server knows of them. Likewise for who uses the command line.
+    pub(crate) fn grant(mut self) -> Result<Self> {
+        let mut objects = installed()?;
+        objects
+            .retain(|o| o["kind"] == "Namespace" || o["kind"] == "ServiceAccount" || o["apiVersion"] == RBAC);
+        let [namespace, name] = service_account(&objects)?;
+        ensure!(user(namespace, name) == OPERATOR, "{OPERATOR} is not who deploy/install.yaml installs");
+        self.apply_rights(objects.iter().chain(&person(&objects, namespace)))?;
+        self.operator = self.kubeconfig_of(namespace, name)?;
+        self.person = self.kubeconfig_of(namespace, PERSON)?;
+        self.wait_allowed("patch", "bucketreplications.s3replication.dev")?;
+        Ok(self)
+    }
+
+    /// Lets the operator keep a Lease in a namespace, by the rules it has for the one of its release: tests at the
+    /// same time need one each, in a namespace of their own.
+    pub fn allow_lease(&self, namespace: &str, lease: &str) -> Result<()> {
+        let mut objects = installed()?;
+        objects.retain(|o| o["kind"] == "Role" || o["kind"] == "RoleBinding");
+        for object in &mut objects {
+            object["metadata"] = json!({"name": lease, "namespace": namespace});
+            if object["kind"] == "RoleBinding" {
+                object["roleRef"]["name"] = json!(lease);
+            }
+            let rules = object.get_mut("rules").and_then(Value::as_array_mut);
+            for rule in rules.into_iter().flatten().filter(|rule| rule["resourceNames"].is_array()) {
+                rule["resourceNames"] = json!([lease]);
+            }
+        }
+        self.apply_rights(&objects)
+    }
+
+    /// Applies objects that give rights, together.
+    pub fn apply_rights<'a>(&self, objects: impl IntoIterator<Item = &'a Value>) -> Result<()> {
+        let items: Vec<&Value> = objects.into_iter().collect();
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+        let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        let output = self.kubectl_with_input(apply, &list.to_string())?;
+        if !output.status.success() {
+            bail!("cannot give rights: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
+    /// Writes a kubeconfig file for a ServiceAccount, with a token as its pods have one.
+    pub fn kubeconfig_of(&self, namespace: &str, account: &str) -> Result<PathBuf> {
+        let output = self.kubectl(["create", "token", account, "-n", namespace, VALID])?;
+        if !output.status.success() {
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            bail!("no token for {namespace}/{account}: {error}");
+        }
+        let token = String::from_utf8(output.stdout)?;
+        let mut config = serde_json::to_value(Kubeconfig::read_from(&self.admin)?)?;
+        for user in config["users"].as_array_mut().into_iter().flatten() {
+            user["user"] = json!({"token": token.trim()});
+        }
+        let path = paths::scratch_dir("kubeconfig")?.join("config");
+        fs::write(&path, config.to_string())?;
+        Ok(path)
+    }
+
+    /// Roles are told to the authorizer by a watch: a moment after they were made.
+    fn wait_allowed(&self, verb: &str, resource: &str) -> Result<()> {
+        let question = ["auth", "can-i", verb, resource, "--all-namespaces", "--as", OPERATOR];
+        for _ in 0..100 {
+            let answer = self.kubectl(question)?;
+            if answer.status.success() {
+                return Ok(());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        bail!("{OPERATOR} may not {verb} {resource}, although deploy/install.yaml was applied")
+    }
+}
+
+/// The name by which the API server knows a ServiceAccount.
+pub fn user(namespace: &str, account: &str) -> String {
+    format!("system:serviceaccount:{namespace}:{account}")
+}

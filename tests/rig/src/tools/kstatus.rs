@@ -1,0 +1,105 @@
+//! kstatus as Flux has it: a main package of our own around Flux's library, which reads objects and says what has
+//! become of each.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::build;
+use super::go::{self, Module};
+use crate::{paths, progress};
+
+/// The program.
+#[derive(Debug, Clone)]
+pub struct Kstatus(PathBuf);
+
+/// What kstatus says of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Told {
+    /// `Current`, `InProgress`, `Failed`, `Terminating` …
+    pub status: String,
+    /// In words.
+    pub message: String,
+}
+
+/// Builds it unless that was done.
+pub fn ensure() -> Result<Kstatus> {
+    let module = Module::read("kstatus")?;
+    let main = paths::sources().join("tools/kstatus/main.go");
+    let main = fs::read(&main).with_context(|| format!("cannot read {}", main.display()))?;
+    let flags = "-s -w";
+    let inputs: Vec<&[u8]> = module.inputs(flags).into_iter().chain([main.as_slice()]).collect();
+    let dir = build::once("kstatus", &inputs, |dir| {
+        go::require("kstatus is built for the tests of conditions")?;
+        progress::step("building kstatus with Go (about 15 seconds, once)", || {
+            module.build(".", &dir.join("kstatus"), flags)
+        })
+    })?;
+    Ok(Kstatus(dir.join("kstatus")))
+}
+
+impl Kstatus {
+    /// Where the program is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// What it says of each of these objects, in their order.
+    ///
+    /// # Errors
+    /// When an object is none, or its status is not as kstatus can read it.
+    pub fn tell(&self, objects: &[Value]) -> Result<Vec<Told>> {
+        let mut child = Command::new(&self.0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot run {}", self.0.display()))?;
+        let mut input = child.stdin.take().context("no input")?;
+        let lines: String = objects.iter().map(|object| format!("{object}\n")).collect();
+        let output = thread::scope(|scope| {
+            // It answers while it reads. If it gives up early, it says why.
+            scope.spawn(move || drop(input.write_all(lines.as_bytes())));
+            child.wait_with_output()
+        })?;
+        if !output.status.success() {
+            bail!("{}", String::from_utf8_lossy(&output.stderr));
+        }
+        let answers = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
+        let told = answers.collect::<Result<Vec<Told>, _>>().context("kstatus does not answer in JSON")?;
+        ensure!(told.len() == objects.len(), "{} answers for {} objects", told.len(), objects.len());
+        Ok(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(conditions: Value) -> Value {
+        let metadata = json!({"name": "a", "generation": 2});
+        let status = json!({"observedGeneration": 2, "conditions": conditions});
+        json!({"apiVersion": "example.com/v1", "kind": "A", "metadata": metadata, "status": status})
+    }
+
+    #[test]
+    fn each_object_is_answered_in_its_turn() {
+        let stalled = json!([{"type": "Stalled", "status": "True", "message": "no"}]);
+        let told = ensure().unwrap().tell(&[object(stalled), object(json!([]))]).unwrap();
+        let statuses: Vec<_> = told.iter().map(|told| told.status.as_str()).collect();
+        assert_eq!((statuses, told[0].message.as_str()), (vec!["Failed", "Current"], "no"));
+    }
+
+    #[test]
+    fn what_is_no_object_is_told_with_its_line() {
+        let error = ensure().unwrap().tell(&[object(json!([])), json!({"kind": 3})]).unwrap_err();
+        assert!(error.to_string().contains("line 2"), "{error}");
+    }
+}
