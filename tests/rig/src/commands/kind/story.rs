@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use rig::kind::install::{self, AWS_NAMESPACE, CloudInCluster, OPERATOR_NAMESPACE};
+use rig::kind::cloud::CloudInCluster;
+use rig::kind::install::{self, AWS_NAMESPACE, Release};
 use rig::kind::{Kind, Kubectl};
 use rig::{Clients, paths};
 use serde_json::Value;
@@ -72,21 +73,20 @@ impl<'a> Story<'a> {
         if !self.kubectl.run(definition).await?.is_empty() {
             self.delete().await?;
         }
-        for namespace in [OPERATOR_NAMESPACE, AWS_NAMESPACE] {
-            self.kubectl.wait(&["delete", "namespace", namespace, "--ignore-not-found"], DEADLINE).await?;
-        }
-        let role = "clusterrole,clusterrolebinding";
-        self.kubectl.run(["delete", role, "s3-replication-operator", "--ignore-not-found"]).await.map(drop)
+        let release = Release::usual();
+        release.uninstall(&self.kind.helm).await?;
+        release.delete_namespace(self.kubectl).await?;
+        self.kubectl.wait(&["delete", "namespace", AWS_NAMESPACE, "--ignore-not-found"], DEADLINE).await
     }
 
     async fn install(&mut self) -> Result<Clients> {
         let kubectl = self.kubectl;
         println!("\n{}", kubectl.run(["get", "nodes", "-o", "wide"]).await?);
         println!("Installing the AWS emulator and the operator.");
-        let cloud = install::emulator(kubectl, &self.kind.images).await?;
+        let cloud = install::emulator(self.kind).await?;
         let clients = cloud.clients();
         self.cloud = Some(cloud);
-        install::operator(kubectl, &self.kind.images).await?;
+        println!("\n{}", Release::usual().install(self.kind).await?);
         println!("\n{}", kubectl.run(["get", "pods", "-A", "-o", "wide"]).await?);
         Ok(clients)
     }
