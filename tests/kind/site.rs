@@ -9,7 +9,7 @@ use kube::Api;
 use kube::api::{ListParams, LogParams};
 use rig::Clients;
 use rig::kind::cloud::Recorded;
-use rig::kind::install::{RELEASE, Release};
+use rig::kind::install::{PODS, RELEASE, Release};
 use rig::kind::{Kind, writers};
 use serde_json::{Value, json};
 
@@ -18,9 +18,6 @@ use super::pod::OperatorPod;
 
 /// The label that says which release a resource is for; one without it is for the usual one.
 const LABEL: &str = "site";
-
-/// The pods at work, and not those of `helm test`.
-const WORKING: &str = "app.kubernetes.io/name=s3-replication-operator,app.kubernetes.io/component=operator";
 
 pub struct Site<'a> {
     pub ground: &'a Ground,
@@ -106,7 +103,7 @@ impl<'a> Site<'a> {
     /// Its pods, those too that are about to end.
     pub async fn pods(&self) -> Result<Vec<OperatorPod>> {
         let pods: Api<Pod> = Api::namespaced(self.ground.kube.clone(), &self.release.namespace);
-        Ok(pods.list(&ListParams::default().labels(WORKING)).await?.iter().map(OperatorPod::from).collect())
+        Ok(pods.list(&ListParams::default().labels(PODS)).await?.iter().map(OperatorPod::from).collect())
     }
 
     /// Waits until a pod is as wanted.

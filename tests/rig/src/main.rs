@@ -26,7 +26,7 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
-    /// Show the operator in a pod of a real cluster, which kind makes and which is deleted at the end
+    /// Show and test the operator on real clusters, which kind makes and which are deleted at the end
     Kind(commands::kind::KindArgs),
     /// Measure what a check and a convergence cost, against the budget
     Budget,

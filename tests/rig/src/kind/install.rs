@@ -23,6 +23,9 @@ pub const OPERATOR_NAMESPACE: &str = "s3-replication-system";
 /// The name of a release, as the documentation has it, and so of its Deployment and Lease.
 pub const RELEASE: &str = "s3-replication-operator";
 
+/// The pods at work, and not those of `helm test`.
+pub const PODS: &str = "app.kubernetes.io/name=s3-replication-operator,app.kubernetes.io/component=operator";
+
 /// The Secret that holds the operator's access key.
 const CREDENTIALS: &str = "aws";
 
@@ -111,6 +114,19 @@ impl Release {
     pub async fn install(&self, kind: &Kind) -> Result<String> {
         self.prepare(&kind.kubectl).await?;
         self.upgrade(kind, &chart()).await
+    }
+
+    /// Has so many pods, and waits for it: until they are ready, or until all are gone.
+    pub async fn scale(&self, kubectl: &Kubectl, replicas: u8) -> Result<()> {
+        let (namespace, deployment) = (self.namespace.as_str(), format!("deployment/{RELEASE}"));
+        let wanted = format!("--replicas={replicas}");
+        kubectl.run(["-n", namespace, "scale", &deployment, &wanted]).await?;
+        rolled_out(kubectl, namespace, RELEASE).await?;
+        if replicas == 0 {
+            let pods = ["-n", namespace, "wait", "--for=delete", "pod", "-l", PODS];
+            kubectl.wait(&pods, READY).await?;
+        }
+        Ok(())
     }
 
     /// Uninstalls it. Its pods may still be ending then.
