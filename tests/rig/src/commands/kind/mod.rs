@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::ctrl_c;
 
 use story::Story;
+use suites::Suites;
 
 /// The numbers of nodes that are tried one after the other, unless one is named.
 const NODES: [u8; 2] = [1, 3];
@@ -45,40 +46,38 @@ pub struct KindArgs {
 /// # Errors
 /// When no cluster can be made here, or the operator did not do its job on one.
 pub fn run(args: &KindArgs) -> Result<()> {
-    if !args.story {
-        Runtime::new()?.block_on(suites::build())?;
-    }
+    let suites = (!args.story).then(|| Runtime::new()?.block_on(Suites::build())).transpose()?;
     if let Some(kubeconfig) = &args.kubeconfig {
         let images = args.operator_image.clone().zip(args.emulator_image.clone());
         let images = images.map(|(operator, emulator)| Images { operator, emulator });
-        return on(Kind::attach(kubeconfig, images)?, None, args.story, args.keep);
+        return on(Kind::attach(kubeconfig, images)?, None, suites.as_ref(), args.keep);
     }
     let way = look(true)?.or_else(|why| bail!(why))?;
     let numbers = args.nodes.map_or(NODES.to_vec(), |nodes| vec![nodes]);
     let last = numbers.last().copied();
     numbers.into_iter().try_for_each(|nodes| {
         println!("\n== A cluster of {nodes} {}\n", if nodes == 1 { "node" } else { "nodes" });
-        on(Kind::start(way, nodes)?, Some(nodes), args.story, args.keep && last == Some(nodes))
+        on(Kind::start(way, nodes)?, Some(nodes), suites.as_ref(), args.keep && last == Some(nodes))
     })
 }
 
 /// Does all of it on a cluster.
-fn on(kind: Kind, nodes: Option<u8>, story: bool, keep: bool) -> Result<()> {
+fn on(kind: Kind, nodes: Option<u8>, suites: Option<&Suites>, keep: bool) -> Result<()> {
     // Of this cluster, because its threads have to be in the network that this one is in now.
     let runtime = Runtime::new()?;
-    let outcome = runtime.block_on(show(&kind, nodes, story, keep));
+    let outcome = runtime.block_on(show(&kind, nodes, suites, keep));
     drop(runtime);
     // What was started is ended in any case.
     let stopped = kind.stop();
     outcome.and(stopped)
 }
 
-async fn show(kind: &Kind, nodes: Option<u8>, story_alone: bool, keep: bool) -> Result<()> {
+async fn show(kind: &Kind, nodes: Option<u8>, suites: Option<&Suites>, keep: bool) -> Result<()> {
     let mut story = Story::new(kind)?;
     let all = async {
         story.tell().await?;
-        if !story_alone {
-            suites::test(kind, nodes).await?;
+        if let Some(suites) = suites {
+            suites.run(kind, nodes).await?;
         }
         if keep { story.apply().await } else { Ok(()) }
     };
