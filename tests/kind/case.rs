@@ -69,20 +69,26 @@ impl<'a> Case<'a> {
 
     /// Waits until it says that its spec, as it is now, is Ready.
     pub async fn wait_ready(&self) -> Result<()> {
-        let mut last = Value::Null;
         let look = async || {
             let object = self.object().await?;
             let (status, generation) = (&object["status"], &object["metadata"]["generation"]);
-            let all = status["conditions"].as_array().cloned().unwrap_or_default();
+            let all = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
             let ready = all.iter().any(|c| {
                 c["type"] == "Ready" && c["status"] == "True" && &c["observedGeneration"] == generation
             });
-            last = object["status"].clone();
             Ok(ready.then_some(()))
         };
-        let what = format!("{} is Ready", self.name);
-        let waited = self.site.ground.until(&what, look).await;
-        waited.with_context(|| format!("its status: {last}"))
+        self.until("is Ready", look).await
+    }
+
+    async fn until(&self, what: &str, look: impl AsyncFnMut() -> Result<Option<()>>) -> Result<()> {
+        match self.site.ground.until(&format!("{} {what}", self.name), look).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let object = self.object().await.unwrap_or_default();
+                Err(error.context(format!("{object:#}\n{}", self.site.words().await)))
+            }
+        }
     }
 
     /// Changes the configuration in AWS behind the operator's back.
@@ -105,7 +111,7 @@ impl<'a> Case<'a> {
     /// Waits until the configuration is as the resource says.
     pub async fn put_right(&self) -> Result<()> {
         let look = async || Ok((self.storage_class().await? == Some(StorageClass::Standard)).then_some(()));
-        self.site.ground.until(&format!("the configuration of {} is put right", self.name), look).await
+        self.until("is put right in AWS", look).await
     }
 
     async fn storage_class(&self) -> Result<Option<StorageClass>> {
@@ -124,7 +130,7 @@ impl<'a> Case<'a> {
     /// Waits until it is gone, and sees that its configuration went with it.
     pub async fn gone(&self) -> Result<()> {
         let look = async || Ok(self.api().get_opt(&self.name).await?.is_none().then_some(()));
-        self.site.ground.until(&format!("{} is gone", self.name), look).await?;
+        self.until("is gone", look).await?;
         ensure!(!self.is_configured().await?, "the configuration of {} outlived it", self.name);
         Ok(())
     }

@@ -64,7 +64,10 @@ pub fn left_behind(ground: &Ground) -> Result<()> {
     ground.block_on(async {
         let site = Site::usual(ground, "left").await?;
         let notes = site.release.install(&ground.kind).await?;
-        ensure!(notes.contains("what stays behind can be deleted only after installing again"), "not told: {notes}");
+        ensure!(
+            notes.contains("what stays behind can be deleted only after installing again"),
+            "not told: {notes}"
+        );
         let case = Case::ready(&site, "there").await?;
         site.uninstall().await?;
 

@@ -159,6 +159,20 @@ impl<'a> Site<'a> {
         self.ground.until(&format!("{} logs {texts:?}", pod.name), look).await
     }
 
+    /// What a person would look at next, for error messages: the pods, who leads, and what they log.
+    pub async fn words(&self) -> String {
+        let look = async {
+            let mut words = format!("holder: {:?}\n", self.holder().await?);
+            let pods: Api<Pod> = Api::namespaced(self.ground.kube.clone(), &self.release.namespace);
+            let last = LogParams { tail_lines: Some(30), ..LogParams::default() };
+            for pod in self.pods().await? {
+                words += &format!("{pod:?}\n{}\n", pods.logs(&pod.name, &last).await.unwrap_or_default());
+            }
+            anyhow::Ok(words)
+        };
+        look.await.unwrap_or_else(|error| format!("{error:#}"))
+    }
+
     /// What its pods asked AWS to change, in order of arrival.
     pub async fn writes(&self) -> Result<Vec<Recorded>> {
         let calls = self.ground.cloud.calls(&self.release.account).await?;
