@@ -1,43 +1,37 @@
 //! A resource of a test's own, with buckets of its own.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, StorageClass};
-use rig::Clients;
-use rig::kind::Kubectl;
-use serde_json::json;
+use kube::Api;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use serde_json::{Value, json};
 
-use super::ground::Ground;
+use super::site::Site;
 
 const HERE: &str = "us-east-1";
 const THERE: &str = "eu-west-1";
 
-/// How long what must come is waited for: a pod that is restarted has a pause before it, which grows.
-pub const DEADLINE: Duration = Duration::from_secs(120);
-
 /// A `BucketReplication` from one bucket into another.
 pub struct Case<'a> {
-    ground: &'a Ground,
-    clients: Clients,
+    site: &'a Site<'a>,
     name: String,
     source: String,
 }
 
 impl<'a> Case<'a> {
     /// Makes the buckets and the resource, and waits until it is Ready.
-    pub async fn ready(ground: &'a Ground, name: &str) -> Result<Self> {
-        let case = Self::apply(ground, name).await?;
+    pub async fn ready(site: &'a Site<'a>, name: &str) -> Result<Self> {
+        let case = Self::apply(site, name).await?;
         case.wait_ready().await?;
         Ok(case)
     }
 
     /// Makes the buckets and the resource.
-    pub async fn apply(ground: &'a Ground, name: &str) -> Result<Self> {
-        let clients = ground.cloud.clients();
-        // A cluster that is given may have those of an earlier run.
-        let unique = format!("{name}-{:x}", std::process::id());
-        let (source, destination) = (format!("{unique}-from"), format!("{unique}-to"));
+    pub async fn apply(site: &'a Site<'a>, name: &str) -> Result<Self> {
+        let clients = site.clients();
+        let name = format!("{}-{name}", site.name);
+        let (source, destination) = (format!("{name}-from"), format!("{name}-to"));
         clients.s3(HERE).create_bucket().bucket(&source).send().await?;
         let place = BucketLocationConstraint::from(THERE);
         let place = CreateBucketConfiguration::builder().location_constraint(place).build();
@@ -46,28 +40,60 @@ impl<'a> Case<'a> {
         let resource = json!({
             "apiVersion": "s3replication.dev/v1alpha1",
             "kind": "BucketReplication",
-            "metadata": {"name": unique, "namespace": "default"},
+            "metadata": {"name": name, "namespace": site.namespace, "labels": site.labels()},
             "spec": {
                 "source": {"bucket": source},
                 "rules": [{"id": "all", "destination": {"bucket": destination, "storageClass": "STANDARD"}}],
             },
         });
-        ground.kubectl.apply(&resource.to_string()).await?;
-        Ok(Self { ground, clients, name: unique, source })
+        let case = Self { site, name, source };
+        let params = PatchParams::apply("test").force();
+        case.api().patch(&case.name, &params, &Patch::Apply(resource)).await?;
+        Ok(case)
     }
 
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    fn api(&self) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk("s3replication.dev", "v1alpha1", "BucketReplication");
+        let client = self.site.ground.kube.clone();
+        Api::namespaced_with(client, &self.site.namespace, &ApiResource::from_gvk(&kind))
+    }
+
+    /// The resource as it is now.
+    pub async fn object(&self) -> Result<Value> {
+        Ok(serde_json::to_value(self.api().get(&self.name).await?)?)
+    }
+
+    /// Waits until it says that its spec, as it is now, is Ready.
     pub async fn wait_ready(&self) -> Result<()> {
-        let resource = format!("br/{}", self.name);
-        self.ground.kubectl.wait(&["wait", "--for=condition=Ready", &resource], DEADLINE).await
+        let look = async || {
+            let object = self.object().await?;
+            let (status, generation) = (&object["status"], &object["metadata"]["generation"]);
+            let all = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let ready = all.iter().any(|c| {
+                c["type"] == "Ready" && c["status"] == "True" && &c["observedGeneration"] == generation
+            });
+            Ok(ready.then_some(()))
+        };
+        self.until("is Ready", look).await
+    }
+
+    async fn until(&self, what: &str, look: impl AsyncFnMut() -> Result<Option<()>>) -> Result<()> {
+        match self.site.ground.until(&format!("{} {what}", self.name), look).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let object = self.object().await.unwrap_or_default();
+                Err(error.context(format!("{object:#}\n{}", self.site.words().await)))
+            }
+        }
     }
 
     /// Changes the configuration in AWS behind the operator's back.
     pub async fn drift(&self) -> Result<()> {
-        let s3 = self.clients.s3(HERE);
+        let s3 = self.site.clients().s3(HERE);
         let held = s3.get_bucket_replication().bucket(&self.source).send().await?;
         let mut configuration =
             held.replication_configuration().context("there is no configuration")?.clone();
@@ -84,23 +110,44 @@ impl<'a> Case<'a> {
 
     /// Waits until the configuration is as the resource says.
     pub async fn put_right(&self) -> Result<()> {
-        let look = async |_: &Kubectl| {
-            Ok((self.storage_class().await? == Some(StorageClass::Standard)).then_some(()))
-        };
-        self.ground.kubectl.until("the configuration is put right", DEADLINE, look).await
+        let look = async || Ok((self.storage_class().await? == Some(StorageClass::Standard)).then_some(()));
+        self.until("is put right in AWS", look).await
+    }
+
+    async fn storage_class(&self) -> Result<Option<StorageClass>> {
+        let s3 = self.site.clients().s3(HERE);
+        let held = s3.get_bucket_replication().bucket(&self.source).send().await?;
+        let rule = held.replication_configuration().and_then(|configuration| configuration.rules().first());
+        Ok(rule.and_then(|rule| rule.destination()?.storage_class().cloned()))
+    }
+
+    /// Asks for its deletion, which waits for the operator.
+    pub async fn begin_deletion(&self) -> Result<()> {
+        self.api().delete(&self.name, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    /// Waits until it is gone, and sees that its configuration went with it.
+    pub async fn gone(&self) -> Result<()> {
+        let look = async || Ok(self.api().get_opt(&self.name).await?.is_none().then_some(()));
+        self.until("is gone", look).await?;
+        ensure!(!self.is_configured().await?, "the configuration of {} outlived it", self.name);
+        Ok(())
+    }
+
+    /// Whether its source bucket has a replication configuration.
+    pub async fn is_configured(&self) -> Result<bool> {
+        let s3 = self.site.clients().s3(HERE);
+        match s3.get_bucket_replication().bucket(&self.source).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some("ReplicationConfigurationNotFoundError") => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Deletes the resource and sees that its configuration goes with it.
     pub async fn delete(self) -> Result<()> {
-        self.ground.kubectl.wait(&["delete", &format!("br/{}", self.name)], DEADLINE).await?;
-        let held = self.clients.s3(HERE).get_bucket_replication().bucket(&self.source).send().await;
-        ensure!(held.is_err(), "the configuration outlived its resource");
-        Ok(())
-    }
-
-    async fn storage_class(&self) -> Result<Option<StorageClass>> {
-        let held = self.clients.s3(HERE).get_bucket_replication().bucket(&self.source).send().await?;
-        let rule = held.replication_configuration().and_then(|configuration| configuration.rules().first());
-        Ok(rule.and_then(|rule| rule.destination()?.storage_class().cloned()))
+        self.begin_deletion().await?;
+        self.gone().await
     }
 }

@@ -1,24 +1,48 @@
-//! The cluster that all tests share, with emulator and operator on it: made when the first test begins.
+//! The cluster that all tests share, with the emulator and the usual release of the operator on it.
 
-use std::cell::RefCell;
 use std::env;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
-use rig::kind::install::{self, CloudInCluster};
-use rig::kind::{Images, Kind, Kubectl, Way, look};
+use anyhow::{Context, Result, anyhow, bail};
+use kube::Client;
+use rig::kind::cloud::CloudInCluster;
+use rig::kind::install;
+use rig::kind::{Images, Kind, Way, look};
 use tokio::runtime::Runtime;
+
+use super::node;
+use super::site::Site;
 
 /// Nodes of a cluster of our own: a control plane, and two of which one can be drained.
 const NODES: u8 = 3;
 
+/// How long what must come is waited for: a pod that is restarted has a pause before it, which grows.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// How often a fact is looked for that nobody tells.
+const POLL: Duration = Duration::from_millis(200);
+
 /// What the tests stand on.
 pub struct Ground {
-    pub kubectl: Kubectl,
-    pub images: Images,
+    pub kind: Kind,
+    pub kube: Client,
     pub cloud: CloudInCluster,
-    kind: Kind,
     runtime: Runtime,
+    usual: Mutex<()>,
+    nodes: RwLock<()>,
+}
+
+/// What a test must have for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// A release of its own.
+    Own,
+    /// The usual release, which all others leave alone meanwhile.
+    Usual,
+    /// All nodes, and at least two of them beside the control plane: nothing else runs meanwhile.
+    Workers,
 }
 
 /// Where the cluster comes from.
@@ -47,17 +71,17 @@ impl Machine {
         }
     }
 
-    /// Nothing is looked for.
-    pub fn unasked() -> Result<Self, String> {
-        Ok(Self::Unasked)
-    }
-
-    /// Nodes that take pods, besides the control plane. Of a given cluster nothing is known, and none is drained.
+    /// Nodes that take pods, besides the control plane. Of a given cluster nothing is known unless it is told, and
+    /// none is drained.
     pub fn workers(&self) -> usize {
-        match self {
-            Self::Own(_) => usize::from(NODES) - 1,
-            Self::Given(_) | Self::Unasked => 0,
-        }
+        let nodes = match self {
+            Self::Own(_) => usize::from(NODES),
+            Self::Given(_) => {
+                env::var("RIG_KIND_NODES").ok().and_then(|nodes| nodes.parse().ok()).unwrap_or_default()
+            }
+            Self::Unasked => 0,
+        };
+        nodes.saturating_sub(1)
     }
 
     fn cluster(&self) -> Result<Kind> {
@@ -74,47 +98,65 @@ impl Machine {
 }
 
 impl Ground {
-    fn prepare(machine: &Machine) -> Result<Self> {
+    /// Makes it. This thread, and those that it starts from now on, are in the network of the cluster.
+    pub fn prepare(machine: &Machine) -> Result<Self> {
         let kind = machine.cluster()?;
         let runtime = Runtime::new()?;
-        let kubectl = kind.kubectl.clone();
-        let cloud = runtime.block_on(async {
-            let cloud = install::emulator(&kubectl, &kind.images).await?;
-            install::operator(&kubectl, &kind.images).await?;
-            anyhow::Ok(cloud)
+        let (cloud, kube) = runtime.block_on(async {
+            let on_nodes = node::prepare(&kind);
+            let cloud = async {
+                let cloud = install::emulator(&kind).await?;
+                // Its definitions are everybody's.
+                Site::install_usual(&kind).await?;
+                anyhow::Ok(cloud)
+            };
+            let (on_nodes, cloud) = tokio::join!(on_nodes, cloud);
+            on_nodes?;
+            anyhow::Ok((cloud?, kind.kubectl.client().await?))
         })?;
-        Ok(Self { kubectl, images: kind.images.clone(), cloud, kind, runtime })
+        Ok(Self { kind, kube, cloud, runtime, usual: Mutex::new(()), nodes: RwLock::new(()) })
     }
 
     /// Runs what a test does.
     pub fn block_on<T>(&self, test: impl Future<Output = T>) -> T {
         self.runtime.block_on(test)
     }
-}
 
-thread_local! {
-    // Of this thread, which is in the network of the cluster.
-    static GROUND: RefCell<Option<Result<Ground, String>>> = const { RefCell::new(None) };
-}
-
-/// Calls a test with the ground, prepared if it is the first.
-pub fn with<T>(test: impl FnOnce(&Ground) -> Result<T>) -> Result<T> {
-    GROUND.with_borrow_mut(|ground| {
-        let ground = ground.get_or_insert_with(|| {
-            let machine = Machine::look().map_err(|why| anyhow!(why));
-            machine.and_then(|machine| Ground::prepare(&machine)).map_err(|error| format!("{error:#}"))
-        });
-        test(ground.as_ref().map_err(|error| anyhow!("{error}"))?)
-    })
-}
-
-/// Ends the cluster, if there is one.
-pub fn close() -> Result<()> {
-    match GROUND.take() {
-        Some(Ok(Ground { kind, runtime, .. })) => {
-            drop(runtime);
-            kind.stop().context("stopping")
+    /// Calls a test once it has what it must have for itself.
+    pub fn with(&self, share: Share, test: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        // A test that failed is no reason for the next one to.
+        if share == Share::Workers {
+            let _all = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+            return test(self);
         }
-        Some(Err(_)) | None => Ok(()),
+        let _usual =
+            (share == Share::Usual).then(|| self.usual.lock().unwrap_or_else(PoisonError::into_inner));
+        let _nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        test(self)
+    }
+
+    /// Looks until what is looked for is there.
+    pub async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+        let begun = Instant::now();
+        loop {
+            // A server that is just away, or an object that is just not there, may be there at the next look.
+            match look().await {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) if begun.elapsed() > DEADLINE => {
+                    bail!("this did not come within {DEADLINE:?}: {what}")
+                }
+                Err(error) if begun.elapsed() > DEADLINE => {
+                    return Err(error.context(format!("this did not come within {DEADLINE:?}: {what}")));
+                }
+                Ok(None) | Err(_) => tokio::time::sleep(POLL).await,
+            }
+        }
+    }
+
+    /// Ends the cluster where it is ours.
+    pub fn close(self) -> Result<()> {
+        let Self { kind, kube, cloud, runtime, .. } = self;
+        drop((kube, cloud, runtime));
+        kind.stop().context("stopping")
     }
 }

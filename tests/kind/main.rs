@@ -1,46 +1,76 @@
-//! What only a real cluster can show: the operator's image in a pod, with the rights of its service account, found
-//! by probes, killed, hung, and driven from its node.
+//! What only a real cluster can show: the operator as its chart installs it, with the rights of its service account,
+//! found by probes, killed, stopped, cut off, moved, upgraded and removed, and never two of its pods writing to AWS.
 //!
-//! The tests share a cluster and run one after the other, for each may disturb the operator. Where no cluster can be
-//! had they are ignored, and a line says why; `RIG_KIND=must` makes that a failure, `RIG_KIND=off` leaves them out.
+//! The tests share a cluster, and each has a release of its own, with a Lease, an AWS account and resources of its
+//! own; those that are about the whole of the chart take turns with the usual one. Where no cluster can be had they
+//! are ignored, and a line says why; `RIG_KIND=must` makes that a failure, `RIG_KIND=off` leaves them out.
 //! `RIG_KIND_KUBECONFIG` names a cluster that is there.
 
 mod case;
+mod chart;
 mod ends;
+mod failover;
 mod ground;
 mod moves;
+mod network;
 mod node;
 mod pod;
+mod process;
+mod site;
+mod upgrade;
+mod work;
 
 use std::env;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use ground::{Ground, Machine};
+use ground::{Ground, Machine, Share};
 
-/// A test: what it is called, how many nodes besides the control plane it needs, and what it does.
-type Test = (&'static str, usize, fn(&Ground) -> Result<()>);
+/// A test: what it is called, what it must have for itself, and what it does.
+type Test = (&'static str, Share, fn(&Ground) -> Result<()>);
 
-const TESTS: [Test; 8] = [
-    ("the_pod_has_a_user_without_rights_and_a_file_system_that_it_cannot_write", 0, pod::has_no_rights),
-    ("a_service_is_found_by_its_name_and_a_resource_becomes_ready", 0, pod::resolves_names),
-    ("probes_and_metrics_are_answered", 0, pod::answers_probes),
-    ("asked_to_end_it_ends_well_and_comes_again", 0, ends::asked_to_end),
-    ("killed_it_comes_again_and_puts_right_what_changed_meanwhile", 0, ends::killed),
-    ("a_hung_operator_is_restarted_by_its_probe", 0, ends::hung),
-    ("another_pod_goes_on_where_a_deleted_one_was", 0, moves::deleted),
-    ("a_drained_node_passes_the_operator_on", 2, moves::drained),
+/// The longest first.
+const TESTS: [Test; 16] = [
+    ("a_leader_that_was_stopped_for_a_minute_wakes_up_and_writes_nothing", Share::Own, failover::frozen),
+    ("a_hung_operator_is_restarted_by_its_probe", Share::Own, ends::hung),
+    ("a_leader_cut_off_from_the_api_server_stops_and_another_goes_on", Share::Own, failover::cut_off),
+    ("a_killed_leader_is_followed_and_comes_again", Share::Own, failover::killed),
+    ("the_release_before_is_upgraded_without_a_break", Share::Usual, upgrade::from_the_release_before),
+    ("a_new_version_is_rolled_out_under_work", Share::Own, failover::rolled_out),
+    ("another_goes_on_with_what_a_deleted_leader_had_under_way", Share::Own, failover::deleted),
+    ("asked_to_end_it_ends_well_and_comes_again", Share::Own, ends::asked_to_end),
+    (
+        "resources_that_are_left_at_uninstalling_are_deleted_once_it_is_installed_again",
+        Share::Usual,
+        chart::left_behind,
+    ),
+    ("uninstalled_in_order_nothing_is_left_but_the_definitions", Share::Usual, chart::uninstalled_in_order),
+    ("helm_test_passes", Share::Usual, chart::tested),
+    ("a_policy_lets_it_reach_what_it_needs_and_nothing_else", Share::Own, network::policy),
+    ("a_service_is_found_by_its_name_and_a_resource_becomes_ready", Share::Usual, network::resolves_names),
+    (
+        "the_pods_have_a_user_without_rights_and_a_file_system_that_they_cannot_write",
+        Share::Usual,
+        process::has_no_rights,
+    ),
+    ("probes_and_metrics_are_answered", Share::Usual, process::answers_probes),
+    ("a_drained_node_passes_the_operator_on", Share::Workers, moves::drained),
 ];
+
+/// How many run at the same time, unless it is said: most of the time they wait.
+const AT_ONCE: usize = 8;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // They share the operator, and this thread is the one that is in the network of the cluster.
-    arguments.test_threads = Some(1);
+    if !env::args().any(|argument| argument.starts_with("--test-threads")) {
+        arguments.test_threads = Some(AT_ONCE);
+    }
     let machine = match is_asked_for(&arguments) {
         true => Machine::look(),
-        false => Machine::unasked(),
+        false => Ok(Machine::Unasked),
     };
     let why_not = machine.as_ref().err().cloned();
     if let Some(why) = &why_not {
@@ -50,15 +80,28 @@ fn main() -> ExitCode {
         }
     }
     let workers = machine.as_ref().map_or(0, Machine::workers);
+    // Here, because the threads of the tests have to be started in the network of the cluster.
+    let ground = match machine {
+        Ok(Machine::Unasked) | Err(_) => Err("there is no cluster".to_owned()),
+        Ok(machine) => Ground::prepare(&machine).map(Arc::new).map_err(|error| format!("{error:#}")),
+    };
     let trials = TESTS
         .into_iter()
-        .map(|(name, needed, test)| {
-            Trial::test(name, move || ground::with(test).map_err(|error| Failed::from(format!("{error:#}"))))
-                .with_ignored_flag(why_not.is_some() || needed > workers)
+        .map(|(name, share, test)| {
+            let ground = ground.clone();
+            let run = move || {
+                let ground = ground.map_err(|why| anyhow!(why))?;
+                ground.with(share, test).map_err(|error| Failed::from(format!("{error:#}")))
+            };
+            let ignored = why_not.is_some() || (share == Share::Workers && workers < 2);
+            Trial::test(name, run).with_ignored_flag(ignored)
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    let closed = ground::close();
+    let closed = match ground.map(Arc::into_inner) {
+        Ok(Some(ground)) => ground.close(),
+        Ok(None) | Err(_) => Ok(()),
+    };
     if let Err(error) = &closed {
         eprintln!("the cluster was not ended well: {error:#}");
     }

@@ -1,73 +1,97 @@
-//! What is seen and done on a node, past Kubernetes: a pod with all rights that runs a few lines of Python.
+//! What is seen and done on a node, past Kubernetes: a pod with all rights on each, that runs a few lines of Python.
 
-use anyhow::{Context, Result, ensure};
-use rig::kind::Kubectl;
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::ListParams;
+use rig::kind::Kind;
 use serde_json::{Value, json};
 
-use super::case::DEADLINE;
-use super::ground::Ground;
+use super::ground::{DEADLINE, Ground};
 use super::pod::OperatorPod;
 
 const NAMESPACE: &str = "kube-system";
+const NAME: &str = "on-node";
 
-/// Finds the operator's process, as the node numbers it.
+/// Finds the process of an operator's pod, as the node numbers it: the chart names its pod to it.
 const FIND: &str = r#"
-import os, signal, sys
-def command(pid):
+import json, os, signal, subprocess, sys, time
+def words(pid, file):
     try:
-        return open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")[0]
+        return open(f"/proc/{pid}/{file}", "rb").read().split(b"\0")
     except OSError:
-        return b""
-found = [p for p in os.listdir("/proc") if p.isdigit() and command(p) == b"/usr/local/bin/s3-replication-operator"]
+        return []
+found = [
+    p for p in os.listdir("/proc")
+    if p.isdigit() and words(p, "cmdline")[:1] == [b"/usr/local/bin/s3-replication-operator"]
+    and f"POD_NAME={pod}".encode() in words(p, "environ")
+]
 if len(found) != 1:
-    sys.exit(f"{len(found)} operators on this node: {found}")
+    sys.exit(f"{len(found)} processes of {pod} on this node: {found}")
 pid = int(found[0])
+def network(*command):
+    # With the node's own programs, in the network of the pod.
+    enter = ["/usr/bin/nsenter", f"--net=/proc/{pid}/ns/net", "--wd=/", "--"]
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    at_home = lambda: os.chroot("/proc/1/root")
+    subprocess.run([*enter, *command], check=True, preexec_fn=at_home, env={"PATH": path})
 "#;
 
-/// Runs a script on the node of the operator's pod, with the number of its process in `pid`, and returns what it
-/// prints.
-pub async fn run(ground: &Ground, operator: &OperatorPod, script: &str) -> Result<String> {
-    let kubectl = &ground.kubectl;
-    let pod = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "on-node", "namespace": NAMESPACE},
+/// Puts the pods on the nodes.
+pub async fn prepare(kind: &Kind) -> Result<()> {
+    let pods = json!({
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": NAME, "namespace": NAMESPACE},
         "spec": {
-            "nodeName": operator.node,
-            "hostPID": true,
-            "restartPolicy": "Never",
-            "tolerations": [{"operator": "Exists"}],
-            "containers": [{
-                "name": "python",
-                "image": ground.images.emulator,
-                "command": ["python3", "-c", format!("{FIND}{script}")],
-                "securityContext": {"privileged": true, "runAsUser": 0, "runAsNonRoot": false},
-            }],
+            "selector": {"matchLabels": {"app": NAME}},
+            "template": {
+                "metadata": {"labels": {"app": NAME}},
+                "spec": {
+                    "hostPID": true,
+                    "terminationGracePeriodSeconds": 0,
+                    "tolerations": [{"operator": "Exists"}],
+                    "containers": [{
+                        "name": "python",
+                        "image": kind.images.emulator,
+                        "command": ["python3", "-c", "import signal; signal.pause()"],
+                        "securityContext": {"privileged": true, "runAsUser": 0, "runAsNonRoot": false},
+                    }],
+                },
+            },
         },
     });
-    kubectl.apply(&pod.to_string()).await?;
-    let ended = async |kubectl: &Kubectl| {
-        let pod = kubectl.get(&["-n", NAMESPACE, "pod", "on-node"]).await?;
-        let phase = pod["status"]["phase"].as_str().map(str::to_owned);
-        Ok(phase.filter(|phase| phase == "Succeeded" || phase == "Failed"))
-    };
-    let phase = kubectl.until("a script on a node has ended", DEADLINE, ended).await;
-    let output = kubectl.run(["-n", NAMESPACE, "logs", "on-node"]).await;
-    kubectl
-        .wait(&["-n", NAMESPACE, "delete", "pod", "on-node", "--grace-period=0", "--force"], DEADLINE)
-        .await?;
-    let output = output?;
-    ensure!(phase? == "Succeeded", "a script on a node failed:\n{output}");
-    Ok(output)
+    kind.kubectl.apply(&pods.to_string()).await
 }
 
-/// Sends the operator's process a signal, as only its node can.
+/// Runs a script on the node of an operator's pod, with the number of its process in `pid`, and returns what it
+/// prints.
+pub async fn run(ground: &Ground, operator: &OperatorPod, script: &str) -> Result<String> {
+    let all: Api<Pod> = Api::namespaced(ground.kube.clone(), NAMESPACE);
+    let here = ListParams::default()
+        .labels(&format!("app={NAME}"))
+        .fields(&format!("spec.nodeName={}", operator.node));
+    let ready = async || {
+        let pods = all.list(&here).await?;
+        let ready = |pod: &Pod| {
+            let status = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
+            if status.ready { pod.metadata.name.clone() } else { None }
+        };
+        Ok(pods.iter().find_map(ready))
+    };
+    let pod = ground.until("the pod on a node is ready", ready).await?;
+    let script = format!("pod = {:?}\n{FIND}{script}", operator.name);
+    let exec = ["-n", NAMESPACE, "exec", &pod, "--", "python3", "-c", &script];
+    ground.kind.kubectl.run_within(exec, DEADLINE).await
+}
+
+/// Sends an operator's process a signal, as only its node can.
 pub async fn signal(ground: &Ground, operator: &OperatorPod, name: &str) -> Result<()> {
     run(ground, operator, &format!("os.kill(pid, signal.SIG{name})")).await.map(drop)
 }
 
 /// What a script printed as JSON.
 pub async fn facts(ground: &Ground, operator: &OperatorPod, script: &str) -> Result<Value> {
-    let output = run(ground, operator, &format!("import json\n{script}")).await?;
+    let output = run(ground, operator, script).await?;
     serde_json::from_str(&output).with_context(|| format!("no JSON: {output}"))
 }

@@ -20,6 +20,7 @@ pub mod paths;
 pub mod process;
 pub mod progress;
 pub mod proxy;
+pub mod system;
 pub mod tools;
 pub mod world;
 

@@ -17,7 +17,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Build and install everything that the tests need
-    Tools,
+    Tools {
+        /// Only the packages of the system that some tests would be left out without: as root on Debian
+        #[arg(long)]
+        system: bool,
+    },
     /// Start a Kubernetes API and an AWS emulator and keep them until Ctrl-C
     Up,
     /// Show the operator's main job on real parts, step by step, and check every step
@@ -26,7 +30,7 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
-    /// Show the operator in a pod of a real cluster, which kind makes and which is deleted at the end
+    /// Show and test the operator on real clusters, which kind makes and which are deleted at the end
     Kind(commands::kind::KindArgs),
     /// Measure what a check and a convergence cost, against the budget
     Budget,
@@ -43,7 +47,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Tools => commands::tools::run(),
+        Command::Tools { system } => commands::tools::run(system),
         Command::Up => commands::up::run(),
         Command::Demo { keep } => commands::demo::run(keep),
         Command::Kind(args) => commands::kind::run(&args),

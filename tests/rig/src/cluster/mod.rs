@@ -288,7 +288,7 @@ fn server(config: &Kubeconfig) -> Result<http::Uri> {
     Ok(server.context("the kubeconfig file names no server")?.parse()?)
 }
 
-async fn client(kubeconfig: &Path) -> Result<kube::Client> {
+pub(crate) async fn client(kubeconfig: &Path) -> Result<kube::Client> {
     let file =
         Kubeconfig::read_from(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))?;
     let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;

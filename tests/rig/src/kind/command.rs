@@ -1,8 +1,12 @@
 //! Commands that run to their end: each with a deadline, and under a guard, so that none outlives us.
 
+use std::ffi::OsStr;
+use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 
 use crate::process::Spec;
 
@@ -22,6 +26,38 @@ pub(super) fn run(what: &str, spec: Spec, deadline: Duration) -> Result<String> 
 /// Whether a command succeeds in time.
 pub(super) fn succeeds(spec: Spec, deadline: Duration) -> bool {
     run("the command", spec, deadline).is_ok()
+}
+
+/// Runs one with a text on its standard input, without blocking the runtime, and returns what it printed.
+///
+/// # Errors
+/// When it fails, with its words, or is not done in time.
+pub(super) async fn output(
+    what: &str,
+    mut command: Command,
+    input: &str,
+    deadline: Duration,
+) -> Result<String> {
+    let args: Vec<_> = command.as_std().get_args().map(OsStr::to_owned).collect();
+    let shown = || format!("{what} {}", args.join(OsStr::new(" ")).to_string_lossy());
+    let spawned = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn();
+    let mut child = spawned.with_context(|| format!("cannot run {}", shown()))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that refuses its arguments does not read: not our error.
+        let _ = stdin.write_all(input.as_bytes()).await;
+    }
+    let output = tokio::time::timeout(deadline, child.wait_with_output())
+        .await
+        .with_context(|| format!("{} was not done after {deadline:?}", shown()))??;
+    if !output.status.success() {
+        bail!("{}: {}", shown(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::command;
-use super::machine;
 use crate::health;
 use crate::paths;
 use crate::process::{Process, Spec};
+use crate::system;
 use crate::tools;
 
 /// Where the engine listens, in its own network.
@@ -46,7 +46,7 @@ impl Engine {
         let process = Spec::new("engine", "sh")
             .arg(paths::sources().join("src/kind/engine.sh"))
             .arg(&dir)
-            .env("PATH", machine::path())
+            .env("PATH", system::path())
             .without_env(&["DOCKER_"])
             .grace(GRACE)
             .start()?;
@@ -67,7 +67,7 @@ impl Engine {
     pub fn environment(&self) -> [(&'static str, String); 3] {
         let host = format!("tcp://127.0.0.1:{PORT}");
         // The newer builder needs a part that this Docker may not have.
-        [("DOCKER_HOST", host), ("DOCKER_BUILDKIT", "0".to_owned()), ("PATH", machine::path())]
+        [("DOCKER_HOST", host), ("DOCKER_BUILDKIT", "0".to_owned()), ("PATH", system::path())]
     }
 
     /// A command of Docker's.

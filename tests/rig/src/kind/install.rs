@@ -1,23 +1,33 @@
-//! What the tests have on a cluster: the emulator in the place of AWS, and the operator.
+//! What the tests have on a cluster: the emulator in the place of AWS, and the operator as its chart installs it.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde_json::{Value, json};
 
-use super::kubectl::{Forward, Kubectl};
+use super::cloud::{ACCOUNT, CloudInCluster};
+use super::kubectl::Kubectl;
 use super::ours::Images;
-use crate::clients::Clients;
+use super::{Helm, Kind};
+use crate::emulator::SECRET;
 use crate::paths;
 
 /// The namespace of the emulator.
 pub const AWS_NAMESPACE: &str = "aws";
 
-/// The namespace of the operator.
-pub const OPERATOR_NAMESPACE: &str = "s3-replication";
+/// The namespace of the operator, as the documentation has it.
+pub const OPERATOR_NAMESPACE: &str = "s3-replication-system";
 
-/// The account that the operator acts in.
-pub const ACCOUNT: &str = "111122223333";
+/// The name of a release, as the documentation has it, and so of its Deployment and Lease.
+pub const RELEASE: &str = "s3-replication-operator";
+
+/// The pods at work, and not those of `helm test`.
+pub const PODS: &str = "app.kubernetes.io/name=s3-replication-operator,app.kubernetes.io/component=operator";
+
+/// The Secret that holds the operator's access key.
+const CREDENTIALS: &str = "aws";
 
 /// The port of the emulator.
 const AWS_PORT: u16 = 4566;
@@ -25,39 +35,31 @@ const AWS_PORT: u16 = 4566;
 /// How long a pod may take to be ready: a busy machine, and CoreDNS of a cluster that has just begun.
 const READY: Duration = Duration::from_secs(180);
 
-/// AWS as the cluster has it.
-#[derive(Debug)]
-pub struct CloudInCluster {
-    forward: Forward,
+/// How long a namespace may take to be gone: its pods are stopped first.
+const GONE: Duration = Duration::from_secs(120);
+
+/// A release of the chart in a namespace of its own.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// Its namespace.
+    pub namespace: String,
+    /// The AWS account that it acts in.
+    pub account: String,
+    /// What it is told beside where its image and AWS are.
+    pub values: Value,
 }
 
-impl CloudInCluster {
-    /// Clients as the root of the operator's account.
-    pub fn clients(&self) -> Clients {
-        Clients::new(&self.forward.url(), ACCOUNT)
-    }
-
-    /// The address for `AWS_ENDPOINT_URL`, on this machine.
-    pub fn url(&self) -> String {
-        self.forward.url()
-    }
+/// The chart of this repository.
+pub fn chart() -> PathBuf {
+    paths::repository().join("charts/s3-replication-operator")
 }
 
 /// Installs the emulator and waits until it answers.
-pub async fn emulator(kubectl: &Kubectl, images: &Images) -> Result<CloudInCluster> {
-    kubectl.apply(&manifest("emulator.yaml", images)?).await?;
+pub async fn emulator(kind: &Kind) -> Result<CloudInCluster> {
+    let kubectl = &kind.kubectl;
+    kubectl.apply(&manifest("emulator.yaml", &kind.images)?).await?;
     rolled_out(kubectl, AWS_NAMESPACE, "emulator").await?;
-    Ok(CloudInCluster { forward: kubectl.forward(AWS_NAMESPACE, "deployment/emulator", AWS_PORT)? })
-}
-
-/// Installs the operator and waits until it is ready.
-pub async fn operator(kubectl: &Kubectl, images: &Images) -> Result<()> {
-    let crds = paths::repository().join("crds");
-    let crds = crds.to_string_lossy();
-    kubectl.run(["apply", "--server-side", "--force-conflicts", "-f", &crds]).await?;
-    kubectl.wait(&["wait", "--for=condition=Established", "-f", &crds], READY).await?;
-    kubectl.apply(&manifest("operator.yaml", images)?).await?;
-    rolled_out(kubectl, OPERATOR_NAMESPACE, "s3-replication-operator").await
+    Ok(CloudInCluster::new(kubectl.forward(AWS_NAMESPACE, "deployment/emulator", AWS_PORT)?))
 }
 
 /// Waits until all pods of a Deployment are those that it asks for, and ready.
@@ -67,6 +69,104 @@ pub async fn rolled_out(kubectl: &Kubectl, namespace: &str, deployment: &str) ->
     match waited {
         Ok(()) => Ok(()),
         Err(error) => Err(error.context(reasons(kubectl, namespace).await)),
+    }
+}
+
+impl Release {
+    /// The one that everybody knows, with the chart's defaults.
+    pub fn usual() -> Self {
+        let namespace = OPERATOR_NAMESPACE.to_owned();
+        Self { namespace, account: ACCOUNT.to_owned(), values: json!({}) }
+    }
+
+    /// Makes its namespace, which admits restricted pods only, and the Secret with its access key.
+    pub async fn prepare(&self, kubectl: &Kubectl) -> Result<()> {
+        let objects = json!({"apiVersion": "v1", "kind": "List", "items": [
+            {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {
+                    "name": self.namespace,
+                    "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+                },
+            },
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": CREDENTIALS, "namespace": self.namespace},
+                "stringData": {"AWS_ACCESS_KEY_ID": self.account, "AWS_SECRET_ACCESS_KEY": SECRET},
+            },
+        ]});
+        kubectl.apply(&objects.to_string()).await
+    }
+
+    /// Installs it from a chart, or upgrades it, waits until its pods are ready, and returns what Helm prints.
+    pub async fn upgrade(&self, kind: &Kind, chart: &Path) -> Result<String> {
+        let upgraded =
+            kind.helm.upgrade(&self.namespace, RELEASE, chart, &self.all_values(&kind.images)).await;
+        match upgraded {
+            Ok(said) => Ok(said),
+            Err(error) => Err(error.context(reasons(&kind.kubectl, &self.namespace).await)),
+        }
+    }
+
+    /// Prepares and installs it from the chart of this repository.
+    pub async fn install(&self, kind: &Kind) -> Result<String> {
+        self.prepare(&kind.kubectl).await?;
+        self.upgrade(kind, &chart()).await
+    }
+
+    /// Has so many pods, and waits for it: until they are ready, or until all are gone.
+    pub async fn scale(&self, kubectl: &Kubectl, replicas: u8) -> Result<()> {
+        let (namespace, deployment) = (self.namespace.as_str(), format!("deployment/{RELEASE}"));
+        let wanted = format!("--replicas={replicas}");
+        kubectl.run(["-n", namespace, "scale", &deployment, &wanted]).await?;
+        rolled_out(kubectl, namespace, RELEASE).await?;
+        if replicas == 0 {
+            let pods = ["-n", namespace, "wait", "--for=delete", "pod", "-l", PODS];
+            kubectl.wait(&pods, READY).await?;
+        }
+        Ok(())
+    }
+
+    /// Uninstalls it. Its pods may still be ending then.
+    pub async fn uninstall(&self, helm: &Helm) -> Result<String> {
+        helm.uninstall(&self.namespace, RELEASE).await
+    }
+
+    /// Deletes its namespace, and waits until that is gone.
+    pub async fn delete_namespace(&self, kubectl: &Kubectl) -> Result<()> {
+        kubectl.wait(&["delete", "namespace", &self.namespace, "--ignore-not-found"], GONE).await
+    }
+
+    fn all_values(&self, images: &Images) -> Value {
+        let mut values = json!({
+            "image": image(&images.operator),
+            "aws": {
+                "region": "us-east-1",
+                // By a name that has to be completed with the domains to search.
+                "endpointUrl": format!("http://emulator.{AWS_NAMESPACE}"),
+                "credentialsSecret": CREDENTIALS,
+            },
+            // So that the emulator writes down which pod has asked.
+            "extraEnv": [{"name": "AWS_SDK_UA_APP_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        });
+        if let (Some(all), Some(own)) = (values.as_object_mut(), self.values.as_object()) {
+            all.extend(own.clone());
+        }
+        values
+    }
+}
+
+/// The name of an image in the parts that the chart asks for.
+fn image(name: &str) -> Value {
+    if let Some((repository, digest)) = name.split_once('@') {
+        return json!({"repository": repository, "digest": digest});
+    }
+    let after_host = name.rfind('/').map_or(0, |at| at + 1);
+    match name.rfind(':').filter(|at| *at >= after_host).and_then(|at| name.split_at_checked(at)) {
+        Some((repository, tag)) => json!({"repository": repository, "tag": tag.trim_start_matches(':')}),
+        None => json!({"repository": name, "tag": "latest"}),
     }
 }
 
@@ -84,5 +184,18 @@ async fn reasons(kubectl: &Kubectl, namespace: &str) -> String {
 fn manifest(name: &str, images: &Images) -> Result<String> {
     let path = paths::repository().join("tests/kind").join(name);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(text.replace("OPERATOR_IMAGE", &images.operator).replace("EMULATOR_IMAGE", &images.emulator))
+    Ok(text.replace("EMULATOR_IMAGE", &images.emulator))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_s_name_is_taken_apart_at_its_tag_or_digest_and_not_at_a_port() {
+        assert_eq!(image("a/b:1"), json!({"repository": "a/b", "tag": "1"}));
+        assert_eq!(image("host:5000/b"), json!({"repository": "host:5000/b", "tag": "latest"}));
+        assert_eq!(image("host:5000/b:1"), json!({"repository": "host:5000/b", "tag": "1"}));
+        assert_eq!(image("host:5000/b@sha256:0"), json!({"repository": "host:5000/b", "digest": "sha256:0"}));
+    }
 }

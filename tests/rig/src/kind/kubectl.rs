@@ -2,14 +2,14 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use super::command;
+use crate::cluster;
 use crate::paths;
 use crate::process::{Process, Spec};
 
@@ -41,12 +41,26 @@ impl Kubectl {
         &self.kubeconfig
     }
 
+    /// The same cluster for what is asked often: a program each time would keep a machine busy.
+    pub async fn client(&self) -> Result<kube::Client> {
+        cluster::client(&self.kubeconfig).await
+    }
+
     /// Runs it and returns what it prints.
     ///
     /// # Errors
     /// When it fails, with its words.
     pub async fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<String> {
         self.call(args, "", CALL).await
+    }
+
+    /// Runs it, and gives it more time than usual.
+    pub async fn run_within<A: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = A>,
+        deadline: Duration,
+    ) -> Result<String> {
+        self.call(args, "", deadline).await
     }
 
     /// Applies a manifest server-side.
@@ -115,29 +129,12 @@ impl Kubectl {
         input: &str,
         deadline: Duration,
     ) -> Result<String> {
-        let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
-        let shown = || args.join(OsStr::new(" ")).to_string_lossy().into_owned();
-        let mut child = Command::new(&self.program)
-            .args(&args)
+        let mut command = Command::new(&self.program);
+        command
+            .args(args)
             .env("KUBECONFIG", &self.kubeconfig)
-            .env("KUBECACHEDIR", paths::rig().join("kubectl-cache"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot run {}", self.program.display()))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A kubectl that refuses its arguments does not read: not our error.
-            let _ = stdin.write_all(input.as_bytes()).await;
-        }
-        let output = tokio::time::timeout(deadline, child.wait_with_output())
-            .await
-            .with_context(|| format!("kubectl {} was not done after {deadline:?}", shown()))??;
-        if !output.status.success() {
-            bail!("kubectl {}: {}", shown(), String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+            .env("KUBECACHEDIR", paths::rig().join("kubectl-cache"));
+        command::output("kubectl", command, input, deadline).await
     }
 }
 

@@ -1,10 +1,13 @@
 //! A real cluster, whose pods really run: made by kind, also where no image can be pulled.
 
+pub mod cloud;
 pub mod install;
+pub mod writers;
 
 mod cluster;
 mod command;
 mod engine;
+mod helm;
 mod image;
 mod kubectl;
 mod machine;
@@ -16,6 +19,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+pub use helm::Helm;
 pub use kubectl::{Forward, Kubectl};
 pub use machine::{Way, look};
 pub use ours::Images;
@@ -32,6 +36,8 @@ use crate::tools::Tools;
 pub struct Kind {
     /// The cluster as kubectl has it.
     pub kubectl: Kubectl,
+    /// The cluster as Helm has it.
+    pub helm: Helm,
     /// The images of ours, which its nodes have.
     pub images: Images,
     // In the order in which they are ended. A cluster that someone else made has neither.
@@ -45,6 +51,8 @@ impl Kind {
     pub fn start(way: Way, nodes: u8) -> Result<Self> {
         let tools = Tools::ensure()?;
         let path = Tools::kind()?;
+        // Before the engine's network is entered.
+        Tools::helm()?;
         match way {
             Way::Docker => {
                 let images = ours::build_with_docker()?;
@@ -77,8 +85,10 @@ impl Kind {
         progress::step("bringing the images of operator and emulator onto it", || {
             kind.load(cluster.name(), &[&images.operator, &images.emulator])
         })?;
-        let kubectl = Kubectl::new(&tools.kubectl, &cluster.kubeconfig());
-        Ok(Self { kubectl, images, cluster: Some(cluster), engine })
+        let kubeconfig = cluster.kubeconfig();
+        let kubectl = Kubectl::new(&tools.kubectl, &kubeconfig);
+        let helm = Helm::new(&Tools::helm()?, &kubeconfig);
+        Ok(Self { kubectl, helm, images, cluster: Some(cluster), engine })
     }
 
     /// Takes a cluster that is there. Where it is one of kind's and no images are named, they are built with Docker
@@ -93,7 +103,8 @@ impl Kind {
             None => bring(kubeconfig)?,
         };
         let kubectl = Kubectl::new(&tools.kubectl, kubeconfig);
-        Ok(Self { kubectl, images, cluster: None, engine: None })
+        let helm = Helm::new(&Tools::helm()?, kubeconfig);
+        Ok(Self { kubectl, helm, images, cluster: None, engine: None })
     }
 
     /// Whether the cluster is gone when we are.

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use super::command;
 use super::engine::Engine;
 use super::image::{Image, Layer, pack};
-use super::machine;
 use super::ours::remove_older;
 use super::rootfs;
 use crate::paths;
 use crate::process::{Process, Spec};
 use crate::progress;
+use crate::system;
 use crate::tools::{self, NodeTools};
 
 /// The name of the image; its tag tells what it was made of.
@@ -245,7 +245,7 @@ fn preload(images: &[ControlPlaneImage], root: &Path, scratch: &Path) -> Result<
     let containerd = Spec::new("containerd", "containerd")
         .arg("--config")
         .arg(&file)
-        .env("PATH", machine::path())
+        .env("PATH", system::path())
         .data(&run)
         .start()?;
     let ctr = |args: &[&str]| Spec::new("ctr", "ctr").arg("--address").arg(&socket).args(args);

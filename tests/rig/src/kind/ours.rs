@@ -21,6 +21,9 @@ const OPERATOR: &str = "s3-replication-operator/operator";
 const EMULATOR: &str = "s3-replication-operator/emulator";
 const PYTHON: &str = "s3-replication-operator/python";
 
+/// What of the emulator is ours.
+const SCRIPTS: [&str; 2] = ["emulator.py", "recorder.py"];
+
 /// How long a build may take that compiles the operator: far above the usual 10 minutes.
 const BUILD: Duration = Duration::from_secs(3600);
 
@@ -80,9 +83,12 @@ impl Sources {
     fn emulator_image(&self, engine: &Engine) -> Result<String> {
         let file = "tests/kind/emulator.Containerfile";
         let places = [&self.python, &self.emulator].map(|path| path.as_os_str().as_encoded_bytes().to_vec());
-        let script = paths::sources().join("tools/aws/emulator.py");
-        let started = fs::read(&script).with_context(|| format!("cannot read {}", script.display()))?;
-        let key = tools::key(&[&places[0], &places[1], &started, containerfile(file)?.as_bytes()]);
+        let scripts = SCRIPTS.map(|name| paths::sources().join("tools/aws").join(name));
+        let mut inputs = vec![places[0].clone(), places[1].clone(), containerfile(file)?.into_bytes()];
+        for script in &scripts {
+            inputs.push(fs::read(script).with_context(|| format!("cannot read {}", script.display()))?);
+        }
+        let key = tools::key(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let base = format!("{PYTHON}:{}", tools::key(&[&places[0]]));
         if !engine.has_image(&base) {
             // What is made of it goes first.
@@ -94,7 +100,9 @@ impl Sources {
         build(engine, EMULATOR, &format!("{EMULATOR}:{key}"), &stage, |context| {
             let copy = Spec::new("cp", "cp").arg("-a").arg(&self.emulator).arg(context.join("rootfs"));
             command::run("cp", copy, ASSEMBLE)?;
-            Ok(fs::copy(&script, context.join("rootfs/emulator/emulator.py")).map(drop)?)
+            scripts.iter().zip(SCRIPTS).try_for_each(|(script, name)| {
+                Ok(fs::copy(script, context.join("rootfs/emulator").join(name)).map(drop)?)
+            })
         })
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::command;
-use super::machine;
 use crate::process::Spec;
 use crate::progress;
+use crate::system;
 use crate::tools;
 
 /// The release of Debian.
@@ -59,7 +59,7 @@ impl Rootfs {
                     .args(options)
                     .arg(SUITE)
                     .arg(dir.join("rootfs.tar"))
-                    .env("PATH", machine::path());
+                    .env("PATH", system::path());
                 command::run("mmdebstrap", spec, MAKE)
             })
             .map(drop)

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::lock;
+use super::{classify, lock};
 
 /// One request to AWS.
 #[derive(Debug, Clone)]
@@ -44,8 +44,7 @@ pub struct Call {
 impl Call {
     /// Whether it asks AWS for a change.
     pub fn is_write(&self) -> bool {
-        const READS: [&str; 5] = ["Get", "Head", "List", "Describe", "AssumeRole"];
-        !READS.iter().any(|read| self.operation.starts_with(read))
+        classify::is_write(&self.operation)
     }
 
     /// A parameter of a request to IAM or STS, for example `RoleSessionName`.

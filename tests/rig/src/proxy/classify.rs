@@ -6,16 +6,21 @@ use serde_json::Value;
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Operation {
+pub struct Operation {
+    /// AWS's name of it, for example `PutBucketReplication`.
     pub name: String,
+    /// What it is about: the bucket, or the role.
     pub subject: String,
 }
 
 /// Who signed a request, and for where: the credential scope of SigV4.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Scope {
+pub struct Scope {
+    /// The access key id.
     pub access_key: String,
+    /// The region it was signed for.
     pub region: String,
+    /// The service it was signed for.
     pub service: String,
 }
 
@@ -53,7 +58,7 @@ const OBJECT_PARTS: [(&str, &str); 5] = [
 const SUBJECTS: [&str; 6] = ["RoleName", "UserName", "RoleArn", "PolicyArn", "PolicyName", "QueueName"];
 
 /// Names the operation.
-pub(super) fn operation(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Operation {
+pub fn operation(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Operation {
     if let Some(target) = header(headers, "x-amz-target") {
         let name = target.rsplit('.').next().unwrap_or(target);
         let parameters: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -64,9 +69,15 @@ pub(super) fn operation(method: &Method, uri: &Uri, headers: &HeaderMap, body: &
     query_protocol(method, uri, headers, body).unwrap_or_else(|| s3(method, uri, headers))
 }
 
+/// Whether an operation, by its name, asks AWS for a change.
+pub fn is_write(operation: &str) -> bool {
+    const READS: [&str; 5] = ["Get", "Head", "List", "Describe", "AssumeRole"];
+    !READS.iter().any(|read| operation.starts_with(read))
+}
+
 /// Reads the credential scope from the `Authorization` header; all empty when
 /// the request is not signed there.
-pub(super) fn scope(headers: &HeaderMap) -> Scope {
+pub fn scope(headers: &HeaderMap) -> Scope {
     let parts = header(headers, "authorization")
         .and_then(|value| value.split_once("Credential="))
         .map(|(_, rest)| rest.split(',').next().unwrap_or(rest))

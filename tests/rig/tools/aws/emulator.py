@@ -10,11 +10,14 @@ Still not looked at: keys and their policies, what the role is allowed on tags, 
 """
 
 import json
+import os
 
 from ministack import app
 from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import iam, s3
+
+from recorder import Recorder
 
 SERVICE = "s3.amazonaws.com"
 SOURCE = "s3:GetObjectVersionForReplication"
@@ -86,4 +89,6 @@ def context(principal, kind, account, action, resource):
 s3._replication_destination = destination_if_allowed
 
 if __name__ == "__main__":
+    if os.environ.get("RIG_RECORD"):
+        app.app = Recorder(app.app)
     app.main()

@@ -1,6 +1,7 @@
-//! `rig kind`: the operator in a pod of a real cluster.
+//! `rig kind`: the operator in pods of a real cluster, shown and tested.
 
 mod story;
+mod suites;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,13 +13,20 @@ use tokio::runtime::Runtime;
 use tokio::signal::ctrl_c;
 
 use story::Story;
+use suites::Suites;
+
+/// The numbers of nodes that are tried one after the other, unless one is named.
+const NODES: [u8; 2] = [1, 3];
 
 /// What can be asked of it.
 #[derive(Debug, Args)]
 pub struct KindArgs {
-    /// How many nodes: the first is the control plane
-    #[arg(long, default_value = "1", value_parser = clap::value_parser!(u8).range(1..=5))]
-    nodes: u8,
+    /// How many nodes: the first is the control plane; without it a cluster of one, and then one of three
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=5))]
+    nodes: Option<u8>,
+    /// Show the founding example and leave the tests out
+    #[arg(long)]
+    story: bool,
     /// Stay up at the end, with the example applied, until Ctrl-C
     #[arg(long)]
     keep: bool,
@@ -33,29 +41,54 @@ pub struct KindArgs {
     emulator_image: Option<String>,
 }
 
-/// Makes a cluster, shows the operator on it, and deletes it.
+/// Makes clusters, shows and tests the operator on each, and deletes them.
 ///
 /// # Errors
-/// When no cluster can be made here, or the operator did not do its job on it.
+/// When no cluster can be made here, or the operator did not do its job on one.
 pub fn run(args: &KindArgs) -> Result<()> {
-    let kind = cluster(args)?;
+    let suites = (!args.story).then(|| Runtime::new()?.block_on(Suites::build())).transpose()?;
+    if let Some(kubeconfig) = &args.kubeconfig {
+        let images = args.operator_image.clone().zip(args.emulator_image.clone());
+        let images = images.map(|(operator, emulator)| Images { operator, emulator });
+        return on(Kind::attach(kubeconfig, images)?, None, suites.as_ref(), args.keep);
+    }
+    let way = look(true)?.or_else(|why| bail!(why))?;
+    let numbers = args.nodes.map_or(NODES.to_vec(), |nodes| vec![nodes]);
+    let last = numbers.last().copied();
+    numbers.into_iter().try_for_each(|nodes| {
+        println!("\n== A cluster of {nodes} {}\n", if nodes == 1 { "node" } else { "nodes" });
+        on(Kind::start(way, nodes)?, Some(nodes), suites.as_ref(), args.keep && last == Some(nodes))
+    })
+}
+
+/// Does all of it on a cluster.
+fn on(kind: Kind, nodes: Option<u8>, suites: Option<&Suites>, keep: bool) -> Result<()> {
+    // Of this cluster, because its threads have to be in the network that this one is in now.
     let runtime = Runtime::new()?;
-    let outcome = runtime.block_on(show(&kind, args.keep));
+    let outcome = runtime.block_on(show(&kind, nodes, suites, keep));
+    drop(runtime);
     // What was started is ended in any case.
     let stopped = kind.stop();
     outcome.and(stopped)
 }
 
-async fn show(kind: &Kind, keep: bool) -> Result<()> {
+async fn show(kind: &Kind, nodes: Option<u8>, suites: Option<&Suites>, keep: bool) -> Result<()> {
     let mut story = Story::new(kind)?;
-    let told = tokio::select! {
+    let all = async {
+        story.tell().await?;
+        if let Some(suites) = suites {
+            suites.run(kind, nodes).await?;
+        }
+        if keep { story.apply().await } else { Ok(()) }
+    };
+    let done = tokio::select! {
         biased;
         interrupt = ctrl_c() => interrupt.map_err(Into::into).and(Err(anyhow!(Interrupted))),
-        told = story.tell(keep) => told,
+        done = all => done,
     };
-    let interrupted = matches!(&told, Err(error) if error.is::<Interrupted>());
+    let interrupted = matches!(&done, Err(error) if error.is::<Interrupted>());
     if keep && !interrupted {
-        if let Err(error) = &told {
+        if let Err(error) = &done {
             eprintln!("rig: {error:#}");
         }
         println!("\nAll of it stays up until Ctrl-C. In another terminal:\n");
@@ -66,7 +99,7 @@ async fn show(kind: &Kind, keep: bool) -> Result<()> {
     if !kind.is_ours() {
         story.remove().await?;
     }
-    told
+    done
 }
 
 /// Someone pressed Ctrl-C.
@@ -80,14 +113,3 @@ impl fmt::Display for Interrupted {
 }
 
 impl std::error::Error for Interrupted {}
-
-fn cluster(args: &KindArgs) -> Result<Kind> {
-    if let Some(kubeconfig) = &args.kubeconfig {
-        let images = args.operator_image.clone().zip(args.emulator_image.clone());
-        return Kind::attach(kubeconfig, images.map(|(operator, emulator)| Images { operator, emulator }));
-    }
-    match look(true)? {
-        Ok(way) => Kind::start(way, args.nodes),
-        Err(why) => bail!(why),
-    }
-}

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
-use rig::kind::install::{self, AWS_NAMESPACE, CloudInCluster, OPERATOR_NAMESPACE};
+use rig::kind::cloud::CloudInCluster;
+use rig::kind::install::{self, AWS_NAMESPACE, Release};
 use rig::kind::{Kind, Kubectl};
 use rig::{Clients, paths};
 use serde_json::Value;
@@ -45,8 +46,8 @@ impl<'a> Story<'a> {
         })
     }
 
-    /// Tells it; every step is seen to be true. Where it stays up, the example is there at the end.
-    pub async fn tell(&mut self, keep: bool) -> Result<()> {
+    /// Tells it; every step is seen to be true.
+    pub async fn tell(&mut self) -> Result<()> {
         let clients = self.install().await?;
         self.create_buckets(&clients).await?;
         self.apply().await?;
@@ -56,7 +57,7 @@ impl<'a> Story<'a> {
         let configured = clients.s3(REGIONS[0]).get_bucket_replication().bucket(&self.source).send().await;
         ensure!(configured.is_err(), "the configuration outlived the resource");
         println!("✓ the resource was deleted, and its configuration with it");
-        if keep { self.apply().await } else { Ok(()) }
+        Ok(())
     }
 
     /// How a person talks to AWS: a line for a shell.
@@ -72,27 +73,26 @@ impl<'a> Story<'a> {
         if !self.kubectl.run(definition).await?.is_empty() {
             self.delete().await?;
         }
-        for namespace in [OPERATOR_NAMESPACE, AWS_NAMESPACE] {
-            self.kubectl.wait(&["delete", "namespace", namespace, "--ignore-not-found"], DEADLINE).await?;
-        }
-        let role = "clusterrole,clusterrolebinding";
-        self.kubectl.run(["delete", role, "s3-replication-operator", "--ignore-not-found"]).await.map(drop)
+        let release = Release::usual();
+        release.uninstall(&self.kind.helm).await?;
+        release.delete_namespace(self.kubectl).await?;
+        self.kubectl.wait(&["delete", "namespace", AWS_NAMESPACE, "--ignore-not-found"], DEADLINE).await
     }
 
     async fn install(&mut self) -> Result<Clients> {
         let kubectl = self.kubectl;
         println!("\n{}", kubectl.run(["get", "nodes", "-o", "wide"]).await?);
         println!("Installing the AWS emulator and the operator.");
-        let cloud = install::emulator(kubectl, &self.kind.images).await?;
+        let cloud = install::emulator(self.kind).await?;
         let clients = cloud.clients();
         self.cloud = Some(cloud);
-        install::operator(kubectl, &self.kind.images).await?;
+        println!("\n{}", Release::usual().install(self.kind).await?);
         println!("\n{}", kubectl.run(["get", "pods", "-A", "-o", "wide"]).await?);
         Ok(clients)
     }
 
     /// Applies the example and waits until it is Ready.
-    async fn apply(&self) -> Result<()> {
+    pub async fn apply(&self) -> Result<()> {
         let manifest = paths::repository().join(MANIFEST);
         self.kubectl.run(["apply".as_ref(), "-f".as_ref(), manifest.as_os_str()]).await?;
         let resource = format!("br/{}", self.name);

@@ -1,0 +1,122 @@
+//! The operator in the cluster's network: whom it finds by name, and what a policy lets it reach.
+
+use anyhow::{Context, Result, ensure};
+
+use rig::kind::install::{AWS_NAMESPACE, RELEASE};
+use serde_json::{Value, json};
+
+use super::case::Case;
+use super::ground::{DEADLINE, Ground};
+use super::site::Site;
+
+/// Tries two ports of the cluster's DNS until one try fails, or long enough: a policy may come into force only a
+/// moment after its pod has begun.
+const TRY: &str = r#"
+import json, socket, time
+def fails(port):
+    end = time.monotonic() + 8
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("kube-dns.kube-system", port), 2).close()
+        except OSError:
+            return True
+        time.sleep(0.5)
+    return False
+print(json.dumps({"metrics": fails(9153), "dns": fails(53)}))
+"#;
+
+pub fn resolves_names(ground: &Ground) -> Result<()> {
+    ground.block_on(async {
+        let site = Site::usual(ground, "names").await?;
+        let deployment = ["-n", &site.release.namespace, "deployment", RELEASE];
+        let deployment = ground.kind.kubectl.get(&deployment).await?;
+        let variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array();
+        let endpoint =
+            variables.into_iter().flatten().find(|variable| variable["name"] == "AWS_ENDPOINT_URL");
+        let endpoint = endpoint.context("the operator has no endpoint")?;
+        ensure!(
+            endpoint["value"] == format!("http://emulator.{AWS_NAMESPACE}"),
+            "not a name that has to be completed: {endpoint}"
+        );
+        let case = Case::ready(&site, "case").await?;
+        // Written with the rights of its service account.
+        let by_operator = async || {
+            let events = ground.kind.kubectl.get(&["events.events.k8s.io"]).await?;
+            let all = events["items"].as_array().cloned().unwrap_or_default();
+            Ok(all.into_iter().find(|event| event["regarding"]["name"] == case.name()))
+        };
+        ground.until("the operator's event", by_operator).await?;
+        case.delete().await
+    })
+}
+
+/// That what it does not allow is refused can be seen only where the network enforces policies; whether it does is
+/// found out with a policy that allows nothing.
+pub fn policy(ground: &Ground) -> Result<()> {
+    ground.block_on(async {
+        let emulator = json!([{
+            "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": AWS_NAMESPACE}}}],
+            "ports": [{"port": 4566, "protocol": "TCP"}],
+        }]);
+        let values = json!({"networkPolicy": {"enabled": true, "extraEgress": emulator}});
+        let site = Site::own(ground, "policy", values).await?;
+        Case::ready(&site, "case").await?.delete().await?;
+
+        let kubectl = &ground.kind.kubectl;
+        let namespace = site.release.namespace.as_str();
+        let nothing = json!({
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": "nothing", "namespace": namespace},
+            "spec": {
+                "podSelector": {"matchLabels": {"may": "nothing"}},
+                "policyTypes": ["Egress"],
+                "egress": [{"ports": [{"port": 53, "protocol": "UDP"}]}],
+            },
+        });
+        kubectl.apply(&nothing.to_string()).await?;
+        // As the operator's pods are to the chart's policy.
+        let as_operator =
+            json!({"app.kubernetes.io/name": "s3-replication-operator", "app.kubernetes.io/instance": RELEASE});
+        let (free, denied, like_operator) = tokio::try_join!(
+            attempt(ground, namespace, "free", json!({})),
+            attempt(ground, namespace, "denied", json!({"may": "nothing"})),
+            attempt(ground, namespace, "like-operator", as_operator),
+        )?;
+        ensure!(free["metrics"] == false && free["dns"] == false, "what no policy is about failed: {free}");
+        if denied["metrics"] == false {
+            // To be read in the output of the test.
+            eprintln!("the network of this cluster enforces no policies: that the chart's denies was not seen");
+        } else {
+            ensure!(like_operator["metrics"] == true, "the policy let through what it does not name");
+        }
+        ensure!(like_operator["dns"] == false, "the policy denied DNS");
+        site.close().await
+    })
+}
+
+/// What a pod with these labels saw.
+async fn attempt(ground: &Ground, namespace: &str, name: &str, labels: Value) -> Result<Value> {
+    let kubectl = &ground.kind.kubectl;
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "python",
+                "image": ground.kind.images.emulator,
+                "command": ["python3", "-c", TRY],
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    });
+    kubectl.apply(&pod.to_string()).await?;
+    let pod = format!("pod/{name}");
+    let ended = ["-n", namespace, "wait", "--for=jsonpath={.status.phase}=Succeeded", &pod];
+    kubectl.wait(&ended, DEADLINE).await?;
+    let said = kubectl.run(["-n", namespace, "logs", name]).await?;
+    serde_json::from_str(&said).with_context(|| format!("no JSON: {said}"))
+}

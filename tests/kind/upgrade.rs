@@ -1,0 +1,134 @@
+//! An upgrade from the release before.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
+use rig::kind::install::chart;
+use rig::kind::writers;
+use rig::paths;
+use serde_json::{Value, json};
+
+use super::case::Case;
+use super::ground::Ground;
+use super::site::Site;
+
+/// The version that stands for the one before.
+const BEFORE: &str = "0.0.9";
+
+const DEFINITION: &str = "bucketreplications.s3replication.dev";
+
+/// What the definition of the release before does not have: an optional part of the spec.
+const NEWER: &str = "replicate";
+
+/// Until there is a second release nobody can upgrade from a first. What stands for it is the chart of this tree as
+/// another version, whose definition lacks an optional field, and the same image in pods that differ by an
+/// annotation. So it shows what the upgrade itself does: to the definitions, the pods, who leads and AWS. That a
+/// later program understands what an earlier one has written is for a later release to show.
+pub fn from_the_release_before(ground: &Ground) -> Result<()> {
+    ground.block_on(async {
+        let mut site = Site::usual(ground, "upgrade").await?;
+        site.tell("podAnnotations", json!({"version": BEFORE}));
+        let before = package(ground).await?;
+        site.uninstall().await?;
+        site.release.upgrade(&ground.kind, &before).await?;
+        site.tell("podAnnotations", json!({}));
+        let site = site;
+        ensure!(!has_newer_field(ground).await?, "the definition is not that of the release before");
+
+        let names = ["left-alone", "left-alone-too", "drifted"];
+        let cases = try_join_all(names.iter().map(|name| Case::ready(&site, name))).await?;
+        let objects = try_join_all(cases.iter().map(Case::object)).await?;
+        let old = site.all_ready(2).await?;
+        let earlier = site.writes().await?.len();
+        let [.., drifted] = cases.as_slice() else { unreachable!("there are three") };
+        drifted.drift().await?;
+
+        let chart = chart();
+        let upgraded = site.release.upgrade(&ground.kind, &chart);
+        let (least, added) = tokio::join!(least_ready(&site, upgraded), Case::apply(&site, "meanwhile"));
+        let (least, added) = (least?, added?);
+        ensure!(least >= 2, "only {least} pods were ready at a time");
+        ensure!(has_newer_field(ground).await?, "the definition was not upgraded");
+        let new = site.all_ready(2).await?;
+        ensure!(new.iter().all(|pod| old.iter().all(|before| before.uid != pod.uid)), "some stayed: {new:?}");
+        drifted.put_right().await?;
+        added.wait_ready().await?;
+
+        for (case, before) in cases.iter().zip(&objects) {
+            let now = case.object().await?;
+            for part in ["uid", "generation", "creationTimestamp"] {
+                let (was, is) = (&before["metadata"][part], &now["metadata"][part]);
+                ensure!(was == is, "{part} of {} was {was} and is {is}", case.name());
+            }
+        }
+        let writes = site.writes().await?;
+        let writes = writes.get(earlier..).context("the record was cleared")?;
+        let without_reason = writes.iter().find(|write| {
+            let for_new = write.subject.contains(added.name());
+            let for_drift =
+                write.operation == "PutBucketReplication" && write.subject.starts_with(drifted.name());
+            !for_new && !for_drift
+        });
+        ensure!(without_reason.is_none(), "written without a reason: {without_reason:?}");
+        writers::never_two(writes)?;
+        try_join_all(cases.into_iter().chain([added]).map(Case::delete)).await?;
+        site.no_role_is_left().await
+    })
+}
+
+/// The chart as the release before: packaged, with another version and an older definition.
+async fn package(ground: &Ground) -> Result<PathBuf> {
+    let dir = paths::scratch_dir("release-before")?;
+    let copy = dir.join("chart");
+    copy_tree(&chart(), &copy)?;
+    let file = copy.join("files/crds/s3replication.dev_bucketreplications.yaml");
+    let mut definition: Value = serde_saphyr::from_str(&fs::read_to_string(&file)?)?;
+    let spec = definition
+        .pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties")
+        .and_then(Value::as_object_mut)
+        .context("the definition has no spec")?;
+    spec.remove(NEWER).with_context(|| format!("the spec has no {NEWER}"))?;
+    // JSON is YAML.
+    fs::write(&file, definition.to_string())?;
+    let (from, to) = (copy.to_string_lossy(), dir.to_string_lossy());
+    let versions = ["--version", BEFORE, "--app-version", BEFORE];
+    ground.kind.helm.run(&[&["package", &from, "--destination", &to][..], &versions].concat()).await?;
+    Ok(dir.join(format!("s3-replication-operator-{BEFORE}.tgz")))
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy_tree(&entry.path(), &target)?,
+            false => fs::copy(entry.path(), target).map(drop)?,
+        }
+    }
+    Ok(())
+}
+
+async fn has_newer_field(ground: &Ground) -> Result<bool> {
+    let definition = ground.kind.kubectl.get(&["crd", DEFINITION]).await?;
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    Ok(schema["properties"]["spec"]["properties"][NEWER].is_object())
+}
+
+/// The least number of pods that were ready at a time, and not about to end, while something went on.
+async fn least_ready(site: &Site<'_>, during: impl Future<Output = Result<String>>) -> Result<usize> {
+    let mut during = std::pin::pin!(during);
+    let mut least = usize::MAX;
+    loop {
+        let pods = site.pods().await?;
+        least = least.min(pods.iter().filter(|pod| pod.ready && !pod.ending).count());
+        // Often enough to see each pod go, and no more.
+        let pause = std::time::Duration::from_millis(100);
+        match tokio::time::timeout(pause, &mut during).await {
+            Ok(done) => return done.map(|_| least),
+            Err(_) => continue,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Programs that come with the system and not with the rig: which Debian packages have them, and how those are
+//! installed where that disturbs nobody.
+
+use std::env;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::Spec;
+use crate::progress;
+use crate::tools;
+
+/// A program, and the Debian package that has it.
+pub type Program = (&'static str, &'static str);
+
+/// What a cluster is made with where no Docker runs that reaches a registry.
+pub const FOR_KIND: [Program; 10] = [
+    ("docker", "docker.io"),
+    ("dockerd", "docker.io"),
+    ("containerd", "containerd"),
+    ("ctr", "containerd"),
+    ("runc", "runc"),
+    ("iptables", "iptables"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("ip", "iproute2"),
+    ("setpriv", "util-linux"),
+    ("find", "findutils"),
+];
+
+/// What other tests ask for, and leave something out without it.
+pub const FOR_TESTS: [Program; 2] = [("promtool", "prometheus"), ("redis-server", "redis-server")];
+
+/// Where programs for root are, also where the PATH does not say so.
+pub const SYSTEM_PATHS: [&str; 2] = ["/usr/sbin", "/sbin"];
+
+/// What asks whether a service may be started while its package is installed.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// The packages of those programs that are not there, each once.
+pub fn missing(programs: &[Program]) -> Vec<&'static str> {
+    let absent = programs.iter().filter(|(program, _)| find(program).is_none());
+    let mut packages: Vec<&str> = absent.map(|(_, package)| *package).collect();
+    packages.dedup();
+    packages
+}
+
+/// The command that installs packages, for people and for us.
+pub fn command(packages: &[&str]) -> String {
+    format!("apt-get install -y --no-install-recommends {}", packages.join(" "))
+}
+
+/// Whether packages can be installed from here. Where a service manager runs it would start what they bring: that is
+/// left to a person.
+pub fn may_install() -> bool {
+    is_root() && find("apt-get").is_some() && !Path::new("/run/systemd/system").exists()
+}
+
+/// Installs packages, and starts no service of theirs.
+///
+/// # Errors
+/// When apt-get fails, with its words.
+pub fn install(packages: &[&str]) -> Result<()> {
+    let _no_service = Policy::set()?;
+    progress::step(&format!("installing what is missing: {}", command(packages)), || {
+        let apt = |args: &[&str]| {
+            Spec::new("apt-get", "apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive")
+        };
+        tools::run("apt-get update", apt(&["update"]))?;
+        tools::run("apt-get install", apt(&["install", "-y", "--no-install-recommends"]).args(packages))
+    })
+}
+
+/// Installs what tests would leave something out without, or says that it cannot be.
+///
+/// # Errors
+/// When something is missing that cannot be installed; the message says what, and how.
+pub fn ensure_all() -> Result<()> {
+    let missing = missing(&[&FOR_KIND[..], &FOR_TESTS[..]].concat());
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !may_install() {
+        bail!(
+            "some tests will be left out without these packages: {}; `{}` installs them, as root on Debian",
+            missing.join(", "),
+            command(&missing)
+        );
+    }
+    install(&missing)
+}
+
+/// Where a program is.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let dirs = env::split_paths(&path).chain(SYSTEM_PATHS.map(PathBuf::from));
+    dirs.map(|dir| dir.join(program)).find(|path| path.is_file())
+}
+
+/// The PATH with the places of root's programs.
+pub fn path() -> String {
+    let own = env::var("PATH").unwrap_or_default();
+    [own.as_str()].into_iter().chain(SYSTEM_PATHS).collect::<Vec<_>>().join(":")
+}
+
+/// Whether this is root.
+#[cfg(target_os = "linux")]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Whether this is root: of no use where neither packages nor namespaces are those of Linux.
+#[cfg(not(target_os = "linux"))]
+pub fn is_root() -> bool {
+    false
+}
+
+/// Forbids services to be started, unless the system has a policy of its own, until it is dropped.
+struct Policy {
+    ours: bool,
+}
+
+impl Policy {
+    fn set() -> Result<Self> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(POLICY);
+        match file {
+            Ok(mut file) => {
+                let policy = Self { ours: true };
+                file.write_all(b"#!/bin/sh\nexit 101\n").with_context(|| format!("cannot write {POLICY}"))?;
+                Ok(policy)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(Self { ours: false }),
+            Err(error) => Err(error).with_context(|| format!("cannot write {POLICY}")),
+        }
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        if self.ours {
+            let _ = fs::remove_file(POLICY);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_that_brings_several_programs_is_named_once() {
+        let absent = [("no-such-program", "one"), ("nor-such", "one"), ("sh", "there"), ("not-this", "two")];
+        assert_eq!(missing(&absent), ["one", "two"]);
+    }
+
+    #[test]
+    fn programs_of_one_package_stand_together() {
+        for programs in [&FOR_KIND[..], &FOR_TESTS[..]] {
+            let mut packages: Vec<&str> = programs.iter().map(|(_, package)| *package).collect();
+            packages.dedup();
+            let once: std::collections::BTreeSet<&str> = packages.iter().copied().collect();
+            assert_eq!(once.len(), packages.len());
+        }
+    }
+
+    #[test]
+    fn a_program_is_found_by_its_name() {
+        assert!(find("sh").is_some());
+        assert!(find("no-such-program").is_none());
+    }
+}
