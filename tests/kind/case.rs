@@ -81,6 +81,16 @@ impl<'a> Case<'a> {
         self.until("is Ready", look).await
     }
 
+    /// Waits until its Ready has this reason.
+    pub async fn says(&self, reason: &str) -> Result<()> {
+        let look = async || {
+            let object = self.object().await?;
+            let all = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+            Ok(all.iter().any(|c| c["type"] == "Ready" && c["reason"] == reason).then_some(()))
+        };
+        self.until(&format!("says {reason}"), look).await
+    }
+
     async fn until(&self, what: &str, look: impl AsyncFnMut() -> Result<Option<()>>) -> Result<()> {
         match self.site.ground.until(&format!("{} {what}", self.name), look).await {
             Ok(()) => Ok(()),

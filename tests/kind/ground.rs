@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use kube::Client;
 use rig::kind::cloud::CloudInCluster;
 use rig::kind::install;
-use rig::kind::{Images, Kind, Way, look};
+use rig::kind::{DOCUMENTED, Images, Kind, Way, look};
 use tokio::runtime::Runtime;
 
 use super::node;
@@ -17,6 +17,9 @@ use super::site::Site;
 
 /// Nodes of a cluster of our own: a control plane, and two of which one can be drained.
 const NODES: u8 = 3;
+
+/// Names the operator's image for a cluster that is given.
+const OPERATOR_IMAGE: &str = "RIG_KIND_OPERATOR_IMAGE";
 
 /// How long what must come is waited for: a pod that is restarted has a pause before it, which grows.
 pub const DEADLINE: Duration = Duration::from_secs(120);
@@ -43,6 +46,8 @@ pub enum Share {
     Usual,
     /// All nodes, and at least two of them beside the control plane: nothing else runs meanwhile.
     Workers,
+    /// The cluster, with the operator's image under the name that the pages give it: nothing else runs meanwhile.
+    All,
 }
 
 /// Where the cluster comes from.
@@ -84,12 +89,21 @@ impl Machine {
         nodes.saturating_sub(1)
     }
 
+    /// Whether nodes have the operator's image under the name that the pages give it.
+    pub fn has_documented_image(&self) -> bool {
+        match self {
+            Self::Own(_) => true,
+            Self::Given(_) => env::var(OPERATOR_IMAGE).map_or(true, |image| image == DOCUMENTED),
+            Self::Unasked => false,
+        }
+    }
+
     fn cluster(&self) -> Result<Kind> {
         match self {
             Self::Own(way) => Kind::start(*way, NODES),
             Self::Given(kubeconfig) => {
                 let image = |name: &str| env::var(name).ok();
-                let images = image("RIG_KIND_OPERATOR_IMAGE").zip(image("RIG_KIND_EMULATOR_IMAGE"));
+                let images = image(OPERATOR_IMAGE).zip(image("RIG_KIND_EMULATOR_IMAGE"));
                 Kind::attach(kubeconfig, images.map(|(operator, emulator)| Images { operator, emulator }))
             }
             Self::Unasked => Err(anyhow!("no test was to run")),
@@ -125,7 +139,7 @@ impl Ground {
     /// Calls a test once it has what it must have for itself.
     pub fn with(&self, share: Share, test: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
         // A test that failed is no reason for the next one to.
-        if share == Share::Workers {
+        if matches!(share, Share::Workers | Share::All) {
             let _all = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
             return test(self);
         }

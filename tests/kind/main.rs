@@ -19,6 +19,7 @@ mod process;
 mod site;
 mod upgrade;
 mod work;
+mod written;
 
 use std::env;
 use std::process::ExitCode;
@@ -33,7 +34,7 @@ use ground::{Ground, Machine, Share};
 type Test = (&'static str, Share, fn(&Ground) -> Result<()>);
 
 /// The longest first.
-const TESTS: [Test; 16] = [
+const TESTS: [Test; 18] = [
     ("a_leader_that_was_stopped_for_a_minute_wakes_up_and_writes_nothing", Share::Own, failover::frozen),
     ("a_hung_operator_is_restarted_by_its_probe", Share::Own, ends::hung),
     ("a_leader_cut_off_from_the_api_server_stops_and_another_goes_on", Share::Own, failover::cut_off),
@@ -58,6 +59,8 @@ const TESTS: [Test; 16] = [
     ),
     ("probes_and_metrics_are_answered", Share::Usual, process::answers_probes),
     ("a_drained_node_passes_the_operator_on", Share::Workers, moves::drained),
+    ("the_commands_for_helm_work_as_they_are_written", Share::All, written::with_helm),
+    ("the_commands_for_kubectl_work_as_they_are_written", Share::All, written::with_kubectl),
 ];
 
 /// How many run at the same time, unless it is said: most of the time they wait.
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         }
     }
     let workers = machine.as_ref().map_or(0, Machine::workers);
+    let documented = machine.as_ref().is_ok_and(Machine::has_documented_image);
     // Here, because the threads of the tests have to be started in the network of the cluster.
     let ground = match machine {
         Ok(Machine::Unasked) | Err(_) => Err("there is no cluster".to_owned()),
@@ -93,7 +97,12 @@ fn main() -> ExitCode {
                 let ground = ground.map_err(|why| anyhow!(why))?;
                 ground.with(share, test).map_err(|error| Failed::from(format!("{error:#}")))
             };
-            let ignored = why_not.is_some() || (share == Share::Workers && workers < 2);
+            let lacks = match share {
+                Share::Workers => workers < 2,
+                Share::All => !documented,
+                Share::Own | Share::Usual => false,
+            };
+            let ignored = why_not.is_some() || lacks;
             Trial::test(name, run).with_ignored_flag(ignored)
         })
         .collect();

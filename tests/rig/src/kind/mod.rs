@@ -14,6 +14,7 @@ mod machine;
 mod node;
 mod ours;
 mod rootfs;
+mod shell;
 
 use std::path::Path;
 
@@ -22,7 +23,7 @@ use anyhow::{Context, Result, bail};
 pub use helm::Helm;
 pub use kubectl::{Forward, Kubectl};
 pub use machine::{Way, look};
-pub use ours::Images;
+pub use ours::{DOCUMENTED, Images};
 
 use cluster::{KindProgram, OwnCluster};
 use engine::Engine;

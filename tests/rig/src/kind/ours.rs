@@ -17,6 +17,10 @@ use crate::process::Spec;
 use crate::progress;
 use crate::tools::{self, Tools};
 
+/// The operator's image as the documentation names it, and as every cluster of ours has it.
+pub const DOCUMENTED: &str =
+    concat!("registry.example.com/s3-replication-operator:", env!("CARGO_PKG_VERSION"));
+
 const OPERATOR: &str = "s3-replication-operator/operator";
 const EMULATOR: &str = "s3-replication-operator/emulator";
 const PYTHON: &str = "s3-replication-operator/python";
@@ -59,9 +63,8 @@ impl Sources {
 
     /// Makes the images in an engine without a registry, unless it has them.
     pub fn images(&self, engine: &Engine) -> Result<Images> {
-        let operator = self.operator_image(engine)?;
-        let emulator = self.emulator_image(engine)?;
-        Ok(Images { operator, emulator })
+        engine.docker(&["tag", &self.operator_image(engine)?, DOCUMENTED], ASSEMBLE)?;
+        Ok(Images { operator: DOCUMENTED.to_owned(), emulator: self.emulator_image(engine)? })
     }
 
     fn operator_image(&self, engine: &Engine) -> Result<String> {
@@ -110,7 +113,7 @@ impl Sources {
 /// Builds both with a Docker that reaches a registry, as a user does.
 pub(super) fn build_with_docker() -> Result<Images> {
     let repository = paths::repository();
-    let images = Images { operator: format!("{OPERATOR}:rig"), emulator: format!("{EMULATOR}:rig") };
+    let images = Images { operator: DOCUMENTED.to_owned(), emulator: format!("{EMULATOR}:rig") };
     let builds = [
         (&images.operator, "Containerfile", repository.clone()),
         (&images.emulator, "tests/kind/emulator.Containerfile", repository.join("tests/rig/tools/aws")),

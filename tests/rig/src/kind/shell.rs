@@ -1,0 +1,36 @@
+//! What a page tells people to type, typed: a shell that finds kubectl and Helm, with this cluster as its own.
+
+use std::env;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::process::Command;
+
+use super::{Kind, command};
+use crate::paths;
+
+/// How long all of it may take: Helm waits five minutes by itself.
+const DEADLINE: Duration = Duration::from_secs(360);
+
+impl Kind {
+    /// Runs commands in a directory, and returns what they print.
+    ///
+    /// # Errors
+    /// When one of them fails, with its words.
+    pub async fn shell(&self, commands: &str, dir: &Path) -> Result<String> {
+        let found = env::var_os("PATH").unwrap_or_default();
+        let own = [self.kubectl.program(), self.helm.program()].map(|program| program.parent());
+        let own = own.into_iter().flatten().map(Path::to_path_buf);
+        let path = env::join_paths(own.chain(env::split_paths(&found)))?;
+        let home = paths::rig().join("helm-home");
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", commands]).current_dir(dir);
+        shell.env("PATH", path).env("KUBECONFIG", self.kubectl.kubeconfig());
+        shell.env("KUBECACHEDIR", paths::rig().join("kubectl-cache"));
+        for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+            shell.env(variable, &home);
+        }
+        command::output(commands, shell, "", DEADLINE).await
+    }
+}
