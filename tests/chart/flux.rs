@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use rig::{Cluster, Tools};
 use serde_json::{Value, json};
 
-use crate::support::{accepted, cluster, documents, name, of_kind, read, the};
+use crate::support::{accepted, cluster, documents, name, of_kind, read, the, yaml_in_page};
 
 const FILES: [&str; 2] = ["deploy/flux/release.yaml", "deploy/flux/kustomizations.yaml"];
 
@@ -21,6 +21,14 @@ async fn flux_s_own_definitions_take_the_manifests_and_refuse_what_is_misspelt()
     for file in FILES {
         accepted(cluster, &read(file)?).with_context(|| file.to_owned())?;
     }
+    let all = documents(&read(FILES[1])?)?;
+    let mut suspending = (*of_kind(&all, "Kustomization").last().context("no Kustomization")?).clone();
+    let page = yaml_in_page("docs/gitops.md", "healthCheckExprs")?;
+    for (field, value) in page["spec"].as_object().context("spec")? {
+        suspending["spec"][field] = value.clone();
+    }
+    accepted(cluster, &suspending.to_string()).context("docs/gitops.md")?;
+
     // It is these definitions that are asked.
     let mistakes: [(&str, &str, Value); 5] = [
         ("Kustomization", "/spec/deletionPolicy", json!("Wait")),

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::argocd::health;
 use crate::states::{self, State};
-use crate::support::read;
+use crate::support::{read, yaml_in_page};
 
 /// What is to be made of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,6 +207,19 @@ async fn flux_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
         if *expected == Health::Failed {
             assert_eq!(*said, message, "{how}");
         }
+    }
+    // For those who want it, what is suspended passes, and all else stays as it is.
+    let page = yaml_in_page("docs/gitops.md", "healthCheckExprs")?;
+    let chosen = &page["spec"]["healthCheckExprs"][0];
+    let there =
+        |shown: &&Shown| shown.object["kind"] == chosen["kind"] && shown.expected != Health::Terminating;
+    let chosen_from: Vec<&Shown> = all.iter().filter(there).collect();
+    let objects: Vec<Value> = chosen_from.iter().map(|shown| shown.object.clone()).collect();
+    for (Shown { how, expected, .. }, told) in
+        chosen_from.iter().zip(Tools::kstatus()?.tell_by(chosen, &objects)?)
+    {
+        let wanted = if *expected == Health::Suspended { "Current" } else { expected.kstatus() };
+        assert_eq!(told.status, wanted, "{how}");
     }
     Ok(())
 }

@@ -31,6 +31,15 @@ pub fn read_yaml(path: &str) -> Result<Value> {
     serde_saphyr::from_str(&read(path)?).with_context(|| format!("{path} is not YAML"))
 }
 
+/// The YAML of a page that holds these words.
+pub fn yaml_in_page(page: &str, words: &str) -> Result<Value> {
+    let text = read(page)?;
+    let mut blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let block =
+        blocks.find(|block| block.contains(words)).with_context(|| format!("{page} has no {words}"))?;
+    serde_saphyr::from_str(block).with_context(|| format!("{words} in {page} is not YAML"))
+}
+
 /// The documents of a YAML text that are not empty.
 pub fn documents(yaml: &str) -> Result<Vec<Value>> {
     let all: Vec<Value> = serde_saphyr::from_multiple(yaml)?;

@@ -37,7 +37,7 @@ pub fn ensure() -> Result<Kstatus> {
     let inputs: Vec<&[u8]> = module.inputs(flags).into_iter().chain([main.as_slice()]).collect();
     let dir = build::once("kstatus", &inputs, |dir| {
         go::require("kstatus is built for the tests of conditions")?;
-        progress::step("building kstatus with Go (about 15 seconds, once)", || {
+        progress::step("building kstatus with Go (about 1 minute, once)", || {
             module.build(".", &dir.join("kstatus"), flags)
         })
     })?;
@@ -55,7 +55,20 @@ impl Kstatus {
     /// # Errors
     /// When an object is none, or its status is not as kstatus can read it.
     pub fn tell(&self, objects: &[Value]) -> Result<Vec<Told>> {
+        self.run(&[], objects)
+    }
+
+    /// What Flux says of them by these expressions, given as in `healthCheckExprs` of a Kustomization.
+    ///
+    /// # Errors
+    /// When an expression is none, or cannot be evaluated.
+    pub fn tell_by(&self, expressions: &Value, objects: &[Value]) -> Result<Vec<Told>> {
+        self.run(&["-exprs", &expressions.to_string()], objects)
+    }
+
+    fn run(&self, args: &[&str], objects: &[Value]) -> Result<Vec<Told>> {
         let mut child = Command::new(&self.0)
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -95,6 +108,15 @@ mod tests {
         let told = ensure().unwrap().tell(&[object(stalled), object(json!([]))]).unwrap();
         let statuses: Vec<_> = told.iter().map(|told| told.status.as_str()).collect();
         assert_eq!((statuses, told[0].message.as_str()), (vec!["Failed", "Current"], "no"));
+    }
+
+    #[test]
+    fn expressions_are_flux_s_own() {
+        let current = |text: &str| json!({"current": text});
+        let tell = |text| ensure().unwrap().tell_by(&current(text), &[object(json!([]))]);
+        assert_eq!(tell("metadata.name == 'a'").unwrap()[0].status, "Current");
+        assert_eq!(tell("metadata.name == 'b'").unwrap()[0].status, "InProgress");
+        assert!(tell("metadata.name ==").is_err());
     }
 
     #[test]

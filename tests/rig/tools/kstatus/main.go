@@ -1,15 +1,20 @@
 // What Flux makes of an object's status: kstatus, of the library that Flux is built with. Reads objects as JSON, one a
-// line, and writes for each one line of JSON with its status and message.
+// line, and writes for each one line of JSON with its status and message. With the argument -exprs, as in a
+// Kustomization's healthCheckExprs, it judges by these instead, as Flux then does.
 package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
+	"github.com/fluxcd/pkg/apis/kustomize"
+	"github.com/fluxcd/pkg/runtime/cel"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -18,14 +23,39 @@ type answer struct {
 	Message string `json:"message"`
 }
 
+type judge func(*unstructured.Unstructured) (*status.Result, error)
+
 func main() {
-	if err := run(os.Stdin, os.Stdout); err != nil {
+	exprs := flag.String("exprs", "", "expressions to judge by, as JSON")
+	flag.Parse()
+	judge, err := judgeBy(*exprs)
+	if err == nil {
+		err = run(judge, os.Stdin, os.Stdout)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "kstatus:", err)
 		os.Exit(1)
 	}
 }
 
-func run(in io.Reader, out io.Writer) error {
+func judgeBy(text string) (judge, error) {
+	if text == "" {
+		return status.Compute, nil
+	}
+	var exprs kustomize.HealthCheckExpressions
+	if err := json.Unmarshal([]byte(text), &exprs); err != nil {
+		return nil, err
+	}
+	evaluator, err := cel.NewStatusEvaluator(&exprs)
+	if err != nil {
+		return nil, err
+	}
+	return func(object *unstructured.Unstructured) (*status.Result, error) {
+		return evaluator.Evaluate(context.Background(), object)
+	}, nil
+}
+
+func run(judge judge, in io.Reader, out io.Writer) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 16<<20)
 	answers := json.NewEncoder(out)
@@ -35,7 +65,7 @@ func run(in io.Reader, out io.Writer) error {
 		if err := object.UnmarshalJSON(lines.Bytes()); err != nil {
 			return fmt.Errorf("line %d: %w", number, err)
 		}
-		result, err := status.Compute(object)
+		result, err := judge(object)
 		if err != nil {
 			return fmt.Errorf("line %d: %w", number, err)
 		}
