@@ -37,10 +37,60 @@ fn the_table_of_reasons_is_complete_and_in_the_order_of_the_code() {
         .collect();
     assert_eq!(documented, coded);
     for row in &rows {
-        assert_eq!(row.len(), 6, "{row:?}");
+        assert_eq!(row.len(), 5, "{row:?}");
         let reason = Reason::ALL.into_iter().find(|r| r.as_str() == row[0].trim_matches('`')).unwrap();
         assert_eq!(row[2] == "soon", reason.is_transient(), "{} is tried again {}", row[0], row[2]);
     }
+}
+
+#[test]
+fn each_reason_has_a_paragraph_that_says_how_to_see_it_and_what_to_do() {
+    let page = page("docs/reasons.md");
+    let paragraphs: Vec<(&str, &str)> =
+        page.split("\n## ").skip(1).filter_map(|part| part.split_once("\n\n")).collect();
+    let headings: Vec<&str> = paragraphs.iter().map(|(heading, _)| *heading).collect();
+    assert_eq!(headings, Reason::ALL.map(Reason::as_str));
+    for (heading, paragraph) in paragraphs {
+        let (means, rest) = paragraph.split_once("**See:**").unwrap_or_default();
+        let (see, act) = rest.split_once("**Do:**").unwrap_or_default();
+        for part in [means, see, act] {
+            assert!(!part.trim().is_empty(), "{heading}: {paragraph}");
+        }
+    }
+}
+
+/// Pages refer to each other by file and heading.
+#[test]
+fn no_link_between_pages_leads_nowhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let others = ["README.md", "tests/gitops/README.md", "tests/kind/README.md"];
+    for path in pages.chain(others.map(|page| root.join(page))) {
+        let text = fs::read_to_string(&path).unwrap();
+        for link in links(&text).filter(|link| !link.contains("://")) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.clone() } else { path.with_file_name("").join(file) };
+            assert!(target.exists(), "{}: {link}", path.display());
+            if !heading.is_empty() {
+                let target = fs::read_to_string(&target).unwrap();
+                assert!(anchors(&target).any(|anchor| anchor == heading), "{}: {link}", path.display());
+            }
+        }
+    }
+}
+
+/// What stands in the parentheses of `[text](link)`.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link)
+}
+
+/// The names by which headings are linked to, as GitHub forms them.
+fn anchors(text: &str) -> impl Iterator<Item = String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| {
+        let words = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        words.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+    })
 }
 
 #[test]

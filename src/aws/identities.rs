@@ -240,3 +240,55 @@ fn http_client() -> impl aws_sdk_s3::config::HttpClient + 'static {
         connector.build()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use aws_config::Region;
+
+    use super::*;
+    use crate::api::AwsAccountSpec;
+
+    fn identities() -> Identities {
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("us-east-1"))
+            .build();
+        let one = NonZeroU32::MIN;
+        let rates = Rates { s3_reads: one, s3_writes: one, iam_reads: one, iam_writes: one };
+        let settings = Settings { rates, attempt_timeout: Duration::from_secs(1), attempts: 1 };
+        let clients = AccountClients::new(&config, "own", Arc::new(Limits::new(rates)), Metrics::default());
+        Identities {
+            config,
+            settings,
+            metrics: Metrics::default(),
+            own: Arc::new(Own::new(Environment::default())),
+            own_clients: Arc::new(clients),
+            assumed: Mutex::default(),
+            limits: Mutex::default(),
+        }
+    }
+
+    fn account(name: &str, id: &str, role: Option<&str>) -> Account {
+        let role = role.map(|role| format!("arn:aws:iam::{id}:role/{role}"));
+        let assume_role = role.map(|arn| AssumeRole { arn, ..AssumeRole::default() });
+        let spec = AwsAccountSpec { account_id: id.to_owned(), assume_role, ..AwsAccountSpec::default() };
+        Account { name: name.to_owned(), spec }
+    }
+
+    /// AWS counts requests by account: one that has used up its rate holds up no other.
+    #[test]
+    fn accounts_share_their_rate_limits_by_id_and_with_no_other() {
+        let identities = identities();
+        let limits =
+            |name: &str, id: &str, role| identities.assumed(&account(name, id, role)).clients.limits();
+        let prod = limits("prod", "111111111111", Some("operator"));
+        assert!(Arc::ptr_eq(&prod, &limits("prod-too", "111111111111", Some("another"))));
+        assert!(!Arc::ptr_eq(&prod, &limits("test", "222222222222", Some("operator"))));
+
+        let own = identities.own_clients.limits();
+        assert!(!Arc::ptr_eq(&prod, &own));
+        assert!(Arc::ptr_eq(&own, &limits("own", "333333333333", None)));
+    }
+}

@@ -48,11 +48,24 @@ impl<'a> Target<'a> {
         self.set_finalizers(held, &finalizers).await.map_err(Error::kubernetes("add the finalizer"))
     }
 
+    /// Tries once more on the list as it is then when someone else takes theirs away meanwhile, as the garbage collector
+    /// does in a foreground deletion: what has been cleaned up need not be again.
     pub async fn remove_finalizer(&self, held: Option<Vec<String>>) -> Result<(), Error> {
+        let removed = match self.without_finalizer(held).await {
+            Err(kube::Error::Api(status)) if status.code == 422 => match self.live().await? {
+                Some(live) => self.without_finalizer(live.metadata.finalizers).await,
+                None => Ok(()),
+            },
+            other => other,
+        };
+        removed.map_err(Error::kubernetes("remove the finalizer"))
+    }
+
+    async fn without_finalizer(&self, held: Option<Vec<String>>) -> Result<(), kube::Error> {
         let rest: Vec<String> = held.iter().flatten().filter(|f| *f != FINALIZER).cloned().collect();
         match self.set_finalizers(held, &rest).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            other => other.map_err(Error::kubernetes("remove the finalizer")),
+            other => other,
         }
     }
 

@@ -55,6 +55,11 @@ fn argocd_cm() -> Result<String> {
     let mut text = format!(
         "# To be merged into Argo CD's own ConfigMap: kubectl patch cm argocd-cm -n argocd --patch-file argocd-cm.yaml\n\
          # Generated: {HOW}\n\
+         apiVersion: v1\n\
+         kind: ConfigMap\n\
+         metadata:\n  \
+           name: argocd-cm\n  \
+           namespace: argocd\n\
          data:\n"
     );
     for kind in argocd::KINDS {

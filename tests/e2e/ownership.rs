@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aws_sdk_iam::types::Tag as RoleTag;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{
@@ -15,8 +15,8 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use rig::operator::Operator;
-use rig::world::{World, condition};
-use rig::{Answer, Fault, Matcher};
+use rig::world::{DEADLINE, World, condition};
+use rig::{Answer, Fault, GateAt, Matcher};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -27,6 +27,7 @@ use crate::support::{
 const NAME: &str = "orders";
 const ROLE: &str = "orders-role";
 const POLICY: &str = "s3-replication";
+const FINALIZER: &str = "s3replication.dev/finalizer";
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 const READ_ONLY: &str = "arn:aws:iam::aws:policy/ReadOnlyAccess";
 
@@ -504,6 +505,23 @@ async fn deletion_removes_the_configuration_and_the_role_and_nothing_else() -> R
 }
 
 #[tokio::test]
+async fn a_finalizer_that_someone_else_takes_away_meanwhile_has_nothing_cleaned_up_again() -> Result<()> {
+    let scene = Scene::ready("own-finalizers", |_| {}).await?;
+    let gate = scene.world.proxy.gate(Matcher::operation("DeleteRole"), GateAt::AfterForward);
+    scene.world.api().delete(NAME, &DeleteParams::foreground()).await?;
+    gate.reached(DEADLINE).await?;
+    let held = scene.world.get(NAME).await?["metadata"]["finalizers"].take();
+    ensure!(held.as_array().is_some_and(|held| held.len() == 2), "{held}");
+    // As the garbage collector does, which the rig has none of.
+    patch(&scene.world, NAME, json!({"metadata": {"finalizers": [FINALIZER]}})).await?;
+    gate.release();
+    scene.world.wait_gone(NAME).await?;
+    assert_eq!(scene.world.proxy.count("DeleteRole"), 1);
+    ensure!(!scene.operator.log().contains("trying again"), "{}", scene.operator.log());
+    Ok(())
+}
+
+#[tokio::test]
 async fn retain_and_observe_leave_everything_at_deletion() -> Result<()> {
     for (name, spec) in [
         ("own-retain", json!({"deletionPolicy": "Retain"})),
@@ -614,7 +632,7 @@ async fn a_policy_that_someone_put_on_the_role_keeps_the_resource_until_it_is_re
         "{words}"
     );
     assert_eq!(reason(&object["status"], "RoleReady"), "DeletionBlocked");
-    assert_eq!(object["metadata"]["finalizers"], json!(["s3replication.dev/finalizer"]));
+    assert_eq!(object["metadata"]["finalizers"], json!([FINALIZER]));
     assert_eq!(scene.replicates().await?, None, "what can be removed is removed");
     assert!(scene.role_exists(ROLE).await?);
 

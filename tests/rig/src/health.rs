@@ -10,6 +10,11 @@ pub(crate) fn is_ok(port: u16, path: &str) -> bool {
     get_status(port, path).is_some_and(|line| line.contains(" 200 "))
 }
 
+/// Whether something listens on a port of 127.0.0.1.
+pub(crate) fn listens(port: u16) -> bool {
+    TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), Duration::from_secs(2)).is_ok()
+}
+
 fn get_status(port: u16, path: &str) -> Option<String> {
     let timeout = Duration::from_secs(2);
     let address = SocketAddr::from(([127, 0, 0, 1], port));

@@ -9,6 +9,7 @@
 mod health;
 mod objects;
 
+pub mod argocd;
 pub mod clients;
 pub mod cluster;
 pub mod emulator;
@@ -28,7 +29,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 
 pub use clients::Clients;
-pub use cluster::{Cluster, KubeRequest};
+pub use cluster::{Cluster, Controllers, KubeRequest};
 pub use emulator::{Auth, Emulator};
 pub use forwarder::Forwarder;
 pub use operator::{Operator, OperatorBuilder};
@@ -109,6 +110,7 @@ impl Rig {
     }
 }
 
+/// A cluster that knows the definitions of this repository.
 fn start_cluster(tools: &Tools) -> Result<Cluster> {
     prepared(Cluster::start(tools)?)
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use tokio::io::AsyncWriteExt;
 
 use crate::emulator::SECRET;
+use crate::health;
 use crate::paths;
 use crate::process::{Process, Spec};
 use crate::progress;
@@ -210,6 +211,22 @@ impl Operator {
         let end = address.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
         let address = address.get(..end.unwrap_or(address.len())).unwrap_or_default();
         address.parse().with_context(|| format!("no address in {said}"))
+    }
+
+    /// Waits until it says that it is ready, as a pod's probe asks it.
+    ///
+    /// # Errors
+    /// When it ends, or is not ready within a minute.
+    pub async fn wait_ready(&self) -> Result<()> {
+        let port = self.http_address().await?.port();
+        let start = Instant::now();
+        while !tokio::task::spawn_blocking(move || health::is_ok(port, "/readyz")).await? {
+            if self.exit_code().is_some() || start.elapsed() > Duration::from_secs(60) {
+                bail!("the operator did not become ready; its log:\n{}", self.log());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
     }
 
     /// Waits until it has logged a line that holds this text, and returns the line.

@@ -5,6 +5,7 @@
 
 mod audit;
 mod certs;
+mod controllers;
 mod rights;
 
 use std::ffi::OsStr;
@@ -13,7 +14,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use hyper_util::rt::TokioExecutor;
@@ -23,6 +24,7 @@ use serde_json::Value;
 
 pub use audit::KubeRequest;
 use certs::Certs;
+pub use controllers::Controllers;
 pub use rights::user;
 
 use crate::health;
@@ -46,8 +48,8 @@ const USERS: [(&str, &str); 1] = [(ADMIN, "system:masters")];
 /// The user that tests act as.
 pub const ADMIN: &str = "admin";
 
-/// The user that the operator under test acts as: the ServiceAccount that `deploy/install.yaml` installs.
-pub const OPERATOR: &str = "system:serviceaccount:s3-replication-system:s3-replication-operator";
+/// The user that the operator under test acts as: the ServiceAccount of `deploy/install.yaml`, in another namespace.
+pub const OPERATOR: &str = "system:serviceaccount:rig:s3-replication-operator";
 
 /// A running Kubernetes API.
 #[derive(Debug)]
@@ -185,7 +187,15 @@ impl Cluster {
     pub fn apply_crds(&self, dir: &Path) -> Result<()> {
         let dir = dir.as_os_str();
         self.must(&["apply", "--server-side", "--force-conflicts", "-f"], dir)?;
-        self.must(&["wait", "--for=condition=Established", "--timeout=30s", "-f"], dir)
+        let wait = ["wait", "--for=condition=Established", "--timeout=30s", "-f"];
+        let start = Instant::now();
+        loop {
+            match self.must(&wait, dir) {
+                // kubectl gives up on a definition that has no conditions yet, instead of waiting for them.
+                Err(error) if error.to_string().contains("accessor error") && start.elapsed() < START => {}
+                established => return established,
+            }
+        }
     }
 
     /// The requests that a user made in a namespace (in all of them when

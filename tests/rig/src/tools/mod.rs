@@ -1,6 +1,7 @@
 //! The programs that the rig runs: built or installed once from pinned
 //! versions, kept under the target directory, made anew when a pin changes.
 
+mod argocd;
 mod aws;
 mod build;
 mod flux;
@@ -10,6 +11,7 @@ mod kstatus;
 mod kube;
 mod node;
 
+pub use argocd::ArgoCdTools;
 pub(crate) use build::{key, lock, once, run};
 pub use kstatus::Kstatus;
 pub use node::NodeTools;
@@ -64,6 +66,22 @@ impl Tools {
     /// When Go is missing or a download fails.
     pub fn flux_crds() -> Result<PathBuf> {
         flux::ensure()
+    }
+
+    /// Argo CD, which only the tests of GitOps need: made when it is asked for.
+    ///
+    /// # Errors
+    /// When Go is missing or the build fails.
+    pub fn argocd() -> Result<ArgoCdTools> {
+        argocd::ensure()
+    }
+
+    /// The controllers of Kubernetes, which an API server alone does without: made when it is asked for.
+    ///
+    /// # Errors
+    /// When Go is missing or the build fails.
+    pub fn controller_manager() -> Result<PathBuf> {
+        node::controller_manager()
     }
 
     /// kind, which makes real clusters: made when it is asked for.

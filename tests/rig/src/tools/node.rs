@@ -63,6 +63,18 @@ pub(super) fn kind() -> Result<PathBuf> {
     Ok(dir.join("kind"))
 }
 
+/// The controllers alone, of the same module as the programs of a node and so of the same version.
+pub(super) fn controller_manager() -> Result<PathBuf> {
+    let module = Module::read("node")?;
+    let flags = kube::ldflags();
+    let name = "kube-controller-manager";
+    let dir = build::once("controllers", &module.inputs(&flags), |dir| {
+        go::require("the controllers of Kubernetes are built for the tests of GitOps")?;
+        make(&module, name, &format!("k8s.io/kubernetes/cmd/{name}"), dir, &flags, "about 1 minute")
+    })?;
+    Ok(dir.join(name))
+}
+
 /// The programs of a node.
 pub(super) fn ensure() -> Result<NodeTools> {
     // Its API server has to be of the version of the rest: not one that was brought along.

@@ -17,7 +17,7 @@ use crate::emulator::Emulator;
 use crate::operator::{Logs, OperatorBuilder};
 use crate::process::tail;
 use crate::proxy::Proxy;
-use crate::{Cluster, Rig};
+use crate::{Cluster, Rig, Tools};
 
 /// How long a test waits for something that must come.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -65,13 +65,26 @@ impl World {
         Self::apart(name, &Rig::shared().await?.emulator).await
     }
 
+    /// As `alone`, on a cluster that does not even know our definitions.
+    pub async fn bare(name: &str) -> Result<Self> {
+        Self::apart_on(name, &Rig::shared().await?.emulator, Cluster::start).await
+    }
+
     /// As `alone`, on an emulator that verifies signatures and enforces policies.
     pub async fn alone_with_auth(name: &str) -> Result<Self> {
         Self::apart(name, Rig::auth_emulator().await?).await
     }
 
     async fn apart(name: &str, emulator: &'static Emulator) -> Result<Self> {
-        let own = OwnCluster::start().await?;
+        Self::apart_on(name, emulator, crate::start_cluster).await
+    }
+
+    async fn apart_on(
+        name: &str,
+        emulator: &'static Emulator,
+        start: fn(&Tools) -> Result<Cluster>,
+    ) -> Result<Self> {
+        let own = OwnCluster::start(start).await?;
         let world = Self::on(name, own.0, emulator).await?;
         Ok(Self { _own: Some(own), ..world })
     }
@@ -164,9 +177,9 @@ impl World {
 struct OwnCluster(&'static Cluster);
 
 impl OwnCluster {
-    async fn start() -> Result<Self> {
+    async fn start(start: fn(&Tools) -> Result<Cluster>) -> Result<Self> {
         let tools = &Rig::shared().await?.tools;
-        let cluster = tokio::task::spawn_blocking(|| crate::start_cluster(tools)).await??;
+        let cluster = tokio::task::spawn_blocking(move || start(tools)).await??;
         Ok(Self(Box::leak(Box::new(cluster))))
     }
 }

@@ -1,0 +1,179 @@
+//! Who the operator is in an account: STS is asked, and another account than the one that is named stops everything.
+
+use anyhow::{Context, Result, ensure};
+use rig::proxy::{Answer, Fault, Matcher};
+use rig::world::{World, condition};
+use serde_json::{Value, json};
+
+use crate::support::{message, operator, reason, world};
+
+use super::{Abroad, account_is, is, manifest, operations, patch_account, replicate};
+
+#[tokio::test]
+async fn an_account_says_who_the_operator_is_there() -> Result<()> {
+    let (world, _operator) = world("accounts-who").await?;
+    let there = Abroad::new(&world, "there").await?;
+    let account = there.apply(&world).await?;
+    let session = world.as_account(&world.account);
+    let session = session.assume(&there.role, &format!("awsaccount.{}", there.name), None).await?;
+    let who = session.sts().get_caller_identity().send().await?;
+    let status = &account["status"];
+    assert_eq!(status["identity"], json!({"arn": who.arn(), "accountId": who.account()}));
+    assert_eq!(status["identity"]["accountId"], json!(there.id));
+    assert_eq!(status["observedGeneration"], account["metadata"]["generation"]);
+    assert_eq!(status["conditions"].as_array().map(Vec::len), Some(1), "nothing but Ready: {status:#}");
+    let ready = condition(status, "Ready").context("no Ready")?;
+    assert_eq!((&ready["status"], &ready["reason"]), (&json!("True"), &json!("Verified")));
+    assert_eq!(
+        ready["message"],
+        json!(format!("the operator is {} in account {}", who.arn().unwrap(), there.id))
+    );
+
+    let own = world.unique("own");
+    world.apply(&manifest(&world, &own, &world.account, Value::Null).to_string()).await?;
+    let status = &account_is(&world, &own, "Verified").await?["status"];
+    let arn = format!("arn:aws:iam::{}:root", world.account);
+    assert_eq!(status["identity"], json!({"arn": arn, "accountId": world.account}));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_is_waiting_from_its_first_moment_until_it_was_asked() -> Result<()> {
+    let world = World::new("accounts-first").await?;
+    let there = Abroad::new(&world, "there").await?;
+    let created = world.apply(&there.manifest(&world).to_string()).await?;
+    for object in [&created[0], &world.account(&there.name).await?] {
+        assert_eq!(object["status"]["observedGeneration"], -1);
+        let ready = condition(&object["status"], "Ready").context("no Ready")?;
+        assert_eq!((&ready["status"], &ready["reason"]), (&json!("Unknown"), &json!("Progressing")));
+    }
+    let _operator = operator(&world).start().await?;
+    account_is(&world, &there.name, "Verified").await?;
+    patch_account(&world, &there.name, json!({"spec": {"sources": ["orders-*"]}})).await?;
+    let generation = world.account(&there.name).await?["metadata"]["generation"].clone();
+    assert_eq!(generation, 2);
+    let followed = |status: &Value| status["observedGeneration"] == generation;
+    world.wait_account(&there.name, followed, "to speak of what it says now").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn sts_is_asked_who_the_operator_is_before_anything_else_is_asked_in_an_account() -> Result<()> {
+    let world = World::new("accounts-asked").await?;
+    let there = Abroad::new(&world, "there").await?;
+    let own = Abroad { name: world.unique("own"), id: world.account.clone(), role: String::new() };
+    world.apply(&there.manifest(&world).to_string()).await?;
+    world.apply(&manifest(&world, &own.name, &own.id, Value::Null).to_string()).await?;
+    for i in 0..5 {
+        replicate(&world, &format!("there-{i}"), Some(&there), Some(&there)).await?;
+        replicate(&world, &format!("own-{i}"), Some(&own), Some(&own)).await?;
+    }
+    // All of them at once.
+    let _operator = operator(&world).start().await?;
+    for i in 0..5 {
+        world.wait_ready(&format!("there-{i}")).await?;
+        world.wait_ready(&format!("own-{i}")).await?;
+    }
+    let calls = world.proxy.calls();
+    for id in [&there.id, &own.id] {
+        // A session is asked for by who the operator is itself.
+        let mut calls = calls.iter().filter(|c| c.account == *id && c.operation != "AssumeRole");
+        let first = calls.next().context("nothing was asked")?;
+        assert_eq!((first.operation.as_str(), first.status), ("GetCallerIdentity", Some(200)));
+        assert_eq!(first.access_key.starts_with("ASIA"), *id == there.id);
+        let early: Vec<_> =
+            calls.filter(|c| c.started < first.ended && c.operation != "GetCallerIdentity").collect();
+        assert!(early.is_empty(), "asked before STS had answered: {early:?}");
+    }
+    Ok(())
+}
+
+/// How the operator comes to be in another account than an `AwsAccount` says.
+#[derive(Clone, Copy, Debug)]
+enum Elsewhere {
+    /// It acts as itself, and its own account is another.
+    Own,
+    /// The role is in another account.
+    Role,
+    /// The role's ARN names the account, and STS says that it is another.
+    Identity,
+}
+
+impl Elsewhere {
+    async fn stops_all(self, name: &str) -> Result<()> {
+        let (world, _operator) = world(name).await?;
+        let (good, there) = (Abroad::new(&world, "good").await?, Abroad::new(&world, "there").await?);
+        let stranger = Abroad::new(&world, "stranger").await?;
+        good.apply(&world).await?;
+        let (found, wrong) = match self {
+            Elsewhere::Own => (world.account.clone(), Value::Null),
+            Elsewhere::Role => (stranger.id.clone(), json!({"arn": stranger.role})),
+            Elsewhere::Identity => {
+                let body = format!(
+                    "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+                     <GetCallerIdentityResult><Arn>arn:aws:sts::{0}:assumed-role/operator/x</Arn>\
+                     <UserId>AROAX:x</UserId><Account>{0}</Account></GetCallerIdentityResult>\
+                     <ResponseMetadata><RequestId>x</RequestId></ResponseMetadata></GetCallerIdentityResponse>",
+                    stranger.id
+                );
+                let answer = Answer::Custom { status: 200, headers: Vec::new(), body };
+                let asked = Matcher::operation("GetCallerIdentity").in_account(&there.id);
+                world.proxy.inject(Fault::always(asked, answer));
+                (stranger.id.clone(), json!({"arn": there.role}))
+            }
+        };
+        world.proxy.clear();
+        world.apply(&manifest(&world, &there.name, &there.id, wrong).to_string()).await?;
+        replicate(&world, "from", Some(&there), Some(&good)).await?;
+        replicate(&world, "into", Some(&good), Some(&there)).await?;
+        let account = account_is(&world, &there.name, "AccountMismatch").await?;
+        assert_eq!(account["status"]["identity"], Value::Null, "it is nobody there");
+        for status in [
+            &account["status"],
+            &is(&world, "from", "AccountMismatch").await?["status"],
+            &is(&world, "into", "AccountMismatch").await?["status"],
+        ] {
+            assert_eq!(condition(status, "Ready").context("no Ready")?["status"], "False");
+            assert_eq!(reason(status, "Stalled"), "AccountMismatch", "someone has to correct it");
+            let said = message(status, "Ready");
+            for part in [&there.name, &there.id, &found, "assumeRole.arn", "Nothing is written"] {
+                ensure!(said.contains(part), "{part} is not in: {said}");
+            }
+        }
+        let calls = world.proxy.calls();
+        assert_eq!(
+            operations(&calls).difference(&["AssumeRole", "GetCallerIdentity"].into()).collect::<Vec<_>>(),
+            Vec::<&&str>::new(),
+            "{calls:?}"
+        );
+
+        // What was wrong about the role, or about its absence, is corrected.
+        world.proxy.remove_faults();
+        let sources = json!(["*", "corrected-*"]);
+        let right = json!({"spec": {"assumeRole": {"arn": there.role}, "sources": sources}});
+        patch_account(&world, &there.name, right).await?;
+        account_is(&world, &there.name, "Verified").await?;
+        world.wait_ready("from").await?;
+        world.wait_ready("into").await?;
+        let calls = world.proxy.calls();
+        let strange = calls.iter().filter(|c| c.account == found && c.account != there.id);
+        let strange = operations(strange);
+        assert!(strange.is_subset(&["AssumeRole", "GetCallerIdentity"].into()), "{strange:?}");
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_own_identity_in_another_account_stops_all_that_refers_to_it_until_corrected() -> Result<()> {
+    Elsewhere::Own.stops_all("accounts-own").await
+}
+
+#[tokio::test]
+async fn a_role_in_another_account_stops_all_that_refers_to_it_until_corrected() -> Result<()> {
+    Elsewhere::Role.stops_all("accounts-role").await
+}
+
+#[tokio::test]
+async fn an_identity_that_sts_places_in_another_account_stops_all_that_refers_to_it() -> Result<()> {
+    Elsewhere::Identity.stops_all("accounts-identity").await
+}

@@ -1,0 +1,37 @@
+//! The controllers that a cluster of ours is without, for tests of what builds on them: a Deployment that makes pods,
+//! a deletion that waits for what is owned, a namespace that is emptied.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::Cluster;
+use crate::process::{Process, Spec};
+
+/// No others: nothing here runs pods, and one that waited for nodes would take them for lost.
+const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,deployment-controller,\
+                           replicaset-controller,disruption-controller";
+
+/// Controllers at work on a cluster. Dropping this ends them.
+#[derive(Debug)]
+pub struct Controllers {
+    _process: Process,
+}
+
+impl Controllers {
+    /// Starts them. What they do shows in the cluster: there is nothing to wait for here.
+    pub fn start(program: &Path, cluster: &Cluster) -> Result<Self> {
+        let config = cluster.admin_kubeconfig();
+        let process = Spec::new("kube-controller-manager", program)
+            .arg("--kubeconfig")
+            .arg(config)
+            .arg(format!("--controllers={CONTROLLERS}"))
+            .args(["--leader-elect=false", "--use-service-account-credentials=false"])
+            // Nobody asks it anything.
+            .arg("--secure-port=0")
+            .grace(Duration::from_secs(1))
+            .start()?;
+        Ok(Self { _process: process })
+    }
+}
