@@ -17,7 +17,7 @@ pub enum ConditionType {
     InSync,
     /// The operator is still at work or will try again by itself.
     Reconciling,
-    /// The operator cannot go on without someone's help, or has tried the same generation for ten minutes.
+    /// The operator cannot go on without someone's help.
     Stalled,
 }
 

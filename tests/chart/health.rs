@@ -1,5 +1,5 @@
 //! What GitOps tools make of every status that the operator can report: kstatus, of the library that Flux has, and the
-//! health check for Argo CD. Both say the same, and what `docs/reasons.md` says.
+//! health check for Argo CD.
 
 use std::collections::BTreeMap;
 
@@ -21,8 +21,11 @@ use crate::support::{read, yaml_in_page};
 enum Health {
     /// As asked for: whoever waits for it goes on.
     Current,
-    /// It may still come by itself: it is waited for.
+    /// It is on its way: it is waited for.
     InProgress,
+    /// It is not as asked for, and may come by itself. kstatus has a deadline, and waits; Argo CD has none, so that a
+    /// denied action would look like progress for ever.
+    TriedAgain,
     /// It will not come without someone: nobody waits any longer.
     Failed,
     /// Nobody looks whether it is there, because it was asked for so. Who waits for it waits on: it may well not be.
@@ -35,8 +38,8 @@ impl Health {
     fn kstatus(self) -> &'static str {
         match self {
             Health::Current => "Current",
-            // kstatus has no word of its own for it.
-            Health::InProgress | Health::Suspended => "InProgress",
+            // kstatus has no word of its own for what is suspended.
+            Health::InProgress | Health::TriedAgain | Health::Suspended => "InProgress",
             Health::Failed => "Failed",
             Health::Terminating => "Terminating",
         }
@@ -46,21 +49,20 @@ impl Health {
         match self {
             Health::Current => "Healthy",
             Health::InProgress | Health::Terminating => "Progressing",
-            Health::Failed => "Degraded",
+            Health::TriedAgain | Health::Failed => "Degraded",
             Health::Suspended => "Suspended",
         }
     }
 }
 
-/// What a reason means to those who wait: at once, and when it has lasted.
-fn expected(reason: Reason) -> [Health; 2] {
-    use Health::{Current, Failed, InProgress, Suspended};
+/// What a reason means to those who wait.
+fn expected(reason: Reason) -> Health {
     match reason {
-        Reason::Applied | Reason::Verified => [Current, Current],
-        Reason::Suspended => [Suspended, Suspended],
-        // Another may create or grant what is missing a moment later; AWS may come back. For ever it is no progress.
-        Reason::Progressing
-        | Reason::AccountNotFound
+        Reason::Applied | Reason::Verified => Health::Current,
+        Reason::Suspended => Health::Suspended,
+        Reason::Progressing => Health::InProgress,
+        // Another may create or grant what is missing a moment later; AWS may come back.
+        Reason::AccountNotFound
         | Reason::SourceBucketNotFound
         | Reason::DestinationBucketNotFound
         | Reason::RoleNotFound
@@ -68,7 +70,7 @@ fn expected(reason: Reason) -> [Health; 2] {
         | Reason::CredentialsUnavailable
         | Reason::Throttled
         | Reason::AwsUnavailable
-        | Reason::DeletionBlocked => [InProgress, Failed],
+        | Reason::DeletionBlocked => Health::TriedAgain,
         // Only someone's decision changes it.
         Reason::Drifted
         | Reason::SourceConflict
@@ -82,7 +84,7 @@ fn expected(reason: Reason) -> [Health; 2] {
         | Reason::WrongBucketOwner
         | Reason::PolicyTooLarge
         | Reason::InvalidRequest
-        | Reason::InvalidSpec => [Failed, Failed],
+        | Reason::InvalidSpec => Health::Failed,
     }
 }
 
@@ -147,12 +149,11 @@ impl Shower {
         let object = serde_json::to_value(object.with_context(|| state.how.clone())?)?;
         ensure!(object["status"] == state.status, "{}: the API server cuts the status", state.how);
 
-        let [at_once, later] = expected(state.reason);
         let mut all = Vec::new();
         let mut add = |when: &str, expected, object| {
             all.push(Shown { how: format!("{} {}{when}", self.kind, state.how), expected, object });
         };
-        add("", if state.overdue { later } else { at_once }, object);
+        add("", expected(state.reason), object);
         add(", changed and not yet seen", Health::InProgress, self.patch(name, self.change.clone()).await?);
         add(", being deleted", Health::Terminating, self.delete(name).await?);
         Ok(all)
@@ -160,7 +161,7 @@ impl Shower {
 }
 
 #[tokio::test]
-async fn flux_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
+async fn kstatus_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
     // The accounts are in no namespace, and another test's operator would answer for them.
     let world = World::alone("states").await?;
     let ours = |kind| ApiResource::from_gvk(&GroupVersionKind::gvk("s3replication.dev", "v1alpha1", kind));
@@ -193,15 +194,19 @@ async fn flux_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
     let told = Tools::kstatus()?.tell(&objects)?;
     for (Shown { how, expected, object }, kstatus) in all.iter().zip(told) {
         let kind = object["kind"].as_str().context("kind")?;
-        let (argo_cd, message) = health(kind, object)?;
+        let (argo_cd, message) = match object["metadata"]["deletionTimestamp"].is_null() {
+            true => health(kind, object)?,
+            // Argo CD asks no health check of what is being deleted.
+            false => ("Progressing".to_owned(), String::new()),
+        };
         let (status, said) = (&object["status"], &kstatus.message);
         ensure!(
             (kstatus.status.as_str(), argo_cd.as_str()) == (expected.kstatus(), expected.argo_cd()),
-            "{how}: kstatus says {} ({said}), Argo CD {argo_cd} ({message}), both were to say {expected:?}: {status:#}",
+            "{how}: kstatus says {} ({said}), Argo CD {argo_cd} ({message}), which were to say {expected:?}: {status:#}",
             kstatus.status
         );
         // Who waits in vain is told why.
-        if matches!(expected, Health::Failed | Health::Suspended) {
+        if matches!(expected, Health::TriedAgain | Health::Failed | Health::Suspended) {
             assert_eq!(json!(message), condition(status, "Ready").context("Ready")?["message"], "{how}");
         }
         if *expected == Health::Failed {
@@ -230,11 +235,8 @@ fn the_page_of_reasons_says_what_each_means_to_those_who_wait() -> Result<()> {
     for reason in Reason::ALL {
         let row = page.lines().find(|line| line.starts_with(&format!("| `{reason}` |")));
         let cells: Vec<&str> = row.context("no row")?.split('|').map(str::trim).collect();
-        let words = match expected(reason) {
-            [Health::Suspended, _] => "InProgress (Suspended)".to_owned(),
-            [at_once, later] if at_once == later => at_once.kstatus().to_owned(),
-            [at_once, later] => format!("{}, then {}", at_once.kstatus(), later.kstatus()),
-        };
+        let health = expected(reason);
+        let words = format!("{} / {}", health.argo_cd(), health.kstatus());
         assert_eq!(cells.get(4), Some(&words.as_str()), "{reason}");
     }
     Ok(())

@@ -1,5 +1,4 @@
-//! Every status that the operator can report, made by the code that makes it in the operator: each at once, and once
-//! more when it has been so for as long as the operator calls it progress.
+//! Every status that the operator can report, made by the code that makes it in the operator.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +11,7 @@ use s3_replication_operator::api::{
 use s3_replication_operator::replication::desired::Facts;
 use s3_replication_operator::replication::plan::plan;
 use s3_replication_operator::replication::report::{
-    HeldBack, Occasion, Outcome, PATIENCE, Report, account_status, report, stopped,
+    HeldBack, Occasion, Outcome, Report, account_status, report, stopped,
 };
 use s3_replication_operator::replication::{
     Accounts, Caller, Desired, Failure, FailureClass, Identity, Observed, ObservedBucket, Partition, Plan,
@@ -28,24 +27,16 @@ const GENERATION: Option<i64> = Some(1);
 pub struct State {
     pub how: String,
     pub reason: Reason,
-    /// It has been so for [`PATIENCE`].
-    pub overdue: bool,
     pub status: Value,
 }
 
-/// The reports of one occasion after the other, as the operator makes them.
-fn over_time<S: Default + Serialize>(
+/// The first report on an object.
+fn state<S: Default + Serialize>(
     how: String,
-    report: impl Fn(&S, Timestamp) -> (S, Reason),
-) -> Result<[State; 2]> {
-    let begin = Timestamp::from_second(1_000_000_000)?;
-    let (first, reason) = report(&S::default(), begin);
-    let (later, then) = report(&first, begin + PATIENCE);
-    let state = |status: &S, reason, overdue| {
-        let how = if overdue { format!("{how}, for long") } else { how.clone() };
-        anyhow::Ok(State { how, reason, overdue, status: serde_json::to_value(status)? })
-    };
-    Ok([state(&first, reason, false)?, state(&later, then, true)?])
+    report: impl FnOnce(&S, Timestamp) -> (S, Reason),
+) -> Result<State> {
+    let (status, reason) = report(&S::default(), Timestamp::from_second(1_000_000_000)?);
+    Ok(State { how, reason, status: serde_json::to_value(status)? })
 }
 
 fn failure(class: FailureClass) -> Failure {
@@ -134,13 +125,13 @@ impl Case {
         })
     }
 
-    /// The reports of a check whose plan came to this.
-    fn reports(
+    /// The report of a check whose plan came to this.
+    fn report(
         &self,
         how: &str,
         plan_of: impl Fn(Plan) -> Plan,
         outcome_of: impl Fn(&Plan) -> Outcome,
-    ) -> Result<[State; 2]> {
+    ) -> Result<State> {
         let regions = [(SOURCE, "us-east-1"), (DESTINATION, "eu-west-1")];
         let facts = Facts {
             caller: self.observed.caller.clone(),
@@ -149,7 +140,7 @@ impl Case {
             object_lock: false,
         };
         let desired = Desired::new(&self.spec, &self.identity, &facts);
-        over_time(how.to_owned(), |previous: &BucketReplicationStatus, now| {
+        state(how.to_owned(), |previous: &BucketReplicationStatus, now| {
             let mut previous = previous.clone();
             previous.applied_hash = self.applied.then(|| desired.hash()).or(previous.applied_hash);
             let subject = Subject::new(&self.spec, &previous, &self.identity, &self.accounts, false);
@@ -177,13 +168,13 @@ pub fn replications() -> Result<Vec<State>> {
     for reason in Reason::ALL.into_iter().filter(|r| !matches!(r, Reason::Applied | Reason::Verified)) {
         let refusal = Refusal::new(reason, ConditionType::Ready, format!("because {reason}"));
         let how = format!("stopped by {reason}");
-        all.extend(over_time(how, |previous: &BucketReplicationStatus, now| {
+        all.push(state(how, |previous: &BucketReplicationStatus, now| {
             let occasion = Occasion { generation: GENERATION, requested: None, previous, now };
             let Report { status, reason, .. } = stopped(&refusal, &occasion);
             (status, reason)
         })?);
         let refused = |plan| Plan { refusal: Some(refusal.clone()), stages: Vec::new(), ..plan };
-        all.extend(case.reports(&format!("refused by {reason}"), refused, |_| Outcome::default())?);
+        all.push(case.report(&format!("refused by {reason}"), refused, |_| Outcome::default())?);
     }
     for failure in failures() {
         let how = format!("a step fails: {:?}", failure.class);
@@ -191,29 +182,29 @@ pub fn replications() -> Result<Vec<State>> {
             failed: plan.steps().last().map(|step| (step.clone(), failure.clone())),
             ..Outcome::default()
         };
-        all.extend(case.reports(&how, as_planned, failed)?);
+        all.push(case.report(&how, as_planned, failed)?);
     }
     let interrupted = |_: &Plan| Outcome { interrupted: true, ..Outcome::default() };
-    all.extend(case.reports("the operator was stopped on the way", as_planned, interrupted)?);
-    all.extend(case.reports("all was done", as_planned, all_done)?);
+    all.push(case.report("the operator was stopped on the way", as_planned, interrupted)?);
+    all.push(case.report("all was done", as_planned, all_done)?);
 
     let mut unread = Case::new()?;
     for held in unread.observed.destinations.values_mut() {
         held.versioning = Err(failure(FailureClass::Denied));
     }
-    all.extend(unread.reports("all was done, and an optional read is denied", as_planned, all_done)?);
+    all.push(unread.report("all was done, and an optional read is denied", as_planned, all_done)?);
 
     let mut observing = Case::new()?;
     observing.spec.management_policy = ManagementPolicy::Observe;
-    all.extend(observing.reports("Observe, and AWS differs", as_planned, |_| Outcome::default())?);
+    all.push(observing.report("Observe, and AWS differs", as_planned, |_| Outcome::default())?);
 
     let drifted = Case { applied: true, ..Case::new()? };
-    all.extend(drifted.reports("drift was corrected", as_planned, all_done)?);
+    all.push(drifted.report("drift was corrected", as_planned, all_done)?);
     let contested = |plan: &Plan| Outcome {
         held_back: Some(HeldBack { differences: plan.differences.clone(), corrections: 3 }),
         ..Outcome::default()
     };
-    all.extend(drifted.reports("another tool keeps changing it", as_planned, contested)?);
+    all.push(drifted.report("another tool keeps changing it", as_planned, contested)?);
     Ok(all)
 }
 
@@ -230,7 +221,7 @@ pub fn accounts() -> Result<Vec<State>> {
             Ok(_) => "the identity is the right one".to_owned(),
             Err(failure) => format!("STS fails: {:?}", failure.class),
         };
-        all.extend(over_time(how, |previous: &AwsAccountStatus, now| {
+        all.push(state(how, |previous: &AwsAccountStatus, now| {
             account_status(asked.as_ref(), 1, previous, GENERATION, now)
         })?);
     }

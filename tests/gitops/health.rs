@@ -8,13 +8,12 @@ use serde_json::json;
 use super::ground::on_shared;
 use super::team::{HERE, NAME, THERE, Team};
 
-pub fn waiting() -> Result<()> {
+pub fn broken() -> Result<()> {
     on_shared(async |ground| {
         let (source, missing) = (ground.world.bucket(HERE).await?, ground.world.bucket_name());
-        let team = Team::new(ground, "waiting", &source, &missing).await?;
-        // Someone may create it in the same sync: for ten minutes that is progress.
-        let says = format!("destination bucket {missing} does not exist");
-        let message = team.wait_told("Progressing", &says).await?;
+        let team = Team::new(ground, "broken", &source, &missing).await?;
+        let message = team.wait_health("Degraded").await?;
+        ensure!(message.contains(&format!("destination bucket {missing} does not exist")), "{message}");
         assert_eq!(message, team.message().await?);
         // It is still what the repository says.
         team.application.stays_synced().await?;

@@ -31,7 +31,7 @@ const TESTS: [Test; 10] = [
     ("one_application_of_definitions_and_resources_works_from_an_empty_cluster", empty::in_one),
     ("the_file_that_a_user_applies_becomes_synced_and_healthy", life::of_the_file),
     ("every_sample_stays_synced_however_it_is_applied_and_compared", samples::stay_synced),
-    ("a_resource_that_waits_for_a_bucket_is_progressing_in_the_operator_s_words", health::waiting),
+    ("a_broken_resource_is_degraded_in_the_operator_s_words", health::broken),
     ("drift_in_aws_is_degraded_until_it_is_mended", health::drifted),
     ("a_suspended_resource_is_suspended", health::suspended),
     ("what_is_gone_from_the_repository_is_gone_from_aws", life::pruned),

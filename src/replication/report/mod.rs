@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 pub use self::account::account_status;
-pub use self::conditions::PATIENCE;
 use self::conditions::{Finding, Since, conditions};
 use self::events::{failure_event, written};
 use self::view::View;

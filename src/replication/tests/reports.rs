@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::super::report::{HeldBack, Occasion, Outcome, PATIENCE, Report, report, stopped};
+use super::super::report::{HeldBack, Occasion, Outcome, Report, report, stopped};
 use super::super::{Failure, FailureClass, Refusal, VersioningStatus};
 use super::model::bucket_in;
 use super::{Case, founding, nothing_but};
@@ -170,34 +170,4 @@ fn a_transition_time_moves_only_with_the_status() {
     let down = stopped(&other, &at(3, &slow.status));
     let time = |r: &Report| r.status.conditions[0].last_transition_time.0.as_second();
     assert_eq!([time(&ready), time(&slow), time(&down)], [1, 2, 2]);
-}
-
-#[test]
-fn what_is_tried_in_vain_for_long_waits_for_someone_until_it_succeeds_or_the_spec_changes() {
-    let last = |report: &Report| {
-        report.status.conditions.last().map(|c| format!("{} {}", c.type_, c.reason)).unwrap()
-    };
-    let fails = |reason, second, generation, previous: &BucketReplicationStatus| {
-        let refusal = Refusal::new(reason, ConditionType::Ready, "in vain".into());
-        stopped(&refusal, &Occasion { generation: Some(generation), ..at(second, previous) })
-    };
-    let patience = PATIENCE.as_secs();
-    let first = fails(Reason::AccessDenied, 1, 1, &BucketReplicationStatus::default());
-    let later = fails(Reason::Throttled, patience, 1, &first.status);
-    assert_eq!(last(&later), "Reconciling Throttled", "another trouble does not start the clock anew");
-    let overdue = fails(Reason::AccessDenied, patience + 1, 1, &later.status);
-    assert_eq!(last(&overdue), "Stalled AccessDenied");
-    let still = fails(Reason::AccessDenied, patience + 2, 1, &overdue.status);
-    assert_eq!(still.status, overdue.status, "and it stays so");
-
-    let changed = fails(Reason::AccessDenied, patience + 3, 2, &still.status);
-    assert_eq!(last(&changed), "Reconciling AccessDenied", "a new spec has all the time again");
-    let refused = fails(Reason::ForeignRole, patience + 4, 2, &changed.status);
-    let passing = fails(Reason::Throttled, 3 * patience, 2, &refused.status);
-    assert_eq!(last(&passing), "Reconciling Throttled", "what was Stalled for another reason is not overdue");
-
-    let case = case();
-    let done = reported(&case, &all_done(&case), &at(patience + 5, &overdue.status));
-    let again = fails(Reason::AccessDenied, patience + 6, 1, &done.status);
-    assert_eq!((last(&done).as_str(), last(&again).as_str()), ("InSync Applied", "Reconciling AccessDenied"));
 }

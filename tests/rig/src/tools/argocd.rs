@@ -65,7 +65,7 @@ fn make(module: &Module, dir: &Path, flags: &str) -> Result<()> {
     for name in ["argocd-repo-server", "argocd-application-controller"] {
         symlink("argocd", dir.join(name)).with_context(|| format!("cannot link {name}"))?;
     }
-    let from = module.source_of(MODULE)?.join("manifests/crds");
+    let from = module.download(MODULE)?.join("manifests/crds");
     let to = dir.join("crds");
     fs::create_dir(&to)?;
     for name in DEFINITIONS {

@@ -1,30 +1,29 @@
--- The health of a BucketReplication or an AwsAccount, as kstatus sees it: what its conditions say of the generation
--- that is there. What the operator tries again by itself is Progressing; after ten minutes in vain it says Stalled.
-if obj.metadata.deletionTimestamp ~= nil then
-  return {status = "Progressing", message = "Pending deletion"}
-end
-local conditions = {}
-local status = obj.status or {}
-for _, condition in ipairs(status.conditions or {}) do
-  conditions[condition.type] = condition
+-- The health of a BucketReplication or an AwsAccount: what its condition Ready says of the generation that is there.
+-- Ready False is Degraded also where the operator tries again by itself, because until then nothing is as asked for.
+local function ready(status)
+  for _, condition in ipairs(status.conditions or {}) do
+    if condition.type == "Ready" then
+      return condition
+    end
+  end
 end
 
-local ready = conditions.Ready
-if ready == nil then
+local status = obj.status or {}
+local condition = ready(status)
+if condition == nil then
   return {status = "Progressing", message = "Waiting for the operator to see this resource"}
 end
 -- The status as a whole says which generation it speaks of; where it does not, the condition does.
-local seen = status.observedGeneration or ready.observedGeneration
+local seen = status.observedGeneration or condition.observedGeneration
 if seen ~= nil and seen ~= obj.metadata.generation then
   return {status = "Progressing", message = "Waiting for the operator to see generation " .. obj.metadata.generation}
 end
-local health = {status = "Progressing", message = ready.message or ready.reason}
-local stalled = conditions.Stalled
-if stalled ~= nil and stalled.status == "True" then
-  health.status = "Degraded"
-elseif ready.status == "True" then
+local health = {status = "Progressing", message = condition.message or condition.reason}
+if condition.status == "True" then
   health.status = "Healthy"
-elseif ready.status == "Unknown" and ready.reason == "Suspended" then
+elseif condition.status == "False" then
+  health.status = "Degraded"
+elseif condition.reason == "Suspended" then
   health.status = "Suspended"
 end
 return health
