@@ -22,7 +22,7 @@ pub fn ensure() -> Result<PathBuf> {
         go::require("the definitions of Flux are fetched for the tests of its manifests")?;
         progress::step("fetching the definitions of Flux with Go (once)", || {
             CONTROLLERS.iter().try_for_each(|controller| {
-                let fetched = module.source_of(&format!("github.com/fluxcd/{controller}"))?.join(DEFINITIONS);
+                let fetched = module.download(&format!("github.com/fluxcd/{controller}"))?.join(DEFINITIONS);
                 let found = fs::read_dir(&fetched);
                 for entry in found.with_context(|| format!("cannot read {}", fetched.display()))? {
                     let entry = entry?;

@@ -44,8 +44,8 @@ impl Module {
         build::run(&format!("go build {package}"), spec)
     }
 
-    /// Where the source of a module is that this one needs, checked against `go.sum`.
-    pub fn source_of(&self, required: &str) -> Result<PathBuf> {
+    /// The directory with the files of a module that is required here, checked against `go.sum`.
+    pub fn download(&self, required: &str) -> Result<PathBuf> {
         let output = Command::new("go")
             .args(["mod", "download", "-json", required])
             .current_dir(&self.dir)

@@ -52,22 +52,6 @@ impl Tools {
         helm::ensure()
     }
 
-    /// kstatus, by which Flux tells what has become of an object: made when it is asked for.
-    ///
-    /// # Errors
-    /// When Go is missing or the build fails.
-    pub fn kstatus() -> Result<Kstatus> {
-        kstatus::ensure()
-    }
-
-    /// A directory with Flux's definitions of its sources, releases and Kustomizations.
-    ///
-    /// # Errors
-    /// When Go is missing or a download fails.
-    pub fn flux_crds() -> Result<PathBuf> {
-        flux::ensure()
-    }
-
     /// Argo CD, which only the tests of GitOps need: made when it is asked for.
     ///
     /// # Errors
@@ -82,6 +66,22 @@ impl Tools {
     /// When Go is missing or the build fails.
     pub fn controller_manager() -> Result<PathBuf> {
         node::controller_manager()
+    }
+
+    /// kstatus, by which Flux tells what has become of an object: made when it is asked for.
+    ///
+    /// # Errors
+    /// When Go is missing or the build fails.
+    pub fn kstatus() -> Result<Kstatus> {
+        kstatus::ensure()
+    }
+
+    /// A directory with Flux's definitions of its sources, releases and Kustomizations.
+    ///
+    /// # Errors
+    /// When Go is missing or a download fails.
+    pub fn flux_crds() -> Result<PathBuf> {
+        flux::ensure()
     }
 
     /// kind, which makes real clusters: made when it is asked for.
