@@ -48,8 +48,8 @@ const USERS: [(&str, &str); 1] = [(ADMIN, "system:masters")];
 /// The user that tests act as.
 pub const ADMIN: &str = "admin";
 
-/// The user that the operator under test acts as: the ServiceAccount that `deploy/install.yaml` installs.
-pub const OPERATOR: &str = "system:serviceaccount:s3-replication-system:s3-replication-operator";
+/// The user that the operator under test acts as: the ServiceAccount of `deploy/install.yaml`, in another namespace.
+pub const OPERATOR: &str = "system:serviceaccount:rig:s3-replication-operator";
 
 /// A running Kubernetes API.
 #[derive(Debug)]
