@@ -19,6 +19,7 @@ use super::context::Context;
 use super::feed::Feed;
 use super::kube_writes::json_patch;
 use super::leader::Term;
+use super::listing::Listing;
 use super::vitals::Vitals;
 use super::watch::PREDICATE_TTL;
 use super::{Error, Guarded, GuardedAccount, said};
@@ -77,6 +78,11 @@ pub(super) async fn watch(
 ) {
     const PLACE: &str = "all accounts";
     let mut known = false;
+    let listing = Listing::new();
+    let tell = |account: ObjectRef<GuardedAccount>| {
+        wake(&account.name, feed, ctx);
+        accounts.send(account);
+    };
     let changed = watcher::watcher(api, watcher::Config::default().streaming_lists())
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
@@ -101,16 +107,14 @@ pub(super) async fn watch(
             }
             Ok(_) => {}
         })
+        .inspect(|event| event.iter().flat_map(|event| listing.follow(event)).for_each(tell))
         .applied_objects()
         // Not what we write ourselves into the status.
         .predicate_filter(predicates::generation, PredicateConfig::default().ttl(PREDICATE_TTL));
     let mut changed = pin!(changed);
     while let Some(account) = changed.next().await {
         // An error was told above.
-        for account in account.iter() {
-            accounts.send(ObjectRef::from_obj(account));
-            wake(&account.name_any(), feed, ctx);
-        }
+        account.iter().filter_map(|account| listing.pass(ObjectRef::from_obj(account))).for_each(tell);
     }
 }
 

@@ -12,6 +12,7 @@ mod deletion;
 mod feed;
 mod kube_writes;
 pub mod leader;
+mod listing;
 mod pace;
 mod reconcile;
 mod said;

@@ -20,6 +20,7 @@ use super::census::census;
 use super::context::{Caches, Context, Settings};
 use super::feed::Feed;
 use super::leader::{Election, Term};
+use super::listing::Listing;
 use super::vitals::{PULSE, Vitals};
 use super::work::accounted;
 use super::{Error, Guarded, said};
@@ -176,6 +177,7 @@ async fn watch(
     // Not finalizers: adding ours is part of a reconcile that goes on, and must not cause another.
     let changes = predicates::generation.combine(predicates::annotations);
     let mut known = false;
+    let listing = Listing::new();
     let changed = watcher::watcher(api, config)
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
@@ -218,12 +220,16 @@ async fn watch(
             }
             Ok(Event::Init | Event::InitDone) => {}
         })
+        .inspect(|event| {
+            event.iter().flat_map(|event| listing.follow(event)).for_each(|held| feed.send(held))
+        })
         .applied_objects()
         .predicate_filter(changes, PredicateConfig::default().ttl(PREDICATE_TTL));
     let mut changed = pin!(changed);
     while let Some(object) = changed.next().await {
         // An error was told above.
-        object.iter().for_each(|object| feed.send(ObjectRef::from_obj(object)));
+        let objects = object.iter().filter_map(|object| listing.pass(ObjectRef::from_obj(object)));
+        objects.for_each(|object| feed.send(object));
     }
 }
 
