@@ -1,9 +1,9 @@
 """Writes down who asked what of the emulator, and from when to when: by which a test sees that no two operators wrote
 at the same time. Only where RIG_RECORD is set.
 
-    GET /_rig/calls      every request so far, one that is under way without an end
-    PUT /_rig/latency    {"111122223333": 0.5}: answers to requests signed with these keys come so many seconds late,
-                         so that a test meets an operator in the middle of its work
+    GET /_rig/calls/111122223333    the requests so far that were signed with this key, those under way without an end
+    PUT /_rig/latency               {"111122223333": 0.5}: answers to requests signed with these keys come so many
+                                    seconds late, so that a test meets an operator in the middle of its work
 """
 
 import asyncio
@@ -17,7 +17,7 @@ HEADERS = ("authorization", "content-type", "host", "user-agent", "x-amz-copy-so
 class Recorder:
     def __init__(self, app):
         self.app = app
-        self.calls = []
+        self.calls = {}
         self.latency = {}
 
     async def __call__(self, scope, receive, send):
@@ -42,10 +42,10 @@ class Recorder:
             "ended": None,
             "status": None,
         }
-        self.calls.append(call)
+        key = headers.get("authorization", "").partition("Credential=")[2].partition("/")[0]
+        self.calls.setdefault(key, []).append(call)
         # The operation of IAM and STS is in there; what else a body holds tells nothing.
         keeps_body = "form-urlencoded" in headers.get("content-type", "")
-        key = headers.get("authorization", "").partition("Credential=")[2].partition("/")[0]
 
         async def heard():
             message = await receive()
@@ -67,8 +67,8 @@ class Recorder:
 
     async def answer(self, method, path, receive, send):
         status, answer = 404, {}
-        if (method, path) == ("GET", "/_rig/calls"):
-            status, answer = 200, self.calls
+        if method == "GET" and path.startswith("/_rig/calls/"):
+            status, answer = 200, self.calls.get(path.rpartition("/")[2], [])
         elif (method, path) == ("PUT", "/_rig/latency"):
             self.latency.update(json.loads(await body(receive)))
             status = 200
