@@ -1,14 +1,15 @@
 //! The project's tests against a cluster: the end-to-end suite, whose operators are processes beside it, and what only
 //! a real cluster can show.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
-use rig::kind::Kind;
 use rig::kind::install::Release;
+use rig::kind::{Kind, Kubectl};
 use rig::paths;
 use serde_json::Value;
 use tokio::process::Command;
@@ -40,25 +41,31 @@ impl Suites {
 
     /// Runs them on a cluster that has the emulator and the usual release of the operator.
     pub async fn run(&self, kind: &Kind, nodes: Option<u8>) -> Result<()> {
-        let (kubectl, release) = (&kind.kubectl, Release::usual());
-        println!("\nThe end-to-end suite, whose operators are processes: the one in pods rests meanwhile.");
-        release.scale(kubectl, 0).await?;
-        let mut e2e = Command::new(&self.e2e);
-        e2e.env("RIG_KUBECONFIG", kubectl.kubeconfig());
-        // What fails here is no reason not to see the rest.
-        let e2e = run("the end-to-end suite", e2e).await;
-        release.scale(kubectl, 2).await?;
-
         println!("\nWhat only a real cluster can show.");
         let mut real = Command::new(&self.kind);
         real.env("RIG_KIND", "must")
-            .env("RIG_KIND_KUBECONFIG", kubectl.kubeconfig())
+            .env("RIG_KIND_KUBECONFIG", kind.kubectl.kubeconfig())
             .env("RIG_KIND_OPERATOR_IMAGE", &kind.images.operator)
             .env("RIG_KIND_EMULATOR_IMAGE", &kind.images.emulator);
         if let Some(nodes) = nodes {
             real.env("RIG_KIND_NODES", nodes.to_string());
         }
-        e2e.and(run("what only a real cluster can show", real).await)
+        let real = run("what only a real cluster can show", real).await;
+        // What fails there is no reason not to see the rest.
+        real.and(self.end_to_end(kind).await)
+    }
+
+    async fn end_to_end(&self, kind: &Kind) -> Result<()> {
+        println!("\nThe end-to-end suite, whose operators are processes: the one in pods rests meanwhile.");
+        let (kubectl, release) = (&kind.kubectl, Release::usual());
+        release.scale(kubectl, 0).await?;
+        let before = Made::list(kubectl).await?;
+        let mut suite = Command::new(&self.e2e);
+        suite.env("RIG_KUBECONFIG", kubectl.kubeconfig());
+        let outcome = run("the end-to-end suite", suite).await;
+        before.remove_newer(kubectl).await?;
+        release.scale(kubectl, 2).await?;
+        outcome
     }
 }
 
@@ -77,4 +84,47 @@ async fn run(what: &str, mut suite: Command) -> Result<()> {
     let status = suite.status().await.with_context(|| format!("cannot run {what}"))?;
     ensure!(status.success(), "{what}: {status}");
     Ok(())
+}
+
+/// What the end-to-end suite makes and leaves: on its own API server it is gone with that.
+struct Made {
+    namespaces: BTreeSet<String>,
+    accounts: BTreeSet<String>,
+}
+
+impl Made {
+    async fn list(kubectl: &Kubectl) -> Result<Self> {
+        let names = async |kind: &str| {
+            let names = kubectl.run(["get", kind, "-o", "name"]).await?;
+            anyhow::Ok(names.lines().map(str::to_owned).collect())
+        };
+        Ok(Self { namespaces: names("namespaces").await?, accounts: names("awsaccounts").await? })
+    }
+
+    /// Removes what has come since. Its operators are gone, and so is its AWS: no finalizer has anything to wait for.
+    async fn remove_newer(&self, kubectl: &Kubectl) -> Result<()> {
+        let now = Self::list(kubectl).await?;
+        let namespaces: Vec<&str> = now.namespaces.difference(&self.namespaces).map(String::as_str).collect();
+        let all = kubectl.get(&["bucketreplications", "--all-namespaces"]).await?;
+        for object in all["items"].as_array().into_iter().flatten() {
+            let metadata = &object["metadata"];
+            let (Some(namespace), Some(name)) = (metadata["namespace"].as_str(), metadata["name"].as_str())
+            else {
+                continue;
+            };
+            if metadata["finalizers"].is_array()
+                && namespaces.contains(&format!("namespace/{namespace}").as_str())
+            {
+                let patch = ["--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#];
+                let object = ["-n", namespace, "patch", "bucketreplication", name];
+                kubectl.run([&object[..], &patch].concat()).await?;
+            }
+        }
+        let accounts = now.accounts.difference(&self.accounts).map(String::as_str);
+        let newer: Vec<&str> = accounts.chain(namespaces).collect();
+        if !newer.is_empty() {
+            kubectl.run([&["delete", "--wait=false"], newer.as_slice()].concat()).await?;
+        }
+        Ok(())
+    }
 }
