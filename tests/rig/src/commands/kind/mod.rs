@@ -77,7 +77,7 @@ async fn show(kind: &Kind, nodes: Option<u8>, suites: Option<&Suites>, keep: boo
     let all = async {
         story.tell().await?;
         if let Some(suites) = suites {
-            suites.run(kind, nodes).await?;
+            suites.run(kind, nodes, keep || !kind.is_ours()).await?;
         }
         if keep { story.apply().await } else { Ok(()) }
     };

@@ -6,6 +6,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rig::kind::install::Release;
@@ -39,8 +40,9 @@ impl Suites {
         Ok(Self { e2e: program(&said, "e2e")?, kind: program(&said, "kind")? })
     }
 
-    /// Runs them on a cluster that has the emulator and the usual release of the operator.
-    pub async fn run(&self, kind: &Kind, nodes: Option<u8>) -> Result<()> {
+    /// Runs them on a cluster that has the emulator and the usual release of the operator. Of one that stays, what they
+    /// leave is removed.
+    pub async fn run(&self, kind: &Kind, nodes: Option<u8>, stays: bool) -> Result<()> {
         println!("\nWhat only a real cluster can show.");
         let mut real = Command::new(&self.kind);
         real.env("RIG_KIND", "must")
@@ -52,10 +54,10 @@ impl Suites {
         }
         let real = run("what only a real cluster can show", real).await;
         // What fails there is no reason not to see the rest.
-        real.and(self.end_to_end(kind).await)
+        real.and(self.end_to_end(kind, stays).await)
     }
 
-    async fn end_to_end(&self, kind: &Kind) -> Result<()> {
+    async fn end_to_end(&self, kind: &Kind, stays: bool) -> Result<()> {
         println!("\nThe end-to-end suite, whose operators are processes: the one in pods rests meanwhile.");
         let (kubectl, release) = (&kind.kubectl, Release::usual());
         release.scale(kubectl, 0).await?;
@@ -63,8 +65,10 @@ impl Suites {
         let mut suite = Command::new(&self.e2e);
         suite.env("RIG_KUBECONFIG", kubectl.kubeconfig());
         let outcome = run("the end-to-end suite", suite).await;
-        before.remove_newer(kubectl).await?;
-        release.scale(kubectl, 2).await?;
+        if stays {
+            before.remove_newer(kubectl).await?;
+            release.scale(kubectl, 2).await?;
+        }
         outcome
     }
 }
@@ -85,6 +89,9 @@ async fn run(what: &str, mut suite: Command) -> Result<()> {
     ensure!(status.success(), "{what}: {status}");
     Ok(())
 }
+
+/// How long it may take to ask for the removal of hundreds of namespaces, which kubectl does a few a second.
+const REMOVE: Duration = Duration::from_secs(300);
 
 /// What the end-to-end suite makes and leaves: on its own API server it is gone with that.
 struct Made {
@@ -123,7 +130,7 @@ impl Made {
         let accounts = now.accounts.difference(&self.accounts).map(String::as_str);
         let newer: Vec<&str> = accounts.chain(namespaces).collect();
         if !newer.is_empty() {
-            kubectl.run([&["delete", "--wait=false"], newer.as_slice()].concat()).await?;
+            kubectl.run_within([&["delete", "--wait=false"], newer.as_slice()].concat(), REMOVE).await?;
         }
         Ok(())
     }
