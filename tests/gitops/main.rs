@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
+use rig::is_asked_for;
 
 use ground::Machine;
 
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They wait far more than they work.
     arguments.test_threads.get_or_insert(4);
-    let why_not = match is_asked_for(&arguments) {
+    let why_not = match is_asked_for(&arguments, TESTS.iter().map(|(name, _)| *name)) {
         true => Machine::look().err(),
         false => None,
     };
@@ -61,17 +62,4 @@ fn main() -> ExitCode {
         })
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-/// Whether any of the tests is going to run: only then its programs are looked for.
-fn is_asked_for(arguments: &Arguments) -> bool {
-    let matches = |name: &str, pattern: &str| match arguments.exact {
-        true => name == pattern,
-        false => name.contains(pattern),
-    };
-    let asked = |name: &str| {
-        arguments.filter.as_deref().is_none_or(|filter| matches(name, filter))
-            && !arguments.skip.iter().any(|skip| matches(name, skip))
-    };
-    !arguments.list && TESTS.iter().any(|(name, _)| asked(name))
 }

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use libtest_mimic::{Arguments, Failed, Trial};
+use rig::is_asked_for;
 
 use ground::{Ground, Machine, Share};
 
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
     if !env::args().any(|argument| argument.starts_with("--test-threads")) {
         arguments.test_threads = Some(AT_ONCE);
     }
-    let machine = match is_asked_for(&arguments) {
+    let machine = match is_asked_for(&arguments, TESTS.iter().map(|(name, ..)| *name)) {
         true => Machine::look(),
         false => Ok(Machine::Unasked),
     };
@@ -115,17 +116,4 @@ fn main() -> ExitCode {
         eprintln!("the cluster was not ended well: {error:#}");
     }
     if conclusion.has_failed() || closed.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-/// Whether any of the tests is going to run: only then a cluster is looked for.
-fn is_asked_for(arguments: &Arguments) -> bool {
-    let matches = |name: &str, pattern: &str| match arguments.exact {
-        true => name == pattern,
-        false => name.contains(pattern),
-    };
-    let asked = |name: &str| {
-        arguments.filter.as_deref().is_none_or(|filter| matches(name, filter))
-            && !arguments.skip.iter().any(|skip| matches(name, skip))
-    };
-    !arguments.list && TESTS.iter().any(|(name, ..)| asked(name))
 }

@@ -6,6 +6,7 @@
 //! AWS account and a proxy of its own, on parts that all tests of the process
 //! share.
 
+mod asked;
 mod health;
 mod objects;
 
@@ -29,6 +30,7 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 
+pub use asked::is_asked_for;
 pub use clients::Clients;
 pub use cluster::{Cluster, Controllers, KubeRequest};
 pub use emulator::{Auth, Emulator};
