@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::command;
+use crate::paths;
 use crate::process::Spec;
 use crate::progress;
 use crate::system;
@@ -37,7 +38,7 @@ pub fn look(install: bool) -> Result<Result<Way, String>> {
     }
     let missing = system::missing(&system::FOR_KIND);
     if missing.is_empty() {
-        return Ok(Ok(Way::Own));
+        return Ok(try_out());
     }
     if !install || !system::may_install() {
         return Ok(Err(format!(
@@ -47,7 +48,24 @@ pub fn look(install: bool) -> Result<Result<Way, String>> {
         )));
     }
     system::install(&missing)?;
-    Ok(Ok(Way::Own))
+    Ok(try_out())
+}
+
+/// Whether this machine lets root do what an engine and its nodes do (`probe.sh`).
+fn try_out() -> Result<Way, String> {
+    let probe = Spec::new("probe", "unshare")
+        .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh"])
+        .arg(paths::sources().join("src/kind/probe.sh"))
+        .env("PATH", system::path());
+    match command::run("probe.sh", probe, Duration::from_secs(20)) {
+        Ok(_) => Ok(Way::Own),
+        Err(error) => {
+            // Its last words; below them is where all of them are.
+            let said = format!("{error:#}");
+            let last = said.lines().rev().nth(1).unwrap_or_default();
+            Err(format!("a cluster needs mounts, networks and cgroups, which root may not make here: {last}"))
+        }
+    }
 }
 
 /// Whether Docker runs here.
