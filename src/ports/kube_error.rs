@@ -1,4 +1,4 @@
-//! What is said of an error of Kubernetes: the API server's own words, and the remedy where the operator lacks a right.
+//! Turns an error of the API server into one sentence: its own message, and the remedy where the operator lacks a right.
 
 use kube::core::Status;
 use kube::runtime::watcher;
