@@ -4,6 +4,7 @@
 pub mod action;
 pub mod bulkhead;
 pub mod error;
+pub mod kube_error;
 pub mod leader;
 pub mod liveness;
 pub mod object_writer;
@@ -13,5 +14,4 @@ pub mod selector;
 pub mod tracker;
 pub mod triggers;
 
-pub use crate::ports::kube_error;
 pub use error::Error;
