@@ -2,7 +2,7 @@
 //! reports in their status what is true in AWS.
 //!
 //! Data goes one way: a resource ([`api`]) is observed in AWS ([`aws`]), turned into what is desired, compared
-//! and planned ([`replication`], pure), applied ([`aws`] again) and reported in its status. [`controller`]
+//! and planned ([`replication`], pure), applied ([`aws`] again) and reported in its status. [`controllers`]
 //! drives this for every resource in a cluster, [`cli`] for one file; [`telemetry`] holds logs, metrics and
 //! health.
 
@@ -14,6 +14,8 @@
 pub mod api;
 pub mod aws;
 pub mod cli;
-pub mod controller;
+pub mod controllers;
+pub mod iam;
 pub mod replication;
+pub mod runtime;
 pub mod telemetry;

@@ -4,7 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use super::{AwsAccount, BucketReplication, ConditionType, Reason};
+use crate::api::{AwsAccount, BucketReplication, ConditionType, Reason};
 
 /// The definition of every kind, by name, in the form the API server takes.
 ///

@@ -1,30 +1,26 @@
 //! What users write and read: the `BucketReplication` and `AwsAccount` resources, their status, and the closed
 //! sets of conditions and reasons. No I/O and no AWS types; every other module may depend on this one.
 
-mod account;
+mod aws_account;
+mod bucket_replication;
 mod conditions;
 pub mod crd;
 mod interval;
-mod reason;
-mod spec;
-mod status;
+mod reasons;
 mod validation;
 
-pub use account::{
+pub use aws_account::{
     AssumeRole, AwsAccount, AwsAccountSpec, AwsAccountStatus, AwsIdentity, DEFAULT_ACCOUNT, Namespaces, Roles,
+};
+pub use bucket_replication::{
+    AdoptionPolicy, AwsResource, BucketPolicyStatus, BucketReplication, BucketReplicationSpec,
+    BucketReplicationStatus, BucketStatus, Correction, DEFAULT_ROLE_PATH, DeletionPolicy, Destination,
+    DriftEntry, Filter, MAX_DRIFT_ENTRIES, ManagementPolicy, Ownership, Replicate, ReplicationRule, Role,
+    RoleStatus, Source, StorageClass, Switch, VersioningPolicy,
 };
 pub use conditions::ConditionType;
 pub use interval::Interval;
-pub use reason::{ReadyStatus, Reason};
-pub use spec::{
-    AdoptionPolicy, BucketReplication, BucketReplicationSpec, DEFAULT_ROLE_PATH, DeletionPolicy, Destination,
-    Filter, ManagementPolicy, Ownership, Replicate, ReplicationRule, Role, Source, StorageClass, Switch,
-    VersioningPolicy,
-};
-pub use status::{
-    AwsResource, BucketPolicyStatus, BucketReplicationStatus, BucketStatus, Correction, DriftEntry,
-    MAX_DRIFT_ENTRIES, RoleStatus,
-};
+pub use reasons::{ReadyStatus, Reason};
 
 /// The API group of every kind and of every key this operator puts on objects, in Kubernetes and in AWS.
 pub const GROUP: &str = "s3replication.dev";

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use kube::ResourceExt;
 
-use super::{CliError, write};
 use crate::api::{GROUP, crd};
+use crate::cli::{CliError, write};
 
 #[derive(Debug, Args)]
 pub struct CrdsArgs {

@@ -8,14 +8,14 @@ use clap::builder::NonEmptyStringValueParser;
 use kube::core::ObjectMeta;
 use serde_json::json;
 
-use super::directory::Directory;
-use super::manifests::Manifests;
-use super::{AwsArgs, CliError, write};
 use crate::api::{AdoptionPolicy, BucketReplication};
-use crate::aws::{self, Identities, Importable};
-use crate::replication::Identity;
+use crate::aws::{self, AwsConnector, Importable};
+use crate::cli::account_lookup::AccountLookup;
+use crate::cli::manifests::Manifests;
+use crate::cli::{AwsArgs, CliError, write};
+use crate::iam::arn::role_of_arn;
+use crate::replication::ResourceId;
 use crate::replication::import::{Inexpressible, import as import_spec};
-use crate::replication::partition::role_of_arn;
 
 #[derive(Debug, Args)]
 pub struct ImportArgs {
@@ -58,16 +58,16 @@ pub enum ImportError {
 }
 
 pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
-    let identities = Identities::from_env(args.aws.settings(), aws::Metrics::default()).await;
+    let identities = AwsConnector::from_env(args.aws.settings(), aws::Metrics::default()).await;
     let account = match &args.account {
         Some(name) => {
             let manifests = Manifests::read(&args.filenames)?;
-            Some(Directory::new(&manifests).account(name).await?)
+            Some(AccountLookup::new(&manifests).account(name).await?)
         }
         None => None,
     };
     let aws = match &account {
-        Some(account) => identities.in_account(account, &Identity::of_account(&account.name)).await?,
+        Some(account) => identities.in_account(account, &ResourceId::of_account(&account.name)).await?,
         None => identities.own(),
     };
     let account = account.map(|account| account.name);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::controller::leader::{InvalidTimes, Settings, Times};
+use crate::runtime::leader::{InvalidTimes, Settings, Times};
 
 /// Where a pod finds the namespace that it is in.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";

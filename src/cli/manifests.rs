@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::{AwsAccount, BucketReplication};
-use crate::replication::{Account, Identity};
+use crate::replication::{Account, ResourceId};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
@@ -134,8 +134,8 @@ fn repeated(resource: &BucketReplication) -> Option<String> {
 }
 
 /// Who a resource is as far as its file tells. The cluster is known only to the operator.
-pub fn identity(resource: &BucketReplication) -> Identity {
-    Identity {
+pub fn identity(resource: &BucketReplication) -> ResourceId {
+    ResourceId {
         cluster: None,
         namespace: resource.namespace().unwrap_or_else(|| "default".to_owned()),
         name: resource.name_any(),

@@ -1,7 +1,7 @@
 //! The command line: what the user typed is parsed here, and each subcommand has a file.
 
+mod account_lookup;
 mod crds;
-mod directory;
 mod import;
 mod leader_args;
 mod manifests;
@@ -93,11 +93,11 @@ pub enum CliError {
     #[error(transparent)]
     Manifests(#[from] manifests::ManifestError),
     #[error(transparent)]
-    Accounts(#[from] directory::DirectoryError),
+    Accounts(#[from] account_lookup::AccountLookupError),
     #[error(transparent)]
     Run(#[from] run::RunError),
     #[error(transparent)]
-    Aws(#[from] crate::replication::Failure),
+    AwsClient(#[from] crate::replication::Failure),
     #[error("cannot print: {0}")]
     Print(String),
     #[error(transparent)]

@@ -9,13 +9,13 @@ use clap::Args;
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::directory::Directory;
-use super::manifests::{Manifests, identity};
-use super::{AwsArgs, CliError, Output, write};
 use crate::api::{BucketReplication, Reason};
-use crate::aws::{self, Identities};
+use crate::aws::{self, AwsConnector};
+use crate::cli::account_lookup::AccountLookup;
+use crate::cli::manifests::{Manifests, identity};
+use crate::cli::{AwsArgs, CliError, Output, write};
 use crate::replication::plan::plan as decide;
-use crate::replication::{Accounts, Desired, Plan, Situation, Subject};
+use crate::replication::{Accounts, Desired, Plan, PlanInput, ReadSet};
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -35,8 +35,8 @@ const CHANGES: u8 = 2;
 
 pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
     let manifests = Manifests::read(&args.filenames)?.with_resources()?;
-    let mut directory = Directory::new(&manifests);
-    let identities = Identities::from_env(args.aws.settings(), aws::Metrics::default()).await;
+    let mut directory = AccountLookup::new(&manifests);
+    let identities = AwsConnector::from_env(args.aws.settings(), aws::Metrics::default()).await;
     let mut plans = Vec::new();
     for resource in &manifests.resources {
         let plan = match directory.accounts_of(resource).await? {
@@ -72,11 +72,11 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
 async fn plan_one(
     resource: &BucketReplication,
     accounts: &Accounts,
-    identities: &Identities,
+    identities: &AwsConnector,
 ) -> Result<Plan, CliError> {
     let identity = identity(resource);
     let status = resource.status.clone().unwrap_or_default();
-    let subject = Subject::new(&resource.spec, &status, &identity, accounts, true);
+    let subject = ReadSet::new(&resource.spec, &status, &identity, accounts, true);
     let access = identities.access(accounts, &identity).await?;
     let observed = aws::observe(&access, &subject).await?;
     let identity = match &observed.role {
@@ -85,7 +85,7 @@ async fn plan_one(
     };
     let desired = Desired::new(&resource.spec, &identity, &subject.facts(&observed, accounts));
     let spec = &resource.spec;
-    Ok(decide(&Situation::new(spec, &status, &identity, &desired, &observed, accounts, &subject)))
+    Ok(decide(&PlanInput::new(spec, &status, &identity, &desired, &observed, accounts, &subject)))
 }
 
 fn text(resource: &BucketReplication, plan: &Plan) -> String {

@@ -10,16 +10,17 @@ use clap::Args;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use super::directory::Directory;
-use super::manifests::{Manifests, identity};
-use super::{CliError, Output, write};
-use crate::replication::access::{
+use crate::cli::account_lookup::AccountLookup;
+use crate::cli::manifests::{Manifests, identity};
+use crate::cli::{CliError, Output, write};
+use crate::iam::Partition;
+use crate::iam::arn::role_of_arn;
+use crate::replication::desired::Discovered;
+use crate::replication::least_privilege::{
     Grantee, account_policy, account_trust_policy, assume_roles, destination_bucket_policies, key_policies,
     operator_policy,
 };
-use crate::replication::desired::Facts;
-use crate::replication::partition::role_of_arn;
-use crate::replication::{Account, Caller, Desired, DesiredRole, Partition};
+use crate::replication::{Account, Caller, Desired, DesiredRole};
 
 #[derive(Debug, Args)]
 pub struct PolicyArgs {
@@ -53,7 +54,7 @@ fn account_id(text: &str) -> Result<String, String> {
 
 pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     let manifests = Manifests::read(&args.filenames)?.with_anything()?;
-    let mut directory = Directory::new(&manifests);
+    let mut directory = AccountLookup::new(&manifests);
     let mut sections: Vec<(String, Value)> = Vec::new();
     let mut all = Vec::new();
     let mut unrestricted = Vec::new();
@@ -79,7 +80,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
             .filter_map(|(bucket, region)| Some((bucket.clone(), region.clone()?)))
             .collect();
         // Whether the source has Object Lock cannot be told from a file.
-        let facts = Facts { caller: caller.clone(), regions, accounts: &accounts, object_lock: false };
+        let facts = Discovered { caller: caller.clone(), regions, accounts: &accounts, object_lock: false };
         let desired = Desired::new(spec, &identity, &facts);
         if let DesiredRole::Managed(role) = &desired.role {
             sections.push((format!("trust policy of role {}", role.name), role.trust.to_value()));

@@ -12,11 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::AwsArgs;
-use super::leader_args::{LeaderArgs, LeaderArgsError};
 use crate::api::Interval;
-use crate::aws::Identities;
-use crate::controller::{self, leader};
+use crate::aws::AwsConnector;
+use crate::cli::AwsArgs;
+use crate::cli::leader_args::{LeaderArgs, LeaderArgsError};
+use crate::controllers;
+use crate::runtime::{self, leader};
 use crate::telemetry::{
     Health, LogError, LogFormat, Metrics, ServeError, follow_log_level, init_logs, serve,
 };
@@ -74,10 +75,10 @@ pub enum RunError {
     Leader(#[from] LeaderArgsError),
     #[error("cannot find a Kubernetes cluster: {0}; set KUBECONFIG or run in a pod")]
     Configuration(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("cannot read namespace kube-system, whose UID names the cluster: {}", controller::said(.0))]
+    #[error("cannot read namespace kube-system, whose UID names the cluster: {}", runtime::kube_error::describe(.0))]
     ClusterId(#[source] Box<kube::Error>),
     #[error(transparent)]
-    Selector(#[from] controller::InvalidSelector),
+    Selector(#[from] runtime::selector::InvalidSelector),
     #[cfg(feature = "otlp")]
     #[error(transparent)]
     Traces(#[from] crate::telemetry::TraceError),
@@ -108,20 +109,20 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
 
     let mut config = Config::infer().await.map_err(|e| RunError::Configuration(e.into()))?;
     // A connection on which nothing comes any more is given up: a watch has a sign of life in less.
-    config.read_timeout.get_or_insert(SILENCE);
+    config.read_timeout.get_or_insert(HEARTBEAT_TIMEOUT);
     let client = Client::try_from(config.clone()).map_err(|e| RunError::Configuration(e.into()))?;
     let election = self::election(election, config).map_err(|e| RunError::Configuration(e.into()))?;
     let cluster = cluster_id(&client).await.map_err(|e| RunError::ClusterId(e.into()))?;
     if let Some(selector) = &selector {
-        controller::check_selector(&client, &namespaces, selector).await?;
+        runtime::selector::check_selector(&client, &namespaces, selector).await?;
     }
-    let identities = Identities::from_env(args.aws.settings(), metrics.aws.clone()).await;
+    let identities = AwsConnector::from_env(args.aws.settings(), metrics.aws.clone()).await;
     match identities.own().caller().await {
         Ok(caller) => info!(account = caller.account, cluster, "started"),
         // Each resource will say so in its status; credentials may still come.
         Err(failure) => warn!(detail = failure.message(), "started without a working AWS identity"),
     }
-    let settings = controller::Settings {
+    let settings = controllers::Settings {
         namespaces,
         selector,
         concurrency: args.concurrency,
@@ -131,7 +132,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         resource_metrics: args.resource_metrics,
     };
     tokio::select! {
-        () = controller::run(client, identities, settings, metrics, health, election, shutdown.clone()) => {}
+        () = controllers::run(client, identities, settings, metrics, health, election, shutdown.clone()) => {}
         () = overdue(&shutdown) => warn!("a call did not end in time; the next start sees what became of it"),
     }
     server.abort();
@@ -183,7 +184,7 @@ fn shutdown_on_signals() -> Result<CancellationToken, RunError> {
 }
 
 /// Longer than a watch lasts: kube-runtime asks for 290 seconds.
-const SILENCE: Duration = Duration::from_secs(300);
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Kubernetes kills a pod 30 seconds after SIGTERM by default, other supervisors after 10.
 const GRACE: Duration = Duration::from_secs(8);

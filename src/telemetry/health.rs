@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use super::Metrics;
+use crate::telemetry::Metrics;
 
 /// Says what is stuck, if anything is.
 type Vital = dyn Fn() -> Option<String> + Send + Sync;
@@ -32,7 +32,7 @@ impl Health {
     }
 
     /// From now on asks here too whether the operator is alive, each time that someone asks.
-    pub fn watch_over(&self, vital: impl Fn() -> Option<String> + Send + Sync + 'static) {
+    pub fn add_liveness_check(&self, vital: impl Fn() -> Option<String> + Send + Sync + 'static) {
         self.0.vitals.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(vital));
     }
 
@@ -41,7 +41,7 @@ impl Health {
     }
 
     /// What is stuck such that a restart helps.
-    fn trouble(&self) -> Option<String> {
+    fn stuck_reason(&self) -> Option<String> {
         let vitals = self.0.vitals.lock().unwrap_or_else(PoisonError::into_inner);
         vitals.iter().find_map(|vital| vital())
     }
@@ -77,9 +77,9 @@ pub async fn serve(
 }
 
 async fn livez(State((health, _)): State<(Health, Metrics)>) -> (StatusCode, String) {
-    match health.trouble() {
+    match health.stuck_reason() {
         None => (StatusCode::OK, "ok".to_owned()),
-        Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, trouble),
+        Some(stuck_reason) => (StatusCode::SERVICE_UNAVAILABLE, stuck_reason),
     }
 }
 
@@ -133,12 +133,12 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_task_that_hangs_is_told_and_one_that_goes_on_again_is_not() {
-        const SILENCE: Duration = Duration::from_millis(300);
+        const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(300);
         let (health, lock) = (Health::default(), Arc::default());
         let beat = task(Arc::clone(&lock));
-        health.watch_over(move || {
+        health.add_liveness_check(move || {
             let silent = beat.lock().unwrap().elapsed();
-            (silent > SILENCE).then(|| format!("silent for {silent:?}"))
+            (silent > HEARTBEAT_TIMEOUT).then(|| format!("silent for {silent:?}"))
         });
         let (release, released) = mpsc::channel::<()>();
         let holder = std::thread::spawn(move || {
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(ready(&health).await.0, StatusCode::SERVICE_UNAVAILABLE);
         health.set_ready();
         assert_eq!(ready(&health).await.0, StatusCode::OK);
-        health.watch_over(|| Some("stuck".to_owned()));
+        health.add_liveness_check(|| Some("stuck".to_owned()));
         assert_eq!(answer(&health).await, StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::logs::LogLevel;
+use crate::telemetry::logs::LogLevel;
 
 /// How often the file is read. Kubernetes takes up to a minute to bring a changed ConfigMap to the pod.
 const PERIOD: Duration = Duration::from_secs(2);

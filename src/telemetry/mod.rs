@@ -10,6 +10,6 @@ mod traces;
 pub use health::{Health, ServeError, serve};
 pub use log_level::follow as follow_log_level;
 pub use logs::{LogError, LogFormat, LogLevel, init_logs};
-pub use metrics::{Census, Counted, DESCRIPTIONS, Description, Ending, Kind, Metrics, PREFIX};
+pub use metrics::{DESCRIPTIONS, Description, Ending, FleetSnapshot, Kind, Metrics, PREFIX, ResourceSample};
 #[cfg(feature = "otlp")]
 pub use traces::{TraceError, Traces};

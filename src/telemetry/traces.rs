@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 
-use super::logs::BoxedLayer;
+use crate::telemetry::logs::BoxedLayer;
 
 /// The name in traces, where `OTEL_SERVICE_NAME` gives no other.
 const SERVICE: &str = env!("CARGO_PKG_NAME");

@@ -24,7 +24,7 @@ impl Kind {
         }
     }
 
-    pub(super) fn metric_type(self) -> MetricType {
+    pub(crate) fn metric_type(self) -> MetricType {
         match self {
             Kind::Counter => MetricType::Counter,
             Kind::Gauge => MetricType::Gauge,
@@ -60,7 +60,7 @@ impl Description {
     }
 
     /// The name without what the text format adds by itself.
-    pub(super) fn stem(&self) -> &'static str {
+    pub(crate) fn stem(&self) -> &'static str {
         let suffix = match self.kind {
             Kind::Counter => "_total",
             Kind::Info => "_info",

@@ -1,6 +1,6 @@
 //! Metrics in the OpenMetrics text format.
 
-mod census;
+mod collector;
 mod described;
 
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::api::{AwsResource, Reason};
 use crate::aws;
-use census::Source;
+use collector::Source;
 use described as is;
 
-pub use census::{Census, Counted};
+pub use collector::{FleetSnapshot, ResourceSample};
 pub use described::{DESCRIPTIONS, Description, Kind, PREFIX};
 
 /// From a check that finds nothing to the deadline of a reconcile.
@@ -115,7 +115,7 @@ impl Metrics {
     }
 
     /// From now on takes the gauges over resources from here, each time that metrics are asked for.
-    pub fn take_census(&self, take: impl Fn() -> Census + Send + Sync + 'static) {
+    pub fn collect_from(&self, take: impl Fn() -> FleetSnapshot + Send + Sync + 'static) {
         self.census.set(take);
     }
 

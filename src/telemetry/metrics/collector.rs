@@ -1,0 +1,147 @@
+//! Gauges over all resources, counted when they are asked for: nothing has to be kept in step.
+
+use std::collections::BTreeMap;
+use std::fmt::Error;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::api::Reason;
+use crate::telemetry::metrics::described::{
+    Description, LAST_CHECK_AGE, LEADER, QUEUE_DEPTH, RESOURCE_CHECK_AGE, RESOURCE_DRIFT, RESOURCE_IN_SYNC,
+    RESOURCE_READY, RESOURCES, RESOURCES_IN_SYNC,
+};
+
+/// The statuses of a condition.
+const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+
+/// A resource, as far as metrics tell of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResourceSample {
+    pub namespace: String,
+    pub name: String,
+    /// The reason of Ready.
+    pub reason: String,
+    pub ready: bool,
+    /// The status of InSync.
+    pub in_sync: String,
+    pub drift: i64,
+    /// Since AWS was last read for it; `None` when AWS is not to be read.
+    pub check_age: Option<Duration>,
+}
+
+/// All there is to tell at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct FleetSnapshot {
+    pub leads: bool,
+    pub queue_depth: usize,
+    /// Empty while following: else each resource would be told twice.
+    pub resources: Vec<ResourceSample>,
+    /// Whether each resource is told by name.
+    pub each: bool,
+}
+
+type Take = dyn Fn() -> FleetSnapshot + Send + Sync;
+
+/// Where the census comes from, once there is something to count.
+#[derive(Clone, Default)]
+pub(crate) struct Source(Arc<RwLock<Option<Box<Take>>>>);
+
+impl Source {
+    pub fn set(&self, take: impl Fn() -> FleetSnapshot + Send + Sync + 'static) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(take));
+    }
+
+    fn take(&self) -> FleetSnapshot {
+        let take = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        take.as_ref().map(|take| take()).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+impl Collector for Source {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let FleetSnapshot { leads, queue_depth, resources, each } = self.take();
+        let depth = i64::try_from(queue_depth).unwrap_or(i64::MAX);
+        one(&mut encoder, &QUEUE_DEPTH, depth)?;
+        one(&mut encoder, &LEADER, i64::from(leads))?;
+        if !leads {
+            return Ok(());
+        }
+        let reasons = Reason::ALL.map(Reason::as_str);
+        labelled(&mut encoder, &RESOURCES, &reasons, resources.iter().map(|r| r.reason.as_str()))?;
+        labelled(&mut encoder, &RESOURCES_IN_SYNC, &STATUSES, resources.iter().map(|r| r.in_sync.as_str()))?;
+        let oldest = resources.iter().filter_map(|r| r.check_age).max().unwrap_or_default();
+        one(&mut encoder, &LAST_CHECK_AGE, oldest.as_secs_f64())?;
+        if !each {
+            return Ok(());
+        }
+        of_each(&mut encoder, &RESOURCE_READY, &resources, |r| Some(i64::from(r.ready)))?;
+        of_each(&mut encoder, &RESOURCE_IN_SYNC, &resources, |r| Some(i64::from(r.in_sync == "True")))?;
+        of_each(&mut encoder, &RESOURCE_DRIFT, &resources, |r| Some(r.drift))?;
+        of_each(&mut encoder, &RESOURCE_CHECK_AGE, &resources, |r| r.check_age.map(|age| age.as_secs_f64()))
+    }
+}
+
+/// A metric of a single value.
+fn one<N: EncodeGaugeValue + Copy>(
+    encoder: &mut DescriptorEncoder<'_>,
+    described: &Description,
+    value: N,
+) -> Result<(), Error>
+where
+    ConstGauge<N>: EncodeMetric,
+{
+    let metric =
+        encoder.encode_descriptor(described.stem(), described.meaning, None, described.kind.metric_type())?;
+    ConstGauge::new(value).encode(metric)
+}
+
+/// How many there are of each value of the only label. Values that do not occur are told as 0: a series that comes
+/// and goes is hard to alert on.
+fn labelled<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    described: &Description,
+    values: &[&'a str],
+    found: impl Iterator<Item = &'a str>,
+) -> Result<(), Error> {
+    let mut counts: BTreeMap<&str, i64> = values.iter().map(|value| (*value, 0)).collect();
+    for value in found {
+        *counts.entry(value).or_default() += 1;
+    }
+    let label = described.labels.first().copied().unwrap_or_default();
+    let mut metric =
+        encoder.encode_descriptor(described.stem(), described.meaning, None, described.kind.metric_type())?;
+    for (value, count) in counts {
+        let labels = [(label, value)];
+        ConstGauge::new(count).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// A value for each resource that has one.
+fn of_each<N: EncodeGaugeValue>(
+    encoder: &mut DescriptorEncoder<'_>,
+    described: &Description,
+    resources: &[ResourceSample],
+    value: impl Fn(&ResourceSample) -> Option<N>,
+) -> Result<(), Error>
+where
+    ConstGauge<N>: EncodeMetric,
+{
+    let mut metric =
+        encoder.encode_descriptor(described.stem(), described.meaning, None, described.kind.metric_type())?;
+    for (resource, value) in resources.iter().filter_map(|r| Some((r, value(r)?))) {
+        let labels = [("namespace", resource.namespace.as_str()), ("name", resource.name.as_str())];
+        ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
