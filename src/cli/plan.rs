@@ -77,8 +77,8 @@ async fn plan_one(
     let identity = identity(resource);
     let status = resource.status.clone().unwrap_or_default();
     let subject = ReadSet::new(&resource.spec, &status, &identity, accounts, true);
-    let access = identities.access(accounts, &identity).await?;
-    let observed = aws::observe(&access, &subject).await?;
+    let access = identities.connect(accounts, &identity).await?;
+    let observed = aws::observe(&access, &subject).await;
     let identity = match &observed.role {
         Ok(Some(role)) => identity.completed_from(&role.tags),
         _ => identity,

@@ -1,4 +1,4 @@
-//! One step → one call.
+//! Executes a step: one call, but for a bucket policy.
 
 use aws_sdk_iam::types::Tag;
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
@@ -13,10 +13,10 @@ use crate::replication::{Failure, FailureClass, Place, RoleDocuments, Step};
 /// Executes a step.
 ///
 /// # Errors
-/// What AWS answered, classified. A role or configuration that is already gone counts as deleted.
-pub async fn apply(access: &ResourceClients, step: &Step) -> Result<(), Failure> {
+/// AWS's answer, classified. A role or configuration that is already gone counts as deleted.
+pub async fn apply(clients: &ResourceClients, step: &Step) -> Result<(), Failure> {
     let (action, subject) = (step.action(), step.subject());
-    let aws = access.to(step.account_ref());
+    let aws = clients.client(step.account_ref(), action, subject)?;
     match step {
         Step::EnableVersioning { place: Place { bucket, region, owner, .. } } => {
             let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
