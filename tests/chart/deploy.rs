@@ -1,15 +1,16 @@
-//! What is in `deploy/`: generated from the chart, or held equal to it, and taken by the API server.
+//! What is in `deploy/`: generated from the chart or compared with it, and accepted by the API server.
 //!
-//! `UPDATE_DEPLOY=1 cargo test --test chart` writes the generated files anew.
+//! `UPDATE_DEPLOY=1 cargo test --test chart` writes the generated files.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::argocd;
 use crate::support::{
-    NAMESPACE, RELEASE, accepted, cluster, container, documents, kubectl, name, read, rendered,
+    NAMESPACE, RELEASE, accepted, chart, cluster, container, documents, helm, kubectl, name, read, rendered,
     rendered_with, repository, the,
 };
 
@@ -39,17 +40,6 @@ fn install() -> Result<String> {
     ))
 }
 
-/// What the overlay for monitoring adds.
-fn monitoring() -> Result<String> {
-    let on = json!({"enabled": true});
-    let values = json!({
-        "networkPolicy": on,
-        "monitoring": {"serviceMonitor": on, "prometheusRule": on, "dashboard": on},
-    });
-    let only = ["-s", "templates/monitoring.yaml", "-s", "templates/networkpolicy.yaml"];
-    Ok(format!("# Generated: {HOW}\n{}", plain(&rendered_with(&only, RELEASE, NAMESPACE, &values)?)))
-}
-
 /// The health check as part of the ConfigMap that Argo CD reads.
 fn argocd_cm() -> Result<String> {
     let mut text = format!(
@@ -70,50 +60,54 @@ fn argocd_cm() -> Result<String> {
     Ok(text)
 }
 
-/// Each generated file, with what it is to hold.
-fn generated() -> Result<Vec<(String, String)>> {
-    let [first, second] = argocd::KINDS;
-    let mut files = vec![
-        ("deploy/install.yaml".to_owned(), install()?),
-        ("deploy/kustomize/base/install.yaml".to_owned(), install()?),
-        ("deploy/kustomize/overlays/monitoring/monitoring.yaml".to_owned(), monitoring()?),
-        ("deploy/prometheus/alerts.yaml".to_owned(), read(&format!("{CHART}/files/alerts.yaml"))?),
-        ("deploy/grafana/dashboard.json".to_owned(), read(&format!("{CHART}/files/dashboard.json"))?),
-        // One script for both kinds; Argo CD looks for one a kind.
-        (
-            format!("{}/{second}/health.lua", argocd::FOLDER),
-            read(&format!("{}/{first}/health.lua", argocd::FOLDER))?,
-        ),
-        ("deploy/argocd/argocd-cm.yaml".to_owned(), argocd_cm()?),
-    ];
-    for entry in fs::read_dir(repository("crds"))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        files.push((format!("{CHART}/files/crds/{name}"), read(&format!("crds/{name}"))?));
-    }
-    Ok(files)
+/// Each generated file, with its contents.
+fn generated() -> Result<[(&'static str, String); 2]> {
+    Ok([("deploy/install.yaml", install()?), ("deploy/argocd/argocd-cm.yaml", argocd_cm()?)])
 }
 
 #[test]
 fn every_generated_file_is_up_to_date() -> Result<()> {
     let update = std::env::var_os("UPDATE_DEPLOY").is_some();
-    // Some are made of others: as often as needed until nothing changes.
-    for _ in 0..3 {
-        for (path, text) in generated()?.into_iter().filter(|_| update) {
-            fs::write(repository(&path), text)?;
-        }
-    }
     for (path, text) in generated()? {
-        ensure!(read(&path).unwrap_or_default() == text, "{path} is not up to date: run {HOW}");
+        if update {
+            fs::write(repository(path), &text)?;
+        }
+        ensure!(read(path).unwrap_or_default() == text, "{path} is not up to date: run {HOW}");
     }
     Ok(())
 }
 
-/// What `kubectl kustomize` makes of a folder.
-async fn built(folder: &str) -> Result<(String, Vec<Value>)> {
-    let folder = repository(&format!("deploy/kustomize/{folder}"));
-    let text = kubectl(cluster().await?, &["kustomize", &folder.to_string_lossy()], "")?;
-    let objects = documents(&text)?;
-    Ok((text, objects))
+/// The objects that `kubectl kustomize` builds from `deploy/`, with these components as a user adds them; the API
+/// server accepts them.
+async fn built(components: &[&str]) -> Result<Vec<Value>> {
+    let copy = rig::paths::scratch_dir("kustomize")?;
+    copy_tree(&repository("deploy"), &copy)?;
+    let file = copy.join("kustomization.yaml");
+    let mut text = fs::read_to_string(&file)?;
+    for component in components {
+        let line = format!("#  - kustomize/{component}\n");
+        ensure!(text.contains(&line), "deploy/kustomization.yaml does not offer {component}");
+        text = text.replace(&line, &format!("  - kustomize/{component}\n"));
+    }
+    fs::write(&file, text)?;
+    let cluster = cluster().await?;
+    let text = kubectl(cluster, &["kustomize", &copy.to_string_lossy()], "")?;
+    accepted(cluster, &text)?;
+    documents(&text)
+}
+
+/// Copies a folder, with the files that links lead to.
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let target = to.join(path.file_name().context("a file without a name")?);
+        match path.is_dir() {
+            true => copy_tree(&path, &target)?,
+            false => fs::copy(&path, target).map(drop)?,
+        }
+    }
+    Ok(())
 }
 
 /// Objects by kind and name, in an order of their own.
@@ -141,14 +135,12 @@ async fn install_yaml_is_what_the_chart_installs_and_is_accepted() -> Result<()>
 }
 
 #[tokio::test]
-async fn kustomize_builds_the_base_and_each_overlay_for_the_api_server() -> Result<()> {
-    let cluster = cluster().await?;
-    let (text, base) = built("base").await?;
-    accepted(cluster, &text)?;
+async fn kustomize_builds_the_base_and_each_component_for_the_api_server() -> Result<()> {
+    let base = built(&[]).await?;
     assert_eq!(sorted(base.clone()), sorted(documents(&read("deploy/install.yaml")?)?));
 
-    let (text, eks) = built("overlays/eks").await?;
-    accepted(cluster, &text)?;
+    let eks = built(&["eks"]).await?;
+    assert_eq!(eks.len(), base.len());
     let operator = container(the(&eks, "Deployment")?);
     let image = operator["image"].as_str().unwrap_or_default();
     assert!(
@@ -164,12 +156,69 @@ async fn kustomize_builds_the_base_and_each_overlay_for_the_api_server() -> Resu
         json!({"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/s3-replication-operator"})
     );
 
-    let (text, watched) = built("overlays/monitoring").await?;
-    accepted(cluster, &text)?;
-    for kind in ["NetworkPolicy", "ServiceMonitor", "PrometheusRule", "ConfigMap"] {
-        the(&watched, kind)?;
+    let both = built(&["eks", "monitoring"]).await?;
+    assert_eq!(both.len(), eks.len() + MONITORING.len());
+    Ok(())
+}
+
+/// What the component for monitoring adds.
+const MONITORING: [&str; 3] = ["ServiceMonitor", "PrometheusRule", "ConfigMap"];
+
+#[tokio::test]
+async fn the_component_for_monitoring_adds_what_the_chart_adds() -> Result<()> {
+    let component = built(&["monitoring"]).await?;
+    let on = json!({"enabled": true});
+    let monitoring = json!({"serviceMonitor": on, "prometheusRule": on, "dashboard": on});
+    let charted = rendered(&json!({"monitoring": monitoring}))?;
+    for kind in MONITORING {
+        let (own, theirs) = (the(&component, kind)?, the(&charted, kind)?);
+        for part in ["/spec", "/data/s3-replication-operator.json", "/metadata/name", "/metadata/namespace"] {
+            let trimmed = |object: &Value| match object.pointer(part) {
+                Some(Value::String(text)) => json!(text.trim_end()),
+                other => json!(other),
+            };
+            assert_eq!(trimmed(own), trimmed(theirs), "{kind} {part}");
+        }
     }
-    assert_eq!(watched.len(), base.len() + 4);
+    let label = json!({"grafana_dashboard": "1"});
+    assert_eq!(the(&component, "ConfigMap")?["metadata"]["labels"], label);
+    Ok(())
+}
+
+#[test]
+fn the_packaged_chart_holds_what_its_links_lead_to() -> Result<()> {
+    let dir = rig::paths::scratch_dir("package")?;
+    let packed = helm(&["package", &chart().to_string_lossy(), "-d", &dir.to_string_lossy()], &Value::Null)?;
+    ensure!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
+    let archive = dir.join(format!("s3-replication-operator-{}.tgz", env!("CARGO_PKG_VERSION")));
+    let on = json!({"enabled": true});
+    let values =
+        json!({"monitoring": {"serviceMonitor": on, "prometheusRule": on, "dashboard": on}}).to_string();
+    let template = |chart: &Path| -> Result<Vec<Value>> {
+        let args = ["template", RELEASE, &chart.to_string_lossy(), "-n", NAMESPACE, "-f", "-"];
+        let output = helm(&args, &serde_json::from_str(&values)?)?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        documents(&String::from_utf8(output.stdout)?)
+    };
+    assert_eq!(template(&archive)?, template(&chart())?);
+
+    // A copy without its links must not install less.
+    let copy = dir.join("unlinked");
+    copy_tree(&chart(), &copy)?;
+    for (file, switched_off) in [
+        ("crds", json!({"crds": {"install": false}})),
+        ("alerts.yaml", json!({"monitoring": {"prometheusRule": {"enabled": false}}})),
+        ("dashboard.json", json!({"monitoring": {"dashboard": {"enabled": false}}})),
+    ] {
+        let (path, aside) = (copy.join("files").join(file), dir.join("aside"));
+        fs::rename(&path, &aside)?;
+        let said = format!("{:#}", template(&copy).expect_err(file));
+        ensure!(said.contains(&format!("has no files/{file}")) && said.contains("helm package"), "{said}");
+        let chart = copy.to_string_lossy();
+        let output = helm(&["template", RELEASE, &chart, "-f", "-"], &switched_off)?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::rename(&aside, &path)?;
+    }
     Ok(())
 }
 
@@ -206,14 +255,13 @@ async fn the_application_of_argo_cd_installs_the_chart() -> Result<()> {
 async fn the_release_of_flux_installs_the_chart() -> Result<()> {
     let objects = documents(&read("deploy/flux/release.yaml")?)?;
     let release = the(&objects, "HelmRelease")?;
-    let source = the(&objects, "GitRepository")?;
-    assert_eq!(source["spec"]["ref"]["tag"], version_tag());
-    let chart = &release["spec"]["chart"]["spec"];
-    assert_eq!(chart["chart"], json!(format!("./{CHART}")));
-    assert_eq!(chart["sourceRef"], json!({"kind": "GitRepository", "name": name(source)}));
+    let source = the(&objects, "OCIRepository")?;
+    assert_eq!(source["spec"]["ref"]["tag"], env!("CARGO_PKG_VERSION"));
+    let url = source["spec"]["url"].as_str().unwrap_or_default();
+    assert!(url.starts_with("oci://") && url.ends_with("/s3-replication-operator"), "{url}");
+    assert_eq!(release["spec"]["chartRef"], json!({"kind": "OCIRepository", "name": name(source)}));
     let spec = &release["spec"];
-    installs(&spec["values"], &spec["releaseName"], &release["metadata"]["namespace"]).await?;
-    Ok(())
+    installs(&spec["values"], &spec["releaseName"], &release["metadata"]["namespace"]).await
 }
 
 fn version_tag() -> Value {

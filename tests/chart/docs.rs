@@ -74,8 +74,6 @@ fn the_commands_are_for_the_names_that_the_chart_gives() -> Result<()> {
         assert!(page.contains(&format!("{command} {RELEASE} ")), "{command}");
     }
     assert!(page.contains(&format!("--namespace {NAMESPACE}")));
-    assert!(
-        read("charts/s3-replication-operator/files/alerts.yaml")?.contains("alert: S3ReplicationNoLeader")
-    );
+    assert!(read("deploy/prometheus/alerts.yaml")?.contains("alert: S3ReplicationNoLeader"));
     Ok(())
 }

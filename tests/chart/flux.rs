@@ -35,7 +35,7 @@ async fn flux_s_own_definitions_take_the_manifests_and_refuse_what_is_misspelt()
         ("Kustomization", "/spec/healthChecks/0/kynd", json!("BucketReplication")),
         ("Kustomization", "/spec/timeout", json!("five minutes")),
         ("HelmRelease", "/spec/driftDetection/mode", json!("on")),
-        ("GitRepository", "/spec/ref/tags", json!("v1")),
+        ("OCIRepository", "/spec/ref/tags", json!("v1")),
     ];
     for (kind, path, wrong) in mistakes {
         let all = documents(&(read(FILES[0])? + "\n---\n" + &read(FILES[1])?))?;

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::support::{of_kind, read, read_yaml, rendered};
 
-const ALERTS: &str = "charts/s3-replication-operator/files/alerts.yaml";
-const DASHBOARD: &str = "charts/s3-replication-operator/files/dashboard.json";
+const ALERTS: &str = "deploy/prometheus/alerts.yaml";
+const DASHBOARD: &str = "deploy/grafana/dashboard.json";
 
 /// Runs promtool on files in a directory of their own. Where there is no promtool, one line says so.
 fn promtool(args: &[&str], files: &[(&str, &str)]) -> Result<()> {
@@ -57,26 +57,31 @@ fn metrics(expression: &str) -> BTreeSet<String> {
     ours.map(|name| name.strip_suffix("_bucket").unwrap_or(name).to_owned()).collect()
 }
 
+/// The alerts as Prometheus alone reads them: the spec of the PrometheusRule.
+fn alerts() -> Result<Value> {
+    Ok(read_yaml(ALERTS)?["spec"].clone())
+}
+
 fn dashboard() -> Result<Value> {
     serde_json::from_str(&read(DASHBOARD)?).context("the dashboard is not JSON")
 }
 
 #[test]
 fn prometheus_takes_the_alerts() -> Result<()> {
-    promtool(&["check", "rules", "alerts.yaml"], &[("alerts.yaml", &read(ALERTS)?)])
+    promtool(&["check", "rules", "alerts.yaml"], &[("alerts.yaml", &alerts()?.to_string())])
 }
 
 #[test]
 fn each_alert_fires_when_it_should_and_not_when_all_is_well() -> Result<()> {
     let cases = read("tests/chart/alerts.yaml")?;
-    let alerts = read_yaml(ALERTS)?;
+    let alerts = alerts()?;
     for rule in alerts["groups"][0]["rules"].as_array().context("rules")? {
         let name = rule["alert"].as_str().context("a rule that is no alert")?;
         assert!(cases.contains(&format!("alertname: {name}\n")), "{name} has no test");
     }
     promtool(
         &["test", "rules", "cases.yaml"],
-        &[("alerts.rules.yaml", &read(ALERTS)?), ("cases.yaml", &cases)],
+        &[("alerts.rules.yaml", &alerts.to_string()), ("cases.yaml", &cases)],
     )
 }
 
@@ -98,7 +103,7 @@ fn prometheus_understands_every_panel_of_the_dashboard() -> Result<()> {
 #[test]
 fn alerts_and_dashboard_speak_of_metrics_that_there_are() -> Result<()> {
     let mut used = BTreeSet::new();
-    for document in [read_yaml(ALERTS)?, dashboard()?] {
+    for document in [alerts()?, dashboard()?] {
         for expression in expressions(&document) {
             let metrics = metrics(&expression);
             ensure!(!metrics.is_empty(), "{expression} names no metric of the operator");
@@ -113,7 +118,7 @@ fn alerts_and_dashboard_speak_of_metrics_that_there_are() -> Result<()> {
 
 #[test]
 fn every_alert_says_what_is_wrong_and_what_to_do() -> Result<()> {
-    let alerts = read_yaml(ALERTS)?;
+    let alerts = alerts()?;
     for rule in alerts["groups"][0]["rules"].as_array().context("rules")? {
         for annotation in ["summary", "description", "runbook"] {
             let text = rule["annotations"][annotation].as_str().unwrap_or_default();
@@ -130,7 +135,7 @@ fn the_chart_installs_alerts_and_dashboard_as_they_are() -> Result<()> {
     let objects =
         rendered(&json!({"monitoring": {"serviceMonitor": on, "prometheusRule": on, "dashboard": on}}))?;
     let rule = of_kind(&objects, "PrometheusRule");
-    assert_eq!(rule.iter().map(|r| &r["spec"]).collect::<Vec<_>>(), [&read_yaml(ALERTS)?]);
+    assert_eq!(rule.iter().map(|r| &r["spec"]).collect::<Vec<_>>(), [&alerts()?]);
     let maps = of_kind(&objects, "ConfigMap");
     let held: Vec<Value> = maps
         .iter()

@@ -53,7 +53,10 @@ impl Ground {
         let pods = Pods::run(Arc::clone(&world));
         let ground = Self { world, argocd, _controllers: controllers, _pods: pods };
         let platform = ground.argocd.git.repository("platform/s3-replication-operator.git")?;
-        platform.copy(&repository(application::CHART), application::CHART)?;
+        // The chart, and what its links lead to.
+        for folder in [application::CHART, "crds", "deploy/grafana", "deploy/prometheus"] {
+            platform.copy(&repository(folder), folder)?;
+        }
         platform.commit("The chart")?;
         let [operator, _] = ground.applications()?;
         let tag = operator["spec"]["source"]["targetRevision"].as_str();

@@ -111,13 +111,14 @@ pub fn with_kubectl(ground: &Ground) -> Result<()> {
     })
 }
 
-/// The kustomizations, in a copy, with an image of one's own: the page asks for it.
+/// The kustomization, in a copy, with the component for EKS and an image of one's own: the page asks for both.
 async fn with_own_image(ground: &Ground) -> Result<PathBuf> {
     let (copy, repository) = (paths::scratch_dir("written")?, paths::repository());
     let (image, _) = DOCUMENTED.rsplit_once(':').context("no tag")?;
     let edit = format!(
-        "mkdir deploy\ncp -r '{}/deploy/kustomize' deploy/\n\
-         sed -i 's|newName: .*|newName: {image}|' deploy/kustomize/overlays/eks/kustomization.yaml",
+        "cp -rL '{}/deploy' .\n\
+         sed -i 's|^#  - kustomize/eks$|  - kustomize/eks|' deploy/kustomization.yaml\n\
+         sed -i 's|newName: .*|newName: {image}|' deploy/kustomize/eks/kustomization.yaml",
         repository.display()
     );
     ground.kind.shell(&edit, &copy).await?;

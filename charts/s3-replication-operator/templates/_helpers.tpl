@@ -246,3 +246,17 @@ tolerations:
   name: {{ include "operator.serviceAccount" . }}
   namespace: {{ .Release.Namespace }}
 {{- end }}
+
+{{/*
+A file of the chart, by (list ROOT PATH). In the repository the files are links to crds/ and deploy/, which Helm follows
+and some other tools drop: without this the chart would install less, silently.
+*/}}
+{{- define "operator.file" -}}
+{{- $path := index . 1 }}
+{{- required (include "operator.unlinked" $path) ((index . 0).Files.Get $path) }}
+{{- end }}
+
+{{/* What to do about a file that is missing. */}}
+{{- define "operator.unlinked" -}}
+{{- printf "this copy of the chart has no %s: it was copied without its symbolic links. Use a chart made by helm package" . }}
+{{- end }}
