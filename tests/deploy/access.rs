@@ -9,7 +9,7 @@ use rig::cluster::user;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::rights::{give, granted};
+use crate::rbac::{give, granted};
 use crate::support::{documents, rendered_text};
 
 /// What a request asks for, in the words of a role.

@@ -16,10 +16,10 @@ use rig::cluster::user;
 use rig::world::{DEADLINE, World, condition};
 use serde_json::{Value, json};
 
-use crate::rights::{Right, give, granted, without};
+use crate::rbac::{Right, give, granted, without};
 use crate::support::{documents, rendered_text};
 
-const RELEASE: &str = "deprived";
+const RELEASE: &str = "missing-rbac";
 const RESOURCE: &str = "orders";
 
 /// What the log says after the API server's words.
@@ -274,7 +274,7 @@ fn roles(namespace: &str) -> Result<Vec<Value>> {
 
 /// A life without one right, or with all of them.
 async fn live(taken: Option<Right>) -> Result<()> {
-    let world = World::with_insight("deprived").await?;
+    let world = World::with_insight("missing-rbac").await?;
     let (cluster, namespace) = (world.cluster(), world.namespace.clone());
     // The right that is named after a namespace is about this one.
     let taken = taken.map(|right| Right {

@@ -1,6 +1,6 @@
 //! What is in `deploy/`: generated from the chart or compared with it, and accepted by the API server.
 //!
-//! `UPDATE_DEPLOY=1 cargo test --test chart` writes the generated files.
+//! `UPDATE_DEPLOY=1 cargo test --test deploy` writes the generated files.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 const CHART: &str = "charts/s3-replication-operator";
-const HOW: &str = "UPDATE_DEPLOY=1 cargo test --test chart";
+const HOW: &str = "UPDATE_DEPLOY=1 cargo test --test deploy";
 
 /// A rendered text without what speaks of Helm, which these files do without.
 fn plain(text: &str) -> String {

@@ -73,7 +73,7 @@ fn prometheus_takes_the_alerts() -> Result<()> {
 
 #[test]
 fn each_alert_fires_when_it_should_and_not_when_all_is_well() -> Result<()> {
-    let cases = read("tests/chart/alerts.yaml")?;
+    let cases = read("tests/deploy/alerts.yaml")?;
     let alerts = alerts()?;
     for rule in alerts["groups"][0]["rules"].as_array().context("rules")? {
         let name = rule["alert"].as_str().context("a rule that is no alert")?;

@@ -134,7 +134,7 @@ pub async fn cluster() -> Result<&'static Cluster> {
         kubectl(cluster, &["apply", "--server-side", "-f", "-"], &namespace.to_string())?;
     }
     // What Prometheus Operator would bring, cut down to what is used here: other fields are refused.
-    let stand_ins = repository("tests/chart/crds");
+    let stand_ins = repository("tests/deploy/crds");
     cluster.apply_crds(&stand_ins)?;
     Ok(cluster)
 }

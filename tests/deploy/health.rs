@@ -13,7 +13,7 @@ use s3_replication_operator::api::Reason;
 use serde_json::{Value, json};
 
 use crate::argocd::health;
-use crate::states::{self, State};
+use crate::all_statuses::{self, State};
 use crate::support::{read, yaml_in_page};
 
 /// What is to be made of an object.
@@ -168,7 +168,7 @@ async fn kstatus_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
     let replications = Shower {
         api: world.api(),
         kind: "BucketReplication",
-        spec: states::spec(),
+        spec: all_statuses::spec(),
         change: json!({"spec": {"interval": "1h"}}),
     };
     let accounts = Shower {
@@ -179,7 +179,7 @@ async fn kstatus_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
     };
     let mut all = Vec::new();
     let mut reasons = BTreeMap::new();
-    for (shower, states) in [(&replications, states::replications()?), (&accounts, states::accounts()?)] {
+    for (shower, states) in [(&replications, all_statuses::replications()?), (&accounts, all_statuses::accounts()?)] {
         all.extend(shower.untouched().await?);
         for (number, state) in states.iter().enumerate() {
             *reasons.entry(state.reason).or_insert(0) += 1;
