@@ -10,6 +10,7 @@ mod docs;
 mod flags;
 mod flux;
 mod health;
+mod image;
 mod missing_rbac;
 mod monitoring;
 mod rbac;
