@@ -127,7 +127,8 @@ fn every_flag_of_run_is_reachable_by_a_value() -> Result<()> {
 #[test]
 fn a_value_that_is_left_alone_leaves_the_operator_its_default() -> Result<()> {
     let arguments = arguments(&rendered(&json!({"leaderElection": {"enabled": false}, "replicas": 1}))?)?;
-    assert_eq!(arguments, ["run", "--http-address=0.0.0.0:8080", "--log-format=json"]);
+    let own = ["run", "--http-address=0.0.0.0:8080", "--log-format=json", "--require-account"];
+    assert_eq!(arguments, own);
     Ok(())
 }
 

@@ -12,8 +12,8 @@ use rig::world::{World, condition};
 use s3_replication_operator::api::Reason;
 use serde_json::{Value, json};
 
-use crate::argocd::health;
 use crate::all_statuses::{self, State};
+use crate::argocd::health;
 use crate::support::{read, yaml_in_page};
 
 /// What is to be made of an object.
@@ -179,7 +179,9 @@ async fn kstatus_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
     };
     let mut all = Vec::new();
     let mut reasons = BTreeMap::new();
-    for (shower, states) in [(&replications, all_statuses::replications()?), (&accounts, all_statuses::accounts()?)] {
+    for (shower, states) in
+        [(&replications, all_statuses::replications()?), (&accounts, all_statuses::accounts()?)]
+    {
         all.extend(shower.untouched().await?);
         for (number, state) in states.iter().enumerate() {
             *reasons.entry(state.reason).or_insert(0) += 1;

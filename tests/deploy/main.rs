@@ -2,6 +2,7 @@
 //! the program's own flags, definitions and metrics.
 
 mod access;
+mod accounts;
 mod all_statuses;
 mod argocd;
 mod aws;

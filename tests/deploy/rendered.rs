@@ -8,7 +8,7 @@ use rig::Cluster;
 use serde_json::{Value, json};
 
 use crate::support::{
-    NAMESPACE, RELEASE, accepted, chart, cluster, container, documents, helm, kubectl, name, of_kind, read,
+    NAMESPACE, RELEASE, accepted, chart, cluster, container, documents, helm, kubectl, name, of_kind,
     rendered, rendered_text, repository, the,
 };
 
@@ -46,17 +46,27 @@ fn sets() -> Vec<(&'static str, Value)> {
             json!({"aws": {"region": "eu-west-1", "credentialsSecret": "aws",
             "endpointUrl": "http://emulator.aws.svc:4566", "credentialsSecretKeys": {"accessKeyId": "id"}}}),
         ),
+        (
+            "accounts",
+            json!({"accounts": {
+                "default": {"accountId": "111122223333", "namespaces": {"matchNames": ["data"]},
+                    "sources": ["orders-*"], "destinations": ["*-copy"]},
+                "dr": {"accountId": "444455556666", "namespaces": {"matchLabels": {"team": "data"}},
+                    "assumeRole": {"arn": "arn:aws:iam::444455556666:role/s3-replication-operator"}},
+            }}),
+        ),
+        ("one team", json!({"operator": {"requireAccount": false}})),
         ("some namespaces", json!({"namespaces": ["data", "shop", "data"]})),
         (
             "lease elsewhere",
             json!({"leaderElection": {"leaseName": "other", "leaseNamespace": "leases",
             "leaseDuration": "30s", "renewDeadline": "20s", "retryPeriod": "4s"}}),
         ),
-        ("everything watched", json!({"networkPolicy": {"enabled": true}, "monitoring": monitoring})),
+        ("everything watched", json!({"monitoring": monitoring})),
+        ("open network", json!({"networkPolicy": {"enabled": false}})),
         (
             "narrow network",
             json!({"networkPolicy": {
-                "enabled": true,
                 "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
                 "apiServerPorts": [],
                 "extraEgress": [{"ports": [{"port": 4318}]}],
@@ -323,9 +333,9 @@ fn for_some_namespaces_next_to_nothing_is_left_for_the_cluster() -> Result<()> {
 #[test]
 fn view_edit_and_admin_include_the_kinds_and_never_the_status() -> Result<()> {
     let objects = rendered(&json!({}))?;
-    let aggregated = |into: &str| -> BTreeSet<String> {
+    let aggregated = |objects: &[Value], into: &str| -> BTreeSet<String> {
         let label = format!("rbac.authorization.k8s.io/aggregate-to-{into}");
-        let roles = of_kind(&objects, "ClusterRole");
+        let roles = of_kind(objects, "ClusterRole");
         roles.iter().filter(|r| r["metadata"]["labels"][&label] == "true").flat_map(|r| rights(r)).collect()
     };
     let kinds = |resource: &str, verbs: &[&str]| -> BTreeSet<String> {
@@ -334,9 +344,47 @@ fn view_edit_and_admin_include_the_kinds_and_never_the_status() -> Result<()> {
     let read = ["get", "list", "watch"];
     let write = ["create", "delete", "deletecollection", "patch", "update"];
     let view = &kinds("bucketreplications", &read) | &kinds("awsaccounts", &read);
-    assert_eq!(aggregated("view"), view);
-    assert_eq!(aggregated("edit"), &view | &kinds("bucketreplications", &write));
-    assert_eq!(aggregated("admin"), aggregated("edit"));
+    assert_eq!(aggregated(&objects, "view"), view);
+    assert_eq!(aggregated(&objects, "edit"), &view | &kinds("bucketreplications", &write));
+    assert_eq!(aggregated(&objects, "admin"), aggregated(&objects, "edit"));
+
+    // Without accounts nothing would limit what they write.
+    let unrestricted = rendered(&json!({"operator": {"requireAccount": false}}))?;
+    for role in ["view", "edit", "admin"] {
+        assert_eq!(aggregated(&unrestricted, role), view, "{role}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_network_policy_opens_the_ports_that_the_values_name() -> Result<()> {
+    let ports = |values: Value| -> Result<Vec<Value>> {
+        let objects = rendered(&values)?;
+        let ports = the(&objects, "NetworkPolicy")?["spec"]["egress"][1]["ports"].clone();
+        Ok(ports.as_array().context("ports")?.iter().map(|port| port["port"].clone()).collect())
+    };
+    assert_eq!(ports(json!({}))?, [443, 6443]);
+    let urls = |endpoint: &str, collector: &str| json!({"aws": {"endpointUrl": endpoint}, "operator": {"otlpEndpoint": collector}});
+    assert_eq!(ports(urls("http://emulator.aws", "http://collector:4318/"))?, [443, 6443, 80, 4318]);
+    assert_eq!(ports(urls("https://vpce.example.com", "https://[fd00::1]:8443"))?, [443, 6443, 8443]);
+    Ok(())
+}
+
+#[test]
+fn the_containers_ask_for_all_that_they_use_of_a_node() -> Result<()> {
+    let objects = rendered(&json!({}))?;
+    let (deployment, test) = (the(&objects, "Deployment")?, the(&objects, "Pod")?);
+    let containers =
+        [container(deployment), &test["spec"]["containers"][0], &test["spec"]["initContainers"][0]];
+    for container in containers {
+        let resources = &container["resources"];
+        for what in ["cpu", "memory", "ephemeral-storage"] {
+            ensure!(resources["requests"][what].is_string(), "{what} is not requested: {container}");
+        }
+        for what in ["memory", "ephemeral-storage"] {
+            ensure!(resources["limits"][what].is_string(), "{what} has no limit: {container}");
+        }
+    }
     Ok(())
 }
 

@@ -51,7 +51,8 @@ impl<'a> Site<'a> {
     }
 
     fn usual_release() -> Release {
-        Release { values: json!({"operator": {"selector": format!("!{LABEL}")}}), ..Release::usual() }
+        let operator = json!({"selector": format!("!{LABEL}"), "requireAccount": false});
+        Release { values: json!({"operator": operator}), ..Release::usual() }
     }
 
     /// The usual release, which the test has for itself.
@@ -69,7 +70,8 @@ impl<'a> Site<'a> {
     pub async fn own(ground: &'a Ground, test: &str, values: Value) -> Result<Self> {
         let name = unique(test);
         let mut all = json!({
-            "operator": {"selector": format!("{LABEL}={name}")},
+            // An AwsAccount is in no namespace, so it would count for the other releases too.
+            "operator": {"selector": format!("{LABEL}={name}"), "requireAccount": false},
             // These are the usual release's.
             "crds": {"install": false},
             "rbac": {"aggregate": false},

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use rig::emulator::SECRET;
 use rig::kind::DOCUMENTED;
-use rig::kind::install::{AWS_NAMESPACE, OPERATOR_NAMESPACE, RELEASE};
+use rig::kind::install::{AWS_NAMESPACE, AWS_PORT, OPERATOR_NAMESPACE, RELEASE};
 use rig::paths;
 
 use super::case::Case;
@@ -48,6 +48,21 @@ async fn make_secret(site: &Site<'_>) -> Result<()> {
     site.ground.kind.shell(&create, &paths::repository()).await.map(drop)
 }
 
+/// Applies the first account of the page, for this site's namespace, buckets and account id.
+async fn apply_first_account(site: &Site<'_>) -> Result<()> {
+    let mut apply = commands(INSTALL, "## The first account")?;
+    for (theirs, ours) in [
+        ("123456789012", site.release.account.as_str()),
+        ("[data]", &format!("[{}]", site.namespace)),
+        ("orders-*", "*"),
+        ("*-copy", "*"),
+    ] {
+        ensure!(apply.contains(theirs), "{INSTALL} has no {theirs} in: {apply}");
+        apply = apply.replace(theirs, ours);
+    }
+    site.ground.kind.shell(&apply, &paths::repository()).await.map(drop)
+}
+
 pub fn with_helm(ground: &Ground) -> Result<()> {
     ground.block_on(async {
         let (site, root) = (Site::usual(ground, "by-helm").await?, paths::repository());
@@ -65,10 +80,15 @@ pub fn with_helm(ground: &Ground) -> Result<()> {
         ensure!(said.contains("REVISION: 2") && said.contains("Succeeded"), "{said}");
 
         let case = Case::apply(&site, "written").await?;
+        case.says("NotAllowed").await?;
+        apply_first_account(&site).await?;
         case.says("CredentialsUnavailable").await?;
         make_secret(&site).await?;
         let identity = "--set aws.credentialsSecret=aws";
-        let emulator = format!("--set aws.endpointUrl=http://emulator.{AWS_NAMESPACE}");
+        let emulator = format!(
+            "--set aws.endpointUrl=http://emulator.{AWS_NAMESPACE} \
+             --set 'networkPolicy.extraEgress[0].ports[0].port={AWS_PORT}'"
+        );
         type_in(&format!("{} {identity} {emulator}", install.trim_end())).await?;
         case.wait_ready().await?;
 
@@ -88,6 +108,8 @@ pub fn with_kubectl(ground: &Ground) -> Result<()> {
         site.all_ready(2).await?;
 
         let case = Case::apply(&site, "written").await?;
+        case.says("NotAllowed").await?;
+        apply_first_account(&site).await?;
         case.says("CredentialsUnavailable").await?;
         make_secret(&site).await?;
         let deployment = format!("deployment/{RELEASE} -n {OPERATOR_NAMESPACE}");
@@ -96,6 +118,11 @@ pub fn with_kubectl(ground: &Ground) -> Result<()> {
             "kubectl set env {deployment} --from=secret/aws\nkubectl set env {deployment} {emulator}"
         );
         ground.kind.shell(&identity, &copy).await?;
+        let egress = format!(
+            r#"kubectl patch networkpolicy {RELEASE} -n {OPERATOR_NAMESPACE} --type json \
+            -p '[{{"op": "add", "path": "/spec/egress/-", "value": {{"ports": [{{"port": {AWS_PORT}}}]}}}}]'"#
+        );
+        ground.kind.shell(&egress, &copy).await?;
         case.wait_ready().await?;
 
         let resources = commands(INSTALL, "## Uninstalling")?;

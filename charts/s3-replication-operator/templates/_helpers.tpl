@@ -74,6 +74,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- regexFind "[0-9]+$" .Values.operator.httpAddress }}
 {{- end }}
 
+{{/* The port of a URL, unless it is 443, which is open anyway; nothing without a URL. */}}
+{{- define "operator.urlPort" -}}
+{{- with . }}
+{{- $url := urlParse . }}
+{{- $port := default (ternary "443" "80" (eq $url.scheme "https")) (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host)) }}
+{{- if ne $port "443" }}
+{{- $port }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The arguments: a value that is null leaves its flag out. */}}
 {{- define "operator.args" -}}
 - run

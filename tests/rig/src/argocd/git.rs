@@ -82,7 +82,8 @@ impl Repository {
         let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
         for entry in entries {
             let (entry, dir) = (entry?, self.dir.join(path));
-            let (kind, below) = (entry.file_type()?, format!("{path}/{}", entry.file_name().to_string_lossy()));
+            let (kind, below) =
+                (entry.file_type()?, format!("{path}/{}", entry.file_name().to_string_lossy()));
             if kind.is_dir() {
                 self.copy(&entry.path(), &below)?;
             } else if kind.is_symlink() {
