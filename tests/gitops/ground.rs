@@ -17,6 +17,9 @@ use super::pods::Pods;
 /// What the deployed files say instead of a user's own repositories.
 const EXAMPLE: &str = "https://git.example.com/";
 
+/// What the account of the deployed file is called here.
+pub const ACCOUNT: &str = "of-the-file";
+
 /// What this machine has.
 pub struct Machine;
 
@@ -71,11 +74,21 @@ impl Ground {
         if !text.contains(EXAMPLE) {
             bail!("deploy/argocd/application.yaml has other repositories than those of {EXAMPLE}");
         }
-        // The tests' namespaces and buckets have names of their own, which no account of the file allows.
-        let (before, rest) = text.split_once("        accounts:\n").context("the file has no accounts")?;
-        let after = rest.split_once("        aws:\n").context("no aws after the accounts")?.1;
-        let text =
-            format!("{before}        operator:\n          requireAccount: false\n        aws:\n{after}");
+        // The account of the file is made, under another name: as the default it would refuse the namespaces and buckets
+        // of the other tests.
+        let edits = [
+            (
+                "        accounts:\n",
+                "        operator: {requireAccount: false}\n        accounts:\n".to_owned(),
+            ),
+            ("          default:\n", format!("          {ACCOUNT}:\n")),
+            ("accountId: \"111122223333\"", format!("accountId: \"{}\"", self.world.account)),
+        ];
+        let mut text = text;
+        for (theirs, ours) in edits {
+            text.contains(theirs).then_some(()).with_context(|| format!("the file has no {theirs}"))?;
+            text = text.replace(theirs, &ours);
+        }
         Ok(text.replace(EXAMPLE, &self.argocd.git.url()))
     }
 

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use rig::world::World;
 
 use super::application::{self, OPERATOR, RESOURCES, health_of};
-use super::ground::on_shared;
+use super::ground::{ACCOUNT, on_shared};
 use super::team::{NAME, Team};
 
 pub fn of_the_file() -> Result<()> {
@@ -12,6 +12,10 @@ pub fn of_the_file() -> Result<()> {
         let operator = ground.application(OPERATOR);
         let app = operator.wait_healthy().await?;
         ensure!(health_of(&app, "Deployment", OPERATOR).0 == "Healthy", "{:#}", app["status"]["resources"]);
+        // A hook makes the account, for the definitions come with the same sync; then it is an object like the others.
+        let verified = |app: &serde_json::Value| health_of(app, "AwsAccount", ACCOUNT).0 == "Healthy";
+        operator.compare().await?;
+        operator.wait(verified, "to hold its account").await?;
         let resources = ground.application(RESOURCES);
         let app = resources.wait_healthy().await?;
         let object = ground.world.api_in("data").get("minimal").await?;
