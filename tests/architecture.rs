@@ -5,24 +5,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which of the crate's modules each one may use. A module may always use itself.
-const MAY_USE: [(&str, &[&str]); 6] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("api", &[]),
-    ("replication", &["api"]),
-    ("aws", &["api", "replication"]),
+    ("iam", &["replication"]),
+    ("replication", &["api", "iam"]),
+    ("ports", &["api", "replication"]),
+    ("aws", &["api", "iam", "ports", "replication"]),
     ("telemetry", &["api", "aws"]),
-    ("controller", &["api", "replication", "aws", "telemetry"]),
-    ("cli", &["api", "replication", "aws", "telemetry", "controller"]),
+    ("runtime", &["api", "ports", "replication", "aws", "telemetry", "controllers"]),
+    ("controllers", &["api", "iam", "ports", "replication", "aws", "telemetry", "runtime"]),
+    ("cli", &["api", "iam", "ports", "replication", "aws", "telemetry", "runtime", "controllers"]),
 ];
 
 /// What only these modules may know of the outside.
 const ONLY_IN: [(&str, &[&str]); 7] = [
     ("aws_sdk_", &["aws"]),
     ("aws_config", &["aws"]),
-    ("kube::runtime", &["controller"]),
+    ("kube::runtime", &["controllers", "runtime"]),
     ("opentelemetry", &["telemetry"]),
-    ("tokio", &["aws", "telemetry", "controller", "cli"]),
-    ("std::time::Instant", &["aws", "telemetry", "controller"]),
-    ("Timestamp::now", &["controller"]),
+    ("tokio", &["aws", "telemetry", "controllers", "runtime", "cli"]),
+    ("std::time::Instant", &["aws", "telemetry", "controllers", "runtime"]),
+    ("Timestamp::now", &["controllers", "runtime"]),
 ];
 
 fn sources(module: &str) -> BTreeMap<PathBuf, String> {

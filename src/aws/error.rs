@@ -236,6 +236,6 @@ mod tests {
     fn the_action_named_by_aws_wins() {
         let detail = "User: arn:aws:iam::111122223333:user/op is not authorized to perform: iam:PassRole on resource: r";
         assert_eq!(denied_action(detail).as_deref(), Some("iam:PassRole"));
-        assert_eq!(denied_action("Access Denied"), None);
+        assert_eq!(denied_action("ResourceClients Denied"), None);
     }
 }

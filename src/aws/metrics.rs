@@ -54,12 +54,12 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    pub(super) fn waited(&self, service: &str, time: Duration) {
+    pub(crate) fn waited(&self, service: &str, time: Duration) {
         let labels = ServiceLabels { service: service.to_owned() };
         self.limiter_waits.get_or_create(&labels).inc_by(time.as_secs_f64());
     }
 
-    pub(super) fn requested(&self, labels: RequestLabels, time: Duration, throttled: bool) {
+    pub(crate) fn requested(&self, labels: RequestLabels, time: Duration, throttled: bool) {
         let RequestLabels { service, operation, .. } = labels.clone();
         if throttled {
             self.throttles.get_or_create(&ServiceLabels { service: service.clone() }).inc();

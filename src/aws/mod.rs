@@ -1,31 +1,21 @@
-//! The only place that knows the AWS SDK: clients, reads into [`crate::replication::Observed`], and the
-//! execution of steps, one call each. No decision is taken here.
+//! The only place that knows the AWS SDK: the life of an account (clients, sessions, limits, caches), reads into
+//! [`crate::replication::Observed`], and the execution of steps.
 
 mod account;
-mod apply;
-mod breaker;
-mod bucket_policy;
-mod cache;
-mod clients;
+mod cloud;
+mod connector;
 mod convert;
-mod credentials;
 mod error;
-mod identities;
-mod import;
-mod limits;
-mod locate;
-mod meter;
+mod interceptor;
 mod metrics;
-mod observe;
-mod reads;
-mod remains;
-mod sessions;
+mod read;
+mod write;
 
-pub use apply::apply;
-pub use clients::Aws;
-pub use identities::{Access, Identities, Settings};
-pub use import::{Importable, buckets, importable};
-pub use limits::Rates;
+pub use account::client::AwsClient;
+pub use account::rate_limiter::Rates;
+pub use connector::{AwsConnector, ResourceClients, Settings};
 pub use metrics::Metrics;
-pub use observe::observe;
-pub use remains::remains;
+pub use read::import::{Importable, buckets, importable};
+pub use read::observe::observe;
+pub use read::observe_for_deletion::remains;
+pub use write::apply::apply;

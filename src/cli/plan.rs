@@ -1,7 +1,7 @@
-//! `plan`: what would change in AWS, without a cluster.
+//! `plan`: resources in, what the operator would change in AWS out, without a cluster.
 //!
-//! The cluster and the UID of a resource are known only when the file came out of a cluster
-//! (`kubectl get … -o yaml | … plan -f -`); where they are not, they count as right.
+//! The UID of the cluster is unknown here, and the UID of a resource too unless its file was read from a cluster
+//! (`kubectl get … -o yaml | … plan -f -`). An unknown UID matches the tags of any role.
 
 use std::process::ExitCode;
 
@@ -9,34 +9,34 @@ use clap::Args;
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::directory::Directory;
-use super::manifests::{Manifests, identity};
-use super::{AwsArgs, CliError, Output, write};
 use crate::api::{BucketReplication, Reason};
-use crate::aws::{self, Identities};
+use crate::aws::{self, AwsConnector};
+use crate::cli::account_lookup::AccountLookup;
+use crate::cli::manifests::{Manifests, identity};
+use crate::cli::{AwsArgs, CliError, Output, write};
 use crate::replication::plan::plan as decide;
-use crate::replication::{Accounts, Desired, Plan, Situation, Subject};
+use crate::replication::{Accounts, Desired, Plan, PlanInput, ReadSet};
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// File with BucketReplication resources, and the AwsAccounts and Namespaces they need; - for standard input; may
-    /// be repeated
+    /// File with BucketReplication resources, and with the AwsAccounts and Namespaces that they need; - for standard
+    /// input; may be repeated
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
     filenames: Vec<String>,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
     aws: AwsArgs,
 }
 
-/// Exit code for "something would change", as terraform plan -detailed-exitcode has it.
+/// Exit code for changes, the same as that of `terraform plan -detailed-exitcode`.
 const CHANGES: u8 = 2;
 
 pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
     let manifests = Manifests::read(&args.filenames)?.with_resources()?;
-    let mut directory = Directory::new(&manifests);
-    let identities = Identities::from_env(args.aws.settings(), aws::Metrics::default()).await;
+    let mut directory = AccountLookup::new(&manifests);
+    let identities = AwsConnector::from_env(args.aws.settings(), aws::Metrics::default()).await;
     let mut plans = Vec::new();
     for resource in &manifests.resources {
         let plan = match directory.accounts_of(resource).await? {
@@ -72,11 +72,11 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
 async fn plan_one(
     resource: &BucketReplication,
     accounts: &Accounts,
-    identities: &Identities,
+    identities: &AwsConnector,
 ) -> Result<Plan, CliError> {
     let identity = identity(resource);
     let status = resource.status.clone().unwrap_or_default();
-    let subject = Subject::new(&resource.spec, &status, &identity, accounts, true);
+    let subject = ReadSet::new(&resource.spec, &status, &identity, accounts, true);
     let access = identities.access(accounts, &identity).await?;
     let observed = aws::observe(&access, &subject).await?;
     let identity = match &observed.role {
@@ -85,7 +85,7 @@ async fn plan_one(
     };
     let desired = Desired::new(&resource.spec, &identity, &subject.facts(&observed, accounts));
     let spec = &resource.spec;
-    Ok(decide(&Situation::new(spec, &status, &identity, &desired, &observed, accounts, &subject)))
+    Ok(decide(&PlanInput::new(spec, &status, &identity, &desired, &observed, accounts, &subject)))
 }
 
 fn text(resource: &BucketReplication, plan: &Plan) -> String {

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::bucket_policy;
-use super::configuration::{Configuration, Filter, Rule, RuleDestination};
-use super::desired::{Desired, DesiredBucket, DesiredRole, ManagedRole};
-use super::observed::{Caller, Observed, ObservedBucket, ObservedRole, VersioningStatus};
-use super::partition::bucket_of_arn;
-use super::policy::{self, PolicyDocument, Statement};
 use crate::api::{AwsResource, DriftEntry};
+use crate::iam::arn::bucket_of_arn;
+use crate::iam::bucket_policy;
+use crate::iam::compare::compare;
+use crate::iam::document::{PolicyDocument, Statement};
+use crate::replication::configuration::{Configuration, Filter, Rule, RuleDestination};
+use crate::replication::desired::{Desired, DesiredBucket, DesiredRole, ManagedRole};
+use crate::replication::observed::{Caller, Observed, ObservedBucket, ObservedRole, VersioningStatus};
 
 /// What stands for nothing in `want` and `got`.
 pub const ABSENT: &str = "absent";
@@ -58,7 +59,7 @@ fn role_differences(role: &ManagedRole, arn: &str, held: Option<&ObservedRole>) 
     };
     let mut found = Vec::new();
     let trust = trust.to_value();
-    if !policy::compare(&trust, &held.trust).is_empty() {
+    if !compare(&trust, &held.trust).is_empty() {
         let (want, got) = (trust.to_string(), held.trust.to_string());
         found.push(entry(AwsResource::Role, name, "trustPolicy".to_owned(), Some(&want), Some(&got)));
     }
@@ -80,7 +81,7 @@ fn role_differences(role: &ManagedRole, arn: &str, held: Option<&ObservedRole>) 
 }
 
 fn policy_differences(role: &str, want: &Value, got: &Value) -> Vec<DriftEntry> {
-    policy::compare(want, got)
+    compare(want, got)
         .into_iter()
         .map(|d| entry(AwsResource::RolePolicy, role, d.path, d.want.as_deref(), d.got.as_deref()))
         .collect()
@@ -95,7 +96,7 @@ fn bucket_policy_differences(
 ) -> Vec<DriftEntry> {
     let want = PolicyDocument::new(statements.to_vec()).to_value();
     let got = bucket_policy::ours(held, &desired.sid);
-    policy::compare(&want, &got)
+    compare(&want, &got)
         .into_iter()
         .map(|d| {
             let (want, got) = (d.want.as_deref(), d.got.as_deref());

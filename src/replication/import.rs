@@ -1,10 +1,10 @@
 //! A replication configuration that exists → the spec that asks for it.
 
-use super::configuration::{Configuration, Filter, Rule, RuleDestination};
-use super::partition::bucket_of_arn;
 use crate::api::{
     self, BucketReplicationSpec, Destination, Ownership, ReplicationRule, Role, Source, StorageClass, Switch,
 };
+use crate::iam::arn::bucket_of_arn;
+use crate::replication::configuration::{Configuration, Filter, Rule, RuleDestination};
 
 /// What a `BucketReplication` cannot say.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

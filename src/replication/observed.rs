@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::configuration::Configuration;
-use super::failure::Failure;
-use super::identity::Identity;
-use super::partition::Partition;
+use crate::iam::arn::Partition;
+use crate::replication::configuration::Configuration;
+use crate::replication::failure::Failure;
+use crate::replication::resource_id::ResourceId;
 
 /// The outcome of one read.
 pub type Read<T> = Result<T, Failure>;
@@ -119,7 +119,7 @@ pub struct ObservedRole {
 
 impl Observed {
     /// The former roles that are there and ours.
-    pub fn former_roles_of<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = &'a ObservedRole> {
+    pub fn former_roles_of<'a>(&'a self, identity: &'a ResourceId) -> impl Iterator<Item = &'a ObservedRole> {
         let there = self.former_roles.values().filter_map(|read| read.as_ref().ok()?.as_ref());
         there.filter(|role| identity.owns(&role.tags))
     }

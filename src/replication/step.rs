@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::configuration::Configuration;
-use super::partition::bucket_of_arn;
-use super::policy::Statement;
 use crate::api::{AwsResource, DriftEntry};
+use crate::iam::arn::bucket_of_arn;
+use crate::iam::document::Statement;
+use crate::replication::configuration::Configuration;
 
 /// The name of the inline policy the operator keeps on a managed role.
 pub const ROLE_POLICY_NAME: &str = "s3-replication";

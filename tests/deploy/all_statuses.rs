@@ -8,14 +8,15 @@ use s3_replication_operator::api::{
     AwsAccountStatus, AwsIdentity, BucketReplicationSpec, BucketReplicationStatus, ConditionType,
     ManagementPolicy, Reason,
 };
-use s3_replication_operator::replication::desired::Facts;
+use s3_replication_operator::iam::Partition;
+use s3_replication_operator::replication::desired::Discovered;
 use s3_replication_operator::replication::plan::plan;
-use s3_replication_operator::replication::report::{
-    HeldBack, Occasion, Outcome, Report, account_status, report, stopped,
+use s3_replication_operator::replication::status::{
+    Contested, Outcome, Report, StatusContext, account_status, report, stopped,
 };
 use s3_replication_operator::replication::{
-    Accounts, Caller, Desired, Failure, FailureClass, Identity, Observed, ObservedBucket, Partition, Plan,
-    Refusal, Situation, Subject, Versioning, VersioningStatus,
+    Accounts, Caller, Desired, Failure, FailureClass, Observed, ObservedBucket, Plan, PlanInput, ReadSet,
+    Refusal, ResourceId, Versioning, VersioningStatus,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -86,7 +87,7 @@ pub fn spec() -> Value {
 /// A resource and what is seen of it in AWS.
 struct Case {
     spec: BucketReplicationSpec,
-    identity: Identity,
+    identity: ResourceId,
     observed: Observed,
     accounts: Accounts,
     /// `status.appliedHash`.
@@ -103,7 +104,7 @@ impl Case {
         };
         Ok(Case {
             spec: serde_json::from_value(spec())?,
-            identity: Identity {
+            identity: ResourceId {
                 cluster: Some("cluster-uid".into()),
                 namespace: "data".into(),
                 name: "orders".into(),
@@ -133,7 +134,7 @@ impl Case {
         outcome_of: impl Fn(&Plan) -> Outcome,
     ) -> Result<State> {
         let regions = [(SOURCE, "us-east-1"), (DESTINATION, "eu-west-1")];
-        let facts = Facts {
+        let facts = Discovered {
             caller: self.observed.caller.clone(),
             regions: regions.map(|(bucket, region)| (bucket.to_owned(), region.to_owned())).into(),
             accounts: &self.accounts,
@@ -143,11 +144,12 @@ impl Case {
         state(how.to_owned(), |previous: &BucketReplicationStatus, now| {
             let mut previous = previous.clone();
             previous.applied_hash = self.applied.then(|| desired.hash()).or(previous.applied_hash);
-            let subject = Subject::new(&self.spec, &previous, &self.identity, &self.accounts, false);
+            let subject = ReadSet::new(&self.spec, &previous, &self.identity, &self.accounts, false);
             let Case { spec, identity, observed, accounts, .. } = self;
-            let situation = Situation::new(spec, &previous, identity, &desired, observed, accounts, &subject);
+            let situation = PlanInput::new(spec, &previous, identity, &desired, observed, accounts, &subject);
             let plan = plan_of(plan(&situation));
-            let occasion = Occasion { generation: GENERATION, requested: None, previous: &previous, now };
+            let occasion =
+                StatusContext { generation: GENERATION, requested: None, previous: &previous, now };
             let Report { status, reason, .. } = report(&situation, &plan, &outcome_of(&plan), &occasion);
             (status, reason)
         })
@@ -169,7 +171,7 @@ pub fn replications() -> Result<Vec<State>> {
         let refusal = Refusal::new(reason, ConditionType::Ready, format!("because {reason}"));
         let how = format!("stopped by {reason}");
         all.push(state(how, |previous: &BucketReplicationStatus, now| {
-            let occasion = Occasion { generation: GENERATION, requested: None, previous, now };
+            let occasion = StatusContext { generation: GENERATION, requested: None, previous, now };
             let Report { status, reason, .. } = stopped(&refusal, &occasion);
             (status, reason)
         })?);
@@ -201,7 +203,7 @@ pub fn replications() -> Result<Vec<State>> {
     let drifted = Case { applied: true, ..Case::new()? };
     all.push(drifted.report("drift was corrected", as_planned, all_done)?);
     let contested = |plan: &Plan| Outcome {
-        held_back: Some(HeldBack { differences: plan.differences.clone(), corrections: 3 }),
+        held_back: Some(Contested { differences: plan.differences.clone(), corrections: 3 }),
         ..Outcome::default()
     };
     all.push(drifted.report("another tool keeps changing it", as_planned, contested)?);

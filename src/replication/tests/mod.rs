@@ -8,18 +8,19 @@ mod tenancy;
 
 use std::collections::BTreeMap;
 
-use super::desired::Facts;
-use super::plan::plan;
-use super::{
-    Accounts, BucketRef, Caller, Desired, Identity, Observed, ObservedBucket, Partition, Plan, Situation,
-};
 use crate::api::{AdoptionPolicy, BucketReplicationSpec, ManagementPolicy};
+use crate::iam::Partition;
+use crate::replication::desired::Discovered;
+use crate::replication::plan::plan;
+use crate::replication::{
+    Accounts, BucketRef, Caller, Desired, Observed, ObservedBucket, Plan, PlanInput, ResourceId,
+};
 
 /// A resource and all that is known of AWS about it: enough to plan.
 #[derive(Clone, Debug)]
 struct Case {
     spec: BucketReplicationSpec,
-    identity: Identity,
+    identity: ResourceId,
     observed: Observed,
     applied_hash: Option<String>,
     accounts: Accounts,
@@ -37,9 +38,9 @@ impl Case {
         desired(&self.spec, &self.observed, &self.accounts)
     }
 
-    fn with_situation<T>(&self, act: impl FnOnce(&Situation<'_>) -> T) -> T {
+    fn with_situation<T>(&self, act: impl FnOnce(&PlanInput<'_>) -> T) -> T {
         let desired = self.desired();
-        act(&Situation {
+        act(&PlanInput {
             desired: &desired,
             observed: &self.observed,
             identity: &self.identity,
@@ -72,8 +73,8 @@ impl Case {
     }
 }
 
-fn identity() -> Identity {
-    Identity {
+fn identity() -> ResourceId {
+    ResourceId {
         cluster: Some("cluster-uid".into()),
         namespace: "data".into(),
         name: "orders".into(),
@@ -112,7 +113,7 @@ fn desired(spec: &BucketReplicationSpec, observed: &Observed, accounts: &Account
     Desired::new(
         spec,
         &identity(),
-        &Facts { caller: observed.caller.clone(), regions, accounts, object_lock },
+        &Discovered { caller: observed.caller.clone(), regions, accounts, object_lock },
     )
 }
 

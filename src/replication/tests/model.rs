@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::super::bucket_policy;
-use super::super::step::Step;
-use super::super::{Observed, ObservedBucket, ObservedRole, Place, RoleDocuments, VersioningStatus};
+use crate::iam::bucket_policy;
+use crate::replication::step::Step;
+use crate::replication::{Observed, ObservedBucket, ObservedRole, Place, RoleDocuments, VersioningStatus};
 
 fn json(document: &str) -> Value {
     serde_json::from_str(document).unwrap()
@@ -92,7 +92,7 @@ pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
 pub fn bucket_in(region: &str, status: VersioningStatus) -> ObservedBucket {
     ObservedBucket {
         region: Ok(Some(region.to_owned())),
-        versioning: Ok(super::super::Versioning { status, mfa_delete: false }),
+        versioning: Ok(crate::replication::Versioning { status, mfa_delete: false }),
         owner_confirmed: true,
     }
 }

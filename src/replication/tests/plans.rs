@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use insta::assert_snapshot;
 use serde_json::json;
 
-use super::super::{Configuration, Failure, FailureClass, ObservedRole, VersioningStatus};
-use super::model::{bucket_in, execute};
-use super::{Case, founding, nothing_but, spec};
 use crate::api::{AdoptionPolicy, BucketReplicationSpec, ManagementPolicy, Reason};
+use crate::replication::tests::model::{bucket_in, execute};
+use crate::replication::tests::{Case, founding, nothing_but, spec};
+use crate::replication::{Configuration, Failure, FailureClass, ObservedRole, VersioningStatus};
 
 /// Two fresh buckets and nothing else.
 fn empty(spec: BucketReplicationSpec) -> Case {
@@ -135,7 +135,7 @@ fn a_denied_read_of_versioning_stops_nothing() {
         action: "s3:GetBucketVersioning".into(),
         subject: "dest-bucket-eu-west-1".into(),
         code: "AccessDenied".into(),
-        detail: "Access Denied".into(),
+        detail: "ResourceClients Denied".into(),
     };
     case.observed.destinations.get_mut("dest-bucket-eu-west-1").unwrap().versioning = Err(denied);
     let plan = case.plan();
@@ -162,7 +162,7 @@ fn a_policy_that_iam_would_not_take_is_refused_with_its_size() {
 #[test]
 fn the_founding_role_may_do_what_aws_asks_for_and_no_more() {
     let case = empty(founding());
-    let super::super::DesiredRole::Managed(role) = case.desired().role else { panic!("managed") };
+    let crate::replication::DesiredRole::Managed(role) = case.desired().role else { panic!("managed") };
     assert_snapshot!(serde_json::to_string_pretty(&role.permissions).unwrap());
 }
 
@@ -182,7 +182,9 @@ rules:
       kmsKeyArn: arn:aws:kms:eu-west-1:444455556666:key/d
 "#,
     );
-    let super::super::DesiredRole::Managed(role) = empty(encrypted).desired().role else { panic!("managed") };
+    let crate::replication::DesiredRole::Managed(role) = empty(encrypted).desired().role else {
+        panic!("managed")
+    };
     assert_snapshot!(serde_json::to_string_pretty(&role.permissions).unwrap());
 }
 

@@ -8,17 +8,18 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::diff::configuration_differences;
-use super::super::import::{Inexpressible, import};
-use super::super::{
-    Accounts, Configuration, Failure, Filter, Observed, ObservedBucket, ObservedRole, PolicyDocument, Rule,
-    RuleDestination, Versioning, VersioningStatus, policy,
-};
-use super::model::execute;
-use super::{Case, caller, desired, identity, nothing_but};
 use crate::api::{
     self, AdoptionPolicy, BucketReplicationSpec, Destination, ManagementPolicy, Replicate, ReplicationRule,
     Source, StorageClass, Switch, VersioningPolicy,
+};
+use crate::iam::{PolicyDocument, compare};
+use crate::replication::diff::configuration_differences;
+use crate::replication::import::{Inexpressible, import};
+use crate::replication::tests::model::execute;
+use crate::replication::tests::{Case, caller, desired, identity, nothing_but};
+use crate::replication::{
+    Accounts, Configuration, Failure, Filter, Observed, ObservedBucket, ObservedRole, Rule, RuleDestination,
+    Versioning, VersioningStatus,
 };
 
 const BUCKETS: [&str; 3] = ["one", "two", "three"];
@@ -235,7 +236,7 @@ fn configuration() -> impl Strategy<Value = Option<Configuration>> {
 fn held_role(spec: &BucketReplicationSpec) -> BoxedStrategy<Option<ObservedRole>> {
     let blank = observed_without_role();
     let wanted = match desired(spec, &blank, &Accounts::default()).role {
-        super::super::DesiredRole::Existing { arn } => {
+        crate::replication::DesiredRole::Existing { arn } => {
             return option::of(any_json().prop_map(move |trust| ObservedRole {
                 arn: arn.clone(),
                 name: "existing".into(),
@@ -248,7 +249,7 @@ fn held_role(spec: &BucketReplicationSpec) -> BoxedStrategy<Option<ObservedRole>
             }))
             .boxed();
         }
-        super::super::DesiredRole::Managed(role) => role,
+        crate::replication::DesiredRole::Managed(role) => role,
     };
     let trust = policy_near(wanted.trust.clone());
     let policy = option::of(policy_near(wanted.permissions.clone()));
@@ -289,7 +290,7 @@ fn former_roles() -> impl Strategy<Value = BTreeMap<String, Result<Option<Observ
 }
 
 fn observed_without_role() -> Observed {
-    let bucket = || super::model::bucket_in("eu-west-1", VersioningStatus::Enabled);
+    let bucket = || crate::replication::tests::model::bucket_in("eu-west-1", VersioningStatus::Enabled);
     nothing_but(bucket(), BUCKETS.iter().map(|b| ((*b).to_owned(), bucket())).collect())
 }
 
@@ -373,8 +374,8 @@ proptest! {
 
     #[test]
     fn comparing_policies_never_panics_and_any_policy_equals_itself(a in any_json(), b in any_json()) {
-        policy::compare(&a, &b);
-        policy::trusts_s3(&a);
-        prop_assert_eq!(policy::compare(&a, &a), vec![]);
+        compare::compare(&a, &b);
+        compare::trusts_s3(&a);
+        prop_assert_eq!(compare::compare(&a, &a), vec![]);
     }
 }

@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::super::report::{HeldBack, Occasion, Outcome, Report, report, stopped};
-use super::super::{Failure, FailureClass, Refusal, VersioningStatus};
-use super::model::bucket_in;
-use super::{Case, founding, nothing_but};
 use crate::api::{BucketReplicationStatus, ConditionType, ManagementPolicy, Reason};
+use crate::replication::status::{Contested, Outcome, Report, StatusContext, report, stopped};
+use crate::replication::tests::model::bucket_in;
+use crate::replication::tests::{Case, founding, nothing_but};
+use crate::replication::{Failure, FailureClass, Refusal, VersioningStatus};
 
 fn case() -> Case {
     let bucket = |region| bucket_in(region, VersioningStatus::Disabled);
@@ -14,13 +14,18 @@ fn case() -> Case {
     Case::new(founding(), nothing_but(bucket("us-east-1"), destinations))
 }
 
-fn at(second: i64, previous: &BucketReplicationStatus) -> Occasion<'_> {
-    Occasion { generation: Some(1), requested: None, previous, now: Timestamp::from_second(second).unwrap() }
+fn at(second: i64, previous: &BucketReplicationStatus) -> StatusContext<'_> {
+    StatusContext {
+        generation: Some(1),
+        requested: None,
+        previous,
+        now: Timestamp::from_second(second).unwrap(),
+    }
 }
 
-fn reported(case: &Case, outcome: &Outcome, occasion: &Occasion<'_>) -> Report {
+fn reported(case: &Case, outcome: &Outcome, occasion: &StatusContext<'_>) -> Report {
     case.with_situation(|situation| {
-        report(situation, &super::super::plan::plan(situation), outcome, occasion)
+        report(situation, &crate::replication::plan::plan(situation), outcome, occasion)
     })
 }
 
@@ -58,7 +63,7 @@ fn an_unchanged_truth_changes_no_byte_of_the_status() {
     let first = reported(&case, &all_done(&case), &at(1, &BucketReplicationStatus::default()));
     let mut applied = case.clone();
     for step in case.plan().steps() {
-        super::model::execute(&mut applied.observed, "source-bucket-us-east-1", step);
+        crate::replication::tests::model::execute(&mut applied.observed, "source-bucket-us-east-1", step);
     }
     applied.applied_hash = first.status.applied_hash.clone();
     let second = reported(&applied, &Outcome::default(), &at(100, &first.status));
@@ -76,7 +81,7 @@ fn a_failed_write_says_so_and_is_tried_again_and_its_change_is_not_called_drift(
         action: "s3:PutReplicationConfiguration".into(),
         subject: "source-bucket-us-east-1".into(),
         code: "AccessDenied".into(),
-        detail: "Access Denied".into(),
+        detail: "ResourceClients Denied".into(),
     };
     let outcome = Outcome {
         done: steps[..steps.len() - 1].to_vec(),
@@ -133,7 +138,7 @@ fn corrected_drift_is_remembered() {
 #[test]
 fn a_contested_field_is_named() {
     let case = case().applied();
-    let held_back = HeldBack { differences: vec![case.plan().differences.pop().unwrap()], corrections: 3 };
+    let held_back = Contested { differences: vec![case.plan().differences.pop().unwrap()], corrections: 3 };
     let outcome = Outcome { held_back: Some(held_back), ..Outcome::default() };
     let report = reported(&case, &outcome, &at(1, &BucketReplicationStatus::default()));
     assert_eq!(report.reason, Reason::Drifted);

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::{Account, Accounts, Refusal, tenancy};
-use super::{identity, spec};
 use crate::api::{AwsAccountSpec, BucketReplicationSpec, BucketReplicationStatus, DEFAULT_ACCOUNT, Reason};
+use crate::replication::authorize as tenancy;
+use crate::replication::tests::{identity, spec};
+use crate::replication::{Account, Accounts, Refusal};
 
 const OWN: &str = "111122223333";
 const OTHER: &str = "444455556666";
@@ -368,7 +369,7 @@ fn the_default_account_is_used_where_there_is_one_and_needed_where_one_must_be_n
     assert_eq!(refusal.reason, Reason::AccountNotFound);
     assert!(refusal.message.contains("rules[r].destination.accountRef"), "{}", refusal.message);
     // One that cannot be read is not one that is not there.
-    let unreadable = |name: &str| Err(super::super::accounts::unreadable(name, "broken"));
+    let unreadable = |name: &str| Err(crate::replication::authorize::accounts::unreadable(name, "broken"));
     let refusal = resolve(&allowed(), &unreadable, false).unwrap_err();
     assert_eq!(refusal.reason, Reason::InvalidSpec);
 }

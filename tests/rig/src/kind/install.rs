@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::cloud::{ACCOUNT, CloudInCluster};
+use super::images::Images;
 use super::kubectl::Kubectl;
-use super::ours::Images;
 use super::{Helm, Kind};
 use crate::emulator::SECRET;
 use crate::paths;
@@ -73,9 +73,9 @@ pub async fn rolled_out(kubectl: &Kubectl, namespace: &str, deployment: &str) ->
 }
 
 impl Release {
-    /// The usual one, with the chart's defaults but for one: an AwsAccount would count for the resources of every other
-    /// suite on the cluster too.
-    pub fn usual() -> Self {
+    /// The documented one, with the chart's defaults but for one: an AwsAccount would count for the resources of every
+    /// other suite on the cluster too.
+    pub fn documented() -> Self {
         let namespace = OPERATOR_NAMESPACE.to_owned();
         let values = json!({"operator": {"requireAccount": false}});
         Self { namespace, account: ACCOUNT.to_owned(), values }

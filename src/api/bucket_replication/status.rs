@@ -1,0 +1,167 @@
+//! The status of a `BucketReplication`: what the operator last observed in AWS and did there, field by field.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The maximum number of entries in `status.drift` and `status.lastCorrection.items`. `driftCount` and `count` give
+/// the number of all.
+pub const MAX_DRIFT_ENTRIES: usize = 100;
+
+/// What the operator last observed and did.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketReplicationStatus {
+    /// The generation that this status describes; -1 before the operator has seen the resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Ready, VersioningReady, RoleReady, ReplicationReady, InSync; Reconciling and Stalled only while true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// The source bucket as it is in AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<BucketStatus>,
+
+    /// The destination buckets as they are in AWS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<BucketStatus>,
+
+    /// The role that S3 assumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleStatus>,
+
+    /// ARNs of managed roles from before a rename that the operator has not deleted yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub former_roles: Vec<String>,
+
+    /// Policies of destination buckets in other accounts that hold statements of the operator. It removes these
+    /// statements when the resource no longer replicates there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bucket_policies: Vec<BucketPolicyStatus>,
+
+    /// The number of rules in the replication configuration in AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<i32>,
+
+    /// The fields in which AWS differs from the spec now; the first 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<DriftEntry>,
+
+    /// The number of all differences.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift_count: Option<i32>,
+
+    /// The last correction, so that it stays visible afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_correction: Option<Correction>,
+
+    /// Hash of the desired state that was last fully applied. It distinguishes drift from a change of the spec that is
+    /// not applied yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_hash: Option<String>,
+
+    /// The value of the annotation `s3replication.dev/requestedAt` for which the operator last checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_request: Option<String>,
+}
+
+/// A bucket as it is in AWS.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketStatus {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The Region of the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The id of the account that owns the bucket, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// The `AwsAccount` whose AWS identity the operator uses for the bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_ref: Option<String>,
+    /// The bucket's versioning: `Enabled`, `Suspended`, `Disabled` (never enabled) or `Unknown` (the operator may not
+    /// read it).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versioning: Option<String>,
+}
+
+/// A bucket whose policy holds statements of the operator.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketPolicyStatus {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The Region of the bucket.
+    pub region: String,
+    /// The id of the account that owns the bucket.
+    pub account: String,
+    /// The `AwsAccount` whose AWS identity the operator uses for the bucket.
+    pub account_ref: String,
+}
+
+/// The role that S3 assumes.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleStatus {
+    /// The role's ARN.
+    pub arn: String,
+    /// Whether the operator manages the role: it created or adopted the role, and writes it.
+    pub managed: bool,
+}
+
+/// The kinds of AWS resource that can differ.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AwsResource {
+    BucketVersioning,
+    Role,
+    RolePolicy,
+    ReplicationConfiguration,
+    DestinationBucketPolicy,
+}
+
+impl AwsResource {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AwsResource::BucketVersioning => "BucketVersioning",
+            AwsResource::Role => "Role",
+            AwsResource::RolePolicy => "RolePolicy",
+            AwsResource::ReplicationConfiguration => "ReplicationConfiguration",
+            AwsResource::DestinationBucketPolicy => "DestinationBucketPolicy",
+        }
+    }
+}
+
+/// One field in which AWS differs from the spec.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftEntry {
+    /// The kind of AWS resource.
+    pub resource: AwsResource,
+    /// The name of the bucket or the role.
+    pub name: String,
+    /// The field, in the words of the spec, such as `rules[ReplicateToEU].destination.storageClass`.
+    pub path: String,
+    /// The value that the spec asks for; `absent` if it asks for none.
+    pub want: String,
+    /// The value in AWS; `absent` if there is none.
+    pub got: String,
+}
+
+/// The differences that the operator corrected in one check.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Correction {
+    /// The time of the correction.
+    pub time: Time,
+    /// The number of corrected differences.
+    pub count: i32,
+    /// The first 100 of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<DriftEntry>,
+}

@@ -1,0 +1,120 @@
+//! Counts what is sent to AWS, and makes a span of it: each request, the SDK's own retries included, because it is
+//! requests that AWS limits.
+
+use std::time::Instant;
+
+use aws_sdk_s3::config::interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef};
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_types::config_bag::{Storable, StoreReplace};
+use tracing::field::Empty;
+use tracing::{Span, trace_span};
+
+use crate::aws::error::is_throttling;
+use crate::aws::metrics::{Metrics, RequestLabels};
+
+/// An interceptor that every client has.
+#[derive(Clone, Debug)]
+pub struct RequestMetrics(Metrics);
+
+/// When the request under way was sent, and its span.
+#[derive(Debug)]
+struct Sent(Instant, Span);
+
+impl Storable for Sent {
+    type Storer = StoreReplace<Self>;
+}
+
+impl RequestMetrics {
+    pub fn new(metrics: Metrics) -> RequestMetrics {
+        RequestMetrics(metrics)
+    }
+}
+
+impl Intercept for RequestMetrics {
+    fn name(&self) -> &'static str {
+        "RequestMetrics"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let (service, method) = bag.load::<Metadata>().map(|m| (m.service(), m.name())).unwrap_or_default();
+        let span = trace_span!(
+            "request",
+            otel.name = format!("{service}/{method}"),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            rpc.system = "aws-api",
+            rpc.service = service,
+            rpc.method = method,
+            aws.code = Empty,
+        );
+        bag.interceptor_state().store_put(Sent(Instant::now(), span));
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // Without credentials, for example, there is a try and no request.
+        let (Some(Sent(at, span)), Some(metadata)) = (bag.load::<Sent>(), bag.load::<Metadata>()) else {
+            return Ok(());
+        };
+        let answer = context.response().map(|r| (r.status().as_u16(), r.body().bytes().unwrap_or_default()));
+        let code = code(answer);
+        let throttled = is_throttling(&code) || answer.is_some_and(|(status, _)| status == 429);
+        span.record("aws.code", code.as_str());
+        if code != "OK" {
+            span.record("otel.status_code", "ERROR");
+        }
+        let (service, operation) = (metadata.service().to_lowercase(), metadata.name().to_owned());
+        self.0.requested(RequestLabels { service, operation, code }, at.elapsed(), throttled);
+        bag.interceptor_state().unset::<Sent>();
+        Ok(())
+    }
+}
+
+/// The code of an answer, by its status and its body: S3, IAM and STS answer in XML, KMS in JSON.
+fn code(answer: Option<(u16, &[u8])>) -> String {
+    let Some((status, body)) = answer else { return "none".to_owned() };
+    if status < 300 {
+        return "OK".to_owned();
+    }
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let inside = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    let json =
+        || serde_json::from_str::<serde_json::Value>(text).ok()?.get("__type")?.as_str().map(str::to_owned);
+    match inside.map(|(code, _)| code.to_owned()).or_else(json) {
+        // A page that some proxy on the way wrote must not become the value of a label.
+        Some(code) if is_code(&code) => code,
+        _ => format!("HTTP {status}"),
+    }
+}
+
+fn is_code(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_aws_s_own_or_tells_why_there_is_none() {
+        assert_eq!(code(None), "none");
+        assert_eq!(code(Some((200, b""))), "OK");
+        assert_eq!(code(Some((503, b"<Error><Code>SlowDown</Code></Error>"))), "SlowDown");
+        assert_eq!(code(Some((400, br#"{"__type": "NotFoundException"}"#))), "NotFoundException");
+        assert_eq!(code(Some((404, b""))), "HTTP 404");
+        assert_eq!(code(Some((502, b"<html><Code>have a look at <b>this</b></Code></html>"))), "HTTP 502");
+        assert_eq!(code(Some((400, b"<Code></Code>"))), "HTTP 400");
+    }
+}

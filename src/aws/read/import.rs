@@ -1,0 +1,62 @@
+//! What `import` reads: configurations of buckets that replicate already.
+
+use aws_sdk_s3::types::{ExistingObjectReplicationStatus, ReplicationRule};
+
+use crate::aws::account::cache::Location;
+use crate::aws::account::client::AwsClient;
+use crate::aws::account::rate_limiter::Lane;
+use crate::aws::convert::from_sdk;
+use crate::aws::read::calls::read_raw_configuration;
+use crate::aws::read::locate::{locate, missing};
+use crate::replication::observed::Read;
+use crate::replication::{BucketRef, Configuration};
+
+/// A configuration as `import` takes it.
+#[derive(Clone, Debug)]
+pub struct Importable {
+    pub region: String,
+    pub configuration: Configuration,
+    /// IDs of rules with `ExistingObjectReplication`, which S3 no longer accepts and the domain does not know.
+    pub existing_objects: Vec<String>,
+}
+
+/// The replication configuration of a bucket; `None` where there is none, or no bucket.
+///
+/// # Errors
+/// What AWS answered, classified.
+pub async fn importable(aws: &AwsClient, bucket: &str) -> Read<Option<Importable>> {
+    let caller = aws.caller().await?;
+    let source = BucketRef::named(bucket);
+    let Some(Location { region, .. }) = locate(aws, &caller, &source).await? else {
+        return Err(missing(bucket));
+    };
+    let Some(held) = read_raw_configuration(aws, &caller, bucket, &region).await? else { return Ok(None) };
+    let with_existing = |rule: &&ReplicationRule| {
+        rule.existing_object_replication()
+            .is_some_and(|e| e.status() == &ExistingObjectReplicationStatus::Enabled)
+    };
+    let existing = held.rules().iter().filter(with_existing);
+    Ok(Some(Importable {
+        region,
+        existing_objects: existing.filter_map(|r| r.id().map(str::to_owned)).collect(),
+        configuration: from_sdk(&held),
+    }))
+}
+
+/// The names of the account's own buckets.
+///
+/// # Errors
+/// What AWS answered, classified.
+pub async fn buckets(aws: &AwsClient) -> Read<Vec<String>> {
+    let mut names = Vec::new();
+    let mut from = None;
+    loop {
+        let request = aws.s3(aws.home()).list_buckets().set_continuation_token(from);
+        let page = aws.call(Lane::S3Read, "s3:ListAllMyBuckets", "the account", request.send()).await?;
+        names.extend(page.buckets().iter().filter_map(|b| b.name().map(str::to_owned)));
+        from = page.continuation_token().map(str::to_owned);
+        if from.is_none() {
+            return Ok(names);
+        }
+    }
+}

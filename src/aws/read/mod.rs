@@ -1,0 +1,9 @@
+//! Reads: from AWS into the domain's own types.
+//!
+//! In: clients and what to read. Out: [`crate::replication::Observed`] and its parts, each with its failure.
+
+pub mod calls;
+pub mod import;
+pub mod locate;
+pub mod observe;
+pub mod observe_for_deletion;

@@ -1,0 +1,126 @@
+//! One step → one call.
+
+use aws_sdk_iam::types::Tag;
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+
+use crate::aws::account::rate_limiter::Lane;
+use crate::aws::connector::ResourceClients;
+use crate::aws::convert::to_sdk;
+use crate::aws::write::bucket_policy::put_statements;
+use crate::replication::step::ROLE_POLICY_NAME;
+use crate::replication::{Failure, FailureClass, Place, RoleDocuments, Step};
+
+/// Executes a step.
+///
+/// # Errors
+/// What AWS answered, classified. A role or configuration that is already gone counts as deleted.
+pub async fn apply(access: &ResourceClients, step: &Step) -> Result<(), Failure> {
+    let (action, subject) = (step.action(), step.subject());
+    let aws = access.to(step.account_ref());
+    match step {
+        Step::EnableVersioning { place: Place { bucket, region, owner, .. } } => {
+            let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+            let request = aws
+                .s3(region)
+                .put_bucket_versioning()
+                .bucket(bucket)
+                .expected_bucket_owner(owner)
+                .versioning_configuration(enabled);
+            let result = aws.call(Lane::S3Write, action, subject, request.send()).await;
+            aws.buckets().versioning_changed(bucket).await;
+            result.map(drop)
+        }
+        Step::CreateRole { role, documents } => {
+            let RoleDocuments { path, trust, permissions_boundary, tags, description } = documents;
+            let tags = tags.iter().map(|(k, v)| tag(k, v)).collect::<Result<_, _>>();
+            let request = aws
+                .iam()
+                .create_role()
+                .role_name(role)
+                .path(path)
+                .assume_role_policy_document(trust)
+                .set_permissions_boundary(permissions_boundary.clone())
+                .description(description)
+                .set_tags(Some(tags.map_err(|e| malformed(step, e))?));
+            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
+        }
+        Step::UpdateTrustPolicy { role, document } => {
+            let request = aws.iam().update_assume_role_policy().role_name(role).policy_document(document);
+            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
+        }
+        Step::PutPermissionsBoundary { role, boundary } => {
+            let request =
+                aws.iam().put_role_permissions_boundary().role_name(role).permissions_boundary(boundary);
+            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
+        }
+        Step::DeletePermissionsBoundary { role } => {
+            let request = aws.iam().delete_role_permissions_boundary().role_name(role);
+            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
+        }
+        Step::TagRole { role, tags } => {
+            let tags = tags.iter().map(|(k, v)| tag(k, v)).collect::<Result<_, _>>();
+            let request =
+                aws.iam().tag_role().role_name(role).set_tags(Some(tags.map_err(|e| malformed(step, e))?));
+            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
+        }
+        Step::UntagRole { role, keys } => {
+            let request = aws.iam().untag_role().role_name(role).set_tag_keys(Some(keys.clone()));
+            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
+        }
+        Step::PutRolePolicy { role, document } => {
+            let request = aws
+                .iam()
+                .put_role_policy()
+                .role_name(role)
+                .policy_name(ROLE_POLICY_NAME)
+                .policy_document(document);
+            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
+        }
+        Step::PutBucketPolicy { place, sid, statements } => put_statements(aws, place, sid, statements).await,
+        Step::PutReplication { place: Place { bucket, region, owner, .. }, configuration } => {
+            let configuration = to_sdk(configuration).map_err(|e| malformed(step, e))?;
+            let request = aws
+                .s3(region)
+                .put_bucket_replication()
+                .bucket(bucket)
+                .expected_bucket_owner(owner)
+                .replication_configuration(configuration);
+            aws.call(Lane::S3Write, action, subject, request.send()).await.map(drop)
+        }
+        Step::DeleteReplication { place: Place { bucket, region, owner, .. } } => {
+            let request =
+                aws.s3(region).delete_bucket_replication().bucket(bucket).expected_bucket_owner(owner);
+            ignore_not_found(aws.call(Lane::S3Write, action, subject, request.send()).await.map(drop))
+        }
+        Step::DeleteRolePolicy { role } => {
+            let request = aws.iam().delete_role_policy().role_name(role).policy_name(ROLE_POLICY_NAME);
+            ignore_not_found(aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop))
+        }
+        Step::DeleteRole { role } => {
+            let request = aws.iam().delete_role().role_name(role);
+            ignore_not_found(aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop))
+        }
+    }
+}
+
+fn tag(key: &str, value: &str) -> Result<Tag, aws_sdk_s3::error::BuildError> {
+    Tag::builder().key(key).value(value).build()
+}
+
+/// A request that the SDK will not even build.
+fn malformed(step: &Step, error: aws_sdk_s3::error::BuildError) -> Failure {
+    Failure {
+        class: FailureClass::Invalid,
+        action: step.action().into(),
+        subject: step.subject().to_owned(),
+        code: String::new(),
+        detail: error.to_string(),
+    }
+}
+
+fn ignore_not_found(result: Result<(), Failure>) -> Result<(), Failure> {
+    match result {
+        Err(Failure { class: FailureClass::NoSuchBucket | FailureClass::NoSuchRole, .. }) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,6 @@
+//! Writes: the execution of steps.
+//!
+//! In: a [`crate::replication::Step`]. Out: success, or a failure in its class.
+
+pub mod apply;
+pub mod bucket_policy;

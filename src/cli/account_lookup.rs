@@ -1,0 +1,140 @@
+//! Looks up `AwsAccount`s for the command line. In: the manifests. Out: the `AwsAccount`s of a resource, or a refusal. An
+//! `AwsAccount` that a resource names and no file contains is read from the cluster.
+//!
+//! The one named `default` applies only if a file contains it, so that `plan` works without a cluster.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, ResourceExt};
+
+use crate::api::{AwsAccount, BucketReplication, BucketReplicationSpec};
+use crate::cli::manifests::{Manifests, identity};
+use crate::replication::authorize as tenancy;
+use crate::replication::{Account, Accounts, Refusal};
+
+#[derive(Debug, thiserror::Error)]
+pub enum AccountLookupError {
+    #[error(
+        "AwsAccount {name} is in none of the files and cannot be read from a cluster: {message}; add it to the files (kubectl get awsaccount {name} -o yaml)"
+    )]
+    NoCluster { name: String, message: String },
+    #[error("no AwsAccount has the name or the account id {0}")]
+    NotFound(String),
+    #[error("the AwsAccounts {1} all have the account id {0}; give the name of one")]
+    Ambiguous(String, String),
+}
+
+/// The `AwsAccount`s and the labels of namespaces that are known so far.
+#[derive(Default)]
+pub struct AccountLookup {
+    accounts: BTreeMap<String, Account>,
+    namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    cluster: Option<Client>,
+}
+
+impl AccountLookup {
+    pub fn new(manifests: &Manifests) -> AccountLookup {
+        AccountLookup {
+            accounts: manifests.accounts.iter().map(|a| (a.name.clone(), a.clone())).collect(),
+            namespaces: manifests.namespaces.clone(),
+            cluster: None,
+        }
+    }
+
+    /// The `AwsAccount`s of a resource, or the refusal if they do not allow it.
+    pub async fn accounts_of(
+        &mut self,
+        resource: &BucketReplication,
+    ) -> Result<Result<Accounts, Refusal>, AccountLookupError> {
+        for name in named(&resource.spec) {
+            self.look_up(name).await?;
+        }
+        let lookup = |name: &str| Ok(self.accounts.get(name).cloned());
+        let accounts = match Accounts::resolve(&resource.spec, lookup, false) {
+            Ok(accounts) => accounts,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let identity = identity(resource);
+        if tenancy::labels_matter(&accounts) {
+            self.look_up_namespace(&identity.namespace).await?;
+        }
+        let labels = self.namespaces.get(&identity.namespace);
+        let status = resource.status.clone().unwrap_or_default();
+        let refusal = tenancy::refusal(&resource.spec, &status, &identity, labels, &accounts);
+        Ok(refusal.map_or(Ok(accounts), Err))
+    }
+
+    /// The `AwsAccount` with this name or account id.
+    pub async fn account(&mut self, name: &str) -> Result<Account, AccountLookupError> {
+        let is_id = name.len() == 12 && name.bytes().all(|b| b.is_ascii_digit());
+        if !is_id {
+            self.look_up(name).await?;
+            return self
+                .accounts
+                .get(name)
+                .cloned()
+                .ok_or_else(|| AccountLookupError::NotFound(name.to_owned()));
+        }
+        if !self.accounts.values().any(|account| account.spec.account_id == name) {
+            let listed =
+                self.api(name).await?.list(&Default::default()).await.map_err(|e| no_cluster(name, e))?;
+            let listed = listed.items.into_iter().map(|a| (a.name_any(), known(a)));
+            self.accounts.extend(listed);
+        }
+        let mut found: Vec<&Account> = self.accounts.values().filter(|a| a.spec.account_id == name).collect();
+        match (found.pop(), found.is_empty()) {
+            (None, _) => Err(AccountLookupError::NotFound(name.to_owned())),
+            (Some(one), true) => Ok(one.clone()),
+            (Some(one), false) => {
+                let names: Vec<&str> =
+                    found.iter().map(|a| a.name.as_str()).chain([one.name.as_str()]).collect();
+                Err(AccountLookupError::Ambiguous(name.to_owned(), names.join(", ")))
+            }
+        }
+    }
+
+    async fn look_up(&mut self, name: &str) -> Result<(), AccountLookupError> {
+        if self.accounts.contains_key(name) {
+            return Ok(());
+        }
+        let found = self.api(name).await?.get_opt(name).await.map_err(|e| no_cluster(name, e))?;
+        self.accounts.extend(found.map(|account| (name.to_owned(), known(account))));
+        Ok(())
+    }
+
+    /// Reads the labels of a namespace, but only if an `AwsAccount` was read from the cluster too.
+    async fn look_up_namespace(&mut self, name: &str) -> Result<(), AccountLookupError> {
+        let Some(client) = self.cluster.clone().filter(|_| !self.namespaces.contains_key(name)) else {
+            return Ok(());
+        };
+        let namespaces: Api<Namespace> = Api::all(client);
+        let found = namespaces.get_metadata_opt(name).await.map_err(|e| no_cluster(name, e))?;
+        let labels = found.map(|namespace| namespace.metadata.labels.unwrap_or_default());
+        self.namespaces.extend(labels.map(|labels| (name.to_owned(), labels)));
+        Ok(())
+    }
+
+    async fn api(&mut self, name: &str) -> Result<Api<AwsAccount>, AccountLookupError> {
+        let client = match &self.cluster {
+            Some(client) => client.clone(),
+            None => Client::try_default().await.map_err(|e| no_cluster(name, e))?,
+        };
+        self.cluster = Some(client.clone());
+        Ok(Api::all(client))
+    }
+}
+
+/// The `AwsAccount`s that a spec names.
+fn named(spec: &BucketReplicationSpec) -> impl Iterator<Item = &str> {
+    let destinations = spec.rules.iter().filter_map(|rule| rule.destination.account_ref.as_deref());
+    destinations.chain(spec.source.account_ref.as_deref())
+}
+
+fn known(account: AwsAccount) -> Account {
+    Account { name: account.name_any(), spec: account.spec }
+}
+
+fn no_cluster(name: &str, error: impl std::fmt::Display) -> AccountLookupError {
+    AccountLookupError::NoCluster { name: name.to_owned(), message: error.to_string() }
+}

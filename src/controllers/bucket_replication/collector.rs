@@ -1,0 +1,50 @@
+//! What there is to count: the resources as their statuses tell, and the queue.
+
+use std::time::Instant;
+
+use kube::runtime::reflector::Store;
+use kube::{Resource, ResourceExt};
+
+use crate::api::{ConditionType, Reason};
+use crate::controllers::Guarded;
+use crate::runtime::leader::Leadership;
+use crate::runtime::tracker::{ReconcileTracker, is_to_be_read};
+use crate::telemetry::{FleetSnapshot, ResourceSample};
+
+/// Counts what is in the stores now. `each`: whether resources are to be told by name.
+pub fn fleet_snapshot(
+    stores: &[Store<Guarded>],
+    work: &ReconcileTracker,
+    leadership: &Leadership,
+    each: bool,
+) -> FleetSnapshot {
+    if !leadership.holds() {
+        return FleetSnapshot::default();
+    }
+    let now = Instant::now();
+    let resources = stores.iter().flat_map(Store::state).map(|object| counted(&object, work, now)).collect();
+    FleetSnapshot { leads: true, queue_depth: work.depth(now), resources, each }
+}
+
+fn counted(object: &Guarded, work: &ReconcileTracker, now: Instant) -> ResourceSample {
+    let known = object.0.as_ref().ok();
+    let status = known.and_then(|resource| resource.status.as_ref());
+    let condition = |wanted: ConditionType| {
+        status.and_then(|status| status.conditions.iter().find(|c| c.type_ == wanted.as_str()))
+    };
+    let ready = condition(ConditionType::Ready);
+    // Of an object that cannot be decoded nothing but that is known here.
+    let otherwise = if known.is_some() { Reason::Progressing } else { Reason::InvalidSpec };
+    let reason = ready.map_or(otherwise.as_str(), |c| c.reason.as_str());
+    let to_be_read = Reason::ALL.into_iter().find(|r| r.as_str() == reason).is_none_or(is_to_be_read)
+        && object.meta().deletion_timestamp.is_none();
+    ResourceSample {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        reason: reason.to_owned(),
+        ready: ready.is_some_and(|c| c.status == "True"),
+        in_sync: condition(ConditionType::InSync).map_or("Unknown", |c| c.status.as_str()).to_owned(),
+        drift: status.and_then(|status| status.drift_count).unwrap_or_default().into(),
+        check_age: if to_be_read { work.check_age(&object.uid().unwrap_or_default(), now) } else { None },
+    }
+}

@@ -1,0 +1,11 @@
+//! IAM by itself: ARNs, policy documents, their meaning, and the merge of statements into a bucket's policy.
+//!
+//! In: names, actions, resources, JSON. Out: documents and their differences. Pure, and knows nothing of replication.
+
+pub mod arn;
+pub mod bucket_policy;
+pub mod compare;
+pub mod document;
+
+pub use arn::Partition;
+pub use document::{PolicyDocument, Statement};

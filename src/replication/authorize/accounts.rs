@@ -1,0 +1,95 @@
+//! The accounts one resource refers to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::{AwsAccountSpec, BucketReplicationSpec, ConditionType, DEFAULT_ACCOUNT, Reason};
+use crate::replication::refusal::Refusal;
+
+/// An `AwsAccount`, as far as the domain is concerned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Account {
+    pub name: String,
+    pub spec: AwsAccountSpec,
+}
+
+/// The accounts of one resource.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Accounts {
+    /// The source's. `None`: the operator's own identity acts, without restriction.
+    pub source: Option<Account>,
+    /// Those that destinations name, by `accountRef`.
+    pub destinations: BTreeMap<String, Account>,
+}
+
+impl Accounts {
+    /// Looks up what a spec refers to. `required`: a resource must name an account, or there must be one named
+    /// `default`.
+    ///
+    /// # Errors
+    /// A refusal, when an account is not there or cannot be read.
+    pub fn resolve(
+        spec: &BucketReplicationSpec,
+        lookup: impl Fn(&str) -> Result<Option<Account>, Refusal>,
+        required: bool,
+    ) -> Result<Accounts, Refusal> {
+        let named = |name: &str, field: &str| {
+            lookup(name)?.ok_or_else(|| {
+                refuse(
+                    Reason::AccountNotFound,
+                    format!("{field} names the AwsAccount {name}, which does not exist; create it or correct {field} (kubectl get awsaccounts lists them)"),
+                )
+            })
+        };
+        let source = match &spec.source.account_ref {
+            Some(name) => Some(named(name, "source.accountRef")?),
+            None => lookup(DEFAULT_ACCOUNT)?,
+        };
+        if source.is_none() && required {
+            return Err(refuse(
+                Reason::NotAllowed,
+                format!(
+                    "this operator lets no resource act without an AwsAccount (--require-account): set source.accountRef, or have an administrator create an AwsAccount named {DEFAULT_ACCOUNT}"
+                ),
+            ));
+        }
+        let mut destinations = BTreeMap::new();
+        for rule in &spec.rules {
+            if let Some(name) = &rule.destination.account_ref {
+                let field = format!("rules[{}].destination.accountRef", rule.id);
+                destinations.insert(name.clone(), named(name, &field)?);
+            }
+        }
+        Ok(Accounts { source, destinations })
+    }
+
+    /// Whether administrators say what this resource may do.
+    pub fn are_restricted(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// The id of the account that a destination is in: by `accountRef`, else by `account`. `None`: the source's.
+    pub fn owner_of(&self, account_ref: Option<&str>, account: Option<&str>) -> Option<String> {
+        let referred = account_ref.and_then(|name| self.destinations.get(name));
+        referred.map(|a| a.spec.account_id.clone()).or_else(|| account.map(str::to_owned))
+    }
+}
+
+/// The names of the accounts that a spec refers to; the default one where it names none for its source.
+pub fn references(spec: &BucketReplicationSpec) -> BTreeSet<&str> {
+    let source = spec.source.account_ref.as_deref().unwrap_or(DEFAULT_ACCOUNT);
+    spec.rules.iter().filter_map(|r| r.destination.account_ref.as_deref()).chain([source]).collect()
+}
+
+/// An account that cannot be read allows nothing.
+pub fn unreadable(name: &str, error: &str) -> Refusal {
+    refuse(
+        Reason::InvalidSpec,
+        format!(
+            "AwsAccount {name} cannot be read, so that nothing is allowed under it: {error}; correct it or apply it anew"
+        ),
+    )
+}
+
+fn refuse(reason: Reason, message: String) -> Refusal {
+    Refusal::new(reason, ConditionType::Ready, message)
+}

@@ -1,0 +1,249 @@
+//! The policies that others attach: the destination's bucket policy and the keys' policies across accounts, and the
+//! operator's own, by itself and in each account.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::{AssumeRole, AwsAccountSpec, DEFAULT_ROLE_PATH, ManagementPolicy, VersioningPolicy};
+use crate::iam::arn::{Partition, account_of_arn, bucket_of_arn};
+use crate::iam::bucket_policy;
+use crate::iam::document::{PolicyDocument, Statement};
+use crate::replication::authorize::accounts::Account;
+use crate::replication::configuration::Rule;
+use crate::replication::desired::{Desired, DesiredRole};
+use crate::replication::observed::Caller;
+
+/// What the owner of each destination bucket in another account has to allow the roles, by bucket: a bucket has one
+/// policy, however many resources replicate into it
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>).
+pub fn destination_bucket_policies(resources: &[Grantee]) -> BTreeMap<String, PolicyDocument> {
+    let mut buckets: BTreeMap<&str, Vec<Statement>> = BTreeMap::new();
+    for Grantee { desired, caller, .. } in resources {
+        let role = desired.role.arn(caller);
+        let mut abroad: BTreeMap<&str, bool> = BTreeMap::new();
+        for to in desired.rules.values().map(|rule| &rule.destination) {
+            if to.account.as_ref().is_some_and(|account| *account != caller.account) {
+                *abroad.entry(&to.bucket).or_default() |= to.ownership.is_some();
+            }
+        }
+        for (arn, override_owner) in abroad {
+            let statements = bucket_policy::statements(&desired.sid, &role, arn, override_owner);
+            buckets.entry(arn).or_default().extend(statements);
+        }
+    }
+    let document = |(arn, statements)| (bucket_of_arn(arn).to_owned(), PolicyDocument::new(statements));
+    buckets.into_iter().map(document).collect()
+}
+
+/// A resource the operator is to have permissions for.
+#[derive(Clone, Debug)]
+pub struct Grantee {
+    pub desired: Desired,
+    pub caller: Caller,
+    pub management: ManagementPolicy,
+    /// ARNs of managed roles from before a rename that are still to be deleted.
+    pub former_roles: Vec<String>,
+}
+
+/// The least the operator itself needs for these resources, as the identity that acts on their sources: reads for
+/// all, writes only where the spec lets it write. On destinations with an `accountRef` another identity acts.
+pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
+    let mut located = BTreeSet::new();
+    let mut versioned = BTreeSet::new();
+    let mut versioning_set = BTreeSet::new();
+    let mut sources = BTreeSet::new();
+    let mut sources_set = BTreeSet::new();
+    let mut roles_seen = BTreeSet::new();
+    let mut roles_read = BTreeSet::new();
+    let mut roles_kept = BTreeSet::new();
+    let mut roles_bounded = BTreeSet::new();
+    let mut roles_deleted = BTreeSet::new();
+    let mut roles_passed = BTreeSet::new();
+    let mut lockable = BTreeSet::new();
+    let mut keys = BTreeSet::new();
+    for Grantee { desired, caller, management, former_roles } in resources {
+        let partition = caller.partition;
+        let writes = *management == ManagementPolicy::Enforce;
+        let source = partition.bucket_arn(&desired.source.bucket);
+        let destinations = desired.destinations.iter().filter(|bucket| bucket.account_ref.is_none());
+        let looked_at = |rule: &&Rule| {
+            destinations.clone().any(|d| partition.bucket_arn(&d.bucket) == rule.destination.bucket)
+        };
+        let rules = desired.rules.values().filter(looked_at);
+        keys.extend(rules.filter_map(|rule| rule.destination.kms_key.clone()));
+        for bucket in destinations.clone().chain([&desired.source]) {
+            let arn = partition.bucket_arn(&bucket.bucket);
+            located.insert(arn.clone());
+            versioned.insert(arn.clone());
+            if writes && bucket.versioning == VersioningPolicy::Managed {
+                versioning_set.insert(arn);
+            }
+        }
+        sources.insert(source.clone());
+        let role = desired.role.arn(caller);
+        roles_seen.insert(role.clone());
+        if matches!(desired.role, DesiredRole::Managed(_)) {
+            roles_read.insert(role.clone());
+            lockable.insert(source.clone());
+        }
+        if !writes {
+            continue;
+        }
+        sources_set.insert(source);
+        roles_passed.insert(role.clone());
+        if let DesiredRole::Managed(managed) = &desired.role {
+            roles_kept.insert(role.clone());
+            // Anyone may put a boundary on a role, so that removing one is for all roles.
+            if managed.permissions_boundary.is_some() {
+                roles_bounded.insert(role.clone());
+            }
+            // Whatever deletionPolicy says: a renamed role leaves no orphan behind.
+            roles_deleted.insert(role);
+        }
+        roles_seen.extend(former_roles.iter().cloned());
+        roles_deleted.extend(former_roles.iter().cloned());
+    }
+    let statements = [
+        Statement::allow("LocateBuckets", ["s3:ListBucket"], located),
+        Statement::allow("ReadVersioning", ["s3:GetBucketVersioning"], versioned),
+        Statement::allow("EnableVersioning", ["s3:PutBucketVersioning"], versioning_set),
+        Statement::allow("ReadReplication", ["s3:GetReplicationConfiguration"], sources),
+        Statement::allow("ReadObjectLock", ["s3:GetBucketObjectLockConfiguration"], lockable),
+        Statement::allow("WriteReplication", ["s3:PutReplicationConfiguration"], sources_set),
+        Statement::allow("LookAtRoles", ["iam:GetRole"], roles_seen),
+        Statement::allow("ReadRolePolicies", ["iam:GetRolePolicy"], roles_read),
+        Statement::allow(
+            "KeepRoles",
+            [
+                "iam:CreateRole",
+                "iam:TagRole",
+                "iam:UntagRole",
+                "iam:UpdateAssumeRolePolicy",
+                "iam:PutRolePolicy",
+                "iam:DeleteRolePermissionsBoundary",
+            ],
+            roles_kept,
+        ),
+        Statement::allow("BoundRoles", ["iam:PutRolePermissionsBoundary"], roles_bounded),
+        Statement::allow(
+            "DeleteRoles",
+            [
+                "iam:ListRolePolicies",
+                "iam:ListAttachedRolePolicies",
+                "iam:DeleteRolePolicy",
+                "iam:DeleteRole",
+            ],
+            roles_deleted,
+        ),
+        Statement::allow("PassRoles", ["iam:PassRole"], roles_passed).when(
+            "StringEquals",
+            "iam:PassedToService",
+            vec!["s3.amazonaws.com".to_owned()],
+        ),
+        Statement::allow("LookAtKeys", ["kms:DescribeKey"], keys),
+    ];
+    PolicyDocument::new(statements.into_iter().filter(|s| !s.resource.is_empty()).collect())
+}
+
+/// The least the identity of an `AwsAccount` needs for all that the account allows: its patterns, and roles at the
+/// path it imposes, else at the default one. To attach to the role that is assumed there.
+pub fn account_policy(account: &Account, partition: Partition) -> PolicyDocument {
+    let AwsAccountSpec { account_id, sources, destinations, roles, .. } = &account.spec;
+    let arns =
+        |patterns: &[String]| patterns.iter().map(|p| partition.bucket_arn(p)).collect::<BTreeSet<_>>();
+    let (sources, destinations) = (arns(sources), arns(destinations));
+    let buckets: BTreeSet<String> = sources.union(&destinations).cloned().collect();
+    let imposed = roles.clone().unwrap_or_default();
+    let path = imposed.path.as_deref().unwrap_or(DEFAULT_ROLE_PATH);
+    // Roles are for sources: an account that is only replicated into has none.
+    let roles: Vec<String> =
+        sources.iter().take(1).map(|_| partition.role_arn(account_id, path, "*")).collect();
+    let (mut kept, bounded) = match &imposed.permissions_boundary {
+        // Nobody gets out of the boundary: none is made without it, and none is taken off.
+        Some(boundary) => {
+            let bounded = ["iam:CreateRole", "iam:PutRolePermissionsBoundary"];
+            let bounded = Statement::allow("BoundRoles", bounded, roles.clone());
+            (vec![], bounded.when("StringEquals", "iam:PermissionsBoundary", vec![boundary.clone()]))
+        }
+        None => {
+            let bounded = ["iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"];
+            (vec!["iam:CreateRole"], Statement::allow("BoundRoles", bounded, roles.clone()))
+        }
+    };
+    kept.extend(["iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:PutRolePolicy"]);
+    let keys = [format!("arn:{}:kms:*:{account_id}:key/*", partition.id())];
+    let statements = [
+        Statement::allow("LocateBuckets", ["s3:ListBucket"], buckets.clone()),
+        Statement::allow("Versioning", ["s3:GetBucketVersioning", "s3:PutBucketVersioning"], buckets),
+        Statement::allow(
+            "Replication",
+            [
+                "s3:GetReplicationConfiguration",
+                "s3:PutReplicationConfiguration",
+                "s3:GetBucketObjectLockConfiguration",
+            ],
+            sources,
+        ),
+        Statement::allow(
+            "DestinationPolicies",
+            ["s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"],
+            destinations.clone(),
+        ),
+        Statement::allow(
+            "ReadRoles",
+            ["iam:GetRole", "iam:GetRolePolicy", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies"],
+            roles.clone(),
+        ),
+        Statement::allow("KeepRoles", kept, roles.clone()),
+        bounded,
+        Statement::allow("DeleteRoles", ["iam:DeleteRolePolicy", "iam:DeleteRole"], roles.clone()),
+        Statement::allow("PassRoles", ["iam:PassRole"], roles).when(
+            "StringEquals",
+            "iam:PassedToService",
+            vec!["s3.amazonaws.com".to_owned()],
+        ),
+        Statement::allow(
+            "LookAtKeys",
+            ["kms:DescribeKey"],
+            keys.into_iter().filter(|_| !destinations.is_empty()),
+        ),
+    ];
+    PolicyDocument::new(statements.into_iter().filter(|s| !s.resource.is_empty()).collect())
+}
+
+/// What the operator's own identity needs to act in these accounts; nothing where it assumes no role.
+pub fn assume_roles(accounts: &[Account]) -> Option<Statement> {
+    let roles: BTreeSet<String> =
+        accounts.iter().filter_map(|a| Some(a.spec.assume_role.as_ref()?.arn.clone())).collect();
+    (!roles.is_empty()).then(|| Statement::allow("AssumeRoles", ["sts:AssumeRole"], roles))
+}
+
+/// The trust policy of the role that is assumed in an account, by the operator and by nobody else.
+pub fn account_trust_policy(assume_role: &AssumeRole, operator: &str) -> PolicyDocument {
+    let trust = Statement::allow::<_, String>("", ["sts:AssumeRole"], []).principal("AWS", operator);
+    let trust = match &assume_role.external_id {
+        Some(id) => trust.when("StringEquals", "sts:ExternalId", vec![id.clone()]),
+        None => trust,
+    };
+    PolicyDocument::new(vec![trust])
+}
+
+/// What the policies of KMS keys of other accounts than the source's have to allow the roles, by key
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>).
+pub fn key_policies(resources: &[Grantee]) -> BTreeMap<String, Vec<Statement>> {
+    let mut keys: BTreeMap<String, Vec<Statement>> = BTreeMap::new();
+    for Grantee { desired, caller, .. } in resources {
+        let DesiredRole::Managed(role) = &desired.role else { continue };
+        for statement in &role.permissions.statement {
+            for key in statement.resource.iter().filter(|arn| arn.contains(":key/")) {
+                if account_of_arn(key) == Some(caller.account.as_str()) {
+                    continue;
+                }
+                let arn = desired.role.arn(caller);
+                // In a key's policy the resource is the key itself.
+                let statement = Statement { resource: vec!["*".to_owned()], ..statement.clone() };
+                keys.entry(key.clone()).or_default().push(statement.principal("AWS", arn));
+            }
+        }
+    }
+    keys
+}

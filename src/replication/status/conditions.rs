@@ -1,0 +1,67 @@
+//! Findings, and the conditions they become.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::api::{ConditionType, ReadyStatus, Reason};
+use crate::replication::status::text::{MAX_MESSAGE, clip_to};
+
+/// A condition before it has times.
+pub(crate) struct ConditionDraft {
+    pub(crate) about: ConditionType,
+    pub(crate) status: ReadyStatus,
+    pub(crate) reason: Reason,
+    pub(crate) message: String,
+}
+
+impl ConditionDraft {
+    pub(crate) fn new(
+        about: ConditionType,
+        status: ReadyStatus,
+        reason: Reason,
+        message: impl Into<String>,
+    ) -> ConditionDraft {
+        ConditionDraft { about, status, reason, message: message.into() }
+    }
+}
+
+/// What conditions follow upon.
+pub(crate) struct Since<'a> {
+    pub(crate) previous: &'a [Condition],
+    pub(crate) generation: Option<i64>,
+    pub(crate) now: Timestamp,
+}
+
+/// Puts times on findings: a condition that keeps its status keeps its time. `Reconciling` and `Stalled` are
+/// there only while true.
+pub(crate) fn conditions(findings: Vec<ConditionDraft>, reason: Reason, since: &Since<'_>) -> Vec<Condition> {
+    let ready = findings.first().map(|f| f.message.clone()).unwrap_or_default();
+    let pace = match reason {
+        Reason::Applied | Reason::Verified | Reason::Suspended => None,
+        r if r.is_transient() => Some(ConditionType::Reconciling),
+        _ => Some(ConditionType::Stalled),
+    };
+    let pace = pace.map(|about| ConditionDraft::new(about, ReadyStatus::True, reason, ready));
+    findings
+        .into_iter()
+        .chain(pace)
+        .map(|ConditionDraft { about, status, reason, message }| {
+            let status = match status {
+                ReadyStatus::True => "True",
+                ReadyStatus::False => "False",
+                ReadyStatus::Unknown => "Unknown",
+            };
+            let before = since.previous.iter().find(|c| c.type_ == about.as_str());
+            let unchanged =
+                before.filter(|c| c.status == status && c.last_transition_time.0 != Timestamp::UNIX_EPOCH);
+            Condition {
+                type_: about.as_str().to_owned(),
+                status: status.to_owned(),
+                reason: reason.as_str().to_owned(),
+                message: clip_to(&message, MAX_MESSAGE),
+                observed_generation: since.generation,
+                last_transition_time: unchanged.map_or(Time(since.now), |c| c.last_transition_time.clone()),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,32 @@
+//! Ends a reconcile early on the side of Kubernetes.
+//!
+//! In: an error of the API server, a deadline, a lost term. Out: one sentence for the log and a kind for metrics.
+
+use crate::ports::ClusterError;
+
+/// A reconcile that could not be finished; a failure of AWS is a [`crate::replication::Failure`].
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Kubernetes(#[from] ClusterError),
+    #[error("the check took longer than {0:?}")]
+    TimedOut(std::time::Duration),
+    #[error("this operator no longer leads")]
+    NotLeading,
+}
+
+impl Error {
+    /// The kind, for metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Error::Kubernetes(_) => "Kubernetes",
+            Error::TimedOut(_) => "TimedOut",
+            Error::NotLeading => "NotLeading",
+        }
+    }
+
+    /// Whether the operator lacks a right in Kubernetes.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Error::Kubernetes(error) if error.is_denied())
+    }
+}

@@ -1,0 +1,120 @@
+//! How an election is held.
+
+use std::time::Duration;
+
+/// How much longer than said a wait between two tries may be, so that candidates do not ask in step (client-go's
+/// `JitterFactor`).
+pub const JITTER: f64 = 1.2;
+
+/// The times of a lease, in agreement with one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    lease_duration: Duration,
+    renew_deadline: Duration,
+    retry_period: Duration,
+}
+
+/// Each says which of the flags to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTimes {
+    #[error("--retry-period must be longer than nothing")]
+    NoRetryPeriod,
+    #[error(
+        "--lease-duration ({0:?}) must be longer than --renew-deadline ({1:?}), or another operator could lead before this one has stopped"
+    )]
+    LeaseTooShort(Duration, Duration),
+    #[error(
+        "--renew-deadline ({0:?}) must be longer than {JITTER} times --retry-period ({1:?}), or a single failed renewal would end the leadership"
+    )]
+    DeadlineTooShort(Duration, Duration),
+    #[error("--lease-duration ({0:?}) is longer than a Lease can say")]
+    LeaseTooLong(Duration),
+}
+
+impl Times {
+    /// # Errors
+    /// When the times do not fit together, by client-go's rules.
+    pub fn new(
+        lease_duration: Duration,
+        renew_deadline: Duration,
+        retry_period: Duration,
+    ) -> Result<Times, InvalidTimes> {
+        if retry_period.is_zero() {
+            return Err(InvalidTimes::NoRetryPeriod);
+        }
+        if lease_duration <= renew_deadline {
+            return Err(InvalidTimes::LeaseTooShort(lease_duration, renew_deadline));
+        }
+        if renew_deadline <= retry_period.mul_f64(JITTER) {
+            return Err(InvalidTimes::DeadlineTooShort(renew_deadline, retry_period));
+        }
+        let times = Times { lease_duration, renew_deadline, retry_period };
+        if times.lease_seconds() == i32::MAX {
+            return Err(InvalidTimes::LeaseTooLong(lease_duration));
+        }
+        Ok(times)
+    }
+
+    /// How long others wait after the last sign of life: whole seconds, as a Lease can say no other.
+    pub(crate) fn lease_seconds(self) -> i32 {
+        let whole = self.lease_duration.as_secs() + u64::from(self.lease_duration.subsec_nanos() > 0);
+        i32::try_from(whole).unwrap_or(i32::MAX)
+    }
+
+    /// How long a claim lasts without a renewal.
+    pub(crate) fn renew_deadline(self) -> Duration {
+        self.renew_deadline
+    }
+
+    /// The time between two tries.
+    pub(crate) fn retry_period(self) -> Duration {
+        self.retry_period
+    }
+
+    /// The longest a single call may take: there is to be time for another before the deadline.
+    pub(crate) fn call(self) -> Duration {
+        self.renew_deadline / 2
+    }
+}
+
+/// Which Lease, and who asks for it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub namespace: String,
+    pub name: String,
+    /// Unique to the process: one that is started anew is another candidate.
+    pub identity: String,
+    /// What the leader works on; candidates for one Lease should have one scope.
+    pub scope: String,
+    pub times: Times,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(lease: u64, deadline: u64, period: u64) -> Result<Times, InvalidTimes> {
+        Times::new(
+            Duration::from_millis(lease),
+            Duration::from_millis(deadline),
+            Duration::from_millis(period),
+        )
+    }
+
+    #[test]
+    fn times_that_do_not_fit_together_are_refused() {
+        assert!(times(15_000, 10_000, 2_000).is_ok());
+        let message = |r: Result<Times, InvalidTimes>| r.unwrap_err().to_string();
+        assert!(message(times(10_000, 10_000, 2_000)).starts_with("--lease-duration (10s) must be longer"));
+        assert!(message(times(15_000, 2_400, 2_000)).starts_with("--renew-deadline (2.4s) must be longer"));
+        assert!(times(15_000, 2_401, 2_000).is_ok());
+        assert!(message(times(15_000, 10_000, 0)).starts_with("--retry-period"));
+        assert!(message(times(u64::MAX, 10_000, 2_000)).contains("longer than a Lease can say"));
+    }
+
+    #[test]
+    fn a_part_of_a_second_counts_as_a_whole_one_for_those_who_wait() {
+        assert_eq!(times(2_500, 1_000, 200).unwrap().lease_seconds(), 3);
+        assert_eq!(times(3_000, 1_000, 200).unwrap().lease_seconds(), 3);
+    }
+}

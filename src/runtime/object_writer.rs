@@ -1,0 +1,136 @@
+//! Reads and writes objects through kube: finalizer, status, events.
+//!
+//! In: the key of an object and what to write. Out: the API server's answer. Each write tests what it was decided on,
+//! so that it fails where someone else was faster.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::runtime::events::{Event as KubeEvent, EventType, Recorder, Reporter};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use crate::ports::{Cluster, ClusterError, Finalizers, ObjectKey, kube_error};
+use crate::replication::status::Event;
+
+/// The API server of a kube client.
+pub struct ObjectWriter {
+    client: Client,
+    reporter: Reporter,
+}
+
+impl ObjectWriter {
+    /// `reporter`: as whom events are published.
+    pub fn new(client: Client, reporter: Reporter) -> ObjectWriter {
+        ObjectWriter { client, reporter }
+    }
+
+    fn api(&self, object: &ObjectKey) -> Api<DynamicObject> {
+        match &object.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &object.kind),
+            None => Api::all_with(self.client.clone(), &object.kind),
+        }
+    }
+
+    /// Tests the UID and the finalizers as they were read. Where there were none, the test is that there still are
+    /// none: adding to an absent list would replace one that appeared meanwhile.
+    async fn set_finalizers(
+        &self,
+        object: &ObjectKey,
+        held: &Finalizers,
+        new: &[String],
+    ) -> Result<(), kube::Error> {
+        let patch = json_patch(vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": object.uid}),
+            json!({"op": "test", "path": "/metadata/finalizers", "value": held.0}),
+            json!({"op": "add", "path": "/metadata/finalizers", "value": new}),
+        ])?;
+        let done = self.api(object).patch_metadata(&object.name, &PatchParams::default(), &patch).await;
+        done.map(drop)
+    }
+}
+
+impl Cluster for ObjectWriter {
+    async fn live(&self, object: &ObjectKey) -> Result<Option<DynamicObject>, ClusterError> {
+        let live = self.api(object).get_opt(&object.name).await;
+        let live = live.map_err(ClusterError::new("read the resource"))?;
+        Ok(live.filter(|live| live.metadata.uid.as_ref() == Some(&object.uid)))
+    }
+
+    async fn add_finalizer(
+        &self,
+        object: &ObjectKey,
+        held: &Finalizers,
+        finalizer: &str,
+    ) -> Result<(), ClusterError> {
+        let added = self.set_finalizers(object, held, &held.with(finalizer)).await;
+        added.map_err(ClusterError::new("add the finalizer"))
+    }
+
+    async fn remove_finalizer(
+        &self,
+        object: &ObjectKey,
+        held: &Finalizers,
+        finalizer: &str,
+    ) -> Result<(), ClusterError> {
+        match self.set_finalizers(object, held, &held.without(finalizer)).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map_err(ClusterError::new("remove the finalizer")),
+        }
+    }
+
+    async fn set_status(&self, object: &ObjectKey, status: &Value) -> Result<(), ClusterError> {
+        let failed = ClusterError::new("write the status");
+        let patch = json_patch(vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": object.uid}),
+            json!({"op": "add", "path": "/status", "value": status}),
+        ])
+        .map_err(&failed)?;
+        match self.api(object).patch_status(&object.name, &PatchParams::default(), &patch).await {
+            // Gone meanwhile: there is nothing left to report on.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(drop).map_err(failed),
+        }
+    }
+
+    async fn publish_event(&self, object: &ObjectKey, Event { warning, reason, note }: &Event) {
+        let reference = ObjectReference {
+            api_version: Some(object.kind.api_version.clone()),
+            kind: Some(object.kind.kind.clone()),
+            namespace: object.namespace.clone(),
+            name: Some(object.name.clone()),
+            uid: Some(object.uid.clone()),
+            ..ObjectReference::default()
+        };
+        let event = KubeEvent {
+            type_: if *warning { EventType::Warning } else { EventType::Normal },
+            reason: (*reason).to_owned(),
+            note: Some(note.clone()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        // A recorder that lives on would fold an event into an earlier one of the same reason and keep the earlier
+        // note. The operator repeats an event only on purpose.
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        if let Err(error) = recorder.publish(&event, &reference).await {
+            tracing::warn!(error = kube_error::describe(&error), reason, "cannot publish an event");
+        }
+    }
+
+    async fn namespace_labels(
+        &self,
+        namespace: &str,
+    ) -> Result<Option<BTreeMap<String, String>>, ClusterError> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let found = namespaces.get_metadata_opt(namespace).await;
+        let found = found.map_err(ClusterError::new("read the labels of the namespace"))?;
+        Ok(found.map(|namespace| namespace.metadata.labels.unwrap_or_default()))
+    }
+}
+
+/// A patch that applies only where its tests hold.
+pub(crate) fn json_patch(operations: Vec<Value>) -> Result<Patch<()>, kube::Error> {
+    let patch = serde_json::from_value(Value::Array(operations)).map_err(kube::Error::SerdeError)?;
+    Ok(Patch::Json(patch))
+}

@@ -1,0 +1,148 @@
+//! The Prometheus collector. In: a snapshot of all resources, taken at each scrape. Out: gauges, so that no gauge has to be
+//! kept up to date between scrapes.
+
+use std::collections::BTreeMap;
+use std::fmt::Error;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::api::Reason;
+use crate::telemetry::metrics::described::{
+    Description, LAST_CHECK_AGE, LEADER, QUEUE_DEPTH, RESOURCE_CHECK_AGE, RESOURCE_DRIFT, RESOURCE_IN_SYNC,
+    RESOURCE_READY, RESOURCES, RESOURCES_IN_SYNC,
+};
+
+/// The statuses of a condition.
+const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+
+/// The part of a resource that metrics export.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResourceSample {
+    pub namespace: String,
+    pub name: String,
+    /// The reason of Ready.
+    pub reason: String,
+    pub ready: bool,
+    /// The status of InSync.
+    pub in_sync: String,
+    pub drift: i64,
+    /// Time since the last successful check; `None` if the operator does not read AWS for it.
+    pub check_age: Option<Duration>,
+}
+
+/// The state of all resources at one scrape.
+#[derive(Clone, Debug, Default)]
+pub struct FleetSnapshot {
+    pub leads: bool,
+    pub queue_depth: usize,
+    /// Empty unless this process leads: otherwise each process would report every resource.
+    pub resources: Vec<ResourceSample>,
+    /// Whether to export the metrics per resource.
+    pub each: bool,
+}
+
+type Take = dyn Fn() -> FleetSnapshot + Send + Sync;
+
+/// The function that takes the snapshot, once the controllers have set it.
+#[derive(Clone, Default)]
+pub(crate) struct SnapshotSource(Arc<RwLock<Option<Box<Take>>>>);
+
+impl SnapshotSource {
+    pub fn set(&self, take: impl Fn() -> FleetSnapshot + Send + Sync + 'static) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(take));
+    }
+
+    fn take(&self) -> FleetSnapshot {
+        let take = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        take.as_ref().map(|take| take()).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for SnapshotSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SnapshotSource")
+    }
+}
+
+impl Collector for SnapshotSource {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let FleetSnapshot { leads, queue_depth, resources, each } = self.take();
+        let depth = i64::try_from(queue_depth).unwrap_or(i64::MAX);
+        one(&mut encoder, &QUEUE_DEPTH, depth)?;
+        one(&mut encoder, &LEADER, i64::from(leads))?;
+        if !leads {
+            return Ok(());
+        }
+        let reasons = Reason::ALL.map(Reason::as_str);
+        labelled(&mut encoder, &RESOURCES, &reasons, resources.iter().map(|r| r.reason.as_str()))?;
+        labelled(&mut encoder, &RESOURCES_IN_SYNC, &STATUSES, resources.iter().map(|r| r.in_sync.as_str()))?;
+        let oldest = resources.iter().filter_map(|r| r.check_age).max().unwrap_or_default();
+        one(&mut encoder, &LAST_CHECK_AGE, oldest.as_secs_f64())?;
+        if !each {
+            return Ok(());
+        }
+        of_each(&mut encoder, &RESOURCE_READY, &resources, |r| Some(i64::from(r.ready)))?;
+        of_each(&mut encoder, &RESOURCE_IN_SYNC, &resources, |r| Some(i64::from(r.in_sync == "True")))?;
+        of_each(&mut encoder, &RESOURCE_DRIFT, &resources, |r| Some(r.drift))?;
+        of_each(&mut encoder, &RESOURCE_CHECK_AGE, &resources, |r| r.check_age.map(|age| age.as_secs_f64()))
+    }
+}
+
+/// A metric of a single value.
+fn one<N: EncodeGaugeValue + Copy>(
+    encoder: &mut DescriptorEncoder<'_>,
+    described: &Description,
+    value: N,
+) -> Result<(), Error>
+where
+    ConstGauge<N>: EncodeMetric,
+{
+    let metric =
+        encoder.encode_descriptor(described.stem(), described.meaning, None, described.kind.metric_type())?;
+    ConstGauge::new(value).encode(metric)
+}
+
+/// The count for each value of the only label. A value that does not occur is exported as 0, because alerts on series
+/// that come and go are difficult.
+fn labelled<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    described: &Description,
+    values: &[&'a str],
+    found: impl Iterator<Item = &'a str>,
+) -> Result<(), Error> {
+    let mut counts: BTreeMap<&str, i64> = values.iter().map(|value| (*value, 0)).collect();
+    for value in found {
+        *counts.entry(value).or_default() += 1;
+    }
+    let label = described.labels.first().copied().unwrap_or_default();
+    let mut metric =
+        encoder.encode_descriptor(described.stem(), described.meaning, None, described.kind.metric_type())?;
+    for (value, count) in counts {
+        let labels = [(label, value)];
+        ConstGauge::new(count).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// A value for each resource that has one.
+fn of_each<N: EncodeGaugeValue>(
+    encoder: &mut DescriptorEncoder<'_>,
+    described: &Description,
+    resources: &[ResourceSample],
+    value: impl Fn(&ResourceSample) -> Option<N>,
+) -> Result<(), Error>
+where
+    ConstGauge<N>: EncodeMetric,
+{
+    let mut metric =
+        encoder.encode_descriptor(described.stem(), described.meaning, None, described.kind.metric_type())?;
+    for (resource, value) in resources.iter().filter_map(|r| Some((r, value(r)?))) {
+        let labels = [("namespace", resource.namespace.as_str()), ("name", resource.name.as_str())];
+        ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
