@@ -1,4 +1,4 @@
-//! The operator under exactly the rights that the chart gives it: it needs no more, and uses each.
+//! The operator with exactly the permissions that the chart grants: it needs no more, and uses each.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::rbac::{give, granted};
 use crate::support::{documents, rendered_text};
 
-/// What a request asks for, in the words of a role.
+/// The resource and verb of a request, as a role writes them.
 fn asked(request: &KubeRequest) -> (String, String) {
     let resource = match request.subresource.as_str() {
         "" => request.resource.clone(),
@@ -21,11 +21,11 @@ fn asked(request: &KubeRequest) -> (String, String) {
     (resource, request.verb.clone())
 }
 
-/// Lets a resource live from creation to deletion, with an operator that has the rights of the chart with these
-/// values, and compares them with what it used.
+/// Creates and deletes a resource, with an operator that has the permissions of the chart with these values, and
+/// compares them with the permissions that it used.
 async fn live(world: &World, mut values: Value, all_namespaces: bool) -> Result<()> {
     let cluster = world.cluster();
-    // The rights to the Lease have a test of their own.
+    // The permissions for the Lease have a test of their own.
     values["leaderElection"] = json!({"enabled": false});
     values["replicas"] = json!(1);
     values["crds"] = json!({"install": false});
@@ -42,7 +42,7 @@ async fn live(world: &World, mut values: Value, all_namespaces: bool) -> Result<
     let (source, destination) =
         (world.bucket("us-east-1").await?, world.versioned_bucket("eu-west-1").await?);
     let account_name = world.unique("rights");
-    // By its labels, and by its name: an operator of other namespaces leaves the account alone then.
+    // By labels and by name: operators of other namespaces leave the account alone.
     let labels = json!({"kubernetes.io/metadata.name": world.namespace});
     let account_resource = json!({
         "apiVersion": "s3replication.dev/v1alpha1",
@@ -87,7 +87,7 @@ async fn live(world: &World, mut values: Value, all_namespaces: bool) -> Result<
     Ok(())
 }
 
-/// Apart from the others: it would work on their resources too.
+/// In a world of its own: this operator would work on the resources of other tests.
 #[tokio::test]
 async fn the_cluster_role_is_enough_for_a_whole_life_and_each_right_is_used() -> Result<()> {
     let world = World::alone("rights-all").await?;

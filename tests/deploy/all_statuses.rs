@@ -1,4 +1,4 @@
-//! Every status that the operator can report, made by the code that makes it in the operator.
+//! Every status that the operator can report, made by the operator's own code.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,10 @@ use s3_replication_operator::replication::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// The generation that every status here speaks of: that of a new object.
+/// The generation of a new object, which every status here describes.
 const GENERATION: Option<i64> = Some(1);
 
-/// A status, and what was done to come by it.
+/// A status, and how it came about.
 pub struct State {
     pub how: String,
     pub reason: Reason,
@@ -67,7 +67,7 @@ fn failures() -> Vec<Failure> {
         C::Credentials,
         C::Unavailable,
     ];
-    // The compiler asks for a new class here; then it belongs above too.
+    // The compiler asks for a new class here; add it above too.
     let _complete = |class| match class {
         C::Throttled | C::Conflict | C::Denied | C::WrongOwner | C::WrongAccount | C::NoSuchBucket => {}
         C::NoSuchRole | C::WrongRegion | C::Invalid | C::DeleteConflict | C::Credentials => {}
@@ -84,7 +84,7 @@ pub fn spec() -> Value {
     json!({"source": {"bucket": SOURCE}, "rules": [{"id": "all", "destination": {"bucket": DESTINATION}}]})
 }
 
-/// A resource and what is seen of it in AWS.
+/// A resource, and what the operator observes of it in AWS.
 struct Case {
     spec: BucketReplicationSpec,
     identity: ResourceId,
@@ -95,7 +95,7 @@ struct Case {
 }
 
 impl Case {
-    /// Nothing was set up yet.
+    /// Nothing is set up yet.
     fn new() -> Result<Case> {
         let bucket = |region: &str| ObservedBucket {
             region: Ok(Some(region.to_owned())),
@@ -126,7 +126,7 @@ impl Case {
         })
     }
 
-    /// The report of a check whose plan came to this.
+    /// The report of a check with this plan and outcome.
     fn report(
         &self,
         how: &str,
@@ -166,7 +166,7 @@ pub fn replications() -> Result<Vec<State>> {
     let case = Case::new()?;
     let mut all = Vec::new();
 
-    // What stops the operator before it looks, and while it deletes; then what it finds when it has looked.
+    // The refusals before the operator reads AWS, and during deletion; then those after it has read AWS.
     for reason in Reason::ALL.into_iter().filter(|r| !matches!(r, Reason::Applied | Reason::Verified)) {
         let refusal = Refusal::new(reason, ConditionType::Ready, format!("because {reason}"));
         let how = format!("stopped by {reason}");

@@ -1,4 +1,5 @@
-//! Argo CD's health check, run in the Lua that Argo CD has: over its test data, and over a resource as it lives.
+//! Argo CD's health check, run in Lua as Argo CD runs it: over its test data, and over a resource from creation to
+//! deletion.
 
 use std::fs;
 
@@ -15,7 +16,7 @@ pub const FOLDER: &str = "deploy/argocd/resource_customizations/s3replication.de
 /// The kinds that have a health check, all with a condition Ready.
 pub const KINDS: [&str; 2] = ["BucketReplication", "AwsAccount"];
 
-/// What the health check says of an object, and its words. Argo CD gives scripts tables and little else.
+/// The status and the message of the health check for an object. Argo CD gives scripts the table library only.
 pub fn health(kind: &str, object: &Value) -> Result<(String, String)> {
     let lua = Lua::new_with(StdLib::TABLE, LuaOptions::default()).map_err(lua_error)?;
     let result: Value = (|| {
@@ -29,7 +30,7 @@ pub fn health(kind: &str, object: &Value) -> Result<(String, String)> {
     Ok((part("status")?, part("message")?))
 }
 
-/// Not every error of Lua may pass between threads.
+/// A Lua error cannot always pass between threads.
 fn lua_error(error: mlua::Error) -> anyhow::Error {
     anyhow::anyhow!("{error}")
 }
@@ -90,7 +91,7 @@ async fn the_health_of_a_resource_follows_its_life() -> Result<()> {
                 && condition(&o["status"], "Ready").is_some_and(|c| c["status"] == status)
         })
     };
-    // Stopped, so that what is between a change and its being seen stands still.
+    // Stopped, so that the state between a change and its observation lasts.
     operator.terminate().await?;
     let suspend = change(json!({"suspend": true}));
     world.api().patch("orders", &PatchParams::default(), &suspend).await?;

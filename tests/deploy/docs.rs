@@ -1,4 +1,4 @@
-//! The pages on installing speak of values, files and alerts that there are.
+//! The pages on installing name only values, files and alerts that exist.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::support::{NAMESPACE, RELEASE, read, read_yaml, repository};
 
 const PAGES: [&str; 2] = ["docs/install.md", "docs/gitops.md"];
 
-/// What stands between backticks, and each word of the blocks of code.
+/// The text between backticks, and each word of the code blocks.
 fn code(page: &str) -> Vec<&str> {
     let mut words = Vec::new();
     for (i, part) in page.split("```").enumerate() {

@@ -1,4 +1,4 @@
-//! Every flag of `run` can be set by a value, and the chart sets no flag that there is not.
+//! A value sets every flag of `run`, and the chart sets only flags that exist.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -69,12 +69,12 @@ fn every_flag() -> (Value, BTreeMap<&'static str, Option<&'static str>>) {
     (values, flags.into())
 }
 
-/// Whether the program that is tested was built with what a flag is for.
+/// Whether the tested program was built with the feature of a flag.
 fn built_in(flag: &str) -> bool {
     flag != "otlp-endpoint" || cfg!(feature = "otlp")
 }
 
-/// The flags that `run --help` lists, with what each has for a default.
+/// The flags that `run --help` lists, each with its default.
 fn flags_of_run() -> Result<BTreeMap<String, Option<String>>> {
     let output =
         Command::new(env!("CARGO_BIN_EXE_s3-replication-operator")).args(["run", "--help"]).output()?;
@@ -83,7 +83,7 @@ fn flags_of_run() -> Result<BTreeMap<String, Option<String>>> {
     let mut current = None;
     for line in help.lines() {
         let start = line.trim_start();
-        // A flag, after its short form where it has one; explanations may speak of flags, but do not begin so.
+        // A flag, after its short form if it has one. Explanations may mention flags, but do not begin with one.
         let long = start.strip_prefix("--").or_else(|| start.split_once(", --").map(|(_, long)| long));
         if let Some(long) = long.filter(|_| start.starts_with('-')) {
             let name = long.split([' ', '=', '[']).next().unwrap_or_default().to_owned();
@@ -143,7 +143,7 @@ fn the_defaults_that_the_values_speak_of_are_those_of_the_program() -> Result<()
             Some((words.split([':', '.', ' ']).next()?, default))
         })
         .collect();
-    // Where the chart leaves the program its default, it says which.
+    // Where the chart leaves the default to the program, it names it.
     let own = ["http-address", "log-format", "lease-name"];
     for (flag, default) in flags_of_run()? {
         let Some(default) = default.filter(|_| !own.contains(&flag.as_str())) else { continue };

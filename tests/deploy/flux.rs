@@ -1,4 +1,4 @@
-//! The manifests for Flux, before an API server that has Flux's own definitions.
+//! The manifests for Flux, applied to an API server with Flux's own definitions.
 
 use anyhow::{Context, Result, bail};
 use rig::{Cluster, Tools};
@@ -29,7 +29,7 @@ async fn flux_s_own_definitions_take_the_manifests_and_refuse_what_is_misspelt()
     }
     accepted(cluster, &suspending.to_string()).context("docs/gitops.md")?;
 
-    // It is these definitions that are asked.
+    // These definitions do refuse mistakes.
     let mistakes: [(&str, &str, Value); 5] = [
         ("Kustomization", "/spec/deletionPolicy", json!("Wait")),
         ("Kustomization", "/spec/healthChecks/0/kynd", json!("BucketReplication")),
@@ -74,7 +74,7 @@ fn the_resources_are_waited_for_and_wait_for_the_release() -> Result<()> {
         (&json!("s3replication.dev/v1alpha1"), &json!("BucketReplication"))
     );
     for object in [operator, resources] {
-        // With `wait` Flux would not look at the list.
+        // With `wait` Flux would ignore the list.
         assert!(object["spec"]["wait"].is_null(), "{object:#}");
     }
     Ok(())

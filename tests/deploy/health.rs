@@ -1,4 +1,4 @@
-//! What GitOps tools make of every status that the operator can report: kstatus, of the library that Flux has, and the
+//! How GitOps tools judge every status that the operator can report: kstatus, from the library that Flux uses, and the
 //! health check for Argo CD.
 
 use std::collections::BTreeMap;
@@ -16,21 +16,21 @@ use crate::all_statuses::{self, State};
 use crate::argocd::health;
 use crate::support::{read, yaml_in_page};
 
-/// What is to be made of an object.
+/// The health of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
-    /// As asked for: whoever waits for it goes on.
+    /// As requested: tools that wait for it continue.
     Current,
-    /// It is on its way: it is waited for.
+    /// In progress: tools wait for it.
     InProgress,
-    /// It is not as asked for, and may come by itself. kstatus has a deadline, and waits; Argo CD has none, so that a
-    /// denied action would look like progress for ever.
+    /// Not as requested, but it may become so. kstatus has a deadline, and waits; Argo CD has none, so a denied action
+    /// would look like progress for ever.
     TriedAgain,
-    /// It will not come without someone: nobody waits any longer.
+    /// It needs someone: tools stop waiting.
     Failed,
-    /// Nobody looks whether it is there, because it was asked for so. Who waits for it waits on: it may well not be.
+    /// Not checked, because it is suspended. Tools that wait for it keep waiting: it may not exist in AWS.
     Suspended,
-    /// On its way out.
+    /// Being deleted.
     Terminating,
 }
 
@@ -38,7 +38,7 @@ impl Health {
     fn kstatus(self) -> &'static str {
         match self {
             Health::Current => "Current",
-            // kstatus has no word of its own for what is suspended.
+            // kstatus has no status for suspended objects.
             Health::InProgress | Health::TriedAgain | Health::Suspended => "InProgress",
             Health::Failed => "Failed",
             Health::Terminating => "Terminating",
@@ -55,13 +55,13 @@ impl Health {
     }
 }
 
-/// What a reason means to those who wait.
+/// The health that a reason stands for.
 fn expected(reason: Reason) -> Health {
     match reason {
         Reason::Applied | Reason::Verified => Health::Current,
         Reason::Suspended => Health::Suspended,
         Reason::Progressing => Health::InProgress,
-        // Another may create or grant what is missing a moment later; AWS may come back.
+        // Someone may create or grant what is missing a moment later; AWS may recover.
         Reason::AccountNotFound
         | Reason::SourceBucketNotFound
         | Reason::DestinationBucketNotFound
@@ -71,7 +71,7 @@ fn expected(reason: Reason) -> Health {
         | Reason::Throttled
         | Reason::AwsUnavailable
         | Reason::DeletionBlocked => Health::TriedAgain,
-        // Only someone's decision changes it.
+        // Only a decision of a person changes it.
         Reason::Drifted
         | Reason::SourceConflict
         | Reason::NotAllowed
@@ -95,12 +95,12 @@ struct Shown {
     object: Value,
 }
 
-/// Objects of one kind, taken through everything that the API server may show of them.
+/// Objects of one kind, in every state that the API server may show.
 struct Shower {
     api: Api<DynamicObject>,
     kind: &'static str,
     spec: Value,
-    /// Changes the generation and nothing that matters here.
+    /// A change of the generation without any effect here.
     change: Value,
 }
 
@@ -109,7 +109,7 @@ impl Shower {
         let object = json!({
             "apiVersion": "s3replication.dev/v1alpha1",
             "kind": self.kind,
-            // Someone's finalizer keeps what is being deleted where it can be seen.
+            // A foreign finalizer keeps the deleted object visible.
             "metadata": {"name": name, "finalizers": ["example.com/to-be-seen"]},
             "spec": self.spec,
         });
@@ -127,7 +127,7 @@ impl Shower {
         Ok(serde_json::to_value(self.api.get(name).await?)?)
     }
 
-    /// What is seen before an operator has seen the object.
+    /// The states before an operator has seen the object.
     async fn untouched(&self) -> Result<Vec<Shown>> {
         let (name, mut all) = ("untouched", Vec::new());
         let mut add = |how: &str, expected, object| {
@@ -139,7 +139,7 @@ impl Shower {
         Ok(all)
     }
 
-    /// An object with this status, then with another spec that was not seen yet, then while it is deleted.
+    /// An object with this status; then with a changed spec that the operator has not seen; then during its deletion.
     async fn shown(&self, name: &str, state: &State) -> Result<Vec<Shown>> {
         self.create(name).await?;
         // As the operator writes it.
@@ -162,7 +162,7 @@ impl Shower {
 
 #[tokio::test]
 async fn kstatus_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
-    // The accounts are in no namespace, and another test's operator would answer for them.
+    // AwsAccounts are cluster-scoped, and another test's operator would write their status.
     let world = World::alone("states").await?;
     let ours = |kind| ApiResource::from_gvk(&GroupVersionKind::gvk("s3replication.dev", "v1alpha1", kind));
     let replications = Shower {
@@ -198,7 +198,7 @@ async fn kstatus_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
         let kind = object["kind"].as_str().context("kind")?;
         let (argo_cd, message) = match object["metadata"]["deletionTimestamp"].is_null() {
             true => health(kind, object)?,
-            // Argo CD asks no health check of what is being deleted.
+            // Argo CD runs no health check on an object that is being deleted.
             false => ("Progressing".to_owned(), String::new()),
         };
         let (status, said) = (&object["status"], &kstatus.message);
@@ -207,7 +207,7 @@ async fn kstatus_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
             "{how}: kstatus says {} ({said}), Argo CD {argo_cd} ({message}), which were to say {expected:?}: {status:#}",
             kstatus.status
         );
-        // Who waits in vain is told why.
+        // The message gives the reason.
         if matches!(expected, Health::TriedAgain | Health::Failed | Health::Suspended) {
             assert_eq!(json!(message), condition(status, "Ready").context("Ready")?["message"], "{how}");
         }
@@ -215,7 +215,7 @@ async fn kstatus_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
             assert_eq!(*said, message, "{how}");
         }
     }
-    // For those who want it, what is suspended passes, and all else stays as it is.
+    // The documented expression lets suspended resources pass, and changes nothing else.
     let page = yaml_in_page("docs/gitops.md", "healthCheckExprs")?;
     let chosen = &page["spec"]["healthCheckExprs"][0];
     let there =

@@ -1,5 +1,5 @@
-//! Each right that the chart gives is taken away in turn, and what users then miss is seen: none is given for nothing.
-//! Whoever looks for the reason finds verb and resource, and what to do, in the operator's log.
+//! Takes each permission of the chart away in turn, and checks what fails without it: none is granted in vain.
+//! The operator's log names verb and resource, and the remedy.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,17 +22,17 @@ use crate::support::{documents, rendered_text};
 const RELEASE: &str = "missing-rbac";
 const RESOURCE: &str = "orders";
 
-/// What the log says after the API server's words.
+/// The remedy that the log adds to the API server's message.
 const REMEDY: &str = "give it this right, which the roles of this version's Helm chart and install.yaml hold";
 
-/// So long that a busy machine renews in time, tried so often that a test need not wait.
+/// Long enough for a busy machine to renew, with attempts so frequent that no test has to wait.
 const PATIENT: [&str; 6] = ["--lease-duration", "1h", "--renew-deadline", "50m", "--retry-period", "500ms"];
 const SHORT: [&str; 6] = ["--lease-duration", "6s", "--renew-deadline", "4s", "--retry-period", "500ms"];
 
-/// How often it is looked whether something has happened.
+/// The interval of polling.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What happens in the life of an operator and of a resource, in this order.
+/// The events of an operator's and a resource's life, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deed {
     Started,
@@ -62,17 +62,17 @@ const LIFE: [Deed; 11] = [
     Deed::LetGoOfTheLease,
 ];
 
-/// What is missed without a right.
+/// What fails without a permission.
 struct Missed {
-    /// What does not happen.
+    /// The event that does not happen.
     deed: Deed,
-    /// And nothing that would come after it.
+    /// No later event happens either.
     ends: bool,
-    /// The resource's own status says why.
+    /// The resource's own status gives the reason.
     told: bool,
 }
 
-/// What is missed without a right; none is given that nobody misses.
+/// The event that fails without a permission; each permission has one.
 fn missed(right: &Right, namespace: &str) -> Result<Missed> {
     let Right { group, resource, name, verb } = right;
     let end = |deed| Ok(Missed { deed, ends: true, told: false });
@@ -81,7 +81,7 @@ fn missed(right: &Right, namespace: &str) -> Result<Missed> {
     match (group.as_str(), resource.as_str(), verb.as_str()) {
         ("", "namespaces", "get") if name.as_deref() == Some("kube-system") => end(Deed::Started),
         ("", "namespaces", "get") if name.as_deref() == Some(namespace) => told(Deed::Ready),
-        // Nothing is begun before all is known; so not even the Lease is asked for.
+        // The operator begins only after it knows everything, so it does not even request the Lease.
         ("s3replication.dev", "awsaccounts" | "bucketreplications", "watch") => end(Deed::Leads),
         ("coordination.k8s.io", "leases", "create" | "get") => end(Deed::Leads),
         ("coordination.k8s.io", "leases", "update") => end(Deed::KeepsLeading),
@@ -95,11 +95,11 @@ fn missed(right: &Right, namespace: &str) -> Result<Missed> {
     }
 }
 
-/// One operator with the roles of its namespace, and what it works on.
+/// One operator with the roles of its namespace, and the objects it works on.
 struct Life {
     world: World,
     operator: Operator,
-    /// Who the operator is to the API server.
+    /// The operator's user name for the API server.
     user: String,
     /// The name of the AwsAccount.
     account: String,
@@ -123,7 +123,7 @@ impl Life {
         Ok(Life { account: world.unique(RELEASE), world, operator, user, source, destination })
     }
 
-    /// Does what lets a deed be expected.
+    /// Makes an event possible.
     async fn provoke(&self, deed: Deed) -> Result<()> {
         let world = &self.world;
         let drift = async |request: &str| {
@@ -147,7 +147,7 @@ impl Life {
         }
     }
 
-    /// Whether it has happened by now.
+    /// Whether an event has happened.
     async fn is_done(&self, deed: Deed) -> Result<bool> {
         let world = &self.world;
         let ready = |object: &Value| {
@@ -189,7 +189,7 @@ impl Life {
         Ok(())
     }
 
-    /// Waits until the log says what is denied, and what to do about it.
+    /// Waits until the log names the denied verb and resource, and the remedy.
     async fn wait_told(&self, right: &Right) -> Result<()> {
         let Right { resource, verb, .. } = right;
         let denied = format!("cannot {verb} resource");
@@ -203,7 +203,7 @@ impl Life {
         Ok(())
     }
 
-    /// Waits until it has been denied once more: what was missed is not only late.
+    /// Waits until the API server has denied a second attempt: the event is not only late.
     async fn wait_denied_again(&self, right: &Right) -> Result<()> {
         let begun = Instant::now();
         loop {
@@ -225,7 +225,7 @@ impl Life {
         Ok(leases.get_opt(&lease_name()).await?)
     }
 
-    /// How many events tell of a correction. One that repeats is an event of its own.
+    /// The number of events about corrections. A repeated correction is a new event.
     async fn corrections_told(&self) -> Result<usize> {
         let events: Api<Event> = Api::namespaced(self.world.kube.clone(), &self.world.namespace);
         let all = events.list(&ListParams::default()).await?;
@@ -233,7 +233,7 @@ impl Life {
     }
 
     fn account_resource(&self) -> Value {
-        // By its labels, which are read; and by its name, so that the operators of other namespaces leave it alone.
+        // By labels, which the operator must read; and by name, so that operators of other namespaces ignore it.
         let namespace = &self.world.namespace;
         let labels = json!({"kubernetes.io/metadata.name": namespace});
         json!({
@@ -266,17 +266,17 @@ fn lease_name() -> String {
     format!("{RELEASE}-s3-replication-operator")
 }
 
-/// The roles of a release that works in one namespace.
+/// The roles of a release for one namespace.
 fn roles(namespace: &str) -> Result<Vec<Value>> {
     let values = json!({"namespaces": [namespace], "crds": {"install": false}});
     documents(&rendered_text(RELEASE, namespace, &values)?)
 }
 
-/// A life without one right, or with all of them.
+/// A life without one permission, or with all of them.
 async fn live(taken: Option<Right>) -> Result<()> {
     let world = World::with_insight("missing-rbac").await?;
     let (cluster, namespace) = (world.cluster(), world.namespace.clone());
-    // The right that is named after a namespace is about this one.
+    // The permission named after a namespace is about this one.
     let taken = taken.map(|right| Right {
         name: right.name.map(|name| if name == NAMESPACE { namespace.clone() } else { name }),
         ..right
@@ -297,7 +297,7 @@ async fn live(taken: Option<Right>) -> Result<()> {
         life.provoke(deed).await.with_context(|| format!("before {deed:?}"))?;
         let Some((right, missed)) = taken.as_ref().zip(missed.as_ref()).filter(|(_, m)| m.deed == deed)
         else {
-            // Nobody counts what was never told.
+            // Without the first event there is no second one to count.
             if missed.as_ref().is_none_or(|m| m.deed != Deed::Told || deed != Deed::ToldAgain) {
                 life.wait(deed).await.with_context(|| format!("after {done:?}"))?;
                 done.push(deed);
@@ -305,7 +305,7 @@ async fn live(taken: Option<Right>) -> Result<()> {
             continue;
         };
         life.wait_told(right).await?;
-        // Without the namespace that names the cluster it ends.
+        // Without the namespace that identifies the cluster, the operator ends.
         if deed != Deed::Started {
             life.wait_denied_again(right).await?;
         }
@@ -334,7 +334,7 @@ async fn live(taken: Option<Right>) -> Result<()> {
     Ok(())
 }
 
-/// Stands for the namespace of each life in what the lives are made of.
+/// A placeholder for the namespace of each life.
 const NAMESPACE: &str = "the-namespace";
 
 #[tokio::test]

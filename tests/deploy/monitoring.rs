@@ -1,4 +1,4 @@
-//! Alerts and dashboard: understood by Prometheus, firing when they should, and about metrics that there are.
+//! Alerts and dashboard: Prometheus accepts them, alerts fire when they should, and both use only existing metrics.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use crate::support::{of_kind, read, read_yaml, rendered};
 const ALERTS: &str = "deploy/prometheus/alerts.yaml";
 const DASHBOARD: &str = "deploy/grafana/dashboard.json";
 
-/// Runs promtool on files in a directory of their own. Where there is no promtool, one line says so.
+/// Runs promtool on files in a new directory. Without promtool, one line reports that.
 fn promtool(args: &[&str], files: &[(&str, &str)]) -> Result<()> {
     let there =
         Command::new("promtool").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();

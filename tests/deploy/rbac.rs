@@ -1,4 +1,4 @@
-//! The rights that rendered roles give, one by one.
+//! The permissions that rendered roles grant, one by one.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{name, the};
 
-/// One verb on one kind of resource, or on one that is named.
+/// One verb on one kind of resource, or on one object by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
     pub group: String,
@@ -31,7 +31,7 @@ impl fmt::Display for Right {
 }
 
 impl Right {
-    /// Each right of a role.
+    /// Each permission of a role.
     fn all_of(role: &Value) -> Vec<Right> {
         let list = |value: &Value| -> Vec<String> {
             value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
@@ -68,19 +68,19 @@ impl Right {
     }
 }
 
-/// Whether a role is bound to anyone by these objects.
+/// Whether these objects bind a role.
 fn is_bound(role: &Value, objects: &[Value]) -> bool {
     let mut bound = objects.iter().map(|o| &o["roleRef"]);
     role["rules"].is_array()
         && bound.any(|r| r["kind"] == role["kind"] && r["name"] == role["metadata"]["name"])
 }
 
-/// What the operator may do by these objects.
+/// The permissions that these objects grant to the operator.
 pub fn granted(objects: &[Value]) -> BTreeSet<Right> {
     objects.iter().filter(|o| is_bound(o, objects)).flat_map(Right::all_of).collect()
 }
 
-/// The objects without one right.
+/// The objects without one permission.
 pub fn without(objects: &[Value], taken: &Right) -> Vec<Value> {
     let mut objects = objects.to_vec();
     for role in objects.iter_mut().filter(|o| o["rules"].is_array()) {
@@ -90,7 +90,7 @@ pub fn without(objects: &[Value], taken: &Right) -> Vec<Value> {
     objects
 }
 
-/// Gives the rights of rendered objects, and returns the ServiceAccount's name and a kubeconfig file for it.
+/// Applies the RBAC objects among these, and returns the ServiceAccount's name and a kubeconfig file for it.
 pub fn give(cluster: &Cluster, objects: &[Value]) -> Result<(String, PathBuf)> {
     let rights =
         |o: &&Value| o["kind"] == "ServiceAccount" || o["apiVersion"] == "rbac.authorization.k8s.io/v1";

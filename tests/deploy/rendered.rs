@@ -1,5 +1,5 @@
-//! What the chart renders: taken by a real API server, with the rights that are meant and no others, and gone again
-//! after an uninstall but for the definitions.
+//! The rendered chart: a real API server accepts it, it grants the intended permissions and no others, and an uninstall
+//! removes everything but the definitions.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::support::{
     rendered, rendered_text, repository, the,
 };
 
-/// Sets of values as different users have them.
+/// Values of different kinds of users.
 fn sets() -> Vec<(&'static str, Value)> {
     let monitoring = json!({
         "serviceMonitor": {
@@ -118,7 +118,7 @@ fn sets() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// What the API server would make of the Deployment's pods.
+/// The pod that the Deployment would create.
 fn pod(deployment: &Value) -> Value {
     let mut template = deployment["spec"]["template"].clone();
     template["metadata"]["name"] = json!("as-deployed");
@@ -151,7 +151,7 @@ async fn the_pods_of_every_set_of_values_are_admitted_as_restricted() -> Result<
         let objects = rendered(&values)?;
         let mut pod = pod(the(&objects, "Deployment")?);
         admitted(&pod).with_context(|| what)?;
-        // The server does look: the same pod with one right more is refused.
+        // The server does check: it refuses the same pod with one privilege more.
         pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
         let refused = admitted(&pod).expect_err(what);
         ensure!(format!("{refused:#}").contains("violates PodSecurity"), "{what}: {refused:#}");
@@ -203,13 +203,13 @@ fn without_election_there_is_one_operator_at_any_time() -> Result<()> {
     let objects = rendered(&json!({"replicas": 1, "leaderElection": {"enabled": false}}))?;
     assert_eq!(the(&objects, "Deployment")?["spec"]["strategy"], json!({"type": "Recreate"}));
     assert!(of_kind(&objects, "PodDisruptionBudget").is_empty());
-    // `helm test` starts no second one either.
+    // Nor does `helm test` start a second one.
     assert_eq!(the(&objects, "Pod")?["spec"]["initContainers"], Value::Null);
     assert!(of_kind(&objects, "Role").is_empty(), "no Lease, no right to one");
     Ok(())
 }
 
-/// As GitOps tools apply it, where the API server has filled in how to roll.
+/// As GitOps tools apply it, after the API server has filled in the defaults of a rolling update.
 #[tokio::test]
 async fn election_can_be_switched_off_by_a_server_side_apply() -> Result<()> {
     let cluster = cluster().await?;
@@ -238,7 +238,7 @@ fn services_and_budgets_are_for_the_pods_at_work_alone() -> Result<()> {
     Ok(())
 }
 
-/// Every right of a role, as `group/resource[name] verb`.
+/// Every permission of a role, as `group/resource[name] verb`.
 fn rights(role: &Value) -> BTreeSet<String> {
     let list = |value: &Value| -> Vec<String> {
         let items = value.as_array().into_iter().flatten();
@@ -348,7 +348,7 @@ fn view_edit_and_admin_include_the_kinds_and_never_the_status() -> Result<()> {
     assert_eq!(aggregated(&objects, "edit"), &view | &kinds("bucketreplications", &write));
     assert_eq!(aggregated(&objects, "admin"), aggregated(&objects, "edit"));
 
-    // Without accounts nothing would limit what they write.
+    // Without accounts nothing would limit what people write.
     let unrestricted = rendered(&json!({"operator": {"requireAccount": false}}))?;
     for role in ["view", "edit", "admin"] {
         assert_eq!(aggregated(&unrestricted, role), view, "{role}");
@@ -388,7 +388,7 @@ fn the_containers_ask_for_all_that_they_use_of_a_node() -> Result<()> {
     Ok(())
 }
 
-/// The same with whole numbers written as such: Helm writes 0 where 0.0 was.
+/// The same with whole numbers as integers: Helm writes 0 for 0.0.
 fn whole(value: Value) -> Value {
     match value {
         Value::Number(n) => n.as_f64().filter(|f| f.fract() == 0.0).map_or(json!(n), |f| json!(f as i64)),
@@ -438,7 +438,7 @@ async fn a_release_comes_changes_and_goes_and_leaves_the_definitions() -> Result
     let cluster = cluster().await?;
     let path = chart();
     let path = path.to_string_lossy();
-    // The rig has applied the definitions already, as those do who come from kubectl.
+    // The rig has applied the definitions already, as someone does who comes from kubectl.
     let install = ["install", RELEASE, &path, "--take-ownership", "-f", "-"];
     let notes = release(cluster, &install, &json!({}))?;
     for words in
@@ -447,7 +447,7 @@ async fn a_release_comes_changes_and_goes_and_leaves_the_definitions() -> Result
         assert!(notes.contains(words), "{notes}");
     }
     let held = |kinds: &str| -> Result<Vec<String>> {
-        // The rig's operator has roles from `install.yaml`, which are no release.
+        // The rig's operator has roles from `install.yaml`, which belong to no release.
         let label = format!("app.kubernetes.io/instance={RELEASE},app.kubernetes.io/managed-by=Helm");
         let listed = kubectl(cluster, &["get", kinds, "-A", "-l", &label, "-o", "name"], "")?;
         Ok(listed.lines().map(str::to_owned).collect())
@@ -464,14 +464,14 @@ async fn a_release_comes_changes_and_goes_and_leaves_the_definitions() -> Result
     assert_eq!(held("roles")?.len(), 0);
 
     release(cluster, &["uninstall", RELEASE], &Value::Null)?;
-    // There is no controller here that collects what the Deployment made; the release made these.
+    // Nothing here collects the children of the Deployment; the release itself made these.
     assert_eq!(held(kinds)?, Vec::<String>::new());
     let definitions = held("crds")?;
     assert!(
         definitions.iter().any(|d| d.ends_with("/bucketreplications.s3replication.dev")),
         "{definitions:?}"
     );
-    // And a release may come again.
+    // And it can be installed again.
     release(cluster, &["install", RELEASE, &path, "-f", "-"], &json!({}))?;
     release(cluster, &["uninstall", RELEASE], &Value::Null)?;
     Ok(())

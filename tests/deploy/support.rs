@@ -1,4 +1,4 @@
-//! What the tests share: Helm, the chart as data, and the API server's opinion of it.
+//! Shared by the tests: Helm, the chart as data, and the API server's validation.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rig::{Cluster, Rig, Tools};
 use serde_json::{Value, json};
 
-/// The release and the namespace that everything is rendered for, unless a test says otherwise.
+/// The release and the namespace of rendered charts, unless a test names others.
 pub const RELEASE: &str = "s3-replication-operator";
 pub const NAMESPACE: &str = "s3-replication-system";
 
@@ -31,7 +31,7 @@ pub fn read_yaml(path: &str) -> Result<Value> {
     serde_saphyr::from_str(&read(path)?).with_context(|| format!("{path} is not YAML"))
 }
 
-/// The YAML of a page that holds these words.
+/// The YAML block of a page that contains these words.
 pub fn yaml_in_page(page: &str, words: &str) -> Result<Value> {
     let text = read(page)?;
     let mut blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
@@ -46,7 +46,7 @@ pub fn documents(yaml: &str) -> Result<Vec<Value>> {
     Ok(all.into_iter().filter(|document| !document.is_null()).collect())
 }
 
-/// Runs Helm with values on its standard input, apart from what this machine's user has set for it.
+/// Runs Helm with values on its standard input, isolated from the user's settings on this machine.
 pub fn helm(args: &[&str], values: &Value) -> Result<Output> {
     static HELM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let program = HELM.get_or_init(|| Tools::helm().map_err(|error| format!("{error:#}")));
@@ -70,7 +70,7 @@ pub fn rendered_text(release: &str, namespace: &str, values: &Value) -> Result<S
     rendered_with(&[], release, namespace, values)
 }
 
-/// The chart rendered as text, with more arguments to Helm.
+/// The chart rendered as text, with additional arguments to Helm.
 pub fn rendered_with(args: &[&str], release: &str, namespace: &str, values: &Value) -> Result<String> {
     let chart = chart();
     let template = ["template", release, &chart.to_string_lossy(), "--namespace", namespace, "-f", "-"];
@@ -81,12 +81,12 @@ pub fn rendered_with(args: &[&str], release: &str, namespace: &str, values: &Val
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The chart rendered for the usual release, as objects.
+/// The chart rendered for the default release, as objects.
 pub fn rendered(values: &Value) -> Result<Vec<Value>> {
     documents(&rendered_text(RELEASE, NAMESPACE, values)?)
 }
 
-/// What Helm says when it refuses values.
+/// Helm's error message for refused values.
 pub fn refusal(values: &Value) -> Result<String> {
     match rendered(values) {
         Ok(_) => bail!("{values} is not refused"),
@@ -122,7 +122,7 @@ pub fn container(deployment: &Value) -> &Value {
     &deployment["spec"]["template"]["spec"]["containers"][0]
 }
 
-/// The API server, with the namespaces that the rendered objects are in; they admit restricted pods only.
+/// The API server, with the namespaces of the rendered objects, which admit restricted pods only.
 pub async fn cluster() -> Result<&'static Cluster> {
     let cluster = &Rig::shared().await?.cluster;
     for name in [NAMESPACE, "data", "shop", "leases", "monitoring", "release", "flux-system"] {
@@ -133,13 +133,13 @@ pub async fn cluster() -> Result<&'static Cluster> {
         });
         kubectl(cluster, &["apply", "--server-side", "-f", "-"], &namespace.to_string())?;
     }
-    // What Prometheus Operator would bring, cut down to what is used here: other fields are refused.
+    // The definitions of Prometheus Operator, reduced to the fields used here: other fields are refused.
     let stand_ins = repository("tests/deploy/crds");
     cluster.apply_crds(&stand_ins)?;
     Ok(cluster)
 }
 
-/// Runs kubectl, which must succeed, and returns what it prints.
+/// Runs kubectl, which must succeed, and returns its output.
 pub fn kubectl(cluster: &Cluster, args: &[&str], input: &str) -> Result<String> {
     let output = cluster.kubectl_with_input(args, input)?;
     if !output.status.success() {
@@ -148,7 +148,7 @@ pub fn kubectl(cluster: &Cluster, args: &[&str], input: &str) -> Result<String> 
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Asks the API server whether it would take these objects, every field of them.
+/// Checks that the API server would accept these objects with every field.
 pub fn accepted(cluster: &Cluster, objects: &str) -> Result<()> {
     let apply = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"];
     kubectl(cluster, &[&apply[..], &["-f", "-"]].concat(), objects).map(drop)

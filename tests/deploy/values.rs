@@ -1,4 +1,4 @@
-//! The values: explained, complete in the schema, and refused where they make no sense.
+//! The values: each is explained, the schema knows all of them, and it refuses those that make no sense.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ fn the_chart_has_the_version_of_the_program() -> Result<()> {
     Ok(())
 }
 
-/// A key in `values.yaml`: its name, and what is written after it.
+/// A key in `values.yaml`: its name, and the text after it.
 fn key(line: &str) -> Option<(&str, &str)> {
     let (name, rest) = line.trim_start().split_once(':')?;
     let is_key = name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
@@ -40,7 +40,7 @@ fn indentation(line: &str) -> usize {
 fn every_value_is_explained() -> Result<()> {
     let text = read(VALUES)?;
     let mut explained = 0;
-    // The fields of an entry in a list are explained with the list.
+    // The comment on a list explains the fields of its entries.
     let mut entry = usize::MAX;
     let mut above = "";
     let mut lines = text.lines().peekable();
@@ -54,7 +54,7 @@ fn every_value_is_explained() -> Result<()> {
         above = line;
         let Some((name, rest)) = key(line).filter(|_| entry == usize::MAX) else { continue };
         explained += usize::from(comment);
-        // A group needs no words where each of its values has some.
+        // A group needs no comment if each of its values has one.
         let is_group =
             rest.is_empty() && lines.peek().is_some_and(|next| indentation(next) > indentation(line));
         ensure!(comment || is_group, "{name} has no comment above it");
@@ -63,7 +63,7 @@ fn every_value_is_explained() -> Result<()> {
     Ok(())
 }
 
-/// Every path of `values.yaml`, as far as the schema has properties.
+/// Compares every path of `values.yaml` with the schema, as far as the schema has properties.
 fn in_both(values: &Value, schema: &Value, path: &str, differences: &mut Vec<String>) {
     let Some(properties) =
         schema["properties"].as_object().filter(|_| schema["additionalProperties"] == false)
@@ -84,7 +84,7 @@ fn in_both(values: &Value, schema: &Value, path: &str, differences: &mut Vec<Str
 fn the_schema_knows_exactly_the_values_that_there_are() -> Result<()> {
     let mut differences = Vec::new();
     in_both(&read_yaml(VALUES)?, &read_yaml(SCHEMA)?, "", &mut differences);
-    // `global` is what Helm itself hands to a chart that is part of another; `claims` is seldom used.
+    // Helm itself passes `global` to a subchart; `claims` is seldom used.
     assert_eq!(differences, ["global", "resources.claims"]);
     Ok(())
 }
