@@ -80,6 +80,19 @@ fn no_link_between_pages_leads_nowhere() {
     }
 }
 
+#[test]
+fn the_files_and_folders_that_the_architecture_page_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = page("docs/architecture.md");
+    let code = text.split('`').skip(1).step_by(2);
+    let paths: Vec<&str> =
+        code.filter(|word| word.contains('/') && !word.contains(char::is_whitespace)).collect();
+    assert!(paths.len() >= 15, "{paths:?}");
+    for path in paths {
+        assert!(root.join("src").join(path).exists() || root.join(path).exists(), "there is no {path}");
+    }
+}
+
 /// The targets in the parentheses of `[text](link)`.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link)
