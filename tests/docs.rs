@@ -59,6 +59,17 @@ fn each_reason_has_a_paragraph_that_says_how_to_see_it_and_what_to_do() {
     }
 }
 
+#[test]
+fn troubleshooting_has_a_row_for_each_alert() {
+    let rules = page("charts/s3-replication-operator/files/alerts.yaml");
+    let text = page("docs/troubleshooting.md");
+    let alerts: Vec<&str> = rules.lines().filter_map(|l| l.trim_start().strip_prefix("- alert: ")).collect();
+    assert!(!alerts.is_empty());
+    for alert in alerts {
+        assert!(text.contains(&format!("| `{alert}` |")), "docs/troubleshooting.md has no row for {alert}");
+    }
+}
+
 /// Pages refer to each other by file and heading.
 #[test]
 fn no_link_between_pages_leads_nowhere() {
