@@ -49,7 +49,7 @@ struct ResourceLabels {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// The status was reported with this reason of Ready.
-    Told(Reason),
+    Reported(Reason),
     /// The resource is gone.
     Deleted,
     /// A request to Kubernetes failed; the name of the error.
@@ -59,7 +59,7 @@ pub enum Ending {
 impl Ending {
     fn labels(self) -> ReconcileLabels {
         match self {
-            Ending::Told(reason) => {
+            Ending::Reported(reason) => {
                 let result = match reason {
                     Reason::Applied | Reason::Suspended => "done",
                     _ if reason.is_transient() => "retried",

@@ -67,7 +67,7 @@ fn bad_inputs() -> Vec<Bad> {
         bad("a destination in capitals", TO, json!("Destination"), TO_FIELD, NAME_SAYS),
         bad("a destination's ARN", TO, json!("arn:aws:s3:::destination"), TO_FIELD, "not an ARN or a URL"),
         bad("a destination that is a directory bucket", TO, json!("d--use1-az4--x-s3"), TO_FIELD, "use a general purpose bucket"),
-        bad("the source as the destination", TO, json!("source"), "spec.rules", "S3 replicates into another bucket only"),
+        bad("the source as the destination", TO, json!("source"), "spec.rules", "S3 replicates only into another bucket"),
         bad("a region of the console", "spec.source.region", json!("US East"), "spec.source.region", "leave it out to have it discovered"),
         bad("an availability zone", "spec.rules.0.destination.region", json!("eu-west-1a"), "spec.rules[0].destination.region", "such as eu-west-1"),
         bad("an account id too short", "spec.rules.0.destination.account", json!("12345"), "spec.rules[0].destination.account", "12 digits"),
