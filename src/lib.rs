@@ -16,6 +16,7 @@ pub mod aws;
 pub mod cli;
 pub mod controllers;
 pub mod iam;
+pub mod ports;
 pub mod replication;
 pub mod runtime;
 pub mod telemetry;

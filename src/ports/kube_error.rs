@@ -1,7 +1,6 @@
-//! What is said of an error of Kubernetes: the API server's own words, and the remedy where the operator lacks a right.
+//! Turns an error of the API server into one sentence: its own message, and the remedy where the operator lacks a right.
 
 use kube::core::Status;
-use kube::runtime::watcher;
 
 const REMEDY: &str = "give it this right, which the roles of this version's Helm chart and install.yaml hold";
 
@@ -22,18 +21,8 @@ pub fn describe(error: &kube::Error) -> String {
     }
 }
 
-/// An error of a watch, in one sentence.
-pub fn describe_watch_error(error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::WatchStartFailed(error)
-        | watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchFailed(error) => describe(error),
-        watcher::Error::WatchError(status) => describe_status(status),
-        watcher::Error::NoResourceVersion => error.to_string(),
-    }
-}
-
-fn describe_status(status: &Status) -> String {
+/// What the API server said, in one sentence.
+pub fn describe_status(status: &Status) -> String {
     if lacks_right(status) {
         return format!("{}; {REMEDY}", status.message);
     }
@@ -54,8 +43,6 @@ mod tests {
         let denied = api(403, words);
         assert!(is_denied(&denied));
         assert_eq!(describe(&denied), format!("{words}; {REMEDY}"));
-        let of_a_watch = watcher::Error::WatchStartFailed(api(403, words));
-        assert_eq!(describe_watch_error(&of_a_watch), describe(&denied));
     }
 
     #[test]
