@@ -6,6 +6,7 @@ pub mod assess;
 pub mod authorize;
 pub mod bucket;
 pub mod configuration;
+pub mod deletion_read_set;
 pub mod desired;
 pub mod diff;
 pub mod failure;
@@ -24,6 +25,7 @@ pub use assess::{Assessment, assess};
 pub use authorize::accounts::{Account, Accounts};
 pub use bucket::BucketAddress;
 pub use configuration::{Configuration, Filter, Rule, RuleDestination};
+pub use deletion_read_set::DeletionReadSet;
 pub use desired::{Desired, DesiredRole, ManagedRole};
 pub use failure::{Failure, FailureClass};
 pub use observed::{

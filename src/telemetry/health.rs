@@ -1,4 +1,5 @@
-//! `/livez`, `/readyz` and `/metrics` on one port.
+//! The HTTP server. In: liveness checks, readiness and metrics. Out: answers to `/livez`, `/readyz` and `/metrics`, all on
+//! one port.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,37 +14,38 @@ use tokio::net::TcpListener;
 
 use crate::telemetry::Metrics;
 
-/// Says what is stuck, if anything is.
-type Vital = dyn Fn() -> Option<String> + Send + Sync;
+/// A liveness check: returns what is stuck, or `None` if nothing is.
+type LivenessCheck = dyn Fn() -> Option<String> + Send + Sync;
 
-/// Whether the operator is alive, and whether it has seen all resources and is at work or could be.
+/// Whether the operator is alive, and whether it is ready: it knows all resources, and leads or stands by.
 #[derive(Clone, Default)]
-pub struct Health(Arc<Signs>);
+pub struct Health(Arc<HealthState>);
 
 #[derive(Default)]
-struct Signs {
+struct HealthState {
     ready: AtomicBool,
-    vitals: Mutex<Vec<Box<Vital>>>,
+    checks: Mutex<Vec<Box<LivenessCheck>>>,
 }
 
 impl Health {
+    /// From now on `/readyz` answers 200. There is no way back: the caches stay filled until the process ends.
     pub fn set_ready(&self) {
         self.0.ready.store(true, Ordering::Release);
     }
 
-    /// From now on asks here too whether the operator is alive, each time that someone asks.
-    pub fn add_liveness_check(&self, vital: impl Fn() -> Option<String> + Send + Sync + 'static) {
-        self.0.vitals.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(vital));
+    /// Adds a check that every request to `/livez` runs.
+    pub fn add_liveness_check(&self, check: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        self.0.checks.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(check));
     }
 
     fn is_ready(&self) -> bool {
         self.0.ready.load(Ordering::Acquire)
     }
 
-    /// What is stuck such that a restart helps.
+    /// What is stuck so that only a restart helps.
     fn stuck_reason(&self) -> Option<String> {
-        let vitals = self.0.vitals.lock().unwrap_or_else(PoisonError::into_inner);
-        vitals.iter().find_map(|vital| vital())
+        let checks = self.0.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        checks.iter().find_map(|check| check())
     }
 }
 
@@ -55,10 +57,11 @@ pub struct ServeError {
     source: std::io::Error,
 }
 
-/// Serves until dropped. Returns the server once it listens, so that a taken port is told at once.
+/// Listens on the address, and returns the server as a future that serves until it is dropped. A port that is in use is
+/// therefore an error at once.
 ///
 /// # Errors
-/// When the address cannot be listened on.
+/// If the operator cannot listen on the address.
 pub async fn serve(
     address: SocketAddr,
     health: Health,
@@ -113,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    /// A task that shows that it goes on, as long as it gets the lock. When it did last.
+    /// A task that records the time whenever it gets the lock, which a deadlock prevents. Returns the last time.
     fn task(lock: Arc<Mutex<()>>) -> Arc<Mutex<Instant>> {
         let beat = Arc::new(Mutex::new(Instant::now()));
         let shown = Arc::downgrade(&beat);
@@ -132,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_task_that_hangs_is_told_and_one_that_goes_on_again_is_not() {
+    async fn livez_fails_while_a_task_hangs_and_recovers_with_it() {
         const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(300);
         let (health, lock) = (Health::default(), Arc::default());
         let beat = task(Arc::clone(&lock));
@@ -146,7 +149,7 @@ mod tests {
             released.recv().unwrap_err();
             drop(held);
         });
-        // The task hangs in its thread, as in a deadlock; the one that answers does not.
+        // The task hangs in its thread, as in a deadlock, and the server still answers.
         while answer(&health).await != StatusCode::SERVICE_UNAVAILABLE {
             tokio::task::yield_now().await;
         }
@@ -158,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_ready_and_what_is_alive_are_told_apart() {
+    async fn readiness_and_liveness_are_separate() {
         let health = Health::default();
         assert_eq!(answer(&health).await, StatusCode::OK, "it may take its time to begin");
         let ready = |health: &Health| readyz(State((health.clone(), Metrics::new())));

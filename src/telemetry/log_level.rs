@@ -1,7 +1,8 @@
-//! The log level as a file says, read again and again: a ConfigMap that is mounted, for example.
+//! Follows a file with the log level, such as a mounted ConfigMap. In: the file, read every two seconds. Out: the level of
+//! the running process.
 //!
-//! A file and not an address, so that who can reach the metrics' port can change nothing, and so that the level
-//! outlives a restart.
+//! It is a file and not an HTTP endpoint, so that clients that scrape metrics cannot change the level, and so that the
+//! level survives a restart.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -11,14 +12,14 @@ use tracing::{info, warn};
 
 use crate::telemetry::logs::LogLevel;
 
-/// How often the file is read. Kubernetes takes up to a minute to bring a changed ConfigMap to the pod.
+/// The time between two reads. Kubernetes takes up to a minute to update a mounted ConfigMap, so reading more often would not help.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// Follows the file for ever. Without it, or while it is empty, `otherwise` counts.
+/// Follows the file forever. While it does not exist or is empty, the level is `otherwise`.
 pub async fn follow(file: &Path, otherwise: &str, level: &LogLevel) {
     let mut held = otherwise.to_owned();
     loop {
-        // What a volume shows of a ConfigMap changes by the swap of a link: the file is opened anew each time.
+        // Kubernetes updates a mounted ConfigMap by swapping a symbolic link, so open the file again each time.
         let wanted = match tokio::fs::read_to_string(file).await {
             Ok(text) => wanted(&text, otherwise).to_owned(),
             Err(error) if error.kind() == ErrorKind::NotFound => otherwise.to_owned(),
@@ -32,7 +33,7 @@ pub async fn follow(file: &Path, otherwise: &str, level: &LogLevel) {
                 Ok(()) => info!(level = wanted, "the log level has changed"),
                 Err(error) => warn!(%error, file = %file.display(), "the log level stays as it is"),
             }
-            // Also what cannot be read is told once.
+            // Remember an invalid level too, so that it is logged only once.
             held = wanted;
         }
         tokio::time::sleep(PERIOD).await;
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_file_says_nothing() {
+    fn an_empty_file_leaves_the_level_of_the_flag() {
         assert_eq!(wanted(" debug\n", "info"), "debug");
         assert_eq!(wanted("\n", "info"), "info");
     }

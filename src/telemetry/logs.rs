@@ -1,5 +1,5 @@
-//! Structured logs on standard error: text for people, JSON for machines. One line a decision; nothing secret
-//! (credentials never pass through this program's own code).
+//! Structured logs. In: tracing events and a filter. Out: lines on standard error, as text for people or JSON for machines.
+//! No line holds a secret, because credentials never pass through the operator's own code.
 
 use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt;
@@ -16,7 +16,7 @@ pub enum LogError {
     Reload(#[from] reload::Error),
 }
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
     #[default]
@@ -24,29 +24,29 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is logged, which can be changed while the program runs.
+/// The log filter, which can be changed while the process runs.
 #[derive(Clone, Debug)]
 pub struct LogLevel(reload::Handle<EnvFilter, Registry>);
 
 impl LogLevel {
-    /// From now on logs what passes this filter.
+    /// Replaces the filter.
     ///
     /// # Errors
-    /// When the filter cannot be read; then all stays as it is.
+    /// If the filter cannot be parsed. The former filter then stays.
     pub fn set(&self, filter: &str) -> Result<(), LogError> {
         Ok(self.0.reload(read(filter)?)?)
     }
 }
 
-/// Something else that wants to know what goes on.
+/// Another consumer of tracing events and spans, such as traces.
 pub type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Starts logging. `filter` is a level or a list of `target=level`
-/// (<https://docs.rs/tracing-subscriber/latest/tracing_subscriber/filter/struct.EnvFilter.html>), and counts for log
-/// lines alone.
+/// (<https://docs.rs/tracing-subscriber/latest/tracing_subscriber/filter/struct.EnvFilter.html>), and applies to
+/// log lines only, not to `others`.
 ///
 /// # Errors
-/// When the filter cannot be read.
+/// If the filter cannot be parsed.
 pub fn init_logs(
     format: LogFormat,
     filter: &str,
@@ -66,7 +66,7 @@ pub fn init_logs(
 }
 
 fn read(filter: &str) -> Result<EnvFilter, LogError> {
-    // A single word that is no level would be taken for the name of a target, and all else be silent.
+    // EnvFilter takes a single word that is no level for a target, and would then log nothing else.
     let alone = !filter.contains(['=', ',']);
     if alone && filter.parse::<LevelFilter>().is_err() {
         return Err(LogError::Level(filter.to_owned()));

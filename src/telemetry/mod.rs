@@ -1,4 +1,5 @@
-//! Logs, metrics and health: what an operator of the operator looks at.
+//! Logs, metrics, traces and health: everything by which administrators observe the operator. In: what the other folders
+//! record. Out: log lines on standard error, an HTTP port, and OTLP.
 
 mod health;
 mod log_level;

@@ -1,4 +1,4 @@
-//! Traces over OTLP (HTTP, protobuf): a span for each reconcile, and in it one for each request to AWS.
+//! Traces. In: spans of reconciles and of requests to AWS. Out: OTLP over HTTP in protobuf, to a collector.
 
 use std::time::Duration;
 
@@ -14,10 +14,11 @@ use tracing_subscriber::filter::filter_fn;
 
 use crate::telemetry::logs::BoxedLayer;
 
-/// The name in traces, where `OTEL_SERVICE_NAME` gives no other.
+/// The service name in traces, unless `OTEL_SERVICE_NAME` is set.
 const SERVICE: &str = env!("CARGO_PKG_NAME");
 
-/// How long the end of the program waits for a collector: the last of a grace of ten seconds.
+/// How long the process waits for the collector when it ends. Running calls take up to eight seconds of a grace period
+/// that some supervisors limit to ten.
 const LAST_SPANS: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -28,16 +29,16 @@ pub struct TraceError {
     source: ExporterBuildError,
 }
 
-/// Where spans go, if anywhere.
+/// The exporter of spans; `None` without a collector.
 #[derive(Debug)]
 pub struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
-    /// To a collector, by its address without the path, as `OTEL_EXPORTER_OTLP_ENDPOINT` has it. The other variables
-    /// of OpenTelemetry count too.
+    /// Exports to the collector at this address without a path, in the form of `OTEL_EXPORTER_OTLP_ENDPOINT`. The other
+    /// variables of OpenTelemetry apply too.
     ///
     /// # Errors
-    /// When the address is none.
+    /// If the address is not valid.
     pub fn to(endpoint: Option<&str>) -> Result<Traces, TraceError> {
         let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.is_empty()) else {
             return Ok(Traces(None));
@@ -54,10 +55,10 @@ impl Traces {
         Ok(Traces(Some(provider.with_resource(resource.build()).build())))
     }
 
-    /// What passes spans on. They are not subject to the log level.
+    /// The layer that receives spans. The log level does not apply to them.
     pub fn layer(&self) -> Option<BoxedLayer> {
         let tracer = self.0.as_ref()?.tracer(SERVICE);
-        // Only what this program itself begins, and what it tells meanwhile; the spans of its libraries are many.
+        // Only the operator's own spans and events: those of its libraries are too many.
         let ours = filter_fn(|metadata| {
             metadata.target().starts_with("s3_replication_operator")
                 && (metadata.is_span() || *metadata.level() <= Level::INFO)
@@ -66,10 +67,10 @@ impl Traces {
         Some(layer.with_filter(ours.with_max_level_hint(LevelFilter::TRACE)).boxed())
     }
 
-    /// Sends what is left.
+    /// Sends the remaining spans.
     pub async fn end(self) {
         if let Some(provider) = self.0 {
-            // It waits in its thread.
+            // The shutdown blocks its thread.
             let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(LAST_SPANS));
             if let Ok(Err(error)) = ended.await {
                 tracing::warn!(%error, "the last spans were not sent");

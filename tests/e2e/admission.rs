@@ -49,14 +49,14 @@ fn bad_inputs() -> Vec<Bad> {
     const TO_FIELD: &str = "spec.rules[0].destination.bucket";
     const NAME_SAYS: &str = "3 to 63 lowercase letters, digits, dots and hyphens";
     const KMS: &str = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-    let dup_says = "each rule needs a priority of its own";
+    let dup_says = "each rule needs its own priority";
     let together = "kmsEncryptedObjects: Enabled and destination.kmsKeyArn (the key that encrypts the replicas) go together";
     let mut all = vec![
         bad("a bucket in capitals", SOURCE, json!("Source"), SOURCE, NAME_SAYS),
         bad("a bucket with an underscore", SOURCE, json!("my_source"), SOURCE, NAME_SAYS),
         bad("a bucket of two characters", SOURCE, json!("ab"), SOURCE, NAME_SAYS),
         bad("a bucket of 64 characters", SOURCE, json!("b".repeat(64)), SOURCE, "may not be more than 63"),
-        bad("a bucket like an IP address", SOURCE, json!("192.168.5.4"), SOURCE, "not of the form of an IP address"),
+        bad("a bucket like an IP address", SOURCE, json!("192.168.5.4"), SOURCE, "not in the form of an IP address"),
         bad("a bucket's ARN", SOURCE, json!("arn:aws:s3:::source"), SOURCE, "not an ARN or a URL"),
         bad("a bucket's URL", SOURCE, json!("s3://source"), SOURCE, "not an ARN or a URL"),
         bad("a bucket with two dots in a row", SOURCE, json!("my..source"), SOURCE, NAME_SAYS),

@@ -161,11 +161,11 @@ async fn every_sample_works() -> Result<()> {
 }
 
 #[test]
-fn the_founding_example_is_as_it_was_written_down() -> Result<()> {
-    let text = include_str!("../../deploy/samples/founding.yaml");
-    let [founding] = resources(text)?.try_into().map_err(|_| anyhow::anyhow!("one resource"))?;
+fn the_quickstart_is_as_first_published() -> Result<()> {
+    let text = include_str!("../../deploy/samples/quickstart.yaml");
+    let [quickstart] = resources(text)?.try_into().map_err(|_| anyhow::anyhow!("one resource"))?;
     assert_eq!(
-        founding["spec"],
+        quickstart["spec"],
         json!({
             "source": {"bucket": "source-bucket-us-east-1"},
             "role": {"name": "s3-replication-role"},

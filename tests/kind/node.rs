@@ -7,7 +7,7 @@ use kube::api::ListParams;
 use rig::kind::Kind;
 use serde_json::{Value, json};
 
-use super::ground::{DEADLINE, Ground};
+use super::cluster::{Cluster, DEADLINE};
 use super::pod::OperatorPod;
 
 const NAMESPACE: &str = "kube-system";
@@ -66,8 +66,8 @@ pub async fn prepare(kind: &Kind) -> Result<()> {
 
 /// Runs a script on the node of an operator's pod, with the number of its process in `pid`, and returns what it
 /// prints.
-pub async fn run(ground: &Ground, operator: &OperatorPod, script: &str) -> Result<String> {
-    let all: Api<Pod> = Api::namespaced(ground.kube.clone(), NAMESPACE);
+pub async fn run(cluster: &Cluster, operator: &OperatorPod, script: &str) -> Result<String> {
+    let all: Api<Pod> = Api::namespaced(cluster.kube.clone(), NAMESPACE);
     let here = ListParams::default()
         .labels(&format!("app={NAME}"))
         .fields(&format!("spec.nodeName={}", operator.node));
@@ -79,19 +79,19 @@ pub async fn run(ground: &Ground, operator: &OperatorPod, script: &str) -> Resul
         };
         Ok(pods.iter().find_map(ready))
     };
-    let pod = ground.until("the pod on a node is ready", ready).await?;
+    let pod = cluster.until("the pod on a node is ready", ready).await?;
     let script = format!("pod = {:?}\n{FIND}{script}", operator.name);
     let exec = ["-n", NAMESPACE, "exec", &pod, "--", "python3", "-c", &script];
-    ground.kind.kubectl.run_within(exec, DEADLINE).await
+    cluster.kind.kubectl.run_within(exec, DEADLINE).await
 }
 
 /// Sends an operator's process a signal, as only its node can.
-pub async fn signal(ground: &Ground, operator: &OperatorPod, name: &str) -> Result<()> {
-    run(ground, operator, &format!("os.kill(pid, signal.SIG{name})")).await.map(drop)
+pub async fn signal(cluster: &Cluster, operator: &OperatorPod, name: &str) -> Result<()> {
+    run(cluster, operator, &format!("os.kill(pid, signal.SIG{name})")).await.map(drop)
 }
 
 /// What a script printed as JSON.
-pub async fn facts(ground: &Ground, operator: &OperatorPod, script: &str) -> Result<Value> {
-    let output = run(ground, operator, script).await?;
+pub async fn facts(cluster: &Cluster, operator: &OperatorPod, script: &str) -> Result<Value> {
+    let output = run(cluster, operator, script).await?;
     serde_json::from_str(&output).with_context(|| format!("no JSON: {output}"))
 }

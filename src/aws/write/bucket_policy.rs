@@ -35,6 +35,27 @@ pub async fn read_bucket_policy(aws: &AwsClient, bucket: &BucketAddress) -> Read
     })
 }
 
+/// Replaces the policy of a bucket; `None` deletes it.
+pub async fn write_bucket_policy(
+    aws: &AwsClient,
+    bucket: &BucketAddress,
+    policy: Option<&Value>,
+) -> Read<()> {
+    let BucketAddress { name, region, account_id, .. } = bucket;
+    match policy {
+        Some(policy) => {
+            let request = aws.s3(region).put_bucket_policy().bucket(name).expected_bucket_owner(account_id);
+            let request = request.policy(policy.to_string());
+            aws.call(Lane::S3Write, WRITE, name, request.send()).await.map(drop)
+        }
+        None => {
+            let request =
+                aws.s3(region).delete_bucket_policy().bucket(name).expected_bucket_owner(account_id);
+            aws.call(Lane::S3Write, "s3:DeleteBucketPolicy", name, request.send()).await.map(drop)
+        }
+    }
+}
+
 /// Replaces our statements in the policy by these, and keeps everything else in it.
 pub async fn put_statements(
     aws: &AwsClient,
@@ -42,23 +63,11 @@ pub async fn put_statements(
     sid: &str,
     statements: &[Statement],
 ) -> Read<()> {
-    let BucketAddress { name, region, account_id, .. } = bucket;
     let held = read_bucket_policy(aws, bucket).await?;
     if settled(held.as_ref(), sid, statements) {
         return Ok(());
     }
-    match merged(held.as_ref(), sid, statements) {
-        Some(policy) => {
-            let request = aws.s3(region).put_bucket_policy().bucket(name).expected_bucket_owner(account_id);
-            let request = request.policy(policy.to_string());
-            aws.call(Lane::S3Write, WRITE, name, request.send()).await.map(drop)?;
-        }
-        None => {
-            let request =
-                aws.s3(region).delete_bucket_policy().bucket(name).expected_bucket_owner(account_id);
-            aws.call(Lane::S3Write, "s3:DeleteBucketPolicy", name, request.send()).await.map(drop)?;
-        }
-    }
+    write_bucket_policy(aws, bucket, merged(held.as_ref(), sid, statements).as_ref()).await?;
     // A read may be behind a write for a moment; after that, someone else has written over it.
     let mut looks =
         ExponentialBuilder::default().with_min_delay(Duration::from_millis(200)).with_max_times(4).build();
@@ -68,7 +77,7 @@ pub async fn put_statements(
         }
         match looks.next() {
             Some(wait) => tokio::time::sleep(wait).await,
-            None => return Err(overwritten(name)),
+            None => return Err(overwritten(&bucket.name)),
         }
     }
 }

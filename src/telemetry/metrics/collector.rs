@@ -1,4 +1,5 @@
-//! Gauges over all resources, counted when they are asked for: nothing has to be kept in step.
+//! The Prometheus collector. In: a snapshot of all resources, taken at each scrape. Out: gauges, so that no gauge has to be
+//! kept up to date between scrapes.
 
 use std::collections::BTreeMap;
 use std::fmt::Error;
@@ -18,7 +19,7 @@ use crate::telemetry::metrics::described::{
 /// The statuses of a condition.
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
-/// A resource, as far as metrics tell of it.
+/// The part of a resource that metrics export.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResourceSample {
     pub namespace: String,
@@ -29,28 +30,28 @@ pub struct ResourceSample {
     /// The status of InSync.
     pub in_sync: String,
     pub drift: i64,
-    /// Since AWS was last read for it; `None` when AWS is not to be read.
+    /// Time since the last successful check; `None` if the operator does not read AWS for it.
     pub check_age: Option<Duration>,
 }
 
-/// All there is to tell at one moment.
+/// The state of all resources at one scrape.
 #[derive(Clone, Debug, Default)]
 pub struct FleetSnapshot {
     pub leads: bool,
     pub queue_depth: usize,
-    /// Empty while following: else each resource would be told twice.
+    /// Empty unless this process leads: otherwise each process would report every resource.
     pub resources: Vec<ResourceSample>,
-    /// Whether each resource is told by name.
+    /// Whether to export the metrics per resource.
     pub each: bool,
 }
 
 type Take = dyn Fn() -> FleetSnapshot + Send + Sync;
 
-/// Where the census comes from, once there is something to count.
+/// The function that takes the snapshot, once the controllers have set it.
 #[derive(Clone, Default)]
-pub(crate) struct Source(Arc<RwLock<Option<Box<Take>>>>);
+pub(crate) struct SnapshotSource(Arc<RwLock<Option<Box<Take>>>>);
 
-impl Source {
+impl SnapshotSource {
     pub fn set(&self, take: impl Fn() -> FleetSnapshot + Send + Sync + 'static) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(take));
     }
@@ -61,13 +62,13 @@ impl Source {
     }
 }
 
-impl std::fmt::Debug for Source {
+impl std::fmt::Debug for SnapshotSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Source")
+        f.write_str("SnapshotSource")
     }
 }
 
-impl Collector for Source {
+impl Collector for SnapshotSource {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let FleetSnapshot { leads, queue_depth, resources, each } = self.take();
         let depth = i64::try_from(queue_depth).unwrap_or(i64::MAX);
@@ -105,8 +106,8 @@ where
     ConstGauge::new(value).encode(metric)
 }
 
-/// How many there are of each value of the only label. Values that do not occur are told as 0: a series that comes
-/// and goes is hard to alert on.
+/// The count for each value of the only label. A value that does not occur is exported as 0, because alerts on series
+/// that come and go are difficult.
 fn labelled<'a>(
     encoder: &mut DescriptorEncoder<'_>,
     described: &Description,

@@ -1,4 +1,5 @@
-//! Metrics in the OpenMetrics text format.
+//! The metrics of the operator. In: what reconciles, AWS calls and the snapshot of resources record. Out: the OpenMetrics
+//! text format.
 
 mod collector;
 mod described;
@@ -16,16 +17,16 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::api::{AwsResource, Reason};
 use crate::aws;
-use collector::Source;
+use collector::SnapshotSource;
 use described as is;
 
 pub use collector::{FleetSnapshot, ResourceSample};
 pub use described::{DESCRIPTIONS, Description, Kind, PREFIX};
 
-/// From a check that finds nothing to the deadline of a reconcile.
+/// Buckets from a check that finds nothing to the deadline of a reconcile.
 const RECONCILE_SECONDS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
-/// From at once to what a fleet waits after a start.
+/// Buckets from no wait to the wait of many resources after a start.
 const QUEUE_SECONDS: [f64; 11] = [0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,11 +48,11 @@ struct ResourceLabels {
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// With this reason of Ready.
+    /// The status was reported with this reason of Ready.
     Told(Reason),
     /// The resource is gone.
     Deleted,
-    /// Kubernetes did not do its part; the name of the error.
+    /// A request to Kubernetes failed; the name of the error.
     Error(&'static str),
 }
 
@@ -81,8 +82,8 @@ pub struct Metrics {
     queue_latency: Histogram,
     drift_found: Family<ResourceLabels, Counter>,
     drift_corrected: Family<ResourceLabels, Counter>,
-    census: Source,
-    /// What the module that talks to AWS counts into.
+    snapshots: SnapshotSource,
+    /// The counters of `aws`.
     pub aws: aws::Metrics,
 }
 
@@ -95,7 +96,7 @@ impl Metrics {
             queue_latency: Histogram::new(QUEUE_SECONDS),
             drift_found: Family::default(),
             drift_corrected: Family::default(),
-            census: Source::default(),
+            snapshots: SnapshotSource::default(),
             aws: aws::Metrics::default(),
         };
         let mut registry = Registry::with_prefix(PREFIX);
@@ -110,29 +111,33 @@ impl Metrics {
         register(&mut registry, is::DRIFT_FOUND, m.drift_found.clone());
         register(&mut registry, is::DRIFT_CORRECTED, m.drift_corrected.clone());
         register(&mut registry, is::BUILD, Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        registry.register_collector(Box::new(m.census.clone()));
+        registry.register_collector(Box::new(m.snapshots.clone()));
         Metrics { registry: Arc::new(registry), ..metrics }
     }
 
-    /// From now on takes the gauges over resources from here, each time that metrics are asked for.
+    /// Sets the function that takes the snapshot of all resources at each scrape.
     pub fn collect_from(&self, take: impl Fn() -> FleetSnapshot + Send + Sync + 'static) {
-        self.census.set(take);
+        self.snapshots.set(take);
     }
 
+    /// Counts a reconcile and its duration.
     pub fn reconciled(&self, ending: Ending, took: Duration) {
         let labels = ending.labels();
         self.durations.get_or_create(&ResultLabels { result: labels.result }).observe(took.as_secs_f64());
         self.reconciles.get_or_create(&labels).inc();
     }
 
+    /// Records how long a resource waited in the queue.
     pub fn queued(&self, waited: Duration) {
         self.queue_latency.observe(waited.as_secs_f64());
     }
 
+    /// Counts a difference that the operator observes for the first time and that is drift.
     pub fn drift_found(&self, resource: AwsResource) {
         self.drift_found.get_or_create(&ResourceLabels { resource: resource.as_str() }).inc();
     }
 
+    /// Counts a drift that the operator corrected.
     pub fn drift_corrected(&self, resource: AwsResource) {
         self.drift_corrected.get_or_create(&ResourceLabels { resource: resource.as_str() }).inc();
     }
@@ -140,7 +145,7 @@ impl Metrics {
     /// All metrics as text.
     ///
     /// # Errors
-    /// When a metric cannot be written as text.
+    /// If a metric cannot be encoded.
     pub fn render(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::cloud::{ACCOUNT, CloudInCluster};
+use super::images::Images;
 use super::kubectl::Kubectl;
-use super::ours::Images;
 use super::{Helm, Kind};
 use crate::emulator::SECRET;
 use crate::paths;
@@ -74,7 +74,7 @@ pub async fn rolled_out(kubectl: &Kubectl, namespace: &str, deployment: &str) ->
 
 impl Release {
     /// The one that everybody knows, with the chart's defaults.
-    pub fn usual() -> Self {
+    pub fn documented() -> Self {
         let namespace = OPERATOR_NAMESPACE.to_owned();
         Self { namespace, account: ACCOUNT.to_owned(), values: json!({}) }
     }

@@ -7,49 +7,49 @@ use kube::Api;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::site::Site;
+use super::release::OperatorRelease;
 
-const HERE: &str = "us-east-1";
-const THERE: &str = "eu-west-1";
+const SOURCE_REGION: &str = "us-east-1";
+const TSOURCE_REGION: &str = "eu-west-1";
 
 /// A `BucketReplication` from one bucket into another.
-pub struct Case<'a> {
-    site: &'a Site<'a>,
+pub struct Replication<'a> {
+    operator: &'a OperatorRelease<'a>,
     name: String,
     source: String,
 }
 
-impl<'a> Case<'a> {
+impl<'a> Replication<'a> {
     /// Makes the buckets and the resource, and waits until it is Ready.
-    pub async fn ready(site: &'a Site<'a>, name: &str) -> Result<Self> {
-        let case = Self::apply(site, name).await?;
-        case.wait_ready().await?;
-        Ok(case)
+    pub async fn ready(operator: &'a OperatorRelease<'a>, name: &str) -> Result<Self> {
+        let replication = Self::apply(operator, name).await?;
+        replication.wait_ready().await?;
+        Ok(replication)
     }
 
     /// Makes the buckets and the resource.
-    pub async fn apply(site: &'a Site<'a>, name: &str) -> Result<Self> {
-        let clients = site.clients();
-        let name = format!("{}-{name}", site.name);
+    pub async fn apply(operator: &'a OperatorRelease<'a>, name: &str) -> Result<Self> {
+        let clients = operator.clients();
+        let name = format!("{}-{name}", operator.name);
         let (source, destination) = (format!("{name}-from"), format!("{name}-to"));
-        clients.s3(HERE).create_bucket().bucket(&source).send().await?;
-        let place = BucketLocationConstraint::from(THERE);
+        clients.s3(SOURCE_REGION).create_bucket().bucket(&source).send().await?;
+        let place = BucketLocationConstraint::from(TSOURCE_REGION);
         let place = CreateBucketConfiguration::builder().location_constraint(place).build();
-        let create = clients.s3(THERE).create_bucket().bucket(&destination);
+        let create = clients.s3(TSOURCE_REGION).create_bucket().bucket(&destination);
         create.create_bucket_configuration(place).send().await?;
         let resource = json!({
             "apiVersion": "s3replication.dev/v1alpha1",
             "kind": "BucketReplication",
-            "metadata": {"name": name, "namespace": site.namespace, "labels": site.labels()},
+            "metadata": {"name": name, "namespace": operator.namespace, "labels": operator.labels()},
             "spec": {
                 "source": {"bucket": source},
                 "rules": [{"id": "all", "destination": {"bucket": destination, "storageClass": "STANDARD"}}],
             },
         });
-        let case = Self { site, name, source };
+        let replication = Self { operator, name, source };
         let params = PatchParams::apply("test").force();
-        case.api().patch(&case.name, &params, &Patch::Apply(resource)).await?;
-        Ok(case)
+        replication.api().patch(&replication.name, &params, &Patch::Apply(resource)).await?;
+        Ok(replication)
     }
 
     pub fn name(&self) -> &str {
@@ -58,8 +58,8 @@ impl<'a> Case<'a> {
 
     fn api(&self) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk("s3replication.dev", "v1alpha1", "BucketReplication");
-        let client = self.site.ground.kube.clone();
-        Api::namespaced_with(client, &self.site.namespace, &ApiResource::from_gvk(&kind))
+        let client = self.operator.cluster.kube.clone();
+        Api::namespaced_with(client, &self.operator.namespace, &ApiResource::from_gvk(&kind))
     }
 
     /// The resource as it is now.
@@ -82,7 +82,7 @@ impl<'a> Case<'a> {
     }
 
     /// Waits until its Ready has this reason.
-    pub async fn says(&self, reason: &str) -> Result<()> {
+    pub async fn wait_for_reason(&self, reason: &str) -> Result<()> {
         let look = async || {
             let object = self.object().await?;
             let all = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -92,18 +92,18 @@ impl<'a> Case<'a> {
     }
 
     async fn until(&self, what: &str, look: impl AsyncFnMut() -> Result<Option<()>>) -> Result<()> {
-        match self.site.ground.until(&format!("{} {what}", self.name), look).await {
+        match self.operator.cluster.until(&format!("{} {what}", self.name), look).await {
             Ok(()) => Ok(()),
             Err(error) => {
                 let object = self.object().await.unwrap_or_default();
-                Err(error.context(format!("{object:#}\n{}", self.site.words().await)))
+                Err(error.context(format!("{object:#}\n{}", self.operator.diagnostics().await)))
             }
         }
     }
 
     /// Changes the configuration in AWS behind the operator's back.
-    pub async fn drift(&self) -> Result<()> {
-        let s3 = self.site.clients().s3(HERE);
+    pub async fn change_in_aws(&self) -> Result<()> {
+        let s3 = self.operator.clients().s3(SOURCE_REGION);
         let held = s3.get_bucket_replication().bucket(&self.source).send().await?;
         let mut configuration =
             held.replication_configuration().context("there is no configuration")?.clone();
@@ -119,13 +119,13 @@ impl<'a> Case<'a> {
     }
 
     /// Waits until the configuration is as the resource says.
-    pub async fn put_right(&self) -> Result<()> {
+    pub async fn wait_corrected(&self) -> Result<()> {
         let look = async || Ok((self.storage_class().await? == Some(StorageClass::Standard)).then_some(()));
         self.until("is put right in AWS", look).await
     }
 
     async fn storage_class(&self) -> Result<Option<StorageClass>> {
-        let s3 = self.site.clients().s3(HERE);
+        let s3 = self.operator.clients().s3(SOURCE_REGION);
         let held = s3.get_bucket_replication().bucket(&self.source).send().await?;
         let rule = held.replication_configuration().and_then(|configuration| configuration.rules().first());
         Ok(rule.and_then(|rule| rule.destination()?.storage_class().cloned()))
@@ -138,7 +138,7 @@ impl<'a> Case<'a> {
     }
 
     /// Waits until it is gone, and sees that its configuration went with it.
-    pub async fn gone(&self) -> Result<()> {
+    pub async fn wait_deleted(&self) -> Result<()> {
         let look = async || Ok(self.api().get_opt(&self.name).await?.is_none().then_some(()));
         self.until("is gone", look).await?;
         ensure!(!self.is_configured().await?, "the configuration of {} outlived it", self.name);
@@ -147,7 +147,7 @@ impl<'a> Case<'a> {
 
     /// Whether its source bucket has a replication configuration.
     pub async fn is_configured(&self) -> Result<bool> {
-        let s3 = self.site.clients().s3(HERE);
+        let s3 = self.operator.clients().s3(SOURCE_REGION);
         match s3.get_bucket_replication().bucket(&self.source).send().await {
             Ok(_) => Ok(true),
             Err(error) if error.code() == Some("ReplicationConfigurationNotFoundError") => Ok(false),
@@ -158,6 +158,6 @@ impl<'a> Case<'a> {
     /// Deletes the resource and sees that its configuration goes with it.
     pub async fn delete(self) -> Result<()> {
         self.begin_deletion().await?;
-        self.gone().await
+        self.wait_deleted().await
     }
 }

@@ -13,14 +13,14 @@ use rig::kind::install::{PODS, RELEASE, Release};
 use rig::kind::{Kind, writers};
 use serde_json::{Value, json};
 
-use super::ground::Ground;
+use super::cluster::Cluster;
 use super::pod::OperatorPod;
 
 /// The label that says which release a resource is for; one without it is for the usual one.
 const LABEL: &str = "site";
 
-pub struct Site<'a> {
-    pub ground: &'a Ground,
+pub struct OperatorRelease<'a> {
+    pub cluster: &'a Cluster,
     pub release: Release,
     /// The namespace of its resources.
     pub namespace: String,
@@ -44,29 +44,29 @@ impl Deref for Leader {
     }
 }
 
-impl<'a> Site<'a> {
+impl<'a> OperatorRelease<'a> {
     /// Installs the usual release: the chart's defaults, but that the resources of other sites are not its.
-    pub async fn install_usual(kind: &Kind) -> Result<String> {
-        Self::usual_release().install(kind).await
+    pub async fn install_default(kind: &Kind) -> Result<String> {
+        Self::default_release().install(kind).await
     }
 
-    fn usual_release() -> Release {
-        Release { values: json!({"operator": {"selector": format!("!{LABEL}")}}), ..Release::usual() }
+    fn default_release() -> Release {
+        Release { values: json!({"operator": {"selector": format!("!{LABEL}")}}), ..Release::documented() }
     }
 
     /// The usual release, which the test has for itself.
-    pub async fn usual(ground: &'a Ground, test: &str) -> Result<Self> {
+    pub async fn shared(cluster: &'a Cluster, test: &str) -> Result<Self> {
         let (name, namespace) = (unique(test), "default".to_owned());
-        let site = Self { ground, release: Self::usual_release(), namespace, name, own: false };
+        let operator = Self { cluster, release: Self::default_release(), namespace, name, own: false };
         // A test that failed may have left none.
-        if site.pods().await?.is_empty() {
-            site.release.install(&ground.kind).await?;
+        if operator.pods().await?.is_empty() {
+            operator.release.install(&cluster.kind).await?;
         }
-        Ok(site)
+        Ok(operator)
     }
 
     /// A release of a test's own, with these values beside, in an account of its own.
-    pub async fn own(ground: &'a Ground, test: &str, values: Value) -> Result<Self> {
+    pub async fn own(cluster: &'a Cluster, test: &str, values: Value) -> Result<Self> {
         let name = unique(test);
         let mut all = json!({
             "operator": {"selector": format!("{LABEL}={name}")},
@@ -79,12 +79,12 @@ impl<'a> Site<'a> {
         }
         let account = fastrand::u64(100_000_000_000..1_000_000_000_000).to_string();
         let release = Release { namespace: name.clone(), account, values: all };
-        release.install(&ground.kind).await?;
-        Ok(Self { ground, release, namespace: name.clone(), name, own: true })
+        release.install(&cluster.kind).await?;
+        Ok(Self { cluster, release, namespace: name.clone(), name, own: true })
     }
 
     /// Sets a value of the chart for the next upgrade.
-    pub fn tell(&mut self, name: &str, value: Value) {
+    pub fn set_value(&mut self, name: &str, value: Value) {
         if let Some(values) = self.release.values.as_object_mut() {
             values.insert(name.to_owned(), value);
         }
@@ -97,18 +97,18 @@ impl<'a> Site<'a> {
 
     /// AWS as the root of its account.
     pub fn clients(&self) -> Clients {
-        self.ground.cloud.clients_of(&self.release.account)
+        self.cluster.cloud.clients_of(&self.release.account)
     }
 
     /// Its pods, those too that are about to end.
     pub async fn pods(&self) -> Result<Vec<OperatorPod>> {
-        let pods: Api<Pod> = Api::namespaced(self.ground.kube.clone(), &self.release.namespace);
+        let pods: Api<Pod> = Api::namespaced(self.cluster.kube.clone(), &self.release.namespace);
         Ok(pods.list(&ListParams::default().labels(PODS)).await?.iter().map(OperatorPod::from).collect())
     }
 
     /// Waits until a pod is as wanted.
     pub async fn pod(&self, what: &str, wanted: impl Fn(&OperatorPod) -> bool) -> Result<OperatorPod> {
-        self.ground.until(what, async || Ok(self.pods().await?.into_iter().find(|pod| wanted(pod)))).await
+        self.cluster.until(what, async || Ok(self.pods().await?.into_iter().find(|pod| wanted(pod)))).await
     }
 
     /// Waits until there are so many pods, all of them ready and none about to end.
@@ -117,7 +117,7 @@ impl<'a> Site<'a> {
             let pods = self.pods().await?;
             Ok((pods.len() == count && pods.iter().all(|pod| pod.ready && !pod.ending)).then_some(pods))
         };
-        self.ground.until("all pods are ready", look).await
+        self.cluster.until("all pods are ready", look).await
     }
 
     /// Waits until one leads.
@@ -132,12 +132,12 @@ impl<'a> Site<'a> {
 
     async fn leads(&self, what: &str, wanted: impl Fn(&Leader) -> bool) -> Result<Leader> {
         let look = async || Ok(self.holder().await?.filter(|leader| wanted(leader)));
-        self.ground.until(what, look).await
+        self.cluster.until(what, look).await
     }
 
     /// The pod that the Lease names; nothing while nobody holds it.
     pub async fn holder(&self) -> Result<Option<Leader>> {
-        let leases: Api<Lease> = Api::namespaced(self.ground.kube.clone(), &self.release.namespace);
+        let leases: Api<Lease> = Api::namespaced(self.cluster.kube.clone(), &self.release.namespace);
         let lease = leases.get(RELEASE).await?;
         let identity = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
         // The end after the name is the process's own.
@@ -150,20 +150,20 @@ impl<'a> Site<'a> {
 
     /// Waits until a pod has logged these, one after the other.
     pub async fn logged(&self, pod: &OperatorPod, texts: &[&str]) -> Result<()> {
-        let pods: Api<Pod> = Api::namespaced(self.ground.kube.clone(), &self.release.namespace);
+        let pods: Api<Pod> = Api::namespaced(self.cluster.kube.clone(), &self.release.namespace);
         let look = async || {
             let log = pods.logs(&pod.name, &LogParams::default()).await?;
             let rest = texts.iter().try_fold(log.as_str(), |log, text| Some(log.split_once(text)?.1));
             Ok(rest.map(drop))
         };
-        self.ground.until(&format!("{} logs {texts:?}", pod.name), look).await
+        self.cluster.until(&format!("{} logs {texts:?}", pod.name), look).await
     }
 
     /// What a person would look at next, for error messages: the pods, who leads, and what they log.
-    pub async fn words(&self) -> String {
+    pub async fn diagnostics(&self) -> String {
         let look = async {
             let mut words = format!("holder: {:?}\n", self.holder().await?);
-            let pods: Api<Pod> = Api::namespaced(self.ground.kube.clone(), &self.release.namespace);
+            let pods: Api<Pod> = Api::namespaced(self.cluster.kube.clone(), &self.release.namespace);
             let last = LogParams { tail_lines: Some(30), ..LogParams::default() };
             for pod in self.pods().await? {
                 words += &format!("{pod:?}\n{}\n", pods.logs(&pod.name, &last).await.unwrap_or_default());
@@ -175,41 +175,41 @@ impl<'a> Site<'a> {
 
     /// What its pods asked AWS to change, in order of arrival.
     pub async fn writes(&self) -> Result<Vec<Recorded>> {
-        let calls = self.ground.cloud.calls(&self.release.account).await?;
+        let calls = self.cluster.cloud.calls(&self.release.account).await?;
         // The test itself has no name.
         Ok(calls.into_iter().filter(|call| call.is_write() && !call.app.is_empty()).collect())
     }
 
     /// Sees that these pods wrote, in this order, no other did, and no two at the same time.
-    pub async fn wrote_one_after_the_other(&self, pods: &[&OperatorPod]) -> Result<()> {
+    pub async fn check_writers(&self, pods: &[&OperatorPod]) -> Result<()> {
         let writes = self.writes().await?;
-        writers::never_two(&writes)?;
+        writers::check_one_at_a_time(&writes)?;
         let mut expected: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
         expected.dedup();
-        let order = writers::in_order(&writes);
+        let order = writers::order(&writes);
         ensure!(order == expected, "others wrote than {expected:?}: {order:?}");
         Ok(())
     }
 
     /// Uninstalls it and waits until its pods are gone, which Helm does not.
     pub async fn uninstall(&self) -> Result<()> {
-        self.release.uninstall(&self.ground.kind.helm).await?;
+        self.release.uninstall(&self.cluster.kind.helm).await?;
         let look = async || Ok(self.pods().await?.is_empty().then_some(()));
-        self.ground.until("the pods are gone", look).await
+        self.cluster.until("the pods are gone", look).await
     }
 
     /// From now on AWS answers slowly, so that work takes a while.
     pub async fn slow_down(&self) -> Result<()> {
-        self.ground.cloud.set_latency(&self.release.account, 0.5).await
+        self.cluster.cloud.set_latency(&self.release.account, 0.5).await
     }
 
     /// AWS answers at once again.
     pub async fn speed_up(&self) -> Result<()> {
-        self.ground.cloud.set_latency(&self.release.account, 0.0).await
+        self.cluster.cloud.set_latency(&self.release.account, 0.0).await
     }
 
     /// Sees that the operator has left no role in its account.
-    pub async fn no_role_is_left(&self) -> Result<()> {
+    pub async fn check_no_role_is_left(&self) -> Result<()> {
         let roles = self.clients().iam().list_roles().path_prefix("/s3-replication/").send().await;
         let roles: Vec<String> = roles
             .context("cannot list the roles")?
@@ -226,10 +226,10 @@ impl<'a> Site<'a> {
     /// Takes a release of a test's own away again; what becomes of it is not waited for.
     pub async fn close(self) -> Result<()> {
         if self.own {
-            let helm = &self.ground.kind.helm;
+            let helm = &self.cluster.kind.helm;
             helm.run(&["uninstall", RELEASE, "--namespace", &self.release.namespace]).await?;
             let delete = ["delete", "namespace", &self.release.namespace, "--wait=false"];
-            self.ground.kind.kubectl.run(delete).await?;
+            self.cluster.kind.kubectl.run(delete).await?;
         }
         Ok(())
     }

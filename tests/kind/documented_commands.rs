@@ -9,9 +9,9 @@ use rig::kind::DOCUMENTED;
 use rig::kind::install::{AWS_NAMESPACE, OPERATOR_NAMESPACE, RELEASE};
 use rig::paths;
 
-use super::case::Case;
-use super::ground::Ground;
-use super::site::Site;
+use super::cluster::Cluster;
+use super::release::OperatorRelease;
+use super::replication::Replication;
 
 const README: &str = "README.md";
 const INSTALL: &str = "docs/install.md";
@@ -32,87 +32,87 @@ fn command_in(page: &str, words: &str) -> Result<String> {
 }
 
 /// Takes away the release that other tests share, and all that it has made.
-async fn from_nothing(site: &Site<'_>) -> Result<()> {
-    site.uninstall().await?;
-    let Ground { kind, .. } = site.ground;
-    site.release.delete_namespace(&kind.kubectl).await?;
+async fn remove_everything(operator: &OperatorRelease<'_>) -> Result<()> {
+    operator.uninstall().await?;
+    let Cluster { kind, .. } = operator.cluster;
+    operator.release.delete_namespace(&kind.kubectl).await?;
     let definitions =
         ["delete", "crd", "bucketreplications.s3replication.dev", "awsaccounts.s3replication.dev"];
     kind.kubectl.run(definitions).await.map(drop)
 }
 
 /// Gives the operator the Secret of the page, in the place of an identity that a cluster on AWS would give.
-async fn make_secret(site: &Site<'_>) -> Result<()> {
+async fn make_secret(operator: &OperatorRelease<'_>) -> Result<()> {
     let create = command_in(INSTALL, "kubectl create secret generic aws")?;
-    let create = create.replacen('…', &site.release.account, 1).replacen('…', SECRET, 1);
-    site.ground.kind.shell(&create, &paths::repository()).await.map(drop)
+    let create = create.replacen('…', &operator.release.account, 1).replacen('…', SECRET, 1);
+    operator.cluster.kind.shell(&create, &paths::repository()).await.map(drop)
 }
 
-pub fn with_helm(ground: &Ground) -> Result<()> {
-    ground.block_on(async {
-        let (site, root) = (Site::usual(ground, "by-helm").await?, paths::repository());
-        let type_in = async |commands: &str| ground.kind.shell(commands, &root).await;
-        from_nothing(&site).await?;
+pub fn with_helm(cluster: &Cluster) -> Result<()> {
+    cluster.block_on(async {
+        let (operator, root) = (OperatorRelease::shared(cluster, "by-helm").await?, paths::repository());
+        let type_in = async |commands: &str| cluster.kind.shell(commands, &root).await;
+        remove_everything(&operator).await?;
 
         // The image is what `docker build` makes of it elsewhere, and was pushed.
         let readme = commands(README, "## Installing it")?;
         let (build, install) = readme.split_once('\n').context("one command")?;
         ensure!(build.starts_with("docker build ") && build.contains(DOCUMENTED), "not the image: {build}");
         type_in(install).await?;
-        site.all_ready(2).await?;
+        operator.all_ready(2).await?;
         let again = commands(INSTALL, "## With Helm")?;
         let said = type_in(&again).await?;
         ensure!(said.contains("REVISION: 2") && said.contains("Succeeded"), "{said}");
 
-        let case = Case::apply(&site, "written").await?;
-        case.says("CredentialsUnavailable").await?;
-        make_secret(&site).await?;
+        let replication = Replication::apply(&operator, "written").await?;
+        replication.wait_for_reason("CredentialsUnavailable").await?;
+        make_secret(&operator).await?;
         let identity = "--set aws.credentialsSecret=aws";
         let emulator = format!("--set aws.endpointUrl=http://emulator.{AWS_NAMESPACE}");
         type_in(&format!("{} {identity} {emulator}", install.trim_end())).await?;
-        case.wait_ready().await?;
+        replication.wait_ready().await?;
 
         type_in(&commands(INSTALL, "## Uninstalling")?).await?;
-        ensure!(!case.is_configured().await?, "the configuration outlived its resource");
-        site.no_role_is_left().await?;
-        back_to_usual(&site).await
+        ensure!(!replication.is_configured().await?, "the configuration outlived its resource");
+        operator.check_no_role_is_left().await?;
+        restore_default_release(&operator).await
     })
 }
 
-pub fn with_kubectl(ground: &Ground) -> Result<()> {
-    ground.block_on(async {
-        let site = Site::usual(ground, "by-kubectl").await?;
-        from_nothing(&site).await?;
-        let copy = with_own_image(ground).await?;
-        ground.kind.shell(&commands(INSTALL, "## With kubectl")?, &copy).await?;
-        site.all_ready(2).await?;
+pub fn with_kubectl(cluster: &Cluster) -> Result<()> {
+    cluster.block_on(async {
+        let operator = OperatorRelease::shared(cluster, "by-kubectl").await?;
+        remove_everything(&operator).await?;
+        let copy = with_own_image(cluster).await?;
+        cluster.kind.shell(&commands(INSTALL, "## With kubectl")?, &copy).await?;
+        operator.all_ready(2).await?;
 
-        let case = Case::apply(&site, "written").await?;
-        case.says("CredentialsUnavailable").await?;
-        make_secret(&site).await?;
+        let replication = Replication::apply(&operator, "written").await?;
+        replication.wait_for_reason("CredentialsUnavailable").await?;
+        make_secret(&operator).await?;
         let deployment = format!("deployment/{RELEASE} -n {OPERATOR_NAMESPACE}");
         let emulator = format!("AWS_ENDPOINT_URL=http://emulator.{AWS_NAMESPACE}");
         let identity = format!(
             "kubectl set env {deployment} --from=secret/aws\nkubectl set env {deployment} {emulator}"
         );
-        ground.kind.shell(&identity, &copy).await?;
-        case.wait_ready().await?;
+        cluster.kind.shell(&identity, &copy).await?;
+        replication.wait_ready().await?;
 
         let resources = commands(INSTALL, "## Uninstalling")?;
         let resources = resources.lines().next().context("no commands")?;
         let rest = command_in(INSTALL, "kubectl delete -f deploy/install.yaml")?;
-        ground.kind.shell(&format!("{resources}\n{rest}"), &paths::repository()).await?;
-        ensure!(!case.is_configured().await?, "the configuration outlived its resource");
-        site.no_role_is_left().await?;
+        cluster.kind.shell(&format!("{resources}\n{rest}"), &paths::repository()).await?;
+        ensure!(!replication.is_configured().await?, "the configuration outlived its resource");
+        operator.check_no_role_is_left().await?;
         let left = "kubectl get --ignore-not-found -o name -f deploy/install.yaml";
-        let left = ground.kind.shell(left, &paths::repository()).await?;
+        let left = cluster.kind.shell(left, &paths::repository()).await?;
         ensure!(left.is_empty(), "this is left: {left}");
-        back_to_usual(&site).await
+        restore_default_release(&operator).await
     })
 }
 
 /// The kustomizations, in a copy, with an image of one's own: the page asks for it.
-async fn with_own_image(ground: &Ground) -> Result<PathBuf> {
+async fn with_own_image(cluster: &Cluster) -> Result<PathBuf> {
     let (copy, repository) = (paths::scratch_dir("written")?, paths::repository());
     let (image, _) = DOCUMENTED.rsplit_once(':').context("no tag")?;
     let edit = format!(
@@ -120,13 +120,13 @@ async fn with_own_image(ground: &Ground) -> Result<PathBuf> {
          sed -i 's|newName: .*|newName: {image}|' deploy/kustomize/overlays/eks/kustomization.yaml",
         repository.display()
     );
-    ground.kind.shell(&edit, &copy).await?;
+    cluster.kind.shell(&edit, &copy).await?;
     Ok(copy)
 }
 
-async fn back_to_usual(site: &Site<'_>) -> Result<()> {
-    let look = async || Ok(site.pods().await?.is_empty().then_some(()));
-    site.ground.until("the pods are gone", look).await?;
-    site.release.delete_namespace(&site.ground.kind.kubectl).await?;
-    Site::install_usual(&site.ground.kind).await.map(drop)
+async fn restore_default_release(operator: &OperatorRelease<'_>) -> Result<()> {
+    let look = async || Ok(operator.pods().await?.is_empty().then_some(()));
+    operator.cluster.until("the pods are gone", look).await?;
+    operator.release.delete_namespace(&operator.cluster.kind.kubectl).await?;
+    OperatorRelease::install_default(&operator.cluster.kind).await.map(drop)
 }

@@ -1,6 +1,5 @@
-//! The images of ours: the operator's and, for the tests, the emulator's. Each has a Containerfile that builds it
-//! anywhere a registry is in reach. Elsewhere its last stage is built just the same, on files that are made here as
-//! the stage before would make them.
+//! The images of the operator and of the emulator, made without a registry. The last stage of each Containerfile is
+//! built as it is; the files that an earlier stage would make for it are made on this machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,42 +7,26 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::command;
 use super::engine::Engine;
 use super::rootfs;
+use crate::kind::command;
+use crate::kind::images::{DOCUMENTED, EMULATOR, Images};
 use crate::operator;
 use crate::paths;
 use crate::process::Spec;
 use crate::progress;
 use crate::tools::{self, Tools};
 
-/// The operator's image as the documentation names it, and as every cluster of ours has it.
-pub const DOCUMENTED: &str =
-    concat!("registry.example.com/s3-replication-operator:", env!("CARGO_PKG_VERSION"));
-
 const OPERATOR: &str = "s3-replication-operator/operator";
-const EMULATOR: &str = "s3-replication-operator/emulator";
 const PYTHON: &str = "s3-replication-operator/python";
 
-/// What of the emulator is ours.
+/// The emulator's files that this repository holds.
 const SCRIPTS: [&str; 2] = ["emulator.py", "recorder.py"];
 
-/// How long a build may take that compiles the operator: far above the usual 10 minutes.
-const BUILD: Duration = Duration::from_secs(3600);
-
-/// How long it may take to copy files together.
+/// How long copying files into an image may take.
 const ASSEMBLE: Duration = Duration::from_secs(300);
 
-/// Their names.
-#[derive(Debug, Clone)]
-pub struct Images {
-    /// The operator's.
-    pub operator: String,
-    /// The emulator's.
-    pub emulator: String,
-}
-
-/// What is needed of registries and compilers, at hand.
+/// What the images are made of: the operator compiled, the rest downloaded.
 #[derive(Debug)]
 pub(super) struct Sources {
     program: PathBuf,
@@ -52,7 +35,7 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Builds the operator and gathers what the emulator consists of.
+    /// Builds the operator and downloads the emulator and its Python.
     pub fn ensure(tools: &Tools) -> Result<Self> {
         Ok(Self {
             program: operator::build()?,
@@ -73,7 +56,7 @@ impl Sources {
             [fs::read(&self.program)?, fs::read(&script)?, containerfile("Containerfile")?.into_bytes()];
         let name = format!("{OPERATOR}:{}", tools::key(&inputs.each_ref().map(Vec::as_slice)));
         build(engine, OPERATOR, &name, &last_stage("Containerfile", None)?, |context| {
-            // An image of a development build would be four times as large.
+            // The debug information would make the image four times as large.
             let program = context.join("s3-replication-operator");
             let strip = Spec::new("strip", "strip").arg("-o").arg(&program).arg(&self.program);
             command::run("strip", strip, ASSEMBLE)?;
@@ -94,7 +77,7 @@ impl Sources {
         let key = tools::key(&inputs.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let base = format!("{PYTHON}:{}", tools::key(&[&places[0]]));
         if !engine.has_image(&base) {
-            // What is made of it goes first.
+            // First what is based on it.
             remove_older(engine, EMULATOR)?;
             remove_older(engine, PYTHON)?;
             engine.docker(&["import", &self.python.to_string_lossy(), &base], ASSEMBLE)?;
@@ -110,28 +93,7 @@ impl Sources {
     }
 }
 
-/// Builds both with a Docker that reaches a registry, as a user does.
-pub(super) fn build_with_docker() -> Result<Images> {
-    let repository = paths::repository();
-    let images = Images { operator: DOCUMENTED.to_owned(), emulator: format!("{EMULATOR}:rig") };
-    let builds = [
-        (&images.operator, "Containerfile", repository.clone()),
-        (&images.emulator, "tests/kind/emulator.Containerfile", repository.join("tests/rig/tools/aws")),
-    ];
-    for (name, file, context) in builds {
-        progress::step(&format!("building {file} with Docker"), || {
-            let build = Spec::new("docker-build", "docker")
-                .args(["build", "--tag", name, "--file"])
-                .arg(repository.join(file))
-                .arg(context)
-                .env("DOCKER_BUILDKIT", "1");
-            command::run("docker build", build, BUILD)
-        })?;
-    }
-    Ok(images)
-}
-
-/// The emulator and what it needs, for the Python of its image.
+/// Installs the emulator and its packages for the Python of its image. Returns the directory.
 fn emulator(python: &Path) -> Result<PathBuf> {
     let pins = paths::sources().join("tools/aws/requirements.txt");
     let pinned = fs::read(&pins).with_context(|| format!("cannot read {}", pins.display()))?;
@@ -152,7 +114,7 @@ fn emulator(python: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Builds an image unless the engine has it. `fill` makes what the stage copies into it.
+/// Builds an image unless the engine has it. `fill` makes the files that the stage copies. Returns the name.
 fn build(
     engine: &Engine,
     family: &str,
@@ -177,7 +139,7 @@ fn build(
     Ok(name.to_owned())
 }
 
-/// Removes the images of a name, whatever their tags.
+/// Removes all images of a repository.
 pub(super) fn remove_older(engine: &Engine, name: &str) -> Result<()> {
     let ids = engine.docker(&["images", "--quiet", name], ASSEMBLE)?;
     for id in ids.split_whitespace() {
@@ -190,8 +152,8 @@ fn containerfile(name: &str) -> Result<String> {
     fs::read_to_string(paths::repository().join(name)).with_context(|| format!("cannot read {name}"))
 }
 
-/// The last stage of a Containerfile, on another base where one is given, with the context in the place of the stage
-/// before.
+/// Returns the last stage of a Containerfile, on `base` if given. It copies from the build context where the original
+/// copies from the stage before.
 fn last_stage(name: &str, base: Option<&str>) -> Result<String> {
     let text = containerfile(name)?;
     let (_, stage) = text.rsplit_once("\nFROM ").with_context(|| format!("{name} has no second stage"))?;
@@ -205,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_stage_takes_its_files_from_the_context_and_keeps_the_rest() {
+    fn the_last_stage_copies_from_the_context_and_is_unchanged_otherwise() {
         let operator = last_stage("Containerfile", None).unwrap();
         assert!(operator.starts_with("FROM scratch\n"), "{operator}");
         assert!(operator.contains("COPY /rootfs/ /\n") && !operator.contains("--from"), "{operator}");

@@ -1,5 +1,5 @@
-//! The image of a node, made here: Debian, what `tools/node` builds, and in it, already in containerd's store, the
-//! images that kubeadm runs.
+//! The image of a node, made on this machine from Debian and the programs that `tools/node` builds. containerd's store
+//! in it holds the images that kubeadm runs.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,24 +9,24 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::command;
 use super::engine::Engine;
 use super::image::{Image, Layer, pack};
-use super::ours::remove_older;
+use super::offline_images::remove_older;
 use super::rootfs;
+use crate::kind::command;
 use crate::paths;
 use crate::process::{Process, Spec};
 use crate::progress;
 use crate::system;
 use crate::tools::{self, NodeTools};
 
-/// The name of the image; its tag tells what it was made of.
+/// The repository of the image; its tag is a hash of what it was made from.
 const NAME: &str = "s3-replication-operator/node";
 
-/// How long anything here may take that usually takes seconds.
+/// How long one step may take; each usually takes seconds.
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// Units of systemd that mean a machine and have no place in a container.
+/// Units of systemd that manage a machine and fail in a container.
 const MASKED: [&str; 24] = [
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
@@ -54,7 +54,7 @@ const MASKED: [&str; 24] = [
     "systemd-user-sessions.service",
 ];
 
-/// What a node image is made of.
+/// The parts of a node image.
 #[derive(Debug)]
 pub(super) struct Node {
     tools: NodeTools,
@@ -63,7 +63,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Builds and installs what is needed: from registries of packages, so before an engine's network is entered.
+    /// Builds and downloads the parts. Call it before entering an engine's network, which reaches no registry.
     pub fn ensure() -> Result<Self> {
         Ok(Self {
             tools: tools::Tools::node()?,
@@ -72,7 +72,7 @@ impl Node {
         })
     }
 
-    /// The name of the image in the engine, made if it is not there.
+    /// Returns the name of the image in the engine, and makes the image if it is missing.
     pub fn image(&self, engine: &Engine) -> Result<String> {
         let name = format!("{NAME}:{}", self.key()?);
         if !engine.has_image(&name) {
@@ -84,7 +84,7 @@ impl Node {
         Ok(name)
     }
 
-    /// Another one when anything that goes into the image is another.
+    /// A hash of everything that goes into the image.
     fn key(&self) -> Result<String> {
         let mut inputs: Vec<Vec<u8>> = Vec::new();
         for place in self.tools.places().into_iter().chain([self.base.as_path(), &self.proxy_base]) {
@@ -101,7 +101,7 @@ impl Node {
     fn make(&self, name: &str, engine: &Engine) -> Result<()> {
         let scratch = paths::scratch_dir("node")?;
         let made = self.make_in(&scratch, name, engine);
-        // It is large, and of no use to anyone.
+        // It is large, and nothing reads it again.
         fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
         made
     }
@@ -128,7 +128,7 @@ impl Node {
         engine.docker(&["load", "--input", &archive.to_string_lossy()], DEADLINE).map(drop)
     }
 
-    /// The images that kubeadm expects, each as a file.
+    /// Makes the images that kubeadm expects, each as a file.
     fn images(&self, scratch: &Path) -> Result<Vec<ControlPlaneImage>> {
         let kubeadm = Spec::new("kubeadm", self.tools.program("kubeadm")).args([
             "config",
@@ -138,7 +138,7 @@ impl Node {
             &NodeTools::version(),
         ]);
         let names = command::run("kubeadm config images list", kubeadm, DEADLINE)?;
-        // Its warnings, as that there is no network, are sentences.
+        // Warnings (there is no network, for example) are sentences.
         let names: Vec<&str> =
             names.lines().filter(|line| line.contains('/') && !line.contains(char::is_whitespace)).collect();
         if names.is_empty() {
@@ -154,7 +154,7 @@ impl Node {
             .with_context(|| format!("kubeadm expects {name}, and there is no {program} to make it of"))?;
         let mut layers = vec![Layer::Dir(root.clone())];
         if program == "kube-proxy" {
-            // It calls iptables, and these are the ones of its base.
+            // It calls iptables; its base has the nft variants.
             let sbin = root.join("usr/sbin");
             fs::create_dir_all(&sbin)?;
             for family in ["iptables", "ip6tables"] {
@@ -162,7 +162,7 @@ impl Node {
                     symlink(format!("{family}-nft{suffix}"), sbin.join(format!("{family}{suffix}")))?;
                 }
             }
-            // Where its DaemonSet calls it.
+            // The path in its DaemonSet.
             fs::create_dir_all(root.join("usr/local/bin"))?;
             fs::rename(root.join(program), root.join("usr/local/bin").join(program))?;
             layers.insert(0, Layer::Tar(self.proxy_base.clone()));
@@ -173,7 +173,7 @@ impl Node {
         Ok(ControlPlaneImage { name: name.to_owned(), program: program.to_owned(), archive })
     }
 
-    /// Puts the files of a node into its root directory.
+    /// Copies the files of a node into its root directory.
     fn install(&self, root: &Path, images: &[ControlPlaneImage]) -> Result<()> {
         let copy = Spec::new("cp", "cp").arg("-a").arg(sources().join(".")).arg(root);
         command::run("cp", copy, DEADLINE)?;
@@ -188,7 +188,7 @@ impl Node {
         let containerd = root.join("etc/containerd/config.toml");
         let text = fs::read_to_string(&containerd)?.replace("@PAUSE@", &pause.name);
         fs::write(&containerd, text)?;
-        // kind reads the version of Kubernetes here.
+        // kind reads the version of Kubernetes from this file.
         fs::write(root.join("kind/version"), NodeTools::version())?;
         let units = root.join("etc/systemd/system");
         let wanted = units.join("multi-user.target.wants");
@@ -206,7 +206,7 @@ impl Node {
     }
 }
 
-/// An image that kubeadm expects.
+/// An image that kubeadm expects, as a file.
 #[derive(Debug)]
 struct ControlPlaneImage {
     name: String,
@@ -226,10 +226,10 @@ fn config(program: &str) -> Value {
     }
 }
 
-/// Brings images into the store of containerd in a root directory, packed as they are: a node unpacks each at its
-/// first use.
+/// Imports images into the store of containerd in a root directory, without unpacking them: a node unpacks an image
+/// when it first runs it.
 fn preload(images: &[ControlPlaneImage], root: &Path, scratch: &Path) -> Result<()> {
-    // The path of a socket may have 107 characters, and our own directories are anywhere.
+    // The path of a socket has at most 107 characters, and the target directory may be longer.
     let run = std::env::temp_dir().join(format!("rig-containerd-{}", std::process::id()));
     fs::create_dir_all(&run)?;
     let socket = run.join("socket");
@@ -252,10 +252,10 @@ fn preload(images: &[ControlPlaneImage], root: &Path, scratch: &Path) -> Result<
     let imported = containerd
         .wait_ready(DEADLINE, || command::succeeds(ctr(&["version"]), Duration::from_secs(5)))
         .and_then(|()| import(images, ctr));
-    // In any case: it works in directories that are removed next.
+    // Also after an error: containerd works in directories that are removed next.
     end(&containerd)?;
     imported?;
-    // It mounts images there while it reads them.
+    // containerd mounts images here while it reads them.
     let mounts = root.join("var/lib/containerd/tmpmounts");
     if mounts.is_dir() {
         fs::remove_dir(&mounts).with_context(|| format!("cannot remove {}", mounts.display()))?;
@@ -282,12 +282,12 @@ fn work_dir(scratch: &Path, name: &str) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// The files of a node that are text.
+/// The directory of the text files of a node.
 fn sources() -> PathBuf {
-    paths::sources().join("src/kind/node/rootfs")
+    paths::sources().join("src/kind/offline/node/rootfs")
 }
 
-/// All files below a directory, in order.
+/// All files below a directory, sorted.
 fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {

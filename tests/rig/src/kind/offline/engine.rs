@@ -1,5 +1,5 @@
-//! A Docker engine of our own, in namespaces of its own (`engine.sh`): it touches nothing of the machine's network,
-//! and ends with us.
+//! A Docker engine in namespaces of its own (`engine.sh`). It does not touch the machine's network, and it ends with the
+//! process that started it.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -7,44 +7,44 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::command;
 use crate::health;
+use crate::kind::command;
 use crate::paths;
 use crate::process::{Process, Spec};
 use crate::system;
 use crate::tools;
 
-/// Where the engine listens, in its own network.
+/// The port that the engine listens on, in its own network.
 const PORT: u16 = 2375;
 
-/// How long a start may take: far above the usual 2 seconds, and one that is ending is waited for.
+/// How long a start may take: far above the usual 2 seconds, because an engine that is still ending has to go first.
 const START: Duration = Duration::from_secs(90);
 
-/// How long an end may take: containers that still run are stopped first.
+/// How long the engine may take to end: it stops running containers first.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// A running engine. Its images are kept for the next one.
+/// A running engine. The next engine finds the images of this one.
 #[derive(Debug)]
 pub struct Engine {
     process: Process,
     init: String,
     home: Option<File>,
-    // One at a time: they share the store of images. Released when this is dropped.
+    // Engines share the store of images, so only one may run. Dropping the file releases the lock.
     _lock: File,
 }
 
 impl Engine {
-    /// Starts one and enters its network: this thread, and all threads and programs that it starts from now on,
-    /// reach what runs in there and nothing else. What needs a registry has to be done before.
+    /// Starts an engine and enters its network. From then on this thread, and every thread and program that it starts,
+    /// reaches that network only; download everything before.
     pub fn start() -> Result<Self> {
         let dir = Self::directory();
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let lock = tools::lock(&dir.join("user.lock"), "a cluster")?;
         let init_file = dir.join("init.pid");
-        // One that was killed has not removed its own.
+        // An engine that was killed has left its file.
         let _ = fs::remove_file(&init_file);
         let process = Spec::new("engine", "sh")
-            .arg(paths::sources().join("src/kind/engine.sh"))
+            .arg(paths::sources().join("src/kind/offline/engine.sh"))
             .arg(&dir)
             .env("PATH", system::path())
             .without_env(&["DOCKER_"])
@@ -63,19 +63,19 @@ impl Engine {
         Ok(engine)
     }
 
-    /// What makes Docker's and kind's programs speak to this engine.
+    /// Variables with which docker and kind use this engine.
     pub fn environment(&self) -> [(&'static str, String); 3] {
         let host = format!("tcp://127.0.0.1:{PORT}");
-        // The newer builder needs a part that this Docker may not have.
+        // BuildKit needs a plugin that this Docker may not have.
         [("DOCKER_HOST", host), ("DOCKER_BUILDKIT", "0".to_owned()), ("PATH", system::path())]
     }
 
-    /// A command of Docker's.
+    /// Runs a docker command and returns what it prints.
     pub fn docker(&self, args: &[&str], deadline: Duration) -> Result<String> {
         command::run(&format!("docker {}", args.join(" ")), self.docker_spec(args), deadline)
     }
 
-    /// Whether there is an image of that name.
+    /// Whether the engine has an image.
     pub fn has_image(&self, name: &str) -> bool {
         let spec = self.docker_spec(&["image", "inspect", name]);
         command::succeeds(spec, Duration::from_secs(30))
@@ -86,18 +86,18 @@ impl Engine {
         self.environment().iter().fold(spec, |spec, (name, value)| spec.env(name, value))
     }
 
-    /// A line for a shell that goes on in the engine's network, where a person can speak to it too.
+    /// Returns a command that opens a shell in the engine's network, for a person.
     pub fn how_to_enter(&self) -> String {
         let environment = self.environment().map(|(name, value)| format!("{name}={value}"));
         format!("nsenter --net=/proc/{}/ns/net env {} $SHELL", self.init, environment.join(" "))
     }
 
-    /// Where the engine keeps its images.
+    /// The directory of the engine's images.
     fn directory() -> PathBuf {
         paths::rig().join("engine")
     }
 
-    /// Leaves its network and ends it.
+    /// Leaves the engine's network, ends the engine, and waits for that.
     pub fn stop(mut self) -> Result<()> {
         self.leave()?;
         self.process.close();
@@ -108,7 +108,7 @@ impl Engine {
         self.home.take().map_or(Ok(()), |home| network::enter(&home))
     }
 
-    /// An engine that was killed has left its containers and volumes behind, which no one can mean to keep.
+    /// Removes the containers and volumes of an engine that was killed: nobody can reach them any more.
     fn remove_leftovers(&self) -> Result<()> {
         let containers = self.docker(&["ps", "--all", "--quiet"], Duration::from_secs(30))?;
         let containers: Vec<&str> = containers.split_whitespace().collect();
@@ -116,14 +116,14 @@ impl Engine {
             let args = [&["rm", "--force", "--volumes"], containers.as_slice()].concat();
             self.docker(&args, Duration::from_secs(60))?;
         }
-        // Their data too, also where a container was gone before its volume was.
+        // Also volumes whose container is gone.
         self.docker(&["volume", "prune", "--force"], Duration::from_secs(60)).map(drop)
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // A thread that stays in there has a network without a way out.
+        // This thread would be left in a network without a route to the outside.
         let _ = self.leave();
     }
 }
@@ -136,13 +136,13 @@ mod network {
     use anyhow::{Context, Result};
     use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-    /// The network namespace of a process.
+    /// Opens the network namespace of a process.
     pub fn of(pid: &str) -> Result<File> {
         let path = format!("/proc/{pid}/ns/net");
         File::open(&path).with_context(|| format!("cannot open {path}"))
     }
 
-    /// Moves this thread into one.
+    /// Moves this thread into a network namespace.
     pub fn enter(network: &File) -> Result<()> {
         move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
             .context("cannot enter the engine's network")

@@ -1,4 +1,4 @@
-//! Container images made of plain files with `tar` alone, in the form that `docker load` reads.
+//! Makes container images of files, with `tar` alone, in the format that `docker load` reads.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,20 +9,20 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::command;
+use crate::kind::command;
 use crate::process::Spec;
 
-/// How long packing may take: the largest layer has some hundred megabytes.
+/// How long packing may take: the largest layer has hundreds of megabytes.
 const PACK: Duration = Duration::from_secs(300);
 
-/// An image that is to be made.
+/// An image to make.
 #[derive(Debug)]
 pub(super) struct Image<'a> {
     /// Its name and tag.
     pub name: &'a str,
-    /// What the image specification calls its config: entrypoint, user, environment.
+    /// The `config` object of the image specification: entrypoint, user, environment.
     pub config: Value,
-    /// From the lowest up.
+    /// The lowest first.
     pub layers: Vec<Layer>,
 }
 
@@ -30,12 +30,12 @@ pub(super) struct Image<'a> {
 pub(super) enum Layer {
     /// A tar file.
     Tar(PathBuf),
-    /// A directory, whose files become root's.
+    /// A directory; in the image its files belong to root.
     Dir(PathBuf),
 }
 
 impl Image<'_> {
-    /// Writes the image as one file, with the help of an empty directory.
+    /// Writes the image to `output`. `scratch` is an empty directory for intermediate files.
     pub fn write(&self, output: &Path, scratch: &Path) -> Result<()> {
         let mut names = Vec::new();
         let mut digests = Vec::new();
@@ -71,7 +71,7 @@ impl Image<'_> {
     }
 }
 
-/// Packs a directory, its files root's and of no date, so that the same files are the same layer.
+/// Packs a directory. Owner and date of its files are fixed, so that equal files make an equal layer.
 pub(super) fn pack(dir: &Path, output: &Path) -> Result<()> {
     let spec = tar(dir, output)
         .args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "--mode=go=u-w"])
@@ -103,12 +103,12 @@ impl io::Write for Hash {
     }
 }
 
-/// Bytes in hexadecimal.
+/// Formats bytes in hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// This machine's architecture as images name it.
+/// This machine's architecture, as the image specification names it.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

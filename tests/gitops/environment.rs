@@ -1,4 +1,5 @@
-//! What the tests stand on: a cluster without our definitions, AWS, Argo CD, and the repositories that a user has.
+//! The environment of a test: an API server without this project's CRDs, AWS, Argo CD, and the git repositories of a
+//! user.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -14,34 +15,29 @@ use tokio::runtime::Runtime;
 use super::application::{self, Application};
 use super::pods::Pods;
 
-/// What the deployed files say instead of a user's own repositories.
+/// Stands in the deployed files for the host of a user's repositories.
 const EXAMPLE: &str = "https://git.example.com/";
 
-/// What this machine has.
-pub struct Machine;
-
-impl Machine {
-    /// The programs that Argo CD needs, or why it cannot be had.
-    pub fn look() -> Result<Programs, String> {
-        if env::var_os("RIG_ARGOCD").is_some_and(|wish| wish == "off") {
-            return Err("RIG_ARGOCD is off".to_owned());
-        }
-        Programs::look()
+/// Finds the programs that Argo CD needs, or says why the tests cannot run.
+pub fn required_programs() -> Result<Programs, String> {
+    if env::var_os("RIG_ARGOCD").is_some_and(|value| value == "off") {
+        return Err("RIG_ARGOCD is off".to_owned());
     }
+    Programs::find()
 }
 
 /// A cluster with an Argo CD, and a namespace `data` for resources.
-pub struct Ground {
+pub struct Environment {
     pub world: Arc<World>,
     pub argocd: ArgoCd,
     _controllers: Controllers,
     _pods: Pods,
 }
 
-impl Ground {
-    /// A new one, with the chart in a repository and nothing of it in the cluster.
+impl Environment {
+    /// Starts one. The chart is in a repository; nothing is installed.
     pub async fn start(name: &str) -> Result<Self> {
-        let programs = Machine::look().map_err(|why| anyhow!(why))?;
+        let programs = required_programs().map_err(|why| anyhow!(why))?;
         let world = Arc::new(World::bare(name).await?);
         let cluster = world.cluster();
         let (argocd, controllers) = tokio::task::spawn_blocking(move || {
@@ -51,18 +47,18 @@ impl Ground {
         })
         .await??;
         let pods = Pods::run(Arc::clone(&world));
-        let ground = Self { world, argocd, _controllers: controllers, _pods: pods };
-        let platform = ground.argocd.git.repository("platform/s3-replication-operator.git")?;
+        let environment = Self { world, argocd, _controllers: controllers, _pods: pods };
+        let platform = environment.argocd.git.repository("platform/s3-replication-operator.git")?;
         platform.copy(&repository(application::CHART), application::CHART)?;
         platform.commit("The chart")?;
-        let [operator, _] = ground.applications()?;
+        let [operator, _] = environment.applications()?;
         let tag = operator["spec"]["source"]["targetRevision"].as_str();
         platform.tag(tag.context("the Application of the chart names no revision")?)?;
-        ground.create_namespace("data")?;
-        Ok(ground)
+        environment.create_namespace("data")?;
+        Ok(environment)
     }
 
-    /// The file that a user applies, with the repositories of this ground.
+    /// The file that a user applies, with the repositories of this environment.
     pub fn application_file(&self) -> Result<String> {
         let text = read("deploy/argocd/application.yaml")?;
         if !text.contains(EXAMPLE) {
@@ -71,14 +67,13 @@ impl Ground {
         Ok(text.replace(EXAMPLE, &self.argocd.git.url()))
     }
 
-    /// Its two Applications: of the operator, and of the resources.
+    /// The two Applications of that file: the operator and the resources.
     pub fn applications(&self) -> Result<[Value; 2]> {
         let all: Vec<Value> = serde_saphyr::from_multiple(&self.application_file()?)?;
         all.try_into().map_err(|_| anyhow!("deploy/argocd/application.yaml holds two Applications"))
     }
 
-    /// The repository that the second one takes resources from, with the smallest sample in it, on buckets that are
-    /// there.
+    /// Creates the repository of the second Application. It holds the smallest sample; the buckets in it exist.
     pub async fn replications(&self) -> Result<Repository> {
         let replications = self.argocd.git.repository("data/replications.git")?;
         let mut text = read("deploy/samples/minimal.yaml")?;
@@ -105,36 +100,36 @@ impl Ground {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// An Application that is there, or will be.
+    /// An Application by its name, which need not exist yet.
     pub fn application(&self, name: &str) -> Application<'_> {
         Application::new(self, name)
     }
 }
 
-/// Where all that waits, waits.
+/// The runtime that all tests share.
 static RUNTIME: LazyLock<Result<Runtime, std::io::Error>> = LazyLock::new(Runtime::new);
 
-/// Runs what a test does.
+/// Runs a test.
 pub fn block_on<T>(test: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = RUNTIME.as_ref().map_err(|error| anyhow!("no runtime: {error}"))?;
     runtime.block_on(test)
 }
 
-/// Runs what a test does on the ground that most share: the file that a user applies has been applied to it.
-pub fn on_shared<T>(test: impl AsyncFnOnce(&Ground) -> Result<T>) -> Result<T> {
-    static SHARED: OnceLock<Result<Ground, String>> = OnceLock::new();
+/// Runs a test in the environment that most tests share. The file that a user applies has been applied to it.
+pub fn on_shared<T>(test: impl AsyncFnOnce(&Environment) -> Result<T>) -> Result<T> {
+    static SHARED: OnceLock<Result<Environment, String>> = OnceLock::new();
     let start = async || {
-        let ground = Ground::start("gitops").await?;
-        ground.replications().await?;
-        ground.kubectl(&["apply", "-f", "-"], &ground.application_file()?)?;
-        anyhow::Ok(ground)
+        let environment = Environment::start("gitops").await?;
+        environment.replications().await?;
+        environment.kubectl(&["apply", "-f", "-"], &environment.application_file()?)?;
+        anyhow::Ok(environment)
     };
-    let ground = SHARED.get_or_init(|| block_on(start()).map_err(|error| format!("{error:#}")));
-    let ground = ground.as_ref().map_err(|error| anyhow!("{error}"))?;
-    block_on(test(ground))
+    let environment = SHARED.get_or_init(|| block_on(start()).map_err(|error| format!("{error:#}")));
+    let environment = environment.as_ref().map_err(|error| anyhow!("{error}"))?;
+    block_on(test(environment))
 }
 
-/// A file of this repository.
+/// The path of a file of this repository.
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
