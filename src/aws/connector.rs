@@ -62,14 +62,11 @@ impl ResourceClients {
         subject: &str,
     ) -> Read<&AwsClient> {
         let Some(name) = account_ref else { return Ok(&self.source) };
-        self.destinations.get(name).ok_or_else(|| Failure {
-            class: FailureClass::Denied,
-            action: action.into(),
-            subject: subject.to_owned(),
-            code: String::new(),
-            detail: format!(
+        self.destinations.get(name).ok_or_else(|| {
+            let detail = format!(
                 "the operator has no identity under AwsAccount {name}, which is gone or no longer trusts it"
-            ),
+            );
+            Failure::new(FailureClass::Denied, action, subject, detail)
         })
     }
 }

@@ -78,13 +78,8 @@ pub async fn get_caller_identity(clients: &AccountClients, sts: aws_sdk_sts::Cli
     let answer = clients.call(Lane::Sts, action, subject, sts.get_caller_identity().send()).await?;
     let arn = answer.arn().unwrap_or_default().to_owned();
     let account_id = answer.account().or_else(|| account_of_arn(&arn)).map(str::to_owned);
-    let account_id = account_id.ok_or_else(|| Failure {
-        class: FailureClass::Unavailable,
-        action: action.into(),
-        subject: subject.to_owned(),
-        code: String::new(),
-        detail: "STS named no account".to_owned(),
-    })?;
+    let account_id = account_id
+        .ok_or_else(|| Failure::new(FailureClass::Unavailable, action, subject, "STS named no account"))?;
     Ok(AwsIdentity { arn, account_id })
 }
 

@@ -128,15 +128,11 @@ impl AccountEntry {
         if *account_id == self.account_id {
             return Ok(());
         }
-        Err(Failure {
-            class: FailureClass::WrongAccount,
-            action: "sts:GetCallerIdentity".into(),
-            subject: self.name.clone(),
-            code: String::new(),
-            detail: format!(
-                "it is {arn}, in account {account_id}, and spec.accountId is {}",
-                self.account_id
-            ),
-        })
+        Err(Failure::new(
+            FailureClass::WrongAccount,
+            "sts:GetCallerIdentity",
+            &self.name,
+            format!("it is {arn}, in account {account_id}, and spec.accountId is {}", self.account_id),
+        ))
     }
 }

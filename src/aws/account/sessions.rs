@@ -54,12 +54,8 @@ async fn begin(name: &str, role: &AssumeRole, clients: &AccountClients) -> Read<
         .role_session_name(name)
         .set_external_id(external_id.clone());
     let answer = clients.call(Lane::Sts, ASSUME_ROLE, arn, request.send()).await?;
-    let incomplete = |what: &str| Failure {
-        class: FailureClass::Unavailable,
-        action: ASSUME_ROLE.into(),
-        subject: arn.clone(),
-        code: String::new(),
-        detail: format!("the answer held no {what}"),
+    let incomplete = |what: &str| {
+        Failure::new(FailureClass::Unavailable, ASSUME_ROLE, arn, format!("the answer held no {what}"))
     };
     let given = answer.credentials().ok_or_else(|| incomplete("credentials"))?;
     let assumed = answer.assumed_role_user().ok_or_else(|| incomplete("role"))?.arn().to_owned();

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::aws::account::client::AwsClient;
 use crate::aws::account::rate_limiter::Lane;
 use crate::replication::observed::Read;
-use crate::replication::{Failure, FailureClass};
+use crate::replication::{BucketAddress, Failure, FailureClass};
 
 /// The action that reading a bucket policy needs.
 pub const GET_BUCKET_POLICY: &str = "s3:GetBucketPolicy";
@@ -14,23 +14,16 @@ pub const GET_BUCKET_POLICY: &str = "s3:GetBucketPolicy";
 ///
 /// # Errors
 /// AWS's answer, classified. A policy that is not JSON is [`FailureClass::Unavailable`]: a write could not keep it.
-pub async fn read_bucket_policy(
-    aws: &AwsClient,
-    bucket: &str,
-    region: &str,
-    account_id: &str,
-) -> Read<Option<Value>> {
-    let request = aws.s3(region).get_bucket_policy().bucket(bucket).expected_bucket_owner(account_id);
-    let answer = match aws.call(Lane::S3Read, GET_BUCKET_POLICY, bucket, request.send()).await {
+pub async fn read_bucket_policy(aws: &AwsClient, bucket: &BucketAddress) -> Read<Option<Value>> {
+    let BucketAddress { name, region, account_id, .. } = bucket;
+    let request = aws.s3(region).get_bucket_policy().bucket(name).expected_bucket_owner(account_id);
+    let answer = match aws.call(Lane::S3Read, GET_BUCKET_POLICY, name, request.send()).await {
         Ok(answer) => answer,
         Err(failure) if failure.code == "NoSuchBucketPolicy" => return Ok(None),
         Err(failure) => return Err(failure),
     };
-    serde_json::from_str(answer.policy().unwrap_or_default()).map(Some).map_err(|error| Failure {
-        class: FailureClass::Unavailable,
-        action: GET_BUCKET_POLICY.into(),
-        subject: bucket.to_owned(),
-        code: String::new(),
-        detail: format!("the answer was not JSON: {error}"),
+    serde_json::from_str(answer.policy().unwrap_or_default()).map(Some).map_err(|error| {
+        let detail = format!("the answer was not JSON: {error}");
+        Failure::new(FailureClass::Unavailable, GET_BUCKET_POLICY, name, detail)
     })
 }

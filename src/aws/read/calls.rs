@@ -32,13 +32,12 @@ pub async fn read_versioning(
         Some("Suspended") => VersioningStatus::Suspended,
         None => VersioningStatus::Disabled,
         Some(other) => {
-            return Err(Failure {
-                class: FailureClass::Unavailable,
-                action: "s3:GetBucketVersioning".into(),
-                subject: bucket.to_owned(),
-                code: String::new(),
-                detail: format!("the answer held the unknown status {other:?}"),
-            });
+            return Err(Failure::new(
+                FailureClass::Unavailable,
+                "s3:GetBucketVersioning",
+                bucket,
+                format!("the answer held the unknown status {other:?}"),
+            ));
         }
     };
     let mfa_delete = answer.mfa_delete().is_some_and(|m| m.as_str() == "Enabled");
@@ -68,12 +67,8 @@ pub async fn read_raw_configuration(
         aws.s3(region).get_bucket_replication().bucket(bucket).expected_bucket_owner(&caller.account);
     match aws.call(Lane::S3Read, action, bucket, request.send()).await {
         // S3 has an error code for "none": an answer without configuration and without it is not drift.
-        Ok(answer) => answer.replication_configuration.map(Some).ok_or_else(|| Failure {
-            class: FailureClass::Unavailable,
-            action: action.into(),
-            subject: bucket.to_owned(),
-            code: String::new(),
-            detail: "the answer held no configuration".to_owned(),
+        Ok(answer) => answer.replication_configuration.map(Some).ok_or_else(|| {
+            Failure::new(FailureClass::Unavailable, action, bucket, "the answer held no configuration")
         }),
         Err(failure) if failure.code == "ReplicationConfigurationNotFoundError" => Ok(None),
         Err(failure) => Err(failure),

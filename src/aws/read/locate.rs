@@ -16,7 +16,7 @@ pub fn in_partition_of(caller: Caller, region: Option<&str>) -> Caller {
 
 /// A bucket's location as far as it is known without a call: remembered, from the spec, or from status.
 pub async fn known_location(aws: &AwsClient, bucket: &BucketRef) -> Option<Location> {
-    let remembered = aws.buckets().location(&bucket.bucket).await;
+    let remembered = aws.buckets().location(&bucket.name).await;
     remembered.or_else(|| {
         let region = bucket.region.as_ref().or(bucket.last_seen.as_ref())?.clone();
         Some(Location { region, owner: OwnerCheck::NotChecked })
@@ -25,12 +25,12 @@ pub async fn known_location(aws: &AwsClient, bucket: &BucketRef) -> Option<Locat
 
 /// The account that a bucket should belong to.
 pub fn account_id<'a>(caller: &'a Caller, bucket: &'a BucketRef) -> &'a str {
-    bucket.account.as_deref().unwrap_or(&caller.account)
+    bucket.account_id.as_deref().unwrap_or(&caller.account)
 }
 
 /// Locates a bucket, by a call where its Region is not known. `None`: there is no such bucket.
 pub async fn locate(aws: &AwsClient, caller: &Caller, bucket: &BucketRef) -> Read<Option<Location>> {
-    let name = &bucket.bucket;
+    let name = &bucket.name;
     if let Some(known) = known_location(aws, bucket).await {
         return Ok(Some(known));
     }
@@ -59,11 +59,5 @@ pub fn foreign(failure: Failure) -> Failure {
 
 /// The failure of a call that is not made, because there is no such bucket.
 pub fn missing(bucket: &str) -> Failure {
-    Failure {
-        class: FailureClass::NoSuchBucket,
-        action: HEAD_BUCKET.into(),
-        subject: bucket.to_owned(),
-        code: String::new(),
-        detail: "S3 knows no such bucket".to_owned(),
-    }
+    Failure::new(FailureClass::NoSuchBucket, HEAD_BUCKET, bucket, "S3 knows no such bucket")
 }

@@ -23,8 +23,8 @@ use crate::aws::read::owner::{Ownership, ask_owner, head};
 use crate::iam::arn::role_of_arn;
 use crate::replication::observed::Read;
 use crate::replication::{
-    BucketRef, Caller, Configuration, Failure, FailureClass, Observed, ObservedBucket, ObservedKey,
-    ObservedRole, ReadSet,
+    BucketAddress, BucketRef, Caller, Configuration, Failure, FailureClass, Observed, ObservedBucket,
+    ObservedKey, ObservedRole, ReadSet,
 };
 
 /// A bucket's location; `None`: there is no such bucket.
@@ -64,7 +64,7 @@ struct LocatedBuckets {
 
 async fn locate_all(clients: &ResourceClients, caller: &Caller, read_set: &ReadSet) -> LocatedBuckets {
     let client = |bucket: &BucketRef| {
-        clients.client(bucket.account_ref.as_deref(), HEAD_BUCKET, &bucket.bucket).cloned()
+        clients.client(bucket.account_ref.as_deref(), HEAD_BUCKET, &bucket.name).cloned()
     };
     let buckets = std::iter::once(&read_set.source).chain(&read_set.destinations);
     let known = join_all(buckets.map(async |bucket| match client(bucket) {
@@ -123,12 +123,12 @@ async fn read_destinations(
 ) -> BTreeMap<String, ObservedBucket> {
     let destinations = read_set.destinations.iter().zip(&located.destinations);
     let read = destinations.map(async |(bucket, location)| {
-        let client = clients.client(bucket.account_ref.as_deref(), HEAD_BUCKET, &bucket.bucket);
+        let client = clients.client(bucket.account_ref.as_deref(), HEAD_BUCKET, &bucket.name);
         let observed = match client {
             Ok(aws) => read_bucket(aws, caller, bucket, location, read_set.fresh).await,
             Err(failure) => ObservedBucket::unseen(Err(failure.clone()), failure),
         };
-        (bucket.bucket.clone(), observed)
+        (bucket.name.clone(), observed)
     });
     join_all(read).await.into_iter().collect()
 }
@@ -139,7 +139,7 @@ async fn read_configuration_of(
     read_set: &ReadSet,
     located: &LocatedBuckets,
 ) -> Read<Option<Configuration>> {
-    let bucket = &read_set.source.bucket;
+    let bucket = &read_set.source.name;
     match &located.source {
         Ok(Some(location)) => read_configuration(aws, caller, bucket, &location.region).await,
         Ok(None) => Err(missing(bucket)),
@@ -167,7 +167,7 @@ async fn read_object_lock_of(
     read_set: &ReadSet,
     located: &LocatedBuckets,
 ) -> bool {
-    let bucket = &read_set.source.bucket;
+    let bucket = &read_set.source.name;
     match &located.source {
         Ok(Some(Location { region, .. })) if read_set.role_policy => {
             let read = read_object_lock(aws, bucket, region, &caller.account);
@@ -202,19 +202,23 @@ async fn read_bucket_policies(
 ) -> BTreeMap<String, Read<Option<Value>>> {
     let destinations = read_set.destinations.iter().zip(&located.destinations);
     let current = destinations.filter_map(|(bucket, location)| {
-        let abroad = bucket.account_ref.is_some() && account_id(caller, bucket) != caller.account;
+        let account_id = account_id(caller, bucket);
+        let abroad = bucket.account_ref.is_some() && account_id != caller.account;
         let location = location.as_ref().ok()?.as_ref()?;
-        abroad.then_some((bucket, location.region.as_str()))
+        abroad.then(|| BucketAddress {
+            name: bucket.name.clone(),
+            region: location.region.clone(),
+            account_id: account_id.to_owned(),
+            account_ref: bucket.account_ref.clone(),
+        })
     });
-    let former =
-        read_set.former_destinations.iter().filter_map(|bucket| Some((bucket, bucket.last_seen.as_deref()?)));
-    let read = current.chain(former).map(async |(bucket, region)| {
-        let name = &bucket.bucket;
-        let policy = match clients.client(bucket.account_ref.as_deref(), GET_BUCKET_POLICY, name) {
-            Ok(aws) => read_bucket_policy(aws, name, region, account_id(caller, bucket)).await,
+    let read = current.chain(read_set.former_destinations.iter().cloned()).map(async |bucket| {
+        let client = clients.client(bucket.account_ref.as_deref(), GET_BUCKET_POLICY, &bucket.name);
+        let policy = match client {
+            Ok(aws) => read_bucket_policy(aws, &bucket).await,
             Err(failure) => Err(statements_left(failure)),
         };
-        (name.clone(), policy)
+        (bucket.name, policy)
     });
     join_all(read).await.into_iter().collect()
 }
@@ -236,7 +240,7 @@ async fn read_former_roles(
     let names = read_set.former_roles.iter().cloned().chain(configured);
     let names: BTreeSet<String> = names.filter(|name| *name != read_set.role && !name.is_empty()).collect();
     let read = names.into_iter().map(async |name| {
-        let role = read_role_to_delete(aws, &name, &read_set.identity).await;
+        let role = read_role_to_delete(aws, &name, &read_set.id).await;
         (name, role)
     });
     join_all(read).await.into_iter().collect()
@@ -250,7 +254,7 @@ async fn read_bucket(
     located: &Located,
     fresh: bool,
 ) -> ObservedBucket {
-    let name = &bucket.bucket;
+    let name = &bucket.name;
     let Location { region, owner } = match located {
         Ok(Some(location)) => location,
         Ok(None) => return ObservedBucket::unseen(Ok(None), missing(name)),

@@ -15,14 +15,14 @@ use crate::aws::read::locate::{in_partition_of, locate};
 use crate::iam::arn::role_of_arn;
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
-use crate::replication::{BucketRef, Caller, Configuration, FailureClass, Place, ResourceId};
+use crate::replication::{BucketAddress, BucketRef, Caller, Configuration, FailureClass, ResourceId};
 
 /// Reads the configuration of the source, the roles of these names, and the policies of these buckets.
 pub async fn observe_for_deletion(
     clients: &ResourceClients,
     source: Option<&BucketRef>,
     roles: &BTreeSet<String>,
-    policies: &[Place],
+    policies: &[BucketAddress],
     id: &ResourceId,
 ) -> ObservedForDeletion {
     let aws = &clients.source;
@@ -35,20 +35,19 @@ pub async fn observe_for_deletion(
         configuration.as_ref().ok().and_then(Option::as_ref).map(|c| role_of_arn(&c.role).to_owned());
     let names: BTreeSet<String> = roles.iter().cloned().chain(configured).collect();
     let roles = try_join_all(names.iter().map(|name| read_role_to_delete(aws, name, id))).await;
-    let read_policies = policies.iter().map(async |address| {
-        let Place { bucket, region, owner, account_ref } = address;
-        let policy = match clients.client(account_ref.as_deref(), GET_BUCKET_POLICY, bucket) {
-            Ok(aws) => read_bucket_policy(aws, bucket, region, owner).await,
+    let read_policies = policies.iter().map(async |bucket| {
+        let policy = match clients.client(bucket.account_ref.as_deref(), GET_BUCKET_POLICY, &bucket.name) {
+            Ok(aws) => read_bucket_policy(aws, bucket).await,
             Err(failure) => Err(failure),
         };
         match policy {
-            Err(failure) if failure.class == FailureClass::NoSuchBucket => (address.clone(), Ok(None)),
-            policy => (address.clone(), policy),
+            Err(failure) if failure.class == FailureClass::NoSuchBucket => (bucket.clone(), Ok(None)),
+            policy => (bucket.clone(), policy),
         }
     });
     let bucket_policies = join_all(read_policies).await;
     ObservedForDeletion {
-        bucket: source.map(|s| s.bucket.clone()).unwrap_or_default(),
+        bucket: source.map(|s| s.name.clone()).unwrap_or_default(),
         caller: in_partition_of(caller, region.as_deref()),
         region,
         configuration,
@@ -66,7 +65,7 @@ async fn read_configuration_anywhere(
     match configuration_of(aws, caller, source).await {
         // The bucket was created again elsewhere after its Region was remembered.
         (_, Err(failure)) if failure.class == FailureClass::WrongRegion => {
-            aws.buckets().forget(&source.bucket).await;
+            aws.buckets().forget(&source.name).await;
             let unseen = BucketRef { last_seen: None, ..source.clone() };
             configuration_of(aws, caller, &unseen).await
         }
@@ -82,7 +81,7 @@ async fn configuration_of(
 ) -> (Option<String>, Read<Option<Configuration>>) {
     match locate(aws, caller, source).await {
         Ok(Some(Location { region, .. })) => {
-            match read_configuration(aws, caller, &source.bucket, &region).await {
+            match read_configuration(aws, caller, &source.name, &region).await {
                 Err(failure) if failure.class == FailureClass::NoSuchBucket => (None, Ok(None)),
                 read => (Some(region), read),
             }

@@ -16,7 +16,7 @@ use crate::iam::bucket_policy::{merged, ours};
 use crate::iam::compare::compare;
 use crate::iam::document::PolicyDocument;
 use crate::replication::observed::Read;
-use crate::replication::{Failure, FailureClass, Place};
+use crate::replication::{BucketAddress, Failure, FailureClass};
 
 /// The action that writing a bucket policy needs.
 pub const PUT_BUCKET_POLICY: &str = "s3:PutBucketPolicy";
@@ -25,17 +25,22 @@ pub const PUT_BUCKET_POLICY: &str = "s3:PutBucketPolicy";
 ///
 /// # Errors
 /// AWS's answer, classified.
-pub async fn write_bucket_policy(aws: &AwsClient, address: &Place, policy: Option<&Value>) -> Read<()> {
-    let Place { bucket, region, owner, .. } = address;
+pub async fn write_bucket_policy(
+    aws: &AwsClient,
+    bucket: &BucketAddress,
+    policy: Option<&Value>,
+) -> Read<()> {
+    let BucketAddress { name, region, account_id, .. } = bucket;
     match policy {
         Some(policy) => {
-            let request = aws.s3(region).put_bucket_policy().bucket(bucket).expected_bucket_owner(owner);
+            let request = aws.s3(region).put_bucket_policy().bucket(name).expected_bucket_owner(account_id);
             let request = request.policy(policy.to_string());
-            aws.call(Lane::S3Write, PUT_BUCKET_POLICY, bucket, request.send()).await.map(drop)
+            aws.call(Lane::S3Write, PUT_BUCKET_POLICY, name, request.send()).await.map(drop)
         }
         None => {
-            let request = aws.s3(region).delete_bucket_policy().bucket(bucket).expected_bucket_owner(owner);
-            aws.call(Lane::S3Write, "s3:DeleteBucketPolicy", bucket, request.send()).await.map(drop)
+            let request =
+                aws.s3(region).delete_bucket_policy().bucket(name).expected_bucket_owner(account_id);
+            aws.call(Lane::S3Write, "s3:DeleteBucketPolicy", name, request.send()).await.map(drop)
         }
     }
 }
@@ -46,26 +51,25 @@ pub async fn write_bucket_policy(aws: &AwsClient, address: &Place, policy: Optio
 /// AWS's answer, classified; [`FailureClass::Conflict`] where the policy does not hold the statements afterwards.
 pub async fn put_statements(
     aws: &AwsClient,
-    address: &Place,
+    bucket: &BucketAddress,
     sid: &str,
     statements: &[Statement],
 ) -> Read<()> {
-    let Place { bucket, region, owner, .. } = address;
-    let held = read_bucket_policy(aws, bucket, region, owner).await?;
+    let held = read_bucket_policy(aws, bucket).await?;
     if settled(held.as_ref(), sid, statements) {
         return Ok(());
     }
-    write_bucket_policy(aws, address, merged(held.as_ref(), sid, statements).as_ref()).await?;
+    write_bucket_policy(aws, bucket, merged(held.as_ref(), sid, statements).as_ref()).await?;
     // S3 may answer as before the write for a moment; after that, someone else has overwritten it.
     let mut pauses =
         ExponentialBuilder::default().with_min_delay(Duration::from_millis(200)).with_max_times(4).build();
     loop {
-        if settled(read_bucket_policy(aws, bucket, region, owner).await?.as_ref(), sid, statements) {
+        if settled(read_bucket_policy(aws, bucket).await?.as_ref(), sid, statements) {
             return Ok(());
         }
         match pauses.next() {
             Some(pause) => tokio::time::sleep(pause).await,
-            None => return Err(overwritten(bucket)),
+            None => return Err(overwritten(&bucket.name)),
         }
     }
 }
@@ -77,11 +81,6 @@ fn settled(policy: Option<&Value>, sid: &str, statements: &[Statement]) -> bool 
 }
 
 fn overwritten(bucket: &str) -> Failure {
-    Failure {
-        class: FailureClass::Conflict,
-        action: PUT_BUCKET_POLICY.into(),
-        subject: bucket.to_owned(),
-        code: String::new(),
-        detail: "the policy does not hold what was written".to_owned(),
-    }
+    let detail = "the policy does not hold what was written";
+    Failure::new(FailureClass::Conflict, PUT_BUCKET_POLICY, bucket, detail)
 }
