@@ -2,6 +2,7 @@
 //! [`crate::replication::Observed`], and the execution of steps.
 
 mod account;
+mod cloud;
 mod connector;
 mod convert;
 mod error;

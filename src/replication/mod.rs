@@ -4,6 +4,7 @@
 
 pub mod authorize;
 pub mod configuration;
+pub mod deletion_read_set;
 pub mod desired;
 pub mod diff;
 pub mod failure;
@@ -19,6 +20,7 @@ pub mod step;
 
 pub use authorize::accounts::{Account, Accounts};
 pub use configuration::{Configuration, Filter, Rule, RuleDestination};
+pub use deletion_read_set::DeletionReadSet;
 pub use desired::{Desired, DesiredRole, ManagedRole};
 pub use failure::{Failure, FailureClass};
 pub use observed::{

@@ -1,18 +1,14 @@
-//! What ends a reconcile early on the side of Kubernetes.
+//! Ends a reconcile early on the side of Kubernetes.
 //!
 //! In: an error of the API server, a deadline, a lost term. Out: one sentence for the log and a kind for metrics.
 
-use crate::runtime::kube_error;
+use crate::ports::ClusterError;
 
-/// What goes wrong on the way to Kubernetes; what goes wrong in AWS is a [`crate::replication::Failure`].
+/// A reconcile that could not be finished; a failure of AWS is a [`crate::replication::Failure`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot {what} in Kubernetes: {}", kube_error::describe(source))]
-    Kubernetes {
-        what: &'static str,
-        #[source]
-        source: kube::Error,
-    },
+    #[error(transparent)]
+    Kubernetes(#[from] ClusterError),
     #[error("the check took longer than {0:?}")]
     TimedOut(std::time::Duration),
     #[error("this operator no longer leads")]
@@ -23,7 +19,7 @@ impl Error {
     /// The kind, for metrics.
     pub fn name(&self) -> &'static str {
         match self {
-            Error::Kubernetes { .. } => "Kubernetes",
+            Error::Kubernetes(_) => "Kubernetes",
             Error::TimedOut(_) => "TimedOut",
             Error::NotLeading => "NotLeading",
         }
@@ -31,10 +27,6 @@ impl Error {
 
     /// Whether the operator lacks a right in Kubernetes.
     pub fn is_denied(&self) -> bool {
-        matches!(self, Error::Kubernetes { source, .. } if kube_error::is_denied(source))
-    }
-
-    pub fn kubernetes(what: &'static str) -> impl Fn(kube::Error) -> Error {
-        move |source| Error::Kubernetes { what, source }
+        matches!(self, Error::Kubernetes(error) if error.is_denied())
     }
 }

@@ -1,26 +1,8 @@
-//! What is said of an error of Kubernetes: the API server's own words, and the remedy where the operator lacks a right.
+//! Turns an error of a watch into one sentence, as [`describe`] does for a single request.
 
-use kube::core::Status;
 use kube::runtime::watcher;
 
-const REMEDY: &str = "give it this right, which the roles of this version's Helm chart and install.yaml hold";
-
-/// Whether a right is missing. Admission forbids too, in other words.
-pub fn is_denied(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if lacks_right(status))
-}
-
-fn lacks_right(status: &Status) -> bool {
-    status.code == 403 && status.message.contains("is forbidden: User ")
-}
-
-/// An error, in one sentence.
-pub fn describe(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => describe_status(status),
-        other => other.to_string(),
-    }
-}
+pub use crate::ports::kube_error::{describe, describe_status, is_denied};
 
 /// An error of a watch, in one sentence.
 pub fn describe_watch_error(error: &watcher::Error) -> String {
@@ -33,35 +15,15 @@ pub fn describe_watch_error(error: &watcher::Error) -> String {
     }
 }
 
-fn describe_status(status: &Status) -> String {
-    if lacks_right(status) {
-        return format!("{}; {REMEDY}", status.message);
-    }
-    status.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn api(code: u16, message: &str) -> kube::Error {
-        kube::Error::Api(Status::failure(message, "Forbidden").with_code(code).boxed())
-    }
+    use kube::core::Status;
 
     #[test]
-    fn a_missing_right_is_named_with_its_remedy() {
-        let words = r#"leases.coordination.k8s.io is forbidden: User "a" cannot create resource "leases""#;
-        let denied = api(403, words);
-        assert!(is_denied(&denied));
-        assert_eq!(describe(&denied), format!("{words}; {REMEDY}"));
-        let of_a_watch = watcher::Error::WatchStartFailed(api(403, words));
-        assert_eq!(describe_watch_error(&of_a_watch), describe(&denied));
-    }
-
-    #[test]
-    fn what_admission_forbids_is_no_missing_right() {
-        let ending = api(403, "leases \"a\" is forbidden: unable to create new content in namespace b");
-        assert!(!is_denied(&ending));
-        assert!(!describe(&ending).contains("give it"));
+    fn an_error_of_a_watch_reads_like_that_of_a_request() {
+        let words = r#"leases is forbidden: User "a" cannot list resource "leases""#;
+        let denied = || kube::Error::Api(Status::failure(words, "Forbidden").with_code(403).boxed());
+        assert_eq!(describe_watch_error(&watcher::Error::WatchStartFailed(denied())), describe(&denied()));
     }
 }

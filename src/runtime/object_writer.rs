@@ -1,129 +1,136 @@
-//! The writes to Kubernetes: finalizer, status, events. Each only when something changes.
+//! Reads and writes objects through kube: finalizer, status, events.
+//!
+//! In: the key of an object and what to write. Out: the API server's answer. Each write tests what it was decided on,
+//! so that it fails where someone else was faster.
 
-use kube::api::{Patch, PatchParams};
-use kube::core::ObjectMeta;
-use kube::runtime::events::{Event as KubeEvent, EventType, Recorder};
-use kube::{Api, Resource};
-use serde_json::json;
+use std::collections::BTreeMap;
 
-use crate::api::{BucketReplication, BucketReplicationStatus, FINALIZER};
-use crate::controllers::bucket_replication::context::Context;
+use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::runtime::events::{Event as KubeEvent, EventType, Recorder, Reporter};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use crate::ports::{Cluster, ClusterError, Finalizers, ObjectKey, kube_error};
 use crate::replication::status::Event;
-use crate::runtime::Error;
-use crate::runtime::kube_error;
 
-/// The object to write to.
-pub struct ObjectWriter<'a> {
-    pub metadata: &'a ObjectMeta,
-    api: Api<kube::api::DynamicObject>,
+/// The API server of a kube client.
+pub struct ObjectWriter {
+    client: Client,
+    reporter: Reporter,
 }
 
-impl<'a> ObjectWriter<'a> {
-    pub fn new(ctx: &Context, metadata: &'a ObjectMeta) -> ObjectWriter<'a> {
-        let namespace = metadata.namespace.as_deref().unwrap_or_default();
-        let kind = kube::api::ApiResource::erase::<BucketReplication>(&());
-        ObjectWriter { metadata, api: Api::namespaced_with(ctx.client.clone(), namespace, &kind) }
+impl ObjectWriter {
+    /// `reporter`: as whom events are published.
+    pub fn new(client: Client, reporter: Reporter) -> ObjectWriter {
+        ObjectWriter { client, reporter }
     }
 
-    pub fn name(&self) -> &str {
-        self.metadata.name.as_deref().unwrap_or_default()
-    }
-
-    pub fn uid(&self) -> &str {
-        self.metadata.uid.as_deref().unwrap_or_default()
-    }
-
-    pub fn has_finalizer(&self) -> bool {
-        self.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER)
-    }
-
-    /// The object as it is now, undecoded; `None` when it is gone or another took its name.
-    pub async fn live(&self) -> Result<Option<kube::api::DynamicObject>, Error> {
-        let live = self.api.get_opt(self.name()).await.map_err(Error::kubernetes("read the resource"))?;
-        Ok(live.filter(|o| o.metadata.uid.as_deref() == Some(self.uid())))
-    }
-
-    pub async fn add_finalizer(&self) -> Result<(), Error> {
-        let held = self.metadata.finalizers.clone();
-        let finalizers: Vec<String> = held.iter().flatten().cloned().chain([FINALIZER.to_owned()]).collect();
-        self.set_finalizers(held, &finalizers).await.map_err(Error::kubernetes("add the finalizer"))
-    }
-
-    /// Tries once more on the list as it is then when someone else takes theirs away meanwhile, as the garbage collector
-    /// does in a foreground deletion: what has been cleaned up need not be again.
-    pub async fn remove_finalizer(&self, held: Option<Vec<String>>) -> Result<(), Error> {
-        let removed = match self.without_finalizer(held).await {
-            Err(kube::Error::Api(status)) if status.code == 422 => match self.live().await? {
-                Some(live) => self.without_finalizer(live.metadata.finalizers).await,
-                None => Ok(()),
-            },
-            other => other,
-        };
-        removed.map_err(Error::kubernetes("remove the finalizer"))
-    }
-
-    async fn without_finalizer(&self, held: Option<Vec<String>>) -> Result<(), kube::Error> {
-        let rest: Vec<String> = held.iter().flatten().filter(|f| *f != FINALIZER).cloned().collect();
-        match self.set_finalizers(held, &rest).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            other => other,
+    fn api(&self, object: &ObjectKey) -> Api<DynamicObject> {
+        match &object.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &object.kind),
+            None => Api::all_with(self.client.clone(), &object.kind),
         }
     }
 
-    /// Fails when someone else changed the list meanwhile, so that no finalizer of theirs is lost.
-    async fn set_finalizers(&self, held: Option<Vec<String>>, new: &[String]) -> Result<(), kube::Error> {
-        let test = match held {
-            Some(held) => json!({"op": "test", "path": "/metadata/finalizers", "value": held}),
-            None => json!({"op": "test", "path": "/metadata/uid", "value": self.uid()}),
-        };
-        let set = json!({"op": "add", "path": "/metadata/finalizers", "value": new});
-        let patch = json_patch(vec![test, set])?;
-        self.api.patch_metadata(self.name(), &PatchParams::default(), &patch).await.map(drop)
+    /// Tests the UID and the finalizers as they were read. Where there were none, the test is that there still are
+    /// none: adding to an absent list would replace one that appeared meanwhile.
+    async fn set_finalizers(
+        &self,
+        object: &ObjectKey,
+        held: &Finalizers,
+        new: &[String],
+    ) -> Result<(), kube::Error> {
+        let patch = json_patch(vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": object.uid}),
+            json!({"op": "test", "path": "/metadata/finalizers", "value": held.0}),
+            json!({"op": "add", "path": "/metadata/finalizers", "value": new}),
+        ])?;
+        let done = self.api(object).patch_metadata(&object.name, &PatchParams::default(), &patch).await;
+        done.map(drop)
+    }
+}
+
+impl Cluster for ObjectWriter {
+    async fn live(&self, object: &ObjectKey) -> Result<Option<DynamicObject>, ClusterError> {
+        let live = self.api(object).get_opt(&object.name).await;
+        let live = live.map_err(ClusterError::new("read the resource"))?;
+        Ok(live.filter(|live| live.metadata.uid.as_ref() == Some(&object.uid)))
     }
 
-    /// Replaces the status, unless the name passed to another object.
-    pub async fn set_status(&self, status: &BucketReplicationStatus) -> Result<(), Error> {
-        let what = Error::kubernetes("write the status");
+    async fn add_finalizer(
+        &self,
+        object: &ObjectKey,
+        held: &Finalizers,
+        finalizer: &str,
+    ) -> Result<(), ClusterError> {
+        let added = self.set_finalizers(object, held, &held.with(finalizer)).await;
+        added.map_err(ClusterError::new("add the finalizer"))
+    }
+
+    async fn remove_finalizer(
+        &self,
+        object: &ObjectKey,
+        held: &Finalizers,
+        finalizer: &str,
+    ) -> Result<(), ClusterError> {
+        match self.set_finalizers(object, held, &held.without(finalizer)).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map_err(ClusterError::new("remove the finalizer")),
+        }
+    }
+
+    async fn set_status(&self, object: &ObjectKey, status: &Value) -> Result<(), ClusterError> {
+        let failed = ClusterError::new("write the status");
         let patch = json_patch(vec![
-            json!({"op": "test", "path": "/metadata/uid", "value": self.uid()}),
+            json!({"op": "test", "path": "/metadata/uid", "value": object.uid}),
             json!({"op": "add", "path": "/status", "value": status}),
         ])
-        .map_err(&what)?;
-        match self.api.patch_status(self.name(), &PatchParams::default(), &patch).await {
-            // Gone meanwhile: there is nothing left to tell.
+        .map_err(&failed)?;
+        match self.api(object).patch_status(&object.name, &PatchParams::default(), &patch).await {
+            // Gone meanwhile: there is nothing left to report on.
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            other => other.map(drop).map_err(what),
+            other => other.map(drop).map_err(failed),
         }
     }
 
-    /// Publishes events. A failure is logged and no more: an event is a courtesy.
-    pub async fn publish(&self, ctx: &Context, events: &[Event]) {
-        let object = BucketReplication {
-            metadata: self.metadata.clone(),
-            ..BucketReplication::new("", Default::default())
+    async fn publish_event(&self, object: &ObjectKey, Event { warning, reason, note }: &Event) {
+        let reference = ObjectReference {
+            api_version: Some(object.kind.api_version.clone()),
+            kind: Some(object.kind.kind.clone()),
+            namespace: object.namespace.clone(),
+            name: Some(object.name.clone()),
+            uid: Some(object.uid.clone()),
+            ..ObjectReference::default()
         };
-        let reference = object.object_ref(&());
-        for Event { warning, reason, note } in events {
-            let event = KubeEvent {
-                type_: if *warning { EventType::Warning } else { EventType::Normal },
-                reason: (*reason).to_owned(),
-                note: Some(note.clone()),
-                action: "Reconcile".to_owned(),
-                secondary: None,
-            };
-            // A recorder that lives on would fold an event into an earlier one of the same reason and keep the
-            // earlier note. What is repeated here is repeated on purpose.
-            let recorder = Recorder::new(ctx.client.clone(), ctx.reporter.clone());
-            if let Err(error) = recorder.publish(&event, &reference).await {
-                tracing::warn!(error = kube_error::describe(&error), reason, "cannot publish an event");
-            }
+        let event = KubeEvent {
+            type_: if *warning { EventType::Warning } else { EventType::Normal },
+            reason: (*reason).to_owned(),
+            note: Some(note.clone()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        // A recorder that lives on would fold an event into an earlier one of the same reason and keep the earlier
+        // note. The operator repeats an event only on purpose.
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        if let Err(error) = recorder.publish(&event, &reference).await {
+            tracing::warn!(error = kube_error::describe(&error), reason, "cannot publish an event");
         }
+    }
+
+    async fn namespace_labels(
+        &self,
+        namespace: &str,
+    ) -> Result<Option<BTreeMap<String, String>>, ClusterError> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let found = namespaces.get_metadata_opt(namespace).await;
+        let found = found.map_err(ClusterError::new("read the labels of the namespace"))?;
+        Ok(found.map(|namespace| namespace.metadata.labels.unwrap_or_default()))
     }
 }
 
 /// A patch that applies only where its tests hold.
-pub(crate) fn json_patch(operations: Vec<serde_json::Value>) -> Result<Patch<()>, kube::Error> {
-    let patch =
-        serde_json::from_value(serde_json::Value::Array(operations)).map_err(kube::Error::SerdeError)?;
+pub(crate) fn json_patch(operations: Vec<Value>) -> Result<Patch<()>, kube::Error> {
+    let patch = serde_json::from_value(Value::Array(operations)).map_err(kube::Error::SerdeError)?;
     Ok(Patch::Json(patch))
 }

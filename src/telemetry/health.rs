@@ -1,29 +1,32 @@
-//! `/livez`, `/readyz` and `/metrics` on one port.
+//! The HTTP server of `/livez`, `/readyz` and `/metrics`.
+//!
+//! In: readiness, liveness checks, metrics. Out: answers for the kubelet and for Prometheus.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 use crate::telemetry::Metrics;
 
-/// Says what is stuck, if anything is.
-type Vital = dyn Fn() -> Option<String> + Send + Sync;
+/// Returns what is stuck, if anything is.
+type LivenessCheck = dyn Fn() -> Option<String> + Send + Sync;
 
-/// Whether the operator is alive, and whether it has seen all resources and is at work or could be.
+/// Whether the process is alive, and whether it is ready: it has listed all resources and leads or can take over.
 #[derive(Clone, Default)]
-pub struct Health(Arc<Signs>);
+pub struct Health(Arc<Shared>);
 
 #[derive(Default)]
-struct Signs {
+struct Shared {
     ready: AtomicBool,
-    vitals: Mutex<Vec<Box<Vital>>>,
+    liveness_checks: Mutex<Vec<Box<LivenessCheck>>>,
 }
 
 impl Health {
@@ -31,19 +34,18 @@ impl Health {
         self.0.ready.store(true, Ordering::Release);
     }
 
-    /// From now on asks here too whether the operator is alive, each time that someone asks.
-    pub fn add_liveness_check(&self, vital: impl Fn() -> Option<String> + Send + Sync + 'static) {
-        self.0.vitals.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(vital));
+    /// Adds a check that runs at each request of `/livez`; it returns what is stuck.
+    pub fn add_liveness_check(&self, check: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        self.0.liveness_checks.lock().push(Box::new(check));
     }
 
     fn is_ready(&self) -> bool {
         self.0.ready.load(Ordering::Acquire)
     }
 
-    /// What is stuck such that a restart helps.
+    /// What is stuck in such a way that a restart helps.
     fn stuck_reason(&self) -> Option<String> {
-        let vitals = self.0.vitals.lock().unwrap_or_else(PoisonError::into_inner);
-        vitals.iter().find_map(|vital| vital())
+        self.0.liveness_checks.lock().iter().find_map(|check| check())
     }
 }
 
@@ -55,7 +57,7 @@ pub struct ServeError {
     source: std::io::Error,
 }
 
-/// Serves until dropped. Returns the server once it listens, so that a taken port is told at once.
+/// Listens, and returns the server, which serves until it is dropped. A port that is taken is an error at once.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -113,14 +115,14 @@ mod tests {
 
     use super::*;
 
-    /// A task that shows that it goes on, as long as it gets the lock. When it did last.
+    /// Starts a task that needs the lock for each turn. Returns when it last turned.
     fn task(lock: Arc<Mutex<()>>) -> Arc<Mutex<Instant>> {
         let beat = Arc::new(Mutex::new(Instant::now()));
         let shown = Arc::downgrade(&beat);
         tokio::spawn(async move {
             while let Some(shown) = shown.upgrade() {
                 drop(lock.lock());
-                *shown.lock().unwrap() = Instant::now();
+                *shown.lock() = Instant::now();
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
@@ -128,16 +130,16 @@ mod tests {
     }
 
     async fn answer(health: &Health) -> StatusCode {
-        livez(State((health.clone(), Metrics::new()))).await.into_response().status()
+        livez(State((health.clone(), Metrics::default()))).await.into_response().status()
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_task_that_hangs_is_told_and_one_that_goes_on_again_is_not() {
+    async fn livez_fails_while_a_task_hangs_and_passes_once_it_goes_on() {
         const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(300);
         let (health, lock) = (Health::default(), Arc::default());
         let beat = task(Arc::clone(&lock));
         health.add_liveness_check(move || {
-            let silent = beat.lock().unwrap().elapsed();
+            let silent = beat.lock().elapsed();
             (silent > HEARTBEAT_TIMEOUT).then(|| format!("silent for {silent:?}"))
         });
         let (release, released) = mpsc::channel::<()>();
@@ -146,7 +148,7 @@ mod tests {
             released.recv().unwrap_err();
             drop(held);
         });
-        // The task hangs in its thread, as in a deadlock; the one that answers does not.
+        // The task blocks its thread, as in a deadlock; the server has the other one.
         while answer(&health).await != StatusCode::SERVICE_UNAVAILABLE {
             tokio::task::yield_now().await;
         }
@@ -158,10 +160,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_ready_and_what_is_alive_are_told_apart() {
+    async fn readiness_and_liveness_are_independent() {
         let health = Health::default();
-        assert_eq!(answer(&health).await, StatusCode::OK, "it may take its time to begin");
-        let ready = |health: &Health| readyz(State((health.clone(), Metrics::new())));
+        assert_eq!(answer(&health).await, StatusCode::OK, "a process that still starts is alive");
+        let ready = |health: &Health| readyz(State((health.clone(), Metrics::default())));
         assert_eq!(ready(&health).await.0, StatusCode::SERVICE_UNAVAILABLE);
         health.set_ready();
         assert_eq!(ready(&health).await.0, StatusCode::OK);

@@ -1,6 +1,6 @@
-//! The log level as a file says, read again and again: a ConfigMap that is mounted, for example.
+//! Sets the log level to the content of a file, which is read every two seconds: a mounted ConfigMap, for example.
 //!
-//! A file and not an address, so that who can reach the metrics' port can change nothing, and so that the level
+//! It is a file and not an HTTP endpoint, so that access to the metrics port changes nothing, and so that the level
 //! outlives a restart.
 
 use std::io::ErrorKind;
@@ -11,14 +11,14 @@ use tracing::{info, warn};
 
 use crate::telemetry::logs::LogLevel;
 
-/// How often the file is read. Kubernetes takes up to a minute to bring a changed ConfigMap to the pod.
+/// How often the file is read. Kubernetes itself takes up to a minute to bring a changed ConfigMap into the pod.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// Follows the file for ever. Without it, or while it is empty, `otherwise` counts.
+/// Follows the file until dropped. While the file is missing or empty, the level is `otherwise`.
 pub async fn follow(file: &Path, otherwise: &str, level: &LogLevel) {
     let mut held = otherwise.to_owned();
     loop {
-        // What a volume shows of a ConfigMap changes by the swap of a link: the file is opened anew each time.
+        // Kubernetes changes a mounted ConfigMap by swapping a link, so the file is opened again each time.
         let wanted = match tokio::fs::read_to_string(file).await {
             Ok(text) => wanted(&text, otherwise).to_owned(),
             Err(error) if error.kind() == ErrorKind::NotFound => otherwise.to_owned(),
@@ -30,9 +30,11 @@ pub async fn follow(file: &Path, otherwise: &str, level: &LogLevel) {
         if wanted != held {
             match level.set(&wanted) {
                 Ok(()) => info!(level = wanted, "the log level has changed"),
-                Err(error) => warn!(%error, file = %file.display(), "the log level stays as it is"),
+                Err(error) => {
+                    warn!(%error, file = %file.display(), "cannot use the log level in the file; the level stays as it is")
+                }
             }
-            // Also what cannot be read is told once.
+            // An unreadable level is logged once, too.
             held = wanted;
         }
         tokio::time::sleep(PERIOD).await;
@@ -51,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_file_says_nothing() {
+    fn an_empty_file_leaves_the_level_of_the_flag() {
         assert_eq!(wanted(" debug\n", "info"), "debug");
         assert_eq!(wanted("\n", "info"), "info");
     }

@@ -1,5 +1,5 @@
-//! Structured logs on standard error: text for people, JSON for machines. One line a decision; nothing secret
-//! (credentials never pass through this program's own code).
+//! Structured logs on standard error: text for people, JSON for machines. Each decision is one line. Logs hold no
+//! secrets: credentials never pass through this program's own code.
 
 use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt;
@@ -24,29 +24,29 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is logged, which can be changed while the program runs.
+/// The filter of log lines, which can be changed while the program runs.
 #[derive(Clone, Debug)]
 pub struct LogLevel(reload::Handle<EnvFilter, Registry>);
 
 impl LogLevel {
-    /// From now on logs what passes this filter.
+    /// Logs from now on the lines that pass this filter.
     ///
     /// # Errors
-    /// When the filter cannot be read; then all stays as it is.
+    /// When the filter cannot be parsed; the filter then stays as it is.
     pub fn set(&self, filter: &str) -> Result<(), LogError> {
         Ok(self.0.reload(read(filter)?)?)
     }
 }
 
-/// Something else that wants to know what goes on.
+/// Another receiver of events and spans.
 pub type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Starts logging. `filter` is a level or a list of `target=level`
-/// (<https://docs.rs/tracing-subscriber/latest/tracing_subscriber/filter/struct.EnvFilter.html>), and counts for log
-/// lines alone.
+/// (<https://docs.rs/tracing-subscriber/latest/tracing_subscriber/filter/struct.EnvFilter.html>), and applies
+/// to log lines only.
 ///
 /// # Errors
-/// When the filter cannot be read.
+/// When the filter cannot be parsed.
 pub fn init_logs(
     format: LogFormat,
     filter: &str,
@@ -66,7 +66,7 @@ pub fn init_logs(
 }
 
 fn read(filter: &str) -> Result<EnvFilter, LogError> {
-    // A single word that is no level would be taken for the name of a target, and all else be silent.
+    // A single word that is no level would be taken as the name of a target, and everything else would be silent.
     let alone = !filter.contains(['=', ',']);
     if alone && filter.parse::<LevelFilter>().is_err() {
         return Err(LogError::Level(filter.to_owned()));

@@ -1,4 +1,4 @@
-//! Logs, metrics and health: what an operator of the operator looks at.
+//! Logs, metrics, health and traces: what a person who runs the operator reads.
 
 mod health;
 mod log_level;
@@ -10,6 +10,9 @@ mod traces;
 pub use health::{Health, ServeError, serve};
 pub use log_level::follow as follow_log_level;
 pub use logs::{LogError, LogFormat, LogLevel, init_logs};
-pub use metrics::{DESCRIPTIONS, Description, Ending, FleetSnapshot, Kind, Metrics, PREFIX, ResourceSample};
+pub use metrics::{
+    AWS_LIMITER_WAIT, AWS_REQUEST_DURATION, AWS_REQUESTS, AWS_THROTTLES, DESCRIPTIONS, Description, Ending,
+    FleetSnapshot, Kind, Metrics, PREFIX, Registry, ResourceSample,
+};
 #[cfg(feature = "otlp")]
 pub use traces::{TraceError, Traces};

@@ -1,4 +1,4 @@
-//! Traces over OTLP (HTTP, protobuf): a span for each reconcile, and in it one for each request to AWS.
+//! Traces over OTLP (HTTP, protobuf): a span for each reconcile, which holds a span for each request to AWS.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use tracing_subscriber::filter::filter_fn;
 
 use crate::telemetry::logs::BoxedLayer;
 
-/// The name in traces, where `OTEL_SERVICE_NAME` gives no other.
+/// The service name in traces unless `OTEL_SERVICE_NAME` sets another.
 const SERVICE: &str = env!("CARGO_PKG_NAME");
 
-/// How long the end of the program waits for a collector: the last of a grace of ten seconds.
+/// How long the program waits for the collector before it exits: supervisors often kill it after ten seconds.
 const LAST_SPANS: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -28,16 +28,16 @@ pub struct TraceError {
     source: ExporterBuildError,
 }
 
-/// Where spans go, if anywhere.
+/// The exporter of spans, if there is one.
 #[derive(Debug)]
 pub struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
-    /// To a collector, by its address without the path, as `OTEL_EXPORTER_OTLP_ENDPOINT` has it. The other variables
-    /// of OpenTelemetry count too.
+    /// Exports to a collector, given by its address without a path, as in `OTEL_EXPORTER_OTLP_ENDPOINT`. The other
+    /// variables of OpenTelemetry apply too.
     ///
     /// # Errors
-    /// When the address is none.
+    /// When the address is invalid.
     pub fn to(endpoint: Option<&str>) -> Result<Traces, TraceError> {
         let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.is_empty()) else {
             return Ok(Traces(None));
@@ -54,10 +54,10 @@ impl Traces {
         Ok(Traces(Some(provider.with_resource(resource.build()).build())))
     }
 
-    /// What passes spans on. They are not subject to the log level.
+    /// The layer that exports spans. The log level does not apply to it.
     pub fn layer(&self) -> Option<BoxedLayer> {
         let tracer = self.0.as_ref()?.tracer(SERVICE);
-        // Only what this program itself begins, and what it tells meanwhile; the spans of its libraries are many.
+        // Only spans and events of this program: its libraries make very many.
         let ours = filter_fn(|metadata| {
             metadata.target().starts_with("s3_replication_operator")
                 && (metadata.is_span() || *metadata.level() <= Level::INFO)
@@ -66,10 +66,10 @@ impl Traces {
         Some(layer.with_filter(ours.with_max_level_hint(LevelFilter::TRACE)).boxed())
     }
 
-    /// Sends what is left.
+    /// Sends the spans that were not sent yet.
     pub async fn end(self) {
         if let Some(provider) = self.0 {
-            // It waits in its thread.
+            // The call blocks its thread.
             let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(LAST_SPANS));
             if let Ok(Err(error)) = ended.await {
                 tracing::warn!(%error, "the last spans were not sent");

@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rig::argocd::{ArgoCd, Programs, Repository};
 use rig::world::World;
 use rig::{Controllers, Tools};
@@ -17,6 +17,9 @@ use super::pods::Pods;
 
 /// Stands in the deployed files for the host of a user's repositories.
 const EXAMPLE: &str = "https://git.example.com/";
+
+/// The name that the account of the deployed file has here.
+pub const ACCOUNT: &str = "of-the-file";
 
 /// Finds the programs that Argo CD needs, or says why the tests cannot run.
 pub fn required_programs() -> Result<Programs, String> {
@@ -49,7 +52,10 @@ impl Environment {
         let pods = Pods::run(Arc::clone(&world));
         let environment = Self { world, argocd, _controllers: controllers, _pods: pods };
         let platform = environment.argocd.git.repository("platform/s3-replication-operator.git")?;
-        platform.copy(&repository(application::CHART), application::CHART)?;
+        // The chart, and the files that its links lead to.
+        for folder in [application::CHART, "crds", "deploy/grafana", "deploy/prometheus"] {
+            platform.copy(&repository(folder), folder)?;
+        }
         platform.commit("The chart")?;
         let [operator, _] = environment.applications()?;
         let tag = operator["spec"]["source"]["targetRevision"].as_str();
@@ -58,13 +64,23 @@ impl Environment {
         Ok(environment)
     }
 
-    /// The file that a user applies, with the repositories of this environment.
+    /// The file that a user applies, with the repositories of this environment. The account in it has another name: as the
+    /// default it would refuse the namespaces and buckets of the other tests.
     pub fn application_file(&self) -> Result<String> {
         let text = read("deploy/argocd/application.yaml")?;
-        if !text.contains(EXAMPLE) {
-            bail!("deploy/argocd/application.yaml has other repositories than those of {EXAMPLE}");
-        }
-        Ok(text.replace(EXAMPLE, &self.argocd.git.url()))
+        let edits = [
+            (EXAMPLE, self.argocd.git.url()),
+            (
+                "        accounts:\n",
+                "        operator: {requireAccount: false}\n        accounts:\n".to_owned(),
+            ),
+            ("          default:\n", format!("          {ACCOUNT}:\n")),
+            ("accountId: \"111122223333\"", format!("accountId: \"{}\"", self.world.account)),
+        ];
+        edits.into_iter().try_fold(text, |text, (theirs, ours)| {
+            ensure!(text.contains(theirs), "deploy/argocd/application.yaml has no {theirs}");
+            Ok(text.replace(theirs, &ours))
+        })
     }
 
     /// The two Applications of that file: the operator and the resources.

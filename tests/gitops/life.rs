@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use rig::world::World;
 
 use super::application::{self, OPERATOR, RESOURCES, health_of};
-use super::environment::on_shared;
+use super::environment::{ACCOUNT, on_shared};
 use super::team::{NAME, Team};
 
 pub fn of_the_file() -> Result<()> {
@@ -12,6 +12,11 @@ pub fn of_the_file() -> Result<()> {
         let operator = environment.application(OPERATOR);
         let app = operator.wait_healthy().await?;
         ensure!(health_of(&app, "Deployment", OPERATOR).0 == "Healthy", "{:#}", app["status"]["resources"]);
+        // The definitions come with the same sync, so a hook makes the account. From the next comparison on it is an object
+        // of the Application.
+        operator.compare().await?;
+        let verified = |app: &serde_json::Value| health_of(app, "AwsAccount", ACCOUNT).0 == "Healthy";
+        operator.wait(verified, "to hold its account").await?;
         let resources = environment.application(RESOURCES);
         let app = resources.wait_healthy().await?;
         let object = environment.world.api_in("data").get("minimal").await?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use rig::emulator::SECRET;
 use rig::kind::DOCUMENTED;
-use rig::kind::install::{AWS_NAMESPACE, OPERATOR_NAMESPACE, RELEASE};
+use rig::kind::install::{AWS_NAMESPACE, AWS_PORT, OPERATOR_NAMESPACE, RELEASE};
 use rig::paths;
 
 use super::cluster::Cluster;
@@ -48,6 +48,24 @@ async fn make_secret(operator: &OperatorRelease<'_>) -> Result<()> {
     operator.cluster.kind.shell(&create, &paths::repository()).await.map(drop)
 }
 
+/// Applies the first account of the page, for the namespace, buckets and account id of this release.
+async fn apply_first_account(operator: &OperatorRelease<'_>) -> Result<()> {
+    let mut apply = commands(INSTALL, "## The first account")?;
+    for (theirs, ours) in [
+        ("123456789012", operator.release.account.as_str()),
+        ("[data]", &format!("[{}]", operator.namespace)),
+        ("orders-*", "*"),
+        ("*-copy", "*"),
+    ] {
+        ensure!(apply.contains(theirs), "{INSTALL} has no {theirs} in: {apply}");
+        apply = apply.replace(theirs, ours);
+    }
+    // The scripts that make the boundary need a cluster on AWS.
+    let without = |line: &&str| !line.contains("permissionsBoundary");
+    let apply: String = apply.lines().filter(without).map(|line| format!("{line}\n")).collect();
+    operator.cluster.kind.shell(&apply, &paths::repository()).await.map(drop)
+}
+
 pub fn with_helm(cluster: &Cluster) -> Result<()> {
     cluster.block_on(async {
         let (operator, root) = (OperatorRelease::shared(cluster, "by-helm").await?, paths::repository());
@@ -65,10 +83,15 @@ pub fn with_helm(cluster: &Cluster) -> Result<()> {
         ensure!(said.contains("REVISION: 2") && said.contains("Succeeded"), "{said}");
 
         let replication = Replication::apply(&operator, "written").await?;
+        replication.wait_for_reason("NotAllowed").await?;
+        apply_first_account(&operator).await?;
         replication.wait_for_reason("CredentialsUnavailable").await?;
         make_secret(&operator).await?;
         let identity = "--set aws.credentialsSecret=aws";
-        let emulator = format!("--set aws.endpointUrl=http://emulator.{AWS_NAMESPACE}");
+        let emulator = format!(
+            "--set aws.endpointUrl=http://emulator.{AWS_NAMESPACE} \
+             --set 'networkPolicy.extraEgress[0].ports[0].port={AWS_PORT}'"
+        );
         type_in(&format!("{} {identity} {emulator}", install.trim_end())).await?;
         replication.wait_ready().await?;
 
@@ -88,6 +111,8 @@ pub fn with_kubectl(cluster: &Cluster) -> Result<()> {
         operator.all_ready(2).await?;
 
         let replication = Replication::apply(&operator, "written").await?;
+        replication.wait_for_reason("NotAllowed").await?;
+        apply_first_account(&operator).await?;
         replication.wait_for_reason("CredentialsUnavailable").await?;
         make_secret(&operator).await?;
         let deployment = format!("deployment/{RELEASE} -n {OPERATOR_NAMESPACE}");
@@ -96,6 +121,11 @@ pub fn with_kubectl(cluster: &Cluster) -> Result<()> {
             "kubectl set env {deployment} --from=secret/aws\nkubectl set env {deployment} {emulator}"
         );
         cluster.kind.shell(&identity, &copy).await?;
+        let egress = format!(
+            r#"kubectl patch networkpolicy {RELEASE} -n {OPERATOR_NAMESPACE} --type json \
+            -p '[{{"op": "add", "path": "/spec/egress/-", "value": {{"ports": [{{"port": {AWS_PORT}}}]}}}}]'"#
+        );
+        cluster.kind.shell(&egress, &copy).await?;
         replication.wait_ready().await?;
 
         let resources = commands(INSTALL, "## Uninstalling")?;
@@ -111,13 +141,14 @@ pub fn with_kubectl(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// The kustomizations, in a copy, with an image of one's own: the page asks for it.
+/// The kustomization in a copy, with the component for EKS and an image of one's own, as the page asks for.
 async fn with_own_image(cluster: &Cluster) -> Result<PathBuf> {
     let (copy, repository) = (paths::scratch_dir("written")?, paths::repository());
     let (image, _) = DOCUMENTED.rsplit_once(':').context("no tag")?;
     let edit = format!(
-        "mkdir deploy\ncp -r '{}/deploy/kustomize' deploy/\n\
-         sed -i 's|newName: .*|newName: {image}|' deploy/kustomize/overlays/eks/kustomization.yaml",
+        "cp -rL '{}/deploy' .\n\
+         sed -i 's|^#  - kustomize/eks$|  - kustomize/eks|' deploy/kustomization.yaml\n\
+         sed -i 's|newName: .*|newName: {image}|' deploy/kustomize/eks/kustomization.yaml",
         repository.display()
     );
     cluster.kind.shell(&edit, &copy).await?;

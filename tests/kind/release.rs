@@ -51,7 +51,8 @@ impl<'a> OperatorRelease<'a> {
     }
 
     fn default_release() -> Release {
-        Release { values: json!({"operator": {"selector": format!("!{LABEL}")}}), ..Release::documented() }
+        let operator = json!({"selector": format!("!{LABEL}"), "requireAccount": false});
+        Release { values: json!({"operator": operator}), ..Release::documented() }
     }
 
     /// The usual release, which the test has for itself.
@@ -69,7 +70,8 @@ impl<'a> OperatorRelease<'a> {
     pub async fn own(cluster: &'a Cluster, test: &str, values: Value) -> Result<Self> {
         let name = unique(test);
         let mut all = json!({
-            "operator": {"selector": format!("{LABEL}={name}")},
+            // An AwsAccount is cluster-scoped, so it would count for the other releases too.
+            "operator": {"selector": format!("{LABEL}={name}"), "requireAccount": false},
             // These are the usual release's.
             "crds": {"install": false},
             "rbac": {"aggregate": false},

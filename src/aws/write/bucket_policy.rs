@@ -42,6 +42,22 @@ pub async fn read_bucket_policy(
     })
 }
 
+/// Replaces the policy of a bucket; `None` deletes it.
+pub async fn write_bucket_policy(aws: &AwsClient, place: &Place, policy: Option<&Value>) -> Read<()> {
+    let Place { bucket, region, owner, .. } = place;
+    match policy {
+        Some(policy) => {
+            let request = aws.s3(region).put_bucket_policy().bucket(bucket).expected_bucket_owner(owner);
+            let request = request.policy(policy.to_string());
+            aws.call(Lane::S3Write, WRITE, bucket, request.send()).await.map(drop)
+        }
+        None => {
+            let request = aws.s3(region).delete_bucket_policy().bucket(bucket).expected_bucket_owner(owner);
+            aws.call(Lane::S3Write, "s3:DeleteBucketPolicy", bucket, request.send()).await.map(drop)
+        }
+    }
+}
+
 /// Replaces our statements in the policy by these, and keeps everything else in it.
 pub async fn put_statements(aws: &AwsClient, place: &Place, sid: &str, statements: &[Statement]) -> Read<()> {
     let Place { bucket, region, owner, .. } = place;
@@ -49,17 +65,7 @@ pub async fn put_statements(aws: &AwsClient, place: &Place, sid: &str, statement
     if settled(held.as_ref(), sid, statements) {
         return Ok(());
     }
-    match merged(held.as_ref(), sid, statements) {
-        Some(policy) => {
-            let request = aws.s3(region).put_bucket_policy().bucket(bucket).expected_bucket_owner(owner);
-            let request = request.policy(policy.to_string());
-            aws.call(Lane::S3Write, WRITE, bucket, request.send()).await.map(drop)?;
-        }
-        None => {
-            let request = aws.s3(region).delete_bucket_policy().bucket(bucket).expected_bucket_owner(owner);
-            aws.call(Lane::S3Write, "s3:DeleteBucketPolicy", bucket, request.send()).await.map(drop)?;
-        }
-    }
+    write_bucket_policy(aws, place, merged(held.as_ref(), sid, statements).as_ref()).await?;
     // A read may be behind a write for a moment; after that, someone else has written over it.
     let mut looks =
         ExponentialBuilder::default().with_min_delay(Duration::from_millis(200)).with_max_times(4).build();

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, BoxStream, StreamExt};
-use kube::api::PatchParams;
 use kube::runtime::controller::{Action, Config as ControllerConfig};
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event};
@@ -15,10 +14,11 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use crate::api::{AwsAccount, AwsAccountStatus, AwsIdentity, Namespaces};
+use crate::api::{AwsAccount, AwsIdentity, Namespaces};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::run::PREDICATE_TTL;
 use crate::controllers::{Guarded, GuardedAccount};
+use crate::ports::{Cluster, ObjectKey};
 use crate::replication::authorize::accounts::references;
 use crate::replication::status::account_status;
 use crate::replication::{Account, Failure};
@@ -26,7 +26,6 @@ use crate::runtime::Error;
 use crate::runtime::kube_error;
 use crate::runtime::leader::Term;
 use crate::runtime::liveness::Liveness;
-use crate::runtime::object_writer::json_patch;
 use crate::runtime::relist_buffer::RelistBuffer;
 use crate::runtime::triggers::Triggers;
 
@@ -197,7 +196,8 @@ async fn check(resource: &AwsAccount, ctx: &Context) -> Result<Action, Error> {
         );
     }
     if status != previous {
-        set_status(resource, &status, ctx).await?;
+        let key = ObjectKey::new::<AwsAccount>(&resource.metadata);
+        ctx.cluster.set_status(&key, &json!(status)).await?;
     }
     let interval = ctx.settings.interval.duration();
     let uid = resource.uid().unwrap_or_default();
@@ -241,21 +241,6 @@ fn concerns(account: &AwsAccount, watched: &[String]) -> bool {
     };
     let by_labels = match_names.is_empty() && !match_labels.is_empty();
     watched.is_empty() || by_labels || match_names.iter().any(|name| watched.contains(name))
-}
-
-/// Replaces the status, unless the name passed to another object.
-async fn set_status(account: &AwsAccount, status: &AwsAccountStatus, ctx: &Context) -> Result<(), Error> {
-    let what = Error::kubernetes("write the status of the AwsAccount");
-    let api: Api<AwsAccount> = Api::all(ctx.client.clone());
-    let patch = json_patch(vec![
-        json!({"op": "test", "path": "/metadata/uid", "value": account.uid()}),
-        json!({"op": "add", "path": "/status", "value": status}),
-    ])
-    .map_err(&what)?;
-    match api.patch_status(&account.name_any(), &PatchParams::default(), &patch).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        other => other.map(drop).map_err(what),
-    }
 }
 
 fn error_policy(object: Arc<GuardedAccount>, error: &Error, ctx: Arc<Context>) -> Action {

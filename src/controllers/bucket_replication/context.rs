@@ -4,11 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Namespace;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::Reporter;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Client, ResourceExt};
+use kube::{Client, ResourceExt};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -19,12 +18,14 @@ use crate::controllers::bucket_replication::flapping::CorrectionHistory;
 use crate::controllers::bucket_replication::identity;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::controllers::{Guarded, GuardedAccount};
+use crate::ports::Cluster;
 use crate::replication::authorize as tenancy;
 use crate::replication::authorize::accounts::{references, unreadable};
 use crate::replication::{Account, Accounts, Refusal};
 use crate::runtime::Error;
 use crate::runtime::bulkhead::Bulkheads;
 use crate::runtime::leader::Leadership;
+use crate::runtime::object_writer::ObjectWriter;
 use crate::runtime::requeue::RequeueBackoff;
 use crate::runtime::tracker::ReconcileTracker;
 use crate::telemetry::Metrics;
@@ -78,7 +79,7 @@ pub struct Context {
     pub identities: Arc<AwsConnector>,
     pub settings: Settings,
     pub metrics: Metrics,
-    pub reporter: Reporter,
+    pub cluster: ObjectWriter,
     /// Cancelled when the operator is to stop: the step under way is finished, no other is begun.
     pub shutdown: CancellationToken,
     /// When STS last said who the operator is in an account, by the `AwsAccount`'s UID.
@@ -117,11 +118,11 @@ impl Context {
         let bulkheads = Bulkheads::new(settings.concurrency);
         let work = Arc::default();
         Context {
-            client,
             identities,
             settings,
             metrics,
-            reporter,
+            cluster: ObjectWriter::new(client.clone(), reporter),
+            client,
             shutdown,
             verified: Mutex::default(),
             bulkheads,
@@ -273,10 +274,7 @@ impl Context {
         let identity = identity(&resource.metadata, self);
         let labels = if tenancy::labels_matter(&accounts) {
             // As they are now: one that was made anew under its name has none of the labels of the one before.
-            let namespaces: Api<Namespace> = Api::all(self.client.clone());
-            let found = namespaces.get_metadata_opt(&identity.namespace).await;
-            let found = found.map_err(Error::kubernetes("read the labels of the namespace"))?;
-            found.map(|namespace| namespace.metadata.labels.unwrap_or_default())
+            self.cluster.namespace_labels(&identity.namespace).await?
         } else {
             None
         };

@@ -9,13 +9,14 @@ use serde_json::Value;
 use tracing::{info, warn};
 
 use crate::api::{
-    BucketReplication, BucketReplicationStatus, ConditionType, DEFAULT_ACCOUNT, DeletionPolicy,
+    BucketReplication, BucketReplicationStatus, ConditionType, DEFAULT_ACCOUNT, DeletionPolicy, FINALIZER,
     ManagementPolicy, Reason,
 };
 use crate::aws;
 use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::{apply, identity, occasion, publish};
+use crate::controllers::bucket_replication::{Target, apply, identity, occasion, publish};
 use crate::iam::bucket_policy;
+use crate::ports::{Cluster, ClusterError, Finalizers};
 use crate::replication::desired::{Discovered, role_name};
 use crate::replication::plan::teardown::{Claim, teardown};
 use crate::replication::read_set::former_roles;
@@ -25,7 +26,6 @@ use crate::replication::{
 };
 use crate::runtime::Error;
 use crate::runtime::action::Action;
-use crate::runtime::object_writer::ObjectWriter;
 
 /// What deletion needs to know, from the object as it lies in the API server and as far as it can be read.
 struct DeletionView {
@@ -131,15 +131,15 @@ impl DeletionView {
 }
 
 /// Cleans up and drops the finalizer; keeps it and says why when that is not possible.
-pub async fn finalize(target: &ObjectWriter<'_>, ctx: &Context) -> Result<Action, Error> {
+pub async fn finalize(target: &Target<'_>, ctx: &Context) -> Result<Action, Error> {
     if !target.has_finalizer() {
         return Ok(Action::await_change());
     }
     // The cache may be behind our own writes: what is about to be deleted is decided on the object as it is.
-    let Some(live) = target.live().await? else {
+    let Some(live) = ctx.cluster.live(&target.key).await? else {
         return Ok(Action::await_change());
     };
-    let finalizers = live.metadata.finalizers.clone();
+    let finalizers = Finalizers::of(&live.metadata);
     let metadata = live.metadata.clone();
     let deceased = DeletionView::read(live);
     let standing = match &deceased.resource {
@@ -160,7 +160,7 @@ pub async fn finalize(target: &ObjectWriter<'_>, ctx: &Context) -> Result<Action
         remove(&deceased, &metadata, standing, target, ctx).await?
     };
     let Some(refusal) = blocked else {
-        target.remove_finalizer(finalizers).await?;
+        remove_finalizer(target, &finalizers, ctx).await?;
         ctx.forget(target.uid());
         info!(namespace = metadata.namespace, name = metadata.name, "deleted");
         return Ok(Action::await_change());
@@ -178,6 +178,23 @@ pub async fn finalize(target: &ObjectWriter<'_>, ctx: &Context) -> Result<Action
     let after =
         ctx.with_pace(target.uid(), |pace| pace.after(report.reason, ctx.settings.interval.duration()));
     Ok(Action::requeue(after))
+}
+
+/// Tries once more on the list as it is then when someone else takes theirs away meanwhile, as the garbage collector
+/// does in a foreground deletion: what has been cleaned up need not be again.
+async fn remove_finalizer(target: &Target<'_>, held: &Finalizers, ctx: &Context) -> Result<(), Error> {
+    match ctx.cluster.remove_finalizer(&target.key, held, FINALIZER).await {
+        Err(ClusterError { source: kube::Error::Api(status), .. }) if status.code == 422 => {
+            match ctx.cluster.live(&target.key).await? {
+                Some(live) => {
+                    let held = Finalizers::of(&live.metadata);
+                    Ok(ctx.cluster.remove_finalizer(&target.key, &held, FINALIZER).await?)
+                }
+                None => Ok(()),
+            }
+        }
+        other => Ok(other?),
+    }
 }
 
 /// What became of a resource's right to its source.
@@ -233,7 +250,7 @@ async fn remove(
     deceased: &DeletionView,
     metadata: &ObjectMeta,
     Standing { conflict, forbidden }: Standing,
-    target: &ObjectWriter<'_>,
+    target: &Target<'_>,
     ctx: &Context,
 ) -> Result<Option<Refusal>, Error> {
     let identity = identity(metadata, ctx);
@@ -281,7 +298,7 @@ async fn remove(
     let first = teardown(&before, &claim);
     let outcome = apply(&first.stages, &access, ctx).await;
     if !outcome.done.is_empty() {
-        target.publish(ctx, &[removed(&outcome)]).await;
+        ctx.cluster.publish_event(&target.key, &removed(&outcome)).await;
     }
     if let Some((step, failure)) = &outcome.failed {
         let reason = if failure.class == FailureClass::DeleteConflict {

@@ -12,24 +12,45 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt};
+use serde_json::json;
 use tracing::{info, warn};
 
 use crate::api::{
-    BucketReplication, BucketReplicationSpec, BucketReplicationStatus, ConditionType, ManagementPolicy,
-    REQUESTED_AT, Reason,
+    BucketReplication, BucketReplicationSpec, BucketReplicationStatus, ConditionType, FINALIZER,
+    ManagementPolicy, REQUESTED_AT, Reason,
 };
 use crate::aws::{self, ResourceClients};
 use crate::controllers::Guarded;
 use crate::controllers::bucket_replication::context::Context;
+use crate::ports::{Cluster, Finalizers, ObjectKey};
 use crate::replication::plan::plan;
 use crate::replication::status::{Outcome, Report, StatusContext, report, stopped};
 use crate::replication::{Desired, Failure, Plan, PlanInput, ReadSet, Refusal, ResourceId, Step};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
-use crate::runtime::object_writer::ObjectWriter;
 
 /// The longest a reconcile may take: every call has a timeout of its own, this one is for all together.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5 * 60);
+
+/// The object under reconcile.
+pub(crate) struct Target<'a> {
+    pub key: ObjectKey,
+    pub metadata: &'a ObjectMeta,
+}
+
+impl<'a> Target<'a> {
+    pub fn new(metadata: &'a ObjectMeta) -> Target<'a> {
+        Target { key: ObjectKey::new::<BucketReplication>(metadata), metadata }
+    }
+
+    pub fn uid(&self) -> &str {
+        &self.key.uid
+    }
+
+    pub fn has_finalizer(&self) -> bool {
+        Finalizers::of(self.metadata).contains(FINALIZER)
+    }
+}
 
 /// Reconciles one object. What fails in AWS is reported in its status; an error is Kubernetes' own.
 pub async fn reconcile(object: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error> {
@@ -50,7 +71,7 @@ pub async fn reconcile(object: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action
 async fn tell_denied(object: &Guarded, error: &Error, ctx: &Context) {
     // The status of one that cannot be decoded is not known here, and is not written over unread.
     let Ok(resource) = &object.0 else { return };
-    let target = ObjectWriter::new(ctx, &resource.metadata);
+    let target = Target::new(&resource.metadata);
     let previous = ctx.last_status(target.uid(), resource.status.as_ref());
     let refusal = Refusal::new(Reason::AccessDenied, ConditionType::Ready, error.to_string());
     let report = stopped(&refusal, &occasion(&resource.metadata, &previous));
@@ -59,7 +80,7 @@ async fn tell_denied(object: &Guarded, error: &Error, ctx: &Context) {
 }
 
 async fn reconcile_now(object: &Guarded, ctx: &Context) -> Result<Action, Error> {
-    let target = ObjectWriter::new(ctx, object.meta());
+    let target = Target::new(object.meta());
     if object.meta().deletion_timestamp.is_some() {
         return deletion::finalize(&target, ctx).await;
     }
@@ -69,7 +90,7 @@ async fn reconcile_now(object: &Guarded, ctx: &Context) -> Result<Action, Error>
             conclude(&target, resource.status.as_ref(), report, wait, resource, ctx).await
         }
         Err(invalid) => {
-            let live = target.live().await?;
+            let live = ctx.cluster.live(&target.key).await?;
             let part = |key: &str| live.as_ref().and_then(|o| o.data.get(key)).cloned().unwrap_or_default();
             // Read once more, by a reader that knows where in the spec it is.
             let spec: Result<BucketReplicationSpec, _> = serde_path_to_error::deserialize(part("spec"));
@@ -102,7 +123,7 @@ async fn reconcile_now(object: &Guarded, ctx: &Context) -> Result<Action, Error>
 
 /// Writes the report and says when to come back.
 async fn conclude(
-    target: &ObjectWriter<'_>,
+    target: &Target<'_>,
     cached: Option<&BucketReplicationStatus>,
     report: Report,
     wait: Option<Duration>,
@@ -120,7 +141,7 @@ async fn conclude(
 }
 
 pub(crate) async fn publish(
-    target: &ObjectWriter<'_>,
+    target: &Target<'_>,
     previous: &BucketReplicationStatus,
     report: &Report,
     ctx: &Context,
@@ -129,12 +150,14 @@ pub(crate) async fn publish(
     if report.status != *previous {
         // Before the write: the watch may show it before the answer is here.
         ctx.writes(target.uid(), &report.status);
-        if let Err(error) = target.set_status(&report.status).await {
+        if let Err(error) = ctx.cluster.set_status(&target.key, &json!(report.status)).await {
             ctx.wrote_nothing(target.uid());
-            return Err(error);
+            return Err(error.into());
         }
     }
-    target.publish(ctx, &report.events).await;
+    for event in &report.events {
+        ctx.cluster.publish_event(&target.key, event).await;
+    }
     Ok(())
 }
 
@@ -155,7 +178,7 @@ pub(crate) fn occasion<'a>(
 /// that was held back may be tried again.
 async fn check(
     resource: &BucketReplication,
-    target: &ObjectWriter<'_>,
+    target: &Target<'_>,
     ctx: &Context,
 ) -> Result<(Report, Option<Duration>), Error> {
     let spec = &resource.spec;
@@ -191,7 +214,7 @@ async fn check(
     }
     // Not before the accounts are found to be the right ones: whoever is refused until then has nothing to clean up.
     if spec.management_policy == ManagementPolicy::Enforce && !target.has_finalizer() {
-        target.add_finalizer().await?;
+        ctx.cluster.add_finalizer(&target.key, &Finalizers::of(target.metadata), FINALIZER).await?;
     }
 
     let asked_for = occasion.requested != previous.last_handled_request.as_deref()

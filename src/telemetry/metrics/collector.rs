@@ -1,4 +1,4 @@
-//! Gauges over all resources, counted when they are asked for: nothing has to be kept in step.
+//! Gauges over all resources, computed from a snapshot at each scrape, so that no count can get out of step.
 
 use std::collections::BTreeMap;
 use std::fmt::Error;
@@ -15,10 +15,10 @@ use crate::telemetry::metrics::described::{
     RESOURCE_READY, RESOURCES, RESOURCES_IN_SYNC,
 };
 
-/// The statuses of a condition.
+/// The values of a condition's `status`.
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
-/// A resource, as far as metrics tell of it.
+/// What metrics show of one resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResourceSample {
     pub namespace: String,
@@ -29,28 +29,28 @@ pub struct ResourceSample {
     /// The status of InSync.
     pub in_sync: String,
     pub drift: i64,
-    /// Since AWS was last read for it; `None` when AWS is not to be read.
+    /// Time since AWS was last read for it; `None` when the operator does not read AWS for it.
     pub check_age: Option<Duration>,
 }
 
-/// All there is to tell at one moment.
+/// All resources at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct FleetSnapshot {
     pub leads: bool,
     pub queue_depth: usize,
-    /// Empty while following: else each resource would be told twice.
+    /// Empty while another process leads, or each resource would be counted twice.
     pub resources: Vec<ResourceSample>,
-    /// Whether each resource is told by name.
+    /// Whether to export a series for each resource.
     pub each: bool,
 }
 
 type Take = dyn Fn() -> FleetSnapshot + Send + Sync;
 
-/// Where the census comes from, once there is something to count.
+/// Takes a [`FleetSnapshot`] at each scrape, once the controllers run.
 #[derive(Clone, Default)]
-pub(crate) struct Source(Arc<RwLock<Option<Box<Take>>>>);
+pub(crate) struct FleetCollector(Arc<RwLock<Option<Box<Take>>>>);
 
-impl Source {
+impl FleetCollector {
     pub fn set(&self, take: impl Fn() -> FleetSnapshot + Send + Sync + 'static) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(take));
     }
@@ -61,13 +61,13 @@ impl Source {
     }
 }
 
-impl std::fmt::Debug for Source {
+impl std::fmt::Debug for FleetCollector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Source")
+        f.write_str("FleetCollector")
     }
 }
 
-impl Collector for Source {
+impl Collector for FleetCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let FleetSnapshot { leads, queue_depth, resources, each } = self.take();
         let depth = i64::try_from(queue_depth).unwrap_or(i64::MAX);
@@ -91,7 +91,7 @@ impl Collector for Source {
     }
 }
 
-/// A metric of a single value.
+/// Writes a metric of a single value.
 fn one<N: EncodeGaugeValue + Copy>(
     encoder: &mut DescriptorEncoder<'_>,
     described: &Description,
@@ -105,8 +105,8 @@ where
     ConstGauge::new(value).encode(metric)
 }
 
-/// How many there are of each value of the only label. Values that do not occur are told as 0: a series that comes
-/// and goes is hard to alert on.
+/// Writes how many resources have each value of the metric's only label. Values without a resource are written as 0:
+/// a series that comes and goes is hard to alert on.
 fn labelled<'a>(
     encoder: &mut DescriptorEncoder<'_>,
     described: &Description,
@@ -127,7 +127,7 @@ fn labelled<'a>(
     Ok(())
 }
 
-/// A value for each resource that has one.
+/// Writes a series for each resource that has a value.
 fn of_each<N: EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder<'_>,
     described: &Description,

@@ -1,9 +1,9 @@
-//! Every metric: name, type, labels and meaning. `docs/metrics.md` is generated from this table, and the metrics are
-//! registered by it.
+//! The table of all metrics: name, type, labels and meaning. Each part of the operator registers its metrics by it, and
+//! `docs/metrics.md` is generated from it.
 
 use prometheus_client::metrics::MetricType;
 
-/// What every metric's name begins with.
+/// The prefix of every metric's name.
 pub const PREFIX: &str = "s3_replication_operator";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +34,14 @@ impl Kind {
     }
 }
 
-/// A metric, as it is found at `/metrics` after the prefix.
+/// A metric as `/metrics` shows it, without the prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Description {
     pub name: &'static str,
     pub kind: Kind,
     pub labels: &'static [&'static str],
     pub meaning: &'static str,
-    /// Whether it is there only with `--resource-metrics`.
+    /// Whether it is exported only with `--resource-metrics`.
     pub optional: bool,
 }
 
@@ -59,7 +59,7 @@ impl Description {
         Description { name, kind: Kind::Gauge, labels: &["namespace", "name"], meaning, optional: true }
     }
 
-    /// The name without what the text format adds by itself.
+    /// The name without the suffix that the text format adds.
     pub(crate) fn stem(&self) -> &'static str {
         let suffix = match self.kind {
             Kind::Counter => "_total",
@@ -74,63 +74,67 @@ pub const RECONCILES: Description = Description::new(
     "reconciles_total",
     Kind::Counter,
     &["result", "reason"],
-    "Reconciles. `result`: `done` (as wanted), `refused` (someone's help is needed), `retried` (tried again soon), `error` (Kubernetes failed). `reason`: that of Ready, `Deleted`, or for errors `Kubernetes` or `TimedOut`",
+    "Reconciles of BucketReplication resources. `result`: `done` (the resource is as its spec asks), `refused` (a person must act), `retried` (the operator tries again soon), `error` (a Kubernetes request failed, the reconcile ran into its deadline, or it panicked). `reason`: the reason of Ready, `Deleted`, or for errors `Kubernetes`, `TimedOut`, `NotLeading` or `Panicked`",
 );
 pub const RECONCILE_DURATION: Description = Description::new(
     "reconcile_duration_seconds",
     Kind::Histogram,
     &["result"],
-    "How long a reconcile took, by the same results",
+    "Duration of a reconcile, by the same results",
 );
 pub const QUEUE_LATENCY: Description = Description::new(
     "queue_latency_seconds",
     Kind::Histogram,
     &[],
-    "How long a resource that was due waited until its reconcile began",
+    "Time from the moment a resource is due until its reconcile begins",
 );
-pub const QUEUE_DEPTH: Description =
-    Description::new("queue_depth", Kind::Gauge, &[], "Resources that are due and wait for their reconcile");
+pub const QUEUE_DEPTH: Description = Description::new(
+    "queue_depth",
+    Kind::Gauge,
+    &[],
+    "Resources that are due and wait for their reconcile to begin",
+);
 pub const DRIFT_FOUND: Description = Description::new(
     "drift_found_total",
     Kind::Counter,
     &["resource"],
-    "Differences that someone made in AWS, counted when they are first seen, by the kind of AWS resource",
+    "Differences that someone made in AWS, by the kind of AWS resource; each is counted when the operator first sees it",
 );
 pub const DRIFT_CORRECTED: Description = Description::new(
     "drift_corrected_total",
     Kind::Counter,
     &["resource"],
-    "Of these, the ones that were put right",
+    "Differences that someone made in AWS and the operator corrected, by the kind of AWS resource",
 );
 pub const AWS_REQUESTS: Description = Description::new(
     "aws_requests_total",
     Kind::Counter,
     &["service", "operation", "code"],
-    "Requests sent to AWS, each retry counted. `code`: `OK`, AWS's error code, `HTTP` and the status where there is none, or `none` without an answer",
+    "Requests sent to AWS; each retry counts. `code`: `OK`, the error code of AWS, `HTTP` and the status for an answer without a code, or `none` when there was no answer",
 );
 pub const AWS_REQUEST_DURATION: Description = Description::new(
     "aws_request_duration_seconds",
     Kind::Histogram,
     &["service", "operation"],
-    "Time from sending a request to its answer, or to giving it up",
+    "Time from sending a request until it is answered or abandoned",
 );
 pub const AWS_THROTTLES: Description = Description::new(
     "aws_throttles_total",
     Kind::Counter,
     &["service"],
-    "Requests that AWS answered with a code that means too many",
+    "Requests that AWS answered with a throttling error",
 );
 pub const AWS_LIMITER_WAIT: Description = Description::new(
     "aws_limiter_wait_seconds_total",
     Kind::Counter,
     &["service"],
-    "Time that calls spent waiting for the operator's own rate limits, in all",
+    "Total time that calls waited for the operator's own rate limits",
 );
 pub const RESOURCES: Description = Description::new(
     "resources",
     Kind::Gauge,
     &["reason"],
-    "BucketReplication resources by the reason of Ready; told by the leader alone, as all that follows",
+    "BucketReplication resources by the reason of Ready. Only the leader exports this metric and those below it",
 );
 pub const RESOURCES_IN_SYNC: Description = Description::new(
     "resources_in_sync",
@@ -142,24 +146,28 @@ pub const LAST_CHECK_AGE: Description = Description::new(
     "last_successful_check_age_seconds",
     Kind::Gauge,
     &[],
-    "Time since AWS was last read for the resource for which that is longest ago, whatever was found; since the leadership began for one not read yet. Resources for which AWS is not to be read (`Suspended`, `SourceConflict`, `InvalidSpec`, being deleted) do not count",
+    "Age of the oldest successful check across all resources. A resource that was not checked yet counts from the start of this leader's term. A resource for which the operator does not read AWS (`Suspended`, `SourceConflict`, `NotAllowed`, `AccountNotFound`, `InvalidSpec`, or being deleted) does not count",
 );
-pub const LEADER: Description =
-    Description::new("leader", Kind::Gauge, &[], "1 for the process that works, 0 for one that waits");
+pub const LEADER: Description = Description::new(
+    "leader",
+    Kind::Gauge,
+    &[],
+    "1 for the process that leads, 0 for one that waits to take over",
+);
 pub const BUILD: Description =
-    Description::new("build_info", Kind::Info, &["version"], "Always 1; the version is in the label");
+    Description::new("build_info", Kind::Info, &["version"], "Always 1; the label holds the version");
 pub const RESOURCE_READY: Description =
-    Description::of_each("resource_ready", "1 when Ready is True, 0 when it is not");
+    Description::of_each("resource_ready", "1 when Ready is True, otherwise 0");
 pub const RESOURCE_IN_SYNC: Description =
-    Description::of_each("resource_in_sync", "1 when InSync is True, 0 when it is not");
+    Description::of_each("resource_in_sync", "1 when InSync is True, otherwise 0");
 pub const RESOURCE_DRIFT: Description =
-    Description::of_each("resource_drift", "Differences that status.driftCount tells");
+    Description::of_each("resource_drift", "The value of status.driftCount");
 pub const RESOURCE_CHECK_AGE: Description = Description::of_each(
     "resource_last_successful_check_age_seconds",
-    "Time since AWS was last read for the resource",
+    "Time since AWS was last read for this resource",
 );
 
-/// All of them, in the order of the documentation.
+/// All metrics, in the order of the documentation.
 pub const DESCRIPTIONS: [Description; 19] = [
     RECONCILES,
     RECONCILE_DURATION,

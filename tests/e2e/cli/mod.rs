@@ -214,9 +214,9 @@ async fn invalid_files_are_reported_in_one_sentence() -> Result<()> {
     let twice = twice.to_string();
     let cases: [(&str, &str, &[&str]); 6] = [
         ("-", "a: [b", &["standard input is not YAML: line 1"]),
-        ("-", &other, &["standard input holds no BucketReplication"]),
-        ("-", "", &["standard input holds no BucketReplication"]),
-        ("-", &twice, &["BucketReplication orders: spec.rules[ReplicateToEU]: the id stands twice"]),
+        ("-", &other, &["standard input contains no BucketReplication"]),
+        ("-", "", &["standard input contains no BucketReplication"]),
+        ("-", &twice, &["BucketReplication orders: spec.rules[ReplicateToEU]: the id occurs twice"]),
         ("-", &invalid, &["BucketReplication orders: spec.rules[0].priority: ", "high"]),
         ("/nowhere/file.yaml", "", &["cannot read /nowhere/file.yaml: No such file or directory"]),
     ];

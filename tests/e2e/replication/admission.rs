@@ -49,14 +49,14 @@ fn bad_inputs() -> Vec<Bad> {
     const TO_FIELD: &str = "spec.rules[0].destination.bucket";
     const NAME_SAYS: &str = "3 to 63 lowercase letters, digits, dots and hyphens";
     const KMS: &str = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-    let dup_says = "each rule needs a priority of its own";
+    let dup_says = "each rule needs its own priority";
     let together = "kmsEncryptedObjects: Enabled and destination.kmsKeyArn (the key that encrypts the replicas) go together";
     let mut all = vec![
         bad("a bucket in capitals", SOURCE, json!("Source"), SOURCE, NAME_SAYS),
         bad("a bucket with an underscore", SOURCE, json!("my_source"), SOURCE, NAME_SAYS),
         bad("a bucket of two characters", SOURCE, json!("ab"), SOURCE, NAME_SAYS),
         bad("a bucket of 64 characters", SOURCE, json!("b".repeat(64)), SOURCE, "may not be more than 63"),
-        bad("a bucket like an IP address", SOURCE, json!("192.168.5.4"), SOURCE, "not of the form of an IP address"),
+        bad("a bucket like an IP address", SOURCE, json!("192.168.5.4"), SOURCE, "not in the form of an IP address"),
         bad("a bucket's ARN", SOURCE, json!("arn:aws:s3:::source"), SOURCE, "not an ARN or a URL"),
         bad("a bucket's URL", SOURCE, json!("s3://source"), SOURCE, "not an ARN or a URL"),
         bad("a bucket with two dots in a row", SOURCE, json!("my..source"), SOURCE, NAME_SAYS),
@@ -67,7 +67,7 @@ fn bad_inputs() -> Vec<Bad> {
         bad("a destination in capitals", TO, json!("Destination"), TO_FIELD, NAME_SAYS),
         bad("a destination's ARN", TO, json!("arn:aws:s3:::destination"), TO_FIELD, "not an ARN or a URL"),
         bad("a destination that is a directory bucket", TO, json!("d--use1-az4--x-s3"), TO_FIELD, "use a general purpose bucket"),
-        bad("the source as the destination", TO, json!("source"), "spec.rules", "S3 replicates into another bucket only"),
+        bad("the source as the destination", TO, json!("source"), "spec.rules", "S3 replicates only into another bucket"),
         bad("a region of the console", "spec.source.region", json!("US East"), "spec.source.region", "leave it out to have it discovered"),
         bad("an availability zone", "spec.rules.0.destination.region", json!("eu-west-1a"), "spec.rules[0].destination.region", "such as eu-west-1"),
         bad("an account id too short", "spec.rules.0.destination.account", json!("12345"), "spec.rules[0].destination.account", "12 digits"),

@@ -31,7 +31,7 @@ const TASKS: [Section; 5] = [
                 "cargo test --test e2e",
                 "the operator against a real API server and the AWS emulator (-- NAME)",
             ),
-            ("cargo test --test chart", "the chart and the files in deploy/"),
+            ("cargo test --test deploy", "the chart and the files in deploy/"),
             ("cargo test --test kind", "the operator in pods of a cluster with three nodes"),
             ("cargo test --test gitops", "the operator with a real Argo CD"),
             ("cargo fmt --all", "format"),
@@ -43,7 +43,7 @@ const TASKS: [Section; 5] = [
         &[
             ("cargo run -- crds --output-dir crds", "the CRDs, from the types in src/api"),
             ("UPDATE_DOCS=1 cargo test --test docs", "the tables in docs/"),
-            ("UPDATE_DEPLOY=1 cargo test --test chart", "the manifests in deploy/, from the chart"),
+            ("UPDATE_DEPLOY=1 cargo test --test deploy", "the manifests in deploy/, from the chart"),
         ],
     ),
     (

@@ -1,0 +1,104 @@
+//! The port to AWS.
+//!
+//! In: accounts, read sets and steps. Out: what AWS holds, or a classified failure. An implementation takes no
+//! decisions: which reads and writes are needed is worked out before, in `replication`.
+
+use std::future::Future;
+
+use serde_json::Value;
+
+use crate::api::AwsIdentity;
+use crate::replication::observed::Read;
+use crate::replication::plan::teardown::ObservedForDeletion;
+use crate::replication::{
+    Account, Accounts, Caller, DeletionReadSet, Observed, Place, ReadSet, ResourceId, Step,
+};
+
+/// AWS, as the controllers use it.
+pub trait Cloud: Send + Sync + 'static {
+    /// Clients for the accounts of one resource.
+    type Clients: Send + Sync;
+
+    /// Makes clients for every account of a resource. Each is verified to be in the account that its `AwsAccount` names.
+    ///
+    /// # Errors
+    /// When a role cannot be assumed, or leads into another account than its `AwsAccount` names.
+    fn connect(
+        &self,
+        accounts: &Accounts,
+        id: &ResourceId,
+    ) -> impl Future<Output = Read<Self::Clients>> + Send;
+
+    /// Adds a client for one more account: one that the resource no longer refers to and that may hold things of its.
+    ///
+    /// # Errors
+    /// As [`Cloud::connect`]; the clients are then as they were.
+    fn connect_also(
+        &self,
+        clients: &mut Self::Clients,
+        account: &Account,
+        id: &ResourceId,
+    ) -> impl Future<Output = Read<()>> + Send;
+
+    /// The account and partition of the source (`sts:GetCallerIdentity`).
+    ///
+    /// # Errors
+    /// When STS does not answer, or takes the credentials for invalid.
+    fn caller(&self, clients: &Self::Clients) -> impl Future<Output = Read<Caller>> + Send;
+
+    /// Reads everything that a check compares.
+    ///
+    /// # Errors
+    /// When not even the caller is known. Every other failed read is kept in [`Observed`] beside those that succeeded.
+    fn observe(
+        &self,
+        clients: &Self::Clients,
+        read_set: &ReadSet,
+    ) -> impl Future<Output = Read<Observed>> + Send;
+
+    /// Reads everything that deletion may have to remove.
+    ///
+    /// # Errors
+    /// As [`Cloud::observe`].
+    fn observe_for_deletion(
+        &self,
+        clients: &Self::Clients,
+        read_set: &DeletionReadSet,
+    ) -> impl Future<Output = Read<ObservedForDeletion>> + Send;
+
+    /// Executes a step by one call. [`Step::PutBucketPolicy`] is none of these: the executor reads, merges and writes.
+    ///
+    /// # Errors
+    /// What AWS answered, classified. A role or configuration that is already gone counts as deleted.
+    fn execute(&self, clients: &Self::Clients, step: &Step) -> impl Future<Output = Read<()>> + Send;
+
+    /// The policy of a bucket; `None` where it has none.
+    ///
+    /// # Errors
+    /// What AWS answered, classified.
+    fn read_bucket_policy(
+        &self,
+        clients: &Self::Clients,
+        bucket: &Place,
+    ) -> impl Future<Output = Read<Option<Value>>> + Send;
+
+    /// Replaces the policy of a bucket; `None` deletes it.
+    ///
+    /// # Errors
+    /// What AWS answered, classified.
+    fn write_bucket_policy(
+        &self,
+        clients: &Self::Clients,
+        bucket: &Place,
+        policy: Option<&Value>,
+    ) -> impl Future<Output = Read<()>> + Send;
+
+    /// Asks STS, now, as whom the operator acts under an `AwsAccount`.
+    ///
+    /// # Errors
+    /// When STS does not answer, or the identity is in another account than the `AwsAccount` names.
+    fn verify(&self, account: &Account) -> impl Future<Output = Read<AwsIdentity>> + Send;
+
+    /// Drops the clients and sessions of an `AwsAccount` that is gone.
+    fn forget(&self, account_name: &str);
+}

@@ -1,0 +1,135 @@
+//! The port to the API server: the live object and the few writes to it.
+//!
+//! In: the key of an object and what to write. Out: the object as it is now, or an error with the API server's words.
+//! What the watches keep in memory is not read through this port.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use kube::Resource;
+use kube::core::{ApiResource, DynamicObject, ObjectMeta};
+use serde_json::Value;
+
+use crate::ports::kube_error;
+use crate::replication::status::Event;
+
+/// An object of the API server: its kind, its name, and the UID that tells it from others of that name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectKey {
+    pub kind: ApiResource,
+    /// `None`: the kind has no namespaces.
+    pub namespace: Option<String>,
+    pub name: String,
+    pub uid: String,
+}
+
+impl ObjectKey {
+    /// The key of an object of a kind.
+    pub fn new<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectKey {
+        ObjectKey {
+            kind: ApiResource::erase::<K>(&()),
+            namespace: metadata.namespace.clone(),
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// The finalizers of an object as they were read, which a write tests: nobody else's is lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Finalizers(pub Option<Vec<String>>);
+
+impl Finalizers {
+    pub fn of(metadata: &ObjectMeta) -> Finalizers {
+        Finalizers(metadata.finalizers.clone())
+    }
+
+    pub fn contains(&self, finalizer: &str) -> bool {
+        self.0.iter().flatten().any(|held| held == finalizer)
+    }
+
+    pub fn with(&self, finalizer: &str) -> Vec<String> {
+        self.0.iter().flatten().cloned().chain([finalizer.to_owned()]).collect()
+    }
+
+    pub fn without(&self, finalizer: &str) -> Vec<String> {
+        self.0.iter().flatten().filter(|held| *held != finalizer).cloned().collect()
+    }
+}
+
+/// The API server did not do what was asked of it.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what} in Kubernetes: {}", kube_error::describe(source))]
+pub struct ClusterError {
+    pub what: &'static str,
+    #[source]
+    pub source: kube::Error,
+}
+
+impl ClusterError {
+    /// For `map_err`: `what` completes "cannot … in Kubernetes".
+    pub fn new(what: &'static str) -> impl Fn(kube::Error) -> ClusterError {
+        move |source| ClusterError { what, source }
+    }
+
+    /// Whether the operator lacks a right in Kubernetes.
+    pub fn is_denied(&self) -> bool {
+        kube_error::is_denied(&self.source)
+    }
+}
+
+/// The API server, as the controllers use it.
+pub trait Cluster: Send + Sync + 'static {
+    /// The object as it is now, undecoded; `None` when it is gone or another object has its name.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    fn live(
+        &self,
+        object: &ObjectKey,
+    ) -> impl Future<Output = Result<Option<DynamicObject>, ClusterError>> + Send;
+
+    /// Adds a finalizer to those that were read.
+    ///
+    /// # Errors
+    /// When someone else changed the list meanwhile, or the object is gone; the list is then unchanged.
+    fn add_finalizer(
+        &self,
+        object: &ObjectKey,
+        held: &Finalizers,
+        finalizer: &str,
+    ) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// Removes a finalizer from those that were read. The object may be gone already.
+    ///
+    /// # Errors
+    /// When someone else changed the list meanwhile; the list is then unchanged.
+    fn remove_finalizer(
+        &self,
+        object: &ObjectKey,
+        held: &Finalizers,
+        finalizer: &str,
+    ) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// Replaces the status of an object, unless it is gone or another object has its name.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    fn set_status(
+        &self,
+        object: &ObjectKey,
+        status: &Value,
+    ) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// Publishes an event on an object. A failure is logged: an event is a courtesy.
+    fn publish_event(&self, object: &ObjectKey, event: &Event) -> impl Future<Output = ()> + Send;
+
+    /// The labels of a namespace as they are now; `None` when there is no such namespace.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    fn namespace_labels(
+        &self,
+        namespace: &str,
+    ) -> impl Future<Output = Result<Option<BTreeMap<String, String>>, ClusterError>> + Send;
+}

@@ -1,0 +1,19 @@
+//! Lists what deletion reads of AWS.
+
+use std::collections::BTreeSet;
+
+use crate::replication::read_set::BucketRef;
+use crate::replication::resource_id::ResourceId;
+use crate::replication::step::Place;
+
+/// Everything that may be left of a resource.
+#[derive(Clone, Debug)]
+pub struct DeletionReadSet {
+    /// `None`: no bucket is known.
+    pub source: Option<BucketRef>,
+    /// Names of the roles that may be the resource's own.
+    pub roles: BTreeSet<String>,
+    /// Buckets whose policies may hold statements of the resource.
+    pub bucket_policies: Vec<Place>,
+    pub id: ResourceId,
+}
