@@ -111,7 +111,7 @@ impl Failure {
                 "{action} on {subject} is refused because something is still attached to the role ({said}); detach it"
             ),
             FailureClass::Credentials => format!(
-                "the operator has no valid AWS credentials ({said}); give its pod an identity (IRSA, Pod ResourceId or a Secret)"
+                "the operator has no valid AWS credentials ({said}); give its pod an identity (IRSA, Pod Identity or a Secret)"
             ),
             FailureClass::Unavailable => {
                 format!("{action} on {subject} got no good answer from AWS ({said}); trying again")
