@@ -85,7 +85,7 @@ struct AccountEntry {
 }
 
 impl AwsConnector {
-    /// From the standard AWS environment: variables, profiles, IRSA, Pod ResourceId, instance metadata.
+    /// From the standard AWS environment: variables, profiles, IRSA, Pod Identity, instance metadata.
     pub async fn from_env(settings: Settings, metrics: Metrics) -> Arc<AwsConnector> {
         let environment = Environment::default();
         let config = aws_config::defaults(BehaviorVersion::latest())
