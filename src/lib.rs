@@ -3,10 +3,11 @@
 //!
 //! Data goes one way: authorize → connect → observe → plan → apply → report. [`api`] has the kinds that users write.
 //! [`replication`] decides, without any I/O: whether a resource is authorized, what to read, which steps lead from
-//! observed to desired, and what the status says; [`iam`] knows ARNs and policy documents for it. [`aws`] reads and
-//! writes AWS. [`controllers`] has a folder per kind that drives these stages for every resource in a cluster, on top of
-//! [`runtime`], the machinery of any controller. [`cli`] drives them for files. [`telemetry`] has logs, metrics, traces
-//! and health. `docs/architecture.md` has the drawing and a glossary.
+//! observed to desired, and what the status says; [`iam`] knows ARNs and policy documents for it. [`ports`] names what
+//! the stages need of AWS and of Kubernetes. [`aws`] reads and writes AWS. [`controllers`] has a folder per kind that
+//! drives these stages for every resource in a cluster, on top of [`runtime`], the machinery of any controller. [`cli`]
+//! drives them for files. [`telemetry`] has logs, metrics, traces and health. `docs/architecture.md` has the drawing
+//! and a glossary.
 
 #![cfg_attr(
     not(test),

@@ -59,6 +59,17 @@ fn each_reason_has_a_paragraph_that_says_how_to_see_it_and_what_to_do() {
     }
 }
 
+#[test]
+fn troubleshooting_has_a_row_for_each_alert() {
+    let rules = page("charts/s3-replication-operator/files/alerts.yaml");
+    let text = page("docs/troubleshooting.md");
+    let alerts: Vec<&str> = rules.lines().filter_map(|l| l.trim_start().strip_prefix("- alert: ")).collect();
+    assert!(!alerts.is_empty());
+    for alert in alerts {
+        assert!(text.contains(&format!("| `{alert}` |")), "docs/troubleshooting.md has no row for {alert}");
+    }
+}
+
 /// Pages refer to each other by file and heading.
 #[test]
 fn no_link_between_pages_leads_nowhere() {
@@ -77,6 +88,19 @@ fn no_link_between_pages_leads_nowhere() {
                 assert!(anchors(&target).any(|anchor| anchor == heading), "{}: {link}", path.display());
             }
         }
+    }
+}
+
+#[test]
+fn the_files_and_folders_that_the_architecture_page_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = page("docs/architecture.md");
+    let code = text.split('`').skip(1).step_by(2);
+    let paths: Vec<&str> =
+        code.filter(|word| word.contains('/') && !word.contains(char::is_whitespace)).collect();
+    assert!(paths.len() >= 15, "{paths:?}");
+    for path in paths {
+        assert!(root.join("src").join(path).exists() || root.join(path).exists(), "there is no {path}");
     }
 }
 

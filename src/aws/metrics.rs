@@ -1,4 +1,4 @@
-//! What is counted of requests to AWS; registered with the rest by the telemetry module.
+//! The metrics of requests to AWS.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -7,6 +7,8 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
+
+use crate::telemetry::{self, Registry};
 
 /// From an answer of the same Region to one that hardly comes.
 const SECONDS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -54,6 +56,14 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Adds the metrics to those that are served.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(telemetry::AWS_REQUESTS, self.requests.clone());
+        registry.register(telemetry::AWS_REQUEST_DURATION, self.durations.clone());
+        registry.register(telemetry::AWS_THROTTLES, self.throttles.clone());
+        registry.register(telemetry::AWS_LIMITER_WAIT, self.limiter_waits.clone());
+    }
+
     pub(crate) fn waited(&self, service: &str, time: Duration) {
         let labels = ServiceLabels { service: service.to_owned() };
         self.limiter_waits.get_or_create(&labels).inc_by(time.as_secs_f64());

@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api::Interval;
-use crate::aws::AwsConnector;
+use crate::aws::{self, AwsConnector};
 use crate::cli::AwsArgs;
 use crate::cli::leader_args::{LeaderArgs, LeaderArgsError};
 use crate::controllers;
 use crate::runtime::{self, leader};
 use crate::telemetry::{
-    Health, LogError, LogFormat, Metrics, ServeError, follow_log_level, init_logs, serve,
+    Health, LogError, LogFormat, Metrics, Registry, ServeError, follow_log_level, init_logs, serve,
 };
 
 #[derive(Debug, Args)]
@@ -104,7 +104,9 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     }
     let (namespaces, selector) = (namespaces(&args.namespaces), selector(args.selector));
     let election = args.leader.settings(&scope(&namespaces, selector.as_deref()))?;
-    let (health, metrics) = (Health::default(), Metrics::new());
+    let (mut registry, aws_metrics) = (Registry::default(), aws::Metrics::default());
+    aws_metrics.register(&mut registry);
+    let (health, metrics) = (Health::default(), Metrics::new(registry));
     let server = serve(args.http_address, health.clone(), metrics.clone()).await?;
     let server = tokio::spawn(server);
     let shutdown = shutdown_on_signals()?;
@@ -118,7 +120,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     if let Some(selector) = &selector {
         runtime::selector::check_selector(&client, &namespaces, selector).await?;
     }
-    let identities = AwsConnector::from_env(args.aws.settings(), metrics.aws.clone()).await;
+    let identities = AwsConnector::from_env(args.aws.settings(), aws_metrics).await;
     match identities.own().caller().await {
         Ok(caller) => info!(account = caller.account, cluster, "started"),
         // Each resource reports this in its status, and credentials may still arrive.

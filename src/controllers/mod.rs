@@ -3,6 +3,7 @@
 
 pub mod aws_account;
 pub mod bucket_replication;
+pub mod index;
 mod run;
 
 pub use bucket_replication::context::Settings;

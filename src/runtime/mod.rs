@@ -11,6 +11,7 @@ pub mod object_writer;
 pub mod relist_buffer;
 pub mod requeue;
 pub mod selector;
+pub mod store;
 pub mod tracker;
 pub mod triggers;
 

@@ -189,10 +189,10 @@ pub async fn instrumented_reconcile(object: Arc<Guarded>, ctx: Arc<Context>) -> 
     let (told, took) = under_way.end(now);
     let ending = match (&result, told) {
         (Err(error), _) => Ending::Error(error.name()),
-        (Ok(_), Some(reason)) => Ending::Told(reason),
+        (Ok(_), Some(reason)) => Ending::Reported(reason),
         (Ok(_), None) => Ending::Deleted,
     };
-    if let Ending::Told(reason) = ending {
+    if let Ending::Reported(reason) = ending {
         span.record("s3replication.reason", reason.as_str());
     }
     if let Ending::Error(name) = ending {

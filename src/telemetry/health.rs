@@ -1,51 +1,51 @@
-//! The HTTP server. In: liveness checks, readiness and metrics. Out: answers to `/livez`, `/readyz` and `/metrics`, all on
-//! one port.
+//! The HTTP server of `/livez`, `/readyz` and `/metrics`.
+//!
+//! In: readiness, liveness checks, metrics. Out: answers for the kubelet and for Prometheus.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 use crate::telemetry::Metrics;
 
-/// A liveness check: returns what is stuck, or `None` if nothing is.
+/// Returns what is stuck, if anything is.
 type LivenessCheck = dyn Fn() -> Option<String> + Send + Sync;
 
-/// Whether the operator is alive, and whether it is ready: it knows all resources, and leads or stands by.
+/// Whether the process is alive, and whether it is ready: it has listed all resources and leads or can take over.
 #[derive(Clone, Default)]
-pub struct Health(Arc<HealthState>);
+pub struct Health(Arc<Shared>);
 
 #[derive(Default)]
-struct HealthState {
+struct Shared {
     ready: AtomicBool,
-    checks: Mutex<Vec<Box<LivenessCheck>>>,
+    liveness_checks: Mutex<Vec<Box<LivenessCheck>>>,
 }
 
 impl Health {
-    /// From now on `/readyz` answers 200. There is no way back: the caches stay filled until the process ends.
     pub fn set_ready(&self) {
         self.0.ready.store(true, Ordering::Release);
     }
 
-    /// Adds a check that every request to `/livez` runs.
+    /// Adds a check that runs at each request of `/livez`; it returns what is stuck.
     pub fn add_liveness_check(&self, check: impl Fn() -> Option<String> + Send + Sync + 'static) {
-        self.0.checks.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(check));
+        self.0.liveness_checks.lock().push(Box::new(check));
     }
 
     fn is_ready(&self) -> bool {
         self.0.ready.load(Ordering::Acquire)
     }
 
-    /// What is stuck so that only a restart helps.
+    /// What is stuck in such a way that a restart helps.
     fn stuck_reason(&self) -> Option<String> {
-        let checks = self.0.checks.lock().unwrap_or_else(PoisonError::into_inner);
-        checks.iter().find_map(|check| check())
+        self.0.liveness_checks.lock().iter().find_map(|check| check())
     }
 }
 
@@ -57,11 +57,10 @@ pub struct ServeError {
     source: std::io::Error,
 }
 
-/// Listens on the address, and returns the server as a future that serves until it is dropped. A port that is in use is
-/// therefore an error at once.
+/// Listens, and returns the server, which serves until it is dropped. A port that is taken is an error at once.
 ///
 /// # Errors
-/// If the operator cannot listen on the address.
+/// When the address cannot be listened on.
 pub async fn serve(
     address: SocketAddr,
     health: Health,
@@ -116,14 +115,14 @@ mod tests {
 
     use super::*;
 
-    /// A task that records the time whenever it gets the lock, which a deadlock prevents. Returns the last time.
+    /// Starts a task that needs the lock for each turn. Returns when it last turned.
     fn task(lock: Arc<Mutex<()>>) -> Arc<Mutex<Instant>> {
         let beat = Arc::new(Mutex::new(Instant::now()));
         let shown = Arc::downgrade(&beat);
         tokio::spawn(async move {
             while let Some(shown) = shown.upgrade() {
                 drop(lock.lock());
-                *shown.lock().unwrap() = Instant::now();
+                *shown.lock() = Instant::now();
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
@@ -131,16 +130,16 @@ mod tests {
     }
 
     async fn answer(health: &Health) -> StatusCode {
-        livez(State((health.clone(), Metrics::new()))).await.into_response().status()
+        livez(State((health.clone(), Metrics::default()))).await.into_response().status()
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn livez_fails_while_a_task_hangs_and_recovers_with_it() {
+    async fn livez_fails_while_a_task_hangs_and_passes_once_it_goes_on() {
         const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(300);
         let (health, lock) = (Health::default(), Arc::default());
         let beat = task(Arc::clone(&lock));
         health.add_liveness_check(move || {
-            let silent = beat.lock().unwrap().elapsed();
+            let silent = beat.lock().elapsed();
             (silent > HEARTBEAT_TIMEOUT).then(|| format!("silent for {silent:?}"))
         });
         let (release, released) = mpsc::channel::<()>();
@@ -149,7 +148,7 @@ mod tests {
             released.recv().unwrap_err();
             drop(held);
         });
-        // The task hangs in its thread, as in a deadlock, and the server still answers.
+        // The task blocks its thread, as in a deadlock; the server has the other one.
         while answer(&health).await != StatusCode::SERVICE_UNAVAILABLE {
             tokio::task::yield_now().await;
         }
@@ -161,10 +160,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readiness_and_liveness_are_separate() {
+    async fn readiness_and_liveness_are_independent() {
         let health = Health::default();
-        assert_eq!(answer(&health).await, StatusCode::OK, "it may take its time to begin");
-        let ready = |health: &Health| readyz(State((health.clone(), Metrics::new())));
+        assert_eq!(answer(&health).await, StatusCode::OK, "a process that still starts is alive");
+        let ready = |health: &Health| readyz(State((health.clone(), Metrics::default())));
         assert_eq!(ready(&health).await.0, StatusCode::SERVICE_UNAVAILABLE);
         health.set_ready();
         assert_eq!(ready(&health).await.0, StatusCode::OK);

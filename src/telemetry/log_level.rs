@@ -1,8 +1,7 @@
-//! Follows a file with the log level, such as a mounted ConfigMap. In: the file, read every two seconds. Out: the level of
-//! the running process.
+//! Sets the log level to the content of a file, which is read every two seconds: a mounted ConfigMap, for example.
 //!
-//! It is a file and not an HTTP endpoint, so that clients that scrape metrics cannot change the level, and so that the
-//! level survives a restart.
+//! It is a file and not an HTTP endpoint, so that access to the metrics port changes nothing, and so that the level
+//! outlives a restart.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -12,14 +11,14 @@ use tracing::{info, warn};
 
 use crate::telemetry::logs::LogLevel;
 
-/// The time between two reads. Kubernetes takes up to a minute to update a mounted ConfigMap, so reading more often would not help.
+/// How often the file is read. Kubernetes itself takes up to a minute to bring a changed ConfigMap into the pod.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// Follows the file forever. While it does not exist or is empty, the level is `otherwise`.
+/// Follows the file until dropped. While the file is missing or empty, the level is `otherwise`.
 pub async fn follow(file: &Path, otherwise: &str, level: &LogLevel) {
     let mut held = otherwise.to_owned();
     loop {
-        // Kubernetes updates a mounted ConfigMap by swapping a symbolic link, so open the file again each time.
+        // Kubernetes changes a mounted ConfigMap by swapping a link, so the file is opened again each time.
         let wanted = match tokio::fs::read_to_string(file).await {
             Ok(text) => wanted(&text, otherwise).to_owned(),
             Err(error) if error.kind() == ErrorKind::NotFound => otherwise.to_owned(),
@@ -31,9 +30,11 @@ pub async fn follow(file: &Path, otherwise: &str, level: &LogLevel) {
         if wanted != held {
             match level.set(&wanted) {
                 Ok(()) => info!(level = wanted, "the log level has changed"),
-                Err(error) => warn!(%error, file = %file.display(), "the log level stays as it is"),
+                Err(error) => {
+                    warn!(%error, file = %file.display(), "cannot use the log level in the file; the level stays as it is")
+                }
             }
-            // Remember an invalid level too, so that it is logged only once.
+            // An unreadable level is logged once, too.
             held = wanted;
         }
         tokio::time::sleep(PERIOD).await;

@@ -1,5 +1,5 @@
-//! Structured logs. In: tracing events and a filter. Out: lines on standard error, as text for people or JSON for machines.
-//! No line holds a secret, because credentials never pass through the operator's own code.
+//! Structured logs on standard error: text for people, JSON for machines. Each decision is one line. Logs hold no
+//! secrets: credentials never pass through this program's own code.
 
 use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt;
@@ -16,7 +16,7 @@ pub enum LogError {
     Reload(#[from] reload::Error),
 }
 
-/// The format of log lines.
+/// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
     #[default]
@@ -24,29 +24,29 @@ pub enum LogFormat {
     Json,
 }
 
-/// The log filter, which can be changed while the process runs.
+/// The filter of log lines, which can be changed while the program runs.
 #[derive(Clone, Debug)]
 pub struct LogLevel(reload::Handle<EnvFilter, Registry>);
 
 impl LogLevel {
-    /// Replaces the filter.
+    /// Logs from now on the lines that pass this filter.
     ///
     /// # Errors
-    /// If the filter cannot be parsed. The former filter then stays.
+    /// When the filter cannot be parsed; the filter then stays as it is.
     pub fn set(&self, filter: &str) -> Result<(), LogError> {
         Ok(self.0.reload(read(filter)?)?)
     }
 }
 
-/// Another consumer of tracing events and spans, such as traces.
+/// Another receiver of events and spans.
 pub type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Starts logging. `filter` is a level or a list of `target=level`
-/// (<https://docs.rs/tracing-subscriber/latest/tracing_subscriber/filter/struct.EnvFilter.html>), and applies to
-/// log lines only, not to `others`.
+/// (<https://docs.rs/tracing-subscriber/latest/tracing_subscriber/filter/struct.EnvFilter.html>), and applies
+/// to log lines only.
 ///
 /// # Errors
-/// If the filter cannot be parsed.
+/// When the filter cannot be parsed.
 pub fn init_logs(
     format: LogFormat,
     filter: &str,
@@ -66,7 +66,7 @@ pub fn init_logs(
 }
 
 fn read(filter: &str) -> Result<EnvFilter, LogError> {
-    // EnvFilter takes a single word that is no level for a target, and would then log nothing else.
+    // A single word that is no level would be taken as the name of a target, and everything else would be silent.
     let alone = !filter.contains(['=', ',']);
     if alone && filter.parse::<LevelFilter>().is_err() {
         return Err(LogError::Level(filter.to_owned()));

@@ -1,5 +1,4 @@
-//! Logs, metrics, traces and health: everything by which administrators observe the operator. In: what the other folders
-//! record. Out: log lines on standard error, an HTTP port, and OTLP.
+//! Logs, metrics, health and traces: what a person who runs the operator reads.
 
 mod health;
 mod log_level;
@@ -11,6 +10,9 @@ mod traces;
 pub use health::{Health, ServeError, serve};
 pub use log_level::follow as follow_log_level;
 pub use logs::{LogError, LogFormat, LogLevel, init_logs};
-pub use metrics::{DESCRIPTIONS, Description, Ending, FleetSnapshot, Kind, Metrics, PREFIX, ResourceSample};
+pub use metrics::{
+    AWS_LIMITER_WAIT, AWS_REQUEST_DURATION, AWS_REQUESTS, AWS_THROTTLES, DESCRIPTIONS, Description, Ending,
+    FleetSnapshot, Kind, Metrics, PREFIX, Registry, ResourceSample,
+};
 #[cfg(feature = "otlp")]
 pub use traces::{TraceError, Traces};

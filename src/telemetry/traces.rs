@@ -1,4 +1,4 @@
-//! Traces. In: spans of reconciles and of requests to AWS. Out: OTLP over HTTP in protobuf, to a collector.
+//! Traces over OTLP (HTTP, protobuf): a span for each reconcile, which holds a span for each request to AWS.
 
 use std::time::Duration;
 
@@ -14,11 +14,10 @@ use tracing_subscriber::filter::filter_fn;
 
 use crate::telemetry::logs::BoxedLayer;
 
-/// The service name in traces, unless `OTEL_SERVICE_NAME` is set.
+/// The service name in traces unless `OTEL_SERVICE_NAME` sets another.
 const SERVICE: &str = env!("CARGO_PKG_NAME");
 
-/// How long the process waits for the collector when it ends. Running calls take up to eight seconds of a grace period
-/// that some supervisors limit to ten.
+/// How long the program waits for the collector before it exits: supervisors often kill it after ten seconds.
 const LAST_SPANS: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -29,16 +28,16 @@ pub struct TraceError {
     source: ExporterBuildError,
 }
 
-/// The exporter of spans; `None` without a collector.
+/// The exporter of spans, if there is one.
 #[derive(Debug)]
 pub struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
-    /// Exports to the collector at this address without a path, in the form of `OTEL_EXPORTER_OTLP_ENDPOINT`. The other
+    /// Exports to a collector, given by its address without a path, as in `OTEL_EXPORTER_OTLP_ENDPOINT`. The other
     /// variables of OpenTelemetry apply too.
     ///
     /// # Errors
-    /// If the address is not valid.
+    /// When the address is invalid.
     pub fn to(endpoint: Option<&str>) -> Result<Traces, TraceError> {
         let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.is_empty()) else {
             return Ok(Traces(None));
@@ -55,10 +54,10 @@ impl Traces {
         Ok(Traces(Some(provider.with_resource(resource.build()).build())))
     }
 
-    /// The layer that receives spans. The log level does not apply to them.
+    /// The layer that exports spans. The log level does not apply to it.
     pub fn layer(&self) -> Option<BoxedLayer> {
         let tracer = self.0.as_ref()?.tracer(SERVICE);
-        // Only the operator's own spans and events: those of its libraries are too many.
+        // Only spans and events of this program: its libraries make very many.
         let ours = filter_fn(|metadata| {
             metadata.target().starts_with("s3_replication_operator")
                 && (metadata.is_span() || *metadata.level() <= Level::INFO)
@@ -67,10 +66,10 @@ impl Traces {
         Some(layer.with_filter(ours.with_max_level_hint(LevelFilter::TRACE)).boxed())
     }
 
-    /// Sends the remaining spans.
+    /// Sends the spans that were not sent yet.
     pub async fn end(self) {
         if let Some(provider) = self.0 {
-            // The shutdown blocks its thread.
+            // The call blocks its thread.
             let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(LAST_SPANS));
             if let Ok(Err(error)) = ended.await {
                 tracing::warn!(%error, "the last spans were not sent");

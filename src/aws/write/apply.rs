@@ -1,4 +1,5 @@
-//! One step → one call.
+//! Executes one step. In: a step. Out: success, or a failure in its class. A step is one call to AWS, except that of a
+//! bucket policy, which is read before it is written and again afterwards.
 
 use aws_sdk_iam::types::Tag;
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};

@@ -1,5 +1,4 @@
-//! The Prometheus collector. In: a snapshot of all resources, taken at each scrape. Out: gauges, so that no gauge has to be
-//! kept up to date between scrapes.
+//! Gauges over all resources, computed from a snapshot at each scrape, so that no count can get out of step.
 
 use std::collections::BTreeMap;
 use std::fmt::Error;
@@ -16,10 +15,10 @@ use crate::telemetry::metrics::described::{
     RESOURCE_READY, RESOURCES, RESOURCES_IN_SYNC,
 };
 
-/// The statuses of a condition.
+/// The values of a condition's `status`.
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
-/// The part of a resource that metrics export.
+/// What metrics show of one resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResourceSample {
     pub namespace: String,
@@ -30,28 +29,28 @@ pub struct ResourceSample {
     /// The status of InSync.
     pub in_sync: String,
     pub drift: i64,
-    /// Time since the last successful check; `None` if the operator does not read AWS for it.
+    /// Time since AWS was last read for it; `None` when the operator does not read AWS for it.
     pub check_age: Option<Duration>,
 }
 
-/// The state of all resources at one scrape.
+/// All resources at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct FleetSnapshot {
     pub leads: bool,
     pub queue_depth: usize,
-    /// Empty unless this process leads: otherwise each process would report every resource.
+    /// Empty while another process leads, or each resource would be counted twice.
     pub resources: Vec<ResourceSample>,
-    /// Whether to export the metrics per resource.
+    /// Whether to export a series for each resource.
     pub each: bool,
 }
 
 type Take = dyn Fn() -> FleetSnapshot + Send + Sync;
 
-/// The function that takes the snapshot, once the controllers have set it.
+/// Takes a [`FleetSnapshot`] at each scrape, once the controllers run.
 #[derive(Clone, Default)]
-pub(crate) struct SnapshotSource(Arc<RwLock<Option<Box<Take>>>>);
+pub(crate) struct FleetCollector(Arc<RwLock<Option<Box<Take>>>>);
 
-impl SnapshotSource {
+impl FleetCollector {
     pub fn set(&self, take: impl Fn() -> FleetSnapshot + Send + Sync + 'static) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(take));
     }
@@ -62,13 +61,13 @@ impl SnapshotSource {
     }
 }
 
-impl std::fmt::Debug for SnapshotSource {
+impl std::fmt::Debug for FleetCollector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SnapshotSource")
+        f.write_str("FleetCollector")
     }
 }
 
-impl Collector for SnapshotSource {
+impl Collector for FleetCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let FleetSnapshot { leads, queue_depth, resources, each } = self.take();
         let depth = i64::try_from(queue_depth).unwrap_or(i64::MAX);
@@ -92,7 +91,7 @@ impl Collector for SnapshotSource {
     }
 }
 
-/// A metric of a single value.
+/// Writes a metric of a single value.
 fn one<N: EncodeGaugeValue + Copy>(
     encoder: &mut DescriptorEncoder<'_>,
     described: &Description,
@@ -106,8 +105,8 @@ where
     ConstGauge::new(value).encode(metric)
 }
 
-/// The count for each value of the only label. A value that does not occur is exported as 0, because alerts on series
-/// that come and go are difficult.
+/// Writes how many resources have each value of the metric's only label. Values without a resource are written as 0:
+/// a series that comes and goes is hard to alert on.
 fn labelled<'a>(
     encoder: &mut DescriptorEncoder<'_>,
     described: &Description,
@@ -128,7 +127,7 @@ fn labelled<'a>(
     Ok(())
 }
 
-/// A value for each resource that has one.
+/// Writes a series for each resource that has a value.
 fn of_each<N: EncodeGaugeValue>(
     encoder: &mut DescriptorEncoder<'_>,
     described: &Description,

@@ -1,8 +1,9 @@
-//! The table of all metrics: name, type, labels and meaning. The registry and `docs/metrics.md` are made from it.
+//! The table of all metrics: name, type, labels and meaning. Each part of the operator registers its metrics by it, and
+//! `docs/metrics.md` is generated from it.
 
 use prometheus_client::metrics::MetricType;
 
-/// The prefix of every metric name.
+/// The prefix of every metric's name.
 pub const PREFIX: &str = "s3_replication_operator";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Kind {
     }
 }
 
-/// A metric as it appears at `/metrics`, without the prefix.
+/// A metric as `/metrics` shows it, without the prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Description {
     pub name: &'static str,
@@ -73,51 +74,55 @@ pub const RECONCILES: Description = Description::new(
     "reconciles_total",
     Kind::Counter,
     &["result", "reason"],
-    "Reconciles. `result`: `done` (as the spec says), `refused` (needs someone's help), `retried` (tried again soon), `error` (Kubernetes failed). `reason`: the reason of Ready, or `Deleted`, or for errors `Kubernetes` or `TimedOut`",
+    "Reconciles of BucketReplication resources. `result`: `done` (the resource is as its spec asks), `refused` (a person must act), `retried` (the operator tries again soon), `error` (a Kubernetes request failed, the reconcile ran into its deadline, or it panicked). `reason`: the reason of Ready, `Deleted`, or for errors `Kubernetes`, `TimedOut`, `NotLeading` or `Panicked`",
 );
 pub const RECONCILE_DURATION: Description = Description::new(
     "reconcile_duration_seconds",
     Kind::Histogram,
     &["result"],
-    "Duration of reconciles, by the same results",
+    "Duration of a reconcile, by the same results",
 );
 pub const QUEUE_LATENCY: Description = Description::new(
     "queue_latency_seconds",
     Kind::Histogram,
     &[],
-    "Time that a resource waited in the queue until its reconcile began",
+    "Time from the moment a resource is due until its reconcile begins",
 );
-pub const QUEUE_DEPTH: Description =
-    Description::new("queue_depth", Kind::Gauge, &[], "Resources that wait in the queue for their reconcile");
+pub const QUEUE_DEPTH: Description = Description::new(
+    "queue_depth",
+    Kind::Gauge,
+    &[],
+    "Resources that are due and wait for their reconcile to begin",
+);
 pub const DRIFT_FOUND: Description = Description::new(
     "drift_found_total",
     Kind::Counter,
     &["resource"],
-    "Differences that someone made in AWS, counted when the operator first observes them, by the kind of AWS resource",
+    "Differences that someone made in AWS, by the kind of AWS resource; each is counted when the operator first sees it",
 );
 pub const DRIFT_CORRECTED: Description = Description::new(
     "drift_corrected_total",
     Kind::Counter,
     &["resource"],
-    "Of these, the ones that the operator corrected",
+    "Differences that someone made in AWS and the operator corrected, by the kind of AWS resource",
 );
 pub const AWS_REQUESTS: Description = Description::new(
     "aws_requests_total",
     Kind::Counter,
     &["service", "operation", "code"],
-    "Requests sent to AWS, each retry counted. `code`: `OK`, AWS's error code, `HTTP` and the status if the answer has no error code, or `none` if there was no answer",
+    "Requests sent to AWS; each retry counts. `code`: `OK`, the error code of AWS, `HTTP` and the status for an answer without a code, or `none` when there was no answer",
 );
 pub const AWS_REQUEST_DURATION: Description = Description::new(
     "aws_request_duration_seconds",
     Kind::Histogram,
     &["service", "operation"],
-    "Time from sending a request to AWS until its answer, or until the operator gave it up",
+    "Time from sending a request until it is answered or abandoned",
 );
 pub const AWS_THROTTLES: Description = Description::new(
     "aws_throttles_total",
     Kind::Counter,
     &["service"],
-    "Requests that AWS rejected because there were too many",
+    "Requests that AWS answered with a throttling error",
 );
 pub const AWS_LIMITER_WAIT: Description = Description::new(
     "aws_limiter_wait_seconds_total",
@@ -129,7 +134,7 @@ pub const RESOURCES: Description = Description::new(
     "resources",
     Kind::Gauge,
     &["reason"],
-    "BucketReplication resources by the reason of Ready; only the leader reports this metric and those below",
+    "BucketReplication resources by the reason of Ready. Only the leader exports this metric and those below it",
 );
 pub const RESOURCES_IN_SYNC: Description = Description::new(
     "resources_in_sync",
@@ -141,21 +146,25 @@ pub const LAST_CHECK_AGE: Description = Description::new(
     "last_successful_check_age_seconds",
     Kind::Gauge,
     &[],
-    "Age of the oldest successful check across all resources, whatever it found. Resources not checked yet count from the start of this leader's term. Resources for which the operator does not read AWS (`Suspended`, `SourceConflict`, `NotAllowed`, `AccountNotFound`, `InvalidSpec`, being deleted) do not count",
+    "Age of the oldest successful check across all resources. A resource that was not checked yet counts from the start of this leader's term. A resource for which the operator does not read AWS (`Suspended`, `SourceConflict`, `NotAllowed`, `AccountNotFound`, `InvalidSpec`, or being deleted) does not count",
 );
-pub const LEADER: Description =
-    Description::new("leader", Kind::Gauge, &[], "1 for the leader, 0 for a process that stands by");
+pub const LEADER: Description = Description::new(
+    "leader",
+    Kind::Gauge,
+    &[],
+    "1 for the process that leads, 0 for one that waits to take over",
+);
 pub const BUILD: Description =
-    Description::new("build_info", Kind::Info, &["version"], "Always 1; the version is in the label");
+    Description::new("build_info", Kind::Info, &["version"], "Always 1; the label holds the version");
 pub const RESOURCE_READY: Description =
-    Description::of_each("resource_ready", "1 when Ready is True, 0 when it is not");
+    Description::of_each("resource_ready", "1 when Ready is True, otherwise 0");
 pub const RESOURCE_IN_SYNC: Description =
-    Description::of_each("resource_in_sync", "1 when InSync is True, 0 when it is not");
+    Description::of_each("resource_in_sync", "1 when InSync is True, otherwise 0");
 pub const RESOURCE_DRIFT: Description =
-    Description::of_each("resource_drift", "Number of differences, as in status.driftCount");
+    Description::of_each("resource_drift", "The value of status.driftCount");
 pub const RESOURCE_CHECK_AGE: Description = Description::of_each(
     "resource_last_successful_check_age_seconds",
-    "Time since the last successful check of the resource",
+    "Time since AWS was last read for this resource",
 );
 
 /// All metrics, in the order of the documentation.

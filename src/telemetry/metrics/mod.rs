@@ -1,5 +1,7 @@
-//! The metrics of the operator. In: what reconciles, AWS calls and the snapshot of resources record. Out: the OpenMetrics
-//! text format.
+//! Metrics in the OpenMetrics text format.
+//!
+//! In: counters that each part of the operator registers, and a snapshot of all resources that is taken when metrics are
+//! scraped. Out: the text of `/metrics`.
 
 mod collector;
 mod described;
@@ -13,20 +15,22 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Metric, Registry};
+use prometheus_client::registry::Metric;
 
 use crate::api::{AwsResource, Reason};
-use crate::aws;
-use collector::SnapshotSource;
-use described as is;
+use collector::FleetCollector;
+use described as names;
 
 pub use collector::{FleetSnapshot, ResourceSample};
-pub use described::{DESCRIPTIONS, Description, Kind, PREFIX};
+pub use described::{
+    AWS_LIMITER_WAIT, AWS_REQUEST_DURATION, AWS_REQUESTS, AWS_THROTTLES, DESCRIPTIONS, Description, Kind,
+    PREFIX,
+};
 
-/// Buckets from a check that finds nothing to the deadline of a reconcile.
+/// Buckets from a check that finds no difference to the deadline of a reconcile.
 const RECONCILE_SECONDS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
-/// Buckets from no wait to the wait of many resources after a start.
+/// Buckets from no wait to the wait of a large fleet after a start.
 const QUEUE_SECONDS: [f64; 11] = [0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,18 +52,18 @@ struct ResourceLabels {
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The status was reported with this reason of Ready.
-    Told(Reason),
-    /// The resource is gone.
+    /// It reported this reason for `Ready`.
+    Reported(Reason),
+    /// It deleted the resource, or found it deleted.
     Deleted,
-    /// A request to Kubernetes failed; the name of the error.
+    /// It failed on the side of Kubernetes, with this kind of error.
     Error(&'static str),
 }
 
 impl Ending {
     fn labels(self) -> ReconcileLabels {
         match self {
-            Ending::Told(reason) => {
+            Ending::Reported(reason) => {
                 let result = match reason {
                     Reason::Applied | Reason::Suspended => "done",
                     _ if reason.is_transient() => "retried",
@@ -73,7 +77,24 @@ impl Ending {
     }
 }
 
-/// Every metric of the operator.
+/// Takes the metrics of each part of the operator before they are served.
+#[derive(Debug)]
+pub struct Registry(prometheus_client::registry::Registry);
+
+impl Registry {
+    /// Adds a metric under the name, the type and the meaning of its description.
+    pub fn register(&mut self, described: Description, metric: impl Metric) {
+        self.0.register(described.stem(), described.meaning, metric);
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Registry(prometheus_client::registry::Registry::with_prefix(PREFIX))
+    }
+}
+
+/// The metrics of reconciles and drift, and the text of all that are registered.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Registry>,
@@ -82,13 +103,12 @@ pub struct Metrics {
     queue_latency: Histogram,
     drift_found: Family<ResourceLabels, Counter>,
     drift_corrected: Family<ResourceLabels, Counter>,
-    snapshots: SnapshotSource,
-    /// The counters of `aws`.
-    pub aws: aws::Metrics,
+    fleet: FleetCollector,
 }
 
 impl Metrics {
-    pub fn new() -> Metrics {
+    /// Adds the operator's own metrics to what the other parts registered, and ends registration.
+    pub fn new(mut registry: Registry) -> Metrics {
         let metrics = Metrics {
             registry: Arc::default(),
             reconciles: Family::default(),
@@ -96,48 +116,42 @@ impl Metrics {
             queue_latency: Histogram::new(QUEUE_SECONDS),
             drift_found: Family::default(),
             drift_corrected: Family::default(),
-            snapshots: SnapshotSource::default(),
-            aws: aws::Metrics::default(),
+            fleet: FleetCollector::default(),
         };
-        let mut registry = Registry::with_prefix(PREFIX);
         let m = &metrics;
-        register(&mut registry, is::RECONCILES, m.reconciles.clone());
-        register(&mut registry, is::RECONCILE_DURATION, m.durations.clone());
-        register(&mut registry, is::QUEUE_LATENCY, m.queue_latency.clone());
-        register(&mut registry, is::AWS_REQUESTS, m.aws.requests.clone());
-        register(&mut registry, is::AWS_REQUEST_DURATION, m.aws.durations.clone());
-        register(&mut registry, is::AWS_THROTTLES, m.aws.throttles.clone());
-        register(&mut registry, is::AWS_LIMITER_WAIT, m.aws.limiter_waits.clone());
-        register(&mut registry, is::DRIFT_FOUND, m.drift_found.clone());
-        register(&mut registry, is::DRIFT_CORRECTED, m.drift_corrected.clone());
-        register(&mut registry, is::BUILD, Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        registry.register_collector(Box::new(m.snapshots.clone()));
+        registry.register(names::RECONCILES, m.reconciles.clone());
+        registry.register(names::RECONCILE_DURATION, m.durations.clone());
+        registry.register(names::QUEUE_LATENCY, m.queue_latency.clone());
+        registry.register(names::DRIFT_FOUND, m.drift_found.clone());
+        registry.register(names::DRIFT_CORRECTED, m.drift_corrected.clone());
+        registry.register(names::BUILD, Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.0.register_collector(Box::new(m.fleet.clone()));
         Metrics { registry: Arc::new(registry), ..metrics }
     }
 
-    /// Sets the function that takes the snapshot of all resources at each scrape.
+    /// Computes the gauges over all resources from what `take` returns, each time that metrics are scraped.
     pub fn collect_from(&self, take: impl Fn() -> FleetSnapshot + Send + Sync + 'static) {
-        self.snapshots.set(take);
+        self.fleet.set(take);
     }
 
-    /// Counts a reconcile and its duration.
+    /// Counts a reconcile that ended, and how long it ran.
     pub fn reconciled(&self, ending: Ending, took: Duration) {
         let labels = ending.labels();
         self.durations.get_or_create(&ResultLabels { result: labels.result }).observe(took.as_secs_f64());
         self.reconciles.get_or_create(&labels).inc();
     }
 
-    /// Records how long a resource waited in the queue.
+    /// Counts how long a resource waited from the moment it was due until its reconcile began.
     pub fn queued(&self, waited: Duration) {
         self.queue_latency.observe(waited.as_secs_f64());
     }
 
-    /// Counts a difference that the operator observes for the first time and that is drift.
+    /// Counts a difference that someone made in AWS, when it is first seen.
     pub fn drift_found(&self, resource: AwsResource) {
         self.drift_found.get_or_create(&ResourceLabels { resource: resource.as_str() }).inc();
     }
 
-    /// Counts a drift that the operator corrected.
+    /// Counts such a difference when the operator has removed it.
     pub fn drift_corrected(&self, resource: AwsResource) {
         self.drift_corrected.get_or_create(&ResourceLabels { resource: resource.as_str() }).inc();
     }
@@ -145,20 +159,16 @@ impl Metrics {
     /// All metrics as text.
     ///
     /// # Errors
-    /// If a metric cannot be encoded.
+    /// When a metric cannot be written as text.
     pub fn render(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode(&mut text, &self.registry.0)?;
         Ok(text)
     }
 }
 
-fn register(registry: &mut Registry, described: Description, metric: impl Metric) {
-    registry.register(described.stem(), described.meaning, metric);
-}
-
 impl Default for Metrics {
     fn default() -> Self {
-        Metrics::new()
+        Metrics::new(Registry::default())
     }
 }

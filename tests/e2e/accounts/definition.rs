@@ -6,10 +6,10 @@ use kube::core::Request;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::admission::complains;
-use crate::support::{operator, patch, set, world};
+use crate::replication::admission::complains;
+use crate::support::{operator, patch, patch_account, set, world};
 
-use super::{Abroad, is, manifest, patch_account, replicate};
+use super::{Abroad, is, manifest, replicate};
 
 #[tokio::test]
 async fn kubectl_get_shows_the_accounts() -> Result<()> {

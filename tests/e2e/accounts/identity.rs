@@ -5,9 +5,9 @@ use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::{World, condition};
 use serde_json::{Value, json};
 
-use crate::support::{message, operator, reason, world};
+use crate::support::{message, operator, patch_account, reason, world};
 
-use super::{Abroad, account_is, is, manifest, operations, patch_account, replicate};
+use super::{Abroad, account_is, is, manifest, operations, replicate};
 
 #[tokio::test]
 async fn an_account_says_who_the_operator_is_there() -> Result<()> {

@@ -5,11 +5,11 @@ mod deleted;
 mod identity;
 mod isolation;
 mod sessions;
+mod tenancy;
 
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use kube::api::{Patch, PatchParams};
 use rig::proxy::Call;
 use rig::world::World;
 use serde_json::{Value, json};
@@ -94,11 +94,6 @@ fn manifest(world: &World, name: &str, id: &str, assume_role: Value) -> Value {
 
 async fn account_is(world: &World, name: &str, wanted: &str) -> Result<Value> {
     world.wait_account(name, |status| reason(status, "Ready") == wanted, wanted).await
-}
-
-async fn patch_account(world: &World, name: &str, change: Value) -> Result<()> {
-    world.accounts().patch(name, &PatchParams::default(), &Patch::Merge(change)).await?;
-    Ok(())
 }
 
 /// A resource whose buckets are in these accounts; in the operator's own where none is given.

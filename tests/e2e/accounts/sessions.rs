@@ -8,9 +8,9 @@ use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::{DEADLINE, World};
 use serde_json::json;
 
-use crate::support::{check_now, message, operator, reason, replication, set, world};
+use crate::support::{check_now, message, operator, patch_account, reason, replication, set, world};
 
-use super::{Abroad, account_is, is, patch_account, referring, replicate};
+use super::{Abroad, account_is, is, referring, replicate};
 
 #[tokio::test]
 async fn a_session_is_named_after_its_resource_and_carries_the_external_id() -> Result<()> {

@@ -1,0 +1,217 @@
+//! All `BucketReplication` and `AwsAccount` resources as the watches last saw them.
+//!
+//! In: changes, from the watches or by hand. Out: which resources name this source bucket or this account, the object
+//! of a key, an account by name. Each answer costs as much as it is long; nothing scans all resources.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kube::core::DeserializeGuard;
+use kube::{Resource, ResourceExt};
+
+use crate::controllers::{Guarded, GuardedAccount};
+use crate::replication::authorize::accounts::{references, unreadable};
+use crate::replication::{Account, Refusal};
+use crate::runtime::store::{Change, Key, Store};
+
+/// What a `BucketReplication` is found by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ReplicationKey {
+    /// The source bucket.
+    Source(String),
+    /// An `AwsAccount` that the spec refers to, the default one included.
+    Account(String),
+}
+
+pub type Replications = Store<Guarded, ReplicationKey>;
+pub type AwsAccounts = Store<GuardedAccount>;
+
+/// Both kinds. The watches write to the stores; controllers only read.
+#[derive(Debug)]
+pub struct Index {
+    pub replications: Arc<Replications>,
+    pub accounts: Arc<AwsAccounts>,
+    /// An `AwsAccount` exists, or once existed.
+    seen_accounts: AtomicBool,
+}
+
+impl Index {
+    pub fn new() -> Index {
+        Index {
+            replications: Arc::new(Store::new(replication_keys)),
+            accounts: Arc::new(Store::new(|_| Vec::new())),
+            seen_accounts: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes in a resource, as its watch does.
+    pub fn apply(&self, resource: Guarded) -> Vec<Change<Guarded>> {
+        let changes = self.replications.apply(resource);
+        changes.iter().for_each(|change| self.observe(change));
+        changes
+    }
+
+    /// Takes in an account, as its watch does.
+    pub fn apply_account(&self, account: GuardedAccount) -> Vec<Change<GuardedAccount>> {
+        let changes = self.accounts.apply(account);
+        changes.iter().for_each(|change| self.observe_account(change));
+        changes
+    }
+
+    /// Notes what a change of a resource tells beside the resource. The watch calls it after the store has the change.
+    pub fn observe(&self, change: &Change<Guarded>) {
+        let Change::Applied { after, .. } = change else { return };
+        let status = after.0.as_ref().ok().and_then(|resource| resource.status.as_ref());
+        if status.and_then(|status| status.source.as_ref()).is_some_and(|source| source.account_ref.is_some())
+        {
+            self.seen_accounts.store(true, Ordering::Release);
+        }
+    }
+
+    /// Notes that there is an account. The watch calls it after the store has the change.
+    pub fn observe_account(&self, _change: &Change<GuardedAccount>) {
+        self.seen_accounts.store(true, Ordering::Release);
+    }
+
+    /// Whether an `AwsAccount` exists, was seen by this process, or was acted under by what the status of a resource
+    /// says. Deleting the last account must not allow more than before.
+    pub fn has_seen_accounts(&self) -> bool {
+        self.seen_accounts.load(Ordering::Acquire)
+    }
+
+    /// The resource as it is now, unless it is gone or another has its name.
+    pub fn current(&self, object: &Guarded) -> Option<Arc<Guarded>> {
+        let found = self.replications.get(&Key::of(object.meta()));
+        found.filter(|found| found.uid() == object.uid())
+    }
+
+    /// The resources whose source is this bucket, oldest first.
+    pub fn by_source(&self, bucket: &str) -> Vec<Arc<Guarded>> {
+        self.replications.by_index(&ReplicationKey::Source(bucket.to_owned()))
+    }
+
+    /// The resources whose source is this bucket, oldest first, up to and with the first for which `last` is true.
+    pub fn by_source_until(&self, bucket: &str, last: impl FnMut(&Guarded) -> bool) -> Vec<Arc<Guarded>> {
+        self.replications.by_index_until(&ReplicationKey::Source(bucket.to_owned()), last)
+    }
+
+    /// The resources that refer to this `AwsAccount`, oldest first.
+    pub fn by_account(&self, account: &str) -> Vec<Arc<Guarded>> {
+        self.replications.by_index(&ReplicationKey::Account(account.to_owned()))
+    }
+
+    /// How many resources refer to this `AwsAccount`.
+    pub fn count_by_account(&self, account: &str) -> usize {
+        self.replications.count(&ReplicationKey::Account(account.to_owned()))
+    }
+
+    /// Whether there is an `AwsAccount` of this name, readable or not.
+    pub fn has_account(&self, name: &str) -> bool {
+        self.accounts.get(&Key::cluster(name)).is_some()
+    }
+
+    /// An `AwsAccount` by its name; `None` when there is none.
+    ///
+    /// # Errors
+    /// A refusal, when the account cannot be decoded: it then allows nothing.
+    pub fn account(&self, name: &str) -> Result<Option<Account>, Refusal> {
+        match self.accounts.get(&Key::cluster(name)).as_deref() {
+            None => Ok(None),
+            Some(DeserializeGuard(Ok(account))) => {
+                Ok(Some(Account { name: name.to_owned(), spec: account.spec.clone() }))
+            }
+            Some(DeserializeGuard(Err(invalid))) => Err(unreadable(name, &invalid.error)),
+        }
+    }
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Index::new()
+    }
+}
+
+fn replication_keys(object: &Guarded) -> Vec<ReplicationKey> {
+    let Ok(resource) = &object.0 else { return Vec::new() };
+    let source = ReplicationKey::Source(resource.spec.source.bucket.clone());
+    let accounts =
+        references(&resource.spec).into_iter().map(|name| ReplicationKey::Account(name.to_owned()));
+    accounts.chain([source]).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::api::{
+        AwsAccount, AwsAccountSpec, BucketReplication, BucketReplicationSpec, BucketReplicationStatus,
+        BucketStatus, Source,
+    };
+
+    /// A resource for a source bucket under an account, created at a second.
+    pub(crate) fn resource(name: &str, bucket: &str, account: Option<&str>, second: i64) -> Guarded {
+        let source = Source {
+            bucket: bucket.to_owned(),
+            account_ref: account.map(str::to_owned),
+            ..Source::default()
+        };
+        let spec = BucketReplicationSpec { source, ..BucketReplicationSpec::default() };
+        let mut resource = BucketReplication::new(name, spec);
+        resource.metadata.namespace = Some("data".into());
+        resource.metadata.uid = Some(format!("uid-of-{name}"));
+        resource.metadata.creation_timestamp = jiff::Timestamp::from_second(second)
+            .ok()
+            .map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
+        DeserializeGuard(Ok(resource))
+    }
+
+    #[test]
+    fn among_ten_thousand_resources_an_answer_visits_only_itself() {
+        let index = Index::new();
+        for n in 0..10_000 {
+            let (source, account) = (format!("bucket-{}", n / 2), format!("account-{}", n / 10));
+            index.replications.apply(resource(&format!("r{n}"), &source, Some(&account), n));
+        }
+        let visits = |answer: usize| (answer, index.replications.take_visits());
+        visits(0);
+        assert_eq!(visits(index.by_source("bucket-7").len()), (2, 2));
+        assert_eq!(visits(index.by_account("account-7").len()), (10, 10));
+        assert_eq!(visits(index.count_by_account("account-7")), (10, 0));
+        assert_eq!(visits(index.by_source_until("bucket-7", |_| true).len()), (1, 1));
+        let changed = resource("r70", "bucket-35", Some("account-8"), 70);
+        assert_eq!(
+            visits(index.replications.apply(changed).len()),
+            (1, 0),
+            "a watch event visits nothing else"
+        );
+        assert_eq!(visits(index.by_account("account-7").len()), (9, 9));
+        assert_eq!(
+            visits(index.replications.remove(&Key::namespaced("data", "r71")).into_iter().count()).0,
+            1
+        );
+        assert_eq!(visits(index.by_source("bucket-35").len()), (1, 1));
+    }
+
+    #[test]
+    fn an_account_that_was_deleted_and_one_that_only_a_status_names_have_been_seen() {
+        let account = || DeserializeGuard(Ok(AwsAccount::new("prod", AwsAccountSpec::default())));
+        let (index, by_status) = (Index::new(), Index::new());
+        assert!(!index.has_seen_accounts());
+        index.apply_account(account());
+        index.accounts.remove(&Key::cluster("prod"));
+        assert!(index.has_seen_accounts() && !index.has_account("prod"));
+        let mut acted = resource("a", "bucket", None, 1);
+        if let Ok(resource) = &mut acted.0 {
+            let source = BucketStatus { account_ref: Some("prod".into()), ..BucketStatus::default() };
+            resource.status = Some(BucketReplicationStatus { source: Some(source), ..Default::default() });
+        }
+        by_status.apply(acted);
+        assert!(by_status.has_seen_accounts());
+    }
+
+    #[test]
+    fn a_resource_that_names_no_account_refers_to_the_default_one() {
+        let index = Index::new();
+        index.replications.apply(resource("a", "bucket", None, 1));
+        assert_eq!(index.count_by_account("default"), 1);
+    }
+}
