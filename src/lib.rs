@@ -16,6 +16,7 @@
 
 pub mod api;
 pub mod aws;
+pub mod backoff;
 pub mod cli;
 pub mod controllers;
 pub mod iam;

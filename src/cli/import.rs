@@ -66,8 +66,8 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
         None => None,
     };
     let aws = match &account {
-        Some(account) => identities.in_account(account, &ResourceId::of_account(&account.name)).await?,
-        None => identities.own(),
+        Some(account) => identities.client_in(account, &ResourceId::of_account(&account.name)).await?,
+        None => identities.ambient().await?,
     };
     let account = account.map(|account| account.name);
     if let Some(bucket) = &args.bucket {

@@ -121,8 +121,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         runtime::selector::check_selector(&client, &namespaces, selector).await?;
     }
     let identities = AwsConnector::from_env(args.aws.settings(), aws_metrics).await;
-    match identities.own().caller().await {
-        Ok(caller) => info!(account = caller.account, cluster, "started"),
+    match identities.ambient().await {
+        Ok(aws) => info!(account = aws.caller().account, cluster, "started"),
         // Each resource reports this in its status, and credentials may still arrive.
         Err(failure) => warn!(detail = failure.message(), "started without a working AWS identity"),
     }

@@ -14,10 +14,10 @@ use crate::replication::{BucketAddress, Failure, FailureClass, RoleDocuments, St
 /// Executes a step.
 ///
 /// # Errors
-/// What AWS answered, classified. A role or configuration that is already gone counts as deleted.
-pub async fn apply(access: &ResourceClients, step: &Step) -> Result<(), Failure> {
+/// AWS's answer, classified. A role or configuration that is already gone counts as deleted.
+pub async fn apply(clients: &ResourceClients, step: &Step) -> Result<(), Failure> {
     let (action, subject) = (step.action(), step.subject());
-    let aws = access.to(step.account_ref());
+    let aws = clients.client(step.account_ref(), action, subject)?;
     match step {
         Step::EnableVersioning { bucket: BucketAddress { name, region, account_id, .. } } => {
             let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();

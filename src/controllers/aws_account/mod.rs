@@ -222,7 +222,7 @@ async fn identity(resource: &AwsAccount, ctx: &Context) -> Result<AwsIdentity, F
         return Ok(verified.identity.clone());
     }
     let account = Account { name: resource.name_any(), spec: resource.spec.clone() };
-    let asked = ctx.identities.verify(&account).await;
+    let asked = ctx.identities.verify(&account, Duration::ZERO).await;
     match &asked {
         Ok(identity) => {
             let verified = Verified { generation, at: Instant::now(), identity: identity.clone() };

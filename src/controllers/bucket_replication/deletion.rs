@@ -263,24 +263,20 @@ async fn remove(
         Ok(accounts) => accounts,
         Err(refusal) => return Ok(Some(refusal)),
     };
-    let access = match ctx.identities.access(&accounts, &identity).await {
+    let access = match ctx.identities.connect(&accounts, &identity).await {
         Ok(access) => access,
         Err(failure) => return Ok(Some(waits(&failure))),
     };
     let bucket = source.as_ref().map(|source| source.name.clone()).unwrap_or_default();
     let sid = identity.policy_sid(&bucket);
     let asked = || if conflict { None } else { deceased.resource.as_ref() };
-    let policies = match access.source.caller().await {
-        Ok(caller) => {
-            let desired =
-                asked().map(|resource| desired(resource, &identity, caller, BTreeMap::new(), &accounts));
-            deceased.policies(desired.as_ref().filter(|_| !forbidden))
-        }
-        Err(failure) => return Ok(Some(waits(&failure))),
-    };
+    let caller = access.source.caller();
+    let wanted = asked().map(|resource| desired(resource, &identity, caller, BTreeMap::new(), &accounts));
+    let policies = deceased.policies(wanted.as_ref().filter(|_| !forbidden));
 
     let look = async || {
-        let mut remains = aws::remains(&access, source.as_ref(), &roles, &policies, &identity).await?;
+        let mut remains =
+            aws::observe_for_deletion(&access, source.as_ref(), &roles, &policies, &identity).await;
         if let Ok(roles) = &mut remains.roles {
             // An existing role is never written, not even one that we made when it was still managed.
             roles.retain(|role| Some(role.arn.as_str()) != deceased.existing_role());

@@ -203,14 +203,14 @@ async fn check(
         let refusal = Refusal::new(failure.class.reason(), ConditionType::Ready, failure.message());
         Ok((stopped(&refusal, &occasion), None))
     };
-    let mut access = match ctx.identities.access(&accounts, &identity).await {
+    let mut access = match ctx.identities.connect(&accounts, &identity).await {
         Ok(access) => access,
         Err(failure) => return unseen(failure),
     };
     for account in ctx.former_accounts(&previous, &accounts) {
         // One that fails holds up nothing: what is left there stays remembered, and is told.
-        if let Ok(aws) = ctx.identities.in_account(&account, &identity).await {
-            access.also(account.name, aws);
+        if let Ok(aws) = ctx.identities.client_in(&account, &identity).await {
+            access.add(account.name, aws);
         }
     }
     // Not before the accounts are found to be the right ones: whoever is refused until then has nothing to clean up.
@@ -222,10 +222,7 @@ async fn check(
         || previous.observed_generation.is_some_and(|g| g >= 0 && Some(g) != resource.metadata.generation);
     let replication = Replication { spec, status: &previous, id: &identity, accounts: &accounts };
     let read_set = ReadSet::of(&replication, asked_for);
-    let observed = match aws::observe(&access, &read_set).await {
-        Ok(observed) => observed,
-        Err(failure) => return unseen(failure),
-    };
+    let observed = aws::observe(&access, &read_set).await;
     let Assessment { desired, plan } = assess(&replication, &read_set, &observed);
     let input = PlanInput::new(&replication, &read_set, &observed, &desired);
     let now = Instant::now();
