@@ -4,56 +4,33 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kube::core::DeserializeGuard;
-use kube::runtime::events::Reporter;
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Client, ResourceExt};
-use tokio::sync::{Semaphore, watch};
+use kube::ResourceExt;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{BucketReplication, BucketReplicationStatus, DEFAULT_ACCOUNT, Interval};
+use crate::api::{BucketReplication, BucketReplicationStatus, DEFAULT_ACCOUNT};
 use crate::aws::AwsConnector;
-use crate::controllers::aws_account::Verified;
+use crate::controllers::Guarded;
 use crate::controllers::bucket_replication::flapping::CorrectionHistory;
 use crate::controllers::bucket_replication::identity;
 use crate::controllers::bucket_replication::source_ownership;
-use crate::controllers::{Guarded, GuardedAccount};
+use crate::controllers::index::Index;
+use crate::controllers::settings::Settings;
 use crate::ports::Cluster;
 use crate::replication::authorize as tenancy;
-use crate::replication::authorize::accounts::{references, unreadable};
 use crate::replication::{Account, Accounts, Refusal};
 use crate::runtime::Error;
-use crate::runtime::bulkhead::Bulkheads;
 use crate::runtime::leader::Leadership;
 use crate::runtime::object_writer::ObjectWriter;
 use crate::runtime::requeue::RequeueBackoff;
 use crate::runtime::tracker::ReconcileTracker;
 use crate::telemetry::Metrics;
 
-/// How the controller runs.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Namespaces to watch; empty for all.
-    pub namespaces: Vec<String>,
-    /// Labels of the resources to work on; all when absent.
-    pub selector: Option<String>,
-    /// Reconciles at the same time, for each set of accounts they act in.
-    pub concurrency: u16,
-    /// How often AWS is checked where the resource does not say.
-    pub interval: Interval,
-    /// UID of the `kube-system` namespace.
-    pub cluster: String,
-    /// Refuse resources that act without an `AwsAccount`.
-    pub require_account: bool,
-    /// Whether metrics tell of each resource by name.
-    pub resource_metrics: bool,
-}
-
 /// How long a status of our own is preferred to the cache's, which lags behind.
 const CACHE_LAG: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
-struct Memory {
+pub struct Memory {
+    running: bool,
     pace: RequeueBackoff,
     corrections: CorrectionHistory,
     written: Option<(Instant, BucketReplicationStatus)>,
@@ -63,90 +40,31 @@ struct Memory {
 
 impl Memory {
     fn is_empty(&self) -> bool {
-        self.pace.is_empty() && self.corrections.is_empty() && self.written.is_none() && !self.claims
+        !self.running
+            && self.pace.is_empty()
+            && self.corrections.is_empty()
+            && self.written.is_none()
+            && !self.claims
     }
-}
-
-/// What the watches keep up to date.
-pub(crate) struct Caches {
-    pub accounts: Store<GuardedAccount>,
-    /// One for each namespace that is watched, or one for all.
-    pub resources: Vec<Store<Guarded>>,
 }
 
 pub struct Context {
-    pub client: Client,
-    pub identities: Arc<AwsConnector>,
+    pub cloud: Arc<AwsConnector>,
+    pub cluster: Arc<ObjectWriter>,
+    pub index: Arc<Index>,
     pub settings: Settings,
     pub metrics: Metrics,
-    pub cluster: ObjectWriter,
     /// Cancelled when the operator is to stop: the step under way is finished, no other is begun.
     pub shutdown: CancellationToken,
-    /// When STS last said who the operator is in an account, by the `AwsAccount`'s UID.
-    pub(crate) verified: Mutex<HashMap<String, Verified>>,
-    bulkheads: Bulkheads,
-    accounts: Store<GuardedAccount>,
     /// Whether anything may be begun now.
     pub leadership: Leadership,
-    /// The account of it all, for metrics and health.
-    pub work: Arc<ReconcileTracker>,
-    stores: Vec<Store<Guarded>>,
-    /// How many of the stores do not hold all of their resources yet.
-    unknown: watch::Sender<usize>,
+    /// For metrics and health.
+    pub tracker: Arc<ReconcileTracker>,
     /// By UID; only of objects that failed, were corrected, were written a moment ago, or never applied anything.
-    memory: Mutex<HashMap<String, Memory>>,
+    pub memory: Mutex<HashMap<String, Memory>>,
 }
 
 impl Context {
-    pub(crate) fn new(
-        client: Client,
-        identities: Arc<AwsConnector>,
-        settings: Settings,
-        metrics: Metrics,
-        shutdown: CancellationToken,
-        caches: Caches,
-        leadership: Leadership,
-    ) -> Context {
-        let Caches { accounts, resources: stores } = caches;
-        let reporter = Reporter {
-            controller: "s3-replication-operator".to_owned(),
-            instance: std::env::var("POD_NAME").ok(),
-        };
-        // And the accounts.
-        let unknown = watch::Sender::new(stores.len() + 1);
-        let memory = Mutex::default();
-        let bulkheads = Bulkheads::new(settings.concurrency);
-        let work = Arc::default();
-        Context {
-            identities,
-            settings,
-            metrics,
-            cluster: ObjectWriter::new(client.clone(), reporter),
-            client,
-            shutdown,
-            verified: Mutex::default(),
-            bulkheads,
-            accounts,
-            leadership,
-            work,
-            stores,
-            unknown,
-            memory,
-        }
-    }
-
-    /// Waits until the resources of every watch are known. A store's own `wait_until_ready` wakes one of those
-    /// who wait, and here wait many.
-    pub(crate) async fn all_known(&self) {
-        // It ends only well: the sender is our own.
-        drop(self.unknown.subscribe().wait_for(|unknown| *unknown == 0).await);
-    }
-
-    /// The first list of one more watch is complete.
-    pub(crate) fn one_more_known(&self) {
-        self.unknown.send_modify(|unknown| *unknown = unknown.saturating_sub(1));
-    }
-
     fn memory(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,12 +72,10 @@ impl Context {
     /// Forgets all: another may have worked meanwhile.
     pub(crate) fn forget_all(&self) {
         self.memory().clear();
-        self.work.forget_all();
     }
 
     pub(crate) fn forget(&self, uid: &str) {
         self.memory().remove(uid);
-        self.work.forget(uid);
     }
 
     /// Acts on what is remembered of an object, and forgets the object when nothing is left to remember: an idle
@@ -193,20 +109,25 @@ impl Context {
     /// The cache holds this now: a status of our own need no longer be remembered once it is there, unless a
     /// reconcile is under way, which has the object as the cache held it before.
     pub(crate) fn cached(&self, uid: &str, status: Option<&BucketReplicationStatus>) {
-        let needed = self.work.is_under_way(uid);
         self.with_memory(uid, |memory| {
+            let needed = memory.running;
             memory.written.take_if(|(_, written)| !needed && Some(&*written) == status);
             memory.claims &= !has_applied(status);
         });
     }
 
+    /// A reconcile of this object begins.
+    pub(crate) fn begin(&self, uid: &str) {
+        self.with_memory(uid, |memory| memory.running = true);
+    }
+
     /// No reconcile of this object is under way any more.
     pub(crate) fn settled(&self, object: &Guarded) {
-        let reference = ObjectRef::from_obj(object);
-        let held = self.stores.iter().find_map(|store| store.get(&reference));
-        if let Some(held) = held.filter(|held| held.uid() == object.uid()) {
+        let uid = object.uid().unwrap_or_default();
+        self.with_memory(&uid, |memory| memory.running = false);
+        if let Some(held) = self.index.current(object) {
             let status = held.0.as_ref().ok().and_then(|resource| resource.status.as_ref());
-            self.cached(&object.uid().unwrap_or_default(), status);
+            self.cached(&uid, status);
         }
     }
 
@@ -223,42 +144,9 @@ impl Context {
         })
     }
 
-    /// All resources for a source bucket, in every namespace that is watched.
-    fn resources_for(&self, bucket: &str) -> Vec<Arc<Guarded>> {
-        let same = |g: &Guarded| g.0.as_ref().is_ok_and(|r| r.spec.source.bucket == bucket);
-        self.stores.iter().flat_map(|store| store.state_filter(same)).collect()
-    }
-
-    /// The resource as it is known now: what a reconcile was begun with may be old when it had to wait.
-    pub(crate) fn current(&self, object: &Guarded) -> Option<Arc<Guarded>> {
-        let reference = ObjectRef::from_obj(object);
-        let found = self.stores.iter().find_map(|store| store.get(&reference));
-        found.filter(|found| found.uid() == object.uid())
-    }
-
-    /// The places for resources that act where this one does.
-    pub(crate) fn places(&self, object: &Guarded) -> Arc<Semaphore> {
-        match &object.0 {
-            Ok(resource) => self.bulkheads.of(references(&resource.spec)),
-            Err(_) => self.bulkheads.of([]),
-        }
-    }
-
-    /// Every resource that is watched and that refers to an account.
-    pub(crate) fn resources_of_account(&self, name: &str) -> Vec<Arc<Guarded>> {
-        let refers = |g: &Guarded| g.0.as_ref().is_ok_and(|r| references(&r.spec).contains(name));
-        self.stores.iter().flat_map(|store| store.state_filter(refers)).collect()
-    }
-
     /// An account by its name.
     pub(crate) fn account(&self, name: &str) -> Result<Option<Account>, Refusal> {
-        match self.accounts.get(&ObjectRef::new(name)).as_deref() {
-            None => Ok(None),
-            Some(DeserializeGuard(Ok(account))) => {
-                Ok(Some(Account { name: name.to_owned(), spec: account.spec.clone() }))
-            }
-            Some(DeserializeGuard(Err(invalid))) => Err(unreadable(name, &invalid.error)),
-        }
+        self.index.account(name)
     }
 
     /// The accounts a resource refers to, if it may do under them what it asks for: told without any call to AWS.
@@ -311,7 +199,7 @@ impl Context {
     pub(crate) async fn rivals(&self, resource: &BucketReplication) -> Result<Vec<Arc<Guarded>>, Error> {
         let own = self.account_of_source(resource);
         let mut rivals = Vec::new();
-        for rival in self.resources_for(&resource.spec.source.bucket) {
+        for rival in self.index.by_source(&resource.spec.source.bucket) {
             let Ok(other) = &rival.0 else { continue };
             let elsewhere = own.is_some() && self.account_of_source(other).is_some_and(|a| own != Some(a));
             if other.uid() != resource.uid() && !elsewhere && self.accounts_of(other).await?.is_ok() {
@@ -343,12 +231,6 @@ impl Context {
             memory.entry(resource.uid().unwrap_or_default()).or_default().claims = true;
         }
         None
-    }
-
-    /// The resources that may take over a source when one of them has gone.
-    pub(crate) fn successors(&self, gone: &BucketReplication) -> Vec<ObjectRef<Guarded>> {
-        let others = self.resources_for(&gone.spec.source.bucket);
-        others.iter().filter(|g| g.uid() != gone.uid()).map(|g| ObjectRef::from_obj(g.as_ref())).collect()
     }
 }
 

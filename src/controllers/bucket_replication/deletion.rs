@@ -263,7 +263,7 @@ async fn remove(
         Ok(accounts) => accounts,
         Err(refusal) => return Ok(Some(refusal)),
     };
-    let access = match ctx.identities.access(&accounts, &identity).await {
+    let access = match ctx.cloud.access(&accounts, &identity).await {
         Ok(access) => access,
         Err(failure) => return Ok(Some(waits(&failure))),
     };

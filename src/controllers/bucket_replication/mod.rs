@@ -2,9 +2,11 @@
 
 pub mod collector;
 pub mod context;
+pub mod controller;
 mod deletion;
 pub mod flapping;
 pub mod source_ownership;
+pub mod successors;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,8 +56,14 @@ impl<'a> Target<'a> {
 
 /// Reconciles one object. What fails in AWS is reported in its status; an error is Kubernetes' own.
 pub async fn reconcile(object: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error> {
-    // Ownership of a source is told from all resources, and what one may do from all accounts: none must be missing.
-    ctx.all_known().await;
+    struct Running<'a>(&'a Guarded, &'a Context);
+    impl Drop for Running<'_> {
+        fn drop(&mut self) {
+            self.1.settled(self.0);
+        }
+    }
+    ctx.begin(&object.uid().unwrap_or_default());
+    let _running = Running(&object, &ctx);
     // Boxed: what waits for its turn takes little memory.
     let result = tokio::time::timeout(DEADLINE, Box::pin(reconcile_now(&object, &ctx))).await;
     let result = result.unwrap_or(Err(Error::TimedOut(DEADLINE)));
@@ -146,7 +154,7 @@ pub(crate) async fn publish(
     report: &Report,
     ctx: &Context,
 ) -> Result<(), Error> {
-    ctx.work.told(target.uid(), report.reason);
+    ctx.tracker.record_reason(target.uid(), report.reason);
     if report.status != *previous {
         // Before the write: the watch may show it before the answer is here.
         ctx.writes(target.uid(), &report.status);
@@ -202,13 +210,13 @@ async fn check(
         let refusal = Refusal::new(failure.class.reason(), ConditionType::Ready, failure.message());
         Ok((stopped(&refusal, &occasion), None))
     };
-    let mut access = match ctx.identities.access(&accounts, &identity).await {
+    let mut access = match ctx.cloud.access(&accounts, &identity).await {
         Ok(access) => access,
         Err(failure) => return unseen(failure),
     };
     for account in ctx.former_accounts(&previous, &accounts) {
         // One that fails holds up nothing: what is left there stays remembered, and is told.
-        if let Ok(aws) = ctx.identities.in_account(&account, &identity).await {
+        if let Ok(aws) = ctx.cloud.in_account(&account, &identity).await {
             access.also(account.name, aws);
         }
     }
