@@ -12,7 +12,7 @@ use crate::ports::Cloud;
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{
-    Account, Accounts, Caller, DeletionReadSet, Observed, Place, ReadSet, ResourceId, Step,
+    Account, Accounts, BucketAddress, Caller, DeletionReadSet, Observed, ReadSet, ResourceId, Step,
 };
 
 impl Cloud for AwsConnector {
@@ -54,15 +54,19 @@ impl Cloud for AwsConnector {
         apply(clients, step).await
     }
 
-    async fn read_bucket_policy(&self, clients: &ResourceClients, bucket: &Place) -> Read<Option<Value>> {
+    async fn read_bucket_policy(
+        &self,
+        clients: &ResourceClients,
+        bucket: &BucketAddress,
+    ) -> Read<Option<Value>> {
         let aws = clients.to(bucket.account_ref.as_deref());
-        read_bucket_policy(aws, &bucket.bucket, &bucket.region, &bucket.owner).await
+        read_bucket_policy(aws, bucket).await
     }
 
     async fn write_bucket_policy(
         &self,
         clients: &ResourceClients,
-        bucket: &Place,
+        bucket: &BucketAddress,
         policy: Option<&Value>,
     ) -> Read<()> {
         let aws = clients.to(bucket.account_ref.as_deref());

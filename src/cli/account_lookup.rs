@@ -10,8 +10,8 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::api::{AwsAccount, BucketReplication, BucketReplicationSpec};
 use crate::cli::manifests::{Manifests, identity};
-use crate::replication::authorize as tenancy;
-use crate::replication::{Account, Accounts, Refusal};
+use crate::replication::authorize::{authorize, labels_matter};
+use crate::replication::{Account, Accounts, Refusal, Replication};
 
 #[derive(Debug, thiserror::Error)]
 pub enum AccountLookupError {
@@ -56,13 +56,14 @@ impl AccountLookup {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let identity = identity(resource);
-        if tenancy::labels_matter(&accounts) {
+        if labels_matter(&accounts) {
             self.look_up_namespace(&identity.namespace).await?;
         }
         let labels = self.namespaces.get(&identity.namespace);
         let status = resource.status.clone().unwrap_or_default();
-        let refusal = tenancy::refusal(&resource.spec, &status, &identity, labels, &accounts);
-        Ok(refusal.map_or(Ok(accounts), Err))
+        let replication =
+            Replication { spec: &resource.spec, status: &status, id: &identity, accounts: &accounts };
+        Ok(authorize(&replication, labels).map(|()| accounts))
     }
 
     /// An account by its name or its id.

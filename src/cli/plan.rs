@@ -14,8 +14,7 @@ use crate::aws::{self, AwsConnector};
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::manifests::{Manifests, identity};
 use crate::cli::{AwsArgs, CliError, Output, write};
-use crate::replication::plan::plan as decide;
-use crate::replication::{Accounts, Desired, Plan, PlanInput, ReadSet};
+use crate::replication::{Accounts, Plan, ReadSet, Replication, assess};
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -60,7 +59,7 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
             write(&format!("{text}\n"))?;
         }
     }
-    let refused = plans.iter().any(|(_, plan)| plan.refusal.is_some());
+    let refused = plans.iter().any(|(_, plan)| plan.refusal().is_some());
     let changes = plans.iter().any(|(_, plan)| !plan.differences.is_empty() || !plan.stages.is_empty());
     Ok(match (refused, changes) {
         (true, _) => ExitCode::FAILURE,
@@ -76,21 +75,20 @@ async fn plan_one(
 ) -> Result<Plan, CliError> {
     let identity = identity(resource);
     let status = resource.status.clone().unwrap_or_default();
-    let subject = ReadSet::new(&resource.spec, &status, &identity, accounts, true);
+    let replication = Replication { spec: &resource.spec, status: &status, id: &identity, accounts };
+    let read_set = ReadSet::of(&replication, true);
     let access = identities.access(accounts, &identity).await?;
-    let observed = aws::observe(&access, &subject).await?;
+    let observed = aws::observe(&access, &read_set).await?;
     let identity = match &observed.role {
-        Ok(Some(role)) => identity.completed_from(&role.tags),
-        _ => identity,
+        Ok(Some(role)) => identity.clone().completed_from(&role.tags),
+        _ => identity.clone(),
     };
-    let desired = Desired::new(&resource.spec, &identity, &subject.facts(&observed, accounts));
-    let spec = &resource.spec;
-    Ok(decide(&PlanInput::new(spec, &status, &identity, &desired, &observed, accounts, &subject)))
+    Ok(assess(&Replication { id: &identity, ..replication }, &read_set, &observed).plan)
 }
 
 fn text(resource: &BucketReplication, plan: &Plan) -> String {
     let name = format!("{}/{}", resource.namespace().as_deref().unwrap_or("default"), resource.name_any());
-    let summary = match (&plan.refusal, plan.differences.len(), plan.steps().count()) {
+    let summary = match (plan.refusal(), plan.differences.len(), plan.steps().count()) {
         (Some(refusal), ..) => format!("refused: {}", Reason::as_str(refusal.reason)),
         (None, 0, 0) => "nothing to change".to_owned(),
         (None, differences, 0) => {

@@ -20,7 +20,7 @@ use crate::replication::least_privilege::{
     Grantee, account_policy, account_trust_policy, assume_roles, destination_bucket_policies, key_policies,
     operator_policy,
 };
-use crate::replication::{Account, Caller, Desired, DesiredRole};
+use crate::replication::{Account, Caller, Desired, DesiredRole, Replication};
 
 #[derive(Debug, Args)]
 pub struct PolicyArgs {
@@ -80,18 +80,16 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
             .filter_map(|(bucket, region)| Some((bucket.clone(), region.clone()?)))
             .collect();
         // Whether the source has Object Lock cannot be told from a file.
-        let facts = Discovered { caller: caller.clone(), regions, accounts: &accounts, object_lock: false };
-        let desired = Desired::new(spec, &identity, &facts);
+        let discovered = Discovered { caller: caller.clone(), regions, object_lock: false };
+        let status = resource.status.clone().unwrap_or_default();
+        let replication = Replication { spec, status: &status, id: &identity, accounts: &accounts };
+        let desired = Desired::new(&replication, &discovered);
         if let DesiredRole::Managed(role) = &desired.role {
             sections.push((format!("trust policy of role {}", role.name), role.trust.to_value()));
             sections.push((format!("policy of role {}", role.name), role.permissions.to_value()));
         }
-        let status = resource.status.as_ref();
-        let current = desired.role.arn(&caller);
-        let managed = status.and_then(|s| s.role.as_ref()).filter(|role| role.managed).map(|role| &role.arn);
-        let remembered = managed.into_iter().chain(status.into_iter().flat_map(|s| &s.former_roles));
-        let former_roles =
-            remembered.filter(|arn| role_of_arn(arn) != role_of_arn(&current)).cloned().collect();
+        let former = |arn: &&str| role_of_arn(arn) != desired.role.name();
+        let former_roles = replication.remembered_roles().filter(former).map(str::to_owned).collect();
         let grantee = Grantee { desired, caller, management: spec.management_policy, former_roles };
         if !accounts.are_restricted() {
             unrestricted.push(grantee.clone());

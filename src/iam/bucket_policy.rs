@@ -3,21 +3,18 @@
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>).
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
+use crate::iam::digest::sha256_prefix;
 use crate::iam::document::{PolicyDocument, Statement};
-use crate::replication::resource_id::{ResourceId, hex};
 
 /// The most bytes a bucket policy may have
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html>).
 pub const MAX_BUCKET_POLICY: usize = 20 * 1024;
 
-/// What the Sids of a replication's statements begin with. It tells them from the statements of others; the role is
-/// not part of it, so that a renamed role changes the statements and leaves none behind.
-pub fn sid(identity: &ResourceId, source: &str) -> String {
-    let ResourceId { namespace, name, .. } = identity;
-    let digest = Sha256::digest(format!("{namespace}/{name}/{source}").as_bytes());
-    format!("S3Replication{}", hex(&digest).get(..16).unwrap_or_default())
+/// The beginning of the Sids of one owner's statements, from the names that distinguish it from every other owner.
+/// The names must hold no slash.
+pub fn sid(owner: &[&str]) -> String {
+    format!("S3Replication{}", sha256_prefix(owner.join("/").as_bytes(), 16))
 }
 
 /// What the owner of a bucket has to allow a role for replicas to arrive there.
@@ -79,17 +76,13 @@ mod tests {
 
     const ROLE: &str = "arn:aws:iam::111122223333:role/s3-replication/orders";
 
-    fn identity() -> ResourceId {
-        ResourceId { cluster: None, namespace: "data".into(), name: "orders".into(), uid: None }
-    }
-
     fn wanted(sid: &str) -> Vec<Statement> {
         statements(sid, ROLE, "arn:aws:s3:::dr", false)
     }
 
     #[test]
     fn merging_keeps_what_others_wrote_and_replaces_only_our_own() {
-        let sid = sid(&identity(), "orders");
+        let sid = sid(&["data", "orders", "orders"]);
         let theirs = json!({"Sid": "Theirs", "Effect": "Deny", "Principal": "*", "Action": "s3:*",
             "Resource": "arn:aws:s3:::dr/*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}});
         let held = json!({"Version": "2008-10-17", "Id": "policy-1", "Statement": theirs});
@@ -105,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_policy_of_our_statements_alone_ends_with_them() {
-        let sid = sid(&identity(), "orders");
+        let sid = sid(&["data", "orders", "orders"]);
         let held = merged(None, &sid, &wanted(&sid)).unwrap();
         assert_eq!(held["Version"], "2012-10-17");
         assert_eq!(merged(Some(&held), &sid, &[]), None);
@@ -114,7 +107,7 @@ mod tests {
 
     #[test]
     fn statements_of_another_replication_are_not_ours() {
-        let (one, other) = (sid(&identity(), "orders"), sid(&identity(), "invoices"));
+        let (one, other) = (sid(&["data", "orders", "orders"]), sid(&["data", "orders", "invoices"]));
         assert_ne!(one, other);
         let held = merged(None, &one, &wanted(&one)).unwrap();
         let both = merged(Some(&held), &other, &wanted(&other)).unwrap();

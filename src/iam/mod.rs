@@ -5,6 +5,7 @@
 pub mod arn;
 pub mod bucket_policy;
 pub mod compare;
+pub mod digest;
 pub mod document;
 
 pub use arn::Partition;

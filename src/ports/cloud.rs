@@ -11,7 +11,7 @@ use crate::api::AwsIdentity;
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{
-    Account, Accounts, Caller, DeletionReadSet, Observed, Place, ReadSet, ResourceId, Step,
+    Account, Accounts, BucketAddress, Caller, DeletionReadSet, Observed, ReadSet, ResourceId, Step,
 };
 
 /// AWS, as the controllers use it.
@@ -79,7 +79,7 @@ pub trait Cloud: Send + Sync + 'static {
     fn read_bucket_policy(
         &self,
         clients: &Self::Clients,
-        bucket: &Place,
+        bucket: &BucketAddress,
     ) -> impl Future<Output = Read<Option<Value>>> + Send;
 
     /// Replaces the policy of a bucket; `None` deletes it.
@@ -89,7 +89,7 @@ pub trait Cloud: Send + Sync + 'static {
     fn write_bucket_policy(
         &self,
         clients: &Self::Clients,
-        bucket: &Place,
+        bucket: &BucketAddress,
         policy: Option<&Value>,
     ) -> impl Future<Output = Read<()>> + Send;
 

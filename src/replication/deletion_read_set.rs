@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::replication::bucket::BucketAddress;
 use crate::replication::read_set::BucketRef;
 use crate::replication::resource_id::ResourceId;
-use crate::replication::step::Place;
 
 /// Everything that may be left of a resource.
 #[derive(Clone, Debug)]
@@ -14,6 +14,6 @@ pub struct DeletionReadSet {
     /// Names of the roles that may be the resource's own.
     pub roles: BTreeSet<String>,
     /// Buckets whose policies may hold statements of the resource.
-    pub bucket_policies: Vec<Place>,
+    pub bucket_policies: Vec<BucketAddress>,
     pub id: ResourceId,
 }

@@ -21,7 +21,7 @@ pub const ABSENT: &str = "absent";
 pub fn differences(desired: &Desired, observed: &Observed) -> Vec<DriftEntry> {
     let mut found = Vec::new();
     for destination in &desired.destinations {
-        found.extend(observed.destinations.get(&destination.bucket).and_then(|b| versioning(destination, b)));
+        found.extend(observed.destinations.get(&destination.name).and_then(|b| versioning(destination, b)));
     }
     found.extend(versioning(&desired.source, &observed.source));
     if let (DesiredRole::Managed(role), Ok(held)) = (&desired.role, &observed.role) {
@@ -44,7 +44,7 @@ fn versioning(desired: &DesiredBucket, observed: &ObservedBucket) -> Option<Drif
     (held.status != VersioningStatus::Enabled).then(|| {
         entry(
             AwsResource::BucketVersioning,
-            &desired.bucket,
+            &desired.name,
             "status".to_owned(),
             Some(VersioningStatus::Enabled.as_str()),
             Some(held.status.as_str()),
@@ -111,7 +111,7 @@ pub fn configuration_differences(
     caller: &Caller,
     held: Option<&Configuration>,
 ) -> Vec<DriftEntry> {
-    let source = &desired.source.bucket;
+    let source = &desired.source.name;
     let report = |path: String, want: Option<&str>, got: Option<&str>| {
         entry(AwsResource::ReplicationConfiguration, source, path, want, got)
     };

@@ -70,6 +70,17 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// A failure without a code of AWS's: there was no answer, or its content is at fault.
+    pub fn new(
+        class: FailureClass,
+        action: impl Into<Cow<'static, str>>,
+        subject: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Failure {
+        let (action, subject, detail) = (action.into(), subject.into(), detail.into());
+        Failure { class, action, subject, code: String::new(), detail }
+    }
+
     /// A sentence for a condition: the action, the bucket or role, what AWS said, and the remedy.
     pub fn message(&self) -> String {
         let Failure { class, action, subject, code, detail } = self;
@@ -111,7 +122,7 @@ impl Failure {
                 "{action} on {subject} is refused because something is still attached to the role ({said}); detach it"
             ),
             FailureClass::Credentials => format!(
-                "the operator has no valid AWS credentials ({said}); give its pod an identity (IRSA, Pod ResourceId or a Secret)"
+                "the operator has no valid AWS credentials ({said}); give its pod an identity (IRSA, Pod Identity or a Secret)"
             ),
             FailureClass::Unavailable => {
                 format!("{action} on {subject} got no good answer from AWS ({said}); trying again")

@@ -63,15 +63,15 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
     for Grantee { desired, caller, management, former_roles } in resources {
         let partition = caller.partition;
         let writes = *management == ManagementPolicy::Enforce;
-        let source = partition.bucket_arn(&desired.source.bucket);
+        let source = partition.bucket_arn(&desired.source.name);
         let destinations = desired.destinations.iter().filter(|bucket| bucket.account_ref.is_none());
         let looked_at = |rule: &&Rule| {
-            destinations.clone().any(|d| partition.bucket_arn(&d.bucket) == rule.destination.bucket)
+            destinations.clone().any(|d| partition.bucket_arn(&d.name) == rule.destination.bucket)
         };
         let rules = desired.rules.values().filter(looked_at);
         keys.extend(rules.filter_map(|rule| rule.destination.kms_key.clone()));
         for bucket in destinations.clone().chain([&desired.source]) {
-            let arn = partition.bucket_arn(&bucket.bucket);
+            let arn = partition.bucket_arn(&bucket.name);
             located.insert(arn.clone());
             versioned.insert(arn.clone());
             if writes && bucket.versioning == VersioningPolicy::Managed {

@@ -2,7 +2,9 @@
 //!
 //! Pure and synchronous: no clients, no clocks, no tokio. Everything here is data in, data out, and tested so.
 
+pub mod assess;
 pub mod authorize;
+pub mod bucket;
 pub mod configuration;
 pub mod deletion_read_set;
 pub mod desired;
@@ -14,11 +16,14 @@ pub mod observed;
 pub mod plan;
 pub mod read_set;
 pub mod refusal;
+pub mod resource;
 pub mod resource_id;
 pub mod status;
 pub mod step;
 
+pub use assess::{Assessment, assess};
 pub use authorize::accounts::{Account, Accounts};
+pub use bucket::BucketAddress;
 pub use configuration::{Configuration, Filter, Rule, RuleDestination};
 pub use deletion_read_set::DeletionReadSet;
 pub use desired::{Desired, DesiredRole, ManagedRole};
@@ -29,8 +34,9 @@ pub use observed::{
 pub use plan::{Plan, PlanInput};
 pub use read_set::{BucketRef, ReadSet};
 pub use refusal::Refusal;
+pub use resource::Replication;
 pub use resource_id::ResourceId;
-pub use step::{Place, RoleDocuments, Step};
+pub use step::{RoleDocuments, Step};
 
 #[cfg(test)]
 mod tests;

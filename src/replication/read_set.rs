@@ -1,113 +1,81 @@
-//! What of AWS a check looks at, told from the resource alone.
+//! What a check reads from AWS.
+//!
+//! In: a resource. Out: the buckets, keys and roles to read. It is derived from the resource alone, before any call.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::{BucketPolicyStatus, BucketReplicationSpec, BucketReplicationStatus, BucketStatus};
+use crate::api::BucketStatus;
 use crate::iam::arn::role_of_arn;
-use crate::replication::authorize::accounts::Accounts;
-use crate::replication::desired::{Discovered, role_name};
+use crate::replication::bucket::BucketAddress;
+use crate::replication::desired::Discovered;
 use crate::replication::observed::Observed;
+use crate::replication::resource::Replication;
 use crate::replication::resource_id::ResourceId;
-use crate::replication::step::Place;
 
-/// A bucket to look at.
+/// A bucket to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketRef {
-    pub bucket: String,
-    /// As the spec says, if it does.
+    pub name: String,
+    /// The Region that the spec names, if it does.
     pub region: Option<String>,
-    /// The owner's id, by the spec; the source's account otherwise.
-    pub account: Option<String>,
-    /// The `AwsAccount` as whose identity to look; `None`: as at the source.
+    /// The id of the account that owns the bucket, where the spec names it; `None`: the source's account.
+    pub account_id: Option<String>,
+    /// The `AwsAccount` with whose credentials to read; `None`: those of the source.
     pub account_ref: Option<String>,
-    /// The Region where status last saw it, which saves looking it up again after a restart.
+    /// The Region where the status last saw the bucket. It saves the request that finds the bucket after a restart.
     pub last_seen: Option<String>,
 }
 
 impl BucketRef {
     /// A bucket of which only the name is known.
-    pub fn named(bucket: &str) -> BucketRef {
+    pub fn named(name: &str) -> BucketRef {
         BucketRef {
-            bucket: bucket.to_owned(),
+            name: name.to_owned(),
             region: None,
-            account: None,
+            account_id: None,
             account_ref: None,
             last_seen: None,
         }
     }
-
-    /// The bucket of a policy that status remembers.
-    pub fn of_policy(held: &BucketPolicyStatus) -> BucketRef {
-        let BucketPolicyStatus { bucket, region, account, account_ref } = held;
-        BucketRef {
-            bucket: bucket.clone(),
-            region: None,
-            account: Some(account.clone()),
-            account_ref: Some(account_ref.clone()),
-            last_seen: Some(region.clone()),
-        }
-    }
-
-    /// Where to write, for a bucket of which status remembers all.
-    pub fn as_last_seen(&self) -> Place {
-        Place {
-            bucket: self.bucket.clone(),
-            region: self.last_seen.clone().unwrap_or_default(),
-            owner: self.account.clone().unwrap_or_default(),
-            account_ref: self.account_ref.clone(),
-        }
-    }
 }
 
-/// What to look at.
+/// What to read.
 #[derive(Clone, Debug)]
 pub struct ReadSet {
     pub source: BucketRef,
     pub destinations: Vec<BucketRef>,
     /// Buckets that are no destinations any more, and in whose policies the operator has statements.
-    pub former_destinations: Vec<BucketRef>,
-    /// ARNs of the KMS keys that encrypt replicas, each with the `AwsAccount` as whose identity to look.
+    pub former_destinations: Vec<BucketAddress>,
+    /// ARNs of the KMS keys that encrypt replicas, each with the `AwsAccount` with whose credentials to read it.
     pub keys: BTreeMap<String, Option<String>>,
+    /// The name of the role that the spec asks for.
     pub role: String,
-    /// Whether the role's inline policy is of interest.
+    /// Whether to read the role's inline policy: only a managed role's is compared.
     pub role_policy: bool,
-    /// The managed roles of which status says that they were ours, when they may be others than `role`.
+    /// Names of the managed roles that the status remembers, without `role`.
     pub former_roles: BTreeSet<String>,
-    pub identity: ResourceId,
+    pub id: ResourceId,
     /// Do not share reads with other checks: someone asked for this one.
     pub fresh: bool,
 }
 
-/// The names of the managed roles that status remembers.
-pub fn former_roles(status: &BucketReplicationStatus) -> impl Iterator<Item = &str> {
-    let current = status.role.iter().filter(|role| role.managed).map(|role| &role.arn);
-    current.chain(&status.former_roles).map(|arn| role_of_arn(arn))
-}
-
 impl ReadSet {
-    pub fn new(
-        spec: &BucketReplicationSpec,
-        status: &BucketReplicationStatus,
-        identity: &ResourceId,
-        accounts: &Accounts,
-        fresh: bool,
-    ) -> ReadSet {
+    /// What to read for a resource. `fresh`: share no read with other checks, because someone asked for this one.
+    pub fn of(replication: &Replication<'_>, fresh: bool) -> ReadSet {
+        let Replication { spec, status, id, accounts } = *replication;
         let seen = status.source.iter().chain(&status.destinations);
         let seen: BTreeMap<&str, &BucketStatus> = seen.map(|held| (held.bucket.as_str(), held)).collect();
         let last_seen = |bucket: &str| seen.get(bucket).and_then(|held| held.region.clone());
         let mut destinations: BTreeMap<&str, BucketRef> = BTreeMap::new();
         for to in spec.rules.iter().map(|rule| &rule.destination) {
-            let seen = destinations.entry(&to.bucket).or_insert_with(|| BucketRef {
-                bucket: to.bucket.clone(),
-                region: None,
-                account: None,
-                account_ref: None,
+            let bucket = destinations.entry(&to.bucket).or_insert_with(|| BucketRef {
                 last_seen: last_seen(&to.bucket),
+                ..BucketRef::named(&to.bucket)
             });
-            seen.region = seen.region.take().or_else(|| to.region.clone());
-            let owner = accounts.owner_of(to.account_ref.as_deref(), to.account.as_deref());
-            seen.account = seen.account.take().or(owner);
-            seen.account_ref = seen.account_ref.take().or_else(|| to.account_ref.clone());
+            bucket.region = bucket.region.take().or_else(|| to.region.clone());
+            let account_id = accounts.account_id_of(to.account_ref.as_deref(), to.account.as_deref());
+            bucket.account_id = bucket.account_id.take().or(account_id);
+            bucket.account_ref = bucket.account_ref.take().or_else(|| to.account_ref.clone());
         }
         let keys = spec.rules.iter().map(|rule| &rule.destination);
         let keys = keys.filter_map(|to| Some((to.kms_key_arn.clone()?, to.account_ref.clone()))).collect();
@@ -115,39 +83,35 @@ impl ReadSet {
             .bucket_policies
             .iter()
             .filter(|held| !destinations.contains_key(held.bucket.as_str()))
-            .map(BucketRef::of_policy)
+            .map(BucketAddress::from)
             .collect();
-        let source = &spec.source;
-        let name = role_name(spec, identity);
-        let former = former_roles(status).filter(|former| *former != name).map(str::to_owned).collect();
+        let role = replication.role_name();
+        let former_roles = replication.remembered_roles().map(role_of_arn);
         ReadSet {
             source: BucketRef {
-                bucket: source.bucket.clone(),
-                region: source.region.clone(),
-                account: None,
-                account_ref: None,
-                last_seen: last_seen(&source.bucket),
+                region: spec.source.region.clone(),
+                last_seen: last_seen(&spec.source.bucket),
+                ..BucketRef::named(&spec.source.bucket)
             },
             destinations: destinations.into_values().collect(),
             former_destinations,
             keys,
-            role: name,
-            role_policy: spec.role.as_ref().is_none_or(|r| r.arn.is_none()),
-            former_roles: former,
-            identity: identity.clone(),
+            former_roles: former_roles.filter(|name| *name != role).map(str::to_owned).collect(),
+            role,
+            role_policy: spec.role.as_ref().is_none_or(|role| role.arn.is_none()),
+            id: id.clone(),
             fresh,
         }
     }
 
     /// What the spec is worked out with, once this was observed.
-    pub fn facts<'a>(&self, observed: &Observed, accounts: &'a Accounts) -> Discovered<'a> {
-        let source = observed.region_of(&observed.source).map(|region| (self.source.bucket.clone(), region));
+    pub fn discovered(&self, observed: &Observed) -> Discovered {
+        let source = observed.region_of(&observed.source).map(|region| (self.source.name.clone(), region));
         let destinations =
             observed.destinations.iter().filter_map(|(b, held)| Some((b.clone(), observed.region_of(held)?)));
         Discovered {
             caller: observed.caller.clone(),
             regions: source.into_iter().chain(destinations).collect(),
-            accounts,
             object_lock: observed.object_lock,
         }
     }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest, Sha256};
-
 use crate::api::GROUP;
+use crate::iam::bucket_policy;
+use crate::iam::digest::sha256_prefix;
 
 /// The longest name IAM allows a role, and STS a session.
 const MAX_ROLE_NAME: usize = 64;
@@ -58,6 +58,13 @@ impl ResourceId {
         self
     }
 
+    /// The beginning of the Sids of this resource's statements in the policies of destination buckets. It
+    /// distinguishes them from the statements of others. The role is not part of it, so that a renamed role changes
+    /// the statements and leaves none behind.
+    pub fn policy_sid(&self, source: &str) -> String {
+        bucket_policy::sid(&[&self.namespace, &self.name, source])
+    }
+
     /// The name of a managed role whose spec gives none: `NAMESPACE.NAME`, which no other resource of the
     /// cluster has (a namespace holds no dot); shortened with a hash where IAM would not take it.
     pub fn default_role_name(&self) -> String {
@@ -79,8 +86,8 @@ fn shortened(name: String) -> String {
     if name.len() <= MAX_ROLE_NAME {
         return name;
     }
-    let hash = &hex(&Sha256::digest(name.as_bytes()))[..8];
-    format!("{}-{hash}", &name[..MAX_ROLE_NAME - 9])
+    let kept = (0..=MAX_ROLE_NAME - 9).rev().find_map(|end| name.get(..end)).unwrap_or_default();
+    format!("{kept}-{}", sha256_prefix(name.as_bytes(), 8))
 }
 
 /// Whether the tags of a role name another resource than this one, by namespace and name: the same resource of a
@@ -110,11 +117,6 @@ pub fn owner_of(tags: &BTreeMap<String, String>) -> String {
 
 fn tag(key: &str) -> String {
     format!("{GROUP}/{key}")
-}
-
-/// Lowercase hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

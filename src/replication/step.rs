@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::api::{AwsResource, DriftEntry};
 use crate::iam::arn::bucket_of_arn;
 use crate::iam::document::Statement;
+use crate::replication::bucket::BucketAddress;
 use crate::replication::configuration::Configuration;
 
 /// The name of the inline policy the operator keeps on a managed role.
@@ -22,23 +23,11 @@ pub struct RoleDocuments {
     pub description: String,
 }
 
-/// A bucket as a write addresses it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Place {
-    pub bucket: String,
-    pub region: String,
-    /// The id of the account it must belong to.
-    pub owner: String,
-    /// The `AwsAccount` as whose identity to write; `None`: as at the source.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub account_ref: Option<String>,
-}
-
 /// One write. Every field the executor needs is here: it takes no decisions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Step {
     EnableVersioning {
-        place: Place,
+        bucket: BucketAddress,
     },
     CreateRole {
         role: String,
@@ -69,16 +58,16 @@ pub enum Step {
     },
     /// Sets our own statements in a bucket's policy, told from others by their Sid; no statements: removes them.
     PutBucketPolicy {
-        place: Place,
+        bucket: BucketAddress,
         sid: String,
         statements: Vec<Statement>,
     },
     PutReplication {
-        place: Place,
+        bucket: BucketAddress,
         configuration: Configuration,
     },
     DeleteReplication {
-        place: Place,
+        bucket: BucketAddress,
     },
     DeleteRolePolicy {
         role: String,
@@ -111,10 +100,10 @@ impl Step {
     /// The bucket or the role written to.
     pub fn subject(&self) -> &str {
         match self {
-            Step::EnableVersioning { place }
-            | Step::PutBucketPolicy { place, .. }
-            | Step::PutReplication { place, .. }
-            | Step::DeleteReplication { place } => &place.bucket,
+            Step::EnableVersioning { bucket }
+            | Step::PutBucketPolicy { bucket, .. }
+            | Step::PutReplication { bucket, .. }
+            | Step::DeleteReplication { bucket } => &bucket.name,
             Step::CreateRole { role, .. }
             | Step::UpdateTrustPolicy { role, .. }
             | Step::PutPermissionsBoundary { role, .. }
@@ -130,10 +119,10 @@ impl Step {
     /// The `AwsAccount` as whose identity to write; `None`: as at the source.
     pub fn account_ref(&self) -> Option<&str> {
         match self {
-            Step::EnableVersioning { place }
-            | Step::PutBucketPolicy { place, .. }
-            | Step::PutReplication { place, .. }
-            | Step::DeleteReplication { place } => place.account_ref.as_deref(),
+            Step::EnableVersioning { bucket }
+            | Step::PutBucketPolicy { bucket, .. }
+            | Step::PutReplication { bucket, .. }
+            | Step::DeleteReplication { bucket } => bucket.account_ref.as_deref(),
             _ => None,
         }
     }
@@ -166,8 +155,8 @@ impl Step {
 impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Step::EnableVersioning { place: Place { bucket, region, .. } } => {
-                write!(f, "enable versioning of bucket {bucket} in {region}")
+            Step::EnableVersioning { bucket: BucketAddress { name, region, .. } } => {
+                write!(f, "enable versioning of bucket {name} in {region}")
             }
             Step::CreateRole { role, documents } => write!(f, "create role {}{role}", documents.path),
             Step::UpdateTrustPolicy { role, .. } => write!(f, "set the trust policy of role {role}"),
@@ -184,24 +173,26 @@ impl std::fmt::Display for Step {
                 write!(f, "remove from role {role} the tags {}", keys.join(", "))
             }
             Step::PutRolePolicy { role, .. } => write!(f, "set the policy {ROLE_POLICY_NAME} of role {role}"),
-            Step::PutBucketPolicy { place: Place { bucket, .. }, statements, .. }
-                if statements.is_empty() =>
-            {
-                write!(f, "remove the statements of this replication from the policy of bucket {bucket}")
+            Step::PutBucketPolicy { bucket, statements, .. } if statements.is_empty() => {
+                write!(
+                    f,
+                    "remove the statements of this replication from the policy of bucket {}",
+                    bucket.name
+                )
             }
-            Step::PutBucketPolicy { place: Place { bucket, .. }, .. } => {
-                write!(f, "allow the role in the policy of bucket {bucket}")
+            Step::PutBucketPolicy { bucket, .. } => {
+                write!(f, "allow the role in the policy of bucket {}", bucket.name)
             }
-            Step::PutReplication { place: Place { bucket, .. }, configuration } => {
+            Step::PutReplication { bucket, configuration } => {
                 let to: Vec<String> = configuration
                     .rules
                     .iter()
                     .map(|(id, rule)| format!("{id} to {}", bucket_of_arn(&rule.destination.bucket)))
                     .collect();
-                write!(f, "set the replication configuration of bucket {bucket}: {}", to.join(", "))
+                write!(f, "set the replication configuration of bucket {}: {}", bucket.name, to.join(", "))
             }
-            Step::DeleteReplication { place: Place { bucket, .. } } => {
-                write!(f, "remove the replication configuration of bucket {bucket}")
+            Step::DeleteReplication { bucket } => {
+                write!(f, "remove the replication configuration of bucket {}", bucket.name)
             }
             Step::DeleteRolePolicy { role } => {
                 write!(f, "delete the policy {ROLE_POLICY_NAME} of role {role}")

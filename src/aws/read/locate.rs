@@ -16,18 +16,18 @@ pub fn in_partition_of(caller: Caller, region: Option<&str>) -> Caller {
 
 /// Where a bucket is as far as that is known without asking: from before, from the spec, or from status.
 pub async fn known_location(aws: &AwsClient, bucket: &BucketRef) -> Option<Location> {
-    let known = aws.buckets().location(&bucket.bucket).await;
+    let known = aws.buckets().location(&bucket.name).await;
     let told = || bucket.region.as_ref().or(bucket.last_seen.as_ref()).cloned();
     known.or_else(|| told().map(|region| Location { region, owner: OwnerCheck::NotChecked }))
 }
 
 pub fn owner<'a>(caller: &'a Caller, bucket: &'a BucketRef) -> &'a str {
-    bucket.account.as_deref().unwrap_or(&caller.account)
+    bucket.account_id.as_deref().unwrap_or(&caller.account)
 }
 
 /// Asks where a bucket is. `None`: nowhere.
 pub async fn locate(aws: &AwsClient, caller: &Caller, bucket: &BucketRef) -> Read<Option<Location>> {
-    let name = &bucket.bucket;
+    let name = &bucket.name;
     if let Some(known) = known_location(aws, bucket).await {
         return Ok(Some(known));
     }

@@ -23,7 +23,7 @@ use crate::aws::write::bucket_policy::read_bucket_policy;
 use crate::iam::arn::role_of_arn;
 use crate::replication::observed::Read;
 use crate::replication::{
-    BucketRef, Caller, Failure, FailureClass, Observed, ObservedBucket, ObservedRole, ReadSet,
+    BucketAddress, BucketRef, Caller, Failure, FailureClass, Observed, ObservedBucket, ObservedRole, ReadSet,
 };
 
 /// Reads all there is to compare.
@@ -41,7 +41,7 @@ pub async fn observe(access: &ResourceClients, subject: &ReadSet) -> Result<Obse
         role,
         role_policy,
         former_roles,
-        identity,
+        id,
         fresh,
     } = subject;
 
@@ -64,8 +64,8 @@ pub async fn observe(access: &ResourceClients, subject: &ReadSet) -> Result<Obse
     let read_source = read_bucket(aws, &caller, source, &source_at, *fresh);
     let configuration = async {
         match &source_at {
-            Ok(Some(location)) => read_configuration(aws, &caller, &source.bucket, &location.region).await,
-            Ok(None) => Err(missing(&source.bucket)),
+            Ok(Some(location)) => read_configuration(aws, &caller, &source.name, &location.region).await,
+            Ok(None) => Err(missing(&source.name)),
             Err(failure) => Err(failure.clone()),
         }
     };
@@ -84,8 +84,8 @@ pub async fn observe(access: &ResourceClients, subject: &ReadSet) -> Result<Obse
         match &source_at {
             // Only a managed role is given what Object Lock needs.
             Ok(Some(Location { region, .. })) if *role_policy => {
-                let read = read_object_lock(aws, &source.bucket, region, &caller.account);
-                aws.buckets().object_lock(&source.bucket, read).await
+                let read = read_object_lock(aws, &source.name, region, &caller.account);
+                aws.buckets().object_lock(&source.name, read).await
             }
             _ => false,
         }
@@ -109,7 +109,7 @@ pub async fn observe(access: &ResourceClients, subject: &ReadSet) -> Result<Obse
     let former = former_roles.iter().cloned().chain(named);
     let former: BTreeSet<String> = former.filter(|name| name != role && !name.is_empty()).collect();
     let read_former = |name: String| async {
-        let read = read_role_to_delete(aws, &name, identity).await;
+        let read = read_role_to_delete(aws, &name, id).await;
         (name, read)
     };
     let former_roles = join_all(former.into_iter().map(read_former)).await;
@@ -118,7 +118,7 @@ pub async fn observe(access: &ResourceClients, subject: &ReadSet) -> Result<Obse
     Ok(Observed {
         caller,
         source,
-        destinations: destinations.iter().map(|d| d.bucket.clone()).zip(read_destinations).collect(),
+        destinations: destinations.iter().map(|d| d.name.clone()).zip(read_destinations).collect(),
         configuration,
         role: role_read,
         former_roles: former_roles.into_iter().collect(),
@@ -135,38 +135,36 @@ async fn bucket_policies(
     caller: &Caller,
     destinations: &[BucketRef],
     places: &[Read<Option<Location>>],
-    former: &[BucketRef],
+    former: &[BucketAddress],
 ) -> BTreeMap<String, Read<Option<Value>>> {
     let current = destinations.iter().zip(places).filter_map(|(bucket, place)| {
         let abroad = bucket.account_ref.is_some() && owner(caller, bucket) != caller.account;
         let location = place.as_ref().ok()?.as_ref()?;
-        abroad.then_some((bucket, location.region.as_str()))
+        abroad.then(|| BucketAddress {
+            name: bucket.name.clone(),
+            region: location.region.clone(),
+            account_id: owner(caller, bucket).to_owned(),
+            account_ref: bucket.account_ref.clone(),
+        })
     });
-    let former = former.iter().filter_map(|bucket| Some((bucket, bucket.last_seen.as_deref()?)));
-    let read = current.chain(former).map(|(bucket, region)| async move {
+    let read = current.chain(former.iter().cloned()).map(|bucket| async move {
         let account_ref = bucket.account_ref.as_deref();
-        if !access.reaches(account_ref) {
-            return (bucket.bucket.clone(), Err(out_of_reach(bucket)));
-        }
-        let aws = access.to(account_ref);
-        let read = read_bucket_policy(aws, &bucket.bucket, region, owner(caller, bucket)).await;
-        (bucket.bucket.clone(), read)
+        let read = match access.reaches(account_ref) {
+            true => read_bucket_policy(access.to(account_ref), &bucket).await,
+            false => Err(out_of_reach(&bucket)),
+        };
+        (bucket.name, read)
     });
     join_all(read).await.into_iter().collect()
 }
 
 /// A former destination in an account under which the operator can do nothing any more.
-fn out_of_reach(bucket: &BucketRef) -> Failure {
+fn out_of_reach(bucket: &BucketAddress) -> Failure {
     let account = bucket.account_ref.as_deref().unwrap_or_default();
-    Failure {
-        class: FailureClass::Denied,
-        action: "s3:GetBucketPolicy".into(),
-        subject: bucket.bucket.clone(),
-        code: String::new(),
-        detail: format!(
-            "statements of ours are left in its policy, and the operator has no identity under AwsAccount {account}, which is gone or no longer trusts it"
-        ),
-    }
+    let detail = format!(
+        "statements of ours are left in its policy, and the operator has no identity under AwsAccount {account}, which is gone or no longer trusts it"
+    );
+    Failure::new(FailureClass::Denied, "s3:GetBucketPolicy", &bucket.name, detail)
 }
 
 async fn read_bucket(
@@ -176,7 +174,7 @@ async fn read_bucket(
     place: &Read<Option<Location>>,
     fresh: bool,
 ) -> ObservedBucket {
-    let name = &bucket.bucket;
+    let name = &bucket.name;
     let location = match place {
         Ok(Some(location)) => location,
         Ok(None) => {

@@ -13,7 +13,9 @@ use crate::aws::write::bucket_policy::read_bucket_policy;
 use crate::iam::arn::role_of_arn;
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
-use crate::replication::{BucketRef, Caller, Configuration, Failure, FailureClass, Place, ResourceId};
+use crate::replication::{
+    BucketAddress, BucketRef, Caller, Configuration, Failure, FailureClass, ResourceId,
+};
 
 /// Reads what deletion may have to remove.
 ///
@@ -23,7 +25,7 @@ pub async fn remains(
     access: &ResourceClients,
     source: Option<&BucketRef>,
     roles: &BTreeSet<String>,
-    policies: &[Place],
+    policies: &[BucketAddress],
     identity: &ResourceId,
 ) -> Result<ObservedForDeletion, Failure> {
     let aws = &access.source;
@@ -35,7 +37,7 @@ pub async fn remains(
         match configuration_of(aws, &caller, source).await {
             // It was made again elsewhere after its Region was remembered.
             (_, Err(failure)) if failure.class == FailureClass::WrongRegion => {
-                aws.buckets().forget(&source.bucket).await;
+                aws.buckets().forget(&source.name).await;
                 let unseen = BucketRef { last_seen: None, ..source.clone() };
                 configuration_of(aws, &caller, &unseen).await
             }
@@ -46,18 +48,17 @@ pub async fn remains(
     let named = configuration.as_ref().ok().and_then(Option::as_ref).map(|c| role_of_arn(&c.role).to_owned());
     let names: BTreeSet<String> = roles.iter().cloned().chain(named).collect();
     let roles = try_join_all(names.iter().map(|name| read_role_to_delete(aws, name, identity))).await;
-    let read_policies = policies.iter().map(|place| async {
-        let Place { bucket, region, owner, account_ref } = place;
-        let read = read_bucket_policy(access.to(account_ref.as_deref()), bucket, region, owner).await;
+    let read_policies = policies.iter().map(|bucket| async {
+        let read = read_bucket_policy(access.to(bucket.account_ref.as_deref()), bucket).await;
         match read {
-            Err(failure) if failure.class == FailureClass::NoSuchBucket => (place.clone(), Ok(None)),
-            read => (place.clone(), read),
+            Err(failure) if failure.class == FailureClass::NoSuchBucket => (bucket.clone(), Ok(None)),
+            read => (bucket.clone(), read),
         }
     });
     let bucket_policies = join_all(read_policies).await;
     let caller = in_partition_of(caller, region.as_deref());
     Ok(ObservedForDeletion {
-        bucket: source.map(|s| s.bucket.clone()).unwrap_or_default(),
+        bucket: source.map(|s| s.name.clone()).unwrap_or_default(),
         caller,
         region,
         configuration,
@@ -74,7 +75,7 @@ async fn configuration_of(
 ) -> (Option<String>, Read<Option<Configuration>>) {
     match locate(aws, caller, source).await {
         Ok(Some(Location { region, .. })) => {
-            match read_configuration(aws, caller, &source.bucket, &region).await {
+            match read_configuration(aws, caller, &source.name, &region).await {
                 Err(failure) if failure.class == FailureClass::NoSuchBucket => (None, Ok(None)),
                 read => (Some(region), read),
             }

@@ -8,7 +8,7 @@ use crate::aws::connector::ResourceClients;
 use crate::aws::convert::to_sdk;
 use crate::aws::write::bucket_policy::put_statements;
 use crate::replication::step::ROLE_POLICY_NAME;
-use crate::replication::{Failure, FailureClass, Place, RoleDocuments, Step};
+use crate::replication::{BucketAddress, Failure, FailureClass, RoleDocuments, Step};
 
 /// Executes a step.
 ///
@@ -18,16 +18,16 @@ pub async fn apply(access: &ResourceClients, step: &Step) -> Result<(), Failure>
     let (action, subject) = (step.action(), step.subject());
     let aws = access.to(step.account_ref());
     match step {
-        Step::EnableVersioning { place: Place { bucket, region, owner, .. } } => {
+        Step::EnableVersioning { bucket: BucketAddress { name, region, account_id, .. } } => {
             let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
             let request = aws
                 .s3(region)
                 .put_bucket_versioning()
-                .bucket(bucket)
-                .expected_bucket_owner(owner)
+                .bucket(name)
+                .expected_bucket_owner(account_id)
                 .versioning_configuration(enabled);
             let result = aws.call(Lane::S3Write, action, subject, request.send()).await;
-            aws.buckets().versioning_changed(bucket).await;
+            aws.buckets().versioning_changed(name).await;
             result.map(drop)
         }
         Step::CreateRole { role, documents } => {
@@ -76,20 +76,22 @@ pub async fn apply(access: &ResourceClients, step: &Step) -> Result<(), Failure>
                 .policy_document(document);
             aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
         }
-        Step::PutBucketPolicy { place, sid, statements } => put_statements(aws, place, sid, statements).await,
-        Step::PutReplication { place: Place { bucket, region, owner, .. }, configuration } => {
+        Step::PutBucketPolicy { bucket, sid, statements } => {
+            put_statements(aws, bucket, sid, statements).await
+        }
+        Step::PutReplication { bucket: BucketAddress { name, region, account_id, .. }, configuration } => {
             let configuration = to_sdk(configuration).map_err(|e| malformed(step, e))?;
             let request = aws
                 .s3(region)
                 .put_bucket_replication()
-                .bucket(bucket)
-                .expected_bucket_owner(owner)
+                .bucket(name)
+                .expected_bucket_owner(account_id)
                 .replication_configuration(configuration);
             aws.call(Lane::S3Write, action, subject, request.send()).await.map(drop)
         }
-        Step::DeleteReplication { place: Place { bucket, region, owner, .. } } => {
+        Step::DeleteReplication { bucket: BucketAddress { name, region, account_id, .. } } => {
             let request =
-                aws.s3(region).delete_bucket_replication().bucket(bucket).expected_bucket_owner(owner);
+                aws.s3(region).delete_bucket_replication().bucket(name).expected_bucket_owner(account_id);
             ignore_not_found(aws.call(Lane::S3Write, action, subject, request.send()).await.map(drop))
         }
         Step::DeleteRolePolicy { role } => {
@@ -109,13 +111,7 @@ fn tag(key: &str, value: &str) -> Result<Tag, aws_sdk_s3::error::BuildError> {
 
 /// A request that the SDK will not even build.
 fn malformed(step: &Step, error: aws_sdk_s3::error::BuildError) -> Failure {
-    Failure {
-        class: FailureClass::Invalid,
-        action: step.action().into(),
-        subject: step.subject().to_owned(),
-        code: String::new(),
-        detail: error.to_string(),
-    }
+    Failure::new(FailureClass::Invalid, step.action(), step.subject(), error.to_string())
 }
 
 fn ignore_not_found(result: Result<(), Failure>) -> Result<(), Failure> {

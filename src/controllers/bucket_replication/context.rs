@@ -16,8 +16,8 @@ use crate::controllers::bucket_replication::source_ownership;
 use crate::controllers::index::Index;
 use crate::controllers::settings::Settings;
 use crate::ports::Cluster;
-use crate::replication::authorize as tenancy;
-use crate::replication::{Account, Accounts, Refusal};
+use crate::replication::authorize::{authorize, labels_matter};
+use crate::replication::{Account, Accounts, Refusal, Replication};
 use crate::runtime::Error;
 use crate::runtime::leader::Leadership;
 use crate::runtime::object_writer::ObjectWriter;
@@ -160,7 +160,7 @@ impl Context {
             Err(refusal) => return Ok(Err(refusal)),
         };
         let identity = identity(&resource.metadata, self);
-        let labels = if tenancy::labels_matter(&accounts) {
+        let labels = if labels_matter(&accounts) {
             // As they are now: one that was made anew under its name has none of the labels of the one before.
             self.cluster.namespace_labels(&identity.namespace).await?
         } else {
@@ -168,8 +168,9 @@ impl Context {
         };
         let status =
             self.last_status(resource.metadata.uid.as_deref().unwrap_or_default(), resource.status.as_ref());
-        let refusal = tenancy::refusal(&resource.spec, &status, &identity, labels.as_ref(), &accounts);
-        Ok(refusal.map_or(Ok(accounts), Err))
+        let replication =
+            Replication { spec: &resource.spec, status: &status, id: &identity, accounts: &accounts };
+        Ok(authorize(&replication, labels.as_ref()).map(|()| accounts))
     }
 
     /// The accounts in which a resource still has statements in the policies of former destinations, and which its

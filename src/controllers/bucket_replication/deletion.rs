@@ -15,14 +15,15 @@ use crate::api::{
 use crate::aws;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::{Target, apply, identity, occasion, publish};
-use crate::iam::bucket_policy;
+use crate::iam::arn::role_of_arn;
 use crate::ports::{Cluster, ClusterError, Finalizers};
-use crate::replication::desired::{Discovered, role_name};
-use crate::replication::plan::teardown::{Claim, teardown};
-use crate::replication::read_set::former_roles;
+use crate::replication::desired::Discovered;
+use crate::replication::plan::teardown::{Ownership, teardown};
+use crate::replication::resource::{remembered_roles, role_name};
 use crate::replication::status::{Event, Outcome, stopped};
 use crate::replication::{
-    Accounts, BucketRef, Caller, Desired, Failure, FailureClass, Place, Refusal, ResourceId,
+    Accounts, BucketAddress, BucketRef, Caller, Desired, Failure, FailureClass, Refusal, Replication,
+    ResourceId,
 };
 use crate::runtime::Error;
 use crate::runtime::action::Action;
@@ -91,26 +92,25 @@ impl DeletionView {
     }
 
     /// The buckets of other accounts in whose policies this resource may have statements.
-    fn policies(&self, desired: Option<&Desired>) -> Vec<Place> {
-        let remembered =
-            self.status.bucket_policies.iter().map(|held| BucketRef::of_policy(held).as_last_seen());
-        let mut places: Vec<Place> = remembered.collect();
+    fn policies(&self, desired: Option<&Desired>) -> Vec<BucketAddress> {
+        let remembered = self.status.bucket_policies.iter().map(BucketAddress::from);
+        let mut buckets: Vec<BucketAddress> = remembered.collect();
         // The operator may have been stopped between writing one and saying so.
         for d in desired.into_iter().flat_map(|desired| &desired.destinations) {
-            let seen = self.status.destinations.iter().find(|seen| seen.bucket == d.bucket);
-            let place = || {
-                Some(Place {
-                    bucket: d.bucket.clone(),
+            let seen = self.status.destinations.iter().find(|seen| seen.bucket == d.name);
+            let address = || {
+                Some(BucketAddress {
+                    name: d.name.clone(),
                     region: seen?.region.clone()?,
-                    owner: d.account.clone()?,
+                    account_id: d.account_id.clone()?,
                     account_ref: Some(d.account_ref.clone()?),
                 })
             };
-            if !places.iter().any(|place| place.bucket == d.bucket) {
-                places.extend(place());
+            if !buckets.iter().any(|bucket| bucket.name == d.name) {
+                buckets.extend(address());
             }
         }
-        places
+        buckets
     }
 
     /// The ARN in `role.arn`.
@@ -125,7 +125,7 @@ impl DeletionView {
         // Who uses an existing role may have no right to look at any other.
         let existing = self.existing_role();
         let default = (named.is_none() && existing.is_none()).then(|| identity.default_role_name());
-        let remembered = former_roles(&self.status).map(str::to_owned);
+        let remembered = remembered_roles(&self.status).map(|arn| role_of_arn(arn).to_owned());
         [named, decoded, default].into_iter().flatten().chain(remembered).collect()
     }
 }
@@ -267,8 +267,8 @@ async fn remove(
         Ok(access) => access,
         Err(failure) => return Ok(Some(waits(&failure))),
     };
-    let bucket = source.as_ref().map(|source| source.bucket.clone()).unwrap_or_default();
-    let sid = bucket_policy::sid(&identity, &bucket);
+    let bucket = source.as_ref().map(|source| source.name.clone()).unwrap_or_default();
+    let sid = identity.policy_sid(&bucket);
     let asked = || if conflict { None } else { deceased.resource.as_ref() };
     let policies = match access.source.caller().await {
         Ok(caller) => {
@@ -294,7 +294,7 @@ async fn remove(
     let regions = before.region.clone().map(|region| (bucket.clone(), region)).into_iter().collect();
     let desired =
         asked().map(|resource| desired(resource, &identity, before.caller.clone(), regions, &accounts));
-    let claim = Claim { identity: &identity, sid: &sid, applied, desired: desired.as_ref() };
+    let claim = Ownership { id: &identity, sid: &sid, applied, desired: desired.as_ref() };
     let first = teardown(&before, &claim);
     let outcome = apply(&first.stages, &access, ctx).await;
     if !outcome.done.is_empty() {
@@ -343,7 +343,9 @@ fn desired(
     regions: BTreeMap<String, String>,
     accounts: &Accounts,
 ) -> Desired {
-    Desired::new(&resource.spec, identity, &Discovered { caller, regions, accounts, object_lock: false })
+    let status = resource.status.clone().unwrap_or_default();
+    let replication = Replication { spec: &resource.spec, status: &status, id: identity, accounts };
+    Desired::new(&replication, &Discovered { caller, regions, object_lock: false })
 }
 
 fn removed(outcome: &Outcome) -> Event {

@@ -25,9 +25,10 @@ use crate::aws::{self, ResourceClients};
 use crate::controllers::Guarded;
 use crate::controllers::bucket_replication::context::Context;
 use crate::ports::{Cluster, Finalizers, ObjectKey};
-use crate::replication::plan::plan;
 use crate::replication::status::{Outcome, Report, StatusContext, report, stopped};
-use crate::replication::{Desired, Failure, Plan, PlanInput, ReadSet, Refusal, ResourceId, Step};
+use crate::replication::{
+    Assessment, Failure, Plan, PlanInput, ReadSet, Refusal, Replication, ResourceId, Step, assess,
+};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 
@@ -227,14 +228,14 @@ async fn check(
 
     let asked_for = occasion.requested != previous.last_handled_request.as_deref()
         || previous.observed_generation.is_some_and(|g| g >= 0 && Some(g) != resource.metadata.generation);
-    let subject = ReadSet::new(spec, &previous, &identity, &accounts, asked_for);
-    let observed = match aws::observe(&access, &subject).await {
+    let replication = Replication { spec, status: &previous, id: &identity, accounts: &accounts };
+    let read_set = ReadSet::of(&replication, asked_for);
+    let observed = match aws::observe(&access, &read_set).await {
         Ok(observed) => observed,
         Err(failure) => return unseen(failure),
     };
-    let desired = Desired::new(spec, &identity, &subject.facts(&observed, &accounts));
-    let situation = PlanInput::new(spec, &previous, &identity, &desired, &observed, &accounts, &subject);
-    let plan = plan(&situation);
+    let Assessment { desired, plan } = assess(&replication, &read_set, &observed);
+    let input = PlanInput::new(&replication, &read_set, &observed, &desired);
     let now = Instant::now();
     let held = if plan.drift && !plan.stages.is_empty() {
         ctx.with_corrections(target.uid(), |c| c.held_back(&plan.differences, now))
@@ -252,7 +253,7 @@ async fn check(
         let settled = plan.differences.iter().filter(|d| outcome.done.iter().any(|s| s.settles(d)));
         ctx.with_corrections(target.uid(), |c| c.record(settled, now));
     }
-    let report = report(&situation, &plan, &outcome, &occasion);
+    let report = report(&input, &plan, &outcome, &occasion);
     tell(resource, &plan, &outcome, &report);
     count_drift(&plan, &outcome, &previous, ctx);
     Ok((report, wait))
@@ -309,7 +310,7 @@ fn tell(resource: &BucketReplication, plan: &Plan, outcome: &Outcome, report: &R
     let source = resource.spec.source.bucket.as_str();
     let (differences, written) = (plan.differences.len(), outcome.done.len());
     let (drift, reason) = (plan.drift && differences > 0, report.reason.as_str());
-    match &plan.refusal {
+    match plan.refusal() {
         Some(refusal) => warn!(namespace, name, source, reason, detail = refusal.message, "refused"),
         None => match &outcome.failed {
             Some((step, failure)) => {

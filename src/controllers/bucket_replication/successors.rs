@@ -10,8 +10,8 @@ use crate::api::BucketReplication;
 use crate::controllers::Guarded;
 use crate::controllers::index::Index;
 use crate::controllers::settings::Settings;
-use crate::replication::Accounts;
-use crate::replication::authorize as tenancy;
+use crate::replication::authorize::{authorize, labels_matter};
+use crate::replication::{Accounts, Replication};
 use crate::runtime::store::Key;
 
 /// The resources that may own a source, oldest first.
@@ -42,12 +42,13 @@ fn may_own(resource: &BucketReplication, index: &Index, settings: &Settings) -> 
     let Ok(accounts) = Accounts::resolve(&resource.spec, |name| index.account(name), required) else {
         return Some(false);
     };
-    if tenancy::labels_matter(&accounts) {
+    if labels_matter(&accounts) {
         return None;
     }
     let status = resource.status.clone().unwrap_or_default();
     let id = settings.resource_id(&resource.metadata);
-    Some(tenancy::refusal(&resource.spec, &status, &id, None, &accounts).is_none())
+    let replication = Replication { spec: &resource.spec, status: &status, id: &id, accounts: &accounts };
+    Some(authorize(&replication, None).is_ok())
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl Accounts {
     }
 
     /// The id of the account that a destination is in: by `accountRef`, else by `account`. `None`: the source's.
-    pub fn owner_of(&self, account_ref: Option<&str>, account: Option<&str>) -> Option<String> {
+    pub fn account_id_of(&self, account_ref: Option<&str>, account: Option<&str>) -> Option<String> {
         let referred = account_ref.and_then(|name| self.destinations.get(name));
         referred.map(|a| a.spec.account_id.clone()).or_else(|| account.map(str::to_owned))
     }

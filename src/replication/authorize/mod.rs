@@ -15,9 +15,8 @@ use crate::api::{
 };
 use crate::iam::arn::{account_of_arn, path_of_role_arn, role_of_arn};
 use crate::replication::authorize::accounts::{Account, Accounts};
-use crate::replication::desired::role_name;
 use crate::replication::refusal::Refusal;
-use crate::replication::resource_id::ResourceId;
+use crate::replication::resource::Replication;
 
 /// The labels of a resource's namespace. `None`: not known, which matches no labels.
 pub type Labels<'a> = Option<&'a BTreeMap<String, String>>;
@@ -28,23 +27,20 @@ pub fn labels_matter(accounts: &Accounts) -> bool {
     namespaces.any(|namespaces| !namespaces.match_labels.is_empty())
 }
 
-/// Why a resource may not do what it asks for. The message names the account and the pattern.
-pub fn refusal(
-    spec: &BucketReplicationSpec,
-    status: &BucketReplicationStatus,
-    identity: &ResourceId,
-    labels: Labels<'_>,
-    accounts: &Accounts,
-) -> Option<Refusal> {
-    let namespace = || all(accounts).find_map(|a| namespace_is_allowed(&identity.namespace, labels, a));
+/// Refuses what the administrators of the accounts do not allow. The message names the account and the pattern.
+pub fn authorize(replication: &Replication<'_>, labels: Labels<'_>) -> Result<(), Refusal> {
+    let Replication { spec, status, id, accounts } = *replication;
+    let namespace = || all(accounts).find_map(|a| namespace_is_allowed(&id.namespace, labels, a));
     let rules = || spec.rules.iter().find_map(|rule| destination_is_allowed(rule, accounts));
     let source = || {
         let account = accounts.source.as_ref()?;
-        let role = || role_is_allowed(spec, status, &role_name(spec, identity), account);
+        let role = || role_is_allowed(spec, status, &replication.role_name(), account);
         source_is_allowed(&spec.source.bucket, account).or_else(role)
     };
-    let found = namespace().or_else(source).or_else(rules)?;
-    Some(Refusal::new(found.reason, ConditionType::Ready, found.message))
+    match namespace().or_else(source).or_else(rules) {
+        Some(found) => Err(Refusal::new(found.reason, ConditionType::Ready, found.message)),
+        None => Ok(()),
+    }
 }
 
 struct Found {

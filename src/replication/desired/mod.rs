@@ -3,18 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::api::{
     self, BucketReplicationSpec, DEFAULT_ROLE_PATH, Replicate, ReplicationRule, Source, StorageClass, Switch,
     VersioningPolicy,
 };
 use crate::iam::bucket_policy;
+use crate::iam::digest::sha256_prefix;
 use crate::iam::document::{PolicyDocument, Statement, trust_policy};
-use crate::replication::authorize::accounts::Accounts;
 use crate::replication::configuration::{Filter, Rule, RuleDestination};
 use crate::replication::observed::Caller;
-use crate::replication::resource_id::{ResourceId, hex};
+use crate::replication::resource::Replication;
 
 /// What AWS shall hold.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,10 +35,10 @@ pub struct Desired {
 /// A bucket that is to be versioned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DesiredBucket {
-    pub bucket: String,
-    /// The owner's account id, where it is not the source's.
-    pub account: Option<String>,
-    /// The `AwsAccount` as whose identity the operator acts on it. `None`: as on the source.
+    pub name: String,
+    /// The id of the account that owns it, where that is not the source's.
+    pub account_id: Option<String>,
+    /// The `AwsAccount` with whose credentials the operator acts on it. `None`: those of the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_ref: Option<String>,
     pub versioning: VersioningPolicy,
@@ -69,11 +68,10 @@ pub struct ManagedRole {
 
 /// What has to be known before the spec can be worked out.
 #[derive(Clone, Debug)]
-pub struct Discovered<'a> {
+pub struct Discovered {
     pub caller: Caller,
     /// By bucket. A bucket that is not there has none; only KMS statements need it.
     pub regions: BTreeMap<String, String>,
-    pub accounts: &'a Accounts,
     /// The source has Object Lock: its retention and legal holds go along.
     pub object_lock: bool,
 }
@@ -95,7 +93,8 @@ impl DesiredRole {
 }
 
 impl Desired {
-    pub fn new(spec: &BucketReplicationSpec, identity: &ResourceId, facts: &Discovered<'_>) -> Desired {
+    pub fn new(replication: &Replication<'_>, discovered: &Discovered) -> Desired {
+        let context = Context { replication, discovered };
         // Exhaustive, so that a new field of the spec cannot be forgotten here. The policies and the pace are
         // the planner's and the controller's business.
         let BucketReplicationSpec {
@@ -108,56 +107,48 @@ impl Desired {
             adoption_policy: _,
             interval: _,
             suspend: _,
-        } = spec;
+        } = replication.spec;
         let Source { bucket, region: _, account_ref: _, versioning, kms_key_arns: _ } = source;
-        let role = desired_role(role.as_ref(), identity, facts.accounts, || {
-            permissions(source, replicate.as_ref(), rules, facts)
+        let role = desired_role(role.as_ref(), replication, || {
+            permissions(source, replicate.as_ref(), rules, discovered)
         });
-        let destinations = destinations(rules, facts);
+        let destinations = context.destinations();
         let rules: BTreeMap<String, Rule> =
-            rules.iter().map(|rule| (rule.id.clone(), desired_rule(rule, facts))).collect();
+            rules.iter().map(|rule| (rule.id.clone(), context.rule(rule))).collect();
         let source = DesiredBucket {
-            bucket: bucket.clone(),
-            account: None,
+            name: bucket.clone(),
+            account_id: None,
             account_ref: None,
             versioning: *versioning,
         };
-        let sid = bucket_policy::sid(identity, bucket);
-        let bucket_policies = bucket_policies(&destinations, &rules, &role.arn(&facts.caller), &sid, facts);
-        Desired { source, destinations, role, rules, bucket_policies, sid }
+        let sid = replication.sid();
+        let mut desired =
+            Desired { source, destinations, role, rules, bucket_policies: BTreeMap::new(), sid };
+        desired.bucket_policies = bucket_policies(&desired, &discovered.caller);
+        desired
     }
 
     /// Tells one desired state from another: equal hashes mean that nothing new is asked for.
     pub fn hash(&self) -> String {
-        let json = serde_json::to_vec(self).unwrap_or_default();
-        hex(&Sha256::digest(&json))[..16].to_owned()
-    }
-}
-
-/// The name of the role the spec asks for, which can be told without knowing anything of AWS.
-pub fn role_name(spec: &BucketReplicationSpec, identity: &ResourceId) -> String {
-    let role = spec.role.as_ref();
-    match role.and_then(|r| r.arn.as_deref()) {
-        Some(arn) => crate::iam::arn::role_of_arn(arn).to_owned(),
-        None => role.and_then(|r| r.name.clone()).unwrap_or_else(|| identity.default_role_name()),
+        sha256_prefix(&serde_json::to_vec(self).unwrap_or_default(), 16)
     }
 }
 
 fn desired_role(
     role: Option<&api::Role>,
-    identity: &ResourceId,
-    accounts: &Accounts,
+    replication: &Replication<'_>,
     permissions: impl FnOnce() -> PolicyDocument,
 ) -> DesiredRole {
+    let Replication { id, accounts, .. } = *replication;
     let api::Role { name, path, permissions_boundary, tags, arn } = role.cloned().unwrap_or_default();
     if let Some(arn) = arn {
         return DesiredRole::Existing { arn };
     }
     let mut all_tags = tags;
-    all_tags.extend(identity.tags());
+    all_tags.extend(id.tags());
     let imposed = accounts.source.as_ref().and_then(|account| account.spec.roles.clone()).unwrap_or_default();
     DesiredRole::Managed(ManagedRole {
-        name: name.unwrap_or_else(|| identity.default_role_name()),
+        name: name.unwrap_or_else(|| id.default_role_name()),
         path: path.or(imposed.path).unwrap_or_else(|| DEFAULT_ROLE_PATH.to_owned()),
         permissions_boundary: permissions_boundary.or(imposed.permissions_boundary),
         tags: all_tags,
@@ -166,102 +157,104 @@ fn desired_role(
     })
 }
 
-/// The distinct destinations. Where rules disagree, `Required` wins: nothing is then written to the bucket.
-fn destinations(rules: &[ReplicationRule], facts: &Discovered<'_>) -> Vec<DesiredBucket> {
-    let mut buckets: BTreeMap<&str, DesiredBucket> = BTreeMap::new();
-    for rule in rules {
-        let to = &rule.destination;
-        let versioning = to.versioning.unwrap_or_default();
-        let bucket = buckets.entry(&to.bucket).or_insert_with(|| DesiredBucket {
-            bucket: to.bucket.clone(),
-            account: None,
-            account_ref: None,
-            versioning,
-        });
-        bucket.account = bucket.account.take().or_else(|| other_account(to, facts));
-        bucket.account_ref = bucket.account_ref.take().or_else(|| to.account_ref.clone());
-        if versioning == VersioningPolicy::Required {
-            bucket.versioning = VersioningPolicy::Required;
-        }
-    }
-    buckets.into_values().collect()
+/// What a rule is worked out with.
+struct Context<'a> {
+    replication: &'a Replication<'a>,
+    discovered: &'a Discovered,
 }
 
-/// The account that owns a destination, where the spec names it and, by an `accountRef`, it is not the source's own.
-/// An own account given by its id is kept: it is what the spec says.
-fn other_account(to: &api::Destination, facts: &Discovered<'_>) -> Option<String> {
-    let owner = facts.accounts.owner_of(to.account_ref.as_deref(), to.account.as_deref())?;
-    (to.account.is_some() || owner != facts.caller.account).then_some(owner)
+impl Context<'_> {
+    /// The distinct destinations. Where rules disagree, `Required` wins: nothing is then written to the bucket.
+    fn destinations(&self) -> Vec<DesiredBucket> {
+        let mut buckets: BTreeMap<&str, DesiredBucket> = BTreeMap::new();
+        for to in self.replication.spec.rules.iter().map(|rule| &rule.destination) {
+            let versioning = to.versioning.unwrap_or_default();
+            let bucket = buckets.entry(&to.bucket).or_insert_with(|| DesiredBucket {
+                name: to.bucket.clone(),
+                account_id: None,
+                account_ref: None,
+                versioning,
+            });
+            bucket.account_id = bucket.account_id.take().or_else(|| self.other_account(to));
+            bucket.account_ref = bucket.account_ref.take().or_else(|| to.account_ref.clone());
+            if versioning == VersioningPolicy::Required {
+                bucket.versioning = VersioningPolicy::Required;
+            }
+        }
+        buckets.into_values().collect()
+    }
+
+    /// The account that owns a destination, where the spec names it and, by an `accountRef`, it is not the source's
+    /// own. An own account given by its id is kept: it is what the spec says.
+    fn other_account(&self, to: &api::Destination) -> Option<String> {
+        let accounts = self.replication.accounts;
+        let account_id = accounts.account_id_of(to.account_ref.as_deref(), to.account.as_deref())?;
+        (to.account.is_some() || account_id != self.discovered.caller.account).then_some(account_id)
+    }
+
+    fn rule(&self, rule: &ReplicationRule) -> Rule {
+        let ReplicationRule {
+            id: _,
+            status,
+            priority,
+            filter,
+            destination,
+            delete_markers,
+            replica_modifications,
+            kms_encrypted_objects,
+        } = rule;
+        let api::Destination {
+            bucket,
+            region: _,
+            account: _,
+            account_ref: _,
+            versioning: _,
+            storage_class,
+            ownership,
+            kms_key_arn,
+            replication_time_control,
+            metrics,
+        } = destination;
+        let filter = filter.clone().unwrap_or_default();
+        let replication_time_control = replication_time_control.unwrap_or_default();
+        Rule {
+            status: status.unwrap_or(Switch::Enabled),
+            priority: *priority,
+            filter: Filter { prefix: filter.prefix.unwrap_or_default(), tags: filter.tags },
+            delete_markers: delete_markers.unwrap_or_default(),
+            replica_modifications: replica_modifications.unwrap_or_default(),
+            kms_encrypted_objects: kms_encrypted_objects.unwrap_or_default(),
+            destination: RuleDestination {
+                bucket: self.discovered.caller.partition.bucket_arn(bucket),
+                account: self.other_account(destination),
+                storage_class: storage_class.map(StorageClass::as_str).map(str::to_owned),
+                ownership: ownership.map(|api::Ownership::Destination| "Destination".to_owned()),
+                kms_key: kms_key_arn.clone(),
+                replication_time_control,
+                metrics: if replication_time_control.is_enabled() {
+                    Switch::Enabled
+                } else {
+                    metrics.unwrap_or_default()
+                },
+            },
+        }
+    }
 }
 
 /// The statements in the policies of buckets of other accounts, where the operator may act.
-fn bucket_policies(
-    destinations: &[DesiredBucket],
-    rules: &BTreeMap<String, Rule>,
-    role: &str,
-    sid: &str,
-    facts: &Discovered<'_>,
-) -> BTreeMap<String, Vec<Statement>> {
-    let partition = facts.caller.partition;
+fn bucket_policies(desired: &Desired, caller: &Caller) -> BTreeMap<String, Vec<Statement>> {
     let abroad = |bucket: &&DesiredBucket| {
-        bucket.account_ref.is_some() && bucket.account.as_ref().is_some_and(|a| *a != facts.caller.account)
+        bucket.account_ref.is_some() && bucket.account_id.as_ref().is_some_and(|id| *id != caller.account)
     };
+    let role = desired.role.arn(caller);
     let statements = |bucket: &DesiredBucket| {
-        let arn = partition.bucket_arn(&bucket.bucket);
+        let arn = caller.partition.bucket_arn(&bucket.name);
         let changes_hands =
             |rule: &Rule| rule.destination.bucket == arn && rule.destination.ownership.is_some();
-        let override_owner = rules.values().any(changes_hands);
-        (bucket.bucket.clone(), bucket_policy::statements(sid, role, &arn, override_owner))
+        let override_owner = desired.rules.values().any(changes_hands);
+        (bucket.name.clone(), bucket_policy::statements(&desired.sid, &role, &arn, override_owner))
     };
-    destinations.iter().filter(abroad).map(statements).collect()
-}
-
-fn desired_rule(rule: &ReplicationRule, facts: &Discovered<'_>) -> Rule {
-    let ReplicationRule {
-        id: _,
-        status,
-        priority,
-        filter,
-        destination,
-        delete_markers,
-        replica_modifications,
-        kms_encrypted_objects,
-    } = rule;
-    let api::Destination {
-        bucket,
-        region: _,
-        account: _,
-        account_ref: _,
-        versioning: _,
-        storage_class,
-        ownership,
-        kms_key_arn,
-        replication_time_control,
-        metrics,
-    } = destination;
-    let filter = filter.clone().unwrap_or_default();
-    let replication_time_control = replication_time_control.unwrap_or_default();
-    Rule {
-        status: status.unwrap_or(Switch::Enabled),
-        priority: *priority,
-        filter: Filter { prefix: filter.prefix.unwrap_or_default(), tags: filter.tags },
-        delete_markers: delete_markers.unwrap_or_default(),
-        replica_modifications: replica_modifications.unwrap_or_default(),
-        kms_encrypted_objects: kms_encrypted_objects.unwrap_or_default(),
-        destination: RuleDestination {
-            bucket: facts.caller.partition.bucket_arn(bucket),
-            account: other_account(destination, facts),
-            storage_class: storage_class.map(StorageClass::as_str).map(str::to_owned),
-            ownership: ownership.map(|api::Ownership::Destination| "Destination".to_owned()),
-            kms_key: kms_key_arn.clone(),
-            replication_time_control,
-            metrics: if replication_time_control.is_enabled() {
-                Switch::Enabled
-            } else {
-                metrics.unwrap_or_default()
-            },
-        },
-    }
+    desired.destinations.iter().filter(abroad).map(statements).collect()
 }
 
 /// What the role may do: each action only on the resources it needs and only for what is asked for
@@ -270,9 +263,9 @@ fn permissions(
     source: &Source,
     replicate: Option<&Replicate>,
     rules: &[ReplicationRule],
-    facts: &Discovered<'_>,
+    discovered: &Discovered,
 ) -> PolicyDocument {
-    let partition = facts.caller.partition;
+    let partition = discovered.caller.partition;
     let Replicate { tags, acls } = replicate.cloned().unwrap_or_default();
     let (tags, acls) = (tags.unwrap_or(true), acls.unwrap_or(true));
 
@@ -286,7 +279,7 @@ fn permissions(
         read.push("s3:GetObjectVersionTagging");
         write.extend(["s3:ReplicateTags", "s3:PutObjectTagging"]);
     }
-    if facts.object_lock {
+    if discovered.object_lock {
         read.extend(["s3:GetObjectRetention", "s3:GetObjectLegalHold"]);
     }
 
@@ -306,7 +299,7 @@ fn permissions(
     if !owned.is_empty() {
         statements.push(Statement::allow("DestinationOwner", ["s3:ObjectOwnerOverrideToBucketOwner"], owned));
     }
-    statements.extend(kms_statements(source, rules, facts));
+    statements.extend(kms_statements(source, rules, discovered));
     PolicyDocument::new(statements)
 }
 
@@ -314,15 +307,15 @@ fn permissions(
 /// only. The encryption context is the object's ARN, or the bucket's where S3 Bucket Keys are on: both are
 /// allowed, because the wrong one alone replicates nothing
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>).
-fn kms_statements(source: &Source, rules: &[ReplicationRule], facts: &Discovered<'_>) -> Vec<Statement> {
-    let partition = facts.caller.partition;
+fn kms_statements(source: &Source, rules: &[ReplicationRule], discovered: &Discovered) -> Vec<Statement> {
+    let partition = discovered.caller.partition;
     let encrypted: Vec<&ReplicationRule> =
         rules.iter().filter(|r| r.kms_encrypted_objects.unwrap_or_default().is_enabled()).collect();
     if encrypted.is_empty() {
         return Vec::new();
     }
     let through_s3 = |statement: Statement, bucket: &str| {
-        let region = facts.regions.get(bucket).map_or("*", String::as_str);
+        let region = discovered.regions.get(bucket).map_or("*", String::as_str);
         statement.when("StringLike", "kms:ViaService", vec![partition.s3_via_service(region)]).when(
             "StringLike",
             "kms:EncryptionContext:aws:s3:arn",
@@ -330,8 +323,8 @@ fn kms_statements(source: &Source, rules: &[ReplicationRule], facts: &Discovered
         )
     };
     let keys = if source.kms_key_arns.is_empty() {
-        let region = facts.regions.get(&source.bucket).map_or("*", String::as_str);
-        vec![format!("arn:{}:kms:{region}:{}:key/*", partition.id(), facts.caller.account)]
+        let region = discovered.regions.get(&source.bucket).map_or("*", String::as_str);
+        vec![format!("arn:{}:kms:{region}:{}:key/*", partition.id(), discovered.caller.account)]
     } else {
         source.kms_key_arns.clone()
     };

@@ -1,74 +1,24 @@
 //! Differences + ownership + mode → ordered steps, or a refusal.
 
+mod input;
 mod preconditions;
 pub mod teardown;
 
+pub use input::PlanInput;
+
 use serde::Serialize;
 
-use self::preconditions::refusal;
-use crate::api::{
-    AdoptionPolicy, AwsResource, BucketReplicationSpec, BucketReplicationStatus, DriftEntry, ManagementPolicy,
-};
-use crate::iam::bucket_policy;
-use crate::replication::authorize::accounts::{Account, Accounts};
+use self::preconditions::refusals;
+use crate::api::{AwsResource, DriftEntry, ManagementPolicy};
+use crate::replication::bucket::BucketAddress;
 use crate::replication::configuration::Configuration;
-use crate::replication::desired::{Desired, DesiredBucket, DesiredRole, ManagedRole};
+use crate::replication::desired::{DesiredBucket, DesiredRole, ManagedRole};
 use crate::replication::diff::differences;
-use crate::replication::observed::{Observed, ObservedBucket, ObservedRole, Versioning, VersioningStatus};
-use crate::replication::read_set::{BucketRef, ReadSet};
+use crate::replication::observed::{ObservedBucket, ObservedRole};
 use crate::replication::refusal::Refusal;
+use crate::replication::resource::Replication;
 use crate::replication::resource_id::ResourceId;
-use crate::replication::step::{Place, RoleDocuments, Step};
-
-/// All that the decision depends on.
-#[derive(Clone, Copy, Debug)]
-pub struct PlanInput<'a> {
-    pub desired: &'a Desired,
-    pub observed: &'a Observed,
-    pub identity: &'a ResourceId,
-    pub management: ManagementPolicy,
-    pub adoption: AdoptionPolicy,
-    /// `status.appliedHash`: what was last fully applied, if ever anything was.
-    pub applied_hash: Option<&'a str>,
-    /// What the source's `AwsAccount` imposes. `None`: there is none, and nothing is restricted.
-    pub account: Option<&'a Account>,
-    /// Destinations of before whose policies hold statements of ours.
-    pub former_destinations: &'a [BucketRef],
-}
-
-impl<'a> PlanInput<'a> {
-    pub fn new(
-        spec: &BucketReplicationSpec,
-        status: &'a BucketReplicationStatus,
-        identity: &'a ResourceId,
-        desired: &'a Desired,
-        observed: &'a Observed,
-        accounts: &'a Accounts,
-        subject: &'a ReadSet,
-    ) -> PlanInput<'a> {
-        PlanInput {
-            desired,
-            observed,
-            identity,
-            management: spec.management_policy,
-            adoption: spec.adoption_policy,
-            applied_hash: status.applied_hash.as_deref(),
-            account: accounts.source.as_ref(),
-            former_destinations: &subject.former_destinations,
-        }
-    }
-}
-
-impl PlanInput<'_> {
-    /// The former destinations in whose policies statements of ours still are.
-    pub fn former_policies(&self) -> impl Iterator<Item = Place> {
-        let ours = |bucket: &&BucketRef| match self.observed.bucket_policies.get(&bucket.bucket) {
-            Some(Ok(policy)) => bucket_policy::holds(policy.as_ref(), &self.desired.sid),
-            _ => false,
-        };
-        self.former_destinations.iter().filter(ours).map(BucketRef::as_last_seen)
-    }
-}
+use crate::replication::step::{RoleDocuments, Step};
 
 /// What is to be done, and why.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -78,14 +28,20 @@ pub struct Plan {
     pub drift: bool,
     /// The steps of a stage may run at once; a stage begins when the one before it is done.
     pub stages: Vec<Vec<Step>>,
-    /// Why nothing is done although something differs.
-    pub refusal: Option<Refusal>,
+    /// Why nothing is written although something differs, in the order of the checks; the first one decides what the
+    /// status says.
+    pub refusals: Vec<Refusal>,
 }
 
 impl Plan {
-    /// Nothing was looked at.
+    /// A plan for which nothing was read.
     pub fn refused(refusal: Refusal) -> Plan {
-        Plan { differences: Vec::new(), drift: false, stages: Vec::new(), refusal: Some(refusal) }
+        Plan { differences: Vec::new(), drift: false, stages: Vec::new(), refusals: vec![refusal] }
+    }
+
+    /// The refusal that decides what the status says.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusals.first()
     }
 
     /// The stages with only those steps that put something right and leave these differences alone.
@@ -117,7 +73,7 @@ impl std::fmt::Display for Plan {
         for (i, step) in self.steps().enumerate() {
             writeln!(f, "  {}. {step}", i + 1)?;
         }
-        if let Some(Refusal { reason, message, .. }) = &self.refusal {
+        for Refusal { reason, message, .. } in &self.refusals {
             writeln!(f, "  refused ({reason}): {message}")?;
         }
         Ok(())
@@ -125,63 +81,48 @@ impl std::fmt::Display for Plan {
 }
 
 /// Decides what to do.
-pub fn plan(situation: &PlanInput<'_>) -> Plan {
-    let PlanInput { desired, observed, management, applied_hash, .. } = *situation;
-    let differences = differences(desired, observed);
-    let drift = management == ManagementPolicy::Observe || applied_hash == Some(desired.hash().as_str());
-    let refusal = refusal(situation, &differences);
-    let stages = match (&refusal, management) {
-        (None, ManagementPolicy::Enforce) => stages(situation, &differences),
-        _ => Vec::new(),
+pub fn plan(input: &PlanInput<'_>) -> Plan {
+    let Replication { spec, status, .. } = input.replication;
+    let differences = differences(input.desired, input.observed);
+    let observes = spec.management_policy == ManagementPolicy::Observe;
+    let drift = observes || status.applied_hash.as_ref() == Some(&input.desired.hash());
+    let refusals = refusals(input, &differences);
+    let stages = match refusals.is_empty() && !observes {
+        true => stages(input, &differences),
+        false => Vec::new(),
     };
-    Plan { differences, drift, stages, refusal }
-}
-
-/// Each desired bucket with what was observed of it, destinations first.
-fn buckets<'a>(s: &'a PlanInput<'_>) -> impl Iterator<Item = (&'a DesiredBucket, &'a ObservedBucket)> {
-    let destinations =
-        s.desired.destinations.iter().filter_map(|d| Some((d, s.observed.destinations.get(&d.bucket)?)));
-    destinations.chain(std::iter::once((&s.desired.source, &s.observed.source)))
-}
-
-pub(crate) fn unversioned<'a>(
-    s: &'a PlanInput<'_>,
-) -> impl Iterator<Item = (&'a DesiredBucket, &'a ObservedBucket, Versioning)> {
-    buckets(s)
-        .filter_map(|(d, o)| Some((d, o, *o.versioning.as_ref().ok()?)))
-        .filter(|(_, _, versioning)| versioning.status != VersioningStatus::Enabled)
+    Plan { differences, drift, stages, refusals }
 }
 
 /// Versioning and the role at once, then the role's policy, then the configuration, and last what is no longer
 /// needed.
-fn stages(s: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
-    let place = |d: &DesiredBucket, o: &ObservedBucket| Place {
-        bucket: d.bucket.clone(),
-        region: s.observed.region_of(o).unwrap_or_default(),
-        owner: d.account.clone().unwrap_or_else(|| s.observed.caller.account.clone()),
+fn stages(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
+    let address = |d: &DesiredBucket, o: &ObservedBucket| BucketAddress {
+        name: d.name.clone(),
+        region: input.observed.region_of(o).unwrap_or_default(),
+        account_id: d.account_id.clone().unwrap_or_else(|| input.observed.caller.account.clone()),
         account_ref: d.account_ref.clone(),
     };
 
     let mut first: Vec<Step> =
-        unversioned(s).map(|(d, o, _)| Step::EnableVersioning { place: place(d, o) }).collect();
+        input.unversioned().map(|(d, o, _)| Step::EnableVersioning { bucket: address(d, o) }).collect();
     let mut policy = Vec::new();
-    if let DesiredRole::Managed(role) = &s.desired.role {
-        let held = s.observed.role.as_ref().ok().and_then(Option::as_ref);
-        first.extend(role_steps(s, role, held, differences));
+    if let DesiredRole::Managed(role) = &input.desired.role {
+        let held = input.observed.role.as_ref().ok().and_then(Option::as_ref);
+        first.extend(role_steps(input, role, held, differences));
         if held.is_none() || differs(differences, AwsResource::RolePolicy) {
             policy
                 .push(Step::PutRolePolicy { role: role.name.clone(), document: role.permissions.to_json() });
         }
     }
-    for d in &s.desired.destinations {
-        let differs =
-            |e: &DriftEntry| e.resource == AwsResource::DestinationBucketPolicy && e.name == d.bucket;
-        let held = s.observed.destinations.get(&d.bucket).zip(s.desired.bucket_policies.get(&d.bucket));
+    for d in &input.desired.destinations {
+        let differs = |e: &DriftEntry| e.resource == AwsResource::DestinationBucketPolicy && e.name == d.name;
+        let held = input.observed.destinations.get(&d.name).zip(input.desired.bucket_policies.get(&d.name));
         if let (Some((o, statements)), true) = (held, differences.iter().any(differs)) {
             // After the role: S3 refuses a policy that names one that is not there.
             policy.push(Step::PutBucketPolicy {
-                place: place(d, o),
-                sid: s.desired.sid.clone(),
+                bucket: address(d, o),
+                sid: input.desired.sid.clone(),
                 statements: statements.clone(),
             });
         }
@@ -189,20 +130,21 @@ fn stages(s: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
     let mut configuration = Vec::new();
     if differs(differences, AwsResource::ReplicationConfiguration) {
         configuration.push(Step::PutReplication {
-            place: place(&s.desired.source, &s.observed.source),
+            bucket: address(&input.desired.source, &input.observed.source),
             configuration: Configuration {
-                role: s.desired.role.arn(&s.observed.caller),
-                rules: s.desired.rules.clone(),
+                role: input.desired.role.arn(&input.observed.caller),
+                rules: input.desired.rules.clone(),
             },
         });
     }
-    let former = s.observed.former_roles_of(s.identity).filter(|role| role.other_policies.is_empty());
+    let former =
+        input.observed.former_roles_of(input.replication.id).filter(|role| role.other_policies.is_empty());
     let (mut policies, roles): (Vec<Step>, Vec<Step>) = former
         .map(|r| (Step::DeleteRolePolicy { role: r.name.clone() }, Step::DeleteRole { role: r.name.clone() }))
         .unzip();
-    policies.extend(s.former_policies().map(|place| Step::PutBucketPolicy {
-        place,
-        sid: s.desired.sid.clone(),
+    policies.extend(input.former_policies().map(|bucket| Step::PutBucketPolicy {
+        bucket,
+        sid: input.desired.sid.clone(),
         statements: Vec::new(),
     }));
     [first, policy, configuration, policies, roles].into_iter().filter(|stage| !stage.is_empty()).collect()
@@ -213,14 +155,14 @@ fn differs(differences: &[DriftEntry], resource: AwsResource) -> bool {
 }
 
 fn role_steps(
-    s: &PlanInput<'_>,
+    input: &PlanInput<'_>,
     role: &ManagedRole,
     held: Option<&ObservedRole>,
     differences: &[DriftEntry],
 ) -> Vec<Step> {
     let name = role.name.clone();
     if held.is_none() {
-        let ResourceId { namespace, name: resource, .. } = s.identity;
+        let ResourceId { namespace, name: resource, .. } = input.replication.id;
         return vec![Step::CreateRole {
             role: name,
             documents: RoleDocuments {

@@ -4,13 +4,14 @@ use serde_json::Value;
 
 use crate::api::{ConditionType, Reason};
 use crate::iam::bucket_policy;
+use crate::replication::bucket::BucketAddress;
 use crate::replication::configuration::Configuration;
 use crate::replication::desired::Desired;
 use crate::replication::diff::configuration_differences;
 use crate::replication::observed::{Caller, ObservedRole, Read};
 use crate::replication::refusal::Refusal;
 use crate::replication::resource_id::ResourceId;
-use crate::replication::step::{Place, Step};
+use crate::replication::step::Step;
 
 /// What deletion reads. It does not need a spec: what status remembers is enough.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,13 +25,13 @@ pub struct ObservedForDeletion {
     pub roles: Read<Vec<ObservedRole>>,
     /// Buckets of other accounts whose policies may hold statements of ours, and these policies. A bucket that is
     /// gone has none.
-    pub bucket_policies: Vec<(Place, Read<Option<Value>>)>,
+    pub bucket_policies: Vec<(BucketAddress, Read<Option<Value>>)>,
 }
 
 /// What makes something in AWS a resource's own.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim<'a> {
-    pub identity: &'a ResourceId,
+pub struct Ownership<'a> {
+    pub id: &'a ResourceId,
     /// What the Sids of its statements in bucket policies begin with.
     pub sid: &'a str,
     /// Status says that this resource applied a configuration, and nobody else owns the source by now.
@@ -49,35 +50,35 @@ pub struct Teardown {
 }
 
 /// Plans the removal of what is ours: the configuration first, so that nothing replicates with half a role.
-pub fn teardown(remains: &ObservedForDeletion, claim: &Claim<'_>) -> Teardown {
-    let Claim { identity, sid, applied, desired } = *claim;
+pub fn teardown(observed: &ObservedForDeletion, ownership: &Ownership<'_>) -> Teardown {
+    let Ownership { id, sid, applied, desired } = *ownership;
     let ours: Vec<&ObservedRole> =
-        remains.roles.iter().flatten().filter(|role| identity.owns(&role.tags)).collect();
+        observed.roles.iter().flatten().filter(|role| id.owns(&role.tags)).collect();
     let mut stages = Vec::new();
-    if let (Ok(Some(held)), Some(region)) = (&remains.configuration, &remains.region) {
+    if let (Ok(Some(held)), Some(region)) = (&observed.configuration, &observed.region) {
         let by_role = ours.iter().any(|role| role.arn == held.role);
         if applied
             || by_role
-            || desired.is_some_and(|d| configuration_differences(d, &remains.caller, Some(held)).is_empty())
+            || desired.is_some_and(|d| configuration_differences(d, &observed.caller, Some(held)).is_empty())
         {
-            let place = Place {
-                bucket: remains.bucket.clone(),
+            let bucket = BucketAddress {
+                name: observed.bucket.clone(),
                 region: region.clone(),
-                owner: remains.caller.account.clone(),
+                account_id: observed.caller.account.clone(),
                 account_ref: None,
             };
-            stages.push(vec![Step::DeleteReplication { place }]);
+            stages.push(vec![Step::DeleteReplication { bucket }]);
         }
     }
     let (free, held): (Vec<&ObservedRole>, Vec<&ObservedRole>) =
         ours.into_iter().partition(|role| role.other_policies.is_empty());
     let with_policy = |role: &&&ObservedRole| !matches!(role.policy, Ok(None));
-    let held_policies = remains
+    let held_policies = observed
         .bucket_policies
         .iter()
         .filter(|(_, policy)| policy.as_ref().is_ok_and(|policy| bucket_policy::holds(policy.as_ref(), sid)));
-    let withdraw = held_policies.map(|(place, _)| Step::PutBucketPolicy {
-        place: place.clone(),
+    let withdraw = held_policies.map(|(bucket, _)| Step::PutBucketPolicy {
+        bucket: bucket.clone(),
         sid: sid.to_owned(),
         statements: Vec::new(),
     });
@@ -86,8 +87,8 @@ pub fn teardown(remains: &ObservedForDeletion, claim: &Claim<'_>) -> Teardown {
     stages.push(free.iter().map(|r| Step::DeleteRole { role: r.name.clone() }).collect());
     stages.retain(|stage| !stage.is_empty());
 
-    let mut unread_policies = remains.bucket_policies.iter().filter_map(|(_, policy)| policy.as_ref().err());
-    let unread = remains.configuration.as_ref().err().or(remains.roles.as_ref().err());
+    let mut unread_policies = observed.bucket_policies.iter().filter_map(|(_, policy)| policy.as_ref().err());
+    let unread = observed.configuration.as_ref().err().or(observed.roles.as_ref().err());
     let unread = unread.or_else(|| unread_policies.next());
     let blocked = match (unread, held.first()) {
         (Some(failure), _) => Some(Refusal::new(

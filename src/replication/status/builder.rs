@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use crate::api::{
     AwsResource, BucketReplicationStatus, BucketStatus, ConditionType, DriftEntry, ReadyStatus, Reason,
 };
+use crate::iam::arn::role_of_arn;
 use crate::replication::desired::{DesiredBucket, DesiredRole};
 use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::observed::{ObservedBucket, VersioningStatus};
 use crate::replication::plan::{Plan, PlanInput};
-use crate::replication::read_set::former_roles;
 use crate::replication::refusal::Refusal;
+use crate::replication::resource::remembered_roles;
 use crate::replication::status::conditions::ConditionDraft;
 use crate::replication::status::text::{describe, note, summary};
 use crate::replication::status::{Contested, Outcome};
@@ -18,7 +19,7 @@ use crate::replication::step::Step;
 
 /// All that is known when a check is over.
 pub(crate) struct StatusBuilder<'a> {
-    pub situation: &'a PlanInput<'a>,
+    pub input: &'a PlanInput<'a>,
     pub plan: &'a Plan,
     pub outcome: &'a Outcome,
     pub previous: &'a BucketReplicationStatus,
@@ -30,7 +31,7 @@ impl StatusBuilder<'_> {
         let ready = |reason: Reason, message: String| {
             ConditionDraft::new(ConditionType::Ready, reason.ready(), reason, message)
         };
-        if let Some(Refusal { reason, message, .. }) = &self.plan.refusal {
+        if let Some(Refusal { reason, message, .. }) = self.plan.refusal() {
             return ready(*reason, message.clone());
         }
         if let Some((step, failure)) = &self.outcome.failed {
@@ -43,7 +44,7 @@ impl StatusBuilder<'_> {
                 format!(
                     "another tool keeps changing {}: corrected {corrections} times within an hour and changed again; corrections now slow down. Find the other writer (CloudTrail shows who calls AWS on {}) and stop it, or set managementPolicy: Observe",
                     paths.into_iter().collect::<Vec<_>>().join(", "),
-                    self.situation.desired.source.bucket,
+                    self.input.desired.source.name,
                 ),
             );
         }
@@ -59,14 +60,14 @@ impl StatusBuilder<'_> {
                 note("AWS differs from the spec", self.remaining.iter().map(describe)),
             );
         }
-        let desired = self.situation.desired;
-        let destinations: Vec<&str> = desired.destinations.iter().map(|d| d.bucket.as_str()).collect();
+        let desired = self.input.desired;
+        let destinations: Vec<&str> = desired.destinations.iter().map(|d| d.name.as_str()).collect();
         let rules = desired.rules.len();
         ready(
             Reason::Applied,
             format!(
                 "bucket {} replicates to {} ({rules} rule{})",
-                desired.source.bucket,
+                desired.source.name,
                 summary(destinations.into_iter().map(str::to_owned)),
                 if rules == 1 { "" } else { "s" }
             ),
@@ -78,8 +79,8 @@ impl StatusBuilder<'_> {
         if let Some(finding) = self.stuck_reason(about, &[AwsResource::BucketVersioning]) {
             return finding;
         }
-        let mut buckets = std::iter::once(&self.situation.observed.source)
-            .chain(self.situation.observed.destinations.values());
+        let mut buckets =
+            std::iter::once(&self.input.observed.source).chain(self.input.observed.destinations.values());
         if let Some(failure) = buckets.find_map(|b| b.versioning.as_ref().err()) {
             return ConditionDraft::new(
                 about,
@@ -102,8 +103,8 @@ impl StatusBuilder<'_> {
         if let Some(finding) = self.stuck_reason(about, &parts) {
             return finding;
         }
-        let mut policies = self.situation.observed.bucket_policies.values();
-        let unread = self.situation.observed.role.as_ref().err();
+        let mut policies = self.input.observed.bucket_policies.values();
+        let unread = self.input.observed.role.as_ref().err();
         if let Some(failure) = unread.or_else(|| policies.find_map(|policy| policy.as_ref().err())) {
             return ConditionDraft::new(
                 about,
@@ -117,10 +118,10 @@ impl StatusBuilder<'_> {
         if done(|s| matches!(s, Step::CreateRole { .. }))
             && !done(|s| matches!(s, Step::PutRolePolicy { .. }))
         {
-            let message = format!("role {} has no policy yet: see Ready", self.situation.desired.role.name());
+            let message = format!("role {} has no policy yet: see Ready", self.input.desired.role.name());
             return ConditionDraft::new(about, ReadyStatus::False, Reason::Progressing, message);
         }
-        let mut former = self.situation.observed.former_roles_of(self.situation.identity);
+        let mut former = self.input.observed.former_roles_of(self.input.replication.id);
         if let Some(role) = former.find(|role| !role.other_policies.is_empty()) {
             return ConditionDraft::new(
                 about,
@@ -133,21 +134,21 @@ impl StatusBuilder<'_> {
                 ),
             );
         }
-        let mut remembered = former_roles(self.previous).filter_map(|name| {
-            let read = self.situation.observed.former_roles.get(name)?;
+        let mut remembered = remembered_roles(self.previous).map(role_of_arn).filter_map(|name| {
+            let read = self.input.observed.former_roles.get(name)?;
             Some((name, read.as_ref().err()?))
         });
         if let Some((name, failure)) = remembered.next() {
             let message = format!("the former role {name} is not deleted yet: {}", failure.message());
             return ConditionDraft::new(about, ReadyStatus::Unknown, failure.class.reason(), message);
         }
-        let mut message = match &self.situation.desired.role {
+        let mut message = match &self.input.desired.role {
             DesiredRole::Managed(role) => format!("role {} trusts S3 and has its policy", role.name),
             DesiredRole::Existing { arn } => {
                 format!("role {arn} exists and trusts S3; what it may do is not checked")
             }
         };
-        let admitted = &self.situation.desired.bucket_policies;
+        let admitted = &self.input.desired.bucket_policies;
         if !admitted.is_empty() {
             let buckets: Vec<&str> = admitted.keys().map(String::as_str).collect();
             message.push_str(&format!("; the bucket policy of {} lets it in", buckets.join(", ")));
@@ -160,7 +161,7 @@ impl StatusBuilder<'_> {
         if let Some(finding) = self.stuck_reason(about, &[AwsResource::ReplicationConfiguration]) {
             return finding;
         }
-        if let Err(failure) = &self.situation.observed.configuration {
+        if let Err(failure) = &self.input.observed.configuration {
             return ConditionDraft::new(
                 about,
                 ReadyStatus::Unknown,
@@ -168,7 +169,7 @@ impl StatusBuilder<'_> {
                 failure.message(),
             );
         }
-        let bucket = &self.situation.desired.source.bucket;
+        let bucket = &self.input.desired.source.name;
         let mut message = format!("bucket {bucket} has the replication configuration of the spec");
         message.extend(self.asked_of_others());
         ConditionDraft::new(about, ReadyStatus::True, Reason::Applied, message)
@@ -176,11 +177,11 @@ impl StatusBuilder<'_> {
 
     /// What the owners of destinations have to do where the operator may not act, and cannot see whether they did.
     fn asked_of_others(&self) -> Option<String> {
-        let PlanInput { desired, observed, .. } = self.situation;
+        let PlanInput { desired, observed, .. } = self.input;
         let own = &observed.caller.account;
         let asked = desired.destinations.iter().filter_map(|d| {
-            let owner = d.account.as_ref().filter(|owner| *owner != own && d.account_ref.is_none())?;
-            Some(format!("account {owner} has to allow it in the policy of bucket {}", d.bucket))
+            let owner = d.account_id.as_ref().filter(|id| *id != own && d.account_ref.is_none())?;
+            Some(format!("account {owner} has to allow it in the policy of bucket {}", d.name))
         });
         let asked: Vec<String> = asked.collect();
         (!asked.is_empty()).then(|| {
@@ -197,7 +198,7 @@ impl StatusBuilder<'_> {
         let negative = |reason: Reason, message: String| {
             Some(ConditionDraft::new(about, ReadyStatus::False, reason, message))
         };
-        if let Some(refusal) = self.plan.refusal.as_ref().filter(|r| r.about == about) {
+        if let Some(refusal) = self.plan.refusal().filter(|r| r.about == about) {
             return negative(refusal.reason, refusal.message.clone());
         }
         if let Some((step, failure)) =
@@ -213,7 +214,7 @@ impl StatusBuilder<'_> {
 
     pub fn in_sync(&self) -> ConditionDraft {
         let about = ConditionType::InSync;
-        let stopped_by = match (&self.plan.refusal, &self.outcome.failed) {
+        let stopped_by = match (self.plan.refusal(), &self.outcome.failed) {
             (Some(refusal), _) => Some((refusal.reason, refusal.message.clone())),
             (None, Some((step, failure))) => Some((self.failed_reason(step, failure), failure.message())),
             (None, None) => None,
@@ -221,7 +222,7 @@ impl StatusBuilder<'_> {
         if self.remaining.is_empty() {
             return match stopped_by {
                 // What could not be read may differ.
-                Some((reason, message)) if self.plan.refusal.is_some() => {
+                Some((reason, message)) if self.plan.refusal().is_some() => {
                     ConditionDraft::new(about, ReadyStatus::Unknown, reason, message)
                 }
                 _ => ConditionDraft::new(
@@ -242,7 +243,7 @@ impl StatusBuilder<'_> {
 
     /// A missing bucket is one reason for the source and another for a destination.
     fn unread_reason(&self, failure: &Failure) -> Reason {
-        let is_source = failure.subject == self.situation.desired.source.bucket;
+        let is_source = failure.subject == self.input.desired.source.name;
         match failure.class {
             FailureClass::NoSuchBucket if !is_source => Reason::DestinationBucketNotFound,
             class => class.reason(),
@@ -250,11 +251,11 @@ impl StatusBuilder<'_> {
     }
 
     pub fn describe(&self, status: &mut BucketReplicationStatus) {
-        let observed = self.situation.observed;
+        let observed = self.input.observed;
         let bucket = |desired: &DesiredBucket, account_ref: Option<&String>, held: &ObservedBucket| {
-            let DesiredBucket { bucket: name, account, .. } = desired;
+            let DesiredBucket { name, account_id, .. } = desired;
             let enabled =
-                |step: &Step| matches!(step, Step::EnableVersioning { place } if place.bucket == *name);
+                |step: &Step| matches!(step, Step::EnableVersioning { bucket } if bucket.name == *name);
             let versioning = match &held.versioning {
                 _ if self.outcome.done.iter().any(enabled) => VersioningStatus::Enabled.as_str(),
                 Ok(versioning) => versioning.status.as_str(),
@@ -264,16 +265,17 @@ impl StatusBuilder<'_> {
             BucketStatus {
                 bucket: name.clone(),
                 region: observed.region_of(held),
-                account: exists.then(|| account.clone().unwrap_or_else(|| observed.caller.account.clone())),
+                account: exists
+                    .then(|| account_id.clone().unwrap_or_else(|| observed.caller.account.clone())),
                 account_ref: account_ref.cloned(),
                 versioning: Some(versioning.to_owned()),
             }
         };
-        let desired = self.situation.desired;
-        let account = self.situation.account.map(|account| &account.name);
+        let desired = self.input.desired;
+        let account = self.input.account().map(|account| &account.name);
         status.source = Some(bucket(&desired.source, account, &observed.source));
         let destinations = desired.destinations.iter();
-        let destinations = destinations.filter_map(|d| Some((d, observed.destinations.get(&d.bucket)?)));
+        let destinations = destinations.filter_map(|d| Some((d, observed.destinations.get(&d.name)?)));
         status.destinations =
             destinations.map(|(d, held)| bucket(d, d.account_ref.as_ref().or(account), held)).collect();
         status.bucket_policies = self.bucket_policies();
@@ -292,9 +294,9 @@ impl StatusBuilder<'_> {
     fn failed_reason(&self, step: &Step, failure: &Failure) -> Reason {
         match (step, failure.class) {
             (
-                Step::EnableVersioning { place } | Step::PutBucketPolicy { place, .. },
+                Step::EnableVersioning { bucket } | Step::PutBucketPolicy { bucket, .. },
                 FailureClass::NoSuchBucket,
-            ) if place.bucket != self.situation.desired.source.bucket => Reason::DestinationBucketNotFound,
+            ) if bucket.name != self.input.desired.source.name => Reason::DestinationBucketNotFound,
             // S3 looks the principal up in IAM, which takes a moment to know a new role everywhere.
             (Step::PutBucketPolicy { .. }, FailureClass::Invalid) if failure.code == "MalformedPolicy" => {
                 Reason::Progressing
@@ -309,7 +311,7 @@ impl StatusBuilder<'_> {
     /// Versioning that was enabled a moment ago may not be seen by all of S3 yet: it was enabled in this try, or S3
     /// misses it although it says itself that every bucket has it.
     fn versioning_is_unsettled(&self, failure: &Failure) -> bool {
-        let observed = self.situation.observed;
+        let observed = self.input.observed;
         let mut buckets = std::iter::once(&observed.source).chain(observed.destinations.values());
         self.outcome.done.iter().any(|s| matches!(s, Step::EnableVersioning { .. }))
             || (failure.detail.to_lowercase().contains("versioning") && buckets.all(|b| b.versioning.is_ok()))

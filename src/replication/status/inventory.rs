@@ -14,12 +14,12 @@ impl StatusBuilder<'_> {
     /// The buckets in whose policies statements of ours are, or may be: status is the only trace of what is left to
     /// remove. A destination that the operator no longer acts in keeps what it was given while replicas go there.
     pub fn bucket_policies(&self) -> Vec<BucketPolicyStatus> {
-        let PlanInput { desired, observed, .. } = self.situation;
+        let PlanInput { desired, observed, .. } = self.input;
         let current = desired.destinations.iter().filter_map(|d| {
             Some(BucketPolicyStatus {
-                bucket: d.bucket.clone(),
-                region: observed.region_of(observed.destinations.get(&d.bucket)?)?,
-                account: d.account.clone()?,
+                bucket: d.name.clone(),
+                region: observed.region_of(observed.destinations.get(&d.name)?)?,
+                account: d.account_id.clone()?,
                 account_ref: d.account_ref.clone()?,
             })
         });
@@ -31,9 +31,9 @@ impl StatusBuilder<'_> {
     }
 
     fn may_hold_ours(&self, bucket: &str) -> bool {
-        let PlanInput { desired, observed, .. } = self.situation;
+        let PlanInput { desired, observed, .. } = self.input;
         let about =
-            |step: &&Step| matches!(step, Step::PutBucketPolicy { place, .. } if place.bucket == bucket);
+            |step: &&Step| matches!(step, Step::PutBucketPolicy { bucket: to, .. } if to.name == bucket);
         // What failed may have been done all the same.
         if self.outcome.failed.iter().map(|(step, _)| step).any(|step| about(&step)) {
             return true;
@@ -47,8 +47,8 @@ impl StatusBuilder<'_> {
 
     /// The former roles that are still there, or may be: status is the only trace of what is left to delete.
     pub fn former_roles(&self) -> Vec<String> {
-        let observed = self.situation.observed;
-        let identity = self.situation.identity;
+        let observed = self.input.observed;
+        let identity = self.input.replication.id;
         let deleted = |name: &str| {
             let mut done = self.outcome.done.iter();
             done.any(|step| matches!(step, Step::DeleteRole { role } if role == name))
@@ -67,18 +67,18 @@ impl StatusBuilder<'_> {
 
     /// The role as far as it exists.
     pub fn role_status(&self) -> Option<RoleStatus> {
-        let observed = self.situation.observed;
-        let managed = matches!(self.situation.desired.role, DesiredRole::Managed(_));
+        let observed = self.input.observed;
+        let managed = matches!(self.input.desired.role, DesiredRole::Managed(_));
         let created = self.outcome.done.iter().any(|s| matches!(s, Step::CreateRole { .. }));
         match &observed.role {
             Ok(Some(role)) => {
                 // One that was adopted has our tags now; what is only observed may be anyone's.
                 let tagged = self.outcome.done.iter().any(|s| matches!(s, Step::TagRole { .. }));
-                let ours = managed && (tagged || self.situation.identity.owns(&role.tags));
+                let ours = managed && (tagged || self.input.replication.id.owns(&role.tags));
                 Some(RoleStatus { arn: role.arn.clone(), managed: ours })
             }
             Ok(None) if created => {
-                Some(RoleStatus { arn: self.situation.desired.role.arn(&observed.caller), managed })
+                Some(RoleStatus { arn: self.input.desired.role.arn(&observed.caller), managed })
             }
             Ok(None) => None,
             Err(_) => self.previous.role.clone(),
@@ -90,11 +90,11 @@ impl StatusBuilder<'_> {
     pub fn applied_hash(&self) -> Option<String> {
         const INCOMPLETE: &str = "incomplete";
         let complete = self.remaining.is_empty()
-            && self.plan.refusal.is_none()
+            && self.plan.refusals.is_empty()
             && self.outcome.failed.is_none()
             && !self.outcome.interrupted;
         if complete {
-            return Some(self.situation.desired.hash());
+            return Some(self.input.desired.hash());
         }
         let put = self.outcome.done.iter().any(|s| matches!(s, Step::PutReplication { .. }));
         let began = !self.plan.drift && !self.outcome.done.is_empty();

@@ -77,16 +77,11 @@ pub struct Event {
 }
 
 /// Reports a check that was observed and planned, and perhaps applied.
-pub fn report(
-    situation: &PlanInput<'_>,
-    plan: &Plan,
-    outcome: &Outcome,
-    occasion: &StatusContext<'_>,
-) -> Report {
+pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, occasion: &StatusContext<'_>) -> Report {
     let StatusContext { previous, now, .. } = *occasion;
     let (settled, remaining): (Vec<DriftEntry>, Vec<DriftEntry>) =
         plan.differences.iter().cloned().partition(|d| outcome.done.iter().any(|step| step.settles(d)));
-    let view = StatusBuilder { situation, plan, outcome, previous, remaining: &remaining };
+    let view = StatusBuilder { input, plan, outcome, previous, remaining: &remaining };
 
     let ready = view.ready();
     let reason = ready.reason;

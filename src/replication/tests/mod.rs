@@ -8,52 +8,52 @@ mod tenancy;
 
 use std::collections::BTreeMap;
 
-use crate::api::{AdoptionPolicy, BucketReplicationSpec, ManagementPolicy};
+use crate::api::{AdoptionPolicy, BucketReplicationSpec, BucketReplicationStatus, ManagementPolicy};
 use crate::iam::Partition;
-use crate::replication::desired::Discovered;
 use crate::replication::plan::plan;
 use crate::replication::{
-    Accounts, BucketRef, Caller, Desired, Observed, ObservedBucket, Plan, PlanInput, ResourceId,
+    Accounts, Caller, Desired, Observed, ObservedBucket, Plan, PlanInput, ReadSet, Replication, ResourceId,
 };
 
 /// A resource and all that is known of AWS about it: enough to plan.
 #[derive(Clone, Debug)]
 struct Case {
     spec: BucketReplicationSpec,
-    identity: ResourceId,
+    status: BucketReplicationStatus,
+    id: ResourceId,
     observed: Observed,
-    applied_hash: Option<String>,
     accounts: Accounts,
-    former_destinations: Vec<BucketRef>,
 }
 
 impl Case {
-    /// Of a resource that refers to no account.
+    /// A resource that refers to no account.
     fn new(spec: BucketReplicationSpec, observed: Observed) -> Case {
-        let (accounts, former_destinations) = Default::default();
-        Case { spec, identity: identity(), observed, applied_hash: None, accounts, former_destinations }
+        Case {
+            spec,
+            status: BucketReplicationStatus::default(),
+            id: id(),
+            observed,
+            accounts: Accounts::default(),
+        }
+    }
+
+    fn replication(&self) -> Replication<'_> {
+        let Case { spec, status, id, accounts, .. } = self;
+        Replication { spec, status, id, accounts }
     }
 
     fn desired(&self) -> Desired {
-        desired(&self.spec, &self.observed, &self.accounts)
+        desired(&self.replication(), &self.observed)
     }
 
-    fn with_situation<T>(&self, act: impl FnOnce(&PlanInput<'_>) -> T) -> T {
-        let desired = self.desired();
-        act(&PlanInput {
-            desired: &desired,
-            observed: &self.observed,
-            identity: &self.identity,
-            management: self.spec.management_policy,
-            adoption: self.spec.adoption_policy,
-            applied_hash: self.applied_hash.as_deref(),
-            account: self.accounts.source.as_ref(),
-            former_destinations: &self.former_destinations,
-        })
+    fn with_input<T>(&self, act: impl FnOnce(&PlanInput<'_>) -> T) -> T {
+        let replication = self.replication();
+        let read_set = ReadSet::of(&replication, false);
+        act(&PlanInput::new(&replication, &read_set, &self.observed, &self.desired()))
     }
 
     fn plan(&self) -> Plan {
-        self.with_situation(plan)
+        self.with_input(plan)
     }
 
     fn management(mut self, management: ManagementPolicy) -> Case {
@@ -68,12 +68,12 @@ impl Case {
 
     /// As if the spec had been fully applied before.
     fn applied(mut self) -> Case {
-        self.applied_hash = Some(self.desired().hash());
+        self.status.applied_hash = Some(self.desired().hash());
         self
     }
 }
 
-fn identity() -> ResourceId {
+fn id() -> ResourceId {
     ResourceId {
         cluster: Some("cluster-uid".into()),
         namespace: "data".into(),
@@ -101,20 +101,8 @@ fn nothing_but(source: ObservedBucket, destinations: BTreeMap<String, ObservedBu
     }
 }
 
-fn desired(spec: &BucketReplicationSpec, observed: &Observed, accounts: &Accounts) -> Desired {
-    let regions = observed
-        .destinations
-        .iter()
-        .map(|(name, bucket)| (name.clone(), bucket))
-        .chain([(spec.source.bucket.clone(), &observed.source)])
-        .filter_map(|(name, bucket)| Some((name, observed.region_of(bucket)?)))
-        .collect();
-    let object_lock = observed.object_lock;
-    Desired::new(
-        spec,
-        &identity(),
-        &Discovered { caller: observed.caller.clone(), regions, accounts, object_lock },
-    )
+fn desired(replication: &Replication<'_>, observed: &Observed) -> Desired {
+    Desired::new(replication, &ReadSet::of(replication, false).discovered(observed))
 }
 
 fn spec(yaml: &str) -> BucketReplicationSpec {

@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use crate::iam::bucket_policy;
 use crate::replication::step::Step;
-use crate::replication::{Observed, ObservedBucket, ObservedRole, Place, RoleDocuments, VersioningStatus};
+use crate::replication::{
+    BucketAddress, Observed, ObservedBucket, ObservedRole, RoleDocuments, VersioningStatus,
+};
 
 fn json(document: &str) -> Value {
     serde_json::from_str(document).unwrap()
@@ -22,7 +24,7 @@ fn role<'a>(observed: &'a mut Observed, name: &str) -> &'a mut ObservedRole {
 /// Does a step. `source` is the name of the observed source, which `Observed` does not repeat.
 pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
     match step {
-        Step::EnableVersioning { place: Place { bucket: name, region, .. } } => {
+        Step::EnableVersioning { bucket: BucketAddress { name, region, .. } } => {
             let bucket = bucket(observed, source, name);
             assert_eq!(bucket.region.as_ref().unwrap().as_deref(), Some(region.as_str()));
             let versioning = bucket.versioning.as_mut().unwrap();
@@ -55,12 +57,12 @@ pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
         Step::PutRolePolicy { role: name, document } => {
             role(observed, name).policy = Ok(Some(json(document)))
         }
-        Step::PutBucketPolicy { place, sid, statements } => {
-            let held = observed.bucket_policies.get_mut(&place.bucket).unwrap().as_mut().unwrap();
+        Step::PutBucketPolicy { bucket, sid, statements } => {
+            let held = observed.bucket_policies.get_mut(&bucket.name).unwrap().as_mut().unwrap();
             *held = bucket_policy::merged(held.as_ref(), sid, statements);
         }
-        Step::PutReplication { place: Place { bucket, .. }, configuration } => {
-            assert_eq!(bucket, source);
+        Step::PutReplication { bucket: BucketAddress { name, .. }, configuration } => {
+            assert_eq!(name, source);
             let versioned = |b: &ObservedBucket| {
                 b.versioning.as_ref().is_ok_and(|v| v.status == VersioningStatus::Enabled)
                     || b.versioning.is_err()

@@ -54,7 +54,7 @@ fn from_nothing_versioning_and_role_come_first_and_the_configuration_last() {
 #[test]
 fn a_converged_state_leaves_nothing_to_do() {
     let plan = converged(founding()).plan();
-    assert_eq!((plan.differences, plan.stages, plan.refusal), (vec![], vec![], None));
+    assert_eq!((plan.differences, plan.stages, plan.refusals), (vec![], vec![], vec![]));
 }
 
 #[test]
@@ -95,20 +95,20 @@ fn a_renamed_role_is_made_first_and_the_former_one_deleted_last() {
 fn what_someone_else_made_is_refused_unless_adopted() {
     let mut case = empty(founding());
     case.observed.role = Ok(Some(foreign_role("s3-replication-role")));
-    assert_eq!(case.plan().refusal.unwrap().reason, Reason::ForeignRole);
-    assert!(case.clone().adoption(AdoptionPolicy::Adopt).plan().refusal.is_none());
+    assert_eq!(case.plan().refusal().cloned().unwrap().reason, Reason::ForeignRole);
+    assert!(case.clone().adoption(AdoptionPolicy::Adopt).plan().refusals.is_empty());
 
     let mut case = converged(founding());
-    case.applied_hash = None;
+    case.status.applied_hash = None;
     let held = case.observed.configuration.clone().unwrap().unwrap();
     case.observed.configuration =
         Ok(Some(Configuration { role: "arn:aws:iam::111122223333:role/other".into(), ..held }));
-    let refusal = case.plan().refusal.unwrap();
+    let refusal = case.plan().refusal().cloned().unwrap();
     assert_eq!(refusal.reason, Reason::ForeignConfiguration);
     assert_snapshot!(refusal.message);
-    assert!(case.clone().adoption(AdoptionPolicy::Adopt).plan().refusal.is_none());
+    assert!(case.clone().adoption(AdoptionPolicy::Adopt).plan().refusals.is_empty());
     assert!(
-        case.management(ManagementPolicy::Observe).plan().refusal.is_none(),
+        case.management(ManagementPolicy::Observe).plan().refusals.is_empty(),
         "observing takes nothing over"
     );
 }
@@ -124,7 +124,7 @@ fn a_missing_destination_stops_every_write() {
     case.observed.destinations.get_mut("second").unwrap().region = Ok(None);
     let plan = case.plan();
     assert_eq!(plan.stages, Vec::<Vec<_>>::new());
-    assert_eq!(plan.refusal.unwrap().reason, Reason::DestinationBucketNotFound);
+    assert_eq!(plan.refusal().unwrap().reason, Reason::DestinationBucketNotFound);
 }
 
 #[test]
@@ -135,11 +135,11 @@ fn a_denied_read_of_versioning_stops_nothing() {
         action: "s3:GetBucketVersioning".into(),
         subject: "dest-bucket-eu-west-1".into(),
         code: "AccessDenied".into(),
-        detail: "ResourceClients Denied".into(),
+        detail: "Access Denied".into(),
     };
     case.observed.destinations.get_mut("dest-bucket-eu-west-1").unwrap().versioning = Err(denied);
     let plan = case.plan();
-    assert!(plan.refusal.is_none());
+    assert!(plan.refusals.is_empty());
     assert_eq!(plan.steps().count(), 4, "all but the destination's versioning");
 }
 
@@ -154,7 +154,7 @@ fn a_policy_that_iam_would_not_take_is_refused_with_its_size() {
             rule
         })
         .collect();
-    let refusal = empty(many).plan().refusal.unwrap();
+    let refusal = empty(many).plan().refusal().cloned().unwrap();
     assert_eq!(refusal.reason, Reason::PolicyTooLarge);
     assert!(refusal.message.contains("10240"), "{}", refusal.message);
 }

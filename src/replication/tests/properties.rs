@@ -16,9 +16,9 @@ use crate::iam::{PolicyDocument, compare};
 use crate::replication::diff::configuration_differences;
 use crate::replication::import::{Inexpressible, import};
 use crate::replication::tests::model::execute;
-use crate::replication::tests::{Case, caller, desired, identity, nothing_but};
+use crate::replication::tests::{Case, caller, id, nothing_but};
 use crate::replication::{
-    Accounts, Configuration, Failure, Filter, Observed, ObservedBucket, ObservedRole, Rule, RuleDestination,
+    Configuration, Failure, Filter, Observed, ObservedBucket, ObservedRole, Rule, RuleDestination,
     Versioning, VersioningStatus,
 };
 
@@ -235,7 +235,7 @@ fn configuration() -> impl Strategy<Value = Option<Configuration>> {
 /// A role of the desired name in any condition, ours or not; or none.
 fn held_role(spec: &BucketReplicationSpec) -> BoxedStrategy<Option<ObservedRole>> {
     let blank = observed_without_role();
-    let wanted = match desired(spec, &blank, &Accounts::default()).role {
+    let wanted = match Case::new(spec.clone(), blank).desired().role {
         crate::replication::DesiredRole::Existing { arn } => {
             return option::of(any_json().prop_map(move |trust| ObservedRole {
                 arn: arn.clone(),
@@ -256,7 +256,7 @@ fn held_role(spec: &BucketReplicationSpec) -> BoxedStrategy<Option<ObservedRole>
     let extra = (option::of(Just("other".to_owned())), tags(), any::<bool>(), prop::bool::weighted(0.1));
     option::of((trust, policy, extra).prop_map(move |(trust, policy, (boundary, mut tags, ours, moved))| {
         if ours {
-            tags.extend(identity().tags());
+            tags.extend(id().tags());
         }
         let path = if moved { "/elsewhere/".to_owned() } else { wanted.path.clone() };
         ObservedRole {
@@ -281,7 +281,7 @@ fn former_roles() -> impl Strategy<Value = BTreeMap<String, Result<Option<Observ
             path: "/s3-replication/".into(),
             trust: json!({}),
             permissions_boundary: None,
-            tags: if ours { identity().tags() } else { BTreeMap::new() },
+            tags: if ours { id().tags() } else { BTreeMap::new() },
             policy: Ok(Some(json!({}))),
             other_policies: if blocked { vec!["someone-elses".into()] } else { vec![] },
         };
@@ -324,13 +324,13 @@ proptest! {
     #[test]
     fn executing_the_plan_leaves_no_difference_and_nothing_to_plan(case in case()) {
         let plan = case.plan();
-        prop_assume!(plan.refusal.is_none());
+        prop_assume!(plan.refusals.is_empty());
         let mut after = case.clone();
         for step in plan.steps() {
             execute(&mut after.observed, &case.spec.source.bucket, step);
         }
         let again = after.plan();
-        prop_assert_eq!(&again.refusal, &None);
+        prop_assert_eq!(&again.refusals, &vec![]);
         prop_assert_eq!(&again.differences, &vec![]);
         prop_assert_eq!(&again.stages, &Vec::<Vec<_>>::new());
     }
@@ -338,14 +338,14 @@ proptest! {
     #[test]
     fn a_refusal_comes_before_the_first_write(case in case()) {
         let plan = case.plan();
-        prop_assert!(plan.refusal.is_none() || plan.stages.is_empty());
+        prop_assert!(plan.refusals.is_empty() || plan.stages.is_empty());
     }
 
     #[test]
     fn a_plan_has_steps_if_and_only_if_something_differs_or_is_left_over(case in case()) {
         let plan = case.plan();
-        prop_assume!(plan.refusal.is_none());
-        let left_over = case.observed.former_roles_of(&case.identity).any(|r| r.other_policies.is_empty());
+        prop_assume!(plan.refusals.is_empty());
+        let left_over = case.observed.former_roles_of(&case.id).any(|r| r.other_policies.is_empty());
         prop_assert_eq!(plan.stages.is_empty(), plan.differences.is_empty() && !left_over);
         for difference in &plan.differences {
             prop_assert!(plan.steps().any(|step| step.settles(difference)), "{:?} is settled by no step", difference);
@@ -363,7 +363,7 @@ proptest! {
         let Some(configuration) = configuration else { return Ok(()) };
         match import("source", Some("eu-west-1".to_owned()), &configuration) {
             Ok(spec) => {
-                let desired = desired(&spec, &observed_without_role(), &Accounts::default());
+                let desired = Case::new(spec, observed_without_role()).desired();
                 prop_assert_eq!(configuration_differences(&desired, &caller(), Some(&configuration)), vec![]);
             }
             Err(Inexpressible { field, .. }) => {

@@ -23,10 +23,8 @@ fn at(second: i64, previous: &BucketReplicationStatus) -> StatusContext<'_> {
     }
 }
 
-fn reported(case: &Case, outcome: &Outcome, occasion: &StatusContext<'_>) -> Report {
-    case.with_situation(|situation| {
-        report(situation, &crate::replication::plan::plan(situation), outcome, occasion)
-    })
+fn reported(case: &Case, outcome: &Outcome, context: &StatusContext<'_>) -> Report {
+    case.with_input(|input| report(input, &crate::replication::plan::plan(input), outcome, context))
 }
 
 fn all_done(case: &Case) -> Outcome {
@@ -65,7 +63,7 @@ fn an_unchanged_truth_changes_no_byte_of_the_status() {
     for step in case.plan().steps() {
         crate::replication::tests::model::execute(&mut applied.observed, "source-bucket-us-east-1", step);
     }
-    applied.applied_hash = first.status.applied_hash.clone();
+    applied.status.applied_hash = first.status.applied_hash.clone();
     let second = reported(&applied, &Outcome::default(), &at(100, &first.status));
     assert_eq!(second.status, first.status);
     assert_eq!(second.events, vec![]);
@@ -81,7 +79,7 @@ fn a_failed_write_says_so_and_is_tried_again_and_its_change_is_not_called_drift(
         action: "s3:PutReplicationConfiguration".into(),
         subject: "source-bucket-us-east-1".into(),
         code: "AccessDenied".into(),
-        detail: "ResourceClients Denied".into(),
+        detail: "Access Denied".into(),
     };
     let outcome = Outcome {
         done: steps[..steps.len() - 1].to_vec(),

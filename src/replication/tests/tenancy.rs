@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use crate::api::{AwsAccountSpec, BucketReplicationSpec, BucketReplicationStatus, DEFAULT_ACCOUNT, Reason};
-use crate::replication::authorize as tenancy;
-use crate::replication::tests::{identity, spec};
-use crate::replication::{Account, Accounts, Refusal};
+use crate::replication::authorize::{Labels, authorize, labels_matter};
+use crate::replication::tests::{id, spec};
+use crate::replication::{Account, Accounts, Refusal, Replication};
 
 const OWN: &str = "111122223333";
 const OTHER: &str = "444455556666";
@@ -47,7 +47,16 @@ fn accounts(source: Account) -> Accounts {
 }
 
 fn refusal_of(spec: &BucketReplicationSpec, accounts: &Accounts) -> Option<Refusal> {
-    tenancy::refusal(spec, &BucketReplicationStatus::default(), &identity(), None, accounts)
+    refusal_with(spec, &BucketReplicationStatus::default(), None, accounts)
+}
+
+fn refusal_with(
+    spec: &BucketReplicationSpec,
+    status: &BucketReplicationStatus,
+    labels: Labels<'_>,
+    accounts: &Accounts,
+) -> Option<Refusal> {
+    authorize(&Replication { spec, status, id: &id(), accounts }, labels).err()
 }
 
 /// Changes what is allowed, and finds it refused with words that say why.
@@ -216,7 +225,7 @@ fn a_namespace_is_allowed_by_name_and_by_all_labels_by_every_account() {
         let labels: Option<BTreeMap<String, String>> =
             labels.map(|l| l.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
         let status = BucketReplicationStatus::default();
-        tenancy::refusal(&allowed(), &status, &identity(), labels.as_ref(), &accounts(account))
+        refusal_with(&allowed(), &status, labels.as_ref(), &accounts(account))
     };
     let both = || by("{matchNames: [data], matchLabels: {team: red, tier: gold}}");
     assert_eq!(found(both(), Some(&[("team", "red"), ("tier", "gold"), ("x", "y")])), None);
@@ -246,13 +255,13 @@ fn a_namespace_is_allowed_by_name_and_by_all_labels_by_every_account() {
 
 #[test]
 fn labels_are_asked_for_only_where_they_decide() {
-    assert!(!tenancy::labels_matter(&accounts(own())));
-    assert!(!tenancy::labels_matter(&Accounts::default()));
+    assert!(!labels_matter(&accounts(own())));
+    assert!(!labels_matter(&Accounts::default()));
     let mut accounts = accounts(own());
     for dr in accounts.destinations.values_mut() {
         dr.spec.namespaces = Some(serde_saphyr::from_str("{matchLabels: {team: red}}").unwrap());
     }
-    assert!(tenancy::labels_matter(&accounts), "a destination's account counts too");
+    assert!(labels_matter(&accounts), "a destination's account counts too");
 }
 
 #[test]
@@ -311,7 +320,7 @@ fn a_role_made_before_a_path_was_imposed_is_told_apart_by_its_name() {
     let status: BucketReplicationStatus =
         serde_json::from_value(serde_json::json!({"role": {"arn": arn, "managed": true}})).unwrap();
     let found = |spec: &BucketReplicationSpec| {
-        tenancy::refusal(spec, &status, &identity(), None, &accounts).map(|refusal| refusal.message)
+        refusal_with(spec, &status, None, &accounts).map(|refusal| refusal.message)
     };
     let words = found(&allowed()).unwrap();
     assert!(words.contains(&arn) && words.contains("IAM cannot move a role"), "{words}");

@@ -1,44 +1,60 @@
-//! Why nothing is written although something differs.
+//! What must hold before anything is written.
 //!
-//! Refusals come before the first write: the checks run in order over what was observed, and only when none of
-//! them objects are there steps at all.
+//! In: what the planner decides on, and the differences. Out: every refusal, in the order of the lists below; the
+//! first one decides what the status says. Only when there is none are there steps at all.
 
 mod to_judge;
 mod to_write;
 
 use crate::api::{DriftEntry, ManagementPolicy};
-use crate::replication::plan::PlanInput;
+use crate::replication::plan::input::PlanInput;
 use crate::replication::refusal::Refusal;
 
-type Check = fn(&PlanInput<'_>, &[DriftEntry]) -> Option<Refusal>;
+type Precondition = fn(&PlanInput<'_>, &[DriftEntry]) -> Result<(), Refusal>;
 
-/// What must hold for anything to be said of the replication at all.
-const TO_JUDGE: [Check; 9] = [
-    to_judge::source_exists,
-    to_judge::destinations_exist,
-    to_judge::versioning_was_read,
-    to_judge::owners_are_confirmed,
-    to_judge::reads_succeeded,
-    to_judge::ownership_is_across_accounts,
-    to_judge::existing_role_is_usable,
-    to_judge::existing_role_is_allowed,
-    to_judge::keys_are_usable,
+/// What must hold for any statement about the replication.
+const TO_JUDGE: [Precondition; 9] = [
+    // Without its source there is nothing to say of a replication.
+    to_judge::require_source,
+    // While one destination is missing, nothing is written to the others either.
+    to_judge::require_destinations,
+    // A bucket of which versioning cannot be read for now may lack it.
+    to_judge::require_versioning_read,
+    // Under an AwsAccount, a bucket that merely has an allowed name is not enough: the name may be someone else's.
+    to_judge::require_owners_confirmed,
+    // What was not read may differ.
+    to_judge::require_reads,
+    // S3 accepts an owner override within one account, and then silently changes how ACLs behave.
+    to_judge::require_ownership_across_accounts,
+    // S3 accepts a role that it cannot assume, and fails object by object.
+    to_judge::require_existing_role_usable,
+    // `role.arn` must not be a way around what an AwsAccount imposes on roles.
+    to_judge::require_existing_role_allowed,
+    // S3 accepts any key, and fails object by object.
+    to_judge::require_keys_usable,
 ];
 
 /// What must hold for the operator to write.
-const TO_WRITE: [Check; 6] = [
-    to_write::role_is_ours,
-    to_write::configuration_is_ours,
-    to_write::versioning_is_there,
-    to_write::versioning_can_be_enabled,
-    to_write::policy_fits,
-    to_write::bucket_policies_fit,
+const TO_WRITE: [Precondition; 6] = [
+    // The role of someone else is not taken over without the word for it.
+    to_write::require_role_ours,
+    // Nor is the configuration of someone else replaced.
+    to_write::require_configuration_ours,
+    // `versioning: Required` leaves it to the user to enable it.
+    to_write::require_versioning_enabled,
+    // MFA delete leaves it to the root user.
+    to_write::require_versioning_changeable,
+    // IAM would refuse the role's policy when the role is made already.
+    to_write::require_role_policy_fits,
+    // S3 would refuse the destination's policy when the role is made already.
+    to_write::require_bucket_policies_fit,
 ];
 
-pub fn refusal(situation: &PlanInput<'_>, differences: &[DriftEntry]) -> Option<Refusal> {
-    let to_write: &[Check] = match situation.management {
+/// Every refusal, in the order of the checks.
+pub fn refusals(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<Refusal> {
+    let to_write: &[Precondition] = match input.replication.spec.management_policy {
         ManagementPolicy::Enforce => &TO_WRITE,
         ManagementPolicy::Observe => &[],
     };
-    TO_JUDGE.iter().chain(to_write).find_map(|check| check(situation, differences))
+    TO_JUDGE.iter().chain(to_write).filter_map(|require| require(input, differences).err()).collect()
 }

@@ -1,28 +1,34 @@
-//! What must hold for anything to be said of the replication at all.
+//! What must hold for any statement about the replication.
 
 use crate::api::{ConditionType, DriftEntry, Reason};
 use crate::iam::arn::{account_of_arn, bucket_of_arn, region_of_arn};
 use crate::iam::compare::trusts_s3;
+use crate::replication::configuration::Rule;
 use crate::replication::desired::{DesiredBucket, DesiredRole};
 use crate::replication::failure::FailureClass;
 use crate::replication::observed::{ObservedBucket, ObservedRole};
-use crate::replication::plan::PlanInput;
+use crate::replication::plan::input::PlanInput;
 use crate::replication::refusal::Refusal;
 use crate::replication::resource_id::{belongs_to_another, owner_of};
 
-pub(crate) fn source_exists(s: &PlanInput<'_>, _: &[DriftEntry]) -> Option<Refusal> {
-    Part::Source.exists(&s.desired.source.bucket, &s.observed.source, &s.observed.caller.account)
+/// The source bucket exists, and belongs to the account of the source.
+pub(crate) fn require_source(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    let account_id = &input.observed.caller.account;
+    Part::Source.require(&input.desired.source.name, &input.observed.source, account_id)
 }
 
-/// Of a bucket in another account, which the spec names, the operator may not see anything: S3 itself then checks
-/// existence, owner and versioning.
-pub(crate) fn destinations_exist(s: &PlanInput<'_>, _: &[DriftEntry]) -> Option<Refusal> {
-    let own = &s.observed.caller.account;
-    s.desired.destinations.iter().find_map(|d| {
-        let observed = s.observed.destinations.get(&d.bucket)?;
-        let owner = d.account.as_ref().unwrap_or(own);
-        let unseen = matches!(&observed.region, Err(failure) if failure.class == FailureClass::Denied);
-        if unseen && owner != own { None } else { Part::Destination.exists(&d.bucket, observed, owner) }
+/// The destination buckets exist, and belong to the accounts that the spec names. In another account the operator
+/// may not be permitted to see anything of a bucket: S3 itself then checks existence, owner and versioning.
+pub(crate) fn require_destinations(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    let own = &input.observed.caller.account;
+    input.desired.destinations.iter().try_for_each(|d| {
+        let Some(observed) = input.observed.destinations.get(&d.name) else { return Ok(()) };
+        let account_id = d.account_id.as_ref().unwrap_or(own);
+        let denied = matches!(&observed.region, Err(failure) if failure.class == FailureClass::Denied);
+        match denied && account_id != own {
+            true => Ok(()),
+            false => Part::Destination.require(&d.name, observed, account_id),
+        }
     })
 }
 
@@ -34,7 +40,7 @@ enum Part {
 }
 
 impl Part {
-    fn exists(self, bucket: &str, observed: &ObservedBucket, owner: &str) -> Option<Refusal> {
+    fn require(self, bucket: &str, observed: &ObservedBucket, account_id: &str) -> Result<(), Refusal> {
         let (part, missing, correct) = match self {
             Part::Source => ("source", Reason::SourceBucketNotFound, "correct source.bucket"),
             Part::Destination => (
@@ -43,9 +49,9 @@ impl Part {
                 "correct destination.bucket, or set destination.account to its owner's id or destination.accountRef to its AwsAccount",
             ),
         };
-        let refuse = |reason, message| Some(Refusal::new(reason, ConditionType::ReplicationReady, message));
+        let refuse = |reason, message| Err(Refusal::new(reason, ConditionType::ReplicationReady, message));
         match &observed.region {
-            Ok(Some(_)) => None,
+            Ok(Some(_)) => Ok(()),
             Ok(None) => refuse(
                 missing,
                 format!(
@@ -54,128 +60,137 @@ impl Part {
             ),
             Err(failure) if failure.class == FailureClass::WrongOwner => refuse(
                 Reason::WrongBucketOwner,
-                format!("{part} bucket {bucket} belongs to another account than {owner}; {correct}"),
+                format!("{part} bucket {bucket} belongs to another account than {account_id}; {correct}"),
             ),
-            // S3 says the same of a bucket whose owner lets nobody else look.
+            // S3 gives the same answer for a bucket whose owner permits nobody else to read it.
             Err(failure) if failure.class == FailureClass::Denied => refuse(
                 Reason::AccessDenied,
                 format!(
-                    "{}; if the bucket belongs to another account than {owner}, {correct}",
+                    "{}; if the bucket belongs to another account than {account_id}, {correct}",
                     failure.message()
                 ),
             ),
-            Err(failure) => Some(Refusal::failed(failure, ConditionType::ReplicationReady)),
+            Err(failure) => Err(Refusal::failed(failure, ConditionType::ReplicationReady)),
         }
     }
 }
 
-/// Where an administrator says what may be replicated where, a destination counts as the account's own only once S3
-/// has confirmed it: a bucket that nobody may look at may be anyone's. One in another account is S3's to check, which
-/// compares the account that the configuration names. A look that was denied is all that is left here: what else
-/// kept S3 from answering was told before.
-pub(crate) fn owners_are_confirmed(s: &PlanInput<'_>, _: &[DriftEntry]) -> Option<Refusal> {
-    let account = s.account?;
-    let own = &s.observed.caller.account;
+/// Under an `AwsAccount`, a destination counts as the account's own only once S3 has confirmed it: a bucket that
+/// nobody may read may be anyone's. For one in another account S3 compares the account that the configuration names.
+/// Only a denied read is left here; every other failure was refused by an earlier check.
+pub(crate) fn require_owners_confirmed(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    let Some(account) = input.account() else { return Ok(()) };
+    let own = &input.observed.caller.account;
     let unconfirmed = |bucket: &&DesiredBucket| {
-        let held = s.observed.destinations.get(&bucket.bucket);
-        bucket.account.as_ref().is_none_or(|a| a == own) && held.is_some_and(|held| !held.owner_confirmed)
+        let held = input.observed.destinations.get(&bucket.name);
+        bucket.account_id.as_ref().is_none_or(|id| id == own)
+            && held.is_some_and(|held| !held.owner_confirmed)
     };
-    let bucket = &s.desired.destinations.iter().find(unconfirmed)?.bucket;
-    Some(Refusal::new(
+    let Some(DesiredBucket { name, .. }) = input.desired.destinations.iter().find(unconfirmed) else {
+        return Ok(());
+    };
+    Err(Refusal::new(
         Reason::AccessDenied,
         ConditionType::ReplicationReady,
         format!(
-            "destination bucket {bucket}: S3 does not confirm that it belongs to account {own} of AwsAccount {}; allow s3:ListBucket and s3:GetBucketVersioning on {bucket} to the operator's identity, or name its owner by destination.account or destination.accountRef",
+            "destination bucket {name}: S3 does not confirm that it belongs to account {own} of AwsAccount {}; allow s3:ListBucket and s3:GetBucketVersioning on {name} to the operator's identity, or name its owner by destination.account or destination.accountRef",
             account.name
         ),
     ))
 }
 
-/// A denied read of versioning is shown in `VersioningReady` and stops nothing: S3 itself refuses a
-/// configuration between buckets that are not versioned.
-pub(crate) fn versioning_was_read(s: &PlanInput<'_>, _: &[DriftEntry]) -> Option<Refusal> {
-    std::iter::once(&s.observed.source)
-        .chain(s.observed.destinations.values())
-        .filter_map(|bucket| bucket.versioning.as_ref().err())
-        .find(|failure| failure.class != FailureClass::Denied)
-        .map(|failure| Refusal::failed(failure, ConditionType::VersioningReady))
+/// Versioning was read, or its read was denied: a denied read shows in `VersioningReady` and stops nothing, because S3
+/// itself refuses a configuration between buckets that are not versioned.
+pub(crate) fn require_versioning_read(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    let located = input.buckets().filter(|(_, held)| matches!(held.region, Ok(Some(_))));
+    let mut failures = located.filter_map(|(_, held)| held.versioning.as_ref().err());
+    match failures.find(|failure| failure.class != FailureClass::Denied) {
+        Some(failure) => Err(Refusal::failed(failure, ConditionType::VersioningReady)),
+        None => Ok(()),
+    }
 }
 
-pub(crate) fn reads_succeeded(s: &PlanInput<'_>, _: &[DriftEntry]) -> Option<Refusal> {
-    if let Err(failure) = &s.observed.configuration {
-        return Some(Refusal::failed(failure, ConditionType::ReplicationReady));
+/// The configuration and the role were read.
+pub(crate) fn require_reads(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    let observed = input.observed;
+    if let (Ok(Some(_)), Err(failure)) = (&observed.source.region, &observed.configuration) {
+        return Err(Refusal::failed(failure, ConditionType::ReplicationReady));
     }
-    match (&s.desired.role, &s.observed.role) {
-        // An existing role is only looked at: if that is denied, its condition is unknown and no more.
-        (DesiredRole::Existing { .. }, Err(failure)) if failure.class == FailureClass::Denied => None,
-        (_, Err(failure)) => Some(Refusal::failed(failure, ConditionType::RoleReady)),
-        (DesiredRole::Managed(_), Ok(Some(ObservedRole { policy: Err(failure), .. }))) => {
-            Some(Refusal::failed(failure, ConditionType::RoleReady))
+    match (&input.desired.role, &observed.role) {
+        // An existing role is only read: if that is denied, its condition is unknown and no more.
+        (DesiredRole::Existing { .. }, Err(failure)) if failure.class == FailureClass::Denied => Ok(()),
+        (_, Err(failure))
+        | (DesiredRole::Managed(_), Ok(Some(ObservedRole { policy: Err(failure), .. }))) => {
+            Err(Refusal::failed(failure, ConditionType::RoleReady))
         }
-        _ => None,
+        _ => Ok(()),
     }
 }
 
-/// S3 accepts an owner override within one account and then silently changes how ACLs behave.
-pub(crate) fn ownership_is_across_accounts(s: &PlanInput<'_>, _: &[DriftEntry]) -> Option<Refusal> {
-    let own = &s.observed.caller.account;
-    let (id, _) =
-        s.desired.rules.iter().map(|(id, rule)| (id, &rule.destination)).find(|(_, to)| {
-            to.ownership.is_some() && to.account.as_ref().is_none_or(|account| account == own)
-        })?;
-    Some(Refusal::new(
-        Reason::InvalidRequest,
-        ConditionType::ReplicationReady,
-        format!(
-            "rules[{id}].destination.ownership: the destination's account {own} is the source's own; remove ownership, which is for buckets of other accounts"
-        ),
-    ))
+/// Only a rule into another account changes the owner of replicas.
+pub(crate) fn require_ownership_across_accounts(
+    input: &PlanInput<'_>,
+    _: &[DriftEntry],
+) -> Result<(), Refusal> {
+    let own = &input.observed.caller.account;
+    let mut rules = input.desired.rules.iter().map(|(id, rule)| (id, &rule.destination));
+    match rules.find(|(_, to)| to.ownership.is_some() && to.account.as_ref().is_none_or(|id| id == own)) {
+        Some((id, _)) => Err(Refusal::new(
+            Reason::InvalidRequest,
+            ConditionType::ReplicationReady,
+            format!(
+                "rules[{id}].destination.ownership: the destination's account {own} is the source's own; remove ownership, which is for buckets of other accounts"
+            ),
+        )),
+        None => Ok(()),
+    }
 }
 
-pub(crate) fn existing_role_is_usable(s: &PlanInput<'_>, _: &[DriftEntry]) -> Option<Refusal> {
-    let DesiredRole::Existing { arn } = &s.desired.role else {
-        return None;
+/// An existing role exists and trusts S3.
+pub(crate) fn require_existing_role_usable(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    let (DesiredRole::Existing { arn }, Ok(held)) = (&input.desired.role, &input.observed.role) else {
+        return Ok(());
     };
-    match s.observed.role.as_ref().ok()? {
-        None => Some(Refusal::new(
+    match held {
+        None => Err(Refusal::new(
             Reason::RoleNotFound,
             ConditionType::RoleReady,
             format!(
                 "role {arn} does not exist; create it, correct role.arn, or remove role.arn to have a managed role"
             ),
         )),
-        Some(role) if !trusts_s3(&role.trust) => Some(Refusal::new(
+        Some(role) if !trusts_s3(&role.trust) => Err(Refusal::new(
             Reason::RoleNotTrusted,
             ConditionType::RoleReady,
             format!(
                 "role {arn} does not let s3.amazonaws.com assume it; add a statement to its trust policy that allows sts:AssumeRole to the service s3.amazonaws.com"
             ),
         )),
-        Some(_) => None,
+        Some(_) => Ok(()),
     }
 }
 
-/// What is imposed on managed roles holds for an existing one too, and another resource's role is no existing role
-/// to be used: its tags tell.
-pub(crate) fn existing_role_is_allowed(s: &PlanInput<'_>, _: &[DriftEntry]) -> Option<Refusal> {
-    let (account, DesiredRole::Existing { arn }) = (s.account?, &s.desired.role) else {
-        return None;
+/// Under an `AwsAccount`, an existing role has the imposed boundary and is no other resource's: its tags show that.
+pub(crate) fn require_existing_role_allowed(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    let (Some(account), DesiredRole::Existing { arn }) = (input.account(), &input.desired.role) else {
+        return Ok(());
     };
-    let refuse = |reason, message| Some(Refusal::new(reason, ConditionType::RoleReady, message));
-    let held = match &s.observed.role {
-        Ok(held) => held.as_ref()?,
+    let refuse = |reason, message| Err(Refusal::new(reason, ConditionType::RoleReady, message));
+    let held = match &input.observed.role {
+        Ok(Some(held)) => held,
+        Ok(None) => return Ok(()),
         Err(failure) => {
             return refuse(
                 Reason::AccessDenied,
                 format!(
-                    "{}; under AwsAccount {} an existing role is used only once its owner and its boundary are seen",
+                    "{}; under AwsAccount {} an existing role is used only once its owner and its boundary were read",
                     failure.message(),
                     account.name
                 ),
             );
         }
     };
-    if belongs_to_another(&held.tags, s.identity) {
+    if belongs_to_another(&held.tags, input.replication.id) {
         return refuse(
             Reason::ForeignRole,
             format!(
@@ -184,45 +199,54 @@ pub(crate) fn existing_role_is_allowed(s: &PlanInput<'_>, _: &[DriftEntry]) -> O
             ),
         );
     }
-    let boundary = account.spec.roles.as_ref().and_then(|roles| roles.permissions_boundary.as_deref())?;
-    if held.permissions_boundary.as_deref() == Some(boundary) {
-        return None;
-    }
-    refuse(
-        Reason::NotAllowed,
-        format!(
-            "role {arn} has the permissions boundary {}, and AwsAccount {} imposes {boundary}; set it on the role, or leave role.arn out to have one managed",
-            held.permissions_boundary.as_deref().unwrap_or("(none)"),
-            account.name
+    let imposed = account.spec.roles.as_ref().and_then(|roles| roles.permissions_boundary.as_deref());
+    match imposed {
+        Some(boundary) if held.permissions_boundary.as_deref() != Some(boundary) => refuse(
+            Reason::NotAllowed,
+            format!(
+                "role {arn} has the permissions boundary {}, and AwsAccount {} imposes {boundary}; set it on the role, or leave role.arn out to have one managed",
+                held.permissions_boundary.as_deref().unwrap_or("(none)"),
+                account.name
+            ),
         ),
-    )
+        _ => Ok(()),
+    }
 }
 
-/// S3 takes any key and fails object by object afterwards. What may not be read is not judged.
-pub(crate) fn keys_are_usable(s: &PlanInput<'_>, _: &[DriftEntry]) -> Option<Refusal> {
-    s.desired.rules.iter().find_map(|(id, rule)| {
-        let arn = rule.destination.kms_key.as_ref()?;
-        let field = format!("rules[{id}].destination.kmsKeyArn");
-        let bucket = bucket_of_arn(&rule.destination.bucket);
-        let owner = rule.destination.account.as_ref().unwrap_or(&s.observed.caller.account).as_str();
-        let region = s.observed.destinations.get(bucket).and_then(|held| s.observed.region_of(held));
-        let message = if let Some(region) = region.filter(|r| region_of_arn(arn) != Some(r.as_str())) {
-            format!("{field}: key {arn} is not in {region}, where bucket {bucket} is; name a key of that Region")
-        } else {
-            match s.observed.keys.get(arn)?.as_ref().ok()? {
-                // To those who may not look, KMS says the same of keys of other accounts.
-                None if account_of_arn(arn) != Some(owner) => return None,
-                None => format!("{field}: key {arn} does not exist; create it or correct the ARN"),
-                Some(key) if !key.is_enabled() => format!(
-                    "{field}: key {arn} is {} and encrypts nothing; enable it (cancel its deletion) or name another key",
-                    key.state
-                ),
-                Some(key) if key.aws_managed && rule.destination.account.is_some() => format!(
-                    "{field}: key {arn} is managed by AWS and cannot be used across accounts; name a customer managed key"
-                ),
-                Some(_) => return None,
-            }
-        };
-        Some(Refusal::new(Reason::InvalidRequest, ConditionType::ReplicationReady, message))
-    })
+/// The keys that encrypt replicas exist, are enabled and are in the Region of their bucket. A key that may not be read
+/// is not judged.
+pub(crate) fn require_keys_usable(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    match input.desired.rules.iter().find_map(|(id, rule)| unusable_key(input, id, rule)) {
+        Some(message) => Err(Refusal::new(Reason::InvalidRequest, ConditionType::ReplicationReady, message)),
+        None => Ok(()),
+    }
+}
+
+/// Why the key of a rule cannot encrypt its replicas.
+fn unusable_key(input: &PlanInput<'_>, id: &str, rule: &Rule) -> Option<String> {
+    let to = &rule.destination;
+    let arn = to.kms_key.as_ref()?;
+    let field = format!("rules[{id}].destination.kmsKeyArn");
+    let bucket = bucket_of_arn(&to.bucket);
+    let own = &input.observed.caller.account;
+    let account_id = to.account.as_ref().unwrap_or(own).as_str();
+    let region = input.observed.destinations.get(bucket).and_then(|held| input.observed.region_of(held));
+    if let Some(region) = region.filter(|region| region_of_arn(arn) != Some(region.as_str())) {
+        return Some(format!(
+            "{field}: key {arn} is not in {region}, where bucket {bucket} is; name a key of that Region"
+        ));
+    }
+    match input.observed.keys.get(arn)?.as_ref().ok()? {
+        // KMS gives the same answer for a key of another account that may not be read.
+        None if account_of_arn(arn) != Some(account_id) => None,
+        None => Some(format!("{field}: key {arn} does not exist; create it or correct the ARN")),
+        Some(key) if !key.is_enabled() => Some(format!(
+            "{field}: key {arn} is {} and encrypts nothing; enable it (cancel its deletion) or name another key",
+            key.state
+        )),
+        Some(key) if key.aws_managed && account_id != own => Some(format!(
+            "{field}: key {arn} is managed by AWS and cannot be used across accounts; name a customer managed key"
+        )),
+        Some(_) => None,
+    }
 }

@@ -1,0 +1,71 @@
+//! All that the planner's decisions depend on.
+//!
+//! In: the resource, what is desired and what was observed. Out: the one value that the checks, the planner and the
+//! status take.
+
+use crate::api::AdoptionPolicy;
+use crate::iam::bucket_policy;
+use crate::replication::authorize::accounts::Account;
+use crate::replication::bucket::BucketAddress;
+use crate::replication::desired::{Desired, DesiredBucket};
+use crate::replication::observed::{Observed, ObservedBucket, Versioning, VersioningStatus};
+use crate::replication::read_set::ReadSet;
+use crate::replication::resource::Replication;
+
+/// What the planner decides on.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanInput<'a> {
+    pub replication: Replication<'a>,
+    pub desired: &'a Desired,
+    pub observed: &'a Observed,
+    /// Buckets that are no destinations any more, and in whose policies the operator has statements.
+    pub former_destinations: &'a [BucketAddress],
+}
+
+impl<'a> PlanInput<'a> {
+    pub fn new(
+        replication: &Replication<'a>,
+        read_set: &'a ReadSet,
+        observed: &'a Observed,
+        desired: &'a Desired,
+    ) -> PlanInput<'a> {
+        let former_destinations = &read_set.former_destinations;
+        PlanInput { replication: *replication, desired, observed, former_destinations }
+    }
+
+    /// The `AwsAccount` of the source. `None`: there is none, and nothing is restricted.
+    pub fn account(&self) -> Option<&'a Account> {
+        self.replication.accounts.source.as_ref()
+    }
+
+    /// Whether the resource may take over what someone else made.
+    pub fn adopts(&self) -> bool {
+        self.replication.spec.adoption_policy == AdoptionPolicy::Adopt
+    }
+
+    /// The former destinations whose policies still hold statements of this replication.
+    pub fn former_policies(&self) -> impl Iterator<Item = BucketAddress> {
+        let holds = |bucket: &&BucketAddress| match self.observed.bucket_policies.get(&bucket.name) {
+            Some(Ok(policy)) => bucket_policy::holds(policy.as_ref(), &self.desired.sid),
+            _ => false,
+        };
+        self.former_destinations.iter().filter(holds).cloned()
+    }
+
+    /// Each desired bucket with what was observed of it, destinations first.
+    pub fn buckets(&self) -> impl Iterator<Item = (&'a DesiredBucket, &'a ObservedBucket)> + use<'a> {
+        let PlanInput { desired, observed, .. } = *self;
+        let destinations =
+            desired.destinations.iter().filter_map(|d| Some((d, observed.destinations.get(&d.name)?)));
+        destinations.chain(std::iter::once((&desired.source, &observed.source)))
+    }
+
+    /// The buckets without versioning, as far as it could be read.
+    pub fn unversioned(
+        &self,
+    ) -> impl Iterator<Item = (&'a DesiredBucket, &'a ObservedBucket, Versioning)> + use<'a> {
+        self.buckets()
+            .filter_map(|(d, o)| Some((d, o, *o.versioning.as_ref().ok()?)))
+            .filter(|(_, _, versioning)| versioning.status != VersioningStatus::Enabled)
+    }
+}

@@ -1,0 +1,52 @@
+//! One resource, as every stage of a check takes it.
+//!
+//! In: the spec, the status, the id and the accounts, each read once at the start. Out: the value that is lent to
+//! [`crate::replication::authorize::authorize`], [`crate::replication::ReadSet::of`] and
+//! [`crate::replication::assess::assess`].
+
+use crate::api::{BucketReplicationSpec, BucketReplicationStatus};
+use crate::iam::arn::role_of_arn;
+use crate::replication::authorize::accounts::Accounts;
+use crate::replication::resource_id::ResourceId;
+
+/// A `BucketReplication` and the accounts that it refers to.
+#[derive(Clone, Copy, Debug)]
+pub struct Replication<'a> {
+    pub spec: &'a BucketReplicationSpec,
+    /// The status as it was last written.
+    pub status: &'a BucketReplicationStatus,
+    pub id: &'a ResourceId,
+    pub accounts: &'a Accounts,
+}
+
+impl<'a> Replication<'a> {
+    /// The name of the role that the spec asks for; it can be derived without a call to AWS.
+    pub fn role_name(&self) -> String {
+        role_name(self.spec, self.id)
+    }
+
+    /// The beginning of the Sids of this replication's statements in bucket policies.
+    pub fn sid(&self) -> String {
+        self.id.policy_sid(&self.spec.source.bucket)
+    }
+
+    /// The ARNs of the managed roles that the status remembers: the present one, then those from before a rename.
+    pub fn remembered_roles(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        remembered_roles(self.status)
+    }
+}
+
+/// The name of the role that a spec asks for.
+pub fn role_name(spec: &BucketReplicationSpec, id: &ResourceId) -> String {
+    let role = spec.role.as_ref();
+    match role.and_then(|role| role.arn.as_deref()) {
+        Some(arn) => role_of_arn(arn).to_owned(),
+        None => role.and_then(|role| role.name.clone()).unwrap_or_else(|| id.default_role_name()),
+    }
+}
+
+/// The ARNs of the managed roles that a status remembers: the present one, then those from before a rename.
+pub fn remembered_roles(status: &BucketReplicationStatus) -> impl Iterator<Item = &str> {
+    let current = status.role.iter().filter(|role| role.managed).map(|role| role.arn.as_str());
+    current.chain(status.former_roles.iter().map(String::as_str))
+}
