@@ -11,13 +11,32 @@ use crate::engine::{check, json, near_corpus};
 const SID: &str = "S3Replication0123456789abcdef";
 
 const TOKENS: &[&str] = &[
-    "{", "}", "[", "]", ",", ":", "null", "\"\"", "{},", "\"Statement\":", "\"Sid\":", "Objects", "Bucket",
-    "S3Replication0123456789abcdef", "\"Id\":\"other\",",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "null",
+    "\"\"",
+    "{},",
+    "\"Statement\":",
+    "\"Sid\":",
+    "Objects",
+    "Bucket",
+    "S3Replication0123456789abcdef",
+    "\"Id\":\"other\",",
 ];
 const KEYS: &[&str] = &["Version", "Id", "Statement", "Sid", "Effect", "Action", "Resource", "Principal"];
 const TEXTS: &[&str] = &[
-    "2012-10-17", "Allow", "Deny", "*", "Theirs", "S3Replication0123456789abcdefObjects",
-    "S3Replication0123456789abcdefBucket", "S3Replicationfedcba9876543210Objects",
+    "2012-10-17",
+    "Allow",
+    "Deny",
+    "*",
+    "Theirs",
+    "S3Replication0123456789abcdefObjects",
+    "S3Replication0123456789abcdefBucket",
+    "S3Replicationfedcba9876543210Objects",
 ];
 
 fn any_policy() -> impl Strategy<Value = Option<Value>> {
@@ -34,7 +53,8 @@ fn any_statements() -> impl Strategy<Value = Vec<Statement>> {
     let names = prop::sample::subsequence(vec!["Objects", "Bucket"], 1..=2);
     (names, "[a-z]{1,3}").prop_map(|(names, role)| {
         let statement = |name: &str| {
-            let statement = Statement::allow(&format!("{SID}{name}"), ["s3:ReplicateObject"], ["arn:aws:s3:::dr"]);
+            let statement =
+                Statement::allow(&format!("{SID}{name}"), ["s3:ReplicateObject"], ["arn:aws:s3:::dr"]);
             statement.principal("AWS", format!("arn:aws:iam::111122223333:role/{role}"))
         };
         names.into_iter().map(statement).collect()

@@ -11,10 +11,34 @@ use crate::engine::{check, corpus, near_corpus};
 use crate::s3::{Response, S3};
 
 const TOKENS: &[&str] = &[
-    "<", ">", "</", "/>", "&", "&amp;", "&#x0;", "<Rule>", "</Rule>", "<Filter>", "</Filter>", "<And>", "</And>",
-    "<Prefix>", "</Prefix>", "<Prefix/>", "<Status>Enabled</Status>", "<Priority>2147483648</Priority>",
-    "<Priority>-1</Priority>", "<Tag><Key>k</Key></Tag>", "<Destination/>", "<ID></ID>", "<Unknown>x</Unknown>",
-    "<!--", "<![CDATA[", "]]>", "xsi:type=\"x\"", "<?xml version=\"1.0\"?>",
+    "<",
+    ">",
+    "</",
+    "/>",
+    "&",
+    "&amp;",
+    "&#x0;",
+    "<Rule>",
+    "</Rule>",
+    "<Filter>",
+    "</Filter>",
+    "<And>",
+    "</And>",
+    "<Prefix>",
+    "</Prefix>",
+    "<Prefix/>",
+    "<Status>Enabled</Status>",
+    "<Priority>2147483648</Priority>",
+    "<Priority>-1</Priority>",
+    "<Tag><Key>k</Key></Tag>",
+    "<Destination/>",
+    "<ID></ID>",
+    "<Unknown>x</Unknown>",
+    "<!--",
+    "<![CDATA[",
+    "]]>",
+    "xsi:type=\"x\"",
+    "<?xml version=\"1.0\"?>",
 ];
 
 fn switch() -> impl Strategy<Value = Switch> {
@@ -81,7 +105,8 @@ fn a_configuration_is_the_same_after_the_way_to_s3_and_back() {
     check(400, configuration(), |mut configuration| {
         let body = s3.written(to_sdk(&configuration).unwrap());
         let read = s3.read(Response { status: 200, body: body.clone() });
-        let read = read.map_err(|error| TestCaseError::fail(format!("{error:?}: {}", body.escape_ascii())))?;
+        let read =
+            read.map_err(|error| TestCaseError::fail(format!("{error:?}: {}", body.escape_ascii())))?;
         // S3 requires a priority; the operator sends one where the spec has none.
         configuration.rules.values_mut().for_each(|rule| rule.priority = rule.priority.or(Some(1)));
         prop_assert_eq!(read.map(|read| from_sdk(&read)), Some(configuration), "{}", body.escape_ascii());
@@ -99,7 +124,9 @@ fn whatever_s3_returns_is_read_or_is_an_error_and_what_was_read_stays_the_same()
         let Ok(sent) = to_sdk(&first) else { return Ok(()) };
         let body = s3.written(sent);
         let again = s3.read(Response { status: 200, body: body.clone() });
-        let Ok(Some(again)) = again else { return Err(TestCaseError::fail(format!("{}", body.escape_ascii()))) };
+        let Ok(Some(again)) = again else {
+            return Err(TestCaseError::fail(format!("{}", body.escape_ascii())));
+        };
         let mut first = first;
         for rule in first.rules.values_mut() {
             rule.priority = rule.priority.or(Some(1));
