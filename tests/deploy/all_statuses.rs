@@ -9,14 +9,12 @@ use s3_replication_operator::api::{
     ManagementPolicy, Reason,
 };
 use s3_replication_operator::iam::Partition;
-use s3_replication_operator::replication::desired::Discovered;
-use s3_replication_operator::replication::plan::plan;
 use s3_replication_operator::replication::status::{
     Contested, Outcome, Report, StatusContext, account_status, report, stopped,
 };
 use s3_replication_operator::replication::{
-    Accounts, Caller, Desired, Failure, FailureClass, Observed, ObservedBucket, Plan, PlanInput, ReadSet,
-    Refusal, ResourceId, Versioning, VersioningStatus,
+    Accounts, Assessment, Caller, Failure, FailureClass, Observed, ObservedBucket, Plan, PlanInput, ReadSet,
+    Refusal, Replication, ResourceId, Versioning, VersioningStatus, assess,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -120,10 +118,16 @@ impl Case {
                 bucket_policies: BTreeMap::new(),
                 keys: BTreeMap::new(),
                 object_lock: false,
+                unknown_elements: Default::default(),
             },
             accounts: Accounts::default(),
             applied: false,
         })
+    }
+
+    fn replication<'a>(&'a self, status: &'a BucketReplicationStatus) -> Replication<'a> {
+        let Case { spec, identity, accounts, .. } = self;
+        Replication { spec, status, id: identity, accounts }
     }
 
     /// The report of a check with this plan and outcome.
@@ -133,24 +137,24 @@ impl Case {
         plan_of: impl Fn(Plan) -> Plan,
         outcome_of: impl Fn(&Plan) -> Outcome,
     ) -> Result<State> {
-        let regions = [(SOURCE, "us-east-1"), (DESTINATION, "eu-west-1")];
-        let facts = Discovered {
-            caller: self.observed.caller.clone(),
-            regions: regions.map(|(bucket, region)| (bucket.to_owned(), region.to_owned())).into(),
-            accounts: &self.accounts,
-            object_lock: false,
-        };
-        let desired = Desired::new(&self.spec, &self.identity, &facts);
         state(how.to_owned(), |previous: &BucketReplicationStatus, now| {
             let mut previous = previous.clone();
-            previous.applied_hash = self.applied.then(|| desired.hash()).or(previous.applied_hash);
-            let subject = ReadSet::new(&self.spec, &previous, &self.identity, &self.accounts, false);
-            let Case { spec, identity, observed, accounts, .. } = self;
-            let situation = PlanInput::new(spec, &previous, identity, &desired, observed, accounts, &subject);
-            let plan = plan_of(plan(&situation));
+            let hash = {
+                let replication = self.replication(&previous);
+                let read_set = ReadSet::of(&replication, false);
+                assess(&replication, &read_set, &self.observed).desired.hash()
+            };
+            if self.applied {
+                previous.applied_hash = Some(hash);
+            }
+            let replication = self.replication(&previous);
+            let read_set = ReadSet::of(&replication, false);
+            let Assessment { desired, plan } = assess(&replication, &read_set, &self.observed);
+            let input = PlanInput::new(&replication, &read_set, &self.observed, &desired);
+            let plan = plan_of(plan);
             let occasion =
                 StatusContext { generation: GENERATION, requested: None, previous: &previous, now };
-            let Report { status, reason, .. } = report(&situation, &plan, &outcome_of(&plan), &occasion);
+            let Report { status, reason, .. } = report(&input, &plan, &outcome_of(&plan), &occasion);
             (status, reason)
         })
     }
@@ -175,7 +179,7 @@ pub fn replications() -> Result<Vec<State>> {
             let Report { status, reason, .. } = stopped(&refusal, &occasion);
             (status, reason)
         })?);
-        let refused = |plan| Plan { refusal: Some(refusal.clone()), stages: Vec::new(), ..plan };
+        let refused = |plan| Plan { refusals: vec![refusal.clone()], stages: Vec::new(), ..plan };
         all.push(case.report(&format!("refused by {reason}"), refused, |_| Outcome::default())?);
     }
     for failure in failures() {
