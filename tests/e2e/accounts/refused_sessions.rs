@@ -6,13 +6,13 @@ use rig::world::DEADLINE;
 
 use crate::support::{reason, request_check, world};
 
-use super::{Abroad, replicate};
+use super::{RemoteAccount, replicate};
 
 /// After the session of the resource fails a call with this answer once, a new session is begun and the resource is
 /// Ready again, without being asked.
 async fn is_begun_again(name: &str, operation: &str, answer: Answer) -> Result<()> {
     let (world, _operator) = world(name).await?;
-    let here = Abroad::new(&world, "here").await?;
+    let here = RemoteAccount::new(&world, "here").await?;
     here.apply(&world).await?;
     replicate(&world, "orders", Some(&here), Some(&here)).await?;
     world.wait_ready("orders").await?;
