@@ -16,10 +16,11 @@ use s3_replication_operator::replication::status::{
 };
 use s3_replication_operator::replication::{
     Accounts, Caller, Desired, Failure, FailureClass, Observed, ObservedBucket, Plan, PlanInput, ReadSet,
-    Refusal, ResourceId, Versioning, VersioningStatus,
+    Refusal, Replication, ResourceId, Versioning, VersioningStatus,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
+use strum::VariantArray;
 
 /// The generation of a new object, which every status here describes.
 const GENERATION: Option<i64> = Some(1);
@@ -106,15 +107,20 @@ impl Case {
             spec: serde_json::from_value(spec())?,
             identity: ResourceId {
                 cluster: Some("cluster-uid".into()),
+                former_clusters: Vec::new(),
                 namespace: "data".into(),
                 name: "orders".into(),
                 uid: Some("resource-uid".into()),
             },
             observed: Observed {
-                caller: Caller { account: "111122223333".into(), partition: Partition::Aws },
+                caller: Caller {
+                    account: "111122223333".into(),
+                    partition: Partition::of_region("us-east-1"),
+                },
                 source: bucket("us-east-1"),
                 destinations: [(DESTINATION.to_owned(), bucket("eu-west-1"))].into(),
                 configuration: Ok(None),
+                unknown_elements: Vec::new(),
                 role: Ok(None),
                 former_roles: BTreeMap::new(),
                 bucket_policies: BTreeMap::new(),
@@ -133,24 +139,21 @@ impl Case {
         plan_of: impl Fn(Plan) -> Plan,
         outcome_of: impl Fn(&Plan) -> Outcome,
     ) -> Result<State> {
-        let regions = [(SOURCE, "us-east-1"), (DESTINATION, "eu-west-1")];
-        let facts = Discovered {
-            caller: self.observed.caller.clone(),
-            regions: regions.map(|(bucket, region)| (bucket.to_owned(), region.to_owned())).into(),
-            accounts: &self.accounts,
-            object_lock: false,
-        };
-        let desired = Desired::new(&self.spec, &self.identity, &facts);
         state(how.to_owned(), |previous: &BucketReplicationStatus, now| {
-            let mut previous = previous.clone();
-            previous.applied_hash = self.applied.then(|| desired.hash()).or(previous.applied_hash);
-            let subject = ReadSet::new(&self.spec, &previous, &self.identity, &self.accounts, false);
             let Case { spec, identity, observed, accounts, .. } = self;
-            let situation = PlanInput::new(spec, &previous, identity, &desired, observed, accounts, &subject);
-            let plan = plan_of(plan(&situation));
-            let occasion =
-                StatusContext { generation: GENERATION, requested: None, previous: &previous, now };
-            let Report { status, reason, .. } = report(&situation, &plan, &outcome_of(&plan), &occasion);
+            let discovered = Discovered::of(SOURCE, observed);
+            let desired_with = |status: &BucketReplicationStatus| {
+                Desired::new(&Replication { spec, status, id: identity, accounts }, &discovered)
+            };
+            let mut previous = previous.clone();
+            let desired = desired_with(&previous);
+            previous.applied_hash = self.applied.then(|| desired.hash()).or(previous.applied_hash);
+            let replication = Replication { spec, status: &previous, id: identity, accounts };
+            let read_set = ReadSet::of(&replication, false);
+            let input = PlanInput::new(&replication, &read_set, observed, &desired);
+            let plan = plan_of(plan(&input));
+            let context = StatusContext { generation: GENERATION, requested: None, previous: &previous, now };
+            let Report { status, reason, .. } = report(&input, &plan, &outcome_of(&plan), &context);
             (status, reason)
         })
     }
@@ -167,7 +170,9 @@ pub fn replications() -> Result<Vec<State>> {
     let mut all = Vec::new();
 
     // The refusals before the operator reads AWS, and during deletion; then those after it has read AWS.
-    for reason in Reason::ALL.into_iter().filter(|r| !matches!(r, Reason::Applied | Reason::Verified)) {
+    for reason in
+        Reason::VARIANTS.iter().copied().filter(|r| !matches!(r, Reason::Applied | Reason::Verified))
+    {
         let refusal = Refusal::new(reason, ConditionType::Ready, format!("because {reason}"));
         let how = format!("stopped by {reason}");
         all.push(state(how, |previous: &BucketReplicationStatus, now| {
@@ -175,13 +180,13 @@ pub fn replications() -> Result<Vec<State>> {
             let Report { status, reason, .. } = stopped(&refusal, &occasion);
             (status, reason)
         })?);
-        let refused = |plan| Plan { refusal: Some(refusal.clone()), stages: Vec::new(), ..plan };
+        let refused = |plan| Plan { refusals: vec![refusal.clone()], stages: Vec::new(), ..plan };
         all.push(case.report(&format!("refused by {reason}"), refused, |_| Outcome::default())?);
     }
     for failure in failures() {
         let how = format!("a step fails: {:?}", failure.class);
         let failed = |plan: &Plan| Outcome {
-            failed: plan.steps().last().map(|step| (step.clone(), failure.clone())),
+            failed: plan.steps().last().map(|step| (step.clone(), failure.clone())).into_iter().collect(),
             ..Outcome::default()
         };
         all.push(case.report(&how, as_planned, failed)?);

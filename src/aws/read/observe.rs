@@ -120,6 +120,7 @@ pub async fn observe(access: &ResourceClients, subject: &ReadSet) -> Result<Obse
         source,
         destinations: destinations.iter().map(|d| d.name.clone()).zip(read_destinations).collect(),
         configuration,
+        unknown_elements: Vec::new(),
         role: role_read,
         former_roles: former_roles.into_iter().collect(),
         bucket_policies,

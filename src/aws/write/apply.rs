@@ -68,7 +68,7 @@ pub async fn apply(access: &ResourceClients, step: &Step) -> Result<(), Failure>
             let request = aws.iam().untag_role().role_name(role).set_tag_keys(Some(keys.clone()));
             aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
         }
-        Step::PutRolePolicy { role, document } => {
+        Step::PutRolePolicy { role, document, .. } => {
             let request = aws
                 .iam()
                 .put_role_policy()
@@ -77,7 +77,7 @@ pub async fn apply(access: &ResourceClients, step: &Step) -> Result<(), Failure>
                 .policy_document(document);
             aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
         }
-        Step::PutBucketPolicy { bucket, sid, statements } => {
+        Step::PutBucketPolicy { bucket, sid, statements, .. } => {
             put_statements(aws, bucket, sid, statements).await
         }
         Step::PutReplication { bucket: BucketAddress { name, region, account_id, .. }, configuration } => {

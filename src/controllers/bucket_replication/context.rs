@@ -19,7 +19,7 @@ use crate::controllers::bucket_replication::identity;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::controllers::{Guarded, GuardedAccount};
 use crate::ports::Cluster;
-use crate::replication::authorize::accounts::{references, unreadable};
+use crate::replication::authorize::accounts::{WithoutAccount, references, unreadable};
 use crate::replication::authorize::{authorize, labels_matter};
 use crate::replication::{Account, Accounts, Refusal, Replication};
 use crate::runtime::Error;
@@ -267,7 +267,11 @@ impl Context {
         resource: &BucketReplication,
     ) -> Result<Result<Accounts, Refusal>, Error> {
         let required = self.settings.require_account;
-        let accounts = match Accounts::resolve(&resource.spec, |name| self.account(name), required) {
+        let accounts = match Accounts::resolve(
+            &resource.spec,
+            |name| self.account(name),
+            WithoutAccount::of(required, false),
+        ) {
             Ok(accounts) => accounts,
             Err(refusal) => return Ok(Err(refusal)),
         };

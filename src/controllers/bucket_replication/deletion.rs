@@ -17,13 +17,13 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::{Target, apply, identity, occasion, publish};
 use crate::iam::arn::role_of_arn;
 use crate::ports::{Cluster, ClusterError, Finalizers};
+use crate::replication::authorize::accounts::WithoutAccount;
 use crate::replication::desired::Discovered;
-use crate::replication::plan::teardown::{Ownership, teardown};
+use crate::replication::plan::teardown::{Ownership, failed, teardown};
 use crate::replication::resource::{remembered_roles, role_name};
 use crate::replication::status::{Event, Outcome, stopped};
 use crate::replication::{
-    Accounts, BucketAddress, BucketRef, Caller, Desired, Failure, FailureClass, Refusal, Replication,
-    ResourceId,
+    Accounts, BucketAddress, BucketRef, Caller, Desired, Failure, Refusal, Replication, ResourceId,
 };
 use crate::runtime::Error;
 use crate::runtime::action::Action;
@@ -227,7 +227,7 @@ fn accounts(deceased: &DeletionView, ctx: &Context) -> Result<Accounts, Refusal>
     };
     let mut accounts = match &deceased.resource {
         Some(resource) if !deceased.left_traces() => {
-            Accounts::resolve(&resource.spec, |name| ctx.account(name), false)?
+            Accounts::resolve(&resource.spec, |name| ctx.account(name), WithoutAccount::Unrestricted)?
         }
         _ => Accounts { source: source.as_deref().map(named).transpose()?, ..Accounts::default() },
     };
@@ -256,9 +256,6 @@ async fn remove(
     let identity = identity(metadata, ctx);
     let source = deceased.source();
     let roles = deceased.roles(&identity);
-    // Where another resource owns the source by now, or may own it, the configuration is its own unless it names our
-    // role.
-    let applied = !conflict && !forbidden && deceased.status.applied_hash.is_some();
     let accounts = match accounts(deceased, ctx) {
         Ok(accounts) => accounts,
         Err(refusal) => return Ok(Some(refusal)),
@@ -291,23 +288,20 @@ async fn remove(
         Ok(remains) => remains,
         Err(failure) => return Ok(Some(waits(&failure))),
     };
-    let regions = before.region.clone().map(|region| (bucket.clone(), region)).into_iter().collect();
-    let desired =
-        asked().map(|resource| desired(resource, &identity, before.caller.clone(), regions, &accounts));
-    let claim = Ownership { id: &identity, sid: &sid, applied, desired: desired.as_ref() };
+    let claim = Ownership {
+        id: &identity,
+        sid: &sid,
+        status: &deceased.status,
+        adoption: deceased.policy("adoptionPolicy").unwrap_or_default(),
+        disputed: conflict || forbidden,
+    };
     let first = teardown(&before, &claim);
     let outcome = apply(&first.stages, &access, ctx).await;
     if !outcome.done.is_empty() {
         ctx.cluster.publish_event(&target.key, &removed(&outcome)).await;
     }
-    if let Some((step, failure)) = &outcome.failed {
-        let reason = if failure.class == FailureClass::DeleteConflict {
-            Reason::DeletionBlocked
-        } else {
-            failure.class.reason()
-        };
-        let message = format!("cannot delete: {step}: {}", failure.message());
-        return Ok(Some(Refusal::new(reason, ConditionType::Ready, message)));
+    if let Some((step, failure)) = outcome.first_failure() {
+        return Ok(Some(failed(step, failure, &before)));
     }
     if outcome.interrupted {
         let message = "the operator was stopped before all was deleted; it goes on when it is back";

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::api::{
     BucketReplication, BucketReplicationSpec, BucketReplicationStatus, ConditionType, FINALIZER,
-    ManagementPolicy, REQUESTED_AT, Reason,
+    ManagementPolicy, REQUESTED_AT, Reason, handled_request,
 };
 use crate::aws::{self, ResourceClients};
 use crate::controllers::Guarded;
@@ -218,7 +218,7 @@ async fn check(
         ctx.cluster.add_finalizer(&target.key, &Finalizers::of(target.metadata), FINALIZER).await?;
     }
 
-    let asked_for = occasion.requested != previous.last_handled_request.as_deref()
+    let asked_for = occasion.requested.map(handled_request) != previous.last_handled_request
         || previous.observed_generation.is_some_and(|g| g >= 0 && Some(g) != resource.metadata.generation);
     let replication = Replication { spec, status: &previous, id: &identity, accounts: &accounts };
     let read_set = ReadSet::of(&replication, asked_for);
@@ -242,7 +242,7 @@ async fn check(
         None => (apply(&plan.stages, &access, ctx).await, None),
     };
     if plan.drift && !outcome.done.is_empty() {
-        let settled = plan.differences.iter().filter(|d| outcome.done.iter().any(|s| s.settles(d)));
+        let settled = plan.differences.iter().filter(|d| plan.is_settled(d, &outcome));
         ctx.with_corrections(target.uid(), |c| c.record(settled, now));
     }
     let report = report(&input, &plan, &outcome, &occasion);
@@ -251,7 +251,7 @@ async fn check(
     Ok((report, wait))
 }
 
-/// Executes a plan: the steps of a stage at once, one stage after the other, none after a failure, once the
+/// Executes a plan: the steps of a stage at once, one stage after the other, none that needs a failed one, none once the
 /// operator is asked to stop, or when it no longer leads.
 pub(crate) async fn apply(stages: &[Vec<Step>], access: &ResourceClients, ctx: &Context) -> Outcome {
     let mut outcome = Outcome::default();
@@ -260,15 +260,10 @@ pub(crate) async fn apply(stages: &[Vec<Step>], access: &ResourceClients, ctx: &
             outcome.interrupted = true;
             break;
         }
-        let results = join_all(stage.iter().map(|step| aws::apply(access, step))).await;
-        for (step, result) in stage.iter().zip(results) {
-            match result {
-                Ok(()) => outcome.done.push(step.clone()),
-                Err(failure) => outcome.failed = outcome.failed.take().or(Some((step.clone(), failure))),
-            }
-        }
-        if outcome.failed.is_some() {
-            break;
+        let admitted = outcome.admit(stage);
+        let results = join_all(admitted.iter().map(|step| aws::apply(access, step))).await;
+        for (step, result) in admitted.into_iter().zip(results) {
+            outcome.record(step, result);
         }
     }
     outcome
@@ -280,7 +275,7 @@ fn count_drift(plan: &Plan, outcome: &Outcome, previous: &BucketReplicationStatu
         if !previous.drift.contains(drift) {
             ctx.metrics.drift_found(drift.resource);
         }
-        if outcome.done.iter().any(|step| step.settles(drift)) {
+        if plan.is_settled(drift, outcome) {
             ctx.metrics.drift_corrected(drift.resource);
         }
     }
@@ -289,6 +284,7 @@ fn count_drift(plan: &Plan, outcome: &Outcome, previous: &BucketReplicationStatu
 pub(crate) fn identity(metadata: &ObjectMeta, ctx: &Context) -> ResourceId {
     ResourceId {
         cluster: Some(ctx.settings.cluster.clone()),
+        former_clusters: Vec::new(),
         namespace: metadata.namespace.clone().unwrap_or_default(),
         name: metadata.name.clone().unwrap_or_default(),
         uid: metadata.uid.clone(),
@@ -304,7 +300,7 @@ fn tell(resource: &BucketReplication, plan: &Plan, outcome: &Outcome, report: &R
     let (drift, reason) = (plan.drift && differences > 0, report.reason.as_str());
     match plan.refusal() {
         Some(refusal) => warn!(namespace, name, source, reason, detail = refusal.message, "refused"),
-        None => match &outcome.failed {
+        None => match outcome.first_failure() {
             Some((step, failure)) => {
                 warn!(namespace, name, source, reason, %step, detail = failure.message(), written, "failed")
             }
