@@ -16,10 +16,13 @@
 
 pub mod api;
 pub mod aws;
+pub mod backoff;
 pub mod cli;
 pub mod controllers;
 pub mod iam;
 pub mod ports;
 pub mod replication;
 pub mod runtime;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod telemetry;

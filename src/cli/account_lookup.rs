@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Namespace;
+use kube::core::DeserializeGuard;
 use kube::{Api, Client, ResourceExt};
 
 use crate::api::{AwsAccount, BucketReplication, BucketReplicationSpec};
@@ -79,9 +80,11 @@ impl AccountLookup {
                 .ok_or_else(|| AccountLookupError::NotFound(name.to_owned()));
         }
         if !self.accounts.values().any(|account| account.spec.account_id == name) {
-            let listed =
-                self.api(name).await?.list(&Default::default()).await.map_err(|e| no_cluster(name, e))?;
-            let listed = listed.items.into_iter().map(|a| (a.name_any(), known(a)));
+            let accounts: Api<DeserializeGuard<AwsAccount>> = Api::all(self.client(name).await?);
+            let listed = accounts.list(&Default::default()).await.map_err(|e| no_cluster(name, e))?;
+            // An account that cannot be read must not hide the others.
+            let readable = listed.items.into_iter().filter_map(|guarded| guarded.0.ok());
+            let listed = readable.map(|a| (a.name_any(), known(a)));
             self.accounts.extend(listed);
         }
         let mut found: Vec<&Account> = self.accounts.values().filter(|a| a.spec.account_id == name).collect();
@@ -118,12 +121,16 @@ impl AccountLookup {
     }
 
     async fn api(&mut self, name: &str) -> Result<Api<AwsAccount>, AccountLookupError> {
+        Ok(Api::all(self.client(name).await?))
+    }
+
+    async fn client(&mut self, name: &str) -> Result<Client, AccountLookupError> {
         let client = match &self.cluster {
             Some(client) => client.clone(),
             None => Client::try_default().await.map_err(|e| no_cluster(name, e))?,
         };
         self.cluster = Some(client.clone());
-        Ok(Api::all(client))
+        Ok(client)
     }
 }
 

@@ -52,6 +52,10 @@ pub enum ImportError {
         #[source]
         source: Inexpressible,
     },
+    #[error(
+        "bucket {bucket}: its replication configuration holds {elements}, which this version does not know and which a BucketReplication would remove; remove it first, or use a newer version"
+    )]
+    UnknownElements { bucket: String, elements: String },
     #[error("{0} of the buckets cannot be imported: see the errors above")]
     Some(usize),
 }
@@ -66,8 +70,8 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
         None => None,
     };
     let aws = match &account {
-        Some(account) => identities.in_account(account, &ResourceId::of_account(&account.name)).await?,
-        None => identities.own(),
+        Some(account) => identities.client_in(account, &ResourceId::of_account(&account.name)).await?,
+        None => identities.ambient().await?,
     };
     let account = account.map(|account| account.name);
     if let Some(bucket) = &args.bucket {
@@ -101,7 +105,7 @@ fn manifest(
     namespace: &str,
     found: &Importable,
 ) -> Result<String, CliError> {
-    let Importable { region, configuration, existing_objects, .. } = found;
+    let Importable { region, account_id, configuration, existing_objects, unknown_elements } = found;
     let inexpressible = |source| ImportError::Inexpressible { bucket: bucket.to_owned(), source };
     if let Some(id) = existing_objects.first() {
         return Err(inexpressible(Inexpressible {
@@ -112,8 +116,11 @@ fn manifest(
         })
         .into());
     }
-    let replicating =
-        Replicating { bucket, region: Some(region), account_id: &found.account_id, configuration };
+    if !unknown_elements.is_empty() {
+        let elements = unknown_elements.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        return Err(ImportError::UnknownElements { bucket: bucket.to_owned(), elements }.into());
+    }
+    let replicating = Replicating { bucket, region: Some(region), account_id, configuration };
     let mut spec = import_spec(&replicating).map_err(inexpressible)?;
     spec.adoption_policy = AdoptionPolicy::Adopt;
     spec.source.account_ref = account.map(str::to_owned);

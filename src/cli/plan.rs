@@ -77,8 +77,8 @@ async fn plan_one(
     let status = resource.status.clone().unwrap_or_default();
     let replication = Replication { spec: &resource.spec, status: &status, id: &identity, accounts };
     let read_set = ReadSet::of(&replication, true);
-    let access = identities.access(accounts, &identity).await?;
-    let observed = aws::observe(&access, &read_set).await?;
+    let access = identities.connect(accounts, &identity).await?;
+    let observed = aws::observe(&access, &read_set).await;
     let identity = match &observed.role {
         Ok(Some(role)) => identity.clone().completed_from(&role.tags),
         _ => identity.clone(),

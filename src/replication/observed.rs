@@ -2,7 +2,7 @@
 //!
 //! A read that failed is kept beside those that succeeded, so that one denied read does not hide the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use strum::IntoStaticStr;
@@ -31,9 +31,9 @@ pub struct Observed {
     pub destinations: BTreeMap<String, ObservedBucket>,
     /// `None`: the source has no replication configuration.
     pub configuration: Read<Option<Configuration>>,
-    /// Names of elements in the configuration that this version does not know. They are no difference and cause no
-    /// write, but a write for another reason removes them.
-    pub unknown_elements: Vec<String>,
+    /// What that configuration holds and [`Configuration`] does not model, by path, such as `Rule[all]/Destination/Tier`
+    /// or `Rule[all]/Status=Paused`. It is no difference and causes no write, but a write for another reason removes it.
+    pub unknown_elements: BTreeSet<String>,
     /// The role the spec names. `None`: there is none.
     pub role: Read<Option<ObservedRole>>,
     /// The roles that may have been ours before the spec named another one, by name. `None`: gone.

@@ -1,4 +1,4 @@
-//! The life of a release: its own test, and its end, with and without resources that are left.
+//! `helm test`, and uninstalling a release, with and without resources that are left.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ pub fn tested(cluster: &Cluster) -> Result<()> {
         let namespace = &operator.release.namespace;
         let said = cluster.kind.helm.test(namespace, RELEASE).await?;
         ensure!(said.contains("Succeeded"), "{said}");
-        // Its pod is not one of those at work, and does not stay.
+        // The pod of the test is not a pod of the operator, and is deleted.
         operator.all_ready(2).await?;
         let pods = cluster.kind.kubectl.get(&["-n", namespace, "pods"]).await?;
         let count = pods["items"].as_array().map_or(0, Vec::len);
@@ -28,7 +28,7 @@ pub fn tested(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// As the notes of the chart say: resources first.
+/// In the order of the chart's notes: resources first.
 pub fn uninstalled_in_order(cluster: &Cluster) -> Result<()> {
     cluster.block_on(async {
         let operator = OperatorRelease::shared(cluster, "in-order").await?;
@@ -71,7 +71,7 @@ pub fn left_behind(cluster: &Cluster) -> Result<()> {
         let replication = Replication::ready(&operator, "there").await?;
         operator.uninstall().await?;
 
-        // It waits for an operator that is not there.
+        // The deletion waits for an operator, and none runs.
         replication.begin_deletion().await?;
         let object = replication.object().await?;
         ensure!(object["metadata"]["deletionTimestamp"].is_string(), "it is not being deleted: {object}");

@@ -39,7 +39,7 @@ pub struct Cluster {
 /// What a test uses that no other test may use at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
-    /// A release of its own.
+    /// Nothing: it has its own release.
     OwnRelease,
     /// The default release.
     DefaultRelease,

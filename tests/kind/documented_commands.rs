@@ -1,4 +1,4 @@
-//! The ways to install that the pages show, as they are written there, on a cluster without the operator.
+//! Runs the commands of the documentation as they are written, on a cluster without the operator.
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use super::replication::Replication;
 const README: &str = "README.md";
 const INSTALL: &str = "docs/install.md";
 
-/// The first block of commands under a heading.
+/// The first block of commands below a heading.
 fn commands(page: &str, heading: &str) -> Result<String> {
     let text = fs::read_to_string(paths::repository().join(page))?;
     let (_, section) = text.split_once(heading).with_context(|| format!("{page} has no {heading}"))?;
@@ -31,7 +31,7 @@ fn command_in(page: &str, words: &str) -> Result<String> {
     Ok(found.with_context(|| format!("{page} has no command {words}"))?.to_owned())
 }
 
-/// Takes away the release that other tests share, and all that it has made.
+/// Removes the default release, its namespace and the CRDs.
 async fn remove_everything(operator: &OperatorRelease<'_>) -> Result<()> {
     operator.uninstall().await?;
     let Cluster { kind, .. } = operator.cluster;
@@ -41,7 +41,7 @@ async fn remove_everything(operator: &OperatorRelease<'_>) -> Result<()> {
     kind.kubectl.run(definitions).await.map(drop)
 }
 
-/// Gives the operator the Secret of the page, in the place of an identity that a cluster on AWS would give.
+/// Creates the Secret of the page. A cluster on AWS would give the pods an identity instead.
 async fn make_secret(operator: &OperatorRelease<'_>) -> Result<()> {
     let create = command_in(INSTALL, "kubectl create secret generic aws")?;
     let create = create.replacen('…', &operator.release.account, 1).replacen('…', SECRET, 1);
@@ -72,7 +72,7 @@ pub fn with_helm(cluster: &Cluster) -> Result<()> {
         let type_in = async |commands: &str| cluster.kind.shell(commands, &root).await;
         remove_everything(&operator).await?;
 
-        // The image is what `docker build` makes of it elsewhere, and was pushed.
+        // The nodes already have the image that `docker build` would make.
         let readme = commands(README, "## Installing it")?;
         let (build, install) = readme.split_once('\n').context("one command")?;
         ensure!(build.starts_with("docker build ") && build.contains(DOCUMENTED), "not the image: {build}");

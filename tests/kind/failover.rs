@@ -1,5 +1,5 @@
-//! The leader goes, in each of the ways that one can go, in the middle of its work. Another finishes it, and no two
-//! ever write to AWS.
+//! The leader is deleted, killed, stopped, cut off or replaced while it works. Another pod finishes the work, and no two
+//! pods write to AWS at the same time.
 
 use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -15,10 +15,10 @@ use super::pod::OperatorPod;
 use super::release::OperatorRelease;
 use super::workload::Workload;
 
-/// How long the leader stays stopped: several times as long as its Lease.
+/// How long the leader stays stopped, in seconds: several times the duration of its Lease.
 const FROZEN: u32 = 60;
 
-/// The API server, as the pod finds it.
+/// Reads the address of the API server from the pod's environment.
 const SERVER: &str = r#"
 [server] = [w.split(b"=")[1].decode() for w in words(pid, "environ") if w.startswith(b"KUBERNETES_SERVICE_HOST=")]
 "#;
@@ -57,11 +57,11 @@ pub fn killed(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// The minute that it is stopped for is over when the kernel's clock says so, which the operator's claim goes by too;
-/// nothing here waits for less or more.
+/// The operator's claim to the Lease expires by the kernel's boot clock, so the test measures the minute by the same
+/// clock.
 pub fn frozen(cluster: &Cluster) -> Result<()> {
     cluster.block_on(async {
-        // Its probe would have it restarted before it wakes up.
+        // Its liveness probe would restart it before it continues.
         let operator =
             OperatorRelease::own(cluster, "frozen", json!({"livenessProbe": {"failureThreshold": 100}}))
                 .await?;
@@ -99,7 +99,7 @@ pub fn cut_off(cluster: &Cluster) -> Result<()> {
         let mut workload = Workload::begin(&operator, &leader).await?;
         let route = |verb: &str| format!("{SERVER}network('ip', 'route', '{verb}', 'blackhole', server)");
         node::run(cluster, &leader, &route("add")).await?;
-        // AWS it still reaches.
+        // It still reaches AWS.
         operator.logged(&leader, &["no longer leading"]).await?;
         let next = operator.another_leads(&leader).await?;
         ensure!(next.uid != leader.uid, "it is the same pod: {next:?}");
@@ -152,7 +152,7 @@ pub fn rolled_out(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// Whether a pod is another life of one that was there before, and ready.
+/// Whether a pod has restarted since, and is ready.
 pub fn has_restarted(pod: &OperatorPod, before: &OperatorPod) -> bool {
     pod.uid == before.uid && pod.restarts > before.restarts && pod.ready
 }

@@ -1,10 +1,10 @@
-//! What only a real cluster can show: the operator as its chart installs it, with the rights of its service account,
-//! found by probes, killed, stopped, cut off, moved, upgraded and removed, and never two of its pods writing to AWS.
+//! The operator in pods of a real cluster, as its chart installs it, with the permissions of its service account: probed,
+//! killed, stopped, cut off, moved, upgraded and removed, and never two of its pods writing to AWS at the same time.
 //!
-//! The tests share a cluster, and each has a release of its own, with a Lease, an AWS account and resources of its
-//! own; those that are about the whole of the chart take turns with the usual one. Where no cluster can be had they
-//! are ignored, and a line says why; `RIG_KIND=must` makes that a failure, `RIG_KIND=off` leaves them out.
-//! `RIG_KIND_KUBECONFIG` names a cluster that is there.
+//! The tests share a cluster. Each has its own release with its own Lease, AWS account and resources; tests of the chart
+//! as a whole take turns with the default release. If there can be no cluster, the tests are ignored and a line says
+//! why. `RIG_KIND=must` turns that into a failure, `RIG_KIND=off` ignores the tests, `RIG_KIND_KUBECONFIG` names an
+//! existing cluster.
 
 mod chart;
 mod cluster;
@@ -31,60 +31,44 @@ use rig::will_run;
 
 use cluster::{Cluster, ClusterSource, Share};
 
-/// A test: what it is called, what it must have for itself, and what it does.
+/// The name of a test, what it needs for itself, and its function.
 type Test = (&'static str, Share, fn(&Cluster) -> Result<()>);
 
 /// The longest first.
 const TESTS: [Test; 18] = [
-    (
-        "a_leader_that_was_stopped_for_a_minute_wakes_up_and_writes_nothing",
-        Share::OwnRelease,
-        failover::frozen,
-    ),
+    ("a_leader_stopped_for_a_minute_writes_nothing_when_it_continues", Share::OwnRelease, failover::frozen),
     ("a_hung_operator_is_restarted_by_its_probe", Share::OwnRelease, process_exit::hung),
-    ("a_leader_cut_off_from_the_api_server_stops_and_another_goes_on", Share::OwnRelease, failover::cut_off),
-    ("a_killed_leader_is_followed_and_comes_again", Share::OwnRelease, failover::killed),
     (
-        "the_release_before_is_upgraded_without_a_break",
+        "a_leader_cut_off_from_the_api_server_stops_and_another_continues",
+        Share::OwnRelease,
+        failover::cut_off,
+    ),
+    ("another_pod_follows_a_killed_leader_which_restarts", Share::OwnRelease, failover::killed),
+    (
+        "the_previous_release_is_upgraded_without_interruption",
         Share::DefaultRelease,
         upgrade::from_the_release_before,
     ),
-    ("a_new_version_is_rolled_out_under_work", Share::OwnRelease, failover::rolled_out),
-    ("another_goes_on_with_what_a_deleted_leader_had_under_way", Share::OwnRelease, failover::deleted),
-    ("asked_to_end_it_ends_well_and_comes_again", Share::OwnRelease, process_exit::asked_to_end),
+    ("a_new_version_is_rolled_out_during_work", Share::OwnRelease, failover::rolled_out),
+    ("another_pod_finishes_the_work_of_a_deleted_leader", Share::OwnRelease, failover::deleted),
+    ("a_terminated_process_exits_with_zero_and_restarts", Share::OwnRelease, process_exit::asked_to_end),
     (
-        "resources_that_are_left_at_uninstalling_are_deleted_once_it_is_installed_again",
+        "resources_left_at_uninstallation_are_deleted_after_installing_again",
         Share::DefaultRelease,
         chart::left_behind,
     ),
-    (
-        "uninstalled_in_order_nothing_is_left_but_the_definitions",
-        Share::DefaultRelease,
-        chart::uninstalled_in_order,
-    ),
+    ("uninstalling_in_order_leaves_only_the_crds", Share::DefaultRelease, chart::uninstalled_in_order),
     ("helm_test_passes", Share::DefaultRelease, chart::tested),
-    ("a_policy_lets_it_reach_what_it_needs_and_nothing_else", Share::OwnRelease, network::policy),
-    (
-        "a_service_is_found_by_its_name_and_a_resource_becomes_ready",
-        Share::DefaultRelease,
-        network::resolves_names,
-    ),
-    (
-        "the_pods_have_a_user_without_rights_and_a_file_system_that_they_cannot_write",
-        Share::DefaultRelease,
-        process::has_no_rights,
-    ),
+    ("the_network_policy_allows_only_what_the_operator_needs", Share::OwnRelease, network::policy),
+    ("the_operator_resolves_the_name_of_a_service", Share::DefaultRelease, network::resolves_names),
+    ("the_pods_run_unprivileged_with_a_read_only_file_system", Share::DefaultRelease, process::has_no_rights),
     ("probes_and_metrics_are_answered", Share::DefaultRelease, process::answers_probes),
-    ("a_drained_node_passes_the_operator_on", Share::Nodes, node_drain::drained),
-    ("the_commands_for_helm_work_as_they_are_written", Share::WholeCluster, documented_commands::with_helm),
-    (
-        "the_commands_for_kubectl_work_as_they_are_written",
-        Share::WholeCluster,
-        documented_commands::with_kubectl,
-    ),
+    ("draining_the_leaders_node_moves_the_operator", Share::Nodes, node_drain::drained),
+    ("the_documented_helm_commands_work", Share::WholeCluster, documented_commands::with_helm),
+    ("the_documented_kubectl_commands_work", Share::WholeCluster, documented_commands::with_kubectl),
 ];
 
-/// How many run at the same time, unless it is said: most of the time they wait.
+/// The default number of tests at the same time: they mostly wait.
 const AT_ONCE: usize = 8;
 
 fn main() -> ExitCode {
@@ -105,7 +89,7 @@ fn main() -> ExitCode {
     }
     let workers = source.as_ref().map_or(0, ClusterSource::workers);
     let documented = source.as_ref().is_ok_and(ClusterSource::has_documented_image);
-    // Here, because the threads of the tests have to be started in the network of the cluster.
+    // Before the threads of the tests start: they must be in the network of the cluster.
     let cluster = match source {
         Ok(ClusterSource::NotNeeded) | Err(_) => Err("there is no cluster".to_owned()),
         Ok(source) => Cluster::prepare(&source).map(Arc::new).map_err(|error| format!("{error:#}")),

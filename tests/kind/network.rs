@@ -1,4 +1,4 @@
-//! The operator in the cluster's network: whom it finds by name, and what a policy lets it reach.
+//! The operator in the cluster's network: it resolves names, and a NetworkPolicy limits what it reaches.
 
 use anyhow::{Context, Result, ensure};
 
@@ -9,8 +9,8 @@ use super::cluster::{Cluster, DEADLINE};
 use super::release::OperatorRelease;
 use super::replication::Replication;
 
-/// Tries two ports of the cluster's DNS until one try fails, or long enough: a policy may come into force only a
-/// moment after its pod has begun.
+/// Tries two ports of the cluster's DNS until a try fails, or the time is over: a policy may take effect only after its
+/// pod has started.
 const TRY: &str = r#"
 import json, socket, time
 def fails(port):
@@ -39,7 +39,7 @@ pub fn resolves_names(cluster: &Cluster) -> Result<()> {
             "not a name that has to be completed: {endpoint}"
         );
         let replication = Replication::ready(&operator, "case").await?;
-        // Written with the rights of its service account.
+        // Written with the permissions of its service account.
         let by_operator = async || {
             let events = cluster.kind.kubectl.get(&["events.events.k8s.io"]).await?;
             let all = events["items"].as_array().cloned().unwrap_or_default();
@@ -50,8 +50,8 @@ pub fn resolves_names(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// That what it does not allow is refused can be seen only where the network enforces policies; whether it does is
-/// found out with a policy that allows nothing.
+/// Whether the network enforces policies is found out with a policy that allows nothing. Only then the test checks that
+/// the chart's policy refuses the rest.
 pub fn policy(cluster: &Cluster) -> Result<()> {
     cluster.block_on(async {
         let emulator = json!([{
@@ -75,7 +75,7 @@ pub fn policy(cluster: &Cluster) -> Result<()> {
             },
         });
         kubectl.apply(&nothing.to_string()).await?;
-        // As the operator's pods are to the chart's policy.
+        // The labels that the chart's policy selects.
         let as_operator =
             json!({"app.kubernetes.io/name": "s3-replication-operator", "app.kubernetes.io/instance": RELEASE});
         let (free, denied, like_operator) = tokio::try_join!(
@@ -85,7 +85,7 @@ pub fn policy(cluster: &Cluster) -> Result<()> {
         )?;
         ensure!(free["metrics"] == false && free["dns"] == false, "what no policy is about failed: {free}");
         if denied["metrics"] == false {
-            // To be read in the output of the test.
+            // Shown in the output of the test.
             eprintln!("the network of this cluster enforces no policies: that the chart's denies was not seen");
         } else {
             ensure!(like_operator["metrics"] == true, "the policy let through what it does not name");
@@ -95,7 +95,7 @@ pub fn policy(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// What a pod with these labels saw.
+/// Starts a pod with these labels. Returns what it could reach.
 async fn attempt(cluster: &Cluster, namespace: &str, name: &str, labels: Value) -> Result<Value> {
     let kubectl = &cluster.kind.kubectl;
     let pod = json!({

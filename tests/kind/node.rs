@@ -1,4 +1,4 @@
-//! What is seen and done on a node, past Kubernetes: a pod with all rights on each, that runs a few lines of Python.
+//! Acts on a node directly: a privileged pod on each node runs short Python scripts.
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
@@ -13,7 +13,7 @@ use super::pod::OperatorPod;
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "on-node";
 
-/// Finds the process of an operator's pod, as the node numbers it: the chart names its pod to it.
+/// Finds the process of an operator's pod in the node's process ids: its environment has the pod's name.
 const FIND: &str = r#"
 import json, os, signal, subprocess, sys, time
 def words(pid, file):
@@ -37,7 +37,7 @@ def network(*command):
     subprocess.run([*enter, *command], check=True, preexec_fn=at_home, env={"PATH": path})
 "#;
 
-/// Puts the pods on the nodes.
+/// Starts the pods on the nodes.
 pub async fn prepare(kind: &Kind) -> Result<()> {
     let pods = json!({
         "apiVersion": "apps/v1",
@@ -64,7 +64,7 @@ pub async fn prepare(kind: &Kind) -> Result<()> {
     kind.kubectl.apply(&pods.to_string()).await
 }
 
-/// Runs a script on the node of an operator's pod, with the number of its process in `pid`, and returns what it
+/// Runs a script on the node of an operator's pod, with its process id in `pid`. Returns what the script
 /// prints.
 pub async fn run(cluster: &Cluster, operator: &OperatorPod, script: &str) -> Result<String> {
     let all: Api<Pod> = Api::namespaced(cluster.kube.clone(), NAMESPACE);
@@ -85,12 +85,12 @@ pub async fn run(cluster: &Cluster, operator: &OperatorPod, script: &str) -> Res
     cluster.kind.kubectl.run_within(exec, DEADLINE).await
 }
 
-/// Sends an operator's process a signal, as only its node can.
+/// Sends a signal to an operator's process from its node.
 pub async fn signal(cluster: &Cluster, operator: &OperatorPod, name: &str) -> Result<()> {
     run(cluster, operator, &format!("os.kill(pid, signal.SIG{name})")).await.map(drop)
 }
 
-/// What a script printed as JSON.
+/// Runs a script that prints JSON. Returns the value.
 pub async fn facts(cluster: &Cluster, operator: &OperatorPod, script: &str) -> Result<Value> {
     let output = run(cluster, operator, script).await?;
     serde_json::from_str(&output).with_context(|| format!("no JSON: {output}"))

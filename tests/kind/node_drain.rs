@@ -1,4 +1,4 @@
-//! The operator's pods and the nodes that they are on.
+//! Draining the node of the leader.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::cluster::Cluster;
 use super::release::OperatorRelease;
 use super::replication::Replication;
 
-/// How long it may take to drain a node.
+/// How long draining a node may take.
 const DRAIN: Duration = Duration::from_secs(120);
 
 pub fn drained(cluster: &Cluster) -> Result<()> {

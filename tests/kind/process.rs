@@ -1,4 +1,4 @@
-//! The operator's process in its pod: what it may do, and what it answers.
+//! The operator's process in its pod: its privileges, and its HTTP endpoints.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -7,7 +7,7 @@ use super::cluster::Cluster;
 use super::node;
 use super::release::OperatorRelease;
 
-/// What the kernel says of the process.
+/// Reads the privileges of the process from /proc.
 const FACTS: &str = r#"
 status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status").read().splitlines() if ":\t" in line)
 mounts = [line.split() for line in open(f"/proc/{pid}/mountinfo")]

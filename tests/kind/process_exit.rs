@@ -1,4 +1,4 @@
-//! The operator's process ends, or should: Kubernetes starts it again in the same pod.
+//! The operator's process ends or hangs: Kubernetes restarts it in the same pod.
 
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -32,12 +32,12 @@ pub fn hung(cluster: &Cluster) -> Result<()> {
         let leader = operator.leader().await?;
         let replication = Replication::ready(&operator, "steady").await?;
         replication.change_in_aws().await?;
-        // A stopped process has its sockets still, and answers nothing.
+        // A stopped process keeps its sockets and does not answer.
         node::signal(cluster, &leader, "STOP").await?;
         let next = operator.another_leads(&leader).await?;
         replication.wait_corrected().await?;
         let again = operator.pod("the hung one is ready again", |pod| has_restarted(pod, &leader)).await?;
-        // It did not see the request to end: it was killed in the end.
+        // It could not handle SIGTERM, so it was killed.
         ensure!(again.exit_code == Some(137), "it ended with {:?}", again.exit_code);
         operator.check_writers(&[&leader, &next]).await?;
         replication.delete().await?;

@@ -1,4 +1,4 @@
-//! A release of the operator that a test works with: its pods, who of them leads, and what they asked of AWS.
+//! A release of the operator in the cluster: its pods, which of them leads, and their requests to AWS.
 
 use std::ops::Deref;
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::cluster::Cluster;
 use super::pod::OperatorPod;
 
-/// The label that says which release a resource is for; one without it is for the usual one.
+/// The label that assigns a resource to a release. A resource without it belongs to the default release.
 const LABEL: &str = "site";
 
 pub struct OperatorRelease<'a> {
@@ -24,12 +24,12 @@ pub struct OperatorRelease<'a> {
     pub release: Release,
     /// The namespace of its resources.
     pub namespace: String,
-    /// The beginning of names that nobody else has.
+    /// A unique prefix for names.
     pub name: String,
     own: bool,
 }
 
-/// Who holds the Lease: one life of a pod.
+/// The holder of the Lease: one run of a pod's process.
 #[derive(Debug, Clone)]
 pub struct Leader {
     pub pod: OperatorPod,
@@ -45,7 +45,7 @@ impl Deref for Leader {
 }
 
 impl<'a> OperatorRelease<'a> {
-    /// Installs the usual release: the chart's defaults, but that the resources of other sites are not its.
+    /// Installs the default release: the chart's defaults, except that it ignores the resources of other releases.
     pub async fn install_default(kind: &Kind) -> Result<String> {
         Self::default_release().install(kind).await
     }
@@ -55,24 +55,24 @@ impl<'a> OperatorRelease<'a> {
         Release { values: json!({"operator": operator}), ..Release::documented() }
     }
 
-    /// The usual release, which the test has for itself.
+    /// The default release, which no other test uses meanwhile.
     pub async fn shared(cluster: &'a Cluster, test: &str) -> Result<Self> {
         let (name, namespace) = (unique(test), "default".to_owned());
         let operator = Self { cluster, release: Self::default_release(), namespace, name, own: false };
-        // A test that failed may have left none.
+        // A failed test may have removed it.
         if operator.pods().await?.is_empty() {
             operator.release.install(&cluster.kind).await?;
         }
         Ok(operator)
     }
 
-    /// A release of a test's own, with these values beside, in an account of its own.
+    /// Installs another release in a new account, with additional values.
     pub async fn own(cluster: &'a Cluster, test: &str, values: Value) -> Result<Self> {
         let name = unique(test);
         let mut all = json!({
             // An AwsAccount is cluster-scoped, so it would count for the other releases too.
             "operator": {"selector": format!("{LABEL}={name}"), "requireAccount": false},
-            // These are the usual release's.
+            // The default release has these.
             "crds": {"install": false},
             "rbac": {"aggregate": false},
         });
@@ -92,7 +92,7 @@ impl<'a> OperatorRelease<'a> {
         }
     }
 
-    /// What marks a resource as this site's.
+    /// The labels of a resource of this release.
     pub fn labels(&self) -> Value {
         if self.own { json!({LABEL: self.name}) } else { json!({}) }
     }
@@ -102,18 +102,18 @@ impl<'a> OperatorRelease<'a> {
         self.cluster.cloud.clients_of(&self.release.account)
     }
 
-    /// Its pods, those too that are about to end.
+    /// Its pods, including those that are terminating.
     pub async fn pods(&self) -> Result<Vec<OperatorPod>> {
         let pods: Api<Pod> = Api::namespaced(self.cluster.kube.clone(), &self.release.namespace);
         Ok(pods.list(&ListParams::default().labels(PODS)).await?.iter().map(OperatorPod::from).collect())
     }
 
-    /// Waits until a pod is as wanted.
+    /// Waits for a pod in this state.
     pub async fn pod(&self, what: &str, wanted: impl Fn(&OperatorPod) -> bool) -> Result<OperatorPod> {
         self.cluster.until(what, async || Ok(self.pods().await?.into_iter().find(|pod| wanted(pod)))).await
     }
 
-    /// Waits until there are so many pods, all of them ready and none about to end.
+    /// Waits until there are so many pods, all ready and none terminating.
     pub async fn all_ready(&self, count: usize) -> Result<Vec<OperatorPod>> {
         let look = async || {
             let pods = self.pods().await?;
@@ -122,12 +122,12 @@ impl<'a> OperatorRelease<'a> {
         self.cluster.until("all pods are ready", look).await
     }
 
-    /// Waits until one leads.
+    /// Waits for a leader.
     pub async fn leader(&self) -> Result<Leader> {
         self.leads("a pod leads", |_| true).await
     }
 
-    /// Waits until another leads than before: another pod, or another life of the same.
+    /// Waits until the leader is another pod, or the same pod after a restart.
     pub async fn another_leads(&self, before: &Leader) -> Result<Leader> {
         self.leads("another leads", |leader| leader.identity != before.identity).await
     }
@@ -137,12 +137,12 @@ impl<'a> OperatorRelease<'a> {
         self.cluster.until(what, look).await
     }
 
-    /// The pod that the Lease names; nothing while nobody holds it.
+    /// The pod that holds the Lease, if one does.
     pub async fn holder(&self) -> Result<Option<Leader>> {
         let leases: Api<Lease> = Api::namespaced(self.cluster.kube.clone(), &self.release.namespace);
         let lease = leases.get(RELEASE).await?;
         let identity = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
-        // The end after the name is the process's own.
+        // The suffix after the name is unique to the process.
         let Some((name, _)) = identity.rsplit_once('_') else {
             return Ok(None);
         };
@@ -150,7 +150,7 @@ impl<'a> OperatorRelease<'a> {
         Ok(pod.map(|pod| Leader { pod, identity: identity.clone() }))
     }
 
-    /// Waits until a pod has logged these, one after the other.
+    /// Waits until a pod has logged these texts in this order.
     pub async fn logged(&self, pod: &OperatorPod, texts: &[&str]) -> Result<()> {
         let pods: Api<Pod> = Api::namespaced(self.cluster.kube.clone(), &self.release.namespace);
         let look = async || {
@@ -161,7 +161,7 @@ impl<'a> OperatorRelease<'a> {
         self.cluster.until(&format!("{} logs {texts:?}", pod.name), look).await
     }
 
-    /// What a person would look at next, for error messages: the pods, who leads, and what they log.
+    /// For error messages: the pods, the leader, and their logs.
     pub async fn diagnostics(&self) -> String {
         let look = async {
             let mut words = format!("holder: {:?}\n", self.holder().await?);
@@ -175,14 +175,14 @@ impl<'a> OperatorRelease<'a> {
         look.await.unwrap_or_else(|error| format!("{error:#}"))
     }
 
-    /// What its pods asked AWS to change, in order of arrival.
+    /// The writes of its pods to AWS, in order of arrival.
     pub async fn writes(&self) -> Result<Vec<Recorded>> {
         let calls = self.cluster.cloud.calls(&self.release.account).await?;
-        // The test itself has no name.
+        // The test's own clients send no name.
         Ok(calls.into_iter().filter(|call| call.is_write() && !call.app.is_empty()).collect())
     }
 
-    /// Sees that these pods wrote, in this order, no other did, and no two at the same time.
+    /// Checks that only these pods wrote, in this order, and no two at the same time.
     pub async fn check_writers(&self, pods: &[&OperatorPod]) -> Result<()> {
         let writes = self.writes().await?;
         writers::check_one_at_a_time(&writes)?;
@@ -193,24 +193,24 @@ impl<'a> OperatorRelease<'a> {
         Ok(())
     }
 
-    /// Uninstalls it and waits until its pods are gone, which Helm does not.
+    /// Uninstalls it and waits until its pods are gone; Helm does not wait for that.
     pub async fn uninstall(&self) -> Result<()> {
         self.release.uninstall(&self.cluster.kind.helm).await?;
         let look = async || Ok(self.pods().await?.is_empty().then_some(()));
         self.cluster.until("the pods are gone", look).await
     }
 
-    /// From now on AWS answers slowly, so that work takes a while.
+    /// Makes AWS answer slowly, so that work takes a while.
     pub async fn slow_down(&self) -> Result<()> {
         self.cluster.cloud.set_latency(&self.release.account, 0.5).await
     }
 
-    /// AWS answers at once again.
+    /// Makes AWS answer immediately again.
     pub async fn speed_up(&self) -> Result<()> {
         self.cluster.cloud.set_latency(&self.release.account, 0.0).await
     }
 
-    /// Sees that the operator has left no role in its account.
+    /// Checks that the operator left no role in its account.
     pub async fn check_no_role_is_left(&self) -> Result<()> {
         let roles = self.clients().iam().list_roles().path_prefix("/s3-replication/").send().await;
         let roles: Vec<String> = roles
@@ -219,13 +219,13 @@ impl<'a> OperatorRelease<'a> {
             .iter()
             .map(|role| role.role_name().to_owned())
             .collect();
-        // The account of the usual release is that of other tests too.
+        // Other tests use the account of the default release too.
         let ours = roles.iter().any(|role| self.own || role.contains(&self.name));
         ensure!(!ours, "roles are left: {roles:?}");
         Ok(())
     }
 
-    /// Takes a release of a test's own away again; what becomes of it is not waited for.
+    /// Removes the release unless it is the default one, without waiting for the end.
     pub async fn close(self) -> Result<()> {
         if self.own {
             let helm = &self.cluster.kind.helm;
@@ -237,7 +237,7 @@ impl<'a> OperatorRelease<'a> {
     }
 }
 
-/// A cluster that is given may have what an earlier run has left.
+/// A unique name: an existing cluster may have objects of an earlier run.
 fn unique(test: &str) -> String {
     let end: String = std::iter::repeat_with(fastrand::lowercase).take(5).collect();
     format!("{test}-{end}")

@@ -1,4 +1,4 @@
-//! A resource of a test's own, with buckets of its own.
+//! One `BucketReplication` with its buckets.
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_s3::error::ProvideErrorMetadata;
@@ -20,14 +20,14 @@ pub struct Replication<'a> {
 }
 
 impl<'a> Replication<'a> {
-    /// Makes the buckets and the resource, and waits until it is Ready.
+    /// Creates the buckets and the resource, and waits until it is Ready.
     pub async fn ready(operator: &'a OperatorRelease<'a>, name: &str) -> Result<Self> {
         let replication = Self::apply(operator, name).await?;
         replication.wait_ready().await?;
         Ok(replication)
     }
 
-    /// Makes the buckets and the resource.
+    /// Creates the buckets and the resource.
     pub async fn apply(operator: &'a OperatorRelease<'a>, name: &str) -> Result<Self> {
         let clients = operator.clients();
         let name = format!("{}-{name}", operator.name);
@@ -62,12 +62,12 @@ impl<'a> Replication<'a> {
         Api::namespaced_with(client, &self.operator.namespace, &ApiResource::from_gvk(&kind))
     }
 
-    /// The resource as it is now.
+    /// The current object.
     pub async fn object(&self) -> Result<Value> {
         Ok(serde_json::to_value(self.api().get(&self.name).await?)?)
     }
 
-    /// Waits until it says that its spec, as it is now, is Ready.
+    /// Waits until it is Ready for its current generation.
     pub async fn wait_ready(&self) -> Result<()> {
         let look = async || {
             let object = self.object().await?;
@@ -101,7 +101,7 @@ impl<'a> Replication<'a> {
         }
     }
 
-    /// Changes the configuration in AWS behind the operator's back.
+    /// Changes the configuration in AWS, as another tool would.
     pub async fn change_in_aws(&self) -> Result<()> {
         let s3 = self.operator.clients().s3(SOURCE_REGION);
         let held = s3.get_bucket_replication().bucket(&self.source).send().await?;
@@ -118,7 +118,7 @@ impl<'a> Replication<'a> {
         Ok(())
     }
 
-    /// Waits until the configuration is as the resource says.
+    /// Waits until the operator has corrected the configuration.
     pub async fn wait_corrected(&self) -> Result<()> {
         let look = async || Ok((self.storage_class().await? == Some(StorageClass::Standard)).then_some(()));
         self.until("is put right in AWS", look).await
@@ -131,13 +131,13 @@ impl<'a> Replication<'a> {
         Ok(rule.and_then(|rule| rule.destination()?.storage_class().cloned()))
     }
 
-    /// Asks for its deletion, which waits for the operator.
+    /// Requests its deletion.
     pub async fn begin_deletion(&self) -> Result<()> {
         self.api().delete(&self.name, &DeleteParams::default()).await?;
         Ok(())
     }
 
-    /// Waits until it is gone, and sees that its configuration went with it.
+    /// Waits until it is deleted, and checks that its configuration is too.
     pub async fn wait_deleted(&self) -> Result<()> {
         let look = async || Ok(self.api().get_opt(&self.name).await?.is_none().then_some(()));
         self.until("is gone", look).await?;
@@ -155,7 +155,7 @@ impl<'a> Replication<'a> {
         }
     }
 
-    /// Deletes the resource and sees that its configuration goes with it.
+    /// Deletes the resource, and checks that its configuration is deleted too.
     pub async fn delete(self) -> Result<()> {
         self.begin_deletion().await?;
         self.wait_deleted().await

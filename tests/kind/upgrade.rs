@@ -1,4 +1,4 @@
-//! An upgrade from the release before.
+//! An upgrade from the previous release.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,18 +14,18 @@ use super::cluster::Cluster;
 use super::release::OperatorRelease;
 use super::replication::Replication;
 
-/// The version that stands for the one before.
+/// The version of the stand-in for the previous release.
 const BEFORE: &str = "0.0.9";
 
 const DEFINITION: &str = "bucketreplications.s3replication.dev";
 
-/// What the definition of the release before does not have: an optional part of the spec.
+/// An optional field of the spec that the CRD of the previous release lacks.
 const NEWER: &str = "replicate";
 
-/// Until there is a second release nobody can upgrade from a first. What stands for it is the chart of this tree as
-/// another version, whose definition lacks an optional field, and the same image in pods that differ by an
-/// annotation. So it shows what the upgrade itself does: to the definitions, the pods, who leads and AWS. That a
-/// later program understands what an earlier one has written is for a later release to show.
+/// There is no earlier release yet. The stand-in is the chart of this tree, packaged as
+/// another version, with a CRD that lacks an optional field, and the same image in pods that differ by an
+/// annotation. The test shows what the upgrade does to the CRDs, the pods, the leader and AWS. It does not show that a
+/// later program reads what an earlier one wrote.
 pub fn from_the_release_before(cluster: &Cluster) -> Result<()> {
     cluster.block_on(async {
         let mut operator = OperatorRelease::shared(cluster, "upgrade").await?;
@@ -79,7 +79,7 @@ pub fn from_the_release_before(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// The chart as the release before: packaged, with another version and an older definition.
+/// Packages the chart as the previous release. Returns the path of the package.
 async fn package(cluster: &Cluster) -> Result<PathBuf> {
     let dir = paths::scratch_dir("release-before")?;
     let copy = dir.join("chart");
@@ -118,7 +118,7 @@ async fn has_newer_field(cluster: &Cluster) -> Result<bool> {
     Ok(schema["properties"]["spec"]["properties"][NEWER].is_object())
 }
 
-/// The least number of pods that were ready at a time, and not about to end, while something went on.
+/// The lowest number of ready, not terminating pods while a future runs.
 async fn least_ready(
     operator: &OperatorRelease<'_>,
     during: impl Future<Output = Result<String>>,
@@ -128,7 +128,7 @@ async fn least_ready(
     loop {
         let pods = operator.pods().await?;
         least = least.min(pods.iter().filter(|pod| pod.ready && !pod.ending).count());
-        // Often enough to see each pod go, and no more.
+        // Often enough to notice each pod that ends.
         let pause = std::time::Duration::from_millis(100);
         match tokio::time::timeout(pause, &mut during).await {
             Ok(done) => return done.map(|_| least),

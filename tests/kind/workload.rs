@@ -1,4 +1,4 @@
-//! Work that a failover meets: resources that are being made, and others that differ in AWS.
+//! Work for a failover: resources that are being created, and others that drifted.
 
 use anyhow::Result;
 use futures::future::try_join_all;
@@ -7,7 +7,7 @@ use super::pod::OperatorPod;
 use super::release::OperatorRelease;
 use super::replication::Replication;
 
-/// How many resources of each sort.
+/// The number of resources of each kind.
 const MANY: usize = 3;
 
 pub struct Workload<'a> {
@@ -17,8 +17,8 @@ pub struct Workload<'a> {
 }
 
 impl<'a> Workload<'a> {
-    /// Has the leader in the middle of making resources, while the configurations of others have been changed, which
-    /// it does not look at for minutes.
+    /// Changes the configurations of some resources in AWS, which the leader will not check for minutes, and waits until
+    /// the leader is creating others.
     pub async fn begin(operator: &'a OperatorRelease<'a>, leader: &OperatorPod) -> Result<Self> {
         let drifted = many(operator, "steady").await?;
         try_join_all(drifted.iter().map(Replication::wait_ready)).await?;
@@ -40,14 +40,14 @@ impl<'a> Workload<'a> {
         Ok(())
     }
 
-    /// Waits until all of it is done, however it came to that.
+    /// Waits until everything is Ready or corrected.
     pub async fn wait_done(&self) -> Result<()> {
         try_join_all(self.under_way.iter().map(Replication::wait_ready)).await?;
         try_join_all(self.drifted.iter().map(Replication::wait_corrected)).await?;
         self.operator.speed_up().await
     }
 
-    /// Deletes all resources, and sees that nothing is left of them in AWS.
+    /// Deletes all resources, and checks that nothing is left of them in AWS.
     pub async fn remove(self) -> Result<()> {
         let all: Vec<Replication> = self.drifted.into_iter().chain(self.under_way).collect();
         try_join_all(all.iter().map(Replication::begin_deletion)).await?;

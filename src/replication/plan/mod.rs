@@ -130,7 +130,8 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         false => Vec::new(),
     };
     let replaces = stages.iter().flatten().any(|step| matches!(step, Step::PutReplication { .. }));
-    let removed_elements = if replaces { input.observed.unknown_elements.clone() } else { Vec::new() };
+    let removed_elements =
+        if replaces { input.observed.unknown_elements.iter().cloned().collect() } else { Vec::new() };
     Plan { differences, drift, stages, refusals, removed_elements }
 }
 

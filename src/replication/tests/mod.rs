@@ -6,7 +6,7 @@ mod properties;
 mod reports;
 mod tenancy;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{AdoptionPolicy, BucketReplicationSpec, BucketReplicationStatus, ManagementPolicy};
 use crate::iam::Partition;
@@ -84,7 +84,7 @@ fn id() -> ResourceId {
 }
 
 fn caller() -> Caller {
-    Caller { account: "111122223333".into(), partition: Partition::of_region("us-east-1") }
+    Caller { account: "111122223333".into(), partition: Partition::AWS }
 }
 
 /// Two buckets that answer, and nothing else.
@@ -94,11 +94,11 @@ fn nothing_but(source: ObservedBucket, destinations: BTreeMap<String, ObservedBu
         source,
         destinations,
         configuration: Ok(None),
-        unknown_elements: Vec::new(),
         role: Ok(None),
         former_roles: BTreeMap::new(),
         bucket_policies: BTreeMap::new(),
         keys: BTreeMap::new(),
+        unknown_elements: BTreeSet::new(),
         object_lock: false,
     }
 }

@@ -25,7 +25,7 @@ async fn put(world: &World, source: &str, role: &str, rules: Vec<s3::Replication
     Ok(())
 }
 
-/// A rule of the second version of the schema that says as much as one can.
+/// A rule of the second version of the schema with every field set.
 fn full(id: &str, priority: i32, destination: &str) -> Result<s3::ReplicationRule> {
     let minutes = || s3::ReplicationTimeValue::builder().minutes(15).build();
     let tag = |key: &str| s3::Tag::builder().key(key).value("yes").build();
@@ -116,7 +116,7 @@ async fn all_replicating_buckets_of_an_account_are_imported_at_once() -> Result<
 }
 
 #[tokio::test]
-async fn what_cannot_be_imported_is_named() -> Result<()> {
+async fn a_configuration_that_cannot_be_imported_is_reported() -> Result<()> {
     let world = World::new("import-odd").await?;
     let (source, destination, role) = by_hand(&world).await?;
     let (code, _, error) = import(&world, &["--bucket", &destination]).await?;

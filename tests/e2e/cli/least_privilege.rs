@@ -20,18 +20,18 @@ use crate::support::{check_now, operator, person, reason, replication, request_c
 const ROLE: &str = "orders-role";
 const BOUNDARY: &str = "arn:aws:iam::aws:policy/AmazonS3FullAccess";
 
-/// Actions in the policy whose absence a whole life does not show.
-const NOT_MISSED: [&str; 3] = [
+/// Actions in the policy that a life cycle in these tests does not miss.
+const NOT_NEEDED_HERE: [&str; 3] = [
     // The emulator does not check it.
     "iam:PassRole",
-    // Missed only where the source has Object Lock: a test of its own shows that.
+    // Needed only if the source has Object Lock; another test shows that.
     "s3:GetBucketObjectLockConfiguration",
-    // S3 names a bucket's Region even to those it denies, as the emulator does; only a bucket that is not there
-    // cannot be told from one that may not be seen.
+    // S3 returns a bucket's Region even when it denies the request, and so does the emulator. Only a missing
+    // bucket cannot be distinguished from a denied one.
     "s3:ListBucket",
 ];
 
-/// A world that enforces policies, two buckets, and a resource that has a tag and a boundary to lose.
+/// A world that enforces policies, two buckets, and a resource whose role has a tag and a boundary.
 async fn scene(name: &str) -> Result<(World, Value)> {
     let world = World::with_auth(name).await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
@@ -52,7 +52,7 @@ async fn printed(world: &World, resources: &[&Value]) -> Result<Value> {
     Ok(policies["policy of the operator"].take())
 }
 
-/// An operator with this policy and no other right.
+/// An operator with this policy and no other permission.
 async fn operator_with(world: &World, policy: &Value) -> Result<Operator> {
     let (key, secret) = world.user("operator", &policy.to_string()).await?;
     operator(world).credentials(&key, &secret).start().await
@@ -64,7 +64,7 @@ fn actions(policy: &Value) -> BTreeSet<String> {
     statements.iter().flat_map(|statement| strings(&statement["Action"])).collect()
 }
 
-/// A policy that lacks one action.
+/// The policy without one action.
 fn without(policy: &Value, action: &str) -> Value {
     let mut policy = policy.clone();
     for statement in policy["Statement"].as_array_mut().into_iter().flatten() {
@@ -79,7 +79,7 @@ fn without(policy: &Value, action: &str) -> Value {
     policy
 }
 
-/// What someone changes behind the operator's back, one kind after the other.
+/// Changes that someone else makes in AWS.
 #[derive(Clone, Copy, Debug)]
 enum Drift {
     SourceVersioning,
@@ -106,14 +106,14 @@ impl Drift {
         Drift::Configuration,
     ];
 
-    async fn happen(self, world: &World, source: &str, destination: &str) -> Result<()> {
+    async fn make(self, world: &World, source: &str, destination: &str) -> Result<()> {
         let iam = world.iam();
         let trust = json!({"Version": "2012-10-17", "Statement": [{
             "Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole",
         }]});
         let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
         match self {
-            // What replicates cannot be suspended, but the destination can.
+            // S3 refuses to suspend the versioning of a replicating source, so this suspends the destination's.
             Drift::SourceVersioning => {
                 world.set_versioning("eu-west-1", destination, BucketVersioningStatus::Suspended).await?;
             }
@@ -162,11 +162,11 @@ fn buckets(resource: &Value) -> Result<(&str, &str)> {
 }
 
 #[tokio::test]
-async fn the_printed_policy_is_enough_for_a_whole_life() -> Result<()> {
+async fn the_printed_policy_suffices_for_a_whole_life_cycle() -> Result<()> {
     let (world, mut resource) = scene("enough").await?;
     let mut renamed = resource.clone();
     renamed["spec"]["role"]["name"] = json!("renamed-role");
-    // For the change of name the old name and the new one are both needed.
+    // Renaming the role needs permissions for both names.
     let policy = printed(&world, &[&resource, &renamed]).await?;
     let _operator = operator_with(&world, &policy).await?;
     world.apply(&resource.to_string()).await?;
@@ -174,7 +174,7 @@ async fn the_printed_policy_is_enough_for_a_whole_life() -> Result<()> {
 
     let (source, destination) = buckets(&resource)?;
     for drift in Drift::ALL {
-        drift.happen(&world, source, destination).await?;
+        drift.make(&world, source, destination).await?;
         let before = world.get("orders").await?["status"]["lastCorrection"].clone();
         let status = &check_now(&world, "orders").await?["status"];
         ensure!(reason(status, "Ready") == "Applied", "{drift:?} is not corrected: {status:#}");
@@ -198,9 +198,9 @@ async fn the_printed_policy_is_enough_for_a_whole_life() -> Result<()> {
     Ok(())
 }
 
-/// A boundary that someone else puts on a role that has none is removed, although the spec names none.
+/// The operator removes a boundary that someone else adds to a role, although the spec names none.
 #[tokio::test]
-async fn the_printed_policy_lets_a_stray_boundary_be_removed() -> Result<()> {
+async fn the_printed_policy_suffices_to_remove_an_unexpected_boundary() -> Result<()> {
     let (world, mut resource) = scene("stray").await?;
     resource["spec"]["role"].as_object_mut().context("role")?.remove("permissionsBoundary");
     let policy = printed(&world, &[&resource]).await?;
@@ -209,16 +209,16 @@ async fn the_printed_policy_lets_a_stray_boundary_be_removed() -> Result<()> {
     world.apply(&resource.to_string()).await?;
     world.wait_ready("orders").await?;
     let (source, destination) = buckets(&resource)?;
-    Drift::BoundaryChanged.happen(&world, source, destination).await?;
+    Drift::BoundaryChanged.make(&world, source, destination).await?;
     let status = &check_now(&world, "orders").await?["status"];
     assert_eq!(reason(status, "Ready"), "Applied", "{status:#}");
     assert_eq!(status["lastCorrection"]["items"][0]["path"], "permissionsBoundary");
     Ok(())
 }
 
-/// An existing role is looked at and passed on, no more.
+/// The operator only reads an existing role and passes it to S3.
 #[tokio::test]
-async fn an_existing_role_needs_next_to_nothing_in_iam() -> Result<()> {
+async fn an_existing_role_needs_two_iam_actions() -> Result<()> {
     let (world, mut resource) = scene("existing").await?;
     let trust = json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole",
@@ -242,12 +242,12 @@ fn names(object: Option<&Value>, action: &str) -> bool {
     let conditions = object.and_then(|object| object["status"]["conditions"].as_array());
     let message = |condition: &Value| condition["message"].as_str().unwrap_or_default().to_owned();
     // `iam:GetRole` is not `iam:GetRolePolicy`.
-    let told =
+    let reported =
         |text: String| text.split(|c: char| !c.is_alphanumeric() && c != ':').any(|word| word == action);
-    conditions.into_iter().flatten().any(|condition| told(message(condition)))
+    conditions.into_iter().flatten().any(|condition| reported(message(condition)))
 }
 
-/// Lets a resource live from creation to deletion, through each kind of drift and a change, and ends when a condition names
+/// Takes a resource from creation to deletion, through each kind of drift and a change. Ends when a condition names
 /// the action.
 async fn live_until_named(world: &World, resource: &Value, action: &str) -> Result<()> {
     let named = |object: Option<&Value>| names(object, action);
@@ -259,7 +259,7 @@ async fn live_until_named(world: &World, resource: &Value, action: &str) -> Resu
         return Ok(());
     }
     for drift in Drift::ALL {
-        drift.happen(world, source, destination).await?;
+        drift.make(world, source, destination).await?;
         let asked = request_check(world, "orders").await?;
         let checked =
             |o: Option<&Value>| o.is_some_and(|o| o["status"]["lastHandledRequest"] == asked.as_str());
@@ -288,8 +288,8 @@ async fn live_until_named(world: &World, resource: &Value, action: &str) -> Resu
 async fn each_action_of_the_printed_policy_is_needed_and_named_when_it_is_missing() -> Result<()> {
     let (world, resource) = scene("needed").await?;
     let all = actions(&printed(&world, &[&resource]).await?);
-    assert!(NOT_MISSED.iter().all(|action| all.contains(*action)), "{all:?}");
-    stream::iter(all.into_iter().filter(|action| !NOT_MISSED.contains(&action.as_str())))
+    assert!(NOT_NEEDED_HERE.iter().all(|action| all.contains(*action)), "{all:?}");
+    stream::iter(all.into_iter().filter(|action| !NOT_NEEDED_HERE.contains(&action.as_str())))
         .map(|action| async move {
             let life = async {
                 let (world, resource) = scene("needed").await?;

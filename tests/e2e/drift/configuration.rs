@@ -15,7 +15,7 @@ use crate::support::{DESTINATION_REGION, SOURCE_REGION};
 use super::{Edit, differs, edit, eu, scene, tag};
 
 #[tokio::test]
-async fn every_outside_change_of_the_configuration_is_seen_and_put_right() -> Result<()> {
+async fn every_outside_change_of_the_configuration_is_reported_and_corrected() -> Result<()> {
     let scene = scene("drift-rules")
         .edit(|spec| {
             let mut logs = spec["rules"][0].clone();

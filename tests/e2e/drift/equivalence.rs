@@ -7,11 +7,11 @@ use crate::support::{POLICY, ROLE, decode_policy};
 
 use super::{assert_in_sync, eu, scene, statement};
 
-/// Says the same of a policy in other words.
+/// Rewrites a policy without changing its meaning.
 type Rewrite = fn(&mut Value);
 
 #[tokio::test]
-async fn changes_that_mean_the_same_are_no_drift_and_cause_no_write() -> Result<()> {
+async fn equivalent_changes_are_no_drift_and_cause_no_write() -> Result<()> {
     let scene = scene("drift-same")
         .edit(|spec| {
             let mut logs = spec["rules"][0].clone();

@@ -68,8 +68,8 @@ impl Scene {
         self.world.set_versioning(region, bucket, BucketVersioningStatus::Suspended).await
     }
 
-    /// An outside change that was just made is told in Observe mode, all of it and without a write; in Enforce
-    /// mode it is put right and remembered. Leaves the resource in Observe mode.
+    /// Checks a change that was just made in AWS: with Observe the status lists it and nothing is written; with Enforce
+    /// it is corrected and recorded. Leaves the resource with Observe.
     async fn check_reported_and_corrected(
         &self,
         what: &str,
@@ -126,7 +126,7 @@ fn statement<'a>(policy: &'a mut Value, sid: &str) -> &'a mut Value {
     policy["Statement"].as_array_mut().unwrap().iter_mut().find(|s| s["Sid"] == sid).unwrap()
 }
 
-/// An edit of something, with the differences it makes.
+/// An edit, and the drift entries that it causes.
 struct Edit<T> {
     what: &'static str,
     make: Box<dyn FnOnce(&mut T)>,

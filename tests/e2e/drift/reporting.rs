@@ -19,7 +19,7 @@ async fn a_change_of_the_spec_is_never_called_drift() -> Result<()> {
     let before = scene.check().await?["appliedHash"].clone();
     proxy.inject(Fault::always(Matcher::operation("PutBucketReplication"), Answer::access_denied()));
 
-    // Of the two writes this asks for, the policy's succeeds and the configuration's does not.
+    // The change takes two writes: that of the policy succeeds, that of the configuration is denied.
     let another = scene.world.versioned_bucket(DESTINATION_REGION).await?;
     let change = |bucket: &str| {
         let rule = json!({"id": "ReplicateToEU", "priority": 1, "destination": {"bucket": bucket, "storageClass": "GLACIER"}});
@@ -36,7 +36,7 @@ async fn a_change_of_the_spec_is_never_called_drift() -> Result<()> {
     }
     assert_eq!(proxy.count("PutRolePolicy"), 2, "once to begin with, and once for the change");
 
-    // Taken back before it was applied in full: the way back is no drift either.
+    // The spec is reverted before it was fully applied; the difference is no drift either.
     let back = change(&scene.destination);
     patch(&scene.world, NAME, back).await?;
     let status = scene.check().await?;
@@ -116,7 +116,7 @@ async fn observing_from_the_start_lists_everything_and_enforcing_applies_it() ->
     assert_in_sync(&status, "enforced");
     assert_eq!(status["lastCorrection"], Value::Null, "what was never applied is not corrected");
 
-    // In Observe mode a change of the spec counts as a difference; in Enforce mode it is only to be applied.
+    // With Observe a change of the spec is listed as drift; with Enforce the operator applies it.
     let rule = |class: &str| {
         let to = json!({"bucket": scene.destination, "storageClass": class});
         json!({"spec": {"rules": [{"id": "ReplicateToEU", "priority": 1, "destination": to}]}})
@@ -136,7 +136,7 @@ async fn observing_from_the_start_lists_everything_and_enforcing_applies_it() ->
 }
 
 #[tokio::test]
-async fn the_annotation_asks_for_a_check_at_once_and_is_acknowledged() -> Result<()> {
+async fn the_annotation_requests_an_immediate_check_and_is_acknowledged() -> Result<()> {
     let scene = scene("drift-request").edit(|spec| spec["interval"] = json!("24h")).ready().await?;
     scene.edit_configuration(|c| eu(c).priority = Some(5)).await?;
     scene.world.proxy.clear();
@@ -148,7 +148,7 @@ async fn the_annotation_asks_for_a_check_at_once_and_is_acknowledged() -> Result
     assert_eq!(object["status"]["lastCorrection"]["count"], 1);
     assert_eq!(scene.world.proxy.count("PutBucketReplication"), 1);
 
-    // A request that was made before asks for nothing: the next check is the one of the next request.
+    // Repeating a request causes no check: the next check is that of the next request.
     let checks = scene.world.proxy.count("GetRole");
     patch(&scene.world, NAME, request).await?;
     scene.check().await?;
@@ -157,7 +157,7 @@ async fn the_annotation_asks_for_a_check_at_once_and_is_acknowledged() -> Result
 }
 
 #[tokio::test]
-async fn more_than_a_hundred_differences_are_counted_and_the_first_hundred_shown() -> Result<()> {
+async fn of_more_than_a_hundred_differences_the_first_hundred_are_listed_and_all_counted() -> Result<()> {
     let scene = scene("drift-many").empty().await?;
     let mut resource = replication(NAME, &scene.source, &scene.destination);
     resource["spec"]["managementPolicy"] = json!("Observe");
@@ -188,7 +188,7 @@ async fn more_than_a_hundred_differences_are_counted_and_the_first_hundred_shown
 }
 
 #[tokio::test]
-async fn two_tools_that_fight_over_a_field_are_seen_and_the_operator_backs_off() -> Result<()> {
+async fn the_operator_backs_off_when_another_tool_keeps_changing_a_field() -> Result<()> {
     let scene = scene("drift-fight").ready().await?;
     let world = &scene.world;
     let (other_source, other_destination) =
@@ -210,21 +210,21 @@ async fn two_tools_that_fight_over_a_field_are_seen_and_the_operator_backs_off()
         let status = scene.check().await?;
         let ready = condition(&status, "Ready").context("no Ready")?;
         assert_eq!((&ready["status"], &ready["reason"]), (&json!("False"), &json!("Drifted")));
-        let words = message(&status, "Ready");
-        assert!(words.contains("another tool keeps changing rules[ReplicateToEU].priority"), "{words}");
-        assert!(words.contains(&scene.source) && words.contains("managementPolicy: Observe"), "{words}");
+        let text = message(&status, "Ready");
+        assert!(text.contains("another tool keeps changing rules[ReplicateToEU].priority"), "{text}");
+        assert!(text.contains(&scene.source) && text.contains("managementPolicy: Observe"), "{text}");
         assert_eq!(reason(&status, "InSync"), "Drifted");
         assert_eq!(status["driftCount"], 1);
     }
     assert!(world.proxy.writes().is_empty(), "{:?}", world.proxy.writes());
 
-    // Another resource is corrected as ever.
+    // Another resource is still corrected.
     world.iam().delete_role_policy().role_name("invoices-role").policy_name(POLICY).send().await?;
     let other = check_now(world, "invoices").await?;
     assert_in_sync(&other["status"], "the other resource");
     assert_eq!(world.proxy.writes().len(), 1);
 
-    // The other tool gives in.
+    // The other tool stops.
     set_priority(1).await?;
     assert_in_sync(&scene.check().await?, "at peace");
     Ok(())

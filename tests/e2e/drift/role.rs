@@ -32,7 +32,7 @@ async fn suspended_versioning_is_drift_of_source_and_destination() -> Result<()>
 }
 
 #[tokio::test]
-async fn every_outside_change_of_the_role_is_seen_and_put_right() -> Result<()> {
+async fn every_outside_change_of_the_role_is_reported_and_corrected() -> Result<()> {
     let scene = scene("drift-role")
         .edit(|spec| {
             spec["role"]["tags"] = json!({"team": "data"});
@@ -117,7 +117,7 @@ async fn a_permissions_boundary_that_nobody_asked_for_is_removed() -> Result<()>
 }
 
 #[tokio::test]
-async fn every_outside_change_of_the_role_policy_is_seen_and_put_right() -> Result<()> {
+async fn every_outside_change_of_the_role_policy_is_reported_and_corrected() -> Result<()> {
     let scene = scene("drift-policy").ready().await?;
     scene.manage("Observe").await?;
     let source = format!("arn:aws:s3:::{}", scene.source);

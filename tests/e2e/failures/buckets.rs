@@ -11,14 +11,14 @@ use crate::support::{Scene, check_now, message, reason, replication, request_che
 use super::impatient;
 
 #[tokio::test]
-async fn a_missing_source_is_waited_for() -> Result<()> {
+async fn the_operator_waits_for_a_missing_source() -> Result<()> {
     let Scene { world, operator: _operator, .. } = impatient("no-source").empty().await?;
     let (source, destination) = (world.bucket_name(), world.bucket("eu-west-1").await?);
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     let missing = |status: &Value| reason(status, "Ready") == "SourceBucketNotFound";
     let found = world.wait("orders", missing, "to miss its source").await?;
-    let said = message(&found["status"], "Ready");
-    assert!(said.contains(&source) && said.contains("create it or correct source.bucket"), "{said}");
+    let text = message(&found["status"], "Ready");
+    assert!(text.contains(&source) && text.contains("create it or correct source.bucket"), "{text}");
     assert_eq!(world.proxy.writes().len(), 0);
 
     world.create_bucket(&world.account, "us-east-1", &source).await?;
@@ -26,7 +26,7 @@ async fn a_missing_source_is_waited_for() -> Result<()> {
 }
 
 #[tokio::test]
-async fn while_one_destination_of_two_is_missing_nothing_is_written() -> Result<()> {
+async fn nothing_is_written_while_one_of_two_destinations_is_missing() -> Result<()> {
     let Scene { world, operator: _operator, .. } = impatient("no-destination").empty().await?;
     let (source, there) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let missing = world.bucket_name();
@@ -36,9 +36,9 @@ async fn while_one_destination_of_two_is_missing_nothing_is_written() -> Result<
     world.apply(&resource.to_string()).await?;
     let refused = |status: &Value| reason(status, "Ready") == "DestinationBucketNotFound";
     let found = world.wait("orders", refused, "to miss a destination").await?;
-    let said = message(&found["status"], "Ready");
-    assert!(said.contains(&missing) && said.contains("Nothing is written until it is there"), "{said}");
-    // Another try changes nothing about that.
+    let text = message(&found["status"], "Ready");
+    assert!(text.contains(&missing) && text.contains("Nothing is written until it is there"), "{text}");
+    // Another check finds the same.
     check_now(&world, "orders").await?;
     assert_eq!(world.proxy.writes().len(), 0);
 
@@ -47,7 +47,7 @@ async fn while_one_destination_of_two_is_missing_nothing_is_written() -> Result<
 }
 
 #[tokio::test]
-async fn buckets_deleted_later_are_noticed_and_awaited() -> Result<()> {
+async fn deleted_buckets_are_reported_until_they_exist_again() -> Result<()> {
     let Scene { world, operator: _operator, source, destination } =
         impatient("deleted-later").ready().await?;
 
@@ -56,7 +56,7 @@ async fn buckets_deleted_later_are_noticed_and_awaited() -> Result<()> {
     assert_eq!(reason(&gone["status"], "Ready"), "DestinationBucketNotFound");
     assert!(message(&gone["status"], "Ready").contains(&destination));
 
-    // Made again, elsewhere and not versioned.
+    // It is created again in another Region, without versioning.
     world.create_bucket(&world.account, "eu-central-1", &destination).await?;
     let back = world.wait_ready("orders").await?;
     assert_eq!(back["status"]["destinations"][0]["region"], "eu-central-1");
@@ -69,10 +69,10 @@ async fn buckets_deleted_later_are_noticed_and_awaited() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_wrong_region_in_the_spec_is_told_with_the_right_one() -> Result<()> {
+async fn a_wrong_region_in_the_spec_is_reported_with_the_right_one() -> Result<()> {
     let Scene { world, operator: _operator, source, destination } =
         impatient("region-in-spec").empty().await?;
-    // The emulator answers for a bucket anywhere; S3 sends one to its Region.
+    // The emulator answers in every Region; S3 redirects to the bucket's Region.
     let elsewhere = Matcher::operation("GetBucketVersioning").about(&destination);
     world.proxy.inject(Fault::always(elsewhere, Answer::WrongRegion { region: "eu-west-1".to_owned() }));
     let mut resource = replication("orders", &source, &destination);
@@ -80,10 +80,10 @@ async fn a_wrong_region_in_the_spec_is_told_with_the_right_one() -> Result<()> {
     world.apply(&resource.to_string()).await?;
     let refused = |status: &Value| reason(status, "Ready") == "InvalidRequest";
     let found = world.wait("orders", refused, "to be refused").await?;
-    let said = message(&found["status"], "Ready");
+    let text = message(&found["status"], "Ready");
     let parts =
         [destination.as_str(), "the bucket is in eu-west-1", "the spec says eu-north-1", "correct region"];
-    assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
     assert_eq!(world.proxy.writes().len(), 0);
 
     world.proxy.remove_faults();
@@ -92,7 +92,7 @@ async fn a_wrong_region_in_the_spec_is_told_with_the_right_one() -> Result<()> {
     world.wait_ready("orders").await.map(drop)
 }
 
-/// A bucket was deleted and made again in another Region: what the operator remembers is stale.
+/// A bucket was deleted and created again in another Region: the Region that the operator remembers is stale.
 #[tokio::test]
 async fn a_bucket_that_moved_is_found_again() -> Result<()> {
     let Scene { world, operator: _operator, destination, .. } = impatient("moved").ready().await?;
@@ -104,8 +104,8 @@ async fn a_bucket_that_moved_is_found_again() -> Result<()> {
     let heads = world.proxy.count("HeadBucket");
     let stale = check_now(&world, "orders").await?;
     assert_eq!(reason(&stale["status"], "Ready"), "AwsUnavailable");
-    let said = message(&stale["status"], "Ready");
-    assert!(said.contains("the bucket is in eu-central-1") && said.contains("looked up again"), "{said}");
+    let text = message(&stale["status"], "Ready");
+    assert!(text.contains("the bucket is in eu-central-1") && text.contains("looked up again"), "{text}");
 
     let found = world.wait_ready("orders").await?;
     assert_eq!(found["status"]["destinations"][0]["region"], "eu-central-1");
@@ -119,7 +119,7 @@ async fn a_bucket_of_another_account_is_refused() -> Result<()> {
     let other = world.another_account();
     let (source, destination) =
         (world.bucket("us-east-1").await?, world.bucket_of(&other, "eu-west-1").await?);
-    // Its owner lets everybody look, so that it is found when no owner is expected of it.
+    // Its owner permits HeadBucket to everyone, so it is found without ExpectedBucketOwner.
     let answer = Answer::Custom {
         status: 200,
         headers: vec![("x-amz-bucket-region".to_owned(), "eu-west-1".to_owned())],
@@ -130,16 +130,16 @@ async fn a_bucket_of_another_account_is_refused() -> Result<()> {
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     let refused = |status: &Value| reason(status, "Ready") == "WrongBucketOwner";
     let found = world.wait("orders", refused, "to be refused").await?;
-    let said = message(&found["status"], "Ready");
+    let text = message(&found["status"], "Ready");
     let parts = [destination.as_str(), world.account.as_str(), "set destination.account"];
-    assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
     assert_eq!(world.proxy.writes().len(), 0);
 
-    // To S3 a bucket that may not be looked at is the same, whoever owns it: the message has both remedies.
+    // S3 does not distinguish a wrong owner from a denial: the message has both remedies.
     let found = check_now(&world, "orders").await?;
     assert_eq!(reason(&found["status"], "Ready"), "AccessDenied");
-    let said = message(&found["status"], "Ready");
-    assert!(said.contains("s3:ListBucket") && said.contains("set destination.account"), "{said}");
+    let text = message(&found["status"], "Ready");
+    assert!(text.contains("s3:ListBucket") && text.contains("set destination.account"), "{text}");
     assert_eq!(world.proxy.writes().len(), 0);
     Ok(())
 }
@@ -153,8 +153,8 @@ async fn mfa_delete_keeps_the_operator_from_enabling_versioning() -> Result<()> 
     let found = world.wait("orders", refused, "to be refused").await?;
     let status = &found["status"];
     assert_eq!(reason(status, "VersioningReady"), "MfaDeleteEnabled");
-    let said = message(status, "Ready");
-    assert!(said.contains(&destination) && said.contains("by hand"), "{said}");
+    let text = message(status, "Ready");
+    assert!(text.contains(&destination) && text.contains("by hand"), "{text}");
     assert_eq!(world.proxy.writes().len(), 0);
 
     // The owner enables it by hand.
@@ -164,7 +164,7 @@ async fn mfa_delete_keeps_the_operator_from_enabling_versioning() -> Result<()> 
 }
 
 #[tokio::test]
-async fn versioning_that_may_not_be_read_leaves_one_condition_unknown() -> Result<()> {
+async fn a_denied_read_of_versioning_leaves_one_condition_unknown() -> Result<()> {
     let Scene { world, operator: _operator, .. } = impatient("unread").empty().await?;
     let (source, destination) =
         (world.bucket("us-east-1").await?, world.versioned_bucket("eu-west-1").await?);
@@ -174,8 +174,8 @@ async fn versioning_that_may_not_be_read_leaves_one_condition_unknown() -> Resul
     let status = &world.wait_ready("orders").await?["status"];
     assert_eq!(condition(status, "VersioningReady").context("VersioningReady")?["status"], "Unknown");
     assert_eq!(reason(status, "VersioningReady"), "AccessDenied");
-    let said = message(status, "VersioningReady");
-    assert!(said.contains("s3:GetBucketVersioning") && said.contains(&destination), "{said}");
+    let text = message(status, "VersioningReady");
+    assert!(text.contains("s3:GetBucketVersioning") && text.contains(&destination), "{text}");
     assert_eq!(status["destinations"][0]["versioning"], "Unknown");
 
     world.proxy.remove_faults();
@@ -184,12 +184,12 @@ async fn versioning_that_may_not_be_read_leaves_one_condition_unknown() -> Resul
     Ok(())
 }
 
-/// What was written a moment ago is not seen by all of S3 at once.
+/// S3 is eventually consistent: not all of S3 sees a recent write.
 #[tokio::test]
-async fn versioning_that_s3_does_not_see_yet_is_waited_for() -> Result<()> {
+async fn the_operator_waits_until_s3_sees_the_versioning() -> Result<()> {
     let Scene { world, operator: _operator, source, destination } = impatient("unsettled").empty().await?;
-    let words = "Versioning must be 'Enabled' on the bucket to apply a replication configuration";
-    let refused = Answer::error(400, "InvalidRequest", words);
+    let text = "Versioning must be 'Enabled' on the bucket to apply a replication configuration";
+    let refused = Answer::error(400, "InvalidRequest", text);
     world.proxy.inject(Fault::times(3, Matcher::operation("PutBucketReplication"), refused));
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;

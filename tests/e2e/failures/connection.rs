@@ -9,7 +9,7 @@ use crate::support::{Scene, check_now, message, operator, reason, replication};
 
 use super::impatient;
 
-/// The whole of AWS is away: refused connections instead of answers.
+/// All of AWS is unreachable: connections are refused.
 #[tokio::test]
 async fn refused_connections_are_survived() -> Result<()> {
     let Scene { world, operator, .. } = impatient("refused").ready().await?;
@@ -27,10 +27,10 @@ async fn refused_connections_are_survived() -> Result<()> {
     Ok(())
 }
 
-/// Nobody can tell the operator who it is: it starts all the same, says so in each resource, and goes on when
+/// The operator cannot get its caller identity: it starts, reports that in each resource, and continues when
 /// STS answers.
 #[tokio::test]
-async fn an_operator_that_cannot_learn_its_identity_starts_and_waits() -> Result<()> {
+async fn an_operator_that_cannot_get_its_identity_starts_and_waits() -> Result<()> {
     let world = World::new("no-identity").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     world.proxy.inject(Fault::always(Matcher::operation("GetCallerIdentity"), Answer::Drop));
@@ -49,12 +49,12 @@ async fn an_operator_that_cannot_learn_its_identity_starts_and_waits() -> Result
 }
 
 #[tokio::test]
-async fn without_credentials_the_resource_says_how_to_give_them() -> Result<()> {
+async fn without_credentials_the_resource_reports_the_remedy() -> Result<()> {
     let world = World::new("no-credentials").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let _operator = operator(&world)
         .credentials("", "")
-        // No file of this machine may give them.
+        // Exclude the credentials of this machine.
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         .start()
@@ -62,8 +62,8 @@ async fn without_credentials_the_resource_says_how_to_give_them() -> Result<()> 
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     let unavailable = |status: &Value| reason(status, "Ready") == "CredentialsUnavailable";
     let found = world.wait("orders", unavailable, "to miss credentials").await?;
-    let said = message(&found["status"], "Ready");
-    assert!(said.contains("IRSA, Pod Identity or a Secret"), "{said}");
+    let text = message(&found["status"], "Ready");
+    assert!(text.contains("IRSA, Pod Identity or a Secret"), "{text}");
     assert!(condition(&found["status"], "Reconciling").is_some(), "the operator goes on trying: {found:#}");
     assert_eq!(world.proxy.calls().len(), 0, "nothing is asked without credentials");
     Ok(())

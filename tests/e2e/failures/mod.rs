@@ -19,12 +19,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Scene, SceneBuilder, check_now, message, reason, replication, request_check};
 
-/// An operator that reports a failure at its first sight, and does not wait long for an answer.
+/// A scene whose operator reports the first failure and waits 3 seconds for an answer.
 fn impatient(name: &str) -> SceneBuilder<'_> {
     Scene::named(name).args(&["--aws-attempts", "1", "--aws-attempt-timeout", "3"])
 }
 
-/// What a call is about.
+/// The subject of a call.
 #[derive(Clone, Copy)]
 enum On {
     Source,
@@ -34,17 +34,17 @@ enum On {
 
 /// What the operator is doing when AWS begins to fail.
 enum During {
-    /// The resource has just been created; nothing is there yet.
+    /// The resource was just created; AWS has nothing of it.
     Creation,
-    /// All was in order, and a check was asked for.
+    /// The resource is Ready, and a check is requested.
     Check,
-    /// All was in order, and the spec is changed.
+    /// The resource is Ready, and the spec is changed.
     Change(fn(&mut Value)),
-    /// All was in order, and the resource is deleted.
+    /// The resource is Ready, and is deleted.
     Deletion,
 }
 
-/// One thing that goes wrong, and what the resource then says.
+/// A call that fails, and what the resource reports.
 struct Failure {
     operation: &'static str,
     on: On,
@@ -52,11 +52,11 @@ struct Failure {
     during: During,
     reason: &'static str,
     /// Parts of the message; `SUBJECT` stands for the bucket or the role.
-    says: Vec<&'static str>,
+    reports: Vec<&'static str>,
 }
 
 impl Failure {
-    /// A denial that names no action, as S3's often does.
+    /// A denial whose message names no action: S3's often do not.
     fn denied(operation: &'static str, on: On, during: During, action: &'static str) -> Failure {
         Failure {
             operation,
@@ -64,27 +64,27 @@ impl Failure {
             answer: Answer::access_denied(),
             during,
             reason: "AccessDenied",
-            says: vec![action, "SUBJECT", "to the operator's identity"],
+            reports: vec![action, "SUBJECT", "to the operator's identity"],
         }
     }
 
     fn at_creation(operation: &'static str, on: On, answer: Answer, reason: &'static str) -> Failure {
-        Failure { operation, on, answer, during: During::Creation, reason, says: vec!["SUBJECT"] }
+        Failure { operation, on, answer, during: During::Creation, reason, reports: vec!["SUBJECT"] }
     }
 
-    fn saying(mut self, parts: &[&'static str]) -> Failure {
-        self.says.extend(parts);
+    fn reporting(mut self, parts: &[&'static str]) -> Failure {
+        self.reports.extend(parts);
         self
     }
 
-    /// Lets it happen to a new resource: it must show, be tried again by itself without a word more, and pass
-    /// without a restart.
+    /// Injects the failure for a new resource. The resource must report it, the operator must retry without further
+    /// writes or events, and recover without a restart.
     async fn check(self, world: &World, name: &str) -> Result<()> {
         let operation = self.operation;
-        self.happen(world, name).await.with_context(|| format!("{operation} fails while {name}"))
+        self.report_and_recover(world, name).await.with_context(|| format!("{operation} fails while {name}"))
     }
 
-    async fn happen(self, world: &World, name: &str) -> Result<()> {
+    async fn report_and_recover(self, world: &World, name: &str) -> Result<()> {
         let source = world.bucket("us-east-1").await?;
         let destination = world.bucket("eu-west-1").await?;
         let mut resource = replication(name, &source, &destination);
@@ -116,22 +116,22 @@ impl Failure {
 
         let failing = |status: &Value| reason(status, "Ready") == self.reason;
         let first = world.wait(name, failing, self.reason).await?["status"].clone();
-        let said = message(&first, "Ready");
-        for part in &self.says {
+        let text = message(&first, "Ready");
+        for part in &self.reports {
             let part = part.replace("SUBJECT", &subject);
-            ensure!(said.contains(&part), "the message does not say {part:?}: {said}");
+            ensure!(text.contains(&part), "the message does not say {part:?}: {text}");
         }
-        ensure!(!said.to_lowercase().contains("request id"), "the message changes from try to try: {said}");
+        ensure!(!text.to_lowercase().contains("request id"), "the message changes from try to try: {text}");
 
-        // The next try comes by itself. A denied look at a bucket may be two requests of one try.
+        // The next try comes automatically. A denied HeadBucket may be two requests of one try.
         let seen = struck(&world.proxy.calls());
-        ensure!(seen - before <= 2, "tried {} times before it said so", seen - before);
+        ensure!(seen - before <= 2, "tried {} times before it reported it", seen - before);
         world.proxy.wait_for(|calls| struck(calls) > seen, DEADLINE).await?;
         let second = check_now(world, name).await?;
-        ensure!(message(&second["status"], "Ready") == said, "two tries differ: {first:#} {second:#}");
+        ensure!(message(&second["status"], "Ready") == text, "two tries differ: {first:#} {second:#}");
 
-        // From now on nothing at all is different from try to try: acknowledging the request to check, beside the
-        // request itself, is the only write.
+        // From now on every try has the same outcome: the only writes are the request for a check and its
+        // acknowledgement.
         let events = events(world, name).await?;
         let third = check_now(world, name).await?;
         let conditions = |object: &Value| object["status"]["conditions"].clone();
@@ -152,7 +152,7 @@ impl Failure {
     }
 }
 
-/// How many times an object was written on its way from one state to a later one.
+/// Counts the writes of an object between two of its versions.
 async fn changes(world: &World, name: &str, from: &Value, to: &Value) -> Result<usize> {
     let version =
         |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
@@ -170,16 +170,16 @@ async fn changes(world: &World, name: &str, from: &Value, to: &Value) -> Result<
     bail!("the watch of {name} ended before it showed the later state")
 }
 
-/// The events about one resource, with how often each was told.
+/// The events about one resource, with the count of each.
 async fn events(world: &World, name: &str) -> Result<Vec<(String, i32)>> {
     let api: Api<Event> = Api::namespaced(world.kube.clone(), &world.namespace);
     let about = ListParams::default().fields(&format!("involvedObject.name={name}"));
-    let told =
+    let reported =
         |event: Event| (event.message.unwrap_or_default(), event.series.and_then(|s| s.count).unwrap_or(1));
-    Ok(api.list(&about).await?.into_iter().map(told).collect())
+    Ok(api.list(&about).await?.into_iter().map(reported).collect())
 }
 
-/// Lets all these happen at once, each to a resource of its own, to one operator that never restarts.
+/// Checks all these failures at the same time, each with its own resource, against one operator.
 async fn check_all(name: &str, failures: Vec<Failure>) -> Result<()> {
     let Scene { world, operator, .. } = impatient(name).empty().await?;
     let numbered = failures.into_iter().enumerate();

@@ -58,17 +58,17 @@ async fn a_denied_call_names_its_action_its_subject_and_the_fix() -> Result<()> 
 }
 
 #[tokio::test]
-async fn the_action_that_aws_names_is_the_one_told() -> Result<()> {
-    let words = "User: arn:aws:iam::111122223333:user/operator is not authorized to perform: iam:PassRole on \
+async fn the_reported_action_is_the_one_that_aws_names() -> Result<()> {
+    let text = "User: arn:aws:iam::111122223333:user/operator is not authorized to perform: iam:PassRole on \
                  resource: arn:aws:iam::111122223333:role/r because no identity-based policy allows it";
-    let answer = Answer::error(403, "AccessDenied", words);
+    let answer = Answer::error(403, "AccessDenied", text);
     let trouble = Failure::at_creation("PutBucketReplication", On::Source, answer, "AccessDenied")
-        .saying(&["iam:PassRole", "arn:aws:iam::111122223333:role/r"]);
+        .reporting(&["iam:PassRole", "arn:aws:iam::111122223333:role/r"]);
     check_all("passrole", vec![trouble]).await
 }
 
 #[tokio::test]
-async fn passing_troubles_are_told_alike_and_tried_again() -> Result<()> {
+async fn transient_errors_are_reported_alike_and_retried() -> Result<()> {
     use On::{Destination, Role, Source};
     let aborted =
         || Answer::error(409, "OperationAborted", "A conflicting conditional operation is in progress.");
@@ -78,43 +78,43 @@ async fn passing_troubles_are_told_alike_and_tried_again() -> Result<()> {
     check_all(
         "passing",
         vec![
-            Failure::at_creation("CreateRole", Role, Answer::throttling(), "Throttled").saying(&[
+            Failure::at_creation("CreateRole", Role, Answer::throttling(), "Throttled").reporting(&[
                 "iam:CreateRole",
                 "Throttling: Rate exceeded",
                 "more slowly",
             ]),
             Failure::at_creation("GetBucketVersioning", Destination, Answer::slow_down(), "Throttled")
-                .saying(&["s3:GetBucketVersioning", "SlowDown"]),
-            Failure::at_creation("PutBucketReplication", Source, aborted(), "AwsUnavailable").saying(&[
+                .reporting(&["s3:GetBucketVersioning", "SlowDown"]),
+            Failure::at_creation("PutBucketReplication", Source, aborted(), "AwsUnavailable").reporting(&[
                 "s3:PutReplicationConfiguration",
                 "OperationAborted",
                 "another write at the same time",
             ]),
-            Failure::at_creation("PutRolePolicy", Role, concurrent(), "AwsUnavailable").saying(&[
+            Failure::at_creation("PutRolePolicy", Role, concurrent(), "AwsUnavailable").reporting(&[
                 "iam:PutRolePolicy",
                 "ConcurrentModification",
                 "another write at the same time",
             ]),
-            Failure::at_creation("PutBucketVersioning", Source, broken(), "AwsUnavailable").saying(&[
+            Failure::at_creation("PutBucketVersioning", Source, broken(), "AwsUnavailable").reporting(&[
                 "s3:PutBucketVersioning",
                 "InternalError",
                 "trying again",
             ]),
             Failure::at_creation("HeadBucket", Source, Answer::error(503, "", ""), "AwsUnavailable")
-                .saying(&["s3:ListBucket", "HTTP 503"]),
+                .reporting(&["s3:ListBucket", "HTTP 503"]),
             Failure::at_creation("GetRole", Role, Answer::Hang, "AwsUnavailable")
-                .saying(&["iam:GetRole", "timeout"]),
+                .reporting(&["iam:GetRole", "timeout"]),
             Failure::at_creation("PutBucketReplication", Source, Answer::Hang, "AwsUnavailable")
-                .saying(&["s3:PutReplicationConfiguration", "timeout"]),
+                .reporting(&["s3:PutReplicationConfiguration", "timeout"]),
             Failure::at_creation("GetBucketReplication", Source, Answer::Drop, "AwsUnavailable")
-                .saying(&["s3:GetReplicationConfiguration"]),
+                .reporting(&["s3:GetReplicationConfiguration"]),
         ],
     )
     .await
 }
 
 #[tokio::test]
-async fn credentials_that_have_expired_are_told_apart_from_denials() -> Result<()> {
+async fn expired_credentials_are_distinguished_from_denials() -> Result<()> {
     let expired = || Answer::error(400, "ExpiredToken", "The provided token has expired.");
     let invalid = || {
         Answer::error(403, "InvalidClientTokenId", "The security token included in the request is invalid.")
@@ -128,7 +128,7 @@ async fn credentials_that_have_expired_are_told_apart_from_denials() -> Result<(
                 answer: expired(),
                 during: During::Check,
                 reason: "CredentialsUnavailable",
-                says: vec!["no valid AWS credentials", "ExpiredToken", "give its pod an identity"],
+                reports: vec!["no valid AWS credentials", "ExpiredToken", "give its pod an identity"],
             },
             Failure {
                 operation: "GetRole",
@@ -136,16 +136,16 @@ async fn credentials_that_have_expired_are_told_apart_from_denials() -> Result<(
                 answer: invalid(),
                 during: During::Creation,
                 reason: "CredentialsUnavailable",
-                says: vec!["InvalidClientTokenId"],
+                reports: vec!["InvalidClientTokenId"],
             },
         ],
     )
     .await
 }
 
-/// A request that came late, or whose clock is wrong, was not judged.
+/// AWS does not evaluate permissions of a request that is late or has a wrong time.
 #[tokio::test]
-async fn the_clock_and_the_line_are_not_taken_for_a_denial() -> Result<()> {
+async fn a_late_request_and_a_wrong_clock_are_not_reported_as_denials() -> Result<()> {
     let skewed = Answer::error(403, "RequestTimeTooSkewed", "The difference between the times is too large.");
     let late = Answer::error(400, "RequestTimeout", "Your socket connection was not read from in time.");
     check_all(
@@ -158,13 +158,13 @@ async fn the_clock_and_the_line_are_not_taken_for_a_denial() -> Result<()> {
     .await
 }
 
-/// What trying again cannot mend waits for the interval, while what may pass is tried again and again.
+/// An error that a retry cannot fix is retried after the interval; a transient one soon.
 #[tokio::test]
-async fn lasting_troubles_are_not_tried_again_at_once() -> Result<()> {
+async fn permanent_errors_are_not_retried_soon() -> Result<()> {
     let Scene { world, operator: _operator, .. } = impatient("lasting").empty().await?;
-    let words = "The specified destination does not support this storage class.";
+    let text = "The specified destination does not support this storage class.";
     let failures = [
-        ("lasting", "PutBucketReplication", Answer::error(400, "InvalidRequest", words)),
+        ("lasting", "PutBucketReplication", Answer::error(400, "InvalidRequest", text)),
         (
             "lasting-too",
             "CreateRole",
@@ -180,7 +180,7 @@ async fn lasting_troubles_are_not_tried_again_at_once() -> Result<()> {
     }
     let invalid = |status: &Value| reason(status, "Ready") == "InvalidRequest";
     let lasting = world.wait("lasting", invalid, "to be refused").await?;
-    assert!(message(&lasting["status"], "Ready").contains(words), "AWS's words are told: {lasting:#}");
+    assert!(message(&lasting["status"], "Ready").contains(text), "AWS's message is reported: {lasting:#}");
     assert!(condition(&lasting["status"], "Stalled").is_some(), "{lasting:#}");
     let limited = world.wait("lasting-too", invalid, "to be refused").await?;
     assert!(message(&limited["status"], "Ready").contains("RolesPerAccount"), "{limited:#}");
@@ -195,15 +195,15 @@ async fn lasting_troubles_are_not_tried_again_at_once() -> Result<()> {
     let later = world.proxy.wait_for(|calls| tries(calls, "passing") >= passing + 2, DEADLINE).await?;
     assert_eq!(both(&later), both(&so_far));
 
-    // Someone mends it and asks for a check: no restart.
+    // Someone fixes it and requests a check; no restart is needed.
     world.proxy.remove_faults();
     request_check(&world, "lasting").await?;
     world.wait_ready("lasting").await.map(drop)
 }
 
-/// One try of each class fails, then AWS is well again: nobody needs to do anything.
+/// One call of each class fails once; the operator recovers automatically.
 #[tokio::test]
-async fn after_a_passing_trouble_the_operator_goes_on_by_itself() -> Result<()> {
+async fn the_operator_recovers_automatically_from_a_transient_error() -> Result<()> {
     let Scene { world, operator, .. } = impatient("by-itself").empty().await?;
     let failures = [
         ("CreateRole", Answer::throttling(), "Throttled"),
@@ -228,7 +228,7 @@ async fn after_a_passing_trouble_the_operator_goes_on_by_itself() -> Result<()> 
     Ok(())
 }
 
-/// Each of these takes effect, but the answer is lost: the next try must find it done and do no more.
+/// Each of these writes takes effect and its answer is lost: the next reconcile must find it done.
 #[tokio::test]
 async fn a_write_whose_answer_was_lost_is_not_made_twice() -> Result<()> {
     let Scene { world, operator: _operator, .. } = impatient("lost").empty().await?;
@@ -257,28 +257,28 @@ async fn a_write_whose_answer_was_lost_is_not_made_twice() -> Result<()> {
     .map(drop)
 }
 
-/// The words of AWS may hold what is different in every answer.
+/// AWS's messages may contain text that differs in every response.
 #[tokio::test]
-async fn ids_of_requests_and_times_in_the_words_of_aws_do_not_reach_the_status() -> Result<()> {
+async fn request_ids_and_times_in_messages_of_aws_do_not_reach_the_status() -> Result<()> {
     let Scene { world, operator: _operator, .. } = impatient("steady").ready().await?;
-    for words in ["busy (Request ID: NUMBER; HostId: ab/NUMBER==)", "busy since 20261123T1011NUMBERZ"] {
-        let mut said = Vec::new();
+    for text in ["busy (Request ID: NUMBER; HostId: ab/NUMBER==)", "busy since 20261123T1011NUMBERZ"] {
+        let mut conditions = Vec::new();
         for number in ["17", "42"] {
-            let answer = Answer::error(500, "ServiceFailure", &words.replace("NUMBER", number));
+            let answer = Answer::error(500, "ServiceFailure", &text.replace("NUMBER", number));
             let fault = world.proxy.inject(Fault::always(Matcher::operation("GetRole"), answer));
             let object = check_now(&world, "orders").await?;
-            said.push(object["status"]["conditions"].clone());
+            conditions.push(object["status"]["conditions"].clone());
             world.proxy.remove(fault);
         }
-        ensure!(said[0] == said[1], "{said:#?}");
-        ensure!(said[0].to_string().contains("ServiceFailure: busy"), "{:#}", said[0]);
+        ensure!(conditions[0] == conditions[1], "{conditions:#?}");
+        ensure!(conditions[0].to_string().contains("ServiceFailure: busy"), "{:#}", conditions[0]);
     }
     Ok(())
 }
 
-/// A proxy on the way, or half an answer: nothing that is not there in AWS's words is taken for gone.
+/// A proxy answers instead of AWS, or the answer is cut off: the operator concludes nothing from it.
 #[tokio::test]
-async fn a_page_that_is_not_from_aws_is_no_verdict() -> Result<()> {
+async fn an_answer_that_is_not_from_aws_changes_nothing() -> Result<()> {
     let Scene { world, operator: _operator, source, .. } = impatient("page").ready().await?;
     world.proxy.clear();
     let page = |status, body: &str| Answer::Custom { status, headers: Vec::new(), body: body.to_owned() };
@@ -299,7 +299,7 @@ async fn a_page_that_is_not_from_aws_is_no_verdict() -> Result<()> {
     }
     ensure!(world.proxy.writes().is_empty(), "{:?}", world.proxy.writes());
 
-    // Least of all at deletion, where what is gone is let go of.
+    // Above all at deletion, which ends when everything is gone.
     let fault = world.proxy.inject(Fault::always(Matcher::operation("GetBucketReplication"), not_found()));
     world.api().delete("orders", &DeleteParams::default()).await?;
     let waits = |status: &Value| message(status, "Ready").starts_with("cannot delete");

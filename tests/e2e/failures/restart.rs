@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use crate::support::{check_now, message, operator, person, reason, replication};
 
-/// How long the operator may take to end when it is asked to.
+/// How long the operator may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What the operator is at when it is killed.
+/// What the operator is doing when it is killed.
 #[derive(Clone, Copy, Debug)]
-enum Work {
+enum Operation {
     /// From empty to Ready.
     Convergence,
     /// The role gets another name.
@@ -25,37 +25,37 @@ enum Work {
     Deletion,
 }
 
-impl Work {
-    /// How many writes to AWS it takes.
+impl Operation {
+    /// The number of writes to AWS.
     fn writes(self) -> usize {
         match self {
             // Two buckets, the role, its policy, the configuration.
-            Work::Convergence => 5,
+            Operation::Convergence => 5,
             // Role, policy and configuration, then the old policy and the old role.
-            Work::Rename => 5,
+            Operation::Rename => 5,
             // Configuration, policy, role.
-            Work::Deletion => 3,
+            Operation::Deletion => 3,
         }
     }
 
-    /// Lets an operator begin, kills it at its n-th write, and lets another one finish.
-    async fn killed_at(self, n: usize, at: GateAt) -> Result<()> {
+    /// Lets one operator begin, kills it at its n-th write, and lets another finish.
+    async fn kill_at(self, n: usize, at: GateAt) -> Result<()> {
         let world = World::new("killed").await?;
         let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
         let mut resource = replication("orders", &source, &destination);
         let first = operator(&world).start().await?;
-        if !matches!(self, Work::Convergence) {
+        if !matches!(self, Operation::Convergence) {
             world.apply(&resource.to_string()).await?;
             world.wait_ready("orders").await?;
         }
         let gate = world.proxy.gate(Matcher::nth_write(n), at);
         match self {
-            Work::Convergence => drop(world.apply(&resource.to_string()).await?),
-            Work::Rename => {
+            Operation::Convergence => drop(world.apply(&resource.to_string()).await?),
+            Operation::Rename => {
                 resource["spec"]["role"]["name"] = json!("renamed-role");
                 world.apply(&resource.to_string()).await?;
             }
-            Work::Deletion => drop(world.api().delete("orders", &DeleteParams::default()).await?),
+            Operation::Deletion => drop(world.api().delete("orders", &DeleteParams::default()).await?),
         }
         gate.reached(DEADLINE).await?;
         first.kill().await?;
@@ -63,27 +63,27 @@ impl Work {
 
         let _second = operator(&world).start().await?;
         match self {
-            Work::Convergence => is_in_order(&world, "orders", "orders-role", &source).await,
-            Work::Rename => is_in_order(&world, "orders", "renamed-role", &source).await,
-            Work::Deletion => {
+            Operation::Convergence => check_converged(&world, "orders", "orders-role", &source).await,
+            Operation::Rename => check_converged(&world, "orders", "renamed-role", &source).await,
+            Operation::Deletion => {
                 world.wait_gone("orders").await?;
-                is_clean(&world, &source).await
+                check_clean(&world, &source).await
             }
         }
     }
 
     /// Kills an operator at each of the writes in turn.
-    async fn killed_at_each(self, at: GateAt) -> Result<()> {
+    async fn kill_at_each(self, at: GateAt) -> Result<()> {
         try_join_all((1..=self.writes()).map(|n| async move {
-            self.killed_at(n, at).await.with_context(|| format!("{self:?}, killed at write {n}, {at:?}"))
+            self.kill_at(n, at).await.with_context(|| format!("{self:?}, killed at write {n}, {at:?}"))
         }))
         .await
         .map(drop)
     }
 }
 
-/// The end state: one role, the configuration that names it, nothing different, nothing taken for drift.
-async fn is_in_order(world: &World, name: &str, role: &str, source: &str) -> Result<()> {
+/// Checks the end state: one role, a configuration that names it, no difference, no recorded correction.
+async fn check_converged(world: &World, name: &str, role: &str, source: &str) -> Result<()> {
     world.wait_ready(name).await?;
     let object = check_now(world, name).await?;
     let status = &object["status"];
@@ -99,7 +99,7 @@ async fn is_in_order(world: &World, name: &str, role: &str, source: &str) -> Res
     let policies = world.iam().list_role_policies().role_name(role).send().await?;
     ensure!(policies.policy_names() == ["s3-replication"], "{policies:?}");
 
-    // A second opinion, of the same program without its memory.
+    // `plan` starts without the operator's memory.
     let plan = person(world).run(["plan", "-f", "-"], &object.to_string()).await?;
     ensure!(plan.status.code() == Some(0), "plan finds something: {}", String::from_utf8_lossy(&plan.stdout));
     Ok(())
@@ -112,8 +112,8 @@ async fn roles(world: &World) -> Result<Vec<String>> {
     Ok(ours.map(|role| role.role_name().to_owned()).collect())
 }
 
-/// Nothing that the operator made is left.
-async fn is_clean(world: &World, source: &str) -> Result<()> {
+/// Checks that nothing of the operator is left in AWS.
+async fn check_clean(world: &World, source: &str) -> Result<()> {
     ensure!(roles(world).await?.is_empty(), "roles: {:?}", roles(world).await?);
     let held = world.s3("us-east-1").get_bucket_replication().bucket(source).send().await;
     ensure!(held.is_err(), "the configuration is still there");
@@ -121,38 +121,38 @@ async fn is_clean(world: &World, source: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn killed_after_each_write_of_a_convergence_it_ends_in_the_same_state() -> Result<()> {
-    Work::Convergence.killed_at_each(GateAt::AfterForward).await
+async fn an_operator_killed_after_any_write_of_a_creation_ends_in_the_same_state() -> Result<()> {
+    Operation::Convergence.kill_at_each(GateAt::AfterForward).await
 }
 
 #[tokio::test]
-async fn killed_before_each_write_of_a_convergence_it_ends_in_the_same_state() -> Result<()> {
-    Work::Convergence.killed_at_each(GateAt::BeforeForward).await
+async fn an_operator_killed_before_any_write_of_a_creation_ends_in_the_same_state() -> Result<()> {
+    Operation::Convergence.kill_at_each(GateAt::BeforeForward).await
 }
 
 #[tokio::test]
-async fn killed_after_each_write_of_a_renaming_it_leaves_one_role() -> Result<()> {
-    Work::Rename.killed_at_each(GateAt::AfterForward).await
+async fn an_operator_killed_after_any_write_of_a_renaming_leaves_one_role() -> Result<()> {
+    Operation::Rename.kill_at_each(GateAt::AfterForward).await
 }
 
 #[tokio::test]
-async fn killed_before_each_write_of_a_renaming_it_leaves_one_role() -> Result<()> {
-    Work::Rename.killed_at_each(GateAt::BeforeForward).await
+async fn an_operator_killed_before_any_write_of_a_renaming_leaves_one_role() -> Result<()> {
+    Operation::Rename.kill_at_each(GateAt::BeforeForward).await
 }
 
 #[tokio::test]
-async fn killed_after_each_write_of_a_deletion_it_leaves_nothing() -> Result<()> {
-    Work::Deletion.killed_at_each(GateAt::AfterForward).await
+async fn an_operator_killed_after_any_write_of_a_deletion_leaves_nothing() -> Result<()> {
+    Operation::Deletion.kill_at_each(GateAt::AfterForward).await
 }
 
 #[tokio::test]
-async fn killed_before_each_write_of_a_deletion_it_leaves_nothing() -> Result<()> {
-    Work::Deletion.killed_at_each(GateAt::BeforeForward).await
+async fn an_operator_killed_before_any_write_of_a_deletion_leaves_nothing() -> Result<()> {
+    Operation::Deletion.kill_at_each(GateAt::BeforeForward).await
 }
 
-/// Between the last write to AWS and the status there is a moment too.
+/// The operator is killed between its last write to AWS and the status.
 #[tokio::test]
-async fn a_convergence_that_was_never_reported_is_not_done_again() -> Result<()> {
+async fn writes_whose_status_was_never_written_are_not_repeated() -> Result<()> {
     let world = World::new("unreported").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let first = operator(&world).start().await?;
@@ -164,13 +164,13 @@ async fn a_convergence_that_was_never_reported_is_not_done_again() -> Result<()>
     world.proxy.clear();
 
     let _second = operator(&world).start().await?;
-    is_in_order(&world, "orders", "orders-role", &source).await?;
+    check_converged(&world, "orders", "orders-role", &source).await?;
     assert_eq!(world.proxy.writes().len(), 0, "all was there already");
     Ok(())
 }
 
 #[tokio::test]
-async fn asked_to_end_it_finishes_the_step_under_way_and_begins_no_other() -> Result<()> {
+async fn a_terminated_operator_finishes_the_step_under_way_and_begins_no_other() -> Result<()> {
     let world = World::new("terminated").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let first = operator(&world).start().await?;
@@ -197,12 +197,12 @@ async fn asked_to_end_it_finishes_the_step_under_way_and_begins_no_other() -> Re
     assert!(message(&status, "Ready").contains("it goes on when it is back"), "{status:#}");
 
     let _second = operator(&world).start().await?;
-    is_in_order(&world, "orders", "orders-role", &source).await
+    check_converged(&world, "orders", "orders-role", &source).await
 }
 
-/// AWS does not answer, and nobody waits for it longer than a pod is given to end.
+/// AWS does not answer: the operator ends within the grace period of a pod.
 #[tokio::test]
-async fn asked_to_end_it_does_not_wait_for_an_answer_that_never_comes() -> Result<()> {
+async fn a_terminated_operator_does_not_wait_for_an_answer_that_never_comes() -> Result<()> {
     let world = World::new("unanswered").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let first = operator(&world).start().await?;
@@ -214,11 +214,11 @@ async fn asked_to_end_it_does_not_wait_for_an_answer_that_never_comes() -> Resul
     gate.release();
 
     let _second = operator(&world).start().await?;
-    is_in_order(&world, "orders", "orders-role", &source).await
+    check_converged(&world, "orders", "orders-role", &source).await
 }
 
 #[tokio::test]
-async fn asked_to_end_while_idle_it_ends_at_once() -> Result<()> {
+async fn a_terminated_idle_operator_ends_immediately() -> Result<()> {
     let world = World::new("idle").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let first = operator(&world).start().await?;
@@ -227,19 +227,19 @@ async fn asked_to_end_while_idle_it_ends_at_once() -> Result<()> {
     assert_eq!(tokio::time::timeout(GRACE, first.terminate()).await??, 0);
     assert!(first.log().contains("stopped"), "{}", first.log());
     let after = world.get("orders").await?;
-    assert_eq!(before["status"], after["status"], "ending is not told in any resource");
+    assert_eq!(before["status"], after["status"], "ending changes no status");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_taken_port_is_told_and_ends_it() -> Result<()> {
+async fn a_port_in_use_is_reported_and_ends_the_operator() -> Result<()> {
     let world = World::new("port").await?;
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
     let output = operator(&world).run(["run", "--http-address", &address], "").await?;
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
-    assert!(said.contains("choose another with --http-address"), "{said}");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains(&format!("cannot listen on {address}")), "{text}");
+    assert!(text.contains("choose another with --http-address"), "{text}");
     Ok(())
 }

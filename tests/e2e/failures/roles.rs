@@ -8,7 +8,7 @@ use crate::support::{Scene, message, reason, replication, request_check};
 
 use super::impatient;
 
-/// Each destination takes room in the role's policy, and IAM has 10,240 characters of it.
+/// Each destination makes the role's policy longer, and IAM accepts 10,240 characters.
 #[tokio::test]
 async fn a_policy_that_would_not_fit_is_refused_before_it_is_sent() -> Result<()> {
     let Scene { world, operator: _operator, .. } = impatient("too-large").empty().await?;
@@ -23,10 +23,10 @@ async fn a_policy_that_would_not_fit_is_refused_before_it_is_sent() -> Result<()
     world.apply(&resource.to_string()).await?;
     let refused = |status: &Value| reason(status, "Ready") == "PolicyTooLarge";
     let found = world.wait("orders", refused, "to be refused").await?;
-    let said = message(&found["status"], "Ready");
-    let size: Option<u32> = said.split_whitespace().find_map(|word| word.parse().ok());
-    assert!(size.is_some_and(|size| size > 10_240), "{said}");
-    assert!(said.contains("10240") && said.contains("role.arn"), "{said}");
+    let text = message(&found["status"], "Ready");
+    let size: Option<u32> = text.split_whitespace().find_map(|word| word.parse().ok());
+    assert!(size.is_some_and(|size| size > 10_240), "{text}");
+    assert!(text.contains("10240") && text.contains("role.arn"), "{text}");
     assert_eq!(world.proxy.writes().len(), 0);
 
     resource["spec"]["rules"] = json!([resource["spec"]["rules"][0]]);
@@ -35,7 +35,7 @@ async fn a_policy_that_would_not_fit_is_refused_before_it_is_sent() -> Result<()
 }
 
 #[tokio::test]
-async fn an_existing_role_must_be_there_and_trust_s3() -> Result<()> {
+async fn an_existing_role_must_exist_and_trust_s3() -> Result<()> {
     let Scene { world, operator: _operator, source, destination } =
         impatient("existing-role").empty().await?;
     let mut resource = replication("orders", &source, &destination);
@@ -57,8 +57,8 @@ async fn an_existing_role_must_be_there_and_trust_s3() -> Result<()> {
     iam.create_role().role_name("by-hand").assume_role_policy_document(wrong).send().await?;
     let untrusted = |status: &Value| reason(status, "Ready") == "RoleNotTrusted";
     let found = world.wait("orders", untrusted, "to find a role that does not trust S3").await?;
-    let said = message(&found["status"], "Ready");
-    assert!(said.contains("s3.amazonaws.com") && said.contains("sts:AssumeRole"), "{said}");
+    let text = message(&found["status"], "Ready");
+    assert!(text.contains("s3.amazonaws.com") && text.contains("sts:AssumeRole"), "{text}");
     assert_eq!(world.proxy.writes().len(), 0);
 
     let right = trust("s3.amazonaws.com");

@@ -17,14 +17,15 @@ const LATENCY: Duration = Duration::from_millis(150);
 const SHARED: Duration = Duration::from_millis(2_500);
 
 /// `operation subject` of each request, sorted.
-fn asked(calls: &[Call]) -> Vec<String> {
-    let mut asked: Vec<String> = calls.iter().map(|c| format!("{} {}", c.operation, c.subject)).collect();
-    asked.sort();
-    asked
+fn operations(calls: &[Call]) -> Vec<String> {
+    let mut operations: Vec<String> =
+        calls.iter().map(|c| format!("{} {}", c.operation, c.subject)).collect();
+    operations.sort();
+    operations
 }
 
 /// Waits until the operator's identity is known, so that asking for it is in nobody's bill.
-async fn identity_is_known(world: &World) -> Result<()> {
+async fn wait_for_identity(world: &World) -> Result<()> {
     let asked =
         |calls: &[Call]| calls.iter().any(|c| c.operation == "GetCallerIdentity" && c.status.is_some());
     world.proxy.wait_for(asked, DEADLINE).await?;
@@ -50,7 +51,7 @@ async fn a_check_that_finds_nothing_costs_five_requests_at_once_and_no_write() -
 
     tokio::time::sleep(SHARED).await;
     let written = writes()?;
-    let calls = checked_unasked(&world, "orders").await?;
+    let calls = check_unrequested(&world, "orders").await?;
     let mut five = [
         format!("GetBucketReplication {source}"),
         format!("GetBucketVersioning {destination}"),
@@ -59,22 +60,22 @@ async fn a_check_that_finds_nothing_costs_five_requests_at_once_and_no_write() -
         "GetRolePolicy orders-role".to_owned(),
     ];
     five.sort();
-    assert_eq!(asked(&calls), five);
+    assert_eq!(operations(&calls), five);
     assert_eq!(rig::proxy::round_trips(&calls), 1);
 
-    // When the next one begins, this one has written all that it had to write.
-    checked_unasked(&world, "orders").await?;
+    // When the next check begins, this one has made all its writes.
+    check_unrequested(&world, "orders").await?;
     assert_eq!(writes()?, written, "a check that found nothing wrote to Kubernetes");
     assert_eq!(world.get("orders").await?["status"], before["status"]);
     Ok(())
 }
 
-/// What a check asks of AWS that nobody asked for: the resource is touched in a way that means nothing.
-async fn checked_unasked(world: &World, name: &str) -> Result<Vec<Call>> {
+/// The AWS requests of a check without a request annotation. A meaningless annotation triggers it.
+async fn check_unrequested(world: &World, name: &str) -> Result<Vec<Call>> {
     world.proxy.clear();
     let touch = json!({"metadata": {"annotations": {"example.com/touched": world.bucket_name()}}});
     patch(world, name, touch).await?;
-    // With an answer to these, those that were asked at the same time have come too.
+    // These are in every check; the other requests are sent at the same time.
     let always = ["GetBucketReplication", "GetRole", "GetRolePolicy"];
     let answered = |calls: &[Call], operation: &str| {
         calls.iter().any(|c| c.operation == operation && c.status.is_some())
@@ -88,18 +89,18 @@ async fn checked_unasked(world: &World, name: &str) -> Result<Vec<Call>> {
 async fn from_empty_to_ready_takes_five_round_trips_and_three_requests_to_kubernetes() -> Result<()> {
     let Scene { world, operator: _operator, source, destination } =
         Scene::named("convergence-cost").with_insight().empty().await?;
-    identity_is_known(&world).await?;
+    wait_for_identity(&world).await?;
     world.proxy.set_latency(LATENCY);
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;
     let calls = world.proxy.calls();
-    assert_eq!(world.proxy.round_trips(), 5, "{:?}", asked(&calls));
-    // Two looks for a bucket, five reads (a role that is not there has no policy to read; Object Lock is asked for
-    // once a day), five writes.
-    assert!(calls.len() <= 12, "{:?}", asked(&calls));
-    assert_eq!(world.proxy.writes().len(), 5, "{:?}", asked(&calls));
+    assert_eq!(world.proxy.round_trips(), 5, "{:?}", operations(&calls));
+    // Two HeadBucket, five reads (a missing role has no policy to read; Object Lock is read once a day), five
+    // writes.
+    assert!(calls.len() <= 12, "{:?}", operations(&calls));
+    assert_eq!(world.proxy.writes().len(), 5, "{:?}", operations(&calls));
 
-    // The event is the last of them, and the audit log may be a moment behind.
+    // The event is the last request, and the audit log may be behind.
     let logged = async {
         loop {
             let requests = kubernetes(&world)?;
@@ -128,7 +129,7 @@ async fn the_first_check_after_a_restart_costs_no_more_than_any_other() -> Resul
     let _second = operator(&world).start().await?;
     check_now(&world, "orders").await?;
     let looked = world.proxy.calls().iter().filter(|c| c.operation == "HeadBucket").count();
-    assert_eq!(looked, 0, "status remembers where the buckets are: {:?}", asked(&world.proxy.calls()));
+    assert_eq!(looked, 0, "status remembers where the buckets are: {:?}", operations(&world.proxy.calls()));
     Ok(())
 }
 
@@ -136,19 +137,19 @@ async fn the_first_check_after_a_restart_costs_no_more_than_any_other() -> Resul
 async fn a_suspended_resource_costs_nothing() -> Result<()> {
     let Scene { world, operator: _operator, source, destination } =
         Scene::named("suspended-cost").with_insight().empty().await?;
-    identity_is_known(&world).await?;
+    wait_for_identity(&world).await?;
     let mut resource = replication("orders", &source, &destination);
     resource["spec"]["suspend"] = json!(true);
     world.apply(&resource.to_string()).await?;
     let suspended = |status: &Value| reason(status, "Ready") == "Suspended";
     world.wait("orders", suspended, "to be suspended").await?;
 
-    // Asking for a check does not help; another resource that was asked for later is checked meanwhile.
+    // A request for a check changes nothing; another resource, applied later, is checked meanwhile.
     request_check(&world, "orders").await?;
     let (other, elsewhere) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     world.apply(&replication("invoices", &other, &elsewhere).to_string()).await?;
     world.wait_ready("invoices").await?;
-    let calls = asked(&world.proxy.calls());
+    let calls = operations(&world.proxy.calls());
     let about = [source.as_str(), destination.as_str(), "orders-role"];
     assert!(!calls.iter().any(|call| about.iter().any(|subject| call.ends_with(subject))), "{calls:?}");
     Ok(())
@@ -167,12 +168,12 @@ async fn resources_that_share_a_destination_share_its_read() -> Result<()> {
     world.wait_ready("two").await?;
     let calls = world.proxy.calls();
     let reads = calls.iter().filter(|c| c.operation == "GetBucketVersioning" && c.subject == shared).count();
-    assert_eq!(reads, 1, "{:?}", asked(&calls));
+    assert_eq!(reads, 1, "{:?}", operations(&calls));
     Ok(())
 }
 
 #[tokio::test]
-async fn of_an_existing_role_no_policy_is_read() -> Result<()> {
+async fn the_policy_of_an_existing_role_is_not_read() -> Result<()> {
     let Scene { world, operator: _operator, source, destination } =
         Scene::named("existing-cost").with_insight().empty().await?;
     let trust = json!({"Version": "2012-10-17", "Statement": [{
@@ -187,7 +188,7 @@ async fn of_an_existing_role_no_policy_is_read() -> Result<()> {
     world.wait_ready("orders").await?;
     world.proxy.clear();
     check_now(&world, "orders").await?;
-    assert_eq!(world.proxy.calls().len(), 4, "{:?}", asked(&world.proxy.calls()));
+    assert_eq!(world.proxy.calls().len(), 4, "{:?}", operations(&world.proxy.calls()));
     assert_eq!(world.proxy.count("GetRolePolicy"), 0);
     Ok(())
 }

@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 
 use crate::support::{operator, reason, replication, world_with_insight};
 
-/// Short enough to be waited for, long enough that a busy machine renews in time.
+/// Short enough to wait for, long enough that a busy machine renews in time.
 const TIMES: [&str; 6] = ["--lease-duration", "6s", "--renew-deadline", "4s", "--retry-period", "500ms"];
 
-/// So long that nobody who waits for its end is heard of in a test.
+/// So long that the Lease never expires during a test.
 const FOR_EVER: [&str; 6] = ["--lease-duration", "1h", "--renew-deadline", "50m", "--retry-period", "500ms"];
 
 const LEASE: &str = "the-lease";
@@ -51,7 +51,7 @@ async fn candidate(
 }
 
 impl Candidate {
-    /// Waits until it has logged this, by itself or anew since `before` of its lines.
+    /// Waits until its log contains this text.
     async fn logs(&self, text: &str) -> Result<()> {
         self.operator.logged(text, DEADLINE).await.map(drop)
     }
@@ -89,11 +89,11 @@ fn leases(world: &World) -> Api<Lease> {
 
 fn holder(spec: &LeaseSpec) -> &str {
     let identity = spec.holder_identity.as_deref().unwrap_or_default();
-    // The name, without the end that is unique to the process.
+    // The name without the suffix that is unique to the process.
     identity.rsplit_once('_').map_or(identity, |(name, _)| name)
 }
 
-/// Waits until the Lease is held by this candidate, and returns what the Lease says then.
+/// Waits until this candidate holds the Lease. Returns the Lease's spec.
 async fn leads(world: &World, name: &str) -> Result<LeaseSpec> {
     let held = |lease: Option<&Lease>| lease.and_then(|l| l.spec.as_ref()).is_some_and(|s| holder(s) == name);
     let found = tokio::time::timeout(DEADLINE, await_condition(leases(world), LEASE, held)).await;
@@ -101,7 +101,7 @@ async fn leads(world: &World, name: &str) -> Result<LeaseSpec> {
     lease.and_then(|lease| lease.spec).context("a Lease without a spec")
 }
 
-/// Whose writes there were, one entry for each time that another began to write.
+/// The names of the candidates that wrote, in order, without consecutive repetitions.
 fn writers(world: &World, candidates: &[&Candidate]) -> Vec<&'static str> {
     let mut names = Vec::new();
     for call in world.proxy.writes() {
@@ -113,7 +113,7 @@ fn writers(world: &World, candidates: &[&Candidate]) -> Vec<&'static str> {
     names
 }
 
-/// Adds a resource with buckets of its own.
+/// Applies a resource with new buckets.
 async fn add(world: &World, name: &str) -> Result<()> {
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     world.apply(&replication(name, &source, &destination).to_string()).await.map(drop)
@@ -125,7 +125,7 @@ async fn status_of(address: std::net::SocketAddr, path: &str) -> Result<u16> {
 }
 
 #[tokio::test]
-async fn one_works_and_the_other_waits_ready_to_take_over() -> Result<()> {
+async fn one_operator_leads_and_the_other_stands_by() -> Result<()> {
     let world = World::new("leader").await?;
     let one = candidate(&world, "one", FOR_EVER, None).await?;
     let spec = leads(&world, "one").await?;
@@ -149,7 +149,7 @@ async fn one_works_and_the_other_waits_ready_to_take_over() -> Result<()> {
 }
 
 #[tokio::test]
-async fn who_is_asked_to_end_lets_go_of_the_lease_and_the_other_goes_on_at_once() -> Result<()> {
+async fn a_terminated_leader_releases_the_lease_and_the_other_continues_immediately() -> Result<()> {
     let Pair { world, one, two } = Pair::start(World::new("released").await?, FOR_EVER).await?;
     add(&world, "orders").await?;
     world.wait_ready("orders").await?;
@@ -163,16 +163,16 @@ async fn who_is_asked_to_end_lets_go_of_the_lease_and_the_other_goes_on_at_once(
     world.wait_ready("invoices").await?;
     assert_eq!(writers(&world, &[&one, &two]), ["one", "two"]);
 
-    // The last one lets go too, though nobody waits.
+    // The last operator releases the Lease too, although no other waits.
     assert_eq!(two.operator.terminate().await?, 0);
     let spec = leases(&world).get(LEASE).await?.spec.context("no spec")?;
     assert_eq!(spec.holder_identity.unwrap_or_default(), "");
     Ok(())
 }
 
-/// The step under way is finished while the Lease is still held, and only then another may begin.
+/// The leader finishes the step under way while it holds the Lease; only then another operator may begin.
 #[tokio::test]
-async fn the_lease_is_held_until_the_step_under_way_is_finished() -> Result<()> {
+async fn the_leader_holds_the_lease_until_the_step_under_way_is_finished() -> Result<()> {
     let Pair { world, one, two } = Pair::start(World::new("held").await?, FOR_EVER).await?;
     let gate = world.proxy.gate(Matcher::operation("PutRolePolicy"), GateAt::AfterForward);
     add(&world, "orders").await?;
@@ -197,7 +197,7 @@ async fn the_lease_is_held_until_the_step_under_way_is_finished() -> Result<()> 
 }
 
 #[tokio::test]
-async fn what_a_killed_leader_left_half_done_the_other_finishes() -> Result<()> {
+async fn the_next_leader_finishes_the_work_of_a_killed_one() -> Result<()> {
     let Pair { world, one, two } = Pair::start(World::new("killed-leader").await?, TIMES).await?;
     let gate = world.proxy.gate(Matcher::nth_write(3), GateAt::AfterForward);
     add(&world, "orders").await?;
@@ -213,11 +213,11 @@ async fn what_a_killed_leader_left_half_done_the_other_finishes() -> Result<()> 
     Ok(())
 }
 
-/// A leader that was stopped does not know that time has passed. Its claim does.
+/// A stopped process does not notice that time passes; its claim to the Lease expires nevertheless.
 #[tokio::test]
-async fn a_stopped_leader_that_wakes_up_begins_nothing() -> Result<()> {
+async fn a_stopped_leader_that_continues_begins_nothing() -> Result<()> {
     let Pair { world, one, two } = Pair::start(World::new("stopped").await?, TIMES).await?;
-    // Its third write is done, and it has not heard of it yet: next would come two more.
+    // AWS has made its third write and has not answered yet; two more would follow.
     let gate = world.proxy.gate(Matcher::nth_write(3), GateAt::AfterForward);
     add(&world, "orders").await?;
     gate.reached(DEADLINE).await?;
@@ -225,7 +225,7 @@ async fn a_stopped_leader_that_wakes_up_begins_nothing() -> Result<()> {
 
     leads(&world, "two").await?;
     world.wait_ready("orders").await?;
-    // The answer lies there when it wakes up.
+    // The answer arrives while it is stopped.
     gate.release();
     one.operator.go_on().await?;
     one.logs("no longer leading").await?;
@@ -237,9 +237,9 @@ async fn a_stopped_leader_that_wakes_up_begins_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Nor does it write to Kubernetes: between its last write to AWS and the status lies the stop.
+/// It is stopped between its last write to AWS and the status, and does not write the status either.
 #[tokio::test]
-async fn a_stopped_leader_that_wakes_up_writes_no_status() -> Result<()> {
+async fn a_stopped_leader_that_continues_writes_no_status() -> Result<()> {
     let Pair { world, one, two } = Pair::start(World::with_insight("stopped-status").await?, TIMES).await?;
     let gate = world.proxy.gate(Matcher::nth_write(5), GateAt::AfterForward);
     add(&world, "orders").await?;
@@ -258,7 +258,7 @@ async fn a_stopped_leader_that_wakes_up_writes_no_status() -> Result<()> {
     Ok(())
 }
 
-/// Cuts a leader off from the API server, and connects it again once another leads.
+/// Cuts a leader off from the API server, and reconnects it when another operator leads.
 async fn cut_off(name: &str, silently: bool) -> Result<()> {
     let world = World::new(name).await?;
     let way = Forwarder::start(world.cluster().address().await?).await?;
@@ -276,13 +276,13 @@ async fn cut_off(name: &str, silently: bool) -> Result<()> {
     } else {
         way.go_down().await;
     }
-    // It stops by itself: that it no longer leads nobody could tell it.
+    // It stops leading without an answer from the API server.
     one.logs("no longer leading: the Lease could not be renewed in time").await?;
     leads(&world, "two").await?;
     gate.release();
     world.wait_ready("orders").await?;
 
-    // Without a restart it is a candidate again, and what was made meanwhile is known to it.
+    // It becomes a candidate again without a restart, and its watches catch up.
     way.come_up().await?;
     one.logs("following").await?;
     assert_eq!(two.operator.terminate().await?, 0);
@@ -304,16 +304,16 @@ async fn a_leader_that_gets_no_answer_from_the_api_server_stops_and_leads_again_
     cut_off("unheard", true).await
 }
 
-/// The Lease is compared and swapped: a record that someone wrote meanwhile is not written over unread.
+/// The Lease is written with its resourceVersion: a change by someone else is not overwritten.
 #[tokio::test]
-async fn a_lease_that_passed_to_someone_else_ends_the_leadership() -> Result<()> {
+async fn a_lease_taken_by_another_holder_ends_the_leadership() -> Result<()> {
     let world = World::new("usurped").await?;
     let one = candidate(&world, "one", TIMES, None).await?;
     leads(&world, "one").await?;
     let usurped = json!({"spec": {"holderIdentity": "someone", "leaseDurationSeconds": 1}});
     leases(&world).patch(LEASE, &PatchParams::default(), &Patch::Merge(usurped)).await?;
     one.logs("no longer leading: another operator holds the Lease").await?;
-    // Someone gives no sign of life.
+    // The other holder does not renew.
     let spec = leads(&world, "one").await?;
     assert_eq!(spec.lease_transitions, Some(1));
     add(&world, "orders").await?;
@@ -322,7 +322,7 @@ async fn a_lease_that_passed_to_someone_else_ends_the_leadership() -> Result<()>
 }
 
 #[tokio::test]
-async fn a_deleted_lease_is_made_again() -> Result<()> {
+async fn a_deleted_lease_is_created_again() -> Result<()> {
     let world = World::new("deleted-lease").await?;
     let _one = candidate(&world, "one", TIMES, None).await?;
     leads(&world, "one").await?;
@@ -344,7 +344,7 @@ async fn without_an_election_there_is_no_lease() -> Result<()> {
 }
 
 #[tokio::test]
-async fn senseless_settings_are_told_at_the_start() -> Result<()> {
+async fn contradictory_settings_are_reported_at_startup() -> Result<()> {
     let world = World::new("senseless").await?;
     let run = async |args: &[&str]| {
         let all = ["run", "--http-address", "127.0.0.1:0"].iter().chain(args);
@@ -352,9 +352,9 @@ async fn senseless_settings_are_told_at_the_start() -> Result<()> {
         ensure!(output.status.code() == Some(1), "{output:?}");
         anyhow::Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let said = run(&["--leader-elect", "--lease-duration", "10s"]).await?;
-    assert!(said.contains("--lease-duration (10s) must be longer than --renew-deadline (10s)"), "{said}");
-    let said = run(&["--leader-elect"]).await?;
-    assert!(said.contains("give it by --lease-namespace, or set POD_NAMESPACE"), "{said}");
+    let text = run(&["--leader-elect", "--lease-duration", "10s"]).await?;
+    assert!(text.contains("--lease-duration (10s) must be longer than --renew-deadline (10s)"), "{text}");
+    let text = run(&["--leader-elect"]).await?;
+    assert!(text.contains("set --lease-namespace, or set POD_NAMESPACE"), "{text}");
     Ok(())
 }

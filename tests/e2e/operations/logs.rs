@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{check_now, operator, replication};
 
 /// The secret access key of the operator.
-const SECRET: &str = "a-secret-that-is-not-to-be-told";
+const SECRET: &str = "a-secret-that-must-not-be-logged";
 
 #[tokio::test]
 async fn each_decision_is_one_json_line_that_holds_no_secret() -> Result<()> {
@@ -53,9 +53,9 @@ async fn each_decision_is_one_json_line_that_holds_no_secret() -> Result<()> {
     Ok(())
 }
 
-/// What is asked for by a file counts without a restart; what cannot be read changes nothing.
+/// The level in the file applies without a restart; an invalid level changes nothing.
 #[tokio::test]
-async fn the_level_follows_a_file() -> Result<()> {
+async fn the_log_level_follows_a_file() -> Result<()> {
     let world = World::new("log-level").await?;
     let file = rig::paths::scratch_dir("log-level")?.join("level");
     let args = ["--log-level", "warn", "--log-level-file"];
@@ -66,10 +66,10 @@ async fn the_level_follows_a_file() -> Result<()> {
     assert!(!operator.log().contains(" INFO "), "without the file the flag counts: {}", operator.log());
 
     std::fs::write(&file, "loud\n")?;
-    let said = operator.logged("the log level stays as it is", DEADLINE).await?;
+    let text = operator.logged("cannot use the log level in the file", DEADLINE).await?;
     assert!(
-        said.contains("loud") && said.contains("is not off, error, warn, info, debug or trace"),
-        "{said}"
+        text.contains("loud") && text.contains("is not off, error, warn, info, debug or trace"),
+        "{text}"
     );
     std::fs::write(&file, "debug\n")?;
     operator.logged("the log level has changed level=\"debug\"", DEADLINE).await?;
@@ -77,7 +77,7 @@ async fn the_level_follows_a_file() -> Result<()> {
     operator.logged("call to AWS", DEADLINE).await?;
 
     std::fs::remove_file(&file)?;
-    // The line that tells of it no longer passes, and neither does what follows.
+    // Neither the line that reports the change nor any later one passes the level.
     let quiet = async {
         loop {
             let before = operator.log();

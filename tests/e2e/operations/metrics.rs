@@ -37,7 +37,7 @@ impl Scrape {
         Ok(Scrape { samples, text })
     }
 
-    /// The sum of what has this name and these labels among its own.
+    /// The sum of the samples with this name and these labels.
     fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.of_name(name, labels).map(|sample| sample.value).sum()
     }
@@ -67,7 +67,7 @@ fn sample(line: &str) -> Result<Sample> {
     })
 }
 
-/// Asks again until the metrics are as wanted.
+/// Scrapes until the metrics are as wanted.
 async fn scraped(address: SocketAddr, wanted: impl Fn(&Scrape) -> bool, what: &str) -> Result<Scrape> {
     let start = Instant::now();
     loop {
@@ -80,7 +80,7 @@ async fn scraped(address: SocketAddr, wanted: impl Fn(&Scrape) -> bool, what: &s
     }
 }
 
-/// Changes the storage class of the only rule, as a person would.
+/// Changes the storage class of the only rule in S3.
 async fn change_storage_class(world: &World, source: &str) -> Result<()> {
     let s3 = world.s3("us-east-1");
     let held = s3.get_bucket_replication().bucket(source).send().await?;
@@ -97,7 +97,7 @@ async fn change_storage_class(world: &World, source: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn every_metric_that_is_described_is_there_with_its_type_and_labels_and_no_other() -> Result<()> {
+async fn the_exported_metrics_are_exactly_the_described_ones() -> Result<()> {
     let world = World::new("metrics").await?;
     let operator = operator(&world).arg("--resource-metrics").start().await?;
     let address = operator.http_address().await?;
@@ -137,12 +137,12 @@ async fn every_metric_that_is_described_is_there_with_its_type_and_labels_and_no
 }
 
 #[tokio::test]
-async fn the_numbers_are_those_that_happened() -> Result<()> {
+async fn metrics_count_what_happened() -> Result<()> {
     let world = World::new("numbers").await?;
     let operator = operator(&world).start().await?;
     let address = operator.http_address().await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    // The SDK tries these again by itself, and AWS has counted them.
+    // The SDK retries these; AWS counts each attempt.
     world.proxy.inject(Fault::times(2, Matcher::operation("GetBucketReplication"), Answer::slow_down()));
     world.proxy.inject(Fault::times(1, Matcher::operation("CreateRole"), Answer::throttling()));
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
@@ -154,7 +154,7 @@ async fn the_numbers_are_those_that_happened() -> Result<()> {
     world.api().delete("bad", &DeleteParams::default()).await?;
     world.wait_gone("bad").await?;
 
-    // Its reconcile has ended, and the watch has shown that it is gone: in either order.
+    // The reconcile ends, and the watch reports the deletion, in either order.
     let deleted = |s: &Scrape| {
         s.sum("reconciles_total", &[("reason", "Deleted")]) > 0.0 && s.sum("resources", &[]) == 1.0
     };
@@ -186,7 +186,7 @@ async fn the_numbers_are_those_that_happened() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_waits_for_its_turn_is_in_the_queue() -> Result<()> {
+async fn waiting_reconciles_count_as_the_depth_of_the_queue() -> Result<()> {
     let world = World::new("queue").await?;
     let operator = operator(&world).args(["--concurrency", "1"]).start().await?;
     let address = operator.http_address().await?;
@@ -208,7 +208,7 @@ async fn what_waits_for_its_turn_is_in_the_queue() -> Result<()> {
 }
 
 #[tokio::test]
-async fn resources_that_cannot_be_checked_show_in_the_age_of_the_last_check() -> Result<()> {
+async fn the_age_of_the_last_check_grows_while_checks_fail() -> Result<()> {
     let world = World::new("age").await?;
     let operator = operator(&world).arg("--resource-metrics").start().await?;
     let address = operator.http_address().await?;
@@ -229,7 +229,7 @@ async fn resources_that_cannot_be_checked_show_in_the_age_of_the_last_check() ->
     world.proxy.remove_faults();
     let asked = Instant::now();
     check_now(&world, "orders").await?;
-    // Counted from before, it would be two seconds more than that for ever.
+    // If the check did not reset the age, it would stay two seconds higher.
     let fresh = |s: &Scrape| {
         s.sum("resource_ready", &[("name", "orders")]) == 1.0
             && s.sum(NAME, &[]) <= asked.elapsed().as_secs_f64()
@@ -239,8 +239,8 @@ async fn resources_that_cannot_be_checked_show_in_the_age_of_the_last_check() ->
 }
 
 #[tokio::test]
-async fn resources_are_told_by_the_leader_alone() -> Result<()> {
-    let world = World::new("told-once").await?;
+async fn only_the_leader_exports_metrics_of_resources() -> Result<()> {
+    let world = World::new("leader-metrics").await?;
     world.allow_lease("one").await?;
     let election = ["--leader-elect", "--lease-name", "one", "--lease-namespace", &world.namespace];
     let leader = operator(&world).args(election).start().await?;
@@ -252,8 +252,8 @@ async fn resources_are_told_by_the_leader_alone() -> Result<()> {
     world.wait_ready("orders").await?;
 
     let address = follower.http_address().await?;
-    let told = scraped(leader.http_address().await?, |s| s.sum("resources", &[]) == 1.0, "of it").await?;
-    assert_eq!(told.sum("leader", &[]), 1.0);
+    let reported = scraped(leader.http_address().await?, |s| s.sum("resources", &[]) == 1.0, "of it").await?;
+    assert_eq!(reported.sum("leader", &[]), 1.0);
     let waits = Scrape::of(address).await?;
     assert_eq!(waits.sum("leader", &[]), 0.0);
     assert_eq!(waits.of_name("leader", &[]).count(), 1);
@@ -266,9 +266,9 @@ async fn resources_are_told_by_the_leader_alone() -> Result<()> {
     Ok(())
 }
 
-/// An API server that does not answer is no reason to be restarted, and one to be waited for.
+/// While the API server does not answer, the operator is alive and not ready: a restart would not help.
 #[tokio::test]
-async fn an_operator_that_waits_for_the_api_server_is_alive_and_not_ready() -> Result<()> {
+async fn an_operator_waiting_for_the_api_server_is_alive_and_not_ready() -> Result<()> {
     let world = World::new("waiting").await?;
     let way = Forwarder::start(world.cluster().address().await?).await?;
     way.go_silent();

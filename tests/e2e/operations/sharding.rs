@@ -13,7 +13,7 @@ async fn shard(world: &World, name: &str, selector: &str) -> Result<Operator> {
     operator(world).env("AWS_SDK_UA_APP_ID", name).args(["--selector", selector]).start().await
 }
 
-/// A resource with a label, or none, and its source.
+/// Applies a resource with this label, or without one. Returns it and its source.
 async fn labelled(world: &World, name: &str, shard: Option<&str>) -> Result<(Value, String)> {
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let mut resource = replication(name, &source, &destination);
@@ -24,19 +24,19 @@ async fn labelled(world: &World, name: &str, shard: Option<&str>) -> Result<(Val
     Ok((resource, source))
 }
 
-/// Who asked AWS anything about this bucket since the record was cleared.
-fn askers(world: &World, bucket: &str) -> Vec<String> {
+/// The operators that sent requests about this bucket since the record was cleared.
+fn callers(world: &World, bucket: &str) -> Vec<String> {
     let calls = world.proxy.calls();
     let app = |agent: &str| agent.split(' ').find_map(|part| part.strip_prefix("app/")).map(str::to_owned);
     let about = calls.iter().filter(|call| call.subject == bucket);
-    let mut askers: Vec<String> = about.filter_map(|call| app(&call.user_agent)).collect();
-    askers.sort();
-    askers.dedup();
-    askers
+    let mut callers: Vec<String> = about.filter_map(|call| app(&call.user_agent)).collect();
+    callers.sort();
+    callers.dedup();
+    callers
 }
 
 #[tokio::test]
-async fn each_operator_works_on_what_it_selects_and_on_nothing_else() -> Result<()> {
+async fn each_operator_reconciles_only_the_resources_that_it_selects() -> Result<()> {
     let world = World::new("shards").await?;
     let _a = shard(&world, "a", "shard=a").await?;
     let _rest = shard(&world, "rest", "shard notin (a, c)").await?;
@@ -45,10 +45,10 @@ async fn each_operator_works_on_what_it_selects_and_on_nothing_else() -> Result<
     let (_, of_nobody_else) = labelled(&world, "of-nobody-else", None).await?;
     world.wait_ready("of-a").await?;
     world.wait_ready("of-nobody-else").await?;
-    assert_eq!(askers(&world, &of_a), ["a"]);
-    assert_eq!(askers(&world, &of_nobody_else), ["rest"]);
-    // Made first, and nobody has seen it.
-    assert_eq!(askers(&world, &of_c), [""; 0]);
+    assert_eq!(callers(&world, &of_a), ["a"]);
+    assert_eq!(callers(&world, &of_nobody_else), ["rest"]);
+    // It was created first, and no operator has reconciled it.
+    assert_eq!(callers(&world, &of_c), [""; 0]);
     assert_eq!(world.get("of-c").await?["status"]["observedGeneration"], -1);
     Ok(())
 }
@@ -60,25 +60,25 @@ async fn a_resource_that_gets_another_label_passes_to_another_operator() -> Resu
     let _b = shard(&world, "b", "shard=b").await?;
     let (_, source) = labelled(&world, "orders", Some("a")).await?;
     world.wait_ready("orders").await?;
-    assert_eq!(askers(&world, &source), ["a"]);
+    assert_eq!(callers(&world, &source), ["a"]);
     world.proxy.clear();
     patch(&world, "orders", json!({"metadata": {"labels": {"shard": "b"}}})).await?;
     let object = check_now(&world, "orders").await?;
     assert!(object["status"]["lastCorrection"].is_null(), "nothing was different: {object:#}");
-    assert_eq!(askers(&world, &source), ["b"]);
+    assert_eq!(callers(&world, &source), ["b"]);
     assert_eq!(world.proxy.writes().len(), 0);
 
     world.api().delete("orders", &DeleteParams::default()).await?;
     world.wait_gone("orders").await?;
     assert_eq!(left_in_aws(&world, "us-east-1", &source, "orders-role").await?, [""; 0]);
-    assert_eq!(askers(&world, &source), ["b"]);
+    assert_eq!(callers(&world, &source), ["b"]);
     Ok(())
 }
 
-/// Of two resources for one source that different operators work on, neither operator knows of the other's. What is
-/// there already is refused by what it is in AWS.
+/// Two resources for one source belong to different operators, and neither operator sees the other's. The second is
+/// refused because of what is in AWS.
 #[tokio::test]
-async fn a_source_that_another_operator_s_resource_holds_is_refused_all_the_same() -> Result<()> {
+async fn a_source_that_another_operators_resource_owns_is_refused() -> Result<()> {
     let world = World::new("unseen").await?;
     let _a = shard(&world, "a", "shard=a").await?;
     let _b = shard(&world, "b", "shard=b").await?;
@@ -93,7 +93,7 @@ async fn a_source_that_another_operator_s_resource_holds_is_refused_all_the_same
 }
 
 #[tokio::test]
-async fn operators_for_different_resources_that_have_one_lease_are_told() -> Result<()> {
+async fn a_lease_shared_by_operators_with_different_selectors_is_reported() -> Result<()> {
     let world = World::new("one-lease").await?;
     for lease in ["s3-replication-operator", "of-b"] {
         world.allow_lease(lease).await?;
@@ -104,8 +104,8 @@ async fn operators_for_different_resources_that_have_one_lease_are_told() -> Res
     let a = start("shard=a").await?;
     a.logged("leading", DEADLINE).await?;
     let b = start("shard=b").await?;
-    let said = b.logged("following an operator that works on other resources", DEADLINE).await?;
-    assert!(said.contains("selector: shard=a") && said.contains("need a --lease-name each"), "{said}");
+    let text = b.logged("following an operator that works on other resources", DEADLINE).await?;
+    assert!(text.contains("selector: shard=a") && text.contains("need a --lease-name each"), "{text}");
 
     let c = operator(&world)
         .args(election)
@@ -119,13 +119,13 @@ async fn operators_for_different_resources_that_have_one_lease_are_told() -> Res
 }
 
 #[tokio::test]
-async fn a_selector_that_is_none_is_told_at_the_start() -> Result<()> {
+async fn an_invalid_selector_is_reported_at_startup() -> Result<()> {
     let world = World::new("no-selector").await?;
     let args = ["run", "--http-address", "127.0.0.1:0", "--selector", "shard in a"];
     let output = operator(&world).run(args, "").await?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    let line = said.lines().find(|line| line.starts_with("error: ")).context("no error")?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let line = text.lines().find(|line| line.starts_with("error: ")).context("no error")?;
     assert!(line.contains("--selector \"shard in a\" is no label selector"), "{line}");
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::support::{operator, replication};
 
 type Bodies = Arc<Mutex<Vec<Bytes>>>;
 
-/// A collector, and what it was sent.
+/// A collector that keeps the bodies it receives.
 async fn collector() -> Result<(String, Bodies)> {
     let bodies = Bodies::default();
     let take = async |State(bodies): State<Bodies>, headers: HeaderMap, body: Bytes| {
@@ -69,7 +69,7 @@ fn varint(bytes: &mut &[u8]) -> Result<u64> {
     anyhow::bail!("a number that does not end")
 }
 
-/// What is in a field, of each message of a list.
+/// The contents of one field, of each message in a list.
 fn inside<'a>(messages: &[&'a [u8]], number: u64) -> Result<Vec<&'a [u8]>> {
     let mut all = Vec::new();
     for message in messages {
@@ -103,7 +103,7 @@ fn span(message: &[u8]) -> Result<Span> {
             5 => span.name = String::from_utf8(value.to_vec())?,
             9 => {
                 let key = inside(&[value], 1)?;
-                // `AnyValue`, of which only text counts here.
+                // `AnyValue`; only text is read here.
                 let text = inside(&inside(&[value], 2)?, 1)?;
                 if let ([key], [text]) = (key.as_slice(), text.as_slice()) {
                     let read = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
@@ -122,11 +122,11 @@ async fn a_reconcile_is_a_trace_of_its_requests_to_aws() -> Result<()> {
     let (address, bodies) = collector().await?;
     let operator = operator(&world).args(["--otlp-endpoint", &address]).start().await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    // Tried again by the SDK: two requests, two spans.
+    // The SDK retries this: two requests, two spans.
     world.proxy.inject(Fault::times(1, Matcher::operation("CreateRole"), Answer::throttling()));
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;
-    // What is not sent yet is sent at the end.
+    // Ending the operator sends the remaining spans.
     assert_eq!(operator.terminate().await?, 0);
 
     let bodies = bodies.lock().unwrap().clone();
@@ -159,7 +159,7 @@ async fn a_reconcile_is_a_trace_of_its_requests_to_aws() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_not_there_is_nobody_s_trouble() -> Result<()> {
+async fn a_missing_collector_causes_no_failure() -> Result<()> {
     let world = World::new("no-collector").await?;
     let operator = operator(&world).args(["--otlp-endpoint", "http://127.0.0.1:1"]).start().await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);

@@ -38,10 +38,10 @@ async fn deletion_removes_the_configuration_and_the_role_and_nothing_else() -> R
 }
 
 #[tokio::test]
-async fn a_finalizer_that_someone_else_takes_away_meanwhile_has_nothing_cleaned_up_again() -> Result<()> {
+async fn removing_another_finalizer_during_deletion_repeats_no_cleanup() -> Result<()> {
     let scene = Scene::named("own-finalizers").ready().await?;
     let gate = scene.world.proxy.gate(Matcher::operation("DeleteRole"), GateAt::AfterForward);
-    // As that of the garbage collector in a foreground deletion, which a real cluster takes away at once.
+    // Like the garbage collector's finalizer in a foreground deletion, which a real cluster removes immediately.
     patch(&scene.world, NAME, json!({"metadata": {"finalizers": [FINALIZER, "example.com/other"]}})).await?;
     scene.delete().await?;
     gate.reached(DEADLINE).await?;
@@ -73,7 +73,7 @@ async fn retain_and_observe_leave_everything_at_deletion() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_resource_made_again_after_retain_is_refused_until_it_adopts() -> Result<()> {
+async fn a_resource_created_again_after_retain_is_refused_until_it_adopts() -> Result<()> {
     let scene =
         Scene::named("own-again").edit(|spec| spec["deletionPolicy"] = json!("Retain")).ready().await?;
     let before = scene.world.get(NAME).await?["metadata"]["uid"].as_str().context("no UID")?.to_owned();
@@ -90,14 +90,14 @@ async fn a_resource_made_again_after_retain_is_refused_until_it_adopts() -> Resu
 }
 
 #[tokio::test]
-async fn deletion_works_whatever_has_become_of_aws() -> Result<()> {
+async fn deletion_works_whatever_changed_in_aws() -> Result<()> {
     let scene = Scene::named("own-bucket-gone").ready().await?;
     scene.world.s3("us-east-1").delete_bucket().bucket(&scene.source).send().await?;
     scene.delete().await?;
     scene.world.wait_gone(NAME).await?;
     assert!(!scene.role_exists(ROLE).await?);
 
-    // Made again in another Region while nobody looked: the Region in status is of the past.
+    // The bucket was created again in another Region while no operator ran: the Region in the status is stale.
     let mut scene = Scene::named("own-bucket-moved").ready().await?;
     scene.operator.kill().await?;
     let Scene { world, source, .. } = &scene;
@@ -116,7 +116,7 @@ async fn deletion_works_whatever_has_become_of_aws() -> Result<()> {
     scene.world.wait_gone(NAME).await?;
     assert_eq!(scene.rules_and_role().await?, None);
 
-    // The source's one configuration was ours to keep, whatever someone put into it.
+    // The operator owns the source's only configuration, even after someone else replaced its content.
     let scene = Scene::named("own-config-replaced").ready().await?;
     let theirs = scene.make_role("theirs", &BTreeMap::new()).await?;
     scene.make_configuration(&theirs, "TheirRule").await?;
@@ -128,7 +128,7 @@ async fn deletion_works_whatever_has_become_of_aws() -> Result<()> {
 }
 
 #[tokio::test]
-async fn deletion_works_whatever_the_spec_now_says() -> Result<()> {
+async fn deletion_works_whatever_changed_in_the_spec() -> Result<()> {
     let missing =
         json!([{"id": "ReplicateToEU", "priority": 1, "destination": {"bucket": "there-is-no-such-bucket"}}]);
     for (name, spec, expected) in [
@@ -150,7 +150,7 @@ async fn deletion_works_whatever_the_spec_now_says() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_policy_that_someone_put_on_the_role_keeps_the_resource_until_it_is_removed() -> Result<()> {
+async fn a_policy_that_someone_attached_to_the_role_blocks_deletion_until_it_is_removed() -> Result<()> {
     let scene = Scene::named("own-blocked").ready().await?;
     let iam = scene.world.iam();
     iam.attach_role_policy().role_name(ROLE).policy_arn(READ_ONLY).send().await?;
@@ -159,10 +159,10 @@ async fn a_policy_that_someone_put_on_the_role_keeps_the_resource_until_it_is_re
     scene.delete().await?;
     let blocked = |status: &Value| reason(status, "Ready") == "DeletionBlocked";
     let object = scene.world.wait(NAME, blocked, "to be blocked").await?;
-    let words = message(&object["status"], "Ready");
+    let text = message(&object["status"], "Ready");
     assert!(
-        [ROLE, READ_ONLY, "theirs", "deletionPolicy: Retain"].iter().all(|part| words.contains(part)),
-        "{words}"
+        [ROLE, READ_ONLY, "theirs", "deletionPolicy: Retain"].iter().all(|part| text.contains(part)),
+        "{text}"
     );
     assert_eq!(reason(&object["status"], "RoleReady"), "DeletionBlocked");
     assert_eq!(object["metadata"]["finalizers"], json!([FINALIZER]));
@@ -171,11 +171,11 @@ async fn a_policy_that_someone_put_on_the_role_keeps_the_resource_until_it_is_re
 
     iam.detach_role_policy().role_name(ROLE).policy_arn(READ_ONLY).send().await?;
     let object = check_now(&scene.world, NAME).await?;
-    let words = message(&object["status"], "Ready");
-    assert!(words.contains("theirs") && !words.contains(READ_ONLY), "{words}");
+    let text = message(&object["status"], "Ready");
+    assert!(text.contains("theirs") && !text.contains(READ_ONLY), "{text}");
 
     iam.delete_role_policy().role_name(ROLE).policy_name("theirs").send().await?;
-    // It may be gone before it is asked to look.
+    // It may be gone before the request for a check arrives.
     request_check(&scene.world, NAME).await.ok();
     scene.world.wait_gone(NAME).await?;
     assert!(!scene.role_exists(ROLE).await?);

@@ -12,7 +12,7 @@ use crate::support::{NAME, POLICY, ROLE, Scene, drift, message, reason};
 use super::{TRUST, by_operator};
 
 #[tokio::test]
-async fn a_role_that_someone_else_made_is_left_alone() -> Result<()> {
+async fn a_role_that_someone_else_made_is_refused_and_unchanged() -> Result<()> {
     let scene = Scene::named("own-role").empty().await?;
     let cluster = scene.cluster().await?;
     let whose = format!("belongs to BucketReplication {}/{NAME}", scene.world.namespace);
@@ -56,7 +56,7 @@ async fn a_role_that_someone_else_made_is_left_alone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_role_that_someone_made_anew_under_the_name_of_ours_is_foreign() -> Result<()> {
+async fn a_role_recreated_by_someone_else_under_the_same_name_is_foreign() -> Result<()> {
     let scene = Scene::named("own-anew").ready().await?;
     let iam = scene.world.iam();
     iam.delete_role_policy().role_name(ROLE).policy_name(POLICY).send().await?;
@@ -75,7 +75,7 @@ async fn a_role_that_someone_made_anew_under_the_name_of_ours_is_foreign() -> Re
 }
 
 #[tokio::test]
-async fn observing_what_someone_else_made_shows_it_and_writes_nothing() -> Result<()> {
+async fn observing_a_foreign_role_and_configuration_lists_them_and_writes_nothing() -> Result<()> {
     let scene = Scene::named("own-watch").empty().await?;
     let role = scene.make_role(ROLE, &BTreeMap::new()).await?;
     scene.make_configuration(&role, "TheirRule").await?;
@@ -110,7 +110,7 @@ async fn a_role_with_another_path_is_refused_even_when_adopting() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_configuration_that_someone_else_made_is_left_alone() -> Result<()> {
+async fn a_configuration_that_someone_else_made_is_refused_and_unchanged() -> Result<()> {
     let scene = Scene::named("own-config").empty().await?;
     let role = scene.make_role("theirs", &BTreeMap::new()).await?;
     scene.make_configuration(&role, "TheirRule").await?;
@@ -128,7 +128,7 @@ async fn a_configuration_that_someone_else_made_is_left_alone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_refusal_ends_without_a_restart_when_the_foreign_thing_goes() -> Result<()> {
+async fn a_refusal_ends_without_a_restart_once_the_foreign_configuration_is_removed() -> Result<()> {
     let scene = Scene::named("own-gone").empty().await?;
     let role = scene.make_role("theirs", &BTreeMap::new()).await?;
     scene.make_configuration(&role, "TheirRule").await?;
@@ -141,7 +141,7 @@ async fn a_refusal_ends_without_a_restart_when_the_foreign_thing_goes() -> Resul
 }
 
 #[tokio::test]
-async fn adopting_takes_both_over_and_they_go_with_the_resource() -> Result<()> {
+async fn adopted_roles_and_configurations_are_deleted_with_the_resource() -> Result<()> {
     let scene = Scene::named("own-adopt").empty().await?;
     let foreign = scene.tags_of("another-cluster", "another-uid").await;
     let role = scene.make_role(ROLE, &foreign).await?;
@@ -157,7 +157,7 @@ async fn adopting_takes_both_over_and_they_go_with_the_resource() -> Result<()> 
     assert_eq!(adopted["status"]["role"], json!({"arn": role, "managed": true}));
     assert_eq!(adopted["status"]["lastCorrection"], Value::Null, "taking over corrects no drift");
 
-    // Once taken over it is ours, with or without the word.
+    // An adopted role stays the resource's own when adoptionPolicy is removed.
     scene.patch_spec(json!({"adoptionPolicy": "Refuse"})).await?;
     assert_eq!(reason(&scene.check().await?, "Ready"), "Applied");
     scene.delete().await?;
@@ -168,7 +168,7 @@ async fn adopting_takes_both_over_and_they_go_with_the_resource() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_configuration_pointed_at_another_role_is_drift_and_not_foreign() -> Result<()> {
+async fn a_configuration_changed_to_another_role_is_drift_and_not_foreign() -> Result<()> {
     let scene = Scene::named("own-pointed").ready().await?;
     let theirs = scene.make_role("theirs", &scene.tags_of("another-cluster", "another-uid").await).await?;
     scene.make_configuration(&theirs, "TheirRule").await?;
@@ -183,7 +183,7 @@ async fn a_configuration_pointed_at_another_role_is_drift_and_not_foreign() -> R
 }
 
 #[tokio::test]
-async fn a_resource_that_lost_its_status_knows_its_own_by_the_tags_of_the_role() -> Result<()> {
+async fn a_resource_without_its_status_recognizes_its_role_by_the_tags() -> Result<()> {
     let scene = Scene::named("own-status").ready().await?;
     scene.operator.kill().await?;
     let nothing = json!({"status": null});
@@ -207,7 +207,7 @@ async fn a_resource_that_lost_its_status_knows_its_own_by_the_tags_of_the_role()
 }
 
 #[tokio::test]
-async fn while_one_of_two_destinations_is_missing_nothing_is_written() -> Result<()> {
+async fn a_missing_second_destination_keeps_everything_unwritten_until_it_exists() -> Result<()> {
     let scene = Scene::named("own-missing").empty().await?;
     let missing = scene.world.bucket_name();
     scene

@@ -29,7 +29,7 @@ const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","P
 const READ_ONLY: &str = "arn:aws:iam::aws:policy/ReadOnlyAccess";
 
 impl Scene {
-    /// Makes a role as someone else would, with these tags and a policy under the operator's name for it.
+    /// Creates a role as someone else would, with these tags and a policy with the operator's policy name.
     async fn make_role(&self, name: &str, tags: &BTreeMap<String, String>) -> Result<String> {
         let tags = tags
             .iter()
@@ -90,7 +90,7 @@ impl Scene {
         Ok(held.tags().iter().map(|t| (t.key().to_owned(), t.value().to_owned())).collect())
     }
 
-    /// The tags that a role of a resource carries.
+    /// The tags of a role that belongs to this resource.
     async fn tags_of(&self, cluster: &str, uid: &str) -> BTreeMap<String, String> {
         let tag = |key: &str, value: &str| (format!("s3replication.dev/{key}"), value.to_owned());
         let namespace = &self.world.namespace;
@@ -102,7 +102,7 @@ impl Scene {
         namespaces.get("kube-system").await?.uid().context("kube-system has no UID")
     }
 
-    /// The resource is refused for this reason, and nothing at all was written to AWS.
+    /// Checks that the resource is refused for this reason and that nothing was written to AWS.
     async fn check_refused(&self, expected: &str, about: &str, parts: &[&str]) -> Result<()> {
         let status = self.check().await?;
         assert_eq!(reason(&status, "Ready"), expected, "{status:#}");

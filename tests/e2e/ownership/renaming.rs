@@ -23,7 +23,7 @@ async fn a_renamed_role_leaves_no_orphan() -> Result<()> {
     );
     assert_eq!(status["lastCorrection"], Value::Null, "a change of the spec is not a correction");
 
-    // At every moment the configuration named a role that was there.
+    // The configuration always named an existing role.
     let writes = scene.world.proxy.writes();
     let at = |operation: &str, role: &str| {
         writes
@@ -50,15 +50,15 @@ async fn a_renamed_role_leaves_no_orphan() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_former_role_whose_deletion_fails_is_not_forgotten() -> Result<()> {
+async fn a_former_role_whose_deletion_fails_is_deleted_later() -> Result<()> {
     let scene = Scene::named("own-denied").ready().await?;
     scene.world.proxy.inject(Fault::always(Matcher::operation("DeleteRole"), Answer::access_denied()));
     scene.patch_spec(json!({"role": {"name": "renamed"}})).await?;
     for _ in 0..2 {
         let status = scene.check().await?;
         assert_eq!(reason(&status, "Ready"), "AccessDenied");
-        let words = message(&status, "Ready");
-        assert!(words.contains("iam:DeleteRole") && words.contains(ROLE), "{words}");
+        let text = message(&status, "Ready");
+        assert!(text.contains("iam:DeleteRole") && text.contains(ROLE), "{text}");
         assert_eq!((&status["drift"], &status["lastCorrection"]), (&Value::Null, &Value::Null));
     }
     scene.world.proxy.remove_faults();
@@ -68,7 +68,7 @@ async fn a_former_role_whose_deletion_fails_is_not_forgotten() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_former_role_with_someone_else_s_policy_goes_once_that_is_removed() -> Result<()> {
+async fn a_former_role_with_another_policy_is_deleted_once_that_policy_is_removed() -> Result<()> {
     let scene = Scene::named("own-former").ready().await?;
     let iam = scene.world.iam();
     iam.attach_role_policy().role_name(ROLE).policy_arn(READ_ONLY).send().await?;
@@ -77,8 +77,8 @@ async fn a_former_role_with_someone_else_s_policy_goes_once_that_is_removed() ->
         let status = scene.check().await?;
         let role = condition(&status, "RoleReady").context("no RoleReady")?;
         assert_eq!((&role["status"], &role["reason"]), (&json!("False"), &json!("DeletionBlocked")));
-        let words = message(&status, "RoleReady");
-        assert!(words.contains(ROLE) && words.contains(READ_ONLY), "{words}");
+        let text = message(&status, "RoleReady");
+        assert!(text.contains(ROLE) && text.contains(READ_ONLY), "{text}");
         assert_eq!(reason(&status, "Ready"), "Applied", "replication is as the spec says");
     }
     assert_eq!(scene.rules_and_role().await?, Some((vec!["ReplicateToEU".to_owned()], "renamed".to_owned())));

@@ -25,16 +25,13 @@ async fn of_two_resources_on_one_source_the_older_owns_it_and_the_other_takes_ov
     world.apply(&second.to_string()).await?;
     let conflict = |status: &Value| reason(status, "Ready") == "SourceConflict";
     let lost = world.wait("second", conflict, "to lose").await?;
-    let words = message(&lost["status"], "Ready");
-    assert!(
-        words.contains(&format!("{}/{NAME}", world.namespace)) && words.contains(&scene.source),
-        "{words}"
-    );
+    let text = message(&lost["status"], "Ready");
+    assert!(text.contains(&format!("{}/{NAME}", world.namespace)) && text.contains(&scene.source), "{text}");
     for condition_type in ["ReplicationReady", "Stalled"] {
         assert_eq!(reason(&lost["status"], condition_type), "SourceConflict");
     }
 
-    // A third one, deleted as a loser, leaves the owner's things alone.
+    // Deleting a third resource, which does not own the source, changes nothing in AWS.
     world.apply(&replication("third", &scene.source, &other).to_string()).await?;
     world.wait("third", conflict, "to lose").await?;
     world.api().delete("third", &DeleteParams::default()).await?;
@@ -57,7 +54,7 @@ async fn of_two_resources_on_one_source_the_older_owns_it_and_the_other_takes_ov
 async fn of_two_resources_made_in_one_second_the_first_keeps_the_source() -> Result<()> {
     let (world, _operator) = world("own-twins").await?;
     let destination = world.bucket("eu-west-1").await?;
-    // The UIDs are drawn at random: each of both orders comes up.
+    // The UIDs are random: both orders occur.
     for n in 0..8 {
         let source = world.bucket("us-east-1").await?;
         let (first, second) = (format!("first-{n}"), format!("second-{n}"));
@@ -67,7 +64,7 @@ async fn of_two_resources_made_in_one_second_the_first_keeps_the_source() -> Res
         if n % 2 == 0 {
             world.wait_ready(&first).await?;
         } else {
-            // The source is claimed before the finalizer is there, and nothing may be applied yet.
+            // The source is claimed before the finalizer is set, when nothing is applied yet.
             let seen =
                 |object: Option<&Value>| object.is_some_and(|o| o["metadata"]["finalizers"].is_array());
             world.wait_object(&first, seen, "to be seen by the operator").await?;
@@ -83,7 +80,7 @@ async fn of_two_resources_made_in_one_second_the_first_keeps_the_source() -> Res
 }
 
 #[tokio::test]
-async fn a_loser_that_once_owned_the_source_leaves_the_owner_s_configuration() -> Result<()> {
+async fn a_resource_that_lost_its_source_leaves_the_owners_configuration() -> Result<()> {
     let scene = Scene::named("own-loser").with_insight().empty().await?;
     let world = &scene.world;
     scene.apply(|_| {}).await?;
@@ -113,8 +110,8 @@ async fn a_loser_that_once_owned_the_source_leaves_the_owner_s_configuration() -
 }
 
 #[tokio::test]
-async fn resources_of_two_namespaces_are_all_known_before_one_owns_a_source() -> Result<()> {
-    // Who waits for the lists of both must not miss the end of either.
+async fn resources_of_all_namespaces_are_listed_before_one_owns_a_source() -> Result<()> {
+    // The operator waits for the initial lists of both namespaces.
     for _ in 0..4 {
         let (one, two) = (World::new("own-ns-one").await?, World::new("own-ns-two").await?);
         let (source, destination) = (one.bucket("us-east-1").await?, one.bucket("eu-west-1").await?);
@@ -125,8 +122,8 @@ async fn resources_of_two_namespaces_are_all_known_before_one_owns_a_source() ->
         one.wait_ready(NAME).await?;
         let conflict = |status: &Value| reason(status, "Ready") == "SourceConflict";
         let lost = two.wait("second", conflict, "to lose").await?;
-        let words = message(&lost["status"], "Ready");
-        assert!(words.contains(&format!("{}/{NAME}", one.namespace)), "{words}");
+        let text = message(&lost["status"], "Ready");
+        assert!(text.contains(&format!("{}/{NAME}", one.namespace)), "{text}");
         one.api().delete(NAME, &DeleteParams::default()).await?;
         one.wait_gone(NAME).await?;
         two.wait_ready("second").await?;

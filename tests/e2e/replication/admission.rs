@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::support::{Scene, left_in_aws, message, reason, replication, set, world_with_insight};
 
-/// An input, the field that the refusal names, and what it says to do.
+/// An invalid input, the field that the error names, and the remedy in its message.
 struct Bad {
     what: &'static str,
-    /// What is set in an otherwise good resource.
+    /// Edits of an otherwise valid resource.
     edits: Vec<(&'static str, Value)>,
     field: &'static str,
     says: &'static str,
@@ -24,13 +24,13 @@ fn bad(what: &'static str, path: &'static str, value: Value, field: &'static str
     Bad { what, edits: vec![(path, value)], field, says }
 }
 
-/// `n` rules with ids and priorities of their own.
+/// `n` rules with unique ids and priorities.
 fn rules(n: usize) -> Vec<Value> {
     let rule = |i| json!({"id": format!("r{i}"), "priority": i, "destination": {"bucket": "destination"}});
     (0..n).map(rule).collect()
 }
 
-/// `n` rules of which the last has what the edit says.
+/// `n` rules; the last has this value at the path.
 fn rules_with(n: usize, path: &str, value: Value) -> Value {
     let mut rules = rules(n);
     set(rules.last_mut().expect("there is a rule"), path, value);
@@ -141,7 +141,7 @@ fn bad_inputs() -> Vec<Bad> {
     all
 }
 
-/// Asks the API server what it would say, as `kubectl create --dry-run=server` does: `None` when it takes it.
+/// Returns the API server's error message for an object, or `None` if it accepts it: `kubectl create --dry-run=server`.
 async fn refusal(world: &World, object: &Value) -> Result<Option<String>> {
     let path = format!("/apis/s3replication.dev/v1alpha1/namespaces/{}/bucketreplications", world.namespace);
     let params = PostParams { dry_run: true, field_manager: None };
@@ -154,7 +154,7 @@ async fn refusal(world: &World, object: &Value) -> Result<Option<String>> {
     }
 }
 
-/// Whether one of the complaints of a refusal is about the field and says this.
+/// Whether one of the errors in a message is about the field and contains this text.
 pub fn complains(refusal: &str, field: &str, says: &str) -> bool {
     let (_, complaints) = refusal.split_once(" is invalid: ").unwrap_or(("", refusal));
     let complaints = complaints.trim_start_matches('[').replace(", spec.", "\0spec.");
@@ -176,8 +176,8 @@ async fn bad_input_is_refused_with_the_field_and_the_remedy() -> Result<()> {
         }
         match refusal(&world, &object).await? {
             None => wrong.push(format!("{what}: was not refused")),
-            Some(told) if complains(&told, field, says) => {}
-            Some(told) => wrong.push(format!("{what}: expected {field} and {says:?} in: {told}")),
+            Some(reported) if complains(&reported, field, says) => {}
+            Some(reported) => wrong.push(format!("{what}: expected {field} and {says:?} in: {reported}")),
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -185,7 +185,7 @@ async fn bad_input_is_refused_with_the_field_and_the_remedy() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_aws_accepts_is_accepted() -> Result<()> {
+async fn input_that_aws_accepts_is_accepted() -> Result<()> {
     let world = World::new("accepted").await?;
     let good = |path: &str, value: Value| {
         let mut object = replication("good", "source", "destination");
@@ -214,7 +214,7 @@ async fn what_aws_accepts_is_accepted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_cannot_change_says_what_to_do_instead() -> Result<()> {
+async fn an_immutable_field_is_refused_with_the_remedy() -> Result<()> {
     let world = World::new("immutable").await?;
     world.apply(&replication("orders", "source", "destination").to_string()).await?;
     let change = async |spec: Value| {
@@ -225,26 +225,26 @@ async fn what_cannot_change_says_what_to_do_instead() -> Result<()> {
         }
     };
 
-    let told = change(json!({"source": {"bucket": "other"}})).await;
+    let reported = change(json!({"source": {"bucket": "other"}})).await;
     assert!(
-        complains(&told, "spec.source.bucket", "create another BucketReplication for the other bucket"),
-        "{told}"
+        complains(&reported, "spec.source.bucket", "create another BucketReplication for the other bucket"),
+        "{reported}"
     );
-    let told = change(json!({"role": {"path": "/other/"}})).await;
-    assert!(complains(&told, "spec.role", "IAM cannot move a role"), "{told}");
-    let told = change(json!({"role": {"path": "/s3-replication/"}})).await;
-    assert_eq!(told, "", "the default, said aloud, is no change");
-    let told = change(json!({"role": {"name": "another"}})).await;
-    assert_eq!(told, "", "a name may change");
+    let reported = change(json!({"role": {"path": "/other/"}})).await;
+    assert!(complains(&reported, "spec.role", "IAM cannot move a role"), "{reported}");
+    let reported = change(json!({"role": {"path": "/s3-replication/"}})).await;
+    assert_eq!(reported, "", "the explicit default is no change");
+    let reported = change(json!({"role": {"name": "another"}})).await;
+    assert_eq!(reported, "", "a name may change");
     let arn = "arn:aws:iam::111122223333:role/existing";
-    let told = change(json!({"role": {"name": null, "path": null, "arn": arn}})).await;
-    assert_eq!(told, "", "a managed role may give way to an existing one");
-    let told = change(json!({"role": null})).await;
-    assert_eq!(told, "", "and the other way round");
+    let reported = change(json!({"role": {"name": null, "path": null, "arn": arn}})).await;
+    assert_eq!(reported, "", "a managed role may give way to an existing one");
+    let reported = change(json!({"role": null})).await;
+    assert_eq!(reported, "", "and the other way round");
     Ok(())
 }
 
-/// The object as if it had been stored before the rules there are now.
+/// Stores an object past admission, as if it had been created before today's rules.
 async fn store(world: &World, name: &str, edits: &[(&str, Value)]) -> Result<()> {
     let mut object = world.get(name).await?;
     for (path, value) in edits {
@@ -256,7 +256,7 @@ async fn store(world: &World, name: &str, edits: &[(&str, Value)]) -> Result<()>
 }
 
 #[tokio::test]
-async fn a_resource_that_cannot_be_read_says_so_and_stops_no_other() -> Result<()> {
+async fn an_unreadable_resource_reports_it_and_blocks_no_other() -> Result<()> {
     let (world, _operator) = world_with_insight("unreadable").await?;
     let destination = world.bucket("eu-west-1").await?;
     let unreadable = [
@@ -274,8 +274,8 @@ async fn a_resource_that_cannot_be_read_says_so_and_stops_no_other() -> Result<(
         let status = &world.wait(name, invalid, "to be InvalidSpec").await?["status"];
         assert_eq!(condition(status, "Ready").unwrap()["status"], "False", "{name}");
         assert_eq!(reason(status, "Stalled"), "InvalidSpec", "{name}");
-        let told = message(status, "Ready").to_lowercase().replace('`', "");
-        assert!(told.contains(says) && told.contains("correct the field"), "{name}: {told}");
+        let reported = message(status, "Ready").to_lowercase().replace('`', "");
+        assert!(reported.contains(says) && reported.contains("correct the field"), "{name}: {reported}");
         sources.push(source);
     }
 
@@ -295,7 +295,7 @@ async fn a_resource_that_cannot_be_read_says_so_and_stops_no_other() -> Result<(
 }
 
 #[tokio::test]
-async fn a_stored_resource_that_breaks_todays_rules_can_still_be_let_go() -> Result<()> {
+async fn a_stored_resource_that_todays_validation_refuses_can_still_be_deleted() -> Result<()> {
     let (world, _operator) = world_with_insight("outdated").await?;
     let destination = world.bucket("eu-west-1").await?;
     let priority_twice = |n| {
@@ -323,7 +323,7 @@ async fn a_stored_resource_that_breaks_todays_rules_can_still_be_let_go() -> Res
         world.apply(&replication(name, &source, &destination).to_string()).await?;
         world.wait_ready(name).await?;
         store(&world, name, &[(path, value.clone())]).await?;
-        // The status can be written and the finalizer taken off: the API server lets stand what was there.
+        // The API server keeps invalid values that were stored before, so the status and the finalizer can be changed.
         let generation = world.get(name).await?["metadata"]["generation"].clone();
         let seen = |status: &Value| status["observedGeneration"] == generation;
         world.wait(name, seen, "to have been looked at").await.with_context(|| *name)?;
@@ -338,7 +338,7 @@ async fn a_stored_resource_that_breaks_todays_rules_can_still_be_let_go() -> Res
 }
 
 #[tokio::test]
-async fn a_status_that_cannot_be_read_is_written_anew() -> Result<()> {
+async fn an_unreadable_status_is_replaced() -> Result<()> {
     let Scene { world, operator: _operator, .. } =
         Scene::named("unreadable-status").with_insight().ready().await?;
     let drift = json!([{"resource": "Moon", "name": "x", "path": "p", "want": "a", "got": "b"}]);

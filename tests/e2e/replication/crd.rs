@@ -99,7 +99,7 @@ fn every_list_merges_by_key_and_every_field_is_described() -> Result<()> {
 }
 
 #[test]
-fn every_validation_says_what_to_do() -> Result<()> {
+fn every_validation_has_a_message() -> Result<()> {
     let crd = shipped()?;
     let silent = paths(schema(&crd)?, |s, _| {
         s["x-kubernetes-validations"]

@@ -31,28 +31,28 @@ fn resources(text: &str) -> Result<Vec<Value>> {
     Ok(serde_saphyr::from_multiple(text)?)
 }
 
-/// Those that replicate.
+/// Only the `BucketReplication`s.
 fn replications(resources: &[Value]) -> impl Iterator<Item = &Value> {
     resources.iter().filter(|resource| resource["kind"] == "BucketReplication")
 }
 
-/// What a sample says of its buckets: for each name, whether it is another account's and whether someone else
-/// turns versioning on.
+/// The buckets of a sample: for each name, whether another account owns it and whether someone else
+/// enables versioning.
 fn buckets(resources: &[Value]) -> BTreeMap<String, (bool, bool)> {
     let spec = |r: &Value| r["spec"].clone();
     let sources = replications(resources).map(|r| spec(r)["source"].clone());
     let rules =
         replications(resources).flat_map(|r| spec(r)["rules"].as_array().cloned().unwrap_or_default());
     let all = sources.chain(rules.map(|rule| rule["destination"].clone()));
-    let told = |b: Value| {
+    let reported = |b: Value| {
         let name = b["bucket"].as_str().unwrap_or_default().to_owned();
         let foreign = b["account"] == OTHER || b["accountRef"] == "dr";
         (name, (foreign, b["versioning"] == "Required"))
     };
-    all.map(told).collect()
+    all.map(reported).collect()
 }
 
-/// Creates a bucket as a sample takes it for granted, and returns its name.
+/// Creates a bucket that a sample requires. Returns its name.
 async fn prepare(world: &World, name: &str, other: Option<&str>, versioned: bool) -> Result<String> {
     let region = REGIONS.into_iter().find(|region| name.ends_with(region));
     let region = region.with_context(|| format!("the name of bucket {name} tells no Region"))?;
@@ -75,7 +75,7 @@ async fn prepare(world: &World, name: &str, other: Option<&str>, versioned: bool
     Ok(bucket)
 }
 
-/// Creates a role as a sample takes it for granted.
+/// Creates a role that a sample requires.
 async fn prepare_role(world: &World, path: &str, name: &str) -> Result<()> {
     let trust = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
@@ -84,7 +84,7 @@ async fn prepare_role(world: &World, path: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Creates each key that replicas are to be encrypted with, and puts its ARN in place of the sample's.
+/// Creates each KMS key of the destinations, and replaces the sample's ARN by its own.
 async fn with_keys(world: &World, mut text: String) -> Result<String> {
     let resources = resources(&text)?;
     let rules = resources.iter().flat_map(|r| r["spec"]["rules"].as_array().into_iter().flatten());
@@ -97,8 +97,8 @@ async fn with_keys(world: &World, mut text: String) -> Result<String> {
     Ok(text)
 }
 
-/// Names the accounts of a sample so that no other test meets them, has them allow this world's namespace and buckets,
-/// and makes the role that the operator is to assume.
+/// Gives the accounts of a sample unique names, lets them allow this world's namespace and buckets,
+/// and creates the role that the operator assumes.
 async fn with_accounts(world: &World, other: &str, mut text: String) -> Result<String> {
     for name in ["prod", "dr"] {
         let unique = world.unique(name);
@@ -117,7 +117,7 @@ async fn with_accounts(world: &World, other: &str, mut text: String) -> Result<S
     Ok(text)
 }
 
-/// Applies one sample in a world of its own and waits for what it promises.
+/// Applies one sample in its own world and waits until it is Ready, or Drifted with Observe.
 async fn applied(file: &PathBuf) -> Result<()> {
     let mut text = std::fs::read_to_string(file)?;
     let (world, _operator) = world("samples").await?;
@@ -151,7 +151,7 @@ async fn applied(file: &PathBuf) -> Result<()> {
 async fn every_sample_works() -> Result<()> {
     let files = samples()?;
     assert!(files.len() >= 14, "{files:?}");
-    // A few at a time: each has an operator of its own.
+    // A few at a time: each starts an operator.
     for some in files.chunks(4) {
         let runs =
             some.iter().map(async |file| applied(file).await.with_context(|| format!("{}", file.display())));

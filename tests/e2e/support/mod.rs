@@ -14,7 +14,7 @@ pub fn operator(world: &World) -> OperatorBuilder {
     world.operator().binary(env!("CARGO_BIN_EXE_s3-replication-operator"))
 }
 
-/// The command line as a person uses it: with AWS as the operator has it, and no right in Kubernetes but to look.
+/// The command line as a person uses it: with the operator's AWS credentials and read-only access to Kubernetes.
 pub fn person(world: &World) -> OperatorBuilder {
     operator(world).kubeconfig(world.cluster().person_kubeconfig())
 }
@@ -26,7 +26,7 @@ pub async fn world(name: &str) -> Result<(World, Operator)> {
     Ok((world, operator))
 }
 
-/// A world with its operator running, whose requests to Kubernetes can be counted and whose resources can be written past
+/// A world with its operator running. Its requests to Kubernetes can be counted, and objects can be stored past
 /// admission.
 pub async fn world_with_insight(name: &str) -> Result<(World, Operator)> {
     let world = World::with_insight(name).await?;
@@ -53,12 +53,12 @@ pub fn replication(name: &str, source: &str, destination: &str) -> Value {
     })
 }
 
-/// The reason of a condition, or nothing.
+/// The reason of a condition; empty if there is none.
 pub fn reason<'a>(status: &'a Value, condition_type: &str) -> &'a str {
     condition(status, condition_type).and_then(|c| c["reason"].as_str()).unwrap_or_default()
 }
 
-/// The message of a condition, or nothing.
+/// The message of a condition; empty if there is none.
 pub fn message<'a>(status: &'a Value, condition_type: &str) -> &'a str {
     condition(status, condition_type).and_then(|c| c["message"].as_str()).unwrap_or_default()
 }
@@ -69,22 +69,22 @@ pub fn drift<'a>(status: &'a Value, path: &str) -> Result<&'a Value> {
     entries.iter().find(|d| d["path"] == path).with_context(|| format!("no drift at {path}: {status:#}"))
 }
 
-/// Asks for a check at once, as a person does by annotation, and returns the value it was asked with.
+/// Requests a check by the annotation, as a person does. Returns the value of the annotation.
 pub async fn request_check(world: &World, name: &str) -> Result<String> {
-    static ASKED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-    let value = format!("request-{}", ASKED.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let value = format!("request-{}", COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
     let patch = json!({"metadata": {"annotations": {"s3replication.dev/requestedAt": value}}});
     world.api().patch(name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(patch)).await?;
     Ok(value)
 }
 
-/// Asks for a check, waits until it was made, and returns the object as it is then.
+/// Requests a check, waits for it, and returns the object after it.
 pub async fn check_now(world: &World, name: &str) -> Result<Value> {
     let value = request_check(world, name).await?;
     world.wait(name, |status| status["lastHandledRequest"] == value.as_str(), "to have been checked").await
 }
 
-/// Sets what is at a path such as `spec.rules.0.filter.prefix`, making the objects on the way; null removes it.
+/// Sets the value at a path such as `spec.rules.0.filter.prefix`, and creates the objects above it. Null removes the value.
 pub fn set(object: &mut Value, path: &str, value: Value) {
     let (key, rest) = path.split_once('.').map_or((path, None), |(key, rest)| (key, Some(rest)));
     let inner = match key.parse::<usize>() {
@@ -101,7 +101,7 @@ pub fn set(object: &mut Value, path: &str, value: Value) {
     }
 }
 
-/// What is left in AWS of a resource: the replication configuration of its source, the role. Empty after a deletion.
+/// Lists what exists in AWS of a resource: the replication configuration of its source, its role.
 pub async fn left_in_aws(world: &World, region: &str, source: &str, role: &str) -> Result<Vec<String>> {
     use aws_sdk_s3::error::ProvideErrorMetadata;
     let mut left = Vec::new();
@@ -124,7 +124,7 @@ pub async fn patch(world: &World, name: &str, change: Value) -> Result<()> {
     Ok(())
 }
 
-/// Asks an HTTP server of this machine, and returns the status and the body of its answer.
+/// Sends a GET request to a server on this machine. Returns the status code and the body.
 pub async fn http_get(address: std::net::SocketAddr, path: &str) -> Result<(u16, String)> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(address).await?;

@@ -12,28 +12,28 @@ use super::{
     TO_ACCOUNT, TO_REF, TO_REGION, Teams, WEST, configuration, role_in_aws,
 };
 
-/// What red gets to see.
-enum Seen {
-    /// The API server refuses the object, with these words.
+/// The expected result of an attempt.
+enum Outcome {
+    /// The API server refuses the object, with a message that contains these.
     Admission(&'static [&'static str]),
-    /// The operator refuses before it asks AWS anything.
+    /// The operator refuses without any request to AWS.
     Refused(&'static str, Vec<String>),
-    /// The operator has to look at AWS to know, and refuses then.
+    /// The operator refuses after reading from AWS.
     RefusedAfterReads(&'static str, Vec<String>),
 }
 
 type Step = for<'a> fn(&'a Teams) -> BoxFuture<'a, Result<()>>;
 
-struct Case {
-    /// What red tries.
+struct Attempt {
+    /// What red attempts.
     name: &'static str,
-    /// What red does before, and may do.
+    /// What red does before, which is allowed.
     before: Option<Step>,
     attempt: Step,
-    seen: fn(&Teams) -> Seen,
+    outcome: fn(&Teams) -> Outcome,
 }
 
-/// A step as a function: what is given, awaited.
+/// Makes a function of a future.
 macro_rules! step {
     (|$teams:ident| $future:expr) => {
         |$teams| async move { $future.await }.boxed()
@@ -41,58 +41,58 @@ macro_rules! step {
 }
 
 /// Red's own replication is Ready.
-const READY: Option<Step> = Some(step!(|t| t.runs()));
+const READY: Option<Step> = Some(step!(|t| t.apply_allowed()));
 
-fn not_allowed(parts: impl IntoIterator<Item = String>) -> Seen {
-    Seen::Refused("NotAllowed", parts.into_iter().collect())
+fn not_allowed(parts: impl IntoIterator<Item = String>) -> Outcome {
+    Outcome::Refused("NotAllowed", parts.into_iter().collect())
 }
 
-fn no_source(t: &Teams) -> Seen {
+fn no_source(t: &Teams) -> Outcome {
     not_allowed([format!("under AwsAccount {}", t.name("red")), t.name("red-*"), "spec.sources".to_owned()])
 }
 
-fn no_destination(t: &Teams) -> Seen {
+fn no_destination(t: &Teams) -> Outcome {
     let account = format!("under AwsAccount {}", t.name("red"));
     not_allowed([account, "rules[ReplicateToEU].destination.bucket".to_owned(), t.name("red-*")])
 }
 
-fn no_outside(t: &Teams) -> Seen {
+fn no_outside(t: &Teams) -> Outcome {
     let account = format!("account {} may not be replicated into", t.outside);
     not_allowed([account, format!("allows the accounts {}", t.partner)])
 }
 
-fn no_namespace(t: &Teams) -> Seen {
-    let words = format!("namespace {} may not use AwsAccount {}", t.red, t.name("blue"));
-    not_allowed([words, format!("allows the namespaces {}", t.world.namespace)])
+fn no_namespace(t: &Teams) -> Outcome {
+    let text = format!("namespace {} may not use AwsAccount {}", t.red, t.name("blue"));
+    not_allowed([text, format!("allows the namespaces {}", t.world.namespace)])
 }
 
-fn no_labels(t: &Teams) -> Seen {
-    let words = format!("namespace {} may not use AwsAccount {}", t.red, t.name("red"));
-    not_allowed([words, "with the labels team=red".to_owned()])
+fn no_labels(t: &Teams) -> Outcome {
+    let text = format!("namespace {} may not use AwsAccount {}", t.red, t.name("red"));
+    not_allowed([text, "with the labels team=red".to_owned()])
 }
 
-fn no_path(t: &Teams) -> Seen {
+fn no_path(t: &Teams) -> Outcome {
     not_allowed([format!("AwsAccount {} imposes", t.name("red")), "/s3-replication/red/".to_owned()])
 }
 
-fn unconfirmed(t: &Teams) -> Seen {
-    let words = ["does not confirm", &t.name("red-outside"), &t.world.account].map(str::to_owned);
-    Seen::RefusedAfterReads("AccessDenied", words.into())
+fn unconfirmed(t: &Teams) -> Outcome {
+    let text = ["does not confirm", &t.name("red-outside"), &t.world.account].map(str::to_owned);
+    Outcome::RefusedAfterReads("AccessDenied", text.into())
 }
 
-fn foreign(t: &Teams) -> Seen {
+fn foreign(t: &Teams) -> Outcome {
     let whose = format!("belongs to BucketReplication {}/{ORDERS}", t.world.namespace);
-    Seen::RefusedAfterReads("ForeignRole", vec![ORDERS_ROLE.to_owned(), whose])
+    Outcome::RefusedAfterReads("ForeignRole", vec![ORDERS_ROLE.to_owned(), whose])
 }
 
-fn unseen(t: &Teams) -> Seen {
-    let words = format!("if the bucket belongs to another account than {}", t.world.account);
-    Seen::RefusedAfterReads("AccessDenied", vec![format!("{} is denied", t.name("red-outside")), words])
+fn unseen(t: &Teams) -> Outcome {
+    let text = format!("if the bucket belongs to another account than {}", t.world.account);
+    Outcome::RefusedAfterReads("AccessDenied", vec![format!("{} is denied", t.name("red-outside")), text])
 }
 
-fn cases() -> Vec<Case> {
-    let attempt = |name, attempt, seen| Case { name, before: None, attempt, seen };
-    let once_ready = |name, attempt, seen| Case { name, before: READY, attempt, seen };
+fn cases() -> Vec<Attempt> {
+    let attempt = |name, attempt, outcome| Attempt { name, before: None, attempt, outcome };
+    let once_ready = |name, attempt, outcome| Attempt { name, before: READY, attempt, outcome };
     vec![
         // The source.
         attempt(
@@ -136,7 +136,7 @@ fn cases() -> Vec<Case> {
         attempt(
             "writes the name in capitals",
             step!(|t| t.apply(&[(SOURCE, json!(t.name("red-SOURCE")))])),
-            |_| Seen::Admission(&["spec.source.bucket", "lowercase letters"]),
+            |_| Outcome::Admission(&["spec.source.bucket", "lowercase letters"]),
         ),
         attempt(
             "writes the name in capitals, past admission",
@@ -146,7 +146,7 @@ fn cases() -> Vec<Case> {
         attempt(
             "gives the ARN of another team's bucket for its name",
             step!(|t| t.apply(&[(SOURCE, json!(format!("arn:aws:s3:::{}", t.name("blue-source"))))])),
-            |_| Seen::Admission(&["spec.source.bucket", "not an ARN"]),
+            |_| Outcome::Admission(&["spec.source.bucket", "not an ARN"]),
         ),
         attempt(
             "gives the ARN of another team's bucket for its name, past admission",
@@ -156,7 +156,7 @@ fn cases() -> Vec<Case> {
         attempt(
             "writes the pattern itself for the source",
             step!(|t| t.apply(&[(SOURCE, json!(t.name("red-*")))])),
-            |_| Seen::Admission(&["spec.source.bucket", "must be the name of an S3 bucket"]),
+            |_| Outcome::Admission(&["spec.source.bucket", "must be the name of an S3 bucket"]),
         ),
         attempt(
             "writes the pattern itself for the source, past admission",
@@ -220,12 +220,12 @@ fn cases() -> Vec<Case> {
         attempt(
             "hides another team's bucket in a second rule that is off",
             step!(|t| async move {
-                let mut rule = t.harmless()["spec"]["rules"][0].clone();
+                let mut rule = t.allowed()["spec"]["rules"][0].clone();
                 set(&mut rule, "id", json!("Second"));
                 set(&mut rule, "priority", json!(2));
                 set(&mut rule, "status", json!("Disabled"));
                 set(&mut rule, "destination.bucket", json!(t.name("blue-dest")));
-                t.apply(&[("spec.rules", json!([t.harmless()["spec"]["rules"][0], rule]))]).await
+                t.apply(&[("spec.rules", json!([t.allowed()["spec"]["rules"][0], rule]))]).await
             }),
             |t| {
                 not_allowed([
@@ -244,7 +244,7 @@ fn cases() -> Vec<Case> {
             "gives the id of an outside account beside an AwsAccount of its own",
             step!(|t| t.apply(&[(TO_ACCOUNT, json!(t.outside)), (TO_REF, json!(t.name("free")))])),
             |t| {
-                Seen::Refused(
+                Outcome::Refused(
                     "AccountMismatch",
                     vec![t.outside.clone(), t.name("free"), t.world.account.clone()],
                 )
@@ -255,13 +255,16 @@ fn cases() -> Vec<Case> {
             "refers to an account that nobody may use any more because it cannot be read",
             step!(|t| t.apply(&[(ACCOUNT, json!(t.name("broken")))])),
             |t| {
-                Seen::Refused("InvalidSpec", vec![t.name("broken"), "nothing is allowed under it".to_owned()])
+                Outcome::Refused(
+                    "InvalidSpec",
+                    vec![t.name("broken"), "nothing is allowed under it".to_owned()],
+                )
             },
         ),
         attempt(
             "refers to an account that is not there",
             step!(|t| t.apply(&[(ACCOUNT, json!(t.name("none")))])),
-            |t| Seen::Refused("AccountNotFound", vec!["source.accountRef".to_owned(), t.name("none")]),
+            |t| Outcome::Refused("AccountNotFound", vec!["source.accountRef".to_owned(), t.name("none")]),
         ),
         // The role.
         attempt(
@@ -302,7 +305,7 @@ fn cases() -> Vec<Case> {
         attempt(
             "walks from its own path to another team's",
             step!(|t| t.apply(&[(ROLE, json!({"path": "/s3-replication/red/../blue/"}))])),
-            |_| Seen::Admission(&["spec.role.path"]),
+            |_| Outcome::Admission(&["spec.role.path"]),
         ),
         attempt(
             "walks from its own path to another team's, past admission",
@@ -313,7 +316,7 @@ fn cases() -> Vec<Case> {
             "takes over another team's role by its name",
             step!(|t| t.apply(&[(ROLE, json!({"name": ORDERS_ROLE})), (ADOPT, json!("Adopt"))])),
             |_| {
-                Seen::RefusedAfterReads(
+                Outcome::RefusedAfterReads(
                     "ForeignRole",
                     vec!["exists with the path /s3-replication/blue/".to_owned()],
                 )
@@ -337,7 +340,7 @@ fn cases() -> Vec<Case> {
             ])),
             |t| {
                 let tag = format!("s3replication.dev/namespace={}", t.red);
-                Seen::RefusedAfterReads("ForeignRole", vec![INVOICES_ROLE.to_owned(), tag])
+                Outcome::RefusedAfterReads("ForeignRole", vec![INVOICES_ROLE.to_owned(), tag])
             },
         ),
         attempt(
@@ -363,8 +366,8 @@ fn cases() -> Vec<Case> {
                 (ROLE, json!({"arn": t.role_arn(&format!("s3-replication/red/{RED_BY_HAND}"))})),
             ])),
             |t| {
-                let words = ["has the permissions boundary (none)".to_owned(), t.policy_arn("boundary")];
-                Seen::RefusedAfterReads("NotAllowed", words.into())
+                let text = ["has the permissions boundary (none)".to_owned(), t.policy_arn("boundary")];
+                Outcome::RefusedAfterReads("NotAllowed", text.into())
             },
         ),
         // After admission, and after it was Ready.
@@ -416,7 +419,7 @@ fn cases() -> Vec<Case> {
             "renames its role to another team's, to take that over",
             step!(|t| t.patch(json!({"spec": {"role": {"name": ORDERS_ROLE}, "adoptionPolicy": "Adopt"}}))),
             |_| {
-                Seen::RefusedAfterReads(
+                Outcome::RefusedAfterReads(
                     "ForeignRole",
                     vec!["exists with the path /s3-replication/blue/".to_owned()],
                 )
@@ -425,12 +428,12 @@ fn cases() -> Vec<Case> {
         once_ready(
             "moves its role to another team's path",
             step!(|t| t.patch(json!({"spec": {"role": {"path": "/s3-replication/blue/"}}}))),
-            |_| Seen::Admission(&["spec.role", "cannot be changed"]),
+            |_| Outcome::Admission(&["spec.role", "cannot be changed"]),
         ),
         once_ready(
             "turns its own replication to another team's source",
             step!(|t| t.patch(json!({"spec": {"source": {"bucket": t.name("blue-source")}}}))),
-            |_| Seen::Admission(&["spec.source.bucket", "cannot be changed"]),
+            |_| Outcome::Admission(&["spec.source.bucket", "cannot be changed"]),
         ),
         once_ready(
             "turns its own replication to another team's source, past admission",
@@ -452,61 +455,61 @@ fn cases() -> Vec<Case> {
             step!(|t| t.relabel(json!({"team": "Red"}))),
             no_labels,
         ),
-        Case {
+        Attempt {
             name: "goes on in a namespace that was deleted and made again without its label",
             before: Some(step!(|t| async move {
-                t.runs().await?;
+                t.apply_allowed().await?;
                 t.remake_namespace().await
             })),
             attempt: step!(|t| t.apply(&[])),
-            seen: no_labels,
+            outcome: no_labels,
         },
     ]
 }
 
-/// Makes one attempt, and deletes what it made: that is one too.
-async fn run(t: &Teams, case: &Case) -> Result<()> {
+/// Makes one attempt, and deletes its resource: the deletion is an attempt too.
+async fn run(t: &Teams, case: &Attempt) -> Result<()> {
     let name = case.name;
     if let Some(before) = case.before {
         before(t).await?;
     }
-    let estate = t.estate().await?;
+    let estate = t.everything_of_blue().await?;
     t.world.proxy.clear();
     let tried = (case.attempt)(t).await;
-    match (case.seen)(t) {
-        Seen::Admission(parts) => {
+    match (case.outcome)(t) {
+        Outcome::Admission(parts) => {
             let Err(refused) = tried else { bail!("it is admitted") };
-            let words = format!("{refused:#}");
-            assert!(parts.iter().all(|part| words.contains(part)), "{name}: {words}");
+            let text = format!("{refused:#}");
+            assert!(parts.iter().all(|part| text.contains(part)), "{name}: {text}");
             assert!(t.calls().is_empty(), "{name}: {:?}", t.calls());
         }
-        Seen::Refused(expected, parts) => {
+        Outcome::Refused(expected, parts) => {
             tried?;
-            t.is_refused(name, expected, &parts).await?;
+            t.check_refused(name, expected, &parts).await?;
             assert!(t.calls().is_empty(), "{name}: {:?}", t.calls());
         }
-        Seen::RefusedAfterReads(expected, parts) => {
+        Outcome::RefusedAfterReads(expected, parts) => {
             tried?;
-            t.is_refused(name, expected, &parts).await?;
+            t.check_refused(name, expected, &parts).await?;
         }
     }
-    t.wrote_only(name, &[]);
+    t.check_wrote_only(name, &[]);
 
     if t.world.api_in(&t.red).get_metadata_opt(ATTACK).await?.is_some() {
         t.delete().await?;
     }
     let own = [t.name("red-source"), RED_ROLE.to_owned()];
-    t.all_is_seen().await?;
-    t.blue_is_untouched(name, &estate).await?;
-    t.wrote_only(name, if case.before.is_some() { &own } else { &[] });
-    // What was red's own went with its resource.
+    t.wait_for_all_events().await?;
+    t.check_blue_untouched(name, &estate).await?;
+    t.check_wrote_only(name, if case.before.is_some() { &own } else { &[] });
+    // Red's own replication was deleted with its resource.
     assert_eq!(configuration(&t.world, &t.name("red-source")).await?, "none", "{name}");
     assert_eq!(role_in_aws(&t.world, RED_ROLE).await?, "none", "{name}");
     t.labels(json!({"team": "red"})).await
 }
 
 #[tokio::test]
-async fn nothing_that_a_team_tries_reaches_another_s_data() -> Result<()> {
+async fn no_attempt_of_a_team_reaches_another_teams_data() -> Result<()> {
     let teams = Teams::new("tenancy").await?;
     let cases = cases();
     assert!(cases.len() >= 24, "{} cases", cases.len());

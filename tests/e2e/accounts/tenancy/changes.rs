@@ -8,13 +8,13 @@ use crate::support::{message, reason};
 use super::{ACCOUNT, ATTACK, RED_ROLE, ROLE, Teams, configuration, role_in_aws};
 
 #[tokio::test]
-async fn what_is_tightened_holds_at_once_and_tears_nothing_down() -> Result<()> {
+async fn a_stricter_account_takes_effect_immediately_and_deletes_nothing() -> Result<()> {
     let t = Teams::new("tenancy-tight").await?;
     let boundary =
         |name: &str| json!({"permissionsBoundary": t.policy_arn(name), "path": "/s3-replication/red/"});
     t.patch_account("red", json!({"roles": boundary("boundary")})).await?;
     t.apply(&[(ROLE, json!({"name": RED_ROLE, "permissionsBoundary": t.policy_arn("boundary")}))]).await?;
-    t.is_ready().await?;
+    t.wait_ready().await?;
     let held =
         (configuration(&t.world, &t.name("red-source")).await?, role_in_aws(&t.world, RED_ROLE).await?);
     assert!(held.0.contains(RED_ROLE) && held.1.contains(&t.policy_arn("boundary")), "{held:?}");
@@ -36,19 +36,19 @@ async fn what_is_tightened_holds_at_once_and_tears_nothing_down() -> Result<()> 
     for (field, tight, wide, part) in cases {
         t.world.proxy.clear();
         t.patch_account("red", json!({field: tight})).await?;
-        // Nobody asked for a check.
-        let told = |status: &Value| reason(status, "Ready") == "NotAllowed";
-        let told = t.world.wait_in(&t.red, ATTACK, told, "to be NotAllowed").await?;
-        let words = message(&told["status"], "Ready");
-        assert!(words.contains(&part) && words.contains(&t.name("red")), "{field}: {words}");
+        // No check was requested.
+        let reported = |status: &Value| reason(status, "Ready") == "NotAllowed";
+        let reported = t.world.wait_in(&t.red, ATTACK, reported, "to be NotAllowed").await?;
+        let text = message(&reported["status"], "Ready");
+        assert!(text.contains(&part) && text.contains(&t.name("red")), "{field}: {text}");
         let status = t.check().await?;
         assert_eq!(reason(&status, "Ready"), "NotAllowed", "{field}: {status:#}");
         assert_eq!(reason(&status, "Stalled"), "NotAllowed", "{field}: {status:#}");
         assert!(t.calls().is_empty(), "{field}: {:?}", t.calls());
 
         t.patch_account("red", json!({field: wide})).await?;
-        t.is_ready().await?;
-        t.wrote_only(field, &[]);
+        t.wait_ready().await?;
+        t.check_wrote_only(field, &[]);
         let still =
             (configuration(&t.world, &t.name("red-source")).await?, role_in_aws(&t.world, RED_ROLE).await?);
         assert_eq!(still, held, "{field}");
@@ -57,21 +57,21 @@ async fn what_is_tightened_holds_at_once_and_tears_nothing_down() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_role_made_before_a_path_was_imposed_is_told_of_and_left() -> Result<()> {
+async fn a_role_created_before_a_path_was_imposed_is_reported_and_kept() -> Result<()> {
     let t = Teams::new("tenancy-moved").await?;
     t.apply(&[(ACCOUNT, json!(t.name("free")))]).await?;
-    t.is_ready().await?;
+    t.wait_ready().await?;
     let held = role_in_aws(&t.world, RED_ROLE).await?;
     t.world.proxy.clear();
     t.patch_account("free", json!({"roles": {"path": "/s3-replication/red/"}})).await?;
-    let words = [t.role_arn(&format!("s3-replication/{RED_ROLE}")), "IAM cannot move a role".to_owned()];
-    t.is_refused("moved", "NotAllowed", &words).await?;
+    let text = [t.role_arn(&format!("s3-replication/{RED_ROLE}")), "IAM cannot move a role".to_owned()];
+    t.check_refused("moved", "NotAllowed", &text).await?;
     assert!(t.calls().is_empty(), "{:?}", t.calls());
     assert_eq!(role_in_aws(&t.world, RED_ROLE).await?, held);
 
-    // As the message says: another name is at the imposed path, and the former role goes.
+    // As the message says: a role with another name has the imposed path, and the former role is deleted.
     t.patch(json!({"spec": {"role": {"name": "renamed"}}})).await?;
-    t.is_ready().await?;
+    t.wait_ready().await?;
     let renamed = role_in_aws(&t.world, "renamed").await?;
     assert!(renamed.starts_with(&t.role_arn("s3-replication/red/renamed")), "{renamed}");
     assert_eq!(role_in_aws(&t.world, RED_ROLE).await?, "none");
@@ -79,28 +79,28 @@ async fn a_role_made_before_a_path_was_imposed_is_told_of_and_left() -> Result<(
 }
 
 #[tokio::test]
-async fn what_is_no_longer_allowed_removes_its_own_when_it_goes() -> Result<()> {
+async fn a_resource_that_is_no_longer_allowed_removes_its_own_at_deletion() -> Result<()> {
     for (n, tight) in
         [json!({"sources": []}), json!({"namespaces": {"matchLabels": null}})].iter().enumerate()
     {
         let t = Teams::new(&format!("tenancy-leaves-{n}")).await?;
-        let estate = t.estate().await?;
-        t.runs().await?;
+        let estate = t.everything_of_blue().await?;
+        t.apply_allowed().await?;
         t.patch_account("red", tight.clone()).await?;
-        t.is_refused("leaves", "NotAllowed", &[t.name("red")]).await?;
+        t.check_refused("leaves", "NotAllowed", &[t.name("red")]).await?;
         t.delete().await?;
         assert_eq!(configuration(&t.world, &t.name("red-source")).await?, "none", "{tight}");
         assert_eq!(role_in_aws(&t.world, RED_ROLE).await?, "none", "{tight}");
-        t.blue_is_untouched("leaves", &estate).await?;
+        t.check_blue_untouched("leaves", &estate).await?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_path_and_a_boundary_that_are_imposed_reach_iam() -> Result<()> {
+async fn an_imposed_path_and_boundary_are_set_in_iam() -> Result<()> {
     let t = Teams::new("tenancy-imposed").await?;
     t.apply(&[(ACCOUNT, json!(t.name("bounded"))), (ROLE, Value::Null)]).await?;
-    t.is_ready().await?;
+    t.wait_ready().await?;
     let name = format!("{}.{ATTACK}", t.red);
     let held = t.world.iam().get_role().role_name(&name).send().await?.role.context("no role")?;
     assert_eq!(held.path(), "/s3-replication/red/");
@@ -110,7 +110,7 @@ async fn a_path_and_a_boundary_that_are_imposed_reach_iam() -> Result<()> {
     let held = configuration(&t.world, &t.name("red-source")).await?;
     assert!(held.contains(&t.role_arn(&format!("s3-replication/red/{name}"))), "{held}");
 
-    // Taken off by hand, the boundary comes back.
+    // The operator restores a boundary that is removed by hand.
     t.world.iam().delete_role_permissions_boundary().role_name(&name).send().await?;
     let status = t.check().await?;
     assert_eq!(reason(&status, "Ready"), "Applied", "{status:#}");

@@ -9,13 +9,13 @@ use crate::support::{check_now, message, operator, reason, replication, set};
 
 use super::{ACCOUNT, EAST, ORDERS, TO_REF, WEST, apply_account};
 
-/// A resource of a world with a cluster of its own that refers to no account, and its buckets.
-async fn unreferring(world: &World) -> Result<Value> {
+/// A resource without an `accountRef`, with its buckets.
+async fn without_account(world: &World) -> Result<Value> {
     let (source, destination) = (world.bucket(EAST).await?, world.bucket(WEST).await?);
     Ok(replication(ORDERS, &source, &destination))
 }
 
-fn for_all_of(world: &World) -> Value {
+fn allowing_all(world: &World) -> Value {
     let pattern = json!([format!("{}-*", world.namespace)]);
     json!({
         "namespaces": {"matchNames": [world.namespace]},
@@ -24,38 +24,38 @@ fn for_all_of(world: &World) -> Value {
     })
 }
 
-async fn is_told(world: &World, expected: &str, part: &str) -> Result<()> {
-    let told = |status: &Value| reason(status, "Ready") == expected;
-    let told = world.wait(ORDERS, told, &format!("to be {expected}")).await?;
-    let words = message(&told["status"], "Ready");
-    assert!(words.contains(part), "{part:?} is not in {words:?}");
+async fn check_reason(world: &World, expected: &str, part: &str) -> Result<()> {
+    let reported = |status: &Value| reason(status, "Ready") == expected;
+    let reported = world.wait(ORDERS, reported, &format!("to be {expected}")).await?;
+    let text = message(&reported["status"], "Ready");
+    assert!(text.contains(part), "{part:?} is not in {text:?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn the_account_named_default_is_everyone_s_where_it_exists() -> Result<()> {
+async fn the_account_named_default_applies_to_resources_without_one() -> Result<()> {
     let world = World::alone("tenancy-default").await?;
     let _operator = operator(&world).start().await?;
-    let resource = unreferring(&world).await?;
+    let resource = without_account(&world).await?;
     world.apply(&resource.to_string()).await?;
     world.wait_ready(ORDERS).await?;
 
-    // From now on it says what may be done, and what it does not say is not allowed.
+    // From now on only what this account allows is allowed.
     world.proxy.clear();
     apply_account(&world, "default", &world.account, &json!({})).await?;
-    is_told(&world, "NotAllowed", "AwsAccount default, which allows no namespace").await?;
+    check_reason(&world, "NotAllowed", "AwsAccount default, which allows no namespace").await?;
     let reads = || {
         let mut calls = world.proxy.calls();
         calls.retain(|call| call.service != "sts");
         calls
     };
     assert!(reads().is_empty(), "{:?}", reads());
-    apply_account(&world, "default", &world.account, &for_all_of(&world)).await?;
-    is_told(&world, "Applied", "").await?;
+    apply_account(&world, "default", &world.account, &allowing_all(&world)).await?;
+    check_reason(&world, "Applied", "").await?;
     let status = check_now(&world, ORDERS).await?["status"].take();
     assert_eq!(status["source"]["accountRef"], "default", "{status:#}");
 
-    // One that cannot be read is not one that is not there.
+    // An unreadable account is not a missing one.
     let mut broken = world.account("default").await?;
     set(&mut broken, "spec.sources", json!({"all": true}));
     let generation = broken["metadata"]["generation"].as_i64().context("no generation")?;
@@ -63,12 +63,12 @@ async fn the_account_named_default_is_everyone_s_where_it_exists() -> Result<()>
     world.proxy.clear();
     world.cluster().store("awsaccounts", &broken).await?;
     check_now(&world, ORDERS).await?;
-    is_told(&world, "InvalidSpec", "AwsAccount default cannot be read").await?;
+    check_reason(&world, "InvalidSpec", "AwsAccount default cannot be read").await?;
     assert!(reads().is_empty(), "{:?}", reads());
 
-    // And where there is none, nothing is restricted.
+    // Without the account nothing is restricted.
     world.accounts().delete("default", &DeleteParams::default()).await?;
-    is_told(&world, "Applied", "").await?;
+    check_reason(&world, "Applied", "").await?;
     let status = check_now(&world, ORDERS).await?["status"].take();
     assert_eq!(status["source"].get("accountRef"), None, "{status:#}");
     assert!(world.proxy.writes().is_empty(), "{:?}", world.proxy.writes());
@@ -76,19 +76,19 @@ async fn the_account_named_default_is_everyone_s_where_it_exists() -> Result<()>
 }
 
 #[tokio::test]
-async fn an_operator_that_requires_accounts_refuses_who_names_none() -> Result<()> {
+async fn an_operator_that_requires_accounts_refuses_resources_without_one() -> Result<()> {
     let world = World::alone("tenancy-required").await?;
     let _operator = operator(&world).arg("--require-account").start().await?;
-    let mut resource = unreferring(&world).await?;
-    apply_account(&world, "dr", &world.account, &for_all_of(&world)).await?;
+    let mut resource = without_account(&world).await?;
+    apply_account(&world, "dr", &world.account, &allowing_all(&world)).await?;
     let reads = || {
         let mut calls = world.proxy.calls();
         calls.retain(|call| call.service != "sts");
         calls
     };
     world.apply(&resource.to_string()).await?;
-    is_told(&world, "NotAllowed", "--require-account").await?;
-    // The account of a destination is none of the source.
+    check_reason(&world, "NotAllowed", "--require-account").await?;
+    // An account on the destination does not count for the source.
     set(&mut resource, TO_REF, json!("dr"));
     world.apply(&resource.to_string()).await?;
     let status = check_now(&world, ORDERS).await?["status"].take();
@@ -100,7 +100,7 @@ async fn an_operator_that_requires_accounts_refuses_who_names_none() -> Result<(
     world.wait_ready(ORDERS).await?;
     set(&mut resource, ACCOUNT, Value::Null);
     world.apply(&resource.to_string()).await?;
-    is_told(&world, "NotAllowed", "--require-account").await?;
-    apply_account(&world, "default", &world.account, &for_all_of(&world)).await?;
-    is_told(&world, "Applied", "").await
+    check_reason(&world, "NotAllowed", "--require-account").await?;
+    apply_account(&world, "default", &world.account, &allowing_all(&world)).await?;
+    check_reason(&world, "Applied", "").await
 }

@@ -31,7 +31,7 @@ const ORDERS_ROLE: &str = "orders-role";
 /// Blue's replication with a role that blue made by hand, and the role.
 const INVOICES: &str = "invoices";
 const INVOICES_ROLE: &str = "invoices-by-hand";
-/// Red's role for what it may replicate.
+/// The role of red's allowed replication.
 const RED_ROLE: &str = "attack-role";
 /// A role that red made by hand, without a boundary.
 const RED_BY_HAND: &str = "red-by-hand";
@@ -41,7 +41,7 @@ const ALLOW_ALL: &str =
 const EAST: &str = "us-east-1";
 const WEST: &str = "eu-west-1";
 
-/// The fields that most attempts are about.
+/// The fields that most attempts change.
 const SOURCE: &str = "spec.source.bucket";
 const ACCOUNT: &str = "spec.source.accountRef";
 const TO: &str = "spec.rules.0.destination.bucket";
@@ -52,7 +52,7 @@ const ROLE: &str = "spec.role";
 const ADOPT: &str = "spec.adoptionPolicy";
 const FINALIZER: &str = "s3replication.dev/finalizer";
 
-/// The two teams, and all they have.
+/// The two teams.
 struct Teams {
     world: World,
     _operator: Operator,
@@ -78,7 +78,7 @@ impl Teams {
         for bucket in ["blue-dest", "red-dest"] {
             teams.make_bucket(&world.account, WEST, &teams.name(bucket)).await?;
         }
-        // What red gets outside is named as its own buckets are.
+        // Red's bucket outside has a name that red's patterns match.
         teams.make_bucket(&teams.outside, WEST, &teams.name("red-outside")).await?;
         teams.make_role(INVOICES_ROLE, "/s3-replication/blue/").await?;
         teams.make_role(RED_BY_HAND, "/s3-replication/red/").await?;
@@ -122,7 +122,7 @@ impl Teams {
         Ok(teams)
     }
 
-    /// A name of this test's own: of a bucket or of an `AwsAccount`.
+    /// A name that is unique to this test, for a bucket or an `AwsAccount`.
     fn name(&self, name: &str) -> String {
         format!("{}-{name}", self.world.namespace)
     }
@@ -135,7 +135,7 @@ impl Teams {
         format!("arn:aws:iam::{}:role/{path_and_name}", self.world.account)
     }
 
-    /// A resource of blue's, without a role of its own.
+    /// A resource of blue, without a role.
     fn blue(&self, name: &str, source: &str) -> Value {
         let mut resource = replication(name, &self.name(source), &self.name("blue-dest"));
         set(&mut resource, "spec.source.accountRef", json!(self.name("blue")));
@@ -151,32 +151,32 @@ impl Teams {
         invoices
     }
 
-    /// What red may do.
-    fn harmless(&self) -> Value {
+    /// A resource that red is allowed to create.
+    fn allowed(&self) -> Value {
         let mut resource = replication(ATTACK, &self.name("red-source"), &self.name("red-dest"));
         set(&mut resource, "metadata.namespace", json!(self.red));
         set(&mut resource, "spec.source.accountRef", json!(self.name("red")));
         set(&mut resource, "spec.role", json!({"name": RED_ROLE}));
-        // By hand, so that the operator has its part in every deletion.
+        // Set by hand, so that the operator handles every deletion.
         set(&mut resource, "metadata.finalizers", json!([FINALIZER]));
         resource
     }
 
-    /// What red may do, with these edits.
+    /// The same with these edits.
     fn edited(&self, edits: &[(&str, Value)]) -> Value {
-        let mut resource = self.harmless();
+        let mut resource = self.allowed();
         for (path, value) in edits {
             set(&mut resource, path, value.clone());
         }
         resource
     }
 
-    /// Applies what red may do with these edits.
+    /// Applies the same with these edits.
     async fn apply(&self, edits: &[(&str, Value)]) -> Result<()> {
         self.world.apply(&self.edited(edits).to_string()).await.map(drop)
     }
 
-    /// Brings what red may do with these edits past admission, as a laxer definition would have let it pass.
+    /// Stores red's resource with these edits past admission, as if the CRD had been laxer.
     async fn smuggle(&self, edits: &[(&str, Value)]) -> Result<()> {
         self.apply(&[("spec.suspend", json!(true))]).await?;
         let stored = self.attack().await?;
@@ -187,7 +187,7 @@ impl Teams {
         self.store("bucketreplications", resource).await
     }
 
-    /// Red's resource with these edits, past admission.
+    /// Stores these edits of red's existing resource past admission.
     async fn overwrite(&self, edits: &[(&str, Value)]) -> Result<()> {
         let mut stored = self.attack().await?;
         for (path, value) in edits {
@@ -212,13 +212,13 @@ impl Teams {
         Ok(())
     }
 
-    /// Red's own replication is made, and Ready.
-    async fn runs(&self) -> Result<()> {
+    /// Applies red's allowed replication and waits until it is Ready.
+    async fn apply_allowed(&self) -> Result<()> {
         self.apply(&[]).await?;
-        self.is_ready().await
+        self.wait_ready().await
     }
 
-    async fn is_ready(&self) -> Result<()> {
+    async fn wait_ready(&self) -> Result<()> {
         let generation = self.attack().await?["metadata"]["generation"].take();
         let ready = |status: &Value| {
             status["observedGeneration"] == generation && reason(status, "Ready") == "Applied"
@@ -226,7 +226,7 @@ impl Teams {
         self.world.wait_in(&self.red, ATTACK, ready, "to be Ready").await.map(drop)
     }
 
-    /// Asks for a check of red's resource and waits until it was made.
+    /// Requests a check of red's resource and waits for it. Returns the status.
     async fn check(&self) -> Result<Value> {
         let asked = self.world.bucket_name();
         self.patch(json!({"metadata": {"annotations": {"s3replication.dev/requestedAt": asked}}})).await?;
@@ -234,15 +234,15 @@ impl Teams {
         Ok(self.world.wait_in(&self.red, ATTACK, handled, "to have been checked").await?["status"].take())
     }
 
-    /// Red's resource is refused, now and at the next check, in words that hold these parts.
-    async fn is_refused(&self, case: &str, expected: &str, parts: &[String]) -> Result<()> {
-        let told = |status: &Value| reason(status, "Ready") == expected;
-        self.world.wait_in(&self.red, ATTACK, told, &format!("to be {expected}")).await?;
+    /// Checks that red's resource is refused, now and at the next check, with a message that contains these parts.
+    async fn check_refused(&self, case: &str, expected: &str, parts: &[String]) -> Result<()> {
+        let reported = |status: &Value| reason(status, "Ready") == expected;
+        self.world.wait_in(&self.red, ATTACK, reported, &format!("to be {expected}")).await?;
         let status = self.check().await?;
         assert_eq!(reason(&status, "Ready"), expected, "{case}: {status:#}");
-        let words = message(&status, "Ready");
+        let text = message(&status, "Ready");
         for part in parts {
-            assert!(words.contains(part.as_str()), "{case}: {part:?} is not in {words:?}");
+            assert!(text.contains(part.as_str()), "{case}: {part:?} is not in {text:?}");
         }
         Ok(())
     }
@@ -253,8 +253,8 @@ impl Teams {
         self.world.wait_on(&api, ATTACK, |object| object.is_none(), "to be gone").await.map(drop)
     }
 
-    /// The operator has seen all that red did so far, and woken whom that concerns: it sees things in their order.
-    async fn all_is_seen(&self) -> Result<()> {
+    /// Waits until the operator has handled all events of red's so far: it handles a later resource.
+    async fn wait_for_all_events(&self) -> Result<()> {
         let fence = [
             ("metadata", json!({"name": "fence", "namespace": self.red})),
             (SOURCE, json!(self.name("red-fence"))),
@@ -294,8 +294,8 @@ impl Teams {
         Ok(())
     }
 
-    /// All that blue has in AWS.
-    async fn estate(&self) -> Result<Vec<String>> {
+    /// Everything that blue has in AWS.
+    async fn everything_of_blue(&self) -> Result<Vec<String>> {
         let mut estate = Vec::new();
         for source in ["blue-source", "blue-other"] {
             estate.push(format!("{source}: {}", configuration(&self.world, &self.name(source)).await?));
@@ -318,13 +318,13 @@ impl Teams {
         Ok(())
     }
 
-    /// Changes the labels of red's namespace, which no one watches: it holds from the next check on.
+    /// Changes the labels of red's namespace. The operator does not watch namespaces: the change takes effect at the next check.
     async fn relabel(&self, labels: Value) -> Result<()> {
         self.labels(labels).await?;
         self.check().await.map(drop)
     }
 
-    /// Deletes red's namespace, and makes it anew without labels. Nobody but this empties it here.
+    /// Deletes red's namespace and creates it again without labels. No controller runs here, so this also empties it.
     async fn remake_namespace(&self) -> Result<()> {
         let namespaces: Api<Namespace> = Api::all(self.world.kube.clone());
         namespaces.delete(&self.red, &DeleteParams::default()).await?;
@@ -351,30 +351,30 @@ impl Teams {
         Ok(())
     }
 
-    /// Calls about data and roles; who the operator is may be asked at any time.
+    /// All calls but those to STS, which the operator may make at any time.
     fn calls(&self) -> Vec<Call> {
         let mut calls = self.world.proxy.calls();
         calls.retain(|call| call.service != "sts");
         calls
     }
 
-    /// No write, except to what is red's by right.
+    /// Checks that nothing was written but to these subjects.
     #[track_caller]
-    fn wrote_only(&self, case: &str, subjects: &[String]) {
+    fn check_wrote_only(&self, case: &str, subjects: &[String]) {
         let writes = self.world.proxy.writes();
         let foreign: Vec<&Call> = writes.iter().filter(|call| !subjects.contains(&call.subject)).collect();
         assert!(foreign.is_empty(), "{case}: {foreign:?}");
     }
 
-    /// The operator has come back to blue, and found all as it was.
-    async fn blue_is_untouched(&self, case: &str, before: &[String]) -> Result<()> {
+    /// Checks blue's resources again, and that nothing of blue changed in AWS.
+    async fn check_blue_untouched(&self, case: &str, before: &[String]) -> Result<()> {
         for name in [ORDERS, INVOICES] {
             let status = check_now(&self.world, name).await?["status"].take();
             assert_eq!(reason(&status, "Ready"), "Applied", "{case}: {status:#}");
             assert_eq!(status["driftCount"], 0, "{case}: {status:#}");
             assert_eq!(status.get("lastCorrection"), None, "{case}: {status:#}");
         }
-        assert_eq!(self.estate().await?, before, "{case}");
+        assert_eq!(self.everything_of_blue().await?, before, "{case}");
         Ok(())
     }
 }
@@ -398,7 +398,7 @@ async fn configuration(world: &World, bucket: &str) -> Result<String> {
     }
 }
 
-/// All there is of a role.
+/// A role with its policies, tags and boundary, as text.
 async fn role_in_aws(world: &World, name: &str) -> Result<String> {
     let iam = world.iam();
     let held = match iam.get_role().role_name(name).send().await {

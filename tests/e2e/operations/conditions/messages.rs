@@ -36,7 +36,7 @@ fn columns(output: &Output) -> Vec<(String, String)> {
 async fn kubectl_get_shows_what_matters() -> Result<()> {
     let scene = scene("conditions-columns").ready().await?;
     let role = format!("arn:aws:iam::{}:role/s3-replication/{ROLE}", scene.world.account);
-    let said = format!("bucket {} replicates to {} (1 rule)", scene.source, scene.destination);
+    let text = format!("bucket {} replicates to {} (1 rule)", scene.source, scene.destination);
     let narrow = [
         ("NAME", NAME),
         ("SOURCE", scene.source.as_str()),
@@ -45,7 +45,7 @@ async fn kubectl_get_shows_what_matters() -> Result<()> {
         ("STATUS", "Applied"),
         ("IN SYNC", "True"),
     ];
-    let wide = [("RULES", "1"), ("ROLE", role.as_str()), ("MESSAGE", said.as_str())];
+    let wide = [("RULES", "1"), ("ROLE", role.as_str()), ("MESSAGE", text.as_str())];
     let shown = |args: &[&str]| -> Result<Vec<(String, String)>> {
         let mut columns = columns(&kubectl(&scene.world, args)?);
         let age = columns.iter().position(|(name, _)| name == "AGE").context("no AGE")?;
@@ -88,7 +88,7 @@ async fn events(world: &World) -> Result<Vec<(String, String, String)>> {
 }
 
 #[tokio::test]
-async fn events_tell_each_write_and_each_drift_once() -> Result<()> {
+async fn events_report_each_write_and_each_drift_once() -> Result<()> {
     let scene = scene("conditions-events").ready().await?;
     let (source, destination) = (scene.source.as_str(), scene.destination.as_str());
     // The events of a check come after its status: those of a check are all there when the next has ended.
@@ -98,10 +98,10 @@ async fn events_tell_each_write_and_each_drift_once() -> Result<()> {
         }
         let events = events(&scene.world).await?;
         assert_eq!(events.len(), count, "{what}, and three more checks: {events:#?}");
-        let (said, is, words) = events.last().context("no event")?;
-        assert_eq!((said.as_str(), is.as_str()), (reason, kind), "{what}");
+        let (event_reason, event_type, text) = events.last().context("no event")?;
+        assert_eq!((event_reason.as_str(), event_type.as_str()), (reason, kind), "{what}");
         for part in note {
-            assert!(words.contains(part), "{what}: {part:?} is not in {words:?}");
+            assert!(text.contains(part), "{what}: {part:?} is not in {text:?}");
         }
         Ok(())
     };
@@ -131,17 +131,21 @@ async fn events_tell_each_write_and_each_drift_once() -> Result<()> {
     scene.world.api().delete(NAME, &DeleteParams::default()).await?;
     scene.world.wait_gone(NAME).await?;
     let events = events(&scene.world).await?;
-    let (said, is, words) = events.last().context("no event")?;
-    assert_eq!((events.len(), said.as_str(), is.as_str()), (5, "Deleted", "Normal"), "{events:#?}");
+    let (event_reason, event_type, text) = events.last().context("no event")?;
+    assert_eq!(
+        (events.len(), event_reason.as_str(), event_type.as_str()),
+        (5, "Deleted", "Normal"),
+        "{events:#?}"
+    );
     for part in ["remove the replication configuration", "delete the policy", "delete role"] {
-        assert!(words.contains(part), "{words}");
+        assert!(text.contains(part), "{text}");
     }
     Ok(())
 }
 
 /// Waits until the audit log, which a watch can be ahead of, shows as many writes of the operator as these, and
 /// sees that they are these.
-async fn wrote_to_kubernetes(world: &World, expected: &[&str]) -> Result<()> {
+async fn check_kubernetes_writes(world: &World, expected: &[&str]) -> Result<()> {
     let writes = || -> Result<Vec<String>> {
         let requests = world.kube_requests()?.into_iter().filter(|r| r.is_write());
         Ok(requests.map(|r| format!("{} {}/{}", r.verb, r.resource, r.subresource)).collect())
@@ -167,7 +171,7 @@ async fn a_check_that_finds_nothing_writes_nothing_to_kubernetes() -> Result<()>
     let world = &scene.world;
     let answer = "patch bucketreplications/status";
     let mut expected = vec!["patch bucketreplications/", answer, "create events/"];
-    wrote_to_kubernetes(world, &expected).await?;
+    check_kubernetes_writes(world, &expected).await?;
 
     // Any annotation makes the operator look; only one of them wants an answer.
     // Versioning that was read a moment ago is not read again.
@@ -183,7 +187,7 @@ async fn a_check_that_finds_nothing_writes_nothing_to_kubernetes() -> Result<()>
     }
     scene.check_object().await?;
     expected.push(answer);
-    wrote_to_kubernetes(world, &expected).await?;
+    check_kubernetes_writes(world, &expected).await?;
 
     // Nor does a new operator that finds all as the one before left it.
     scene.operator.kill().await?;
@@ -192,7 +196,7 @@ async fn a_check_that_finds_nothing_writes_nothing_to_kubernetes() -> Result<()>
     world.proxy.wait_for(checked, DEADLINE).await?;
     scene.check_object().await?;
     expected.push(answer);
-    wrote_to_kubernetes(world, &expected).await
+    check_kubernetes_writes(world, &expected).await
 }
 
 #[tokio::test]

@@ -45,18 +45,18 @@ fn types(status: &Value) -> Vec<&str> {
 
 /// What kstatus, and with it Flux, makes of a resource.
 fn kstatus(object: &Value) -> String {
-    let told = Tools::kstatus().and_then(|kstatus| kstatus.tell(std::slice::from_ref(object)));
-    told.unwrap().remove(0).status
+    let reported = Tools::kstatus().and_then(|kstatus| kstatus.tell(std::slice::from_ref(object)));
+    reported.unwrap().remove(0).status
 }
 
 /// Every version of a resource that the API server shows while this lives.
-struct Seen {
+struct Versions {
     versions: Arc<Mutex<Vec<Value>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Seen {
-    fn of(world: &World, name: &str) -> Seen {
+impl Versions {
+    fn of(world: &World, name: &str) -> Versions {
         let versions = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&versions);
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
@@ -67,7 +67,7 @@ impl Seen {
                 seen.lock().unwrap().extend(serde_json::to_value(&object));
             }
         });
-        Seen { versions, task }
+        Versions { versions, task }
     }
 
     /// All versions up to this one.
@@ -86,14 +86,14 @@ impl Seen {
     }
 }
 
-impl Drop for Seen {
+impl Drop for Versions {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
 /// What must hold of every version of a resource that anyone can ever see.
-fn assert_sound(object: &Value) {
+fn assert_consistent(object: &Value) {
     let status = &object["status"];
     let types = types(status);
     let untouched = status["observedGeneration"] == -1;

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use crate::support::{NAME, ROLE, patch, reason, replication};
 
-use super::{ALWAYS, Seen, assert_sound, kstatus, kubectl_wait, scene, start, types};
+use super::{ALWAYS, Versions, assert_consistent, kstatus, kubectl_wait, scene, start, types};
 
 #[tokio::test]
-async fn a_resource_is_waiting_from_its_first_moment_until_it_is_ready() -> Result<()> {
+async fn a_resource_is_progressing_from_its_creation_until_it_is_ready() -> Result<()> {
     let world = World::new("conditions-first").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    let seen = Seen::of(&world, NAME);
+    let seen = Versions::of(&world, NAME);
     let created = world.apply(&replication(NAME, &source, &destination).to_string()).await?;
     for object in [&created[0], &world.get(NAME).await?] {
         let status = &object["status"];
@@ -40,12 +40,12 @@ async fn a_resource_is_waiting_from_its_first_moment_until_it_is_ready() -> Resu
 
     let versions = seen.up_to(&object).await?;
     assert!(versions.len() >= 2, "at least the first and the last");
-    versions.iter().for_each(assert_sound);
+    versions.iter().for_each(assert_consistent);
     Ok(())
 }
 
 #[tokio::test]
-async fn ready_of_an_older_spec_is_not_taken_for_ready() -> Result<()> {
+async fn ready_of_an_older_generation_does_not_count_as_ready() -> Result<()> {
     let scene = scene("conditions-stale").ready().await?;
     assert!(kubectl_wait(&scene.world, "1s")?);
     let gate = scene.world.proxy.gate(Matcher::operation("PutBucketReplication"), GateAt::BeforeForward);
@@ -63,10 +63,10 @@ async fn ready_of_an_older_spec_is_not_taken_for_ready() -> Result<()> {
 }
 
 #[tokio::test]
-async fn kstatus_is_right_in_every_state() -> Result<()> {
+async fn kstatus_agrees_with_ready_in_every_state() -> Result<()> {
     let scene = scene("conditions-kstatus").ready().await?;
     let world = &scene.world;
-    let seen = Seen::of(world, NAME);
+    let seen = Versions::of(world, NAME);
     let types_with = |last: &'static str| [&ALWAYS[..], &[last]].concat();
     let applied = scene.check_object().await?;
     assert_eq!((kstatus(&applied).as_str(), types(&applied["status"])), ("Current", ALWAYS.to_vec()));
@@ -123,7 +123,7 @@ async fn kstatus_is_right_in_every_state() -> Result<()> {
     );
 
     let versions = seen.up_to(&terminating).await?;
-    versions.iter().for_each(assert_sound);
+    versions.iter().for_each(assert_consistent);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::support::{
 use super::{TwoAccounts, printed, read_account, statements_of_operator};
 
 #[tokio::test]
-async fn one_resource_makes_both_accounts_do_their_part_and_objects_arrive() -> Result<()> {
+async fn one_resource_sets_up_both_accounts_and_objects_arrive() -> Result<()> {
     let two = TwoAccounts::new("both-sides").await?;
     assert!(two.policy().await?.is_none());
     two.world.apply(&two.resource().to_string()).await?;
@@ -30,7 +30,7 @@ async fn one_resource_makes_both_accounts_do_their_part_and_objects_arrive() -> 
     let held = two.world.s3(SOURCE_REGION).get_bucket_replication().bucket(&two.source).send().await?;
     let rule = &held.replication_configuration().context("no configuration")?.rules()[0];
     let to = rule.destination().context("no destination")?;
-    assert_eq!(to.account(), Some(two.abroad_id.as_str()), "S3 is told whose bucket it is");
+    assert_eq!(to.account(), Some(two.abroad_id.as_str()), "the configuration names the owner of the bucket");
 
     let status = &ready["status"];
     assert_eq!(status["source"]["account"], two.world.account.as_str());
@@ -43,7 +43,7 @@ async fn one_resource_makes_both_accounts_do_their_part_and_objects_arrive() -> 
     Ok(())
 }
 
-/// Without an `accountRef` the other side is theirs to do; what `policy` prints is what they need.
+/// Without an `accountRef` the owners of the destination set up their side, with what `policy` prints.
 #[tokio::test]
 async fn without_the_bucket_policy_objects_fail_and_with_the_printed_one_they_arrive() -> Result<()> {
     let two = TwoAccounts::new("their-side").await?;
@@ -64,9 +64,9 @@ async fn without_the_bucket_policy_objects_fail_and_with_the_printed_one_they_ar
     world.apply(&resource.to_string().replace("\"accountRef\":null,", "")).await?;
     let status = &world.wait_ready("orders").await?["status"];
     assert_eq!(reason(status, "VersioningReady"), "AccessDenied", "it may not be read: {status:#}");
-    let told = message(status, "ReplicationReady");
+    let reported = message(status, "ReplicationReady");
     for part in [&two.abroad_id, &two.destination, "s3-replication-operator policy", "cannot be seen"] {
-        assert!(told.contains(part), "{told}");
+        assert!(reported.contains(part), "{reported}");
     }
     assert_eq!(two.send_object("without-policy").await?, ("FAILED".to_owned(), false));
     assert_eq!(world.proxy.count("PutBucketPolicy"), 0);
@@ -106,7 +106,7 @@ async fn a_check_that_finds_nothing_costs_six_requests_across_accounts() -> Resu
     Ok(())
 }
 
-/// Each call acts in the account it should, and names the owner it expects.
+/// Each call acts in the account of its bucket and sets `ExpectedBucketOwner`.
 #[tokio::test]
 async fn each_bucket_is_acted_on_in_its_own_account() -> Result<()> {
     let two = TwoAccounts::ready("acting").await?;
@@ -121,7 +121,7 @@ async fn each_bucket_is_acted_on_in_its_own_account() -> Result<()> {
 }
 
 #[tokio::test]
-async fn replicas_can_change_hands() -> Result<()> {
+async fn replicas_can_belong_to_the_destination_account() -> Result<()> {
     let two = TwoAccounts::new("change-hands").await?;
     let mut resource = two.resource();
     resource["spec"]["rules"][0]["destination"]["ownership"] = json!("Destination");
@@ -137,7 +137,7 @@ async fn replicas_can_change_hands() -> Result<()> {
     assert!(held.policy_document().contains("ObjectOwnerOverrideToBucketOwner"));
     assert_eq!(two.send_object("owned").await?, ("COMPLETED".to_owned(), true));
 
-    // Within one account it is refused, however the account is named.
+    // Within one account `ownership` is refused, however the account is named.
     resource["spec"]["rules"][0]["destination"]["accountRef"] = json!(two.home);
     resource["spec"]["rules"][0]["destination"]["bucket"] =
         json!(two.world.bucket(DESTINATION_REGION).await?);
@@ -148,9 +148,9 @@ async fn replicas_can_change_hands() -> Result<()> {
     Ok(())
 }
 
-/// Each resource has one side's bucket as its source; replica modifications go both ways.
+/// Each resource has the bucket of one side as its source; replica modifications are on in both directions.
 #[tokio::test]
-async fn two_resources_replicate_both_ways_and_do_not_fight() -> Result<()> {
+async fn two_resources_replicate_both_ways_without_drift() -> Result<()> {
     let two = TwoAccounts::new("both-ways").await?;
     let mut there = two.resource();
     there["spec"]["rules"][0]["replicaModifications"] = json!("Enabled");
@@ -180,7 +180,7 @@ async fn two_resources_replicate_both_ways_and_do_not_fight() -> Result<()> {
 }
 
 #[tokio::test]
-async fn retention_goes_along_from_a_source_with_object_lock() -> Result<()> {
+async fn the_role_may_read_retention_if_the_source_has_object_lock() -> Result<()> {
     let two = TwoAccounts::new("object-lock").await?;
     let name = two.world.bucket_name();
     let s3 = two.world.s3(SOURCE_REGION);
@@ -203,7 +203,7 @@ async fn retention_goes_along_from_a_source_with_object_lock() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_used_is_told_before_anything_is_written() -> Result<()> {
+async fn an_unusable_key_is_reported_before_anything_is_written() -> Result<()> {
     let two = TwoAccounts::new("keys").await?;
     let kms = two.other_side().kms(DESTINATION_REGION);
     let key = kms.create_key().send().await?;
@@ -217,8 +217,8 @@ async fn a_key_that_cannot_be_used_is_told_before_anything_is_written() -> Resul
     for (key, says) in [(&arn, "Disabled"), (&elsewhere, "is not in eu-west-1")] {
         resource["spec"]["rules"][0]["destination"]["kmsKeyArn"] = json!(key);
         two.world.apply(&resource.to_string()).await?;
-        let told = |status: &Value| message(status, "Ready").contains(says);
-        let status = &two.world.wait("orders", told, "to be refused").await?["status"];
+        let reported = |status: &Value| message(status, "Ready").contains(says);
+        let status = &two.world.wait("orders", reported, "to be refused").await?["status"];
         assert_eq!(reason(status, "Ready"), "InvalidRequest");
         assert!(message(status, "Ready").contains("rules[ReplicateToEU].destination.kmsKeyArn"));
         assert_eq!(two.world.proxy.writes().len(), 0);
@@ -227,7 +227,7 @@ async fn a_key_that_cannot_be_used_is_told_before_anything_is_written() -> Resul
     resource["spec"]["rules"][0]["destination"]["kmsKeyArn"] = json!(arn);
     two.world.apply(&resource.to_string()).await?;
     two.world.wait_ready("orders").await?;
-    // A key that can be used is not looked at in every check.
+    // A usable key is not read again in every check.
     two.world.proxy.clear();
     check_now(&two.world, "orders").await?;
     assert_eq!(two.world.proxy.count("DescribeKey"), 0);

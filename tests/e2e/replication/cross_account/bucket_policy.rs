@@ -11,7 +11,7 @@ use crate::support::{DESTINATION_REGION, check_now, drift, message, patch, reaso
 use super::{TwoAccounts, policy_of, statement_of_others, statements_of_operator};
 
 #[tokio::test]
-async fn what_others_wrote_into_the_policy_is_kept_and_outlives_the_resource() -> Result<()> {
+async fn statements_of_others_are_kept_and_outlive_the_resource() -> Result<()> {
     let two = TwoAccounts::new("kept").await?;
     let theirs =
         json!({"Version": "2008-10-17", "Id": "theirs", "Statement": statement_of_others(&two.destination)});
@@ -32,7 +32,7 @@ async fn what_others_wrote_into_the_policy_is_kept_and_outlives_the_resource() -
 }
 
 #[tokio::test]
-async fn a_policy_of_ours_alone_goes_with_the_resource() -> Result<()> {
+async fn a_policy_with_the_operators_statements_alone_is_deleted_with_the_resource() -> Result<()> {
     let two = TwoAccounts::ready("ours-alone").await?;
     two.world.api().delete("orders", &DeleteParams::default()).await?;
     two.world.wait_gone("orders").await?;
@@ -41,7 +41,7 @@ async fn a_policy_of_ours_alone_goes_with_the_resource() -> Result<()> {
 }
 
 #[tokio::test]
-async fn every_outside_change_of_our_statements_is_seen_and_put_right() -> Result<()> {
+async fn every_outside_change_of_the_statements_is_reported_and_corrected() -> Result<()> {
     let two = TwoAccounts::ready("policy-drift").await?;
     let good = two.policy().await?.context("no policy")?;
     let objects = |policy: &Value| {
@@ -91,7 +91,7 @@ async fn every_outside_change_of_our_statements_is_seen_and_put_right() -> Resul
 }
 
 #[tokio::test]
-async fn the_same_policy_in_other_words_is_no_drift() -> Result<()> {
+async fn an_equivalent_bucket_policy_is_no_drift() -> Result<()> {
     let two = TwoAccounts::ready("policy-words").await?;
     let mut policy = two.policy().await?.context("no policy")?;
     let statements = policy["Statement"].as_array_mut().context("no list")?;
@@ -111,11 +111,11 @@ async fn the_same_policy_in_other_words_is_no_drift() -> Result<()> {
     Ok(())
 }
 
-/// Someone writes after the check has read: the write reads anew.
+/// Someone writes after the check has read the policy: the operator reads it again before it writes.
 #[tokio::test]
-async fn an_edit_between_the_look_and_the_write_is_not_lost() -> Result<()> {
+async fn an_edit_between_the_read_and_the_write_is_not_lost() -> Result<()> {
     let two = TwoAccounts::new("edit-between").await?;
-    // The policy was read with all the rest, and is written after the role.
+    // The policy is read with everything else, and written after the role.
     let role_made = two.world.proxy.gate(Matcher::operation("CreateRole"), GateAt::AfterForward);
     two.world.apply(&two.resource().to_string()).await?;
     role_made.reached(DEADLINE).await?;
@@ -125,9 +125,9 @@ async fn an_edit_between_the_look_and_the_write_is_not_lost() -> Result<()> {
     two.check_both_kept().await
 }
 
-/// Someone who had read before our write writes after it: both end up there.
+/// Someone reads before the operator writes, and writes after it: in the end the policy has both.
 #[tokio::test]
-async fn a_write_over_ours_is_noticed_at_once_and_both_are_kept() -> Result<()> {
+async fn a_concurrent_write_over_the_operators_is_noticed_and_both_are_kept() -> Result<()> {
     let two = TwoAccounts::new("write-over").await?;
     let gate = two.world.proxy.gate(Matcher::operation("PutBucketPolicy").nth(1), GateAt::AfterForward);
     two.world.apply(&two.resource().to_string()).await?;
@@ -139,7 +139,7 @@ async fn a_write_over_ours_is_noticed_at_once_and_both_are_kept() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_destination_that_is_given_up_gets_its_policy_back() -> Result<()> {
+async fn statements_are_removed_from_a_destination_that_is_no_longer_used() -> Result<()> {
     let two = TwoAccounts::ready("given-up").await?;
     let next = two.world.bucket_of(&two.abroad_id, DESTINATION_REGION).await?;
     let mut resource = two.resource();
@@ -154,10 +154,10 @@ async fn a_destination_that_is_given_up_gets_its_policy_back() -> Result<()> {
     Ok(())
 }
 
-/// The last rule that names the account goes: what is left there goes too, and while that account does not answer the
-/// rest of the resource goes on.
+/// The last rule that refers to the account is removed: the statements there are removed too. While that account does
+/// not answer, the rest of the resource is reconciled.
 #[tokio::test]
-async fn an_account_that_is_given_up_gets_its_policy_back() -> Result<()> {
+async fn statements_are_removed_from_an_account_that_is_no_longer_used() -> Result<()> {
     let two = TwoAccounts::ready("account-given-up").await?;
     let refused = Fault::always(Matcher::operation("GetBucketPolicy"), Answer::access_denied());
     let fault = two.world.proxy.inject(refused);
@@ -178,7 +178,7 @@ async fn an_account_that_is_given_up_gets_its_policy_back() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_renamed_role_is_let_in_and_the_former_one_is_not() -> Result<()> {
+async fn the_bucket_policy_follows_a_renamed_role() -> Result<()> {
     let two = TwoAccounts::ready("renamed").await?;
     let mut resource = two.resource();
     resource["spec"]["role"]["name"] = json!("another-role");
@@ -193,15 +193,15 @@ async fn a_renamed_role_is_let_in_and_the_former_one_is_not() -> Result<()> {
 }
 
 #[tokio::test]
-async fn deletion_waits_for_the_other_account_and_says_what_for() -> Result<()> {
+async fn deletion_waits_for_the_other_account_and_reports_why() -> Result<()> {
     let two = TwoAccounts::ready("deletion-abroad").await?;
     let denied = Fault::always(Matcher::operation("DeleteBucketPolicy"), Answer::access_denied());
     let fault = two.world.proxy.inject(denied);
     two.world.api().delete("orders", &DeleteParams::default()).await?;
     let waits = |status: &Value| reason(status, "Ready") == "AccessDenied";
     let status = &two.world.wait("orders", waits, "to wait").await?["status"];
-    let told = message(status, "Ready");
-    assert!(told.contains(&two.destination) && told.contains("s3:DeleteBucketPolicy"), "{told}");
+    let reported = message(status, "Ready");
+    assert!(reported.contains(&two.destination) && reported.contains("s3:DeleteBucketPolicy"), "{reported}");
     two.world.proxy.remove(fault);
     two.world.wait_gone("orders").await?;
     assert!(two.policy().await?.is_none());
@@ -218,8 +218,8 @@ async fn a_denied_write_of_the_policy_names_action_bucket_and_fix() -> Result<()
         let fault = two.world.proxy.inject(denied);
         two.world.apply(&two.resource().to_string()).await?;
         request_check(&two.world, "orders").await?;
-        let told = |status: &Value| message(status, "Ready").contains(action);
-        let status = &two.world.wait("orders", told, "to be denied").await?["status"];
+        let reported = |status: &Value| message(status, "Ready").contains(action);
+        let status = &two.world.wait("orders", reported, "to be denied").await?["status"];
         assert_eq!(reason(status, "Ready"), "AccessDenied");
         assert!(message(status, "Ready").contains(&two.destination), "{}", message(status, "Ready"));
         assert_eq!(two.world.proxy.count("PutBucketReplication"), 0, "nothing replicates before it may");

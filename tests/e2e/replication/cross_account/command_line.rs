@@ -14,12 +14,12 @@ use crate::support::{
 use super::{TwoAccounts, account, policy_of, printed, read_account};
 
 #[tokio::test]
-async fn plan_and_policy_understand_accounts() -> Result<()> {
+async fn plan_reads_accounts_from_files_or_the_cluster() -> Result<()> {
     let two = TwoAccounts::new("plan-accounts").await?;
     let world = &two.world;
     let mut resource = two.resource();
     resource["metadata"]["namespace"] = json!(world.namespace);
-    // Accounts in no file are looked up in the cluster.
+    // An account that is in no file is read from the cluster.
     let (code, text) = plan(world, &resource.to_string()).await?;
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains(&format!("allow the role in the policy of bucket {}", two.destination)), "{text}");
@@ -48,7 +48,7 @@ async fn plan_and_policy_understand_accounts() -> Result<()> {
     Ok(())
 }
 
-/// The statements that `policy` prints for others are those that the operator writes itself.
+/// `policy` prints the same statements that the operator writes.
 #[tokio::test]
 async fn the_printed_bucket_policy_is_the_one_that_is_written() -> Result<()> {
     let two = TwoAccounts::ready("printed-policy").await?;
@@ -115,7 +115,7 @@ async fn a_bucket_of_an_account_is_imported_as_its_identity_and_changes_nothing(
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(text.contains(&format!("accountRef: {}", two.abroad)), "{text}");
         assert!(text.contains("role.arn") && text.contains(&world.account), "{text}");
-        // Managed roles are their resources'; who imports has a role made by hand.
+        // A managed role belongs to its resource. An imported one was created by hand, without tags.
         let tags = two.other_side().iam().list_role_tags().role_name("back-role").send().await?;
         let keys: Vec<String> = tags.tags().iter().map(|t| t.key().to_owned()).collect();
         two.other_side().iam().untag_role().role_name("back-role").set_tag_keys(Some(keys)).send().await?;
@@ -132,12 +132,12 @@ async fn a_bucket_of_an_account_is_imported_as_its_identity_and_changes_nothing(
     Ok(())
 }
 
-/// The operator with exactly the policies that `policy` prints for its accounts, IAM enforced on both sides.
+/// The operator has exactly the policies that `policy` prints for its accounts; both sides enforce IAM.
 ///
-/// The roles have the path `/`, and PassRole is not looked at: the emulator leaves the path out of the resource it
-/// looks for in a policy, and does not check `iam:PassRole`.
+/// The roles have the path `/`, because the emulator omits the path from the resource that it evaluates in a
+/// policy. It does not check `iam:PassRole`.
 #[tokio::test]
-async fn the_printed_policies_of_accounts_are_enough_for_a_whole_life() -> Result<()> {
+async fn the_printed_policies_of_accounts_suffice_for_a_whole_life_cycle() -> Result<()> {
     let world = World::with_auth("account-policies").await?;
     let abroad_id = world.another_account();
     let (home, abroad) = (world.unique("home"), world.unique("abroad"));

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::{DESTINATION_REGION, SOURCE_REGION, operator, person, replication};
 
-/// Two accounts: `home` is the operator's own, in `abroad` it assumes a role.
+/// Two accounts: `home` is that of the operator's identity; in `abroad` the operator assumes a role.
 pub struct TwoAccounts {
     pub world: World,
     pub abroad_id: String,
@@ -26,7 +26,7 @@ pub struct TwoAccounts {
     _operator: Operator,
 }
 
-/// What lets the operator do anything in an account: how little it needs has a test of its own.
+/// Permits everything in an account. Another test shows the least privilege.
 const ALL: &str =
     r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#;
 
@@ -44,7 +44,7 @@ impl TwoAccounts {
         Ok(TwoAccounts { world, abroad_id, home, abroad, source, destination, _operator })
     }
 
-    /// A resource that replicates from the one account into the other, the operator acting in both.
+    /// A resource that replicates from one account into the other, with an `accountRef` on both sides.
     fn resource(&self) -> Value {
         let mut resource = replication("orders", &self.source, &self.destination);
         resource["spec"]["source"]["accountRef"] = json!(self.home);
@@ -73,13 +73,13 @@ impl TwoAccounts {
         Ok(())
     }
 
-    /// Someone who knows of no statements but their own writes the policy.
+    /// Writes the bucket policy as another tool would, without the operator's statements.
     async fn write_policy_of_others(&self) -> Result<()> {
         let theirs = [statement_of_others(&self.destination)];
         self.put_policy(&json!({"Version": "2012-10-17", "Statement": theirs})).await
     }
 
-    /// The policy holds the statement of others, and our own.
+    /// Checks that the policy holds the statement of others and those of the operator.
     async fn check_both_kept(&self) -> Result<()> {
         let policy = self.policy().await?.context("no policy")?;
         let all = policy["Statement"].as_array().context("no list")?;
@@ -88,7 +88,7 @@ impl TwoAccounts {
         Ok(())
     }
 
-    /// Writes an object into the source and says what became of it: the status at the source, and whether it arrived.
+    /// Writes an object into the source. Returns its replication status there, and whether it arrived.
     async fn send_object(&self, key: &str) -> Result<(String, bool)> {
         let s3 = self.world.s3(SOURCE_REGION);
         let body = ByteStream::from_static(b"order");
@@ -116,7 +116,7 @@ async fn policy_of(s3: &aws_sdk_s3::Client, bucket: &str) -> Result<Option<Value
     }
 }
 
-/// An account that allows the world's namespace all that its buckets are named for.
+/// An `AwsAccount` that allows the world's namespace the buckets whose names begin with it.
 fn account(world: &World, name: &str, id: &str, role: Option<&str>) -> Value {
     let mut account = json!({
         "apiVersion": "s3replication.dev/v1alpha1",
@@ -135,7 +135,7 @@ fn account(world: &World, name: &str, id: &str, role: Option<&str>) -> Value {
     account
 }
 
-/// Statements by Sid, ours told from others by how their Sids begin.
+/// The operator's statements: their Sids begin with `S3Replication`.
 fn statements_of_operator(policy: &Value) -> Vec<&Value> {
     let statements = policy["Statement"].as_array().map(Vec::as_slice).unwrap_or_default();
     let of_operator = |s: &&Value| s["Sid"].as_str().is_some_and(|sid| sid.starts_with("S3Replication"));

@@ -19,7 +19,7 @@ const KMS_SOURCE: &str = "arn:aws:kms:us-east-1:111122223333:key/11111111-2222-3
 const KMS_REPLICAS: &str = "arn:aws:kms:eu-west-1:111122223333:key/66666666-7777-8888-9999-000000000000";
 
 impl Scene {
-    /// Edits the spec as `kubectl edit` does, without waiting for what comes of it.
+    /// Edits the spec as `kubectl edit` does, without waiting for the result.
     async fn edit_spec(&self, edits: &[(&str, Value)]) -> Result<()> {
         let mut spec = json!({"spec": self.world.get("orders").await?["spec"]});
         for (path, value) in edits {
@@ -31,13 +31,13 @@ impl Scene {
         Ok(())
     }
 
-    /// Edits the spec and waits until the resource, as it is then, is Ready.
+    /// Edits the spec and waits until the resource is Ready with it.
     async fn change_spec(&self, edits: &[(&str, Value)]) -> Result<Value> {
         self.edit_spec(edits).await?;
         self.world.wait_ready("orders").await
     }
 
-    /// The rules that S3 holds, by id, in the words of S3's API.
+    /// The rules in S3 by id, with the field names of S3's API.
     async fn rules(&self) -> Result<BTreeMap<String, Value>> {
         let held = self.configuration().await?;
         Ok(held
@@ -66,7 +66,7 @@ impl Scene {
         Ok(tags.map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect())
     }
 
-    /// The role's policy, as data.
+    /// The role's policy.
     async fn role_policy(&self) -> Result<Value> {
         let iam = self.world.iam();
         let names = iam.list_role_policies().role_name("orders-role").send().await?;
@@ -87,7 +87,7 @@ impl Scene {
     }
 }
 
-/// A policy by its meaning: which action on which resource.
+/// The pairs of action and resource that a policy allows.
 fn flat(policy: &Value) -> BTreeSet<(String, String)> {
     let mut grants = BTreeSet::new();
     for statement in policy["Statement"].as_array().into_iter().flatten() {
@@ -101,14 +101,14 @@ fn flat(policy: &Value) -> BTreeSet<(String, String)> {
     grants
 }
 
-/// The grants in a list of actions and the one resource of each.
+/// Pairs of action and resource, from a list of resources with their actions.
 fn granted(list: &[(&str, &[&str])]) -> BTreeSet<(String, String)> {
     let pairs =
         list.iter().flat_map(|(resource, actions)| actions.iter().map(move |action| (*action, *resource)));
     pairs.map(|(action, resource)| (action.to_owned(), resource.to_owned())).collect()
 }
 
-/// A rule as S3 holds it, in the words of its API.
+/// A rule in S3, with the field names of S3's API.
 fn rule_as_data(rule: &s3::ReplicationRule) -> Value {
     let tag = |t: &s3::Tag| json!({t.key(): t.value()});
     let filter = rule.filter().map(|filter| match (filter.prefix(), filter.tag(), filter.and()) {

@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn versioning_is_turned_on_where_managed_and_only_looked_at_where_required() -> Result<()> {
+async fn versioning_is_enabled_if_managed_and_only_read_if_required() -> Result<()> {
     let enabled = Some(s3::BucketVersioningStatus::Enabled);
     let orders = Scene::named("managed-versioning").ready().await?;
     assert_eq!(orders.versioning(SOURCE_REGION, &orders.source).await?, enabled);
@@ -28,8 +28,8 @@ async fn versioning_is_turned_on_where_managed_and_only_looked_at_where_required
     let missing = |bucket: &str| {
         let bucket = bucket.to_owned();
         move |status: &Value| {
-            let told = crate::support::message(status, "VersioningReady");
-            reason(status, "Ready") == "VersioningNotEnabled" && told.contains(&bucket)
+            let reported = crate::support::message(status, "VersioningReady");
+            reason(status, "Ready") == "VersioningNotEnabled" && reported.contains(&bucket)
         }
     };
     let turn_on = async |region: &str, bucket: &str| -> Result<()> {
@@ -44,7 +44,7 @@ async fn versioning_is_turned_on_where_managed_and_only_looked_at_where_required
     world.wait_ready("orders").await?;
     assert_eq!(world.proxy.count("PutBucketVersioning"), 0);
 
-    // A destination that is let go of and managed again.
+    // The next destination is managed.
     let next = world.bucket(DESTINATION_REGION).await?;
     set(&mut manifest, "spec.rules.0.destination", json!({"bucket": next}));
     world.apply(&manifest.to_string()).await?;
@@ -55,7 +55,7 @@ async fn versioning_is_turned_on_where_managed_and_only_looked_at_where_required
 }
 
 #[tokio::test]
-async fn a_region_that_is_given_is_believed_and_one_that_is_not_is_found() -> Result<()> {
+async fn a_region_in_the_spec_is_used_and_a_missing_one_is_discovered() -> Result<()> {
     let found = Scene::named("regions-found").ready().await?;
     assert!(found.world.proxy.count("HeadBucket") + found.world.proxy.count("GetBucketLocation") > 0);
 
@@ -97,7 +97,7 @@ async fn a_region_that_is_given_is_believed_and_one_that_is_not_is_found() -> Re
 }
 
 #[tokio::test]
-async fn a_suspended_resource_asks_nothing_of_aws_and_can_still_be_deleted() -> Result<()> {
+async fn a_suspended_resource_causes_no_request_to_aws_and_can_be_deleted() -> Result<()> {
     let orders = Scene::named("suspend").ready().await?;
     orders.edit_spec(&[("suspend", json!(true))]).await?;
     let suspended = |status: &Value| reason(status, "Ready") == "Suspended";
@@ -123,7 +123,7 @@ async fn a_suspended_resource_asks_nothing_of_aws_and_can_still_be_deleted() -> 
 }
 
 #[tokio::test]
-async fn what_is_retained_outlives_the_resource() -> Result<()> {
+async fn retained_objects_outlive_the_resource() -> Result<()> {
     for (policy, expected) in [("Retain", 2), ("Delete", 0)] {
         let orders = Scene::named("retain").ready().await?;
         orders.change_spec(&[("deletionPolicy", json!(policy))]).await?;
@@ -136,7 +136,7 @@ async fn what_is_retained_outlives_the_resource() -> Result<()> {
 }
 
 #[tokio::test]
-async fn observing_writes_nothing_until_it_is_told_to_enforce() -> Result<()> {
+async fn observing_writes_nothing_until_the_policy_is_enforce() -> Result<()> {
     let orders = Scene::named("observe").ready().await?;
     orders.change_spec(&[("managementPolicy", json!("Observe"))]).await?;
     orders.world.proxy.clear();
@@ -153,7 +153,7 @@ async fn observing_writes_nothing_until_it_is_told_to_enforce() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_someone_else_made_is_taken_over_only_by_adoption() -> Result<()> {
+async fn a_foreign_role_is_adopted_only_with_the_adoption_policy() -> Result<()> {
     let (world, _operator) = world("adopt").await?;
     let source = world.versioned_bucket(SOURCE_REGION).await?;
     let destination = world.versioned_bucket(DESTINATION_REGION).await?;

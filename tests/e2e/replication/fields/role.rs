@@ -48,7 +48,7 @@ async fn the_quickstart_grants_each_action_only_where_it_is_needed() -> Result<(
 }
 
 #[tokio::test]
-async fn each_switch_of_replicate_takes_its_actions_away_and_gives_them_back() -> Result<()> {
+async fn each_switch_of_replicate_removes_its_actions_and_restores_them() -> Result<()> {
     let orders = Scene::named("replicate").ready().await?;
     let usual = orders.grants().await?;
     let objects = format!("arn:aws:s3:::{}/*", orders.source);
@@ -72,7 +72,7 @@ async fn each_switch_of_replicate_takes_its_actions_away_and_gives_them_back() -
 }
 
 #[tokio::test]
-async fn keys_are_granted_through_s3_and_for_these_buckets_only() -> Result<()> {
+async fn the_role_may_use_keys_through_s3_and_for_its_buckets_only() -> Result<()> {
     let orders = Scene::named("keys")
         .edit(|spec| {
             set(spec, "rules.0.kmsEncryptedObjects", json!("Enabled"));
@@ -95,7 +95,7 @@ async fn keys_are_granted_through_s3_and_for_these_buckets_only() -> Result<()> 
         };
         let condition = &statement["Condition"]["StringLike"];
         assert_eq!(strings(&condition["kms:ViaService"]), [format!("s3.{region}.amazonaws.com")]);
-        // Of the object, or of the bucket where S3 Bucket Keys are on.
+        // The context is the object's ARN, or the bucket's with S3 Bucket Keys.
         let context: BTreeSet<_> =
             strings(&condition["kms:EncryptionContext:aws:s3:arn"]).into_iter().collect();
         let either = [format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*")];
@@ -153,7 +153,7 @@ async fn boundary_and_tags_of_the_role_are_set_changed_and_removed() -> Result<(
 }
 
 #[tokio::test]
-async fn a_role_lives_at_the_path_it_was_given() -> Result<()> {
+async fn a_role_is_created_at_the_path_in_the_spec() -> Result<()> {
     let orders = Scene::named("role-path")
         .edit(|spec| {
             set(spec, "role.path", json!("/teams/data/"));
@@ -169,7 +169,7 @@ async fn a_role_lives_at_the_path_it_was_given() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_role_gets_a_name_of_its_own_and_a_renamed_one_leaves_no_orphan() -> Result<()> {
+async fn the_default_role_name_is_unique_and_a_renamed_role_leaves_no_orphan() -> Result<()> {
     let orders = Scene::named("role-name").edit(|spec| set(spec, "role", json!(null))).ready().await?;
     let default = format!("{}.orders", orders.world.namespace);
     assert_eq!(orders.roles().await?, [default.as_str()]);
@@ -201,7 +201,7 @@ async fn an_existing_role_is_used_and_never_written() -> Result<()> {
     assert_eq!(orders.configuration().await?.role(), arn);
     assert_eq!(orders.roles().await?, ["existing"], "the managed role is gone");
 
-    // From here on nothing may be written to IAM.
+    // From here on nothing is written to IAM.
     orders.world.proxy.clear();
     orders.change_spec(&[("replicate", json!({"tags": false})), ("rules.0.priority", json!(7))]).await?;
     let to_iam = |world: &World| -> Vec<String> {
@@ -228,7 +228,7 @@ async fn an_existing_role_is_used_and_never_written() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_tag_of_the_role_may_say_absent() -> Result<()> {
+async fn a_role_tag_may_have_the_value_absent() -> Result<()> {
     let orders = Scene::named("tag-absent")
         .edit(|spec| {
             set(spec, "role.tags", json!({"state": "present"}));

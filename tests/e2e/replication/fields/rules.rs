@@ -10,11 +10,11 @@ use crate::support::{DESTINATION_REGION, Scene};
 
 use super::KMS_REPLICAS;
 
-/// What is set in the spec (path and value), what of S3 is looked at, and what it must then be.
+/// Edits of the spec (path and value), the field to read in S3, and its expected value.
 type Edit<'a> = (Vec<(&'a str, Value)>, &'a str, Value);
 
 #[tokio::test]
-async fn every_field_of_a_rule_reaches_s3_changes_and_goes() -> Result<()> {
+async fn every_field_of_a_rule_is_set_changed_and_removed_in_s3() -> Result<()> {
     let orders = Scene::named("rule-fields").ready().await?;
     let usual = orders.rule().await?;
     let class = |class| vec![("rules.0.destination.storageClass", json!(class))];
@@ -25,7 +25,7 @@ async fn every_field_of_a_rule_reaches_s3_changes_and_goes() -> Result<()> {
     let encrypted = |objects: Value, key: Value| {
         vec![("rules.0.kmsEncryptedObjects", objects), ("rules.0.destination.kmsKeyArn", key)]
     };
-    // What is set in the spec, what S3 then shows, and what goes back to what it was with the last line of each.
+    // The last line of each field restores its first value.
     let mut table: Vec<Edit> = vec![
         (vec![("rules.0.status", json!("Disabled"))], "Status", json!("Disabled")),
         (vec![("rules.0.status", json!("Enabled"))], "Status", json!("Enabled")),
@@ -172,7 +172,7 @@ async fn a_bucket_of_another_account_is_named_with_its_owner_and_may_own_the_rep
 }
 
 #[tokio::test]
-async fn tags_that_read_alike_are_told_apart() -> Result<()> {
+async fn similar_tags_are_distinguished() -> Result<()> {
     let orders = Scene::named("tags-alike").ready().await?;
     for (key, value) in [("a=b", "c"), ("a", "b=c")] {
         orders.change_spec(&[("rules.0.filter", json!({"tags": {key: value}}))]).await?;

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use crate::support::{SOURCE_REGION, Scene, check_now, reason};
 
-/// A way in which S3 may hold a configuration, and the edits that make the spec say the same.
+/// A form in which S3 may return a configuration, and edits of the spec that mean the same.
 struct Wording {
     what: &'static str,
     spec: Vec<(&'static str, Value)>,
-    /// Makes the rules S3 shall hold of those the operator wrote.
+    /// Changes the rules that the operator wrote into that form.
     rules: fn(Vec<s3::ReplicationRule>) -> Vec<s3::ReplicationRule>,
 }
 
@@ -25,7 +25,7 @@ fn each(
     rules.into_iter().map(changed).collect()
 }
 
-/// The first version of the schema: no filter, no priority, no word about delete markers.
+/// The first version of the schema: no filter, no priority, no `DeleteMarkerReplication`.
 #[expect(deprecated, reason = "the first version of the schema has its prefix in the rule")]
 fn first_version(rule: &mut s3::ReplicationRule) {
     rule.prefix = rule.filter.take().and_then(|f| f.prefix).or(Some(String::new()));
@@ -128,7 +128,7 @@ fn wordings() -> Vec<Wording> {
 }
 
 #[tokio::test]
-async fn the_same_in_other_words_is_no_drift_and_causes_no_write() -> Result<()> {
+async fn an_equivalent_configuration_is_no_drift_and_causes_no_write() -> Result<()> {
     let orders = Scene::named("wordings").ready().await?;
     for Wording { what, mut spec, rules } in wordings() {
         for (_, value) in &mut spec {
@@ -155,7 +155,8 @@ async fn the_same_in_other_words_is_no_drift_and_causes_no_write() -> Result<()>
 }
 
 #[tokio::test]
-async fn the_first_version_replicates_delete_markers_and_a_spec_that_does_not_differs() -> Result<()> {
+async fn the_first_schema_version_replicates_delete_markers_which_is_drift_if_the_spec_does_not() -> Result<()>
+{
     let orders = Scene::named("first-version").ready().await?;
     let held = orders.configuration().await?;
     let reworded = s3::ReplicationConfiguration::builder()

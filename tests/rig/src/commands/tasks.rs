@@ -31,7 +31,7 @@ const TASKS: [Section; 5] = [
                 "cargo test --test e2e",
                 "the operator against a real API server and the AWS emulator (-- NAME)",
             ),
-            ("cargo test --test deploy", "the chart and the files in deploy/"),
+            ("cargo test --test deploy", "the chart and the manifests in deploy/"),
             ("cargo test --test kind", "the operator in pods of a cluster with three nodes"),
             ("cargo test --test gitops", "the operator with a real Argo CD"),
             ("cargo fmt --all", "format"),
