@@ -228,7 +228,6 @@ impl Observation<'_> {
             unknown_elements: BTreeSet::new(),
             object_lock: read_set.role_policy
                 && self.world.buckets.get(&source.name).is_some_and(|held| held.object_lock),
-            unknown_elements: BTreeSet::new(),
         }
     }
 
