@@ -47,6 +47,17 @@ pub struct RunArgs {
     /// Refuse resources that would act without an AwsAccount: those without accountRef, if no AwsAccount is named default
     #[arg(long, env = "REQUIRE_ACCOUNT")]
     require_account: bool,
+    /// Write nothing to AWS, and report what differs: for the first start after a restore, or on a copy of the cluster
+    #[arg(long, env = "READ_ONLY")]
+    read_only: bool,
+    /// UID of the kube-system namespace of a cluster that this one replaces: roles of its resources are taken over by
+    /// resources of the same namespace and name. May be repeated
+    #[arg(long, env = "FORMER_CLUSTER", value_name = "UID", value_delimiter = ',')]
+    former_cluster: Vec<String>,
+    /// Seconds between two checks of a resource that are requested by the annotation s3replication.dev/requestedAt; 0 for
+    /// no limit. A change of the spec does not wait
+    #[arg(long, env = "REQUEST_INTERVAL", value_name = "SECONDS", default_value = "10")]
+    request_interval: u32,
     /// Address on which to serve /livez, /readyz and /metrics
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
@@ -140,7 +151,9 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         interval: args.interval,
         cluster,
         require_account: args.require_account,
-        read_only: false,
+        read_only: args.read_only,
+        former_clusters: args.former_cluster,
+        request_interval: Duration::from_secs(args.request_interval.into()),
         resource_metrics: args.resource_metrics,
     };
     let operator =

@@ -1,5 +1,7 @@
 //! How the controllers run.
 
+use std::time::Duration;
+
 use kube::core::ObjectMeta;
 
 use crate::api::Interval;
@@ -22,6 +24,10 @@ pub struct Settings {
     pub require_account: bool,
     /// Write nothing to AWS, whatever a resource's `managementPolicy` says.
     pub read_only: bool,
+    /// UIDs of the `kube-system` namespaces of clusters that this one replaces.
+    pub former_clusters: Vec<String>,
+    /// The shortest time between two checks of a resource that someone asked for by annotation.
+    pub request_interval: Duration,
     /// Whether metrics name each resource.
     pub resource_metrics: bool,
 }
@@ -52,6 +58,8 @@ pub(crate) mod tests {
             cluster: "cluster".to_owned(),
             require_account: false,
             read_only: false,
+            former_clusters: Vec::new(),
+            request_interval: Duration::from_secs(10),
             resource_metrics: false,
         }
     }

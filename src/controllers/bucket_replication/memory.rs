@@ -168,8 +168,8 @@ impl Remembered<'_> {
     }
 
     /// How long a check that someone asked for has to wait; `None`: it may run, and counts as one.
-    pub fn delay_request(&self, now: Instant) -> Option<Duration> {
-        self.with(|entry| entry.requests.delay(now))
+    pub fn delay_request(&self, now: Instant, interval: Duration) -> Option<Duration> {
+        self.with(|entry| entry.requests.delay(now, interval))
     }
 
     /// How long to wait before AWS is read again, where it still answers from before the operator's own last writes.
