@@ -1,9 +1,14 @@
 //! How the controllers run.
 
+use std::time::Duration;
+
 use kube::core::ObjectMeta;
 
 use crate::api::Interval;
 use crate::replication::ResourceId;
+
+/// Resources that are created together are counted together for their accounts, after this pause.
+pub const SETTLE: Duration = Duration::from_secs(1);
 
 /// What the flags of `run` say.
 #[derive(Clone, Debug)]
