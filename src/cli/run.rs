@@ -19,6 +19,7 @@ use crate::cli::leader_args::{LeaderArgs, LeaderArgsError};
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
 use crate::controllers::{self, Operator};
 use crate::runtime::controller::Controller;
+use crate::runtime::object_writer::ObjectWriter;
 use crate::runtime::{self, leader};
 use crate::telemetry::{
     Health, LogError, LogFormat, Metrics, Registry, ServeError, follow_log_level, init_logs, serve,
@@ -118,7 +119,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let election = self::election(election, config).map_err(|e| RunError::Configuration(e.into()))?;
     let cluster = cluster_id(&client).await.map_err(|e| RunError::ClusterId(e.into()))?;
     if let Some(selector) = &selector {
-        let api = <BucketReplicationController as Controller>::api(
+        let api = <BucketReplicationController<AwsConnector, ObjectWriter> as Controller>::api(
             client.clone(),
             namespaces.first().map(String::as_str),
         );

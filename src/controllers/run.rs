@@ -12,11 +12,14 @@ use tokio_util::sync::CancellationToken;
 use crate::aws::AwsConnector;
 use crate::controllers::aws_account;
 use crate::controllers::aws_account::controller::{AwsAccountController, CONCURRENCY};
+use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
 use crate::controllers::bucket_replication::collector::fleet_snapshot;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
+use crate::controllers::bucket_replication::memory::Memory;
 use crate::controllers::index::Index;
 use crate::controllers::settings::Settings;
+use crate::runtime::clock::Clock;
 use crate::runtime::controller::{Instruments, Runner};
 use crate::runtime::leader::Election;
 use crate::runtime::manager::{Manager, Scope};
@@ -74,11 +77,15 @@ pub async fn run(operator: Operator) {
             cluster,
             index,
             settings,
+            clock: Clock::System,
+            memory: Memory::default(),
+            bucket_locks: BucketLocks::default(),
+            may_begin: Box::new({
+                let shutdown = shutdown.clone();
+                move || leadership.holds() && !shutdown.is_cancelled()
+            }),
             metrics: metrics.clone(),
-            shutdown: shutdown.clone(),
-            leadership,
             tracker: tracker.clone(),
-            memory: Default::default(),
         }),
         replications: replications.clone(),
         accounts: accounts.clone(),

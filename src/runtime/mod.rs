@@ -4,6 +4,7 @@
 //! election, liveness, and writes to Kubernetes.
 
 pub mod action;
+pub mod clock;
 pub mod controller;
 pub mod error;
 pub mod kube_error;

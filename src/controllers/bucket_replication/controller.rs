@@ -14,6 +14,7 @@ use crate::controllers::bucket_replication::{DEADLINE, reconcile};
 use crate::controllers::index::{ReplicationKey, Replications};
 use crate::controllers::settings::SETTLE;
 use crate::controllers::{Guarded, GuardedAccount};
+use crate::ports::{Cloud, Cluster};
 use crate::replication::authorize::accounts::references;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
@@ -24,15 +25,15 @@ use crate::runtime::store::{Change, Key};
 use crate::runtime::triggers::Triggers;
 
 /// The controller.
-pub struct BucketReplicationController {
-    pub context: Arc<Context>,
+pub struct BucketReplicationController<C, K> {
+    pub context: Arc<Context<C, K>>,
     /// The queue of this kind.
     pub replications: Triggers<Guarded>,
     /// The queue of `AwsAccount` resources.
     pub accounts: Triggers<GuardedAccount>,
 }
 
-impl Controller for BucketReplicationController {
+impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
     type Kind = Guarded;
     type IndexKey = ReplicationKey;
 
@@ -50,12 +51,12 @@ impl Controller for BucketReplicationController {
     }
 
     fn observe(&self, change: &Change<Guarded>) -> Option<Urgency> {
-        let Context { index, settings, .. } = &*self.context;
+        let Context { index, settings, memory, clock, .. } = &*self.context;
         index.observe(change);
         match change {
             Change::Applied { before, after } => {
                 let status = after.0.as_ref().ok().and_then(|resource| resource.status.as_ref());
-                self.context.cached(&after.uid().unwrap_or_default(), status);
+                memory.cached(&after.uid().unwrap_or_default(), status, clock.now());
                 let before = before.as_deref();
                 self.recount(before.map(accounts_of).unwrap_or_default(), accounts_of(after));
                 // Not finalizers: adding the operator's own is part of a reconcile that goes on.
@@ -64,7 +65,7 @@ impl Controller for BucketReplicationController {
                 (!unchanged).then_some(Urgency::Change)
             }
             Change::Deleted(gone) => {
-                self.context.forget(&gone.uid().unwrap_or_default());
+                memory.forget(&gone.uid().unwrap_or_default());
                 self.recount(accounts_of(gone), BTreeSet::new());
                 if let Ok(resource) = &gone.0 {
                     for successor in successors(&resource.spec.source.bucket, index, settings) {
@@ -77,7 +78,7 @@ impl Controller for BucketReplicationController {
     }
 
     fn begin_term(&self, _term: &Term) {
-        self.context.forget_all();
+        self.context.memory.forget_all();
     }
 
     fn bulkhead(&self, object: &Guarded) -> BulkheadKey {
@@ -89,11 +90,11 @@ impl Controller for BucketReplicationController {
     }
 
     async fn reconcile(&self, object: Arc<Guarded>) -> Result<Action, Error> {
-        reconcile(object, self.context.clone()).await
+        reconcile(&object, &self.context).await
     }
 }
 
-impl BucketReplicationController {
+impl<C, K> BucketReplicationController<C, K> {
     /// Has the resources counted again of the accounts that a resource began or ceased to refer to.
     fn recount(&self, before: BTreeSet<&str>, after: BTreeSet<&str>) {
         for name in before.symmetric_difference(&after) {
