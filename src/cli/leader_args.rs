@@ -1,4 +1,4 @@
-//! The flags of leader election, and what they mean where they are left out.
+//! The flags of leader election, and their defaults.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,28 +7,29 @@ use clap::Args;
 
 use crate::runtime::leader::{InvalidTimes, Settings, Times};
 
-/// Where a pod finds the namespace that it is in.
+/// The file in which a pod finds its own namespace.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Leader election")]
 pub struct LeaderArgs {
-    /// Of several operators with one Lease, let one work and the others wait to take over
+    /// Elect a leader: of several operators with one Lease, one works and the others wait to take over
     #[arg(long, env = "LEADER_ELECT", value_parser = clap::builder::FalseyValueParser::new())]
     pub leader_elect: bool,
-    /// Name of the Lease; operators that share their work by --selector need one each
+    /// Name of the Lease; operators that share the work by --selector need one each
     #[arg(long, env = "LEASE_NAME", default_value = "s3-replication-operator")]
     lease_name: String,
-    /// Namespace of the Lease; the one of the pod when absent
+    /// Namespace of the Lease [default: the namespace of the pod]
     #[arg(long, env = "LEASE_NAMESPACE")]
     lease_namespace: Option<String>,
-    /// How long others wait after the leader's last sign of life
-    #[arg(long, env = "LEASE_DURATION", default_value = "15s", value_parser = duration)]
+    /// How long other operators wait after the last renewal before one of them leads; longer than --renew-deadline by
+    /// --aws-attempt-timeout
+    #[arg(long, env = "LEASE_DURATION", default_value = "20s", value_parser = duration)]
     lease_duration: Duration,
-    /// How long the leader works without having renewed its lease
+    /// How long the leader works without a renewal of the Lease
     #[arg(long, env = "RENEW_DEADLINE", default_value = "10s", value_parser = duration)]
     renew_deadline: Duration,
-    /// Time between two tries to lead or to go on leading
+    /// Time between two tries to claim or to renew the Lease
     #[arg(long, env = "RETRY_PERIOD", default_value = "2s", value_parser = duration)]
     retry_period: Duration,
 }
@@ -36,7 +37,7 @@ pub struct LeaderArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum LeaderArgsError {
     #[error(
-        "cannot tell the namespace of the Lease: give it by --lease-namespace, or set POD_NAMESPACE to the namespace of the pod"
+        "cannot determine the namespace of the Lease: set --lease-namespace, or set POD_NAMESPACE to the namespace of the pod"
     )]
     NoNamespace,
     #[error(transparent)]
@@ -44,32 +45,38 @@ pub enum LeaderArgsError {
 }
 
 impl LeaderArgs {
-    /// How the election is held among operators of this scope; `None` when there is none.
+    /// The settings of the election among operators of this scope; `None` without an election. `longest_request`: the
+    /// longest that a request to AWS may take.
     ///
     /// # Errors
-    /// When the times do not fit together, or the namespace cannot be told.
-    pub fn settings(&self, scope: &str) -> Result<Option<Settings>, LeaderArgsError> {
+    /// When the times do not fit together, or the namespace cannot be determined.
+    pub fn settings(
+        &self,
+        scope: &str,
+        longest_request: Duration,
+    ) -> Result<Option<Settings>, LeaderArgsError> {
         let times = Times::new(self.lease_duration, self.renew_deadline, self.retry_period)?;
         if !self.leader_elect {
             return Ok(None);
         }
+        let times = times.leave_time_for(longest_request)?;
         let given = [self.lease_namespace.clone(), std::env::var("POD_NAMESPACE").ok()];
         let namespace = namespace(given, Path::new(NAMESPACE_FILE)).ok_or(LeaderArgsError::NoNamespace)?;
         let (name, scope) = (self.lease_name.clone(), scope.to_owned());
-        Ok(Some(Settings { namespace, name, identity: identity(), scope, times }))
+        Ok(Some(Settings { namespace, name, holder: holder(), scope, times }))
     }
 }
 
-/// The first that is given, else what the file says. An empty variable in a manifest is one that is not set.
+/// The first name that is given, else the content of the file. An empty variable in a manifest counts as not set.
 fn namespace(given: [Option<String>; 2], file: &Path) -> Option<String> {
     let pod = std::fs::read_to_string(file).ok();
     let names = given.into_iter().chain([pod]).flatten();
     names.map(|name| name.trim().to_owned()).find(|name| !name.is_empty())
 }
 
-/// The pod's name, to be recognised by people, and an end that no other process has: one that is started anew under
-/// the same name must not take the Lease of the one before for its own.
-fn identity() -> String {
+/// The name of the pod, for people, and a suffix that no other process has: a process that is started again under the same
+/// name must not take the Lease of the one before for its own.
+fn holder() -> String {
     let host = ["POD_NAME", "HOSTNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     let end: String = std::iter::repeat_with(fastrand::alphanumeric).take(12).collect();
     format!("{}_{end}", host.as_deref().unwrap_or("s3-replication-operator"))
@@ -86,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_namespace_is_the_given_one_or_the_pod_s() {
+    fn the_namespace_is_the_given_one_or_that_of_the_pod() {
         let file = std::env::temp_dir().join(format!("namespace-{}", std::process::id()));
         std::fs::write(&file, "from-the-pod\n").unwrap();
         let some = |name: &str| Some(name.to_owned());
@@ -99,6 +106,6 @@ mod tests {
 
     #[test]
     fn no_two_processes_are_one_candidate() {
-        assert_ne!(identity(), identity());
+        assert_ne!(holder(), holder());
     }
 }
