@@ -1,5 +1,5 @@
-//! Counts what is sent to AWS, and makes a span of it: each request, the SDK's own retries included, because it is
-//! requests that AWS limits.
+//! Counts every request to AWS and traces it as a span. The SDK's retries are counted too, because AWS limits
+//! requests.
 
 use std::time::Instant;
 
@@ -14,11 +14,11 @@ use tracing::{Span, trace_span};
 use crate::aws::error::is_throttling;
 use crate::aws::metrics::{Metrics, RequestLabels};
 
-/// An interceptor that every client has.
+/// The interceptor of every client.
 #[derive(Clone, Debug)]
 pub struct RequestMetrics(Metrics);
 
-/// When the request under way was sent, and its span.
+/// The time at which the current request was sent, and its span.
 #[derive(Debug)]
 struct Sent(Instant, Span);
 
@@ -64,7 +64,7 @@ impl Intercept for RequestMetrics {
         _: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // Without credentials, for example, there is a try and no request.
+        // An attempt may end without a request: without credentials, for example.
         let (Some(Sent(at, span)), Some(metadata)) = (bag.load::<Sent>(), bag.load::<Metadata>()) else {
             return Ok(());
         };
@@ -93,7 +93,7 @@ fn code(answer: Option<(u16, &[u8])>) -> String {
     let json =
         || serde_json::from_str::<serde_json::Value>(text).ok()?.get("__type")?.as_str().map(str::to_owned);
     match inside.map(|(code, _)| code.to_owned()).or_else(json) {
-        // A page that some proxy on the way wrote must not become the value of a label.
+        // A page written by a proxy on the way must not become the value of a label.
         Some(code) if is_code(&code) => code,
         _ => format!("HTTP {status}"),
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_code_is_aws_s_own_or_tells_why_there_is_none() {
+    fn the_code_is_the_one_of_aws_or_the_status() {
         assert_eq!(code(None), "none");
         assert_eq!(code(Some((200, b""))), "OK");
         assert_eq!(code(Some((503, b"<Error><Code>SlowDown</Code></Error>"))), "SlowDown");

@@ -1,4 +1,4 @@
-//! The flags of leader election, and their defaults.
+//! The flags of leader election in, the settings of the elector out. Absent flags are derived from the pod.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,29 +7,29 @@ use clap::Args;
 
 use crate::runtime::leader::{InvalidTimes, Settings, Times};
 
-/// The file in which a pod finds its own namespace.
+/// The file in which a pod finds its namespace.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Leader election")]
 pub struct LeaderArgs {
-    /// Elect a leader: of several operators with one Lease, one works and the others wait to take over
+    /// Let one of several operators with the same Lease work, while the others stand by to take over
     #[arg(long, env = "LEADER_ELECT", value_parser = clap::builder::FalseyValueParser::new())]
     pub leader_elect: bool,
-    /// Name of the Lease; operators that share the work by --selector need one each
+    /// Name of the Lease; operators that share the work by --selector or --namespaces need different ones
     #[arg(long, env = "LEASE_NAME", default_value = "s3-replication-operator")]
     lease_name: String,
-    /// Namespace of the Lease [default: the namespace of the pod]
+    /// Namespace of the Lease; absent: the namespace of the pod
     #[arg(long, env = "LEASE_NAMESPACE")]
     lease_namespace: Option<String>,
-    /// How long other operators wait after the last renewal before one of them leads; longer than --renew-deadline by
-    /// --aws-attempt-timeout
+    /// How long the others wait after the leader's last renewal before they take over; longer than --renew-deadline by at
+    /// least --aws-attempt-timeout
     #[arg(long, env = "LEASE_DURATION", default_value = "20s", value_parser = duration)]
     lease_duration: Duration,
     /// How long the leader works without a renewal of the Lease
     #[arg(long, env = "RENEW_DEADLINE", default_value = "10s", value_parser = duration)]
     renew_deadline: Duration,
-    /// Time between two tries to claim or to renew the Lease
+    /// Time between two attempts to acquire or renew the Lease
     #[arg(long, env = "RETRY_PERIOD", default_value = "2s", value_parser = duration)]
     retry_period: Duration,
 }
@@ -37,7 +37,7 @@ pub struct LeaderArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum LeaderArgsError {
     #[error(
-        "cannot determine the namespace of the Lease: set --lease-namespace, or set POD_NAMESPACE to the namespace of the pod"
+        "the namespace of the Lease is unknown: set --lease-namespace, or set POD_NAMESPACE to the namespace of the pod"
     )]
     NoNamespace,
     #[error(transparent)]
@@ -45,11 +45,11 @@ pub enum LeaderArgsError {
 }
 
 impl LeaderArgs {
-    /// The settings of the election among operators of this scope; `None` without an election. `longest_request`: the
-    /// longest that a request to AWS may take.
+    /// The settings of the election among the operators of this scope; `None` without `--leader-elect`. `longest_request`:
+    /// the longest that a request to AWS may take.
     ///
     /// # Errors
-    /// When the times do not fit together, or the namespace cannot be determined.
+    /// If the times do not fit together, or the namespace is unknown.
     pub fn settings(
         &self,
         scope: &str,
@@ -67,15 +67,15 @@ impl LeaderArgs {
     }
 }
 
-/// The first name that is given, else the content of the file. An empty variable in a manifest counts as not set.
+/// The first given name, else the content of the file. An empty variable in a manifest counts as not set.
 fn namespace(given: [Option<String>; 2], file: &Path) -> Option<String> {
     let pod = std::fs::read_to_string(file).ok();
     let names = given.into_iter().chain([pod]).flatten();
     names.map(|name| name.trim().to_owned()).find(|name| !name.is_empty())
 }
 
-/// The name of the pod, for people, and a suffix that no other process has: a process that is started again under the same
-/// name must not take the Lease of the one before for its own.
+/// The pod's name, by which people recognize it, and a random suffix: a process that restarts under the same name must
+/// not mistake the Lease of its predecessor for its own.
 fn holder() -> String {
     let host = ["POD_NAME", "HOSTNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     let end: String = std::iter::repeat_with(fastrand::alphanumeric).take(12).collect();
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_namespace_is_the_given_one_or_that_of_the_pod() {
+    fn the_namespace_is_the_given_one_or_the_pod_s() {
         let file = std::env::temp_dir().join(format!("namespace-{}", std::process::id()));
         std::fs::write(&file, "from-the-pod\n").unwrap();
         let some = |name: &str| Some(name.to_owned());

@@ -1,19 +1,20 @@
-//! What is remembered: of buckets their Regions for as long as nothing contradicts them, versioning for a moment, so
-//! that resources that share a destination share its read, and Object Lock for a day; of KMS keys that they can be
-//! used.
+//! What is remembered about buckets and KMS keys.
+//!
+//! A bucket's Region is remembered until an answer contradicts it; versioning for a moment, so that resources that
+//! share a destination share its read; Object Lock and the state of keys for [`STABLE_TTL`].
 
 use std::time::Duration;
 
 use moka::future::Cache;
 
 use crate::replication::observed::Read;
-use crate::replication::{Failure, FailureClass, ObservedKey, Versioning};
+use crate::replication::{FailureClass, ObservedKey, Versioning};
 
-/// How long a read of versioning serves others. Checks that someone asked for do not use it.
-const SHARED: Duration = Duration::from_secs(2);
+/// How long a read of versioning serves other checks. Requested checks do not use it.
+const VERSIONING_TTL: Duration = Duration::from_secs(2);
 
-/// How long what hardly ever changes, and is no part of every check, is believed.
-const SELDOM: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long an answer serves that hardly ever changes and is not part of every check.
+const STABLE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// More buckets than one operator serves; the least used are looked up again.
 const CAPACITY: u64 = 100_000;
@@ -25,21 +26,22 @@ pub struct Location {
     pub owner: OwnerCheck,
 }
 
-/// Whether a bucket belongs to the account we expect.
+/// Whether a bucket belongs to the account that it should belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnerCheck {
-    /// S3 said so.
+    /// S3 confirmed it.
     Confirmed,
-    /// Not asked yet.
+    /// S3 was not asked yet.
     NotChecked,
-    /// Asked, and denied an answer.
+    /// S3 was asked, and denied an answer.
     Denied,
 }
 
+/// Answers about buckets.
 #[derive(Clone, Debug)]
 pub struct Buckets {
     locations: Cache<String, Location>,
-    versioning: Cache<String, Result<Versioning, Failure>>,
+    versioning: Cache<String, Read<Versioning>>,
     object_lock: Cache<String, bool>,
 }
 
@@ -47,8 +49,8 @@ impl Buckets {
     pub fn new() -> Buckets {
         Buckets {
             locations: Cache::new(CAPACITY),
-            versioning: Cache::builder().max_capacity(CAPACITY).time_to_live(SHARED).build(),
-            object_lock: Cache::builder().max_capacity(CAPACITY).time_to_live(SELDOM).build(),
+            versioning: Cache::builder().max_capacity(CAPACITY).time_to_live(VERSIONING_TTL).build(),
+            object_lock: Cache::builder().max_capacity(CAPACITY).time_to_live(STABLE_TTL).build(),
         }
     }
 
@@ -56,7 +58,7 @@ impl Buckets {
         self.locations.get(bucket).await
     }
 
-    pub async fn locate(&self, bucket: &str, location: Location) {
+    pub async fn set_location(&self, bucket: &str, location: Location) {
         self.locations.insert(bucket.to_owned(), location).await;
     }
 
@@ -67,27 +69,27 @@ impl Buckets {
         self.object_lock.invalidate(bucket).await;
     }
 
-    /// Versioning as read within the last moments by anyone, or by `read` now; concurrent readers wait for one.
+    /// Versioning as any check read it within the last moments, or by `read` now. Concurrent readers share one read.
     pub async fn versioning(
         &self,
         bucket: &str,
         fresh: bool,
-        read: impl Future<Output = Result<Versioning, Failure>>,
-    ) -> Result<Versioning, Failure> {
+        read: impl Future<Output = Read<Versioning>>,
+    ) -> Read<Versioning> {
         if fresh {
             self.versioning.invalidate(bucket).await;
         }
         let held = self.versioning.get_with_by_ref(bucket, read).await;
         if held.is_err() {
-            // A failure is not to outlive its cause.
+            // A failure must not outlive its cause.
             self.versioning.invalidate(bucket).await;
         }
         held
     }
 
-    /// Whether a bucket has Object Lock, as read within the last day or by `read` now. What may not be read counts as
-    /// no; a read that only failed is tried again.
-    pub async fn object_lock(&self, bucket: &str, read: impl Future<Output = Result<bool, Failure>>) -> bool {
+    /// Whether a bucket has Object Lock, as remembered or by `read` now. A denied read counts as no; a read that
+    /// failed otherwise is not remembered.
+    pub async fn object_lock(&self, bucket: &str, read: impl Future<Output = Read<bool>>) -> bool {
         if let Some(known) = self.object_lock.get(bucket).await {
             return known;
         }
@@ -105,16 +107,16 @@ impl Buckets {
     }
 }
 
-/// KMS keys that can be used, or that may not be looked at.
+/// KMS keys that can be used, or that the operator may not read.
 #[derive(Clone, Debug)]
 pub struct Keys(Cache<String, Read<Option<ObservedKey>>>);
 
 impl Keys {
     pub fn new() -> Keys {
-        Keys(Cache::builder().max_capacity(CAPACITY).time_to_live(SELDOM).build())
+        Keys(Cache::builder().max_capacity(CAPACITY).time_to_live(STABLE_TTL).build())
     }
 
-    /// A key as read within the last day or by `read` now. One that cannot be used is looked at again each time.
+    /// A key as remembered, or by `read` now. A key that cannot be used is read each time.
     pub async fn key(
         &self,
         arn: &str,

@@ -1,11 +1,11 @@
-//! Token buckets: one a service, reads and writes apart, so that a burst of checks leaves room for writes and a
-//! fleet of resources does not run into AWS's own, undisclosed limits.
+//! Token buckets: one per service, with reads and writes apart, so that a burst of checks leaves room for writes and
+//! a fleet of resources stays below AWS's own, undisclosed limits.
 
 use std::num::NonZeroU32;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-/// Requests a second, which is also the burst.
+/// Requests per second, which is also the burst.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
     pub s3_reads: NonZeroU32,
@@ -20,7 +20,7 @@ pub enum Lane {
     S3Write,
     IamRead,
     IamWrite,
-    /// STS, once a session: not limited.
+    /// STS, once per session: not limited.
     Sts,
     /// `kms:DescribeKey`, once a day: not limited.
     Kms,

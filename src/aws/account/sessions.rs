@@ -1,4 +1,4 @@
-//! Sessions in roles of other accounts: one a resource, named after it, cached, and renewed before it expires.
+//! Sessions in the role of an `AwsAccount`: one per resource, named after it, cached, and renewed before it expires.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -6,15 +6,13 @@ use aws_credential_types::Credentials;
 use moka::Expiry;
 use moka::future::Cache;
 
-use crate::api::AssumeRole;
-use crate::aws::account::AccountClients;
+use crate::api::{AssumeRole, AwsIdentity};
+use crate::aws::account::clients::AccountClients;
 use crate::aws::account::rate_limiter::Lane;
+use crate::aws::error::ASSUME_ROLE;
 use crate::iam::arn::account_of_arn;
 use crate::replication::observed::Read;
 use crate::replication::{Failure, FailureClass};
-
-/// The action that a session needs.
-pub const ASSUME_ROLE: &str = "sts:AssumeRole";
 
 /// A session is renewed this long before it expires: longer than any check takes.
 const MARGIN: Duration = Duration::from_secs(6 * 60);
@@ -22,12 +20,11 @@ const MARGIN: Duration = Duration::from_secs(6 * 60);
 /// More resources than one account has in a cluster.
 const CAPACITY: u64 = 100_000;
 
-/// Temporary credentials, and the account they are for by STS's own word.
+/// Temporary credentials, and the identity that STS gave them.
 #[derive(Clone, Debug)]
 pub struct Session {
     pub credentials: Credentials,
-    pub account: String,
-    pub arn: String,
+    pub identity: AwsIdentity,
 }
 
 /// The sessions in one role, by name.
@@ -39,35 +36,30 @@ impl Sessions {
         Sessions(Cache::builder().max_capacity(CAPACITY).expire_after(BeforeExpiry).build())
     }
 
-    /// The session of a name, begun now where there is none. Those who ask for one at once wait for one call.
-    pub async fn get(&self, name: &str, role: &AssumeRole, account: &AccountClients) -> Read<Session> {
-        let begin = begin(name, role, account);
+    /// The session of a name, begun now where there is none. Callers that ask at once share one call.
+    pub async fn get(&self, name: &str, role: &AssumeRole, clients: &AccountClients) -> Read<Session> {
+        let begin = begin(name, role, clients);
         self.0.try_get_with_by_ref(name, begin).await.map_err(|failure| (*failure).clone())
     }
 }
 
-/// Assumes the role as the operator itself; counted, tried again, and left alone when it fails, as a call to the role's
-/// account.
-async fn begin(name: &str, role: &AssumeRole, account: &AccountClients) -> Read<Session> {
+/// Assumes the role as the operator itself. Limits, retries and the circuit breaker are those of the role's account.
+async fn begin(name: &str, role: &AssumeRole, clients: &AccountClients) -> Read<Session> {
     let AssumeRole { arn, external_id, session_name: _ } = role;
     // The account's clients are the operator's own until a session signs for them.
-    let request = account
+    let request = clients
         .sts()
         .assume_role()
         .role_arn(arn)
         .role_session_name(name)
         .set_external_id(external_id.clone());
-    let answer = account.call(Lane::Sts, ASSUME_ROLE, arn, request.send()).await?;
-    let incomplete = |what: &str| Failure {
-        class: FailureClass::Unavailable,
-        action: ASSUME_ROLE.into(),
-        subject: arn.clone(),
-        code: String::new(),
-        detail: format!("the answer held no {what}"),
+    let answer = clients.call(Lane::Sts, ASSUME_ROLE, arn, request.send()).await?;
+    let incomplete = |what: &str| {
+        Failure::new(FailureClass::Unavailable, ASSUME_ROLE, arn, format!("the answer held no {what}"))
     };
     let given = answer.credentials().ok_or_else(|| incomplete("credentials"))?;
     let assumed = answer.assumed_role_user().ok_or_else(|| incomplete("role"))?.arn().to_owned();
-    let account = account_of_arn(&assumed).ok_or_else(|| incomplete("account"))?.to_owned();
+    let account_id = account_of_arn(&assumed).ok_or_else(|| incomplete("account"))?.to_owned();
     let credentials = Credentials::new(
         given.access_key_id(),
         given.secret_access_key(),
@@ -75,7 +67,7 @@ async fn begin(name: &str, role: &AssumeRole, account: &AccountClients) -> Read<
         SystemTime::try_from(*given.expiration()).ok(),
         "AssumeRole",
     );
-    Ok(Session { credentials, account, arn: assumed })
+    Ok(Session { credentials, identity: AwsIdentity { arn: assumed, account_id } })
 }
 
 struct BeforeExpiry;
@@ -95,11 +87,11 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// How long a session of this length is used.
+    /// How long a session of this length serves.
     fn used(length: Duration) -> Duration {
         let end = SystemTime::now() + length;
         let credentials = Credentials::new("key", "secret", None, Some(end), "test");
-        let session = Session { credentials, account: String::new(), arn: String::new() };
+        let session = Session { credentials, identity: AwsIdentity::default() };
         BeforeExpiry.expire_after_create(&String::new(), &session, Instant::now()).unwrap()
     }
 

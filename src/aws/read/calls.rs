@@ -1,4 +1,7 @@
-//! The single reads: one call each, its answer in the domain's types.
+//! The single reads.
+//!
+//! In: a client, and what to read. Out: the answer in the domain's types, or AWS's failure. Each is one call, but for
+//! a role that is to be deleted.
 
 use aws_sdk_s3::types::ReplicationConfiguration;
 use percent_encoding::percent_decode_str;
@@ -15,27 +18,33 @@ use crate::replication::{
     VersioningStatus,
 };
 
-pub async fn read_versioning(aws: &AwsClient, bucket: &str, region: &str, owner: &str) -> Read<Versioning> {
-    let request = aws.s3(region).get_bucket_versioning().bucket(bucket).expected_bucket_owner(owner);
+/// A bucket's versioning.
+pub async fn read_versioning(
+    aws: &AwsClient,
+    bucket: &str,
+    region: &str,
+    account_id: &str,
+) -> Read<Versioning> {
+    let request = aws.s3(region).get_bucket_versioning().bucket(bucket).expected_bucket_owner(account_id);
     let answer = aws.call(Lane::S3Read, "s3:GetBucketVersioning", bucket, request.send()).await?;
     let status = match answer.status().map(|s| s.as_str()) {
         Some("Enabled") => VersioningStatus::Enabled,
         Some("Suspended") => VersioningStatus::Suspended,
         None => VersioningStatus::Disabled,
         Some(other) => {
-            return Err(Failure {
-                class: FailureClass::Unavailable,
-                action: "s3:GetBucketVersioning".into(),
-                subject: bucket.to_owned(),
-                code: String::new(),
-                detail: format!("the answer held the unknown status {other:?}"),
-            });
+            return Err(Failure::new(
+                FailureClass::Unavailable,
+                "s3:GetBucketVersioning",
+                bucket,
+                format!("the answer held the unknown status {other:?}"),
+            ));
         }
     };
     let mfa_delete = answer.mfa_delete().is_some_and(|m| m.as_str() == "Enabled");
     Ok(Versioning { status, mfa_delete })
 }
 
+/// The replication configuration of a bucket; `None` where it has none.
 pub async fn read_configuration(
     aws: &AwsClient,
     caller: &Caller,
@@ -46,6 +55,7 @@ pub async fn read_configuration(
     Ok(held.as_ref().map(from_sdk))
 }
 
+/// The replication configuration of a bucket as the SDK reads it; `None` where it has none.
 pub async fn read_raw_configuration(
     aws: &AwsClient,
     caller: &Caller,
@@ -56,13 +66,9 @@ pub async fn read_raw_configuration(
     let request =
         aws.s3(region).get_bucket_replication().bucket(bucket).expected_bucket_owner(&caller.account);
     match aws.call(Lane::S3Read, action, bucket, request.send()).await {
-        // S3 says in words that there is none: what holds neither is no answer, and not to be taken for drift.
-        Ok(answer) => answer.replication_configuration.map(Some).ok_or_else(|| Failure {
-            class: FailureClass::Unavailable,
-            action: action.into(),
-            subject: bucket.to_owned(),
-            code: String::new(),
-            detail: "the answer held no configuration".to_owned(),
+        // S3 has an error code for "none": an answer without configuration and without it is not drift.
+        Ok(answer) => answer.replication_configuration.map(Some).ok_or_else(|| {
+            Failure::new(FailureClass::Unavailable, action, bucket, "the answer held no configuration")
         }),
         Err(failure) if failure.code == "ReplicationConfigurationNotFoundError" => Ok(None),
         Err(failure) => Err(failure),
@@ -70,8 +76,9 @@ pub async fn read_raw_configuration(
 }
 
 /// Whether a bucket has Object Lock.
-pub async fn read_object_lock(aws: &AwsClient, bucket: &str, region: &str, owner: &str) -> Read<bool> {
-    let request = aws.s3(region).get_object_lock_configuration().bucket(bucket).expected_bucket_owner(owner);
+pub async fn read_object_lock(aws: &AwsClient, bucket: &str, region: &str, account_id: &str) -> Read<bool> {
+    let request =
+        aws.s3(region).get_object_lock_configuration().bucket(bucket).expected_bucket_owner(account_id);
     match aws.call(Lane::S3Read, "s3:GetBucketObjectLockConfiguration", bucket, request.send()).await {
         Ok(answer) => Ok(answer
             .object_lock_configuration()
@@ -96,6 +103,7 @@ pub async fn read_key(aws: &AwsClient, arn: &str) -> Read<Option<ObservedKey>> {
     }
 }
 
+/// A role without its policy; `None` where there is none.
 pub async fn read_role(aws: &AwsClient, name: &str) -> Read<Option<ObservedRole>> {
     let request = aws.iam().get_role().role_name(name);
     let answer = match aws.call(Lane::IamRead, "iam:GetRole", name, request.send()).await {
@@ -123,11 +131,13 @@ pub async fn read_role(aws: &AwsClient, name: &str) -> Read<Option<ObservedRole>
     }))
 }
 
+/// The role with its policy read too.
 pub async fn with_policy(aws: &AwsClient, role: ObservedRole) -> ObservedRole {
     let policy = read_role_policy(aws, &role.name).await;
     ObservedRole { policy, ..role }
 }
 
+/// The operator's inline policy of a role; `None` where it has none.
 pub async fn read_role_policy(aws: &AwsClient, role: &str) -> Read<Option<Value>> {
     let request = aws.iam().get_role_policy().role_name(role).policy_name(ROLE_POLICY_NAME);
     match aws.call(Lane::IamRead, "iam:GetRolePolicy", role, request.send()).await {
@@ -137,16 +147,12 @@ pub async fn read_role_policy(aws: &AwsClient, role: &str) -> Read<Option<Value>
     }
 }
 
-/// A role with everything that stands against its deletion; only of ours is that asked.
-pub async fn read_role_to_delete(
-    aws: &AwsClient,
-    name: &str,
-    identity: &ResourceId,
-) -> Read<Option<ObservedRole>> {
+/// A role, with everything that keeps IAM from deleting it where it is this resource's own.
+pub async fn read_role_to_delete(aws: &AwsClient, name: &str, id: &ResourceId) -> Read<Option<ObservedRole>> {
     let Some(role) = read_role(aws, name).await? else {
         return Ok(None);
     };
-    if !identity.owns(&role.tags) {
+    if !id.owns(&role.tags) {
         return Ok(Some(role));
     }
     let inline = aws.iam().list_role_policies().role_name(name);

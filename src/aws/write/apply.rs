@@ -1,4 +1,5 @@
-//! One step → one call.
+//! Executes one step. In: a step. Out: success, or a failure in its class. A step is one call to AWS, except that of a
+//! bucket policy, which is read before it is written and again afterwards.
 
 use aws_sdk_iam::types::Tag;
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
@@ -13,10 +14,10 @@ use crate::replication::{BucketAddress, Failure, FailureClass, RoleDocuments, St
 /// Executes a step.
 ///
 /// # Errors
-/// What AWS answered, classified. A role or configuration that is already gone counts as deleted.
-pub async fn apply(access: &ResourceClients, step: &Step) -> Result<(), Failure> {
+/// AWS's answer, classified. A role or configuration that is already gone counts as deleted.
+pub async fn apply(clients: &ResourceClients, step: &Step) -> Result<(), Failure> {
     let (action, subject) = (step.action(), step.subject());
-    let aws = access.to(step.account_ref());
+    let aws = clients.client(step.account_ref(), action, subject)?;
     match step {
         Step::EnableVersioning { bucket: BucketAddress { name, region, account_id, .. } } => {
             let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();

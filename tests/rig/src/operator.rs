@@ -169,8 +169,11 @@ impl OperatorBuilder {
     }
 }
 
-/// Builds the operator, in the profile that this program was built in.
-pub(crate) fn build() -> Result<PathBuf> {
+/// Builds the operator in the profile that this program was built in. Returns the path of the program.
+///
+/// # Errors
+/// If it does not compile; the error quotes Cargo.
+pub fn build() -> Result<PathBuf> {
     let exe = std::env::current_exe().context("cannot tell where this program is")?;
     let release = exe.components().any(|part| part.as_os_str() == "release");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));

@@ -77,15 +77,20 @@ impl Repository {
         self.write(path, &change(text))
     }
 
-    /// Copies a directory and all below it.
+    /// Copies a directory and all below it. Links stay links.
     pub fn copy(&self, from: &Path, path: &str) -> Result<()> {
         let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
         for entry in entries {
-            let entry = entry?;
-            let below = format!("{path}/{}", entry.file_name().to_string_lossy());
-            match entry.file_type()?.is_dir() {
-                true => self.copy(&entry.path(), &below)?,
-                false => self.write(&below, &fs::read_to_string(entry.path())?)?,
+            let (entry, dir) = (entry?, self.dir.join(path));
+            let (kind, below) =
+                (entry.file_type()?, format!("{path}/{}", entry.file_name().to_string_lossy()));
+            if kind.is_dir() {
+                self.copy(&entry.path(), &below)?;
+            } else if kind.is_symlink() {
+                fs::create_dir_all(&dir)?;
+                std::os::unix::fs::symlink(fs::read_link(entry.path())?, self.dir.join(&below))?;
+            } else {
+                self.write(&below, &fs::read_to_string(entry.path())?)?;
             }
         }
         Ok(())

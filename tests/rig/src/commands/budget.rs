@@ -5,15 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use rig::World;
 use rig::proxy::round_trips;
 use rig::world::condition;
+use rig::{World, operator};
 use serde_json::{Value, json};
 
 use super::measure::{
     check, check_on_request, kube_operations, object_requests, operations, replication, start,
 };
-use super::program;
 
 /// Long enough for requests that are sent at once to overlap.
 const LATENCY: Duration = Duration::from_millis(300);
@@ -36,7 +35,7 @@ struct Line {
 /// # Errors
 /// When something costs more than it may.
 pub fn run() -> Result<()> {
-    let program = program::build()?;
+    let program = operator::build()?;
     let lines = tokio::runtime::Runtime::new()?.block_on(async {
         let (one, shared, suspended) =
             tokio::join!(one_resource(&program), shared_destination(&program), suspended(&program));

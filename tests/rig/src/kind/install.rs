@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::cloud::{ACCOUNT, CloudInCluster};
+use super::images::Images;
 use super::kubectl::Kubectl;
-use super::ours::Images;
 use super::{Helm, Kind};
 use crate::emulator::SECRET;
 use crate::paths;
@@ -30,7 +30,7 @@ pub const PODS: &str = "app.kubernetes.io/name=s3-replication-operator,app.kuber
 const CREDENTIALS: &str = "aws";
 
 /// The port of the emulator.
-const AWS_PORT: u16 = 4566;
+pub const AWS_PORT: u16 = 4566;
 
 /// How long a pod may take to be ready: a busy machine, and CoreDNS of a cluster that has just begun.
 const READY: Duration = Duration::from_secs(180);
@@ -73,10 +73,12 @@ pub async fn rolled_out(kubectl: &Kubectl, namespace: &str, deployment: &str) ->
 }
 
 impl Release {
-    /// The one that everybody knows, with the chart's defaults.
-    pub fn usual() -> Self {
+    /// The documented one, with the chart's defaults but for one: an AwsAccount would count for the resources of every
+    /// other suite on the cluster too.
+    pub fn documented() -> Self {
         let namespace = OPERATOR_NAMESPACE.to_owned();
-        Self { namespace, account: ACCOUNT.to_owned(), values: json!({}) }
+        let values = json!({"operator": {"requireAccount": false}});
+        Self { namespace, account: ACCOUNT.to_owned(), values }
     }
 
     /// Makes its namespace, which admits restricted pods only, and the Secret with its access key.
@@ -148,6 +150,8 @@ impl Release {
                 "endpointUrl": format!("http://emulator.{AWS_NAMESPACE}"),
                 "credentialsSecret": CREDENTIALS,
             },
+            // The emulator's pod listens on another port than its Service.
+            "networkPolicy": {"extraEgress": [{"ports": [{"port": AWS_PORT, "protocol": "TCP"}]}]},
             // So that the emulator writes down which pod has asked.
             "extraEnv": [{"name": "AWS_SDK_UA_APP_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
         });
