@@ -117,7 +117,9 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         tokio::spawn(async move { follow_log_level(&file, &otherwise, &level).await });
     }
     let (namespaces, selector) = (namespaces(&args.namespaces), selector(args.selector));
-    let election = args.leader.settings(&scope(&namespaces, selector.as_deref()))?;
+    let election = args
+        .leader
+        .settings(&scope(&namespaces, selector.as_deref()), args.aws.settings().attempt_timeout)?;
     let (mut registry, aws_metrics) = (Registry::default(), aws::Metrics::default());
     aws_metrics.register(&mut registry);
     let (health, metrics) = (Health::default(), Metrics::new(registry));
@@ -171,7 +173,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
 
 /// The election with its own client: it retries by its own rules and must not wait for other requests.
 fn election(settings: Option<leader::Settings>, mut config: Config) -> kube::Result<leader::Election> {
-    let Some(settings) = settings else { return Ok(leader::Election::unopposed()) };
+    let Some(settings) = settings else { return Ok(leader::Election::disabled()) };
     config.default_retry = false;
     Ok(leader::Election::by_lease(Client::try_from(config)?, settings))
 }

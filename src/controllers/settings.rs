@@ -7,6 +7,9 @@ use kube::core::ObjectMeta;
 use crate::api::Interval;
 use crate::replication::ResourceId;
 
+/// Resources that are created together are counted together for their accounts, after this pause.
+pub const SETTLE: Duration = Duration::from_secs(1);
+
 /// What the flags of `run` say.
 #[derive(Clone, Debug)]
 pub struct Settings {
