@@ -40,6 +40,7 @@ impl Settings {
     pub fn resource_id(&self, metadata: &ObjectMeta) -> ResourceId {
         ResourceId {
             cluster: Some(self.cluster.clone()),
+            former_clusters: self.former_clusters.clone(),
             namespace: metadata.namespace.clone().unwrap_or_default(),
             name: metadata.name.clone().unwrap_or_default(),
             uid: metadata.uid.clone(),

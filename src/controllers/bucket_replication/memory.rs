@@ -16,7 +16,7 @@ use crate::controllers::bucket_replication::grace::RecentWrites;
 use crate::controllers::bucket_replication::request_limit::RequestLimit;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::replication::Plan;
-use crate::replication::status::{Contested, Outcome};
+use crate::replication::outcome::{Contested, Outcome};
 use crate::runtime::requeue::RequeueBackoff;
 
 /// The longest that the operator's own status is preferred to the cache's, which lags behind its writes.
@@ -187,7 +187,7 @@ impl Remembered<'_> {
 
     /// What was written of a plan: counted as corrections where it corrected drift, and expected to show in AWS.
     pub fn record(&self, plan: &Plan, outcome: &Outcome, now: Instant) {
-        let settled = |d: &&DriftEntry| outcome.done.iter().any(|step| step.settles(d));
+        let settled = |d: &&DriftEntry| plan.is_settled(d, outcome);
         self.with(|entry| {
             entry.recent_writes.record(plan.differences.iter().filter(settled), now);
             if plan.drift {

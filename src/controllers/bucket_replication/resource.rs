@@ -7,7 +7,7 @@ use kube::core::ObjectMeta;
 
 use crate::api::{
     BucketReplication, BucketReplicationSpec, BucketReplicationStatus, FINALIZER, ManagementPolicy,
-    REQUESTED_AT,
+    REQUESTED_AT, handled_request,
 };
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::memory::Remembered;
@@ -96,6 +96,6 @@ impl<'a> Resource<'a> {
 
     /// Someone asked for this check.
     pub fn is_requested(&self) -> bool {
-        self.target.requested() != self.status.last_handled_request.as_deref()
+        self.target.requested().map(handled_request) != self.status.last_handled_request
     }
 }
