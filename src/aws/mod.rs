@@ -6,8 +6,8 @@
 mod account;
 mod cloud;
 mod connector;
-mod convert;
-mod error;
+pub mod convert;
+pub mod error;
 mod interceptor;
 mod metrics;
 mod read;

@@ -47,6 +47,10 @@ pub struct RunArgs {
     /// Refuse resources that would act without an AwsAccount: those without accountRef, if no AwsAccount is named default
     #[arg(long, env = "REQUIRE_ACCOUNT")]
     require_account: bool,
+    /// Write nothing to AWS, whatever managementPolicy says, and only report what differs; for the first start after etcd
+    /// was restored or cloned
+    #[arg(long, env = "READ_ONLY", value_parser = clap::builder::FalseyValueParser::new())]
+    read_only: bool,
     /// Address on which to serve /livez, /readyz and /metrics
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
@@ -106,9 +110,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         tokio::spawn(async move { follow_log_level(&file, &otherwise, &level).await });
     }
     let (namespaces, selector) = (namespaces(&args.namespaces), selector(args.selector));
-    let election = args
-        .leader
-        .settings(&scope(&namespaces, selector.as_deref()), args.aws.settings().attempt_timeout)?;
+    let longest_request = args.aws.settings().attempt_timeout;
+    let election = args.leader.settings(&scope(&namespaces, selector.as_deref()), longest_request)?;
     let (mut registry, aws_metrics) = (Registry::default(), aws::Metrics::default());
     aws_metrics.register(&mut registry);
     let (health, metrics) = (Health::default(), Metrics::new(registry));
@@ -142,7 +145,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         interval: args.interval,
         cluster,
         require_account: args.require_account,
-        read_only: false,
+        read_only: args.read_only,
+        longest_request,
         resource_metrics: args.resource_metrics,
     };
     let operator =

@@ -27,6 +27,8 @@ pub struct Settings {
     pub require_account: bool,
     /// Write nothing to AWS, whatever a resource's `managementPolicy` says.
     pub read_only: bool,
+    /// The longest that a request to AWS may take.
+    pub longest_request: Duration,
     /// Whether metrics name each resource.
     pub resource_metrics: bool,
 }
@@ -57,6 +59,7 @@ pub(crate) mod tests {
             cluster: "cluster".to_owned(),
             require_account: false,
             read_only: false,
+            longest_request: Duration::from_secs(10),
             resource_metrics: false,
         }
     }

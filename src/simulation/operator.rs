@@ -54,6 +54,7 @@ impl Operator {
             cluster: CLUSTER.to_owned(),
             require_account: false,
             read_only: false,
+            longest_request: std::time::Duration::from_secs(10),
             resource_metrics: false,
         };
         edit(&mut settings);

@@ -15,9 +15,9 @@
 //! patch without the version that it read, so that two candidates can win (kube-leader-election); and none has a fence.
 
 mod claim;
-mod clock;
+pub mod clock;
 mod elector;
-mod record;
+pub mod record;
 mod settings;
 
 pub use claim::{Leadership, Succession, Term};

@@ -17,10 +17,28 @@ use serde_json::{Value, json};
 use crate::support::{operator, reason, replication, world_with_insight};
 
 /// Short enough to wait for, long enough that a busy machine renews in time.
-const TIMES: [&str; 6] = ["--lease-duration", "6s", "--renew-deadline", "4s", "--retry-period", "500ms"];
+const TIMES: [&str; 8] = [
+    "--lease-duration",
+    "6s",
+    "--renew-deadline",
+    "4s",
+    "--retry-period",
+    "500ms",
+    "--aws-attempt-timeout",
+    "2",
+];
 
 /// So long that the Lease never expires during a test.
-const FOR_EVER: [&str; 6] = ["--lease-duration", "1h", "--renew-deadline", "50m", "--retry-period", "500ms"];
+const FOR_EVER: [&str; 8] = [
+    "--lease-duration",
+    "1h",
+    "--renew-deadline",
+    "50m",
+    "--retry-period",
+    "500ms",
+    "--aws-attempt-timeout",
+    "2",
+];
 
 const LEASE: &str = "the-lease";
 
@@ -355,6 +373,6 @@ async fn contradictory_settings_are_reported_at_startup() -> Result<()> {
     let text = run(&["--leader-elect", "--lease-duration", "10s"]).await?;
     assert!(text.contains("--lease-duration (10s) must be longer than --renew-deadline (10s)"), "{text}");
     let text = run(&["--leader-elect"]).await?;
-    assert!(text.contains("give it by --lease-namespace, or set POD_NAMESPACE"), "{text}");
+    assert!(text.contains("set --lease-namespace, or set POD_NAMESPACE"), "{text}");
     Ok(())
 }
