@@ -56,6 +56,7 @@ impl Operator {
             read_only: false,
             former_clusters: Vec::new(),
             request_interval: Duration::from_secs(10),
+            longest_request: Duration::from_secs(10),
             resource_metrics: false,
         };
         edit(&mut settings);
