@@ -1,10 +1,13 @@
-//! s3-replication-operator keeps Amazon S3 replication switched on as `BucketReplication` resources say, and
-//! reports in their status what is true in AWS.
+//! s3-replication-operator keeps Amazon S3 replication switched on as `BucketReplication` resources say, and reports in
+//! their status what AWS holds.
 //!
-//! Data goes one way: a resource ([`api`]) is observed in AWS ([`aws`]), turned into what is desired, compared
-//! and planned ([`replication`], pure), applied ([`aws`] again) and reported in its status. [`controllers`]
-//! drives this for every resource in a cluster, [`cli`] for one file; [`telemetry`] holds logs, metrics and
-//! health.
+//! Data goes one way: authorize → connect → observe → plan → apply → report. [`api`] has the kinds that users write.
+//! [`replication`] decides, without any I/O: whether a resource is authorized, what to read, which steps lead from
+//! observed to desired, and what the status says; [`iam`] knows ARNs and policy documents for it. [`ports`] names what
+//! the stages need of AWS and of Kubernetes. [`aws`] reads and writes AWS. [`controllers`] has a folder per kind that
+//! drives these stages for every resource in a cluster, on top of [`runtime`], the machinery of any controller. [`cli`]
+//! drives them for files. [`telemetry`] has logs, metrics, traces and health. `docs/architecture.md` has the drawing
+//! and a glossary.
 
 #![cfg_attr(
     not(test),
@@ -13,6 +16,7 @@
 
 pub mod api;
 pub mod aws;
+pub mod backoff;
 pub mod cli;
 pub mod controllers;
 pub mod iam;

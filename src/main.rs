@@ -1,4 +1,4 @@
-//! Arguments in, exit code out.
+//! The entry point: arguments in, exit code out, errors on standard error.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
-//! The documentation holds what the code holds.
+//! The pages in `docs/` agree with the code: reasons, fields, metrics, and links between pages.
 //!
-//! `UPDATE_DOCS=1 cargo test --test docs` writes the generated pages anew.
+//! `UPDATE_DOCS=1 cargo test --test docs` regenerates the generated pages.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -39,7 +39,7 @@ fn the_table_of_reasons_is_complete_and_in_the_order_of_the_code() {
     for row in &rows {
         assert_eq!(row.len(), 5, "{row:?}");
         let reason = Reason::ALL.into_iter().find(|r| r.as_str() == row[0].trim_matches('`')).unwrap();
-        assert_eq!(row[2] == "soon", reason.is_transient(), "{} is tried again {}", row[0], row[2]);
+        assert_eq!(row[2] == "soon", reason.is_transient(), "{} is checked again {}", row[0], row[2]);
     }
 }
 
@@ -59,12 +59,24 @@ fn each_reason_has_a_paragraph_that_says_how_to_see_it_and_what_to_do() {
     }
 }
 
+#[test]
+fn troubleshooting_has_a_row_for_each_alert() {
+    let rules = page("charts/s3-replication-operator/files/alerts.yaml");
+    let text = page("docs/troubleshooting.md");
+    let alerts: Vec<&str> = rules.lines().filter_map(|l| l.trim_start().strip_prefix("- alert: ")).collect();
+    assert!(!alerts.is_empty());
+    for alert in alerts {
+        assert!(text.contains(&format!("| `{alert}` |")), "docs/troubleshooting.md has no row for {alert}");
+    }
+}
+
 /// Pages refer to each other by file and heading.
 #[test]
 fn no_link_between_pages_leads_nowhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let pages = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let others = ["README.md", "tests/gitops/README.md", "tests/kind/README.md"];
+    let others =
+        ["README.md", "CONTRIBUTING.md", "STYLE.md", "tests/gitops/README.md", "tests/kind/README.md"];
     for path in pages.chain(others.map(|page| root.join(page))) {
         let text = fs::read_to_string(&path).unwrap();
         for link in links(&text).filter(|link| !link.contains("://")) {
@@ -79,12 +91,25 @@ fn no_link_between_pages_leads_nowhere() {
     }
 }
 
-/// What stands in the parentheses of `[text](link)`.
+#[test]
+fn the_files_and_folders_that_the_architecture_page_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = page("docs/architecture.md");
+    let code = text.split('`').skip(1).step_by(2);
+    let paths: Vec<&str> =
+        code.filter(|word| word.contains('/') && !word.contains(char::is_whitespace)).collect();
+    assert!(paths.len() >= 15, "{paths:?}");
+    for path in paths {
+        assert!(root.join("src").join(path).exists() || root.join(path).exists(), "there is no {path}");
+    }
+}
+
+/// The targets in the parentheses of `[text](link)`.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link)
 }
 
-/// The names by which headings are linked to, as GitHub forms them.
+/// The anchors of the headings, as GitHub forms them.
 fn anchors(text: &str) -> impl Iterator<Item = String> {
     let headings = text.lines().filter(|line| line.starts_with('#'));
     headings.map(|line| {
@@ -106,7 +131,7 @@ fn the_field_reference_is_generated_from_the_types() {
 
 fn field_reference() -> String {
     let mut text = String::from(
-        "# Fields\n\nGenerated from the types; `kubectl explain br.spec` and `kubectl explain awsacct.spec` say the \
+        "# Fields\n\nGenerated from the types; `kubectl explain br.spec` and `kubectl explain awsacct.spec` print the \
          same.\n",
     );
     kind_reference(&mut text, crd::bucket_replication().unwrap());
@@ -124,7 +149,7 @@ fn kind_reference(text: &mut String, crd: CustomResourceDefinition) {
         fields(text, part, node);
         let rules = validations(node);
         if !rules.is_empty() {
-            writeln!(text, "\nRefused:\n").unwrap();
+            writeln!(text, "\nThe API server rejects a spec with these messages:\n").unwrap();
         }
         for (path, message) in rules {
             let path = if path.is_empty() { String::new() } else { format!("`{path}`: ") };
@@ -166,7 +191,7 @@ fn kind(field: &Value) -> String {
     kind
 }
 
-/// Every rule's message, with the path of the field it stands at.
+/// Every rule's message, with the path of its field.
 fn validations(node: &Value) -> Vec<(String, String)> {
     let own = node["x-kubernetes-validations"].as_array().into_iter().flatten();
     let mut all: Vec<(String, String)> =
@@ -195,8 +220,8 @@ fn the_page_of_metrics_is_generated_from_the_descriptions() {
 fn metrics_page() -> String {
     let mut text = format!(
         "# Metrics\n\n\
-         Served at `/metrics` in the OpenMetrics text format, by every process: the one that works and those that\n\
-         wait to take over. Names begin with `{PREFIX}_`.\n",
+         Every process serves them at `/metrics` in the OpenMetrics text format: the leader and the processes that\n\
+         stand by. Names begin with `{PREFIX}_`.\n",
     );
     let table = |text: &mut String, optional: bool| {
         text.push_str("\n| Name | Type | Labels | Meaning |\n| --- | --- | --- | --- |\n");
@@ -207,7 +232,7 @@ fn metrics_page() -> String {
         }
     };
     table(&mut text, false);
-    text.push_str("\nOne series a resource, only with `--resource-metrics`:\n");
+    text.push_str("\nOne series per resource, only with `--resource-metrics`:\n");
     table(&mut text, true);
     text
 }

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Puts together the whole file system of the operator's image: the program, the shared libraries that it names, the
-# certificate authorities that it trusts, and the few files that a name resolver and a scanner read. No shell, no
-# package manager.
+# Assembles the whole file system of the operator's image: the program, the shared libraries it is linked with, the
+# certificate authorities it trusts, and the few files that a name resolver and a scanner read. No shell, no package
+# manager.
 #
 # usage: sh rootfs.sh PROGRAM DIR
 #
-# Files are taken from the machine that this runs on, which has to be the one that the program was built on: it is
-# then never without the C library that it was linked with.
+# Run it on the machine that built the program: it copies files from there, so that the image has the C library that the
+# program was linked with.
 set -eu
 program=$1 root=$2
 umask 022
@@ -21,13 +21,13 @@ done
 authorities=/etc/ssl/certs/ca-certificates.crt
 install -D -m 0644 "$authorities" "$root$authorities"
 
-# Users by number are enough for Kubernetes; these are for those who look.
+# Kubernetes needs only the number of the user; tools that print users read these names.
 echo 'nonroot:x:65532:65532:nonroot:/:/sbin/nologin' >"$root/etc/passwd"
 echo 'nonroot:x:65532:' >"$root/etc/group"
-# What the C library does by itself, said outright: /etc/hosts first, as kubelet writes it.
+# The default of the C library, written down: /etc/hosts first, which kubelet writes.
 echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
 
-# Scanners of images and makers of SBOMs tell by these files which packages of which Debian are in here.
+# Image scanners and SBOM generators read from these files which Debian packages the image contains.
 if command -v dpkg-query >/dev/null; then
     mkdir -p "$root/var/lib/dpkg/status.d"
     for library in $libraries; do

@@ -1,13 +1,13 @@
-//! The conditions a resource reports.
+//! The types of condition that a resource reports, and their order.
 
-/// The types of condition, in the order in which they are reported. The first five are always there once the
-/// operator has seen a resource; the last two only while true, as kstatus expects
+/// The types of condition, in the order in which the operator reports them. The first five are present once the
+/// operator has seen a resource; the last two only while they are true, as kstatus expects
 /// (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum ConditionType {
     /// The summary: replication is on as the spec says.
     Ready,
-    /// Source and destinations are versioned.
+    /// Source and destinations have versioning enabled.
     VersioningReady,
     /// The role exists, trusts S3 and has its permissions.
     RoleReady,
@@ -15,9 +15,9 @@ pub enum ConditionType {
     ReplicationReady,
     /// Nothing in AWS differs from the spec.
     InSync,
-    /// The operator is still at work or will try again by itself.
+    /// The operator is still working, or will try again automatically.
     Reconciling,
-    /// The operator cannot go on without someone's help.
+    /// The operator cannot continue until someone helps.
     Stalled,
 }
 

@@ -1,4 +1,5 @@
-//! The CustomResourceDefinition as it is shipped in `crds/`.
+//! The CustomResourceDefinition of each kind, as shipped in `crds/`: the schema that is derived from the types, made
+//! ready for the API server.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -6,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::api::{AwsAccount, BucketReplication, ConditionType, Reason};
 
-/// The definition of every kind, by name, in the form the API server takes.
+/// The definition of every kind, in order of their names, in the form that the API server accepts.
 ///
 /// # Errors
-/// When a derived schema is not valid JSON for a definition, which a test rules out.
+/// If a derived schema is not valid JSON for a definition. A test rules that out.
 pub fn all() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
     Ok(vec![aws_account()?, bucket_replication()?])
 }
@@ -17,7 +18,7 @@ pub fn all() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
 /// The definition of `BucketReplication`.
 ///
 /// # Errors
-/// As of [`all`].
+/// The same as [`all`].
 pub fn bucket_replication() -> Result<CustomResourceDefinition, serde_json::Error> {
     finished(BucketReplication::crd())
 }
@@ -25,14 +26,14 @@ pub fn bucket_replication() -> Result<CustomResourceDefinition, serde_json::Erro
 /// The definition of `AwsAccount`.
 ///
 /// # Errors
-/// As of [`all`].
+/// The same as [`all`].
 pub fn aws_account() -> Result<CustomResourceDefinition, serde_json::Error> {
     finished(AwsAccount::crd())
 }
 
-/// The status gets a default, so that a resource is `Ready: Unknown` from the moment it exists, before the
-/// operator has seen it: `kubectl wait` and kstatus are then right in the first second too (the convention of
-/// the Gateway API and of Flux).
+/// Adds a default status, so that a resource is `Ready: Unknown` from the moment it exists, before the operator has
+/// seen it. `kubectl wait` and kstatus are then right in the first second too. The Gateway API and Flux follow the same
+/// convention.
 fn finished(derived: CustomResourceDefinition) -> Result<CustomResourceDefinition, serde_json::Error> {
     let mut crd = serde_json::to_value(derived)?;
     tidy(&mut crd);
@@ -51,8 +52,8 @@ fn finished(derived: CustomResourceDefinition) -> Result<CustomResourceDefinitio
     serde_json::from_value(crd)
 }
 
-/// Takes out what the API server does not know (formats of unsigned integers) or what only makes noise (a
-/// `null` that nothing writes: an absent field says the same).
+/// Removes formats of unsigned integers, which the API server does not know, and `nullable` and `null` defaults, which
+/// nothing uses: an absent field means the same.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(map) => {

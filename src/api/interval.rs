@@ -1,4 +1,4 @@
-//! The time between two checks, written as Kubernetes writes durations: `10m`, `1h30m`.
+//! The time between two checks, in the form that Kubernetes uses for durations: `10m`, `1h30m`.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// How often AWS is checked. Kept as the user wrote it: a value out of range must not make the whole object
+/// The time between two checks of AWS, as the user wrote it. A value out of range must not make the whole object
 /// undecodable, so [`Interval::duration`] clamps it instead.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(transparent)]
@@ -17,7 +17,7 @@ impl Interval {
     pub const MAX: Duration = Duration::from_secs(24 * 60 * 60);
     const DEFAULT: Duration = Duration::from_secs(10 * 60);
 
-    /// The interval between [`Interval::MIN`] and [`Interval::MAX`]; ten minutes if it cannot be read.
+    /// The interval, clamped to [`Interval::MIN`] and [`Interval::MAX`]; ten minutes if it cannot be parsed.
     pub fn duration(&self) -> Duration {
         self.0
             .parse::<jiff::SignedDuration>()

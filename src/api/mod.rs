@@ -1,5 +1,6 @@
-//! What users write and read: the `BucketReplication` and `AwsAccount` resources, their status, and the closed
-//! sets of conditions and reasons. No I/O and no AWS types; every other module may depend on this one.
+//! What users write and read: the kinds `BucketReplication` and `AwsAccount` with spec and status, and the closed sets
+//! of conditions and reasons. In: nothing of the crate. Out: types for every other module, and the CRDs. No I/O and no
+//! AWS types.
 
 mod aws_account;
 mod bucket_replication;
@@ -22,12 +23,12 @@ pub use conditions::ConditionType;
 pub use interval::Interval;
 pub use reasons::{ReadyStatus, Reason};
 
-/// The API group of every kind and of every key this operator puts on objects, in Kubernetes and in AWS.
+/// The API group of every kind, and the prefix of every key that the operator sets on objects in Kubernetes and AWS.
 pub const GROUP: &str = "s3replication.dev";
 
-/// Keeps a resource until what it made in AWS is gone.
+/// The finalizer that keeps a resource until the operator has removed what it created in AWS for it.
 pub const FINALIZER: &str = "s3replication.dev/finalizer";
 
-/// A new value of this annotation asks for a check at once; the value is echoed in
-/// `status.lastHandledRequest` (the convention of Flux's `reconcile.fluxcd.io/requestedAt`).
+/// A new value of this annotation asks for a check at once. The operator copies the value to
+/// `status.lastHandledRequest`, as Flux does for `reconcile.fluxcd.io/requestedAt`.
 pub const REQUESTED_AT: &str = "s3replication.dev/requestedAt";

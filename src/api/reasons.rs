@@ -1,6 +1,6 @@
-//! Why a condition is as it is: a closed set, documented in `docs/reasons.md`, which a test compares with it.
+//! The reasons of conditions: a closed set. `docs/reasons.md` documents each, and a test compares the two.
 
-/// What a reason says of `Ready`.
+/// The status of `Ready` that a reason implies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadyStatus {
     True,
@@ -100,7 +100,7 @@ impl Reason {
         }
     }
 
-    /// What `Ready` is when this is its reason.
+    /// The status of `Ready` if this is its reason.
     pub fn ready(self) -> ReadyStatus {
         match self {
             Reason::Applied | Reason::Verified => ReadyStatus::True,
@@ -109,9 +109,9 @@ impl Reason {
         }
     }
 
-    /// Whether the operator goes on by itself (`Reconciling`) or waits for someone (`Stalled`). A missing
-    /// bucket or role and a denied action are tried again soon: they are often created or granted a moment
-    /// after the resource.
+    /// Whether the operator tries again automatically and soon (`Reconciling`), or waits for someone (`Stalled`). A
+    /// missing bucket or role and a denied action are tried again soon, because they are often created or granted a
+    /// moment after the resource.
     pub fn is_transient(self) -> bool {
         match self {
             Reason::Progressing

@@ -1,7 +1,8 @@
-//! What the API server refuses: CEL rules, each with a message that says what to do, and the schemas of maps.
+//! Admission rules of the CRDs, which the API server enforces: CEL expressions, each with a message that says what to do,
+//! and the schemas of maps.
 //!
-//! Rules are kept linear in the number of rules (the API server prices them), and none of them can raise an
-//! error on a stored object: an erroring rule would block even the removal of a finalizer.
+//! Each expression is linear in the number of replication rules, because the API server has a cost budget for them. None
+//! can raise an error on a stored object, because an erroring expression would block even the removal of a finalizer.
 //! Bucket names follow <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>,
 //! role names and paths <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>.
 
@@ -15,7 +16,7 @@ fn rule(cel: &str, message: &str) -> Rule {
 pub fn bucket_name() -> Rule {
     rule(
         r"self.matches('^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$') && !self.contains('..') && !self.matches('^[0-9]+[.][0-9]+[.][0-9]+[.][0-9]+$') && !self.startsWith('xn--') && !self.startsWith('sthree-') && !self.startsWith('amzn-s3-demo-')",
-        "bucket must be the name of an S3 bucket, not an ARN or a URL: 3 to 63 lowercase letters, digits, dots and hyphens, beginning and ending with a letter or digit, and not of the form of an IP address",
+        "bucket must be the name of an S3 bucket, not an ARN or a URL: 3 to 63 lowercase letters, digits, dots and hyphens, beginning and ending with a letter or digit, and not in the form of an IP address",
     )
 }
 
@@ -164,7 +165,7 @@ pub fn role_arn_excludes_the_rest() -> Rule {
     )
 }
 
-/// A role cannot be moved in IAM, and the path is what an administrator confines the operator to.
+/// IAM cannot move a role to another path, and administrators limit the operator's permissions by the path.
 pub fn role_path_is_immutable() -> Rule {
     let managed = |s: &str| format!("(has({s}.role) && has({s}.role.arn))");
     let path =
@@ -190,7 +191,7 @@ pub fn role_tags() -> Rule {
 }
 
 pub fn role_tags_schema(_: &mut SchemaGenerator) -> Schema {
-    // IAM allows 50 tags a role; four are the operator's.
+    // IAM allows 50 tags per role; the operator needs four.
     json_schema!({"type": "object", "maxProperties": 46, "additionalProperties": {"type": "string", "maxLength": 256}})
 }
 
@@ -199,7 +200,7 @@ pub fn filter_tags() -> Rule {
 }
 
 pub fn filter_tags_schema(_: &mut SchemaGenerator) -> Schema {
-    // S3 allows 10 tags an object.
+    // S3 allows 10 tags per object.
     json_schema!({"type": "object", "maxProperties": 10, "additionalProperties": {"type": "string", "maxLength": 256}})
 }
 
@@ -217,7 +218,7 @@ pub fn priorities_are_present() -> Rule {
     )
 }
 
-/// The longest list whose pairs are compared, which gives the better message; longer ones are priced too high.
+/// The longest list in which the rule compares all pairs. For a longer list that would exceed the API server's budget.
 const PAIRWISE: usize = 64;
 
 pub fn priorities_are_unique() -> Rule {
@@ -225,18 +226,18 @@ pub fn priorities_are_unique() -> Rule {
         &format!(
             "self.size() > {PAIRWISE} || self.all(r, !has(r.priority) || self.exists_one(o, has(o.priority) && o.priority == r.priority))"
         ),
-        "each rule needs a priority of its own: two rules have the same",
+        "each rule needs its own priority: two rules have the same",
     )
 }
 
-/// Building a map from priorities fails on a duplicate: linear where comparing pairs is not. The failure is an
-/// error, which the API server would not forgive a stored object; what has not changed is therefore let pass.
+/// Building a map from priorities fails on a duplicate, in linear time. This failure is an error, which on a stored
+/// object would block every later write, so an unchanged list always passes.
 pub fn priorities_are_unique_in_long_lists() -> Rule {
     rule(
         &format!(
             "oldSelf.hasValue() && oldSelf.value() == self || self.size() <= {PAIRWISE} || !self.all(r, has(r.priority)) || self.transformMapEntry(i, r, {{r.priority: i}}).size() == self.size()"
         ),
-        "each rule needs a priority of its own: two rules have the same",
+        "each rule needs its own priority: two rules have the same",
     )
     .optional_old_self(true)
 }
@@ -272,12 +273,12 @@ pub fn replication_time_brings_metrics() -> Rule {
 pub fn destination_is_not_the_source() -> Rule {
     rule(
         "!has(self.rules) || !has(self.source) || !has(self.source.bucket) || self.rules.all(r, !has(r.destination) || !has(r.destination.bucket) || r.destination.bucket != self.source.bucket)",
-        "a destination is the source bucket itself: S3 replicates into another bucket only",
+        "a destination is the source bucket: S3 replicates only into another bucket",
     )
     .field_path(".rules")
 }
 
-/// The length limits keep `duration` from overflowing, which would be an error.
+/// The limits on digits keep `duration` from overflowing, which would be an error.
 pub fn interval() -> Rule {
     rule(
         "self.matches('^([0-9]{1,4}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && self.size() > 1 && duration(self) >= duration('1m') && duration(self) <= duration('24h')",

@@ -1,13 +1,18 @@
-//! The port to AWS, implemented by the AWS SDK.
+//! Implements the port to AWS by the AWS SDK.
+//!
+//! In: the port's arguments. Out: its answers; the work is done in `read/`, `write/` and the connector.
+
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::api::AwsIdentity;
 use crate::aws::connector::{AwsConnector, ResourceClients};
+use crate::aws::read::bucket_policy::{GET_BUCKET_POLICY, read_bucket_policy};
 use crate::aws::read::observe::observe;
-use crate::aws::read::observe_for_deletion::remains;
+use crate::aws::read::observe_for_deletion::observe_for_deletion;
 use crate::aws::write::apply::apply;
-use crate::aws::write::bucket_policy::{read_bucket_policy, write_bucket_policy};
+use crate::aws::write::bucket_policy::{PUT_BUCKET_POLICY, write_bucket_policy};
 use crate::ports::Cloud;
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
@@ -19,7 +24,7 @@ impl Cloud for AwsConnector {
     type Clients = ResourceClients;
 
     async fn connect(&self, accounts: &Accounts, id: &ResourceId) -> Read<ResourceClients> {
-        self.access(accounts, id).await
+        AwsConnector::connect(self, accounts, id).await
     }
 
     async fn connect_also(
@@ -28,17 +33,17 @@ impl Cloud for AwsConnector {
         account: &Account,
         id: &ResourceId,
     ) -> Read<()> {
-        let aws = self.in_account(account, id).await?;
-        clients.also(account.name.clone(), aws);
+        let client = self.client_in(account, id).await?;
+        clients.add(account.name.clone(), client);
         Ok(())
     }
 
     async fn caller(&self, clients: &ResourceClients) -> Read<Caller> {
-        clients.source.caller().await
+        Ok(clients.source.caller())
     }
 
     async fn observe(&self, clients: &ResourceClients, read_set: &ReadSet) -> Read<Observed> {
-        observe(clients, read_set).await
+        Ok(observe(clients, read_set).await)
     }
 
     async fn observe_for_deletion(
@@ -47,7 +52,7 @@ impl Cloud for AwsConnector {
         read_set: &DeletionReadSet,
     ) -> Read<ObservedForDeletion> {
         let DeletionReadSet { source, roles, bucket_policies, id } = read_set;
-        remains(clients, source.as_ref(), roles, bucket_policies, id).await
+        Ok(observe_for_deletion(clients, source.as_ref(), roles, bucket_policies, id).await)
     }
 
     async fn execute(&self, clients: &ResourceClients, step: &Step) -> Read<()> {
@@ -59,7 +64,7 @@ impl Cloud for AwsConnector {
         clients: &ResourceClients,
         bucket: &BucketAddress,
     ) -> Read<Option<Value>> {
-        let aws = clients.to(bucket.account_ref.as_deref());
+        let aws = clients.client(bucket.account_ref.as_deref(), GET_BUCKET_POLICY, &bucket.name)?;
         read_bucket_policy(aws, bucket).await
     }
 
@@ -69,12 +74,12 @@ impl Cloud for AwsConnector {
         bucket: &BucketAddress,
         policy: Option<&Value>,
     ) -> Read<()> {
-        let aws = clients.to(bucket.account_ref.as_deref());
+        let aws = clients.client(bucket.account_ref.as_deref(), PUT_BUCKET_POLICY, &bucket.name)?;
         write_bucket_policy(aws, bucket, policy).await
     }
 
     async fn verify(&self, account: &Account) -> Read<AwsIdentity> {
-        AwsConnector::verify(self, account).await
+        AwsConnector::verify(self, account, Duration::ZERO).await
     }
 
     fn forget(&self, account_name: &str) {

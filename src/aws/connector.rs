@@ -1,23 +1,27 @@
-//! Every identity of the operator: its own, and one for each `AwsAccount`.
+//! Connects resources to AWS: the operator's own identity, and one entry for each `AwsAccount`.
+//!
+//! In: the accounts that a resource refers to. Out: [`ResourceClients`], each verified to be in its account.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_s3::config::IdentityCache;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder as HttpClientBuilder, ConnectorBuilder, proxy::ProxyConfig};
 use futures::future::try_join_all;
-use moka::future::Cache;
+use parking_lot::Mutex;
 
-use crate::api::{AssumeRole, AwsIdentity};
-use crate::aws::account::AccountClients;
-use crate::aws::account::client::{AmbientIdentity, AwsClient, who};
+use crate::api::AwsIdentity;
+use crate::aws::account::AccountEntry;
+use crate::aws::account::caller::AmbientIdentity;
+use crate::aws::account::client::AwsClient;
+use crate::aws::account::clients::AccountClients;
 use crate::aws::account::credentials::Environment;
-use crate::aws::account::rate_limiter::{RateLimits, Rates};
-use crate::aws::account::sessions::Sessions;
+use crate::aws::account::rate_limiter::{RateLimits, Rates, StsLimit};
 use crate::aws::metrics::Metrics;
 use crate::replication::observed::Read;
 use crate::replication::{Account, Accounts, Failure, FailureClass, ResourceId};
@@ -25,15 +29,15 @@ use crate::replication::{Account, Accounts, Failure, FailureClass, ResourceId};
 /// How calls to AWS are made.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// For each account.
+    /// Of each account.
     pub rates: Rates,
-    /// How long one try of a call may take.
+    /// How long one attempt of a call may take.
     pub attempt_timeout: Duration,
-    /// Tries of one call; waiting in between is the SDK's.
+    /// Attempts of one call; the SDK waits in between.
     pub attempts: u32,
 }
 
-/// AWS as one resource sees it: each account it refers to, as the identity the operator has there for it.
+/// AWS as one resource sees it: a client for each account that it refers to.
 #[derive(Clone, Debug)]
 pub struct ResourceClients {
     pub source: AwsClient,
@@ -42,54 +46,55 @@ pub struct ResourceClients {
 }
 
 impl ResourceClients {
-    /// One more identity, for what a resource left in an account that it refers to no longer.
-    pub fn also(&mut self, account_ref: String, aws: AwsClient) {
-        self.destinations.insert(account_ref, aws);
+    /// Adds a client, for what a resource left in an account that it no longer refers to.
+    pub fn add(&mut self, account_ref: String, client: AwsClient) {
+        self.destinations.insert(account_ref, client);
     }
 
-    /// Whether there is an identity for an `accountRef`.
-    pub(crate) fn reaches(&self, account_ref: Option<&str>) -> bool {
-        account_ref.is_none_or(|name| self.destinations.contains_key(name))
-    }
-
-    /// The identity to act as on a bucket: the one its `accountRef` names, else the source's.
-    pub(crate) fn to(&self, account_ref: Option<&str>) -> &AwsClient {
-        account_ref.and_then(|name| self.destinations.get(name)).unwrap_or(&self.source)
+    /// The client for a bucket: that of its `accountRef`, or of the source where it has none.
+    ///
+    /// # Errors
+    /// [`FailureClass::Denied`] on `action` and `subject` where the operator has no identity in that account. Another
+    /// account's identity never takes its place.
+    pub(crate) fn client(
+        &self,
+        account_ref: Option<&str>,
+        action: &'static str,
+        subject: &str,
+    ) -> Read<&AwsClient> {
+        let Some(name) = account_ref else { return Ok(&self.source) };
+        self.destinations.get(name).ok_or_else(|| {
+            let detail = format!(
+                "the operator has no identity under AwsAccount {name}, which is gone or no longer trusts it"
+            );
+            Failure::new(FailureClass::Denied, action, subject, detail)
+        })
     }
 }
 
-/// All identities. Clients, limits and sessions live here for as long as the operator runs.
+/// Every account that the operator acts in. Clients, limits and sessions live here for as long as the operator runs.
 #[derive(Debug)]
 pub struct AwsConnector {
     config: SdkConfig,
+    environment: Environment,
     settings: Settings,
     metrics: Metrics,
-    own: Arc<AmbientIdentity>,
-    own_clients: Arc<AccountClients>,
+    ambient: Arc<AmbientIdentity>,
     /// By the name of the `AwsAccount`.
-    assumed: Mutex<HashMap<String, Arc<AccountEntry>>>,
-    /// By account id: AWS counts by account, however many `AwsAccount`s there are for one.
+    accounts: Mutex<HashMap<String, Arc<AccountEntry>>>,
+    /// By account id: AWS limits by account, however many `AwsAccount`s name it.
     limits: Mutex<HashMap<String, Arc<RateLimits>>>,
-}
-
-/// What the operator is in the account of one `AwsAccount`.
-#[derive(Debug)]
-struct AccountEntry {
-    account_id: String,
-    role: Option<AssumeRole>,
-    clients: Arc<AccountClients>,
-    sessions: Sessions,
-    /// STS said once that this identity is in the right account. Those who ask at once wait for one answer, whatever
-    /// it is.
-    verified: Cache<(), AwsIdentity>,
+    sts: StsLimit,
 }
 
 impl AwsConnector {
-    /// From the standard AWS environment: variables, profiles, IRSA, Pod ResourceId, instance metadata.
+    /// From the standard AWS environment: variables, profiles, IRSA, EKS Pod Identity, instance metadata.
     pub async fn from_env(settings: Settings, metrics: Metrics) -> Arc<AwsConnector> {
         let environment = Environment::default();
         let config = aws_config::defaults(BehaviorVersion::latest())
             .credentials_provider(environment.clone())
+            // The environment has a cache of its own.
+            .identity_cache(IdentityCache::no_cache())
             .http_client(http_client())
             .retry_config(RetryConfig::standard().with_max_attempts(settings.attempts))
             .timeout_config(
@@ -100,134 +105,98 @@ impl AwsConnector {
             )
             .load()
             .await;
-        let limits = Arc::new(RateLimits::new(settings.rates));
-        let own_clients = Arc::new(AccountClients::new(&config, "own", limits, metrics.clone()));
-        let own = Arc::new(AmbientIdentity::new(environment));
-        let (assumed, limits) = (Mutex::default(), Mutex::default());
-        Arc::new(AwsConnector { config, settings, metrics, own, own_clients, assumed, limits })
+        Arc::new(AwsConnector::new(config, environment, settings, metrics))
     }
 
-    /// The operator by itself.
-    pub fn own(&self) -> AwsClient {
-        AwsClient::own(self.own_clients.clone(), self.own.clone())
+    fn new(
+        config: SdkConfig,
+        environment: Environment,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> AwsConnector {
+        let sts = StsLimit::new();
+        let limits = Arc::new(RateLimits::new(settings.rates, sts.clone()));
+        let clients = AccountClients::new(&config, environment.clone(), "own", limits, metrics.clone());
+        let ambient = Arc::new(AmbientIdentity::new(environment.clone(), Arc::new(clients)));
+        let (accounts, limits) = (Mutex::default(), Mutex::default());
+        AwsConnector { config, environment, settings, metrics, ambient, accounts, limits, sts }
     }
 
-    /// The identities for a resource. Each is found to be in the account it should be in before it is given out.
+    /// A client that acts as the operator itself.
+    ///
+    /// # Errors
+    /// When there are no valid credentials, or STS cannot be reached.
+    pub async fn ambient(&self) -> Read<AwsClient> {
+        let identity = self.ambient.identity().await?;
+        Ok(AwsClient::ambient(self.ambient.clients().clone(), identity))
+    }
+
+    /// A client for each account that a resource refers to.
     ///
     /// # Errors
     /// When a role cannot be assumed, or an identity is in another account than its `AwsAccount` says.
-    pub async fn access(&self, accounts: &Accounts, identity: &ResourceId) -> Read<ResourceClients> {
+    pub async fn connect(&self, accounts: &Accounts, id: &ResourceId) -> Read<ResourceClients> {
         let source = async {
             match &accounts.source {
-                Some(account) => self.in_account(account, identity).await,
-                None => Ok(self.own()),
+                Some(account) => self.client_in(account, id).await,
+                None => self.ambient().await,
             }
         };
         let destinations = try_join_all(
             accounts
                 .destinations
                 .iter()
-                .map(async |(name, account)| Ok((name.clone(), self.in_account(account, identity).await?))),
+                .map(async |(name, account)| Ok((name.clone(), self.client_in(account, id).await?))),
         );
         let (source, destinations) = futures::try_join!(source, destinations)?;
         Ok(ResourceClients { source, destinations: destinations.into_iter().collect() })
     }
 
-    /// The identity in one account, in a session named after a resource.
-    pub async fn in_account(&self, account: &Account, identity: &ResourceId) -> Read<AwsClient> {
-        let assumed = self.assumed(account);
-        self.first_verification(account, &assumed).await?;
-        let Some(role) = &assumed.role else {
-            // Cached, unless the operator's own credentials have changed.
-            let (arn, caller) = self.own().identity().await?;
-            check(account, &caller.account, &arn)?;
-            return Ok(AwsClient::verified(assumed.clients.clone(), caller));
-        };
-        let name = identity.session_name(role.session_name.as_deref());
-        let session = assumed.sessions.get(&name, role, &assumed.clients).await?;
-        check(account, &session.account, &session.arn)?;
-        Ok(AwsClient::session(assumed.clients.clone(), &session))
-    }
-
-    /// Asks STS who the operator is in an account, now.
+    /// A client in one account, in a session named after a resource.
     ///
     /// # Errors
-    /// When that cannot be told, or it is another account than the `AwsAccount` says.
-    pub async fn verify(&self, account: &Account) -> Read<AwsIdentity> {
-        self.ask(account, &self.assumed(account)).await
+    /// As for [`AwsConnector::connect`].
+    pub async fn client_in(&self, account: &Account, id: &ResourceId) -> Read<AwsClient> {
+        self.entry(account).client(id).await
     }
 
-    /// Forgets what is no longer there: an `AwsAccount` made anew under the same name begins anew.
+    /// The operator's identity in an account, as STS reports it; an answer younger than `max_age` serves again.
+    ///
+    /// # Errors
+    /// When STS does not answer, or names another account than the `AwsAccount` says.
+    pub async fn verify(&self, account: &Account, max_age: Duration) -> Read<AwsIdentity> {
+        self.entry(account).verify(max_age).await
+    }
+
+    /// Forgets an `AwsAccount` that was deleted: a new one of the same name shares nothing with it.
     pub fn forget(&self, name: &str) {
-        self.assumed.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.accounts.lock().remove(name);
     }
 
-    async fn first_verification(&self, account: &Account, assumed: &AccountEntry) -> Read<()> {
-        let asked = assumed.verified.try_get_with((), self.ask(account, assumed)).await;
-        asked.map(drop).map_err(|failure| (*failure).clone())
-    }
-
-    async fn ask(&self, account: &Account, assumed: &AccountEntry) -> Read<AwsIdentity> {
-        let (arn, caller) = match &assumed.role {
-            None => self.own().identity().await?,
-            Some(role) => {
-                let name = ResourceId::of_account(&account.name).session_name(role.session_name.as_deref());
-                let session = assumed.sessions.get(&name, role, &assumed.clients).await?;
-                let aws = AwsClient::session(assumed.clients.clone(), &session);
-                who(&assumed.clients, aws.sts()).await?
-            }
-        };
-        check(account, &caller.account, &arn)?;
-        Ok(AwsIdentity { arn, account_id: caller.account })
-    }
-
-    /// Made anew when who the operator is to be there has changed.
-    fn assumed(&self, account: &Account) -> Arc<AccountEntry> {
-        let spec = &account.spec;
-        let mut all = self.assumed.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |a: &&Arc<AccountEntry>| a.account_id == spec.account_id && a.role == spec.assume_role;
-        if let Some(assumed) = all.get(&account.name).filter(same) {
-            return assumed.clone();
+    /// The entry of an account; a new one when its id or its role has changed.
+    fn entry(&self, account: &Account) -> Arc<AccountEntry> {
+        let mut accounts = self.accounts.lock();
+        if let Some(entry) = accounts.get(&account.name).filter(|entry| entry.is_current(account)) {
+            return entry.clone();
         }
-        let limits = match &spec.assume_role {
-            Some(_) => self.limits_of(&spec.account_id),
-            None => self.own_clients.limits(),
+        let limits = match &account.spec.assume_role {
+            Some(_) => self.limits_of(&account.spec.account_id),
+            None => self.ambient.clients().limits(),
         };
-        let clients = AccountClients::new(&self.config, &account.name, limits, self.metrics.clone());
-        let assumed = Arc::new(AccountEntry {
-            account_id: spec.account_id.clone(),
-            role: spec.assume_role.clone(),
-            clients: Arc::new(clients),
-            sessions: Sessions::new(),
-            verified: Cache::new(1),
-        });
-        all.insert(account.name.clone(), assumed.clone());
-        assumed
+        let (environment, metrics) = (self.environment.clone(), self.metrics.clone());
+        let clients = AccountClients::new(&self.config, environment, &account.name, limits, metrics);
+        let entry = Arc::new(AccountEntry::new(account, &self.ambient, clients));
+        accounts.insert(account.name.clone(), entry.clone());
+        entry
     }
 
     fn limits_of(&self, account_id: &str) -> Arc<RateLimits> {
-        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(RateLimits::new(self.settings.rates));
-        limits.entry(account_id.to_owned()).or_insert_with(new).clone()
+        let new = || Arc::new(RateLimits::new(self.settings.rates, self.sts.clone()));
+        self.limits.lock().entry(account_id.to_owned()).or_insert_with(new).clone()
     }
 }
 
-/// Another account than an administrator wrote down is not the one that its rules were made for.
-fn check(account: &Account, found: &str, arn: &str) -> Read<()> {
-    let Account { name, spec } = account;
-    if found == spec.account_id {
-        return Ok(());
-    }
-    Err(Failure {
-        class: FailureClass::WrongAccount,
-        action: "sts:GetCallerIdentity".into(),
-        subject: name.clone(),
-        code: String::new(),
-        detail: format!("it is {arn}, in account {found}, and spec.accountId is {}", spec.account_id),
-    })
-}
-
-/// As the SDK makes its own, but one for all clients: they share connections and root certificates.
+/// One HTTP client for all clients of the SDK, so that they share connections and root certificates.
 fn http_client() -> impl aws_sdk_s3::config::HttpClient + 'static {
     HttpClientBuilder::new().build_with_connector_fn(|settings, components| {
         let mut connector =
@@ -248,9 +217,9 @@ mod tests {
     use aws_config::Region;
 
     use super::*;
-    use crate::api::AwsAccountSpec;
+    use crate::api::{AssumeRole, AwsAccountSpec};
 
-    fn identities() -> AwsConnector {
+    fn connector() -> AwsConnector {
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("us-east-1"))
@@ -258,17 +227,7 @@ mod tests {
         let one = NonZeroU32::MIN;
         let rates = Rates { s3_reads: one, s3_writes: one, iam_reads: one, iam_writes: one };
         let settings = Settings { rates, attempt_timeout: Duration::from_secs(1), attempts: 1 };
-        let clients =
-            AccountClients::new(&config, "own", Arc::new(RateLimits::new(rates)), Metrics::default());
-        AwsConnector {
-            config,
-            settings,
-            metrics: Metrics::default(),
-            own: Arc::new(AmbientIdentity::new(Environment::default())),
-            own_clients: Arc::new(clients),
-            assumed: Mutex::default(),
-            limits: Mutex::default(),
-        }
+        AwsConnector::new(config, Environment::default(), settings, Metrics::default())
     }
 
     fn account(name: &str, id: &str, role: Option<&str>) -> Account {
@@ -280,16 +239,43 @@ mod tests {
 
     /// AWS counts requests by account: one that has used up its rate holds up no other.
     #[test]
-    fn accounts_share_their_rate_limits_by_id_and_with_no_other() {
-        let identities = identities();
+    fn accounts_of_one_id_share_their_rate_limits_and_no_others_do() {
+        let connector = connector();
         let limits =
-            |name: &str, id: &str, role| identities.assumed(&account(name, id, role)).clients.limits();
+            |name: &str, id: &str, role| connector.entry(&account(name, id, role)).clients().limits();
         let prod = limits("prod", "111111111111", Some("operator"));
         assert!(Arc::ptr_eq(&prod, &limits("prod-too", "111111111111", Some("another"))));
         assert!(!Arc::ptr_eq(&prod, &limits("test", "222222222222", Some("operator"))));
 
-        let own = identities.own_clients.limits();
+        let own = connector.ambient.clients().limits();
         assert!(!Arc::ptr_eq(&prod, &own));
         assert!(Arc::ptr_eq(&own, &limits("own", "333333333333", None)));
+    }
+
+    #[test]
+    fn no_identity_takes_the_place_of_one_that_is_missing() {
+        let connector = connector();
+        let source = AwsClient::ambient(connector.ambient.clients().clone(), AwsIdentity::default());
+        let mut clients = ResourceClients { source: source.clone(), destinations: BTreeMap::new() };
+        let client = |clients: &ResourceClients, account| {
+            clients.client(account, "s3:GetBucketPolicy", "dr").map(drop).map_err(|failure| failure.class)
+        };
+        assert_eq!(client(&clients, None), Ok(()));
+        assert_eq!(client(&clients, Some("dr")), Err(FailureClass::Denied));
+        clients.add("dr".to_owned(), source);
+        assert_eq!(client(&clients, Some("dr")), Ok(()));
+    }
+
+    #[test]
+    fn an_account_with_another_role_or_of_a_deleted_one_begins_anew() {
+        let connector = connector();
+        let prod = account("prod", "111111111111", Some("operator"));
+        let first = connector.entry(&prod);
+        assert!(Arc::ptr_eq(&first, &connector.entry(&prod)));
+        let second = connector.entry(&account("prod", "111111111111", Some("another")));
+        assert!(!Arc::ptr_eq(&first, &second));
+        connector.forget("prod");
+        let third = connector.entry(&account("prod", "111111111111", Some("another")));
+        assert!(!Arc::ptr_eq(&second, &third));
     }
 }

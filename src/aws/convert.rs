@@ -1,6 +1,6 @@
-//! The replication configuration, to the SDK's types and back.
+//! Converts the replication configuration to the SDK's types and back.
 //!
-//! Always written in the second version of the schema; both are read
+//! The operator writes the second version of the schema and reads both
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-add-config.html>).
 
 use std::collections::BTreeMap;
@@ -11,10 +11,10 @@ use aws_sdk_s3::types as s3;
 use crate::api::Switch;
 use crate::replication::{Configuration, Filter, Rule, RuleDestination};
 
-/// The only number of minutes S3 accepts for replication time and its metrics.
+/// The only number of minutes that S3 accepts for replication time and its metrics.
 const MINUTES: i32 = 15;
 
-/// What the only rule of a configuration gets when the spec gives it no priority: S3 asks for one.
+/// The priority of a single rule to which the spec gives none: S3 requires one.
 const ANY_PRIORITY: i32 = 1;
 
 pub fn to_sdk(configuration: &Configuration) -> Result<s3::ReplicationConfiguration, BuildError> {
@@ -47,7 +47,7 @@ fn rule_to_sdk(id: &str, rule: &Rule) -> Result<s3::ReplicationRule, BuildError>
         .build()
 }
 
-/// Prefix, Tag or And: whichever says it with the fewest words. `And` needs at least two conditions.
+/// The shortest form of a filter: Prefix, Tag, or And, which needs at least two conditions.
 fn filter_to_sdk(filter: &Filter) -> Result<s3::ReplicationRuleFilter, BuildError> {
     let Filter { prefix, tags } = filter;
     let mut tags = tags

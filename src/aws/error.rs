@@ -1,7 +1,8 @@
-//! SDK errors → the classes the domain knows.
+//! Classifies errors of the SDK.
 //!
-//! `GetBucketReplication`, `PutBucketReplication` and most of S3 have no modelled errors, so that codes are
-//! compared as text (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
+//! In: an error of the SDK, the action, its subject. Out: a [`Failure`]. `GetBucketReplication`,
+//! `PutBucketReplication` and most of S3 have no modelled errors, so that codes are compared as text
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
 
 use std::borrow::Cow;
 
@@ -10,26 +11,35 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::replication::{Failure, FailureClass};
 
-/// The header in which S3 says where a bucket is, on success and on redirects alike.
+/// The header in which S3 names a bucket's Region, in successes and in redirects alike.
 const BUCKET_REGION: &str = "x-amz-bucket-region";
 
 /// The action that `HeadBucket` needs, the one call whose errors have no body.
 pub const HEAD_BUCKET: &str = "s3:ListBucket";
 
-/// What a failed call means.
+/// The action that a session needs.
+pub const ASSUME_ROLE: &str = "sts:AssumeRole";
+
+/// Classifies a failed call.
 pub fn failure<E>(error: &SdkError<E, HttpResponse>, action: &'static str, subject: &str) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let code = error.code().unwrap_or_default();
     let status = error.raw_response().map(|r| r.status().as_u16());
+    // AWS answered with success, and the SDK cannot read the answer: its error names what it expected.
+    let is_unreadable = status.is_some_and(|status| (200..300).contains(&status));
     let detail = match error.message() {
         Some(message) if !message.is_empty() => steady(message),
+        _ if is_unreadable => {
+            format!("AWS answered with success, and the answer cannot be read: {}", chain(error))
+        }
         _ if error.raw_response().is_some() => String::new(),
         _ => chain(error),
     };
     let class = match classify(code, status, &detail) {
-        // Only a HEAD is told by the status alone; to all else S3 and IAM say what does not exist.
+        _ if is_unreadable => FailureClass::Unavailable,
+        // The errors of a HEAD have no body; in all others S3 and IAM name what does not exist.
         FailureClass::NoSuchBucket if code != "NoSuchBucket" && action != HEAD_BUCKET => {
             FailureClass::Unavailable
         }
@@ -44,6 +54,7 @@ where
         action: denied_action(&detail).map_or(Cow::Borrowed(action), Cow::Owned),
         subject: subject.to_owned(),
         code: match (code, status) {
+            ("", _) if is_unreadable => String::new(),
             ("", Some(status)) => format!("HTTP {status}"),
             (code, _) => code.to_owned(),
         },
@@ -51,12 +62,12 @@ where
     }
 }
 
-/// The Region S3 names in an answer, if it does.
+/// The Region that S3 names in an answer.
 pub fn bucket_region<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
     error.raw_response().and_then(|r| r.headers().get(BUCKET_REGION)).map(str::to_owned)
 }
 
-/// Whether AWS says by this code that it is asked too often.
+/// Whether AWS throttles by this code.
 pub fn is_throttling(code: &str) -> bool {
     matches!(
         code,
@@ -78,7 +89,7 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
         | "ConcurrentModificationException"
         | "EntityAlreadyExists"
         | "EntityTemporarilyUnmodifiable" => FailureClass::Conflict,
-        // IAM says 409 to a full quota, which nothing but a change of the account or the spec empties.
+        // IAM answers a full quota with 409; only a change of the account or of the spec frees it.
         "LimitExceeded" | "LimitExceededException" => FailureClass::Invalid,
         "NoSuchBucket" => FailureClass::NoSuchBucket,
         "NoSuchEntity" => FailureClass::NoSuchRole,
@@ -100,7 +111,7 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
         "AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "UnauthorizedOperation" => {
             FailureClass::Denied
         }
-        // The clock or the line, and no verdict on the request: S3 says 403 and 400.
+        // These are about the clock or the connection, not the request, although S3 sends 403 and 400.
         "RequestTimeTooSkewed" | "RequestExpired" | "RequestTimeout" => FailureClass::Unavailable,
         _ => match status {
             Some(301 | 307) => FailureClass::WrongRegion,
@@ -116,16 +127,16 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
     }
 }
 
-/// The action AWS says is not authorized, which can be another than the one called: setting a replication
-/// configuration needs `iam:PassRole` too.
+/// The action that AWS names as not authorized. It can differ from the one called: `PutBucketReplication` needs
+/// `iam:PassRole` too.
 fn denied_action(detail: &str) -> Option<String> {
     let (_, rest) = detail.split_once("not authorized to perform: ")?;
     let action = rest.split(|c: char| c.is_whitespace() || c == ',').next()?;
     action.contains(':').then(|| action.to_owned())
 }
 
-/// AWS's words without what differs between two identical tries: times, ids of requests and hosts, and names of
-/// sessions, which are made anew with the credentials.
+/// AWS's message without what differs between two identical tries: times, ids of requests and hosts, and names of
+/// sessions, which change with the credentials.
 fn steady(text: &str) -> String {
     let mut id_follows = false;
     let mut previous = String::new();
@@ -163,7 +174,7 @@ fn session(word: &str) -> Option<&str> {
     role.split_once('/').map(|(_, session)| session)
 }
 
-/// An error without an answer with all its causes, which say what went wrong on the way.
+/// The text of an error without an answer, with all its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut causes = vec![error.to_string()];
     let mut source = error.source();
@@ -174,7 +185,7 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    // One line: the SDK lists the credentials it looked for one below the other.
+    // One line: the SDK lists the sources of credentials that it tried one below the other.
     causes.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -202,8 +213,8 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_from_try_to_try_is_left_out() {
-        for (said, steadied) in [
+    fn times_and_request_ids_are_left_out() {
+        for (message, steadied) in [
             (
                 "Rate exceeded (Request ID: 6f9f1f2a-7f0d-4b71-9c3a-0a1b2c3d4e5f)",
                 "Rate exceeded (Request ID: …)",
@@ -228,7 +239,7 @@ mod tests {
             ),
             ("id of rule 1: Found duplicate priority 3.", "id of rule 1: Found duplicate priority 3."),
         ] {
-            assert_eq!(steady(said), steadied);
+            assert_eq!(steady(message), steadied);
         }
     }
 
@@ -236,6 +247,6 @@ mod tests {
     fn the_action_named_by_aws_wins() {
         let detail = "User: arn:aws:iam::111122223333:user/op is not authorized to perform: iam:PassRole on resource: r";
         assert_eq!(denied_action(detail).as_deref(), Some("iam:PassRole"));
-        assert_eq!(denied_action("ResourceClients Denied"), None);
+        assert_eq!(denied_action("Access Denied"), None);
     }
 }

@@ -1,24 +1,30 @@
-//! Counts what is sent to AWS, and makes a span of it: each request, the SDK's own retries included, because it is
-//! requests that AWS limits.
+//! Interceptors of the SDK: one counts every request to AWS and traces it as a span, one keeps the body of an answer.
+//!
+//! The SDK's retries are counted too, because AWS limits requests.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use aws_sdk_s3::config::interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef};
+use aws_sdk_s3::config::interceptors::{
+    AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+    FinalizerInterceptorContextRef,
+};
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
+use parking_lot::Mutex;
 use tracing::field::Empty;
 use tracing::{Span, trace_span};
 
 use crate::aws::error::is_throttling;
 use crate::aws::metrics::{Metrics, RequestLabels};
 
-/// An interceptor that every client has.
+/// The interceptor of every client.
 #[derive(Clone, Debug)]
 pub struct RequestMetrics(Metrics);
 
-/// When the request under way was sent, and its span.
+/// The time at which the current request was sent, and its span.
 #[derive(Debug)]
 struct Sent(Instant, Span);
 
@@ -64,7 +70,7 @@ impl Intercept for RequestMetrics {
         _: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // Without credentials, for example, there is a try and no request.
+        // An attempt may end without a request: without credentials, for example.
         let (Some(Sent(at, span)), Some(metadata)) = (bag.load::<Sent>(), bag.load::<Metadata>()) else {
             return Ok(());
         };
@@ -82,6 +88,34 @@ impl Intercept for RequestMetrics {
     }
 }
 
+/// Keeps the body of an answer, for what the SDK does not read of it.
+#[derive(Clone, Debug, Default)]
+pub struct ResponseBody(Arc<Mutex<String>>);
+
+impl ResponseBody {
+    /// The body of the answer that came last.
+    pub fn take(&self) -> String {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+impl Intercept for ResponseBody {
+    fn name(&self) -> &'static str {
+        "ResponseBody"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.response().body().bytes().unwrap_or_default();
+        *self.0.lock() = String::from_utf8_lossy(body).into_owned();
+        Ok(())
+    }
+}
+
 /// The code of an answer, by its status and its body: S3, IAM and STS answer in XML, KMS in JSON.
 fn code(answer: Option<(u16, &[u8])>) -> String {
     let Some((status, body)) = answer else { return "none".to_owned() };
@@ -93,7 +127,7 @@ fn code(answer: Option<(u16, &[u8])>) -> String {
     let json =
         || serde_json::from_str::<serde_json::Value>(text).ok()?.get("__type")?.as_str().map(str::to_owned);
     match inside.map(|(code, _)| code.to_owned()).or_else(json) {
-        // A page that some proxy on the way wrote must not become the value of a label.
+        // A page written by a proxy on the way must not become the value of a label.
         Some(code) if is_code(&code) => code,
         _ => format!("HTTP {status}"),
     }
@@ -108,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_code_is_aws_s_own_or_tells_why_there_is_none() {
+    fn the_code_is_the_one_of_aws_or_the_status() {
         assert_eq!(code(None), "none");
         assert_eq!(code(Some((200, b""))), "OK");
         assert_eq!(code(Some((503, b"<Error><Code>SlowDown</Code></Error>"))), "SlowDown");

@@ -1,11 +1,13 @@
-//! The only place that knows the AWS SDK: the life of an account (clients, sessions, limits, caches), reads into
-//! [`crate::replication::Observed`], and the execution of steps.
+//! The only room that knows the AWS SDK.
+//!
+//! In: accounts, what to read, and steps. Out: [`crate::replication::Observed`], and how each step ended. The life of
+//! an account (clients, sessions, limits, caches) is in `account/`.
 
 mod account;
 mod cloud;
 mod connector;
-mod convert;
-mod error;
+pub mod convert;
+pub mod error;
 mod interceptor;
 mod metrics;
 mod read;
@@ -17,5 +19,5 @@ pub use connector::{AwsConnector, ResourceClients, Settings};
 pub use metrics::Metrics;
 pub use read::import::{Importable, buckets, importable};
 pub use read::observe::observe;
-pub use read::observe_for_deletion::remains;
+pub use read::observe_for_deletion::observe_for_deletion;
 pub use write::apply::apply;

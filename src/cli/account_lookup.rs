@@ -1,11 +1,12 @@
-//! The accounts that resources of a file refer to: from the files, and where these do not hold one that is named, from
-//! the cluster.
+//! Looks up `AwsAccount`s for the command line. In: the manifests. Out: the `AwsAccount`s of a resource, or a refusal. An
+//! `AwsAccount` that a resource names and no file contains is read from the cluster.
 //!
-//! An account named `default` counts only where a file holds it: a plan is to be had without a cluster.
+//! The one named `default` applies only if a file contains it, so that `plan` works without a cluster.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Namespace;
+use kube::core::DeserializeGuard;
 use kube::{Api, Client, ResourceExt};
 
 use crate::api::{AwsAccount, BucketReplication, BucketReplicationSpec};
@@ -16,16 +17,16 @@ use crate::replication::{Account, Accounts, Refusal, Replication};
 #[derive(Debug, thiserror::Error)]
 pub enum AccountLookupError {
     #[error(
-        "AwsAccount {name} is in none of the files, and no cluster can be asked for it: {message}; add it to the files (kubectl get awsaccount {name} -o yaml)"
+        "AwsAccount {name} is in none of the files and cannot be read from a cluster: {message}; add it to the files (kubectl get awsaccount {name} -o yaml)"
     )]
     NoCluster { name: String, message: String },
-    #[error("no AwsAccount is named {0} or has that id")]
+    #[error("no AwsAccount has the name or the account id {0}")]
     NotFound(String),
-    #[error("the AwsAccounts {1} all have the id {0}; give the name of one")]
+    #[error("the AwsAccounts {1} all have the account id {0}; give the name of one")]
     Ambiguous(String, String),
 }
 
-/// What is known of accounts and namespaces.
+/// The `AwsAccount`s and the labels of namespaces that are known so far.
 #[derive(Default)]
 pub struct AccountLookup {
     accounts: BTreeMap<String, Account>,
@@ -42,7 +43,7 @@ impl AccountLookup {
         }
     }
 
-    /// The accounts of a resource, if it may do under them what it asks for.
+    /// The `AwsAccount`s of a resource, or the refusal if they do not allow it.
     pub async fn accounts_of(
         &mut self,
         resource: &BucketReplication,
@@ -66,7 +67,7 @@ impl AccountLookup {
         Ok(authorize(&replication, labels).map(|()| accounts))
     }
 
-    /// An account by its name or its id.
+    /// The `AwsAccount` with this name or account id.
     pub async fn account(&mut self, name: &str) -> Result<Account, AccountLookupError> {
         let is_id = name.len() == 12 && name.bytes().all(|b| b.is_ascii_digit());
         if !is_id {
@@ -78,9 +79,11 @@ impl AccountLookup {
                 .ok_or_else(|| AccountLookupError::NotFound(name.to_owned()));
         }
         if !self.accounts.values().any(|account| account.spec.account_id == name) {
-            let listed =
-                self.api(name).await?.list(&Default::default()).await.map_err(|e| no_cluster(name, e))?;
-            let listed = listed.items.into_iter().map(|a| (a.name_any(), known(a)));
+            let accounts: Api<DeserializeGuard<AwsAccount>> = Api::all(self.client(name).await?);
+            let listed = accounts.list(&Default::default()).await.map_err(|e| no_cluster(name, e))?;
+            // An account that cannot be read must not hide the others.
+            let readable = listed.items.into_iter().filter_map(|guarded| guarded.0.ok());
+            let listed = readable.map(|a| (a.name_any(), known(a)));
             self.accounts.extend(listed);
         }
         let mut found: Vec<&Account> = self.accounts.values().filter(|a| a.spec.account_id == name).collect();
@@ -104,7 +107,7 @@ impl AccountLookup {
         Ok(())
     }
 
-    /// Only a cluster that was asked for accounts is asked for this too.
+    /// Reads the labels of a namespace, but only if an `AwsAccount` was read from the cluster too.
     async fn look_up_namespace(&mut self, name: &str) -> Result<(), AccountLookupError> {
         let Some(client) = self.cluster.clone().filter(|_| !self.namespaces.contains_key(name)) else {
             return Ok(());
@@ -117,16 +120,20 @@ impl AccountLookup {
     }
 
     async fn api(&mut self, name: &str) -> Result<Api<AwsAccount>, AccountLookupError> {
+        Ok(Api::all(self.client(name).await?))
+    }
+
+    async fn client(&mut self, name: &str) -> Result<Client, AccountLookupError> {
         let client = match &self.cluster {
             Some(client) => client.clone(),
             None => Client::try_default().await.map_err(|e| no_cluster(name, e))?,
         };
         self.cluster = Some(client.clone());
-        Ok(Api::all(client))
+        Ok(client)
     }
 }
 
-/// The accounts that a spec names itself.
+/// The `AwsAccount`s that a spec names.
 fn named(spec: &BucketReplicationSpec) -> impl Iterator<Item = &str> {
     let destinations = spec.rules.iter().filter_map(|rule| rule.destination.account_ref.as_deref());
     destinations.chain(spec.source.account_ref.as_deref())

@@ -1,4 +1,5 @@
-//! `crds`: the definitions as they are shipped in `crds/`, a file a kind.
+//! `crds`: prints the CustomResourceDefinitions, or writes them into a directory as shipped in `crds/`, one file per
+//! kind.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use crate::cli::{CliError, write};
 
 #[derive(Debug, Args)]
 pub struct CrdsArgs {
-    /// Write a file a kind into this directory instead of printing them
+    /// Write one file per kind into this directory instead of printing
     #[arg(long, value_name = "DIRECTORY")]
     output_dir: Option<PathBuf>,
 }
@@ -23,7 +24,7 @@ pub fn crds(args: CrdsArgs) -> Result<ExitCode, CliError> {
         match &args.output_dir {
             None => write(&yaml)?,
             Some(directory) => {
-                // `awsaccounts.s3replication.dev`, and the file as controller-gen names it.
+                // The name is `awsaccounts.s3replication.dev`; the file has the name that controller-gen gives it.
                 let name = crd.name_any();
                 let plural = name.split('.').next().unwrap_or(&name);
                 let file = directory.join(format!("{GROUP}_{plural}.yaml"));

@@ -1,5 +1,4 @@
-//! `import`: the `BucketReplication` of a bucket that replicates already, such that `plan` on it finds nothing to
-//! change.
+//! `import`: a bucket that replicates already in, a `BucketReplication` out on which `plan` finds nothing to change.
 
 use std::process::ExitCode;
 
@@ -27,16 +26,16 @@ pub struct ImportArgs {
         value_parser = NonEmptyStringValueParser::new()
     )]
     bucket: Option<String>,
-    /// Every bucket of the account that replicates
+    /// All buckets of the account that replicate
     #[arg(long)]
     all: bool,
-    /// The AwsAccount as whose identity to look, by its name or its id; the operator's own identity when absent
+    /// AwsAccount whose AWS identity to use, by its name or account id; absent: the AWS identity of the environment
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     account: Option<String>,
-    /// File with the AwsAccount; from the cluster when absent
+    /// File with the AwsAccount; absent: read from the cluster
     #[arg(short = 'f', long = "filename", value_name = "FILE", requires = "account")]
     filenames: Vec<String>,
-    /// The namespace of the resources
+    /// Namespace of the printed resources
     #[arg(long, short, default_value = "default")]
     namespace: String,
     #[command(flatten)]
@@ -53,7 +52,11 @@ pub enum ImportError {
         #[source]
         source: Inexpressible,
     },
-    #[error("{0} of the buckets cannot be imported: see above")]
+    #[error(
+        "bucket {bucket}: its replication configuration holds {elements}, which this version does not know and which a BucketReplication would remove; remove it first, or use a newer version"
+    )]
+    UnknownElements { bucket: String, elements: String },
+    #[error("{0} of the buckets cannot be imported: see the errors above")]
     Some(usize),
 }
 
@@ -67,8 +70,8 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
         None => None,
     };
     let aws = match &account {
-        Some(account) => identities.in_account(account, &ResourceId::of_account(&account.name)).await?,
-        None => identities.own(),
+        Some(account) => identities.client_in(account, &ResourceId::of_account(&account.name)).await?,
+        None => identities.ambient().await?,
     };
     let account = account.map(|account| account.name);
     if let Some(bucket) = &args.bucket {
@@ -77,7 +80,7 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
         write(&manifest(bucket, account.as_deref(), &args.namespace, &found)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    // What can be imported is, and the rest is named: one odd bucket must not hide the others.
+    // Print the buckets that can be imported and report the others: one odd bucket must not hide the rest.
     let mut failed = 0;
     for bucket in aws::buckets(&aws).await? {
         let result = match aws::importable(&aws, &bucket).await {
@@ -102,7 +105,7 @@ fn manifest(
     namespace: &str,
     found: &Importable,
 ) -> Result<String, CliError> {
-    let Importable { region, configuration, existing_objects } = found;
+    let Importable { region, configuration, existing_objects, unknown_elements } = found;
     let inexpressible = |source| ImportError::Inexpressible { bucket: bucket.to_owned(), source };
     if let Some(id) = existing_objects.first() {
         return Err(inexpressible(Inexpressible {
@@ -112,6 +115,10 @@ fn manifest(
             why: ": S3 no longer accepts it; use S3 Batch Replication for existing objects",
         })
         .into());
+    }
+    if !unknown_elements.is_empty() {
+        let elements = unknown_elements.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        return Err(ImportError::UnknownElements { bucket: bucket.to_owned(), elements }.into());
     }
     let mut spec = import_spec(bucket, Some(region.clone()), configuration).map_err(inexpressible)?;
     spec.adoption_policy = AdoptionPolicy::Adopt;
@@ -129,10 +136,10 @@ fn manifest(
     let yaml = serde_saphyr::to_string(&document).map_err(|e| CliError::Print(e.to_string()))?;
     let role = role_of_arn(&configuration.role);
     Ok(format!(
-        "# Bucket {bucket} as it replicates today. The role is used as it is and never written.\n\
-         # To have it managed, with only the permissions these rules need, replace role.arn by role.name: a new name\n\
-         # makes a new role, {role} (with its path in role.path) takes over the present one under adoptionPolicy: Adopt.\n\
-         # Versioning of the buckets is managed; to have it only checked set versioning: Required.\n\
+        "# Bucket {bucket} as it replicates today. The operator uses the role as it is and never writes it.\n\
+         # To let the operator manage a role with only the permissions that these rules need, replace role.arn by\n\
+         # role.name: a new name creates a new role; {role} (with its path in role.path) takes over the present one.\n\
+         # The operator enables versioning of the buckets; to have it only checked, set versioning: Required.\n\
          {yaml}"
     ))
 }

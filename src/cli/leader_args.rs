@@ -1,4 +1,4 @@
-//! The flags of leader election, and what they mean where they are left out.
+//! The flags of leader election in, the settings of the elector out. Absent flags are derived from the pod.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,28 +7,28 @@ use clap::Args;
 
 use crate::runtime::leader::{InvalidTimes, Settings, Times};
 
-/// Where a pod finds the namespace that it is in.
+/// The file in which a pod finds its namespace.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Leader election")]
 pub struct LeaderArgs {
-    /// Of several operators with one Lease, let one work and the others wait to take over
+    /// Let one of several operators with the same Lease work, while the others stand by to take over
     #[arg(long, env = "LEADER_ELECT", value_parser = clap::builder::FalseyValueParser::new())]
     pub leader_elect: bool,
-    /// Name of the Lease; operators that share their work by --selector need one each
+    /// Name of the Lease; operators that share the work by --selector or --namespaces need different ones
     #[arg(long, env = "LEASE_NAME", default_value = "s3-replication-operator")]
     lease_name: String,
-    /// Namespace of the Lease; the one of the pod when absent
+    /// Namespace of the Lease; absent: the namespace of the pod
     #[arg(long, env = "LEASE_NAMESPACE")]
     lease_namespace: Option<String>,
-    /// How long others wait after the leader's last sign of life
+    /// How long the others wait after the leader's last renewal before they take over
     #[arg(long, env = "LEASE_DURATION", default_value = "15s", value_parser = duration)]
     lease_duration: Duration,
-    /// How long the leader works without having renewed its lease
+    /// How long the leader works without a renewal of the Lease
     #[arg(long, env = "RENEW_DEADLINE", default_value = "10s", value_parser = duration)]
     renew_deadline: Duration,
-    /// Time between two tries to lead or to go on leading
+    /// Time between two attempts to acquire or renew the Lease
     #[arg(long, env = "RETRY_PERIOD", default_value = "2s", value_parser = duration)]
     retry_period: Duration,
 }
@@ -36,7 +36,7 @@ pub struct LeaderArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum LeaderArgsError {
     #[error(
-        "cannot tell the namespace of the Lease: give it by --lease-namespace, or set POD_NAMESPACE to the namespace of the pod"
+        "the namespace of the Lease is unknown: set --lease-namespace, or set POD_NAMESPACE to the namespace of the pod"
     )]
     NoNamespace,
     #[error(transparent)]
@@ -44,10 +44,10 @@ pub enum LeaderArgsError {
 }
 
 impl LeaderArgs {
-    /// How the election is held among operators of this scope; `None` when there is none.
+    /// The settings of the election among the operators of this scope; `None` without `--leader-elect`.
     ///
     /// # Errors
-    /// When the times do not fit together, or the namespace cannot be told.
+    /// If the times do not fit together, or the namespace is unknown.
     pub fn settings(&self, scope: &str) -> Result<Option<Settings>, LeaderArgsError> {
         let times = Times::new(self.lease_duration, self.renew_deadline, self.retry_period)?;
         if !self.leader_elect {
@@ -56,20 +56,20 @@ impl LeaderArgs {
         let given = [self.lease_namespace.clone(), std::env::var("POD_NAMESPACE").ok()];
         let namespace = namespace(given, Path::new(NAMESPACE_FILE)).ok_or(LeaderArgsError::NoNamespace)?;
         let (name, scope) = (self.lease_name.clone(), scope.to_owned());
-        Ok(Some(Settings { namespace, name, identity: identity(), scope, times }))
+        Ok(Some(Settings { namespace, name, identity: holder(), scope, times }))
     }
 }
 
-/// The first that is given, else what the file says. An empty variable in a manifest is one that is not set.
+/// The first given name, else the content of the file. An empty variable in a manifest counts as not set.
 fn namespace(given: [Option<String>; 2], file: &Path) -> Option<String> {
     let pod = std::fs::read_to_string(file).ok();
     let names = given.into_iter().chain([pod]).flatten();
     names.map(|name| name.trim().to_owned()).find(|name| !name.is_empty())
 }
 
-/// The pod's name, to be recognised by people, and an end that no other process has: one that is started anew under
-/// the same name must not take the Lease of the one before for its own.
-fn identity() -> String {
+/// The pod's name, by which people recognize it, and a random suffix: a process that restarts under the same name must
+/// not mistake the Lease of its predecessor for its own.
+fn holder() -> String {
     let host = ["POD_NAME", "HOSTNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     let end: String = std::iter::repeat_with(fastrand::alphanumeric).take(12).collect();
     format!("{}_{end}", host.as_deref().unwrap_or("s3-replication-operator"))
@@ -99,6 +99,6 @@ mod tests {
 
     #[test]
     fn no_two_processes_are_one_candidate() {
-        assert_ne!(identity(), identity());
+        assert_ne!(holder(), holder());
     }
 }

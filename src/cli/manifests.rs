@@ -1,4 +1,4 @@
-//! `-f`: resources from files or standard input, each with one or more YAML or JSON documents.
+//! `-f`: paths in, resources out. A path is a file or standard input, with one or more YAML or JSON documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,11 +22,11 @@ pub enum ManifestError {
     Syntax { path: String, message: String },
     #[error("{path}: {kind} {name}: {message}")]
     Invalid { path: String, kind: &'static str, name: String, message: String },
-    #[error("{0} holds no {1}")]
+    #[error("{0} contains no {1}")]
     Empty(String, &'static str),
 }
 
-/// What files hold that is of interest here; documents of other kinds are passed over.
+/// The documents that the subcommands use; documents of other kinds are ignored.
 #[derive(Debug, Default)]
 pub struct Manifests {
     pub resources: Vec<BucketReplication>,
@@ -47,7 +47,7 @@ impl Manifests {
         Ok(manifests)
     }
 
-    /// Refuses files without a resource.
+    /// Fails if the files contain no `BucketReplication`.
     pub fn with_resources(self) -> Result<Manifests, ManifestError> {
         if self.resources.is_empty() {
             return Err(ManifestError::Empty(self.files, "BucketReplication"));
@@ -55,7 +55,7 @@ impl Manifests {
         Ok(self)
     }
 
-    /// Refuses files without a resource or an account.
+    /// Fails if the files contain neither a `BucketReplication` nor an `AwsAccount`.
     pub fn with_anything(self) -> Result<Manifests, ManifestError> {
         if self.resources.is_empty() && self.accounts.is_empty() {
             return Err(ManifestError::Empty(self.files, "BucketReplication and no AwsAccount"));
@@ -118,22 +118,20 @@ fn invalid(path: &str, kind: &'static str, document: &Value, message: String) ->
     ManifestError::Invalid { path: path.to_owned(), kind, name: name.to_owned(), message }
 }
 
-/// What the API server would refuse and a plan would not show: rules that shadow one another.
+/// A duplicate id or priority: the API server would reject it, and a plan would not show it.
 fn repeated(resource: &BucketReplication) -> Option<String> {
     let (mut ids, mut priorities) = (BTreeSet::new(), BTreeSet::new());
     resource.spec.rules.iter().find_map(|rule| {
         let id = &rule.id;
         if !ids.insert(id) {
-            return Some(format!("spec.rules[{id}]: the id stands twice; each rule needs an id of its own"));
+            return Some(format!("spec.rules[{id}]: the id occurs twice; each rule needs its own id"));
         }
         let priority = rule.priority.filter(|priority| !priorities.insert(*priority))?;
-        Some(format!(
-            "spec.rules[{id}].priority: {priority} stands twice; each rule needs a priority of its own"
-        ))
+        Some(format!("spec.rules[{id}].priority: {priority} occurs twice; each rule needs its own priority"))
     })
 }
 
-/// Who a resource is as far as its file tells. The cluster is known only to the operator.
+/// The id of a resource as far as its file contains it. Only the operator knows the cluster.
 pub fn identity(resource: &BucketReplication) -> ResourceId {
     ResourceId {
         cluster: None,

@@ -1,4 +1,4 @@
-//! The command line: what the user typed is parsed here, and each subcommand has a file.
+//! The command line: arguments in, output and exit code out. Each subcommand has a file.
 
 mod account_lookup;
 mod crds;
@@ -30,17 +30,17 @@ pub struct Cli {
 enum Command {
     /// Watch BucketReplication resources and reconcile them with AWS
     Run(Box<run::RunArgs>),
-    /// Print what would change in AWS: exit code 0 for nothing, 2 for changes, 1 for an error
+    /// Print what the operator would change in AWS; exit code 0: nothing, 2: changes, 1: error or refused
     Plan(plan::PlanArgs),
     /// Print the IAM policies that BucketReplication and AwsAccount resources need
     Policy(policy::PolicyArgs),
-    /// Print the BucketReplication resources of buckets that replicate already
+    /// Print BucketReplication resources for buckets that replicate already
     Import(import::ImportArgs),
     /// Print the CustomResourceDefinitions
     Crds(crds::CrdsArgs),
 }
 
-/// How a subcommand prints.
+/// The output format of a subcommand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
 enum Output {
     #[default]
@@ -48,26 +48,26 @@ enum Output {
     Json,
 }
 
-/// How calls to AWS are made, rates for each account; the same for every subcommand that makes some.
+/// Limits of calls to AWS, per account; the same for every subcommand that calls AWS.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "AWS")]
 struct AwsArgs {
-    /// S3 reads a second
+    /// S3 reads per second, for each account
     #[arg(long, env = "S3_READ_RATE", default_value = "100")]
     s3_read_rate: NonZeroU32,
-    /// S3 writes a second
+    /// S3 writes per second, for each account
     #[arg(long, env = "S3_WRITE_RATE", default_value = "50")]
     s3_write_rate: NonZeroU32,
-    /// IAM reads a second
+    /// IAM reads per second, for each account
     #[arg(long, env = "IAM_READ_RATE", default_value = "40")]
     iam_read_rate: NonZeroU32,
-    /// IAM writes a second
+    /// IAM writes per second, for each account
     #[arg(long, env = "IAM_WRITE_RATE", default_value = "20")]
     iam_write_rate: NonZeroU32,
-    /// Seconds one try of a call to AWS may take
+    /// Timeout of one attempt of a call to AWS, in seconds
     #[arg(long, env = "AWS_ATTEMPT_TIMEOUT", default_value = "10", value_name = "SECONDS")]
     aws_attempt_timeout: NonZeroU32,
-    /// Tries of one call to AWS before the check fails and is tried again later
+    /// Attempts of one call to AWS before the check fails and is tried again later
     #[arg(long, env = "AWS_ATTEMPTS", default_value = "3", value_name = "COUNT")]
     aws_attempts: NonZeroU32,
 }
@@ -87,7 +87,7 @@ impl AwsArgs {
     }
 }
 
-/// What ends a subcommand badly. Each says what to do.
+/// Why a subcommand failed. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     #[error(transparent)]
@@ -98,7 +98,7 @@ pub enum CliError {
     Run(#[from] run::RunError),
     #[error(transparent)]
     AwsClient(#[from] crate::replication::Failure),
-    #[error("cannot print: {0}")]
+    #[error("cannot write the output: {0}")]
     Print(String),
     #[error(transparent)]
     Policy(#[from] policy::PolicyError),
@@ -106,7 +106,7 @@ pub enum CliError {
     Import(#[from] import::ImportError),
 }
 
-/// Writes to standard output. Who stops reading, as `head` does, has read enough: that is no error.
+/// Writes to standard output. It is no error if the reader closes the pipe early, as `head` does.
 fn write(text: &str) -> Result<(), CliError> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::Print(error.to_string())),
@@ -115,10 +115,10 @@ fn write(text: &str) -> Result<(), CliError> {
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Runs the subcommand and returns its exit code.
     ///
     /// # Errors
-    /// What went wrong, in a sentence for a person.
+    /// The failure as a sentence for the user, with what to do about it.
     pub async fn execute(self) -> Result<ExitCode, CliError> {
         match self.command {
             Command::Run(args) => run::run(*args).await.map(|()| ExitCode::SUCCESS).map_err(CliError::from),

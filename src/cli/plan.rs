@@ -1,7 +1,7 @@
-//! `plan`: what would change in AWS, without a cluster.
+//! `plan`: resources in, what the operator would change in AWS out, without a cluster.
 //!
-//! The cluster and the UID of a resource are known only when the file came out of a cluster
-//! (`kubectl get … -o yaml | … plan -f -`); where they are not, they count as right.
+//! The UID of the cluster is unknown here, and the UID of a resource too unless its file was read from a cluster
+//! (`kubectl get … -o yaml | … plan -f -`). An unknown UID matches the tags of any role.
 
 use std::process::ExitCode;
 
@@ -18,18 +18,18 @@ use crate::replication::{Accounts, Plan, ReadSet, Replication, assess};
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// File with BucketReplication resources, and the AwsAccounts and Namespaces they need; - for standard input; may
-    /// be repeated
+    /// File with BucketReplication resources, and with the AwsAccounts and Namespaces that they need; - for standard
+    /// input; may be repeated
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
     filenames: Vec<String>,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
     aws: AwsArgs,
 }
 
-/// Exit code for "something would change", as terraform plan -detailed-exitcode has it.
+/// Exit code for changes, the same as that of `terraform plan -detailed-exitcode`.
 const CHANGES: u8 = 2;
 
 pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
@@ -77,8 +77,8 @@ async fn plan_one(
     let status = resource.status.clone().unwrap_or_default();
     let replication = Replication { spec: &resource.spec, status: &status, id: &identity, accounts };
     let read_set = ReadSet::of(&replication, true);
-    let access = identities.access(accounts, &identity).await?;
-    let observed = aws::observe(&access, &read_set).await?;
+    let access = identities.connect(accounts, &identity).await?;
+    let observed = aws::observe(&access, &read_set).await;
     let identity = match &observed.role {
         Ok(Some(role)) => identity.clone().completed_from(&role.tags),
         _ => identity.clone(),

@@ -1,8 +1,8 @@
-//! `policy`: the IAM policies that BucketReplication and AwsAccount resources need: each role's trust and permissions,
-//! the policies of destination buckets and keys of other accounts, and the operator's own least privilege, by itself
-//! and in each account.
+//! `policy`: resources in, the IAM policies that they need out: trust policy and permissions of each role, policies of
+//! destination buckets and keys in other accounts, and the least privilege of the operator's own AWS identity and of its
+//! identity in each account.
 //!
-//! Works without AWS: what the file does not tell is a wildcard in its place.
+//! Works without AWS: a value that the file does not contain becomes a wildcard.
 
 use std::process::ExitCode;
 
@@ -27,16 +27,16 @@ pub struct PolicyArgs {
     /// File with BucketReplication and AwsAccount resources; - for standard input; may be repeated
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
     filenames: Vec<String>,
-    /// How to print: every policy with a heading, or one JSON object
+    /// Output format: every policy with a heading, or one JSON object
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
-    /// The id of the account of source buckets that refer to no AwsAccount; any when absent
+    /// Account id of the source buckets that refer to no AwsAccount; absent: any
     #[arg(long, value_name = "ID", value_parser = account_id)]
     account_id: Option<String>,
-    /// ARN of the operator's own identity: prints the trust policies of the roles it assumes
+    /// ARN of the operator's own AWS identity; with it, the trust policies of the roles that it assumes are printed too
     #[arg(long, value_name = "ARN")]
     operator_arn: Option<String>,
-    /// The Region whose partition ARNs are written for where a resource names none
+    /// Region that decides the partition of ARNs, for resources that name no Region
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
     region: String,
 }
@@ -79,7 +79,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
             .chain([(&spec.source.bucket, &spec.source.region)])
             .filter_map(|(bucket, region)| Some((bucket.clone(), region.clone()?)))
             .collect();
-        // Whether the source has Object Lock cannot be told from a file.
+        // A file does not say whether the source has Object Lock.
         let discovered = Discovered { caller: caller.clone(), regions, object_lock: false };
         let status = resource.status.clone().unwrap_or_default();
         let replication = Replication { spec, status: &status, id: &identity, accounts: &accounts };

@@ -1,4 +1,5 @@
-//! `run`: the operator.
+//! `run`: the operator. Reads flags and environment, sets up logs, metrics, clients and the election, and runs the
+//! controllers until SIGTERM.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -27,40 +28,41 @@ use crate::telemetry::{
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Namespaces to watch, separated by commas; all when absent
+    /// Namespaces to watch, separated by commas; absent: all
     #[arg(long, env = "NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<String>,
-    /// Labels of the resources to work on, such as `shard=a` or `shard notin (a, b)`; all when absent. Several
-    /// operators share the work so, each with a --lease-name of its own. That two resources name the same source
-    /// bucket is seen only when one operator works on both
+    /// Label selector of the resources to reconcile, such as `shard=a` or `shard notin (a, b)`; absent: all. Several
+    /// operators can share the work this way, each with its own --lease-name. An operator detects that two resources
+    /// name the same source bucket only if it reconciles both
     #[arg(long, env = "SELECTOR")]
     selector: Option<String>,
-    /// Resources checked at the same time, for each set of accounts they act in
-    // AWS takes a few writes a second for a fleet: more at the same time costs memory and saves no time.
+    /// Number of resources to check at the same time, for each set of AWS accounts that they use
+    // The rate limits of AWS decide how fast many resources become ready: more concurrency costs memory and saves no
+    // time.
     #[arg(long, env = "CONCURRENCY", default_value = "12", value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
-    /// How often AWS is checked for resources that do not say
+    /// Time between two checks of AWS, for resources without spec.interval
     #[arg(long, env = "INTERVAL", default_value = "10m")]
     interval: Interval,
-    /// Refuse resources that act without an AwsAccount: those without accountRef, where there is none named default
+    /// Refuse resources that would act without an AwsAccount: those without accountRef, if no AwsAccount is named default
     #[arg(long, env = "REQUIRE_ACCOUNT")]
     require_account: bool,
-    /// Where /livez, /readyz and /metrics are served
+    /// Address on which to serve /livez, /readyz and /metrics
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
-    /// Tell of each resource by name in the metrics; more series than most want
+    /// Export metrics per resource; high cardinality
     #[arg(long, env = "RESOURCE_METRICS", value_parser = clap::builder::FalseyValueParser::new())]
     resource_metrics: bool,
-    /// How log lines are written
+    /// Format of log lines
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
-    /// What is logged: a level, or a list of target=level
+    /// What to log: a level, or a list of target=level
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     log_level: String,
-    /// A file that says what is logged instead, while it is there and not empty; read again every 2 seconds
+    /// File that overrides --log-level while it exists and is not empty; read every 2 seconds
     #[arg(long, env = "LOG_LEVEL_FILE")]
     log_level_file: Option<PathBuf>,
-    /// Address of a collector that takes traces by OTLP over HTTP, such as http://localhost:4318
+    /// Address of a collector that accepts traces by OTLP over HTTP, such as http://localhost:4318
     #[cfg(feature = "otlp")]
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
@@ -78,7 +80,7 @@ pub enum RunError {
     Leader(#[from] LeaderArgsError),
     #[error("cannot find a Kubernetes cluster: {0}; set KUBECONFIG or run in a pod")]
     Configuration(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("cannot read namespace kube-system, whose UID names the cluster: {}", runtime::kube_error::describe(.0))]
+    #[error("cannot read namespace kube-system, whose UID identifies the cluster: {}", runtime::kube_error::describe(.0))]
     ClusterId(#[source] Box<kube::Error>),
     #[error(transparent)]
     Selector(#[from] runtime::selector::InvalidSelector),
@@ -87,7 +89,7 @@ pub enum RunError {
     Traces(#[from] crate::telemetry::TraceError),
     #[error(transparent)]
     Serve(#[from] ServeError),
-    #[error("cannot wait for signals: {0}")]
+    #[error("cannot listen for signals: {0}")]
     Signals(#[source] std::io::Error),
 }
 
@@ -113,7 +115,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let shutdown = shutdown_on_signals()?;
 
     let mut config = Config::infer().await.map_err(|e| RunError::Configuration(e.into()))?;
-    // A connection on which nothing comes any more is given up: a watch has a sign of life in less.
+    // Gives up a connection that delivers nothing: the API server ends every watch sooner than that.
     config.read_timeout.get_or_insert(HEARTBEAT_TIMEOUT);
     let client = Client::try_from(config.clone()).map_err(|e| RunError::Configuration(e.into()))?;
     let election = self::election(election, config).map_err(|e| RunError::Configuration(e.into()))?;
@@ -126,9 +128,9 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         runtime::selector::check_selector(&api, selector).await?;
     }
     let cloud = AwsConnector::from_env(args.aws.settings(), aws_metrics).await;
-    match cloud.own().caller().await {
-        Ok(caller) => info!(account = caller.account, cluster, "started"),
-        // Each resource will say so in its status; credentials may still come.
+    match cloud.ambient().await {
+        Ok(aws) => info!(account = aws.caller().account, cluster, "started"),
+        // Each resource reports this in its status, and credentials may still arrive.
         Err(failure) => warn!(detail = failure.message(), "started without a working AWS identity"),
     }
     let settings = controllers::Settings {
@@ -145,7 +147,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         Operator { client, cloud, settings, metrics, health, election, shutdown: shutdown.clone() };
     tokio::select! {
         () = controllers::run(operator) => {}
-        () = overdue(&shutdown) => warn!("a call did not end in time; the next start sees what became of it"),
+        () = overdue(&shutdown) => warn!("a call did not end in time; the next start checks its result"),
     }
     server.abort();
     #[cfg(feature = "otlp")]
@@ -154,15 +156,15 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     Ok(())
 }
 
-/// With a client of its own: no retries but the election's, and no waiting for others' requests.
+/// The election with its own client: it retries by its own rules and must not wait for other requests.
 fn election(settings: Option<leader::Settings>, mut config: Config) -> kube::Result<leader::Election> {
     let Some(settings) = settings else { return Ok(leader::Election::unopposed()) };
     config.default_retry = false;
     Ok(leader::Election::by_lease(Client::try_from(config)?, settings))
 }
 
-/// Each once: two watches of one namespace would reconcile each resource twice at the same time. An empty variable
-/// in a manifest means all namespaces.
+/// The namespaces without duplicates: two watches of one namespace would reconcile each resource twice at once. An
+/// empty variable in a manifest means all namespaces.
 fn namespaces(given: &[String]) -> Vec<String> {
     let names: BTreeSet<&str> = given.iter().map(|n| n.trim()).filter(|n| !n.is_empty()).collect();
     names.into_iter().map(str::to_owned).collect()
@@ -172,13 +174,13 @@ fn selector(given: Option<String>) -> Option<String> {
     given.map(|selector| selector.trim().to_owned()).filter(|selector| !selector.is_empty())
 }
 
-/// What this operator works on, in words: another that works on something else must not wait for the same Lease.
+/// The resources of this operator as text for the Lease: operators for other resources must not wait for it.
 fn scope(namespaces: &[String], selector: Option<&str>) -> String {
     let place = if namespaces.is_empty() { "*".to_owned() } else { namespaces.join(",") };
     format!("namespaces: {place}; selector: {}", selector.unwrap_or("*"))
 }
 
-/// SIGTERM or Ctrl-C: the step under way is finished, and no other is begun.
+/// A token that SIGTERM or Ctrl-C cancels. The operator then finishes the running steps and starts no other.
 fn shutdown_on_signals() -> Result<CancellationToken, RunError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
@@ -189,19 +191,20 @@ fn shutdown_on_signals() -> Result<CancellationToken, RunError> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        info!("stopping: finishing the steps under way");
+        info!("stopping: finishing the running steps");
         cancelled.cancel();
     });
     Ok(token)
 }
 
-/// Longer than a watch lasts: kube-runtime asks for 290 seconds.
+/// The read timeout of connections to the API server: longer than a watch, which kube-runtime limits to 290 seconds.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Kubernetes kills a pod 30 seconds after SIGTERM by default, other supervisors after 10.
+/// How long running calls may take after the signal. Kubernetes kills a pod 30 seconds after SIGTERM by default, other
+/// supervisors after 10.
 const GRACE: Duration = Duration::from_secs(8);
 
-/// Ends when what was under way at the time of the signal should long be done.
+/// Ends when the grace period after the signal is over.
 async fn overdue(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     tokio::time::sleep(GRACE).await;

@@ -1,27 +1,11 @@
 //! The operator as users meet it: a real API server, the operator as its own process, S3 and IAM over HTTP.
-//! One module a feature; each test has a namespace, an AWS account and a proxy of its own.
+//! A folder for each feature. Each test has its own namespace, AWS account and proxy.
 
-mod access;
 mod accounts;
-mod admission;
 mod cli;
-mod conditions;
-mod cost;
-mod crd;
-mod cross_account;
 mod drift;
 mod failures;
-mod fields;
-mod founding;
-mod import;
-mod leader;
-mod logs;
-mod metrics;
+mod operations;
 mod ownership;
-mod restart;
-mod samples;
-mod sharding;
+mod replication;
 mod support;
-mod tenancy;
-#[cfg(feature = "otlp")]
-mod traces;

@@ -1,47 +1,47 @@
-//! An Application, and what Argo CD says of it.
+//! An Argo CD Application: applies it, waits for a state, and reads its health.
 
 use anyhow::{Context, Result, ensure};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use rig::argocd::NAMESPACE;
 use serde_json::{Value, json};
 
-use super::ground::Ground;
+use super::environment::Environment;
 
 pub const CHART: &str = "charts/s3-replication-operator";
 
-/// The names of the two in the file that a user applies.
+/// The names of the two Applications in the file that a user applies.
 pub const OPERATOR: &str = "s3-replication-operator";
 pub const RESOURCES: &str = "replications";
 
-/// What asks Argo CD to look now, and is taken away when it has.
+/// The annotation that requests a comparison now. Argo CD removes it when it has compared.
 const REFRESH: &str = "argocd.argoproj.io/refresh";
 
-/// One by its name, there or not.
+/// An Application by its name; it need not exist.
 pub struct Application<'a> {
-    ground: &'a Ground,
+    environment: &'a Environment,
     name: String,
 }
 
 impl<'a> Application<'a> {
-    pub fn new(ground: &'a Ground, name: &str) -> Self {
-        Self { ground, name: name.to_owned() }
+    pub fn new(environment: &'a Environment, name: &str) -> Self {
+        Self { environment, name: name.to_owned() }
     }
 
-    /// Applies one as data.
-    pub fn apply(ground: &'a Ground, manifest: &Value) -> Result<Self> {
+    /// Applies an Application.
+    pub fn apply(environment: &'a Environment, manifest: &Value) -> Result<Self> {
         let name = manifest["metadata"]["name"].as_str().context("an Application without a name")?;
-        ground.kubectl(&["apply", "-f", "-"], &manifest.to_string())?;
-        Ok(Self::new(ground, name))
+        environment.kubectl(&["apply", "-f", "-"], &manifest.to_string())?;
+        Ok(Self::new(environment, name))
     }
 
-    /// Waits until it is as wanted, and returns it.
+    /// Waits until it is as wanted. Returns it.
     pub async fn wait(&self, wanted: impl Fn(&Value) -> bool, what: &str) -> Result<Value> {
         let found = self.wait_or_gone(|app| app.is_some_and(&wanted), what).await?;
-        found.context("an Application that is not there is not as wanted")
+        found.context("the Application does not exist")
     }
 
     pub async fn wait_synced(&self) -> Result<Value> {
-        // A sync that was decided on while the last one ended may be about to begin.
+        // Another sync may be about to begin: `operation` holds it.
         let idle = |app: &Value| operation(app) == "Succeeded" && app["operation"].is_null();
         self.wait(|app| is(app, "Synced") && idle(app), "to be synced").await
     }
@@ -54,7 +54,7 @@ impl<'a> Application<'a> {
         self.wait_or_gone(|app| app.is_none(), "to be gone").await.map(drop)
     }
 
-    /// Has everything read and compared anew, nothing of it from a cache, and returns what came of it.
+    /// Makes Argo CD read and compare everything again, without caches. Returns the Application after that.
     pub async fn compare(&self) -> Result<Value> {
         let api = self.api();
         let at = |app: &Value| app["status"]["reconciledAt"].clone();
@@ -64,15 +64,15 @@ impl<'a> Application<'a> {
             api.patch(&self.name, &PatchParams::default(), &Patch::Merge(&refresh)).await?;
             let answered = |app: &Value| app["metadata"]["annotations"][REFRESH].is_null();
             let app = self.wait(answered, "to have been compared").await?;
-            // In whole seconds: asked again within one, it would look as if nothing had been done.
+            // The time has whole seconds: a second comparison within one would look like none.
             if at(&app) != before {
                 return Ok(app);
             }
         }
     }
 
-    /// Says that nothing differs, whatever is compared, and that nothing had to be applied again.
-    pub async fn stays_synced(&self) -> Result<()> {
+    /// Checks that a new comparison finds no difference and applies nothing.
+    pub async fn check_stays_synced(&self) -> Result<()> {
         let before = self.wait_synced().await?;
         let after = self.compare().await?;
         ensure!(
@@ -91,7 +91,7 @@ impl<'a> Application<'a> {
         Ok(())
     }
 
-    /// Asks for its deletion.
+    /// Requests its deletion.
     pub async fn delete(&self) -> Result<()> {
         self.api().delete(&self.name, &DeleteParams::default()).await?;
         Ok(())
@@ -102,18 +102,18 @@ impl<'a> Application<'a> {
         wanted: impl Fn(Option<&Value>) -> bool,
         what: &str,
     ) -> Result<Option<Value>> {
-        let found = self.ground.world.wait_on(&self.api(), &self.name, wanted, what).await;
-        found.with_context(|| self.ground.argocd.log_tails(5))
+        let found = self.environment.world.wait_on(&self.api(), &self.name, wanted, what).await;
+        found.with_context(|| self.environment.argocd.log_tails(5))
     }
 
     fn api(&self) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk("argoproj.io", "v1alpha1", "Application");
         let kind = ApiResource::from_gvk(&kind);
-        Api::namespaced_with(self.ground.world.kube.clone(), NAMESPACE, &kind)
+        Api::namespaced_with(self.environment.world.kube.clone(), NAMESPACE, &kind)
     }
 }
 
-/// Whether an Application is Synced, or what else is asked for.
+/// Whether an Application has this sync status, such as `Synced`.
 pub fn is(app: &Value, sync: &str) -> bool {
     app["status"]["sync"]["status"] == sync
 }
@@ -123,12 +123,12 @@ pub fn health(app: &Value) -> &str {
     app["status"]["health"]["status"].as_str().unwrap_or_default()
 }
 
-/// How the last sync ended, if it has.
+/// The phase of the last sync: `Succeeded` if it ended well.
 pub fn operation(app: &Value) -> &str {
     app["status"]["operationState"]["phase"].as_str().unwrap_or_default()
 }
 
-/// The health of one of its resources, and the words for it.
+/// The health of one of its resources: status and message.
 pub fn health_of<'a>(app: &'a Value, kind: &str, name: &str) -> (&'a str, &'a str) {
     let all = app["status"]["resources"].as_array().map(Vec::as_slice).unwrap_or_default();
     let found = all.iter().find(|resource| resource["kind"] == kind && resource["name"] == name);

@@ -1,4 +1,5 @@
-//! The health check over its test data, by Argo CD's own command line: as Argo CD's repository tests those it has.
+//! Runs the health check of deploy/argocd over its test data with Argo CD's command line, as Argo CD's own repository
+//! does.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rig::Tools;
 use serde_json::Value;
 
-use super::ground::{read, repository};
+use super::environment::{read, repository};
 
 const FOLDER: &str = "deploy/argocd/resource_customizations/s3replication.dev";
 

@@ -1,5 +1,5 @@
-//! What a node does, for the operator's pods: there is none in the rig. Each pod that a Deployment makes becomes a
-//! process with the pod's arguments, variables and rights, which is probed, said to be ready, and ended with its pod.
+//! Runs the operator's pods, because the rig has no nodes. Each pod of the Deployment becomes a process with the pod's
+//! arguments, variables and service account. It is probed, reported as ready, and ended with its pod.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use rig::world::World;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-/// Where the chart is installed.
+/// The namespace of the chart.
 const NAMESPACE: &str = "s3-replication-system";
 
-/// The pods of the operator, kept as processes. Dropping this ends them.
+/// The operator's pods, as processes. Dropping this ends them.
 pub struct Pods(JoinHandle<()>);
 
 impl Pods {
-    /// Looks after them from now on.
+    /// Starts watching for pods.
     pub fn run(world: Arc<World>) -> Self {
         Self(tokio::spawn(async move { keep(&world).await }))
     }
@@ -38,8 +38,8 @@ impl Drop for Pods {
 
 async fn keep(world: &World) {
     let pods: Api<Pod> = Api::namespaced(world.kube.clone(), NAMESPACE);
-    let ours = watcher::Config::default().labels("app.kubernetes.io/component=operator");
-    let mut events = std::pin::pin!(watcher(pods.clone(), ours).default_backoff());
+    let operators = watcher::Config::default().labels("app.kubernetes.io/component=operator");
+    let mut events = std::pin::pin!(watcher(pods.clone(), operators).default_backoff());
     let mut running: BTreeMap<String, Operator> = BTreeMap::new();
     loop {
         match events.try_next().await {
@@ -49,7 +49,7 @@ async fn keep(world: &World) {
                 }
                 match start(world, &pods, &pod).await {
                     Ok(operator) => drop(running.insert(pod.name_any(), operator)),
-                    // The test that waits for the pod fails; this says why.
+                    // The test that waits for the pod fails; this line shows why.
                     Err(error) => eprintln!("pod {}: {error:#}", pod.name_any()),
                 }
             }
@@ -71,13 +71,13 @@ async fn end(operator: Option<Operator>) -> Option<Result<i32>> {
     }
 }
 
-/// Starts a pod's process and says in the pod's status when it is ready.
+/// Starts a pod's process, waits until it is ready, and sets that in the pod's status.
 async fn start(world: &World, pods: &Api<Pod>, pod: &Pod) -> Result<Operator> {
     let data = serde_json::to_value(pod)?;
     let container = &data["spec"]["containers"][0];
     let kubeconfig = kubeconfig(world, data["spec"]["serviceAccountName"].as_str()).await?;
     let args = container["args"].as_array().map(Vec::as_slice).unwrap_or_default();
-    // The rig gives it a subcommand and an address of its own.
+    // The rig sets the subcommand and the address.
     let args = args
         .iter()
         .filter_map(Value::as_str)
@@ -108,7 +108,7 @@ async fn start(world: &World, pods: &Api<Pod>, pod: &Pod) -> Result<Operator> {
     Ok(operator)
 }
 
-/// A kubeconfig file with the token of a service account, as it is in a pod.
+/// Writes a kubeconfig with the token of a service account, which a pod would have. Returns its path.
 async fn kubeconfig(world: &World, account: Option<&str>) -> Result<std::path::PathBuf> {
     let account = account.context("the pod names no service account")?;
     let accounts: Api<ServiceAccount> = Api::namespaced(world.kube.clone(), NAMESPACE);

@@ -1,20 +1,20 @@
-//! A team's own repository with one resource in it, the Application of it, its namespace and its buckets.
+//! A team: a repository with one resource, the Application of that repository, a namespace and buckets.
 
 use anyhow::{Context, Result};
 use rig::argocd::Repository;
 use serde_json::{Value, json};
 
 use super::application::{self, Application};
-use super::ground::Ground;
+use super::environment::Environment;
 
-/// What its resource is called.
+/// The name of its resource.
 pub const NAME: &str = "orders";
 
-pub const HERE: &str = "us-east-1";
-pub const THERE: &str = "eu-west-1";
+pub const SOURCE_REGION: &str = "us-east-1";
+pub const DESTINATION_REGION: &str = "eu-west-1";
 
 pub struct Team<'a> {
-    pub ground: &'a Ground,
+    pub environment: &'a Environment,
     pub application: Application<'a>,
     pub namespace: String,
     pub source: String,
@@ -23,10 +23,15 @@ pub struct Team<'a> {
 }
 
 impl<'a> Team<'a> {
-    /// Everything but the buckets, which are the team's to make; the second name is that of the destination.
-    pub async fn new(ground: &'a Ground, name: &str, source: &str, destination: &str) -> Result<Self> {
-        // The operator has been installed by the other Application of the same file.
-        ground.application(application::OPERATOR).wait_healthy().await?;
+    /// Creates everything but the buckets.
+    pub async fn new(
+        environment: &'a Environment,
+        name: &str,
+        source: &str,
+        destination: &str,
+    ) -> Result<Self> {
+        // The other Application of the same file installs the operator.
+        environment.application(application::OPERATOR).wait_healthy().await?;
         let resource = json!({
             "apiVersion": "s3replication.dev/v1alpha1",
             "kind": "BucketReplication",
@@ -36,24 +41,27 @@ impl<'a> Team<'a> {
                 "rules": [{"id": "all", "destination": {"bucket": destination, "storageClass": "STANDARD"}}],
             },
         });
-        let repository = ground.argocd.git.repository(&format!("teams/{name}.git"))?;
+        let repository = environment.argocd.git.repository(&format!("teams/{name}.git"))?;
         repository.write("orders.yaml", &resource.to_string())?;
         repository.commit("Orders are replicated")?;
-        let namespace = ground.world.namespace(&[]).await?;
-        let manifest = of_repository(ground, name, &namespace, repository.url())?;
-        let application = Application::apply(ground, &manifest)?;
-        Ok(Self { ground, application, namespace, source: source.to_owned(), repository, resource })
+        let namespace = environment.world.namespace(&[]).await?;
+        let manifest = of_repository(environment, name, &namespace, repository.url())?;
+        let application = Application::apply(environment, &manifest)?;
+        Ok(Self { environment, application, namespace, source: source.to_owned(), repository, resource })
     }
 
-    /// With buckets that are there, and already healthy.
-    pub async fn healthy(ground: &'a Ground, name: &str) -> Result<Self> {
-        let (source, destination) = (ground.world.bucket(HERE).await?, ground.world.bucket(THERE).await?);
-        let team = Self::new(ground, name, &source, &destination).await?;
+    /// Creates a team with its buckets, and waits until the resource is healthy.
+    pub async fn healthy(environment: &'a Environment, name: &str) -> Result<Self> {
+        let (source, destination) = (
+            environment.world.bucket(SOURCE_REGION).await?,
+            environment.world.bucket(DESTINATION_REGION).await?,
+        );
+        let team = Self::new(environment, name, &source, &destination).await?;
         team.application.wait_healthy().await?;
         Ok(team)
     }
 
-    /// Changes the resource where it belongs: in the repository.
+    /// Changes the spec of the resource in the repository.
     pub async fn commit(&mut self, change: impl FnOnce(&mut Value)) -> Result<Value> {
         change(&mut self.resource["spec"]);
         self.repository.write("orders.yaml", &self.resource.to_string())?;
@@ -61,7 +69,7 @@ impl<'a> Team<'a> {
         self.application.compare().await
     }
 
-    /// Takes the resource out of the repository, which is not empty then: Argo CD would not take that for meant.
+    /// Removes the resource from the repository. Another file stays: Argo CD does not prune everything.
     pub async fn remove(&self) -> Result<Value> {
         let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}});
         self.repository.write("orders.yaml", &other.to_string())?;
@@ -69,7 +77,7 @@ impl<'a> Team<'a> {
         self.application.compare().await
     }
 
-    /// Waits until the Application shows this health of the resource, and returns the words for it.
+    /// Waits until the Application shows this health of the resource. Returns its message.
     pub async fn wait_health(&self, status: &str) -> Result<String> {
         let app = self
             .application
@@ -84,18 +92,26 @@ impl<'a> Team<'a> {
         Ok(application::health_of(&app, "BucketReplication", NAME).1.to_owned())
     }
 
-    /// The message of the condition Ready, as the operator has written it.
+    /// The message of the condition Ready, as the operator wrote it.
     pub async fn message(&self) -> Result<String> {
-        let object = self.ground.world.api_in(&self.namespace).get(NAME).await?;
+        let object = self.environment.world.api_in(&self.namespace).get(NAME).await?;
         let status = object.data["status"].clone();
         let ready = rig::world::condition(&status, "Ready").context("no condition Ready")?;
         Ok(ready["message"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// Whether the replication configuration of the source is there.
+    /// Whether the source has a replication configuration.
     pub async fn is_configured(&self) -> Result<bool> {
         use aws_sdk_s3::error::ProvideErrorMetadata;
-        match self.ground.world.s3(HERE).get_bucket_replication().bucket(&self.source).send().await {
+        match self
+            .environment
+            .world
+            .s3(SOURCE_REGION)
+            .get_bucket_replication()
+            .bucket(&self.source)
+            .send()
+            .await
+        {
             Ok(_) => Ok(true),
             Err(error) if error.code() == Some("ReplicationConfigurationNotFoundError") => Ok(false),
             Err(error) => Err(error.into()),
@@ -103,9 +119,9 @@ impl<'a> Team<'a> {
     }
 }
 
-/// The Application of resources in the file that a user applies, of another repository in another namespace.
-pub fn of_repository(ground: &Ground, name: &str, namespace: &str, url: &str) -> Result<Value> {
-    let [_, mut manifest] = ground.applications()?;
+/// The Application of the resources in the file that a user applies, for another repository and namespace.
+pub fn of_repository(environment: &Environment, name: &str, namespace: &str, url: &str) -> Result<Value> {
+    let [_, mut manifest] = environment.applications()?;
     manifest["metadata"]["name"] = json!(name);
     manifest["spec"]["source"]["repoURL"] = json!(url);
     manifest["spec"]["destination"]["namespace"] = json!(namespace);

@@ -1,25 +1,25 @@
-//! What only a real cluster can show: the operator as its chart installs it, with the rights of its service account,
-//! found by probes, killed, stopped, cut off, moved, upgraded and removed, and never two of its pods writing to AWS.
+//! The operator in pods of a real cluster, as its chart installs it, with the permissions of its service account: probed,
+//! killed, stopped, cut off, moved, upgraded and removed, and never two of its pods writing to AWS at the same time.
 //!
-//! The tests share a cluster, and each has a release of its own, with a Lease, an AWS account and resources of its
-//! own; those that are about the whole of the chart take turns with the usual one. Where no cluster can be had they
-//! are ignored, and a line says why; `RIG_KIND=must` makes that a failure, `RIG_KIND=off` leaves them out.
-//! `RIG_KIND_KUBECONFIG` names a cluster that is there.
+//! The tests share a cluster. Each has its own release with its own Lease, AWS account and resources; tests of the chart
+//! as a whole take turns with the default release. If there can be no cluster, the tests are ignored and a line says
+//! why. `RIG_KIND=must` turns that into a failure, `RIG_KIND=off` ignores the tests, `RIG_KIND_KUBECONFIG` names an
+//! existing cluster.
 
-mod case;
 mod chart;
-mod ends;
+mod cluster;
+mod documented_commands;
 mod failover;
-mod ground;
-mod moves;
 mod network;
 mod node;
+mod node_drain;
 mod pod;
 mod process;
-mod site;
+mod process_exit;
+mod release;
+mod replication;
 mod upgrade;
-mod work;
-mod written;
+mod workload;
 
 use std::env;
 use std::process::ExitCode;
@@ -27,44 +27,48 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use libtest_mimic::{Arguments, Failed, Trial};
-use rig::is_asked_for;
+use rig::will_run;
 
-use ground::{Ground, Machine, Share};
+use cluster::{Cluster, ClusterSource, Share};
 
-/// A test: what it is called, what it must have for itself, and what it does.
-type Test = (&'static str, Share, fn(&Ground) -> Result<()>);
+/// The name of a test, what it needs for itself, and its function.
+type Test = (&'static str, Share, fn(&Cluster) -> Result<()>);
 
 /// The longest first.
 const TESTS: [Test; 18] = [
-    ("a_leader_that_was_stopped_for_a_minute_wakes_up_and_writes_nothing", Share::Own, failover::frozen),
-    ("a_hung_operator_is_restarted_by_its_probe", Share::Own, ends::hung),
-    ("a_leader_cut_off_from_the_api_server_stops_and_another_goes_on", Share::Own, failover::cut_off),
-    ("a_killed_leader_is_followed_and_comes_again", Share::Own, failover::killed),
-    ("the_release_before_is_upgraded_without_a_break", Share::Usual, upgrade::from_the_release_before),
-    ("a_new_version_is_rolled_out_under_work", Share::Own, failover::rolled_out),
-    ("another_goes_on_with_what_a_deleted_leader_had_under_way", Share::Own, failover::deleted),
-    ("asked_to_end_it_ends_well_and_comes_again", Share::Own, ends::asked_to_end),
+    ("a_leader_stopped_for_a_minute_writes_nothing_when_it_continues", Share::OwnRelease, failover::frozen),
+    ("a_hung_operator_is_restarted_by_its_probe", Share::OwnRelease, process_exit::hung),
     (
-        "resources_that_are_left_at_uninstalling_are_deleted_once_it_is_installed_again",
-        Share::Usual,
+        "a_leader_cut_off_from_the_api_server_stops_and_another_continues",
+        Share::OwnRelease,
+        failover::cut_off,
+    ),
+    ("another_pod_follows_a_killed_leader_which_restarts", Share::OwnRelease, failover::killed),
+    (
+        "the_previous_release_is_upgraded_without_interruption",
+        Share::DefaultRelease,
+        upgrade::from_the_release_before,
+    ),
+    ("a_new_version_is_rolled_out_during_work", Share::OwnRelease, failover::rolled_out),
+    ("another_pod_finishes_the_work_of_a_deleted_leader", Share::OwnRelease, failover::deleted),
+    ("a_terminated_process_exits_with_zero_and_restarts", Share::OwnRelease, process_exit::asked_to_end),
+    (
+        "resources_left_at_uninstallation_are_deleted_after_installing_again",
+        Share::DefaultRelease,
         chart::left_behind,
     ),
-    ("uninstalled_in_order_nothing_is_left_but_the_definitions", Share::Usual, chart::uninstalled_in_order),
-    ("helm_test_passes", Share::Usual, chart::tested),
-    ("a_policy_lets_it_reach_what_it_needs_and_nothing_else", Share::Own, network::policy),
-    ("a_service_is_found_by_its_name_and_a_resource_becomes_ready", Share::Usual, network::resolves_names),
-    (
-        "the_pods_have_a_user_without_rights_and_a_file_system_that_they_cannot_write",
-        Share::Usual,
-        process::has_no_rights,
-    ),
-    ("probes_and_metrics_are_answered", Share::Usual, process::answers_probes),
-    ("a_drained_node_passes_the_operator_on", Share::Workers, moves::drained),
-    ("the_commands_for_helm_work_as_they_are_written", Share::All, written::with_helm),
-    ("the_commands_for_kubectl_work_as_they_are_written", Share::All, written::with_kubectl),
+    ("uninstalling_in_order_leaves_only_the_crds", Share::DefaultRelease, chart::uninstalled_in_order),
+    ("helm_test_passes", Share::DefaultRelease, chart::tested),
+    ("the_network_policy_allows_only_what_the_operator_needs", Share::OwnRelease, network::policy),
+    ("the_operator_resolves_the_name_of_a_service", Share::DefaultRelease, network::resolves_names),
+    ("the_pods_run_unprivileged_with_a_read_only_file_system", Share::DefaultRelease, process::has_no_rights),
+    ("probes_and_metrics_are_answered", Share::DefaultRelease, process::answers_probes),
+    ("draining_the_leaders_node_moves_the_operator", Share::Nodes, node_drain::drained),
+    ("the_documented_helm_commands_work", Share::WholeCluster, documented_commands::with_helm),
+    ("the_documented_kubectl_commands_work", Share::WholeCluster, documented_commands::with_kubectl),
 ];
 
-/// How many run at the same time, unless it is said: most of the time they wait.
+/// The default number of tests at the same time: they mostly wait.
 const AT_ONCE: usize = 8;
 
 fn main() -> ExitCode {
@@ -72,44 +76,44 @@ fn main() -> ExitCode {
     if !env::args().any(|argument| argument.starts_with("--test-threads")) {
         arguments.test_threads = Some(AT_ONCE);
     }
-    let machine = match is_asked_for(&arguments, TESTS.iter().map(|(name, ..)| *name)) {
-        true => Machine::look(),
-        false => Ok(Machine::Unasked),
+    let source = match will_run(&arguments, TESTS.iter().map(|(name, ..)| *name)) {
+        true => ClusterSource::choose(),
+        false => Ok(ClusterSource::NotNeeded),
     };
-    let why_not = machine.as_ref().err().cloned();
+    let why_not = source.as_ref().err().cloned();
     if let Some(why) = &why_not {
         eprintln!("tests on a real cluster are ignored: {why}");
         if env::var_os("RIG_KIND").is_some_and(|wish| wish == "must") {
             return ExitCode::FAILURE;
         }
     }
-    let workers = machine.as_ref().map_or(0, Machine::workers);
-    let documented = machine.as_ref().is_ok_and(Machine::has_documented_image);
-    // Here, because the threads of the tests have to be started in the network of the cluster.
-    let ground = match machine {
-        Ok(Machine::Unasked) | Err(_) => Err("there is no cluster".to_owned()),
-        Ok(machine) => Ground::prepare(&machine).map(Arc::new).map_err(|error| format!("{error:#}")),
+    let workers = source.as_ref().map_or(0, ClusterSource::workers);
+    let documented = source.as_ref().is_ok_and(ClusterSource::has_documented_image);
+    // Before the threads of the tests start: they must be in the network of the cluster.
+    let cluster = match source {
+        Ok(ClusterSource::NotNeeded) | Err(_) => Err("there is no cluster".to_owned()),
+        Ok(source) => Cluster::prepare(&source).map(Arc::new).map_err(|error| format!("{error:#}")),
     };
     let trials = TESTS
         .into_iter()
         .map(|(name, share, test)| {
-            let ground = ground.clone();
+            let cluster = cluster.clone();
             let run = move || {
-                let ground = ground.map_err(|why| anyhow!(why))?;
-                ground.with(share, test).map_err(|error| Failed::from(format!("{error:#}")))
+                let cluster = cluster.map_err(|why| anyhow!(why))?;
+                cluster.with(share, test).map_err(|error| Failed::from(format!("{error:#}")))
             };
             let lacks = match share {
-                Share::Workers => workers < 2,
-                Share::All => !documented,
-                Share::Own | Share::Usual => false,
+                Share::Nodes => workers < 2,
+                Share::WholeCluster => !documented,
+                Share::OwnRelease | Share::DefaultRelease => false,
             };
             let ignored = why_not.is_some() || lacks;
             Trial::test(name, run).with_ignored_flag(ignored)
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    let closed = match ground.map(Arc::into_inner) {
-        Ok(Some(ground)) => ground.close(),
+    let closed = match cluster.map(Arc::into_inner) {
+        Ok(Some(cluster)) => cluster.close(),
         Ok(None) | Err(_) => Ok(()),
     };
     if let Err(error) = &closed {

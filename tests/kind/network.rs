@@ -1,16 +1,16 @@
-//! The operator in the cluster's network: whom it finds by name, and what a policy lets it reach.
+//! The operator in the cluster's network: it resolves names, and a NetworkPolicy limits what it reaches.
 
 use anyhow::{Context, Result, ensure};
 
 use rig::kind::install::{AWS_NAMESPACE, RELEASE};
 use serde_json::{Value, json};
 
-use super::case::Case;
-use super::ground::{DEADLINE, Ground};
-use super::site::Site;
+use super::cluster::{Cluster, DEADLINE};
+use super::release::OperatorRelease;
+use super::replication::Replication;
 
-/// Tries two ports of the cluster's DNS until one try fails, or long enough: a policy may come into force only a
-/// moment after its pod has begun.
+/// Tries two ports of the cluster's DNS until a try fails, or the time is over: a policy may take effect only after its
+/// pod has started.
 const TRY: &str = r#"
 import json, socket, time
 def fails(port):
@@ -25,11 +25,11 @@ def fails(port):
 print(json.dumps({"metrics": fails(9153), "dns": fails(53)}))
 "#;
 
-pub fn resolves_names(ground: &Ground) -> Result<()> {
-    ground.block_on(async {
-        let site = Site::usual(ground, "names").await?;
-        let deployment = ["-n", &site.release.namespace, "deployment", RELEASE];
-        let deployment = ground.kind.kubectl.get(&deployment).await?;
+pub fn resolves_names(cluster: &Cluster) -> Result<()> {
+    cluster.block_on(async {
+        let operator = OperatorRelease::shared(cluster, "names").await?;
+        let deployment = ["-n", &operator.release.namespace, "deployment", RELEASE];
+        let deployment = cluster.kind.kubectl.get(&deployment).await?;
         let variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array();
         let endpoint =
             variables.into_iter().flatten().find(|variable| variable["name"] == "AWS_ENDPOINT_URL");
@@ -38,32 +38,32 @@ pub fn resolves_names(ground: &Ground) -> Result<()> {
             endpoint["value"] == format!("http://emulator.{AWS_NAMESPACE}"),
             "not a name that has to be completed: {endpoint}"
         );
-        let case = Case::ready(&site, "case").await?;
-        // Written with the rights of its service account.
+        let replication = Replication::ready(&operator, "case").await?;
+        // Written with the permissions of its service account.
         let by_operator = async || {
-            let events = ground.kind.kubectl.get(&["events.events.k8s.io"]).await?;
+            let events = cluster.kind.kubectl.get(&["events.events.k8s.io"]).await?;
             let all = events["items"].as_array().cloned().unwrap_or_default();
-            Ok(all.into_iter().find(|event| event["regarding"]["name"] == case.name()))
+            Ok(all.into_iter().find(|event| event["regarding"]["name"] == replication.name()))
         };
-        ground.until("the operator's event", by_operator).await?;
-        case.delete().await
+        cluster.until("the operator's event", by_operator).await?;
+        replication.delete().await
     })
 }
 
-/// That what it does not allow is refused can be seen only where the network enforces policies; whether it does is
-/// found out with a policy that allows nothing.
-pub fn policy(ground: &Ground) -> Result<()> {
-    ground.block_on(async {
+/// Whether the network enforces policies is found out with a policy that allows nothing. Only then the test checks that
+/// the chart's policy refuses the rest.
+pub fn policy(cluster: &Cluster) -> Result<()> {
+    cluster.block_on(async {
         let emulator = json!([{
             "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": AWS_NAMESPACE}}}],
             "ports": [{"port": 4566, "protocol": "TCP"}],
         }]);
         let values = json!({"networkPolicy": {"enabled": true, "extraEgress": emulator}});
-        let site = Site::own(ground, "policy", values).await?;
-        Case::ready(&site, "case").await?.delete().await?;
+        let operator = OperatorRelease::own(cluster, "policy", values).await?;
+        Replication::ready(&operator, "case").await?.delete().await?;
 
-        let kubectl = &ground.kind.kubectl;
-        let namespace = site.release.namespace.as_str();
+        let kubectl = &cluster.kind.kubectl;
+        let namespace = operator.release.namespace.as_str();
         let nothing = json!({
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
@@ -75,29 +75,29 @@ pub fn policy(ground: &Ground) -> Result<()> {
             },
         });
         kubectl.apply(&nothing.to_string()).await?;
-        // As the operator's pods are to the chart's policy.
+        // The labels that the chart's policy selects.
         let as_operator =
             json!({"app.kubernetes.io/name": "s3-replication-operator", "app.kubernetes.io/instance": RELEASE});
         let (free, denied, like_operator) = tokio::try_join!(
-            attempt(ground, namespace, "free", json!({})),
-            attempt(ground, namespace, "denied", json!({"may": "nothing"})),
-            attempt(ground, namespace, "like-operator", as_operator),
+            attempt(cluster, namespace, "free", json!({})),
+            attempt(cluster, namespace, "denied", json!({"may": "nothing"})),
+            attempt(cluster, namespace, "like-operator", as_operator),
         )?;
         ensure!(free["metrics"] == false && free["dns"] == false, "what no policy is about failed: {free}");
         if denied["metrics"] == false {
-            // To be read in the output of the test.
+            // Shown in the output of the test.
             eprintln!("the network of this cluster enforces no policies: that the chart's denies was not seen");
         } else {
             ensure!(like_operator["metrics"] == true, "the policy let through what it does not name");
         }
         ensure!(like_operator["dns"] == false, "the policy denied DNS");
-        site.close().await
+        operator.close().await
     })
 }
 
-/// What a pod with these labels saw.
-async fn attempt(ground: &Ground, namespace: &str, name: &str, labels: Value) -> Result<Value> {
-    let kubectl = &ground.kind.kubectl;
+/// Starts a pod with these labels. Returns what it could reach.
+async fn attempt(cluster: &Cluster, namespace: &str, name: &str, labels: Value) -> Result<Value> {
+    let kubectl = &cluster.kind.kubectl;
     let pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -107,7 +107,7 @@ async fn attempt(ground: &Ground, namespace: &str, name: &str, labels: Value) ->
             "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
                 "name": "python",
-                "image": ground.kind.images.emulator,
+                "image": cluster.kind.images.emulator,
                 "command": ["python3", "-c", TRY],
                 "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
             }],

@@ -1,4 +1,4 @@
-//! What is seen and done on a node, past Kubernetes: a pod with all rights on each, that runs a few lines of Python.
+//! Acts on a node directly: a privileged pod on each node runs short Python scripts.
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
@@ -7,13 +7,13 @@ use kube::api::ListParams;
 use rig::kind::Kind;
 use serde_json::{Value, json};
 
-use super::ground::{DEADLINE, Ground};
+use super::cluster::{Cluster, DEADLINE};
 use super::pod::OperatorPod;
 
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "on-node";
 
-/// Finds the process of an operator's pod, as the node numbers it: the chart names its pod to it.
+/// Finds the process of an operator's pod in the node's process ids: its environment has the pod's name.
 const FIND: &str = r#"
 import json, os, signal, subprocess, sys, time
 def words(pid, file):
@@ -37,7 +37,7 @@ def network(*command):
     subprocess.run([*enter, *command], check=True, preexec_fn=at_home, env={"PATH": path})
 "#;
 
-/// Puts the pods on the nodes.
+/// Starts the pods on the nodes.
 pub async fn prepare(kind: &Kind) -> Result<()> {
     let pods = json!({
         "apiVersion": "apps/v1",
@@ -64,10 +64,10 @@ pub async fn prepare(kind: &Kind) -> Result<()> {
     kind.kubectl.apply(&pods.to_string()).await
 }
 
-/// Runs a script on the node of an operator's pod, with the number of its process in `pid`, and returns what it
+/// Runs a script on the node of an operator's pod, with its process id in `pid`. Returns what the script
 /// prints.
-pub async fn run(ground: &Ground, operator: &OperatorPod, script: &str) -> Result<String> {
-    let all: Api<Pod> = Api::namespaced(ground.kube.clone(), NAMESPACE);
+pub async fn run(cluster: &Cluster, operator: &OperatorPod, script: &str) -> Result<String> {
+    let all: Api<Pod> = Api::namespaced(cluster.kube.clone(), NAMESPACE);
     let here = ListParams::default()
         .labels(&format!("app={NAME}"))
         .fields(&format!("spec.nodeName={}", operator.node));
@@ -79,19 +79,19 @@ pub async fn run(ground: &Ground, operator: &OperatorPod, script: &str) -> Resul
         };
         Ok(pods.iter().find_map(ready))
     };
-    let pod = ground.until("the pod on a node is ready", ready).await?;
+    let pod = cluster.until("the pod on a node is ready", ready).await?;
     let script = format!("pod = {:?}\n{FIND}{script}", operator.name);
     let exec = ["-n", NAMESPACE, "exec", &pod, "--", "python3", "-c", &script];
-    ground.kind.kubectl.run_within(exec, DEADLINE).await
+    cluster.kind.kubectl.run_within(exec, DEADLINE).await
 }
 
-/// Sends an operator's process a signal, as only its node can.
-pub async fn signal(ground: &Ground, operator: &OperatorPod, name: &str) -> Result<()> {
-    run(ground, operator, &format!("os.kill(pid, signal.SIG{name})")).await.map(drop)
+/// Sends a signal to an operator's process from its node.
+pub async fn signal(cluster: &Cluster, operator: &OperatorPod, name: &str) -> Result<()> {
+    run(cluster, operator, &format!("os.kill(pid, signal.SIG{name})")).await.map(drop)
 }
 
-/// What a script printed as JSON.
-pub async fn facts(ground: &Ground, operator: &OperatorPod, script: &str) -> Result<Value> {
-    let output = run(ground, operator, script).await?;
+/// Runs a script that prints JSON. Returns the value.
+pub async fn facts(cluster: &Cluster, operator: &OperatorPod, script: &str) -> Result<Value> {
+    let output = run(cluster, operator, script).await?;
     serde_json::from_str(&output).with_context(|| format!("no JSON: {output}"))
 }

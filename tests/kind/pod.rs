@@ -1,4 +1,4 @@
-//! A pod of the operator, as it is now.
+//! The state of a pod of the operator.
 
 use k8s_openapi::api::core::v1::Pod;
 
@@ -8,10 +8,10 @@ pub struct OperatorPod {
     pub uid: String,
     pub node: String,
     pub ready: bool,
-    /// It was asked to end.
+    /// Its deletion was requested.
     pub ending: bool,
     pub restarts: i32,
-    /// How its container ended the last time, if it has.
+    /// The exit code of the previous run of its container.
     pub exit_code: Option<i32>,
 }
 

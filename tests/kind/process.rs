@@ -1,13 +1,13 @@
-//! The operator's process in its pod: what it may do, and what it answers.
+//! The operator's process in its pod: its privileges, and its HTTP endpoints.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::ground::Ground;
+use super::cluster::Cluster;
 use super::node;
-use super::site::Site;
+use super::release::OperatorRelease;
 
-/// What the kernel says of the process.
+/// Reads the privileges of the process from /proc.
 const FACTS: &str = r#"
 status = dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status").read().splitlines() if ":\t" in line)
 mounts = [line.split() for line in open(f"/proc/{pid}/mountinfo")]
@@ -20,11 +20,11 @@ print(json.dumps({
         if os.path.isdir(f"{root}/{d}") for f in os.listdir(f"{root}/{d}")),
 }))"#;
 
-pub fn has_no_rights(ground: &Ground) -> Result<()> {
-    ground.block_on(async {
-        let site = Site::usual(ground, "rights").await?;
-        for pod in site.all_ready(2).await? {
-            let facts = node::facts(ground, &pod, FACTS).await?;
+pub fn has_no_rights(cluster: &Cluster) -> Result<()> {
+    cluster.block_on(async {
+        let operator = OperatorRelease::shared(cluster, "rights").await?;
+        for pod in operator.all_ready(2).await? {
+            let facts = node::facts(cluster, &pod, FACTS).await?;
             let all = |value: &str| Value::from(vec![value; 4]);
             ensure!(facts["uid"] == all("65532") && facts["gid"] == all("65532"), "its user: {facts}");
             ensure!(facts["capabilities"] == 0, "its capabilities: {facts}");
@@ -38,14 +38,14 @@ pub fn has_no_rights(ground: &Ground) -> Result<()> {
     })
 }
 
-pub fn answers_probes(ground: &Ground) -> Result<()> {
-    ground.block_on(async {
-        let site = Site::usual(ground, "probes").await?;
-        for pod in site.all_ready(2).await? {
+pub fn answers_probes(cluster: &Cluster) -> Result<()> {
+    cluster.block_on(async {
+        let operator = OperatorRelease::shared(cluster, "probes").await?;
+        for pod in operator.all_ready(2).await? {
             for (path, expected) in [("livez", "ok"), ("readyz", "ok"), ("metrics", "# EOF")] {
-                let namespace = &site.release.namespace;
+                let namespace = &operator.release.namespace;
                 let url = format!("/api/v1/namespaces/{namespace}/pods/{}:8080/proxy/{path}", pod.name);
-                let answer = ground.kind.kubectl.run(["get", "--raw", &url]).await?;
+                let answer = cluster.kind.kubectl.run(["get", "--raw", &url]).await?;
                 ensure!(answer.trim_end().ends_with(expected), "/{path} answers {answer}");
             }
         }

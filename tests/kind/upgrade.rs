@@ -1,4 +1,4 @@
-//! An upgrade from the release before.
+//! An upgrade from the previous release.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,60 +10,61 @@ use rig::kind::writers;
 use rig::paths;
 use serde_json::{Value, json};
 
-use super::case::Case;
-use super::ground::Ground;
-use super::site::Site;
+use super::cluster::Cluster;
+use super::release::OperatorRelease;
+use super::replication::Replication;
 
-/// The version that stands for the one before.
+/// The version of the stand-in for the previous release.
 const BEFORE: &str = "0.0.9";
 
 const DEFINITION: &str = "bucketreplications.s3replication.dev";
 
-/// What the definition of the release before does not have: an optional part of the spec.
+/// An optional field of the spec that the CRD of the previous release lacks.
 const NEWER: &str = "replicate";
 
-/// Until there is a second release nobody can upgrade from a first. What stands for it is the chart of this tree as
-/// another version, whose definition lacks an optional field, and the same image in pods that differ by an
-/// annotation. So it shows what the upgrade itself does: to the definitions, the pods, who leads and AWS. That a
-/// later program understands what an earlier one has written is for a later release to show.
-pub fn from_the_release_before(ground: &Ground) -> Result<()> {
-    ground.block_on(async {
-        let mut site = Site::usual(ground, "upgrade").await?;
-        site.tell("podAnnotations", json!({"version": BEFORE}));
-        let before = package(ground).await?;
-        site.uninstall().await?;
-        site.release.upgrade(&ground.kind, &before).await?;
-        site.tell("podAnnotations", json!({}));
-        let site = site;
-        ensure!(!has_newer_field(ground).await?, "the definition is not that of the release before");
+/// There is no earlier release yet. The stand-in is the chart of this tree, packaged as
+/// another version, with a CRD that lacks an optional field, and the same image in pods that differ by an
+/// annotation. The test shows what the upgrade does to the CRDs, the pods, the leader and AWS. It does not show that a
+/// later program reads what an earlier one wrote.
+pub fn from_the_release_before(cluster: &Cluster) -> Result<()> {
+    cluster.block_on(async {
+        let mut operator = OperatorRelease::shared(cluster, "upgrade").await?;
+        operator.set_value("podAnnotations", json!({"version": BEFORE}));
+        let before = package(cluster).await?;
+        operator.uninstall().await?;
+        operator.release.upgrade(&cluster.kind, &before).await?;
+        operator.set_value("podAnnotations", json!({}));
+        let operator = operator;
+        ensure!(!has_newer_field(cluster).await?, "the definition is not that of the release before");
 
         let names = ["left-alone", "left-alone-too", "drifted"];
-        let cases = try_join_all(names.iter().map(|name| Case::ready(&site, name))).await?;
-        let objects = try_join_all(cases.iter().map(Case::object)).await?;
-        let old = site.all_ready(2).await?;
-        let earlier = site.writes().await?.len();
-        let [.., drifted] = cases.as_slice() else { unreachable!("there are three") };
-        drifted.drift().await?;
+        let replications = try_join_all(names.iter().map(|name| Replication::ready(&operator, name))).await?;
+        let objects = try_join_all(replications.iter().map(Replication::object)).await?;
+        let old = operator.all_ready(2).await?;
+        let earlier = operator.writes().await?.len();
+        let [.., drifted] = replications.as_slice() else { unreachable!("there are three") };
+        drifted.change_in_aws().await?;
 
         let chart = chart();
-        let upgraded = site.release.upgrade(&ground.kind, &chart);
-        let (least, added) = tokio::join!(least_ready(&site, upgraded), Case::apply(&site, "meanwhile"));
+        let upgraded = operator.release.upgrade(&cluster.kind, &chart);
+        let (least, added) =
+            tokio::join!(least_ready(&operator, upgraded), Replication::apply(&operator, "meanwhile"));
         let (least, added) = (least?, added?);
         ensure!(least >= 2, "only {least} pods were ready at a time");
-        ensure!(has_newer_field(ground).await?, "the definition was not upgraded");
-        let new = site.all_ready(2).await?;
+        ensure!(has_newer_field(cluster).await?, "the definition was not upgraded");
+        let new = operator.all_ready(2).await?;
         ensure!(new.iter().all(|pod| old.iter().all(|before| before.uid != pod.uid)), "some stayed: {new:?}");
-        drifted.put_right().await?;
+        drifted.wait_corrected().await?;
         added.wait_ready().await?;
 
-        for (case, before) in cases.iter().zip(&objects) {
-            let now = case.object().await?;
+        for (replication, before) in replications.iter().zip(&objects) {
+            let now = replication.object().await?;
             for part in ["uid", "generation", "creationTimestamp"] {
                 let (was, is) = (&before["metadata"][part], &now["metadata"][part]);
-                ensure!(was == is, "{part} of {} was {was} and is {is}", case.name());
+                ensure!(was == is, "{part} of {} was {was} and is {is}", replication.name());
             }
         }
-        let writes = site.writes().await?;
+        let writes = operator.writes().await?;
         let writes = writes.get(earlier..).context("the record was cleared")?;
         let without_reason = writes.iter().find(|write| {
             let for_new = write.subject.contains(added.name());
@@ -72,14 +73,14 @@ pub fn from_the_release_before(ground: &Ground) -> Result<()> {
             !for_new && !for_drift
         });
         ensure!(without_reason.is_none(), "written without a reason: {without_reason:?}");
-        writers::never_two(writes)?;
-        try_join_all(cases.into_iter().chain([added]).map(Case::delete)).await?;
-        site.no_role_is_left().await
+        writers::check_one_at_a_time(writes)?;
+        try_join_all(replications.into_iter().chain([added]).map(Replication::delete)).await?;
+        operator.check_no_role_is_left().await
     })
 }
 
-/// The chart as the release before: packaged, with another version and an older definition.
-async fn package(ground: &Ground) -> Result<PathBuf> {
+/// Packages the chart as the previous release. Returns the path of the package.
+async fn package(cluster: &Cluster) -> Result<PathBuf> {
     let dir = paths::scratch_dir("release-before")?;
     let copy = dir.join("chart");
     copy_tree(&chart(), &copy)?;
@@ -94,7 +95,7 @@ async fn package(ground: &Ground) -> Result<PathBuf> {
     fs::write(&file, definition.to_string())?;
     let (from, to) = (copy.to_string_lossy(), dir.to_string_lossy());
     let versions = ["--version", BEFORE, "--app-version", BEFORE];
-    ground.kind.helm.run(&[&["package", &from, "--destination", &to][..], &versions].concat()).await?;
+    cluster.kind.helm.run(&[&["package", &from, "--destination", &to][..], &versions].concat()).await?;
     Ok(dir.join(format!("s3-replication-operator-{BEFORE}.tgz")))
 }
 
@@ -111,20 +112,23 @@ fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn has_newer_field(ground: &Ground) -> Result<bool> {
-    let definition = ground.kind.kubectl.get(&["crd", DEFINITION]).await?;
+async fn has_newer_field(cluster: &Cluster) -> Result<bool> {
+    let definition = cluster.kind.kubectl.get(&["crd", DEFINITION]).await?;
     let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     Ok(schema["properties"]["spec"]["properties"][NEWER].is_object())
 }
 
-/// The least number of pods that were ready at a time, and not about to end, while something went on.
-async fn least_ready(site: &Site<'_>, during: impl Future<Output = Result<String>>) -> Result<usize> {
+/// The lowest number of ready, not terminating pods while a future runs.
+async fn least_ready(
+    operator: &OperatorRelease<'_>,
+    during: impl Future<Output = Result<String>>,
+) -> Result<usize> {
     let mut during = std::pin::pin!(during);
     let mut least = usize::MAX;
     loop {
-        let pods = site.pods().await?;
+        let pods = operator.pods().await?;
         least = least.min(pods.iter().filter(|pod| pod.ready && !pod.ending).count());
-        // Often enough to see each pod go, and no more.
+        // Often enough to notice each pod that ends.
         let pause = std::time::Duration::from_millis(100);
         match tokio::time::timeout(pause, &mut during).await {
             Ok(done) => return done.map(|_| least),

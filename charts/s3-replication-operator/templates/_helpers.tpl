@@ -3,7 +3,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* What the objects are called. */}}
+{{/* The name of the objects. */}}
 {{- define "operator.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride }}
 {{- if .Values.fullnameOverride }}
@@ -15,18 +15,18 @@
 {{- end }}
 {{- end }}
 
-{{/* What the objects outside of namespaces are called: releases of one name in two namespaces do not meet. */}}
+{{/* The name of cluster-scoped objects: releases of the same name in two namespaces do not collide. */}}
 {{- define "operator.clustername" -}}
 {{- printf "%s:%s" .Release.Namespace (include "operator.fullname" .) }}
 {{- end }}
 
-{{/* What never changes of the labels, for selectors. */}}
+{{/* The labels that never change, for selectors. */}}
 {{- define "operator.release" -}}
 app.kubernetes.io/name: {{ include "operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{/* The pods at work, and not those of `helm test`. */}}
+{{/* The labels of the working pods, without the pod of `helm test`. */}}
 {{- define "operator.selector" -}}
 {{ include "operator.release" . }}
 app.kubernetes.io/component: operator
@@ -72,6 +72,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* The port of httpAddress. */}}
 {{- define "operator.port" -}}
 {{- regexFind "[0-9]+$" .Values.operator.httpAddress }}
+{{- end }}
+
+{{/* The port of a URL, unless it is 443, which is open anyway; nothing without a URL. */}}
+{{- define "operator.urlPort" -}}
+{{- with . }}
+{{- $url := urlParse . }}
+{{- $port := default (ternary "443" "80" (eq $url.scheme "https")) (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host)) }}
+{{- if ne $port "443" }}
+{{- $port }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* The arguments: a value that is null leaves its flag out. */}}
@@ -122,7 +133,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* Pairs of flag and value. Numbers of a values file come as floats, which must not be written with an exponent. */}}
+{{/* Arguments from pairs of flag and value. Helm reads numbers as floats; they must not be written with an exponent. */}}
 {{- define "operator.flags" -}}
 {{- range . }}
 {{- $value := index . 1 }}
@@ -132,10 +143,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* What `run` finds in its environment. */}}
+{{/* The environment of `run`. */}}
 {{- define "operator.env" -}}
 {{- if .Values.leaderElection.enabled }}
-# Shown in the Lease as its holder.
+# The Lease shows it as its holder.
 - name: POD_NAME
   valueFrom:
     fieldRef:
@@ -174,7 +185,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{/* The container, without its name and its place in the pod. */}}
+{{/* The container, without its name, ports and probes. */}}
 {{- define "operator.container" -}}
 image: {{ include "operator.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -198,11 +209,11 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
-{{/* What the pods at work and the pod of `helm test` have in common. */}}
+{{/* What the working pods and the pod of `helm test` have in common. */}}
 {{- define "operator.pod" -}}
 serviceAccountName: {{ include "operator.serviceAccount" . }}
 automountServiceAccountToken: true
-# Variables for each Service of the namespace are of no use here.
+# The operator uses no variables of the Services in its namespace.
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
@@ -227,7 +238,7 @@ tolerations:
 {{- end }}
 {{- end }}
 
-{{/* What the operator does with resources, in every namespace or in one. */}}
+{{/* The rules for resources, in every namespace or in one. */}}
 {{- define "operator.rules" -}}
 - apiGroups: [s3replication.dev]
   resources: [bucketreplications]
@@ -240,9 +251,23 @@ tolerations:
   verbs: [create]
 {{- end }}
 
-{{/* Who the roles are for. */}}
+{{/* The subject of the bindings. */}}
 {{- define "operator.subjects" -}}
 - kind: ServiceAccount
   name: {{ include "operator.serviceAccount" . }}
   namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{/*
+A file of the chart, by (list ROOT PATH). In the repository the files are links to crds/ and deploy/, which Helm follows
+and some other tools drop: without this the chart would install less, silently.
+*/}}
+{{- define "operator.file" -}}
+{{- $path := index . 1 }}
+{{- required (include "operator.unlinked" $path) ((index . 0).Files.Get $path) }}
+{{- end }}
+
+{{/* What to do about a file that is missing. */}}
+{{- define "operator.unlinked" -}}
+{{- printf "this copy of the chart has no %s: it was copied without its symbolic links. Use a chart made by helm package" . }}
 {{- end }}

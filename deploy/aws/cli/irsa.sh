@@ -1,17 +1,14 @@
 #!/bin/sh
-# The operator's role in AWS by IRSA, with the AWS CLI: ./irsa.sh CLUSTER [POLICY]
-# The cluster has an OIDC provider in IAM already (eksctl utils associate-iam-oidc-provider).
+# The operator's role in AWS by IRSA, and the boundary of its roles, with the AWS CLI: ./irsa.sh CLUSTER [POLICY]
+# The cluster has an OIDC provider in IAM already (eksctl utils associate-iam-oidc-provider). DESTINATION_ACCOUNTS lists
+# other accounts to replicate into. Prints values for the chart.
 set -eu
 cd "$(dirname "$0")/.."
 cluster=${1:?usage: $0 CLUSTER [POLICY]}
 policy=${2:-operator-policy.json}
-role=s3-replication-operator
+. cli/operator-role.sh
 
-account=$(aws sts get-caller-identity --query Account --output text)
 issuer=$(aws eks describe-cluster --name "$cluster" --query cluster.identity.oidc.issuer --output text)
-provider=${issuer#https://}
-fill() { sed -e "s|ACCOUNT_ID|$account|g" -e "s|OIDC_PROVIDER|$provider|g" "$1"; }
-
-aws iam create-role --role-name "$role" --assume-role-policy-document "$(fill trust-irsa.json)" >/dev/null
-aws iam put-role-policy --role-name "$role" --policy-name "$role" --policy-document "$(fill "$policy")"
+make_role "$(fill trust-irsa.json -e "s|OIDC_PROVIDER|${issuer#https://}|g")" "$policy"
 printf 'serviceAccount:\n  annotations:\n    eks.amazonaws.com/role-arn: arn:aws:iam::%s:role/%s\n' "$account" "$role"
+printf '# For each AwsAccount of this account: roles: {permissionsBoundary: "%s"}\n' "$boundary"

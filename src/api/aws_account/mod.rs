@@ -1,7 +1,7 @@
-//! The specification and status of an `AwsAccount`: an account the operator may act in, and who may have it do what
-//! there.
+//! The spec and status of an `AwsAccount`: the AWS identity of the operator in one account, and what the resources of
+//! which namespaces may do there.
 
-#![allow(clippy::duplicated_attributes, reason = "each printcolumn(…) has a type of its own")]
+#![allow(clippy::duplicated_attributes, reason = "each printcolumn(…) has its own type_")]
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::validation as v;
 
-/// The account of resources that name none, where it exists.
+/// The name of the `AwsAccount` that applies to resources without `accountRef`, if it exists.
 pub const DEFAULT_ACCOUNT: &str = "default";
 
-/// An AWS account, the identity the operator has there, and what it may be asked to do there, by whom.
+/// An AWS account: the AWS identity of the operator there, and what it may do there for which namespaces.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[kube(
     group = "s3replication.dev",
@@ -26,7 +26,7 @@ pub const DEFAULT_ACCOUNT: &str = "default";
     category = "aws",
     status = "AwsAccountStatus",
     derive = "PartialEq",
-    doc = "AwsAccount is an AWS account that BucketReplication resources may refer to: the identity the operator has there, and which namespaces may replicate from and into which of its buckets. What is not said is not allowed.",
+    doc = "AwsAccount is an AWS account that BucketReplication resources may refer to: the AWS identity that the operator uses there, and which namespaces may replicate from and into which of its buckets. Anything that it does not list is not allowed.",
     printcolumn(name = "Account", type_ = "string", json_path = ".spec.accountId"),
     printcolumn(
         name = "Ready",
@@ -40,7 +40,7 @@ pub const DEFAULT_ACCOUNT: &str = "default";
     ),
     printcolumn(name = "Replications", type_ = "integer", json_path = ".status.replications"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "ResourceId", type_ = "string", json_path = ".status.identity.arn", priority = 1),
+    printcolumn(name = "Identity", type_ = "string", json_path = ".status.identity.arn", priority = 1),
     printcolumn(
         name = "Message",
         type_ = "string",
@@ -50,47 +50,50 @@ pub const DEFAULT_ACCOUNT: &str = "default";
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AwsAccountSpec {
-    /// The account's id, in quotes. Immutable. An identity in another account is refused with `AccountMismatch`.
+    /// The account id, in quotes. Immutable. The operator refuses an AWS identity in another account with
+    /// `AccountMismatch`.
     #[schemars(length(max = 12))]
     #[x_kube(validation = v::aws_account_id(), validation = v::account_id_is_immutable())]
     pub account_id: String,
 
-    /// The role the operator assumes there. Absent: its own identity.
+    /// The role that the operator assumes there. Absent: the operator uses its own AWS identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assume_role: Option<AssumeRole>,
 
-    /// The namespaces whose resources may refer to this account. Absent: none.
+    /// The namespaces whose resources may refer to this `AwsAccount`. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<Namespaces>,
 
-    /// Names of buckets of this account that may be replicated from; `*` stands for any characters. Absent: none.
+    /// Names of buckets of this account that resources may replicate from; `*` stands for any characters. Absent:
+    /// none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(max = 63)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[x_kube(validation = v::bucket_patterns("sources"))]
     pub sources: Vec<String>,
 
-    /// Names of buckets of this account that may be replicated into; `*` stands for any characters. Absent: none.
+    /// Names of buckets of this account that resources may replicate into; `*` stands for any characters. Absent:
+    /// none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(max = 63)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[x_kube(validation = v::bucket_patterns("destinations"))]
     pub destinations: Vec<String>,
 
-    /// Ids of other accounts whose buckets may be replicated into from this one by `destination.account`, without
-    /// an `accountRef` of theirs. Absent: none.
+    /// Ids of other accounts. With `destination.account` and no `accountRef`, resources may replicate from this account
+    /// into buckets of these accounts. Absent: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(max = 12)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[x_kube(validation = v::account_ids())]
     pub destination_accounts: Vec<String>,
 
-    /// What is imposed on the roles of replications from this account.
+    /// The path and the permissions boundary that every role of a replication from this account must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<Roles>,
 }
 
-/// The role the operator assumes in an account (`sts:AssumeRole`).
+/// The role that the operator assumes in an account (`sts:AssumeRole`).
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct AssumeRole {
@@ -99,21 +102,21 @@ pub struct AssumeRole {
     #[x_kube(validation = v::assumed_role_arn())]
     pub arn: String,
 
-    /// The external id that the role's trust policy asks for, against confused deputies.
+    /// The external id that the role's trust policy asks for. It prevents the confused deputy problem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 1224))]
     #[x_kube(validation = v::external_id())]
     pub external_id: Option<String>,
 
-    /// What the names of sessions begin with: `NAME@NAMESPACE.RESOURCE`, so that CloudTrail tells which resource a
-    /// call was made for. Absent: `NAMESPACE.RESOURCE`. Shortened to 64 characters.
+    /// The beginning of session names: `NAME@NAMESPACE.RESOURCE`. CloudTrail then shows for which resource a call was
+    /// made. Absent: `NAMESPACE.RESOURCE`. The operator shortens names to 64 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(validation = v::session_name())]
     pub session_name: Option<String>,
 }
 
-/// A choice of namespaces. Where both are given a namespace needs both: the name and the labels.
+/// A selection of namespaces. If both fields are given, a namespace needs both: the name and the labels.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Namespaces {
@@ -123,34 +126,34 @@ pub struct Namespaces {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub match_names: Vec<String>,
 
-    /// Labels that a namespace must all have.
+    /// Labels that a namespace must have, all of them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
 }
 
-/// What is imposed on the roles of replications.
+/// What every role of a replication must have.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Roles {
-    /// The path of every role. A `role.path` that differs and a `role.arn` elsewhere are refused.
+    /// The path of every role. The operator refuses a `role.path` that differs and a `role.arn` at another path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     #[x_kube(validation = v::role_path())]
     pub path: Option<String>,
 
-    /// ARN of the permissions boundary of every role. A boundary that differs, and an existing role without it, are
-    /// refused.
+    /// ARN of the permissions boundary of every role. The operator refuses a boundary that differs, and an existing
+    /// role without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     #[x_kube(validation = v::policy_arn())]
     pub permissions_boundary: Option<String>,
 }
 
-/// What the operator last saw of an account.
+/// What the operator last observed of an `AwsAccount`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct AwsAccountStatus {
-    /// The generation this status speaks of; -1 before the operator has seen the resource.
+    /// The generation that this status describes; -1 before the operator has seen the resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
@@ -159,21 +162,21 @@ pub struct AwsAccountStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// Who the operator is there (`sts:GetCallerIdentity`).
+    /// The operator's AWS identity there, as STS returned it (`sts:GetCallerIdentity`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<AwsIdentity>,
 
-    /// How many BucketReplication resources refer to this account.
+    /// The number of BucketReplication resources that refer to this `AwsAccount`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replications: Option<i32>,
 }
 
-/// An identity in AWS.
+/// A caller identity in AWS.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct AwsIdentity {
     /// The ARN of the user or role.
     pub arn: String,
-    /// The id of the account it is in.
+    /// The id of the account that the user or role is in.
     pub account_id: String,
 }

@@ -1,9 +1,10 @@
-//! The specification of a `BucketReplication`: every field a user can write.
+//! The spec of a `BucketReplication`: every field that a user can write, with its schema and its admission rules.
+//! Becomes the CRD in `crds/` and `docs/fields.md`.
 //!
-//! Defaults inside lists live in code, never in the CRD: the API server would add them to each item and
-//! GitOps tools would see a difference for ever.
+//! Defaults inside lists are in code, never in the CRD: the API server would add them to each item, and GitOps tools
+//! would report a difference forever.
 
-#![allow(clippy::duplicated_attributes, reason = "each printcolumn(…) has a type of its own")]
+#![allow(clippy::duplicated_attributes, reason = "each printcolumn(…) has its own type_")]
 
 use std::collections::BTreeMap;
 
@@ -15,8 +16,8 @@ use crate::api::bucket_replication::status::BucketReplicationStatus;
 use crate::api::interval::Interval;
 use crate::api::validation as v;
 
-/// Where managed roles live unless `role.path` says otherwise: one path lets an administrator confine the
-/// operator's IAM permissions to it.
+/// The path of managed roles unless `role.path` is set. With a single path an administrator can limit the operator's
+/// IAM permissions to it.
 pub const DEFAULT_ROLE_PATH: &str = "/s3-replication/";
 
 /// The replication of one source bucket into one or more destination buckets.
@@ -32,7 +33,7 @@ pub const DEFAULT_ROLE_PATH: &str = "/s3-replication/";
     namespaced,
     status = "BucketReplicationStatus",
     derive = "PartialEq",
-    doc = "BucketReplication keeps the replication of one Amazon S3 bucket into others switched on, and reports in its status what is true in AWS.",
+    doc = "BucketReplication keeps the replication of one Amazon S3 bucket into others switched on, and reports in its status what AWS holds.",
     printcolumn(name = "Source", type_ = "string", json_path = ".spec.source.bucket"),
     printcolumn(
         name = "Destination",
@@ -72,15 +73,16 @@ pub struct BucketReplicationSpec {
     /// The bucket to replicate from.
     pub source: Source,
 
-    /// The IAM role S3 assumes to replicate. Absent: a managed role with a name derived from namespace and name.
+    /// The IAM role that S3 assumes to replicate. Absent: a managed role, with a name derived from the resource's
+    /// namespace and name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
 
-    /// What goes along with an object.
+    /// Whether S3 replicates tags and ACLs with each object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicate: Option<Replicate>,
 
-    /// What is replicated, and where to.
+    /// The replication rules: which objects S3 replicates, and into which bucket.
     #[schemars(length(min = 1, max = 1000))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
     #[x_kube(validation = v::priorities_are_present())]
@@ -88,27 +90,27 @@ pub struct BucketReplicationSpec {
     #[x_kube(validation = v::priorities_are_unique_in_long_lists())]
     pub rules: Vec<ReplicationRule>,
 
-    /// `Enforce` corrects what differs in AWS; `Observe` reports it and writes nothing to AWS.
+    /// `Enforce` corrects differences in AWS; `Observe` reports them and writes nothing to AWS.
     #[serde(default)]
     pub management_policy: ManagementPolicy,
 
-    /// What happens in AWS when this resource is deleted: `Delete` removes the replication configuration and
-    /// the managed role, `Retain` leaves both.
+    /// What the operator does in AWS when this resource is deleted: `Delete` removes the replication configuration
+    /// and the managed role, `Retain` leaves both.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
-    /// What to do with a role or a replication configuration that exists and that someone else made:
-    /// `Refuse` leaves it alone and says so, `Adopt` takes it over.
+    /// What the operator does with a role or a replication configuration that someone else created: `Refuse` leaves
+    /// it alone and reports it, `Adopt` takes it over.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
 
-    /// How often AWS is checked, as hours, minutes and seconds such as `10m` or `1h30m`; from `1m` to `24h`.
-    /// Up to a tenth is added at random. Absent: as the operator's flag `--interval` says, `10m` by default.
+    /// The time between two checks of AWS, in hours, minutes and seconds such as `10m` or `1h30m`; from `1m` to
+    /// `24h`. The operator adds up to a tenth at random. Absent: the operator's flag `--interval`, `10m` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = v::interval())]
     pub interval: Option<Interval>,
 
-    /// `true` stops every call to AWS for this resource; a check that is asked for waits too. Deletion still
+    /// `true` stops every call to AWS for this resource, also for a check that someone asks for. Deletion still
     /// works.
     #[serde(default)]
     pub suspend: bool,
@@ -130,19 +132,19 @@ pub struct Source {
     #[x_kube(validation = v::region())]
     pub region: Option<String>,
 
-    /// The `AwsAccount` the bucket is in, as whose identity the operator acts on the bucket and the role. Absent:
-    /// the one named `default` where it exists, else the operator's own identity.
+    /// The `AwsAccount` that the bucket is in. The operator uses its AWS identity for the bucket and the role. Absent:
+    /// the `AwsAccount` named `default` if it exists, else the operator's own AWS identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = v::account_ref())]
     pub account_ref: Option<String>,
 
-    /// `Managed` turns versioning on; `Required` only checks that it is on.
+    /// `Managed` enables versioning; `Required` only checks that it is enabled.
     #[serde(default)]
     pub versioning: VersioningPolicy,
 
-    /// ARNs of the KMS keys the source objects are encrypted with, which the role may use to decrypt. Absent:
-    /// any key of the source's Region, and only when a rule replicates KMS-encrypted objects.
+    /// ARNs of the KMS keys that encrypt the source objects. The role may use them to decrypt. Absent: any key of
+    /// the source's Region, and only if a rule replicates KMS-encrypted objects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(max = 256)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -150,7 +152,7 @@ pub struct Source {
     pub kms_key_arns: Vec<String>,
 }
 
-/// The IAM role S3 assumes: either managed here (`name`, `path`, `permissionsBoundary`, `tags`) or an existing
+/// The IAM role that S3 assumes: either a managed one (`name`, `path`, `permissionsBoundary`, `tags`) or an existing
 /// one (`arn`).
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
@@ -162,40 +164,40 @@ pub struct Role {
     #[x_kube(validation = v::role_name())]
     pub name: Option<String>,
 
-    /// The managed role's path, which begins and ends with `/`. Immutable; `/s3-replication/` when absent.
+    /// The managed role's path; it begins and ends with `/`. Immutable. Absent: `/s3-replication/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     #[x_kube(validation = v::role_path())]
     pub path: Option<String>,
 
-    /// ARN of the policy that bounds the managed role's permissions.
+    /// ARN of the policy that is the managed role's permissions boundary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     #[x_kube(validation = v::policy_arn())]
     pub permissions_boundary: Option<String>,
 
-    /// Tags of the managed role, beside the operator's own four.
+    /// Tags of the managed role, in addition to the operator's own four.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "v::role_tags_schema")]
     #[x_kube(validation = v::role_tags())]
     pub tags: BTreeMap<String, String>,
 
-    /// ARN of an existing role, which is checked and never written. Excludes every other field of `role`.
+    /// ARN of an existing role. The operator checks it and never writes it. Excludes every other field of `role`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 640))]
     #[x_kube(validation = v::role_arn())]
     pub arn: Option<String>,
 }
 
-/// What goes along with an object. Each switch grants the role the permissions S3 needs for it.
+/// What S3 replicates with each object. Each switch grants the role the permissions that S3 needs for it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Replicate {
-    /// Object tags (`s3:GetObjectVersionTagging`, `s3:ReplicateTags`, `s3:PutObjectTagging`); `true` when absent.
+    /// Object tags (`s3:GetObjectVersionTagging`, `s3:ReplicateTags`, `s3:PutObjectTagging`). Absent: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<bool>,
 
-    /// Object ACLs (`s3:GetObjectVersionAcl`, `s3:PutObjectAcl`); `true` when absent.
+    /// Object ACLs (`s3:GetObjectVersionAcl`, `s3:PutObjectAcl`). Absent: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acls: Option<bool>,
 }
@@ -211,33 +213,32 @@ pub struct ReplicationRule {
     #[x_kube(validation = v::rule_id())]
     pub id: String,
 
-    /// Whether the rule is in force; `Enabled` when absent.
+    /// Whether S3 applies the rule. Absent: `Enabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Switch>,
 
-    /// Which rule wins where two with the same destination match an object: the higher number. Unique;
-    /// optional only with a single rule.
+    /// Which rule S3 applies if two rules with the same destination match an object: the one with the higher number.
+    /// Unique. Optional only with a single rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647))]
     pub priority: Option<i32>,
 
-    /// Which objects are replicated; all when absent.
+    /// Which objects S3 replicates. Absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Filter>,
 
-    /// Where the replicas go.
+    /// The bucket that S3 replicates into, and how.
     pub destination: Destination,
 
-    /// Whether delete markers are replicated; `Disabled` when absent. Not possible with a tag filter.
+    /// Whether S3 replicates delete markers. Absent: `Disabled`. Not possible with a tag filter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete_markers: Option<Switch>,
 
-    /// Whether changes to a replica's metadata are replicated back, for two-way replication; `Disabled` when
-    /// absent.
+    /// Whether S3 replicates changes to a replica's metadata back, for two-way replication. Absent: `Disabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_modifications: Option<Switch>,
 
-    /// Whether objects encrypted with KMS keys are replicated; `Disabled` when absent. Needs
+    /// Whether S3 replicates objects that are encrypted with KMS keys. Absent: `Disabled`. Needs
     /// `destination.kmsKeyArn`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kms_encrypted_objects: Option<Switch>,
@@ -247,12 +248,12 @@ pub struct ReplicationRule {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Filter {
-    /// The object key's beginning; empty matches all.
+    /// The beginning of the object key. Empty: every key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub prefix: Option<String>,
 
-    /// Object tags that must all be present: at most 10.
+    /// Object tags that must all be present; at most 10.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "v::filter_tags_schema")]
     #[x_kube(validation = v::filter_tags())]
@@ -276,24 +277,24 @@ pub struct Destination {
     #[x_kube(validation = v::region())]
     pub region: Option<String>,
 
-    /// The id of the account that owns the bucket, when it is not the source's.
+    /// The id of the AWS account that owns the bucket, if it is not the source's account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 12))]
     #[x_kube(validation = v::account_id())]
     pub account: Option<String>,
 
-    /// The `AwsAccount` the bucket is in: the operator then manages the bucket's versioning and, when the account is
-    /// not the source's, its own statements in the bucket's policy.
+    /// The `AwsAccount` that the bucket is in. The operator then manages the bucket's versioning and, if the account
+    /// is not the source's, its own statements in the bucket's policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = v::account_ref())]
     pub account_ref: Option<String>,
 
-    /// `Managed` (when absent) turns versioning on; `Required` only checks that it is on.
+    /// `Managed` enables versioning; `Required` only checks that it is enabled. Absent: `Managed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versioning: Option<VersioningPolicy>,
 
-    /// The replicas' storage class; the source object's when absent.
+    /// The storage class of the replicas. Absent: the class of the source object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<StorageClass>,
 
@@ -308,16 +309,16 @@ pub struct Destination {
     #[x_kube(validation = v::kms_key_arn())]
     pub kms_key_arn: Option<String>,
 
-    /// S3 Replication Time Control: 99.99 % of objects within 15 minutes, at a price. Brings `metrics` with it.
+    /// S3 Replication Time Control: 99.99 % of objects within 15 minutes, at a price. Includes `metrics`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication_time_control: Option<Switch>,
 
-    /// CloudWatch metrics of this rule; `Disabled` when absent.
+    /// CloudWatch metrics of this rule. Absent: `Disabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Switch>,
 }
 
-/// `Enabled` or `Disabled`, as S3 writes every switch of a rule.
+/// `Enabled` or `Disabled`: the form of every switch of a rule in S3.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Switch {
     Enabled,
@@ -338,7 +339,7 @@ impl Switch {
     }
 }
 
-/// Who turns a bucket's versioning on.
+/// Whether the operator enables a bucket's versioning or only checks it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum VersioningPolicy {
     #[default]
@@ -346,7 +347,7 @@ pub enum VersioningPolicy {
     Required,
 }
 
-/// What the operator does about a difference between spec and AWS.
+/// Whether the operator corrects a difference between spec and AWS or only reports it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ManagementPolicy {
     #[default]
@@ -354,7 +355,7 @@ pub enum ManagementPolicy {
     Observe,
 }
 
-/// What happens in AWS when the resource is deleted.
+/// What the operator does in AWS when the resource is deleted.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum DeletionPolicy {
     #[default]
@@ -362,7 +363,7 @@ pub enum DeletionPolicy {
     Retain,
 }
 
-/// What to do with what someone else made.
+/// What the operator does with a foreign role or configuration.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum AdoptionPolicy {
     #[default]
@@ -370,7 +371,7 @@ pub enum AdoptionPolicy {
     Adopt,
 }
 
-/// Who owns a replica (`AccessControlTranslation` in S3).
+/// The owner of a replica (`AccessControlTranslation` in S3).
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Ownership {
     #[default]

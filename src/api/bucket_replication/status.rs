@@ -1,18 +1,19 @@
-//! The status of a `BucketReplication`: what is true in AWS, field by field.
+//! The status of a `BucketReplication`: what the operator last observed in AWS and did there, field by field.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The most entries `status.drift` and `status.lastCorrection.items` hold; `driftCount` and `count` are the whole.
+/// The maximum number of entries in `status.drift` and `status.lastCorrection.items`. `driftCount` and `count` give
+/// the number of all.
 pub const MAX_DRIFT_ENTRIES: usize = 100;
 
-/// What the operator last saw and did.
+/// What the operator last observed and did.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct BucketReplicationStatus {
-    /// The generation this status speaks of; -1 before the operator has seen the resource.
+    /// The generation that this status describes; -1 before the operator has seen the resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
@@ -29,41 +30,42 @@ pub struct BucketReplicationStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<BucketStatus>,
 
-    /// The role S3 assumes.
+    /// The role that S3 assumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleStatus>,
 
-    /// ARNs of managed roles from before a rename that are not deleted yet.
+    /// ARNs of managed roles from before a rename that the operator has not deleted yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub former_roles: Vec<String>,
 
-    /// Policies of destination buckets of other accounts in which the operator has statements, which it removes when
-    /// nothing is replicated there any more.
+    /// Policies of destination buckets in other accounts that hold statements of the operator. It removes these
+    /// statements when the resource no longer replicates there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bucket_policies: Vec<BucketPolicyStatus>,
 
-    /// How many rules the replication configuration in AWS has.
+    /// The number of rules in the replication configuration in AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<i32>,
 
-    /// What differs now between spec and AWS; the first 100 entries.
+    /// The fields in which AWS differs from the spec now; the first 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<DriftEntry>,
 
-    /// How many differences there are in all.
+    /// The number of all differences.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift_count: Option<i32>,
 
-    /// What was last put right, so that it can be seen afterwards.
+    /// The last correction, so that it stays visible afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_correction: Option<Correction>,
 
-    /// Hash of what was last fully applied: tells drift from a change of the spec that is still to be applied.
+    /// Hash of the desired state that was last fully applied. It distinguishes drift from a change of the spec that is
+    /// not applied yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied_hash: Option<String>,
 
-    /// The last value of the annotation `s3replication.dev/requestedAt` that was acted upon.
+    /// The value of the annotation `s3replication.dev/requestedAt` for which the operator last checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_request: Option<String>,
 }
@@ -74,45 +76,46 @@ pub struct BucketReplicationStatus {
 pub struct BucketStatus {
     /// The bucket's name.
     pub bucket: String,
-    /// The Region it is in.
+    /// The Region of the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// The account that owns it, where known.
+    /// The id of the account that owns the bucket, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    /// The `AwsAccount` as whose identity the operator acts on it.
+    /// The `AwsAccount` whose AWS identity the operator uses for the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_ref: Option<String>,
-    /// Its versioning: `Enabled`, `Suspended`, `Disabled` (never enabled) or `Unknown` (may not be read).
+    /// The bucket's versioning: `Enabled`, `Suspended`, `Disabled` (never enabled) or `Unknown` (the operator may not
+    /// read it).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versioning: Option<String>,
 }
 
-/// A bucket in whose policy the operator has statements.
+/// A bucket whose policy holds statements of the operator.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct BucketPolicyStatus {
     /// The bucket's name.
     pub bucket: String,
-    /// The Region it is in.
+    /// The Region of the bucket.
     pub region: String,
-    /// The account that owns it.
+    /// The id of the account that owns the bucket.
     pub account: String,
-    /// The `AwsAccount` as whose identity the operator acts on it.
+    /// The `AwsAccount` whose AWS identity the operator uses for the bucket.
     pub account_ref: String,
 }
 
-/// The role S3 assumes.
+/// The role that S3 assumes.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleStatus {
-    /// Its ARN.
+    /// The role's ARN.
     pub arn: String,
-    /// Whether the operator made it and writes it.
+    /// Whether the operator manages the role: it created or adopted the role, and writes it.
     pub managed: bool,
 }
 
-/// The kinds of thing in AWS that a difference can be in.
+/// The kinds of AWS resource that can differ.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AwsResource {
     BucketVersioning,
@@ -138,25 +141,25 @@ impl AwsResource {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct DriftEntry {
-    /// The kind of thing in AWS.
+    /// The kind of AWS resource.
     pub resource: AwsResource,
-    /// The bucket or the role.
+    /// The name of the bucket or the role.
     pub name: String,
     /// The field, in the words of the spec, such as `rules[ReplicateToEU].destination.storageClass`.
     pub path: String,
-    /// What the spec asks for; `absent` for nothing.
+    /// The value that the spec asks for; `absent` if it asks for none.
     pub want: String,
-    /// What AWS holds; `absent` for nothing.
+    /// The value in AWS; `absent` if there is none.
     pub got: String,
 }
 
-/// What was put right at one time.
+/// The differences that the operator corrected in one check.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Correction {
-    /// When.
+    /// The time of the correction.
     pub time: Time,
-    /// How many differences were put right.
+    /// The number of corrected differences.
     pub count: i32,
     /// The first 100 of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

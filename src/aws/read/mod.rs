@@ -1,9 +1,12 @@
-//! Reads: from AWS into the domain's own types.
+//! Reads from AWS into the domain's own types.
 //!
-//! In: clients and what to read. Out: [`crate::replication::Observed`] and its parts, each with its failure.
+//! In: clients, and what to read. Out: [`crate::replication::Observed`] and its parts, each with its failure.
 
+pub mod bucket_policy;
 pub mod calls;
 pub mod import;
 pub mod locate;
 pub mod observe;
 pub mod observe_for_deletion;
+pub mod owner;
+pub mod unknown_elements;

@@ -1,4 +1,4 @@
-//! Writes: the execution of steps.
+//! Writes to AWS.
 //!
 //! In: a [`crate::replication::Step`]. Out: success, or a failure in its class.
 

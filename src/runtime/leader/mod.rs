@@ -9,10 +9,10 @@
 //! stopped and wakes up finds its claim expired before it begins anything.
 
 mod claim;
-mod clock;
+pub mod clock;
 mod election;
 mod elector;
-mod record;
+pub mod record;
 mod settings;
 
 pub use claim::{Leadership, Term};

@@ -6,25 +6,25 @@ use kube::core::Request;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::admission::complains;
-use crate::support::{operator, patch, set, world};
+use crate::replication::admission::complains;
+use crate::support::{operator, patch, patch_account, set, world};
 
-use super::{Abroad, is, manifest, patch_account, replicate};
+use super::{RemoteAccount, manifest, replicate, wait_for_reason};
 
 #[tokio::test]
 async fn kubectl_get_shows_the_accounts() -> Result<()> {
     let (world, _operator) = world("accounts-columns").await?;
-    let there = Abroad::new(&world, "there").await?;
+    let there = RemoteAccount::new(&world, "there").await?;
     there.apply(&world).await?;
     replicate(&world, "orders", Some(&there), Some(&there)).await?;
     world.wait_account(&there.name, |status| status["replications"] == 1, "to count one").await?;
     let shown = |args: &[&str]| -> Result<(Vec<String>, Vec<String>)> {
         let output = world.cluster().kubectl(["get", "awsacct", &there.name].iter().chain(args))?;
         let text = String::from_utf8(output.stdout)?;
-        let words =
+        let cells =
             |line: Option<&str>| line.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
         let mut lines = text.lines();
-        Ok((words(lines.next()), words(lines.next())))
+        Ok((cells(lines.next()), cells(lines.next())))
     };
     let (header, row) = shown(&[])?;
     assert_eq!(header, ["NAME", "ACCOUNT", "READY", "STATUS", "REPLICATIONS", "AGE"]);
@@ -37,7 +37,7 @@ async fn kubectl_get_shows_the_accounts() -> Result<()> {
     Ok(())
 }
 
-/// What is set in an otherwise good account, the field that the refusal names, and what it says to do.
+/// An edit of an otherwise valid account, the field that the error names, and the remedy in its message.
 #[rustfmt::skip] // One line a case.
 fn bad_inputs() -> Vec<(&'static str, &'static str, Value, &'static str, &'static str)> {
     const ID: &str = "spec.accountId";
@@ -82,7 +82,7 @@ fn bad_inputs() -> Vec<(&'static str, &'static str, Value, &'static str, &'stati
     ]
 }
 
-/// What the API server would say, as `kubectl create --dry-run=server` asks: `None` when it takes it.
+/// Returns the API server's error message for an account, or `None` if it accepts it: `kubectl create --dry-run=server`.
 async fn refusal(world: &World, object: &Value) -> Result<Option<String>> {
     let params = PostParams { dry_run: true, field_manager: None };
     let path = "/apis/s3replication.dev/v1alpha1/awsaccounts";
@@ -107,8 +107,8 @@ async fn bad_input_of_an_account_is_refused_with_the_field_and_the_remedy() -> R
         set(&mut object, path, value);
         match refusal(&world, &object).await? {
             None => wrong.push(format!("{what}: was not refused")),
-            Some(told) if complains(&told, field, says) => {}
-            Some(told) => wrong.push(format!("{what}: expected {field} and {says:?} in: {told}")),
+            Some(reported) if complains(&reported, field, says) => {}
+            Some(reported) => wrong.push(format!("{what}: expected {field} and {says:?} in: {reported}")),
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -131,11 +131,14 @@ async fn bad_input_of_an_account_is_refused_with_the_field_and_the_remedy() -> R
 #[tokio::test]
 async fn the_id_of_an_account_cannot_change_and_says_what_to_do_instead() -> Result<()> {
     let world = World::new("accounts-immutable").await?;
-    let there = Abroad::new(&world, "there").await?;
+    let there = RemoteAccount::new(&world, "there").await?;
     world.apply(&there.manifest(&world).to_string()).await?;
-    let told = patch_account(&world, &there.name, json!({"spec": {"accountId": "111122223333"}})).await;
-    let told = told.unwrap_err().to_string();
-    assert!(complains(&told, "spec.accountId", "create another AwsAccount for the other account"), "{told}");
+    let reported = patch_account(&world, &there.name, json!({"spec": {"accountId": "111122223333"}})).await;
+    let reported = reported.unwrap_err().to_string();
+    assert!(
+        complains(&reported, "spec.accountId", "create another AwsAccount for the other account"),
+        "{reported}"
+    );
     patch_account(&world, &there.name, json!({"spec": {"assumeRole": null}})).await
 }
 
@@ -143,8 +146,10 @@ async fn the_id_of_an_account_cannot_change_and_says_what_to_do_instead() -> Res
 async fn an_account_counts_the_resources_that_refer_to_it() -> Result<()> {
     let world = World::alone("accounts-count").await?;
     let _operator = operator(&world).start().await?;
-    let (here, there) = (Abroad::new(&world, "here").await?, Abroad::new(&world, "there").await?);
-    let default = Abroad { name: "default".to_owned(), ..Abroad::new(&world, "default").await? };
+    let (here, there) =
+        (RemoteAccount::new(&world, "here").await?, RemoteAccount::new(&world, "there").await?);
+    let default =
+        RemoteAccount { name: "default".to_owned(), ..RemoteAccount::new(&world, "default").await? };
     let all = [&here, &there, &default];
     for account in all {
         let status = &account.apply(&world).await?["status"];
@@ -164,16 +169,16 @@ async fn an_account_counts_the_resources_that_refer_to_it() -> Result<()> {
     replicate(&world, "unsaid", None, Some(&there)).await?;
     count([2, 2, 1]).await?;
 
-    // It need not be allowed anything to be counted.
+    // A resource counts even if nothing is allowed to it.
     patch_account(&world, "default", json!({"spec": {"sources": []}})).await?;
-    is(&world, "unsaid", "NotAllowed").await?;
+    wait_for_reason(&world, "unsaid", "NotAllowed").await?;
     let seen = |status: &Value| status["observedGeneration"] == 2;
     world.wait_account("default", seen, "to have been looked at").await?;
     count([2, 2, 1]).await?;
 
     patch(&world, "unsaid", json!({"spec": {"source": {"accountRef": here.name}}})).await?;
     count([3, 2, 0]).await?;
-    // It is counted once where it names an account twice, and moves on with its destination.
+    // A resource that names an account twice counts once, and the count follows its destination.
     let rule = &world.get("unsaid").await?["spec"]["rules"][0];
     let mut rule = rule.clone();
     set(&mut rule, "destination.accountRef", json!(here.name));

@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 
 use crate::support::{check_now, message, patch, reason, world};
 
-use super::{Abroad, is, operations, replicate};
+use super::{RemoteAccount, operations, replicate, wait_for_reason};
 
-/// Two accounts, and resources Ready in both, of which one replicates across.
-async fn settled(name: &str) -> Result<(World, Operator, Abroad, Abroad)> {
+/// Two accounts with resources that are Ready; two of the resources replicate from one account into the other.
+async fn settled(name: &str) -> Result<(World, Operator, RemoteAccount, RemoteAccount)> {
     let (world, operator) = world(name).await?;
-    let (here, there) = (Abroad::new(&world, "here").await?, Abroad::new(&world, "there").await?);
+    let (here, there) =
+        (RemoteAccount::new(&world, "here").await?, RemoteAccount::new(&world, "there").await?);
     here.apply(&world).await?;
     there.apply(&world).await?;
     for (name, from, to) in [("within", &there, &there), ("across", &here, &there), ("from", &there, &here)] {
@@ -26,12 +27,12 @@ async fn settled(name: &str) -> Result<(World, Operator, Abroad, Abroad)> {
     Ok((world, operator, here, there))
 }
 
-/// What is in AWS of a resource: its configuration, its role, and the policy of its destination.
-async fn held(
+/// What a resource has in AWS: its configuration, its role, and the policy of its destination.
+async fn parts_in_aws(
     world: &World,
     name: &str,
-    from: &Abroad,
-    to: &Abroad,
+    from: &RemoteAccount,
+    to: &RemoteAccount,
     resource: &Value,
 ) -> Result<Vec<String>> {
     let spec = &resource["spec"];
@@ -59,12 +60,12 @@ async fn held(
 }
 
 #[tokio::test]
-async fn resources_of_a_deleted_account_leave_all_as_it_is_and_go_on_when_it_is_back() -> Result<()> {
+async fn resources_of_a_deleted_account_change_nothing_and_continue_when_it_is_back() -> Result<()> {
     let (world, _operator, here, there) = settled("accounts-deleted").await?;
     let resources = [("within", &there, &there, 2), ("across", &here, &there, 3), ("from", &there, &here, 3)];
     let mut before = Vec::new();
     for (name, from, to, parts) in resources {
-        let held = held(&world, name, from, to, &world.get(name).await?).await?;
+        let held = parts_in_aws(&world, name, from, to, &world.get(name).await?).await?;
         assert_eq!(held.len(), parts, "{name}: {held:#?}");
         before.push(held);
     }
@@ -75,7 +76,7 @@ async fn resources_of_a_deleted_account_leave_all_as_it_is_and_go_on_when_it_is_
         ("across", "rules[ReplicateToEU].destination.accountRef"),
         ("from", "source.accountRef"),
     ] {
-        let status = &is(&world, name, "AccountNotFound").await?["status"];
+        let status = &wait_for_reason(&world, name, "AccountNotFound").await?["status"];
         assert_eq!(reason(status, "Reconciling"), "AccountNotFound", "it comes back by itself");
         let says = format!(
             "{field} names the AwsAccount {}, which does not exist; create it or correct {field}",
@@ -88,7 +89,7 @@ async fn resources_of_a_deleted_account_leave_all_as_it_is_and_go_on_when_it_is_
         assert_eq!(reason(status, "Ready"), "AccountNotFound");
     }
     for ((name, from, to, _), before) in resources.into_iter().zip(&before) {
-        assert_eq!(held(&world, name, from, to, &world.get(name).await?).await?, *before, "{name}");
+        assert_eq!(parts_in_aws(&world, name, from, to, &world.get(name).await?).await?, *before, "{name}");
     }
     let calls = world.proxy.calls();
     let asked = calls.iter().filter(|call| call.operation != "GetCallerIdentity");
@@ -120,23 +121,26 @@ async fn a_resource_deleted_after_its_account_waits_for_it_and_then_leaves_nothi
         let waits = |status: &Value| message(status, "Ready").starts_with("cannot delete: ");
         let object = world.wait(name, waits, "to wait with its deletion").await?;
         assert_eq!(reason(&object["status"], "Ready"), "AccountNotFound");
-        let said = message(&object["status"], "Ready");
+        let text = message(&object["status"], "Ready");
         for part in [&format!("AwsAccount {}", there.name), "create it again", "deletionPolicy: Retain"] {
-            ensure!(said.contains(part), "{part} is not in: {said}");
+            ensure!(text.contains(part), "{part} is not in: {text}");
         }
-        assert!(!held(&world, name, from, to, &object).await?.is_empty(), "{name}: nothing is torn down");
+        assert!(
+            !parts_in_aws(&world, name, from, to, &object).await?.is_empty(),
+            "{name}: nothing is torn down"
+        );
     }
     assert!(world.proxy.writes().is_empty());
 
-    // Who does not want to wait may leave it all behind.
+    // `Retain` leaves everything behind without waiting.
     patch(&world, "from", json!({"spec": {"deletionPolicy": "Retain"}})).await?;
     world.wait_gone("from").await?;
-    assert_eq!(held(&world, "from", &there, &here, &objects[2]).await?.len(), 3);
+    assert_eq!(parts_in_aws(&world, "from", &there, &here, &objects[2]).await?.len(), 3);
 
     there.apply(&world).await?;
     for ((name, from, to), object) in resources.into_iter().zip(&objects).take(2) {
         world.wait_gone(name).await?;
-        assert_eq!(held(&world, name, from, to, object).await?, Vec::<String>::new(), "{name}");
+        assert_eq!(parts_in_aws(&world, name, from, to, object).await?, Vec::<String>::new(), "{name}");
     }
     world.wait_account(&there.name, |status| status["replications"] == 0, "to count none").await?;
     Ok(())

@@ -5,14 +5,14 @@ use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::{World, condition};
 use serde_json::{Value, json};
 
-use crate::support::{message, operator, reason, world};
+use crate::support::{message, operator, patch_account, reason, world};
 
-use super::{Abroad, account_is, is, manifest, operations, patch_account, replicate};
+use super::{RemoteAccount, manifest, operations, replicate, wait_for_account_reason, wait_for_reason};
 
 #[tokio::test]
-async fn an_account_says_who_the_operator_is_there() -> Result<()> {
+async fn an_account_reports_the_operators_identity_in_it() -> Result<()> {
     let (world, _operator) = world("accounts-who").await?;
-    let there = Abroad::new(&world, "there").await?;
+    let there = RemoteAccount::new(&world, "there").await?;
     let account = there.apply(&world).await?;
     let session = world.as_account(&world.account);
     let session = session.assume(&there.role, &format!("awsaccount.{}", there.name), None).await?;
@@ -31,16 +31,16 @@ async fn an_account_says_who_the_operator_is_there() -> Result<()> {
 
     let own = world.unique("own");
     world.apply(&manifest(&world, &own, &world.account, Value::Null).to_string()).await?;
-    let status = &account_is(&world, &own, "Verified").await?["status"];
+    let status = &wait_for_account_reason(&world, &own, "Verified").await?["status"];
     let arn = format!("arn:aws:iam::{}:root", world.account);
     assert_eq!(status["identity"], json!({"arn": arn, "accountId": world.account}));
     Ok(())
 }
 
 #[tokio::test]
-async fn an_account_is_waiting_from_its_first_moment_until_it_was_asked() -> Result<()> {
+async fn an_account_is_progressing_from_its_creation_until_it_is_verified() -> Result<()> {
     let world = World::new("accounts-first").await?;
-    let there = Abroad::new(&world, "there").await?;
+    let there = RemoteAccount::new(&world, "there").await?;
     let created = world.apply(&there.manifest(&world).to_string()).await?;
     for object in [&created[0], &world.account(&there.name).await?] {
         assert_eq!(object["status"]["observedGeneration"], -1);
@@ -48,7 +48,7 @@ async fn an_account_is_waiting_from_its_first_moment_until_it_was_asked() -> Res
         assert_eq!((&ready["status"], &ready["reason"]), (&json!("Unknown"), &json!("Progressing")));
     }
     let _operator = operator(&world).start().await?;
-    account_is(&world, &there.name, "Verified").await?;
+    wait_for_account_reason(&world, &there.name, "Verified").await?;
     patch_account(&world, &there.name, json!({"spec": {"sources": ["orders-*"]}})).await?;
     let generation = world.account(&there.name).await?["metadata"]["generation"].clone();
     assert_eq!(generation, 2);
@@ -58,10 +58,10 @@ async fn an_account_is_waiting_from_its_first_moment_until_it_was_asked() -> Res
 }
 
 #[tokio::test]
-async fn sts_is_asked_who_the_operator_is_before_anything_else_is_asked_in_an_account() -> Result<()> {
+async fn the_operator_verifies_its_identity_in_an_account_before_any_other_request() -> Result<()> {
     let world = World::new("accounts-asked").await?;
-    let there = Abroad::new(&world, "there").await?;
-    let own = Abroad { name: world.unique("own"), id: world.account.clone(), role: String::new() };
+    let there = RemoteAccount::new(&world, "there").await?;
+    let own = RemoteAccount { name: world.unique("own"), id: world.account.clone(), role: String::new() };
     world.apply(&there.manifest(&world).to_string()).await?;
     world.apply(&manifest(&world, &own.name, &own.id, Value::Null).to_string()).await?;
     for i in 0..5 {
@@ -76,7 +76,7 @@ async fn sts_is_asked_who_the_operator_is_before_anything_else_is_asked_in_an_ac
     }
     let calls = world.proxy.calls();
     for id in [&there.id, &own.id] {
-        // A session is asked for by who the operator is itself.
+        // The operator's own identity requests the sessions.
         let mut calls = calls.iter().filter(|c| c.account == *id && c.operation != "AssumeRole");
         let first = calls.next().context("nothing was asked")?;
         assert_eq!((first.operation.as_str(), first.status), ("GetCallerIdentity", Some(200)));
@@ -88,27 +88,28 @@ async fn sts_is_asked_who_the_operator_is_before_anything_else_is_asked_in_an_ac
     Ok(())
 }
 
-/// How the operator comes to be in another account than an `AwsAccount` says.
+/// Why the operator acts in another account than the `AwsAccount` says.
 #[derive(Clone, Copy, Debug)]
-enum Elsewhere {
-    /// It acts as itself, and its own account is another.
+enum Mismatch {
+    /// It acts with its own identity, which is in another account.
     Own,
     /// The role is in another account.
     Role,
-    /// The role's ARN names the account, and STS says that it is another.
+    /// The role's ARN names the account, and STS returns another.
     Identity,
 }
 
-impl Elsewhere {
-    async fn stops_all(self, name: &str) -> Result<()> {
+impl Mismatch {
+    async fn check_stops_all(self, name: &str) -> Result<()> {
         let (world, _operator) = world(name).await?;
-        let (good, there) = (Abroad::new(&world, "good").await?, Abroad::new(&world, "there").await?);
-        let stranger = Abroad::new(&world, "stranger").await?;
+        let (good, there) =
+            (RemoteAccount::new(&world, "good").await?, RemoteAccount::new(&world, "there").await?);
+        let stranger = RemoteAccount::new(&world, "stranger").await?;
         good.apply(&world).await?;
         let (found, wrong) = match self {
-            Elsewhere::Own => (world.account.clone(), Value::Null),
-            Elsewhere::Role => (stranger.id.clone(), json!({"arn": stranger.role})),
-            Elsewhere::Identity => {
+            Mismatch::Own => (world.account.clone(), Value::Null),
+            Mismatch::Role => (stranger.id.clone(), json!({"arn": stranger.role})),
+            Mismatch::Identity => {
                 let body = format!(
                     "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
                      <GetCallerIdentityResult><Arn>arn:aws:sts::{0}:assumed-role/operator/x</Arn>\
@@ -126,18 +127,18 @@ impl Elsewhere {
         world.apply(&manifest(&world, &there.name, &there.id, wrong).to_string()).await?;
         replicate(&world, "from", Some(&there), Some(&good)).await?;
         replicate(&world, "into", Some(&good), Some(&there)).await?;
-        let account = account_is(&world, &there.name, "AccountMismatch").await?;
+        let account = wait_for_account_reason(&world, &there.name, "AccountMismatch").await?;
         assert_eq!(account["status"]["identity"], Value::Null, "it is nobody there");
         for status in [
             &account["status"],
-            &is(&world, "from", "AccountMismatch").await?["status"],
-            &is(&world, "into", "AccountMismatch").await?["status"],
+            &wait_for_reason(&world, "from", "AccountMismatch").await?["status"],
+            &wait_for_reason(&world, "into", "AccountMismatch").await?["status"],
         ] {
             assert_eq!(condition(status, "Ready").context("no Ready")?["status"], "False");
             assert_eq!(reason(status, "Stalled"), "AccountMismatch", "someone has to correct it");
-            let said = message(status, "Ready");
+            let text = message(status, "Ready");
             for part in [&there.name, &there.id, &found, "assumeRole.arn", "Nothing is written"] {
-                ensure!(said.contains(part), "{part} is not in: {said}");
+                ensure!(text.contains(part), "{part} is not in: {text}");
             }
         }
         let calls = world.proxy.calls();
@@ -147,12 +148,12 @@ impl Elsewhere {
             "{calls:?}"
         );
 
-        // What was wrong about the role, or about its absence, is corrected.
+        // The role is corrected, or added.
         world.proxy.remove_faults();
         let sources = json!(["*", "corrected-*"]);
         let right = json!({"spec": {"assumeRole": {"arn": there.role}, "sources": sources}});
         patch_account(&world, &there.name, right).await?;
-        account_is(&world, &there.name, "Verified").await?;
+        wait_for_account_reason(&world, &there.name, "Verified").await?;
         world.wait_ready("from").await?;
         world.wait_ready("into").await?;
         let calls = world.proxy.calls();
@@ -164,16 +165,16 @@ impl Elsewhere {
 }
 
 #[tokio::test]
-async fn an_own_identity_in_another_account_stops_all_that_refers_to_it_until_corrected() -> Result<()> {
-    Elsewhere::Own.stops_all("accounts-own").await
+async fn an_operator_identity_in_another_account_stops_all_resources_until_corrected() -> Result<()> {
+    Mismatch::Own.check_stops_all("accounts-own").await
 }
 
 #[tokio::test]
-async fn a_role_in_another_account_stops_all_that_refers_to_it_until_corrected() -> Result<()> {
-    Elsewhere::Role.stops_all("accounts-role").await
+async fn a_role_in_another_account_stops_all_resources_until_corrected() -> Result<()> {
+    Mismatch::Role.check_stops_all("accounts-role").await
 }
 
 #[tokio::test]
-async fn an_identity_that_sts_places_in_another_account_stops_all_that_refers_to_it() -> Result<()> {
-    Elsewhere::Identity.stops_all("accounts-identity").await
+async fn an_identity_in_another_account_according_to_sts_stops_all_resources_of_the_account() -> Result<()> {
+    Mismatch::Identity.check_stops_all("accounts-identity").await
 }

@@ -11,29 +11,29 @@ use serde_json::{Value, json};
 
 use crate::support::{check_now, message, operator, reason, replication, set};
 
-use super::{Abroad, PLACES, account_is, is, referring, replicate};
+use super::{PERMITS, RemoteAccount, referring, replicate, wait_for_account_reason, wait_for_reason};
 
-/// What is wrong with one account.
+/// A fault of a whole account.
 #[derive(Clone, Copy, Debug)]
-enum Trouble {
+enum AccountFault {
     /// Nothing is answered.
     Hangs,
-    /// All is throttled.
+    /// Every call is throttled.
     Throttles,
-    /// The role is no longer to be assumed.
+    /// The role's trust policy denies the operator.
     TrustExpired,
 }
 
-impl Trouble {
-    fn begins(self, world: &World, account: &Abroad) {
+impl AccountFault {
+    fn inject_into(self, world: &World, account: &RemoteAccount) {
         let inject = |matching, answer| {
             world.proxy.inject(Fault::always(matching, answer));
         };
         let there = || Matcher::any().in_account(&account.id);
         match self {
-            Trouble::Hangs => inject(there(), Answer::Hang),
-            Trouble::Throttles => {
-                // S3's words for it are not IAM's.
+            AccountFault::Hangs => inject(there(), Answer::Hang),
+            AccountFault::Throttles => {
+                // S3's error for throttling is not IAM's.
                 let s3 = [
                     "GetBucketVersioning",
                     "GetBucketReplication",
@@ -45,89 +45,89 @@ impl Trouble {
                 }
                 inject(there(), Answer::throttling());
             }
-            Trouble::TrustExpired => {
-                let words = format!(
+            AccountFault::TrustExpired => {
+                let text = format!(
                     "User: arn:aws:iam::{}:root is not authorized to perform: sts:AssumeRole on resource: {}",
                     world.account, account.role
                 );
-                let denied = Answer::error(403, "AccessDenied", &words);
+                let denied = Answer::error(403, "AccessDenied", &text);
                 inject(Matcher::operation("AssumeRole").about(&account.role), denied);
             }
         }
     }
 
-    /// What its resources say. Those that hang say nothing while they wait.
+    /// The reason that its resources report. Those that hang stay at their first reason.
     fn reason(self) -> &'static str {
         match self {
-            Trouble::Hangs => "Progressing",
-            Trouble::Throttles => "Throttled",
-            Trouble::TrustExpired => "AccessDenied",
+            AccountFault::Hangs => "Progressing",
+            AccountFault::Throttles => "Throttled",
+            AccountFault::TrustExpired => "AccessDenied",
         }
     }
 
-    /// What AWS says of what a resource tells.
-    fn words(self) -> &'static str {
+    /// A part of AWS's message that the resources must quote.
+    fn message(self) -> &'static str {
         match self {
-            Trouble::Hangs => "",
-            Trouble::Throttles => "SlowDown: Please reduce your request rate.",
-            Trouble::TrustExpired => "not authorized to perform: sts:AssumeRole",
+            AccountFault::Hangs => "",
+            AccountFault::Throttles => "SlowDown: Please reduce your request rate.",
+            AccountFault::TrustExpired => "not authorized to perform: sts:AssumeRole",
         }
     }
 
-    /// Waits until it has struck these resources.
-    async fn has_struck(self, world: &World, account: &Abroad, names: &[String]) -> Result<()> {
-        let Trouble::Hangs = self else {
-            try_join_all(names.iter().map(|name| is(world, name, self.reason()))).await?;
+    /// Waits until these resources are affected.
+    async fn wait_affected(self, world: &World, account: &RemoteAccount, names: &[String]) -> Result<()> {
+        let AccountFault::Hangs = self else {
+            try_join_all(names.iter().map(|name| wait_for_reason(world, name, self.reason()))).await?;
             return Ok(());
         };
-        // Every place is taken by one that waits for what it asked of its destination, and of its source where that
-        // is there too.
+        // Every permit is held by a reconcile that waits for a read of its destination, and of its source if that
+        // is in this account too.
         let hanging = |calls: &[Call]| {
             let there = calls.iter().filter(|c| c.account == account.id && c.status.is_none());
-            there.filter(|c| c.operation == "GetBucketVersioning").count() == 3 * PLACES
+            there.filter(|c| c.operation == "GetBucketVersioning").count() == 3 * PERMITS
         };
         world.proxy.wait_for(hanging, DEADLINE).await?;
         Ok(())
     }
 
-    /// It is over: from now on all is answered.
-    async fn ends(self, world: &World) -> Result<()> {
+    /// Ends the fault.
+    async fn end(self, world: &World) -> Result<()> {
         world.proxy.remove_faults();
-        if let Trouble::Hangs = self {
-            // The network is back, and tells of the connections that were lost.
+        if let AccountFault::Hangs = self {
+            // Connections that hang are closed, as by a network that is back.
             world.proxy.go_down().await;
             world.proxy.come_up().await?;
         }
         Ok(())
     }
 
-    async fn stays_in_its_account(self, name: &str) -> Result<()> {
+    async fn check_isolated(self, name: &str) -> Result<()> {
         let world = World::new(name).await?;
-        // Longer than the test waits for anything: what hangs hangs until the end.
+        // Longer than the test waits: a hanging call hangs until the end.
         let _operator = operator(&world).args(["--aws-attempt-timeout", "300"]).start().await?;
-        let (a, b) = (Abroad::new(&world, "a").await?, Abroad::new(&world, "b").await?);
+        let (a, b) = (RemoteAccount::new(&world, "a").await?, RemoteAccount::new(&world, "b").await?);
         a.apply(&world).await?;
         b.apply(&world).await?;
         replicate(&world, "before", Some(&a), Some(&b)).await?;
         world.wait_ready("before").await?;
-        self.begins(&world, &b);
+        self.inject_into(&world, &b);
         let mut stuck = Vec::new();
         for i in 0..20 {
             stuck.push(format!("b-{i}"));
-            replicate_told(&world, &format!("b-{i}"), &b, &b).await?;
+            replicate_with_regions(&world, &format!("b-{i}"), &b, &b).await?;
         }
-        for i in 0..PLACES + 2 {
+        for i in 0..PERMITS + 2 {
             stuck.push(format!("a-to-b-{i}"));
-            replicate_told(&world, &format!("a-to-b-{i}"), &a, &b).await?;
+            replicate_with_regions(&world, &format!("a-to-b-{i}"), &a, &b).await?;
         }
-        self.has_struck(&world, &b, &stuck).await?;
+        self.wait_affected(&world, &b, &stuck).await?;
 
         replicate(&world, "a", Some(&a), Some(&a)).await?;
         replicate(&world, "own", None, None).await?;
         for name in ["a", "own"] {
             let something = |status: &Value| reason(status, "Ready") != "Progressing";
-            let told = &world.wait(name, something, "to tell something").await?["status"];
-            assert_eq!(reason(told, "Ready"), "Applied", "{name} met the other's trouble: {told:#}");
+            let reported = &world.wait(name, something, "to tell something").await?["status"];
+            assert_eq!(reason(reported, "Ready"), "Applied", "{name} met the other's trouble: {reported:#}");
             let status = &check_now(&world, name).await?["status"];
             assert_eq!(reason(status, "Ready"), "Applied", "{status:#}");
         }
@@ -138,20 +138,30 @@ impl Trouble {
             assert_eq!(reason(status, "Ready"), self.reason(), "{name} was stuck all the time: {status:#}");
         }
 
-        self.ends(&world).await?;
+        self.end(&world).await?;
         try_join_all(stuck.iter().map(|name| world.wait_ready(name))).await?;
         Ok(())
     }
 }
 
-/// As `replicate`, with the Regions in the spec: S3's answer to the question for one has no words.
-async fn replicate_told(world: &World, name: &str, from: &Abroad, to: &Abroad) -> Result<()> {
-    let resource = told(world, name, from, (to, "eu-west-1")).await?;
+/// Like `replicate`, with the Regions in the spec: an error of HeadBucket has no message.
+async fn replicate_with_regions(
+    world: &World,
+    name: &str,
+    from: &RemoteAccount,
+    to: &RemoteAccount,
+) -> Result<()> {
+    let resource = with_regions(world, name, from, (to, "eu-west-1")).await?;
     world.apply(&resource.to_string()).await.map(drop)
 }
 
-/// Two buckets, the destination in this Region, and a resource for them that is not applied yet.
-async fn told(world: &World, name: &str, from: &Abroad, (to, region): (&Abroad, &str)) -> Result<Value> {
+/// Creates two buckets, the destination in this Region. Returns a resource for them, not applied yet.
+async fn with_regions(
+    world: &World,
+    name: &str,
+    from: &RemoteAccount,
+    (to, region): (&RemoteAccount, &str),
+) -> Result<Value> {
     let source = world.bucket_of(&from.id, "us-east-1").await?;
     let destination = world.bucket_of(&to.id, region).await?;
     let mut resource = referring(replication(name, &source, &destination), Some(from), Some(to));
@@ -161,117 +171,118 @@ async fn told(world: &World, name: &str, from: &Abroad, (to, region): (&Abroad, 
 }
 
 #[tokio::test]
-async fn an_account_that_does_not_answer_keeps_no_other_waiting() -> Result<()> {
-    Trouble::Hangs.stays_in_its_account("accounts-hangs").await
+async fn an_account_that_does_not_answer_delays_no_other() -> Result<()> {
+    AccountFault::Hangs.check_isolated("accounts-hangs").await
 }
 
 #[tokio::test]
-async fn an_account_that_throttles_slows_no_other() -> Result<()> {
-    Trouble::Throttles.stays_in_its_account("accounts-throttles").await
+async fn an_account_that_throttles_delays_no_other() -> Result<()> {
+    AccountFault::Throttles.check_isolated("accounts-throttles").await
 }
 
 #[tokio::test]
-async fn an_account_that_lets_the_operator_in_no_more_slows_no_other() -> Result<()> {
-    Trouble::TrustExpired.stays_in_its_account("accounts-trust").await
+async fn an_account_that_denies_the_operator_delays_no_other() -> Result<()> {
+    AccountFault::TrustExpired.check_isolated("accounts-trust").await
 }
 
 #[tokio::test]
-async fn resources_of_an_account_that_never_answered_are_all_told_at_its_first_failure() -> Result<()> {
+async fn all_resources_of_an_account_that_never_answered_report_its_first_failure() -> Result<()> {
     let world = World::new("accounts-silent").await?;
-    // One after the other they would wait longer than a test does.
+    // One after the other they would wait longer than the test.
     let _operator =
         operator(&world).args(["--aws-attempt-timeout", "10", "--aws-attempts", "1"]).start().await?;
-    let there = Abroad::new(&world, "there").await?;
+    let there = RemoteAccount::new(&world, "there").await?;
     world.proxy.inject(Fault::always(Matcher::any().in_account(&there.id), Answer::Hang));
     world.apply(&there.manifest(&world).to_string()).await?;
-    let names: Vec<String> = (0..PLACES).map(|i| format!("there-{i}")).collect();
+    let names: Vec<String> = (0..PERMITS).map(|i| format!("there-{i}")).collect();
     for name in &names {
-        replicate_told(&world, name, &there, &there).await?;
+        replicate_with_regions(&world, name, &there, &there).await?;
     }
-    try_join_all(names.iter().map(|name| is(&world, name, "AwsUnavailable"))).await?;
-    account_is(&world, &there.name, "AwsUnavailable").await?;
+    try_join_all(names.iter().map(|name| wait_for_reason(&world, name, "AwsUnavailable"))).await?;
+    wait_for_account_reason(&world, &there.name, "AwsUnavailable").await?;
     Ok(())
 }
 
-/// Lets an account refuse everything to many resources, which try again and again.
-async fn is_left_alone(trouble: Trouble, name: &str) -> Result<()> {
+/// Lets an account refuse all requests of many resources, and counts the requests of their retries.
+async fn check_few_requests(fault: AccountFault, name: &str) -> Result<()> {
     const RESOURCES: usize = 30;
     const ROUNDS: usize = 5;
     let world = World::new(name).await?;
     let _operator = operator(&world).args(["--aws-attempts", "1"]).start().await?;
-    let there = Abroad::new(&world, "there").await?;
+    let there = RemoteAccount::new(&world, "there").await?;
     there.apply(&world).await?;
-    replicate_told(&world, "before", &there, &there).await?;
+    replicate_with_regions(&world, "before", &there, &there).await?;
     world.wait_ready("before").await?;
-    trouble.begins(&world, &there);
+    fault.inject_into(&world, &there);
     world.proxy.clear();
     let names: Vec<String> = (0..RESOURCES).map(|i| format!("there-{i}")).collect();
     for name in &names {
-        replicate_told(&world, name, &there, &there).await?;
+        replicate_with_regions(&world, name, &there, &there).await?;
     }
-    trouble.has_struck(&world, &there, &names).await?;
-    let mut said: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    fault.wait_affected(&world, &there, &names).await?;
+    let mut text: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for _ in 0..ROUNDS {
         for (name, object) in
             names.iter().zip(try_join_all(names.iter().map(|n| check_now(&world, n))).await?)
         {
-            assert_eq!(reason(&object["status"], "Ready"), trouble.reason());
-            said.entry(name).or_default().insert(message(&object["status"], "Ready").to_owned());
+            assert_eq!(reason(&object["status"], "Ready"), fault.reason());
+            text.entry(name).or_default().insert(message(&object["status"], "Ready").to_owned());
         }
     }
     let calls = world.proxy.calls();
     let asked = calls.iter().filter(|call| there.concerns(call)).count();
-    for (name, messages) in said {
+    for (name, messages) in text {
         assert_eq!(messages.len(), 1, "{name} says the same at each try: {messages:#?}");
         assert!(
-            messages.iter().all(|m| m.contains(trouble.words())),
-            "that is not what AWS said: {messages:#?}"
+            messages.iter().all(|m| m.contains(fault.message())),
+            "AWS returned another message: {messages:#?}"
         );
     }
-    // A session for each, and what was under way when it was first seen: not what each try would ask.
-    assert!(asked <= RESOURCES + 6 * PLACES, "{asked} requests to an account that refuses everything");
+    // A session for each, and the requests that were under way at the first failure; not those of every retry.
+    assert!(asked <= RESOURCES + 6 * PERMITS, "{asked} requests to an account that refuses everything");
     Ok(())
 }
 
 #[tokio::test]
-async fn an_account_that_lets_the_operator_in_no_more_is_not_asked_again_and_again() -> Result<()> {
-    is_left_alone(Trouble::TrustExpired, "accounts-breaker-trust").await
+async fn an_account_that_denies_the_operator_is_not_called_by_every_retry() -> Result<()> {
+    check_few_requests(AccountFault::TrustExpired, "accounts-breaker-trust").await
 }
 
 #[tokio::test]
-async fn an_account_that_throttles_is_not_asked_again_and_again() -> Result<()> {
-    is_left_alone(Trouble::Throttles, "accounts-breaker-throttled").await
+async fn an_account_that_throttles_is_not_called_by_every_retry() -> Result<()> {
+    check_few_requests(AccountFault::Throttles, "accounts-breaker-throttled").await
 }
 
-/// Has the resources of an account use up the SDK's budget of retries there, by throttling these operations, and sees
-/// that the last of them is still tried again in another account.
-async fn retries_are_an_account_s_own(name: &str, operations: &[&str], answer: Answer) -> Result<()> {
+/// Throttles these operations until the resources of one account have used up the SDK's retry budget there. Checks
+/// that the last operation is still retried in another account.
+async fn check_retry_budget(name: &str, operations: &[&str], answer: Answer) -> Result<()> {
     const ATTEMPTS: usize = 5;
     let world = World::new(name).await?;
     let attempts = ATTEMPTS.to_string();
     let _operator =
         operator(&world).args(["--aws-attempts", &attempts, "--concurrency", "40"]).start().await?;
-    let (a, b) = (Abroad::new(&world, "a").await?, Abroad::new(&world, "b").await?);
+    let (a, b) = (RemoteAccount::new(&world, "a").await?, RemoteAccount::new(&world, "b").await?);
     for account in [&a, &b] {
         account.apply(&world).await?;
         let before = format!("{}-before", account.name);
-        replicate_told(&world, &before, account, account).await?;
+        replicate_with_regions(&world, &before, account, account).await?;
         world.wait_ready(&before).await?;
     }
-    let calls_of = |account: &Abroad, operation: &str| match operation {
+    let calls_of = |account: &RemoteAccount, operation: &str| match operation {
         "AssumeRole" => Matcher::operation(operation).about(&account.role),
         _ => Matcher::operation(operation).in_account(&account.id),
     };
-    // All at once: those that come after the first have failed are stopped by the breaker. And all in one Region: the
-    // budget is a client's, and holds 100 retries.
+    // All at the same time, because the circuit breaker stops the later ones. All in one Region, because the
+    // budget belongs to a client and has 100 retries.
     let names: Vec<String> = (0..40).map(|i| format!("b-{i}")).collect();
-    let resources = try_join_all(names.iter().map(|name| told(&world, name, &b, (&b, "us-east-1")))).await?;
+    let resources =
+        try_join_all(names.iter().map(|name| with_regions(&world, name, &b, (&b, "us-east-1")))).await?;
     world.proxy.clear();
     for operation in operations {
         world.proxy.inject(Fault::always(calls_of(&b, operation), answer.clone()));
     }
     try_join_all(resources.iter().map(|resource| async { world.apply(&resource.to_string()).await })).await?;
-    try_join_all(names.iter().map(|name| is(&world, name, "Throttled"))).await?;
+    try_join_all(names.iter().map(|name| wait_for_reason(&world, name, "Throttled"))).await?;
     let calls = world.proxy.calls();
     let tries: Vec<_> =
         calls.iter().filter(|c| operations.contains(&c.operation.as_str()) && b.concerns(c)).collect();
@@ -283,21 +294,21 @@ async fn retries_are_an_account_s_own(name: &str, operations: &[&str], answer: A
 
     let last = operations.last().context("no operation")?;
     world.proxy.inject(Fault::times(3, calls_of(&a, last), answer));
-    replicate_told(&world, "a", &a, &a).await?;
-    let told =
+    replicate_with_regions(&world, "a", &a, &a).await?;
+    let reported =
         world.wait("a", |status| reason(status, "Ready") != "Progressing", "to tell something").await?;
-    let status = &told["status"];
+    let status = &reported["status"];
     assert_eq!(reason(status, "Ready"), "Applied", "it was not tried again: {status:#}");
     Ok(())
 }
 
 #[tokio::test]
-async fn an_account_that_has_used_up_its_retries_of_s3_takes_none_from_another() -> Result<()> {
+async fn an_account_without_retries_left_for_s3_takes_none_from_another() -> Result<()> {
     let reads = ["GetBucketVersioning", "GetBucketReplication"];
-    retries_are_an_account_s_own("accounts-retry", &reads, Answer::slow_down()).await
+    check_retry_budget("accounts-retry", &reads, Answer::slow_down()).await
 }
 
 #[tokio::test]
-async fn an_account_that_has_used_up_its_retries_of_sts_takes_none_from_another() -> Result<()> {
-    retries_are_an_account_s_own("accounts-retry-sts", &["AssumeRole"], Answer::throttling()).await
+async fn an_account_without_retries_left_for_sts_takes_none_from_another() -> Result<()> {
+    check_retry_budget("accounts-retry-sts", &["AssumeRole"], Answer::throttling()).await
 }

@@ -8,25 +8,25 @@ use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::{DEADLINE, World};
 use serde_json::json;
 
-use crate::support::{check_now, message, operator, reason, replication, set, world};
+use crate::support::{check_now, message, operator, patch_account, reason, replication, set, world};
 
-use super::{Abroad, account_is, is, patch_account, referring, replicate};
+use super::{RemoteAccount, referring, replicate, wait_for_account_reason, wait_for_reason};
 
 #[tokio::test]
 async fn a_session_is_named_after_its_resource_and_carries_the_external_id() -> Result<()> {
     let world = World::with_auth("accounts-sessions").await?;
     let _operator = operator(&world).start().await?;
     let (here, there) = (
-        Abroad::trusting(&world, "here", Some("tenant:42/a")).await?,
-        Abroad::trusting(&world, "there", None).await?,
+        RemoteAccount::trusting(&world, "here", Some("tenant:42/a")).await?,
+        RemoteAccount::trusting(&world, "there", None).await?,
     );
     let mut account = here.manifest(&world);
     set(&mut account, "spec.assumeRole.externalId", json!("tenant:42/a"));
     set(&mut account, "spec.assumeRole.sessionName", json!("s3-replication"));
     world.apply(&account.to_string()).await?;
-    account_is(&world, &here.name, "Verified").await?;
+    wait_for_account_reason(&world, &here.name, "Verified").await?;
     there.apply(&world).await?;
-    // They differ where no session's name has room.
+    // They differ after the part that fits into a session name.
     let long = "a-long-name-of-a-resource-as-generators-make-them-".repeat(2);
     let names = ["orders".to_owned(), format!("{long}1"), format!("{long}2")];
     for (i, name) in names.iter().enumerate() {
@@ -56,7 +56,7 @@ async fn a_session_is_named_after_its_resource_and_carries_the_external_id() -> 
         let shortened: BTreeSet<&String> = resources.into_iter().filter(|name| name.len() == 64).collect();
         assert_eq!(shortened.len(), 2, "long names fit and stay apart: {sessions:?}");
     }
-    // All that is done there is done in these sessions.
+    // Every request in these accounts uses one of these sessions.
     let acting = calls.iter().filter(|call| call.account == here.id || call.account == there.id);
     assert!(acting.clone().all(|call| call.access_key.starts_with("ASIA")));
     assert_eq!(acting.map(|call| &call.access_key).collect::<BTreeSet<_>>().len(), 8);
@@ -64,11 +64,13 @@ async fn a_session_is_named_after_its_resource_and_carries_the_external_id() -> 
 }
 
 #[tokio::test]
-async fn a_wrong_external_id_says_what_to_allow_on_which_role() -> Result<()> {
+async fn a_wrong_external_id_is_reported_with_the_role_and_the_remedy() -> Result<()> {
     let world = World::with_auth("accounts-external").await?;
     let _operator = operator(&world).start().await?;
-    let (good, there) =
-        (Abroad::new(&world, "good").await?, Abroad::trusting(&world, "there", Some("right")).await?);
+    let (good, there) = (
+        RemoteAccount::new(&world, "good").await?,
+        RemoteAccount::trusting(&world, "there", Some("right")).await?,
+    );
     good.apply(&world).await?;
     let mut account = there.manifest(&world);
     set(&mut account, "spec.assumeRole.externalId", json!("wrong"));
@@ -81,21 +83,21 @@ async fn a_wrong_external_id_says_what_to_allow_on_which_role() -> Result<()> {
         world.apply(&resource.to_string()).await?;
     }
     for status in [
-        &account_is(&world, &there.name, "AccessDenied").await?["status"],
-        &is(&world, "from", "AccessDenied").await?["status"],
-        &is(&world, "into", "AccessDenied").await?["status"],
+        &wait_for_account_reason(&world, &there.name, "AccessDenied").await?["status"],
+        &wait_for_reason(&world, "from", "AccessDenied").await?["status"],
+        &wait_for_reason(&world, "into", "AccessDenied").await?["status"],
     ] {
         assert_eq!(reason(status, "Reconciling"), "AccessDenied", "it is tried again");
-        let said = message(status, "Ready");
+        let text = message(status, "Ready");
         let on = format!("sts:AssumeRole on {} is denied", there.role);
         let trust = format!("let the trust policy of {} allow it", there.role);
         for part in [on.as_str(), &trust, "with the external id", "not authorized"] {
-            ensure!(said.contains(part), "{part} is not in: {said}");
+            ensure!(text.contains(part), "{part} is not in: {text}");
         }
     }
     assert_eq!(world.proxy.writes().len(), 0);
     patch_account(&world, &there.name, json!({"spec": {"assumeRole": {"externalId": "right"}}})).await?;
-    account_is(&world, &there.name, "Verified").await?;
+    wait_for_account_reason(&world, &there.name, "Verified").await?;
     world.wait_ready("from").await?;
     world.wait_ready("into").await?;
     Ok(())
@@ -104,7 +106,8 @@ async fn a_wrong_external_id_says_what_to_allow_on_which_role() -> Result<()> {
 #[tokio::test]
 async fn a_session_serves_many_checks() -> Result<()> {
     let (world, _operator) = world("accounts-cached").await?;
-    let (here, there) = (Abroad::new(&world, "here").await?, Abroad::new(&world, "there").await?);
+    let (here, there) =
+        (RemoteAccount::new(&world, "here").await?, RemoteAccount::new(&world, "there").await?);
     here.apply(&world).await?;
     there.apply(&world).await?;
     for name in ["orders", "invoices"] {
@@ -127,15 +130,15 @@ async fn a_session_serves_many_checks() -> Result<()> {
     Ok(())
 }
 
-/// A real session of this length, the answer to an AssumeRole that gives it, and when it ends.
-struct Given {
+/// A real session, an AssumeRole response with it, and its end.
+struct ShortSession {
     access_key: String,
     answer: Answer,
     ends: Instant,
 }
 
-/// Begins a session as the operator would: past the proxy, where one may be shorter than AWS allows.
-async fn given(world: &World, role: &str, name: &str, seconds: i32) -> Result<Given> {
+/// Begins a session as the operator would, but not through the proxy: there it may be shorter than AWS permits.
+async fn begin_session(world: &World, role: &str, name: &str, seconds: i32) -> Result<ShortSession> {
     let sts = world.as_account(&world.account).sts();
     let request = sts.assume_role().role_arn(role).role_session_name(name).duration_seconds(seconds);
     let answer = request.send().await?;
@@ -155,7 +158,7 @@ async fn given(world: &World, role: &str, name: &str, seconds: i32) -> Result<Gi
         user.assumed_role_id(),
         user.arn(),
     );
-    Ok(Given {
+    Ok(ShortSession {
         access_key: session.access_key_id().to_owned(),
         answer: Answer::Custom { status: 200, headers: Vec::new(), body },
         ends: Instant::now() + expiration.duration_since(SystemTime::now())?,
@@ -166,7 +169,7 @@ async fn given(world: &World, role: &str, name: &str, seconds: i32) -> Result<Gi
 async fn a_session_is_renewed_before_it_expires_and_none_is_used_after() -> Result<()> {
     let world = World::with_auth("accounts-renewed").await?;
     let _operator = operator(&world).start().await?;
-    let there = Abroad::new(&world, "there").await?;
+    let there = RemoteAccount::new(&world, "there").await?;
     there.apply(&world).await?;
     let source = world.bucket_of(&there.id, "us-east-1").await?;
     let destination = world.bucket_of(&there.id, "eu-west-1").await?;
@@ -176,7 +179,7 @@ async fn a_session_is_renewed_before_it_expires_and_none_is_used_after() -> Resu
     let session_name = format!("{}.orders", world.namespace);
     let mut sessions = Vec::new();
     for seconds in [8, 20] {
-        let given = given(&world, &there.role, &session_name, seconds).await?;
+        let given = begin_session(&world, &there.role, &session_name, seconds).await?;
         let asked = Matcher::operation("AssumeRole").about(&there.role);
         world.proxy.inject(Fault::times(1, asked, given.answer.clone()));
         sessions.push(given);

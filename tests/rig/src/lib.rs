@@ -6,9 +6,9 @@
 //! AWS account and a proxy of its own, on parts that all tests of the process
 //! share.
 
-mod asked;
 mod health;
 mod objects;
+mod test_filter;
 
 pub mod argocd;
 pub mod clients;
@@ -23,6 +23,7 @@ pub mod progress;
 pub mod proxy;
 pub mod system;
 pub mod tools;
+pub mod wait;
 pub mod world;
 
 use std::sync::OnceLock;
@@ -30,13 +31,13 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 
-pub use asked::is_asked_for;
 pub use clients::Clients;
 pub use cluster::{Cluster, Controllers, KubeRequest};
 pub use emulator::{Auth, Emulator};
 pub use forwarder::Forwarder;
 pub use operator::{Operator, OperatorBuilder};
 pub use proxy::{Answer, Call, Fault, Gate, GateAt, Matcher, Proxy};
+pub use test_filter::will_run;
 pub use tools::Tools;
 pub use world::World;
 
@@ -71,7 +72,7 @@ impl Rig {
         })
     }
 
-    /// The one of this process, started by whoever asks first.
+    /// The rig of this process; the first call starts it.
     ///
     /// # Errors
     /// When it cannot be started; everybody gets the same error.

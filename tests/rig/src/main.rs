@@ -1,4 +1,5 @@
-//! The test rig by hand: the same parts as the tests use.
+//! The `rig` program: the demo, the clusters and the measurements, on the same parts as the tests use. Without a
+//! subcommand it lists every task of this repository.
 
 mod commands;
 
@@ -10,54 +11,67 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
+    /// Without one, every task of the repository is listed
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Build and install everything that the tests need
     Tools {
-        /// Only the packages of the system that some tests would be left out without: as root on Debian
+        /// Install only the Debian packages that some tests need; needs root
         #[arg(long)]
         system: bool,
     },
     /// Start a Kubernetes API and an AWS emulator and keep them until Ctrl-C
     Up,
-    /// Show the operator's main job on real parts, step by step, and check every step
+    /// Show what the operator does, step by step, on a real API server and an AWS emulator, and check every step
     Demo {
-        /// Stay up at the end, with the example applied, until Ctrl-C
+        /// At the end, apply the example and stay up until Ctrl-C
         #[arg(long)]
         keep: bool,
     },
-    /// Show and test the operator on real clusters, which kind makes and which are deleted at the end
+    /// Show and test the operator in pods of real clusters; kind makes them, and they are deleted at the end
     Kind(commands::kind::KindArgs),
-    /// Measure what a check and a convergence cost, against the budget
+    /// Count the requests of one resource and compare them with their limits
     Budget,
-    /// Measure many resources created at once (give --release before `--`)
+    /// Create many resources at once and measure time, requests, memory and CPU: `cargo scale`
     Scale {
-        /// How many resources
+        /// Number of resources
         #[arg(long, default_value = "1000")]
         count: usize,
-        /// Destinations in another account, and a role to assume in both
+        /// Put the destinations into another account, and assume a role in both
         #[arg(long)]
         across_accounts: bool,
     },
 }
 
+impl Command {
+    fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Tools { system } => commands::tools::run(system),
+            Self::Up => commands::up::run(),
+            Self::Demo { keep } => commands::demo::run(keep),
+            Self::Kind(args) => commands::kind::run(&args),
+            Self::Budget => commands::budget::run(),
+            Self::Scale { count, across_accounts } => commands::scale::run(count, across_accounts),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Tools { system } => commands::tools::run(system),
-        Command::Up => commands::up::run(),
-        Command::Demo { keep } => commands::demo::run(keep),
-        Command::Kind(args) => commands::kind::run(&args),
-        Command::Budget => commands::budget::run(),
-        Command::Scale { count, across_accounts } => commands::scale::run(count, across_accounts),
+        Some(command) => command.run(),
+        None => {
+            commands::tasks::run();
+            Ok(())
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The sentence alone: a backtrace would hide what to do about it.
+            // Only the message: a backtrace would hide what to do about it.
             eprintln!("rig: {error:#}");
             ExitCode::FAILURE
         }

@@ -1,4 +1,4 @@
-# The operator's role in AWS by IRSA: IAM roles for service accounts.
+# The operator's role in AWS by IRSA (IAM roles for service accounts), and the boundary of its roles.
 
 terraform {
   required_providers {
@@ -12,9 +12,15 @@ variable "cluster_name" {
 }
 
 variable "policy_file" {
-  description = "What the operator may do: operator-policy.json, or observe-policy.json where it is to write nothing."
+  description = "operator-policy.json, or observe-policy.json for an operator that writes nothing."
   type        = string
   default     = "operator-policy.json"
+}
+
+variable "destination_accounts" {
+  description = "Ids of other accounts whose buckets roles may replicate into."
+  type        = list(string)
+  default     = []
 }
 
 data "aws_caller_identity" "this" {}
@@ -23,27 +29,22 @@ data "aws_eks_cluster" "this" {
   name = var.cluster_name
 }
 
-locals {
-  documents = "${path.module}/../.."
-  account   = data.aws_caller_identity.this.account_id
-  provider  = trimprefix(data.aws_eks_cluster.this.identity[0].oidc[0].issuer, "https://")
-}
-
-resource "aws_iam_role" "operator" {
-  name = "s3-replication-operator"
+module "operator" {
+  source               = "../operator-role"
+  policy_file          = var.policy_file
+  destination_accounts = var.destination_accounts
   assume_role_policy = replace(
-    replace(file("${local.documents}/trust-irsa.json"), "ACCOUNT_ID", local.account),
-    "OIDC_PROVIDER", local.provider
+    replace(file("${path.module}/../../trust-irsa.json"), "ACCOUNT_ID", data.aws_caller_identity.this.account_id),
+    "OIDC_PROVIDER", trimprefix(data.aws_eks_cluster.this.identity[0].oidc[0].issuer, "https://")
   )
-}
-
-resource "aws_iam_role_policy" "operator" {
-  name   = "s3-replication-operator"
-  role   = aws_iam_role.operator.name
-  policy = replace(file("${local.documents}/${var.policy_file}"), "ACCOUNT_ID", local.account)
 }
 
 output "service_account_annotations" {
   description = "The chart's value serviceAccount.annotations."
-  value       = { "eks.amazonaws.com/role-arn" = aws_iam_role.operator.arn }
+  value       = { "eks.amazonaws.com/role-arn" = module.operator.role_arn }
+}
+
+output "permissions_boundary" {
+  description = "roles.permissionsBoundary of each AwsAccount of this account."
+  value       = module.operator.boundary_arn
 }

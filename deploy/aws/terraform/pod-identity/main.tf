@@ -1,4 +1,4 @@
-# The operator's role in AWS by EKS Pod Identity.
+# The operator's role in AWS by EKS Pod Identity, and the boundary of its roles.
 
 terraform {
   required_providers {
@@ -12,32 +12,32 @@ variable "cluster_name" {
 }
 
 variable "policy_file" {
-  description = "What the operator may do: operator-policy.json, or observe-policy.json where it is to write nothing."
+  description = "operator-policy.json, or observe-policy.json for an operator that writes nothing."
   type        = string
   default     = "operator-policy.json"
 }
 
-data "aws_caller_identity" "this" {}
-
-locals {
-  documents = "${path.module}/../.."
-  account   = data.aws_caller_identity.this.account_id
+variable "destination_accounts" {
+  description = "Ids of other accounts whose buckets roles may replicate into."
+  type        = list(string)
+  default     = []
 }
 
-resource "aws_iam_role" "operator" {
-  name               = "s3-replication-operator"
-  assume_role_policy = file("${local.documents}/trust-pod-identity.json")
-}
-
-resource "aws_iam_role_policy" "operator" {
-  name   = "s3-replication-operator"
-  role   = aws_iam_role.operator.name
-  policy = replace(file("${local.documents}/${var.policy_file}"), "ACCOUNT_ID", local.account)
+module "operator" {
+  source               = "../operator-role"
+  policy_file          = var.policy_file
+  destination_accounts = var.destination_accounts
+  assume_role_policy   = file("${path.module}/../../trust-pod-identity.json")
 }
 
 resource "aws_eks_pod_identity_association" "operator" {
   cluster_name    = var.cluster_name
   namespace       = "s3-replication-system"
   service_account = "s3-replication-operator"
-  role_arn        = aws_iam_role.operator.arn
+  role_arn        = module.operator.role_arn
+}
+
+output "permissions_boundary" {
+  description = "roles.permissionsBoundary of each AwsAccount of this account."
+  value       = module.operator.boundary_arn
 }

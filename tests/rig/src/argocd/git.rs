@@ -12,7 +12,7 @@ use crate::health;
 use crate::paths;
 use crate::process::{self, Process, Spec};
 
-/// How long the start may take: far above what is usual, for a busy machine.
+/// How long the start may take: far above the usual, for a busy machine.
 const START: Duration = Duration::from_secs(30);
 
 /// Repositories under one address.
@@ -77,21 +77,26 @@ impl Repository {
         self.write(path, &change(text))
     }
 
-    /// Copies a directory and all below it.
+    /// Copies a directory and all below it. Links stay links.
     pub fn copy(&self, from: &Path, path: &str) -> Result<()> {
         let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
         for entry in entries {
-            let entry = entry?;
-            let below = format!("{path}/{}", entry.file_name().to_string_lossy());
-            match entry.file_type()?.is_dir() {
-                true => self.copy(&entry.path(), &below)?,
-                false => self.write(&below, &fs::read_to_string(entry.path())?)?,
+            let (entry, dir) = (entry?, self.dir.join(path));
+            let (kind, below) =
+                (entry.file_type()?, format!("{path}/{}", entry.file_name().to_string_lossy()));
+            if kind.is_dir() {
+                self.copy(&entry.path(), &below)?;
+            } else if kind.is_symlink() {
+                fs::create_dir_all(&dir)?;
+                std::os::unix::fs::symlink(fs::read_link(entry.path())?, self.dir.join(&below))?;
+            } else {
+                self.write(&below, &fs::read_to_string(entry.path())?)?;
             }
         }
         Ok(())
     }
 
-    /// Commits all that is there now.
+    /// Commits all files.
     pub fn commit(&self, message: &str) -> Result<()> {
         self.git(&["add", "--all"])?;
         self.git(&["commit", "--quiet", "--message", message])
@@ -110,7 +115,7 @@ impl Repository {
         let output = command
             .args(args)
             .current_dir(&self.dir)
-            // What this machine's user has set for git changes nothing.
+            // Ignores the git settings of this machine's user.
             .envs([("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_CONFIG_GLOBAL", "/dev/null")])
             .envs([("GIT_AUTHOR_NAME", "rig"), ("GIT_AUTHOR_EMAIL", "rig@example.com")])
             .envs([("GIT_COMMITTER_NAME", "rig"), ("GIT_COMMITTER_EMAIL", "rig@example.com")])

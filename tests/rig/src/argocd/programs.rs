@@ -1,26 +1,24 @@
-//! The programs that are neither in a module registry nor built here: they have to be on the machine.
+//! Finds the programs that Argo CD needs and that the rig does not build: redis-server and git.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where a service's program is, also where the PATH does not say so.
-const SYSTEM_PATHS: [&str; 3] = ["/usr/bin", "/usr/sbin", "/usr/local/bin"];
+use crate::system;
 
-/// Where the machine has them.
+/// The paths of the programs.
 #[derive(Debug, Clone)]
 pub struct Programs {
-    /// Argo CD's cache.
+    /// The cache of Argo CD.
     pub redis_server: PathBuf,
-    /// What Argo CD reads repositories with, and what serves them here.
+    /// Argo CD reads repositories with it, and the rig serves them with it.
     pub git: PathBuf,
 }
 
 impl Programs {
-    /// What there is, or why there is not enough: a sentence that says what to do.
-    pub fn look() -> Result<Self, String> {
-        let redis_server = find("redis-server");
-        let git = find("git").filter(|git| serves(git));
+    /// Finds them, or says what is missing and what to do.
+    pub fn find() -> Result<Self, String> {
+        let redis_server = system::find("redis-server");
+        let git = system::find("git").filter(|git| serves(git));
         match (redis_server, git) {
             (Some(redis_server), Some(git)) => Ok(Self { redis_server, git }),
             (redis_server, git) => Err(lacking(redis_server.is_none(), git.is_none())),
@@ -38,13 +36,7 @@ fn lacking(redis_server: bool, git: bool) -> String {
     )
 }
 
-fn find(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let dirs = env::split_paths(&path).chain(SYSTEM_PATHS.map(PathBuf::from));
-    dirs.map(|dir| dir.join(name)).find(|file| file.is_file())
-}
-
-/// Whether this git comes with its server, which some packages leave out.
+/// Whether this git has `git daemon`, which some packages omit.
 fn serves(git: &Path) -> bool {
     let output = Command::new(git).arg("--exec-path").output();
     let place = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
@@ -56,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_named_with_the_command_that_installs_it() {
+    fn missing_programs_are_named_with_the_command_that_installs_them() {
         let said = lacking(true, false);
         assert!(
             said.ends_with("machine: redis-server; `apt-get install -y redis-server` installs them"),

@@ -1,19 +1,18 @@
-//! `rig budget`: what a check and a convergence cost, counted now at the proxy and in the API server's audit log,
-//! against what they may cost.
+//! `rig budget`: counts the requests of a check and of a convergence, at the proxy and in the API server's audit log,
+//! and compares them with their limits.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use rig::World;
 use rig::proxy::round_trips;
 use rig::world::condition;
+use rig::{World, operator};
 use serde_json::{Value, json};
 
 use super::measure::{
     check, check_on_request, kube_operations, object_requests, operations, replication, start,
 };
-use super::program;
 
 /// Long enough for requests that are sent at once to overlap.
 const LATENCY: Duration = Duration::from_millis(300);
@@ -36,7 +35,7 @@ struct Line {
 /// # Errors
 /// When something costs more than it may.
 pub fn run() -> Result<()> {
-    let program = program::build()?;
+    let program = operator::build()?;
     let lines = tokio::runtime::Runtime::new()?.block_on(async {
         let (one, shared, suspended) =
             tokio::join!(one_resource(&program), shared_destination(&program), suspended(&program));
@@ -165,7 +164,7 @@ async fn suspended(program: &PathBuf) -> Result<Vec<Line>> {
     world.apply(&resource.to_string()).await?;
     let said = |status: &Value| condition(status, "Ready").is_some_and(|c| c["reason"] == "Suspended");
     world.wait("suspended", said, "to say that it is suspended").await?;
-    // A change of the spec is looked at, and answered in the status, all the same.
+    // A change of the spec still updates the status.
     resource["spec"]["interval"] = json!("1h");
     world.apply(&resource.to_string()).await?;
     let seen = |status: &Value| status["observedGeneration"] == 2;

@@ -1,11 +1,12 @@
-//! The subcommands of the `rig` program, a file each.
+//! The subcommands of the `rig` program, a file or a folder each.
 
 pub mod budget;
 pub mod demo;
 pub mod kind;
 pub mod scale;
+pub mod tasks;
 pub mod tools;
 pub mod up;
 
 mod measure;
-mod program;
+mod usage;

@@ -1,7 +1,7 @@
-//! `rig scale`: many resources created at once; what that costs and how long it takes.
+//! `rig scale`: creates many resources at once and prints how long they take to become Ready, and what that costs in
+//! requests, memory and CPU time.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -9,13 +9,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{DynamicObject, PostParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use rig::world::condition;
-use rig::{Operator, World, progress};
+use rig::{World, operator, progress};
 use serde_json::{Value, json};
 
 use super::measure::{check, kube_operations, object_requests, operations, replication, start};
-use super::program;
+use super::usage::{MEMORY_NOTE, MemorySampler, Usage};
 
-/// The emulator has no limits of its own, so that the operator is given none that would count.
+/// Rates so high that the operator never waits: the emulator throttles nobody.
 const RATES: [&str; 8] = [
     "--s3-read-rate",
     "100000",
@@ -29,41 +29,43 @@ const RATES: [&str; 8] = [
 
 const REGIONS: (&str, &str) = ("us-east-1", "eu-west-1");
 
-/// Requests under way at the same time while buckets and resources are created.
+/// How many requests create buckets and resources at the same time.
 const AT_ONCE: usize = 32;
 
-/// How long all of it may take before something is stuck, for one resource and beside that.
+/// How long until something must be stuck: a fixed part, and a part for each resource.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PATIENCE_EACH: Duration = Duration::from_millis(500);
 
 /// Creates the buckets, then the resources, and measures until the last is Ready.
 ///
 /// # Errors
-/// When not all become Ready.
+/// If not all become Ready.
 pub fn run(count: usize, across_accounts: bool) -> Result<()> {
-    let program = program::build()?;
+    let program = operator::build()?;
     tokio::runtime::Runtime::new()?.block_on(async {
         let world = World::new("scale").await?;
         world.proxy.keep_no_bodies();
         let accounts = if across_accounts { Some(TwoAccounts::new(&world).await?) } else { None };
         let pairs = buckets(&world, count, accounts.as_ref()).await?;
         let operator = start(&world, &program, &RATES).await?;
-        let idle = Usage::of(&operator)?;
+        let idle = Usage::of(operator.pid())?;
         progress::say(&format!(
-            "the operator runs with {}; its defaults are far lower, for the real AWS has limits",
+            "the operator runs with {}; its defaults are far lower, because the real AWS throttles",
             RATES.join(" ")
         ));
 
         progress::say(&format!("creating {count} resources and waiting until all are Ready"));
+        let sampler = MemorySampler::start(operator.pid());
         let begun = Instant::now();
         let patience = PATIENCE + PATIENCE_EACH * u32::try_from(count)?;
         let (created, ready) = tokio::try_join!(
             create(&world, &pairs, accounts.as_ref(), begun),
             within(patience, &world, all_ready(&world, count, begun)),
         )?;
-        let (usage, calls) = (Usage::of(&operator)?, world.proxy.calls());
+        let (usage, calls) = (Usage::of(operator.pid())?, world.proxy.calls());
+        let peak = sampler.stop()?;
         let later = check(&world, &operator, &[&name_of(0)]).await?;
-        // Now, because the events of the last resources follow their status.
+        // Only now: the events of the last resources follow their status.
         let kube = object_requests(&world)?;
 
         let each = |total: usize| total as f64 / count.max(1) as f64;
@@ -76,10 +78,21 @@ pub fn run(count: usize, across_accounts: bool) -> Result<()> {
         row("from the first create to the last Ready", seconds(ready), "s", "25");
         row("AWS requests for a resource", each(calls.len()), "", "11");
         row("Kubernetes requests for a resource", each(kube.len()), "", "3");
-        row("the operator's memory at its peak", usage.peak_megabytes, "MB", "40");
-        row("the operator's CPU time", usage.cpu_seconds, "s", "12");
+        row("the operator's memory at its peak (VmHWM)", usage.peak, "MiB", "40");
+        row("  anonymous, the highest sample (RssAnon)", peak.anonymous, "MiB", "");
+        row("  file-backed, the highest sample (RssFile)", peak.file_backed, "MiB", "");
+        row("the operator's CPU time", usage.cpu.total(), "s", "12");
+        row("  user", usage.cpu.user, "s", "");
+        row("  system", usage.cpu.system, "s", "");
         row("AWS requests for a later check of one", later.len() as f64, "", "5");
-        println!("before the first resource: {:.1} MB, {:.2} CPU s", idle.peak_megabytes, idle.cpu_seconds);
+        println!(
+            "before the first resource: {:.1} MiB at its peak ({:.1} anonymous and {:.1} file-backed now), {:.2} CPU s",
+            idle.peak,
+            idle.memory.anonymous,
+            idle.memory.file_backed,
+            idle.cpu.total()
+        );
+        println!("{MEMORY_NOTE}");
         println!("AWS: {}", operations(&calls));
         println!("Kubernetes: {}", kube_operations(&kube));
         println!("later check: {}", operations(&later));
@@ -94,7 +107,7 @@ async fn within<T>(patience: Duration, world: &World, ready: impl Future<Output 
     }
 }
 
-/// A pair of buckets a resource, past the proxy.
+/// Creates a pair of buckets for each resource, not through the proxy.
 async fn buckets(
     world: &World,
     count: usize,
@@ -116,7 +129,7 @@ fn name_of(number: usize) -> String {
     format!("replication-{number}")
 }
 
-/// Both accounts of a replication, in each of which the operator assumes a role.
+/// The two accounts of a replication. The operator assumes a role in each.
 struct TwoAccounts {
     abroad_id: String,
     home: String,
@@ -174,7 +187,7 @@ async fn create(
     Ok(begun.elapsed())
 }
 
-/// How long it took until as many resources were Ready.
+/// Waits until `count` resources are Ready. Returns how long that took.
 async fn all_ready(world: &World, count: usize, begun: Instant) -> Result<Duration> {
     let mut ready = BTreeSet::new();
     let mut events = std::pin::pin!(watcher(world.api(), watcher::Config::default()));
@@ -189,28 +202,4 @@ async fn all_ready(world: &World, count: usize, begun: Instant) -> Result<Durati
         }
     }
     Ok(begun.elapsed())
-}
-
-/// What the system says of a process.
-struct Usage {
-    peak_megabytes: f64,
-    cpu_seconds: f64,
-}
-
-impl Usage {
-    fn of(operator: &Operator) -> Result<Self> {
-        // Linux counts these in hundredths of a second for programs, whatever the kernel's own tick is.
-        const TICKS: f64 = 100.0;
-        let read = |file: &str| {
-            let path = format!("/proc/{}/{file}", operator.pid());
-            fs::read_to_string(&path).with_context(|| format!("cannot read {path}; this needs Linux"))
-        };
-        let (status, stat) = (read("status")?, read("stat")?);
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes: f64 = peak.and_then(|p| p.split_whitespace().next()).context("no VmHWM")?.parse()?;
-        // The program's name, in brackets, may hold spaces. After it the state is the third field of all.
-        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
-        Ok(Self { peak_megabytes: kilobytes / 1000.0, cpu_seconds: ticks.iter().sum::<f64>() / TICKS })
-    }
 }

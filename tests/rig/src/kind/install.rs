@@ -1,4 +1,4 @@
-//! What the tests have on a cluster: the emulator in the place of AWS, and the operator as its chart installs it.
+//! Installs on a cluster: the emulator in place of AWS, and the operator with its chart.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::cloud::{ACCOUNT, CloudInCluster};
+use super::images::Images;
 use super::kubectl::Kubectl;
-use super::ours::Images;
 use super::{Helm, Kind};
 use crate::emulator::SECRET;
 use crate::paths;
@@ -30,7 +30,7 @@ pub const PODS: &str = "app.kubernetes.io/name=s3-replication-operator,app.kuber
 const CREDENTIALS: &str = "aws";
 
 /// The port of the emulator.
-const AWS_PORT: u16 = 4566;
+pub const AWS_PORT: u16 = 4566;
 
 /// How long a pod may take to be ready: a busy machine, and CoreDNS of a cluster that has just begun.
 const READY: Duration = Duration::from_secs(180);
@@ -45,7 +45,7 @@ pub struct Release {
     pub namespace: String,
     /// The AWS account that it acts in.
     pub account: String,
-    /// What it is told beside where its image and AWS are.
+    /// Values of the chart besides the image and AWS.
     pub values: Value,
 }
 
@@ -62,7 +62,7 @@ pub async fn emulator(kind: &Kind) -> Result<CloudInCluster> {
     Ok(CloudInCluster::new(kubectl.forward(AWS_NAMESPACE, "deployment/emulator", AWS_PORT)?))
 }
 
-/// Waits until all pods of a Deployment are those that it asks for, and ready.
+/// Waits until a Deployment is rolled out.
 pub async fn rolled_out(kubectl: &Kubectl, namespace: &str, deployment: &str) -> Result<()> {
     let deployment = format!("deployment/{deployment}");
     let waited = kubectl.wait(&["-n", namespace, "rollout", "status", &deployment], READY).await;
@@ -73,10 +73,12 @@ pub async fn rolled_out(kubectl: &Kubectl, namespace: &str, deployment: &str) ->
 }
 
 impl Release {
-    /// The one that everybody knows, with the chart's defaults.
-    pub fn usual() -> Self {
+    /// The documented one, with the chart's defaults but for one: an AwsAccount would count for the resources of every
+    /// other suite on the cluster too.
+    pub fn documented() -> Self {
         let namespace = OPERATOR_NAMESPACE.to_owned();
-        Self { namespace, account: ACCOUNT.to_owned(), values: json!({}) }
+        let values = json!({"operator": {"requireAccount": false}});
+        Self { namespace, account: ACCOUNT.to_owned(), values }
     }
 
     /// Makes its namespace, which admits restricted pods only, and the Secret with its access key.
@@ -148,7 +150,9 @@ impl Release {
                 "endpointUrl": format!("http://emulator.{AWS_NAMESPACE}"),
                 "credentialsSecret": CREDENTIALS,
             },
-            // So that the emulator writes down which pod has asked.
+            // The emulator's pod listens on another port than its Service.
+            "networkPolicy": {"extraEgress": [{"ports": [{"port": AWS_PORT, "protocol": "TCP"}]}]},
+            // The emulator records the pod of each request.
             "extraEnv": [{"name": "AWS_SDK_UA_APP_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
         });
         if let (Some(all), Some(own)) = (values.as_object_mut(), self.values.as_object()) {
@@ -158,7 +162,7 @@ impl Release {
     }
 }
 
-/// The name of an image in the parts that the chart asks for.
+/// Splits the name of an image into the chart's values.
 fn image(name: &str) -> Value {
     if let Some((repository, digest)) = name.split_once('@') {
         return json!({"repository": repository, "digest": digest});
@@ -170,7 +174,7 @@ fn image(name: &str) -> Value {
     }
 }
 
-/// What a person would look at next: the pods and what they say.
+/// For error messages: the pods and the events.
 async fn reasons(kubectl: &Kubectl, namespace: &str) -> String {
     let look = |args: Vec<String>| async move {
         kubectl.run(&args).await.unwrap_or_else(|error| format!("{error:#}\n"))

@@ -1,10 +1,10 @@
-//! kubectl against a real cluster: each call with a deadline, what it says in the error.
+//! Runs kubectl against a cluster. Each call has a deadline, and an error holds what kubectl printed.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -13,13 +13,10 @@ use crate::cluster;
 use crate::paths;
 use crate::process::{Process, Spec};
 
-/// How long a call may take that does not wait for anything.
+/// How long a call may take that waits for nothing.
 const CALL: Duration = Duration::from_secs(60);
 
-/// How often a fact is looked for that no call of kubectl waits for.
-const POLL: Duration = Duration::from_millis(250);
-
-/// A cluster as kubectl has it.
+/// kubectl for one cluster.
 #[derive(Debug, Clone)]
 pub struct Kubectl {
     program: PathBuf,
@@ -36,25 +33,25 @@ impl Kubectl {
         &self.program
     }
 
-    /// Who it speaks to, and as whom.
+    /// The kubeconfig of the cluster.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// The same cluster for what is asked often: a program each time would keep a machine busy.
+    /// A client for the same cluster, for frequent requests: starting kubectl each time is slow.
     pub async fn client(&self) -> Result<kube::Client> {
         cluster::client(&self.kubeconfig).await
     }
 
-    /// Runs it and returns what it prints.
+    /// Runs kubectl and returns what it prints.
     ///
     /// # Errors
-    /// When it fails, with its words.
+    /// If it fails; the error holds what it printed.
     pub async fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<String> {
         self.call(args, "", CALL).await
     }
 
-    /// Runs it, and gives it more time than usual.
+    /// Runs kubectl with another deadline.
     pub async fn run_within<A: AsRef<OsStr>>(
         &self,
         args: impl IntoIterator<Item = A>,
@@ -69,47 +66,23 @@ impl Kubectl {
         self.call(args, manifest, CALL).await.map(drop)
     }
 
-    /// What `kubectl get` says, as data.
+    /// Runs `kubectl get` and parses what it prints.
     pub async fn get(&self, args: &[&str]) -> Result<Value> {
         let json = self.run([&["get", "-o", "json"], args].concat()).await?;
         serde_json::from_str(&json).context("kubectl printed no JSON")
     }
 
-    /// Waits with `kubectl wait`, or another command of it that waits.
+    /// Runs `kubectl wait`, or another command that waits.
     ///
     /// # Errors
-    /// When it has not come within the time.
+    /// If it is not done within the deadline.
     pub async fn wait(&self, args: &[&str], deadline: Duration) -> Result<()> {
         let timeout = format!("--timeout={}s", deadline.as_secs());
-        // kubectl says better than we what it has waited for.
+        // kubectl ends first: its message names what it waited for.
         self.call([args, &[&timeout]].concat(), "", deadline + CALL).await.map(drop)
     }
 
-    /// Looks until what is looked for is there.
-    pub async fn until<T>(
-        &self,
-        what: &str,
-        deadline: Duration,
-        mut look: impl AsyncFnMut(&Self) -> Result<Option<T>>,
-    ) -> Result<T> {
-        let begun = Instant::now();
-        loop {
-            // A server that is just away, or an object that is just not there, may be there at the next look.
-            let seen = look(self).await;
-            match seen {
-                Ok(Some(found)) => return Ok(found),
-                Ok(None) if begun.elapsed() > deadline => {
-                    bail!("this did not come within {deadline:?}: {what}")
-                }
-                Err(error) if begun.elapsed() > deadline => {
-                    return Err(error.context(format!("this did not come within {deadline:?}: {what}")));
-                }
-                Ok(None) | Err(_) => tokio::time::sleep(POLL).await,
-            }
-        }
-    }
-
-    /// Makes a port of something in the cluster reachable at 127.0.0.1, until what is returned is dropped.
+    /// Forwards a port in the cluster to 127.0.0.1 until the returned value is dropped.
     pub fn forward(&self, namespace: &str, target: &str, port: u16) -> Result<Forward> {
         let process = Spec::new("kubectl-port-forward", &self.program)
             .args(["--namespace", namespace, "port-forward", target, &format!(":{port}")])
@@ -151,13 +124,13 @@ impl Forward {
         self.port
     }
 
-    /// The address of what speaks HTTP at that port.
+    /// The URL of an HTTP server at that port.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 }
 
-/// `Forwarding from 127.0.0.1:40123 -> 4566`.
+/// Reads the port from `Forwarding from 127.0.0.1:40123 -> 4566`.
 fn forwarded(log: &str) -> Option<u16> {
     let from = log.lines().find_map(|line| line.strip_prefix("Forwarding from 127.0.0.1:"))?;
     from.split(' ').next()?.parse().ok()
@@ -168,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_port_is_read_from_what_kubectl_prints() {
+    fn the_port_is_read_from_the_output_of_kubectl() {
         assert_eq!(forwarded("Forwarding from 127.0.0.1:40123 -> 4566\n"), Some(40123));
         assert_eq!(forwarded("error: no such pod\n"), None);
     }

@@ -1,71 +1,36 @@
-//! What this machine can: kind as it comes, where Docker runs and reaches a registry, or else an engine and a node
-//! image of our own, which needs root and some Debian packages.
+//! How this machine can make a cluster: with Docker where it reaches a registry, or else offline.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::command;
-use crate::paths;
+use super::{command, offline};
 use crate::process::Spec;
 use crate::progress;
-use crate::system;
 
-/// What kind makes a node of when nothing else is said: `pkg/apis/config/defaults/image.go` of its version in
-/// `tools/kind/go.mod`.
+/// The image of kind's nodes by default: `pkg/apis/config/defaults/image.go` of its version in `tools/kind/go.mod`.
 const NODE_IMAGE: &str =
     "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5";
 
-/// How a cluster is made here.
+/// How to make a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Method {
     /// With the Docker that runs, as any user of kind does.
     Docker,
-    /// With a Docker engine of our own, and images that are made here.
-    Own,
+    /// With a Docker engine and images that the rig makes: no registry is in reach.
+    Offline,
 }
 
-/// How a cluster can be made here, or why it cannot: a sentence that says what to do.
+/// Chooses how to make a cluster, or says why none can be made and what to do about it. `install` lets it install
+/// missing Debian packages.
 ///
 /// # Errors
-/// When packages are missing that are being installed, and that fails.
-pub fn look(install: bool) -> Result<Result<Way, String>> {
-    if docker_can() {
-        return Ok(Ok(Way::Docker));
+/// If installing packages fails.
+pub fn choose_method(install: bool) -> Result<Result<Method, String>> {
+    if docker_has_node_image() {
+        return Ok(Ok(Method::Docker));
     }
-    if let Some(why) = own_cannot() {
-        return Ok(Err(why));
-    }
-    let missing = system::missing(&system::FOR_KIND);
-    if missing.is_empty() {
-        return Ok(try_out());
-    }
-    if !install || !system::may_install() {
-        return Ok(Err(format!(
-            "a cluster needs Docker with a registry in reach, or these packages: {}; `{}` installs them",
-            missing.join(", "),
-            system::command(&missing)
-        )));
-    }
-    system::install(&missing)?;
-    Ok(try_out())
-}
-
-/// Whether this machine lets root do what an engine and its nodes do (`probe.sh`).
-fn try_out() -> Result<Way, String> {
-    let probe = Spec::new("probe", "unshare")
-        .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh"])
-        .arg(paths::sources().join("src/kind/probe.sh"))
-        .env("PATH", system::path());
-    match command::run("probe.sh", probe, Duration::from_secs(20)) {
-        Ok(_) => Ok(Way::Own),
-        Err(error) => {
-            // Its last words; below them is where all of them are.
-            let said = format!("{error:#}");
-            let last = said.lines().rev().nth(1).unwrap_or_default();
-            Err(format!("a cluster needs mounts, networks and cgroups, which root may not make here: {last}"))
-        }
-    }
+    Ok(offline::obstacle(install)?.map_or(Ok(Method::Offline), Err))
 }
 
 /// Whether Docker runs here.
@@ -78,7 +43,7 @@ fn docker(args: &[&str]) -> Spec {
 }
 
 /// Whether Docker runs here and has the image of a node, or can pull it.
-fn docker_can() -> bool {
+fn docker_has_node_image() -> bool {
     if !docker_runs() {
         return false;
     }
@@ -87,14 +52,4 @@ fn docker_can() -> bool {
             command::run("docker pull", docker(&["pull", NODE_IMAGE]), Duration::from_secs(900))
         })
         .is_ok()
-}
-
-fn own_cannot() -> Option<String> {
-    if !cfg!(target_os = "linux") {
-        return Some("a cluster needs Docker with a registry in reach: start it".to_owned());
-    }
-    (!system::is_root()).then(|| {
-        "a cluster needs Docker with a registry in reach; without it, one can be made by root alone"
-            .to_owned()
-    })
 }

@@ -1,4 +1,5 @@
-//! A real cluster, whose pods really run: made by kind, also where no image can be pulled.
+//! A real cluster that runs pods, made by kind. Goes in: how to make it and with how many nodes. Comes out: kubectl and
+//! Helm for it, with the images of this project on its nodes.
 
 pub mod cloud;
 pub mod install;
@@ -6,14 +7,11 @@ pub mod writers;
 
 mod cluster;
 mod command;
-mod engine;
 mod helm;
-mod image;
+mod images;
 mod kubectl;
 mod machine;
-mod node;
-mod ours;
-mod rootfs;
+mod offline;
 mod shell;
 
 use std::path::Path;
@@ -21,13 +19,12 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 pub use helm::Helm;
+pub use images::{DOCUMENTED, Images};
 pub use kubectl::{Forward, Kubectl};
-pub use machine::{Way, look};
-pub use ours::{DOCUMENTED, Images};
+pub use machine::{Method, choose_method};
 
 use cluster::{KindProgram, OwnCluster};
-use engine::Engine;
-use node::Node;
+use offline::{Engine, Offline};
 
 use crate::progress;
 use crate::tools::Tools;
@@ -35,39 +32,35 @@ use crate::tools::Tools;
 /// A running cluster.
 #[derive(Debug)]
 pub struct Kind {
-    /// The cluster as kubectl has it.
+    /// kubectl for this cluster.
     pub kubectl: Kubectl,
-    /// The cluster as Helm has it.
+    /// Helm for this cluster.
     pub helm: Helm,
-    /// The images of ours, which its nodes have.
+    /// The images of this project, which its nodes have.
     pub images: Images,
-    // In the order in which they are ended. A cluster that someone else made has neither.
+    // Dropped in this order. A cluster that the rig did not make has neither.
     cluster: Option<OwnCluster>,
     engine: Option<Engine>,
 }
 
 impl Kind {
-    /// Makes one with so many nodes. Without Docker, this thread is in the network of an engine of our own from then
+    /// Makes a cluster with so many nodes. With `Method::Offline`, this thread is in the network of an engine from then
     /// on, where no registry is in reach.
-    pub fn start(way: Way, nodes: u8) -> Result<Self> {
+    pub fn start(method: Method, nodes: u8) -> Result<Self> {
         let tools = Tools::ensure()?;
         let path = Tools::kind()?;
-        // Before the engine's network is entered.
+        // Downloaded before this thread enters the engine's network.
         Tools::helm()?;
-        match way {
-            Way::Docker => {
-                let images = ours::build_with_docker()?;
+        match method {
+            Method::Docker => {
+                let images = images::build_with_docker()?;
                 let kind = KindProgram { path, environment: Vec::new() };
                 Self::create(&tools, kind, nodes, None, images, None)
             }
-            Way::Own => {
-                let (node, sources) = (Node::ensure()?, ours::Sources::ensure(&tools)?);
-                let engine = progress::step("starting a Docker engine of our own", Engine::start)?;
-                let image = node.image(&engine)?;
-                let images =
-                    progress::step("making the images of operator and emulator", || sources.images(&engine))?;
+            Method::Offline => {
+                let Offline { engine, node, images } = Offline::prepare(&tools)?;
                 let kind = KindProgram { path, environment: engine.environment().to_vec() };
-                Self::create(&tools, kind, nodes, Some(&image), images, Some(engine))
+                Self::create(&tools, kind, nodes, Some(&node), images, Some(engine))
             }
         }
     }
@@ -83,7 +76,7 @@ impl Kind {
         let cluster = progress::step("creating a cluster with kind", || {
             OwnCluster::create(kind.clone(), nodes, node_image)
         })?;
-        progress::step("bringing the images of operator and emulator onto it", || {
+        progress::step("loading the images of the operator and the emulator", || {
             kind.load(cluster.name(), &[&images.operator, &images.emulator])
         })?;
         let kubeconfig = cluster.kubeconfig();
@@ -92,36 +85,35 @@ impl Kind {
         Ok(Self { kubectl, helm, images, cluster: Some(cluster), engine })
     }
 
-    /// Takes a cluster that is there. Where it is one of kind's and no images are named, they are built with Docker
-    /// and brought onto its nodes.
+    /// Uses an existing cluster. Without `images`, builds them with Docker and loads them, if it is a kind cluster.
     ///
     /// # Errors
-    /// When images are neither named nor can be brought there.
+    /// If no images are given and they cannot be loaded.
     pub fn attach(kubeconfig: &Path, images: Option<Images>) -> Result<Self> {
         let tools = Tools::ensure()?;
         let images = match images {
             Some(images) => images,
-            None => bring(kubeconfig)?,
+            None => load_into(kubeconfig)?,
         };
         let kubectl = Kubectl::new(&tools.kubectl, kubeconfig);
         let helm = Helm::new(&Tools::helm()?, kubeconfig);
         Ok(Self { kubectl, helm, images, cluster: None, engine: None })
     }
 
-    /// Whether the cluster is gone when we are.
+    /// Whether the rig made the cluster, and deletes it.
     pub fn is_ours(&self) -> bool {
         self.cluster.is_some()
     }
 
-    /// How a person talks to it: lines for a shell.
-    pub fn how_to_talk(&self) -> Vec<String> {
+    /// Returns shell commands with which a person uses it.
+    pub fn how_to_use(&self) -> Vec<String> {
         let kubeconfig = format!("export KUBECONFIG={}", self.kubectl.kubeconfig().display());
         let kubectl = format!("{} get pods -A", self.kubectl.program().display());
         let inside = self.engine.as_ref().map(Engine::how_to_enter);
         [Some(kubeconfig), inside, Some(kubectl)].into_iter().flatten().collect()
     }
 
-    /// Deletes it where it is ours, and ends the engine that it had.
+    /// Deletes the cluster if the rig made it, and ends its engine.
     pub fn stop(self) -> Result<()> {
         let Self { cluster, engine, .. } = self;
         let deleted = cluster
@@ -131,23 +123,23 @@ impl Kind {
     }
 }
 
-/// Builds the images of ours with Docker and brings them onto a cluster of kind's that someone else made.
-fn bring(kubeconfig: &Path) -> Result<Images> {
+/// Builds the images with Docker and loads them onto an existing kind cluster.
+fn load_into(kubeconfig: &Path) -> Result<Images> {
     let config = kube::config::Kubeconfig::read_from(kubeconfig)
         .with_context(|| format!("cannot read {}", kubeconfig.display()))?;
     let context = config.current_context.unwrap_or_default();
     let Some(cluster) = context.strip_prefix("kind-") else {
         bail!(
-            "{context} is no cluster of kind's, onto which images could be brought: name images that it can pull"
+            "{context} is not a kind cluster, so no image can be loaded onto it: name images that it can pull"
         )
     };
     if !machine::docker_runs() {
         bail!(
-            "Docker does not run here, with which the images for {context} are built: name images that it can pull"
+            "Docker does not run here, so no image can be built for {context}: name images that it can pull"
         );
     }
     let kind = KindProgram { path: Tools::kind()?, environment: Vec::new() };
-    let images = ours::build_with_docker()?;
+    let images = images::build_with_docker()?;
     kind.load(cluster, &[&images.operator, &images.emulator])?;
     Ok(images)
 }

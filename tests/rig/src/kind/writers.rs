@@ -1,25 +1,25 @@
-//! Who wrote to AWS, and that no two did at the same time.
+//! Checks the order of writers to AWS, and that no two wrote at the same time.
 
 use anyhow::{Result, bail, ensure};
 
 use super::cloud::Recorded;
 
-/// Whose writes there were, one entry for each time that another began to write.
-pub fn in_order(writes: &[Recorded]) -> Vec<&str> {
+/// The pods that wrote, in order, without consecutive repetitions.
+pub fn order(writes: &[Recorded]) -> Vec<&str> {
     let mut names: Vec<&str> = writes.iter().map(|write| write.app.as_str()).collect();
     names.dedup();
     names
 }
 
-/// Sees that no two wrote at the same time, and that none wrote again once another had begun to.
+/// Checks that no two wrote at the same time, and that none wrote again after another had begun.
 ///
 /// The writes are in the order in which they came to AWS: who appears twice among those who began has written after
 /// its follower.
 ///
 /// # Errors
-/// When two did, with what they wrote.
-pub fn never_two(writes: &[Recorded]) -> Result<()> {
-    let order = in_order(writes);
+/// If two did; the message holds both writes.
+pub fn check_one_at_a_time(writes: &[Recorded]) -> Result<()> {
+    let order = order(writes);
     for (at, name) in order.iter().enumerate() {
         let before = order.iter().take(at).any(|before| before == name);
         ensure!(!before, "one wrote again after another: {order:?}");
@@ -54,22 +54,25 @@ mod tests {
     fn one_after_the_other_is_fine_and_each_may_write_several_at_once() {
         let writes =
             writes(&[("a", 1.0, Some(3.0)), ("a", 2.0, Some(4.0)), ("b", 4.0, Some(5.0)), ("b", 4.5, None)]);
-        never_two(&writes).unwrap();
-        assert_eq!(in_order(&writes), ["a", "b"]);
+        check_one_at_a_time(&writes).unwrap();
+        assert_eq!(order(&writes), ["a", "b"]);
     }
 
     #[test]
     fn a_write_that_begins_before_the_last_of_another_has_ended_is_found() {
-        assert!(never_two(&writes(&[("a", 1.0, Some(3.0)), ("b", 2.0, Some(4.0))])).is_err());
-        // Long ago, and nobody knows how it ended.
+        assert!(check_one_at_a_time(&writes(&[("a", 1.0, Some(3.0)), ("b", 2.0, Some(4.0))])).is_err());
+        // It began long ago and has not ended.
         let endless = [("a", 1.0, None), ("a", 2.0, Some(3.0)), ("b", 9.0, Some(9.5))];
-        assert!(never_two(&writes(&endless)).is_err());
+        assert!(check_one_at_a_time(&writes(&endless)).is_err());
     }
 
     #[test]
     fn one_that_writes_again_after_its_follower_is_found() {
-        let error =
-            never_two(&writes(&[("a", 1.0, Some(2.0)), ("b", 3.0, Some(4.0)), ("a", 5.0, Some(6.0))]));
+        let error = check_one_at_a_time(&writes(&[
+            ("a", 1.0, Some(2.0)),
+            ("b", 3.0, Some(4.0)),
+            ("a", 5.0, Some(6.0)),
+        ]));
         assert!(error.unwrap_err().to_string().contains("wrote again"));
     }
 }

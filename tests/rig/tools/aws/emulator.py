@@ -1,4 +1,9 @@
-"""Starts ministack, and has its S3 look at the replication role before it writes a replica.
+"""Starts ministack, with two additions.
+
+Its IAM knows the condition key iam:PermissionsBoundary, for the actions on roles that AWS documents
+(https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html).
+
+Its S3 checks the replication role before it writes a replica.
 
 ministack asks the policy of a destination bucket in another account, as AWS does. It does not ask whether the role
 is there, whether S3 may assume it, nor what it is allowed, so that an object would arrive whatever the operator made
@@ -13,7 +18,7 @@ import json
 import os
 
 from ministack import app
-from ministack.core import iam_evaluator
+from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import iam, s3
 
@@ -23,7 +28,34 @@ SERVICE = "s3.amazonaws.com"
 SOURCE = "s3:GetObjectVersionForReplication"
 DESTINATION = "s3:ReplicateObject"
 
+# What a request sets is compared, or what the role has.
+SETS_BOUNDARY = {"iam:CreateRole", "iam:PutRolePermissionsBoundary"}
+KEEPS_BOUNDARY = {
+    "iam:AttachRolePolicy",
+    "iam:DeleteRolePermissionsBoundary",
+    "iam:DeleteRolePolicy",
+    "iam:DetachRolePolicy",
+    "iam:PutRolePolicy",
+}
+
 destination_of = s3._replication_destination
+tags_of_request = iam_actions.request_tag_context
+
+
+def keys_of_request(service, action, body, params):
+    """ministack's own condition keys, and iam:PermissionsBoundary where there is one."""
+    keys = tags_of_request(service, action, body, params)
+    boundary = None
+    if action in SETS_BOUNDARY:
+        boundary = first(params, "PermissionsBoundary")
+    elif action in KEEPS_BOUNDARY:
+        boundary = (iam._roles.get(first(params, "RoleName")) or {}).get("PermissionsBoundary")
+    return {**keys, "iam:permissionsboundary": boundary} if boundary else keys
+
+
+def first(params, name):
+    value = params.get(name)
+    return value[0] if isinstance(value, list) and value else value
 
 
 def destination_if_allowed(bucket, key, rule, role_arn):
@@ -87,6 +119,7 @@ def context(principal, kind, account, action, resource):
 
 
 s3._replication_destination = destination_if_allowed
+iam_actions.request_tag_context = keys_of_request
 
 if __name__ == "__main__":
     if os.environ.get("RIG_RECORD"):

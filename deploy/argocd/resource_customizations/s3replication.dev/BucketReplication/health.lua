@@ -1,5 +1,5 @@
--- The health of a BucketReplication or an AwsAccount: what its condition Ready says of the generation that is there.
--- Ready False is Degraded also where the operator tries again by itself, because until then nothing is as asked for.
+-- The health of a BucketReplication or an AwsAccount: its condition Ready, if it describes the current generation.
+-- Ready False is Degraded even while the operator retries, because until then AWS is not as requested.
 local function ready(status)
   for _, condition in ipairs(status.conditions or {}) do
     if condition.type == "Ready" then
@@ -13,7 +13,7 @@ local condition = ready(status)
 if condition == nil then
   return {status = "Progressing", message = "Waiting for the operator to see this resource"}
 end
--- The status as a whole says which generation it speaks of; where it does not, the condition does.
+-- The generation is in the status as a whole, else in the condition.
 local seen = status.observedGeneration or condition.observedGeneration
 if seen ~= nil and seen ~= obj.metadata.generation then
   return {status = "Progressing", message = "Waiting for the operator to see generation " .. obj.metadata.generation}

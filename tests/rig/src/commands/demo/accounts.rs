@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+use rig::paths;
 use serde_json::{Value, json};
 
 use super::cloud::{DESTINATION_REGION, SOURCE_REGION};
@@ -10,6 +11,7 @@ use super::stage::{ACCOUNT, Stage};
 
 /// What is applied, and what stands in it.
 const MANIFEST: &str = "deploy/samples/accounts.yaml";
+const BOUNDARY: &str = "deploy/aws/boundary-policy.json";
 const DR_ACCOUNT: &str = "444455556666";
 const ROLE: &str = "s3-replication-operator";
 const EXTERNAL_ID: &str = "disaster-recovery";
@@ -50,6 +52,12 @@ async fn prepare(stage: &mut Stage<'_>) -> Result<()> {
     }]});
     let create = there.iam().create_role().role_name(ROLE);
     create.assume_role_policy_document(trust.to_string()).send().await?;
+    // As the scripts in deploy/aws make it; the account prod imposes it.
+    let boundary = std::fs::read_to_string(paths::repository().join(BOUNDARY))?;
+    let destinations = format!(r#"{ACCOUNT}", "{DR_ACCOUNT}"#);
+    let boundary = boundary.replace("DESTINATION_ACCOUNT_IDS", &destinations).replace("ACCOUNT_ID", ACCOUNT);
+    let create = stage.clients(ACCOUNT).iam().create_policy().policy_name("s3-replication-boundary");
+    create.policy_document(boundary).send().await?;
     stage.see("the bucket has no policy yet", policy(stage).await?.is_none())
 }
 

@@ -1,4 +1,4 @@
-//! The founding example, as its manifest says it: the story names nothing that is not in there.
+//! The quickstart, as its manifest says it: the story names nothing that is not in there.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use rig::paths;
 use serde_json::Value;
 
 /// Where the manifest is, from the root of the repository.
-pub const MANIFEST: &str = "deploy/samples/founding.yaml";
+pub const MANIFEST: &str = "deploy/samples/quickstart.yaml";
 
 /// What the story is about.
 #[derive(Debug, Clone)]

@@ -10,11 +10,10 @@ mod story;
 use std::fmt;
 
 use anyhow::{Result, anyhow};
-use rig::Rig;
+use rig::{Rig, operator};
 use tokio::runtime::Runtime;
 use tokio::signal::ctrl_c;
 
-use super::program;
 use stage::Stage;
 
 /// Tells the story. With `keep` all of it stays up afterwards, until Ctrl-C.
@@ -22,8 +21,7 @@ use stage::Stage;
 /// # Errors
 /// When a step was not seen to be true; the message says which.
 pub fn run(keep: bool) -> Result<()> {
-    println!("Building the operator.");
-    let program = program::build()?;
+    let program = operator::build()?;
     let rig = Rig::start()?;
     let runtime = Runtime::new()?;
     let outcome = runtime.block_on(async {

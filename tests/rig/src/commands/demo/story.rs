@@ -52,7 +52,7 @@ async fn buckets(stage: &mut Stage<'_>) -> Result<()> {
 
 async fn apply(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
-        "Apply the founding example",
+        "Apply the quickstart",
         "One resource says what is to be replicated; the operator does the four things that S3 needs for it.",
     );
     let name = stage.example.name.clone();

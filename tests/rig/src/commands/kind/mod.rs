@@ -1,4 +1,4 @@
-//! `rig kind`: the operator in pods of a real cluster, shown and tested.
+//! `rig kind`: makes real clusters, shows the operator in pods on each, runs both suites, and deletes the clusters.
 
 mod story;
 mod suites;
@@ -8,35 +8,35 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
-use rig::kind::{Images, Kind, look};
+use rig::kind::{Images, Kind, choose_method};
 use tokio::runtime::Runtime;
 use tokio::signal::ctrl_c;
 
 use story::Story;
 use suites::Suites;
 
-/// The numbers of nodes that are tried one after the other, unless one is named.
+/// The sizes of the clusters, made one after the other unless a size is given.
 const NODES: [u8; 2] = [1, 3];
 
-/// What can be asked of it.
+/// The options of `rig kind`.
 #[derive(Debug, Args)]
 pub struct KindArgs {
-    /// How many nodes: the first is the control plane; without it a cluster of one, and then one of three
+    /// Number of nodes; the first is the control plane. Without it: a cluster of one, then one of three
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=5))]
     nodes: Option<u8>,
-    /// Show the founding example and leave the tests out
+    /// Show the quickstart only, without the suites
     #[arg(long)]
     story: bool,
-    /// Stay up at the end, with the example applied, until Ctrl-C
+    /// At the end, apply the example and stay up until Ctrl-C
     #[arg(long)]
     keep: bool,
-    /// A cluster that is there, to be used instead of one of our own
+    /// Use an existing cluster instead of making one
     #[arg(long, value_name = "FILE", conflicts_with = "nodes")]
     kubeconfig: Option<PathBuf>,
-    /// The operator's image, where that cluster pulls it from
+    /// The operator's image, which that cluster pulls
     #[arg(long, value_name = "NAME", requires = "kubeconfig", requires = "emulator_image")]
     operator_image: Option<String>,
-    /// The emulator's image, where that cluster pulls it from
+    /// The emulator's image, which that cluster pulls
     #[arg(long, value_name = "NAME", requires = "operator_image")]
     emulator_image: Option<String>,
 }
@@ -44,7 +44,7 @@ pub struct KindArgs {
 /// Makes clusters, shows and tests the operator on each, and deletes them.
 ///
 /// # Errors
-/// When no cluster can be made here, or the operator did not do its job on one.
+/// If no cluster can be made, or a step or a test fails on one.
 pub fn run(args: &KindArgs) -> Result<()> {
     let suites = (!args.story).then(|| Runtime::new()?.block_on(Suites::build())).transpose()?;
     if let Some(kubeconfig) = &args.kubeconfig {
@@ -52,22 +52,22 @@ pub fn run(args: &KindArgs) -> Result<()> {
         let images = images.map(|(operator, emulator)| Images { operator, emulator });
         return on(Kind::attach(kubeconfig, images)?, None, suites.as_ref(), args.keep);
     }
-    let way = look(true)?.or_else(|why| bail!(why))?;
+    let method = choose_method(true)?.or_else(|why| bail!(why))?;
     let numbers = args.nodes.map_or(NODES.to_vec(), |nodes| vec![nodes]);
     let last = numbers.last().copied();
     numbers.into_iter().try_for_each(|nodes| {
         println!("\n== A cluster of {nodes} {}\n", if nodes == 1 { "node" } else { "nodes" });
-        on(Kind::start(way, nodes)?, Some(nodes), suites.as_ref(), args.keep && last == Some(nodes))
+        on(Kind::start(method, nodes)?, Some(nodes), suites.as_ref(), args.keep && last == Some(nodes))
     })
 }
 
-/// Does all of it on a cluster.
+/// Shows and tests the operator on one cluster.
 fn on(kind: Kind, nodes: Option<u8>, suites: Option<&Suites>, keep: bool) -> Result<()> {
-    // Of this cluster, because its threads have to be in the network that this one is in now.
+    // A runtime for each cluster: its threads start in the network that this thread is in now.
     let runtime = Runtime::new()?;
     let outcome = runtime.block_on(show(&kind, nodes, suites, keep));
     drop(runtime);
-    // What was started is ended in any case.
+    // Also after a failure.
     let stopped = kind.stop();
     outcome.and(stopped)
 }
@@ -75,7 +75,7 @@ fn on(kind: Kind, nodes: Option<u8>, suites: Option<&Suites>, keep: bool) -> Res
 async fn show(kind: &Kind, nodes: Option<u8>, suites: Option<&Suites>, keep: bool) -> Result<()> {
     let mut story = Story::new(kind)?;
     let all = async {
-        story.tell().await?;
+        story.run().await?;
         if let Some(suites) = suites {
             suites.run(kind, nodes, keep || !kind.is_ours()).await?;
         }
@@ -91,9 +91,9 @@ async fn show(kind: &Kind, nodes: Option<u8>, suites: Option<&Suites>, keep: boo
         if let Err(error) = &done {
             eprintln!("rig: {error:#}");
         }
-        println!("\nAll of it stays up until Ctrl-C. In another terminal:\n");
-        kind.how_to_talk().iter().for_each(|line| println!("{line}"));
-        story.how_to_talk().iter().for_each(|line| println!("{line}"));
+        println!("\nEverything stays up until Ctrl-C. In another terminal:\n");
+        kind.how_to_use().iter().for_each(|line| println!("{line}"));
+        story.how_to_use().iter().for_each(|line| println!("{line}"));
         ctrl_c().await?;
     }
     if !kind.is_ours() {
@@ -102,7 +102,7 @@ async fn show(kind: &Kind, nodes: Option<u8>, suites: Option<&Suites>, keep: boo
     done
 }
 
-/// Someone pressed Ctrl-C.
+/// A person pressed Ctrl-C.
 #[derive(Debug)]
 struct Interrupted;
 

@@ -1,4 +1,5 @@
-//! What is shown on a real cluster: the founding example from empty to an object that was replicated, and away again.
+//! Shows the quickstart on a real cluster: installs the operator, applies the example, replicates an object, and deletes
+//! the example. Every step is checked.
 
 use std::fs;
 use std::time::Duration;
@@ -8,13 +9,13 @@ use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use rig::kind::cloud::CloudInCluster;
 use rig::kind::install::{self, AWS_NAMESPACE, Release};
 use rig::kind::{Kind, Kubectl};
-use rig::{Clients, paths};
+use rig::{Clients, paths, wait};
 use serde_json::Value;
 
-const MANIFEST: &str = "deploy/samples/founding.yaml";
+const MANIFEST: &str = "deploy/samples/quickstart.yaml";
 const REGIONS: [&str; 2] = ["us-east-1", "eu-west-1"];
 
-/// How long what must come is waited for.
+/// How long to wait for a fact.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 pub struct Story<'a> {
@@ -27,7 +28,7 @@ pub struct Story<'a> {
 }
 
 impl<'a> Story<'a> {
-    /// One that has not begun.
+    /// Reads the manifest of the example.
     pub fn new(kind: &'a Kind) -> Result<Self> {
         let manifest: Value =
             serde_saphyr::from_str(&fs::read_to_string(paths::repository().join(MANIFEST))?)
@@ -46,34 +47,34 @@ impl<'a> Story<'a> {
         })
     }
 
-    /// Tells it; every step is seen to be true.
-    pub async fn tell(&mut self) -> Result<()> {
+    /// Runs all steps and checks each.
+    pub async fn run(&mut self) -> Result<()> {
         let clients = self.install().await?;
         self.create_buckets(&clients).await?;
         self.apply().await?;
-        self.see_configuration(&clients).await?;
+        self.check_configuration(&clients).await?;
         self.replicate_an_object(&clients).await?;
         self.delete().await?;
         let configured = clients.s3(REGIONS[0]).get_bucket_replication().bucket(&self.source).send().await;
-        ensure!(configured.is_err(), "the configuration outlived the resource");
-        println!("✓ the resource was deleted, and its configuration with it");
+        ensure!(configured.is_err(), "the configuration is still there after the resource was deleted");
+        println!("✓ the resource is deleted, and so is its configuration");
         Ok(())
     }
 
-    /// How a person talks to AWS: a line for a shell.
-    pub fn how_to_talk(&self) -> Option<String> {
+    /// Returns a shell command with which a person uses AWS.
+    pub fn how_to_use(&self) -> Option<String> {
         let cloud = self.cloud.as_ref()?;
         Some(format!("export AWS_ENDPOINT_URL={} AWS_REGION=us-east-1", cloud.url()))
     }
 
-    /// Removes from a cluster that stays what was put there, but for the definitions: others may have resources.
+    /// Removes everything from a cluster that stays, except the CRDs: others may have resources.
     pub async fn remove(&self) -> Result<()> {
         let definition =
             ["get", "crd", "bucketreplications.s3replication.dev", "--ignore-not-found", "-o", "name"];
         if !self.kubectl.run(definition).await?.is_empty() {
             self.delete().await?;
         }
-        let release = Release::usual();
+        let release = Release::documented();
         release.uninstall(&self.kind.helm).await?;
         release.delete_namespace(self.kubectl).await?;
         self.kubectl.wait(&["delete", "namespace", AWS_NAMESPACE, "--ignore-not-found"], DEADLINE).await
@@ -86,7 +87,7 @@ impl<'a> Story<'a> {
         let cloud = install::emulator(self.kind).await?;
         let clients = cloud.clients();
         self.cloud = Some(cloud);
-        println!("\n{}", Release::usual().install(self.kind).await?);
+        println!("\n{}", Release::documented().install(self.kind).await?);
         println!("\n{}", kubectl.run(["get", "pods", "-A", "-o", "wide"]).await?);
         Ok(clients)
     }
@@ -101,7 +102,7 @@ impl<'a> Story<'a> {
         ready
     }
 
-    async fn see_configuration(&self, clients: &Clients) -> Result<()> {
+    async fn check_configuration(&self, clients: &Clients) -> Result<()> {
         let configured = clients.s3(REGIONS[0]).get_bucket_replication().bucket(&self.source).send().await;
         let rules = configured.context("the source has no replication configuration")?;
         let rules = rules.replication_configuration().map_or(0, |configuration| configuration.rules().len());
@@ -116,7 +117,7 @@ impl<'a> Story<'a> {
         let place = CreateBucketConfiguration::builder().location_constraint(place).build();
         let create = clients.s3(REGIONS[1]).create_bucket().bucket(&self.destination);
         create.create_bucket_configuration(place).send().await?;
-        println!("✓ buckets {} and {} are there, and nothing else", self.source, self.destination);
+        println!("✓ buckets {} and {} exist, and nothing else", self.source, self.destination);
         Ok(())
     }
 
@@ -125,12 +126,12 @@ impl<'a> Story<'a> {
         let put = clients.s3(REGIONS[0]).put_object().bucket(&self.source).key(key);
         put.body(body.as_bytes().to_vec().into()).send().await?;
         let destination = clients.s3(REGIONS[1]);
-        let look = async |_: &Kubectl| {
+        let read = async || {
             let got = destination.get_object().bucket(&self.destination).key(key).send().await?;
             Ok(Some(got.body.collect().await?.to_vec()))
         };
-        let replica = self.kubectl.until("the replica of an object", DEADLINE, look).await?;
-        ensure!(replica == body.as_bytes(), "the replica has another content");
+        let replica = wait::until("the replica of an object", DEADLINE, read).await?;
+        ensure!(replica == body.as_bytes(), "the replica has different content");
         println!("✓ an object written to {} is in {}", self.source, self.destination);
         Ok(())
     }

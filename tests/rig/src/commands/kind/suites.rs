@@ -1,5 +1,4 @@
-//! The project's tests against a cluster: the end-to-end suite, whose operators are processes beside it, and what only
-//! a real cluster can show.
+//! Runs the test programs `kind` and `e2e` against a cluster. The operators of `e2e` are processes beside the cluster.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -15,7 +14,7 @@ use rig::paths;
 use serde_json::Value;
 use tokio::process::Command;
 
-/// The programs of the suites.
+/// The paths of the test programs.
 #[derive(Debug)]
 pub struct Suites {
     e2e: PathBuf,
@@ -23,7 +22,7 @@ pub struct Suites {
 }
 
 impl Suites {
-    /// Builds them, which has to be done before the network of a cluster is entered.
+    /// Builds them. Call it before entering the network of a cluster, where Cargo reaches no registry.
     pub async fn build() -> Result<Self> {
         println!("Building the tests.");
         let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
@@ -36,14 +35,14 @@ impl Suites {
         command.current_dir(paths::repository()).stderr(Stdio::inherit()).kill_on_drop(true);
         let output = command.output().await.context("cannot run cargo, which builds the tests")?;
         ensure!(output.status.success(), "the tests do not build: see above");
-        let said = String::from_utf8_lossy(&output.stdout);
-        Ok(Self { e2e: program(&said, "e2e")?, kind: program(&said, "kind")? })
+        let messages = String::from_utf8_lossy(&output.stdout);
+        Ok(Self { e2e: program(&messages, "e2e")?, kind: program(&messages, "kind")? })
     }
 
-    /// Runs them on a cluster that has the emulator and the usual release of the operator. Of one that stays, what they
-    /// leave is removed.
+    /// Runs them on a cluster that has the emulator and the documented release of the operator. If the cluster stays,
+    /// removes what they leave.
     pub async fn run(&self, kind: &Kind, nodes: Option<u8>, stays: bool) -> Result<()> {
-        println!("\nWhat only a real cluster can show.");
+        println!("\nThe tests of the operator in pods.");
         let mut real = Command::new(&self.kind);
         real.env("RIG_KIND", "must")
             .env("RIG_KIND_KUBECONFIG", kind.kubectl.kubeconfig())
@@ -52,16 +51,18 @@ impl Suites {
         if let Some(nodes) = nodes {
             real.env("RIG_KIND_NODES", nodes.to_string());
         }
-        let real = run("what only a real cluster can show", real).await;
-        // What fails there is no reason not to see the rest.
+        let real = run("the tests of the operator in pods", real).await;
+        // The end-to-end suite runs also after a failure.
         real.and(self.end_to_end(kind, stays).await)
     }
 
     async fn end_to_end(&self, kind: &Kind, stays: bool) -> Result<()> {
-        println!("\nThe end-to-end suite, whose operators are processes: the one in pods rests meanwhile.");
-        let (kubectl, release) = (&kind.kubectl, Release::usual());
+        println!(
+            "\nThe end-to-end suite. Its operators are processes; the one in pods is scaled to zero meanwhile."
+        );
+        let (kubectl, release) = (&kind.kubectl, Release::documented());
         release.scale(kubectl, 0).await?;
-        let before = Made::list(kubectl).await?;
+        let before = Objects::list(kubectl).await?;
         let mut suite = Command::new(&self.e2e);
         suite.env("RIG_KUBECONFIG", kubectl.kubeconfig());
         let outcome = run("the end-to-end suite", suite).await;
@@ -73,9 +74,9 @@ impl Suites {
     }
 }
 
-/// The program of a test, in the words of Cargo.
-fn program(said: &str, test: &str) -> Result<PathBuf> {
-    let messages = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+/// Reads the path of a test program from the messages of Cargo.
+fn program(output: &str, test: &str) -> Result<PathBuf> {
+    let messages = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut named = messages
         .filter(|message| message["target"]["name"] == test && message["target"]["kind"][0] == "test");
     let path = named.find_map(|message| message["executable"].as_str().map(PathBuf::from));
@@ -90,16 +91,16 @@ async fn run(what: &str, mut suite: Command) -> Result<()> {
     Ok(())
 }
 
-/// How long it may take to ask for the removal of hundreds of namespaces, which kubectl does a few a second.
+/// How long deleting hundreds of namespaces may take; kubectl sends a few requests a second.
 const REMOVE: Duration = Duration::from_secs(300);
 
-/// What the end-to-end suite makes and leaves: on its own API server it is gone with that.
-struct Made {
+/// Cluster objects that the end-to-end suite creates and does not delete.
+struct Objects {
     namespaces: BTreeSet<String>,
     accounts: BTreeSet<String>,
 }
 
-impl Made {
+impl Objects {
     async fn list(kubectl: &Kubectl) -> Result<Self> {
         let names = async |kind: &str| {
             let names = kubectl.run(["get", kind, "-o", "name"]).await?;
@@ -108,7 +109,8 @@ impl Made {
         Ok(Self { namespaces: names("namespaces").await?, accounts: names("awsaccounts").await? })
     }
 
-    /// Removes what has come since. Its operators are gone, and so is its AWS: no finalizer has anything to wait for.
+    /// Removes the objects that were created since. The operators and AWS of the suite are gone, so finalizers are removed
+    /// too.
     async fn remove_newer(&self, kubectl: &Kubectl) -> Result<()> {
         let now = Self::list(kubectl).await?;
         let namespaces: Vec<&str> = now.namespaces.difference(&self.namespaces).map(String::as_str).collect();

@@ -1,0 +1,122 @@
+//! The value `accounts`: a release makes AwsAccounts at its first installation, changes them and removes them.
+
+use anyhow::{Context, Result, ensure};
+use rig::world::World;
+use serde_json::{Value, json};
+
+use crate::support::{NAMESPACE, RELEASE, chart, helm, rendered};
+
+/// Runs Helm against the cluster of a world.
+fn release(world: &World, args: &[&str], values: &Value) -> Result<String> {
+    let kubeconfig = world.cluster().admin_kubeconfig().to_string_lossy().into_owned();
+    let common = ["--kubeconfig", &kubeconfig, "--namespace", NAMESPACE];
+    let output = helm(&[args, &common[..]].concat(), values)?;
+    ensure!(output.status.success(), "helm {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The AwsAccounts that exist, by name, with the UID and the patterns for sources of each.
+fn accounts(world: &World) -> Result<Vec<(String, String, Value)>> {
+    let output = world.cluster().kubectl(["get", "awsaccounts", "-o", "json"])?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let list: Value = serde_json::from_slice(&output.stdout)?;
+    let text = |value: &Value| value.as_str().map(str::to_owned).context("no text");
+    let items = list["items"].as_array().context("items")?;
+    items
+        .iter()
+        .map(|item| {
+            let metadata = &item["metadata"];
+            Ok((text(&metadata["name"])?, text(&metadata["uid"])?, item["spec"]["sources"].clone()))
+        })
+        .collect()
+}
+
+fn account(sources: &[&str]) -> Value {
+    json!({"accountId": "111122223333", "namespaces": {"matchNames": ["data"]}, "sources": sources})
+}
+
+#[tokio::test]
+async fn accounts_come_with_the_definitions_and_then_follow_the_values() -> Result<()> {
+    // The API server does not know the kind before the release is installed.
+    let world = World::bare("accounts").await?;
+    let path = chart();
+    let path = path.to_string_lossy();
+    let install = ["install", RELEASE, &path, "--create-namespace", "-f", "-"];
+    let notes = release(&world, &install, &json!({"accounts": {"default": account(&["orders-*"])}}))?;
+    ensure!(notes.contains("kubectl wait --for=condition=Ready awsaccount default"), "{notes}");
+    let made = accounts(&world)?;
+    let [(name, _, sources)] = made.as_slice() else { anyhow::bail!("{made:?}") };
+    assert_eq!((name.as_str(), sources), ("default", &json!(["orders-*"])));
+
+    // The first change of an account that came with the definitions, beside a new one.
+    let upgrade = ["upgrade", RELEASE, &path, "-f", "-"];
+    let both = |sources: &[&str]| json!({"accounts": {"default": account(sources), "dr": account(&[])}});
+    release(&world, &upgrade, &both(&["invoices-*"]))?;
+    let changed = accounts(&world)?;
+    let [(name, uid, sources), (other, ..)] = changed.as_slice() else { anyhow::bail!("{changed:?}") };
+    assert_eq!((name.as_str(), other.as_str(), sources), ("default", "dr", &json!(["invoices-*"])));
+
+    // From then on it stays the same object: it is never absent.
+    release(&world, &upgrade, &both(&["bills-*"]))?;
+    let again = accounts(&world)?;
+    let first = again.first().context("no account")?;
+    assert_eq!((&first.1, &first.2), (uid, &json!(["bills-*"])));
+
+    release(&world, &upgrade, &json!({"accounts": {"dr": account(&[])}}))?;
+    assert_eq!(accounts(&world)?.len(), 1);
+    release(&world, &["uninstall", RELEASE], &Value::Null)?;
+    assert_eq!(accounts(&world)?, []);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_upgrade_that_does_not_change_an_account_leaves_it_as_it_is() -> Result<()> {
+    let world = World::bare("account-kept").await?;
+    let path = chart();
+    let path = path.to_string_lossy();
+    let values = |sources: &[&str]| json!({"accounts": {"default": account(sources)}});
+    let install = ["install", RELEASE, &path, "--create-namespace", "-f", "-"];
+    release(&world, &install, &values(&["orders-*"]))?;
+    let made = accounts(&world)?;
+    let upgrade = ["upgrade", RELEASE, &path, "-f", "-"];
+    release(&world, &upgrade, &values(&["orders-*"]))?;
+    assert_eq!(accounts(&world)?, made);
+
+    // Taken into the release unchanged, it still follows the values.
+    release(&world, &upgrade, &values(&["bills-*"]))?;
+    assert_eq!(accounts(&world)?.first().map(|(_, _, sources)| sources.clone()), Some(json!(["bills-*"])));
+    Ok(())
+}
+
+#[test]
+fn a_null_in_place_of_a_spec_removes_the_account_of_other_values() -> Result<()> {
+    let objects = rendered(&json!({"accounts": {"default": null, "dr": account(&[])}}))?;
+    let made = objects.iter().filter(|object| object["kind"] == "AwsAccount");
+    assert_eq!(made.map(|object| &object["metadata"]["name"]).collect::<Vec<_>>(), ["dr"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_notes_name_the_next_command_for_the_values_given() -> Result<()> {
+    let world = World::new("notes").await?;
+    let chart = chart();
+    let install = ["install", RELEASE, &chart.to_string_lossy(), "--dry-run", "--take-ownership", "-f", "-"];
+    let notes = |values: &Value| -> Result<String> {
+        let text = release(&world, &install, values)?;
+        Ok(text.split_once("NOTES:").context("no notes")?.1.to_owned())
+    };
+    let apply = "kind: AwsAccount";
+    let (wait, warning) = ("kubectl wait --for=condition=Ready awsaccount", "requires no AwsAccount");
+    for (values, expected) in [
+        (json!({}), [true, false, false]),
+        (json!({"accounts": {"default": account(&[])}}), [false, true, false]),
+        (json!({"operator": {"requireAccount": false}}), [false, false, true]),
+    ] {
+        let notes = notes(&values)?;
+        assert_eq!([apply, wait, warning].map(|words| notes.contains(words)), expected, "{notes}");
+        ensure!(notes.contains("kubectl apply -f first.yaml"), "{notes}");
+    }
+    let some = notes(&json!({"namespaces": ["data", "shop"]}))?;
+    ensure!(some.contains("namespaces: {matchNames: [data, shop]}"), "{some}");
+    Ok(())
+}

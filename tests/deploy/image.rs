@@ -1,0 +1,25 @@
+//! The Containerfile: which toolchain and base the image is built on.
+
+use anyhow::{Context, Result, ensure};
+
+use crate::support::read;
+
+#[test]
+fn the_image_is_built_with_the_toolchain_of_the_package_on_a_base_pinned_by_digest() -> Result<()> {
+    let text = read("Containerfile")?;
+    let bases: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("FROM ")).collect();
+    let base = bases.first().context("no FROM")?;
+    let tag = concat!("rust:", env!("CARGO_PKG_RUST_VERSION"), "-");
+    let digest = base.split_once("@sha256:").and_then(|(_, rest)| rest.split(' ').next()).unwrap_or_default();
+    ensure!(base.starts_with(tag), "{base} is not the toolchain of Cargo.toml");
+    ensure!(digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit()), "{base} has no digest");
+    assert_eq!(bases.get(1..), Some(&["scratch"][..]), "the image itself has no base");
+    Ok(())
+}
+
+#[test]
+fn the_crates_are_listed_in_the_binary_for_scanners() -> Result<()> {
+    let text = read("Containerfile")?;
+    ensure!(text.contains("cargo auditable build --release --locked"), "not built with cargo auditable");
+    Ok(())
+}

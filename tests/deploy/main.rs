@@ -1,0 +1,20 @@
+//! What is in `charts/` and `deploy/`: rendered with Helm and Kustomize, applied to a real API server, and compared with
+//! the program's own flags, definitions and metrics.
+
+mod access;
+mod accounts;
+mod all_statuses;
+mod argocd;
+mod aws;
+mod deploy;
+mod docs;
+mod flags;
+mod flux;
+mod health;
+mod image;
+mod missing_rbac;
+mod monitoring;
+mod rbac;
+mod rendered;
+mod support;
+mod values;

@@ -1,0 +1,360 @@
+//! Takes each permission of the chart away in turn, and checks what fails without it: none is granted in vain.
+//! The operator's log names verb and resource, and the remedy.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use aws_sdk_s3::types::BucketVersioningStatus;
+use futures::future::join_all;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use rig::Operator;
+use rig::cluster::user;
+use rig::world::{DEADLINE, World, condition};
+use serde_json::{Value, json};
+
+use crate::rbac::{Right, give, granted, without};
+use crate::support::{documents, rendered_text};
+
+const RELEASE: &str = "missing-rbac";
+const RESOURCE: &str = "orders";
+
+/// The remedy that the log adds to the API server's message.
+const REMEDY: &str = "give it this right, which the roles of this version's Helm chart and install.yaml hold";
+
+/// Long enough for a busy machine to renew, with attempts so frequent that no test has to wait.
+const PATIENT: [&str; 6] = ["--lease-duration", "1h", "--renew-deadline", "50m", "--retry-period", "500ms"];
+const SHORT: [&str; 6] = ["--lease-duration", "6s", "--renew-deadline", "4s", "--retry-period", "500ms"];
+
+/// The interval of polling.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The events of an operator's and a resource's life, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deed {
+    Started,
+    Leads,
+    KeepsLeading,
+    AccountVerified,
+    Ready,
+    Corrected,
+    Told,
+    CorrectedAgain,
+    ToldAgain,
+    Gone,
+    LetGoOfTheLease,
+}
+
+const LIFE: [Deed; 11] = [
+    Deed::Started,
+    Deed::Leads,
+    Deed::KeepsLeading,
+    Deed::AccountVerified,
+    Deed::Ready,
+    Deed::Corrected,
+    Deed::Told,
+    Deed::CorrectedAgain,
+    Deed::ToldAgain,
+    Deed::Gone,
+    Deed::LetGoOfTheLease,
+];
+
+/// What fails without a permission.
+struct Missed {
+    /// The event that does not happen.
+    deed: Deed,
+    /// No later event happens either.
+    ends: bool,
+    /// The resource's own status gives the reason.
+    told: bool,
+}
+
+/// The event that fails without a permission; each permission has one.
+fn missed(right: &Right, namespace: &str) -> Result<Missed> {
+    let Right { group, resource, name, verb } = right;
+    let end = |deed| Ok(Missed { deed, ends: true, told: false });
+    let told = |deed| Ok(Missed { deed, ends: true, told: true });
+    let only = |deed| Ok(Missed { deed, ends: false, told: false });
+    match (group.as_str(), resource.as_str(), verb.as_str()) {
+        ("", "namespaces", "get") if name.as_deref() == Some("kube-system") => end(Deed::Started),
+        ("", "namespaces", "get") if name.as_deref() == Some(namespace) => told(Deed::Ready),
+        // The operator begins only after it knows everything, so it does not even request the Lease.
+        ("s3replication.dev", "awsaccounts" | "bucketreplications", "watch") => end(Deed::Leads),
+        ("coordination.k8s.io", "leases", "create" | "get") => end(Deed::Leads),
+        ("coordination.k8s.io", "leases", "update") => end(Deed::KeepsLeading),
+        ("s3replication.dev", "awsaccounts/status", "patch") => only(Deed::AccountVerified),
+        // The finalizer.
+        ("s3replication.dev", "bucketreplications", "patch") => told(Deed::Ready),
+        ("s3replication.dev", "bucketreplications/status", "patch") => end(Deed::Ready),
+        ("events.k8s.io", "events", "create") => only(Deed::Told),
+        ("s3replication.dev", "bucketreplications", "get") => told(Deed::Gone),
+        _ => bail!("{right} is given, and nobody says what would be missed without it"),
+    }
+}
+
+/// One operator with the roles of its namespace, and the objects it works on.
+struct Life {
+    world: World,
+    operator: Operator,
+    /// The operator's user name for the API server.
+    user: String,
+    /// The name of the AwsAccount.
+    account: String,
+    source: String,
+    destination: String,
+}
+
+impl Life {
+    async fn begin(world: World, user: String, kubeconfig: &Path, times: [&str; 6]) -> Result<Life> {
+        let (source, destination) =
+            (world.bucket("us-east-1").await?, world.versioned_bucket("eu-west-1").await?);
+        let operator = world
+            .operator()
+            .binary(env!("CARGO_BIN_EXE_s3-replication-operator"))
+            .kubeconfig(kubeconfig)
+            .args(["--leader-elect", "--lease-namespace", &world.namespace])
+            .args(["--lease-name", &lease_name()])
+            .args(times)
+            .start()
+            .await?;
+        Ok(Life { account: world.unique(RELEASE), world, operator, user, source, destination })
+    }
+
+    /// Makes an event possible.
+    async fn provoke(&self, deed: Deed) -> Result<()> {
+        let world = &self.world;
+        let drift = async |request: &str| {
+            let versioning = BucketVersioningStatus::Suspended;
+            world.set_versioning("eu-west-1", &self.destination, versioning).await?;
+            let patch = json!({"metadata": {"annotations": {"s3replication.dev/requestedAt": request}}});
+            world.api().patch(RESOURCE, &PatchParams::default(), &Patch::Merge(patch)).await?;
+            anyhow::Ok(())
+        };
+        match deed {
+            Deed::AccountVerified => world.apply(&self.account_resource().to_string()).await.map(drop),
+            Deed::Ready => world.apply(&self.resource().to_string()).await.map(drop),
+            Deed::Corrected => drift("once").await,
+            Deed::CorrectedAgain => drift("again").await,
+            Deed::Gone => {
+                world.api().delete(RESOURCE, &DeleteParams::default()).await?;
+                Ok(())
+            }
+            Deed::LetGoOfTheLease => self.operator.terminate().await.map(drop),
+            Deed::Started | Deed::Leads | Deed::KeepsLeading | Deed::Told | Deed::ToldAgain => Ok(()),
+        }
+    }
+
+    /// Whether an event has happened.
+    async fn is_done(&self, deed: Deed) -> Result<bool> {
+        let world = &self.world;
+        let ready = |object: &Value| {
+            object["status"]["observedGeneration"] == object["metadata"]["generation"]
+                && condition(&object["status"], "Ready").is_some_and(|c| c["status"] == "True")
+        };
+        let corrected = async |request: &str| {
+            let object = world.get(RESOURCE).await?;
+            let handled = object["status"]["lastHandledRequest"] == request;
+            anyhow::Ok(handled && ready(&object) && object["status"]["lastCorrection"].is_object())
+        };
+        Ok(match deed {
+            Deed::Started => self.operator.log().contains("started account="),
+            Deed::Leads => self.lease().await?.is_some(),
+            Deed::KeepsLeading => {
+                let spec = self.lease().await?.and_then(|lease| lease.spec).context("no Lease")?;
+                spec.renew_time > spec.acquire_time
+            }
+            Deed::AccountVerified => ready(&world.account(&self.account).await?),
+            Deed::Ready => ready(&world.get(RESOURCE).await?),
+            Deed::Corrected => corrected("once").await?,
+            Deed::CorrectedAgain => corrected("again").await?,
+            Deed::Told => self.corrections_told().await? == 1,
+            Deed::ToldAgain => self.corrections_told().await? == 2,
+            Deed::Gone => world.api().get_opt(RESOURCE).await?.is_none(),
+            Deed::LetGoOfTheLease => {
+                let spec = self.lease().await?.and_then(|lease| lease.spec).context("no Lease")?;
+                spec.holder_identity.unwrap_or_default().is_empty()
+            }
+        })
+    }
+
+    async fn wait(&self, deed: Deed) -> Result<()> {
+        let begun = Instant::now();
+        while !self.is_done(deed).await? {
+            ensure!(begun.elapsed() < DEADLINE, "{deed:?} is missed too; the log:\n{}", self.operator.log());
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until the log names the denied verb and resource, and the remedy.
+    async fn wait_told(&self, right: &Right) -> Result<()> {
+        let Right { resource, verb, .. } = right;
+        let denied = format!("cannot {verb} resource");
+        let says =
+            |line: &str| line.contains(&denied) && line.contains(resource.as_str()) && line.contains(REMEDY);
+        let begun = Instant::now();
+        while !self.operator.log().lines().any(says) {
+            ensure!(begun.elapsed() < DEADLINE, "the log does not say so:\n{}", self.operator.log());
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until the API server has denied a second attempt: the event is not only late.
+    async fn wait_denied_again(&self, right: &Right) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let (resource, part) = right.resource.split_once('/').unwrap_or((&right.resource, ""));
+            let requests = self.world.cluster().requests(&self.user, None)?;
+            let denied = requests.iter().filter(|r| {
+                r.code == 403 && r.verb == right.verb && r.resource == resource && r.subresource == part
+            });
+            if denied.count() > 1 {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < DEADLINE, "it is not tried again:\n{}", self.operator.log());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn lease(&self) -> Result<Option<Lease>> {
+        let leases: Api<Lease> = Api::namespaced(self.world.kube.clone(), &self.world.namespace);
+        Ok(leases.get_opt(&lease_name()).await?)
+    }
+
+    /// The number of events about corrections. A repeated correction is a new event.
+    async fn corrections_told(&self) -> Result<usize> {
+        let events: Api<Event> = Api::namespaced(self.world.kube.clone(), &self.world.namespace);
+        let all = events.list(&ListParams::default()).await?;
+        Ok(all.iter().filter(|event| event.reason.as_deref() == Some("DriftCorrected")).count())
+    }
+
+    fn account_resource(&self) -> Value {
+        // By labels, which the operator must read; and by name, so that operators of other namespaces ignore it.
+        let namespace = &self.world.namespace;
+        let labels = json!({"kubernetes.io/metadata.name": namespace});
+        json!({
+            "apiVersion": "s3replication.dev/v1alpha1",
+            "kind": "AwsAccount",
+            "metadata": {"name": self.account},
+            "spec": {
+                "accountId": self.world.account,
+                "namespaces": {"matchNames": [namespace], "matchLabels": labels},
+                "sources": [self.source],
+                "destinations": [self.destination],
+            },
+        })
+    }
+
+    fn resource(&self) -> Value {
+        json!({
+            "apiVersion": "s3replication.dev/v1alpha1",
+            "kind": "BucketReplication",
+            "metadata": {"name": RESOURCE},
+            "spec": {
+                "source": {"bucket": self.source, "accountRef": self.account},
+                "rules": [{"id": "all", "destination": {"bucket": self.destination}}],
+            },
+        })
+    }
+}
+
+fn lease_name() -> String {
+    format!("{RELEASE}-s3-replication-operator")
+}
+
+/// The roles of a release for one namespace.
+fn roles(namespace: &str) -> Result<Vec<Value>> {
+    let values = json!({"namespaces": [namespace], "crds": {"install": false}});
+    documents(&rendered_text(RELEASE, namespace, &values)?)
+}
+
+/// A life without one permission, or with all of them.
+async fn live(taken: Option<Right>) -> Result<()> {
+    let world = World::with_insight("missing-rbac").await?;
+    let (cluster, namespace) = (world.cluster(), world.namespace.clone());
+    // The permission named after a namespace is about this one.
+    let taken = taken.map(|right| Right {
+        name: right.name.map(|name| if name == NAMESPACE { namespace.clone() } else { name }),
+        ..right
+    });
+    let missed = taken.as_ref().map(|right| missed(right, &namespace)).transpose()?;
+    let less = taken.clone();
+    let (account, kubeconfig) = tokio::task::spawn_blocking(move || {
+        let objects = roles(&namespace)?;
+        give(cluster, &less.map_or(objects.clone(), |right| without(&objects, &right)))
+    })
+    .await??;
+    let keeps_the_lease = missed.as_ref().is_none_or(|m| m.deed != Deed::KeepsLeading);
+    let user = user(&world.namespace, &account);
+    let times = if keeps_the_lease { PATIENT } else { SHORT };
+    let life = Life::begin(world, user, &kubeconfig, times).await?;
+    let mut done = Vec::new();
+    for deed in LIFE {
+        life.provoke(deed).await.with_context(|| format!("before {deed:?}"))?;
+        let Some((right, missed)) = taken.as_ref().zip(missed.as_ref()).filter(|(_, m)| m.deed == deed)
+        else {
+            // Without the first event there is no second one to count.
+            if missed.as_ref().is_none_or(|m| m.deed != Deed::Told || deed != Deed::ToldAgain) {
+                life.wait(deed).await.with_context(|| format!("after {done:?}"))?;
+                done.push(deed);
+            }
+            continue;
+        };
+        life.wait_told(right).await?;
+        // Without the namespace that identifies the cluster, the operator ends.
+        if deed != Deed::Started {
+            life.wait_denied_again(right).await?;
+        }
+        ensure!(!life.is_done(deed).await?, "{deed:?} all the same");
+        if missed.told {
+            let says = |status: &Value| {
+                let message = condition(status, "Ready").and_then(|ready| ready["message"].as_str());
+                message.is_some_and(|m| {
+                    m.contains(&format!("cannot {} resource", right.verb)) && m.contains(REMEDY)
+                })
+            };
+            life.world.wait(RESOURCE, says, "to say which right is missing").await?;
+        }
+        match deed {
+            Deed::Started => ensure!(life.operator.wait(DEADLINE).await? == 1, "it goes on"),
+            Deed::KeepsLeading => drop(life.operator.logged("no longer leading", DEADLINE).await?),
+            _ => ensure!(life.operator.exit_code().is_none(), "it has ended:\n{}", life.operator.log()),
+        }
+        if missed.ends {
+            return Ok(());
+        }
+    }
+    if let Some(Missed { deed, ends, .. }) = missed {
+        ensure!(!ends && !life.is_done(deed).await?, "{deed:?} in the end");
+    }
+    Ok(())
+}
+
+/// A placeholder for the namespace of each life.
+const NAMESPACE: &str = "the-namespace";
+
+#[tokio::test]
+async fn without_any_one_of_its_rights_something_is_missed_and_the_log_says_which() -> Result<()> {
+    let rights = granted(&roles(NAMESPACE)?);
+    let everywhere = granted(&documents(&rendered_text(RELEASE, NAMESPACE, &json!({}))?)?);
+    let nameless = |r: &Right| (r.group.clone(), r.resource.clone(), r.verb.clone());
+    assert_eq!(
+        rights.iter().map(nameless).collect::<std::collections::BTreeSet<_>>(),
+        everywhere.iter().map(nameless).collect(),
+        "an operator of all namespaces has the same rights"
+    );
+    let lives = rights.iter().cloned().map(Some).chain([None]);
+    let ends = join_all(lives.map(|taken| async {
+        let said =
+            taken.as_ref().map_or("with all its rights".to_owned(), |right| format!("without {right}"));
+        live(taken).await.err().map(|error| format!("{said}: {error:#}\n"))
+    }))
+    .await;
+    let wrong: String = ends.into_iter().flatten().collect();
+    ensure!(wrong.is_empty(), "{wrong}");
+    Ok(())
+}

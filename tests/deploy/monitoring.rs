@@ -1,0 +1,160 @@
+//! Alerts and dashboard: Prometheus accepts them, alerts fire when they should, and both use only existing metrics.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+use std::sync::Once;
+
+use anyhow::{Context, Result, ensure};
+use s3_replication_operator::telemetry::DESCRIPTIONS;
+use serde_json::{Value, json};
+
+use crate::support::{of_kind, read, read_yaml, rendered};
+
+const ALERTS: &str = "deploy/prometheus/alerts.yaml";
+const DASHBOARD: &str = "deploy/grafana/dashboard.json";
+
+/// Runs promtool on files in a new directory. Without promtool, one line reports that.
+fn promtool(args: &[&str], files: &[(&str, &str)]) -> Result<()> {
+    let there =
+        Command::new("promtool").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if there.is_err() {
+        static SAID: Once = Once::new();
+        SAID.call_once(|| {
+            rig::progress::say(
+                "promtool is not on the PATH: alerts and dashboard are not put before Prometheus \
+                 (on Debian and Ubuntu: apt install prometheus)",
+            );
+        });
+        return Ok(());
+    }
+    let dir = rig::paths::scratch_dir("promtool")?;
+    for (name, text) in files {
+        std::fs::write(dir.join(name), text)?;
+    }
+    let output = Command::new("promtool").args(args).current_dir(&dir).output()?;
+    std::fs::remove_dir_all(&dir)?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    ensure!(output.status.success(), "promtool {args:?}: {}{}", said(&output.stdout), said(&output.stderr));
+    Ok(())
+}
+
+/// Every `expr` in a document, wherever it is.
+fn expressions(value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(fields) => {
+            let own = fields.get("expr").and_then(Value::as_str).map(str::to_owned);
+            own.into_iter().chain(fields.values().flat_map(expressions)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(expressions).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The operator's metrics that an expression names.
+fn metrics(expression: &str) -> BTreeSet<String> {
+    let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let ours = words.filter_map(|word| word.strip_prefix("s3_replication_operator_"));
+    ours.map(|name| name.strip_suffix("_bucket").unwrap_or(name).to_owned()).collect()
+}
+
+/// The alerts as Prometheus alone reads them: the spec of the PrometheusRule.
+fn alerts() -> Result<Value> {
+    Ok(read_yaml(ALERTS)?["spec"].clone())
+}
+
+fn dashboard() -> Result<Value> {
+    serde_json::from_str(&read(DASHBOARD)?).context("the dashboard is not JSON")
+}
+
+#[test]
+fn prometheus_takes_the_alerts() -> Result<()> {
+    promtool(&["check", "rules", "alerts.yaml"], &[("alerts.yaml", &alerts()?.to_string())])
+}
+
+#[test]
+fn each_alert_fires_when_it_should_and_not_when_all_is_well() -> Result<()> {
+    let cases = read("tests/deploy/alerts.yaml")?;
+    let alerts = alerts()?;
+    for rule in alerts["groups"][0]["rules"].as_array().context("rules")? {
+        let name = rule["alert"].as_str().context("a rule that is no alert")?;
+        assert!(cases.contains(&format!("alertname: {name}\n")), "{name} has no test");
+    }
+    promtool(
+        &["test", "rules", "cases.yaml"],
+        &[("alerts.rules.yaml", &alerts.to_string()), ("cases.yaml", &cases)],
+    )
+}
+
+#[test]
+fn prometheus_understands_every_panel_of_the_dashboard() -> Result<()> {
+    let rules: Vec<Value> = expressions(&dashboard()?)
+        .iter()
+        .enumerate()
+        .map(|(i, expression)| {
+            let expression = expression.replace("$__rate_interval", "5m");
+            json!({"record": format!("panel:{i}"), "expr": expression})
+        })
+        .collect();
+    assert!(rules.len() > 15, "{}", rules.len());
+    let file = json!({"groups": [{"name": "dashboard", "rules": rules}]}).to_string();
+    promtool(&["check", "rules", "dashboard.yaml"], &[("dashboard.yaml", &file)])
+}
+
+#[test]
+fn alerts_and_dashboard_speak_of_metrics_that_there_are() -> Result<()> {
+    let mut used = BTreeSet::new();
+    for document in [alerts()?, dashboard()?] {
+        for expression in expressions(&document) {
+            let metrics = metrics(&expression);
+            ensure!(!metrics.is_empty(), "{expression} names no metric of the operator");
+            used.extend(metrics);
+        }
+    }
+    let by_default = DESCRIPTIONS.iter().filter(|metric| !metric.optional);
+    let known: BTreeSet<String> = by_default.map(|metric| metric.name.to_owned()).collect();
+    assert_eq!(used, known, "each metric is shown, and no other");
+    Ok(())
+}
+
+#[test]
+fn every_alert_says_what_is_wrong_and_what_to_do() -> Result<()> {
+    let alerts = alerts()?;
+    for rule in alerts["groups"][0]["rules"].as_array().context("rules")? {
+        for annotation in ["summary", "description", "runbook"] {
+            let text = rule["annotations"][annotation].as_str().unwrap_or_default();
+            ensure!(!text.is_empty(), "{} has no {annotation}", rule["alert"]);
+        }
+        ensure!(rule["labels"]["severity"].is_string() && rule["for"].is_string(), "{}", rule["alert"]);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_chart_installs_alerts_and_dashboard_as_they_are() -> Result<()> {
+    let on = json!({"enabled": true});
+    let objects =
+        rendered(&json!({"monitoring": {"serviceMonitor": on, "prometheusRule": on, "dashboard": on}}))?;
+    let rule = of_kind(&objects, "PrometheusRule");
+    assert_eq!(rule.iter().map(|r| &r["spec"]).collect::<Vec<_>>(), [&alerts()?]);
+    let maps = of_kind(&objects, "ConfigMap");
+    let held: Vec<Value> = maps
+        .iter()
+        .filter_map(|map| serde_json::from_str(map["data"]["s3-replication-operator.json"].as_str()?).ok())
+        .collect();
+    assert_eq!(held, [dashboard()?]);
+    Ok(())
+}
+
+#[test]
+fn the_panels_do_not_overlap() -> Result<()> {
+    let mut taken = BTreeSet::new();
+    for panel in dashboard()?["panels"].as_array().context("panels")? {
+        let at = |key: &str| panel["gridPos"][key].as_u64().context("gridPos");
+        let (x, y, w, h) = (at("x")?, at("y")?, at("w")?, at("h")?);
+        ensure!(x + w <= 24, "{} is too wide", panel["title"]);
+        for cell in (y..y + h).flat_map(|row| (x..x + w).map(move |column| (row, column))) {
+            ensure!(taken.insert(cell), "{} overlaps", panel["title"]);
+        }
+    }
+    Ok(())
+}

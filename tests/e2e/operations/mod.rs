@@ -1,0 +1,10 @@
+//! What those who run the operator see of it: conditions, cost, logs, metrics, traces, and several operators at once.
+
+mod conditions;
+mod cost;
+mod leader_election;
+mod logs;
+mod metrics;
+mod sharding;
+#[cfg(feature = "otlp")]
+mod traces;

@@ -1,0 +1,195 @@
+//! `plan`, `policy` and `import` with accounts.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use kube::api::DeleteParams;
+use rig::world::World;
+use serde_json::{Value, json};
+
+use crate::support::{
+    DESTINATION_REGION, SOURCE_REGION, check_now, operator, patch_account, person, plan, reason, replication,
+};
+
+use super::{TwoAccounts, account, policy_of, printed, read_account};
+
+#[tokio::test]
+async fn plan_reads_accounts_from_files_or_the_cluster() -> Result<()> {
+    let two = TwoAccounts::new("plan-accounts").await?;
+    let world = &two.world;
+    let mut resource = two.resource();
+    resource["metadata"]["namespace"] = json!(world.namespace);
+    // An account that is in no file is read from the cluster.
+    let (code, text) = plan(world, &resource.to_string()).await?;
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains(&format!("allow the role in the policy of bucket {}", two.destination)), "{text}");
+    assert_eq!(world.proxy.writes().len(), 0, "a plan writes nothing");
+
+    let mut strict = read_account(world, &two.home).await?;
+    strict["spec"]["sources"] = json!(["other-*"]);
+    let files = [strict.to_string(), resource.to_string()].join("\n---\n");
+    world.proxy.clear();
+    let (code, text) = plan(world, &files).await?;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("NotAllowed") && text.contains("other-*"), "{text}");
+    assert_eq!(world.proxy.calls().len(), 0);
+    resource["spec"]["source"]["accountRef"] = json!("nobody");
+    let (code, text) = plan(world, &resource.to_string()).await?;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("AccountNotFound") && text.contains("nobody"), "{text}");
+
+    world.apply(&two.resource().to_string()).await?;
+    world.wait_ready("orders").await?;
+    let mut live = world.get("orders").await?;
+    live["apiVersion"] = json!("s3replication.dev/v1alpha1");
+    live["kind"] = json!("BucketReplication");
+    let (code, text) = plan(world, &live.to_string()).await?;
+    assert_eq!(code, Some(0), "{text}");
+    Ok(())
+}
+
+/// `policy` prints the same statements that the operator writes.
+#[tokio::test]
+async fn the_printed_bucket_policy_is_the_one_that_is_written() -> Result<()> {
+    let two = TwoAccounts::ready("printed-policy").await?;
+    let world = &two.world;
+    let mut resource = two.resource();
+    resource["metadata"]["namespace"] = json!(world.namespace);
+    let printed = printed(world, &resource.to_string()).await?;
+    let held = two.policy().await?.context("no policy")?;
+    assert_eq!(printed[format!("bucket policy of destination {}", two.destination)], held);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_key_policy_of_another_account_is_printed() -> Result<()> {
+    let two = TwoAccounts::new("key-policy").await?;
+    let arn = format!(
+        "arn:aws:kms:{DESTINATION_REGION}:{}:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+        two.abroad_id
+    );
+    let mut resource = two.resource();
+    resource["metadata"]["namespace"] = json!(two.world.namespace);
+    resource["spec"]["source"]["region"] = json!(SOURCE_REGION);
+    resource["spec"]["rules"][0]["destination"]["region"] = json!(DESTINATION_REGION);
+    resource["spec"]["rules"][0]["kmsEncryptedObjects"] = json!("Enabled");
+    resource["spec"]["rules"][0]["destination"]["kmsKeyArn"] = json!(arn);
+    let printed = printed(&two.world, &resource.to_string()).await?;
+    let statements = &printed[format!("statements for the policy of key {arn}")];
+    let role = format!("arn:aws:iam::{}:role/s3-replication/orders-role", two.world.account);
+    assert_eq!(
+        statements[0],
+        json!({
+            "Sid": "EncryptDestination0",
+            "Effect": "Allow",
+            "Principal": {"AWS": role},
+            "Action": ["kms:Encrypt", "kms:GenerateDataKey"],
+            "Resource": ["*"],
+            "Condition": {"StringLike": {
+                "kms:ViaService": [format!("s3.{DESTINATION_REGION}.amazonaws.com")],
+                "kms:EncryptionContext:aws:s3:arn": [
+                    format!("arn:aws:s3:::{}", two.destination),
+                    format!("arn:aws:s3:::{}/*", two.destination),
+                ],
+            }},
+        })
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bucket_of_an_account_is_imported_as_its_identity_and_changes_nothing() -> Result<()> {
+    let two = TwoAccounts::ready("import-account").await?;
+    let world = &two.world;
+    let mut back = replication("back", &two.destination, &two.source);
+    back["spec"]["source"]["accountRef"] = json!(two.abroad);
+    back["spec"]["rules"][0]["destination"]["accountRef"] = json!(two.home);
+    world.apply(&back.to_string()).await?;
+    world.wait_ready("back").await?;
+    patch_account(world, &two.abroad, json!({"spec": {"destinationAccounts": [world.account]}})).await?;
+    for account in [&two.abroad, &two.abroad_id] {
+        let output = person(world)
+            .run(["import", "--bucket", &two.destination, "--account", account, "-n", &world.namespace], "")
+            .await?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(text.contains(&format!("accountRef: {}", two.abroad)), "{text}");
+        assert!(text.contains("role.arn") && text.contains(&world.account), "{text}");
+        // A managed role belongs to its resource. An imported one was created by hand, without tags.
+        let tags = two.other_side().iam().list_role_tags().role_name("back-role").send().await?;
+        let keys: Vec<String> = tags.tags().iter().map(|t| t.key().to_owned()).collect();
+        two.other_side().iam().untag_role().role_name("back-role").set_tag_keys(Some(keys)).send().await?;
+        let (code, planned) = plan(world, &text).await?;
+        assert_eq!(code, Some(0), "{planned}");
+    }
+    let output = person(world).run(["import", "--all", "--account", &two.abroad], "").await?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let sources: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# Bucket ")).collect();
+    assert!(
+        sources.len() == 1 && sources[0].starts_with(&two.destination),
+        "buckets of that account alone: {text}"
+    );
+    Ok(())
+}
+
+/// The operator has exactly the policies that `policy` prints for its accounts; both sides enforce IAM.
+///
+/// The roles have the path `/`, because the emulator omits the path from the resource that it evaluates in a
+/// policy. It does not check `iam:PassRole`.
+#[tokio::test]
+async fn the_printed_policies_of_accounts_suffice_for_a_whole_life_cycle() -> Result<()> {
+    let world = World::with_auth("account-policies").await?;
+    let abroad_id = world.another_account();
+    let (home, abroad) = (world.unique("home"), world.unique("abroad"));
+    let in_home = format!("arn:aws:iam::{}:role/operator", world.account);
+    let in_abroad = format!("arn:aws:iam::{abroad_id}:role/operator");
+    let accounts = BTreeMap::from([(&home, (&world.account, &in_home)), (&abroad, (&abroad_id, &in_abroad))]);
+    let mut files = Vec::new();
+    for (name, (id, role)) in &accounts {
+        let mut account = account(&world, name, id, Some(role));
+        account["spec"]["assumeRole"]["externalId"] = json!("replication-of-orders");
+        account["spec"]["roles"] = json!({"path": "/"});
+        world.apply(&account.to_string()).await?;
+        files.push(account.to_string());
+    }
+    let printed = printed(&world, &files.join("\n---\n")).await?;
+    let own = &printed["policy of the operator"];
+    let (key, secret) = world.user("operator", &own.to_string()).await?;
+    for (name, (id, _)) in &accounts {
+        let policy = &printed[format!("policy of the operator in AwsAccount {name}")];
+        let external_id = Some("replication-of-orders");
+        world.assumable_role(id, "operator", &world.account, external_id, &policy.to_string()).await?;
+    }
+    let _operator = operator(&world).credentials(&key, &secret).start().await?;
+
+    let (source, destination) =
+        (world.bucket(SOURCE_REGION).await?, world.bucket_of(&abroad_id, DESTINATION_REGION).await?);
+    let mut resource = replication("orders", &source, &destination);
+    resource["spec"]["source"]["accountRef"] = json!(home);
+    resource["spec"]["rules"][0]["destination"]["accountRef"] = json!(abroad);
+    resource["spec"]["role"]["tags"] = json!({"team": "data"});
+    world.apply(&resource.to_string()).await?;
+    world.wait_ready("orders").await?;
+    for name in [&home, &abroad] {
+        let verified = |status: &Value| reason(status, "Ready") == "Verified";
+        world.wait_account(name, verified, "to be verified").await?;
+    }
+
+    let there = world.as_account(&abroad_id).s3(DESTINATION_REGION);
+    there.delete_bucket_policy().bucket(&destination).send().await?;
+    let role = "orders-role";
+    world.iam().delete_role_policy().role_name(role).policy_name("s3-replication").send().await?;
+    world.s3(SOURCE_REGION).delete_bucket_replication().bucket(&source).send().await?;
+    let status = &check_now(&world, "orders").await?["status"];
+    assert_eq!(reason(status, "Ready"), "Applied", "{status:#}");
+    assert!(policy_of(&there, &destination).await?.is_some());
+
+    resource["spec"]["role"] = json!({"name": "renamed-role"});
+    world.apply(&resource.to_string()).await?;
+    world.wait_ready("orders").await?;
+    world.api().delete("orders", &DeleteParams::default()).await?;
+    world.wait_gone("orders").await?;
+    assert!(policy_of(&there, &destination).await?.is_none());
+    assert!(world.iam().get_role().role_name("renamed-role").send().await.is_err());
+    Ok(())
+}
