@@ -47,6 +47,17 @@ pub struct RunArgs {
     /// Refuse resources that would act without an AwsAccount: those without accountRef, if no AwsAccount is named default
     #[arg(long, env = "REQUIRE_ACCOUNT")]
     require_account: bool,
+    /// Write nothing to AWS, and report what differs: for the first start after a restore, or on a copy of the cluster
+    #[arg(long, env = "READ_ONLY")]
+    read_only: bool,
+    /// UID of the kube-system namespace of a cluster that this one replaces: roles of its resources are taken over by
+    /// resources of the same namespace and name. May be repeated
+    #[arg(long, env = "FORMER_CLUSTER", value_name = "UID", value_delimiter = ',')]
+    former_cluster: Vec<String>,
+    /// Seconds between two checks of a resource that are requested by the annotation s3replication.dev/requestedAt; 0 for
+    /// no limit. A change of the spec does not wait
+    #[arg(long, env = "REQUEST_INTERVAL", value_name = "SECONDS", default_value = "10")]
+    request_interval: u32,
     /// Address on which to serve /livez, /readyz and /metrics
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
@@ -106,7 +117,9 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         tokio::spawn(async move { follow_log_level(&file, &otherwise, &level).await });
     }
     let (namespaces, selector) = (namespaces(&args.namespaces), selector(args.selector));
-    let election = args.leader.settings(&scope(&namespaces, selector.as_deref()))?;
+    let election = args
+        .leader
+        .settings(&scope(&namespaces, selector.as_deref()), args.aws.settings().attempt_timeout)?;
     let (mut registry, aws_metrics) = (Registry::default(), aws::Metrics::default());
     aws_metrics.register(&mut registry);
     let (health, metrics) = (Health::default(), Metrics::new(registry));
@@ -140,7 +153,9 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         interval: args.interval,
         cluster,
         require_account: args.require_account,
-        read_only: false,
+        read_only: args.read_only,
+        former_clusters: args.former_cluster,
+        request_interval: Duration::from_secs(args.request_interval.into()),
         resource_metrics: args.resource_metrics,
     };
     let operator =
@@ -158,7 +173,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
 
 /// The election with its own client: it retries by its own rules and must not wait for other requests.
 fn election(settings: Option<leader::Settings>, mut config: Config) -> kube::Result<leader::Election> {
-    let Some(settings) = settings else { return Ok(leader::Election::unopposed()) };
+    let Some(settings) = settings else { return Ok(leader::Election::disabled()) };
     config.default_retry = false;
     Ok(leader::Election::by_lease(Client::try_from(config)?, settings))
 }

@@ -1,9 +1,14 @@
 //! How the controllers run.
 
+use std::time::Duration;
+
 use kube::core::ObjectMeta;
 
 use crate::api::Interval;
 use crate::replication::ResourceId;
+
+/// Resources that are created together are counted together for their accounts, after this pause.
+pub const SETTLE: Duration = Duration::from_secs(1);
 
 /// What the flags of `run` say.
 #[derive(Clone, Debug)]
@@ -22,6 +27,10 @@ pub struct Settings {
     pub require_account: bool,
     /// Write nothing to AWS, whatever a resource's `managementPolicy` says.
     pub read_only: bool,
+    /// UIDs of the `kube-system` namespaces of clusters that this one replaces.
+    pub former_clusters: Vec<String>,
+    /// The shortest time between two checks of a resource that someone asked for by annotation.
+    pub request_interval: Duration,
     /// Whether metrics name each resource.
     pub resource_metrics: bool,
 }
@@ -31,6 +40,7 @@ impl Settings {
     pub fn resource_id(&self, metadata: &ObjectMeta) -> ResourceId {
         ResourceId {
             cluster: Some(self.cluster.clone()),
+            former_clusters: self.former_clusters.clone(),
             namespace: metadata.namespace.clone().unwrap_or_default(),
             name: metadata.name.clone().unwrap_or_default(),
             uid: metadata.uid.clone(),
@@ -52,6 +62,8 @@ pub(crate) mod tests {
             cluster: "cluster".to_owned(),
             require_account: false,
             read_only: false,
+            former_clusters: Vec::new(),
+            request_interval: Duration::from_secs(10),
             resource_metrics: false,
         }
     }

@@ -66,6 +66,8 @@ impl Operator {
             cluster: CLUSTER.to_owned(),
             require_account: false,
             read_only: false,
+            former_clusters: Vec::new(),
+            request_interval: Duration::from_secs(10),
             resource_metrics: false,
         };
         edit(&mut settings);

@@ -14,7 +14,8 @@ use crate::controllers::bucket_replication::execute::{Executed, Permission, exec
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::ports::{Cloud, Cluster, Finalizers};
-use crate::replication::status::{Outcome, Report, report};
+use crate::replication::outcome::{Contested, Outcome};
+use crate::replication::status::{Report, report};
 use crate::replication::{
     Account, Accounts, Assessment, Failure, Plan, PlanInput, ReadSet, Refusal, Step, assess,
 };
@@ -101,7 +102,7 @@ fn former_accounts<C, K>(
 /// What of a plan is executed now.
 struct Held {
     stages: Vec<Vec<Step>>,
-    contested: Option<crate::replication::status::Contested>,
+    contested: Option<Contested>,
     retry: Option<Duration>,
 }
 
@@ -183,7 +184,7 @@ fn count_drift<C, K>(plan: &Plan, outcome: &Outcome, previous: &BucketReplicatio
         if !previous.drift.contains(drift) {
             cx.metrics.drift_found(drift.resource);
         }
-        if outcome.done.iter().any(|step| step.settles(drift)) {
+        if plan.is_settled(drift, outcome) {
             cx.metrics.drift_corrected(drift.resource);
         }
     }
@@ -195,7 +196,7 @@ fn log(resource: &Resource<'_>, plan: &Plan, outcome: &Outcome, report: &Report)
     let source = object.spec.source.bucket.as_str();
     let (differences, written) = (plan.differences.len(), outcome.done.len());
     let (drift, reason) = (plan.drift && differences > 0, report.reason.as_str());
-    match (plan.refusal(), &outcome.failed) {
+    match (plan.refusal(), outcome.first_failure()) {
         (Some(refusal), _) => warn!(namespace, name, source, reason, detail = refusal.message, "refused"),
         (None, Some((step, failure))) => {
             warn!(namespace, name, source, reason, %step, detail = failure.message(), written, "failed")

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use kube::{Api, Client, Resource, ResourceExt};
 
-use crate::controllers::aws_account::SETTLE;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::successors::successors;
 use crate::controllers::bucket_replication::{DEADLINE, reconcile};
 use crate::controllers::index::{ReplicationKey, Replications};
+use crate::controllers::settings::SETTLE;
 use crate::controllers::{Guarded, GuardedAccount};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::authorize::accounts::references;

@@ -19,7 +19,7 @@ use crate::iam::compare::compare;
 use crate::iam::document::PolicyDocument;
 use crate::ports::{Cloud, Cluster};
 use crate::replication::observed::Read;
-use crate::replication::status::Outcome;
+use crate::replication::outcome::Outcome;
 use crate::replication::{Accounts, BucketAddress, Failure, FailureClass, Step};
 
 /// What became of a plan's stages.
@@ -37,8 +37,9 @@ pub struct Permission<'a> {
     pub accounts: &'a Accounts,
 }
 
-/// Executes stages, until a step fails, the operator no longer leads or is asked to stop, or the resource is no longer
-/// allowed what it was when the plan was made. `permission`: asked for again before each stage; a removal needs none.
+/// Executes stages, until the operator no longer leads or is asked to stop, or the resource is no longer allowed what it
+/// was when the plan was made. A step that fails holds back only the steps that need it. `permission`: asked for again
+/// before each stage; a removal needs none.
 pub async fn execute<C: Cloud, K: Cluster>(
     stages: &[Vec<Step>],
     clients: &C::Clients,
@@ -58,15 +59,10 @@ pub async fn execute<C: Cloud, K: Cluster>(
             executed.stopped = Some(stop);
             break;
         }
-        let results = join_all(stage.iter().map(|step| execute_step(step, clients, cx))).await;
-        for (step, result) in stage.iter().zip(results) {
-            match result {
-                Ok(()) => outcome.done.push(step.clone()),
-                Err(failure) => outcome.failed = outcome.failed.take().or(Some((step.clone(), failure))),
-            }
-        }
-        if outcome.failed.is_some() {
-            break;
+        let admitted = outcome.admit(stage);
+        let results = join_all(admitted.iter().map(|step| execute_step(step, clients, cx))).await;
+        for (step, result) in admitted.into_iter().zip(results) {
+            outcome.record(step, result);
         }
     }
     executed
@@ -88,7 +84,7 @@ async fn execute_step<C: Cloud, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Read<()> {
     match step {
-        Step::PutBucketPolicy { bucket, sid, statements } => {
+        Step::PutBucketPolicy { bucket, sid, statements, .. } => {
             let write = StatementsWrite { bucket, sid, statements, clients, cx };
             let _held = cx.bucket_locks.lock(&bucket.name).await;
             write.execute().await

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::api::{AwsResource, DriftEntry};
-use crate::replication::status::Contested;
+use crate::replication::outcome::Contested;
 
 const WINDOW: Duration = Duration::from_secs(60 * 60);
 

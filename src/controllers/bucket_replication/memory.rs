@@ -16,7 +16,7 @@ use crate::controllers::bucket_replication::grace::RecentWrites;
 use crate::controllers::bucket_replication::request_limit::RequestLimit;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::replication::Plan;
-use crate::replication::status::{Contested, Outcome};
+use crate::replication::outcome::{Contested, Outcome};
 use crate::runtime::requeue::RequeueBackoff;
 
 /// The longest that the operator's own status is preferred to the cache's, which lags behind its writes.
@@ -206,8 +206,8 @@ impl Remembered<'_> {
     }
 
     /// How long a check that someone asked for has to wait; `None`: it may run, and counts as one.
-    pub fn delay_request(&self, now: Instant) -> Option<Duration> {
-        self.with(|entry| entry.requests.delay(now))
+    pub fn delay_request(&self, now: Instant, interval: Duration) -> Option<Duration> {
+        self.with(|entry| entry.requests.delay(now, interval))
     }
 
     /// How long to wait before AWS is read again, where it still answers from before the operator's own last writes.
@@ -225,7 +225,7 @@ impl Remembered<'_> {
 
     /// What was written of a plan: counted as corrections where it corrected drift, and expected to show in AWS.
     pub fn record(&self, plan: &Plan, outcome: &Outcome, now: Instant) {
-        let settled = |d: &&DriftEntry| outcome.done.iter().any(|step| step.settles(d));
+        let settled = |d: &&DriftEntry| plan.is_settled(d, outcome);
         self.with(|entry| {
             entry.recent_writes.record(plan.differences.iter().filter(settled), now);
             if plan.drift {
