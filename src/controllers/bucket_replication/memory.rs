@@ -119,6 +119,44 @@ impl Memory {
         self.0.lock().by_uid.clear();
     }
 
+    /// What is remembered and decided by, as text, with ages in place of times: equal memories have equal texts.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn fingerprint(&self, now: Instant) -> String {
+        use std::fmt::Write as _;
+        let entries = self.0.lock();
+        let mut uids: Vec<&String> = entries.by_uid.keys().collect();
+        uids.sort_unstable();
+        let mut text = String::new();
+        for uid in uids {
+            let Some(entry) = entries.by_uid.get(uid) else { continue };
+            // Pauses between tries decide nothing but the time, and requests are not among what is explored.
+            let Entry { requeue: _, corrections, recent_writes, requests: _, written, claims, running } =
+                entry;
+            let written = written.as_ref().map(|w| {
+                let fresh = now.duration_since(w.at) <= CACHE_LAG;
+                (
+                    fresh,
+                    w.cached,
+                    serde_json::to_value(&w.status)
+                        .map(|mut status| {
+                            let conditions = status["conditions"].as_array_mut();
+                            conditions.into_iter().flatten().for_each(|c| {
+                                c["lastTransitionTime"].take();
+                            });
+                            if let Some(time) = status.pointer_mut("/lastCorrection/time") {
+                                time.take();
+                            }
+                            status.to_string()
+                        })
+                        .unwrap_or_default(),
+                )
+            });
+            let (corrections, writes) = (corrections.fingerprint(now), recent_writes.fingerprint(now));
+            let _ = write!(text, "{uid} {corrections} {writes} {written:?} {claims} {}", running.is_some());
+        }
+        text
+    }
+
     /// How many resources something is remembered of.
     pub fn len(&self) -> usize {
         self.0.lock().by_uid.len()
