@@ -11,7 +11,7 @@ use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use tracing::field::Empty;
 use tracing::{Span, trace_span};
 
-use crate::aws::error::is_throttling;
+use crate::aws::error::{is_code, is_throttling};
 use crate::aws::metrics::{Metrics, RequestLabels};
 
 /// The interceptor of every client.
@@ -97,10 +97,6 @@ fn code(answer: Option<(u16, &[u8])>) -> String {
         Some(code) if is_code(&code) => code,
         _ => format!("HTTP {status}"),
     }
-}
-
-fn is_code(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
 }
 
 #[cfg(test)]

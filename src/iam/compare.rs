@@ -146,8 +146,21 @@ fn optional(items: &[String]) -> Vec<Option<&String>> {
 
 fn either(statement: &Value, key: &str, negated: &str) -> Vec<String> {
     let mut items = strings(statement.get(key));
-    items.extend(strings(statement.get(negated)).into_iter().map(|s| format!("anything but {s}")));
+    items.extend(anything_but("anything", strings(statement.get(negated))));
     items
+}
+
+/// A negated list is one item as a whole: `NotAction: [a, b]` covers less than `NotAction: a` and `NotAction: b` in two
+/// statements.
+fn anything_but(all: &str, mut names: Vec<String>) -> Option<String> {
+    // The case of an action must not decide the order.
+    names.sort_by_cached_key(|name| (name.to_lowercase(), name.clone()));
+    names.dedup();
+    match names.as_slice() {
+        [] => None,
+        [one] => Some(format!("{all} but {one}")),
+        many => Some(format!("{all} but {many:?}")),
+    }
 }
 
 fn principals(statement: &Value) -> Vec<String> {
@@ -159,7 +172,7 @@ fn principals(statement: &Value) -> Vec<String> {
         other => strings(other),
     };
     let mut all = read(statement.get("Principal"));
-    all.extend(read(statement.get("NotPrincipal")).into_iter().map(|p| format!("anyone but {p}")));
+    all.extend(anything_but("anyone", read(statement.get("NotPrincipal"))));
     all
 }
 
@@ -241,6 +254,18 @@ mod tests {
         assert_eq!(paths(&want, &json!("not json")).len(), 3, "two missing and one unreadable");
         let negated = json!({"Statement": [{"Effect": "Allow", "NotAction": "s3:A", "Resource": "r"}]});
         assert!(paths(&want, &negated).contains(&"anything but s3:A on r".to_owned()));
+    }
+
+    #[test]
+    fn a_negated_list_is_not_the_same_as_its_parts() {
+        for negated in ["NotAction", "NotResource", "NotPrincipal"] {
+            let statement = |names: Value| json!({"Effect": "Allow", "Action": "s3:A", "Resource": "r", negated: names});
+            let list = json!({"Statement": statement(json!(["s3:A", "s3:B"]))});
+            let reversed = json!({"Statement": statement(json!(["s3:B", "s3:A"]))});
+            let parts = json!({"Statement": [statement(json!("s3:A")), statement(json!("s3:B"))]});
+            assert_eq!(compare(&list, &reversed), vec![], "{negated}");
+            assert_ne!(compare(&list, &parts), vec![], "{negated}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! docs/verification.md describes both.
 
 //mod admitted_specs;
-//mod authorization;
+mod authorization;
 mod bucket_names;
 mod bucket_policies;
 mod documents;
