@@ -5,10 +5,11 @@
 //! hand. `FUZZ_MINUTES=60 cargo test --release --test fuzz -- --nocapture` draws other inputs until the time is over.
 //! docs/verification.md describes both.
 
-//mod admitted_specs;
+mod admitted_specs;
 mod authorization;
 mod bucket_names;
 mod bucket_policies;
+mod crd_schema;
 mod documents;
 mod engine;
 mod error_responses;
