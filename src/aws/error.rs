@@ -27,12 +27,18 @@ where
 {
     let code = error.code().filter(|code| is_code(code)).unwrap_or_default();
     let status = error.raw_response().map(|r| r.status().as_u16());
+    // AWS answered with success, and the SDK cannot read the answer: its error names what it expected.
+    let is_unreadable = status.is_some_and(|status| (200..300).contains(&status));
     let detail = match error.message() {
         Some(message) if !message.is_empty() => steady(message),
+        _ if is_unreadable => {
+            format!("AWS answered with success, and the answer cannot be read: {}", chain(error))
+        }
         _ if error.raw_response().is_some() => String::new(),
         _ => chain(error),
     };
     let class = match classify(code, status, &detail) {
+        _ if is_unreadable => FailureClass::Unavailable,
         // The errors of a HEAD have no body; in all others S3 and IAM name what does not exist.
         FailureClass::NoSuchBucket if code != "NoSuchBucket" && action != HEAD_BUCKET => {
             FailureClass::Unavailable
@@ -48,6 +54,7 @@ where
         action: denied_action(&detail).map_or(Cow::Borrowed(action), Cow::Owned),
         subject: subject.to_owned(),
         code: match (code, status) {
+            ("", _) if is_unreadable => String::new(),
             ("", Some(status)) => format!("HTTP {status}"),
             (code, _) => code.to_owned(),
         },

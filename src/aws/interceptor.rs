@@ -1,13 +1,19 @@
-//! Counts every request to AWS and traces it as a span. The SDK's retries are counted too, because AWS limits
-//! requests.
+//! Interceptors of the SDK: one counts every request to AWS and traces it as a span, one keeps the body of an answer.
+//!
+//! The SDK's retries are counted too, because AWS limits requests.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use aws_sdk_s3::config::interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef};
+use aws_sdk_s3::config::interceptors::{
+    AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+    FinalizerInterceptorContextRef,
+};
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
+use parking_lot::Mutex;
 use tracing::field::Empty;
 use tracing::{Span, trace_span};
 
@@ -78,6 +84,34 @@ impl Intercept for RequestMetrics {
         let (service, operation) = (metadata.service().to_lowercase(), metadata.name().to_owned());
         self.0.requested(RequestLabels { service, operation, code }, at.elapsed(), throttled);
         bag.interceptor_state().unset::<Sent>();
+        Ok(())
+    }
+}
+
+/// Keeps the body of an answer, for what the SDK does not read of it.
+#[derive(Clone, Debug, Default)]
+pub struct ResponseBody(Arc<Mutex<String>>);
+
+impl ResponseBody {
+    /// The body of the answer that came last.
+    pub fn take(&self) -> String {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+impl Intercept for ResponseBody {
+    fn name(&self) -> &'static str {
+        "ResponseBody"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.response().body().bytes().unwrap_or_default();
+        *self.0.lock() = String::from_utf8_lossy(body).into_owned();
         Ok(())
     }
 }

@@ -52,6 +52,10 @@ pub enum ImportError {
         #[source]
         source: Inexpressible,
     },
+    #[error(
+        "bucket {bucket}: its replication configuration holds {elements}, which this version does not know and which a BucketReplication would remove; remove it first, or use a newer version"
+    )]
+    UnknownElements { bucket: String, elements: String },
     #[error("{0} of the buckets cannot be imported: see the errors above")]
     Some(usize),
 }
@@ -101,7 +105,7 @@ fn manifest(
     namespace: &str,
     found: &Importable,
 ) -> Result<String, CliError> {
-    let Importable { region, configuration, existing_objects } = found;
+    let Importable { region, configuration, existing_objects, unknown_elements } = found;
     let inexpressible = |source| ImportError::Inexpressible { bucket: bucket.to_owned(), source };
     if let Some(id) = existing_objects.first() {
         return Err(inexpressible(Inexpressible {
@@ -111,6 +115,10 @@ fn manifest(
             why: ": S3 no longer accepts it; use S3 Batch Replication for existing objects",
         })
         .into());
+    }
+    if !unknown_elements.is_empty() {
+        let elements = unknown_elements.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        return Err(ImportError::UnknownElements { bucket: bucket.to_owned(), elements }.into());
     }
     let mut spec = import_spec(bucket, Some(region.clone()), configuration).map_err(inexpressible)?;
     spec.adoption_policy = AdoptionPolicy::Adopt;

@@ -17,7 +17,10 @@ use crate::api::Interval;
 use crate::aws::{self, AwsConnector};
 use crate::cli::AwsArgs;
 use crate::cli::leader_args::{LeaderArgs, LeaderArgsError};
-use crate::controllers;
+use crate::controllers::bucket_replication::controller::BucketReplicationController;
+use crate::controllers::{self, Operator};
+use crate::runtime::controller::Controller;
+use crate::runtime::object_writer::ObjectWriter;
 use crate::runtime::{self, leader};
 use crate::telemetry::{
     Health, LogError, LogFormat, Metrics, Registry, ServeError, follow_log_level, init_logs, serve,
@@ -118,10 +121,14 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let election = self::election(election, config).map_err(|e| RunError::Configuration(e.into()))?;
     let cluster = cluster_id(&client).await.map_err(|e| RunError::ClusterId(e.into()))?;
     if let Some(selector) = &selector {
-        runtime::selector::check_selector(&client, &namespaces, selector).await?;
+        let api = <BucketReplicationController<AwsConnector, ObjectWriter> as Controller>::api(
+            client.clone(),
+            namespaces.first().map(String::as_str),
+        );
+        runtime::selector::check_selector(&api, selector).await?;
     }
-    let identities = AwsConnector::from_env(args.aws.settings(), aws_metrics).await;
-    match identities.ambient().await {
+    let cloud = AwsConnector::from_env(args.aws.settings(), aws_metrics).await;
+    match cloud.ambient().await {
         Ok(aws) => info!(account = aws.caller().account, cluster, "started"),
         // Each resource reports this in its status, and credentials may still arrive.
         Err(failure) => warn!(detail = failure.message(), "started without a working AWS identity"),
@@ -133,10 +140,13 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         interval: args.interval,
         cluster,
         require_account: args.require_account,
+        read_only: false,
         resource_metrics: args.resource_metrics,
     };
+    let operator =
+        Operator { client, cloud, settings, metrics, health, election, shutdown: shutdown.clone() };
     tokio::select! {
-        () = controllers::run(client, identities, settings, metrics, health, election, shutdown.clone()) => {}
+        () = controllers::run(operator) => {}
         () = overdue(&shutdown) => warn!("a call did not end in time; the next start checks its result"),
     }
     server.abort();

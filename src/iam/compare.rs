@@ -259,7 +259,8 @@ mod tests {
     #[test]
     fn a_negated_list_is_not_the_same_as_its_parts() {
         for negated in ["NotAction", "NotResource", "NotPrincipal"] {
-            let statement = |names: Value| json!({"Effect": "Allow", "Action": "s3:A", "Resource": "r", negated: names});
+            let statement =
+                |names: Value| json!({"Effect": "Allow", "Action": "s3:A", "Resource": "r", negated: names});
             let list = json!({"Statement": statement(json!(["s3:A", "s3:B"]))});
             let reversed = json!({"Statement": statement(json!(["s3:B", "s3:A"]))});
             let parts = json!({"Statement": [statement(json!("s3:A")), statement(json!("s3:B"))]});

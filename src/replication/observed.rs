@@ -1,7 +1,7 @@
 //! What AWS holds, in this program's own types. A read that failed is kept beside those that did not, so that
 //! one denied read does not hide the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -29,6 +29,9 @@ pub struct Observed {
     pub destinations: BTreeMap<String, ObservedBucket>,
     /// `None`: the source has no replication configuration.
     pub configuration: Read<Option<Configuration>>,
+    /// What that configuration holds and [`Configuration`] does not model, by path, such as `Rule[all]/Destination/Tier`
+    /// or `Rule[all]/Status=Paused`: a write would remove it.
+    pub unknown_elements: BTreeSet<String>,
     /// The role the spec names. `None`: there is none.
     pub role: Read<Option<ObservedRole>>,
     /// The roles that may have been ours before the spec named another one, by name. `None`: gone.

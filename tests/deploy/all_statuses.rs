@@ -118,6 +118,7 @@ impl Case {
                 bucket_policies: BTreeMap::new(),
                 keys: BTreeMap::new(),
                 object_lock: false,
+                unknown_elements: Default::default(),
             },
             accounts: Accounts::default(),
             applied: false,

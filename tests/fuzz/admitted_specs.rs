@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use s3_replication_operator::api::{AwsAccountSpec, BucketReplicationSpec, BucketReplicationStatus, ManagementPolicy};
+use s3_replication_operator::api::{
+    AwsAccountSpec, BucketReplicationSpec, BucketReplicationStatus, ManagementPolicy,
+};
 use s3_replication_operator::aws::convert::{from_sdk, to_sdk};
 use s3_replication_operator::iam::Partition;
 use s3_replication_operator::replication::authorize::authorize;
 use s3_replication_operator::replication::{
-    Account, Accounts, Caller, Configuration, Observed, ObservedBucket, Plan, ReadSet, Replication, ResourceId, Step,
-    Versioning, VersioningStatus, assess,
+    Account, Accounts, Caller, Configuration, Observed, ObservedBucket, Plan, ReadSet, Replication,
+    ResourceId, Step, Versioning, VersioningStatus, assess,
 };
 use serde_json::{Value, json};
 
 use crate::crd_schema::{admitted, spec_schema};
-use crate::engine::check;
+use crate::engine::{check, odd_value, with_replaced};
 use crate::s3::{Response, S3};
 
 const REPLICATIONS: &str = "s3replication.dev_bucketreplications.yaml";
@@ -47,6 +49,7 @@ fn only_buckets(read_set: &ReadSet, status: VersioningStatus) -> Observed {
         bucket_policies: BTreeMap::new(),
         keys: BTreeMap::new(),
         object_lock: false,
+        unknown_elements: BTreeSet::new(),
     }
 }
 
@@ -64,7 +67,12 @@ fn is_accepted(step: &Step, s3: &S3) -> Result<(), TestCaseError> {
             prop_assert!((1..=64).contains(&role.len()), "{}", role);
             prop_assert!(documents.tags.len() <= 50);
             let keys: BTreeSet<String> = documents.tags.keys().map(|key| key.to_lowercase()).collect();
-            prop_assert_eq!(keys.len(), documents.tags.len(), "IAM's tag keys have no case: {:?}", documents.tags);
+            prop_assert_eq!(
+                keys.len(),
+                documents.tags.len(),
+                "IAM's tag keys have no case: {:?}",
+                documents.tags
+            );
         }
         Step::PutRolePolicy { document, .. } => {
             prop_assert!(document.chars().filter(|character| !character.is_whitespace()).count() <= 10_240);
@@ -87,7 +95,8 @@ fn is_accepted(step: &Step, s3: &S3) -> Result<(), TestCaseError> {
 fn an_admitted_spec_is_decoded_and_then_planned_or_refused() {
     let s3 = S3::new();
     let counts = std::cell::Cell::new((0, 0));
-    let versioning = select(vec![VersioningStatus::Enabled, VersioningStatus::Suspended, VersioningStatus::Disabled]);
+    let versioning =
+        select(vec![VersioningStatus::Enabled, VersioningStatus::Suspended, VersioningStatus::Disabled]);
     check(300, (admitted(&spec_schema(REPLICATIONS)), versioning), |(json, versioning)| {
         let spec: BucketReplicationSpec =
             serde_json::from_value(json.clone()).map_err(|error| TestCaseError::fail(error.to_string()))?;
@@ -106,32 +115,6 @@ fn an_admitted_spec_is_decoded_and_then_planned_or_refused() {
     });
     let (plans, refusals) = counts.get();
     assert!(plans >= 30 && refusals >= 30, "{plans} plans, {refusals} refusals: one side is hardly tried");
-}
-
-/// Replaces one value somewhere in a JSON document.
-fn with_replaced(document: &Value, at: Index, by: &Value) -> Value {
-    fn pointers(value: &Value, here: &str, all: &mut Vec<String>) {
-        all.push(here.to_owned());
-        let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
-        match value {
-            Value::Object(map) => map.iter().for_each(|(key, value)| pointers(value, &format!("{here}/{}", escaped(key)), all)),
-            Value::Array(items) => items.iter().enumerate().for_each(|(i, item)| pointers(item, &format!("{here}/{i}"), all)),
-            _ => {}
-        }
-    }
-    let mut all = Vec::new();
-    pointers(document, "", &mut all);
-    let mut document = document.clone();
-    *document.pointer_mut(&all[at.index(all.len())]).unwrap() = by.clone();
-    document
-}
-
-fn odd_value() -> impl Strategy<Value = Value> {
-    let odd = select(vec![
-        json!(null), json!(""), json!("é"), json!("/"), json!(":::"), json!("arn:aws:iam::1:role"), json!("arn:aws:s3:::é*"),
-        json!("a".repeat(3000)), json!("é".repeat(70)), json!(-1), json!(1.5), json!(i64::MAX), json!([]), json!({}), json!({"a": "b"}), json!(true),
-    ]);
-    prop_oneof![3 => odd, 1 => "\\PC{0,70}".prop_map(Value::from)]
 }
 
 /// What was stored before a rule of admission existed, or while it was off.
@@ -162,14 +145,25 @@ fn an_admitted_account_is_decoded_and_decides() {
         let prefix = account.assume_role.as_ref().and_then(|role| role.session_name.clone());
         let session = id().session_name(prefix.as_deref());
         prop_assert!((2..=64).contains(&session.len()), "{}", session);
-        let spec: BucketReplicationSpec =
-            serde_json::from_value(json!({"source": {"bucket": bucket}, "rules": [{"id": "a", "destination": {"bucket": "dr"}}]})).unwrap();
-        let accounts = Accounts { source: Some(Account { name: "prod".to_owned(), spec: account.clone() }), ..Accounts::default() };
+        let spec: BucketReplicationSpec = serde_json::from_value(
+            json!({"source": {"bucket": bucket}, "rules": [{"id": "a", "destination": {"bucket": "dr"}}]}),
+        )
+        .unwrap();
+        let accounts = Accounts {
+            source: Some(Account { name: "prod".to_owned(), spec: account.clone() }),
+            ..Accounts::default()
+        };
         let (status, id) = (BucketReplicationStatus::default(), id());
         let replication = Replication { spec: &spec, status: &status, id: &id, accounts: &accounts };
         let decision = authorize(&replication, None);
-        let names = |patterns: &[String]| patterns.iter().any(|pattern| pattern.contains('*') || *pattern == bucket);
-        prop_assert!(decision.is_err() || names(&account.sources), "{} is allowed by {:?}", bucket, account.sources);
+        let names =
+            |patterns: &[String]| patterns.iter().any(|pattern| pattern.contains('*') || *pattern == bucket);
+        prop_assert!(
+            decision.is_err() || names(&account.sources),
+            "{} is allowed by {:?}",
+            bucket,
+            account.sources
+        );
         Ok(())
     });
 }

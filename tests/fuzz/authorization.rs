@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use s3_replication_operator::api::{
-    AwsAccountSpec, BucketReplicationSpec, BucketReplicationStatus, Destination, Namespaces, ReplicationRule, Role, RoleStatus,
-    Roles, Source,
+    AwsAccountSpec, BucketReplicationSpec, BucketReplicationStatus, Destination, Namespaces, ReplicationRule,
+    Role, RoleStatus, Roles, Source,
 };
 use s3_replication_operator::replication::authorize::authorize;
 use s3_replication_operator::replication::{Account, Accounts, Replication, ResourceId};
@@ -16,7 +16,8 @@ use crate::engine::check;
 
 const IDS: [&str; 3] = ["111122223333", "444455556666", "777788889999"];
 const PATHS: [&str; 3] = ["/", "/s3-replication/", "/a/b/"];
-const BOUNDARIES: [&str; 2] = ["arn:aws:iam::111122223333:policy/one", "arn:aws:iam::111122223333:policy/two"];
+const BOUNDARIES: [&str; 2] =
+    ["arn:aws:iam::111122223333:policy/one", "arn:aws:iam::111122223333:policy/two"];
 
 /// All that decides.
 #[derive(Clone, Debug)]
@@ -75,8 +76,17 @@ fn role_arn() -> impl Strategy<Value = String> {
 }
 
 fn role() -> impl Strategy<Value = Option<Role>> {
-    let managed = (prop::option::of(one_of(&["r", "other"])), prop::option::of(one_of(&PATHS)), prop::option::of(one_of(&BOUNDARIES)))
-        .prop_map(|(name, path, permissions_boundary)| Role { name, path, permissions_boundary, ..Role::default() });
+    let managed = (
+        prop::option::of(one_of(&["r", "other"])),
+        prop::option::of(one_of(&PATHS)),
+        prop::option::of(one_of(&BOUNDARIES)),
+    )
+        .prop_map(|(name, path, permissions_boundary)| Role {
+            name,
+            path,
+            permissions_boundary,
+            ..Role::default()
+        });
     let existing = role_arn().prop_map(|arn| Role { arn: Some(arn), ..Role::default() });
     prop::option::weighted(0.6, prop_oneof![2 => managed, 1 => existing])
 }
@@ -126,7 +136,8 @@ fn admits_namespace(account: &AwsAccountSpec, labels: Option<&BTreeMap<String, S
 fn admits_destination(case: &Case, to: &Destination) -> bool {
     if to.account_ref.is_some() {
         let account = &case.destinations["dr"];
-        return to.account.as_ref().is_none_or(|id| *id == account.account_id) && allowed_by(&account.destinations, &to.bucket);
+        return to.account.as_ref().is_none_or(|id| *id == account.account_id)
+            && allowed_by(&account.destinations, &to.bucket);
     }
     let Some(source) = &case.source else { return true };
     match to.account.as_ref().filter(|id| **id != source.account_id) {
@@ -154,8 +165,12 @@ fn admits_role(case: &Case, source: &AwsAccountSpec) -> bool {
         let (_, path, held_name) = parts(&held.arn);
         held_name == name && imposed.path.as_ref().is_some_and(|imposed| *imposed != path)
     });
-    let agrees = |imposed: Option<String>, given: Option<String>| imposed.is_none() || given.is_none() || imposed == given;
-    !stuck && agrees(imposed.path, role.path) && agrees(imposed.permissions_boundary, role.permissions_boundary)
+    let agrees = |imposed: Option<String>, given: Option<String>| {
+        imposed.is_none() || given.is_none() || imposed == given
+    };
+    !stuck
+        && agrees(imposed.path, role.path)
+        && agrees(imposed.permissions_boundary, role.permissions_boundary)
 }
 
 fn expected(case: &Case) -> bool {
@@ -171,9 +186,14 @@ fn decided(case: &Case) -> bool {
     let named = |name: &str, spec: &AwsAccountSpec| Account { name: name.to_owned(), spec: spec.clone() };
     let accounts = Accounts {
         source: case.source.as_ref().map(|spec| named("prod", spec)),
-        destinations: case.destinations.iter().map(|(name, spec)| (name.clone(), named(name, spec))).collect(),
+        destinations: case
+            .destinations
+            .iter()
+            .map(|(name, spec)| (name.clone(), named(name, spec)))
+            .collect(),
     };
-    let status = BucketReplicationStatus { role: case.held_role.clone(), ..BucketReplicationStatus::default() };
+    let status =
+        BucketReplicationStatus { role: case.held_role.clone(), ..BucketReplicationStatus::default() };
     let id = ResourceId { cluster: None, namespace: "data".to_owned(), name: "orders".to_owned(), uid: None };
     let replication = Replication { spec: &case.spec, status: &status, id: &id, accounts: &accounts };
     authorize(&replication, case.labels.as_ref()).is_ok()
@@ -189,5 +209,8 @@ fn a_resource_is_allowed_exactly_if_every_account_allows_all_of_it() {
         Ok(())
     });
     let (allowed, refused) = counts.get();
-    assert!(allowed >= 100 && refused >= 100, "{allowed} allowed, {refused} refused: one side is hardly tried");
+    assert!(
+        allowed >= 100 && refused >= 100,
+        "{allowed} allowed, {refused} refused: one side is hardly tried"
+    );
 }

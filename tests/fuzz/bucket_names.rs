@@ -1,7 +1,9 @@
 //! The patterns of an `AwsAccount` match a name as a second, naive implementation does.
 
 use proptest::prelude::*;
-use s3_replication_operator::api::{AwsAccountSpec, BucketReplicationSpec, BucketReplicationStatus, Namespaces, Source};
+use s3_replication_operator::api::{
+    AwsAccountSpec, BucketReplicationSpec, BucketReplicationStatus, Namespaces, Source,
+};
 use s3_replication_operator::replication::authorize::authorize;
 use s3_replication_operator::replication::{Account, Accounts, Replication, ResourceId};
 
@@ -51,7 +53,8 @@ fn bucket() -> impl Strategy<Value = String> {
 #[test]
 fn patterns_match_as_the_naive_implementation_says() {
     check(6000, (prop::collection::vec(pattern(), 0..3), bucket()), |(patterns, bucket)| {
-        let expected = is_name(&bucket) && patterns.iter().any(|pattern| matches(pattern.as_bytes(), bucket.as_bytes()));
+        let expected =
+            is_name(&bucket) && patterns.iter().any(|pattern| matches(pattern.as_bytes(), bucket.as_bytes()));
         prop_assert_eq!(allows(&patterns, &bucket), expected);
         Ok(())
     });

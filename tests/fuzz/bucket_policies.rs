@@ -5,28 +5,47 @@ use s3_replication_operator::iam::Statement;
 use s3_replication_operator::iam::bucket_policy::{holds, merged, ours};
 use serde_json::{Value, json};
 
-use crate::engine::{check, json, near_corpus};
+use crate::engine::{any_json, check, near_corpus};
 
 /// The beginning of the Sids of one resource.
 const SID: &str = "S3Replication0123456789abcdef";
 
 const TOKENS: &[&str] = &[
-    "{", "}", "[", "]", ",", ":", "null", "\"\"", "{},", "\"Statement\":", "\"Sid\":", "Objects", "Bucket",
-    "S3Replication0123456789abcdef", "\"Id\":\"other\",",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "null",
+    "\"\"",
+    "{},",
+    "\"Statement\":",
+    "\"Sid\":",
+    "Objects",
+    "Bucket",
+    "S3Replication0123456789abcdef",
+    "\"Id\":\"other\",",
 ];
 const KEYS: &[&str] = &["Version", "Id", "Statement", "Sid", "Effect", "Action", "Resource", "Principal"];
 const TEXTS: &[&str] = &[
-    "2012-10-17", "Allow", "Deny", "*", "Theirs", "S3Replication0123456789abcdefObjects",
-    "S3Replication0123456789abcdefBucket", "S3Replicationfedcba9876543210Objects",
+    "2012-10-17",
+    "Allow",
+    "Deny",
+    "*",
+    "Theirs",
+    "S3Replication0123456789abcdefObjects",
+    "S3Replication0123456789abcdefBucket",
+    "S3Replicationfedcba9876543210Objects",
 ];
 
 fn any_policy() -> impl Strategy<Value = Option<Value>> {
-    let statements = prop::collection::vec(json(KEYS, TEXTS), 0..5);
+    let statements = prop::collection::vec(any_json(KEYS, TEXTS), 0..5);
     let with_statements = statements.prop_map(|all| Some(json!({"Version": "2012-10-17", "Statement": all})));
     prop_oneof![
         4 => near_corpus("bucket-policies", TOKENS).prop_map(|text| serde_json::from_slice(&text).ok()),
         2 => with_statements,
-        1 => json(KEYS, TEXTS).prop_map(Some),
+        1 => any_json(KEYS, TEXTS).prop_map(Some),
     ]
 }
 
@@ -34,7 +53,8 @@ fn any_statements() -> impl Strategy<Value = Vec<Statement>> {
     let names = prop::sample::subsequence(vec!["Objects", "Bucket"], 1..=2);
     (names, "[a-z]{1,3}").prop_map(|(names, role)| {
         let statement = |name: &str| {
-            let statement = Statement::allow(&format!("{SID}{name}"), ["s3:ReplicateObject"], ["arn:aws:s3:::dr"]);
+            let statement =
+                Statement::allow(&format!("{SID}{name}"), ["s3:ReplicateObject"], ["arn:aws:s3:::dr"]);
             statement.principal("AWS", format!("arn:aws:iam::111122223333:role/{role}"))
         };
         names.into_iter().map(statement).collect()

@@ -46,7 +46,9 @@ pub fn admitted(schema: &Value) -> BoxedStrategy<Value> {
 
 fn rules(schema: &Value) -> Vec<String> {
     let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
-    rules.map(|rule| rule["rule"].as_str().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    rules
+        .map(|rule| rule["rule"].as_str().unwrap().split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
 }
 
 fn integers(schema: &Value) -> BoxedStrategy<Value> {
@@ -54,12 +56,15 @@ fn integers(schema: &Value) -> BoxedStrategy<Value> {
         schema[key].as_f64().map_or(otherwise, |bound| format!("{bound}").parse().expect("an i32"))
     };
     let (least, most) = (bound("minimum", i32::MIN), bound("maximum", i32::MAX));
-    prop_oneof![Just(least), Just(most), least..=most, least..=least.saturating_add(3)].prop_map(Value::from).boxed()
+    prop_oneof![Just(least), Just(most), least..=most, least..=least.saturating_add(3)]
+        .prop_map(Value::from)
+        .boxed()
 }
 
 fn arrays(schema: &Value, rules: &[String]) -> BoxedStrategy<Value> {
     // A rule on every item of a list of strings: self.all(item, RULE).
-    let of_each = rules.iter().find_map(|rule| rule.strip_prefix("self.all(")?.strip_suffix(')')?.split_once(", "));
+    let of_each =
+        rules.iter().find_map(|rule| rule.strip_prefix("self.all(")?.strip_suffix(')')?.split_once(", "));
     let items = match of_each {
         Some((item, rule)) if schema["items"]["type"] == "string" => {
             strings(&schema["items"], item, &[rule.to_owned()]).prop_map(Value::from).boxed()
@@ -67,7 +72,8 @@ fn arrays(schema: &Value, rules: &[String]) -> BoxedStrategy<Value> {
         _ => admitted(&schema["items"]),
     };
     let size = |key: &str| schema[key].as_u64();
-    let (least, most) = (size("minItems").unwrap_or_default(), size("maxItems").unwrap_or(MOST_ITEMS).min(MOST_ITEMS));
+    let (least, most) =
+        (size("minItems").unwrap_or_default(), size("maxItems").unwrap_or(MOST_ITEMS).min(MOST_ITEMS));
     let sizes = usize::try_from(least).unwrap()..=usize::try_from(most).unwrap();
     let keys: Vec<String> = schema["x-kubernetes-list-map-keys"]
         .as_array()
@@ -81,7 +87,12 @@ fn arrays(schema: &Value, rules: &[String]) -> BoxedStrategy<Value> {
         };
         if is_set || !keys.is_empty() {
             let mut seen = Vec::new();
-            items.retain(|item| !seen.contains(&identity(item)) && { seen.push(identity(item)); true });
+            items.retain(|item| {
+                !seen.contains(&identity(item)) && {
+                    seen.push(identity(item));
+                    true
+                }
+            });
         }
         Value::Array(items)
     };
@@ -89,7 +100,8 @@ fn arrays(schema: &Value, rules: &[String]) -> BoxedStrategy<Value> {
 }
 
 fn maps(schema: &Value, rules: &[String]) -> BoxedStrategy<Value> {
-    let of_each = rules.iter().find_map(|rule| rule.strip_prefix("self.all(")?.strip_suffix(')')?.split_once(", "));
+    let of_each =
+        rules.iter().find_map(|rule| rule.strip_prefix("self.all(")?.strip_suffix(')')?.split_once(", "));
     let keys = match of_each {
         Some((key, rule)) => strings(&json!({"maxLength": 128}), key, &[rule.to_owned()]),
         None => strings(&json!({"maxLength": 63}), "self", &[]),
@@ -110,7 +122,8 @@ fn maps(schema: &Value, rules: &[String]) -> BoxedStrategy<Value> {
 }
 
 fn objects(schema: &Value) -> BoxedStrategy<Value> {
-    let required = |name: &String| schema["required"].as_array().is_some_and(|all| all.contains(&json!(name)));
+    let required =
+        |name: &String| schema["required"].as_array().is_some_and(|all| all.contains(&json!(name)));
     let properties = schema["properties"].as_object().expect("properties").iter();
     let fields: Vec<BoxedStrategy<Option<(String, Value)>>> = properties
         .map(|(name, schema)| {
@@ -126,10 +139,12 @@ fn objects(schema: &Value) -> BoxedStrategy<Value> {
 
 /// Texts of which every part of the rules holds. `subject` is the name of the text in the rules.
 fn strings(schema: &Value, subject: &str, rules: &[String]) -> BoxedStrategy<String> {
-    let parts: Vec<Part> = rules.iter().flat_map(|rule| rule.split(" && ")).map(|part| Part::parse(part, subject)).collect();
+    let parts: Vec<Part> =
+        rules.iter().flat_map(|rule| rule.split(" && ")).map(|part| Part::parse(part, subject)).collect();
     let least = usize::try_from(schema["minLength"].as_u64().unwrap_or_default()).unwrap();
     let most = usize::try_from(schema["maxLength"].as_u64().unwrap_or(64)).unwrap();
-    let pattern = rules.iter().find_map(|rule| rule.strip_prefix(&format!("{subject}.matches('"))?.split_once("')"));
+    let pattern =
+        rules.iter().find_map(|rule| rule.strip_prefix(&format!("{subject}.matches('"))?.split_once("')"));
     let drawn = match pattern {
         _ if parts.contains(&Part::Duration) => durations(),
         Some((pattern, _)) => {
@@ -141,6 +156,7 @@ fn strings(schema: &Value, subject: &str, rules: &[String]) -> BoxedStrategy<Str
         }
         None => prop_oneof![
             4 => crate::replication_xml::text(),
+            2 => select(vec!["k", "K", "team", "Team", "\u{1}", "\u{fffe}", "e\u{301}"]).prop_map(str::to_owned),
             2 => "\\PC{0,8}",
             1 => string_regex(&format!("[a-zé]{{{most}}}")).unwrap(),
         ]
@@ -156,7 +172,9 @@ fn durations() -> BoxedStrategy<String> {
     let times = (prop::option::of(0u32..30), prop::option::of(0u32..999), prop::option::of(0u32..99_999));
     times
         .prop_map(|(hours, minutes, seconds)| {
-            let part = |number: Option<u32>, unit: &str| number.map(|number| format!("{number}{unit}")).unwrap_or_default();
+            let part = |number: Option<u32>, unit: &str| {
+                number.map(|number| format!("{number}{unit}")).unwrap_or_default()
+            };
             part(hours, "h") + &part(minutes, "m") + &part(seconds, "s")
         })
         .boxed()
@@ -220,10 +238,13 @@ impl Part {
             return Part::Duration;
         }
         let call = |name: &str| {
-            let argument = part.strip_prefix(subject)?.strip_prefix(&format!(".{name}('"))?.strip_suffix("')")?;
+            let argument =
+                part.strip_prefix(subject)?.strip_prefix(&format!(".{name}('"))?.strip_suffix("')")?;
             Some(argument.to_owned())
         };
-        let size = |operator: &str| part.strip_prefix(&format!("{subject}.size() {operator} "))?.parse::<usize>().ok();
+        let size = |operator: &str| {
+            part.strip_prefix(&format!("{subject}.size() {operator} "))?.parse::<usize>().ok()
+        };
         let known = call("matches")
             .map(|pattern| Part::Matches(Box::new(Regex::new(&pattern).expect(part))))
             .or_else(|| call("contains").map(Part::Contains))
@@ -267,14 +288,18 @@ const SATISFIED: [(&str, fn(&mut Value)); 12] = [
     ("self.size() <= 1 || self.all(r, has(r.priority))", |rules| {
         let rules = rules.as_array_mut().unwrap();
         if rules.len() > 1 {
-            rules.iter_mut().for_each(|rule| drop(rule["priority"].is_null().then(|| rule["priority"] = json!(0))));
+            rules
+                .iter_mut()
+                .filter(|rule| rule["priority"].is_null())
+                .for_each(|rule| rule["priority"] = json!(0));
         }
     }),
     ("self.size() > 64 || self.all(r, !has(r.priority)", |rules| {
         let mut taken = Vec::new();
         for rule in rules.as_array_mut().unwrap() {
             while taken.contains(&rule["priority"]) && !rule["priority"].is_null() {
-                rule["priority"] = json!(rule["priority"].as_i64().unwrap().saturating_sub(1).rem_euclid(1 << 31));
+                rule["priority"] =
+                    json!(rule["priority"].as_i64().unwrap().saturating_sub(1).rem_euclid(1 << 31));
             }
             taken.push(rule["priority"].clone());
             if rule["priority"].is_null() {
@@ -285,7 +310,8 @@ const SATISFIED: [(&str, fn(&mut Value)); 12] = [
     // Lists of more than 64 rules, which are not drawn.
     ("oldSelf.hasValue() && oldSelf.value() == self || self.size() <= 64", |_| {}),
     ("!(has(self.deleteMarkers) && self.deleteMarkers == 'Enabled' && has(self.filter)", |rule| {
-        let tags = rule.pointer("/filter/tags").and_then(Value::as_object).is_some_and(|tags| !tags.is_empty());
+        let tags =
+            rule.pointer("/filter/tags").and_then(Value::as_object).is_some_and(|tags| !tags.is_empty());
         if tags && rule["deleteMarkers"] == "Enabled" {
             rule["deleteMarkers"] = json!("Disabled");
         }

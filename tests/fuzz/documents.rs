@@ -90,7 +90,9 @@ pub fn grants(policy: &[Statement]) -> BTreeSet<Grant> {
         whole.items.sort();
         match names.negated {
             true => vec![whole],
-            false => whole.items.into_iter().map(|item| Names { negated: false, items: vec![item] }).collect(),
+            false => {
+                whole.items.into_iter().map(|item| Names { negated: false, items: vec![item] }).collect()
+            }
         }
     }
     fn optional<T: Clone + Ord>(names: &Option<Names<T>>) -> Vec<Option<Names<T>>> {

@@ -15,9 +15,31 @@ use crate::s3::{Response, S3};
 const ACTION: &str = "s3:GetReplicationConfiguration";
 
 const TOKENS: &[&str] = &[
-    "<", ">", "</", "&", "<Error>", "</Error>", "<Code>", "</Code>", "<Message>", "</Message>", "SlowDown", "NoSuchBucket",
-    "not authorized to perform: ", "iam:PassRole ", "RequestId: ", "RequestId=", "Request ID: ", "HostId:", "2026-11-23T10:11:12Z",
-    ":assumed-role/op/", "…", "(", ").", "\u{a0}", " ",
+    "<",
+    ">",
+    "</",
+    "&",
+    "<Error>",
+    "</Error>",
+    "<Code>",
+    "</Code>",
+    "<Message>",
+    "</Message>",
+    "SlowDown",
+    "NoSuchBucket",
+    "not authorized to perform: ",
+    "iam:PassRole ",
+    "RequestId: ",
+    "RequestId=",
+    "Request ID: ",
+    "HostId:",
+    "2026-11-23T10:11:12Z",
+    ":assumed-role/op/",
+    "…",
+    "(",
+    ").",
+    "\u{a0}",
+    " ",
 ];
 
 /// Codes that AWS documents for the calls of the operator, and the class that decides what to do next. A code that is
@@ -72,18 +94,30 @@ fn varying() -> impl Strategy<Value = (String, String)> {
         })
     };
     let labels = select(vec![
-        "RequestId: ", "RequestId=", "requestId: ", "Request ID: ", "request id: ", "HostId: ", "Host ID: ", "request-id: ", "(RequestId: ", "(Request ID: ",
+        "RequestId: ",
+        "RequestId=",
+        "requestId: ",
+        "Request ID: ",
+        "request id: ",
+        "HostId: ",
+        "Host ID: ",
+        "request-id: ",
+        "(RequestId: ",
+        "(Request ID: ",
     ]);
     let ends = || select(vec!["", ".", ")", ").", ";", ","]);
     prop_oneof![
         (labels, id(), id(), ends()).prop_map(|(label, one, other, end)| {
             (format!("{label}{one}{end}"), format!("{label}{other}{end}"))
         }),
-        (time(), time(), ends()).prop_map(|(one, other, end)| (format!("({one}{end}"), format!("({other}{end}"))),
-        ("[A-Za-z0-9=,.@-]{2,12}[A-Za-z0-9]", "[A-Za-z0-9=,.@-]{2,12}[A-Za-z0-9]").prop_map(|(one, other)| {
-            let session = |name: &str| format!("arn:aws:sts::111122223333:assumed-role/op/{name}");
-            (session(&one), session(&other))
-        }),
+        (time(), time(), ends())
+            .prop_map(|(one, other, end)| (format!("({one}{end}"), format!("({other}{end}"))),
+        ("[A-Za-z0-9=,.@-]{2,12}[A-Za-z0-9]", "[A-Za-z0-9=,.@-]{2,12}[A-Za-z0-9]").prop_map(
+            |(one, other)| {
+                let session = |name: &str| format!("arn:aws:sts::111122223333:assumed-role/op/{name}");
+                (session(&one), session(&other))
+            }
+        ),
     ]
 }
 
@@ -118,7 +152,8 @@ fn a_documented_code_decides_whatever_the_status_and_the_message() {
 
 #[test]
 fn a_message_that_was_made_steady_stays_as_it_is() {
-    let near = near_corpus("error-bodies", TOKENS).prop_map(|body| String::from_utf8_lossy(&body).into_owned());
+    let near =
+        near_corpus("error-bodies", TOKENS).prop_map(|body| String::from_utf8_lossy(&body).into_owned());
     check(3000, prop_oneof![words(), near], |message| {
         let once = detail(&message);
         prop_assert_eq!(detail(&once), once.clone(), "of {}", message);

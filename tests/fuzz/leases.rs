@@ -13,8 +13,21 @@ use serde_json::{Value, json};
 use crate::engine::{check, near_corpus};
 
 const TOKENS: &[&str] = &[
-    "{", "}", ",", ":", "null", "\"\"", "\"b\"", "-", "0", "99999999999", "\"holderIdentity\":", "\"renewTime\":null,", "\"spec\":",
-    "\"2026-11-23T10:11:12.123456Z\"", "\"strategy\":\"OldestEmulationVersion\",",
+    "{",
+    "}",
+    ",",
+    ":",
+    "null",
+    "\"\"",
+    "\"b\"",
+    "-",
+    "0",
+    "99999999999",
+    "\"holderIdentity\":",
+    "\"renewTime\":null,",
+    "\"spec\":",
+    "\"2026-11-23T10:11:12.123456Z\"",
+    "\"strategy\":\"OldestEmulationVersion\",",
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -31,9 +44,19 @@ fn candidate(identity: &str) -> Candidate {
 
 fn lease() -> impl Strategy<Value = Lease> {
     fn number() -> impl Strategy<Value = Value> {
-        prop_oneof![any::<i32>().prop_map(Value::from), select(vec![json!(0), json!(-1), json!(15), json!(i32::MAX), Value::Null])]
+        prop_oneof![
+            any::<i32>().prop_map(Value::from),
+            select(vec![json!(0), json!(-1), json!(15), json!(i32::MAX), Value::Null])
+        ]
     }
-    let time = || select(vec![json!("1970-01-01T00:00:00.000000Z"), json!("9999-12-30T22:00:00.000000Z"), json!("2026-11-23T10:11:12.000001Z"), Value::Null]);
+    let time = || {
+        select(vec![
+            json!("1970-01-01T00:00:00.000000Z"),
+            json!("9999-12-30T22:00:00.000000Z"),
+            json!("2026-11-23T10:11:12.000001Z"),
+            Value::Null,
+        ])
+    };
     let holder = select(vec![json!("a"), json!("b"), json!(""), json!(" "), Value::Null]);
     let generated = (holder, number(), time(), time(), number(), select(vec!["all", "some", ""])).prop_map(
         |(holder, seconds, acquired, renewed, transitions, scope)| {
@@ -43,8 +66,10 @@ fn lease() -> impl Strategy<Value = Lease> {
             })
         },
     );
-    let near = near_corpus("leases", TOKENS).prop_filter_map("not JSON", |text| serde_json::from_slice(&text).ok());
-    prop_oneof![2 => generated, 1 => near].prop_filter_map("not a Lease", |json| serde_json::from_value(json).ok())
+    let near =
+        near_corpus("leases", TOKENS).prop_filter_map("not JSON", |text| serde_json::from_slice(&text).ok());
+    prop_oneof![2 => generated, 1 => near]
+        .prop_filter_map("not a Lease", |json| serde_json::from_value(json).ok())
 }
 
 fn holder(lease: &Lease) -> Option<&str> {
@@ -53,13 +78,15 @@ fn holder(lease: &Lease) -> Option<&str> {
 
 /// How long the record says that its holder may be silent; 15 s, the candidate's own duration, if it does not.
 fn silence(lease: &Lease) -> Duration {
-    let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).filter(|seconds| *seconds > 0);
+    let seconds =
+        lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).filter(|seconds| *seconds > 0);
     Duration::from_secs(seconds.map_or(15, |seconds| u64::try_from(seconds).unwrap()))
 }
 
 #[test]
 fn a_lease_is_taken_if_it_is_free_or_its_holder_was_silent_for_its_duration() {
-    let wall = (-1_000_000_000i64..4_000_000_000).prop_map(|second| jiff::Timestamp::from_second(second).unwrap());
+    let wall =
+        (-1_000_000_000i64..4_000_000_000).prop_map(|second| jiff::Timestamp::from_second(second).unwrap());
     check(3000, (lease(), wall, 0u64..40_000), |(lease, wall, waited)| {
         let (start, mut candidate) = (BootInstant::now(), candidate("a"));
         let waited = Duration::from_millis(waited);
@@ -71,16 +98,25 @@ fn a_lease_is_taken_if_it_is_free_or_its_holder_was_silent_for_its_duration() {
                     prop_assert!(holder != "a" && !silent);
                 }
                 (Decision::Replace(claimed), holder) => {
-                    prop_assert!(holder.is_none_or(|holder| holder == "a") || silent, "{:?} holds it", holder);
+                    prop_assert!(
+                        holder.is_none_or(|holder| holder == "a") || silent,
+                        "{:?} holds it",
+                        holder
+                    );
                     prop_assert!(candidate.holds(&claimed));
                     prop_assert_eq!(&claimed.metadata.resource_version, &lease.metadata.resource_version);
-                    let annotation = |lease: &Lease| lease.metadata.annotations.as_ref()?.get("other").cloned();
+                    let annotation =
+                        |lease: &Lease| lease.metadata.annotations.as_ref()?.get("other").cloned();
                     prop_assert_eq!(annotation(&claimed), annotation(&lease));
-                    let transitions = |lease: &Lease| lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or_default();
+                    let transitions = |lease: &Lease| {
+                        lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or_default()
+                    };
                     let taken = i32::from(holder != Some("a"));
                     prop_assert_eq!(transitions(&claimed), transitions(&lease).saturating_add(taken));
                 }
-                (decision, holder) => return Err(TestCaseError::fail(format!("{decision:?} with {holder:?}"))),
+                (decision, holder) => {
+                    return Err(TestCaseError::fail(format!("{decision:?} with {holder:?}")));
+                }
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ mod authorization;
 mod bucket_names;
 mod bucket_policies;
 mod crd_schema;
+mod deletion_views;
 mod documents;
 mod engine;
 mod error_responses;

@@ -8,8 +8,24 @@ use crate::documents::{Choices, choices, document, grants, policy, similar_polic
 use crate::engine::{check, corpus, near_corpus};
 
 const TOKENS: &[&str] = &[
-    "{", "}", "[", "]", ",", ":", "null", "\"\"", "\"*\"", "\"Statement\":", "\"Action\":", "\"NotAction\":",
-    "\"NotResource\":", "\"Principal\":", "\"NotPrincipal\":", "\"Condition\":", "\"AWS\":", "\"Effect\":\"Deny\",",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "null",
+    "\"\"",
+    "\"*\"",
+    "\"Statement\":",
+    "\"Action\":",
+    "\"NotAction\":",
+    "\"NotResource\":",
+    "\"Principal\":",
+    "\"NotPrincipal\":",
+    "\"Condition\":",
+    "\"AWS\":",
+    "\"Effect\":\"Deny\",",
 ];
 
 #[test]
@@ -36,7 +52,8 @@ fn two_policies_differ_exactly_if_one_of_them_grants_what_the_other_does_not() {
 /// Duplicate keys and every other form that JSON allows and IAM does not.
 #[test]
 fn any_json_equals_itself_and_differs_from_another_in_both_directions() {
-    let seeds: Vec<Value> = corpus("policies").iter().map(|seed| serde_json::from_slice(seed).unwrap()).collect();
+    let seeds: Vec<Value> =
+        corpus("policies").iter().map(|seed| serde_json::from_slice(seed).unwrap()).collect();
     check(1500, near_corpus("policies", TOKENS), |text| {
         let Ok(policy) = serde_json::from_slice::<Value>(&text) else { return Ok(()) };
         prop_assert_eq!(compare(&policy, &policy), vec![]);

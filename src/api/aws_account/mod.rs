@@ -40,7 +40,7 @@ pub const DEFAULT_ACCOUNT: &str = "default";
     ),
     printcolumn(name = "Replications", type_ = "integer", json_path = ".status.replications"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "ResourceId", type_ = "string", json_path = ".status.identity.arn", priority = 1),
+    printcolumn(name = "Identity", type_ = "string", json_path = ".status.identity.arn", priority = 1),
     printcolumn(
         name = "Message",
         type_ = "string",

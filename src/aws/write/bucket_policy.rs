@@ -9,7 +9,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use serde_json::Value;
 
 use crate::aws::account::client::AwsClient;
-use crate::aws::account::rate_limiter::Lane;
+use crate::aws::account::operation::Operation;
 use crate::aws::read::bucket_policy::read_bucket_policy;
 use crate::iam::Statement;
 use crate::iam::bucket_policy::{merged, ours};
@@ -35,12 +35,14 @@ pub async fn write_bucket_policy(
         Some(policy) => {
             let request = aws.s3(region).put_bucket_policy().bucket(name).expected_bucket_owner(account_id);
             let request = request.policy(policy.to_string());
-            aws.call(Lane::S3Write, PUT_BUCKET_POLICY, name, request.send()).await.map(drop)
+            let operation = Operation::s3_write(region, PUT_BUCKET_POLICY, name);
+            aws.call(operation, request.send()).await.map(drop)
         }
         None => {
             let request =
                 aws.s3(region).delete_bucket_policy().bucket(name).expected_bucket_owner(account_id);
-            aws.call(Lane::S3Write, "s3:DeleteBucketPolicy", name, request.send()).await.map(drop)
+            let operation = Operation::s3_write(region, "s3:DeleteBucketPolicy", name);
+            aws.call(operation, request.send()).await.map(drop)
         }
     }
 }

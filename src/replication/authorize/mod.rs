@@ -43,6 +43,11 @@ pub fn authorize(replication: &Replication<'_>, labels: Labels<'_>) -> Result<()
     }
 }
 
+/// Whether an account admits resources of a namespace that replicate from a bucket.
+pub fn admits(account: &Account, namespace: &str, labels: Labels<'_>, bucket: &str) -> bool {
+    namespace_is_allowed(namespace, labels, account).is_none() && source_is_allowed(bucket, account).is_none()
+}
+
 struct Found {
     reason: Reason,
     message: String,

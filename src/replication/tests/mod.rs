@@ -6,7 +6,7 @@ mod properties;
 mod reports;
 mod tenancy;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{AdoptionPolicy, BucketReplicationSpec, BucketReplicationStatus, ManagementPolicy};
 use crate::iam::Partition;
@@ -97,6 +97,7 @@ fn nothing_but(source: ObservedBucket, destinations: BTreeMap<String, ObservedBu
         former_roles: BTreeMap::new(),
         bucket_policies: BTreeMap::new(),
         keys: BTreeMap::new(),
+        unknown_elements: BTreeSet::new(),
         object_lock: false,
     }
 }

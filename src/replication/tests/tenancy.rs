@@ -180,7 +180,8 @@ fn a_pattern_matches_letter_by_letter_and_names_only() {
 
 #[test]
 fn a_question_mark_in_a_pattern_is_no_wildcard() {
-    let pattern = format!("{{accountId: '{OWN}', namespaces: {{matchNames: [data]}}, sources: ['order?-*']}}");
+    let pattern =
+        format!("{{accountId: '{OWN}', namespaces: {{matchNames: [data]}}, sources: ['order?-*']}}");
     refused_under(account("own", &pattern), |_| {}, Reason::NotAllowed, &["source.bucket: bucket orders-eu"]);
 }
 

@@ -59,7 +59,7 @@ async fn plan_shows_what_would_change_and_then_nothing() -> Result<()> {
     let json: Value = serde_json::from_str(&json)?;
     assert_eq!((&json[0]["name"], &json[0]["namespace"]), (&json!("orders"), &json!(world.namespace)));
     assert_eq!(json[0]["plan"]["stages"].as_array().map(Vec::len), Some(3), "{json:#}");
-    assert!(json[0]["plan"]["refusal"].is_null());
+    assert_eq!(json[0]["plan"]["refusals"], json!([]));
     assert_eq!(world.proxy.writes().len(), 0, "a plan writes nothing");
 
     let _operator = operator(&world).start().await?;
@@ -112,7 +112,7 @@ async fn a_refused_or_failed_plan_has_exit_code_one() -> Result<()> {
     let (code, json) = run(&world, &["plan", "-f", "-", "-o", "json"], &resource).await?;
     let json: Value = serde_json::from_str(&json)?;
     assert_eq!(code, Some(1));
-    assert_eq!(json[0]["plan"]["refusal"]["reason"], "DestinationBucketNotFound");
+    assert_eq!(json[0]["plan"]["refusals"][0]["reason"], "DestinationBucketNotFound");
 
     let denied = Answer::error(403, "InvalidClientTokenId", "The security token is invalid.");
     world.proxy.inject(Fault::always(Matcher::operation("GetCallerIdentity"), denied));

@@ -355,6 +355,6 @@ async fn contradictory_settings_are_reported_at_startup() -> Result<()> {
     let text = run(&["--leader-elect", "--lease-duration", "10s"]).await?;
     assert!(text.contains("--lease-duration (10s) must be longer than --renew-deadline (10s)"), "{text}");
     let text = run(&["--leader-elect"]).await?;
-    assert!(text.contains("give it by --lease-namespace, or set POD_NAMESPACE"), "{text}");
+    assert!(text.contains("set --lease-namespace, or set POD_NAMESPACE"), "{text}");
     Ok(())
 }

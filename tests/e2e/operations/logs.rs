@@ -66,7 +66,7 @@ async fn the_log_level_follows_a_file() -> Result<()> {
     assert!(!operator.log().contains(" INFO "), "without the file the flag counts: {}", operator.log());
 
     std::fs::write(&file, "loud\n")?;
-    let text = operator.logged("the log level stays as it is", DEADLINE).await?;
+    let text = operator.logged("cannot use the log level in the file", DEADLINE).await?;
     assert!(
         text.contains("loud") && text.contains("is not off, error, warn, info, debug or trace"),
         "{text}"

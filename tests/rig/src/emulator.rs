@@ -14,7 +14,7 @@ use crate::paths;
 use crate::process::{self, Process, Spec};
 use crate::tools::Tools;
 
-/// What is loaded: what the operator and its tests speak to.
+/// The services that are loaded: those that the operator and its tests use.
 const SERVICES: &str = "s3,iam,sts,kms,sqs,cloudwatch";
 
 /// The secret of every account's root key.

@@ -28,7 +28,7 @@ struct Accepting {
     stop: oneshot::Sender<()>,
 }
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 struct Wire {
     upstream: SocketAddr,
@@ -37,7 +37,7 @@ struct Wire {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
-    /// Nothing goes through, and nobody is told.
+    /// Drops all traffic silently.
     silent: bool,
     /// How many connections there have been.
     connections: u64,
@@ -46,7 +46,7 @@ struct State {
 }
 
 impl Forwarder {
-    /// Starts one on a free port of 127.0.0.1, in front of what listens at `upstream`.
+    /// Starts one on a free port of 127.0.0.1, in front of the server at `upstream`.
     pub async fn start(upstream: SocketAddr) -> Result<Self> {
         let (listener, address) = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let wire = Arc::new(Wire { upstream, state: watch::Sender::default() });
@@ -70,7 +70,7 @@ impl Forwarder {
         }
     }
 
-    /// Listens again, at the same address, and carries again what comes.
+    /// Listens again at the same address and forwards again.
     pub async fn come_up(&self) -> Result<()> {
         self.wire.state.send_modify(|state| state.silent = false);
         if lock(&self.accepting).is_some() {
@@ -128,7 +128,7 @@ async fn serve(listener: std::net::TcpListener, wire: Arc<Wire>, mut stopped: on
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // A connection lost before it was accepted concerns nobody.
+                // The connection was lost before it was accepted.
                 let Ok((stream, _)) = accepted else { continue };
                 let mut number = 0;
                 wire.state.send_modify(|state| {
@@ -179,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that says back what it hears.
+    /// A server that echoes.
     async fn echo() -> Result<SocketAddr> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;

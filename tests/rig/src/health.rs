@@ -23,7 +23,7 @@ fn get_status(port: u16, path: &str) -> Option<String> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = String::new();
-    // What follows the first line is of no interest, and neither is its encoding.
+    // Only the first line is read.
     let _ = stream.take(64).read_to_string(&mut answer);
     answer.lines().next().map(str::to_owned)
 }

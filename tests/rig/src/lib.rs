@@ -72,7 +72,7 @@ impl Rig {
         })
     }
 
-    /// The one of this process, started by whoever asks first.
+    /// The rig of this process; the first call starts it.
     ///
     /// # Errors
     /// When it cannot be started; everybody gets the same error.

@@ -6,7 +6,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::discovery::{Scope, pinned_kind};
 use serde_json::Value;
 
-/// The field manager of what tests apply.
+/// The field manager of objects that tests apply.
 const MANAGER: &str = "rig";
 
 /// The resource under test.

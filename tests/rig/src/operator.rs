@@ -23,7 +23,7 @@ const PROGRAM: &str = "s3-replication-operator";
 /// Variables that would let this machine's settings into the operator.
 const FOREIGN: [&str; 4] = ["AWS_", "KUBE", "OTEL_", "RUST_LOG"];
 
-/// How often a log or a process is looked at.
+/// How often a log or a process is checked.
 const POLL: Duration = Duration::from_millis(20);
 
 /// How an operator process is started.
@@ -148,7 +148,7 @@ impl OperatorBuilder {
             .spawn()
             .with_context(|| format!("cannot run {}", binary.display()))?;
         if let Some(mut stdin) = child.stdin.take() {
-            // A program that does not read its input is no error of ours.
+            // The program may end without reading its input.
             let _ = stdin.write_all(input.as_bytes()).await;
         }
         Ok(child.wait_with_output().await?)
@@ -198,7 +198,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// The process id, for what the system knows of it.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
@@ -216,7 +216,7 @@ impl Operator {
         address.parse().with_context(|| format!("no address in {said}"))
     }
 
-    /// Waits until it says that it is ready, as a pod's probe asks it.
+    /// Waits until /readyz answers that it is ready, as a pod's probe does.
     ///
     /// # Errors
     /// When it ends, or is not ready within a minute.
@@ -239,7 +239,7 @@ impl Operator {
     pub async fn logged(&self, text: &str, deadline: Duration) -> Result<String> {
         let start = Instant::now();
         loop {
-            // Before the look, or the last words of one that has ended would be missed.
+            // Read before the log, or the last lines of an ended process would be missed.
             let ended = self.exit_code();
             if let Some(line) = self.log().lines().find(|line| line.contains(text)) {
                 return Ok(line.to_owned());
@@ -264,7 +264,7 @@ impl Operator {
         self.state(|state| state != 'T', "going on").await
     }
 
-    /// Waits for the state that the system says the process is in.
+    /// Waits for a state of the process, as /proc reports it.
     async fn state(&self, wanted: impl Fn(char) -> bool, what: &str) -> Result<()> {
         let start = Instant::now();
         loop {
@@ -282,12 +282,12 @@ impl Operator {
         }
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// The file that holds what it logs.
+    /// The file of its log.
     pub fn log_path(&self) -> &Path {
         self.process.log_path()
     }
@@ -303,7 +303,7 @@ impl Operator {
         self.process.wait(Duration::from_secs(10)).await.map(drop)
     }
 
-    /// Asks it to end with SIGTERM and returns its exit code.
+    /// Sends SIGTERM and returns its exit code.
     ///
     /// # Errors
     /// When it is still there after 15 seconds.
@@ -312,7 +312,7 @@ impl Operator {
         self.process.wait(Duration::from_secs(15)).await
     }
 
-    /// Waits until it ends by itself and returns its exit code.
+    /// Waits until it ends and returns its exit code.
     pub async fn wait(&self, deadline: Duration) -> Result<i32> {
         self.process.wait(deadline).await
     }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use tokio::sync::watch;
 
-/// How often readiness is looked at.
+/// How often readiness is checked.
 const POLL: Duration = Duration::from_millis(30);
 
 /// How often a child is started again because its port was taken meanwhile.
@@ -70,8 +70,8 @@ impl Spec {
         self
     }
 
-    /// Removes from the child's environment what begins with one of these, so
-    /// that what happens to be set on this machine changes nothing.
+    /// Removes variables that begin with one of these from the child's environment, so
+    /// that the settings of this machine change nothing.
     pub fn without_env(mut self, prefixes: &[&str]) -> Self {
         let removed = std::env::vars_os()
             .filter_map(|(name, _)| name.into_string().ok())
@@ -136,7 +136,7 @@ impl Spec {
         let (tell, exited) = watch::channel(None);
         thread::spawn(move || {
             let code = guard.wait().ok().and_then(|status| status.code());
-            // Nobody may be listening any more.
+            // The receiver may be gone.
             let _ = tell.send(Some(code.unwrap_or(-1)));
         });
         Ok(Process { name: self.name, pid, log, control: Mutex::new(Some(control)), exited })
@@ -226,7 +226,7 @@ impl Process {
         }
     }
 
-    /// Waits until `ready` says so. Fails at once when the program has ended.
+    /// Waits until `ready` returns true. Fails immediately if the program has ended.
     pub fn wait_ready(&self, deadline: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
         let start = Instant::now();
         loop {
@@ -253,7 +253,7 @@ impl Process {
         }
     }
 
-    /// Whether the log says that a port was taken by someone else.
+    /// Whether the program ended because another process had its port.
     pub fn lost_its_port(&self) -> bool {
         self.exit_code().is_some() && self.log().contains("already in use")
     }

@@ -1,12 +1,12 @@
-//! Says what the rig is doing while it does it, past the output capture of
-//! `cargo test`: a wait of minutes must never look like a hang.
+//! Prints what the rig is doing, not captured by
+//! `cargo test`: a wait of minutes must not look like a hang.
 
 use std::io::Write;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a step that takes long says that it is still going on.
+/// How often a long step prints how long it has taken.
 const REMINDER: Duration = Duration::from_secs(15);
 
 /// Writes one line to the terminal.
@@ -16,7 +16,7 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "rig: {line}");
 }
 
-/// Announces a step, reminds of it every 15 seconds, and says how long it took.
+/// Prints a step, the time every 15 seconds, and how long the step took.
 pub fn step<T, E>(what: &str, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     say(what);
     let start = Instant::now();

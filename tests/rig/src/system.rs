@@ -1,5 +1,5 @@
-//! Programs that come with the system and not with the rig: which Debian packages have them, and how those are
-//! installed where that disturbs nobody.
+//! Programs that the rig does not build: which Debian packages have them, and how these are
+//! installed if that starts no services.
 
 use std::env;
 use std::fs::{self, OpenOptions};
@@ -16,7 +16,7 @@ use crate::tools;
 /// A program, and the Debian package that has it.
 pub type Program = (&'static str, &'static str);
 
-/// What a cluster is made with where no Docker runs that reaches a registry.
+/// The programs that make a cluster where no registry is in reach.
 pub const FOR_KIND: [Program; 10] = [
     ("docker", "docker.io"),
     ("dockerd", "docker.io"),
@@ -30,13 +30,13 @@ pub const FOR_KIND: [Program; 10] = [
     ("find", "findutils"),
 ];
 
-/// What other tests ask for, and leave something out without it.
+/// The programs without which other tests skip something.
 pub const FOR_TESTS: [Program; 2] = [("promtool", "prometheus"), ("redis-server", "redis-server")];
 
-/// Where programs for root are, also where the PATH does not say so.
+/// The directories of programs for root, which the PATH may lack.
 pub const SYSTEM_PATHS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
-/// What asks whether a service may be started while its package is installed.
+/// The script that decides whether a service starts when its package is installed.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// The packages of those programs that are not there, each once.
@@ -52,7 +52,7 @@ pub fn command(packages: &[&str]) -> String {
     format!("apt-get install -y --no-install-recommends {}", packages.join(" "))
 }
 
-/// Whether packages can be installed from here. Where a service manager runs it would start what they bring: that is
+/// Whether the rig may install packages. If a service manager runs, it would start their services: that is
 /// left to a person.
 pub fn may_install() -> bool {
     is_root() && find("apt-get").is_some() && !Path::new("/run/systemd/system").exists()
@@ -61,7 +61,7 @@ pub fn may_install() -> bool {
 /// Installs packages, and starts no service of theirs.
 ///
 /// # Errors
-/// When apt-get fails, with its words.
+/// If apt-get fails; the error holds what it printed.
 pub fn install(packages: &[&str]) -> Result<()> {
     let _no_service = Policy::set()?;
     progress::step(&format!("installing what is missing: {}", command(packages)), || {
@@ -73,10 +73,10 @@ pub fn install(packages: &[&str]) -> Result<()> {
     })
 }
 
-/// Installs what tests would leave something out without, or says that it cannot be.
+/// Installs the programs without which tests are skipped.
 ///
 /// # Errors
-/// When something is missing that cannot be installed; the message says what, and how.
+/// If something is missing and cannot be installed; the message names it and the command.
 pub fn ensure_all() -> Result<()> {
     let missing = missing(&[&FOR_KIND[..], &FOR_TESTS[..]].concat());
     if missing.is_empty() {

@@ -203,7 +203,12 @@ async fn a_role_that_names_a_resource_by_its_tags_is_adopted_by_it() -> Result<(
     t.world.iam().delete_role().role_name(RED_BY_HAND).send().await?;
     t.make_role(RED_BY_HAND, "/s3-replication/red/").await?;
     t.apply(&[(ROLE, json!({"name": RED_BY_HAND})), (ADOPT, json!("Adopt"))]).await?;
-    t.check_refused("untagged", "ForeignRole", &["nobody adopts another's role".to_owned()]).await?;
+    t.check_refused(
+        "untagged",
+        "ForeignRole",
+        &["allows adopting only roles tagged for this resource".to_owned()],
+    )
+    .await?;
     t.check_wrote_only("untagged", &[]);
     let tag = |key: &str, value: &str| {
         aws_sdk_iam::types::Tag::builder().key(format!("s3replication.dev/{key}")).value(value).build()

@@ -12,7 +12,7 @@ use crate::health;
 use crate::paths;
 use crate::process::{self, Process, Spec};
 
-/// How long the start may take: far above what is usual, for a busy machine.
+/// How long the start may take: far above the usual, for a busy machine.
 const START: Duration = Duration::from_secs(30);
 
 /// Repositories under one address.
@@ -96,7 +96,7 @@ impl Repository {
         Ok(())
     }
 
-    /// Commits all that is there now.
+    /// Commits all files.
     pub fn commit(&self, message: &str) -> Result<()> {
         self.git(&["add", "--all"])?;
         self.git(&["commit", "--quiet", "--message", message])
@@ -115,7 +115,7 @@ impl Repository {
         let output = command
             .args(args)
             .current_dir(&self.dir)
-            // What this machine's user has set for git changes nothing.
+            // Ignores the git settings of this machine's user.
             .envs([("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_CONFIG_GLOBAL", "/dev/null")])
             .envs([("GIT_AUTHOR_NAME", "rig"), ("GIT_AUTHOR_EMAIL", "rig@example.com")])
             .envs([("GIT_COMMITTER_NAME", "rig"), ("GIT_COMMITTER_EMAIL", "rig@example.com")])

@@ -1,4 +1,4 @@
-//! Argo CD's objects in a cluster: what its own manifests bring, cut down to what its controller reads.
+//! Argo CD's objects in a cluster: those of its own manifests that its controller reads.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Reads the API server's audit log, so that tests can count what the operator
-//! asks of Kubernetes.
+//! Reads the API server's audit log, so that tests can count the operator's
+//! requests to Kubernetes.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ pub struct KubeRequest {
     pub resource: String,
     /// For example `status`; empty for the object itself.
     pub subresource: String,
-    /// The namespace; empty for what is not in one.
+    /// The namespace; empty for cluster-scoped objects.
     pub namespace: String,
     /// The name of the object; empty for lists.
     pub name: String,
@@ -33,7 +33,7 @@ pub struct KubeRequest {
 }
 
 impl KubeRequest {
-    /// Whether the request asked for a change.
+    /// Whether the request was a write.
     pub fn is_write(&self) -> bool {
         !matches!(self.verb.as_str(), "get" | "list" | "watch")
     }
@@ -77,7 +77,7 @@ struct ResponseStatus {
 pub(super) fn parse(log: &str, user: &str, namespace: Option<&str>) -> Vec<KubeRequest> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut requests: Vec<KubeRequest> = Vec::new();
-    // A line that is being written right now does not parse yet: it is not counted.
+    // The last line may be incomplete: it is not counted.
     for event in log.lines().filter_map(|line| serde_json::from_str::<Event>(line).ok()) {
         let object = event.object_ref;
         if event.user.username != user || namespace.is_some_and(|ns| ns != object.namespace) {

@@ -1,5 +1,5 @@
-//! The controllers that a cluster of ours is without, for tests of what builds on them: a Deployment that makes pods,
-//! a deletion that waits for what is owned, a namespace that is emptied.
+//! Kubernetes' controllers, which the rig's cluster lacks otherwise, for tests that need them: a Deployment that makes
+//! pods, a deletion that waits for owned objects, a namespace that is emptied.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub struct Controllers {
 }
 
 impl Controllers {
-    /// Starts them. What they do shows in the cluster: there is nothing to wait for here.
+    /// Starts them. Tests wait for their effects in the cluster.
     pub fn start(program: &Path, cluster: &Cluster) -> Result<Self> {
         let config = cluster.admin_kubeconfig();
         let process = Spec::new("kube-controller-manager", program)
@@ -28,7 +28,7 @@ impl Controllers {
             .arg(config)
             .arg(format!("--controllers={CONTROLLERS}"))
             .args(["--leader-elect=false", "--use-service-account-credentials=false"])
-            // Nobody asks it anything.
+            // It serves no requests.
             .arg("--secure-port=0")
             .grace(Duration::from_secs(1))
             .start()?;

@@ -32,7 +32,7 @@ use crate::paths;
 use crate::process::{self, Process, Spec};
 use crate::tools::Tools;
 
-/// A cluster to be used instead of one of our own.
+/// The variable with the kubeconfig of an existing cluster.
 const EXTERNAL: &str = "RIG_KUBECONFIG";
 
 /// How long a start may take: far above the usual 3 seconds, for a busy machine.
@@ -116,7 +116,7 @@ impl Cluster {
         &self.operator
     }
 
-    /// The kubeconfig file of someone who may look at everything and change nothing, for the command line.
+    /// The kubeconfig of a person with read-only access, for the command line.
     pub fn person_kubeconfig(&self) -> &Path {
         &self.person
     }
@@ -202,7 +202,7 @@ impl Cluster {
     /// `None`), in order.
     ///
     /// # Errors
-    /// When the cluster is not ours: its audit log is out of reach.
+    /// If the rig did not start the cluster: its audit log is out of reach.
     pub fn requests(&self, user: &str, namespace: Option<&str>) -> Result<Vec<KubeRequest>> {
         let Some(path) = &self.audit else {
             bail!("requests cannot be counted on the cluster of {EXTERNAL}: it shows no audit log");
@@ -215,7 +215,7 @@ impl Cluster {
     /// what an older version of a definition let through, or a hand that had to.
     ///
     /// # Errors
-    /// When the cluster is not ours: its store is out of reach.
+    /// If the rig did not start the cluster: its store is out of reach.
     pub async fn store(&self, plural: &str, object: &Value) -> Result<()> {
         let Some(etcd) = self.etcd else {
             bail!("nothing can be written into the store of the cluster of {EXTERNAL}");
@@ -261,7 +261,7 @@ impl Cluster {
         }
     }
 
-    /// Asks the processes to end, and does not wait for it.
+    /// Ends the processes without waiting.
     pub(crate) fn close(&self) {
         self.processes.iter().for_each(Process::close);
     }
@@ -360,7 +360,7 @@ fn start_apiserver(program: &Path, etcd: &str) -> Result<(Process, Result<PathBu
         .args(["--authorization-mode", "RBAC"])
         .arg("--token-auth-file")
         .arg(&users)
-        // It waits for a controller that is not here.
+        // It waits for a controller that does not run here.
         .args(["--disable-admission-plugins", "ServiceAccount"])
         .arg("--audit-policy-file")
         .arg(&policy)
@@ -376,7 +376,7 @@ fn start_apiserver(program: &Path, etcd: &str) -> Result<(Process, Result<PathBu
     Ok((process, ready))
 }
 
-/// The server is asked with a real client, so that its certificate is checked too.
+/// Uses a real client, so that the server's certificate is checked too.
 fn wait_apiserver(process: &Process, admin: &Path) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = runtime.block_on(client(admin))?;

@@ -1,4 +1,4 @@
-//! What the operator under test may do in Kubernetes: what `deploy/install.yaml` gives its ServiceAccount, and no more.
+//! The operator's permissions in Kubernetes: exactly those that `deploy/install.yaml` grants its ServiceAccount.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Cluster, OPERATOR};
 use crate::paths;
 
-/// The API group of roles and of what binds them.
+/// The API group of roles and bindings.
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
 
 /// Longer than any run. The token dies with the ServiceAccount, and where the cluster is ours, with the cluster.
@@ -124,7 +124,7 @@ impl Cluster {
         Ok(path)
     }
 
-    /// Roles are told to the authorizer by a watch: a moment after they were made.
+    /// The authorizer learns of roles through a watch, shortly after they are created.
     fn wait_allowed(&self, verb: &str, resource: &str) -> Result<()> {
         let question = ["auth", "can-i", verb, resource, "--all-namespaces", "--as", OPERATOR];
         for _ in 0..100 {

@@ -1,5 +1,5 @@
-//! `rig budget`: what a check and a convergence cost, counted now at the proxy and in the API server's audit log,
-//! against what they may cost.
+//! `rig budget`: counts the requests of a check and of a convergence, at the proxy and in the API server's audit log,
+//! and compares them with their limits.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -164,7 +164,7 @@ async fn suspended(program: &PathBuf) -> Result<Vec<Line>> {
     world.apply(&resource.to_string()).await?;
     let said = |status: &Value| condition(status, "Ready").is_some_and(|c| c["reason"] == "Suspended");
     world.wait("suspended", said, "to say that it is suspended").await?;
-    // A change of the spec is looked at, and answered in the status, all the same.
+    // A change of the spec still updates the status.
     resource["spec"]["interval"] = json!("1h");
     world.apply(&resource.to_string()).await?;
     let seen = |status: &Value| status["observedGeneration"] == 2;

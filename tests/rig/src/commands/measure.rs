@@ -40,7 +40,7 @@ pub fn replication(name: &str, source: &str, destination: &str, regions: Option<
     resource
 }
 
-/// Starts the operator and waits until it knows who it is, which it asks once.
+/// Starts the operator and waits until it has its caller identity, which it reads once.
 pub async fn start(world: &World, program: &PathBuf, args: &[&str]) -> Result<Operator> {
     let operator = world.operator().binary(program).args(args).start().await?;
     let knows = |calls: &[Call]| {

@@ -1,4 +1,4 @@
-//! AWS as a cluster has it: the emulator in a pod, which writes down who asked what and when (`recorder.py`).
+//! AWS in a cluster: the emulator in a pod, which records each request (`recorder.py`).
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use super::kubectl::Forward;
 use crate::clients::Clients;
 use crate::proxy::classify;
 
-/// The account that the operator acts in, unless it is told another.
+/// The operator's default account.
 pub const ACCOUNT: &str = "111122223333";
 
 /// The emulator in a cluster, in reach of this machine.
@@ -29,11 +29,11 @@ pub struct CloudInCluster {
 pub struct Recorded {
     /// AWS's name of the operation.
     pub operation: String,
-    /// What it is about: the bucket, or the role.
+    /// The bucket or the role.
     pub subject: String,
     /// The access key id that signed it: for an account's root the account itself.
     pub access_key: String,
-    /// What the client calls itself in its `User-Agent`: for an operator, the name of its pod.
+    /// The app in its `User-Agent`: for an operator, the name of its pod.
     pub app: String,
     /// When it came, in seconds by the emulator's clock.
     pub begun: f64,
@@ -43,7 +43,7 @@ pub struct Recorded {
     pub status: Option<u16>,
 }
 
-/// A request in the words of the recorder.
+/// A request as the recorder returns it.
 #[derive(Debug, Deserialize)]
 struct Raw {
     method: String,
@@ -98,7 +98,7 @@ impl CloudInCluster {
 }
 
 impl Recorded {
-    /// Whether it asks AWS for a change.
+    /// Whether it is a write.
     pub fn is_write(&self) -> bool {
         classify::is_write(&self.operation)
     }

@@ -1,4 +1,4 @@
-//! A cluster that kind makes, deleted when we are done with it, whatever way that is (`cluster.sh`).
+//! A cluster that kind makes. It is deleted when the rig ends, however that happens (`cluster.sh`).
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,14 +20,14 @@ const DELETE: Duration = Duration::from_secs(90);
 /// How long images may take to get onto its nodes.
 const LOAD: Duration = Duration::from_secs(180);
 
-/// What kind is called with.
+/// The kind program and its environment.
 #[derive(Debug, Clone)]
 pub(super) struct KindProgram {
     pub path: PathBuf,
     pub environment: Vec<(&'static str, String)>,
 }
 
-/// A cluster of our own.
+/// A cluster that the rig made.
 #[derive(Debug)]
 pub(super) struct OwnCluster {
     name: String,
@@ -50,7 +50,7 @@ impl KindProgram {
 }
 
 impl OwnCluster {
-    /// Makes one with so many nodes, of the image that is named, or of kind's own.
+    /// Makes one with so many nodes, from this image or kind's default.
     pub fn create(kind: KindProgram, nodes: u8, image: Option<&str>) -> Result<Self> {
         let dir = paths::data_dir("kind")?;
         let name = format!("rig-{}", std::process::id());

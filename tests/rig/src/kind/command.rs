@@ -1,4 +1,4 @@
-//! Commands that run to their end: each with a deadline, and under a guard, so that none outlives us.
+//! Runs commands to their end, each with a deadline and under a guard, so that none outlives the rig.
 
 use std::ffi::OsStr;
 use std::process::Stdio;
@@ -10,10 +10,10 @@ use tokio::process::Command;
 
 use crate::process::Spec;
 
-/// Runs one and returns what it printed.
+/// Runs a command and returns what it printed.
 ///
 /// # Errors
-/// When it fails or is not done in time; the message quotes the end of what it printed.
+/// If it fails or exceeds the deadline; the message quotes the end of its output.
 pub(super) fn run(what: &str, spec: Spec, deadline: Duration) -> Result<String> {
     let process = spec.start()?;
     process.wait_ready(deadline, || process.exit_code() == Some(0))?;
@@ -28,10 +28,10 @@ pub(super) fn succeeds(spec: Spec, deadline: Duration) -> bool {
     run("the command", spec, deadline).is_ok()
 }
 
-/// Runs one with a text on its standard input, without blocking the runtime, and returns what it printed.
+/// Runs a command with a text on its standard input, without blocking the runtime. Returns what it printed.
 ///
 /// # Errors
-/// When it fails, with its words, or is not done in time.
+/// If it fails or exceeds the deadline; the message holds its standard error.
 pub(super) async fn output(
     what: &str,
     mut command: Command,
@@ -48,7 +48,7 @@ pub(super) async fn output(
         .spawn();
     let mut child = spawned.with_context(|| format!("cannot run {}", shown()))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // One that refuses its arguments does not read: not our error.
+        // A command that refuses its arguments does not read its input.
         let _ = stdin.write_all(input.as_bytes()).await;
     }
     let output = tokio::time::timeout(deadline, child.wait_with_output())

@@ -1,4 +1,4 @@
-//! Helm against a real cluster: each call with a deadline, what it says in the error.
+//! Runs Helm against a cluster. Each call has a deadline, and an error holds what Helm printed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +16,7 @@ const CALL: Duration = Duration::from_secs(60);
 /// How long Helm may wait for the pods of a release: a busy machine, and CoreDNS of a cluster that has just begun.
 const WAIT: Duration = Duration::from_secs(180);
 
-/// A cluster as Helm has it.
+/// Helm for one cluster.
 #[derive(Debug, Clone)]
 pub struct Helm {
     program: PathBuf,
@@ -56,7 +56,7 @@ impl Helm {
         self.waiting(&args, &values.to_string()).await
     }
 
-    /// Removes a release, and waits until what was installed is gone; pods may still be ending.
+    /// Removes a release and waits until its objects are gone; pods may still be terminating.
     pub async fn uninstall(&self, namespace: &str, release: &str) -> Result<String> {
         self.waiting(&["uninstall", release, "--namespace", namespace, "--ignore-not-found"], "").await
     }
@@ -70,7 +70,7 @@ impl Helm {
     /// Runs it and returns what it prints.
     ///
     /// # Errors
-    /// When it fails, with its words.
+    /// If it fails; the error holds what it printed.
     pub async fn run(&self, args: &[&str]) -> Result<String> {
         self.call(args, "", CALL).await
     }

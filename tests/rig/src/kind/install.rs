@@ -1,4 +1,4 @@
-//! What the tests have on a cluster: the emulator in the place of AWS, and the operator as its chart installs it.
+//! Installs on a cluster: the emulator in place of AWS, and the operator with its chart.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ pub struct Release {
     pub namespace: String,
     /// The AWS account that it acts in.
     pub account: String,
-    /// What it is told beside where its image and AWS are.
+    /// Values of the chart besides the image and AWS.
     pub values: Value,
 }
 
@@ -62,7 +62,7 @@ pub async fn emulator(kind: &Kind) -> Result<CloudInCluster> {
     Ok(CloudInCluster::new(kubectl.forward(AWS_NAMESPACE, "deployment/emulator", AWS_PORT)?))
 }
 
-/// Waits until all pods of a Deployment are those that it asks for, and ready.
+/// Waits until a Deployment is rolled out.
 pub async fn rolled_out(kubectl: &Kubectl, namespace: &str, deployment: &str) -> Result<()> {
     let deployment = format!("deployment/{deployment}");
     let waited = kubectl.wait(&["-n", namespace, "rollout", "status", &deployment], READY).await;
@@ -152,7 +152,7 @@ impl Release {
             },
             // The emulator's pod listens on another port than its Service.
             "networkPolicy": {"extraEgress": [{"ports": [{"port": AWS_PORT, "protocol": "TCP"}]}]},
-            // So that the emulator writes down which pod has asked.
+            // The emulator records the pod of each request.
             "extraEnv": [{"name": "AWS_SDK_UA_APP_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
         });
         if let (Some(all), Some(own)) = (values.as_object_mut(), self.values.as_object()) {
@@ -162,7 +162,7 @@ impl Release {
     }
 }
 
-/// The name of an image in the parts that the chart asks for.
+/// Splits the name of an image into the chart's values.
 fn image(name: &str) -> Value {
     if let Some((repository, digest)) = name.split_once('@') {
         return json!({"repository": repository, "digest": digest});
@@ -174,7 +174,7 @@ fn image(name: &str) -> Value {
     }
 }
 
-/// What a person would look at next: the pods and what they say.
+/// For error messages: the pods and the events.
 async fn reasons(kubectl: &Kubectl, namespace: &str) -> String {
     let look = |args: Vec<String>| async move {
         kubectl.run(&args).await.unwrap_or_else(|error| format!("{error:#}\n"))

@@ -1,4 +1,4 @@
-//! What a page tells people to type, typed: a shell that finds kubectl and Helm, with this cluster as its own.
+//! Runs commands of the documentation in a shell that finds kubectl and Helm, with this cluster as its default.
 
 use std::env;
 use std::path::Path;
@@ -10,14 +10,14 @@ use tokio::process::Command;
 use super::{Kind, command};
 use crate::paths;
 
-/// How long all of it may take: Helm waits five minutes by itself.
+/// How long the commands may take: Helm alone waits up to five minutes.
 const DEADLINE: Duration = Duration::from_secs(360);
 
 impl Kind {
     /// Runs commands in a directory, and returns what they print.
     ///
     /// # Errors
-    /// When one of them fails, with its words.
+    /// If one of them fails; the error holds what it printed.
     pub async fn shell(&self, commands: &str, dir: &Path) -> Result<String> {
         let found = env::var_os("PATH").unwrap_or_default();
         let own = [self.kubectl.program(), self.helm.program()].map(|program| program.parent());

@@ -1,23 +1,23 @@
-//! Who wrote to AWS, and that no two did at the same time.
+//! Checks the order of writers to AWS, and that no two wrote at the same time.
 
 use anyhow::{Result, bail, ensure};
 
 use super::cloud::Recorded;
 
-/// Whose writes there were, one entry for each time that another began to write.
+/// The pods that wrote, in order, without consecutive repetitions.
 pub fn order(writes: &[Recorded]) -> Vec<&str> {
     let mut names: Vec<&str> = writes.iter().map(|write| write.app.as_str()).collect();
     names.dedup();
     names
 }
 
-/// Sees that no two wrote at the same time, and that none wrote again once another had begun to.
+/// Checks that no two wrote at the same time, and that none wrote again after another had begun.
 ///
 /// The writes are in the order in which they came to AWS: who appears twice among those who began has written after
 /// its follower.
 ///
 /// # Errors
-/// When two did, with what they wrote.
+/// If two did; the message holds both writes.
 pub fn check_one_at_a_time(writes: &[Recorded]) -> Result<()> {
     let order = order(writes);
     for (at, name) in order.iter().enumerate() {
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn a_write_that_begins_before_the_last_of_another_has_ended_is_found() {
         assert!(check_one_at_a_time(&writes(&[("a", 1.0, Some(3.0)), ("b", 2.0, Some(4.0))])).is_err());
-        // Long ago, and nobody knows how it ended.
+        // It began long ago and has not ended.
         let endless = [("a", 1.0, None), ("a", 2.0, Some(3.0)), ("b", 9.0, Some(9.5))];
         assert!(check_one_at_a_time(&writes(&endless)).is_err());
     }

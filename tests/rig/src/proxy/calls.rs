@@ -13,7 +13,7 @@ use super::{classify, lock};
 pub struct Call {
     /// AWS's name of the operation, for example `PutBucketReplication`.
     pub operation: String,
-    /// What it is about: the bucket, or the role.
+    /// The bucket or the role.
     pub subject: String,
     /// The account that it acts in: that of the role, where a session signed it.
     pub account: String,
@@ -42,7 +42,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// Whether it asks AWS for a change.
+    /// Whether it is a write.
     pub fn is_write(&self) -> bool {
         classify::is_write(&self.operation)
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 pub struct Operation {
     /// AWS's name of it, for example `PutBucketReplication`.
     pub name: String,
-    /// What it is about: the bucket, or the role.
+    /// The bucket or the role.
     pub subject: String,
 }
 

@@ -69,7 +69,7 @@ pub(super) async fn serve(listener: std::net::TcpListener, state: Arc<State>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // A connection lost before it was accepted concerns nobody.
+                // The connection was lost before it was accepted.
                 let Ok((stream, _)) = accepted else { continue };
                 // Small answers must not wait for more to send.
                 let _ = stream.set_nodelay(true);

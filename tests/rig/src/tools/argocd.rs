@@ -32,12 +32,12 @@ impl ArgoCdTools {
         self.dir.join("argocd")
     }
 
-    /// What turns a repository into manifests.
+    /// The repo server, which renders manifests from a repository.
     pub fn repo_server(&self) -> PathBuf {
         self.dir.join("argocd-repo-server")
     }
 
-    /// What compares and syncs.
+    /// The application controller, which compares and syncs.
     pub fn application_controller(&self) -> PathBuf {
         self.dir.join("argocd-application-controller")
     }

@@ -12,7 +12,7 @@ use crate::paths;
 use crate::process::Spec;
 use crate::progress;
 
-/// Asked of the Python that is there, before anything is made with it.
+/// Checks the Python on the PATH before anything is made with it.
 const CHECK: &str = "import sys, ensurepip, venv; sys.exit(0 if sys.version_info >= (3, 10) else 3)";
 
 /// A Python interpreter that can `import ministack`.

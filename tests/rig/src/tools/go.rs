@@ -11,7 +11,7 @@ use super::build;
 use crate::paths;
 use crate::process::Spec;
 
-/// A module under `tools/`, with what decides the outcome of a build.
+/// A module below `tools/`, with the files that pin its build.
 #[derive(Debug)]
 pub(super) struct Module {
     dir: PathBuf,
@@ -28,7 +28,7 @@ impl Module {
         Ok(Self { go_mod: read("go.mod")?, go_sum: read("go.sum")?, dir })
     }
 
-    /// What a build is kept by, together with the linker's flags.
+    /// The key of a build: the pins and the linker's flags.
     pub fn inputs<'a>(&'a self, flags: &'a str) -> [&'a [u8]; 3] {
         [&self.go_mod, &self.go_sum, flags.as_bytes()]
     }
@@ -60,7 +60,7 @@ impl Module {
     }
 }
 
-/// Fails when there is no Go, saying what it is for and what else may help.
+/// Fails if Go is missing; the message says what it is needed for.
 pub(super) fn require(purpose: &str) -> Result<()> {
     let found = Command::new("go")
         .arg("version")

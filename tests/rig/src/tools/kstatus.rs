@@ -19,12 +19,12 @@ use crate::{paths, progress};
 #[derive(Debug, Clone)]
 pub struct Kstatus(PathBuf);
 
-/// What kstatus says of an object.
+/// kstatus' assessment of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Told {
     /// `Current`, `InProgress`, `Failed`, `Terminating` …
     pub status: String,
-    /// In words.
+    /// The message.
     pub message: String,
 }
 
@@ -50,7 +50,7 @@ impl Kstatus {
         &self.0
     }
 
-    /// What it says of each of these objects, in their order.
+    /// The assessments of these objects, in their order.
     ///
     /// # Errors
     /// When an object is none, or its status is not as kstatus can read it.
@@ -58,7 +58,7 @@ impl Kstatus {
         self.run(&[], objects)
     }
 
-    /// What Flux says of them by these expressions, given as in `healthCheckExprs` of a Kustomization.
+    /// Flux' assessments with these expressions, as in `healthCheckExprs` of a Kustomization.
     ///
     /// # Errors
     /// When an expression is none, or cannot be evaluated.
@@ -77,7 +77,7 @@ impl Kstatus {
         let mut input = child.stdin.take().context("no input")?;
         let lines: String = objects.iter().map(|object| format!("{object}\n")).collect();
         let output = thread::scope(|scope| {
-            // It answers while it reads. If it gives up early, it says why.
+            // It answers while it reads. If it ends early, its standard error says why.
             scope.spawn(move || drop(input.write_all(lines.as_bytes())));
             child.wait_with_output()
         })?;

@@ -44,7 +44,7 @@ impl Tools {
         Ok(Self { etcd, kube_apiserver, kubectl, python: aws::ensure()? })
     }
 
-    /// Helm, which nothing but the chart needs: made when it is asked for.
+    /// Helm, which only the tests of the chart need; the first call builds it.
     ///
     /// # Errors
     /// When Go is missing or the build fails.
@@ -52,7 +52,7 @@ impl Tools {
         helm::ensure()
     }
 
-    /// Argo CD, which only the tests of GitOps need: made when it is asked for.
+    /// Argo CD, which only the tests of GitOps need; the first call builds it.
     ///
     /// # Errors
     /// When Go is missing or the build fails.
@@ -60,7 +60,7 @@ impl Tools {
         argocd::ensure()
     }
 
-    /// The controllers of Kubernetes, which an API server alone does without: made when it is asked for.
+    /// The controllers of Kubernetes; the first call builds them.
     ///
     /// # Errors
     /// When Go is missing or the build fails.
@@ -68,7 +68,7 @@ impl Tools {
         node::controller_manager()
     }
 
-    /// kstatus, by which Flux tells what has become of an object: made when it is asked for.
+    /// kstatus, with which Flux assesses objects; the first call builds it.
     ///
     /// # Errors
     /// When Go is missing or the build fails.
@@ -84,7 +84,7 @@ impl Tools {
         flux::ensure()
     }
 
-    /// kind, which makes real clusters: made when it is asked for.
+    /// kind, which makes real clusters; the first call builds it.
     ///
     /// # Errors
     /// When Go is missing or the build fails.
@@ -92,7 +92,7 @@ impl Tools {
         node::kind()
     }
 
-    /// What a node of a real cluster is made of, where its image cannot be pulled.
+    /// The programs of a node, for a cluster whose image cannot be pulled; the first call builds them.
     ///
     /// # Errors
     /// When Go is missing or a build fails.

@@ -11,14 +11,14 @@ use super::{build, kube};
 use crate::paths;
 use crate::progress;
 
-/// What the programs here are for, in the words of an error message.
+/// The purpose of these programs, for an error message.
 const PURPOSE: &str = "kind and the nodes of its clusters are built";
 
 /// The programs of Kubernetes that a node has, beside API server, etcd and kubectl.
 const KUBERNETES: [&str; 5] =
     ["kubeadm", "kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy"];
 
-/// Apart from those, because these pull other versions of what both use.
+/// A module of its own, because it needs other versions of shared dependencies.
 const ADDONS: [(&str, &str); 3] =
     [("coredns", "./coredns"), ("crictl", "sigs.k8s.io/cri-tools/cmd/crictl"), ("pause", "./pause")];
 
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn the_programs_of_a_node_are_of_the_same_modules_as_the_api_server() {
-        // What both use is built once only if the versions are the same.
+        // Shared dependencies are built once only if their versions are equal.
         let versions = |name: &str| {
             let text = go_mod(name);
             let lines = text.lines().filter_map(|line| line.trim().split_once(' '));

@@ -1,4 +1,4 @@
-//! What a test makes in AWS, in the world's account and in others.
+//! Creates objects in AWS for a test, in the world's account and in others.
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::types::{
@@ -96,7 +96,7 @@ impl World {
     /// Creates a bucket of a given name.
     pub async fn create_bucket(&self, account: &str, region: &str, name: &str) -> Result<()> {
         let mut request = self.as_account(account).s3(region).create_bucket().bucket(name);
-        // S3 refuses the one region that is the default when it is named.
+        // S3 refuses us-east-1 as an explicit location.
         if region != "us-east-1" {
             let place = BucketLocationConstraint::from(region);
             request = request.create_bucket_configuration(

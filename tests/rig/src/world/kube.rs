@@ -1,4 +1,4 @@
-//! What a test makes in Kubernetes, and how it waits for what comes of it.
+//! Applies objects in Kubernetes for a test, and waits for their status.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ impl World {
     /// where they name none, and returns what the API server made of them.
     ///
     /// # Errors
-    /// When the API server refuses; its words are in the error's chain (`{:#}`).
+    /// If the API server refuses; its message is in the error's chain (`{:#}`).
     pub async fn apply(&self, yaml: &str) -> Result<Vec<Value>> {
         let applied = objects::apply(&self.kube, &self.namespace, yaml).await?;
         applied.iter().map(as_value).collect()
@@ -99,7 +99,7 @@ impl World {
         found.context("an object that is not there has no status")
     }
 
-    /// Waits until a `BucketReplication` says that its spec, as it is now, is Ready.
+    /// Waits until a `BucketReplication` is Ready for its current generation.
     pub async fn wait_ready(&self, name: &str) -> Result<Value> {
         let ready = |object: Option<&Value>| {
             object.is_some_and(|object| {

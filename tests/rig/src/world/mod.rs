@@ -24,11 +24,11 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The surroundings of one test.
 pub struct World {
-    /// The namespace that the operator of this world looks at.
+    /// The namespace that the operator of this world watches.
     pub namespace: String,
     /// The AWS account, twelve digits.
     pub account: String,
-    /// What the operator of this world speaks to instead of AWS.
+    /// The proxy that the operator of this world uses as AWS.
     pub proxy: Proxy,
     /// A client for the test's own use.
     pub kube: ::kube::Client,
@@ -112,7 +112,7 @@ impl World {
         self.cluster
     }
 
-    /// A name that no other test uses, for what is in no namespace.
+    /// A unique name, for cluster-scoped objects.
     pub fn unique(&self, name: &str) -> String {
         unique(name)
     }
@@ -150,7 +150,7 @@ impl World {
         tokio::task::spawn_blocking(move || cluster.allow_lease(&namespace, &name)).await?
     }
 
-    /// What the operator asked of Kubernetes in this namespace.
+    /// The operator's requests to Kubernetes in this namespace.
     pub fn kube_requests(&self) -> Result<Vec<KubeRequest>> {
         self.cluster.requests(OPERATOR, Some(&self.namespace))
     }

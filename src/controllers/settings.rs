@@ -1,0 +1,58 @@
+//! How the controllers run.
+
+use kube::core::ObjectMeta;
+
+use crate::api::Interval;
+use crate::replication::ResourceId;
+
+/// What the flags of `run` say.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Namespaces to watch; empty for all.
+    pub namespaces: Vec<String>,
+    /// Labels of the resources to work on; all when absent.
+    pub selector: Option<String>,
+    /// Reconciles at the same time, for each set of accounts they act in.
+    pub concurrency: u16,
+    /// How often AWS is checked where the resource does not say.
+    pub interval: Interval,
+    /// UID of the `kube-system` namespace.
+    pub cluster: String,
+    /// Refuse resources that act without an `AwsAccount`.
+    pub require_account: bool,
+    /// Write nothing to AWS, whatever a resource's `managementPolicy` says.
+    pub read_only: bool,
+    /// Whether metrics name each resource.
+    pub resource_metrics: bool,
+}
+
+impl Settings {
+    /// The id of an object of this cluster.
+    pub fn resource_id(&self, metadata: &ObjectMeta) -> ResourceId {
+        ResourceId {
+            cluster: Some(self.cluster.clone()),
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: metadata.uid.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Settings as `run` without flags has them.
+    pub(crate) fn settings() -> Settings {
+        Settings {
+            namespaces: Vec::new(),
+            selector: None,
+            concurrency: 12,
+            interval: "10m".parse().unwrap(),
+            cluster: "cluster".to_owned(),
+            require_account: false,
+            read_only: false,
+            resource_metrics: false,
+        }
+    }
+}
