@@ -14,7 +14,7 @@ use s3_replication_operator::replication::{
     Account, Accounts, Caller, Configuration, Observed, ObservedBucket, Plan, ReadSet, Replication,
     ResourceId, Step, Versioning, VersioningStatus, assess,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::crd_schema::{admitted, spec_schema};
 use crate::engine::{check, odd_value, with_replaced};
@@ -66,7 +66,7 @@ fn is_accepted(step: &Step, s3: &S3) -> Result<(), TestCaseError> {
         Step::CreateRole { role, documents } => {
             prop_assert!((1..=64).contains(&role.len()), "{}", role);
             prop_assert!(documents.tags.len() <= 50);
-            let keys: BTreeSet<String> = documents.tags.keys().map(|key| key.to_lowercase()).collect();
+            let keys: BTreeSet<String> = documents.tags.keys().map(|key| key.to_ascii_lowercase()).collect();
             prop_assert_eq!(
                 keys.len(),
                 documents.tags.len(),
