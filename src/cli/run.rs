@@ -47,6 +47,10 @@ pub struct RunArgs {
     /// Refuse resources that would act without an AwsAccount: those without accountRef, if no AwsAccount is named default
     #[arg(long, env = "REQUIRE_ACCOUNT")]
     require_account: bool,
+    /// UID of the kube-system namespace of a cluster that this one replaces: roles that belong to a resource of the same
+    /// namespace and name there belong to it here; repeat for several, or separate with commas
+    #[arg(long = "former-cluster", env = "FORMER_CLUSTERS", value_name = "UID", value_delimiter = ',')]
+    former_clusters: Vec<String>,
     /// Address on which to serve /livez, /readyz and /metrics
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
@@ -140,6 +144,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         interval: args.interval,
         cluster,
         require_account: args.require_account,
+        former_clusters: args.former_clusters,
         read_only: false,
         resource_metrics: args.resource_metrics,
     };

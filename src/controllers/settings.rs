@@ -20,6 +20,8 @@ pub struct Settings {
     pub cluster: String,
     /// Refuse resources that act without an `AwsAccount`.
     pub require_account: bool,
+    /// UIDs of `kube-system` in clusters that this one replaces: their roles belong to the resources here.
+    pub former_clusters: Vec<String>,
     /// Write nothing to AWS, whatever a resource's `managementPolicy` says.
     pub read_only: bool,
     /// Whether metrics name each resource.
@@ -31,6 +33,7 @@ impl Settings {
     pub fn resource_id(&self, metadata: &ObjectMeta) -> ResourceId {
         ResourceId {
             cluster: Some(self.cluster.clone()),
+            former_clusters: self.former_clusters.clone(),
             namespace: metadata.namespace.clone().unwrap_or_default(),
             name: metadata.name.clone().unwrap_or_default(),
             uid: metadata.uid.clone(),
@@ -51,6 +54,7 @@ pub(crate) mod tests {
             interval: "10m".parse().unwrap(),
             cluster: "cluster".to_owned(),
             require_account: false,
+            former_clusters: Vec::new(),
             read_only: false,
             resource_metrics: false,
         }

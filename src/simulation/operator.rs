@@ -53,6 +53,7 @@ impl Operator {
             interval: Interval::default(),
             cluster: CLUSTER.to_owned(),
             require_account: false,
+            former_clusters: Vec::new(),
             read_only: false,
             resource_metrics: false,
         };

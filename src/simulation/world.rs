@@ -181,7 +181,7 @@ impl World {
             Step::UntagRole { role, keys } => {
                 self.existing_role(caller, role, action)?.tags.retain(|tag, _| !keys.contains(tag));
             }
-            Step::PutRolePolicy { role, document } => {
+            Step::PutRolePolicy { role, document, .. } => {
                 self.existing_role(caller, role, action)?.policy = Some(parse(document));
             }
             Step::PutBucketPolicy { bucket, .. } => {
@@ -210,7 +210,7 @@ impl World {
         }
         let RoleDocuments { path, trust, permissions_boundary, tags, description: _ } = documents;
         let role = Role {
-            arn: Partition::Aws.role_arn(account_id, path, name),
+            arn: Partition::AWS.role_arn(account_id, path, name),
             name: name.to_owned(),
             path: path.clone(),
             trust: parse(trust),
@@ -463,7 +463,7 @@ mod tests {
         let mut world = world();
         world.execute(HERE, &create("orders")).unwrap();
         assert_eq!(code(world.execute(HERE, &create("Orders"))), "EntityAlreadyExists");
-        let put = Step::PutRolePolicy { role: "orders".into(), document: "{}".into() };
+        let put = Step::PutRolePolicy { role: "orders".into(), document: "{}".into(), expands: false };
         world.execute(HERE, &put).unwrap();
         let delete = Step::DeleteRole { role: "orders".into() };
         assert_eq!(code(world.execute(HERE, &delete)), "DeleteConflict");
@@ -477,7 +477,8 @@ mod tests {
         let mut world = world();
         let copies = address("copies", "eu-west-1");
         let arn = "arn:aws:iam::111122223333:role/s3-replication/orders";
-        let policy = PolicyDocument::new(policy_statements("Sid", arn, "arn:aws:s3:::copies", false));
+        let policy =
+            PolicyDocument::new(policy_statements("Sid", &[arn.to_owned()], "arn:aws:s3:::copies", false));
         let policy = policy.to_value();
         assert_eq!(code(world.put_bucket_policy(HERE, &copies, Some(&policy))), "MalformedPolicy");
         world.execute(HERE, &create("orders")).unwrap();

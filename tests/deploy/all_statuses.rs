@@ -1,6 +1,6 @@
 //! Every status that the operator can report, made by the operator's own code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use s3_replication_operator::replication::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
+use strum::VariantArray;
 
 /// The generation of a new object, which every status here describes.
 const GENERATION: Option<i64> = Some(1);
@@ -104,15 +105,17 @@ impl Case {
             spec: serde_json::from_value(spec())?,
             identity: ResourceId {
                 cluster: Some("cluster-uid".into()),
+                former_clusters: Vec::new(),
                 namespace: "data".into(),
                 name: "orders".into(),
                 uid: Some("resource-uid".into()),
             },
             observed: Observed {
-                caller: Caller { account: "111122223333".into(), partition: Partition::Aws },
+                caller: Caller { account: "111122223333".into(), partition: Partition::AWS },
                 source: bucket("us-east-1"),
                 destinations: [(DESTINATION.to_owned(), bucket("eu-west-1"))].into(),
                 configuration: Ok(None),
+                unknown_elements: BTreeSet::new(),
                 role: Ok(None),
                 former_roles: BTreeMap::new(),
                 bucket_policies: BTreeMap::new(),
@@ -171,7 +174,9 @@ pub fn replications() -> Result<Vec<State>> {
     let mut all = Vec::new();
 
     // The refusals before the operator reads AWS, and during deletion; then those after it has read AWS.
-    for reason in Reason::ALL.into_iter().filter(|r| !matches!(r, Reason::Applied | Reason::Verified)) {
+    for reason in
+        Reason::VARIANTS.iter().copied().filter(|r| !matches!(r, Reason::Applied | Reason::Verified))
+    {
         let refusal = Refusal::new(reason, ConditionType::Ready, format!("because {reason}"));
         let how = format!("stopped by {reason}");
         all.push(state(how, |previous: &BucketReplicationStatus, now| {
@@ -185,7 +190,7 @@ pub fn replications() -> Result<Vec<State>> {
     for failure in failures() {
         let how = format!("a step fails: {:?}", failure.class);
         let failed = |plan: &Plan| Outcome {
-            failed: plan.steps().last().map(|step| (step.clone(), failure.clone())),
+            failed: plan.steps().last().map(|step| (step.clone(), failure.clone())).into_iter().collect(),
             ..Outcome::default()
         };
         all.push(case.report(&how, as_planned, failed)?);

@@ -115,6 +115,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .requireAccount }}
 - --require-account
 {{- end }}
+{{- with .formerClusters }}
+- --former-cluster={{ join "," . }}
+{{- end }}
 {{- if .resourceMetrics }}
 - --resource-metrics
 {{- end }}

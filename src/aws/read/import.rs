@@ -17,6 +17,8 @@ use crate::replication::{BucketRef, Configuration};
 #[derive(Clone, Debug)]
 pub struct Importable {
     pub region: String,
+    /// The id of the account that owns the bucket.
+    pub account_id: String,
     pub configuration: Configuration,
     /// IDs of rules with `ExistingObjectReplication`, which S3 no longer accepts and the domain does not model.
     pub existing_objects: Vec<String>,
@@ -43,6 +45,7 @@ pub async fn importable(aws: &AwsClient, bucket: &str) -> Read<Option<Importable
     let with_existing = held.rules().iter().filter(replicates_existing);
     Ok(Some(Importable {
         region,
+        account_id: caller.account.clone(),
         existing_objects: with_existing.filter_map(|r| r.id().map(str::to_owned)).collect(),
         configuration: from_sdk(&held),
         unknown_elements,

@@ -86,7 +86,7 @@ pub async fn apply(clients: &ResourceClients, step: &Step) -> Result<(), Failure
             let request = aws.iam().untag_role().role_name(role).set_tag_keys(Some(keys.clone()));
             aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop)
         }
-        Step::PutRolePolicy { role, document } => {
+        Step::PutRolePolicy { role, document, .. } => {
             let request = aws
                 .iam()
                 .put_role_policy()
@@ -95,7 +95,7 @@ pub async fn apply(clients: &ResourceClients, step: &Step) -> Result<(), Failure
                 .policy_document(document);
             aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop)
         }
-        Step::PutBucketPolicy { bucket, sid, statements } => {
+        Step::PutBucketPolicy { bucket, sid, statements, .. } => {
             put_statements(aws, bucket, sid, statements).await
         }
         Step::PutReplication { bucket: BucketAddress { name, region, account_id, .. }, configuration } => {

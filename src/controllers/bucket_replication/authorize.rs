@@ -16,6 +16,7 @@ use crate::controllers::bucket_replication::memory::Remembered;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::ports::{Cluster, ClusterError};
+use crate::replication::authorize::accounts::WithoutAccount;
 use crate::replication::authorize::{self as domain, labels_matter};
 use crate::replication::{Account, Accounts, Refusal, Replication};
 
@@ -83,19 +84,8 @@ fn required_labels(accounts: &Accounts) -> BTreeMap<String, String> {
 
 /// The accounts that a resource refers to.
 fn resolve<C, K>(object: &BucketReplication, cx: &Context<C, K>) -> Result<Accounts, Refusal> {
-    let required = cx.settings.require_account;
-    let accounts = Accounts::resolve(&object.spec, |name| cx.index.account(name), required)?;
-    // Deleting the default account must not allow more than it did.
-    if accounts.source.is_none() && cx.index.has_seen_accounts() {
-        return Err(Refusal::new(
-            Reason::AccountNotFound,
-            ConditionType::Ready,
-            format!(
-                "source.accountRef is absent and there is no AwsAccount named {DEFAULT_ACCOUNT}: where AwsAccounts are used, no resource acts without one; set source.accountRef, or have an administrator create an AwsAccount named {DEFAULT_ACCOUNT}"
-            ),
-        ));
-    }
-    Ok(accounts)
+    let without_account = WithoutAccount::of(cx.settings.require_account, cx.index.has_seen_accounts());
+    Accounts::resolve(&object.spec, |name| cx.index.account(name), without_account)
 }
 
 /// Claims the source for the resource.

@@ -183,7 +183,7 @@ fn count_drift<C, K>(plan: &Plan, outcome: &Outcome, previous: &BucketReplicatio
         if !previous.drift.contains(drift) {
             cx.metrics.drift_found(drift.resource);
         }
-        if outcome.done.iter().any(|step| step.settles(drift)) {
+        if plan.is_settled(drift, outcome) {
             cx.metrics.drift_corrected(drift.resource);
         }
     }
@@ -195,7 +195,7 @@ fn log(resource: &Resource<'_>, plan: &Plan, outcome: &Outcome, report: &Report)
     let source = object.spec.source.bucket.as_str();
     let (differences, written) = (plan.differences.len(), outcome.done.len());
     let (drift, reason) = (plan.drift && differences > 0, report.reason.as_str());
-    match (plan.refusal(), &outcome.failed) {
+    match (plan.refusal(), outcome.first_failure()) {
         (Some(refusal), _) => warn!(namespace, name, source, reason, detail = refusal.message, "refused"),
         (None, Some((step, failure))) => {
             warn!(namespace, name, source, reason, %step, detail = failure.message(), written, "failed")

@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use kube::{Resource, ResourceExt};
 
+use strum::VariantArray;
+
 use crate::api::{ConditionType, Reason};
 use crate::controllers::Guarded;
 use crate::controllers::index::Index;
@@ -36,8 +38,9 @@ fn counted(object: &Guarded, work: &ReconcileTracker, now: Instant) -> ResourceS
     // Of an object that cannot be decoded nothing but that is known here.
     let otherwise = if known.is_some() { Reason::Progressing } else { Reason::InvalidSpec };
     let reason = ready.map_or(otherwise.as_str(), |c| c.reason.as_str());
-    let to_be_read = Reason::ALL.into_iter().find(|r| r.as_str() == reason).is_none_or(is_to_be_read)
-        && object.meta().deletion_timestamp.is_none();
+    let to_be_read =
+        Reason::VARIANTS.iter().copied().find(|r| r.as_str() == reason).is_none_or(is_to_be_read)
+            && object.meta().deletion_timestamp.is_none();
     ResourceSample {
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),

@@ -21,11 +21,10 @@ use crate::controllers::bucket_replication::stop::Stop;
 use crate::ports::{Cloud, Cluster, ClusterError, Finalizers};
 use crate::replication::desired::Discovered;
 use crate::replication::observed::Read;
-use crate::replication::plan::teardown::{ObservedForDeletion, Ownership, teardown};
+use crate::replication::plan::teardown::{ObservedForDeletion, Ownership, failed, teardown};
 use crate::replication::status::{Event, Outcome};
 use crate::replication::{
-    Account, Accounts, Caller, DeletionReadSet, Desired, Failure, FailureClass, Refusal, Replication,
-    ResourceId,
+    Account, Accounts, Caller, DeletionReadSet, Desired, Failure, Refusal, Replication, ResourceId,
 };
 use crate::runtime::Error;
 use crate::runtime::action::Action;
@@ -280,17 +279,20 @@ impl Removal<'_> {
             id: self.id.clone(),
         };
         let observed = self.observe(&clients, &read_set, cx).await.map_err(blocked)?;
-        let regions = observed.region.clone().map(|region| (observed.bucket.clone(), region));
-        let desired = self.desired(&accounts, observed.caller.clone(), regions.into_iter().collect());
         let sid = self.id.policy_sid(&observed.bucket);
-        let ownership =
-            Ownership { id: &self.id, sid: &sid, applied: self.applied(), desired: desired.as_ref() };
+        let ownership = Ownership {
+            id: &self.id,
+            sid: &sid,
+            status: &self.view.status,
+            adoption: self.view.adoption(),
+            disputed: self.is_disputed(),
+        };
         let planned = teardown(&observed, &ownership);
         let outcome = execute(&planned.stages, &clients, None, cx).await.outcome;
         if !outcome.done.is_empty() {
             cx.cluster.publish_event(self.target.key, &deleted_event(&outcome)).await;
         }
-        require_done(&outcome)?;
+        require_done(&outcome, &observed)?;
         planned.blocked.map_or(Ok(()), Err)?;
         if outcome.done.is_empty() {
             return Ok(());
@@ -321,11 +323,11 @@ impl Removal<'_> {
         Ok(accounts)
     }
 
-    /// Whether the configuration is the resource's own by what its status says. Where another resource owns the source by
-    /// now, or may own it, or the account does not admit the resource, only a role of the resource proves that.
-    fn applied(&self) -> bool {
+    /// Whether the status is no proof that the configuration is the resource's own: another resource owns the source by
+    /// now, or may own it, or the account does not admit the resource. Only a role of the resource is a proof then.
+    fn is_disputed(&self) -> bool {
         let OwnershipState { conflict, forbidden } = self.state;
-        self.source.admits && !conflict && !forbidden && self.view.status.applied_hash.is_some()
+        !self.source.admits || conflict || forbidden
     }
 
     /// What the spec asked for, as far as it can be worked out without reading every bucket.
@@ -356,14 +358,9 @@ impl Removal<'_> {
     }
 }
 
-fn require_done(outcome: &Outcome) -> Result<(), Refusal> {
-    if let Some((step, failure)) = &outcome.failed {
-        let reason = match failure.class {
-            FailureClass::DeleteConflict => Reason::DeletionBlocked,
-            class => class.reason(),
-        };
-        let message = format!("cannot delete: {step}: {}", failure.message());
-        return Err(Refusal::new(reason, ConditionType::Ready, message));
+fn require_done(outcome: &Outcome, observed: &ObservedForDeletion) -> Result<(), Refusal> {
+    if let Some((step, failure)) = outcome.first_failure() {
+        return Err(failed(step, failure, observed));
     }
     if outcome.interrupted {
         let message = "the operator was stopped before all was deleted; it goes on when it is back";

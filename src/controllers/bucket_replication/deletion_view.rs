@@ -9,7 +9,9 @@ use kube::core::DynamicObject;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::api::{BucketReplication, BucketReplicationStatus, DeletionPolicy, ManagementPolicy};
+use crate::api::{
+    AdoptionPolicy, BucketReplication, BucketReplicationStatus, DeletionPolicy, ManagementPolicy,
+};
 use crate::iam::arn::role_of_arn;
 use crate::replication::resource::{remembered_roles, role_name};
 use crate::replication::{BucketAddress, BucketRef, Desired, ResourceId};
@@ -38,6 +40,11 @@ impl DeletionView {
             None | Some(Value::Null) => Some(T::default()),
             Some(value) => serde_json::from_value(value.clone()).ok(),
         }
+    }
+
+    /// What the spec says of things that someone else made. An unreadable word is none.
+    pub fn adoption(&self) -> AdoptionPolicy {
+        self.policy("adoptionPolicy").unwrap_or_default()
     }
 
     fn text(&self, pointer: &str) -> Option<String> {

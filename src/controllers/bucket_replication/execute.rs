@@ -58,15 +58,10 @@ pub async fn execute<C: Cloud, K: Cluster>(
             executed.stopped = Some(stop);
             break;
         }
-        let results = join_all(stage.iter().map(|step| execute_step(step, clients, cx))).await;
-        for (step, result) in stage.iter().zip(results) {
-            match result {
-                Ok(()) => outcome.done.push(step.clone()),
-                Err(failure) => outcome.failed = outcome.failed.take().or(Some((step.clone(), failure))),
-            }
-        }
-        if outcome.failed.is_some() {
-            break;
+        let admitted = outcome.admit(stage);
+        let results = join_all(admitted.iter().map(|step| execute_step(step, clients, cx))).await;
+        for (step, result) in admitted.into_iter().zip(results) {
+            outcome.record(step, result);
         }
     }
     executed
@@ -88,7 +83,7 @@ async fn execute_step<C: Cloud, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Read<()> {
     match step {
-        Step::PutBucketPolicy { bucket, sid, statements } => {
+        Step::PutBucketPolicy { bucket, sid, statements, .. } => {
             let write = StatementsWrite { bucket, sid, statements, clients, cx };
             let _held = cx.bucket_locks.lock(&bucket.name).await;
             write.execute().await

@@ -187,9 +187,10 @@ impl Remembered<'_> {
 
     /// What was written of a plan: counted as corrections where it corrected drift, and expected to show in AWS.
     pub fn record(&self, plan: &Plan, outcome: &Outcome, now: Instant) {
-        let settled = |d: &&DriftEntry| outcome.done.iter().any(|step| step.settles(d));
+        let written = |d: &&DriftEntry| outcome.done.iter().any(|step| step.settles(d));
+        let settled = |d: &&DriftEntry| plan.is_settled(d, outcome);
         self.with(|entry| {
-            entry.recent_writes.record(plan.differences.iter().filter(settled), now);
+            entry.recent_writes.record(plan.differences.iter().filter(written), now);
             if plan.drift {
                 entry.corrections.record(plan.differences.iter().filter(settled), now);
             }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use kube::core::ObjectMeta;
 
+use crate::api::handled_request;
 use crate::api::{
     BucketReplication, BucketReplicationSpec, BucketReplicationStatus, FINALIZER, ManagementPolicy,
     REQUESTED_AT,
@@ -96,6 +97,6 @@ impl<'a> Resource<'a> {
 
     /// Someone asked for this check.
     pub fn is_requested(&self) -> bool {
-        self.target.requested() != self.status.last_handled_request.as_deref()
+        self.target.requested().map(handled_request) != self.status.last_handled_request
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::api::{BucketReplicationStatus, Reason};
+use crate::api::{BucketReplicationStatus, Reason, handled_request};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Target;
 use crate::ports::Cluster;
@@ -67,7 +67,7 @@ pub async fn acknowledge<C, K: Cluster>(
 ) -> Result<Action, Error> {
     let mut status = previous.clone();
     status.observed_generation = target.metadata.generation;
-    status.last_handled_request = target.requested().map(str::to_owned);
+    status.last_handled_request = target.requested().map(handled_request);
     write(target, previous, &status, cx).await?;
     Ok(Action::requeue(pause))
 }

@@ -10,6 +10,7 @@ use crate::api::BucketReplication;
 use crate::controllers::Guarded;
 use crate::controllers::index::Index;
 use crate::controllers::settings::Settings;
+use crate::replication::authorize::accounts::WithoutAccount;
 use crate::replication::authorize::{authorize, labels_matter};
 use crate::replication::{Accounts, Replication};
 use crate::runtime::store::Key;
@@ -38,8 +39,8 @@ pub fn successors(source: &str, index: &Index, settings: &Settings) -> Vec<Key> 
 /// Whether a resource is authorized; `None` where that depends on the labels of its namespace, which only the API server
 /// knows.
 fn may_own(resource: &BucketReplication, index: &Index, settings: &Settings) -> Option<bool> {
-    let required = settings.require_account;
-    let Ok(accounts) = Accounts::resolve(&resource.spec, |name| index.account(name), required) else {
+    let without_account = WithoutAccount::of(settings.require_account, index.has_seen_accounts());
+    let Ok(accounts) = Accounts::resolve(&resource.spec, |name| index.account(name), without_account) else {
         return Some(false);
     };
     if labels_matter(&accounts) {

@@ -76,6 +76,7 @@ impl Case {
 fn id() -> ResourceId {
     ResourceId {
         cluster: Some("cluster-uid".into()),
+        former_clusters: Vec::new(),
         namespace: "data".into(),
         name: "orders".into(),
         uid: Some("resource-uid".into()),
@@ -83,7 +84,7 @@ fn id() -> ResourceId {
 }
 
 fn caller() -> Caller {
-    Caller { account: "111122223333".into(), partition: Partition::Aws }
+    Caller { account: "111122223333".into(), partition: Partition::AWS }
 }
 
 /// Two buckets that answer, and nothing else.

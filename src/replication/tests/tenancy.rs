@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use crate::api::{AwsAccountSpec, BucketReplicationSpec, BucketReplicationStatus, DEFAULT_ACCOUNT, Reason};
+use crate::replication::authorize::accounts::WithoutAccount;
 use crate::replication::authorize::{Labels, authorize, labels_matter};
 use crate::replication::tests::{id, spec};
 use crate::replication::{Account, Accounts, Refusal, Replication};
@@ -366,9 +367,10 @@ fn the_default_account_is_used_where_there_is_one_and_needed_where_one_must_be_n
     let default =
         |name: &str| Ok((name == DEFAULT_ACCOUNT).then(|| account(DEFAULT_ACCOUNT, "accountId: ''")));
     let source = |accounts: Accounts| accounts.source.map(|account| account.name);
-    let resolve = |spec: &BucketReplicationSpec,
-                   found: &dyn Fn(&str) -> Result<Option<Account>, Refusal>,
-                   required| { Accounts::resolve(spec, found, required).map(source) };
+    let resolve =
+        |spec: &BucketReplicationSpec, found: &dyn Fn(&str) -> Result<Option<Account>, Refusal>, required| {
+            Accounts::resolve(spec, found, WithoutAccount::of(required, false)).map(source)
+        };
     let mut spec = allowed();
     assert_eq!(resolve(&spec, &nothing, false), Ok(None));
     let refusal = resolve(&spec, &nothing, true).unwrap_err();
