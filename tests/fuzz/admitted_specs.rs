@@ -29,6 +29,7 @@ fn id() -> ResourceId {
         namespace: "data".to_owned(),
         name: "orders".to_owned(),
         uid: Some("resource-uid".to_owned()),
+        former_clusters: Vec::new(),
     }
 }
 

@@ -109,7 +109,7 @@ prop_compose! {
         let destinations = refers.then(|| ("dr".to_owned(), dr)).into_iter().collect();
         let source_bucket = Source { bucket, ..Source::default() };
         let spec = BucketReplicationSpec { source: source_bucket, role, rules, ..BucketReplicationSpec::default() };
-        let held_role = held_role.map(|(arn, managed)| RoleStatus { arn, managed });
+        let held_role = held_role.map(|(arn, managed)| RoleStatus { arn, managed, tags: Vec::new() });
         Case { spec, held_role, source, destinations, labels }
     }
 }
@@ -194,7 +194,13 @@ fn decided(case: &Case) -> bool {
     };
     let status =
         BucketReplicationStatus { role: case.held_role.clone(), ..BucketReplicationStatus::default() };
-    let id = ResourceId { cluster: None, namespace: "data".to_owned(), name: "orders".to_owned(), uid: None };
+    let id = ResourceId {
+        cluster: None,
+        namespace: "data".to_owned(),
+        name: "orders".to_owned(),
+        uid: None,
+        former_clusters: Vec::new(),
+    };
     let replication = Replication { spec: &case.spec, status: &status, id: &id, accounts: &accounts };
     authorize(&replication, case.labels.as_ref()).is_ok()
 }

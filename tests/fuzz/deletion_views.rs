@@ -89,6 +89,7 @@ fn id() -> ResourceId {
         namespace: "data".to_owned(),
         name: "orders".to_owned(),
         uid: Some("uid".to_owned()),
+        former_clusters: Vec::new(),
     }
 }
 

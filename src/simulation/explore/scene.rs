@@ -407,7 +407,7 @@ fn foreign() -> (World, ApiServer) {
         arn: format!("arn:aws:iam::{HERE}:role/s3-replication/orders-role"),
         name: "orders-role".to_owned(),
         path: "/s3-replication/".to_owned(),
-        trust: crate::iam::document::trust_policy().to_value(),
+        trust: crate::iam::document::trust_policy("s3.amazonaws.com").to_value(),
         permissions_boundary: None,
         tags: foreign_tags(),
         policy: Some(json!({"Version": "2012-10-17", "Statement": []})),
