@@ -14,7 +14,8 @@ use crate::controllers::bucket_replication::execute::{Executed, Permission, exec
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::ports::{Cloud, Cluster, Finalizers};
-use crate::replication::status::{Outcome, Report, report};
+use crate::replication::outcome::{Contested, Outcome};
+use crate::replication::status::{Report, report};
 use crate::replication::{
     Account, Accounts, Assessment, Failure, Plan, PlanInput, ReadSet, Refusal, Step, assess,
 };
@@ -101,7 +102,7 @@ fn former_accounts<C, K>(
 /// What of a plan is executed now.
 struct Held {
     stages: Vec<Vec<Step>>,
-    contested: Option<crate::replication::status::Contested>,
+    contested: Option<Contested>,
     retry: Option<Duration>,
 }
 

@@ -19,7 +19,7 @@ use crate::iam::compare::compare;
 use crate::iam::document::PolicyDocument;
 use crate::ports::{Cloud, Cluster};
 use crate::replication::observed::Read;
-use crate::replication::status::Outcome;
+use crate::replication::outcome::Outcome;
 use crate::replication::{Accounts, BucketAddress, Failure, FailureClass, Step};
 
 /// What became of a plan's stages.
@@ -37,8 +37,9 @@ pub struct Permission<'a> {
     pub accounts: &'a Accounts,
 }
 
-/// Executes stages, until a step fails, the operator no longer leads or is asked to stop, or the resource is no longer
-/// allowed what it was when the plan was made. `permission`: asked for again before each stage; a removal needs none.
+/// Executes stages, until the operator no longer leads or is asked to stop, or the resource is no longer allowed what it
+/// was when the plan was made. A step that fails holds back only the steps that need it. `permission`: asked for again
+/// before each stage; a removal needs none.
 pub async fn execute<C: Cloud, K: Cluster>(
     stages: &[Vec<Step>],
     clients: &C::Clients,
