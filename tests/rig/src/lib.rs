@@ -15,6 +15,7 @@ pub mod clients;
 pub mod cluster;
 pub mod emulator;
 pub mod forwarder;
+pub mod hostile;
 pub mod kind;
 pub mod operator;
 pub mod paths;
@@ -23,6 +24,7 @@ pub mod progress;
 pub mod proxy;
 pub mod system;
 pub mod tools;
+pub mod usage;
 pub mod wait;
 pub mod world;
 

@@ -475,7 +475,10 @@ impl Replicating {
 
     async fn allow_role(&self, permissions: &[(&str, String)]) -> Result<()> {
         let allow = |(action, resource): &(&str, String)| json!({"Effect": "Allow", "Action": action, "Resource": resource});
-        let statements: Vec<Value> = permissions.iter().map(allow).collect();
+        self.set_role_policy(permissions.iter().map(allow).collect()).await
+    }
+
+    async fn set_role_policy(&self, statements: Vec<Value>) -> Result<()> {
         let policy = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
         let put = self.world.iam().put_role_policy().role_name("r").policy_name("p").policy_document(policy);
         put.send().await?;
@@ -569,6 +572,48 @@ async fn an_object_replicates_only_if_s3_may_assume_the_role_and_the_role_may_re
     iam.delete_role_policy().role_name("r").policy_name("p").send().await?;
     iam.delete_role().role_name("r").send().await?;
     assert_eq!(within.write("role-deleted").await?, FAILED);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_resource_account_of_a_bucket_is_its_owner() -> Result<()> {
+    let across = Replicating::new("smoke-owner", true).await?;
+    across.allow_in_destination(&across.role).await?;
+    for (key, id) in [("aws:ResourceAccount", "aws"), ("s3:ResourceAccount", "s3")] {
+        for (owner, expected) in [(&across.owner, ARRIVED), (&across.world.account, FAILED)] {
+            let mut statements = Vec::new();
+            for (action, resource) in across.permissions() {
+                statements.push(json!({"Effect": "Allow", "Action": action, "Resource": resource}));
+            }
+            statements[1]["Condition"] = json!({"StringEqualsIfExists": {key: owner}});
+            across.set_role_policy(statements).await?;
+            assert_eq!(across.write(&format!("{id}-{owner}")).await?, expected, "{key} {owner}");
+        }
+    }
+    Ok(())
+}
+
+/// The condition holds for requests as it holds for replicas: a caller whose policy asks for the owner of the bucket may
+/// read it, and one whose policy asks for another account may not.
+#[tokio::test]
+async fn under_auth_the_resource_account_of_a_bucket_decides() -> Result<()> {
+    let world = World::with_auth("smoke-auth-owner").await?;
+    let owner = world.another_account();
+    let theirs = world.bucket_of(&owner, REGION).await?;
+    let everybody = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+        "Principal": {"AWS": format!("arn:aws:iam::{}:root", world.account)},
+        "Action": "s3:GetBucketVersioning", "Resource": format!("arn:aws:s3:::{theirs}")}]});
+    let there = world.as_account(&owner).s3(REGION);
+    there.put_bucket_policy().bucket(&theirs).policy(everybody.to_string()).send().await?;
+    for (name, account, allowed) in [("right", &owner, true), ("wrong", &world.account, false)] {
+        let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+            "Action": "s3:GetBucketVersioning", "Resource": "*",
+            "Condition": {"StringEquals": {"s3:ResourceAccount": account}}}]});
+        let (id, secret) = world.user(name, &policy.to_string()).await?;
+        let s3 = rig::Clients::with_credentials(&world.proxy.url(), &id, &secret).s3(REGION);
+        let read = s3.get_bucket_versioning().bucket(&theirs).send().await;
+        assert_eq!(read.is_ok(), allowed, "{name}: {read:?}");
+    }
     Ok(())
 }
 
