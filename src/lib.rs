@@ -23,4 +23,6 @@ pub mod iam;
 pub mod ports;
 pub mod replication;
 pub mod runtime;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod telemetry;

@@ -10,6 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use s3_replication_operator::api::{ReadyStatus, Reason, crd};
 use s3_replication_operator::telemetry::{DESCRIPTIONS, PREFIX};
 use serde_json::Value;
+use strum::VariantArray;
 
 fn page(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap_or_default()
@@ -24,21 +25,12 @@ fn the_table_of_reasons_is_complete_and_in_the_order_of_the_code() {
         .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
         .collect();
     let documented: Vec<(&str, &str)> = rows.iter().map(|r| (r[0].trim_matches('`'), r[1])).collect();
-    let coded: Vec<(&str, &str)> = Reason::ALL
-        .iter()
-        .map(|reason| {
-            let ready = match reason.ready() {
-                ReadyStatus::True => "True",
-                ReadyStatus::False => "False",
-                ReadyStatus::Unknown => "Unknown",
-            };
-            (reason.as_str(), ready)
-        })
-        .collect();
+    let coded: Vec<(&str, &str)> =
+        Reason::VARIANTS.iter().map(|reason| (reason.as_str(), reason.ready().as_str())).collect();
     assert_eq!(documented, coded);
     for row in &rows {
         assert_eq!(row.len(), 5, "{row:?}");
-        let reason = Reason::ALL.into_iter().find(|r| r.as_str() == row[0].trim_matches('`')).unwrap();
+        let reason = Reason::VARIANTS.iter().find(|r| r.as_str() == row[0].trim_matches('`')).unwrap();
         assert_eq!(row[2] == "soon", reason.is_transient(), "{} is checked again {}", row[0], row[2]);
     }
 }
@@ -49,7 +41,7 @@ fn each_reason_has_a_paragraph_that_says_how_to_see_it_and_what_to_do() {
     let paragraphs: Vec<(&str, &str)> =
         page.split("\n## ").skip(1).filter_map(|part| part.split_once("\n\n")).collect();
     let headings: Vec<&str> = paragraphs.iter().map(|(heading, _)| *heading).collect();
-    assert_eq!(headings, Reason::ALL.map(Reason::as_str));
+    assert_eq!(headings, Reason::VARIANTS.iter().map(|reason| reason.as_str()).collect::<Vec<_>>());
     for (heading, paragraph) in paragraphs {
         let (means, rest) = paragraph.split_once("**See:**").unwrap_or_default();
         let (see, act) = rest.split_once("**Do:**").unwrap_or_default();

@@ -1,9 +1,12 @@
 //! The types of condition that a resource reports, and their order.
 
+use serde::Serialize;
+use strum::IntoStaticStr;
+
 /// The types of condition, in the order in which the operator reports them. The first five are present once the
 /// operator has seen a resource; the last two only while they are true, as kstatus expects
 /// (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, IntoStaticStr)]
 pub enum ConditionType {
     /// The summary: replication is on as the spec says.
     Ready,
@@ -22,25 +25,7 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
-    pub const ALL: [ConditionType; 7] = [
-        ConditionType::Ready,
-        ConditionType::VersioningReady,
-        ConditionType::RoleReady,
-        ConditionType::ReplicationReady,
-        ConditionType::InSync,
-        ConditionType::Reconciling,
-        ConditionType::Stalled,
-    ];
-
     pub fn as_str(self) -> &'static str {
-        match self {
-            ConditionType::Ready => "Ready",
-            ConditionType::VersioningReady => "VersioningReady",
-            ConditionType::RoleReady => "RoleReady",
-            ConditionType::ReplicationReady => "ReplicationReady",
-            ConditionType::InSync => "InSync",
-            ConditionType::Reconciling => "Reconciling",
-            ConditionType::Stalled => "Stalled",
-        }
+        self.into()
     }
 }

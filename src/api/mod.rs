@@ -15,9 +15,9 @@ pub use aws_account::{
 };
 pub use bucket_replication::{
     AdoptionPolicy, AwsResource, BucketPolicyStatus, BucketReplication, BucketReplicationSpec,
-    BucketReplicationStatus, BucketStatus, Correction, DEFAULT_ROLE_PATH, DeletionPolicy, Destination,
-    DriftEntry, Filter, MAX_DRIFT_ENTRIES, ManagementPolicy, Ownership, Replicate, ReplicationRule, Role,
-    RoleStatus, Source, StorageClass, Switch, VersioningPolicy,
+    BucketReplicationStatus, BucketStatus, ConfigurationOrigin, Correction, DEFAULT_ROLE_PATH,
+    DeletionPolicy, Destination, DriftEntry, Filter, MAX_DRIFT_ENTRIES, ManagementPolicy, Ownership,
+    Replicate, ReplicationRule, Role, RoleStatus, Source, StorageClass, Switch, VersioningPolicy,
 };
 pub use conditions::ConditionType;
 pub use interval::Interval;
@@ -32,3 +32,10 @@ pub const FINALIZER: &str = "s3replication.dev/finalizer";
 /// A new value of this annotation asks for a check at once. The operator copies the value to
 /// `status.lastHandledRequest`, as Flux does for `reconcile.fluxcd.io/requestedAt`.
 pub const REQUESTED_AT: &str = "s3replication.dev/requestedAt";
+
+/// A value of [`REQUESTED_AT`] as the status keeps it: at most 256 characters, because an annotation may be as large as
+/// all that the API server keeps of an object. Compare a request with the status in this form.
+pub fn handled_request(requested: &str) -> String {
+    const MAX: usize = 256;
+    requested.chars().take(MAX).collect()
+}

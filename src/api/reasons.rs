@@ -1,15 +1,26 @@
 //! The reasons of conditions: a closed set. `docs/reasons.md` documents each, and a test compares the two.
 
+use serde::Serialize;
+use strum::{Display, IntoStaticStr, VariantArray};
+
 /// The status of `Ready` that a reason implies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 pub enum ReadyStatus {
     True,
     False,
     Unknown,
 }
 
+impl ReadyStatus {
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// The reason of a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Display, IntoStaticStr, VariantArray,
+)]
 pub enum Reason {
     Applied,
     Verified,
@@ -40,64 +51,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 26] = [
-        Reason::Applied,
-        Reason::Verified,
-        Reason::Progressing,
-        Reason::Suspended,
-        Reason::Drifted,
-        Reason::SourceConflict,
-        Reason::NotAllowed,
-        Reason::AccountNotFound,
-        Reason::AccountMismatch,
-        Reason::ForeignRole,
-        Reason::ForeignConfiguration,
-        Reason::SourceBucketNotFound,
-        Reason::DestinationBucketNotFound,
-        Reason::RoleNotFound,
-        Reason::RoleNotTrusted,
-        Reason::VersioningNotEnabled,
-        Reason::MfaDeleteEnabled,
-        Reason::WrongBucketOwner,
-        Reason::PolicyTooLarge,
-        Reason::InvalidRequest,
-        Reason::AccessDenied,
-        Reason::CredentialsUnavailable,
-        Reason::Throttled,
-        Reason::AwsUnavailable,
-        Reason::InvalidSpec,
-        Reason::DeletionBlocked,
-    ];
-
     pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::Applied => "Applied",
-            Reason::Verified => "Verified",
-            Reason::Progressing => "Progressing",
-            Reason::Suspended => "Suspended",
-            Reason::Drifted => "Drifted",
-            Reason::SourceConflict => "SourceConflict",
-            Reason::NotAllowed => "NotAllowed",
-            Reason::AccountNotFound => "AccountNotFound",
-            Reason::AccountMismatch => "AccountMismatch",
-            Reason::ForeignRole => "ForeignRole",
-            Reason::ForeignConfiguration => "ForeignConfiguration",
-            Reason::SourceBucketNotFound => "SourceBucketNotFound",
-            Reason::DestinationBucketNotFound => "DestinationBucketNotFound",
-            Reason::RoleNotFound => "RoleNotFound",
-            Reason::RoleNotTrusted => "RoleNotTrusted",
-            Reason::VersioningNotEnabled => "VersioningNotEnabled",
-            Reason::MfaDeleteEnabled => "MfaDeleteEnabled",
-            Reason::WrongBucketOwner => "WrongBucketOwner",
-            Reason::PolicyTooLarge => "PolicyTooLarge",
-            Reason::InvalidRequest => "InvalidRequest",
-            Reason::AccessDenied => "AccessDenied",
-            Reason::CredentialsUnavailable => "CredentialsUnavailable",
-            Reason::Throttled => "Throttled",
-            Reason::AwsUnavailable => "AwsUnavailable",
-            Reason::InvalidSpec => "InvalidSpec",
-            Reason::DeletionBlocked => "DeletionBlocked",
-        }
+        self.into()
     }
 
     /// The status of `Ready` if this is its reason.
@@ -141,11 +96,5 @@ impl Reason {
             | Reason::InvalidRequest
             | Reason::InvalidSpec => false,
         }
-    }
-}
-
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
     }
 }

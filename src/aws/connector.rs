@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_s3::config::IdentityCache;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder as HttpClientBuilder, ConnectorBuilder, proxy::ProxyConfig};
 use futures::future::try_join_all;
@@ -20,7 +21,7 @@ use crate::aws::account::caller::AmbientIdentity;
 use crate::aws::account::client::AwsClient;
 use crate::aws::account::clients::AccountClients;
 use crate::aws::account::credentials::Environment;
-use crate::aws::account::rate_limiter::{RateLimits, Rates};
+use crate::aws::account::rate_limiter::{RateLimits, Rates, StsLimit};
 use crate::aws::metrics::Metrics;
 use crate::replication::observed::Read;
 use crate::replication::{Account, Accounts, Failure, FailureClass, ResourceId};
@@ -75,6 +76,7 @@ impl ResourceClients {
 #[derive(Debug)]
 pub struct AwsConnector {
     config: SdkConfig,
+    environment: Environment,
     settings: Settings,
     metrics: Metrics,
     ambient: Arc<AmbientIdentity>,
@@ -82,6 +84,7 @@ pub struct AwsConnector {
     accounts: Mutex<HashMap<String, Arc<AccountEntry>>>,
     /// By account id: AWS limits by account, however many `AwsAccount`s name it.
     limits: Mutex<HashMap<String, Arc<RateLimits>>>,
+    sts: StsLimit,
 }
 
 impl AwsConnector {
@@ -90,6 +93,8 @@ impl AwsConnector {
         let environment = Environment::default();
         let config = aws_config::defaults(BehaviorVersion::latest())
             .credentials_provider(environment.clone())
+            // The environment has a cache of its own.
+            .identity_cache(IdentityCache::no_cache())
             .http_client(http_client())
             .retry_config(RetryConfig::standard().with_max_attempts(settings.attempts))
             .timeout_config(
@@ -109,11 +114,12 @@ impl AwsConnector {
         settings: Settings,
         metrics: Metrics,
     ) -> AwsConnector {
-        let limits = Arc::new(RateLimits::new(settings.rates));
-        let clients = Arc::new(AccountClients::new(&config, "own", limits, metrics.clone()));
-        let ambient = Arc::new(AmbientIdentity::new(environment, clients));
+        let sts = StsLimit::new();
+        let limits = Arc::new(RateLimits::new(settings.rates, sts.clone()));
+        let clients = AccountClients::new(&config, environment.clone(), "own", limits, metrics.clone());
+        let ambient = Arc::new(AmbientIdentity::new(environment.clone(), Arc::new(clients)));
         let (accounts, limits) = (Mutex::default(), Mutex::default());
-        AwsConnector { config, settings, metrics, ambient, accounts, limits }
+        AwsConnector { config, environment, settings, metrics, ambient, accounts, limits, sts }
     }
 
     /// A client that acts as the operator itself.
@@ -122,7 +128,7 @@ impl AwsConnector {
     /// When there are no valid credentials, or STS cannot be reached.
     pub async fn ambient(&self) -> Read<AwsClient> {
         let identity = self.ambient.identity().await?;
-        Ok(AwsClient::new(self.ambient.clients().clone(), identity, None))
+        Ok(AwsClient::ambient(self.ambient.clients().clone(), identity))
     }
 
     /// A client for each account that a resource refers to.
@@ -177,14 +183,15 @@ impl AwsConnector {
             Some(_) => self.limits_of(&account.spec.account_id),
             None => self.ambient.clients().limits(),
         };
-        let clients = AccountClients::new(&self.config, &account.name, limits, self.metrics.clone());
+        let (environment, metrics) = (self.environment.clone(), self.metrics.clone());
+        let clients = AccountClients::new(&self.config, environment, &account.name, limits, metrics);
         let entry = Arc::new(AccountEntry::new(account, &self.ambient, clients));
         accounts.insert(account.name.clone(), entry.clone());
         entry
     }
 
     fn limits_of(&self, account_id: &str) -> Arc<RateLimits> {
-        let new = || Arc::new(RateLimits::new(self.settings.rates));
+        let new = || Arc::new(RateLimits::new(self.settings.rates, self.sts.clone()));
         self.limits.lock().entry(account_id.to_owned()).or_insert_with(new).clone()
     }
 }
@@ -243,6 +250,20 @@ mod tests {
         let own = connector.ambient.clients().limits();
         assert!(!Arc::ptr_eq(&prod, &own));
         assert!(Arc::ptr_eq(&own, &limits("own", "333333333333", None)));
+    }
+
+    #[test]
+    fn no_identity_takes_the_place_of_one_that_is_missing() {
+        let connector = connector();
+        let source = AwsClient::ambient(connector.ambient.clients().clone(), AwsIdentity::default());
+        let mut clients = ResourceClients { source: source.clone(), destinations: BTreeMap::new() };
+        let client = |clients: &ResourceClients, account| {
+            clients.client(account, "s3:GetBucketPolicy", "dr").map(drop).map_err(|failure| failure.class)
+        };
+        assert_eq!(client(&clients, None), Ok(()));
+        assert_eq!(client(&clients, Some("dr")), Err(FailureClass::Denied));
+        clients.add("dr".to_owned(), source);
+        assert_eq!(client(&clients, Some("dr")), Ok(()));
     }
 
     #[test]

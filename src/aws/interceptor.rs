@@ -1,17 +1,23 @@
-//! Counts every request to AWS and traces it as a span. The SDK's retries are counted too, because AWS limits
-//! requests.
+//! Interceptors of the SDK: one counts every request to AWS and traces it as a span, one keeps the body of an answer.
+//!
+//! The SDK's retries are counted too, because AWS limits requests.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use aws_sdk_s3::config::interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef};
+use aws_sdk_s3::config::interceptors::{
+    AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+    FinalizerInterceptorContextRef,
+};
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
+use parking_lot::Mutex;
 use tracing::field::Empty;
 use tracing::{Span, trace_span};
 
-use crate::aws::error::is_throttling;
+use crate::aws::error::{is_code, is_throttling};
 use crate::aws::metrics::{Metrics, RequestLabels};
 
 /// The interceptor of every client.
@@ -82,6 +88,34 @@ impl Intercept for RequestMetrics {
     }
 }
 
+/// Keeps the body of an answer, for what the SDK does not read of it.
+#[derive(Clone, Debug, Default)]
+pub struct ResponseBody(Arc<Mutex<String>>);
+
+impl ResponseBody {
+    /// The body of the answer that came last.
+    pub fn take(&self) -> String {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+impl Intercept for ResponseBody {
+    fn name(&self) -> &'static str {
+        "ResponseBody"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.response().body().bytes().unwrap_or_default();
+        *self.0.lock() = String::from_utf8_lossy(body).into_owned();
+        Ok(())
+    }
+}
+
 /// The code of an answer, by its status and its body: S3, IAM and STS answer in XML, KMS in JSON.
 fn code(answer: Option<(u16, &[u8])>) -> String {
     let Some((status, body)) = answer else { return "none".to_owned() };
@@ -97,10 +131,6 @@ fn code(answer: Option<(u16, &[u8])>) -> String {
         Some(code) if is_code(&code) => code,
         _ => format!("HTTP {status}"),
     }
-}
-
-fn is_code(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 mod account;
 mod cloud;
 mod connector;
-mod convert;
-mod error;
+pub mod convert;
+pub mod error;
 mod interceptor;
 mod metrics;
 mod read;
@@ -20,4 +20,5 @@ pub use metrics::Metrics;
 pub use read::import::{Importable, buckets, importable};
 pub use read::observe::observe;
 pub use read::observe_for_deletion::observe_for_deletion;
+pub use read::unknown_elements::unknown_elements;
 pub use write::apply::apply;

@@ -11,6 +11,7 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::api::{AwsAccount, BucketReplication, BucketReplicationSpec};
 use crate::cli::manifests::{Manifests, identity};
+use crate::replication::authorize::accounts::WithoutAccount;
 use crate::replication::authorize::{authorize, labels_matter};
 use crate::replication::{Account, Accounts, Refusal, Replication};
 
@@ -52,7 +53,7 @@ impl AccountLookup {
             self.look_up(name).await?;
         }
         let lookup = |name: &str| Ok(self.accounts.get(name).cloned());
-        let accounts = match Accounts::resolve(&resource.spec, lookup, false) {
+        let accounts = match Accounts::resolve(&resource.spec, lookup, WithoutAccount::Unrestricted) {
             Ok(accounts) => accounts,
             Err(refusal) => return Ok(Err(refusal)),
         };

@@ -14,7 +14,7 @@ use crate::cli::manifests::Manifests;
 use crate::cli::{AwsArgs, CliError, write};
 use crate::iam::arn::role_of_arn;
 use crate::replication::ResourceId;
-use crate::replication::import::{Inexpressible, import as import_spec};
+use crate::replication::import::{Inexpressible, Replicating, import as import_spec, resource_name};
 
 #[derive(Debug, Args)]
 pub struct ImportArgs {
@@ -52,6 +52,10 @@ pub enum ImportError {
         #[source]
         source: Inexpressible,
     },
+    #[error(
+        "bucket {bucket}: its replication configuration holds {elements}, which this version does not know and which a BucketReplication would remove; remove it first, or use a newer version"
+    )]
+    UnknownElements { bucket: String, elements: String },
     #[error("{0} of the buckets cannot be imported: see the errors above")]
     Some(usize),
 }
@@ -101,7 +105,7 @@ fn manifest(
     namespace: &str,
     found: &Importable,
 ) -> Result<String, CliError> {
-    let Importable { region, configuration, existing_objects } = found;
+    let Importable { region, configuration, existing_objects, unknown_elements, .. } = found;
     let inexpressible = |source| ImportError::Inexpressible { bucket: bucket.to_owned(), source };
     if let Some(id) = existing_objects.first() {
         return Err(inexpressible(Inexpressible {
@@ -112,11 +116,17 @@ fn manifest(
         })
         .into());
     }
-    let mut spec = import_spec(bucket, Some(region.clone()), configuration).map_err(inexpressible)?;
+    if !unknown_elements.is_empty() {
+        let elements = unknown_elements.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        return Err(ImportError::UnknownElements { bucket: bucket.to_owned(), elements }.into());
+    }
+    let replicating =
+        Replicating { bucket, region: Some(region), account_id: &found.account_id, configuration };
+    let mut spec = import_spec(&replicating).map_err(inexpressible)?;
     spec.adoption_policy = AdoptionPolicy::Adopt;
     spec.source.account_ref = account.map(str::to_owned);
     let metadata = ObjectMeta {
-        name: Some(bucket.replace('.', "-")),
+        name: Some(resource_name(bucket)),
         namespace: Some(namespace.to_owned()),
         ..ObjectMeta::default()
     };
@@ -131,6 +141,7 @@ fn manifest(
         "# Bucket {bucket} as it replicates today. The operator uses the role as it is and never writes it.\n\
          # To let the operator manage a role with only the permissions that these rules need, replace role.arn by\n\
          # role.name: a new name creates a new role; {role} (with its path in role.path) takes over the present one.\n\
+         # deletionPolicy: Retain keeps the replication when this resource is deleted, because it was there before.\n\
          # The operator enables versioning of the buckets; to have it only checked, set versioning: Required.\n\
          {yaml}"
     ))

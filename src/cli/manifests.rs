@@ -135,6 +135,7 @@ fn repeated(resource: &BucketReplication) -> Option<String> {
 pub fn identity(resource: &BucketReplication) -> ResourceId {
     ResourceId {
         cluster: None,
+        former_clusters: Vec::new(),
         namespace: resource.namespace().unwrap_or_else(|| "default".to_owned()),
         name: resource.name_any(),
         uid: resource.uid(),

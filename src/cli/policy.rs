@@ -110,7 +110,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     }
     for account in &manifests.accounts {
         let Account { name, spec } = account;
-        let policy = account_policy(account, Partition::of_region(&args.region));
+        let policy = account_policy(account, &manifests.accounts, Partition::of_region(&args.region));
         sections.push((format!("policy of the operator in AwsAccount {name}"), policy.to_value()));
         if let Some((role, operator)) = spec.assume_role.as_ref().zip(args.operator_arn.as_deref()) {
             let title = format!("trust policy of role {}", role.arn);

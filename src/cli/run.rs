@@ -17,7 +17,10 @@ use crate::api::Interval;
 use crate::aws::{self, AwsConnector};
 use crate::cli::AwsArgs;
 use crate::cli::leader_args::{LeaderArgs, LeaderArgsError};
-use crate::controllers;
+use crate::controllers::bucket_replication::controller::BucketReplicationController;
+use crate::controllers::{self, Operator};
+use crate::runtime::controller::Controller;
+use crate::runtime::object_writer::ObjectWriter;
 use crate::runtime::{self, leader};
 use crate::telemetry::{
     Health, LogError, LogFormat, Metrics, Registry, ServeError, follow_log_level, init_logs, serve,
@@ -44,6 +47,18 @@ pub struct RunArgs {
     /// Refuse resources that would act without an AwsAccount: those without accountRef, if no AwsAccount is named default
     #[arg(long, env = "REQUIRE_ACCOUNT")]
     require_account: bool,
+    /// Write nothing to AWS, whatever managementPolicy says, and only report what differs; for the first start after etcd
+    /// was restored or cloned
+    #[arg(long, env = "READ_ONLY", value_parser = clap::builder::FalseyValueParser::new())]
+    read_only: bool,
+    /// UID of the kube-system namespace of a cluster that this one replaces: roles of its resources are taken over by
+    /// resources of the same namespace and name. May be repeated
+    #[arg(long, env = "FORMER_CLUSTER", value_name = "UID", value_delimiter = ',')]
+    former_cluster: Vec<String>,
+    /// Seconds between two checks of a resource that are requested by the annotation s3replication.dev/requestedAt; 0 for
+    /// no limit. A change of the spec does not wait
+    #[arg(long, env = "REQUEST_INTERVAL", value_name = "SECONDS", default_value = "10")]
+    request_interval: u32,
     /// Address on which to serve /livez, /readyz and /metrics
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
@@ -103,7 +118,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         tokio::spawn(async move { follow_log_level(&file, &otherwise, &level).await });
     }
     let (namespaces, selector) = (namespaces(&args.namespaces), selector(args.selector));
-    let election = args.leader.settings(&scope(&namespaces, selector.as_deref()))?;
+    let longest_request = args.aws.settings().attempt_timeout;
+    let election = args.leader.settings(&scope(&namespaces, selector.as_deref()), longest_request)?;
     let (mut registry, aws_metrics) = (Registry::default(), aws::Metrics::default());
     aws_metrics.register(&mut registry);
     let (health, metrics) = (Health::default(), Metrics::new(registry));
@@ -118,10 +134,14 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let election = self::election(election, config).map_err(|e| RunError::Configuration(e.into()))?;
     let cluster = cluster_id(&client).await.map_err(|e| RunError::ClusterId(e.into()))?;
     if let Some(selector) = &selector {
-        runtime::selector::check_selector(&client, &namespaces, selector).await?;
+        let api = <BucketReplicationController<AwsConnector, ObjectWriter> as Controller>::api(
+            client.clone(),
+            namespaces.first().map(String::as_str),
+        );
+        runtime::selector::check_selector(&api, selector).await?;
     }
-    let identities = AwsConnector::from_env(args.aws.settings(), aws_metrics).await;
-    match identities.ambient().await {
+    let cloud = AwsConnector::from_env(args.aws.settings(), aws_metrics).await;
+    match cloud.ambient().await {
         Ok(aws) => info!(account = aws.caller().account, cluster, "started"),
         // Each resource reports this in its status, and credentials may still arrive.
         Err(failure) => warn!(detail = failure.message(), "started without a working AWS identity"),
@@ -133,10 +153,16 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         interval: args.interval,
         cluster,
         require_account: args.require_account,
+        read_only: args.read_only,
+        former_clusters: args.former_cluster,
+        request_interval: Duration::from_secs(args.request_interval.into()),
+        longest_request,
         resource_metrics: args.resource_metrics,
     };
+    let operator =
+        Operator { client, cloud, settings, metrics, health, election, shutdown: shutdown.clone() };
     tokio::select! {
-        () = controllers::run(client, identities, settings, metrics, health, election, shutdown.clone()) => {}
+        () = controllers::run(operator) => {}
         () = overdue(&shutdown) => warn!("a call did not end in time; the next start checks its result"),
     }
     server.abort();
@@ -148,7 +174,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
 
 /// The election with its own client: it retries by its own rules and must not wait for other requests.
 fn election(settings: Option<leader::Settings>, mut config: Config) -> kube::Result<leader::Election> {
-    let Some(settings) = settings else { return Ok(leader::Election::unopposed()) };
+    let Some(settings) = settings else { return Ok(leader::Election::disabled()) };
     config.default_retry = false;
     Ok(leader::Election::by_lease(Client::try_from(config)?, settings))
 }

@@ -1,13 +1,15 @@
-//! The only place that knows kube-runtime: watches `BucketReplication` resources and drives each through
-//! observe, plan, apply and report; watches `AwsAccount` resources, which say what each may do.
+//! The controllers: one folder for each kind, and what they share.
+//!
+//! In: changes that the watches report, and time. Out: writes to AWS and to the status of resources, through the ports.
 
 pub mod aws_account;
 pub mod bucket_replication;
 pub mod index;
 mod run;
+pub mod settings;
 
-pub use bucket_replication::context::Settings;
-pub use run::run;
+pub use run::{Operator, run};
+pub use settings::Settings;
 
 use kube::core::DeserializeGuard;
 

@@ -1,61 +1,4 @@
-//! The partitions of AWS: separate sets of accounts and Regions with ARNs of their own
-//! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>).
-
-use serde::Serialize;
-
-/// A partition, told by the Region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-pub enum Partition {
-    Aws,
-    China,
-    UsGov,
-}
-
-impl Partition {
-    /// The partition a Region is in.
-    pub fn of_region(region: &str) -> Partition {
-        if region.starts_with("cn-") {
-            Partition::China
-        } else if region.starts_with("us-gov-") {
-            Partition::UsGov
-        } else {
-            Partition::Aws
-        }
-    }
-
-    /// The second field of every ARN.
-    pub fn id(self) -> &'static str {
-        match self {
-            Partition::Aws => "aws",
-            Partition::China => "aws-cn",
-            Partition::UsGov => "aws-us-gov",
-        }
-    }
-
-    fn dns_suffix(self) -> &'static str {
-        match self {
-            Partition::China => "amazonaws.com.cn",
-            Partition::Aws | Partition::UsGov => "amazonaws.com",
-        }
-    }
-
-    pub fn bucket_arn(self, bucket: &str) -> String {
-        format!("arn:{}:s3:::{bucket}", self.id())
-    }
-
-    pub fn objects_arn(self, bucket: &str) -> String {
-        format!("arn:{}:s3:::{bucket}/*", self.id())
-    }
-
-    pub fn role_arn(self, account: &str, path: &str, name: &str) -> String {
-        format!("arn:{}:iam::{account}:role{path}{name}", self.id())
-    }
-
-    /// The value of `kms:ViaService` for requests that S3 of this Region makes to KMS.
-    pub fn s3_via_service(self, region: &str) -> String {
-        format!("s3.{region}.{}", self.dns_suffix())
-    }
-}
+//! Amazon Resource Names taken apart (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>).
 
 /// The bucket's name in a bucket ARN, or the text itself where it is not one.
 pub fn bucket_of_arn(arn: &str) -> &str {
@@ -86,32 +29,6 @@ pub fn account_of_arn(arn: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_partition_has_its_own_arns_and_service_names() {
-        let told = |region: &str| {
-            let p = Partition::of_region(region);
-            (p.objects_arn("b"), p.role_arn("111122223333", "/p/", "r"), p.s3_via_service(region))
-        };
-        assert_eq!(
-            told("eu-west-1"),
-            (
-                "arn:aws:s3:::b/*".into(),
-                "arn:aws:iam::111122223333:role/p/r".into(),
-                "s3.eu-west-1.amazonaws.com".into()
-            )
-        );
-        assert_eq!(
-            told("cn-north-1"),
-            (
-                "arn:aws-cn:s3:::b/*".into(),
-                "arn:aws-cn:iam::111122223333:role/p/r".into(),
-                "s3.cn-north-1.amazonaws.com.cn".into()
-            )
-        );
-        assert_eq!(told("us-gov-west-1").0, "arn:aws-us-gov:s3:::b/*");
-        assert_eq!(told("us-gov-west-1").2, "s3.us-gov-west-1.amazonaws.com");
-    }
 
     #[test]
     fn names_are_read_out_of_arns() {

@@ -2,6 +2,8 @@
 //! is someone else's and is kept as it is
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>).
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::iam::digest::sha256_prefix;
@@ -17,8 +19,8 @@ pub fn sid(owner: &[&str]) -> String {
     format!("S3Replication{}", sha256_prefix(owner.join("/").as_bytes(), 16))
 }
 
-/// What the owner of a bucket has to allow a role for replicas to arrive there.
-pub fn statements(sid: &str, role: &str, bucket_arn: &str, override_owner: bool) -> Vec<Statement> {
+/// The statements with which the owner of a bucket lets roles, by their ARNs, replicate into it.
+pub fn statements(sid: &str, roles: &[String], bucket_arn: &str, override_owner: bool) -> Vec<Statement> {
     let mut actions = vec!["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"];
     if override_owner {
         actions.push("s3:ObjectOwnerOverrideToBucketOwner");
@@ -26,7 +28,8 @@ pub fn statements(sid: &str, role: &str, bucket_arn: &str, override_owner: bool)
     let objects = Statement::allow(&format!("{sid}Objects"), actions, [format!("{bucket_arn}/*")]);
     let actions = ["s3:List*", "s3:GetBucketVersioning"];
     let bucket = Statement::allow(&format!("{sid}Bucket"), actions, [bucket_arn.to_owned()]);
-    [objects, bucket].map(|statement| statement.principal("AWS", role)).into()
+    let by_roles = |statement: Statement| roles.iter().fold(statement, |s, role| s.principal("AWS", role));
+    [objects, bucket].map(by_roles).into()
 }
 
 /// A policy with only the statements of this Sid.
@@ -56,6 +59,46 @@ pub fn merged(policy: Option<&Value>, sid: &str, statements: &[Statement]) -> Op
     Some(merged)
 }
 
+/// Whether the statements of this Sid let a role, by its ARN, perform an action.
+pub fn admits(policy: Option<&Value>, sid: &str, role: &str, action: &str) -> bool {
+    let named = |value: Option<&Value>, wanted: &str| match value {
+        Some(Value::Array(items)) => items.iter().any(|item| item == wanted),
+        Some(item) => item == wanted,
+        None => false,
+    };
+    policy.map(held_statements).unwrap_or_default().iter().filter(|s| is_ours(s, sid)).any(|statement| {
+        named(statement.pointer("/Principal/AWS"), role) && named(statement.get("Action"), action)
+    })
+}
+
+/// The principals in a policy that are ids of deleted users and roles (`AIDA…`, `AROA…`): S3 shows those in place of the
+/// ARNs, and refuses every policy that holds one
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html>).
+pub fn dead_principals(policy: Option<&Value>) -> BTreeSet<String> {
+    fn ids(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| ids(item, found)),
+            Value::String(text) if is_dead(text) => drop(found.insert(text.clone())),
+            _ => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    for statement in policy.map(held_statements).unwrap_or_default() {
+        for key in ["/Principal/AWS", "/NotPrincipal/AWS"] {
+            statement.pointer(key).into_iter().for_each(|names| ids(names, &mut found));
+        }
+    }
+    found
+}
+
+/// A unique id of IAM: four capitals for the kind, then at least 12 capitals and digits
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>).
+fn is_dead(principal: &str) -> bool {
+    principal.len() >= 16
+        && (principal.starts_with("AIDA") || principal.starts_with("AROA"))
+        && principal.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+}
+
 /// A policy may hold one statement without a list around it.
 fn held_statements(policy: &Value) -> Vec<Value> {
     match policy.get("Statement") {
@@ -77,7 +120,7 @@ mod tests {
     const ROLE: &str = "arn:aws:iam::111122223333:role/s3-replication/orders";
 
     fn wanted(sid: &str) -> Vec<Statement> {
-        statements(sid, ROLE, "arn:aws:s3:::dr", false)
+        statements(sid, &[ROLE.to_owned()], "arn:aws:s3:::dr", false)
     }
 
     #[test]
@@ -103,6 +146,28 @@ mod tests {
         assert_eq!(held["Version"], "2012-10-17");
         assert_eq!(merged(Some(&held), &sid, &[]), None);
         assert_eq!(merged(None, &sid, &[]), None);
+    }
+
+    #[test]
+    fn ids_of_deleted_principals_are_found_in_statements_of_anyone() {
+        let policy = json!({"Statement": [
+            {"Sid": "Auditors", "Effect": "Allow", "Principal": {"AWS": "AIDAZQ3EXAMPLE7USER21"}, "Action": "s3:GetObject"},
+            {"Effect": "Deny", "NotPrincipal": {"AWS": [ROLE, "AROAZQ3EXAMPLE7ROLE21"]}, "Action": "s3:*"},
+            {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"},
+            {"Effect": "Allow", "Principal": {"AWS": ["444455556666", "*"], "Service": "AIDAZQ3EXAMPLE7USER21"}}]});
+        let dead: Vec<String> = dead_principals(Some(&policy)).into_iter().collect();
+        assert_eq!(dead, ["AIDAZQ3EXAMPLE7USER21", "AROAZQ3EXAMPLE7ROLE21"]);
+        assert!(dead_principals(None).is_empty());
+    }
+
+    #[test]
+    fn what_our_statements_let_a_role_do_is_found_in_them_alone() {
+        let sid = sid(&["data", "orders", "orders"]);
+        let held = merged(None, &sid, &wanted(&sid)).unwrap();
+        assert!(admits(Some(&held), &sid, ROLE, "s3:ReplicateObject"));
+        assert!(!admits(Some(&held), &sid, ROLE, "s3:ObjectOwnerOverrideToBucketOwner"));
+        assert!(!admits(Some(&held), &sid, "arn:aws:iam::111122223333:role/other", "s3:ReplicateObject"));
+        assert!(!admits(Some(&held), "S3Replication0000000000000000", ROLE, "s3:ReplicateObject"));
     }
 
     #[test]

@@ -1,34 +1,50 @@
 //! IAM policies compared by meaning.
 //!
-//! In: two documents as JSON. Out: the grants that differ; none when both grant the same. One string or a list of one,
-//! the order of statements, actions and resources, white space, Sid and the case of an action do not count
+//! In: two documents as JSON. Out: the grants that differ; none when both grant the same. A string or a list of one,
+//! the order of statements, actions and resources, white space, Sids and the case of an action make no difference
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-/// Whether a trust policy lets S3 assume the role. A condition is not judged: what is allowed under one counts as
-/// allowed, and what is denied under one (to all but one account, say) does not count as denied.
-pub fn trusts_s3(trust: &Value) -> bool {
-    const ASSUME_ROLE: &str = "sts:assumerole";
-    let statements = grants(trust);
-    let about_s3 = |g: &&Grant| {
-        let service = g.principal.as_deref();
-        (service == Some("Service:s3.amazonaws.com") || service == Some("*") || service == Some("AWS:*"))
-            && match g.action.strip_suffix('*') {
-                Some(beginning) => ASSUME_ROLE.starts_with(beginning),
-                None => g.action == ASSUME_ROLE,
-            }
+const ASSUME_ROLE: &str = "sts:AssumeRole";
+
+/// Whether a trust policy lets a service, such as `s3.amazonaws.com`, assume the role. A condition is not evaluated: an
+/// allow under a condition counts as one, and a deny under a condition (for all but one account, say) does not.
+pub fn trusts_service(trust: &Value, service: &str) -> bool {
+    let about =
+        |statement: &&&Value| names_service(statement, service) && names_action(statement, ASSUME_ROLE);
+    let statements = statements(trust).unwrap_or_default();
+    let effects = |effect: &str| {
+        let of_effect = statements.iter().filter(|statement| effect_of(statement) == effect);
+        of_effect.filter(about).map(|statement| condition(statement).is_some()).collect::<Vec<bool>>()
     };
-    let denied = statements.iter().filter(about_s3).any(|g| g.effect == "Deny");
-    !denied && statements.iter().filter(about_s3).any(|g| g.effect.starts_with("Allow"))
+    let denied = effects("Deny").contains(&false);
+    !denied && !effects("Allow").is_empty()
 }
 
-/// One difference between two policies: what is granted on what, and how each side grants it.
+/// Whether a policy allows an action on exactly this resource, as it is written there. Conditions are not evaluated.
+pub fn allows(policy: &Value, action: &str, resource: &str) -> bool {
+    let statements = statements(policy).unwrap_or_default();
+    let mut allowing = statements.into_iter().filter(|statement| effect_of(statement) == "Allow");
+    allowing.any(|statement| {
+        names_action(statement, action)
+            && strings(statement.get("Resource")).iter().any(|held| held == resource)
+    })
+}
+
+/// The resources on which a policy allows an action, as they are written there. Conditions are not evaluated.
+pub fn allowed_resources(policy: &Value, action: &str) -> Vec<String> {
+    let statements = statements(policy).unwrap_or_default().into_iter();
+    let allowing = statements.filter(|held| effect_of(held) == "Allow" && names_action(held, action));
+    allowing.flat_map(|statement| strings(statement.get("Resource"))).collect()
+}
+
+/// One difference between two policies: the grant, and how each side has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantDifference {
-    /// The action and the resource, such as `s3:ReplicateObject on arn:aws:s3:::b/*`.
+    /// The action, the resource and the principal, such as `s3:ReplicateObject on arn:aws:s3:::b/*`.
     pub path: String,
     pub want: Option<String>,
     pub got: Option<String>,
@@ -36,36 +52,86 @@ pub struct GrantDifference {
 
 /// What differs in meaning between a desired and an observed document; empty when they grant the same.
 pub fn compare(want: &Value, got: &Value) -> Vec<GrantDifference> {
-    let want = by_subject(grants(want));
-    let got = by_subject(grants(got));
-    let keys: BTreeSet<&String> = want.keys().chain(got.keys()).collect();
-    keys.into_iter()
-        .filter_map(|key| {
-            let (want, got) = (want.get(key), got.get(key));
-            let effects = |side: Option<&Granted>| side.map(|g| &g.effects).cloned().unwrap_or_default();
-            (effects(want) != effects(got)).then(|| GrantDifference {
-                path: want.or(got).map(|g| g.path.clone()).unwrap_or_default(),
-                want: want.map(Granted::text),
-                got: got.map(Granted::text),
-            })
+    let (want, got) = (by_subject(grants(want)), by_subject(grants(got)));
+    let subjects: BTreeSet<&Subject> = want.keys().chain(got.keys()).collect();
+    let differences = subjects.into_iter().filter_map(|subject| {
+        let (want, got) = (want.get(subject), got.get(subject));
+        let effects =
+            |side: Option<&Granted>| side.map(|granted| &granted.effects).cloned().unwrap_or_default();
+        (effects(want) != effects(got)).then(|| GrantDifference {
+            path: want.or(got).map(|granted| granted.path.clone()).unwrap_or_default(),
+            want: want.map(Granted::text),
+            got: got.map(Granted::text),
         })
-        .collect()
+    });
+    differences.collect()
 }
 
-/// The smallest unit of a policy: one action on one resource by one principal.
+/// The statements of a document, which may hold one without a list around it. `None`: it holds none that can be read.
+fn statements(document: &Value) -> Option<Vec<&Value>> {
+    match document.get("Statement") {
+        Some(Value::Array(items)) => Some(items.iter().collect()),
+        Some(one @ Value::Object(_)) => Some(vec![one]),
+        _ => None,
+    }
+}
+
+fn effect_of(statement: &Value) -> &str {
+    statement.get("Effect").and_then(Value::as_str).unwrap_or("Allow")
+}
+
+/// The condition in its canonical form; `None` where there is none.
+fn condition(statement: &Value) -> Option<Value> {
+    statement.get("Condition").map(canonical_condition).filter(|condition| *condition != json!({}))
+}
+
+/// Whether an action is among those of a statement: by name, by wildcards, or because `NotAction` leaves it in.
+fn names_action(statement: &Value, action: &str) -> bool {
+    let matches = |key: &str| {
+        let patterns = strings(statement.get(key));
+        patterns.iter().any(|pattern| is_match(&pattern.to_lowercase(), &action.to_lowercase()))
+    };
+    matches("Action") || (statement.get("NotAction").is_some() && !matches("NotAction"))
+}
+
+/// Whether a service is among the principals of a statement, likewise.
+fn names_service(statement: &Value, service: &str) -> bool {
+    let names = |key: &str| {
+        let principals = principals_of(statement.get(key));
+        principals.iter().any(|(kind, name)| match kind.as_deref() {
+            Some("Service") => name == service,
+            None | Some("AWS") => name == "*",
+            Some(_) => false,
+        })
+    };
+    names("Principal") || (statement.get("NotPrincipal").is_some() && !names("NotPrincipal"))
+}
+
+/// `*` stands for any characters and `?` for one, as in IAM.
+fn is_match(pattern: &str, text: &str) -> bool {
+    wildmatch::WildMatch::new(pattern).matches(text)
+}
+
+/// What a grant is about: one action on one resource by one principal. Compared field by field, so that no text that
+/// joins them can be that of another grant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Grant {
-    principal: Option<String>,
-    /// Lowercase: IAM does not tell `s3:getobject` from `s3:GetObject`.
+struct Subject {
+    /// Lowercase: IAM does not distinguish `s3:getobject` from `s3:GetObject`.
     action: String,
-    /// As written.
-    action_text: String,
     resource: Option<String>,
+    principal: Option<String>,
+}
+
+/// The smallest unit of a policy.
+struct Grant {
+    subject: Subject,
+    /// The action as it is written.
+    action_text: String,
     /// `Allow` or `Deny`, and the conditions.
     effect: String,
 }
 
-/// How one action on one resource is granted.
+/// How one subject is granted.
 struct Granted {
     path: String,
     effects: BTreeSet<String>,
@@ -77,47 +143,36 @@ impl Granted {
     }
 }
 
-fn by_subject(grants: Vec<Grant>) -> BTreeMap<String, Granted> {
-    let mut subjects: BTreeMap<String, Granted> = BTreeMap::new();
-    for g in grants {
-        let path = |action: &str| {
-            let resource = g.resource.as_ref().map(|r| format!(" on {r}")).unwrap_or_default();
-            let principal = g.principal.as_ref().map(|p| format!(" by {p}")).unwrap_or_default();
-            format!("{action}{resource}{principal}")
-        };
-        subjects
-            .entry(path(&g.action))
-            .or_insert_with(|| Granted { path: path(&g.action_text), effects: BTreeSet::new() })
-            .effects
-            .insert(g.effect.clone());
+fn by_subject(grants: Vec<Grant>) -> BTreeMap<Subject, Granted> {
+    let mut subjects: BTreeMap<Subject, Granted> = BTreeMap::new();
+    for Grant { subject, action_text, effect } in grants {
+        let resource =
+            subject.resource.as_ref().map(|resource| format!(" on {resource}")).unwrap_or_default();
+        let principal = subject.principal.as_ref().map(|name| format!(" by {name}")).unwrap_or_default();
+        let path = format!("{action_text}{resource}{principal}");
+        let granted = subjects.entry(subject).or_insert_with(|| Granted { path, effects: BTreeSet::new() });
+        granted.effects.insert(effect);
     }
     subjects
 }
 
-/// Takes a document apart. What cannot be understood becomes a grant of its own kind, so that it is seen as a
-/// difference and never as nothing.
+/// Takes a document apart. A part that cannot be read becomes a grant of its own kind, so that it shows as a difference
+/// and is never taken for nothing.
 fn grants(document: &Value) -> Vec<Grant> {
-    let statements = match document.get("Statement") {
-        Some(Value::Array(items)) => items.iter().collect(),
-        Some(one @ Value::Object(_)) => vec![one],
-        _ => {
-            return vec![Grant {
-                principal: None,
-                action: "unreadable".into(),
-                action_text: "unreadable policy".into(),
-                resource: None,
-                effect: document.to_string(),
-            }];
-        }
-    };
-    statements.into_iter().flat_map(grants_of_statement).collect()
+    match statements(document) {
+        Some(statements) => statements.into_iter().flat_map(grants_of_statement).collect(),
+        None => vec![Grant {
+            subject: Subject { action: "unreadable".to_owned(), resource: None, principal: None },
+            action_text: "unreadable policy".to_owned(),
+            effect: document.to_string(),
+        }],
+    }
 }
 
 fn grants_of_statement(statement: &Value) -> Vec<Grant> {
-    let effect = statement.get("Effect").and_then(Value::as_str).unwrap_or("Allow");
-    let effect = match statement.get("Condition").map(canonical_condition) {
-        Some(condition) if condition != json!({}) => format!("{effect} if {condition}"),
-        _ => effect.to_owned(),
+    let effect = match condition(statement) {
+        Some(condition) => format!("{} if {condition}", effect_of(statement)),
+        None => effect_of(statement).to_owned(),
     };
     let principals = principals(statement);
     let actions = either(statement, "Action", "NotAction");
@@ -127,10 +182,12 @@ fn grants_of_statement(statement: &Value) -> Vec<Grant> {
         for action in optional(&actions) {
             for resource in optional(&resources) {
                 grants.push(Grant {
-                    principal: principal.cloned(),
-                    action: action.map(|a| a.to_lowercase()).unwrap_or_default(),
+                    subject: Subject {
+                        action: action.map(|action| action.to_lowercase()).unwrap_or_default(),
+                        resource: resource.cloned(),
+                        principal: principal.cloned(),
+                    },
                     action_text: action.cloned().unwrap_or_default(),
-                    resource: resource.cloned(),
                     effect: effect.clone(),
                 });
             }
@@ -146,47 +203,68 @@ fn optional(items: &[String]) -> Vec<Option<&String>> {
 
 fn either(statement: &Value, key: &str, negated: &str) -> Vec<String> {
     let mut items = strings(statement.get(key));
-    items.extend(strings(statement.get(negated)).into_iter().map(|s| format!("anything but {s}")));
+    items.extend(anything_but("anything", strings(statement.get(negated))));
     items
 }
 
-fn principals(statement: &Value) -> Vec<String> {
-    let read = |value: Option<&Value>| match value {
-        Some(Value::Object(kinds)) => kinds
-            .iter()
-            .flat_map(|(kind, names)| strings(Some(names)).into_iter().map(move |n| format!("{kind}:{n}")))
-            .collect(),
-        other => strings(other),
-    };
-    let mut all = read(statement.get("Principal"));
-    all.extend(read(statement.get("NotPrincipal")).into_iter().map(|p| format!("anyone but {p}")));
-    all
+/// A negated list is one item as a whole: `NotAction: [a, b]` covers less than `NotAction: a` and `NotAction: b` in two
+/// statements.
+fn anything_but(all: &str, mut names: Vec<String>) -> Option<String> {
+    // The case of an action must not decide the order.
+    names.sort_by_cached_key(|name| (name.to_lowercase(), name.clone()));
+    names.dedup();
+    match names.as_slice() {
+        [] => None,
+        [one] => Some(format!("{all} but {one}")),
+        many => Some(format!("{all} but {many:?}")),
+    }
 }
 
-/// A string is a list of one; booleans and numbers are what AWS prints them as.
+fn principals(statement: &Value) -> Vec<String> {
+    let read = |key: &str| {
+        let principals = principals_of(statement.get(key)).into_iter();
+        principals.map(|(kind, name)| kind.map_or(name.clone(), |kind| format!("{kind}:{name}")))
+    };
+    read("Principal").chain(anything_but("anyone", read("NotPrincipal").collect())).collect()
+}
+
+/// The kind (`AWS`, `Service`) and the name of each principal; `"*"` alone has no kind.
+fn principals_of(value: Option<&Value>) -> Vec<(Option<String>, String)> {
+    match value {
+        Some(Value::Object(kinds)) => {
+            let names = |(kind, names): (&String, &Value)| {
+                let kind = kind.clone();
+                strings(Some(names)).into_iter().map(move |name| (Some(kind.clone()), name))
+            };
+            kinds.iter().flat_map(names).collect()
+        }
+        other => strings(other).into_iter().map(|name| (None, name)).collect(),
+    }
+}
+
+/// A string is a list of one; booleans and numbers are as AWS prints them.
 fn strings(value: Option<&Value>) -> Vec<String> {
     match value {
         None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(items)) => items.iter().flat_map(|i| strings(Some(i))).collect(),
-        Some(Value::String(s)) => vec![s.clone()],
+        Some(Value::Array(items)) => items.iter().flat_map(|item| strings(Some(item))).collect(),
+        Some(Value::String(text)) => vec![text.clone()],
         Some(other) => vec![other.to_string()],
     }
 }
 
-/// Condition keys are told apart without regard to case, values are sets.
+/// Condition keys have no case, and their values are sets: keys that differ by case only are one key with the values
+/// of both.
 fn canonical_condition(condition: &Value) -> Value {
     let Value::Object(operators) = condition else {
         return condition.clone();
     };
-    let canonical: BTreeMap<&String, BTreeMap<String, BTreeSet<String>>> = operators
-        .iter()
-        .map(|(operator, keys)| {
-            let keys = keys.as_object().into_iter().flatten();
-            let keys =
-                keys.map(|(k, v)| (k.to_lowercase(), strings(Some(v)).into_iter().collect())).collect();
-            (operator, keys)
-        })
-        .collect();
+    let mut canonical: BTreeMap<&String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for (operator, keys) in operators {
+        let canonical = canonical.entry(operator).or_default();
+        for (key, values) in keys.as_object().into_iter().flatten() {
+            canonical.entry(key.to_lowercase()).or_default().extend(strings(Some(values)));
+        }
+    }
     json!(canonical)
 }
 
@@ -194,6 +272,8 @@ fn canonical_condition(condition: &Value) -> Value {
 mod tests {
     use super::*;
     use crate::iam::document::{PolicyDocument, Statement, trust_policy};
+
+    const S3: &str = "s3.amazonaws.com";
 
     fn paths(want: &Value, got: &Value) -> Vec<String> {
         compare(want, got).into_iter().map(|d| d.path).collect()
@@ -244,22 +324,80 @@ mod tests {
     }
 
     #[test]
+    fn a_negated_list_is_not_the_same_as_its_parts() {
+        for negated in ["NotAction", "NotResource", "NotPrincipal"] {
+            let statement =
+                |names: Value| json!({"Effect": "Allow", "Action": "s3:A", "Resource": "r", negated: names});
+            let list = json!({"Statement": statement(json!(["s3:A", "s3:B"]))});
+            let reversed = json!({"Statement": statement(json!(["s3:B", "s3:A"]))});
+            let parts = json!({"Statement": [statement(json!("s3:A")), statement(json!("s3:B"))]});
+            assert_eq!(compare(&list, &reversed), vec![], "{negated}");
+            assert_ne!(compare(&list, &parts), vec![], "{negated}");
+        }
+    }
+
+    #[test]
     fn trust_is_read_as_iam_reads_it() {
-        assert!(trusts_s3(&trust_policy().to_value()));
-        assert!(trusts_s3(
-            &json!({"Statement": {"Effect": "Allow", "Principal": {"Service": ["ec2.amazonaws.com", "s3.amazonaws.com"]}, "Action": ["sts:AssumeRole"]}})
+        let trusts = |trust: &Value| trusts_service(trust, S3);
+        let statement = |effect: &str, principal: Value, action: &str| json!({"Effect": effect, "Principal": principal, "Action": action});
+        let service = || json!({"Service": S3});
+        assert!(trusts(&trust_policy(S3).to_value()));
+        assert!(trusts(
+            &json!({"Statement": {"Effect": "Allow", "Principal": {"Service": ["ec2.amazonaws.com", S3]}, "Action": ["sts:AssumeRole"]}})
         ));
-        assert!(!trusts_s3(
-            &json!({"Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]})
+        assert!(!trusts(
+            &json!({"Statement": [statement("Allow", json!({"Service": "ec2.amazonaws.com"}), "sts:AssumeRole")]})
         ));
-        assert!(!trusts_s3(&json!({"Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"},
-            {"Effect": "Deny", "Principal": "*", "Action": "sts:*"}]})));
-        assert!(trusts_s3(&json!({"Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:Assume*"},
+        let allow = statement("Allow", service(), "sts:AssumeRole");
+        assert!(!trusts(&json!({"Statement": [allow, statement("Deny", json!("*"), "sts:*")]})));
+        assert!(trusts(&json!({"Statement": [
+            {"Effect": "Allow", "Principal": {"Service": S3}, "Action": "sts:Assume*"},
             {"Effect": "Deny", "Principal": "*", "Action": "sts:*",
              "Condition": {"StringNotEquals": {"aws:SourceAccount": "111122223333"}}}]})));
-        assert!(!trusts_s3(&json!("")));
+        for action in ["sts:Assume*Role", "sts:AssumeRol?", "*", "STS:assumerole"] {
+            assert!(trusts(&json!({"Statement": [statement("Allow", service(), action)]})), "{action}");
+        }
+        assert!(!trusts(&json!({"Statement": [statement("Allow", service(), "sts:TagSession")]})));
+        // A negation leaves in whatever it does not name.
+        assert!(!trusts(
+            &json!({"Statement": [allow, {"Effect": "Deny", "Principal": "*", "NotAction": "sts:TagSession"}]})
+        ));
+        assert!(trusts(
+            &json!({"Statement": [allow, {"Effect": "Deny", "Principal": "*", "NotAction": "sts:AssumeRole"}]})
+        ));
+        let others = json!({"Service": "ec2.amazonaws.com"});
+        assert!(!trusts(
+            &json!({"Statement": [allow, {"Effect": "Deny", "NotPrincipal": others, "Action": "sts:AssumeRole"}]})
+        ));
+        assert!(trusts(
+            &json!({"Statement": [allow, {"Effect": "Deny", "NotPrincipal": service(), "Action": "sts:AssumeRole"}]})
+        ));
+        assert!(!trusts(&json!("")));
+    }
+
+    #[test]
+    fn what_is_allowed_is_found_by_action_and_resource() {
+        let policy = json!({"Statement": [
+            {"Effect": "Allow", "Action": ["s3:ReplicateObject"], "Resource": ["a/*", "b/*"]},
+            {"Effect": "Deny", "Action": "s3:ReplicateObject", "Resource": "c/*"}]});
+        assert!(allows(&policy, "s3:replicateobject", "b/*"));
+        assert!(!allows(&policy, "s3:ReplicateDelete", "b/*"));
+        assert!(!allows(&policy, "s3:ReplicateObject", "c/*"));
+        assert!(!allows(&json!("not json"), "s3:ReplicateObject", "a/*"));
+    }
+
+    #[test]
+    fn grants_are_not_mixed_up_by_the_text_that_joins_them() {
+        let grant = |action: &str, resource: &str| json!({"Statement": {"Effect": "Allow", "Action": action, "Resource": resource}});
+        assert_eq!(compare(&grant("a on b", "c"), &grant("a", "b on c")).len(), 2);
+    }
+
+    #[test]
+    fn values_of_condition_keys_that_differ_by_case_are_kept_together() {
+        let condition = |keys: Value| json!({"Statement": {"Effect": "Allow", "Action": "a:B", "Resource": "*", "Condition": {"StringLike": keys}}});
+        let both = condition(json!({"kms:viaservice": "a", "kms:ViaService": "b"}));
+        assert_eq!(compare(&both, &condition(json!({"kms:ViaService": ["a", "b"]}))), vec![]);
+        assert_ne!(compare(&both, &condition(json!({"kms:ViaService": "b"}))), vec![]);
     }
 
     #[test]

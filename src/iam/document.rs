@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// The most characters all inline policies of a role may have together, white space not counted
@@ -27,9 +27,9 @@ pub struct Statement {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub sid: String,
     pub effect: &'static str,
-    /// Kind of principal (`AWS`, `Service`) and its name; only in trust and resource policies.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub principal: BTreeMap<&'static str, String>,
+    /// Kind of principal (`AWS`, `Service`) and its names; only in trust and resource policies.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "one_or_many")]
+    pub principal: BTreeMap<&'static str, Vec<String>>,
     pub action: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resource: Vec<String>,
@@ -56,7 +56,7 @@ impl Statement {
     }
 
     pub fn principal(mut self, kind: &'static str, name: impl Into<String>) -> Statement {
-        self.principal.insert(kind, name.into());
+        self.principal.entry(kind).or_default().push(name.into());
         self
     }
 
@@ -87,10 +87,20 @@ impl PolicyDocument {
     }
 }
 
-/// The trust policy of a replication role: S3 may assume it
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html>).
-pub fn trust_policy() -> PolicyDocument {
+/// The trust policy of a role that only a service may assume, such as `s3.amazonaws.com`.
+pub fn trust_policy(service: &str) -> PolicyDocument {
     PolicyDocument::new(vec![
-        Statement::allow::<_, String>("", ["sts:AssumeRole"], []).principal("Service", "s3.amazonaws.com"),
+        Statement::allow::<_, String>("", ["sts:AssumeRole"], []).principal("Service", service),
     ])
+}
+
+/// One name is written as a string, as IAM itself shows it.
+fn one_or_many<S: Serializer>(
+    principal: &BTreeMap<&'static str, Vec<String>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(principal.iter().map(|(kind, names)| match names.as_slice() {
+        [one] => (kind, Value::from(one.as_str())),
+        many => (kind, Value::from(many)),
+    }))
 }

@@ -72,6 +72,11 @@ impl ClusterError {
         move |source| ClusterError { what, source }
     }
 
+    /// Whether the object is gone or changed since it was read: a test of the write failed.
+    pub fn is_outdated(&self) -> bool {
+        matches!(&self.source, kube::Error::Api(status) if matches!(status.code, 404 | 409 | 422))
+    }
+
     /// Whether the operator lacks a right in Kubernetes.
     pub fn is_denied(&self) -> bool {
         kube_error::is_denied(&self.source)

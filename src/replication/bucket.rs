@@ -3,8 +3,10 @@
 //! In: what the spec, S3 or the status says of a bucket. Out: the address that steps and reads carry.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::api::BucketPolicyStatus;
+use crate::iam::bucket_policy::dead_principals;
 
 /// Where a bucket is and whose it must be: all that a request about it has to name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -24,4 +26,15 @@ impl From<&BucketPolicyStatus> for BucketAddress {
         let BucketPolicyStatus { bucket, region, account, account_ref } = held.clone();
         BucketAddress { name: bucket, region, account_id: account, account_ref: Some(account_ref) }
     }
+}
+
+/// Names the deleted principals in a bucket's policy, because of which S3 refuses any change of it.
+pub fn dead_principals_message(bucket: &str, policy: Option<&Value>) -> Option<String> {
+    let dead: Vec<String> = dead_principals(policy).into_iter().collect();
+    (!dead.is_empty()).then(|| {
+        format!(
+            "the policy of bucket {bucket} names users or roles that were deleted, and S3 refuses every policy that does: remove {} from it",
+            dead.join(", ")
+        )
+    })
 }

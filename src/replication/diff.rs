@@ -12,13 +12,15 @@ use crate::iam::document::{PolicyDocument, Statement};
 use crate::replication::configuration::{Configuration, Filter, Rule, RuleDestination};
 use crate::replication::desired::{Desired, DesiredBucket, DesiredRole, ManagedRole};
 use crate::replication::observed::{Caller, Observed, ObservedBucket, ObservedRole, VersioningStatus};
-
-/// What stands for nothing in `want` and `got`.
-pub const ABSENT: &str = "absent";
+use crate::replication::resource_id::value_of;
+use crate::replication::step::ABSENT;
 
 /// Everything in which AWS differs from what is desired, in the order in which it would be put right. What
 /// could not be read is not a difference.
-pub fn differences(desired: &Desired, observed: &Observed) -> Vec<DriftEntry> {
+///
+/// `set_tags`: keys of the tags that the operator set on the role before. Of the role's other tags only those are
+/// compared that are desired: what someone else adds is theirs.
+pub fn differences(desired: &Desired, observed: &Observed, set_tags: &[String]) -> Vec<DriftEntry> {
     let mut found = Vec::new();
     for destination in &desired.destinations {
         found.extend(observed.destinations.get(&destination.name).and_then(|b| versioning(destination, b)));
@@ -26,7 +28,7 @@ pub fn differences(desired: &Desired, observed: &Observed) -> Vec<DriftEntry> {
     found.extend(versioning(&desired.source, &observed.source));
     if let (DesiredRole::Managed(role), Ok(held)) = (&desired.role, &observed.role) {
         let arn = desired.role.arn(&observed.caller);
-        found.extend(role_differences(role, &arn, held.as_ref()));
+        found.extend(role_differences(role, &arn, held.as_ref(), set_tags));
     }
     for (bucket, statements) in &desired.bucket_policies {
         if let Some(Ok(held)) = observed.bucket_policies.get(bucket) {
@@ -52,7 +54,12 @@ fn versioning(desired: &DesiredBucket, observed: &ObservedBucket) -> Option<Drif
     })
 }
 
-fn role_differences(role: &ManagedRole, arn: &str, held: Option<&ObservedRole>) -> Vec<DriftEntry> {
+fn role_differences(
+    role: &ManagedRole,
+    arn: &str,
+    held: Option<&ObservedRole>,
+    set_tags: &[String],
+) -> Vec<DriftEntry> {
     let ManagedRole { name, path: _, permissions_boundary, tags, trust, permissions } = role;
     let Some(held) = held else {
         return vec![entry(AwsResource::Role, name, "arn".to_owned(), Some(arn), None)];
@@ -67,8 +74,10 @@ fn role_differences(role: &ManagedRole, arn: &str, held: Option<&ObservedRole>) 
     if want != got {
         found.push(entry(AwsResource::Role, name, "permissionsBoundary".to_owned(), want, got));
     }
-    for key in keys(tags, &held.tags) {
-        let (want, got) = (tags.get(key).map(String::as_str), held.tags.get(key).map(String::as_str));
+    let removed = set_tags.iter().filter(|key| value_of(tags, key).is_none());
+    for key in tags.keys().chain(removed).collect::<BTreeSet<&String>>() {
+        let (want, got) = (value_of(tags, key), value_of(&held.tags, key));
+        let (want, got) = (want.map(String::as_str), got.map(String::as_str));
         if want != got {
             found.push(entry(AwsResource::Role, name, format!("tags.{key}"), want, got));
         }

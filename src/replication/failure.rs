@@ -1,4 +1,7 @@
-//! A call to AWS that did not succeed, in the classes that decide what to do next.
+//! A call to AWS that failed.
+//!
+//! In: the class, the action and AWS's answer. Out: the reason and the message of a condition. The class decides what to
+//! do next.
 
 use std::borrow::Cow;
 
@@ -9,7 +12,7 @@ use crate::api::Reason;
 pub enum FailureClass {
     /// Too many requests: IAM `Throttling`, S3 `SlowDown`.
     Throttled,
-    /// Someone else writes the same thing just now: S3 409 `OperationAborted`, IAM 409 `ConcurrentModification`.
+    /// Someone else is writing the same thing: S3 409 `OperationAborted`, IAM 409 `ConcurrentModification`.
     Conflict,
     /// The operator's identity may not do this.
     Denied,
@@ -25,7 +28,7 @@ pub enum FailureClass {
     WrongRegion,
     /// AWS refuses the request as it is; trying again changes nothing.
     Invalid,
-    /// IAM does not delete a role that something is still attached to.
+    /// IAM does not delete a role while something is attached to it.
     DeleteConflict,
     /// There are no credentials, or they have expired.
     Credentials,
@@ -53,8 +56,8 @@ impl FailureClass {
     }
 }
 
-/// A failed call: which, on what, and what AWS said, without request ids or anything else that changes from
-/// one try to the next.
+/// A failed call: the action, its subject and AWS's answer, without request ids or anything else that changes from one
+/// try to the next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
 pub struct Failure {
@@ -81,51 +84,70 @@ impl Failure {
         Failure { class, action, subject, code: String::new(), detail }
     }
 
-    /// A sentence for a condition: the action, the bucket or role, what AWS said, and the remedy.
-    pub fn message(&self) -> String {
-        let Failure { class, action, subject, code, detail } = self;
-        let said = match (code.is_empty(), detail.is_empty()) {
+    /// AWS's answer: its code and its message.
+    pub fn answer(&self) -> String {
+        let Failure { code, detail, .. } = self;
+        match (code.is_empty(), detail.is_empty()) {
             (true, _) => detail.clone(),
             (false, true) => code.clone(),
             (false, false) => format!("{code}: {detail}"),
-        };
+        }
+    }
+
+    /// Whether AWS's message names the action that was denied.
+    pub fn names_action(&self) -> bool {
+        self.detail.contains(self.action.as_ref())
+    }
+
+    /// The reason that a condition gives, where a missing bucket is the source or a destination.
+    pub fn reason_for(&self, source: &str) -> Reason {
+        match self.class {
+            FailureClass::NoSuchBucket if self.subject != source => Reason::DestinationBucketNotFound,
+            class => class.reason(),
+        }
+    }
+
+    /// A sentence for a condition: the action, the bucket or role, AWS's answer, and the remedy.
+    pub fn message(&self) -> String {
+        let Failure { class, action, subject, detail, .. } = self;
+        let answer = self.answer();
         match class {
             FailureClass::Throttled => {
-                format!("AWS throttles {action} on {subject} ({said}); trying again more slowly")
+                format!("AWS throttles {action} on {subject} ({answer}); trying again more slowly")
             }
             FailureClass::Conflict => {
-                format!("{action} on {subject} met another write at the same time ({said}); trying again")
+                format!("{action} on {subject} met another write at the same time ({answer}); trying again")
             }
             FailureClass::Denied if action == "sts:AssumeRole" => format!(
-                "{action} on {subject} is denied ({said}); allow {action} on {subject} to the operator's own identity, and let the trust policy of {subject} allow it to that identity, with the external id of the AwsAccount where it asks for one"
+                "{action} on {subject} is denied ({answer}); allow {action} on {subject} to the operator's own identity, and let the trust policy of {subject} allow it to that identity, with the external id of the AwsAccount where it asks for one"
             ),
             FailureClass::Denied => format!(
-                "{action} on {subject} is denied ({said}); allow {action} on {subject} to the operator's identity, and see that no bucket policy, permissions boundary or service control policy denies it"
+                "{action} on {subject} is denied ({answer}); allow {action} on {subject} to the operator's identity, and check that no bucket policy, permissions boundary or service control policy denies it"
             ),
             FailureClass::WrongOwner => format!(
-                "{action} on {subject} is refused because the bucket belongs to another account than expected ({said}); correct the bucket's name or account"
+                "{action} on {subject} is refused because the bucket belongs to another account than expected ({answer}); correct the bucket's name or account"
             ),
             FailureClass::WrongAccount => format!(
                 "the operator's identity under AwsAccount {subject} is in the wrong account: {detail}; correct spec.accountId (in a new AwsAccount) or spec.assumeRole.arn. Nothing is written until they agree"
             ),
             FailureClass::NoSuchBucket => {
-                format!("bucket {subject} does not exist ({action}: {said}); create it or correct the name")
+                format!("bucket {subject} does not exist ({action}: {answer}); create it or correct the name")
             }
             FailureClass::NoSuchRole => {
-                format!("role {subject} does not exist ({action}: {said}); trying again")
+                format!("role {subject} does not exist ({action}: {answer}); trying again")
             }
             FailureClass::WrongRegion => format!(
-                "{action} on {subject} went to the wrong Region ({said}); its Region is looked up again"
+                "{action} on {subject} went to the wrong Region ({answer}); its Region is looked up again"
             ),
-            FailureClass::Invalid => format!("AWS refuses {action} on {subject}: {said}"),
+            FailureClass::Invalid => format!("AWS refuses {action} on {subject}: {answer}"),
             FailureClass::DeleteConflict => format!(
-                "{action} on {subject} is refused because something is still attached to the role ({said}); detach it"
+                "{action} on {subject} is refused because something is still attached to the role ({answer}); detach it"
             ),
             FailureClass::Credentials => format!(
-                "the operator has no valid AWS credentials ({said}); give its pod an identity (IRSA, Pod Identity or a Secret)"
+                "the operator has no valid AWS credentials ({answer}); give its pod an identity (IRSA, Pod Identity or a Secret)"
             ),
             FailureClass::Unavailable => {
-                format!("{action} on {subject} got no good answer from AWS ({said}); trying again")
+                format!("{action} on {subject} got no usable answer from AWS ({answer}); trying again")
             }
         }
     }

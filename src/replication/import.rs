@@ -1,9 +1,14 @@
-//! A replication configuration that exists → the spec that asks for it.
+//! Imports a replication configuration that exists.
+//!
+//! In: the configuration as S3 holds it. Out: the spec that asks for exactly it and passes admission, or the field that
+//! a spec cannot express.
 
 use crate::api::{
-    self, BucketReplicationSpec, Destination, Ownership, ReplicationRule, Role, Source, StorageClass, Switch,
+    self, BucketReplicationSpec, DeletionPolicy, Destination, Ownership, ReplicationRule, Role, Source,
+    StorageClass, Switch,
 };
 use crate::iam::arn::bucket_of_arn;
+use crate::iam::digest::sha256_prefix;
 use crate::replication::configuration::{Configuration, Filter, Rule, RuleDestination};
 
 /// What a `BucketReplication` cannot say.
@@ -16,33 +21,63 @@ pub struct Inexpressible {
     pub why: &'static str,
 }
 
-/// The spec of a bucket that replicates already. The role is taken as it is, by its ARN.
+/// Elements of a configuration that this version does not know: a spec without them would remove them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration holds what this version does not know, and would remove: {}", .0.join(", "))]
+pub struct UnknownElements(pub Vec<String>);
+
+/// A bucket that replicates already.
+#[derive(Clone, Copy, Debug)]
+pub struct Replicating<'a> {
+    pub bucket: &'a str,
+    pub region: Option<&'a str>,
+    /// The id of the account that owns the bucket.
+    pub account_id: &'a str,
+    pub configuration: &'a Configuration,
+}
+
+/// The name of the resource for a bucket. Two buckets never get the same: a dot becomes a hyphen, and a hash keeps the
+/// name apart from that of the bucket that has the hyphen.
+pub fn resource_name(bucket: &str) -> String {
+    match bucket.contains('.') {
+        true => format!("{}-{}", bucket.replace('.', "-"), sha256_prefix(bucket.as_bytes(), 6)),
+        false => bucket.to_owned(),
+    }
+}
+
+/// The spec of a bucket that replicates already. The role is used as it is, by its ARN, and the configuration stays when
+/// the resource is deleted: it was there before.
 ///
 /// # Errors
 /// The first field that cannot be expressed.
-pub fn import(
-    bucket: &str,
-    region: Option<String>,
-    configuration: &Configuration,
-) -> Result<BucketReplicationSpec, Inexpressible> {
-    let Configuration { role, rules } = configuration;
+pub fn import(found: &Replicating<'_>) -> Result<BucketReplicationSpec, Inexpressible> {
+    let Replicating { bucket, region, account_id, configuration: Configuration { role, rules } } = *found;
     // Rules of the first version of the schema have no priority; with more than one the spec needs some, and
     // which they are has no meaning there: such rules cannot overlap.
     let alone = rules.len() == 1;
     let rules = rules
         .iter()
         .zip(1..)
-        .map(|((id, rule), n)| import_rule(id, rule, rule.priority.or((!alone).then_some(n))))
+        .map(|((id, rule), n)| {
+            let priority = rule.priority.or((!alone).then_some(n));
+            import_rule(id, rule, priority, account_id)
+        })
         .collect::<Result<_, _>>()?;
     Ok(BucketReplicationSpec {
-        source: Source { bucket: bucket.to_owned(), region, ..Source::default() },
+        source: Source { bucket: bucket.to_owned(), region: region.map(str::to_owned), ..Source::default() },
         role: Some(Role { arn: Some(role.clone()), ..Role::default() }),
         rules,
+        deletion_policy: DeletionPolicy::Retain,
         ..BucketReplicationSpec::default()
     })
 }
 
-fn import_rule(id: &str, rule: &Rule, priority: Option<i32>) -> Result<ReplicationRule, Inexpressible> {
+fn import_rule(
+    id: &str,
+    rule: &Rule,
+    priority: Option<i32>,
+    own_account: &str,
+) -> Result<ReplicationRule, Inexpressible> {
     let Rule {
         status,
         priority: _,
@@ -72,6 +107,10 @@ fn import_rule(id: &str, rule: &Rule, priority: Option<i32>) -> Result<Replicati
         .transpose()?;
     let ownership = match ownership.as_deref() {
         None => None,
+        Some("Destination") if account.as_deref() == Some(own_account) => {
+            let why = ": the destination is in the source's own account, where replicas keep their owner; remove AccessControlTranslation";
+            return Err(inexpressible("destination.ownership", "Destination", why));
+        }
         Some("Destination") if account.is_some() => Some(Ownership::Destination),
         Some(owner) => {
             return Err(inexpressible("destination.ownership", owner, " without the destination's account"));
@@ -80,6 +119,10 @@ fn import_rule(id: &str, rule: &Rule, priority: Option<i32>) -> Result<Replicati
     if kms_encrypted_objects.is_enabled() != kms_key.is_some() {
         let value = kms_key.as_deref().unwrap_or("absent");
         return Err(inexpressible("destination.kmsKeyArn", value, ": it goes with kmsEncryptedObjects"));
+    }
+    if let Some(key) = kms_key.as_deref().filter(|key| !is_key_arn(key)) {
+        let why = ": it is no ARN of a key; S3 accepts an alias and then fails object by object, because IAM does not resolve it in the role's policy. Name the key by its ARN";
+        return Err(inexpressible("destination.kmsKeyArn", key, why));
     }
     let enabled = |switch: &Switch| switch.is_enabled().then_some(Switch::Enabled);
     Ok(ReplicationRule {
@@ -101,4 +144,12 @@ fn import_rule(id: &str, rule: &Rule, priority: Option<i32>) -> Result<Replicati
         replica_modifications: enabled(replica_modifications),
         kms_encrypted_objects: enabled(kms_encrypted_objects),
     })
+}
+
+/// Whether a text is the ARN of a KMS key, and not an id or the ARN of an alias.
+fn is_key_arn(text: &str) -> bool {
+    let mut parts = text.splitn(6, ':').skip(2);
+    text.starts_with("arn:aws")
+        && parts.next() == Some("kms")
+        && parts.nth(2).is_some_and(|key| key.starts_with("key/"))
 }

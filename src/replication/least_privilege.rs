@@ -1,14 +1,18 @@
-//! The policies that others attach: the destination's bucket policy and the keys' policies across accounts, and the
-//! operator's own, by itself and in each account.
+//! The policies that people attach.
+//!
+//! In: resources and accounts. Out: the bucket policies of destinations and the key policies of other accounts, and the
+//! operator's own least privilege, for itself and in each account.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{AssumeRole, AwsAccountSpec, DEFAULT_ROLE_PATH, ManagementPolicy, VersioningPolicy};
-use crate::iam::arn::{Partition, account_of_arn, bucket_of_arn};
+use crate::iam::Partition;
+use crate::iam::arn::{account_of_arn, bucket_of_arn};
 use crate::iam::bucket_policy;
 use crate::iam::document::{PolicyDocument, Statement};
 use crate::replication::authorize::accounts::Account;
 use crate::replication::configuration::Rule;
+use crate::replication::desired::permissions::in_account;
 use crate::replication::desired::{Desired, DesiredRole};
 use crate::replication::observed::Caller;
 
@@ -26,7 +30,8 @@ pub fn destination_bucket_policies(resources: &[Grantee]) -> BTreeMap<String, Po
             }
         }
         for (arn, override_owner) in abroad {
-            let statements = bucket_policy::statements(&desired.sid, &role, arn, override_owner);
+            let roles = std::slice::from_ref(&role);
+            let statements = bucket_policy::statements(&desired.sid, roles, arn, override_owner);
             buckets.entry(arn).or_default().extend(statements);
         }
     }
@@ -144,32 +149,38 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
     PolicyDocument::new(statements.into_iter().filter(|s| !s.resource.is_empty()).collect())
 }
 
-/// The least the identity of an `AwsAccount` needs for all that the account allows: its patterns, and roles at the
-/// path it imposes, else at the default one. To attach to the role that is assumed there.
-pub fn account_policy(account: &Account, partition: Partition) -> PolicyDocument {
+/// The least that the identity of an `AwsAccount` needs for all that the account allows: its patterns, and roles at the
+/// path it imposes, else at the default one. To attach to the role that is assumed there. `all`: the accounts that may
+/// refer to it; only a destination of another account has statements in its bucket policy.
+pub fn account_policy(account: &Account, all: &[Account], partition: Partition) -> PolicyDocument {
     let AwsAccountSpec { account_id, sources, destinations, roles, .. } = &account.spec;
     let arns =
         |patterns: &[String]| patterns.iter().map(|p| partition.bucket_arn(p)).collect::<BTreeSet<_>>();
     let (sources, destinations) = (arns(sources), arns(destinations));
     let buckets: BTreeSet<String> = sources.union(&destinations).cloned().collect();
+    // An account without sources is there to be replicated into.
+    let others_refer = sources.is_empty() || all.iter().any(|other| other.spec.account_id != *account_id);
     let imposed = roles.clone().unwrap_or_default();
     let path = imposed.path.as_deref().unwrap_or(DEFAULT_ROLE_PATH);
     // Roles are for sources: an account that is only replicated into has none.
     let roles: Vec<String> =
         sources.iter().take(1).map(|_| partition.role_arn(account_id, path, "*")).collect();
     let (mut kept, bounded) = match &imposed.permissions_boundary {
-        // Nobody gets out of the boundary: none is made without it, and none is taken off.
+        // Nobody gets out of the boundary: no role is made or given a policy without it, and none loses it.
         Some(boundary) => {
-            let bounded = ["iam:CreateRole", "iam:PutRolePermissionsBoundary"];
+            let bounded = ["iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"];
             let bounded = Statement::allow("BoundRoles", bounded, roles.clone());
             (vec![], bounded.when("StringEquals", "iam:PermissionsBoundary", vec![boundary.clone()]))
         }
         None => {
             let bounded = ["iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"];
-            (vec!["iam:CreateRole"], Statement::allow("BoundRoles", bounded, roles.clone()))
+            (
+                vec!["iam:CreateRole", "iam:PutRolePolicy"],
+                Statement::allow("BoundRoles", bounded, roles.clone()),
+            )
         }
     };
-    kept.extend(["iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy", "iam:PutRolePolicy"]);
+    kept.extend(["iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy"]);
     let keys = [format!("arn:{}:kms:*:{account_id}:key/*", partition.id())];
     let statements = [
         Statement::allow("LocateBuckets", ["s3:ListBucket"], buckets.clone()),
@@ -186,7 +197,7 @@ pub fn account_policy(account: &Account, partition: Partition) -> PolicyDocument
         Statement::allow(
             "DestinationPolicies",
             ["s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"],
-            destinations.clone(),
+            destinations.iter().filter(|_| others_refer).cloned(),
         ),
         Statement::allow(
             "ReadRoles",
@@ -207,7 +218,16 @@ pub fn account_policy(account: &Account, partition: Partition) -> PolicyDocument
             keys.into_iter().filter(|_| !destinations.is_empty()),
         ),
     ];
-    PolicyDocument::new(statements.into_iter().filter(|s| !s.resource.is_empty()).collect())
+    let statements = statements.into_iter().filter(|s| !s.resource.is_empty());
+    PolicyDocument::new(statements.map(|statement| on_own_buckets(statement, account_id)).collect())
+}
+
+/// A statement on buckets by pattern, only for buckets of this account: a name may pass to someone else.
+fn on_own_buckets(statement: Statement, account_id: &str) -> Statement {
+    match statement.action.iter().all(|action| action.starts_with("s3:")) {
+        true => in_account(statement, account_id),
+        false => statement,
+    }
 }
 
 /// What the operator's own identity needs to act in these accounts; nothing where it assumes no role.

@@ -13,6 +13,7 @@ pub mod failure;
 pub mod import;
 pub mod least_privilege;
 pub mod observed;
+pub mod outcome;
 pub mod plan;
 pub mod read_set;
 pub mod refusal;
@@ -31,6 +32,7 @@ pub use failure::{Failure, FailureClass};
 pub use observed::{
     Caller, Observed, ObservedBucket, ObservedKey, ObservedRole, Versioning, VersioningStatus,
 };
+pub use outcome::{Contested, Outcome};
 pub use plan::{Plan, PlanInput};
 pub use read_set::{BucketRef, ReadSet};
 pub use refusal::Refusal;

@@ -1,11 +1,13 @@
-//! What AWS holds, in this program's own types. A read that failed is kept beside those that did not, so that
-//! one denied read does not hide the rest.
+//! What AWS holds, in this program's own types.
+//!
+//! A read that failed is kept beside those that succeeded, so that one denied read does not hide the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use strum::IntoStaticStr;
 
-use crate::iam::arn::Partition;
+use crate::iam::Partition;
 use crate::replication::configuration::Configuration;
 use crate::replication::failure::Failure;
 use crate::replication::resource_id::ResourceId;
@@ -13,7 +15,7 @@ use crate::replication::resource_id::ResourceId;
 /// The outcome of one read.
 pub type Read<T> = Result<T, Failure>;
 
-/// Who the operator is in AWS (`sts:GetCallerIdentity`).
+/// The account in which the operator calls AWS (`sts:GetCallerIdentity`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     pub account: String,
@@ -29,6 +31,9 @@ pub struct Observed {
     pub destinations: BTreeMap<String, ObservedBucket>,
     /// `None`: the source has no replication configuration.
     pub configuration: Read<Option<Configuration>>,
+    /// What that configuration holds and [`Configuration`] does not model, by path, such as `Rule[all]/Destination/Tier`
+    /// or `Rule[all]/Status=Paused`. It is no difference and causes no write, but a write for another reason removes it.
+    pub unknown_elements: BTreeSet<String>,
     /// The role the spec names. `None`: there is none.
     pub role: Read<Option<ObservedRole>>,
     /// The roles that may have been ours before the spec named another one, by name. `None`: gone.
@@ -68,7 +73,7 @@ pub struct ObservedBucket {
 }
 
 impl ObservedBucket {
-    /// A bucket of which nothing can be said but where it is not, or why that is not known.
+    /// A bucket that does not exist, or of which the Region could not be read.
     pub fn unseen(region: Read<Option<String>>, versioning: Failure) -> ObservedBucket {
         ObservedBucket { region, versioning: Err(versioning), owner_confirmed: false }
     }
@@ -82,7 +87,7 @@ pub struct Versioning {
     pub mfa_delete: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 pub enum VersioningStatus {
     /// Never enabled.
     Disabled,
@@ -92,11 +97,7 @@ pub enum VersioningStatus {
 
 impl VersioningStatus {
     pub fn as_str(self) -> &'static str {
-        match self {
-            VersioningStatus::Disabled => "Disabled",
-            VersioningStatus::Enabled => "Enabled",
-            VersioningStatus::Suspended => "Suspended",
-        }
+        self.into()
     }
 }
 
@@ -118,10 +119,10 @@ pub struct ObservedRole {
 }
 
 impl Observed {
-    /// The former roles that are there and ours.
-    pub fn former_roles_of<'a>(&'a self, identity: &'a ResourceId) -> impl Iterator<Item = &'a ObservedRole> {
+    /// The former roles that exist and are the resource's own.
+    pub fn former_roles_of<'a>(&'a self, id: &'a ResourceId) -> impl Iterator<Item = &'a ObservedRole> {
         let there = self.former_roles.values().filter_map(|read| read.as_ref().ok()?.as_ref());
-        there.filter(|role| identity.owns(&role.tags))
+        there.filter(|role| id.owns(&role.tags))
     }
 
     /// The Region of a bucket, where it is known.

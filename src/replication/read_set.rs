@@ -106,13 +106,6 @@ impl ReadSet {
 
     /// What the spec is worked out with, once this was observed.
     pub fn discovered(&self, observed: &Observed) -> Discovered {
-        let source = observed.region_of(&observed.source).map(|region| (self.source.name.clone(), region));
-        let destinations =
-            observed.destinations.iter().filter_map(|(b, held)| Some((b.clone(), observed.region_of(held)?)));
-        Discovered {
-            caller: observed.caller.clone(),
-            regions: source.into_iter().chain(destinations).collect(),
-            object_lock: observed.object_lock,
-        }
+        Discovered::of(&self.source.name, observed)
     }
 }

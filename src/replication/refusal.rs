@@ -7,18 +7,32 @@ use serde::Serialize;
 use crate::api::{ConditionType, Reason};
 use crate::replication::failure::Failure;
 
-/// Why the operator does not go on: what a condition will say.
+/// Why the operator does not continue, as a condition reports it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Refusal {
     pub reason: Reason,
     pub message: String,
-    /// The condition that tells this beside `Ready`.
+    /// The condition that reports it beside `Ready`.
     pub about: ConditionType,
 }
 
 impl Refusal {
     pub fn new(reason: Reason, about: ConditionType, message: String) -> Refusal {
         Refusal { reason, message, about }
+    }
+
+    /// Refuses with all of these as one: the first decides the reason, and the message names each.
+    ///
+    /// # Errors
+    /// When there is any.
+    pub fn all(refusals: impl IntoIterator<Item = Refusal>) -> Result<(), Refusal> {
+        let mut refusals = refusals.into_iter();
+        let Some(mut first) = refusals.next() else { return Ok(()) };
+        for other in refusals {
+            first.message.push_str("; also: ");
+            first.message.push_str(&other.message);
+        }
+        Err(first)
     }
 
     pub fn failed(failure: &Failure, about: ConditionType) -> Refusal {

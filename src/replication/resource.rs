@@ -50,3 +50,15 @@ pub fn remembered_roles(status: &BucketReplicationStatus) -> impl Iterator<Item 
     let current = status.role.iter().filter(|role| role.managed).map(|role| role.arn.as_str());
     current.chain(status.former_roles.iter().map(String::as_str))
 }
+
+/// ARN of the role in the configuration that was last applied. A status from before it was recorded names it as its role.
+pub fn applied_role(status: &BucketReplicationStatus) -> Option<&String> {
+    status.applied_role.as_ref().or(status.role.as_ref().map(|role| &role.arn))
+}
+
+/// Whether a status records anything in AWS that the resource made.
+pub fn left_traces(status: &BucketReplicationStatus) -> bool {
+    let BucketReplicationStatus { applied_hash, role, former_roles, bucket_policies, .. } = status;
+    let managed = role.as_ref().is_some_and(|role| role.managed);
+    applied_hash.is_some() || managed || !former_roles.is_empty() || !bucket_policies.is_empty()
+}

@@ -1,4 +1,6 @@
-//! Whose something in AWS is: the tags that a managed role carries.
+//! Which resource something in AWS belongs to, by the tags that a managed role carries.
+//!
+//! In: a resource's cluster, namespace, name and UID; the tags of a role. Out: whether the role is the resource's own.
 
 use std::collections::BTreeMap;
 
@@ -9,53 +11,71 @@ use crate::iam::digest::sha256_prefix;
 /// The longest name IAM allows a role, and STS a session.
 const MAX_ROLE_NAME: usize = 64;
 
-/// A `BucketReplication` among all clusters. The UID is the identity: a resource deleted and made again under
-/// the same name is another one, so that nobody takes over another's role by a name.
+/// A `BucketReplication` among all clusters. The UID distinguishes it from one that was deleted and made again under
+/// the same name, and the cluster from one of the same name elsewhere: nobody takes over another's role by a name.
 ///
 /// `cluster` and `uid` are absent when a file is planned without a cluster; they then match any.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ResourceId {
     /// UID of the `kube-system` namespace.
     pub cluster: Option<String>,
+    /// UIDs of `kube-system` in clusters that this one replaces: what belongs to the resource of this namespace and
+    /// name there belongs to this one (`run --former-cluster`).
+    pub former_clusters: Vec<String>,
     pub namespace: String,
     pub name: String,
     pub uid: Option<String>,
 }
 
 impl ResourceId {
-    /// The operator about an `AwsAccount` itself, which has no namespace.
+    /// The id for calls that are about an `AwsAccount` itself, which has no namespace.
     pub fn of_account(name: &str) -> ResourceId {
-        ResourceId { cluster: None, namespace: "awsaccount".to_owned(), name: name.to_owned(), uid: None }
+        ResourceId { namespace: "awsaccount".to_owned(), name: name.to_owned(), ..ResourceId::default() }
     }
 
     /// The tags of a managed role. An unknown cluster or UID has none.
     pub fn tags(&self) -> BTreeMap<String, String> {
         let mut tags =
             BTreeMap::from([(tag("namespace"), self.namespace.clone()), (tag("name"), self.name.clone())]);
-        tags.extend(self.cluster.clone().map(|c| (tag("cluster"), c)));
-        tags.extend(self.uid.clone().map(|u| (tag("uid"), u)));
+        tags.extend(self.cluster.clone().map(|cluster| (tag("cluster"), cluster)));
+        tags.extend(self.uid.clone().map(|uid| (tag("uid"), uid)));
         tags
     }
 
-    /// Whether a role with these tags is this resource's: none of them names another, and what is left of them
-    /// names this one. The UID alone does, and so do the others without it: a tag that someone removed is drift
-    /// and does not make the role foreign.
+    /// Whether a role with these tags is this resource's: none of them names another, and the ones that are there name
+    /// this one. The UID alone does, and so do the others without it: a tag that someone removed is drift and does not
+    /// make the role foreign. A role of the same resource in a former cluster counts whatever its UID.
     pub fn owns(&self, tags: &BTreeMap<String, String>) -> bool {
         let ours = self.tags();
+        if self.is_of_former_cluster(tags) && is_named_by(tags, self) {
+            return true;
+        }
+        let contradicted =
+            ours.iter().any(|(key, value)| value_of(tags, key).is_some_and(|held| held != value));
         let uid = tag("uid");
-        let contradicted = ours.iter().any(|(key, value)| tags.get(key).is_some_and(|held| held != value));
-        let by_uid = ours.get(&uid).is_some_and(|value| tags.get(&uid) == Some(value));
-        let by_the_others = ours.keys().filter(|key| **key != uid).all(|key| tags.contains_key(key));
+        let by_uid = ours.get(&uid).is_some_and(|value| value_of(tags, &uid) == Some(value));
+        let by_the_others = ours.keys().filter(|key| **key != uid).all(|key| value_of(tags, key).is_some());
         !contradicted && (by_uid || by_the_others)
     }
 
-    /// This identity with what it lacks taken from the tags of a role that is otherwise its own.
+    /// This id, with the cluster and UID that it lacks taken from the tags of a role that is otherwise its own.
     pub fn completed_from(mut self, tags: &BTreeMap<String, String>) -> ResourceId {
         if self.owns(tags) {
-            self.cluster = self.cluster.or_else(|| tags.get(&tag("cluster")).cloned());
-            self.uid = self.uid.or_else(|| tags.get(&tag("uid")).cloned());
+            self.cluster = self.cluster.or_else(|| value_of(tags, &tag("cluster")).cloned());
+            self.uid = self.uid.or_else(|| value_of(tags, &tag("uid")).cloned());
         }
         self
+    }
+
+    fn is_of_former_cluster(&self, tags: &BTreeMap<String, String>) -> bool {
+        value_of(tags, &tag("cluster")).is_some_and(|held| self.former_clusters.contains(held))
+    }
+
+    /// Whether tags name a cluster that is neither this resource's nor one that it replaces.
+    fn is_of_another_cluster(&self, tags: &BTreeMap<String, String>) -> bool {
+        let held = value_of(tags, &tag("cluster"));
+        held.zip(self.cluster.as_ref()).is_some_and(|(held, own)| held != own)
+            && !self.is_of_former_cluster(tags)
     }
 
     /// The beginning of the Sids of this resource's statements in the policies of destination buckets. It
@@ -90,29 +110,42 @@ fn shortened(name: String) -> String {
     format!("{kept}-{}", sha256_prefix(name.as_bytes(), 8))
 }
 
-/// Whether the tags of a role name another resource than this one, by namespace and name: the same resource of a
-/// cluster that was rebuilt is no other.
-pub fn belongs_to_another(tags: &BTreeMap<String, String>, identity: &ResourceId) -> bool {
-    let other = |key: &str, own: &str| tags.get(&tag(key)).is_some_and(|held| held != own);
-    other("namespace", &identity.namespace) || other("name", &identity.name)
+/// The value of a tag. IAM does not distinguish keys by case
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html>).
+pub fn value_of<'a>(tags: &'a BTreeMap<String, String>, key: &str) -> Option<&'a String> {
+    tags.get(key)
+        .or_else(|| tags.iter().find(|(held, _)| held.eq_ignore_ascii_case(key)).map(|(_, value)| value))
 }
 
-/// Whether the tags of a role name this resource, by namespace and name.
-pub fn is_named_by(tags: &BTreeMap<String, String>, identity: &ResourceId) -> bool {
-    let named = |key: &str, own: &str| tags.get(&tag(key)).is_some_and(|held| held == own);
-    named("namespace", &identity.namespace) && named("name", &identity.name)
+/// Whether tags name a resource, as those with which a role is taken over do.
+pub fn names_owner(tags: &BTreeMap<String, String>) -> bool {
+    [tag("namespace"), tag("name")].iter().all(|key| tags.contains_key(key))
 }
 
-/// Who a role with these tags belongs to, for a message.
-pub fn owner_of(tags: &BTreeMap<String, String>) -> String {
-    match (tags.get(&tag("namespace")), tags.get(&tag("name"))) {
-        (Some(namespace), Some(name)) => {
-            let cluster = tags.get(&tag("cluster")).map_or("unknown", String::as_str);
-            let uid = tags.get(&tag("uid")).map_or("unknown", String::as_str);
-            format!("belongs to BucketReplication {namespace}/{name} (uid {uid}) of cluster {cluster}")
-        }
-        _ => "was not made by this operator".to_owned(),
-    }
+/// Whether the tags of a role name another resource than this one, by cluster, namespace and name.
+pub fn belongs_to_another(tags: &BTreeMap<String, String>, id: &ResourceId) -> bool {
+    let other = |key: &str, own: &str| value_of(tags, &tag(key)).is_some_and(|held| held != own);
+    other("namespace", &id.namespace) || other("name", &id.name) || id.is_of_another_cluster(tags)
+}
+
+/// Whether the tags of a role name this resource, by namespace and name, and no other cluster.
+pub fn is_named_by(tags: &BTreeMap<String, String>, id: &ResourceId) -> bool {
+    let named = |key: &str, own: &str| value_of(tags, &tag(key)).is_some_and(|held| held == own);
+    named("namespace", &id.namespace) && named("name", &id.name) && !id.is_of_another_cluster(tags)
+}
+
+/// Which resource a role with these tags belongs to, for a message.
+pub fn owner_of(tags: &BTreeMap<String, String>, id: &ResourceId) -> String {
+    let value = |key: &str| value_of(tags, &tag(key)).map(String::as_str);
+    let (Some(namespace), Some(name)) = (value("namespace"), value("name")) else {
+        return "was not made by this operator".to_owned();
+    };
+    let (cluster, uid) = (value("cluster").unwrap_or("unknown"), value("uid").unwrap_or("unknown"));
+    let elsewhere = match id.is_of_another_cluster(tags) {
+        true => format!(", which is not this cluster: while cluster {cluster} exists, do not adopt it"),
+        false => String::new(),
+    };
+    format!("belongs to BucketReplication {namespace}/{name} (uid {uid}) of cluster {cluster}{elsewhere}")
 }
 
 fn tag(key: &str) -> String {
@@ -126,10 +159,37 @@ mod tests {
     fn identity(namespace: &str, name: &str) -> ResourceId {
         ResourceId {
             cluster: Some("c".into()),
+            former_clusters: Vec::new(),
             namespace: namespace.into(),
             name: name.into(),
             uid: Some("u".into()),
         }
+    }
+
+    #[test]
+    fn the_same_name_in_another_cluster_is_another_resource_unless_this_cluster_replaces_that_one() {
+        let ours = identity("data", "orders");
+        let elsewhere =
+            ResourceId { cluster: Some("d".into()), uid: Some("v".into()), ..identity("data", "orders") };
+        assert!(!ours.owns(&elsewhere.tags()));
+        assert!(!is_named_by(&elsewhere.tags(), &ours));
+        assert!(belongs_to_another(&elsewhere.tags(), &ours));
+        assert!(owner_of(&elsewhere.tags(), &ours).contains("while cluster d exists, do not adopt it"));
+        let rebuilt = ResourceId { former_clusters: vec!["d".into()], ..ours };
+        assert!(rebuilt.owns(&elsewhere.tags()));
+        assert!(is_named_by(&elsewhere.tags(), &rebuilt) && !belongs_to_another(&elsewhere.tags(), &rebuilt));
+        let other = ResourceId { name: "invoices".into(), ..elsewhere };
+        assert!(!rebuilt.owns(&other.tags()), "another resource of the former cluster stays another");
+    }
+
+    #[test]
+    fn tags_have_no_case() {
+        let ours = identity("data", "orders");
+        let folded = |tags: BTreeMap<String, String>| {
+            tags.into_iter().map(|(key, value)| (key.to_uppercase(), value)).collect::<BTreeMap<_, _>>()
+        };
+        assert!(ours.owns(&folded(ours.tags())));
+        assert!(belongs_to_another(&folded(identity("data", "other").tags()), &ours));
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! One write to AWS, as data: planned, printed, told in events, executed as it stands.
+//! One write to AWS, as data.
+//!
+//! In: what the planner decided. Out: the value that is executed, printed and reported in events as it stands.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +11,10 @@ use crate::iam::arn::bucket_of_arn;
 use crate::iam::document::Statement;
 use crate::replication::bucket::BucketAddress;
 use crate::replication::configuration::Configuration;
+use crate::replication::resource_id::names_owner;
+
+/// The value that stands for nothing in `want` and `got` of a difference.
+pub const ABSENT: &str = "absent";
 
 /// The name of the inline policy the operator keeps on a managed role.
 pub const ROLE_POLICY_NAME: &str = "s3-replication";
@@ -55,12 +61,18 @@ pub enum Step {
     PutRolePolicy {
         role: String,
         document: String,
+        /// The document still grants what the present configuration needs: it only adds, and the exact document
+        /// follows once the configuration is replaced.
+        expands: bool,
     },
-    /// Sets our own statements in a bucket's policy, told from others by their Sid; no statements: removes them.
+    /// Sets this replication's statements in a bucket's policy, distinguished from others by their Sid; without
+    /// statements: removes them.
     PutBucketPolicy {
         bucket: BucketAddress,
         sid: String,
         statements: Vec<Statement>,
+        /// As for `PutRolePolicy`.
+        expands: bool,
     },
     PutReplication {
         bucket: BucketAddress,
@@ -127,10 +139,52 @@ impl Step {
         }
     }
 
+    /// Whether this step can only be done once another one, of an earlier stage, was done.
+    pub fn needs(&self, earlier: &Step) -> bool {
+        match (self, earlier) {
+            // S3 refuses a configuration between buckets without versioning, and objects fail where the role or a
+            // destination does not let them through.
+            (
+                Step::PutReplication { .. },
+                Step::EnableVersioning { .. }
+                | Step::CreateRole { .. }
+                | Step::UpdateTrustPolicy { .. }
+                | Step::PutRolePolicy { .. }
+                | Step::PutBucketPolicy { .. },
+            ) => true,
+            // Permissions are taken away only once the configuration that needs them is gone.
+            (
+                Step::PutRolePolicy { .. }
+                | Step::PutBucketPolicy { .. }
+                | Step::DeleteRolePolicy { .. }
+                | Step::DeleteRole { .. },
+                Step::PutReplication { .. } | Step::DeleteReplication { .. },
+            ) => true,
+            // S3 refuses a policy with a principal that does not exist.
+            (Step::PutBucketPolicy { .. }, Step::CreateRole { .. }) => true,
+            // A role gets no permissions before it has the boundary that is imposed on it.
+            (
+                Step::PutRolePolicy { role, .. },
+                Step::CreateRole { role: other, .. } | Step::PutPermissionsBoundary { role: other, .. },
+            )
+            | (Step::DeleteRole { role }, Step::DeleteRolePolicy { role: other }) => role == other,
+            // A role that is taken over is written only once its tags name the new owner.
+            (Step::PutRolePolicy { role, .. }, Step::TagRole { role: other, tags }) => {
+                role == other && names_owner(tags)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a difference is gone once this step is done.
     pub fn settles(&self, difference: &DriftEntry) -> bool {
         let DriftEntry { resource, name, path, .. } = difference;
         let tag = path.strip_prefix("tags.");
+        if let Step::PutRolePolicy { expands: true, .. } | Step::PutBucketPolicy { expands: true, .. } = self
+            && difference.want == ABSENT
+        {
+            return false;
+        }
         name == self.subject()
             && match (self, resource) {
                 (Step::EnableVersioning { .. }, AwsResource::BucketVersioning)
@@ -150,6 +204,10 @@ impl Step {
                 _ => false,
             }
     }
+}
+
+fn keeping(f: &mut std::fmt::Formatter<'_>, expands: bool) -> std::fmt::Result {
+    if expands { f.write_str(", keeping what the present configuration needs") } else { Ok(()) }
 }
 
 impl std::fmt::Display for Step {
@@ -172,7 +230,10 @@ impl std::fmt::Display for Step {
             Step::UntagRole { role, keys } => {
                 write!(f, "remove from role {role} the tags {}", keys.join(", "))
             }
-            Step::PutRolePolicy { role, .. } => write!(f, "set the policy {ROLE_POLICY_NAME} of role {role}"),
+            Step::PutRolePolicy { role, expands, .. } => {
+                write!(f, "set the policy {ROLE_POLICY_NAME} of role {role}")?;
+                keeping(f, *expands)
+            }
             Step::PutBucketPolicy { bucket, statements, .. } if statements.is_empty() => {
                 write!(
                     f,
@@ -180,8 +241,9 @@ impl std::fmt::Display for Step {
                     bucket.name
                 )
             }
-            Step::PutBucketPolicy { bucket, .. } => {
-                write!(f, "allow the role in the policy of bucket {}", bucket.name)
+            Step::PutBucketPolicy { bucket, expands, .. } => {
+                write!(f, "allow the role in the policy of bucket {}", bucket.name)?;
+                keeping(f, *expands)
             }
             Step::PutReplication { bucket, configuration } => {
                 let to: Vec<String> = configuration

@@ -1,4 +1,4 @@
-//! When to come back to a resource: kube-runtime's `Action`, which does not tell what it was made of.
+//! When a reconcile wants to run again.
 
 use std::time::Duration;
 
@@ -6,22 +6,18 @@ use std::time::Duration;
 pub struct Action(Option<Duration>);
 
 impl Action {
+    /// Runs again after a pause, or earlier when the object changes.
     pub fn requeue(after: Duration) -> Action {
         Action(Some(after))
     }
 
-    /// Not before the resource changes.
+    /// Runs again only when the object changes.
     pub fn await_change() -> Action {
         Action(None)
     }
 
+    /// The pause; `None` when only a change counts.
     pub fn after(self) -> Option<Duration> {
         self.0
-    }
-}
-
-impl From<Action> for kube::runtime::controller::Action {
-    fn from(Action(after): Action) -> Self {
-        after.map_or_else(Self::await_change, Self::requeue)
     }
 }

@@ -13,6 +13,8 @@ pub enum Error {
     TimedOut(std::time::Duration),
     #[error("this operator no longer leads")]
     NotLeading,
+    #[error("the reconcile panicked, which is a fault of this operator: {0}")]
+    Panicked(String),
 }
 
 impl Error {
@@ -22,6 +24,7 @@ impl Error {
             Error::Kubernetes(_) => "Kubernetes",
             Error::TimedOut(_) => "TimedOut",
             Error::NotLeading => "NotLeading",
+            Error::Panicked(_) => "Panicked",
         }
     }
 

@@ -1,31 +1,32 @@
-//! When this process is stuck, such that nothing but a restart helps. What passes by itself, an API server or an AWS
-//! that is away for a while, is no reason: a restart would only lose what is known.
+//! Decides when this process is stuck in such a way that only a restart helps.
+//!
+//! In: heartbeats of the main loop, failures of watches, the age of the longest reconcile. Out: the reason why `/livez`
+//! fails, if it does. An API server or an AWS that does not answer for a while is no such reason: a restart would only
+//! lose what the process knows.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::controllers::bucket_replication::DEADLINE;
-use crate::runtime::tracker::ReconcileTracker;
+use parking_lot::Mutex;
 
-/// How often the loop that drives watches, controllers and election shows that it turns.
+/// How often the loop that drives watches, reconciles and election shows that it turns.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The loop is stuck when it has shown nothing for this long.
+/// Without a heartbeat for this long the loop is stuck.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A reconcile is ended at its deadline; one that is still there after this much more does not let itself be ended.
+/// A reconcile is dropped at its deadline; one that still runs after this much more cannot be dropped.
 const SLACK: Duration = Duration::from_secs(60);
 
-/// Failures of a watch that come closer together than this are one stuck_reason: it tries again every 30 seconds, and a
-/// try to connect takes up to 30 more.
+/// Failures of a watch that follow each other within this time are one streak: the watch tries again every 30 seconds, and
+/// connecting may take up to 30 more.
 const MAX_FAILURE_GAP: Duration = Duration::from_secs(2 * 60);
 
-/// A watch that has only failed for this long may fail by our own doing: certificates of the API server, for
-/// example, are read at the start.
-const FAILING: Duration = Duration::from_secs(15 * 60);
+/// After failing for this long, the cause may be in this process (the API server's CA is loaded only at startup), so that a
+/// restart may help.
+const MAX_STREAK: Duration = Duration::from_secs(15 * 60);
 
-/// A row of failures.
+/// Failures without a success between them.
 #[derive(Clone, Copy, Debug)]
 struct FailureStreak {
     first: Instant,
@@ -35,7 +36,7 @@ struct FailureStreak {
 #[derive(Debug)]
 pub struct Liveness {
     beat: Mutex<Instant>,
-    /// By namespace; empty for all.
+    /// By what is watched.
     failing: Mutex<HashMap<String, FailureStreak>>,
 }
 
@@ -46,47 +47,47 @@ impl Liveness {
 
     /// The loop turns.
     pub fn beat(&self, now: Instant) {
-        *self.beat.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        *self.beat.lock() = now;
     }
 
-    fn failing(&self) -> MutexGuard<'_, HashMap<String, FailureStreak>> {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn watch_failed(&self, namespace: &str, now: Instant) {
-        let mut failing = self.failing();
-        let row = failing.entry(namespace.to_owned()).or_insert(FailureStreak { first: now, last: now });
-        // A watch that works says nothing unless something happens: silence is all there is to tell by.
-        if now.duration_since(row.last) > MAX_FAILURE_GAP {
-            row.first = now;
+    /// A watch failed. `watched`: its kind, and its namespace if it has one.
+    pub fn watch_failed(&self, watched: &str, now: Instant) {
+        let mut failing = self.failing.lock();
+        let streak = failing.entry(watched.to_owned()).or_insert(FailureStreak { first: now, last: now });
+        // A watch that works reports nothing unless an object changes: silence between failures counts as success.
+        if now.saturating_duration_since(streak.last) > MAX_FAILURE_GAP {
+            streak.first = now;
         }
-        row.last = now;
+        streak.last = now;
     }
 
-    pub fn watch_works(&self, namespace: &str) {
-        self.failing().remove(namespace);
+    /// A watch brought an event.
+    pub fn watch_works(&self, watched: &str) {
+        self.failing.lock().remove(watched);
     }
 
     /// What is stuck, in words for a person.
-    pub fn stuck_reason(&self, work: &ReconcileTracker, now: Instant) -> Option<String> {
-        let silent = now.saturating_duration_since(*self.beat.lock().unwrap_or_else(PoisonError::into_inner));
+    pub fn stuck_reason(&self, now: Instant) -> Option<String> {
+        let silent = now.saturating_duration_since(*self.beat.lock());
         if silent > HEARTBEAT_TIMEOUT {
             return Some(format!("the main loop has not turned for {} s", silent.as_secs()));
         }
-        if let Some(longest) = work.longest(now).filter(|longest| *longest > DEADLINE + SLACK) {
-            return Some(format!("a reconcile has been under way for {} s", longest.as_secs()));
-        }
-        let failing = self.failing();
-        let stuck = failing.iter().find(|(_, row)| {
-            now.saturating_duration_since(row.last) <= MAX_FAILURE_GAP
-                && row.last.duration_since(row.first) > FAILING
+        let failing = self.failing.lock();
+        let stuck = failing.iter().find(|(_, streak)| {
+            now.saturating_duration_since(streak.last) <= MAX_FAILURE_GAP
+                && streak.last.saturating_duration_since(streak.first) > MAX_STREAK
         });
-        stuck.map(|(namespace, row)| {
-            let place = if namespace.is_empty() { "" } else { " of namespace " };
-            let since = now.saturating_duration_since(row.first).as_secs();
-            format!("the watch{place}{namespace} has only failed for {since} s")
+        stuck.map(|(watched, streak)| {
+            let since = now.saturating_duration_since(streak.first).as_secs();
+            format!("the watch of {watched} has only failed for {since} s")
         })
     }
+}
+
+/// Why reconciles count as stuck: the longest that runs has outlived its deadline.
+pub fn overdue(deadline: Duration, longest: Option<Duration>) -> Option<String> {
+    let longest = longest.filter(|longest| *longest > deadline + SLACK)?;
+    Some(format!("a reconcile has been running for {} s", longest.as_secs()))
 }
 
 #[cfg(test)]
@@ -98,57 +99,50 @@ mod tests {
     #[test]
     fn a_loop_that_does_not_turn_is_stuck() {
         let start = Instant::now();
-        let (vitals, work) = (Liveness::new(start), ReconcileTracker::default());
-        assert_eq!(vitals.stuck_reason(&work, start + HEARTBEAT_TIMEOUT), None);
-        let said = vitals.stuck_reason(&work, start + HEARTBEAT_TIMEOUT + SECOND).unwrap();
-        assert_eq!(said, "the main loop has not turned for 61 s");
-        vitals.beat(start + HEARTBEAT_TIMEOUT + SECOND);
-        assert_eq!(vitals.stuck_reason(&work, start + HEARTBEAT_TIMEOUT + SECOND), None);
+        let liveness = Liveness::new(start);
+        assert_eq!(liveness.stuck_reason(start + HEARTBEAT_TIMEOUT), None);
+        let reason = liveness.stuck_reason(start + HEARTBEAT_TIMEOUT + SECOND).unwrap();
+        assert_eq!(reason, "the main loop has not turned for 61 s");
+        liveness.beat(start + HEARTBEAT_TIMEOUT + SECOND);
+        assert_eq!(liveness.stuck_reason(start + HEARTBEAT_TIMEOUT + SECOND), None);
     }
 
     #[test]
     fn a_reconcile_that_outlives_its_deadline_is_stuck() {
-        let start = Instant::now();
-        let (vitals, work) = (Liveness::new(start), ReconcileTracker::default());
-        work.begin("a", start);
-        let late = start + DEADLINE + SLACK + SECOND;
-        vitals.beat(late);
-        assert_eq!(vitals.stuck_reason(&work, late - SECOND), None);
-        assert_eq!(
-            vitals.stuck_reason(&work, late).as_deref(),
-            Some("a reconcile has been under way for 361 s")
-        );
-        work.end("a", late);
-        assert_eq!(vitals.stuck_reason(&work, late), None);
+        let deadline = 300 * SECOND;
+        assert_eq!(overdue(deadline, None), None);
+        assert_eq!(overdue(deadline, Some(deadline + SLACK)), None);
+        let reason = overdue(deadline, Some(deadline + SLACK + SECOND));
+        assert_eq!(reason.as_deref(), Some("a reconcile has been running for 361 s"));
     }
 
     #[test]
-    fn a_watch_that_does_nothing_but_fail_is_stuck_and_one_that_failed_now_and_then_is_not() {
+    fn a_watch_that_only_fails_is_stuck_and_one_that_fails_now_and_then_is_not() {
         let start = Instant::now();
-        let (vitals, work) = (Liveness::new(start), ReconcileTracker::default());
+        let liveness = Liveness::new(start);
         let fail_until = |from: Instant, minutes: u64| {
             let mut now = from;
             for minute in 0..=minutes {
                 now = from + Duration::from_secs(60 * minute);
-                vitals.watch_failed("data", now);
-                vitals.beat(now);
+                liveness.watch_failed("ConfigMap in namespace data", now);
+                liveness.beat(now);
             }
             now
         };
         let now = fail_until(start, 15);
-        assert_eq!(vitals.stuck_reason(&work, now), None, "an API server may be away for a while");
+        assert_eq!(liveness.stuck_reason(now), None, "an API server may be away for a while");
         let now = fail_until(now, 1);
-        let said = vitals.stuck_reason(&work, now).unwrap();
-        assert_eq!(said, "the watch of namespace data has only failed for 960 s");
-        vitals.watch_works("data");
-        assert_eq!(vitals.stuck_reason(&work, now), None);
+        let reason = liveness.stuck_reason(now).unwrap();
+        assert_eq!(reason, "the watch of ConfigMap in namespace data has only failed for 960 s");
+        liveness.watch_works("ConfigMap in namespace data");
+        assert_eq!(liveness.stuck_reason(now), None);
 
         let now = fail_until(now, 10);
         let later = now + MAX_FAILURE_GAP + SECOND;
         let now = fail_until(later, 10);
-        assert_eq!(vitals.stuck_reason(&work, now), None, "it worked in between, or it would have failed");
+        assert_eq!(liveness.stuck_reason(now), None, "it worked in between, or it would have failed");
         let quiet = fail_until(now, 10) + MAX_FAILURE_GAP + SECOND;
-        vitals.beat(quiet);
-        assert_eq!(vitals.stuck_reason(&work, quiet), None, "it has come back");
+        liveness.beat(quiet);
+        assert_eq!(liveness.stuck_reason(quiet), None, "it works again");
     }
 }

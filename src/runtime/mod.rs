@@ -1,14 +1,18 @@
-//! What every controller needs, and no kind of ours: watches, triggers, the queue, leader election, liveness, and
-//! writes to Kubernetes.
+//! Runs controllers, whatever their kinds: it knows no kind of this operator and no name of one.
+//!
+//! In: a [`controller::Controller`] for each kind. Out: watches, stores with indexes, a queue with bulkheads, leader
+//! election, liveness, and writes to Kubernetes.
 
 pub mod action;
-pub mod bulkhead;
+pub mod clock;
+pub mod controller;
 pub mod error;
 pub mod kube_error;
 pub mod leader;
 pub mod liveness;
+pub mod manager;
 pub mod object_writer;
-pub mod relist_buffer;
+pub mod queue;
 pub mod requeue;
 pub mod selector;
 pub mod store;

@@ -1,7 +1,7 @@
-//! When to look again: never stuck, never hot.
+//! Decides how long to wait before the next try.
 //!
-//! kube-runtime's error policy never sees a success, so that the backoff of each object is kept here, cleared
-//! when it succeeds and when it goes.
+//! In: the reason that a try ended with, and the interval of the object. Out: the pause. Transient failures back off
+//! exponentially, by reason and with jitter; everything else is checked again after the interval.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
 use crate::api::Reason;
 
-/// The longest pause between two tries of something that may pass by itself.
-const MAX_BACKOFF: Duration = Duration::from_secs(5 * 60);
+/// The longest pause after a transient failure.
+pub const MAX_BACKOFF: Duration = Duration::from_secs(5 * 60);
 
-/// The waiting of one object.
+/// The backoff of one object.
 #[derive(Debug, Default)]
 pub struct RequeueBackoff {
-    /// By reason, so that troubles that take turns do not begin anew each time.
+    /// By reason, so that two failures that alternate back off too.
     failing: BTreeMap<Reason, ExponentialBackoff>,
 }
 
@@ -26,8 +26,7 @@ impl RequeueBackoff {
         self.failing.is_empty()
     }
 
-    /// How long to wait after an attempt that ended in this reason. Passing troubles back off exponentially, with
-    /// jitter; all else is looked at again after the interval.
+    /// The pause after a try that ended with this reason.
     pub fn after(&mut self, reason: Reason, interval: Duration) -> Duration {
         if !reason.is_transient() {
             self.failing.clear();
@@ -39,7 +38,7 @@ impl RequeueBackoff {
     }
 }
 
-/// The first pause by reason: a conflict is over in a moment, a throttled service needs air.
+/// The first pause depends on the reason: a conflict is over in a moment, a throttled service needs longer.
 fn backoff(reason: Reason, cap: Duration) -> ExponentialBackoff {
     let first = match reason {
         Reason::Throttled => Duration::from_secs(4),
@@ -55,7 +54,7 @@ fn backoff(reason: Reason, cap: Duration) -> ExponentialBackoff {
         .build()
 }
 
-/// Up to a tenth more, so that a restart does not align all resources for ever.
+/// Adds up to a tenth, so that resources that were created together are not checked together for ever.
 pub fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(1.0 + fastrand::f64() / 10.0)
 }
@@ -67,32 +66,35 @@ mod tests {
     const INTERVAL: Duration = Duration::from_secs(600);
 
     #[test]
-    fn passing_troubles_back_off_up_to_a_cap_and_start_anew_after_a_success() {
-        let mut pace = RequeueBackoff::default();
-        let first = pace.after(Reason::AccessDenied, INTERVAL);
+    fn transient_failures_back_off_up_to_a_cap_and_start_again_after_a_success() {
+        let mut backoff = RequeueBackoff::default();
+        let first = backoff.after(Reason::AccessDenied, INTERVAL);
         assert!(first >= Duration::from_secs(2) && first <= Duration::from_secs(4), "{first:?}");
-        let late = (0..20).map(|_| pace.after(Reason::AccessDenied, INTERVAL)).last().unwrap();
+        let late = (0..20).map(|_| backoff.after(Reason::AccessDenied, INTERVAL)).last().unwrap();
         assert!(late >= Duration::from_secs(300) && late <= INTERVAL, "{late:?}");
-        assert!(pace.after(Reason::Applied, INTERVAL) >= INTERVAL);
-        assert!(pace.after(Reason::AccessDenied, INTERVAL) <= Duration::from_secs(4));
+        assert!(backoff.after(Reason::Applied, INTERVAL) >= INTERVAL);
+        assert!(backoff.after(Reason::AccessDenied, INTERVAL) <= Duration::from_secs(4));
     }
 
     #[test]
-    fn troubles_that_take_turns_back_off_too() {
-        let mut pace = RequeueBackoff::default();
+    fn failures_that_alternate_back_off_too() {
+        let mut backoff = RequeueBackoff::default();
         for _ in 0..6 {
-            pace.after(Reason::AccessDenied, INTERVAL);
-            pace.after(Reason::AwsUnavailable, INTERVAL);
+            backoff.after(Reason::AccessDenied, INTERVAL);
+            backoff.after(Reason::AwsUnavailable, INTERVAL);
         }
-        assert!(pace.after(Reason::AccessDenied, INTERVAL) >= Duration::from_secs(60));
-        assert!(pace.after(Reason::Throttled, INTERVAL) <= Duration::from_secs(8), "a new one begins anew");
+        assert!(backoff.after(Reason::AccessDenied, INTERVAL) >= Duration::from_secs(60));
+        assert!(
+            backoff.after(Reason::Throttled, INTERVAL) <= Duration::from_secs(8),
+            "another reason starts at its first pause"
+        );
     }
 
     #[test]
-    fn lasting_troubles_are_looked_at_again_after_the_interval() {
-        let mut pace = RequeueBackoff::default();
+    fn lasting_failures_are_checked_again_after_the_interval() {
+        let mut backoff = RequeueBackoff::default();
         for _ in 0..5 {
-            let next = pace.after(Reason::ForeignRole, INTERVAL);
+            let next = backoff.after(Reason::ForeignRole, INTERVAL);
             assert!(next >= INTERVAL && next <= INTERVAL.mul_f64(1.1), "{next:?}");
         }
     }

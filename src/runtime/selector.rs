@@ -1,31 +1,24 @@
-//! Whether the API server understands a label selector. A watch with one that it does not would only fail, again and
-//! again.
+//! Checks once, at the start, that the API server understands a label selector. A watch with one that it does not
+//! understand would only fail, again and again.
 
+use kube::Api;
 use kube::api::WatchParams;
-use kube::{Api, Client};
-
-use crate::api::BucketReplication;
 
 #[derive(Debug, thiserror::Error)]
-#[error("--selector {selector:?} is no label selector: {message}")]
+#[error("--selector {selector:?} is not a label selector: {message}")]
 pub struct InvalidSelector {
     selector: String,
     message: String,
 }
 
-/// Begins a watch, which needs no right that the operator has no other use for.
+/// Begins a watch, which needs no further right.
 ///
 /// # Errors
-/// When the API server says that the selector is none. All else that goes wrong is for the watch to tell.
-pub async fn check_selector(
-    client: &Client,
-    namespaces: &[String],
-    selector: &str,
-) -> Result<(), InvalidSelector> {
-    let api: Api<BucketReplication> = match namespaces.first() {
-        None => Api::all(client.clone()),
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-    };
+/// When the API server refuses the selector. Every other failure is left to the watch, which tries again.
+pub async fn check_selector<K>(api: &Api<K>, selector: &str) -> Result<(), InvalidSelector>
+where
+    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
     match api.watch_metadata(&WatchParams::default().labels(selector), "0").await {
         Err(kube::Error::Api(status)) if status.code == 400 => {
             Err(InvalidSelector { selector: selector.to_owned(), message: status.message })

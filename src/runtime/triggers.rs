@@ -1,75 +1,114 @@
-//! What changed, on its way from the watches, which always run, to the controllers, which run while this process
-//! leads. What changes meanwhile is in the stores, and all that is there comes first in the next term.
+//! A handle to the queue of one kind, for whatever finds that an object must be reconciled: the watch of the kind, the
+//! watch of another kind, a term that begins.
+//!
+//! In: keys and why they are due. Out: what to begin next, and figures for metrics. While another process leads, nothing
+//! is queued: the next term begins with everything that is in the store.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use futures::stream::BoxStream;
-use kube::runtime::reflector::{ObjectRef, Store};
-use tokio::sync::mpsc;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-use crate::controllers::Guarded;
-use crate::runtime::tracker::ReconcileTracker;
+use crate::runtime::queue::{Begun, BulkheadKey, Urgency, WorkQueue};
+use crate::runtime::store::Key;
 
 #[derive(Debug)]
-struct Reader {
-    /// `None` for all.
-    namespace: Option<String>,
-    sender: mpsc::UnboundedSender<ObjectRef<Guarded>>,
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Notify,
 }
 
-/// Where the watches send to.
-#[derive(Clone, Debug)]
-pub struct Triggers {
-    readers: Arc<Mutex<Vec<Reader>>>,
-    work: Arc<ReconcileTracker>,
+#[derive(Debug)]
+struct Queue {
+    work: WorkQueue,
+    /// Whether this process leads.
+    open: bool,
 }
 
-impl Triggers {
-    pub fn new(work: Arc<ReconcileTracker>) -> Triggers {
-        Triggers { readers: Arc::default(), work }
+/// The queue of kind `K`. Clones share it.
+#[derive(Debug)]
+pub struct Triggers<K> {
+    shared: Arc<Shared>,
+    kind: PhantomData<fn(K)>,
+}
+
+impl<K> Clone for Triggers<K> {
+    fn clone(&self) -> Self {
+        Triggers { shared: self.shared.clone(), kind: PhantomData }
+    }
+}
+
+impl<K> Triggers<K> {
+    /// `permits`: reconciles at the same time in each bulkhead.
+    pub fn new(permits: u16) -> Triggers<K> {
+        let queue = Mutex::new(Queue { work: WorkQueue::new(permits), open: false });
+        Triggers { shared: Arc::new(Shared { queue, changed: Notify::new() }), kind: PhantomData }
     }
 
-    fn readers(&self) -> MutexGuard<'_, Vec<Reader>> {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// An object is due now.
+    pub fn trigger(&self, key: Key, urgency: Urgency) {
+        self.trigger_in(key, urgency, Duration::ZERO);
     }
 
-    /// Tells whoever works in that namespace; nobody, while this process follows.
-    pub fn send(&self, object: ObjectRef<Guarded>) {
-        let readers = self.readers();
-        let concerned = |r: &&Reader| r.namespace.is_none() || r.namespace == object.namespace;
-        for reader in readers.iter().filter(concerned) {
-            let now = Instant::now();
-            self.work.due(object.extra.uid.as_deref().unwrap_or_default(), now, now);
-            // A closed channel is one of a term that ends.
-            drop(reader.sender.send(object.clone()));
+    /// An object is due after a while.
+    pub fn trigger_in(&self, key: Key, urgency: Urgency, delay: Duration) {
+        let mut queue = self.shared.queue.lock();
+        if queue.open {
+            queue.work.add(key, Instant::now() + delay, urgency);
+            drop(queue);
+            self.shared.changed.notify_one();
         }
     }
 
-    /// Begins anew: a stream for each store (of the namespace, or of all), of all that is in it and then of what
-    /// changes. Streams from before end.
-    pub fn open(
-        &self,
-        stores: &[(Option<String>, Store<Guarded>)],
-    ) -> Vec<BoxStream<'static, ObjectRef<Guarded>>> {
-        let (readers, streams) = stores
-            .iter()
-            .map(|(namespace, _)| {
-                let (sender, receiver) = mpsc::unbounded_channel();
-                (Reader { namespace: namespace.clone(), sender }, stream(receiver))
-            })
-            .unzip();
-        *self.readers() = readers;
-        // After the readers are known: what changes in between is told twice, and nothing is lost.
-        for (_, store) in stores {
-            store.state().iter().for_each(|object| self.send(ObjectRef::from_obj(object.as_ref())));
-        }
-        streams
+    /// Forgets an object that is gone.
+    pub fn forget(&self, key: &Key) {
+        self.shared.queue.lock().work.forget(key);
     }
-}
 
-fn stream(
-    mut receiver: mpsc::UnboundedReceiver<ObjectRef<Guarded>>,
-) -> BoxStream<'static, ObjectRef<Guarded>> {
-    Box::pin(futures::stream::poll_fn(move |cx| receiver.poll_recv(cx)))
+    /// How many objects are due and wait to begin.
+    pub fn depth(&self, now: Instant) -> usize {
+        self.shared.queue.lock().work.depth(now)
+    }
+
+    /// How long the longest reconcile that runs has been running.
+    pub fn longest_run(&self, now: Instant) -> Option<Duration> {
+        self.shared.queue.lock().work.longest_run(now)
+    }
+
+    /// Takes triggers from now on. What an earlier term left is dropped.
+    pub(crate) fn open(&self) {
+        let mut queue = self.shared.queue.lock();
+        queue.work.clear();
+        queue.open = true;
+    }
+
+    /// Takes no more triggers, and drops what waits.
+    pub(crate) fn close(&self) {
+        let mut queue = self.shared.queue.lock();
+        queue.work.clear();
+        queue.open = false;
+    }
+
+    pub(crate) fn begin(&self, bulkhead_of: impl Fn(&Key) -> Option<BulkheadKey>) -> Option<Begun> {
+        self.shared.queue.lock().work.begin(Instant::now(), bulkhead_of)
+    }
+
+    /// A reconcile ended; the object is due again after `next`.
+    pub(crate) fn end(&self, key: &Key, next: Option<Duration>) {
+        // A time that no clock reaches is never.
+        let next = next.and_then(|next| Instant::now().checked_add(next));
+        self.shared.queue.lock().work.end(key, next);
+        self.shared.changed.notify_one();
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.shared.queue.lock().work.next_due()
+    }
+
+    /// Waits until something was triggered or ended since the last call.
+    pub(crate) async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
 }

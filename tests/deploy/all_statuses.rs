@@ -9,15 +9,18 @@ use s3_replication_operator::api::{
     ManagementPolicy, Reason,
 };
 use s3_replication_operator::iam::Partition;
+use s3_replication_operator::replication::desired::Discovered;
+use s3_replication_operator::replication::plan::plan;
 use s3_replication_operator::replication::status::{
     Contested, Outcome, Report, StatusContext, account_status, report, stopped,
 };
 use s3_replication_operator::replication::{
-    Accounts, Assessment, Caller, Failure, FailureClass, Observed, ObservedBucket, Plan, PlanInput, ReadSet,
-    Refusal, Replication, ResourceId, Versioning, VersioningStatus, assess,
+    Accounts, Caller, Desired, Failure, FailureClass, Observed, ObservedBucket, Plan, PlanInput, ReadSet,
+    Refusal, Replication, ResourceId, Versioning, VersioningStatus,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
+use strum::VariantArray;
 
 /// The generation of a new object, which every status here describes.
 const GENERATION: Option<i64> = Some(1);
@@ -104,15 +107,20 @@ impl Case {
             spec: serde_json::from_value(spec())?,
             identity: ResourceId {
                 cluster: Some("cluster-uid".into()),
+                former_clusters: Vec::new(),
                 namespace: "data".into(),
                 name: "orders".into(),
                 uid: Some("resource-uid".into()),
             },
             observed: Observed {
-                caller: Caller { account: "111122223333".into(), partition: Partition::Aws },
+                caller: Caller {
+                    account: "111122223333".into(),
+                    partition: Partition::of_region("us-east-1"),
+                },
                 source: bucket("us-east-1"),
                 destinations: [(DESTINATION.to_owned(), bucket("eu-west-1"))].into(),
                 configuration: Ok(None),
+                unknown_elements: Default::default(),
                 role: Ok(None),
                 former_roles: BTreeMap::new(),
                 bucket_policies: BTreeMap::new(),
@@ -124,11 +132,6 @@ impl Case {
         })
     }
 
-    fn replication<'a>(&'a self, status: &'a BucketReplicationStatus) -> Replication<'a> {
-        let Case { spec, identity, accounts, .. } = self;
-        Replication { spec, status, id: identity, accounts }
-    }
-
     /// The report of a check with this plan and outcome.
     fn report(
         &self,
@@ -137,23 +140,20 @@ impl Case {
         outcome_of: impl Fn(&Plan) -> Outcome,
     ) -> Result<State> {
         state(how.to_owned(), |previous: &BucketReplicationStatus, now| {
-            let mut previous = previous.clone();
-            let hash = {
-                let replication = self.replication(&previous);
-                let read_set = ReadSet::of(&replication, false);
-                assess(&replication, &read_set, &self.observed).desired.hash()
+            let Case { spec, identity, observed, accounts, .. } = self;
+            let discovered = Discovered::of(SOURCE, observed);
+            let desired_with = |status: &BucketReplicationStatus| {
+                Desired::new(&Replication { spec, status, id: identity, accounts }, &discovered)
             };
-            if self.applied {
-                previous.applied_hash = Some(hash);
-            }
-            let replication = self.replication(&previous);
+            let mut previous = previous.clone();
+            let desired = desired_with(&previous);
+            previous.applied_hash = self.applied.then(|| desired.hash()).or(previous.applied_hash);
+            let replication = Replication { spec, status: &previous, id: identity, accounts };
             let read_set = ReadSet::of(&replication, false);
-            let Assessment { desired, plan } = assess(&replication, &read_set, &self.observed);
-            let input = PlanInput::new(&replication, &read_set, &self.observed, &desired);
-            let plan = plan_of(plan);
-            let occasion =
-                StatusContext { generation: GENERATION, requested: None, previous: &previous, now };
-            let Report { status, reason, .. } = report(&input, &plan, &outcome_of(&plan), &occasion);
+            let input = PlanInput::new(&replication, &read_set, observed, &desired);
+            let plan = plan_of(plan(&input));
+            let context = StatusContext { generation: GENERATION, requested: None, previous: &previous, now };
+            let Report { status, reason, .. } = report(&input, &plan, &outcome_of(&plan), &context);
             (status, reason)
         })
     }
@@ -170,7 +170,9 @@ pub fn replications() -> Result<Vec<State>> {
     let mut all = Vec::new();
 
     // The refusals before the operator reads AWS, and during deletion; then those after it has read AWS.
-    for reason in Reason::ALL.into_iter().filter(|r| !matches!(r, Reason::Applied | Reason::Verified)) {
+    for reason in
+        Reason::VARIANTS.iter().copied().filter(|r| !matches!(r, Reason::Applied | Reason::Verified))
+    {
         let refusal = Refusal::new(reason, ConditionType::Ready, format!("because {reason}"));
         let how = format!("stopped by {reason}");
         all.push(state(how, |previous: &BucketReplicationStatus, now| {
@@ -184,7 +186,7 @@ pub fn replications() -> Result<Vec<State>> {
     for failure in failures() {
         let how = format!("a step fails: {:?}", failure.class);
         let failed = |plan: &Plan| Outcome {
-            failed: plan.steps().last().map(|step| (step.clone(), failure.clone())),
+            failed: plan.steps().last().map(|step| (step.clone(), failure.clone())).into_iter().collect(),
             ..Outcome::default()
         };
         all.push(case.report(&how, as_planned, failed)?);

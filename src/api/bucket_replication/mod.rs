@@ -9,6 +9,6 @@ pub use spec::{
     VersioningPolicy,
 };
 pub use status::{
-    AwsResource, BucketPolicyStatus, BucketReplicationStatus, BucketStatus, Correction, DriftEntry,
-    MAX_DRIFT_ENTRIES, RoleStatus,
+    AwsResource, BucketPolicyStatus, BucketReplicationStatus, BucketStatus, ConfigurationOrigin, Correction,
+    DriftEntry, MAX_DRIFT_ENTRIES, RoleStatus,
 };

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use crate::api::bucket_replication::status::BucketReplicationStatus;
 use crate::api::interval::Interval;
@@ -319,7 +320,9 @@ pub struct Destination {
 }
 
 /// `Enabled` or `Disabled`: the form of every switch of a rule in S3.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(
+    JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, Default, IntoStaticStr,
+)]
 pub enum Switch {
     Enabled,
     #[default]
@@ -332,10 +335,7 @@ impl Switch {
     }
 
     pub fn as_str(self) -> &'static str {
-        match self {
-            Switch::Enabled => "Enabled",
-            Switch::Disabled => "Disabled",
-        }
+        self.into()
     }
 }
 
@@ -379,14 +379,18 @@ pub enum Ownership {
 }
 
 /// The storage classes S3 accepts for replicas.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(
+    JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, Default, IntoStaticStr,
+)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum StorageClass {
     #[default]
     Standard,
     ReducedRedundancy,
     StandardIa,
     #[serde(rename = "ONEZONE_IA")]
+    #[strum(serialize = "ONEZONE_IA")]
     OneZoneIa,
     IntelligentTiering,
     Glacier,
@@ -397,15 +401,6 @@ pub enum StorageClass {
 impl StorageClass {
     /// The name S3 uses.
     pub fn as_str(self) -> &'static str {
-        match self {
-            StorageClass::Standard => "STANDARD",
-            StorageClass::ReducedRedundancy => "REDUCED_REDUNDANCY",
-            StorageClass::StandardIa => "STANDARD_IA",
-            StorageClass::OneZoneIa => "ONEZONE_IA",
-            StorageClass::IntelligentTiering => "INTELLIGENT_TIERING",
-            StorageClass::Glacier => "GLACIER",
-            StorageClass::DeepArchive => "DEEP_ARCHIVE",
-            StorageClass::GlacierIr => "GLACIER_IR",
-        }
+        self.into()
     }
 }

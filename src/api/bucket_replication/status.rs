@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 /// The maximum number of entries in `status.drift` and `status.lastCorrection.items`. `driftCount` and `count` give
 /// the number of all.
@@ -43,6 +44,17 @@ pub struct BucketReplicationStatus {
     /// statements when the resource no longer replicates there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bucket_policies: Vec<BucketPolicyStatus>,
+
+    /// How the replication configuration came to be this resource's: `Created` by the operator, `Adopted` from someone
+    /// else, or `Found` as the spec asks for it, and never written. Deletion removes what was created, what was adopted
+    /// only under `adoptionPolicy: Adopt`, and never what was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<ConfigurationOrigin>,
+
+    /// ARN of the role in the replication configuration that was last applied. A configuration with another role is
+    /// someone else's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_role: Option<String>,
 
     /// The number of rules in the replication configuration in AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,10 +125,38 @@ pub struct RoleStatus {
     pub arn: String,
     /// Whether the operator manages the role: it created or adopted the role, and writes it.
     pub managed: bool,
+    /// Keys of the tags that the operator set on the role as `role.tags` says. It removes those that the spec no longer
+    /// names, and no others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+}
+
+/// How a replication configuration came to be a resource's own.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigurationOrigin {
+    /// The operator put it where there was none.
+    Created,
+    /// The operator replaced one that someone else had made.
+    Adopted,
+    /// It equalled the spec before the operator ever wrote one.
+    Found,
 }
 
 /// The kinds of AWS resource that can differ.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    JsonSchema,
+    Serialize,
+    Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    IntoStaticStr,
+)]
 pub enum AwsResource {
     BucketVersioning,
     Role,
@@ -127,13 +167,7 @@ pub enum AwsResource {
 
 impl AwsResource {
     pub fn as_str(self) -> &'static str {
-        match self {
-            AwsResource::BucketVersioning => "BucketVersioning",
-            AwsResource::Role => "Role",
-            AwsResource::RolePolicy => "RolePolicy",
-            AwsResource::ReplicationConfiguration => "ReplicationConfiguration",
-            AwsResource::DestinationBucketPolicy => "DestinationBucketPolicy",
-        }
+        self.into()
     }
 }
 

@@ -1,23 +1,30 @@
 //! What is remembered about buckets and KMS keys.
 //!
 //! A bucket's Region is remembered until an answer contradicts it; versioning for a moment, so that resources that
-//! share a destination share its read; Object Lock and the state of keys for [`STABLE_TTL`].
+//! share a destination share its read; Object Lock and the state of keys for [`STABLE_TTL`]. Answers about a bucket are
+//! kept by its name and by the account that it was expected to belong to: S3 judges the owner in each of them.
+//! A requested check reads all but the Region anew.
 
-use std::time::Duration;
+use std::hash::Hash;
+use std::time::{Duration, Instant};
 
+use moka::Expiry;
 use moka::future::Cache;
 
 use crate::replication::observed::Read;
 use crate::replication::{FailureClass, ObservedKey, Versioning};
 
-/// How long a read of versioning serves other checks. Requested checks do not use it.
+/// How long a read of versioning serves other checks.
 const VERSIONING_TTL: Duration = Duration::from_secs(2);
 
 /// How long an answer serves that hardly ever changes and is not part of every check.
-const STABLE_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+const STABLE_TTL: Duration = Duration::from_secs(60 * 60);
+
+/// How long such a read is not tried again after a denial: less, because someone may be granting the right just now.
+const DENIED_TTL: Duration = Duration::from_secs(10 * 60);
 
 /// More buckets than one operator serves; the least used are looked up again.
-const CAPACITY: u64 = 100_000;
+const CAPACITY: u64 = 50_000;
 
 /// Where a bucket is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +44,25 @@ pub enum OwnerCheck {
     Denied,
 }
 
+/// A bucket, and the account id that it is expected to belong to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BucketKey {
+    name: String,
+    account_id: String,
+}
+
+impl BucketKey {
+    pub fn new(name: &str, account_id: &str) -> BucketKey {
+        BucketKey { name: name.to_owned(), account_id: account_id.to_owned() }
+    }
+}
+
 /// Answers about buckets.
 #[derive(Clone, Debug)]
 pub struct Buckets {
-    locations: Cache<String, Location>,
-    versioning: Cache<String, Read<Versioning>>,
-    object_lock: Cache<String, bool>,
+    locations: Cache<BucketKey, Location>,
+    versioning: Cache<BucketKey, Read<Versioning>>,
+    object_lock: Stable<BucketKey, bool>,
 }
 
 impl Buckets {
@@ -50,29 +70,30 @@ impl Buckets {
         Buckets {
             locations: Cache::new(CAPACITY),
             versioning: Cache::builder().max_capacity(CAPACITY).time_to_live(VERSIONING_TTL).build(),
-            object_lock: Cache::builder().max_capacity(CAPACITY).time_to_live(STABLE_TTL).build(),
+            object_lock: Stable::new(|_| true),
         }
     }
 
-    pub async fn location(&self, bucket: &str) -> Option<Location> {
+    pub async fn location(&self, bucket: &BucketKey) -> Option<Location> {
         self.locations.get(bucket).await
     }
 
-    pub async fn set_location(&self, bucket: &str, location: Location) {
-        self.locations.insert(bucket.to_owned(), location).await;
+    pub async fn set_location(&self, bucket: BucketKey, location: Location) {
+        self.locations.insert(bucket, location).await;
     }
 
     /// Forgets a bucket whose Region or owner may have changed.
-    pub async fn forget(&self, bucket: &str) {
+    pub async fn forget(&self, bucket: &BucketKey) {
         self.locations.invalidate(bucket).await;
         self.versioning.invalidate(bucket).await;
-        self.object_lock.invalidate(bucket).await;
+        self.object_lock.0.invalidate(bucket).await;
     }
 
     /// Versioning as any check read it within the last moments, or by `read` now. Concurrent readers share one read.
+    /// `fresh`: by `read` now, whatever is remembered.
     pub async fn versioning(
         &self,
-        bucket: &str,
+        bucket: &BucketKey,
         fresh: bool,
         read: impl Future<Output = Read<Versioning>>,
     ) -> Read<Versioning> {
@@ -87,53 +108,167 @@ impl Buckets {
         held
     }
 
-    /// Whether a bucket has Object Lock, as remembered or by `read` now. A denied read counts as no; a read that
-    /// failed otherwise is not remembered.
-    pub async fn object_lock(&self, bucket: &str, read: impl Future<Output = Read<bool>>) -> bool {
-        if let Some(known) = self.object_lock.get(bucket).await {
-            return known;
-        }
-        let known = match read.await {
-            Ok(known) => known,
-            Err(failure) if failure.class == FailureClass::Denied => false,
-            Err(_) => return false,
-        };
-        self.object_lock.insert(bucket.to_owned(), known).await;
-        known
+    /// Whether a bucket has Object Lock, as remembered or by `read` now; `fresh`: by `read` now. A denied read counts
+    /// as no.
+    pub async fn object_lock(
+        &self,
+        bucket: &BucketKey,
+        fresh: bool,
+        read: impl Future<Output = Read<bool>>,
+    ) -> bool {
+        self.object_lock.get(bucket, fresh, read).await.unwrap_or(false)
     }
 
-    pub async fn versioning_changed(&self, bucket: &str) {
+    pub async fn versioning_changed(&self, bucket: &BucketKey) {
         self.versioning.invalidate(bucket).await;
     }
 }
 
-/// KMS keys that can be used, or that the operator may not read.
+/// KMS keys, by ARN. `None`: there is no such key.
 #[derive(Clone, Debug)]
-pub struct Keys(Cache<String, Read<Option<ObservedKey>>>);
+pub struct Keys(Stable<String, Option<ObservedKey>>);
 
 impl Keys {
     pub fn new() -> Keys {
-        Keys(Cache::builder().max_capacity(CAPACITY).time_to_live(STABLE_TTL).build())
+        Keys(Stable::new(|key| key.as_ref().is_some_and(ObservedKey::is_enabled)))
     }
 
-    /// A key as remembered, or by `read` now. A key that cannot be used is read each time.
+    /// A key as remembered, or by `read` now; `fresh`: by `read` now. A key that cannot be used is read each time.
     pub async fn key(
         &self,
         arn: &str,
+        fresh: bool,
         read: impl Future<Output = Read<Option<ObservedKey>>>,
     ) -> Read<Option<ObservedKey>> {
-        if let Some(known) = self.0.get(arn).await {
-            return known;
+        self.0.get(&arn.to_owned(), fresh, read).await
+    }
+}
+
+/// Answers that hardly ever change, and denials to give one.
+#[derive(Clone, Debug)]
+struct Stable<K, T>(Cache<K, Read<T>>, fn(&T) -> bool)
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    T: Clone + Send + Sync + 'static;
+
+impl<K, T> Stable<K, T>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    T: Clone + Send + Sync + 'static,
+{
+    /// `lasts`: whether an answer is remembered.
+    fn new(lasts: fn(&T) -> bool) -> Stable<K, T> {
+        Stable(Cache::builder().max_capacity(CAPACITY).expire_after(ByOutcome).build(), lasts)
+    }
+
+    /// The answer that is remembered, or the one that `read` gives now. Where that only fails, what is remembered
+    /// still serves.
+    async fn get(&self, key: &K, fresh: bool, read: impl Future<Output = Read<T>>) -> Read<T> {
+        let Stable(cache, lasts) = self;
+        let known = cache.get(key).await;
+        if let Some(known) = known.as_ref().filter(|_| !fresh) {
+            return known.clone();
         }
-        let held = read.await;
-        let lasting = match &held {
-            Ok(Some(key)) => key.is_enabled(),
-            Ok(None) => false,
-            Err(failure) => failure.class == FailureClass::Denied,
+        let read = read.await;
+        match &read {
+            Ok(answer) if lasts(answer) => cache.insert(key.clone(), read.clone()).await,
+            Ok(_) => cache.invalidate(key).await,
+            Err(failure) if failure.class == FailureClass::Denied => {
+                cache.insert(key.clone(), read.clone()).await;
+            }
+            Err(_) => return known.unwrap_or(read),
+        }
+        read
+    }
+}
+
+struct ByOutcome;
+
+impl ByOutcome {
+    fn ttl<T>(held: &Read<T>) -> Option<Duration> {
+        Some(if held.is_ok() { STABLE_TTL } else { DENIED_TTL })
+    }
+}
+
+impl<K, T> Expiry<K, Read<T>> for ByOutcome {
+    fn expire_after_create(&self, _: &K, held: &Read<T>, _: Instant) -> Option<Duration> {
+        ByOutcome::ttl(held)
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &K,
+        held: &Read<T>,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        ByOutcome::ttl(held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::{Failure, VersioningStatus};
+
+    fn bucket(account_id: &str) -> BucketKey {
+        BucketKey::new("orders", account_id)
+    }
+
+    fn failure<T>(class: FailureClass) -> Read<T> {
+        Err(Failure::new(class, "s3:GetBucketObjectLockConfiguration", "orders", ""))
+    }
+
+    #[tokio::test]
+    async fn a_requested_check_reads_object_lock_and_keys_anew() {
+        let (buckets, bucket) = (Buckets::new(), bucket("111122223333"));
+        assert!(!buckets.object_lock(&bucket, false, async { Ok(false) }).await);
+        assert!(!buckets.object_lock(&bucket, false, async { Ok(true) }).await, "it is remembered");
+        assert!(buckets.object_lock(&bucket, true, async { Ok(true) }).await);
+        assert!(buckets.object_lock(&bucket, false, async { Ok(false) }).await, "it is remembered");
+
+        let keys = Keys::new();
+        let key = |state: &str| Ok(Some(ObservedKey { state: state.to_owned(), aws_managed: false }));
+        let (enabled, pending) = (key("Enabled"), key("PendingDeletion"));
+        let read = async |fresh, answer: &Read<Option<ObservedKey>>| {
+            let answer = answer.clone();
+            keys.key("arn:aws:kms:eu-west-1:111122223333:key/k", fresh, async { answer }).await
         };
-        if lasting {
-            self.0.insert(arn.to_owned(), held.clone()).await;
-        }
-        held
+        assert_eq!(read(false, &enabled).await, enabled);
+        assert_eq!(read(false, &pending).await, enabled, "it is remembered");
+        assert_eq!(read(true, &pending).await, pending);
+        assert_eq!(read(false, &enabled).await, enabled, "a key that cannot be used is read each time");
+    }
+
+    #[tokio::test]
+    async fn a_read_that_only_fails_leaves_what_is_remembered() {
+        let (buckets, bucket) = (Buckets::new(), bucket("111122223333"));
+        assert!(buckets.object_lock(&bucket, false, async { Ok(true) }).await);
+        let unavailable = async { failure(FailureClass::Unavailable) };
+        assert!(buckets.object_lock(&bucket, true, unavailable).await);
+        assert!(!buckets.object_lock(&bucket, true, async { failure(FailureClass::Denied) }).await);
+    }
+
+    #[test]
+    fn denials_are_forgotten_sooner_than_answers() {
+        let denied: Read<bool> = failure(FailureClass::Denied);
+        assert_eq!(ByOutcome::ttl(&denied), Some(DENIED_TTL));
+        assert_eq!(ByOutcome::ttl(&Ok(true)), Some(STABLE_TTL));
+        assert!(DENIED_TTL < STABLE_TTL);
+    }
+
+    /// S3's answer to a call that names one owner does not confirm another.
+    #[tokio::test]
+    async fn an_answer_serves_only_those_who_expect_the_same_owner() {
+        let buckets = Buckets::new();
+        let enabled = Versioning { status: VersioningStatus::Enabled, mfa_delete: false };
+        let partners = buckets.versioning(&bucket("444455556666"), false, async { Ok(enabled) }).await;
+        assert_eq!(partners, Ok(enabled));
+        let own = async { failure(FailureClass::Denied) };
+        assert!(buckets.versioning(&bucket("111122223333"), false, own).await.is_err());
+
+        let location = Location { region: "eu-west-1".into(), owner: OwnerCheck::Confirmed };
+        buckets.set_location(bucket("444455556666"), location).await;
+        assert_eq!(buckets.location(&bucket("111122223333")).await, None);
     }
 }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use moka::future::Cache;
 
 use crate::api::AwsIdentity;
+use crate::aws::account::client::AwsClient;
 use crate::aws::account::clients::AccountClients;
 use crate::aws::account::credentials::Environment;
-use crate::aws::account::rate_limiter::Lane;
+use crate::aws::account::operation::Operation;
 use crate::iam::arn::account_of_arn;
 use crate::replication::observed::Read;
 use crate::replication::{Failure, FailureClass};
@@ -64,8 +65,8 @@ impl AmbientIdentity {
     pub async fn identity(&self) -> Read<AwsIdentity> {
         // The first credentials are loaded by the call itself, and make the version 1.
         let version = self.environment.version().max(1);
-        let ask = get_caller_identity(&self.clients, self.clients.sts().clone());
-        self.callers.get(version, Duration::MAX, ask).await
+        let unknown = AwsClient::ambient(self.clients.clone(), AwsIdentity::default());
+        self.callers.get(version, Duration::MAX, get_caller_identity(&unknown)).await
     }
 }
 
@@ -73,9 +74,10 @@ impl AmbientIdentity {
 ///
 /// # Errors
 /// When STS does not answer, or names no account.
-pub async fn get_caller_identity(clients: &AccountClients, sts: aws_sdk_sts::Client) -> Read<AwsIdentity> {
+pub async fn get_caller_identity(aws: &AwsClient) -> Read<AwsIdentity> {
     let (action, subject) = ("sts:GetCallerIdentity", "the operator");
-    let answer = clients.call(Lane::Sts, action, subject, sts.get_caller_identity().send()).await?;
+    let request = aws.sts().get_caller_identity().send();
+    let answer = aws.call(Operation::sts(action, subject), request).await?;
     let arn = answer.arn().unwrap_or_default().to_owned();
     let account_id = answer.account().or_else(|| account_of_arn(&arn)).map(str::to_owned);
     let account_id = account_id

@@ -1,8 +1,8 @@
 //! A circuit breaker per account: while AWS does not answer, throttles, or no longer accepts the credentials, calls
 //! fail at once with AWS's last answer instead of costing time and quota.
 //!
-//! Each service has a state of its own: the failure of one says nothing about another, and a service that answers does
-//! not hide one that does not.
+//! In: how each call ended. Out: the failure of a call that is not to be made. Each service has a state of its own in
+//! each Region: a failure says nothing about another Region, and a Region that answers does not hide one that does not.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::aws::account::operation::Operation;
 use crate::aws::error::ASSUME_ROLE;
 use crate::backoff::doubling;
 use crate::replication::{Failure, FailureClass};
@@ -22,55 +23,72 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 const MAX_PAUSE: Duration = Duration::from_secs(15);
 
-/// By service.
-#[derive(Debug, Default)]
-pub struct CircuitBreaker(Mutex<HashMap<&'static str, State>>);
+/// More services and Regions than AWS has. Specs name Regions, and a made-up one never answers.
+const CAPACITY: usize = 256;
 
+/// The services of one account that failed last, by Region. What works has no entry.
 #[derive(Debug, Default)]
+pub struct CircuitBreaker(Mutex<HashMap<Endpoint, State>>);
+
+/// What fails together: a service in a Region. Permission to assume the role is apart: STS may deny it and answer all
+/// else.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Endpoint {
+    service: &'static str,
+    region: String,
+}
+
+impl Endpoint {
+    fn of(operation: &Operation<'_>) -> Endpoint {
+        let service = if operation.action == ASSUME_ROLE { ASSUME_ROLE } else { operation.lane.service() };
+        Endpoint { service, region: operation.region.to_owned() }
+    }
+}
+
+#[derive(Debug)]
 struct State {
     failures: u32,
     /// When the next call is let through; `None`: the breaker is closed.
     open_until: Option<Instant>,
-    last: Option<Failure>,
+    last: Failure,
 }
 
 impl CircuitBreaker {
     /// The failure of a call that is not to be made: AWS's last answer, for this action and subject.
-    pub fn check(&self, action: &'static str, subject: &str, now: Instant) -> Option<Failure> {
+    pub fn check(&self, operation: &Operation<'_>, now: Instant) -> Option<Failure> {
         let mut states = self.0.lock();
-        let state = states.get_mut(service(action))?;
+        let state = states.get_mut(&Endpoint::of(operation))?;
         let open_until = state.open_until?;
         if now >= open_until {
             // Half-open: let one probe through and keep rejecting the rest until it answers.
             state.open_until = Some(now + pause(state.failures));
             return None;
         }
-        let last = state.last.clone()?;
-        Some(Failure { action: action.into(), subject: subject.to_owned(), ..last })
+        let (action, subject) = (operation.action.into(), operation.subject.to_owned());
+        Some(Failure { action, subject, ..state.last.clone() })
     }
 
     /// Records how a call ended.
-    pub fn record(&self, action: &'static str, failure: Option<&Failure>, now: Instant) {
+    pub fn record(&self, operation: &Operation<'_>, failure: Option<&Failure>, now: Instant) {
         let mut states = self.0.lock();
-        let state = states.entry(service(action)).or_default();
-        match failure.filter(|failure| concerns_the_service(failure)) {
-            None => *state = State::default(),
-            Some(failure) => {
-                state.failures = state.failures.saturating_add(1);
-                if state.failures >= FAILURES {
-                    state.open_until = Some(now + pause(state.failures));
-                }
-                state.last = Some(failure.clone());
+        let endpoint = Endpoint::of(operation);
+        let Some(failure) = failure.filter(|failure| concerns_the_service(failure)) else {
+            states.remove(&endpoint);
+            return;
+        };
+        if states.len() >= CAPACITY && !states.contains_key(&endpoint) {
+            states.retain(|_, state| state.open_until.is_some_and(|until| until > now));
+            if states.len() >= CAPACITY {
+                return;
             }
         }
-    }
-}
-
-/// What fails together. Permission to assume the role is a state of its own: STS may deny it and answer all else.
-fn service(action: &'static str) -> &'static str {
-    match action.split_once(':') {
-        Some((service, _)) if action != ASSUME_ROLE => service,
-        _ => action,
+        let new = State { failures: 0, open_until: None, last: failure.clone() };
+        let state = states.entry(endpoint).or_insert(new);
+        state.failures = state.failures.saturating_add(1);
+        if state.failures >= FAILURES {
+            state.open_until = Some(now + pause(state.failures));
+        }
+        state.last = failure.clone();
     }
 }
 
@@ -90,8 +108,16 @@ fn concerns_the_service(failure: &Failure) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::account::operation::Lane;
 
     const ACTION: &str = "s3:GetBucketVersioning";
+
+    fn read<'a>(region: &'a str, bucket: &'a str) -> Operation<'a> {
+        Operation::s3_read(region, ACTION, bucket)
+    }
+
+    const READ: Operation<'static> =
+        Operation { lane: Lane::S3Read, action: ACTION, subject: "b", region: "us-east-1" };
 
     fn failure(class: FailureClass) -> Failure {
         Failure {
@@ -105,7 +131,7 @@ mod tests {
 
     fn failing(class: FailureClass, times: u32, now: Instant) -> CircuitBreaker {
         let breaker = CircuitBreaker::default();
-        (0..times).for_each(|_| breaker.record(ACTION, Some(&failure(class)), now));
+        (0..times).for_each(|_| breaker.record(&READ, Some(&failure(class)), now));
         breaker
     }
 
@@ -113,9 +139,9 @@ mod tests {
     fn failures_in_a_row_open_the_breaker() {
         let now = Instant::now();
         let breaker = failing(FailureClass::Throttled, FAILURES - 1, now);
-        assert_eq!(breaker.check(ACTION, "b", now), None);
-        breaker.record(ACTION, Some(&failure(FailureClass::Throttled)), now);
-        let refused = breaker.check(ACTION, "b", now).unwrap();
+        assert_eq!(breaker.check(&READ, now), None);
+        breaker.record(&READ, Some(&failure(FailureClass::Throttled)), now);
+        let refused = breaker.check(&READ, now).unwrap();
         assert_eq!((refused.action.as_ref(), refused.subject.as_str()), (ACTION, "b"));
         assert_eq!(refused.detail, "Please reduce your request rate.", "AWS's last answer");
     }
@@ -125,25 +151,25 @@ mod tests {
         let now = Instant::now();
         let breaker = failing(FailureClass::Unavailable, FAILURES, now);
         let later = now + FIRST_PAUSE;
-        assert_eq!(breaker.check(ACTION, "b", later), None);
-        assert!(breaker.check(ACTION, "b", later).is_some(), "the others are still rejected");
-        breaker.record(ACTION, None, later);
-        assert_eq!(breaker.check(ACTION, "b", later), None);
+        assert_eq!(breaker.check(&READ, later), None);
+        assert!(breaker.check(&READ, later).is_some(), "the others are still rejected");
+        breaker.record(&READ, None, later);
+        assert_eq!(breaker.check(&READ, later), None);
     }
 
     #[test]
     fn the_pause_grows_to_a_limit() {
         let now = Instant::now();
         let breaker = failing(FailureClass::Unavailable, FAILURES + 20, now);
-        assert!(breaker.check(ACTION, "b", now + MAX_PAUSE - Duration::from_millis(1)).is_some());
-        assert_eq!(breaker.check(ACTION, "b", now + MAX_PAUSE), None);
+        assert!(breaker.check(&READ, now + MAX_PAUSE - Duration::from_millis(1)).is_some());
+        assert_eq!(breaker.check(&READ, now + MAX_PAUSE), None);
     }
 
     #[test]
     fn a_denied_bucket_says_nothing_about_the_service() {
         let now = Instant::now();
         for class in [FailureClass::Denied, FailureClass::Invalid, FailureClass::NoSuchBucket] {
-            assert_eq!(failing(class, FAILURES * 2, now).check(ACTION, "b", now), None, "{class:?}");
+            assert_eq!(failing(class, FAILURES * 2, now).check(&READ, now), None, "{class:?}");
         }
     }
 
@@ -151,21 +177,35 @@ mod tests {
     fn each_service_has_a_breaker_of_its_own() {
         let now = Instant::now();
         let breaker = failing(FailureClass::Throttled, FAILURES, now);
-        for other in ["iam:GetRole", "sts:GetCallerIdentity", ASSUME_ROLE] {
-            assert_eq!(breaker.check(other, "x", now), None, "{other} was not throttled");
-            breaker.record(other, None, now);
+        let assume = Operation::sts(ASSUME_ROLE, "role");
+        let identity = Operation::sts("sts:GetCallerIdentity", "x");
+        for other in [Operation::iam_read("iam:GetRole", "x"), identity, assume] {
+            assert_eq!(breaker.check(&other, now), None, "{other:?} was not throttled");
+            breaker.record(&other, None, now);
         }
-        assert!(
-            breaker.check(ACTION, "b", now).is_some(),
-            "an answer of another service says nothing about S3"
-        );
+        assert!(breaker.check(&READ, now).is_some(), "an answer of another service says nothing about S3");
         let denied = Failure { action: ASSUME_ROLE.into(), ..failure(FailureClass::Denied) };
-        (0..FAILURES).for_each(|_| breaker.record(ASSUME_ROLE, Some(&denied), now));
-        assert!(breaker.check(ASSUME_ROLE, "role", now).is_some());
-        assert_eq!(
-            breaker.check("sts:GetCallerIdentity", "x", now),
-            None,
-            "a session that exists still works"
-        );
+        (0..FAILURES).for_each(|_| breaker.record(&assume, Some(&denied), now));
+        assert!(breaker.check(&assume, now).is_some());
+        assert_eq!(breaker.check(&identity, now), None, "a session that exists still works");
+    }
+
+    #[test]
+    fn a_region_that_does_not_answer_closes_no_other_region() {
+        let now = Instant::now();
+        let breaker = failing(FailureClass::Unavailable, FAILURES, now);
+        assert!(breaker.check(&READ, now).is_some());
+        assert_eq!(breaker.check(&read("eu-west-1", "b"), now), None);
+    }
+
+    #[test]
+    fn regions_that_do_not_exist_take_bounded_memory() {
+        let now = Instant::now();
+        let breaker = CircuitBreaker::default();
+        for n in 0..10 * CAPACITY {
+            let region = format!("zz-fake-{n}");
+            breaker.record(&read(&region, "b"), Some(&failure(FailureClass::Unavailable)), now);
+        }
+        assert!(breaker.0.lock().len() <= CAPACITY);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_credential_types::Credentials;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::{IdentityCache, SharedCredentialsProvider};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -10,7 +9,8 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use crate::api::AwsIdentity;
 use crate::aws::account::cache::{Buckets, Keys};
 use crate::aws::account::clients::AccountClients;
-use crate::aws::account::rate_limiter::Lane;
+use crate::aws::account::operation::Operation;
+use crate::aws::account::sessions::HeldSession;
 use crate::iam::Partition;
 use crate::replication::{Caller, Failure};
 
@@ -19,20 +19,27 @@ use crate::replication::{Caller, Failure};
 pub struct AwsClient {
     clients: Arc<AccountClients>,
     identity: AwsIdentity,
-    /// Of a session; `None`: the operator's own.
-    credentials: Option<SharedCredentialsProvider>,
+    /// The session that signs; `None`: the operator's own credentials do.
+    session: Option<SigningSession>,
+}
+
+/// A session, and where to report that AWS no longer accepts it.
+#[derive(Clone, Debug)]
+struct SigningSession {
+    credentials: SharedCredentialsProvider,
+    held: HeldSession,
 }
 
 /// A client of the account that signs with the credentials of a session: it shares connections, retries and settings.
 /// It has no cache of identities, which would keep every session for ever.
 macro_rules! signed_as {
-    ($credentials:expr, $client:expr, $service:ident) => {
-        match ($credentials, $client) {
+    ($session:expr, $client:expr, $service:ident) => {
+        match ($session, $client) {
             (None, client) => client,
-            (Some(credentials), client) => {
+            (Some(session), client) => {
                 let config = client.config().to_builder();
                 let config = config
-                    .credentials_provider(credentials.clone())
+                    .credentials_provider(session.credentials.clone())
                     .identity_cache(IdentityCache::no_cache());
                 $service::Client::from_conf(config.build())
             }
@@ -41,14 +48,16 @@ macro_rules! signed_as {
 }
 
 impl AwsClient {
-    /// A client that acts as `identity`: with the credentials of a session, or with the operator's own.
-    pub(crate) fn new(
-        clients: Arc<AccountClients>,
-        identity: AwsIdentity,
-        credentials: Option<Credentials>,
-    ) -> AwsClient {
-        let credentials = credentials.map(SharedCredentialsProvider::new);
-        AwsClient { clients, identity, credentials }
+    /// A client that signs with the operator's own credentials.
+    pub(crate) fn ambient(clients: Arc<AccountClients>, identity: AwsIdentity) -> AwsClient {
+        AwsClient { clients, identity, session: None }
+    }
+
+    /// A client that signs with the credentials of a session.
+    pub(crate) fn session(clients: Arc<AccountClients>, held: HeldSession) -> AwsClient {
+        let credentials = SharedCredentialsProvider::new(held.session.credentials.clone());
+        let identity = held.session.identity.clone();
+        AwsClient { clients, identity, session: Some(SigningSession { credentials, held }) }
     }
 
     /// The account that the calls are made in, and the partition of the environment's Region.
@@ -70,35 +79,40 @@ impl AwsClient {
     }
 
     pub(crate) fn iam(&self) -> aws_sdk_iam::Client {
-        signed_as!(&self.credentials, self.clients.iam().clone(), aws_sdk_iam)
+        signed_as!(&self.session, self.clients.iam().clone(), aws_sdk_iam)
     }
 
     pub(crate) fn sts(&self) -> aws_sdk_sts::Client {
-        signed_as!(&self.credentials, self.clients.sts().clone(), aws_sdk_sts)
+        signed_as!(&self.session, self.clients.sts().clone(), aws_sdk_sts)
     }
 
     /// The S3 client of a Region.
     pub(crate) fn s3(&self, region: &str) -> aws_sdk_s3::Client {
-        signed_as!(&self.credentials, self.clients.s3(region), aws_sdk_s3)
+        signed_as!(&self.session, self.clients.s3(region), aws_sdk_s3)
     }
 
     /// The KMS client of a Region.
     pub(crate) fn kms(&self, region: &str) -> aws_sdk_kms::Client {
-        signed_as!(&self.credentials, self.clients.kms(region), aws_sdk_kms)
+        signed_as!(&self.session, self.clients.kms(region), aws_sdk_kms)
     }
 
-    /// Makes a call, as [`AccountClients::call`] does.
+    /// Makes a call, as [`AccountClients::call`] does, and drops the session where AWS no longer accepts it.
     pub(crate) fn call<'a, T, E>(
         &'a self,
-        lane: Lane,
-        action: &'static str,
-        subject: &'a str,
+        operation: Operation<'a>,
         request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
     ) -> impl Future<Output = Result<T, Failure>> + Send + 'a
     where
         T: Send + 'a,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        self.clients.call(lane, action, subject, request)
+        let call = self.clients.call(operation, request);
+        async move {
+            let result = call.await;
+            if let (Some(session), Err(failure)) = (&self.session, &result) {
+                session.held.failed(failure).await;
+            }
+            result
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What all calls in one account share: SDK clients for every Region, made once, rate limits, a circuit breaker, and
 //! the caches of its buckets and keys.
 //!
-//! In: a request of the SDK. Out: its answer, or a [`Failure`] in its class.
+//! In: an [`Operation`] and a request of the SDK. Out: its answer, or a [`Failure`] in its class.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,19 +15,25 @@ use tokio::time::Instant;
 
 use crate::aws::account::cache::{Buckets, Keys};
 use crate::aws::account::circuit_breaker::CircuitBreaker;
-use crate::aws::account::rate_limiter::{Lane, RateLimits};
+use crate::aws::account::credentials::Environment;
+use crate::aws::account::operation::Operation;
+use crate::aws::account::rate_limiter::RateLimits;
 use crate::aws::error::failure;
 use crate::aws::interceptor::RequestMetrics;
 use crate::aws::metrics::Metrics;
-use crate::replication::Failure;
+use crate::replication::{Failure, FailureClass};
 
 /// The Region of requests that belong to none, where the environment names none.
 const DEFAULT_REGION: &str = "us-east-1";
+
+/// More Regions than AWS has. Specs name Regions, and what they make up must not stay in memory.
+const REGIONS: usize = 64;
 
 /// Clients of one account.
 #[derive(Debug)]
 pub struct AccountClients {
     config: SdkConfig,
+    environment: Environment,
     /// Keeps this account's budget of retries apart from others': the SDK shares it by name.
     name: String,
     home: String,
@@ -44,7 +50,15 @@ pub struct AccountClients {
 }
 
 impl AccountClients {
-    pub fn new(config: &SdkConfig, name: &str, limits: Arc<RateLimits>, metrics: Metrics) -> AccountClients {
+    /// `name` keeps the account's budget of retries apart; `environment` has the operator's own credentials, which
+    /// `config` signs with.
+    pub fn new(
+        config: &SdkConfig,
+        environment: Environment,
+        name: &str,
+        limits: Arc<RateLimits>,
+        metrics: Metrics,
+    ) -> AccountClients {
         let home = config.region().map_or_else(|| DEFAULT_REGION.to_owned(), |r| r.as_ref().to_owned());
         let config = config.clone().into_builder().region(Region::new(home.clone())).build();
         // Behind one endpoint a bucket is part of the path, not a host of its own.
@@ -62,6 +76,7 @@ impl AccountClients {
             s3: RwLock::default(),
             kms: RwLock::default(),
             config,
+            environment,
             limits,
             breaker: CircuitBreaker::default(),
             metrics,
@@ -89,10 +104,10 @@ impl AccountClients {
 
     /// The S3 client of a Region.
     pub fn s3(&self, region: &str) -> aws_sdk_s3::Client {
-        of_region(&self.s3, region, || {
+        of_region(&self.s3, region, |retries| {
             let config = aws_sdk_s3::config::Builder::from(&self.config)
                 .region(Region::new(region.to_owned()))
-                .retry_partition(partition(&self.name, &format!("s3-{region}")))
+                .retry_partition(partition(&self.name, &format!("s3{retries}")))
                 .interceptor(RequestMetrics::new(self.metrics.clone()))
                 .force_path_style(self.path_style);
             aws_sdk_s3::Client::from_conf(config.build())
@@ -101,10 +116,10 @@ impl AccountClients {
 
     /// The KMS client of a Region.
     pub fn kms(&self, region: &str) -> aws_sdk_kms::Client {
-        of_region(&self.kms, region, || {
+        of_region(&self.kms, region, |retries| {
             let config = aws_sdk_kms::config::Builder::from(&self.config)
                 .region(Region::new(region.to_owned()))
-                .retry_partition(partition(&self.name, &format!("kms-{region}")))
+                .retry_partition(partition(&self.name, &format!("kms{retries}")))
                 .interceptor(RequestMetrics::new(self.metrics.clone()));
             aws_sdk_kms::Client::from_conf(config.build())
         })
@@ -114,9 +129,7 @@ impl AccountClients {
     /// SDK's futures are large and a check holds a dozen of them.
     pub fn call<'a, T, E>(
         &'a self,
-        lane: Lane,
-        action: &'static str,
-        subject: &'a str,
+        operation: Operation<'a>,
         request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send + 'a,
     ) -> impl Future<Output = Result<T, Failure>> + Send + 'a
     where
@@ -125,21 +138,26 @@ impl AccountClients {
     {
         let request = Box::pin(request);
         async move {
-            if let Some(failure) = self.breaker.check(action, subject, Instant::now()) {
-                tracing::debug!(action, subject, "call to AWS skipped: the circuit breaker is open");
+            let Operation { lane, action, subject, region } = operation;
+            if let Some(failure) = self.breaker.check(&operation, Instant::now()) {
+                tracing::debug!(action, subject, region, "call to AWS skipped: the circuit breaker is open");
                 return Err(failure);
             }
             let queued = Instant::now();
             self.limits.wait(lane).await;
             self.metrics.waited(lane.service(), queued.elapsed());
             let result = request.await.map_err(|error| failure(&error, action, subject));
-            self.breaker.record(action, result.as_ref().err(), Instant::now());
+            self.breaker.record(&operation, result.as_ref().err(), Instant::now());
             let code = match &result {
                 Ok(_) => "OK",
                 Err(failure) if failure.code.is_empty() => "none",
                 Err(failure) => &failure.code,
             };
             tracing::debug!(action, subject, code, "call to AWS");
+            if result.as_ref().is_err_and(|failure| failure.class == FailureClass::Credentials) {
+                // New ones may be there already: a rotated Secret, for example.
+                self.environment.reload();
+            }
             result
         }
     }
@@ -149,9 +167,35 @@ fn partition(account: &str, client: &str) -> RetryPartition {
     RetryPartition::new(format!("{account}/{client}"))
 }
 
-fn of_region<C: Clone>(clients: &RwLock<HashMap<String, C>>, region: &str, make: impl FnOnce() -> C) -> C {
+/// The client of a Region. `make` takes the suffix of its budget of retries: the SDK never forgets one, so that beyond
+/// the bound clients share a budget and are not kept.
+fn of_region<C: Clone>(
+    clients: &RwLock<HashMap<String, C>>,
+    region: &str,
+    make: impl FnOnce(&str) -> C,
+) -> C {
     if let Some(client) = clients.read().get(region) {
         return client.clone();
     }
-    clients.write().entry(region.to_owned()).or_insert_with(make).clone()
+    let mut clients = clients.write();
+    if clients.len() >= REGIONS && !clients.contains_key(region) {
+        return make("");
+    }
+    clients.entry(region.to_owned()).or_insert_with(|| make(&format!("-{region}"))).clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_that_specs_make_up_take_bounded_memory() {
+        let clients = RwLock::default();
+        let mut shared = 0;
+        for n in 0..10 * REGIONS {
+            of_region(&clients, &format!("zz-fake-{n}"), |retries| shared += usize::from(retries.is_empty()));
+        }
+        assert_eq!(clients.read().len(), REGIONS);
+        assert_eq!(shared, 9 * REGIONS, "clients that are not kept share one budget of retries");
+    }
 }

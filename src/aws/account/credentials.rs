@@ -1,22 +1,51 @@
 //! The operator's own credentials.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, Result, future};
-use parking_lot::Mutex;
+use tokio::sync::Mutex;
+
+/// How long credentials without an expiry serve before they are loaded again.
+const STATIC_TTL: Duration = Duration::from_secs(15 * 60);
+
+/// Credentials are renewed this long before they expire.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// Credentials that AWS refuses are loaded again, but not more often than this.
+const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// The standard chain of credentials, built again for each renewal. The SDK's own chain reads a profile file once, so
-/// that a Secret that is mounted or rotated later would need a restart.
+/// that a Secret that is mounted or rotated later would need a restart; and its cache keeps refused credentials.
 #[derive(Clone, Debug, Default)]
 pub struct Environment(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    access_key: Mutex<Option<String>>,
+    held: Mutex<Option<Held>>,
+    refused: AtomicBool,
     version: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Held {
+    credentials: Credentials,
+    loaded: Instant,
+}
+
+impl Held {
+    /// Whether these credentials still serve. `refused`: AWS has refused some since they were loaded.
+    fn serve(&self, refused: bool, now: Instant) -> bool {
+        let age = now.saturating_duration_since(self.loaded);
+        let expired = match self.credentials.expiry() {
+            Some(expiry) => expiry <= SystemTime::now() + MARGIN,
+            None => age >= STATIC_TTL,
+        };
+        !expired && !(refused && age >= RELOAD_PAUSE)
+    }
 }
 
 impl Environment {
@@ -25,18 +54,27 @@ impl Environment {
         self.0.version.load(Ordering::Acquire)
     }
 
-    async fn load(&self) -> Result {
-        let found = DefaultCredentialsChain::builder().build().await.provide_credentials().await?;
-        self.note(&found);
-        Ok(found)
+    /// Loads the credentials again before the next call: AWS refused those that are held.
+    pub fn reload(&self) {
+        self.0.refused.store(true, Ordering::Release);
     }
 
-    fn note(&self, found: &Credentials) {
-        let mut held = self.0.access_key.lock();
-        if held.as_deref() != Some(found.access_key_id()) {
-            *held = Some(found.access_key_id().to_owned());
-            self.0.version.fetch_add(1, Ordering::Release);
+    /// The credentials that are held, or those that `load` finds now. Callers that ask at once share one load.
+    async fn get(&self, now: Instant, load: impl Future<Output = Result>) -> Result {
+        let Inner { held, refused, version } = self.0.as_ref();
+        let mut held = held.lock().await;
+        let is_refused = refused.load(Ordering::Acquire);
+        if let Some(current) = held.as_ref().filter(|held| held.serve(is_refused, now)) {
+            return Ok(current.credentials.clone());
         }
+        refused.store(false, Ordering::Release);
+        let credentials = load.await?;
+        let before = held.as_ref().map(|held| held.credentials.access_key_id());
+        if before != Some(credentials.access_key_id()) {
+            version.fetch_add(1, Ordering::Release);
+        }
+        *held = Some(Held { credentials: credentials.clone(), loaded: now });
+        Ok(credentials)
     }
 }
 
@@ -45,6 +83,40 @@ impl ProvideCredentials for Environment {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::new(self.load())
+        let load = async { DefaultCredentialsChain::builder().build().await.provide_credentials().await };
+        future::ProvideCredentials::new(self.get(Instant::now(), load))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The key that serves now; `next` is what the chain would find.
+    async fn serves(environment: &Environment, next: &str, now: Instant) -> String {
+        let found = Credentials::new(next, "secret", None, None, "test");
+        environment.get(now, async { Ok(found) }).await.unwrap().access_key_id().to_owned()
+    }
+
+    #[tokio::test]
+    async fn credentials_that_aws_refuses_are_loaded_again_within_a_second() {
+        let (environment, start) = (Environment::default(), Instant::now());
+        assert_eq!(serves(&environment, "first", start).await, "first");
+        assert_eq!(serves(&environment, "second", start).await, "first");
+        environment.reload();
+        assert_eq!(serves(&environment, "second", start).await, "first", "they were loaded a moment ago");
+        let later = start + RELOAD_PAUSE;
+        assert_eq!(serves(&environment, "second", later).await, "second");
+        assert_eq!(environment.version(), 2);
+        assert_eq!(serves(&environment, "third", later + RELOAD_PAUSE).await, "second");
+    }
+
+    #[tokio::test]
+    async fn credentials_without_an_expiry_are_loaded_again_after_a_while() {
+        let (environment, start) = (Environment::default(), Instant::now());
+        serves(&environment, "first", start).await;
+        assert_eq!(serves(&environment, "first", start + STATIC_TTL).await, "first");
+        assert_eq!(environment.version(), 1, "the identity is the same");
+        assert_eq!(serves(&environment, "second", start + 2 * STATIC_TTL).await, "second");
     }
 }

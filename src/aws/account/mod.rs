@@ -11,6 +11,7 @@ pub mod circuit_breaker;
 pub mod client;
 pub mod clients;
 pub mod credentials;
+pub mod operation;
 pub mod rate_limiter;
 pub mod sessions;
 
@@ -89,13 +90,13 @@ impl AccountEntry {
     pub async fn client(&self, id: &ResourceId) -> Read<AwsClient> {
         let verified = self.verify(Duration::MAX).await?;
         let Identity::Role(held) = &self.identity else {
-            return Ok(AwsClient::new(self.clients.clone(), verified, None));
+            return Ok(AwsClient::ambient(self.clients.clone(), verified));
         };
         let RoleIdentity { role, sessions, .. } = held.as_ref();
         let name = id.session_name(role.session_name.as_deref());
-        let session = sessions.get(&name, role, &self.clients).await?;
-        let identity = self.require_account(session.identity)?;
-        Ok(AwsClient::new(self.clients.clone(), identity, Some(session.credentials)))
+        let held = sessions.get(&name, role, &self.clients).await?;
+        self.require_account(held.session.identity.clone())?;
+        Ok(AwsClient::session(self.clients.clone(), held))
     }
 
     /// The operator's identity in the account as STS reports it; an answer younger than `max_age` is not asked for
@@ -110,12 +111,11 @@ impl AccountEntry {
                 let RoleIdentity { role, sessions, callers } = held.as_ref();
                 let name = ResourceId::of_account(&self.name).session_name(role.session_name.as_deref());
                 let ask = async {
-                    let session = sessions.get(&name, role, &self.clients).await?;
-                    let client =
-                        AwsClient::new(self.clients.clone(), session.identity, Some(session.credentials));
+                    let held = sessions.get(&name, role, &self.clients).await?;
+                    let client = AwsClient::session(self.clients.clone(), held);
                     // An identity in another account is a failure, and the cache holds no failures: every check
                     // asks again until an administrator has corrected the account.
-                    self.require_account(get_caller_identity(&self.clients, client.sts()).await?)
+                    self.require_account(get_caller_identity(&client).await?)
                 };
                 callers.get(0, max_age, ask).await
             }

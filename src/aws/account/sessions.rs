@@ -1,4 +1,5 @@
-//! Sessions in the role of an `AwsAccount`: one per resource, named after it, cached, and renewed before it expires.
+//! Sessions in the role of an `AwsAccount`: one per resource, named after it, cached, renewed before it expires, and
+//! begun again when AWS no longer accepts it.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,8 +9,9 @@ use moka::future::Cache;
 
 use crate::api::{AssumeRole, AwsIdentity};
 use crate::aws::account::clients::AccountClients;
-use crate::aws::account::rate_limiter::Lane;
+use crate::aws::account::operation::Operation;
 use crate::aws::error::ASSUME_ROLE;
+use crate::backoff::doubling;
 use crate::iam::arn::account_of_arn;
 use crate::replication::observed::Read;
 use crate::replication::{Failure, FailureClass};
@@ -20,6 +22,16 @@ const MARGIN: Duration = Duration::from_secs(6 * 60);
 /// More resources than one account has in a cluster.
 const CAPACITY: u64 = 100_000;
 
+/// A denial may be that of a revoked session. So the first denial of an action ends its session; while a new session
+/// does not help, the next one is tried after this, doubled each time up to [`MAX_DOUBT`].
+const FIRST_DOUBT: Duration = Duration::from_secs(60);
+
+/// As long as a session lasts that nobody doubts.
+const MAX_DOUBT: Duration = Duration::from_secs(60 * 60);
+
+/// More denied actions than one account has resources.
+const DENIALS: u64 = 10_000;
+
 /// Temporary credentials, and the identity that STS gave them.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -27,19 +39,87 @@ pub struct Session {
     pub identity: AwsIdentity,
 }
 
+impl Session {
+    /// Whether the session has not expired by the clock of this machine, which a suspended machine sets forward.
+    fn is_current(&self, now: SystemTime) -> bool {
+        self.credentials.expiry().is_none_or(|expiry| expiry > now)
+    }
+}
+
 /// The sessions in one role, by name.
-#[derive(Debug)]
-pub struct Sessions(Cache<String, Session>);
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    held: Cache<String, Session>,
+    /// By session name, action and subject: how often in a row a denial ended a session, and when the next one may.
+    denials: Cache<(String, String, String), (u32, Instant)>,
+}
+
+/// A session that serves one resource.
+#[derive(Clone, Debug)]
+pub struct HeldSession {
+    pub session: Session,
+    name: String,
+    sessions: Sessions,
+}
+
+impl HeldSession {
+    /// Reports the failure of a call that this session signed.
+    pub async fn failed(&self, failure: &Failure) {
+        self.failed_at(failure, Instant::now()).await;
+    }
+
+    /// Drops the session where AWS no longer accepts it, so that the next try begins a new one: it was revoked, or has
+    /// expired by AWS's clock.
+    async fn failed_at(&self, failure: &Failure, now: Instant) {
+        let ends = match failure.class {
+            FailureClass::Credentials => true,
+            FailureClass::Denied => self.sessions.is_in_doubt(&self.name, failure, now).await,
+            _ => false,
+        };
+        let held = &self.sessions.held;
+        let current = held.get(&self.name).await;
+        let key = |session: &Session| session.credentials.access_key_id().to_owned();
+        if ends && current.is_some_and(|current| key(&current) == key(&self.session)) {
+            held.invalidate(&self.name).await;
+        }
+    }
+}
 
 impl Sessions {
     pub fn new() -> Sessions {
-        Sessions(Cache::builder().max_capacity(CAPACITY).expire_after(BeforeExpiry).build())
+        Sessions {
+            held: Cache::builder().max_capacity(CAPACITY).expire_after(BeforeExpiry).build(),
+            denials: Cache::builder().max_capacity(DENIALS).time_to_idle(2 * MAX_DOUBT).build(),
+        }
     }
 
     /// The session of a name, begun now where there is none. Callers that ask at once share one call.
-    pub async fn get(&self, name: &str, role: &AssumeRole, clients: &AccountClients) -> Read<Session> {
-        let begin = begin(name, role, clients);
-        self.0.try_get_with_by_ref(name, begin).await.map_err(|failure| (*failure).clone())
+    pub async fn get(&self, name: &str, role: &AssumeRole, clients: &AccountClients) -> Read<HeldSession> {
+        self.get_or(name, begin(name, role, clients)).await
+    }
+
+    async fn get_or(&self, name: &str, begin: impl Future<Output = Read<Session>>) -> Read<HeldSession> {
+        if self.held.get(name).await.is_some_and(|session| !session.is_current(SystemTime::now())) {
+            self.held.invalidate(name).await;
+        }
+        let session = self.held.try_get_with_by_ref(name, begin).await;
+        let session = session.map_err(|failure| (*failure).clone())?;
+        Ok(HeldSession { session, name: name.to_owned(), sessions: self.clone() })
+    }
+
+    /// Whether a denial may be that of the session and not that of the role. A bare status names no reason.
+    async fn is_in_doubt(&self, name: &str, failure: &Failure, now: Instant) -> bool {
+        if !matches!(failure.code.as_str(), "AccessDenied" | "AccessDeniedException") {
+            return false;
+        }
+        let denied = (name.to_owned(), failure.action.to_string(), failure.subject.clone());
+        let (times, next) = self.denials.get(&denied).await.unwrap_or((0, now));
+        if now < next {
+            return false;
+        }
+        let pause = doubling(FIRST_DOUBT, times, MAX_DOUBT);
+        self.denials.insert(denied, (times.saturating_add(1), now + pause)).await;
+        true
     }
 }
 
@@ -53,9 +133,10 @@ async fn begin(name: &str, role: &AssumeRole, clients: &AccountClients) -> Read<
         .role_arn(arn)
         .role_session_name(name)
         .set_external_id(external_id.clone());
-    let answer = clients.call(Lane::Sts, ASSUME_ROLE, arn, request.send()).await?;
+    let answer = clients.call(Operation::sts(ASSUME_ROLE, arn), request.send()).await?;
     let incomplete = |what: &str| {
-        Failure::new(FailureClass::Unavailable, ASSUME_ROLE, arn, format!("the answer held no {what}"))
+        let detail = format!("the answer held no {what}");
+        Failure::new(FailureClass::Unavailable, ASSUME_ROLE, arn, detail)
     };
     let given = answer.credentials().ok_or_else(|| incomplete("credentials"))?;
     let assumed = answer.assumed_role_user().ok_or_else(|| incomplete("role"))?.arn().to_owned();
@@ -87,11 +168,14 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
+    fn session(key: &str, expiry: SystemTime) -> Session {
+        let credentials = Credentials::new(key, "secret", None, Some(expiry), "test");
+        Session { credentials, identity: AwsIdentity::default() }
+    }
+
     /// How long a session of this length serves.
     fn used(length: Duration) -> Duration {
-        let end = SystemTime::now() + length;
-        let credentials = Credentials::new("key", "secret", None, Some(end), "test");
-        let session = Session { credentials, identity: AwsIdentity::default() };
+        let session = session("key", SystemTime::now() + length);
         BeforeExpiry.expire_after_create(&String::new(), &session, Instant::now()).unwrap()
     }
 
@@ -102,5 +186,72 @@ mod tests {
         assert!(near(used(15 * MINUTE), 9 * MINUTE), "{:?}", used(15 * MINUTE));
         assert!(near(used(4 * MINUTE), 2 * MINUTE), "{:?}", used(4 * MINUTE));
         assert_eq!(used(Duration::ZERO), Duration::ZERO);
+    }
+
+    /// The key of the session that serves now; `next` is that of a session begun now.
+    async fn serves(sessions: &Sessions, next: &str) -> HeldSession {
+        let hour = SystemTime::now() + 60 * MINUTE;
+        sessions.get_or("data.orders", async { Ok(session(next, hour)) }).await.unwrap()
+    }
+
+    fn key(held: &HeldSession) -> &str {
+        held.session.credentials.access_key_id()
+    }
+
+    fn failure(class: FailureClass, action: &'static str, code: &str) -> Failure {
+        Failure { code: code.to_owned(), ..Failure::new(class, action, "orders", "") }
+    }
+
+    #[tokio::test]
+    async fn a_session_that_aws_no_longer_accepts_is_begun_again() {
+        let sessions = Sessions::new();
+        let first = serves(&sessions, "first").await;
+        first.failed(&failure(FailureClass::Throttled, "s3:GetBucketVersioning", "SlowDown")).await;
+        assert_eq!(key(&serves(&sessions, "second").await), "first");
+        let expired = failure(FailureClass::Credentials, "s3:GetBucketVersioning", "ExpiredToken");
+        first.failed(&expired).await;
+        let second = serves(&sessions, "second").await;
+        assert_eq!(key(&second), "second");
+        // The answer to a call that the former session signed says nothing about the new one.
+        first.failed(&expired).await;
+        assert_eq!(key(&serves(&sessions, "third").await), "second");
+    }
+
+    #[tokio::test]
+    async fn a_denied_action_ends_its_session_once_per_backoff() {
+        let (sessions, now) = (Sessions::new(), Instant::now());
+        let denied = failure(FailureClass::Denied, "s3:GetBucketVersioning", "AccessDenied");
+        serves(&sessions, "first").await.failed_at(&denied, now).await;
+        let second = serves(&sessions, "second").await;
+        assert_eq!(key(&second), "second");
+        second.failed_at(&denied, now).await;
+        assert_eq!(key(&serves(&sessions, "third").await), "second", "a new session did not help");
+        let other = failure(FailureClass::Denied, "s3:GetReplicationConfiguration", "AccessDenied");
+        second.failed_at(&other, now).await;
+        let third = serves(&sessions, "third").await;
+        assert_eq!(key(&third), "third", "another action that is denied may be due to a revoked session");
+        third.failed_at(&denied, now + FIRST_DOUBT).await;
+        let fourth = serves(&sessions, "fourth").await;
+        assert_eq!(key(&fourth), "fourth");
+        fourth.failed_at(&denied, now + 2 * FIRST_DOUBT).await;
+        assert_eq!(key(&serves(&sessions, "fifth").await), "fourth", "the pause doubles");
+    }
+
+    #[tokio::test]
+    async fn a_bare_denial_ends_no_session() {
+        let sessions = Sessions::new();
+        let first = serves(&sessions, "first").await;
+        first.failed(&failure(FailureClass::Denied, "s3:ListBucket", "HTTP 403")).await;
+        assert_eq!(key(&serves(&sessions, "second").await), "first");
+    }
+
+    /// A suspended machine wakes with its clock set forward, while the cache has counted no time.
+    #[tokio::test]
+    async fn a_session_that_expired_by_the_clock_is_begun_again() {
+        let sessions = Sessions::new();
+        let past = SystemTime::now() - MINUTE;
+        sessions.held.insert("data.orders".into(), session("first", past)).await;
+        assert!(!session("first", past).is_current(SystemTime::now()));
+        assert_eq!(key(&serves(&sessions, "second").await), "second");
     }
 }

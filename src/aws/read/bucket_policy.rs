@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::aws::account::client::AwsClient;
-use crate::aws::account::rate_limiter::Lane;
+use crate::aws::account::operation::Operation;
 use crate::replication::observed::Read;
 use crate::replication::{BucketAddress, Failure, FailureClass};
 
@@ -17,7 +17,7 @@ pub const GET_BUCKET_POLICY: &str = "s3:GetBucketPolicy";
 pub async fn read_bucket_policy(aws: &AwsClient, bucket: &BucketAddress) -> Read<Option<Value>> {
     let BucketAddress { name, region, account_id, .. } = bucket;
     let request = aws.s3(region).get_bucket_policy().bucket(name).expected_bucket_owner(account_id);
-    let answer = match aws.call(Lane::S3Read, GET_BUCKET_POLICY, name, request.send()).await {
+    let answer = match aws.call(Operation::s3_read(region, GET_BUCKET_POLICY, name), request.send()).await {
         Ok(answer) => answer,
         Err(failure) if failure.code == "NoSuchBucketPolicy" => return Ok(None),
         Err(failure) => return Err(failure),

@@ -3,20 +3,29 @@
 //! In: a client, and what to read. Out: the answer in the domain's types, or AWS's failure. Each is one call, but for
 //! a role that is to be deleted.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_s3::types::ReplicationConfiguration;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::aws::account::client::AwsClient;
-use crate::aws::account::rate_limiter::Lane;
+use crate::aws::account::operation::Operation;
 use crate::aws::convert::from_sdk;
-use crate::iam::arn::region_of_arn;
+use crate::aws::interceptor::ResponseBody;
+use crate::aws::read::unknown_elements::unknown_elements;
 use crate::replication::observed::Read;
 use crate::replication::step::ROLE_POLICY_NAME;
 use crate::replication::{
     Caller, Configuration, Failure, FailureClass, ObservedKey, ObservedRole, ResourceId, Versioning,
     VersioningStatus,
 };
+
+/// The action that reading a bucket's versioning needs.
+pub const GET_BUCKET_VERSIONING: &str = "s3:GetBucketVersioning";
+
+/// The action that reading a key needs.
+pub const DESCRIBE_KEY: &str = "kms:DescribeKey";
 
 /// A bucket's versioning.
 pub async fn read_versioning(
@@ -26,18 +35,14 @@ pub async fn read_versioning(
     account_id: &str,
 ) -> Read<Versioning> {
     let request = aws.s3(region).get_bucket_versioning().bucket(bucket).expected_bucket_owner(account_id);
-    let answer = aws.call(Lane::S3Read, "s3:GetBucketVersioning", bucket, request.send()).await?;
+    let answer = aws.call(Operation::s3_read(region, GET_BUCKET_VERSIONING, bucket), request.send()).await?;
     let status = match answer.status().map(|s| s.as_str()) {
         Some("Enabled") => VersioningStatus::Enabled,
         Some("Suspended") => VersioningStatus::Suspended,
         None => VersioningStatus::Disabled,
         Some(other) => {
-            return Err(Failure::new(
-                FailureClass::Unavailable,
-                "s3:GetBucketVersioning",
-                bucket,
-                format!("the answer held the unknown status {other:?}"),
-            ));
+            let detail = format!("the answer held the unknown status {other:?}");
+            return Err(Failure::new(FailureClass::Unavailable, GET_BUCKET_VERSIONING, bucket, detail));
         }
     };
     let mfa_delete = answer.mfa_delete().is_some_and(|m| m.as_str() == "Enabled");
@@ -50,9 +55,27 @@ pub async fn read_configuration(
     caller: &Caller,
     bucket: &str,
     region: &str,
-) -> Read<Option<Configuration>> {
+) -> Read<Option<HeldConfiguration>> {
     let held = read_raw_configuration(aws, caller, bucket, region).await?;
-    Ok(held.as_ref().map(from_sdk))
+    Ok(held.map(|RawConfiguration { configuration, unknown_elements }| HeldConfiguration {
+        configuration: from_sdk(&configuration),
+        unknown_elements,
+    }))
+}
+
+/// A replication configuration that S3 holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldConfiguration {
+    pub configuration: Configuration,
+    /// The elements in S3's answer that the operator does not model.
+    pub unknown_elements: BTreeSet<String>,
+}
+
+/// The same as the SDK reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawConfiguration {
+    pub configuration: ReplicationConfiguration,
+    pub unknown_elements: BTreeSet<String>,
 }
 
 /// The replication configuration of a bucket as the SDK reads it; `None` where it has none.
@@ -61,15 +84,21 @@ pub async fn read_raw_configuration(
     caller: &Caller,
     bucket: &str,
     region: &str,
-) -> Read<Option<ReplicationConfiguration>> {
+) -> Read<Option<RawConfiguration>> {
     let action = "s3:GetReplicationConfiguration";
+    let body = ResponseBody::default();
     let request =
         aws.s3(region).get_bucket_replication().bucket(bucket).expected_bucket_owner(&caller.account);
-    match aws.call(Lane::S3Read, action, bucket, request.send()).await {
-        // S3 has an error code for "none": an answer without configuration and without it is not drift.
-        Ok(answer) => answer.replication_configuration.map(Some).ok_or_else(|| {
-            Failure::new(FailureClass::Unavailable, action, bucket, "the answer held no configuration")
-        }),
+    let request = request.customize().interceptor(body.clone());
+    match aws.call(Operation::s3_read(region, action, bucket), request.send()).await {
+        // S3 has an error code for "none": an answer with neither a configuration nor that code is not drift.
+        Ok(answer) => match answer.replication_configuration {
+            Some(configuration) if !configuration.rules().is_empty() => {
+                let unknown_elements = unknown_elements(&body.take());
+                Ok(Some(RawConfiguration { configuration, unknown_elements }))
+            }
+            _ => Err(incomplete(action, bucket, "a ReplicationConfiguration with at least one Rule")),
+        },
         Err(failure) if failure.code == "ReplicationConfigurationNotFoundError" => Ok(None),
         Err(failure) => Err(failure),
     }
@@ -79,7 +108,10 @@ pub async fn read_raw_configuration(
 pub async fn read_object_lock(aws: &AwsClient, bucket: &str, region: &str, account_id: &str) -> Read<bool> {
     let request =
         aws.s3(region).get_object_lock_configuration().bucket(bucket).expected_bucket_owner(account_id);
-    match aws.call(Lane::S3Read, "s3:GetBucketObjectLockConfiguration", bucket, request.send()).await {
+    match aws
+        .call(Operation::s3_read(region, "s3:GetBucketObjectLockConfiguration", bucket), request.send())
+        .await
+    {
         Ok(answer) => Ok(answer
             .object_lock_configuration()
             .and_then(|c| c.object_lock_enabled())
@@ -90,14 +122,16 @@ pub async fn read_object_lock(aws: &AwsClient, bucket: &str, region: &str, accou
 }
 
 /// A KMS key; `None` where there is none.
-pub async fn read_key(aws: &AwsClient, arn: &str) -> Read<Option<ObservedKey>> {
-    let region = region_of_arn(arn).unwrap_or(aws.home());
+pub async fn read_key(aws: &AwsClient, region: &str, arn: &str) -> Read<Option<ObservedKey>> {
     let request = aws.kms(region).describe_key().key_id(arn);
-    match aws.call(Lane::Kms, "kms:DescribeKey", arn, request.send()).await {
-        Ok(answer) => Ok(answer.key_metadata().map(|key| ObservedKey {
-            state: key.key_state().map(|s| s.as_str()).unwrap_or("Enabled").to_owned(),
-            aws_managed: key.key_manager().is_some_and(|m| m.as_str() == "AWS"),
-        })),
+    match aws.call(Operation::kms(region, DESCRIBE_KEY, arn), request.send()).await {
+        Ok(answer) => {
+            let key = answer.key_metadata().ok_or_else(|| incomplete(DESCRIBE_KEY, arn, "KeyMetadata"))?;
+            Ok(Some(ObservedKey {
+                state: key.key_state().map(|s| s.as_str()).unwrap_or("Enabled").to_owned(),
+                aws_managed: key.key_manager().is_some_and(|m| m.as_str() == "AWS"),
+            }))
+        }
         Err(failure) if failure.code == "NotFoundException" => Ok(None),
         Err(failure) => Err(failure),
     }
@@ -105,13 +139,17 @@ pub async fn read_key(aws: &AwsClient, arn: &str) -> Read<Option<ObservedKey>> {
 
 /// A role without its policy; `None` where there is none.
 pub async fn read_role(aws: &AwsClient, name: &str) -> Read<Option<ObservedRole>> {
+    let action = "iam:GetRole";
     let request = aws.iam().get_role().role_name(name);
-    let answer = match aws.call(Lane::IamRead, "iam:GetRole", name, request.send()).await {
+    let answer = match aws.call(Operation::iam_read(action, name), request.send()).await {
         Ok(answer) => answer,
         Err(failure) if failure.class == FailureClass::NoSuchRole => return Ok(None),
         Err(failure) => return Err(failure),
     };
-    Ok(answer.role().map(|role| ObservedRole {
+    // The SDK reads a missing text as an empty one.
+    let role = answer.role().filter(|role| !role.arn().is_empty());
+    let role = role.ok_or_else(|| incomplete(action, name, "a Role with an Arn"))?;
+    Ok(Some(ObservedRole {
         arn: role.arn().to_owned(),
         name: role.role_name().to_owned(),
         path: role.path().to_owned(),
@@ -140,7 +178,10 @@ pub async fn with_policy(aws: &AwsClient, role: ObservedRole) -> ObservedRole {
 /// The operator's inline policy of a role; `None` where it has none.
 pub async fn read_role_policy(aws: &AwsClient, role: &str) -> Read<Option<Value>> {
     let request = aws.iam().get_role_policy().role_name(role).policy_name(ROLE_POLICY_NAME);
-    match aws.call(Lane::IamRead, "iam:GetRolePolicy", role, request.send()).await {
+    match aws.call(Operation::iam_read("iam:GetRolePolicy", role), request.send()).await {
+        Ok(answer) if answer.policy_document().is_empty() => {
+            Err(incomplete("iam:GetRolePolicy", role, "a PolicyDocument"))
+        }
         Ok(answer) => Ok(Some(document(answer.policy_document()))),
         Err(failure) if failure.class == FailureClass::NoSuchRole => Ok(None),
         Err(failure) => Err(failure),
@@ -158,8 +199,8 @@ pub async fn read_role_to_delete(aws: &AwsClient, name: &str, id: &ResourceId) -
     let inline = aws.iam().list_role_policies().role_name(name);
     let attached = aws.iam().list_attached_role_policies().role_name(name);
     let (inline, attached) = futures::join!(
-        aws.call(Lane::IamRead, "iam:ListRolePolicies", name, inline.send()),
-        aws.call(Lane::IamRead, "iam:ListAttachedRolePolicies", name, attached.send()),
+        aws.call(Operation::iam_read("iam:ListRolePolicies", name), inline.send()),
+        aws.call(Operation::iam_read("iam:ListAttachedRolePolicies", name), attached.send()),
     );
     let (inline, attached) = (inline?, attached?);
     let (ours, others): (Vec<String>, Vec<String>) =
@@ -170,6 +211,12 @@ pub async fn read_role_to_delete(aws: &AwsClient, name: &str, id: &ResourceId) -
         other_policies: others.into_iter().chain(attached).collect(),
         ..role
     }))
+}
+
+/// The failure of a call that AWS answered with success and without the content that such an answer has.
+fn incomplete(action: &'static str, subject: &str, expected: &str) -> Failure {
+    let detail = format!("AWS answered with success, and the answer does not hold {expected}");
+    Failure::new(FailureClass::Unavailable, action, subject, detail)
 }
 
 /// IAM returns policy documents percent-encoded (RFC 3986).

@@ -1,12 +1,14 @@
 //! Reads for `import`: the buckets of an account, and the replication configuration of one.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_s3::types::{ExistingObjectReplicationStatus, ReplicationRule};
 
 use crate::aws::account::cache::Location;
 use crate::aws::account::client::AwsClient;
-use crate::aws::account::rate_limiter::Lane;
+use crate::aws::account::operation::Operation;
 use crate::aws::convert::from_sdk;
-use crate::aws::read::calls::read_raw_configuration;
+use crate::aws::read::calls::{RawConfiguration, read_raw_configuration};
 use crate::aws::read::locate::{locate, missing};
 use crate::replication::observed::Read;
 use crate::replication::{BucketRef, Configuration};
@@ -15,9 +17,13 @@ use crate::replication::{BucketRef, Configuration};
 #[derive(Clone, Debug)]
 pub struct Importable {
     pub region: String,
+    /// The id of the account that owns the bucket.
+    pub account_id: String,
     pub configuration: Configuration,
     /// IDs of rules with `ExistingObjectReplication`, which S3 no longer accepts and the domain does not model.
     pub existing_objects: Vec<String>,
+    /// The elements of the configuration that the operator does not model, by their paths.
+    pub unknown_elements: BTreeSet<String>,
 }
 
 /// The replication configuration of a bucket; `None` where there is none, or no bucket.
@@ -30,7 +36,8 @@ pub async fn importable(aws: &AwsClient, bucket: &str) -> Read<Option<Importable
     let Some(Location { region, .. }) = locate(aws, &caller, &source).await? else {
         return Err(missing(bucket));
     };
-    let Some(held) = read_raw_configuration(aws, &caller, bucket, &region).await? else { return Ok(None) };
+    let held = read_raw_configuration(aws, &caller, bucket, &region).await?;
+    let Some(RawConfiguration { configuration: held, unknown_elements }) = held else { return Ok(None) };
     let replicates_existing = |rule: &&ReplicationRule| {
         rule.existing_object_replication()
             .is_some_and(|e| e.status() == &ExistingObjectReplicationStatus::Enabled)
@@ -38,8 +45,10 @@ pub async fn importable(aws: &AwsClient, bucket: &str) -> Read<Option<Importable
     let with_existing = held.rules().iter().filter(replicates_existing);
     Ok(Some(Importable {
         region,
+        account_id: caller.account.clone(),
         existing_objects: with_existing.filter_map(|r| r.id().map(str::to_owned)).collect(),
         configuration: from_sdk(&held),
+        unknown_elements,
     }))
 }
 
@@ -52,7 +61,9 @@ pub async fn buckets(aws: &AwsClient) -> Read<Vec<String>> {
     let mut from = None;
     loop {
         let request = aws.s3(aws.home()).list_buckets().set_continuation_token(from);
-        let page = aws.call(Lane::S3Read, "s3:ListAllMyBuckets", "the account", request.send()).await?;
+        let page = aws
+            .call(Operation::s3_read(aws.home(), "s3:ListAllMyBuckets", "the account"), request.send())
+            .await?;
         names.extend(page.buckets().iter().filter_map(|b| b.name().map(str::to_owned)));
         from = page.continuation_token().map(str::to_owned);
         if from.is_none() {

@@ -1,9 +1,9 @@
 //! Finds a bucket's Region, and whether the bucket belongs to the account that it should belong to.
 
-use crate::aws::account::cache::{Location, OwnerCheck};
+use crate::aws::account::cache::{BucketKey, Location, OwnerCheck};
 use crate::aws::account::client::AwsClient;
 use crate::aws::error::HEAD_BUCKET;
-use crate::aws::read::owner::{Head, Ownership, ask_owner, head};
+use crate::aws::read::owner::{Head, Ownership, ask_owner, explain, head};
 use crate::iam::Partition;
 use crate::replication::observed::Read;
 use crate::replication::{BucketRef, Caller, Failure, FailureClass};
@@ -14,33 +14,39 @@ pub fn in_partition_of(caller: Caller, region: Option<&str>) -> Caller {
     Caller { partition, ..caller }
 }
 
+/// The account that a bucket should belong to.
+pub fn account_id<'a>(caller: &'a Caller, bucket: &'a BucketRef) -> &'a str {
+    bucket.account_id.as_deref().unwrap_or(&caller.account)
+}
+
+/// Under what answers about a bucket are remembered.
+pub fn bucket_key(caller: &Caller, bucket: &BucketRef) -> BucketKey {
+    BucketKey::new(&bucket.name, account_id(caller, bucket))
+}
+
 /// A bucket's location as far as it is known without a call: remembered, from the spec, or from status.
-pub async fn known_location(aws: &AwsClient, bucket: &BucketRef) -> Option<Location> {
-    let remembered = aws.buckets().location(&bucket.name).await;
+pub async fn known_location(aws: &AwsClient, caller: &Caller, bucket: &BucketRef) -> Option<Location> {
+    let remembered = aws.buckets().location(&bucket_key(caller, bucket)).await;
     remembered.or_else(|| {
         let region = bucket.region.as_ref().or(bucket.last_seen.as_ref())?.clone();
         Some(Location { region, owner: OwnerCheck::NotChecked })
     })
 }
 
-/// The account that a bucket should belong to.
-pub fn account_id<'a>(caller: &'a Caller, bucket: &'a BucketRef) -> &'a str {
-    bucket.account_id.as_deref().unwrap_or(&caller.account)
-}
-
 /// Locates a bucket, by a call where its Region is not known. `None`: there is no such bucket.
 pub async fn locate(aws: &AwsClient, caller: &Caller, bucket: &BucketRef) -> Read<Option<Location>> {
-    let name = &bucket.name;
-    if let Some(known) = known_location(aws, bucket).await {
+    let (name, account_id, home) = (&bucket.name, account_id(caller, bucket), aws.home());
+    if let Some(known) = known_location(aws, caller, bucket).await {
         return Ok(Some(known));
     }
-    let answer = head(aws, aws.home(), name, Some(account_id(caller, bucket))).await;
+    let answer = head(aws, home, name, Some(account_id)).await;
+    let answer = explain(aws, home, name, account_id, answer).await;
     let location = match answer {
         Head::Found(region) => Location { region, owner: OwnerCheck::Confirmed },
         Head::Elsewhere(region) => Location { region, owner: OwnerCheck::NotChecked },
         Head::Missing => return Ok(None),
         Head::Denied { ref failure, ref region } => {
-            match (ask_owner(aws, aws.home(), name, &answer).await, region) {
+            match (ask_owner(aws, home, name, &answer).await, region) {
                 (Ownership::Foreign, _) => return Err(foreign(failure.clone())),
                 (_, None) => return Err(failure.clone()),
                 (_, Some(region)) => Location { region: region.clone(), owner: OwnerCheck::Denied },
@@ -48,7 +54,7 @@ pub async fn locate(aws: &AwsClient, caller: &Caller, bucket: &BucketRef) -> Rea
         }
         Head::Failed(failure) => return Err(failure),
     };
-    aws.buckets().set_location(name, location.clone()).await;
+    aws.buckets().set_location(bucket_key(caller, bucket), location.clone()).await;
     Ok(Some(location))
 }
 

@@ -9,3 +9,4 @@ pub mod locate;
 pub mod observe;
 pub mod observe_for_deletion;
 pub mod owner;
+pub mod unknown_elements;

@@ -15,16 +15,18 @@ use crate::aws::connector::ResourceClients;
 use crate::aws::error::HEAD_BUCKET;
 use crate::aws::read::bucket_policy::{GET_BUCKET_POLICY, read_bucket_policy};
 use crate::aws::read::calls::{
-    read_configuration, read_key, read_object_lock, read_role, read_role_policy, read_role_to_delete,
-    read_versioning, with_policy,
+    DESCRIBE_KEY, HeldConfiguration, read_configuration, read_key, read_object_lock, read_role,
+    read_role_policy, read_role_to_delete, read_versioning, with_policy,
 };
-use crate::aws::read::locate::{account_id, foreign, in_partition_of, known_location, locate, missing};
+use crate::aws::read::locate::{
+    account_id, bucket_key, foreign, in_partition_of, known_location, locate, missing,
+};
 use crate::aws::read::owner::{Ownership, ask_owner, head};
-use crate::iam::arn::role_of_arn;
+use crate::iam::arn::{region_of_arn, role_of_arn};
 use crate::replication::observed::Read;
 use crate::replication::{
-    BucketAddress, BucketRef, Caller, Configuration, Failure, FailureClass, Observed, ObservedBucket,
-    ObservedKey, ObservedRole, ReadSet,
+    BucketAddress, BucketRef, Caller, Failure, FailureClass, Observed, ObservedBucket, ObservedKey,
+    ObservedRole, ReadSet,
 };
 
 /// A bucket's location; `None`: there is no such bucket.
@@ -40,11 +42,17 @@ pub async fn observe(clients: &ResourceClients, read_set: &ReadSet) -> Observed 
     let read = read_all(clients, &caller, read_set, &located).await;
     let former_roles = read_former_roles(&clients.source, read_set, &read.configuration).await;
     let region = read.source.region.as_ref().ok().and_then(Option::as_deref);
+    let (configuration, unknown_elements) = match read.configuration {
+        Ok(Some(held)) => (Ok(Some(held.configuration)), held.unknown_elements),
+        Ok(None) => (Ok(None), BTreeSet::new()),
+        Err(failure) => (Err(failure), BTreeSet::new()),
+    };
     Observed {
         caller: in_partition_of(caller, region),
         source: read.source,
         destinations: read.destinations,
-        configuration: read.configuration,
+        configuration,
+        unknown_elements,
         role: read.role,
         former_roles,
         bucket_policies: read.bucket_policies,
@@ -62,13 +70,21 @@ struct LocatedBuckets {
     role: Option<RoleRead>,
 }
 
+impl LocatedBuckets {
+    /// The Regions of the destinations.
+    fn regions(&self) -> impl Iterator<Item = &str> {
+        let located = self.destinations.iter().filter_map(|located| located.as_ref().ok()?.as_ref());
+        located.map(|location| location.region.as_str())
+    }
+}
+
 async fn locate_all(clients: &ResourceClients, caller: &Caller, read_set: &ReadSet) -> LocatedBuckets {
     let client = |bucket: &BucketRef| {
         clients.client(bucket.account_ref.as_deref(), HEAD_BUCKET, &bucket.name).cloned()
     };
     let buckets = std::iter::once(&read_set.source).chain(&read_set.destinations);
     let known = join_all(buckets.map(async |bucket| match client(bucket) {
-        Ok(aws) => known_location(&aws, bucket).await.is_some(),
+        Ok(aws) => known_location(&aws, caller, bucket).await.is_some(),
         Err(_) => true,
     }))
     .await;
@@ -89,7 +105,7 @@ async fn locate_all(clients: &ResourceClients, caller: &Caller, read_set: &ReadS
 struct ReadAll {
     source: ObservedBucket,
     destinations: BTreeMap<String, ObservedBucket>,
-    configuration: Read<Option<Configuration>>,
+    configuration: Read<Option<HeldConfiguration>>,
     role: RoleRead,
     object_lock: bool,
     bucket_policies: BTreeMap<String, Read<Option<Value>>>,
@@ -110,7 +126,7 @@ async fn read_all(
         read_role_and_policy(aws, read_set, located),
         read_object_lock_of(aws, caller, read_set, located),
         read_bucket_policies(clients, caller, read_set, located),
-        read_keys(clients, read_set),
+        read_keys(clients, read_set, located),
     );
     ReadAll { source, destinations, configuration, role, object_lock, bucket_policies, keys }
 }
@@ -138,7 +154,7 @@ async fn read_configuration_of(
     caller: &Caller,
     read_set: &ReadSet,
     located: &LocatedBuckets,
-) -> Read<Option<Configuration>> {
+) -> Read<Option<HeldConfiguration>> {
     let bucket = &read_set.source.name;
     match &located.source {
         Ok(Some(location)) => read_configuration(aws, caller, bucket, &location.region).await,
@@ -171,20 +187,28 @@ async fn read_object_lock_of(
     match &located.source {
         Ok(Some(Location { region, .. })) if read_set.role_policy => {
             let read = read_object_lock(aws, bucket, region, &caller.account);
-            aws.buckets().object_lock(bucket, read).await
+            let key = bucket_key(caller, &read_set.source);
+            aws.buckets().object_lock(&key, read_set.fresh, read).await
         }
         _ => false,
     }
 }
 
-/// The keys of replicas.
+/// The keys of replicas. A key cannot encrypt replicas in a Region without a destination, and is not read: ARNs in
+/// specs name Regions that nobody has checked.
 async fn read_keys(
     clients: &ResourceClients,
     read_set: &ReadSet,
+    located: &LocatedBuckets,
 ) -> BTreeMap<String, Read<Option<ObservedKey>>> {
-    let read = read_set.keys.iter().map(async |(arn, account_ref)| {
-        let held = match clients.client(account_ref.as_deref(), "kms:DescribeKey", arn) {
-            Ok(aws) => aws.keys().key(arn, read_key(aws, arn)).await,
+    let regions: BTreeSet<&str> = located.regions().collect();
+    let keys = read_set.keys.iter().filter_map(|(arn, account_ref)| {
+        let region = region_of_arn(arn).filter(|region| regions.contains(region))?;
+        Some((arn, region, account_ref))
+    });
+    let read = keys.map(async |(arn, region, account_ref)| {
+        let held = match clients.client(account_ref.as_deref(), DESCRIBE_KEY, arn) {
+            Ok(aws) => aws.keys().key(arn, read_set.fresh, read_key(aws, region, arn)).await,
             Err(failure) => Err(failure),
         };
         (arn.clone(), held)
@@ -233,10 +257,13 @@ fn statements_left(failure: Failure) -> Failure {
 async fn read_former_roles(
     aws: &AwsClient,
     read_set: &ReadSet,
-    configuration: &Read<Option<Configuration>>,
+    configuration: &Read<Option<HeldConfiguration>>,
 ) -> BTreeMap<String, RoleRead> {
-    let configured =
-        configuration.as_ref().ok().and_then(Option::as_ref).map(|c| role_of_arn(&c.role).to_owned());
+    let configured = configuration
+        .as_ref()
+        .ok()
+        .and_then(Option::as_ref)
+        .map(|held| role_of_arn(&held.configuration.role).to_owned());
     let names = read_set.former_roles.iter().cloned().chain(configured);
     let names: BTreeSet<String> = names.filter(|name| *name != read_set.role && !name.is_empty()).collect();
     let read = names.into_iter().map(async |name| {
@@ -262,7 +289,8 @@ async fn read_bucket(
     };
     let expected = account_id(caller, bucket);
     let read = read_versioning(aws, name, region, expected);
-    let versioning = aws.buckets().versioning(name, fresh, read).await;
+    let key = bucket_key(caller, bucket);
+    let versioning = aws.buckets().versioning(&key, fresh, read).await;
     let found = |versioning, owner_confirmed| ObservedBucket {
         region: Ok(Some(region.clone())),
         versioning,
@@ -272,11 +300,11 @@ async fn read_bucket(
     let Err(failure) = versioning else { return found(versioning, true) };
     match (failure.class, owner) {
         (FailureClass::NoSuchBucket, _) => {
-            aws.buckets().forget(name).await;
+            aws.buckets().forget(&key).await;
             ObservedBucket::unseen(Ok(None), failure)
         }
         (FailureClass::WrongRegion, _) => {
-            aws.buckets().forget(name).await;
+            aws.buckets().forget(&key).await;
             unseen(if bucket.region.is_some() { wrong_region_in_spec(failure, region) } else { failure })
         }
         // An earlier confirmation holds no longer: the name may have passed to another account.
@@ -288,7 +316,7 @@ async fn read_bucket(
                 Ownership::Missing => return ObservedBucket::unseen(Ok(None), failure),
                 Ownership::Foreign => return unseen(foreign(failure)),
             };
-            aws.buckets().set_location(name, Location { region: region.clone(), owner }).await;
+            aws.buckets().set_location(key, Location { region: region.clone(), owner }).await;
             found(Err(failure), owner == OwnerCheck::Confirmed)
         }
         _ => found(Err(failure), false),

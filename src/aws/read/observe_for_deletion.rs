@@ -11,7 +11,7 @@ use crate::aws::account::client::AwsClient;
 use crate::aws::connector::ResourceClients;
 use crate::aws::read::bucket_policy::{GET_BUCKET_POLICY, read_bucket_policy};
 use crate::aws::read::calls::{read_configuration, read_role_to_delete};
-use crate::aws::read::locate::{in_partition_of, locate};
+use crate::aws::read::locate::{bucket_key, in_partition_of, locate};
 use crate::iam::arn::role_of_arn;
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
@@ -65,7 +65,7 @@ async fn read_configuration_anywhere(
     match configuration_of(aws, caller, source).await {
         // The bucket was created again elsewhere after its Region was remembered.
         (_, Err(failure)) if failure.class == FailureClass::WrongRegion => {
-            aws.buckets().forget(&source.name).await;
+            aws.buckets().forget(&bucket_key(caller, source)).await;
             let unseen = BucketRef { last_seen: None, ..source.clone() };
             configuration_of(aws, caller, &unseen).await
         }
@@ -83,7 +83,7 @@ async fn configuration_of(
         Ok(Some(Location { region, .. })) => {
             match read_configuration(aws, caller, &source.name, &region).await {
                 Err(failure) if failure.class == FailureClass::NoSuchBucket => (None, Ok(None)),
-                read => (Some(region), read),
+                read => (Some(region), read.map(|held| held.map(|held| held.configuration))),
             }
         }
         Ok(None) => (None, Ok(None)),

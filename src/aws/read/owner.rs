@@ -1,10 +1,13 @@
-//! Distinguishes a denied action from a bucket of another owner, which S3 answers in the same words.
+//! Asks S3 whether a bucket is there, and distinguishes a denied action from a bucket of another owner, which S3
+//! answers in the same words.
 //!
-//! In: the answers of `HeadBucket` with and without `ExpectedBucketOwner`. Out: [`Ownership`].
+//! In: a bucket. Out: [`Head`], what S3 says about it; [`Ownership`], from the answers of `HeadBucket` with and without
+//! `ExpectedBucketOwner`.
 
 use crate::aws::account::client::AwsClient;
-use crate::aws::account::rate_limiter::Lane;
+use crate::aws::account::operation::Operation;
 use crate::aws::error::{HEAD_BUCKET, bucket_region};
+use crate::aws::read::calls::GET_BUCKET_VERSIONING;
 use crate::replication::{Failure, FailureClass};
 
 /// An answer of `HeadBucket`.
@@ -56,23 +59,65 @@ pub async fn ask_owner(aws: &AwsClient, region: &str, bucket: &str, expecting: &
 }
 
 /// `HeadBucket`, with the account id that the bucket is expected to belong to.
+///
+/// A HEAD has no body, so that its status alone does not say what is wrong: credentials that expired are a bare 400,
+/// for example. [`explain`] asks by a call that has one.
 pub async fn head(aws: &AwsClient, region: &str, bucket: &str, account_id: Option<&str>) -> Head {
     let request =
         aws.s3(region).head_bucket().bucket(bucket).set_expected_bucket_owner(account_id.map(str::to_owned));
-    let mut elsewhere = None;
+    let mut named = None;
     let answer = async {
         let result = request.send().await;
-        elsewhere = result.as_ref().err().and_then(bucket_region);
+        named = result.as_ref().err().and_then(bucket_region);
         result
     };
-    match aws.call(Lane::S3Read, HEAD_BUCKET, bucket, answer).await {
+    match aws.call(Operation::s3_read(region, HEAD_BUCKET, bucket), answer).await {
         Ok(found) => Head::Found(found.bucket_region().unwrap_or(region).to_owned()),
-        Err(failure) => match (failure.class, elsewhere) {
-            (FailureClass::NoSuchBucket, _) => Head::Missing,
-            (FailureClass::WrongRegion, Some(region)) => Head::Elsewhere(region),
-            (FailureClass::Denied, region) => Head::Denied { failure, region },
-            _ => Head::Failed(failure),
-        },
+        Err(failure) => read_failure(failure, region, named),
+    }
+}
+
+/// Reads an error about a bucket. The Region that S3 names in the header is believed with any status.
+fn read_failure(failure: Failure, region: &str, named: Option<String>) -> Head {
+    match (failure.class, named) {
+        (_, Some(named)) if named != region => Head::Elsewhere(named),
+        (FailureClass::NoSuchBucket, _) => Head::Missing,
+        (FailureClass::Denied, region) => Head::Denied { failure, region },
+        _ => Head::Failed(failure),
+    }
+}
+
+/// Asks what a bare status of `HeadBucket` means, by `GetBucketVersioning`, whose errors have a body. Every answer that
+/// names a Region, and every success, says enough already.
+pub async fn explain(aws: &AwsClient, region: &str, bucket: &str, account_id: &str, answer: Head) -> Head {
+    let is_bare = match &answer {
+        Head::Found(_) | Head::Elsewhere(_) | Head::Denied { region: Some(_), .. } => false,
+        Head::Missing => true,
+        Head::Denied { failure, .. } | Head::Failed(failure) => failure.code.starts_with("HTTP "),
+    };
+    if !is_bare {
+        return answer;
+    }
+    let request = aws.s3(region).get_bucket_versioning().bucket(bucket).expected_bucket_owner(account_id);
+    let mut named = None;
+    let request = async {
+        let result = request.send().await;
+        named = result.as_ref().err().and_then(bucket_region);
+        result
+    };
+    match aws.call(Operation::s3_read(region, GET_BUCKET_VERSIONING, bucket), request).await {
+        Ok(_) => Head::Found(region.to_owned()),
+        Err(failure) => combine(answer, read_failure(failure, region, named)),
+    }
+}
+
+/// The answer of a HEAD in the light of that of another call. A denial of one action says nothing about the other, but
+/// credentials that AWS refuses are refused for both.
+fn combine(head: Head, other: Head) -> Head {
+    match (head, other) {
+        (Head::Missing, Head::Denied { .. }) => Head::Missing,
+        (denied @ Head::Denied { .. }, Head::Found(_) | Head::Elsewhere(_) | Head::Denied { .. }) => denied,
+        (_, other) => other,
     }
 }
 
@@ -99,5 +144,32 @@ mod tests {
         assert_eq!(judge_owner(&denied(), Some(&denied())), Ownership::Unknown);
         assert_eq!(judge_owner(&found, None), Ownership::Confirmed);
         assert_eq!(judge_owner(&Head::Missing, None), Ownership::Missing);
+    }
+
+    fn bare(class: FailureClass, status: u16) -> Failure {
+        Failure { code: format!("HTTP {status}"), ..Failure::new(class, HEAD_BUCKET, "b", "") }
+    }
+
+    #[test]
+    fn the_region_in_the_header_is_believed_with_any_status() {
+        for (class, status) in
+            [(FailureClass::Invalid, 400), (FailureClass::WrongRegion, 301), (FailureClass::Denied, 403)]
+        {
+            let read = read_failure(bare(class, status), "us-east-1", Some("eu-west-1".into()));
+            assert_eq!(read, Head::Elsewhere("eu-west-1".into()), "{status}");
+        }
+        let here = read_failure(bare(FailureClass::Denied, 403), "us-east-1", Some("us-east-1".into()));
+        assert!(matches!(here, Head::Denied { region: Some(_), .. }));
+    }
+
+    #[test]
+    fn a_second_call_explains_a_bare_status_and_takes_back_no_denial() {
+        assert_eq!(combine(Head::Missing, denied()), Head::Missing);
+        assert_eq!(combine(denied(), Head::Found("us-east-1".into())), denied());
+        let expired =
+            Head::Failed(Failure { code: "ExpiredToken".into(), ..bare(FailureClass::Credentials, 400) });
+        for head in [Head::Failed(bare(FailureClass::Invalid, 400)), denied(), Head::Missing] {
+            assert_eq!(combine(head, expired.clone()), expired);
+        }
     }
 }

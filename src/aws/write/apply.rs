@@ -1,15 +1,20 @@
-//! Executes one step. In: a step. Out: success, or a failure in its class. A step is one call to AWS, except that of a
-//! bucket policy, which is read before it is written and again afterwards.
+//! Executes one step by one call. A bucket policy is no such step: the executor reads, merges and writes it.
+//!
+//! In: a step. Out: success, or a failure in its class.
 
 use aws_sdk_iam::types::Tag;
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 
-use crate::aws::account::rate_limiter::Lane;
+use crate::aws::account::cache::BucketKey;
+use crate::aws::account::operation::Operation;
 use crate::aws::connector::ResourceClients;
 use crate::aws::convert::to_sdk;
-use crate::aws::write::bucket_policy::put_statements;
 use crate::replication::step::ROLE_POLICY_NAME;
 use crate::replication::{BucketAddress, Failure, FailureClass, RoleDocuments, Step};
+
+/// The rights that `PutBucketReplication` needs.
+const PUT_REPLICATION: &str = "s3:PutReplicationConfiguration";
+const PASS_ROLE: &str = "iam:PassRole";
 
 /// Executes a step.
 ///
@@ -27,8 +32,8 @@ pub async fn apply(clients: &ResourceClients, step: &Step) -> Result<(), Failure
                 .bucket(name)
                 .expected_bucket_owner(account_id)
                 .versioning_configuration(enabled);
-            let result = aws.call(Lane::S3Write, action, subject, request.send()).await;
-            aws.buckets().versioning_changed(name).await;
+            let result = aws.call(Operation::s3_write(region, action, subject), request.send()).await;
+            aws.buckets().versioning_changed(&BucketKey::new(name, account_id)).await;
             result.map(drop)
         }
         Step::CreateRole { role, documents } => {
@@ -43,44 +48,59 @@ pub async fn apply(clients: &ResourceClients, step: &Step) -> Result<(), Failure
                 .set_permissions_boundary(permissions_boundary.clone())
                 .description(description)
                 .set_tags(Some(tags.map_err(|e| malformed(step, e))?));
-            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
+            let result = aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop);
+            // A role that is to be created is not what IAM misses.
+            result.map_err(|failure| match permissions_boundary {
+                Some(boundary) if failure.class == FailureClass::NoSuchRole => {
+                    no_such_boundary(failure, boundary)
+                }
+                _ => failure,
+            })
         }
         Step::UpdateTrustPolicy { role, document } => {
             let request = aws.iam().update_assume_role_policy().role_name(role).policy_document(document);
-            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
+            aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop)
         }
         Step::PutPermissionsBoundary { role, boundary } => {
             let request =
                 aws.iam().put_role_permissions_boundary().role_name(role).permissions_boundary(boundary);
-            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
+            let result = aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop);
+            result.map_err(|failure| match failure.class {
+                FailureClass::NoSuchRole if failure.detail.contains(boundary) => {
+                    no_such_boundary(failure, boundary)
+                }
+                _ => failure,
+            })
         }
         Step::DeletePermissionsBoundary { role } => {
             let request = aws.iam().delete_role_permissions_boundary().role_name(role);
-            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
+            aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop)
         }
         Step::TagRole { role, tags } => {
             let tags = tags.iter().map(|(k, v)| tag(k, v)).collect::<Result<_, _>>();
             let request =
                 aws.iam().tag_role().role_name(role).set_tags(Some(tags.map_err(|e| malformed(step, e))?));
-            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
+            aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop)
         }
         Step::UntagRole { role, keys } => {
             let request = aws.iam().untag_role().role_name(role).set_tag_keys(Some(keys.clone()));
-            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
+            aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop)
         }
-        Step::PutRolePolicy { role, document } => {
+        Step::PutRolePolicy { role, document, .. } => {
             let request = aws
                 .iam()
                 .put_role_policy()
                 .role_name(role)
                 .policy_name(ROLE_POLICY_NAME)
                 .policy_document(document);
-            aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop)
+            aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop)
         }
-        Step::PutBucketPolicy { bucket, sid, statements } => {
-            put_statements(aws, bucket, sid, statements).await
+        Step::PutBucketPolicy { .. } => {
+            let detail = "a bucket policy is not one call: read it, merge into it, and write it";
+            Err(Failure::new(FailureClass::Invalid, action, subject, detail))
         }
         Step::PutReplication { bucket: BucketAddress { name, region, account_id, .. }, configuration } => {
+            let role = &configuration.role;
             let configuration = to_sdk(configuration).map_err(|e| malformed(step, e))?;
             let request = aws
                 .s3(region)
@@ -88,20 +108,24 @@ pub async fn apply(clients: &ResourceClients, step: &Step) -> Result<(), Failure
                 .bucket(name)
                 .expected_bucket_owner(account_id)
                 .replication_configuration(configuration);
-            aws.call(Lane::S3Write, action, subject, request.send()).await.map(drop)
+            let result =
+                aws.call(Operation::s3_write(region, action, subject), request.send()).await.map(drop);
+            result.map_err(|failure| name_pass_role(failure, role))
         }
         Step::DeleteReplication { bucket: BucketAddress { name, region, account_id, .. } } => {
             let request =
                 aws.s3(region).delete_bucket_replication().bucket(name).expected_bucket_owner(account_id);
-            ignore_not_found(aws.call(Lane::S3Write, action, subject, request.send()).await.map(drop))
+            ignore_not_found(
+                aws.call(Operation::s3_write(region, action, subject), request.send()).await.map(drop),
+            )
         }
         Step::DeleteRolePolicy { role } => {
             let request = aws.iam().delete_role_policy().role_name(role).policy_name(ROLE_POLICY_NAME);
-            ignore_not_found(aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop))
+            ignore_not_found(aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop))
         }
         Step::DeleteRole { role } => {
             let request = aws.iam().delete_role().role_name(role);
-            ignore_not_found(aws.call(Lane::IamWrite, action, subject, request.send()).await.map(drop))
+            ignore_not_found(aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop))
         }
     }
 }
@@ -113,6 +137,28 @@ fn tag(key: &str, value: &str) -> Result<Tag, aws_sdk_s3::error::BuildError> {
 /// A request that the SDK will not even build.
 fn malformed(step: &Step, error: aws_sdk_s3::error::BuildError) -> Failure {
     Failure::new(FailureClass::Invalid, step.action(), step.subject(), error.to_string())
+}
+
+/// IAM answers a permissions boundary that it cannot attach as it answers a role that does not exist.
+fn no_such_boundary(failure: Failure, boundary: &str) -> Failure {
+    let detail = format!(
+        "role.permissionsBoundary {boundary} names no policy that IAM can attach ({}); create the policy or correct the ARN",
+        failure.detail
+    );
+    Failure { class: FailureClass::Invalid, detail, ..failure }
+}
+
+/// `PutBucketReplication` needs two rights, and a bare denial of S3 does not say which is missing.
+fn name_pass_role(failure: Failure, role: &str) -> Failure {
+    let is_named = failure.action != PUT_REPLICATION || failure.detail.contains(PUT_REPLICATION);
+    if failure.class != FailureClass::Denied || is_named {
+        return failure;
+    }
+    let said = failure.detail.trim_end_matches('.');
+    let detail = format!(
+        "{said}; S3 does not say which right is missing: {PUT_REPLICATION} on the bucket, or {PASS_ROLE} on {role}"
+    );
+    Failure { detail, ..failure }
 }
 
 fn ignore_not_found(result: Result<(), Failure>) -> Result<(), Failure> {

@@ -2,28 +2,30 @@
 
 use std::time::Instant;
 
-use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
+
+use strum::VariantArray;
 
 use crate::api::{ConditionType, Reason};
 use crate::controllers::Guarded;
-use crate::runtime::leader::Leadership;
+use crate::controllers::index::Index;
 use crate::runtime::tracker::{ReconcileTracker, is_to_be_read};
 use crate::telemetry::{FleetSnapshot, ResourceSample};
 
-/// Counts what is in the stores now. `each`: whether resources are to be told by name.
+/// A snapshot of what the store holds now. `each`: whether to export a series for each resource.
 pub fn fleet_snapshot(
-    stores: &[Store<Guarded>],
-    work: &ReconcileTracker,
-    leadership: &Leadership,
+    index: &Index,
+    tracker: &ReconcileTracker,
+    queue_depth: usize,
+    leads: bool,
     each: bool,
 ) -> FleetSnapshot {
-    if !leadership.holds() {
+    if !leads {
         return FleetSnapshot::default();
     }
     let now = Instant::now();
-    let resources = stores.iter().flat_map(Store::state).map(|object| counted(&object, work, now)).collect();
-    FleetSnapshot { leads: true, queue_depth: work.depth(now), resources, each }
+    let resources = index.replications.all().iter().map(|object| counted(object, tracker, now)).collect();
+    FleetSnapshot { leads, queue_depth, resources, each }
 }
 
 fn counted(object: &Guarded, work: &ReconcileTracker, now: Instant) -> ResourceSample {
@@ -36,8 +38,9 @@ fn counted(object: &Guarded, work: &ReconcileTracker, now: Instant) -> ResourceS
     // Of an object that cannot be decoded nothing but that is known here.
     let otherwise = if known.is_some() { Reason::Progressing } else { Reason::InvalidSpec };
     let reason = ready.map_or(otherwise.as_str(), |c| c.reason.as_str());
-    let to_be_read = Reason::ALL.into_iter().find(|r| r.as_str() == reason).is_none_or(is_to_be_read)
-        && object.meta().deletion_timestamp.is_none();
+    let to_be_read =
+        Reason::VARIANTS.iter().copied().find(|r| r.as_str() == reason).is_none_or(is_to_be_read)
+            && object.meta().deletion_timestamp.is_none();
     ResourceSample {
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),

@@ -1,350 +1,382 @@
-//! Deletion: works whatever the spec now says, even if it cannot be decoded or the bucket is gone; removes only
-//! what is ours, looks again, and then lets go.
+//! Deletes what a resource made in AWS: observe → teardown → execute → verify, and then the finalizer goes.
+//!
+//! In: an object with a deletion timestamp, decodable or not. Out: nothing of the resource is left, or the finalizer
+//! stays and the status says why. Only what is the resource's own is removed, in each account where something may be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use kube::core::ObjectMeta;
-use serde::Deserialize;
-use serde_json::Value;
 use tracing::{info, warn};
 
-use crate::api::{
-    BucketReplication, BucketReplicationStatus, ConditionType, DEFAULT_ACCOUNT, DeletionPolicy, FINALIZER,
-    ManagementPolicy, Reason,
+use crate::api::{ConditionType, DEFAULT_ACCOUNT, FINALIZER, Reason};
+use crate::controllers::bucket_replication::authorize::{
+    NamespaceLabels, admits, authorize, claim_source, has_rivals,
 };
-use crate::aws;
 use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::{Target, apply, identity, occasion, publish};
-use crate::iam::arn::role_of_arn;
-use crate::ports::{Cluster, ClusterError, Finalizers};
+use crate::controllers::bucket_replication::deletion_view::DeletionView;
+use crate::controllers::bucket_replication::execute::execute;
+use crate::controllers::bucket_replication::resource::Target;
+use crate::controllers::bucket_replication::status::{self, Pace};
+use crate::controllers::bucket_replication::stop::Stop;
+use crate::ports::{Cloud, Cluster, ClusterError, Finalizers};
 use crate::replication::desired::Discovered;
-use crate::replication::plan::teardown::{Ownership, teardown};
-use crate::replication::resource::{remembered_roles, role_name};
-use crate::replication::status::{Event, Outcome, stopped};
+use crate::replication::observed::Read;
+use crate::replication::outcome::Outcome;
+use crate::replication::plan::teardown::{ObservedForDeletion, Ownership, failed, teardown};
+use crate::replication::status::Event;
 use crate::replication::{
-    Accounts, BucketAddress, BucketRef, Caller, Desired, Failure, FailureClass, Refusal, Replication,
-    ResourceId,
+    Account, Accounts, Caller, DeletionReadSet, Desired, Failure, Refusal, Replication, ResourceId,
 };
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 
-/// What deletion needs to know, from the object as it lies in the API server and as far as it can be read.
-struct DeletionView {
-    spec: Value,
-    status: BucketReplicationStatus,
-    resource: Option<BucketReplication>,
-}
-
-impl DeletionView {
-    fn read(object: kube::api::DynamicObject) -> DeletionView {
-        let part = |key: &str| object.data.get(key).cloned().unwrap_or_default();
-        DeletionView {
-            spec: part("spec"),
-            status: serde_json::from_value(part("status")).unwrap_or_default(),
-            resource: object.try_parse().ok(),
-        }
-    }
-
-    /// A field of the spec with a default; `None` when it holds something that cannot be read.
-    fn policy<T: for<'de> Deserialize<'de> + Default>(&self, field: &str) -> Option<T> {
-        match self.spec.get(field) {
-            None | Some(Value::Null) => Some(T::default()),
-            Some(value) => serde_json::from_value(value.clone()).ok(),
-        }
-    }
-
-    /// Whether AWS is left as it is. What cannot be read is not taken for leave to delete.
-    fn leaves_aws_alone(&self) -> bool {
-        self.policy("deletionPolicy") != Some(DeletionPolicy::Delete)
-            || self.policy("managementPolicy") != Some(ManagementPolicy::Enforce)
-    }
-
-    fn source(&self) -> Option<BucketRef> {
-        let text = |pointer: &str| self.spec.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        let seen = self.status.source.as_ref();
-        let bucket = seen.map(|s| s.bucket.clone()).or_else(|| text("/source/bucket"))?;
-        let last_seen = seen.and_then(|s| s.region.clone()).or_else(|| text("/source/region"));
-        Some(BucketRef { last_seen, ..BucketRef::named(&bucket) })
-    }
-
-    /// Whether status tells of anything in AWS that this resource made.
-    fn left_traces(&self) -> bool {
-        let BucketReplicationStatus { applied_hash, role, former_roles, bucket_policies, .. } = &self.status;
-        let managed = role.as_ref().is_some_and(|role| role.managed);
-        applied_hash.is_some() || managed || !former_roles.is_empty() || !bucket_policies.is_empty()
-    }
-
-    /// Whether an administrator says what this resource may do, as far as that can be told of one that cannot be
-    /// read: it cannot be found to be allowed then.
-    fn may_be_restricted(&self, ctx: &Context) -> bool {
-        let acted_in = self.status.source.as_ref().and_then(|source| source.account_ref.as_ref());
-        let refers = self.spec.pointer("/source/accountRef").is_some_and(|name| !name.is_null());
-        let by_default = !matches!(ctx.account(DEFAULT_ACCOUNT), Ok(None)) || ctx.settings.require_account;
-        acted_in.is_some() || refers || by_default
-    }
-
-    /// The accounts that the resource acted in, by name: what it made is removed where it was made, whatever the
-    /// spec refers to by now.
-    fn account_names(&self) -> (Option<String>, BTreeSet<String>) {
-        let source = self.status.source.as_ref().and_then(|source| source.account_ref.clone());
-        let policies = self.status.bucket_policies.iter().map(|policy| policy.account_ref.clone());
-        (source, policies.collect())
-    }
-
-    /// The buckets of other accounts in whose policies this resource may have statements.
-    fn policies(&self, desired: Option<&Desired>) -> Vec<BucketAddress> {
-        let remembered = self.status.bucket_policies.iter().map(BucketAddress::from);
-        let mut buckets: Vec<BucketAddress> = remembered.collect();
-        // The operator may have been stopped between writing one and saying so.
-        for d in desired.into_iter().flat_map(|desired| &desired.destinations) {
-            let seen = self.status.destinations.iter().find(|seen| seen.bucket == d.name);
-            let address = || {
-                Some(BucketAddress {
-                    name: d.name.clone(),
-                    region: seen?.region.clone()?,
-                    account_id: d.account_id.clone()?,
-                    account_ref: Some(d.account_ref.clone()?),
-                })
-            };
-            if !buckets.iter().any(|bucket| bucket.name == d.name) {
-                buckets.extend(address());
-            }
-        }
-        buckets
-    }
-
-    /// The ARN in `role.arn`.
-    fn existing_role(&self) -> Option<&str> {
-        self.spec.pointer("/role/arn").and_then(Value::as_str)
-    }
-
-    /// Every role that can be ours: the one the spec names, the one status remembers, the default one.
-    fn roles(&self, identity: &ResourceId) -> BTreeSet<String> {
-        let named = self.spec.pointer("/role/name").and_then(Value::as_str).map(str::to_owned);
-        let decoded = self.resource.as_ref().map(|r| role_name(&r.spec, identity));
-        // Who uses an existing role may have no right to look at any other.
-        let existing = self.existing_role();
-        let default = (named.is_none() && existing.is_none()).then(|| identity.default_role_name());
-        let remembered = remembered_roles(&self.status).map(|arn| role_of_arn(arn).to_owned());
-        [named, decoded, default].into_iter().flatten().chain(remembered).collect()
-    }
-}
-
-/// Cleans up and drops the finalizer; keeps it and says why when that is not possible.
-pub async fn finalize(target: &Target<'_>, ctx: &Context) -> Result<Action, Error> {
+/// Cleans up and removes the finalizer; keeps it and reports why when that is not possible.
+pub async fn finalize<C: Cloud, K: Cluster>(
+    target: &Target<'_>,
+    cx: &Context<C, K>,
+) -> Result<Action, Error> {
     if !target.has_finalizer() {
         return Ok(Action::await_change());
     }
-    // The cache may be behind our own writes: what is about to be deleted is decided on the object as it is.
-    let Some(live) = ctx.cluster.live(&target.key).await? else {
+    // The cache may be behind the operator's own writes: the live object decides what is deleted.
+    let Some(live) = cx.cluster.live(target.key).await? else {
         return Ok(Action::await_change());
     };
-    let finalizers = Finalizers::of(&live.metadata);
     let metadata = live.metadata.clone();
-    let deceased = DeletionView::read(live);
-    let standing = match &deceased.resource {
-        Some(resource) => standing(resource, ctx).await?,
-        // Nobody knows what it asked for: what it left is told by status and tags.
-        None => Standing { conflict: false, forbidden: deceased.may_be_restricted(ctx) },
-    };
-    // A resource that never owned its source has nothing in AWS but perhaps a role from before, and one that may do
-    // nothing and never did has nothing at all: for it AWS is not even asked.
-    let Standing { conflict, forbidden } = standing;
-    let nothing = match forbidden {
-        true => !deceased.left_traces(),
-        false => conflict && deceased.status.applied_hash.is_none(),
-    };
-    let blocked = if deceased.leaves_aws_alone() || nothing {
-        None
-    } else {
-        remove(&deceased, &metadata, standing, target, ctx).await?
-    };
-    let Some(refusal) = blocked else {
-        remove_finalizer(target, &finalizers, ctx).await?;
-        ctx.forget(target.uid());
-        info!(namespace = metadata.namespace, name = metadata.name, "deleted");
-        return Ok(Action::await_change());
-    };
-    warn!(
-        namespace = metadata.namespace,
-        name = metadata.name,
-        reason = refusal.reason.as_str(),
-        detail = refusal.message,
-        "deletion waits"
-    );
-    let previous = ctx.last_status(target.uid(), Some(&deceased.status));
-    let report = stopped(&refusal, &occasion(&metadata, &previous));
-    publish(target, &previous, &report, ctx).await?;
-    let after =
-        ctx.with_pace(target.uid(), |pace| pace.after(report.reason, ctx.settings.interval.duration()));
-    Ok(Action::requeue(after))
+    let target = Target { metadata: &metadata, ..*target };
+    let view = DeletionView::read(live);
+    let pace = Pace::every(cx.settings.interval.duration());
+    match delete(&view, &target, cx).await {
+        Ok(()) => {
+            remove_finalizer(&target, cx).await?;
+            cx.memory.forget(&target.key.uid);
+            info!(namespace = metadata.namespace, name = metadata.name, "deleted");
+            Ok(Action::await_change())
+        }
+        Err(Stop::Refused(refusal)) => {
+            let (namespace, name) = (&metadata.namespace, &metadata.name);
+            let (reason, detail) = (refusal.reason.as_str(), &refusal.message);
+            warn!(namespace, name, reason, detail, "deletion waits");
+            let previous = target.memory.status(Some(&view.status), cx.clock.now());
+            status::refuse(&target, &previous, &refusal, pace, cx).await
+        }
+        Err(Stop::Kubernetes(error)) => Err(error),
+        Err(Stop::Outdated | Stop::Unsettled(_)) => {
+            Ok(Action::requeue(target.memory.requeue_after(Reason::Progressing, pace.interval)))
+        }
+    }
 }
 
-/// Tries once more on the list as it is then when someone else takes theirs away meanwhile, as the garbage collector
-/// does in a foreground deletion: what has been cleaned up need not be again.
-async fn remove_finalizer(target: &Target<'_>, held: &Finalizers, ctx: &Context) -> Result<(), Error> {
-    match ctx.cluster.remove_finalizer(&target.key, held, FINALIZER).await {
-        Err(ClusterError { source: kube::Error::Api(status), .. }) if status.code == 422 => {
-            match ctx.cluster.live(&target.key).await? {
-                Some(live) => {
-                    let held = Finalizers::of(&live.metadata);
-                    Ok(ctx.cluster.remove_finalizer(&target.key, &held, FINALIZER).await?)
-                }
-                None => Ok(()),
+/// Tries once more on the list as it is then when someone else removes a finalizer meanwhile, as the garbage collector
+/// does in a foreground deletion: AWS need not be cleaned up again.
+async fn remove_finalizer<C: Cloud, K: Cluster>(
+    target: &Target<'_>,
+    cx: &Context<C, K>,
+) -> Result<(), ClusterError> {
+    let held = Finalizers::of(target.metadata);
+    match cx.cluster.remove_finalizer(target.key, &held, FINALIZER).await {
+        Err(error) if error.is_outdated() => match cx.cluster.live(target.key).await? {
+            Some(live) => {
+                cx.cluster.remove_finalizer(target.key, &Finalizers::of(&live.metadata), FINALIZER).await
             }
-        }
-        other => Ok(other?),
+            None => Ok(()),
+        },
+        other => other,
     }
+}
+
+/// Removes what the resource made, in each account where something may be.
+async fn delete<C: Cloud, K: Cluster>(
+    view: &DeletionView,
+    target: &Target<'_>,
+    cx: &Context<C, K>,
+) -> Result<(), Stop> {
+    if view.leaves_aws_alone() {
+        return Ok(());
+    }
+    let state = ownership_state(view, target, cx).await?;
+    if state.made_nothing(view) {
+        return Ok(());
+    }
+    require_writes(cx)?;
+    let mut removals = Vec::new();
+    for source in source_accounts(view, target.metadata, cx).await? {
+        let removal = Removal { view, target, state, id: cx.settings.resource_id(target.metadata), source };
+        removals.push((removal.acted_here(), removal.run(cx).await));
+    }
+    // In an account where the resource never acted the operator may not be permitted to look.
+    let elsewhere = |acted: bool, stop: &Stop| {
+        !acted && matches!(stop, Stop::Refused(refusal) if refusal.reason == Reason::AccessDenied)
+    };
+    let one_succeeded = removals.iter().any(|(_, result)| result.is_ok());
+    for (acted, result) in removals {
+        match result {
+            Err(stop) if one_succeeded && elsewhere(acted, &stop) => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// An operator that writes nothing cannot delete anything.
+fn require_writes<C, K>(cx: &Context<C, K>) -> Result<(), Refusal> {
+    if !cx.settings.read_only {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::DeletionBlocked,
+        ConditionType::Ready,
+        "cannot delete: the operator runs with --read-only and writes nothing to AWS; restart it without the flag, or set deletionPolicy: Retain to leave what this resource made".to_owned(),
+    ))
 }
 
 /// What became of a resource's right to its source.
-#[derive(Clone, Copy, Default)]
-struct Standing {
+#[derive(Clone, Copy, Debug, Default)]
+struct OwnershipState {
     /// Another resource owns the source.
     conflict: bool,
-    /// The administrators of its accounts do not allow, or no longer allow, what it asks for.
+    /// The administrators of its accounts do not allow, or no longer allow, what the resource asks for.
     forbidden: bool,
 }
 
-async fn standing(resource: &BucketReplication, ctx: &Context) -> Result<Standing, Error> {
-    let forbidden = ctx.accounts_of(resource).await?.is_err();
-    // What may not replicate the source owns it no longer, however old it is.
-    let conflict = match forbidden {
-        true => !ctx.rivals(resource).await?.is_empty(),
-        false => ctx.source_conflict(resource).await?.is_some(),
-    };
-    Ok(Standing { conflict, forbidden })
-}
-
-/// The accounts to remove things in: those it acted in, else those it refers to.
-fn accounts(deceased: &DeletionView, ctx: &Context) -> Result<Accounts, Refusal> {
-    let (source, policies) = deceased.account_names();
-    let named = |name: &str| {
-        ctx.account(name)?.ok_or_else(|| {
-            let message = format!("cannot delete: what this resource made is in AwsAccount {name}, which does not exist any more; create it again, or set deletionPolicy: Retain to leave all of it behind");
-            Refusal::new(Reason::AccountNotFound, ConditionType::Ready, message)
-        })
-    };
-    let mut accounts = match &deceased.resource {
-        Some(resource) if !deceased.left_traces() => {
-            Accounts::resolve(&resource.spec, |name| ctx.account(name), false)?
-        }
-        _ => Accounts { source: source.as_deref().map(named).transpose()?, ..Accounts::default() },
-    };
-    for name in policies {
-        let account = named(&name)?;
-        accounts.destinations.insert(name, account);
-    }
-    // Of a destination whose policy was written and not yet told of; an account that is gone has no such.
-    let rules = deceased.resource.iter().flat_map(|resource| &resource.spec.rules);
-    for name in rules.filter_map(|rule| rule.destination.account_ref.as_ref()) {
-        if let (false, Ok(Some(account))) = (accounts.destinations.contains_key(name), ctx.account(name)) {
-            accounts.destinations.insert(name.clone(), account);
+impl OwnershipState {
+    /// Whether AWS can be left alone because the resource never applied anything: it lost the source to another resource,
+    /// or was never authorized.
+    fn made_nothing(self, view: &DeletionView) -> bool {
+        match self.forbidden {
+            true => !view.left_traces(),
+            false => self.conflict && view.status.applied_hash.is_none() && !view.left_traces(),
         }
     }
-    Ok(accounts)
 }
 
-/// Removes what is ours. `Some`: what keeps it from being removed.
-async fn remove(
-    deceased: &DeletionView,
-    metadata: &ObjectMeta,
-    Standing { conflict, forbidden }: Standing,
+async fn ownership_state<C: Cloud, K: Cluster>(
+    view: &DeletionView,
     target: &Target<'_>,
-    ctx: &Context,
-) -> Result<Option<Refusal>, Error> {
-    let identity = identity(metadata, ctx);
-    let source = deceased.source();
-    let roles = deceased.roles(&identity);
-    // Where another resource owns the source by now, or may own it, the configuration is its own unless it names our
-    // role.
-    let applied = !conflict && !forbidden && deceased.status.applied_hash.is_some();
-    let accounts = match accounts(deceased, ctx) {
-        Ok(accounts) => accounts,
-        Err(refusal) => return Ok(Some(refusal)),
+    cx: &Context<C, K>,
+) -> Result<OwnershipState, Stop> {
+    let Some(resource) = &view.resource else {
+        return Ok(OwnershipState { conflict: false, forbidden: may_be_restricted(view, cx) });
     };
-    let access = match ctx.identities.connect(&accounts, &identity).await {
-        Ok(access) => access,
-        Err(failure) => return Ok(Some(waits(&failure))),
-    };
-    let bucket = source.as_ref().map(|source| source.name.clone()).unwrap_or_default();
-    let sid = identity.policy_sid(&bucket);
-    let asked = || if conflict { None } else { deceased.resource.as_ref() };
-    let caller = access.source.caller();
-    let wanted = asked().map(|resource| desired(resource, &identity, caller, BTreeMap::new(), &accounts));
-    let policies = deceased.policies(wanted.as_ref().filter(|_| !forbidden));
-
-    let look = async || {
-        let mut remains =
-            aws::observe_for_deletion(&access, source.as_ref(), &roles, &policies, &identity).await;
-        if let Ok(roles) = &mut remains.roles {
-            // An existing role is never written, not even one that we made when it was still managed.
-            roles.retain(|role| Some(role.arn.as_str()) != deceased.existing_role());
+    let labels = &mut NamespaceLabels::new(cx.cluster.as_ref());
+    match authorize(resource, &view.status, labels, cx).await {
+        Ok(_) => {
+            let conflict = match claim_source(resource, target.memory, labels, cx).await {
+                Ok(()) => false,
+                Err(Stop::Refused(_)) => true,
+                Err(stop) => return Err(stop),
+            };
+            Ok(OwnershipState { conflict, forbidden: false })
         }
-        Ok::<_, Failure>(remains)
-    };
-    let before = match look().await {
-        Ok(remains) => remains,
-        Err(failure) => return Ok(Some(waits(&failure))),
-    };
-    let regions = before.region.clone().map(|region| (bucket.clone(), region)).into_iter().collect();
-    let desired =
-        asked().map(|resource| desired(resource, &identity, before.caller.clone(), regions, &accounts));
-    let claim = Ownership { id: &identity, sid: &sid, applied, desired: desired.as_ref() };
-    let first = teardown(&before, &claim);
-    let outcome = apply(&first.stages, &access, ctx).await;
-    if !outcome.done.is_empty() {
-        ctx.cluster.publish_event(&target.key, &removed(&outcome)).await;
+        // A resource that is not authorized owns its source no longer, however old it is.
+        Err(Stop::Refused(_)) => {
+            Ok(OwnershipState { conflict: has_rivals(resource, labels, cx).await?, forbidden: true })
+        }
+        Err(stop) => Err(stop),
     }
-    if let Some((step, failure)) = &outcome.failed {
-        let reason = if failure.class == FailureClass::DeleteConflict {
-            Reason::DeletionBlocked
-        } else {
-            failure.class.reason()
+}
+
+/// Whether administrators may restrict a resource that cannot be decoded: nobody can tell then that it is allowed.
+fn may_be_restricted<C, K>(view: &DeletionView, cx: &Context<C, K>) -> bool {
+    let acted_in = view.status.source.as_ref().and_then(|source| source.account_ref.as_ref());
+    let by_default = cx.index.has_account(DEFAULT_ACCOUNT) || cx.settings.require_account;
+    acted_in.is_some() || view.account_ref().is_some() || by_default || cx.index.has_seen_accounts()
+}
+
+/// An account in which the source may be.
+struct SourceAccount {
+    /// `None`: the operator's own identity.
+    account: Option<Account>,
+    /// It allows the resource's namespace and its source.
+    admits: bool,
+}
+
+/// The accounts in which the resource may have acted: the one of the status, then the one of the spec.
+async fn source_accounts<C: Cloud, K: Cluster>(
+    view: &DeletionView,
+    metadata: &ObjectMeta,
+    cx: &Context<C, K>,
+) -> Result<Vec<SourceAccount>, Stop> {
+    let seen = view.status.source.as_ref();
+    let remembered = seen.and_then(|source| source.account_ref.clone());
+    let named = view.account_ref();
+    let default = || cx.index.has_account(DEFAULT_ACCOUNT).then(|| DEFAULT_ACCOUNT.to_owned());
+    let mut names: Vec<Option<String>> = Vec::new();
+    if view.left_traces() {
+        names.push(remembered.clone());
+    }
+    names.push(named.or_else(default));
+    names.dedup();
+    let mut found = Vec::new();
+    let mut missing = None;
+    let labels = &mut NamespaceLabels::new(cx.cluster.as_ref());
+    for name in names {
+        match name {
+            // Where accounts are used, the operator's own identity acts for nobody but where it acted before.
+            None if cx.index.has_seen_accounts() && !(view.left_traces() && remembered.is_none()) => {}
+            None => found.push(SourceAccount { account: None, admits: !cx.index.has_seen_accounts() }),
+            Some(name) => match cx.index.account(&name)? {
+                Some(account) => {
+                    let bucket = view.bucket().unwrap_or_default();
+                    let admits = admits(&account, metadata, &bucket, labels).await?;
+                    found.push(SourceAccount { account: Some(account), admits });
+                }
+                None => missing = missing.or(Some(name)),
+            },
+        }
+    }
+    // Another AwsAccount for the same account serves as well as one that is gone.
+    let id = seen.and_then(|source| source.account.as_ref());
+    let reached = |found: &SourceAccount| {
+        let account_id = found.account.as_ref().map(|account| &account.spec.account_id);
+        id.is_some() && account_id == id
+    };
+    match missing {
+        Some(name) if !found.iter().any(reached) => Err(account_is_gone(&name).into()),
+        _ => Ok(found),
+    }
+}
+
+fn account_is_gone(name: &str) -> Refusal {
+    Refusal::new(
+        Reason::AccountNotFound,
+        ConditionType::Ready,
+        format!(
+            "cannot delete: what this resource made is in AwsAccount {name}, which does not exist any more; create it again, or set deletionPolicy: Retain to leave all of it behind"
+        ),
+    )
+}
+
+/// The removal from one source account and the accounts of destinations.
+struct Removal<'a> {
+    view: &'a DeletionView,
+    target: &'a Target<'a>,
+    state: OwnershipState,
+    id: ResourceId,
+    source: SourceAccount,
+}
+
+impl Removal<'_> {
+    /// Whether the status says that the resource acted in this account.
+    fn acted_here(&self) -> bool {
+        let Some(seen) = &self.view.status.source else { return true };
+        let account = self.source.account.as_ref();
+        match (&seen.account, account) {
+            (Some(id), Some(account)) => *id == account.spec.account_id,
+            _ => seen.account_ref.as_ref() == account.map(|account| &account.name),
+        }
+    }
+
+    /// Observe → teardown → execute → verify.
+    async fn run<C: Cloud, K: Cluster>(&self, cx: &Context<C, K>) -> Result<(), Stop> {
+        let accounts = self.accounts(cx)?;
+        let clients = cx.cloud.connect(&accounts, &self.id).await.map_err(blocked)?;
+        let caller = cx.cloud.caller(&clients).await.map_err(blocked)?;
+        let desired = self.desired(&accounts, caller);
+        let read_set = DeletionReadSet {
+            source: self.view.source(),
+            roles: self.view.roles(&self.id),
+            bucket_policies: self.view.bucket_policies(desired.as_ref()),
+            id: self.id.clone(),
         };
-        let message = format!("cannot delete: {step}: {}", failure.message());
-        return Ok(Some(Refusal::new(reason, ConditionType::Ready, message)));
+        let observed = self.observe(&clients, &read_set, cx).await.map_err(blocked)?;
+        let sid = self.id.policy_sid(&observed.bucket);
+        let ownership = Ownership {
+            id: &self.id,
+            sid: &sid,
+            status: &self.view.status,
+            adoption: self.view.adoption(),
+            disputed: self.is_disputed(),
+        };
+        let planned = teardown(&observed, &ownership);
+        let outcome = execute(&planned.stages, &clients, None, cx).await.outcome;
+        if !outcome.done.is_empty() {
+            cx.cluster.publish_event(self.target.key, &deleted_event(&outcome)).await;
+        }
+        require_done(&outcome, &observed)?;
+        planned.blocked.map_or(Ok(()), Err)?;
+        if outcome.done.is_empty() {
+            return Ok(());
+        }
+        // A stale answer or a concurrent write must not leave something behind.
+        let observed = self.observe(&clients, &read_set, cx).await.map_err(blocked)?;
+        let left = teardown(&observed, &ownership);
+        left.blocked.map_or(Ok(()), Err)?;
+        match left.stages.iter().flatten().next() {
+            None => Ok(()),
+            Some(step) => Err(waiting(format!("AWS still shows what was deleted; next: {step}")).into()),
+        }
+    }
+
+    /// The accounts to remove things in. An account that only a rule names may be gone: nothing is left there then.
+    fn accounts<C, K>(&self, cx: &Context<C, K>) -> Result<Accounts, Refusal> {
+        let mut accounts = Accounts { source: self.source.account.clone(), ..Accounts::default() };
+        let (remembered, named) = self.view.destination_accounts();
+        for name in remembered {
+            let account = cx.index.account(&name)?.ok_or_else(|| account_is_gone(&name))?;
+            accounts.destinations.insert(name, account);
+        }
+        for name in named {
+            if let Ok(Some(account)) = cx.index.account(&name) {
+                accounts.destinations.entry(name).or_insert(account);
+            }
+        }
+        Ok(accounts)
+    }
+
+    /// Whether the status is no proof that the configuration is the resource's own: another resource owns the source by
+    /// now, or may own it, or the account does not admit the resource.
+    fn is_disputed(&self) -> bool {
+        let OwnershipState { conflict, forbidden } = self.state;
+        conflict || forbidden || !self.source.admits
+    }
+
+    /// What the spec asked for, as far as it can be worked out without reading any bucket.
+    fn desired(&self, accounts: &Accounts, caller: Caller) -> Option<Desired> {
+        let OwnershipState { conflict, forbidden } = self.state;
+        let resource = self.view.resource.as_ref().filter(|_| !conflict && !forbidden)?;
+        let (spec, status) = (&resource.spec, &self.view.status);
+        let replication = Replication { spec, status, id: &self.id, accounts };
+        let discovered = Discovered { caller, regions: BTreeMap::new(), object_lock: false };
+        Some(Desired::new(&replication, &discovered))
+    }
+
+    async fn observe<C: Cloud, K: Cluster>(
+        &self,
+        clients: &C::Clients,
+        read_set: &DeletionReadSet,
+        cx: &Context<C, K>,
+    ) -> Read<ObservedForDeletion> {
+        let mut observed = cx.cloud.observe_for_deletion(clients, read_set).await?;
+        if let Ok(roles) = &mut observed.roles {
+            // The role of role.arn is never written, not even one that the operator made when it was still managed.
+            roles.retain(|role| Some(role.arn.as_str()) != self.view.existing_role());
+        }
+        Ok(observed)
+    }
+}
+
+fn require_done(outcome: &Outcome, observed: &ObservedForDeletion) -> Result<(), Refusal> {
+    if let Some((step, failure)) = outcome.first_failure() {
+        return Err(failed(step, failure, observed));
     }
     if outcome.interrupted {
         let message = "the operator was stopped before all was deleted; it goes on when it is back";
-        return Ok(Some(Refusal::new(Reason::Progressing, ConditionType::Ready, message.to_owned())));
+        return Err(waiting(message.to_owned()));
     }
-    if first.blocked.is_some() || outcome.done.is_empty() {
-        return Ok(first.blocked);
-    }
-    // Look again: a stale answer or a concurrent write must not leave something behind.
-    let after = match look().await {
-        Ok(remains) => teardown(&remains, &claim),
-        Err(failure) => return Ok(Some(waits(&failure))),
-    };
-    let left = after.stages.iter().flatten().next();
-    Ok(after.blocked.or_else(|| {
-        left.map(|step| {
-            let message = format!("AWS still shows what was deleted; next: {step}");
-            Refusal::new(Reason::Progressing, ConditionType::Ready, message)
-        })
-    }))
+    Ok(())
 }
 
-fn waits(failure: &Failure) -> Refusal {
+fn blocked(failure: Failure) -> Refusal {
     let message = format!("cannot delete: {}", failure.message());
     Refusal::new(failure.class.reason(), ConditionType::Ready, message)
 }
 
-/// What the spec asked for, as far as it can be worked out without looking at every bucket.
-fn desired(
-    resource: &BucketReplication,
-    identity: &ResourceId,
-    caller: Caller,
-    regions: BTreeMap<String, String>,
-    accounts: &Accounts,
-) -> Desired {
-    let status = resource.status.clone().unwrap_or_default();
-    let replication = Replication { spec: &resource.spec, status: &status, id: identity, accounts };
-    Desired::new(&replication, &Discovered { caller, regions, object_lock: false })
+fn waiting(message: String) -> Refusal {
+    Refusal::new(Reason::Progressing, ConditionType::Ready, message)
 }
 
-fn removed(outcome: &Outcome) -> Event {
+fn deleted_event(outcome: &Outcome) -> Event {
     let steps: Vec<String> = outcome.done.iter().map(ToString::to_string).collect();
     Event { warning: false, reason: "Deleted", note: format!("wrote to AWS: {}", steps.join("; ")) }
 }

@@ -1,24 +1,40 @@
-//! S3 keeps one replication configuration a bucket: of several resources for one source, one owns it.
+//! Decides which of several resources for one source bucket owns it: S3 keeps one replication configuration a bucket.
+//!
+//! In: the resources that name the bucket. Out: the owner, or the resources that may come before one of them.
+
+use std::cmp::Ordering;
 
 use kube::ResourceExt;
 
-use crate::api::BucketReplication;
+use crate::api::{BucketReplication, BucketReplicationStatus};
 
-/// The owner of the source among resources for the same bucket: the oldest, then the one with the smaller UID.
+/// Whether a status says that its resource applied a configuration.
+pub fn has_applied(status: Option<&BucketReplicationStatus>) -> bool {
+    status.is_some_and(|status| status.applied_hash.is_some())
+}
+
+/// How a rival's age compares with a resource's. Kubernetes counts it in whole seconds.
+pub fn compare_age(rival: &BucketReplication, resource: &BucketReplication) -> Ordering {
+    let created = |r: &BucketReplication| r.creation_timestamp().map(|time| time.0);
+    created(rival).cmp(&created(resource))
+}
+
+/// The owner of the source among resources for the same bucket: the oldest, then the one that `holds` the source, then
+/// the one with the smaller UID.
 ///
-/// Age counts in whole seconds: of two made within the same one, who was there first and already `holds` the
-/// source keeps it, or the second would find the first's configuration in its way, or overwrite it.
+/// Of two that were created within the same second the one that was first and holds the source keeps it: otherwise the
+/// second would find the configuration of the first in its way, or overwrite it.
 pub fn owner<'a>(
     resources: impl Iterator<Item = &'a BucketReplication>,
     holds: impl Fn(&BucketReplication) -> bool,
 ) -> Option<&'a BucketReplication> {
     resources.min_by(|a, b| {
-        let key = |r: &BucketReplication| (r.creation_timestamp().map(|t| t.0), !holds(r), r.uid());
-        key(a).cmp(&key(b))
+        let tie = |r: &BucketReplication| (!holds(r), r.uid());
+        compare_age(a, b).then_with(|| tie(a).cmp(&tie(b)))
     })
 }
 
-/// What a resource is told that is not the owner.
+/// The message for a resource that does not own its source.
 pub fn message(owner: &BucketReplication) -> String {
     format!(
         "bucket {} is already the source of BucketReplication {}/{}, and S3 keeps one replication configuration a bucket; add your rules there, or delete one of the two",
@@ -52,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_same_age_who_already_holds_the_source_keeps_it() {
+    fn of_two_of_the_same_age_the_one_that_holds_the_source_keeps_it() {
         let (old, young, twin) =
             (resource("old", 1, "z"), resource("young", 2, "a"), resource("twin", 1, "y"));
         let owner_if = |holder: &str, all: &[&BucketReplication]| {

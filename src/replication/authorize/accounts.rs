@@ -1,4 +1,6 @@
-//! The accounts one resource refers to.
+//! The accounts that one resource refers to.
+//!
+//! In: a spec, and a lookup by name. Out: the accounts, or why it cannot act.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +14,29 @@ pub struct Account {
     pub spec: AwsAccountSpec,
 }
 
+/// What a resource may do that names no account, where there is none named `default` either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutAccount {
+    /// Everything, with the operator's own identity.
+    Unrestricted,
+    /// Nothing: an account is required.
+    Refused,
+    /// Nothing any more: an `AwsAccount` was seen. Deleting the default one must never allow more than before.
+    AccountsExisted,
+}
+
+impl WithoutAccount {
+    /// `required`: by `--require-account`. `accounts_seen`: this process ever saw an `AwsAccount`, or the status of any
+    /// resource names one.
+    pub fn of(required: bool, accounts_seen: bool) -> WithoutAccount {
+        match (required, accounts_seen) {
+            (true, _) => WithoutAccount::Refused,
+            (false, true) => WithoutAccount::AccountsExisted,
+            (false, false) => WithoutAccount::Unrestricted,
+        }
+    }
+}
+
 /// The accounts of one resource.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Accounts {
@@ -22,15 +47,14 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Looks up what a spec refers to. `required`: a resource must name an account, or there must be one named
-    /// `default`.
+    /// Looks up the accounts that a spec refers to.
     ///
     /// # Errors
-    /// A refusal, when an account is not there or cannot be read.
+    /// A refusal, when an account does not exist or cannot be read, or when the spec needs one and has none.
     pub fn resolve(
         spec: &BucketReplicationSpec,
         lookup: impl Fn(&str) -> Result<Option<Account>, Refusal>,
-        required: bool,
+        without_account: WithoutAccount,
     ) -> Result<Accounts, Refusal> {
         let named = |name: &str, field: &str| {
             lookup(name)?.ok_or_else(|| {
@@ -44,13 +68,25 @@ impl Accounts {
             Some(name) => Some(named(name, "source.accountRef")?),
             None => lookup(DEFAULT_ACCOUNT)?,
         };
-        if source.is_none() && required {
-            return Err(refuse(
-                Reason::NotAllowed,
-                format!(
-                    "this operator lets no resource act without an AwsAccount (--require-account): set source.accountRef, or have an administrator create an AwsAccount named {DEFAULT_ACCOUNT}"
-                ),
-            ));
+        match without_account {
+            _ if source.is_some() => {}
+            WithoutAccount::Unrestricted => {}
+            WithoutAccount::Refused => {
+                return Err(refuse(
+                    Reason::NotAllowed,
+                    format!(
+                        "this operator lets no resource act without an AwsAccount (--require-account): set source.accountRef, or have an administrator create an AwsAccount named {DEFAULT_ACCOUNT}"
+                    ),
+                ));
+            }
+            WithoutAccount::AccountsExisted => {
+                return Err(refuse(
+                    Reason::AccountNotFound,
+                    format!(
+                        "source.accountRef is not set and there is no AwsAccount named {DEFAULT_ACCOUNT}; where AwsAccounts exist, or existed, no resource acts without one. Set source.accountRef, or have an administrator create the AwsAccount {DEFAULT_ACCOUNT} again"
+                    ),
+                ));
+            }
         }
         let mut destinations = BTreeMap::new();
         for rule in &spec.rules {
@@ -85,7 +121,7 @@ pub fn unreadable(name: &str, error: &str) -> Refusal {
     refuse(
         Reason::InvalidSpec,
         format!(
-            "AwsAccount {name} cannot be read, so that nothing is allowed under it: {error}; correct it or apply it anew"
+            "AwsAccount {name} cannot be read, so that nothing is allowed under it: {error}; correct it or apply it again"
         ),
     )
 }

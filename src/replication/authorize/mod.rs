@@ -43,6 +43,11 @@ pub fn authorize(replication: &Replication<'_>, labels: Labels<'_>) -> Result<()
     }
 }
 
+/// Whether an account admits resources of a namespace that replicate from a bucket.
+pub fn admits(account: &Account, namespace: &str, labels: Labels<'_>, bucket: &str) -> bool {
+    namespace_is_allowed(namespace, labels, account).is_none() && source_is_allowed(bucket, account).is_none()
+}
+
 struct Found {
     reason: Reason,
     message: String,
@@ -191,9 +196,11 @@ fn role_is_allowed(
     ))
 }
 
-/// Whether a pattern matches the name of a bucket: letter by letter, `*` for any characters.
+/// Whether a pattern matches the name of a bucket: letter by letter, `*` for any characters. Of a pattern that was stored
+/// past admission, `?` is a letter that no name has, and not a wildcard.
 fn matches(patterns: &[String], bucket: &str) -> bool {
-    is_name(bucket) && patterns.iter().any(|pattern| WildMatch::new(pattern).matches(bucket))
+    let mut readable = patterns.iter().filter(|pattern| !pattern.contains('?'));
+    is_name(bucket) && readable.any(|pattern| WildMatch::new(pattern).matches(bucket))
 }
 
 fn is_name(bucket: &str) -> bool {

@@ -1,6 +1,13 @@
-//! What the spec asks of AWS, worked out in full: names, documents and rules, with every default filled in.
+//! What the spec asks of AWS, worked out in full.
+//!
+//! In: a resource, and what had to be discovered in AWS. Out: names, documents and rules, with every default filled in.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod discovered;
+pub mod permissions;
+
+pub use discovered::Discovered;
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -12,8 +19,12 @@ use crate::iam::bucket_policy;
 use crate::iam::digest::sha256_prefix;
 use crate::iam::document::{PolicyDocument, Statement, trust_policy};
 use crate::replication::configuration::{Filter, Rule, RuleDestination};
+use crate::replication::desired::permissions::{Extent, permissions};
 use crate::replication::observed::Caller;
 use crate::replication::resource::Replication;
+
+/// The service that assumes the role.
+pub const S3: &str = "s3.amazonaws.com";
 
 /// What AWS shall hold.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -66,16 +77,6 @@ pub struct ManagedRole {
     pub permissions: PolicyDocument,
 }
 
-/// What has to be known before the spec can be worked out.
-#[derive(Clone, Debug)]
-pub struct Discovered {
-    pub caller: Caller,
-    /// By bucket. A bucket that is not there has none; only KMS statements need it.
-    pub regions: BTreeMap<String, String>,
-    /// The source has Object Lock: its retention and legal holds go along.
-    pub object_lock: bool,
-}
-
 impl DesiredRole {
     pub fn name(&self) -> &str {
         match self {
@@ -108,13 +109,19 @@ impl Desired {
             interval: _,
             suspend: _,
         } = replication.spec;
-        let Source { bucket, region: _, account_ref: _, versioning, kms_key_arns: _ } = source;
-        let role = desired_role(role.as_ref(), replication, || {
-            permissions(source, replicate.as_ref(), rules, discovered)
-        });
-        let destinations = context.destinations();
+        let Source { bucket, region: _, account_ref: _, versioning, kms_key_arns } = source;
         let rules: BTreeMap<String, Rule> =
             rules.iter().map(|rule| (rule.id.clone(), context.rule(rule))).collect();
+        let Replicate { tags, acls } = replicate.clone().unwrap_or_default();
+        let extent = Extent {
+            tags: tags.unwrap_or(true),
+            acls: acls.unwrap_or(true),
+            object_lock: discovered.object_lock,
+            source_keys: kms_key_arns.clone(),
+        };
+        let role =
+            desired_role(role.as_ref(), replication, || permissions(bucket, discovered, &extent, &rules));
+        let destinations = context.destinations();
         let source = DesiredBucket {
             name: bucket.clone(),
             account_id: None,
@@ -152,7 +159,7 @@ fn desired_role(
         path: path.or(imposed.path).unwrap_or_else(|| DEFAULT_ROLE_PATH.to_owned()),
         permissions_boundary: permissions_boundary.or(imposed.permissions_boundary),
         tags: all_tags,
-        trust: trust_policy(),
+        trust: trust_policy(S3),
         permissions: permissions(),
     })
 }
@@ -252,93 +259,10 @@ fn bucket_policies(desired: &Desired, caller: &Caller) -> BTreeMap<String, Vec<S
         let changes_hands =
             |rule: &Rule| rule.destination.bucket == arn && rule.destination.ownership.is_some();
         let override_owner = desired.rules.values().any(changes_hands);
-        (bucket.name.clone(), bucket_policy::statements(&desired.sid, &role, &arn, override_owner))
-    };
-    desired.destinations.iter().filter(abroad).map(statements).collect()
-}
-
-/// What the role may do: each action only on the resources it needs and only for what is asked for
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html>).
-fn permissions(
-    source: &Source,
-    replicate: Option<&Replicate>,
-    rules: &[ReplicationRule],
-    discovered: &Discovered,
-) -> PolicyDocument {
-    let partition = discovered.caller.partition;
-    let Replicate { tags, acls } = replicate.cloned().unwrap_or_default();
-    let (tags, acls) = (tags.unwrap_or(true), acls.unwrap_or(true));
-
-    let mut read = vec!["s3:GetObjectVersionForReplication"];
-    let mut write = vec!["s3:ReplicateObject", "s3:ReplicateDelete"];
-    if acls {
-        read.push("s3:GetObjectVersionAcl");
-        write.push("s3:PutObjectAcl");
-    }
-    if tags {
-        read.push("s3:GetObjectVersionTagging");
-        write.extend(["s3:ReplicateTags", "s3:PutObjectTagging"]);
-    }
-    if discovered.object_lock {
-        read.extend(["s3:GetObjectRetention", "s3:GetObjectLegalHold"]);
-    }
-
-    let objects = |rules: &mut dyn Iterator<Item = &ReplicationRule>| -> BTreeSet<String> {
-        rules.map(|r| partition.objects_arn(&r.destination.bucket)).collect()
-    };
-    let mut statements = vec![
-        Statement::allow(
-            "SourceBucket",
-            ["s3:GetReplicationConfiguration", "s3:ListBucket"],
-            [partition.bucket_arn(&source.bucket)],
-        ),
-        Statement::allow("SourceObjects", read, [partition.objects_arn(&source.bucket)]),
-        Statement::allow("DestinationObjects", write, objects(&mut rules.iter())),
-    ];
-    let owned = objects(&mut rules.iter().filter(|r| r.destination.ownership.is_some()));
-    if !owned.is_empty() {
-        statements.push(Statement::allow("DestinationOwner", ["s3:ObjectOwnerOverrideToBucketOwner"], owned));
-    }
-    statements.extend(kms_statements(source, rules, discovered));
-    PolicyDocument::new(statements)
-}
-
-/// Decrypt with the source's keys and encrypt with each destination's, through S3 only and for these buckets
-/// only. The encryption context is the object's ARN, or the bucket's where S3 Bucket Keys are on: both are
-/// allowed, because the wrong one alone replicates nothing
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>).
-fn kms_statements(source: &Source, rules: &[ReplicationRule], discovered: &Discovered) -> Vec<Statement> {
-    let partition = discovered.caller.partition;
-    let encrypted: Vec<&ReplicationRule> =
-        rules.iter().filter(|r| r.kms_encrypted_objects.unwrap_or_default().is_enabled()).collect();
-    if encrypted.is_empty() {
-        return Vec::new();
-    }
-    let through_s3 = |statement: Statement, bucket: &str| {
-        let region = discovered.regions.get(bucket).map_or("*", String::as_str);
-        statement.when("StringLike", "kms:ViaService", vec![partition.s3_via_service(region)]).when(
-            "StringLike",
-            "kms:EncryptionContext:aws:s3:arn",
-            vec![partition.bucket_arn(bucket), partition.objects_arn(bucket)],
+        (
+            bucket.name.clone(),
+            bucket_policy::statements(&desired.sid, std::slice::from_ref(&role), &arn, override_owner),
         )
     };
-    let keys = if source.kms_key_arns.is_empty() {
-        let region = discovered.regions.get(&source.bucket).map_or("*", String::as_str);
-        vec![format!("arn:{}:kms:{region}:{}:key/*", partition.id(), discovered.caller.account)]
-    } else {
-        source.kms_key_arns.clone()
-    };
-    let mut statements =
-        vec![through_s3(Statement::allow("DecryptSource", ["kms:Decrypt"], keys), &source.bucket)];
-
-    let mut by_bucket: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for rule in encrypted {
-        let keys = by_bucket.entry(&rule.destination.bucket).or_default();
-        keys.extend(rule.destination.kms_key_arn.as_deref());
-    }
-    statements.extend(by_bucket.into_iter().enumerate().map(|(i, (bucket, keys))| {
-        let sid = format!("EncryptDestination{i}");
-        through_s3(Statement::allow(&sid, ["kms:Encrypt", "kms:GenerateDataKey"], keys), bucket)
-    }));
-    statements
+    desired.destinations.iter().filter(abroad).map(statements).collect()
 }

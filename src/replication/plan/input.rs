@@ -7,10 +7,11 @@ use crate::api::AdoptionPolicy;
 use crate::iam::bucket_policy;
 use crate::replication::authorize::accounts::Account;
 use crate::replication::bucket::BucketAddress;
+use crate::replication::configuration::Configuration;
 use crate::replication::desired::{Desired, DesiredBucket};
-use crate::replication::observed::{Observed, ObservedBucket, Versioning, VersioningStatus};
+use crate::replication::observed::{Observed, ObservedBucket, ObservedRole, Versioning, VersioningStatus};
 use crate::replication::read_set::ReadSet;
-use crate::replication::resource::Replication;
+use crate::replication::resource::{Replication, applied_role};
 
 /// What the planner decides on.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,17 @@ impl<'a> PlanInput<'a> {
         self.replication.spec.adoption_policy == AdoptionPolicy::Adopt
     }
 
+    /// Whether a configuration is this resource's own: it names a role of the resource, or the status records that it was
+    /// applied and its role, or all of its rules, are still what was applied. A status may be older than what is in AWS.
+    pub fn owns_configuration(&self, held: &Configuration) -> bool {
+        let Replication { status, id, .. } = self.replication;
+        let owned = |role: &ObservedRole| role.arn == held.role && id.owns(&role.tags);
+        let named = self.observed.role.as_ref().ok().and_then(Option::as_ref);
+        let own_role = named.is_some_and(owned) || self.observed.former_roles_of(id).any(owned);
+        let as_applied = applied_role(status) == Some(&held.role) || held.rules == self.desired.rules;
+        own_role || (status.applied_hash.is_some() && as_applied)
+    }
+
     /// The former destinations whose policies still hold statements of this replication.
     pub fn former_policies(&self) -> impl Iterator<Item = BucketAddress> {
         let holds = |bucket: &&BucketAddress| match self.observed.bucket_policies.get(&bucket.name) {
@@ -50,6 +62,17 @@ impl<'a> PlanInput<'a> {
             _ => false,
         };
         self.former_destinations.iter().filter(holds).cloned()
+    }
+
+    /// Where to write to a desired bucket.
+    pub fn address(&self, desired: &DesiredBucket, held: &ObservedBucket) -> BucketAddress {
+        let own = &self.observed.caller.account;
+        BucketAddress {
+            name: desired.name.clone(),
+            region: self.observed.region_of(held).unwrap_or_default(),
+            account_id: desired.account_id.as_ref().unwrap_or(own).clone(),
+            account_ref: desired.account_ref.clone(),
+        }
     }
 
     /// Each desired bucket with what was observed of it, destinations first.

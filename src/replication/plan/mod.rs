@@ -1,8 +1,11 @@
-//! Differences + ownership + mode → ordered steps, or a refusal.
+//! Decides what to do.
+//!
+//! In: what is desired, what was observed, and the resource. Out: ordered steps, or why nothing is written.
 
 mod input;
 mod preconditions;
 pub mod teardown;
+mod transition;
 
 pub use input::PlanInput;
 
@@ -10,18 +13,21 @@ use serde::Serialize;
 
 use self::preconditions::refusals;
 use crate::api::{AwsResource, DriftEntry, ManagementPolicy};
-use crate::replication::bucket::BucketAddress;
+use crate::iam::bucket_policy;
+use crate::iam::compare::compare;
+use crate::iam::document::{PolicyDocument, Statement};
 use crate::replication::configuration::Configuration;
 use crate::replication::desired::{DesiredBucket, DesiredRole, ManagedRole};
-use crate::replication::diff::differences;
-use crate::replication::observed::{ObservedBucket, ObservedRole};
+use crate::replication::diff;
+use crate::replication::outcome::Outcome;
+use crate::replication::plan::transition::Transition;
 use crate::replication::refusal::Refusal;
 use crate::replication::resource::Replication;
 use crate::replication::resource_id::ResourceId;
 use crate::replication::step::{RoleDocuments, Step};
 
 /// What is to be done, and why.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Plan {
     pub differences: Vec<DriftEntry>,
     /// Whether the differences are someone else's doing, and not a change of the spec still to be applied.
@@ -31,12 +37,15 @@ pub struct Plan {
     /// Why nothing is written although something differs, in the order of the checks; the first one decides what the
     /// status says.
     pub refusals: Vec<Refusal>,
+    /// Names of elements of the configuration in AWS that this version does not know, and that the steps remove.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub removed_elements: Vec<String>,
 }
 
 impl Plan {
     /// A plan for which nothing was read.
     pub fn refused(refusal: Refusal) -> Plan {
-        Plan { differences: Vec::new(), drift: false, stages: Vec::new(), refusals: vec![refusal] }
+        Plan { refusals: vec![refusal], ..Plan::default() }
     }
 
     /// The refusal that decides what the status says.
@@ -44,12 +53,37 @@ impl Plan {
         self.refusals.first()
     }
 
-    /// The stages with only those steps that put something right and leave these differences alone.
+    /// The stages with only those steps that correct something and leave these differences alone. A step that needs
+    /// one that is left out is left out too.
     pub fn without(&self, held_back: &[DriftEntry]) -> Vec<Vec<Step>> {
         let settles = |step: &Step, some: &[DriftEntry]| some.iter().any(|d| step.settles(d));
-        let rest = |step: &&Step| settles(step, &self.differences) && !settles(step, held_back);
-        let stages = self.stages.iter().map(|stage| stage.iter().filter(rest).cloned().collect::<Vec<_>>());
-        stages.filter(|stage| !stage.is_empty()).collect()
+        let mut left_out: Vec<&Step> = Vec::new();
+        let mut stages = Vec::new();
+        for stage in &self.stages {
+            let (kept, others): (Vec<&Step>, Vec<&Step>) = stage.iter().partition(|step| {
+                (settles(step, &self.differences) || matches!(step, Step::PutRolePolicy { .. }))
+                    && !settles(step, held_back)
+                    && !left_out.iter().any(|other| step.needs(other))
+            });
+            left_out.extend(others);
+            stages.push(kept.into_iter().cloned().collect::<Vec<Step>>());
+        }
+        stages.retain(|stage| !stage.is_empty());
+        stages
+    }
+
+    /// The elements that the steps remove, as a sentence for people; `None` where there are none.
+    pub fn removed_elements(&self) -> Option<String> {
+        let removed = self.removed_elements.join(", ");
+        (!removed.is_empty()).then(|| {
+            format!("the replication configuration loses what this version does not know: {removed}")
+        })
+    }
+
+    /// Whether a difference is gone: every step that settles it was done.
+    pub fn is_settled(&self, difference: &DriftEntry, outcome: &Outcome) -> bool {
+        let mut steps = self.steps().filter(|step| step.settles(difference)).peekable();
+        steps.peek().is_some() && steps.all(|step| outcome.done.contains(step))
     }
 
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
@@ -73,6 +107,9 @@ impl std::fmt::Display for Plan {
         for (i, step) in self.steps().enumerate() {
             writeln!(f, "  {}. {step}", i + 1)?;
         }
+        if let Some(removed) = self.removed_elements() {
+            writeln!(f, "  note: {removed}")?;
+        }
         for Refusal { reason, message, .. } in &self.refusals {
             writeln!(f, "  refused ({reason}): {message}")?;
         }
@@ -83,7 +120,8 @@ impl std::fmt::Display for Plan {
 /// Decides what to do.
 pub fn plan(input: &PlanInput<'_>) -> Plan {
     let Replication { spec, status, .. } = input.replication;
-    let differences = differences(input.desired, input.observed);
+    let set_tags = status.role.as_ref().map(|role| role.tags.as_slice()).unwrap_or_default();
+    let differences = diff::differences(input.desired, input.observed, set_tags);
     let observes = spec.management_policy == ManagementPolicy::Observe;
     let drift = observes || status.applied_hash.as_ref() == Some(&input.desired.hash());
     let refusals = refusals(input, &differences);
@@ -91,77 +129,118 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         true => stages(input, &differences),
         false => Vec::new(),
     };
-    Plan { differences, drift, stages, refusals }
+    let replaces = stages.iter().flatten().any(|step| matches!(step, Step::PutReplication { .. }));
+    let removed_elements =
+        if replaces { input.observed.unknown_elements.iter().cloned().collect() } else { Vec::new() };
+    Plan { differences, drift, stages, refusals, removed_elements }
 }
 
-/// Versioning and the role at once, then the role's policy, then the configuration, and last what is no longer
-/// needed.
+/// Versioning and the role at once, then what has to be granted, then the configuration, then what is no longer needed.
+/// Permissions are taken away only after the configuration that needs them was replaced.
 fn stages(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
-    let address = |d: &DesiredBucket, o: &ObservedBucket| BucketAddress {
-        name: d.name.clone(),
-        region: input.observed.region_of(o).unwrap_or_default(),
-        account_id: d.account_id.clone().unwrap_or_else(|| input.observed.caller.account.clone()),
-        account_ref: d.account_ref.clone(),
-    };
-
+    let transition = Transition::of(input, differences);
     let mut first: Vec<Step> =
-        input.unversioned().map(|(d, o, _)| Step::EnableVersioning { bucket: address(d, o) }).collect();
-    let mut policy = Vec::new();
+        input.unversioned().map(|(d, o, _)| Step::EnableVersioning { bucket: input.address(d, o) }).collect();
     if let DesiredRole::Managed(role) = &input.desired.role {
-        let held = input.observed.role.as_ref().ok().and_then(Option::as_ref);
-        first.extend(role_steps(input, role, held, differences));
-        if held.is_none() || differs(differences, AwsResource::RolePolicy) {
-            policy
-                .push(Step::PutRolePolicy { role: role.name.clone(), document: role.permissions.to_json() });
-        }
+        first.extend(role_steps(input, role, differences));
     }
-    for d in &input.desired.destinations {
-        let differs = |e: &DriftEntry| e.resource == AwsResource::DestinationBucketPolicy && e.name == d.name;
-        let held = input.observed.destinations.get(&d.name).zip(input.desired.bucket_policies.get(&d.name));
-        if let (Some((o, statements)), true) = (held, differences.iter().any(differs)) {
-            // After the role: S3 refuses a policy that names one that is not there.
-            policy.push(Step::PutBucketPolicy {
-                bucket: address(d, o),
-                sid: input.desired.sid.clone(),
-                statements: statements.clone(),
-            });
-        }
-    }
+    let (mut grants, exact) = policy_steps(input, differences, &transition);
+    grants.extend(bucket_policy_steps(input, differences, &transition));
     let mut configuration = Vec::new();
     if differs(differences, AwsResource::ReplicationConfiguration) {
         configuration.push(Step::PutReplication {
-            bucket: address(&input.desired.source, &input.observed.source),
+            bucket: input.address(&input.desired.source, &input.observed.source),
             configuration: Configuration {
                 role: input.desired.role.arn(&input.observed.caller),
                 rules: input.desired.rules.clone(),
             },
         });
     }
-    let former =
-        input.observed.former_roles_of(input.replication.id).filter(|role| role.other_policies.is_empty());
-    let (mut policies, roles): (Vec<Step>, Vec<Step>) = former
+    let former = input.observed.former_roles_of(input.replication.id);
+    let (policies, roles): (Vec<Step>, Vec<Step>) = former
+        .filter(|role| role.other_policies.is_empty())
         .map(|r| (Step::DeleteRolePolicy { role: r.name.clone() }, Step::DeleteRole { role: r.name.clone() }))
         .unzip();
-    policies.extend(input.former_policies().map(|bucket| Step::PutBucketPolicy {
+    let mut last: Vec<Step> = exact.into_iter().chain(policies).collect();
+    let expanded = |d: &&DesiredBucket| transition.bucket_policies.contains_key(&d.name);
+    last.extend(input.desired.destinations.iter().filter(expanded).filter_map(|d| {
+        statements_step(input, d, input.desired.bucket_policies.get(&d.name)?.clone(), false)
+    }));
+    last.extend(input.former_policies().map(|bucket| Step::PutBucketPolicy {
         bucket,
         sid: input.desired.sid.clone(),
         statements: Vec::new(),
+        expands: false,
     }));
-    [first, policy, configuration, policies, roles].into_iter().filter(|stage| !stage.is_empty()).collect()
+    [first, grants, configuration, last, roles].into_iter().filter(|stage| !stage.is_empty()).collect()
+}
+
+/// The write of the role's policy before the configuration, and the one after it.
+fn policy_steps(
+    input: &PlanInput<'_>,
+    differences: &[DriftEntry],
+    transition: &Transition,
+) -> (Vec<Step>, Option<Step>) {
+    let DesiredRole::Managed(role) = &input.desired.role else { return (Vec::new(), None) };
+    let put = |document: &PolicyDocument, expands| Step::PutRolePolicy {
+        role: role.name.clone(),
+        document: document.to_json(),
+        expands,
+    };
+    let held = input.observed.role.as_ref().ok().and_then(Option::as_ref);
+    match (&transition.role_policy, held.map(|held| &held.policy)) {
+        (Some(union), Some(Ok(Some(policy)))) => {
+            let missing = !compare(&union.to_value(), policy).is_empty();
+            (missing.then(|| put(union, true)).into_iter().collect(), Some(put(&role.permissions, false)))
+        }
+        (_, None) => (vec![put(&role.permissions, false)], None),
+        _ if differs(differences, AwsResource::RolePolicy) => (vec![put(&role.permissions, false)], None),
+        _ => (Vec::new(), None),
+    }
+}
+
+/// The writes of destinations' policies before the configuration. They come after the role: S3 refuses a policy that
+/// names a role that does not exist.
+fn bucket_policy_steps(
+    input: &PlanInput<'_>,
+    differences: &[DriftEntry],
+    transition: &Transition,
+) -> Vec<Step> {
+    let steps = input.desired.destinations.iter().filter_map(|d| {
+        let differs = |e: &DriftEntry| e.resource == AwsResource::DestinationBucketPolicy && e.name == d.name;
+        let exact = input.desired.bucket_policies.get(&d.name)?;
+        let held = input.observed.bucket_policies.get(&d.name)?.as_ref().ok()?;
+        match transition.bucket_policies.get(&d.name) {
+            Some(union) => {
+                let ours = bucket_policy::ours(held.as_ref(), &input.desired.sid);
+                let missing = !compare(&PolicyDocument::new(union.clone()).to_value(), &ours).is_empty();
+                missing.then(|| statements_step(input, d, union.clone(), true)).flatten()
+            }
+            None if differences.iter().any(differs) => statements_step(input, d, exact.clone(), false),
+            None => None,
+        }
+    });
+    steps.collect()
+}
+
+fn statements_step(
+    input: &PlanInput<'_>,
+    d: &DesiredBucket,
+    statements: Vec<Statement>,
+    expands: bool,
+) -> Option<Step> {
+    let held = input.observed.destinations.get(&d.name)?;
+    let sid = input.desired.sid.clone();
+    Some(Step::PutBucketPolicy { bucket: input.address(d, held), sid, statements, expands })
 }
 
 fn differs(differences: &[DriftEntry], resource: AwsResource) -> bool {
     differences.iter().any(|d| d.resource == resource)
 }
 
-fn role_steps(
-    input: &PlanInput<'_>,
-    role: &ManagedRole,
-    held: Option<&ObservedRole>,
-    differences: &[DriftEntry],
-) -> Vec<Step> {
+fn role_steps(input: &PlanInput<'_>, role: &ManagedRole, differences: &[DriftEntry]) -> Vec<Step> {
     let name = role.name.clone();
-    if held.is_none() {
+    if matches!(input.observed.role, Ok(None)) {
         let ResourceId { namespace, name: resource, .. } = input.replication.id;
         return vec![Step::CreateRole {
             role: name,

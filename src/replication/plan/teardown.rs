@@ -1,19 +1,22 @@
-//! Deletion: what is ours in AWS, and the steps that remove it.
+//! Plans a deletion.
+//!
+//! In: what exists in AWS, and what makes something there the resource's own. Out: the steps that remove it, and what
+//! stands against its removal.
 
 use serde_json::Value;
 
-use crate::api::{ConditionType, Reason};
+use crate::api::{AdoptionPolicy, BucketReplicationStatus, ConditionType, ConfigurationOrigin, Reason};
 use crate::iam::bucket_policy;
-use crate::replication::bucket::BucketAddress;
+use crate::replication::bucket::{BucketAddress, dead_principals_message};
 use crate::replication::configuration::Configuration;
-use crate::replication::desired::Desired;
-use crate::replication::diff::configuration_differences;
+use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::observed::{Caller, ObservedRole, Read};
 use crate::replication::refusal::Refusal;
+use crate::replication::resource::applied_role;
 use crate::replication::resource_id::ResourceId;
 use crate::replication::step::Step;
 
-/// What deletion reads. It does not need a spec: what status remembers is enough.
+/// What deletion reads. It does not need a spec: what the status remembers is enough.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObservedForDeletion {
     pub caller: Caller,
@@ -21,10 +24,10 @@ pub struct ObservedForDeletion {
     /// `None`: the bucket is gone, or was never known.
     pub region: Option<String>,
     pub configuration: Read<Option<Configuration>>,
-    /// Every role that may be ours, as far as it exists.
+    /// Every role that may be the resource's own, as far as it exists.
     pub roles: Read<Vec<ObservedRole>>,
-    /// Buckets of other accounts whose policies may hold statements of ours, and these policies. A bucket that is
-    /// gone has none.
+    /// Buckets of other accounts whose policies may hold statements of the resource, and these policies. A bucket that
+    /// is gone has none.
     pub bucket_policies: Vec<(BucketAddress, Read<Option<Value>>)>,
 }
 
@@ -32,13 +35,29 @@ pub struct ObservedForDeletion {
 #[derive(Clone, Copy, Debug)]
 pub struct Ownership<'a> {
     pub id: &'a ResourceId,
-    /// What the Sids of its statements in bucket policies begin with.
+    /// The beginning of the Sids of its statements in bucket policies.
     pub sid: &'a str,
-    /// Status says that this resource applied a configuration, and nobody else owns the source by now.
-    pub applied: bool,
-    /// What the spec asks for, where it can still be worked out: a configuration that equals it is ours too (the
-    /// operator may have been stopped between writing it and saying so).
-    pub desired: Option<&'a Desired>,
+    pub status: &'a BucketReplicationStatus,
+    pub adoption: AdoptionPolicy,
+    /// Another resource owns the source, or may own it, or the resource may no longer do what it did: the status alone
+    /// is no proof then.
+    pub disputed: bool,
+}
+
+impl Ownership<'_> {
+    /// Whether the configuration on the source is to be removed: it still names a role of this resource, or the one that
+    /// was applied, and it was not there before the resource. One with another role was put in its place by someone
+    /// else.
+    fn removes(&self, held: &Configuration, roles: &[&ObservedRole]) -> bool {
+        let Ownership { status, .. } = self;
+        let own_role = roles.iter().any(|role| role.arn == held.role);
+        let applied = status.applied_hash.is_some() && applied_role(status) == Some(&held.role);
+        match status.configuration {
+            Some(ConfigurationOrigin::Found) => false,
+            Some(ConfigurationOrigin::Adopted) if self.adoption != AdoptionPolicy::Adopt => false,
+            _ => own_role || (applied && !self.disputed),
+        }
+    }
 }
 
 /// What is left to do before the finalizer may go.
@@ -49,63 +68,112 @@ pub struct Teardown {
     pub blocked: Option<Refusal>,
 }
 
-/// Plans the removal of what is ours: the configuration first, so that nothing replicates with half a role.
+/// Plans the removal of what is the resource's own: the configuration first, so that nothing replicates with half a role.
 pub fn teardown(observed: &ObservedForDeletion, ownership: &Ownership<'_>) -> Teardown {
-    let Ownership { id, sid, applied, desired } = *ownership;
-    let ours: Vec<&ObservedRole> =
+    let Ownership { id, sid, .. } = *ownership;
+    let mut ours: Vec<&ObservedRole> =
         observed.roles.iter().flatten().filter(|role| id.owns(&role.tags)).collect();
-    let mut stages = Vec::new();
-    if let (Ok(Some(held)), Some(region)) = (&observed.configuration, &observed.region) {
-        let by_role = ours.iter().any(|role| role.arn == held.role);
-        if applied
-            || by_role
-            || desired.is_some_and(|d| configuration_differences(d, &observed.caller, Some(held)).is_empty())
-        {
-            let bucket = BucketAddress {
-                name: observed.bucket.clone(),
-                region: region.clone(),
-                account_id: observed.caller.account.clone(),
-                account_ref: None,
-            };
-            stages.push(vec![Step::DeleteReplication { bucket }]);
-        }
-    }
+    let configuration = configuration_step(observed, ownership, &ours);
+    // A configuration that stays keeps what it replicates with.
+    let stays = observed.configuration.iter().flatten().find(|_| configuration.is_none());
+    ours.retain(|role| stays.is_none_or(|held| held.role != role.arn));
+    let used = |bucket: &BucketAddress| {
+        let arn = observed.caller.partition.bucket_arn(&bucket.name);
+        stays.is_some_and(|held| {
+            bucket_policy_is_used(observed, bucket, sid, &held.role)
+                && held.rules.values().any(|rule| rule.destination.bucket == arn)
+        })
+    };
     let (free, held): (Vec<&ObservedRole>, Vec<&ObservedRole>) =
         ours.into_iter().partition(|role| role.other_policies.is_empty());
-    let with_policy = |role: &&&ObservedRole| !matches!(role.policy, Ok(None));
-    let held_policies = observed
+    let withdraw = observed
         .bucket_policies
         .iter()
-        .filter(|(_, policy)| policy.as_ref().is_ok_and(|policy| bucket_policy::holds(policy.as_ref(), sid)));
-    let withdraw = held_policies.map(|(bucket, _)| Step::PutBucketPolicy {
-        bucket: bucket.clone(),
-        sid: sid.to_owned(),
-        statements: Vec::new(),
-    });
-    let policies = free.iter().filter(with_policy).map(|r| Step::DeleteRolePolicy { role: r.name.clone() });
-    stages.push(withdraw.chain(policies).collect());
-    stages.push(free.iter().map(|r| Step::DeleteRole { role: r.name.clone() }).collect());
+        .filter(|(_, policy)| policy.as_ref().is_ok_and(|policy| bucket_policy::holds(policy.as_ref(), sid)))
+        .filter(|(bucket, _)| !used(bucket))
+        .map(|(bucket, _)| Step::PutBucketPolicy {
+            bucket: bucket.clone(),
+            sid: sid.to_owned(),
+            statements: Vec::new(),
+            expands: false,
+        });
+    let with_policy = free.iter().filter(|role| !matches!(role.policy, Ok(None)));
+    let policies = with_policy.map(|role| Step::DeleteRolePolicy { role: role.name.clone() });
+    let roles = free.iter().map(|role| Step::DeleteRole { role: role.name.clone() });
+    let mut stages: Vec<Vec<Step>> =
+        vec![configuration.into_iter().collect(), withdraw.chain(policies).collect(), roles.collect()];
     stages.retain(|stage| !stage.is_empty());
+    Teardown { stages, blocked: blocked(observed, &held) }
+}
 
-    let mut unread_policies = observed.bucket_policies.iter().filter_map(|(_, policy)| policy.as_ref().err());
-    let unread = observed.configuration.as_ref().err().or(observed.roles.as_ref().err());
-    let unread = unread.or_else(|| unread_policies.next());
-    let blocked = match (unread, held.first()) {
-        (Some(failure), _) => Some(Refusal::new(
-            failure.class.reason(),
-            ConditionType::Ready,
-            format!("cannot delete: {}", failure.message()),
-        )),
-        (None, Some(role)) => Some(Refusal::new(
+/// Whether the resource's statements in a bucket's policy let this role in.
+fn bucket_policy_is_used(
+    observed: &ObservedForDeletion,
+    bucket: &BucketAddress,
+    sid: &str,
+    role: &str,
+) -> bool {
+    let mut policies = observed.bucket_policies.iter().filter(|(held, _)| held == bucket);
+    policies.any(|(_, policy)| {
+        let policy = policy.as_ref().ok().and_then(Option::as_ref);
+        bucket_policy::admits(policy, sid, role, "s3:ReplicateObject")
+    })
+}
+
+fn configuration_step(
+    observed: &ObservedForDeletion,
+    ownership: &Ownership<'_>,
+    roles: &[&ObservedRole],
+) -> Option<Step> {
+    let (Ok(Some(held)), Some(region)) = (&observed.configuration, &observed.region) else { return None };
+    let bucket = BucketAddress {
+        name: observed.bucket.clone(),
+        region: region.clone(),
+        account_id: observed.caller.account.clone(),
+        account_ref: None,
+    };
+    ownership.removes(held, roles).then_some(Step::DeleteReplication { bucket })
+}
+
+/// What could not be read may have to be removed, and a role with policies of others cannot be.
+fn blocked(observed: &ObservedForDeletion, held: &[&ObservedRole]) -> Option<Refusal> {
+    let policies = observed.bucket_policies.iter().filter_map(|(_, policy)| policy.as_ref().err());
+    let unread = observed.configuration.as_ref().err().into_iter().chain(observed.roles.as_ref().err());
+    let unread: Vec<&Failure> = unread.chain(policies).collect();
+    if let Some(first) = unread.first() {
+        let messages: Vec<String> = unread.iter().map(|failure| failure.message()).collect();
+        let message = format!("cannot delete: {}", messages.join("; "));
+        return Some(Refusal::new(first.class.reason(), ConditionType::Ready, message));
+    }
+    let roles: Vec<String> =
+        held.iter().map(|role| format!("{}: {}", role.name, role.other_policies.join(", "))).collect();
+    (!roles.is_empty()).then(|| {
+        Refusal::new(
             Reason::DeletionBlocked,
             ConditionType::RoleReady,
             format!(
-                "role {} cannot be deleted because someone put policies on it: {}; remove them from the role, or set deletionPolicy: Retain to leave the role behind",
-                role.name,
-                role.other_policies.join(", ")
+                "roles cannot be deleted because someone put policies on them ({}); remove these policies from the roles, or set deletionPolicy: Retain to leave the roles behind",
+                roles.join("; ")
             ),
-        )),
-        (None, None) => None,
+        )
+    })
+}
+
+/// Why a step of a deletion failed, with the deleted principals named because of which S3 refuses a bucket policy.
+pub fn failed(step: &Step, failure: &Failure, observed: &ObservedForDeletion) -> Refusal {
+    let reason = match failure.class {
+        FailureClass::DeleteConflict => Reason::DeletionBlocked,
+        class => class.reason(),
     };
-    Teardown { stages, blocked }
+    let dead = match (step, failure.class) {
+        (Step::PutBucketPolicy { bucket, .. }, FailureClass::Invalid) => {
+            let mut policies = observed.bucket_policies.iter().filter(|(held, _)| held == bucket);
+            let policy = policies.find_map(|(_, policy)| policy.as_ref().ok()?.as_ref());
+            dead_principals_message(&bucket.name, policy)
+        }
+        _ => None,
+    };
+    let dead = dead.map(|message| format!(" ({message})")).unwrap_or_default();
+    let message = format!("cannot delete: {step}: {}{dead}", failure.message());
+    Refusal::new(reason, ConditionType::Ready, message)
 }

@@ -1,10 +1,12 @@
-//! What is said of an `AwsAccount`.
+//! The status of an `AwsAccount`.
+//!
+//! In: what STS answered. Out: the status, and the reason of `Ready`.
 
 use jiff::Timestamp;
 
 use crate::api::{AwsAccountStatus, AwsIdentity, ConditionType, Reason};
 use crate::replication::failure::Failure;
-use crate::replication::status::conditions::{ConditionDraft, Since, conditions};
+use crate::replication::status::conditions::{ConditionDraft, Transition, conditions};
 
 /// The status after STS was asked who the operator is there, and the reason of `Ready`.
 pub fn account_status(
@@ -21,10 +23,10 @@ pub fn account_status(
         Err(failure) => (failure.class.reason(), failure.message()),
     };
     let ready = ConditionDraft::new(ConditionType::Ready, reason.ready(), reason, message);
-    let since = Since { previous: &previous.conditions, generation, now };
+    let transition = Transition { previous: &previous.conditions, generation, now };
     let status = AwsAccountStatus {
         observed_generation: generation,
-        conditions: conditions(vec![ready], reason, &since),
+        conditions: conditions(vec![ready], reason, &transition),
         identity: asked.ok().cloned(),
         replications: Some(replications),
     };

@@ -1,4 +1,6 @@
-//! Findings, and the conditions they become.
+//! Conditions.
+//!
+//! In: what each condition says, and the conditions of before. Out: conditions with their times.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -25,33 +27,33 @@ impl ConditionDraft {
     }
 }
 
-/// What conditions follow upon.
-pub(crate) struct Since<'a> {
+/// What the times of conditions depend on.
+pub(crate) struct Transition<'a> {
     pub(crate) previous: &'a [Condition],
     pub(crate) generation: Option<i64>,
     pub(crate) now: Timestamp,
 }
 
-/// Puts times on findings: a condition that keeps its status keeps its time. `Reconciling` and `Stalled` are
+/// Puts times on conditions: one that keeps its status keeps its time. `Reconciling` and `Stalled` are
 /// there only while true.
-pub(crate) fn conditions(findings: Vec<ConditionDraft>, reason: Reason, since: &Since<'_>) -> Vec<Condition> {
-    let ready = findings.first().map(|f| f.message.clone()).unwrap_or_default();
+pub(crate) fn conditions(
+    drafts: Vec<ConditionDraft>,
+    reason: Reason,
+    transition: &Transition<'_>,
+) -> Vec<Condition> {
+    let ready = drafts.first().map(|f| f.message.clone()).unwrap_or_default();
     let pace = match reason {
         Reason::Applied | Reason::Verified | Reason::Suspended => None,
         r if r.is_transient() => Some(ConditionType::Reconciling),
         _ => Some(ConditionType::Stalled),
     };
     let pace = pace.map(|about| ConditionDraft::new(about, ReadyStatus::True, reason, ready));
-    findings
+    drafts
         .into_iter()
         .chain(pace)
         .map(|ConditionDraft { about, status, reason, message }| {
-            let status = match status {
-                ReadyStatus::True => "True",
-                ReadyStatus::False => "False",
-                ReadyStatus::Unknown => "Unknown",
-            };
-            let before = since.previous.iter().find(|c| c.type_ == about.as_str());
+            let status = status.as_str();
+            let before = transition.previous.iter().find(|c| c.type_ == about.as_str());
             let unchanged =
                 before.filter(|c| c.status == status && c.last_transition_time.0 != Timestamp::UNIX_EPOCH);
             Condition {
@@ -59,8 +61,9 @@ pub(crate) fn conditions(findings: Vec<ConditionDraft>, reason: Reason, since: &
                 status: status.to_owned(),
                 reason: reason.as_str().to_owned(),
                 message: clip_to(&message, MAX_MESSAGE),
-                observed_generation: since.generation,
-                last_transition_time: unchanged.map_or(Time(since.now), |c| c.last_transition_time.clone()),
+                observed_generation: transition.generation,
+                last_transition_time: unchanged
+                    .map_or(Time(transition.now), |c| c.last_transition_time.clone()),
             }
         })
         .collect()

@@ -1,13 +1,27 @@
-//! What is told as an event, and when it is told again.
+//! Events on a resource.
+//!
+//! In: a plan, what became of it, and the status before and after. Out: the events to publish; an unchanged state has none.
 
 use crate::api::{BucketReplicationStatus, ConditionType, DriftEntry, Reason};
+use crate::replication::outcome::Outcome;
 use crate::replication::plan::Plan;
 use crate::replication::status::text::{clip, describe, note};
-use crate::replication::status::{Event, Outcome};
 use crate::replication::step::Step;
 
+/// An event on the resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub warning: bool,
+    pub reason: &'static str,
+    pub note: String,
+}
+
+/// The event for the writes of a check.
 pub(crate) fn written(plan: &Plan, outcome: &Outcome, settled: &[DriftEntry]) -> Event {
-    let steps = note("wrote to AWS", outcome.done.iter().map(Step::to_string));
+    let mut steps = note("wrote to AWS", outcome.done.iter().map(Step::to_string));
+    if outcome.done.iter().any(|step| matches!(step, Step::PutReplication { .. })) {
+        steps.extend(plan.removed_elements().map(|removed| format!("; {removed}")));
+    }
     if plan.drift && !settled.is_empty() {
         let corrected = note("corrected", settled.iter().map(describe));
         return Event {
@@ -16,24 +30,24 @@ pub(crate) fn written(plan: &Plan, outcome: &Outcome, settled: &[DriftEntry]) ->
             note: clip(&format!("{corrected}; {steps}")),
         };
     }
-    Event { warning: false, reason: "Applied", note: steps }
+    Event { warning: false, reason: "Applied", note: clip(&steps) }
 }
 
-/// An event when `Ready` says something new that is not good; what the drift events tell is not told twice.
+/// An event when `Ready` changes to something that is not good. Drift has events of its own.
 pub(crate) fn failure_event(
     status: &BucketReplicationStatus,
     previous: &BucketReplicationStatus,
     reason: Reason,
 ) -> Option<Event> {
-    let said = |s: &BucketReplicationStatus| {
+    let ready = |s: &BucketReplicationStatus| {
         s.conditions
             .iter()
             .find(|c| c.type_ == ConditionType::Ready.as_str())
             .map(|c| (c.reason.clone(), c.message.clone()))
     };
-    let now = said(status)?;
+    let now = ready(status)?;
     let quiet = matches!(reason, Reason::Applied | Reason::Progressing | Reason::Drifted);
-    (!quiet && Some(&now) != said(previous).as_ref()).then(|| Event {
+    (!quiet && Some(&now) != ready(previous).as_ref()).then(|| Event {
         warning: reason != Reason::Suspended,
         reason: reason.as_str(),
         note: clip(&now.1),

@@ -1,18 +1,48 @@
-//! What status remembers because nothing else does: which things in AWS are this resource's, for when they are to go.
+//! What the status remembers because nothing else does: which things in AWS are this resource's, and where, for when
+//! they are to be deleted.
+//!
+//! In: the status before, what was observed and what was written. Out: the parts of the status that deletion relies on.
+//! What exists, or may exist, stays until it was seen to be gone.
 
 use std::collections::BTreeSet;
 
-use crate::api::{BucketPolicyStatus, RoleStatus};
-use crate::iam::arn::role_of_arn;
+use crate::api::{BucketPolicyStatus, BucketStatus, ConfigurationOrigin, RoleStatus};
+use crate::iam::arn::{account_of_arn, role_of_arn};
 use crate::iam::bucket_policy;
 use crate::replication::desired::DesiredRole;
+use crate::replication::diff::configuration_differences;
+use crate::replication::failure::FailureClass;
 use crate::replication::plan::PlanInput;
+use crate::replication::resource::{left_traces, remembered_roles};
 use crate::replication::status::builder::StatusBuilder;
 use crate::replication::step::Step;
 
 impl StatusBuilder<'_> {
-    /// The buckets in whose policies statements of ours are, or may be: status is the only trace of what is left to
-    /// remove. A destination that the operator no longer acts in keeps what it was given while replicas go there.
+    /// Whether this check looked where earlier ones acted: S3 confirmed that the source is in the account, or nothing
+    /// was made anywhere yet. Otherwise what is not found here may be there.
+    fn looks_where_it_acted(&self) -> bool {
+        self.input.observed.source.owner_confirmed || !left_traces(self.context.previous)
+    }
+
+    fn put_replication(&self) -> bool {
+        self.outcome.done.iter().any(|step| matches!(step, Step::PutReplication { .. }))
+    }
+
+    /// The source bucket, with the account in which the operator acted on it.
+    pub fn source(&self, seen: BucketStatus) -> BucketStatus {
+        match &self.context.previous.source {
+            Some(previous) if !self.looks_where_it_acted() => BucketStatus {
+                region: seen.region.or_else(|| previous.region.clone()),
+                account: previous.account.clone(),
+                account_ref: previous.account_ref.clone(),
+                ..seen
+            },
+            _ => seen,
+        }
+    }
+
+    /// The buckets whose policies hold statements of this replication, or may. A destination that the operator no longer
+    /// acts in keeps its statements while replicas go there.
     pub fn bucket_policies(&self) -> Vec<BucketPolicyStatus> {
         let PlanInput { desired, observed, .. } = self.input;
         let current = desired.destinations.iter().filter_map(|d| {
@@ -26,7 +56,7 @@ impl StatusBuilder<'_> {
         let current: Vec<BucketPolicyStatus> = current.collect();
         let elsewhere = |held: &&BucketPolicyStatus| !current.iter().any(|c| c.bucket == held.bucket);
         let remembered: Vec<BucketPolicyStatus> =
-            self.previous.bucket_policies.iter().filter(elsewhere).cloned().collect();
+            self.context.previous.bucket_policies.iter().filter(elsewhere).cloned().collect();
         current.into_iter().chain(remembered).filter(|held| self.may_hold_ours(&held.bucket)).collect()
     }
 
@@ -34,71 +64,149 @@ impl StatusBuilder<'_> {
         let PlanInput { desired, observed, .. } = self.input;
         let about =
             |step: &&Step| matches!(step, Step::PutBucketPolicy { bucket: to, .. } if to.name == bucket);
-        // What failed may have been done all the same.
+        // A step that failed may have been done all the same.
         if self.outcome.failed.iter().map(|(step, _)| step).any(|step| about(&step)) {
             return true;
         }
-        match (self.outcome.done.iter().find(about), observed.bucket_policies.get(bucket)) {
+        match (self.outcome.done.iter().rfind(about), observed.bucket_policies.get(bucket)) {
             (Some(Step::PutBucketPolicy { statements, .. }), _) => !statements.is_empty(),
             (_, Some(Ok(policy))) => bucket_policy::holds(policy.as_ref(), &desired.sid),
-            _ => self.previous.bucket_policies.iter().any(|held| held.bucket == bucket),
+            _ => self.context.previous.bucket_policies.iter().any(|held| held.bucket == bucket),
         }
     }
 
-    /// The former roles that are still there, or may be: status is the only trace of what is left to delete.
+    /// The former roles that still exist, or may.
     pub fn former_roles(&self) -> Vec<String> {
+        if !self.looks_where_it_acted() {
+            return self.context.previous.former_roles.clone();
+        }
         let observed = self.input.observed;
-        let identity = self.input.replication.id;
+        let id = self.input.replication.id;
         let deleted = |name: &str| {
             let mut done = self.outcome.done.iter();
             done.any(|step| matches!(step, Step::DeleteRole { role } if role == name))
         };
         let left = |arn: &str| match observed.former_roles.get(role_of_arn(arn)) {
+            // A role of an account that this check did not read.
+            _ if account_of_arn(arn) != Some(observed.caller.account.as_str()) => true,
             None | Some(Ok(None)) => false,
-            Some(Ok(Some(role))) => identity.owns(&role.tags) && !deleted(&role.name),
+            Some(Ok(Some(role))) => id.owns(&role.tags) && !deleted(&role.name),
             Some(Err(_)) => true,
         };
-        let remembered = self.previous.role.iter().filter(|role| role.managed).map(|role| &role.arn);
-        let remembered = remembered.chain(&self.previous.former_roles).cloned();
-        let seen = observed.former_roles_of(identity).map(|role| role.arn.clone());
+        let remembered = remembered_roles(self.context.previous).map(str::to_owned);
+        let seen = observed.former_roles_of(id).map(|role| role.arn.clone());
         let all: BTreeSet<String> = remembered.chain(seen).filter(|arn| left(arn)).collect();
         all.into_iter().collect()
     }
 
     /// The role as far as it exists.
     pub fn role_status(&self) -> Option<RoleStatus> {
+        let previous = &self.context.previous.role;
+        if !self.looks_where_it_acted() {
+            return previous.clone();
+        }
         let observed = self.input.observed;
-        let managed = matches!(self.input.desired.role, DesiredRole::Managed(_));
-        let created = self.outcome.done.iter().any(|s| matches!(s, Step::CreateRole { .. }));
-        match &observed.role {
+        let desired = &self.input.desired.role;
+        let done = |is: fn(&Step) -> bool| self.outcome.done.iter().any(is);
+        let created = done(|step| matches!(step, Step::CreateRole { .. }));
+        let (arn, ours) = match &observed.role {
             Ok(Some(role)) => {
-                // One that was adopted has our tags now; what is only observed may be anyone's.
-                let tagged = self.outcome.done.iter().any(|s| matches!(s, Step::TagRole { .. }));
-                let ours = managed && (tagged || self.input.replication.id.owns(&role.tags));
-                Some(RoleStatus { arn: role.arn.clone(), managed: ours })
+                // A role that was adopted has this resource's tags now; one that was only read may be anyone's.
+                let tagged = done(|step| matches!(step, Step::TagRole { .. }));
+                (role.arn.clone(), tagged || self.input.replication.id.owns(&role.tags))
             }
-            Ok(None) if created => {
-                Some(RoleStatus { arn: self.input.desired.role.arn(&observed.caller), managed })
+            Ok(None) if created => (desired.arn(&observed.caller), true),
+            Ok(None) => return None,
+            Err(_) => return previous.clone(),
+        };
+        let managed = ours && matches!(desired, DesiredRole::Managed(_));
+        Some(RoleStatus { tags: self.set_tags(&arn, managed, created), arn, managed })
+    }
+
+    /// Keys of the tags that the operator set on the role, which it takes off again when the spec names them no longer.
+    fn set_tags(&self, arn: &str, managed: bool, created: bool) -> Vec<String> {
+        let DesiredRole::Managed(role) = &self.input.desired.role else { return Vec::new() };
+        if !managed {
+            return Vec::new();
+        }
+        let own = self.input.replication.id.tags();
+        let wanted = role.tags.keys().filter(|key| !own.contains_key(*key));
+        let differs = |key: &&String| {
+            let path = format!("tags.{key}");
+            self.remaining.iter().any(|d| d.path == path)
+        };
+        let mut keys: BTreeSet<String> = match created {
+            true => wanted.cloned().collect(),
+            false => wanted.filter(|key| !differs(key)).cloned().collect(),
+        };
+        let previous = self.context.previous.role.as_ref().filter(|role| role.arn == arn);
+        // A tag that could not be taken off is still this resource's.
+        keys.extend(previous.iter().flat_map(|role| &role.tags).filter(differs).cloned());
+        keys.into_iter().collect()
+    }
+
+    /// How the configuration came to be this resource's own.
+    pub fn configuration_origin(&self) -> Option<ConfigurationOrigin> {
+        use ConfigurationOrigin::{Adopted, Created, Found};
+        let previous = self.context.previous.configuration;
+        let put = self.put_replication();
+        match &self.input.observed.configuration {
+            Ok(None) if put => Some(Created),
+            // The answer to the write was lost: it may have been done.
+            Ok(None) if self.write_may_be_done() => Some(Created),
+            Ok(None) if self.looks_where_it_acted() => None,
+            Ok(Some(held)) if put => match previous {
+                Some(Created) => Some(Created),
+                None if self.input.owns_configuration(held) => Some(Created),
+                _ => Some(Adopted),
+            },
+            Ok(Some(held)) if previous.is_none() && self.is_as_desired() => {
+                let written = self.context.previous.applied_hash.is_some() || self.names_own_role(&held.role);
+                Some(if written { Created } else { Found })
             }
-            Ok(None) => None,
-            Err(_) => self.previous.role.clone(),
+            _ => previous,
         }
     }
 
-    /// After a change of the spec that was applied only in part, what is in AWS is neither the old nor the new:
-    /// a mark that equals no hash keeps the rest from being called drift.
+    /// ARN of the role in the configuration that is in place.
+    pub fn applied_role(&self) -> Option<String> {
+        let first_write = self.input.observed.configuration == Ok(None) && self.write_may_be_done();
+        match self.put_replication() || first_write || self.is_as_desired() {
+            true => Some(self.input.desired.role.arn(&self.input.observed.caller)),
+            false => self.context.previous.applied_role.clone(),
+        }
+    }
+
+    fn write_may_be_done(&self) -> bool {
+        self.outcome.failed.iter().any(|(step, failure)| {
+            matches!(step, Step::PutReplication { .. }) && failure.class == FailureClass::Unavailable
+        })
+    }
+
+    fn is_as_desired(&self) -> bool {
+        let PlanInput { desired, observed, .. } = self.input;
+        match &observed.configuration {
+            Ok(Some(held)) => configuration_differences(desired, &observed.caller, Some(held)).is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Whether a role is a managed one of this resource, by its tags.
+    fn names_own_role(&self, arn: &str) -> bool {
+        let held = self.input.observed.role.as_ref().ok().and_then(Option::as_ref);
+        held.is_some_and(|role| role.arn == arn && self.input.replication.id.owns(&role.tags))
+    }
+
+    /// After a change of the spec that was applied only in part, AWS holds neither the old state nor the new one: a mark
+    /// that equals no hash keeps the rest from being called drift.
     pub fn applied_hash(&self) -> Option<String> {
         const INCOMPLETE: &str = "incomplete";
-        let complete = self.remaining.is_empty()
-            && self.plan.refusals.is_empty()
-            && self.outcome.failed.is_none()
-            && !self.outcome.interrupted;
-        if complete {
+        if self.remaining.is_empty() && self.plan.refusals.is_empty() && self.outcome.is_complete() {
             return Some(self.input.desired.hash());
         }
-        let put = self.outcome.done.iter().any(|s| matches!(s, Step::PutReplication { .. }));
+        let put = self.put_replication();
         let began = !self.plan.drift && !self.outcome.done.is_empty();
-        match &self.previous.applied_hash {
+        match &self.context.previous.applied_hash {
             Some(_) if began => Some(INCOMPLETE.to_owned()),
             None if put => Some(INCOMPLETE.to_owned()),
             unchanged => unchanged.clone(),

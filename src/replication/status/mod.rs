@@ -1,63 +1,33 @@
-//! Plan + outcome → status and events. What is said holds no time, no request id and nothing else that differs
-//! between two identical tries, so that an unchanged truth causes no write.
+//! Reports what is true.
+//!
+//! In: a plan and what became of it. Out: the status and events. A message holds no time, no request id and nothing else
+//! that differs between two identical tries, so that an unchanged truth causes no write.
 
 mod aws_account;
 mod builder;
 mod conditions;
+mod context;
 mod events;
+mod failed_step;
 mod inventory;
 mod text;
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
-    BucketReplicationStatus, ConditionType, Correction, DriftEntry, MAX_DRIFT_ENTRIES, ReadyStatus, Reason,
+    BucketReplicationSpec, BucketReplicationStatus, ConditionType, Correction, DriftEntry, MAX_DRIFT_ENTRIES,
+    ReadyStatus, Reason, handled_request,
 };
-use crate::replication::failure::Failure;
+pub use crate::replication::outcome::{Contested, Outcome};
 use crate::replication::plan::{Plan, PlanInput};
 use crate::replication::refusal::Refusal;
 pub use crate::replication::status::aws_account::account_status;
 use crate::replication::status::builder::StatusBuilder;
-use crate::replication::status::conditions::{ConditionDraft, Since, conditions};
+use crate::replication::status::conditions::{ConditionDraft, conditions};
+pub use crate::replication::status::context::StatusContext;
+pub use crate::replication::status::events::Event;
 use crate::replication::status::events::{failure_event, written};
 use crate::replication::status::text::{describe, note};
-use crate::replication::step::Step;
-
-/// What became of a plan.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
-    pub done: Vec<Step>,
-    pub failed: Option<(Step, Failure)>,
-    /// The operator was asked to stop before all steps were done.
-    pub interrupted: bool,
-    /// Another tool keeps changing what the operator corrects: nothing was done this time.
-    pub held_back: Option<Contested>,
-}
-
-/// Fields that were corrected again and again within an hour.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Contested {
-    /// What is left as it is for now.
-    pub differences: Vec<DriftEntry>,
-    pub corrections: usize,
-}
-
-/// What a report is made for.
-#[derive(Clone, Copy, Debug)]
-pub struct StatusContext<'a> {
-    pub generation: Option<i64>,
-    /// The value of the annotation that asked for this check.
-    pub requested: Option<&'a str>,
-    pub previous: &'a BucketReplicationStatus,
-    pub now: Timestamp,
-}
-
-impl StatusContext<'_> {
-    fn since(&self) -> Since<'_> {
-        Since { previous: &self.previous.conditions, generation: self.generation, now: self.now }
-    }
-}
 
 /// What is to be written to Kubernetes.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,41 +38,35 @@ pub struct Report {
     pub reason: Reason,
 }
 
-/// An event on the resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    pub warning: bool,
-    pub reason: &'static str,
-    pub note: String,
-}
-
 /// Reports a check that was observed and planned, and perhaps applied.
-pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, occasion: &StatusContext<'_>) -> Report {
-    let StatusContext { previous, now, .. } = *occasion;
+pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &StatusContext<'_>) -> Report {
+    let StatusContext { previous, now, .. } = *context;
     let (settled, remaining): (Vec<DriftEntry>, Vec<DriftEntry>) =
-        plan.differences.iter().cloned().partition(|d| outcome.done.iter().any(|step| step.settles(d)));
-    let view = StatusBuilder { input, plan, outcome, previous, remaining: &remaining };
+        plan.differences.iter().cloned().partition(|d| plan.is_settled(d, outcome));
+    let builder = StatusBuilder { input, plan, outcome, context, remaining: &remaining };
 
-    let ready = view.ready();
+    let ready = builder.ready();
     let reason = ready.reason;
-    let findings = vec![ready, view.versioning(), view.role(), view.replication(), view.in_sync()];
+    let findings =
+        vec![ready, builder.versioning(), builder.role(), builder.replication(), builder.in_sync()];
 
     let mut status = previous.clone();
-    status.observed_generation = occasion.generation;
-    status.last_handled_request = occasion.requested.map(str::to_owned);
-    status.conditions = conditions(findings, reason, &occasion.since());
-    view.describe(&mut status);
+    status.observed_generation = context.generation;
+    status.last_handled_request = context.requested.map(handled_request);
+    status.conditions = conditions(findings, reason, &context.transition());
+    builder.describe(&mut status);
     let drift: &[DriftEntry] = if plan.drift { &remaining } else { &[] };
-    status.drift = drift.iter().take(MAX_DRIFT_ENTRIES).cloned().collect();
+    let room = room_for_drift(input.replication.spec);
+    status.drift = drift.iter().take(room).cloned().collect();
     status.drift_count = Some(count(drift));
     if plan.drift && !settled.is_empty() {
         status.last_correction = Some(Correction {
             time: Time(now),
             count: count(&settled),
-            items: settled.iter().take(MAX_DRIFT_ENTRIES).cloned().collect(),
+            items: settled.iter().take(room).cloned().collect(),
         });
     }
-    status.applied_hash = view.applied_hash();
+    status.applied_hash = builder.applied_hash();
 
     let mut events = Vec::new();
     if !outcome.done.is_empty() {
@@ -120,13 +84,13 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, occasion: &
 }
 
 /// Reports what stops the operator before anything is observed: suspended, a conflict, no credentials.
-pub fn stopped(refusal: &Refusal, occasion: &StatusContext<'_>) -> Report {
+pub fn stopped(refusal: &Refusal, context: &StatusContext<'_>) -> Report {
     let Refusal { reason, message, about } = refusal;
-    let mut status = occasion.previous.clone();
-    status.observed_generation = occasion.generation;
+    let mut status = context.previous.clone();
+    status.observed_generation = context.generation;
     if *reason != Reason::Suspended {
         // While suspended nothing is checked, so that no request to check is handled.
-        status.last_handled_request = occasion.requested.map(str::to_owned);
+        status.last_handled_request = context.requested.map(handled_request);
     }
     let rest = [
         ConditionType::VersioningReady,
@@ -139,9 +103,19 @@ pub fn stopped(refusal: &Refusal, occasion: &StatusContext<'_>) -> Report {
         let status = if c == *about { reason.ready() } else { ReadyStatus::Unknown };
         ConditionDraft::new(c, status, *reason, message.clone())
     });
-    status.conditions = conditions(std::iter::once(ready).chain(rest).collect(), *reason, &occasion.since());
-    let events = failure_event(&status, occasion.previous, *reason).into_iter().collect();
+    status.conditions =
+        conditions(std::iter::once(ready).chain(rest).collect(), *reason, &context.transition());
+    let events = failure_event(&status, context.previous, *reason).into_iter().collect();
     Report { status, events, reason: *reason }
+}
+
+/// How many differences a status lists. The API server keeps spec and status together in about 1.5 MB: a spec that
+/// takes most of it leaves little room.
+fn room_for_drift(spec: &BucketReplicationSpec) -> usize {
+    const LARGE: usize = 512 * 1024;
+    const FEW: usize = 10;
+    let size = serde_json::to_vec(spec).map_or(0, |json| json.len());
+    if size > LARGE { FEW } else { MAX_DRIFT_ENTRIES }
 }
 
 fn count(items: &[DriftEntry]) -> i32 {

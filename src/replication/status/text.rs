@@ -1,4 +1,4 @@
-//! How things are said: one difference, a list with its end left off, a text that fits.
+//! Text for messages: one difference, a list of which only the beginning is shown, a text cut to the room there is.
 
 use crate::api::DriftEntry;
 

@@ -6,7 +6,7 @@ mod properties;
 mod reports;
 mod tenancy;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{AdoptionPolicy, BucketReplicationSpec, BucketReplicationStatus, ManagementPolicy};
 use crate::iam::Partition;
@@ -76,6 +76,7 @@ impl Case {
 fn id() -> ResourceId {
     ResourceId {
         cluster: Some("cluster-uid".into()),
+        former_clusters: Vec::new(),
         namespace: "data".into(),
         name: "orders".into(),
         uid: Some("resource-uid".into()),
@@ -83,7 +84,7 @@ fn id() -> ResourceId {
 }
 
 fn caller() -> Caller {
-    Caller { account: "111122223333".into(), partition: Partition::Aws }
+    Caller { account: "111122223333".into(), partition: Partition::AWS }
 }
 
 /// Two buckets that answer, and nothing else.
@@ -97,6 +98,7 @@ fn nothing_but(source: ObservedBucket, destinations: BTreeMap<String, ObservedBu
         former_roles: BTreeMap::new(),
         bucket_policies: BTreeMap::new(),
         keys: BTreeMap::new(),
+        unknown_elements: BTreeSet::new(),
         object_lock: false,
     }
 }

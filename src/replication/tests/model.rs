@@ -54,10 +54,10 @@ pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
         Step::UntagRole { role: name, keys } => {
             role(observed, name).tags.retain(|key, _| !keys.contains(key));
         }
-        Step::PutRolePolicy { role: name, document } => {
+        Step::PutRolePolicy { role: name, document, .. } => {
             role(observed, name).policy = Ok(Some(json(document)))
         }
-        Step::PutBucketPolicy { bucket, sid, statements } => {
+        Step::PutBucketPolicy { bucket, sid, statements, .. } => {
             let held = observed.bucket_policies.get_mut(&bucket.name).unwrap().as_mut().unwrap();
             *held = bucket_policy::merged(held.as_ref(), sid, statements);
         }

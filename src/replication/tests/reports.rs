@@ -83,7 +83,7 @@ fn a_failed_write_says_so_and_is_tried_again_and_its_change_is_not_called_drift(
     };
     let outcome = Outcome {
         done: steps[..steps.len() - 1].to_vec(),
-        failed: Some((failed, failure)),
+        failed: vec![(failed, failure)],
         ..Outcome::default()
     };
     let report = reported(&case, &outcome, &at(1, &BucketReplicationStatus::default()));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use crate::api::{AwsAccountSpec, BucketReplicationSpec, BucketReplicationStatus, DEFAULT_ACCOUNT, Reason};
+use crate::replication::authorize::accounts::WithoutAccount;
 use crate::replication::authorize::{Labels, authorize, labels_matter};
 use crate::replication::tests::{id, spec};
 use crate::replication::{Account, Accounts, Refusal, Replication};
@@ -176,6 +177,13 @@ fn a_pattern_matches_letter_by_letter_and_names_only() {
             &["rules[r].destination.bucket", "no name of a bucket"],
         );
     }
+}
+
+#[test]
+fn a_question_mark_in_a_pattern_is_no_wildcard() {
+    let pattern =
+        format!("{{accountId: '{OWN}', namespaces: {{matchNames: [data]}}, sources: ['order?-*']}}");
+    refused_under(account("own", &pattern), |_| {}, Reason::NotAllowed, &["source.bucket: bucket orders-eu"]);
 }
 
 #[test]
@@ -359,9 +367,10 @@ fn the_default_account_is_used_where_there_is_one_and_needed_where_one_must_be_n
     let default =
         |name: &str| Ok((name == DEFAULT_ACCOUNT).then(|| account(DEFAULT_ACCOUNT, "accountId: ''")));
     let source = |accounts: Accounts| accounts.source.map(|account| account.name);
-    let resolve = |spec: &BucketReplicationSpec,
-                   found: &dyn Fn(&str) -> Result<Option<Account>, Refusal>,
-                   required| { Accounts::resolve(spec, found, required).map(source) };
+    let resolve =
+        |spec: &BucketReplicationSpec, found: &dyn Fn(&str) -> Result<Option<Account>, Refusal>, required| {
+            Accounts::resolve(spec, found, WithoutAccount::of(required, false)).map(source)
+        };
     let mut spec = allowed();
     assert_eq!(resolve(&spec, &nothing, false), Ok(None));
     let refusal = resolve(&spec, &nothing, true).unwrap_err();

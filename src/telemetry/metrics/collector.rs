@@ -9,6 +9,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use strum::VariantArray;
+
 use crate::api::Reason;
 use crate::telemetry::metrics::described::{
     Description, LAST_CHECK_AGE, LEADER, QUEUE_DEPTH, RESOURCE_CHECK_AGE, RESOURCE_DRIFT, RESOURCE_IN_SYNC,
@@ -76,7 +78,7 @@ impl Collector for FleetCollector {
         if !leads {
             return Ok(());
         }
-        let reasons = Reason::ALL.map(Reason::as_str);
+        let reasons: Vec<&str> = Reason::VARIANTS.iter().map(|reason| reason.as_str()).collect();
         labelled(&mut encoder, &RESOURCES, &reasons, resources.iter().map(|r| r.reason.as_str()))?;
         labelled(&mut encoder, &RESOURCES_IN_SYNC, &STATUSES, resources.iter().map(|r| r.in_sync.as_str()))?;
         let oldest = resources.iter().filter_map(|r| r.check_age).max().unwrap_or_default();

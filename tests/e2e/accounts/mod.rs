@@ -5,6 +5,7 @@ mod deleted;
 mod hostile;
 mod identity;
 mod isolation;
+mod refused_sessions;
 mod sessions;
 mod tenancy;
 

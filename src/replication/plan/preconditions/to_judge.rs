@@ -2,9 +2,9 @@
 
 use crate::api::{ConditionType, DriftEntry, Reason};
 use crate::iam::arn::{account_of_arn, bucket_of_arn, region_of_arn};
-use crate::iam::compare::trusts_s3;
+use crate::iam::compare::trusts_service;
 use crate::replication::configuration::Rule;
-use crate::replication::desired::{DesiredBucket, DesiredRole};
+use crate::replication::desired::{DesiredBucket, DesiredRole, S3};
 use crate::replication::failure::FailureClass;
 use crate::replication::observed::{ObservedBucket, ObservedRole};
 use crate::replication::plan::input::PlanInput;
@@ -14,64 +14,81 @@ use crate::replication::resource_id::{belongs_to_another, owner_of};
 /// The source bucket exists, and belongs to the account of the source.
 pub(crate) fn require_source(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let account_id = &input.observed.caller.account;
-    Part::Source.require(&input.desired.source.name, &input.observed.source, account_id)
+    SOURCE.require(&[Located { name: &input.desired.source.name, held: &input.observed.source, account_id }])
 }
 
 /// The destination buckets exist, and belong to the accounts that the spec names. In another account the operator
 /// may not be permitted to see anything of a bucket: S3 itself then checks existence, owner and versioning.
 pub(crate) fn require_destinations(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let own = &input.observed.caller.account;
-    input.desired.destinations.iter().try_for_each(|d| {
-        let Some(observed) = input.observed.destinations.get(&d.name) else { return Ok(()) };
+    let judged = input.desired.destinations.iter().filter_map(|d| {
+        let held = input.observed.destinations.get(&d.name)?;
         let account_id = d.account_id.as_ref().unwrap_or(own);
-        let denied = matches!(&observed.region, Err(failure) if failure.class == FailureClass::Denied);
-        match denied && account_id != own {
-            true => Ok(()),
-            false => Part::Destination.require(&d.name, observed, account_id),
-        }
-    })
+        let denied = matches!(&held.region, Err(failure) if failure.class == FailureClass::Denied);
+        (!denied || account_id == own).then_some(Located { name: &d.name, held, account_id })
+    });
+    DESTINATION.require(&judged.collect::<Vec<_>>())
 }
 
-/// The part a bucket plays.
-#[derive(Clone, Copy)]
-enum Part {
-    Source,
-    Destination,
+/// A bucket, with the account that must own it.
+struct Located<'a> {
+    name: &'a str,
+    held: &'a ObservedBucket,
+    account_id: &'a str,
 }
+
+/// The part that buckets play.
+struct Part {
+    name: &'static str,
+    missing: Reason,
+    correct: &'static str,
+}
+
+const SOURCE: Part =
+    Part { name: "source", missing: Reason::SourceBucketNotFound, correct: "correct source.bucket" };
+const DESTINATION: Part = Part {
+    name: "destination",
+    missing: Reason::DestinationBucketNotFound,
+    correct: "correct destination.bucket, or set destination.account to its owner's id or destination.accountRef to its AwsAccount",
+};
 
 impl Part {
-    fn require(self, bucket: &str, observed: &ObservedBucket, account_id: &str) -> Result<(), Refusal> {
-        let (part, missing, correct) = match self {
-            Part::Source => ("source", Reason::SourceBucketNotFound, "correct source.bucket"),
-            Part::Destination => (
-                "destination",
-                Reason::DestinationBucketNotFound,
-                "correct destination.bucket, or set destination.account to its owner's id or destination.accountRef to its AwsAccount",
-            ),
+    fn require(&self, buckets: &[Located<'_>]) -> Result<(), Refusal> {
+        let Part { name: part, missing, correct } = self;
+        let refuse = |reason, message| Refusal::new(reason, ConditionType::ReplicationReady, message);
+        let absent = buckets.iter().filter(|bucket| matches!(bucket.held.region, Ok(None)));
+        let absent: Vec<&str> = absent.map(|bucket| bucket.name).collect();
+        let (exist, it, is_there) = match absent.as_slice() {
+            [_] => ("does not exist", "it", "it is"),
+            _ => ("do not exist", "them", "they are"),
         };
-        let refuse = |reason, message| Err(Refusal::new(reason, ConditionType::ReplicationReady, message));
-        match &observed.region {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => refuse(
-                missing,
-                format!(
-                    "{part} bucket {bucket} does not exist; create it or correct {part}.bucket. Nothing is written until it is there"
+        let absent = (!absent.is_empty()).then(|| {
+            let names = absent.join(", ");
+            let message = format!(
+                "{part} bucket {names} {exist}; create {it} or correct {part}.bucket. Nothing is written until {is_there} there"
+            );
+            refuse(*missing, message)
+        });
+        let failed = buckets.iter().filter_map(|bucket| {
+            let Located { name, held, account_id } = bucket;
+            let failure = held.region.as_ref().err()?;
+            Some(match failure.class {
+                FailureClass::WrongOwner => refuse(
+                    Reason::WrongBucketOwner,
+                    format!("{part} bucket {name} belongs to another account than {account_id}; {correct}"),
                 ),
-            ),
-            Err(failure) if failure.class == FailureClass::WrongOwner => refuse(
-                Reason::WrongBucketOwner,
-                format!("{part} bucket {bucket} belongs to another account than {account_id}; {correct}"),
-            ),
-            // S3 gives the same answer for a bucket whose owner permits nobody else to read it.
-            Err(failure) if failure.class == FailureClass::Denied => refuse(
-                Reason::AccessDenied,
-                format!(
-                    "{}; if the bucket belongs to another account than {account_id}, {correct}",
-                    failure.message()
+                // S3 gives the same answer for a bucket whose owner permits nobody else to read it.
+                FailureClass::Denied => refuse(
+                    Reason::AccessDenied,
+                    format!(
+                        "{}; if the bucket belongs to another account than {account_id}, {correct}",
+                        failure.message()
+                    ),
                 ),
-            ),
-            Err(failure) => Err(Refusal::failed(failure, ConditionType::ReplicationReady)),
-        }
+                _ => Refusal::failed(failure, ConditionType::ReplicationReady),
+            })
+        });
+        Refusal::all(absent.into_iter().chain(failed))
     }
 }
 
@@ -86,14 +103,17 @@ pub(crate) fn require_owners_confirmed(input: &PlanInput<'_>, _: &[DriftEntry]) 
         bucket.account_id.as_ref().is_none_or(|id| id == own)
             && held.is_some_and(|held| !held.owner_confirmed)
     };
-    let Some(DesiredBucket { name, .. }) = input.desired.destinations.iter().find(unconfirmed) else {
+    let names: Vec<&str> =
+        input.desired.destinations.iter().filter(unconfirmed).map(|bucket| bucket.name.as_str()).collect();
+    if names.is_empty() {
         return Ok(());
-    };
+    }
+    let names = names.join(", ");
     Err(Refusal::new(
         Reason::AccessDenied,
         ConditionType::ReplicationReady,
         format!(
-            "destination bucket {name}: S3 does not confirm that it belongs to account {own} of AwsAccount {}; allow s3:ListBucket and s3:GetBucketVersioning on {name} to the operator's identity, or name its owner by destination.account or destination.accountRef",
+            "destination bucket {names}: S3 does not confirm that it belongs to account {own} of AwsAccount {}; allow s3:ListBucket and s3:GetBucketVersioning on {names} to the operator's identity, or name its owner by destination.account or destination.accountRef",
             account.name
         ),
     ))
@@ -103,11 +123,9 @@ pub(crate) fn require_owners_confirmed(input: &PlanInput<'_>, _: &[DriftEntry]) 
 /// itself refuses a configuration between buckets that are not versioned.
 pub(crate) fn require_versioning_read(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let located = input.buckets().filter(|(_, held)| matches!(held.region, Ok(Some(_))));
-    let mut failures = located.filter_map(|(_, held)| held.versioning.as_ref().err());
-    match failures.find(|failure| failure.class != FailureClass::Denied) {
-        Some(failure) => Err(Refusal::failed(failure, ConditionType::VersioningReady)),
-        None => Ok(()),
-    }
+    let failures = located.filter_map(|(_, held)| held.versioning.as_ref().err());
+    let failures = failures.filter(|failure| failure.class != FailureClass::Denied);
+    Refusal::all(failures.map(|failure| Refusal::failed(failure, ConditionType::VersioningReady)))
 }
 
 /// The configuration and the role were read.
@@ -133,17 +151,18 @@ pub(crate) fn require_ownership_across_accounts(
     _: &[DriftEntry],
 ) -> Result<(), Refusal> {
     let own = &input.observed.caller.account;
-    let mut rules = input.desired.rules.iter().map(|(id, rule)| (id, &rule.destination));
-    match rules.find(|(_, to)| to.ownership.is_some() && to.account.as_ref().is_none_or(|id| id == own)) {
-        Some((id, _)) => Err(Refusal::new(
+    let rules = input.desired.rules.iter().map(|(id, rule)| (id, &rule.destination));
+    let within = rules
+        .filter(|(_, to)| to.ownership.is_some() && to.account.as_ref().is_none_or(|account| account == own));
+    Refusal::all(within.map(|(id, _)| {
+        Refusal::new(
             Reason::InvalidRequest,
             ConditionType::ReplicationReady,
             format!(
                 "rules[{id}].destination.ownership: the destination's account {own} is the source's own; remove ownership, which is for buckets of other accounts"
             ),
-        )),
-        None => Ok(()),
-    }
+        )
+    }))
 }
 
 /// An existing role exists and trusts S3.
@@ -159,7 +178,15 @@ pub(crate) fn require_existing_role_usable(input: &PlanInput<'_>, _: &[DriftEntr
                 "role {arn} does not exist; create it, correct role.arn, or remove role.arn to have a managed role"
             ),
         )),
-        Some(role) if !trusts_s3(&role.trust) => Err(Refusal::new(
+        Some(role) if role.arn != *arn => Err(Refusal::new(
+            Reason::RoleNotFound,
+            ConditionType::RoleReady,
+            format!(
+                "role {arn} does not exist: the role of that name is {}; correct the path in role.arn, or remove role.arn to have a managed role",
+                role.arn
+            ),
+        )),
+        Some(role) if !trusts_service(&role.trust, S3) => Err(Refusal::new(
             Reason::RoleNotTrusted,
             ConditionType::RoleReady,
             format!(
@@ -195,7 +222,7 @@ pub(crate) fn require_existing_role_allowed(input: &PlanInput<'_>, _: &[DriftEnt
             Reason::ForeignRole,
             format!(
                 "role {arn} {}; name another role, or leave role.arn out to have one managed",
-                owner_of(&held.tags)
+                owner_of(&held.tags, input.replication.id)
             ),
         );
     }

@@ -2,11 +2,12 @@
 
 use crate::api::{AwsResource, ConditionType, DriftEntry, Reason, VersioningPolicy};
 use crate::iam::bucket_policy::{self, MAX_BUCKET_POLICY};
-use crate::iam::document::MAX_INLINE_POLICY;
-use crate::replication::configuration::Configuration;
-use crate::replication::desired::DesiredRole;
-use crate::replication::observed::ObservedRole;
+use crate::iam::document::{MAX_INLINE_POLICY, Statement};
+use crate::replication::configuration::Filter;
+use crate::replication::desired::{DesiredBucket, DesiredRole};
+use crate::replication::observed::{ObservedBucket, Versioning};
 use crate::replication::plan::input::PlanInput;
+use crate::replication::plan::transition::Transition;
 use crate::replication::refusal::Refusal;
 use crate::replication::resource_id::{is_named_by, owner_of};
 
@@ -33,7 +34,7 @@ pub(crate) fn require_role_ours(input: &PlanInput<'_>, _: &[DriftEntry]) -> Resu
         return refuse(format!(
             "role {} exists and {}, and AwsAccount {} allows adopting only roles tagged for this resource; choose another role.name, or have the owner of the role tag it with s3replication.dev/namespace={} and s3replication.dev/name={}",
             held.arn,
-            owner_of(&held.tags),
+            owner_of(&held.tags, id),
             account.name,
             id.namespace,
             id.name
@@ -45,7 +46,7 @@ pub(crate) fn require_role_ours(input: &PlanInput<'_>, _: &[DriftEntry]) -> Resu
     refuse(format!(
         "role {} exists and {}; choose another role.name, use it as it is by role.arn, or set adoptionPolicy: Adopt to take it over",
         held.arn,
-        owner_of(&held.tags)
+        owner_of(&held.tags, id)
     ))
 }
 
@@ -56,7 +57,7 @@ pub(crate) fn require_configuration_ours(
 ) -> Result<(), Refusal> {
     let Ok(Some(held)) = &input.observed.configuration else { return Ok(()) };
     let equal = !differences.iter().any(|d| d.resource == AwsResource::ReplicationConfiguration);
-    if equal || owns_configuration(input, held) || input.adopts() {
+    if equal || input.owns_configuration(held) || input.adopts() {
         return Ok(());
     }
     let rules: Vec<String> = held.rules.iter().take(3).map(|(id, rule)| format!("{id} ({rule})")).collect();
@@ -74,26 +75,15 @@ pub(crate) fn require_configuration_ours(
     ))
 }
 
-/// A configuration is ours when the status records that we applied one, or when it names a role of ours.
-fn owns_configuration(input: &PlanInput<'_>, held: &Configuration) -> bool {
-    let id = input.replication.id;
-    let ours = |role: &ObservedRole| role.arn == held.role && id.owns(&role.tags);
-    let named = input.observed.role.as_ref().ok().and_then(Option::as_ref);
-    input.replication.status.applied_hash.is_some()
-        || named.is_some_and(ours)
-        || input.observed.former_roles_of(id).any(ours)
-}
-
 /// Buckets that the spec only lets the operator check have versioning.
 pub(crate) fn require_versioning_enabled(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
-    match input.unversioned().find(|(d, ..)| d.versioning == VersioningPolicy::Required) {
-        Some((d, _, versioning)) => Err(Refusal::new(
+    let required = input.unversioned().filter(|(d, ..)| d.versioning == VersioningPolicy::Required);
+    match listed(required) {
+        Some(buckets) => Err(Refusal::new(
             Reason::VersioningNotEnabled,
             ConditionType::VersioningReady,
             format!(
-                "versioning of bucket {} is {} and versioning: Required lets the operator only check it; enable it, or set versioning: Managed",
-                d.name,
-                versioning.status.as_str()
+                "versioning of {buckets} and versioning: Required lets the operator only check it; enable it, or set versioning: Managed"
             ),
         )),
         None => Ok(()),
@@ -102,59 +92,123 @@ pub(crate) fn require_versioning_enabled(input: &PlanInput<'_>, _: &[DriftEntry]
 
 /// Versioning that has to be enabled can be enabled without an MFA device.
 pub(crate) fn require_versioning_changeable(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
-    match input.unversioned().find(|(.., versioning)| versioning.mfa_delete) {
-        Some((d, _, versioning)) => Err(Refusal::new(
+    match listed(input.unversioned().filter(|(.., versioning)| versioning.mfa_delete)) {
+        Some(buckets) => Err(Refusal::new(
             Reason::MfaDeleteEnabled,
             ConditionType::VersioningReady,
             format!(
-                "versioning of bucket {} is {} and MFA delete is on, so that only the bucket owner's root user with an MFA device can change it; enable versioning there by hand",
-                d.name,
-                versioning.status.as_str()
+                "versioning of {buckets} and MFA delete is on, so that only the bucket owner's root user with an MFA device can change it; enable versioning there by hand"
             ),
         )),
         None => Ok(()),
     }
 }
 
-/// The policies of destinations can be read, and have room for our statements.
+/// Each bucket with its versioning, such as `bucket a is Suspended, bucket b is Disabled`.
+fn listed<'a>(
+    buckets: impl Iterator<Item = (&'a DesiredBucket, &'a ObservedBucket, Versioning)>,
+) -> Option<String> {
+    let buckets: Vec<String> = buckets
+        .map(|(d, _, versioning)| format!("bucket {} is {}", d.name, versioning.status.as_str()))
+        .collect();
+    (!buckets.is_empty()).then(|| buckets.join(", "))
+}
+
+/// The tags of the role differ by more than case, and none takes the place of the operator's own: IAM does not
+/// distinguish tag keys by case, and admission cannot compare them so.
+pub(crate) fn require_tags_distinct(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    let role = input.replication.spec.role.as_ref();
+    let keys: Vec<&String> = role.into_iter().flat_map(|role| role.tags.keys()).collect();
+    let own = input.replication.id.tags();
+    let refuse = |message| Err(Refusal::new(Reason::InvalidRequest, ConditionType::RoleReady, message));
+    let reserved = |key: &&&String| own.keys().any(|other| other.eq_ignore_ascii_case(key));
+    if let Some(key) = keys.iter().find(reserved) {
+        return refuse(format!(
+            "role.tags: IAM takes the key {key} for the operator's own, because keys have no case; remove it"
+        ));
+    }
+    let twins = keys.iter().enumerate().find_map(|(i, one)| {
+        let other = keys.iter().skip(i + 1).find(|other| one.eq_ignore_ascii_case(other))?;
+        Some((one, other))
+    });
+    match twins {
+        Some((one, other)) => refuse(format!(
+            "role.tags: IAM takes the keys {one} and {other} for one, because keys have no case; remove one of them"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The filters hold only characters of XML 1.0, which S3's API is in (<https://www.w3.org/TR/xml/#charsets>): it has no
+/// form for most control characters, although object keys and tags may hold them.
+pub(crate) fn require_filters_writable(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    let has_no_form = |c: &char| matches!(c, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
+    let unwritable = input.desired.rules.iter().find_map(|(id, rule)| {
+        let Filter { prefix, tags } = &rule.filter;
+        let in_tags = tags.iter().flat_map(|(key, value)| key.chars().chain(value.chars()));
+        Some((id, prefix.chars().chain(in_tags).find(has_no_form)?))
+    });
+    match unwritable {
+        Some((id, character)) => Err(Refusal::new(
+            Reason::InvalidRequest,
+            ConditionType::ReplicationReady,
+            format!(
+                "rules[{id}].filter holds the character U+{:04X}, which a request to S3 cannot hold; remove it, or filter by a shorter prefix",
+                u32::from(character)
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The policies of destinations can be read, and have room for our statements, also for those that are needed only
+/// until the configuration is replaced.
 pub(crate) fn require_bucket_policies_fit(
     input: &PlanInput<'_>,
     differences: &[DriftEntry],
 ) -> Result<(), Refusal> {
     let about = ConditionType::RoleReady;
-    for (bucket, statements) in &input.desired.bucket_policies {
-        let held = match input.observed.bucket_policies.get(bucket) {
-            Some(Ok(held)) => held.as_ref(),
-            Some(Err(failure)) => return Err(Refusal::failed(failure, about)),
-            None => continue,
+    let transition = Transition::of(input, differences);
+    let fits = |(bucket, exact): (&String, &Vec<Statement>)| {
+        let held = match input.observed.bucket_policies.get(bucket)? {
+            Ok(held) => held.as_ref(),
+            Err(failure) => return Some(Refusal::failed(failure, about)),
         };
         let differs =
             |d: &DriftEntry| d.resource == AwsResource::DestinationBucketPolicy && d.name == *bucket;
-        let merged = bucket_policy::merged(held, &input.desired.sid, statements);
-        let size = merged.map_or(0, |policy| policy.to_string().len());
-        if differences.iter().any(differs) && size > MAX_BUCKET_POLICY {
+        let statements = transition.bucket_policies.get(bucket).unwrap_or(exact);
+        let size = bucket_policy::merged(held, &input.desired.sid, statements)
+            .map_or(0, |policy| policy.to_string().len());
+        (differences.iter().any(differs) && size > MAX_BUCKET_POLICY).then(|| {
             let message = format!(
                 "the policy of bucket {bucket} would have {size} bytes and S3 allows {MAX_BUCKET_POLICY}; shorten the statements of others in it"
             );
-            return Err(Refusal::new(Reason::PolicyTooLarge, about, message));
-        }
-    }
-    Ok(())
+            Refusal::new(Reason::PolicyTooLarge, about, message)
+        })
+    };
+    Refusal::all(input.desired.bucket_policies.iter().filter_map(fits))
 }
 
-/// The role's policy has no more characters than IAM allows.
-pub(crate) fn require_role_policy_fits(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+/// The role's policy has no more characters than IAM allows, also while it grants what the present configuration needs
+/// beside what is desired.
+pub(crate) fn require_role_policy_fits(
+    input: &PlanInput<'_>,
+    differences: &[DriftEntry],
+) -> Result<(), Refusal> {
     let DesiredRole::Managed(role) = &input.desired.role else { return Ok(()) };
+    let refuse = |message| Err(Refusal::new(Reason::PolicyTooLarge, ConditionType::RoleReady, message));
     let size = role.permissions.size();
-    if size <= MAX_INLINE_POLICY {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Reason::PolicyTooLarge,
-        ConditionType::RoleReady,
-        format!(
+    if size > MAX_INLINE_POLICY {
+        return refuse(format!(
             "the policy of role {} would have {size} characters and IAM allows {MAX_INLINE_POLICY}; use fewer destination buckets or KMS keys, or make a role with wider patterns yourself and name it by role.arn",
             role.name
-        ),
-    ))
+        ));
+    }
+    match Transition::of(input, differences).role_policy.map(|policy| policy.size()) {
+        Some(size) if size > MAX_INLINE_POLICY => refuse(format!(
+            "while the configuration is replaced, the policy of role {} would have {size} characters, for the present destinations and the new ones together, and IAM allows {MAX_INLINE_POLICY}; change fewer destinations at a time, or set role.name to another name, so that each role has one of the two policies",
+            role.name
+        )),
+        _ => Ok(()),
+    }
 }

@@ -1,0 +1,165 @@
+//! Decides, without a call to AWS, whether a resource may do what it asks for, and whether it owns its source.
+//!
+//! In: a resource, the accounts as the watch last saw them, and the labels of namespaces as they are now. Out: the
+//! accounts that the resource acts in, or a refusal.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
+
+use kube::ResourceExt;
+use kube::core::ObjectMeta;
+
+use crate::api::{BucketReplication, BucketReplicationStatus, ConditionType, DEFAULT_ACCOUNT, Reason};
+use crate::controllers::Guarded;
+use crate::controllers::bucket_replication::context::Context;
+use crate::controllers::bucket_replication::memory::Remembered;
+use crate::controllers::bucket_replication::source_ownership;
+use crate::controllers::bucket_replication::stop::Stop;
+use crate::ports::{Cluster, ClusterError};
+use crate::replication::authorize::accounts::WithoutAccount;
+use crate::replication::authorize::{self as domain, labels_matter};
+use crate::replication::{Account, Accounts, Refusal, Replication};
+
+/// The labels of namespaces, each read once in a check.
+pub struct NamespaceLabels<'a, K> {
+    cluster: &'a K,
+    read: HashMap<String, Option<BTreeMap<String, String>>>,
+}
+
+impl<'a, K: Cluster> NamespaceLabels<'a, K> {
+    pub fn new(cluster: &'a K) -> NamespaceLabels<'a, K> {
+        NamespaceLabels { cluster, read: HashMap::new() }
+    }
+
+    /// As they are now: a namespace made again under its name has none of the labels of the one before.
+    async fn of(&mut self, namespace: &str) -> Result<Option<&BTreeMap<String, String>>, ClusterError> {
+        if !self.read.contains_key(namespace) {
+            let labels = self.cluster.namespace_labels(namespace).await?;
+            self.read.insert(namespace.to_owned(), labels);
+        }
+        Ok(self.read.get(namespace).and_then(Option::as_ref))
+    }
+}
+
+/// The accounts of a resource, if its administrators allow there what it asks for.
+///
+/// # Errors
+/// A refusal, or the API server did not answer.
+pub async fn authorize<C, K: Cluster>(
+    object: &BucketReplication,
+    status: &BucketReplicationStatus,
+    labels: &mut NamespaceLabels<'_, K>,
+    cx: &Context<C, K>,
+) -> Result<Accounts, Stop> {
+    let accounts = resolve(object, cx)?;
+    let id = cx.settings.resource_id(&object.metadata);
+    let replication = Replication { spec: &object.spec, status, id: &id, accounts: &accounts };
+    // What labels cannot change is refused before they cost a request.
+    domain::authorize(&replication, Some(&required_labels(&accounts)))?;
+    if labels_matter(&accounts) {
+        domain::authorize(&replication, labels.of(&id.namespace).await?)?;
+    }
+    Ok(accounts)
+}
+
+/// Whether an account admits a namespace and a source bucket, whatever else its resource asks for.
+pub async fn admits<K: Cluster>(
+    account: &Account,
+    metadata: &ObjectMeta,
+    bucket: &str,
+    labels: &mut NamespaceLabels<'_, K>,
+) -> Result<bool, Stop> {
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let accounts = Accounts { source: Some(account.clone()), ..Accounts::default() };
+    let held = if labels_matter(&accounts) { labels.of(namespace).await? } else { None };
+    Ok(domain::admits(account, namespace, held, bucket))
+}
+
+/// The labels that all accounts together ask for: a namespace that has them all is refused for other reasons only.
+fn required_labels(accounts: &Accounts) -> BTreeMap<String, String> {
+    let all = accounts.source.iter().chain(accounts.destinations.values());
+    let namespaces = all.filter_map(|account| account.spec.namespaces.as_ref());
+    namespaces.flat_map(|namespaces| namespaces.match_labels.clone()).collect()
+}
+
+/// The accounts that a resource refers to.
+fn resolve<C, K>(object: &BucketReplication, cx: &Context<C, K>) -> Result<Accounts, Refusal> {
+    let without = WithoutAccount::of(cx.settings.require_account, cx.index.has_seen_accounts());
+    Accounts::resolve(&object.spec, |name| cx.index.account(name), without)
+}
+
+/// Claims the source for the resource.
+///
+/// # Errors
+/// The refusal that names the owner, or the API server did not answer.
+pub async fn claim_source<C, K: Cluster>(
+    object: &BucketReplication,
+    memory: &Remembered<'_>,
+    labels: &mut NamespaceLabels<'_, K>,
+    cx: &Context<C, K>,
+) -> Result<(), Stop> {
+    let age = |rival: &BucketReplication| source_ownership::compare_age(rival, object);
+    // A younger rival does not own the source, whatever it is allowed.
+    let younger = |rival: &Guarded| rival.0.as_ref().is_ok_and(|rival| age(rival) == Ordering::Greater);
+    let rivals = cx.index.by_source_until(&object.spec.source.bucket, younger);
+    let rivals = rivals.iter().filter_map(|rival| rival.0.as_ref().ok());
+    let rivals = rivals.filter(|rival| age(rival) != Ordering::Greater && contends(rival, object, cx));
+    let mut tied = Vec::new();
+    for rival in rivals {
+        if !is_authorized(rival, labels, cx).await? {
+            continue;
+        }
+        if age(rival) == Ordering::Less {
+            return Err(conflict(rival));
+        }
+        tied.push(rival);
+    }
+    memory.claim(object, &tied).map_err(conflict)
+}
+
+/// Whether another resource that is authorized names the same source.
+pub async fn has_rivals<C, K: Cluster>(
+    object: &BucketReplication,
+    labels: &mut NamespaceLabels<'_, K>,
+    cx: &Context<C, K>,
+) -> Result<bool, Stop> {
+    for rival in cx.index.by_source(&object.spec.source.bucket) {
+        if let Ok(rival) = &rival.0
+            && contends(rival, object, cx)
+            && is_authorized(rival, labels, cx).await?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a resource is another one that expects the source in the same account. Otherwise any team could block another
+/// team's bucket.
+fn contends<C, K>(rival: &BucketReplication, object: &BucketReplication, cx: &Context<C, K>) -> bool {
+    let account = |r: &BucketReplication| {
+        let name = r.spec.source.account_ref.as_deref().unwrap_or(DEFAULT_ACCOUNT);
+        cx.index.account(name).ok().flatten().map(|account| account.spec.account_id)
+    };
+    let elsewhere = || account(object).zip(account(rival)).is_some_and(|(own, other)| own != other);
+    rival.uid() != object.uid() && !elsewhere()
+}
+
+/// A rival that is not authorized has no claim to a source.
+async fn is_authorized<C, K: Cluster>(
+    rival: &BucketReplication,
+    labels: &mut NamespaceLabels<'_, K>,
+    cx: &Context<C, K>,
+) -> Result<bool, Stop> {
+    let none = BucketReplicationStatus::default();
+    match authorize(rival, rival.status.as_ref().unwrap_or(&none), labels, cx).await {
+        Ok(_) => Ok(true),
+        Err(Stop::Refused(_)) => Ok(false),
+        Err(stop) => Err(stop),
+    }
+}
+
+fn conflict(owner: &BucketReplication) -> Stop {
+    let message = source_ownership::message(owner);
+    Stop::Refused(Refusal::new(Reason::SourceConflict, ConditionType::ReplicationReady, message))
+}

@@ -1,0 +1,129 @@
+//! Reads what deletion needs to know from an object that may not be decodable.
+//!
+//! In: the object as the API server holds it. Out: its policies, and every bucket, role and account that may hold
+//! something of the resource.
+
+use std::collections::BTreeSet;
+
+use kube::core::DynamicObject;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::api::{
+    AdoptionPolicy, BucketReplication, BucketReplicationStatus, DeletionPolicy, ManagementPolicy,
+};
+use crate::iam::arn::role_of_arn;
+use crate::replication::resource::{remembered_roles, role_name};
+use crate::replication::{BucketAddress, BucketRef, Desired, ResourceId};
+
+/// An object that is being deleted.
+pub struct DeletionView {
+    spec: Value,
+    pub status: BucketReplicationStatus,
+    /// `None`: it cannot be decoded.
+    pub resource: Option<BucketReplication>,
+}
+
+impl DeletionView {
+    pub fn read(object: DynamicObject) -> DeletionView {
+        let part = |key: &str| object.data.get(key).cloned().unwrap_or_default();
+        DeletionView {
+            spec: part("spec"),
+            status: serde_json::from_value(part("status")).unwrap_or_default(),
+            resource: object.try_parse().ok(),
+        }
+    }
+
+    /// A field of the spec with a default; `None` when its value cannot be decoded.
+    fn policy<T: for<'de> Deserialize<'de> + Default>(&self, field: &str) -> Option<T> {
+        match self.spec.get(field) {
+            None | Some(Value::Null) => Some(T::default()),
+            Some(value) => serde_json::from_value(value.clone()).ok(),
+        }
+    }
+
+    /// What the resource may take over; nothing when its policy cannot be decoded.
+    pub fn adoption(&self) -> AdoptionPolicy {
+        self.policy("adoptionPolicy").unwrap_or_default()
+    }
+
+    fn text(&self, pointer: &str) -> Option<String> {
+        self.spec.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
+    }
+
+    /// Whether AWS is left as it is. A policy that cannot be decoded permits no deletion.
+    pub fn leaves_aws_alone(&self) -> bool {
+        self.policy("deletionPolicy") != Some(DeletionPolicy::Delete)
+            || self.policy("managementPolicy") != Some(ManagementPolicy::Enforce)
+    }
+
+    /// The name of the source bucket. It is immutable in the spec, and anyone who may write the status could name
+    /// another one there.
+    pub fn bucket(&self) -> Option<String> {
+        self.text("/source/bucket").or_else(|| self.status.source.as_ref().map(|seen| seen.bucket.clone()))
+    }
+
+    pub fn source(&self) -> Option<BucketRef> {
+        let bucket = self.bucket()?;
+        let seen = self.status.source.as_ref().filter(|seen| seen.bucket == bucket);
+        let last_seen = seen.and_then(|seen| seen.region.clone()).or_else(|| self.text("/source/region"));
+        Some(BucketRef { last_seen, ..BucketRef::named(&bucket) })
+    }
+
+    /// The `AwsAccount` that the spec names for the source, whether or not the rest of the spec can be decoded.
+    pub fn account_ref(&self) -> Option<String> {
+        self.text("/source/accountRef")
+    }
+
+    /// Whether the status names anything in AWS that this resource made.
+    pub fn left_traces(&self) -> bool {
+        let BucketReplicationStatus { applied_hash, role, former_roles, bucket_policies, .. } = &self.status;
+        let managed = role.as_ref().is_some_and(|role| role.managed);
+        applied_hash.is_some() || managed || !former_roles.is_empty() || !bucket_policies.is_empty()
+    }
+
+    /// The names of the `AwsAccount`s in which buckets may hold statements of the resource: those of the status, and
+    /// those that rules name, because the operator may have stopped between a write and its report.
+    pub fn destination_accounts(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let remembered = self.status.bucket_policies.iter().map(|held| held.account_ref.clone()).collect();
+        let rules = self.resource.iter().flat_map(|resource| &resource.spec.rules);
+        (remembered, rules.filter_map(|rule| rule.destination.account_ref.clone()).collect())
+    }
+
+    /// The buckets of other accounts in whose policies this resource may have statements.
+    pub fn bucket_policies(&self, desired: Option<&Desired>) -> Vec<BucketAddress> {
+        let mut buckets: Vec<BucketAddress> =
+            self.status.bucket_policies.iter().map(BucketAddress::from).collect();
+        // The operator may have stopped between a write and its report.
+        for d in desired.into_iter().flat_map(|desired| &desired.destinations) {
+            let seen = self.status.destinations.iter().find(|seen| seen.bucket == d.name);
+            let address = || {
+                Some(BucketAddress {
+                    name: d.name.clone(),
+                    region: seen?.region.clone()?,
+                    account_id: d.account_id.clone()?,
+                    account_ref: Some(d.account_ref.clone()?),
+                })
+            };
+            if !buckets.iter().any(|bucket| bucket.name == d.name) {
+                buckets.extend(address());
+            }
+        }
+        buckets
+    }
+
+    /// The ARN in `role.arn`.
+    pub fn existing_role(&self) -> Option<&str> {
+        self.spec.pointer("/role/arn").and_then(Value::as_str)
+    }
+
+    /// Every role that may be the resource's own: the one that the spec names, those of the status, the default one.
+    pub fn roles(&self, id: &ResourceId) -> BTreeSet<String> {
+        let named = self.text("/role/name");
+        let decoded = self.resource.as_ref().map(|resource| role_name(&resource.spec, id));
+        // With role.arn, the operator may not be permitted to read any other role.
+        let default = (named.is_none() && self.existing_role().is_none()).then(|| id.default_role_name());
+        let remembered = remembered_roles(&self.status).map(|arn| role_of_arn(arn).to_owned());
+        [named, decoded, default].into_iter().flatten().chain(remembered).collect()
+    }
+}

@@ -1,0 +1,150 @@
+//! Executes a plan.
+//!
+//! In: stages of steps. Out: which were done, which failed, and what stopped the rest. Nothing is decided here: the
+//! steps of a stage run at once, one stage after the other.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use futures::future::join_all;
+use serde_json::Value;
+
+use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize};
+use crate::controllers::bucket_replication::context::Context;
+use crate::controllers::bucket_replication::resource::Resource;
+use crate::controllers::bucket_replication::stop::Stop;
+use crate::iam::Statement;
+use crate::iam::bucket_policy::{merged, ours};
+use crate::iam::compare::compare;
+use crate::iam::document::PolicyDocument;
+use crate::ports::{Cloud, Cluster};
+use crate::replication::observed::Read;
+use crate::replication::outcome::Outcome;
+use crate::replication::{Accounts, BucketAddress, Failure, FailureClass, Step};
+
+/// What became of a plan's stages.
+#[derive(Debug, Default)]
+pub struct Executed {
+    pub outcome: Outcome,
+    /// Why stages were left out, where no step failed and the operator was not asked to stop.
+    pub stopped: Option<Stop>,
+}
+
+/// A resource, and the accounts that its plan was made with.
+#[derive(Clone, Copy)]
+pub struct Permission<'a> {
+    pub resource: &'a Resource<'a>,
+    pub accounts: &'a Accounts,
+}
+
+/// Executes stages, until the operator no longer leads or is asked to stop, or the resource is no longer allowed what it
+/// was when the plan was made. A step that fails holds back only the steps that need it. `permission`: asked for again
+/// before each stage; a removal needs none.
+pub async fn execute<C: Cloud, K: Cluster>(
+    stages: &[Vec<Step>],
+    clients: &C::Clients,
+    permission: Option<Permission<'_>>,
+    cx: &Context<C, K>,
+) -> Executed {
+    let mut executed = Executed::default();
+    let outcome = &mut executed.outcome;
+    for stage in stages {
+        if !(cx.may_begin)() {
+            outcome.interrupted = true;
+            break;
+        }
+        if let Some(permission) = permission
+            && let Err(stop) = permission.confirm(cx).await
+        {
+            executed.stopped = Some(stop);
+            break;
+        }
+        let admitted = outcome.admit(stage);
+        let results = join_all(admitted.iter().map(|step| execute_step(step, clients, cx))).await;
+        for (step, result) in admitted.into_iter().zip(results) {
+            outcome.record(step, result);
+        }
+    }
+    executed
+}
+
+impl Permission<'_> {
+    /// Authorizes the resource again, by the accounts and labels as they are now.
+    async fn confirm<C, K: Cluster>(&self, cx: &Context<C, K>) -> Result<(), Stop> {
+        let Resource { object, status, .. } = self.resource;
+        let accounts = authorize(object, status, &mut NamespaceLabels::new(cx.cluster.as_ref()), cx).await?;
+        // The plan was made for other accounts than those of now.
+        if accounts == *self.accounts { Ok(()) } else { Err(Stop::Outdated) }
+    }
+}
+
+async fn execute_step<C: Cloud, K: Cluster>(
+    step: &Step,
+    clients: &C::Clients,
+    cx: &Context<C, K>,
+) -> Read<()> {
+    match step {
+        Step::PutBucketPolicy { bucket, sid, statements, .. } => {
+            let write = StatementsWrite { bucket, sid, statements, clients, cx };
+            let _held = cx.bucket_locks.lock(&bucket.name).await;
+            write.execute().await
+        }
+        step => cx.cloud.execute(clients, step).await,
+    }
+}
+
+/// Replaces the statements of one Sid in the policy of a bucket. Others write the policy too, and S3 cannot write only
+/// where nothing changed: so the policy is read just before the write and read again afterwards.
+struct StatementsWrite<'a, C: Cloud, K> {
+    bucket: &'a BucketAddress,
+    sid: &'a str,
+    statements: &'a [Statement],
+    clients: &'a C::Clients,
+    cx: &'a Context<C, K>,
+}
+
+impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
+    async fn execute(&self) -> Read<()> {
+        let mut held = self.read().await?;
+        if self.is_settled(held.as_ref()) {
+            return Ok(());
+        }
+        if self.merge(held.as_ref()).is_none() {
+            // Nothing but the operator's statements is there: a policy is deleted only after a second look at it.
+            held = self.read().await?;
+        }
+        let policy = self.merge(held.as_ref());
+        self.cx.cloud.write_bucket_policy(self.clients, self.bucket, policy.as_ref()).await?;
+        // A read may lag behind a write for a moment; after that, someone else has overwritten the policy.
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_times(4)
+            .build();
+        while !self.is_settled(self.read().await?.as_ref()) {
+            match pauses.next() {
+                Some(pause) => self.cx.clock.sleep(pause).await,
+                None => return Err(self.overwritten()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&self) -> Read<Option<Value>> {
+        self.cx.cloud.read_bucket_policy(self.clients, self.bucket).await
+    }
+
+    fn merge(&self, held: Option<&Value>) -> Option<Value> {
+        merged(held, self.sid, self.statements)
+    }
+
+    /// Whether a policy holds these statements of the Sid and no others of it.
+    fn is_settled(&self, policy: Option<&Value>) -> bool {
+        let wanted = PolicyDocument::new(self.statements.to_vec()).to_value();
+        compare(&wanted, &ours(policy, self.sid)).is_empty()
+    }
+
+    fn overwritten(&self) -> Failure {
+        let detail = "the policy does not hold what was written";
+        Failure::new(FailureClass::Conflict, "s3:PutBucketPolicy", self.bucket.name.clone(), detail)
+    }
+}

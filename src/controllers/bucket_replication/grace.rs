@@ -1,0 +1,119 @@
+//! Gives AWS a minute after the operator's own writes: an answer from before a write is neither drift nor a correction.
+//!
+//! In: the differences that were written away, and those that a later check finds. Out: how long to wait before AWS
+//! is read again, where it still shows a difference exactly as it was before the write. A difference that a check no longer found has been seen as written:
+//! when it comes back, someone made it.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use crate::api::DriftEntry;
+
+const GRACE: Duration = Duration::from_secs(60);
+
+/// The first pause before AWS is read again; doubled each time, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// The differences that the operator wrote away a moment ago, and no check has missed since: by their hashes, because
+/// every resource has some after it was applied.
+#[derive(Debug, Default)]
+pub struct RecentWrites {
+    written: Vec<(u64, Instant)>,
+    /// How often AWS was read again in a row.
+    reads: u32,
+}
+
+impl RecentWrites {
+    pub fn is_empty(&self) -> bool {
+        self.written.is_empty()
+    }
+
+    /// These differences were written away.
+    pub fn record<'a>(&mut self, settled: impl Iterator<Item = &'a DriftEntry>, now: Instant) {
+        for hash in settled.map(hash) {
+            self.written.retain(|(held, _)| *held != hash);
+            self.written.push((hash, now));
+            self.reads = 0;
+        }
+        self.written.shrink_to_fit();
+    }
+
+    /// The differences with their ages in seconds, as text.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn fingerprint(&self, now: Instant) -> String {
+        let ages = self.written.iter().map(|(hash, at)| (hash, now.duration_since(*at).min(GRACE).as_secs()));
+        let mut ages: Vec<_> = ages.collect();
+        ages.sort_unstable();
+        format!("{ages:?}")
+    }
+
+    /// How long to wait for newer answers, where some of the differences found now are from before a write.
+    pub fn unsettled(&mut self, found: &[DriftEntry], now: Instant) -> Option<Duration> {
+        let hashes: HashSet<u64> = found.iter().map(hash).collect();
+        self.written.retain(|(held, at)| now.duration_since(*at) < GRACE && hashes.contains(held));
+        if self.written.is_empty() {
+            *self = RecentWrites::default();
+            return None;
+        }
+        let pause = (FIRST_PAUSE * 2u32.pow(self.reads.min(8))).min(LONGEST_PAUSE);
+        self.reads += 1;
+        let left = self.written.iter().map(|(_, at)| GRACE.saturating_sub(now.duration_since(*at))).max();
+        Some(left.map_or(pause, |left| pause.min(left)))
+    }
+}
+
+fn hash(difference: &DriftEntry) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    difference.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::AwsResource;
+
+    fn absent(path: &str) -> DriftEntry {
+        DriftEntry {
+            resource: AwsResource::ReplicationConfiguration,
+            name: "orders".into(),
+            path: path.into(),
+            want: "Enabled".into(),
+            got: "absent".into(),
+        }
+    }
+
+    fn at(start: Instant, second: u64) -> Instant {
+        start + Duration::from_secs(second)
+    }
+
+    #[test]
+    fn an_answer_from_before_a_write_is_read_again_for_a_minute() {
+        let (mut writes, start, found) = (RecentWrites::default(), Instant::now(), [absent("rules[a]")]);
+        writes.record(found.iter(), start);
+        for second in [0, 12, 59] {
+            let pause = writes.unsettled(&found, at(start, second)).unwrap();
+            assert!(!pause.is_zero() && pause <= LONGEST_PAUSE);
+        }
+        assert_eq!(writes.unsettled(&found, at(start, 60)), None, "it is drift then");
+        assert!(writes.is_empty());
+    }
+
+    #[test]
+    fn a_difference_that_was_gone_once_and_comes_back_is_someone_elses() {
+        let (mut writes, start, found) = (RecentWrites::default(), Instant::now(), [absent("rules[a]")]);
+        writes.record(found.iter(), start);
+        assert_eq!(writes.unsettled(&[], at(start, 1)), None);
+        assert_eq!(writes.unsettled(&found, at(start, 2)), None);
+    }
+
+    #[test]
+    fn another_value_than_the_one_before_the_write_is_someone_elses() {
+        let (mut writes, start) = (RecentWrites::default(), Instant::now());
+        writes.record([absent("rules[a]")].iter(), start);
+        let other = DriftEntry { got: "Disabled".into(), ..absent("rules[a]") };
+        assert_eq!(writes.unsettled(&[other], at(start, 1)), None);
+    }
+}

@@ -1,0 +1,348 @@
+//! Remembers, between reconciles, what neither the cache nor the status of a resource shows.
+//!
+//! In: the beginning and the end of each reconcile, the statuses it writes, and those that the watch brings. Out: the
+//! status as last written, pauses between tries, corrections that are held back, and claims to a source. An idle
+//! resource takes no memory here. Entries are keyed by UID.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use kube::ResourceExt;
+use parking_lot::Mutex;
+
+use crate::api::{BucketReplication, BucketReplicationStatus, DriftEntry, Reason};
+use crate::controllers::bucket_replication::flapping::CorrectionHistory;
+use crate::controllers::bucket_replication::grace::RecentWrites;
+use crate::controllers::bucket_replication::request_limit::RequestLimit;
+use crate::controllers::bucket_replication::source_ownership;
+use crate::replication::Plan;
+use crate::replication::outcome::{Contested, Outcome};
+use crate::runtime::requeue::RequeueBackoff;
+
+/// The longest that the operator's own status is preferred to the cache's, which lags behind its writes.
+const CACHE_LAG: Duration = Duration::from_secs(10);
+
+/// The memory of all resources.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    by_uid: HashMap<String, Entry>,
+    /// The number of the last reconcile that began.
+    last: u64,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    requeue: RequeueBackoff,
+    corrections: CorrectionHistory,
+    recent_writes: RecentWrites,
+    requests: RequestLimit,
+    written: Option<Written>,
+    /// The resource owns its source, and the cache does not show yet that it applied anything.
+    claims: bool,
+    /// The number of the reconcile that runs.
+    running: Option<u64>,
+}
+
+/// A status that the operator wrote and the cache did not show when it was last needed.
+#[derive(Debug)]
+struct Written {
+    at: Instant,
+    status: BucketReplicationStatus,
+    /// The cache shows it by now. A reconcile that runs began with the object as it was before.
+    cached: bool,
+}
+
+impl Entry {
+    fn is_empty(&self) -> bool {
+        let Entry { requeue, corrections, recent_writes, requests, written, claims, running } = self;
+        requeue.is_empty()
+            && corrections.is_empty()
+            && recent_writes.is_empty()
+            && requests.is_empty()
+            && written.is_none()
+            && !claims
+            && running.is_none()
+    }
+}
+
+impl Entries {
+    /// Acts on the entry of a resource, and drops it when it holds nothing any more.
+    fn with<T>(&mut self, uid: &str, act: impl FnOnce(&mut Entry) -> T) -> T {
+        let mut entry = self.by_uid.remove(uid).unwrap_or_default();
+        let result = act(&mut entry);
+        if !entry.is_empty() {
+            self.by_uid.insert(uid.to_owned(), entry);
+        }
+        result
+    }
+}
+
+impl Memory {
+    /// Begins a reconcile, which ends when the answer is dropped.
+    pub fn begin(&self, uid: &str) -> Remembered<'_> {
+        let mut entries = self.0.lock();
+        entries.last += 1;
+        let number = entries.last;
+        entries.with(uid, |entry| entry.running = Some(number));
+        Remembered { memory: self, uid: uid.to_owned(), number }
+    }
+
+    /// The watch shows this status: the operator's own need no longer be remembered.
+    pub fn cached(&self, uid: &str, status: Option<&BucketReplicationStatus>, now: Instant) {
+        self.0.lock().with(uid, |entry| {
+            if let Some(written) = &mut entry.written {
+                written.cached |= Some(&written.status) == status;
+                if entry.running.is_none() && (written.cached || now.duration_since(written.at) > CACHE_LAG) {
+                    entry.written = None;
+                }
+            }
+            entry.claims &= !source_ownership::has_applied(status);
+            entry.requests.expire(now);
+        });
+    }
+
+    /// The pause after a try that ended in this reason.
+    pub fn requeue_after(&self, uid: &str, reason: Reason, interval: Duration) -> Duration {
+        self.0.lock().with(uid, |entry| entry.requeue.after(reason, interval))
+    }
+
+    /// Forgets a resource that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().by_uid.remove(uid);
+    }
+
+    /// Forgets everything: another operator may have led meanwhile.
+    pub fn forget_all(&self) {
+        self.0.lock().by_uid.clear();
+    }
+
+    /// What is remembered and decided by, as text, with ages in place of times: equal memories have equal texts.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn fingerprint(&self, now: Instant) -> String {
+        use std::fmt::Write as _;
+        let entries = self.0.lock();
+        let mut uids: Vec<&String> = entries.by_uid.keys().collect();
+        uids.sort_unstable();
+        let mut text = String::new();
+        for uid in uids {
+            let Some(entry) = entries.by_uid.get(uid) else { continue };
+            // Pauses between tries decide nothing but the time, and requests are not among what is explored.
+            let Entry { requeue: _, corrections, recent_writes, requests: _, written, claims, running } =
+                entry;
+            let written = written.as_ref().map(|w| {
+                let fresh = now.duration_since(w.at) <= CACHE_LAG;
+                (
+                    fresh,
+                    w.cached,
+                    serde_json::to_value(&w.status)
+                        .map(|mut status| {
+                            let conditions = status["conditions"].as_array_mut();
+                            conditions.into_iter().flatten().for_each(|c| {
+                                c["lastTransitionTime"].take();
+                            });
+                            if let Some(time) = status.pointer_mut("/lastCorrection/time") {
+                                time.take();
+                            }
+                            status.to_string()
+                        })
+                        .unwrap_or_default(),
+                )
+            });
+            let (corrections, writes) = (corrections.fingerprint(now), recent_writes.fingerprint(now));
+            let _ = write!(text, "{uid} {corrections} {writes} {written:?} {claims} {}", running.is_some());
+        }
+        text
+    }
+
+    /// How many resources something is remembered of.
+    pub fn len(&self) -> usize {
+        self.0.lock().by_uid.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What is remembered of a resource whose reconcile runs.
+#[derive(Debug)]
+pub struct Remembered<'a> {
+    memory: &'a Memory,
+    uid: String,
+    number: u64,
+}
+
+impl Remembered<'_> {
+    fn with<T>(&self, act: impl FnOnce(&mut Entry) -> T) -> T {
+        self.memory.0.lock().with(&self.uid, act)
+    }
+
+    /// The status as it was last written: the cache's, unless the cache lags behind a write of the operator.
+    pub fn status(&self, cached: Option<&BucketReplicationStatus>, now: Instant) -> BucketReplicationStatus {
+        self.with(|entry| {
+            entry.written.take_if(|written| now.duration_since(written.at) > CACHE_LAG);
+            let written = entry.written.as_ref().map(|written| &written.status);
+            written.or(cached).cloned().unwrap_or_default()
+        })
+    }
+
+    /// A status is about to be written. The watch may show it before the API server's answer is here.
+    pub fn begin_write(&self, status: &BucketReplicationStatus, now: Instant) {
+        let written = Written { at: now, status: status.clone(), cached: false };
+        self.with(|entry| entry.written = Some(written));
+    }
+
+    /// The status was not written.
+    pub fn abandon_write(&self) {
+        self.with(|entry| entry.written = None);
+    }
+
+    /// The pause after a try that ended in this reason.
+    pub fn requeue_after(&self, reason: Reason, interval: Duration) -> Duration {
+        self.with(|entry| entry.requeue.after(reason, interval))
+    }
+
+    /// How long a check that someone asked for has to wait; `None`: it may run, and counts as one.
+    pub fn delay_request(&self, now: Instant, interval: Duration) -> Option<Duration> {
+        self.with(|entry| entry.requests.delay(now, interval))
+    }
+
+    /// How long to wait before AWS is read again, where it still answers from before the operator's own last writes.
+    pub fn unsettled(&self, plan: &Plan, now: Instant) -> Option<Duration> {
+        self.with(|entry| entry.recent_writes.unsettled(&plan.differences, now).filter(|_| plan.drift))
+    }
+
+    /// The corrections of a plan that have to wait because they were made too often, and how long.
+    pub fn contested(&self, plan: &Plan, now: Instant) -> Option<(Contested, Duration)> {
+        if !plan.drift || plan.stages.is_empty() {
+            return None;
+        }
+        self.with(|entry| entry.corrections.held_back(&plan.differences, now))
+    }
+
+    /// What was written of a plan: counted as corrections where it corrected drift, and expected to show in AWS.
+    pub fn record(&self, plan: &Plan, outcome: &Outcome, now: Instant) {
+        let settled = |d: &&DriftEntry| plan.is_settled(d, outcome);
+        self.with(|entry| {
+            entry.recent_writes.record(plan.differences.iter().filter(settled), now);
+            if plan.drift {
+                entry.corrections.record(plan.differences.iter().filter(settled), now);
+            }
+        });
+    }
+
+    /// Claims the source for the resource, unless one of its rivals of the same age owns it.
+    ///
+    /// # Errors
+    /// The owner.
+    pub fn claim<'r>(
+        &self,
+        resource: &'r BucketReplication,
+        rivals: &[&'r BucketReplication],
+    ) -> Result<(), &'r BucketReplication> {
+        // Locked from the question to the claim: of two that ask at once one is answered first.
+        let mut entries = self.memory.0.lock();
+        let holds = |r: &BucketReplication| {
+            source_ownership::has_applied(r.status.as_ref())
+                || r.uid().and_then(|uid| entries.by_uid.get(&uid)).is_some_and(|entry| entry.claims)
+        };
+        let all = rivals.iter().copied().chain([resource]);
+        match source_ownership::owner(all, holds) {
+            Some(owner) if owner.uid() != resource.uid() => Err(owner),
+            _ => {
+                let applied = source_ownership::has_applied(resource.status.as_ref());
+                entries.with(&self.uid, |entry| entry.claims |= !applied);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Drop for Remembered<'_> {
+    fn drop(&mut self) {
+        self.with(|entry| {
+            // A later reconcile of the resource, of another term, has memory of its own.
+            if entry.running == Some(self.number) {
+                entry.running = None;
+                entry.written.take_if(|written| written.cached);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UID: &str = "uid";
+
+    fn status(generation: i64) -> BucketReplicationStatus {
+        BucketReplicationStatus { observed_generation: Some(generation), ..Default::default() }
+    }
+
+    #[test]
+    fn a_status_just_written_is_preferred_to_a_cache_that_lags_for_ten_seconds() {
+        let (memory, now) = (Memory::default(), Instant::now());
+        memory.begin(UID).begin_write(&status(2), now);
+        let read = |after: u64| memory.begin(UID).status(Some(&status(1)), now + Duration::from_secs(after));
+        assert_eq!(read(0), status(2));
+        assert_eq!(read(10), status(2));
+        assert_eq!(read(11), status(1), "the cache has caught up, or the write was lost");
+        assert!(memory.is_empty());
+    }
+
+    #[test]
+    fn a_status_that_the_cache_shows_is_kept_until_the_reconcile_that_wrote_it_ends() {
+        let (memory, now) = (Memory::default(), Instant::now());
+        let reconcile = memory.begin(UID);
+        reconcile.begin_write(&status(2), now);
+        memory.cached(UID, Some(&status(2)), now);
+        assert_eq!(reconcile.status(Some(&status(1)), now), status(2), "it began with the object as it was");
+        drop(reconcile);
+        assert!(memory.is_empty());
+    }
+
+    #[test]
+    fn a_status_that_was_not_written_is_not_remembered() {
+        let (memory, now) = (Memory::default(), Instant::now());
+        let reconcile = memory.begin(UID);
+        reconcile.begin_write(&status(2), now);
+        reconcile.abandon_write();
+        assert_eq!(reconcile.status(Some(&status(1)), now), status(1));
+    }
+
+    #[test]
+    fn the_end_of_a_reconcile_from_before_a_new_term_takes_nothing_from_the_one_that_runs() {
+        let (memory, now) = (Memory::default(), Instant::now());
+        let old = memory.begin(UID);
+        memory.forget_all();
+        let new = memory.begin(UID);
+        new.begin_write(&status(2), now);
+        memory.cached(UID, Some(&status(2)), now);
+        drop(old);
+        assert_eq!(new.status(Some(&status(1)), now), status(2));
+    }
+
+    #[test]
+    fn of_two_resources_of_the_same_age_the_first_that_claims_the_source_keeps_it() {
+        let memory = Memory::default();
+        let resource = |uid: &str| {
+            let mut resource = BucketReplication::new(uid, Default::default());
+            resource.metadata.uid = Some(uid.to_owned());
+            resource
+        };
+        let (a, b) = (resource("a"), resource("b"));
+        assert!(memory.begin("b").claim(&b, &[]).is_ok());
+        assert_eq!(
+            memory.begin("a").claim(&a, &[&b]).unwrap_err().uid(),
+            b.uid(),
+            "though its UID is smaller"
+        );
+        assert!(memory.begin("b").claim(&b, &[&a]).is_ok());
+        memory.forget("b");
+        assert!(memory.begin("a").claim(&a, &[]).is_ok());
+    }
+}

@@ -1,0 +1,101 @@
+//! The resource under reconcile: its object, and its status as the operator last wrote it.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use kube::core::ObjectMeta;
+
+use crate::api::{
+    BucketReplication, BucketReplicationSpec, BucketReplicationStatus, FINALIZER, ManagementPolicy,
+    REQUESTED_AT, handled_request,
+};
+use crate::controllers::bucket_replication::context::Context;
+use crate::controllers::bucket_replication::memory::Remembered;
+use crate::ports::{Finalizers, ObjectKey};
+use crate::replication::status::StatusContext;
+use crate::replication::{Accounts, Replication, ResourceId};
+
+/// An object of the kind, decoded or not.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    pub metadata: &'a ObjectMeta,
+    pub key: &'a ObjectKey,
+    pub memory: &'a Remembered<'a>,
+}
+
+impl Target<'_> {
+    pub fn has_finalizer(&self) -> bool {
+        Finalizers::of(self.metadata).contains(FINALIZER)
+    }
+
+    /// The time of the annotation that asks for a check.
+    pub fn requested(&self) -> Option<&str> {
+        self.metadata.annotations.as_ref()?.get(REQUESTED_AT).map(String::as_str)
+    }
+
+    /// What a status of this object is made with.
+    pub fn status_context<'a, C, K>(
+        &'a self,
+        previous: &'a BucketReplicationStatus,
+        cx: &Context<C, K>,
+    ) -> StatusContext<'a> {
+        StatusContext {
+            generation: self.metadata.generation,
+            requested: self.requested(),
+            previous,
+            now: cx.clock.timestamp(),
+        }
+    }
+}
+
+/// A resource that could be decoded.
+pub struct Resource<'a> {
+    pub target: Target<'a>,
+    pub object: &'a BucketReplication,
+    /// As the operator acts on it: what the operator as a whole may not write, no resource writes.
+    pub spec: Cow<'a, BucketReplicationSpec>,
+    pub status: BucketReplicationStatus,
+    pub id: ResourceId,
+}
+
+impl<'a> Resource<'a> {
+    pub fn new<C, K>(object: &'a BucketReplication, target: Target<'a>, cx: &Context<C, K>) -> Resource<'a> {
+        let status = target.memory.status(object.status.as_ref(), cx.clock.now());
+        let mut spec = Cow::Borrowed(&object.spec);
+        if cx.settings.read_only {
+            spec.to_mut().management_policy = ManagementPolicy::Observe;
+        }
+        Resource { target, object, spec, status, id: cx.settings.resource_id(&object.metadata) }
+    }
+
+    /// The resource with its accounts, as the domain takes it.
+    pub fn replication<'r>(&'r self, accounts: &'r Accounts) -> Replication<'r> {
+        Replication { spec: &self.spec, status: &self.status, id: &self.id, accounts }
+    }
+
+    /// What a status of this resource is made with.
+    pub fn status_context<'r, C, K>(&'r self, cx: &Context<C, K>) -> StatusContext<'r> {
+        self.target.status_context(&self.status, cx)
+    }
+
+    /// Someone asked for this check, or changed the spec: no answer that another check got is good enough.
+    pub fn wants_fresh_reads(&self) -> bool {
+        let generation = self.target.metadata.generation;
+        let changed = self.status.observed_generation.is_some_and(|g| g >= 0 && Some(g) != generation);
+        changed || self.is_requested()
+    }
+
+    /// How long a check that someone asked for has to wait. A change of the spec does not wait.
+    pub fn delay_request<C, K>(&self, cx: &Context<C, K>) -> Option<Duration> {
+        let changed = self.status.observed_generation != self.target.metadata.generation;
+        if changed || !self.is_requested() {
+            return None;
+        }
+        self.target.memory.delay_request(cx.clock.now(), cx.settings.request_interval)
+    }
+
+    /// Someone asked for this check.
+    pub fn is_requested(&self) -> bool {
+        self.target.requested().map(handled_request) != self.status.last_handled_request
+    }
+}

@@ -1,0 +1,105 @@
+//! Writes what a reconcile reports, and decides when the resource is reconciled again.
+//!
+//! In: a report. Out: the status and events in Kubernetes, only where they differ from what is there, and the action.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::api::{BucketReplicationStatus, Reason, handled_request};
+use crate::controllers::bucket_replication::context::Context;
+use crate::controllers::bucket_replication::resource::Target;
+use crate::ports::Cluster;
+use crate::replication::Refusal;
+use crate::replication::status::{Report, stopped};
+use crate::runtime::Error;
+use crate::runtime::action::Action;
+
+/// How soon a resource may be reconciled again.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// How often AWS is checked when all is well.
+    pub interval: Duration,
+    /// Earlier than the reason of the report alone would have it.
+    pub retry: Option<Duration>,
+}
+
+impl Pace {
+    pub fn every(interval: Duration) -> Pace {
+        Pace { interval, retry: None }
+    }
+}
+
+/// Writes a report and decides when to come back.
+pub async fn conclude<C, K: Cluster>(
+    target: &Target<'_>,
+    previous: &BucketReplicationStatus,
+    report: &Report,
+    pace: Pace,
+    cx: &Context<C, K>,
+) -> Result<Action, Error> {
+    publish(target, previous, report, cx).await?;
+    if report.reason == Reason::Suspended {
+        return Ok(Action::await_change());
+    }
+    let after = target.memory.requeue_after(report.reason, pace.interval);
+    Ok(Action::requeue(pace.retry.map_or(after, |retry| retry.min(after))))
+}
+
+/// Reports a refusal.
+pub async fn refuse<C, K: Cluster>(
+    target: &Target<'_>,
+    previous: &BucketReplicationStatus,
+    refusal: &Refusal,
+    pace: Pace,
+    cx: &Context<C, K>,
+) -> Result<Action, Error> {
+    let report = stopped(refusal, &target.status_context(previous, cx));
+    conclude(target, previous, &report, pace, cx).await
+}
+
+/// Keeps the status as it is, but for the request that was handled: nothing new is known.
+pub async fn acknowledge<C, K: Cluster>(
+    target: &Target<'_>,
+    previous: &BucketReplicationStatus,
+    pause: Duration,
+    cx: &Context<C, K>,
+) -> Result<Action, Error> {
+    let mut status = previous.clone();
+    status.observed_generation = target.metadata.generation;
+    status.last_handled_request = target.requested().map(handled_request);
+    write(target, previous, &status, cx).await?;
+    Ok(Action::requeue(pause))
+}
+
+async fn publish<C, K: Cluster>(
+    target: &Target<'_>,
+    previous: &BucketReplicationStatus,
+    report: &Report,
+    cx: &Context<C, K>,
+) -> Result<(), Error> {
+    cx.tracker.record_reason(&target.key.uid, report.reason);
+    write(target, previous, &report.status, cx).await?;
+    for event in &report.events {
+        cx.cluster.publish_event(target.key, event).await;
+    }
+    Ok(())
+}
+
+/// Writes a status that differs from the previous one.
+async fn write<C, K: Cluster>(
+    target: &Target<'_>,
+    previous: &BucketReplicationStatus,
+    status: &BucketReplicationStatus,
+    cx: &Context<C, K>,
+) -> Result<(), Error> {
+    if status == previous {
+        return Ok(());
+    }
+    target.memory.begin_write(status, cx.clock.now());
+    let written = cx.cluster.set_status(target.key, &json!(status)).await;
+    if written.is_err() {
+        target.memory.abandon_write();
+    }
+    Ok(written?)
+}

@@ -1,0 +1,205 @@
+//! Apply, drift, a refusal, and crashes on the way.
+
+use super::*;
+use crate::api::FINALIZER;
+use crate::replication::FailureClass;
+
+#[test]
+fn a_resource_is_applied_and_a_second_check_writes_nothing() {
+    let mut scene = Scene::ready();
+    let world = scene.world();
+    let held = world.buckets["orders"].configuration.clone().unwrap();
+    assert_eq!(held.role, scene.role().unwrap().arn);
+    assert_eq!(world.buckets["copies"].versioning, VersioningStatus::Enabled);
+    let object = scene.object().unwrap();
+    assert_eq!(object["metadata"]["finalizers"], json!([FINALIZER]), "{object:#}");
+    let requests = scene.calls().iter().filter(|call| !call.writes_to_aws()).cloned().collect::<Vec<_>>();
+    assert_eq!(
+        requests,
+        [Call::Connect, Call::Observe, Call::Live, Call::AddFinalizer, Call::SetStatus, Call::PublishEvent]
+    );
+
+    scene.check();
+    assert_eq!(scene.calls(), [Call::Connect, Call::Observe]);
+    assert_eq!(scene.world().canonical(), world.canonical());
+}
+
+#[test]
+fn drift_is_corrected_and_reported() {
+    let mut scene = Scene::ready();
+    scene.check();
+    scene.cloud.with(|world| world.buckets.get_mut("orders").unwrap().configuration = None);
+    scene.check();
+    assert!(scene.world().buckets["orders"].configuration.is_some());
+    assert_eq!(scene.status()["lastCorrection"]["items"][0]["resource"], "ReplicationConfiguration");
+    assert_eq!(scene.reason(), "Applied");
+}
+
+#[test]
+fn while_a_destination_is_missing_nothing_is_written() {
+    let mut scene = Scene::new();
+    scene.cloud.with(|world| world.buckets.remove("copies"));
+    scene.apply(spec());
+    scene.check();
+    assert_eq!(scene.reason(), "DestinationBucketNotFound");
+    assert_eq!(scene.writes_to_aws(), [""; 0]);
+    scene.cloud.with(|world| world.create_bucket("copies", "eu-west-1", HERE));
+    scene.check();
+    assert_eq!(scene.reason(), "Applied");
+}
+
+#[test]
+fn after_a_crash_before_or_after_any_call_the_next_process_completes_the_work() {
+    let calls = {
+        let mut scene = Scene::new();
+        scene.apply(spec());
+        scene.check();
+        scene.calls()
+    };
+    let applied = Scene::ready().world().canonical();
+    for (index, call) in calls.iter().enumerate() {
+        for choice in [Choice::DieBefore, Choice::DieAfter] {
+            let mut scene = Scene::new();
+            scene.apply(spec());
+            let wanted = call.clone();
+            scene.at(move |call| *call == wanted, move |_, _| choice);
+            assert_eq!(scene.check(), None, "{choice:?} at call {index}, {call}");
+            scene.restart();
+            scene.check();
+            scene.check();
+            assert_eq!(scene.reason(), "Applied", "{choice:?} at call {index}, {call}: {:#}", scene.status());
+            assert_eq!(scene.world().canonical(), applied, "{choice:?} at call {index}, {call}");
+        }
+    }
+}
+
+#[test]
+fn a_step_whose_answer_is_lost_is_tried_again_and_reported() {
+    let mut scene = Scene::new();
+    scene.apply(spec());
+    scene.at(writes("s3:PutReplicationConfiguration"), |_, _| Choice::FailAfter);
+    scene.check();
+    assert_eq!(scene.reason(), "AwsUnavailable");
+    scene.check();
+    assert_eq!(scene.reason(), "Applied");
+}
+
+#[test]
+fn suspended_and_observed_resources_write_nothing_to_aws() {
+    for (field, value) in [("suspend", json!(true)), ("managementPolicy", json!("Observe"))] {
+        let mut scene = Scene::new();
+        let mut spec = spec();
+        spec[field] = value;
+        scene.apply(spec);
+        let before = scene.world().canonical();
+        scene.check();
+        assert_eq!(scene.world().canonical(), before, "{field}");
+        assert_eq!(scene.object().unwrap()["metadata"]["finalizers"], Value::Null, "{field}");
+    }
+}
+
+#[test]
+fn an_operator_with_read_only_writes_nothing_to_aws_and_reports_what_differs() {
+    let mut scene = Scene::with_settings(|settings| settings.read_only = true);
+    scene.apply(spec());
+    let before = scene.world().canonical();
+    scene.check();
+    assert_eq!(scene.reason(), "Drifted");
+    assert_eq!(scene.world().canonical(), before);
+    assert_eq!(scene.object().unwrap()["metadata"]["finalizers"], Value::Null);
+}
+
+#[test]
+fn an_operator_with_read_only_keeps_a_resource_that_it_would_have_to_clean_up() {
+    let mut scene = Scene::ready();
+    let applied = scene.world().canonical();
+    scene.delete();
+    let hook = hook(&scene.script, &scene.cloud, &scene.cluster);
+    scene.operator = Operator::start(&scene.cloud, &scene.cluster, &scene.clock, hook, |settings| {
+        settings.read_only = true
+    });
+    scene.check();
+    assert_eq!(scene.reason(), "DeletionBlocked");
+    assert!(scene.message().contains("--read-only"), "{}", scene.message());
+    assert_eq!(scene.world().canonical(), applied);
+}
+
+#[test]
+fn an_answer_from_before_a_write_is_neither_drift_nor_a_correction() {
+    let mut scene = Scene::ready();
+    let status = scene.status();
+    // S3 answers from before the write until a check later on.
+    let held = scene.cloud.with(|world| world.buckets.get_mut("orders").unwrap().configuration.take());
+    for second in ["1", "2", "3"] {
+        scene.clock.advance(Duration::from_secs(4));
+        scene.annotate(second);
+        let again = scene.check().unwrap().unwrap();
+        assert!(again <= Duration::from_secs(15), "{again:?}");
+        assert_eq!(scene.writes_to_aws(), [""; 0]);
+        assert_eq!(scene.reason(), "Applied");
+    }
+    scene.cloud.with(|world| world.buckets.get_mut("orders").unwrap().configuration = held);
+    scene.check();
+    assert_eq!(scene.status()["conditions"], status["conditions"]);
+    assert_eq!(scene.status()["lastCorrection"], Value::Null);
+}
+
+#[test]
+fn an_answer_that_stays_the_same_for_a_minute_after_a_write_is_drift() {
+    let mut scene = Scene::ready();
+    scene.cloud.with(|world| world.buckets.get_mut("orders").unwrap().configuration = None);
+    scene.check();
+    assert_eq!(scene.writes_to_aws(), [""; 0]);
+    scene.clock.advance(Duration::from_secs(60));
+    scene.check();
+    assert_eq!(scene.writes_to_aws(), ["set the replication configuration of bucket orders: all to copies"]);
+    assert_eq!(scene.status()["lastCorrection"]["count"], 1);
+}
+
+#[test]
+fn requests_for_a_check_in_a_loop_are_one_check_in_ten_seconds() {
+    let mut scene = Scene::ready();
+    let mut checks = 0;
+    for tenth in 0..70 {
+        scene.annotate(&tenth.to_string());
+        scene.check();
+        checks += scene.calls().iter().filter(|call| **call == Call::Observe).count();
+        scene.clock.advance(Duration::from_millis(100));
+    }
+    assert_eq!(checks, 1);
+    let wait = scene.check().unwrap().unwrap();
+    scene.clock.advance(wait);
+    scene.check();
+    assert_eq!(scene.status()["lastHandledRequest"], "69");
+}
+
+#[test]
+fn a_change_of_the_spec_does_not_wait_for_requests() {
+    let mut scene = Scene::ready();
+    scene.annotate("first");
+    scene.check();
+    let mut changed = spec();
+    changed["rules"][0]["status"] = json!("Disabled");
+    scene.annotate("second");
+    scene.apply(changed);
+    scene.check();
+    assert_eq!(scene.writes_to_aws().len(), 1);
+    assert_eq!(scene.status()["lastHandledRequest"], "second");
+}
+
+#[test]
+fn a_throttled_step_is_tried_again_soon() {
+    let mut scene = Scene::new();
+    scene.apply(spec());
+    scene.at(writes("iam:CreateRole"), |_, _| Choice::FailBefore(FailureClass::Throttled));
+    let again = scene.check().unwrap().unwrap();
+    assert!(again < Duration::from_secs(60));
+    assert_eq!(scene.reason(), "Throttled");
+}
+
+#[test]
+fn an_idle_resource_takes_no_memory() {
+    let mut scene = Scene::ready();
+    scene.check();
+    assert_eq!(scene.operator.remembered(), 0);
+}

@@ -1,0 +1,105 @@
+//! No write for an object that is gone or changed, and nothing of others is lost.
+
+use super::*;
+use crate::api::FINALIZER;
+
+/// Every call of a first check before which the object can go, and the calls after it that must not write.
+fn until_the_first_write() -> Vec<Call> {
+    vec![Call::Connect, Call::Observe, Call::Live]
+}
+
+#[test]
+fn an_object_that_goes_before_the_first_write_leaves_aws_untouched() {
+    for at in until_the_first_write() {
+        let mut scene = Scene::new();
+        scene.apply(spec());
+        let before = scene.world().canonical();
+        let wanted = at.clone();
+        scene.at(
+            move |call| *call == wanted,
+            |_, cluster| {
+                cluster.with(|server| server.delete(&Scene::resource()));
+                Choice::Answer
+            },
+        );
+        scene.check();
+        assert_eq!(scene.writes_to_aws(), [""; 0], "gone at {at}");
+        assert_eq!(scene.world().canonical(), before, "gone at {at}");
+    }
+}
+
+#[test]
+fn an_object_whose_finalizer_is_stripped_and_that_goes_before_a_write_leaves_aws_untouched() {
+    let mut scene = Scene::ready();
+    scene.check();
+    scene.cloud.with(|world| world.buckets.get_mut("orders").unwrap().configuration = None);
+    let before = scene.world().canonical();
+    scene.at(
+        |call| *call == Call::Observe,
+        |_, cluster| {
+            cluster.with(|server| {
+                server.edit(&Scene::resource(), |object| object["metadata"]["finalizers"] = Value::Null);
+                server.delete(&Scene::resource());
+            });
+            Choice::Answer
+        },
+    );
+    scene.check();
+    assert_eq!(scene.writes_to_aws(), [""; 0]);
+    assert_eq!(scene.world().canonical(), before);
+}
+
+#[test]
+fn a_stale_cache_does_not_make_again_what_was_deleted() {
+    let mut scene = Scene::ready();
+    // Another process deletes the resource; this one has not heard of it.
+    let hook = hook(&scene.script, &scene.cloud, &scene.cluster);
+    let stale = Operator::start(&scene.cloud, &scene.cluster, &scene.clock, hook, |_| {});
+    stale.sync(&scene.cluster.server());
+    scene.delete();
+    scene.check();
+    assert_eq!(scene.object(), None);
+    scene.operator = stale;
+    scene.check_stale(NAME);
+    assert!(scene.role().is_none());
+    assert!(scene.world().buckets["orders"].configuration.is_none());
+}
+
+#[test]
+fn a_spec_that_changes_during_a_check_is_not_overwritten_by_the_old_one() {
+    let mut scene = Scene::new();
+    scene.apply(spec());
+    scene.at(
+        |call| *call == Call::Observe,
+        |_, cluster| {
+            let other = |object: &mut Value| object["spec"]["rules"][0]["status"] = json!("Disabled");
+            cluster.with(|server| server.edit(&Scene::resource(), other));
+            Choice::Answer
+        },
+    );
+    scene.check();
+    assert_eq!(scene.writes_to_aws(), [""; 0]);
+    scene.check();
+    assert_eq!(scene.reason(), "Applied");
+}
+
+#[test]
+fn a_finalizer_that_someone_adds_a_moment_before_ours_survives() {
+    let mut scene = Scene::new();
+    scene.apply(spec());
+    scene.at(
+        |call| *call == Call::AddFinalizer,
+        |_, cluster| {
+            let theirs =
+                |object: &mut Value| object["metadata"]["finalizers"] = json!(["example.com/backup"]);
+            cluster.with(|server| server.edit(&Scene::resource(), theirs));
+            Choice::Answer
+        },
+    );
+    scene.check();
+    assert_eq!(scene.writes_to_aws(), [""; 0]);
+    scene.check();
+    let finalizers = scene.object().unwrap()["metadata"]["finalizers"].clone();
+    assert_eq!(finalizers, json!(["example.com/backup", FINALIZER]));
+    assert_eq!(scene.reason(), "Applied");
+}

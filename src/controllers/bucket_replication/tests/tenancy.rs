@@ -1,0 +1,249 @@
+//! What administrators allow holds at the moment of each write.
+
+use super::*;
+use crate::replication::Step;
+
+fn allows(destinations: &[&str]) -> Value {
+    json!({
+        "accountId": HERE,
+        "assumeRole": {"arn": format!("arn:aws:iam::{HERE}:role/operator")},
+        "namespaces": {"matchNames": ["data"]},
+        "sources": ["orders"],
+        "destinations": destinations,
+    })
+}
+
+fn with_account() -> Value {
+    let mut spec = spec();
+    spec["source"]["accountRef"] = json!("red");
+    spec
+}
+
+/// Two accounts: the source in one, the destination in the other.
+fn across_accounts() -> (Scene, Value) {
+    let scene = Scene::new();
+    scene.cloud.with(|world| world.create_bucket("dr-copies", "eu-west-1", THERE));
+    scene.account("red", allows(&["copies"]));
+    let blue = json!({
+        "accountId": THERE,
+        "assumeRole": {"arn": format!("arn:aws:iam::{THERE}:role/operator")},
+        "namespaces": {"matchNames": ["data"]},
+        "destinations": ["dr-copies"],
+    });
+    scene.account("blue", blue);
+    let mut spec = with_account();
+    spec["rules"][0]["destination"] = json!({"bucket": "dr-copies", "accountRef": "blue"});
+    (scene, spec)
+}
+
+fn tighten(
+    scene: &Scene,
+    at: impl Fn(&Call) -> bool + Send + 'static,
+    server: impl FnOnce(&mut ApiServer) + Send + 'static,
+) {
+    scene.at(at, move |_, cluster| {
+        cluster.with(server);
+        Choice::Answer
+    });
+}
+
+#[test]
+fn deleting_the_default_account_allows_no_more_than_before() {
+    let mut scene = Scene::new();
+    scene.account("default", json!({"accountId": HERE}));
+    scene.apply(spec());
+    scene.check();
+    assert_eq!(scene.reason(), "NotAllowed");
+    scene.cluster.with(|server| server.objects.remove(&ObjectName::account("default")));
+    scene.check();
+    assert_eq!(scene.reason(), "AccountNotFound");
+    assert_eq!(scene.calls(), [Call::SetStatus, Call::PublishEvent]);
+}
+
+#[test]
+fn a_new_process_knows_from_a_status_that_accounts_are_used() {
+    let mut scene = Scene::new();
+    scene.account("default", allows(&["copies"]));
+    scene.apply(spec());
+    scene.check();
+    assert_eq!(scene.reason(), "Applied");
+    scene.cluster.with(|server| server.objects.remove(&ObjectName::account("default")));
+    let mut other = spec();
+    other["source"]["bucket"] = json!("other");
+    scene.apply_as("hostile", other);
+    scene.restart();
+    scene.check_of("hostile");
+    let status = scene.object_of("hostile").unwrap()["status"].clone();
+    assert_eq!(condition(&status, "Ready")["reason"], "AccountNotFound");
+}
+
+#[test]
+fn where_no_account_was_ever_seen_the_operator_acts_as_itself() {
+    assert_eq!(Scene::ready().reason(), "Applied");
+}
+
+#[test]
+fn an_account_that_is_tightened_during_a_check_stops_the_next_write() {
+    let mut scene = Scene::new();
+    scene.account("red", allows(&["copies"]));
+    scene.apply(with_account());
+    let index = scene.operator.index();
+    let cluster = scene.cluster.clone();
+    scene.at(writes("iam:CreateRole"), move |_, _| {
+        cluster.with(|server| {
+            server.edit(&ObjectName::account("red"), |object| object["spec"]["destinations"] = json!([]));
+            let account = server.objects[&ObjectName::account("red")].clone();
+            index.apply_account(serde_json::from_value(account).unwrap());
+        });
+        Choice::Answer
+    });
+    scene.check();
+    assert_eq!(scene.reason(), "NotAllowed");
+    assert!(scene.world().buckets["orders"].configuration.is_none());
+    assert!(scene.role().is_some(), "it was made before, and the status remembers it");
+    assert_eq!(scene.status()["role"]["managed"], json!(true), "{:#}", scene.status());
+}
+
+#[test]
+fn a_namespace_that_is_relabelled_during_a_check_stops_the_next_write() {
+    let mut scene = Scene::new();
+    let mut account = allows(&["copies"]);
+    account["namespaces"] = json!({"matchLabels": {"team": "red"}});
+    scene.account("red", account);
+    let label = |team: &str| [("team".to_owned(), team.to_owned())].into();
+    scene.cluster.with(|server| server.namespaces.insert("data".into(), label("red")));
+    scene.apply(with_account());
+    tighten(&scene, writes("iam:CreateRole"), move |server| {
+        server.namespaces.insert("data".into(), label("blue"));
+    });
+    scene.check();
+    assert_eq!(scene.reason(), "NotAllowed");
+    assert!(scene.world().buckets["orders"].configuration.is_none());
+}
+
+#[test]
+fn rivals_without_rights_cost_no_request_each() {
+    let mut scene = Scene::new();
+    let mut account = allows(&["copies"]);
+    account["namespaces"] = json!({"matchLabels": {"team": "red"}});
+    scene.account("red", account);
+    scene.cluster.with(|server| {
+        server.namespaces.insert("data".into(), [("team".to_owned(), "red".to_owned())].into());
+        for n in 0..500 {
+            server.create(&ObjectName::replication("poor", &format!("rival-{n}")), with_account(), 0);
+        }
+    });
+    scene.clock.advance(Duration::from_secs(5));
+    scene.apply(with_account());
+    scene.check();
+    assert_eq!(scene.reason(), "Applied");
+    let asked = |namespace: &str| {
+        let call = Call::NamespaceLabels(namespace.to_owned());
+        scene.calls().iter().filter(|made| **made == call).count()
+    };
+    assert_eq!(asked("poor"), 1);
+    assert!(asked("data") <= 5, "once to begin with, and once before each stage");
+}
+
+#[test]
+fn the_oldest_authorized_resource_owns_a_source_and_the_next_one_follows_it() {
+    let mut scene = Scene::ready();
+    scene.clock.advance(Duration::from_secs(5));
+    scene.apply_as("second", spec());
+    scene.check_of("second");
+    let status = scene.object_of("second").unwrap()["status"].clone();
+    assert_eq!(condition(&status, "Ready")["reason"], "SourceConflict");
+    scene.delete();
+    scene.check();
+    scene.check_of("second");
+    let status = scene.object_of("second").unwrap()["status"].clone();
+    assert_eq!(condition(&status, "Ready")["reason"], "Applied", "{status:#}");
+}
+
+#[test]
+fn a_destination_of_another_account_is_let_in_by_its_policy_and_left_clean() {
+    let (mut scene, spec) = across_accounts();
+    let theirs = json!({"Sid": "Theirs", "Effect": "Deny", "Principal": "*", "Action": "s3:*",
+        "Resource": "arn:aws:s3:::dr-copies/*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}});
+    let policy = json!({"Version": "2012-10-17", "Statement": [theirs]});
+    scene.cloud.with(|world| world.buckets.get_mut("dr-copies").unwrap().policy = Some(policy.clone()));
+    scene.apply(spec);
+    scene.check();
+    assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
+    let held = scene.world().buckets["dr-copies"].policy.clone().unwrap();
+    assert_eq!(held["Statement"].as_array().unwrap().len(), 3);
+    scene.delete();
+    scene.check();
+    assert_eq!(scene.object(), None);
+    assert_eq!(scene.world().buckets["dr-copies"].policy, Some(policy));
+}
+
+#[test]
+fn a_statement_that_someone_adds_before_the_last_read_is_not_lost() {
+    let (mut scene, spec) = across_accounts();
+    scene.apply(spec);
+    scene.check();
+    scene.delete();
+    let mut reads = VecDeque::from([false, true]);
+    let deny = json!({"Sid": "Deny", "Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::dr-copies/*"});
+    let added = deny.clone();
+    // Before the second read of the policy, which held only the operator's statements until then.
+    let reads = Arc::new(Mutex::new(std::mem::take(&mut reads)));
+    scene.at(
+        move |call| matches!(call, Call::ReadBucketPolicy(_)) && reads.lock().pop_front().unwrap_or(false),
+        move |cloud, _| {
+            cloud.with(|world| {
+                let policy = world.buckets.get_mut("dr-copies").unwrap().policy.as_mut().unwrap();
+                policy["Statement"].as_array_mut().unwrap().push(added);
+            });
+            Choice::Answer
+        },
+    );
+    scene.check();
+    assert_eq!(scene.object(), None);
+    assert_eq!(scene.world().buckets["dr-copies"].policy.clone().unwrap()["Statement"], json!([deny]));
+}
+
+#[test]
+fn a_changed_account_reference_is_cleaned_up_where_the_resource_acted() {
+    let mut scene = Scene::new();
+    scene.account("red", allows(&["copies"]));
+    let mut other = allows(&["copies"]);
+    other["accountId"] = json!(THERE);
+    scene.account("wrong", other);
+    scene.apply(with_account());
+    scene.check();
+    assert_eq!(scene.reason(), "Applied");
+    let mut spec = with_account();
+    spec["source"]["accountRef"] = json!("wrong");
+    scene.apply(spec);
+    scene.check();
+    assert_ne!(scene.reason(), "Applied");
+    scene.delete();
+    scene.check();
+    assert_eq!(scene.object(), None, "{:#}", scene.status());
+    assert!(scene.role().is_none());
+    assert!(scene.world().buckets["orders"].configuration.is_none());
+}
+
+#[test]
+fn a_forged_status_deletes_nothing_of_another_team() {
+    let mut scene = Scene::ready();
+    scene.cloud.with(|world| {
+        world.create_bucket("blue-source", "us-east-1", HERE);
+        let held = world.buckets["orders"].configuration.clone();
+        world.buckets.get_mut("blue-source").unwrap().configuration = held;
+    });
+    scene.cluster.with(|server| {
+        server.edit(&Scene::resource(), |object| {
+            object["status"]["source"] =
+                json!({"bucket": "blue-source", "region": "us-east-1", "account": HERE});
+        });
+        server.delete(&Scene::resource());
+    });
+    scene.check();
+    assert!(scene.world().buckets["blue-source"].configuration.is_some());
+    assert_eq!(scene.object(), None);
+    let deleted = |call: &Call| matches!(call, Call::Execute(Step::DeleteReplication { bucket }) if bucket.name == "blue-source");
+    assert!(!scene.calls().iter().any(deleted));
+}

@@ -1,0 +1,73 @@
+//! How the controllers run.
+
+use std::time::Duration;
+
+use kube::core::ObjectMeta;
+
+use crate::api::Interval;
+use crate::replication::ResourceId;
+
+/// Resources that are created together are counted together for their accounts, after this pause.
+pub const SETTLE: Duration = Duration::from_secs(1);
+
+/// What the flags of `run` say.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Namespaces to watch; empty for all.
+    pub namespaces: Vec<String>,
+    /// Labels of the resources to work on; all when absent.
+    pub selector: Option<String>,
+    /// Reconciles at the same time, for each set of accounts they act in.
+    pub concurrency: u16,
+    /// How often AWS is checked where the resource does not say.
+    pub interval: Interval,
+    /// UID of the `kube-system` namespace.
+    pub cluster: String,
+    /// Refuse resources that act without an `AwsAccount`.
+    pub require_account: bool,
+    /// Write nothing to AWS, whatever a resource's `managementPolicy` says.
+    pub read_only: bool,
+    /// UIDs of the `kube-system` namespaces of clusters that this one replaces.
+    pub former_clusters: Vec<String>,
+    /// The shortest time between two checks of a resource that someone asked for by annotation.
+    pub request_interval: Duration,
+    /// The longest that a request to AWS may take.
+    pub longest_request: Duration,
+    /// Whether metrics name each resource.
+    pub resource_metrics: bool,
+}
+
+impl Settings {
+    /// The id of an object of this cluster.
+    pub fn resource_id(&self, metadata: &ObjectMeta) -> ResourceId {
+        ResourceId {
+            cluster: Some(self.cluster.clone()),
+            former_clusters: self.former_clusters.clone(),
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: metadata.uid.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Settings as `run` without flags has them.
+    pub(crate) fn settings() -> Settings {
+        Settings {
+            namespaces: Vec::new(),
+            selector: None,
+            concurrency: 12,
+            interval: "10m".parse().unwrap(),
+            cluster: "cluster".to_owned(),
+            require_account: false,
+            read_only: false,
+            former_clusters: Vec::new(),
+            request_interval: Duration::from_secs(10),
+            longest_request: Duration::from_secs(10),
+            resource_metrics: false,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What became of a plan.
+//!
+//! In: the result of each step. Out: which steps of the next stage may still run.
+
+use crate::api::DriftEntry;
+use crate::replication::failure::Failure;
+use crate::replication::step::Step;
+
+/// What became of a plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    pub done: Vec<Step>,
+    /// In the order in which they failed; the first one decides the reason of the status.
+    pub failed: Vec<(Step, Failure)>,
+    /// Steps that were left out because one that they need failed or was left out.
+    pub skipped: Vec<Step>,
+    /// The operator was asked to stop before all steps were done.
+    pub interrupted: bool,
+    /// Another tool keeps changing what the operator corrects: nothing was done this time.
+    pub held_back: Option<Contested>,
+}
+
+/// Fields that were corrected again and again within an hour.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contested {
+    /// What is left as it is for now.
+    pub differences: Vec<DriftEntry>,
+    pub corrections: usize,
+}
+
+impl Outcome {
+    /// The steps of a stage that may run; the others need a step that failed or was left out, and are recorded as
+    /// skipped. The executor asks this before each stage and records each result, so that a failure holds back only
+    /// the steps that need it.
+    pub fn admit(&mut self, stage: &[Step]) -> Vec<Step> {
+        let (held_back, admitted): (Vec<Step>, Vec<Step>) =
+            stage.iter().cloned().partition(|step| self.unfinished().any(|other| step.needs(other)));
+        self.skipped.extend(held_back);
+        admitted
+    }
+
+    /// Records the result of a step.
+    pub fn record(&mut self, step: Step, result: Result<(), Failure>) {
+        match result {
+            Ok(()) => self.done.push(step),
+            Err(failure) => self.failed.push((step, failure)),
+        }
+    }
+
+    /// The failure that decides the reason of the status.
+    pub fn first_failure(&self) -> Option<(&Step, &Failure)> {
+        self.failed.first().map(|(step, failure)| (step, failure))
+    }
+
+    /// Whether every step was done that was to be done.
+    pub fn is_complete(&self) -> bool {
+        self.failed.is_empty() && self.skipped.is_empty() && !self.interrupted
+    }
+
+    fn unfinished(&self) -> impl Iterator<Item = &Step> {
+        self.failed.iter().map(|(step, _)| step).chain(&self.skipped)
+    }
+}

@@ -1,0 +1,116 @@
+//! What has to stay granted until the configuration is replaced: expand, switch, contract.
+//!
+//! In: the configuration in AWS and the policies that it relies on. Out: the union of what it uses of them and what is
+//! desired. If the new configuration is refused, the former one goes on replicating.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::api::{AwsResource, DriftEntry};
+use crate::iam::bucket_policy;
+use crate::iam::compare::{allowed_resources, allows};
+use crate::iam::document::{PolicyDocument, Statement};
+use crate::replication::configuration::Configuration;
+use crate::replication::desired::permissions::{Extent, permissions};
+use crate::replication::desired::{DesiredRole, Discovered, ManagedRole};
+use crate::replication::plan::input::PlanInput;
+
+const REPLICATE: &str = "s3:ReplicateObject";
+const OVERRIDE_OWNER: &str = "s3:ObjectOwnerOverrideToBucketOwner";
+
+/// The policies to have in place while the configuration is replaced. Empty where nothing is taken away.
+#[derive(Debug, Default, PartialEq)]
+pub struct Transition {
+    /// The role's policy, where it has to grant more than the desired one.
+    pub role_policy: Option<PolicyDocument>,
+    /// The replication's statements in the policies of destinations that have to grant more than the desired ones.
+    pub bucket_policies: BTreeMap<String, Vec<Statement>>,
+}
+
+impl Transition {
+    pub fn of(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Transition {
+        let switches = differences.iter().any(|d| d.resource == AwsResource::ReplicationConfiguration);
+        match &input.observed.configuration {
+            Ok(Some(held)) if switches => Transition {
+                role_policy: role_policy(input, held),
+                bucket_policies: bucket_policies(input, held),
+            },
+            _ => Transition::default(),
+        }
+    }
+}
+
+/// The desired permissions and, of those that the role has, the ones that the present configuration uses. What the role
+/// does not have is not added: someone else may have written the configuration.
+fn role_policy(input: &PlanInput<'_>, held: &Configuration) -> Option<PolicyDocument> {
+    let (DesiredRole::Managed(role), Ok(Some(in_aws))) = (&input.desired.role, &input.observed.role) else {
+        return None;
+    };
+    let policy = in_aws.policy.as_ref().ok()?.as_ref()?;
+    if held.role != in_aws.arn {
+        return None;
+    }
+    let discovered = Discovered::of(&input.desired.source.name, input.observed);
+    // Neither the configuration nor the spec says by now what used to go along: the policy does.
+    let extent = Extent {
+        tags: true,
+        acls: true,
+        object_lock: true,
+        source_keys: allowed_resources(policy, "kms:Decrypt"),
+    };
+    let used = permissions(&input.desired.source.name, &discovered, &extent, &held.rules).statement;
+    let retained: Vec<Statement> =
+        used.into_iter().flat_map(|statement| retained(statement, role, policy)).collect();
+    (!retained.is_empty())
+        .then(|| PolicyDocument::new(role.permissions.statement.iter().cloned().chain(retained).collect()))
+}
+
+/// Of a statement that the configuration uses, what the role has and the desired policy does not grant.
+fn retained(used: Statement, role: &ManagedRole, policy: &Value) -> Vec<Statement> {
+    let granted = |action: &String, resource: &String| {
+        role.permissions.statement.iter().any(|desired| {
+            desired.condition == used.condition
+                && desired.action.contains(action)
+                && desired.resource.contains(resource)
+        })
+    };
+    let mut resources: BTreeMap<Vec<String>, Vec<String>> = BTreeMap::new();
+    for resource in &used.resource {
+        let kept = |action: &&String| allows(policy, action, resource) && !granted(action, resource);
+        let actions: Vec<String> = used.action.iter().filter(kept).cloned().collect();
+        if !actions.is_empty() {
+            resources.entry(actions).or_default().push(resource.clone());
+        }
+    }
+    let statement = |(i, (action, resource)): (usize, (Vec<String>, Vec<String>))| Statement {
+        sid: format!("Former{}{i}", used.sid),
+        action,
+        resource,
+        ..used.clone()
+    };
+    resources.into_iter().enumerate().map(statement).collect()
+}
+
+/// The statements of destinations that let the present configuration's role in too, or let it hand replicas over.
+fn bucket_policies(input: &PlanInput<'_>, held: &Configuration) -> BTreeMap<String, Vec<Statement>> {
+    let caller = &input.observed.caller;
+    let sid = &input.desired.sid;
+    let desired_role = input.desired.role.arn(caller);
+    let union = |(bucket, exact): (&String, &Vec<Statement>)| {
+        let policy = input.observed.bucket_policies.get(bucket)?.as_ref().ok()?.as_ref();
+        let arn = caller.partition.bucket_arn(bucket);
+        let mut used = held.rules.values().filter(|rule| rule.destination.bucket == arn).peekable();
+        used.peek()?;
+        let mut roles = vec![desired_role.clone()];
+        if held.role != desired_role && bucket_policy::admits(policy, sid, &held.role, REPLICATE) {
+            roles.push(held.role.clone());
+        }
+        let handed_over = used.any(|rule| rule.destination.ownership.is_some())
+            && bucket_policy::admits(policy, sid, &held.role, OVERRIDE_OWNER);
+        let exactly = exact.iter().any(|statement| statement.action.iter().any(|a| a == OVERRIDE_OWNER));
+        let union = bucket_policy::statements(sid, &roles, &arn, handed_over || exactly);
+        (union != *exact).then(|| (bucket.clone(), union))
+    };
+    input.desired.bucket_policies.iter().filter_map(union).collect()
+}

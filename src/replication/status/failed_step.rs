@@ -1,0 +1,156 @@
+//! What a failed step means.
+//!
+//! In: a step, its failure and what was observed. Out: the condition it is about, the reason and the message, where the
+//! failure alone does not say them.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::{ConditionType, Reason};
+use crate::iam::bucket_policy::dead_principals;
+use crate::replication::bucket::dead_principals_message;
+use crate::replication::failure::{Failure, FailureClass};
+use crate::replication::outcome::Outcome;
+use crate::replication::plan::PlanInput;
+use crate::replication::status::context::StatusContext;
+use crate::replication::step::Step;
+
+/// How long IAM may take to show a new role everywhere, with room to spare.
+const ROLE_SETTLES: SignedDuration = SignedDuration::from_mins(2);
+
+/// A step that failed, and what it failed amid.
+pub(crate) struct FailedStep<'a> {
+    pub step: &'a Step,
+    pub failure: &'a Failure,
+    pub input: &'a PlanInput<'a>,
+    pub outcome: &'a Outcome,
+    pub context: &'a StatusContext<'a>,
+}
+
+impl FailedStep<'_> {
+    /// The condition that the step is about.
+    pub fn about(&self) -> ConditionType {
+        match self.step {
+            Step::EnableVersioning { .. } => ConditionType::VersioningReady,
+            Step::CreateRole { .. }
+            | Step::UpdateTrustPolicy { .. }
+            | Step::PutPermissionsBoundary { .. }
+            | Step::DeletePermissionsBoundary { .. }
+            | Step::TagRole { .. }
+            | Step::UntagRole { .. }
+            | Step::PutRolePolicy { .. }
+            | Step::PutBucketPolicy { .. }
+            | Step::DeleteRolePolicy { .. }
+            | Step::DeleteRole { .. } => ConditionType::RoleReady,
+            Step::PutReplication { .. } | Step::DeleteReplication { .. } => ConditionType::ReplicationReady,
+        }
+    }
+
+    pub fn reason(&self) -> Reason {
+        match (self.step, self.failure.class) {
+            (
+                Step::EnableVersioning { bucket } | Step::PutBucketPolicy { bucket, .. },
+                FailureClass::NoSuchBucket,
+            ) if bucket.name != self.input.desired.source.name => Reason::DestinationBucketNotFound,
+            (Step::PutBucketPolicy { .. }, FailureClass::Invalid) if self.role_may_be_unknown_to_s3() => {
+                Reason::Progressing
+            }
+            (Step::PutReplication { .. }, FailureClass::Invalid) if self.versioning_is_unsettled() => {
+                Reason::Progressing
+            }
+            (Step::CreateRole { .. }, FailureClass::Conflict) if self.is_taken_by_another_case() => {
+                Reason::ForeignRole
+            }
+            _ if self.missing_boundary().is_some() => Reason::InvalidRequest,
+            (_, class) => class.reason(),
+        }
+    }
+
+    pub fn message(&self) -> String {
+        let said = self.failure.answer();
+        if let Some(boundary) = self.missing_boundary() {
+            return format!(
+                "role.permissionsBoundary names no policy: {boundary} does not exist or cannot be a boundary ({said}); create the policy, or correct role.permissionsBoundary"
+            );
+        }
+        match (self.step, self.failure.class) {
+            (Step::PutReplication { bucket, configuration }, FailureClass::Denied)
+                if !self.failure.names_action() =>
+            {
+                format!(
+                    "setting the replication configuration of bucket {} is denied ({said}), and S3 does not say which permission is missing: allow s3:PutReplicationConfiguration on {} and iam:PassRole on {} to the operator's identity, and check that no bucket policy, permissions boundary or service control policy denies them",
+                    bucket.name, bucket.name, configuration.role
+                )
+            }
+            (Step::PutBucketPolicy { bucket, .. }, FailureClass::Invalid) => {
+                match dead_principals_message(&bucket.name, self.observed_policy(&bucket.name)) {
+                    Some(message) => format!("{} ({message})", self.failure.message()),
+                    None => self.failure.message(),
+                }
+            }
+            (Step::CreateRole { role, .. }, FailureClass::Conflict) if self.is_taken_by_another_case() => {
+                format!(
+                    "role {role} does not exist, and IAM does not create it because another role's name differs from it by case only ({said}); choose another role.name"
+                )
+            }
+            _ => self.failure.message(),
+        }
+    }
+
+    fn observed_policy(&self, bucket: &str) -> Option<&serde_json::Value> {
+        self.input.observed.bucket_policies.get(bucket)?.as_ref().ok()?.as_ref()
+    }
+
+    /// S3 looks up a policy's principals in IAM, which takes a moment to show a new role everywhere. A principal that
+    /// is dead stays dead.
+    fn role_may_be_unknown_to_s3(&self) -> bool {
+        let Step::PutBucketPolicy { bucket, .. } = self.step else { return false };
+        let created = self.outcome.done.iter().any(|step| matches!(step, Step::CreateRole { .. }));
+        self.failure.code == "MalformedPolicy"
+            && dead_principals(self.observed_policy(&bucket.name)).is_empty()
+            && (created || self.is_progressing_for_less_than(ROLE_SETTLES))
+    }
+
+    /// Whether `Ready` was not reported at all yet, or says `Progressing` for less than this.
+    fn is_progressing_for_less_than(&self, limit: SignedDuration) -> bool {
+        let ready =
+            self.context.previous.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str());
+        ready.is_none_or(|ready| {
+            let since = ready.last_transition_time.0;
+            ready.reason == Reason::Progressing.as_str()
+                && (since == Timestamp::UNIX_EPOCH || self.context.now.duration_since(since) < limit)
+        })
+    }
+
+    /// Versioning that was enabled a moment ago may not have reached all of S3: it was enabled in this try, or S3 misses
+    /// it although it answers that every bucket has it.
+    fn versioning_is_unsettled(&self) -> bool {
+        let observed = self.input.observed;
+        let mut buckets = std::iter::once(&observed.source).chain(observed.destinations.values());
+        self.outcome.done.iter().any(|step| matches!(step, Step::EnableVersioning { .. }))
+            || (self.failure.detail.to_lowercase().contains("versioning")
+                && buckets.all(|bucket| bucket.versioning.is_ok()))
+    }
+
+    /// IAM's names have no case for creating a role, and have one for reading it. The first time, the role may have been
+    /// created a moment ago; when a later check did not find it either, another one has the name.
+    fn is_taken_by_another_case(&self) -> bool {
+        let seen_before = |reason: &str| {
+            reason == Reason::AwsUnavailable.as_str() || reason == Reason::ForeignRole.as_str()
+        };
+        let mut previous = self.context.previous.conditions.iter();
+        let role_ready = previous.find(|c| c.type_ == ConditionType::RoleReady.as_str());
+        self.failure.code == "EntityAlreadyExists"
+            && role_ready.is_some_and(|c| c.status == "False" && seen_before(&c.reason))
+    }
+
+    /// The boundary that a step sets, where IAM answers that there is no such policy.
+    fn missing_boundary(&self) -> Option<&str> {
+        let boundary = match self.step {
+            Step::CreateRole { documents, .. } => documents.permissions_boundary.as_deref()?,
+            Step::PutPermissionsBoundary { boundary, .. } => boundary,
+            _ => return None,
+        };
+        let about = self.failure.class == FailureClass::NoSuchRole && self.failure.detail.contains(boundary);
+        about.then_some(boundary)
+    }
+}

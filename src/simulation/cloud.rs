@@ -1,0 +1,343 @@
+//! The port to AWS, implemented on a [`World`].
+//!
+//! In: the calls of the controllers. Out: what AWS would answer from that state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use crate::api::AwsIdentity;
+use crate::iam::arn::role_of_arn;
+use crate::ports::Cloud;
+use crate::replication::observed::Read;
+use crate::replication::plan::teardown::ObservedForDeletion;
+use crate::replication::{
+    Account, Accounts, BucketAddress, BucketRef, Caller, Configuration, DeletionReadSet, Failure,
+    FailureClass, Observed, ObservedBucket, ObservedRole, ReadSet, ResourceId, Step,
+};
+use crate::simulation::world::{World, access_denied, fail, partition};
+
+/// AWS in memory.
+#[derive(Clone, Debug)]
+pub struct SimulatedCloud(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    world: World,
+    /// The state before the last write, from which AWS may still answer.
+    before: World,
+    /// Answer the next read from the state before the last write.
+    stale: bool,
+}
+
+/// The ids of the accounts in which one resource has clients.
+#[derive(Clone, Debug)]
+pub struct SimulatedClients {
+    source: String,
+    /// By the name of the `AwsAccount`.
+    accounts: BTreeMap<String, String>,
+}
+
+impl SimulatedClients {
+    /// The account in which to act; `None`: there is no client for the `AwsAccount`.
+    fn to(&self, account_ref: Option<&str>) -> Option<&str> {
+        match account_ref {
+            None => Some(&self.source),
+            Some(name) => self.accounts.get(name).map(String::as_str),
+        }
+    }
+
+    fn require(&self, account_ref: Option<&str>, action: &'static str, subject: &str) -> Read<&str> {
+        self.to(account_ref).ok_or_else(|| access_denied(action, subject))
+    }
+}
+
+impl SimulatedCloud {
+    pub fn new(world: World) -> SimulatedCloud {
+        SimulatedCloud(Arc::new(Mutex::new(State { before: world.clone(), world, stale: false })))
+    }
+
+    /// A copy of the state.
+    pub fn world(&self) -> World {
+        self.0.lock().world.clone()
+    }
+
+    /// Reads the state, or changes it as someone outside does.
+    pub fn with<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
+        act(&mut self.0.lock().world)
+    }
+
+    /// Answers the next read as if the last write had not happened yet.
+    pub fn answer_stale(&self) {
+        self.0.lock().stale = true;
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&World) -> T) -> T {
+        let mut state = self.0.lock();
+        let stale = std::mem::take(&mut state.stale);
+        read(if stale { &state.before } else { &state.world })
+    }
+
+    fn write<T>(&self, write: impl FnOnce(&mut World) -> Read<T>) -> Read<T> {
+        let mut state = self.0.lock();
+        let before = state.world.clone();
+        let result = write(&mut state.world);
+        if result.is_ok() {
+            state.before = before;
+        }
+        result
+    }
+
+    /// The account that the operator reaches under an `AwsAccount`.
+    fn connect_to(&self, account: &Account) -> Read<String> {
+        let id = &account.spec.account_id;
+        self.read(|world| match &account.spec.assume_role {
+            Some(role) if !world.trusting_accounts.contains(id) => {
+                Err(access_denied("sts:AssumeRole", &role.arn))
+            }
+            Some(_) => Ok(id.clone()),
+            None if world.own_account == *id => Ok(id.clone()),
+            None => {
+                let detail = format!("it is in account {}, and spec.accountId is {id}", world.own_account);
+                Err(Failure::new(
+                    FailureClass::WrongAccount,
+                    "sts:GetCallerIdentity",
+                    account.name.clone(),
+                    detail,
+                ))
+            }
+        })
+    }
+}
+
+fn caller(clients: &SimulatedClients) -> Caller {
+    Caller { account: clients.source.clone(), partition: partition() }
+}
+
+impl Cloud for SimulatedCloud {
+    type Clients = SimulatedClients;
+
+    async fn connect(&self, accounts: &Accounts, _id: &ResourceId) -> Read<SimulatedClients> {
+        let source = match &accounts.source {
+            Some(account) => self.connect_to(account)?,
+            None => self.read(|world| world.own_account.clone()),
+        };
+        let mut clients = SimulatedClients { source, accounts: BTreeMap::new() };
+        for (name, account) in &accounts.destinations {
+            clients.accounts.insert(name.clone(), self.connect_to(account)?);
+        }
+        Ok(clients)
+    }
+
+    async fn connect_also(
+        &self,
+        clients: &mut SimulatedClients,
+        account: &Account,
+        _id: &ResourceId,
+    ) -> Read<()> {
+        clients.accounts.insert(account.name.clone(), self.connect_to(account)?);
+        Ok(())
+    }
+
+    async fn caller(&self, clients: &SimulatedClients) -> Read<Caller> {
+        Ok(caller(clients))
+    }
+
+    async fn observe(&self, clients: &SimulatedClients, read_set: &ReadSet) -> Read<Observed> {
+        Ok(self.read(|world| Observation { world, clients }.all(read_set)))
+    }
+
+    async fn observe_for_deletion(
+        &self,
+        clients: &SimulatedClients,
+        read_set: &DeletionReadSet,
+    ) -> Read<ObservedForDeletion> {
+        Ok(self.read(|world| Observation { world, clients }.for_deletion(read_set)))
+    }
+
+    async fn execute(&self, clients: &SimulatedClients, step: &Step) -> Read<()> {
+        let caller = clients.require(step.account_ref(), step.action(), step.subject())?;
+        let result = self.write(|world| world.execute(caller, step));
+        match (step, result) {
+            (
+                Step::DeleteReplication { .. } | Step::DeleteRolePolicy { .. } | Step::DeleteRole { .. },
+                Err(Failure { class: FailureClass::NoSuchBucket | FailureClass::NoSuchRole, .. }),
+            ) => Ok(()),
+            (_, result) => result,
+        }
+    }
+
+    async fn read_bucket_policy(
+        &self,
+        clients: &SimulatedClients,
+        bucket: &BucketAddress,
+    ) -> Read<Option<Value>> {
+        let action = "s3:GetBucketPolicy";
+        let caller = clients.require(bucket.account_ref.as_deref(), action, &bucket.name)?;
+        self.read(|world| world.bucket_policy(caller, bucket))
+    }
+
+    async fn write_bucket_policy(
+        &self,
+        clients: &SimulatedClients,
+        bucket: &BucketAddress,
+        policy: Option<&Value>,
+    ) -> Read<()> {
+        let action = "s3:PutBucketPolicy";
+        let caller = clients.require(bucket.account_ref.as_deref(), action, &bucket.name)?;
+        self.write(|world| world.put_bucket_policy(caller, bucket, policy))
+    }
+
+    async fn verify(&self, account: &Account) -> Read<AwsIdentity> {
+        let account_id = self.connect_to(account)?;
+        Ok(AwsIdentity { arn: format!("arn:aws:sts::{account_id}:assumed-role/operator/s"), account_id })
+    }
+
+    fn forget(&self, _account_name: &str) {}
+}
+
+/// The reads of one check, all from one state.
+struct Observation<'a> {
+    world: &'a World,
+    clients: &'a SimulatedClients,
+}
+
+impl Observation<'_> {
+    fn all(&self, read_set: &ReadSet) -> Observed {
+        let source = &read_set.source;
+        let configuration = self.configuration(source).1;
+        let named = configuration.as_ref().ok().and_then(Option::as_ref);
+        let named = named.map(|held| role_of_arn(&held.role).to_owned());
+        let former: BTreeSet<String> = read_set.former_roles.iter().cloned().chain(named).collect();
+        let former = former.into_iter().filter(|name| *name != read_set.role && !name.is_empty());
+        let destinations = read_set.destinations.iter();
+        Observed {
+            caller: caller(self.clients),
+            source: self.bucket(source),
+            destinations: destinations.map(|d| (d.name.clone(), self.bucket(d))).collect(),
+            configuration,
+            role: Ok(self.world.observed_role(&self.clients.source, &read_set.role, read_set.role_policy)),
+            former_roles: former
+                .map(|name| (name.clone(), Ok(self.role_to_delete(&name, &read_set.id))))
+                .collect(),
+            bucket_policies: self.bucket_policies(read_set),
+            keys: read_set.keys.keys().map(|arn| (arn.clone(), Ok(self.world.observed_key(arn)))).collect(),
+            object_lock: read_set.role_policy
+                && self.world.buckets.get(&source.name).is_some_and(|held| held.object_lock),
+            unknown_elements: BTreeSet::new(),
+        }
+    }
+
+    fn for_deletion(&self, read_set: &DeletionReadSet) -> ObservedForDeletion {
+        let (region, configuration) = match &read_set.source {
+            Some(source) => match self.configuration(source) {
+                (_, Err(failure)) if failure.class == FailureClass::NoSuchBucket => (None, Ok(None)),
+                found => found,
+            },
+            None => (None, Ok(None)),
+        };
+        let named = configuration.as_ref().ok().and_then(Option::as_ref);
+        let named = named.map(|held| role_of_arn(&held.role).to_owned());
+        let names: BTreeSet<String> = read_set.roles.iter().cloned().chain(named).collect();
+        let policies = read_set.bucket_policies.iter().map(|bucket| {
+            let read = match self.bucket_policy(bucket) {
+                Err(failure) if failure.class == FailureClass::NoSuchBucket => Ok(None),
+                read => read,
+            };
+            (bucket.clone(), read)
+        });
+        ObservedForDeletion {
+            bucket: read_set.source.as_ref().map(|source| source.name.clone()).unwrap_or_default(),
+            caller: caller(self.clients),
+            region,
+            configuration,
+            roles: Ok(names.iter().filter_map(|name| self.role_to_delete(name, &read_set.id)).collect()),
+            bucket_policies: policies.collect(),
+        }
+    }
+
+    /// The id of the account that must own a bucket.
+    fn owner<'b>(&'b self, bucket: &'b BucketRef) -> &'b str {
+        bucket.account_id.as_deref().unwrap_or(&self.clients.source)
+    }
+
+    fn bucket(&self, bucket: &BucketRef) -> ObservedBucket {
+        let action = "s3:GetBucketVersioning";
+        let Some(held) = self.world.buckets.get(&bucket.name) else {
+            let code = ("NoSuchBucket", "The specified bucket does not exist");
+            return ObservedBucket::unseen(
+                Ok(None),
+                fail(FailureClass::NoSuchBucket, action, &bucket.name, code),
+            );
+        };
+        // S3 names the Region even to those it denies.
+        let here = |versioning, owner_confirmed| ObservedBucket {
+            region: Ok(Some(held.region.clone())),
+            versioning,
+            owner_confirmed,
+        };
+        let denied = access_denied(action, &bucket.name);
+        match self.clients.to(bucket.account_ref.as_deref()) {
+            Some(caller) if caller != held.account_id => here(Err(denied), false),
+            None => here(Err(denied), false),
+            Some(_) if self.owner(bucket) != held.account_id => {
+                let failure = Failure { class: FailureClass::WrongOwner, ..denied };
+                ObservedBucket::unseen(Err(failure.clone()), failure)
+            }
+            Some(_) => here(Ok(held.observed_versioning()), true),
+        }
+    }
+
+    /// The Region of the source and its configuration.
+    fn configuration(&self, source: &BucketRef) -> (Option<String>, Read<Option<Configuration>>) {
+        let action = "s3:GetReplicationConfiguration";
+        match self.world.buckets.get(&source.name) {
+            None => {
+                let code = ("NoSuchBucket", "The specified bucket does not exist");
+                (None, Err(fail(FailureClass::NoSuchBucket, action, &source.name, code)))
+            }
+            Some(held) if held.account_id != self.clients.source => {
+                (Some(held.region.clone()), Err(access_denied(action, &source.name)))
+            }
+            Some(held) => (Some(held.region.clone()), Ok(held.configuration.clone())),
+        }
+    }
+
+    fn bucket_policies(&self, read_set: &ReadSet) -> BTreeMap<String, Read<Option<Value>>> {
+        let current = read_set.destinations.iter().filter_map(|bucket| {
+            let abroad = bucket.account_ref.is_some() && self.owner(bucket) != self.clients.source;
+            let region = self.world.buckets.get(&bucket.name).filter(|_| abroad)?.region.clone();
+            Some(BucketAddress {
+                name: bucket.name.clone(),
+                region,
+                account_id: self.owner(bucket).to_owned(),
+                account_ref: bucket.account_ref.clone(),
+            })
+        });
+        let former = read_set.former_destinations.iter().cloned();
+        current.chain(former).map(|bucket| (bucket.name.clone(), self.bucket_policy(&bucket))).collect()
+    }
+
+    fn bucket_policy(&self, bucket: &BucketAddress) -> Read<Option<Value>> {
+        let action = "s3:GetBucketPolicy";
+        let caller = self.clients.require(bucket.account_ref.as_deref(), action, &bucket.name)?;
+        self.world.bucket_policy(caller, bucket)
+    }
+
+    /// A role with everything that stands against its deletion; only for the resource's own role is that read.
+    fn role_to_delete(&self, name: &str, id: &ResourceId) -> Option<ObservedRole> {
+        let account = &self.clients.source;
+        let role = self.world.observed_role(account, name, false)?;
+        if !id.owns(&role.tags) {
+            return Some(role);
+        }
+        let held = self.world.role(account, name)?;
+        Some(ObservedRole {
+            policy: Ok(held.policy.as_ref().map(|_| Value::Null)),
+            other_policies: held.other_policies.clone(),
+            ..role
+        })
+    }
+}

@@ -1,0 +1,275 @@
+//! Intercepts every call on a port.
+//!
+//! In: a port, and a hook that decides what becomes of each call. Out: a port of the same kind. The hook may take its
+//! time: whoever drives the controllers lets others act meanwhile.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use kube::core::{DynamicObject, Status};
+use serde_json::Value;
+
+use crate::api::AwsIdentity;
+use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey};
+use crate::replication::observed::Read;
+use crate::replication::plan::teardown::ObservedForDeletion;
+use crate::replication::status::Event;
+use crate::replication::{
+    Account, Accounts, BucketAddress, Caller, DeletionReadSet, Failure, FailureClass, Observed, ReadSet,
+    ResourceId, Step,
+};
+
+/// A call that is about to be made.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    Connect,
+    ConnectAlso(String),
+    Caller,
+    Observe,
+    ObserveForDeletion,
+    Execute(Step),
+    ReadBucketPolicy(BucketAddress),
+    WriteBucketPolicy(BucketAddress),
+    Verify(String),
+    Live,
+    AddFinalizer,
+    RemoveFinalizer,
+    SetStatus,
+    PublishEvent,
+    NamespaceLabels(String),
+}
+
+impl Call {
+    /// Whether the call changes AWS or Kubernetes.
+    pub fn is_write(&self) -> bool {
+        self.writes_to_aws()
+            || matches!(
+                self,
+                Call::AddFinalizer | Call::RemoveFinalizer | Call::SetStatus | Call::PublishEvent
+            )
+    }
+
+    /// Whether the call changes AWS.
+    pub fn writes_to_aws(&self) -> bool {
+        matches!(self, Call::Execute(_) | Call::WriteBucketPolicy(_))
+    }
+}
+
+impl std::fmt::Display for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Call::Connect => f.write_str("connect to AWS"),
+            Call::ConnectAlso(account) => write!(f, "connect to AwsAccount {account}"),
+            Call::Caller => f.write_str("ask STS for the caller"),
+            Call::Observe | Call::ObserveForDeletion => f.write_str("read AWS"),
+            Call::Execute(step) => write!(f, "{step}"),
+            Call::ReadBucketPolicy(bucket) => write!(f, "read the policy of bucket {}", bucket.name),
+            Call::WriteBucketPolicy(bucket) => write!(f, "write the policy of bucket {}", bucket.name),
+            Call::Verify(account) => write!(f, "verify AwsAccount {account}"),
+            Call::Live => f.write_str("read the live object"),
+            Call::AddFinalizer => f.write_str("add the finalizer"),
+            Call::RemoveFinalizer => f.write_str("remove the finalizer"),
+            Call::SetStatus => f.write_str("write the status"),
+            Call::PublishEvent => f.write_str("publish an event"),
+            Call::NamespaceLabels(namespace) => write!(f, "read the labels of namespace {namespace}"),
+        }
+    }
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// It is made and answered.
+    Answer,
+    /// It fails and has no effect.
+    FailBefore(FailureClass),
+    /// It takes effect, and its answer is lost.
+    FailAfter,
+    /// The process dies before the call: nothing after it happens.
+    DieBefore,
+    /// The process dies after the call took effect.
+    DieAfter,
+}
+
+type Decision = Pin<Box<dyn Future<Output = Choice> + Send>>;
+
+/// Decides what becomes of each call.
+pub type Hook = Arc<dyn Fn(Call) -> Decision + Send + Sync>;
+
+/// A port whose calls go through a hook.
+#[derive(Clone)]
+pub struct Hooked<P> {
+    port: P,
+    hook: Hook,
+}
+
+/// A call that goes on.
+enum Go {
+    Answer,
+    LoseAnswer,
+    DieAfter,
+}
+
+impl<P> Hooked<P> {
+    pub fn new(port: P, hook: Hook) -> Hooked<P> {
+        Hooked { port, hook }
+    }
+
+    /// Whether a call is made.
+    ///
+    /// # Errors
+    /// It fails without effect, in this class.
+    async fn decide(&self, call: Call) -> Result<Go, FailureClass> {
+        match (self.hook)(call).await {
+            Choice::Answer => Ok(Go::Answer),
+            Choice::FailBefore(class) => Err(class),
+            Choice::FailAfter => Ok(Go::LoseAnswer),
+            Choice::DieAfter => Ok(Go::DieAfter),
+            Choice::DieBefore => std::future::pending().await,
+        }
+    }
+
+    async fn aws<T>(&self, call: Call, answer: impl Future<Output = Read<T>>) -> Read<T> {
+        let words = call.to_string();
+        let lost = |class| Err(Failure::new(class, "simulated", words.clone(), "the call failed"));
+        match self.decide(call).await {
+            Err(class) => lost(class),
+            Ok(Go::Answer) => answer.await,
+            Ok(Go::LoseAnswer) => {
+                answer.await?;
+                lost(FailureClass::Unavailable)
+            }
+            Ok(Go::DieAfter) => {
+                let _ = answer.await;
+                std::future::pending().await
+            }
+        }
+    }
+
+    async fn kubernetes<T>(
+        &self,
+        call: Call,
+        answer: impl Future<Output = Result<T, ClusterError>>,
+    ) -> Result<T, ClusterError> {
+        let lost = || {
+            let status = Status::failure("the call failed", "ServiceUnavailable").with_code(503);
+            Err(ClusterError::new("make a simulated call")(kube::Error::Api(status.boxed())))
+        };
+        match self.decide(call).await {
+            Err(_) => lost(),
+            Ok(Go::Answer) => answer.await,
+            Ok(Go::LoseAnswer) => {
+                answer.await?;
+                lost()
+            }
+            Ok(Go::DieAfter) => {
+                let _ = answer.await;
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+impl<P: Cloud> Cloud for Hooked<P> {
+    type Clients = P::Clients;
+
+    async fn connect(&self, accounts: &Accounts, id: &ResourceId) -> Read<P::Clients> {
+        self.aws(Call::Connect, self.port.connect(accounts, id)).await
+    }
+
+    async fn connect_also(&self, clients: &mut P::Clients, account: &Account, id: &ResourceId) -> Read<()> {
+        let call = Call::ConnectAlso(account.name.clone());
+        self.aws(call, self.port.connect_also(clients, account, id)).await
+    }
+
+    async fn caller(&self, clients: &P::Clients) -> Read<Caller> {
+        self.aws(Call::Caller, self.port.caller(clients)).await
+    }
+
+    async fn observe(&self, clients: &P::Clients, read_set: &ReadSet) -> Read<Observed> {
+        self.aws(Call::Observe, self.port.observe(clients, read_set)).await
+    }
+
+    async fn observe_for_deletion(
+        &self,
+        clients: &P::Clients,
+        read_set: &DeletionReadSet,
+    ) -> Read<ObservedForDeletion> {
+        let answer = self.port.observe_for_deletion(clients, read_set);
+        self.aws(Call::ObserveForDeletion, answer).await
+    }
+
+    async fn execute(&self, clients: &P::Clients, step: &Step) -> Read<()> {
+        self.aws(Call::Execute(step.clone()), self.port.execute(clients, step)).await
+    }
+
+    async fn read_bucket_policy(&self, clients: &P::Clients, bucket: &BucketAddress) -> Read<Option<Value>> {
+        let answer = self.port.read_bucket_policy(clients, bucket);
+        self.aws(Call::ReadBucketPolicy(bucket.clone()), answer).await
+    }
+
+    async fn write_bucket_policy(
+        &self,
+        clients: &P::Clients,
+        bucket: &BucketAddress,
+        policy: Option<&Value>,
+    ) -> Read<()> {
+        let answer = self.port.write_bucket_policy(clients, bucket, policy);
+        self.aws(Call::WriteBucketPolicy(bucket.clone()), answer).await
+    }
+
+    async fn verify(&self, account: &Account) -> Read<AwsIdentity> {
+        self.aws(Call::Verify(account.name.clone()), self.port.verify(account)).await
+    }
+
+    fn forget(&self, account_name: &str) {
+        self.port.forget(account_name);
+    }
+}
+
+impl<P: Cluster> Cluster for Hooked<P> {
+    async fn live(&self, object: &ObjectKey) -> Result<Option<DynamicObject>, ClusterError> {
+        self.kubernetes(Call::Live, self.port.live(object)).await
+    }
+
+    async fn add_finalizer(
+        &self,
+        object: &ObjectKey,
+        held: &Finalizers,
+        finalizer: &str,
+    ) -> Result<(), ClusterError> {
+        self.kubernetes(Call::AddFinalizer, self.port.add_finalizer(object, held, finalizer)).await
+    }
+
+    async fn remove_finalizer(
+        &self,
+        object: &ObjectKey,
+        held: &Finalizers,
+        finalizer: &str,
+    ) -> Result<(), ClusterError> {
+        self.kubernetes(Call::RemoveFinalizer, self.port.remove_finalizer(object, held, finalizer)).await
+    }
+
+    async fn set_status(&self, object: &ObjectKey, status: &Value) -> Result<(), ClusterError> {
+        self.kubernetes(Call::SetStatus, self.port.set_status(object, status)).await
+    }
+
+    async fn publish_event(&self, object: &ObjectKey, event: &Event) {
+        let publish = async {
+            self.port.publish_event(object, event).await;
+            Ok(())
+        };
+        // A failure is no matter of the controller's.
+        let _ = self.kubernetes(Call::PublishEvent, publish).await;
+    }
+
+    async fn namespace_labels(
+        &self,
+        namespace: &str,
+    ) -> Result<Option<BTreeMap<String, String>>, ClusterError> {
+        let call = Call::NamespaceLabels(namespace.to_owned());
+        self.kubernetes(call, self.port.namespace_labels(namespace)).await
+    }
+}

@@ -1,0 +1,20 @@
+//! AWS and an API server in memory, behind the two ports, so that tests and the exploration run the controllers that
+//! ship without a process or a socket.
+//!
+//! In: a world of buckets and roles, objects, and what happens at each call. Out: the same answers and errors as AWS
+//! and Kubernetes give, and states that can be cloned and compared as text.
+
+mod api_server;
+mod cloud;
+mod cluster;
+pub mod explore;
+mod hook;
+mod operator;
+mod world;
+
+pub use api_server::{ApiServer, ObjectName};
+pub use cloud::SimulatedCloud;
+pub use cluster::SimulatedCluster;
+pub use hook::{Call, Choice, Hook, Hooked};
+pub use operator::Operator;
+pub use world::{Bucket, Role, World};
