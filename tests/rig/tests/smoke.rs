@@ -593,8 +593,8 @@ async fn the_resource_account_of_a_bucket_is_its_owner() -> Result<()> {
     Ok(())
 }
 
-/// The condition holds for requests as it holds for replicas: a caller whose policy asks for the owner of the bucket may
-/// read it, and one whose policy asks for another account may not.
+/// The condition holds for requests as it holds for replicas: a caller whose policy asks for the owner of the bucket
+/// may read it, and one whose policy asks for another account may not.
 #[tokio::test]
 async fn under_auth_the_resource_account_of_a_bucket_decides() -> Result<()> {
     let world = World::with_auth("smoke-auth-owner").await?;

@@ -1,5 +1,5 @@
-//! kstatus as Flux has it: a main package of our own around Flux's library, which reads objects and says what has
-//! become of each.
+//! kstatus as Flux uses it: a main package of this repository around Flux's library. In: objects. Out: the assessment
+//! of each.
 
 use std::fs;
 use std::io::Write;
@@ -28,7 +28,7 @@ pub struct Told {
     pub message: String,
 }
 
-/// Builds it unless that was done.
+/// Builds the program, if it was not built before.
 pub fn ensure() -> Result<Kstatus> {
     let module = Module::read("kstatus")?;
     let main = paths::sources().join("tools/kstatus/main.go");
@@ -45,7 +45,7 @@ pub fn ensure() -> Result<Kstatus> {
 }
 
 impl Kstatus {
-    /// Where the program is.
+    /// The path of the program.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -53,7 +53,7 @@ impl Kstatus {
     /// The assessments of these objects, in their order.
     ///
     /// # Errors
-    /// When an object is none, or its status is not as kstatus can read it.
+    /// When an object is not valid, or kstatus cannot read its status.
     pub fn tell(&self, objects: &[Value]) -> Result<Vec<Told>> {
         self.run(&[], objects)
     }
@@ -61,7 +61,7 @@ impl Kstatus {
     /// Flux' assessments with these expressions, as in `healthCheckExprs` of a Kustomization.
     ///
     /// # Errors
-    /// When an expression is none, or cannot be evaluated.
+    /// When an expression is not valid, or cannot be evaluated.
     pub fn tell_by(&self, expressions: &Value, objects: &[Value]) -> Result<Vec<Told>> {
         self.run(&["-exprs", &expressions.to_string()], objects)
     }
@@ -77,7 +77,7 @@ impl Kstatus {
         let mut input = child.stdin.take().context("no input")?;
         let lines: String = objects.iter().map(|object| format!("{object}\n")).collect();
         let output = thread::scope(|scope| {
-            // It answers while it reads. If it ends early, its standard error says why.
+            // The program answers while it reads. If it ends early, its standard error holds the reason.
             scope.spawn(move || drop(input.write_all(lines.as_bytes())));
             child.wait_with_output()
         })?;

@@ -1,4 +1,4 @@
-//! The chapter on accounts: one resource, two AWS accounts, and what an administrator lets a team do.
+//! The chapter on accounts: one resource, two AWS accounts, and the limits that an administrator sets for a team.
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::primitives::ByteStream;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::cloud::{DESTINATION_REGION, SOURCE_REGION};
 use super::stage::{ACCOUNT, Stage};
 
-/// What is applied, and what stands in it.
+/// The manifest that the story applies, and the names in it.
 const MANIFEST: &str = "deploy/samples/accounts.yaml";
 const BOUNDARY: &str = "deploy/aws/boundary-policy.json";
 const DR_ACCOUNT: &str = "444455556666";
@@ -22,7 +22,7 @@ const DESTINATION: &str = "orders-dr-eu-west-1";
 const STATUS_OF_DRIFT: &str = r#"jsonpath={range .status.drift[*]}{.resource} {.name}{"\n"}  {.path}: want {.want}, got {.got}{"\n"}{end}"#;
 const MESSAGE: &str = r#"jsonpath={.status.conditions[?(@.type=="Ready")].message}"#;
 
-/// All of it, in order.
+/// Tells the whole chapter, in order.
 pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
     prepare(stage).await?;
     apply(stage).await?;
@@ -32,7 +32,7 @@ pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
     delete(stage).await
 }
 
-/// What is there before: buckets in two accounts, and a role for the operator in the other one.
+/// Creates what the chapter assumes: buckets in two accounts, and a role for the operator in the other one.
 async fn prepare(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
         &format!("Account {DR_ACCOUNT} makes a bucket, and a role that the operator may assume"),
@@ -52,7 +52,7 @@ async fn prepare(stage: &mut Stage<'_>) -> Result<()> {
     }]});
     let create = there.iam().create_role().role_name(ROLE);
     create.assume_role_policy_document(trust.to_string()).send().await?;
-    // As the scripts in deploy/aws make it; the account prod imposes it.
+    // The scripts in deploy/aws create the same boundary, and the AwsAccount prod requires it.
     let boundary = std::fs::read_to_string(paths::repository().join(BOUNDARY))?;
     let destinations = format!(r#"{ACCOUNT}", "{DR_ACCOUNT}"#);
     let boundary = boundary.replace("DESTINATION_ACCOUNT_IDS", &destinations).replace("ACCOUNT_ID", ACCOUNT);

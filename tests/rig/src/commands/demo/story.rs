@@ -7,14 +7,14 @@ use super::cloud::{Held, Object};
 use super::example::{Example, MANIFEST};
 use super::stage::Stage;
 
-/// What is broken in the rule and in the policy.
+/// The values that the demo writes into the rule and into the policy as drift.
 const WRONG_CLASS: &str = "GLACIER";
 const ACTION: &str = "s3:ReplicateDelete";
 
 const STATUS_OF_DRIFT: &str = r#"jsonpath={range .status.drift[*]}{.resource} {.name}{"\n"}  {.path}: want {.want}, got {.got}{"\n"}{end}"#;
 const STATUS_OF_CORRECTION: &str = r#"jsonpath=corrected at {.status.lastCorrection.time}:{"\n"}{range .status.lastCorrection.items[*]}  {.resource} {.name} {.path}: {.got} -> {.want}{"\n"}{end}"#;
 
-/// All of them, in order.
+/// Runs all steps, in order.
 pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
     start(stage).await?;
     buckets(stage).await?;
@@ -68,7 +68,7 @@ async fn apply(stage: &mut Stage<'_>) -> Result<()> {
     see_in_order(stage, &held)
 }
 
-/// The four things, as the example has them.
+/// The four parts, as the example has them.
 fn see_in_order(stage: &Stage<'_>, held: &Held) -> Result<()> {
     let Example { rule, storage_class, .. } = &stage.example;
     stage.see("versioning is enabled on both buckets", held.versioning_is("Enabled"))?;
@@ -131,7 +131,7 @@ async fn observe(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A difference as the status has to show it.
+/// A difference as the status must show it.
 struct Drift {
     resource: &'static str,
     name: String,
@@ -140,7 +140,7 @@ struct Drift {
     got: String,
 }
 
-/// Breaks one thing after the other, and returns the drift that has then to be there.
+/// Changes one thing after the other in AWS, and returns the drift that the status must then show.
 async fn break_things(stage: &mut Stage<'_>) -> Result<Vec<Drift>> {
     let Example { source, destination, role, rule, storage_class, .. } = stage.example.clone();
     let mut drifts = Vec::new();
@@ -215,7 +215,7 @@ async fn see_drifts(stage: &Stage<'_>, request: &str, drifts: &[Drift]) -> Resul
 fn has(entries: &Value, drift: &Drift) -> bool {
     let same = |entry: &Value| {
         let path = entry["path"].as_str().unwrap_or_default();
-        // The path of an action goes on with the resource that it is for.
+        // The path of an action ends with the resource that the action is for.
         entry["resource"] == drift.resource
             && entry["name"] == drift.name.as_str()
             && (path == drift.path || path.starts_with(&format!("{} ", drift.path)))
@@ -262,7 +262,7 @@ async fn delete(stage: &mut Stage<'_>) -> Result<()> {
     stage.see("the replicas are still there", kept.is_some())
 }
 
-/// For those who stay: something to play with.
+/// Prints commands to try while the demo stays up.
 pub async fn apply_again(stage: &mut Stage<'_>) -> Result<()> {
     println!("\nThe example is applied once more, to play with:");
     stage.kubectl(&["apply", "-f", MANIFEST]).await?;
