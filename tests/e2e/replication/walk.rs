@@ -367,7 +367,7 @@ async fn stages<'a>(world: &'a World, count: usize, across: bool) -> Result<Vec<
 
 #[tokio::test]
 async fn every_field_of_a_replication_can_be_changed_and_changed_back() -> Result<()> {
-    let world = World::new("walk").await?;
+    let world = World::with_accounts("walk").await?;
     let fields = fields(REPLICATION)?;
     let stages = stages(&world, fields.len(), true).await?;
     let namespaces = stages.iter().map(|stage| &stage.namespace);
@@ -445,7 +445,7 @@ async fn walk_account(field: &Field, stage: &Stage<'_>) -> Result<()> {
 
 #[tokio::test]
 async fn every_field_of_an_account_can_be_changed_and_changed_back() -> Result<()> {
-    let world = World::new("walk-account").await?;
+    let world = World::with_accounts("walk-account").await?;
     let fields = fields(ACCOUNT)?;
     let stages = stages(&world, fields.len(), false).await?;
     let namespaces = stages.iter().map(|stage| &stage.namespace);

@@ -102,6 +102,14 @@ impl Rig {
         }
     }
 
+    /// A cluster for tests with `AwsAccount`s, one for the process. They are cluster-scoped, and an operator that has seen
+    /// one refuses every resource without an account: tests without accounts could not run beside them.
+    pub async fn accounts_cluster() -> Result<&'static Cluster> {
+        static ACCOUNTS: OnceLock<Result<Cluster, String>> = OnceLock::new();
+        let rig = Self::shared().await?;
+        once(&ACCOUNTS, || start_cluster(&rig.tools)).await
+    }
+
     /// The operator, to be started: it looks at all namespaces, acts as the root
     /// of an account, and speaks to this endpoint instead of AWS.
     pub fn operator(&self, account: &str, endpoint: &str) -> OperatorBuilder {

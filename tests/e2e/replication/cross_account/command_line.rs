@@ -159,7 +159,7 @@ async fn an_account_is_found_by_its_id_although_another_cannot_be_read() -> Resu
 /// policy. It does not check `iam:PassRole`.
 #[tokio::test]
 async fn the_printed_policies_of_accounts_suffice_for_a_whole_life_cycle() -> Result<()> {
-    let world = World::with_auth("account-policies").await?;
+    let world = World::with_accounts_and_auth("account-policies").await?;
     let abroad_id = world.another_account();
     let (home, abroad) = (world.unique("home"), world.unique("abroad"));
     let in_home = format!("arn:aws:iam::{}:role/operator", world.account);

@@ -21,7 +21,7 @@ pub struct Kstatus(PathBuf);
 
 /// kstatus' assessment of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Told {
+pub struct Assessment {
     /// `Current`, `InProgress`, `Failed`, `Terminating` …
     pub status: String,
     /// The message.
@@ -54,7 +54,7 @@ impl Kstatus {
     ///
     /// # Errors
     /// When an object is not valid, or kstatus cannot read its status.
-    pub fn tell(&self, objects: &[Value]) -> Result<Vec<Told>> {
+    pub fn tell(&self, objects: &[Value]) -> Result<Vec<Assessment>> {
         self.run(&[], objects)
     }
 
@@ -62,11 +62,11 @@ impl Kstatus {
     ///
     /// # Errors
     /// When an expression is not valid, or cannot be evaluated.
-    pub fn tell_by(&self, expressions: &Value, objects: &[Value]) -> Result<Vec<Told>> {
+    pub fn tell_by(&self, expressions: &Value, objects: &[Value]) -> Result<Vec<Assessment>> {
         self.run(&["-exprs", &expressions.to_string()], objects)
     }
 
-    fn run(&self, args: &[&str], objects: &[Value]) -> Result<Vec<Told>> {
+    fn run(&self, args: &[&str], objects: &[Value]) -> Result<Vec<Assessment>> {
         let mut child = Command::new(&self.0)
             .args(args)
             .stdin(Stdio::piped())
@@ -85,7 +85,8 @@ impl Kstatus {
             bail!("{}", String::from_utf8_lossy(&output.stderr));
         }
         let answers = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
-        let told = answers.collect::<Result<Vec<Told>, _>>().context("kstatus does not answer in JSON")?;
+        let told =
+            answers.collect::<Result<Vec<Assessment>, _>>().context("kstatus does not answer in JSON")?;
         ensure!(told.len() == objects.len(), "{} answers for {} objects", told.len(), objects.len());
         Ok(told)
     }

@@ -51,6 +51,17 @@ impl World {
         Self::on(name, Rig::own_cluster().await?, &Rig::shared().await?.emulator).await
     }
 
+    /// A new world for a test with `AwsAccount`s, on an API server that it shares with no test without them. Its audit log
+    /// and store can be read, also if `RIG_KUBECONFIG` names another.
+    pub async fn with_accounts(name: &str) -> Result<Self> {
+        Self::on(name, Rig::accounts_cluster().await?, &Rig::shared().await?.emulator).await
+    }
+
+    /// As `with_accounts`, on an emulator that verifies signatures and enforces policies.
+    pub async fn with_accounts_and_auth(name: &str) -> Result<Self> {
+        Self::on(name, Rig::accounts_cluster().await?, Rig::auth_emulator().await?).await
+    }
+
     /// A new world on an emulator that verifies signatures and enforces policies.
     pub async fn with_auth(name: &str) -> Result<Self> {
         let rig = Rig::shared().await?;

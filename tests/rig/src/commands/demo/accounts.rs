@@ -35,8 +35,8 @@ pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
 /// Creates what the chapter assumes: buckets in two accounts, and a role for the operator in the other one.
 async fn prepare(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
-        &format!("Account {DR_ACCOUNT} makes a bucket, and a role that the operator may assume"),
-        "The role asks for an external id, so that nobody has the operator assume it on their behalf.",
+        &format!("Account {DR_ACCOUNT} creates a bucket, and a role that the operator may assume"),
+        "The role requires an external id, so that nobody can make the operator assume it on their behalf.",
     );
     stage.clients(ACCOUNT).s3(SOURCE_REGION).create_bucket().bucket(SOURCE).send().await?;
     let there = stage.clients(DR_ACCOUNT);
@@ -64,7 +64,7 @@ async fn prepare(stage: &mut Stage<'_>) -> Result<()> {
 async fn apply(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
         "Apply two accounts and one resource that refers to both",
-        "An administrator says who may replicate what in an account; what is not said is not allowed.",
+        "An administrator lists the namespaces and buckets that may use an account. Nothing else is allowed.",
     );
     stage.kubectl(&["apply", "-f", MANIFEST]).await?;
     for name in ["prod", "dr"] {
@@ -84,7 +84,7 @@ async fn apply(stage: &mut Stage<'_>) -> Result<()> {
 async fn replicate(stage: &mut Stage<'_>, key: &str) -> Result<()> {
     stage.step(
         "Write an object into the source",
-        "It is copied into the other account only because all four things and the bucket policy agree.",
+        "S3 copies it into the other account only because all four parts and the bucket policy agree.",
     );
     let body = ByteStream::from_static(b"order");
     stage.clients(ACCOUNT).s3(SOURCE_REGION).put_object().bucket(SOURCE).key(key).body(body).send().await?;
@@ -99,7 +99,7 @@ async fn replicate(stage: &mut Stage<'_>, key: &str) -> Result<()> {
 async fn lose_the_policy(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
         "Someone in the other account deletes the bucket policy",
-        "Nothing in the source's account shows it; objects would fail from now on.",
+        "Nothing in the source's account shows it. Objects would fail to replicate from now on.",
     );
     stage.show(&format!("(as `aws s3api delete-bucket-policy --bucket {DESTINATION}` does)"));
     let observe = r#"{"spec":{"managementPolicy":"Observe"}}"#;
@@ -123,8 +123,8 @@ async fn lose_the_policy(stage: &mut Stage<'_>) -> Result<()> {
 
 async fn not_allowed(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
-        "The team tries to copy into a bucket it may not use",
-        "It is refused before anything is asked of AWS, whatever admission let pass.",
+        "The team tries to replicate into a bucket that it may not use",
+        "The operator refuses it before it calls AWS, whatever admission accepted.",
     );
     stage.proxy.clear();
     let patch = r#"[{"op":"replace","path":"/spec/rules/0/destination/bucket","value":"orders-elsewhere"}]"#;
@@ -141,7 +141,7 @@ async fn not_allowed(stage: &mut Stage<'_>) -> Result<()> {
 async fn delete(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
         "Delete the resource",
-        "What it made goes in both accounts, although what it asks for is no longer allowed.",
+        "The operator deletes what it created in both accounts, although the resource is no longer allowed.",
     );
     stage.kubectl(&["delete", "br", NAME, "--timeout=30s"]).await?;
     stage.see("the bucket of the other account has no policy any more", policy(stage).await?.is_none())?;

@@ -170,7 +170,10 @@ impl<'a> Stage<'a> {
 
     pub fn conclude(&self) {
         let (steps, seconds) = (self.steps, self.begun.elapsed().as_secs_f64());
-        println!("\n{}", self.bold(&format!("All {steps} steps were seen to be true, in {seconds:.0} s.")));
+        println!(
+            "\n{}",
+            self.bold(&format!("All {steps} steps happened as they should, in {seconds:.0} s."))
+        );
     }
 
     pub fn fail(&self, error: &Error) {

@@ -41,7 +41,7 @@ async fn buckets(stage: &mut Stage<'_>) -> Result<()> {
     let Example { source, destination, .. } = stage.example.clone();
     stage.step(
         &format!("Create the buckets {source} and {destination}"),
-        "They are all there is: no versioning, no role, nothing that replicates.",
+        "Nothing else exists yet: no versioning, no role, no replication configuration.",
     );
     stage.cloud.create_buckets().await?;
     let held = stage.cloud.look().await?;
@@ -53,7 +53,7 @@ async fn buckets(stage: &mut Stage<'_>) -> Result<()> {
 async fn apply(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
         "Apply the quickstart",
-        "One resource says what is to be replicated; the operator does the four things that S3 needs for it.",
+        "One resource describes the replication. The operator sets up the four parts that S3 needs for it.",
     );
     let name = stage.example.name.clone();
     if stage.example.namespace != "default" {
@@ -86,8 +86,8 @@ fn allows_all(held: &Held) -> bool {
 
 async fn look(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
-        "Look at the resource",
-        "What is true in AWS, for people in columns, for programs in conditions.",
+        "Read the resource",
+        "The columns show people what is true in AWS, and the conditions show it to programs.",
     );
     stage.kubectl(&["get", "br", "-o", "wide"]).await?;
     stage.kubectl_status().await?;
@@ -119,7 +119,7 @@ async fn replicate(stage: &mut Stage<'_>, key: &str) -> Result<()> {
 async fn observe(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
         "Switch to Observe",
-        "In this mode the operator tells what differs and writes nothing: a safe way to look at what others do.",
+        "In this mode the operator reports differences and writes nothing: a safe way to see what others change.",
     );
     let patch = r#"{"spec":{"managementPolicy":"Observe"}}"#;
     let name = stage.example.name.clone();
@@ -147,7 +147,7 @@ async fn break_things(stage: &mut Stage<'_>) -> Result<Vec<Drift>> {
 
     stage.step(
         "Someone changes the storage class of the rule",
-        "Replicas would land where reading them takes hours.",
+        "Replicas would get a storage class in which a read takes hours.",
     );
     stage.show(&format!(
         "(as `aws s3api put-bucket-replication` does, with StorageClass={WRONG_CLASS}, on {source})"
@@ -163,8 +163,8 @@ async fn break_things(stage: &mut Stage<'_>) -> Result<Vec<Drift>> {
     see_drifts(stage, "storage-class", &drifts).await?;
 
     stage.step(
-        &format!("Someone takes {ACTION} out of the role's policy"),
-        "The configuration still looks right; deletions would no longer be replicated.",
+        &format!("Someone removes {ACTION} from the role's policy"),
+        "The configuration is still correct, but S3 would no longer replicate deletions.",
     );
     stage.show(&format!("(as `aws iam put-role-policy` does, with one action less, on {role})"));
     stage.cloud.take_action_from_policy(ACTION).await?;
@@ -226,7 +226,10 @@ fn has(entries: &Value, drift: &Drift) -> bool {
 }
 
 async fn enforce(stage: &mut Stage<'_>, drifts: &[Drift]) -> Result<()> {
-    stage.step("Switch to Enforce", "Now the operator puts right what differs, and remembers what that was.");
+    stage.step(
+        "Switch to Enforce",
+        "Now the operator corrects the differences, and records them in the status.",
+    );
     let name = stage.example.name.clone();
     let patch = r#"{"spec":{"managementPolicy":"Enforce"}}"#;
     stage.kubectl(&["patch", "br", &name, "--type=merge", "-p", patch]).await?;
@@ -249,7 +252,7 @@ async fn enforce(stage: &mut Stage<'_>, drifts: &[Drift]) -> Result<()> {
 async fn delete(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
         "Delete the resource",
-        "The operator removes what it made, the configuration and the role; versioning and objects stay as they are.",
+        "The operator deletes what it created: the configuration and the role. Versioning and objects stay as they are.",
     );
     let name = stage.example.name.clone();
     stage.kubectl(&["delete", "br", &name, "--timeout=30s"]).await?;
