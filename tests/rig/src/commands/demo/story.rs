@@ -1,11 +1,11 @@
 //! The steps of the demo.
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cloud::{Held, Object};
 use super::example::{Example, MANIFEST};
-use super::stage::Stage;
+use super::stage::{ACCOUNT, Stage};
 
 /// The values that the demo writes into the rule and into the policy as drift.
 const WRONG_CLASS: &str = "GLACIER";
@@ -265,9 +265,24 @@ async fn delete(stage: &mut Stage<'_>) -> Result<()> {
     stage.see("the replicas are still there", kept.is_some())
 }
 
-/// Prints commands to try while the demo stays up.
+/// Applies the example again for those who try commands while the demo stays up. The operator has seen `AwsAccount`s by
+/// now and requires one, so the account named `default` comes first.
 pub async fn apply_again(stage: &mut Stage<'_>) -> Result<()> {
     println!("\nThe example is applied once more, to play with:");
+    let account = json!({
+        "apiVersion": "s3replication.dev/v1alpha1",
+        "kind": "AwsAccount",
+        "metadata": {"name": "default"},
+        "spec": {
+            "accountId": ACCOUNT,
+            "namespaces": {"matchNames": [stage.example.namespace]},
+            "sources": [stage.example.source],
+            "destinations": [stage.example.destination],
+        },
+    });
+    let file = rig::paths::scratch_dir("demo")?.join("default-account.json");
+    std::fs::write(&file, account.to_string())?;
+    stage.kubectl(&["apply", "-f", &file.to_string_lossy()]).await?;
     stage.kubectl(&["apply", "-f", MANIFEST]).await?;
     let resource = format!("br/{}", stage.example.name);
     stage.kubectl(&["wait", "--for=condition=Ready", &resource, "--timeout=30s"]).await.map(drop)
