@@ -44,6 +44,15 @@ enum Command {
         /// Put the destinations into another account, and assume a role in both
         #[arg(long)]
         across_accounts: bool,
+        /// Measure six attacks of one tenant instead, with another tenant beside it
+        #[arg(long, conflicts_with_all = ["count", "across_accounts"])]
+        hostile: bool,
+        /// With --hostile: how many objects the attack by churn creates and deletes
+        #[arg(long, default_value = "50000", requires = "hostile")]
+        churn: usize,
+        /// With --hostile: only the attacks whose name contains this
+        #[arg(long, requires = "hostile")]
+        attack: Option<String>,
     },
 }
 
@@ -55,7 +64,10 @@ impl Command {
             Self::Demo { keep } => commands::demo::run(keep),
             Self::Kind(args) => commands::kind::run(&args),
             Self::Budget => commands::budget::run(),
-            Self::Scale { count, across_accounts } => commands::scale::run(count, across_accounts),
+            Self::Scale { hostile: true, churn, attack, .. } => {
+                commands::hostile::run(churn, attack.as_deref().unwrap_or_default())
+            }
+            Self::Scale { count, across_accounts, .. } => commands::scale::run(count, across_accounts),
         }
     }
 }

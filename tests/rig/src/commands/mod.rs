@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod demo;
+pub mod hostile;
 pub mod kind;
 pub mod scale;
 pub mod tasks;
@@ -9,4 +10,3 @@ pub mod tools;
 pub mod up;
 
 mod measure;
-mod usage;

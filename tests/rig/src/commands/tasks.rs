@@ -58,6 +58,10 @@ const TASKS: [Section; 5] = [
                 "cargo scale",
                 "many resources at once: time, requests, memory, CPU (--count N, --across-accounts)",
             ),
+            (
+                "cargo scale --hostile",
+                "six attacks of one tenant: the operator's memory, and how long another tenant waits (--churn N)",
+            ),
         ],
     ),
     (
