@@ -226,6 +226,7 @@ impl Observation<'_> {
             keys: read_set.keys.keys().map(|arn| (arn.clone(), Ok(self.world.observed_key(arn)))).collect(),
             object_lock: read_set.role_policy
                 && self.world.buckets.get(&source.name).is_some_and(|held| held.object_lock),
+            unknown_elements: BTreeSet::new(),
         }
     }
 
