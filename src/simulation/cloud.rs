@@ -225,7 +225,6 @@ impl Observation<'_> {
                 .collect(),
             bucket_policies: self.bucket_policies(read_set),
             keys: read_set.keys.keys().map(|arn| (arn.clone(), Ok(self.world.observed_key(arn)))).collect(),
-            unknown_elements: BTreeSet::new(),
             object_lock: read_set.role_policy
                 && self.world.buckets.get(&source.name).is_some_and(|held| held.object_lock),
             unknown_elements: BTreeSet::new(),

@@ -121,7 +121,6 @@ impl Case {
                 bucket_policies: BTreeMap::new(),
                 keys: BTreeMap::new(),
                 object_lock: false,
-                unknown_elements: Default::default(),
             },
             accounts: Accounts::default(),
             applied: false,
