@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
@@ -14,6 +15,9 @@ use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::{references, unreadable};
 use crate::replication::{Account, Refusal};
 use crate::runtime::store::{Change, Key, Store};
+
+/// The longest that `AwsAccount` resources are relied on while their watch only fails.
+const MAX_UNSEEN: Duration = Duration::from_secs(60);
 
 /// What a `BucketReplication` is found by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -104,6 +108,12 @@ impl Index {
     /// How many resources refer to this `AwsAccount`.
     pub fn count_by_account(&self, account: &str) -> usize {
         self.replications.count(&ReplicationKey::Account(account.to_owned()))
+    }
+
+    /// Whether the watch of `AwsAccount` resources has only failed for so long that an administrator's change may have been
+    /// missed.
+    pub fn accounts_are_unseen(&self, now: Instant) -> bool {
+        self.accounts.unseen_for(now) > MAX_UNSEEN
     }
 
     /// Whether there is an `AwsAccount` of this name, readable or not.
@@ -207,6 +217,17 @@ pub(crate) mod tests {
         }
         by_status.apply(acted);
         assert!(by_status.has_seen_accounts());
+    }
+
+    #[test]
+    fn accounts_are_relied_on_for_a_minute_while_their_watch_fails() {
+        let (index, start) = (Index::new(), Instant::now());
+        index.accounts.watch_failed(start);
+        index.accounts.watch_failed(start + MAX_UNSEEN);
+        assert!(!index.accounts_are_unseen(start + MAX_UNSEEN));
+        assert!(index.accounts_are_unseen(start + MAX_UNSEEN + Duration::from_secs(1)));
+        index.accounts.watch_works();
+        assert!(!index.accounts_are_unseen(start + 10 * MAX_UNSEEN));
     }
 
     #[test]

@@ -36,6 +36,10 @@ use crate::runtime::triggers::Triggers;
 use crate::runtime::{Error, kube_error};
 use crate::telemetry::{Ending, Metrics};
 
+/// Seconds after which the API server ends a watch and the operator begins another. A connection on which nothing arrives any
+/// more is noticed a few seconds later.
+const WATCH_TIMEOUT: u32 = 90;
+
 /// What the runtime must know of a kind.
 pub trait Controller: Send + Sync + 'static {
     type Kind: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static;
@@ -120,7 +124,7 @@ impl<C: Controller> Runner<C> {
         let mut synced = Some(synced);
         let mut writer = StoreWriter::new(self.controller.store().clone(), namespace);
         // Managed fields are dropped before they take memory.
-        let events = watcher(api, config.streaming_lists())
+        let events = watcher(api, config.streaming_lists().timeout(WATCH_TIMEOUT))
             .default_backoff()
             .modify(|object| object.managed_fields_mut().clear());
         let mut events = pin!(events);
@@ -128,11 +132,13 @@ impl<C: Controller> Runner<C> {
             match event {
                 Err(error) => {
                     liveness.watch_failed(&place, Instant::now());
+                    self.controller.store().watch_failed(Instant::now());
                     let error = kube_error::describe_watch_error(&error);
                     warn!(error, "the watch of {place} resources failed; trying again");
                 }
                 Ok(event) => {
                     liveness.watch_works(&place);
+                    self.controller.store().watch_works();
                     let listed = matches!(event, Event::InitDone);
                     writer.observe(event).iter().for_each(|change| self.observe(change));
                     if listed {

@@ -13,6 +13,8 @@ pub enum Error {
     TimedOut(std::time::Duration),
     #[error("this operator no longer leads")]
     NotLeading,
+    #[error("{0} resources cannot be watched, so that what they allow by now is not known")]
+    Unseen(&'static str),
     #[error("the reconcile panicked, which is a fault of this operator: {0}")]
     Panicked(String),
 }
@@ -24,6 +26,7 @@ impl Error {
             Error::Kubernetes(_) => "Kubernetes",
             Error::TimedOut(_) => "TimedOut",
             Error::NotLeading => "NotLeading",
+            Error::Unseen(_) => "Unseen",
             Error::Panicked(_) => "Panicked",
         }
     }

@@ -12,11 +12,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kube::Resource;
 use kube::core::ObjectMeta;
 use kube::runtime::watcher::Event;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 /// What names an object of a kind: `namespace/name`, or `name` where the kind has no namespaces. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,6 +108,8 @@ pub struct Store<K, I = ()> {
     /// The index keys of an object.
     index_by: fn(&K) -> Vec<I>,
     state: RwLock<State<K, I>>,
+    /// Since when the watch has only failed, so that the store may lag behind.
+    failing_since: Mutex<Option<Instant>>,
     /// How many objects were returned or compared, so that tests can count work instead of time.
     #[cfg(test)]
     visits: std::sync::atomic::AtomicUsize,
@@ -117,6 +120,7 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash> Store<K, I> {
         Store {
             index_by,
             state: RwLock::new(State { objects: HashMap::new(), indexed: HashMap::new() }),
+            failing_since: Mutex::new(None),
             #[cfg(test)]
             visits: std::sync::atomic::AtomicUsize::new(0),
         }
@@ -135,6 +139,21 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash> Store<K, I> {
     #[cfg(test)]
     pub(crate) fn take_visits(&self) -> usize {
         self.visits.swap(0, std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// The watch failed. What the store holds may be out of date from now on.
+    pub fn watch_failed(&self, now: Instant) {
+        self.failing_since.lock().get_or_insert(now);
+    }
+
+    /// The watch brought an event.
+    pub fn watch_works(&self) {
+        *self.failing_since.lock() = None;
+    }
+
+    /// How long the watch has only failed.
+    pub fn unseen_for(&self, now: Instant) -> Duration {
+        self.failing_since.lock().map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {

@@ -75,13 +75,29 @@ impl Sources {
 
     /// The sources of a crate, given by name and text.
     pub fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Sources {
-        let parsed = files.into_iter().filter(|(name, _)| *name != "main.rs").map(|(name, text)| {
-            let module = module_of(name);
-            let file = syn::parse_file(text).unwrap_or_else(|error| panic!("{name}: {error}"));
-            let mut imports = Imports { module: module.clone(), test: false, found: Vec::new() };
+        let files = files.into_iter().filter(|(name, _)| *name != "main.rs");
+        let files: BTreeMap<Module, (&str, syn::File)> = files
+            .map(|(name, text)| {
+                let file = syn::parse_file(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+                (module_of(name), (name, file))
+            })
+            .collect();
+        // Modules that only tests have; what is in their folders is theirs.
+        let of_tests: BTreeSet<Module> = files
+            .iter()
+            .flat_map(|(module, (_, file))| file.items.iter().map(move |item| (module, item)))
+            .filter_map(|(module, item)| match item {
+                Item::Mod(item) if is_test(&item.attrs) => {
+                    Some(module.iter().cloned().chain([item.ident.to_string()]).collect())
+                }
+                _ => None,
+            })
+            .collect();
+        let parsed = files.into_iter().map(|(module, (name, file))| {
+            let test = (0..=module.len()).any(|n| of_tests.contains(&module[..n]));
+            let mut imports = Imports { module: module.clone(), test, found: Vec::new() };
             imports.visit_file(&file);
-            let mut paths =
-                Paths { module: module.clone(), test: false, imports: &imports.found, found: vec![] };
+            let mut paths = Paths { module: module.clone(), test, imports: &imports.found, found: vec![] };
             paths.visit_file(&file);
             let paths = paths.found;
             (module, Parsed { name: name.to_owned(), imports: imports.found, paths })
@@ -181,10 +197,7 @@ fn module_of(name: &str) -> Module {
 
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
-        Meta::List(list) => {
-            list.path.is_ident("cfg")
-                && list.tokens.to_string().split(['(', ',', ' ', ')']).any(|w| w == "test")
-        }
+        Meta::List(list) => list.path.is_ident("cfg") && list.tokens.to_string() == "test",
         _ => false,
     })
 }

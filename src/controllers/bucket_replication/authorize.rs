@@ -19,6 +19,7 @@ use crate::ports::{Cluster, ClusterError};
 use crate::replication::authorize::accounts::WithoutAccount;
 use crate::replication::authorize::{self as domain, labels_matter};
 use crate::replication::{Account, Accounts, Refusal, Replication};
+use crate::runtime::Error;
 
 /// The labels of namespaces, each read once in a check.
 pub struct NamespaceLabels<'a, K> {
@@ -52,6 +53,10 @@ pub async fn authorize<C, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Result<Accounts, Stop> {
     let accounts = resolve(object, cx)?;
+    if accounts.are_restricted() && cx.index.accounts_are_unseen(cx.clock.now()) {
+        // No refusal: what was allowed may still be, and a deletion must not take it for forbidden.
+        return Err(Error::Unseen("AwsAccount").into());
+    }
     let id = cx.settings.resource_id(&object.metadata);
     let replication = Replication { spec: &object.spec, status, id: &id, accounts: &accounts };
     // What labels cannot change is refused before they cost a request.

@@ -2,49 +2,8 @@
 
 use std::fmt;
 
+pub use crate::simulation::explore::budget::{BUDGETS, Budget};
 use crate::simulation::explore::scene::Deed;
-
-/// What bounds how often something happens in one trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Budget {
-    /// The process dies.
-    Crashes,
-    /// A call fails without effect.
-    Failures,
-    /// A call takes effect, and its answer is lost.
-    LostAnswers,
-    /// AWS answers a read from before the last write.
-    StaleAnswers,
-    /// Another call than the oldest is answered first, or another resource's check goes on.
-    Switches,
-    /// A check begins sooner than it is due.
-    EarlyChecks,
-    /// Another operator takes the lease.
-    Leases,
-    /// A user changes the spec or adds a finalizer.
-    SpecChanges,
-    /// A user deletes the resource or strips its finalizer.
-    Deletions,
-    /// Someone outside changes AWS.
-    Outsiders,
-    /// An administrator changes an account or a namespace.
-    Administrators,
-}
-
-/// Every budget with its size.
-pub const BUDGETS: [(Budget, u8); 11] = [
-    (Budget::Crashes, 2),
-    (Budget::Failures, 1),
-    (Budget::LostAnswers, 1),
-    (Budget::StaleAnswers, 1),
-    (Budget::Switches, 2),
-    (Budget::EarlyChecks, 1),
-    (Budget::Leases, 1),
-    (Budget::SpecChanges, 2),
-    (Budget::Deletions, 2),
-    (Budget::Outsiders, 2),
-    (Budget::Administrators, 2),
-];
 
 /// Something other than what happens when nobody interferes.
 #[derive(Clone, Copy)]

@@ -4,6 +4,7 @@
 //! the shortest trace that breaks it, in sentences. Every await on a port is a decision point.
 
 mod action;
+mod budget;
 mod properties;
 mod run;
 mod scene;

@@ -6,7 +6,7 @@ use crate::api::Switch;
 use crate::replication::observed::VersioningStatus;
 use crate::replication::{Configuration, Filter, Rule, RuleDestination};
 use crate::simulation::api_server::{ApiServer, ObjectName};
-use crate::simulation::explore::action::Budget;
+use crate::simulation::explore::budget::Budget;
 use crate::simulation::operator::CLUSTER;
 use crate::simulation::world::{Role, World};
 

@@ -74,7 +74,7 @@ pub const RECONCILES: Description = Description::new(
     "reconciles_total",
     Kind::Counter,
     &["result", "reason"],
-    "Reconciles of BucketReplication resources. `result`: `done` (the resource is as its spec asks), `refused` (a person must act), `retried` (the operator tries again soon), `error` (a Kubernetes request failed, the reconcile ran into its deadline, or it panicked). `reason`: the reason of Ready, `Deleted`, or for errors `Kubernetes`, `TimedOut`, `NotLeading` or `Panicked`",
+    "Reconciles of BucketReplication resources. `result`: `done` (the resource is as its spec asks), `refused` (a person must act), `retried` (the operator tries again soon), `error` (a Kubernetes request failed, the reconcile ran into its deadline, or it panicked). `reason`: the reason of Ready, `Deleted`, or for errors `Kubernetes`, `TimedOut`, `NotLeading`, `Unseen` or `Panicked`",
 );
 pub const RECONCILE_DURATION: Description = Description::new(
     "reconcile_duration_seconds",
