@@ -76,20 +76,20 @@ fn namespace_is_allowed(
     }
     if !match_names.is_empty() && !match_names.iter().any(|allowed| allowed == namespace) {
         return not_allowed(format!(
-            "namespace {namespace} may not use AwsAccount {name}, which allows the namespaces {}; {fix}",
-            listed(match_names)
+            "namespace {namespace} may not use AwsAccount {name}, which does not name it; {fix}"
         ));
     }
     let has = |(key, value): (&String, &String)| labels.is_some_and(|labels| labels.get(key) == Some(value));
     if match_labels.iter().all(has) {
         return None;
     }
-    let wanted: Vec<String> = match_labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let lacks =
-        if labels.is_some() { "does not have them all" } else { "has labels that are not known here" };
+    let lacks = if labels.is_some() {
+        "does not have all of these labels"
+    } else {
+        "has labels that are not known here"
+    };
     not_allowed(format!(
-        "namespace {namespace} may not use AwsAccount {name}, which allows namespaces with the labels {}: it {lacks}; {fix}",
-        listed(&wanted)
+        "namespace {namespace} may not use AwsAccount {name}, which allows namespaces by their labels: it {lacks}; {fix}"
     ))
 }
 

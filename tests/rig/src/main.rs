@@ -36,6 +36,8 @@ enum Command {
     Kind(commands::kind::KindArgs),
     /// Count the requests of one resource and compare them with their limits
     Budget,
+    /// Explore the controllers in every order of calls, faults and other people's acts, in memory
+    Explore(commands::explore::ExploreArgs),
     /// Create many resources at once and measure time, requests, memory and CPU: `cargo scale`
     Scale {
         /// Number of resources
@@ -63,6 +65,7 @@ impl Command {
             Self::Up => commands::up::run(),
             Self::Demo { keep } => commands::demo::run(keep),
             Self::Kind(args) => commands::kind::run(&args),
+            Self::Explore(args) => commands::explore::run(&args),
             Self::Budget => commands::budget::run(),
             Self::Scale { hostile: true, churn, attack, .. } => {
                 commands::hostile::run(churn, attack.as_deref().unwrap_or_default())
