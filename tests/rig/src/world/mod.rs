@@ -51,8 +51,8 @@ impl World {
         Self::on(name, Rig::own_cluster().await?, &Rig::shared().await?.emulator).await
     }
 
-    /// A new world for a test with `AwsAccount`s, on an API server that it shares with no test without them. Its audit log
-    /// and store can be read, also if `RIG_KUBECONFIG` names another.
+    /// A new world for a test with `AwsAccount`s, on an API server that it shares with no test without them. Its audit
+    /// log and store can be read, also if `RIG_KUBECONFIG` names another.
     pub async fn with_accounts(name: &str) -> Result<Self> {
         Self::on(name, Rig::accounts_cluster().await?, &Rig::shared().await?.emulator).await
     }
