@@ -105,7 +105,7 @@ fn manifest(
     namespace: &str,
     found: &Importable,
 ) -> Result<String, CliError> {
-    let Importable { region, account_id, configuration, existing_objects, unknown_elements } = found;
+    let Importable { region, configuration, existing_objects, unknown_elements, .. } = found;
     let inexpressible = |source| ImportError::Inexpressible { bucket: bucket.to_owned(), source };
     if let Some(id) = existing_objects.first() {
         return Err(inexpressible(Inexpressible {
@@ -120,7 +120,8 @@ fn manifest(
         let elements = unknown_elements.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         return Err(ImportError::UnknownElements { bucket: bucket.to_owned(), elements }.into());
     }
-    let replicating = Replicating { bucket, region: Some(region), account_id, configuration };
+    let replicating =
+        Replicating { bucket, region: Some(region), account_id: &found.account_id, configuration };
     let mut spec = import_spec(&replicating).map_err(inexpressible)?;
     spec.adoption_policy = AdoptionPolicy::Adopt;
     spec.source.account_ref = account.map(str::to_owned);

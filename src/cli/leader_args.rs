@@ -22,8 +22,9 @@ pub struct LeaderArgs {
     /// Namespace of the Lease; absent: the namespace of the pod
     #[arg(long, env = "LEASE_NAMESPACE")]
     lease_namespace: Option<String>,
-    /// How long the others wait after the leader's last renewal before they take over
-    #[arg(long, env = "LEASE_DURATION", default_value = "15s", value_parser = duration)]
+    /// How long the others wait after the leader's last renewal before they take over; longer than --renew-deadline by at
+    /// least --aws-attempt-timeout
+    #[arg(long, env = "LEASE_DURATION", default_value = "20s", value_parser = duration)]
     lease_duration: Duration,
     /// How long the leader works without a renewal of the Lease
     #[arg(long, env = "RENEW_DEADLINE", default_value = "10s", value_parser = duration)]
@@ -44,19 +45,25 @@ pub enum LeaderArgsError {
 }
 
 impl LeaderArgs {
-    /// The settings of the election among the operators of this scope; `None` without `--leader-elect`.
+    /// The settings of the election among the operators of this scope; `None` without `--leader-elect`. `longest_request`:
+    /// the longest that a request to AWS may take.
     ///
     /// # Errors
     /// If the times do not fit together, or the namespace is unknown.
-    pub fn settings(&self, scope: &str) -> Result<Option<Settings>, LeaderArgsError> {
+    pub fn settings(
+        &self,
+        scope: &str,
+        longest_request: Duration,
+    ) -> Result<Option<Settings>, LeaderArgsError> {
         let times = Times::new(self.lease_duration, self.renew_deadline, self.retry_period)?;
         if !self.leader_elect {
             return Ok(None);
         }
+        let times = times.leave_time_for(longest_request)?;
         let given = [self.lease_namespace.clone(), std::env::var("POD_NAMESPACE").ok()];
         let namespace = namespace(given, Path::new(NAMESPACE_FILE)).ok_or(LeaderArgsError::NoNamespace)?;
         let (name, scope) = (self.lease_name.clone(), scope.to_owned());
-        Ok(Some(Settings { namespace, name, identity: holder(), scope, times }))
+        Ok(Some(Settings { namespace, name, holder: holder(), scope, times }))
     }
 }
 

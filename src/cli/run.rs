@@ -47,10 +47,18 @@ pub struct RunArgs {
     /// Refuse resources that would act without an AwsAccount: those without accountRef, if no AwsAccount is named default
     #[arg(long, env = "REQUIRE_ACCOUNT")]
     require_account: bool,
-    /// UID of the kube-system namespace of a cluster that this one replaces: roles that belong to a resource of the same
-    /// namespace and name there belong to it here; repeat for several, or separate with commas
-    #[arg(long = "former-cluster", env = "FORMER_CLUSTERS", value_name = "UID", value_delimiter = ',')]
-    former_clusters: Vec<String>,
+    /// Write nothing to AWS, whatever managementPolicy says, and only report what differs; for the first start after etcd
+    /// was restored or cloned
+    #[arg(long, env = "READ_ONLY", value_parser = clap::builder::FalseyValueParser::new())]
+    read_only: bool,
+    /// UID of the kube-system namespace of a cluster that this one replaces: roles of its resources are taken over by
+    /// resources of the same namespace and name. May be repeated
+    #[arg(long, env = "FORMER_CLUSTER", value_name = "UID", value_delimiter = ',')]
+    former_cluster: Vec<String>,
+    /// Seconds between two checks of a resource that are requested by the annotation s3replication.dev/requestedAt; 0 for
+    /// no limit. A change of the spec does not wait
+    #[arg(long, env = "REQUEST_INTERVAL", value_name = "SECONDS", default_value = "10")]
+    request_interval: u32,
     /// Address on which to serve /livez, /readyz and /metrics
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
@@ -110,7 +118,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         tokio::spawn(async move { follow_log_level(&file, &otherwise, &level).await });
     }
     let (namespaces, selector) = (namespaces(&args.namespaces), selector(args.selector));
-    let election = args.leader.settings(&scope(&namespaces, selector.as_deref()))?;
+    let longest_request = args.aws.settings().attempt_timeout;
+    let election = args.leader.settings(&scope(&namespaces, selector.as_deref()), longest_request)?;
     let (mut registry, aws_metrics) = (Registry::default(), aws::Metrics::default());
     aws_metrics.register(&mut registry);
     let (health, metrics) = (Health::default(), Metrics::new(registry));
@@ -144,8 +153,10 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         interval: args.interval,
         cluster,
         require_account: args.require_account,
-        former_clusters: args.former_clusters,
-        read_only: false,
+        read_only: args.read_only,
+        former_clusters: args.former_cluster,
+        request_interval: Duration::from_secs(args.request_interval.into()),
+        longest_request,
         resource_metrics: args.resource_metrics,
     };
     let operator =
@@ -163,7 +174,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
 
 /// The election with its own client: it retries by its own rules and must not wait for other requests.
 fn election(settings: Option<leader::Settings>, mut config: Config) -> kube::Result<leader::Election> {
-    let Some(settings) = settings else { return Ok(leader::Election::unopposed()) };
+    let Some(settings) = settings else { return Ok(leader::Election::disabled()) };
     config.default_retry = false;
     Ok(leader::Election::by_lease(Client::try_from(config)?, settings))
 }

@@ -10,7 +10,8 @@ use kube::runtime::events::Reporter;
 use tokio_util::sync::CancellationToken;
 
 use crate::aws::AwsConnector;
-use crate::controllers::aws_account::{self, AwsAccountController};
+use crate::controllers::aws_account;
+use crate::controllers::aws_account::controller::{AwsAccountController, CONCURRENCY};
 use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
 use crate::controllers::bucket_replication::collector::fleet_snapshot;
 use crate::controllers::bucket_replication::context::Context;
@@ -49,8 +50,7 @@ pub async fn run(operator: Operator) {
         instance: std::env::var("POD_NAME").ok(),
     };
     let cluster = Arc::new(ObjectWriter::new(client.clone(), reporter));
-    let (replications, accounts) =
-        (Triggers::new(settings.concurrency), Triggers::new(aws_account::CONCURRENCY));
+    let (replications, accounts) = (Triggers::new(settings.concurrency), Triggers::new(CONCURRENCY));
     metrics.collect_from({
         let (index, tracker, queue) = (index.clone(), tracker.clone(), replications.clone());
         let (leadership, each) = (leadership.clone(), settings.resource_metrics);
@@ -62,12 +62,14 @@ pub async fn run(operator: Operator) {
     let of_replications =
         Scope { namespaces: settings.namespaces.clone(), selector: settings.selector.clone() };
     let account_controller = AwsAccountController {
-        cloud: cloud.clone(),
-        cluster: cluster.clone(),
-        index: index.clone(),
-        settings: settings.clone(),
+        context: aws_account::context::Context {
+            cloud: cloud.clone(),
+            cluster: cluster.clone(),
+            index: index.clone(),
+            settings: settings.clone(),
+            memory: aws_account::context::Memory::default(),
+        },
         replications: replications.clone(),
-        memory: aws_account::Memory::default(),
     };
     let replication_controller = BucketReplicationController {
         context: Arc::new(Context {

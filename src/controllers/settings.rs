@@ -1,9 +1,14 @@
 //! How the controllers run.
 
+use std::time::Duration;
+
 use kube::core::ObjectMeta;
 
 use crate::api::Interval;
 use crate::replication::ResourceId;
+
+/// Resources that are created together are counted together for their accounts, after this pause.
+pub const SETTLE: Duration = Duration::from_secs(1);
 
 /// What the flags of `run` say.
 #[derive(Clone, Debug)]
@@ -20,10 +25,14 @@ pub struct Settings {
     pub cluster: String,
     /// Refuse resources that act without an `AwsAccount`.
     pub require_account: bool,
-    /// UIDs of `kube-system` in clusters that this one replaces: their roles belong to the resources here.
-    pub former_clusters: Vec<String>,
     /// Write nothing to AWS, whatever a resource's `managementPolicy` says.
     pub read_only: bool,
+    /// UIDs of the `kube-system` namespaces of clusters that this one replaces.
+    pub former_clusters: Vec<String>,
+    /// The shortest time between two checks of a resource that someone asked for by annotation.
+    pub request_interval: Duration,
+    /// The longest that a request to AWS may take.
+    pub longest_request: Duration,
     /// Whether metrics name each resource.
     pub resource_metrics: bool,
 }
@@ -54,8 +63,10 @@ pub(crate) mod tests {
             interval: "10m".parse().unwrap(),
             cluster: "cluster".to_owned(),
             require_account: false,
-            former_clusters: Vec::new(),
             read_only: false,
+            former_clusters: Vec::new(),
+            request_interval: Duration::from_secs(10),
+            longest_request: Duration::from_secs(10),
             resource_metrics: false,
         }
     }

@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::api::AwsIdentity;
-use crate::iam::Partition;
 use crate::iam::arn::role_of_arn;
 use crate::ports::Cloud;
 use crate::replication::observed::Read;
@@ -18,7 +17,7 @@ use crate::replication::{
     Account, Accounts, BucketAddress, BucketRef, Caller, Configuration, DeletionReadSet, Failure,
     FailureClass, Observed, ObservedBucket, ObservedRole, ReadSet, ResourceId, Step,
 };
-use crate::simulation::world::{World, access_denied, fail};
+use crate::simulation::world::{World, access_denied, fail, partition};
 
 /// AWS in memory.
 #[derive(Clone, Debug)]
@@ -114,7 +113,7 @@ impl SimulatedCloud {
 }
 
 fn caller(clients: &SimulatedClients) -> Caller {
-    Caller { account: clients.source.clone(), partition: Partition::AWS }
+    Caller { account: clients.source.clone(), partition: partition() }
 }
 
 impl Cloud for SimulatedCloud {

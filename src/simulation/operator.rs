@@ -3,13 +3,13 @@
 //! In: the ports, and what the watch brings. Out: reconciles. A process that dies is dropped, and another one is made.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::api::Interval;
+use crate::api::{BucketReplication, Interval};
 use crate::controllers::Guarded;
 use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
 use crate::controllers::bucket_replication::context::Context;
@@ -46,6 +46,18 @@ impl Operator {
         hook: Hook,
         edit: impl FnOnce(&mut Settings),
     ) -> Operator {
+        Operator::start_under(cloud, cluster, clock, hook, Box::new(|| true), edit)
+    }
+
+    /// Starts a process that begins steps only while `may_begin` says so.
+    pub fn start_under(
+        cloud: &SimulatedCloud,
+        cluster: &SimulatedCluster,
+        clock: &SimulatedClock,
+        hook: Hook,
+        may_begin: Box<dyn Fn() -> bool + Send + Sync>,
+        edit: impl FnOnce(&mut Settings),
+    ) -> Operator {
         let mut settings = Settings {
             namespaces: Vec::new(),
             selector: None,
@@ -53,8 +65,10 @@ impl Operator {
             interval: Interval::default(),
             cluster: CLUSTER.to_owned(),
             require_account: false,
-            former_clusters: Vec::new(),
             read_only: false,
+            former_clusters: Vec::new(),
+            request_interval: Duration::from_secs(10),
+            longest_request: Duration::from_secs(10),
             resource_metrics: false,
         };
         edit(&mut settings);
@@ -66,7 +80,7 @@ impl Operator {
             bucket_locks: BucketLocks::default(),
             settings,
             clock: Clock::Simulated(clock.clone()),
-            may_begin: Box::new(|| true),
+            may_begin,
             metrics: Metrics::new(Registry::default()),
             tracker: Arc::default(),
         };
@@ -127,6 +141,22 @@ impl Operator {
     pub fn reconcile_now(&self, namespace: &str, name: &str) -> Option<Result<Option<Duration>, Error>> {
         let result = self.reconcile(namespace, name)?.now_or_never()?;
         Some(result.map(Action::after))
+    }
+
+    /// The resource as the cache holds it.
+    pub fn cached(&self, namespace: &str, name: &str) -> Option<BucketReplication> {
+        let object = self.controller.context.index.replications.get(&Key::namespaced(namespace, name))?;
+        object.0.as_ref().ok().cloned()
+    }
+
+    /// A new term of leadership begins.
+    pub fn begin_term(&self) {
+        self.controller.context.memory.forget_all();
+    }
+
+    /// What the process remembers and decides by, as text.
+    pub fn fingerprint(&self, now: Instant) -> String {
+        self.controller.context.memory.fingerprint(now)
     }
 
     /// What the watches of this process have brought.

@@ -181,7 +181,7 @@ impl World {
             Step::UntagRole { role, keys } => {
                 self.existing_role(caller, role, action)?.tags.retain(|tag, _| !keys.contains(tag));
             }
-            Step::PutRolePolicy { role, document, .. } => {
+            Step::PutRolePolicy { role, document, expands: _ } => {
                 self.existing_role(caller, role, action)?.policy = Some(parse(document));
             }
             Step::PutBucketPolicy { bucket, .. } => {
@@ -210,7 +210,7 @@ impl World {
         }
         let RoleDocuments { path, trust, permissions_boundary, tags, description: _ } = documents;
         let role = Role {
-            arn: Partition::AWS.role_arn(account_id, path, name),
+            arn: partition().role_arn(account_id, path, name),
             name: name.to_owned(),
             path: path.clone(),
             trust: parse(trust),
@@ -368,6 +368,11 @@ impl Bucket {
     }
 }
 
+/// The partition of all simulated Regions.
+pub fn partition() -> Partition {
+    Partition::of_region("us-east-1")
+}
+
 fn key(account_id: &str, role: &str) -> (String, String) {
     (account_id.to_owned(), role.to_ascii_lowercase())
 }
@@ -476,9 +481,8 @@ mod tests {
     fn s3_refuses_a_policy_that_names_a_role_that_is_not_there_or_is_gone() {
         let mut world = world();
         let copies = address("copies", "eu-west-1");
-        let arn = "arn:aws:iam::111122223333:role/s3-replication/orders";
-        let policy =
-            PolicyDocument::new(policy_statements("Sid", &[arn.to_owned()], "arn:aws:s3:::copies", false));
+        let roles = ["arn:aws:iam::111122223333:role/s3-replication/orders".to_owned()];
+        let policy = PolicyDocument::new(policy_statements("Sid", &roles, "arn:aws:s3:::copies", false));
         let policy = policy.to_value();
         assert_eq!(code(world.put_bucket_policy(HERE, &copies, Some(&policy))), "MalformedPolicy");
         world.execute(HERE, &create("orders")).unwrap();

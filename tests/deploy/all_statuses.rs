@@ -1,6 +1,6 @@
 //! Every status that the operator can report, made by the operator's own code.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -9,12 +9,14 @@ use s3_replication_operator::api::{
     ManagementPolicy, Reason,
 };
 use s3_replication_operator::iam::Partition;
+use s3_replication_operator::replication::desired::Discovered;
+use s3_replication_operator::replication::plan::plan;
 use s3_replication_operator::replication::status::{
     Contested, Outcome, Report, StatusContext, account_status, report, stopped,
 };
 use s3_replication_operator::replication::{
-    Accounts, Assessment, Caller, Failure, FailureClass, Observed, ObservedBucket, Plan, PlanInput, ReadSet,
-    Refusal, Replication, ResourceId, Versioning, VersioningStatus, assess,
+    Accounts, Caller, Desired, Failure, FailureClass, Observed, ObservedBucket, Plan, PlanInput, ReadSet,
+    Refusal, Replication, ResourceId, Versioning, VersioningStatus,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -111,11 +113,14 @@ impl Case {
                 uid: Some("resource-uid".into()),
             },
             observed: Observed {
-                caller: Caller { account: "111122223333".into(), partition: Partition::AWS },
+                caller: Caller {
+                    account: "111122223333".into(),
+                    partition: Partition::of_region("us-east-1"),
+                },
                 source: bucket("us-east-1"),
                 destinations: [(DESTINATION.to_owned(), bucket("eu-west-1"))].into(),
                 configuration: Ok(None),
-                unknown_elements: BTreeSet::new(),
+                unknown_elements: Default::default(),
                 role: Ok(None),
                 former_roles: BTreeMap::new(),
                 bucket_policies: BTreeMap::new(),
@@ -127,11 +132,6 @@ impl Case {
         })
     }
 
-    fn replication<'a>(&'a self, status: &'a BucketReplicationStatus) -> Replication<'a> {
-        let Case { spec, identity, accounts, .. } = self;
-        Replication { spec, status, id: identity, accounts }
-    }
-
     /// The report of a check with this plan and outcome.
     fn report(
         &self,
@@ -140,23 +140,20 @@ impl Case {
         outcome_of: impl Fn(&Plan) -> Outcome,
     ) -> Result<State> {
         state(how.to_owned(), |previous: &BucketReplicationStatus, now| {
-            let mut previous = previous.clone();
-            let hash = {
-                let replication = self.replication(&previous);
-                let read_set = ReadSet::of(&replication, false);
-                assess(&replication, &read_set, &self.observed).desired.hash()
+            let Case { spec, identity, observed, accounts, .. } = self;
+            let discovered = Discovered::of(SOURCE, observed);
+            let desired_with = |status: &BucketReplicationStatus| {
+                Desired::new(&Replication { spec, status, id: identity, accounts }, &discovered)
             };
-            if self.applied {
-                previous.applied_hash = Some(hash);
-            }
-            let replication = self.replication(&previous);
+            let mut previous = previous.clone();
+            let desired = desired_with(&previous);
+            previous.applied_hash = self.applied.then(|| desired.hash()).or(previous.applied_hash);
+            let replication = Replication { spec, status: &previous, id: identity, accounts };
             let read_set = ReadSet::of(&replication, false);
-            let Assessment { desired, plan } = assess(&replication, &read_set, &self.observed);
-            let input = PlanInput::new(&replication, &read_set, &self.observed, &desired);
-            let plan = plan_of(plan);
-            let occasion =
-                StatusContext { generation: GENERATION, requested: None, previous: &previous, now };
-            let Report { status, reason, .. } = report(&input, &plan, &outcome_of(&plan), &occasion);
+            let input = PlanInput::new(&replication, &read_set, observed, &desired);
+            let plan = plan_of(plan(&input));
+            let context = StatusContext { generation: GENERATION, requested: None, previous: &previous, now };
+            let Report { status, reason, .. } = report(&input, &plan, &outcome_of(&plan), &context);
             (status, reason)
         })
     }

@@ -27,7 +27,7 @@ const REMEDY: &str = "give it this right, which the roles of this version's Helm
 
 /// Long enough for a busy machine to renew, with attempts so frequent that no test has to wait.
 const PATIENT: [&str; 6] = ["--lease-duration", "1h", "--renew-deadline", "50m", "--retry-period", "500ms"];
-const SHORT: [&str; 6] = ["--lease-duration", "6s", "--renew-deadline", "4s", "--retry-period", "500ms"];
+const SHORT: [&str; 6] = ["--lease-duration", "14s", "--renew-deadline", "4s", "--retry-period", "500ms"];
 
 /// The interval of polling.
 const LOOK: Duration = Duration::from_millis(100);
@@ -274,7 +274,7 @@ fn roles(namespace: &str) -> Result<Vec<Value>> {
 
 /// A life without one permission, or with all of them.
 async fn live(taken: Option<Right>) -> Result<()> {
-    let world = World::with_insight("missing-rbac").await?;
+    let world = World::with_accounts("missing-rbac").await?;
     let (cluster, namespace) = (world.cluster(), world.namespace.clone());
     // The permission named after a namespace is about this one.
     let taken = taken.map(|right| Right {

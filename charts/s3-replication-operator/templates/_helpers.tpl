@@ -107,6 +107,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   (list "selector" .selector)
   (list "concurrency" .concurrency)
   (list "interval" .interval)
+  (list "request-interval" .requestInterval)
   (list "http-address" .httpAddress)
   (list "otlp-endpoint" .otlpEndpoint)
   (list "log-format" .logFormat)
@@ -115,8 +116,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .requireAccount }}
 - --require-account
 {{- end }}
-{{- with .formerClusters }}
-- --former-cluster={{ join "," . }}
+{{- if .readOnly }}
+- --read-only
+{{- end }}
+{{- range .formerClusters }}
+- {{ printf "--former-cluster=%s" . }}
 {{- end }}
 {{- if .resourceMetrics }}
 - --resource-metrics

@@ -9,70 +9,61 @@ use serde_json::json;
 use tracing::warn;
 
 use crate::api::{AwsAccount, AwsIdentity, Namespaces};
-use crate::controllers::aws_account::AwsAccountController;
+use crate::controllers::aws_account::context::{Context, Verified};
 use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::status::account_status;
 use crate::replication::{Account, Failure};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 
-/// What STS answered, when, and for which generation of the account.
-#[derive(Clone, Debug)]
-pub struct Verified {
-    generation: Option<i64>,
-    at: Instant,
-    identity: AwsIdentity,
+/// Checks an account, writes its status when that changed, and returns when to check it again.
+pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K>) -> Result<Action, Error> {
+    let replications = cx.index.count_by_account(&account.name_any());
+    if replications == 0 && !concerns(account, &cx.settings.namespaces) {
+        // Another operator answers for it.
+        return Ok(Action::await_change());
+    }
+    let replications = i32::try_from(replications).unwrap_or(i32::MAX);
+    let verified = verify(account, cx).await;
+    let previous = account.status.clone().unwrap_or_default();
+    let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default();
+    let (status, reason) =
+        account_status(verified.as_ref(), replications, &previous, account.metadata.generation, now);
+    if let Err(failure) = &verified {
+        let (name, detail) = (account.name_any(), failure.message());
+        warn!(account = name, reason = reason.as_str(), detail, "cannot act in the account");
+    }
+    if status != previous {
+        let key = ObjectKey::new::<AwsAccount>(&account.metadata);
+        cx.cluster.set_status(&key, &json!(status)).await?;
+    }
+    let interval = cx.settings.interval.duration();
+    let mut requeue = cx.memory.requeue.lock();
+    let pause = requeue.entry(account.uid().unwrap_or_default()).or_default().after(reason, interval);
+    requeue.retain(|_, backoff| !backoff.is_empty());
+    Ok(Action::requeue(pause))
 }
 
-impl<C: Cloud, K: Cluster> AwsAccountController<C, K> {
-    pub(super) async fn check(&self, account: &AwsAccount) -> Result<Action, Error> {
-        let replications = self.index.count_by_account(&account.name_any());
-        if replications == 0 && !concerns(account, &self.settings.namespaces) {
-            // Another operator answers for it.
-            return Ok(Action::await_change());
-        }
-        let replications = i32::try_from(replications).unwrap_or(i32::MAX);
-        let verified = self.verify(account).await;
-        let previous = account.status.clone().unwrap_or_default();
-        let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default();
-        let (status, reason) =
-            account_status(verified.as_ref(), replications, &previous, account.metadata.generation, now);
-        if let Err(failure) = &verified {
-            let (name, detail) = (account.name_any(), failure.message());
-            warn!(account = name, reason = reason.as_str(), detail, "cannot act in the account");
-        }
-        if status != previous {
-            let key = ObjectKey::new::<AwsAccount>(&account.metadata);
-            self.cluster.set_status(&key, &json!(status)).await?;
-        }
-        let interval = self.settings.interval.duration();
-        let mut requeue = self.memory.requeue.lock();
-        let pause = requeue.entry(account.uid().unwrap_or_default()).or_default().after(reason, interval);
-        requeue.retain(|_, backoff| !backoff.is_empty());
-        Ok(Action::requeue(pause))
+/// As whom the operator acts in the account. STS is asked once an interval, and not when resources come or go.
+async fn verify<C: Cloud, K>(account: &AwsAccount, cx: &Context<C, K>) -> Result<AwsIdentity, Failure> {
+    let (uid, generation) = (account.uid().unwrap_or_default(), account.metadata.generation);
+    let interval = cx.settings.interval.duration();
+    let fresh = |v: &&Verified| v.generation == generation && v.at.elapsed() < interval;
+    if let Some(verified) = cx.memory.verified.lock().get(&uid).filter(fresh) {
+        return Ok(verified.identity.clone());
     }
-
-    /// As whom the operator acts in the account. STS is asked once an interval, and not when resources come or go.
-    async fn verify(&self, account: &AwsAccount) -> Result<AwsIdentity, Failure> {
-        let (uid, generation) = (account.uid().unwrap_or_default(), account.metadata.generation);
-        let interval = self.settings.interval.duration();
-        let fresh = |v: &&Verified| v.generation == generation && v.at.elapsed() < interval;
-        if let Some(verified) = self.memory.verified.lock().get(&uid).filter(fresh) {
-            return Ok(verified.identity.clone());
+    let asked = Account { name: account.name_any(), spec: account.spec.clone() };
+    let answer = cx.cloud.verify(&asked).await;
+    let mut verified = cx.memory.verified.lock();
+    match &answer {
+        Ok(identity) => {
+            let identity = identity.clone();
+            verified.insert(uid, Verified { generation, at: Instant::now(), identity });
         }
-        let asked = Account { name: account.name_any(), spec: account.spec.clone() };
-        let answer = self.cloud.verify(&asked).await;
-        let mut verified = self.memory.verified.lock();
-        match &answer {
-            Ok(identity) => {
-                let identity = identity.clone();
-                verified.insert(uid, Verified { generation, at: Instant::now(), identity });
-            }
-            Err(_) => drop(verified.remove(&uid)),
-        }
-        drop(verified);
-        answer
+        Err(_) => drop(verified.remove(&uid)),
     }
+    drop(verified);
+    answer
 }
 
 /// Whether an operator that watches these namespaces (none: all) answers for an account that no resource refers to yet:

@@ -83,9 +83,9 @@ fn required_labels(accounts: &Accounts) -> BTreeMap<String, String> {
 }
 
 /// The accounts that a resource refers to.
-fn resolve<C, K>(object: &BucketReplication, cx: &Context<C, K>) -> Result<Accounts, Refusal> {
-    let without_account = WithoutAccount::of(cx.settings.require_account, cx.index.has_seen_accounts());
-    Accounts::resolve(&object.spec, |name| cx.index.account(name), without_account)
+pub fn resolve<C, K>(object: &BucketReplication, cx: &Context<C, K>) -> Result<Accounts, Refusal> {
+    let without = WithoutAccount::of(cx.settings.require_account, cx.index.has_seen_accounts());
+    Accounts::resolve(&object.spec, |name| cx.index.account(name), without)
 }
 
 /// Claims the source for the resource.

@@ -18,11 +18,13 @@ use crate::controllers::bucket_replication::execute::execute;
 use crate::controllers::bucket_replication::resource::Target;
 use crate::controllers::bucket_replication::status::{self, Pace};
 use crate::controllers::bucket_replication::stop::Stop;
+use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, ClusterError, Finalizers};
 use crate::replication::desired::Discovered;
 use crate::replication::observed::Read;
+use crate::replication::outcome::Outcome;
 use crate::replication::plan::teardown::{ObservedForDeletion, Ownership, failed, teardown};
-use crate::replication::status::{Event, Outcome};
+use crate::replication::status::Event;
 use crate::replication::{
     Account, Accounts, Caller, DeletionReadSet, Desired, Failure, Refusal, Replication, ResourceId,
 };
@@ -90,7 +92,7 @@ async fn delete<C: Cloud, K: Cluster>(
     target: &Target<'_>,
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
-    if view.leaves_aws_alone() {
+    if view.leaves_aws_alone() || is_on(Mutant::FinalizerGoesFirst) {
         return Ok(());
     }
     let state = ownership_state(view, target, cx).await?;
@@ -271,11 +273,11 @@ impl Removal<'_> {
         let accounts = self.accounts(cx)?;
         let clients = cx.cloud.connect(&accounts, &self.id).await.map_err(blocked)?;
         let caller = cx.cloud.caller(&clients).await.map_err(blocked)?;
-        let desired = self.desired(&accounts, caller, BTreeMap::new());
+        let desired = self.desired(&accounts, caller);
         let read_set = DeletionReadSet {
             source: self.view.source(),
             roles: self.view.roles(&self.id),
-            bucket_policies: self.view.bucket_policies(desired.as_ref().filter(|_| !self.state.forbidden)),
+            bucket_policies: self.view.bucket_policies(desired.as_ref()),
             id: self.id.clone(),
         };
         let observed = self.observe(&clients, &read_set, cx).await.map_err(blocked)?;
@@ -324,23 +326,20 @@ impl Removal<'_> {
     }
 
     /// Whether the status is no proof that the configuration is the resource's own: another resource owns the source by
-    /// now, or may own it, or the account does not admit the resource. Only a role of the resource is a proof then.
+    /// now, or may own it, or the account does not admit the resource.
     fn is_disputed(&self) -> bool {
         let OwnershipState { conflict, forbidden } = self.state;
-        !self.source.admits || conflict || forbidden
+        conflict || forbidden || !self.source.admits
     }
 
-    /// What the spec asked for, as far as it can be worked out without reading every bucket.
-    fn desired(
-        &self,
-        accounts: &Accounts,
-        caller: Caller,
-        regions: BTreeMap<String, String>,
-    ) -> Option<Desired> {
-        let resource = self.view.resource.as_ref().filter(|_| !self.state.conflict && self.source.admits)?;
+    /// What the spec asked for, as far as it can be worked out without reading any bucket.
+    fn desired(&self, accounts: &Accounts, caller: Caller) -> Option<Desired> {
+        let OwnershipState { conflict, forbidden } = self.state;
+        let resource = self.view.resource.as_ref().filter(|_| !conflict && !forbidden)?;
         let (spec, status) = (&resource.spec, &self.view.status);
         let replication = Replication { spec, status, id: &self.id, accounts };
-        Some(Desired::new(&replication, &Discovered { caller, regions, object_lock: false }))
+        let discovered = Discovered { caller, regions: BTreeMap::new(), object_lock: false };
+        Some(Desired::new(&replication, &discovered))
     }
 
     async fn observe<C: Cloud, K: Cluster>(

@@ -42,7 +42,7 @@ impl DeletionView {
         }
     }
 
-    /// What the spec says of things that someone else made. An unreadable word is none.
+    /// What the resource may take over; nothing when its policy cannot be decoded.
     pub fn adoption(&self) -> AdoptionPolicy {
         self.policy("adoptionPolicy").unwrap_or_default()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::api::{AwsResource, DriftEntry};
-use crate::replication::status::Contested;
+use crate::replication::outcome::Contested;
 
 const WINDOW: Duration = Duration::from_secs(60 * 60);
 
@@ -31,6 +31,14 @@ impl CorrectionHistory {
         for difference in settled {
             self.0.entry(field(difference)).or_default().push(now);
         }
+    }
+
+    /// How often each field was corrected within the window, as text.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn fingerprint(&self, now: Instant) -> String {
+        let recent = |times: &Vec<Instant>| times.iter().filter(|t| now.duration_since(**t) < WINDOW).count();
+        let counts: Vec<_> = self.0.iter().map(|(field, times)| (field, recent(times))).collect();
+        format!("{counts:?}")
     }
 
     /// Which of these differences must wait, and how long: those that were corrected too often.

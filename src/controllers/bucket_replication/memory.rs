@@ -16,7 +16,7 @@ use crate::controllers::bucket_replication::grace::RecentWrites;
 use crate::controllers::bucket_replication::request_limit::RequestLimit;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::replication::Plan;
-use crate::replication::status::{Contested, Outcome};
+use crate::replication::outcome::{Contested, Outcome};
 use crate::runtime::requeue::RequeueBackoff;
 
 /// The longest that the operator's own status is preferred to the cache's, which lags behind its writes.
@@ -119,6 +119,44 @@ impl Memory {
         self.0.lock().by_uid.clear();
     }
 
+    /// What is remembered and decided by, as text, with ages in place of times: equal memories have equal texts.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn fingerprint(&self, now: Instant) -> String {
+        use std::fmt::Write as _;
+        let entries = self.0.lock();
+        let mut uids: Vec<&String> = entries.by_uid.keys().collect();
+        uids.sort_unstable();
+        let mut text = String::new();
+        for uid in uids {
+            let Some(entry) = entries.by_uid.get(uid) else { continue };
+            // Pauses between tries decide nothing but the time, and requests are not among what is explored.
+            let Entry { requeue: _, corrections, recent_writes, requests: _, written, claims, running } =
+                entry;
+            let written = written.as_ref().map(|w| {
+                let fresh = now.duration_since(w.at) <= CACHE_LAG;
+                (
+                    fresh,
+                    w.cached,
+                    serde_json::to_value(&w.status)
+                        .map(|mut status| {
+                            let conditions = status["conditions"].as_array_mut();
+                            conditions.into_iter().flatten().for_each(|c| {
+                                c["lastTransitionTime"].take();
+                            });
+                            if let Some(time) = status.pointer_mut("/lastCorrection/time") {
+                                time.take();
+                            }
+                            status.to_string()
+                        })
+                        .unwrap_or_default(),
+                )
+            });
+            let (corrections, writes) = (corrections.fingerprint(now), recent_writes.fingerprint(now));
+            let _ = write!(text, "{uid} {corrections} {writes} {written:?} {claims} {}", running.is_some());
+        }
+        text
+    }
+
     /// How many resources something is remembered of.
     pub fn len(&self) -> usize {
         self.0.lock().by_uid.len()
@@ -168,8 +206,8 @@ impl Remembered<'_> {
     }
 
     /// How long a check that someone asked for has to wait; `None`: it may run, and counts as one.
-    pub fn delay_request(&self, now: Instant) -> Option<Duration> {
-        self.with(|entry| entry.requests.delay(now))
+    pub fn delay_request(&self, now: Instant, interval: Duration) -> Option<Duration> {
+        self.with(|entry| entry.requests.delay(now, interval))
     }
 
     /// How long to wait before AWS is read again, where it still answers from before the operator's own last writes.
@@ -187,10 +225,9 @@ impl Remembered<'_> {
 
     /// What was written of a plan: counted as corrections where it corrected drift, and expected to show in AWS.
     pub fn record(&self, plan: &Plan, outcome: &Outcome, now: Instant) {
-        let written = |d: &&DriftEntry| outcome.done.iter().any(|step| step.settles(d));
         let settled = |d: &&DriftEntry| plan.is_settled(d, outcome);
         self.with(|entry| {
-            entry.recent_writes.record(plan.differences.iter().filter(written), now);
+            entry.recent_writes.record(plan.differences.iter().filter(settled), now);
             if plan.drift {
                 entry.corrections.record(plan.differences.iter().filter(settled), now);
             }

@@ -9,7 +9,7 @@ pub mod collector;
 pub mod context;
 pub mod controller;
 mod deletion;
-mod deletion_view;
+pub mod deletion_view;
 pub mod execute;
 pub mod flapping;
 pub mod grace;
@@ -69,7 +69,7 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
 ) -> Result<Action, Error> {
     let Resource { target, status: previous, spec, .. } = resource;
     let interval = spec.interval.as_ref().unwrap_or(&cx.settings.interval).duration();
-    if let Some(wait) = resource.delay_request(cx.clock.now()) {
+    if let Some(wait) = resource.delay_request(cx) {
         return Ok(Action::requeue(wait));
     }
     match check(resource, cx).await {

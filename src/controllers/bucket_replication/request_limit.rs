@@ -1,10 +1,11 @@
-//! Limits the checks that someone asks for by annotation: one in ten seconds for each resource.
+//! Limits the checks of a resource that someone asks for by annotation.
 //!
-//! In: the time of each such check. Out: how long the next one has to wait. A change of the spec does not wait.
+//! In: the time of each such check, and the shortest time between two. Out: how long the next one has to wait. A change of the spec does not wait.
 
 use std::time::{Duration, Instant};
 
-const PAUSE: Duration = Duration::from_secs(10);
+/// How long a check is remembered at most: no interval is longer.
+const KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// When the last check ran that someone asked for.
 #[derive(Debug, Default)]
@@ -16,8 +17,8 @@ impl RequestLimit {
     }
 
     /// How long to wait; `None`: the check runs now and counts.
-    pub fn delay(&mut self, now: Instant) -> Option<Duration> {
-        let wait = self.0.map(|last| PAUSE.saturating_sub(now.duration_since(last)));
+    pub fn delay(&mut self, now: Instant, interval: Duration) -> Option<Duration> {
+        let wait = self.0.map(|last| interval.saturating_sub(now.duration_since(last)));
         let wait = wait.filter(|wait| !wait.is_zero());
         if wait.is_none() {
             self.0 = Some(now);
@@ -25,9 +26,9 @@ impl RequestLimit {
         wait
     }
 
-    /// Forgets a check that no longer delays another.
+    /// Forgets a check that delays no other any more.
     pub fn expire(&mut self, now: Instant) {
-        self.0.take_if(|last| now.duration_since(*last) >= PAUSE);
+        self.0.take_if(|last| now.duration_since(*last) >= KEPT);
     }
 }
 
@@ -36,10 +37,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loop_of_requests_is_one_check_in_ten_seconds() {
+    fn a_loop_of_requests_is_one_check_in_each_interval() {
         let (mut limit, start) = (RequestLimit::default(), Instant::now());
-        let checks =
-            (0..700).filter(|tenth| limit.delay(start + Duration::from_millis(100 * tenth)).is_none());
-        assert_eq!(checks.count(), 7);
+        let interval = Duration::from_secs(10);
+        let mut allowed =
+            |tenth: u64| limit.delay(start + Duration::from_millis(100 * tenth), interval).is_none();
+        assert_eq!((0..700).filter(|tenth| allowed(*tenth)).count(), 7);
+        assert_eq!(limit.delay(start, Duration::ZERO), None, "no limit");
     }
 }

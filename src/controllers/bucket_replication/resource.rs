@@ -1,14 +1,13 @@
 //! The resource under reconcile: its object, and its status as the operator last wrote it.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kube::core::ObjectMeta;
 
-use crate::api::handled_request;
 use crate::api::{
     BucketReplication, BucketReplicationSpec, BucketReplicationStatus, FINALIZER, ManagementPolicy,
-    REQUESTED_AT,
+    REQUESTED_AT, handled_request,
 };
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::memory::Remembered;
@@ -87,12 +86,12 @@ impl<'a> Resource<'a> {
     }
 
     /// How long a check that someone asked for has to wait. A change of the spec does not wait.
-    pub fn delay_request(&self, now: Instant) -> Option<Duration> {
+    pub fn delay_request<C, K>(&self, cx: &Context<C, K>) -> Option<Duration> {
         let changed = self.status.observed_generation != self.target.metadata.generation;
         if changed || !self.is_requested() {
             return None;
         }
-        self.target.memory.delay_request(now)
+        self.target.memory.delay_request(cx.clock.now(), cx.settings.request_interval)
     }
 
     /// Someone asked for this check.

@@ -39,8 +39,8 @@ pub fn successors(source: &str, index: &Index, settings: &Settings) -> Vec<Key> 
 /// Whether a resource is authorized; `None` where that depends on the labels of its namespace, which only the API server
 /// knows.
 fn may_own(resource: &BucketReplication, index: &Index, settings: &Settings) -> Option<bool> {
-    let without_account = WithoutAccount::of(settings.require_account, index.has_seen_accounts());
-    let Ok(accounts) = Accounts::resolve(&resource.spec, |name| index.account(name), without_account) else {
+    let without = WithoutAccount::of(settings.require_account, index.has_seen_accounts());
+    let Ok(accounts) = Accounts::resolve(&resource.spec, |name| index.account(name), without) else {
         return Some(false);
     };
     if labels_matter(&accounts) {

@@ -1,9 +1,8 @@
-//! The clock of claims: it goes on while the process is stopped and while the machine sleeps.
+//! The clock by which claims expire. It goes on while the process is stopped and while the machine sleeps.
 //!
 //! `std::time::Instant` is `CLOCK_MONOTONIC` on Linux, which counts while the process is stopped (SIGSTOP, a
-//! frozen cgroup) but not while the whole machine is suspended. `CLOCK_BOOTTIME` counts there too. Nothing counts
-//! while a hypervisor keeps a machine from running at all; against that only AWS could fence, and it has no such
-//! means.
+//! frozen cgroup) but not while the whole machine is suspended. `CLOCK_BOOTTIME` counts then, too. No clock counts while
+//! a hypervisor keeps a machine from running; only AWS could fence against that, and it has no means to.
 
 use std::time::Duration;
 
@@ -12,11 +11,12 @@ use rustix::time::{ClockId, clock_gettime};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const CLOCK: ClockId = ClockId::Boottime;
 
-/// Elsewhere the monotonic clock is the best there is; on Apple's systems it goes on during sleep.
+/// Other systems have no such clock; on Apple's, the monotonic one goes on during sleep.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const CLOCK: ClockId = ClockId::Monotonic;
 
-/// A moment on this machine's clock, in nanoseconds since it was started; no other machine's can be compared.
+/// A point in time on this machine's clock, in nanoseconds since the machine was started. Instants of two machines cannot
+/// be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BootInstant(u64);
 
@@ -34,7 +34,7 @@ impl BootInstant {
         BootInstant(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
     }
 
-    /// How long until `later`; nothing when that is past.
+    /// How long until `later`; zero when that is past.
     pub fn until(self, later: BootInstant) -> Duration {
         Duration::from_nanos(later.0.saturating_sub(self.0))
     }

@@ -1,4 +1,6 @@
-//! Claims the Lease, renews it while work is done, and lets go of it when the work has ended.
+//! Holds the election: claims the Lease, renews it while work runs, and releases it when the work has ended.
+//!
+//! In: the settings of the Lease. Out: a [`Term`] each time that this process leads.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::runtime::kube_error;
-use crate::runtime::leader::claim::{Leadership, Term};
+use crate::runtime::leader::claim::{Leadership, Succession, Term};
 use crate::runtime::leader::clock::BootInstant;
 use crate::runtime::leader::record::{Candidate, Decision};
 use crate::runtime::leader::settings::{JITTER, Settings};
@@ -26,41 +28,76 @@ enum LeaseError {
     },
     #[error("the API server did not answer within {0:?}")]
     NoAnswer(Duration),
-    #[error("someone else wrote the Lease first")]
-    Outrun,
+    #[error("another process wrote the Lease first")]
+    Conflict,
 }
 
-/// Whose the Lease is.
-enum Standing {
-    Ours,
-    Theirs { holder: String, other_scope: Option<String> },
+/// Who holds the Lease after a try to claim it.
+enum Claimed {
+    /// This process; and how the term before ended.
+    Held(Succession),
+    /// Another process, and what it works on where that is something else.
+    HeldByOther { holder: String, other_scope: Option<String> },
+}
+
+/// Decides when this process works.
+#[derive(Debug)]
+pub struct Election {
+    leadership: Leadership,
+    elector: Option<Elector>,
+}
+
+impl Election {
+    /// No election: this process works from its start to its end.
+    pub fn disabled() -> Election {
+        Election { leadership: Leadership::default(), elector: None }
+    }
+
+    /// Of several processes, the one that holds the Lease works. The client must not retry by itself: the election decides
+    /// when to try again.
+    pub fn by_lease(client: Client, settings: Settings) -> Election {
+        let leadership = Leadership::default();
+        let elector = Elector::new(client, settings, leadership.clone());
+        Election { leadership, elector: Some(elector) }
+    }
+
+    /// Says at any time whether this process leads.
+    pub fn leadership(&self) -> Leadership {
+        self.leadership.clone()
+    }
+
+    /// Works whenever this process leads. The work must end by itself at `shutdown` and when its term ends.
+    pub async fn run(self, shutdown: &CancellationToken, work: impl AsyncFn(Term)) {
+        match self.elector {
+            Some(elector) => elector.run(shutdown, work).await,
+            None => work(self.leadership.begin(BootInstant::NEVER, Succession::Orderly)).await,
+        }
+    }
 }
 
 /// One of the candidates.
 #[derive(Debug)]
-pub struct Elector {
+struct Elector {
     api: Api<Lease>,
     candidate: Candidate,
     leadership: Leadership,
-    /// The Lease as we wrote it last, as long as nothing speaks against its being so still.
+    /// The Lease as last written by this process; `None` once it may be stale.
     ours: Option<Lease>,
-    /// What was logged last: each state is told once.
-    told: String,
+    /// What was logged last: each state is logged once.
+    logged: String,
 }
 
 impl Elector {
-    /// The client should make no tries of its own: when to try again is decided here.
-    pub fn new(client: Client, settings: Settings, leadership: Leadership) -> Elector {
+    fn new(client: Client, settings: Settings, leadership: Leadership) -> Elector {
         let api = Api::namespaced(client, &settings.namespace);
-        Elector { api, candidate: Candidate::new(settings), leadership, ours: None, told: String::new() }
+        Elector { api, candidate: Candidate::new(settings), leadership, ours: None, logged: String::new() }
     }
 
-    /// Follows until it leads, works while it leads, and follows again. The work is to end itself at `shutdown`
-    /// and when its term ends; the Lease is renewed until it has.
-    pub async fn run(mut self, shutdown: &CancellationToken, work: impl AsyncFn(Term)) {
+    /// Follows until it leads, works while it leads, and follows again. The Lease is renewed until the work has ended.
+    async fn run(mut self, shutdown: &CancellationToken, work: impl AsyncFn(Term)) {
         while let Some(term) = self.acquire(shutdown).await {
-            let Settings { namespace, name, identity, .. } = self.candidate.settings();
-            info!(lease = format!("{namespace}/{name}"), identity, "leading");
+            let Settings { namespace, name, holder, .. } = self.candidate.settings();
+            info!(lease = format!("{namespace}/{name}"), holder, "leading");
             let mut work = pin!(work(term.clone()));
             tokio::select! {
                 biased;
@@ -76,24 +113,26 @@ impl Elector {
         }
     }
 
-    /// Waits until the Lease is ours; `None` at `shutdown`.
+    /// Waits until this process holds the Lease; `None` at `shutdown`.
     async fn acquire(&mut self, shutdown: &CancellationToken) -> Option<Term> {
         let times = self.candidate.settings().times;
         while !shutdown.is_cancelled() {
             let asked = BootInstant::now();
-            // Not given up at `shutdown`: a claim that went through unheard would keep others waiting.
+            // `shutdown` does not interrupt this: a claim that succeeds unseen would keep the others waiting.
             match self.attempt(times.call()).await {
-                Ok(Standing::Ours) if shutdown.is_cancelled() => self.release().await,
-                Ok(Standing::Ours) => {
-                    return Some(self.leadership.begin(asked.after(times.renew_deadline())));
+                Ok(Claimed::Held(_)) if shutdown.is_cancelled() => self.release().await,
+                Ok(Claimed::Held(succession)) => {
+                    return Some(self.leadership.begin(asked.after(times.renew_deadline()), succession));
                 }
-                Ok(Standing::Theirs { holder, other_scope: None }) => {
-                    self.tell(&holder, || info!(holder, "following"));
+                Ok(Claimed::HeldByOther { holder, other_scope: None }) => {
+                    self.log_once(&holder, || info!(holder, "following"));
                 }
-                Ok(Standing::Theirs { holder, other_scope: Some(theirs) }) => self.tell(&holder, || {
-                    let hint = "operators that share the work need a --lease-name each";
-                    warn!(holder, theirs, hint, "following an operator that works on other resources");
-                }),
+                Ok(Claimed::HeldByOther { holder, other_scope: Some(theirs) }) => {
+                    self.log_once(&holder, || {
+                        let hint = "operators that share the work need a --lease-name each";
+                        warn!(holder, theirs, hint, "following an operator that works on other resources");
+                    })
+                }
                 Err(error) => self.failed(&error),
             }
             let wait = times.retry_period().mul_f64(1.0 + (JITTER - 1.0) * fastrand::f64());
@@ -105,17 +144,19 @@ impl Elector {
         None
     }
 
-    /// Keeps the Lease. Returns when the claim has ended.
+    /// Renews the Lease. Returns when the claim has ended.
     async fn renew(&mut self, term: &Term) {
         let times = self.candidate.settings().times;
         loop {
             sleep(times.retry_period().min(term.left())).await;
             let asked = BootInstant::now();
             match self.attempt(times.call().min(term.left())).await {
-                Ok(Standing::Ours) if term.extend(asked.after(times.renew_deadline())) => self.told.clear(),
-                // It came too late: work was refused meanwhile.
-                Ok(Standing::Ours) => {}
-                Ok(Standing::Theirs { holder, .. }) => {
+                Ok(Claimed::Held(_)) if term.extend(asked.after(times.renew_deadline())) => {
+                    self.logged.clear();
+                }
+                // The renewal came too late: the expired claim already refused work.
+                Ok(Claimed::Held(_)) => {}
+                Ok(Claimed::HeldByOther { holder, .. }) => {
                     warn!(holder, "no longer leading: another operator holds the Lease");
                     return;
                 }
@@ -129,17 +170,17 @@ impl Elector {
     }
 
     /// One try to make, take or renew the Lease.
-    async fn attempt(&mut self, limit: Duration) -> Result<Standing, LeaseError> {
-        // What becomes of a write that is not answered is not known: after it the Lease is read.
+    async fn attempt(&mut self, limit: Duration) -> Result<Claimed, LeaseError> {
+        // A write that was not answered may have succeeded: after it, the Lease is read again.
         let held = self.ours.take();
         timeout(limit, self.claim(held)).await.unwrap_or(Err(LeaseError::NoAnswer(limit)))
     }
 
-    async fn claim(&mut self, held: Option<Lease>) -> Result<Standing, LeaseError> {
+    async fn claim(&mut self, held: Option<Lease>) -> Result<Claimed, LeaseError> {
         if held.is_some() {
             match self.write(held.as_ref()).await {
-                // It may be gone or be another's: that is to be known at once.
-                Err(LeaseError::Outrun) => {}
+                // It may be gone, or another process may hold it: read it at once.
+                Err(LeaseError::Conflict) => {}
                 other => return other,
             }
         }
@@ -149,35 +190,44 @@ impl Elector {
         self.write(held.as_ref()).await
     }
 
-    /// Writes what is to be written, over exactly the version that was read.
-    async fn write(&mut self, held: Option<&Lease>) -> Result<Standing, LeaseError> {
+    /// Writes the Lease over exactly the version that was read.
+    async fn write(&mut self, held: Option<&Lease>) -> Result<Claimed, LeaseError> {
         let name = self.candidate.settings().name.clone();
-        let written = match self.candidate.decide(held, BootInstant::now(), jiff::Timestamp::now()) {
-            Decision::Wait { holder, other_scope } => return Ok(Standing::Theirs { holder, other_scope }),
-            Decision::Create(lease) => self.api.create(&PostParams::default(), &lease).await,
-            Decision::Replace(lease) => self.api.replace(&name, &PostParams::default(), &lease).await,
-        };
+        let (written, succession) =
+            match self.candidate.decide(held, BootInstant::now(), jiff::Timestamp::now()) {
+                Decision::Wait { holder, other_scope } => {
+                    return Ok(Claimed::HeldByOther { holder, other_scope });
+                }
+                Decision::Create(lease) => {
+                    (self.api.create(&PostParams::default(), &lease).await, Succession::Orderly)
+                }
+                Decision::Replace(lease, succession) => {
+                    (self.api.replace(&name, &PostParams::default(), &lease).await, succession)
+                }
+            };
         match written {
             Ok(lease) => {
                 self.ours = Some(lease);
-                Ok(Standing::Ours)
+                Ok(Claimed::Held(succession))
             }
-            Err(kube::Error::Api(status)) if status.code == 409 => Err(LeaseError::Outrun),
-            // Of a Lease that was there a moment ago; where none was, the namespace is missing.
-            Err(kube::Error::Api(status)) if status.code == 404 && held.is_some() => Err(LeaseError::Outrun),
+            Err(kube::Error::Api(status)) if status.code == 409 => Err(LeaseError::Conflict),
+            // The Lease was there a moment ago. Without one, 404 means that the namespace is missing.
+            Err(kube::Error::Api(status)) if status.code == 404 && held.is_some() => {
+                Err(LeaseError::Conflict)
+            }
             Err(source) => Err(LeaseError::Kubernetes { what: "write", source }),
         }
     }
 
-    /// Lets go of the Lease, so that the next one need not wait for its end.
+    /// Releases the Lease, so that the next leader need not wait until it expires.
     async fn release(&mut self) {
         let limit = self.candidate.settings().times.call();
         match timeout(limit, self.give_up()).await.unwrap_or(Err(LeaseError::NoAnswer(limit))) {
             Ok(()) => info!("released the Lease"),
-            Err(error) => warn!(%error, "could not release the Lease; others wait until it has run out"),
+            Err(error) => warn!(%error, "could not release the Lease; other operators wait until it expires"),
         }
         self.ours = None;
-        self.told.clear();
+        self.logged.clear();
     }
 
     async fn give_up(&mut self) -> Result<(), LeaseError> {
@@ -197,20 +247,20 @@ impl Elector {
 
     fn failed(&mut self, error: &LeaseError) {
         match error {
-            LeaseError::Outrun => debug!(%error, "trying again"),
+            LeaseError::Conflict => debug!(%error, "trying again"),
             LeaseError::Kubernetes { .. } | LeaseError::NoAnswer(_) => {
                 let text = error.to_string();
-                self.tell(&text, || {
+                self.log_once(&text, || {
                     warn!(error = text, "cannot claim or renew the leadership; trying again")
                 });
             }
         }
     }
 
-    /// Logs what is new.
-    fn tell(&mut self, what: &str, log: impl FnOnce()) {
-        if self.told != what {
-            what.clone_into(&mut self.told);
+    /// Logs a state unless it was the last one logged.
+    fn log_once(&mut self, state: &str, log: impl FnOnce()) {
+        if self.logged != state {
+            state.clone_into(&mut self.logged);
             log();
         }
     }

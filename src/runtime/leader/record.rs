@@ -1,4 +1,7 @@
-//! What a candidate makes of the Lease: pure decisions on the record and on when it was last seen to change.
+//! Decides what to write to the Lease, purely.
+//!
+//! In: the Lease as it was just read, and the time. Out: create it, replace it, or wait. A holder counts as gone when its
+//! record has not changed for the duration of the lease, by this process' own clock.
 
 use std::time::Duration;
 
@@ -7,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::core::ObjectMeta;
 
 use crate::api::GROUP;
+use crate::runtime::leader::claim::Succession;
 use crate::runtime::leader::clock::BootInstant;
 use crate::runtime::leader::settings::Settings;
 
@@ -18,19 +22,19 @@ fn scope_key() -> String {
 /// What to do about the Lease as it is.
 #[derive(Debug)]
 pub enum Decision {
-    /// There is none: make it.
+    /// There is none: create it.
     Create(Box<Lease>),
-    /// It is ours, or free, or its holder has gone: write this over the version that was read.
-    Replace(Box<Lease>),
-    /// Someone else holds it.
+    /// This process holds it, or nobody does, or its holder is gone: write this over the version that was read.
+    Replace(Box<Lease>, Succession),
+    /// Another process holds it.
     Wait {
         holder: String,
-        /// What they work on, if it is something else.
+        /// What the holder works on, if that is something else.
         other_scope: Option<String>,
     },
 }
 
-/// A record, and since when it has been as it is, by our own clock.
+/// A record, and since when it has not changed, by this process' own clock.
 #[derive(Debug)]
 struct Seen {
     spec: LeaseSpec,
@@ -52,8 +56,7 @@ impl Candidate {
         &self.settings
     }
 
-    /// What to do about the Lease as it was just read. `wall` is what people will read in it; nothing is decided
-    /// by it.
+    /// Decides on the Lease as it was just read. `wall` is the time that people read in it; no decision depends on it.
     pub fn decide(&mut self, held: Option<&Lease>, now: BootInstant, wall: jiff::Timestamp) -> Decision {
         let Some(lease) = held else {
             let metadata = ObjectMeta {
@@ -68,31 +71,36 @@ impl Candidate {
         let since = self.seen(&spec, now);
         let transitions = spec.lease_transitions.unwrap_or_default();
         let wall_time = MicroTime(wall);
-        let claim = match spec.holder_identity.as_deref() {
-            Some(holder) if holder == self.settings.identity => {
+        let (claim, succession) = match spec.holder_identity.as_deref() {
+            // A renewal; or this process' own claim expired, and it leads again.
+            Some(holder) if holder == self.settings.holder => {
                 let acquired = spec.acquire_time.unwrap_or(wall_time).0;
-                self.claim(wall, acquired, transitions)
+                (self.claim(wall, acquired, transitions), Succession::Takeover)
             }
             Some(holder) if !holder.is_empty() && now < since.after(self.duration(&spec)) => {
                 let scope = lease.metadata.annotations.as_ref().and_then(|a| a.get(&scope_key()));
                 let other_scope = scope.filter(|scope| **scope != self.settings.scope).cloned();
                 return Decision::Wait { holder: holder.to_owned(), other_scope };
             }
-            _ => self.claim(wall, wall, transitions.saturating_add(1)),
+            holder => {
+                let released = holder.is_none_or(str::is_empty);
+                let succession = if released { Succession::Orderly } else { Succession::Takeover };
+                (self.claim(wall, wall, transitions.saturating_add(1)), succession)
+            }
         };
         let mut claimed = with_spec(lease, claim);
         let annotations = claimed.metadata.annotations.get_or_insert_default();
         annotations.insert(scope_key(), self.settings.scope.clone());
-        Decision::Replace(Box::new(claimed))
+        Decision::Replace(Box::new(claimed), succession)
     }
 
-    /// Whether the record names us.
+    /// Whether the record names this process.
     pub fn holds(&self, lease: &Lease) -> bool {
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref());
-        holder == Some(&self.settings.identity)
+        holder == Some(&self.settings.holder)
     }
 
-    /// The Lease without a holder, so that the next one need not wait.
+    /// The Lease without a holder, so that the next leader need not wait.
     pub fn release(&self, lease: &Lease, wall: jiff::Timestamp) -> Lease {
         let held = lease.spec.clone().unwrap_or_default();
         let released = LeaseSpec {
@@ -104,7 +112,7 @@ impl Candidate {
         with_spec(lease, released)
     }
 
-    /// Since when the record has been as it is now.
+    /// Since when the record has not changed.
     fn seen(&mut self, spec: &LeaseSpec, now: BootInstant) -> BootInstant {
         match &self.seen {
             Some(seen) if seen.spec == *spec => seen.since,
@@ -115,7 +123,7 @@ impl Candidate {
         }
     }
 
-    /// How long the holder said that it may be silent.
+    /// How long the holder may be silent, by its own record.
     fn duration(&self, spec: &LeaseSpec) -> Duration {
         let said = spec.lease_duration_seconds.filter(|s| *s > 0);
         let seconds = said.unwrap_or_else(|| self.settings.times.lease_seconds());
@@ -124,7 +132,7 @@ impl Candidate {
 
     fn claim(&self, renewed: jiff::Timestamp, acquired: jiff::Timestamp, transitions: i32) -> LeaseSpec {
         LeaseSpec {
-            holder_identity: Some(self.settings.identity.clone()),
+            holder_identity: Some(self.settings.holder.clone()),
             lease_duration_seconds: Some(self.settings.times.lease_seconds()),
             acquire_time: Some(MicroTime(acquired)),
             renew_time: Some(MicroTime(renewed)),
@@ -134,7 +142,7 @@ impl Candidate {
     }
 }
 
-/// The version that was read stays in it: the API server refuses the write when another came first.
+/// Keeps the version that was read, so that the API server refuses the write when another came first.
 fn with_spec(lease: &Lease, spec: LeaseSpec) -> Lease {
     Lease { spec: Some(spec), ..lease.clone() }
 }
@@ -146,11 +154,11 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn candidate(identity: &str) -> Candidate {
+    fn candidate(holder: &str) -> Candidate {
         Candidate::new(Settings {
             namespace: "ns".into(),
             name: "lease".into(),
-            identity: identity.into(),
+            holder: holder.into(),
             scope: "all".into(),
             times: Times::new(15 * SECOND, 10 * SECOND, 2 * SECOND).unwrap(),
         })
@@ -164,8 +172,8 @@ mod tests {
         BootInstant::from_bits(0)
     }
 
-    fn made_by(identity: &str) -> Lease {
-        let Decision::Create(lease) = candidate(identity).decide(None, start(), wall(100)) else {
+    fn made_by(holder: &str) -> Lease {
+        let Decision::Create(lease) = candidate(holder).decide(None, start(), wall(100)) else {
             panic!("there is none");
         };
         Lease {
@@ -176,7 +184,7 @@ mod tests {
 
     fn replaced(decision: Decision) -> LeaseSpec {
         match decision {
-            Decision::Replace(lease) => {
+            Decision::Replace(lease, _) => {
                 assert_eq!(
                     lease.metadata.resource_version.as_deref(),
                     Some("7"),
@@ -193,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_lease_is_made() {
+    fn a_missing_lease_is_created() {
         let spec = made_by("a").spec.unwrap();
         assert_eq!(spec.holder_identity.as_deref(), Some("a"));
         assert_eq!((spec.lease_duration_seconds, spec.lease_transitions), (Some(15), Some(0)));
@@ -253,6 +261,26 @@ mod tests {
     }
 
     #[test]
+    fn only_a_released_lease_is_an_orderly_succession() {
+        let succession = |decision| match decision {
+            Decision::Replace(_, succession) => succession,
+            other => panic!("{other:?}"),
+        };
+        let lease = made_by("a");
+        let released = candidate("a").release(&lease, wall(110));
+        assert_eq!(
+            succession(candidate("b").decide(Some(&released), start(), wall(111))),
+            Succession::Orderly
+        );
+        let mut b = candidate("b");
+        assert!(waits(&b.decide(Some(&lease), start(), wall(0))));
+        let expired = b.decide(Some(&lease), start().after(15 * SECOND), wall(0));
+        assert_eq!(succession(expired), Succession::Takeover);
+        let own = candidate("a").decide(Some(&lease), start(), wall(0));
+        assert_eq!(succession(own), Succession::Takeover, "its own former term may have a request under way");
+    }
+
+    #[test]
     fn a_released_lease_is_taken_at_once() {
         let lease = made_by("a");
         let released = candidate("a").release(&lease, wall(110));
@@ -271,18 +299,18 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_of_operators_for_other_resources_is_told_and_taken_when_it_is_free() {
+    fn the_scope_of_a_holder_is_reported_and_its_lease_is_taken_once_it_is_free() {
         let lease = made_by("a");
         let mut b = candidate("b");
         b.settings.scope = "some".into();
-        let told = |decision| match decision {
+        let scope = |decision| match decision {
             Decision::Wait { other_scope, .. } => other_scope,
             other => panic!("{other:?}"),
         };
-        assert_eq!(told(b.decide(Some(&lease), start(), wall(0))).as_deref(), Some("all"));
-        assert_eq!(told(candidate("c").decide(Some(&lease), start(), wall(0))), None);
-        let Decision::Replace(taken) = b.decide(Some(&lease), start().after(15 * SECOND), wall(0)) else {
-            panic!("it has run out");
+        assert_eq!(scope(b.decide(Some(&lease), start(), wall(0))).as_deref(), Some("all"));
+        assert_eq!(scope(candidate("c").decide(Some(&lease), start(), wall(0))), None);
+        let Decision::Replace(taken, _) = b.decide(Some(&lease), start().after(15 * SECOND), wall(0)) else {
+            panic!("it has expired");
         };
         assert_eq!(taken.metadata.annotations.unwrap().get("s3replication.dev/scope").unwrap(), "some");
     }

@@ -1,12 +1,12 @@
-//! How an election is held.
+//! The settings of an election, which fit together by construction.
 
 use std::time::Duration;
 
-/// How much longer than said a wait between two tries may be, so that candidates do not ask in step (client-go's
+/// The longest pause between two tries, in retry periods: jitter keeps candidates from trying in step (client-go's
 /// `JitterFactor`).
 pub const JITTER: f64 = 1.2;
 
-/// The times of a lease, in agreement with one another.
+/// The times of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     lease_duration: Duration,
@@ -14,7 +14,7 @@ pub struct Times {
     retry_period: Duration,
 }
 
-/// Each says which of the flags to change.
+/// Each names the flag to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTimes {
     #[error("--retry-period must be longer than nothing")]
@@ -27,8 +27,12 @@ pub enum InvalidTimes {
         "--renew-deadline ({0:?}) must be longer than {JITTER} times --retry-period ({1:?}), or a single failed renewal would end the leadership"
     )]
     DeadlineTooShort(Duration, Duration),
-    #[error("--lease-duration ({0:?}) is longer than a Lease can say")]
+    #[error("--lease-duration ({0:?}) is longer than a Lease can hold")]
     LeaseTooLong(Duration),
+    #[error(
+        "--lease-duration ({0:?}) must be longer than --renew-deadline ({1:?}) by --aws-attempt-timeout ({2:?}), or another operator could lead while AWS still completes a request of this one"
+    )]
+    TooLittleSlack(Duration, Duration, Duration),
 }
 
 impl Times {
@@ -55,7 +59,18 @@ impl Times {
         Ok(times)
     }
 
-    /// How long others wait after the last sign of life: whole seconds, as a Lease can say no other.
+    /// Makes sure that a request which begins just before the claim expires ends before another process can lead.
+    ///
+    /// # Errors
+    /// When a request that takes up to `longest` would not.
+    pub fn leave_time_for(self, longest: Duration) -> Result<Times, InvalidTimes> {
+        if self.lease_duration.saturating_sub(self.renew_deadline) < longest {
+            return Err(InvalidTimes::TooLittleSlack(self.lease_duration, self.renew_deadline, longest));
+        }
+        Ok(self)
+    }
+
+    /// How long other candidates wait after the last renewal, in whole seconds as a Lease holds it.
     pub(crate) fn lease_seconds(self) -> i32 {
         let whole = self.lease_duration.as_secs() + u64::from(self.lease_duration.subsec_nanos() > 0);
         i32::try_from(whole).unwrap_or(i32::MAX)
@@ -71,19 +86,19 @@ impl Times {
         self.retry_period
     }
 
-    /// The longest a single call may take: there is to be time for another before the deadline.
+    /// The longest that a single call may take: it leaves time for another one before the deadline.
     pub(crate) fn call(self) -> Duration {
         self.renew_deadline / 2
     }
 }
 
-/// Which Lease, and who asks for it.
+/// Which Lease, and who claims it.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub namespace: String,
     pub name: String,
-    /// Unique to the process: one that is started anew is another candidate.
-    pub identity: String,
+    /// Unique to the process: a process that is started again is another candidate.
+    pub holder: String,
     /// What the leader works on; candidates for one Lease should have one scope.
     pub scope: String,
     pub times: Times,
@@ -109,12 +124,20 @@ mod tests {
         assert!(message(times(15_000, 2_400, 2_000)).starts_with("--renew-deadline (2.4s) must be longer"));
         assert!(times(15_000, 2_401, 2_000).is_ok());
         assert!(message(times(15_000, 10_000, 0)).starts_with("--retry-period"));
-        assert!(message(times(u64::MAX, 10_000, 2_000)).contains("longer than a Lease can say"));
+        assert!(message(times(u64::MAX, 10_000, 2_000)).contains("longer than a Lease can hold"));
     }
 
     #[test]
-    fn a_part_of_a_second_counts_as_a_whole_one_for_those_who_wait() {
+    fn a_lease_holds_whole_seconds_rounded_up() {
         assert_eq!(times(2_500, 1_000, 200).unwrap().lease_seconds(), 3);
         assert_eq!(times(3_000, 1_000, 200).unwrap().lease_seconds(), 3);
+    }
+
+    #[test]
+    fn a_request_that_begins_at_the_last_moment_must_end_before_another_can_lead() {
+        let times = times(20_000, 10_000, 2_000).unwrap();
+        assert_eq!(times.leave_time_for(Duration::from_secs(10)), Ok(times));
+        let message = times.leave_time_for(Duration::from_secs(11)).unwrap_err().to_string();
+        assert!(message.contains("by --aws-attempt-timeout (11s)"), "{message}");
     }
 }

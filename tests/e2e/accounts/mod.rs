@@ -2,8 +2,10 @@
 
 mod definition;
 mod deleted;
+mod hostile;
 mod identity;
 mod isolation;
+mod refused_sessions;
 mod sessions;
 mod tenancy;
 

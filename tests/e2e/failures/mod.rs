@@ -3,9 +3,11 @@
 
 mod buckets;
 mod connection;
+mod regions;
 mod responses;
 mod restart;
 mod roles;
+mod unclear_answers;
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::TryStreamExt;

@@ -11,7 +11,8 @@ pub use scene::{DESTINATION_REGION, NAME, POLICY, ROLE, SOURCE_REGION, Scene, Sc
 
 /// The operator of this world, ready to be started.
 pub fn operator(world: &World) -> OperatorBuilder {
-    world.operator().binary(env!("CARGO_BIN_EXE_s3-replication-operator"))
+    // Tests ask for one check after another.
+    world.operator().binary(env!("CARGO_BIN_EXE_s3-replication-operator")).env("REQUEST_INTERVAL", "0")
 }
 
 /// The command line as a person uses it: with the operator's AWS credentials and read-only access to Kubernetes.
@@ -22,6 +23,13 @@ pub fn person(world: &World) -> OperatorBuilder {
 /// A world with its operator running.
 pub async fn world(name: &str) -> Result<(World, Operator)> {
     let world = World::new(name).await?;
+    let operator = operator(&world).start().await?;
+    Ok((world, operator))
+}
+
+/// The same for a test with `AwsAccount`s.
+pub async fn world_with_accounts(name: &str) -> Result<(World, Operator)> {
+    let world = World::with_accounts(name).await?;
     let operator = operator(&world).start().await?;
     Ok((world, operator))
 }

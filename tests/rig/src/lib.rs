@@ -15,6 +15,7 @@ pub mod clients;
 pub mod cluster;
 pub mod emulator;
 pub mod forwarder;
+pub mod hostile;
 pub mod kind;
 pub mod operator;
 pub mod paths;
@@ -23,6 +24,7 @@ pub mod progress;
 pub mod proxy;
 pub mod system;
 pub mod tools;
+pub mod usage;
 pub mod wait;
 pub mod world;
 
@@ -98,6 +100,14 @@ impl Rig {
             true => Ok(&rig.cluster),
             false => once(&OWN, || start_cluster(&rig.tools)).await,
         }
+    }
+
+    /// A cluster for tests with `AwsAccount`s, one for the process. They are cluster-scoped, and an operator that has seen
+    /// one refuses every resource without an account: tests without accounts could not run beside them.
+    pub async fn accounts_cluster() -> Result<&'static Cluster> {
+        static ACCOUNTS: OnceLock<Result<Cluster, String>> = OnceLock::new();
+        let rig = Self::shared().await?;
+        once(&ACCOUNTS, || start_cluster(&rig.tools)).await
     }
 
     /// The operator, to be started: it looks at all namespaces, acts as the root

@@ -1,0 +1,97 @@
+//! Connects `AwsAccount` resources to the runtime.
+//!
+//! In: changes of accounts. Out: which accounts to check, and which resources a change concerns.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::{Api, Client, Resource, ResourceExt};
+
+use crate::controllers::aws_account::check::check;
+use crate::controllers::aws_account::context::Context;
+use crate::controllers::bucket_replication::successors::successors;
+use crate::controllers::index::AwsAccounts;
+use crate::controllers::{Guarded, GuardedAccount};
+use crate::ports::{Cloud, Cluster};
+use crate::runtime::Error;
+use crate::runtime::action::Action;
+use crate::runtime::controller::Controller;
+use crate::runtime::queue::{BulkheadKey, Urgency};
+use crate::runtime::store::{Change, Key};
+use crate::runtime::triggers::Triggers;
+
+/// Accounts are few, and each check is one call: no more run at once.
+pub const CONCURRENCY: u16 = 4;
+
+/// The controller, over the two ports.
+pub struct AwsAccountController<C, K> {
+    pub context: Context<C, K>,
+    /// The queue of `BucketReplication` resources.
+    pub replications: Triggers<Guarded>,
+}
+
+impl<C: Cloud, K: Cluster> Controller for AwsAccountController<C, K> {
+    type Kind = GuardedAccount;
+    type IndexKey = ();
+
+    const DEADLINE: Duration = Duration::from_secs(2 * 60);
+
+    fn api(client: Client, _namespace: Option<&str>) -> Api<GuardedAccount> {
+        Api::all(client)
+    }
+
+    fn store(&self) -> &Arc<AwsAccounts> {
+        &self.context.index.accounts
+    }
+
+    fn observe(&self, change: &Change<GuardedAccount>) -> Option<Urgency> {
+        self.context.index.observe_account(change);
+        match change {
+            Change::Applied { before, after } => {
+                // A write of the status leaves the generation as it is.
+                let generation = |account: &GuardedAccount| account.meta().generation;
+                if before.as_deref().map(generation) == Some(generation(after)) {
+                    return None;
+                }
+                self.wake(&after.name_any());
+                Some(Urgency::Change)
+            }
+            Change::Deleted(gone) => {
+                self.context.cloud.forget(&gone.name_any());
+                self.context.memory.forget(&gone.uid().unwrap_or_default());
+                self.wake(&gone.name_any());
+                None
+            }
+        }
+    }
+
+    fn bulkhead(&self, _account: &GuardedAccount) -> BulkheadKey {
+        "".into()
+    }
+
+    async fn reconcile(&self, object: Arc<GuardedAccount>) -> Result<Action, Error> {
+        match &object.0 {
+            Ok(account) => check(account, &self.context).await,
+            // The resources that refer to it report that it cannot be read.
+            Err(_) => Ok(Action::await_change()),
+        }
+    }
+}
+
+impl<C, K> AwsAccountController<C, K> {
+    /// An administrator's change holds from now on: the resources that refer to the account are checked, and those that
+    /// may take over a source from one of them.
+    fn wake(&self, account: &str) {
+        let mut sources = BTreeSet::new();
+        for object in self.context.index.by_account(account) {
+            self.replications.trigger(Key::of(object.meta()), Urgency::Change);
+            sources.extend(object.0.as_ref().ok().map(|resource| resource.spec.source.bucket.clone()));
+        }
+        for source in sources {
+            for successor in successors(&source, &self.context.index, &self.context.settings) {
+                self.replications.trigger(successor, Urgency::Change);
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The direction of dependencies, as the architecture page draws it: data goes one way, between folders and between
+//! files, and nothing goes in a circle.
+
+mod sources;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::{fs, iter};
+
+use sources::{Edge, Sources, circles};
+
+/// Which of the crate's modules each one may use. A module may always use itself.
+const MAY_USE: [(&str, &[&str]); 12] = [
+    ("api", &[]),
+    ("backoff", &[]),
+    ("mutants", &[]),
+    ("iam", &["mutants"]),
+    ("replication", &["api", "iam", "mutants"]),
+    ("ports", &["api", "iam", "mutants", "replication"]),
+    ("telemetry", &["api"]),
+    ("aws", &["api", "backoff", "iam", "replication", "ports", "telemetry"]),
+    ("runtime", &["api", "backoff", "replication", "ports", "telemetry"]),
+    (
+        "controllers",
+        &["api", "backoff", "iam", "mutants", "replication", "ports", "aws", "runtime", "telemetry"],
+    ),
+    ("cli", &["api", "iam", "replication", "ports", "aws", "runtime", "telemetry", "controllers"]),
+    (
+        "simulation",
+        &["api", "iam", "mutants", "replication", "ports", "aws", "runtime", "telemetry", "controllers"],
+    ),
+];
+
+/// What only these modules may know of the outside.
+const ONLY_IN: [(&str, &[&str]); 7] = [
+    ("aws_sdk_", &["aws"]),
+    ("aws_config", &["aws"]),
+    ("kube::runtime", &["controllers", "runtime"]),
+    ("opentelemetry", &["telemetry"]),
+    ("tokio", &["aws", "telemetry", "controllers", "runtime", "cli"]),
+    ("std::time::Instant", &["aws", "telemetry", "controllers", "runtime", "simulation"]),
+    ("Timestamp::now", &["controllers", "runtime"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The folder that a file is in, directly below the root.
+fn folder(file: &str) -> &str {
+    file.split(['/', '.']).next().unwrap_or_default()
+}
+
+/// Uses of a folder by one that may not use it.
+fn wrong_ways(edges: &BTreeSet<Edge>, may_use: &[(&str, &[&str])]) -> Vec<String> {
+    let allowed = |from: &str, to: &str| {
+        from == to || may_use.iter().any(|(folder, used)| *folder == from && used.contains(&to))
+    };
+    let wrong = edges.iter().filter(|edge| !allowed(folder(&edge.from), folder(&edge.to)));
+    wrong.map(|edge| format!("{} uses {}", edge.from, edge.to)).collect()
+}
+
+#[test]
+fn every_folder_has_its_row() {
+    let sources = Sources::read(&root());
+    let folders: BTreeSet<&str> = sources.names().map(folder).filter(|folder| *folder != "lib").collect();
+    assert_eq!(folders, MAY_USE.iter().map(|(folder, _)| *folder).collect());
+}
+
+#[test]
+fn folders_use_only_what_comes_before_them() {
+    let wrong = wrong_ways(&Sources::read(&root()).edges(), &MAY_USE);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let circles = circles(&Sources::read(&root()).edges());
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+#[test]
+fn each_outside_library_is_known_in_its_place_only() {
+    for (library, allowed) in ONLY_IN {
+        for (module, _) in MAY_USE.iter().filter(|(module, _)| !allowed.contains(module)) {
+            for path in files_of(module) {
+                let text = fs::read_to_string(&path).unwrap();
+                // In comments, a link to a page of another module is no use.
+                let mut code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+                let line = code.find(|line| line.contains(library));
+                assert_eq!(line, None, "{}: {library} belongs in {allowed:?}", path.display());
+            }
+        }
+    }
+}
+
+/// The files of a module, which is a folder or a single file.
+fn files_of(module: &str) -> Vec<PathBuf> {
+    let folder = root().join(module);
+    if folder.is_dir() { files(&folder) } else { vec![folder.with_extension("rs")] }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// What a made-up crate of two folders does wrong where `b` may use `a`.
+fn wrong_in(text: &str) -> Vec<String> {
+    let files =
+        [("lib.rs", "pub mod a; pub mod b;"), ("a.rs", text), ("b/mod.rs", "pub mod inner; pub struct B;")];
+    let sources =
+        Sources::parse(files.into_iter().chain(iter::once(("b/inner.rs", "pub fn f() {} pub struct I;"))));
+    wrong_ways(&sources.edges(), &[("a", &[]), ("b", &["a"])])
+}
+
+#[test]
+fn a_use_against_the_direction_is_found_in_whatever_form_it_is_written() {
+    for form in [
+        "use crate::b::B;",
+        "use crate::b::*; fn f() {}",
+        "use crate::{b::{inner::{f as g}}};",
+        "use super::b::B;",
+        "use crate::b as other; fn f() { other::inner::f() }",
+        "fn f() { crate::b::inner::f() }",
+        "fn f() -> crate::b::B { todo!() }",
+        "fn f(b: &dyn Into<crate::b::B>) {}",
+        "mod inside { use super::super::b::B; }",
+        "mod inside { fn f() { super::super::b::inner::f() } }",
+        "fn f() { assert!(g(crate::b::inner::f())) }",
+        "pub use crate::b::B;",
+        "#[cfg(test)] mod tests { use crate::b::B; }",
+    ] {
+        assert!(!wrong_in(form).is_empty(), "{form}");
+    }
+    for form in ["use std::b::B;", "//! [`crate::b::B`]\nfn f() {}", "fn f() { let b = 1; b.inner() }"] {
+        assert_eq!(wrong_in(form), Vec::<String>::new(), "{form}");
+    }
+}
+
+fn circles_in(files: &[(&str, &str)]) -> Vec<Vec<String>> {
+    circles(&Sources::parse(files.iter().copied()).edges())
+}
+
+#[test]
+fn a_circle_of_three_files_is_found() {
+    let files = [
+        ("lib.rs", "pub mod a;"),
+        ("a/mod.rs", "pub mod one; pub mod two; pub mod three;"),
+        ("a/one.rs", "use super::two::Two; pub struct One;"),
+        ("a/two.rs", "pub struct Two; fn f() { crate::a::three::f() }"),
+        ("a/three.rs", "use crate::a::{one::One}; pub fn f() {}"),
+    ];
+    assert_eq!(circles_in(&files), [["a/one.rs", "a/three.rs", "a/two.rs"]]);
+}
+
+#[test]
+fn a_circle_through_a_re_export_is_found_and_one_of_tests_is_none() {
+    let with = |one: &str| {
+        circles_in(&[
+            ("lib.rs", "pub mod a;"),
+            ("a/mod.rs", "mod one; mod two; pub use one::One; pub use two::*;"),
+            ("a/one.rs", one),
+            ("a/two.rs", "use crate::a::One; pub struct Two;"),
+        ])
+    };
+    assert_eq!(with("use crate::a::Two; pub struct One;"), [["a/one.rs", "a/two.rs"]]);
+    assert!(with("pub struct One; #[cfg(test)] mod tests { use crate::a::Two; }").is_empty());
+    assert!(with("pub struct One;").is_empty(), "a module that gathers names is in no circle");
+}
