@@ -121,8 +121,16 @@ async fn every_outside_change_of_the_role_policy_is_reported_and_corrected() -> 
     scene.manage("Observe").await?;
     let source = format!("arn:aws:s3:::{}", scene.source);
     let objects = format!("arn:aws:s3:::{}/*", scene.destination);
+    // Every statement of the operator holds for buckets of the account only.
+    let own = scene.world.account.to_string();
     let policy = |action: &str, on: &str, want: &str, got: &str| {
-        differs("RolePolicy", ROLE, format!("{action} on {on}"), want, got)
+        let allow = format!(r#"Allow if {{"StringEqualsIfExists":{{"s3:resourceaccount":["{own}"]}}}}"#);
+        let text = |text: &str| match text {
+            "Allow" => allow.clone(),
+            "Allow; Deny" => format!("{allow}; Deny"),
+            other => other.to_owned(),
+        };
+        differs("RolePolicy", ROLE, format!("{action} on {on}"), text(want), text(got))
     };
     let tls = json!({"Bool": {"aws:SecureTransport": "true"}});
     let if_tls = r#"Allow if {"Bool":{"aws:securetransport":["true"]}}"#;
