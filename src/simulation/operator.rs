@@ -21,6 +21,7 @@ use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::clock::{Clock, SimulatedClock};
 use crate::runtime::controller::Controller as _;
+use crate::runtime::leader::Succession;
 use crate::runtime::store::{Change, Key};
 use crate::runtime::triggers::Triggers;
 use crate::simulation::api_server::{ApiServer, ObjectName};
@@ -112,6 +113,12 @@ impl Operator {
         for change in &changes {
             self.controller.observe(change);
         }
+    }
+
+    /// The process begins to lead after another one.
+    pub fn lead_after(&self, succession: Succession) {
+        let Context { memory, clock, .. } = &*self.controller.context;
+        memory.begin_term(succession, clock.now());
     }
 
     /// The reconcile of a resource as the cache holds it; `None` where it holds none.

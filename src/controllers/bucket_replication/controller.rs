@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Client, Resource, ResourceExt};
 
+use crate::api::{ConditionType, REQUESTED_AT, handled_request};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::successors::successors;
 use crate::controllers::bucket_replication::{DEADLINE, reconcile};
@@ -77,8 +79,15 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
         }
     }
 
-    fn begin_term(&self, _term: &Term) {
-        self.context.memory.forget_all();
+    fn begin_term(&self, term: &Term) {
+        let Context { memory, clock, .. } = &*self.context;
+        memory.begin_term(term.succession(), clock.now());
+    }
+
+    /// A change that nobody has acted upon comes before the checks of resources that are as they should be.
+    fn first_due(&self, object: &Guarded) -> (Urgency, Duration) {
+        let urgency = if is_settled(object) { Urgency::Periodic } else { Urgency::Change };
+        (urgency, Duration::ZERO)
     }
 
     fn bulkhead(&self, object: &Guarded) -> BulkheadKey {
@@ -106,4 +115,50 @@ impl<C, K> BucketReplicationController<C, K> {
 /// The names of the accounts that a resource refers to.
 fn accounts_of(object: &Guarded) -> BTreeSet<&str> {
     object.0.as_ref().map(|resource| references(&resource.spec)).unwrap_or_default()
+}
+
+/// Whether an object is applied as its spec and its annotations ask for, by what its status says.
+fn is_settled(object: &Guarded) -> bool {
+    let Ok(resource) = &object.0 else { return false };
+    let (metadata, Some(status)) = (&resource.metadata, &resource.status) else { return false };
+    let annotations = metadata.annotations.as_ref();
+    let requested = annotations.and_then(|annotations| annotations.get(REQUESTED_AT));
+    let is_ready = |c: &Condition| c.type_ == ConditionType::Ready.as_str() && c.status == "True";
+    metadata.deletion_timestamp.is_none()
+        && status.observed_generation == metadata.generation
+        && requested.map(String::as_str).map(handled_request) == status.last_handled_request
+        && status.conditions.iter().any(is_ready)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::DeserializeGuard;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn settled(edit: impl FnOnce(&mut Value)) -> bool {
+        let mut object = json!({
+            "apiVersion": "s3replication.dev/v1alpha1",
+            "kind": "BucketReplication",
+            "metadata": {"name": "orders", "generation": 2},
+            "spec": {"source": {"bucket": "orders"}, "rules": []},
+            "status": {"observedGeneration": 2, "conditions": [{"type": "Ready", "status": "True",
+                "reason": "Applied", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
+        });
+        edit(&mut object);
+        is_settled(&serde_json::from_value::<DeserializeGuard<_>>(object).unwrap())
+    }
+
+    #[test]
+    fn after_a_start_everything_that_waits_for_something_comes_before_what_is_applied() {
+        assert!(settled(|_| {}));
+        assert!(!settled(|object| object["metadata"]["generation"] = json!(3)), "a change of the spec");
+        assert!(!settled(|object| object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z")));
+        let asked = json!({"s3replication.dev/requestedAt": "now"});
+        assert!(!settled(|object| object["metadata"]["annotations"] = asked), "a request for a check");
+        assert!(!settled(|object| object["status"]["conditions"][0]["status"] = json!("False")), "a failure");
+        assert!(!settled(|object| object["status"] = Value::Null), "a new resource");
+        assert!(!settled(|object| object["spec"]["rules"] = json!("unreadable")));
+    }
 }

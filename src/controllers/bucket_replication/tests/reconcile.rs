@@ -3,6 +3,7 @@
 use super::*;
 use crate::api::FINALIZER;
 use crate::replication::FailureClass;
+use crate::runtime::leader::Succession;
 
 #[test]
 fn a_resource_is_applied_and_a_second_check_writes_nothing() {
@@ -202,4 +203,71 @@ fn an_idle_resource_takes_no_memory() {
     let mut scene = Scene::ready();
     scene.check();
     assert_eq!(scene.operator.remembered(), 0);
+}
+
+#[test]
+fn a_denied_tag_does_not_keep_the_configuration_from_being_restored() {
+    let mut scene = Scene::new();
+    let mut tagged = spec();
+    tagged["role"]["tags"] = json!({"team": "data"});
+    scene.apply(tagged);
+    scene.check();
+    scene.check();
+    scene.cloud.with(|world| {
+        world.buckets.get_mut("orders").unwrap().configuration = None;
+        let role = world.role_mut(HERE, "orders-role").unwrap();
+        role.tags.insert("team".to_owned(), "someone".to_owned());
+    });
+    scene.at(writes("iam:TagRole"), |_, _| Choice::FailBefore(FailureClass::Denied));
+    scene.check();
+    assert_eq!(scene.reason(), "AccessDenied", "{:#}", scene.status());
+    assert!(scene.world().buckets["orders"].configuration.is_some());
+}
+
+#[test]
+fn after_a_takeover_what_the_former_leader_may_overwrite_is_checked_once_more() {
+    let mut scene = Scene::ready();
+    scene.check();
+    let mut changed = spec();
+    changed["rules"][0]["status"] = json!("Disabled");
+    scene.apply(changed);
+    scene.restart();
+    scene.operator.lead_after(Succession::Takeover);
+    let again = scene.check().unwrap().unwrap();
+    assert_eq!(again, Duration::from_secs(30));
+    scene.clock.advance(again);
+    let again = scene.check().unwrap().unwrap();
+    assert!(again >= Duration::from_secs(600), "{again:?}");
+}
+
+#[test]
+fn after_a_takeover_or_a_release_a_resource_that_was_applied_is_checked_once() {
+    let mut scene = Scene::ready();
+    for succession in [Succession::Takeover, Succession::Orderly] {
+        scene.restart();
+        scene.operator.lead_after(succession);
+        assert!(scene.check().unwrap().unwrap() >= Duration::from_secs(600), "{succession:?}");
+    }
+}
+
+#[test]
+fn a_rebuilt_cluster_takes_over_a_role_only_of_the_cluster_that_it_is_told_to_replace() {
+    let former = |settings: &mut Settings| settings.former_clusters = vec!["old-cluster".to_owned()];
+    let unrelated = |settings: &mut Settings| settings.former_clusters = vec!["other".to_owned()];
+    let run = |edit: fn(&mut Settings)| {
+        let mut scene = Scene::ready();
+        scene.cloud.with(|world| {
+            let tags = &mut world.role_mut(HERE, "orders-role").unwrap().tags;
+            tags.insert("s3replication.dev/cluster".to_owned(), "old-cluster".to_owned());
+            tags.insert("s3replication.dev/uid".to_owned(), "old-uid".to_owned());
+        });
+        // Nothing of the status is left in the new cluster.
+        scene.cluster.with(|server| server.edit(&Scene::resource(), |object| object["status"] = Value::Null));
+        let hook = hook(&scene.script, &scene.cloud, &scene.cluster);
+        scene.operator = Operator::start(&scene.cloud, &scene.cluster, &scene.clock, hook, edit);
+        scene.check();
+        scene.reason()
+    };
+    assert_eq!(run(unrelated), "ForeignRole");
+    assert_eq!(run(former), "Applied");
 }
