@@ -25,7 +25,7 @@ pub fn failure<E>(error: &SdkError<E, HttpResponse>, action: &'static str, subje
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let code = error.code().unwrap_or_default();
+    let code = error.code().filter(|code| is_code(code)).unwrap_or_default();
     let status = error.raw_response().map(|r| r.status().as_u16());
     // AWS answered with success, and the SDK cannot read the answer: its error names what it expected.
     let is_unreadable = status.is_some_and(|status| (200..300).contains(&status));
@@ -79,6 +79,12 @@ pub fn is_throttling(code: &str) -> bool {
             | "TooManyRequestsException"
             | "RequestThrottled"
     )
+}
+
+/// Whether a text has the form of AWS's error codes. A page that a proxy on the way wrote may have any text in this
+/// place.
+pub fn is_code(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
 }
 
 fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
@@ -210,6 +216,22 @@ mod tests {
             FailureClass::Credentials
         );
         assert_eq!(classify("", None, "connection refused"), FailureClass::Unavailable);
+    }
+
+    #[test]
+    fn text_that_a_proxy_wrote_in_place_of_a_code_is_not_taken_for_one() {
+        use aws_sdk_s3::error::ErrorMetadata;
+        use aws_sdk_s3::operation::get_bucket_replication::GetBucketReplicationError;
+        use aws_sdk_s3::primitives::SdkBody;
+        let failed = |code: &str| {
+            let metadata = ErrorMetadata::builder().code(code).build();
+            let response = HttpResponse::new(502.try_into().unwrap(), SdkBody::empty());
+            let error = SdkError::service_error(GetBucketReplicationError::generic(metadata), response);
+            failure(&error, "s3:GetReplicationConfiguration", "b").code
+        };
+        assert_eq!(failed("look\n  here"), "HTTP 502");
+        assert_eq!(failed(""), "HTTP 502");
+        assert_eq!(failed("InternalError"), "InternalError");
     }
 
     #[test]

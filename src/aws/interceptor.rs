@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tracing::field::Empty;
 use tracing::{Span, trace_span};
 
-use crate::aws::error::is_throttling;
+use crate::aws::error::{is_code, is_throttling};
 use crate::aws::metrics::{Metrics, RequestLabels};
 
 /// The interceptor of every client.
@@ -131,10 +131,6 @@ fn code(answer: Option<(u16, &[u8])>) -> String {
         Some(code) if is_code(&code) => code,
         _ => format!("HTTP {status}"),
     }
-}
-
-fn is_code(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
 }
 
 #[cfg(test)]

@@ -20,4 +20,5 @@ pub use metrics::Metrics;
 pub use read::import::{Importable, buckets, importable};
 pub use read::observe::observe;
 pub use read::observe_for_deletion::observe_for_deletion;
+pub use read::unknown_elements::unknown_elements;
 pub use write::apply::apply;

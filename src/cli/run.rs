@@ -47,8 +47,9 @@ pub struct RunArgs {
     /// Refuse resources that would act without an AwsAccount: those without accountRef, if no AwsAccount is named default
     #[arg(long, env = "REQUIRE_ACCOUNT")]
     require_account: bool,
-    /// Write nothing to AWS, and report what differs: for the first start after a restore, or on a copy of the cluster
-    #[arg(long, env = "READ_ONLY")]
+    /// Write nothing to AWS, whatever managementPolicy says, and only report what differs; for the first start after etcd
+    /// was restored or cloned
+    #[arg(long, env = "READ_ONLY", value_parser = clap::builder::FalseyValueParser::new())]
     read_only: bool,
     /// UID of the kube-system namespace of a cluster that this one replaces: roles of its resources are taken over by
     /// resources of the same namespace and name. May be repeated
@@ -117,9 +118,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         tokio::spawn(async move { follow_log_level(&file, &otherwise, &level).await });
     }
     let (namespaces, selector) = (namespaces(&args.namespaces), selector(args.selector));
-    let election = args
-        .leader
-        .settings(&scope(&namespaces, selector.as_deref()), args.aws.settings().attempt_timeout)?;
+    let longest_request = args.aws.settings().attempt_timeout;
+    let election = args.leader.settings(&scope(&namespaces, selector.as_deref()), longest_request)?;
     let (mut registry, aws_metrics) = (Registry::default(), aws::Metrics::default());
     aws_metrics.register(&mut registry);
     let (health, metrics) = (Health::default(), Metrics::new(registry));
@@ -156,6 +156,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         read_only: args.read_only,
         former_clusters: args.former_cluster,
         request_interval: Duration::from_secs(args.request_interval.into()),
+        longest_request,
         resource_metrics: args.resource_metrics,
     };
     let operator =

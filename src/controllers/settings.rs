@@ -31,6 +31,8 @@ pub struct Settings {
     pub former_clusters: Vec<String>,
     /// The shortest time between two checks of a resource that someone asked for by annotation.
     pub request_interval: Duration,
+    /// The longest that a request to AWS may take.
+    pub longest_request: Duration,
     /// Whether metrics name each resource.
     pub resource_metrics: bool,
 }
@@ -64,6 +66,7 @@ pub(crate) mod tests {
             read_only: false,
             former_clusters: Vec::new(),
             request_interval: Duration::from_secs(10),
+            longest_request: Duration::from_secs(10),
             resource_metrics: false,
         }
     }

@@ -203,8 +203,21 @@ fn optional(items: &[String]) -> Vec<Option<&String>> {
 
 fn either(statement: &Value, key: &str, negated: &str) -> Vec<String> {
     let mut items = strings(statement.get(key));
-    items.extend(strings(statement.get(negated)).into_iter().map(|item| format!("anything but {item}")));
+    items.extend(anything_but("anything", strings(statement.get(negated))));
     items
+}
+
+/// A negated list is one item as a whole: `NotAction: [a, b]` covers less than `NotAction: a` and `NotAction: b` in two
+/// statements.
+fn anything_but(all: &str, mut names: Vec<String>) -> Option<String> {
+    // The case of an action must not decide the order.
+    names.sort_by_cached_key(|name| (name.to_lowercase(), name.clone()));
+    names.dedup();
+    match names.as_slice() {
+        [] => None,
+        [one] => Some(format!("{all} but {one}")),
+        many => Some(format!("{all} but {many:?}")),
+    }
 }
 
 fn principals(statement: &Value) -> Vec<String> {
@@ -212,7 +225,7 @@ fn principals(statement: &Value) -> Vec<String> {
         let principals = principals_of(statement.get(key)).into_iter();
         principals.map(|(kind, name)| kind.map_or(name.clone(), |kind| format!("{kind}:{name}")))
     };
-    read("Principal").chain(read("NotPrincipal").map(|name| format!("anyone but {name}"))).collect()
+    read("Principal").chain(anything_but("anyone", read("NotPrincipal").collect())).collect()
 }
 
 /// The kind (`AWS`, `Service`) and the name of each principal; `"*"` alone has no kind.
@@ -308,6 +321,19 @@ mod tests {
         assert_eq!(paths(&want, &json!("not json")).len(), 3, "two missing and one unreadable");
         let negated = json!({"Statement": [{"Effect": "Allow", "NotAction": "s3:A", "Resource": "r"}]});
         assert!(paths(&want, &negated).contains(&"anything but s3:A on r".to_owned()));
+    }
+
+    #[test]
+    fn a_negated_list_is_not_the_same_as_its_parts() {
+        for negated in ["NotAction", "NotResource", "NotPrincipal"] {
+            let statement =
+                |names: Value| json!({"Effect": "Allow", "Action": "s3:A", "Resource": "r", negated: names});
+            let list = json!({"Statement": statement(json!(["s3:A", "s3:B"]))});
+            let reversed = json!({"Statement": statement(json!(["s3:B", "s3:A"]))});
+            let parts = json!({"Statement": [statement(json!("s3:A")), statement(json!("s3:B"))]});
+            assert_eq!(compare(&list, &reversed), vec![], "{negated}");
+            assert_ne!(compare(&list, &parts), vec![], "{negated}");
+        }
     }
 
     #[test]

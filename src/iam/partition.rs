@@ -19,9 +19,6 @@ pub struct Partition {
     dns_suffix: &'static str,
 }
 
-/// The partition of every Region that the data does not know, as in the SDK.
-const COMMERCIAL: Partition = Partition { id: "aws", dns_suffix: "amazonaws.com" };
-
 #[derive(Deserialize)]
 struct PartitionData {
     partitions: Vec<Entry>,
@@ -63,9 +60,12 @@ static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
 });
 
 impl Partition {
+    /// The commercial partition. As in the SDK, it is that of every Region that the data does not know.
+    pub const AWS: Partition = Partition { id: "aws", dns_suffix: "amazonaws.com" };
+
     /// The partition of a Region; the commercial one for a Region that the data does not know.
     pub fn of_region(region: &str) -> Partition {
-        known(region).unwrap_or(COMMERCIAL)
+        known(region).unwrap_or(Partition::AWS)
     }
 
     /// The partition that an ARN names in its second field, if it is one.
@@ -136,7 +136,7 @@ mod tests {
         }
         let role = Partition::of_region("cn-north-1").role_arn("111122223333", "/p/", "r");
         assert_eq!(role, "arn:aws-cn:iam::111122223333:role/p/r");
-        assert_eq!(Partition::of_region("eu-west-1"), COMMERCIAL);
+        assert_eq!(Partition::of_region("eu-west-1"), Partition::AWS);
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
         }
         for region in ["", "zz-fake-1", "eu-west", "*", "eu-west-1.example.com", "xeu-west-1"] {
             assert!(!is_region(region), "{region}");
-            assert_eq!(Partition::of_region(region), COMMERCIAL);
+            assert_eq!(Partition::of_region(region), Partition::AWS);
         }
         assert_eq!(Partition::of_arn("arn:none:s3:::b"), None);
         assert_eq!(Partition::of_arn("b"), None);

@@ -31,9 +31,8 @@ pub struct Observed {
     pub destinations: BTreeMap<String, ObservedBucket>,
     /// `None`: the source has no replication configuration.
     pub configuration: Read<Option<Configuration>>,
-    /// Elements of that configuration that [`Configuration`] does not model, by path, such as `Rule[all]/Destination/Tier`
-    /// or `Rule[all]/Status=Paused`. They are no difference and cause no write, but a write for another reason removes
-    /// them.
+    /// What that configuration holds and [`Configuration`] does not model, by path, such as `Rule[all]/Destination/Tier`
+    /// or `Rule[all]/Status=Paused`. It is no difference and causes no write, but a write for another reason removes it.
     pub unknown_elements: BTreeSet<String>,
     /// The role the spec names. `None`: there is none.
     pub role: Read<Option<ObservedRole>>,

@@ -26,7 +26,7 @@ use tracing::{Instrument, Span, trace_span, warn};
 
 use crate::api::Reason;
 use crate::runtime::action::Action;
-use crate::runtime::leader::Term;
+use crate::runtime::leader::{Succession, Term};
 use crate::runtime::liveness::Liveness;
 use crate::runtime::queue::{Begun, BulkheadKey, Urgency};
 use crate::runtime::requeue::{MAX_BACKOFF, RequeueBackoff};
@@ -57,9 +57,14 @@ pub trait Controller: Send + Sync + 'static {
     /// A term begins: another process may have led meanwhile.
     fn begin_term(&self, _term: &Term) {}
 
-    /// When an object is first due in a term, and why.
-    fn first_due(&self, _object: &Self::Kind) -> (Urgency, Duration) {
+    /// When an object is first due in a term, and why. `fleet`: how many objects there are.
+    fn first_due(&self, _object: &Self::Kind, _fleet: usize) -> (Urgency, Duration) {
         (Urgency::Change, Duration::ZERO)
+    }
+
+    /// How long AWS may still complete a request that a former leader sent before its claim expired.
+    fn longest_request(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// The objects with which this one shares permits.
@@ -83,11 +88,19 @@ pub struct Runner<C: Controller> {
     instruments: Option<Instruments>,
     /// Objects whose last reconcile ended in an error.
     failing: Mutex<HashMap<Key, RequeueBackoff>>,
+    /// Until then, a request of a former leader may still change what a reconcile has found.
+    unsettled_until: Mutex<Option<Instant>>,
 }
 
 impl<C: Controller> Runner<C> {
     pub fn new(controller: C, triggers: Triggers<C::Kind>, instruments: Option<Instruments>) -> Runner<C> {
-        Runner { controller, triggers, instruments, failing: Mutex::default() }
+        Runner {
+            controller,
+            triggers,
+            instruments,
+            failing: Mutex::default(),
+            unsettled_until: Mutex::default(),
+        }
     }
 
     /// Follows the API server for ever. `namespace`: `None` for all. `synced` is sent once the first list is complete.
@@ -201,13 +214,24 @@ impl<C: Controller> Runner<C> {
             instruments.tracker.forget_all();
         }
         self.controller.begin_term(term);
+        let unsettled = match term.succession() {
+            Succession::Orderly => Duration::ZERO,
+            Succession::Takeover => self.controller.longest_request(),
+        };
+        *self.unsettled_until.lock() = (!unsettled.is_zero()).then(|| Instant::now() + unsettled);
         self.triggers.open();
         // After the queue is open: a change in between is queued twice, and none is lost.
-        for object in self.controller.store().all() {
+        let objects = self.controller.store().all();
+        let fleet = objects.len();
+        for object in objects {
             if let Some(instruments) = &self.instruments {
                 instruments.tracker.add(&object.uid().unwrap_or_default(), Instant::now());
             }
-            let (urgency, delay) = self.controller.first_due(&object);
+            let (urgency, delay) = match self.controller.first_due(&object, fleet) {
+                // A check that can wait begins when nothing can change behind it any more.
+                (Urgency::Periodic, delay) => (Urgency::Periodic, delay + unsettled),
+                change => change,
+            };
             self.triggers.trigger_in(Key::of(object.meta()), urgency, delay);
         }
     }
@@ -218,6 +242,12 @@ impl<C: Controller> Runner<C> {
 
     /// Reconciles the object that a permit was taken for.
     async fn run_one(self: Arc<Self>, Begun { key, waited }: Begun, term: Term) {
+        // One that cannot wait is repeated once nothing can change behind it any more.
+        let unsettled =
+            self.unsettled_until.lock().map(|until| until.saturating_duration_since(Instant::now()));
+        if let Some(unsettled) = unsettled.filter(|unsettled| !unsettled.is_zero()) {
+            self.triggers.trigger_in(key.clone(), Urgency::Periodic, unsettled);
+        }
         // As the store has it now: it may have changed while it waited.
         let next = match self.controller.store().get(&key) {
             None => None,

@@ -103,3 +103,134 @@ impl Manager {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::routing::get;
+    use futures::{StreamExt, stream};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::{Api, Config, ResourceExt};
+    use parking_lot::Mutex;
+    use serde_json::{Value, json};
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::runtime::Error;
+    use crate::runtime::action::Action;
+    use crate::runtime::queue::{BulkheadKey, Urgency};
+    use crate::runtime::store::{Change, Store};
+    use crate::runtime::triggers::Triggers;
+
+    /// A kind that the operator does not have: this is all that a further one needs.
+    struct ConfigMaps {
+        store: Arc<Store<ConfigMap>>,
+        reconciled: mpsc::UnboundedSender<String>,
+        tries: Mutex<BTreeMap<String, usize>>,
+    }
+
+    impl Controller for ConfigMaps {
+        type Kind = ConfigMap;
+        type IndexKey = ();
+
+        const DEADLINE: Duration = Duration::from_secs(60);
+
+        fn api(client: Client, _namespace: Option<&str>) -> Api<ConfigMap> {
+            Api::all(client)
+        }
+
+        fn store(&self) -> &Arc<Store<ConfigMap>> {
+            &self.store
+        }
+
+        fn observe(&self, change: &Change<ConfigMap>) -> Option<Urgency> {
+            matches!(change, Change::Applied { .. }).then_some(Urgency::Change)
+        }
+
+        fn bulkhead(&self, _object: &ConfigMap) -> BulkheadKey {
+            "".into()
+        }
+
+        async fn reconcile(&self, object: Arc<ConfigMap>) -> Result<Action, Error> {
+            let name = object.name_any();
+            let tries = {
+                let mut tries = self.tries.lock();
+                let tries = tries.entry(name.clone()).or_default();
+                *tries += 1;
+                *tries
+            };
+            assert!(name != "panics" || tries > 1, "as a fault in the code would");
+            let version = object.resource_version().unwrap_or_default();
+            self.reconciled.send(format!("{name} {version} at try {tries}")).ok();
+            Ok(Action::await_change())
+        }
+    }
+
+    fn object(name: &str, version: u32) -> Value {
+        let metadata = json!({
+            "name": name, "namespace": "data", "uid": format!("uid-of-{name}"), "resourceVersion": version.to_string(),
+        });
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    }
+
+    fn event(kind: &str, object: &Value) -> Vec<u8> {
+        format!("{}\n", json!({"type": kind, "object": object})).into_bytes()
+    }
+
+    /// An API server with one watch: these objects, then what is sent to it.
+    async fn api_server(objects: &[Value], later: mpsc::UnboundedReceiver<Vec<u8>>) -> Client {
+        let mut end = object("bookmark", 9);
+        end["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        let mut first: Vec<Vec<u8>> = objects.iter().map(|object| event("ADDED", object)).collect();
+        first.push(event("BOOKMARK", &end));
+        let later = Arc::new(Mutex::new(Some(later)));
+        let watch = move || {
+            let later = later.lock().take();
+            let later = stream::unfold(later, |later| async move {
+                match later {
+                    Some(mut later) => later.recv().await.map(|event| (event, Some(later))),
+                    None => std::future::pending().await,
+                }
+            });
+            let lines = stream::iter(first.clone()).chain(later).map(Ok::<_, std::io::Error>);
+            async move { Body::from_stream(lines) }
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new().route("/api/v1/configmaps", get(watch));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Client::try_from(Config::new(url.parse().unwrap())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_further_kind_is_a_controller_and_one_line_and_a_panic_is_an_error_of_its_object() {
+        let (changes, later) = mpsc::unbounded_channel();
+        let (reconciled, mut seen) = mpsc::unbounded_channel();
+        let client = api_server(&[object("panics", 1)], later).await;
+        let (health, shutdown) = (Health::default(), CancellationToken::new());
+        let mut manager = Manager::new(client, health, shutdown.clone());
+        let store = Arc::new(Store::new(|_: &ConfigMap| Vec::new()));
+        let controller = ConfigMaps { store: store.clone(), reconciled, tries: Mutex::default() };
+        manager.add(Runner::new(controller, Triggers::new(1), None), Scope::default());
+        let run = manager.run(Election::disabled());
+        let act = async {
+            // The first try panics. The process goes on, gives the permit back and tries the object again.
+            assert_eq!(seen.recv().await.unwrap(), "panics 1 at try 2");
+            changes.send(event("ADDED", &object("new", 10))).unwrap();
+            assert_eq!(seen.recv().await.unwrap(), "new 10 at try 1");
+            changes.send(event("MODIFIED", &object("new", 11))).unwrap();
+            assert_eq!(seen.recv().await.unwrap(), "new 11 at try 2");
+            changes.send(event("DELETED", &object("new", 12))).unwrap();
+            changes.send(event("ADDED", &object("last", 13))).unwrap();
+            assert_eq!(seen.recv().await.unwrap(), "last 13 at try 1");
+            assert_eq!(store.len(), 2);
+            shutdown.cancel();
+        };
+        tokio::join!(run, act);
+    }
+}

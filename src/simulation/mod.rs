@@ -7,6 +7,7 @@
 mod api_server;
 mod cloud;
 mod cluster;
+pub mod explore;
 mod hook;
 mod operator;
 mod world;

@@ -3,13 +3,13 @@
 //! In: the ports, and what the watch brings. Out: reconciles. A process that dies is dropped, and another one is made.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::api::Interval;
+use crate::api::{BucketReplication, Interval};
 use crate::controllers::Guarded;
 use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
 use crate::controllers::bucket_replication::context::Context;
@@ -21,7 +21,6 @@ use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::clock::{Clock, SimulatedClock};
 use crate::runtime::controller::Controller as _;
-use crate::runtime::leader::Succession;
 use crate::runtime::store::{Change, Key};
 use crate::runtime::triggers::Triggers;
 use crate::simulation::api_server::{ApiServer, ObjectName};
@@ -47,6 +46,18 @@ impl Operator {
         hook: Hook,
         edit: impl FnOnce(&mut Settings),
     ) -> Operator {
+        Operator::start_under(cloud, cluster, clock, hook, Box::new(|| true), edit)
+    }
+
+    /// Starts a process that begins steps only while `may_begin` says so.
+    pub fn start_under(
+        cloud: &SimulatedCloud,
+        cluster: &SimulatedCluster,
+        clock: &SimulatedClock,
+        hook: Hook,
+        may_begin: Box<dyn Fn() -> bool + Send + Sync>,
+        edit: impl FnOnce(&mut Settings),
+    ) -> Operator {
         let mut settings = Settings {
             namespaces: Vec::new(),
             selector: None,
@@ -57,18 +68,20 @@ impl Operator {
             read_only: false,
             former_clusters: Vec::new(),
             request_interval: Duration::from_secs(10),
+            longest_request: Duration::from_secs(10),
+            longest_request: Duration::from_secs(10),
             resource_metrics: false,
         };
         edit(&mut settings);
         let context = Context {
             cloud: Arc::new(Hooked::new(cloud.clone(), hook.clone())),
             cluster: Arc::new(Hooked::new(cluster.clone(), hook)),
-            index: Arc::new(Index::new()),
+            index: Arc::new(Index::new(&settings.namespaces)),
             memory: Memory::default(),
             bucket_locks: BucketLocks::default(),
             settings,
             clock: Clock::Simulated(clock.clone()),
-            may_begin: Box::new(|| true),
+            may_begin,
             metrics: Metrics::new(Registry::default()),
             tracker: Arc::default(),
         };
@@ -115,12 +128,6 @@ impl Operator {
         }
     }
 
-    /// The process begins to lead after another one.
-    pub fn lead_after(&self, succession: Succession) {
-        let Context { memory, clock, .. } = &*self.controller.context;
-        memory.begin_term(succession, clock.now());
-    }
-
     /// The reconcile of a resource as the cache holds it; `None` where it holds none.
     pub fn reconcile(
         &self,
@@ -135,6 +142,22 @@ impl Operator {
     pub fn reconcile_now(&self, namespace: &str, name: &str) -> Option<Result<Option<Duration>, Error>> {
         let result = self.reconcile(namespace, name)?.now_or_never()?;
         Some(result.map(Action::after))
+    }
+
+    /// The resource as the cache holds it.
+    pub fn cached(&self, namespace: &str, name: &str) -> Option<BucketReplication> {
+        let object = self.controller.context.index.replications.get(&Key::namespaced(namespace, name))?;
+        object.0.as_ref().ok().cloned()
+    }
+
+    /// A new term of leadership begins.
+    pub fn begin_term(&self) {
+        self.controller.context.memory.forget_all();
+    }
+
+    /// What the process remembers and decides by, as text.
+    pub fn fingerprint(&self, now: Instant) -> String {
+        self.controller.context.memory.fingerprint(now)
     }
 
     /// What the watches of this process have brought.

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 use crate::telemetry::Metrics;
+use crate::telemetry::server::{Limits, serve_within};
 
 /// Returns what is stuck, if anything is.
 type LivenessCheck = dyn Fn() -> Option<String> + Send + Sync;
@@ -65,7 +66,7 @@ pub async fn serve(
     address: SocketAddr,
     health: Health,
     metrics: Metrics,
-) -> Result<impl Future<Output = std::io::Result<()>>, ServeError> {
+) -> Result<impl Future<Output = ()>, ServeError> {
     let listener = TcpListener::bind(address).await.map_err(|source| ServeError { address, source })?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "serving /livez, /readyz and /metrics");
@@ -75,7 +76,7 @@ pub async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(render))
         .with_state((health, metrics));
-    Ok(axum::serve(listener, router).into_future())
+    Ok(serve_within(listener, router, Limits::default()))
 }
 
 async fn livez(State((health, _)): State<(Health, Metrics)>) -> (StatusCode, String) {

@@ -4,6 +4,7 @@ mod health;
 mod log_level;
 mod logs;
 mod metrics;
+mod server;
 #[cfg(feature = "otlp")]
 mod traces;
 

@@ -120,7 +120,7 @@ impl Case {
                 source: bucket("us-east-1"),
                 destinations: [(DESTINATION.to_owned(), bucket("eu-west-1"))].into(),
                 configuration: Ok(None),
-                unknown_elements: Vec::new(),
+                unknown_elements: Default::default(),
                 role: Ok(None),
                 former_roles: BTreeMap::new(),
                 bucket_policies: BTreeMap::new(),

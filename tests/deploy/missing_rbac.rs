@@ -27,7 +27,7 @@ const REMEDY: &str = "give it this right, which the roles of this version's Helm
 
 /// Long enough for a busy machine to renew, with attempts so frequent that no test has to wait.
 const PATIENT: [&str; 6] = ["--lease-duration", "1h", "--renew-deadline", "50m", "--retry-period", "500ms"];
-const SHORT: [&str; 6] = ["--lease-duration", "6s", "--renew-deadline", "4s", "--retry-period", "500ms"];
+const SHORT: [&str; 6] = ["--lease-duration", "14s", "--renew-deadline", "4s", "--retry-period", "500ms"];
 
 /// The interval of polling.
 const LOOK: Duration = Duration::from_millis(100);

@@ -36,7 +36,13 @@ fn allows(patterns: &[String], bucket: &str) -> bool {
     let accounts = Accounts { source, ..Accounts::default() };
     let source = Source { bucket: bucket.to_owned(), ..Source::default() };
     let spec = BucketReplicationSpec { source, ..BucketReplicationSpec::default() };
-    let id = ResourceId { cluster: None, namespace: "data".to_owned(), name: "orders".to_owned(), uid: None };
+    let id = ResourceId {
+        cluster: None,
+        namespace: "data".to_owned(),
+        name: "orders".to_owned(),
+        uid: None,
+        former_clusters: Vec::new(),
+    };
     let status = BucketReplicationStatus::default();
     authorize(&Replication { spec: &spec, status: &status, id: &id, accounts: &accounts }, None).is_ok()
 }

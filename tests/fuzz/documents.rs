@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use proptest::sample::{Index, select, subsequence};
+use proptest::sample::{select, subsequence};
 use serde_json::{Map, Value, json};
 
 const ACTIONS: [&str; 4] = ["s3:GetObject", "s3:ReplicateObject", "s3:List*", "kms:Decrypt"];
@@ -125,22 +125,22 @@ pub fn grants(policy: &[Statement]) -> BTreeSet<Grant> {
 /// The choices among forms that mean the same: taken one after the other, from the beginning again when they end.
 #[derive(Debug)]
 pub struct Choices {
-    drawn: Vec<Index>,
+    drawn: Vec<u8>,
     next: usize,
 }
 
-pub fn choices() -> impl Strategy<Value = Vec<Index>> {
-    prop::collection::vec(any::<Index>(), 32)
+pub fn choices() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 32)
 }
 
 impl Choices {
-    pub fn new(drawn: Vec<Index>) -> Choices {
+    pub fn new(drawn: Vec<u8>) -> Choices {
         Choices { drawn, next: 0 }
     }
 
     fn below(&mut self, end: usize) -> usize {
         self.next += 1;
-        self.drawn[self.next % self.drawn.len()].index(end)
+        usize::from(self.drawn[self.next % self.drawn.len()]) % end
     }
 
     fn yes(&mut self) -> bool {

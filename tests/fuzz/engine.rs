@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestRng, TestRunner};
+use serde_json::{Value, json};
 
 /// Draws inputs until `cases` of them hold, or for `FUZZ_MINUTES` minutes from another seed in each round.
 /// `FUZZ_SEED` is the first seed; 0 if it is absent.
@@ -88,11 +89,10 @@ fn apply(text: &mut Vec<u8>, at: Index, edit: Edit) {
 }
 
 /// Any JSON over some keys and texts.
-pub fn json(
+pub fn any_json(
     keys: &'static [&'static str],
     texts: &'static [&'static str],
-) -> impl Strategy<Value = serde_json::Value> + use<> {
-    use serde_json::Value;
+) -> impl Strategy<Value = Value> + use<> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -109,4 +109,49 @@ pub fn json(
                 .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
+}
+
+/// Replaces one value somewhere in a JSON document.
+pub fn with_replaced(document: &Value, at: Index, by: &Value) -> Value {
+    fn pointers(value: &Value, here: &str, all: &mut Vec<String>) {
+        all.push(here.to_owned());
+        let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
+        match value {
+            Value::Object(map) => {
+                map.iter().for_each(|(key, value)| pointers(value, &format!("{here}/{}", escaped(key)), all))
+            }
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(i, item)| pointers(item, &format!("{here}/{i}"), all))
+            }
+            _ => {}
+        }
+    }
+    let mut all = Vec::new();
+    pointers(document, "", &mut all);
+    let mut document = document.clone();
+    *document.pointer_mut(&all[at.index(all.len())]).unwrap() = by.clone();
+    document
+}
+
+/// Values that no field expects.
+pub fn odd_value() -> impl Strategy<Value = Value> {
+    let odd = prop::sample::select(vec![
+        json!(null),
+        json!(""),
+        json!("é"),
+        json!("/"),
+        json!(":::"),
+        json!("arn:aws:iam::1:role"),
+        json!("arn:aws:s3:::é*"),
+        json!("a".repeat(3000)),
+        json!("é".repeat(70)),
+        json!(-1),
+        json!(1.5),
+        json!(i64::MAX),
+        json!([]),
+        json!({}),
+        json!({"a": "b"}),
+        json!(true),
+    ]);
+    prop_oneof![3 => odd, 1 => "\\PC{0,70}".prop_map(Value::from)]
 }

@@ -111,8 +111,7 @@ fn varying() -> impl Strategy<Value = (String, String)> {
             (format!("{label}{one}{end}"), format!("{label}{other}{end}"))
         }),
         (time(), time(), ends())
-            .prop_map(|(one, other, end)| (format!("{one}{end}"), format!("({other}{end}")))
-            .prop_map(|(one, other)| (format!("({one}"), other)),
+            .prop_map(|(one, other, end)| (format!("({one}{end}"), format!("({other}{end}"))),
         ("[A-Za-z0-9=,.@-]{2,12}[A-Za-z0-9]", "[A-Za-z0-9=,.@-]{2,12}[A-Za-z0-9]").prop_map(
             |(one, other)| {
                 let session = |name: &str| format!("arn:aws:sts::111122223333:assumed-role/op/{name}");

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use s3_replication_operator::runtime::leader::clock::BootInstant;
 use s3_replication_operator::runtime::leader::record::{Candidate, Decision};
-use s3_replication_operator::runtime::leader::{Settings, Times};
+use s3_replication_operator::runtime::leader::{Settings, Succession, Times};
 use serde_json::{Value, json};
 
 use crate::engine::{check, near_corpus};
@@ -32,11 +32,11 @@ const TOKENS: &[&str] = &[
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn candidate(identity: &str) -> Candidate {
+fn candidate(holder: &str) -> Candidate {
     Candidate::new(Settings {
         namespace: "ns".to_owned(),
         name: "lease".to_owned(),
-        identity: identity.to_owned(),
+        holder: holder.to_owned(),
         scope: "all".to_owned(),
         times: Times::new(15 * SECOND, 10 * SECOND, 2 * SECOND).unwrap(),
     })
@@ -97,7 +97,9 @@ fn a_lease_is_taken_if_it_is_free_or_its_holder_was_silent_for_its_duration() {
                     prop_assert_eq!(&named, holder);
                     prop_assert!(holder != "a" && !silent);
                 }
-                (Decision::Replace(claimed), holder) => {
+                (Decision::Replace(claimed, succession), holder) => {
+                    let orderly = succession == Succession::Orderly;
+                    prop_assert_eq!(orderly, holder.is_none(), "{:?} held it", holder);
                     prop_assert!(
                         holder.is_none_or(|holder| holder == "a") || silent,
                         "{:?} holds it",
@@ -131,7 +133,7 @@ fn a_released_lease_is_free_for_everyone() {
         prop_assert_eq!(holder(&released), None);
         prop_assert_eq!(&released.metadata, &lease.metadata);
         let decision = candidate("b").decide(Some(&released), BootInstant::now(), wall);
-        prop_assert!(matches!(decision, Decision::Replace(_)), "{:?}", decision);
+        prop_assert!(matches!(decision, Decision::Replace(_, Succession::Orderly)), "{:?}", decision);
         Ok(())
     });
 }

@@ -1,10 +1,11 @@
 //! The replication configuration on its way through S3's XML and the SDK's types.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use s3_replication_operator::api::Switch;
 use s3_replication_operator::aws::convert::{from_sdk, to_sdk};
+use s3_replication_operator::aws::unknown_elements;
 use s3_replication_operator::replication::{Configuration, Filter, Rule, RuleDestination};
 
 use crate::engine::{check, corpus, near_corpus};
@@ -104,6 +105,8 @@ fn a_configuration_is_the_same_after_the_way_to_s3_and_back() {
     let s3 = S3::new();
     check(400, configuration(), |mut configuration| {
         let body = s3.written(to_sdk(&configuration).unwrap());
+        let unknown = unknown_elements(std::str::from_utf8(&body).expect("UTF-8"));
+        prop_assert_eq!(unknown, BTreeSet::new(), "the operator models all that it writes");
         let read = s3.read(Response { status: 200, body: body.clone() });
         let read =
             read.map_err(|error| TestCaseError::fail(format!("{error:?}: {}", body.escape_ascii())))?;
@@ -118,6 +121,7 @@ fn a_configuration_is_the_same_after_the_way_to_s3_and_back() {
 fn whatever_s3_returns_is_read_or_is_an_error_and_what_was_read_stays_the_same() {
     let s3 = S3::new();
     check(1500, near_corpus("replication-xml", TOKENS), |body| {
+        unknown_elements(&String::from_utf8_lossy(&body));
         let Ok(Some(read)) = s3.read(Response { status: 200, body: body.clone() }) else { return Ok(()) };
         let first = from_sdk(&read);
         // A document that lacks a part that S3 always sends cannot be sent again.

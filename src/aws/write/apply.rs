@@ -1,5 +1,6 @@
-//! Executes one step. In: a step. Out: success, or a failure in its class. A step is one call to AWS, except that of a
-//! bucket policy, which is read before it is written and again afterwards.
+//! Executes one step by one call. A bucket policy is no such step: the executor reads, merges and writes it.
+//!
+//! In: a step. Out: success, or a failure in its class.
 
 use aws_sdk_iam::types::Tag;
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
@@ -8,7 +9,6 @@ use crate::aws::account::cache::BucketKey;
 use crate::aws::account::operation::Operation;
 use crate::aws::connector::ResourceClients;
 use crate::aws::convert::to_sdk;
-use crate::aws::write::bucket_policy::put_statements;
 use crate::replication::step::ROLE_POLICY_NAME;
 use crate::replication::{BucketAddress, Failure, FailureClass, RoleDocuments, Step};
 
@@ -95,8 +95,9 @@ pub async fn apply(clients: &ResourceClients, step: &Step) -> Result<(), Failure
                 .policy_document(document);
             aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop)
         }
-        Step::PutBucketPolicy { bucket, sid, statements, .. } => {
-            put_statements(aws, bucket, sid, statements).await
+        Step::PutBucketPolicy { .. } => {
+            let detail = "a bucket policy is not one call: read it, merge into it, and write it";
+            Err(Failure::new(FailureClass::Invalid, action, subject, detail))
         }
         Step::PutReplication { bucket: BucketAddress { name, region, account_id, .. }, configuration } => {
             let role = &configuration.role;

@@ -50,8 +50,7 @@ pub async fn check<C: Cloud, K: Cluster>(
     let input = PlanInput::new(&replication, &read_set, &observed, &desired);
     let report = report(&input, &plan, &outcome, &resource.status_context(cx));
     record(resource, &plan, &outcome, &report, cx);
-    let retry = held.retry.into_iter().chain(recheck_after_takeover(resource, &plan, cx)).min();
-    Ok(Checked { report, retry })
+    Ok(Checked { report, retry: held.retry })
 }
 
 fn require_not_suspended(resource: &Resource<'_>) -> Result<(), Refusal> {
@@ -136,18 +135,6 @@ impl Held {
         }
         Ok(outcome)
     }
-}
-
-/// A request that the former leader made before its claim expired may still overwrite what was written since. A resource
-/// that had been applied before needs no second check: the former leader had nothing more to write.
-fn recheck_after_takeover<C, K>(
-    resource: &Resource<'_>,
-    plan: &Plan,
-    cx: &Context<C, K>,
-) -> Option<Duration> {
-    let changed = resource.status.observed_generation != resource.target.metadata.generation;
-    let at_risk = changed || !plan.differences.is_empty();
-    cx.memory.late_requests(cx.clock.now()).filter(|_| at_risk)
 }
 
 /// Before the first write: confirms with the API server that the object is still the one that was checked, and adds the

@@ -9,7 +9,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Client, Resource, ResourceExt};
 
-use crate::api::{ConditionType, REQUESTED_AT, handled_request};
+use crate::api::{BucketReplication, ConditionType, Interval, REQUESTED_AT};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::successors::successors;
 use crate::controllers::bucket_replication::{DEADLINE, reconcile};
@@ -25,6 +25,10 @@ use crate::runtime::leader::Term;
 use crate::runtime::queue::{BulkheadKey, Urgency};
 use crate::runtime::store::{Change, Key};
 use crate::runtime::triggers::Triggers;
+
+/// Complete resources that are checked in a second after a start: a fleet causes no burst, and a small one is checked at
+/// once.
+const FIRST_CHECKS_PER_SECOND: u32 = 10;
 
 /// The controller.
 pub struct BucketReplicationController<C, K> {
@@ -79,15 +83,24 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
         }
     }
 
-    fn begin_term(&self, term: &Term) {
-        let Context { memory, clock, .. } = &*self.context;
-        memory.begin_term(term.succession(), clock.now());
+    fn begin_term(&self, _term: &Term) {
+        self.context.memory.forget_all();
     }
 
-    /// A change that nobody has acted upon comes before the checks of resources that are as they should be.
-    fn first_due(&self, object: &Guarded) -> (Urgency, Duration) {
-        let urgency = if is_settled(object) { Urgency::Periodic } else { Urgency::Change };
-        (urgency, Duration::ZERO)
+    fn first_due(&self, object: &Guarded, fleet: usize) -> (Urgency, Duration) {
+        let default = &self.context.settings.interval;
+        match progress(object) {
+            Progress::Changed => (Urgency::Change, Duration::ZERO),
+            Progress::Incomplete => (Urgency::Periodic, Duration::ZERO),
+            Progress::Complete(interval) => {
+                let window = spread(interval.unwrap_or(default).duration(), fleet);
+                (Urgency::Periodic, window.mul_f64(fastrand::f64()))
+            }
+        }
+    }
+
+    fn longest_request(&self) -> Duration {
+        self.context.settings.longest_request
     }
 
     fn bulkhead(&self, object: &Guarded) -> BulkheadKey {
@@ -112,53 +125,91 @@ impl<C, K> BucketReplicationController<C, K> {
     }
 }
 
+/// How far a resource has got, by its status.
+#[derive(Debug)]
+enum Progress<'a> {
+    /// Someone changed it, and no check has seen that yet.
+    Changed,
+    /// The last check did not end with what the resource asks for.
+    Incomplete,
+    /// The last check found or made everything as the resource asks, which has this interval.
+    Complete(Option<&'a Interval>),
+}
+
+fn progress(object: &Guarded) -> Progress<'_> {
+    let metadata = object.meta();
+    let Ok(BucketReplication { spec, status: Some(status), .. }) = &object.0 else {
+        return Progress::Changed;
+    };
+    let requested = metadata.annotations.as_ref().and_then(|annotations| annotations.get(REQUESTED_AT));
+    let seen = status.observed_generation == metadata.generation
+        && status.last_handled_request.as_ref() == requested
+        && metadata.deletion_timestamp.is_none();
+    let ready = |condition: &&Condition| condition.type_ == ConditionType::Ready.as_str();
+    let ready = status.conditions.iter().find(ready).is_some_and(|ready| ready.status == "True");
+    match (seen, ready) {
+        (false, _) => Progress::Changed,
+        (true, false) => Progress::Incomplete,
+        (true, true) => Progress::Complete(spec.interval.as_ref()),
+    }
+}
+
+/// The time over which complete resources are spread after a start: at most [`FIRST_CHECKS_PER_SECOND`], and within their
+/// interval. The age of their last check is not known then, so that each point of the window is as good as another.
+fn spread(interval: Duration, fleet: usize) -> Duration {
+    let fleet = u32::try_from(fleet).unwrap_or(u32::MAX);
+    interval.min(Duration::from_secs(1).saturating_mul(fleet) / FIRST_CHECKS_PER_SECOND)
+}
+
 /// The names of the accounts that a resource refers to.
 fn accounts_of(object: &Guarded) -> BTreeSet<&str> {
     object.0.as_ref().map(|resource| references(&resource.spec)).unwrap_or_default()
 }
 
-/// Whether an object is applied as its spec and its annotations ask for, by what its status says.
-fn is_settled(object: &Guarded) -> bool {
-    let Ok(resource) = &object.0 else { return false };
-    let (metadata, Some(status)) = (&resource.metadata, &resource.status) else { return false };
-    let annotations = metadata.annotations.as_ref();
-    let requested = annotations.and_then(|annotations| annotations.get(REQUESTED_AT));
-    let is_ready = |c: &Condition| c.type_ == ConditionType::Ready.as_str() && c.status == "True";
-    metadata.deletion_timestamp.is_none()
-        && status.observed_generation == metadata.generation
-        && requested.map(String::as_str).map(handled_request) == status.last_handled_request
-        && status.conditions.iter().any(is_ready)
-}
-
 #[cfg(test)]
 mod tests {
-    use kube::core::DeserializeGuard;
-    use serde_json::{Value, json};
-
     use super::*;
+    use crate::api::BucketReplicationStatus;
+    use crate::controllers::index::tests::resource;
 
-    fn settled(edit: impl FnOnce(&mut Value)) -> bool {
-        let mut object = json!({
-            "apiVersion": "s3replication.dev/v1alpha1",
-            "kind": "BucketReplication",
-            "metadata": {"name": "orders", "generation": 2},
-            "spec": {"source": {"bucket": "orders"}, "rules": []},
-            "status": {"observedGeneration": 2, "conditions": [{"type": "Ready", "status": "True",
-                "reason": "Applied", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
+    /// A resource of generation 2 with a status of this generation.
+    fn object(observed: i64, ready: &str) -> BucketReplication {
+        let mut object = resource("a", "bucket", None, 1).0.unwrap();
+        object.metadata.generation = Some(2);
+        let condition = serde_json::json!({
+            "type": "Ready", "status": ready, "reason": "Applied", "message": "",
+            "lastTransitionTime": "2026-11-23T10:00:00Z",
         });
-        edit(&mut object);
-        is_settled(&serde_json::from_value::<DeserializeGuard<_>>(object).unwrap())
+        object.status = Some(BucketReplicationStatus {
+            observed_generation: Some(observed),
+            conditions: vec![serde_json::from_value(condition).unwrap()],
+            ..BucketReplicationStatus::default()
+        });
+        object
     }
 
     #[test]
-    fn after_a_start_everything_that_waits_for_something_comes_before_what_is_applied() {
-        assert!(settled(|_| {}));
-        assert!(!settled(|object| object["metadata"]["generation"] = json!(3)), "a change of the spec");
-        assert!(!settled(|object| object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z")));
-        let asked = json!({"s3replication.dev/requestedAt": "now"});
-        assert!(!settled(|object| object["metadata"]["annotations"] = asked), "a request for a check");
-        assert!(!settled(|object| object["status"]["conditions"][0]["status"] = json!("False")), "a failure");
-        assert!(!settled(|object| object["status"] = Value::Null), "a new resource");
-        assert!(!settled(|object| object["spec"]["rules"] = json!("unreadable")));
+    fn after_a_start_only_resources_that_are_as_they_should_be_can_wait() {
+        let of =
+            |object: BucketReplication| format!("{:?}", progress(&kube::core::DeserializeGuard(Ok(object))));
+        assert_eq!(of(object(2, "True")), "Complete(None)");
+        assert_eq!(of(object(2, "False")), "Incomplete");
+        assert_eq!(of(object(1, "True")), "Changed");
+        assert_eq!(of(BucketReplication { status: None, ..object(2, "True") }), "Changed");
+        let mut requested = object(2, "True");
+        requested.annotations_mut().insert(REQUESTED_AT.to_owned(), "now".to_owned());
+        assert_eq!(of(requested), "Changed");
+        let mut deleted = object(2, "True");
+        deleted.metadata.deletion_timestamp = deleted.metadata.creation_timestamp.clone();
+        assert_eq!(of(deleted), "Changed");
+    }
+
+    #[test]
+    fn a_large_fleet_is_spread_over_its_interval_and_a_small_one_is_checked_at_once() {
+        let interval = Duration::from_secs(600);
+        assert_eq!(spread(interval, 1), Duration::from_millis(100));
+        assert_eq!(spread(interval, 1_000), Duration::from_secs(100));
+        assert_eq!(spread(interval, 10_000), interval);
+        assert_eq!(spread(interval, usize::MAX), interval);
     }
 }

@@ -33,6 +33,14 @@ impl CorrectionHistory {
         }
     }
 
+    /// How often each field was corrected within the window, as text.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn fingerprint(&self, now: Instant) -> String {
+        let recent = |times: &Vec<Instant>| times.iter().filter(|t| now.duration_since(**t) < WINDOW).count();
+        let counts: Vec<_> = self.0.iter().map(|(field, times)| (field, recent(times))).collect();
+        format!("{counts:?}")
+    }
+
     /// Which of these differences must wait, and how long: those that were corrected too often.
     pub fn held_back(&mut self, differences: &[DriftEntry], now: Instant) -> Option<(Contested, Duration)> {
         self.0.retain(|_, times| {

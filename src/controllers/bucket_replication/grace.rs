@@ -40,6 +40,15 @@ impl RecentWrites {
         self.written.shrink_to_fit();
     }
 
+    /// The differences with their ages in seconds, as text.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn fingerprint(&self, now: Instant) -> String {
+        let ages = self.written.iter().map(|(hash, at)| (hash, now.duration_since(*at).min(GRACE).as_secs()));
+        let mut ages: Vec<_> = ages.collect();
+        ages.sort_unstable();
+        format!("{ages:?}")
+    }
+
     /// How long to wait for newer answers, where some of the differences found now are from before a write.
     pub fn unsettled(&mut self, found: &[DriftEntry], now: Instant) -> Option<Duration> {
         let hashes: HashSet<u64> = found.iter().map(hash).collect();

@@ -17,14 +17,10 @@ use crate::controllers::bucket_replication::request_limit::RequestLimit;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::replication::Plan;
 use crate::replication::outcome::{Contested, Outcome};
-use crate::runtime::leader::Succession;
 use crate::runtime::requeue::RequeueBackoff;
 
 /// The longest that the operator's own status is preferred to the cache's, which lags behind its writes.
 const CACHE_LAG: Duration = Duration::from_secs(10);
-
-/// How long after a takeover AWS may still complete a request of the former leader. Its own timeout is shorter.
-const LATEST_REQUEST: Duration = Duration::from_secs(30);
 
 /// The memory of all resources.
 #[derive(Debug, Default)]
@@ -35,8 +31,6 @@ struct Entries {
     by_uid: HashMap<String, Entry>,
     /// The number of the last reconcile that began.
     last: u64,
-    /// Until when AWS may complete a request of a former leader that let its claim expire.
-    late_requests_until: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -120,21 +114,9 @@ impl Memory {
         self.0.lock().by_uid.remove(uid);
     }
 
-    /// Begins a term: another operator may have led meanwhile, so that nothing remembered holds any more.
-    pub fn begin_term(&self, succession: Succession, now: Instant) {
-        let mut entries = self.0.lock();
-        entries.by_uid.clear();
-        entries.late_requests_until = match succession {
-            Succession::Orderly => None,
-            Succession::Takeover => Some(now + LATEST_REQUEST),
-        };
-    }
-
-    /// How long AWS may still complete a request of the former leader; `None`: it has none left.
-    pub fn late_requests(&self, now: Instant) -> Option<Duration> {
-        let mut entries = self.0.lock();
-        entries.late_requests_until.take_if(|until| *until <= now);
-        entries.late_requests_until.map(|until| until.duration_since(now))
+    /// Forgets everything: another operator may have led meanwhile.
+    pub fn forget_all(&self) {
+        self.0.lock().by_uid.clear();
     }
 
     /// How many resources something is remembered of.
@@ -298,7 +280,7 @@ mod tests {
     fn the_end_of_a_reconcile_from_before_a_new_term_takes_nothing_from_the_one_that_runs() {
         let (memory, now) = (Memory::default(), Instant::now());
         let old = memory.begin(UID);
-        memory.begin_term(Succession::Orderly, now);
+        memory.forget_all();
         let new = memory.begin(UID);
         new.begin_write(&status(2), now);
         memory.cached(UID, Some(&status(2)), now);

@@ -9,7 +9,7 @@ pub mod collector;
 pub mod context;
 pub mod controller;
 mod deletion;
-mod deletion_view;
+pub mod deletion_view;
 pub mod execute;
 pub mod flapping;
 pub mod grace;

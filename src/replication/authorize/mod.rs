@@ -196,9 +196,11 @@ fn role_is_allowed(
     ))
 }
 
-/// Whether a pattern matches the name of a bucket: letter by letter, `*` for any characters.
+/// Whether a pattern matches the name of a bucket: letter by letter, `*` for any characters. Of a pattern that was stored
+/// past admission, `?` is a letter that no name has, and not a wildcard.
 fn matches(patterns: &[String], bucket: &str) -> bool {
-    is_name(bucket) && patterns.iter().any(|pattern| WildMatch::new(pattern).matches(bucket))
+    let mut readable = patterns.iter().filter(|pattern| !pattern.contains('?'));
+    is_name(bucket) && readable.any(|pattern| WildMatch::new(pattern).matches(bucket))
 }
 
 fn is_name(bucket: &str) -> bool {

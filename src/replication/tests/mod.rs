@@ -84,7 +84,7 @@ fn id() -> ResourceId {
 }
 
 fn caller() -> Caller {
-    Caller { account: "111122223333".into(), partition: Partition::of_region("us-east-1") }
+    Caller { account: "111122223333".into(), partition: Partition::AWS }
 }
 
 /// Two buckets that answer, and nothing else.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::api::{AdoptionPolicy, BucketReplicationSpec, ManagementPolicy, Reason};
+use crate::api::{AdoptionPolicy, BucketReplicationSpec, Filter, ManagementPolicy, Reason};
 use crate::replication::tests::model::{bucket_in, execute};
 use crate::replication::tests::{Case, founding, nothing_but, spec};
 use crate::replication::{Configuration, Failure, FailureClass, ObservedRole, VersioningStatus};
@@ -157,6 +157,20 @@ fn a_policy_that_iam_would_not_take_is_refused_with_its_size() {
     let refusal = empty(many).plan().refusal().cloned().unwrap();
     assert_eq!(refusal.reason, Reason::PolicyTooLarge);
     assert!(refusal.message.contains("10240"), "{}", refusal.message);
+}
+
+#[test]
+fn a_filter_that_a_request_to_s3_cannot_hold_is_refused_before_the_role_is_made() {
+    let mut spec = founding();
+    for (prefix, tag, written) in [("a\u{1}", "v", "U+0001"), ("a\t\r\n", "\u{ffff}", "U+FFFF")] {
+        let tags = BTreeMap::from([("key".to_owned(), tag.to_owned())]);
+        spec.rules[0].filter = Some(Filter { prefix: Some(prefix.to_owned()), tags });
+        let plan = empty(spec.clone()).plan();
+        let refusal = plan.refusal().expect("a refusal");
+        assert_eq!((refusal.reason, plan.stages.len()), (Reason::InvalidRequest, 0));
+        assert!(refusal.message.starts_with("rules[ReplicateToEU].filter"), "{}", refusal.message);
+        assert!(refusal.message.contains(written), "{}", refusal.message);
+    }
 }
 
 #[test]

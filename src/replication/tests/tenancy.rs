@@ -180,6 +180,13 @@ fn a_pattern_matches_letter_by_letter_and_names_only() {
 }
 
 #[test]
+fn a_question_mark_in_a_pattern_is_no_wildcard() {
+    let pattern =
+        format!("{{accountId: '{OWN}', namespaces: {{matchNames: [data]}}, sources: ['order?-*']}}");
+    refused_under(account("own", &pattern), |_| {}, Reason::NotAllowed, &["source.bucket: bucket orders-eu"]);
+}
+
+#[test]
 fn every_rule_is_held_against_the_account() {
     refused(
         |spec| {

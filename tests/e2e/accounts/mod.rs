@@ -4,6 +4,7 @@ mod definition;
 mod deleted;
 mod identity;
 mod isolation;
+mod refused_sessions;
 mod sessions;
 mod tenancy;
 

@@ -2,6 +2,7 @@
 
 mod import;
 mod least_privilege;
+mod unknown_elements;
 
 use std::process::Output;
 use std::time::Duration;

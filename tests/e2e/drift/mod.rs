@@ -4,6 +4,7 @@
 mod configuration;
 mod equivalence;
 mod reporting;
+mod requested_checks;
 mod role;
 
 use anyhow::{Context, Result};

@@ -6,6 +6,7 @@ mod connection;
 mod responses;
 mod restart;
 mod roles;
+mod unclear_answers;
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::TryStreamExt;

@@ -17,10 +17,28 @@ use serde_json::{Value, json};
 use crate::support::{operator, reason, replication, world_with_insight};
 
 /// Short enough to wait for, long enough that a busy machine renews in time.
-const TIMES: [&str; 6] = ["--lease-duration", "6s", "--renew-deadline", "4s", "--retry-period", "500ms"];
+const TIMES: [&str; 8] = [
+    "--lease-duration",
+    "6s",
+    "--renew-deadline",
+    "4s",
+    "--retry-period",
+    "500ms",
+    "--aws-attempt-timeout",
+    "2",
+];
 
 /// So long that the Lease never expires during a test.
-const FOR_EVER: [&str; 6] = ["--lease-duration", "1h", "--renew-deadline", "50m", "--retry-period", "500ms"];
+const FOR_EVER: [&str; 8] = [
+    "--lease-duration",
+    "1h",
+    "--renew-deadline",
+    "50m",
+    "--retry-period",
+    "500ms",
+    "--aws-attempt-timeout",
+    "2",
+];
 
 const LEASE: &str = "the-lease";
 
@@ -34,7 +52,7 @@ struct Candidate {
 async fn candidate(
     world: &World,
     name: &'static str,
-    times: [&str; 6],
+    times: [&str; 8],
     kubeconfig: Option<&Path>,
 ) -> Result<Candidate> {
     let mut builder = operator(world)
@@ -74,7 +92,7 @@ struct Pair {
 }
 
 impl Pair {
-    async fn start(world: World, times: [&str; 6]) -> Result<Pair> {
+    async fn start(world: World, times: [&str; 8]) -> Result<Pair> {
         let one = candidate(&world, "one", times, None).await?;
         leads(&world, "one").await?;
         let two = candidate(&world, "two", times, None).await?;

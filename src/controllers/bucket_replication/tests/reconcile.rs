@@ -3,7 +3,6 @@
 use super::*;
 use crate::api::FINALIZER;
 use crate::replication::FailureClass;
-use crate::runtime::leader::Succession;
 
 #[test]
 fn a_resource_is_applied_and_a_second_check_writes_nothing() {
@@ -222,32 +221,6 @@ fn a_denied_tag_does_not_keep_the_configuration_from_being_restored() {
     scene.check();
     assert_eq!(scene.reason(), "AccessDenied", "{:#}", scene.status());
     assert!(scene.world().buckets["orders"].configuration.is_some());
-}
-
-#[test]
-fn after_a_takeover_what_the_former_leader_may_overwrite_is_checked_once_more() {
-    let mut scene = Scene::ready();
-    scene.check();
-    let mut changed = spec();
-    changed["rules"][0]["status"] = json!("Disabled");
-    scene.apply(changed);
-    scene.restart();
-    scene.operator.lead_after(Succession::Takeover);
-    let again = scene.check().unwrap().unwrap();
-    assert_eq!(again, Duration::from_secs(30));
-    scene.clock.advance(again);
-    let again = scene.check().unwrap().unwrap();
-    assert!(again >= Duration::from_secs(600), "{again:?}");
-}
-
-#[test]
-fn after_a_takeover_or_a_release_a_resource_that_was_applied_is_checked_once() {
-    let mut scene = Scene::ready();
-    for succession in [Succession::Takeover, Succession::Orderly] {
-        scene.restart();
-        scene.operator.lead_after(succession);
-        assert!(scene.check().unwrap().unwrap() >= Duration::from_secs(600), "{succession:?}");
-    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ const TO_JUDGE: [Precondition; 9] = [
 ];
 
 /// What must hold for the operator to write.
-const TO_WRITE: [Precondition; 7] = [
+const TO_WRITE: [Precondition; 8] = [
     // The role of someone else is not taken over without the word for it.
     to_write::require_role_ours,
     // Nor is the configuration of someone else replaced.
@@ -44,6 +44,8 @@ const TO_WRITE: [Precondition; 7] = [
     to_write::require_versioning_enabled,
     // MFA delete leaves it to the root user.
     to_write::require_versioning_changeable,
+    // S3 would refuse the configuration when the role is made already.
+    to_write::require_filters_writable,
     // IAM would let one tag replace another at each check.
     to_write::require_tags_distinct,
     // IAM would refuse the role's policy when the role is made already.

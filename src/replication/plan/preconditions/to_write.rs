@@ -3,6 +3,7 @@
 use crate::api::{AwsResource, ConditionType, DriftEntry, Reason, VersioningPolicy};
 use crate::iam::bucket_policy::{self, MAX_BUCKET_POLICY};
 use crate::iam::document::{MAX_INLINE_POLICY, Statement};
+use crate::replication::configuration::Filter;
 use crate::replication::desired::{DesiredBucket, DesiredRole};
 use crate::replication::observed::{ObservedBucket, Versioning};
 use crate::replication::plan::input::PlanInput;
@@ -133,6 +134,28 @@ pub(crate) fn require_tags_distinct(input: &PlanInput<'_>, _: &[DriftEntry]) -> 
     match twins {
         Some((one, other)) => refuse(format!(
             "role.tags: IAM takes the keys {one} and {other} for one, because keys have no case; remove one of them"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The filters hold only characters of XML 1.0, which S3's API is in (<https://www.w3.org/TR/xml/#charsets>): it has no
+/// form for most control characters, although object keys and tags may hold them.
+pub(crate) fn require_filters_writable(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    let has_no_form = |c: &char| matches!(c, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
+    let unwritable = input.desired.rules.iter().find_map(|(id, rule)| {
+        let Filter { prefix, tags } = &rule.filter;
+        let in_tags = tags.iter().flat_map(|(key, value)| key.chars().chain(value.chars()));
+        Some((id, prefix.chars().chain(in_tags).find(has_no_form)?))
+    });
+    match unwritable {
+        Some((id, character)) => Err(Refusal::new(
+            Reason::InvalidRequest,
+            ConditionType::ReplicationReady,
+            format!(
+                "rules[{id}].filter holds the character U+{:04X}, which a request to S3 cannot hold; remove it, or filter by a shorter prefix",
+                u32::from(character)
+            ),
         )),
         None => Ok(()),
     }

@@ -32,6 +32,10 @@ const TASKS: [Section; 5] = [
                 "the operator against a real API server and the AWS emulator (-- NAME)",
             ),
             ("cargo test --test deploy", "the chart and the manifests in deploy/"),
+            (
+                "cargo test --test fuzz",
+                "generated and mutated inputs (FUZZ_MINUTES=10: each property for ten minutes)",
+            ),
             ("cargo test --test kind", "the operator in pods of a cluster with three nodes"),
             ("cargo test --test gitops", "the operator with a real Argo CD"),
             ("cargo fmt --all", "format"),

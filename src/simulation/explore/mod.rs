@@ -1,0 +1,16 @@
+//! Explores the controllers that ship in every order of calls, faults and other people's acts, over the two ports.
+//!
+//! In: scenes, budgets and a depth. Out: the numbers of states and transitions, and for a property that does not hold
+//! the shortest trace that breaks it, in sentences. Every await on a port is a decision point.
+
+mod action;
+mod properties;
+mod run;
+mod scene;
+mod search;
+#[cfg(test)]
+mod tests;
+
+pub use properties::{PROPERTIES, Property};
+pub use scene::{SCENES, Scene};
+pub use search::{Failure, Found, Limits, explore, replay, unused_budgets};

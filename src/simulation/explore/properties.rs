@@ -1,0 +1,234 @@
+//! What must hold: the properties, each with a name and one sentence.
+//!
+//! They are worked out from the simulated AWS and API server alone, by other means than the controllers' own.
+
+use serde_json::Value;
+
+use crate::api::{AdoptionPolicy, BucketReplication, DeletionPolicy, ManagementPolicy};
+use crate::iam::arn::{bucket_of_arn, role_of_arn};
+use crate::simulation::api_server::{ApiServer, ObjectName};
+use crate::simulation::explore::scene::owner_tags;
+use crate::simulation::world::{Role, World};
+
+/// What must hold, in every state or from every state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Property {
+    Foreign,
+    Coverage,
+    Others,
+    Existence,
+    Permission,
+    Lease,
+    Refusal,
+    Observation,
+    Remembering,
+    Convergence,
+    Truth,
+    Once,
+    Widening,
+}
+
+/// Every property.
+pub const PROPERTIES: [Property; 13] = [
+    Property::Foreign,
+    Property::Coverage,
+    Property::Others,
+    Property::Existence,
+    Property::Permission,
+    Property::Lease,
+    Property::Refusal,
+    Property::Observation,
+    Property::Remembering,
+    Property::Convergence,
+    Property::Truth,
+    Property::Once,
+    Property::Widening,
+];
+
+impl Property {
+    /// The name, with the invariant it belongs to.
+    pub fn name(self) -> &'static str {
+        match self {
+            Property::Foreign => "I1 foreign things stay",
+            Property::Coverage => "I2 expand, switch, contract",
+            Property::Others => "I3 others' parts survive",
+            Property::Existence => "I4 no write for what is gone",
+            Property::Permission => "I4 no write without permission",
+            Property::Lease => "I4 no write without the lease",
+            Property::Refusal => "I4 a refusal writes nothing",
+            Property::Observation => "I5 Observe and suspend write nothing",
+            Property::Remembering => "I6 deletion leaves nothing",
+            Property::Convergence => "I7 four checks are enough",
+            Property::Truth => "I7 Ready is true",
+            Property::Once => "I7 nothing is there twice",
+            Property::Widening => "I8 widening needs a word",
+        }
+    }
+
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Property::Foreign => {
+                "A role or configuration that someone else made is not written, replaced or deleted without adoptionPolicy: Adopt."
+            }
+            Property::Coverage => {
+                "No write of the operator takes from a rule in AWS the permission of its role or of its destination, and none puts a rule in place before them."
+            }
+            Property::Others => {
+                "Statements, tags and finalizers of others survive every write, where the operator had read them before it."
+            }
+            Property::Existence => {
+                "Nothing is written for an object that was gone, or was being deleted, when the API server was last asked."
+            }
+            Property::Permission => {
+                "No stage is written that the AwsAccounts and the labels of the namespace do not allow when it begins."
+            }
+            Property::Lease => "No stage is begun by an operator that does not hold the lease.",
+            Property::Refusal => "A check that finds a refusal has written nothing.",
+            Property::Observation => {
+                "Nothing in AWS is written for a resource that is suspended or has managementPolicy: Observe."
+            }
+            Property::Remembering => {
+                "Deletion ends from every state, and leaves no role, configuration or statement of the resource."
+            }
+            Property::Convergence => {
+                "From every state, one operator without faults ends in at most four checks in a state that it does not change."
+            }
+            Property::Truth => {
+                "A resource that stays Ready has its configuration in AWS, with a role and destinations that permit every rule."
+            }
+            Property::Once => "The statements of a resource are in a bucket policy once.",
+            Property::Widening => {
+                "Where AwsAccounts were ever used, deleting one never allows a write that none of those left allows."
+            }
+        }
+    }
+}
+
+/// A property does not hold.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub property: Property,
+    /// What shows it, in one sentence.
+    pub detail: String,
+}
+
+pub fn violated(property: Property, detail: impl Into<String>) -> Violation {
+    Violation { property, detail: detail.into() }
+}
+
+/// Whether a role is the resource's by its tags.
+pub fn is_owned(role: &Role, uid: &str) -> bool {
+    owner_tags(uid).iter().all(|(key, value)| role.tags.get(key) == Some(value))
+}
+
+/// The statements of a policy.
+pub fn statements(policy: Option<&Value>) -> Vec<Value> {
+    match policy.and_then(|policy| policy.get("Statement")) {
+        Some(Value::Array(statements)) => statements.clone(),
+        Some(one) => vec![one.clone()],
+        None => Vec::new(),
+    }
+}
+
+/// Whether a statement has the Sid of a resource.
+pub fn has_sid(statement: &Value, sid: &str) -> bool {
+    statement["Sid"].as_str().is_some_and(|held| held.starts_with(sid))
+}
+
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        one => one.as_str().into_iter().collect(),
+    }
+}
+
+/// Whether a policy allows an action on a resource, to a principal where it names any.
+fn allows(policy: Option<&Value>, principal: Option<&str>, action: &str, resource: &str) -> bool {
+    statements(policy).iter().any(|statement| {
+        let to = principal.is_none_or(|principal| texts(&statement["Principal"]["AWS"]).contains(&principal));
+        to && statement["Effect"] == "Allow"
+            && texts(&statement["Action"]).contains(&action)
+            && texts(&statement["Resource"]).contains(&resource)
+    })
+}
+
+/// Why a rule of a bucket's configuration lacks a permission; `None`: it has all, or there is no configuration.
+pub fn uncovered(world: &World, bucket: &str) -> Option<String> {
+    let source = world.buckets.get(bucket)?;
+    let configuration = source.configuration.as_ref()?;
+    let role = world.role(&source.account_id, role_of_arn(&configuration.role));
+    let Some(role) = role.filter(|role| role.arn == configuration.role) else {
+        return Some(format!("role {} of bucket {bucket} does not exist", configuration.role));
+    };
+    for (id, rule) in &configuration.rules {
+        let (from, to) = (format!("arn:aws:s3:::{bucket}/*"), format!("{}/*", rule.destination.bucket));
+        for (action, on) in [("s3:GetObjectVersionForReplication", &from), ("s3:ReplicateObject", &to)] {
+            if !allows(role.policy.as_ref(), None, action, on) {
+                return Some(format!("role {} may not {action} on {on}, which rule {id} needs", role.name));
+            }
+        }
+        let destination = world.buckets.get(bucket_of_arn(&rule.destination.bucket));
+        if let Some(destination) = destination.filter(|held| held.account_id != source.account_id)
+            && !allows(destination.policy.as_ref(), Some(&role.arn), "s3:ReplicateObject", &to)
+        {
+            let name = bucket_of_arn(&rule.destination.bucket);
+            return Some(format!("the policy of bucket {name} does not let role {} in", role.name));
+        }
+    }
+    None
+}
+
+/// Whether a resource gave the word to leave AWS as it is when it is deleted.
+pub fn leaves_aws_alone(object: &BucketReplication) -> bool {
+    object.spec.management_policy == ManagementPolicy::Observe
+        || object.spec.deletion_policy == DeletionPolicy::Retain
+}
+
+pub fn adopts(object: &BucketReplication) -> bool {
+    object.spec.adoption_policy == AdoptionPolicy::Adopt
+}
+
+/// Why the accounts that exist now do not allow a resource what its spec asks for. `seen`: one existed once.
+pub fn forbidden(server: &ApiServer, object: &BucketReplication, seen: bool) -> Option<String> {
+    let spec = &object.spec;
+    let named = spec.source.account_ref.as_deref().unwrap_or("default");
+    let account =
+        |name: &str| server.objects.get(&ObjectName::account(name)).map(|object| object["spec"].clone());
+    let Some(source) = account(named) else {
+        return (seen || spec.source.account_ref.is_some())
+            .then(|| format!("AwsAccount {named} does not exist"));
+    };
+    if !admits(&source, server) {
+        return Some(format!("AwsAccount {named} does not allow the namespace"));
+    }
+    if !names(&source["sources"], &spec.source.bucket) {
+        return Some(format!("AwsAccount {named} does not allow the source {}", spec.source.bucket));
+    }
+    for to in spec.rules.iter().map(|rule| &rule.destination) {
+        let name = to.account_ref.as_deref().unwrap_or(named);
+        let Some(destination) = account(name) else {
+            return Some(format!("AwsAccount {name} does not exist"));
+        };
+        if !admits(&destination, server) || !names(&destination["destinations"], &to.bucket) {
+            return Some(format!("AwsAccount {name} does not allow the destination {}", to.bucket));
+        }
+    }
+    None
+}
+
+/// Whether an account allows the namespace `data`.
+fn admits(account: &Value, server: &ApiServer) -> bool {
+    let namespaces = &account["namespaces"];
+    let by_name =
+        namespaces["matchNames"].as_array().is_none_or(|names| names.contains(&Value::from("data")));
+    let labels = server.namespaces.get("data").cloned().unwrap_or_default();
+    let wanted = namespaces["matchLabels"].as_object();
+    let by_labels = wanted.is_none_or(|wanted| {
+        wanted.iter().all(|(key, value)| labels.get(key).map(String::as_str) == value.as_str())
+    });
+    !namespaces.is_null() && by_name && by_labels
+}
+
+fn names(patterns: &Value, bucket: &str) -> bool {
+    texts(patterns).iter().any(|pattern| *pattern == "*" || *pattern == bucket)
+}

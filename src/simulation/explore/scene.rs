@@ -1,0 +1,474 @@
+//! The scenes: what there is at first, and what people may do.
+
+use serde_json::{Value, json};
+
+use crate::api::Switch;
+use crate::replication::observed::VersioningStatus;
+use crate::replication::{Configuration, Filter, Rule, RuleDestination};
+use crate::simulation::api_server::{ApiServer, ObjectName};
+use crate::simulation::explore::action::Budget;
+use crate::simulation::operator::CLUSTER;
+use crate::simulation::world::{Role, World};
+
+pub const HERE: &str = "111122223333";
+pub const THERE: &str = "444455556666";
+const FOREIGN_ROLE: &str = "arn:aws:iam::111122223333:role/theirs";
+
+/// What someone does to AWS or to Kubernetes.
+pub struct Deed {
+    /// Its name in a replay.
+    pub name: &'static str,
+    /// Actor, action, subject.
+    pub sentence: &'static str,
+    pub budget: Budget,
+    /// Does it; `false`: there is nothing to do it to.
+    pub act: fn(&mut World, &mut ApiServer) -> bool,
+}
+
+/// A beginning, and who may do what.
+pub struct Scene {
+    pub name: &'static str,
+    /// One sentence.
+    pub about: &'static str,
+    /// The names of the resources, in the namespace `data`.
+    pub resources: &'static [&'static str],
+    /// Whether a second operator stands by.
+    pub standby: bool,
+    pub deeds: &'static [Deed],
+    pub begin: fn() -> (World, ApiServer),
+}
+
+/// Every scene.
+pub const SCENES: [Scene; 5] = [
+    Scene {
+        name: "one-account",
+        about: "one resource, its buckets in the operator's own account, and no AwsAccount",
+        resources: &["orders"],
+        standby: false,
+        deeds: &[
+            EDIT_DESTINATION,
+            RENAME_ROLE,
+            OBSERVE,
+            SUSPEND,
+            ADD_FINALIZER,
+            DELETE,
+            STRIP,
+            SUSPEND_VERSIONING,
+            REPLACE_CONFIGURATION,
+            DELETE_ROLE,
+            RETAG_ROLE,
+            ADD_TAG,
+        ],
+        begin: one_account,
+    },
+    Scene {
+        name: "foreign",
+        about: "the role of another cluster's resource and someone's configuration are there already",
+        resources: &["orders"],
+        standby: false,
+        deeds: &[RENAME_ROLE, ADOPT, DELETE, DELETE_ROLE, REMOVE_CONFIGURATION, SUSPEND_VERSIONING],
+        begin: foreign,
+    },
+    Scene {
+        name: "shared",
+        about: "two resources replicate into one bucket of another account, whose policy others write too",
+        resources: &["orders", "invoices"],
+        standby: false,
+        deeds: &[LEAVE_SHARED, DELETE, ADD_STATEMENT, REMOVE_STATEMENTS],
+        begin: shared,
+    },
+    Scene {
+        name: "accounts",
+        about: "one resource under an AwsAccount that allows the namespaces of one team",
+        resources: &["orders"],
+        standby: false,
+        deeds: &[
+            EDIT_DESTINATION,
+            DELETE,
+            TIGHTEN_ACCOUNT,
+            DELETE_ACCOUNT,
+            RECREATE_ACCOUNT,
+            RELABEL_NAMESPACE,
+        ],
+        begin: accounts,
+    },
+    Scene {
+        name: "lease",
+        about: "two operators, of which one leads",
+        resources: &["orders"],
+        standby: true,
+        deeds: &[EDIT_DESTINATION, RENAME_ROLE, DELETE, DELETE_ROLE],
+        begin: one_account,
+    },
+];
+
+fn resource(server: &mut ApiServer, edit: impl FnOnce(&mut Value)) -> bool {
+    let name = ObjectName::replication("data", "orders");
+    let Some(before) = server.objects.get(&name).cloned() else { return false };
+    server.edit(&name, edit);
+    server.objects.get(&name).map(|object| (&object["spec"], &object["metadata"]["finalizers"]))
+        != Some((&before["spec"], &before["metadata"]["finalizers"]))
+}
+
+fn edit_spec(server: &mut ApiServer, edit: impl FnOnce(&mut Value)) -> bool {
+    resource(server, |object| edit(&mut object["spec"]))
+}
+
+const EDIT_DESTINATION: Deed = Deed {
+    name: "edits-destination",
+    sentence: "The user sends the replicas of data/orders to bucket archive",
+    budget: Budget::SpecChanges,
+    act: |_, server| edit_spec(server, |spec| spec["rules"][0]["destination"]["bucket"] = json!("archive")),
+};
+
+const RENAME_ROLE: Deed = Deed {
+    name: "renames-role",
+    sentence: "The user renames the role of data/orders to orders-role-2",
+    budget: Budget::SpecChanges,
+    act: |_, server| edit_spec(server, |spec| spec["role"]["name"] = json!("orders-role-2")),
+};
+
+const OBSERVE: Deed = Deed {
+    name: "sets-observe",
+    sentence: "The user sets managementPolicy: Observe on data/orders",
+    budget: Budget::SpecChanges,
+    act: |_, server| edit_spec(server, |spec| spec["managementPolicy"] = json!("Observe")),
+};
+
+const SUSPEND: Deed = Deed {
+    name: "suspends",
+    sentence: "The user suspends data/orders",
+    budget: Budget::SpecChanges,
+    act: |_, server| edit_spec(server, |spec| spec["suspend"] = json!(true)),
+};
+
+const ADOPT: Deed = Deed {
+    name: "sets-adopt",
+    sentence: "The user sets adoptionPolicy: Adopt on data/orders",
+    budget: Budget::SpecChanges,
+    act: |_, server| edit_spec(server, |spec| spec["adoptionPolicy"] = json!("Adopt")),
+};
+
+const LEAVE_SHARED: Deed = Deed {
+    name: "leaves-shared-bucket",
+    sentence: "The user sends the replicas of data/orders to bucket copies instead of bucket dr",
+    budget: Budget::SpecChanges,
+    act: |_, server| edit_spec(server, |spec| spec["rules"][0]["destination"] = json!({"bucket": "copies"})),
+};
+
+const ADD_FINALIZER: Deed = Deed {
+    name: "adds-finalizer",
+    sentence: "Another controller adds its finalizer to data/orders",
+    budget: Budget::SpecChanges,
+    act: |_, server| {
+        resource(server, |object| {
+            if !object["metadata"]["deletionTimestamp"].is_null() {
+                return;
+            }
+            let held = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+            let theirs = json!("example.com/backup");
+            if !held.contains(&theirs) {
+                object["metadata"]["finalizers"] = held.into_iter().chain([theirs]).collect();
+            }
+        })
+    },
+};
+
+const DELETE: Deed = Deed {
+    name: "deletes",
+    sentence: "The user deletes data/orders",
+    budget: Budget::Deletions,
+    act: |_, server| {
+        let name = ObjectName::replication("data", "orders");
+        let deleted = |server: &ApiServer| {
+            server.objects.get(&name).is_none_or(|object| !object["metadata"]["deletionTimestamp"].is_null())
+        };
+        !deleted(server) && {
+            server.delete(&name);
+            true
+        }
+    },
+};
+
+const STRIP: Deed = Deed {
+    name: "strips-finalizer",
+    sentence: "The user strips the finalizers of data/orders",
+    budget: Budget::Deletions,
+    act: |_, server| resource(server, |object| object["metadata"]["finalizers"] = Value::Null),
+};
+
+const SUSPEND_VERSIONING: Deed = Deed {
+    name: "suspends-versioning",
+    sentence: "Someone suspends versioning of bucket copies",
+    budget: Budget::Outsiders,
+    act: |world, _| {
+        let enabled = world.buckets.get("copies").is_some_and(|b| b.versioning == VersioningStatus::Enabled);
+        enabled && world.suspend_versioning("copies").is_ok()
+    },
+};
+
+const REPLACE_CONFIGURATION: Deed = Deed {
+    name: "replaces-configuration",
+    sentence: "Someone replaces the replication configuration of bucket orders with their own",
+    budget: Budget::Outsiders,
+    act: |world, _| {
+        let Some(bucket) = world.buckets.get_mut("orders") else { return false };
+        let theirs = foreign_configuration();
+        bucket.versioning == VersioningStatus::Enabled
+            && bucket.configuration.replace(theirs.clone()).as_ref() != Some(&theirs)
+    },
+};
+
+const REMOVE_CONFIGURATION: Deed = Deed {
+    name: "removes-configuration",
+    sentence: "Someone removes the replication configuration of bucket orders",
+    budget: Budget::Outsiders,
+    act: |world, _| {
+        world.buckets.get_mut("orders").is_some_and(|bucket| bucket.configuration.take().is_some())
+    },
+};
+
+const DELETE_ROLE: Deed = Deed {
+    name: "deletes-role",
+    sentence: "Someone deletes role orders-role with its policy",
+    budget: Budget::Outsiders,
+    act: |world, _| {
+        if let Some(role) = world.role_mut(HERE, "orders-role") {
+            role.policy = None;
+        }
+        world.delete_role(HERE, "orders-role").is_ok()
+    },
+};
+
+const RETAG_ROLE: Deed = Deed {
+    name: "retags-role",
+    sentence: "Someone hands role orders-role to another cluster, by its tags",
+    budget: Budget::Outsiders,
+    act: |world, _| {
+        let Some(role) = world.role_mut(HERE, "orders-role") else { return false };
+        let theirs = foreign_tags();
+        std::mem::replace(&mut role.tags, theirs.clone()) != theirs
+    },
+};
+
+const ADD_TAG: Deed = Deed {
+    name: "adds-tag",
+    sentence: "Someone puts a tag cost-center on role orders-role",
+    budget: Budget::Outsiders,
+    act: |world, _| {
+        let Some(role) = world.role_mut(HERE, "orders-role") else { return false };
+        role.tags.insert("cost-center".to_owned(), "7".to_owned()).is_none()
+    },
+};
+
+const ADD_STATEMENT: Deed = Deed {
+    name: "adds-statement",
+    sentence: "Someone adds a statement to the policy of bucket dr",
+    budget: Budget::Outsiders,
+    act: |world, _| {
+        let Some(bucket) = world.buckets.get_mut("dr") else { return false };
+        let policy = bucket.policy.get_or_insert_with(|| json!({"Version": "2012-10-17", "Statement": []}));
+        let Some(statements) = policy["Statement"].as_array_mut() else { return false };
+        let theirs = their_statement("Added");
+        let added = !statements.contains(&theirs);
+        if added {
+            statements.push(theirs);
+        }
+        added
+    },
+};
+
+const REMOVE_STATEMENTS: Deed = Deed {
+    name: "restores-policy",
+    sentence: "Someone puts the policy of bucket dr back as it was at first",
+    budget: Budget::Outsiders,
+    act: |world, _| {
+        let first = first_policy();
+        let Some(bucket) = world.buckets.get_mut("dr") else { return false };
+        bucket.policy.replace(first.clone()).as_ref() != Some(&first)
+    },
+};
+
+const TIGHTEN_ACCOUNT: Deed = Deed {
+    name: "tightens-account",
+    sentence: "The administrator takes the source orders out of AwsAccount default",
+    budget: Budget::Administrators,
+    act: |_, server| {
+        let name = ObjectName::account("default");
+        let allowed = |server: &ApiServer| {
+            server.objects.get(&name).is_some_and(|object| object["spec"]["sources"] != json!(["invoices"]))
+        };
+        allowed(server) && {
+            server.edit(&name, |object| object["spec"]["sources"] = json!(["invoices"]));
+            true
+        }
+    },
+};
+
+const DELETE_ACCOUNT: Deed = Deed {
+    name: "deletes-account",
+    sentence: "The administrator deletes AwsAccount default",
+    budget: Budget::Administrators,
+    act: |_, server| {
+        let name = ObjectName::account("default");
+        let there = server.objects.contains_key(&name);
+        server.delete(&name);
+        there
+    },
+};
+
+const RECREATE_ACCOUNT: Deed = Deed {
+    name: "recreates-account",
+    sentence: "The administrator creates AwsAccount default again, as it was",
+    budget: Budget::Administrators,
+    act: |_, server| {
+        let name = ObjectName::account("default");
+        let gone = !server.objects.contains_key(&name);
+        if gone {
+            server.create(&name, default_account(), 0);
+        }
+        gone
+    },
+};
+
+const RELABEL_NAMESPACE: Deed = Deed {
+    name: "relabels-namespace",
+    sentence: "The administrator takes the label team=a from namespace data",
+    budget: Budget::Administrators,
+    act: |_, server| {
+        server.namespaces.insert("data".to_owned(), Default::default()) != Some(Default::default())
+    },
+};
+
+fn spec(bucket: &str) -> Value {
+    json!({
+        "source": {"bucket": bucket},
+        "role": {"name": format!("{bucket}-role")},
+        "rules": [{"id": "all", "destination": {"bucket": "copies"}}],
+    })
+}
+
+fn buckets() -> World {
+    let mut world = World::new(HERE);
+    world.trusting_accounts = vec![HERE.to_owned(), THERE.to_owned()];
+    for (name, region) in [("orders", "us-east-1"), ("copies", "eu-west-1"), ("archive", "eu-west-1")] {
+        world.create_bucket(name, region, HERE);
+    }
+    world
+}
+
+fn data_namespace() -> ApiServer {
+    let mut server = ApiServer::default();
+    server.namespaces.insert("data".to_owned(), [("team".to_owned(), "a".to_owned())].into());
+    server
+}
+
+fn one_account() -> (World, ApiServer) {
+    let mut server = data_namespace();
+    server.create(&ObjectName::replication("data", "orders"), spec("orders"), 0);
+    (buckets(), server)
+}
+
+fn foreign_tags() -> std::collections::BTreeMap<String, String> {
+    let tag = |key: &str, value: &str| (format!("s3replication.dev/{key}"), value.to_owned());
+    [
+        tag("cluster", "another-cluster"),
+        tag("namespace", "data"),
+        tag("name", "orders"),
+        tag("uid", "uid-of-theirs"),
+    ]
+    .into()
+}
+
+fn foreign_configuration() -> Configuration {
+    let rule = Rule {
+        status: Switch::Enabled,
+        priority: Some(1),
+        filter: Filter::default(),
+        delete_markers: Switch::Disabled,
+        replica_modifications: Switch::Disabled,
+        kms_encrypted_objects: Switch::Disabled,
+        destination: RuleDestination {
+            bucket: "arn:aws:s3:::archive".to_owned(),
+            account: None,
+            storage_class: None,
+            ownership: None,
+            kms_key: None,
+            replication_time_control: Switch::Disabled,
+            metrics: Switch::Disabled,
+        },
+    };
+    Configuration { role: FOREIGN_ROLE.to_owned(), rules: [("theirs".to_owned(), rule)].into() }
+}
+
+fn foreign() -> (World, ApiServer) {
+    let (mut world, server) = one_account();
+    let role = Role {
+        arn: format!("arn:aws:iam::{HERE}:role/s3-replication/orders-role"),
+        name: "orders-role".to_owned(),
+        path: "/s3-replication/".to_owned(),
+        trust: crate::iam::document::trust_policy("s3.amazonaws.com").to_value(),
+        permissions_boundary: None,
+        tags: foreign_tags(),
+        policy: Some(json!({"Version": "2012-10-17", "Statement": []})),
+        other_policies: Vec::new(),
+    };
+    world.roles.insert((HERE.to_owned(), "orders-role".to_owned()), role);
+    for name in ["orders", "archive"] {
+        if let Some(bucket) = world.buckets.get_mut(name) {
+            bucket.versioning = VersioningStatus::Enabled;
+        }
+    }
+    if let Some(bucket) = world.buckets.get_mut("orders") {
+        bucket.configuration = Some(foreign_configuration());
+    }
+    (world, server)
+}
+
+fn their_statement(sid: &str) -> Value {
+    json!({"Sid": sid, "Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject",
+        "Resource": "arn:aws:s3:::dr/*"})
+}
+
+fn first_policy() -> Value {
+    json!({"Version": "2012-10-17", "Statement": [their_statement("First")]})
+}
+
+fn shared() -> (World, ApiServer) {
+    let mut world = buckets();
+    world.create_bucket("invoices", "us-east-1", HERE);
+    world.create_bucket("dr", "eu-west-1", THERE);
+    if let Some(bucket) = world.buckets.get_mut("dr") {
+        bucket.policy = Some(first_policy());
+    }
+    let mut server = data_namespace();
+    let here = json!({"accountId": HERE, "namespaces": {"matchNames": ["data"]},
+        "sources": ["*"], "destinations": ["*"]});
+    let there = json!({"accountId": THERE, "namespaces": {"matchNames": ["data"]}, "destinations": ["dr"],
+        "assumeRole": {"arn": format!("arn:aws:iam::{THERE}:role/operator")}});
+    server.create(&ObjectName::account("default"), here, 0);
+    server.create(&ObjectName::account("dr"), there, 0);
+    for name in ["orders", "invoices"] {
+        let mut spec = spec(name);
+        spec["rules"][0]["destination"] = json!({"bucket": "dr", "accountRef": "dr"});
+        server.create(&ObjectName::replication("data", name), spec, 0);
+    }
+    (world, server)
+}
+
+fn default_account() -> Value {
+    json!({"accountId": HERE, "namespaces": {"matchLabels": {"team": "a"}},
+        "sources": ["orders"], "destinations": ["copies", "archive"]})
+}
+
+fn accounts() -> (World, ApiServer) {
+    let (world, mut server) = one_account();
+    server.create(&ObjectName::account("default"), default_account(), 0);
+    (world, server)
+}
+
+/// The tag that names the cluster of a resource, and the one that names its UID.
+pub fn owner_tags(uid: &str) -> [(String, String); 2] {
+    let tag = |key: &str, value: &str| (format!("s3replication.dev/{key}"), value.to_owned());
+    [tag("cluster", CLUSTER), tag("uid", uid)]
+}

@@ -1,0 +1,333 @@
+//! The search: every trace of a scene with one interference, then with two, and so on.
+//!
+//! In: a scene, and how far to go. Out: how many states were seen, and the shortest trace that breaks a property. A
+//! trace is the list of interferences; between them all goes as when nobody interferes. Each run ends in a state that no
+//! check changes, so that every state on its way is shown to lead there.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::simulation::explore::action::{Action, BUDGETS, Budget};
+use crate::simulation::explore::properties::Violation;
+use crate::simulation::explore::run::{ENOUGH, Run};
+use crate::simulation::explore::scene::{SCENES, Scene};
+
+/// No run is longer: a longer one goes round in circles.
+const LONGEST: u64 = 2000;
+
+/// How far to go.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The order in which traces of the same length are tried.
+    pub seed: u64,
+    /// The most interferences in a trace.
+    pub depth: usize,
+    /// The most runs of a scene.
+    pub runs: u64,
+    /// When to stop.
+    pub time: Duration,
+}
+
+/// Something that happens at a decision point.
+#[derive(Clone)]
+struct Interference {
+    at: Arc<str>,
+    action: Action,
+}
+
+/// A trace, which shares its beginning with others.
+struct Trace {
+    last: Option<Interference>,
+    before: Option<Arc<Trace>>,
+}
+
+impl Trace {
+    fn list(&self) -> Vec<Interference> {
+        let mut all: Vec<Interference> = self.before.as_ref().map(|before| before.list()).unwrap_or_default();
+        all.extend(self.last.clone());
+        all
+    }
+}
+
+/// A trace that breaks a property.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub violation: Violation,
+    /// What `replay` takes.
+    pub trace: String,
+    /// The sentences.
+    pub story: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for sentence in &self.story {
+            writeln!(f, "  {sentence}")?;
+        }
+        let Violation { property, detail } = &self.violation;
+        writeln!(f, "This breaks \"{}\": {}", property.name(), property.sentence())?;
+        writeln!(f, "  Here, {detail}.")?;
+        write!(f, "As a test: replay({:?})", self.trace)
+    }
+}
+
+/// What was found in a scene.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub scene: &'static str,
+    pub states: usize,
+    pub transitions: u64,
+    pub runs: u64,
+    /// The most interferences of a trace that was run.
+    pub depth: usize,
+    /// The most steps of a run.
+    pub longest: u64,
+    /// Whether every trace up to the depth was run.
+    pub complete: bool,
+    pub elapsed: Duration,
+    /// How often each action was taken, by name; all that the scene has.
+    pub taken: BTreeMap<String, u64>,
+    pub failures: Vec<Failure>,
+}
+
+/// Explores a scene. `all`: goes on after a failure, and returns the first of each property.
+pub fn explore(scene: &'static Scene, limits: Limits, all: bool) -> Found {
+    let begun = Instant::now();
+    let mut search = Search {
+        scene,
+        visited: HashMap::new(),
+        closed: HashSet::new(),
+        found: Found { scene: scene.name, ..Found::default() },
+    };
+    for deed in scene.deeds {
+        search.found.taken.insert(deed.name.to_owned(), 0);
+    }
+    let mut random = fastrand::Rng::with_seed(limits.seed);
+    let mut level = vec![Arc::new(Trace { last: None, before: None })];
+    let mut properties = HashSet::new();
+    let mut depth = 0;
+    'levels: while !level.is_empty() && depth <= limits.depth {
+        if limits.seed != 0 {
+            random.shuffle(&mut level);
+        }
+        let mut next = Vec::new();
+        for trace in level {
+            if search.found.runs >= limits.runs || begun.elapsed() > limits.time {
+                break 'levels;
+            }
+            search.found.depth = depth;
+            let failure = search.run(&trace, depth < limits.depth, &mut next);
+            if let Some(violation) = failure
+                && properties.insert(violation.property)
+            {
+                let list = trace.list();
+                search.found.failures.push(tell(scene, &list, violation));
+                if !all {
+                    break 'levels;
+                }
+            }
+        }
+        level = next;
+        depth += 1;
+        search.found.complete = level.is_empty() || depth > limits.depth;
+    }
+    search.found.states = search.visited.len();
+    search.found.elapsed = begun.elapsed();
+    search.found
+}
+
+struct Search {
+    scene: &'static Scene,
+    /// The states that were seen, each with the checks that still changed something; `None`: not known yet.
+    visited: HashMap<u64, Option<u8>>,
+    /// The states from which the deletion at the end was run.
+    closed: HashSet<u64>,
+    found: Found,
+}
+
+impl Search {
+    /// Runs a trace and what follows when nobody interferes any more; adds the traces that are one longer.
+    fn run(&mut self, trace: &Arc<Trace>, extend: bool, next: &mut Vec<Arc<Trace>>) -> Option<Violation> {
+        let list = trace.list();
+        self.found.runs += 1;
+        let mut run = Run::new(self.scene);
+        if !follow(&mut run, &list) {
+            return None;
+        }
+        if let Some(last) = list.last() {
+            *self.found.taken.entry(kind(&last.action)).or_default() += 1;
+        }
+        let replayed = run.transitions.saturating_sub(1);
+        let mut seen: Vec<(u64, u8)> = Vec::new();
+        let (mut checks, mut left) = (run.changing(), 0);
+        while run.violation().is_none() && run.transitions < LONGEST {
+            let state = run.state();
+            match self.visited.get(&state) {
+                Some(Some(more)) if run.changing() + more <= ENOUGH => {
+                    left = *more;
+                    break;
+                }
+                Some(_) => {}
+                None => {
+                    self.visited.insert(state, None);
+                    seen.push((state, run.changing()));
+                    if extend {
+                        let at: Arc<str> = run.point().into();
+                        next.extend(run.alternatives().into_iter().map(|action| {
+                            let last = Some(Interference { at: at.clone(), action });
+                            Arc::new(Trace { last, before: Some(trace.clone()) })
+                        }));
+                    }
+                }
+            }
+            let goes_on = run.go_on();
+            checks = run.changing();
+            if !goes_on {
+                run.settled();
+                self.close(&mut run, state);
+                break;
+            }
+        }
+        let all = checks + left;
+        for (state, before) in seen {
+            self.visited.insert(state, Some(all.saturating_sub(before)));
+        }
+        self.found.transitions += run.transitions.saturating_sub(replayed);
+        self.found.longest = self.found.longest.max(run.transitions);
+        run.violation().cloned()
+    }
+}
+
+impl Search {
+    /// Deletes everything at the end of a trace.
+    fn close(&mut self, run: &mut Run, state: u64) {
+        if run.violation().is_some() || !self.closed.insert(state) || !run.close() {
+            return;
+        }
+        while run.violation().is_none() && run.transitions < LONGEST {
+            if !run.go_on() {
+                run.settled();
+                return;
+            }
+        }
+    }
+}
+
+/// Takes a run to the end of a trace; `false`: the trace cannot be followed.
+fn follow(run: &mut Run, list: &[Interference]) -> bool {
+    for Interference { at, action } in list {
+        while run.point() != **at {
+            if run.transitions >= LONGEST || run.violation().is_some() || !run.go_on() {
+                return false;
+            }
+        }
+        if run.violation().is_some() || !run.interfere(*action) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Runs a trace once more, with its story, to its end.
+fn tell(scene: &'static Scene, list: &[Interference], violation: Violation) -> Failure {
+    let steps: Vec<String> = list.iter().map(|i| format!("{} {}", i.at, i.action)).collect();
+    let mut run = Run::new(scene);
+    run.story = Some(vec![format!("There is {}.", scene.about)]);
+    if follow(&mut run, list) {
+        finish(&mut run);
+    }
+    let mut story = run.story.take().unwrap_or_default();
+    story.retain(|sentence| !sentence.is_empty());
+    let trace = std::iter::once(scene.name.to_owned()).chain(steps).collect::<Vec<_>>().join("; ");
+    Failure { violation, trace, story }
+}
+
+/// Goes on until no check changes anything, and then deletes everything.
+fn finish(run: &mut Run) {
+    for closing in [false, true] {
+        if closing && (run.violation().is_some() || !run.close()) {
+            return;
+        }
+        while run.violation().is_none() && run.transitions < LONGEST {
+            if !run.go_on() {
+                run.settled();
+                break;
+            }
+        }
+    }
+}
+
+/// Replays a trace. `None`: every property holds.
+///
+/// # Errors
+/// The trace names a scene, a decision point or an action that there is not.
+pub fn replay(text: &str) -> Result<Option<Failure>, String> {
+    let mut parts = text.split("; ");
+    let name = parts.next().unwrap_or_default();
+    let scene = SCENES.iter().find(|scene| scene.name == name);
+    let scene = scene.ok_or_else(|| format!("there is no scene {name}"))?;
+    let mut list = Vec::new();
+    for part in parts {
+        let (at, action) = part.rsplit_once(' ').ok_or_else(|| format!("{part} names no action"))?;
+        let action = parse(scene, action).ok_or_else(|| format!("there is no action {action}"))?;
+        list.push(Interference { at: at.into(), action });
+    }
+    let mut run = Run::new(scene);
+    if !follow(&mut run, &list) && run.violation().is_none() {
+        return Err(format!("the trace does not get to its end: it is at {}", run.point()));
+    }
+    finish(&mut run);
+    Ok(run.violation().cloned().map(|violation| tell(scene, &list, violation)))
+}
+
+fn parse(scene: &'static Scene, name: &str) -> Option<Action> {
+    let number = |prefix: &str| name.strip_prefix(prefix)?.parse::<usize>().ok();
+    let plain = [
+        Action::Fail,
+        Action::LoseAnswer,
+        Action::AnswerStale,
+        Action::DieAfter,
+        Action::Restart,
+        Action::CheckEarly,
+        Action::MoveLease,
+    ];
+    let plain = plain.into_iter().find(|action| action.to_string() == name);
+    let other = || number("answers-other-").map(Action::AnswerOther);
+    let switch = || number("switches-to-").map(Action::Switch);
+    let deed = || scene.deeds.iter().find(|deed| deed.name == name).map(Action::Deed);
+    plain.or_else(other).or_else(switch).or_else(deed)
+}
+
+/// The name of an action without its number.
+fn kind(action: &Action) -> String {
+    action.to_string().trim_end_matches(|c: char| c == '-' || c.is_ascii_digit()).to_owned()
+}
+
+/// Budgets that no action of a trace used.
+pub fn unused_budgets(found: &[Found]) -> Vec<Budget> {
+    let used: HashSet<&str> = found
+        .iter()
+        .flat_map(|found| &found.taken)
+        .filter(|(_, count)| **count > 0)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let deeds = || SCENES.iter().flat_map(|scene| scene.deeds).map(Action::Deed);
+    let plain = [
+        Action::Fail,
+        Action::LoseAnswer,
+        Action::AnswerStale,
+        Action::DieAfter,
+        Action::Restart,
+        Action::AnswerOther(0),
+        Action::Switch(0),
+        Action::CheckEarly,
+        Action::MoveLease,
+    ];
+    let is_used = |budget: Budget| {
+        let mut of = plain.into_iter().chain(deeds()).filter(|action| action.budget() == budget);
+        of.any(|action| used.contains(kind(&action).as_str()))
+    };
+    BUDGETS.iter().map(|(budget, _)| *budget).filter(|budget| !is_used(*budget)).collect()
+}

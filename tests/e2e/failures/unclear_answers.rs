@@ -1,0 +1,132 @@
+//! Answers that do not say what they mean: an answer to HEAD, which has no body, and a success that cannot be read.
+
+use anyhow::{Result, ensure};
+use rig::proxy::{Answer, Fault, Matcher};
+use rig::world::DEADLINE;
+use serde_json::Value;
+
+use crate::support::{DESTINATION_REGION, NAME, ROLE, message, reason};
+
+use super::impatient;
+
+/// An answer without a body.
+fn bare(status: u16, headers: &[(&str, &str)]) -> Answer {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Answer::Custom { status, headers, body: String::new() }
+}
+
+fn success(body: &str) -> Answer {
+    Answer::Custom { status: 200, headers: Vec::new(), body: body.to_owned() }
+}
+
+/// S3 answers 400 to a HEAD that went to a Region which was launched later than the one asked.
+#[tokio::test]
+async fn the_region_in_the_header_of_a_bare_400_is_believed() -> Result<()> {
+    let scene = impatient("bare-region").empty().await?;
+    let elsewhere = bare(400, &[("x-amz-bucket-region", DESTINATION_REGION)]);
+    let head = Matcher::operation("HeadBucket").about(&scene.destination);
+    scene.world.proxy.inject(Fault::always(head, elsewhere));
+    scene.apply(|_| {}).await?;
+    let ready = scene.world.wait_ready(NAME).await?;
+    let destination = &ready["status"]["destinations"][0];
+    assert_eq!(destination["region"], DESTINATION_REGION, "{destination}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bare_400_of_expired_credentials_is_reported_as_such_and_passes_without_a_request() -> Result<()> {
+    let scene = impatient("bare-expired").empty().await?;
+    let proxy = &scene.world.proxy;
+    let expired = || Answer::error(400, "ExpiredToken", "The provided token has expired.");
+    let head = proxy.inject(Fault::always(Matcher::operation("HeadBucket"), bare(400, &[])));
+    let others = ["GetBucketVersioning", "GetBucketReplication", "GetRole"]
+        .map(|operation| proxy.inject(Fault::always(Matcher::operation(operation), expired())));
+    scene.apply(|_| {}).await?;
+    let failing = |status: &Value| reason(status, "Ready") == "CredentialsUnavailable";
+    let status = scene.world.wait(NAME, failing, "to report the credentials").await?["status"].clone();
+    let text = message(&status, "Ready");
+    ensure!(text.contains("ExpiredToken"), "{text}");
+    assert_eq!(reason(&status, "Stalled"), "", "{status:#}");
+    proxy.remove(head);
+    for fault in others {
+        proxy.remove(fault);
+    }
+    scene.world.wait_ready(NAME).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_success_that_cannot_be_read_says_what_was_expected() -> Result<()> {
+    let scene = impatient("unreadable").ready().await?;
+    let strange =
+        success("<?xml version=\"1.0\"?><VersioningResult><Status>Enabled</Status></VersioningResult>");
+    let matching = Matcher::operation("GetBucketVersioning").about(&scene.source);
+    let fault = scene.world.proxy.inject(Fault::always(matching, strange));
+    let status = scene.check().await?;
+    assert_eq!(reason(&status, "Ready"), "AwsUnavailable", "{status:#}");
+    let text = message(&status, "Ready");
+    for part in ["s3:GetBucketVersioning", &scene.source, "cannot be read", "VersioningConfiguration"] {
+        ensure!(text.contains(part), "{part} is not in: {text}");
+    }
+    ensure!(!text.contains("HTTP 200"), "{text}");
+    scene.world.proxy.remove(fault);
+    scene.world.wait_ready(NAME).await?;
+    Ok(())
+}
+
+/// Neither a role that is missing, which would be created, nor one of someone else.
+#[tokio::test]
+async fn a_role_without_content_is_no_role() -> Result<()> {
+    let scene = impatient("empty-role").ready().await?;
+    let namespace = "https://iam.amazonaws.com/doc/2010-05-08/";
+    let role = "<Role><Path/><RoleName/><RoleId/><Arn/><CreateDate>2026-01-01T00:00:00Z</CreateDate></Role>";
+    for result in ["<GetRoleResult/>", &format!("<GetRoleResult>{role}</GetRoleResult>")] {
+        let body =
+            format!("<GetRoleResponse xmlns=\"{namespace}\">{result}<ResponseMetadata/></GetRoleResponse>");
+        let matching = Matcher::operation("GetRole").about(ROLE);
+        let fault = scene.world.proxy.inject(Fault::always(matching, success(&body)));
+        scene.world.proxy.clear();
+        let status = scene.check().await?;
+        assert_eq!(reason(&status, "Ready"), "AwsUnavailable", "{result}: {status:#}");
+        let text = message(&status, "Ready");
+        ensure!(text.contains("iam:GetRole") && text.contains(ROLE), "{result}: {text}");
+        assert_eq!(scene.world.proxy.writes().len(), 0, "{result}");
+        scene.world.proxy.remove(fault);
+        scene.world.wait_ready(NAME).await?;
+    }
+    Ok(())
+}
+
+/// S3 denies `PutBucketReplication` in the same words whichever of its two rights is missing.
+#[tokio::test]
+async fn a_denied_configuration_names_both_rights_that_it_needs() -> Result<()> {
+    let scene = impatient("two-rights").empty().await?;
+    let matching = Matcher::operation("PutBucketReplication");
+    scene.world.proxy.inject(Fault::always(matching, Answer::access_denied()));
+    scene.apply(|_| {}).await?;
+    let denied = |status: &Value| reason(status, "Ready") == "AccessDenied";
+    let status = scene.world.wait(NAME, denied, "to be denied").await?["status"].clone();
+    let text = message(&status, "Ready");
+    for part in ["s3:PutReplicationConfiguration", "iam:PassRole", &format!("/{ROLE}")] {
+        ensure!(text.contains(part), "{part} is not in: {text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_permissions_boundary_that_does_not_exist_is_not_a_missing_role() -> Result<()> {
+    let scene = impatient("no-boundary").empty().await?;
+    let boundary = format!("arn:aws:iam::{}:policy/boundary", scene.world.account);
+    let words = format!("Scope ARN: {boundary} does not exist or is not attachable.");
+    let matching = Matcher::operation("CreateRole");
+    scene.world.proxy.inject(Fault::always(matching, Answer::error(404, "NoSuchEntity", &words)));
+    scene.apply(|spec| spec["role"]["permissionsBoundary"] = boundary.clone().into()).await?;
+    let refused = |status: &Value| reason(status, "Ready") == "InvalidRequest";
+    let status = scene.world.wait(NAME, refused, "to be refused").await?["status"].clone();
+    let text = message(&status, "Ready");
+    for part in ["role.permissionsBoundary", &boundary, "names no policy"] {
+        ensure!(text.contains(part), "{part} is not in: {text}");
+    }
+    scene.world.proxy.wait_for(|calls| calls.iter().any(|c| c.operation == "CreateRole"), DEADLINE).await?;
+    Ok(())
+}
