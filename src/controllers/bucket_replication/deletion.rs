@@ -26,7 +26,8 @@ use crate::replication::outcome::Outcome;
 use crate::replication::plan::teardown::{ObservedForDeletion, Ownership, failed, teardown};
 use crate::replication::status::Event;
 use crate::replication::{
-    Account, Accounts, Caller, DeletionReadSet, Desired, Failure, Refusal, Replication, ResourceId,
+    Account, Accounts, Caller, DeletionReadSet, Desired, Failure, FailureClass, ObservedRole, Refusal,
+    Replication, ResourceId,
 };
 use crate::runtime::Error;
 use crate::runtime::action::Action;
@@ -353,7 +354,23 @@ impl Removal<'_> {
             // The role of role.arn is never written, not even one that the operator made when it was still managed.
             roles.retain(|role| Some(role.arn.as_str()) != self.view.existing_role());
         }
+        if self.configured_nothing(&observed) {
+            observed.configuration = Ok(None);
+        }
         Ok(observed)
+    }
+
+    /// Whether the configuration of a source that may not be read is certainly not the resource's: a configuration is put
+    /// after its managed role, and there is neither one nor a trace in the status. The source may be someone else's, and
+    /// must not keep the resource for ever.
+    fn configured_nothing(&self, observed: &ObservedForDeletion) -> bool {
+        let denied =
+            |failure: &Failure| matches!(failure.class, FailureClass::Denied | FailureClass::WrongOwner);
+        let has_role = |roles: &Vec<ObservedRole>| roles.iter().any(|role| self.id.owns(&role.tags));
+        observed.configuration.as_ref().is_err_and(denied)
+            && observed.roles.as_ref().is_ok_and(|roles| !has_role(roles))
+            && !self.view.left_traces()
+            && self.view.existing_role().is_none()
     }
 }
 

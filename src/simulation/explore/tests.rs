@@ -29,7 +29,17 @@ fn every_trace_with_one_interference_holds_every_property() {
 fn the_exploration_finds_every_mutant() {
     let missed: Vec<Mutant> = Mutant::ALL
         .into_iter()
-        .filter(|mutant| find_mutant(*mutant, Limits { depth: 2, runs: 2000, ..LIMITS }).is_none())
+        .filter(|mutant| {
+            let t = std::time::Instant::now();
+            let f = find_mutant(*mutant, Limits { depth: 2, runs: 2000, ..LIMITS });
+            eprintln!(
+                "{mutant:?} {:?} {:?} {:?}",
+                t.elapsed(),
+                f.as_ref().map(|f| &f.trace),
+                f.as_ref().map(|f| &f.violation)
+            );
+            f.is_none()
+        })
         .collect();
     assert!(missed.is_empty(), "not found: {missed:?}");
 }
@@ -46,4 +56,9 @@ fn a_trace_is_replayed_from_its_text() {
 #[test]
 fn an_account_that_is_tightened_while_labels_are_read_stops_the_stage() {
     assert_holds("accounts; orders/NamespaceLabels.2 tightens-account");
+}
+
+#[test]
+fn a_resource_that_wrote_nothing_is_deleted_although_its_source_may_not_be_read() {
+    assert_holds("accounts; idle.1 names-other-account");
 }
