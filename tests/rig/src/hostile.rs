@@ -95,6 +95,8 @@ pub struct Attacker<'a> {
     world: &'a World,
     /// Its namespace.
     pub namespace: String,
+    /// How many rules the object of [`Attack::AccountNames`] has: the API server takes long for many.
+    pub rules: usize,
     api: Api<DynamicObject>,
 }
 
@@ -102,7 +104,7 @@ impl<'a> Attacker<'a> {
     /// A tenant with a namespace of its own.
     pub async fn new(world: &'a World) -> Result<Self> {
         let namespace = world.namespace(&[]).await?;
-        Ok(Self { world, api: world.api_in(&namespace), namespace })
+        Ok(Self { world, api: world.api_in(&namespace), namespace, rules: RULES })
     }
 
     /// Runs an attack until the API server has accepted all of it. The operator may still be at work afterwards.
@@ -112,7 +114,7 @@ impl<'a> Attacker<'a> {
     pub async fn run(&self, attack: Attack, size: usize) -> Result<()> {
         match attack {
             Attack::AccountNames => {
-                self.create(account_names(0)).await?;
+                self.create(account_names(self.rules, 0)).await?;
                 self.change_account_names(1..=size).await
             }
             Attack::LargeObjects => self.each(size, |n| self.create(large(n))).await,
@@ -141,7 +143,8 @@ impl<'a> Attacker<'a> {
     /// When the API server refuses a change.
     pub async fn change_account_names(&self, numbers: impl IntoIterator<Item = usize>) -> Result<()> {
         for number in numbers {
-            let patch = Patch::Merge(json!({"spec": {"rules": account_names(number)["spec"]["rules"]}}));
+            let patch =
+                Patch::Merge(json!({"spec": {"rules": account_names(self.rules, number)["spec"]["rules"]}}));
             self.api.patch("account-names", &PatchParams::default(), &patch).await?;
         }
         Ok(())
@@ -226,13 +229,13 @@ fn resource(name: &str, source: &str, rules: Vec<Value>) -> Value {
     })
 }
 
-/// 1,000 rules, each with another `AwsAccount` that does not exist. With another number, one of them has another name.
-fn account_names(number: usize) -> Value {
-    let name = |rule: usize| match rule == number % RULES {
+/// Rules that each name another `AwsAccount` that does not exist. With another number, one of them has another name.
+fn account_names(rules: usize, number: usize) -> Value {
+    let name = |rule: usize| match rule == number % rules {
         true => format!("{:x<253}", format!("account-{rule}-changed-{number}-")),
         false => format!("{:x<253}", format!("account-{rule}-")),
     };
-    let rules = (0..RULES).map(|rule| {
+    let rules = (0..rules).map(|rule| {
         let destination = json!({"bucket": "nobodys-destination", "accountRef": name(rule)});
         json!({"id": format!("{rule}"), "priority": rule, "destination": destination})
     });
@@ -285,7 +288,7 @@ mod tests {
     #[test]
     fn a_change_of_account_names_changes_one_of_a_thousand() {
         let names = |number| -> Vec<Value> {
-            let rules = account_names(number)["spec"]["rules"].take();
+            let rules = account_names(RULES, number)["spec"]["rules"].take();
             rules.as_array().unwrap().iter().map(|rule| rule["destination"]["accountRef"].clone()).collect()
         };
         let (before, after) = (names(1), names(2));
