@@ -189,8 +189,8 @@ async fn kstatus_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
             all.extend(shower.shown(&format!("state-{number}"), state).await?);
         }
     }
-    for reason in Reason::VARIANTS.iter().copied() {
-        ensure!(reasons.contains_key(&reason), "there is no status with the reason {reason}");
+    for reason in Reason::VARIANTS {
+        ensure!(reasons.contains_key(reason), "there is no status with the reason {reason}");
     }
 
     let objects: Vec<Value> = all.iter().map(|shown| shown.object.clone()).collect();
