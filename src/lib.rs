@@ -20,6 +20,7 @@ pub mod backoff;
 pub mod cli;
 pub mod controllers;
 pub mod iam;
+pub mod mutants;
 pub mod ports;
 pub mod replication;
 pub mod runtime;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use s3_replication_operator::api::{ReadyStatus, Reason, crd};
+use s3_replication_operator::api::{Reason, crd};
 use s3_replication_operator::telemetry::{DESCRIPTIONS, PREFIX};
 use serde_json::Value;
 use strum::VariantArray;

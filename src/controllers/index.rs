@@ -11,6 +11,7 @@ use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
 
 use crate::controllers::{Guarded, GuardedAccount};
+use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::{references, unreadable};
 use crate::replication::{Account, Refusal};
 use crate::runtime::store::{Change, Key, Store};
@@ -80,7 +81,7 @@ impl Index {
     /// Whether an `AwsAccount` exists, was seen by this process, or was acted under by what the status of a resource
     /// says. Deleting the last account must not allow more than before.
     pub fn has_seen_accounts(&self) -> bool {
-        self.seen_accounts.load(Ordering::Acquire)
+        self.seen_accounts.load(Ordering::Acquire) && !is_on(Mutant::AccountsForgotten)
     }
 
     /// The resource as it is now, unless it is gone or another has its name.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::iam::digest::sha256_prefix;
 use crate::iam::document::{PolicyDocument, Statement};
+use crate::mutants::{Mutant, is_on};
 
 /// The most bytes a bucket policy may have
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html>).
@@ -48,7 +49,7 @@ pub fn merged(policy: Option<&Value>, sid: &str, statements: &[Statement]) -> Op
     let mut merged =
         policy.cloned().unwrap_or_else(|| json!({"Version": PolicyDocument::new(Vec::new()).version}));
     let mut all = held_statements(&merged);
-    all.retain(|held| !is_ours(held, sid));
+    all.retain(|held| !is_ours(held, sid) || is_on(Mutant::StatementsDuplicated));
     all.extend(statements.iter().map(|statement| json!(statement)));
     if all.is_empty() {
         return None;

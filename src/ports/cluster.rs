@@ -10,6 +10,7 @@ use kube::Resource;
 use kube::core::{ApiResource, DynamicObject, ObjectMeta};
 use serde_json::Value;
 
+use crate::mutants::{Mutant, is_on};
 use crate::ports::kube_error;
 use crate::replication::status::Event;
 
@@ -49,7 +50,8 @@ impl Finalizers {
     }
 
     pub fn with(&self, finalizer: &str) -> Vec<String> {
-        self.0.iter().flatten().cloned().chain([finalizer.to_owned()]).collect()
+        let held = self.0.iter().flatten().filter(|_| !is_on(Mutant::FinalizerReplaced));
+        held.cloned().chain([finalizer.to_owned()]).collect()
     }
 
     pub fn without(&self, finalizer: &str) -> Vec<String> {

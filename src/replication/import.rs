@@ -153,3 +153,79 @@ fn is_key_arn(text: &str) -> bool {
         && parts.next() == Some("kms")
         && parts.nth(2).is_some_and(|key| key.starts_with("key/"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "111122223333";
+
+    fn rule(destination: RuleDestination) -> Configuration {
+        let kms = if destination.kms_key.is_some() { Switch::Enabled } else { Switch::Disabled };
+        let rule = Rule {
+            status: Switch::Enabled,
+            priority: Some(1),
+            filter: Filter::default(),
+            delete_markers: Switch::Disabled,
+            replica_modifications: Switch::Disabled,
+            kms_encrypted_objects: kms,
+            destination,
+        };
+        Configuration { role: format!("arn:aws:iam::{OWN}:role/r"), rules: [("r".to_owned(), rule)].into() }
+    }
+
+    fn to(edit: impl FnOnce(&mut RuleDestination)) -> Result<BucketReplicationSpec, Inexpressible> {
+        let mut destination = RuleDestination {
+            bucket: "arn:aws:s3:::d".into(),
+            account: None,
+            storage_class: None,
+            ownership: None,
+            kms_key: None,
+            replication_time_control: Switch::Disabled,
+            metrics: Switch::Disabled,
+        };
+        edit(&mut destination);
+        let configuration = rule(destination);
+        import(&Replicating { bucket: "s", region: None, account_id: OWN, configuration: &configuration })
+    }
+
+    #[test]
+    fn what_was_there_before_stays_when_the_resource_is_deleted() {
+        assert_eq!(to(|_| {}).map(|spec| spec.deletion_policy), Ok(DeletionPolicy::Retain));
+    }
+
+    #[test]
+    fn a_key_that_admission_would_refuse_is_named_with_its_rule() {
+        let key = |key: &str| {
+            let key = key.to_owned();
+            to(|destination| destination.kms_key = Some(key))
+        };
+        assert!(key("arn:aws:kms:eu-west-1:111122223333:key/k").is_ok());
+        assert!(key("arn:aws-cn:kms:cn-north-1:111122223333:key/k").is_ok());
+        for text in ["arn:aws:kms:eu-west-1:111122223333:alias/replicas", "alias/replicas", "1234abcd", ""] {
+            let message = key(text).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("rules[r].destination.kmsKeyArn is {text:?}")), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_override_of_the_owner_within_one_account_is_named() {
+        let owned = |account: &str| {
+            let account = Some(account.to_owned());
+            to(|destination| {
+                (destination.account, destination.ownership) = (account, Some("Destination".into()))
+            })
+        };
+        assert!(owned("444455556666").is_ok());
+        let message = owned(OWN).unwrap_err().to_string();
+        assert!(message.starts_with("rules[r].destination.ownership"), "{message}");
+    }
+
+    #[test]
+    fn two_buckets_never_become_resources_of_one_name() {
+        assert_eq!(resource_name("a-logs"), "a-logs");
+        assert_ne!(resource_name("a.logs"), resource_name("a-logs"));
+        assert_ne!(resource_name("a.b-c"), resource_name("a-b.c"));
+        assert!(resource_name("a.logs").starts_with("a-logs-"));
+    }
+}

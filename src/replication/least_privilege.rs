@@ -267,3 +267,57 @@ pub fn key_policies(resources: &[Grantee]) -> BTreeMap<String, Vec<Statement>> {
     }
     keys
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(name: &str, yaml: &str) -> Account {
+        Account { name: name.to_owned(), spec: serde_saphyr::from_str(yaml).unwrap() }
+    }
+
+    fn policy(account: &Account, all: &[Account]) -> Vec<Statement> {
+        account_policy(account, all, Partition::AWS).statement
+    }
+
+    #[test]
+    fn an_imposed_boundary_bounds_whatever_gives_a_role_permissions() {
+        let bounded = account(
+            "own",
+            "{accountId: '111122223333', sources: ['*'], roles: {permissionsBoundary: 'arn:aws:iam::111122223333:policy/b'}}",
+        );
+        for action in ["iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"] {
+            let statements = policy(&bounded, &[]);
+            let allowing: Vec<&Statement> =
+                statements.iter().filter(|s| s.action.iter().any(|held| held == action)).collect();
+            assert_eq!(allowing.len(), 1, "{action}");
+            assert!(
+                allowing[0].condition["StringEquals"].contains_key("iam:PermissionsBoundary"),
+                "{action}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_policies_of_destinations_are_only_for_accounts_that_others_replicate_into() {
+        let names_policies = |account: &Account, all: &[Account]| {
+            policy(account, all).iter().any(|statement| statement.sid == "DestinationPolicies")
+        };
+        let own = account("own", "{accountId: '111122223333', sources: ['*'], destinations: ['*']}");
+        let again = account("again", "{accountId: '111122223333', sources: ['*']}");
+        let other = account("other", "{accountId: '444455556666', sources: ['*'], destinations: ['*']}");
+        let only_replicas = account("dr", "{accountId: '444455556666', destinations: ['*']}");
+        assert!(!names_policies(&own, &[own.clone(), again]));
+        assert!(names_policies(&own, &[own.clone(), other]));
+        assert!(names_policies(&only_replicas, &[]));
+    }
+
+    #[test]
+    fn patterns_match_buckets_of_the_account_only() {
+        let own = account("own", "{accountId: '111122223333', sources: ['*'], destinations: ['*']}");
+        for statement in policy(&own, &[]).iter().filter(|s| s.action[0].starts_with("s3:")) {
+            let condition = &statement.condition["StringEqualsIfExists"]["s3:ResourceAccount"];
+            assert_eq!(condition, &["111122223333"], "{}", statement.sid);
+        }
+    }
+}

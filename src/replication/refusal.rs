@@ -39,3 +39,8 @@ impl Refusal {
         Refusal::new(failure.class.reason(), about, failure.message())
     }
 }
+
+/// Refuses what an administrator does not allow.
+pub(crate) fn not_allowed(message: String) -> Result<(), Refusal> {
+    Err(Refusal::new(Reason::NotAllowed, ConditionType::Ready, message))
+}

@@ -96,7 +96,7 @@ async fn the_cluster_role_is_enough_for_a_whole_life_and_each_right_is_used() ->
 
 #[tokio::test]
 async fn the_roles_of_a_namespace_are_enough_for_a_whole_life_and_each_right_is_used() -> Result<()> {
-    let world = World::with_insight("rights-one").await?;
+    let world = World::with_accounts("rights-one").await?;
     live(&world, json!({"namespaces": [world.namespace]}), false).await
 }
 

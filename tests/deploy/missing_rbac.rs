@@ -274,7 +274,7 @@ fn roles(namespace: &str) -> Result<Vec<Value>> {
 
 /// A life without one permission, or with all of them.
 async fn live(taken: Option<Right>) -> Result<()> {
-    let world = World::with_insight("missing-rbac").await?;
+    let world = World::with_accounts("missing-rbac").await?;
     let (cluster, namespace) = (world.cluster(), world.namespace.clone());
     // The permission named after a namespace is about this one.
     let taken = taken.map(|right| Right {

@@ -131,14 +131,12 @@ pub struct RoleStatus {
     pub tags: Vec<String>,
 }
 
-/// How a replication configuration came to be a resource's own.
+/// How a replication configuration came to be a resource's own: the operator put it where there was none, it replaced
+/// one of someone else's, or the configuration equalled the spec before the operator ever wrote one.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigurationOrigin {
-    /// The operator put it where there was none.
     Created,
-    /// The operator replaced one that someone else had made.
     Adopted,
-    /// It equalled the spec before the operator ever wrote one.
     Found,
 }
 

@@ -44,7 +44,8 @@ impl Held {
             Some(expiry) => expiry <= SystemTime::now() + MARGIN,
             None => age >= STATIC_TTL,
         };
-        !expired && !(refused && age >= RELOAD_PAUSE)
+        let reload = refused && age >= RELOAD_PAUSE;
+        !expired && !reload
     }
 }
 

@@ -5,6 +5,7 @@ use crate::aws::account::client::AwsClient;
 use crate::aws::error::HEAD_BUCKET;
 use crate::aws::read::owner::{Head, Ownership, ask_owner, explain, head};
 use crate::iam::Partition;
+use crate::iam::partition::is_region;
 use crate::replication::observed::Read;
 use crate::replication::{BucketRef, Caller, Failure, FailureClass};
 
@@ -36,6 +37,9 @@ pub async fn known_location(aws: &AwsClient, caller: &Caller, bucket: &BucketRef
 /// Locates a bucket, by a call where its Region is not known. `None`: there is no such bucket.
 pub async fn locate(aws: &AwsClient, caller: &Caller, bucket: &BucketRef) -> Read<Option<Location>> {
     let (name, account_id, home) = (&bucket.name, account_id(caller, bucket), aws.home());
+    if let Some(region) = bucket.region.as_deref().filter(|region| !is_region(region)) {
+        return Err(no_such_region(name, region));
+    }
     if let Some(known) = known_location(aws, caller, bucket).await {
         return Ok(Some(known));
     }
@@ -56,6 +60,14 @@ pub async fn locate(aws: &AwsClient, caller: &Caller, bucket: &BucketRef) -> Rea
     };
     aws.buckets().set_location(bucket_key(caller, bucket), location.clone()).await;
     Ok(Some(location))
+}
+
+/// A spec can name any Region; clients are made only for those that AWS has.
+fn no_such_region(bucket: &str, region: &str) -> Failure {
+    let detail = format!(
+        "the spec says that the bucket is in {region}, and AWS has no such Region; correct region or leave it out"
+    );
+    Failure::new(FailureClass::Invalid, HEAD_BUCKET, bucket, detail)
 }
 
 /// The failure of a call that S3 denied because the bucket belongs to another account.

@@ -88,7 +88,7 @@ fn required_labels(accounts: &Accounts) -> BTreeMap<String, String> {
 }
 
 /// The accounts that a resource refers to.
-fn resolve<C, K>(object: &BucketReplication, cx: &Context<C, K>) -> Result<Accounts, Refusal> {
+pub fn resolve<C, K>(object: &BucketReplication, cx: &Context<C, K>) -> Result<Accounts, Refusal> {
     let without = WithoutAccount::of(cx.settings.require_account, cx.index.has_seen_accounts());
     Accounts::resolve(&object.spec, |name| cx.index.account(name), without)
 }

@@ -13,6 +13,7 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::execute::{Executed, Permission, execute};
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
+use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, Finalizers};
 use crate::replication::outcome::{Contested, Outcome};
 use crate::replication::status::{Report, report};
@@ -54,7 +55,7 @@ pub async fn check<C: Cloud, K: Cluster>(
 }
 
 fn require_not_suspended(resource: &Resource<'_>) -> Result<(), Refusal> {
-    if !resource.spec.suspend {
+    if !resource.spec.suspend || is_on(Mutant::SuspendIgnored) {
         return Ok(());
     }
     let message = "suspend is true: AWS is neither checked nor written; set it to false to go on";
@@ -149,14 +150,14 @@ async fn prepare<C: Cloud, K: Cluster>(
     }
     let target = &resource.target;
     let mut finalizers = Finalizers::of(target.metadata);
-    if !stages.is_empty() {
+    if !stages.is_empty() && !is_on(Mutant::NoLiveGet) {
         let live = cx.cluster.live(target.key).await?.ok_or(Stop::Outdated)?.metadata;
         if live.deletion_timestamp.is_some() || live.generation != target.metadata.generation {
             return Err(Stop::Outdated);
         }
         finalizers = Finalizers::of(&live);
     }
-    if !finalizers.contains(FINALIZER) {
+    if !finalizers.contains(FINALIZER) && !is_on(Mutant::NoFinalizer) {
         let added = cx.cluster.add_finalizer(target.key, &finalizers, FINALIZER).await;
         added.map_err(|error| if error.is_outdated() { Stop::Outdated } else { error.into() })?;
     }

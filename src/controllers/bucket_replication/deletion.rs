@@ -18,6 +18,7 @@ use crate::controllers::bucket_replication::execute::execute;
 use crate::controllers::bucket_replication::resource::Target;
 use crate::controllers::bucket_replication::status::{self, Pace};
 use crate::controllers::bucket_replication::stop::Stop;
+use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, ClusterError, Finalizers};
 use crate::replication::desired::Discovered;
 use crate::replication::observed::Read;
@@ -91,7 +92,7 @@ async fn delete<C: Cloud, K: Cluster>(
     target: &Target<'_>,
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
-    if view.leaves_aws_alone() {
+    if view.leaves_aws_alone() || is_on(Mutant::FinalizerGoesFirst) {
         return Ok(());
     }
     let state = ownership_state(view, target, cx).await?;

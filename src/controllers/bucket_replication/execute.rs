@@ -9,7 +9,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::future::join_all;
 use serde_json::Value;
 
-use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize};
+use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize, resolve};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
@@ -17,6 +17,7 @@ use crate::iam::Statement;
 use crate::iam::bucket_policy::{merged, ours};
 use crate::iam::compare::compare;
 use crate::iam::document::PolicyDocument;
+use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::observed::Read;
 use crate::replication::outcome::Outcome;
@@ -49,11 +50,12 @@ pub async fn execute<C: Cloud, K: Cluster>(
     let mut executed = Executed::default();
     let outcome = &mut executed.outcome;
     for stage in stages {
-        if !(cx.may_begin)() {
+        if !(cx.may_begin)() && !is_on(Mutant::LeaseIgnored) {
             outcome.interrupted = true;
             break;
         }
         if let Some(permission) = permission
+            && !is_on(Mutant::TighteningIgnored)
             && let Err(stop) = permission.confirm(cx).await
         {
             executed.stopped = Some(stop);
@@ -73,8 +75,10 @@ impl Permission<'_> {
     async fn confirm<C, K: Cluster>(&self, cx: &Context<C, K>) -> Result<(), Stop> {
         let Resource { object, status, .. } = self.resource;
         let accounts = authorize(object, status, &mut NamespaceLabels::new(cx.cluster.as_ref()), cx).await?;
+        // An account may change while the labels are read.
+        let now = resolve(object, cx)?;
         // The plan was made for other accounts than those of now.
-        if accounts == *self.accounts { Ok(()) } else { Err(Stop::Outdated) }
+        if accounts == *self.accounts && now == accounts { Ok(()) } else { Err(Stop::Outdated) }
     }
 }
 
@@ -86,7 +90,8 @@ async fn execute_step<C: Cloud, K: Cluster>(
     match step {
         Step::PutBucketPolicy { bucket, sid, statements, .. } => {
             let write = StatementsWrite { bucket, sid, statements, clients, cx };
-            let _held = cx.bucket_locks.lock(&bucket.name).await;
+            let lock = if is_on(Mutant::NoBucketLock) { sid } else { &bucket.name };
+            let _held = cx.bucket_locks.lock(lock).await;
             write.execute().await
         }
         step => cx.cloud.execute(clients, step).await,
@@ -134,7 +139,7 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
     }
 
     fn merge(&self, held: Option<&Value>) -> Option<Value> {
-        merged(held, self.sid, self.statements)
+        merged(held.filter(|_| !is_on(Mutant::PolicyOverwritten)), self.sid, self.statements)
     }
 
     /// Whether a policy holds these statements of the Sid and no others of it.

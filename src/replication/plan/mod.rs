@@ -16,6 +16,7 @@ use crate::api::{AwsResource, DriftEntry, ManagementPolicy};
 use crate::iam::bucket_policy;
 use crate::iam::compare::compare;
 use crate::iam::document::{PolicyDocument, Statement};
+use crate::mutants::{Mutant, is_on};
 use crate::replication::configuration::Configuration;
 use crate::replication::desired::{DesiredBucket, DesiredRole, ManagedRole};
 use crate::replication::diff;
@@ -125,8 +126,9 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let observes = spec.management_policy == ManagementPolicy::Observe;
     let drift = observes || status.applied_hash.as_ref() == Some(&input.desired.hash());
     let refusals = refusals(input, &differences);
-    let stages = match refusals.is_empty() && !observes {
+    let stages = match refusals.is_empty() && (!observes || is_on(Mutant::WriteInObserve)) {
         true => stages(input, &differences),
+        _ if is_on(Mutant::WriteBeforeRefusal) => stages(input, &differences),
         false => Vec::new(),
     };
     let replaces = stages.iter().flatten().any(|step| matches!(step, Step::PutReplication { .. }));
@@ -155,6 +157,9 @@ fn stages(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
                 rules: input.desired.rules.clone(),
             },
         });
+    }
+    if is_on(Mutant::ConfigurationFirst) {
+        std::mem::swap(&mut grants, &mut configuration);
     }
     let former = input.observed.former_roles_of(input.replication.id);
     let (policies, roles): (Vec<Step>, Vec<Step>) = former

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::api::{AdoptionPolicy, BucketReplicationStatus, ConditionType, ConfigurationOrigin, Reason};
 use crate::iam::bucket_policy;
+use crate::mutants::{Mutant, is_on};
 use crate::replication::bucket::{BucketAddress, dead_principals_message};
 use crate::replication::configuration::Configuration;
 use crate::replication::failure::{Failure, FailureClass};
@@ -71,8 +72,12 @@ pub struct Teardown {
 /// Plans the removal of what is the resource's own: the configuration first, so that nothing replicates with half a role.
 pub fn teardown(observed: &ObservedForDeletion, ownership: &Ownership<'_>) -> Teardown {
     let Ownership { id, sid, .. } = *ownership;
-    let mut ours: Vec<&ObservedRole> =
-        observed.roles.iter().flatten().filter(|role| id.owns(&role.tags)).collect();
+    let mut ours: Vec<&ObservedRole> = observed
+        .roles
+        .iter()
+        .flatten()
+        .filter(|role| id.owns(&role.tags) || is_on(Mutant::DeletionByStatus))
+        .collect();
     let configuration = configuration_step(observed, ownership, &ours);
     // A configuration that stays keeps what it replicates with.
     let stays = observed.configuration.iter().flatten().find(|_| configuration.is_none());
@@ -102,6 +107,9 @@ pub fn teardown(observed: &ObservedForDeletion, ownership: &Ownership<'_>) -> Te
     let roles = free.iter().map(|role| Step::DeleteRole { role: role.name.clone() });
     let mut stages: Vec<Vec<Step>> =
         vec![configuration.into_iter().collect(), withdraw.chain(policies).collect(), roles.collect()];
+    if is_on(Mutant::RoleGoesFirst) {
+        stages.rotate_left(1);
+    }
     stages.retain(|stage| !stage.is_empty());
     Teardown { stages, blocked: blocked(observed, &held) }
 }

@@ -11,6 +11,7 @@ use crate::api::{AwsResource, DriftEntry};
 use crate::iam::bucket_policy;
 use crate::iam::compare::{allowed_resources, allows};
 use crate::iam::document::{PolicyDocument, Statement};
+use crate::mutants::{Mutant, is_on};
 use crate::replication::configuration::Configuration;
 use crate::replication::desired::permissions::{Extent, permissions};
 use crate::replication::desired::{DesiredRole, Discovered, ManagedRole};
@@ -32,7 +33,7 @@ impl Transition {
     pub fn of(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Transition {
         let switches = differences.iter().any(|d| d.resource == AwsResource::ReplicationConfiguration);
         match &input.observed.configuration {
-            Ok(Some(held)) if switches => Transition {
+            Ok(Some(held)) if switches && !is_on(Mutant::ExactPolicyFirst) => Transition {
                 role_policy: role_policy(input, held),
                 bucket_policies: bucket_policies(input, held),
             },

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use crate::api::{BucketPolicyStatus, BucketStatus, ConfigurationOrigin, RoleStatus};
 use crate::iam::arn::{account_of_arn, role_of_arn};
 use crate::iam::bucket_policy;
+use crate::mutants::{Mutant, is_on};
 use crate::replication::desired::DesiredRole;
 use crate::replication::diff::configuration_differences;
 use crate::replication::failure::FailureClass;
@@ -95,7 +96,8 @@ impl StatusBuilder<'_> {
         };
         let remembered = remembered_roles(self.context.previous).map(str::to_owned);
         let seen = observed.former_roles_of(id).map(|role| role.arn.clone());
-        let all: BTreeSet<String> = remembered.chain(seen).filter(|arn| left(arn)).collect();
+        let all: BTreeSet<String> =
+            remembered.chain(seen).filter(|arn| left(arn) && !is_on(Mutant::StatusForgetsRoles)).collect();
         all.into_iter().collect()
     }
 

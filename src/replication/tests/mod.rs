@@ -1,10 +1,13 @@
 //! Tests of the domain as data in, data out.
 
+mod deletions;
+mod inventory;
 mod model;
 mod plans;
 mod properties;
 mod reports;
 mod tenancy;
+mod transitions;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::api::{AdoptionPolicy, BucketReplicationSpec, Filter, ManagementPolicy, Reason};
+use crate::api::{
+    AdoptionPolicy, BucketReplicationSpec, Filter, ManagementPolicy, Reason, RoleStatus, VersioningPolicy,
+};
 use crate::replication::tests::model::{bucket_in, execute};
 use crate::replication::tests::{Case, founding, nothing_but, spec};
-use crate::replication::{Configuration, Failure, FailureClass, ObservedRole, VersioningStatus};
+use crate::replication::{Configuration, Failure, FailureClass, ObservedRole, Plan, VersioningStatus};
 
 /// Two fresh buckets and nothing else.
-fn empty(spec: BucketReplicationSpec) -> Case {
+pub(super) fn empty(spec: BucketReplicationSpec) -> Case {
     let destinations: BTreeMap<_, _> = spec
         .rules
         .iter()
@@ -22,7 +24,7 @@ fn empty(spec: BucketReplicationSpec) -> Case {
 }
 
 /// AWS as the plan leaves it.
-fn converged(spec: BucketReplicationSpec) -> Case {
+pub(super) fn converged(spec: BucketReplicationSpec) -> Case {
     let mut case = empty(spec);
     for step in case.plan().steps() {
         execute(&mut case.observed, &case.spec.source.bucket, step);
@@ -30,7 +32,7 @@ fn converged(spec: BucketReplicationSpec) -> Case {
     case.applied()
 }
 
-fn foreign_role(name: &str) -> ObservedRole {
+pub(super) fn foreign_role(name: &str) -> ObservedRole {
     ObservedRole {
         arn: format!("arn:aws:iam::111122223333:role/s3-replication/{name}"),
         name: name.into(),
@@ -65,11 +67,111 @@ fn what_changed_behind_our_back_is_drift_and_is_put_right() {
         .values_mut()
         .for_each(|b| *b = bucket_in("eu-west-1", VersioningStatus::Suspended));
     let configuration = case.observed.configuration.as_mut().unwrap().as_mut().unwrap();
-    configuration.role = "arn:aws:iam::111122223333:role/elsewhere".into();
     configuration.rules.get_mut("ReplicateToEU").unwrap().destination.storage_class = Some("GLACIER".into());
     let plan = case.plan();
     assert!(plan.drift);
     assert_snapshot!(plan);
+}
+
+#[test]
+fn a_configuration_with_another_role_is_drift_with_our_rules_and_someone_elses_with_others() {
+    let mut case = converged(founding());
+    case.status.applied_role = Some(case.desired().role.arn(&case.observed.caller));
+    let configuration = case.observed.configuration.as_mut().unwrap().as_mut().unwrap();
+    configuration.role = "arn:aws:iam::111122223333:role/elsewhere".into();
+    let plan = case.plan();
+    assert_eq!(plan.refusals, vec![]);
+    assert!(plan.drift && plan.steps().count() == 1, "{plan}");
+    // A status from an old backup must not take over what someone else set up since.
+    let configuration = case.observed.configuration.as_mut().unwrap().as_mut().unwrap();
+    configuration.rules.get_mut("ReplicateToEU").unwrap().filter.prefix = "theirs/".into();
+    assert_eq!(case.plan().refusal().unwrap().reason, Reason::ForeignConfiguration);
+}
+
+#[test]
+fn tags_of_others_are_left_alone_and_tags_that_the_spec_no_longer_names_are_removed() {
+    let mut case = converged(founding());
+    fn tags(case: &mut Case) -> &mut BTreeMap<String, String> {
+        &mut case.observed.role.as_mut().unwrap().as_mut().unwrap().tags
+    }
+    tags(&mut case).insert("cost-center".into(), "42".into());
+    assert_eq!(case.plan().differences, vec![]);
+
+    tags(&mut case).insert("Team".into(), "data".into());
+    case.status.role = Some(RoleStatus { tags: vec!["team".into()], ..RoleStatus::default() });
+    let plan = case.plan();
+    let steps: Vec<String> = plan.steps().map(ToString::to_string).collect();
+    assert_eq!(steps, ["remove from role s3-replication-role the tags team"]);
+
+    case.spec.role.as_mut().unwrap().tags.insert("TEAM".into(), "data".into());
+    assert_eq!(case.plan().differences, vec![], "IAM does not distinguish keys by case");
+}
+
+#[test]
+fn tags_that_iam_takes_for_one_are_refused() {
+    for keys in [["team", "Team"], ["S3Replication.dev/uid", "x"]] {
+        let mut case = empty(founding());
+        case.spec.role.as_mut().unwrap().tags =
+            keys.iter().map(|key| ((*key).to_owned(), String::new())).collect();
+        let plan = case.plan();
+        let refusal = plan.refusal().unwrap();
+        assert_eq!(refusal.reason, Reason::InvalidRequest);
+        assert!(refusal.message.contains(keys[0]), "{}", refusal.message);
+    }
+}
+
+#[test]
+fn a_role_is_not_the_one_that_is_named_when_its_path_is_another() {
+    let wanted = "arn:aws:iam::111122223333:role/b/theirs";
+    let mut case = empty(spec(&format!(
+        "{{source: {{bucket: s}}, role: {{arn: '{wanted}'}}, rules: [{{id: r, destination: {{bucket: d}}}}]}}"
+    )));
+    let trust = crate::iam::document::trust_policy("s3.amazonaws.com").to_value();
+    let held = ObservedRole { arn: wanted.replace("/b/", "/a/"), trust, ..foreign_role("theirs") };
+    case.observed.role = Ok(Some(held.clone()));
+    let plan = case.plan();
+    let refusal = plan.refusal().unwrap();
+    assert_eq!(refusal.reason, Reason::RoleNotFound);
+    assert!(refusal.message.contains("role/a/theirs"), "{}", refusal.message);
+    case.observed.role = Ok(Some(ObservedRole { arn: wanted.into(), ..held }));
+    assert_eq!(case.plan().refusals, vec![]);
+}
+
+#[test]
+fn every_bucket_concerned_is_named_and_every_refusal_is_listed() {
+    let mut two = founding();
+    let mut second = two.rules[0].clone();
+    (second.id, second.priority) = ("Second".into(), Some(2));
+    second.destination.bucket = "second".into();
+    two.rules.push(second);
+    two.source.versioning = VersioningPolicy::Required;
+    let mut case = empty(two);
+    case.observed.destinations.values_mut().for_each(|held| held.region = Ok(None));
+    let plan = case.plan();
+    let reasons: Vec<Reason> = plan.refusals.iter().map(|refusal| refusal.reason).collect();
+    assert_eq!(reasons, [Reason::DestinationBucketNotFound, Reason::VersioningNotEnabled]);
+    let message = &plan.refusals[0].message;
+    assert!(message.contains("dest-bucket-eu-west-1, second do not exist"), "{message}");
+
+    let failure =
+        |bucket: &str| Failure::new(FailureClass::Throttled, "s3:GetBucketVersioning", bucket, "slow");
+    for (name, held) in &mut case.observed.destinations {
+        (held.region, held.versioning) = (Ok(Some("eu-west-1".into())), Err(failure(name)));
+    }
+    let plan = case.plan();
+    let message = &plan.refusal().unwrap().message;
+    assert!(message.contains("on dest-bucket-eu-west-1 ") && message.contains("on second "), "{message}");
+}
+
+#[test]
+fn elements_that_are_not_known_cause_no_write_and_are_named_before_a_write_removes_them() {
+    let mut case = converged(founding());
+    case.observed.unknown_elements = ["Rule[ReplicateToEU]/Destination/Tier".to_owned()].into();
+    assert_eq!(case.plan(), Plan { drift: true, ..Plan::default() });
+    case.spec.rules[0].destination.storage_class = None;
+    let plan = case.plan();
+    assert_eq!(plan.removed_elements, ["Rule[ReplicateToEU]/Destination/Tier"]);
+    assert!(plan.to_string().contains("note: the replication configuration loses"), "{plan}");
 }
 
 #[test]

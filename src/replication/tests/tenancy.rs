@@ -246,7 +246,7 @@ fn a_namespace_is_allowed_by_name_and_by_all_labels_by_every_account() {
     ] {
         let refusal = found(both(), labels).unwrap();
         assert_eq!(refusal.reason, Reason::NotAllowed);
-        assert!(refusal.message.contains("team=red, tier=gold"), "{}", refusal.message);
+        assert!(refusal.message.contains("by their labels"), "{}", refusal.message);
     }
     for names in ["{matchNames: [dat]}", "{matchNames: ['data*', '*', Data, data-2]}"] {
         let refusal = found(by(names), None).unwrap();
@@ -254,7 +254,7 @@ fn a_namespace_is_allowed_by_name_and_by_all_labels_by_every_account() {
     }
     // The right name does not make up for the wrong labels, nor the other way round.
     let other = by("{matchNames: [shop], matchLabels: {team: red}}");
-    assert!(found(other, Some(&[("team", "red")])).unwrap().message.contains("the namespaces shop"));
+    assert!(found(other, Some(&[("team", "red")])).unwrap().message.contains("which does not name it"));
 
     let mut closed = accounts(own());
     closed.destinations.values_mut().for_each(|dr| dr.spec.namespaces = None);
@@ -404,4 +404,28 @@ proptest! {
         let expected = bucket.starts_with("orders-") && is_name && bucket.len() <= 63;
         prop_assert_eq!(refusal_of(&spec, &accounts(own())).is_none(), expected);
     }
+}
+
+#[test]
+fn deleting_the_default_account_allows_nothing_more() {
+    let nothing = |_: &str| Ok(None);
+    let resolve = |seen| Accounts::resolve(&allowed(), nothing, WithoutAccount::of(false, seen));
+    assert_eq!(resolve(false).map(|accounts| accounts.source), Ok(None));
+    let refusal = resolve(true).unwrap_err();
+    assert_eq!(refusal.reason, Reason::AccountNotFound);
+    assert!(refusal.message.contains("create the AwsAccount default again"), "{}", refusal.message);
+    // What names its account is not concerned.
+    let mut named = allowed();
+    named.source.account_ref = Some("own".to_owned());
+    let found = Accounts::resolve(&named, |_| Ok(Some(own())), WithoutAccount::AccountsExisted);
+    assert!(found.is_ok_and(|accounts| accounts.source.is_some()));
+}
+
+#[test]
+fn a_namespace_that_may_not_use_an_account_is_not_told_which_may() {
+    let mut account = own();
+    account.spec.namespaces =
+        Some(serde_saphyr::from_str("{matchNames: [payroll], matchLabels: {team: finance}}").unwrap());
+    let message = refusal_of(&allowed(), &accounts(account)).unwrap().message;
+    assert!(!message.contains("payroll") && !message.contains("finance"), "{message}");
 }

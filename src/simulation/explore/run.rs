@@ -79,6 +79,8 @@ struct Check {
     history: u64,
     /// AWS and Kubernetes when it began.
     before: (u64, u64),
+    /// The cache was older than that.
+    stale: bool,
     facts: Facts,
 }
 
@@ -92,9 +94,13 @@ struct Facts {
     live: Option<(bool, bool)>,
     /// The last answers to reads of bucket policies.
     policies: BTreeMap<String, Option<Value>>,
+    /// AWS as it was when it was last read.
+    seen: Option<World>,
     /// Buckets whose policy was allowed to be written when it was read.
     permitted: BTreeSet<String>,
     wrote: bool,
+    /// Someone changed AWS since it was last read: what the check breaks then it cannot know.
+    disturbed: bool,
 }
 
 /// Who wrote the replication configuration of a bucket last.
@@ -473,10 +479,14 @@ impl Run {
             "strips-finalizer" => self.ghost.stripped = true,
             _ => {}
         }
-        let may_hinder = ["replaces-configuration", "retags-role"].contains(&deed.name);
+        let may_hinder =
+            ["replaces-configuration", "retags-role", "names-other-account"].contains(&deed.name);
         self.ghost.hindered |= may_hinder || deed.budget == Budget::Administrators;
         let before = self.hashes;
         self.refresh();
+        if before.0 != self.hashes.0 {
+            self.checks.iter_mut().for_each(|check| check.facts.disturbed = true);
+        }
         self.settled.fill(false);
         if before.1 != self.hashes.1 || deed.budget == Budget::Administrators {
             self.woken = true;
@@ -543,11 +553,12 @@ impl Run {
     /// Begins a check of a resource by the leader. `early`: before the watch brought what the last check wrote.
     fn begin(&mut self, resource: usize, early: bool) -> bool {
         let leader = self.leader;
+        let stale = early || std::mem::take(&mut self.lags);
         if !early {
             self.clock.advance(if self.woken { WATCH } else { INTERVAL });
-            if !std::mem::take(&mut self.lags) {
-                self.sync_all();
-            }
+        }
+        if !stale {
+            self.sync_all();
         }
         self.woken = false;
         let Some(name) = self.scene.resources.get(resource).copied() else { return false };
@@ -573,8 +584,10 @@ impl Run {
             uid,
             live: None,
             policies: BTreeMap::new(),
+            seen: None,
             permitted: BTreeSet::new(),
             wrote: false,
+            disturbed: false,
         };
         self.begun += 1;
         let number = self.begun;
@@ -590,7 +603,7 @@ impl Run {
             let how = if early { " at once, before the watch brings what it wrote" } else { "" };
             format!("{who} checks data/{name}{how}.")
         });
-        self.checks.push(Check { number, process: leader, resource, future, history, before, facts });
+        self.checks.push(Check { number, process: leader, resource, future, history, before, stale, facts });
         self.active = number;
         self.poll(number);
         true
@@ -631,7 +644,7 @@ impl Run {
         let changed = check.before != self.hashes;
         let waits = result.as_ref().is_ok_and(|next| next.after().is_none());
         if let Some(settled) = self.settled.get_mut(check.resource) {
-            *settled = (!changed || waits) && result.is_ok();
+            *settled = (!changed || waits) && !check.stale && result.is_ok();
         }
         if changed {
             // What one check wrote may concern another resource.
@@ -693,6 +706,8 @@ impl Run {
         let process = self.checks.get(place).map(|check| check.process).unwrap_or_default();
         let facts = self.checks.get(place).map(|check| (check.facts.uid.clone(), check.facts.sid.clone()));
         let object = self.checks.get(place).map(|check| check.facts.object.clone());
+        let seen = self.checks.get(place).and_then(|check| check.facts.seen.clone());
+        let disturbed = self.checks.get(place).is_some_and(|check| check.facts.disturbed);
         let read = match &call {
             Call::WriteBucketPolicy(bucket) => {
                 self.checks.get(place).and_then(|check| check.facts.policies.get(&bucket.name).cloned())
@@ -710,7 +725,14 @@ impl Run {
             if hashes.0 != old {
                 self.before_last_write = old;
             }
-            let actor = Actor { uid: &uid, sid: &sid, object: &object };
+            let now = self.cloud.world();
+            let check = self.checks.iter_mut().find(|check| check.number == number);
+            if let Some(seen) = check.and_then(|check| check.facts.seen.as_mut()) {
+                // What the check makes itself, it knows.
+                let made = now.roles.into_iter().filter(|(key, _)| !world.roles.contains_key(key));
+                seen.roles.extend(made);
+            }
+            let actor = Actor { uid: &uid, sid: &sid, object: &object, seen: seen.as_ref(), disturbed };
             let found = self.wrote(&world, &server, &actor, &call, read.as_ref());
             found.into_iter().for_each(|violation| self.violate(violation));
         }
@@ -791,7 +813,9 @@ impl Run {
             let same = now.is_some_and(|now| {
                 (&now.tags, &now.policy, &now.trust) == (&role.tags, &role.policy, &role.trust)
             });
-            if !is_owned(role, actor.uid) && !adopts(actor.object) && !same {
+            let seen = actor.seen.and_then(|seen| seen.roles.get(key));
+            let was_owned = seen.is_some_and(|seen| is_owned(seen, actor.uid));
+            if !is_owned(role, actor.uid) && !was_owned && !adopts(actor.object) && !same {
                 let detail = format!("role {} was not made by this resource, and is changed", role.name);
                 found.push(violated(Property::Foreign, detail));
             }
@@ -808,7 +832,9 @@ impl Run {
             let Some(now) = after.buckets.get(name) else { continue };
             if now.configuration != bucket.configuration {
                 let theirs = self.ghost.writers.get(name) == Some(&Writer::Someone);
-                if theirs && !self.ghost.applied.contains(actor.uid) && !adopts(actor.object) {
+                let seen = actor.seen.and_then(|seen| seen.buckets.get(name));
+                let known = seen.is_none_or(|seen| seen.configuration == bucket.configuration);
+                if theirs && known && !self.ghost.applied.contains(actor.uid) && !adopts(actor.object) {
                     let detail = format!(
                         "the configuration of bucket {name} was someone's, and is replaced or deleted"
                     );
@@ -831,7 +857,8 @@ impl Run {
                     read,
                 ));
             }
-            if uncovered(world, name).is_none()
+            if !actor.disturbed
+                && uncovered(world, name).is_none()
                 && let Some(why) = uncovered(&after, name)
             {
                 found.push(violated(
@@ -931,7 +958,8 @@ impl Run {
         if object.spec.management_policy == crate::api::ManagementPolicy::Observe {
             return None;
         }
-        let refusals = ["ForeignRole", "ForeignConfiguration", "NotAllowed", "AccountNotFound"];
+        let refusals =
+            ["ForeignRole", "ForeignConfiguration", "NotAllowed", "AccountNotFound", "AccessDenied"];
         (!(self.ghost.hindered && refusals.contains(&reason.as_str())))
             .then(|| violated(Property::Convergence, format!("data/{name} stays {reason} ({message})")))
     }
@@ -993,6 +1021,9 @@ struct Actor<'a> {
     uid: &'a str,
     sid: &'a str,
     object: &'a BucketReplication,
+    /// AWS as the check read it: nobody can know what someone made since then.
+    seen: Option<&'a World>,
+    disturbed: bool,
 }
 
 /// What a check learns from an answer.
@@ -1021,6 +1052,10 @@ fn note_answer(
             {
                 facts.object = object;
             }
+        }
+        Call::Observe | Call::ObserveForDeletion => {
+            check.facts.seen = Some(cloud.world());
+            check.facts.disturbed = false;
         }
         Call::ReadBucketPolicy(bucket) if !stale => {
             let held = cloud.with(|world| world.buckets.get(&bucket.name).and_then(|b| b.policy.clone()));

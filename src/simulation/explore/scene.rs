@@ -84,6 +84,7 @@ pub const SCENES: [Scene; 5] = [
         standby: false,
         deeds: &[
             EDIT_DESTINATION,
+            NAME_OTHER_ACCOUNT,
             DELETE,
             TIGHTEN_ACCOUNT,
             DELETE_ACCOUNT,
@@ -149,9 +150,16 @@ const ADOPT: Deed = Deed {
     act: |_, server| edit_spec(server, |spec| spec["adoptionPolicy"] = json!("Adopt")),
 };
 
+const NAME_OTHER_ACCOUNT: Deed = Deed {
+    name: "names-other-account",
+    sentence: "The user names AwsAccount other for the source of data/orders",
+    budget: Budget::SpecChanges,
+    act: |_, server| edit_spec(server, |spec| spec["source"]["accountRef"] = json!("other")),
+};
+
 const LEAVE_SHARED: Deed = Deed {
     name: "leaves-shared-bucket",
-    sentence: "The user sends the replicas of data/orders to bucket copies instead of bucket dr",
+    sentence: "The user sends the replicas of data/orders to bucket copies instead of bucket replicas",
     budget: Budget::SpecChanges,
     act: |_, server| edit_spec(server, |spec| spec["rules"][0]["destination"] = json!({"bucket": "copies"})),
 };
@@ -263,10 +271,10 @@ const ADD_TAG: Deed = Deed {
 
 const ADD_STATEMENT: Deed = Deed {
     name: "adds-statement",
-    sentence: "Someone adds a statement to the policy of bucket dr",
+    sentence: "Someone adds a statement to the policy of bucket replicas",
     budget: Budget::Outsiders,
     act: |world, _| {
-        let Some(bucket) = world.buckets.get_mut("dr") else { return false };
+        let Some(bucket) = world.buckets.get_mut("replicas") else { return false };
         let policy = bucket.policy.get_or_insert_with(|| json!({"Version": "2012-10-17", "Statement": []}));
         let Some(statements) = policy["Statement"].as_array_mut() else { return false };
         let theirs = their_statement("Added");
@@ -280,11 +288,11 @@ const ADD_STATEMENT: Deed = Deed {
 
 const REMOVE_STATEMENTS: Deed = Deed {
     name: "restores-policy",
-    sentence: "Someone puts the policy of bucket dr back as it was at first",
+    sentence: "Someone puts the policy of bucket replicas back as it was at first",
     budget: Budget::Outsiders,
     act: |world, _| {
         let first = first_policy();
-        let Some(bucket) = world.buckets.get_mut("dr") else { return false };
+        let Some(bucket) = world.buckets.get_mut("replicas") else { return false };
         bucket.policy.replace(first.clone()).as_ref() != Some(&first)
     },
 };
@@ -427,7 +435,7 @@ fn foreign() -> (World, ApiServer) {
 
 fn their_statement(sid: &str) -> Value {
     json!({"Sid": sid, "Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject",
-        "Resource": "arn:aws:s3:::dr/*"})
+        "Resource": "arn:aws:s3:::replicas/*"})
 }
 
 fn first_policy() -> Value {
@@ -437,20 +445,20 @@ fn first_policy() -> Value {
 fn shared() -> (World, ApiServer) {
     let mut world = buckets();
     world.create_bucket("invoices", "us-east-1", HERE);
-    world.create_bucket("dr", "eu-west-1", THERE);
-    if let Some(bucket) = world.buckets.get_mut("dr") {
+    world.create_bucket("replicas", "eu-west-1", THERE);
+    if let Some(bucket) = world.buckets.get_mut("replicas") {
         bucket.policy = Some(first_policy());
     }
     let mut server = data_namespace();
     let here = json!({"accountId": HERE, "namespaces": {"matchNames": ["data"]},
         "sources": ["*"], "destinations": ["*"]});
-    let there = json!({"accountId": THERE, "namespaces": {"matchNames": ["data"]}, "destinations": ["dr"],
+    let there = json!({"accountId": THERE, "namespaces": {"matchNames": ["data"]}, "destinations": ["replicas"],
         "assumeRole": {"arn": format!("arn:aws:iam::{THERE}:role/operator")}});
     server.create(&ObjectName::account("default"), here, 0);
     server.create(&ObjectName::account("dr"), there, 0);
     for name in ["orders", "invoices"] {
         let mut spec = spec(name);
-        spec["rules"][0]["destination"] = json!({"bucket": "dr", "accountRef": "dr"});
+        spec["rules"][0]["destination"] = json!({"bucket": "replicas", "accountRef": "dr"});
         server.create(&ObjectName::replication("data", name), spec, 0);
     }
     (world, server)
@@ -464,6 +472,9 @@ fn default_account() -> Value {
 fn accounts() -> (World, ApiServer) {
     let (world, mut server) = one_account();
     server.create(&ObjectName::account("default"), default_account(), 0);
+    let other = json!({"accountId": THERE, "namespaces": {"matchLabels": {"team": "a"}}, "sources": ["*"],
+        "destinations": ["*"], "assumeRole": {"arn": format!("arn:aws:iam::{THERE}:role/operator")}});
+    server.create(&ObjectName::account("other"), other, 0);
     (world, server)
 }
 

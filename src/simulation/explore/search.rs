@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::mutants::{self, Mutant};
 use crate::simulation::explore::action::{Action, BUDGETS, Budget};
 use crate::simulation::explore::properties::Violation;
 use crate::simulation::explore::run::{ENOUGH, Run};
@@ -330,4 +331,17 @@ pub fn unused_budgets(found: &[Found]) -> Vec<Budget> {
         of.any(|action| used.contains(kind(&action).as_str()))
     };
     BUDGETS.iter().map(|(budget, _)| *budget).filter(|budget| !is_used(*budget)).collect()
+}
+
+/// The shortest trace that finds a mutant, over all scenes.
+pub fn find_mutant(mutant: Mutant, limits: Limits) -> Option<Failure> {
+    let begun = Instant::now();
+    mutants::with(mutant, || {
+        (0..=limits.depth).find_map(|depth| {
+            SCENES.iter().find_map(|scene| {
+                let time = limits.time.saturating_sub(begun.elapsed());
+                explore(scene, Limits { depth, time, ..limits }, false).failures.pop()
+            })
+        })
+    })
 }

@@ -7,13 +7,13 @@ use rig::world::World;
 use serde_json::{Value, json};
 
 use crate::replication::admission::complains;
-use crate::support::{operator, patch, patch_account, set, world};
+use crate::support::{operator, patch, patch_account, set, world_with_accounts};
 
 use super::{RemoteAccount, manifest, replicate, wait_for_reason};
 
 #[tokio::test]
 async fn kubectl_get_shows_the_accounts() -> Result<()> {
-    let (world, _operator) = world("accounts-columns").await?;
+    let (world, _operator) = world_with_accounts("accounts-columns").await?;
     let there = RemoteAccount::new(&world, "there").await?;
     there.apply(&world).await?;
     replicate(&world, "orders", Some(&there), Some(&there)).await?;
@@ -97,7 +97,7 @@ async fn refusal(world: &World, object: &Value) -> Result<Option<String>> {
 
 #[tokio::test]
 async fn bad_input_of_an_account_is_refused_with_the_field_and_the_remedy() -> Result<()> {
-    let world = World::new("accounts-admission").await?;
+    let world = World::with_accounts("accounts-admission").await?;
     let role = "arn:aws:iam::111122223333:role/operator";
     let good = manifest(&world, &world.unique("bad"), "111122223333", json!({"arn": role}));
     assert_eq!(refusal(&world, &good).await?, None);
@@ -130,7 +130,7 @@ async fn bad_input_of_an_account_is_refused_with_the_field_and_the_remedy() -> R
 
 #[tokio::test]
 async fn the_id_of_an_account_cannot_change_and_says_what_to_do_instead() -> Result<()> {
-    let world = World::new("accounts-immutable").await?;
+    let world = World::with_accounts("accounts-immutable").await?;
     let there = RemoteAccount::new(&world, "there").await?;
     world.apply(&there.manifest(&world).to_string()).await?;
     let reported = patch_account(&world, &there.name, json!({"spec": {"accountId": "111122223333"}})).await;

@@ -9,13 +9,13 @@ use rig::operator::Operator;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::support::{check_now, message, patch, reason, world};
+use crate::support::{check_now, message, patch, reason, world_with_accounts};
 
 use super::{RemoteAccount, operations, replicate, wait_for_reason};
 
 /// Two accounts with resources that are Ready; two of the resources replicate from one account into the other.
 async fn settled(name: &str) -> Result<(World, Operator, RemoteAccount, RemoteAccount)> {
-    let (world, operator) = world(name).await?;
+    let (world, operator) = world_with_accounts(name).await?;
     let (here, there) =
         (RemoteAccount::new(&world, "here").await?, RemoteAccount::new(&world, "there").await?);
     here.apply(&world).await?;

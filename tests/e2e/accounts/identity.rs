@@ -5,13 +5,13 @@ use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::{World, condition};
 use serde_json::{Value, json};
 
-use crate::support::{message, operator, patch_account, reason, world};
+use crate::support::{message, operator, patch_account, reason, world_with_accounts};
 
 use super::{RemoteAccount, manifest, operations, replicate, wait_for_account_reason, wait_for_reason};
 
 #[tokio::test]
 async fn an_account_reports_the_operators_identity_in_it() -> Result<()> {
-    let (world, _operator) = world("accounts-who").await?;
+    let (world, _operator) = world_with_accounts("accounts-who").await?;
     let there = RemoteAccount::new(&world, "there").await?;
     let account = there.apply(&world).await?;
     let session = world.as_account(&world.account);
@@ -39,7 +39,7 @@ async fn an_account_reports_the_operators_identity_in_it() -> Result<()> {
 
 #[tokio::test]
 async fn an_account_is_progressing_from_its_creation_until_it_is_verified() -> Result<()> {
-    let world = World::new("accounts-first").await?;
+    let world = World::with_accounts("accounts-first").await?;
     let there = RemoteAccount::new(&world, "there").await?;
     let created = world.apply(&there.manifest(&world).to_string()).await?;
     for object in [&created[0], &world.account(&there.name).await?] {
@@ -59,7 +59,7 @@ async fn an_account_is_progressing_from_its_creation_until_it_is_verified() -> R
 
 #[tokio::test]
 async fn the_operator_verifies_its_identity_in_an_account_before_any_other_request() -> Result<()> {
-    let world = World::new("accounts-asked").await?;
+    let world = World::with_accounts("accounts-asked").await?;
     let there = RemoteAccount::new(&world, "there").await?;
     let own = RemoteAccount { name: world.unique("own"), id: world.account.clone(), role: String::new() };
     world.apply(&there.manifest(&world).to_string()).await?;
@@ -101,7 +101,7 @@ enum Mismatch {
 
 impl Mismatch {
     async fn check_stops_all(self, name: &str) -> Result<()> {
-        let (world, _operator) = world(name).await?;
+        let (world, _operator) = world_with_accounts(name).await?;
         let (good, there) =
             (RemoteAccount::new(&world, "good").await?, RemoteAccount::new(&world, "there").await?);
         let stranger = RemoteAccount::new(&world, "stranger").await?;

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 
 use crate::support::{check_now, message, operator, reason, replication, set};
 
-use super::{PERMITS, RemoteAccount, referring, replicate, wait_for_account_reason, wait_for_reason};
+use super::{
+    PERMITS, RemoteAccount, manifest, referring, replicate, wait_for_account_reason, wait_for_reason,
+};
 
 /// A fault of a whole account.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +104,7 @@ impl AccountFault {
     }
 
     async fn check_isolated(self, name: &str) -> Result<()> {
-        let world = World::new(name).await?;
+        let world = World::with_accounts(name).await?;
         // Longer than the test waits: a hanging call hangs until the end.
         let _operator = operator(&world).args(["--aws-attempt-timeout", "300"]).start().await?;
         let (a, b) = (RemoteAccount::new(&world, "a").await?, RemoteAccount::new(&world, "b").await?);
@@ -123,7 +125,9 @@ impl AccountFault {
         self.wait_affected(&world, &b, &stuck).await?;
 
         replicate(&world, "a", Some(&a), Some(&a)).await?;
-        replicate(&world, "own", None, None).await?;
+        let own = RemoteAccount { name: world.unique("own"), id: world.account.clone(), role: String::new() };
+        world.apply(&manifest(&world, &own.name, &own.id, Value::Null).to_string()).await?;
+        replicate(&world, "own", Some(&own), Some(&own)).await?;
         for name in ["a", "own"] {
             let something = |status: &Value| reason(status, "Ready") != "Progressing";
             let reported = &world.wait(name, something, "to tell something").await?["status"];
@@ -187,7 +191,7 @@ async fn an_account_that_denies_the_operator_delays_no_other() -> Result<()> {
 
 #[tokio::test]
 async fn all_resources_of_an_account_that_never_answered_report_its_first_failure() -> Result<()> {
-    let world = World::new("accounts-silent").await?;
+    let world = World::with_accounts("accounts-silent").await?;
     // One after the other they would wait longer than the test.
     let _operator =
         operator(&world).args(["--aws-attempt-timeout", "10", "--aws-attempts", "1"]).start().await?;
@@ -207,7 +211,7 @@ async fn all_resources_of_an_account_that_never_answered_report_its_first_failur
 async fn check_few_requests(fault: AccountFault, name: &str) -> Result<()> {
     const RESOURCES: usize = 30;
     const ROUNDS: usize = 5;
-    let world = World::new(name).await?;
+    let world = World::with_accounts(name).await?;
     let _operator = operator(&world).args(["--aws-attempts", "1"]).start().await?;
     let there = RemoteAccount::new(&world, "there").await?;
     there.apply(&world).await?;
@@ -257,7 +261,7 @@ async fn an_account_that_throttles_is_not_called_by_every_retry() -> Result<()> 
 /// that the last operation is still retried in another account.
 async fn check_retry_budget(name: &str, operations: &[&str], answer: Answer) -> Result<()> {
     const ATTEMPTS: usize = 5;
-    let world = World::new(name).await?;
+    let world = World::with_accounts(name).await?;
     let attempts = ATTEMPTS.to_string();
     let _operator =
         operator(&world).args(["--aws-attempts", &attempts, "--concurrency", "40"]).start().await?;

@@ -2,6 +2,7 @@
 
 mod definition;
 mod deleted;
+mod hostile;
 mod identity;
 mod isolation;
 mod refused_sessions;

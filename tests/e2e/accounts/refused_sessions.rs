@@ -4,14 +4,14 @@ use anyhow::Result;
 use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::DEADLINE;
 
-use crate::support::{reason, request_check, world};
+use crate::support::{reason, request_check, world_with_accounts};
 
 use super::{RemoteAccount, replicate};
 
 /// After the session of the resource fails a call with this answer once, a new session is begun and the resource is
 /// Ready again, without being asked.
 async fn is_begun_again(name: &str, operation: &str, answer: Answer) -> Result<()> {
-    let (world, _operator) = world(name).await?;
+    let (world, _operator) = world_with_accounts(name).await?;
     let here = RemoteAccount::new(&world, "here").await?;
     here.apply(&world).await?;
     replicate(&world, "orders", Some(&here), Some(&here)).await?;

@@ -8,13 +8,15 @@ use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::{DEADLINE, World};
 use serde_json::json;
 
-use crate::support::{check_now, message, operator, patch_account, reason, replication, set, world};
+use crate::support::{
+    check_now, message, operator, patch_account, reason, replication, set, world_with_accounts,
+};
 
 use super::{RemoteAccount, referring, replicate, wait_for_account_reason, wait_for_reason};
 
 #[tokio::test]
 async fn a_session_is_named_after_its_resource_and_carries_the_external_id() -> Result<()> {
-    let world = World::with_auth("accounts-sessions").await?;
+    let world = World::with_accounts_and_auth("accounts-sessions").await?;
     let _operator = operator(&world).start().await?;
     let (here, there) = (
         RemoteAccount::trusting(&world, "here", Some("tenant:42/a")).await?,
@@ -65,7 +67,7 @@ async fn a_session_is_named_after_its_resource_and_carries_the_external_id() -> 
 
 #[tokio::test]
 async fn a_wrong_external_id_is_reported_with_the_role_and_the_remedy() -> Result<()> {
-    let world = World::with_auth("accounts-external").await?;
+    let world = World::with_accounts_and_auth("accounts-external").await?;
     let _operator = operator(&world).start().await?;
     let (good, there) = (
         RemoteAccount::new(&world, "good").await?,
@@ -105,7 +107,7 @@ async fn a_wrong_external_id_is_reported_with_the_role_and_the_remedy() -> Resul
 
 #[tokio::test]
 async fn a_session_serves_many_checks() -> Result<()> {
-    let (world, _operator) = world("accounts-cached").await?;
+    let (world, _operator) = world_with_accounts("accounts-cached").await?;
     let (here, there) =
         (RemoteAccount::new(&world, "here").await?, RemoteAccount::new(&world, "there").await?);
     here.apply(&world).await?;
@@ -167,7 +169,7 @@ async fn begin_session(world: &World, role: &str, name: &str, seconds: i32) -> R
 
 #[tokio::test]
 async fn a_session_is_renewed_before_it_expires_and_none_is_used_after() -> Result<()> {
-    let world = World::with_auth("accounts-renewed").await?;
+    let world = World::with_accounts_and_auth("accounts-renewed").await?;
     let _operator = operator(&world).start().await?;
     let there = RemoteAccount::new(&world, "there").await?;
     there.apply(&world).await?;

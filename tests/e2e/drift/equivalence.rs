@@ -49,7 +49,11 @@ async fn equivalent_changes_are_no_drift_and_cause_no_write() -> Result<()> {
                 json!([statement(p, "SourceObjects")["Action"].as_array_mut().unwrap().remove(0)]);
             p["Statement"].as_array_mut().unwrap().push(half);
         }),
-        ("an empty condition", |p| statement(p, "SourceBucket")["Condition"] = json!({})),
+        ("the case of a condition key, and a string for a list of one", |p| {
+            let condition = &mut statement(p, "SourceBucket")["Condition"];
+            let account = condition["StringEqualsIfExists"]["s3:ResourceAccount"][0].clone();
+            *condition = json!({"StringEqualsIfExists": {"S3:resourceAccount": account}});
+        }),
         ("another Sid", |p| statement(p, "SourceBucket")["Sid"] = json!("Renamed")),
         ("no Sid", |p| {
             for statement in p["Statement"].as_array_mut().unwrap() {

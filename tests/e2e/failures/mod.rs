@@ -3,6 +3,7 @@
 
 mod buckets;
 mod connection;
+mod regions;
 mod responses;
 mod restart;
 mod roles;

@@ -194,7 +194,7 @@ async fn a_terminated_operator_finishes_the_step_under_way_and_begins_no_other()
     assert!(!written.iter().any(|operation| later.contains(&operation.as_str())), "{written:?}");
     let status = world.get("orders").await?["status"].clone();
     assert_eq!(reason(&status, "Ready"), "Progressing");
-    assert!(message(&status, "Ready").contains("it goes on when it is back"), "{status:#}");
+    assert!(message(&status, "Ready").contains("it continues when it is back"), "{status:#}");
 
     let _second = operator(&world).start().await?;
     check_converged(&world, "orders", "orders-role", &source).await

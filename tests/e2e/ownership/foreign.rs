@@ -155,11 +155,13 @@ async fn adopted_roles_and_configurations_are_deleted_with_the_resource() -> Res
     let uid = adopted["metadata"]["uid"].as_str().context("no UID")?;
     assert_eq!(scene.all_role_tags(ROLE).await?, scene.tags_of(&scene.cluster().await?, uid).await);
     assert_eq!(adopted["status"]["role"], json!({"arn": role, "managed": true}));
+    assert_eq!(adopted["status"]["configuration"], "Adopted");
     assert_eq!(adopted["status"]["lastCorrection"], Value::Null, "taking over corrects no drift");
 
     // An adopted role stays the resource's own when adoptionPolicy is removed.
     scene.patch_spec(json!({"adoptionPolicy": "Refuse"})).await?;
     assert_eq!(reason(&scene.check().await?, "Ready"), "Applied");
+    scene.patch_spec(json!({"adoptionPolicy": "Adopt"})).await?;
     scene.delete().await?;
     scene.world.wait_gone(NAME).await?;
     assert_eq!(scene.rules_and_role().await?, None);
@@ -171,14 +173,23 @@ async fn adopted_roles_and_configurations_are_deleted_with_the_resource() -> Res
 async fn a_configuration_changed_to_another_role_is_drift_and_not_foreign() -> Result<()> {
     let scene = Scene::named("own-pointed").ready().await?;
     let theirs = scene.make_role("theirs", &scene.tags_of("another-cluster", "another-uid").await).await?;
-    scene.make_configuration(&theirs, "TheirRule").await?;
+    let mut held = scene.configuration().await?;
+    held.role = theirs.clone();
+    let s3 = scene.world.s3("us-east-1");
+    s3.put_bucket_replication().bucket(&scene.source).replication_configuration(held).send().await?;
     let status = scene.check().await?;
     assert_eq!(reason(&status, "Ready"), "Applied");
     let items = status["lastCorrection"]["items"].as_array().context("nothing was corrected")?;
     let paths: Vec<&str> = items.iter().filter_map(|d| d["path"].as_str()).collect();
-    assert_eq!(paths, ["role", "rules[ReplicateToEU]", "rules[TheirRule]"]);
+    assert_eq!(paths, ["role"]);
     assert_eq!(scene.rules_and_role().await?, by_operator());
     assert!(scene.role_exists("theirs").await?, "the other role is not ours to remove");
+
+    // With another role and other rules it is someone else's.
+    scene.make_configuration(&theirs, "TheirRule").await?;
+    let status = scene.check().await?;
+    assert_eq!(reason(&status, "Ready"), "ForeignConfiguration");
+    assert!(message(&status, "Ready").contains("TheirRule"), "{}", message(&status, "Ready"));
     Ok(())
 }
 

@@ -8,3 +8,4 @@ mod cross_account;
 mod fields;
 mod quickstart;
 mod samples;
+mod walk;

@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::support::{reason, world};
+use crate::support::{reason, world, world_with_accounts};
 
 /// The accounts of the samples: the source's, and another.
 const OWN: &str = "111122223333";
@@ -120,14 +120,17 @@ async fn with_accounts(world: &World, other: &str, mut text: String) -> Result<S
 /// Applies one sample in its own world and waits until it is Ready, or Drifted with Observe.
 async fn applied(file: &PathBuf) -> Result<()> {
     let mut text = std::fs::read_to_string(file)?;
-    let (world, _operator) = world("samples").await?;
+    let sample = file.file_stem().and_then(|stem| stem.to_str());
+    let has_accounts = resources(&text)?.iter().any(|resource| resource["kind"] == "AwsAccount");
+    let (world, _operator) =
+        if has_accounts { world_with_accounts("samples").await? } else { world("samples").await? };
     let other = world.another_account();
     for (name, (foreign, versioned)) in buckets(&resources(&text)?) {
         let bucket = prepare(&world, &name, foreign.then_some(other.as_str()), versioned).await?;
         text = text.replace(&name, &bucket);
     }
     text = with_keys(&world, text.replace(OWN, &world.account).replace(OTHER, &other)).await?;
-    match file.file_stem().and_then(|stem| stem.to_str()) {
+    match sample {
         Some("existing-role") => prepare_role(&world, "/platform/", "s3-replication").await?,
         Some("accounts") => text = with_accounts(&world, &other, text).await?,
         Some("adopt") => prepare_role(&world, "/s3-replication/", "made-by-hand").await?,

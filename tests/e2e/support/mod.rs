@@ -27,6 +27,13 @@ pub async fn world(name: &str) -> Result<(World, Operator)> {
     Ok((world, operator))
 }
 
+/// The same for a test with `AwsAccount`s.
+pub async fn world_with_accounts(name: &str) -> Result<(World, Operator)> {
+    let world = World::with_accounts(name).await?;
+    let operator = operator(&world).start().await?;
+    Ok((world, operator))
+}
+
 /// A world with its operator running. Its requests to Kubernetes can be counted, and objects can be stored past
 /// admission.
 pub async fn world_with_insight(name: &str) -> Result<(World, Operator)> {

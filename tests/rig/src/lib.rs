@@ -1,10 +1,8 @@
-//! The test rig: real parts, no mocks. An etcd and a kube-apiserver, an AWS
-//! emulator, and a recording proxy in front of it that counts, refuses what
-//! AWS refuses, and makes things go wrong on request.
+//! The test rig: real parts, no mocks. An etcd and a kube-apiserver, an AWS emulator, and a recording proxy in front of
+//! it that counts requests, rejects those that AWS rejects, and injects faults.
 //!
-//! A test starts with `World::new("what-it-tests").await?`: a namespace, an
-//! AWS account and a proxy of its own, on parts that all tests of the process
-//! share.
+//! A test starts with `World::new("what-it-tests").await?`: a namespace, an AWS account and a proxy of its own, on
+//! parts that all tests of the process share. A test with `AwsAccount`s starts with `World::with_accounts`.
 
 mod health;
 mod objects;
@@ -15,6 +13,7 @@ pub mod clients;
 pub mod cluster;
 pub mod emulator;
 pub mod forwarder;
+pub mod hostile;
 pub mod kind;
 pub mod operator;
 pub mod paths;
@@ -23,6 +22,7 @@ pub mod progress;
 pub mod proxy;
 pub mod system;
 pub mod tools;
+pub mod usage;
 pub mod wait;
 pub mod world;
 
@@ -52,7 +52,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// Makes the tools if need be and starts everything. Blocks the thread.
+    /// Builds missing tools and starts everything. Blocks the thread.
     pub fn start() -> Result<Self> {
         paths::prune();
         let tools = Tools::ensure()?;
@@ -75,22 +75,21 @@ impl Rig {
     /// The rig of this process; the first call starts it.
     ///
     /// # Errors
-    /// When it cannot be started; everybody gets the same error.
+    /// When it cannot be started; every caller gets the same error.
     pub async fn shared() -> Result<&'static Self> {
         static SHARED: OnceLock<Result<Rig, String>> = OnceLock::new();
         once(&SHARED, Self::start).await
     }
 
-    /// An emulator that verifies signatures and enforces IAM policies, one for
-    /// the process, started by whoever asks first.
+    /// An emulator that verifies signatures and enforces IAM policies, one for the process; the first call starts it.
     pub async fn auth_emulator() -> Result<&'static Emulator> {
         static SHARED: OnceLock<Result<Emulator, String>> = OnceLock::new();
         let tools = &Self::shared().await?.tools;
         once(&SHARED, || Emulator::start(tools, Auth::Enforced)).await
     }
 
-    /// A cluster whose audit log and store can be read: the shared one, or, where `RIG_KUBECONFIG` names another, one
-    /// of our own beside it, one for the process.
+    /// A cluster whose audit log and store can be read: the shared one, or one of the rig's beside it if
+    /// `RIG_KUBECONFIG` names another; one for the process.
     pub async fn own_cluster() -> Result<&'static Cluster> {
         static OWN: OnceLock<Result<Cluster, String>> = OnceLock::new();
         let rig = Self::shared().await?;
@@ -100,8 +99,16 @@ impl Rig {
         }
     }
 
-    /// The operator, to be started: it looks at all namespaces, acts as the root
-    /// of an account, and speaks to this endpoint instead of AWS.
+    /// A cluster for tests with `AwsAccount`s, one for the process. They are cluster-scoped, and an operator that has
+    /// seen one refuses every resource without an account: tests without accounts could not run beside them.
+    pub async fn accounts_cluster() -> Result<&'static Cluster> {
+        static ACCOUNTS: OnceLock<Result<Cluster, String>> = OnceLock::new();
+        let rig = Self::shared().await?;
+        once(&ACCOUNTS, || start_cluster(&rig.tools)).await
+    }
+
+    /// The operator, ready to be started. It watches all namespaces, acts as the root of an account, and calls this
+    /// endpoint instead of AWS.
     pub fn operator(&self, account: &str, endpoint: &str) -> OperatorBuilder {
         let kubeconfig = self.cluster.operator_kubeconfig();
         OperatorBuilder::new(kubeconfig, account, endpoint, Default::default())
@@ -114,12 +121,12 @@ impl Rig {
     }
 }
 
-/// A cluster that knows the definitions of this repository.
+/// A cluster with the definitions of this repository.
 fn start_cluster(tools: &Tools) -> Result<Cluster> {
     prepared(Cluster::start(tools)?)
 }
 
-/// With the definitions, and with the operator's rights and no others for the operator.
+/// Applies the definitions, and grants the operator its rights and no others.
 fn prepared(cluster: Cluster) -> Result<Cluster> {
     let crds = paths::repository().join("crds");
     if crds.is_dir() {
@@ -128,7 +135,7 @@ fn prepared(cluster: Cluster) -> Result<Cluster> {
     cluster.grant()
 }
 
-/// Fills a cell once, off the runtime's threads; those who come later wait.
+/// Fills a cell once, off the runtime's threads. Later callers wait.
 async fn once<T: Send + Sync>(
     cell: &'static OnceLock<Result<T, String>>,
     start: impl FnOnce() -> Result<T> + Send + 'static,

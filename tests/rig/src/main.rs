@@ -36,6 +36,8 @@ enum Command {
     Kind(commands::kind::KindArgs),
     /// Count the requests of one resource and compare them with their limits
     Budget,
+    /// Explore the controllers in every order of calls, faults and other people's acts, in memory
+    Explore(commands::explore::ExploreArgs),
     /// Create many resources at once and measure time, requests, memory and CPU: `cargo scale`
     Scale {
         /// Number of resources
@@ -44,6 +46,15 @@ enum Command {
         /// Put the destinations into another account, and assume a role in both
         #[arg(long)]
         across_accounts: bool,
+        /// Measure six attacks of one tenant instead, with another tenant beside it
+        #[arg(long, conflicts_with_all = ["count", "across_accounts"])]
+        hostile: bool,
+        /// With --hostile: how many objects the attack by churn creates and deletes
+        #[arg(long, default_value = "50000", requires = "hostile")]
+        churn: usize,
+        /// With --hostile: only the attacks whose name contains this
+        #[arg(long, requires = "hostile")]
+        attack: Option<String>,
     },
 }
 
@@ -54,8 +65,12 @@ impl Command {
             Self::Up => commands::up::run(),
             Self::Demo { keep } => commands::demo::run(keep),
             Self::Kind(args) => commands::kind::run(&args),
+            Self::Explore(args) => commands::explore::run(&args),
             Self::Budget => commands::budget::run(),
-            Self::Scale { count, across_accounts } => commands::scale::run(count, across_accounts),
+            Self::Scale { hostile: true, churn, attack, .. } => {
+                commands::hostile::run(churn, attack.as_deref().unwrap_or_default())
+            }
+            Self::Scale { count, across_accounts, .. } => commands::scale::run(count, across_accounts),
         }
     }
 }

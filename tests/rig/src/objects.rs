@@ -14,7 +14,7 @@ pub(crate) fn bucket_replication() -> ApiResource {
     ours("BucketReplication", "bucketreplications")
 }
 
-/// The account that it refers to, in no namespace.
+/// The cluster-scoped account that it refers to.
 pub(crate) fn aws_account() -> ApiResource {
     ours("AwsAccount", "awsaccounts")
 }
@@ -24,9 +24,8 @@ fn ours(kind: &str, plural: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&kind, plural)
 }
 
-/// Applies the documents of a YAML text server-side, as `kubectl apply
-/// --server-side` does: unknown fields are refused. What is in no namespace of
-/// its own goes to `namespace`.
+/// Applies the documents of a YAML text server-side, as `kubectl apply --server-side` does: the API server rejects
+/// unknown fields. Objects without a namespace go into `namespace`.
 pub(crate) async fn apply(client: &kube::Client, namespace: &str, yaml: &str) -> Result<Vec<DynamicObject>> {
     let documents: Vec<Value> =
         serde_saphyr::from_multiple(yaml).context("the manifest is not valid YAML")?;

@@ -1,5 +1,4 @@
-//! The rig itself: that it starts, counts, refuses, breaks on request, and
-//! leaves nothing behind.
+//! The rig itself: it starts, counts, rejects what AWS rejects, injects faults, and leaves nothing behind.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -133,7 +132,7 @@ async fn faults_come_as_often_as_asked_and_in_aws_s_form() -> Result<()> {
     assert_eq!((status, code.as_str()), (403, "AccessDenied"));
     read().await?;
 
-    // The SDK tries again by itself after these.
+    // The SDK retries these automatically.
     world.proxy.clear();
     world.proxy.inject(Fault::times(1, matching.clone(), Answer::slow_down()));
     world.proxy.inject(Fault::times(1, matching.clone(), Answer::Drop));
@@ -197,7 +196,7 @@ async fn a_write_can_happen_without_its_answer_or_be_held() -> Result<()> {
 
     world.proxy.inject(Fault::times(1, Matcher::writes(), Answer::DropAfter));
     let second = iam.create_role().role_name("cut").assume_role_policy_document("{}").send().await;
-    // The SDK's own second try finds that the first one worked.
+    // The SDK retries, and finds that the first attempt has taken effect.
     assert_eq!(second.unwrap_err().code(), Some("EntityAlreadyExists"));
     world.proxy.wait_for(|calls| calls.iter().filter(|c| c.subject == "cut").count() == 2, SOON).await?;
     Ok(())
@@ -221,7 +220,7 @@ async fn what_aws_refuses_is_refused() -> Result<()> {
         refused("Destination bucket cannot be the same as the source bucket.")
     );
 
-    // In another region, and in another account: both exist.
+    // In another Region, and in another account: both exist.
     let other = world.another_account();
     let foreign = world.bucket_of(&other, "eu-west-1").await?;
     assert_eq!(refusal(put(&foreign).await), refused("Destination bucket must have versioning enabled."));
@@ -254,7 +253,7 @@ async fn what_aws_refuses_is_refused() -> Result<()> {
 async fn under_auth_signatures_stay_valid_and_policies_decide() -> Result<()> {
     let world = World::with_auth("smoke-auth").await?;
     let bucket = world.versioned_bucket(REGION).await?;
-    // A root key is let through as it is; a user's signature is verified.
+    // The emulator accepts a root key as it is, and verifies the signature of a user.
     let policy = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Resource": "*",
         "Action": ["s3:GetBucketVersioning", "s3:PutObject", "s3:PutReplicationConfiguration",
                    "iam:ListRoles", "iam:PassRole"]}]}"#;
@@ -407,7 +406,7 @@ async fn a_bucket_policy_that_s3_refuses_is_refused() -> Result<()> {
     assert_eq!(refusal(put(nothing).await), malformed(words));
 
     put(for_role(&role)).await?;
-    // Of an account in which nothing was ever made nothing is known.
+    // The emulator knows nothing about an account in which nothing was ever created.
     let unknown = format!("arn:aws:iam::{}:role/gone", world.another_account());
     put(for_role(&unknown)).await?;
     let held = s3.get_bucket_policy().bucket(&bucket).expected_bucket_owner(&other).send().await?;
@@ -428,7 +427,7 @@ async fn a_bucket_policy_that_s3_refuses_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// A source and the role that replicates it into a destination, as S3 finds them when an object is written.
+/// A source, and the role that replicates it into a destination.
 struct Replicating {
     world: World,
     source: String,
@@ -438,7 +437,7 @@ struct Replicating {
 }
 
 impl Replicating {
-    /// Into a bucket of this account or of another: nothing but the destination's policy is missing.
+    /// Into a bucket of this account or of another. Only the destination's policy is missing.
     async fn new(name: &str, across: bool) -> Result<Self> {
         let world = World::new(name).await?;
         let owner = if across { world.another_account() } else { world.account.clone() };
@@ -465,7 +464,7 @@ impl Replicating {
         Ok(this)
     }
 
-    /// What the role needs: an action on the objects of each side.
+    /// The permissions that the role needs: an action on the objects of each side.
     fn permissions(&self) -> Vec<(&'static str, String)> {
         vec![
             ("s3:GetObjectVersionForReplication", format!("arn:aws:s3:::{}/*", self.source)),
@@ -475,14 +474,17 @@ impl Replicating {
 
     async fn allow_role(&self, permissions: &[(&str, String)]) -> Result<()> {
         let allow = |(action, resource): &(&str, String)| json!({"Effect": "Allow", "Action": action, "Resource": resource});
-        let statements: Vec<Value> = permissions.iter().map(allow).collect();
+        self.set_role_policy(permissions.iter().map(allow).collect()).await
+    }
+
+    async fn set_role_policy(&self, statements: Vec<Value>) -> Result<()> {
         let policy = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
         let put = self.world.iam().put_role_policy().role_name("r").policy_name("p").policy_document(policy);
         put.send().await?;
         Ok(())
     }
 
-    /// Has the owner of the destination allow a role to replicate into it.
+    /// Writes a policy of the destination that allows a role to replicate into it.
     async fn allow_in_destination(&self, role: &str) -> Result<()> {
         let statement = json!({"Effect": "Allow", "Principal": {"AWS": role},
             "Action": ["s3:ReplicateObject"], "Resource": format!("arn:aws:s3:::{}/*", self.destination)});
@@ -495,7 +497,7 @@ impl Replicating {
         rig::Clients::new(&self.world.proxy.url(), &self.owner).s3("eu-west-1")
     }
 
-    /// Writes an object and says what S3 calls it in the source and in the destination.
+    /// Writes an object, and returns its replication status in the source and in the destination.
     async fn write(&self, key: &str) -> Result<(Option<ReplicationStatus>, Option<ReplicationStatus>)> {
         let s3 = self.world.through_proxy().s3(REGION);
         s3.put_object().bucket(&self.source).key(key).body(b"v".to_vec().into()).send().await?;
@@ -573,6 +575,48 @@ async fn an_object_replicates_only_if_s3_may_assume_the_role_and_the_role_may_re
 }
 
 #[tokio::test]
+async fn the_resource_account_of_a_bucket_is_its_owner() -> Result<()> {
+    let across = Replicating::new("smoke-owner", true).await?;
+    across.allow_in_destination(&across.role).await?;
+    for (key, id) in [("aws:ResourceAccount", "aws"), ("s3:ResourceAccount", "s3")] {
+        for (owner, expected) in [(&across.owner, ARRIVED), (&across.world.account, FAILED)] {
+            let mut statements = Vec::new();
+            for (action, resource) in across.permissions() {
+                statements.push(json!({"Effect": "Allow", "Action": action, "Resource": resource}));
+            }
+            statements[1]["Condition"] = json!({"StringEqualsIfExists": {key: owner}});
+            across.set_role_policy(statements).await?;
+            assert_eq!(across.write(&format!("{id}-{owner}")).await?, expected, "{key} {owner}");
+        }
+    }
+    Ok(())
+}
+
+/// The condition holds for requests as it holds for replicas: a caller whose policy asks for the owner of the bucket
+/// may read it, and one whose policy asks for another account may not.
+#[tokio::test]
+async fn under_auth_the_resource_account_of_a_bucket_decides() -> Result<()> {
+    let world = World::with_auth("smoke-auth-owner").await?;
+    let owner = world.another_account();
+    let theirs = world.bucket_of(&owner, REGION).await?;
+    let everybody = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+        "Principal": {"AWS": format!("arn:aws:iam::{}:root", world.account)},
+        "Action": "s3:GetBucketVersioning", "Resource": format!("arn:aws:s3:::{theirs}")}]});
+    let there = world.as_account(&owner).s3(REGION);
+    there.put_bucket_policy().bucket(&theirs).policy(everybody.to_string()).send().await?;
+    for (name, account, allowed) in [("right", &owner, true), ("wrong", &world.account, false)] {
+        let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
+            "Action": "s3:GetBucketVersioning", "Resource": "*",
+            "Condition": {"StringEquals": {"s3:ResourceAccount": account}}}]});
+        let (id, secret) = world.user(name, &policy.to_string()).await?;
+        let s3 = rig::Clients::with_credentials(&world.proxy.url(), &id, &secret).s3(REGION);
+        let read = s3.get_bucket_versioning().bucket(&theirs).send().await;
+        assert_eq!(read.is_ok(), allowed, "{name}: {read:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn more_namespaces_are_made_and_watched() -> Result<()> {
     let world = World::new("smoke-namespaces").await?;
     let other = world.namespace(&[("team", "data")]).await?;
@@ -618,7 +662,7 @@ async fn an_account_is_applied_stored_read_and_waited_for() -> Result<()> {
     written?;
     assert_eq!(counted?["metadata"]["name"], name.as_str());
 
-    // No admission would let it pass: it is immutable.
+    // Admission rejects this change, because the field is immutable.
     account["spec"]["accountId"] = json!("999999999999");
     world.cluster().store("awsaccounts", &account).await?;
     let changed = |object: Option<&Value>| object.is_some_and(|o| o["spec"]["accountId"] == "999999999999");
@@ -660,7 +704,7 @@ async fn kubernetes_requests_are_counted_by_user_and_namespace() -> Result<()> {
     Ok(())
 }
 
-/// A stand-in that does as the operator does when it is asked to end.
+/// A stand-in that ends on SIGTERM as the operator does.
 const STAND_IN: &str = r#"#!/bin/sh
 echo "$@" "$KUBECONFIG" "$AWS_ENDPOINT_URL" "$AWS_ACCESS_KEY_ID" "$AWS_PROFILE"
 trap 'echo stopping; exit 0' TERM
@@ -699,10 +743,10 @@ async fn the_operator_is_started_asked_to_end_and_killed() -> Result<()> {
     Ok(())
 }
 
-/// The one test that starts a rig of its own: in a program that is then killed.
+/// The only test that starts a rig of its own, in a program that it then kills.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_after_the_program_was_killed() -> Result<()> {
-    // The tools must be there, or the program would be killed while it builds them.
+    // Without the tools the test would kill the program while it builds them.
     Rig::shared().await?;
     let up = Spec::new("up", env!("CARGO_BIN_EXE_rig")).arg("up").start()?;
     let started = tokio::task::block_in_place(|| {

@@ -3,6 +3,7 @@
 use crate::api::{AwsResource, ConditionType, DriftEntry, Reason, VersioningPolicy};
 use crate::iam::bucket_policy::{self, MAX_BUCKET_POLICY};
 use crate::iam::document::{MAX_INLINE_POLICY, Statement};
+use crate::mutants::{Mutant, is_on};
 use crate::replication::configuration::Filter;
 use crate::replication::desired::{DesiredBucket, DesiredRole};
 use crate::replication::observed::{ObservedBucket, Versioning};
@@ -57,7 +58,11 @@ pub(crate) fn require_configuration_ours(
 ) -> Result<(), Refusal> {
     let Ok(Some(held)) = &input.observed.configuration else { return Ok(()) };
     let equal = !differences.iter().any(|d| d.resource == AwsResource::ReplicationConfiguration);
-    if equal || input.owns_configuration(held) || input.adopts() {
+    if equal
+        || input.owns_configuration(held)
+        || input.adopts()
+        || is_on(Mutant::ForeignConfigurationReplaced)
+    {
         return Ok(());
     }
     let rules: Vec<String> = held.rules.iter().take(3).map(|(id, rule)| format!("{id} ({rule})")).collect();

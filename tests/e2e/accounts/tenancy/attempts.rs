@@ -63,12 +63,12 @@ fn no_outside(t: &Teams) -> Outcome {
 
 fn no_namespace(t: &Teams) -> Outcome {
     let text = format!("namespace {} may not use AwsAccount {}", t.red, t.name("blue"));
-    not_allowed([text, format!("allows the namespaces {}", t.world.namespace)])
+    not_allowed([text, "does not name it".to_owned()])
 }
 
 fn no_labels(t: &Teams) -> Outcome {
     let text = format!("namespace {} may not use AwsAccount {}", t.red, t.name("red"));
-    not_allowed([text, "with the labels team=red".to_owned()])
+    not_allowed([text, "allows namespaces by their labels".to_owned()])
 }
 
 fn no_path(t: &Teams) -> Outcome {

@@ -66,7 +66,7 @@ struct Teams {
 impl Teams {
     /// Blue replicates, red has two buckets.
     async fn new(name: &str) -> Result<Teams> {
-        let world = World::with_insight(name).await?;
+        let world = World::with_accounts(name).await?;
         let red = world.namespace(&[("team", "red")]).await?;
         let operator = operator(&world).namespaces([&world.namespace, &red]).start().await?;
         let (partner, outside) = (world.another_account(), world.another_account());

@@ -132,13 +132,34 @@ async fn a_bucket_of_an_account_is_imported_as_its_identity_and_changes_nothing(
     Ok(())
 }
 
+/// An id is looked up among all accounts of the cluster.
+#[tokio::test]
+async fn an_account_is_found_by_its_id_although_another_cannot_be_read() -> Result<()> {
+    let world = World::alone("import-unreadable").await?;
+    let (bucket, another) = (world.bucket(SOURCE_REGION).await?, world.another_account());
+    world.apply(&account(&world, "prod", &world.account, None).to_string()).await?;
+    world.apply(&account(&world, "broken", &another, None).to_string()).await?;
+    let mut broken = world.account("broken").await?;
+    broken["spec"]["sources"] = json!({"all": true});
+    world.cluster().store("awsaccounts", &broken).await?;
+    for (id, expected) in
+        [(&world.account, "has no replication configuration"), (&another, "no AwsAccount has")]
+    {
+        let output = person(&world).run(["import", "--bucket", &bucket, "--account", id], "").await?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
+    Ok(())
+}
+
 /// The operator has exactly the policies that `policy` prints for its accounts; both sides enforce IAM.
 ///
 /// The roles have the path `/`, because the emulator omits the path from the resource that it evaluates in a
 /// policy. It does not check `iam:PassRole`.
 #[tokio::test]
 async fn the_printed_policies_of_accounts_suffice_for_a_whole_life_cycle() -> Result<()> {
-    let world = World::with_auth("account-policies").await?;
+    let world = World::with_accounts_and_auth("account-policies").await?;
     let abroad_id = world.another_account();
     let (home, abroad) = (world.unique("home"), world.unique("abroad"));
     let in_home = format!("arn:aws:iam::{}:role/operator", world.account);

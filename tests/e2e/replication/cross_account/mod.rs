@@ -32,7 +32,7 @@ const ALL: &str =
 
 impl TwoAccounts {
     async fn new(name: &str) -> Result<TwoAccounts> {
-        let world = World::new(name).await?;
+        let world = World::with_accounts(name).await?;
         let abroad_id = world.another_account();
         let role = world.assumable_role(&abroad_id, "operator", &world.account, None, ALL).await?;
         let (home, abroad) = (world.unique("home"), world.unique("abroad"));

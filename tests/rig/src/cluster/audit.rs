@@ -1,11 +1,10 @@
-//! Reads the API server's audit log, so that tests can count the operator's
-//! requests to Kubernetes.
+//! Reads the API server's audit log, so that tests can count the operator's requests to Kubernetes.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 
-/// The audit policy: everything, once per stage that matters, without bodies.
+/// The audit policy: every request, without bodies.
 pub(super) const POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -19,8 +18,7 @@ rules:
 pub struct KubeRequest {
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` …
     pub verb: String,
-    /// The plural of the resource, for example `bucketreplications`; empty for
-    /// paths that are no resource.
+    /// The plural of the resource, for example `bucketreplications`; empty for paths without a resource.
     pub resource: String,
     /// For example `status`; empty for the object itself.
     pub subresource: String,

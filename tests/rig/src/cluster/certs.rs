@@ -1,5 +1,5 @@
-//! The certificates and keys of one API server: an authority of its own, so
-//! that clients verify the server as they would in production.
+//! The certificates and keys of one API server. It has an authority of its own, so that clients verify the server as
+//! they do in production.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub(super) struct Certs {
 }
 
 impl Certs {
-    /// Makes new ones, for a server on 127.0.0.1.
+    /// Creates them for a server on 127.0.0.1.
     pub fn write(dir: &Path) -> Result<Self> {
         let ca_key = KeyPair::generate().context("cannot make a key")?;
         let mut ca = CertificateParams::new(Vec::new())?;

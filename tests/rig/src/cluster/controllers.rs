@@ -1,5 +1,5 @@
-//! Kubernetes' controllers, which the rig's cluster lacks otherwise, for tests that need them: a Deployment that makes
-//! pods, a deletion that waits for owned objects, a namespace that is emptied.
+//! The controllers of Kubernetes, for tests that need them: Deployments create pods, deletions wait for owned objects,
+//! and deleted namespaces are emptied. Without them the rig's cluster does none of this.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use anyhow::Result;
 use super::Cluster;
 use crate::process::{Process, Spec};
 
-/// No others: nothing here runs pods, and one that waited for nodes would take them for lost.
+/// No other controllers: nothing here runs pods, and a controller for nodes would report them as lost.
 const CONTROLLERS: &str = "garbage-collector-controller,namespace-controller,deployment-controller,\
                            replicaset-controller,disruption-controller";
 
-/// Controllers at work on a cluster. Dropping this ends them.
+/// The controllers of one cluster. Dropping this ends them.
 #[derive(Debug)]
 pub struct Controllers {
     _process: Process,

@@ -1,7 +1,6 @@
-//! A Kubernetes API: a real etcd and kube-apiserver, without the rest of a
-//! cluster, which no test here needs. There are no controllers: a deleted
-//! namespace is never emptied. The operator under test is a ServiceAccount with
-//! the rights that it is shipped with.
+//! A Kubernetes API: a real etcd and kube-apiserver, without the rest of a cluster, which no test here needs. There are
+//! no controllers, so a deleted namespace keeps its objects. The operator under test is a ServiceAccount with the
+//! rights that `deploy/install.yaml` grants it.
 
 mod audit;
 mod certs;
@@ -38,8 +37,7 @@ const EXTERNAL: &str = "RIG_KUBECONFIG";
 /// How long a start may take: far above the usual 3 seconds, for a busy machine.
 const START: Duration = Duration::from_secs(90);
 
-/// How long an end may take: there is nothing to save, and a server that has
-/// lost its store would wait for it.
+/// How long an end may take. There is nothing to save, and a server without its store would wait for it.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The users and the groups that they are in.
@@ -65,7 +63,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Takes the one that `RIG_KUBECONFIG` names, if it names one.
+    /// The cluster that `RIG_KUBECONFIG` names, if it names one.
     pub fn given(tools: &Tools) -> Result<Option<Self>> {
         let Some(config) = std::env::var_os(EXTERNAL).map(PathBuf::from) else {
             return Ok(None);
@@ -92,7 +90,7 @@ impl Cluster {
         Ok(Self {
             kubectl: tools.kubectl.clone(),
             admin: files.join(format!("{ADMIN}.kubeconfig")),
-            // Until they are given rights of their own.
+            // `grant` replaces both.
             operator: files.join(format!("{ADMIN}.kubeconfig")),
             person: files.join(format!("{ADMIN}.kubeconfig")),
             audit: Some(files.join("audit.log")),
@@ -101,7 +99,7 @@ impl Cluster {
         })
     }
 
-    /// Whether it is one that we started, whose audit log and store can be read.
+    /// Whether the rig started this cluster, so that its audit log and its store can be read.
     pub fn is_ours(&self) -> bool {
         !self.processes.is_empty()
     }
@@ -121,7 +119,7 @@ impl Cluster {
         &self.person
     }
 
-    /// Where the API server listens.
+    /// The address of the API server.
     pub async fn address(&self) -> Result<SocketAddr> {
         let url = server(&Kubeconfig::read_from(&self.operator)?)?;
         let (host, port) = (url.host().unwrap_or_default(), url.port_u16().unwrap_or(443));
@@ -129,7 +127,7 @@ impl Cluster {
         found.next().with_context(|| format!("{host} has no address"))
     }
 
-    /// Writes a kubeconfig file of the operator's user that leads to the API server by way of another address.
+    /// Writes a kubeconfig file of the operator's user that reaches the API server by another address.
     pub fn operator_kubeconfig_via(&self, address: SocketAddr) -> Result<PathBuf> {
         let mut config = Kubeconfig::read_from(&self.operator)?;
         let host = server(&config)?.host().unwrap_or_default().to_owned();
@@ -148,8 +146,7 @@ impl Cluster {
         &self.kubectl
     }
 
-    /// A new client for the admin user. New each time, because a client belongs
-    /// to the runtime that made it and every test has its own.
+    /// A new client for the admin user. A client belongs to the runtime that made it, and every test has its own.
     pub async fn client(&self) -> Result<kube::Client> {
         client(&self.admin).await
     }
@@ -168,7 +165,7 @@ impl Cluster {
         let mut child = Command::new(&self.kubectl)
             .args(args)
             .env("KUBECONFIG", &self.admin)
-            // Its discovery cache would otherwise land in the home directory.
+            // kubectl would otherwise write its discovery cache into the home directory.
             .env("KUBECACHEDIR", paths::rig().join("kubectl-cache"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -176,14 +173,13 @@ impl Cluster {
             .spawn()
             .with_context(|| format!("cannot run {}", self.kubectl.display()))?;
         if let Some(mut stdin) = child.stdin.take() {
-            // A kubectl that refuses its arguments does not read: not our error.
+            // A kubectl that refuses its arguments does not read its input. Its output shows the error.
             let _ = stdin.write_all(input.as_bytes());
         }
         Ok(child.wait_with_output()?)
     }
 
-    /// Applies every manifest in a directory of CRDs and waits until the API
-    /// server serves them.
+    /// Applies every manifest in a directory of CRDs and waits until the API server serves them.
     pub fn apply_crds(&self, dir: &Path) -> Result<()> {
         let dir = dir.as_os_str();
         self.must(&["apply", "--server-side", "--force-conflicts", "-f"], dir)?;
@@ -191,18 +187,17 @@ impl Cluster {
         let start = Instant::now();
         loop {
             match self.must(&wait, dir) {
-                // kubectl gives up on a definition that has no conditions yet, instead of waiting for them.
+                // kubectl fails on a definition that has no conditions yet, instead of waiting for them.
                 Err(error) if error.to_string().contains("accessor error") && start.elapsed() < START => {}
                 established => return established,
             }
         }
     }
 
-    /// The requests that a user made in a namespace (in all of them when
-    /// `None`), in order.
+    /// The requests of a user in a namespace, in order. `None`: in all namespaces.
     ///
     /// # Errors
-    /// If the rig did not start the cluster: its audit log is out of reach.
+    /// If the rig did not start the cluster: it cannot read its audit log.
     pub fn requests(&self, user: &str, namespace: Option<&str>) -> Result<Vec<KubeRequest>> {
         let Some(path) = &self.audit else {
             bail!("requests cannot be counted on the cluster of {EXTERNAL}: it shows no audit log");
@@ -211,11 +206,11 @@ impl Cluster {
         Ok(audit::parse(&String::from_utf8_lossy(&log), user, namespace))
     }
 
-    /// Writes a custom resource into the store, past the API server and all that it would refuse:
-    /// what an older version of a definition let through, or a hand that had to.
+    /// Writes a custom resource into etcd, past the API server and its admission. An older definition may have admitted
+    /// such an object.
     ///
     /// # Errors
-    /// If the rig did not start the cluster: its store is out of reach.
+    /// If the rig did not start the cluster: it cannot reach its store.
     pub async fn store(&self, plural: &str, object: &Value) -> Result<()> {
         let Some(etcd) = self.etcd else {
             bail!("nothing can be written into the store of the cluster of {EXTERNAL}");
@@ -232,7 +227,7 @@ impl Cluster {
         };
         let mut stored = object.clone();
         if let Some(metadata) = stored["metadata"].as_object_mut() {
-            // Comes from the store, and is not in it.
+            // The API server sets it when it reads an object.
             metadata.remove("resourceVersion");
         }
         let key = format!("/registry/{group}/{plural}/{path}");
@@ -330,7 +325,7 @@ fn start_apiserver(program: &Path, etcd: &str) -> Result<(Process, Result<PathBu
         anyhow::Ok(path)
     };
     let policy = write("audit-policy.yaml", audit::POLICY)?;
-    // Readers expect the log to be there before the first request is.
+    // Tests may read the log before the first request.
     let audit = write("audit.log", "")?;
     let users: String =
         USERS.iter().map(|(user, group)| format!("token-of-{user},{user},{user},\"{group}\"\n")).collect();
@@ -360,7 +355,7 @@ fn start_apiserver(program: &Path, etcd: &str) -> Result<(Process, Result<PathBu
         .args(["--authorization-mode", "RBAC"])
         .arg("--token-auth-file")
         .arg(&users)
-        // It waits for a controller that does not run here.
+        // This plugin waits for a controller that does not run here.
         .args(["--disable-admission-plugins", "ServiceAccount"])
         .arg("--audit-policy-file")
         .arg(&policy)

@@ -16,14 +16,15 @@ const RBAC: &str = "rbac.authorization.k8s.io/v1";
 /// Longer than any run. The token dies with the ServiceAccount, and where the cluster is ours, with the cluster.
 const VALID: &str = "--duration=24h";
 
-/// Who uses the command line: may see what namespaces hold, as people with the role `view` may, and change nothing.
+/// The user of the command line. It may read objects in namespaces, as people with the role `view` may, and may write
+/// nothing.
 const PERSON: &str = "person";
 
-/// What Kubernetes' own role `view` is made of; in a cluster without controllers nobody puts it together.
+/// The roles that Kubernetes aggregates into `view`. In a cluster without controllers nothing aggregates them.
 const VIEW: &str = "system:aggregate-to-view";
 
-/// The namespace of `deploy/install.yaml`, which is part of its names, and the one here: who installs the operator in
-/// the same cluster, as a test does or the owner of a given one, meets nothing that is there already.
+/// The namespace of `deploy/install.yaml`, which is part of its names, and the namespace that replaces it here. A test,
+/// or the owner of a given cluster, can then install the operator beside these objects.
 const NAMESPACES: [&str; 2] = ["s3-replication-system", "rig"];
 
 /// The objects of `deploy/install.yaml`, in a namespace of the rig's.
@@ -42,7 +43,7 @@ fn service_account(objects: &[Value]) -> Result<[&str; 2]> {
     Ok([part("namespace")?, part("name")?])
 }
 
-/// A person who may see everything that the role `view` comes to show where the operator is installed.
+/// The rights of a person with the role `view` where the operator is installed.
 fn person(objects: &[Value], namespace: &str) -> Vec<Value> {
     let label = "rbac.authorization.k8s.io/aggregate-to-view";
     let ours = objects.iter().filter(|o| o["metadata"]["labels"][label] == "true");
@@ -62,8 +63,8 @@ fn person(objects: &[Value], namespace: &str) -> Vec<Value> {
 }
 
 impl Cluster {
-    /// Gives the operator's ServiceAccount its rights, has the operator act as it from now on, and waits until the
-    /// API server knows of them. Likewise for who uses the command line.
+    /// Grants the operator's ServiceAccount and the user of the command line their rights, and waits until the API
+    /// server knows them. From now on the kubeconfig files are those of these users.
     pub(crate) fn grant(mut self) -> Result<Self> {
         let mut objects = installed()?;
         objects
@@ -77,8 +78,8 @@ impl Cluster {
         Ok(self)
     }
 
-    /// Lets the operator keep a Lease in a namespace, by the rules it has for the one of its release: tests at the
-    /// same time need one each, in a namespace of their own.
+    /// Lets the operator hold a Lease in a namespace, by the rules that its release has for its own. Tests that run at
+    /// the same time need one Lease each.
     pub fn allow_lease(&self, namespace: &str, lease: &str) -> Result<()> {
         let mut objects = installed()?;
         objects.retain(|o| o["kind"] == "Role" || o["kind"] == "RoleBinding");
@@ -124,7 +125,7 @@ impl Cluster {
         Ok(path)
     }
 
-    /// The authorizer learns of roles through a watch, shortly after they are created.
+    /// The API server's authorizer watches roles and learns of them shortly after they are created.
     fn wait_allowed(&self, verb: &str, resource: &str) -> Result<()> {
         let question = ["auth", "can-i", verb, resource, "--all-namespaces", "--as", OPERATOR];
         for _ in 0..100 {

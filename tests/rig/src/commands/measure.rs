@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use kube::api::{DynamicObject, Patch, PatchParams};
 use rig::proxy::Call;
 use rig::world::DEADLINE;
-use rig::{KubeRequest, Operator, World};
+use rig::{KubeRequest, Operator, OperatorBuilder, World};
 use serde_json::{Value, json};
 
 /// The annotation that asks for a check at once, which is acknowledged in the status.
@@ -42,7 +42,12 @@ pub fn replication(name: &str, source: &str, destination: &str, regions: Option<
 
 /// Starts the operator and waits until it has its caller identity, which it reads once.
 pub async fn start(world: &World, program: &PathBuf, args: &[&str]) -> Result<Operator> {
-    let operator = world.operator().binary(program).args(args).start().await?;
+    start_built(world, world.operator().binary(program).args(args)).await
+}
+
+/// Starts an operator and waits until it has its caller identity.
+pub async fn start_built(world: &World, builder: OperatorBuilder) -> Result<Operator> {
+    let operator = builder.start().await?;
     let knows = |calls: &[Call]| {
         let asked = |c: &Call| c.operation == "GetCallerIdentity" && c.status.is_some();
         calls.iter().any(asked)

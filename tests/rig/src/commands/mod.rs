@@ -2,6 +2,8 @@
 
 pub mod budget;
 pub mod demo;
+pub mod explore;
+pub mod hostile;
 pub mod kind;
 pub mod scale;
 pub mod tasks;
@@ -9,4 +11,3 @@ pub mod tools;
 pub mod up;
 
 mod measure;
-mod usage;

@@ -8,12 +8,12 @@ use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{DynamicObject, PostParams};
 use kube::runtime::watcher::{self, Event, watcher};
+use rig::usage::{MEMORY_NOTE, MemorySampler, Usage};
 use rig::world::condition;
 use rig::{World, operator, progress};
 use serde_json::{Value, json};
 
 use super::measure::{check, kube_operations, object_requests, operations, replication, start};
-use super::usage::{MEMORY_NOTE, MemorySampler, Usage};
 
 /// Rates so high that the operator never waits: the emulator throttles nobody.
 const RATES: [&str; 8] = [

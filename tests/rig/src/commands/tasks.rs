@@ -38,6 +38,10 @@ const TASKS: [Section; 5] = [
             ),
             ("cargo test --test kind", "the operator in pods of a cluster with three nodes"),
             ("cargo test --test gitops", "the operator with a real Argo CD"),
+            (
+                "cargo rig explore",
+                "the controllers in every order of calls, faults and acts, in memory (--depth, --minutes, --mutants)",
+            ),
             ("cargo fmt --all", "format"),
             ("cargo clippy --workspace --all-targets -- -D warnings", "lint"),
         ],
@@ -57,6 +61,10 @@ const TASKS: [Section; 5] = [
             (
                 "cargo scale",
                 "many resources at once: time, requests, memory, CPU (--count N, --across-accounts)",
+            ),
+            (
+                "cargo scale --hostile",
+                "six attacks of one tenant: the operator's memory, and how long another tenant waits (--churn N)",
             ),
         ],
     ),

@@ -1,4 +1,4 @@
-//! The record of what went through the proxy.
+//! The record of the requests that went through the proxy.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -15,21 +15,22 @@ pub struct Call {
     pub operation: String,
     /// The bucket or the role.
     pub subject: String,
-    /// The account that it acts in: that of the role, where a session signed it.
+    /// The account that the call acts in. For a call that a session signed, it is the role's account.
     pub account: String,
-    /// The access key id that signed it: `ASIA…` is a session's, and the root's is the account itself.
+    /// The access key id that signed the call. That of a session begins with `ASIA`, and that of a root is the account
+    /// id.
     pub access_key: String,
-    /// The region it was signed for.
+    /// The Region that the call was signed for.
     pub region: String,
-    /// The service it was signed for: `s3`, `iam`, `sts`.
+    /// The service that the call was signed for: `s3`, `iam`, `sts`.
     pub service: String,
-    /// The answer's HTTP status; none while there is no answer, or when none was given.
+    /// The HTTP status of the answer. `None`: there is no answer yet, or there was none.
     pub status: Option<u16>,
-    /// AWS's code of the error that was answered.
+    /// The error code of the answer.
     pub error_code: Option<String>,
     /// When it arrived.
     pub started: Instant,
-    /// When it was answered or given up; now, while it is under way.
+    /// When the call was answered or its client went away. Now, if the call is under way.
     pub ended: Instant,
     /// The path and query.
     pub path: String,
@@ -47,8 +48,8 @@ impl Call {
         classify::is_write(&self.operation)
     }
 
-    /// A parameter of a request to IAM or STS, for example `RoleSessionName`.
-    /// It is in the body, and gone where no bodies are kept.
+    /// A parameter of a request to IAM or STS, for example `RoleSessionName`. It is in the body, so `None` if the proxy
+    /// records no bodies.
     pub fn parameter(&self, name: &str) -> Option<String> {
         let query = self.path.split_once('?').map(|(_, query)| query).unwrap_or_default();
         let find = |text: &str| {
@@ -73,8 +74,7 @@ impl fmt::Display for Call {
     }
 }
 
-/// The length of the longest chain of calls each of which started after the
-/// one before it had ended.
+/// The length of the longest chain of calls in which each started after the one before had ended.
 pub fn round_trips(calls: &[Call]) -> usize {
     let mut spans: Vec<_> = calls.iter().map(|c| (c.ended, c.started)).collect();
     spans.sort_unstable();
@@ -114,7 +114,7 @@ impl Log {
         Self { entries: Mutex::default(), changed: watch::Sender::new(0) }
     }
 
-    /// Records the arrival of a call; its end is recorded through what is returned.
+    /// Records the arrival of a call. The returned value records its end.
     pub fn begin(&self, call: Call) -> Recording<'_> {
         let mut entries = lock(&self.entries);
         let id = entries.next;
@@ -153,7 +153,7 @@ impl Log {
 
     fn update(&self, id: u64, change: impl FnOnce(&mut Entry)) {
         let mut entries = lock(&self.entries);
-        // The entry is gone when the log was cleared meanwhile.
+        // A test may have cleared the log meanwhile.
         if let Some(entry) = entries.list.iter_mut().rev().find(|entry| entry.id == id) {
             change(entry);
         }
@@ -162,8 +162,7 @@ impl Log {
     }
 }
 
-/// A call under way. It ends when this is dropped, also when the client has
-/// gone and nobody waits for the answer.
+/// A call under way. Dropping this records its end, also if the client went away and nobody waits for the answer.
 pub(super) struct Recording<'a> {
     log: &'a Log,
     id: u64,

@@ -1,30 +1,30 @@
-//! Tells which AWS operation an HTTP request is, and what it is about.
+//! Derives the AWS operation and its subject from an HTTP request.
 
 use http::{HeaderMap, Method, Uri};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-/// What a request asks for.
+/// The operation of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operation {
-    /// AWS's name of it, for example `PutBucketReplication`.
+    /// The name that AWS gives it, for example `PutBucketReplication`.
     pub name: String,
     /// The bucket or the role.
     pub subject: String,
 }
 
-/// Who signed a request, and for where: the credential scope of SigV4.
+/// The credential scope of a request's SigV4 signature.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
     /// The access key id.
     pub access_key: String,
-    /// The region it was signed for.
+    /// The Region that the request was signed for.
     pub region: String,
-    /// The service it was signed for.
+    /// The service that the request was signed for.
     pub service: String,
 }
 
-/// S3's words for the sub-resources of a bucket that Get, Put and Delete act on.
+/// The names in the query of S3's sub-resources of a bucket, and the operations on them without their verb.
 const BUCKET_PARTS: [(&str, &str); 17] = [
     ("versioning", "BucketVersioning"),
     ("replication", "BucketReplication"),
@@ -45,7 +45,7 @@ const BUCKET_PARTS: [(&str, &str); 17] = [
     ("website", "BucketWebsite"),
 ];
 
-/// The same for an object.
+/// The same for objects.
 const OBJECT_PARTS: [(&str, &str); 5] = [
     ("tagging", "ObjectTagging"),
     ("acl", "ObjectAcl"),
@@ -54,7 +54,7 @@ const OBJECT_PARTS: [(&str, &str); 5] = [
     ("attributes", "ObjectAttributes"),
 ];
 
-/// The parameters of IAM, STS and SQS that name what a request is about, best first.
+/// The parameters of IAM, STS and SQS that name the subject of a request. The first one that is present counts.
 const SUBJECTS: [&str; 6] = ["RoleName", "UserName", "RoleArn", "PolicyArn", "PolicyName", "QueueName"];
 
 /// Names the operation.
@@ -62,21 +62,20 @@ pub fn operation(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -
     if let Some(target) = header(headers, "x-amz-target") {
         let name = target.rsplit('.').next().unwrap_or(target);
         let parameters: Value = serde_json::from_slice(body).unwrap_or_default();
-        // KMS is the one of these services that the operator speaks to.
+        // KMS is the only one of these services that the operator calls.
         let subject = parameters["KeyId"].as_str().unwrap_or_default();
         return Operation { name: name.to_owned(), subject: subject.to_owned() };
     }
     query_protocol(method, uri, headers, body).unwrap_or_else(|| s3(method, uri, headers))
 }
 
-/// Whether an operation, by its name, asks AWS for a change.
+/// Whether an operation changes something in AWS, by its name.
 pub fn is_write(operation: &str) -> bool {
     const READS: [&str; 5] = ["Get", "Head", "List", "Describe", "AssumeRole"];
     !READS.iter().any(|read| operation.starts_with(read))
 }
 
-/// Reads the credential scope from the `Authorization` header; all empty when
-/// the request is not signed there.
+/// Reads the credential scope from the `Authorization` header. All parts are empty if the request has none.
 pub fn scope(headers: &HeaderMap) -> Scope {
     let parts = header(headers, "authorization")
         .and_then(|value| value.split_once("Credential="))
@@ -87,7 +86,7 @@ pub fn scope(headers: &HeaderMap) -> Scope {
     Scope { access_key: part(0), region: part(2), service: part(3) }
 }
 
-/// The form-encoded protocol of IAM, STS and others: the operation is a parameter.
+/// The form-encoded protocol of IAM, STS and others, in which the operation is a parameter.
 fn query_protocol(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> Option<Operation> {
     if uri.path() != "/" {
         return None;
@@ -170,7 +169,7 @@ fn verb(method: &Method) -> &'static str {
     }
 }
 
-/// Understands both `http://host/bucket/key` and `http://bucket.localhost/key`.
+/// Reads both `http://host/bucket/key` and `http://bucket.localhost/key`.
 fn bucket_and_key(uri: &Uri, headers: &HeaderMap) -> (String, String) {
     let path = percent_decode_str(uri.path().trim_start_matches('/')).decode_utf8_lossy();
     let host = header(headers, "host").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What can be made to go wrong.
+//! Faults that tests inject: a matcher for requests, and the answer that they get.
 
 use std::sync::Mutex;
 
@@ -26,29 +26,29 @@ impl Matcher {
         Self { operation: Some(name.to_owned()), ..Self::default() }
     }
 
-    /// The requests that ask for a change.
+    /// The requests that change something.
     pub fn writes() -> Self {
         Self { writes_only: true, ..Self::default() }
     }
 
-    /// The n-th request from now on that asks for a change, counted from 1.
+    /// The n-th request from now on that changes something, counted from 1.
     pub fn nth_write(n: usize) -> Self {
         Self::writes().nth(n)
     }
 
-    /// Of those, the ones about this bucket or role.
+    /// Only those about this bucket or role.
     pub fn about(mut self, subject: &str) -> Self {
         self.subject = Some(subject.to_owned());
         self
     }
 
-    /// Of those, the ones that act in this account: a call to assume a role there is not yet one.
+    /// Only those that act in this account. A call that assumes a role of this account does not act in it yet.
     pub fn in_account(mut self, account: &str) -> Self {
         self.account = Some(account.to_owned());
         self
     }
 
-    /// Of those, only the n-th from now on, counted from 1.
+    /// Only the n-th of those from now on, counted from 1.
     pub fn nth(mut self, n: usize) -> Self {
         self.nth = Some(n);
         self
@@ -63,7 +63,7 @@ impl Matcher {
     }
 }
 
-/// A matcher that remembers how many it has seen.
+/// A matcher that counts the requests that fit.
 #[derive(Debug)]
 pub(super) struct Counting {
     matcher: Matcher,
@@ -84,7 +84,7 @@ impl Counting {
     }
 }
 
-/// What the client gets instead of the emulator's answer.
+/// The answer that the client gets instead of the emulator's.
 #[derive(Debug, Clone)]
 pub enum Answer {
     /// An error in the wire form of the service; nothing is forwarded.
@@ -96,19 +96,18 @@ pub enum Answer {
         /// AWS's message.
         message: String,
     },
-    /// The connection is cut without an answer; nothing is forwarded.
+    /// The proxy cuts the connection without an answer; nothing is forwarded.
     Drop,
     /// No answer ever comes; nothing is forwarded.
     Hang,
-    /// The request is forwarded and takes effect, but the connection is cut
-    /// before the answer.
+    /// The request is forwarded and takes effect, but the proxy cuts the connection before the answer.
     DropAfter,
-    /// S3's redirect to the region where the bucket is; nothing is forwarded.
+    /// S3's redirect to the Region of the bucket; nothing is forwarded.
     WrongRegion {
-        /// The region to go to.
+        /// The Region of the bucket.
         region: String,
     },
-    /// Anything else; nothing is forwarded.
+    /// Any other answer; nothing is forwarded.
     Custom {
         /// The HTTP status.
         status: u16,
@@ -125,30 +124,30 @@ impl Answer {
         Self::Error { status, code: code.to_owned(), message: message.to_owned() }
     }
 
-    /// S3's way of saying that it is asked too often.
+    /// S3's error for too many requests.
     pub fn slow_down() -> Self {
         Self::error(503, "SlowDown", "Please reduce your request rate.")
     }
 
-    /// IAM's way of saying that it is asked too often.
+    /// IAM's error for too many requests.
     pub fn throttling() -> Self {
         Self::error(400, "Throttling", "Rate exceeded")
     }
 
-    /// A denial that, as S3's often does, names no action.
+    /// A denial whose message names no action, as S3's often do.
     pub fn access_denied() -> Self {
         Self::error(403, "AccessDenied", "Access Denied")
     }
 }
 
-/// Something to go wrong.
+/// A fault to inject.
 #[derive(Debug, Clone)]
 pub struct Fault {
-    /// For which requests.
+    /// The requests that it answers.
     pub matching: Matcher,
-    /// How often; until removed when `None`.
+    /// How many requests it answers. `None`: all until it is removed.
     pub times: Option<usize>,
-    /// In which way.
+    /// The answer.
     pub answer: Answer,
 }
 
@@ -164,7 +163,7 @@ impl Fault {
     }
 }
 
-/// Names an injected fault, to remove it.
+/// Identifies an injected fault, so that it can be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FaultId(u64);
 
@@ -198,7 +197,7 @@ impl Faults {
         lock(&self.active).list.clear();
     }
 
-    /// The fault for this call, if any; one of its times is used up.
+    /// The fault for this call, if there is one. It then has one time less.
     pub fn take(&self, call: &Call) -> Option<Answer> {
         let mut active = lock(&self.active);
         let (_, _, times, answer) = active

@@ -1,5 +1,5 @@
-//! Holding a request at a chosen moment, for example to kill the operator
-//! exactly after its third write.
+//! Gates that hold a request at a chosen moment, for example so that a test can kill the operator exactly after its
+//! third write.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,13 +14,13 @@ use super::lock;
 /// When a request is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GateAt {
-    /// AWS has not seen it yet.
+    /// Before AWS sees it.
     BeforeForward,
-    /// It has taken effect; the client has not got the answer.
+    /// After it has taken effect and before the client gets the answer.
     AfterForward,
 }
 
-/// A gate. Dropping it lets everything through, like [`Gate::release`].
+/// A gate. Dropping it releases every request, as [`Gate::release`] does.
 #[derive(Debug)]
 pub struct Gate {
     inner: Arc<Inner>,
@@ -35,7 +35,7 @@ struct Inner {
 }
 
 impl Gate {
-    /// Waits until a request stands at the gate, and says which.
+    /// Waits until the gate holds a request, and returns it.
     ///
     /// # Errors
     /// When none comes within the deadline.
@@ -47,7 +47,7 @@ impl Gate {
         calls.first().cloned().ok_or_else(|| anyhow!("no request is at the gate"))
     }
 
-    /// Lets through what stands at the gate and all that would come to it.
+    /// Releases the requests that the gate holds, and holds no more.
     pub fn release(&self) {
         self.inner.open.send_replace(true);
     }
@@ -82,7 +82,7 @@ impl Gates {
         Gate { inner }
     }
 
-    /// Which gates a request meets; asked once, when it arrives.
+    /// The gates that a request has to pass. The proxy asks once, when the request arrives.
     pub fn for_call(&self, call: &Call) -> Ticket {
         let list = lock(&self.list);
         let meets = |gate: &&Arc<Inner>| lock(&gate.matcher).matches(call);
@@ -91,7 +91,7 @@ impl Gates {
 }
 
 impl Ticket {
-    /// Waits at the gates of this moment until they are open.
+    /// Waits until the gates of this moment are open.
     pub async fn pass(&self, at: GateAt, call: &Call) {
         for gate in self.0.iter().filter(|gate| gate.at == at) {
             gate.arrived.send_modify(|calls| calls.push(call.clone()));

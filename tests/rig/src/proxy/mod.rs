@@ -1,8 +1,7 @@
-//! The recording proxy between the operator and the AWS emulator: it counts
-//! requests by operation, refuses what AWS refuses and the emulator lets
-//! through, injects faults, and can hold a request at a chosen moment.
+//! The recording proxy between the operator and the AWS emulator. It counts requests by operation, rejects requests
+//! that AWS rejects and the emulator accepts, injects faults, and can hold a request at a chosen moment.
 //!
-//! What it forwards it forwards unchanged, so signatures stay valid.
+//! It forwards requests unchanged, so that signatures stay valid.
 
 pub mod classify;
 
@@ -32,7 +31,7 @@ pub use gates::{Gate, GateAt};
 
 use server::State;
 
-/// A running proxy. It ends when dropped, and cuts the connections it has.
+/// A running proxy. Dropping it ends it and cuts its connections.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -41,10 +40,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts one on a free port, in front of what listens at `upstream`.
+    /// Starts a proxy on a free port, in front of the server at `upstream`.
     ///
-    /// It has threads of its own: a test that blocks its runtime, for example
-    /// while kubectl runs, does not stop it.
+    /// The proxy has threads of its own: a test that blocks its runtime, for example while kubectl runs, does not stop
+    /// it.
     pub async fn start(upstream: SocketAddr) -> Result<Self> {
         let (listener, address) = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let proxy = Self { address, state: Arc::new(State::new(upstream)), accepting: Mutex::new(None) };
@@ -62,7 +61,7 @@ impl Proxy {
         self.address
     }
 
-    /// Every request so far, in order of arrival, those still under way included.
+    /// Every request so far in order of arrival, including those still under way.
     pub fn calls(&self) -> Vec<Call> {
         self.state.log.calls()
     }
@@ -80,20 +79,19 @@ impl Proxy {
         calls.iter().filter(|c| c.operation == operation).count()
     }
 
-    /// How many of the requests so far had to wait for another to end: the
-    /// length of the longest chain of them that do not overlap. Give the
-    /// answers a latency first, or requests that run at once may not overlap.
+    /// The length of the longest chain of requests so far that do not overlap. Set a latency first: requests that are
+    /// sent at once may not overlap otherwise.
     pub fn round_trips(&self) -> usize {
         round_trips(&self.calls())
     }
 
-    /// Forgets the requests so far, and whose the buckets are.
+    /// Forgets the requests so far, and the owners of the buckets.
     pub fn clear(&self) {
         self.state.log.clear();
         self.state.owners.forget();
     }
 
-    /// Waits until `enough` says so of the requests so far, and returns them.
+    /// Waits until `enough` is true of the requests so far, and returns them.
     ///
     /// # Errors
     /// When the deadline passes first; the message lists the requests.
@@ -118,8 +116,7 @@ impl Proxy {
         })?
     }
 
-    /// From now on keeps of every request what tells one from another, and no
-    /// bodies: for more requests than anybody reads.
+    /// From now on records no bodies: for more requests than anybody reads.
     pub fn keep_no_bodies(&self) {
         self.state.no_bodies.store(true, Ordering::Relaxed);
     }
@@ -129,8 +126,7 @@ impl Proxy {
         *lock(&self.state.latency) = latency;
     }
 
-    /// From now on, answers matching requests with a fault. The oldest fault
-    /// that matches wins.
+    /// From now on answers matching requests with a fault. The oldest fault that matches wins.
     pub fn inject(&self, fault: Fault) -> FaultId {
         self.state.faults.add(fault)
     }
@@ -150,13 +146,13 @@ impl Proxy {
         self.state.gates.add(matching, at)
     }
 
-    /// Makes a bucket one on which MFA delete is enabled: its versioning says
-    /// so, and changing it without the `x-amz-mfa` header is refused.
+    /// Enables MFA delete on a bucket: GetBucketVersioning reports it, and PutBucketVersioning without the header
+    /// `x-amz-mfa` is rejected.
     pub fn set_mfa_delete(&self, bucket: &str) {
         lock(&self.state.mfa_delete).insert(bucket.to_owned());
     }
 
-    /// Stops listening and cuts all connections: from now on they are refused.
+    /// Stops listening and cuts all connections. From now on the system refuses new ones.
     pub async fn go_down(&self) {
         let task = lock(&self.accepting).take();
         if let Some(task) = task {
@@ -211,7 +207,7 @@ pub(crate) fn runtime() -> Result<&'static Runtime> {
         .context("the proxy's threads cannot be started: too many processes or threads?")
 }
 
-/// A lock that a panicking test has not spoiled for the others.
+/// Locks a mutex, also if a test panicked while it held the lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     match mutex.lock() {
         Ok(guard) => guard,

@@ -1,5 +1,5 @@
-//! Whose a bucket is. The emulator does not say so outright, but it answers an
-//! account's question about a bucket as AWS would.
+//! The owners of buckets. The emulator does not report them, but it answers a request of an account about a bucket as
+//! AWS does.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,21 +12,21 @@ use sha2::{Digest, Sha256};
 use super::lock;
 use crate::clients::Clients;
 
-/// An account for questions whose answer does not depend on who asks.
+/// An account for requests whose answer does not depend on the caller.
 const ANYBODY: &str = "000000000000";
 
-/// What an account is to a bucket.
+/// The relation of an account to a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ownership {
-    /// The bucket is this account's.
+    /// This account owns the bucket.
     Own,
-    /// The bucket is another account's.
+    /// Another account owns the bucket.
     Foreign,
     /// There is no such bucket.
     Missing,
 }
 
-/// Asks, and remembers owners once found.
+/// Asks the emulator, and remembers the owners that it found.
 #[derive(Debug)]
 pub(super) struct Owners {
     endpoint: String,
@@ -39,9 +39,8 @@ impl Owners {
         Self { endpoint: format!("http://{upstream}"), known: Mutex::default(), accounts: Mutex::default() }
     }
 
-    /// The account that an access key belongs to; for a session's key that of
-    /// the role. It is asked for once: the emulator forgets sessions that have
-    /// ended, and their keys are still the same account's.
+    /// The account that an access key belongs to; for a session's key the role's account. The emulator is asked once
+    /// for each key: it forgets sessions that have expired, and their keys still belong to the same account.
     pub async fn account_of(&self, access_key: &str) -> String {
         if access_key.is_empty() || is_account(access_key) {
             return access_key.to_owned();
@@ -51,7 +50,7 @@ impl Owners {
         }
         let sts = Clients::new(&self.endpoint, ANYBODY).sts();
         let asked = sts.get_access_key_info().access_key_id(access_key).send();
-        // An unknown key is for the emulator to refuse.
+        // The emulator rejects an unknown key itself.
         let Ok(answer) = asked.await else {
             return ANYBODY.to_owned();
         };
@@ -60,7 +59,7 @@ impl Owners {
         account
     }
 
-    /// What `account` is to `bucket`.
+    /// The relation of `account` to `bucket`.
     pub async fn ask(&self, bucket: &str, account: &str) -> Result<Ownership> {
         if lock(&self.known).get(bucket).is_some_and(|o| o == account) {
             return Ok(Ownership::Own);
@@ -72,7 +71,7 @@ impl Owners {
         Ok(found)
     }
 
-    /// Forgets all: buckets may have been deleted and made again by others.
+    /// Forgets all owners: another account may have created a deleted bucket again.
     pub fn forget(&self) {
         lock(&self.known).clear();
     }

@@ -1,12 +1,11 @@
-//! What S3 refuses of a bucket policy and the emulator lets through: data in,
-//! answer out. The words are those of public reports; those marked "in our
-//! words" have only the rule documented.
+//! Bucket policies that S3 rejects and the emulator accepts. In: a policy. Out: S3's answer. The wording is that of
+//! public reports. For answers marked "in our words" only the rule is documented.
 
 use serde_json::Value;
 
 use super::refusals::Refusal;
 
-/// The most bytes of a bucket policy, white space left out
+/// The largest bucket policy in bytes, without white space
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html>).
 const MOST: usize = 20 * 1024;
 
@@ -28,7 +27,7 @@ const ON_OBJECTS: [&str; 14] = [
     "ReplicateTags",
 ];
 
-/// Actions on buckets, likewise.
+/// Actions on buckets, as far as a policy in a test names them.
 const ON_BUCKETS: [&str; 13] = [
     "DeleteBucketPolicy",
     "GetBucketAcl",
@@ -45,8 +44,8 @@ const ON_BUCKETS: [&str; 13] = [
     "PutReplicationConfiguration",
 ];
 
-/// Checks the body of PutBucketPolicy on `bucket`, and returns the ARNs of the
-/// users and roles it names. Whether they are there is for the caller to find out.
+/// Checks the body of PutBucketPolicy on `bucket`, and returns the ARNs of the users and roles that it names. The
+/// caller checks whether they exist.
 pub(super) fn bucket_policy(body: &str, bucket: &str) -> Result<Vec<String>, Refusal> {
     let policy: Value = match serde_json::from_str(body) {
         Ok(policy @ Value::Object(_)) => policy,
@@ -72,7 +71,7 @@ pub(super) fn bucket_policy(body: &str, bucket: &str) -> Result<Vec<String>, Ref
     Ok(named)
 }
 
-/// The refusal of a policy that names somebody who is not there.
+/// The answer to a policy that names a principal that does not exist.
 pub(super) fn invalid_principal() -> Refusal {
     malformed("Invalid principal in policy")
 }
@@ -81,7 +80,7 @@ fn malformed(words: &str) -> Refusal {
     Refusal::new(400, "MalformedPolicy", words)
 }
 
-/// Whether the resources are this bucket's, and each action is for one of them.
+/// Whether the resources belong to this bucket, and each action applies to one of them.
 fn check_resources(statement: &Value, bucket: &str) -> Result<(), Refusal> {
     let field = |name: &str| statement.get(name).or_else(|| statement.get(format!("Not{name}")));
     let resources = texts(field("Resource").ok_or_else(|| malformed("Missing required field Resource"))?);
@@ -100,7 +99,7 @@ fn check_resources(statement: &Value, bucket: &str) -> Result<(), Refusal> {
     for action in statement.get("Action").map(texts).unwrap_or_default() {
         let on_objects = ON_OBJECTS.iter().any(|known| matches(action, known));
         let on_buckets = ON_BUCKETS.iter().any(|known| matches(action, known));
-        // What is in neither list is not known well enough to refuse it.
+        // An action in neither list is accepted: its kind of resource is unknown here.
         if (on_objects || on_buckets) && !(on_objects && objects) && !(on_buckets && buckets) {
             return Err(malformed("Action does not apply to any resource(s) in statement"));
         }
@@ -108,13 +107,13 @@ fn check_resources(statement: &Value, bucket: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether `s3:Replicate*` or `s3:ReplicateObject` means this action.
+/// Whether a pattern such as `s3:Replicate*` matches this action.
 fn matches(pattern: &str, action: &str) -> bool {
     let pattern = pattern.strip_prefix("s3:").unwrap_or(pattern);
     match pattern.split_once('*') {
         None => pattern == action,
         Some((start, end)) => {
-            // With more than one wildcard the middle is not compared.
+            // With more than one wildcard only the beginning and the end are compared.
             let end = end.rsplit('*').next().unwrap_or_default();
             action.len() >= start.len() + end.len() && action.starts_with(start) && action.ends_with(end)
         }
@@ -143,7 +142,7 @@ fn principals(statement: &Value) -> Result<Vec<String>, Refusal> {
             {
                 named.push(one.to_owned());
             }
-            // Among them the ids, `AROA…`, that S3 shows for those who are gone.
+            // Among them ids such as `AROA…`, which S3 returns for principals that were deleted.
             _ => return Err(invalid_principal()),
         }
     }
@@ -154,7 +153,7 @@ fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A policy may give one text without a list around it.
+/// A policy may hold one string instead of a list.
 fn texts(value: &Value) -> Vec<&str> {
     match value {
         Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),

@@ -1,5 +1,4 @@
-//! Who is there: the users and roles that a policy or a call names, asked of
-//! the emulator's IAM.
+//! Whether the users and roles that a policy or a call names exist, according to the emulator's IAM.
 
 use std::net::SocketAddr;
 
@@ -8,7 +7,7 @@ use aws_sdk_s3::error::SdkError;
 
 use crate::clients::Clients;
 
-/// Asks each time: those who are there change all the time.
+/// Asks each time, because tests create and delete users and roles all the time.
 #[derive(Debug)]
 pub(super) struct Principals {
     endpoint: String,
@@ -19,7 +18,7 @@ impl Principals {
         Self { endpoint: format!("http://{upstream}") }
     }
 
-    /// Whether there is a user or role of exactly this ARN, path included.
+    /// Whether a user or role with exactly this ARN exists, its path included.
     pub async fn exists(&self, arn: &str) -> Result<bool> {
         let (Some(account), Some((_, who))) = (account_of_arn(arn), arn.rsplit_once(':')) else {
             return Ok(false);
@@ -37,8 +36,8 @@ impl Principals {
         Ok(found.is_some_and(|found| found.rsplit_once(':').is_some_and(|(_, there)| there == who)))
     }
 
-    /// Whether an ARN's account is one in which anything was made. Of others
-    /// the emulator, to which all accounts are the same, knows nothing.
+    /// Whether something was created in the account of an ARN. The emulator treats all accounts alike and knows nothing
+    /// about others.
     pub async fn knows_account(&self, arn: &str) -> Result<bool> {
         let Some(account) = account_of_arn(arn) else {
             return Ok(false);
@@ -50,8 +49,7 @@ impl Principals {
             || !clients.s3("us-east-1").list_buckets().send().await?.buckets().is_empty())
     }
 
-    /// The ARN of the one who has an access key. `None` where the emulator
-    /// wants the key's secret too.
+    /// The ARN of the principal that an access key belongs to. `None` if the emulator requires the key's secret too.
     pub async fn arn_of(&self, access_key: &str) -> Option<String> {
         let sts = Clients::new(&self.endpoint, access_key).sts();
         sts.get_caller_identity().send().await.ok()?.arn
@@ -64,7 +62,7 @@ where
 {
     match asked {
         Ok(arn) => Ok(arn),
-        // There is only one answer to a question of the root: not there.
+        // For the root's requests IAM has only one error: the entity does not exist.
         Err(SdkError::ServiceError(_)) => Ok(None),
         Err(error) => bail!("the emulator's IAM cannot be asked: {error:?}"),
     }

@@ -1,12 +1,11 @@
-//! What AWS refuses and the emulator lets through, in AWS's words: data in,
-//! answer out. The words come from recorded answers and public reports; those
-//! marked "in our words" have only their code documented.
+//! Requests that AWS rejects and the emulator accepts. In: a request. Out: AWS's answer. The wording comes from
+//! recorded answers and public reports. For answers marked "in our words" only the code is documented.
 
 use std::collections::HashSet;
 
 use roxmltree::{Document, Node};
 
-/// A request refused.
+/// The answer to a request that AWS rejects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub status: u16,
@@ -34,8 +33,7 @@ impl Refusal {
     }
 }
 
-/// A destination that a configuration names; whether it exists is for the
-/// caller to find out.
+/// A destination that a configuration names. The caller checks whether it exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Destination {
     pub bucket: String,
@@ -49,7 +47,7 @@ pub(super) fn replication(body: &str, source: &str) -> Result<Vec<Destination>, 
     if rules.is_empty() || rules.len() > 1000 {
         return Err(Refusal::malformed());
     }
-    // The schema is checked as a whole before any rule is looked at.
+    // S3 validates the whole document before it checks a rule.
     if rules.iter().any(|rule| child(*rule, "ExistingObjectReplication").is_some()) {
         return Err(Refusal::malformed());
     }
@@ -78,22 +76,22 @@ pub(super) fn replication(body: &str, source: &str) -> Result<Vec<Destination>, 
     Ok(destinations)
 }
 
-/// The refusal of a configuration one of whose destinations does not exist.
+/// The answer to a configuration with a destination that does not exist.
 pub(super) fn missing_destination() -> Refusal {
     Refusal::request("Destination bucket must exist.")
 }
 
-/// The refusal of a destination whose owner is not the `Account` given (in our words).
+/// The answer to a destination whose owner is not its `Account` (in our words).
 pub(super) fn wrong_account() -> Refusal {
     Refusal::argument("Account must be the owner of the destination bucket.")
 }
 
-/// The refusal of a call whose expected bucket owner is not the owner.
+/// The answer to a call whose expected bucket owner is not the owner.
 pub(super) fn wrong_owner() -> Refusal {
     Refusal::new(403, "AccessDenied", "Access Denied")
 }
 
-/// The refusal to suspend a bucket that replicates.
+/// The answer to a request to suspend the versioning of a bucket that replicates.
 pub(super) fn replicating() -> Refusal {
     let words = "A replication configuration is present on this bucket, so you cannot change the \
                  versioning state. To change the versioning state, first delete the replication \
@@ -101,12 +99,12 @@ pub(super) fn replicating() -> Refusal {
     Refusal::new(409, "InvalidBucketState", words)
 }
 
-/// The refusal to change a bucket with MFA delete without the device's code.
+/// The answer to a change of a bucket with MFA delete without the code of the device.
 pub(super) fn mfa_needed() -> Refusal {
     Refusal::new(403, "AccessDenied", "Mfa Authentication must be used for this request")
 }
 
-/// Whether the body of PutBucketVersioning asks for the suspension.
+/// Whether the body of PutBucketVersioning suspends versioning.
 pub(super) fn suspends(body: &str) -> bool {
     Document::parse(body).is_ok_and(|document| text(document.root_element(), "Status") == Some("Suspended"))
 }

@@ -1,4 +1,4 @@
-//! The way of one request through the proxy.
+//! One request on its way through the proxy: recorded, held, answered with a fault or a rejection, or forwarded.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -28,7 +28,7 @@ use super::refusals::{self, Refusal};
 use super::wire::{self, Reply};
 use super::{policies, sessions};
 
-/// What all connections of one proxy share.
+/// The state that all connections of one proxy share.
 #[derive(Debug)]
 pub(super) struct State {
     pub log: Log,
@@ -60,7 +60,7 @@ impl State {
     }
 }
 
-/// Accepts connections until it is cancelled, which also cuts them.
+/// Accepts connections until it is cancelled. That also cuts them.
 pub(super) async fn serve(listener: std::net::TcpListener, state: Arc<State>) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
         return;
@@ -69,16 +69,16 @@ pub(super) async fn serve(listener: std::net::TcpListener, state: Arc<State>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // The connection was lost before it was accepted.
+                // The client closed the connection before the proxy accepted it.
                 let Ok((stream, _)) = accepted else { continue };
-                // Small answers must not wait for more to send.
+                // The system must send small answers at once.
                 let _ = stream.set_nodelay(true);
                 let state = Arc::clone(&state);
                 connections.spawn(async move {
                     let service = service_fn(move |request| handle(Arc::clone(&state), request));
                     let connection = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service);
-                    // An error here is a connection that was cut, often by a fault.
+                    // An error here is a cut connection, often because of a fault.
                     let _ = connection.await;
                 });
             }
@@ -125,7 +125,7 @@ async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Reply> 
     Ok(Response::from_parts(head, Full::new(body)))
 }
 
-/// A request that has arrived whole.
+/// A request with its whole body.
 struct Asked {
     head: http::request::Parts,
     body: Bytes,
@@ -160,7 +160,7 @@ impl Asked {
     }
 }
 
-/// The answer of AWS: a refusal, or what the emulator says.
+/// The answer of AWS: a rejection, or the emulator's answer.
 async fn answer(state: &Arc<State>, asked: &Asked) -> Result<Reply> {
     if let Some(refusal) = refuse(state, asked).await? {
         return Ok(asked.error(refusal.status, refusal.code, &refusal.message));
@@ -192,7 +192,7 @@ async fn faulty(fault: Answer, asked: &Asked) -> Result<Reply> {
     })
 }
 
-/// What AWS refuses and the emulator would not.
+/// Rejections of AWS that the emulator lacks.
 async fn refuse(state: &State, asked: &Asked) -> Result<Option<Refusal>> {
     let call = &asked.call;
     if let Some(expected) = &call.expected_owner
@@ -260,19 +260,18 @@ async fn refuse_session(state: &State, call: &Call) -> Result<Option<Refusal>> {
     if !role.contains(":role/") || state.principals.exists(&role).await? {
         return Ok(None);
     }
-    // One that asks for the caller's secret refuses a role that is not there by itself.
+    // An emulator that requires the caller's secret rejects a role that does not exist itself.
     let caller = state.principals.arn_of(&call.access_key).await;
     Ok(caller.map(|caller| sessions::not_authorized(&caller, &role)))
 }
 
-/// Sends the request on. It takes effect even when the client goes away
-/// meanwhile, as with AWS, which has it by then.
+/// Forwards the request. It takes effect even if the client goes away meanwhile, as it does at AWS.
 async fn forward(state: &Arc<State>, asked: &Asked) -> Result<Reply> {
     let mut request = Request::new(Full::new(asked.body.clone()));
     *request.method_mut() = asked.head.method.clone();
     *request.uri_mut() = upstream_uri(state.upstream, &asked.head.uri)?;
     *request.headers_mut() = asked.head.headers.clone();
-    // These are about our connection with the client, not about the request.
+    // These headers describe the connection with the client, not the request.
     for name in [header::CONNECTION, header::EXPECT, header::TRANSFER_ENCODING] {
         request.headers_mut().remove(name);
     }

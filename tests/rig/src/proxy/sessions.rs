@@ -1,15 +1,15 @@
-//! What STS refuses of AssumeRole and the emulator lets through
+//! Calls of AssumeRole that STS rejects and the emulator accepts
 //! (<https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>).
 
 use super::refusals::Refusal;
 
-/// The longest session, in seconds, of one who is in a session already.
+/// The longest session in seconds of a caller that is in a session already.
 const CHAINED: u64 = 3600;
 
-/// The sessions' length in seconds that STS gives at all.
+/// The lengths of sessions in seconds that STS grants.
 const DURATIONS: std::ops::RangeInclusive<u64> = 900..=43_200;
 
-/// Checks the parameters of AssumeRole, asked for by one who is in a session (`chained`) or not.
+/// Checks the parameters of AssumeRole. `chained`: the caller is in a session itself.
 pub(super) fn assume_role(parameter: impl Fn(&str) -> Option<String>, chained: bool) -> Result<(), Refusal> {
     match parameter("RoleSessionName") {
         None => return Err(invalid("null", "roleSessionName", "Member must not be null")),
@@ -39,8 +39,8 @@ pub(super) fn assume_role(parameter: impl Fn(&str) -> Option<String>, chained: b
     Ok(())
 }
 
-/// The refusal to let `caller` assume a role. It is the same for a role that
-/// is not there: STS does not tell who has which roles.
+/// The denial that `caller` assumes a role. It is the same for a role that does not exist: STS does not reveal which
+/// roles exist.
 pub(super) fn not_authorized(caller: &str, role_arn: &str) -> Refusal {
     let words =
         format!("User: {caller} is not authorized to perform: sts:AssumeRole on resource: {role_arn}");

@@ -1,14 +1,14 @@
-//! Answers as AWS writes them.
+//! Answers in the wire formats of AWS's services.
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use roxmltree::Document;
 
-/// An answer, whole.
+/// An answer with its whole body.
 pub(super) type Reply = Response<Full<Bytes>>;
 
-/// An error in the wire form of the service that was asked.
+/// An error in the wire format of a service.
 pub(super) fn error(service: &str, method: &Method, status: u16, code: &str, message: &str) -> Reply {
     if service == "kms" {
         let body = serde_json::json!({"__type": code, "message": message}).to_string();
@@ -35,7 +35,7 @@ pub(super) fn error(service: &str, method: &Method, status: u16, code: &str, mes
     s3(method, status, &[("x-amz-request-id", &id)], body)
 }
 
-/// S3's redirect to another region.
+/// S3's redirect to another Region.
 pub(super) fn wrong_region(method: &Method, bucket: &str, region: &str) -> Reply {
     let id = request_id();
     let body = format!(
@@ -51,7 +51,7 @@ pub(super) fn wrong_region(method: &Method, bucket: &str, region: &str) -> Reply
     s3(method, 301, &headers, body)
 }
 
-/// Any answer; what is no valid header is left out.
+/// Any answer, without the headers that are not valid.
 pub(super) fn custom(status: u16, headers: &[(String, String)], body: String) -> Reply {
     let headers: Vec<(&str, &str)> =
         headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -70,7 +70,7 @@ pub(super) fn error_code(body: &[u8]) -> Option<String> {
     code.text().map(str::to_owned)
 }
 
-/// The answer to a HEAD has no body, which is why the SDK then knows no code.
+/// The answer to a HEAD has no body, so the SDK learns no code.
 fn s3(method: &Method, status: u16, headers: &[(&str, &str)], body: String) -> Reply {
     let body = if method == Method::HEAD { String::new() } else { body };
     reply(status, headers, body, "application/xml")

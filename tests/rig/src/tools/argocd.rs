@@ -1,4 +1,4 @@
-//! Argo CD, built from the Go module proxy, for the tests of GitOps.
+//! Builds Argo CD from the Go module proxy, for the tests of GitOps.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,14 +10,14 @@ use super::build;
 use super::go::{self, Module};
 use crate::progress;
 
-/// The version; `go.mod` pins the same. It holds also the whole `replace` block of that version's own, which Go takes
-/// from the main module only. Not 3.2.12, which does not compile, and not 3.3 or later, which needs a module that is
-/// only in its own repository.
+/// The version; `go.mod` pins the same. `go.mod` also repeats the `replace` block of that version, because Go applies
+/// only the one of the main module. 3.2.12 does not compile, and 3.3 and later need a module that only their own
+/// repository has.
 const VERSION: &str = "3.2.11";
 
 const MODULE: &str = "github.com/argoproj/argo-cd/v3";
 
-/// Its definitions, the ones that its application controller reads.
+/// The definitions that its application controller reads.
 const DEFINITIONS: [&str; 3] = ["application-crd.yaml", "applicationset-crd.yaml", "appproject-crd.yaml"];
 
 /// Argo CD's programs and definitions.
@@ -42,13 +42,13 @@ impl ArgoCdTools {
         self.dir.join("argocd-application-controller")
     }
 
-    /// The directory of its definitions, and of nothing else.
+    /// The directory that holds only its definitions.
     pub fn crds(&self) -> PathBuf {
         self.dir.join("crds")
     }
 }
 
-/// Argo CD. Apart from the other tools, because few tests need it and it takes long.
+/// Builds Argo CD. It is apart from the other tools, because few tests need it and the build takes long.
 pub fn ensure() -> Result<ArgoCdTools> {
     let module = Module::read("argocd")?;
     let flags = ldflags();
@@ -61,7 +61,7 @@ pub fn ensure() -> Result<ArgoCdTools> {
 
 fn make(module: &Module, dir: &Path, flags: &str) -> Result<()> {
     module.build(&format!("{MODULE}/cmd"), &dir.join("argocd"), flags)?;
-    // One program, which acts by the name that it is called by.
+    // One program, whose name decides what it does.
     for name in ["argocd-repo-server", "argocd-application-controller"] {
         symlink("argocd", dir.join(name)).with_context(|| format!("cannot link {name}"))?;
     }
@@ -69,7 +69,7 @@ fn make(module: &Module, dir: &Path, flags: &str) -> Result<()> {
     let to = dir.join("crds");
     fs::create_dir(&to)?;
     for name in DEFINITIONS {
-        // Not copied, because the module's files, and with them the copies, cannot be written.
+        // A copy would be read-only as the module's files are.
         let text = fs::read(from.join(name)).with_context(|| format!("cannot read {name} of Argo CD"))?;
         fs::write(to.join(name), text)?;
     }

@@ -1,5 +1,4 @@
-//! The AWS emulator: ministack in a virtual environment of the rig's own,
-//! every package pinned with its hashes.
+//! Installs the AWS emulator: ministack in a virtual environment of the rig, every package pinned with its hashes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use crate::paths;
 use crate::process::Spec;
 use crate::progress;
 
-/// Checks the Python on the PATH before anything is made with it.
+/// Exits with 0 if the Python on the PATH is new enough and can create virtual environments.
 const CHECK: &str = "import sys, ensurepip, venv; sys.exit(0 if sys.version_info >= (3, 10) else 3)";
 
 /// A Python interpreter that can `import ministack`.

@@ -1,5 +1,5 @@
-//! Building a directory of programs once: keyed by its inputs, under a lock
-//! that other processes respect, and renamed into place only when complete.
+//! Builds a directory of programs once for its inputs. A lock keeps other processes from building it at the same time,
+//! and the directory gets its final name only when it is complete.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use crate::paths;
 use crate::process::Spec;
 use crate::progress;
 
-/// Returns the directory `NAME-HASH` under the rig's tools, filled by `fill`
-/// unless an earlier run did so with the same inputs.
+/// Returns the directory `NAME-HASH` under the rig's tools. `fill` fills it unless an earlier run did with the same
+/// inputs.
 pub fn once(name: &str, inputs: &[&[u8]], fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let tools = paths::rig().join("tools");
     fs::create_dir_all(&tools).with_context(|| format!("cannot create {}", tools.display()))?;
@@ -21,7 +21,7 @@ pub fn once(name: &str, inputs: &[&[u8]], fill: impl FnOnce(&Path) -> Result<()>
         return Ok(finished);
     }
     let _lock = lock(&tools.join(format!("{name}.lock")), &format!("the {name} tools"))?;
-    // Whoever held the lock before us has probably built it.
+    // The process that held the lock before has probably built it.
     if finished.is_dir() {
         return Ok(finished);
     }
@@ -36,7 +36,7 @@ pub fn once(name: &str, inputs: &[&[u8]], fill: impl FnOnce(&Path) -> Result<()>
     Ok(finished)
 }
 
-/// Runs one command of a build; its output goes to a log that a failure quotes.
+/// Runs one command of a build. Its output goes to a log, which the error of a failure quotes.
 pub fn run(what: &str, spec: Spec) -> Result<()> {
     let process = spec.start()?;
     let code = process.wait_blocking();
@@ -50,8 +50,7 @@ pub fn run(what: &str, spec: Spec) -> Result<()> {
     Ok(())
 }
 
-/// A lock between processes, held until the file is closed; the system
-/// releases it also when its holder is killed.
+/// A lock between processes, held until the file is closed. The system releases it also if its holder is killed.
 pub fn lock(path: &Path, what: &str) -> Result<File> {
     let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
     match file.try_lock() {
@@ -67,7 +66,7 @@ pub fn lock(path: &Path, what: &str) -> Result<File> {
     Ok(file)
 }
 
-/// A short hash of the inputs, each with its length so that they cannot run together.
+/// A short hash of the inputs. Each is hashed with its length, so that two of them do not read as one.
 pub fn key(inputs: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for input in inputs {

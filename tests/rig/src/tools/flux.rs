@@ -1,4 +1,4 @@
-//! Flux's definitions, out of the modules of its controllers: nothing of Flux is built, and nothing of it runs.
+//! Flux's definitions, from the modules of its controllers. Nothing of Flux is built or run.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::progress;
 /// The controllers whose kinds the manifests in `deploy/flux` use.
 const CONTROLLERS: [&str; 3] = ["helm-controller", "kustomize-controller", "source-controller"];
 
-/// Where each of them keeps its definitions.
+/// The directory of the definitions in each of these modules.
 const DEFINITIONS: &str = "config/crd/bases";
 
 /// The directory that holds the definitions.
@@ -26,7 +26,7 @@ pub fn ensure() -> Result<PathBuf> {
                 let found = fs::read_dir(&fetched);
                 for entry in found.with_context(|| format!("cannot read {}", fetched.display()))? {
                     let entry = entry?;
-                    // Not a copy of the file, which the module cache has made read-only.
+                    // A copy would be read-only as the file in the module cache is.
                     fs::write(dir.join(entry.file_name()), fs::read(entry.path())?)?;
                 }
                 Ok(())

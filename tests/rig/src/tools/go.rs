@@ -33,7 +33,7 @@ impl Module {
         [&self.go_mod, &self.go_sum, flags.as_bytes()]
     }
 
-    /// Builds one package. GOFLAGS, GOPROXY and the like are the user's.
+    /// Builds one package. GOFLAGS, GOPROXY and similar variables of the user apply.
     pub fn build(&self, package: &str, output: &Path, flags: &str) -> Result<()> {
         let spec = Spec::new("go-build", "go")
             .args(["build", "-ldflags", flags, "-o"])
@@ -44,7 +44,7 @@ impl Module {
         build::run(&format!("go build {package}"), spec)
     }
 
-    /// The directory with the files of a module that is required here, checked against `go.sum`.
+    /// The directory with the files of a required module. Go checks them against `go.sum`.
     pub fn download(&self, required: &str) -> Result<PathBuf> {
         let output = Command::new("go")
             .args(["mod", "download", "-json", required])
@@ -60,7 +60,7 @@ impl Module {
     }
 }
 
-/// Fails if Go is missing; the message says what it is needed for.
+/// Fails if Go is missing. The message names the purpose.
 pub(super) fn require(purpose: &str) -> Result<()> {
     let found = Command::new("go")
         .arg("version")

@@ -1,4 +1,4 @@
-//! Helm, built from the Go module proxy, for the tests of the chart.
+//! Builds Helm from the Go module proxy, for the tests of the chart.
 
 use std::path::PathBuf;
 
@@ -11,10 +11,10 @@ use crate::progress;
 /// The version; `go.mod` pins the same.
 const VERSION: &str = "3.22.0";
 
-/// The Kubernetes minor version that charts are rendered for without a cluster: that of the client in `go.mod`.
+/// The Kubernetes minor version that Helm renders charts for without a cluster: that of the client in `go.mod`.
 const KUBERNETES_MINOR: &str = "37";
 
-/// The Helm program. Apart from the other tools, because only the chart needs it.
+/// The Helm program. It is apart from the other tools, because only the tests of the chart need it.
 pub fn ensure() -> Result<PathBuf> {
     let module = Module::read("helm")?;
     let flags = ldflags();
@@ -27,7 +27,7 @@ pub fn ensure() -> Result<PathBuf> {
     Ok(dir.join("helm"))
 }
 
-/// As Helm's own Makefile: without them it takes every cluster that it cannot ask for Kubernetes 1.20.
+/// The flags of Helm's own Makefile. Without them Helm assumes Kubernetes 1.20 if it has no cluster to ask.
 fn ldflags() -> String {
     let helm = "helm.sh/helm/v3";
     let kubernetes = ["pkg/lint/rules", "pkg/chartutil"].map(|package| {

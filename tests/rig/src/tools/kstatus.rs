@@ -1,5 +1,5 @@
-//! kstatus as Flux has it: a main package of our own around Flux's library, which reads objects and says what has
-//! become of each.
+//! kstatus as Flux uses it: a main package of this repository around Flux's library. In: objects. Out: the assessment
+//! of each.
 
 use std::fs;
 use std::io::Write;
@@ -21,14 +21,14 @@ pub struct Kstatus(PathBuf);
 
 /// kstatus' assessment of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Told {
+pub struct Assessment {
     /// `Current`, `InProgress`, `Failed`, `Terminating` …
     pub status: String,
     /// The message.
     pub message: String,
 }
 
-/// Builds it unless that was done.
+/// Builds the program, if it was not built before.
 pub fn ensure() -> Result<Kstatus> {
     let module = Module::read("kstatus")?;
     let main = paths::sources().join("tools/kstatus/main.go");
@@ -45,7 +45,7 @@ pub fn ensure() -> Result<Kstatus> {
 }
 
 impl Kstatus {
-    /// Where the program is.
+    /// The path of the program.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -53,20 +53,20 @@ impl Kstatus {
     /// The assessments of these objects, in their order.
     ///
     /// # Errors
-    /// When an object is none, or its status is not as kstatus can read it.
-    pub fn tell(&self, objects: &[Value]) -> Result<Vec<Told>> {
+    /// When an object is not valid, or kstatus cannot read its status.
+    pub fn tell(&self, objects: &[Value]) -> Result<Vec<Assessment>> {
         self.run(&[], objects)
     }
 
     /// Flux' assessments with these expressions, as in `healthCheckExprs` of a Kustomization.
     ///
     /// # Errors
-    /// When an expression is none, or cannot be evaluated.
-    pub fn tell_by(&self, expressions: &Value, objects: &[Value]) -> Result<Vec<Told>> {
+    /// When an expression is not valid, or cannot be evaluated.
+    pub fn tell_by(&self, expressions: &Value, objects: &[Value]) -> Result<Vec<Assessment>> {
         self.run(&["-exprs", &expressions.to_string()], objects)
     }
 
-    fn run(&self, args: &[&str], objects: &[Value]) -> Result<Vec<Told>> {
+    fn run(&self, args: &[&str], objects: &[Value]) -> Result<Vec<Assessment>> {
         let mut child = Command::new(&self.0)
             .args(args)
             .stdin(Stdio::piped())
@@ -77,7 +77,7 @@ impl Kstatus {
         let mut input = child.stdin.take().context("no input")?;
         let lines: String = objects.iter().map(|object| format!("{object}\n")).collect();
         let output = thread::scope(|scope| {
-            // It answers while it reads. If it ends early, its standard error says why.
+            // The program answers while it reads. If it ends early, its standard error holds the reason.
             scope.spawn(move || drop(input.write_all(lines.as_bytes())));
             child.wait_with_output()
         })?;
@@ -85,7 +85,8 @@ impl Kstatus {
             bail!("{}", String::from_utf8_lossy(&output.stderr));
         }
         let answers = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
-        let told = answers.collect::<Result<Vec<Told>, _>>().context("kstatus does not answer in JSON")?;
+        let told =
+            answers.collect::<Result<Vec<Assessment>, _>>().context("kstatus does not answer in JSON")?;
         ensure!(told.len() == objects.len(), "{} answers for {} objects", told.len(), objects.len());
         Ok(told)
     }

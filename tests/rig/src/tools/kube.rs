@@ -1,5 +1,5 @@
-//! etcd, kube-apiserver and kubectl, built from the Go module proxy by a
-//! `go.mod` with `tool` directives and no Go code of our own.
+//! Builds etcd, kube-apiserver and kubectl from the Go module proxy, with a `go.mod` that has `tool` directives and no
+//! Go code of this repository.
 
 use std::env;
 use std::path::PathBuf;
@@ -13,14 +13,14 @@ use crate::progress;
 /// The Kubernetes version; `go.mod` pins the same.
 pub(super) const VERSION: &str = "1.36.3";
 
-/// Where each program's main package is, in the order of what [`ensure`] returns.
+/// The main packages of the programs, in the order in which [`ensure`] returns them.
 const PROGRAMS: [(&str, &str); 3] = [
     ("etcd", "go.etcd.io/etcd/server/v3"),
     ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
     ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
 ];
 
-/// The programs from `KUBEBUILDER_ASSETS` when that is set, else our own build.
+/// The programs from `KUBEBUILDER_ASSETS` if that is set, else the rig's own build.
 pub fn ensure() -> Result<[PathBuf; 3]> {
     let dir = match env::var_os("KUBEBUILDER_ASSETS") {
         Some(dir) => PathBuf::from(dir),
@@ -58,7 +58,7 @@ pub(super) fn built() -> Result<PathBuf> {
     })
 }
 
-/// Without a version the API server takes itself for one from before all features.
+/// Without a version the API server disables every feature, because it assumes one from before them.
 pub(super) fn ldflags() -> String {
     let mut parts = VERSION.split('.');
     let (major, minor) = (parts.next().unwrap_or("1"), parts.next().unwrap_or("0"));

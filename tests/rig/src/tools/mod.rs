@@ -1,5 +1,5 @@
-//! The programs that the rig runs: built or installed once from pinned
-//! versions, kept under the target directory, made anew when a pin changes.
+//! The programs that the rig runs. They are built or installed once from pinned versions, kept under the target
+//! directory, and built again when a pin changes.
 
 mod argocd;
 mod aws;
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-/// Where the programs are.
+/// The paths of the programs.
 #[derive(Debug, Clone)]
 pub struct Tools {
     /// The store behind the API server.
@@ -34,11 +34,10 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Makes whatever is missing, with a line on the terminal for each step.
+    /// Builds or installs the missing programs, with a line on the terminal for each step.
     ///
     /// # Errors
-    /// When Go or Python is missing (the message says what to install) or a
-    /// build fails (the message quotes it).
+    /// When Go or Python is missing (the message names what to install), or a build fails (the message quotes it).
     pub fn ensure() -> Result<Self> {
         let [etcd, kube_apiserver, kubectl] = kube::ensure()?;
         Ok(Self { etcd, kube_apiserver, kubectl, python: aws::ensure()? })

@@ -1,5 +1,5 @@
-//! kind, and what a node of it is made of where no image can be pulled: built
-//! from the Go module proxy, beside what [`super::kube`] builds.
+//! Builds kind from the Go module proxy, and the programs of a node for machines that can pull no image.
+//! [`super::kube`] builds the others.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,18 +14,18 @@ use crate::progress;
 /// The purpose of these programs, for an error message.
 const PURPOSE: &str = "kind and the nodes of its clusters are built";
 
-/// The programs of Kubernetes that a node has, beside API server, etcd and kubectl.
+/// The programs of Kubernetes on a node, besides the API server, etcd and kubectl.
 const KUBERNETES: [&str; 5] =
     ["kubeadm", "kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy"];
 
-/// A module of its own, because it needs other versions of shared dependencies.
+/// A separate module, because it needs other versions of shared dependencies.
 const ADDONS: [(&str, &str); 3] =
     [("coredns", "./coredns"), ("crictl", "sigs.k8s.io/cri-tools/cmd/crictl"), ("pause", "./pause")];
 
-/// The sources of our own among them.
+/// The sources among them that are part of this repository.
 const SOURCES: [&str; 2] = ["coredns/main.go", "pause/main.go"];
 
-/// Where the programs of a node are.
+/// The paths of the programs of a node.
 #[derive(Debug, Clone)]
 pub struct NodeTools {
     kube: PathBuf,
@@ -46,7 +46,7 @@ impl NodeTools {
         found.unwrap_or_else(|| self.kube.join(name))
     }
 
-    /// Where all of it is: another place when any of it is another.
+    /// The directory of all programs. Its name changes when one of them changes.
     pub fn places(&self) -> [&Path; 3] {
         [&self.kube, &self.node, &self.addons]
     }
@@ -63,7 +63,7 @@ pub(super) fn kind() -> Result<PathBuf> {
     Ok(dir.join("kind"))
 }
 
-/// The controllers alone, of the same module as the programs of a node and so of the same version.
+/// Only the controllers. They are in the same module as the programs of a node and so of the same version.
 pub(super) fn controller_manager() -> Result<PathBuf> {
     let module = Module::read("node")?;
     let flags = kube::ldflags();
@@ -77,7 +77,7 @@ pub(super) fn controller_manager() -> Result<PathBuf> {
 
 /// The programs of a node.
 pub(super) fn ensure() -> Result<NodeTools> {
-    // Its API server has to be of the version of the rest: not one that was brought along.
+    // The API server must have the same version as the rest, so `KUBEBUILDER_ASSETS` does not apply.
     let kube = kube::built()?;
     let module = Module::read("node")?;
     let flags = kube::ldflags();

@@ -1,4 +1,4 @@
-//! Creates objects in AWS for a test, in the world's account and in others.
+//! Creates users, roles and buckets in AWS for a test, in the world's account and in others.
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::types::{
@@ -9,8 +9,8 @@ use serde_json::json;
 use super::{World, new_account, unique};
 
 impl World {
-    /// Creates an IAM user of this account with one inline policy, and returns
-    /// its access key id and secret. Useful where policies are enforced.
+    /// Creates an IAM user of this account with one inline policy, and returns its access key id and secret. For worlds
+    /// whose emulator enforces policies.
     pub async fn user(&self, name: &str, policy: &str) -> Result<(String, String)> {
         let iam = self.iam();
         iam.create_user().user_name(name).send().await?;
@@ -27,10 +27,8 @@ impl World {
         Ok((key.access_key_id().to_owned(), key.secret_access_key().to_owned()))
     }
 
-    /// Creates a role in an account that `trusted`, another account or the
-    /// same, may assume, with this external id if one is given, and with one
-    /// inline policy. Returns its ARN. Where policies are not enforced anybody
-    /// can assume it.
+    /// Creates a role with one inline policy in an account, and returns its ARN. The account `trusted` may assume it,
+    /// with this external id if there is one. If the emulator enforces no policies, anybody can assume it.
     pub async fn assumable_role(
         &self,
         account: &str,
@@ -58,7 +56,7 @@ impl World {
         Ok(role.arn().to_owned())
     }
 
-    /// Another account, that no other test uses.
+    /// An account that no other test uses.
     pub fn another_account(&self) -> String {
         new_account()
     }
@@ -68,7 +66,7 @@ impl World {
         unique(&self.namespace)
     }
 
-    /// Creates a bucket, not versioned, and returns its name.
+    /// Creates a bucket without versioning, and returns its name.
     pub async fn bucket(&self, region: &str) -> Result<String> {
         self.bucket_of(&self.account, region).await
     }
@@ -96,7 +94,7 @@ impl World {
     /// Creates a bucket of a given name.
     pub async fn create_bucket(&self, account: &str, region: &str, name: &str) -> Result<()> {
         let mut request = self.as_account(account).s3(region).create_bucket().bucket(name);
-        // S3 refuses us-east-1 as an explicit location.
+        // S3 rejects us-east-1 as an explicit location.
         if region != "us-east-1" {
             let place = BucketLocationConstraint::from(region);
             request = request.create_bucket_configuration(
@@ -107,7 +105,7 @@ impl World {
         Ok(())
     }
 
-    /// Turns a bucket's versioning on or suspends it, as a person would.
+    /// Enables or suspends the versioning of a bucket, as a person does.
     pub async fn set_versioning(
         &self,
         region: &str,

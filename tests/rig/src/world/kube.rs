@@ -31,16 +31,16 @@ impl World {
         Api::namespaced_with(self.kube.clone(), namespace, &objects::bucket_replication())
     }
 
-    /// The `AwsAccount`s, as data. They are in no namespace: other tests' are there too.
+    /// The `AwsAccount`s, as data. They are cluster-scoped, so those of other tests are among them.
     pub fn accounts(&self) -> Api<DynamicObject> {
         Api::all_with(self.kube.clone(), &objects::aws_account())
     }
 
-    /// Applies the documents of a YAML text server-side, into this namespace
-    /// where they name none, and returns what the API server made of them.
+    /// Applies the documents of a YAML text server-side, into this namespace if they name none, and returns them as the
+    /// API server stored them.
     ///
     /// # Errors
-    /// If the API server refuses; its message is in the error's chain (`{:#}`).
+    /// If the API server rejects one; its message is in the error's chain (`{:#}`).
     pub async fn apply(&self, yaml: &str) -> Result<Vec<Value>> {
         let applied = objects::apply(&self.kube, &self.namespace, yaml).await?;
         applied.iter().map(as_value).collect()
@@ -56,18 +56,15 @@ impl World {
         as_value(&self.accounts().get(name).await?)
     }
 
-    /// Waits until the status of a `BucketReplication` is as wanted, and
-    /// returns the whole object.
+    /// Waits until the status of a `BucketReplication` is as wanted, and returns the whole object.
     ///
     /// # Errors
-    /// After 60 seconds; the message shows the object's status and the end of
-    /// the operator's log.
+    /// After 60 seconds. The message shows the object's status and the end of the operator's log.
     pub async fn wait(&self, name: &str, wanted: impl Fn(&Value) -> bool, what: &str) -> Result<Value> {
         self.wait_status(&self.api(), name, wanted, what).await
     }
 
-    /// Waits until the status of a `BucketReplication` of another namespace is
-    /// as wanted, as `wait` does.
+    /// Waits until the status of a `BucketReplication` of another namespace is as wanted, as `wait` does.
     pub async fn wait_in(
         &self,
         namespace: &str,
@@ -112,7 +109,7 @@ impl World {
         found.context("an object that is not there is not Ready")
     }
 
-    /// Waits until a `BucketReplication` is no longer there.
+    /// Waits until a `BucketReplication` no longer exists.
     pub async fn wait_gone(&self, name: &str) -> Result<()> {
         self.wait_object(name, |object| object.is_none(), "to be gone").await.map(drop)
     }
@@ -139,7 +136,7 @@ impl World {
         let watch = async {
             let stream = watch_object(api.clone(), name).backoff(watcher::DefaultBackoff::default());
             let mut stream = std::pin::pin!(stream);
-            // A watch that was cut is begun again by the stream itself.
+            // The stream itself starts a watch again that was cut.
             loop {
                 let Ok(event) = stream.try_next().await else {
                     continue;

@@ -1,5 +1,4 @@
-//! What one test needs, apart from all other tests: a namespace, an AWS
-//! account and a proxy of its own.
+//! The surroundings of one test, apart from all other tests: a namespace, an AWS account and a proxy of its own.
 
 mod aws;
 mod kube;
@@ -19,7 +18,7 @@ use crate::process::tail;
 use crate::proxy::Proxy;
 use crate::{Cluster, Rig, Tools};
 
-/// How long a test waits for something that must come.
+/// How long a test waits for an expected fact.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The surroundings of one test.
@@ -36,36 +35,46 @@ pub struct World {
     emulator: &'static Emulator,
     clients: Clients,
     logs: Logs,
-    /// Ends a cluster of this world's own.
+    /// The cluster of this world alone, if it has one; dropped with the world.
     _own: Option<OwnCluster>,
 }
 
 impl World {
-    /// A new one. The name is the beginning of its namespace's and buckets' names.
+    /// A new world. The names of its namespace and its buckets begin with this name.
     pub async fn new(name: &str) -> Result<Self> {
         let rig = Rig::shared().await?;
         Self::on(name, &rig.cluster, &rig.emulator).await
     }
 
-    /// A new one, on an API server whose audit log and store can be read, also where `RIG_KUBECONFIG` names another.
+    /// A new world on an API server whose audit log and store can be read, also if `RIG_KUBECONFIG` names another.
     pub async fn with_insight(name: &str) -> Result<Self> {
         Self::on(name, Rig::own_cluster().await?, &Rig::shared().await?.emulator).await
     }
 
-    /// A new one, on an emulator that verifies signatures and enforces policies.
+    /// A new world for a test with `AwsAccount`s, on an API server that it shares with no test without them. Its audit
+    /// log and store can be read, also if `RIG_KUBECONFIG` names another.
+    pub async fn with_accounts(name: &str) -> Result<Self> {
+        Self::on(name, Rig::accounts_cluster().await?, &Rig::shared().await?.emulator).await
+    }
+
+    /// As `with_accounts`, on an emulator that verifies signatures and enforces policies.
+    pub async fn with_accounts_and_auth(name: &str) -> Result<Self> {
+        Self::on(name, Rig::accounts_cluster().await?, Rig::auth_emulator().await?).await
+    }
+
+    /// A new world on an emulator that verifies signatures and enforces policies.
     pub async fn with_auth(name: &str) -> Result<Self> {
         let rig = Rig::shared().await?;
         Self::on(name, &rig.cluster, Rig::auth_emulator().await?).await
     }
 
-    /// A new one with a Kubernetes API of its own, for objects that are in no
-    /// namespace and would be every other test's too. It takes seconds more.
-    /// It is the rig's also where `RIG_KUBECONFIG` names another.
+    /// A new world with a Kubernetes API of its own, for cluster-scoped objects that other tests would meet. It takes
+    /// some seconds more. The rig starts this API also if `RIG_KUBECONFIG` names another.
     pub async fn alone(name: &str) -> Result<Self> {
         Self::apart(name, &Rig::shared().await?.emulator).await
     }
 
-    /// As `alone`, on a cluster that does not even know our definitions.
+    /// As `alone`, on a cluster without the definitions of this repository.
     pub async fn bare(name: &str) -> Result<Self> {
         Self::apart_on(name, &Rig::shared().await?.emulator, Cluster::start).await
     }
@@ -117,7 +126,7 @@ impl World {
         unique(name)
     }
 
-    /// S3 as this world's account, past the proxy: not counted, nothing refused.
+    /// S3 as this world's account, past the proxy: its calls are not counted, and the proxy rejects none.
     pub fn s3(&self, region: &str) -> aws_sdk_s3::Client {
         self.clients.s3(region)
     }
@@ -132,19 +141,19 @@ impl World {
         Clients::new(&self.emulator.url(), account)
     }
 
-    /// Clients as this world's account, through the proxy, as the operator sees AWS.
+    /// Clients as this world's account through the proxy, as the operator sees AWS.
     pub fn through_proxy(&self) -> Clients {
         Clients::new(&self.proxy.url(), &self.account)
     }
 
-    /// The operator, to be started: it looks at this namespace alone, acts as
-    /// the root of this account, and speaks to the proxy.
+    /// The operator, ready to be started. It watches only this namespace, acts as the root of this account, and calls
+    /// the proxy.
     pub fn operator(&self) -> OperatorBuilder {
         let (kubeconfig, logs) = (self.cluster.operator_kubeconfig(), Arc::clone(&self.logs));
         OperatorBuilder::new(kubeconfig, &self.account, &self.proxy.url(), logs).namespaces([&self.namespace])
     }
 
-    /// Lets the operator of this world keep a Lease of that name in this namespace.
+    /// Lets the operator of this world hold a Lease of that name in this namespace.
     pub async fn allow_lease(&self, name: &str) -> Result<()> {
         let (cluster, namespace, name) = (self.cluster, self.namespace.clone(), name.to_owned());
         tokio::task::spawn_blocking(move || cluster.allow_lease(&namespace, &name)).await?
@@ -172,8 +181,7 @@ impl World {
 
 /// A cluster that ends with its world.
 ///
-/// The memory of its description is given up: tests move a reference to their
-/// world's cluster into other threads.
+/// Its description is leaked, because tests move a reference to it into other threads.
 struct OwnCluster(&'static Cluster);
 
 impl OwnCluster {

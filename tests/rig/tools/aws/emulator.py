@@ -1,17 +1,19 @@
-"""Starts ministack, with two additions.
+"""Starts ministack with what it lacks of AWS.
 
-Its IAM knows the condition key iam:PermissionsBoundary, for the actions on roles that AWS documents
-(https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html).
+1. IAM's condition key iam:PermissionsBoundary, for the actions on roles that AWS documents
+   (https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html).
 
-Its S3 checks the replication role before it writes a replica.
+2. The condition keys s3:ResourceAccount and aws:ResourceAccount for buckets: they are the account that owns the
+   bucket (https://docs.aws.amazon.com/AmazonS3/latest/userguide/amazon-s3-policy-keys.html). The ARN of a bucket names
+   no account, and ministack answers the account of the caller.
 
-ministack asks the policy of a destination bucket in another account, as AWS does. It does not ask whether the role
-is there, whether S3 may assume it, nor what it is allowed, so that an object would arrive whatever the operator made
-of the role. On AWS each of these leaves the object FAILED
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html). The evaluation is
-ministack's own; it is asked in both of its modes.
+3. S3 checks the replication role before it writes a replica. ministack evaluates the policy of a destination bucket in
+   another account, as AWS does. It does not check that the role exists, that S3 may assume it, nor what its policies
+   allow, so that an object would arrive whatever the operator made of the role. On AWS each of these leaves the object
+   FAILED (https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html). The evaluation
+   is ministack's own, and it is made whether ministack enforces policies or not.
 
-Still not looked at: keys and their policies, what the role is allowed on tags, ACLs and delete markers.
+Not checked: KMS keys and their policies, and what the role may do with tags, ACLs and delete markers.
 """
 
 import json
@@ -28,7 +30,7 @@ SERVICE = "s3.amazonaws.com"
 SOURCE = "s3:GetObjectVersionForReplication"
 DESTINATION = "s3:ReplicateObject"
 
-# What a request sets is compared, or what the role has.
+# IAM compares the boundary that the request sets, or the one that the role has.
 SETS_BOUNDARY = {"iam:CreateRole", "iam:PutRolePermissionsBoundary"}
 KEEPS_BOUNDARY = {
     "iam:AttachRolePolicy",
@@ -38,12 +40,16 @@ KEEPS_BOUNDARY = {
     "iam:PutRolePolicy",
 }
 
+RESOURCE_ACCOUNT = {"aws:resourceaccount", "s3:resourceaccount"}
+BUCKETS = "arn:aws:s3:::"
+
 destination_of = s3._replication_destination
 tags_of_request = iam_actions.request_tag_context
+value_of_key = iam_evaluator._resolve_condition_key
 
 
 def keys_of_request(service, action, body, params):
-    """ministack's own condition keys, and iam:PermissionsBoundary where there is one."""
+    """Returns ministack's own condition keys, and iam:PermissionsBoundary where there is one."""
     keys = tags_of_request(service, action, body, params)
     boundary = None
     if action in SETS_BOUNDARY:
@@ -53,13 +59,21 @@ def keys_of_request(service, action, body, params):
     return {**keys, "iam:permissionsboundary": boundary} if boundary else keys
 
 
+def value_of_key_or_owner(key, context):
+    """Returns the value of a condition key. The account of a bucket is its owner; ministack decides all others."""
+    if key.lower() in RESOURCE_ACCOUNT and context.resource_arn.startswith(BUCKETS):
+        bucket = context.resource_arn.removeprefix(BUCKETS).split("/", 1)[0]
+        return s3._bucket_owner_account(bucket) or value_of_key(key, context)
+    return value_of_key(key, context)
+
+
 def first(params, name):
     value = params.get(name)
     return value[0] if isinstance(value, list) and value else value
 
 
 def destination_if_allowed(bucket, key, rule, role_arn):
-    """As ministack's own: where the replica goes, or None if it may not."""
+    """Returns where the replica goes, as ministack's own does, or None if it may not go there."""
     target = destination_of(bucket, key, rule, role_arn)
     if target is None or not role_allows(role_arn, bucket, key, target[0]):
         return None
@@ -77,7 +91,7 @@ def role_allows(role_arn, source, key, destination):
     asked = [(SOURCE, source), (DESTINATION, destination)]
     return all(
         iam_evaluator.evaluate(
-            context(role_arn, "AssumedRole", account, action, f"arn:aws:s3:::{bucket}/{key}"), policies, *limits
+            context(role_arn, "AssumedRole", account, action, f"{BUCKETS}{bucket}/{key}"), policies, *limits
         ).decision
         == "Allow"
         for action, bucket in asked
@@ -92,7 +106,7 @@ def trusts_s3(role, source):
     statements = trust.get("Statement", []) if isinstance(trust, dict) else []
     if isinstance(statements, dict):
         statements = [statements]
-    # Those about S3, each made one about whoever asks: the evaluation of trust knows no service.
+    # ministack evaluates trust for principals and not for services, so each statement about S3 names everybody here.
     about_s3 = [
         {**statement, "Principal": "*"}
         for statement in statements
@@ -102,7 +116,7 @@ def trusts_s3(role, source):
     asked = context(SERVICE, "Service", "", "sts:AssumeRole", role["Arn"])
     asked.service_context = {
         "aws:sourceaccount": get_account_id(),
-        "aws:sourcearn": f"arn:aws:s3:::{source}",
+        "aws:sourcearn": f"{BUCKETS}{source}",
     }
     return iam_evaluator.evaluate_trust_policy({"Statement": about_s3}, SERVICE, asked)
 
@@ -120,6 +134,7 @@ def context(principal, kind, account, action, resource):
 
 s3._replication_destination = destination_if_allowed
 iam_actions.request_tag_context = keys_of_request
+iam_evaluator._resolve_condition_key = value_of_key_or_owner
 
 if __name__ == "__main__":
     if os.environ.get("RIG_RECORD"):

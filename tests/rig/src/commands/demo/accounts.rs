@@ -1,4 +1,4 @@
-//! The chapter on accounts: one resource, two AWS accounts, and what an administrator lets a team do.
+//! The chapter on accounts: one resource, two AWS accounts, and the limits that an administrator sets for a team.
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::primitives::ByteStream;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::cloud::{DESTINATION_REGION, SOURCE_REGION};
 use super::stage::{ACCOUNT, Stage};
 
-/// What is applied, and what stands in it.
+/// The manifest that the story applies, and the names in it.
 const MANIFEST: &str = "deploy/samples/accounts.yaml";
 const BOUNDARY: &str = "deploy/aws/boundary-policy.json";
 const DR_ACCOUNT: &str = "444455556666";
@@ -22,7 +22,7 @@ const DESTINATION: &str = "orders-dr-eu-west-1";
 const STATUS_OF_DRIFT: &str = r#"jsonpath={range .status.drift[*]}{.resource} {.name}{"\n"}  {.path}: want {.want}, got {.got}{"\n"}{end}"#;
 const MESSAGE: &str = r#"jsonpath={.status.conditions[?(@.type=="Ready")].message}"#;
 
-/// All of it, in order.
+/// Tells the whole chapter, in order.
 pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
     prepare(stage).await?;
     apply(stage).await?;
@@ -32,11 +32,11 @@ pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
     delete(stage).await
 }
 
-/// What is there before: buckets in two accounts, and a role for the operator in the other one.
+/// Creates what the chapter assumes: buckets in two accounts, and a role for the operator in the other one.
 async fn prepare(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
-        &format!("Account {DR_ACCOUNT} makes a bucket, and a role that the operator may assume"),
-        "The role asks for an external id, so that nobody has the operator assume it on their behalf.",
+        &format!("Account {DR_ACCOUNT} creates a bucket, and a role that the operator may assume"),
+        "The role requires an external id, so that nobody can make the operator assume it on their behalf.",
     );
     stage.clients(ACCOUNT).s3(SOURCE_REGION).create_bucket().bucket(SOURCE).send().await?;
     let there = stage.clients(DR_ACCOUNT);
@@ -52,7 +52,7 @@ async fn prepare(stage: &mut Stage<'_>) -> Result<()> {
     }]});
     let create = there.iam().create_role().role_name(ROLE);
     create.assume_role_policy_document(trust.to_string()).send().await?;
-    // As the scripts in deploy/aws make it; the account prod imposes it.
+    // The scripts in deploy/aws create the same boundary, and the AwsAccount prod requires it.
     let boundary = std::fs::read_to_string(paths::repository().join(BOUNDARY))?;
     let destinations = format!(r#"{ACCOUNT}", "{DR_ACCOUNT}"#);
     let boundary = boundary.replace("DESTINATION_ACCOUNT_IDS", &destinations).replace("ACCOUNT_ID", ACCOUNT);
@@ -64,7 +64,7 @@ async fn prepare(stage: &mut Stage<'_>) -> Result<()> {
 async fn apply(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
         "Apply two accounts and one resource that refers to both",
-        "An administrator says who may replicate what in an account; what is not said is not allowed.",
+        "An administrator lists the namespaces and buckets that may use an account. Nothing else is allowed.",
     );
     stage.kubectl(&["apply", "-f", MANIFEST]).await?;
     for name in ["prod", "dr"] {
@@ -84,7 +84,7 @@ async fn apply(stage: &mut Stage<'_>) -> Result<()> {
 async fn replicate(stage: &mut Stage<'_>, key: &str) -> Result<()> {
     stage.step(
         "Write an object into the source",
-        "It is copied into the other account only because all four things and the bucket policy agree.",
+        "S3 copies it into the other account only because all four parts and the bucket policy agree.",
     );
     let body = ByteStream::from_static(b"order");
     stage.clients(ACCOUNT).s3(SOURCE_REGION).put_object().bucket(SOURCE).key(key).body(body).send().await?;
@@ -99,7 +99,7 @@ async fn replicate(stage: &mut Stage<'_>, key: &str) -> Result<()> {
 async fn lose_the_policy(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
         "Someone in the other account deletes the bucket policy",
-        "Nothing in the source's account shows it; objects would fail from now on.",
+        "Nothing in the source's account shows it. Objects would fail to replicate from now on.",
     );
     stage.show(&format!("(as `aws s3api delete-bucket-policy --bucket {DESTINATION}` does)"));
     let observe = r#"{"spec":{"managementPolicy":"Observe"}}"#;
@@ -123,8 +123,8 @@ async fn lose_the_policy(stage: &mut Stage<'_>) -> Result<()> {
 
 async fn not_allowed(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
-        "The team tries to copy into a bucket it may not use",
-        "It is refused before anything is asked of AWS, whatever admission let pass.",
+        "The team tries to replicate into a bucket that it may not use",
+        "The operator refuses it before it calls AWS, whatever admission accepted.",
     );
     stage.proxy.clear();
     let patch = r#"[{"op":"replace","path":"/spec/rules/0/destination/bucket","value":"orders-elsewhere"}]"#;
@@ -141,7 +141,7 @@ async fn not_allowed(stage: &mut Stage<'_>) -> Result<()> {
 async fn delete(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
         "Delete the resource",
-        "What it made goes in both accounts, although what it asks for is no longer allowed.",
+        "The operator deletes what it created in both accounts, although the resource is no longer allowed.",
     );
     stage.kubectl(&["delete", "br", NAME, "--timeout=30s"]).await?;
     stage.see("the bucket of the other account has no policy any more", policy(stage).await?.is_none())?;

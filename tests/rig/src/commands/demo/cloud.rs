@@ -1,5 +1,5 @@
-//! AWS as a person at its console has it: looks, objects, and changes behind the operator's back. It goes past the
-//! proxy, so that what the proxy counts is the operator's alone.
+//! AWS as a person at its console uses it: reads, objects, and changes that the operator does not know of. The calls go
+//! past the proxy, so that the proxy counts only the operator's.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,7 +44,7 @@ impl Cloud {
         Ok(())
     }
 
-    /// All that the operator is there for, as it is now.
+    /// Everything that the operator manages, as AWS holds it now.
     pub async fn look(&self) -> Result<Held> {
         let Example { source, destination, .. } = &self.example;
         Ok(Held {
@@ -76,7 +76,7 @@ impl Cloud {
         }))
     }
 
-    /// The name of the role's policy and what it says.
+    /// The name and the document of the role's policy.
     async fn policy(&self) -> Result<Option<(String, Value)>> {
         let role = &self.example.role;
         let names = self.iam.list_role_policies().role_name(role).send().await?;
@@ -111,7 +111,7 @@ impl Cloud {
         Ok(())
     }
 
-    /// The object of this key in the destination, and what S3 calls it there.
+    /// The object with this key in the destination, and its replication status there.
     pub async fn replica(&self, key: &str) -> Result<Option<(Object, String)>> {
         let bucket = &self.example.destination;
         let got = match self.destination.get_object().bucket(bucket).key(key).send().await {
@@ -165,7 +165,7 @@ async fn versioning(s3: &aws_sdk_s3::Client, bucket: &str) -> Result<String> {
     Ok(answer.status().map_or("never enabled", |status| status.as_str()).to_owned())
 }
 
-/// IAM answers documents in URL encoding.
+/// IAM returns documents percent-encoded.
 fn document(text: &str) -> Result<Value> {
     let decoded = percent_decode_str(text).decode_utf8()?;
     serde_json::from_str(&decoded).context("IAM answered a document that is no JSON")
@@ -180,7 +180,7 @@ fn actions(policy: &Value) -> Vec<String> {
     all.map(str::to_owned).collect()
 }
 
-/// An object with all that is to go along with it.
+/// An object with everything that S3 replicates along with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
     pub key: String,
@@ -196,7 +196,7 @@ impl fmt::Display for Object {
     }
 }
 
-/// What AWS holds.
+/// The state of AWS.
 pub struct Held {
     /// Of the source and of the destination.
     pub versioning: [(String, String); 2],
@@ -206,7 +206,7 @@ pub struct Held {
 
 pub struct HeldRole {
     pub arn: String,
-    /// The service that may assume it.
+    /// The service that may assume the role.
     pub trusted: String,
     pub actions: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! The quickstart, as its manifest says it: the story names nothing that is not in there.
+//! The quickstart as its manifest has it. The story uses only the names in it.
 
 use std::fs;
 
@@ -6,14 +6,14 @@ use anyhow::{Context, Result};
 use rig::paths;
 use serde_json::Value;
 
-/// Where the manifest is, from the root of the repository.
+/// The path of the manifest from the root of the repository.
 pub const MANIFEST: &str = "deploy/samples/quickstart.yaml";
 
-/// What the story is about.
+/// The resource and the names that the story is about.
 #[derive(Debug, Clone)]
 pub struct Example {
     pub name: String,
-    /// `default` where the manifest names none.
+    /// `default` if the manifest names none.
     pub namespace: String,
     pub source: String,
     pub destination: String,

@@ -1,5 +1,5 @@
-//! `rig demo`: the operator's main job on real parts, told step by step. Every step is checked, so that the end of
-//! it says more than that nothing crashed.
+//! `rig demo`: shows the operator's main job on real parts, step by step. The demo checks every step, so that its end
+//! proves more than that nothing crashed.
 
 mod accounts;
 mod cloud;
@@ -16,10 +16,10 @@ use tokio::signal::ctrl_c;
 
 use stage::Stage;
 
-/// Tells the story. With `keep` all of it stays up afterwards, until Ctrl-C.
+/// Runs the demo. With `keep` everything stays up afterwards until Ctrl-C.
 ///
 /// # Errors
-/// When a step was not seen to be true; the message says which.
+/// When a step has not happened; the message names it.
 pub fn run(keep: bool) -> Result<()> {
     let program = operator::build()?;
     let rig = Rig::start()?;
@@ -42,7 +42,7 @@ pub fn run(keep: bool) -> Result<()> {
     outcome
 }
 
-/// A step was not seen to be true; the terminal shows which.
+/// A step has not happened. The terminal shows which.
 #[derive(Debug)]
 struct Failed;
 

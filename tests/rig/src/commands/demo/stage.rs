@@ -1,4 +1,4 @@
-//! Where the story is told: the parts that run, and the words on the terminal.
+//! The stage of the demo: the parts that run, and the output on the terminal.
 
 use std::io::{IsTerminal, stdout};
 use std::path::Path;
@@ -14,18 +14,18 @@ use tokio::process::Command;
 use super::cloud::Cloud;
 use super::example::Example;
 
-/// The account that everything belongs to, but for the chapter on another.
+/// The account that everything belongs to, except in the chapter on accounts.
 pub const ACCOUNT: &str = "111122223333";
 
 const REQUESTED_AT: &str = "s3replication.dev/requestedAt";
 
-/// How long what must come is waited for.
+/// How long the demo waits for an expected fact.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How often AWS, which tells nobody of its changes, is looked at.
+/// How often the demo reads AWS, which announces no changes.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Lines of the operator's log that a failure shows.
+/// How many lines of the operator's log a failure shows.
 const LOG_LINES: usize = 20;
 
 pub struct Stage<'a> {
@@ -60,7 +60,7 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// Begins a step: what is done, and why that matters.
+    /// Begins a step: prints what happens, and why that matters.
     pub fn step(&mut self, what: &str, why: &str) {
         self.steps += 1;
         self.step = format!("{}. {what}", self.steps);
@@ -75,14 +75,14 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Says of a fact that it was looked for, and fails where it is not there.
+    /// Prints a fact that was checked, and fails if it is not true.
     pub fn see(&self, fact: &str, is_true: bool) -> Result<()> {
         ensure!(is_true, "this is not so: {fact}");
         println!("   {} {fact}", self.green("✓"));
         Ok(())
     }
 
-    /// Looks until what is looked for is there.
+    /// Checks again and again until there is a result.
     pub async fn until<T>(&self, what: &str, mut look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
         let looking = async {
             loop {
@@ -96,7 +96,7 @@ impl<'a> Stage<'a> {
         found.with_context(|| format!("this did not come within {DEADLINE:?}: {what}"))?
     }
 
-    /// Runs kubectl for all to see.
+    /// Runs kubectl and prints the command and its output.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
         println!("   {}", self.dim(&self.shown(args)));
         let output = self.kubectl_unseen(args).await?;
@@ -125,7 +125,7 @@ impl<'a> Stage<'a> {
         Ok(serde_json::from_str(&output)?)
     }
 
-    /// Asks for a check and waits for its acknowledgement.
+    /// Requests a check and waits for its acknowledgement.
     pub async fn check_now(&self, name: &str, request: &str) -> Result<()> {
         let annotation = format!("{REQUESTED_AT}={request}");
         self.kubectl(&["annotate", "br", name, "--overwrite", &annotation]).await?;
@@ -156,7 +156,7 @@ impl<'a> Stage<'a> {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Waits until the operator is at work.
+    /// Waits until the operator is ready.
     pub async fn operator_started(&self) -> Result<String> {
         let what = "the operator has started";
         self.until(what, async || {
@@ -170,7 +170,10 @@ impl<'a> Stage<'a> {
 
     pub fn conclude(&self) {
         let (steps, seconds) = (self.steps, self.begun.elapsed().as_secs_f64());
-        println!("\n{}", self.bold(&format!("All {steps} steps were seen to be true, in {seconds:.0} s.")));
+        println!(
+            "\n{}",
+            self.bold(&format!("All {steps} steps happened as they should, in {seconds:.0} s."))
+        );
     }
 
     pub fn fail(&self, error: &Error) {
@@ -191,9 +194,9 @@ impl<'a> Stage<'a> {
         println!("tail -f {}", self.operator.log_path().display());
     }
 
-    /// Ends the operator, in good order where it can.
+    /// Ends the operator by SIGTERM.
     pub async fn close(self) {
-        // What does not end on request is killed by the guard.
+        // The guard kills an operator that does not end on SIGTERM.
         let _ = self.operator.terminate().await;
     }
 

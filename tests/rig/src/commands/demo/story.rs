@@ -1,20 +1,20 @@
 //! The steps of the demo.
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cloud::{Held, Object};
 use super::example::{Example, MANIFEST};
-use super::stage::Stage;
+use super::stage::{ACCOUNT, Stage};
 
-/// What is broken in the rule and in the policy.
+/// The values that the demo writes into the rule and into the policy as drift.
 const WRONG_CLASS: &str = "GLACIER";
 const ACTION: &str = "s3:ReplicateDelete";
 
 const STATUS_OF_DRIFT: &str = r#"jsonpath={range .status.drift[*]}{.resource} {.name}{"\n"}  {.path}: want {.want}, got {.got}{"\n"}{end}"#;
 const STATUS_OF_CORRECTION: &str = r#"jsonpath=corrected at {.status.lastCorrection.time}:{"\n"}{range .status.lastCorrection.items[*]}  {.resource} {.name} {.path}: {.got} -> {.want}{"\n"}{end}"#;
 
-/// All of them, in order.
+/// Runs all steps, in order.
 pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
     start(stage).await?;
     buckets(stage).await?;
@@ -41,7 +41,7 @@ async fn buckets(stage: &mut Stage<'_>) -> Result<()> {
     let Example { source, destination, .. } = stage.example.clone();
     stage.step(
         &format!("Create the buckets {source} and {destination}"),
-        "They are all there is: no versioning, no role, nothing that replicates.",
+        "Nothing else exists yet: no versioning, no role, no replication configuration.",
     );
     stage.cloud.create_buckets().await?;
     let held = stage.cloud.look().await?;
@@ -53,7 +53,7 @@ async fn buckets(stage: &mut Stage<'_>) -> Result<()> {
 async fn apply(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
         "Apply the quickstart",
-        "One resource says what is to be replicated; the operator does the four things that S3 needs for it.",
+        "One resource describes the replication. The operator sets up the four parts that S3 needs for it.",
     );
     let name = stage.example.name.clone();
     if stage.example.namespace != "default" {
@@ -68,7 +68,7 @@ async fn apply(stage: &mut Stage<'_>) -> Result<()> {
     see_in_order(stage, &held)
 }
 
-/// The four things, as the example has them.
+/// The four parts, as the example has them.
 fn see_in_order(stage: &Stage<'_>, held: &Held) -> Result<()> {
     let Example { rule, storage_class, .. } = &stage.example;
     stage.see("versioning is enabled on both buckets", held.versioning_is("Enabled"))?;
@@ -86,8 +86,8 @@ fn allows_all(held: &Held) -> bool {
 
 async fn look(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
-        "Look at the resource",
-        "What is true in AWS, for people in columns, for programs in conditions.",
+        "Read the resource",
+        "The columns show people what is true in AWS, and the conditions show it to programs.",
     );
     stage.kubectl(&["get", "br", "-o", "wide"]).await?;
     stage.kubectl_status().await?;
@@ -119,7 +119,7 @@ async fn replicate(stage: &mut Stage<'_>, key: &str) -> Result<()> {
 async fn observe(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
         "Switch to Observe",
-        "In this mode the operator tells what differs and writes nothing: a safe way to look at what others do.",
+        "In this mode the operator reports differences and writes nothing: a safe way to see what others change.",
     );
     let patch = r#"{"spec":{"managementPolicy":"Observe"}}"#;
     let name = stage.example.name.clone();
@@ -131,7 +131,7 @@ async fn observe(stage: &mut Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A difference as the status has to show it.
+/// A difference as the status must show it.
 struct Drift {
     resource: &'static str,
     name: String,
@@ -140,14 +140,14 @@ struct Drift {
     got: String,
 }
 
-/// Breaks one thing after the other, and returns the drift that has then to be there.
+/// Changes one thing after the other in AWS, and returns the drift that the status must then show.
 async fn break_things(stage: &mut Stage<'_>) -> Result<Vec<Drift>> {
     let Example { source, destination, role, rule, storage_class, .. } = stage.example.clone();
     let mut drifts = Vec::new();
 
     stage.step(
         "Someone changes the storage class of the rule",
-        "Replicas would land where reading them takes hours.",
+        "Replicas would get a storage class in which a read takes hours.",
     );
     stage.show(&format!(
         "(as `aws s3api put-bucket-replication` does, with StorageClass={WRONG_CLASS}, on {source})"
@@ -163,8 +163,8 @@ async fn break_things(stage: &mut Stage<'_>) -> Result<Vec<Drift>> {
     see_drifts(stage, "storage-class", &drifts).await?;
 
     stage.step(
-        &format!("Someone takes {ACTION} out of the role's policy"),
-        "The configuration still looks right; deletions would no longer be replicated.",
+        &format!("Someone removes {ACTION} from the role's policy"),
+        "The configuration is still correct, but S3 would no longer replicate deletions.",
     );
     stage.show(&format!("(as `aws iam put-role-policy` does, with one action less, on {role})"));
     stage.cloud.take_action_from_policy(ACTION).await?;
@@ -215,7 +215,7 @@ async fn see_drifts(stage: &Stage<'_>, request: &str, drifts: &[Drift]) -> Resul
 fn has(entries: &Value, drift: &Drift) -> bool {
     let same = |entry: &Value| {
         let path = entry["path"].as_str().unwrap_or_default();
-        // The path of an action goes on with the resource that it is for.
+        // The path of an action ends with the resource that the action is for.
         entry["resource"] == drift.resource
             && entry["name"] == drift.name.as_str()
             && (path == drift.path || path.starts_with(&format!("{} ", drift.path)))
@@ -226,7 +226,10 @@ fn has(entries: &Value, drift: &Drift) -> bool {
 }
 
 async fn enforce(stage: &mut Stage<'_>, drifts: &[Drift]) -> Result<()> {
-    stage.step("Switch to Enforce", "Now the operator puts right what differs, and remembers what that was.");
+    stage.step(
+        "Switch to Enforce",
+        "Now the operator corrects the differences, and records them in the status.",
+    );
     let name = stage.example.name.clone();
     let patch = r#"{"spec":{"managementPolicy":"Enforce"}}"#;
     stage.kubectl(&["patch", "br", &name, "--type=merge", "-p", patch]).await?;
@@ -249,7 +252,7 @@ async fn enforce(stage: &mut Stage<'_>, drifts: &[Drift]) -> Result<()> {
 async fn delete(stage: &mut Stage<'_>) -> Result<()> {
     stage.step(
         "Delete the resource",
-        "The operator removes what it made, the configuration and the role; versioning and objects stay as they are.",
+        "The operator deletes what it created: the configuration and the role. Versioning and objects stay as they are.",
     );
     let name = stage.example.name.clone();
     stage.kubectl(&["delete", "br", &name, "--timeout=30s"]).await?;
@@ -262,9 +265,24 @@ async fn delete(stage: &mut Stage<'_>) -> Result<()> {
     stage.see("the replicas are still there", kept.is_some())
 }
 
-/// For those who stay: something to play with.
+/// Applies the example again for those who try commands while the demo stays up. The operator has seen `AwsAccount`s by
+/// now and requires one, so the account named `default` comes first.
 pub async fn apply_again(stage: &mut Stage<'_>) -> Result<()> {
     println!("\nThe example is applied once more, to play with:");
+    let account = json!({
+        "apiVersion": "s3replication.dev/v1alpha1",
+        "kind": "AwsAccount",
+        "metadata": {"name": "default"},
+        "spec": {
+            "accountId": ACCOUNT,
+            "namespaces": {"matchNames": [stage.example.namespace]},
+            "sources": [stage.example.source],
+            "destinations": [stage.example.destination],
+        },
+    });
+    let file = rig::paths::scratch_dir("demo")?.join("default-account.json");
+    std::fs::write(&file, account.to_string())?;
+    stage.kubectl(&["apply", "-f", &file.to_string_lossy()]).await?;
     stage.kubectl(&["apply", "-f", MANIFEST]).await?;
     let resource = format!("br/{}", stage.example.name);
     stage.kubectl(&["wait", "--for=condition=Ready", &resource, "--timeout=30s"]).await.map(drop)

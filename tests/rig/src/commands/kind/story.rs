@@ -1,5 +1,5 @@
-//! Shows the quickstart on a real cluster: installs the operator, applies the example, replicates an object, and deletes
-//! the example. Every step is checked.
+//! Shows the quickstart on a real cluster: installs the operator, applies the example, replicates an object, and
+//! deletes the example. Every step is checked.
 
 use std::fs;
 use std::time::Duration;

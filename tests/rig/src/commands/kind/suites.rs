@@ -109,8 +109,8 @@ impl Objects {
         Ok(Self { namespaces: names("namespaces").await?, accounts: names("awsaccounts").await? })
     }
 
-    /// Removes the objects that were created since. The operators and AWS of the suite are gone, so finalizers are removed
-    /// too.
+    /// Removes the objects that were created since. The operators and AWS of the suite are gone, so finalizers are
+    /// removed too.
     async fn remove_newer(&self, kubectl: &Kubectl) -> Result<()> {
         let now = Self::list(kubectl).await?;
         let namespaces: Vec<&str> = now.namespaces.difference(&self.namespaces).map(String::as_str).collect();

@@ -1,5 +1,5 @@
-//! A Docker engine in namespaces of its own (`engine.sh`). It does not touch the machine's network, and it ends with the
-//! process that started it.
+//! A Docker engine in namespaces of its own (`engine.sh`). It does not touch the machine's network, and it ends with
+//! the process that started it.
 
 use std::fs::{self, File};
 use std::path::PathBuf;

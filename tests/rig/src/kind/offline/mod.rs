@@ -1,5 +1,5 @@
-//! A cluster on a machine that reaches no container registry: a Docker engine in its own namespaces, a node image and the
-//! images of this project, all made from Debian packages and Go modules. Needs Linux, root and some packages.
+//! A cluster on a machine that reaches no container registry: a Docker engine in its own namespaces, a node image and
+//! the images of this project, all made from Debian packages and Go modules. Needs Linux, root and some packages.
 //!
 //! Nothing else in the rig depends on how this works: `Offline::prepare` returns an engine that has all images.
 

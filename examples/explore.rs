@@ -1,0 +1,125 @@
+//! Explores the controllers on the simulated AWS and API server, and prints what was found: `cargo rig explore`.
+//!
+//! In: a seed, a depth, a time, or a trace to replay. Out: numbers and stories; the exit code is 1 when a property does
+//! not hold, or when a mutant is not found.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use s3_replication_operator::mutants::Mutant;
+use s3_replication_operator::simulation::explore::{
+    Found, Limits, PROPERTIES, SCENES, explore, find_mutant, replay, unused_budgets,
+};
+
+/// Explore the controllers in every order of calls, faults and other people's acts
+#[derive(Parser)]
+struct Arguments {
+    /// The order in which traces of the same length are tried; 0 for the order of the decision points
+    #[arg(long, default_value = "0")]
+    seed: u64,
+    /// The most interferences in a trace
+    #[arg(long, default_value = "2")]
+    depth: usize,
+    /// How long to explore, in minutes
+    #[arg(long, default_value = "2")]
+    minutes: f64,
+    /// Switch on one plausible fault after the other, and print the shortest trace that finds it
+    #[arg(long)]
+    mutants: bool,
+    /// Replay one trace
+    #[arg(long, conflicts_with = "mutants")]
+    replay: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let holds = match &arguments.replay {
+        Some(trace) => replay_one(trace),
+        None if arguments.mutants => all_mutants(&arguments),
+        None => all_scenes(&arguments),
+    };
+    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn replay_one(trace: &str) -> bool {
+    match replay(trace) {
+        Ok(None) => println!("every property holds"),
+        Ok(Some(failure)) => println!("{failure}"),
+        Err(error) => println!("{error}"),
+    }
+    replay(trace).is_ok_and(|failure| failure.is_none())
+}
+
+fn limits(arguments: &Arguments, share: u32) -> Limits {
+    let time = Duration::from_secs_f64(arguments.minutes * 60.0) / share.max(1);
+    Limits { seed: arguments.seed, depth: arguments.depth, runs: u64::MAX, time }
+}
+
+fn all_scenes(arguments: &Arguments) -> bool {
+    let begun = Instant::now();
+    let mut all: Vec<Found> = Vec::new();
+    for (index, scene) in SCENES.iter().enumerate() {
+        let left = Duration::from_secs_f64(arguments.minutes * 60.0).saturating_sub(begun.elapsed());
+        let scenes = u32::try_from(SCENES.len() - index).unwrap_or(1);
+        let limits = Limits { time: left / scenes, ..limits(arguments, 1) };
+        println!("{}: {}", scene.name, scene.about);
+        let found = explore(scene, limits, true);
+        let rest = if found.complete { "every trace" } else { "stopped by the time" };
+        println!(
+            "  {} states, {} transitions, {} runs in {:.1} s; {rest} of up to {} interferences; longest run {} steps",
+            found.states,
+            found.transitions,
+            found.runs,
+            found.elapsed.as_secs_f64(),
+            found.depth,
+            found.longest
+        );
+        for failure in &found.failures {
+            println!("\n{failure}\n");
+        }
+        all.push(found);
+    }
+    let states: usize = all.iter().map(|found| found.states).sum();
+    let transitions: u64 = all.iter().map(|found| found.transitions).sum();
+    println!("\n{states} states, {transitions} transitions in {:.1} s", begun.elapsed().as_secs_f64());
+    println!("{} properties, each checked at every transition or from every state:", PROPERTIES.len());
+    for property in PROPERTIES {
+        let broken = all.iter().flat_map(|found| &found.failures).any(|f| f.violation.property == property);
+        println!(
+            "  {} {}: {}",
+            if broken { "BROKEN" } else { "holds " },
+            property.name(),
+            property.sentence()
+        );
+    }
+    for found in &all {
+        let never = found.taken.iter().filter(|(_, count)| **count == 0).map(|(name, _)| name.as_str());
+        let never: Vec<&str> = never.collect();
+        if !never.is_empty() {
+            println!("never reached in {}: {}", found.scene, never.join(", "));
+        }
+    }
+    for budget in unused_budgets(&all) {
+        println!("budget never used: {budget:?}");
+    }
+    all.iter().all(|found| found.failures.is_empty())
+}
+
+fn all_mutants(arguments: &Arguments) -> bool {
+    let share = u32::try_from(Mutant::ALL.len()).unwrap_or(1);
+    let mut missed = Vec::new();
+    for mutant in Mutant::ALL {
+        let begun = Instant::now();
+        println!("{mutant:?}: {}", mutant.sentence());
+        match find_mutant(mutant, limits(arguments, share)) {
+            Some(failure) => println!("{failure}\n  Found in {:.1} s.\n", begun.elapsed().as_secs_f64()),
+            None => {
+                println!("  NOT FOUND in {:.1} s\n", begun.elapsed().as_secs_f64());
+                missed.push(mutant);
+            }
+        }
+    }
+    println!("{} of {} mutants found", Mutant::ALL.len() - missed.len(), Mutant::ALL.len());
+    missed.is_empty()
+}

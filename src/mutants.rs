@@ -1,0 +1,115 @@
+//! Plausible faults, switched on one at a time: the exploration has to find each of them.
+//!
+//! Only tests and the exploration can switch one on; in every other build a switch is `false` when it is compiled.
+
+/// A fault that a change of the code could bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mutant {
+    NoLiveGet,
+    NoFinalizer,
+    FinalizerReplaced,
+    FinalizerGoesFirst,
+    ExactPolicyFirst,
+    ConfigurationFirst,
+    RoleGoesFirst,
+    NoBucketLock,
+    PolicyOverwritten,
+    StatementsDuplicated,
+    StatusForgetsRoles,
+    DeletionByStatus,
+    AnotherClustersRole,
+    WriteInObserve,
+    WriteBeforeRefusal,
+    LeaseIgnored,
+    TighteningIgnored,
+    AccountsForgotten,
+    SuspendIgnored,
+    ForeignConfigurationReplaced,
+}
+
+impl Mutant {
+    pub const ALL: [Mutant; 20] = [
+        Mutant::NoLiveGet,
+        Mutant::NoFinalizer,
+        Mutant::FinalizerReplaced,
+        Mutant::FinalizerGoesFirst,
+        Mutant::ExactPolicyFirst,
+        Mutant::ConfigurationFirst,
+        Mutant::RoleGoesFirst,
+        Mutant::NoBucketLock,
+        Mutant::PolicyOverwritten,
+        Mutant::StatementsDuplicated,
+        Mutant::StatusForgetsRoles,
+        Mutant::DeletionByStatus,
+        Mutant::AnotherClustersRole,
+        Mutant::WriteInObserve,
+        Mutant::WriteBeforeRefusal,
+        Mutant::LeaseIgnored,
+        Mutant::TighteningIgnored,
+        Mutant::AccountsForgotten,
+        Mutant::SuspendIgnored,
+        Mutant::ForeignConfigurationReplaced,
+    ];
+
+    /// The fault, in one sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Mutant::NoLiveGet => "A check writes without asking the API server for the live object.",
+            Mutant::NoFinalizer => "A check writes without adding the finalizer.",
+            Mutant::FinalizerReplaced => "Adding the finalizer drops those of others.",
+            Mutant::FinalizerGoesFirst => "The finalizer goes although something is left in AWS.",
+            Mutant::ExactPolicyFirst => {
+                "The role gets exactly the new permissions before the configuration is replaced."
+            }
+            Mutant::ConfigurationFirst => "The configuration is put before the permissions that it needs.",
+            Mutant::RoleGoesFirst => "Deletion removes the role before the configuration.",
+            Mutant::NoBucketLock => "Two resources write the policy of one bucket at once.",
+            Mutant::PolicyOverwritten => {
+                "The policy of a destination is written without what others have in it."
+            }
+            Mutant::StatementsDuplicated => "A write that is tried again adds the statements once more.",
+            Mutant::StatusForgetsRoles => "The status forgets roles from before a rename.",
+            Mutant::DeletionByStatus => {
+                "Deletion removes the roles that the status names, whatever their tags say."
+            }
+            Mutant::AnotherClustersRole => {
+                "A role with the name of the resource counts as its own, whatever its cluster."
+            }
+            Mutant::WriteInObserve => "managementPolicy: Observe writes.",
+            Mutant::WriteBeforeRefusal => "The first stage is written although the plan is refused.",
+            Mutant::LeaseIgnored => "A stage begins without the lease.",
+            Mutant::TighteningIgnored => "Stages go on after an administrator took the permission away.",
+            Mutant::AccountsForgotten => "After its AwsAccount is deleted, a resource acts without one.",
+            Mutant::SuspendIgnored => "suspend: true is ignored.",
+            Mutant::ForeignConfigurationReplaced => {
+                "Someone's configuration is replaced without adoptionPolicy: Adopt."
+            }
+        }
+    }
+}
+
+#[cfg(any(test, feature = "simulation"))]
+thread_local! {
+    static ON: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether a mutant is switched on in this thread.
+#[cfg(any(test, feature = "simulation"))]
+pub fn is_on(mutant: Mutant) -> bool {
+    ON.get() == Some(mutant)
+}
+
+/// Acts with a mutant switched on in this thread.
+#[cfg(any(test, feature = "simulation"))]
+pub fn with<T>(mutant: Mutant, act: impl FnOnce() -> T) -> T {
+    ON.set(Some(mutant));
+    let result = act();
+    ON.set(None);
+    result
+}
+
+/// No mutant is ever on.
+#[cfg(not(any(test, feature = "simulation")))]
+pub const fn is_on(_: Mutant) -> bool {
+    false
+}

@@ -1,0 +1,160 @@
+//! What deletion removes, and what it leaves.
+
+use serde_json::json;
+
+use crate::api::{AdoptionPolicy, BucketReplicationStatus, ConfigurationOrigin};
+use crate::iam::bucket_policy;
+use crate::replication::plan::teardown::{ObservedForDeletion, Ownership, Teardown, failed, teardown};
+use crate::replication::tests::plans::{converged, foreign_role};
+use crate::replication::tests::{caller, founding, id};
+use crate::replication::{BucketAddress, Configuration, Failure, FailureClass, ObservedRole, Step};
+
+const SOURCE: &str = "source-bucket-us-east-1";
+const SID: &str = "S3Replication0123456789abcdef";
+const THEIRS: &str = "arn:aws:iam::111122223333:role/theirs";
+
+fn configuration() -> Configuration {
+    converged(founding()).observed.configuration.unwrap().unwrap()
+}
+
+fn own_role() -> ObservedRole {
+    ObservedRole { tags: id().tags(), ..foreign_role("s3-replication-role") }
+}
+
+fn observed(configuration: Configuration, roles: Vec<ObservedRole>) -> ObservedForDeletion {
+    ObservedForDeletion {
+        caller: caller(),
+        bucket: SOURCE.into(),
+        region: Some("us-east-1".into()),
+        configuration: Ok(Some(configuration)),
+        roles: Ok(roles),
+        bucket_policies: Vec::new(),
+    }
+}
+
+/// The status of a resource that applied a configuration with this role.
+fn applied(role: &str, origin: Option<ConfigurationOrigin>) -> BucketReplicationStatus {
+    BucketReplicationStatus {
+        applied_hash: Some("hash".into()),
+        applied_role: Some(role.into()),
+        configuration: origin,
+        ..BucketReplicationStatus::default()
+    }
+}
+
+fn planned(
+    observed: &ObservedForDeletion,
+    status: &BucketReplicationStatus,
+    adoption: AdoptionPolicy,
+    disputed: bool,
+) -> Teardown {
+    teardown(observed, &Ownership { id: &id(), sid: SID, status, adoption, disputed })
+}
+
+fn steps(teardown: &Teardown) -> Vec<String> {
+    teardown.stages.iter().flatten().map(ToString::to_string).collect()
+}
+
+const REFUSE: AdoptionPolicy = AdoptionPolicy::Refuse;
+const REMOVED: &str = "remove the replication configuration of bucket source-bucket-us-east-1";
+
+#[test]
+fn what_was_created_is_removed_and_the_role_after_it() {
+    let observed = observed(configuration(), vec![own_role()]);
+    let status = applied(&own_role().arn, Some(ConfigurationOrigin::Created));
+    let planned = planned(&observed, &status, REFUSE, false);
+    assert_eq!(steps(&planned), [REMOVED, "delete role s3-replication-role"]);
+    assert_eq!(planned.blocked, None);
+}
+
+#[test]
+fn a_configuration_that_someone_put_in_place_of_ours_stays() {
+    let theirs = Configuration { role: THEIRS.into(), ..configuration() };
+    let status = applied(&own_role().arn, Some(ConfigurationOrigin::Created));
+    let planned = planned(&observed(theirs, vec![own_role()]), &status, REFUSE, false);
+    assert_eq!(steps(&planned), ["delete role s3-replication-role"]);
+}
+
+#[test]
+fn a_configuration_that_was_found_stays_with_its_role_and_an_adopted_one_needs_the_word() {
+    let with_theirs = || observed(Configuration { role: THEIRS.into(), ..configuration() }, vec![]);
+    let found = applied(THEIRS, Some(ConfigurationOrigin::Found));
+    assert_eq!(steps(&planned(&with_theirs(), &found, AdoptionPolicy::Adopt, false)), Vec::<String>::new());
+
+    let adopted = applied(THEIRS, Some(ConfigurationOrigin::Adopted));
+    assert_eq!(steps(&planned(&with_theirs(), &adopted, REFUSE, false)), Vec::<String>::new());
+    assert_eq!(steps(&planned(&with_theirs(), &adopted, AdoptionPolicy::Adopt, false)), [REMOVED]);
+
+    // What stays keeps the role that it replicates with.
+    let adopted = applied(&own_role().arn, Some(ConfigurationOrigin::Adopted));
+    let ours = observed(configuration(), vec![own_role()]);
+    assert_eq!(steps(&planned(&ours, &adopted, REFUSE, false)), Vec::<String>::new());
+}
+
+#[test]
+fn what_stays_keeps_its_statements_in_the_policy_of_its_destination() {
+    let arn = own_role().arn;
+    let statements = bucket_policy::statements(
+        SID,
+        std::slice::from_ref(&arn),
+        "arn:aws:s3:::dest-bucket-eu-west-1",
+        false,
+    );
+    let address = |name: &str| BucketAddress {
+        name: name.into(),
+        region: "eu-west-1".into(),
+        account_id: "444455556666".into(),
+        account_ref: Some("dr".into()),
+    };
+    let policy = Ok(bucket_policy::merged(None, SID, &statements));
+    let mut ours = observed(configuration(), vec![own_role()]);
+    ours.bucket_policies =
+        vec![(address("dest-bucket-eu-west-1"), policy.clone()), (address("former"), policy)];
+    let adopted = applied(&arn, Some(ConfigurationOrigin::Adopted));
+    let planned = planned(&ours, &adopted, REFUSE, false);
+    assert_eq!(
+        steps(&planned),
+        ["remove the statements of this replication from the policy of bucket former"]
+    );
+}
+
+#[test]
+fn a_status_alone_proves_nothing_where_the_source_is_disputed() {
+    let theirs = || observed(Configuration { role: THEIRS.into(), ..configuration() }, vec![]);
+    let status = applied(THEIRS, None);
+    assert_eq!(steps(&planned(&theirs(), &status, REFUSE, true)), Vec::<String>::new());
+    assert_eq!(steps(&planned(&theirs(), &status, REFUSE, false)), [REMOVED]);
+    // The tags of a role are a proof that whoever writes the status cannot forge.
+    let ours = observed(configuration(), vec![own_role()]);
+    let planned = planned(&ours, &BucketReplicationStatus::default(), REFUSE, true);
+    assert_eq!(steps(&planned)[0], REMOVED);
+}
+
+#[test]
+fn a_role_of_another_cluster_stays() {
+    let elsewhere = crate::replication::ResourceId { cluster: Some("other".into()), ..id() };
+    let role = ObservedRole { tags: elsewhere.tags(), ..own_role() };
+    let planned = planned(&observed(configuration(), vec![role]), &applied("", None), REFUSE, false);
+    assert_eq!(steps(&planned), Vec::<String>::new());
+}
+
+#[test]
+fn deleted_principals_that_keep_a_policy_from_being_written_are_named() {
+    let bucket = BucketAddress {
+        name: "dr".into(),
+        region: "eu-west-1".into(),
+        account_id: "444455556666".into(),
+        account_ref: Some("dr".into()),
+    };
+    let policy = json!({"Statement": {"Sid": "Auditors", "Principal": {"AWS": "AIDAZQ3EXAMPLE7USER21"}}});
+    let mut observed = observed(configuration(), vec![]);
+    observed.bucket_policies = vec![(bucket.clone(), Ok(Some(policy)))];
+    let step = Step::PutBucketPolicy { bucket, sid: SID.into(), statements: Vec::new(), expands: false };
+    let failure = Failure {
+        code: "MalformedPolicy".into(),
+        ..Failure::new(FailureClass::Invalid, "s3:PutBucketPolicy", "dr", "Invalid principal in policy")
+    };
+    let message = failed(&step, &failure, &observed).message;
+    assert!(message.starts_with("cannot delete: "), "{message}");
+    assert!(message.contains("bucket dr") && message.contains("AIDAZQ3EXAMPLE7USER21"), "{message}");
+}

@@ -1,0 +1,276 @@
+//! What a status remembers, and what it says of a failed step.
+
+use serde_json::json;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::{
+    BucketReplicationStatus, BucketStatus, ConditionType, ConfigurationOrigin, Reason, RoleStatus,
+};
+use crate::replication::plan::plan;
+use crate::replication::status::{Outcome, Report, StatusContext, report};
+use crate::replication::tests::plans::{converged, empty};
+use crate::replication::tests::{Case, founding, spec};
+use crate::replication::{Configuration, Failure, FailureClass, Step};
+
+const SOURCE: &str = "source-bucket-us-east-1";
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn reported(case: &Case, outcome: &Outcome, now: Timestamp) -> Report {
+    let context = StatusContext { generation: Some(1), requested: None, previous: &case.status, now };
+    case.with_input(|input| report(input, &plan(input), outcome, &context))
+}
+
+fn all_done(case: &Case) -> Outcome {
+    Outcome { done: case.plan().steps().cloned().collect(), ..Outcome::default() }
+}
+
+/// The report of a check in which everything is done.
+fn done(case: &Case) -> BucketReplicationStatus {
+    reported(case, &all_done(case), at(1)).status
+}
+
+/// The report of a check in which one step fails and the steps before it were done.
+fn fails(case: &Case, is: fn(&Step) -> bool, failure: Failure) -> Report {
+    let plan = case.plan();
+    let done = plan.steps().take_while(|step| !is(step)).cloned().collect();
+    let step = plan.steps().find(|step| is(step)).cloned().unwrap();
+    reported(case, &Outcome { done, failed: vec![(step, failure)], ..Outcome::default() }, at(1000))
+}
+
+fn ready(report: &Report) -> &str {
+    &report.status.conditions[0].message
+}
+
+fn coded(class: FailureClass, action: &'static str, subject: &str, (code, detail): (&str, &str)) -> Failure {
+    Failure { code: code.into(), ..Failure::new(class, action, subject, detail) }
+}
+
+#[test]
+fn the_status_records_how_the_configuration_came_to_be() {
+    assert_eq!(done(&empty(founding())).configuration, Some(ConfigurationOrigin::Created));
+
+    // It was there, just as the spec asks for it, with a role that is not ours.
+    let mut found = converged(founding());
+    found.status = BucketReplicationStatus::default();
+    found.observed.role.as_mut().unwrap().as_mut().unwrap().tags.clear();
+    found.spec.adoption_policy = crate::api::AdoptionPolicy::Adopt;
+    assert_eq!(done(&found).configuration, Some(ConfigurationOrigin::Found));
+
+    // The operator stopped between the write and its report: the role is its own.
+    let mut unreported = converged(founding());
+    unreported.status = BucketReplicationStatus::default();
+    assert_eq!(done(&unreported).configuration, Some(ConfigurationOrigin::Created));
+
+    // Someone else's was replaced.
+    let mut adopted = found.clone();
+    let held = adopted.observed.configuration.clone().unwrap().unwrap();
+    let role = "arn:aws:iam::111122223333:role/theirs".to_owned();
+    adopted.observed.configuration = Ok(Some(Configuration { role, ..held }));
+    let status = done(&adopted);
+    assert_eq!(status.configuration, Some(ConfigurationOrigin::Adopted));
+    assert!(status.applied_role.unwrap().ends_with("role/s3-replication/s3-replication-role"));
+
+    // What is known stays known.
+    let mut later = converged(founding());
+    later.status.configuration = Some(ConfigurationOrigin::Adopted);
+    assert_eq!(done(&later).configuration, Some(ConfigurationOrigin::Adopted));
+    later.observed.configuration = Ok(None);
+    assert_eq!(done(&later).configuration, Some(ConfigurationOrigin::Created));
+}
+
+#[test]
+fn a_check_of_another_account_forgets_nothing_that_was_made_in_the_first() {
+    let mut case = converged(founding());
+    let source = BucketStatus {
+        bucket: SOURCE.into(),
+        region: Some("us-east-1".into()),
+        account: Some("111122223333".into()),
+        account_ref: Some("here".into()),
+        versioning: Some("Enabled".into()),
+    };
+    let role = RoleStatus {
+        arn: "arn:aws:iam::111122223333:role/s3-replication/s3-replication-role".into(),
+        managed: true,
+        tags: vec![],
+    };
+    case.status.source = Some(source.clone());
+    case.status.role = Some(role.clone());
+    case.observed.caller.account = "444455556666".into();
+    let denied = Failure::new(FailureClass::Denied, "s3:ListBucket", SOURCE, "HTTP 403");
+    case.observed.source.region = Err(denied.clone());
+    case.observed.source.versioning = Err(denied.clone());
+    case.observed.source.owner_confirmed = false;
+    case.observed.configuration = Err(denied);
+    case.observed.role = Ok(None);
+    let status = reported(&case, &Outcome::default(), at(1)).status;
+    assert_eq!(status.role.as_ref(), Some(&role));
+    let seen = status.source.unwrap();
+    assert_eq!((seen.account, seen.account_ref), (source.account, source.account_ref));
+
+    // Once S3 confirms the source in the other account, the role in the first is a former one.
+    let (region, versioning) =
+        (converged(founding()).observed.source.region, converged(founding()).observed.source.versioning);
+    (case.observed.source.region, case.observed.source.versioning) = (region, versioning);
+    case.observed.source.owner_confirmed = true;
+    case.observed.configuration = Ok(None);
+    assert_eq!(reported(&case, &Outcome::default(), at(1)).status.former_roles, [role.arn]);
+}
+
+#[test]
+fn keys_of_tags_that_the_operator_set_are_remembered() {
+    let mut case = empty(founding());
+    case.spec.role.as_mut().unwrap().tags.insert("team".into(), "data".into());
+    assert_eq!(done(&case).role.unwrap().tags, ["team"]);
+}
+
+#[test]
+fn every_failure_is_reported_and_the_first_decides_the_reason() {
+    let mut case = converged(founding());
+    case.spec.role.as_mut().unwrap().tags.insert("team".into(), "data".into());
+    case.observed.configuration = Ok(None);
+    let plan = case.plan();
+    let mut outcome = Outcome::default();
+    for step in plan.steps().cloned() {
+        let failure = Failure::new(FailureClass::Denied, step.action(), step.subject(), "AccessDenied");
+        let denied = matches!(step, Step::TagRole { .. });
+        outcome.record(step, if denied { Err(failure) } else { Ok(()) });
+    }
+    let report = reported(&case, &outcome, at(1));
+    assert_eq!(report.reason, Reason::AccessDenied);
+    assert!(ready(&report).contains("iam:TagRole on s3-replication-role"), "{}", ready(&report));
+    assert_eq!(report.status.conditions[3].status, "True", "the configuration is restored");
+    assert_ne!(report.status.applied_hash, Some(case.desired().hash()));
+}
+
+#[test]
+fn a_denied_configuration_names_both_permissions_that_may_be_missing() {
+    let put = |step: &Step| matches!(step, Step::PutReplication { .. });
+    let action = "s3:PutReplicationConfiguration";
+    let bare = coded(FailureClass::Denied, action, SOURCE, ("AccessDenied", "Access Denied"));
+    let report = fails(&empty(founding()), put, bare);
+    for part in ["s3:PutReplicationConfiguration on", "iam:PassRole on arn:aws:iam::111122223333:role/"] {
+        assert!(ready(&report).contains(part), "{}", ready(&report));
+    }
+    let detail = "User: u is not authorized to perform: iam:PassRole on resource: r";
+    let named = coded(FailureClass::Denied, "iam:PassRole", SOURCE, ("AccessDenied", detail));
+    let report = fails(&empty(founding()), put, named);
+    assert!(!ready(&report).contains("does not say which"), "{}", ready(&report));
+}
+
+#[test]
+fn a_boundary_that_does_not_exist_is_named() {
+    let mut case = empty(founding());
+    let boundary = "arn:aws:iam::111122223333:policy/boundary";
+    case.spec.role.as_mut().unwrap().permissions_boundary = Some(boundary.into());
+    let detail = format!("Scope ARN: {boundary} does not exist or is not attachable.");
+    let failure = coded(FailureClass::NoSuchRole, "iam:CreateRole", "r", ("NoSuchEntity", &detail));
+    let report = fails(&case, |step| matches!(step, Step::CreateRole { .. }), failure);
+    assert_eq!(report.reason, Reason::InvalidRequest);
+    assert!(ready(&report).contains("role.permissionsBoundary names no policy"), "{}", ready(&report));
+}
+
+#[test]
+fn a_role_that_is_there_by_another_case_is_foreign_once_a_second_check_did_not_find_it() {
+    let mut case = empty(founding());
+    let taken = || coded(FailureClass::Conflict, "iam:CreateRole", "r", ("EntityAlreadyExists", "exists"));
+    let create = |step: &Step| matches!(step, Step::CreateRole { .. });
+    let first = fails(&case, create, taken());
+    assert_eq!(first.reason, Reason::AwsUnavailable);
+    case.status = first.status;
+    let second = fails(&case, create, taken());
+    assert_eq!(second.reason, Reason::ForeignRole);
+    case.status = second.status;
+    assert_eq!(fails(&case, create, taken()).reason, Reason::ForeignRole);
+}
+
+/// A destination in another account, with this bucket policy.
+fn across(policy: Option<serde_json::Value>) -> Case {
+    let mut case = empty(spec(
+        "{source: {bucket: source}, rules: [{id: r, destination: {bucket: dr, accountRef: dr}}]}",
+    ));
+    let dr = serde_saphyr::from_str("accountId: '444455556666'").unwrap();
+    case.accounts
+        .destinations
+        .insert("dr".into(), crate::replication::Account { name: "dr".into(), spec: dr });
+    case.observed.bucket_policies.insert("dr".into(), Ok(policy));
+    case
+}
+
+#[test]
+fn a_dead_principal_is_named_and_does_not_look_like_progress() {
+    let refused = || {
+        coded(
+            FailureClass::Invalid,
+            "s3:PutBucketPolicy",
+            "dr",
+            ("MalformedPolicy", "Invalid principal in policy"),
+        )
+    };
+    let put = |step: &Step| matches!(step, Step::PutBucketPolicy { .. });
+    let auditors = json!({"Sid": "Auditors", "Effect": "Allow", "Principal": {"AWS": "AIDAZQ3EXAMPLE7USER21"},
+        "Action": "s3:GetObject", "Resource": "arn:aws:s3:::dr/*"});
+    let report = fails(&across(Some(json!({"Statement": [auditors]}))), put, refused());
+    assert_eq!(report.reason, Reason::InvalidRequest);
+    for part in ["bucket dr", "AIDAZQ3EXAMPLE7USER21", "remove"] {
+        assert!(ready(&report).contains(part), "{}", ready(&report));
+    }
+
+    // S3 takes a moment to know a new role.
+    let mut case = across(None);
+    let first = fails(&case, put, refused());
+    assert_eq!(first.reason, Reason::Progressing);
+    // It does not take forever.
+    case.status = first.status;
+    let since = case.status.conditions[0].last_transition_time.0;
+    let plan = case.plan();
+    let step = plan.steps().find(|step| put(step)).cloned().unwrap();
+    let outcome = Outcome { failed: vec![(step, refused())], ..Outcome::default() };
+    let reason = |after: i64| reported(&case, &outcome, since + SignedDuration::from_secs(after)).reason;
+    assert_eq!([reason(60), reason(180)], [Reason::Progressing, Reason::InvalidRequest]);
+}
+
+#[test]
+fn every_bucket_that_could_not_be_read_is_named_in_its_condition() {
+    let mut case = converged(founding());
+    let denied =
+        |bucket: &str| Err(Failure::new(FailureClass::Denied, "s3:GetBucketVersioning", bucket, "no"));
+    case.observed.source.versioning = denied(SOURCE);
+    case.observed.destinations.get_mut("dest-bucket-eu-west-1").unwrap().versioning =
+        denied("dest-bucket-eu-west-1");
+    let report = reported(&case, &Outcome::default(), at(1));
+    let versioning = &report.status.conditions[1];
+    assert_eq!(versioning.type_, ConditionType::VersioningReady.as_str());
+    assert!(versioning.message.contains(SOURCE) && versioning.message.contains("dest-bucket-eu-west-1"));
+}
+
+#[test]
+fn a_request_is_clipped_and_a_large_spec_leaves_room() {
+    let mut case = empty(founding());
+    let requested = "x".repeat(300_000);
+    let context = StatusContext {
+        generation: Some(1),
+        requested: Some(&requested),
+        previous: &case.status,
+        now: at(1),
+    };
+    let status = case.with_input(|input| report(input, &plan(input), &Outcome::default(), &context)).status;
+    assert_eq!(status.last_handled_request.as_deref(), Some("x".repeat(256).as_str()));
+    assert_eq!(status.last_handled_request, Some(crate::api::handled_request(&requested)));
+
+    let rule = case.spec.rules[0].clone();
+    case.spec.rules = (0..1000)
+        .map(|i| {
+            let mut rule = rule.clone();
+            (rule.id, rule.priority) = (format!("rule-{i}"), Some(i));
+            rule.filter.as_mut().unwrap().prefix = Some("p".repeat(1024));
+            rule
+        })
+        .collect();
+    case.spec.management_policy = crate::api::ManagementPolicy::Observe;
+    let status = reported(&case, &Outcome::default(), at(1)).status;
+    assert_eq!((status.drift.len(), status.drift_count), (10, Some(1003)));
+}

@@ -1,0 +1,299 @@
+//! A change never breaks what replicates before the new configuration is in place, and a step that fails holds back
+//! only the steps that need it.
+
+use proptest::prelude::*;
+
+use crate::api::BucketReplicationSpec;
+use crate::iam::bucket_policy;
+use crate::iam::compare::allows;
+use crate::replication::tests::model::{bucket_in, execute};
+use crate::replication::tests::plans::converged;
+use crate::replication::tests::{Case, founding, nothing_but, spec};
+use crate::replication::{
+    Account, Configuration, Failure, FailureClass, Observed, Outcome, Plan, Rule, Step, VersioningStatus,
+};
+
+const OTHER: &str = "444455556666";
+const SOURCE: &str = "source";
+
+/// What a rule needs of the role for objects to be copied at all.
+fn is_covered(observed: &Observed, sid: &str) -> Result<(), String> {
+    let Ok(Some(Configuration { role: arn, rules })) = &observed.configuration else { return Ok(()) };
+    let named = observed.role.iter().flatten().chain(observed.former_roles.values().flatten().flatten());
+    let role = named.into_iter().find(|role| role.arn == *arn).ok_or(format!("{arn} does not exist"))?;
+    let policy = role.policy.clone().unwrap().unwrap_or_default();
+    for (id, Rule { destination: to, .. }) in rules {
+        let objects = format!("{}/*", to.bucket);
+        for action in ["s3:ReplicateObject", "s3:ReplicateDelete"] {
+            if !allows(&policy, action, &objects) {
+                return Err(format!("rule {id}: the role may not {action} on {objects}"));
+            }
+        }
+        if let Some(key) = &to.kms_key
+            && !allows(&policy, "kms:Encrypt", key)
+        {
+            return Err(format!("rule {id}: the role may not use {key}"));
+        }
+        let bucket = crate::iam::arn::bucket_of_arn(&to.bucket);
+        let admitted = |held: &Option<serde_json::Value>| {
+            bucket_policy::admits(held.as_ref(), sid, arn, "s3:ReplicateObject")
+        };
+        if let Some(Ok(held)) = observed.bucket_policies.get(bucket)
+            && !admitted(held)
+        {
+            return Err(format!("rule {id}: the policy of {bucket} does not let {arn} in"));
+        }
+    }
+    Ok(())
+}
+
+/// Enables every step, and replaces the observed role by the one that the spec now names.
+fn observe_again(case: &mut Case) {
+    let name = case.replication().role_name();
+    let held = case.observed.role.clone().unwrap();
+    if held.as_ref().is_some_and(|role| role.name != name) {
+        let role = held.unwrap();
+        case.observed.former_roles.insert(role.name.clone(), Ok(Some(role)));
+        case.observed.role = Ok(None);
+    }
+}
+
+/// A resource across two accounts: buckets `here-…` are in the source's account, `there-…` in the other one.
+fn across(rules: &[(u8, bool, bool)], role: u8, tags: bool) -> BucketReplicationSpec {
+    let rules: Vec<String> = rules
+        .iter()
+        .enumerate()
+        .map(|(i, (bucket, there, encrypted))| {
+            let to = match there {
+                true => format!("bucket: there-{bucket}, accountRef: dr, ownership: Destination"),
+                false => format!("bucket: here-{bucket}"),
+            };
+            let key = format!("arn:aws:kms:eu-west-1:111122223333:key/{bucket}");
+            let key = if *encrypted { format!(", kmsKeyArn: '{key}'") } else { String::new() };
+            let switch = if *encrypted { "Enabled" } else { "Disabled" };
+            format!("{{id: r{i}, priority: {i}, kmsEncryptedObjects: {switch}, destination: {{{to}{key}}}}}")
+        })
+        .collect();
+    spec(&format!(
+        "{{source: {{bucket: {SOURCE}}}, role: {{name: role-{role}}}, replicate: {{tags: {tags}}}, rules: [{}]}}",
+        rules.join(", ")
+    ))
+}
+
+fn case_of(spec: BucketReplicationSpec) -> Case {
+    let bucket = || bucket_in("eu-west-1", VersioningStatus::Enabled);
+    let names = (0..3u8).flat_map(|i| [format!("here-{i}"), format!("there-{i}")]);
+    let mut case = Case::new(spec, nothing_but(bucket(), names.map(|name| (name, bucket())).collect()));
+    for i in 0..3 {
+        case.observed.bucket_policies.insert(format!("there-{i}"), Ok(None));
+    }
+    let dr = serde_saphyr::from_str(&format!("accountId: '{OTHER}'")).unwrap();
+    case.accounts.destinations.insert("dr".into(), Account { name: "dr".into(), spec: dr });
+    case
+}
+
+fn rules() -> impl Strategy<Value = Vec<(u8, bool, bool)>> {
+    prop::collection::vec((0..3u8, any::<bool>(), prop::bool::weighted(0.3)), 1..4)
+}
+
+/// Executes a plan step by step and checks what is covered after each.
+fn check_every_prefix(case: &mut Case, plan: &Plan) -> Result<(), TestCaseError> {
+    let sid = case.desired().sid;
+    for step in plan.steps() {
+        execute(&mut case.observed, SOURCE, step);
+        let covered = is_covered(&case.observed, &sid);
+        prop_assert!(covered.is_ok(), "after {step}: {}\n{plan}", covered.unwrap_err());
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn after_every_step_of_a_change_each_rule_in_aws_is_covered(
+        (old, new) in (rules(), rules()),
+        (old_role, new_role) in (0..2u8, 0..2u8),
+        (old_tags, new_tags) in (any::<bool>(), any::<bool>()),
+        crash in 0..8usize,
+    ) {
+        let mut case = case_of(across(&old, old_role, old_tags));
+        let first = case.plan();
+        prop_assert_eq!(&first.refusals, &vec![]);
+        check_every_prefix(&mut case, &first)?;
+        case = case.applied();
+        prop_assert_eq!(case.plan().stages, Vec::<Vec<Step>>::new());
+
+        case.spec = across(&new, new_role, new_tags);
+        observe_again(&mut case);
+        // The operator is stopped after some step, and plans again.
+        let begun = case.plan();
+        prop_assert_eq!(&begun.refusals, &vec![]);
+        let part = Plan { stages: vec![begun.steps().take(crash).cloned().collect()], ..begun };
+        check_every_prefix(&mut case, &part)?;
+        observe_again(&mut case);
+        let rest = case.plan();
+        prop_assert_eq!(&rest.refusals, &vec![]);
+        check_every_prefix(&mut case, &rest)?;
+        let again = case.plan();
+        prop_assert_eq!(&again.differences, &vec![]);
+    }
+
+    /// Whichever steps fail: what may still run never takes away what the configuration in AWS needs.
+    #[test]
+    fn a_failure_of_any_step_leaves_what_replicates_whole(
+        (old, new) in (rules(), rules()),
+        (old_role, new_role) in (0..2u8, 0..2u8),
+        fails in prop::collection::vec(prop::bool::weighted(0.3), 16),
+    ) {
+        let mut case = case_of(across(&old, old_role, true));
+        for step in case.plan().steps() {
+            execute(&mut case.observed, SOURCE, step);
+        }
+        case = case.applied();
+        case.spec = across(&new, new_role, true);
+        observe_again(&mut case);
+        let plan = case.plan();
+        let sid = case.desired().sid;
+        let mut outcome = Outcome::default();
+        let mut fails = fails.into_iter().cycle();
+        for stage in &plan.stages {
+            for step in outcome.admit(stage) {
+                let failure = Failure::new(FailureClass::Denied, step.action(), step.subject(), "");
+                let result = if fails.next().unwrap() { Err(failure) } else { Ok(()) };
+                if result.is_ok() {
+                    execute(&mut case.observed, SOURCE, &step);
+                }
+                outcome.record(step, result);
+                let covered = is_covered(&case.observed, &sid);
+                prop_assert!(covered.is_ok(), "{}\n{plan}\n{outcome:?}", covered.unwrap_err());
+            }
+        }
+        prop_assert_eq!(outcome.is_complete(), outcome.failed.is_empty());
+    }
+}
+
+fn steps(plan: &Plan) -> Vec<String> {
+    plan.steps().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_change_that_takes_permissions_away_has_one_step_more_than_one_that_does_not() {
+    let settled = |spec| {
+        let mut case = case_of(spec);
+        for step in case.plan().steps() {
+            execute(&mut case.observed, SOURCE, step);
+        }
+        case.applied()
+    };
+    let mut adds = settled(across(&[(0, false, false)], 0, true));
+    adds.spec = across(&[(0, false, false), (1, false, false)], 0, true);
+    let mut replaces = settled(across(&[(0, false, false)], 0, true));
+    replaces.spec = across(&[(1, false, false)], 0, true);
+    assert_eq!(adds.plan().steps().count() + 1, replaces.plan().steps().count());
+    assert_eq!(
+        steps(&replaces.plan()),
+        [
+            "set the policy s3-replication of role role-0, keeping what the present configuration needs",
+            "set the replication configuration of bucket source: r0 to here-1",
+            "set the policy s3-replication of role role-0",
+        ]
+    );
+}
+
+#[test]
+fn a_renamed_role_is_let_in_beside_the_former_one_until_the_configuration_names_it() {
+    let mut case = case_of(across(&[(0, true, false)], 0, true));
+    for step in case.plan().steps() {
+        execute(&mut case.observed, SOURCE, step);
+    }
+    case = case.applied();
+    case.spec = across(&[(0, true, false)], 1, true);
+    observe_again(&mut case);
+    assert_eq!(
+        steps(&case.plan()),
+        [
+            "create role /s3-replication/role-1",
+            "set the policy s3-replication of role role-1",
+            "allow the role in the policy of bucket there-0, keeping what the present configuration needs",
+            "set the replication configuration of bucket source: r0 to there-0",
+            "delete the policy s3-replication of role role-0",
+            "allow the role in the policy of bucket there-0",
+            "delete role role-0",
+        ]
+    );
+}
+
+#[test]
+fn permissions_that_someone_else_wrote_into_the_configuration_are_not_added() {
+    let mut case = case_of(across(&[(0, false, false)], 0, true));
+    for step in case.plan().steps() {
+        execute(&mut case.observed, SOURCE, step);
+    }
+    case = case.applied();
+    let held = case.observed.configuration.as_mut().unwrap().as_mut().unwrap();
+    held.rules.get_mut("r0").unwrap().destination.bucket = "arn:aws:s3:::outside".into();
+    assert_eq!(steps(&case.plan()), ["set the replication configuration of bucket source: r0 to here-0"]);
+}
+
+#[test]
+fn a_union_that_iam_would_not_take_is_refused_before_anything_is_written() {
+    let many = |letter: char| {
+        let mut spec = founding();
+        spec.rules = (0..110)
+            .map(|i| {
+                let mut rule = spec.rules[0].clone();
+                (rule.id, rule.priority) = (format!("rule-{i}"), Some(i));
+                rule.destination.bucket = format!("a-destination-bucket-with-a-long-name-{letter}-{i:04}");
+                rule
+            })
+            .collect();
+        spec
+    };
+    let mut case = converged(many('a'));
+    case.spec = many('b');
+    for rule in &case.spec.rules {
+        let bucket = bucket_in("eu-west-1", VersioningStatus::Enabled);
+        case.observed.destinations.insert(rule.destination.bucket.clone(), bucket);
+    }
+    let plan = case.plan();
+    assert_eq!(plan.stages, Vec::<Vec<Step>>::new());
+    let refusal = plan.refusal().unwrap();
+    assert!(refusal.message.contains("while the configuration is replaced"), "{}", refusal.message);
+}
+
+#[test]
+fn a_denied_tag_or_boundary_holds_back_nothing_that_restores_the_configuration() {
+    let mut case = converged(founding());
+    case.spec.role.as_mut().unwrap().tags.insert("team".into(), "data".into());
+    case.spec.role.as_mut().unwrap().permissions_boundary =
+        Some("arn:aws:iam::111122223333:policy/boundary".into());
+    case.observed.configuration = Ok(None);
+    let plan = case.plan();
+    let mut outcome = Outcome::default();
+    for stage in &plan.stages {
+        for step in outcome.admit(stage) {
+            let denied = matches!(step, Step::TagRole { .. } | Step::PutPermissionsBoundary { .. });
+            let failure = Failure::new(FailureClass::Denied, step.action(), step.subject(), "");
+            outcome.record(step, if denied { Err(failure) } else { Ok(()) });
+        }
+    }
+    assert_eq!(outcome.failed.len(), 2);
+    assert!(outcome.done.iter().any(|step| matches!(step, Step::PutReplication { .. })), "{outcome:?}");
+    assert_eq!(outcome.skipped, vec![]);
+}
+
+#[test]
+fn a_role_gets_no_permissions_before_its_boundary() {
+    let mut case = converged(founding());
+    case.spec.role.as_mut().unwrap().permissions_boundary =
+        Some("arn:aws:iam::111122223333:policy/boundary".into());
+    case.observed.role.as_mut().unwrap().as_mut().unwrap().policy = Ok(None);
+    let plan = case.plan();
+    let mut outcome = Outcome::default();
+    let bound = outcome.admit(&plan.stages[0]).pop().unwrap();
+    let failure = Failure::new(FailureClass::Denied, bound.action(), bound.subject(), "");
+    outcome.record(bound, Err(failure));
+    assert_eq!(outcome.admit(&plan.stages[1]), vec![]);
+    assert_eq!(outcome.skipped, plan.stages[1]);
+}

@@ -1,0 +1,159 @@
+//! `rig scale --hostile`: one tenant attacks, and another one changes its resource again and again meanwhile. Prints
+//! what each attack takes of the operator's memory, and how long the second tenant waits for its check.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use kube::api::{DynamicObject, Patch, PatchParams};
+use rig::cluster::OPERATOR;
+use rig::hostile::{Attack, Attacker, simple};
+use rig::usage::{MEMORY_NOTE, MemorySampler, Usage};
+use rig::{Operator, World, operator, progress};
+use serde_json::{Value, json};
+
+use super::measure::start_built;
+
+/// The resource of the second tenant.
+const VICTIM: &str = "victim";
+
+/// A check that takes longer than this never comes.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The pause of the second tenant between two changes.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How many changes of the second tenant are measured after the attack, while the operator works on what it left.
+const AFTERWARDS: usize = 3;
+
+/// What one attack did.
+struct Outcome {
+    attack: String,
+    before: f64,
+    peak: f64,
+    anonymous: f64,
+    file_backed: f64,
+    cpu: f64,
+    aws: usize,
+    kube: usize,
+    /// How long each check of the second tenant took.
+    waits: Vec<Duration>,
+}
+
+/// Runs the attacks whose name contains `filter`, each against an operator of its own, and prints a table.
+///
+/// # Errors
+/// When the operator ends, or a check of the second tenant does not come.
+pub fn run(churn: usize, filter: &str) -> Result<()> {
+    let attacks: Vec<Attack> = Attack::ALL.into_iter().filter(|a| a.name().contains(filter)).collect();
+    if attacks.is_empty() {
+        bail!("no attack has {filter:?} in its name; there are {}", Attack::ALL.map(Attack::name).join(", "));
+    }
+    let program = operator::build()?;
+    let outcomes = tokio::runtime::Runtime::new()?.block_on(async {
+        let mut outcomes = Vec::new();
+        for attack in attacks {
+            let size = if attack == Attack::Churn { churn } else { attack.full_size() };
+            progress::say(&attack.description(size));
+            outcomes.push(measure(&program, attack, size).await.with_context(|| attack.name())?);
+        }
+        anyhow::Ok(outcomes)
+    })?;
+    print(&outcomes);
+    Ok(())
+}
+
+fn print(outcomes: &[Outcome]) {
+    println!(
+        "{:<48} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9} {:>9}",
+        "", "VmHWM", "anon", "file", "before", "CPU s", "AWS", "Kube", "checks", "median ms", "longest ms"
+    );
+    for outcome in outcomes {
+        let Outcome { attack, before, peak, anonymous, file_backed, cpu, aws, kube, waits } = outcome;
+        let mut waits: Vec<u128> = waits.iter().map(Duration::as_millis).collect();
+        waits.sort_unstable();
+        let median = waits.get(waits.len() / 2).copied().unwrap_or_default();
+        let longest = waits.last().copied().unwrap_or_default();
+        println!(
+            "{attack:<48} {peak:>7.1} {anonymous:>7.1} {file_backed:>7.1} {before:>7.1} {cpu:>7.1} {aws:>7} {kube:>7} \
+             {:>7} {median:>9} {longest:>9}",
+            waits.len()
+        );
+    }
+    println!("In MiB: VmHWM, anon and file during the attack, and the anonymous memory before it.");
+    println!(
+        "AWS, Kube: the operator's requests. checks: of the second tenant, from its change to its status."
+    );
+    println!("{MEMORY_NOTE}");
+}
+
+async fn measure(program: &PathBuf, attack: Attack, size: usize) -> Result<Outcome> {
+    let world = World::new("hostile").await?;
+    world.proxy.keep_no_bodies();
+    let attacker = Attacker::new(&world).await?;
+    let builder = world.operator().binary(program).namespaces([&world.namespace, &attacker.namespace]);
+    let operator = start_built(&world, builder).await?;
+    let (source, destination) = attacker.buckets().await?;
+    world.apply(&simple(VICTIM, &source, &destination).to_string()).await?;
+    world.wait_ready(VICTIM).await?;
+
+    let before = Usage::of(operator.pid())?;
+    let sampler = MemorySampler::start(operator.pid());
+    let over = AtomicBool::new(false);
+    let attacks = async {
+        let result = attacker.run(attack, size).await;
+        over.store(true, Ordering::Relaxed);
+        result
+    };
+    let (_, waits) = tokio::try_join!(attacks, checks(&world, &operator, &over))?;
+    let after = Usage::of(operator.pid())?;
+    let peak = sampler.stop()?;
+    let (aws, kube) = (world.proxy.calls().len(), kube_requests(&world, &attacker)?);
+    // Its work is of no use any more: nothing waits for the end of what the attack left.
+    operator.kill().await?;
+    Ok(Outcome {
+        attack: attack.description(size),
+        before: before.memory.anonymous,
+        peak: after.peak,
+        anonymous: peak.anonymous,
+        file_backed: peak.file_backed,
+        cpu: after.cpu.total() - before.cpu.total(),
+        aws,
+        kube,
+        waits,
+    })
+}
+
+/// How many requests the operator made about objects in the attacker's namespace.
+fn kube_requests(world: &World, attacker: &Attacker<'_>) -> Result<usize> {
+    let requests = world.cluster().requests(OPERATOR, Some(&attacker.namespace))?;
+    Ok(requests.iter().filter(|r| !matches!(r.verb.as_str(), "list" | "watch")).count())
+}
+
+/// Changes the resource of the second tenant again and again and waits for each check.
+async fn checks(world: &World, operator: &Operator, over: &AtomicBool) -> Result<Vec<Duration>> {
+    let mut waits = Vec::new();
+    let mut afterwards = 0;
+    while afterwards < AFTERWARDS {
+        afterwards += usize::from(over.load(Ordering::Relaxed));
+        let begun = Instant::now();
+        // Any change of the spec causes a check.
+        let interval = format!("{}m", 10 + waits.len() % 2);
+        let patch: Patch<Value> = Patch::Merge(json!({"spec": {"interval": interval}}));
+        let changed: DynamicObject = world.api().patch(VICTIM, &PatchParams::default(), &patch).await?;
+        let generation = json!(changed.metadata.generation);
+        while world.get(VICTIM).await?["status"]["observedGeneration"] != generation {
+            if let Some(code) = operator.exit_code() {
+                bail!("the operator has ended with {code}\n{}", world.operator_logs(20));
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!("the second tenant's check did not come\n{}", world.operator_logs(20));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        waits.push(begun.elapsed());
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(waits)
+}
