@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
 
+use crate::api::DEFAULT_ACCOUNT;
 use crate::controllers::{Guarded, GuardedAccount};
 use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::{references, unreadable};
@@ -36,13 +37,17 @@ pub type AwsAccounts = Store<GuardedAccount>;
 pub struct Index {
     pub replications: Arc<Replications>,
     pub accounts: Arc<AwsAccounts>,
-    /// An `AwsAccount` exists, or once existed.
+    /// The namespaces that are watched; empty for all.
+    namespaces: Vec<String>,
+    /// An `AwsAccount` for one of these namespaces exists, or once existed.
     seen_accounts: AtomicBool,
 }
 
 impl Index {
-    pub fn new() -> Index {
+    /// An empty index. `namespaces`: those that are watched; empty for all.
+    pub fn new(namespaces: &[String]) -> Index {
         Index {
+            namespaces: namespaces.to_vec(),
             replications: Arc::new(Store::new(replication_keys)),
             accounts: Arc::new(Store::new(|_| Vec::new())),
             seen_accounts: AtomicBool::new(false),
@@ -74,12 +79,26 @@ impl Index {
     }
 
     /// Notes that there is an account. The watch calls it after the store has the change.
-    pub fn observe_account(&self, _change: &Change<GuardedAccount>) {
-        self.seen_accounts.store(true, Ordering::Release);
+    pub fn observe_account(&self, change: &Change<GuardedAccount>) {
+        let (Change::Applied { after: account, .. } | Change::Deleted(account)) = change;
+        if self.concerns(account) {
+            self.seen_accounts.store(true, Ordering::Release);
+        }
     }
 
-    /// Whether an `AwsAccount` exists, was seen by this process, or was acted under by what the status of a resource
-    /// says. Deleting the last account must not allow more than before.
+    /// Whether an account restricts resources of the watched namespaces: the default one restricts all, and another one
+    /// those whose namespace it names. An account that selects namespaces by their labels counts once a resource acts
+    /// under it.
+    fn concerns(&self, account: &GuardedAccount) -> bool {
+        let allowed = account.0.as_ref().ok().and_then(|account| account.spec.namespaces.as_ref());
+        let names = allowed.map(|namespaces| namespaces.match_names.as_slice()).unwrap_or_default();
+        self.namespaces.is_empty()
+            || account.name_any() == DEFAULT_ACCOUNT
+            || names.iter().any(|name| self.namespaces.contains(name))
+    }
+
+    /// Whether an `AwsAccount` for the watched namespaces exists, was seen by this process, or was acted under by what the
+    /// status of a resource says. Deleting the last account must not allow more than before.
     pub fn has_seen_accounts(&self) -> bool {
         self.seen_accounts.load(Ordering::Acquire) && !is_on(Mutant::AccountsForgotten)
     }
@@ -138,7 +157,7 @@ impl Index {
 
 impl Default for Index {
     fn default() -> Self {
-        Index::new()
+        Index::new(&[])
     }
 }
 
@@ -155,7 +174,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::api::{
         AwsAccount, AwsAccountSpec, BucketReplication, BucketReplicationSpec, BucketReplicationStatus,
-        BucketStatus, Source,
+        BucketStatus, Namespaces, Source,
     };
 
     /// A resource for a source bucket under an account, created at a second.
@@ -177,7 +196,7 @@ pub(crate) mod tests {
 
     #[test]
     fn among_ten_thousand_resources_an_answer_visits_only_itself() {
-        let index = Index::new();
+        let index = Index::default();
         for n in 0..10_000 {
             let (source, account) = (format!("bucket-{}", n / 2), format!("account-{}", n / 10));
             index.replications.apply(resource(&format!("r{n}"), &source, Some(&account), n));
@@ -205,7 +224,7 @@ pub(crate) mod tests {
     #[test]
     fn an_account_that_was_deleted_and_one_that_only_a_status_names_have_been_seen() {
         let account = || DeserializeGuard(Ok(AwsAccount::new("prod", AwsAccountSpec::default())));
-        let (index, by_status) = (Index::new(), Index::new());
+        let (index, by_status) = (Index::default(), Index::default());
         assert!(!index.has_seen_accounts());
         index.apply_account(account());
         index.accounts.remove(&Key::cluster("prod"));
@@ -221,7 +240,7 @@ pub(crate) mod tests {
 
     #[test]
     fn accounts_are_relied_on_for_a_minute_while_their_watch_fails() {
-        let (index, start) = (Index::new(), Instant::now());
+        let (index, start) = (Index::new(&[]), Instant::now());
         index.accounts.watch_failed(start);
         index.accounts.watch_failed(start + MAX_UNSEEN);
         assert!(!index.accounts_are_unseen(start + MAX_UNSEEN));
@@ -231,8 +250,25 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_account_for_other_namespaces_restricts_nobody_here_and_the_default_one_always_does() {
+        let seen = |name: &str, allowed: &[&str]| {
+            let namespaces = Namespaces {
+                match_names: allowed.iter().map(|name| (*name).to_owned()).collect(),
+                ..Namespaces::default()
+            };
+            let spec = AwsAccountSpec { namespaces: Some(namespaces), ..AwsAccountSpec::default() };
+            let index = Index::new(&["data".to_owned()]);
+            index.apply_account(DeserializeGuard(Ok(AwsAccount::new(name, spec))));
+            index.has_seen_accounts()
+        };
+        assert!(!seen("shop", &["shop"]));
+        assert!(seen("data", &["shop", "data"]));
+        assert!(seen("default", &["shop"]));
+    }
+
+    #[test]
     fn a_resource_that_names_no_account_refers_to_the_default_one() {
-        let index = Index::new();
+        let index = Index::default();
         index.replications.apply(resource("a", "bucket", None, 1));
         assert_eq!(index.count_by_account("default"), 1);
     }

@@ -42,7 +42,7 @@ pub struct Operator {
 /// Watches, and reconciles while this process leads, until `shutdown`, and then until what runs has ended.
 pub async fn run(operator: Operator) {
     let Operator { client, cloud, settings, metrics, health, election, shutdown } = operator;
-    let index = Arc::new(Index::new());
+    let index = Arc::new(Index::new(&settings.namespaces));
     let tracker = Arc::new(ReconcileTracker::default());
     let leadership = election.leadership();
     let reporter = Reporter {

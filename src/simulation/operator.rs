@@ -75,7 +75,7 @@ impl Operator {
         let context = Context {
             cloud: Arc::new(Hooked::new(cloud.clone(), hook.clone())),
             cluster: Arc::new(Hooked::new(cluster.clone(), hook)),
-            index: Arc::new(Index::new()),
+            index: Arc::new(Index::new(&settings.namespaces)),
             memory: Memory::default(),
             bucket_locks: BucketLocks::default(),
             settings,

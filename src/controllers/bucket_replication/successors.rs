@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn of_ten_thousand_resources_of_one_source_the_oldest_is_checked_when_the_owner_goes() {
-        let index = Index::new();
+        let index = Index::default();
         for n in 0..10_000 {
             index.apply(resource(&format!("r{n}"), "bucket", None, n));
         }
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_resource_that_is_refused_is_passed_over() {
-        let index = Index::new();
+        let index = Index::default();
         index.apply(resource("refused", "bucket", Some("missing"), 1));
         index.apply(resource("next", "bucket", None, 2));
         index.apply(resource("of-the-same-age", "bucket", None, 2));

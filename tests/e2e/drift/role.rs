@@ -130,7 +130,7 @@ async fn every_outside_change_of_the_role_policy_is_reported_and_corrected() -> 
             "Allow; Deny" => format!("{allow}; Deny"),
             other => other.to_owned(),
         };
-        differs("RolePolicy", ROLE, format!("{action} on {on}"), text(want), text(got))
+        differs("RolePolicy", ROLE, format!("{action} on {on}"), &text(want), &text(got))
     };
     let tls = json!({"Bool": {"aws:SecureTransport": "true"}});
     let if_tls = r#"Allow if {"Bool":{"aws:securetransport":["true"]}}"#;

@@ -107,3 +107,51 @@ fn a_resource_that_cannot_be_decoded_is_still_cleaned_up() {
     assert!(scene.role().is_none());
     assert!(scene.world().buckets["orders"].configuration.is_none());
 }
+
+/// A resource with an existing role, whose configuration someone made before it.
+fn found() -> Scene {
+    let mut scene = Scene::ready();
+    scene.check();
+    let held = scene.world();
+    let mut found = Scene::new();
+    found.cloud.with(|world| {
+        *world = held;
+        world.role_mut(HERE, "orders-role").unwrap().tags.clear();
+    });
+    let mut spec = spec();
+    spec["role"] = json!({"arn": format!("arn:aws:iam::{HERE}:role/s3-replication/orders-role")});
+    found.apply(spec);
+    found.cloud.with(|world| {
+        world.role_mut(HERE, "orders-role").unwrap().trust = json!({
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+        });
+    });
+    found.check();
+    assert_eq!(found.reason(), "Applied", "{:#}", found.status());
+    assert_eq!(found.writes_to_aws(), [""; 0]);
+    found
+}
+
+#[test]
+fn a_configuration_that_was_there_before_the_resource_stays() {
+    let mut scene = found();
+    let before = scene.world().canonical();
+    scene.delete();
+    scene.check();
+    assert_eq!((scene.object(), scene.world().canonical()), (None, before));
+}
+
+#[test]
+fn a_configuration_that_someone_put_in_place_of_ours_stays() {
+    let mut scene = Scene::ready();
+    scene.cloud.with(|world| {
+        let held = world.buckets.get_mut("orders").unwrap().configuration.as_mut().unwrap();
+        held.role = format!("arn:aws:iam::{HERE}:role/theirs");
+    });
+    scene.delete();
+    scene.check();
+    assert_eq!(scene.object(), None);
+    assert!(scene.world().buckets["orders"].configuration.is_some());
+    assert!(scene.role().is_none());
+}

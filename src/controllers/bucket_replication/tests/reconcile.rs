@@ -203,3 +203,44 @@ fn an_idle_resource_takes_no_memory() {
     scene.check();
     assert_eq!(scene.operator.remembered(), 0);
 }
+
+#[test]
+fn a_denied_tag_does_not_keep_the_configuration_from_being_restored() {
+    let mut scene = Scene::new();
+    let mut tagged = spec();
+    tagged["role"]["tags"] = json!({"team": "data"});
+    scene.apply(tagged);
+    scene.check();
+    scene.check();
+    scene.cloud.with(|world| {
+        world.buckets.get_mut("orders").unwrap().configuration = None;
+        let role = world.role_mut(HERE, "orders-role").unwrap();
+        role.tags.insert("team".to_owned(), "someone".to_owned());
+    });
+    scene.at(writes("iam:TagRole"), |_, _| Choice::FailBefore(FailureClass::Denied));
+    scene.check();
+    assert_eq!(scene.reason(), "AccessDenied", "{:#}", scene.status());
+    assert!(scene.world().buckets["orders"].configuration.is_some());
+}
+
+#[test]
+fn a_rebuilt_cluster_takes_over_a_role_only_of_the_cluster_that_it_is_told_to_replace() {
+    let former = |settings: &mut Settings| settings.former_clusters = vec!["old-cluster".to_owned()];
+    let unrelated = |settings: &mut Settings| settings.former_clusters = vec!["other".to_owned()];
+    let run = |edit: fn(&mut Settings)| {
+        let mut scene = Scene::ready();
+        scene.cloud.with(|world| {
+            let tags = &mut world.role_mut(HERE, "orders-role").unwrap().tags;
+            tags.insert("s3replication.dev/cluster".to_owned(), "old-cluster".to_owned());
+            tags.insert("s3replication.dev/uid".to_owned(), "old-uid".to_owned());
+        });
+        // Nothing of the status is left in the new cluster.
+        scene.cluster.with(|server| server.edit(&Scene::resource(), |object| object["status"] = Value::Null));
+        let hook = hook(&scene.script, &scene.cloud, &scene.cluster);
+        scene.operator = Operator::start(&scene.cloud, &scene.cluster, &scene.clock, hook, edit);
+        scene.check();
+        scene.reason()
+    };
+    assert_eq!(run(unrelated), "ForeignRole");
+    assert_eq!(run(former), "Applied");
+}

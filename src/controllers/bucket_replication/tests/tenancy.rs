@@ -247,3 +247,23 @@ fn a_forged_status_deletes_nothing_of_another_team() {
     let deleted = |call: &Call| matches!(call, Call::Execute(Step::DeleteReplication { bucket }) if bucket.name == "blue-source");
     assert!(!scene.calls().iter().any(deleted));
 }
+
+#[test]
+fn what_was_made_under_an_account_that_is_gone_is_removed_under_another_for_the_same_account() {
+    let mut scene = Scene::new();
+    scene.account("red", allows(&["copies"]));
+    scene.apply(with_account());
+    scene.check();
+    scene.cluster.with(|server| server.objects.remove(&ObjectName::account("red")));
+    scene.delete();
+    scene.check();
+    assert_eq!(scene.reason(), "AccountNotFound");
+    assert!(scene.message().contains("red"), "{}", scene.message());
+    scene.account("new-red", allows(&["copies"]));
+    let mut spec = with_account();
+    spec["source"]["accountRef"] = json!("new-red");
+    scene.apply(spec);
+    scene.check();
+    assert_eq!(scene.object(), None, "{:#}", scene.status());
+    assert!(scene.role().is_none());
+}

@@ -66,12 +66,11 @@ async fn the_account_named_default_applies_to_resources_without_one() -> Result<
     check_reason(&world, "InvalidSpec", "AwsAccount default cannot be read").await?;
     assert!(reads().is_empty(), "{:?}", reads());
 
-    // Without the account nothing is restricted.
+    // Deleting the account allows no more than before, and no call to AWS is made.
     world.accounts().delete("default", &DeleteParams::default()).await?;
-    check_reason(&world, "Applied", "").await?;
-    let status = check_now(&world, ORDERS).await?["status"].take();
-    assert_eq!(status["source"].get("accountRef"), None, "{status:#}");
-    assert!(world.proxy.writes().is_empty(), "{:?}", world.proxy.writes());
+    check_reason(&world, "AccountNotFound", "no AwsAccount named default").await?;
+    check_now(&world, ORDERS).await?;
+    assert!(reads().is_empty(), "{:?}", reads());
     Ok(())
 }
 
