@@ -9,7 +9,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Client, Resource, ResourceExt};
 
-use crate::api::{BucketReplication, ConditionType, Interval, REQUESTED_AT};
+use crate::api::{BucketReplication, ConditionType, Interval, REQUESTED_AT, handled_request};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::successors::successors;
 use crate::controllers::bucket_replication::{DEADLINE, reconcile};
@@ -143,7 +143,7 @@ fn progress(object: &Guarded) -> Progress<'_> {
     };
     let requested = metadata.annotations.as_ref().and_then(|annotations| annotations.get(REQUESTED_AT));
     let seen = status.observed_generation == metadata.generation
-        && status.last_handled_request.as_ref() == requested
+        && status.last_handled_request == requested.map(|value| handled_request(value))
         && metadata.deletion_timestamp.is_none();
     let ready = |condition: &&Condition| condition.type_ == ConditionType::Ready.as_str();
     let ready = status.conditions.iter().find(ready).is_some_and(|ready| ready.status == "True");
