@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use s3_replication_operator::mutants::Mutant;
+use s3_replication_operator::mutants::{self, Mutant};
 use s3_replication_operator::simulation::explore::{
-    Found, Limits, PROPERTIES, SCENES, explore, find_mutant, replay, unused_budgets,
+    Found, Limits, PROPERTIES, SCENES, explore, find_mutant, replay, story, unused_budgets,
 };
 
 /// Explore the controllers in every order of calls, faults and other people's acts
@@ -30,12 +30,18 @@ struct Arguments {
     /// Replay one trace
     #[arg(long, conflicts_with = "mutants")]
     replay: Option<String>,
+    /// Switch on this fault in the replay
+    #[arg(long, requires = "replay")]
+    mutant: Option<String>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let holds = match &arguments.replay {
-        Some(trace) => replay_one(trace),
+        Some(trace) => match Mutant::ALL.into_iter().find(|m| Some(format!("{m:?}")) == arguments.mutant) {
+            Some(mutant) => mutants::with(mutant, || replay_one(trace)),
+            None => replay_one(trace),
+        },
         None if arguments.mutants => all_mutants(&arguments),
         None => all_scenes(&arguments),
     };
@@ -44,11 +50,20 @@ fn main() -> ExitCode {
 
 fn replay_one(trace: &str) -> bool {
     match replay(trace) {
-        Ok(None) => println!("every property holds"),
-        Ok(Some(failure)) => println!("{failure}"),
-        Err(error) => println!("{error}"),
+        Ok(None) => {
+            story(trace).into_iter().flatten().for_each(|sentence| println!("  {sentence}"));
+            println!("Every property holds.");
+            true
+        }
+        Ok(Some(failure)) => {
+            println!("{failure}");
+            false
+        }
+        Err(error) => {
+            println!("{error}");
+            false
+        }
     }
-    replay(trace).is_ok_and(|failure| failure.is_none())
 }
 
 fn limits(arguments: &Arguments, share: u32) -> Limits {

@@ -14,4 +14,4 @@ mod tests;
 
 pub use properties::{PROPERTIES, Property};
 pub use scene::{SCENES, Scene};
-pub use search::{Failure, Found, Limits, explore, find_mutant, replay, unused_budgets};
+pub use search::{Failure, Found, Limits, explore, find_mutant, replay, story, unused_budgets};

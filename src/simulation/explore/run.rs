@@ -39,6 +39,9 @@ const NAMESPACE: &str = "data";
 /// The longest pause between two checks: the interval.
 const INTERVAL: Duration = Duration::from_secs(601);
 
+/// A shorter pause than this is one after which something may be over.
+const SOON: Duration = Duration::from_secs(590);
+
 /// How long the watch takes to bring a change.
 const WATCH: Duration = Duration::from_secs(1);
 
@@ -148,6 +151,8 @@ pub struct Run {
     begun: usize,
     /// Resources whose last check changed nothing, or that wait for a change.
     settled: Vec<bool>,
+    /// How many checks in a row changed nothing.
+    unchanged: Vec<u8>,
     /// Checks that changed something since the last interference.
     changing: Vec<u8>,
     /// Whether the API server changed since the last check began.
@@ -225,6 +230,7 @@ impl Run {
             active: 0,
             begun: 0,
             settled: vec![false; scene.resources.len()],
+            unchanged: vec![0; scene.resources.len()],
             changing: vec![0; scene.resources.len()],
             woken: true,
             lags: false,
@@ -334,7 +340,16 @@ impl Run {
         if self.left.get(&Budget::StaleAnswers) != Some(&0) {
             self.before_last_write.hash(&mut hasher);
         }
-        (&self.ghost, &self.left, &self.settled, self.woken, self.lags, self.leader, self.begun > 0)
+        (
+            &self.ghost,
+            &self.left,
+            &self.settled,
+            &self.unchanged,
+            self.woken,
+            self.lags,
+            self.leader,
+            self.begun > 0,
+        )
             .hash(&mut hasher);
         for process in &self.processes {
             (process.cache, process.leads.load(Ordering::Relaxed)).hash(&mut hasher);
@@ -453,7 +468,7 @@ impl Run {
                     self.objects_in_cache(self.leader, name).is_some()
                 };
                 let Some(resource) = (0..self.scene.resources.len()).find(known) else { return false };
-                self.settled.fill(false);
+                self.unsettle();
                 return self.begin(resource, true);
             }
             _ => return false,
@@ -487,7 +502,7 @@ impl Run {
         if before.0 != self.hashes.0 {
             self.checks.iter_mut().for_each(|check| check.facts.disturbed = true);
         }
-        self.settled.fill(false);
+        self.unsettle();
         if before.1 != self.hashes.1 || deed.budget == Budget::Administrators {
             self.woken = true;
             let mut processes = std::mem::take(&mut self.processes);
@@ -504,7 +519,7 @@ impl Run {
         let old = self.leader;
         self.leader = 1 - old;
         self.lags = true;
-        self.settled.fill(false);
+        self.unsettle();
         for (index, process) in self.processes.iter().enumerate() {
             process.leads.store(index != old, Ordering::Relaxed);
         }
@@ -524,7 +539,7 @@ impl Run {
             self.checks.iter().filter(|check| check.process == index).map(|check| check.number).collect();
         self.checks.retain(|check| check.process != index);
         self.wire.lock().waiting.retain(|waiting| !gone.contains(&waiting.check));
-        self.settled.fill(false);
+        self.unsettle();
         let leads = self.processes.get(index).is_some_and(|p| p.leads.load(Ordering::Relaxed));
         let process = self.start(leads);
         if let Some(held) = self.processes.get_mut(index) {
@@ -544,6 +559,12 @@ impl Run {
             }
         }
         true
+    }
+
+    /// Something changed that every resource has to be checked for.
+    fn unsettle(&mut self) {
+        self.settled.fill(false);
+        self.unchanged.fill(0);
     }
 
     fn count(&mut self, name: String) {
@@ -642,9 +663,15 @@ impl Run {
     fn finished(&mut self, check: &Check, result: Result<Next, Error>) {
         self.refresh();
         let changed = check.before != self.hashes;
-        let waits = result.as_ref().is_ok_and(|next| next.after().is_none());
+        let after = result.as_ref().ok().and_then(|next| next.after());
+        let unchanged = self.unchanged.get(check.resource).copied().unwrap_or_default();
+        let unchanged = if changed || check.stale { 0 } else { unchanged.saturating_add(1).min(2) };
+        self.unchanged.iter_mut().skip(check.resource).take(1).for_each(|held| *held = unchanged);
+        // A check that comes back soon waits for something that may be over then; the third would only repeat it.
+        let soon = result.is_err() || after.is_some_and(|after| after < SOON);
+        let waits = result.is_ok() && after.is_none() && !check.stale;
         if let Some(settled) = self.settled.get_mut(check.resource) {
-            *settled = (!changed || waits) && !check.stale && result.is_ok();
+            *settled = waits || unchanged > u8::from(soon);
         }
         if changed {
             // What one check wrote may concern another resource.
@@ -1010,7 +1037,7 @@ impl Run {
         }
         self.refresh();
         self.woken = true;
-        self.settled.fill(false);
+        self.unsettle();
         self.changing.fill(0);
         true
     }

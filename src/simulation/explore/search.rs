@@ -265,6 +265,31 @@ fn finish(run: &mut Run) {
 /// # Errors
 /// The trace names a scene, a decision point or an action that there is not.
 pub fn replay(text: &str) -> Result<Option<Failure>, String> {
+    let (scene, list) = read(text)?;
+    let mut run = Run::new(scene);
+    if !follow(&mut run, &list) && run.violation().is_none() {
+        return Err(format!("the trace does not get to its end: it is at {}", run.point()));
+    }
+    finish(&mut run);
+    Ok(run.violation().cloned().map(|violation| tell(scene, &list, violation)))
+}
+
+/// Runs a trace to its end, and returns what happened in sentences.
+///
+/// # Errors
+/// As [`replay`].
+pub fn story(text: &str) -> Result<Vec<String>, String> {
+    let (scene, list) = read(text)?;
+    let mut run = Run::new(scene);
+    run.story = Some(vec![format!("There is {}.", scene.about)]);
+    if follow(&mut run, &list) {
+        finish(&mut run);
+    }
+    Ok(run.story.take().unwrap_or_default().into_iter().filter(|sentence| !sentence.is_empty()).collect())
+}
+
+/// The scene and the interferences of a trace.
+fn read(text: &str) -> Result<(&'static Scene, Vec<Interference>), String> {
     let mut parts = text.split("; ");
     let name = parts.next().unwrap_or_default();
     let scene = SCENES.iter().find(|scene| scene.name == name);
@@ -275,12 +300,7 @@ pub fn replay(text: &str) -> Result<Option<Failure>, String> {
         let action = parse(scene, action).ok_or_else(|| format!("there is no action {action}"))?;
         list.push(Interference { at: at.into(), action });
     }
-    let mut run = Run::new(scene);
-    if !follow(&mut run, &list) && run.violation().is_none() {
-        return Err(format!("the trace does not get to its end: it is at {}", run.point()));
-    }
-    finish(&mut run);
-    Ok(run.violation().cloned().map(|violation| tell(scene, &list, violation)))
+    Ok((scene, list))
 }
 
 fn parse(scene: &'static Scene, name: &str) -> Option<Action> {

@@ -25,6 +25,9 @@ pub struct ExploreArgs {
     /// Replay one trace
     #[arg(long)]
     replay: Option<String>,
+    /// Switch on this fault in the replay
+    #[arg(long, requires = "replay")]
+    mutant: Option<String>,
 }
 
 /// Builds the exploration in the profile of this program, and runs it.
@@ -46,6 +49,7 @@ pub fn run(args: &ExploreArgs) -> Result<()> {
         ("--depth", args.depth.map(|depth| depth.to_string())),
         ("--minutes", args.minutes.map(|minutes| minutes.to_string())),
         ("--replay", args.replay.clone()),
+        ("--mutant", args.mutant.clone()),
     ];
     for (name, value) in options {
         command.args(value.into_iter().flat_map(|value| [name.to_owned(), value]));
