@@ -80,9 +80,10 @@ pub async fn head(aws: &AwsClient, region: &str, bucket: &str, account_id: Optio
 /// Reads an error about a bucket. The Region that S3 names in the header is believed with any status.
 fn read_failure(failure: Failure, region: &str, named: Option<String>) -> Head {
     match (failure.class, named) {
+        // S3 names the Region also where it denies, and a denial says nothing of the owner.
+        (FailureClass::Denied, region) => Head::Denied { failure, region },
         (_, Some(named)) if named != region => Head::Elsewhere(named),
         (FailureClass::NoSuchBucket, _) => Head::Missing,
-        (FailureClass::Denied, region) => Head::Denied { failure, region },
         _ => Head::Failed(failure),
     }
 }
@@ -152,14 +153,13 @@ mod tests {
 
     #[test]
     fn the_region_in_the_header_is_believed_with_any_status() {
-        for (class, status) in
-            [(FailureClass::Invalid, 400), (FailureClass::WrongRegion, 301), (FailureClass::Denied, 403)]
-        {
-            let read = read_failure(bare(class, status), "us-east-1", Some("eu-west-1".into()));
-            assert_eq!(read, Head::Elsewhere("eu-west-1".into()), "{status}");
+        let read = |class, status| read_failure(bare(class, status), "us-east-1", Some("eu-west-1".into()));
+        for (class, status) in [(FailureClass::Invalid, 400), (FailureClass::WrongRegion, 301)] {
+            assert_eq!(read(class, status), Head::Elsewhere("eu-west-1".into()), "{status}");
         }
-        let here = read_failure(bare(FailureClass::Denied, 403), "us-east-1", Some("us-east-1".into()));
-        assert!(matches!(here, Head::Denied { region: Some(_), .. }));
+        let denied = read(FailureClass::Denied, 403);
+        assert!(matches!(&denied, Head::Denied { region: Some(region), .. } if region == "eu-west-1"));
+        assert_eq!(judge_owner(&denied, Some(&denied)), Ownership::Unknown, "a denial names no owner");
     }
 
     #[test]

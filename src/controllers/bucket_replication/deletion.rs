@@ -26,8 +26,8 @@ use crate::replication::outcome::Outcome;
 use crate::replication::plan::teardown::{ObservedForDeletion, Ownership, failed, teardown};
 use crate::replication::status::Event;
 use crate::replication::{
-    Account, Accounts, Caller, DeletionReadSet, Desired, Failure, FailureClass, ObservedRole, Refusal,
-    Replication, ResourceId,
+    Account, Accounts, BucketRef, Caller, DeletionReadSet, Desired, Failure, FailureClass, ObservedRole,
+    Refusal, Replication, ResourceId,
 };
 use crate::runtime::Error;
 use crate::runtime::action::Action;
@@ -102,9 +102,14 @@ async fn delete<C: Cloud, K: Cluster>(
     }
     require_writes(cx)?;
     let mut removals = Vec::new();
-    for source in source_accounts(view, target.metadata, cx).await? {
-        let removal = Removal { view, target, state, id: cx.settings.resource_id(target.metadata), source };
-        removals.push((removal.acted_here(), removal.run(cx).await));
+    for source in &source_accounts(view, target.metadata, cx).await? {
+        // First the bucket that only the status names: its configuration needs the role, which goes last.
+        let of_status = view.source_of_status().map(|bucket| (Some(bucket), true));
+        for (bucket, only_in_status) in of_status.into_iter().chain([(view.source(), false)]) {
+            let id = cx.settings.resource_id(target.metadata);
+            let removal = Removal { view, target, state, id, source, bucket, only_in_status };
+            removals.push((removal.acted_here(), removal.run(cx).await));
+        }
     }
     // In an account where the resource never acted the operator may not be permitted to look.
     let elsewhere = |acted: bool, stop: &Stop| {
@@ -255,7 +260,11 @@ struct Removal<'a> {
     target: &'a Target<'a>,
     state: OwnershipState,
     id: ResourceId,
-    source: SourceAccount,
+    source: &'a SourceAccount,
+    /// The source bucket.
+    bucket: Option<BucketRef>,
+    /// The spec names another source bucket.
+    only_in_status: bool,
 }
 
 impl Removal<'_> {
@@ -276,7 +285,7 @@ impl Removal<'_> {
         let caller = cx.cloud.caller(&clients).await.map_err(blocked)?;
         let desired = self.desired(&accounts, caller);
         let read_set = DeletionReadSet {
-            source: self.view.source(),
+            source: self.bucket.clone(),
             roles: self.view.roles(&self.id),
             bucket_policies: self.view.bucket_policies(desired.as_ref()),
             id: self.id.clone(),
@@ -330,7 +339,7 @@ impl Removal<'_> {
     /// now, or may own it, or the account does not admit the resource.
     fn is_disputed(&self) -> bool {
         let OwnershipState { conflict, forbidden } = self.state;
-        conflict || forbidden || !self.source.admits
+        conflict || forbidden || self.only_in_status || !self.source.admits
     }
 
     /// What the spec asked for, as far as it can be worked out without reading any bucket.

@@ -70,6 +70,14 @@ impl DeletionView {
         Some(BucketRef { last_seen, ..BucketRef::named(&bucket) })
     }
 
+    /// The source bucket that only the status names, if it names another one than the spec. The spec was changed past
+    /// admission then, or the status is wrong: it proves nothing, and only tags do.
+    pub fn source_of_status(&self) -> Option<BucketRef> {
+        let seen = self.status.source.as_ref()?;
+        let differs = self.bucket().is_some_and(|bucket| bucket != seen.bucket);
+        differs.then(|| BucketRef { last_seen: seen.region.clone(), ..BucketRef::named(&seen.bucket) })
+    }
+
     /// The `AwsAccount` that the spec names for the source, whether or not the rest of the spec can be decoded.
     pub fn account_ref(&self) -> Option<String> {
         self.text("/source/accountRef")

@@ -53,7 +53,13 @@ impl RecentWrites {
     pub fn unsettled(&mut self, found: &[DriftEntry], now: Instant) -> Option<Duration> {
         let hashes: HashSet<u64> = found.iter().map(hash).collect();
         self.written.retain(|(held, at)| now.duration_since(*at) < GRACE && hashes.contains(held));
-        if self.written.is_empty() {
+        let written: HashSet<u64> = self.written.iter().map(|(held, _)| *held).collect();
+        // An answer from before a write shows nothing of its subject but what was written away. One that shows more is
+        // newer, and the rest of it came back.
+        let newer = |d: &DriftEntry| {
+            found.iter().any(|o| o.resource == d.resource && o.name == d.name && !written.contains(&hash(o)))
+        };
+        if !found.iter().any(|d| written.contains(&hash(d)) && !newer(d)) {
             *self = RecentWrites::default();
             return None;
         }
@@ -107,6 +113,14 @@ mod tests {
         writes.record(found.iter(), start);
         assert_eq!(writes.unsettled(&[], at(start, 1)), None);
         assert_eq!(writes.unsettled(&found, at(start, 2)), None);
+    }
+
+    #[test]
+    fn an_answer_that_shows_more_than_what_was_written_away_is_newer() {
+        let (mut writes, start) = (RecentWrites::default(), Instant::now());
+        writes.record([absent("rules[a]")].iter(), start);
+        let found = [absent("rules[a]"), absent("rules[b]")];
+        assert_eq!(writes.unsettled(&found, at(start, 1)), None);
     }
 
     #[test]

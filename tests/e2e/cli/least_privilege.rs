@@ -85,7 +85,6 @@ enum Drift {
     SourceVersioning,
     Trust,
     TagChanged,
-    TagAdded,
     BoundaryRemoved,
     BoundaryChanged,
     Policy,
@@ -94,11 +93,10 @@ enum Drift {
 }
 
 impl Drift {
-    const ALL: [Drift; 9] = [
+    const ALL: [Drift; 8] = [
         Drift::SourceVersioning,
         Drift::Trust,
         Drift::TagChanged,
-        Drift::TagAdded,
         Drift::BoundaryRemoved,
         Drift::BoundaryChanged,
         Drift::Policy,
@@ -125,7 +123,6 @@ impl Drift {
             Drift::TagChanged => {
                 drop(iam.tag_role().role_name(ROLE).tags(tag("team", "other")?).send().await?)
             }
-            Drift::TagAdded => drop(iam.tag_role().role_name(ROLE).tags(tag("stray", "yes")?).send().await?),
             Drift::BoundaryRemoved => {
                 iam.delete_role_permissions_boundary().role_name(ROLE).send().await?;
             }
@@ -269,7 +266,8 @@ async fn live_until_named(world: &World, resource: &Value, action: &str) -> Resu
         }
     }
     let mut unbounded = resource.clone();
-    unbounded["spec"]["role"].as_object_mut().context("role")?.remove("permissionsBoundary");
+    let role = unbounded["spec"]["role"].as_object_mut().context("role")?;
+    role.retain(|field, _| field != "permissionsBoundary" && field != "tags");
     let applied = world.apply(&unbounded.to_string()).await?;
     let generation = applied[0]["metadata"]["generation"].clone();
     let handled = |o: Option<&Value>| o.is_some_and(|o| o["status"]["observedGeneration"] == generation);

@@ -202,6 +202,8 @@ async fn the_operator_backs_off_when_another_tool_keeps_changing_a_field() -> Re
         let status = scene.check().await?;
         assert_eq!(reason(&status, "Ready"), "Applied", "round {round}");
         assert_eq!(scene.configuration().await?.rules[0].priority, Some(1), "round {round}");
+        // A check sees the correction: what comes back after it is no late answer of AWS.
+        scene.check().await?;
     }
 
     set_priority(50).await?;

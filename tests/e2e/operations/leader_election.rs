@@ -16,16 +16,17 @@ use serde_json::{Value, json};
 
 use crate::support::{operator, reason, replication, world_with_insight};
 
-/// Short enough to wait for, long enough that a busy machine renews in time.
+/// Short enough to wait for, long enough that a busy machine renews in time. A request that the proxy holds outlasts the
+/// leadership of an operator that cannot renew: it is not tried again before.
 const TIMES: [&str; 8] = [
     "--lease-duration",
-    "6s",
+    "11s",
     "--renew-deadline",
     "4s",
     "--retry-period",
     "500ms",
     "--aws-attempt-timeout",
-    "2",
+    "6",
 ];
 
 /// So long that the Lease never expires during a test.

@@ -1,7 +1,7 @@
 //! What those who run the operator see of it: conditions, cost, logs, metrics, traces, and several operators at once.
 
 mod conditions;
-mod cost;
+pub(crate) mod cost;
 mod leader_election;
 mod logs;
 mod metrics;

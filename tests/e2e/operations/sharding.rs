@@ -126,6 +126,6 @@ async fn an_invalid_selector_is_reported_at_startup() -> Result<()> {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
     let line = text.lines().find(|line| line.starts_with("error: ")).context("no error")?;
-    assert!(line.contains("--selector \"shard in a\" is no label selector"), "{line}");
+    assert!(line.contains("--selector \"shard in a\" is not a label selector"), "{line}");
     Ok(())
 }

@@ -28,7 +28,8 @@ async fn a_stricter_account_takes_effect_immediately_and_deletes_nothing() -> Re
             "namespaces",
             json!({"matchLabels": {"team": "redder"}}),
             json!({"matchLabels": {"team": "red"}}),
-            "team=redder".to_owned(),
+            // A team reads what it lacks, and not which labels others have.
+            "by their labels".to_owned(),
         ),
         ("roles", path, boundary("boundary"), "/s3-replication/tight/".to_owned()),
         ("roles", boundary("tighter"), boundary("boundary"), t.policy_arn("tighter")),

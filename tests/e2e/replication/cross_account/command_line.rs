@@ -196,6 +196,8 @@ async fn the_printed_policies_of_accounts_suffice_for_a_whole_life_cycle() -> Re
         world.wait_account(name, verified, "to be verified").await?;
     }
 
+    // A check sees what was written: what is deleted after it is no late answer of AWS.
+    check_now(&world, "orders").await?;
     let there = world.as_account(&abroad_id).s3(DESTINATION_REGION);
     there.delete_bucket_policy().bucket(&destination).send().await?;
     let role = "orders-role";

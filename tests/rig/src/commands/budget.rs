@@ -111,8 +111,8 @@ async fn one_resource(program: &PathBuf) -> Result<Vec<Line>> {
             detail: operations(&converging),
         },
         Line {
-            what: "Kubernetes requests from empty to Ready",
-            limit: 3,
+            what: "Kubernetes requests from empty to Ready, one of them the live read before the first write",
+            limit: 4,
             measured: kube.len(),
             detail: kube_operations(&kube),
         },
