@@ -66,8 +66,8 @@ fn replay_one(trace: &str) -> bool {
     }
 }
 
-fn limits(arguments: &Arguments, share: u32) -> Limits {
-    let time = Duration::from_secs_f64(arguments.minutes * 60.0) / share.max(1);
+fn limits(arguments: &Arguments) -> Limits {
+    let time = Duration::from_secs_f64(arguments.minutes * 60.0);
     Limits { seed: arguments.seed, depth: arguments.depth, runs: u64::MAX, time }
 }
 
@@ -77,7 +77,7 @@ fn all_scenes(arguments: &Arguments) -> bool {
     for (index, scene) in SCENES.iter().enumerate() {
         let left = Duration::from_secs_f64(arguments.minutes * 60.0).saturating_sub(begun.elapsed());
         let scenes = u32::try_from(SCENES.len() - index).unwrap_or(1);
-        let limits = Limits { time: left / scenes, ..limits(arguments, 1) };
+        let limits = Limits { time: left / scenes, ..limits(arguments) };
         println!("{}: {}", scene.name, scene.about);
         let found = explore(scene, limits, true);
         let rest = if found.complete { "every trace" } else { "stopped by the time" };
@@ -122,12 +122,14 @@ fn all_scenes(arguments: &Arguments) -> bool {
 }
 
 fn all_mutants(arguments: &Arguments) -> bool {
-    let share = u32::try_from(Mutant::ALL.len()).unwrap_or(1);
+    let start = Instant::now();
     let mut missed = Vec::new();
-    for mutant in Mutant::ALL {
+    for (index, mutant) in Mutant::ALL.into_iter().enumerate() {
         let begun = Instant::now();
+        let left = Duration::from_secs_f64(arguments.minutes * 60.0).saturating_sub(start.elapsed());
+        let share = u32::try_from(Mutant::ALL.len() - index).unwrap_or(1);
         println!("{mutant:?}: {}", mutant.sentence());
-        match find_mutant(mutant, limits(arguments, share)) {
+        match find_mutant(mutant, Limits { time: left / share, ..limits(arguments) }) {
             Some(failure) => println!("{failure}\n  Found in {:.1} s.\n", begun.elapsed().as_secs_f64()),
             None => {
                 println!("  NOT FOUND in {:.1} s\n", begun.elapsed().as_secs_f64());

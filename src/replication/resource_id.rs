@@ -56,8 +56,7 @@ impl ResourceId {
         let uid = tag("uid");
         let by_uid = ours.get(&uid).is_some_and(|value| value_of(tags, &uid) == Some(value));
         let by_the_others = ours.keys().filter(|key| **key != uid).all(|key| value_of(tags, key).is_some());
-        (!contradicted && (by_uid || by_the_others))
-            || (is_on(Mutant::AnotherClustersRole) && is_named_by(tags, self))
+        !contradicted && (by_uid || by_the_others)
     }
 
     /// This id, with the cluster and UID that it lacks taken from the tags of a role that is otherwise its own.
@@ -70,7 +69,8 @@ impl ResourceId {
     }
 
     fn is_of_former_cluster(&self, tags: &BTreeMap<String, String>) -> bool {
-        value_of(tags, &tag("cluster")).is_some_and(|held| self.former_clusters.contains(held))
+        value_of(tags, &tag("cluster"))
+            .is_some_and(|held| self.former_clusters.contains(held) || is_on(Mutant::AnotherClustersRole))
     }
 
     /// Whether tags name a cluster that is neither this resource's nor one that it replaces.

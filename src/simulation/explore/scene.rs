@@ -34,17 +34,20 @@ pub struct Scene {
     pub resources: &'static [&'static str],
     /// Whether a second operator stands by.
     pub standby: bool,
+    /// What happens in every trace before anything else, with the decision point.
+    pub opening: Option<(&'static str, &'static Deed)>,
     pub deeds: &'static [Deed],
     pub begin: fn() -> (World, ApiServer),
 }
 
 /// Every scene.
-pub const SCENES: [Scene; 5] = [
+pub const SCENES: [Scene; 6] = [
     Scene {
         name: "one-account",
         about: "one resource, its buckets in the operator's own account, and no AwsAccount",
         resources: &["orders"],
         standby: false,
+        opening: None,
         deeds: &[
             EDIT_DESTINATION,
             RENAME_ROLE,
@@ -62,10 +65,28 @@ pub const SCENES: [Scene; 5] = [
         begin: one_account,
     },
     Scene {
+        name: "renamed",
+        about: "one resource whose role is renamed after it was applied",
+        resources: &["orders"],
+        standby: false,
+        opening: Some(("idle.2", &RENAME_ROLE)),
+        deeds: &[
+            RENAME_ROLE,
+            RENAME_ROLE_AGAIN,
+            RENAME_ROLE_BACK,
+            EDIT_DESTINATION,
+            DELETE,
+            DELETE_ROLE,
+            RETAG_ROLE,
+        ],
+        begin: one_account,
+    },
+    Scene {
         name: "foreign",
         about: "the role of another cluster's resource and someone's configuration are there already",
         resources: &["orders"],
         standby: false,
+        opening: None,
         deeds: &[RENAME_ROLE, ADOPT, DELETE, DELETE_ROLE, REMOVE_CONFIGURATION, SUSPEND_VERSIONING],
         begin: foreign,
     },
@@ -74,6 +95,7 @@ pub const SCENES: [Scene; 5] = [
         about: "two resources replicate into one bucket of another account, whose policy others write too",
         resources: &["orders", "invoices"],
         standby: false,
+        opening: None,
         deeds: &[LEAVE_SHARED, DELETE, ADD_STATEMENT, REMOVE_STATEMENTS],
         begin: shared,
     },
@@ -82,6 +104,7 @@ pub const SCENES: [Scene; 5] = [
         about: "one resource under an AwsAccount that allows the namespaces of one team",
         resources: &["orders"],
         standby: false,
+        opening: None,
         deeds: &[
             EDIT_DESTINATION,
             NAME_OTHER_ACCOUNT,
@@ -98,6 +121,7 @@ pub const SCENES: [Scene; 5] = [
         about: "two operators, of which one leads",
         resources: &["orders"],
         standby: true,
+        opening: None,
         deeds: &[EDIT_DESTINATION, RENAME_ROLE, DELETE, DELETE_ROLE],
         begin: one_account,
     },
@@ -127,6 +151,20 @@ const RENAME_ROLE: Deed = Deed {
     sentence: "The user renames the role of data/orders to orders-role-2",
     budget: Budget::SpecChanges,
     act: |_, server| edit_spec(server, |spec| spec["role"]["name"] = json!("orders-role-2")),
+};
+
+const RENAME_ROLE_AGAIN: Deed = Deed {
+    name: "renames-role-again",
+    sentence: "The user renames the role of data/orders to orders-role-3",
+    budget: Budget::SpecChanges,
+    act: |_, server| edit_spec(server, |spec| spec["role"]["name"] = json!("orders-role-3")),
+};
+
+const RENAME_ROLE_BACK: Deed = Deed {
+    name: "renames-role-back",
+    sentence: "The user gives the role of data/orders its first name again",
+    budget: Budget::SpecChanges,
+    act: |_, server| edit_spec(server, |spec| spec["role"]["name"] = json!("orders-role")),
 };
 
 const OBSERVE: Deed = Deed {

@@ -1,4 +1,4 @@
-//! The search: every trace of a scene with one interference, then with two, and so on.
+//! The search: every trace of a scene with one interference after its opening, then with two, and so on.
 //!
 //! In: a scene, and how far to go. Out: how many states were seen, and the shortest trace that breaks a property. A
 //! trace is the list of interferences; between them all goes as when nobody interferes. Each run ends in a state that no
@@ -106,7 +106,8 @@ pub fn explore(scene: &'static Scene, limits: Limits, all: bool) -> Found {
         search.found.taken.insert(deed.name.to_owned(), 0);
     }
     let mut random = fastrand::Rng::with_seed(limits.seed);
-    let mut level = vec![Arc::new(Trace { last: None, before: None })];
+    let opening = scene.opening.map(|(at, deed)| Interference { at: at.into(), action: Action::Deed(deed) });
+    let mut level = vec![Arc::new(Trace { last: opening, before: None })];
     let mut properties = HashSet::new();
     let mut depth = 0;
     'levels: while !level.is_empty() && depth <= limits.depth {
