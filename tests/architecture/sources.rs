@@ -144,7 +144,7 @@ impl Sources {
         for _ in 0..20 {
             let known = (0..=path.len()).rev().find(|n| self.files.contains_key(&path[..*n]))?;
             let file = &self.files[&path[..known]];
-            let Some(item) = path.get(known) else { return None };
+            let item = path.get(known)?;
             let reexport = |import: &&Import| import.public && import.name == *item;
             let globs = || file.imports.iter().filter(|import| import.public && import.name == "*");
             if let Some(import) = file.imports.iter().find(reexport) {

@@ -275,8 +275,11 @@ impl Part {
     }
 }
 
+/// A change that makes a rule hold.
+type Change = fn(&mut Value);
+
 /// How each rule on several fields is made to hold, by the beginning of the rule.
-const SATISFIED: [(&str, fn(&mut Value)); 12] = [
+const SATISFIED: [(&str, Change); 12] = [
     ("self == oldSelf", |_| {}),
     ("(has(self.role) && has(self.role.arn)) || (has(oldSelf.role)", |_| {}),
     ("self.all(", |_| {}),

@@ -66,10 +66,11 @@ impl S3 {
     pub fn read(
         &self,
         response: Response,
-    ) -> Result<Option<ReplicationConfiguration>, SdkError<GetBucketReplicationError, HttpResponse>> {
+    ) -> Result<Option<ReplicationConfiguration>, Box<SdkError<GetBucketReplicationError, HttpResponse>>>
+    {
         *self.connection.response.lock().unwrap() = response;
         let read = self.client.get_bucket_replication().bucket("source").send();
-        self.runtime.block_on(read).map(|output| output.replication_configuration)
+        self.runtime.block_on(read).map(|output| output.replication_configuration).map_err(Box::new)
     }
 
     /// The XML that `PutBucketReplication` sends.

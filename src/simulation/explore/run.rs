@@ -413,7 +413,7 @@ impl Run {
                 if self.begun > 0 {
                     found.push(Action::Restart);
                     let known = |name: &&str| self.objects_in_cache(self.leader, name).is_some();
-                    if self.scene.resources.iter().any(|name| known(name)) {
+                    if self.scene.resources.iter().any(known) {
                         found.push(Action::CheckEarly);
                     }
                 }
