@@ -14,7 +14,7 @@ use crate::support::{Scene, check_now, operator, patch, reason, replication, req
 const LATENCY: Duration = Duration::from_millis(150);
 
 /// A read of versioning serves all checks for two seconds, and nothing but time ends that.
-const SHARED: Duration = Duration::from_millis(2_500);
+pub(crate) const SHARED: Duration = Duration::from_millis(2_500);
 
 /// `operation subject` of each request, sorted.
 fn operations(calls: &[Call]) -> Vec<String> {

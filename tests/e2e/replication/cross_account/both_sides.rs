@@ -6,7 +6,7 @@ use aws_sdk_s3::types::BucketVersioningStatus;
 use rig::Call;
 use serde_json::{Value, json};
 
-use crate::operations::cost::check_unrequested;
+use crate::operations::cost::{SHARED, check_unrequested};
 use crate::support::{
     DESTINATION_REGION, SOURCE_REGION, check_now, message, patch_account, reason, replication,
 };
@@ -88,6 +88,7 @@ async fn a_check_that_finds_nothing_costs_six_requests_across_accounts() -> Resu
         two.world.wait_account(account, counted, "to be verified").await?;
     }
     check_now(&two.world, "orders").await?;
+    tokio::time::sleep(SHARED).await;
     // A check that was requested also reads Object Lock again.
     let calls = check_unrequested(&two.world, "orders").await?;
     let mut calls: Vec<String> = calls.iter().map(|c| format!("{} {}", c.operation, c.subject)).collect();
