@@ -1,7 +1,7 @@
 //! What administrators allow holds at the moment of each write.
 
 use super::*;
-use crate::replication::Step;
+use crate::replication::{Configuration, Step};
 
 fn allows(destinations: &[&str]) -> Value {
     json!({
@@ -231,8 +231,9 @@ fn a_forged_status_deletes_nothing_of_another_team() {
     let mut scene = Scene::ready();
     scene.cloud.with(|world| {
         world.create_bucket("blue-source", "us-east-1", HERE);
-        let held = world.buckets["orders"].configuration.clone();
-        world.buckets.get_mut("blue-source").unwrap().configuration = held;
+        let held = world.buckets["orders"].configuration.clone().unwrap();
+        let role = format!("arn:aws:iam::{HERE}:role/s3-replication/blue");
+        world.buckets.get_mut("blue-source").unwrap().configuration = Some(Configuration { role, ..held });
     });
     scene.cluster.with(|server| {
         server.edit(&Scene::resource(), |object| {
@@ -246,6 +247,21 @@ fn a_forged_status_deletes_nothing_of_another_team() {
     assert_eq!(scene.object(), None);
     let deleted = |call: &Call| matches!(call, Call::Execute(Step::DeleteReplication { bucket }) if bucket.name == "blue-source");
     assert!(!scene.calls().iter().any(deleted));
+}
+
+/// The bucket in the spec is immutable, so that only a change past admission makes the two differ.
+#[test]
+fn a_source_that_only_the_status_names_is_cleaned_up_where_the_configuration_names_a_role_of_the_resource() {
+    let mut scene = Scene::ready();
+    scene.cloud.with(|world| world.create_bucket("blue-source", "us-east-1", HERE));
+    scene.cluster.with(|server| {
+        server.edit(&Scene::resource(), |object| object["spec"]["source"]["bucket"] = json!("blue-source"));
+        server.delete(&Scene::resource());
+    });
+    scene.check();
+    assert_eq!(scene.object(), None);
+    assert!(scene.world().buckets["orders"].configuration.is_none());
+    assert!(scene.world().roles.is_empty());
 }
 
 #[test]
