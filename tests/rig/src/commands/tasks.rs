@@ -28,6 +28,10 @@ const TASKS: [Section; 5] = [
                 "the unit tests, without a server (-- NAME: the tests whose name contains NAME)",
             ),
             (
+                "cargo test --test architecture",
+                "which module may use which, without circles, and which module may write",
+            ),
+            (
                 "cargo test --test e2e",
                 "the operator against a real API server and the AWS emulator (-- NAME)",
             ),
