@@ -11,7 +11,8 @@ mod reasons;
 mod validation;
 
 pub use aws_account::{
-    AssumeRole, AwsAccount, AwsAccountSpec, AwsAccountStatus, AwsIdentity, DEFAULT_ACCOUNT, Namespaces, Roles,
+    Activity, AssumeRole, AwsAccount, AwsAccountSpec, AwsAccountStatus, AwsIdentity, DEFAULT_ACCOUNT,
+    Namespaces, Roles,
 };
 pub use bucket_replication::{
     AdoptionPolicy, AwsResource, BucketPolicyStatus, BucketReplication, BucketReplicationSpec,

@@ -91,6 +91,21 @@ pub struct AwsAccountSpec {
     /// The path and the permissions boundary that every role of a replication from this account must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roles: Option<Roles>,
+
+    /// What resources may do in this account beside keeping replication configured. Canary: write and delete small
+    /// objects that prove that objects arrive. Backfill: start S3 Batch Replication jobs, which cost money. Absent:
+    /// neither.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub allow: Vec<Activity>,
+}
+
+/// What a resource may do in an account only if its `AwsAccount` allows it: it writes objects, or it costs money.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Activity {
+    Canary,
+    Backfill,
 }
 
 /// The role that the operator assumes in an account (`sts:AssumeRole`).
