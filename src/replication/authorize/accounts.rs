@@ -83,7 +83,7 @@ impl Accounts {
                 return Err(refuse(
                     Reason::AccountNotFound,
                     format!(
-                        "source.accountRef is not set and there is no AwsAccount named {DEFAULT_ACCOUNT}; where AwsAccounts exist, or existed, no resource acts without one. Set source.accountRef, or ask an administrator to create the AwsAccount {DEFAULT_ACCOUNT}"
+                        "source.accountRef is not set and there is no AwsAccount named {DEFAULT_ACCOUNT}; where AwsAccounts exist, or existed, no resource acts without one. Set source.accountRef, or ask an administrator to create the AwsAccount {DEFAULT_ACCOUNT} again"
                     ),
                 ));
             }
