@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
 use crate::aws::connector::{AwsConnector, ResourceClients};
 use crate::aws::read::bucket_policy::{GET_BUCKET_POLICY, read_bucket_policy};
 use crate::aws::read::observe::observe;
@@ -78,7 +78,7 @@ impl Cloud for AwsConnector {
         write_bucket_policy(aws, bucket, policy).await
     }
 
-    async fn verify(&self, account: &Account) -> Read<AwsIdentity> {
+    async fn verify(&self, account: &Account) -> Read<CallerIdentity> {
         AwsConnector::verify(self, account, Duration::ZERO).await
     }
 

@@ -1,4 +1,4 @@
-//! Assembles the controllers and runs them.
+//! Assembles the controllers, a line for each kind, and runs them.
 //!
 //! In: clients, settings, the election and a signal to stop. Out: nothing; it returns when the operator has stopped.
 

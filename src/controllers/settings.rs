@@ -1,4 +1,4 @@
-//! How the controllers run.
+//! The settings of the controllers.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::replication::ResourceId;
 /// Resources that are created together are counted together for their accounts, after this pause.
 pub const SETTLE: Duration = Duration::from_secs(1);
 
-/// What the flags of `run` say.
+/// The settings that the flags of `run` give.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Namespaces to watch; empty for all.
@@ -29,7 +29,7 @@ pub struct Settings {
     pub read_only: bool,
     /// UIDs of the `kube-system` namespaces of clusters that this one replaces.
     pub former_clusters: Vec<String>,
-    /// The shortest time between two checks of a resource that someone asked for by annotation.
+    /// The shortest time between two checks of a resource that its annotation requests.
     pub request_interval: Duration,
     /// The longest that a request to AWS may take.
     pub longest_request: Duration,

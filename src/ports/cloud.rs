@@ -7,7 +7,7 @@ use std::future::Future;
 
 use serde_json::Value;
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{
@@ -97,7 +97,7 @@ pub trait Cloud: Send + Sync + 'static {
     ///
     /// # Errors
     /// When STS does not answer, or the identity is in another account than the `AwsAccount` names.
-    fn verify(&self, account: &Account) -> impl Future<Output = Read<AwsIdentity>> + Send;
+    fn verify(&self, account: &Account) -> impl Future<Output = Read<CallerIdentity>> + Send;
 
     /// Drops the clients and sessions of an `AwsAccount` that is gone.
     fn forget(&self, account_name: &str);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
 use crate::iam::arn::role_of_arn;
 use crate::ports::Cloud;
 use crate::replication::observed::Read;
@@ -190,9 +190,9 @@ impl Cloud for SimulatedCloud {
         self.write(|world| world.put_bucket_policy(caller, bucket, policy))
     }
 
-    async fn verify(&self, account: &Account) -> Read<AwsIdentity> {
+    async fn verify(&self, account: &Account) -> Read<CallerIdentity> {
         let account_id = self.connect_to(account)?;
-        Ok(AwsIdentity { arn: format!("arn:aws:sts::{account_id}:assumed-role/operator/s"), account_id })
+        Ok(CallerIdentity { arn: format!("arn:aws:sts::{account_id}:assumed-role/operator/s"), account_id })
     }
 
     fn forget(&self, _account_name: &str) {}

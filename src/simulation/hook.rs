@@ -11,7 +11,7 @@ use std::sync::Arc;
 use kube::core::{DynamicObject, Status};
 use serde_json::Value;
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
 use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
@@ -220,7 +220,7 @@ impl<P: Cloud> Cloud for Hooked<P> {
         self.aws(Call::WriteBucketPolicy(bucket.clone()), answer).await
     }
 
-    async fn verify(&self, account: &Account) -> Read<AwsIdentity> {
+    async fn verify(&self, account: &Account) -> Read<CallerIdentity> {
         self.aws(Call::Verify(account.name.clone()), self.port.verify(account)).await
     }
 

@@ -1,4 +1,4 @@
-//! Logs, metrics, health and traces: what a person who runs the operator reads.
+//! Logs, metrics, health and traces, for the people that run the operator.
 
 mod health;
 mod log_level;

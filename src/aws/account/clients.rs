@@ -1,4 +1,4 @@
-//! What all calls in one account share: SDK clients for every Region, made once, rate limits, a circuit breaker, and
+//! Shared by all calls in one account: SDK clients for every Region, made once, rate limits, a circuit breaker, and
 //! the caches of its buckets and keys.
 //!
 //! In: an [`Operation`] and a request of the SDK. Out: its answer, or a [`Failure`] in its class.

@@ -80,7 +80,7 @@ async fn connect<C: Cloud, K: Cluster>(
 ) -> Result<C::Clients, Failure> {
     let mut clients = cx.cloud.connect(accounts, &resource.id).await?;
     for account in former_accounts(&resource.status, accounts, cx) {
-        // A failure holds nothing up: what is left in that account stays in the status, which says so.
+        // A failure delays nothing: the status keeps naming the statements that are left in that account.
         let _ = cx.cloud.connect_also(&mut clients, &account, &resource.id).await;
     }
     Ok(clients)
@@ -100,14 +100,14 @@ fn former_accounts<C, K>(
     names.into_iter().filter_map(|name| cx.index.account(name).ok().flatten()).collect()
 }
 
-/// What of a plan is executed now.
+/// The part of a plan that is executed now.
 struct Held {
     stages: Vec<Vec<Step>>,
     contested: Option<Contested>,
     retry: Option<Duration>,
 }
 
-/// Holds back corrections that were made too often, and everything while AWS still answers from before a write.
+/// Holds back corrections that were made too often, and everything while AWS still returns answers from before a write.
 fn hold_back<C, K>(plan: &Plan, resource: &Resource<'_>, cx: &Context<C, K>) -> Result<Held, Stop> {
     let (memory, now) = (resource.target.memory, cx.clock.now());
     if let Some(pause) = memory.unsettled(plan, now) {

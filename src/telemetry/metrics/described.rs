@@ -1,4 +1,4 @@
-//! The table of all metrics: name, type, labels and meaning. Each part of the operator registers its metrics by it, and
+//! The table of all metrics: name, type, labels and meaning. A new metric begins here. Each part of the operator registers its metrics by this table, and
 //! `docs/metrics.md` is generated from it.
 
 use prometheus_client::metrics::MetricType;
