@@ -33,8 +33,25 @@ pub struct Settings {
     pub request_interval: Duration,
     /// The longest that a request to AWS may take.
     pub longest_request: Duration,
+    /// How the operator finds out whether objects arrive.
+    pub health: HealthSettings,
     /// Whether metrics name each resource.
     pub resource_metrics: bool,
+}
+
+/// How the operator finds out whether objects arrive.
+#[derive(Clone, Copy, Debug)]
+pub struct HealthSettings {
+    /// The time between two readings of metrics where a resource does not say; `None`: none are read.
+    pub interval: Option<Duration>,
+    /// How far a verdict looks back at least.
+    pub window: Duration,
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        HealthSettings { interval: Some(Duration::from_secs(5 * 60)), window: Duration::from_secs(15 * 60) }
+    }
 }
 
 impl Settings {
@@ -67,6 +84,7 @@ pub(crate) mod tests {
             former_clusters: Vec::new(),
             request_interval: Duration::from_secs(10),
             longest_request: Duration::from_secs(10),
+            health: HealthSettings::default(),
             resource_metrics: false,
         }
     }

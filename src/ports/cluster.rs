@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::core::{ApiResource, DynamicObject, ObjectMeta};
 use serde_json::Value;
@@ -127,6 +128,19 @@ pub trait Cluster: Send + Sync + 'static {
         &self,
         object: &ObjectKey,
         status: &Value,
+    ) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// Replaces one condition of the status and one other field of it, and leaves the rest as it is by now. `place` is
+    /// where in the list the condition is. The object may be gone.
+    ///
+    /// # Errors
+    /// When another condition is in this place by now; nothing is then changed.
+    fn set_condition(
+        &self,
+        object: &ObjectKey,
+        place: usize,
+        condition: &Condition,
+        field: (&str, &Value),
     ) -> impl Future<Output = Result<(), ClusterError>> + Send;
 
     /// Publishes an event on an object. A failure is logged: an event is a courtesy.

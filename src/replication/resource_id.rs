@@ -34,6 +34,11 @@ impl ResourceId {
         ResourceId { namespace: "awsaccount".to_owned(), name: name.to_owned(), ..ResourceId::default() }
     }
 
+    /// The id for calls that read the metrics of all resources of an account.
+    pub fn of_sweep() -> ResourceId {
+        ResourceId { namespace: "metrics".to_owned(), name: "health".to_owned(), ..ResourceId::default() }
+    }
+
     /// The tags of a managed role. An unknown cluster or UID has none.
     pub fn tags(&self) -> BTreeMap<String, String> {
         let mut tags =

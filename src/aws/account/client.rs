@@ -96,6 +96,11 @@ impl AwsClient {
         signed_as!(&self.session, self.clients.kms(region), aws_sdk_kms)
     }
 
+    /// The CloudWatch client of a Region.
+    pub(crate) fn cloudwatch(&self, region: &str) -> aws_sdk_cloudwatch::Client {
+        signed_as!(&self.session, self.clients.cloudwatch(region), aws_sdk_cloudwatch)
+    }
+
     /// Makes a call, as [`AccountClients::call`] does, and drops the session where AWS no longer accepts it.
     pub(crate) fn call<'a, T, E>(
         &'a self,

@@ -6,6 +6,7 @@ pub mod bucket_policy;
 pub mod calls;
 pub mod import;
 pub mod locate;
+pub mod metrics;
 pub mod observe;
 pub mod observe_for_deletion;
 pub mod owner;

@@ -11,12 +11,13 @@ use crate::api::{BucketReplicationStatus, ConditionType, FINALIZER, ManagementPo
 use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize, claim_source};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::execute::{Executed, Permission, execute};
+use crate::controllers::bucket_replication::metrics_watch::{likely_cause, watch_metrics};
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, Finalizers};
 use crate::replication::outcome::{Contested, Outcome};
-use crate::replication::status::{Report, report};
+use crate::replication::status::{Report, StatusContext, report};
 use crate::replication::{
     Account, Accounts, Assessment, Failure, Plan, PlanInput, ReadSet, Refusal, Step, assess,
 };
@@ -49,7 +50,9 @@ pub async fn check<C: Cloud, K: Cluster>(
     let executed = execute(&held.stages, &clients, permission, cx).await;
     let outcome = held.conclude(executed, &mut plan)?;
     let input = PlanInput::new(&replication, &read_set, &observed, &desired);
-    let report = report(&input, &plan, &outcome, &resource.status_context(cx));
+    let evidence = watch_metrics(resource, &input, &outcome, cx);
+    let context = StatusContext { evidence: &evidence, ..resource.status_context(cx) };
+    let report = report(&input, &plan, &outcome, &context);
     record(resource, &plan, &outcome, &report, cx);
     Ok(Checked { report, retry: held.retry })
 }
@@ -175,6 +178,7 @@ fn record<C, K>(
     if !outcome.done.is_empty() {
         resource.target.memory.record(plan, outcome, cx.clock.now());
     }
+    cx.evidence.update(&resource.target.key.uid, |evidence| evidence.likely_cause = likely_cause(report));
     count_drift(plan, outcome, &resource.status, cx);
     log(resource, plan, outcome, report);
 }

@@ -55,8 +55,19 @@ pub async fn refuse<C, K: Cluster>(
     pace: Pace,
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {
+    if !may_be_observed(refusal.reason) {
+        cx.evidence.forget(&target.key.uid);
+    }
     let report = stopped(refusal, &target.status_context(previous, cx));
     conclude(target, previous, &report, pace, cx).await
+}
+
+/// Whether the operator may go on reading evidence: AWS did not answer, which a reading may find too.
+fn may_be_observed(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::AccessDenied | Reason::CredentialsUnavailable | Reason::Throttled | Reason::AwsUnavailable
+    )
 }
 
 /// Keeps the status as it is, but for the request that was handled: nothing new is known.

@@ -28,6 +28,7 @@ use crate::replication::status::conditions::{ConditionDraft, conditions};
 pub use crate::replication::status::context::StatusContext;
 pub use crate::replication::status::events::Event;
 use crate::replication::status::events::{failure_event, written};
+pub use crate::replication::status::replicating::{Replicating, replicating};
 use crate::replication::status::text::{describe, note};
 
 /// What is to be written to Kubernetes.
@@ -89,6 +90,9 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &S
         });
     }
     events.extend(failure_event(&status, previous, reason));
+    let about = ConditionType::Replicating.as_str();
+    let arrival = status.conditions.iter().find(|condition| condition.type_ == about);
+    events.extend(arrival.and_then(|condition| replicating::arrival_event(previous, condition)));
     Report { status, events, reason }
 }
 
