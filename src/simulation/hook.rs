@@ -227,6 +227,22 @@ impl<P: Cloud> Cloud for Hooked<P> {
     fn forget(&self, account_name: &str) {
         self.port.forget(account_name);
     }
+
+    async fn receive_events(&self, queue: &EventQueue, wait: Duration) -> Read<Vec<QueueMessage>> {
+        self.port.receive_events(queue, wait).await
+    }
+
+    async fn delete_events(&self, queue: &EventQueue, receipts: Vec<String>) -> Read<()> {
+        self.port.delete_events(queue, receipts).await
+    }
+
+    fn is_own_access_key(&self, access_key: &str) -> bool {
+        self.port.is_own_access_key(access_key)
+    }
+
+    async fn forget_answers(&self, event: &events::Event) {
+        self.port.forget_answers(event).await;
+    }
 }
 
 impl<P: Cluster> Cluster for Hooked<P> {

@@ -5,6 +5,7 @@
 
 mod collector;
 mod described;
+mod events;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use collector::FleetCollector;
 use described as names;
 
 pub use collector::{FleetSnapshot, ResourceSample};
+pub use events::{EventMetrics, EventOutcome, FoundBy, OriginLabels};
 pub use described::{
     AWS_LIMITER_WAIT, AWS_REQUEST_DURATION, AWS_REQUESTS, AWS_THROTTLES, DESCRIPTIONS, Description, Kind,
     PREFIX,
