@@ -18,6 +18,8 @@ pub enum ConditionType {
     ReplicationReady,
     /// Nothing in AWS differs from the spec.
     InSync,
+    /// Of an `AwsAccount`: events stand in for polling.
+    EventsReceived,
     /// The operator is still working, or will try again automatically.
     Reconciling,
     /// The operator cannot continue until someone helps.

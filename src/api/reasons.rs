@@ -48,6 +48,10 @@ pub enum Reason {
     AwsUnavailable,
     InvalidSpec,
     DeletionBlocked,
+    EventsReceived,
+    EventsNotSeen,
+    EventMissed,
+    QueueUnreachable,
 }
 
 impl Reason {
@@ -58,10 +62,18 @@ impl Reason {
     /// The status of `Ready` if this is its reason.
     pub fn ready(self) -> ReadyStatus {
         match self {
-            Reason::Applied | Reason::Verified => ReadyStatus::True,
-            Reason::Progressing | Reason::Suspended => ReadyStatus::Unknown,
+            Reason::Applied | Reason::Verified | Reason::EventsReceived => ReadyStatus::True,
+            Reason::Progressing | Reason::Suspended | Reason::EventsNotSeen => ReadyStatus::Unknown,
             _ => ReadyStatus::False,
         }
+    }
+
+    /// Whether only `EventsReceived` of an `AwsAccount` has this reason.
+    pub fn is_about_events(self) -> bool {
+        matches!(
+            self,
+            Reason::EventsReceived | Reason::EventsNotSeen | Reason::EventMissed | Reason::QueueUnreachable
+        )
     }
 
     /// Whether the operator tries again automatically and soon (`Reconciling`), or waits for someone (`Stalled`). A
@@ -94,7 +106,11 @@ impl Reason {
             | Reason::WrongBucketOwner
             | Reason::PolicyTooLarge
             | Reason::InvalidRequest
-            | Reason::InvalidSpec => false,
+            | Reason::InvalidSpec
+            | Reason::EventsReceived
+            | Reason::EventsNotSeen
+            | Reason::EventMissed
+            | Reason::QueueUnreachable => false,
         }
     }
 }

@@ -63,9 +63,7 @@ impl Queues {
             .interceptor(RequestMetrics::new(self.metrics.clone()));
         if let Some(region) = &queue.region {
             config = config.region(Region::new(region.clone()));
-        } else if self.config.endpoint_url().is_none()
-            && std::env::var_os("AWS_ENDPOINT_URL_SQS").is_none()
-        {
+        } else if self.config.endpoint_url().is_none() && std::env::var_os("AWS_ENDPOINT_URL_SQS").is_none() {
             // The host is none of AWS, and nothing else says where requests go.
             config = config.endpoint_url(queue.endpoint());
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kube::core::ObjectMeta;
 
 use crate::api::Interval;
+use crate::controllers::events::settings::EventSettings;
 use crate::replication::ResourceId;
 
 /// Resources that are created together are counted together for their accounts, after this pause.
@@ -35,6 +36,7 @@ pub struct Settings {
     pub longest_request: Duration,
     /// Whether metrics name each resource.
     pub resource_metrics: bool,
+    pub events: EventSettings,
 }
 
 impl Settings {
@@ -68,6 +70,7 @@ pub(crate) mod tests {
             request_interval: Duration::from_secs(10),
             longest_request: Duration::from_secs(10),
             resource_metrics: false,
+            events: EventSettings::default(),
         }
     }
 }

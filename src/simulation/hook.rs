@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::core::{DynamicObject, Status};
 use serde_json::Value;
 
 use crate::api::AwsIdentity;
-use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey};
+use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey, QueueMessage};
+use crate::replication::events::{self, EventQueue};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::status::Event;

@@ -70,6 +70,7 @@ impl Operator {
             request_interval: Duration::from_secs(10),
             longest_request: Duration::from_secs(10),
             resource_metrics: false,
+            events: Default::default(),
         };
         edit(&mut settings);
         let context = Context {
@@ -83,6 +84,7 @@ impl Operator {
             may_begin,
             metrics: Metrics::new(Registry::default()),
             tracker: Arc::default(),
+            events: Arc::default(),
         };
         let controller = BucketReplicationController {
             context: Arc::new(context),

@@ -13,9 +13,7 @@ use crate::controllers::Guarded;
 use crate::controllers::events::state::{Events, Inner, labels, since};
 use crate::iam::arn::{account_of_arn, role_of_arn};
 use crate::ports::Cloud;
-use crate::replication::events::{
-    Cause, Event, EventName, Lookup, Message, Origin, Service, Subject, parse,
-};
+use crate::replication::events::{Cause, Event, EventName, Lookup, Message, Origin, Service, Subject, parse};
 use crate::runtime::queue::Urgency;
 use crate::runtime::store::Key;
 use crate::telemetry::EventOutcome;
@@ -88,11 +86,8 @@ impl Inner {
             return if accounts { EventOutcome::Checked } else { EventOutcome::Unknown };
         }
         cloud.forget_answers(event).await;
-        let cause = Cause {
-            changed: event.time,
-            fresh: event.origin.service == Service::Kms,
-            ..Cause::default()
-        };
+        let cause =
+            Cause { changed: event.time, fresh: event.origin.service == Service::Kms, ..Cause::default() };
         let everyone = concerned.len() <= PROBE_ABOVE || event.name.is_bucket_policy();
         match concerned.iter().find(|object| is_ready(object)).filter(|_| !everyone) {
             Some(one) => {
@@ -107,9 +102,10 @@ impl Inner {
     /// The resources that may see a change. Only the source of a resource has a configuration that it compares.
     fn concerned(&self, event: &Event) -> Vec<Arc<Guarded>> {
         match (&event.subject, event.name) {
-            (Subject::Bucket(bucket), EventName::PutBucketReplication | EventName::DeleteBucketReplication) => {
-                self.setup.index.by_source(bucket)
-            }
+            (
+                Subject::Bucket(bucket),
+                EventName::PutBucketReplication | EventName::DeleteBucketReplication,
+            ) => self.setup.index.by_source(bucket),
             _ => self.setup.index.by_event(Lookup::of_event(event)),
         }
     }

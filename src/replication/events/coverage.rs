@@ -108,7 +108,8 @@ impl Coverage {
         if !spare && !self.known.contains_key(origin) && !self.needed.contains_key(origin) {
             return false;
         }
-        let known = self.known.entry(origin.clone()).or_insert(Known { since: None, missed: BTreeSet::new() });
+        let known =
+            self.known.entry(origin.clone()).or_insert(Known { since: None, missed: BTreeSet::new() });
         if let Some(name) = name {
             known.missed.remove(&name);
         }
@@ -121,7 +122,8 @@ impl Coverage {
 
     /// The operator's own change was not reported. Returns whether its origin was covered.
     pub fn echo_missed(&mut self, origin: &Origin, name: EventName) -> bool {
-        let known = self.known.entry(origin.clone()).or_insert(Known { since: None, missed: BTreeSet::new() });
+        let known =
+            self.known.entry(origin.clone()).or_insert(Known { since: None, missed: BTreeSet::new() });
         known.missed.insert(name);
         known.since.take().is_some()
     }
@@ -196,7 +198,8 @@ impl Coverage {
     pub fn of_account(&self, account: &str) -> AccountEvents {
         let down = self.queues.iter().find(|queue| queue.down);
         AccountEvents {
-            outage: down.map(|queue| queue.failure.clone().unwrap_or_else(|| "it does not answer".to_owned())),
+            outage: down
+                .map(|queue| queue.failure.clone().unwrap_or_else(|| "it does not answer".to_owned())),
             origins: self
                 .origins()
                 .filter(|(origin, _)| origin.account == account)

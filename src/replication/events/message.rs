@@ -217,7 +217,9 @@ mod tests {
 
     fn parameters(service: Service) -> (Value, Subject) {
         match service {
-            Service::S3 => (json!({"bucketName": "orders", "versioning": [""]}), Subject::Bucket("orders".into())),
+            Service::S3 => {
+                (json!({"bucketName": "orders", "versioning": [""]}), Subject::Bucket("orders".into()))
+            }
             Service::Iam => (json!({"roleName": "Orders-Role"}), Subject::Role("Orders-Role".into())),
             Service::Kms => (json!({"keyId": "1234-abcd"}), Subject::Key("1234-abcd".into())),
         }
@@ -318,7 +320,9 @@ mod tests {
         for body in ["", "{", "null", "[]", "7", &long, &deep, &cut] {
             assert_eq!(parse(body), Message::Unreadable);
         }
-        for (account, region) in [("12", "eu-west-1"), ("1111222233334", "eu-west-1"), (ACCOUNT, "eu west 1\n")] {
+        for (account, region) in
+            [("12", "eu-west-1"), ("1111222233334", "eu-west-1"), (ACCOUNT, "eu west 1\n")]
+        {
             let mut body = envelope(&record("TagRole", "iam", json!({"roleName": "r"})));
             (body["account"], body["region"]) = (json!(account), json!(region));
             assert_eq!(parse(&body.to_string()), Message::Unknown(None));

@@ -52,7 +52,8 @@ impl OwnWrites {
             return;
         }
         let expected = !is_removal(name);
-        let write = self.by_hash.entry(key).or_insert(Write { origin, name, outstanding: 0, at: now, expected });
+        let write =
+            self.by_hash.entry(key).or_insert(Write { origin, name, outstanding: 0, at: now, expected });
         write.outstanding = write.outstanding.saturating_add(1);
         (write.at, write.expected) = (now, expected);
     }

@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn a_queue_has_the_arn_and_the_endpoint_of_its_url() {
-        let queue: EventQueue = "https://sqs.cn-north-1.amazonaws.com.cn/111122223333/events".parse().unwrap();
+        let queue: EventQueue =
+            "https://sqs.cn-north-1.amazonaws.com.cn/111122223333/events".parse().unwrap();
         assert_eq!(queue.arn("us-east-1"), "arn:aws-cn:sqs:cn-north-1:111122223333:events");
         let local: EventQueue = "http://127.0.0.1:4566/111122223333/events".parse().unwrap();
         assert_eq!(local.arn("eu-west-1"), "arn:aws:sqs:eu-west-1:111122223333:events");
