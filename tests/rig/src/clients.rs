@@ -94,6 +94,18 @@ impl Clients {
         aws_sdk_kms::Client::from_conf(config)
     }
 
+    /// SQS in a region.
+    pub fn sqs(&self, region: &str) -> aws_sdk_sqs::Client {
+        let config = aws_sdk_sqs::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(&self.endpoint)
+            .credentials_provider(self.provider())
+            .http_client(self.http.clone())
+            .region(Region::new(region.to_owned()))
+            .build();
+        aws_sdk_sqs::Client::from_conf(config)
+    }
+
     /// STS.
     pub fn sts(&self) -> aws_sdk_sts::Client {
         let config = aws_sdk_sts::Config::builder()
