@@ -11,6 +11,7 @@ pub mod names;
 pub mod origin;
 pub mod own_writes;
 pub mod pacing;
+pub mod policies;
 pub mod queue;
 
 pub use coverage::{Coverage, Evidence};

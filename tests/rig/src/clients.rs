@@ -47,6 +47,11 @@ impl Clients {
         Ok(Self::with_session(&self.endpoint, session))
     }
 
+    /// The same identity at another endpoint.
+    pub fn through(&self, endpoint: &str) -> Self {
+        Self { endpoint: endpoint.to_owned(), ..self.clone() }
+    }
+
     fn with(endpoint: &str, credentials: Credentials) -> Self {
         Self {
             endpoint: endpoint.to_owned(),

@@ -70,10 +70,11 @@ impl World {
         Ok(url)
     }
 
-    /// Someone else in the world's account, whose calls go through the proxy: each change has an event.
+    /// Someone else in the world's account, whose calls go through the proxy: each change has an event. Once in a world.
     pub async fn somebody(&self) -> Result<Clients> {
-        let (key, secret) = self.user(&unique("somebody"), ALLOW_ALL).await?;
-        Ok(Clients::with_credentials(&self.proxy.url(), &key, &secret))
+        let role = self.assumable_role(&self.account, "somebody", &self.account, None, ALLOW_ALL).await?;
+        let session = self.as_account(&self.account).assume(&role, "somebody", None).await?;
+        Ok(session.through(&self.proxy.url()))
     }
 
     /// An account that no other test uses.
