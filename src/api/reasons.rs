@@ -48,6 +48,14 @@ pub enum Reason {
     AwsUnavailable,
     InvalidSpec,
     DeletionBlocked,
+    ObjectsArriving,
+    NothingPending,
+    ObjectsFailing,
+    ObjectsDelayed,
+    NoEvidence,
+    NotProven,
+    NoData,
+    CanaryRefused,
     EventsReceived,
     EventsNotSeen,
     EventMissed,
@@ -59,13 +67,38 @@ impl Reason {
         self.into()
     }
 
-    /// The status of `Ready` if this is its reason.
+    /// The status of `Ready` if this is its reason. The reasons that only `Replicating` has imply its status.
     pub fn ready(self) -> ReadyStatus {
         match self {
-            Reason::Applied | Reason::Verified | Reason::EventsReceived => ReadyStatus::True,
-            Reason::Progressing | Reason::Suspended | Reason::EventsNotSeen => ReadyStatus::Unknown,
+            Reason::Applied
+            | Reason::Verified
+            | Reason::ObjectsArriving
+            | Reason::NothingPending
+            | Reason::EventsReceived => ReadyStatus::True,
+            Reason::Progressing
+            | Reason::Suspended
+            | Reason::NoEvidence
+            | Reason::NotProven
+            | Reason::NoData
+            | Reason::CanaryRefused
+            | Reason::EventsNotSeen => ReadyStatus::Unknown,
             _ => ReadyStatus::False,
         }
+    }
+
+    /// Whether only `Replicating` has this reason.
+    pub fn is_about_arrival(self) -> bool {
+        matches!(
+            self,
+            Reason::ObjectsArriving
+                | Reason::NothingPending
+                | Reason::ObjectsFailing
+                | Reason::ObjectsDelayed
+                | Reason::NoEvidence
+                | Reason::NotProven
+                | Reason::NoData
+                | Reason::CanaryRefused
+        )
     }
 
     /// Whether only `EventsReceived` of an `AwsAccount` has this reason.
@@ -107,6 +140,14 @@ impl Reason {
             | Reason::PolicyTooLarge
             | Reason::InvalidRequest
             | Reason::InvalidSpec
+            | Reason::ObjectsArriving
+            | Reason::NothingPending
+            | Reason::ObjectsFailing
+            | Reason::ObjectsDelayed
+            | Reason::NoEvidence
+            | Reason::NotProven
+            | Reason::NoData
+            | Reason::CanaryRefused
             | Reason::EventsReceived
             | Reason::EventsNotSeen
             | Reason::EventMissed

@@ -11,6 +11,7 @@ pub mod desired;
 pub mod diff;
 pub mod events;
 pub mod failure;
+pub mod health;
 pub mod import;
 pub mod least_privilege;
 pub mod observed;

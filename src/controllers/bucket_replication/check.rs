@@ -204,7 +204,9 @@ fn count_drift<C, K>(
 /// Whether a status says anything new of AWS.
 fn is_news(status: &BucketReplicationStatus, before: &BucketReplicationStatus) -> bool {
     let reasons = |status: &BucketReplicationStatus| -> Vec<(String, String)> {
-        status.conditions.iter().map(|c| (c.type_.clone(), c.reason.clone())).collect()
+        // Whether objects arrive is known from elsewhere.
+        let settings = status.conditions.iter().filter(|c| c.type_ != ConditionType::Replicating.as_str());
+        settings.map(|c| (c.type_.clone(), c.reason.clone())).collect()
     };
     status.drift != before.drift
         || status.drift_count != before.drift_count
