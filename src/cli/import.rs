@@ -135,7 +135,7 @@ fn manifest(
     if let Some(fields) = document.as_object_mut() {
         fields.remove("status");
     }
-    let yaml = serde_saphyr::to_string(&document).map_err(|e| CliError::Print(e.to_string()))?;
+    let yaml = serde_saphyr::to_string(&document).map_err(|e| CliError::print(e.to_string()))?;
     let role = role_of_arn(&configuration.role);
     Ok(format!(
         "# Bucket {bucket} as it replicates today. The operator uses the role as it is and never writes it.\n\

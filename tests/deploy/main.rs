@@ -12,6 +12,7 @@ mod flags;
 mod flux;
 mod health;
 mod image;
+mod krew;
 mod missing_rbac;
 mod monitoring;
 mod rbac;
