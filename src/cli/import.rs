@@ -82,7 +82,7 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
     }
     // Print the buckets that can be imported and report the others: one odd bucket must not hide the rest.
     let mut failed = 0;
-    for bucket in aws::buckets(&aws).await? {
+    for bucket in aws::bucket_names(&aws).await? {
         let result = match aws::importable(&aws, &bucket).await {
             Ok(None) => continue,
             Ok(Some(found)) => manifest(&bucket, account.as_deref(), &args.namespace, &found),

@@ -12,10 +12,13 @@ mod kubernetes;
 mod leader_args;
 mod manifests;
 mod map;
+mod orphans;
 mod output;
 mod plan;
 mod policy;
 mod progress;
+mod reach;
+mod report;
 mod run;
 mod status;
 mod suspend;
@@ -58,6 +61,10 @@ enum Command {
     Backfill(backfill::BackfillArgs),
     /// Print which bucket replicates into which, by account and Region
     Map(map::MapArgs),
+    /// Print a page on all replications and on the buckets that do not replicate: HTML, Markdown or JSON
+    Report(report::ReportArgs),
+    /// Print what resources that are gone have left behind in AWS, and delete it on request
+    Orphans(orphans::OrphansArgs),
     /// Print what the operator would change in AWS; exit code 0: nothing, 2: changes, 1: error or refused
     Plan(plan::PlanArgs),
     /// Print the IAM policies that BucketReplication and AwsAccount resources need
@@ -143,6 +150,10 @@ pub enum CliError {
     #[error(transparent)]
     Map(#[from] map::MapError),
     #[error(transparent)]
+    Report(#[from] report::ReportError),
+    #[error(transparent)]
+    Orphans(#[from] orphans::OrphansError),
+    #[error(transparent)]
     Policy(#[from] policy::PolicyError),
     #[error(transparent)]
     Import(#[from] import::ImportError),
@@ -191,6 +202,8 @@ impl Cli {
             Command::Resume(args) => suspend::suspend(&args, false, typed).await?,
             Command::Backfill(args) => backfill::backfill(args, typed).await?,
             Command::Map(args) => map::map(args, typed).await?,
+            Command::Report(args) => report::report(args, typed).await?,
+            Command::Orphans(args) => orphans::orphans(args).await?,
             Command::Plan(args) => plan::plan(args).await?,
             Command::Policy(args) => policy::policy(args).await?,
             Command::Import(args) => import::import(args).await?,

@@ -28,6 +28,17 @@ pub struct Advice {
     pub next: Vec<String>,
 }
 
+/// A name as a word for a shell. Names with other characters than these come from past admission, and must not become
+/// commands.
+fn word(name: &str) -> String {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "._-/:+=@".contains(c);
+    match name {
+        "" => "NAME".to_owned(),
+        name if name.chars().all(harmless) => name.to_owned(),
+        name => format!("'{}'", name.replace('\'', "'\\''")),
+    }
+}
+
 /// The advice for a reason; `None`: a newer operator gave a reason that this version does not know.
 pub fn advise(reason: Option<Reason>, subject: &Subject<'_>) -> Advice {
     let Some(reason) = reason else {
@@ -77,15 +88,18 @@ pub fn advise(reason: Option<Reason>, subject: &Subject<'_>) -> Advice {
         ),
         Reason::ForeignConfiguration => (
             "the source replicates already, by a configuration that this resource did not write",
-            vec![format!("{} import --bucket {}", subject.typed, subject.source)],
+            vec![format!("{} import --bucket {}", subject.typed, word(subject.source))],
         ),
         Reason::SourceBucketNotFound => (
             "the source bucket does not exist",
-            vec![format!("aws s3api head-bucket --bucket {}", subject.source), subject.own("check")],
+            vec![format!("aws s3api head-bucket --bucket {}", word(subject.source)), subject.own("check")],
         ),
         Reason::DestinationBucketNotFound => (
             "a destination bucket does not exist, and nothing is written until it does",
-            vec![format!("aws s3api head-bucket --bucket {}", subject.destination), subject.own("check")],
+            vec![
+                format!("aws s3api head-bucket --bucket {}", word(subject.destination)),
+                subject.own("check"),
+            ],
         ),
         Reason::RoleNotFound => (
             "the role does not exist",
@@ -154,13 +168,14 @@ impl Subject<'_> {
     /// A subcommand of this program on the resource. Options come after the name.
     fn own(&self, subcommand: &str) -> String {
         let Subject { typed, namespace, name, .. } = self;
+        let (namespace, name) = (word(namespace), word(name));
         let (subcommand, options) = subcommand.split_once(' ').unwrap_or((subcommand, ""));
         let options = if options.is_empty() { String::new() } else { format!(" {options}") };
         format!("{typed} {subcommand} {name} -n {namespace}{options}")
     }
 
     fn kubectl(&self, verb: &str) -> String {
-        format!("kubectl {verb} bucketreplication {} -n {}", self.name, self.namespace)
+        format!("kubectl {verb} bucketreplication {} -n {}", word(self.name), word(self.namespace))
     }
 
     fn describe(&self) -> String {
@@ -180,7 +195,29 @@ impl Subject<'_> {
     }
 
     /// The name of the role: the last part of its ARN.
-    fn role_name(&self) -> &str {
-        self.role.and_then(|arn| arn.rsplit('/').next()).unwrap_or("ROLE")
+    fn role_name(&self) -> String {
+        word(self.role.and_then(|arn| arn.rsplit('/').next()).unwrap_or("ROLE"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_become_a_command() {
+        assert_eq!(word("orders-to-eu.2"), "orders-to-eu.2");
+        assert_eq!(word("a; rm -rf ~"), "'a; rm -rf ~'");
+        assert_eq!(word("it's"), r"'it'\''s'");
+        let subject = Subject {
+            typed: "kubectl s3replication",
+            namespace: "data",
+            name: "orders",
+            source: "$(reboot)",
+            destination: "",
+            role: None,
+        };
+        let advice = advise(Some(Reason::ForeignConfiguration), &subject);
+        assert_eq!(advice.next, ["kubectl s3replication import --bucket '$(reboot)'"]);
     }
 }

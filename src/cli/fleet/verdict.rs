@@ -111,7 +111,7 @@ pub fn reason(name: &str) -> Option<Reason> {
 }
 
 /// How many resources have each verdict.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     pub total: usize,
@@ -121,7 +121,7 @@ pub struct Summary {
     pub verdicts: Vec<VerdictCount>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerdictCount {
     pub verdict: Verdict,
     pub count: usize,

@@ -5,7 +5,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::{DynamicObject, ObjectMeta};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::api::{
     BucketReplication, BucketReplicationSpec, BucketReplicationStatus, BucketStatus, Correction, DriftEntry,
@@ -17,7 +17,7 @@ use crate::cli::fleet::verdict::{Verdict, decide, reason};
 use crate::cli::kubernetes::Found;
 
 /// A resource, with its verdict.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplicationView {
     pub namespace: String,
@@ -35,55 +35,55 @@ pub struct ReplicationView {
     /// `Enforce` or `Observe`.
     pub management_policy: String,
     /// RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
     pub source: BucketView,
     pub rules: Vec<RuleView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleStatus>,
     pub drift: Vec<DriftEntry>,
     pub drift_count: i32,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_correction: Option<Correction>,
     pub backfills: Vec<BackfillView>,
 }
 
 /// A condition.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConditionView {
     pub r#type: String,
     pub status: String,
     pub reason: String,
     pub message: String,
     /// Since when it has this status; RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
 }
 
 /// A bucket, as far as it is known. The account of a source without `AwsAccount` is known once the operator has acted.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BucketView {
     pub bucket: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_ref: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versioning: Option<String>,
 }
 
 /// A rule of the spec with its destination.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RuleView {
     pub id: String,
     pub enabled: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub tags: std::collections::BTreeMap<String, String>,
     pub metrics: bool,
     pub destination: BucketView,
@@ -93,11 +93,6 @@ impl ReplicationView {
     /// `NAMESPACE/NAME`.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
-    }
-
-    /// The condition of a type.
-    pub fn condition(&self, kind: &str) -> Option<&ConditionView> {
-        self.conditions.iter().find(|condition| condition.r#type == kind)
     }
 }
 
