@@ -1,4 +1,4 @@
-//! The only room that knows the AWS SDK.
+//! The only module that knows the AWS SDK.
 //!
 //! In: accounts, what to read, and steps. Out: [`crate::replication::Observed`], and how each step ended. The life of
 //! an account (clients, sessions, limits, caches) is in `account/`.

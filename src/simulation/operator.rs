@@ -14,9 +14,10 @@ use crate::controllers::Guarded;
 use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
+use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
 use crate::controllers::bucket_replication::memory::Memory;
 use crate::controllers::index::Index;
-use crate::controllers::settings::Settings;
+use crate::controllers::settings::{HealthSettings, Settings};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::clock::{Clock, SimulatedClock};
@@ -69,6 +70,7 @@ impl Operator {
             former_clusters: Vec::new(),
             request_interval: Duration::from_secs(10),
             longest_request: Duration::from_secs(10),
+            health: HealthSettings::default(),
             resource_metrics: false,
         };
         edit(&mut settings);
@@ -77,6 +79,7 @@ impl Operator {
             cluster: Arc::new(Hooked::new(cluster.clone(), hook)),
             index: Arc::new(Index::new(&settings.namespaces)),
             memory: Memory::default(),
+            evidence: EvidenceStore::default(),
             bucket_locks: BucketLocks::default(),
             settings,
             clock: Clock::Simulated(clock.clone()),
@@ -152,6 +155,7 @@ impl Operator {
     /// A new term of leadership begins.
     pub fn begin_term(&self) {
         self.controller.context.memory.forget_all();
+        self.controller.context.evidence.forget_all();
     }
 
     /// What the process remembers and decides by, as text.

@@ -160,6 +160,52 @@ pub fn advise(reason: Option<Reason>, subject: &Subject<'_>) -> Advice {
                 subject.patch(r#"{"spec":{"deletionPolicy":"Retain"}}"#),
             ],
         ),
+        Reason::ObjectsArriving => ("the settings are right, and objects arrive", vec![subject.own("check")]),
+        Reason::NothingPending => {
+            ("the settings are right, and no object waits to be replicated", vec![subject.own("check")])
+        }
+        Reason::ObjectsFailing => (
+            "the settings are as the spec says, and objects do not arrive",
+            vec![subject.own("check"), subject.own("backfill --wait")],
+        ),
+        Reason::ObjectsDelayed => (
+            "the settings are right, and objects arrive later than maxLatency allows",
+            vec![subject.own("status -w")],
+        ),
+        Reason::NoEvidence => {
+            ("the settings are right, and nobody asked whether objects arrive", vec![subject.kubectl("edit")])
+        }
+        Reason::NotProven => (
+            "objects failed to arrive before, and nothing has proved since that they do",
+            vec![subject.own("backfill --wait")],
+        ),
+        Reason::NoData => (
+            "CloudWatch has no data for the rules that publish metrics",
+            vec![subject.own("status -w"), subject.plan()],
+        ),
+        Reason::CanaryRefused => (
+            "the canary is the only evidence asked for, and it may not be written",
+            vec![subject.kubectl("edit")],
+        ),
+    };
+    Advice { meaning, next }
+}
+
+/// The advice for a reason of `Replicating`, where a reason that other conditions have too means something else.
+pub fn advise_on_objects(reason: Option<Reason>, subject: &Subject<'_>) -> Advice {
+    let meaning = match reason {
+        Some(Reason::Progressing) => "the settings are right, and whether objects arrive is not known yet",
+        Some(
+            Reason::AccessDenied
+            | Reason::CredentialsUnavailable
+            | Reason::Throttled
+            | Reason::AwsUnavailable,
+        ) => "the settings are right, and the operator could not find out whether objects arrive",
+        reason => return advise(reason, subject),
+    };
+    let next = match reason {
+        Some(Reason::Progressing) => vec![subject.own("status -w")],
+        reason => advise(reason, subject).next,
     };
     Advice { meaning, next }
 }

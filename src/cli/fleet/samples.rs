@@ -68,11 +68,28 @@ pub fn with_backfill(object: Value, backfill: Value) -> ReplicationView {
     views(vec![found(object)], &[backfill], TYPED).pop().unwrap()
 }
 
-/// The condition that an operator reports with a reason, among those that people read first.
+/// A resource whose verdict follows from this reason.
 pub fn with_reason(reason: Reason) -> Value {
     let message = format!("This is what the operator says about {reason}.");
-    let ready = reason.ready().as_str();
-    resource("orders", &[["Ready", ready, reason.as_str(), &message]])
+    let (status, name) = (reason.ready().as_str(), reason.as_str());
+    let of_objects = matches!(
+        reason,
+        Reason::ObjectsArriving
+            | Reason::NothingPending
+            | Reason::ObjectsFailing
+            | Reason::ObjectsDelayed
+            | Reason::NoEvidence
+            | Reason::NotProven
+            | Reason::NoData
+            | Reason::CanaryRefused
+    );
+    match of_objects {
+        true => resource(
+            "orders",
+            &[["Ready", "True", "Applied", "AWS matches."], ["Replicating", status, name, &message]],
+        ),
+        false => resource("orders", &[["Ready", status, name, &message]]),
+    }
 }
 
 /// Every reason.

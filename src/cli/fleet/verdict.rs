@@ -74,11 +74,11 @@ pub fn decide(
         let verdict = if transient { Verdict::Retrying } else { Verdict::Failing };
         return (verdict, ready.clone());
     }
-    if ready.reason == "Suspended" {
+    if ready.reason == Reason::Suspended.as_str() {
         return (Verdict::Suspended, ready.clone());
     }
     if let Some(replicating) = replicating.filter(|replicating| is(replicating, "False")) {
-        let delayed = replicating.reason == "ObjectsDelayed";
+        let delayed = replicating.reason == Reason::ObjectsDelayed.as_str();
         return (if delayed { Verdict::Delayed } else { Verdict::Failing }, replicating.clone());
     }
     if !is(ready, "True") || !current {
@@ -88,7 +88,9 @@ pub fn decide(
     match replicating {
         Some(replicating) if is(replicating, "True") => (Verdict::Arriving, replicating.clone()),
         // Nobody asked for evidence: the settings are all there is to say.
-        Some(replicating) if replicating.reason == "NoEvidence" => (Verdict::Applied, ready.clone()),
+        Some(replicating) if replicating.reason == Reason::NoEvidence.as_str() => {
+            (Verdict::Applied, replicating.clone())
+        }
         Some(replicating) => (Verdict::Unproven, replicating.clone()),
         None => (Verdict::Applied, ready.clone()),
     }

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{
     BucketReplication, BucketReplicationSpec, BucketReplicationStatus, BucketStatus, Correction, DriftEntry,
-    ManagementPolicy, Reason, ReplicationRule, RoleStatus, Switch,
+    HealthStatus, ManagementPolicy, Reason, ReplicationRule, RoleStatus, Switch,
 };
-use crate::cli::fleet::advice::{Subject, advise};
+use crate::cli::fleet::advice::{Subject, advise, advise_on_objects};
 use crate::cli::fleet::backfill::BackfillView;
 use crate::cli::fleet::verdict::{Verdict, decide, reason};
 use crate::cli::kubernetes::Found;
@@ -46,6 +46,9 @@ pub struct ReplicationView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_correction: Option<Correction>,
     pub backfills: Vec<BackfillView>,
+    /// Whether objects arrive, as the status reports it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthStatus>,
 }
 
 /// A condition.
@@ -132,7 +135,10 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], typed: &str) ->
         destination: rules.first().map_or("", |rule| rule.destination.bucket.as_str()),
         role: status.role.as_ref().map(|role| role.arn.as_str()),
     };
-    let advice = advise(reason(&why.reason), &subject);
+    let advice = match why.r#type.as_str() {
+        "Replicating" => advise_on_objects(reason(&why.reason), &subject),
+        _ => advise(reason(&why.reason), &subject),
+    };
     let of_this = |backfill: &&BackfillView| backfill.namespace == namespace && backfill.replication == name;
     let backfills = backfills.iter().filter(of_this).cloned().collect();
     ReplicationView {
@@ -154,6 +160,7 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], typed: &str) ->
         drift_count: status.drift_count.unwrap_or_default(),
         drift: status.drift,
         last_correction: status.last_correction,
+        health: status.health,
         backfills,
         namespace,
         name,
@@ -182,6 +189,7 @@ fn undecodable(metadata: &ObjectMeta, message: String, typed: &str) -> Replicati
         drift: Vec::new(),
         drift_count: 0,
         last_correction: None,
+        health: None,
         backfills: Vec::new(),
         namespace,
         name,

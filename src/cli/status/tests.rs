@@ -85,6 +85,24 @@ fn one_resource_is_a_tree() {
 }
 
 #[test]
+fn the_rules_of_a_tree_say_whether_their_objects_arrive() {
+    let failing = "12 of 12 operations of rule all to orders-copy failed.";
+    let mut object = resource(
+        "orders",
+        &[["Ready", "True", "Applied", "m"], ["Replicating", "False", "ObjectsFailing", failing]],
+    );
+    object["status"]["health"] = json!({
+        "failedSince": "2026-03-01T11:00:00Z",
+        "rules": [{
+            "id": "all", "destination": "orders-copy", "verdict": "Failing", "failed": 12, "operations": 12,
+            "pending": 3, "latencySeconds": 1200, "lastFailure": "2026-03-01T12:20:00Z",
+        }],
+        "canary": {"sentAt": "2026-03-01T12:15:00Z", "result": "Failed"},
+    });
+    assert_snapshot!(tree(&all([object])[0], &TERMINAL, now()));
+}
+
+#[test]
 fn many_resources_are_lines_with_those_first_that_need_someone() {
     let long =
         "S3 knows no bucket archive-copy: create it, or correct rules[all].destination.bucket; ".repeat(3);

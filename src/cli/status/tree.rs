@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::DriftEntry;
-use crate::cli::fleet::{BackfillView, BucketView, ConditionView, ReplicationView, RuleView};
+use crate::api::{DriftEntry, RuleHealth, RuleVerdict};
+use crate::cli::fleet::{BackfillView, BucketView, ConditionView, ReplicationView, RuleView, Verdict};
 use crate::cli::terminal::{Layout, Tone, printable, tone};
 
 /// The entries of a list that are shown; the count of the others follows.
@@ -35,7 +35,7 @@ pub fn tree(view: &ReplicationView, layout: &Layout, now: Timestamp) -> String {
     );
     text.push_str(&layout.wrap(&format!("{}.", capitalized(&view.meaning)), "  "));
     text.push('\n');
-    if view.verdict.is_wrong() || view.verdict == crate::cli::fleet::Verdict::Unproven {
+    if view.verdict.is_wrong() || view.verdict == Verdict::Unproven {
         text.push_str(&layout.wrap(&view.message, "  "));
         text.push('\n');
     }
@@ -43,10 +43,19 @@ pub fn tree(view: &ReplicationView, layout: &Layout, now: Timestamp) -> String {
         text.push_str(&format!("  → {}\n", layout.paint(Tone::Strong, command)));
     }
     text.push('\n');
-    let mut branches: Vec<Branch> = view.rules.iter().map(|rule| rule_branch(rule, layout)).collect();
+    let mut branches: Vec<Branch> =
+        view.rules.iter().map(|rule| rule_branch(rule, view, layout, now)).collect();
     branches.extend(view.role.as_ref().map(|role| {
         let whose = if role.managed { "managed by the operator" } else { "existing, never written" };
         Branch::leaf(format!("role {} {}", role.arn, layout.paint(Tone::Dim, &format!("({whose})"))))
+    }));
+    let canary = view.health.as_ref().and_then(|health| health.canary.as_ref());
+    branches.extend(canary.map(|canary| {
+        let result = canary.result.as_deref().unwrap_or("Pending");
+        let sent = canary.sent_at.as_ref().map(|time| format!(", sent {}", ago(time.0, now)));
+        let took = canary.latency_seconds.map(|seconds| format!(", took {seconds} s"));
+        let facts = [sent, took].into_iter().flatten().collect::<String>();
+        Branch::leaf(format!("canary {}{}", printable(result), layout.paint(Tone::Dim, &facts)))
     }));
     branches.push(settings(view, layout, now));
     if view.drift_count > 0 {
@@ -93,7 +102,7 @@ fn bucket_line(bucket: &BucketView, layout: &Layout) -> String {
     format!("{}{}", layout.paint(Tone::Strong, &printable(name)), layout.paint(Tone::Dim, &printable(&facts)))
 }
 
-fn rule_branch(rule: &RuleView, layout: &Layout) -> Branch {
+fn rule_branch(rule: &RuleView, view: &ReplicationView, layout: &Layout, now: Timestamp) -> Branch {
     let RuleView { id, enabled, prefix, tags, metrics, destination } = rule;
     let prefix = prefix.as_ref().filter(|prefix| !prefix.is_empty()).map(|prefix| format!("prefix {prefix}"));
     let tags = tags.iter().map(|(key, value)| format!("tag {key}={value}"));
@@ -102,7 +111,39 @@ fn rule_branch(rule: &RuleView, layout: &Layout) -> Branch {
     let disabled = if *enabled { "" } else { ", Disabled" };
     let metrics = if *metrics { ", with metrics" } else { "" };
     let line = format!("rule {}: {}{disabled}{metrics}", printable(id), printable(&filter));
-    Branch::new(line, vec![Branch::leaf(format!("→ {}", bucket_line(destination, layout)))])
+    let health = view.health.iter().flat_map(|health| &health.rules);
+    let health = health.filter(|health| health.id == *id && health.destination == destination.bucket);
+    let below = [Branch::leaf(format!("→ {}", bucket_line(destination, layout)))];
+    let below = below.into_iter().chain(health.map(|health| Branch::leaf(health_line(health, layout, now))));
+    Branch::new(line, below.collect())
+}
+
+/// Whether the objects of a rule arrive, with the figures that say so.
+fn health_line(health: &RuleHealth, layout: &Layout, now: Timestamp) -> String {
+    let RuleHealth {
+        verdict, failed, operations, pending, latency_seconds, last_arrival, last_failure, ..
+    } = health;
+    let (sign, tone, word) = match verdict {
+        RuleVerdict::Failing => ("✗", Tone::Bad, "objects fail"),
+        RuleVerdict::Delayed => ("!", Tone::Warning, "objects are late"),
+        RuleVerdict::Arriving => ("✓", Tone::Good, "objects arrive"),
+        RuleVerdict::Unknown => ("?", Tone::Warning, "not known whether objects arrive"),
+    };
+    let failed = failed.map(|failed| match operations {
+        Some(operations) => format!("{failed} of {operations} failed"),
+        None => format!("{failed} failed"),
+    });
+    let figures = [
+        failed,
+        pending.map(|pending| format!("{pending} pending")),
+        latency_seconds.map(|seconds| format!("{seconds} s behind")),
+        last_arrival.as_ref().map(|time| format!("last arrival {}", ago(time.0, now))),
+        last_failure.as_ref().map(|time| format!("last failure {}", ago(time.0, now))),
+        health.reason.as_deref().map(printable),
+    ];
+    let figures: Vec<String> = figures.into_iter().flatten().collect();
+    let figures = if figures.is_empty() { String::new() } else { format!(": {}", figures.join(", ")) };
+    format!("{} {word}{}", layout.paint(tone, sign), layout.paint(Tone::Dim, &figures))
 }
 
 fn settings(view: &ReplicationView, layout: &Layout, now: Timestamp) -> Branch {

@@ -10,16 +10,19 @@ pub mod context;
 pub mod controller;
 mod deletion;
 pub mod deletion_view;
+pub mod evidence_store;
 pub mod execute;
 pub mod flapping;
 pub mod grace;
 pub mod memory;
+mod metrics_watch;
 pub mod request_limit;
 pub mod resource;
 pub mod source_ownership;
 pub mod status;
 pub mod stop;
 pub mod successors;
+pub mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -49,7 +52,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(5 * 60);
 pub async fn reconcile<C: Cloud, K: Cluster>(object: &Guarded, cx: &Context<C, K>) -> Result<Action, Error> {
     let key = ObjectKey::new::<BucketReplication>(object.meta());
     let memory = cx.memory.begin(&key.uid);
-    let target = Target { metadata: object.meta(), key: &key, memory: &memory };
+    let evidence = cx.evidence.get(&key.uid);
+    let target = Target { metadata: object.meta(), key: &key, memory: &memory, evidence: &evidence };
     let result = match &object.0 {
         _ if target.metadata.deletion_timestamp.is_some() => deletion::finalize(&target, cx).await,
         Ok(resource) => reconcile_resource(&Resource::new(resource, target, cx), cx).await,

@@ -4,20 +4,20 @@
 
 use jiff::Timestamp;
 
-use crate::api::{AwsAccountStatus, AwsIdentity, ConditionType, Reason};
+use crate::api::{AwsAccountStatus, CallerIdentity, ConditionType, Reason};
 use crate::replication::failure::Failure;
 use crate::replication::status::conditions::{ConditionDraft, Transition, conditions};
 
-/// The status after STS was asked who the operator is there, and the reason of `Ready`.
+/// The status after STS was asked for the caller identity there, and the reason of `Ready`.
 pub fn account_status(
-    asked: Result<&AwsIdentity, &Failure>,
+    asked: Result<&CallerIdentity, &Failure>,
     replications: i32,
     previous: &AwsAccountStatus,
     generation: Option<i64>,
     now: Timestamp,
 ) -> (AwsAccountStatus, Reason) {
     let (reason, message) = match asked {
-        Ok(AwsIdentity { arn, account_id }) => {
+        Ok(CallerIdentity { arn, account_id }) => {
             (Reason::Verified, format!("the operator is {arn} in account {account_id}"))
         }
         Err(failure) => (failure.class.reason(), failure.message()),

@@ -1,7 +1,7 @@
-//! Reports what is true.
+//! Reports a check.
 //!
-//! In: a plan and what became of it. Out: the status and events. A message holds no time, no request id and nothing else
-//! that differs between two identical tries, so that an unchanged truth causes no write.
+//! In: a plan and its outcome. Out: the status and events. A message holds no time, no request id and nothing else
+//! that differs between two identical tries, so that an unchanged state causes no write.
 
 mod aws_account;
 mod builder;
@@ -10,6 +10,7 @@ mod context;
 mod events;
 mod failed_step;
 mod inventory;
+mod replicating;
 mod text;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -27,6 +28,7 @@ use crate::replication::status::conditions::{ConditionDraft, conditions};
 pub use crate::replication::status::context::StatusContext;
 pub use crate::replication::status::events::Event;
 use crate::replication::status::events::{failure_event, written};
+pub use crate::replication::status::replicating::{Replicating, replicating};
 use crate::replication::status::text::{describe, note};
 
 /// What is to be written to Kubernetes.
@@ -34,7 +36,7 @@ use crate::replication::status::text::{describe, note};
 pub struct Report {
     pub status: BucketReplicationStatus,
     pub events: Vec<Event>,
-    /// The reason of `Ready`, which decides when to look again.
+    /// The reason of `Ready`, which decides when the next check is.
     pub reason: Reason,
 }
 
@@ -47,10 +49,18 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &S
 
     let ready = builder.ready();
     let reason = ready.reason;
-    let findings =
-        vec![ready, builder.versioning(), builder.role(), builder.replication(), builder.in_sync()];
+    let (replicating, health) = replicating::observed(&builder);
+    let findings = vec![
+        ready,
+        builder.versioning(),
+        builder.role(),
+        builder.replication(),
+        builder.in_sync(),
+        replicating,
+    ];
 
     let mut status = previous.clone();
+    status.health = health;
     status.observed_generation = context.generation;
     status.last_handled_request = context.requested.map(handled_request);
     status.conditions = conditions(findings, reason, &context.transition());
@@ -80,6 +90,9 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &S
         });
     }
     events.extend(failure_event(&status, previous, reason));
+    let about = ConditionType::Replicating.as_str();
+    let arrival = status.conditions.iter().find(|condition| condition.type_ == about);
+    events.extend(arrival.and_then(|condition| replicating::arrival_event(previous, condition)));
     Report { status, events, reason }
 }
 
@@ -103,8 +116,9 @@ pub fn stopped(refusal: &Refusal, context: &StatusContext<'_>) -> Report {
         let status = if c == *about { reason.ready() } else { ReadyStatus::Unknown };
         ConditionDraft::new(c, status, *reason, message.clone())
     });
-    status.conditions =
-        conditions(std::iter::once(ready).chain(rest).collect(), *reason, &context.transition());
+    let replicating = replicating::unobserved(refusal);
+    let findings = std::iter::once(ready).chain(rest).chain([replicating]).collect();
+    status.conditions = conditions(findings, *reason, &context.transition());
     let events = failure_event(&status, context.previous, *reason).into_iter().collect();
     Report { status, events, reason: *reason }
 }
