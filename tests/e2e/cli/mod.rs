@@ -4,6 +4,8 @@ mod documented;
 mod import;
 mod invocation;
 mod least_privilege;
+mod orphans;
+mod report;
 mod steer;
 mod unknown_elements;
 
