@@ -10,6 +10,7 @@ pub mod convert;
 pub mod error;
 mod interceptor;
 mod metrics;
+mod queue;
 mod read;
 mod write;
 

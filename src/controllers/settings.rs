@@ -5,6 +5,7 @@ use std::time::Duration;
 use kube::core::ObjectMeta;
 
 use crate::api::Interval;
+use crate::controllers::events::settings::EventSettings;
 use crate::replication::ResourceId;
 
 /// Resources that are created together are counted together for their accounts, after this pause.
@@ -37,6 +38,7 @@ pub struct Settings {
     pub health: HealthSettings,
     /// Whether metrics name each resource.
     pub resource_metrics: bool,
+    pub events: EventSettings,
 }
 
 /// How the operator finds out whether objects arrive.
@@ -86,6 +88,7 @@ pub(crate) mod tests {
             longest_request: Duration::from_secs(10),
             health: HealthSettings::default(),
             resource_metrics: false,
+            events: EventSettings::default(),
         }
     }
 }

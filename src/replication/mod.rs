@@ -9,6 +9,7 @@ pub mod configuration;
 pub mod deletion_read_set;
 pub mod desired;
 pub mod diff;
+pub mod events;
 pub mod failure;
 pub mod health;
 pub mod import;

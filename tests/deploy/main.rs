@@ -8,6 +8,7 @@ mod argocd;
 mod aws;
 mod deploy;
 mod docs;
+mod events;
 mod flags;
 mod flux;
 mod health;

@@ -4,6 +4,7 @@
 mod accounts;
 mod cli;
 mod drift;
+mod events;
 mod failures;
 mod operations;
 mod ownership;

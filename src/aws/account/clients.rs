@@ -17,6 +17,7 @@ use crate::aws::account::cache::{Buckets, Keys};
 use crate::aws::account::circuit_breaker::CircuitBreaker;
 use crate::aws::account::credentials::Environment;
 use crate::aws::account::operation::Operation;
+use crate::aws::account::own_keys::OwnKeys;
 use crate::aws::account::rate_limiter::RateLimits;
 use crate::aws::error::{failure, names_an_absence};
 use crate::aws::interceptor::RequestMetrics;
@@ -102,6 +103,11 @@ impl AccountClients {
 
     pub fn limits(&self) -> Arc<RateLimits> {
         self.limits.clone()
+    }
+
+    /// The keys that the operator signs with.
+    pub fn own_keys(&self) -> &OwnKeys {
+        self.environment.own_keys()
     }
 
     /// The S3 client of a Region.

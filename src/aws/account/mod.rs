@@ -12,6 +12,7 @@ pub mod client;
 pub mod clients;
 pub mod credentials;
 pub mod operation;
+pub mod own_keys;
 pub mod rate_limiter;
 pub mod sessions;
 
@@ -78,7 +79,6 @@ impl AccountEntry {
         self.account_id == account.spec.account_id && role == account.spec.assume_role.as_ref()
     }
 
-    #[cfg(test)]
     pub fn clients(&self) -> &AccountClients {
         &self.clients
     }

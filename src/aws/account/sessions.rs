@@ -148,6 +148,7 @@ async fn begin(name: &str, role: &AssumeRole, clients: &AccountClients) -> Read<
         SystemTime::try_from(*given.expiration()).ok(),
         "AssumeRole",
     );
+    clients.own_keys().note(credentials.access_key_id(), credentials.expiry());
     Ok(Session { credentials, identity: CallerIdentity { arn: assumed, account_id } })
 }
 

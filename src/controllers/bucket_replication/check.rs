@@ -27,6 +27,8 @@ pub struct Checked {
     pub report: Report,
     /// When a correction that was held back may be tried again.
     pub retry: Option<Duration>,
+    /// Whether anything was found or written that the status did not show before.
+    pub found: bool,
 }
 
 /// Checks a resource, corrects what may be corrected, and reports what is true.
@@ -54,7 +56,8 @@ pub async fn check<C: Cloud, K: Cluster>(
     let context = StatusContext { evidence: &evidence, ..resource.status_context(cx) };
     let report = report(&input, &plan, &outcome, &context);
     record(resource, &plan, &outcome, &report, cx);
-    Ok(Checked { report, retry: held.retry })
+    let found = !outcome.done.is_empty() || is_news(&report.status, &resource.status);
+    Ok(Checked { report, retry: held.retry, found })
 }
 
 fn require_not_suspended(resource: &Resource<'_>) -> Result<(), Refusal> {
@@ -179,20 +182,41 @@ fn record<C, K>(
         resource.target.memory.record(plan, outcome, cx.clock.now());
     }
     cx.evidence.update(&resource.target.key.uid, |evidence| evidence.likely_cause = likely_cause(report));
-    count_drift(plan, outcome, &resource.status, cx);
+    count_drift(plan, outcome, report, resource, cx);
     log(resource, plan, outcome, report);
 }
 
 /// Counts drift when it is first seen, and when it is corrected.
-fn count_drift<C, K>(plan: &Plan, outcome: &Outcome, previous: &BucketReplicationStatus, cx: &Context<C, K>) {
+fn count_drift<C, K>(
+    plan: &Plan,
+    outcome: &Outcome,
+    report: &Report,
+    resource: &Resource<'_>,
+    cx: &Context<C, K>,
+) {
     for drift in plan.differences.iter().filter(|_| plan.drift) {
-        if !previous.drift.contains(drift) {
+        if !resource.status.drift.contains(drift) {
             cx.metrics.drift_found(drift.resource);
+            cx.events.drift_found(drift, resource.found_by(), &report.status, &resource.events);
         }
         if plan.is_settled(drift, outcome) {
             cx.metrics.drift_corrected(drift.resource);
         }
     }
+}
+
+/// Whether a status says anything new of AWS.
+fn is_news(status: &BucketReplicationStatus, before: &BucketReplicationStatus) -> bool {
+    let reasons = |status: &BucketReplicationStatus| -> Vec<(String, String)> {
+        // Whether objects arrive is known from elsewhere.
+        let settings = status.conditions.iter().filter(|c| c.type_ != ConditionType::Replicating.as_str());
+        settings.map(|c| (c.type_.clone(), c.reason.clone())).collect()
+    };
+    status.drift != before.drift
+        || status.drift_count != before.drift_count
+        || reasons(status) != reasons(before)
+        || status.source != before.source
+        || status.destinations != before.destinations
 }
 
 fn log(resource: &Resource<'_>, plan: &Plan, outcome: &Outcome, report: &Report) {

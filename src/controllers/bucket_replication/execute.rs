@@ -19,6 +19,7 @@ use crate::iam::compare::compare;
 use crate::iam::document::PolicyDocument;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
+use crate::replication::events::{EventName, Origin, Service};
 use crate::replication::observed::Read;
 use crate::replication::outcome::Outcome;
 use crate::replication::{Accounts, BucketAddress, Failure, FailureClass, Step};
@@ -94,8 +95,21 @@ async fn execute_step<C: Cloud, K: Cluster>(
             let _held = cx.bucket_locks.lock(lock).await;
             write.execute().await
         }
-        step => cx.cloud.execute(clients, step).await,
+        step => {
+            let write = cx.events.begin_step(step, &account_of_roles(clients, cx).await);
+            let result = cx.cloud.execute(clients, step).await;
+            cx.events.write_failed(write.filter(|_| result.is_err()));
+            result
+        }
     }
+}
+
+/// The account in which the roles of a resource are. Only an operator with an event queue needs it.
+async fn account_of_roles<C: Cloud, K>(clients: &C::Clients, cx: &Context<C, K>) -> String {
+    if !cx.events.are_on() {
+        return String::new();
+    }
+    cx.cloud.caller(clients).await.map(|caller| caller.account).unwrap_or_default()
 }
 
 /// Replaces the statements of one Sid in the policy of a bucket. Others write the policy too, and S3 has no conditional write
@@ -119,7 +133,7 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
             held = self.read().await?;
         }
         let policy = self.merge(held.as_ref());
-        self.cx.cloud.write_bucket_policy(self.clients, self.bucket, policy.as_ref()).await?;
+        self.write(policy.as_ref()).await?;
         // A read may lag behind a write for a moment; after that, someone else has overwritten the policy.
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
@@ -136,6 +150,16 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
 
     async fn read(&self) -> Read<Option<Value>> {
         self.cx.cloud.read_bucket_policy(self.clients, self.bucket).await
+    }
+
+    async fn write(&self, policy: Option<&Value>) -> Read<()> {
+        let BucketAddress { name, region, account_id, .. } = self.bucket;
+        let origin = Origin::new(account_id, Service::S3, region);
+        let event = policy.map_or(EventName::DeleteBucketPolicy, |_| EventName::PutBucketPolicy);
+        let write = self.cx.events.begin_write(origin, event, name);
+        let result = self.cx.cloud.write_bucket_policy(self.clients, self.bucket, policy).await;
+        self.cx.events.write_failed(write.filter(|_| result.is_err()));
+        result
     }
 
     fn merge(&self, held: Option<&Value>) -> Option<Value> {

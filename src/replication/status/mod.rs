@@ -22,7 +22,7 @@ use crate::api::{
 pub use crate::replication::outcome::{Contested, Outcome};
 use crate::replication::plan::{Plan, PlanInput};
 use crate::replication::refusal::Refusal;
-pub use crate::replication::status::aws_account::account_status;
+pub use crate::replication::status::aws_account::{ObservedAccount, account_status};
 use crate::replication::status::builder::StatusBuilder;
 use crate::replication::status::conditions::{ConditionDraft, conditions};
 pub use crate::replication::status::context::StatusContext;

@@ -15,7 +15,7 @@ use crate::process::{self, Process, Spec};
 use crate::tools::Tools;
 
 /// The services that are loaded: those that the operator and its tests use.
-const SERVICES: &str = "s3,iam,sts,kms,sqs,cloudwatch";
+const SERVICES: &str = "s3,iam,sts,kms,sqs,events,cloudwatch";
 
 /// The secret of every account's root key.
 pub const SECRET: &str = "test";
