@@ -18,12 +18,15 @@ use crate::aws::{self, AwsConnector};
 use crate::cli::AwsArgs;
 use crate::cli::leader_args::{LeaderArgs, LeaderArgsError};
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
+use crate::controllers::events::EventSettings;
 use crate::controllers::{self, Operator};
+use crate::replication::events::EventQueue;
 use crate::runtime::controller::Controller;
 use crate::runtime::object_writer::ObjectWriter;
 use crate::runtime::{self, leader};
 use crate::telemetry::{
-    Health, LogError, LogFormat, Metrics, Registry, ServeError, follow_log_level, init_logs, serve,
+    EventMetrics, Health, LogError, LogFormat, Metrics, Registry, ServeError, follow_log_level, init_logs,
+    serve,
 };
 
 #[derive(Debug, Args)]
@@ -66,6 +69,13 @@ pub struct RunArgs {
     /// How far back the verdict whether objects arrive looks, at least; three readings, where that is longer
     #[arg(long, env = "HEALTH_WINDOW", default_value = "15m", value_parser = health_window)]
     health_window: Pause,
+    /// URL of an SQS queue that receives CloudTrail events, so that drift is found within seconds and resources need not
+    /// be polled; see docs/events.md. May be repeated
+    #[arg(long, env = "EVENT_QUEUE", value_name = "URL", value_delimiter = ',')]
+    event_queue: Vec<EventQueue>,
+    /// Time between two checks of AWS while events cover a resource, for resources without spec.interval
+    #[arg(long, env = "INTERVAL_WITH_EVENTS", value_name = "INTERVAL", default_value = "24h")]
+    interval_with_events: Interval,
     /// Address on which to serve /livez, /readyz and /metrics
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
@@ -151,6 +161,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let election = args.leader.settings(&scope(&namespaces, selector.as_deref()), longest_request)?;
     let (mut registry, aws_metrics) = (Registry::default(), aws::Metrics::default());
     aws_metrics.register(&mut registry);
+    let event_metrics = EventMetrics::default();
+    event_metrics.register(&mut registry);
     let (health, metrics) = (Health::default(), Metrics::new(registry));
     let server = serve(args.http_address, health.clone(), metrics.clone()).await?;
     let server = tokio::spawn(server);
@@ -191,9 +203,18 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
             window: args.health_window.0,
         },
         resource_metrics: args.resource_metrics,
+        events: EventSettings { queues: args.event_queue, interval: args.interval_with_events },
     };
-    let operator =
-        Operator { client, cloud, settings, metrics, health, election, shutdown: shutdown.clone() };
+    let operator = Operator {
+        client,
+        cloud,
+        settings,
+        metrics,
+        event_metrics,
+        health,
+        election,
+        shutdown: shutdown.clone(),
+    };
     tokio::select! {
         () = controllers::run(operator) => {}
         () = overdue(&shutdown) => warn!("a call did not end in time; the next start checks its result"),

@@ -4,6 +4,7 @@
 
 pub mod aws_account;
 pub mod bucket_replication;
+pub mod events;
 pub mod index;
 mod run;
 pub mod settings;

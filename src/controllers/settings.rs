@@ -1,16 +1,17 @@
-//! How the controllers run.
+//! The settings of the controllers.
 
 use std::time::Duration;
 
 use kube::core::ObjectMeta;
 
 use crate::api::Interval;
+use crate::controllers::events::settings::EventSettings;
 use crate::replication::ResourceId;
 
 /// Resources that are created together are counted together for their accounts, after this pause.
 pub const SETTLE: Duration = Duration::from_secs(1);
 
-/// What the flags of `run` say.
+/// The settings that the flags of `run` give.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Namespaces to watch; empty for all.
@@ -29,7 +30,7 @@ pub struct Settings {
     pub read_only: bool,
     /// UIDs of the `kube-system` namespaces of clusters that this one replaces.
     pub former_clusters: Vec<String>,
-    /// The shortest time between two checks of a resource that someone asked for by annotation.
+    /// The shortest time between two checks of a resource that its annotation requests.
     pub request_interval: Duration,
     /// The longest that a request to AWS may take.
     pub longest_request: Duration,
@@ -37,6 +38,7 @@ pub struct Settings {
     pub health: HealthSettings,
     /// Whether metrics name each resource.
     pub resource_metrics: bool,
+    pub events: EventSettings,
 }
 
 /// How the operator finds out whether objects arrive.
@@ -86,6 +88,7 @@ pub(crate) mod tests {
             longest_request: Duration::from_secs(10),
             health: HealthSettings::default(),
             resource_metrics: false,
+            events: EventSettings::default(),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::mutants::{Mutant, is_on};
 use crate::ports::kube_error;
 use crate::replication::status::Event;
 
-/// An object of the API server: its kind, its name, and the UID that tells it from others of that name.
+/// An object of the API server: its kind, its name, and the UID that distinguishes it from others of that name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectKey {
     pub kind: ApiResource,
@@ -37,7 +37,8 @@ impl ObjectKey {
     }
 }
 
-/// The finalizers of an object as they were read, which a write tests: nobody else's is lost.
+/// The finalizers of an object as they were read. A write tests that they are still the same, so that no finalizer of others
+/// is lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finalizers(pub Option<Vec<String>>);
 

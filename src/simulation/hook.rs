@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::{DynamicObject, Status};
 use serde_json::Value;
 
-use crate::api::AwsIdentity;
-use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey};
+use crate::api::CallerIdentity;
+use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey, QueueMessage};
+use crate::replication::events::{self, EventQueue};
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
@@ -230,7 +232,7 @@ impl<P: Cloud> Cloud for Hooked<P> {
         self.aws(Call::WriteBucketPolicy(bucket.clone()), answer).await
     }
 
-    async fn verify(&self, account: &Account) -> Read<AwsIdentity> {
+    async fn verify(&self, account: &Account) -> Read<CallerIdentity> {
         self.aws(Call::Verify(account.name.clone()), self.port.verify(account)).await
     }
 
@@ -246,6 +248,22 @@ impl<P: Cloud> Cloud for Hooked<P> {
 
     fn forget(&self, account_name: &str) {
         self.port.forget(account_name);
+    }
+
+    async fn receive_events(&self, queue: &EventQueue, wait: Duration) -> Read<Vec<QueueMessage>> {
+        self.port.receive_events(queue, wait).await
+    }
+
+    async fn delete_events(&self, queue: &EventQueue, receipts: Vec<String>) -> Read<()> {
+        self.port.delete_events(queue, receipts).await
+    }
+
+    fn is_own_access_key(&self, access_key: &str) -> bool {
+        self.port.is_own_access_key(access_key)
+    }
+
+    async fn forget_answers(&self, event: &events::Event) {
+        self.port.forget_answers(event).await;
     }
 }
 

@@ -72,6 +72,7 @@ impl Operator {
             longest_request: Duration::from_secs(10),
             health: HealthSettings::default(),
             resource_metrics: false,
+            events: Default::default(),
         };
         edit(&mut settings);
         let context = Context {
@@ -86,6 +87,7 @@ impl Operator {
             may_begin,
             metrics: Metrics::new(Registry::default()),
             tracker: Arc::default(),
+            events: Arc::default(),
         };
         let controller = BucketReplicationController {
             context: Arc::new(context),

@@ -1,4 +1,4 @@
-//! What all calls in one account share: SDK clients for every Region, made once, rate limits, a circuit breaker, and
+//! Shared by all calls in one account: SDK clients for every Region, made once, rate limits, a circuit breaker, and
 //! the caches of its buckets and keys.
 //!
 //! In: an [`Operation`] and a request of the SDK. Out: its answer, or a [`Failure`] in its class.
@@ -17,8 +17,9 @@ use crate::aws::account::cache::{Buckets, Keys};
 use crate::aws::account::circuit_breaker::CircuitBreaker;
 use crate::aws::account::credentials::Environment;
 use crate::aws::account::operation::Operation;
+use crate::aws::account::own_keys::OwnKeys;
 use crate::aws::account::rate_limiter::RateLimits;
-use crate::aws::error::failure;
+use crate::aws::error::{failure, names_an_absence};
 use crate::aws::interceptor::RequestMetrics;
 use crate::aws::metrics::Metrics;
 use crate::replication::{Failure, FailureClass};
@@ -104,6 +105,11 @@ impl AccountClients {
         self.limits.clone()
     }
 
+    /// The keys that the operator signs with.
+    pub fn own_keys(&self) -> &OwnKeys {
+        self.environment.own_keys()
+    }
+
     /// The S3 client of a Region.
     pub fn s3(&self, region: &str) -> aws_sdk_s3::Client {
         of_region(&self.s3, region, |retries| {
@@ -159,8 +165,11 @@ impl AccountClients {
             let queued = Instant::now();
             self.limits.wait(lane).await;
             self.metrics.waited(lane.service(), queued.elapsed());
-            let result = request.await.map_err(|error| failure(&error, action, subject));
-            self.breaker.record(&operation, result.as_ref().err(), Instant::now());
+            let result = request.await;
+            let absent = result.as_ref().is_err_and(names_an_absence);
+            let result = result.map_err(|error| failure(&error, action, subject));
+            let outage = result.as_ref().err().filter(|_| !absent);
+            self.breaker.record(&operation, outage, Instant::now());
             let code = match &result {
                 Ok(_) => "OK",
                 Err(failure) if failure.code.is_empty() => "none",

@@ -1,4 +1,4 @@
-//! What a call to AWS is about: rate limits, the circuit breaker, the log and the failure all need it.
+//! Names a call to AWS (service, Region, action, subject) for rate limits, the circuit breaker, the log and failures.
 
 /// A token bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! What there is to count: the resources as their statuses tell, and the queue.
+//! Counts the resources, by their statuses, and the queue for the metrics.
 
 use std::time::Instant;
 

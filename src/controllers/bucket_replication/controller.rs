@@ -57,8 +57,9 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
     }
 
     fn observe(&self, change: &Change<Guarded>) -> Option<Urgency> {
-        let Context { index, settings, memory, evidence, clock, .. } = &*self.context;
+        let Context { index, settings, memory, evidence, clock, events, .. } = &*self.context;
         index.observe(change);
+        events.observe(change);
         match change {
             Change::Applied { before, after } => {
                 let status = after.0.as_ref().ok().and_then(|resource| resource.status.as_ref());

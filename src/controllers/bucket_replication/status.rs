@@ -1,6 +1,7 @@
-//! Writes what a reconcile reports, and decides when the resource is reconciled again.
+//! Writes the status and the events of a reconcile, a status only if it differs from the one that is there, and decides when
+//! the resource is reconciled again.
 //!
-//! In: a report. Out: the status and events in Kubernetes, only where they differ from what is there, and the action.
+//! In: a report and the previous status. Out: the writes to Kubernetes, and the action.
 
 use std::time::Duration;
 

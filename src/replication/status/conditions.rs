@@ -1,6 +1,7 @@
-//! Conditions.
+//! Turns drafts into conditions.
 //!
-//! In: what each condition says, and the conditions of before. Out: conditions with their times.
+//! In: a draft of each condition, and the previous conditions. Out: conditions whose transition times move only when their
+//! status does.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};

@@ -1,4 +1,4 @@
-//! What a report is made for.
+//! The circumstances of a report: the previous status, the generation, the request, the time.
 
 use jiff::Timestamp;
 

@@ -1,4 +1,4 @@
-//! The table of all metrics: name, type, labels and meaning. Each part of the operator registers its metrics by it, and
+//! The table of all metrics: name, type, labels and meaning. A new metric begins here. Each part of the operator registers its metrics by this table, and
 //! `docs/metrics.md` is generated from it.
 
 use prometheus_client::metrics::MetricType;
@@ -194,8 +194,57 @@ pub const RESOURCE_FAILED: Description = Description::of_each(
     "Operations that failed in the present run of failures, by status.health.rules: the sum over the rules",
 );
 
+pub const EVENTS_RECEIVED: Description = Description::new(
+    "events_received_total",
+    Kind::Counter,
+    &["service", "outcome"],
+    "Messages of the event queues. `outcome`: `checked` (it caused a check), `own` (it reports a write of the operator), `duplicate`, `unknown` (it concerns no resource), `failed_call` (the request that it reports changed nothing), `unattributed` (it names no bucket, role or key), `unreadable`, or `notification` (S3's own)",
+);
+pub const EVENT_DELAY: Description = Description::new(
+    "event_delay_seconds",
+    Kind::Histogram,
+    &[],
+    "Time from a change in AWS until the operator received its event",
+);
+pub const DRIFT_LATENCY: Description = Description::new(
+    "drift_latency_seconds",
+    Kind::Histogram,
+    &[],
+    "Time from a change in AWS until a check that its event caused found the difference",
+);
+pub const DRIFT_FOUND_BY: Description = Description::new(
+    "drift_found_by_total",
+    Kind::Counter,
+    &["by"],
+    "Differences that someone made in AWS, with an event queue only, by what found them: `event`, `poll` (a periodic check), `request` (the annotation), or `change` (of the resource)",
+);
+pub const DRIFT_UNANNOUNCED: Description = Description::new(
+    "drift_unannounced_total",
+    Kind::Counter,
+    &[],
+    "Differences that a periodic check found although events covered the place, and that no event had announced: the number that says whether events can be relied on",
+);
+pub const EVENT_QUEUE_UP: Description = Description::new(
+    "event_queue_up",
+    Kind::Gauge,
+    &["queue"],
+    "1 while the event queue answers. 0 after a minute without an answer: the operator polls",
+);
+pub const EVENT_COVERAGE: Description = Description::new(
+    "event_coverage",
+    Kind::Gauge,
+    &["account", "region", "service"],
+    "1 if events arrive from this account, Region and service, on which resources depend; 0 while the operator polls those resources",
+);
+pub const EVENT_ECHOES_MISSED: Description = Description::new(
+    "event_echoes_missed_total",
+    Kind::Counter,
+    &[],
+    "Kinds of the operator's own writes whose event did not come within five minutes",
+);
+
 /// All metrics, in the order of the documentation.
-pub const DESCRIPTIONS: [Description; 25] = [
+pub const DESCRIPTIONS: [Description; 33] = [
     RECONCILES,
     RECONCILE_DURATION,
     QUEUE_DEPTH,
@@ -207,6 +256,14 @@ pub const DESCRIPTIONS: [Description; 25] = [
     METRICS_REQUESTED,
     DRIFT_FOUND,
     DRIFT_CORRECTED,
+    EVENTS_RECEIVED,
+    EVENT_DELAY,
+    DRIFT_LATENCY,
+    DRIFT_FOUND_BY,
+    DRIFT_UNANNOUNCED,
+    EVENT_QUEUE_UP,
+    EVENT_COVERAGE,
+    EVENT_ECHOES_MISSED,
     LEADER,
     BUILD,
     RESOURCES,

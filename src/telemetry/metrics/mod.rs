@@ -5,6 +5,7 @@
 
 mod collector;
 mod described;
+mod events;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub use described::{
     AWS_LIMITER_WAIT, AWS_REQUEST_DURATION, AWS_REQUESTS, AWS_THROTTLES, DESCRIPTIONS, Description, Kind,
     PREFIX,
 };
+pub use events::{EventMetrics, EventOutcome, FoundBy, OriginLabels};
 
 /// Buckets from a check that finds no difference to the deadline of a reconcile.
 const RECONCILE_SECONDS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
