@@ -7,6 +7,7 @@ pub mod bucket_replication;
 pub mod index;
 mod run;
 pub mod settings;
+mod summary;
 
 pub use run::{Operator, run};
 pub use settings::Settings;

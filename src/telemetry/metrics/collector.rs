@@ -21,15 +21,15 @@ use crate::telemetry::metrics::described::{
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
 /// What metrics show of one resource.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceSample {
     pub namespace: String,
     pub name: String,
     /// The reason of Ready.
-    pub reason: String,
+    pub reason: Reason,
     pub ready: bool,
     /// The status of InSync.
-    pub in_sync: String,
+    pub in_sync: &'static str,
     pub drift: i64,
     /// Time since AWS was last read for it; `None` when the operator does not read AWS for it.
     pub check_age: Option<Duration>,
@@ -80,7 +80,7 @@ impl Collector for FleetCollector {
         }
         let reasons: Vec<&str> = Reason::VARIANTS.iter().map(|reason| reason.as_str()).collect();
         labelled(&mut encoder, &RESOURCES, &reasons, resources.iter().map(|r| r.reason.as_str()))?;
-        labelled(&mut encoder, &RESOURCES_IN_SYNC, &STATUSES, resources.iter().map(|r| r.in_sync.as_str()))?;
+        labelled(&mut encoder, &RESOURCES_IN_SYNC, &STATUSES, resources.iter().map(|r| r.in_sync))?;
         let oldest = resources.iter().filter_map(|r| r.check_age).max().unwrap_or_default();
         one(&mut encoder, &LAST_CHECK_AGE, oldest.as_secs_f64())?;
         if !each {
