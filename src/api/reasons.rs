@@ -48,6 +48,14 @@ pub enum Reason {
     AwsUnavailable,
     InvalidSpec,
     DeletionBlocked,
+    ObjectsArriving,
+    NothingPending,
+    ObjectsFailing,
+    ObjectsDelayed,
+    NoEvidence,
+    NotProven,
+    NoData,
+    CanaryRefused,
 }
 
 impl Reason {
@@ -55,13 +63,35 @@ impl Reason {
         self.into()
     }
 
-    /// The status of `Ready` if this is its reason.
+    /// The status of `Ready` if this is its reason. The reasons that only `Replicating` has imply its status.
     pub fn ready(self) -> ReadyStatus {
         match self {
-            Reason::Applied | Reason::Verified => ReadyStatus::True,
-            Reason::Progressing | Reason::Suspended => ReadyStatus::Unknown,
+            Reason::Applied | Reason::Verified | Reason::ObjectsArriving | Reason::NothingPending => {
+                ReadyStatus::True
+            }
+            Reason::Progressing
+            | Reason::Suspended
+            | Reason::NoEvidence
+            | Reason::NotProven
+            | Reason::NoData
+            | Reason::CanaryRefused => ReadyStatus::Unknown,
             _ => ReadyStatus::False,
         }
+    }
+
+    /// Whether only `Replicating` has this reason.
+    pub fn is_about_arrival(self) -> bool {
+        matches!(
+            self,
+            Reason::ObjectsArriving
+                | Reason::NothingPending
+                | Reason::ObjectsFailing
+                | Reason::ObjectsDelayed
+                | Reason::NoEvidence
+                | Reason::NotProven
+                | Reason::NoData
+                | Reason::CanaryRefused
+        )
     }
 
     /// Whether the operator tries again automatically and soon (`Reconciling`), or waits for someone (`Stalled`). A
@@ -94,7 +124,15 @@ impl Reason {
             | Reason::WrongBucketOwner
             | Reason::PolicyTooLarge
             | Reason::InvalidRequest
-            | Reason::InvalidSpec => false,
+            | Reason::InvalidSpec
+            | Reason::ObjectsArriving
+            | Reason::NothingPending
+            | Reason::ObjectsFailing
+            | Reason::ObjectsDelayed
+            | Reason::NoEvidence
+            | Reason::NotProven
+            | Reason::NoData
+            | Reason::CanaryRefused => false,
         }
     }
 }

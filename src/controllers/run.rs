@@ -16,6 +16,7 @@ use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
 use crate::controllers::bucket_replication::collector::fleet_snapshot;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
+use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
 use crate::controllers::bucket_replication::memory::Memory;
 use crate::controllers::index::Index;
 use crate::controllers::settings::Settings;
@@ -79,6 +80,7 @@ pub async fn run(operator: Operator) {
             settings,
             clock: Clock::System,
             memory: Memory::default(),
+            evidence: EvidenceStore::default(),
             bucket_locks: BucketLocks::default(),
             may_begin: Box::new({
                 let shutdown = shutdown.clone();

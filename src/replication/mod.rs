@@ -10,6 +10,7 @@ pub mod deletion_read_set;
 pub mod desired;
 pub mod diff;
 pub mod failure;
+pub mod health;
 pub mod import;
 pub mod least_privilege;
 pub mod observed;

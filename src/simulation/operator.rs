@@ -14,6 +14,7 @@ use crate::controllers::Guarded;
 use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
+use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
 use crate::controllers::bucket_replication::memory::Memory;
 use crate::controllers::index::Index;
 use crate::controllers::settings::Settings;
@@ -77,6 +78,7 @@ impl Operator {
             cluster: Arc::new(Hooked::new(cluster.clone(), hook)),
             index: Arc::new(Index::new(&settings.namespaces)),
             memory: Memory::default(),
+            evidence: EvidenceStore::default(),
             bucket_locks: BucketLocks::default(),
             settings,
             clock: Clock::Simulated(clock.clone()),
@@ -150,6 +152,7 @@ impl Operator {
     /// A new term of leadership begins.
     pub fn begin_term(&self) {
         self.controller.context.memory.forget_all();
+        self.controller.context.evidence.forget_all();
     }
 
     /// What the process remembers and decides by, as text.

@@ -10,6 +10,7 @@ use s3_replication_operator::api::{
 };
 use s3_replication_operator::iam::Partition;
 use s3_replication_operator::replication::desired::Discovered;
+use s3_replication_operator::replication::health::Evidence;
 use s3_replication_operator::replication::plan::plan;
 use s3_replication_operator::replication::status::{
     Contested, Outcome, Report, StatusContext, account_status, report, stopped,
@@ -152,7 +153,13 @@ impl Case {
             let read_set = ReadSet::of(&replication, false);
             let input = PlanInput::new(&replication, &read_set, observed, &desired);
             let plan = plan_of(plan(&input));
-            let context = StatusContext { generation: GENERATION, requested: None, previous: &previous, now };
+            let context = StatusContext {
+                generation: GENERATION,
+                requested: None,
+                previous: &previous,
+                now,
+                evidence: &Evidence::default(),
+            };
             let Report { status, reason, .. } = report(&input, &plan, &outcome_of(&plan), &context);
             (status, reason)
         })
@@ -170,13 +177,18 @@ pub fn replications() -> Result<Vec<State>> {
     let mut all = Vec::new();
 
     // The refusals before the operator reads AWS, and during deletion; then those after it has read AWS.
-    for reason in
-        Reason::VARIANTS.iter().copied().filter(|r| !matches!(r, Reason::Applied | Reason::Verified))
-    {
+    let refuses = |r: &Reason| !matches!(r, Reason::Applied | Reason::Verified) && !r.is_about_arrival();
+    for reason in Reason::VARIANTS.iter().copied().filter(refuses) {
         let refusal = Refusal::new(reason, ConditionType::Ready, format!("because {reason}"));
         let how = format!("stopped by {reason}");
         all.push(state(how, |previous: &BucketReplicationStatus, now| {
-            let occasion = StatusContext { generation: GENERATION, requested: None, previous, now };
+            let occasion = StatusContext {
+                generation: GENERATION,
+                requested: None,
+                previous,
+                now,
+                evidence: &Evidence::default(),
+            };
             let Report { status, reason, .. } = stopped(&refusal, &occasion);
             (status, reason)
         })?);

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
+use crate::api::bucket_replication::health::Health;
 use crate::api::bucket_replication::status::BucketReplicationStatus;
 use crate::api::interval::Interval;
 use crate::api::validation as v;
@@ -57,7 +58,20 @@ pub const DEFAULT_ROLE_PATH: &str = "/s3-replication/";
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"InSync\")].status"
     ),
+    printcolumn(
+        name = "Replicating",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Replicating\")].status",
+        description = "Whether objects arrive"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Latency",
+        type_ = "integer",
+        json_path = ".status.health.latencySeconds",
+        description = "The longest time, in seconds, that a destination is behind",
+        priority = 1
+    ),
     printcolumn(name = "Rules", type_ = "integer", json_path = ".status.rules", priority = 1),
     printcolumn(name = "Role", type_ = "string", json_path = ".status.role.arn", priority = 1),
     printcolumn(
@@ -90,6 +104,10 @@ pub struct BucketReplicationSpec {
     #[x_kube(validation = v::priorities_are_unique())]
     #[x_kube(validation = v::priorities_are_unique_in_long_lists())]
     pub rules: Vec<ReplicationRule>,
+
+    /// How the operator finds out whether objects arrive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 
     /// `Enforce` corrects differences in AWS; `Observe` reports them and writes nothing to AWS.
     #[serde(default)]

@@ -18,7 +18,7 @@ use crate::aws::account::circuit_breaker::CircuitBreaker;
 use crate::aws::account::credentials::Environment;
 use crate::aws::account::operation::Operation;
 use crate::aws::account::rate_limiter::RateLimits;
-use crate::aws::error::failure;
+use crate::aws::error::{failure, names_an_absence};
 use crate::aws::interceptor::RequestMetrics;
 use crate::aws::metrics::Metrics;
 use crate::replication::{Failure, FailureClass};
@@ -146,8 +146,11 @@ impl AccountClients {
             let queued = Instant::now();
             self.limits.wait(lane).await;
             self.metrics.waited(lane.service(), queued.elapsed());
-            let result = request.await.map_err(|error| failure(&error, action, subject));
-            self.breaker.record(&operation, result.as_ref().err(), Instant::now());
+            let result = request.await;
+            let absent = result.as_ref().is_err_and(names_an_absence);
+            let result = result.map_err(|error| failure(&error, action, subject));
+            let outage = result.as_ref().err().filter(|_| !absent);
+            self.breaker.record(&operation, outage, Instant::now());
             let code = match &result {
                 Ok(_) => "OK",
                 Err(failure) if failure.code.is_empty() => "none",

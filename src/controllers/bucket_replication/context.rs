@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
+use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
 use crate::controllers::bucket_replication::memory::Memory;
 use crate::controllers::index::Index;
 use crate::controllers::settings::Settings;
@@ -17,6 +18,7 @@ pub struct Context<C, K> {
     /// The objects and accounts as the watches last saw them.
     pub index: Arc<Index>,
     pub memory: Memory,
+    pub evidence: EvidenceStore,
     pub bucket_locks: BucketLocks,
     pub settings: Settings,
     pub clock: Clock,

@@ -59,7 +59,7 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
     }
 
     fn observe(&self, change: &Change<Guarded>) -> Option<Urgency> {
-        let Context { index, settings, memory, clock, .. } = &*self.context;
+        let Context { index, settings, memory, evidence, clock, .. } = &*self.context;
         index.observe(change);
         match change {
             Change::Applied { before, after } => {
@@ -74,6 +74,7 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
             }
             Change::Deleted(gone) => {
                 memory.forget(&gone.uid().unwrap_or_default());
+                evidence.forget(&gone.uid().unwrap_or_default());
                 self.recount(accounts_of(gone), BTreeSet::new());
                 if let Ok(resource) = &gone.0 {
                     for successor in successors(&resource.spec.source.bucket, index, settings) {
@@ -87,6 +88,7 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
 
     fn begin_term(&self, _term: &Term) {
         self.context.memory.forget_all();
+        self.context.evidence.forget_all();
     }
 
     fn first_due(&self, object: &Guarded, fleet: usize) -> (Urgency, Duration) {

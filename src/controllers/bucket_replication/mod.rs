@@ -10,6 +10,7 @@ pub mod context;
 pub mod controller;
 mod deletion;
 pub mod deletion_view;
+pub mod evidence_store;
 pub mod execute;
 pub mod flapping;
 pub mod grace;
@@ -49,7 +50,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(5 * 60);
 pub async fn reconcile<C: Cloud, K: Cluster>(object: &Guarded, cx: &Context<C, K>) -> Result<Action, Error> {
     let key = ObjectKey::new::<BucketReplication>(object.meta());
     let memory = cx.memory.begin(&key.uid);
-    let target = Target { metadata: object.meta(), key: &key, memory: &memory };
+    let evidence = cx.evidence.get(&key.uid);
+    let target = Target { metadata: object.meta(), key: &key, memory: &memory, evidence: &evidence };
     let result = match &object.0 {
         _ if target.metadata.deletion_timestamp.is_some() => deletion::finalize(&target, cx).await,
         Ok(resource) => reconcile_resource(&Resource::new(resource, target, cx), cx).await,

@@ -12,6 +12,7 @@ use crate::api::{
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::memory::Remembered;
 use crate::ports::{Finalizers, ObjectKey};
+use crate::replication::health::Evidence;
 use crate::replication::status::StatusContext;
 use crate::replication::{Accounts, Replication, ResourceId};
 
@@ -21,6 +22,8 @@ pub struct Target<'a> {
     pub metadata: &'a ObjectMeta,
     pub key: &'a ObjectKey,
     pub memory: &'a Remembered<'a>,
+    /// What AWS said about the objects, when the reconcile began.
+    pub evidence: &'a Evidence,
 }
 
 impl Target<'_> {
@@ -44,6 +47,7 @@ impl Target<'_> {
             requested: self.requested(),
             previous,
             now: cx.clock.timestamp(),
+            evidence: self.evidence,
         }
     }
 }

@@ -96,14 +96,15 @@ impl DesiredRole {
 impl Desired {
     pub fn new(replication: &Replication<'_>, discovered: &Discovered) -> Desired {
         let context = Context { replication, discovered };
-        // Exhaustive, so that a new field of the spec cannot be forgotten here. The policies and the pace are
-        // the planner's and the controller's business.
+        // Exhaustive, so that a new field of the spec cannot be forgotten here. The policies, the pace
+        // and the evidence are the planner's and the controller's business.
         let BucketReplicationSpec {
             source,
             role,
             replicate,
             rules,
             management_policy: _,
+            health: _,
             deletion_policy: _,
             adoption_policy: _,
             interval: _,

@@ -10,6 +10,7 @@ mod context;
 mod events;
 mod failed_step;
 mod inventory;
+mod replicating;
 mod text;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -47,10 +48,18 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &S
 
     let ready = builder.ready();
     let reason = ready.reason;
-    let findings =
-        vec![ready, builder.versioning(), builder.role(), builder.replication(), builder.in_sync()];
+    let (replicating, health) = replicating::observed(&builder);
+    let findings = vec![
+        ready,
+        builder.versioning(),
+        builder.role(),
+        builder.replication(),
+        builder.in_sync(),
+        replicating,
+    ];
 
     let mut status = previous.clone();
+    status.health = health;
     status.observed_generation = context.generation;
     status.last_handled_request = context.requested.map(handled_request);
     status.conditions = conditions(findings, reason, &context.transition());
@@ -103,8 +112,9 @@ pub fn stopped(refusal: &Refusal, context: &StatusContext<'_>) -> Report {
         let status = if c == *about { reason.ready() } else { ReadyStatus::Unknown };
         ConditionDraft::new(c, status, *reason, message.clone())
     });
-    status.conditions =
-        conditions(std::iter::once(ready).chain(rest).collect(), *reason, &context.transition());
+    let replicating = replicating::unobserved(refusal);
+    let findings = std::iter::once(ready).chain(rest).chain([replicating]).collect();
+    status.conditions = conditions(findings, *reason, &context.transition());
     let events = failure_event(&status, context.previous, *reason).into_iter().collect();
     Report { status, events, reason: *reason }
 }

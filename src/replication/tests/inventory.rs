@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::{
     BucketReplicationStatus, BucketStatus, ConditionType, ConfigurationOrigin, Reason, RoleStatus,
 };
+use crate::replication::health::Evidence;
 use crate::replication::plan::plan;
 use crate::replication::status::{Outcome, Report, StatusContext, report};
 use crate::replication::tests::plans::{converged, empty};
@@ -20,7 +21,13 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn reported(case: &Case, outcome: &Outcome, now: Timestamp) -> Report {
-    let context = StatusContext { generation: Some(1), requested: None, previous: &case.status, now };
+    let context = StatusContext {
+        generation: Some(1),
+        requested: None,
+        previous: &case.status,
+        now,
+        evidence: &Evidence::default(),
+    };
     case.with_input(|input| report(input, &plan(input), outcome, &context))
 }
 
@@ -256,6 +263,7 @@ fn a_request_is_clipped_and_a_large_spec_leaves_room() {
         requested: Some(&requested),
         previous: &case.status,
         now: at(1),
+        evidence: &Evidence::default(),
     };
     let status = case.with_input(|input| report(input, &plan(input), &Outcome::default(), &context)).status;
     assert_eq!(status.last_handled_request.as_deref(), Some("x".repeat(256).as_str()));

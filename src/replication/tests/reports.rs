@@ -1,8 +1,11 @@
 //! Statuses: what is said of a plan and what became of it.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 
 use crate::api::{BucketReplicationStatus, ConditionType, ManagementPolicy, Reason};
+use crate::replication::health::Evidence;
 use crate::replication::status::{Contested, Outcome, Report, StatusContext, report, stopped};
 use crate::replication::tests::model::bucket_in;
 use crate::replication::tests::{Case, founding, nothing_but};
@@ -14,12 +17,15 @@ fn case() -> Case {
     Case::new(founding(), nothing_but(bucket("us-east-1"), destinations))
 }
 
+static NO_EVIDENCE: LazyLock<Evidence> = LazyLock::new(Evidence::default);
+
 fn at(second: i64, previous: &BucketReplicationStatus) -> StatusContext<'_> {
     StatusContext {
         generation: Some(1),
         requested: None,
         previous,
         now: Timestamp::from_second(second).unwrap(),
+        evidence: &NO_EVIDENCE,
     }
 }
 
@@ -47,7 +53,8 @@ fn an_applied_plan_is_ready_and_remembered() {
             "VersioningReady True Applied",
             "RoleReady True Applied",
             "ReplicationReady True Applied",
-            "InSync True Applied"
+            "InSync True Applied",
+            "Replicating Unknown NoEvidence"
         ]
     );
     assert_eq!(report.status.applied_hash, Some(case.desired().hash()));
@@ -95,6 +102,7 @@ fn a_failed_write_says_so_and_is_tried_again_and_its_change_is_not_called_drift(
             "RoleReady True Applied",
             "ReplicationReady False AccessDenied",
             "InSync False AccessDenied",
+            "Replicating Unknown NoEvidence",
             "Reconciling True AccessDenied"
         ]
     );
@@ -113,6 +121,7 @@ fn observe_lists_every_difference_and_waits_for_someone() {
             "RoleReady False Drifted",
             "ReplicationReady False Drifted",
             "InSync False Drifted",
+            "Replicating Unknown NoEvidence",
             "Stalled True Drifted"
         ]
     );
@@ -158,6 +167,7 @@ fn what_stops_the_operator_beforehand_leaves_the_rest_unknown() {
             "RoleReady Unknown SourceConflict",
             "ReplicationReady False SourceConflict",
             "InSync Unknown SourceConflict",
+            "Replicating Unknown SourceConflict",
             "Stalled True SourceConflict"
         ]
     );
