@@ -187,6 +187,21 @@ pub fn advise(reason: Option<Reason>, subject: &Subject<'_>) -> Advice {
             "the canary is the only evidence asked for, and it may not be written",
             vec![subject.kubectl("edit")],
         ),
+        Reason::EventsReceived => (
+            "events arrive from every Region and service of the account",
+            vec!["kubectl get awsaccounts -o wide".to_owned()],
+        ),
+        Reason::EventsNotSeen => (
+            "from some Region or service of the account no event has arrived yet",
+            vec!["kubectl describe awsaccounts".to_owned()],
+        ),
+        Reason::EventMissed => {
+            ("a change was made that no event announced", vec!["kubectl describe awsaccounts".to_owned()])
+        }
+        Reason::QueueUnreachable => (
+            "the operator cannot read an event queue, and polls all resources",
+            vec!["kubectl describe awsaccounts".to_owned()],
+        ),
     };
     Advice { meaning, next }
 }
