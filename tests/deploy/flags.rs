@@ -163,8 +163,11 @@ fn the_defaults_that_the_values_speak_of_are_those_of_the_program() -> Result<()
     let own = ["http-address", "log-format", "lease-name"];
     for (flag, default) in flags_of_run()? {
         let Some(default) = default.filter(|_| !own.contains(&flag.as_str())) else { continue };
-        let said = documented.get(flag.as_str()).copied();
-        ensure!(said == Some(default.as_str()), "--{flag} defaults to {default}; values.yaml says {said:?}");
+        let documented_default = documented.get(flag.as_str()).copied();
+        ensure!(
+            documented_default == Some(default.as_str()),
+            "--{flag} defaults to {default}; values.yaml says {documented_default:?}"
+        );
     }
     Ok(())
 }
