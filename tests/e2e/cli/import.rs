@@ -1,4 +1,5 @@
-//! `import`: the resource of a bucket that replicates already, on which `plan` finds nothing.
+//! `import`: the resource of a bucket that replicates already, on which `plan` finds nothing. docs/command-line.md and
+//! docs/adopt.md have these commands.
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::types as s3;
