@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
 use crate::aws::account::cache::BucketKey;
 use crate::aws::connector::{AwsConnector, ResourceClients};
 use crate::aws::read::bucket_policy::{GET_BUCKET_POLICY, read_bucket_policy};
+use crate::aws::read::metrics::read_metrics;
 use crate::aws::read::observe::observe;
 use crate::aws::read::observe_for_deletion::observe_for_deletion;
 use crate::aws::write::apply::apply;
 use crate::aws::write::bucket_policy::{PUT_BUCKET_POLICY, write_bucket_policy};
 use crate::ports::{Cloud, QueueMessage};
 use crate::replication::events::{Event, EventName, EventQueue, Subject};
+use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{
@@ -80,8 +82,21 @@ impl Cloud for AwsConnector {
         write_bucket_policy(aws, bucket, policy).await
     }
 
-    async fn verify(&self, account: &Account) -> Read<AwsIdentity> {
+    async fn verify(&self, account: &Account) -> Read<CallerIdentity> {
         AwsConnector::verify(self, account, Duration::ZERO).await
+    }
+
+    async fn read_metrics(
+        &self,
+        account: Option<&Account>,
+        region: &str,
+        request: &MetricsRequest,
+    ) -> Read<Vec<SeriesAnswer>> {
+        let client = match account {
+            Some(account) => self.client_in(account, &ResourceId::of_sweep()).await?,
+            None => self.ambient().await?,
+        };
+        read_metrics(&client, region, request).await
     }
 
     fn forget(&self, account_name: &str) {

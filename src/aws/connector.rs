@@ -15,7 +15,7 @@ use aws_smithy_http_client::{Builder as HttpClientBuilder, ConnectorBuilder, pro
 use futures::future::try_join_all;
 use parking_lot::Mutex;
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
 use crate::aws::account::AccountEntry;
 use crate::aws::account::cache::Buckets;
 use crate::aws::account::caller::AmbientIdentity;
@@ -131,7 +131,7 @@ impl AwsConnector {
     /// # Errors
     /// When there are no valid credentials, or STS cannot be reached.
     pub async fn ambient(&self) -> Read<AwsClient> {
-        let identity = self.ambient.identity().await?;
+        let identity = self.ambient.caller_identity().await?;
         Ok(AwsClient::ambient(self.ambient.clients().clone(), identity))
     }
 
@@ -168,7 +168,7 @@ impl AwsConnector {
     ///
     /// # Errors
     /// When STS does not answer, or names another account than the `AwsAccount` says.
-    pub async fn verify(&self, account: &Account, max_age: Duration) -> Read<AwsIdentity> {
+    pub async fn verify(&self, account: &Account, max_age: Duration) -> Read<CallerIdentity> {
         self.entry(account).verify(max_age).await
     }
 
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn no_identity_takes_the_place_of_one_that_is_missing() {
         let connector = connector();
-        let source = AwsClient::ambient(connector.ambient.clients().clone(), AwsIdentity::default());
+        let source = AwsClient::ambient(connector.ambient.clients().clone(), CallerIdentity::default());
         let mut clients = ResourceClients { source: source.clone(), destinations: BTreeMap::new() };
         let client = |clients: &ResourceClients, account| {
             clients.client(account, "s3:GetBucketPolicy", "dr").map(drop).map_err(|failure| failure.class)

@@ -88,7 +88,7 @@ pub fn is_throttling(code: &str) -> bool {
     )
 }
 
-/// Whether a text has the form of AWS's error codes. A page that a proxy on the way wrote may have any text in this
+/// Whether a text has the form of AWS's error codes. A page that a proxy wrote may have any text in this
 /// place.
 pub fn is_code(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')

@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::cli::account_lookup::AccountLookup;
-use crate::cli::manifests::{Manifests, identity};
+use crate::cli::manifests::{Manifests, resource_id};
 use crate::cli::{CliError, Output, write};
 use crate::iam::Partition;
 use crate::iam::arn::role_of_arn;
@@ -70,7 +70,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
             name: resource.name_any(),
             message: refusal.message,
         })?;
-        let identity = identity(resource);
+        let id = resource_id(resource);
         let spec = &resource.spec;
         let own = accounts.source.as_ref().map(|account| account.spec.account_id.clone());
         let caller = Caller {
@@ -87,7 +87,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         // A file does not say whether the source has Object Lock.
         let discovered = Discovered { caller: caller.clone(), regions, object_lock: false };
         let status = resource.status.clone().unwrap_or_default();
-        let replication = Replication { spec, status: &status, id: &identity, accounts: &accounts };
+        let replication = Replication { spec, status: &status, id: &id, accounts: &accounts };
         let desired = Desired::new(&replication, &discovered);
         if let DesiredRole::Managed(role) = &desired.role {
             sections.push((format!("trust policy of role {}", role.name), role.trust.to_value()));
@@ -128,7 +128,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         }
     }
     let print =
-        |value: &Value| serde_json::to_string_pretty(value).map_err(|e| CliError::Print(e.to_string()));
+        |value: &Value| serde_json::to_string_pretty(value).map_err(|e| CliError::print(e.to_string()));
     match args.output {
         Output::Text => {
             for (title, policy) in &sections {

@@ -62,6 +62,13 @@ pub struct RunArgs {
     /// no limit. A change of the spec does not wait
     #[arg(long, env = "REQUEST_INTERVAL", value_name = "SECONDS", default_value = "10")]
     request_interval: u32,
+    /// Time between two readings of the CloudWatch metrics of rules that publish some, for resources without
+    /// spec.health.interval; 0 to read none
+    #[arg(long, env = "HEALTH_INTERVAL", default_value = "5m", value_parser = health_interval)]
+    health_interval: Pause,
+    /// How far back the verdict whether objects arrive looks, at least; three readings, where that is longer
+    #[arg(long, env = "HEALTH_WINDOW", default_value = "15m", value_parser = health_window)]
+    health_window: Pause,
     /// URL of an SQS queue that receives CloudTrail events, so that drift is found within seconds and resources need not
     /// be polled; see docs/events.md. May be repeated
     #[arg(long, env = "EVENT_QUEUE", value_name = "URL", value_delimiter = ',')]
@@ -92,6 +99,28 @@ pub struct RunArgs {
     leader: LeaderArgs,
     #[command(flatten)]
     aws: AwsArgs,
+}
+
+/// A duration that a flag gives.
+#[derive(Clone, Copy, Debug)]
+struct Pause(Duration);
+
+fn health_interval(text: &str) -> Result<Pause, String> {
+    duration(text, Duration::ZERO).map_err(|error| format!("{error}, or 0"))
+}
+
+fn health_window(text: &str) -> Result<Pause, String> {
+    duration(text, Duration::from_secs(60))
+}
+
+fn duration(text: &str, from: Duration) -> Result<Pause, String> {
+    let is_zero = text == "0" && from.is_zero();
+    let read = if is_zero { Ok(jiff::SignedDuration::ZERO) } else { text.parse() };
+    let duration = read.map_err(|error| format!("not a duration such as 5m or 1h30m: {error}"))?;
+    match Duration::try_from(duration) {
+        Ok(duration) if (from..=Interval::MAX).contains(&duration) => Ok(Pause(duration)),
+        _ => Err("must be at most 24h".to_owned()),
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +198,10 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         former_clusters: args.former_cluster,
         request_interval: Duration::from_secs(args.request_interval.into()),
         longest_request,
+        health: controllers::HealthSettings {
+            interval: Some(args.health_interval.0).filter(|interval| !interval.is_zero()),
+            window: args.health_window.0,
+        },
         resource_metrics: args.resource_metrics,
         events: EventSettings { queues: args.event_queue, interval: args.interval_with_events },
     };

@@ -85,7 +85,7 @@ impl Index {
         changes
     }
 
-    /// Notes what a change of a resource tells beside the resource. The watch calls it after the store has the change.
+    /// Notes whether the status of a changed resource names an account. The watch calls it after the store has the change.
     pub fn observe(&self, change: &Change<Guarded>) {
         let Change::Applied { after, .. } = change else { return };
         let status = after.0.as_ref().ok().and_then(|resource| resource.status.as_ref());

@@ -10,7 +10,7 @@ mod run;
 pub mod settings;
 
 pub use run::{Operator, run};
-pub use settings::Settings;
+pub use settings::{HealthSettings, Settings};
 
 use kube::core::DeserializeGuard;
 

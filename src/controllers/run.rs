@@ -1,4 +1,4 @@
-//! Assembles the controllers and runs them.
+//! Assembles the controllers, a line for each kind, and runs them.
 //!
 //! In: clients, settings, the election and a signal to stop. Out: nothing; it returns when the operator has stopped.
 
@@ -19,6 +19,7 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
 use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
 use crate::controllers::bucket_replication::memory::Memory;
+use crate::controllers::bucket_replication::sweep::sweep_forever;
 use crate::controllers::events::{Events, Receiver, Setup};
 use crate::controllers::index::Index;
 use crate::controllers::settings::Settings;
@@ -89,24 +90,26 @@ pub async fn run(operator: Operator) {
         },
         replications: replications.clone(),
     };
-    let replication_controller = BucketReplicationController {
-        context: Arc::new(Context {
-            cloud,
-            cluster,
-            index,
-            settings,
-            clock: Clock::System,
-            memory: Memory::default(),
-            evidence: EvidenceStore::default(),
-            bucket_locks: BucketLocks::default(),
-            may_begin: Box::new({
-                let shutdown = shutdown.clone();
-                move || leadership.holds() && !shutdown.is_cancelled()
-            }),
-            metrics: metrics.clone(),
-            tracker: tracker.clone(),
-            events,
+    let context = Arc::new(Context {
+        cloud,
+        cluster,
+        index,
+        settings,
+        clock: Clock::System,
+        memory: Memory::default(),
+        evidence: EvidenceStore::default(),
+        bucket_locks: BucketLocks::default(),
+        may_begin: Box::new({
+            let shutdown = shutdown.clone();
+            move || leadership.holds() && !shutdown.is_cancelled()
         }),
+        metrics: metrics.clone(),
+        tracker: tracker.clone(),
+        events,
+    });
+    let sweep = sweep_forever(context.clone(), shutdown.clone());
+    let replication_controller = BucketReplicationController {
+        context,
         replications: replications.clone(),
         accounts: accounts.clone(),
     };
@@ -114,6 +117,9 @@ pub async fn run(operator: Operator) {
     let instruments = Instruments { metrics, tracker };
     manager.add(Runner::new(replication_controller, replications, Some(instruments)), of_replications);
     manager.add(Runner::new(account_controller, accounts, None), Scope::default());
+    let sweep = tokio::spawn(sweep);
     manager.add_lead(move |term, shutdown| receiver.clone().lead(term, shutdown).boxed());
     manager.run(election).await;
+    // It only reads: a reading may be cut off.
+    sweep.abort();
 }

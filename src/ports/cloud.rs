@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
 use crate::replication::events::{Event, EventQueue};
+use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{
@@ -107,7 +108,19 @@ pub trait Cloud: Send + Sync + 'static {
     ///
     /// # Errors
     /// When STS does not answer, or the identity is in another account than the `AwsAccount` names.
-    fn verify(&self, account: &Account) -> impl Future<Output = Read<AwsIdentity>> + Send;
+    fn verify(&self, account: &Account) -> impl Future<Output = Read<CallerIdentity>> + Send;
+
+    /// Reads metrics in one account, or in the operator's own, and one Region, all pages of them. The answers are in the
+    /// order of the series.
+    ///
+    /// # Errors
+    /// What AWS answered, classified, where it answered nothing of use for any series.
+    fn read_metrics(
+        &self,
+        account: Option<&Account>,
+        region: &str,
+        request: &MetricsRequest,
+    ) -> impl Future<Output = Read<Vec<SeriesAnswer>>> + Send;
 
     /// Drops the clients and sessions of an `AwsAccount` that is gone.
     fn forget(&self, account_name: &str);

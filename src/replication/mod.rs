@@ -1,4 +1,4 @@
-//! The domain: what is desired, what is observed, what differs, what to do about it, and how to tell.
+//! The domain: the desired state, the observed state, their differences, the plan, and its report.
 //!
 //! Pure and synchronous: no clients, no clocks, no tokio. Everything here is data in, data out, and tested so.
 

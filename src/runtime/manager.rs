@@ -88,7 +88,7 @@ impl Manager {
     pub async fn run(self, election: Election) {
         let Manager { health, shutdown, liveness, watches, synced, leads, .. } = self;
         let work = async {
-            // The start barrier: who owns a source depends on all resources, and what is allowed on all accounts.
+            // The start barrier: the owner of a source depends on all resources, and authorization on all accounts.
             tokio::select! {
                 _ = join_all(synced) => {}
                 () = shutdown.cancelled() => return,

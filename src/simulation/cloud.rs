@@ -9,10 +9,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
 use crate::iam::arn::role_of_arn;
 use crate::ports::{Cloud, QueueMessage};
 use crate::replication::events::{Event, EventQueue};
+use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{
@@ -213,9 +214,30 @@ impl Cloud for SimulatedCloud {
         self.write(|world| world.put_bucket_policy(caller, bucket, policy))
     }
 
-    async fn verify(&self, account: &Account) -> Read<AwsIdentity> {
+    async fn verify(&self, account: &Account) -> Read<CallerIdentity> {
         let account_id = self.connect_to(account)?;
-        Ok(AwsIdentity { arn: format!("arn:aws:sts::{account_id}:assumed-role/operator/s"), account_id })
+        Ok(CallerIdentity { arn: format!("arn:aws:sts::{account_id}:assumed-role/operator/s"), account_id })
+    }
+
+    async fn read_metrics(
+        &self,
+        account: Option<&Account>,
+        region: &str,
+        request: &MetricsRequest,
+    ) -> Read<Vec<SeriesAnswer>> {
+        let account_id = match account {
+            Some(account) => self.connect_to(account)?,
+            None => self.read(|world| world.own_account.clone()),
+        };
+        self.read(|world| {
+            let held = world.metrics.get(&(account_id, region.to_owned()));
+            let answer = |series| {
+                let points = held.and_then(|held| held.get(series));
+                let within = points.into_iter().flat_map(|points| points.range(request.start..request.end));
+                SeriesAnswer { points: within.map(|(at, value)| (*at, *value)).collect(), problem: None }
+            };
+            Ok(request.series.iter().map(answer).collect())
+        })
     }
 
     fn forget(&self, _account_name: &str) {}

@@ -9,12 +9,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::{DynamicObject, Status};
 use serde_json::Value;
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
 use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey, QueueMessage};
 use crate::replication::events::{self, EventQueue};
+use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::status::Event;
@@ -39,6 +41,8 @@ pub enum Call {
     AddFinalizer,
     RemoveFinalizer,
     SetStatus,
+    SetCondition,
+    ReadMetrics(String),
     PublishEvent,
     NamespaceLabels(String),
 }
@@ -49,7 +53,11 @@ impl Call {
         self.writes_to_aws()
             || matches!(
                 self,
-                Call::AddFinalizer | Call::RemoveFinalizer | Call::SetStatus | Call::PublishEvent
+                Call::AddFinalizer
+                    | Call::RemoveFinalizer
+                    | Call::SetStatus
+                    | Call::SetCondition
+                    | Call::PublishEvent
             )
     }
 
@@ -74,6 +82,8 @@ impl std::fmt::Display for Call {
             Call::AddFinalizer => f.write_str("add the finalizer"),
             Call::RemoveFinalizer => f.write_str("remove the finalizer"),
             Call::SetStatus => f.write_str("write the status"),
+            Call::SetCondition => f.write_str("write the condition Replicating"),
+            Call::ReadMetrics(region) => write!(f, "read metrics in {region}"),
             Call::PublishEvent => f.write_str("publish an event"),
             Call::NamespaceLabels(namespace) => write!(f, "read the labels of namespace {namespace}"),
         }
@@ -222,8 +232,18 @@ impl<P: Cloud> Cloud for Hooked<P> {
         self.aws(Call::WriteBucketPolicy(bucket.clone()), answer).await
     }
 
-    async fn verify(&self, account: &Account) -> Read<AwsIdentity> {
+    async fn verify(&self, account: &Account) -> Read<CallerIdentity> {
         self.aws(Call::Verify(account.name.clone()), self.port.verify(account)).await
+    }
+
+    async fn read_metrics(
+        &self,
+        account: Option<&Account>,
+        region: &str,
+        request: &MetricsRequest,
+    ) -> Read<Vec<SeriesAnswer>> {
+        let answer = self.port.read_metrics(account, region, request);
+        self.aws(Call::ReadMetrics(region.to_owned()), answer).await
     }
 
     fn forget(&self, account_name: &str) {
@@ -272,6 +292,17 @@ impl<P: Cluster> Cluster for Hooked<P> {
 
     async fn set_status(&self, object: &ObjectKey, status: &Value) -> Result<(), ClusterError> {
         self.kubernetes(Call::SetStatus, self.port.set_status(object, status)).await
+    }
+
+    async fn set_condition(
+        &self,
+        object: &ObjectKey,
+        place: usize,
+        condition: &Condition,
+        field: (&str, &Value),
+    ) -> Result<(), ClusterError> {
+        let answer = self.port.set_condition(object, place, condition, field);
+        self.kubernetes(Call::SetCondition, answer).await
     }
 
     async fn publish_event(&self, object: &ObjectKey, event: &Event) {

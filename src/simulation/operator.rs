@@ -17,7 +17,7 @@ use crate::controllers::bucket_replication::controller::BucketReplicationControl
 use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
 use crate::controllers::bucket_replication::memory::Memory;
 use crate::controllers::index::Index;
-use crate::controllers::settings::Settings;
+use crate::controllers::settings::{HealthSettings, Settings};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::clock::{Clock, SimulatedClock};
@@ -70,6 +70,7 @@ impl Operator {
             former_clusters: Vec::new(),
             request_interval: Duration::from_secs(10),
             longest_request: Duration::from_secs(10),
+            health: HealthSettings::default(),
             resource_metrics: false,
             events: Default::default(),
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use jiff::Timestamp;
 use s3_replication_operator::api::{
-    AwsAccountStatus, AwsIdentity, BucketReplicationSpec, BucketReplicationStatus, ConditionType,
+    AwsAccountStatus, BucketReplicationSpec, BucketReplicationStatus, CallerIdentity, ConditionType,
     ManagementPolicy, Reason,
 };
 use s3_replication_operator::iam::Partition;
@@ -232,7 +232,7 @@ pub fn replications() -> Result<Vec<State>> {
 
 /// The statuses of `AwsAccount`s.
 pub fn accounts() -> Result<Vec<State>> {
-    let identity = AwsIdentity {
+    let identity = CallerIdentity {
         arn: "arn:aws:iam::111122223333:role/operator".into(),
         account_id: "111122223333".into(),
     };

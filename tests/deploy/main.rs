@@ -13,6 +13,8 @@ mod flags;
 mod flux;
 mod health;
 mod image;
+mod krew;
+mod metadata;
 mod missing_rbac;
 mod monitoring;
 mod rbac;

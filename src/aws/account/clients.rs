@@ -1,4 +1,4 @@
-//! What all calls in one account share: SDK clients for every Region, made once, rate limits, a circuit breaker, and
+//! Shared by all calls in one account: SDK clients for every Region, made once, rate limits, a circuit breaker, and
 //! the caches of its buckets and keys.
 //!
 //! In: an [`Operation`] and a request of the SDK. Out: its answer, or a [`Failure`] in its class.
@@ -41,6 +41,7 @@ pub struct AccountClients {
     path_style: bool,
     s3: RwLock<HashMap<String, aws_sdk_s3::Client>>,
     kms: RwLock<HashMap<String, aws_sdk_kms::Client>>,
+    cloudwatch: RwLock<HashMap<String, aws_sdk_cloudwatch::Client>>,
     iam: aws_sdk_iam::Client,
     sts: aws_sdk_sts::Client,
     limits: Arc<RateLimits>,
@@ -76,6 +77,7 @@ impl AccountClients {
             path_style,
             s3: RwLock::default(),
             kms: RwLock::default(),
+            cloudwatch: RwLock::default(),
             config,
             environment,
             limits,
@@ -128,6 +130,17 @@ impl AccountClients {
                 .retry_partition(partition(&self.name, &format!("kms{retries}")))
                 .interceptor(RequestMetrics::new(self.metrics.clone()));
             aws_sdk_kms::Client::from_conf(config.build())
+        })
+    }
+
+    /// The CloudWatch client of a Region.
+    pub fn cloudwatch(&self, region: &str) -> aws_sdk_cloudwatch::Client {
+        of_region(&self.cloudwatch, region, |retries| {
+            let config = aws_sdk_cloudwatch::config::Builder::from(&self.config)
+                .region(Region::new(region.to_owned()))
+                .retry_partition(partition(&self.name, &format!("cloudwatch{retries}")))
+                .interceptor(RequestMetrics::new(self.metrics.clone()));
+            aws_sdk_cloudwatch::Client::from_conf(config.build())
         })
     }
 

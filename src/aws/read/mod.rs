@@ -5,7 +5,9 @@
 pub mod bucket_policy;
 pub mod calls;
 pub mod import;
+pub mod inventory;
 pub mod locate;
+pub mod metrics;
 pub mod observe;
 pub mod observe_for_deletion;
 pub mod owner;

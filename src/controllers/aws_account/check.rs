@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use serde_json::json;
 use tracing::warn;
 
-use crate::api::{AwsAccount, AwsIdentity, Namespaces};
+use crate::api::{AwsAccount, CallerIdentity, Namespaces};
 use crate::controllers::aws_account::context::{Context, Verified};
 use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::status::{ObservedAccount, account_status};
@@ -49,7 +49,7 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
 }
 
 /// As whom the operator acts in the account. STS is asked once an interval, and not when resources come or go.
-async fn verify<C: Cloud, K>(account: &AwsAccount, cx: &Context<C, K>) -> Result<AwsIdentity, Failure> {
+async fn verify<C: Cloud, K>(account: &AwsAccount, cx: &Context<C, K>) -> Result<CallerIdentity, Failure> {
     let (uid, generation) = (account.uid().unwrap_or_default(), account.metadata.generation);
     let interval = cx.events.account_interval(&account.spec.account_id, &cx.settings.interval);
     let fresh = |v: &&Verified| v.generation == generation && v.at.elapsed() < interval;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
 use crate::controllers::events::Events;
 use crate::controllers::index::Index;
 use crate::controllers::settings::Settings;
@@ -42,5 +42,5 @@ impl Memory {
 pub struct Verified {
     pub generation: Option<i64>,
     pub at: Instant,
-    pub identity: AwsIdentity,
+    pub identity: CallerIdentity,
 }

@@ -11,12 +11,13 @@ use crate::api::{BucketReplicationStatus, ConditionType, FINALIZER, ManagementPo
 use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize, claim_source};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::execute::{Executed, Permission, execute};
+use crate::controllers::bucket_replication::metrics_watch::{likely_cause, watch_metrics};
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, Finalizers};
 use crate::replication::outcome::{Contested, Outcome};
-use crate::replication::status::{Report, report};
+use crate::replication::status::{Report, StatusContext, report};
 use crate::replication::{
     Account, Accounts, Assessment, Failure, Plan, PlanInput, ReadSet, Refusal, Step, assess,
 };
@@ -51,7 +52,9 @@ pub async fn check<C: Cloud, K: Cluster>(
     let executed = execute(&held.stages, &clients, permission, cx).await;
     let outcome = held.conclude(executed, &mut plan)?;
     let input = PlanInput::new(&replication, &read_set, &observed, &desired);
-    let report = report(&input, &plan, &outcome, &resource.status_context(cx));
+    let evidence = watch_metrics(resource, &input, &outcome, cx);
+    let context = StatusContext { evidence: &evidence, ..resource.status_context(cx) };
+    let report = report(&input, &plan, &outcome, &context);
     record(resource, &plan, &outcome, &report, cx);
     let found = !outcome.done.is_empty() || is_news(&report.status, &resource.status);
     Ok(Checked { report, retry: held.retry, found })
@@ -83,7 +86,7 @@ async fn connect<C: Cloud, K: Cluster>(
 ) -> Result<C::Clients, Failure> {
     let mut clients = cx.cloud.connect(accounts, &resource.id).await?;
     for account in former_accounts(&resource.status, accounts, cx) {
-        // A failure holds nothing up: what is left in that account stays in the status, which says so.
+        // A failure delays nothing: the status keeps naming the statements that are left in that account.
         let _ = cx.cloud.connect_also(&mut clients, &account, &resource.id).await;
     }
     Ok(clients)
@@ -103,14 +106,14 @@ fn former_accounts<C, K>(
     names.into_iter().filter_map(|name| cx.index.account(name).ok().flatten()).collect()
 }
 
-/// What of a plan is executed now.
+/// The part of a plan that is executed now.
 struct Held {
     stages: Vec<Vec<Step>>,
     contested: Option<Contested>,
     retry: Option<Duration>,
 }
 
-/// Holds back corrections that were made too often, and everything while AWS still answers from before a write.
+/// Holds back corrections that were made too often, and everything while AWS still returns answers from before a write.
 fn hold_back<C, K>(plan: &Plan, resource: &Resource<'_>, cx: &Context<C, K>) -> Result<Held, Stop> {
     let (memory, now) = (resource.target.memory, cx.clock.now());
     if let Some(pause) = memory.unsettled(plan, now) {
@@ -178,6 +181,7 @@ fn record<C, K>(
     if !outcome.done.is_empty() {
         resource.target.memory.record(plan, outcome, cx.clock.now());
     }
+    cx.evidence.update(&resource.target.key.uid, |evidence| evidence.likely_cause = likely_cause(report));
     count_drift(plan, outcome, report, resource, cx);
     log(resource, plan, outcome, report);
 }

@@ -1,7 +1,7 @@
 //! Executes a plan.
 //!
-//! In: stages of steps. Out: which were done, which failed, and what stopped the rest. Nothing is decided here: the
-//! steps of a stage run at once, one stage after the other.
+//! In: stages of steps. Out: the steps that were done, those that failed, and why the rest was left out. The steps of a
+//! stage run concurrently, one stage after the other.
 
 use std::time::Duration;
 
@@ -39,9 +39,9 @@ pub struct Permission<'a> {
     pub accounts: &'a Accounts,
 }
 
-/// Executes stages, until the operator no longer leads or is asked to stop, or the resource is no longer allowed what it
-/// was when the plan was made. A step that fails holds back only the steps that need it. `permission`: asked for again
-/// before each stage; a removal needs none.
+/// Executes stages until the operator no longer leads, is asked to stop, or no longer authorizes the resource as it did when
+/// the plan was made. A step that fails holds back only the steps that need it. `permission`: confirmed again before each
+/// stage; a removal needs none.
 pub async fn execute<C: Cloud, K: Cluster>(
     stages: &[Vec<Step>],
     clients: &C::Clients,
@@ -112,8 +112,8 @@ async fn account_of_roles<C: Cloud, K>(clients: &C::Clients, cx: &Context<C, K>)
     cx.cloud.caller(clients).await.map(|caller| caller.account).unwrap_or_default()
 }
 
-/// Replaces the statements of one Sid in the policy of a bucket. Others write the policy too, and S3 cannot write only
-/// where nothing changed: so the policy is read just before the write and read again afterwards.
+/// Replaces the statements of one Sid in the policy of a bucket. Others write the policy too, and S3 has no conditional write
+/// for it: the policy is read just before the write and again afterwards.
 struct StatementsWrite<'a, C: Cloud, K> {
     bucket: &'a BucketAddress,
     sid: &'a str,
@@ -129,7 +129,7 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
             return Ok(());
         }
         if self.merge(held.as_ref()).is_none() {
-            // Nothing but the operator's statements is there: a policy is deleted only after a second look at it.
+            // Only the operator's statements are there: a policy is deleted only after it was read twice.
             held = self.read().await?;
         }
         let policy = self.merge(held.as_ref());

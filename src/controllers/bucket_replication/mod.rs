@@ -15,12 +15,14 @@ pub mod execute;
 pub mod flapping;
 pub mod grace;
 pub mod memory;
+mod metrics_watch;
 pub mod request_limit;
 pub mod resource;
 pub mod source_ownership;
 pub mod status;
 pub mod stop;
 pub mod successors;
+pub mod sweep;
 #[cfg(test)]
 mod tests;
 

@@ -4,8 +4,10 @@
 //! `Replicating`, and `status.health`. Pure: whoever reads AWS keeps an [`Evidence`] for each resource, and adds to it.
 
 pub mod evidence;
+pub mod failure_event;
 pub mod figures;
 mod judge;
+pub mod metrics;
 mod rule;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::{AwsAccountStatus, AwsIdentity, ConditionType, ReadyStatus, Reason};
+use crate::api::{AwsAccountStatus, CallerIdentity, ConditionType, ReadyStatus, Reason};
 use crate::replication::events::coverage::AccountEvents;
 use crate::replication::events::{Evidence, Origin};
 use crate::replication::failure::Failure;
@@ -16,7 +16,7 @@ const MAX_NAMED: usize = 10;
 /// What a check of an account found.
 pub struct ObservedAccount<'a> {
     /// As whom the operator acts there, as STS answered.
-    pub identity: Result<&'a AwsIdentity, &'a Failure>,
+    pub identity: Result<&'a CallerIdentity, &'a Failure>,
     /// How many resources refer to the account.
     pub replications: i32,
     /// `None`: the operator reads no event queue.
@@ -32,7 +32,7 @@ pub fn account_status(
 ) -> (AwsAccountStatus, Reason) {
     let ObservedAccount { identity, replications, events } = observed;
     let (reason, message) = match identity {
-        Ok(AwsIdentity { arn, account_id }) => {
+        Ok(CallerIdentity { arn, account_id }) => {
             (Reason::Verified, format!("the operator is {arn} in account {account_id}"))
         }
         Err(failure) => (failure.class.reason(), failure.message()),

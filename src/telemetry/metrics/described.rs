@@ -1,4 +1,4 @@
-//! The table of all metrics: name, type, labels and meaning. Each part of the operator registers its metrics by it, and
+//! The table of all metrics: name, type, labels and meaning. A new metric begins here. Each part of the operator registers its metrics by this table, and
 //! `docs/metrics.md` is generated from it.
 
 use prometheus_client::metrics::MetricType;
@@ -106,6 +106,12 @@ pub const DRIFT_CORRECTED: Description = Description::new(
     &["resource"],
     "Differences that someone made in AWS and the operator corrected, by the kind of AWS resource",
 );
+pub const METRICS_REQUESTED: Description = Description::new(
+    "cloudwatch_metrics_requested_total",
+    Kind::Counter,
+    &[],
+    "Metrics that the operator requested from CloudWatch, as AWS bills them: 0.01 USD per 1,000",
+);
 pub const AWS_REQUESTS: Description = Description::new(
     "aws_requests_total",
     Kind::Counter,
@@ -142,6 +148,12 @@ pub const RESOURCES_IN_SYNC: Description = Description::new(
     &["status"],
     "BucketReplication resources by the status of InSync: `True`, `False` or `Unknown`",
 );
+pub const RESOURCES_REPLICATING: Description = Description::new(
+    "resources_replicating",
+    Kind::Gauge,
+    &["reason"],
+    "BucketReplication resources by the reason of Replicating: whether objects arrive",
+);
 pub const LAST_CHECK_AGE: Description = Description::new(
     "last_successful_check_age_seconds",
     Kind::Gauge,
@@ -165,6 +177,21 @@ pub const RESOURCE_DRIFT: Description =
 pub const RESOURCE_CHECK_AGE: Description = Description::of_each(
     "resource_last_successful_check_age_seconds",
     "Time since AWS was last read for this resource",
+);
+
+pub const RESOURCE_REPLICATING: Description =
+    Description::of_each("resource_replicating", "1 when Replicating is True, otherwise 0");
+pub const RESOURCE_LATENCY: Description = Description::of_each(
+    "resource_replication_latency_seconds",
+    "The value of status.health.latencySeconds: the longest time that a destination is behind",
+);
+pub const RESOURCE_PENDING: Description = Description::of_each(
+    "resource_pending_operations",
+    "Operations that are pending, by status.health.rules: the sum over the rules",
+);
+pub const RESOURCE_FAILED: Description = Description::of_each(
+    "resource_failed_operations",
+    "Operations that failed in the present run of failures, by status.health.rules: the sum over the rules",
 );
 
 pub const EVENTS_RECEIVED: Description = Description::new(
@@ -217,7 +244,7 @@ pub const EVENT_ECHOES_MISSED: Description = Description::new(
 );
 
 /// All metrics, in the order of the documentation.
-pub const DESCRIPTIONS: [Description; 27] = [
+pub const DESCRIPTIONS: [Description; 33] = [
     RECONCILES,
     RECONCILE_DURATION,
     QUEUE_DEPTH,
@@ -226,6 +253,7 @@ pub const DESCRIPTIONS: [Description; 27] = [
     AWS_REQUEST_DURATION,
     AWS_THROTTLES,
     AWS_LIMITER_WAIT,
+    METRICS_REQUESTED,
     DRIFT_FOUND,
     DRIFT_CORRECTED,
     EVENTS_RECEIVED,
@@ -240,9 +268,14 @@ pub const DESCRIPTIONS: [Description; 27] = [
     BUILD,
     RESOURCES,
     RESOURCES_IN_SYNC,
+    RESOURCES_REPLICATING,
     LAST_CHECK_AGE,
     RESOURCE_READY,
     RESOURCE_IN_SYNC,
     RESOURCE_DRIFT,
     RESOURCE_CHECK_AGE,
+    RESOURCE_REPLICATING,
+    RESOURCE_LATENCY,
+    RESOURCE_PENDING,
+    RESOURCE_FAILED,
 ];

@@ -74,7 +74,7 @@ fn launch(python: &Path, auth: Auth) -> Result<(Process, Result<u16>)> {
     let enforced = if auth == Auth::Enforced { "true" } else { "false" };
     let process = Spec::new("emulator", python)
         .arg(paths::sources().join("tools/aws/emulator.py"))
-        // Its settings have common names, and AWS_ variables would change who root is.
+        // Its settings have common names, and AWS_ variables would change the root identity.
         .without_env(&["AWS_", "MINISTACK_", "LOCALSTACK_", "PYTHON", "S3_"])
         .env("GATEWAY_PORT", port.to_string())
         .env("BIND_HOST", "127.0.0.1")
