@@ -108,6 +108,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   (list "concurrency" .concurrency)
   (list "interval" .interval)
   (list "request-interval" .requestInterval)
+  (list "health-interval" .healthInterval)
+  (list "health-window" .healthWindow)
   (list "http-address" .httpAddress)
   (list "otlp-endpoint" .otlpEndpoint)
   (list "log-format" .logFormat)

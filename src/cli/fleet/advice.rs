@@ -187,6 +187,28 @@ pub fn advise(reason: Option<Reason>, subject: &Subject<'_>) -> Advice {
             "the canary is the only evidence asked for, and it may not be written",
             vec![subject.kubectl("edit")],
         ),
+        Reason::EventsReceived => (
+            "events arrive from every Region and service of this account on which resources depend",
+            vec![subject.describe()],
+        ),
+        Reason::EventsNotSeen => (
+            "no event has arrived from some Region or service, and the operator polls what depends on it",
+            vec![
+                "aws cloudtrail get-trail-status --name TRAIL".to_owned(),
+                "aws events list-rules".to_owned(),
+            ],
+        ),
+        Reason::EventMissed => (
+            "a change in AWS was found that no event had announced, and the operator polls what depends on that place",
+            vec![
+                "aws cloudtrail get-trail-status --name TRAIL".to_owned(),
+                "aws events list-rules".to_owned(),
+            ],
+        ),
+        Reason::QueueUnreachable => (
+            "the event queue does not answer, and the operator polls every resource",
+            vec!["aws sqs get-queue-attributes --queue-url URL --attribute-names All".to_owned()],
+        ),
     };
     Advice { meaning, next }
 }

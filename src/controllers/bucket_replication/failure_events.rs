@@ -1,25 +1,23 @@
-//! Adds S3's failure events to the evidence about the objects of resources.
+//! Takes in failure events of S3, from whoever reads the queue that a user sends them to.
 //!
-//! In: the body of a message of an event queue. Out: the reason that S3 gives, in the evidence of the resource whose rule
-//! failed, and its verdict where that changed. Events of rules whose metrics are not read have no effect.
-
-use std::collections::BTreeMap;
+//! In: the body of a message. Out: the reason of the last failure in the evidence of the resource, and its status. A
+//! message says no more than why: whether objects arrive is what metrics and canaries show.
 
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::sweep::report_verdict;
-use crate::ports::Cluster;
+use crate::ports::{Cloud, Cluster};
 use crate::replication::health::failure_event::{add, failures};
 
-/// Takes in the failures that a message holds; there are none in a message of another kind.
-pub async fn take_in<C, K: Cluster>(body: &str, cx: &Context<C, K>) {
-    let mut concerned = BTreeMap::new();
+/// Adds the failures in a message to the evidence of the resources that they are about. Returns how many were about one.
+pub async fn take_failures<C: Cloud, K: Cluster>(body: &str, cx: &Context<C, K>) -> usize {
+    let mut known = 0;
     for event in failures(body) {
-        let found = cx.evidence.find(&event.source, &event.rule, &event.destination);
-        let Some((uid, key)) = found else { continue };
+        let Some((uid, key)) = cx.evidence.find(&event.source, &event.rule, &event.destination) else {
+            continue;
+        };
+        known += 1;
         cx.evidence.update(&uid, |evidence| add(evidence, &event));
-        concerned.insert(uid, key);
-    }
-    for (uid, key) in concerned {
         report_verdict(&uid, &key, cx).await;
     }
+    known
 }

@@ -115,7 +115,7 @@ impl Inner {
     fn check_accounts(&self, event: &Event) -> bool {
         let Subject::Role(role) = &event.subject else { return false };
         let mut found = false;
-        for account in self.setup.index.accounts.all() {
+        for account in self.setup.index.accounts.objects() {
             let assumed = account.0.as_ref().ok().and_then(|account| account.spec.assume_role.as_ref());
             let is_same = assumed.is_some_and(|assumed| {
                 role_of_arn(&assumed.arn).eq_ignore_ascii_case(role)

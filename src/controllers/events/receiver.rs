@@ -90,7 +90,7 @@ impl<C: Cloud, K: Cluster> Receiver<C, K> {
         for QueueMessage { body, receipt } in messages {
             let outcome = self.0.events.dispatch(&body, self.0.cloud.as_ref()).await;
             if outcome == EventOutcome::Notification {
-                failure_events::take_in(&body, &self.0).await;
+                failure_events::take_failures(&body, &self.0).await;
             }
             receipts.push(receipt);
         }

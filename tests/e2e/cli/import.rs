@@ -1,4 +1,5 @@
 //! `import`: the resource of a bucket that replicates already, on which `plan` finds nothing.
+//! The commands are those of docs/command-line.md.
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::types as s3;

@@ -1,4 +1,5 @@
 //! `orphans`: what a resource that is gone left behind, found and deleted; everything else is left alone.
+//! The commands are those of docs/command-line.md.
 
 use anyhow::{Context, Result};
 use rig::operator::OperatorBuilder;
