@@ -19,7 +19,13 @@ use super::pods::Pods;
 const EXAMPLE: &str = "https://git.example.com/";
 
 /// The name that the account of the deployed file has here.
-pub const ACCOUNT: &str = "of-the-file";
+pub const ACCOUNT: &str = "default";
+
+/// The label of the namespaces whose resources may act in the account.
+pub const LABEL: &str = "tests";
+
+/// What the file imposes on roles.
+const BOUNDARY: &str = "            roles: {permissionsBoundary: \"arn:aws:iam::111122223333:policy/s3-replication-boundary\"}\n";
 
 /// Finds the programs that Argo CD needs, or says why the tests cannot run.
 pub fn required_programs() -> Result<Programs, String> {
@@ -61,20 +67,20 @@ impl Environment {
         let tag = operator["spec"]["source"]["targetRevision"].as_str();
         platform.tag(tag.context("the Application of the chart names no revision")?)?;
         environment.create_namespace("data")?;
+        environment.kubectl(&["label", "namespace", "data", &format!("{LABEL}=gitops")], "")?;
         Ok(environment)
     }
 
-    /// The file that a user applies, with the repositories of this environment. The account in it has another name: as the
-    /// default it would refuse the namespaces and buckets of the other tests.
+    /// The file that a user applies, with the repositories and the account of this environment. The tests share the
+    /// account: it allows all their namespaces and buckets, and there is no boundary in it.
     pub fn application_file(&self) -> Result<String> {
         let text = read("deploy/argocd/application.yaml")?;
         let edits = [
             (EXAMPLE, self.argocd.git.url()),
-            (
-                "        accounts:\n",
-                "        operator: {requireAccount: false}\n        accounts:\n".to_owned(),
-            ),
-            ("          default:\n", format!("          {ACCOUNT}:\n")),
+            ("{matchNames: [data]}", format!("{{matchLabels: {{{LABEL}: gitops}}}}")),
+            ("[\"source-bucket-*\"]", "[\"*\"]".to_owned()),
+            ("[\"dest-bucket-*\"]", "[\"*\"]".to_owned()),
+            (BOUNDARY, String::new()),
             ("accountId: \"111122223333\"", format!("accountId: \"{}\"", self.world.account)),
         ];
         edits.into_iter().try_fold(text, |text, (theirs, ours)| {

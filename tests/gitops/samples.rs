@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::application::{Application, OPERATOR};
-use super::environment::{Environment, on_shared, repository};
+use super::environment::{Environment, LABEL, on_shared, repository};
 use super::team::of_repository;
 
 /// Ways to apply and compare; the first is that of the file that a user applies.
@@ -34,7 +34,7 @@ async fn one_way(environment: &Environment, way: &str) -> Result<()> {
         samples.write(&name, &with_buckets(environment, fs::read_to_string(&path)?).await?)?;
     }
     samples.commit("The samples")?;
-    let namespace = environment.world.namespace(&[]).await?;
+    let namespace = environment.world.namespace(&[(LABEL, "gitops")]).await?;
     let mut manifest = of_repository(environment, &format!("samples-{way}"), &namespace, samples.url())?;
     match way {
         "client-side" => manifest["spec"]["syncPolicy"]["syncOptions"] = json!([]),

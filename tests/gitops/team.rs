@@ -5,7 +5,7 @@ use rig::argocd::Repository;
 use serde_json::{Value, json};
 
 use super::application::{self, Application};
-use super::environment::Environment;
+use super::environment::{Environment, LABEL};
 
 /// The name of its resource.
 pub const NAME: &str = "orders";
@@ -44,7 +44,7 @@ impl<'a> Team<'a> {
         let repository = environment.argocd.git.repository(&format!("teams/{name}.git"))?;
         repository.write("orders.yaml", &resource.to_string())?;
         repository.commit("Orders are replicated")?;
-        let namespace = environment.world.namespace(&[]).await?;
+        let namespace = environment.world.namespace(&[(LABEL, "gitops")]).await?;
         let manifest = of_repository(environment, name, &namespace, repository.url())?;
         let application = Application::apply(environment, &manifest)?;
         Ok(Self { environment, application, namespace, source: source.to_owned(), repository, resource })
