@@ -48,7 +48,11 @@ impl Events {
                 origin.iter().for_each(|origin| inner.received(origin, None));
                 (origin, EventOutcome::Unknown)
             }
-            Message::Notification(_) => (None, EventOutcome::Notification),
+            Message::Notification(notification) => {
+                // What no longer fits is left out: it says why objects fail, and others say the same.
+                let _ = inner.setup.notifications.try_send(notification);
+                (None, EventOutcome::Notification)
+            }
             Message::Unreadable => (None, EventOutcome::Unreadable),
         };
         let service = origin.map(|origin| labels(&origin).service);
