@@ -8,7 +8,6 @@ use std::time::Instant;
 use futures::FutureExt;
 use kube::Client;
 use kube::runtime::events::Reporter;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::aws::AwsConnector;
@@ -19,7 +18,6 @@ use crate::controllers::bucket_replication::collector::fleet_snapshot;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
 use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
-use crate::controllers::bucket_replication::failure_events::{NOTIFICATIONS, take_all_failures};
 use crate::controllers::bucket_replication::memory::Memory;
 use crate::controllers::bucket_replication::sweep::sweep_forever;
 use crate::controllers::events::{Events, Receiver, Setup};
@@ -61,7 +59,6 @@ pub async fn run(operator: Operator) {
     };
     let cluster = Arc::new(ObjectWriter::new(client.clone(), reporter));
     let (replications, accounts) = (Triggers::new(settings.concurrency), Triggers::new(CONCURRENCY));
-    let (notifications, failures) = mpsc::channel(NOTIFICATIONS);
     let events = Arc::new(Events::new(Setup {
         settings: settings.events.clone(),
         interval: settings.interval.clone(),
@@ -70,9 +67,7 @@ pub async fn run(operator: Operator) {
         accounts: accounts.clone(),
         clock: Clock::System,
         metrics: event_metrics,
-        notifications,
     }));
-    let receiver = Receiver { events: events.clone(), cloud: cloud.clone() };
     metrics.collect_from({
         let (index, tracker, queue) = (index.clone(), tracker.clone(), replications.clone());
         let (leadership, each) = (leadership.clone(), settings.resource_metrics);
@@ -112,7 +107,7 @@ pub async fn run(operator: Operator) {
         events,
     });
     let sweep = sweep_forever(context.clone(), shutdown.clone());
-    let failures = take_all_failures(failures, context.clone());
+    let receiver = Arc::new(Receiver::new(context.clone()));
     let replication_controller = BucketReplicationController {
         context,
         replications: replications.clone(),
@@ -122,7 +117,7 @@ pub async fn run(operator: Operator) {
     let instruments = Instruments { metrics, tracker };
     manager.add(Runner::new(replication_controller, replications, Some(instruments)), of_replications);
     manager.add(Runner::new(account_controller, accounts, None), Scope::default());
-    let sweep = tokio::spawn(futures::future::join(sweep, failures));
+    let sweep = tokio::spawn(sweep);
     manager.add_lead(move |term, shutdown| receiver.clone().lead(term, shutdown).boxed());
     manager.run(election).await;
     // It only reads: a reading may be cut off.

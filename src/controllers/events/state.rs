@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 
 use kube::{Resource as _, ResourceExt};
 use parking_lot::Mutex;
-use serde_json::Value;
-use tokio::sync::mpsc::Sender;
 use tracing::{info, warn};
 
 use crate::api::{BucketReplicationStatus, DriftEntry, Interval};
@@ -40,8 +38,6 @@ pub struct Setup {
     pub accounts: Triggers<GuardedAccount>,
     pub clock: Clock,
     pub metrics: EventMetrics,
-    /// Takes S3's own notifications of objects that failed.
-    pub notifications: Sender<Value>,
 }
 
 /// The state of events; `default` is that of an operator without a queue.
