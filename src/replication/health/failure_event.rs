@@ -132,7 +132,11 @@ pub fn add(evidence: &mut Evidence, event: &FailureEvent) {
         }
         return;
     }
-    rule.failure_reason = Some(event.reason.clone());
+    // Events come in any order.
+    if rule.failed_at.is_none_or(|at| at <= event.at) {
+        rule.failure_reason = Some(event.reason.clone());
+        rule.failed_at = Some(event.at);
+    }
 }
 
 /// What a reason means, and what to do about it; `None` for one that this version does not know.
