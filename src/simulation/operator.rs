@@ -146,6 +146,11 @@ impl Operator {
         Some(result.map(Action::after))
     }
 
+    /// Reads the metrics that are due, as the sweep does beside the reconciles.
+    pub async fn sweep(&self, start: Instant) {
+        crate::controllers::bucket_replication::sweep::sweep(&self.controller.context, start).await;
+    }
+
     /// The resource as the cache holds it.
     pub fn cached(&self, namespace: &str, name: &str) -> Option<BucketReplication> {
         let object = self.controller.context.index.replications.get(&Key::namespaced(namespace, name))?;

@@ -55,6 +55,8 @@ pub struct RuleEvidence {
     pub last_arrival: Option<Timestamp>,
     /// Why the last operation failed, where a failure event named it.
     pub failure_reason: Option<String>,
+    /// When that operation failed, by the event.
+    pub failed_at: Option<Timestamp>,
     /// By minute: operations that failed because the object was deleted before S3 replicated it, by their key, version
     /// and destination. They are no fault of the settings.
     pub noise: BTreeMap<Timestamp, BTreeSet<String>>,

@@ -132,7 +132,11 @@ pub fn add(evidence: &mut Evidence, event: &FailureEvent) {
         }
         return;
     }
-    rule.failure_reason = Some(event.reason.clone());
+    // Events come in any order.
+    if rule.failed_at.is_none_or(|at| at <= event.at) {
+        rule.failure_reason = Some(event.reason.clone());
+        rule.failed_at = Some(event.at);
+    }
 }
 
 /// What a reason means, and what to do about it; `None` for one that this version does not know.
@@ -248,7 +252,7 @@ mod tests {
             at: "2024-09-05T21:04:32.527Z".parse().unwrap(),
         };
         let direct = body("AssumeRoleNotPermitted");
-        assert_eq!(failures(&direct), [expected.clone()]);
+        assert_eq!(failures(&direct), std::slice::from_ref(&expected));
         let by_sns = serde_json::json!({"Type": "Notification", "Message": direct}).to_string();
         assert_eq!(failures(&by_sns), [expected]);
         for other in

@@ -15,6 +15,7 @@ use crate::replication::health::evidence::{
     CanaryEvidence, CanaryOutcome, CanarySent, Evidence, RuleEvidence, Run,
 };
 use crate::replication::health::figures::{magnitude, rounded};
+use crate::replication::health::metrics::{read_from, window_start};
 use crate::replication::health::rule::{Finding, RuleJudged, Terms, judge_rule, open_run};
 use crate::replication::health::wording::{Told, message};
 
@@ -75,12 +76,16 @@ pub fn settle(evidence: &mut Evidence, spec: &BucketReplicationSpec, now: Timest
     let terms = terms(spec, evidence, now);
     for rule in evidence.rules.values_mut() {
         let arrives = judge_rule(rule, &terms).finding.verdict() == RuleVerdict::Arriving;
+        let read_to = rule.metrics.as_ref().and_then(|metrics| metrics.read_to);
         if arrives || open_run(rule, &terms).is_none() {
             rule.run = None;
-            rule.failure_reason = None;
+            // An event comes minutes before the metric that it explains.
+            let explained = |at| read_to.is_some_and(|read| window_start(read, terms.window) > at);
+            if rule.failed_at.is_none_or(explained) {
+                rule.failure_reason = None;
+            }
         }
-        let read_to = rule.metrics.as_ref().and_then(|metrics| metrics.read_to);
-        if let Some(start) = read_to.and_then(|to| to.checked_sub(terms.window).ok()) {
+        if let Some(start) = read_to.map(|read| read_from(read, terms.window)) {
             rule.forget_before(start);
         }
     }

@@ -185,19 +185,17 @@ struct Span {
 impl Span {
     /// The window of a verdict, up to what may be incomplete.
     fn of(window: SignedDuration, now: Timestamp) -> Span {
-        let period = period(window);
         let end = aligned(now.saturating_sub(DELAY).unwrap_or(now), MINUTE);
-        let window = window.max(SHORTEST);
-        Span { start: aligned(end.saturating_sub(window).unwrap_or(end), period), end, period }
+        Span { start: read_from(end, window), end, period: period(window) }
     }
 
-    /// What an operator that was down has not read yet.
+    /// What an operator that was down has not read yet, in points of the same length: a point that was counted is then
+    /// known again.
     fn missed(self, metrics: &MetricsEvidence) -> Option<Span> {
         let from = metrics.read_to.or(metrics.counted_to)?;
         let from = from.max(self.end.saturating_sub(CATCH_UP).ok()?);
-        let period = 5 * MINUTE.max(self.period / 5);
-        let (start, end) = (aligned(from, period), aligned(self.start, period));
-        (start < end).then_some(Span { start, end, period })
+        let start = aligned(from, self.period);
+        (start < self.start).then_some(Span { start, end: self.start, period: self.period })
     }
 }
 
@@ -216,9 +214,14 @@ fn aligned(time: Timestamp, period: i64) -> Timestamp {
     Timestamp::from_second(second - second.rem_euclid(period)).unwrap_or(time)
 }
 
-/// The end of what a sweep at this time reads.
-pub fn read_to(now: Timestamp) -> Timestamp {
-    aligned(now.saturating_sub(DELAY).unwrap_or(now), MINUTE)
+/// Where the window of a verdict begins that ends at a time: at the beginning of a point.
+pub(crate) fn window_start(end: Timestamp, window: SignedDuration) -> Timestamp {
+    aligned(end.saturating_sub(window).unwrap_or(Timestamp::MIN), period(window))
+}
+
+/// Where the reading of a window begins that ends at a time. Points from then on are read again and again.
+pub(crate) fn read_from(end: Timestamp, window: SignedDuration) -> Timestamp {
+    aligned(end.saturating_sub(window.max(SHORTEST)).unwrap_or(Timestamp::MIN), period(window))
 }
 
 /// Adds what one request read about one rule to its evidence.

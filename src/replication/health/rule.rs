@@ -8,7 +8,7 @@ use crate::api::{Reason, RuleVerdict};
 use crate::replication::health::evidence::{
     Backlog, CanaryEvidence, CanaryOutcome, MetricsEvidence, POINTS_BEHIND, RuleEvidence, Run, Unread, WINDOW,
 };
-use crate::replication::health::metrics::SHORTEST;
+use crate::replication::health::metrics::{read_from, window_start};
 
 /// What the evidence about one rule shows. The worse comes first; anything that is known comes before what is not.
 #[derive(Clone, Debug, PartialEq)]
@@ -166,7 +166,7 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
     if let Some(unread) = unread.filter(|unread| hides(unread, read_to, terms)) {
         return Finding::Unread(unread.clone());
     }
-    let start = read_to.saturating_sub(terms.window).unwrap_or(Timestamp::MIN);
+    let start = window_start(read_to, terms.window);
     let cleared = cleared_at(evidence, terms);
     let (mut failed, mut operations) = (0_u64, 0_u64);
     for (at, ended) in metrics.ended.range(start..read_to) {
@@ -180,7 +180,7 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
     }
     let latest = metrics.backlog.iter().next_back();
     // What was pending long ago says nothing about now.
-    let recent = read_to.saturating_sub(terms.window.max(SHORTEST)).unwrap_or(Timestamp::MIN);
+    let recent = read_from(read_to, terms.window);
     let latest = latest.filter(|(at, _)| **at >= recent).map(|(_, backlog)| *backlog);
     if let Some(backlog) = latest.filter(|_| is_behind(metrics, terms)) {
         return Finding::Delayed { backlog };

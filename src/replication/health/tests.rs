@@ -279,6 +279,65 @@ fn a_thousand_rules_fill_a_bounded_status_and_the_worst_come_first() {
     assert!(said.message.len() < 1000, "{}", said.message);
 }
 
+#[test]
+fn a_point_is_counted_once_however_often_it_is_read() {
+    use crate::replication::health::metrics::{
+        MetricsRequest, Series, SeriesAnswer, Statistic, Watch, WatchedRule,
+    };
+    use crate::replication::health::metrics::{add, readings};
+    // The emulated CloudWatch: three operations failed at noon, in points of the length that is asked for.
+    let answer = |request: &MetricsRequest, series: &Series| {
+        let counts = matches!(series.statistic, Statistic::Failed | Statistic::Ended);
+        let at = minute(0).as_second() - minute(0).as_second().rem_euclid(request.period);
+        let at = Timestamp::from_second(at).unwrap();
+        let is_asked = counts && (request.start..request.end).contains(&at);
+        SeriesAnswer { points: is_asked.then_some((at, 3.0)).into_iter().collect(), problem: None }
+    };
+    let rule =
+        WatchedRule { id: "all".into(), destination: "to-all".into(), region: Some("eu-west-1".into()) };
+    let watch =
+        Watch { account: None, source: "orders".into(), region: "us-east-1".into(), rules: vec![rule] };
+    for (window, pause) in [(1, 1), (15, 5), (15, 600), (62, 7), (400, 33)] {
+        let resource = spec(&["all"]);
+        let metrics = Some(MetricsEvidence::new(Timestamp::UNIX_EPOCH));
+        let mut held = evidence([("all", RuleEvidence { metrics, ..RuleEvidence::default() })]);
+        held.window = SignedDuration::from_mins(window);
+        let mut worst = 0;
+        for step in 0..100 {
+            let now = minute(step * pause - 5);
+            for reading in readings([("uid", &watch, &held.clone())], now) {
+                for (request, _) in reading.requests {
+                    let pair: Vec<_> =
+                        request.series.iter().map(|s| (s.clone(), answer(&request, s))).collect();
+                    add(held.rules.get_mut("all").unwrap(), &request, &pair);
+                }
+            }
+            settle(&mut held, &resource, now);
+            worst = worst.max(held.rules["all"].run.as_ref().map_or(0, |run| run.failed));
+        }
+        assert_eq!(worst, 3, "a window of {window} minutes, read every {pause}");
+    }
+}
+
+#[test]
+fn the_reason_of_an_event_waits_for_the_metric_that_it_explains() {
+    let resource = spec(&["all"]);
+    let mut held = evidence([("all", with(&[(-3, 0, 5)]))]);
+    let rule = held.rules.get_mut("all").unwrap();
+    (rule.failure_reason, rule.failed_at) = (Some("DstBucketNotFound".into()), Some(minute(1)));
+    settle(&mut held, &resource, minute(2));
+    let rule = held.rules.get_mut("all").unwrap();
+    rule.ended(minute(1), Ended { failed: 1, operations: 1 });
+    rule.metrics.as_mut().unwrap().read_to = Some(minute(3));
+    settle(&mut held, &resource, minute(5));
+    assert!(judged_at(&resource, &held, minute(5)).message.contains("S3 reports DstBucketNotFound"));
+    let rule = held.rules.get_mut("all").unwrap();
+    rule.ended(minute(20), Ended { failed: 0, operations: 1 });
+    rule.metrics.as_mut().unwrap().read_to = Some(minute(21));
+    settle(&mut held, &resource, minute(23));
+    assert_eq!(held.rules["all"].failure_reason, None, "objects arrive again");
+}
+
 fn finding() -> impl Strategy<Value = RuleEvidence> {
     prop_oneof![
         Just(with(&[(-3, 2, 5)])),

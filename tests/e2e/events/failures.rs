@@ -24,7 +24,7 @@ fn notification(source: &str, destination: &str, key: &str, reason: &str) -> Str
 
 #[tokio::test]
 async fn the_reason_of_a_failure_event_reaches_replicating() -> Result<()> {
-    let often = ["--health-interval", "1s", "--health-window", "1m"];
+    let often = ["--health-interval", "1s", "--health-window", "2m"];
     let scene = EventScene::with("event-failure", &often).await?;
     let publish = |spec: &mut Value| spec["rules"][0]["destination"]["metrics"] = json!("Enabled");
     let (source, destination) = scene.replicate_with("orders", publish).await?;

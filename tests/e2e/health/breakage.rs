@@ -1,11 +1,13 @@
 //! Replication is broken, and mended.
 
 use anyhow::Result;
-use aws_sdk_s3::types::BucketVersioningStatus;
+use aws_sdk_s3::types::{BucketVersioningStatus, Event, NotificationConfiguration, QueueConfiguration};
+use aws_sdk_sqs::types::QueueAttributeName;
+use rig::World;
 use serde_json::{Value, json};
 
-use super::{DESTINATION_REGION, Scene, publish_metrics, replicating, scene};
-use crate::support::{NAME, ROLE};
+use super::{DESTINATION_REGION, OFTEN, SOURCE_REGION, Scene, publish_metrics, replicating, scene};
+use crate::support::{NAME, ROLE, operator};
 
 /// A scene in which objects arrive and the operator corrects nothing.
 async fn arriving(name: &str) -> Result<Scene> {
@@ -119,4 +121,46 @@ async fn objects_that_stay_pending_are_late_and_arrive_once_released() -> Result
 
     scene.world.release_replication(&scene.source).await?;
     scene.write_until("ObjectsArriving").await.map(drop)
+}
+
+#[tokio::test]
+async fn a_failure_event_tells_the_reason_of_s3_and_what_to_do() -> Result<()> {
+    let world = World::new("health-event").await?;
+    let queue = world.event_queue().await?;
+    let operator = operator(&world).args(OFTEN).args(["--event-queue", queue.as_str()]).start().await?;
+    let (source, destination) = (world.bucket(SOURCE_REGION).await?, world.bucket(DESTINATION_REGION).await?);
+    let scene = Scene { world, operator, source, destination };
+    send_failures(&scene, &queue).await?;
+    scene.apply(publish_metrics).await?;
+    scene.world.wait_ready(NAME).await?;
+    scene.wait_verdict("NothingPending").await?;
+    scene.manage("Observe").await?;
+
+    let suspended = BucketVersioningStatus::Suspended;
+    scene.world.set_versioning(DESTINATION_REGION, &scene.destination, suspended).await?;
+    scene.write_object("lost").await?;
+    let told = |status: &Value| {
+        replicating(status).2.contains("; S3 reports DstBucketUnversioned: the destination has no versioning")
+    };
+    let object = scene.world.wait(NAME, told, "to quote S3").await?;
+    let rule = &object["status"]["health"]["rules"][0];
+    assert_eq!(rule["reason"], "DstBucketUnversioned", "{rule:#}");
+    Ok(())
+}
+
+/// Has S3 send failure events to a queue, as a user does.
+async fn send_failures(scene: &Scene, queue: &str) -> Result<()> {
+    let name = queue.rsplit('/').next().unwrap_or_default();
+    let arn = format!("arn:aws:sqs:{SOURCE_REGION}:{}:{name}", scene.world.account);
+    let policy = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}]});
+    let sqs = scene.world.as_account(&scene.world.account).sqs(SOURCE_REGION);
+    let set = sqs.set_queue_attributes().queue_url(queue);
+    set.attributes(QueueAttributeName::Policy, policy.to_string()).send().await?;
+    let failed = Event::from("s3:Replication:OperationFailedReplication");
+    let to = QueueConfiguration::builder().queue_arn(arn).events(failed).build()?;
+    let notification = NotificationConfiguration::builder().queue_configurations(to).build();
+    let put = scene.world.s3(SOURCE_REGION).put_bucket_notification_configuration().bucket(&scene.source);
+    put.notification_configuration(notification).send().await?;
+    Ok(())
 }

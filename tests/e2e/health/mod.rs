@@ -1,7 +1,7 @@
 //! Whether objects arrive: replication is broken as people break it, and the status says so.
 //!
-//! The operator reads metrics each second here, and a verdict looks back one minute, which is the length of a point. The
-//! emulator publishes as S3 does (`tests/rig/tools/aws/replication_metrics.py`).
+//! The operator reads metrics each second here, and a verdict looks back two minutes: a point has one, and would leave a
+//! shorter window as soon as the next minute begins. The emulator publishes as S3 does (`tests/rig/tools/aws/replication_metrics.py`).
 
 mod breakage;
 mod sweep;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{DESTINATION_REGION, NAME, SOURCE_REGION, Scene, SceneBuilder};
 
 /// Readings as often as a test wants them.
-const OFTEN: [&str; 4] = ["--health-interval", "1s", "--health-window", "1m"];
+const OFTEN: [&str; 4] = ["--health-interval", "1s", "--health-window", "2m"];
 
 /// A scene whose rule publishes metrics.
 fn scene(name: &str) -> SceneBuilder<'_> {

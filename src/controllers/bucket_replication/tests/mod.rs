@@ -4,6 +4,7 @@ mod deletion;
 mod memory;
 mod reconcile;
 mod safety;
+mod sweep;
 mod tenancy;
 
 use std::collections::VecDeque;

@@ -1,0 +1,98 @@
+//! The sweep of metrics: what it reports, and that it writes nothing to AWS.
+
+use std::time::Instant;
+
+use futures::FutureExt as _;
+use jiff::Timestamp;
+
+use super::*;
+use crate::replication::health::metrics::{Series, Statistic};
+
+/// A spec whose rule publishes metrics.
+fn publishing() -> Value {
+    let mut spec = spec();
+    spec["rules"][0]["destination"]["metrics"] = json!("Enabled");
+    spec
+}
+
+/// A resource that was applied, at a time when its metrics can be read.
+fn scene() -> Scene {
+    let mut scene = Scene::new();
+    scene.clock.advance(Duration::from_secs(3_600));
+    scene.apply(publishing());
+    scene.check();
+    assert_eq!(scene.condition("Replicating")["reason"], "Progressing", "{:#}", scene.status());
+    scene
+}
+
+impl Scene {
+    /// S3 publishes how many of how many operations failed three minutes ago.
+    fn publish(&self, failed: f64, ended: f64) {
+        let second = i64::try_from(self.clock.elapsed().as_secs()).unwrap() - 180;
+        let minute = Timestamp::from_second(second - second % 60).unwrap();
+        self.cloud.with(|world| {
+            let region = world.metrics.entry((HERE.to_owned(), "us-east-1".to_owned())).or_default();
+            for (statistic, value) in [(Statistic::Failed, failed), (Statistic::Ended, ended)] {
+                let (source, destination, rule) = ("orders".into(), "copies".into(), "all".into());
+                let series = Series { source, destination, rule, statistic };
+                region.entry(series).or_default().insert(minute, value);
+            }
+        });
+    }
+
+    /// A sweep in which everything is due.
+    fn sweep(&mut self) {
+        self.script.lock().calls.clear();
+        self.operator.sync(&self.cluster.server());
+        self.clock.advance(Duration::from_secs(300));
+        self.operator.sweep(Instant::now()).now_or_never();
+        self.operator.sync(&self.cluster.server());
+    }
+}
+
+#[test]
+fn a_sweep_reports_what_fails_and_writes_nothing_to_aws() {
+    let mut scene = scene();
+    scene.publish(2.0, 2.0);
+    let before = scene.world().canonical();
+    scene.sweep();
+    let condition = scene.condition("Replicating");
+    assert_eq!((&condition["status"], &condition["reason"]), (&json!("False"), &json!("ObjectsFailing")));
+    assert_eq!(scene.reason(), "Applied", "the settings are right all the same");
+    assert_eq!(scene.writes_to_aws(), [""; 0]);
+    assert_eq!(scene.world().canonical(), before);
+
+    scene.sweep();
+    assert!(!scene.calls().iter().any(Call::is_write), "nothing new is known: {:?}", scene.calls());
+}
+
+#[test]
+fn a_resource_that_may_no_longer_be_observed_is_not_read() {
+    let mut scene = scene();
+    let mut suspended = publishing();
+    suspended["suspend"] = json!(true);
+    scene.apply(suspended);
+    scene.check();
+    scene.sweep();
+    assert_eq!(scene.calls(), []);
+    assert_eq!(scene.condition("Replicating")["reason"], "Suspended");
+}
+
+#[test]
+fn a_verdict_for_an_object_that_another_has_replaced_is_dropped() {
+    let mut scene = scene();
+    scene.publish(1.0, 1.0);
+    scene.at(
+        |call| *call == Call::SetCondition,
+        |_, cluster| {
+            cluster.with(|server| {
+                server.edit(&Scene::resource(), |object| object["metadata"]["finalizers"] = Value::Null);
+                server.delete(&Scene::resource());
+                server.create(&Scene::resource(), publishing(), 7_200);
+            });
+            Choice::Answer
+        },
+    );
+    scene.sweep();
+    assert_eq!(scene.status(), Value::Null, "the new object has nothing of the old one");
+}
