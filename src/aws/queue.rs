@@ -26,8 +26,10 @@ const DELETE: &str = "sqs:DeleteMessage";
 /// The most that SQS returns and deletes at once.
 const BATCH: i32 = 10;
 
-/// How long a message stays hidden from other readers: handling takes milliseconds, a slow deletion longer.
-const VISIBILITY_SECONDS: i32 = 60;
+/// How long a message stays hidden after it was received. Handling takes milliseconds, and a message that comes again
+/// because its deletion was slow is recognized. A message that SQS gave to the request of a leader that was stopped
+/// meanwhile is hidden from the next leader for this long.
+const VISIBILITY_SECONDS: i32 = 10;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

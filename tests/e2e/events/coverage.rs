@@ -107,6 +107,7 @@ async fn a_new_leader_reads_the_queue_and_the_old_one_no_longer() -> Result<()> 
         .await?;
     let corrected =
         |status: &Value| !status["lastCorrection"].is_null() && reason(status, "Ready") == "Applied";
+    // SQS may have given the event to the request that the old leader left open: it comes again after ten seconds.
     world.wait("orders", corrected, "to be corrected by the new leader").await?;
     metric(&two, "drift_found_by_total", &[("by", "event")], |n| n >= 1.0, "to be by the event").await?;
     Ok(())
