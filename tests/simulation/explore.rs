@@ -90,6 +90,7 @@ fn all_scenes(arguments: &Arguments) -> bool {
             found.depth,
             found.longest
         );
+        println!("  deepest trace: {}", found.deepest);
         for failure in &found.failures {
             println!("\n{failure}\n");
         }
@@ -97,8 +98,12 @@ fn all_scenes(arguments: &Arguments) -> bool {
     }
     let states: usize = all.iter().map(|found| found.states).sum();
     let transitions: u64 = all.iter().map(|found| found.transitions).sum();
+    let judged: u64 = all.iter().map(|found| found.judged).sum();
     println!("\n{states} states, {transitions} transitions in {:.1} s", begun.elapsed().as_secs_f64());
-    println!("{} properties, each checked at every transition or from every state:", PROPERTIES.len());
+    println!(
+        "{} properties, judged {judged} times: at each call and write, and from every state at the end of its run",
+        PROPERTIES.len()
+    );
     for property in PROPERTIES {
         let broken = all.iter().flat_map(|found| &found.failures).any(|f| f.violation.property == property);
         println!(
@@ -106,6 +111,12 @@ fn all_scenes(arguments: &Arguments) -> bool {
             if broken { "BROKEN" } else { "holds " },
             property.name(),
             property.sentence()
+        );
+    }
+    for found in all.iter().filter(|found| found.left > 0) {
+        println!(
+            "not reached in {}: {} traces of {} interferences and all longer ones; give it more --minutes",
+            found.scene, found.left, found.depth
         );
     }
     for found in &all {
