@@ -110,11 +110,12 @@ impl StatusBuilder<'_> {
         let observed = self.input.observed;
         let desired = &self.input.desired.role;
         let done = |is: fn(&Step) -> bool| self.outcome.done.iter().any(is);
-        let created = done(|step| matches!(step, Step::CreateRole { .. }));
+        let may_be_done = |is: fn(&Step) -> bool| done(is) || self.may_be_done(is);
+        let created = may_be_done(|step| matches!(step, Step::CreateRole { .. }));
         let (arn, ours) = match &observed.role {
             Ok(Some(role)) => {
                 // A role that was adopted has this resource's tags now; one that was only read may be anyone's.
-                let tagged = done(|step| matches!(step, Step::TagRole { .. }));
+                let tagged = may_be_done(|step| matches!(step, Step::TagRole { .. }));
                 (role.arn.clone(), tagged || self.input.replication.id.owns(&role.tags))
             }
             Ok(None) if created => (desired.arn(&observed.caller), true),
@@ -180,9 +181,15 @@ impl StatusBuilder<'_> {
     }
 
     fn write_may_be_done(&self) -> bool {
-        self.outcome.failed.iter().any(|(step, failure)| {
-            matches!(step, Step::PutReplication { .. }) && failure.class == FailureClass::Unavailable
-        })
+        self.may_be_done(|step| matches!(step, Step::PutReplication { .. }))
+    }
+
+    /// Whether a step got no answer, so that it may be done.
+    fn may_be_done(&self, is: fn(&Step) -> bool) -> bool {
+        self.outcome
+            .failed
+            .iter()
+            .any(|(step, failure)| is(step) && failure.class == FailureClass::Unavailable)
     }
 
     fn is_as_desired(&self) -> bool {
