@@ -17,6 +17,7 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
 use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
 use crate::controllers::bucket_replication::memory::Memory;
+use crate::controllers::events::Events;
 use crate::controllers::index::Index;
 use crate::controllers::settings::{HealthSettings, Settings};
 use crate::controllers::{Guarded, GuardedAccount, aws_account};
@@ -81,7 +82,8 @@ impl Operator {
         let cloud = Arc::new(Hooked::new(cloud.clone(), hook.clone()));
         let cluster = Arc::new(Hooked::new(cluster.clone(), hook));
         let index = Arc::new(Index::new(&settings.namespaces));
-        let (replications, events) = (Triggers::new(1), Arc::default());
+        let replications = Triggers::new(1);
+        let events: Arc<Events> = Arc::default();
         let accounts = AwsAccountController {
             context: aws_account::context::Context {
                 cloud: cloud.clone(),

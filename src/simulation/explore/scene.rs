@@ -43,7 +43,7 @@ pub struct Scene {
 }
 
 /// Every scene.
-pub const SCENES: [Scene; 6] = [
+pub const SCENES: [Scene; 7] = [
     Scene {
         name: "one-account",
         about: "one resource, its buckets in the operator's own account, and no AwsAccount",
@@ -83,6 +83,16 @@ pub const SCENES: [Scene; 6] = [
             DELETE_ROLE,
             RETAG_ROLE,
         ],
+        begin: one_account,
+    },
+    Scene {
+        name: "overtaken",
+        about: "one resource whose role is renamed while the first one is created",
+        resources: &["orders"],
+        accounts: &[],
+        standby: false,
+        opening: Some(("orders/CreateRole(orders-role).1", &RENAME_ROLE)),
+        deeds: &[RENAME_ROLE_AGAIN, RENAME_ROLE_BACK, EDIT_DESTINATION, DELETE, DELETE_ROLE, RETAG_ROLE],
         begin: one_account,
     },
     Scene {

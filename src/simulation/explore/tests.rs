@@ -24,7 +24,7 @@ const FOUND_BY: [(Mutant, &str); 21] = [
     (Mutant::StatusForgetsRoles, "renamed; idle.2 renames-role; orders/DeleteRole(orders-role).1 fails"),
     (
         Mutant::StatusComesLast,
-        "one-account; orders/CreateRole(orders-role).1 renames-role; orders/CreateRole(orders-role).1 dies-after",
+        "overtaken; orders/CreateRole(orders-role).1 renames-role; orders/CreateRole(orders-role).1 dies-after",
     ),
     (Mutant::DeletionByStatus, "foreign"),
     (Mutant::AnotherClustersRole, "foreign"),
