@@ -92,7 +92,15 @@ pub const SCENES: [Scene; 7] = [
         accounts: &[],
         standby: false,
         opening: Some(("orders/CreateRole(orders-role).1", &RENAME_ROLE)),
-        deeds: &[RENAME_ROLE_AGAIN, RENAME_ROLE_BACK, EDIT_DESTINATION, DELETE, DELETE_ROLE, RETAG_ROLE],
+        deeds: &[
+            RENAME_ROLE,
+            RENAME_ROLE_AGAIN,
+            RENAME_ROLE_BACK,
+            EDIT_DESTINATION,
+            DELETE,
+            DELETE_ROLE,
+            RETAG_ROLE,
+        ],
         begin: one_account,
     },
     Scene {

@@ -2,8 +2,6 @@
 //!
 //! In: a run in which every resource is settled. Out: the properties that do not hold.
 
-use serde_json::Value;
-
 use crate::iam::bucket_policy;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::properties::{
@@ -36,8 +34,8 @@ impl Run {
         let world = self.cloud.world();
         let (id, assumes) = (&account["spec"]["accountId"], !account["spec"]["assumeRole"].is_null());
         let reached = match assumes {
-            true => world.trusting_accounts.iter().any(|trusting| *id == Value::from(trusting.as_str())),
-            false => *id == Value::from(world.own_account.as_str()),
+            true => world.trusting_accounts.iter().any(|trusting| id.as_str() == Some(trusting)),
+            false => id.as_str() == Some(&world.own_account),
         };
         let status = &account["status"];
         let mut conditions = status["conditions"].as_array().into_iter().flatten();

@@ -301,7 +301,7 @@ impl Run {
     /// Works out again what depends on AWS and Kubernetes.
     fn refresh(&mut self) {
         let versions = (self.cloud.version(), self.cluster.with(|server| server.version()));
-        if std::mem::replace(&mut self.versions, Some(versions)) == Some(versions) {
+        if self.versions.replace(versions) == Some(versions) {
             return;
         }
         let world = hash(self.cloud.canonical());
