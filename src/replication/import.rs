@@ -3,7 +3,7 @@
 //! In: the configuration as S3 holds it. Out: the spec that asks for exactly it and passes admission, or the field that
 //! a spec cannot express.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{
     self, BucketReplicationSpec, DeletionPolicy, Destination, Ownership, ReplicationRule, Role, Source,
@@ -62,11 +62,12 @@ pub fn import(found: &Replicating<'_>) -> Result<BucketReplicationSpec, Inexpres
     // Rules of the first version of the schema have no priority; with more than one the spec needs some, and
     // which they are has no meaning there: such rules cannot overlap.
     let alone = rules.len() == 1;
+    let taken: BTreeSet<i32> = rules.values().filter_map(|rule| rule.priority).collect();
+    let mut free = (1..).filter(|priority| !taken.contains(priority));
     let rules = rules
         .iter()
-        .zip(1..)
-        .map(|((id, rule), n)| {
-            let priority = rule.priority.or((!alone).then_some(n));
+        .map(|(id, rule)| {
+            let priority = rule.priority.or_else(|| if alone { None } else { free.next() });
             import_rule(id, rule, priority, account_id)
         })
         .collect::<Result<_, _>>()?;
