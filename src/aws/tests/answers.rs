@@ -53,7 +53,13 @@ pub fn observed(answer: &Read<Observed>) -> Value {
         };
         let policies = bucket_policies.iter().filter(|(_, held)| !is_gone(held));
         let policies = policies.map(|(name, held)| by_name(name, policy(held)));
-        let keys = keys.iter().map(|(arn, held)| {
+        // Nor does the rest depend on a bucket that is gone: its Region is remembered until a read shows it.
+        let is_missing = |bucket: &ObservedBucket| {
+            bucket.versioning.as_ref().is_err_and(|failure| failure.class == FailureClass::NoSuchBucket)
+        };
+        let all_there = !observed.destinations.values().any(is_missing);
+        let object_lock = *object_lock && !is_missing(source);
+        let keys = keys.iter().filter(|_| all_there).map(|(arn, held)| {
             by_name(arn, read(held, |key| json!(key.as_ref().map(|key| (&key.state, key.aws_managed)))))
         });
         json!({

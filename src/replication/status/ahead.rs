@@ -36,6 +36,7 @@ pub fn ahead(
     builder.describe(&mut described);
     let ahead = BucketReplicationStatus {
         source: described.source,
+        destinations: described.destinations,
         role: described.role,
         former_roles: described.former_roles,
         bucket_policies: described.bucket_policies,

@@ -71,9 +71,18 @@ impl StatusBuilder<'_> {
         }
         match (self.outcome.done.iter().rfind(about), observed.bucket_policies.get(bucket)) {
             (Some(Step::PutBucketPolicy { statements, .. }), _) => !statements.is_empty(),
-            (_, Some(Ok(policy))) => bucket_policy::holds(policy.as_ref(), &desired.sid),
+            (_, Some(Ok(policy))) => {
+                bucket_policy::holds(policy.as_ref(), &desired.sid) || self.has_left(bucket)
+            }
             _ => self.context.previous.bucket_policies.iter().any(|held| held.bucket == bucket),
         }
+    }
+
+    /// Whether the spec named a bucket as a destination until now. One answer without statements may be from before they
+    /// were written: the next check decides.
+    fn has_left(&self, bucket: &str) -> bool {
+        let was = self.context.previous.destinations.iter().any(|held| held.bucket == bucket);
+        was && !self.input.desired.destinations.iter().any(|d| d.name == bucket)
     }
 
     /// The former roles that still exist, or may.
@@ -87,10 +96,13 @@ impl StatusBuilder<'_> {
             let mut done = self.outcome.done.iter();
             done.any(|step| matches!(step, Step::DeleteRole { role } if role == name))
         };
+        let current = self.context.previous.role.as_ref().map(|role| role.arn.as_str());
         let left = |arn: &str| match observed.former_roles.get(role_of_arn(arn)) {
             // A role of an account that this check did not read.
             _ if account_of_arn(arn) != Some(observed.caller.account.as_str()) => true,
-            None | Some(Ok(None)) => false,
+            // The role of the spec until now: one answer without it may be from before it was created.
+            Some(Ok(None)) => current == Some(arn),
+            None => false,
             Some(Ok(Some(role))) => id.owns(&role.tags) && !deleted(&role.name),
             Some(Err(_)) => true,
         };
@@ -200,8 +212,11 @@ impl StatusBuilder<'_> {
         }
     }
 
-    /// Whether a role is a managed one of this resource, by its tags.
+    /// Whether a role is a managed one of this resource, by the status or by its tags.
     fn names_own_role(&self, arn: &str) -> bool {
+        if remembered_roles(self.context.previous).any(|remembered| remembered == arn) {
+            return true;
+        }
         let held = self.input.observed.role.as_ref().ok().and_then(Option::as_ref);
         held.is_some_and(|role| role.arn == arn && self.input.replication.id.owns(&role.tags))
     }

@@ -106,6 +106,19 @@ fn what_a_process_made_before_it_died_is_deleted_after_the_spec_named_something_
 }
 
 #[test]
+fn one_old_answer_makes_nobody_forget_what_a_lost_one_may_have_made() {
+    let lost = "orders/CreateRole(orders-role).1 renames-role; orders/CreateRole(orders-role).1 loses-answer";
+    assert_holds(&format!("overtaken; {lost}; orders/Observe.2 answers-stale"));
+    let lost = "orders/SetStatus.1 leaves-shared-bucket; orders/WriteBucketPolicy(replicas).1 loses-answer";
+    assert_holds(&format!("shared; {lost}; orders/Observe.2 answers-stale"));
+}
+
+#[test]
+fn a_configuration_put_before_a_crash_is_known_although_someone_deletes_its_role() {
+    assert_holds("one-account; orders/PutReplication(orders).1 dies-after; idle.2 deletes-role");
+}
+
+#[test]
 fn an_old_answer_after_a_lost_one_makes_no_role_foreign() {
     assert_holds(
         "one-account; orders/CreateRole(orders-role).1 loses-answer; orders/Observe.2 answers-stale",
