@@ -16,6 +16,7 @@ pub enum Mutant {
     PolicyOverwritten,
     StatementsDuplicated,
     StatusForgetsRoles,
+    StatusComesLast,
     DeletionByStatus,
     AnotherClustersRole,
     WriteInObserve,
@@ -28,7 +29,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 20] = [
+    pub const ALL: [Mutant; 21] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -40,6 +41,7 @@ impl Mutant {
         Mutant::PolicyOverwritten,
         Mutant::StatementsDuplicated,
         Mutant::StatusForgetsRoles,
+        Mutant::StatusComesLast,
         Mutant::DeletionByStatus,
         Mutant::AnotherClustersRole,
         Mutant::WriteInObserve,
@@ -69,6 +71,7 @@ impl Mutant {
             }
             Mutant::StatementsDuplicated => "A write that is tried again adds the statements once more.",
             Mutant::StatusForgetsRoles => "The status forgets roles from before a rename.",
+            Mutant::StatusComesLast => "Roles and statements are made before the status names them.",
             Mutant::DeletionByStatus => {
                 "Deletion removes the roles that the status names, whatever their tags say."
             }

@@ -111,7 +111,7 @@ impl AwsConnector {
         Arc::new(AwsConnector::new(config, environment, settings, metrics))
     }
 
-    fn new(
+    pub(in crate::aws) fn new(
         config: SdkConfig,
         environment: Environment,
         settings: Settings,

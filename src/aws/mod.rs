@@ -12,6 +12,8 @@ mod interceptor;
 mod metrics;
 mod queue;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use account::client::AwsClient;

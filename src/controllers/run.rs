@@ -84,6 +84,7 @@ pub async fn run(operator: Operator) {
             cluster: cluster.clone(),
             index: index.clone(),
             settings: settings.clone(),
+            clock: Clock::System,
             memory: aws_account::context::Memory::default(),
             events: events.clone(),
         },

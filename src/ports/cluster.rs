@@ -98,13 +98,14 @@ pub trait Cluster: Send + Sync + 'static {
         object: &ObjectKey,
     ) -> impl Future<Output = Result<Option<DynamicObject>, ClusterError>> + Send;
 
-    /// Adds a finalizer to those that were read.
+    /// Adds a finalizer to those that were read, to an object of this generation that is not being deleted.
     ///
     /// # Errors
-    /// When someone else changed the list meanwhile, or the object is gone; the list is then unchanged.
+    /// When someone else changed the list or the spec meanwhile, or the object is gone; the list is then unchanged.
     fn add_finalizer(
         &self,
         object: &ObjectKey,
+        generation: Option<i64>,
         held: &Finalizers,
         finalizer: &str,
     ) -> impl Future<Output = Result<(), ClusterError>> + Send;

@@ -83,10 +83,21 @@ fn role_differences(
         }
     }
     if let Ok(policy) = &held.policy {
-        let held = policy.clone().unwrap_or_else(|| serde_json::json!({"Statement": []}));
+        let held = policy.clone().unwrap_or_else(no_policy);
         found.extend(policy_differences(name, &permissions.to_value(), &held));
     }
     found
+}
+
+fn no_policy() -> Value {
+    serde_json::json!({"Statement": []})
+}
+
+/// The differences of a role that has no policy yet. A role that is only now created has none of its own: they show once
+/// the role does.
+pub fn missing_policy(role: &str, document: &str) -> Vec<DriftEntry> {
+    let want = serde_json::from_str(document).unwrap_or_else(|_| no_policy());
+    policy_differences(role, &want, &no_policy())
 }
 
 fn policy_differences(role: &str, want: &Value, got: &Value) -> Vec<DriftEntry> {

@@ -3,6 +3,8 @@
 //! In: the configuration as S3 holds it. Out: the spec that asks for exactly it and passes admission, or the field that
 //! a spec cannot express.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::api::{
     self, BucketReplicationSpec, DeletionPolicy, Destination, Ownership, ReplicationRule, Role, Source,
     StorageClass, Switch,
@@ -10,6 +12,10 @@ use crate::api::{
 use crate::iam::arn::bucket_of_arn;
 use crate::iam::digest::sha256_prefix;
 use crate::replication::configuration::{Configuration, Filter, Rule, RuleDestination};
+
+/// The longest ARN of a role, and the longest id of a rule.
+const MAX_ROLE_ARN: usize = 640;
+const MAX_RULE_ID: usize = 255;
 
 /// What a `BucketReplication` cannot say.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,14 +58,16 @@ pub fn resource_name(bucket: &str) -> String {
 /// The first field that cannot be expressed.
 pub fn import(found: &Replicating<'_>) -> Result<BucketReplicationSpec, Inexpressible> {
     let Replicating { bucket, region, account_id, configuration: Configuration { role, rules } } = *found;
+    require_admitted(found)?;
     // Rules of the first version of the schema have no priority; with more than one the spec needs some, and
     // which they are has no meaning there: such rules cannot overlap.
     let alone = rules.len() == 1;
+    let taken: BTreeSet<i32> = rules.values().filter_map(|rule| rule.priority).collect();
+    let mut free = (1..).filter(|priority| !taken.contains(priority));
     let rules = rules
         .iter()
-        .zip(1..)
-        .map(|((id, rule), n)| {
-            let priority = rule.priority.or((!alone).then_some(n));
+        .map(|(id, rule)| {
+            let priority = rule.priority.or_else(|| if alone { None } else { free.next() });
             import_rule(id, rule, priority, account_id)
         })
         .collect::<Result<_, _>>()?;
@@ -70,6 +78,60 @@ pub fn import(found: &Replicating<'_>) -> Result<BucketReplicationSpec, Inexpres
         deletion_policy: DeletionPolicy::Retain,
         ..BucketReplicationSpec::default()
     })
+}
+
+/// What S3 holds and admission would refuse: names and ids from before today's rules, and rules that share a priority
+/// because they replicate into different buckets.
+fn require_admitted(found: &Replicating<'_>) -> Result<(), Inexpressible> {
+    let Configuration { role, rules } = found.configuration;
+    let (_, name) = role.split_once(":role/").unwrap_or_default();
+    let is_named = |c: char| c.is_ascii_alphanumeric() || "+=,.@_/-".contains(c);
+    if name.is_empty() || !name.chars().all(is_named) || role.len() > MAX_ROLE_ARN {
+        let why = ": it is no ARN of a role that role.arn accepts";
+        return Err(inexpressible("", "role", role, why));
+    }
+    let mut taken: BTreeMap<i32, &str> = BTreeMap::new();
+    for (id, rule) in rules {
+        if id.is_empty() || id.len() > MAX_RULE_ID || !id.chars().all(|c| (' '..='~').contains(&c)) {
+            let why = ": an id has 1 to 255 printable ASCII characters; give the rule one in S3";
+            return Err(inexpressible(id, "id", id, why));
+        }
+        let bucket = bucket_of_arn(&rule.destination.bucket);
+        if !is_bucket_name(bucket) {
+            let why = ": a BucketReplication names buckets by today's rules for their names";
+            return Err(inexpressible(id, "destination.bucket", bucket, why));
+        }
+        let Some(priority) = rule.priority else { continue };
+        if priority < 0 {
+            let why = ": a priority is not negative";
+            return Err(inexpressible(id, "priority", &priority.to_string(), why));
+        }
+        if taken.insert(priority, id).is_some() {
+            let why = ", as in another rule: each rule of a BucketReplication has a priority of its own; change one of them in S3";
+            return Err(inexpressible(id, "priority", &priority.to_string(), why));
+        }
+    }
+    Ok(())
+}
+
+fn inexpressible(id: &str, field: &'static str, value: &str, why: &'static str) -> Inexpressible {
+    Inexpressible { id: id.to_owned(), field, value: value.to_owned(), why }
+}
+
+/// Whether admission takes a text for the name of a bucket that can replicate.
+fn is_bucket_name(name: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_address = name.split('.').count() == 4 && name.chars().all(|c| c == '.' || c.is_ascii_digit());
+    let reserved_ends = ["--x-s3", "--table-s3", "-s3alias", "--ol-s3", ".mrap"];
+    let reserved_beginnings = ["xn--", "sthree-", "amzn-s3-demo-"];
+    (3..=63).contains(&name.len())
+        && name.chars().all(|c| is_inner(c) || c == '.' || c == '-')
+        && name.starts_with(is_inner)
+        && name.ends_with(is_inner)
+        && !name.contains("..")
+        && !is_address
+        && !reserved_beginnings.iter().any(|beginning| name.starts_with(beginning))
+        && !reserved_ends.iter().any(|end| name.ends_with(end))
 }
 
 fn import_rule(
@@ -87,8 +149,7 @@ fn import_rule(
         kms_encrypted_objects,
         destination,
     } = rule;
-    let inexpressible =
-        |field, value: &str, why| Inexpressible { id: id.to_owned(), field, value: value.to_owned(), why };
+    let inexpressible = |field, value: &str, why| inexpressible(id, field, value, why);
     let RuleDestination {
         bucket,
         account,
@@ -174,16 +235,20 @@ mod tests {
         Configuration { role: format!("arn:aws:iam::{OWN}:role/r"), rules: [("r".to_owned(), rule)].into() }
     }
 
-    fn to(edit: impl FnOnce(&mut RuleDestination)) -> Result<BucketReplicationSpec, Inexpressible> {
-        let mut destination = RuleDestination {
-            bucket: "arn:aws:s3:::d".into(),
+    fn destination() -> RuleDestination {
+        RuleDestination {
+            bucket: "arn:aws:s3:::copies".into(),
             account: None,
             storage_class: None,
             ownership: None,
             kms_key: None,
             replication_time_control: Switch::Disabled,
             metrics: Switch::Disabled,
-        };
+        }
+    }
+
+    fn to(edit: impl FnOnce(&mut RuleDestination)) -> Result<BucketReplicationSpec, Inexpressible> {
+        let mut destination = destination();
         edit(&mut destination);
         let configuration = rule(destination);
         import(&Replicating { bucket: "s", region: None, account_id: OWN, configuration: &configuration })
@@ -219,6 +284,26 @@ mod tests {
         assert!(owned("444455556666").is_ok());
         let message = owned(OWN).unwrap_err().to_string();
         assert!(message.starts_with("rules[r].destination.ownership"), "{message}");
+    }
+
+    #[test]
+    fn what_admission_would_refuse_is_named() {
+        let two = |priorities: [i32; 2]| {
+            let one = rule(destination());
+            let Some(held) = one.rules.into_values().next() else { panic!("no rule") };
+            let rule = |n: usize| (format!("r{n}"), Rule { priority: Some(priorities[n]), ..held.clone() });
+            let configuration = Configuration { role: one.role, rules: [rule(0), rule(1)].into() };
+            let found =
+                Replicating { bucket: "s", region: None, account_id: OWN, configuration: &configuration };
+            import(&found).map(drop)
+        };
+        assert_eq!(two([1, 2]), Ok(()));
+        let message = two([5, 5]).unwrap_err().to_string();
+        assert!(message.starts_with("rules[r1].priority is \"5\""), "{message}");
+        for bucket in ["Legacy_Bucket", "has..dots", "10.0.0.1", "orders-s3alias", "no"] {
+            let message = to(|to| to.bucket = format!("arn:aws:s3:::{bucket}")).unwrap_err().to_string();
+            assert!(message.starts_with("rules[r].destination.bucket"), "{message}");
+        }
     }
 
     #[test]

@@ -63,18 +63,18 @@ pub struct Grantee {
 /// The least the operator itself needs for these resources, as the identity that acts on their sources: reads for
 /// all, writes only where the spec lets it write. On destinations with an `accountRef` another identity acts.
 pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
-    let mut located = BTreeSet::new();
-    let mut versioned = BTreeSet::new();
-    let mut versioning_set = BTreeSet::new();
-    let mut sources = BTreeSet::new();
-    let mut sources_set = BTreeSet::new();
+    let mut versioned = ByOwner::default();
+    let mut versioning_set = ByOwner::default();
+    let mut sources = ByOwner::default();
+    let mut sources_set = ByOwner::default();
     let mut roles_seen = BTreeSet::new();
     let mut roles_read = BTreeSet::new();
     let mut roles_kept = BTreeSet::new();
-    let mut roles_bounded = BTreeSet::new();
+    let mut roles_unbounded = BTreeSet::new();
+    let mut roles_bounded: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut roles_deleted = BTreeSet::new();
     let mut roles_passed = BTreeSet::new();
-    let mut lockable = BTreeSet::new();
+    let mut lockable = ByOwner::default();
     let mut keys = BTreeSet::new();
     for Grantee { desired, caller, management, former_roles } in resources {
         let partition = caller.partition;
@@ -88,29 +88,31 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
         keys.extend(rules.filter_map(|rule| rule.destination.kms_key.clone()));
         for bucket in destinations.clone().chain([&desired.source]) {
             let arn = partition.bucket_arn(&bucket.name);
-            located.insert(arn.clone());
-            versioned.insert(arn.clone());
+            let owner = bucket.account_id.as_ref().unwrap_or(&caller.account);
+            versioned.insert(owner, arn.clone());
             if writes && bucket.versioning == VersioningPolicy::Managed {
-                versioning_set.insert(arn);
+                versioning_set.insert(owner, arn);
             }
         }
-        sources.insert(source.clone());
+        sources.insert(&caller.account, source.clone());
         let role = desired.role.arn(caller);
         roles_seen.insert(role.clone());
         if matches!(desired.role, DesiredRole::Managed(_)) {
             roles_read.insert(role.clone());
-            lockable.insert(source.clone());
+            lockable.insert(&caller.account, source.clone());
         }
         if !writes {
             continue;
         }
-        sources_set.insert(source);
+        sources_set.insert(&caller.account, source);
         roles_passed.insert(role.clone());
         if let DesiredRole::Managed(managed) = &desired.role {
             roles_kept.insert(role.clone());
-            // Anyone may put a boundary on a role, so that removing one is for all roles.
-            if managed.permissions_boundary.is_some() {
-                roles_bounded.insert(role.clone());
+            match &managed.permissions_boundary {
+                Some(boundary) => {
+                    roles_bounded.entry(boundary.clone()).or_default().insert(role.clone());
+                }
+                None => drop(roles_unbounded.insert(role.clone())),
             }
             // Whatever deletionPolicy says: a renamed role leaves no orphan behind.
             roles_deleted.insert(role);
@@ -118,28 +120,28 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
         roles_seen.extend(former_roles.iter().cloned());
         roles_deleted.extend(former_roles.iter().cloned());
     }
-    let statements = [
-        Statement::allow("LocateBuckets", ["s3:ListBucket"], located),
-        Statement::allow("ReadVersioning", ["s3:GetBucketVersioning"], versioned),
-        Statement::allow("EnableVersioning", ["s3:PutBucketVersioning"], versioning_set),
-        Statement::allow("ReadReplication", ["s3:GetReplicationConfiguration"], sources),
-        Statement::allow("ReadObjectLock", ["s3:GetBucketObjectLockConfiguration"], lockable),
-        Statement::allow("WriteReplication", ["s3:PutReplicationConfiguration"], sources_set),
+    let on_buckets = [
+        versioned.clone().statements("LocateBuckets", "s3:ListBucket"),
+        versioned.statements("ReadVersioning", "s3:GetBucketVersioning"),
+        versioning_set.statements("EnableVersioning", "s3:PutBucketVersioning"),
+        sources.statements("ReadReplication", "s3:GetReplicationConfiguration"),
+        lockable.statements("ReadObjectLock", "s3:GetBucketObjectLockConfiguration"),
+        sources_set.statements("WriteReplication", "s3:PutReplicationConfiguration"),
+    ];
+    let on_roles = [
         Statement::allow("LookAtRoles", ["iam:GetRole"], roles_seen),
         Statement::allow("ReadRolePolicies", ["iam:GetRolePolicy"], roles_read),
         Statement::allow(
             "KeepRoles",
-            [
-                "iam:CreateRole",
-                "iam:TagRole",
-                "iam:UntagRole",
-                "iam:UpdateAssumeRolePolicy",
-                "iam:PutRolePolicy",
-                "iam:DeleteRolePermissionsBoundary",
-            ],
+            ["iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy"],
             roles_kept,
         ),
-        Statement::allow("BoundRoles", ["iam:PutRolePermissionsBoundary"], roles_bounded),
+        // Anyone may put a boundary on a role: the operator removes it from one whose resource names none.
+        Statement::allow(
+            "WriteRoles",
+            ["iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRolePermissionsBoundary"],
+            roles_unbounded,
+        ),
         Statement::allow(
             "DeleteRoles",
             [
@@ -157,7 +159,39 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
         ),
         Statement::allow("LookAtKeys", ["kms:DescribeKey"], keys),
     ];
-    PolicyDocument::new(statements.into_iter().filter(|s| !s.resource.is_empty()).collect())
+    let statements = on_buckets.into_iter().flatten().chain(on_roles).chain(bounded(roles_bounded));
+    PolicyDocument::new(statements.filter(|s| !s.resource.is_empty()).collect())
+}
+
+/// What gives a role permissions, only inside the boundary that its resource names.
+fn bounded(roles: BTreeMap<String, BTreeSet<String>>) -> impl Iterator<Item = Statement> {
+    roles.into_iter().enumerate().map(|(n, (boundary, roles))| {
+        let sid = if n == 0 { "BoundRoles".to_owned() } else { format!("BoundRoles{n}") };
+        let actions = ["iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"];
+        let statement = Statement::allow(&sid, actions, roles);
+        statement.when("StringEquals", "iam:PermissionsBoundary", vec![boundary])
+    })
+}
+
+/// ARNs of buckets, by the id of the account that is to own them.
+#[derive(Clone, Debug, Default)]
+struct ByOwner(BTreeMap<String, BTreeSet<String>>);
+
+impl ByOwner {
+    fn insert(&mut self, owner: &str, bucket: String) {
+        self.0.entry(owner.to_owned()).or_default().insert(bucket);
+    }
+
+    /// A statement for the buckets of each owner, only while they belong to that owner: a name may pass to someone else.
+    fn statements(self, sid: &str, action: &str) -> Vec<Statement> {
+        let several = self.0.len() > 1;
+        let statement = |(owner, buckets): (String, BTreeSet<String>)| {
+            let known = owner.bytes().all(|byte| byte.is_ascii_digit());
+            let sid = if several && known { format!("{sid}{owner}") } else { sid.to_owned() };
+            in_account(Statement::allow(&sid, [action], buckets), &owner)
+        };
+        self.0.into_iter().map(statement).collect()
+    }
 }
 
 /// The least that the identity of an `AwsAccount` needs for all that the account allows: its patterns, and roles at the
@@ -307,6 +341,52 @@ mod tests {
                 "{action}"
             );
         }
+    }
+
+    /// A resource whose role has this boundary, with a destination of another account.
+    fn grantee(boundary: Option<&str>) -> Grantee {
+        use crate::api::{BucketReplicationSpec, BucketReplicationStatus};
+        use crate::replication::desired::Discovered;
+        use crate::replication::{Accounts, Replication, ResourceId};
+        let mut spec: BucketReplicationSpec = serde_saphyr::from_str(
+            "{source: {bucket: s}, role: {name: r}, rules: [{id: a, destination: {bucket: d, account: '444455556666'}}]}",
+        )
+        .unwrap();
+        if let Some(role) = &mut spec.role {
+            role.permissions_boundary = boundary.map(str::to_owned);
+        }
+        let caller = Caller { account: "111122223333".to_owned(), partition: Partition::AWS };
+        let discovered = Discovered { caller: caller.clone(), regions: BTreeMap::new(), object_lock: false };
+        let (status, id) = (BucketReplicationStatus::default(), ResourceId::of_account("x"));
+        let accounts = Accounts::default();
+        let replication = Replication { spec: &spec, status: &status, id: &id, accounts: &accounts };
+        let desired = Desired::new(&replication, &discovered);
+        Grantee { desired, caller, management: ManagementPolicy::Enforce, former_roles: Vec::new() }
+    }
+
+    #[test]
+    fn the_operator_s_own_policy_holds_for_buckets_of_their_owners_and_roles_inside_their_boundary() {
+        let statements = operator_policy(&[grantee(Some("arn:aws:iam::111122223333:policy/b"))]).statement;
+        let sids: BTreeSet<&str> = statements.iter().map(|statement| statement.sid.as_str()).collect();
+        assert_eq!(sids.len(), statements.len(), "each Sid is there once: {sids:?}");
+        for statement in statements.iter().filter(|s| s.action[0].starts_with("s3:")) {
+            let owner = &statement.condition["StringEqualsIfExists"]["s3:ResourceAccount"][0];
+            let expected =
+                if statement.resource == ["arn:aws:s3:::d"] { "444455556666" } else { "111122223333" };
+            assert_eq!(owner, expected, "{}", statement.sid);
+        }
+        for action in ["iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"] {
+            let allowing = statements.iter().filter(|s| s.action.iter().any(|held| held == action));
+            for statement in allowing {
+                assert!(
+                    statement.condition["StringEquals"].contains_key("iam:PermissionsBoundary"),
+                    "{action}"
+                );
+            }
+        }
+        let unbounded = operator_policy(&[grantee(None)]).statement;
+        assert!(unbounded.iter().all(|s| !s.action.iter().any(|a| a == "iam:PutRolePermissionsBoundary")));
+        assert!(unbounded.iter().any(|s| s.action.iter().any(|a| a == "iam:DeleteRolePermissionsBoundary")));
     }
 
     #[test]

@@ -34,19 +34,21 @@ impl ObjectWriter {
         }
     }
 
-    /// Tests the UID and the finalizers as they were read. Where there were none, the test is that there still are
+    /// Tests the UID, the generation where one is given, and the finalizers as they were read. Where there were none, the test is that there still are
     /// none: adding to an absent list would replace one that appeared meanwhile.
     async fn set_finalizers(
         &self,
         object: &ObjectKey,
+        generation: Option<i64>,
         held: &Finalizers,
         new: &[String],
     ) -> Result<(), kube::Error> {
-        let patch = json_patch(vec![
-            json!({"op": "test", "path": "/metadata/uid", "value": object.uid}),
-            json!({"op": "test", "path": "/metadata/finalizers", "value": held.0}),
-            json!({"op": "add", "path": "/metadata/finalizers", "value": new}),
-        ])?;
+        let test = |path: &str, value: Value| json!({"op": "test", "path": path, "value": value});
+        let mut operations = vec![test("/metadata/uid", json!(object.uid))];
+        operations.extend(generation.map(|generation| test("/metadata/generation", json!(generation))));
+        operations.push(test("/metadata/finalizers", json!(held.0)));
+        operations.push(json!({"op": "add", "path": "/metadata/finalizers", "value": new}));
+        let patch = json_patch(operations)?;
         let done = self.api(object).patch_metadata(&object.name, &PatchParams::default(), &patch).await;
         done.map(drop)
     }
@@ -62,10 +64,12 @@ impl Cluster for ObjectWriter {
     async fn add_finalizer(
         &self,
         object: &ObjectKey,
+        generation: Option<i64>,
         held: &Finalizers,
         finalizer: &str,
     ) -> Result<(), ClusterError> {
-        let added = self.set_finalizers(object, held, &held.with(finalizer)).await;
+        // The API server adds no finalizer to an object that is being deleted.
+        let added = self.set_finalizers(object, generation, held, &held.with(finalizer)).await;
         added.map_err(ClusterError::new("add the finalizer"))
     }
 
@@ -75,7 +79,7 @@ impl Cluster for ObjectWriter {
         held: &Finalizers,
         finalizer: &str,
     ) -> Result<(), ClusterError> {
-        match self.set_finalizers(object, held, &held.without(finalizer)).await {
+        match self.set_finalizers(object, None, held, &held.without(finalizer)).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             other => other.map_err(ClusterError::new("remove the finalizer")),
         }

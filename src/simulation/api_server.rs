@@ -115,6 +115,11 @@ impl ApiServer {
         }
     }
 
+    /// While this stays the same, so do the objects.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
     /// The object of a key; `None` when it is gone or another object has its name.
     pub fn live(&self, key: &ObjectKey) -> Option<&Value> {
         let object = self.objects.get(&ObjectName::from(key))?;
@@ -130,15 +135,19 @@ impl ApiServer {
         Ok(object)
     }
 
-    /// Replaces the finalizers of an object, if they are those that were read.
+    /// Replaces the finalizers of an object, if they are those that were read and the object has this generation.
     pub fn set_finalizers(
         &mut self,
         key: &ObjectKey,
+        generation: Option<i64>,
         held: &Finalizers,
         new: &[String],
     ) -> Result<(), Box<Status>> {
         let object = self.patched(key)?;
         let metadata = &mut object["metadata"];
+        if generation.is_some_and(|generation| metadata["generation"] != generation) {
+            return Err(test_failed());
+        }
         if metadata["finalizers"] != json!(held.0) {
             return Err(test_failed());
         }

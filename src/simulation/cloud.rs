@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::api::CallerIdentity;
-use crate::iam::arn::role_of_arn;
+use crate::iam::arn::{region_of_arn, role_of_arn};
 use crate::ports::{Cloud, QueueMessage};
 use crate::replication::events::{Event, EventQueue};
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
@@ -18,7 +18,7 @@ use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{
     Account, Accounts, BucketAddress, BucketRef, Caller, Configuration, DeletionReadSet, Failure,
-    FailureClass, Observed, ObservedBucket, ObservedRole, ReadSet, ResourceId, Step,
+    FailureClass, Observed, ObservedBucket, ObservedKey, ObservedRole, ReadSet, ResourceId, Step,
 };
 use crate::simulation::world::{World, access_denied, fail, partition};
 
@@ -36,6 +36,8 @@ struct State {
     before: World,
     /// Answer the next read from the state before the last write.
     stale: bool,
+    /// Counts the changes.
+    version: u64,
     /// The messages of every event queue, by the receipts that delete them.
     messages: BTreeMap<String, String>,
 }
@@ -58,7 +60,9 @@ impl SimulatedClients {
     }
 
     fn require(&self, account_ref: Option<&str>, action: &'static str, subject: &str) -> Read<&str> {
-        self.to(account_ref).ok_or_else(|| access_denied(action, subject))
+        let denied =
+            || Failure::new(FailureClass::Denied, action, subject, "there is no identity to act with");
+        self.to(account_ref).ok_or_else(denied)
     }
 }
 
@@ -68,6 +72,7 @@ impl SimulatedCloud {
             before: world.clone(),
             world,
             stale: false,
+            version: 0,
             messages: BTreeMap::new(),
         })))
     }
@@ -79,7 +84,24 @@ impl SimulatedCloud {
 
     /// Reads the state, or changes it as someone outside does.
     pub fn with<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
-        act(&mut self.0.lock().world)
+        let mut state = self.0.lock();
+        state.version += 1;
+        act(&mut state.world)
+    }
+
+    /// The state before the last write.
+    pub fn before(&self) -> World {
+        self.0.lock().before.clone()
+    }
+
+    /// The state as text.
+    pub fn canonical(&self) -> String {
+        self.0.lock().world.canonical()
+    }
+
+    /// While this stays the same, so does the state.
+    pub fn version(&self) -> u64 {
+        self.0.lock().version
     }
 
     /// Sends a message to the event queues.
@@ -110,6 +132,7 @@ impl SimulatedCloud {
         let result = write(&mut state.world);
         if result.is_ok() {
             state.before = before;
+            state.version += 1;
         }
         result
     }
@@ -287,9 +310,8 @@ impl Observation<'_> {
                 .map(|name| (name.clone(), Ok(self.role_to_delete(&name, &read_set.id))))
                 .collect(),
             bucket_policies: self.bucket_policies(read_set),
-            keys: read_set.keys.keys().map(|arn| (arn.clone(), Ok(self.world.observed_key(arn)))).collect(),
-            object_lock: read_set.role_policy
-                && self.world.buckets.get(&source.name).is_some_and(|held| held.object_lock),
+            keys: self.keys(read_set),
+            object_lock: read_set.role_policy && self.has_object_lock(source),
             unknown_elements: BTreeSet::new(),
         }
     }
@@ -329,6 +351,10 @@ impl Observation<'_> {
 
     fn bucket(&self, bucket: &BucketRef) -> ObservedBucket {
         let action = "s3:GetBucketVersioning";
+        let denied = access_denied(action, &bucket.name);
+        let Some(caller) = self.clients.to(bucket.account_ref.as_deref()) else {
+            return ObservedBucket::unseen(Err(denied.clone()), denied);
+        };
         let Some(held) = self.world.buckets.get(&bucket.name) else {
             let code = ("NoSuchBucket", "The specified bucket does not exist");
             return ObservedBucket::unseen(
@@ -342,15 +368,18 @@ impl Observation<'_> {
             versioning,
             owner_confirmed,
         };
-        let denied = access_denied(action, &bucket.name);
-        match self.clients.to(bucket.account_ref.as_deref()) {
-            Some(caller) if caller != held.account_id => here(Err(denied), false),
-            None => here(Err(denied), false),
-            Some(_) if self.owner(bucket) != held.account_id => {
+        match &bucket.region {
+            _ if caller != held.account_id => here(Err(denied), false),
+            _ if self.owner(bucket) != held.account_id => {
                 let failure = Failure { class: FailureClass::WrongOwner, ..denied };
                 ObservedBucket::unseen(Err(failure.clone()), failure)
             }
-            Some(_) => here(Ok(held.observed_versioning()), true),
+            Some(named) if *named != held.region => {
+                let code = ("PermanentRedirect", "the bucket is elsewhere, and the spec names its Region");
+                let failure = fail(FailureClass::Invalid, action, &bucket.name, code);
+                ObservedBucket::unseen(Err(failure.clone()), failure)
+            }
+            _ => here(Ok(held.observed_versioning()), true),
         }
     }
 
@@ -369,13 +398,44 @@ impl Observation<'_> {
         }
     }
 
+    /// The keys of Regions that a destination is in: no others are read.
+    fn keys(&self, read_set: &ReadSet) -> BTreeMap<String, Read<Option<ObservedKey>>> {
+        let destinations = read_set.destinations.iter();
+        let regions: BTreeSet<&str> = destinations
+            .filter_map(|bucket| match &bucket.region {
+                Some(region) => Some(region.as_str()),
+                None => self.seen_region(bucket),
+            })
+            .collect();
+        let read = read_set
+            .keys
+            .iter()
+            .filter(|(arn, _)| region_of_arn(arn).is_some_and(|region| regions.contains(region)));
+        read.map(|(arn, _)| (arn.clone(), Ok(self.world.observed_key(arn)))).collect()
+    }
+
+    /// The Region of a bucket, as far as S3 tells it: not to an account under which there is no client, and not of a
+    /// bucket that answers only where another owner is expected.
+    fn seen_region(&self, bucket: &BucketRef) -> Option<&str> {
+        let held = self.world.buckets.get(&bucket.name)?;
+        let caller = self.clients.to(bucket.account_ref.as_deref())?;
+        let foreign = caller == held.account_id && self.owner(bucket) != held.account_id;
+        (!foreign).then_some(held.region.as_str())
+    }
+
+    fn has_object_lock(&self, source: &BucketRef) -> bool {
+        let held = self.world.buckets.get(&source.name);
+        held.is_some_and(|held| held.object_lock && held.account_id == self.clients.source)
+    }
+
     fn bucket_policies(&self, read_set: &ReadSet) -> BTreeMap<String, Read<Option<Value>>> {
         let current = read_set.destinations.iter().filter_map(|bucket| {
             let abroad = bucket.account_ref.is_some() && self.owner(bucket) != self.clients.source;
-            let region = self.world.buckets.get(&bucket.name).filter(|_| abroad)?.region.clone();
+            self.clients.to(bucket.account_ref.as_deref()).filter(|_| abroad)?;
+            let region = bucket.region.as_deref().or_else(|| self.seen_region(bucket))?;
             Some(BucketAddress {
                 name: bucket.name.clone(),
-                region,
+                region: region.to_owned(),
                 account_id: self.owner(bucket).to_owned(),
                 account_ref: bucket.account_ref.clone(),
             })

@@ -51,10 +51,11 @@ impl Cluster for SimulatedCluster {
     async fn add_finalizer(
         &self,
         object: &ObjectKey,
+        generation: Option<i64>,
         held: &Finalizers,
         finalizer: &str,
     ) -> Result<(), ClusterError> {
-        let result = self.0.lock().set_finalizers(object, held, &held.with(finalizer));
+        let result = self.0.lock().set_finalizers(object, generation, held, &held.with(finalizer));
         answer("add the finalizer", result)
     }
 
@@ -64,7 +65,7 @@ impl Cluster for SimulatedCluster {
         held: &Finalizers,
         finalizer: &str,
     ) -> Result<(), ClusterError> {
-        let result = self.0.lock().set_finalizers(object, held, &held.without(finalizer));
+        let result = self.0.lock().set_finalizers(object, None, held, &held.without(finalizer));
         answer("remove the finalizer", ignore_not_found(result))
     }
 

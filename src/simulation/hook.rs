@@ -275,10 +275,12 @@ impl<P: Cluster> Cluster for Hooked<P> {
     async fn add_finalizer(
         &self,
         object: &ObjectKey,
+        generation: Option<i64>,
         held: &Finalizers,
         finalizer: &str,
     ) -> Result<(), ClusterError> {
-        self.kubernetes(Call::AddFinalizer, self.port.add_finalizer(object, held, finalizer)).await
+        let added = self.port.add_finalizer(object, generation, held, finalizer);
+        self.kubernetes(Call::AddFinalizer, added).await
     }
 
     async fn remove_finalizer(

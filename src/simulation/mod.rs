@@ -13,7 +13,7 @@ mod operator;
 mod world;
 
 pub use api_server::{ApiServer, ObjectName};
-pub use cloud::SimulatedCloud;
+pub use cloud::{SimulatedClients, SimulatedCloud};
 pub use cluster::SimulatedCluster;
 pub use hook::{Call, Choice, Hook, Hooked};
 pub use operator::Operator;

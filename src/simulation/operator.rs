@@ -6,18 +6,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
+use kube::core::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::{BucketReplication, Interval};
-use crate::controllers::Guarded;
+use crate::controllers::aws_account::controller::AwsAccountController;
 use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
 use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
 use crate::controllers::bucket_replication::memory::Memory;
+use crate::controllers::events::Events;
 use crate::controllers::index::Index;
 use crate::controllers::settings::{HealthSettings, Settings};
+use crate::controllers::{Guarded, GuardedAccount, aws_account};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::clock::{Clock, SimulatedClock};
@@ -36,6 +39,7 @@ pub const CLUSTER: &str = "cluster-uid";
 /// An operator process.
 pub struct Operator {
     controller: BucketReplicationController<Hooked<SimulatedCloud>, Hooked<SimulatedCluster>>,
+    accounts: AwsAccountController<Hooked<SimulatedCloud>, Hooked<SimulatedCluster>>,
 }
 
 impl Operator {
@@ -75,10 +79,27 @@ impl Operator {
             events: Default::default(),
         };
         edit(&mut settings);
+        let cloud = Arc::new(Hooked::new(cloud.clone(), hook.clone()));
+        let cluster = Arc::new(Hooked::new(cluster.clone(), hook));
+        let index = Arc::new(Index::new(&settings.namespaces));
+        let replications = Triggers::new(1);
+        let events: Arc<Events> = Arc::default();
+        let accounts = AwsAccountController {
+            context: aws_account::context::Context {
+                cloud: cloud.clone(),
+                cluster: cluster.clone(),
+                index: index.clone(),
+                settings: settings.clone(),
+                clock: Clock::Simulated(clock.clone()),
+                memory: aws_account::context::Memory::default(),
+                events: events.clone(),
+            },
+            replications: replications.clone(),
+        };
         let context = Context {
-            cloud: Arc::new(Hooked::new(cloud.clone(), hook.clone())),
-            cluster: Arc::new(Hooked::new(cluster.clone(), hook)),
-            index: Arc::new(Index::new(&settings.namespaces)),
+            cloud,
+            cluster,
+            index,
             memory: Memory::default(),
             evidence: EvidenceStore::default(),
             bucket_locks: BucketLocks::default(),
@@ -87,14 +108,14 @@ impl Operator {
             may_begin,
             metrics: Metrics::new(Registry::default()),
             tracker: Arc::default(),
-            events: Arc::default(),
+            events,
         };
         let controller = BucketReplicationController {
             context: Arc::new(context),
-            replications: Triggers::new(1),
+            replications,
             accounts: Triggers::new(1),
         };
-        Operator { controller }
+        Operator { controller, accounts }
     }
 
     /// The watches bring everything as the API server holds it now.
@@ -103,7 +124,8 @@ impl Operator {
         for (name, object) in &server.objects {
             match name.kind.as_str() {
                 "AwsAccount" => {
-                    decode(object).map(|account| index.apply_account(account));
+                    let changes = decode(object).map(|account| index.accounts.apply(account));
+                    self.observe_accounts(changes.unwrap_or_default());
                 }
                 _ => {
                     let changes = decode(object).map(|resource| index.replications.apply(resource));
@@ -113,7 +135,7 @@ impl Operator {
         }
         for key in index.accounts.keys() {
             if !server.objects.contains_key(&ObjectName::account(key.name())) {
-                index.accounts.remove(&key);
+                self.observe_accounts(index.accounts.remove(&key).into_iter().collect());
             }
         }
         for key in index.replications.keys() {
@@ -121,6 +143,12 @@ impl Operator {
             if !server.objects.contains_key(&name) {
                 self.observe(index.replications.remove(&key).into_iter().collect());
             }
+        }
+    }
+
+    fn observe_accounts(&self, changes: Vec<Change<GuardedAccount>>) {
+        for change in &changes {
+            self.accounts.observe(change);
         }
     }
 
@@ -140,6 +168,12 @@ impl Operator {
         Some(self.controller.reconcile(object))
     }
 
+    /// The reconcile of an `AwsAccount` as the cache holds it; `None` where it holds none.
+    pub fn reconcile_account(&self, name: &str) -> Option<impl Future<Output = Result<Action, Error>>> {
+        let object = self.controller.context.index.accounts.get(&Key::cluster(name))?;
+        Some(self.accounts.reconcile(object))
+    }
+
     /// Reconciles to the end; `None` when the process died on the way, or the cache holds no such resource.
     pub fn reconcile_now(&self, namespace: &str, name: &str) -> Option<Result<Option<Duration>, Error>> {
         let result = self.reconcile(namespace, name)?.now_or_never()?;
@@ -157,6 +191,12 @@ impl Operator {
         object.0.as_ref().ok().cloned()
     }
 
+    /// The metadata of an `AwsAccount` as the cache holds it.
+    pub fn cached_account(&self, name: &str) -> Option<ObjectMeta> {
+        let object = self.controller.context.index.accounts.get(&Key::cluster(name))?;
+        Some(kube::Resource::meta(object.as_ref()).clone())
+    }
+
     /// A new term of leadership begins.
     pub fn begin_term(&self) {
         self.controller.context.memory.forget_all();
@@ -165,7 +205,9 @@ impl Operator {
 
     /// What the process remembers and decides by, as text.
     pub fn fingerprint(&self, now: Instant) -> String {
-        self.controller.context.memory.fingerprint(now)
+        let interval = self.controller.context.settings.interval.duration();
+        let accounts = self.accounts.context.memory.fingerprint(now, interval);
+        format!("{}; {accounts}", self.controller.context.memory.fingerprint(now))
     }
 
     /// What the watches of this process have brought.

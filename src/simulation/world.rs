@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::iam::Partition;
-use crate::iam::arn::{account_of_arn, bucket_of_arn, role_of_arn};
+use crate::iam::arn::{account_of_arn, bucket_of_arn, region_of_arn, role_of_arn};
 use crate::iam::bucket_policy::MAX_BUCKET_POLICY;
 use crate::replication::health::metrics::Series;
 use crate::replication::observed::Read;
@@ -267,6 +267,12 @@ impl World {
         }
         for rule in configuration.rules.values() {
             let to = &rule.destination;
+            if bucket_of_arn(&to.bucket) == source.name {
+                return refuse(
+                    "InvalidRequest",
+                    "Destination bucket cannot be the same as the source bucket.",
+                );
+            }
             match self.buckets.get(bucket_of_arn(&to.bucket)) {
                 None => return refuse("InvalidRequest", "Destination bucket must exist."),
                 Some(bucket) if to.account.as_ref().is_some_and(|id| *id != bucket.account_id) => {
@@ -274,6 +280,14 @@ impl World {
                 }
                 Some(bucket) if bucket.versioning != VersioningStatus::Enabled => {
                     return refuse("InvalidRequest", "Destination bucket must have versioning enabled.");
+                }
+                // The key has to be where the replicas are
+                // (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html>).
+                Some(bucket) if to.kms_key.as_deref().is_some_and(|key| !is_in(key, &bucket.region)) => {
+                    return refuse(
+                        "InvalidArgument",
+                        "The key is not in the Region of the destination bucket.",
+                    );
                 }
                 Some(_) => {}
             }
@@ -382,6 +396,10 @@ pub fn partition() -> Partition {
 
 fn key(account_id: &str, role: &str) -> (String, String) {
     (account_id.to_owned(), role.to_ascii_lowercase())
+}
+
+fn is_in(key: &str, region: &str) -> bool {
+    region_of_arn(key) == Some(region)
 }
 
 fn parse(document: &str) -> Value {

@@ -23,3 +23,15 @@ fn the_crates_are_listed_in_the_binary_for_scanners() -> Result<()> {
     ensure!(text.contains("cargo auditable build --release --locked"), "not built with cargo auditable");
     Ok(())
 }
+
+/// One of the features that a person on a machine of their own needs runs a command that a profile names.
+#[test]
+fn the_image_is_built_without_what_only_people_need() -> Result<()> {
+    let text = read("Containerfile")?;
+    let build = text.lines().find(|line| line.contains("cargo auditable build")).context("no build")?;
+    ensure!(build.contains(" --no-default-features "), "the default features are in the image: {build}");
+    let manifest = read("Cargo.toml")?;
+    let default = manifest.lines().find(|line| line.starts_with("default = ")).context("no default")?;
+    assert_eq!(default, "default = [\"cli\"]", "another default feature would be missing in the image");
+    Ok(())
+}

@@ -88,8 +88,9 @@ fn missed(right: &Right, namespace: &str) -> Result<Missed> {
         ("s3replication.dev", "awsaccounts/status", "patch") => only(Deed::AccountVerified),
         // The finalizer.
         ("s3replication.dev", "bucketreplications", "patch") => reported(Deed::Ready),
-        // The operator reads the resource again before its first write to AWS.
-        ("s3replication.dev", "bucketreplications", "get") => reported(Deed::Ready),
+        // The operator reads the resource again before the first write of each check, but for the one that adds the
+        // finalizer, and before it deletes anything.
+        ("s3replication.dev", "bucketreplications", "get") => reported(Deed::Corrected),
         ("s3replication.dev", "bucketreplications/status", "patch") => end(Deed::Ready),
         ("events.k8s.io", "events", "create") => only(Deed::Told),
         _ => bail!("{right} is given, and nobody says what would be missed without it"),
@@ -201,6 +202,23 @@ impl Life {
             ensure!(begun.elapsed() < DEADLINE, "the log does not say so:\n{}", self.operator.log());
             tokio::time::sleep(LOOK).await;
         }
+        Ok(())
+    }
+
+    /// Deletes the resource, and waits until its status says that the deletion lacks the right too.
+    async fn delete_and_wait_reported(&self, right: &Right) -> Result<()> {
+        self.provoke(Deed::Gone).await?;
+        let told = |object: Option<&Value>| {
+            let Some(object) = object else { return false };
+            let ready = condition(&object["status"], "Ready");
+            let message = ready.and_then(|ready| ready["message"].as_str()).unwrap_or_default();
+            !object["metadata"]["deletionTimestamp"].is_null()
+                && object["status"]["observedGeneration"] == object["metadata"]["generation"]
+                && message.contains(&format!("cannot {} resource", right.verb))
+        };
+        let what = "to say at its deletion which right is missing";
+        let object = self.world.wait_object(RESOURCE, told, what).await?;
+        ensure!(object.is_some(), "it is gone without the right");
         Ok(())
     }
 
@@ -324,6 +342,9 @@ async fn live(taken: Option<Right>) -> Result<()> {
             Deed::Started => ensure!(life.operator.wait(DEADLINE).await? == 1, "it goes on"),
             Deed::KeepsLeading => drop(life.operator.logged("no longer leading", DEADLINE).await?),
             _ => ensure!(life.operator.exit_code().is_none(), "it has ended:\n{}", life.operator.log()),
+        }
+        if missed.reported && deed == Deed::Corrected {
+            life.delete_and_wait_reported(right).await?;
         }
         if missed.ends {
             return Ok(());

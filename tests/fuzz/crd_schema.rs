@@ -343,6 +343,61 @@ const SATISFIED: [(&str, Change); 12] = [
     }),
 ];
 
+/// A value without the switches that say what their absence says.
+fn said(value: &Value) -> Value {
+    let mut value = value.clone();
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|_, field| *field != "Disabled" && !field.is_null());
+    }
+    if let Some(items) = value.as_array_mut() {
+        items.iter_mut().for_each(|item| *item = said(item));
+    }
+    value
+}
+
+/// Why the API server would not admit a value; `Ok` if it would.
+pub fn admits(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
+    let refused = |why: String| Err(format!("{path} is {value}: {why}"));
+    if schema["enum"].as_array().is_some_and(|all| !all.contains(value)) {
+        return refused("it is none of the enum".to_owned());
+    }
+    if let Some(number) = value.as_f64() {
+        let below = schema["minimum"].as_f64().is_some_and(|least| number < least);
+        let above = schema["maximum"].as_f64().is_some_and(|most| number > most);
+        if below || above {
+            return refused("it is out of bounds".to_owned());
+        }
+    }
+    if let Some(text) = value.as_str() {
+        let most = schema["maxLength"].as_u64().unwrap_or(u64::MAX);
+        if text.chars().count() as u64 > most {
+            return refused("it is too long".to_owned());
+        }
+        let rules = rules(schema);
+        let mut parts = rules.iter().flat_map(|rule| rule.split(" && "));
+        return match parts.find(|part| !Part::parse(part, "self").holds(text)) {
+            Some(part) => refused(format!("{part} does not hold")),
+            None => Ok(()),
+        };
+    }
+    for rule in rules(schema) {
+        let mut changed = value.clone();
+        satisfy(&rule, &mut changed);
+        if said(&changed) != said(value) {
+            return refused(format!("{rule} does not hold"));
+        }
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        if let Some(held) = value.get(name) {
+            admits(field, held, &format!("{path}.{name}"))?;
+        }
+    }
+    for item in value.as_array().into_iter().flatten() {
+        admits(&schema["items"], item, &format!("{path}[]"))?;
+    }
+    Ok(())
+}
+
 fn is_known(rule: &str) -> bool {
     SATISFIED.iter().any(|(beginning, _)| rule.starts_with(beginning))
 }

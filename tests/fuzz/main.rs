@@ -14,6 +14,7 @@ mod documents;
 mod engine;
 mod error_responses;
 mod event_bodies;
+mod imports;
 mod leases;
 mod policies;
 mod replication_xml;

@@ -95,7 +95,7 @@ prop_compose! {
     }
 }
 
-fn configuration() -> impl Strategy<Value = Configuration> {
+pub fn configuration() -> impl Strategy<Value = Configuration> {
     let rules = prop::collection::btree_map("[ -~]{1,12}", rule(), 1..4);
     ("arn:aws:iam::[0-9]{12}:role/[a-z/]{1,8}", rules).prop_map(|(role, rules)| Configuration { role, rules })
 }

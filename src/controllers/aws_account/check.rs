@@ -2,8 +2,6 @@
 //!
 //! In: the account, and how many resources refer to it. Out: its status, and when to check it again.
 
-use std::time::Instant;
-
 use kube::ResourceExt;
 use serde_json::json;
 use tracing::warn;
@@ -26,13 +24,13 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
     let replications = i32::try_from(replications).unwrap_or(i32::MAX);
     let verified = verify(account, cx).await;
     let previous = account.status.clone().unwrap_or_default();
-    let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default();
     let observed = ObservedAccount {
         identity: verified.as_ref(),
         replications,
         events: cx.events.of_account(&account.spec.account_id),
     };
-    let (status, reason) = account_status(&observed, &previous, account.metadata.generation, now);
+    let (generation, now) = (account.metadata.generation, cx.clock.timestamp());
+    let (status, reason) = account_status(&observed, &previous, generation, now);
     if let Err(failure) = &verified {
         let (name, detail) = (account.name_any(), failure.message());
         warn!(account = name, reason = reason.as_str(), detail, "cannot act in the account");
@@ -52,7 +50,8 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
 async fn verify<C: Cloud, K>(account: &AwsAccount, cx: &Context<C, K>) -> Result<CallerIdentity, Failure> {
     let (uid, generation) = (account.uid().unwrap_or_default(), account.metadata.generation);
     let interval = cx.events.account_interval(&account.spec.account_id, &cx.settings.interval);
-    let fresh = |v: &&Verified| v.generation == generation && v.at.elapsed() < interval;
+    let now = cx.clock.now();
+    let fresh = |v: &&Verified| v.generation == generation && now.duration_since(v.at) < interval;
     if let Some(verified) = cx.memory.verified.lock().get(&uid).filter(fresh) {
         return Ok(verified.identity.clone());
     }
@@ -62,7 +61,7 @@ async fn verify<C: Cloud, K>(account: &AwsAccount, cx: &Context<C, K>) -> Result
     match &answer {
         Ok(identity) => {
             let identity = identity.clone();
-            verified.insert(uid, Verified { generation, at: Instant::now(), identity });
+            verified.insert(uid, Verified { generation, at: cx.clock.now(), identity });
         }
         Err(_) => drop(verified.remove(&uid)),
     }

@@ -10,6 +10,7 @@ use crate::api::CallerIdentity;
 use crate::controllers::events::Events;
 use crate::controllers::index::Index;
 use crate::controllers::settings::Settings;
+use crate::runtime::clock::Clock;
 use crate::runtime::requeue::RequeueBackoff;
 
 /// The dependencies of a check, over the two ports.
@@ -18,6 +19,7 @@ pub struct Context<C, K> {
     pub cluster: Arc<K>,
     pub index: Arc<Index>,
     pub settings: Settings,
+    pub clock: Clock,
     pub memory: Memory,
     pub events: Arc<Events>,
 }
@@ -34,6 +36,20 @@ impl Memory {
     pub fn forget(&self, uid: &str) {
         self.verified.lock().remove(uid);
         self.requeue.lock().remove(uid);
+    }
+
+    /// What is remembered and decided by, as text. `max_age`: how long a verified identity serves.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn fingerprint(&self, now: Instant, max_age: std::time::Duration) -> String {
+        let verified = self.verified.lock();
+        let text = |(uid, held): (&String, &Verified)| {
+            let Verified { generation, at, identity } = held;
+            let fresh = now.duration_since(*at) < max_age;
+            format!("{uid} {generation:?} {fresh} {}", identity.account_id)
+        };
+        let mut all: Vec<String> = verified.iter().map(text).collect();
+        all.sort_unstable();
+        all.join(", ")
     }
 }
 

@@ -13,18 +13,21 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::execute::{Executed, Permission, execute};
 use crate::controllers::bucket_replication::metrics_watch::{likely_cause, watch_metrics};
 use crate::controllers::bucket_replication::resource::Resource;
+use crate::controllers::bucket_replication::status::write;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, Finalizers};
 use crate::replication::outcome::{Contested, Outcome};
-use crate::replication::status::{Report, StatusContext, report};
+use crate::replication::status::{Report, StatusContext, ahead, report};
 use crate::replication::{
-    Account, Accounts, Assessment, Failure, Plan, PlanInput, ReadSet, Refusal, Step, assess,
+    Account, Accounts, Assessment, Failure, Observed, Plan, PlanInput, ReadSet, Refusal, Step, assess,
 };
 
 /// What a check found.
 pub struct Checked {
     pub report: Report,
+    /// The status that was written before the first write to AWS.
+    pub written: Option<BucketReplicationStatus>,
     /// When a correction that was held back may be tried again.
     pub retry: Option<Duration>,
     /// Whether anything was found or written that the status did not show before.
@@ -46,18 +49,22 @@ pub async fn check<C: Cloud, K: Cluster>(
     let read_set = ReadSet::of(&replication, resource.wants_fresh_reads());
     let observed = cx.cloud.observe(&clients, &read_set).await?;
     let Assessment { desired, mut plan } = assess(&replication, &read_set, &observed);
-    let held = hold_back(&plan, resource, cx)?;
+    let held = hold_back(&plan, &observed, resource, cx)?;
     prepare(&held.stages, resource, cx).await?;
+    let input = PlanInput::new(&replication, &read_set, &observed, &desired);
+    let written = remember(&input, &plan, &held.stages, resource, cx).await?;
     let permission = Some(Permission { resource, accounts: &accounts });
     let executed = execute(&held.stages, &clients, permission, cx).await;
     let outcome = held.conclude(executed, &mut plan)?;
-    let input = PlanInput::new(&replication, &read_set, &observed, &desired);
     let evidence = watch_metrics(resource, &input, &outcome, cx);
     let context = StatusContext { evidence: &evidence, ..resource.status_context(cx) };
     let report = report(&input, &plan, &outcome, &context);
+    if !outcome.done.is_empty() {
+        resource.target.memory.record(&plan, &observed, &outcome, cx.clock.now());
+    }
     record(resource, &plan, &outcome, &report, cx);
     let found = !outcome.done.is_empty() || is_news(&report.status, &resource.status);
-    Ok(Checked { report, retry: held.retry, found })
+    Ok(Checked { report, written, retry: held.retry, found })
 }
 
 fn require_not_suspended(resource: &Resource<'_>) -> Result<(), Refusal> {
@@ -114,9 +121,14 @@ struct Held {
 }
 
 /// Holds back corrections that were made too often, and everything while AWS still returns answers from before a write.
-fn hold_back<C, K>(plan: &Plan, resource: &Resource<'_>, cx: &Context<C, K>) -> Result<Held, Stop> {
+fn hold_back<C, K>(
+    plan: &Plan,
+    observed: &Observed,
+    resource: &Resource<'_>,
+    cx: &Context<C, K>,
+) -> Result<Held, Stop> {
     let (memory, now) = (resource.target.memory, cx.clock.now());
-    if let Some(pause) = memory.unsettled(plan, now) {
+    if let Some(pause) = memory.unsettled(plan, observed, now) {
         return Err(Stop::Unsettled(pause));
     }
     Ok(match memory.contested(plan, now) {
@@ -144,8 +156,8 @@ impl Held {
     }
 }
 
-/// Before the first write: confirms with the API server that the object is still the one that was checked, and adds the
-/// finalizer. The cache may be behind; a role made for an object that is gone would never be deleted.
+/// Before the first write: confirms with the API server that the object is still the one that was checked. The cache
+/// may be behind; a role made for an object that is gone would never be deleted. Adding the finalizer confirms it too.
 async fn prepare<C: Cloud, K: Cluster>(
     stages: &[Vec<Step>],
     resource: &Resource<'_>,
@@ -155,22 +167,39 @@ async fn prepare<C: Cloud, K: Cluster>(
         return Ok(());
     }
     let target = &resource.target;
+    let generation = target.metadata.generation;
     let mut finalizers = Finalizers::of(target.metadata);
-    if !stages.is_empty() && !is_on(Mutant::NoLiveGet) {
+    if finalizers.contains(FINALIZER) && !stages.is_empty() && !is_on(Mutant::NoLiveGet) {
         let live = cx.cluster.live(target.key).await?.ok_or(Stop::Outdated)?.metadata;
-        if live.deletion_timestamp.is_some() || live.generation != target.metadata.generation {
+        if live.deletion_timestamp.is_some() || live.generation != generation {
             return Err(Stop::Outdated);
         }
         finalizers = Finalizers::of(&live);
     }
     if !finalizers.contains(FINALIZER) && !is_on(Mutant::NoFinalizer) {
-        let added = cx.cluster.add_finalizer(target.key, &finalizers, FINALIZER).await;
+        let added = cx.cluster.add_finalizer(target.key, generation, &finalizers, FINALIZER).await;
         added.map_err(|error| if error.is_outdated() { Stop::Outdated } else { error.into() })?;
     }
     Ok(())
 }
 
-/// Remembers what was written, counts drift, and logs the decision in one line.
+/// Writes into the status what the steps may make, before the first of them, if the status does not name it yet.
+async fn remember<C: Cloud, K: Cluster>(
+    input: &PlanInput<'_>,
+    plan: &Plan,
+    stages: &[Vec<Step>],
+    resource: &Resource<'_>,
+    cx: &Context<C, K>,
+) -> Result<Option<BucketReplicationStatus>, Stop> {
+    let context = resource.status_context(cx);
+    let ahead = ahead(input, plan, &stages.concat(), &context).filter(|_| !is_on(Mutant::StatusComesLast));
+    if let Some(status) = &ahead {
+        write(&resource.target, &resource.status, status, cx).await?;
+    }
+    Ok(ahead)
+}
+
+/// Counts drift, and logs the decision in one line.
 fn record<C, K>(
     resource: &Resource<'_>,
     plan: &Plan,
@@ -178,9 +207,6 @@ fn record<C, K>(
     report: &Report,
     cx: &Context<C, K>,
 ) {
-    if !outcome.done.is_empty() {
-        resource.target.memory.record(plan, outcome, cx.clock.now());
-    }
     cx.evidence.update(&resource.target.key.uid, |evidence| evidence.likely_cause = likely_cause(report));
     count_drift(plan, outcome, report, resource, cx);
     log(resource, plan, outcome, report);

@@ -4,6 +4,7 @@
 //! stays and the status says why. Only what is the resource's own is removed, in each account where something may be.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kube::core::ObjectMeta;
 use tracing::{info, warn};
@@ -27,10 +28,14 @@ use crate::replication::plan::teardown::{ObservedForDeletion, Ownership, failed,
 use crate::replication::status::Event;
 use crate::replication::{
     Account, Accounts, BucketRef, Caller, DeletionReadSet, Desired, Failure, FailureClass, ObservedRole,
-    Refusal, Replication, ResourceId,
+    Refusal, Replication, ResourceId, Step,
 };
 use crate::runtime::Error;
 use crate::runtime::action::Action;
+
+/// A deletion asks S3 again, where it answers from before the operator's last write, with pauses shorter than this. A
+/// check waits longer; a deletion reads AWS once more when all is deleted.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// Cleans up and removes the finalizer; keeps it and reports why when that is not possible.
 pub async fn finalize<C: Cloud, K: Cluster>(
@@ -63,7 +68,8 @@ pub async fn finalize<C: Cloud, K: Cluster>(
             status::refuse(&target, &previous, &refusal, pace, cx).await
         }
         Err(Stop::Kubernetes(error)) => Err(error),
-        Err(Stop::Outdated | Stop::Unsettled(_)) => {
+        Err(Stop::Unsettled(pause)) => Ok(Action::requeue(pause)),
+        Err(Stop::Outdated) => {
             Ok(Action::requeue(target.memory.requeue_after(Reason::Progressing, pace.interval)))
         }
     }
@@ -291,6 +297,9 @@ impl Removal<'_> {
             id: self.id.clone(),
         };
         let observed = self.observe(&clients, &read_set, cx).await.map_err(blocked)?;
+        if let Some(pause) = self.pause(&observed, cx) {
+            return Err(Stop::Unsettled(pause));
+        }
         let sid = self.id.policy_sid(&observed.bucket);
         let ownership = Ownership {
             id: &self.id,
@@ -301,6 +310,9 @@ impl Removal<'_> {
         };
         let planned = teardown(&observed, &ownership);
         let outcome = execute(&planned.stages, &clients, None, cx).await.outcome;
+        if outcome.done.iter().any(|step| matches!(step, Step::DeleteReplication { .. })) {
+            self.target.memory.forget_replaced();
+        }
         if !outcome.done.is_empty() {
             cx.cluster.publish_event(self.target.key, &deleted_event(&outcome)).await;
         }
@@ -317,6 +329,15 @@ impl Removal<'_> {
             None => Ok(()),
             Some(step) => Err(waiting(format!("AWS still shows what was deleted; next: {step}")).into()),
         }
+    }
+
+    /// How long to wait where S3 may still show the configuration from before the operator's last write.
+    fn pause<C, K>(&self, observed: &ObservedForDeletion, cx: &Context<C, K>) -> Option<Duration> {
+        if self.only_in_status || observed.region.is_none() {
+            return None;
+        }
+        let pause = self.target.memory.shows_replaced(&observed.configuration, cx.clock.now());
+        pause.filter(|pause| *pause < LONGEST_PAUSE)
     }
 
     /// The accounts to remove things in. An account that only a rule names may be gone: nothing is left there then.

@@ -15,8 +15,10 @@ use crate::controllers::bucket_replication::flapping::CorrectionHistory;
 use crate::controllers::bucket_replication::grace::RecentWrites;
 use crate::controllers::bucket_replication::request_limit::RequestLimit;
 use crate::controllers::bucket_replication::source_ownership;
-use crate::replication::Plan;
+use crate::replication::diff::missing_policy;
+use crate::replication::observed::Read;
 use crate::replication::outcome::{Contested, Outcome};
+use crate::replication::{Configuration, Observed, Plan, Step};
 use crate::runtime::requeue::RequeueBackoff;
 
 /// The longest that the operator's own status is preferred to the cache's, which lags behind its writes.
@@ -102,6 +104,7 @@ impl Memory {
             }
             entry.claims &= !source_ownership::has_applied(status);
             entry.requests.expire(now);
+            entry.recent_writes.expire(now);
         });
     }
 
@@ -212,8 +215,23 @@ impl Remembered<'_> {
     }
 
     /// How long to wait before AWS is read again, where it still answers from before the operator's own last writes.
-    pub fn unsettled(&self, plan: &Plan, now: Instant) -> Option<Duration> {
-        self.with(|entry| entry.recent_writes.unsettled(&plan.differences, now).filter(|_| plan.drift))
+    pub fn unsettled(&self, plan: &Plan, observed: &Observed, now: Instant) -> Option<Duration> {
+        self.with(|entry| {
+            let writes = &mut entry.recent_writes;
+            let replaced = writes.shows_replaced(&observed.configuration, now);
+            let written = writes.unsettled(&plan.differences, now);
+            if plan.drift { written } else { replaced }
+        })
+    }
+
+    /// How long to wait before AWS is read again, where S3 still shows the configuration that was replaced.
+    pub fn shows_replaced(&self, observed: &Read<Option<Configuration>>, now: Instant) -> Option<Duration> {
+        self.with(|entry| entry.recent_writes.shows_replaced(observed, now))
+    }
+
+    /// The operator removed the configuration: that there is none is no old answer.
+    pub fn forget_replaced(&self) {
+        self.with(|entry| entry.recent_writes.forget_replaced());
     }
 
     /// The corrections of a plan that have to wait because they were made too often, and how long.
@@ -225,10 +243,16 @@ impl Remembered<'_> {
     }
 
     /// What was written of a plan: counted as corrections where it corrected drift, and expected to show in AWS.
-    pub fn record(&self, plan: &Plan, outcome: &Outcome, now: Instant) {
+    pub fn record(&self, plan: &Plan, observed: &Observed, outcome: &Outcome, now: Instant) {
         let settled = |d: &&DriftEntry| plan.is_settled(d, outcome);
+        let replaced = outcome.done.iter().any(|step| matches!(step, Step::PutReplication { .. }));
         self.with(|entry| {
-            entry.recent_writes.record(plan.differences.iter().filter(settled), now);
+            if replaced {
+                entry.recent_writes.record_replaced(&observed.configuration, now);
+            }
+            let first_policies = first_policies(outcome);
+            let settled_now = plan.differences.iter().filter(settled).chain(&first_policies);
+            entry.recent_writes.record(settled_now, now);
             if plan.drift {
                 entry.corrections.record(plan.differences.iter().filter(settled), now);
             }
@@ -272,6 +296,19 @@ impl Drop for Remembered<'_> {
             }
         });
     }
+}
+
+/// What IAM may show for a moment of roles that were created and given their policy in one check.
+fn first_policies(outcome: &Outcome) -> Vec<DriftEntry> {
+    let is_new = |name: &String| {
+        let mut done = outcome.done.iter();
+        done.any(|step| matches!(step, Step::CreateRole { role, .. } if role == name))
+    };
+    let policies = outcome.done.iter().filter_map(|step| match step {
+        Step::PutRolePolicy { role, document, .. } if is_new(role) => Some(missing_policy(role, document)),
+        _ => None,
+    });
+    policies.flatten().collect()
 }
 
 #[cfg(test)]

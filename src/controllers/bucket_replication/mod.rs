@@ -87,9 +87,10 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
         return (Ok(Action::requeue(wait)), false);
     }
     let result = match check(resource, cx).await {
-        Ok(Checked { report, retry, found }) => {
+        Ok(Checked { report, written, retry, found }) => {
             let own = spec.interval.as_ref();
             let interval = cx.events.interval(own, &cx.settings.interval, &report.status, events);
+            let previous = written.as_ref().unwrap_or(previous);
             return (conclude(target, previous, &report, Pace { interval, retry }, cx).await, found);
         }
         Err(Stop::Refused(refusal)) => refuse(target, previous, &refusal, Pace::every(interval), cx).await,

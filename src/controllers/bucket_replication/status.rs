@@ -99,7 +99,7 @@ async fn publish<C, K: Cluster>(
 }
 
 /// Writes a status that differs from the previous one.
-async fn write<C, K: Cluster>(
+pub async fn write<C, K: Cluster>(
     target: &Target<'_>,
     previous: &BucketReplicationStatus,
     status: &BucketReplicationStatus,

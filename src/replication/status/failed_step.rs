@@ -134,13 +134,12 @@ impl FailedStep<'_> {
     /// IAM's names have no case for creating a role, and have one for reading it. The first time, the role may have been
     /// created a moment ago; when a later check did not find it either, another one has the name.
     fn is_taken_by_another_case(&self) -> bool {
-        let seen_before = |reason: &str| {
-            reason == Reason::AwsUnavailable.as_str() || reason == Reason::ForeignRole.as_str()
-        };
+        const TAKEN: &str = "EntityAlreadyExists";
         let mut previous = self.context.previous.conditions.iter();
         let role_ready = previous.find(|c| c.type_ == ConditionType::RoleReady.as_str());
-        self.failure.code == "EntityAlreadyExists"
-            && role_ready.is_some_and(|c| c.status == "False" && seen_before(&c.reason))
+        // Another failure before this one, a lost answer for example, says nothing about the name.
+        self.failure.code == TAKEN
+            && role_ready.is_some_and(|c| c.status == "False" && c.message.contains(TAKEN))
     }
 
     /// The boundary that a step sets, where IAM answers that there is no such policy.

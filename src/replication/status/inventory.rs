@@ -71,9 +71,18 @@ impl StatusBuilder<'_> {
         }
         match (self.outcome.done.iter().rfind(about), observed.bucket_policies.get(bucket)) {
             (Some(Step::PutBucketPolicy { statements, .. }), _) => !statements.is_empty(),
-            (_, Some(Ok(policy))) => bucket_policy::holds(policy.as_ref(), &desired.sid),
+            (_, Some(Ok(policy))) => {
+                bucket_policy::holds(policy.as_ref(), &desired.sid) || self.has_left(bucket)
+            }
             _ => self.context.previous.bucket_policies.iter().any(|held| held.bucket == bucket),
         }
+    }
+
+    /// Whether the spec named a bucket as a destination until now. One answer without statements may be from before they
+    /// were written: the next check decides.
+    fn has_left(&self, bucket: &str) -> bool {
+        let was = self.context.previous.destinations.iter().any(|held| held.bucket == bucket);
+        was && !self.input.desired.destinations.iter().any(|d| d.name == bucket)
     }
 
     /// The former roles that still exist, or may.
@@ -87,10 +96,13 @@ impl StatusBuilder<'_> {
             let mut done = self.outcome.done.iter();
             done.any(|step| matches!(step, Step::DeleteRole { role } if role == name))
         };
+        let current = self.context.previous.role.as_ref().map(|role| role.arn.as_str());
         let left = |arn: &str| match observed.former_roles.get(role_of_arn(arn)) {
             // A role of an account that this check did not read.
             _ if account_of_arn(arn) != Some(observed.caller.account.as_str()) => true,
-            None | Some(Ok(None)) => false,
+            // The role of the spec until now: one answer without it may be from before it was created.
+            Some(Ok(None)) => current == Some(arn),
+            None => false,
             Some(Ok(Some(role))) => id.owns(&role.tags) && !deleted(&role.name),
             Some(Err(_)) => true,
         };
@@ -110,11 +122,12 @@ impl StatusBuilder<'_> {
         let observed = self.input.observed;
         let desired = &self.input.desired.role;
         let done = |is: fn(&Step) -> bool| self.outcome.done.iter().any(is);
-        let created = done(|step| matches!(step, Step::CreateRole { .. }));
+        let may_be_done = |is: fn(&Step) -> bool| done(is) || self.may_be_done(is);
+        let created = may_be_done(|step| matches!(step, Step::CreateRole { .. }));
         let (arn, ours) = match &observed.role {
             Ok(Some(role)) => {
                 // A role that was adopted has this resource's tags now; one that was only read may be anyone's.
-                let tagged = done(|step| matches!(step, Step::TagRole { .. }));
+                let tagged = may_be_done(|step| matches!(step, Step::TagRole { .. }));
                 (role.arn.clone(), tagged || self.input.replication.id.owns(&role.tags))
             }
             Ok(None) if created => (desired.arn(&observed.caller), true),
@@ -180,9 +193,15 @@ impl StatusBuilder<'_> {
     }
 
     fn write_may_be_done(&self) -> bool {
-        self.outcome.failed.iter().any(|(step, failure)| {
-            matches!(step, Step::PutReplication { .. }) && failure.class == FailureClass::Unavailable
-        })
+        self.may_be_done(|step| matches!(step, Step::PutReplication { .. }))
+    }
+
+    /// Whether a step got no answer, so that it may be done.
+    fn may_be_done(&self, is: fn(&Step) -> bool) -> bool {
+        self.outcome
+            .failed
+            .iter()
+            .any(|(step, failure)| is(step) && failure.class == FailureClass::Unavailable)
     }
 
     fn is_as_desired(&self) -> bool {
@@ -193,8 +212,11 @@ impl StatusBuilder<'_> {
         }
     }
 
-    /// Whether a role is a managed one of this resource, by its tags.
+    /// Whether a role is a managed one of this resource, by the status or by its tags.
     fn names_own_role(&self, arn: &str) -> bool {
+        if remembered_roles(self.context.previous).any(|remembered| remembered == arn) {
+            return true;
+        }
         let held = self.input.observed.role.as_ref().ok().and_then(Option::as_ref);
         held.is_some_and(|role| role.arn == arn && self.input.replication.id.owns(&role.tags))
     }

@@ -3,6 +3,7 @@
 //! In: a plan and its outcome. Out: the status and events. A message holds no time, no request id and nothing else
 //! that differs between two identical tries, so that an unchanged state causes no write.
 
+mod ahead;
 mod aws_account;
 mod builder;
 mod conditions;
@@ -22,6 +23,7 @@ use crate::api::{
 pub use crate::replication::outcome::{Contested, Outcome};
 use crate::replication::plan::{Plan, PlanInput};
 use crate::replication::refusal::Refusal;
+pub use crate::replication::status::ahead::ahead;
 pub use crate::replication::status::aws_account::{ObservedAccount, account_status};
 use crate::replication::status::builder::StatusBuilder;
 use crate::replication::status::conditions::{ConditionDraft, conditions};

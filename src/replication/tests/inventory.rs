@@ -127,6 +127,19 @@ fn a_check_of_another_account_forgets_nothing_that_was_made_in_the_first() {
     assert_eq!(reported(&case, &Outcome::default(), at(1)).status.former_roles, [role.arn]);
 }
 
+/// IAM and S3 may still answer from before a write whose answer was lost.
+#[test]
+fn a_role_that_the_spec_names_no_longer_is_forgotten_only_when_two_checks_did_not_find_it() {
+    let mut case = empty(quickstart());
+    let arn = "arn:aws:iam::111122223333:role/s3-replication/earlier".to_owned();
+    case.status.role = Some(RoleStatus { arn: arn.clone(), managed: true, tags: Vec::new() });
+    case.observed.former_roles.insert("earlier".to_owned(), Ok(None));
+    let first = done(&case);
+    assert_eq!(first.former_roles, [arn]);
+    case.status = first;
+    assert_eq!(done(&case).former_roles, [""; 0]);
+}
+
 #[test]
 fn keys_of_tags_that_the_operator_set_are_remembered() {
     let mut case = empty(quickstart());

@@ -373,7 +373,7 @@ proptest! {
                 prop_assert_eq!(configuration_differences(&desired, &caller(), Some(&configuration)), vec![]);
             }
             Err(Inexpressible { field, .. }) => {
-                prop_assert!(["destination.storageClass", "destination.kmsKeyArn"].contains(&field), "{}", field);
+                prop_assert!(["priority", "destination.storageClass", "destination.kmsKeyArn"].contains(&field), "{}", field);
             }
         }
     }

@@ -188,6 +188,16 @@ pub fn adopts(object: &BucketReplication) -> bool {
     object.spec.adoption_policy == AdoptionPolicy::Adopt
 }
 
+/// Whether an object is a resource that refers to an account.
+pub fn refers_to(key: &ObjectName, object: &Value, account: &str) -> bool {
+    let named = |reference: &Value| reference.as_str().map(str::to_owned);
+    let spec = &object["spec"];
+    let source = named(&spec["source"]["accountRef"]).unwrap_or_else(|| "default".to_owned());
+    let mut destinations = spec["rules"].as_array().into_iter().flatten();
+    let by_rule = destinations.any(|rule| rule["destination"]["accountRef"] == account);
+    key.kind == "BucketReplication" && (source == account || by_rule)
+}
+
 /// Why the accounts that exist now do not allow a resource what its spec asks for. `seen`: one existed once.
 pub fn forbidden(server: &ApiServer, object: &BucketReplication, seen: bool) -> Option<String> {
     let spec = &object.spec;

@@ -32,6 +32,8 @@ pub struct Scene {
     pub about: &'static str,
     /// The names of the resources, in the namespace `data`.
     pub resources: &'static [&'static str],
+    /// The names of the accounts that the operator checks too. In the other scenes nothing depends on their status.
+    pub accounts: &'static [&'static str],
     /// Whether a second operator stands by.
     pub standby: bool,
     /// What happens in every trace before anything else, with the decision point.
@@ -41,11 +43,12 @@ pub struct Scene {
 }
 
 /// Every scene.
-pub const SCENES: [Scene; 6] = [
+pub const SCENES: [Scene; 7] = [
     Scene {
         name: "one-account",
         about: "one resource, its buckets in the operator's own account, and no AwsAccount",
         resources: &["orders"],
+        accounts: &[],
         standby: false,
         opening: None,
         deeds: &[
@@ -68,8 +71,27 @@ pub const SCENES: [Scene; 6] = [
         name: "renamed",
         about: "one resource whose role is renamed after it was applied",
         resources: &["orders"],
+        accounts: &[],
         standby: false,
         opening: Some(("idle.2", &RENAME_ROLE)),
+        deeds: &[
+            RENAME_ROLE,
+            RENAME_ROLE_AGAIN,
+            RENAME_ROLE_BACK,
+            EDIT_DESTINATION,
+            DELETE,
+            DELETE_ROLE,
+            RETAG_ROLE,
+        ],
+        begin: one_account,
+    },
+    Scene {
+        name: "overtaken",
+        about: "one resource whose role is renamed while the first one is created",
+        resources: &["orders"],
+        accounts: &[],
+        standby: false,
+        opening: Some(("orders/CreateRole(orders-role).1", &RENAME_ROLE)),
         deeds: &[
             RENAME_ROLE,
             RENAME_ROLE_AGAIN,
@@ -85,6 +107,7 @@ pub const SCENES: [Scene; 6] = [
         name: "foreign",
         about: "the role of another cluster's resource and someone's configuration are there already",
         resources: &["orders"],
+        accounts: &[],
         standby: false,
         opening: None,
         deeds: &[RENAME_ROLE, ADOPT, DELETE, DELETE_ROLE, REMOVE_CONFIGURATION, SUSPEND_VERSIONING],
@@ -94,6 +117,7 @@ pub const SCENES: [Scene; 6] = [
         name: "shared",
         about: "two resources replicate into one bucket of another account, whose policy others write too",
         resources: &["orders", "invoices"],
+        accounts: &[],
         standby: false,
         opening: None,
         deeds: &[LEAVE_SHARED, DELETE, ADD_STATEMENT, REMOVE_STATEMENTS],
@@ -103,6 +127,7 @@ pub const SCENES: [Scene; 6] = [
         name: "accounts",
         about: "one resource under an AwsAccount that allows the namespaces of one team",
         resources: &["orders"],
+        accounts: &["default", "other"],
         standby: false,
         opening: None,
         deeds: &[
@@ -113,6 +138,7 @@ pub const SCENES: [Scene; 6] = [
             DELETE_ACCOUNT,
             RECREATE_ACCOUNT,
             RELABEL_NAMESPACE,
+            STOP_TRUSTING,
         ],
         begin: accounts,
     },
@@ -120,6 +146,7 @@ pub const SCENES: [Scene; 6] = [
         name: "lease",
         about: "two operators, of which one leads",
         resources: &["orders"],
+        accounts: &[],
         standby: true,
         opening: None,
         deeds: &[EDIT_DESTINATION, RENAME_ROLE, DELETE, DELETE_ROLE],
@@ -383,6 +410,17 @@ const RELABEL_NAMESPACE: Deed = Deed {
     budget: Budget::Administrators,
     act: |_, server| {
         server.namespaces.insert("data".to_owned(), Default::default()) != Some(Default::default())
+    },
+};
+
+const STOP_TRUSTING: Deed = Deed {
+    name: "stops-trusting",
+    sentence: "Someone takes the operator out of the trust policy in account 444455556666",
+    budget: Budget::Outsiders,
+    act: |world, _| {
+        let before = world.trusting_accounts.len();
+        world.trusting_accounts.retain(|id| id != THERE);
+        world.trusting_accounts.len() < before
     },
 };
 

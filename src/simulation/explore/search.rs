@@ -83,8 +83,14 @@ pub struct Found {
     pub runs: u64,
     /// The most interferences of a trace that was run.
     pub depth: usize,
+    /// How often a property was judged.
+    pub judged: u64,
     /// The most steps of a run.
     pub longest: u64,
+    /// Of the traces with the most interferences, the one whose run was longest, as `replay` takes it.
+    pub deepest: String,
+    /// How many traces of the last depth are known and were not run.
+    pub left: usize,
     /// Whether every trace up to the depth was run.
     pub complete: bool,
     pub elapsed: Duration,
@@ -101,6 +107,7 @@ pub fn explore(scene: &'static Scene, limits: Limits, all: bool) -> Found {
         visited: HashMap::new(),
         closed: HashSet::new(),
         found: Found { scene: scene.name, ..Found::default() },
+        deepest: (0, 0),
     };
     for deed in scene.deeds {
         search.found.taken.insert(deed.name.to_owned(), 0);
@@ -115,8 +122,10 @@ pub fn explore(scene: &'static Scene, limits: Limits, all: bool) -> Found {
             random.shuffle(&mut level);
         }
         let mut next = Vec::new();
-        for trace in level {
+        let traces = level.len();
+        for (index, trace) in level.into_iter().enumerate() {
             if search.found.runs >= limits.runs || begun.elapsed() > limits.time {
+                search.found.left = traces - index;
                 break 'levels;
             }
             search.found.depth = depth;
@@ -147,6 +156,8 @@ struct Search {
     /// The states from which the deletion at the end was run.
     closed: HashSet<u64>,
     found: Found,
+    /// The interferences and the steps of the deepest trace.
+    deepest: (usize, u64),
 }
 
 impl Search {
@@ -198,6 +209,11 @@ impl Search {
         }
         self.found.transitions += run.transitions.saturating_sub(replayed);
         self.found.longest = self.found.longest.max(run.transitions);
+        self.found.judged += run.judged;
+        if (list.len(), run.transitions) > self.deepest {
+            self.deepest = (list.len(), run.transitions);
+            self.found.deepest = written(self.scene, &list);
+        }
         run.violation().cloned()
     }
 }
@@ -232,9 +248,14 @@ fn follow(run: &mut Run, list: &[Interference]) -> bool {
     true
 }
 
+/// A trace as `replay` takes it.
+fn written(scene: &Scene, list: &[Interference]) -> String {
+    let steps = list.iter().map(|i| format!("{} {}", i.at, i.action));
+    std::iter::once(scene.name.to_owned()).chain(steps).collect::<Vec<_>>().join("; ")
+}
+
 /// Runs a trace once more, with its story, to its end.
 fn tell(scene: &'static Scene, list: &[Interference], violation: Violation) -> Failure {
-    let steps: Vec<String> = list.iter().map(|i| format!("{} {}", i.at, i.action)).collect();
     let mut run = Run::new(scene);
     run.story = Some(vec![format!("There is {}.", scene.about)]);
     if follow(&mut run, list) {
@@ -242,8 +263,7 @@ fn tell(scene: &'static Scene, list: &[Interference], violation: Violation) -> F
     }
     let mut story = run.story.take().unwrap_or_default();
     story.retain(|sentence| !sentence.is_empty());
-    let trace = std::iter::once(scene.name.to_owned()).chain(steps).collect::<Vec<_>>().join("; ");
-    Failure { violation, trace, story }
+    Failure { violation, trace: written(scene, list), story }
 }
 
 /// Goes on until no check changes anything, and then deletes everything.

@@ -10,18 +10,22 @@ use crate::mutants::{self, Mutant};
 const LIMITS: Limits = Limits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 20] = [
-    (Mutant::NoLiveGet, "one-account; orders/EnableVersioning(copies).1 deletes"),
+const FOUND_BY: [(Mutant, &str); 21] = [
+    (Mutant::NoLiveGet, "renamed; idle.2 renames-role; orders/CreateRole(orders-role-2).1 deletes"),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
     (Mutant::FinalizerGoesFirst, "one-account"),
-    (Mutant::ExactPolicyFirst, "one-account; orders/AddFinalizer.1 edits-destination"),
+    (Mutant::ExactPolicyFirst, "one-account; orders/SetStatus.1 edits-destination"),
     (Mutant::ConfigurationFirst, "one-account"),
     (Mutant::RoleGoesFirst, "one-account"),
     (Mutant::NoBucketLock, "shared; orders/WriteBucketPolicy(replicas).1 switches-to-1"),
     (Mutant::PolicyOverwritten, "shared"),
     (Mutant::StatementsDuplicated, "shared"),
     (Mutant::StatusForgetsRoles, "renamed; idle.2 renames-role; orders/DeleteRole(orders-role).1 fails"),
+    (
+        Mutant::StatusComesLast,
+        "overtaken; orders/CreateRole(orders-role).1 renames-role; orders/CreateRole(orders-role).1 dies-after",
+    ),
     (Mutant::DeletionByStatus, "foreign"),
     (Mutant::AnotherClustersRole, "foreign"),
     (Mutant::WriteInObserve, "one-account; idle.1 sets-observe"),
@@ -66,6 +70,59 @@ fn the_search_finds_a_mutant_and_its_trace_is_replayed_from_its_text() {
     let again = mutants::with(Mutant::FinalizerReplaced, || replay(&found.trace)).unwrap().unwrap();
     assert_eq!(again.story, found.story);
     assert_holds(&found.trace);
+}
+
+#[test]
+fn a_change_of_the_spec_and_an_old_answer_take_nothing_from_the_present_configuration() {
+    assert_holds("one-account; orders/SetStatus.1 edits-destination; orders/Observe.2 answers-stale");
+    assert_holds("renamed; idle.2 renames-role; idle.2 deletes; orders/ObserveForDeletion.1 answers-stale");
+    assert_holds(
+        "renamed; idle.2 renames-role; orders/Observe.2 deletes; orders/ObserveForDeletion.1 answers-stale",
+    );
+}
+
+#[test]
+fn what_a_lost_answer_may_have_made_is_deleted_after_the_spec_named_something_else() {
+    assert_holds(
+        "one-account; orders/SetStatus.1 renames-role; orders/CreateRole(orders-role).1 loses-answer",
+    );
+    assert_holds(
+        "accounts; orders/SetStatus.1 names-other-account; orders/CreateRole(orders-role).1 loses-answer",
+    );
+    assert_holds(
+        "shared; orders/SetStatus.1 leaves-shared-bucket; orders/WriteBucketPolicy(replicas).1 loses-answer",
+    );
+}
+
+#[test]
+fn what_a_process_made_before_it_died_is_deleted_after_the_spec_named_something_else() {
+    assert_holds("one-account; orders/SetStatus.1 renames-role; orders/CreateRole(orders-role).1 dies-after");
+    assert_holds(
+        "accounts; orders/SetStatus.1 names-other-account; orders/CreateRole(orders-role).1 dies-after",
+    );
+    assert_holds(
+        "shared; orders/SetStatus.1 leaves-shared-bucket; orders/WriteBucketPolicy(replicas).1 dies-after",
+    );
+}
+
+#[test]
+fn one_old_answer_makes_nobody_forget_what_a_lost_one_may_have_made() {
+    let lost = "orders/CreateRole(orders-role).1 renames-role; orders/CreateRole(orders-role).1 loses-answer";
+    assert_holds(&format!("overtaken; {lost}; orders/Observe.2 answers-stale"));
+    let lost = "orders/SetStatus.1 leaves-shared-bucket; orders/WriteBucketPolicy(replicas).1 loses-answer";
+    assert_holds(&format!("shared; {lost}; orders/Observe.2 answers-stale"));
+}
+
+#[test]
+fn a_configuration_put_before_a_crash_is_known_although_someone_deletes_its_role() {
+    assert_holds("one-account; orders/PutReplication(orders).1 dies-after; idle.2 deletes-role");
+}
+
+#[test]
+fn an_old_answer_after_a_lost_one_makes_no_role_foreign() {
+    assert_holds(
+        "one-account; orders/CreateRole(orders-role).1 loses-answer; orders/Observe.2 answers-stale",
+    );
 }
 
 #[test]

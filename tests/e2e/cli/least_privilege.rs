@@ -161,10 +161,12 @@ fn buckets(resource: &Value) -> Result<(&str, &str)> {
 #[tokio::test]
 async fn the_printed_policy_suffices_for_a_whole_life_cycle() -> Result<()> {
     let (world, mut resource) = scene("enough").await?;
-    let mut renamed = resource.clone();
+    let mut unbounded = resource.clone();
+    unbounded["spec"]["role"].as_object_mut().context("role")?.remove("permissionsBoundary");
+    let mut renamed = unbounded.clone();
     renamed["spec"]["role"]["name"] = json!("renamed-role");
-    // Renaming the role needs permissions for both names.
-    let policy = printed(&world, &[&resource, &renamed]).await?;
+    // Taking the boundary off needs permissions without it, and renaming the role needs permissions for both names.
+    let policy = printed(&world, &[&resource, &unbounded, &renamed]).await?;
     let _operator = operator_with(&world, &policy).await?;
     world.apply(&resource.to_string()).await?;
     world.wait_ready("orders").await?;

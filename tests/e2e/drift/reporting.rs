@@ -220,7 +220,8 @@ async fn the_operator_backs_off_when_another_tool_keeps_changing_a_field() -> Re
     }
     assert!(world.proxy.writes().is_empty(), "{:?}", world.proxy.writes());
 
-    // Another resource is still corrected.
+    // Another resource is still corrected. A check has seen its policy: that it is gone is no late answer of AWS.
+    check_now(world, "invoices").await?;
     world.iam().delete_role_policy().role_name("invoices-role").policy_name(POLICY).send().await?;
     let other = check_now(world, "invoices").await?;
     assert_in_sync(&other["status"], "the other resource");

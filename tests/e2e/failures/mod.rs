@@ -3,6 +3,7 @@
 
 mod buckets;
 mod connection;
+mod refused_changes;
 mod regions;
 mod responses;
 mod restart;

@@ -117,11 +117,11 @@ async fn from_empty_to_ready_takes_five_round_trips_and_four_requests_to_kuberne
         what,
         [
             ("bucketreplications", ""),
-            ("bucketreplications", ""),
+            ("bucketreplications", "status"),
             ("bucketreplications", "status"),
             ("events", "")
         ],
-        "the live read before the first write, finalizer, status, event"
+        "the finalizer, which confirms the object; what the writes make; the status; the event"
     );
     Ok(())
 }

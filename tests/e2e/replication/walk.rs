@@ -253,6 +253,10 @@ async fn values(field: &Field, stage: &Stage<'_>) -> Result<Vec<Value>> {
     };
     Ok(match field.path.as_str() {
         "interval" => vec![json!("1h")],
+        "health.interval" => vec![json!("10m")],
+        "health.maxLatency" => vec![json!("30m")],
+        "health.canary.interval" => vec![json!("1h")],
+        "health.canary.prefix" => vec![json!("canaries/")],
         "role.arn" => {
             let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow",
                 "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}]});

@@ -12,7 +12,6 @@ use anyhow::Result;
 use crate::health;
 use crate::paths;
 use crate::process::{self, Process, Spec};
-use crate::tools::Tools;
 
 /// The services that are loaded: those that the operator and its tests use.
 const SERVICES: &str = "s3,iam,sts,kms,sqs,events,cloudwatch";
@@ -40,9 +39,9 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts one on a free port.
-    pub fn start(tools: &Tools, auth: Auth) -> Result<Self> {
-        let (process, port) = process::on_free_ports(|| launch(&tools.python, auth))?;
+    /// Starts one on a free port, with a Python that has it installed.
+    pub fn start(python: &Path, auth: Auth) -> Result<Self> {
+        let (process, port) = process::on_free_ports(|| launch(python, auth))?;
         Ok(Self { port, process })
     }
 

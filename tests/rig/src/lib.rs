@@ -57,7 +57,7 @@ impl Rig {
         paths::prune();
         let tools = Tools::ensure()?;
         let (cluster, emulator) = thread::scope(|scope| {
-            let emulator = scope.spawn(|| Emulator::start(&tools, Auth::Open));
+            let emulator = scope.spawn(|| Emulator::start(&tools.python, Auth::Open));
             let cluster = match Cluster::given(&tools) {
                 Ok(Some(given)) => prepared(given),
                 Ok(None) => start_cluster(&tools),
@@ -85,7 +85,14 @@ impl Rig {
     pub async fn auth_emulator() -> Result<&'static Emulator> {
         static SHARED: OnceLock<Result<Emulator, String>> = OnceLock::new();
         let tools = &Self::shared().await?.tools;
-        once(&SHARED, || Emulator::start(tools, Auth::Enforced)).await
+        once(&SHARED, || Emulator::start(&tools.python, Auth::Enforced)).await
+    }
+
+    /// An emulator without authorisation and without an API server, for tests that need nothing else; one for the
+    /// process. The first call starts it.
+    pub async fn emulator_alone() -> Result<&'static Emulator> {
+        static ALONE: OnceLock<Result<Emulator, String>> = OnceLock::new();
+        once(&ALONE, || Emulator::start(&Tools::python()?, Auth::Open)).await
     }
 
     /// A cluster whose audit log and store can be read: the shared one, or one of the rig's beside it if

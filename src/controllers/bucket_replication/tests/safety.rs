@@ -5,7 +5,7 @@ use crate::api::FINALIZER;
 
 /// Every call of a first check before which the object can go, and the calls after it that must not write.
 fn until_the_first_write() -> Vec<Call> {
-    vec![Call::Connect, Call::Observe, Call::Live]
+    vec![Call::Connect, Call::Observe, Call::AddFinalizer]
 }
 
 #[test]
@@ -47,6 +47,50 @@ fn an_object_whose_finalizer_is_stripped_and_that_goes_before_a_write_leaves_aws
     scene.check();
     assert_eq!(scene.writes_to_aws(), [""; 0]);
     assert_eq!(scene.world().canonical(), before);
+}
+
+/// Adding the finalizer confirms that the object is there; later checks ask for it.
+#[test]
+fn an_object_that_goes_before_the_first_write_of_a_later_check_leaves_aws_untouched() {
+    for at in [Call::Connect, Call::Observe, Call::Live] {
+        let mut scene = Scene::ready();
+        scene.check();
+        scene.cloud.with(|world| world.buckets.get_mut("orders").unwrap().configuration = None);
+        let before = scene.world().canonical();
+        let wanted = at.clone();
+        scene.at(
+            move |call| *call == wanted,
+            |_, cluster| {
+                cluster.with(|server| server.delete(&Scene::resource()));
+                Choice::Answer
+            },
+        );
+        scene.check();
+        assert_eq!(scene.writes_to_aws(), [""; 0], "gone at {at}");
+        assert_eq!(scene.world().canonical(), before, "gone at {at}");
+    }
+}
+
+/// The process dies after a write and before its report, and the spec names something else by the time the next starts.
+#[test]
+fn what_was_made_under_a_former_spec_is_found_after_a_crash() {
+    let mut scene = Scene::new();
+    scene.apply(spec());
+    scene.at(writes("iam:CreateRole"), |_, cluster| {
+        let rename = |object: &mut Value| object["spec"]["role"]["name"] = json!("orders-role-2");
+        cluster.with(|server| server.edit(&Scene::resource(), rename));
+        Choice::DieAfter
+    });
+    assert_eq!(scene.check(), None, "the process died");
+    assert!(scene.role().is_some());
+    scene.restart();
+    scene.check();
+    assert_eq!(scene.reason(), "Applied");
+    assert!(scene.role().is_none(), "the role of the former name is deleted");
+    scene.delete();
+    scene.check();
+    assert_eq!(scene.object(), None);
+    assert!(scene.world().roles.is_empty());
 }
 
 #[test]

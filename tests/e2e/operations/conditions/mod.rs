@@ -98,6 +98,7 @@ fn assert_consistent(object: &Value) {
     let status = &object["status"];
     let types = types(status);
     let untouched = status["observedGeneration"] == -1;
+    // The definition gives a new resource these two.
     let expected: &[&str] = if untouched { &["Ready", "Replicating"] } else { &ALWAYS };
     assert!(types.starts_with(expected), "{types:?}");
     let rest = &types[expected.len()..];

@@ -1,6 +1,6 @@
 //! The operator's statements in the destination's bucket policy, beside those of others.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use kube::api::DeleteParams;
 use rig::world::DEADLINE;
 use rig::{Answer, Fault, GateAt, Matcher};
@@ -189,6 +189,33 @@ async fn the_bucket_policy_follows_a_renamed_role() -> Result<()> {
         statements_of_operator(&policy).iter().map(|s| &s["Principal"]["AWS"]).collect();
     assert_eq!(principals, [&ready["status"]["role"]["arn"]; 2]);
     assert_eq!(two.send_object("renamed").await?, ("COMPLETED".to_owned(), true));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_former_role_is_let_in_while_s3_refuses_the_configuration_with_the_new_one() -> Result<()> {
+    let two = TwoAccounts::ready("renamed-refused").await?;
+    let refused = Answer::error(400, "InvalidRequest", "This configuration is refused.");
+    let matching = Matcher::operation("PutBucketReplication");
+    let fault = two.world.proxy.inject(Fault::always(matching, refused));
+    let former = two.world.get("orders").await?["status"]["role"]["arn"].clone();
+    let mut resource = two.resource();
+    resource["spec"]["role"]["name"] = json!("another-role");
+    two.world.apply(&resource.to_string()).await?;
+    let is_refused = |status: &Value| reason(status, "Ready") == "InvalidRequest";
+    two.world.wait("orders", is_refused, "to be refused").await?;
+    let policy = two.policy().await?.context("no policy")?;
+    for statement in statements_of_operator(&policy) {
+        ensure!(
+            statement["Principal"]["AWS"].to_string().contains(former.as_str().unwrap_or("?")),
+            "{policy:#}"
+        );
+    }
+    assert_eq!(two.send_object("while-refused").await?, ("COMPLETED".to_owned(), true));
+    two.world.proxy.remove(fault);
+    check_now(&two.world, "orders").await?;
+    two.world.wait_ready("orders").await?;
+    assert_eq!(two.send_object("after").await?, ("COMPLETED".to_owned(), true));
     Ok(())
 }
 

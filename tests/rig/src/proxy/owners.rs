@@ -71,6 +71,12 @@ impl Owners {
         Ok(found)
     }
 
+    /// Whether a bucket is in a Region and answers this account there.
+    pub async fn answers(&self, bucket: &str, account: &str, region: &str) -> bool {
+        let s3 = Clients::new(&self.endpoint, account).s3(region);
+        s3.get_bucket_acl().bucket(bucket).send().await.is_ok()
+    }
+
     /// Forgets all owners: another account may have created a deleted bucket again.
     pub fn forget(&self) {
         lock(&self.known).clear();

@@ -216,6 +216,11 @@ async fn refuse(state: &State, asked: &Asked) -> Result<Option<Refusal>> {
     {
         return Ok(Some(refusals::wrong_owner()));
     }
+    // S3 routes and authorizes a request before it validates what is to be written.
+    let validates = matches!(call.operation.as_str(), "PutBucketReplication" | "PutBucketPolicy");
+    if validates && !state.owners.answers(&call.subject, &call.account, &call.region).await {
+        return Ok(None);
+    }
     match call.operation.as_str() {
         "PutBucketReplication" => refuse_replication(state, call).await,
         "PutBucketPolicy" => refuse_bucket_policy(state, call).await,

@@ -44,6 +44,14 @@ impl Tools {
         Ok(Self { etcd, kube_apiserver, kubectl, python: aws::ensure()? })
     }
 
+    /// A Python that has the AWS emulator installed, for tests that need nothing else.
+    ///
+    /// # Errors
+    /// When Python is missing or the installation fails.
+    pub fn python() -> Result<PathBuf> {
+        aws::ensure()
+    }
+
     /// Helm, which only the tests of the chart need; the first call builds it.
     ///
     /// # Errors

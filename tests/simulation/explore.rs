@@ -21,9 +21,9 @@ struct Arguments {
     /// The most interferences in a trace
     #[arg(long, default_value = "2")]
     depth: usize,
-    /// How long to explore, in minutes
-    #[arg(long, default_value = "2")]
-    minutes: f64,
+    /// How long to explore, in minutes; absent: 2, and 20 with --mutants
+    #[arg(long)]
+    minutes: Option<f64>,
     /// Switch on one plausible fault after the other, and print the shortest trace that finds it
     #[arg(long)]
     mutants: bool,
@@ -66,8 +66,12 @@ fn replay_one(trace: &str) -> bool {
     }
 }
 
+fn minutes(arguments: &Arguments) -> f64 {
+    arguments.minutes.unwrap_or(if arguments.mutants { 20.0 } else { 2.0 })
+}
+
 fn limits(arguments: &Arguments) -> Limits {
-    let time = Duration::from_secs_f64(arguments.minutes * 60.0);
+    let time = Duration::from_secs_f64(minutes(arguments) * 60.0);
     Limits { seed: arguments.seed, depth: arguments.depth, runs: u64::MAX, time }
 }
 
@@ -75,7 +79,7 @@ fn all_scenes(arguments: &Arguments) -> bool {
     let begun = Instant::now();
     let mut all: Vec<Found> = Vec::new();
     for (index, scene) in SCENES.iter().enumerate() {
-        let left = Duration::from_secs_f64(arguments.minutes * 60.0).saturating_sub(begun.elapsed());
+        let left = Duration::from_secs_f64(minutes(arguments) * 60.0).saturating_sub(begun.elapsed());
         let scenes = u32::try_from(SCENES.len() - index).unwrap_or(1);
         let limits = Limits { time: left / scenes, ..limits(arguments) };
         println!("{}: {}", scene.name, scene.about);
@@ -90,6 +94,7 @@ fn all_scenes(arguments: &Arguments) -> bool {
             found.depth,
             found.longest
         );
+        println!("  deepest trace: {}", found.deepest);
         for failure in &found.failures {
             println!("\n{failure}\n");
         }
@@ -97,8 +102,12 @@ fn all_scenes(arguments: &Arguments) -> bool {
     }
     let states: usize = all.iter().map(|found| found.states).sum();
     let transitions: u64 = all.iter().map(|found| found.transitions).sum();
+    let judged: u64 = all.iter().map(|found| found.judged).sum();
     println!("\n{states} states, {transitions} transitions in {:.1} s", begun.elapsed().as_secs_f64());
-    println!("{} properties, each checked at every transition or from every state:", PROPERTIES.len());
+    println!(
+        "{} properties, judged {judged} times: at each call and write, and from every state at the end of its run",
+        PROPERTIES.len()
+    );
     for property in PROPERTIES {
         let broken = all.iter().flat_map(|found| &found.failures).any(|f| f.violation.property == property);
         println!(
@@ -106,6 +115,12 @@ fn all_scenes(arguments: &Arguments) -> bool {
             if broken { "BROKEN" } else { "holds " },
             property.name(),
             property.sentence()
+        );
+    }
+    for found in all.iter().filter(|found| found.left > 0) {
+        println!(
+            "not reached in {}: {} traces of {} interferences and all longer ones; give it more --minutes",
+            found.scene, found.left, found.depth
         );
     }
     for found in &all {
@@ -126,7 +141,7 @@ fn all_mutants(arguments: &Arguments) -> bool {
     let mut missed = Vec::new();
     for (index, mutant) in Mutant::ALL.into_iter().enumerate() {
         let begun = Instant::now();
-        let left = Duration::from_secs_f64(arguments.minutes * 60.0).saturating_sub(start.elapsed());
+        let left = Duration::from_secs_f64(minutes(arguments) * 60.0).saturating_sub(start.elapsed());
         let share = u32::try_from(Mutant::ALL.len() - index).unwrap_or(1);
         println!("{mutant:?}: {}", mutant.sentence());
         match find_mutant(mutant, Limits { time: left / share, ..limits(arguments) }) {

@@ -1,0 +1,88 @@
+//! Holds the simulated AWS against an AWS over HTTP: random programs of reads and writes run on both, through the port
+//! that the controllers use. Every answer and every class of error must be the same.
+//!
+//! In: seeds. Out: the shortest program whose answers differ. `AGREEMENT_PROGRAMS=1000` runs more programs than a test
+//! of everyday needs, and `AGREEMENT_SEED` other ones.
+
+mod answers;
+mod program;
+mod stage;
+
+use futures::StreamExt;
+use rig::Rig;
+
+use crate::aws::tests::program::{Act, draw};
+use crate::aws::tests::stage::Stage;
+
+/// How many programs run at the same time: the emulator has one thread.
+const AT_ONCE: usize = 8;
+
+const PROGRAMS: u64 = 120;
+
+fn from_env(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+/// Runs some acts of the program of a seed, on a stage of their own. Returns how the answers differ, if they do.
+async fn run(seed: u64, kept: &[usize]) -> Option<String> {
+    let emulator = Rig::emulator_alone().await.unwrap();
+    let stage = Stage::new(&emulator.url(), emulator.port()).await.unwrap();
+    let program = draw(seed, &stage.names);
+    let mut story = Vec::new();
+    for act in kept.iter().filter_map(|index| program.get(*index)) {
+        story.push(format!("  {act:?}"));
+        let (simulated, real) = stage.perform(act).await;
+        if simulated != real {
+            let story = story.join("\n");
+            return Some(format!("{story}\nThe simulated AWS: {simulated:#}\nThe other: {real:#}"));
+        }
+    }
+    None
+}
+
+/// The acts of a program that are needed for its answers to differ.
+async fn shortest(seed: u64, length: usize) -> String {
+    let mut kept: Vec<usize> = (0..length).collect();
+    let mut difference = run(seed, &kept).await.unwrap_or_default();
+    let mut place = 0;
+    while place < kept.len() {
+        let fewer: Vec<usize> = kept.iter().copied().filter(|index| *index != kept[place]).collect();
+        match run(seed, &fewer).await {
+            Some(found) => (kept, difference) = (fewer, found),
+            None => place += 1,
+        }
+    }
+    format!("AGREEMENT_SEED={seed}:\n{difference}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_programs_get_the_same_answers_from_the_simulated_aws_and_over_http() {
+    let (first, programs) = (from_env("AGREEMENT_SEED", 1), from_env("AGREEMENT_PROGRAMS", PROGRAMS));
+    let seeds = futures::stream::iter(first..first + programs);
+    let runs = seeds.map(async |seed| {
+        let all: Vec<usize> = (0..program::LENGTH).collect();
+        run(seed, &all).await.map(|_| seed)
+    });
+    let differing: Vec<u64> = runs.buffer_unordered(AT_ONCE).filter_map(async |seed| seed).collect().await;
+    let mut stories = Vec::new();
+    for seed in differing.iter().take(5) {
+        stories.push(shortest(*seed, program::LENGTH).await);
+    }
+    assert!(
+        differing.is_empty(),
+        "{} of {programs} programs differ\n{}",
+        differing.len(),
+        stories.join("\n\n")
+    );
+}
+
+/// The programs are worth running: every kind of act succeeds in some and is refused in others.
+#[test]
+fn the_programs_hold_every_kind_of_act() {
+    let names = stage::Names::new("111122223333", "444455556666", "arn:aws:kms:eu-west-1:111122223333:key/k");
+    let acts: Vec<Act> = (1..=PROGRAMS).flat_map(|seed| draw(seed, &names)).collect();
+    for kind in program::KINDS {
+        let found = acts.iter().filter(|act| format!("{act:?}").starts_with(kind)).count();
+        assert!(found >= 5, "{kind} is in the programs {found} times");
+    }
+}

@@ -1,0 +1,57 @@
+//! What a status has to remember before the first write: the process may die after a write and before its report, and
+//! the spec may name another role, destination or account by the time that the next one starts.
+//!
+//! In: a plan that is about to be executed. Out: the status with all that the plan may make, if the present status does
+//! not name it yet.
+
+use std::collections::BTreeSet;
+
+use crate::api::BucketReplicationStatus;
+use crate::replication::failure::{Failure, FailureClass};
+use crate::replication::outcome::Outcome;
+use crate::replication::plan::{Plan, PlanInput};
+use crate::replication::resource::remembered_roles;
+use crate::replication::status::builder::StatusBuilder;
+use crate::replication::status::context::StatusContext;
+use crate::replication::step::Step;
+
+/// The status to write before these steps are executed. `None`: the present one remembers all that they may make.
+pub fn ahead(
+    input: &PlanInput<'_>,
+    plan: &Plan,
+    steps: &[Step],
+    context: &StatusContext<'_>,
+) -> Option<BucketReplicationStatus> {
+    if steps.is_empty() {
+        return None;
+    }
+    let previous = context.previous;
+    // Any of the steps may be done without an answer.
+    let unanswered = |step: &Step| {
+        (step.clone(), Failure::new(FailureClass::Unavailable, step.action(), step.subject(), String::new()))
+    };
+    let outcome = Outcome { failed: steps.iter().map(unanswered).collect(), ..Outcome::default() };
+    let builder = StatusBuilder { input, plan, outcome: &outcome, context, remaining: &plan.differences };
+    let mut described = previous.clone();
+    builder.describe(&mut described);
+    let ahead = BucketReplicationStatus {
+        source: described.source,
+        destinations: described.destinations,
+        role: described.role,
+        former_roles: described.former_roles,
+        bucket_policies: described.bucket_policies,
+        ..previous.clone()
+    };
+    remembers_more(&ahead, previous).then_some(ahead)
+}
+
+/// Whether a status names a role or a bucket policy that another one does not.
+fn remembers_more(ahead: &BucketReplicationStatus, previous: &BucketReplicationStatus) -> bool {
+    let known: BTreeSet<&str> = remembered_roles(previous).collect();
+    let policies = |status: &BucketReplicationStatus| -> BTreeSet<(String, String)> {
+        let held = status.bucket_policies.iter();
+        held.map(|held| (held.bucket.clone(), held.account_ref.clone())).collect()
+    };
+    remembered_roles(ahead).any(|role| !known.contains(role))
+        || !policies(ahead).is_subset(&policies(previous))
+}

@@ -1,0 +1,295 @@
+//! Begins checks, answers their calls, and notes how they end.
+//!
+//! In: a run, and which check goes on. Out: the run at the next decision point.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::task::{Context, Poll, Waker};
+
+use crate::api::BucketReplication;
+use crate::iam::bucket_policy;
+use crate::runtime::Error;
+use crate::runtime::action::Action as Next;
+use crate::simulation::api_server::ObjectName;
+use crate::simulation::cloud::SimulatedCloud;
+use crate::simulation::cluster::SimulatedCluster;
+use crate::simulation::explore::properties::{Property, violated};
+use crate::simulation::explore::run::judge::Actor;
+use crate::simulation::explore::run::words::sentence;
+use crate::simulation::explore::run::{
+    Check, ENOUGH, Facts, INTERVAL, NAMESPACE, Place, Reconcile, Run, SOON, WATCH, hash,
+};
+use crate::simulation::hook::{Call, Choice};
+
+impl Run {
+    /// Begins a check of a resource by the leader. `early`: before the watch brought what the last check wrote.
+    pub(super) fn begin(&mut self, resource: usize, early: bool) -> bool {
+        let leader = self.leader;
+        let stale = early || std::mem::take(&mut self.lags);
+        if !early {
+            self.clock.advance(if self.woken { WATCH } else { INTERVAL });
+        }
+        if !stale {
+            self.sync_all();
+        }
+        self.woken = false;
+        let Some((object, future)) = self.reconcile(leader, resource) else {
+            self.settled.iter_mut().skip(resource).take(1).for_each(|settled| *settled = true);
+            return false;
+        };
+        let (name, uid) = (
+            object.metadata.name.clone().unwrap_or_default(),
+            object.metadata.uid.clone().unwrap_or_default(),
+        );
+        let Some(process) = self.processes.get(leader) else { return false };
+        let facts = Facts {
+            sid: bucket_policy::sid(&[NAMESPACE, &name, &object.spec.source.bucket]),
+            deletes: object.metadata.deletion_timestamp.is_some(),
+            object,
+            uid,
+            live: None,
+            policies: BTreeMap::new(),
+            seen: None,
+            permitted: BTreeSet::new(),
+            wrote: false,
+            overtaken: false,
+            disturbed: false,
+        };
+        self.begun += 1;
+        let number = self.begun;
+        let fingerprint = process.operator.fingerprint(self.now());
+        let history = hash((process.cache, fingerprint, leader, resource));
+        let before = self.hashes;
+        self.tell(|run| {
+            let who = if run.scene.standby {
+                format!("Operator {}", leader + 1)
+            } else {
+                "The operator".to_owned()
+            };
+            let how = if early { " at once, before the watch brings what it wrote" } else { "" };
+            let what = match run.account_at(resource) {
+                Some(account) => format!("AwsAccount {account}"),
+                None => format!("data/{name}"),
+            };
+            format!("{who} checks {what}{how}.")
+        });
+        self.checks.push(Check { number, process: leader, resource, future, history, before, stale, facts });
+        self.active = number;
+        self.poll(number);
+        true
+    }
+
+    /// The object of a resource or an account as the cache of a process holds it, and its reconcile. An account has no
+    /// spec that a property is about.
+    fn reconcile(&self, process: usize, work: usize) -> Option<(BucketReplication, Reconcile)> {
+        let operator = self.processes.get(process)?.operator.clone();
+        let Some(account) = self.account_at(work) else {
+            let name = self.scene.resources.get(work).copied()?;
+            let object = self.objects_in_cache(process, name)?;
+            let reconcile = async move {
+                match operator.reconcile(NAMESPACE, name) {
+                    Some(reconcile) => reconcile.await,
+                    None => Ok(Next::await_change()),
+                }
+            };
+            return Some((object, Box::pin(reconcile)));
+        };
+        let metadata = operator.cached_account(account)?;
+        let object = BucketReplication { metadata, spec: Default::default(), status: None };
+        let reconcile = async move {
+            match operator.reconcile_account(account) {
+                Some(reconcile) => reconcile.await,
+                None => Ok(Next::await_change()),
+            }
+        };
+        Some((object, Box::pin(reconcile)))
+    }
+
+    /// Polls a check, and those that wait for a lock it may have released.
+    pub(super) fn poll(&mut self, number: usize) {
+        self.poll_one(number);
+        let waiting: HashSet<usize> = self.wire.lock().waiting.iter().map(|waiting| waiting.check).collect();
+        let blocked: Vec<usize> =
+            self.checks.iter().map(|check| check.number).filter(|n| !waiting.contains(n)).collect();
+        for other in blocked {
+            self.poll_one(other);
+        }
+    }
+
+    pub(super) fn poll_one(&mut self, number: usize) {
+        let Some(place) = self.checks.iter().position(|check| check.number == number) else { return };
+        let held = {
+            let mut wire = self.wire.lock();
+            wire.polled = number;
+            wire.waiting.len()
+        };
+        let Some(check) = self.checks.get_mut(place) else { return };
+        let polled = check.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let issued: Vec<Call> = self.wire.lock().waiting.iter().skip(held).map(|w| w.call.clone()).collect();
+        for call in issued {
+            self.issued(place, &call);
+        }
+        if let Poll::Ready(result) = polled {
+            let check = self.checks.remove(place);
+            self.finished(&check, result);
+        }
+    }
+
+    pub(super) fn finished(&mut self, check: &Check, result: Result<Next, Error>) {
+        self.refresh();
+        let changed = check.before != self.hashes;
+        let after = result.as_ref().ok().and_then(|next| next.after());
+        let unchanged = self.unchanged.get(check.resource).copied().unwrap_or_default();
+        let unchanged = if changed || check.stale { 0 } else { unchanged.saturating_add(1).min(2) };
+        self.unchanged.iter_mut().skip(check.resource).take(1).for_each(|held| *held = unchanged);
+        // A check that comes back soon waits for something that may be over then; the third would only repeat it.
+        // Who the operator is in an account is believed for an interval.
+        let believes = self.account_at(check.resource).is_some();
+        let soon = believes || result.is_err() || after.is_some_and(|after| after < SOON);
+        let waits = result.is_ok() && after.is_none() && !check.stale;
+        if let Some(settled) = self.settled.get_mut(check.resource) {
+            *settled = !check.facts.overtaken && (waits || unchanged > u8::from(soon));
+        }
+        if changed {
+            // What one check wrote may concern another resource.
+            let others = self.settled.iter_mut().enumerate().filter(|(index, _)| *index != check.resource);
+            others.for_each(|(_, settled)| *settled = false);
+            if let Some(count) = self.changing.get_mut(check.resource) {
+                *count += 1;
+            }
+        }
+        self.tell(|run| match &result {
+            Err(error) => format!("The check ends: {error}."),
+            Ok(_) => match run.reason(check.resource) {
+                Some((reason, message)) => format!("The check ends: {reason} ({message})."),
+                None if run.account_at(check.resource).is_some() => String::new(),
+                None => "The check ends: the object is gone.".to_owned(),
+            },
+        });
+        // The refusals and the convergence.
+        self.judged += 2;
+        if check.facts.wrote
+            && !check.facts.deletes
+            && result.is_ok()
+            && let Some((reason, message)) = self.reason(check.resource)
+            && ["ForeignRole", "ForeignConfiguration", "VersioningNotEnabled"].contains(&reason.as_str())
+        {
+            self.violate(violated(Property::Refusal, format!("the check wrote and then refused: {message}")));
+        }
+        if self.changing() > ENOUGH {
+            self.violate(violated(Property::Convergence, "the fifth check in a row still changes something"));
+        }
+    }
+
+    pub(super) fn reason(&self, resource: usize) -> Option<(String, String)> {
+        let object = self.objects.get(resource)?.as_ref()?;
+        let conditions =
+            object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+        Some(ready.map_or_else(
+            || ("unknown".to_owned(), "no condition yet".to_owned()),
+            |ready| (ready.reason.clone(), ready.message.clone()),
+        ))
+    }
+
+    /// Answers a call that waits.
+    pub(super) fn answer(&mut self, index: usize, choice: Choice, stale: bool) {
+        let name = self.name(Place::Call(index));
+        self.count(name.clone());
+        let waiting = self.wire.lock().waiting.remove(index);
+        let Some(place) = self.checks.iter().position(|check| check.number == waiting.check) else { return };
+        let (number, call) = (waiting.check, waiting.call);
+        self.active = number;
+        let writes = call.is_write() && !matches!(choice, Choice::FailBefore(_));
+        let before = writes.then(|| (self.cloud.world(), self.cluster.server()));
+        if stale {
+            self.cloud.answer_stale();
+        }
+        self.tell(|_| sentence(&call, choice, stale));
+        if let Some(check) = self.checks.get_mut(place) {
+            note_answer(check, &call, choice, &self.cluster, &self.cloud, stale);
+        }
+        *waiting.slot.lock() = Some(choice);
+        let process = self.checks.get(place).map(|check| check.process).unwrap_or_default();
+        let facts = self.checks.get(place).map(|check| (check.facts.uid.clone(), check.facts.sid.clone()));
+        let object = self.checks.get(place).map(|check| check.facts.object.clone());
+        let seen = self.checks.get(place).and_then(|check| check.facts.seen.clone());
+        let disturbed = self.checks.get(place).is_some_and(|check| check.facts.disturbed);
+        let read = match &call {
+            Call::WriteBucketPolicy(bucket) => {
+                self.checks.get(place).and_then(|check| check.facts.policies.get(&bucket.name).cloned())
+            }
+            _ => None,
+        };
+        let old = self.hashes.0;
+        self.poll(number);
+        self.refresh();
+        let hashes = self.hashes;
+        if let Some(check) = self.checks.iter_mut().find(|check| check.number == number) {
+            check.history = hash((check.history, &name, format!("{choice:?}"), stale, hashes));
+        }
+        if let (Some((world, server)), Some((uid, sid)), Some(object)) = (before, facts, object) {
+            if hashes.0 != old {
+                self.before_last_write = old;
+                self.last_write = self.clock.elapsed();
+            }
+            let now = self.cloud.world();
+            let check = self.checks.iter_mut().find(|check| check.number == number);
+            if let Some(seen) = check.and_then(|check| check.facts.seen.as_mut()) {
+                // What the check makes itself, it knows.
+                let made = now.roles.into_iter().filter(|(key, _)| !world.roles.contains_key(key));
+                seen.roles.extend(made);
+            }
+            let actor = Actor { uid: &uid, sid: &sid, object: &object, seen: seen.as_ref(), disturbed };
+            let found = self.wrote(&world, &server, &actor, &call, read.as_ref());
+            found.into_iter().for_each(|violation| self.violate(violation));
+        }
+        if choice == Choice::DieAfter {
+            self.replace(process);
+        }
+    }
+}
+
+/// What a check learns from an answer.
+fn note_answer(
+    check: &mut Check,
+    call: &Call,
+    choice: Choice,
+    cluster: &SimulatedCluster,
+    cloud: &SimulatedCloud,
+    stale: bool,
+) {
+    if choice != Choice::Answer {
+        return;
+    }
+    match call {
+        // The API server adds a finalizer only to the object that the check began with.
+        Call::Live | Call::AddFinalizer => {
+            let facts = &mut check.facts;
+            let name =
+                ObjectName::replication(NAMESPACE, facts.object.metadata.name.as_deref().unwrap_or_default());
+            let object = cluster.with(|server| server.objects.get(&name).cloned());
+            let object = object.filter(|object| object["metadata"]["uid"] == facts.uid.as_str());
+            let deleting = object.as_ref().is_some_and(|o| !o["metadata"]["deletionTimestamp"].is_null());
+            facts.live = Some((object.is_some(), deleting));
+            if facts.deletes
+                && let Some(Ok(object)) = object.map(serde_json::from_value)
+            {
+                facts.object = object;
+            }
+        }
+        // What an answer from before the last write hides, the operator cannot know.
+        Call::Observe | Call::ObserveForDeletion => {
+            check.facts.seen = Some(if stale { cloud.before() } else { cloud.world() });
+            check.facts.disturbed &= stale;
+        }
+        Call::ReadBucketPolicy(bucket) if !stale => {
+            let held = cloud.with(|world| world.buckets.get(&bucket.name).and_then(|b| b.policy.clone()));
+            check.facts.policies.insert(bucket.name.clone(), held);
+        }
+        Call::ReadBucketPolicy(bucket) => {
+            // What a stale answer holds is all that the operator can keep.
+            check.facts.policies.insert(bucket.name.clone(), None);
+        }
+        _ => {}
+    }
+}

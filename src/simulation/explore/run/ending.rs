@@ -1,0 +1,148 @@
+//! The end of a run: what must be true once no check changes anything, and the deletion that follows.
+//!
+//! In: a run in which every resource is settled. Out: the properties that do not hold.
+
+use crate::iam::bucket_policy;
+use crate::simulation::api_server::ObjectName;
+use crate::simulation::explore::properties::{
+    Property, Violation, has_sid, is_owned, refers_to, statements, uncovered, violated,
+};
+use crate::simulation::explore::run::{NAMESPACE, Run, Writer};
+
+impl Run {
+    /// No check changes anything any more: what must be true then.
+    pub fn settled(&mut self) {
+        for (index, name) in self.scene.resources.iter().enumerate() {
+            // Truth, convergence, and what is left after a deletion.
+            self.judged += 3;
+            if let Some(violation) = self.settled_as(index, name) {
+                self.violate(violation);
+            }
+        }
+        for name in self.scene.accounts {
+            self.judged += 1;
+            if let Some(violation) = self.account_is_true(name) {
+                self.violate(violation);
+            }
+        }
+    }
+
+    /// Whether the status of an account says who the operator is there, and how many resources refer to it.
+    fn account_is_true(&self, name: &str) -> Option<Violation> {
+        let server = self.cluster.server();
+        let account = server.objects.get(&ObjectName::account(name))?;
+        let world = self.cloud.world();
+        let (id, assumes) = (&account["spec"]["accountId"], !account["spec"]["assumeRole"].is_null());
+        let reached = match assumes {
+            true => world.trusting_accounts.iter().any(|trusting| id.as_str() == Some(trusting)),
+            false => id.as_str() == Some(&world.own_account),
+        };
+        let status = &account["status"];
+        let mut conditions = status["conditions"].as_array().into_iter().flatten();
+        let is_ready = conditions.any(|c| c["type"] == "Ready" && c["status"] == "True");
+        let referring = server.objects.iter().filter(|(key, object)| refers_to(key, object, name)).count();
+        let wrong = if is_ready != reached {
+            format!("AwsAccount {name} has Ready={is_ready}, and the operator can act there: {reached}")
+        } else if status["replications"] != referring {
+            format!(
+                "AwsAccount {name} counts {} resources, and there are {referring}",
+                status["replications"]
+            )
+        } else {
+            return None;
+        };
+        Some(violated(Property::Truth, wrong))
+    }
+
+    pub(super) fn settled_as(&self, index: usize, name: &str) -> Option<Violation> {
+        let Some(object) = self.objects.get(index).and_then(Option::as_ref) else {
+            let abandoned = self.ghost.stripped || self.ghost.left_by_word.contains(name);
+            return if abandoned { None } else { self.remains(index, name) };
+        };
+        let (reason, message) = self.reason(index)?;
+        if object.metadata.deletion_timestamp.is_some() {
+            let others = object.metadata.finalizers.iter().flatten().any(|f| f != crate::api::FINALIZER);
+            let ours = object.metadata.finalizers.iter().flatten().any(|f| f == crate::api::FINALIZER);
+            if others && !ours {
+                return None;
+            }
+            let gone = self.cluster.with(|s| !s.objects.contains_key(&ObjectName::account("default")));
+            let denied = self.ghost.untrusted && reason == "AccessDenied";
+            let waits_for_account = self.ghost.accounts_seen && gone;
+            return (!waits_for_account && !denied).then(|| {
+                violated(Property::Remembering, format!("data/{name} stays: {reason} ({message})"))
+            });
+        }
+        if object.spec.suspend || self.ghost.stripped {
+            return None;
+        }
+        if reason == "Applied" {
+            let source = &object.spec.source.bucket;
+            let world = self.cloud.world();
+            let configured = world.buckets.get(source).is_some_and(|bucket| bucket.configuration.is_some());
+            let why = match configured {
+                false => Some(format!("bucket {source} has no configuration")),
+                true => uncovered(&world, source),
+            };
+            return why.map(|why| violated(Property::Truth, format!("data/{name} is Ready, and {why}")));
+        }
+        if object.spec.management_policy == crate::api::ManagementPolicy::Observe {
+            return None;
+        }
+        let refusals =
+            ["ForeignRole", "ForeignConfiguration", "NotAllowed", "AccountNotFound", "AccessDenied"];
+        (!(self.ghost.hindered && refusals.contains(&reason.as_str())))
+            .then(|| violated(Property::Convergence, format!("data/{name} stays {reason} ({message})")))
+    }
+
+    /// What is left in AWS of a resource that is gone.
+    pub(super) fn remains(&self, index: usize, name: &str) -> Option<Violation> {
+        let uid = format!("uid-{}", self.first_uid() + index);
+        let world = self.cloud.world();
+        let left = |what: String| {
+            Some(violated(Property::Remembering, format!("data/{name} is gone, and {what} is left")))
+        };
+        if let Some(role) = world.roles.values().find(|role| is_owned(role, &uid)) {
+            return left(format!("its role {}", role.name));
+        }
+        let wrote = |(_, writer): &(&String, &Writer)| **writer == Writer::Resource(uid.clone());
+        if let Some((bucket, _)) = self.ghost.writers.iter().find(wrote) {
+            return left(format!("its configuration of bucket {bucket}"));
+        }
+        let sid = bucket_policy::sid(&[NAMESPACE, name, name]);
+        let holds = |bucket: &crate::simulation::world::Bucket| {
+            statements(bucket.policy.as_ref()).iter().any(|statement| has_sid(statement, &sid))
+        };
+        let bucket = world.buckets.iter().find(|(_, bucket)| holds(bucket));
+        bucket.and_then(|(bucket, _)| left(format!("a statement of it in the policy of bucket {bucket}")))
+    }
+
+    /// The number of the first resource's UID: accounts are created before.
+    pub(super) fn first_uid(&self) -> usize {
+        let (_, server) = (self.scene.begin)();
+        let first = self.scene.resources.first().copied().unwrap_or_default();
+        let object = server.objects.get(&ObjectName::replication(NAMESPACE, first));
+        let uid = object.and_then(|object| object["metadata"]["uid"].as_str()).unwrap_or_default();
+        uid.strip_prefix("uid-").and_then(|number| number.parse().ok()).unwrap_or_default()
+    }
+
+    /// At the end of every trace the resources are deleted: nothing may be left. `false`: all are gone already.
+    pub fn close(&mut self) -> bool {
+        self.closing = true;
+        let resources = self.objects.iter().zip(self.scene.resources);
+        let there: Vec<&str> =
+            resources.filter(|(object, _)| object.is_some()).map(|(_, name)| *name).collect();
+        if there.is_empty() {
+            return false;
+        }
+        for name in there {
+            self.tell(|_| format!("The user deletes data/{name}."));
+            self.cluster.with(|server| server.delete(&ObjectName::replication(NAMESPACE, name)));
+        }
+        self.refresh();
+        self.woken = true;
+        self.unsettle();
+        self.changing.fill(0);
+        true
+    }
+}

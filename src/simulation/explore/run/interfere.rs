@@ -1,0 +1,208 @@
+//! What may happen at a decision point, and what it does.
+//!
+//! In: a run at a decision point, and an action. Out: the run after it.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+
+use crate::api::BucketReplication;
+use crate::replication::FailureClass;
+use crate::simulation::explore::action::{Action, Budget};
+use crate::simulation::explore::run::{NAMESPACE, Place, Run, Writer};
+use crate::simulation::explore::scene::Deed;
+use crate::simulation::hook::{Call, Choice};
+
+impl Run {
+    /// What may happen here other than what happens when nobody interferes.
+    pub fn alternatives(&self) -> Vec<Action> {
+        let mut found = Vec::new();
+        let place = self.place();
+        let wire = self.wire.lock();
+        let mut with_deeds = true;
+        match place {
+            Place::Call(index) => {
+                let Some(waiting) = wire.waiting.get(index) else { return found };
+                let call = &waiting.call;
+                found.push(Action::Fail);
+                if call.is_write() {
+                    found.extend([Action::LoseAnswer, Action::DieAfter]);
+                }
+                let reads =
+                    matches!(call, Call::Observe | Call::ObserveForDeletion | Call::ReadBucketPolicy(_));
+                if reads && self.may_answer_stale() {
+                    found.push(Action::AnswerStale);
+                }
+                let others = (0..wire.waiting.len()).filter(|other| *other != index);
+                found.extend(others.map(Action::AnswerOther));
+                with_deeds = call.is_write()
+                    || reads
+                    || matches!(call, Call::Live | Call::NamespaceLabels(_) | Call::Verify(_));
+            }
+            Place::Idle => {
+                if self.begun > 0 {
+                    found.push(Action::Restart);
+                    let known = |name: &&str| self.objects_in_cache(self.leader, name).is_some();
+                    if self.scene.resources.iter().any(known) {
+                        found.push(Action::CheckEarly);
+                    }
+                }
+            }
+        }
+        drop(wire);
+        if place != Place::Idle {
+            let idle = |resource: &usize| {
+                !self.checks.iter().any(|c| c.resource == *resource && c.process == self.leader)
+            };
+            let due = (0..self.settled.len()).filter(idle);
+            let due = due.filter(|resource| self.settled.get(*resource) == Some(&false));
+            found.extend(due.map(Action::Switch));
+        }
+        if with_deeds {
+            if self.scene.standby {
+                found.push(Action::MoveLease);
+            }
+            found.extend(self.scene.deeds.iter().map(Action::Deed));
+        }
+        found.retain(|action| self.left.get(&action.budget()).is_some_and(|left| *left > 0));
+        found
+    }
+
+    pub(super) fn objects_in_cache(&self, process: usize, name: &str) -> Option<BucketReplication> {
+        self.processes.get(process)?.operator.cached(NAMESPACE, name)
+    }
+
+    /// Does something other than what happens when nobody interferes; `false`: there is nothing to do it to.
+    pub fn interfere(&mut self, action: Action) -> bool {
+        if let Some(left) = self.left.get_mut(&action.budget()) {
+            *left = left.saturating_sub(1);
+        }
+        self.transitions += 1;
+        self.changing.fill(0);
+        let place = self.place();
+        match (action, place) {
+            (Action::Deed(deed), _) => return self.act(deed),
+            (Action::MoveLease, _) => self.move_lease(),
+            (Action::Switch(resource), _) => return self.begin(resource, false),
+            (Action::AnswerOther(index), Place::Call(_)) => self.answer(index, Choice::Answer, false),
+            (Action::Fail, Place::Call(i)) => {
+                self.answer(i, Choice::FailBefore(FailureClass::Unavailable), false)
+            }
+            (Action::LoseAnswer, Place::Call(i)) => self.answer(i, Choice::FailAfter, false),
+            (Action::AnswerStale, Place::Call(i)) => self.answer(i, Choice::Answer, true),
+            (Action::DieAfter, Place::Call(i)) => self.answer(i, Choice::DieAfter, false),
+            (Action::Restart, Place::Idle) => self.restart(),
+            (Action::CheckEarly, Place::Idle) => {
+                let known = |index: &usize| {
+                    let name = self.scene.resources.get(*index).unwrap_or(&"");
+                    self.objects_in_cache(self.leader, name).is_some()
+                };
+                let Some(resource) = (0..self.scene.resources.len()).find(known) else { return false };
+                self.unsettle();
+                return self.begin(resource, true);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    pub(super) fn act(&mut self, deed: &Deed) -> bool {
+        let (mut world, mut server) = (self.cloud.world(), self.cluster.server());
+        if !(deed.act)(&mut world, &mut server) {
+            return false;
+        }
+        self.tell(|_| format!("{}.", deed.sentence));
+        self.cloud.with(|held| *held = world);
+        self.cluster.with(|held| *held = server);
+        match deed.name {
+            "replaces-configuration" => {
+                self.ghost.writers.insert("orders".to_owned(), Writer::Someone);
+            }
+            "removes-configuration" => {
+                self.ghost.writers.remove("orders");
+            }
+            "strips-finalizer" => self.ghost.stripped = true,
+            "stops-trusting" => self.ghost.untrusted = true,
+            _ => {}
+        }
+        let may_hinder = ["replaces-configuration", "retags-role", "names-other-account", "stops-trusting"]
+            .contains(&deed.name);
+        self.ghost.hindered |= may_hinder || deed.budget == Budget::Administrators;
+        let before = self.hashes;
+        // A change of a namespace is none of an object.
+        self.versions = None;
+        self.refresh();
+        if before.0 != self.hashes.0 {
+            self.checks.iter_mut().for_each(|check| check.facts.disturbed = true);
+        }
+        if before.1 != self.hashes.1 {
+            self.checks.iter_mut().for_each(|check| check.facts.overtaken = true);
+        }
+        self.unsettle();
+        if before.1 != self.hashes.1 || deed.budget == Budget::Administrators {
+            self.woken = true;
+            let mut processes = std::mem::take(&mut self.processes);
+            for process in processes.iter_mut().filter(|p| p.leads.load(Ordering::Relaxed)) {
+                self.sync(process);
+            }
+            self.processes = processes;
+        }
+        true
+    }
+
+    pub(super) fn move_lease(&mut self) {
+        self.tell(|_| "The lease moves to the other operator, whose cache lags.".to_owned());
+        let old = self.leader;
+        self.leader = 1 - old;
+        self.lags = true;
+        self.unsettle();
+        for (index, process) in self.processes.iter().enumerate() {
+            process.leads.store(index != old, Ordering::Relaxed);
+        }
+        if let Some(process) = self.processes.get(self.leader) {
+            process.operator.begin_term();
+        }
+    }
+
+    /// The process of the leader ends and another one starts.
+    pub(super) fn restart(&mut self) {
+        self.tell(|_| "The operator dies, and starts again.".to_owned());
+        self.replace(self.leader);
+    }
+
+    pub(super) fn replace(&mut self, index: usize) {
+        let gone: HashSet<usize> =
+            self.checks.iter().filter(|check| check.process == index).map(|check| check.number).collect();
+        self.checks.retain(|check| check.process != index);
+        self.wire.lock().waiting.retain(|waiting| !gone.contains(&waiting.check));
+        self.unsettle();
+        let leads = self.processes.get(index).is_some_and(|p| p.leads.load(Ordering::Relaxed));
+        let process = self.start(leads);
+        if let Some(held) = self.processes.get_mut(index) {
+            *held = process;
+        }
+    }
+
+    /// Goes on as when nobody interferes; `false`: no check would change anything.
+    pub fn go_on(&mut self) -> bool {
+        self.transitions += 1;
+        match self.place() {
+            Place::Call(index) => self.answer(index, Choice::Answer, false),
+            Place::Idle => {
+                let Some(resource) = self.settled.iter().position(|settled| !settled) else { return false };
+                self.count("idle".to_owned());
+                self.begin(resource, false);
+            }
+        }
+        true
+    }
+
+    /// Something changed that every resource has to be checked for.
+    pub(super) fn unsettle(&mut self) {
+        self.settled.fill(false);
+        self.unchanged.fill(0);
+    }
+
+    pub(super) fn count(&mut self, name: String) {
+        *self.counts.entry(name).or_default() += 1;
+    }
+}

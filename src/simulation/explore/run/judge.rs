@@ -1,0 +1,208 @@
+//! Judges each call when it is issued, and each write when it has taken effect.
+//!
+//! In: AWS and the API server before and after, and what the check knew. Out: the properties that do not hold.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use serde_json::Value;
+
+use crate::api::BucketReplication;
+use crate::simulation::api_server::{ApiServer, ObjectName};
+use crate::simulation::explore::properties::{
+    Property, Violation, adopts, forbidden, has_sid, is_owned, leaves_aws_alone, statements, uncovered,
+    violated,
+};
+use crate::simulation::explore::run::{Run, Writer};
+use crate::simulation::hook::Call;
+use crate::simulation::world::World;
+
+impl Run {
+    /// A call was issued: whether it may be made at this moment.
+    pub(super) fn issued(&mut self, place: usize, call: &Call) {
+        let Some(check) = self.checks.get(place) else { return };
+        let facts = &check.facts;
+        let seen = self.ghost.accounts_seen;
+        let refused = || self.cluster.with(|server| forbidden(server, &facts.object, seen));
+        if let Call::ReadBucketPolicy(bucket) = call {
+            if facts.deletes || facts.permitted.contains(&bucket.name) || refused().is_none() {
+                let name = bucket.name.clone();
+                self.checks.get_mut(place).into_iter().for_each(|check| {
+                    check.facts.permitted.insert(name.clone());
+                });
+            }
+            return;
+        }
+        if !call.writes_to_aws() {
+            return;
+        }
+        // Existence, observation, permission, widening, the lease.
+        self.judged += 5;
+        let resource = self.scene.resources.get(check.resource).copied().unwrap_or_default();
+        let now = self.objects.get(check.resource).and_then(Option::as_ref);
+        let exists = now.is_some_and(|object| object.metadata.uid.as_deref() == Some(&facts.uid));
+        let deleting = now.is_some_and(|object| object.metadata.deletion_timestamp.is_some());
+        let (there, going) = facts.live.unwrap_or((exists, deleting));
+        let mut found = Vec::new();
+        if !there || (going && !facts.deletes) {
+            let detail =
+                format!("the operator wants to {call} for data/{resource}, which is gone or being deleted");
+            found.push(violated(Property::Existence, detail));
+        }
+        let spec = &facts.object.spec;
+        let observes = leaves_aws_alone(&facts.object)
+            && (facts.deletes || spec.management_policy == crate::api::ManagementPolicy::Observe);
+        if observes || (spec.suspend && !facts.deletes) {
+            let detail =
+                format!("the operator wants to {call} for data/{resource}, which may only be observed");
+            found.push(violated(Property::Observation, detail));
+        }
+        let begun = matches!(call, Call::WriteBucketPolicy(bucket) if facts.permitted.contains(&bucket.name));
+        if !facts.deletes
+            && !begun
+            && let Some(why) = refused()
+        {
+            let property =
+                if why.contains("does not exist") { Property::Widening } else { Property::Permission };
+            found.push(violated(property, format!("the operator wants to {call} although {why}")));
+        }
+        let leads = self.processes.get(check.process).is_some_and(|p| p.leads.load(Ordering::Relaxed));
+        if !leads && !matches!(call, Call::WriteBucketPolicy(_)) {
+            found.push(violated(Property::Lease, format!("the former leader wants to {call}")));
+        }
+        found.into_iter().for_each(|violation| self.violate(violation));
+        if let Some(check) = self.checks.get_mut(place) {
+            check.facts.wrote = true;
+        }
+    }
+
+    /// A write took effect: what it may not have changed.
+    pub(super) fn wrote(
+        &mut self,
+        world: &World,
+        server: &ApiServer,
+        actor: &Actor<'_>,
+        call: &Call,
+        read: Option<&Option<Value>>,
+    ) -> Vec<Violation> {
+        // Foreign things, others' parts, coverage, and what is there twice.
+        self.judged += 4;
+        let mut found = Vec::new();
+        let after = self.cloud.world();
+        for (key, role) in &world.roles {
+            let now = after.roles.get(key);
+            let same = now.is_some_and(|now| {
+                (&now.tags, &now.policy, &now.trust) == (&role.tags, &role.policy, &role.trust)
+            });
+            let seen = actor.seen.and_then(|seen| seen.roles.get(key));
+            let was_owned = seen.is_some_and(|seen| is_owned(seen, actor.uid));
+            if !is_owned(role, actor.uid) && !was_owned && !adopts(actor.object) && !same {
+                let detail = format!("role {} was not made by this resource, and is changed", role.name);
+                found.push(violated(Property::Foreign, detail));
+            }
+            let theirs = role.tags.iter().filter(|(tag, _)| !tag.starts_with("s3replication.dev/"));
+            if let Some(now) = now
+                && let Some((tag, _)) =
+                    theirs.into_iter().find(|(tag, value)| now.tags.get(*tag) != Some(*value))
+            {
+                found
+                    .push(violated(Property::Others, format!("the tag {tag} of role {} is lost", role.name)));
+            }
+        }
+        for (name, bucket) in &world.buckets {
+            let Some(now) = after.buckets.get(name) else { continue };
+            if now.configuration != bucket.configuration {
+                let theirs = self.ghost.writers.get(name) == Some(&Writer::Someone);
+                let seen = actor.seen.and_then(|seen| seen.buckets.get(name));
+                let known = seen.is_none_or(|seen| seen.configuration == bucket.configuration);
+                if theirs && known && !self.ghost.applied.contains(actor.uid) && !adopts(actor.object) {
+                    let detail = format!(
+                        "the configuration of bucket {name} was someone's, and is replaced or deleted"
+                    );
+                    found.push(violated(Property::Foreign, detail));
+                }
+                match now.configuration {
+                    Some(_) => {
+                        self.ghost.writers.insert(name.clone(), Writer::Resource(actor.uid.to_owned()));
+                        self.ghost.applied.insert(actor.uid.to_owned());
+                    }
+                    None => drop(self.ghost.writers.remove(name)),
+                }
+            }
+            if now.policy != bucket.policy {
+                found.extend(self.policy_changed(
+                    name,
+                    actor,
+                    bucket.policy.as_ref(),
+                    now.policy.as_ref(),
+                    read,
+                ));
+            }
+            if !actor.disturbed
+                && uncovered(world, name).is_none()
+                && let Some(why) = uncovered(&after, name)
+            {
+                found.push(violated(
+                    Property::Coverage,
+                    format!("after the operator's write ({call}), {why}"),
+                ));
+            }
+        }
+        let finalizers = |server: &ApiServer| -> BTreeMap<ObjectName, Vec<Value>> {
+            let of =
+                |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+            server.objects.iter().map(|(name, object)| (name.clone(), of(object))).collect()
+        };
+        let now = self.cluster.with(|server| finalizers(server));
+        for (name, held) in finalizers(server) {
+            let lost = held
+                .iter()
+                .find(|f| **f != crate::api::FINALIZER && !now.get(&name).is_some_and(|n| n.contains(f)));
+            if let Some(lost) = lost {
+                found.push(violated(
+                    Property::Others,
+                    format!("the finalizer {lost} of {} is lost", name.name),
+                ));
+            }
+        }
+        found
+    }
+
+    pub(super) fn policy_changed(
+        &self,
+        bucket: &str,
+        actor: &Actor<'_>,
+        before: Option<&Value>,
+        after: Option<&Value>,
+        read: Option<&Option<Value>>,
+    ) -> Option<Violation> {
+        let now = statements(after);
+        let known = read.map(|read| statements(read.as_ref()));
+        let ours =
+            |statement: &Value| statement["Sid"].as_str().is_some_and(|sid| sid.starts_with("S3Replication"));
+        let theirs = statements(before).into_iter().filter(|statement| !has_sid(statement, actor.sid));
+        for statement in theirs.filter(|statement| !now.contains(statement)) {
+            // What someone wrote between the read and the write cannot be known; what this operator wrote can be.
+            if ours(&statement) || known.as_ref().is_none_or(|known| known.contains(&statement)) {
+                let detail =
+                    format!("the statement {} in the policy of bucket {bucket} is lost", statement["Sid"]);
+                return Some(violated(Property::Others, detail));
+            }
+        }
+        let twice = now.iter().filter(|statement| has_sid(statement, actor.sid)).count();
+        (twice > 2).then(|| {
+            let detail = format!("the policy of bucket {bucket} holds {twice} statements of one resource");
+            violated(Property::Once, detail)
+        })
+    }
+}
+
+/// The resource for which something is written.
+pub(super) struct Actor<'a> {
+    pub(super) uid: &'a str,
+    pub(super) sid: &'a str,
+    pub(super) object: &'a BucketReplication,
+    /// AWS as the check read it: nobody can know what someone made since then.
+    pub(super) seen: Option<&'a World>,
+    pub(super) disturbed: bool,
+}

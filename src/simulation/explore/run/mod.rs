@@ -1,0 +1,431 @@
+//! One run of the controllers: from a scene's beginning, decision by decision, to a state that no check changes.
+//!
+//! In: a scene, and what happens at which decision point. Out: each state on the way, and the first property that
+//! does not hold. At a decision point a call on a port is about to be made, or no check runs.
+
+mod checks;
+mod ending;
+mod interfere;
+mod judge;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Future, poll_fn};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use crate::api::BucketReplication;
+use crate::runtime::Error;
+use crate::runtime::action::Action as Next;
+use crate::runtime::clock::SimulatedClock;
+use crate::simulation::api_server::{ApiServer, ObjectName};
+use crate::simulation::cloud::SimulatedCloud;
+use crate::simulation::cluster::SimulatedCluster;
+use crate::simulation::explore::action::{BUDGETS, Budget};
+use crate::simulation::explore::properties::{Violation, leaves_aws_alone};
+use crate::simulation::explore::run::words::call_name;
+use crate::simulation::explore::scene::Scene;
+use crate::simulation::hook::{Call, Choice, Hook};
+use crate::simulation::operator::Operator;
+use crate::simulation::world::World;
+
+const NAMESPACE: &str = "data";
+
+/// The longest pause between two checks: the interval.
+const INTERVAL: Duration = Duration::from_secs(601);
+
+/// A shorter pause than this is one after which something may be over.
+const SOON: Duration = Duration::from_secs(590);
+
+/// How long AWS may answer from before a write.
+const STALE: Duration = Duration::from_secs(60);
+
+/// How long the watch takes to bring a change.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// The most checks from any state to one that no check changes.
+pub const ENOUGH: u8 = 4;
+
+/// A call that waits for its answer.
+struct Waiting {
+    check: usize,
+    call: Call,
+    slot: Arc<Mutex<Option<Choice>>>,
+}
+
+/// The calls that the hooks of all operators bring.
+#[derive(Default)]
+struct Wire {
+    /// The check that is polled.
+    polled: usize,
+    waiting: Vec<Waiting>,
+}
+
+type Reconcile = Pin<Box<dyn Future<Output = Result<Next, Error>> + Send>>;
+
+struct Process {
+    operator: Arc<Operator>,
+    leads: Arc<AtomicBool>,
+    /// The API server's state that the watches brought last, as a hash.
+    cache: u64,
+}
+
+/// A check that is under way.
+struct Check {
+    number: usize,
+    process: usize,
+    /// The place of the resource in the scene; accounts come after the resources.
+    resource: usize,
+    future: Reconcile,
+    /// All that its future position depends on, as a hash.
+    history: u64,
+    /// AWS and Kubernetes when it began.
+    before: (u64, u64),
+    /// The cache was older than that.
+    stale: bool,
+    facts: Facts,
+}
+
+/// What the properties need to know of a check.
+struct Facts {
+    object: BucketReplication,
+    uid: String,
+    sid: String,
+    deletes: bool,
+    /// What the API server answered last: whether the object is there and not being deleted.
+    live: Option<(bool, bool)>,
+    /// The last answers to reads of bucket policies.
+    policies: BTreeMap<String, Option<Value>>,
+    /// AWS as it was when it was last read.
+    seen: Option<World>,
+    /// Buckets whose policy was allowed to be written when it was read.
+    permitted: BTreeSet<String>,
+    wrote: bool,
+    /// Someone changed the API server since it began: the watch brings that, and another check follows.
+    overtaken: bool,
+    /// Someone changed AWS since it was last read: what the check breaks then it cannot know.
+    disturbed: bool,
+}
+
+/// Who wrote the replication configuration of a bucket last.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Writer {
+    Someone,
+    Resource(String),
+}
+
+/// What only the exploration knows.
+#[derive(Clone, Default, Hash)]
+struct Ghost {
+    writers: BTreeMap<String, Writer>,
+    /// The UIDs of resources that ever wrote a configuration.
+    applied: BTreeSet<String>,
+    accounts_seen: bool,
+    /// A user stripped the finalizer: what is left in AWS is theirs.
+    stripped: bool,
+    /// The operator may not act any more in an account.
+    untrusted: bool,
+    /// Someone changed AWS or an account so that a refusal may stay.
+    hindered: bool,
+    /// The last spec of each resource, by name.
+    left_by_word: BTreeSet<String>,
+}
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// A call waits: its index.
+    Call(usize),
+    Idle,
+}
+
+/// A run.
+pub struct Run {
+    scene: &'static Scene,
+    cloud: SimulatedCloud,
+    cluster: SimulatedCluster,
+    clock: SimulatedClock,
+    wire: Arc<Mutex<Wire>>,
+    processes: Vec<Process>,
+    leader: usize,
+    checks: Vec<Check>,
+    /// The check whose calls are answered first.
+    active: usize,
+    begun: usize,
+    /// Resources, and then accounts, whose last check changed nothing, or that wait for a change.
+    settled: Vec<bool>,
+    /// How many checks in a row changed nothing.
+    unchanged: Vec<u8>,
+    /// Checks that changed something since the last interference.
+    changing: Vec<u8>,
+    /// Whether the API server changed since the last check began.
+    woken: bool,
+    /// The new leader's cache is as it was when it did not lead.
+    lags: bool,
+    counts: BTreeMap<String, u32>,
+    left: BTreeMap<Budget, u8>,
+    ghost: Ghost,
+    hashes: (u64, u64),
+    /// Of AWS and the API server, when they were hashed last.
+    versions: Option<(u64, u64)>,
+    before_last_write: u64,
+    /// When AWS was last written, by the simulated clock.
+    last_write: Duration,
+    objects: Vec<Option<BucketReplication>>,
+    violation: Option<Violation>,
+    /// How often a property was judged.
+    pub judged: u64,
+    /// The trace so far, in sentences, if it is recorded.
+    pub story: Option<Vec<String>>,
+    pub transitions: u64,
+    pub closing: bool,
+}
+
+fn hash(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn hook(wire: &Arc<Mutex<Wire>>) -> Hook {
+    let wire = wire.clone();
+    Arc::new(move |call| {
+        // An event is a courtesy: nothing depends on it.
+        if call == Call::PublishEvent {
+            return Box::pin(std::future::ready(Choice::Answer));
+        }
+        let slot: Arc<Mutex<Option<Choice>>> = Arc::default();
+        let mut wire = wire.lock();
+        let check = wire.polled;
+        wire.waiting.push(Waiting { check, call, slot: slot.clone() });
+        Box::pin(poll_fn(move |_| slot.lock().take().map_or(Poll::Pending, Poll::Ready)))
+    })
+}
+
+/// The objects as text, without versions and times.
+fn text(server: &ApiServer) -> String {
+    let mut objects: Vec<Value> = server.objects.values().cloned().collect();
+    for object in &mut objects {
+        object["metadata"]["resourceVersion"].take();
+        let conditions = object["status"]["conditions"].as_array_mut();
+        conditions.into_iter().flatten().for_each(|condition| {
+            condition["lastTransitionTime"].take();
+        });
+        if let Some(correction) = object.pointer_mut("/status/lastCorrection/time") {
+            correction.take();
+        }
+    }
+    serde_json::json!([objects, server.namespaces]).to_string()
+}
+
+impl Run {
+    pub fn new(scene: &'static Scene) -> Run {
+        // The pauses between tries vary by chance.
+        fastrand::seed(7);
+        let (world, server) = (scene.begin)();
+        let works = scene.resources.len() + scene.accounts.len();
+        let accounts_seen = server.objects.keys().any(|name| name.kind == "AwsAccount");
+        let writers = world.buckets.iter().filter(|(_, bucket)| bucket.configuration.is_some());
+        let writers = writers.map(|(name, _)| (name.clone(), Writer::Someone)).collect();
+        let (cloud, cluster) = (SimulatedCloud::new(world), SimulatedCluster::new(server));
+        let mut run = Run {
+            scene,
+            cloud,
+            cluster,
+            clock: SimulatedClock::new(),
+            wire: Arc::default(),
+            processes: Vec::new(),
+            leader: 0,
+            checks: Vec::new(),
+            active: 0,
+            begun: 0,
+            settled: vec![false; works],
+            unchanged: vec![0; works],
+            changing: vec![0; works],
+            woken: true,
+            lags: false,
+            counts: BTreeMap::new(),
+            left: BUDGETS.into(),
+            ghost: Ghost { writers, accounts_seen, hindered: scene.name == "foreign", ..Ghost::default() },
+            hashes: (0, 0),
+            versions: None,
+            before_last_write: 0,
+            last_write: Duration::ZERO,
+            objects: Vec::new(),
+            violation: None,
+            judged: 0,
+            story: None,
+            transitions: 0,
+            closing: false,
+        };
+        run.refresh();
+        run.before_last_write = run.hashes.0;
+        for leads in if scene.standby { vec![true, false] } else { vec![true] } {
+            let process = run.start(leads);
+            run.processes.push(process);
+        }
+        run
+    }
+
+    fn start(&self, leads: bool) -> Process {
+        let leads = Arc::new(AtomicBool::new(leads));
+        let may_begin = {
+            let leads = leads.clone();
+            Box::new(move || leads.load(Ordering::Relaxed))
+        };
+        let (cloud, cluster, clock) = (&self.cloud, &self.cluster, &self.clock);
+        let operator = Operator::start_under(cloud, cluster, clock, hook(&self.wire), may_begin, |_| {});
+        let mut process = Process { operator: Arc::new(operator), leads, cache: 0 };
+        self.sync(&mut process);
+        process
+    }
+
+    fn sync(&self, process: &mut Process) {
+        self.cluster.with(|server| process.operator.sync(server));
+        process.cache = self.hashes.1;
+    }
+
+    fn sync_all(&mut self) {
+        let mut processes = std::mem::take(&mut self.processes);
+        processes.iter_mut().for_each(|process| self.sync(process));
+        self.processes = processes;
+    }
+
+    /// Works out again what depends on AWS and Kubernetes.
+    fn refresh(&mut self) {
+        let versions = (self.cloud.version(), self.cluster.with(|server| server.version()));
+        if self.versions.replace(versions) == Some(versions) {
+            return;
+        }
+        let world = hash(self.cloud.canonical());
+        let server = hash(self.cluster.with(|server| text(server)));
+        if self.hashes.1 != server {
+            self.objects = self.cluster.with(|server| {
+                let resources = self.scene.resources.iter();
+                let objects =
+                    resources.map(|name| server.objects.get(&ObjectName::replication(NAMESPACE, name)));
+                objects.map(|object| serde_json::from_value(object?.clone()).ok()).collect()
+            });
+            for (name, object) in self.scene.resources.iter().zip(&self.objects) {
+                match object {
+                    Some(object) if leaves_aws_alone(object) => {
+                        self.ghost.left_by_word.insert((*name).to_owned())
+                    }
+                    Some(_) => self.ghost.left_by_word.remove(*name),
+                    None => false,
+                };
+            }
+        }
+        self.hashes = (world, server);
+    }
+
+    fn place(&self) -> Place {
+        let wire = self.wire.lock();
+        let of_active = wire.waiting.iter().position(|waiting| waiting.check == self.active);
+        match of_active.or((!wire.waiting.is_empty()).then_some(0)) {
+            Some(index) => Place::Call(index),
+            None => Place::Idle,
+        }
+    }
+
+    /// The name of a place without its count.
+    fn name(&self, place: Place) -> String {
+        match place {
+            Place::Idle => "idle".to_owned(),
+            Place::Call(index) => {
+                let wire = self.wire.lock();
+                let Some(waiting) = wire.waiting.get(index) else { return String::new() };
+                let of = self.checks.iter().find(|check| check.number == waiting.check);
+                let resource = of.map(|check| self.called(check.resource)).unwrap_or_default();
+                format!("{resource}/{}", call_name(&waiting.call))
+            }
+        }
+    }
+
+    /// What a replay calls a resource, or an account: they come after the resources.
+    fn called(&self, work: usize) -> String {
+        let resources = self.scene.resources;
+        match (resources.get(work), self.account_at(work)) {
+            (Some(name), _) => (*name).to_owned(),
+            (None, Some(account)) => format!("account-{account}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn account_at(&self, work: usize) -> Option<&'static str> {
+        self.scene.accounts.get(work.checked_sub(self.scene.resources.len())?).copied()
+    }
+
+    /// The name of the decision point: what is about to happen, and for the how many-th time.
+    pub fn point(&self) -> String {
+        let name = self.name(self.place());
+        let count = self.counts.get(&name).copied().unwrap_or_default() + 1;
+        format!("{name}.{count}")
+    }
+
+    /// The state, as a hash: equal states go on in the same way.
+    pub fn state(&self) -> u64 {
+        let now = self.now();
+        let mut hasher = DefaultHasher::new();
+        self.hashes.hash(&mut hasher);
+        if self.left.get(&Budget::StaleAnswers) != Some(&0) && self.may_answer_stale() {
+            self.before_last_write.hash(&mut hasher);
+        }
+        (
+            &self.ghost,
+            &self.left,
+            &self.settled,
+            &self.unchanged,
+            self.woken,
+            self.lags,
+            self.leader,
+            self.begun > 0,
+        )
+            .hash(&mut hasher);
+        for process in &self.processes {
+            (process.cache, process.leads.load(Ordering::Relaxed)).hash(&mut hasher);
+            process.operator.fingerprint(now).hash(&mut hasher);
+        }
+        for check in &self.checks {
+            (check.process, check.resource, check.history, check.number == self.active).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    /// Whether AWS may still answer from before the last write: for a minute, and where that changed something.
+    fn may_answer_stale(&self) -> bool {
+        let since = self.clock.elapsed().saturating_sub(self.last_write);
+        self.before_last_write != self.hashes.0 && since < STALE
+    }
+
+    fn now(&self) -> std::time::Instant {
+        crate::runtime::clock::Clock::Simulated(self.clock.clone()).now()
+    }
+
+    /// Checks since the last interference that changed something: the most of any resource.
+    pub fn changing(&self) -> u8 {
+        self.changing.iter().copied().max().unwrap_or_default()
+    }
+
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    fn violate(&mut self, found: Violation) {
+        self.violation.get_or_insert(found);
+    }
+
+    fn tell(&mut self, sentence: impl FnOnce(&Run) -> String) {
+        if self.story.is_some() {
+            let sentence = sentence(self);
+            self.story.as_mut().into_iter().for_each(|story| story.push(sentence.clone()));
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Names of calls for replays, and what becomes of a call as a sentence.
+
+use crate::replication::Step;
+use crate::simulation::hook::{Call, Choice};
+
+/// The name of a call in a replay.
+pub(super) fn call_name(call: &Call) -> String {
+    match call {
+        Call::Execute(step) => format!("{}({})", step_name(step), step.subject()),
+        Call::ReadBucketPolicy(bucket) => format!("ReadBucketPolicy({})", bucket.name),
+        Call::WriteBucketPolicy(bucket) => format!("WriteBucketPolicy({})", bucket.name),
+        other => {
+            let name = format!("{other:?}");
+            name.split('(').next().unwrap_or_default().to_owned()
+        }
+    }
+}
+
+fn step_name(step: &Step) -> String {
+    let name = format!("{step:?}");
+    name.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
+}
+
+/// What becomes of a call, as a sentence; empty for a read that is answered.
+pub(super) fn sentence(call: &Call, choice: Choice, stale: bool) -> String {
+    match choice {
+        Choice::Answer if stale => {
+            format!("The operator asks to {call}, and AWS answers from before the last write.")
+        }
+        Choice::Answer if call.writes_to_aws() || call.is_write() => {
+            format!("The operator asks to {call}, which is done.")
+        }
+        Choice::Answer => String::new(),
+        Choice::FailBefore(_) => format!("The operator asks to {call}, which fails without effect."),
+        Choice::FailAfter => format!("The operator asks to {call}, which is done, and the answer is lost."),
+        Choice::DieBefore => format!("The operator dies before it asks to {call}, and starts again."),
+        Choice::DieAfter => format!(
+            "The operator asks to {call}, which is done; it dies before the answer, and starts again."
+        ),
+    }
+}
