@@ -2,16 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use s3_replication_operator::cli::Cli;
+use s3_replication_operator::cli;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Cli::parse().execute().await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    cli::main(std::env::args_os().collect()).await
 }

@@ -128,7 +128,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         }
     }
     let print =
-        |value: &Value| serde_json::to_string_pretty(value).map_err(|e| CliError::Print(e.to_string()));
+        |value: &Value| serde_json::to_string_pretty(value).map_err(|e| CliError::print(e.to_string()));
     match args.output {
         Output::Text => {
             for (title, policy) in &sections {
