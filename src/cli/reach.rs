@@ -6,12 +6,44 @@
 
 use std::collections::BTreeMap;
 
+use clap::Args;
 use futures::future::join_all;
 use kube::ResourceExt;
 
 use crate::api::AwsAccount;
 use crate::aws::{AwsClient, AwsConnector, ResourceClients};
 use crate::replication::{Account, Accounts, ResourceId};
+
+/// Which accounts to read.
+#[derive(Clone, Debug, Default, Args)]
+pub struct AccountsArgs {
+    /// AwsAccount to read, by its name or account id; may be repeated; absent: all of the cluster, or the AWS identity of
+    /// the environment if there is none
+    #[arg(long = "account", value_name = "NAME")]
+    accounts: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("no AwsAccount has the name or the account id {0}; to list them: kubectl get awsaccounts")]
+pub struct NoSuchAccount(String);
+
+impl AccountsArgs {
+    /// Those of the cluster's accounts that are to be read.
+    ///
+    /// # Errors
+    /// When one that was named is not there.
+    pub fn choose(&self, mut all: Vec<AwsAccount>) -> Result<Vec<AwsAccount>, NoSuchAccount> {
+        let is = |account: &AwsAccount, name: &String| {
+            account.name_any() == *name || account.spec.account_id == *name
+        };
+        if let Some(missing) = self.accounts.iter().find(|name| !all.iter().any(|account| is(account, name)))
+        {
+            return Err(NoSuchAccount(missing.clone()));
+        }
+        all.retain(|account| self.accounts.is_empty() || self.accounts.iter().any(|name| is(account, name)));
+        Ok(all)
+    }
+}
 
 /// An account, and how it is reached.
 pub struct Reached {

@@ -8,6 +8,7 @@ pub mod events;
 pub mod index;
 mod run;
 pub mod settings;
+mod summary;
 
 pub use run::{Operator, run};
 pub use settings::{HealthSettings, Settings};

@@ -111,14 +111,12 @@ impl Operator {
                 }
             }
         }
-        for object in index.accounts.all() {
-            let key = Key::of(kube::Resource::meta(object.as_ref()));
+        for key in index.accounts.keys() {
             if !server.objects.contains_key(&ObjectName::account(key.name())) {
                 index.accounts.remove(&key);
             }
         }
-        for object in index.replications.all() {
-            let key = Key::of(kube::Resource::meta(object.as_ref()));
+        for key in index.replications.keys() {
             let name = ObjectName::replication(key.namespace().unwrap_or_default(), key.name());
             if !server.objects.contains_key(&name) {
                 self.observe(index.replications.remove(&key).into_iter().collect());

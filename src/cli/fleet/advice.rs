@@ -188,26 +188,19 @@ pub fn advise(reason: Option<Reason>, subject: &Subject<'_>) -> Advice {
             vec![subject.kubectl("edit")],
         ),
         Reason::EventsReceived => (
-            "events arrive from every Region and service of this account on which resources depend",
-            vec![subject.describe()],
+            "events arrive from every Region and service of the account",
+            vec!["kubectl get awsaccounts -o wide".to_owned()],
         ),
         Reason::EventsNotSeen => (
-            "no event has arrived from some Region or service, and the operator polls what depends on it",
-            vec![
-                "aws cloudtrail get-trail-status --name TRAIL".to_owned(),
-                "aws events list-rules".to_owned(),
-            ],
+            "from some Region or service of the account no event has arrived yet",
+            vec!["kubectl describe awsaccounts".to_owned()],
         ),
-        Reason::EventMissed => (
-            "a change in AWS was found that no event had announced, and the operator polls what depends on that place",
-            vec![
-                "aws cloudtrail get-trail-status --name TRAIL".to_owned(),
-                "aws events list-rules".to_owned(),
-            ],
-        ),
+        Reason::EventMissed => {
+            ("a change was made that no event announced", vec!["kubectl describe awsaccounts".to_owned()])
+        }
         Reason::QueueUnreachable => (
-            "the event queue does not answer, and the operator polls every resource",
-            vec!["aws sqs get-queue-attributes --queue-url URL --attribute-names All".to_owned()],
+            "the operator cannot read an event queue, and polls all resources",
+            vec!["kubectl describe awsaccounts".to_owned()],
         ),
     };
     Advice { meaning, next }

@@ -16,7 +16,7 @@ use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::orphans::find::{Findings, HeldAccount, HeldBucket, Orphan, find};
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::progress::Progress;
-use crate::cli::reach::{Reached, reach};
+use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach};
 use crate::cli::status::WRONG;
 use crate::cli::terminal::printable;
 use crate::iam::bucket_policy::merged;
@@ -39,6 +39,8 @@ pub struct OrphansArgs {
     #[arg(long, short, value_enum)]
     output: Option<Format>,
     #[command(flatten)]
+    accounts: AccountsArgs,
+    #[command(flatten)]
     kubernetes: KubeArgs,
     #[command(flatten)]
     aws: AwsArgs,
@@ -50,6 +52,8 @@ pub enum OrphansError {
     Kubernetes(#[from] KubernetesError),
     #[error(transparent)]
     Print(#[from] PrintError),
+    #[error(transparent)]
+    Account(#[from] NoSuchAccount),
     #[error(
         "{0} of the accounts cannot be read: see above; what they hold is unknown, and nothing is deleted"
     )]
@@ -76,7 +80,7 @@ struct Reading {
 pub async fn orphans(args: OrphansArgs) -> Result<ExitCode, OrphansError> {
     let kubernetes = args.kubernetes.connect().await?;
     let connector = AwsConnector::from_env(args.aws.settings(), aws::Metrics::default()).await;
-    let accounts = reach(&connector, &kubernetes.accounts().await?).await;
+    let accounts = reach(&connector, &args.accounts.choose(kubernetes.accounts().await?)?).await;
     let Reading { findings, unknown } = read(&kubernetes, &accounts, &args.role_path).await?;
     match args.output {
         Some(format) => print(&formatted(&findings, format)?)?,
@@ -177,9 +181,7 @@ fn text(findings: &Findings, delete: bool) -> String {
         ));
     }
     if *of_other_clusters > 0 {
-        text.push_str(&format!(
-            "\n{of_other_clusters} roles belong to other clusters and are not touched.\n"
-        ));
+        text.push_str(&format!("\nNot touched: roles of other clusters ({of_other_clusters}).\n"));
     }
     if !orphans.is_empty() && !delete {
         text.push_str("\n→ the same with --delete deletes what is listed, after a confirmation\n");

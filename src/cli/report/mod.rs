@@ -20,7 +20,7 @@ use crate::cli::fleet::views;
 use crate::cli::kubernetes::{KubeArgs, KubernetesError, ScopeArgs};
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::progress::Progress;
-use crate::cli::reach::{Reached, reach};
+use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach};
 use crate::cli::report::data::{ReadAccount, ReadBucket, Report};
 use crate::cli::status::WRONG;
 use crate::runtime::clock::Clock;
@@ -43,6 +43,8 @@ pub struct ReportArgs {
     #[arg(long)]
     without_aws: bool,
     #[command(flatten)]
+    accounts: AccountsArgs,
+    #[command(flatten)]
     kubernetes: KubeArgs,
     #[command(flatten)]
     aws: AwsArgs,
@@ -62,6 +64,8 @@ pub enum ReportError {
     Kubernetes(#[from] KubernetesError),
     #[error(transparent)]
     Print(#[from] PrintError),
+    #[error(transparent)]
+    Account(#[from] NoSuchAccount),
     #[error("{file} is no report that this version can read: {why}")]
     From { file: String, why: String },
 }
@@ -106,7 +110,7 @@ async fn present(args: &ReportArgs, typed: &'static str) -> Result<Report, Repor
     } else {
         let connector = AwsConnector::from_env(args.aws.settings(), aws::Metrics::default()).await;
         let mut progress = Progress::new();
-        let reached = reach(&connector, &kubernetes.accounts().await?).await;
+        let reached = reach(&connector, &args.accounts.choose(kubernetes.accounts().await?)?).await;
         progress.show(&format!("reading the buckets of {} accounts", reached.len()), " …");
         join_all(reached.into_iter().map(read)).await
     };

@@ -72,7 +72,7 @@ async fn what_the_tags_of_another_cluster_name_is_never_touched() -> Result<()> 
     world.proxy.clear();
     let (code, text, error) = run(world, &["--delete", "--yes"]).await?;
     assert_eq!(code, Some(0), "{text}{error}");
-    assert!(text.contains("1 roles belong to other clusters"), "{text}");
+    assert!(text.contains("Not touched: roles of other clusters (1)."), "{text}");
     assert_eq!(world.proxy.writes().len(), 0);
     assert_eq!(left_in_aws(world, "us-east-1", &scene.source, ROLE).await?.len(), 2);
     Ok(())

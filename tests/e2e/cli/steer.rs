@@ -105,9 +105,9 @@ async fn check_waits_for_the_operator_and_prints_what_came_of_it() -> Result<()>
     s3.delete_bucket_replication().bucket(&scene.source).send().await?;
     let ended = run(editor(world), &["check", NAME, "-n", &world.namespace]).await?;
     assert_eq!(ended.code, Some(0), "{}{}", ended.text, ended.error);
-    assert!(ended.text.contains("last correction") && ended.text.contains("✓ Ready"), "{}", ended.text);
+    assert!(ended.text.contains("✓ Ready (Applied"), "{}", ended.text);
     assert_eq!(ended.error, format!("the operator checks {}/{NAME}\n", world.namespace), "a line a step");
-    assert!(scene.find_configuration().await?.is_some());
+    assert!(scene.find_configuration().await?.is_some(), "the check has corrected it");
 
     // A person who may only read is told which right is missing.
     let denied = run(person(world), &["check", NAME, "-n", &world.namespace]).await?;
@@ -155,6 +155,118 @@ async fn an_interrupted_check_says_how_to_go_on() -> Result<()> {
     std::io::Read::read_to_string(&mut error, &mut line)?;
     assert_eq!(code, Some(1), "{line}");
     assert!(line.contains("stopped waiting") && line.contains(&format!("status {NAME}")), "{line}");
+    Ok(())
+}
+
+/// The text that a program has written so far, as it arrives.
+struct Screen {
+    child: std::process::Child,
+    lines: std::sync::mpsc::Receiver<String>,
+    seen: String,
+}
+
+impl Screen {
+    fn of(mut command: std::process::Command) -> Result<Screen> {
+        use std::io::Read;
+        let mut child =
+            command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).spawn()?;
+        let mut output = child.stdout.take().context("stdout")?;
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut part = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut part) {
+                let Some(text) = part.get(..count) else { return };
+                if sender.send(String::from_utf8_lossy(text).into_owned()).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Screen { child, lines, seen: String::new() })
+    }
+
+    /// Waits for a text, and returns everything up to it and what came with it.
+    async fn until(&mut self, wanted: &str) -> Result<String> {
+        let start = std::time::Instant::now();
+        while !self.seen.contains(wanted) {
+            match self.lines.try_recv() {
+                Ok(text) => self.seen.push_str(&text),
+                Err(_) if start.elapsed() > rig::world::DEADLINE => {
+                    anyhow::bail!("{wanted:?} does not come: {:?}", self.seen)
+                }
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            }
+        }
+        Ok(std::mem::take(&mut self.seen))
+    }
+
+    /// Sends Ctrl-C, and returns the exit code.
+    fn interrupt(mut self) -> Result<Option<i32>> {
+        std::process::Command::new("kill").args(["-INT", &self.child.id().to_string()]).status()?;
+        Ok(self.child.wait()?.code())
+    }
+}
+
+#[tokio::test]
+async fn a_watched_status_prints_a_line_for_each_change_and_ends_with_ctrl_c() -> Result<()> {
+    let scene = Scene::named("cli-watch").ready().await?;
+    let world = &scene.world;
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_s3-replication-operator"));
+    command.args(["status", "-w", "-n", &world.namespace, "--kubeconfig"]);
+    command.arg(world.cluster().person_kubeconfig());
+    let mut screen = Screen::of(command)?;
+    let first = screen.until("applied").await?;
+    assert_eq!(first.lines().count(), 1, "{first}");
+    scene.patch_spec(json!({"suspend": true})).await?;
+    let second = screen.until("suspended (Suspended)").await?;
+    assert!(second.contains(&format!("‖ {}/{NAME}: ", world.namespace)), "{second}");
+    assert!(!second.contains('\u{1b}'), "lines, without a terminal: {second:?}");
+    scene.delete().await?;
+    screen.until(&format!("- {}/{NAME}: deleted", world.namespace)).await?;
+    assert_eq!(screen.interrupt()?, Some(0), "nothing is wrong with what is not there");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_terminal_gets_colour_and_its_width_and_no_color_is_respected() -> Result<()> {
+    let scene = Scene::named("cli-terminal").ready().await?;
+    let world = &scene.world;
+    if !std::path::Path::new("/usr/bin/script").exists() {
+        eprintln!("there is no script (util-linux), which makes a terminal: nothing is tested here");
+        return Ok(());
+    }
+    let program = env!("CARGO_BIN_EXE_s3-replication-operator");
+    let on_terminal = |subcommand: &str, no_color: &str| {
+        let kubeconfig = world.cluster().person_kubeconfig().display();
+        let status =
+            format!("{program} status {subcommand} -n {} --kubeconfig {kubeconfig}", world.namespace);
+        let mut command = std::process::Command::new("script");
+        command.args(["-qec", &format!("stty cols 72 rows 20; {status}"), "/dev/null"]);
+        command.env("NO_COLOR", no_color).env("TERM", "xterm-256color");
+        command
+    };
+    let shown = |no_color: &str| -> Result<String> {
+        Ok(String::from_utf8_lossy(
+            &on_terminal("", no_color).stdin(std::process::Stdio::null()).output()?.stdout,
+        )
+        .into_owned())
+    };
+    let coloured = shown("")?;
+    assert!(coloured.contains("\u{1b}[32m"), "green: {coloured:?}");
+    let plain = shown("1")?;
+    assert!(!plain.contains('\u{1b}') && plain.contains('✓'), "{plain:?}");
+    for line in plain.lines().filter(|line| line.contains(" orders") || line.contains("NAMESPACE/NAME")) {
+        assert!(line.trim_end().chars().count() <= 72, "{line}");
+    }
+    // A picture overwrites the last one, and nothing clears the screen.
+    let mut screen = Screen::of(on_terminal("-w", "1"))?;
+    let first = screen.until("\u{1b}[J").await?;
+    scene.patch_spec(json!({"suspend": true})).await?;
+    let second = screen.until("Suspended").await?;
+    for picture in [&first, &second] {
+        assert!(picture.contains("\u{1b}[H") && !picture.contains("\u{1b}[2J"), "{picture:?}");
+    }
+    screen.child.kill()?;
+    screen.child.wait()?;
     Ok(())
 }
 
