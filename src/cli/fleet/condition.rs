@@ -1,6 +1,4 @@
-//! A condition as it is printed.
-//!
-//! In: a condition of a status. Out: its form in JSON, which the verdict and the views share.
+//! A condition as people read it, and as the JSON of `status` has it.
 
 use serde::{Deserialize, Serialize};
 
