@@ -23,6 +23,15 @@ REDIRECT = """<!doctype html>
 """
 
 
+def on_config(config):
+    """Lists pages that the navigation does not name at the end of the tasks, so that no page is lost."""
+    named = re.findall(r"'([\w-]+\.md)'", repr(config["nav"]))
+    pages = sorted(path.name for path in Path(config["docs_dir"]).glob("*.md") if path.name not in named)
+    [tasks] = [section["Tasks"] for section in config["nav"] if "Tasks" in section]
+    tasks.extend(pages)
+    return config
+
+
 def on_page_markdown(markdown, **_):
     def replaced(match):
         text, path, anchor = match.group(1), match.group(2), match.group(3) or ""

@@ -161,7 +161,7 @@ fn outcome(view: &BackfillView) -> String {
     format!("{sign} backfill {}: {}{counts}: {}", view.name, view.reason, printable(&view.message))
 }
 
-/// A name that tells when: a backfill is a one-shot resource.
+/// A name with the time in it: a backfill is a one-shot resource.
 fn default_name(replication: &str, now: Timestamp) -> String {
     const LONGEST: usize = 200;
     let kept: String = replication.chars().take(LONGEST).collect();

@@ -1,7 +1,7 @@
 //! Intercepts every call on a port.
 //!
 //! In: a port, and a hook that decides what becomes of each call. Out: a port of the same kind. The hook may take its
-//! time: whoever drives the controllers lets others act meanwhile.
+//! time: the driver of the controllers lets others act meanwhile.
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -121,7 +121,7 @@ fn read(path: &Path) -> Result<Option<String>, DirectoryError> {
     }
 }
 
-/// Puts a file in place at once: whoever interrupts the command leaves no half of one.
+/// Replaces a file as a whole: an interrupted command leaves no half of one.
 fn replace(path: &Path, text: &str) -> Result<(), DirectoryError> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");

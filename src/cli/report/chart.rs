@@ -27,7 +27,7 @@ const GAP: i32 = 16;
 /// Characters that a row has room for.
 const LETTERS: usize = 48;
 
-/// What an arrow says: it is one of these, so that few forms are to be told apart.
+/// The form of an arrow, by verdict: a reader has to distinguish only these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Form {
     Wrong,

@@ -1,4 +1,4 @@
-//! `report`: a cluster in, a page for people who do not use a terminal out: the verdict of the fleet, a map, tables, and
+//! `report`: a cluster in, a page for people without a terminal out: the verdict of the fleet, a map, tables, and
 //! the buckets that no replication covers.
 
 mod chart;

@@ -1,6 +1,6 @@
-//! Keeps what AWS said about the objects of each resource, between reconciles.
+//! Keeps the evidence about the objects of each resource between reconciles.
 //!
-//! In: from each check, the rules whose metrics may be read; evidence from whoever reads AWS: the sweep of metrics,
+//! In: from each check, the rules whose metrics may be read; evidence from the readers of AWS: the sweep of metrics,
 //! canaries, failure events. Out: the evidence of one resource for its status, and what a sweep has to read. A resource
 //! without evidence takes no memory. Entries are keyed by UID.
 

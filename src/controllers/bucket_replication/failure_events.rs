@@ -1,4 +1,4 @@
-//! Takes in failure events of S3, from whoever reads the queue that a user sends them to.
+//! Takes in failure events of S3, from the reader of the queue that a user sends them to.
 //!
 //! In: the body of a message. Out: the reason of the last failure in the evidence of the resource, and its status. A
 //! message says no more than why: whether objects arrive is what metrics and canaries show.

@@ -24,7 +24,7 @@ pub struct Target<'a> {
     pub metadata: &'a ObjectMeta,
     pub key: &'a ObjectKey,
     pub memory: &'a Remembered<'a>,
-    /// What AWS said about the objects, when the reconcile began.
+    /// The evidence about the objects at the beginning of the reconcile.
     pub evidence: &'a Evidence,
 }
 

@@ -1,7 +1,7 @@
 //! Finds the resources that a message concerns, and has them checked.
 //!
-//! In: the body of a message. Out: triggers; and an outcome, which is counted. A message is never an error: whoever may
-//! write to the queue can cause checks, at their pace, and nothing else.
+//! In: the body of a message. Out: triggers; and an outcome, which is counted. A message is never an error: a
+//! writer to the queue can cause checks, at their pace, and nothing else.
 
 use std::sync::Arc;
 use std::time::Duration;

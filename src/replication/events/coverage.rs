@@ -14,7 +14,7 @@ use crate::replication::events::origin::Origin;
 /// A queue that has not answered for this long may have lost events: resources are polled again.
 pub const OUTAGE: Duration = Duration::from_secs(60);
 
-/// Origins on which no resource depends are remembered up to this number: whoever may write to the queue can name any.
+/// Origins on which no resource depends are remembered up to this number: a writer to the queue can name any.
 const MAX_SPARE: usize = 1_024;
 
 /// What is known of an origin.

@@ -1,6 +1,6 @@
 //! Reads the body of a queue message.
 //!
-//! In: bytes that anyone who may send to the queue has written. Out: what they concern; never an error, and never more
+//! In: bytes from any writer to the queue. Out: the resources that they concern; never an error, and never more
 //! work than the size of the body. Accepted are a CloudTrail record in EventBridge's envelope, the record alone, either
 //! of them wrapped by SNS, and S3's own notifications.
 //!

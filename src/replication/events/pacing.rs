@@ -1,8 +1,8 @@
 //! Decides when events cause a check of a resource.
 //!
 //! In: events, and the beginning and the end of each check of the resource. Out: how long the check waits, why a check
-//! runs, and whether another must follow. At most one check in ten seconds is caused by events, however many come: who
-//! may write to the queue can cause checks, and must not use up an account's rate limits. AWS may answer from before the
+//! runs, and whether another must follow. At most one check in ten seconds is caused by events, however many come: a
+//! writer to the queue can cause checks, and must not use up an account's rate limits. AWS may answer from before the
 //! change for a while, so that an event whose check finds nothing causes one more after a minute.
 
 use std::collections::HashMap;

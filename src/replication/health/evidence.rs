@@ -1,4 +1,4 @@
-//! What AWS said about objects: the evidence of one resource, rule by rule.
+//! The evidence about the objects of one resource, rule by rule.
 //!
 //! In: points of metrics, canaries and failure events, in any order and as often as they come. Out: the same evidence,
 //! whatever the order was.

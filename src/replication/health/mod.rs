@@ -1,7 +1,7 @@
 //! Whether objects arrive: from evidence to a verdict.
 //!
 //! In: the metrics, canaries and failure events of the rules of one resource, and its former status. Out: the condition
-//! `Replicating`, and `status.health`. Pure: whoever reads AWS keeps an [`Evidence`] for each resource, and adds to it.
+//! `Replicating`, and `status.health`. Pure: the readers of AWS keep an [`Evidence`] for each resource, and add to it.
 
 pub mod evidence;
 pub mod failure_event;

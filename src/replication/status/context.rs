@@ -14,7 +14,7 @@ pub struct StatusContext<'a> {
     pub requested: Option<&'a str>,
     pub previous: &'a BucketReplicationStatus,
     pub now: Timestamp,
-    /// Whether objects arrive, as far as AWS said.
+    /// Whether objects arrive, as far as AWS reported it.
     pub evidence: &'a Evidence,
 }
 

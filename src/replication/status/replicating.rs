@@ -24,7 +24,7 @@ pub struct Replicating {
     pub event: Option<Event>,
 }
 
-/// Reports what the evidence shows, between two checks: nothing else of the status is known anew.
+/// Reports what the evidence shows, between two checks: the rest of the status stays as it is.
 pub fn replicating(
     spec: &BucketReplicationSpec,
     previous: &BucketReplicationStatus,
