@@ -248,7 +248,7 @@ mod tests {
             at: "2024-09-05T21:04:32.527Z".parse().unwrap(),
         };
         let direct = body("AssumeRoleNotPermitted");
-        assert_eq!(failures(&direct), [expected.clone()]);
+        assert_eq!(failures(&direct), std::slice::from_ref(&expected));
         let by_sns = serde_json::json!({"Type": "Notification", "Message": direct}).to_string();
         assert_eq!(failures(&by_sns), [expected]);
         for other in
