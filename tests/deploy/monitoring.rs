@@ -115,9 +115,17 @@ fn alerts_and_dashboard_speak_of_metrics_that_there_are() -> Result<()> {
             used.extend(metrics);
         }
     }
-    let by_default = DESCRIPTIONS.iter().filter(|metric| !metric.optional);
-    let known: BTreeSet<String> = by_default.map(|metric| metric.name.to_owned()).collect();
-    assert_eq!(used, known, "each metric is shown, and no other");
+    let names = |optional: bool| -> BTreeSet<String> {
+        let metrics = DESCRIPTIONS.iter().filter(|metric| metric.optional == optional);
+        metrics.map(|metric| metric.name.to_owned()).collect()
+    };
+    let (always, with_a_flag) = (names(false), names(true));
+    assert!(used.is_superset(&always), "each metric is shown: {used:?}");
+    let of_each: BTreeSet<String> = used.difference(&always).cloned().collect();
+    assert!(of_each.is_subset(&with_a_flag), "{of_each:?} are no metrics of the operator");
+    // Alerts must not depend on a flag.
+    let alerted: BTreeSet<String> = expressions(&alerts()?).iter().flat_map(|e| metrics(e)).collect();
+    assert!(alerted.is_subset(&always), "{alerted:?}");
     Ok(())
 }
 
