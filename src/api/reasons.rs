@@ -48,6 +48,19 @@ pub enum Reason {
     AwsUnavailable,
     InvalidSpec,
     DeletionBlocked,
+    Waiting,
+    Settling,
+    Preparing,
+    AwaitingApproval,
+    Running,
+    Cancelling,
+    Completed,
+    NothingToDo,
+    CompletedWithFailures,
+    JobFailed,
+    JobVanished,
+    Cancelled,
+    ReplicationNotReady,
 }
 
 impl Reason {
@@ -60,6 +73,13 @@ impl Reason {
         match self {
             Reason::Applied | Reason::Verified => ReadyStatus::True,
             Reason::Progressing | Reason::Suspended => ReadyStatus::Unknown,
+            Reason::Completed | Reason::NothingToDo => ReadyStatus::True,
+            Reason::Waiting
+            | Reason::Settling
+            | Reason::Preparing
+            | Reason::AwaitingApproval
+            | Reason::Running
+            | Reason::Cancelling => ReadyStatus::Unknown,
             _ => ReadyStatus::False,
         }
     }
@@ -78,7 +98,14 @@ impl Reason {
             | Reason::CredentialsUnavailable
             | Reason::Throttled
             | Reason::AwsUnavailable
-            | Reason::DeletionBlocked => true,
+            | Reason::DeletionBlocked
+            | Reason::Waiting
+            | Reason::Settling
+            | Reason::Preparing
+            | Reason::AwaitingApproval
+            | Reason::Running
+            | Reason::Cancelling
+            | Reason::ReplicationNotReady => true,
             Reason::Applied
             | Reason::Verified
             | Reason::Suspended
@@ -94,7 +121,13 @@ impl Reason {
             | Reason::WrongBucketOwner
             | Reason::PolicyTooLarge
             | Reason::InvalidRequest
-            | Reason::InvalidSpec => false,
+            | Reason::InvalidSpec
+            | Reason::Completed
+            | Reason::NothingToDo
+            | Reason::CompletedWithFailures
+            | Reason::JobFailed
+            | Reason::JobVanished
+            | Reason::Cancelled => false,
         }
     }
 }
