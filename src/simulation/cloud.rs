@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::api::AwsIdentity;
 use crate::iam::arn::role_of_arn;
 use crate::ports::Cloud;
+use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{
@@ -188,6 +189,47 @@ impl Cloud for SimulatedCloud {
         let action = "s3:PutBucketPolicy";
         let caller = clients.require(bucket.account_ref.as_deref(), action, &bucket.name)?;
         self.write(|world| world.put_bucket_policy(caller, bucket, policy))
+    }
+
+    async fn read_role(
+        &self,
+        clients: &SimulatedClients,
+        name: &str,
+        with_policy: bool,
+    ) -> Read<Option<ObservedRole>> {
+        Ok(self.read(|world| world.observed_role(&clients.source, name, with_policy)))
+    }
+
+    async fn create_job(&self, clients: &SimulatedClients, request: &JobRequest) -> Read<String> {
+        self.write(|world| world.create_job(&clients.source, request))
+    }
+
+    async fn describe_job(
+        &self,
+        clients: &SimulatedClients,
+        address: &JobAddress,
+        id: &str,
+    ) -> Read<Option<Job>> {
+        self.read(|world| world.describe_job(&clients.source, address, id))
+    }
+
+    async fn find_job(
+        &self,
+        clients: &SimulatedClients,
+        address: &JobAddress,
+        description: &str,
+    ) -> Read<Option<String>> {
+        self.read(|world| world.find_job(&clients.source, address, description))
+    }
+
+    async fn update_job(
+        &self,
+        clients: &SimulatedClients,
+        address: &JobAddress,
+        id: &str,
+        update: JobUpdate,
+    ) -> Read<()> {
+        self.write(|world| world.update_job(&clients.source, address, id, update))
     }
 
     async fn verify(&self, account: &Account) -> Read<AwsIdentity> {

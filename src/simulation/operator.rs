@@ -16,6 +16,8 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
 use crate::controllers::bucket_replication::memory::Memory;
 use crate::controllers::index::Index;
+use crate::controllers::replication_backfill as backfill;
+use crate::controllers::replication_backfill::controller::ReplicationBackfillController;
 use crate::controllers::settings::Settings;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
@@ -35,6 +37,7 @@ pub const CLUSTER: &str = "cluster-uid";
 /// An operator process.
 pub struct Operator {
     controller: BucketReplicationController<Hooked<SimulatedCloud>, Hooked<SimulatedCluster>>,
+    backfills: ReplicationBackfillController<Hooked<SimulatedCloud>, Hooked<SimulatedCluster>>,
 }
 
 impl Operator {
@@ -70,6 +73,7 @@ impl Operator {
             request_interval: Duration::from_secs(10),
             longest_request: Duration::from_secs(10),
             resource_metrics: false,
+            backfill_settle: Duration::from_secs(15 * 60),
         };
         edit(&mut settings);
         let context = Context {
@@ -88,8 +92,12 @@ impl Operator {
             context: Arc::new(context),
             replications: Triggers::new(1),
             accounts: Triggers::new(1),
+            backfills: Triggers::new(1),
         };
-        Operator { controller }
+        let shared = controller.context.clone();
+        let context = backfill::context::Context { shared, memory: backfill::memory::Memory::default() };
+        let backfills = ReplicationBackfillController { context, backfills: Triggers::new(1) };
+        Operator { controller, backfills }
     }
 
     /// The watches bring everything as the API server holds it now.
@@ -100,12 +108,19 @@ impl Operator {
                 "AwsAccount" => {
                     decode(object).map(|account| index.apply_account(account));
                 }
+                "ReplicationBackfill" => {
+                    let changes = decode(object).map(|backfill| index.backfills.apply(backfill));
+                    changes.unwrap_or_default().iter().for_each(|change| {
+                        self.backfills.observe(change);
+                    });
+                }
                 _ => {
                     let changes = decode(object).map(|resource| index.replications.apply(resource));
                     self.observe(changes.unwrap_or_default());
                 }
             }
         }
+        self.sync_backfills(server);
         for object in index.accounts.all() {
             let key = Key::of(kube::Resource::meta(object.as_ref()));
             if !server.objects.contains_key(&ObjectName::account(key.name())) {
@@ -119,6 +134,30 @@ impl Operator {
                 self.observe(index.replications.remove(&key).into_iter().collect());
             }
         }
+    }
+
+    /// Forgets the backfills that are gone.
+    fn sync_backfills(&self, server: &ApiServer) {
+        let index = &self.controller.context.index;
+        for object in index.backfills.all() {
+            let key = Key::of(kube::Resource::meta(object.as_ref()));
+            let name = ObjectName::backfill(key.namespace().unwrap_or_default(), key.name());
+            if !server.objects.contains_key(&name) {
+                index.backfills.remove(&key).iter().for_each(|change| {
+                    self.backfills.observe(change);
+                });
+            }
+        }
+    }
+
+    /// The reconcile of a backfill as the cache holds it; `None` where it holds none.
+    pub fn reconcile_backfill(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Option<impl Future<Output = Result<Action, Error>>> {
+        let object = self.controller.context.index.backfills.get(&Key::namespaced(namespace, name))?;
+        Some(self.backfills.reconcile(object))
     }
 
     fn observe(&self, changes: Vec<Change<Guarded>>) {
@@ -152,6 +191,7 @@ impl Operator {
     /// A new term of leadership begins.
     pub fn begin_term(&self) {
         self.controller.context.memory.forget_all();
+        self.backfills.context.memory.forget_all();
     }
 
     /// What the process remembers and decides by, as text.

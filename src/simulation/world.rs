@@ -17,6 +17,7 @@ use crate::replication::{
     BucketAddress, Configuration, Failure, FailureClass, ObservedKey, ObservedRole, RoleDocuments, Step,
     Versioning, VersioningStatus,
 };
+use crate::simulation::jobs::Jobs;
 
 /// The principal that S3 shows in place of a role that was deleted.
 pub const DEAD_PRINCIPAL: &str = "AROADELETEDROLE000000";
@@ -34,6 +35,8 @@ pub struct World {
     pub keys: BTreeMap<String, String>,
     /// Accounts in which the operator may assume its role.
     pub trusting_accounts: Vec<String>,
+    /// S3 Batch Operations.
+    pub jobs: Jobs,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -75,6 +78,7 @@ impl World {
             buckets: BTreeMap::new(),
             keys: BTreeMap::new(),
             trusting_accounts: Vec::new(),
+            jobs: Jobs::default(),
         }
     }
 
@@ -96,8 +100,8 @@ impl World {
     pub fn canonical(&self) -> String {
         let roles: BTreeMap<String, &Role> =
             self.roles.iter().map(|((account, name), role)| (format!("{account}/{name}"), role)).collect();
-        let World { own_account, roles: _, buckets, keys, trusting_accounts } = self;
-        json!([own_account, roles, buckets, keys, trusting_accounts]).to_string()
+        let World { own_account, roles: _, buckets, keys, trusting_accounts, jobs } = self;
+        json!([own_account, roles, buckets, keys, trusting_accounts, jobs]).to_string()
     }
 
     pub fn role(&self, account_id: &str, name: &str) -> Option<&Role> {

@@ -9,6 +9,8 @@ pub enum Lane {
     IamWrite,
     Kms,
     Sts,
+    /// S3 Batch Operations.
+    Jobs,
 }
 
 impl Lane {
@@ -18,6 +20,7 @@ impl Lane {
             Lane::IamRead | Lane::IamWrite => "iam",
             Lane::Kms => "kms",
             Lane::Sts => "sts",
+            Lane::Jobs => "s3control",
         }
     }
 }
@@ -53,6 +56,11 @@ impl<'a> Operation<'a> {
 
     pub fn kms(region: &'a str, action: &'static str, key: &'a str) -> Operation<'a> {
         Operation { lane: Lane::Kms, action, subject: key, region }
+    }
+
+    /// A call about a job; `subject` is the job or the account.
+    pub fn job(region: &'a str, action: &'static str, subject: &'a str) -> Operation<'a> {
+        Operation { lane: Lane::Jobs, action, subject, region }
     }
 
     pub fn sts(action: &'static str, subject: &'a str) -> Operation<'a> {

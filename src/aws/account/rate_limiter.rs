@@ -21,6 +21,9 @@ pub struct Rates {
 /// read about once an hour.
 const KMS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
 
+/// AWS publishes no quota of S3 Batch Operations. Jobs run for minutes and are looked at seldom, however many there are.
+const JOBS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
+
 /// STS counts `AssumeRole` against the caller's account, which is the same for every `AwsAccount`.
 const STS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(49);
 
@@ -42,6 +45,7 @@ pub struct RateLimits {
     iam_reads: DefaultDirectRateLimiter,
     iam_writes: DefaultDirectRateLimiter,
     kms: DefaultDirectRateLimiter,
+    jobs: DefaultDirectRateLimiter,
     sts: StsLimit,
 }
 
@@ -53,6 +57,7 @@ impl RateLimits {
             iam_reads: bucket(rates.iam_reads),
             iam_writes: bucket(rates.iam_writes),
             kms: bucket(KMS_PER_SECOND),
+            jobs: bucket(JOBS_PER_SECOND),
             sts,
         }
     }
@@ -69,6 +74,7 @@ impl RateLimits {
             Lane::IamRead => &self.iam_reads,
             Lane::IamWrite => &self.iam_writes,
             Lane::Kms => &self.kms,
+            Lane::Jobs => &self.jobs,
             Lane::Sts => &self.sts.0,
         }
     }
@@ -97,7 +103,7 @@ mod tests {
     fn every_lane_is_limited_and_only_sts_is_shared_by_accounts() {
         let sts = StsLimit::new();
         let (one, other) = (limits(&sts), limits(&sts));
-        let lanes = [Lane::S3Read, Lane::S3Write, Lane::IamRead, Lane::IamWrite, Lane::Kms];
+        let lanes = [Lane::S3Read, Lane::S3Write, Lane::IamRead, Lane::IamWrite, Lane::Kms, Lane::Jobs];
         for lane in lanes {
             let first = burst(&one, lane);
             assert!(first <= KMS_PER_SECOND.get(), "{lane:?}: {first}");

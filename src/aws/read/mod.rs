@@ -5,6 +5,7 @@
 pub mod bucket_policy;
 pub mod calls;
 pub mod import;
+pub mod jobs;
 pub mod locate;
 pub mod observe;
 pub mod observe_for_deletion;
