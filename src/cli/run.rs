@@ -59,6 +59,10 @@ pub struct RunArgs {
     /// no limit. A change of the spec does not wait
     #[arg(long, env = "REQUEST_INTERVAL", value_name = "SECONDS", default_value = "10")]
     request_interval: u32,
+    /// Time that a ReplicationBackfill waits after the operator's own last write of the replication configuration, because
+    /// S3 may still list objects by the one before: seconds, minutes and hours such as 15m, or 0
+    #[arg(long, env = "BACKFILL_SETTLE", value_name = "DURATION", default_value = "15m", value_parser = settle)]
+    backfill_settle: Duration,
     /// Address on which to serve /livez, /readyz and /metrics
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
@@ -82,6 +86,14 @@ pub struct RunArgs {
     leader: LeaderArgs,
     #[command(flatten)]
     aws: AwsArgs,
+}
+
+/// A time as Kubernetes and Go write it.
+fn settle(text: &str) -> Result<Duration, String> {
+    let nothing = text.chars().all(|c| c == '0');
+    let parsed = if nothing { Ok(jiff::SignedDuration::ZERO) } else { text.parse::<jiff::SignedDuration>() };
+    let duration = parsed.map_err(|error| error.to_string())?;
+    Duration::try_from(duration).map_err(|_| "a time that has passed cannot be waited for".to_owned())
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +170,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         request_interval: Duration::from_secs(args.request_interval.into()),
         longest_request,
         resource_metrics: args.resource_metrics,
+        backfill_settle: args.backfill_settle,
     };
     let operator =
         Operator { client, cloud, settings, metrics, health, election, shutdown: shutdown.clone() };

@@ -1,4 +1,4 @@
-//! All `BucketReplication` and `AwsAccount` resources as the watches last saw them.
+//! All `BucketReplication`, `AwsAccount` and `ReplicationBackfill` resources as the watches last saw them.
 //!
 //! In: changes, from the watches or by hand. Out: which resources name this source bucket or this account, the object
 //! of a key, an account by name. Each answer costs as much as it is long; nothing scans all resources.
@@ -11,7 +11,7 @@ use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
 
 use crate::api::DEFAULT_ACCOUNT;
-use crate::controllers::{Guarded, GuardedAccount};
+use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
 use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::{references, unreadable};
 use crate::replication::{Account, Refusal};
@@ -31,12 +31,15 @@ pub enum ReplicationKey {
 
 pub type Replications = Store<Guarded, ReplicationKey>;
 pub type AwsAccounts = Store<GuardedAccount>;
+/// By the key of the replication that a backfill refers to.
+pub type Backfills = Store<GuardedBackfill, Key>;
 
-/// Both kinds. The watches write to the stores; controllers only read.
+/// All kinds. The watches write to the stores; controllers only read.
 #[derive(Debug)]
 pub struct Index {
     pub replications: Arc<Replications>,
     pub accounts: Arc<AwsAccounts>,
+    pub backfills: Arc<Backfills>,
     /// The namespaces that are watched; empty for all.
     namespaces: Vec<String>,
     /// An `AwsAccount` for one of these namespaces exists, or once existed.
@@ -50,6 +53,7 @@ impl Index {
             namespaces: namespaces.to_vec(),
             replications: Arc::new(Store::new(replication_keys)),
             accounts: Arc::new(Store::new(|_| Vec::new())),
+            backfills: Arc::new(Store::new(backfill_keys)),
             seen_accounts: AtomicBool::new(false),
         }
     }
@@ -119,6 +123,11 @@ impl Index {
         self.replications.by_index_until(&ReplicationKey::Source(bucket.to_owned()), last)
     }
 
+    /// The backfills of a replication, oldest first.
+    pub fn backfills_of(&self, replication: &Key) -> Vec<Arc<GuardedBackfill>> {
+        self.backfills.by_index(replication)
+    }
+
     /// The resources that refer to this `AwsAccount`, oldest first.
     pub fn by_account(&self, account: &str) -> Vec<Arc<Guarded>> {
         self.replications.by_index(&ReplicationKey::Account(account.to_owned()))
@@ -167,6 +176,12 @@ fn replication_keys(object: &Guarded) -> Vec<ReplicationKey> {
     let accounts =
         references(&resource.spec).into_iter().map(|name| ReplicationKey::Account(name.to_owned()));
     accounts.chain([source]).collect()
+}
+
+fn backfill_keys(object: &GuardedBackfill) -> Vec<Key> {
+    let Ok(backfill) = &object.0 else { return Vec::new() };
+    let namespace = backfill.namespace().unwrap_or_default();
+    vec![Key::namespaced(&namespace, &backfill.spec.replication_ref.name)]
 }
 
 #[cfg(test)]

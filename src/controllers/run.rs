@@ -18,6 +18,8 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
 use crate::controllers::bucket_replication::memory::Memory;
 use crate::controllers::index::Index;
+use crate::controllers::replication_backfill;
+use crate::controllers::replication_backfill::controller::ReplicationBackfillController;
 use crate::controllers::settings::Settings;
 use crate::runtime::clock::Clock;
 use crate::runtime::controller::{Instruments, Runner};
@@ -51,6 +53,7 @@ pub async fn run(operator: Operator) {
     };
     let cluster = Arc::new(ObjectWriter::new(client.clone(), reporter));
     let (replications, accounts) = (Triggers::new(settings.concurrency), Triggers::new(CONCURRENCY));
+    let backfills = Triggers::new(replication_backfill::controller::CONCURRENCY);
     metrics.collect_from({
         let (index, tracker, queue) = (index.clone(), tracker.clone(), replications.clone());
         let (leadership, each) = (leadership.clone(), settings.resource_metrics);
@@ -70,6 +73,7 @@ pub async fn run(operator: Operator) {
             memory: aws_account::context::Memory::default(),
         },
         replications: replications.clone(),
+        backfills: backfills.clone(),
     };
     let replication_controller = BucketReplicationController {
         context: Arc::new(Context {
@@ -89,10 +93,20 @@ pub async fn run(operator: Operator) {
         }),
         replications: replications.clone(),
         accounts: accounts.clone(),
+        backfills: backfills.clone(),
     };
+    let backfill_controller = ReplicationBackfillController {
+        context: replication_backfill::context::Context {
+            shared: replication_controller.context.clone(),
+            memory: replication_backfill::memory::Memory::default(),
+        },
+        backfills: backfills.clone(),
+    };
+    let of_backfills = Scope { namespaces: of_replications.namespaces.clone(), selector: None };
     let mut manager = Manager::new(client, health, shutdown);
     let instruments = Instruments { metrics, tracker };
     manager.add(Runner::new(replication_controller, replications, Some(instruments)), of_replications);
     manager.add(Runner::new(account_controller, accounts, None), Scope::default());
+    manager.add(Runner::new(backfill_controller, backfills, None), of_backfills);
     manager.run(election).await;
 }

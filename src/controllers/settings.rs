@@ -35,6 +35,8 @@ pub struct Settings {
     pub longest_request: Duration,
     /// Whether metrics name each resource.
     pub resource_metrics: bool,
+    /// How long a backfill waits after the operator's own last write of the replication configuration.
+    pub backfill_settle: Duration,
 }
 
 impl Settings {
@@ -68,6 +70,7 @@ pub(crate) mod tests {
             request_interval: Duration::from_secs(10),
             longest_request: Duration::from_secs(10),
             resource_metrics: false,
+            backfill_settle: Duration::from_secs(15 * 60),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::controllers::aws_account::check::check;
 use crate::controllers::aws_account::context::Context;
 use crate::controllers::bucket_replication::successors::successors;
 use crate::controllers::index::AwsAccounts;
-use crate::controllers::{Guarded, GuardedAccount};
+use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
 use crate::ports::{Cloud, Cluster};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
@@ -29,6 +29,8 @@ pub struct AwsAccountController<C, K> {
     pub context: Context<C, K>,
     /// The queue of `BucketReplication` resources.
     pub replications: Triggers<Guarded>,
+    /// The queue of `ReplicationBackfill` resources.
+    pub backfills: Triggers<GuardedBackfill>,
 }
 
 impl<C: Cloud, K: Cluster> Controller for AwsAccountController<C, K> {
@@ -85,7 +87,11 @@ impl<C, K> AwsAccountController<C, K> {
     fn wake(&self, account: &str) {
         let mut sources = BTreeSet::new();
         for object in self.context.index.by_account(account) {
-            self.replications.trigger(Key::of(object.meta()), Urgency::Change);
+            let key = Key::of(object.meta());
+            for backfill in self.context.index.backfills_of(&key) {
+                self.backfills.trigger(Key::of(backfill.meta()), Urgency::Change);
+            }
+            self.replications.trigger(key, Urgency::Change);
             sources.extend(object.0.as_ref().ok().map(|resource| resource.spec.source.bucket.clone()));
         }
         for source in sources {

@@ -1,0 +1,56 @@
+//! The backfill under reconcile: its object, its id, and its status as the operator last wrote it.
+
+use kube::core::ObjectMeta;
+
+use crate::api::{FINALIZER, ReplicationBackfill, ReplicationBackfillSpec, ReplicationBackfillStatus};
+use crate::controllers::replication_backfill::context::Context;
+use crate::ports::{Finalizers, ObjectKey};
+use crate::replication::ResourceId;
+use crate::replication::backfill::BackfillContext;
+
+/// A backfill whose spec may not be readable.
+pub struct Subject<'a> {
+    pub key: &'a ObjectKey,
+    pub metadata: &'a ObjectMeta,
+    /// `None`: it cannot be decoded.
+    pub spec: Option<&'a ReplicationBackfillSpec>,
+    pub status: ReplicationBackfillStatus,
+    pub id: ResourceId,
+}
+
+impl<'a> Subject<'a> {
+    pub fn new<C, K>(
+        key: &'a ObjectKey,
+        metadata: &'a ObjectMeta,
+        object: Option<&'a ReplicationBackfill>,
+        cached: Option<&ReplicationBackfillStatus>,
+        cx: &Context<C, K>,
+    ) -> Subject<'a> {
+        let status = cx.memory.status(&key.uid, cached, cx.shared.clock.now());
+        let id = cx.shared.settings.resource_id(metadata);
+        Subject { key, metadata, spec: object.map(|object| &object.spec), status, id }
+    }
+
+    pub fn has_finalizer(&self) -> bool {
+        Finalizers::of(self.metadata).contains(FINALIZER)
+    }
+
+    pub fn is_deleted(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some()
+    }
+
+    /// The user cancelled the backfill or deletes it.
+    pub fn is_to_end(&self) -> bool {
+        self.is_deleted() || self.spec.is_some_and(|spec| spec.cancel)
+    }
+
+    /// The spec changed since the status was written: `approved` or `cancel` was set.
+    pub fn is_changed(&self) -> bool {
+        self.status.observed_generation != self.metadata.generation
+    }
+
+    /// What a status of this backfill is made with.
+    pub fn context<C, K>(&self, cx: &Context<C, K>) -> BackfillContext {
+        BackfillContext { generation: self.metadata.generation, now: cx.shared.clock.timestamp() }
+    }
+}
