@@ -108,6 +108,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   (list "concurrency" .concurrency)
   (list "interval" .interval)
   (list "request-interval" .requestInterval)
+  (list "backfill-settle" .backfillSettle)
   (list "http-address" .httpAddress)
   (list "otlp-endpoint" .otlpEndpoint)
   (list "log-format" .logFormat)
@@ -248,10 +249,10 @@ tolerations:
 {{/* The rules for resources, in every namespace or in one. */}}
 {{- define "operator.rules" -}}
 - apiGroups: [s3replication.dev]
-  resources: [bucketreplications]
+  resources: [bucketreplications, replicationbackfills]
   verbs: [get, watch, patch]
 - apiGroups: [s3replication.dev]
-  resources: [bucketreplications/status]
+  resources: [bucketreplications/status, replicationbackfills/status]
   verbs: [patch]
 - apiGroups: [events.k8s.io]
   resources: [events]

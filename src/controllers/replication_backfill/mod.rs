@@ -65,7 +65,14 @@ pub async fn reconcile<C: Cloud, K: Cluster>(
             let interval = cx.shared.settings.interval.duration();
             Ok(Action::requeue(cx.memory.requeue_after(&key.uid, Reason::Progressing, interval)))
         }
-        Err(Stop::Kubernetes(error)) => Err(error),
+        Err(Stop::Kubernetes(error)) => {
+            if error.is_denied() {
+                let refusal = Refusal::new(Reason::AccessDenied, ConditionType::Ready, error.to_string());
+                // It may be this very write that is denied. The error is logged in either case.
+                let _ = status::refuse(&mut subject, &refusal, None, cx).await;
+            }
+            Err(error)
+        }
     }
 }
 

@@ -13,6 +13,8 @@
    FAILED (https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html). The evaluation
    is ministack's own, and it is made whether ministack enforces policies or not.
 
+4. Jobs of S3 Batch Operations (jobs.py).
+
 Not checked: KMS keys and their policies, and what the role may do with tags, ACLs and delete markers.
 """
 
@@ -24,6 +26,7 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import iam, s3
 
+import jobs
 from recorder import Recorder
 
 SERVICE = "s3.amazonaws.com"
@@ -135,6 +138,7 @@ def context(principal, kind, account, action, resource):
 s3._replication_destination = destination_if_allowed
 iam_actions.request_tag_context = keys_of_request
 iam_evaluator._resolve_condition_key = value_of_key_or_owner
+jobs.install()
 
 if __name__ == "__main__":
     if os.environ.get("RIG_RECORD"):
