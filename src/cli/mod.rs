@@ -1,12 +1,14 @@
 //! The command line: arguments in, output and exit code out. Each subcommand has a file.
 
 mod account_lookup;
+mod backfill;
 mod crds;
 mod import;
 mod leader_args;
 mod manifests;
 mod plan;
 mod policy;
+mod policy_backfills;
 mod run;
 
 use std::io::{ErrorKind, Write};
@@ -36,6 +38,8 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// Print BucketReplication resources for buckets that replicate already
     Import(import::ImportArgs),
+    /// Print ReplicationBackfill resources that replicate what BucketReplication resources missed
+    Backfill(backfill::BackfillArgs),
     /// Print the CustomResourceDefinitions
     Crds(crds::CrdsArgs),
 }
@@ -125,6 +129,7 @@ impl Cli {
             Command::Plan(args) => plan::plan(args).await,
             Command::Policy(args) => policy::policy(args).await,
             Command::Import(args) => import::import(args).await,
+            Command::Backfill(args) => backfill::backfill(args).await,
             Command::Crds(args) => crds::crds(args),
         }
     }

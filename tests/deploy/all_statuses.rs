@@ -224,7 +224,7 @@ pub fn backfills() -> Result<Vec<State>> {
         Reason::VARIANTS.iter().copied().filter(|r| !matches!(r, Reason::Applied | Reason::Verified))
     {
         all.push(state(format!("with {reason}"), |previous: &ReplicationBackfillStatus, now| {
-            let context = BackfillContext { generation: GENERATION, now };
+            let context = BackfillContext { generation: GENERATION, requested: None, now };
             let message = format!("because {reason}");
             let reported = backfill::status::report(previous.clone(), previous, (reason, &message), context);
             (reported.status, reported.reason)

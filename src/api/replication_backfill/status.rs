@@ -61,6 +61,10 @@ pub struct ReplicationBackfillStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
 
+    /// The value of the annotation `s3replication.dev/requestedAt` for which the operator last looked at the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_request: Option<String>,
+
     /// How far the job has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<BackfillProgress>,

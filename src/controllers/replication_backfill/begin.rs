@@ -4,8 +4,10 @@
 //! fails on the way: what the operator asks for is in the status before it asks, the request is the same each time, and a
 //! request whose answer is not known is followed by a search for its job.
 
-use crate::api::{FINALIZER, Reason, ReplicationBackfillSpec, ReplicationBackfillStatus, RoleStatus};
-use crate::controllers::replication_backfill::authorize::{Place, authorize, authorize_again};
+use crate::api::{
+    BackfillSource, FINALIZER, Reason, ReplicationBackfillSpec, ReplicationBackfillStatus, RoleStatus,
+};
+use crate::controllers::replication_backfill::authorize::{Place, authorize, authorize_again, parent_key};
 use crate::controllers::replication_backfill::connect::{address, connect};
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::end::end;
@@ -15,7 +17,8 @@ use crate::controllers::replication_backfill::subject::Subject;
 use crate::iam::Partition;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, Finalizers};
-use crate::replication::backfill::request::{description, job_request};
+use crate::replication::backfill::preconditions::source_of;
+use crate::replication::backfill::request::{description, job_request, token};
 use crate::replication::backfill::status::{with_intent, with_job_id, with_place};
 use crate::replication::backfill::{Intent, pace, role, verdict};
 use crate::replication::{Caller, Failure, FailureClass};
@@ -35,10 +38,10 @@ pub async fn begin<C: Cloud, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Result<Action, Stop> {
     if subject.is_to_end() {
-        return give_up(subject, cx).await;
+        return give_up(subject, spec, cx).await;
     }
-    // A request was sent before: its job is looked for before anything else is decided.
-    if subject.status.token.is_some() && find(subject, cx).await? {
+    // A request may have been sent before: its job is looked for before anything else is decided.
+    if may_have_asked(subject) && find(subject, spec, cx).await? {
         return Ok(go_on(subject, Reason::Preparing, "S3 has accepted the job", pace::FIRST_PAUSE, cx).await?);
     }
     let place = authorize(subject, spec, cx).await?;
@@ -66,7 +69,7 @@ pub async fn begin<C: Cloud, K: Cluster>(
         Ok(id) => record(subject, &id, cx).await?,
         // The same token with another body: a former leader asked for the job, and its status was lost.
         Err(failure) if failure.code == IDEMPOTENCY => {
-            if !find(subject, cx).await? {
+            if !find(subject, spec, cx).await? {
                 return Err(not_listed_yet(&request.source, &failure).into());
             }
         }
@@ -89,10 +92,11 @@ fn require_leading<C, K>(cx: &Context<C, K>) -> Result<(), Stop> {
 /// one.
 async fn give_up<C: Cloud, K: Cluster>(
     subject: &mut Subject<'_>,
+    spec: &ReplicationBackfillSpec,
     cx: &Context<C, K>,
 ) -> Result<Action, Stop> {
-    if subject.status.token.is_some() {
-        if find(subject, cx).await? {
+    if may_have_asked(subject) {
+        if find(subject, spec, cx).await? {
             return Ok(go_on(
                 subject,
                 Reason::Cancelling,
@@ -113,18 +117,45 @@ async fn give_up<C: Cloud, K: Cluster>(
     end(subject, &verdict::never_begun(), None, cx).await
 }
 
+/// Whether a job may have been asked for. The finalizer comes before the first write to AWS, and it survives a status that a
+/// former leader wrote too late.
+fn may_have_asked(subject: &Subject<'_>) -> bool {
+    subject.status.token.is_some() || subject.has_finalizer()
+}
+
 /// Looks for a job by its description, and records it.
-async fn find<C: Cloud, K: Cluster>(subject: &mut Subject<'_>, cx: &Context<C, K>) -> Result<bool, Stop> {
-    let Some(source) = subject.status.source.clone() else { return Ok(false) };
-    if is_on(Mutant::JobNotSearched) {
-        return Ok(false);
-    }
+async fn find<C: Cloud, K: Cluster>(
+    subject: &mut Subject<'_>,
+    spec: &ReplicationBackfillSpec,
+    cx: &Context<C, K>,
+) -> Result<bool, Stop> {
+    let source = subject.status.source.clone().or_else(|| source_of_parent(subject, spec, cx));
+    let Some(source) = source.filter(|_| !is_on(Mutant::JobNotSearched)) else { return Ok(false) };
     let clients = connect(subject, &source, cx).await?;
-    let text = subject.status.description.clone().unwrap_or_else(|| description(&subject.id));
-    match cx.shared.cloud.find_job(&clients, &address(&source), &text).await? {
-        Some(id) => record(subject, &id, cx).await.map(|()| true),
-        None => Ok(false),
+    let text = description(&subject.id);
+    let Some(id) = cx.shared.cloud.find_job(&clients, &address(&source), &text).await? else {
+        return Ok(false);
+    };
+    if subject.status.source.is_none() {
+        // What the status knew was lost: the role that was made for the job is to be removed after it.
+        let held = cx.shared.cloud.read_role(&clients, &subject.id.backfill_role_name(), false).await?;
+        let role = held.filter(|role| subject.id.owns(&role.tags));
+        let role = role.map(|role| RoleStatus { arn: role.arn, managed: true, tags: Vec::new() });
+        let token = Some(token(&subject.id));
+        let known = ReplicationBackfillStatus { source: Some(source), role, token, ..subject.status.clone() };
+        save(subject, known, cx).await?;
     }
+    record(subject, &id, cx).await.map(|()| true)
+}
+
+/// Where the source of the replication is, whatever state it is in.
+fn source_of_parent<C, K>(
+    subject: &Subject<'_>,
+    spec: &ReplicationBackfillSpec,
+    cx: &Context<C, K>,
+) -> Option<BackfillSource> {
+    let parent = cx.shared.index.replications.get(&parent_key(subject, spec))?;
+    parent.0.as_ref().ok()?.status.as_ref().and_then(source_of)
 }
 
 async fn record<C, K: Cluster>(subject: &mut Subject<'_>, id: &str, cx: &Context<C, K>) -> Result<(), Stop> {

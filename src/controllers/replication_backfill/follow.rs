@@ -27,8 +27,7 @@ pub async fn follow<C: Cloud, K: Cluster>(
     id: &str,
     cx: &Context<C, K>,
 ) -> Result<Action, Stop> {
-    let urgent = subject.is_changed();
-    if let Some(wait) = cx.memory.wait_for_look(&subject.key.uid, cx.shared.clock.now()).filter(|_| !urgent) {
+    if let Some(wait) = wait(subject, cx) {
         return Ok(Action::requeue(wait));
     }
     let Some(source) = subject.status.source.clone() else {
@@ -65,6 +64,16 @@ pub async fn follow<C: Cloud, K: Cluster>(
         None => pace::pause(age(subject, cx)),
     };
     Ok(go_on(subject, found.reason, &message, pause, cx).await?)
+}
+
+/// How long the look has to wait. A change of the spec does not wait, and a look that someone asked for waits briefly.
+fn wait<C, K>(subject: &Subject<'_>, cx: &Context<C, K>) -> Option<Duration> {
+    let (uid, now) = (&subject.key.uid, cx.shared.clock.now());
+    match (subject.is_changed(), subject.is_requested()) {
+        (true, _) => None,
+        (false, true) => cx.memory.delay_request(uid, now, cx.shared.settings.request_interval),
+        (false, false) => cx.memory.wait_for_look(uid, now),
+    }
 }
 
 /// How long ago the job was started.

@@ -22,8 +22,8 @@ pub struct Memory(Mutex<HashMap<String, Entry>>);
 struct Entry {
     requeue: RequeueBackoff,
     written: Option<(Instant, ReplicationBackfillStatus)>,
-    /// The job is not looked at before.
-    due: Option<Instant>,
+    /// When the job was looked at last, and when it is due again.
+    look: Option<(Instant, Instant)>,
 }
 
 impl Memory {
@@ -31,8 +31,8 @@ impl Memory {
         let mut entries = self.0.lock();
         let mut entry = entries.remove(uid).unwrap_or_default();
         let result = act(&mut entry);
-        let Entry { requeue, written, due } = &entry;
-        if !requeue.is_empty() || written.is_some() || due.is_some() {
+        let Entry { requeue, written, look } = &entry;
+        if !requeue.is_empty() || written.is_some() || look.is_some() {
             entries.insert(uid.to_owned(), entry);
         }
         result
@@ -77,14 +77,22 @@ impl Memory {
     /// How long the next look at the job has to wait; `None`: it is due.
     pub fn wait_for_look(&self, uid: &str, now: Instant) -> Option<Duration> {
         self.with(uid, |entry| {
-            let wait = entry.due.map(|due| due.saturating_duration_since(now));
+            let wait = entry.look.map(|(_, due)| due.saturating_duration_since(now));
+            wait.filter(|wait| !wait.is_zero())
+        })
+    }
+
+    /// How long a look that someone asked for has to wait: `interval` after the last one.
+    pub fn delay_request(&self, uid: &str, now: Instant, interval: Duration) -> Option<Duration> {
+        self.with(uid, |entry| {
+            let wait = entry.look.map(|(last, _)| interval.saturating_sub(now.duration_since(last)));
             wait.filter(|wait| !wait.is_zero())
         })
     }
 
     /// The job was looked at, and is looked at again after a pause.
     pub fn looked(&self, uid: &str, pause: Duration, now: Instant) {
-        self.with(uid, |entry| entry.due = now.checked_add(pause));
+        self.with(uid, |entry| entry.look = now.checked_add(pause).map(|due| (now, due)));
     }
 
     /// The pause after a try that ended in this reason.
@@ -140,6 +148,9 @@ mod tests {
         memory.looked("uid", pause, start);
         assert_eq!(memory.wait_for_look("uid", start), Some(pause));
         assert_eq!(memory.wait_for_look("uid", start + pause), None);
+        let interval = Duration::from_secs(10);
+        assert_eq!(memory.delay_request("uid", start, interval), Some(interval), "a loop of requests");
+        assert_eq!(memory.delay_request("uid", start + interval, interval), None);
         memory.forget("uid");
         assert_eq!(memory.wait_for_look("uid", start), None);
     }

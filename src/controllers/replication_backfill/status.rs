@@ -78,8 +78,8 @@ pub async fn conclude<C, K: Cluster>(
     ready: (Reason, &str),
     cx: &Context<C, K>,
 ) -> Result<(), Error> {
-    let context = subject.context(cx);
-    let BackfillReported { status, events, reason } = report(status, &subject.status, ready, context);
+    let BackfillReported { status, events, reason } =
+        report(status, &subject.status, ready, subject.context(cx));
     let (namespace, name) = (&subject.metadata.namespace, &subject.metadata.name);
     tracing::info!(namespace, name, reason = reason.as_str(), detail = ready.1, "backfill");
     write(subject, status, cx).await?;

@@ -2,7 +2,10 @@
 
 use kube::core::ObjectMeta;
 
-use crate::api::{FINALIZER, ReplicationBackfill, ReplicationBackfillSpec, ReplicationBackfillStatus};
+use crate::api::{
+    FINALIZER, REQUESTED_AT, ReplicationBackfill, ReplicationBackfillSpec, ReplicationBackfillStatus,
+    handled_request,
+};
 use crate::controllers::replication_backfill::context::Context;
 use crate::ports::{Finalizers, ObjectKey};
 use crate::replication::ResourceId;
@@ -49,8 +52,22 @@ impl<'a> Subject<'a> {
         self.status.observed_generation != self.metadata.generation
     }
 
+    /// The value of the annotation that asks for a look.
+    pub fn requested(&self) -> Option<&str> {
+        self.metadata.annotations.as_ref()?.get(REQUESTED_AT).map(String::as_str)
+    }
+
+    /// Someone asked for a look, and none has followed.
+    pub fn is_requested(&self) -> bool {
+        self.requested().map(handled_request) != self.status.last_handled_request
+    }
+
     /// What a status of this backfill is made with.
-    pub fn context<C, K>(&self, cx: &Context<C, K>) -> BackfillContext {
-        BackfillContext { generation: self.metadata.generation, now: cx.shared.clock.timestamp() }
+    pub fn context<C, K>(&self, cx: &Context<C, K>) -> BackfillContext<'_> {
+        BackfillContext {
+            generation: self.metadata.generation,
+            requested: self.requested(),
+            now: cx.shared.clock.timestamp(),
+        }
     }
 }

@@ -4,9 +4,11 @@
 //! for and its role, and what the status says. Pure, as everything in this folder's parent.
 
 pub mod job;
+pub mod least_privilege;
 pub mod pace;
 pub mod preconditions;
 pub mod price;
+pub mod proposal;
 pub mod request;
 pub mod role;
 pub mod status;

@@ -105,7 +105,8 @@ fn not_ready(message: String) -> Result<BackfillSource, Refusal> {
     Err(Refusal::new(Reason::ReplicationNotReady, ConditionType::Ready, message))
 }
 
-fn source_of(status: &BucketReplicationStatus) -> Option<BackfillSource> {
+/// Where the source of a replication is, as its status has it.
+pub fn source_of(status: &BucketReplicationStatus) -> Option<BackfillSource> {
     let source = status.source.as_ref()?;
     Some(BackfillSource {
         bucket: source.bucket.clone(),

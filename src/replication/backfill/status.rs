@@ -5,7 +5,10 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{BackfillSource, ConditionType, ReadyStatus, Reason, ReplicationBackfillStatus, RoleStatus};
+use crate::api::{
+    BackfillSource, ConditionType, ReadyStatus, Reason, ReplicationBackfillStatus, RoleStatus,
+    handled_request,
+};
 use crate::replication::backfill::job::Job;
 use crate::replication::backfill::request::Intent;
 use crate::replication::backfill::verdict::{Verdict, progress};
@@ -15,8 +18,10 @@ use crate::replication::status::text::clip;
 
 /// What a status is made for.
 #[derive(Clone, Copy, Debug)]
-pub struct BackfillContext {
+pub struct BackfillContext<'a> {
     pub generation: Option<i64>,
+    /// The value of the annotation that asked for this look.
+    pub requested: Option<&'a str>,
     pub now: Timestamp,
 }
 
@@ -33,13 +38,19 @@ pub fn report(
     status: ReplicationBackfillStatus,
     previous: &ReplicationBackfillStatus,
     (reason, message): (Reason, &str),
-    context: BackfillContext,
+    context: BackfillContext<'_>,
 ) -> BackfillReported {
-    let BackfillContext { generation, now } = context;
+    let BackfillContext { generation, requested, now } = context;
     let ready = ConditionDraft::new(ConditionType::Ready, reason.ready(), reason, message);
     let transition = Transition { previous: &previous.conditions, generation, now };
     let conditions = conditions(vec![ready], reason, &transition);
-    let status = ReplicationBackfillStatus { observed_generation: generation, conditions, ..status };
+    let last_handled_request = requested.map(handled_request);
+    let status = ReplicationBackfillStatus {
+        observed_generation: generation,
+        conditions,
+        last_handled_request,
+        ..status
+    };
     let events = event(previous, reason, message).into_iter().collect();
     BackfillReported { status, events, reason }
 }

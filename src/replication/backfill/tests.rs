@@ -364,7 +364,7 @@ fn an_existing_role_is_there_trusted_and_within_the_boundary() {
 
 #[test]
 fn an_unchanged_truth_causes_no_write_and_no_event() {
-    let context = |second| BackfillContext { generation: Some(1), now: at(second) };
+    let context = |second| BackfillContext { generation: Some(1), requested: None, now: at(second) };
     let first = ReplicationBackfillStatus::default();
     let running = report(first.clone(), &first, (Reason::Running, "one of two"), context(1));
     assert_eq!(running.events.len(), 1);
