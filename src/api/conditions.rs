@@ -3,7 +3,7 @@
 use serde::Serialize;
 use strum::IntoStaticStr;
 
-/// The types of condition, in the order in which the operator reports them. The first five are present once the
+/// The types of condition, in the order in which the operator reports them. The first six are present once the
 /// operator has seen a resource; the last two only while they are true, as kstatus expects
 /// (<https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, IntoStaticStr)]
@@ -18,6 +18,10 @@ pub enum ConditionType {
     ReplicationReady,
     /// Nothing in AWS differs from the spec.
     InSync,
+    /// Objects arrive at the destinations. Not part of `Ready`, which is about the settings alone.
+    Replicating,
+    /// Of an `AwsAccount`: events stand in for polling.
+    EventsReceived,
     /// The operator is still working, or will try again automatically.
     Reconciling,
     /// The operator cannot continue until someone helps.

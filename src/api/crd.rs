@@ -20,7 +20,7 @@ pub fn all() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
 /// # Errors
 /// The same as [`all`].
 pub fn bucket_replication() -> Result<CustomResourceDefinition, serde_json::Error> {
-    finished(BucketReplication::crd())
+    finished(BucketReplication::crd(), &[ConditionType::Ready, ConditionType::Replicating])
 }
 
 /// The definition of `AwsAccount`.
@@ -28,7 +28,7 @@ pub fn bucket_replication() -> Result<CustomResourceDefinition, serde_json::Erro
 /// # Errors
 /// The same as [`all`].
 pub fn aws_account() -> Result<CustomResourceDefinition, serde_json::Error> {
-    finished(AwsAccount::crd())
+    finished(AwsAccount::crd(), &[ConditionType::Ready])
 }
 
 /// The definition of `ReplicationBackfill`.
@@ -36,26 +36,30 @@ pub fn aws_account() -> Result<CustomResourceDefinition, serde_json::Error> {
 /// # Errors
 /// The same as [`all`].
 pub fn replication_backfill() -> Result<CustomResourceDefinition, serde_json::Error> {
-    finished(ReplicationBackfill::crd())
+    finished(ReplicationBackfill::crd(), &[ConditionType::Ready])
 }
 
-/// Adds a default status, so that a resource is `Ready: Unknown` from the moment it exists, before the operator has
+/// Adds a default status, so that these conditions of a resource, `Ready` first, are `Unknown` from the moment it exists, before the operator has
 /// seen it. `kubectl wait` and kstatus are then right in the first second too. The Gateway API and Flux follow the same
 /// convention.
-fn finished(derived: CustomResourceDefinition) -> Result<CustomResourceDefinition, serde_json::Error> {
+fn finished(
+    derived: CustomResourceDefinition,
+    unknown: &[ConditionType],
+) -> Result<CustomResourceDefinition, serde_json::Error> {
     let mut crd = serde_json::to_value(derived)?;
     tidy(&mut crd);
     if let Some(status) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/status") {
-        status["default"] = json!({
-            "observedGeneration": -1,
-            "conditions": [{
-                "type": ConditionType::Ready.as_str(),
+        let unseen = |about: &ConditionType| {
+            json!({
+                "type": about.as_str(),
                 "status": "Unknown",
                 "reason": Reason::Progressing.as_str(),
                 "message": "Waiting for the operator to see this resource",
                 "lastTransitionTime": "1970-01-01T00:00:00Z",
-            }],
-        });
+            })
+        };
+        let conditions: Vec<Value> = unknown.iter().map(unseen).collect();
+        status["default"] = json!({"observedGeneration": -1, "conditions": conditions});
     }
     serde_json::from_value(crd)
 }

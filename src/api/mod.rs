@@ -12,14 +12,16 @@ mod replication_backfill;
 mod validation;
 
 pub use aws_account::{
-    Activity, AssumeRole, AwsAccount, AwsAccountSpec, AwsAccountStatus, AwsIdentity, DEFAULT_ACCOUNT,
+    Activity, AssumeRole, AwsAccount, AwsAccountSpec, AwsAccountStatus, CallerIdentity, DEFAULT_ACCOUNT,
     Namespaces, Roles,
 };
 pub use bucket_replication::{
     AdoptionPolicy, AwsResource, BucketPolicyStatus, BucketReplication, BucketReplicationSpec,
-    BucketReplicationStatus, BucketStatus, ConfigurationOrigin, Correction, DEFAULT_ROLE_PATH,
-    DeletionPolicy, Destination, DriftEntry, Filter, MAX_DRIFT_ENTRIES, ManagementPolicy, Ownership,
-    Replicate, ReplicationRule, Role, RoleStatus, Source, StorageClass, Switch, VersioningPolicy,
+    BucketReplicationStatus, BucketStatus, Canary, CanaryStatus, ConfigurationOrigin, Correction,
+    DEFAULT_CANARY_PREFIX, DEFAULT_ROLE_PATH, DeletionPolicy, Destination, DriftEntry, Filter, Health,
+    HealthStatus, MAX_DRIFT_ENTRIES, MAX_RULE_ENTRIES, ManagementPolicy, Ownership, Replicate,
+    ReplicationRule, Role, RoleStatus, RuleHealth, RuleVerdict, Source, StorageClass, Switch,
+    VersioningPolicy,
 };
 pub use conditions::ConditionType;
 pub use interval::Interval;

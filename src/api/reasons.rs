@@ -48,6 +48,18 @@ pub enum Reason {
     AwsUnavailable,
     InvalidSpec,
     DeletionBlocked,
+    ObjectsArriving,
+    NothingPending,
+    ObjectsFailing,
+    ObjectsDelayed,
+    NoEvidence,
+    NotProven,
+    NoData,
+    CanaryRefused,
+    EventsReceived,
+    EventsNotSeen,
+    EventMissed,
+    QueueUnreachable,
     Waiting,
     Settling,
     Preparing,
@@ -68,11 +80,21 @@ impl Reason {
         self.into()
     }
 
-    /// The status of `Ready` if this is its reason.
+    /// The status of `Ready` if this is its reason. The reasons that only `Replicating` has imply its status.
     pub fn ready(self) -> ReadyStatus {
         match self {
-            Reason::Applied | Reason::Verified => ReadyStatus::True,
-            Reason::Progressing | Reason::Suspended => ReadyStatus::Unknown,
+            Reason::Applied
+            | Reason::Verified
+            | Reason::ObjectsArriving
+            | Reason::NothingPending
+            | Reason::EventsReceived => ReadyStatus::True,
+            Reason::Progressing
+            | Reason::Suspended
+            | Reason::NoEvidence
+            | Reason::NotProven
+            | Reason::NoData
+            | Reason::CanaryRefused
+            | Reason::EventsNotSeen => ReadyStatus::Unknown,
             Reason::Completed | Reason::NothingToDo => ReadyStatus::True,
             Reason::Waiting
             | Reason::Settling
@@ -82,6 +104,29 @@ impl Reason {
             | Reason::Cancelling => ReadyStatus::Unknown,
             _ => ReadyStatus::False,
         }
+    }
+
+    /// Whether only `Replicating` has this reason.
+    pub fn is_about_arrival(self) -> bool {
+        matches!(
+            self,
+            Reason::ObjectsArriving
+                | Reason::NothingPending
+                | Reason::ObjectsFailing
+                | Reason::ObjectsDelayed
+                | Reason::NoEvidence
+                | Reason::NotProven
+                | Reason::NoData
+                | Reason::CanaryRefused
+        )
+    }
+
+    /// Whether only `EventsReceived` of an `AwsAccount` has this reason.
+    pub fn is_about_events(self) -> bool {
+        matches!(
+            self,
+            Reason::EventsReceived | Reason::EventsNotSeen | Reason::EventMissed | Reason::QueueUnreachable
+        )
     }
 
     /// Whether the operator tries again automatically and soon (`Reconciling`), or waits for someone (`Stalled`). A
@@ -122,6 +167,18 @@ impl Reason {
             | Reason::PolicyTooLarge
             | Reason::InvalidRequest
             | Reason::InvalidSpec
+            | Reason::ObjectsArriving
+            | Reason::NothingPending
+            | Reason::ObjectsFailing
+            | Reason::ObjectsDelayed
+            | Reason::NoEvidence
+            | Reason::NotProven
+            | Reason::NoData
+            | Reason::CanaryRefused
+            | Reason::EventsReceived
+            | Reason::EventsNotSeen
+            | Reason::EventMissed
+            | Reason::QueueUnreachable
             | Reason::Completed
             | Reason::NothingToDo
             | Reason::CompletedWithFailures

@@ -280,9 +280,35 @@ pub fn destination_is_not_the_source() -> Rule {
 }
 
 /// The limits on digits keep `duration` from overflowing, which would be an error.
-pub fn interval() -> Rule {
+fn duration(field: &str, from: &str, example: &str) -> Rule {
     rule(
-        "self.matches('^([0-9]{1,4}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && self.size() > 1 && duration(self) >= duration('1m') && duration(self) <= duration('24h')",
-        "interval must be hours, minutes and seconds from 1m to 24h, such as 10m or 1h30m",
+        &format!(
+            "self.matches('^([0-9]{{1,4}}h)?([0-9]{{1,6}}m)?([0-9]{{1,6}}s)?$') && self.size() > 1 && duration(self) >= duration('{from}') && duration(self) <= duration('24h')"
+        ),
+        &format!("{field} must be hours, minutes and seconds from {from} to 24h, such as {example} or 1h30m"),
+    )
+}
+
+pub fn interval() -> Rule {
+    duration("interval", "1m", "10m")
+}
+
+pub fn health_interval() -> Rule {
+    duration("health.interval", "1m", "5m")
+}
+
+pub fn max_latency() -> Rule {
+    duration("health.maxLatency", "1m", "15m")
+}
+
+pub fn canary_interval() -> Rule {
+    duration("health.canary.interval", "5m", "15m")
+}
+
+/// An empty prefix would put canaries among the user's own objects, and `/` at the beginning makes a nameless folder.
+pub fn canary_prefix() -> Rule {
+    rule(
+        "self.size() > 0 && !self.startsWith('/')",
+        "health.canary.prefix must be the beginning of a key that no other object has, and must not begin with /, such as .s3replication.dev/",
     )
 }

@@ -1,4 +1,4 @@
-//! The only room that knows the AWS SDK.
+//! The only module that knows the AWS SDK.
 //!
 //! In: accounts, what to read, and steps. Out: [`crate::replication::Observed`], and how each step ended. The life of
 //! an account (clients, sessions, limits, caches) is in `account/`.
@@ -10,6 +10,7 @@ pub mod convert;
 pub mod error;
 mod interceptor;
 mod metrics;
+mod queue;
 mod read;
 mod write;
 

@@ -136,12 +136,12 @@ fn repeated(resource: &BucketReplication) -> Option<String> {
 }
 
 /// The id of a resource as far as its file contains it. Only the operator knows the cluster.
-pub fn identity(resource: &BucketReplication) -> ResourceId {
-    identity_of(resource)
+pub fn resource_id(resource: &BucketReplication) -> ResourceId {
+    resource_id_of(resource)
 }
 
 /// The same for a resource of any kind.
-pub fn identity_of<K: ResourceExt>(resource: &K) -> ResourceId {
+pub fn resource_id_of<K: ResourceExt>(resource: &K) -> ResourceId {
     ResourceId {
         cluster: None,
         former_clusters: Vec::new(),

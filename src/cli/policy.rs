@@ -11,12 +11,14 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::cli::account_lookup::AccountLookup;
-use crate::cli::manifests::{Manifests, identity};
+use crate::cli::manifests::{Manifests, resource_id};
 use crate::cli::policy_backfills::needed;
 use crate::cli::{CliError, Output, write};
 use crate::iam::Partition;
 use crate::iam::arn::role_of_arn;
 use crate::replication::desired::Discovered;
+use crate::replication::events::EventQueue;
+use crate::replication::events::policies::{queue_policy, read_queues};
 use crate::replication::least_privilege::{
     Grantee, account_policy, account_trust_policy, assume_roles, destination_bucket_policies, key_policies,
     operator_policy,
@@ -37,6 +39,9 @@ pub struct PolicyArgs {
     /// ARN of the operator's own AWS identity; with it, the trust policies of the roles that it assumes are printed too
     #[arg(long, value_name = "ARN")]
     operator_arn: Option<String>,
+    /// URL of an SQS queue that the operator reads events from; the policy of the queue is printed too. May be repeated
+    #[arg(long, env = "EVENT_QUEUE", value_name = "URL", value_delimiter = ',')]
+    event_queue: Vec<EventQueue>,
     /// Region that decides the partition of ARNs, for resources that name no Region
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
     region: String,
@@ -67,7 +72,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
             name: resource.name_any(),
             message: refusal.message,
         })?;
-        let identity = identity(resource);
+        let id = resource_id(resource);
         let spec = &resource.spec;
         let own = accounts.source.as_ref().map(|account| account.spec.account_id.clone());
         let caller = Caller {
@@ -84,7 +89,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         // A file does not say whether the source has Object Lock.
         let discovered = Discovered { caller: caller.clone(), regions, object_lock: false };
         let status = resource.status.clone().unwrap_or_default();
-        let replication = Replication { spec, status: &status, id: &identity, accounts: &accounts };
+        let replication = Replication { spec, status: &status, id: &id, accounts: &accounts };
         let desired = Desired::new(&replication, &discovered);
         if let DesiredRole::Managed(role) = &desired.role {
             sections.push((format!("trust policy of role {}", role.name), role.trust.to_value()));
@@ -110,9 +115,14 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         let title = format!("statements for the policy of key {key}");
         sections.push((title, json!(statements)));
     }
+    for queue in &args.event_queue {
+        let title = format!("policy of event queue {}", queue.name);
+        sections.push((title, queue_policy(queue, &args.region).to_value()));
+    }
     let mut own = operator_policy(&unrestricted);
     own.statement.extend(of_backfills);
     own.statement.extend(assume_roles(&manifests.accounts));
+    own.statement.extend(read_queues(&args.event_queue, &args.region));
     if !own.statement.is_empty() {
         sections.push(("policy of the operator".to_owned(), own.to_value()));
     }

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use serde_json::Value;
 
 use crate::api::{BackfillSource, BucketReplication, ReplicationBackfill};
-use crate::cli::manifests::identity_of;
+use crate::cli::manifests::resource_id_of;
 use crate::iam::document::Statement;
 use crate::replication::backfill::least_privilege::{
     jobs, keep_job_roles, look_at_job_roles, pass_job_roles,
@@ -50,7 +50,7 @@ pub fn needed(
             existing.push(role.arn.clone());
             continue;
         }
-        let (id, account) = (identity_of(backfill), accounts.source.as_ref());
+        let (id, account) = (resource_id_of(backfill), accounts.source.as_ref());
         let role = desired_role(&id, &backfill.spec, &source, account, resource.spec.role.as_ref());
         needed.sections.push((format!("trust policy of role {}", role.name), role.trust.to_value()));
         needed.sections.push((format!("policy of role {}", role.name), role.permissions.to_value()));

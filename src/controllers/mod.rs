@@ -4,13 +4,14 @@
 
 pub mod aws_account;
 pub mod bucket_replication;
+pub mod events;
 pub mod index;
 pub mod replication_backfill;
 mod run;
 pub mod settings;
 
 pub use run::{Operator, run};
-pub use settings::Settings;
+pub use settings::{HealthSettings, Settings};
 
 use kube::core::DeserializeGuard;
 

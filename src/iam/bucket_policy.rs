@@ -1,5 +1,5 @@
-//! The operator's statements in the policy of a destination bucket of another account. Everything else in the policy
-//! is someone else's and is kept as it is
+//! The operator's statements in the policy of a destination bucket of another account. All other statements are kept as they
+//! are
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>).
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ pub fn sid(owner: &[&str]) -> String {
     format!("S3Replication{}", sha256_prefix(owner.join("/").as_bytes(), 16))
 }
 
-/// The statements with which the owner of a bucket lets roles, by their ARNs, replicate into it.
+/// The statements with which the owner of a bucket allows roles, by their ARNs, to replicate into it.
 pub fn statements(sid: &str, roles: &[String], bucket_arn: &str, override_owner: bool) -> Vec<Statement> {
     let mut actions = vec!["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"];
     if override_owner {
@@ -60,7 +60,7 @@ pub fn merged(policy: Option<&Value>, sid: &str, statements: &[Statement]) -> Op
     Some(merged)
 }
 
-/// Whether the statements of this Sid let a role, by its ARN, perform an action.
+/// Whether the statements of this Sid allow a role, by its ARN, an action.
 pub fn admits(policy: Option<&Value>, sid: &str, role: &str, action: &str) -> bool {
     let named = |value: Option<&Value>, wanted: &str| match value {
         Some(Value::Array(items)) => items.iter().any(|item| item == wanted),

@@ -1,4 +1,4 @@
-//! The policies that people attach.
+//! The policies that people attach in AWS.
 //!
 //! In: resources and accounts. Out: the bucket policies of destinations and the key policies of other accounts, and the
 //! operator's own least privilege, for itself and in each account.
@@ -19,7 +19,7 @@ use crate::replication::desired::permissions::in_account;
 use crate::replication::desired::{Desired, DesiredRole};
 use crate::replication::observed::Caller;
 
-/// What the owner of each destination bucket in another account has to allow the roles, by bucket: a bucket has one
+/// The policies with which the owners of destination buckets in other accounts admit the roles, by bucket: a bucket has one
 /// policy, however many resources replicate into it
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>).
 pub fn destination_bucket_policies(resources: &[Grantee]) -> BTreeMap<String, PolicyDocument> {
@@ -246,7 +246,7 @@ pub fn assume_roles(accounts: &[Account]) -> Option<Statement> {
     (!roles.is_empty()).then(|| Statement::allow("AssumeRoles", ["sts:AssumeRole"], roles))
 }
 
-/// The trust policy of the role that is assumed in an account, by the operator and by nobody else.
+/// The trust policy of the role that is assumed in an account, by the operator only.
 pub fn account_trust_policy(assume_role: &AssumeRole, operator: &str) -> PolicyDocument {
     let trust = Statement::allow::<_, String>("", ["sts:AssumeRole"], []).principal("AWS", operator);
     let trust = match &assume_role.external_id {

@@ -107,7 +107,7 @@ impl<C: Controller> Runner<C> {
         }
     }
 
-    /// Follows the API server for ever. `namespace`: `None` for all. `synced` is sent once the first list is complete.
+    /// Follows the API server forever. `namespace`: `None` for all. `synced` is sent once the first list is complete.
     pub(crate) async fn watch(
         &self,
         api: Api<C::Kind>,

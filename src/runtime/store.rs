@@ -141,7 +141,7 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash> Store<K, I> {
         self.visits.swap(0, std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// The watch failed. What the store holds may be out of date from now on.
+    /// The watch failed. From now on the store may be out of date.
     pub fn watch_failed(&self, now: Instant) {
         self.failing_since.lock().get_or_insert(now);
     }

@@ -14,11 +14,12 @@ use crate::controllers::Guarded;
 use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
+use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
 use crate::controllers::bucket_replication::memory::Memory;
 use crate::controllers::index::Index;
 use crate::controllers::replication_backfill as backfill;
 use crate::controllers::replication_backfill::controller::ReplicationBackfillController;
-use crate::controllers::settings::Settings;
+use crate::controllers::settings::{HealthSettings, Settings};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::clock::{Clock, SimulatedClock};
@@ -72,8 +73,10 @@ impl Operator {
             former_clusters: Vec::new(),
             request_interval: Duration::from_secs(10),
             longest_request: Duration::from_secs(10),
+            health: HealthSettings::default(),
             resource_metrics: false,
             backfill_settle: Duration::from_secs(15 * 60),
+            events: Default::default(),
         };
         edit(&mut settings);
         let context = Context {
@@ -81,12 +84,14 @@ impl Operator {
             cluster: Arc::new(Hooked::new(cluster.clone(), hook)),
             index: Arc::new(Index::new(&settings.namespaces)),
             memory: Memory::default(),
+            evidence: EvidenceStore::default(),
             bucket_locks: BucketLocks::default(),
             settings,
             clock: Clock::Simulated(clock.clone()),
             may_begin,
             metrics: Metrics::new(Registry::default()),
             tracker: Arc::default(),
+            events: Arc::default(),
         };
         let controller = BucketReplicationController {
             context: Arc::new(context),
@@ -192,6 +197,7 @@ impl Operator {
     pub fn begin_term(&self) {
         self.controller.context.memory.forget_all();
         self.backfills.context.memory.forget_all();
+        self.controller.context.evidence.forget_all();
     }
 
     /// What the process remembers and decides by, as text.

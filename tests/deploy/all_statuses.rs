@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use jiff::Timestamp;
 use s3_replication_operator::api::{
-    AwsAccountStatus, AwsIdentity, BucketReplicationSpec, BucketReplicationStatus, ConditionType,
+    AwsAccountStatus, BucketReplicationSpec, BucketReplicationStatus, CallerIdentity, ConditionType,
     ManagementPolicy, Reason, ReplicationBackfillStatus,
 };
 use s3_replication_operator::iam::Partition;
 use s3_replication_operator::replication::backfill::{self, BackfillContext};
 use s3_replication_operator::replication::desired::Discovered;
+use s3_replication_operator::replication::events::coverage::AccountEvents;
+use s3_replication_operator::replication::health::Evidence;
 use s3_replication_operator::replication::plan::plan;
 use s3_replication_operator::replication::status::{
-    Contested, Outcome, Report, StatusContext, account_status, report, stopped,
+    Contested, ObservedAccount, Outcome, Report, StatusContext, account_status, report, stopped,
 };
 use s3_replication_operator::replication::{
     Accounts, Caller, Desired, Failure, FailureClass, Observed, ObservedBucket, Plan, PlanInput, ReadSet,
@@ -153,7 +155,13 @@ impl Case {
             let read_set = ReadSet::of(&replication, false);
             let input = PlanInput::new(&replication, &read_set, observed, &desired);
             let plan = plan_of(plan(&input));
-            let context = StatusContext { generation: GENERATION, requested: None, previous: &previous, now };
+            let context = StatusContext {
+                generation: GENERATION,
+                requested: None,
+                previous: &previous,
+                now,
+                evidence: &Evidence::default(),
+            };
             let Report { status, reason, .. } = report(&input, &plan, &outcome_of(&plan), &context);
             (status, reason)
         })
@@ -171,11 +179,18 @@ pub fn replications() -> Result<Vec<State>> {
     let mut all = Vec::new();
 
     // The refusals before the operator reads AWS, and during deletion; then those after it has read AWS.
-    for reason in Reason::VARIANTS.iter().copied().filter(|r| !ENDS.contains(r)) {
+    let refuses = |r: &Reason| !ENDS.contains(r) && !r.is_about_arrival() && !r.is_about_events();
+    for reason in Reason::VARIANTS.iter().copied().filter(refuses) {
         let refusal = Refusal::new(reason, ConditionType::Ready, format!("because {reason}"));
         let how = format!("stopped by {reason}");
         all.push(state(how, |previous: &BucketReplicationStatus, now| {
-            let occasion = StatusContext { generation: GENERATION, requested: None, previous, now };
+            let occasion = StatusContext {
+                generation: GENERATION,
+                requested: None,
+                previous,
+                now,
+                evidence: &Evidence::default(),
+            };
             let Report { status, reason, .. } = stopped(&refusal, &occasion);
             (status, reason)
         })?);
@@ -220,9 +235,10 @@ const ENDS: [Reason; 4] = [Reason::Applied, Reason::Verified, Reason::Completed,
 /// The statuses of `ReplicationBackfill`s: what a job can come to, and what can stand against it.
 pub fn backfills() -> Result<Vec<State>> {
     let mut all = Vec::new();
-    for reason in
-        Reason::VARIANTS.iter().copied().filter(|r| !matches!(r, Reason::Applied | Reason::Verified))
-    {
+    let of_backfills = |r: &Reason| {
+        !matches!(r, Reason::Applied | Reason::Verified) && !r.is_about_arrival() && !r.is_about_events()
+    };
+    for reason in Reason::VARIANTS.iter().copied().filter(of_backfills) {
         all.push(state(format!("with {reason}"), |previous: &ReplicationBackfillStatus, now| {
             let context = BackfillContext { generation: GENERATION, requested: None, now };
             let message = format!("because {reason}");
@@ -235,7 +251,7 @@ pub fn backfills() -> Result<Vec<State>> {
 
 /// The statuses of `AwsAccount`s.
 pub fn accounts() -> Result<Vec<State>> {
-    let identity = AwsIdentity {
+    let identity = CallerIdentity {
         arn: "arn:aws:iam::111122223333:role/operator".into(),
         account_id: "111122223333".into(),
     };
@@ -247,7 +263,10 @@ pub fn accounts() -> Result<Vec<State>> {
             Err(failure) => format!("STS fails: {:?}", failure.class),
         };
         all.push(state(how, |previous: &AwsAccountStatus, now| {
-            account_status(asked.as_ref(), 1, previous, GENERATION, now)
+            // Events change nothing of an account's health.
+            let events = Some(AccountEvents { outage: Some("timed out".into()), ..AccountEvents::default() });
+            let observed = ObservedAccount { identity: asked.as_ref(), replications: 1, events };
+            account_status(&observed, previous, GENERATION, now)
         })?);
     }
     Ok(all)

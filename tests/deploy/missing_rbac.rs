@@ -71,18 +71,18 @@ struct Missed {
     /// No later event happens either.
     ends: bool,
     /// The resource's own status gives the reason.
-    told: bool,
+    reported: bool,
 }
 
 /// The event that fails without a permission; each permission has one.
 fn missed(right: &Right, namespace: &str) -> Result<Missed> {
     let Right { group, resource, name, verb } = right;
-    let end = |deed| Ok(Missed { deed, ends: true, told: false });
-    let told = |deed| Ok(Missed { deed, ends: true, told: true });
-    let only = |deed| Ok(Missed { deed, ends: false, told: false });
+    let end = |deed| Ok(Missed { deed, ends: true, reported: false });
+    let reported = |deed| Ok(Missed { deed, ends: true, reported: true });
+    let only = |deed| Ok(Missed { deed, ends: false, reported: false });
     match (group.as_str(), resource.as_str(), verb.as_str()) {
         ("", "namespaces", "get") if name.as_deref() == Some("kube-system") => end(Deed::Started),
-        ("", "namespaces", "get") if name.as_deref() == Some(namespace) => told(Deed::Ready),
+        ("", "namespaces", "get") if name.as_deref() == Some(namespace) => reported(Deed::Ready),
         // The operator begins only after it knows everything, so it does not even request the Lease.
         ("s3replication.dev", "awsaccounts" | "bucketreplications" | "replicationbackfills", "watch") => {
             end(Deed::Leads)
@@ -91,9 +91,9 @@ fn missed(right: &Right, namespace: &str) -> Result<Missed> {
         ("coordination.k8s.io", "leases", "update") => end(Deed::KeepsLeading),
         ("s3replication.dev", "awsaccounts/status", "patch") => only(Deed::AccountVerified),
         // The finalizer.
-        ("s3replication.dev", "bucketreplications", "patch") => told(Deed::Ready),
+        ("s3replication.dev", "bucketreplications", "patch") => reported(Deed::Ready),
         // The operator reads the resource again before its first write to AWS.
-        ("s3replication.dev", "bucketreplications", "get") => told(Deed::Ready),
+        ("s3replication.dev", "bucketreplications", "get") => reported(Deed::Ready),
         ("s3replication.dev", "bucketreplications/status", "patch") => end(Deed::Ready),
         // The finalizer, the resource again before the first write to AWS, and what is about to be written.
         ("s3replication.dev", "replicationbackfills", "patch" | "get")
@@ -331,7 +331,7 @@ async fn live(taken: Option<Right>) -> Result<()> {
             life.wait_denied_again(right).await?;
         }
         ensure!(!life.is_done(deed).await?, "{deed:?} all the same");
-        if missed.told {
+        if missed.reported {
             let says = |status: &Value| {
                 let message = condition(status, "Ready").and_then(|ready| ready["message"].as_str());
                 message.is_some_and(|m| {

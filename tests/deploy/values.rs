@@ -121,6 +121,10 @@ fn the_schema_refuses_what_makes_no_sense() -> Result<()> {
         (json!({"podDisruptionBudget": {"maxUnavailable": "half"}}), "/podDisruptionBudget/maxUnavailable"),
         (json!({"topologySpreadConstraints": [{"maxSkew": 1}]}), "/topologySpreadConstraints/0"),
         (
+            json!({"monitoring": {"prometheusRule": {"runbookUrl": "docs"}}}),
+            "/monitoring/prometheusRule/runbookUrl",
+        ),
+        (
             json!({"monitoring": {"serviceMonitor": {"interval": "often"}}}),
             "/monitoring/serviceMonitor/interval",
         ),

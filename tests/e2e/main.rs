@@ -5,6 +5,7 @@ mod accounts;
 mod backfill;
 mod cli;
 mod drift;
+mod events;
 mod failures;
 mod operations;
 mod ownership;

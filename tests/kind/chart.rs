@@ -70,7 +70,7 @@ pub fn left_behind(cluster: &Cluster) -> Result<()> {
         let notes = operator.release.install(&cluster.kind).await?;
         ensure!(
             notes.contains("what stays behind can be deleted only after installing again"),
-            "not told: {notes}"
+            "the notes do not say it: {notes}"
         );
         let replication = Replication::ready(&operator, "there").await?;
         operator.uninstall().await?;
@@ -81,7 +81,7 @@ pub fn left_behind(cluster: &Cluster) -> Result<()> {
         ensure!(object["metadata"]["deletionTimestamp"].is_string(), "it is not being deleted: {object}");
         let finalizer = Value::from("s3replication.dev/finalizer");
         let waits = object["metadata"]["finalizers"].as_array().is_some_and(|all| all.contains(&finalizer));
-        ensure!(waits, "it waits for nobody: {object}");
+        ensure!(waits, "it does not wait: {object}");
         ensure!(replication.is_configured().await?, "its configuration went without an operator");
 
         OperatorRelease::install_default(&cluster.kind).await?;

@@ -114,6 +114,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   (list "log-format" .logFormat)
   (list "log-level" .logLevel)
   (list "log-level-file" .logLevelFile)) }}
+{{- range .events.queues }}
+- {{ printf "--event-queue=%s" . | quote }}
+{{- end }}
+{{- include "operator.flags" (list (list "interval-with-events" .events.interval)) }}
 {{- if .requireAccount }}
 - --require-account
 {{- end }}

@@ -1,8 +1,14 @@
-//! The kind `BucketReplication`: what a user asks for ([`spec`]) and what the operator reports ([`status`]).
+//! The kind `BucketReplication`: what a user asks for ([`spec`]) and what the operator reports ([`status`]). Whether
+//! objects arrive has types of its own ([`health`]).
 
+mod health;
 mod spec;
 mod status;
 
+pub use health::{
+    Canary, CanaryStatus, DEFAULT_CANARY_PREFIX, Health, HealthStatus, MAX_RULE_ENTRIES, RuleHealth,
+    RuleVerdict,
+};
 pub use spec::{
     AdoptionPolicy, BucketReplication, BucketReplicationSpec, DEFAULT_ROLE_PATH, DeletionPolicy, Destination,
     Filter, ManagementPolicy, Ownership, Replicate, ReplicationRule, Role, Source, StorageClass, Switch,

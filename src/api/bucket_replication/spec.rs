@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
+use crate::api::bucket_replication::health::Health;
 use crate::api::bucket_replication::status::BucketReplicationStatus;
 use crate::api::interval::Interval;
 use crate::api::validation as v;
@@ -57,7 +58,20 @@ pub const DEFAULT_ROLE_PATH: &str = "/s3-replication/";
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"InSync\")].status"
     ),
+    printcolumn(
+        name = "Replicating",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Replicating\")].status",
+        description = "Whether objects arrive"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Latency",
+        type_ = "integer",
+        json_path = ".status.health.latencySeconds",
+        description = "The longest time, in seconds, that a destination is behind",
+        priority = 1
+    ),
     printcolumn(name = "Rules", type_ = "integer", json_path = ".status.rules", priority = 1),
     printcolumn(name = "Role", type_ = "string", json_path = ".status.role.arn", priority = 1),
     printcolumn(
@@ -91,12 +105,16 @@ pub struct BucketReplicationSpec {
     #[x_kube(validation = v::priorities_are_unique_in_long_lists())]
     pub rules: Vec<ReplicationRule>,
 
+    /// How the operator finds out whether objects arrive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+
     /// `Enforce` corrects differences in AWS; `Observe` reports them and writes nothing to AWS.
     #[serde(default)]
     pub management_policy: ManagementPolicy,
 
     /// What the operator does in AWS when this resource is deleted: `Delete` removes the replication configuration
-    /// and the managed role, `Retain` leaves both.
+    /// that it created, the managed role, and its statements in bucket policies; `Retain` leaves all of them.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
@@ -111,8 +129,7 @@ pub struct BucketReplicationSpec {
     #[x_kube(validation = v::interval())]
     pub interval: Option<Interval>,
 
-    /// `true` stops every call to AWS for this resource, also for a check that someone asks for. Deletion still
-    /// works.
+    /// `true` stops every call to AWS for this resource, also requested checks. Deletion still works.
     #[serde(default)]
     pub suspend: bool,
 }
@@ -134,7 +151,8 @@ pub struct Source {
     pub region: Option<String>,
 
     /// The `AwsAccount` that the bucket is in. The operator uses its AWS identity for the bucket and the role. Absent:
-    /// the `AwsAccount` named `default` if it exists, else the operator's own AWS identity.
+    /// the `AwsAccount` named `default`. If there is none, the operator refuses the resource; only an operator that
+    /// requires no account, and has never seen one, then uses its own AWS identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = v::account_ref())]

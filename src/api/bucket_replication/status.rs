@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
+use crate::api::bucket_replication::health::HealthStatus;
+
 /// The maximum number of entries in `status.drift` and `status.lastCorrection.items`. `driftCount` and `count` give
 /// the number of all.
 pub const MAX_DRIFT_ENTRIES: usize = 100;
@@ -18,7 +20,7 @@ pub struct BucketReplicationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Ready, VersioningReady, RoleReady, ReplicationReady, InSync; Reconciling and Stalled only while true.
+    /// Ready, VersioningReady, RoleReady, ReplicationReady, InSync, Replicating; Reconciling and Stalled only while true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -75,6 +77,10 @@ pub struct BucketReplicationStatus {
     /// The last correction, so that it stays visible afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_correction: Option<Correction>,
+
+    /// Whether objects arrive, rule by rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthStatus>,
 
     /// Hash of the desired state that was last fully applied. It distinguishes drift from a change of the spec that is
     /// not applied yet.

@@ -1,9 +1,9 @@
-//! What is remembered about buckets and KMS keys.
+//! Remembers answers about buckets and KMS keys.
 //!
 //! A bucket's Region is remembered until an answer contradicts it; versioning for a moment, so that resources that
 //! share a destination share its read; Object Lock and the state of keys for [`STABLE_TTL`]. Answers about a bucket are
 //! kept by its name and by the account that it was expected to belong to: S3 judges the owner in each of them.
-//! A requested check reads all but the Region anew.
+//! A requested check reads everything but the Region again.
 
 use std::hash::Hash;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::replication::{FailureClass, ObservedKey, Versioning};
 /// How long a read of versioning serves other checks.
 const VERSIONING_TTL: Duration = Duration::from_secs(2);
 
-/// How long an answer serves that hardly ever changes and is not part of every check.
+/// How long an answer that hardly ever changes is used. It is not part of every check.
 const STABLE_TTL: Duration = Duration::from_secs(60 * 60);
 
 /// How long such a read is not tried again after a denial: less, because someone may be granting the right just now.

@@ -7,6 +7,7 @@ pub mod calls;
 pub mod import;
 pub mod jobs;
 pub mod locate;
+pub mod metrics;
 pub mod observe;
 pub mod observe_for_deletion;
 pub mod owner;

@@ -195,7 +195,7 @@ async fn read_object_lock_of(
 }
 
 /// The keys of replicas. A key cannot encrypt replicas in a Region without a destination, and is not read: ARNs in
-/// specs name Regions that nobody has checked.
+/// specs may name any Region.
 async fn read_keys(
     clients: &ResourceClients,
     read_set: &ReadSet,

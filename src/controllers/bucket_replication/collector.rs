@@ -1,16 +1,17 @@
-//! What there is to count: the resources as their statuses tell, and the queue.
+//! Counts the resources, by their statuses, and the queue for the metrics.
 
 use std::time::Instant;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, ResourceExt};
 
 use strum::VariantArray;
 
-use crate::api::{ConditionType, Reason};
+use crate::api::{BucketReplicationStatus, ConditionType, Reason, RuleHealth};
 use crate::controllers::Guarded;
 use crate::controllers::index::Index;
 use crate::runtime::tracker::{ReconcileTracker, is_to_be_read};
-use crate::telemetry::{FleetSnapshot, ResourceSample};
+use crate::telemetry::{ArrivalSample, FleetSnapshot, ResourceSample};
 
 /// A snapshot of what the store holds now. `each`: whether to export a series for each resource.
 pub fn fleet_snapshot(
@@ -47,7 +48,23 @@ fn counted(object: &Guarded, work: &ReconcileTracker, now: Instant) -> ResourceS
         reason: reason.to_owned(),
         ready: ready.is_some_and(|c| c.status == "True"),
         in_sync: condition(ConditionType::InSync).map_or("Unknown", |c| c.status.as_str()).to_owned(),
+        arrival: arrival(condition(ConditionType::Replicating), status),
         drift: status.and_then(|status| status.drift_count).unwrap_or_default().into(),
         check_age: if to_be_read { work.check_age(&object.uid().unwrap_or_default(), now) } else { None },
+    }
+}
+
+fn arrival(replicating: Option<&Condition>, status: Option<&BucketReplicationStatus>) -> ArrivalSample {
+    let health = status.and_then(|status| status.health.as_ref());
+    let sum = |figure: fn(&RuleHealth) -> Option<i64>| {
+        let rules = health.into_iter().flat_map(|health| &health.rules);
+        rules.filter_map(figure).reduce(i64::saturating_add)
+    };
+    ArrivalSample {
+        reason: replicating.map_or(Reason::Progressing.as_str(), |c| c.reason.as_str()).to_owned(),
+        replicating: replicating.is_some_and(|c| c.status == "True"),
+        latency_seconds: health.and_then(|health| health.latency_seconds),
+        pending: sum(|rule| rule.pending),
+        failed: sum(|rule| rule.failed),
     }
 }

@@ -61,8 +61,9 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
     }
 
     fn observe(&self, change: &Change<Guarded>) -> Option<Urgency> {
-        let Context { index, settings, memory, clock, .. } = &*self.context;
+        let Context { index, settings, memory, evidence, clock, events, .. } = &*self.context;
         index.observe(change);
+        events.observe(change);
         match change {
             Change::Applied { before, after } => {
                 let status = after.0.as_ref().ok().and_then(|resource| resource.status.as_ref());
@@ -79,6 +80,7 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
             }
             Change::Deleted(gone) => {
                 memory.forget(&gone.uid().unwrap_or_default());
+                evidence.forget(&gone.uid().unwrap_or_default());
                 self.recount(accounts_of(gone), BTreeSet::new());
                 self.wake_backfills(gone);
                 if let Ok(resource) = &gone.0 {
@@ -93,6 +95,7 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
 
     fn begin_term(&self, _term: &Term) {
         self.context.memory.forget_all();
+        self.context.evidence.forget_all();
     }
 
     fn first_due(&self, object: &Guarded, fleet: usize) -> (Urgency, Duration) {

@@ -1,4 +1,4 @@
-//! Remembers, between reconciles, what neither the cache nor the status of a resource shows.
+//! Remembers, between reconciles, facts that neither the cache nor the status of a resource shows.
 //!
 //! In: the beginning and the end of each reconcile, the statuses it writes, and those that the watch brings. Out: the
 //! status as last written, pauses between tries, corrections that are held back, and claims to a source. An idle

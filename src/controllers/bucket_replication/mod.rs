@@ -10,16 +10,19 @@ pub mod context;
 pub mod controller;
 mod deletion;
 pub mod deletion_view;
+pub mod evidence_store;
 pub mod execute;
 pub mod flapping;
 pub mod grace;
 pub mod memory;
+mod metrics_watch;
 pub mod request_limit;
 pub mod resource;
 pub mod source_ownership;
 pub mod status;
 pub mod stop;
 pub mod successors;
+pub mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +41,7 @@ use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::Refusal;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
+use crate::runtime::store::Key;
 
 /// The longest a reconcile may take: every call has a timeout of its own, this one is for all together.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5 * 60);
@@ -49,10 +53,18 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(5 * 60);
 pub async fn reconcile<C: Cloud, K: Cluster>(object: &Guarded, cx: &Context<C, K>) -> Result<Action, Error> {
     let key = ObjectKey::new::<BucketReplication>(object.meta());
     let memory = cx.memory.begin(&key.uid);
-    let target = Target { metadata: object.meta(), key: &key, memory: &memory };
+    let evidence = cx.evidence.get(&key.uid);
+    let target = Target { metadata: object.meta(), key: &key, memory: &memory, evidence: &evidence };
     let result = match &object.0 {
         _ if target.metadata.deletion_timestamp.is_some() => deletion::finalize(&target, cx).await,
-        Ok(resource) => reconcile_resource(&Resource::new(resource, target, cx), cx).await,
+        Ok(resource) => {
+            let key = Key::of(target.metadata);
+            let events = cx.events.begin_check(&key);
+            let resource = Resource { events, ..Resource::new(resource, target, cx) };
+            let (result, found) = reconcile_resource(&resource, cx).await;
+            cx.events.end_check(&key, &resource.events, found);
+            result
+        }
         Err(invalid) => refuse_unreadable(&target, &invalid.error, cx).await,
     };
     if let (Err(error), Ok(resource)) = (&result, &object.0)
@@ -63,18 +75,21 @@ pub async fn reconcile<C: Cloud, K: Cluster>(object: &Guarded, cx: &Context<C, K
     result
 }
 
+/// Also returns whether the check found anything that the status did not show before.
 async fn reconcile_resource<C: Cloud, K: Cluster>(
     resource: &Resource<'_>,
     cx: &Context<C, K>,
-) -> Result<Action, Error> {
-    let Resource { target, status: previous, spec, .. } = resource;
+) -> (Result<Action, Error>, bool) {
+    let Resource { target, status: previous, spec, events, .. } = resource;
     let interval = spec.interval.as_ref().unwrap_or(&cx.settings.interval).duration();
     if let Some(wait) = resource.delay_request(cx) {
-        return Ok(Action::requeue(wait));
+        return (Ok(Action::requeue(wait)), false);
     }
-    match check(resource, cx).await {
-        Ok(Checked { report, retry }) => {
-            conclude(target, previous, &report, Pace { interval, retry }, cx).await
+    let result = match check(resource, cx).await {
+        Ok(Checked { report, retry, found }) => {
+            let own = spec.interval.as_ref();
+            let interval = cx.events.interval(own, &cx.settings.interval, &report.status, events);
+            return (conclude(target, previous, &report, Pace { interval, retry }, cx).await, found);
         }
         Err(Stop::Refused(refusal)) => refuse(target, previous, &refusal, Pace::every(interval), cx).await,
         Err(Stop::Unsettled(pause)) => acknowledge(target, previous, pause.min(interval), cx).await,
@@ -83,7 +98,8 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
             Ok(Action::requeue(target.memory.requeue_after(Reason::Progressing, interval)))
         }
         Err(Stop::Kubernetes(error)) => Err(error),
-    }
+    };
+    (result, false)
 }
 
 /// Reports that an object cannot be decoded, naming the field.

@@ -1,6 +1,6 @@
-//! What the spec asks of AWS, worked out in full.
+//! Derives the desired state from the spec.
 //!
-//! In: a resource, and what had to be discovered in AWS. Out: names, documents and rules, with every default filled in.
+//! In: a resource, and the facts discovered in AWS. Out: names, documents and rules, with every default filled in.
 
 mod discovered;
 pub mod permissions;
@@ -96,14 +96,15 @@ impl DesiredRole {
 impl Desired {
     pub fn new(replication: &Replication<'_>, discovered: &Discovered) -> Desired {
         let context = Context { replication, discovered };
-        // Exhaustive, so that a new field of the spec cannot be forgotten here. The policies and the pace are
-        // the planner's and the controller's business.
+        // Exhaustive, so that a new field of the spec cannot be forgotten here. The policies, the pace
+        // and the evidence are the planner's and the controller's business.
         let BucketReplicationSpec {
             source,
             role,
             replicate,
             rules,
             management_policy: _,
+            health: _,
             deletion_policy: _,
             adoption_policy: _,
             interval: _,

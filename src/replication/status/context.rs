@@ -1,8 +1,9 @@
-//! What a report is made for.
+//! The circumstances of a report: the previous status, the generation, the request, the time.
 
 use jiff::Timestamp;
 
-use crate::api::BucketReplicationStatus;
+use crate::api::{BucketReplicationSpec, BucketReplicationStatus};
+use crate::replication::health::{Evidence, Judged, Judging, judge};
 use crate::replication::status::conditions::Transition;
 
 /// What a report is made for.
@@ -13,10 +14,18 @@ pub struct StatusContext<'a> {
     pub requested: Option<&'a str>,
     pub previous: &'a BucketReplicationStatus,
     pub now: Timestamp,
+    /// Whether objects arrive, as far as AWS said.
+    pub evidence: &'a Evidence,
 }
 
 impl StatusContext<'_> {
     pub(crate) fn transition(&self) -> Transition<'_> {
         Transition { previous: &self.previous.conditions, generation: self.generation, now: self.now }
+    }
+
+    /// Whether objects arrive.
+    pub(crate) fn judge(&self, spec: &BucketReplicationSpec) -> Judged {
+        let judging = Judging { spec, previous: self.previous, now: self.now };
+        judge(&judging, self.evidence)
     }
 }

@@ -1,7 +1,7 @@
-//! Reports what is true.
+//! Reports a check.
 //!
-//! In: a plan and what became of it. Out: the status and events. A message holds no time, no request id and nothing else
-//! that differs between two identical tries, so that an unchanged truth causes no write.
+//! In: a plan and its outcome. Out: the status and events. A message holds no time, no request id and nothing else
+//! that differs between two identical tries, so that an unchanged state causes no write.
 
 mod aws_account;
 mod builder;
@@ -10,6 +10,7 @@ mod context;
 mod events;
 mod failed_step;
 mod inventory;
+mod replicating;
 pub(crate) mod text;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -21,12 +22,13 @@ use crate::api::{
 pub use crate::replication::outcome::{Contested, Outcome};
 use crate::replication::plan::{Plan, PlanInput};
 use crate::replication::refusal::Refusal;
-pub use crate::replication::status::aws_account::account_status;
+pub use crate::replication::status::aws_account::{ObservedAccount, account_status};
 use crate::replication::status::builder::StatusBuilder;
 use crate::replication::status::conditions::{ConditionDraft, conditions};
 pub use crate::replication::status::context::StatusContext;
 pub use crate::replication::status::events::Event;
 use crate::replication::status::events::{failure_event, written};
+pub use crate::replication::status::replicating::{Replicating, replicating};
 use crate::replication::status::text::{describe, note};
 use crate::replication::step::Step;
 
@@ -35,7 +37,7 @@ use crate::replication::step::Step;
 pub struct Report {
     pub status: BucketReplicationStatus,
     pub events: Vec<Event>,
-    /// The reason of `Ready`, which decides when to look again.
+    /// The reason of `Ready`, which decides when the next check is.
     pub reason: Reason,
 }
 
@@ -48,10 +50,18 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &S
 
     let ready = builder.ready();
     let reason = ready.reason;
-    let findings =
-        vec![ready, builder.versioning(), builder.role(), builder.replication(), builder.in_sync()];
+    let (replicating, health) = replicating::observed(&builder);
+    let findings = vec![
+        ready,
+        builder.versioning(),
+        builder.role(),
+        builder.replication(),
+        builder.in_sync(),
+        replicating,
+    ];
 
     let mut status = previous.clone();
+    status.health = health;
     status.observed_generation = context.generation;
     status.last_handled_request = context.requested.map(handled_request);
     status.conditions = conditions(findings, reason, &context.transition());
@@ -84,6 +94,9 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &S
         });
     }
     events.extend(failure_event(&status, previous, reason));
+    let about = ConditionType::Replicating.as_str();
+    let arrival = status.conditions.iter().find(|condition| condition.type_ == about);
+    events.extend(arrival.and_then(|condition| replicating::arrival_event(previous, condition)));
     Report { status, events, reason }
 }
 
@@ -107,8 +120,9 @@ pub fn stopped(refusal: &Refusal, context: &StatusContext<'_>) -> Report {
         let status = if c == *about { reason.ready() } else { ReadyStatus::Unknown };
         ConditionDraft::new(c, status, *reason, message.clone())
     });
-    status.conditions =
-        conditions(std::iter::once(ready).chain(rest).collect(), *reason, &context.transition());
+    let replicating = replicating::unobserved(refusal);
+    let findings = std::iter::once(ready).chain(rest).chain([replicating]).collect();
+    status.conditions = conditions(findings, *reason, &context.transition());
     let events = failure_event(&status, context.previous, *reason).into_iter().collect();
     Report { status, events, reason: *reason }
 }

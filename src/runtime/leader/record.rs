@@ -24,7 +24,7 @@ fn scope_key() -> String {
 pub enum Decision {
     /// There is none: create it.
     Create(Box<Lease>),
-    /// This process holds it, or nobody does, or its holder is gone: write this over the version that was read.
+    /// This process holds it, or it has no holder, or its holder is gone: write this over the version that was read.
     Replace(Box<Lease>, Succession),
     /// Another process holds it.
     Wait {

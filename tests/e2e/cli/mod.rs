@@ -1,5 +1,6 @@
 //! The command line: what each subcommand prints, with which exit code, and what it says of bad input.
 
+mod documented;
 mod import;
 mod least_privilege;
 mod unknown_elements;

@@ -45,7 +45,7 @@ fn types(status: &Value) -> Vec<&str> {
 
 /// What kstatus, and with it Flux, makes of a resource.
 fn kstatus(object: &Value) -> String {
-    let reported = Tools::kstatus().and_then(|kstatus| kstatus.tell(std::slice::from_ref(object)));
+    let reported = Tools::kstatus().and_then(|kstatus| kstatus.assess(std::slice::from_ref(object)));
     reported.unwrap().remove(0).status
 }
 

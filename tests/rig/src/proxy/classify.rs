@@ -62,8 +62,9 @@ pub fn operation(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -
     if let Some(target) = header(headers, "x-amz-target") {
         let name = target.rsplit('.').next().unwrap_or(target);
         let parameters: Value = serde_json::from_slice(body).unwrap_or_default();
-        // KMS is the only one of these services that the operator calls.
-        let subject = parameters["KeyId"].as_str().unwrap_or_default();
+        // Of KMS the key, of SQS the name of the queue.
+        let queue = parameters["QueueUrl"].as_str().and_then(|url| url.rsplit('/').next());
+        let subject = parameters["KeyId"].as_str().or(queue).unwrap_or_default();
         return Operation { name: name.to_owned(), subject: subject.to_owned() };
     }
     if is_s3_control(uri) {

@@ -10,7 +10,7 @@ pub(super) type Reply = Response<Full<Bytes>>;
 
 /// An error in the wire format of a service.
 pub(super) fn error(service: &str, method: &Method, status: u16, code: &str, message: &str) -> Reply {
-    if service == "kms" {
+    if service == "kms" || service == "sqs" {
         let body = serde_json::json!({"__type": code, "message": message}).to_string();
         return reply(status, &[("x-amzn-requestid", &request_id())], body, "application/x-amz-json-1.1");
     }

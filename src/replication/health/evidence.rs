@@ -1,0 +1,223 @@
+//! What AWS said about objects: the evidence of one resource, rule by rule.
+//!
+//! In: points of metrics, canaries and failure events, in any order and as often as they come. Out: the same evidence,
+//! whatever the order was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::{Reason, RuleHealth, RuleVerdict};
+
+/// How far a verdict looks back, unless three readings take longer.
+pub const WINDOW: SignedDuration = SignedDuration::from_mins(15);
+
+/// How many points in a row must show that a destination is behind.
+pub(crate) const POINTS_BEHIND: usize = 3;
+
+/// All evidence about one resource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence {
+    /// By the ID of the rule. A rule that publishes no metrics and has no canary is absent.
+    pub rules: BTreeMap<String, RuleEvidence>,
+    /// Whether the operator reads metrics at all.
+    pub reads_metrics: bool,
+    /// How far a verdict looks back: failures before that no longer count.
+    pub window: SignedDuration,
+    /// What the operator's own checks found last that would make operations fail.
+    pub likely_cause: Option<String>,
+    /// When a backfill of this resource last completed without a failure: failures from before no longer count.
+    pub backfilled: Option<Timestamp>,
+}
+
+impl Default for Evidence {
+    fn default() -> Self {
+        Evidence {
+            rules: BTreeMap::new(),
+            reads_metrics: true,
+            window: WINDOW,
+            likely_cause: None,
+            backfilled: None,
+        }
+    }
+}
+
+/// The evidence about one rule.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct RuleEvidence {
+    /// `None`: the rule publishes no metrics.
+    pub metrics: Option<MetricsEvidence>,
+    /// `None`: no canary is asked for.
+    pub canary: Option<CanaryEvidence>,
+    /// The present run of failures, as far as it is known; `None`: nothing failed since objects last arrived.
+    pub run: Option<Run>,
+    /// The last minute in which an operation ended successfully.
+    pub last_arrival: Option<Timestamp>,
+    /// Why the last operation failed, where a failure event named it.
+    pub failure_reason: Option<String>,
+    /// By minute: operations that failed because the object was deleted before S3 replicated it, by their key, version
+    /// and destination. They are no fault of the settings.
+    pub noise: BTreeMap<Timestamp, BTreeSet<String>>,
+}
+
+/// A run of failures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// The minute of its first failure.
+    pub since: Timestamp,
+    /// The minute of its last failure.
+    pub last: Timestamp,
+    /// Operations that failed.
+    pub failed: u64,
+    /// Operations that ended since its first failure, successfully or not.
+    pub operations: u64,
+}
+
+/// The metrics of one rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricsEvidence {
+    /// Since when the rule publishes metrics, as far as the operator knows.
+    pub since: Timestamp,
+    /// The end, exclusive, of what was last read. `None`: nothing was read yet.
+    pub read_to: Option<Timestamp>,
+    /// Points up to this minute were counted by an earlier process: they count for the window, not for the run.
+    pub counted_to: Option<Timestamp>,
+    /// By minute: operations that ended.
+    pub ended: BTreeMap<Timestamp, Ended>,
+    /// By minute: operations that are pending.
+    pub backlog: BTreeMap<Timestamp, Backlog>,
+    /// Why the last reading in the source's Region failed.
+    pub unread: Option<Unread>,
+    /// Why the last reading in the destination's Region failed.
+    pub backlog_unread: Option<Unread>,
+}
+
+/// Operations that ended within one period (`OperationsFailedReplication`: sum and sample count).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Ended {
+    pub failed: u64,
+    pub operations: u64,
+}
+
+/// What a destination lacks (`OperationsPendingReplication` and `ReplicationLatency`: maximum).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Backlog {
+    pub pending: Option<u64>,
+    pub latency_seconds: Option<u64>,
+}
+
+/// Why evidence could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    pub reason: Reason,
+    pub message: String,
+}
+
+/// The canaries of one rule.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct CanaryEvidence {
+    /// The last one that reached a final state.
+    pub last: Option<CanarySent>,
+    /// When the one was written that has no final state yet.
+    pub pending: Option<Timestamp>,
+    /// Why no canary may be written.
+    pub refused: Option<String>,
+}
+
+/// A canary that reached a final state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CanarySent {
+    pub sent_at: Timestamp,
+    pub outcome: CanaryOutcome,
+}
+
+/// What became of a canary.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CanaryOutcome {
+    Arrived { at: Timestamp },
+    Failed { why: String },
+}
+
+impl MetricsEvidence {
+    /// Metrics of which nothing was read yet.
+    pub fn new(since: Timestamp) -> MetricsEvidence {
+        MetricsEvidence {
+            since,
+            read_to: None,
+            counted_to: None,
+            ended: BTreeMap::new(),
+            backlog: BTreeMap::new(),
+            unread: None,
+            backlog_unread: None,
+        }
+    }
+}
+
+impl RuleEvidence {
+    /// The evidence that a status remembers: the run of failures that an earlier process found.
+    pub fn remembered(held: &RuleHealth, failed_since: Option<Timestamp>) -> RuleEvidence {
+        let last_failure = held.last_failure.as_ref().map(|time| time.0);
+        let is_open = matches!(held.verdict, RuleVerdict::Failing)
+            || held.reason.as_deref() == Some(Reason::NotProven.as_str())
+            || held.failed.is_some_and(|failed| failed > 0);
+        let run = last_failure.filter(|_| is_open).map(|last| Run {
+            since: failed_since.map_or(last, |since| since.min(last)),
+            last,
+            failed: held.failed.and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
+            operations: held.operations.and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
+        });
+        RuleEvidence {
+            run,
+            last_arrival: held.last_arrival.as_ref().map(|time| time.0),
+            failure_reason: held.reason.clone().filter(|_| held.verdict == RuleVerdict::Failing),
+            ..RuleEvidence::default()
+        }
+    }
+
+    /// Adds a point of the metric of operations that ended. A point that comes again replaces itself; of two different
+    /// ones the larger counts, because S3 adds to a minute for a while.
+    pub fn ended(&mut self, at: Timestamp, point: Ended) {
+        let Some(metrics) = &mut self.metrics else { return };
+        let held = metrics.ended.entry(at).or_default();
+        let more = Ended {
+            failed: point.failed.saturating_sub(held.failed),
+            operations: point.operations.saturating_sub(held.operations),
+        };
+        held.failed += more.failed;
+        held.operations += more.operations;
+        let succeeded = held.operations > held.failed;
+        if metrics.counted_to.is_none_or(|counted| at > counted) {
+            if more.failed > 0 {
+                let run = self.run.get_or_insert(Run { since: at, last: at, failed: 0, operations: 0 });
+                run.since = run.since.min(at);
+                run.last = run.last.max(at);
+                run.failed += more.failed;
+            }
+            if let Some(run) = &mut self.run {
+                run.operations = (run.operations + more.operations).max(run.failed);
+            }
+        }
+        if succeeded {
+            self.last_arrival = self.last_arrival.max(Some(at));
+        }
+    }
+
+    /// Adds a point of the metrics of what is pending.
+    pub fn backlog(&mut self, at: Timestamp, point: Backlog) {
+        let Some(metrics) = &mut self.metrics else { return };
+        let held = metrics.backlog.entry(at).or_default();
+        held.pending = held.pending.max(point.pending);
+        held.latency_seconds = held.latency_seconds.max(point.latency_seconds);
+    }
+
+    /// Drops what no verdict needs any more.
+    pub fn forget_before(&mut self, start: Timestamp) {
+        self.noise = self.noise.split_off(&start);
+        if let Some(metrics) = &mut self.metrics {
+            metrics.ended = metrics.ended.split_off(&start);
+            while metrics.backlog.len() > POINTS_BEHIND {
+                metrics.backlog.pop_first();
+            }
+        }
+    }
+}

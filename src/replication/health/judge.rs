@@ -1,0 +1,260 @@
+//! The verdict about one resource: the worst of its rules.
+//!
+//! In: the spec, the evidence and the former status. Out: reason and message of the condition `Replicating`, and
+//! `status.health`, which stays as it was to the byte while neither a verdict nor a rounded figure changes.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use strum::VariantArray;
+
+use crate::api::{
+    BucketReplicationSpec, BucketReplicationStatus, CanaryStatus, ConditionType, HealthStatus, Interval,
+    MAX_RULE_ENTRIES, Reason, ReplicationRule, RuleHealth, RuleVerdict, Switch,
+};
+use crate::replication::health::evidence::{
+    CanaryEvidence, CanaryOutcome, CanarySent, Evidence, RuleEvidence, Run,
+};
+use crate::replication::health::figures::{magnitude, rounded};
+use crate::replication::health::rule::{Finding, RuleJudged, Terms, judge_rule, open_run};
+use crate::replication::health::wording::{Told, message};
+
+/// The longest time that objects may take, unless `health.maxLatency` is set.
+const MAX_LATENCY: SignedDuration = SignedDuration::from_mins(15);
+
+/// What a verdict is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Judging<'a> {
+    pub spec: &'a BucketReplicationSpec,
+    /// The status as it was last written.
+    pub previous: &'a BucketReplicationStatus,
+    pub now: Timestamp,
+}
+
+/// The verdict about one resource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    pub reason: Reason,
+    pub message: String,
+    pub health: Option<HealthStatus>,
+}
+
+/// Judges all rules of a resource.
+pub fn judge(judging: &Judging<'_>, evidence: &Evidence) -> Judged {
+    let spec = judging.spec;
+    let terms = terms(spec, evidence, judging.now);
+    let enabled = spec.rules.iter().filter(|rule| rule.status != Some(Switch::Disabled));
+    let mut told: Vec<Told<'_>> = enabled
+        .map(|rule| {
+            let nothing = RuleJudged { finding: Finding::NoEvidence, backlog: None };
+            let judged =
+                evidence.rules.get(&rule.id).map_or(nothing, |evidence| judge_rule(evidence, &terms));
+            Told { rule, judged, failure_reason: failure_reason(evidence, rule) }
+        })
+        .collect();
+    // The order of the spec among equals.
+    told.sort_by_key(|told| told.judged.finding.rank());
+    if told.iter().any(|told| told.judged.finding == Finding::NotRead)
+        && let Some(before) = before(judging.previous)
+    {
+        return before;
+    }
+    let reason = told.first().map_or(Reason::NoEvidence, |worst| worst.judged.finding.reason());
+    Judged { reason, message: message(&told, evidence), health: health(judging, evidence, &told, reason) }
+}
+
+/// The last verdict, which stands until the metrics were read: by a process that has just started, for example.
+fn before(previous: &BucketReplicationStatus) -> Option<Judged> {
+    let held = previous.conditions.iter().find(|c| c.type_ == ConditionType::Replicating.as_str())?;
+    let reason = Reason::VARIANTS.iter().copied().find(|reason| reason.as_str() == held.reason)?;
+    let health = previous.health.clone().filter(|health| !health.rules.is_empty())?;
+    Some(Judged { reason, message: held.message.clone(), health: Some(health) })
+}
+
+/// Ends the runs of failures of rules whose objects arrive again, and drops what no verdict needs any more.
+pub fn settle(evidence: &mut Evidence, spec: &BucketReplicationSpec, now: Timestamp) {
+    let terms = terms(spec, evidence, now);
+    for rule in evidence.rules.values_mut() {
+        let arrives = judge_rule(rule, &terms).finding.verdict() == RuleVerdict::Arriving;
+        if arrives || open_run(rule, &terms).is_none() {
+            rule.run = None;
+            rule.failure_reason = None;
+        }
+        let read_to = rule.metrics.as_ref().and_then(|metrics| metrics.read_to);
+        if let Some(start) = read_to.and_then(|to| to.checked_sub(terms.window).ok()) {
+            rule.forget_before(start);
+        }
+    }
+}
+
+fn terms(spec: &BucketReplicationSpec, evidence: &Evidence, now: Timestamp) -> Terms {
+    let max_latency = spec.health.as_ref().and_then(|health| health.max_latency.as_ref());
+    Terms {
+        window: evidence.window,
+        max_latency: max_latency.map_or(MAX_LATENCY, duration),
+        backfilled: evidence.backfilled,
+        now,
+    }
+}
+
+fn duration(interval: &Interval) -> SignedDuration {
+    SignedDuration::try_from(interval.duration()).unwrap_or(MAX_LATENCY)
+}
+
+fn failure_reason(evidence: &Evidence, rule: &ReplicationRule) -> Option<String> {
+    evidence.rules.get(&rule.id)?.failure_reason.clone()
+}
+
+/// Whether nothing could be read, so that the last verdict stands.
+fn is_unread(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::AccessDenied | Reason::Throttled | Reason::AwsUnavailable | Reason::CredentialsUnavailable
+    )
+}
+
+fn health(
+    judging: &Judging<'_>,
+    evidence: &Evidence,
+    told: &[Told<'_>],
+    reason: Reason,
+) -> Option<HealthStatus> {
+    let previous = judging.previous.health.as_ref();
+    if is_unread(reason) && previous.is_some() {
+        return previous.cloned();
+    }
+    let with_evidence = told.iter().filter(|told| evidence.rules.contains_key(&told.rule.id));
+    let before = |id: &str| previous.and_then(|health| health.rules.iter().find(|held| held.id == id));
+    let rules: Vec<RuleHealth> = with_evidence
+        .clone()
+        .take(MAX_RULE_ENTRIES)
+        .map(|told| rule_health(told, evidence.rules.get(&told.rule.id), before(&told.rule.id)))
+        .collect();
+    if rules.is_empty() {
+        return None;
+    }
+    let open = with_evidence.filter(|told| told.judged.finding.verdict() != RuleVerdict::Arriving);
+    let runs = open.filter_map(|told| evidence.rules.get(&told.rule.id)?.run.as_ref());
+    let failed_since = runs.map(|run: &Run| run.since).min();
+    let began_before = condition_reason(judging.previous) == Some(reason.as_str());
+    let since = previous.and_then(|health| health.since.clone()).filter(|_| began_before);
+    let health = HealthStatus {
+        since: Some(since.unwrap_or(Time(judging.now))),
+        failed_since: failed_since.map(Time),
+        latency_seconds: rules.iter().filter_map(|rule| rule.latency_seconds).max(),
+        rules,
+        canary: canary(evidence, previous.and_then(|health| health.canary.as_ref())),
+    };
+    match previous {
+        Some(previous) if began_before && is_same(&health, previous) => Some(previous.clone()),
+        _ => Some(health),
+    }
+}
+
+fn condition_reason(status: &BucketReplicationStatus) -> Option<&str> {
+    let about = ConditionType::Replicating.as_str();
+    status.conditions.iter().find(|c| c.type_ == about).map(|c| c.reason.as_str())
+}
+
+fn rule_health(
+    told: &Told<'_>,
+    evidence: Option<&RuleEvidence>,
+    previous: Option<&RuleHealth>,
+) -> RuleHealth {
+    let finding = &told.judged.finding;
+    let run = match finding {
+        Finding::Failing { run } | Finding::NotProven { run } => Some(run),
+        Finding::Arriving | Finding::NothingPending => None,
+        _ => evidence.and_then(|evidence| evidence.run.as_ref()),
+    };
+    let backlog = told.judged.backlog;
+    let last_arrival = evidence.and_then(|evidence| evidence.last_arrival).map(Time);
+    RuleHealth {
+        id: told.rule.id.clone(),
+        destination: told.rule.destination.bucket.clone(),
+        verdict: finding.verdict(),
+        failed: run.map(|run| rounded(run.failed)),
+        operations: run.map(|run| rounded(run.operations)),
+        pending: backlog.and_then(|backlog| backlog.pending).map(rounded),
+        latency_seconds: backlog.and_then(|backlog| backlog.latency_seconds).map(rounded),
+        last_arrival: last_arrival.or_else(|| previous.and_then(|held| held.last_arrival.clone())),
+        last_failure: run
+            .map(|run| Time(run.last))
+            .or_else(|| previous.and_then(|held| held.last_failure.clone())),
+        reason: match finding.verdict() {
+            RuleVerdict::Failing => told.failure_reason.clone(),
+            RuleVerdict::Unknown => Some(finding.reason().as_str().to_owned()),
+            RuleVerdict::Arriving | RuleVerdict::Delayed => None,
+        },
+    }
+}
+
+/// The canary of the rule whose last one is the latest.
+fn canary(evidence: &Evidence, previous: Option<&CanaryStatus>) -> Option<CanaryStatus> {
+    let canaries = evidence.rules.values().filter_map(|rule| rule.canary.as_ref());
+    let worst = canaries.max_by_key(|canary| {
+        let failed = matches!(&canary.last, Some(CanarySent { outcome: CanaryOutcome::Failed { .. }, .. }));
+        (canary.refused.is_some(), failed, canary.last.as_ref().map(|sent| sent.sent_at))
+    })?;
+    let CanaryEvidence { last, pending, refused } = worst;
+    if let Some(why) = refused {
+        return Some(CanaryStatus { result: Some(format!("Refused: {why}")), ..CanaryStatus::default() });
+    }
+    Some(match last {
+        Some(CanarySent { sent_at, outcome: CanaryOutcome::Arrived { at } }) => CanaryStatus {
+            sent_at: Some(Time(*sent_at)),
+            arrived_at: Some(Time(*at)),
+            latency_seconds: Some(rounded(
+                u64::try_from(at.duration_since(*sent_at).as_secs()).unwrap_or_default(),
+            )),
+            result: Some("Arrived".to_owned()),
+        },
+        Some(CanarySent { sent_at, outcome: CanaryOutcome::Failed { why } }) => CanaryStatus {
+            sent_at: Some(Time(*sent_at)),
+            result: Some(format!("Failed: {why}")),
+            ..CanaryStatus::default()
+        },
+        None => CanaryStatus {
+            sent_at: pending.map(Time).or_else(|| previous.and_then(|held| held.sent_at.clone())),
+            result: Some("Pending".to_owned()),
+            ..CanaryStatus::default()
+        },
+    })
+}
+
+/// Whether two statuses say the same: the same verdicts and figures, at whatever times. Where objects arrive, figures
+/// change all the time and mean nothing.
+fn is_same(new: &HealthStatus, old: &HealthStatus) -> bool {
+    let same_result = |one: &Option<CanaryStatus>, other: &Option<CanaryStatus>| match (one, other) {
+        (Some(one), Some(other)) => one.result == other.result,
+        (one, other) => one.is_none() && other.is_none(),
+    };
+    new.rules.len() == old.rules.len()
+        && new.rules.iter().zip(&old.rules).all(|(new, old)| is_same_rule(new, old))
+        && new.failed_since.is_some() == old.failed_since.is_some()
+        && same_result(&new.canary, &old.canary)
+}
+
+fn is_same_rule(new: &RuleHealth, old: &RuleHealth) -> bool {
+    let RuleHealth {
+        id,
+        destination,
+        verdict,
+        failed,
+        operations,
+        pending,
+        latency_seconds,
+        last_arrival: _,
+        last_failure: _,
+        reason,
+    } = new;
+    let quiet = matches!(verdict, RuleVerdict::Arriving);
+    let latency = |seconds: &Option<i64>| seconds.map(magnitude).unwrap_or_default();
+    let same_latency = match quiet {
+        true => latency(latency_seconds) == latency(&old.latency_seconds),
+        false => *latency_seconds == old.latency_seconds,
+    };
+    (id, destination, verdict, reason) == (&old.id, &old.destination, &old.verdict, &old.reason)
+        && (failed, operations) == (&old.failed, &old.operations)
+        && (quiet || *pending == old.pending)
+        && same_latency
+}

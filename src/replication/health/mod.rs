@@ -1,0 +1,21 @@
+//! Whether objects arrive: from evidence to a verdict.
+//!
+//! In: the metrics, canaries and failure events of the rules of one resource, and its former status. Out: the condition
+//! `Replicating`, and `status.health`. Pure: whoever reads AWS keeps an [`Evidence`] for each resource, and adds to it.
+
+pub mod evidence;
+pub mod failure_event;
+pub mod figures;
+mod judge;
+pub mod metrics;
+mod rule;
+#[cfg(test)]
+mod tests;
+mod wording;
+
+pub use evidence::{
+    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, Ended, Evidence, MetricsEvidence, RuleEvidence, Run,
+    Unread, WINDOW,
+};
+pub use judge::{Judged, Judging, judge, settle};
+pub use rule::{Finding, RuleJudged};

@@ -1,0 +1,232 @@
+//! The verdict about one rule.
+//!
+//! In: its evidence, the window, and the time. Out: what was found.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::{Reason, RuleVerdict};
+use crate::replication::health::evidence::{
+    Backlog, CanaryEvidence, CanaryOutcome, MetricsEvidence, POINTS_BEHIND, RuleEvidence, Run, Unread, WINDOW,
+};
+
+/// What the evidence about one rule shows. The worse comes first; anything that is known comes before what is not.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finding {
+    /// Operations failed in the window; `run`: all of the present run.
+    Failing {
+        run: Run,
+    },
+    /// The last canary failed.
+    CanaryFailed {
+        why: String,
+    },
+    /// The destination is behind for longer than it may be.
+    Delayed {
+        backlog: Backlog,
+    },
+    /// The canary is older than it may be.
+    CanaryDelayed,
+    Arriving,
+    NothingPending,
+    /// Operations failed, nothing failed since, and nothing ended since.
+    NotProven {
+        run: Run,
+    },
+    CanaryRefused {
+        why: String,
+    },
+    Unread(Unread),
+    /// Objects are pending and none ended yet.
+    Pending {
+        backlog: Backlog,
+    },
+    /// A canary is on its way.
+    CanaryPending,
+    /// Metrics are enabled, and this process has not read them yet.
+    NotRead,
+    /// Metrics were enabled a moment ago.
+    TooEarly,
+    /// Metrics are enabled, and S3 published nothing.
+    NoData,
+    /// The rule publishes no metrics and has no canary.
+    NoEvidence,
+}
+
+impl Finding {
+    pub fn reason(&self) -> Reason {
+        match self {
+            Finding::Failing { .. } | Finding::CanaryFailed { .. } => Reason::ObjectsFailing,
+            Finding::Delayed { .. } | Finding::CanaryDelayed => Reason::ObjectsDelayed,
+            Finding::Arriving => Reason::ObjectsArriving,
+            Finding::NothingPending => Reason::NothingPending,
+            Finding::NotProven { .. } => Reason::NotProven,
+            Finding::CanaryRefused { .. } => Reason::CanaryRefused,
+            Finding::Unread(Unread { reason, .. }) => *reason,
+            Finding::Pending { .. } | Finding::CanaryPending | Finding::NotRead | Finding::TooEarly => {
+                Reason::Progressing
+            }
+            Finding::NoData => Reason::NoData,
+            Finding::NoEvidence => Reason::NoEvidence,
+        }
+    }
+
+    pub fn verdict(&self) -> RuleVerdict {
+        match self {
+            Finding::Failing { .. } | Finding::CanaryFailed { .. } => RuleVerdict::Failing,
+            Finding::Delayed { .. } | Finding::CanaryDelayed => RuleVerdict::Delayed,
+            Finding::Arriving | Finding::NothingPending => RuleVerdict::Arriving,
+            _ => RuleVerdict::Unknown,
+        }
+    }
+
+    /// The place among other findings: the smallest is the verdict.
+    pub(crate) fn rank(&self) -> u8 {
+        match self {
+            Finding::Failing { .. } => 0,
+            Finding::CanaryFailed { .. } => 1,
+            Finding::Delayed { .. } => 2,
+            Finding::CanaryDelayed => 3,
+            Finding::Arriving => 4,
+            Finding::NothingPending => 5,
+            Finding::NotProven { .. } => 6,
+            Finding::Unread(_) => 7,
+            Finding::CanaryRefused { .. } => 8,
+            Finding::Pending { .. } => 9,
+            Finding::CanaryPending => 10,
+            Finding::NotRead => 11,
+            Finding::TooEarly => 12,
+            Finding::NoData => 13,
+            Finding::NoEvidence => 14,
+        }
+    }
+}
+
+/// The verdict about one rule, with its figures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleJudged {
+    pub finding: Finding,
+    /// The latest point of what is pending.
+    pub backlog: Option<Backlog>,
+}
+
+/// What a verdict depends on beside the evidence.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub window: SignedDuration,
+    pub max_latency: SignedDuration,
+    pub backfilled: Option<Timestamp>,
+    pub now: Timestamp,
+}
+
+/// Judges a rule.
+pub(crate) fn judge_rule(evidence: &RuleEvidence, terms: &Terms) -> RuleJudged {
+    let by_metrics = evidence.metrics.as_ref().map(|metrics| by_metrics(metrics, evidence, terms));
+    let by_canary = evidence.canary.as_ref().map(|canary| by_canary(canary, terms));
+    let found = [by_metrics, by_canary].into_iter().flatten();
+    // A canary that is refused is the verdict only where it is the only evidence that was asked for.
+    let has_metrics = evidence.metrics.is_some();
+    let found = found.filter(|found| !(has_metrics && matches!(found, Finding::CanaryRefused { .. })));
+    let finding = found.min_by_key(Finding::rank).unwrap_or(Finding::NoEvidence);
+    let backlog = evidence.metrics.as_ref().and_then(|metrics| metrics.backlog.values().next_back().copied());
+    RuleJudged { finding, backlog }
+}
+
+/// Until when failures no longer count: a canary that was sent after them arrived, or a backfill completed.
+fn cleared_at(evidence: &RuleEvidence, terms: &Terms) -> Option<Timestamp> {
+    let last = evidence.canary.as_ref().and_then(|canary| canary.last.as_ref());
+    let arrived = last.filter(|sent| matches!(sent.outcome, CanaryOutcome::Arrived { .. }));
+    arrived.map(|sent| sent.sent_at).max(terms.backfilled)
+}
+
+/// Operations that failed by no fault of the settings.
+fn noise(evidence: &RuleEvidence) -> u64 {
+    let keys: usize = evidence.noise.values().map(|keys| keys.len()).sum();
+    u64::try_from(keys).unwrap_or(u64::MAX)
+}
+
+const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+/// Whether all of a minute was before a time.
+fn is_before(minute: Timestamp, time: Option<Timestamp>) -> bool {
+    time.is_some_and(|time| minute.saturating_add(MINUTE).is_ok_and(|end| end <= time))
+}
+
+/// The run of failures, unless something proved since that objects arrive, or all of it was noise.
+pub(crate) fn open_run<'a>(evidence: &'a RuleEvidence, terms: &Terms) -> Option<&'a Run> {
+    let cleared = cleared_at(evidence, terms);
+    evidence.run.as_ref().filter(|run| !is_before(run.last, cleared) && run.failed > noise(evidence))
+}
+
+fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms) -> Finding {
+    let unread = metrics.unread.as_ref();
+    let Some(read_to) = metrics.read_to else {
+        return unread.cloned().map_or(Finding::NotRead, Finding::Unread);
+    };
+    if let Some(unread) = unread.filter(|unread| hides(unread, read_to, terms)) {
+        return Finding::Unread(unread.clone());
+    }
+    let start = read_to.saturating_sub(terms.window).unwrap_or(Timestamp::MIN);
+    let cleared = cleared_at(evidence, terms);
+    let (mut failed, mut operations) = (0_u64, 0_u64);
+    for (at, ended) in metrics.ended.range(start..read_to) {
+        operations += ended.operations;
+        failed += if is_before(*at, cleared) { 0 } else { ended.failed };
+    }
+    let failed = failed.saturating_sub(noise(evidence));
+    if failed > 0 {
+        let shown = Run { since: start, last: read_to, failed, operations: operations.max(failed) };
+        return Finding::Failing { run: open_run(evidence, terms).cloned().unwrap_or(shown) };
+    }
+    let latest = metrics.backlog.iter().next_back();
+    // What was pending long ago says nothing about now.
+    let latest = latest.filter(|(at, _)| **at >= start).map(|(_, backlog)| *backlog);
+    if let Some(backlog) = latest.filter(|_| is_behind(metrics, terms)) {
+        return Finding::Delayed { backlog };
+    }
+    if operations > 0 {
+        return Finding::Arriving;
+    }
+    if let Some(run) = open_run(evidence, terms) {
+        return Finding::NotProven { run: run.clone() };
+    }
+    match latest {
+        Some(Backlog { pending: Some(0), .. }) => Finding::NothingPending,
+        Some(backlog @ Backlog { pending: Some(_), .. }) => Finding::Pending { backlog },
+        _ if metrics.backlog_unread.is_some() => {
+            metrics.backlog_unread.clone().map_or(Finding::NoData, Finding::Unread)
+        }
+        _ if terms.now.duration_since(metrics.since) < WINDOW => Finding::TooEarly,
+        _ => Finding::NoData,
+    }
+}
+
+/// Whether a reading that failed hides the verdict: a denial does at once, anything else when what was read before is
+/// older than a window.
+fn hides(unread: &Unread, read_to: Timestamp, terms: &Terms) -> bool {
+    unread.reason == Reason::AccessDenied || terms.now.duration_since(read_to) > terms.window
+}
+
+/// Whether the last points show, one after the other, that the destination is behind for longer than it may be.
+fn is_behind(metrics: &MetricsEvidence, terms: &Terms) -> bool {
+    let limit = u64::try_from(terms.max_latency.as_secs()).unwrap_or_default();
+    let late = |backlog: &Backlog| {
+        backlog.pending.is_some_and(|n| n > 0) && backlog.latency_seconds.is_some_and(|s| s > limit)
+    };
+    metrics.backlog.len() >= POINTS_BEHIND && metrics.backlog.values().rev().take(POINTS_BEHIND).all(late)
+}
+
+fn by_canary(canary: &CanaryEvidence, terms: &Terms) -> Finding {
+    let CanaryEvidence { last, pending, refused } = canary;
+    let is_late = |sent: &Timestamp| terms.now.duration_since(*sent) > terms.max_latency;
+    let failed = last.as_ref().and_then(|sent| match &sent.outcome {
+        CanaryOutcome::Failed { why } => Some(why.clone()),
+        CanaryOutcome::Arrived { .. } => None,
+    });
+    match (refused, failed, pending, last) {
+        (_, Some(why), _, _) => Finding::CanaryFailed { why },
+        (_, None, Some(sent), _) if is_late(sent) => Finding::CanaryDelayed,
+        (Some(why), None, _, _) => Finding::CanaryRefused { why: why.clone() },
+        (None, None, _, Some(_)) => Finding::Arriving,
+        (None, None, _, None) => Finding::CanaryPending,
+    }
+}

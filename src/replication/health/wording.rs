@@ -1,0 +1,147 @@
+//! What the condition `Replicating` says: the verdict, why, and what to do.
+//!
+//! In: the findings, the worst first. Out: one message that holds no time, so that it stays while the verdict does.
+
+use crate::api::{Reason, ReplicationRule};
+use crate::replication::health::evidence::{Backlog, Evidence, Run, Unread};
+use crate::replication::health::failure_event::remedy;
+use crate::replication::health::figures::rounded;
+use crate::replication::health::rule::{Finding, RuleJudged};
+
+/// How many rules a message names.
+const NAMED: usize = 3;
+
+/// The fields that would give evidence, and what they cost
+/// (<https://aws.amazon.com/cloudwatch/pricing/>, <https://aws.amazon.com/s3/pricing/>).
+const HOW_TO_KNOW: &str = "set rules[].destination.metrics: Enabled (CloudWatch bills about 1.20 USD a rule and month, and 0.26 USD for reading them every 5 minutes) or spec.health.canary (S3 bills about 0.05 USD a rule and month)";
+
+/// A rule with its verdict.
+#[derive(Debug)]
+pub(crate) struct Told<'a> {
+    pub rule: &'a ReplicationRule,
+    pub judged: RuleJudged,
+    pub failure_reason: Option<String>,
+}
+
+impl Told<'_> {
+    fn name(&self) -> String {
+        format!("rule {} to {}", self.rule.id, self.rule.destination.bucket)
+    }
+
+    fn sentence(&self) -> String {
+        let name = self.name();
+        match &self.judged.finding {
+            Finding::Failing { run } => format!("{} of {name} failed", operations(run)),
+            Finding::CanaryFailed { why } => format!("the canary of {name} failed: {why}"),
+            Finding::Delayed { backlog } => format!("{name} is behind{}", figures(backlog)),
+            Finding::CanaryDelayed => format!("the canary of {name} has not arrived"),
+            Finding::Arriving => format!("{name} replicates"),
+            Finding::NothingPending => format!("nothing is pending for {name}"),
+            Finding::NotProven { run } => {
+                format!("{} of {name} failed, and nothing ended since", operations(run))
+            }
+            Finding::CanaryRefused { why } => format!("the canary of {name} cannot be written: {why}"),
+            Finding::Unread(Unread { message, .. }) => message.clone(),
+            Finding::Pending { backlog } => format!("objects of {name} are pending{}", figures(backlog)),
+            Finding::CanaryPending => format!("the first canary of {name} is on its way"),
+            Finding::NotRead => format!("the metrics of {name} have not been read yet"),
+            Finding::TooEarly => format!("{name} has published metrics for less than 15 minutes"),
+            Finding::NoData => format!("{name} publishes metrics, and CloudWatch has none"),
+            Finding::NoEvidence => format!("{name} has no evidence"),
+        }
+    }
+}
+
+fn operations(run: &Run) -> String {
+    let failed = rounded(run.failed);
+    let plural = if run.operations == 1 { "" } else { "s" };
+    format!("{failed} of {} operation{plural}", rounded(run.operations))
+}
+
+fn figures(backlog: &Backlog) -> String {
+    let pending = backlog.pending.map(|n| format!("{} pending", rounded(n)));
+    let latency = backlog.latency_seconds.map(|s| format!("{} seconds behind", rounded(s)));
+    let known: Vec<String> = [pending, latency].into_iter().flatten().collect();
+    if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) }
+}
+
+/// The message of the condition.
+pub(crate) fn message(told: &[Told<'_>], evidence: &Evidence) -> String {
+    let Some(worst) = told.first() else {
+        return "every rule is disabled: S3 replicates nothing".to_owned();
+    };
+    let reason = worst.judged.finding.reason();
+    let alike: Vec<&Told<'_>> = told.iter().filter(|told| told.judged.finding.reason() == reason).collect();
+    match reason {
+        Reason::ObjectsArriving => positive("objects arrive", &alike, told, evidence),
+        Reason::NothingPending => {
+            positive("nothing is pending, and no object is missing", &alike, told, evidence)
+        }
+        Reason::ObjectsFailing => {
+            let why = why(worst, evidence.likely_cause.as_deref());
+            format!("objects do not arrive: {}{why}", sentences(&alike))
+        }
+        Reason::ObjectsDelayed => format!(
+            "objects arrive late: {}; check the size of the objects and the AWS Health Dashboard of both Regions, or raise spec.health.maxLatency",
+            sentences(&alike)
+        ),
+        Reason::NotProven => format!(
+            "objects are missing: {}; a new object would prove that objects arrive again, and S3 Batch Replication replicates those that are missing (kubectl s3replication backfill)",
+            sentences(&alike)
+        ),
+        Reason::NoEvidence if !evidence.reads_metrics => format!(
+            "nothing shows whether objects arrive: the operator reads no metrics (--health-interval 0), and no canary was asked for; {HOW_TO_KNOW}"
+        ),
+        Reason::NoEvidence => format!(
+            "nothing shows whether objects arrive: no rule publishes metrics, and no canary was asked for; {HOW_TO_KNOW}"
+        ),
+        Reason::NoData => format!(
+            "nothing shows whether objects arrive: {}; write an object to the source, and check that the destination exists",
+            sentences(&alike)
+        ),
+        _ => sentences(&alike),
+    }
+}
+
+fn positive(verdict: &str, alike: &[&Told<'_>], told: &[Told<'_>], evidence: &Evidence) -> String {
+    let names: Vec<String> = alike.iter().map(|told| told.name()).collect();
+    let mut text = format!("{verdict}: {}", list(&names));
+    let is_unknown = |told: &&Told<'_>| {
+        evidence.rules.contains_key(&told.rule.id)
+            && told.judged.finding.verdict() == crate::api::RuleVerdict::Unknown
+    };
+    let unknown: Vec<String> = told.iter().filter(is_unknown).map(Told::sentence).collect();
+    if !unknown.is_empty() {
+        text.push_str(&format!("; not known: {}", list(&unknown)));
+    }
+    let blind = told.iter().filter(|told| matches!(told.judged.finding, Finding::NoEvidence)).count();
+    if blind > 0 {
+        text.push_str(&format!("; nothing shows it of {blind} more, which publish no metrics"));
+    }
+    text
+}
+
+fn sentences(alike: &[&Told<'_>]) -> String {
+    let mut sentences: Vec<String> = alike.iter().map(|told| told.sentence()).collect();
+    // A Region that does not answer is one fact, however many rules it concerns.
+    sentences.dedup();
+    list(&sentences)
+}
+
+fn list(items: &[String]) -> String {
+    let more = items.len().saturating_sub(NAMED);
+    let shown = items.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+    if more > 0 { format!("{shown}; and {more} more") } else { shown }
+}
+
+/// Why operations fail: what S3 said in a failure event, or what the operator's own checks suggest.
+fn why(worst: &Told<'_>, likely_cause: Option<&str>) -> String {
+    match (&worst.failure_reason, likely_cause) {
+        (Some(reason), _) => match remedy(reason) {
+            Some(remedy) => format!("; S3 reports {reason}: {remedy}"),
+            None => format!("; S3 reports {reason}"),
+        },
+        (None, Some(cause)) => format!("; the likely cause: {cause}"),
+        (None, None) => "; head an object at the source for its replication status, and send s3:Replication:OperationFailedReplication to the event queue to learn why".to_owned(),
+    }
+}
