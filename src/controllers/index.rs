@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
 
-use crate::api::DEFAULT_ACCOUNT;
+use crate::api::{ConditionType, DEFAULT_ACCOUNT};
 use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
 use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::{references, unreadable};
@@ -145,6 +146,11 @@ impl Index {
         self.backfills.by_index(replication)
     }
 
+    /// When the last backfill of a replication completed without a failure.
+    pub fn backfilled(&self, replication: &Key) -> Option<Timestamp> {
+        self.backfills_of(replication).iter().filter_map(|backfill| completed_at(backfill)).max()
+    }
+
     /// The resources that refer to this `AwsAccount`, oldest first.
     pub fn by_account(&self, account: &str) -> Vec<Arc<Guarded>> {
         self.replications.by_index(&ReplicationKey::Account(account.to_owned()))
@@ -198,6 +204,14 @@ fn replication_keys(object: &Guarded) -> Vec<ReplicationKey> {
     let accounts =
         references(&resource.spec).into_iter().map(|name| ReplicationKey::Account(name.to_owned()));
     accounts.chain([source]).collect()
+}
+
+/// When a backfill completed without a failure, if it did.
+pub fn completed_at(object: &GuardedBackfill) -> Option<Timestamp> {
+    let status = object.0.as_ref().ok()?.status.as_ref()?;
+    let ready = status.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str())?;
+    // A later refusal, to delete its role for example, does not change how it ended.
+    (ready.status == "True").then(|| status.finished_at.as_ref().map(|time| time.0)).flatten()
 }
 
 fn backfill_keys(object: &GuardedBackfill) -> Vec<Key> {

@@ -124,6 +124,7 @@ pub async fn run(operator: Operator) {
             memory: replication_backfill::memory::Memory::default(),
         },
         backfills: backfills.clone(),
+        replications: replications.clone(),
     };
     let of_backfills = Scope { namespaces: of_replications.namespaces.clone(), selector: None };
     let mut manager = Manager::new(client, health, shutdown);

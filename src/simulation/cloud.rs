@@ -10,8 +10,10 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::api::CallerIdentity;
-use crate::iam::arn::role_of_arn;
+use crate::iam::arn::{account_of_arn, role_of_arn};
+use crate::iam::compare::trusts_service;
 use crate::ports::{Cloud, QueueMessage};
+use crate::replication::backfill::role::BATCH_OPERATIONS;
 use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
 use crate::replication::events::{Event, EventQueue};
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
@@ -21,7 +23,7 @@ use crate::replication::{
     Account, Accounts, BucketAddress, BucketRef, Caller, Configuration, DeletionReadSet, Failure,
     FailureClass, Observed, ObservedBucket, ObservedRole, ReadSet, ResourceId, Step,
 };
-use crate::simulation::world::{World, access_denied, fail, partition};
+use crate::simulation::world::{Role, World, access_denied, fail, partition};
 
 /// The access key that the operator signs with.
 pub const OWN_KEY: &str = "ASIAOPERATOR";
@@ -225,7 +227,13 @@ impl Cloud for SimulatedCloud {
     }
 
     async fn create_job(&self, clients: &SimulatedClients, request: &JobRequest) -> Read<String> {
-        self.write(|world| world.create_job(&clients.source, request))
+        self.write(|world| {
+            let role =
+                account_of_arn(&request.role).and_then(|id| world.role(id, role_of_arn(&request.role)));
+            let trusts = |role: &Role| trusts_service(&role.trust, BATCH_OPERATIONS) && role.policy.is_some();
+            let assumable = role.is_some_and(trusts);
+            world.jobs.create(&clients.source, assumable, request)
+        })
     }
 
     async fn describe_job(
@@ -234,7 +242,7 @@ impl Cloud for SimulatedCloud {
         address: &JobAddress,
         id: &str,
     ) -> Read<Option<Job>> {
-        self.read(|world| world.describe_job(&clients.source, address, id))
+        self.read(|world| world.jobs.describe(&clients.source, address, id))
     }
 
     async fn find_job(
@@ -243,7 +251,7 @@ impl Cloud for SimulatedCloud {
         address: &JobAddress,
         description: &str,
     ) -> Read<Option<String>> {
-        self.read(|world| world.find_job(&clients.source, address, description))
+        self.read(|world| world.jobs.find(&clients.source, address, description))
     }
 
     async fn update_job(
@@ -253,7 +261,7 @@ impl Cloud for SimulatedCloud {
         id: &str,
         update: JobUpdate,
     ) -> Read<()> {
-        self.write(|world| world.update_job(&clients.source, address, id, update))
+        self.write(|world| world.jobs.update(&clients.source, address, id, update))
     }
 
     async fn verify(&self, account: &Account) -> Read<CallerIdentity> {

@@ -7,13 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::iam::arn::{account_of_arn, role_of_arn};
-use crate::iam::compare::trusts_service;
-use crate::replication::FailureClass;
-use crate::replication::backfill::role::BATCH_OPERATIONS;
 use crate::replication::backfill::{Job, JobAddress, JobRequest, JobState, JobUpdate};
 use crate::replication::observed::Read;
-use crate::simulation::world::{World, access_denied, fail};
+use crate::replication::{Failure, FailureClass};
 
 /// All jobs, by id.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -46,29 +42,38 @@ pub struct SimulatedJob {
     pub update_reason: Option<String>,
 }
 
-impl World {
-    /// Asks for a job, as an account.
+fn refuse(class: FailureClass, action: &'static str, subject: &str, (code, detail): (&str, &str)) -> Failure {
+    Failure { code: code.to_owned(), ..Failure::new(class, action, subject, detail) }
+}
+
+fn denied(action: &'static str, subject: &str) -> Failure {
+    refuse(FailureClass::Denied, action, subject, ("AccessDenied", "Access Denied"))
+}
+
+impl Jobs {
+    /// Asks for a job, as an account. `assumable`: S3 Batch Operations may assume its role.
     ///
     /// # Errors
     /// What S3 answers: a role that S3 Batch Operations cannot assume, or another request with the same token.
-    pub fn create_job(&mut self, caller: &str, request: &JobRequest) -> Read<String> {
+    pub fn create(&mut self, caller: &str, assumable: bool, request: &JobRequest) -> Read<String> {
         let action = "s3:CreateJob";
-        let refuse = |code, detail| Err(fail(FailureClass::Invalid, action, &request.source, (code, detail)));
+        let invalid = |answer| Err(refuse(FailureClass::Invalid, action, &request.source, answer));
         if request.address.account != caller {
-            return Err(access_denied(action, &request.source));
+            return Err(denied(action, &request.source));
         }
-        let role = account_of_arn(&request.role).and_then(|id| self.role(id, role_of_arn(&request.role)));
-        if !role.is_some_and(|role| trusts_service(&role.trust, BATCH_OPERATIONS) && role.policy.is_some()) {
-            return refuse("InvalidRequest", "The role cannot be assumed");
+        if !assumable {
+            return invalid(("InvalidRequest", "The role cannot be assumed"));
         }
         let text = format!("{request:?}");
-        let known = self.jobs.held.iter().find(|(_, job)| job.token == request.token);
-        match known.filter(|_| !self.jobs.forgets_tokens) {
+        let known = self.held.iter().find(|(_, job)| job.token == request.token);
+        match known.filter(|_| !self.forgets_tokens) {
             Some((id, job)) if job.request == text => return Ok(id.clone()),
-            Some(_) => return refuse("IdempotencyException", "The token was used with another request"),
+            Some(_) => {
+                return invalid(("IdempotencyException", "The token was used with another request"));
+            }
             None => {}
         }
-        let id = format!("job-{}", self.jobs.held.len() + 1);
+        let id = format!("job-{}", self.held.len() + 1);
         let job = SimulatedJob {
             account: caller.to_owned(),
             region: request.address.region.clone(),
@@ -83,7 +88,7 @@ impl World {
             failure_reasons: Vec::new(),
             update_reason: None,
         };
-        self.jobs.held.insert(id.clone(), job);
+        self.held.insert(id.clone(), job);
         Ok(id)
     }
 
@@ -91,11 +96,11 @@ impl World {
     ///
     /// # Errors
     /// `AccessDenied` in another account.
-    pub fn describe_job(&self, caller: &str, address: &JobAddress, id: &str) -> Read<Option<Job>> {
+    pub fn describe(&self, caller: &str, address: &JobAddress, id: &str) -> Read<Option<Job>> {
         if address.account != caller {
-            return Err(access_denied("s3:DescribeJob", id));
+            return Err(denied("s3:DescribeJob", id));
         }
-        let held = self.jobs.held.get(id).filter(|job| job.region == address.region && job.account == caller);
+        let held = self.held.get(id).filter(|job| job.region == address.region && job.account == caller);
         Ok(held.map(|job| Job {
             id: id.to_owned(),
             state: JobState::of(&job.state),
@@ -113,12 +118,12 @@ impl World {
     ///
     /// # Errors
     /// `AccessDenied` in another account.
-    pub fn find_job(&self, caller: &str, address: &JobAddress, description: &str) -> Read<Option<String>> {
+    pub fn find(&self, caller: &str, address: &JobAddress, description: &str) -> Read<Option<String>> {
         if address.account != caller {
-            return Err(access_denied("s3:ListJobs", caller));
+            return Err(denied("s3:ListJobs", caller));
         }
-        let listed = |job: &SimulatedJob| !(self.jobs.lists_late && job.state == "New");
-        let found = self.jobs.held.iter().find(|(_, job)| job.description == description && listed(job));
+        let listed = |job: &SimulatedJob| !(self.lists_late && job.state == "New");
+        let found = self.held.iter().find(|(_, job)| job.description == description && listed(job));
         Ok(found.map(|(id, _)| id.clone()))
     }
 
@@ -126,17 +131,11 @@ impl World {
     ///
     /// # Errors
     /// `AccessDenied` in another account.
-    pub fn update_job(
-        &mut self,
-        caller: &str,
-        address: &JobAddress,
-        id: &str,
-        update: JobUpdate,
-    ) -> Read<()> {
+    pub fn update(&mut self, caller: &str, address: &JobAddress, id: &str, update: JobUpdate) -> Read<()> {
         if address.account != caller {
-            return Err(access_denied("s3:UpdateJobStatus", id));
+            return Err(denied("s3:UpdateJobStatus", id));
         }
-        let Some(job) = self.jobs.held.get_mut(id) else { return Ok(()) };
+        let Some(job) = self.held.get_mut(id) else { return Ok(()) };
         let state = JobState::of(&job.state);
         let next = match update {
             JobUpdate::Confirm if state == JobState::Suspended => "Ready",
@@ -149,9 +148,9 @@ impl World {
     }
 
     /// Every job goes on to its next state.
-    pub fn advance_jobs(&mut self) {
-        let (objects, failing) = (self.jobs.objects, self.jobs.failing);
-        for job in self.jobs.held.values_mut() {
+    pub fn advance(&mut self) {
+        let (objects, failing) = (self.objects, self.failing);
+        for job in self.held.values_mut() {
             let next = match JobState::of(&job.state) {
                 JobState::New => "Preparing",
                 JobState::Preparing if objects == 0 => {

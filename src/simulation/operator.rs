@@ -101,7 +101,11 @@ impl Operator {
         };
         let shared = controller.context.clone();
         let context = backfill::context::Context { shared, memory: backfill::memory::Memory::default() };
-        let backfills = ReplicationBackfillController { context, backfills: Triggers::new(1) };
+        let backfills = ReplicationBackfillController {
+            context,
+            backfills: Triggers::new(1),
+            replications: Triggers::new(1),
+        };
         Operator { controller, backfills }
     }
 

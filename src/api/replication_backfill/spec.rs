@@ -76,7 +76,7 @@ pub struct ReplicationBackfillSpec {
     /// another bucket.
     #[serde(default = "default_statuses")]
     #[schemars(length(min = 1, max = 4))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = b::statuses_are_distinct())]
     pub statuses: Vec<ObjectReplicationStatus>,
 
     /// Only objects created after this time. Absent: from the first one on.
@@ -91,7 +91,6 @@ pub struct ReplicationBackfillSpec {
     /// Only objects whose key begins with one of these. Absent: every object that a rule replicates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 1024)))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
     pub prefixes: Vec<String>,
 
     /// Where S3 reports each object. Absent: S3 counts them and reports none by name.

@@ -50,6 +50,13 @@ pub fn created_after_comes_first() -> Rule {
     )
 }
 
+pub fn statuses_are_distinct() -> Rule {
+    rule(
+        "self.all(s, self.exists_one(o, o == s))",
+        "statuses names each status once: remove the one that is repeated",
+    )
+}
+
 pub fn replication_name() -> Rule {
     rule(
         "self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",

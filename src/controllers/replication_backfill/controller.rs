@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use kube::{Api, Client, Resource, ResourceExt};
 
-use crate::controllers::GuardedBackfill;
-use crate::controllers::index::Backfills;
+use crate::controllers::index::{Backfills, completed_at};
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::{DEADLINE, authorize, reconcile};
+use crate::controllers::{Guarded, GuardedBackfill};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::backfill::pace::FIRST_PAUSE;
 use crate::runtime::Error;
@@ -29,6 +29,8 @@ pub struct ReplicationBackfillController<C, K> {
     pub context: Context<C, K>,
     /// The queue of this kind.
     pub backfills: Triggers<GuardedBackfill>,
+    /// The queue of `BucketReplication` resources.
+    pub replications: Triggers<Guarded>,
 }
 
 impl<C: Cloud, K: Cluster> Controller for ReplicationBackfillController<C, K> {
@@ -58,6 +60,10 @@ impl<C: Cloud, K: Cluster> Controller for ReplicationBackfillController<C, K> {
                     .is_some_and(|before| authorize::is_over(before) != authorize::is_over(after))
                 {
                     self.wake_siblings(after);
+                }
+                if completed_at(after).is_some() && before.as_ref().is_some_and(|b| completed_at(b).is_none())
+                {
+                    self.wake_parent(after);
                 }
                 // Not finalizers and not the status: the operator writes them itself.
                 let asked = |o: &GuardedBackfill| (o.meta().generation, o.meta().annotations.clone());
@@ -106,6 +112,14 @@ impl<C: Cloud, K: Cluster> Controller for ReplicationBackfillController<C, K> {
 }
 
 impl<C, K> ReplicationBackfillController<C, K> {
+    /// A backfill completed: what the replication reports of its objects changes.
+    fn wake_parent(&self, backfill: &GuardedBackfill) {
+        let Ok(readable) = &backfill.0 else { return };
+        let namespace = backfill.namespace().unwrap_or_default();
+        let parent = Key::namespaced(&namespace, &readable.spec.replication_ref.name);
+        self.replications.trigger(parent, Urgency::Change);
+    }
+
     /// A backfill ended: the next one of the same replication may begin.
     fn wake_siblings(&self, backfill: &GuardedBackfill) {
         let Ok(readable) = &backfill.0 else { return };

@@ -180,6 +180,7 @@ fn details(job: &Job, spec: Option<&ReplicationBackfillSpec>) -> String {
 
 fn awaiting(job: &Job) -> String {
     let what = match job.total {
+        Some(1) => format!("1 object is to be replicated, for {}", price::describe(job.total)),
         Some(total) => {
             format!("{} objects are to be replicated, for {}", grouped(total), price::describe(job.total))
         }

@@ -31,6 +31,9 @@ const NAME: &str = "orders-november";
 /// More reconciles than any trace needs.
 const ROUNDS: usize = 60;
 
+/// The last call at which something happens: a backfill that waits makes the same calls again and again.
+const LATEST: usize = 60;
+
 /// What AWS leaves open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -150,7 +153,7 @@ pub fn explore_backfills(mode: Mode, depth: usize) -> Result<usize, Box<Broken>>
                 continue;
             }
             let after = trace.last().map_or(0, |(number, _)| number + 1);
-            for (number, call) in calls.iter().enumerate().skip(after) {
+            for (number, call) in calls.iter().enumerate().take(LATEST).skip(after) {
                 let troubles = Trouble::ALL.into_iter().filter(|trouble| trouble.applies(call, mode));
                 next.extend(troubles.map(|trouble| {
                     let mut longer = trace.clone();
@@ -173,6 +176,8 @@ struct Shared {
     /// Someone ended the backfill, or took away what it needs.
     ended: bool,
     hindered: bool,
+    /// How many troubles of the trace have happened.
+    met: usize,
 }
 
 /// Runs one trace. Returns its calls.
@@ -188,6 +193,7 @@ pub fn run(mode: Mode, trace: &Trace) -> Result<Vec<Call>, Box<Broken>> {
         broken: None,
         ended: false,
         hindered: false,
+        met: 0,
     }));
     // The other leader has the cache of the beginning.
     let other = start(&cloud, &cluster, &clock, Arc::new(|_| Box::pin(std::future::ready(Choice::Answer))));
@@ -195,7 +201,13 @@ pub fn run(mode: Mode, trace: &Trace) -> Result<Vec<Call>, Box<Broken>> {
     let hook = hook(&shared, &cloud, &cluster, &other);
     let mut operator = start(&cloud, &cluster, &clock, hook.clone());
     let mut settled = false;
-    for _ in 0..ROUNDS {
+    let mut left = ROUNDS;
+    let mut troubles = 0;
+    while left > 0 {
+        let met = shared.lock().met;
+        // After each trouble there is time enough again.
+        left = if met > troubles { ROUNDS } else { left - 1 };
+        troubles = met;
         cluster.with(|server| operator.sync(server));
         let Some(reconcile) = operator.reconcile_backfill(NAMESPACE, NAME) else {
             settled = true;
@@ -216,7 +228,7 @@ pub fn run(mode: Mode, trace: &Trace) -> Result<Vec<Call>, Box<Broken>> {
             break;
         }
         clock.advance(pause.unwrap_or(Duration::from_secs(1)).min(Duration::from_secs(600)));
-        cloud.with(World::advance_jobs);
+        cloud.with(|world| world.jobs.advance());
     }
     let mut shared = shared.lock();
     if shared.broken.is_none() {
@@ -280,6 +292,7 @@ fn hook(
                 None if call.is_write() => shared.story.push(format!("The operator asks to {call}.")),
                 None => {}
             }
+            shared.met += usize::from(trouble.is_some());
             shared.ended |= matches!(trouble, Some(Trouble::Cancelled | Trouble::Deleted));
             shared.hindered |= matches!(trouble, Some(Trouble::ParentDeleted | Trouble::AccountTightened));
             trouble

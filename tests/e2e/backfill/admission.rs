@@ -56,7 +56,7 @@ async fn a_wrong_field_is_refused_with_the_remedy() -> Result<()> {
         (json!({"replicationRef": {"name": ""}}), "replicationRef.name"),
         (json!({"statuses": []}), "statuses"),
         (json!({"statuses": ["Pending"]}), "Unsupported value"),
-        (json!({"statuses": ["Failed", "Failed"]}), "Duplicate value"),
+        (json!({"statuses": ["Failed", "Failed"]}), "names each status once"),
         (
             json!({"createdAfter": "2026-02-01T00:00:00Z", "createdBefore": "2026-01-01T00:00:00Z"}),
             "createdAfter must be earlier",

@@ -18,7 +18,8 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    pub(crate) fn new(endpoint: &str, account: &str) -> Self {
+    /// Of an emulator at this address.
+    pub fn new(endpoint: &str, account: &str) -> Self {
         Self { endpoint: endpoint.to_owned(), account: account.to_owned() }
     }
 
