@@ -1,35 +1,255 @@
-//! `backfill`: BucketReplication resources in, the ReplicationBackfill resources that replicate what they missed out.
-//!
-//! It prints and starts nothing: `kubectl apply -f -` does.
+//! `backfill`: creates a `ReplicationBackfill` for one resource, and with `--wait` follows it to its end; with `-f`, only
+//! prints those of the resources in files.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
 
-use crate::cli::manifests::Manifests;
-use crate::cli::{CliError, write};
+use crate::cli::fleet::BackfillView;
+use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError};
+use crate::cli::manifests::{ManifestError, Manifests};
+use crate::cli::output::{Format, PrintError, formatted, print};
+use crate::cli::progress::{Progress, bar};
+use crate::cli::status::WRONG;
+use crate::cli::terminal::printable;
 use crate::replication::backfill::proposal::{propose, remarks};
+use crate::runtime::clock::Clock;
 
 #[derive(Debug, Args)]
 pub struct BackfillArgs {
-    /// File with BucketReplication resources; - for standard input; may be repeated
-    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
-    filenames: Vec<String>,
-    /// Name of the ReplicationBackfill; absent: that of the BucketReplication with -backfill
-    #[arg(long, value_name = "NAME")]
+    /// Name of the BucketReplication
+    #[arg(required_unless_present = "filenames")]
     name: Option<String>,
-    /// Let the job wait for approval: the status then shows the number of objects and the price
+    /// Print the ReplicationBackfill of each BucketReplication in this file and create none; - for standard input; may be
+    /// repeated
+    #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with_all = ["name", "wait"])]
+    filenames: Vec<String>,
+    /// Name of the ReplicationBackfill; absent: that of the BucketReplication and the time
+    #[arg(long, value_name = "NAME")]
+    backfill_name: Option<String>,
+    /// Which objects, by their replication status; may be repeated; absent: NotReplicated and Failed
+    #[arg(long = "status", value_enum, value_name = "STATUS")]
+    statuses: Vec<ObjectStatus>,
+    /// Only objects whose keys begin with this; may be repeated
+    #[arg(long = "prefix", value_name = "PREFIX")]
+    prefixes: Vec<String>,
+    /// Only objects that were created after this time, such as 2026-01-31T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    created_after: Option<Timestamp>,
+    /// Count the objects and wait for approval before any of them is replicated
     #[arg(long)]
-    manual: bool,
+    manual_approval: bool,
+    /// Wait until the backfill has ended
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    kubernetes: KubeArgs,
 }
 
-pub async fn backfill(args: BackfillArgs) -> Result<ExitCode, CliError> {
+/// The replication statuses by which a backfill chooses objects, as its spec names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum ObjectStatus {
+    NotReplicated,
+    Failed,
+    Replicated,
+    Replica,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BackfillError {
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+    #[error(transparent)]
+    Print(#[from] PrintError),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error("ReplicationBackfill {0} was deleted while the command waited for it")]
+    Deleted(String),
+}
+
+/// How often the progress is read.
+const POLL: Duration = Duration::from_secs(1);
+
+pub async fn backfill(args: BackfillArgs, typed: &'static str) -> Result<ExitCode, BackfillError> {
+    let Some(replication) = &args.name else {
+        return print_manifests(&args).map(|()| ExitCode::SUCCESS);
+    };
+    let kubernetes = args.kubernetes.connect().await?;
+    let resource = kubernetes.decoded(replication, typed).await?;
+    let now = Clock::System.timestamp();
+    let name = args.backfill_name.clone().unwrap_or_else(|| default_name(replication, now));
+    let created = kubernetes.create_backfill(&name, spec(&args, replication)).await?;
+    let namespace = kubernetes.namespace.clone();
+    print(&format!(
+        "backfill {namespace}/{name} of {} is created\n  → kubectl get replicationbackfill {name} -n {namespace} -w\n",
+        resource.spec.source.bucket
+    ))?;
+    if !args.wait {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = follow(&kubernetes, &name, BackfillView::of(&created)) => {
+            let ended = ended?;
+            print(&format!("{}\n", outcome(&ended)))?;
+            Ok(if ended.ready == "True" { ExitCode::SUCCESS } else { ExitCode::from(WRONG) })
+        }
+        () = interrupted => {
+            print(&format!(
+                "stopped waiting; the backfill goes on\n  → kubectl get replicationbackfill {name} -n {namespace} -w\n  \
+                 → kubectl patch replicationbackfill {name} -n {namespace} --type merge -p '{{\"spec\":{{\"cancel\":true}}}}'   # cancels it\n"
+            ))?;
+            // Nothing has failed, and the end is not known.
+            Ok(ExitCode::from(WRONG))
+        }
+    }
+}
+
+/// Prints what would be created, for `kubectl apply -f -`.
+fn print_manifests(args: &BackfillArgs) -> Result<(), BackfillError> {
     let manifests = Manifests::read(&args.filenames)?.with_resources()?;
     for resource in &manifests.resources {
-        let manifest = propose(resource, args.name.as_deref(), args.manual);
-        let yaml = serde_saphyr::to_string(&manifest).map_err(|error| CliError::Print(error.to_string()))?;
+        let manifest = propose(resource, args.backfill_name.as_deref(), &args.choices());
         let remarks: String = remarks(resource).iter().map(|line| format!("# {line}\n")).collect();
-        write(&format!("---\n{remarks}{yaml}"))?;
+        print(&format!("---\n{remarks}{}", formatted(&manifest, Format::Yaml)?))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// Follows a backfill to its end.
+async fn follow(
+    kubernetes: &Kubernetes,
+    name: &str,
+    mut view: BackfillView,
+) -> Result<BackfillView, BackfillError> {
+    let mut progress = Progress::new();
+    let started = Clock::System.now();
+    let mut first: Option<(u64, Duration)> = None;
+    loop {
+        let done = view.succeeded.unwrap_or_default() + view.failed.unwrap_or_default();
+        let elapsed = started.elapsed();
+        // The rate is that of the time in which one watched: before, the job may have waited.
+        let (begun_with, since) = *first.get_or_insert((done, elapsed));
+        let seconds = elapsed.saturating_sub(since).as_secs_f64();
+        let rate = (seconds >= 1.0).then(|| done.saturating_sub(begun_with) as f64 / seconds);
+        progress.show(&line(&view), &moment(&view, rate));
+        if view.has_ended() {
+            return Ok(view);
+        }
+        tokio::time::sleep(POLL).await;
+        let read = kubernetes.backfill(name).await?;
+        view = BackfillView::of(&read.ok_or_else(|| BackfillError::Deleted(name.to_owned()))?);
+    }
+}
+
+/// What stays of a step where lines are not overwritten: whole tenths of the count, so that a log stays short.
+fn line(view: &BackfillView) -> String {
+    let reason = if view.reason.is_empty() { "created" } else { &view.reason };
+    match (view.done(), view.total) {
+        (Some(done), Some(total)) => {
+            format!("backfill {}: {reason}, {} % of {total}", view.name, (done * 10.0).floor() * 10.0)
+        }
+        _ => format!("backfill {}: {reason}", view.name),
+    }
+}
+
+/// What changes all the time: the bar, the counts and the rate.
+fn moment(view: &BackfillView, rate: Option<f64>) -> String {
+    let Some(done) = view.done() else { return " …".to_owned() };
+    let (succeeded, failed) = (view.succeeded.unwrap_or_default(), view.failed.unwrap_or_default());
+    let rate = rate.map(|rate| format!(", {rate:.0} a second")).unwrap_or_default();
+    format!(" {} {} copied, {failed} failed{rate}", bar(done), succeeded)
+}
+
+/// The end, in a line: verdict, counts, why.
+fn outcome(view: &BackfillView) -> String {
+    let sign = if view.ready == "True" { "✓" } else { "✗" };
+    let counts = match (view.total, view.succeeded, view.failed) {
+        (Some(total), succeeded, failed) => {
+            format!(
+                " ({} of {total} copied, {} failed)",
+                succeeded.unwrap_or_default(),
+                failed.unwrap_or_default()
+            )
+        }
+        _ => String::new(),
+    };
+    format!("{sign} backfill {}: {}{counts}: {}", view.name, view.reason, printable(&view.message))
+}
+
+/// A name that tells when: a backfill is a one-shot resource.
+fn default_name(replication: &str, now: Timestamp) -> String {
+    const LONGEST: usize = 200;
+    let kept: String = replication.chars().take(LONGEST).collect();
+    format!("{}-{}", kept.trim_end_matches(['-', '.']), now.strftime("%Y%m%d-%H%M%S"))
+}
+
+impl BackfillArgs {
+    /// The fields of the spec that were given, without the replication.
+    fn choices(&self) -> Map<String, Value> {
+        let mut spec = Map::new();
+        let statuses: Vec<String> = self
+            .statuses
+            .iter()
+            .filter_map(|status| status.to_possible_value().map(|value| value.get_name().to_owned()))
+            .collect();
+        if !statuses.is_empty() {
+            spec.insert("statuses".to_owned(), json!(statuses));
+        }
+        if !self.prefixes.is_empty() {
+            spec.insert("prefixes".to_owned(), json!(self.prefixes));
+        }
+        if let Some(after) = self.created_after {
+            spec.insert("createdAfter".to_owned(), json!(after.to_string()));
+        }
+        if self.manual_approval {
+            spec.insert("approval".to_owned(), json!("Manual"));
+        }
+        spec
+    }
+}
+
+fn spec(args: &BackfillArgs, replication: &str) -> Value {
+    let mut spec = args.choices();
+    spec.insert("replicationRef".to_owned(), json!({"name": replication}));
+    Value::Object(spec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(succeeded: u64, failed: u64) -> BackfillView {
+        BackfillView {
+            name: "orders-1".to_owned(),
+            ready: "Unknown".to_owned(),
+            reason: "Running".to_owned(),
+            total: Some(3000),
+            succeeded: Some(succeeded),
+            failed: Some(failed),
+            ..BackfillView::default()
+        }
+    }
+
+    #[test]
+    fn the_lasting_line_changes_only_with_a_tenth_of_the_objects() {
+        assert_eq!(line(&running(1200, 10)), "backfill orders-1: Running, 40 % of 3000");
+        assert_eq!(line(&running(1200, 10)), line(&running(1400, 20)));
+        assert!(moment(&running(1200, 10), Some(41.4)).ends_with("1200 copied, 10 failed, 41 a second"));
+    }
+
+    #[test]
+    fn a_backfill_is_named_after_its_replication_and_the_time() {
+        let name = default_name("orders-to-eu", Timestamp::UNIX_EPOCH);
+        assert_eq!(name, "orders-to-eu-19700101-000000");
+        assert!(default_name(&"a".repeat(253), Timestamp::UNIX_EPOCH).len() <= 253);
+    }
 }

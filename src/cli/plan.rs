@@ -55,7 +55,7 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
                 .iter()
                 .map(|(r, plan)| json!({"namespace": r.namespace(), "name": r.name_any(), "plan": plan}))
                 .collect();
-            let text = serde_json::to_string_pretty(&all).map_err(|e| CliError::Print(e.to_string()))?;
+            let text = serde_json::to_string_pretty(&all).map_err(|e| CliError::print(e.to_string()))?;
             write(&format!("{text}\n"))?;
         }
     }

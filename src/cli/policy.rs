@@ -4,6 +4,8 @@
 //!
 //! Works without AWS: a value that the file does not contain becomes a wildcard.
 
+use std::collections::BTreeMap;
+
 use std::process::ExitCode;
 
 use clap::Args;
@@ -21,7 +23,7 @@ use crate::replication::events::EventQueue;
 use crate::replication::events::policies::{queue_policy, read_queues};
 use crate::replication::least_privilege::{
     Grantee, account_policy, account_trust_policy, assume_roles, destination_bucket_policies, key_policies,
-    operator_policy,
+    operator_policy, read_metrics,
 };
 use crate::replication::{Account, Caller, Desired, DesiredRole, Replication};
 
@@ -65,6 +67,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     let mut all = Vec::new();
     let mut unrestricted = Vec::new();
     let mut of_backfills = Vec::new();
+    let mut acting: BTreeMap<String, Vec<Grantee>> = BTreeMap::new();
     for resource in &manifests.resources {
         let accounts = directory.accounts_of(resource).await?;
         let accounts = accounts.map_err(|refusal| PolicyError::Refused {
@@ -106,6 +109,9 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         if !accounts.are_restricted() {
             unrestricted.push(grantee.clone());
         }
+        if let Some(account) = &accounts.source {
+            acting.entry(account.name.clone()).or_default().push(grantee.clone());
+        }
         all.push(grantee);
     }
     for (bucket, policy) in destination_bucket_policies(&all) {
@@ -121,6 +127,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     }
     let mut own = operator_policy(&unrestricted);
     own.statement.extend(of_backfills);
+    own.statement.extend(read_metrics(&unrestricted));
     own.statement.extend(assume_roles(&manifests.accounts));
     own.statement.extend(read_queues(&args.event_queue, &args.region));
     if !own.statement.is_empty() {
@@ -128,7 +135,8 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     }
     for account in &manifests.accounts {
         let Account { name, spec } = account;
-        let policy = account_policy(account, &manifests.accounts, Partition::of_region(&args.region));
+        let mut policy = account_policy(account, &manifests.accounts, Partition::of_region(&args.region));
+        policy.statement.extend(read_metrics(acting.get(name).into_iter().flatten()));
         sections.push((format!("policy of the operator in AwsAccount {name}"), policy.to_value()));
         if let Some((role, operator)) = spec.assume_role.as_ref().zip(args.operator_arn.as_deref()) {
             let title = format!("trust policy of role {}", role.arn);
@@ -136,7 +144,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         }
     }
     let print =
-        |value: &Value| serde_json::to_string_pretty(value).map_err(|e| CliError::Print(e.to_string()));
+        |value: &Value| serde_json::to_string_pretty(value).map_err(|e| CliError::print(e.to_string()));
     match args.output {
         Output::Text => {
             for (title, policy) in &sections {

@@ -12,12 +12,14 @@ use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
 
 use crate::api::{ConditionType, DEFAULT_ACCOUNT};
+use crate::controllers::summary::Summary;
 use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
 use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::{references, unreadable};
 use crate::replication::events::Lookup;
 use crate::replication::{Account, Refusal};
-use crate::runtime::store::{Change, Key, Store};
+use crate::runtime::packing::Packing;
+use crate::runtime::store::{Change, Keeping, Key, Store};
 
 /// The longest that `AwsAccount` resources are relied on while their watch only fails.
 const MAX_UNSEEN: Duration = Duration::from_secs(60);
@@ -33,7 +35,7 @@ pub enum ReplicationKey {
     Event(Lookup),
 }
 
-pub type Replications = Store<Guarded, ReplicationKey>;
+pub type Replications = Store<Guarded, ReplicationKey, Summary>;
 pub type AwsAccounts = Store<GuardedAccount>;
 /// By the key of the replication that a backfill refers to.
 pub type Backfills = Store<GuardedBackfill, Key>;
@@ -69,9 +71,17 @@ impl Index {
     fn by(namespaces: &[String], keys: fn(&Guarded) -> Vec<ReplicationKey>) -> Index {
         Index {
             namespaces: namespaces.to_vec(),
-            replications: Arc::new(Store::new(keys)),
-            accounts: Arc::new(Store::new(|_| Vec::new())),
-            backfills: Arc::new(Store::new(backfill_keys)),
+            replications: Arc::new(Store::new(Keeping {
+                index_by: keys,
+                summarize: Summary::of,
+                packing: Some(PACKING),
+            })),
+            accounts: Arc::new(Store::unindexed()),
+            backfills: Arc::new(Store::new(Keeping {
+                index_by: backfill_keys,
+                summarize: |_| (),
+                packing: None,
+            })),
             seen_accounts: AtomicBool::new(false),
         }
     }
@@ -151,9 +161,9 @@ impl Index {
         self.backfills_of(replication).iter().filter_map(|backfill| completed_at(backfill)).max()
     }
 
-    /// The resources that refer to this `AwsAccount`, oldest first.
-    pub fn by_account(&self, account: &str) -> Vec<Arc<Guarded>> {
-        self.replications.by_index(&ReplicationKey::Account(account.to_owned()))
+    /// The keys of the resources that refer to this `AwsAccount`, oldest first.
+    pub fn by_account(&self, account: &str) -> Vec<Key> {
+        self.replications.keys_by_index(&ReplicationKey::Account(account.to_owned()))
     }
 
     /// The resources that an event about this may concern, oldest first.
@@ -174,7 +184,7 @@ impl Index {
 
     /// Whether there is an `AwsAccount` of this name, readable or not.
     pub fn has_account(&self, name: &str) -> bool {
-        self.accounts.get(&Key::cluster(name)).is_some()
+        self.accounts.contains(&Key::cluster(name))
     }
 
     /// An `AwsAccount` by its name; `None` when there is none.
@@ -197,6 +207,13 @@ impl Default for Index {
         Index::new(&[])
     }
 }
+
+/// A resource that cannot be decoded is rare, and has no text to be kept as.
+pub(crate) const PACKING: Packing<Guarded> = Packing {
+    write: |object| object.0.as_ref().ok().and_then(|resource| serde_json::to_vec(resource).ok()),
+    read: |text| serde_json::from_slice(text).ok().map(|resource| DeserializeGuard(Ok(resource))),
+    typical: include_bytes!("typical_resource.json"),
+};
 
 fn replication_keys(object: &Guarded) -> Vec<ReplicationKey> {
     let Ok(resource) = &object.0 else { return Vec::new() };

@@ -71,7 +71,6 @@ pub async fn run(operator: Operator) {
         clock: Clock::System,
         metrics: event_metrics,
     }));
-    let receiver = Receiver { events: events.clone(), cloud: cloud.clone() };
     metrics.collect_from({
         let (index, tracker, queue) = (index.clone(), tracker.clone(), replications.clone());
         let (leadership, each) = (leadership.clone(), settings.resource_metrics);
@@ -112,6 +111,7 @@ pub async fn run(operator: Operator) {
         events,
     });
     let sweep = sweep_forever(context.clone(), shutdown.clone());
+    let receiver = Arc::new(Receiver::new(context.clone()));
     let replication_controller = BucketReplicationController {
         context,
         replications: replications.clone(),

@@ -17,6 +17,7 @@ use crate::replication::backfill::least_privilege::{jobs, pass_job_roles};
 use crate::replication::configuration::Rule;
 use crate::replication::desired::permissions::in_account;
 use crate::replication::desired::{Desired, DesiredRole};
+use crate::replication::health::metrics::GET_METRIC_DATA;
 use crate::replication::observed::Caller;
 
 /// The policies with which the owners of destination buckets in other accounts admit the roles, by bucket: a bucket has one
@@ -40,6 +41,16 @@ pub fn destination_bucket_policies(resources: &[Grantee]) -> BTreeMap<String, Po
     }
     let document = |(arn, statements)| (bucket_of_arn(arn).to_owned(), PolicyDocument::new(statements));
     buckets.into_iter().map(document).collect()
+}
+
+/// What the operator needs, as the identity that acts on the sources, where a rule of these resources publishes metrics.
+/// CloudWatch knows no permission for some metrics alone
+/// (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html>).
+pub fn read_metrics<'a>(resources: impl IntoIterator<Item = &'a Grantee>) -> Option<Statement> {
+    let publishes =
+        |grantee: &Grantee| grantee.desired.rules.values().any(|rule| rule.destination.metrics.is_enabled());
+    let any = resources.into_iter().any(publishes);
+    any.then(|| Statement::allow("ReadMetrics", [GET_METRIC_DATA], ["*"]))
 }
 
 /// A resource the operator is to have permissions for.

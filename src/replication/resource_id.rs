@@ -29,6 +29,18 @@ pub struct ResourceId {
 }
 
 impl ResourceId {
+    /// The resource that the tags of a managed role name. `None`: they do not name one, or not its cluster.
+    pub fn of_tags(tags: &BTreeMap<String, String>) -> Option<ResourceId> {
+        let value = |key: &str| value_of(tags, &tag(key)).cloned();
+        Some(ResourceId {
+            cluster: Some(value("cluster")?),
+            former_clusters: Vec::new(),
+            namespace: value("namespace")?,
+            name: value("name")?,
+            uid: Some(value("uid")?),
+        })
+    }
+
     /// The id for calls that are about an `AwsAccount` itself, which has no namespace.
     pub fn of_account(name: &str) -> ResourceId {
         ResourceId { namespace: "awsaccount".to_owned(), name: name.to_owned(), ..ResourceId::default() }

@@ -147,6 +147,7 @@ mod tests {
     impl Controller for ConfigMaps {
         type Kind = ConfigMap;
         type IndexKey = ();
+        type Summary = ();
 
         const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -224,7 +225,7 @@ mod tests {
         let client = api_server(&[object("panics", 1)], later).await;
         let (health, shutdown) = (Health::default(), CancellationToken::new());
         let mut manager = Manager::new(client, health, shutdown.clone());
-        let store = Arc::new(Store::new(|_: &ConfigMap| Vec::new()));
+        let store = Arc::new(Store::unindexed());
         let controller = ConfigMaps { store: store.clone(), reconciled, tries: Mutex::default() };
         manager.add(Runner::new(controller, Triggers::new(1), None), Scope::default());
         let run = manager.run(Election::disabled());

@@ -130,14 +130,12 @@ impl Operator {
             }
         }
         self.sync_backfills(server);
-        for object in index.accounts.all() {
-            let key = Key::of(kube::Resource::meta(object.as_ref()));
+        for key in index.accounts.keys() {
             if !server.objects.contains_key(&ObjectName::account(key.name())) {
                 index.accounts.remove(&key);
             }
         }
-        for object in index.replications.all() {
-            let key = Key::of(kube::Resource::meta(object.as_ref()));
+        for key in index.replications.keys() {
             let name = ObjectName::replication(key.namespace().unwrap_or_default(), key.name());
             if !server.objects.contains_key(&name) {
                 self.observe(index.replications.remove(&key).into_iter().collect());
@@ -148,8 +146,7 @@ impl Operator {
     /// Forgets the backfills that are gone.
     fn sync_backfills(&self, server: &ApiServer) {
         let index = &self.controller.context.index;
-        for object in index.backfills.all() {
-            let key = Key::of(kube::Resource::meta(object.as_ref()));
+        for key in index.backfills.keys() {
             let name = ObjectName::backfill(key.namespace().unwrap_or_default(), key.name());
             if !server.objects.contains_key(&name) {
                 index.backfills.remove(&key).iter().for_each(|change| {

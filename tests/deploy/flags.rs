@@ -33,6 +33,8 @@ fn every_flag() -> (Value, BTreeMap<&'static str, Option<&'static str>>) {
             "formerClusters": ["0b8e6d53-5c1f-4f3d-9c58-0c1b5e9f6a10"],
             "requestInterval": 20,
             "backfillSettle": "5m",
+            "healthInterval": "10m",
+            "healthWindow": "30m",
             "httpAddress": "[::]:9090",
             "resourceMetrics": true,
             "otlpEndpoint": "http://collector:4318",
@@ -67,6 +69,8 @@ fn every_flag() -> (Value, BTreeMap<&'static str, Option<&'static str>>) {
         ("former-cluster", Some("0b8e6d53-5c1f-4f3d-9c58-0c1b5e9f6a10")),
         ("request-interval", Some("20")),
         ("backfill-settle", Some("5m")),
+        ("health-interval", Some("10m")),
+        ("health-window", Some("30m")),
         ("http-address", Some("[::]:9090")),
         ("resource-metrics", None),
         ("otlp-endpoint", Some("http://collector:4318")),
@@ -161,8 +165,11 @@ fn the_defaults_that_the_values_speak_of_are_those_of_the_program() -> Result<()
     let own = ["http-address", "log-format", "lease-name"];
     for (flag, default) in flags_of_run()? {
         let Some(default) = default.filter(|_| !own.contains(&flag.as_str())) else { continue };
-        let said = documented.get(flag.as_str()).copied();
-        ensure!(said == Some(default.as_str()), "--{flag} defaults to {default}; values.yaml says {said:?}");
+        let documented_default = documented.get(flag.as_str()).copied();
+        ensure!(
+            documented_default == Some(default.as_str()),
+            "--{flag} defaults to {default}; values.yaml says {documented_default:?}"
+        );
     }
     Ok(())
 }

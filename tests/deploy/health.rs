@@ -234,10 +234,10 @@ async fn kstatus_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
             // Argo CD runs no health check on an object that is being deleted.
             false => ("Progressing".to_owned(), String::new()),
         };
-        let (status, said) = (&object["status"], &kstatus.message);
+        let (status, assessed) = (&object["status"], &kstatus.message);
         ensure!(
             (kstatus.status.as_str(), argo_cd.as_str()) == (expected.kstatus(), expected.argo_cd()),
-            "{how}: kstatus says {} ({said}), Argo CD {argo_cd} ({message}), which were to say {expected:?}: {status:#}",
+            "{how}: kstatus says {} ({assessed}), Argo CD {argo_cd} ({message}), which were to say {expected:?}: {status:#}",
             kstatus.status
         );
         // The message gives the reason.
@@ -245,7 +245,7 @@ async fn kstatus_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
             assert_eq!(json!(message), condition(status, "Ready").context("Ready")?["message"], "{how}");
         }
         if *expected == Health::Failed {
-            assert_eq!(*said, message, "{how}");
+            assert_eq!(*assessed, message, "{how}");
         }
     }
     // The documented expression lets suspended resources pass, and changes nothing else.

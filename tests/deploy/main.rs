@@ -13,6 +13,7 @@ mod flags;
 mod flux;
 mod health;
 mod image;
+mod krew;
 mod metadata;
 mod missing_rbac;
 mod monitoring;

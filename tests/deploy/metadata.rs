@@ -67,7 +67,7 @@ fn the_image_is_the_one_that_the_chart_runs() -> Result<()> {
     let objects = rendered(&json!({}))?;
     let image = &container(the(&objects, "Deployment")?)["image"];
     let images: Vec<Value> = list("images")?.iter().map(|listed| listed["image"].clone()).collect();
-    assert_eq!(images, [image.clone()]);
+    assert_eq!(images, std::slice::from_ref(image));
     Ok(())
 }
 

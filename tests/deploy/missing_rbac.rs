@@ -370,9 +370,9 @@ async fn without_any_one_of_its_rights_something_is_missed_and_the_log_says_whic
     );
     let lives = rights.iter().cloned().map(Some).chain([None]);
     let ends = join_all(lives.map(|taken| async {
-        let said =
+        let rights =
             taken.as_ref().map_or("with all its rights".to_owned(), |right| format!("without {right}"));
-        live(taken).await.err().map(|error| format!("{said}: {error:#}\n"))
+        live(taken).await.err().map(|error| format!("{rights}: {error:#}\n"))
     }))
     .await;
     let wrong: String = ends.into_iter().flatten().collect();

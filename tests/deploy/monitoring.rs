@@ -33,8 +33,13 @@ fn promtool(args: &[&str], files: &[(&str, &str)]) -> Result<()> {
     }
     let output = Command::new("promtool").args(args).current_dir(&dir).output()?;
     std::fs::remove_dir_all(&dir)?;
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    ensure!(output.status.success(), "promtool {args:?}: {}{}", said(&output.stdout), said(&output.stderr));
+    let printed = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    ensure!(
+        output.status.success(),
+        "promtool {args:?}: {}{}",
+        printed(&output.stdout),
+        printed(&output.stderr)
+    );
     Ok(())
 }
 

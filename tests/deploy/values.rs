@@ -130,9 +130,9 @@ fn the_schema_refuses_what_makes_no_sense() -> Result<()> {
         ),
     ];
     for (values, words) in refused {
-        let said = refusal(&values)?;
-        ensure!(said.contains("don't meet the specifications of the schema"), "{values}: {said}");
-        ensure!(said.contains(words), "{values}: {said}");
+        let printed = refusal(&values)?;
+        ensure!(printed.contains("don't meet the specifications of the schema"), "{values}: {printed}");
+        ensure!(printed.contains(words), "{values}: {printed}");
     }
     Ok(())
 }

@@ -104,6 +104,18 @@ fn no_link_between_pages_leads_nowhere() {
     }
 }
 
+/// GitHub's renderer and that of the site agree on code in a list only if it is indented by four spaces.
+#[test]
+fn code_in_lists_is_indented_by_four() {
+    for path in pages() {
+        for (number, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
+            let indentation = line.len() - line.trim_start().len();
+            let is_fence = line.trim_start().starts_with("```");
+            assert!(!is_fence || indentation % 4 == 0, "{}:{}: {line}", path.display(), number + 1);
+        }
+    }
+}
+
 #[test]
 fn the_files_and_folders_that_the_architecture_page_names_exist() {
     let text = page("docs/architecture.md");

@@ -7,6 +7,7 @@ mod cli;
 mod drift;
 mod events;
 mod failures;
+mod health;
 mod operations;
 mod ownership;
 mod replication;

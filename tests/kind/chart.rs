@@ -21,8 +21,8 @@ pub fn tested(cluster: &Cluster) -> Result<()> {
     cluster.block_on(async {
         let operator = OperatorRelease::shared(cluster, "tested").await?;
         let namespace = &operator.release.namespace;
-        let said = cluster.kind.helm.test(namespace, RELEASE).await?;
-        ensure!(said.contains("Succeeded"), "{said}");
+        let output = cluster.kind.helm.test(namespace, RELEASE).await?;
+        ensure!(output.contains("Succeeded"), "{output}");
         // The pod of the test is not a pod of the operator, and is deleted.
         operator.all_ready(2).await?;
         let pods = cluster.kind.kubectl.get(&["-n", namespace, "pods"]).await?;

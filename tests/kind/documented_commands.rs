@@ -106,8 +106,8 @@ pub fn with_helm(cluster: &Cluster) -> Result<()> {
         type_in(install).await?;
         operator.all_ready(2).await?;
         let again = commands(INSTALL, "## With Helm")?;
-        let said = type_in(&again).await?;
-        ensure!(said.contains("REVISION: 2") && said.contains("Succeeded"), "{said}");
+        let output = type_in(&again).await?;
+        ensure!(output.contains("REVISION: 2") && output.contains("Succeeded"), "{output}");
 
         let replication = Replication::apply(&operator, "written").await?;
         replication.wait_for_reason("NotAllowed").await?;

@@ -109,6 +109,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   (list "interval" .interval)
   (list "request-interval" .requestInterval)
   (list "backfill-settle" .backfillSettle)
+  (list "health-interval" .healthInterval)
+  (list "health-window" .healthWindow)
   (list "http-address" .httpAddress)
   (list "otlp-endpoint" .otlpEndpoint)
   (list "log-format" .logFormat)

@@ -5,6 +5,7 @@
 pub mod bucket_policy;
 pub mod calls;
 pub mod import;
+pub mod inventory;
 pub mod jobs;
 pub mod locate;
 pub mod metrics;

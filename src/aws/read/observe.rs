@@ -316,7 +316,7 @@ async fn read_bucket(
                 Ownership::Missing => return ObservedBucket::unseen(Ok(None), failure),
                 Ownership::Foreign => return unseen(foreign(failure)),
             };
-            aws.buckets().set_location(key, Location { region: region.clone(), owner }).await;
+            aws.buckets().set_location(key, Location { region: region.clone(), owner });
             found(Err(failure), owner == OwnerCheck::Confirmed)
         }
         _ => found(Err(failure), false),

@@ -36,6 +36,7 @@ pub struct AwsAccountController<C, K> {
 impl<C: Cloud, K: Cluster> Controller for AwsAccountController<C, K> {
     type Kind = GuardedAccount;
     type IndexKey = ();
+    type Summary = ();
 
     const DEADLINE: Duration = Duration::from_secs(2 * 60);
 
@@ -86,13 +87,15 @@ impl<C, K> AwsAccountController<C, K> {
     /// may take over a source from one of them.
     fn wake(&self, account: &str) {
         let mut sources = BTreeSet::new();
-        for object in self.context.index.by_account(account) {
-            let key = Key::of(object.meta());
-            for backfill in self.context.index.backfills_of(&key) {
+        let index = &self.context.index;
+        for key in index.by_account(account) {
+            let object = index.replications.get(&key);
+            let resource = object.as_ref().and_then(|object| object.0.as_ref().ok());
+            sources.extend(resource.map(|resource| resource.spec.source.bucket.clone()));
+            for backfill in index.backfills_of(&key) {
                 self.backfills.trigger(Key::of(backfill.meta()), Urgency::Change);
             }
             self.replications.trigger(key, Urgency::Change);
-            sources.extend(object.0.as_ref().ok().map(|resource| resource.spec.source.bucket.clone()));
         }
         for source in sources {
             for successor in successors(&source, &self.context.index, &self.context.settings) {

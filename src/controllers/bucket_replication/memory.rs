@@ -39,7 +39,8 @@ struct Entry {
     corrections: CorrectionHistory,
     recent_writes: RecentWrites,
     requests: RequestLimit,
-    written: Option<Written>,
+    /// Boxed: it is there for a moment, and an entry may stay for an interval.
+    written: Option<Box<Written>>,
     /// The resource owns its source, and the cache does not show yet that it applied anything.
     claims: bool,
     /// The number of the reconcile that runs.
@@ -192,7 +193,7 @@ impl Remembered<'_> {
     /// A status is about to be written. The watch may show it before the API server's answer is here.
     pub fn begin_write(&self, status: &BucketReplicationStatus, now: Instant) {
         let written = Written { at: now, status: status.clone(), cached: false };
-        self.with(|entry| entry.written = Some(written));
+        self.with(|entry| entry.written = Some(Box::new(written)));
     }
 
     /// The status was not written.

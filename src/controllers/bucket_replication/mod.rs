@@ -12,6 +12,7 @@ mod deletion;
 pub mod deletion_view;
 pub mod evidence_store;
 pub mod execute;
+pub mod failure_events;
 pub mod flapping;
 pub mod grace;
 pub mod memory;

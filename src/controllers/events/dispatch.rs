@@ -26,9 +26,9 @@ const PROBE_ABOVE: usize = 50;
 const CHECKS_PER_SECOND: u32 = 10;
 
 impl Events {
-    /// Acts on the body of a message.
-    pub async fn dispatch<C: Cloud>(&self, body: &str, cloud: &C) {
-        let Some(inner) = self.inner() else { return };
+    /// Acts on the body of a message. Returns what became of it; a notification of S3 is left to the caller.
+    pub async fn dispatch<C: Cloud>(&self, body: &str, cloud: &C) -> EventOutcome {
+        let Some(inner) = self.inner() else { return EventOutcome::Unknown };
         let metrics = &inner.setup.metrics;
         let (origin, outcome) = match parse(body) {
             Message::Change(event) => {
@@ -48,11 +48,12 @@ impl Events {
                 origin.iter().for_each(|origin| inner.received(origin, None));
                 (origin, EventOutcome::Unknown)
             }
-            Message::Notification(_) => (None, EventOutcome::Notification),
+            Message::Notification => (None, EventOutcome::Notification),
             Message::Unreadable => (None, EventOutcome::Unreadable),
         };
         let service = origin.map(|origin| labels(&origin).service);
         metrics.received(service.unwrap_or("none"), outcome);
+        outcome
     }
 }
 
@@ -114,7 +115,7 @@ impl Inner {
     fn check_accounts(&self, event: &Event) -> bool {
         let Subject::Role(role) = &event.subject else { return false };
         let mut found = false;
-        for account in self.setup.index.accounts.all() {
+        for account in self.setup.index.accounts.objects() {
             let assumed = account.0.as_ref().ok().and_then(|account| account.spec.assume_role.as_ref());
             let is_same = assumed.is_some_and(|assumed| {
                 role_of_arn(&assumed.arn).eq_ignore_ascii_case(role)

@@ -12,10 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::backoff::doubling;
-use crate::controllers::events::state::Events;
-use crate::ports::{Cloud, QueueMessage};
+use crate::controllers::bucket_replication::context::Context;
+use crate::controllers::bucket_replication::failure_events;
+use crate::ports::{Cloud, Cluster, QueueMessage};
 use crate::replication::events::EventQueue;
 use crate::runtime::leader::Term;
+use crate::telemetry::EventOutcome;
 
 /// How long SQS holds a request while there is no message; it allows no more.
 const LONG_POLL: Duration = Duration::from_secs(20);
@@ -30,30 +32,26 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_secs(5);
 
 /// Reads all queues.
-pub struct Receiver<C> {
-    pub events: Arc<Events>,
-    pub cloud: Arc<C>,
-}
+pub struct Receiver<C, K>(Arc<Context<C, K>>);
 
-impl<C> Clone for Receiver<C> {
-    fn clone(&self) -> Self {
-        Receiver { events: self.events.clone(), cloud: self.cloud.clone() }
+impl<C: Cloud, K: Cluster> Receiver<C, K> {
+    pub fn new(context: Arc<Context<C, K>>) -> Receiver<C, K> {
+        Receiver(context)
     }
-}
 
-impl<C: Cloud> Receiver<C> {
     /// Reads until the term ends or the operator must stop. A request that is held then is dropped.
-    pub async fn lead(self, term: Term, shutdown: CancellationToken) {
-        if !self.events.are_on() {
+    pub async fn lead(self: Arc<Self>, term: Term, shutdown: CancellationToken) {
+        let events = &self.0.events;
+        if !events.are_on() {
             return;
         }
-        self.events.begin_term();
-        let queues = self.events.queues().iter().enumerate();
+        events.begin_term();
+        let queues = events.queues().iter().enumerate();
         let receive = join_all(queues.map(|(number, queue)| self.receive(number, queue)));
         let tick = async {
             loop {
                 sleep(TICK).await;
-                self.events.tick();
+                events.tick();
             }
         };
         tokio::select! {
@@ -64,17 +62,18 @@ impl<C: Cloud> Receiver<C> {
     }
 
     async fn receive(&self, number: usize, queue: &EventQueue) {
+        let Context { events, cloud, .. } = self.0.as_ref();
         let mut failures = 0;
         loop {
-            let wait = if self.events.is_up(number) { LONG_POLL } else { SHORT_POLL };
-            match self.cloud.receive_events(queue, wait).await {
+            let wait = if events.is_up(number) { LONG_POLL } else { SHORT_POLL };
+            match cloud.receive_events(queue, wait).await {
                 Ok(messages) => {
                     failures = 0;
-                    self.events.queue_answered(number);
+                    events.queue_answered(number);
                     self.handle(queue, messages).await;
                 }
                 Err(failure) => {
-                    self.events.queue_failed(number, &failure);
+                    events.queue_failed(number, &failure);
                     let pause = doubling(FIRST_PAUSE, failures, MAX_PAUSE);
                     failures = failures.saturating_add(1);
                     sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
@@ -89,10 +88,13 @@ impl<C: Cloud> Receiver<C> {
         }
         let mut receipts = Vec::new();
         for QueueMessage { body, receipt } in messages {
-            self.events.dispatch(&body, self.cloud.as_ref()).await;
+            let outcome = self.0.events.dispatch(&body, self.0.cloud.as_ref()).await;
+            if outcome == EventOutcome::Notification {
+                failure_events::take_failures(&body, &self.0).await;
+            }
             receipts.push(receipt);
         }
-        if let Err(failure) = self.cloud.delete_events(queue, receipts).await {
+        if let Err(failure) = self.0.cloud.delete_events(queue, receipts).await {
             let (queue, detail) = (&queue.name, failure.message());
             warn!(queue, detail, "cannot delete messages of the event queue; they come again");
         }

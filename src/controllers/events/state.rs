@@ -318,7 +318,7 @@ impl Inner {
     fn poll(&self, which: impl Fn(&Guarded) -> bool) {
         let interval = self.setup.interval.duration();
         let has_own = |object: &Guarded| object.0.as_ref().is_ok_and(|r| r.spec.interval.is_some());
-        for object in self.setup.index.replications.all() {
+        for object in self.setup.index.replications.objects() {
             if which(&object) && !has_own(&object) {
                 let delay = interval.mul_f64(fastrand::f64());
                 self.setup.replications.trigger_in(Key::of(object.meta()), Urgency::Periodic, delay);
@@ -328,7 +328,7 @@ impl Inner {
 
     /// Has `AwsAccount`s report what changed about their events. `None`: all of them.
     pub(super) fn recount(&self, account_id: Option<&str>) {
-        for account in self.setup.index.accounts.all() {
+        for account in self.setup.index.accounts.objects() {
             let id = account.0.as_ref().ok().map(|account| account.spec.account_id.as_str());
             if account_id.is_none() || id == account_id {
                 self.setup.accounts.trigger_in(Key::cluster(&account.name_any()), Urgency::Change, SETTLE);

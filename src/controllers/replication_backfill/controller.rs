@@ -36,6 +36,7 @@ pub struct ReplicationBackfillController<C, K> {
 impl<C: Cloud, K: Cluster> Controller for ReplicationBackfillController<C, K> {
     type Kind = GuardedBackfill;
     type IndexKey = Key;
+    type Summary = ();
 
     const DEADLINE: Duration = DEADLINE;
 

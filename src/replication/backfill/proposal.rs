@@ -4,13 +4,13 @@
 //! that the API server fills in.
 
 use kube::ResourceExt;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::api::{BucketReplication, GROUP};
 use crate::replication::backfill::price;
 
-/// The resource, as a manifest.
-pub fn propose(replication: &BucketReplication, name: Option<&str>, manual: bool) -> Value {
+/// The resource, as a manifest; `choices` are fields of the spec that were chosen.
+pub fn propose(replication: &BucketReplication, name: Option<&str>, choices: &Map<String, Value>) -> Value {
     let parent = replication.name_any();
     let name = name.map_or_else(|| format!("{parent}-backfill"), str::to_owned);
     let mut metadata = json!({"name": name});
@@ -21,8 +21,8 @@ pub fn propose(replication: &BucketReplication, name: Option<&str>, manual: bool
         "replicationRef": {"name": parent},
         "statuses": ["NotReplicated", "Failed"],
     });
-    if manual {
-        spec["approval"] = json!("Manual");
+    for (field, value) in choices {
+        spec[field] = value.clone();
     }
     json!({
         "apiVersion": format!("{GROUP}/v1alpha1"),

@@ -63,8 +63,8 @@ pub enum Message {
     Unattributed(Origin),
     /// Readable, and nothing that a check may see. A record still proves that its origin sends events.
     Unknown(Option<Origin>),
-    /// S3 reports objects that failed to replicate, or that replicated late: its notification as it is.
-    Notification(Value),
+    /// S3's own notification: of objects that failed to replicate, for example.
+    Notification,
     /// No JSON, or too large.
     Unreadable,
 }
@@ -73,7 +73,7 @@ pub enum Message {
 pub fn parse(body: &str) -> Message {
     match read(body) {
         None => Message::Unreadable,
-        Some(value) => classify(value),
+        Some(value) => classify(&value),
     }
 }
 
@@ -89,13 +89,13 @@ fn read(body: &str) -> Option<Value> {
     }
 }
 
-fn classify(value: Value) -> Message {
+fn classify(value: &Value) -> Message {
     if value.get("Records").is_some_and(is_s3_notification) {
-        return Message::Notification(value);
+        return Message::Notification;
     }
     let (envelope, record) = match value.get("detail") {
-        Some(detail) => (Some(&value), detail),
-        None => (None, &value),
+        Some(detail) => (Some(value), detail),
+        None => (None, value),
     };
     let Some(origin) = origin(envelope, record) else { return Message::Unknown(None) };
     let name = text(record, "eventName").and_then(|name| name.parse::<EventName>().ok());
@@ -305,9 +305,9 @@ mod tests {
     }
 
     #[test]
-    fn notifications_of_s3_are_handed_on_and_its_test_event_is_nothing() {
+    fn notifications_of_s3_are_recognized_and_its_test_event_is_nothing() {
         let body = json!({"Records": [{"eventSource": "aws:s3", "eventName": "Replication:OperationFailedReplication"}]});
-        assert_eq!(parse(&body.to_string()), Message::Notification(body));
+        assert_eq!(parse(&body.to_string()), Message::Notification);
         let test = json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "orders"});
         assert_eq!(parse(&test.to_string()), Message::Unknown(None));
     }

@@ -28,6 +28,9 @@ const DELAY: SignedDuration = SignedDuration::from_mins(2);
 /// What an operator that was down reads at most of the time before.
 const CATCH_UP: SignedDuration = SignedDuration::from_hours(24);
 
+/// What is read at least: enough points for a verdict that takes several in a row, some of which may be missing.
+pub(crate) const SHORTEST: SignedDuration = SignedDuration::from_mins(5);
+
 const MINUTE: i64 = 60;
 
 /// One statistic of one metric of a rule.
@@ -184,6 +187,7 @@ impl Span {
     fn of(window: SignedDuration, now: Timestamp) -> Span {
         let period = period(window);
         let end = aligned(now.saturating_sub(DELAY).unwrap_or(now), MINUTE);
+        let window = window.max(SHORTEST);
         Span { start: aligned(end.saturating_sub(window).unwrap_or(end), period), end, period }
     }
 

@@ -8,6 +8,7 @@ use crate::api::{Reason, RuleVerdict};
 use crate::replication::health::evidence::{
     Backlog, CanaryEvidence, CanaryOutcome, MetricsEvidence, POINTS_BEHIND, RuleEvidence, Run, Unread, WINDOW,
 };
+use crate::replication::health::metrics::SHORTEST;
 
 /// What the evidence about one rule shows. The worse comes first; anything that is known comes before what is not.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,7 +180,8 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
     }
     let latest = metrics.backlog.iter().next_back();
     // What was pending long ago says nothing about now.
-    let latest = latest.filter(|(at, _)| **at >= start).map(|(_, backlog)| *backlog);
+    let recent = read_to.saturating_sub(terms.window.max(SHORTEST)).unwrap_or(Timestamp::MIN);
+    let latest = latest.filter(|(at, _)| **at >= recent).map(|(_, backlog)| *backlog);
     if let Some(backlog) = latest.filter(|_| is_behind(metrics, terms)) {
         return Finding::Delayed { backlog };
     }

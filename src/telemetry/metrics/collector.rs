@@ -22,15 +22,15 @@ use crate::telemetry::metrics::described::{
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
 /// What metrics show of one resource.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceSample {
     pub namespace: String,
     pub name: String,
     /// The reason of Ready.
-    pub reason: String,
+    pub reason: Reason,
     pub ready: bool,
     /// The status of InSync.
-    pub in_sync: String,
+    pub in_sync: &'static str,
     pub drift: i64,
     pub arrival: ArrivalSample,
     /// Time since AWS was last read for it; `None` when the operator does not read AWS for it.
@@ -38,10 +38,10 @@ pub struct ResourceSample {
 }
 
 /// What metrics show of the objects of one resource.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArrivalSample {
     /// The reason of Replicating.
-    pub reason: String,
+    pub reason: Reason,
     pub replicating: bool,
     pub latency_seconds: Option<i64>,
     pub pending: Option<i64>,
@@ -96,7 +96,7 @@ impl Collector for FleetCollector {
         let reasons: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
         let about_arrival: Vec<&str> = about_arrival.iter().map(|reason| reason.as_str()).collect();
         labelled(&mut encoder, &RESOURCES, &reasons, resources.iter().map(|r| r.reason.as_str()))?;
-        labelled(&mut encoder, &RESOURCES_IN_SYNC, &STATUSES, resources.iter().map(|r| r.in_sync.as_str()))?;
+        labelled(&mut encoder, &RESOURCES_IN_SYNC, &STATUSES, resources.iter().map(|r| r.in_sync))?;
         let arrivals = resources.iter().map(|r| r.arrival.reason.as_str());
         labelled(&mut encoder, &RESOURCES_REPLICATING, &about_arrival, arrivals)?;
         let oldest = resources.iter().filter_map(|r| r.check_age).max().unwrap_or_default();

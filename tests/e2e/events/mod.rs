@@ -2,9 +2,11 @@
 
 mod coverage;
 mod drift;
+mod failures;
 mod messages;
 mod pacing;
 mod patterns;
+mod rights;
 
 use anyhow::{Result, ensure};
 use rig::operator::{Operator, OperatorBuilder};

@@ -1,6 +1,7 @@
 //! The controller on a simulated AWS and API server: no process, no socket, no clock of the machine.
 
 mod deletion;
+mod memory;
 mod reconcile;
 mod safety;
 mod tenancy;

@@ -20,7 +20,8 @@ use serde_json::Value;
 use crate::support::{NAME, Scene, SceneBuilder, operator};
 
 /// The conditions that are always there once the operator has seen a resource.
-const ALWAYS: [&str; 5] = ["Ready", "VersioningReady", "RoleReady", "ReplicationReady", "InSync"];
+const ALWAYS: [&str; 6] =
+    ["Ready", "VersioningReady", "RoleReady", "ReplicationReady", "InSync", "Replicating"];
 
 /// A scene whose operator reports the first failure.
 fn scene(name: &str) -> SceneBuilder<'_> {

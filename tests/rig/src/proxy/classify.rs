@@ -67,6 +67,9 @@ pub fn operation(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -
         let subject = parameters["KeyId"].as_str().or(queue).unwrap_or_default();
         return Operation { name: name.to_owned(), subject: subject.to_owned() };
     }
+    if let Some(name) = cbor_protocol(uri, headers) {
+        return Operation { name, subject: String::new() };
+    }
     if is_s3_control(uri) {
         return s3_control(method, uri, headers);
     }
@@ -108,6 +111,14 @@ pub fn scope(headers: &HeaderMap) -> Scope {
         .unwrap_or_default();
     let part = |at: usize| parts.get(at).copied().unwrap_or_default().to_owned();
     Scope { access_key: part(0), region: part(2), service: part(3) }
+}
+
+/// The CBOR protocol of CloudWatch, in which the operation is part of the path
+/// (<https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html>).
+fn cbor_protocol(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    header(headers, "smithy-protocol")?;
+    let (_, operation) = uri.path().strip_prefix("/service/")?.split_once("/operation/")?;
+    Some(operation.to_owned())
 }
 
 /// The form-encoded protocol of IAM, STS and others, in which the operation is a parameter.
@@ -307,6 +318,13 @@ mod tests {
         let target = [("x-amz-target", "TrentService.DescribeKey")];
         assert_eq!(named("POST", "/", &target, "{}"), pair("DescribeKey", ""));
         assert_eq!(named("POST", "/", &target, r#"{"KeyId": "k"}"#), pair("DescribeKey", "k"));
+    }
+
+    #[test]
+    fn the_cbor_protocol_names_it_in_the_path() {
+        let uri = "/service/GraniteServiceVersion20100801/operation/GetMetricData";
+        let headers = [("smithy-protocol", "rpc-v2-cbor"), ("content-type", "application/cbor")];
+        assert_eq!(named("POST", uri, &headers, ""), pair("GetMetricData", ""));
     }
 
     #[test]
