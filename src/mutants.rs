@@ -26,6 +26,9 @@ pub enum Mutant {
     AccountsForgotten,
     SuspendIgnored,
     ForeignConfigurationReplaced,
+    IntentNotKept,
+    JobNotSearched,
+    TokenByChance,
 }
 
 impl Mutant {
@@ -52,6 +55,10 @@ impl Mutant {
         Mutant::SuspendIgnored,
         Mutant::ForeignConfigurationReplaced,
     ];
+
+    /// Those of backfills, which an exploration of their own finds.
+    pub const OF_BACKFILLS: [Mutant; 3] =
+        [Mutant::IntentNotKept, Mutant::JobNotSearched, Mutant::TokenByChance];
 
     /// The fault, in one sentence.
     pub fn sentence(self) -> &'static str {
@@ -87,6 +94,9 @@ impl Mutant {
             Mutant::ForeignConfigurationReplaced => {
                 "Someone's configuration is replaced without adoptionPolicy: Adopt."
             }
+            Mutant::IntentNotKept => "The token of a job is not in the status before the job is asked for.",
+            Mutant::JobNotSearched => "A job whose id was lost is not looked for.",
+            Mutant::TokenByChance => "Each request for a job has another token.",
         }
     }
 }

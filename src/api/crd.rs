@@ -5,14 +5,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use crate::api::{AwsAccount, BucketReplication, ConditionType, Reason};
+use crate::api::{AwsAccount, BucketReplication, ConditionType, Reason, ReplicationBackfill};
 
 /// The definition of every kind, in order of their names, in the form that the API server accepts.
 ///
 /// # Errors
 /// If a derived schema is not valid JSON for a definition. A test rules that out.
 pub fn all() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
-    Ok(vec![aws_account()?, bucket_replication()?])
+    Ok(vec![aws_account()?, bucket_replication()?, replication_backfill()?])
 }
 
 /// The definition of `BucketReplication`.
@@ -29,6 +29,14 @@ pub fn bucket_replication() -> Result<CustomResourceDefinition, serde_json::Erro
 /// The same as [`all`].
 pub fn aws_account() -> Result<CustomResourceDefinition, serde_json::Error> {
     finished(AwsAccount::crd(), &[ConditionType::Ready])
+}
+
+/// The definition of `ReplicationBackfill`.
+///
+/// # Errors
+/// The same as [`all`].
+pub fn replication_backfill() -> Result<CustomResourceDefinition, serde_json::Error> {
+    finished(ReplicationBackfill::crd(), &[ConditionType::Ready])
 }
 
 /// Adds a default status, so that these conditions of a resource, `Ready` first, are `Unknown` from the moment it exists, before the operator has

@@ -1,5 +1,5 @@
-//! What users write and read: the kinds `BucketReplication` and `AwsAccount` with spec and status, and the closed sets
-//! of conditions and reasons. In: nothing of the crate. Out: types for every other module, and the CRDs. No I/O and no
+//! What users write and read: the kinds `BucketReplication`, `AwsAccount` and `ReplicationBackfill` with spec and status,
+//! and the closed sets of conditions and reasons. In: nothing of the crate. Out: types for every other module, and the CRDs. No I/O and no
 //! AWS types.
 
 mod aws_account;
@@ -8,6 +8,7 @@ mod conditions;
 pub mod crd;
 mod interval;
 mod reasons;
+mod replication_backfill;
 mod validation;
 
 pub use aws_account::{
@@ -25,6 +26,11 @@ pub use bucket_replication::{
 pub use conditions::ConditionType;
 pub use interval::Interval;
 pub use reasons::{ReadyStatus, Reason};
+pub use replication_backfill::{
+    Approval, BackfillProgress, BackfillReport, BackfillRole, BackfillSource, DEFAULT_JOB_PRIORITY,
+    ObjectReplicationStatus, ReplicationBackfill, ReplicationBackfillSpec, ReplicationBackfillStatus,
+    ReplicationRef, ReportScope,
+};
 
 /// The API group of every kind, and the prefix of every key that the operator sets on objects in Kubernetes and AWS.
 pub const GROUP: &str = "s3replication.dev";

@@ -60,6 +60,19 @@ pub enum Reason {
     EventsNotSeen,
     EventMissed,
     QueueUnreachable,
+    Waiting,
+    Settling,
+    Preparing,
+    AwaitingApproval,
+    Running,
+    Cancelling,
+    Completed,
+    NothingToDo,
+    CompletedWithFailures,
+    JobFailed,
+    JobVanished,
+    Cancelled,
+    ReplicationNotReady,
 }
 
 impl Reason {
@@ -82,6 +95,13 @@ impl Reason {
             | Reason::NoData
             | Reason::CanaryRefused
             | Reason::EventsNotSeen => ReadyStatus::Unknown,
+            Reason::Completed | Reason::NothingToDo => ReadyStatus::True,
+            Reason::Waiting
+            | Reason::Settling
+            | Reason::Preparing
+            | Reason::AwaitingApproval
+            | Reason::Running
+            | Reason::Cancelling => ReadyStatus::Unknown,
             _ => ReadyStatus::False,
         }
     }
@@ -123,7 +143,14 @@ impl Reason {
             | Reason::CredentialsUnavailable
             | Reason::Throttled
             | Reason::AwsUnavailable
-            | Reason::DeletionBlocked => true,
+            | Reason::DeletionBlocked
+            | Reason::Waiting
+            | Reason::Settling
+            | Reason::Preparing
+            | Reason::AwaitingApproval
+            | Reason::Running
+            | Reason::Cancelling
+            | Reason::ReplicationNotReady => true,
             Reason::Applied
             | Reason::Verified
             | Reason::Suspended
@@ -151,7 +178,13 @@ impl Reason {
             | Reason::EventsReceived
             | Reason::EventsNotSeen
             | Reason::EventMissed
-            | Reason::QueueUnreachable => false,
+            | Reason::QueueUnreachable
+            | Reason::Completed
+            | Reason::NothingToDo
+            | Reason::CompletedWithFailures
+            | Reason::JobFailed
+            | Reason::JobVanished
+            | Reason::Cancelled => false,
         }
     }
 }

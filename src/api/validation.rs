@@ -9,7 +9,8 @@
 use kube::core::{Reason, Rule};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-fn rule(cel: &str, message: &str) -> Rule {
+/// A rule with its message.
+pub(crate) fn rule(cel: &str, message: &str) -> Rule {
     Rule::new(cel).message(message).reason(Reason::FieldValueInvalid)
 }
 

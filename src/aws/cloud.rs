@@ -10,18 +10,23 @@ use crate::api::CallerIdentity;
 use crate::aws::account::cache::BucketKey;
 use crate::aws::connector::{AwsConnector, ResourceClients};
 use crate::aws::read::bucket_policy::{GET_BUCKET_POLICY, read_bucket_policy};
+use crate::aws::read::calls;
+use crate::aws::read::jobs::{describe_job, find_job};
 use crate::aws::read::metrics::read_metrics;
 use crate::aws::read::observe::observe;
 use crate::aws::read::observe_for_deletion::observe_for_deletion;
 use crate::aws::write::apply::apply;
 use crate::aws::write::bucket_policy::{PUT_BUCKET_POLICY, write_bucket_policy};
+use crate::aws::write::jobs::{create_job, update_job};
 use crate::ports::{Cloud, QueueMessage};
+use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
 use crate::replication::events::{Event, EventName, EventQueue, Subject};
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{
-    Account, Accounts, BucketAddress, Caller, DeletionReadSet, Observed, ReadSet, ResourceId, Step,
+    Account, Accounts, BucketAddress, Caller, DeletionReadSet, Observed, ObservedRole, ReadSet, ResourceId,
+    Step,
 };
 
 impl Cloud for AwsConnector {
@@ -80,6 +85,50 @@ impl Cloud for AwsConnector {
     ) -> Read<()> {
         let aws = clients.client(bucket.account_ref.as_deref(), PUT_BUCKET_POLICY, &bucket.name)?;
         write_bucket_policy(aws, bucket, policy).await
+    }
+
+    async fn read_role(
+        &self,
+        clients: &ResourceClients,
+        name: &str,
+        with_policy: bool,
+    ) -> Read<Option<ObservedRole>> {
+        match calls::read_role(&clients.source, name).await? {
+            Some(role) if with_policy => Ok(Some(calls::with_policy(&clients.source, role).await)),
+            role => Ok(role),
+        }
+    }
+
+    async fn create_job(&self, clients: &ResourceClients, request: &JobRequest) -> Read<String> {
+        create_job(&clients.source, request).await
+    }
+
+    async fn describe_job(
+        &self,
+        clients: &ResourceClients,
+        address: &JobAddress,
+        id: &str,
+    ) -> Read<Option<Job>> {
+        describe_job(&clients.source, address, id).await
+    }
+
+    async fn find_job(
+        &self,
+        clients: &ResourceClients,
+        address: &JobAddress,
+        description: &str,
+    ) -> Read<Option<String>> {
+        find_job(&clients.source, address, description).await
+    }
+
+    async fn update_job(
+        &self,
+        clients: &ResourceClients,
+        address: &JobAddress,
+        id: &str,
+        update: JobUpdate,
+    ) -> Read<()> {
+        update_job(&clients.source, address, id, update).await
     }
 
     async fn verify(&self, account: &Account) -> Read<CallerIdentity> {

@@ -1,4 +1,5 @@
-//! `backfill`: creates a `ReplicationBackfill` for one resource, and with `--wait` follows it to its end.
+//! `backfill`: creates a `ReplicationBackfill` for one resource, and with `--wait` follows it to its end; with `-f`, only
+//! prints those of the resources in files.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,16 +10,23 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::fleet::BackfillView;
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError};
-use crate::cli::output::{PrintError, print};
+use crate::cli::manifests::{ManifestError, Manifests};
+use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::progress::{Progress, bar};
 use crate::cli::status::WRONG;
 use crate::cli::terminal::printable;
+use crate::replication::backfill::proposal::{propose, remarks};
 use crate::runtime::clock::Clock;
 
 #[derive(Debug, Args)]
 pub struct BackfillArgs {
     /// Name of the BucketReplication
-    name: String,
+    #[arg(required_unless_present = "filenames")]
+    name: Option<String>,
+    /// Print the ReplicationBackfill of each BucketReplication in this file and create none; - for standard input; may be
+    /// repeated
+    #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with_all = ["name", "wait"])]
+    filenames: Vec<String>,
     /// Name of the ReplicationBackfill; absent: that of the BucketReplication and the time
     #[arg(long, value_name = "NAME")]
     backfill_name: Option<String>,
@@ -57,6 +65,8 @@ pub enum BackfillError {
     Kubernetes(#[from] KubernetesError),
     #[error(transparent)]
     Print(#[from] PrintError),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
     #[error("ReplicationBackfill {0} was deleted while the command waited for it")]
     Deleted(String),
 }
@@ -65,11 +75,14 @@ pub enum BackfillError {
 const POLL: Duration = Duration::from_secs(1);
 
 pub async fn backfill(args: BackfillArgs, typed: &'static str) -> Result<ExitCode, BackfillError> {
+    let Some(replication) = &args.name else {
+        return print_manifests(&args).map(|()| ExitCode::SUCCESS);
+    };
     let kubernetes = args.kubernetes.connect().await?;
-    let resource = kubernetes.decoded(&args.name, typed).await?;
+    let resource = kubernetes.decoded(replication, typed).await?;
     let now = Clock::System.timestamp();
-    let name = args.backfill_name.clone().unwrap_or_else(|| default_name(&args.name, now));
-    let created = kubernetes.create_backfill(&name, spec(&args)).await?;
+    let name = args.backfill_name.clone().unwrap_or_else(|| default_name(replication, now));
+    let created = kubernetes.create_backfill(&name, spec(&args, replication)).await?;
     let namespace = kubernetes.namespace.clone();
     print(&format!(
         "backfill {namespace}/{name} of {} is created\n  → kubectl get replicationbackfill {name} -n {namespace} -w\n",
@@ -98,6 +111,17 @@ pub async fn backfill(args: BackfillArgs, typed: &'static str) -> Result<ExitCod
             Ok(ExitCode::from(WRONG))
         }
     }
+}
+
+/// Prints what would be created, for `kubectl apply -f -`.
+fn print_manifests(args: &BackfillArgs) -> Result<(), BackfillError> {
+    let manifests = Manifests::read(&args.filenames)?.with_resources()?;
+    for resource in &manifests.resources {
+        let manifest = propose(resource, args.backfill_name.as_deref(), &args.choices());
+        let remarks: String = remarks(resource).iter().map(|line| format!("# {line}\n")).collect();
+        print(&format!("---\n{remarks}{}", formatted(&manifest, Format::Yaml)?))?;
+    }
+    Ok(())
 }
 
 /// Follows a backfill to its end.
@@ -168,26 +192,34 @@ fn default_name(replication: &str, now: Timestamp) -> String {
     format!("{}-{}", kept.trim_end_matches(['-', '.']), now.strftime("%Y%m%d-%H%M%S"))
 }
 
-fn spec(args: &BackfillArgs) -> Value {
-    let mut spec = Map::new();
-    spec.insert("replicationRef".to_owned(), json!({"name": args.name}));
-    let statuses: Vec<String> = args
-        .statuses
-        .iter()
-        .filter_map(|status| status.to_possible_value().map(|value| value.get_name().to_owned()))
-        .collect();
-    if !statuses.is_empty() {
-        spec.insert("statuses".to_owned(), json!(statuses));
+impl BackfillArgs {
+    /// The fields of the spec that were given, without the replication.
+    fn choices(&self) -> Map<String, Value> {
+        let mut spec = Map::new();
+        let statuses: Vec<String> = self
+            .statuses
+            .iter()
+            .filter_map(|status| status.to_possible_value().map(|value| value.get_name().to_owned()))
+            .collect();
+        if !statuses.is_empty() {
+            spec.insert("statuses".to_owned(), json!(statuses));
+        }
+        if !self.prefixes.is_empty() {
+            spec.insert("prefixes".to_owned(), json!(self.prefixes));
+        }
+        if let Some(after) = self.created_after {
+            spec.insert("createdAfter".to_owned(), json!(after.to_string()));
+        }
+        if self.manual_approval {
+            spec.insert("approval".to_owned(), json!("Manual"));
+        }
+        spec
     }
-    if !args.prefixes.is_empty() {
-        spec.insert("prefixes".to_owned(), json!(args.prefixes));
-    }
-    if let Some(after) = args.created_after {
-        spec.insert("createdAfter".to_owned(), json!(after.to_string()));
-    }
-    if args.manual_approval {
-        spec.insert("approval".to_owned(), json!("Manual"));
-    }
+}
+
+fn spec(args: &BackfillArgs, replication: &str) -> Value {
+    let mut spec = args.choices();
+    spec.insert("replicationRef".to_owned(), json!({"name": replication}));
     Value::Object(spec)
 }
 

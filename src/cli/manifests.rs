@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::api::{AwsAccount, BucketReplication};
+use crate::api::{AwsAccount, BucketReplication, ReplicationBackfill};
 use crate::replication::{Account, ResourceId};
 
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,7 @@ pub enum ManifestError {
 pub struct Manifests {
     pub resources: Vec<BucketReplication>,
     pub accounts: Vec<Account>,
+    pub backfills: Vec<ReplicationBackfill>,
     /// Labels of namespaces, by name.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     files: String,
@@ -92,6 +93,9 @@ impl Manifests {
                     let account: AwsAccount = decode(source, "AwsAccount", &document)?;
                     self.accounts.push(Account { name: account.name_any(), spec: account.spec });
                 }
+                Some("ReplicationBackfill") => {
+                    self.backfills.push(decode(source, "ReplicationBackfill", &document)?);
+                }
                 Some("Namespace") => {
                     let namespace: Namespace = decode(source, "Namespace", &document)?;
                     let labels = namespace.metadata.labels.clone().unwrap_or_default();
@@ -133,6 +137,11 @@ fn repeated(resource: &BucketReplication) -> Option<String> {
 
 /// The id of a resource as far as its file contains it. Only the operator knows the cluster.
 pub fn resource_id(resource: &BucketReplication) -> ResourceId {
+    resource_id_of(resource)
+}
+
+/// The same for a resource of any kind.
+pub fn resource_id_of<K: ResourceExt>(resource: &K) -> ResourceId {
     ResourceId {
         cluster: None,
         former_clusters: Vec::new(),

@@ -16,6 +16,7 @@ mod orphans;
 mod output;
 mod plan;
 mod policy;
+mod policy_backfills;
 mod progress;
 mod reach;
 mod report;

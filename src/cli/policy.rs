@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::manifests::{Manifests, resource_id};
+use crate::cli::policy_backfills::needed;
 use crate::cli::{CliError, Output, write};
 use crate::iam::Partition;
 use crate::iam::arn::role_of_arn;
@@ -28,7 +29,7 @@ use crate::replication::{Account, Caller, Desired, DesiredRole, Replication};
 
 #[derive(Debug, Args)]
 pub struct PolicyArgs {
-    /// File with BucketReplication and AwsAccount resources; - for standard input; may be repeated
+    /// File with BucketReplication, ReplicationBackfill and AwsAccount resources; - for standard input; may be repeated
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
     filenames: Vec<String>,
     /// Output format: every policy with a heading, or one JSON object
@@ -65,6 +66,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     let mut sections: Vec<(String, Value)> = Vec::new();
     let mut all = Vec::new();
     let mut unrestricted = Vec::new();
+    let mut of_backfills = Vec::new();
     let mut acting: BTreeMap<String, Vec<Grantee>> = BTreeMap::new();
     for resource in &manifests.resources {
         let accounts = directory.accounts_of(resource).await?;
@@ -96,6 +98,11 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
             sections.push((format!("trust policy of role {}", role.name), role.trust.to_value()));
             sections.push((format!("policy of role {}", role.name), role.permissions.to_value()));
         }
+        let backfills = needed(resource, &manifests.backfills, &accounts, &caller, &args.region);
+        sections.extend(backfills.sections);
+        if !accounts.are_restricted() {
+            of_backfills.extend(backfills.operator);
+        }
         let former = |arn: &&str| role_of_arn(arn) != desired.role.name();
         let former_roles = replication.remembered_roles().filter(former).map(str::to_owned).collect();
         let grantee = Grantee { desired, caller, management: spec.management_policy, former_roles };
@@ -119,6 +126,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         sections.push((title, queue_policy(queue, &args.region).to_value()));
     }
     let mut own = operator_policy(&unrestricted);
+    own.statement.extend(of_backfills);
     own.statement.extend(read_metrics(&unrestricted));
     own.statement.extend(assume_roles(&manifests.accounts));
     own.statement.extend(read_queues(&args.event_queue, &args.region));

@@ -76,6 +76,10 @@ pub struct RunArgs {
     /// Time between two checks of AWS while events cover a resource, for resources without spec.interval
     #[arg(long, env = "INTERVAL_WITH_EVENTS", value_name = "INTERVAL", default_value = "24h")]
     interval_with_events: Interval,
+    /// Time that a ReplicationBackfill waits after the operator's own last write of the replication configuration, because
+    /// S3 may still list objects by the one before; 0 for none
+    #[arg(long, env = "BACKFILL_SETTLE", value_name = "DURATION", default_value = "15m", value_parser = health_interval)]
+    backfill_settle: Pause,
     /// Address on which to serve /livez, /readyz and /metrics
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
@@ -203,6 +207,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
             window: args.health_window.0,
         },
         resource_metrics: args.resource_metrics,
+        backfill_settle: args.backfill_settle.0,
         events: EventSettings { queues: args.event_queue, interval: args.interval_with_events },
     };
     let operator = Operator {

@@ -1,4 +1,4 @@
-//! All `BucketReplication` and `AwsAccount` resources as the watches last saw them.
+//! All `BucketReplication`, `AwsAccount` and `ReplicationBackfill` resources as the watches last saw them.
 //!
 //! In: changes, from the watches or by hand. Out: which resources name this source bucket or this account, the object
 //! of a key, an account by name. Each answer costs as much as it is long; nothing scans all resources.
@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
 
-use crate::api::DEFAULT_ACCOUNT;
+use crate::api::{ConditionType, DEFAULT_ACCOUNT};
 use crate::controllers::summary::Summary;
-use crate::controllers::{Guarded, GuardedAccount};
+use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
 use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::{references, unreadable};
 use crate::replication::events::Lookup;
@@ -36,12 +37,15 @@ pub enum ReplicationKey {
 
 pub type Replications = Store<Guarded, ReplicationKey, Summary>;
 pub type AwsAccounts = Store<GuardedAccount>;
+/// By the key of the replication that a backfill refers to.
+pub type Backfills = Store<GuardedBackfill, Key>;
 
-/// Both kinds. The watches write to the stores; controllers only read.
+/// All kinds. The watches write to the stores; controllers only read.
 #[derive(Debug)]
 pub struct Index {
     pub replications: Arc<Replications>,
     pub accounts: Arc<AwsAccounts>,
+    pub backfills: Arc<Backfills>,
     /// The namespaces that are watched; empty for all.
     namespaces: Vec<String>,
     /// An `AwsAccount` for one of these namespaces exists, or once existed.
@@ -73,6 +77,11 @@ impl Index {
                 packing: Some(PACKING),
             })),
             accounts: Arc::new(Store::unindexed()),
+            backfills: Arc::new(Store::new(Keeping {
+                index_by: backfill_keys,
+                summarize: |_| (),
+                packing: None,
+            })),
             seen_accounts: AtomicBool::new(false),
         }
     }
@@ -142,6 +151,16 @@ impl Index {
         self.replications.by_index_until(&ReplicationKey::Source(bucket.to_owned()), last)
     }
 
+    /// The backfills of a replication, oldest first.
+    pub fn backfills_of(&self, replication: &Key) -> Vec<Arc<GuardedBackfill>> {
+        self.backfills.by_index(replication)
+    }
+
+    /// When the last backfill of a replication completed without a failure.
+    pub fn backfilled(&self, replication: &Key) -> Option<Timestamp> {
+        self.backfills_of(replication).iter().filter_map(|backfill| completed_at(backfill)).max()
+    }
+
     /// The keys of the resources that refer to this `AwsAccount`, oldest first.
     pub fn by_account(&self, account: &str) -> Vec<Key> {
         self.replications.keys_by_index(&ReplicationKey::Account(account.to_owned()))
@@ -202,6 +221,20 @@ fn replication_keys(object: &Guarded) -> Vec<ReplicationKey> {
     let accounts =
         references(&resource.spec).into_iter().map(|name| ReplicationKey::Account(name.to_owned()));
     accounts.chain([source]).collect()
+}
+
+/// When a backfill completed without a failure, if it did.
+pub fn completed_at(object: &GuardedBackfill) -> Option<Timestamp> {
+    let status = object.0.as_ref().ok()?.status.as_ref()?;
+    let ready = status.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str())?;
+    // A later refusal, to delete its role for example, does not change how it ended.
+    (ready.status == "True").then(|| status.finished_at.as_ref().map(|time| time.0)).flatten()
+}
+
+fn backfill_keys(object: &GuardedBackfill) -> Vec<Key> {
+    let Ok(backfill) = &object.0 else { return Vec::new() };
+    let namespace = backfill.namespace().unwrap_or_default();
+    vec![Key::namespaced(&namespace, &backfill.spec.replication_ref.name)]
 }
 
 #[cfg(test)]

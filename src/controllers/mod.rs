@@ -6,6 +6,7 @@ pub mod aws_account;
 pub mod bucket_replication;
 pub mod events;
 pub mod index;
+pub mod replication_backfill;
 mod run;
 pub mod settings;
 mod summary;
@@ -15,10 +16,13 @@ pub use settings::{HealthSettings, Settings};
 
 use kube::core::DeserializeGuard;
 
-use crate::api::{AwsAccount, BucketReplication};
+use crate::api::{AwsAccount, BucketReplication, ReplicationBackfill};
 
 /// A resource as it comes from the API server. One that cannot be decoded must not stop the others.
 pub type Guarded = DeserializeGuard<BucketReplication>;
 
 /// An account as it comes from the API server.
 pub type GuardedAccount = DeserializeGuard<AwsAccount>;
+
+/// A backfill as it comes from the API server.
+pub type GuardedBackfill = DeserializeGuard<ReplicationBackfill>;

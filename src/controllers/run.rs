@@ -22,6 +22,8 @@ use crate::controllers::bucket_replication::memory::Memory;
 use crate::controllers::bucket_replication::sweep::sweep_forever;
 use crate::controllers::events::{Events, Receiver, Setup};
 use crate::controllers::index::Index;
+use crate::controllers::replication_backfill;
+use crate::controllers::replication_backfill::controller::ReplicationBackfillController;
 use crate::controllers::settings::Settings;
 use crate::runtime::clock::Clock;
 use crate::runtime::controller::{Instruments, Runner};
@@ -59,6 +61,7 @@ pub async fn run(operator: Operator) {
     };
     let cluster = Arc::new(ObjectWriter::new(client.clone(), reporter));
     let (replications, accounts) = (Triggers::new(settings.concurrency), Triggers::new(CONCURRENCY));
+    let backfills = Triggers::new(replication_backfill::controller::CONCURRENCY);
     let events = Arc::new(Events::new(Setup {
         settings: settings.events.clone(),
         interval: settings.interval.clone(),
@@ -89,6 +92,7 @@ pub async fn run(operator: Operator) {
             events: events.clone(),
         },
         replications: replications.clone(),
+        backfills: backfills.clone(),
     };
     let context = Arc::new(Context {
         cloud,
@@ -113,11 +117,22 @@ pub async fn run(operator: Operator) {
         context,
         replications: replications.clone(),
         accounts: accounts.clone(),
+        backfills: backfills.clone(),
     };
+    let backfill_controller = ReplicationBackfillController {
+        context: replication_backfill::context::Context {
+            shared: replication_controller.context.clone(),
+            memory: replication_backfill::memory::Memory::default(),
+        },
+        backfills: backfills.clone(),
+        replications: replications.clone(),
+    };
+    let of_backfills = Scope { namespaces: of_replications.namespaces.clone(), selector: None };
     let mut manager = Manager::new(client, health, shutdown);
     let instruments = Instruments { metrics, tracker };
     manager.add(Runner::new(replication_controller, replications, Some(instruments)), of_replications);
     manager.add(Runner::new(account_controller, accounts, None), Scope::default());
+    manager.add(Runner::new(backfill_controller, backfills, None), of_backfills);
     let sweep = tokio::spawn(sweep);
     manager.add_lead(move |term, shutdown| receiver.clone().lead(term, shutdown).boxed());
     manager.run(election).await;

@@ -38,6 +38,8 @@ pub struct Settings {
     pub health: HealthSettings,
     /// Whether metrics name each resource.
     pub resource_metrics: bool,
+    /// How long a backfill waits after the operator's own last write of the replication configuration.
+    pub backfill_settle: Duration,
     pub events: EventSettings,
 }
 
@@ -88,6 +90,7 @@ pub(crate) mod tests {
             longest_request: Duration::from_secs(10),
             health: HealthSettings::default(),
             resource_metrics: false,
+            backfill_settle: Duration::from_secs(15 * 60),
             events: EventSettings::default(),
         }
     }

@@ -9,12 +9,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::api::CallerIdentity;
+use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
 use crate::replication::events::{Event, EventQueue};
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{
-    Account, Accounts, BucketAddress, Caller, DeletionReadSet, Observed, ReadSet, ResourceId, Step,
+    Account, Accounts, BucketAddress, Caller, DeletionReadSet, Observed, ObservedRole, ReadSet, ResourceId,
+    Step,
 };
 
 /// A message of an event queue.
@@ -102,6 +104,61 @@ pub trait Cloud: Send + Sync + 'static {
         clients: &Self::Clients,
         bucket: &BucketAddress,
         policy: Option<&Value>,
+    ) -> impl Future<Output = Read<()>> + Send;
+
+    /// A role of the source's account; `None` where there is none. `with_policy`: with the operator's inline policy.
+    ///
+    /// # Errors
+    /// What IAM answered, classified. A policy that cannot be read is a failure of its own in the role.
+    fn read_role(
+        &self,
+        clients: &Self::Clients,
+        name: &str,
+        with_policy: bool,
+    ) -> impl Future<Output = Read<Option<ObservedRole>>> + Send;
+
+    /// Asks S3 Batch Operations for a job, and returns its id. The same request returns the same job.
+    ///
+    /// # Errors
+    /// What S3 answered, classified; the code is `IdempotencyException` where another request had the same token.
+    fn create_job(
+        &self,
+        clients: &Self::Clients,
+        request: &JobRequest,
+    ) -> impl Future<Output = Read<String>> + Send;
+
+    /// A job as it is now; `None` where S3 knows none of that id.
+    ///
+    /// # Errors
+    /// What S3 answered, classified.
+    fn describe_job(
+        &self,
+        clients: &Self::Clients,
+        address: &JobAddress,
+        id: &str,
+    ) -> impl Future<Output = Read<Option<Job>>> + Send;
+
+    /// The id of the job with this description; `None` where S3 lists none.
+    ///
+    /// # Errors
+    /// What S3 answered, classified.
+    fn find_job(
+        &self,
+        clients: &Self::Clients,
+        address: &JobAddress,
+        description: &str,
+    ) -> impl Future<Output = Read<Option<String>>> + Send;
+
+    /// Asks for another state of a job. That the job is in no state for it any more is no error: the next look shows it.
+    ///
+    /// # Errors
+    /// What S3 answered, classified.
+    fn update_job(
+        &self,
+        clients: &Self::Clients,
+        address: &JobAddress,
+        id: &str,
+        update: JobUpdate,
     ) -> impl Future<Output = Read<()>> + Send;
 
     /// Asks STS, now, as whom the operator acts under an `AwsAccount`.

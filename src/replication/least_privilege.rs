@@ -5,12 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::{AssumeRole, AwsAccountSpec, DEFAULT_ROLE_PATH, ManagementPolicy, VersioningPolicy};
+use crate::api::{
+    Activity, AssumeRole, AwsAccountSpec, DEFAULT_ROLE_PATH, ManagementPolicy, VersioningPolicy,
+};
 use crate::iam::Partition;
 use crate::iam::arn::{account_of_arn, bucket_of_arn};
 use crate::iam::bucket_policy;
 use crate::iam::document::{PolicyDocument, Statement};
 use crate::replication::authorize::accounts::Account;
+use crate::replication::backfill::least_privilege::{jobs, pass_job_roles};
 use crate::replication::configuration::Rule;
 use crate::replication::desired::permissions::in_account;
 use crate::replication::desired::{Desired, DesiredRole};
@@ -198,7 +201,7 @@ impl ByOwner {
 /// path it imposes, else at the default one. To attach to the role that is assumed there. `all`: the accounts that may
 /// refer to it; only a destination of another account has statements in its bucket policy.
 pub fn account_policy(account: &Account, all: &[Account], partition: Partition) -> PolicyDocument {
-    let AwsAccountSpec { account_id, sources, destinations, roles, .. } = &account.spec;
+    let AwsAccountSpec { account_id, sources, destinations, roles, allow, .. } = &account.spec;
     let arns =
         |patterns: &[String]| patterns.iter().map(|p| partition.bucket_arn(p)).collect::<BTreeSet<_>>();
     let (sources, destinations) = (arns(sources), arns(destinations));
@@ -252,7 +255,7 @@ pub fn account_policy(account: &Account, all: &[Account], partition: Partition) 
         Statement::allow("KeepRoles", kept, roles.clone()),
         bounded,
         Statement::allow("DeleteRoles", ["iam:DeleteRolePolicy", "iam:DeleteRole"], roles.clone()),
-        Statement::allow("PassRoles", ["iam:PassRole"], roles).when(
+        Statement::allow("PassRoles", ["iam:PassRole"], roles.clone()).when(
             "StringEquals",
             "iam:PassedToService",
             vec!["s3.amazonaws.com".to_owned()],
@@ -264,7 +267,13 @@ pub fn account_policy(account: &Account, all: &[Account], partition: Partition) 
         ),
     ];
     let statements = statements.into_iter().filter(|s| !s.resource.is_empty());
-    PolicyDocument::new(statements.map(|statement| on_own_buckets(statement, account_id)).collect())
+    let mut statements: Vec<Statement> =
+        statements.map(|statement| on_own_buckets(statement, account_id)).collect();
+    if allow.contains(&Activity::Backfill) && !roles.is_empty() {
+        statements.extend(jobs(partition, account_id, "*"));
+        statements.push(pass_job_roles(roles));
+    }
+    PolicyDocument::new(statements)
 }
 
 /// A statement on buckets by pattern, only for buckets of this account: a name may pass to someone else.

@@ -4,6 +4,7 @@
 
 pub mod assess;
 pub mod authorize;
+pub mod backfill;
 pub mod bucket;
 pub mod configuration;
 pub mod deletion_read_set;

@@ -110,6 +110,12 @@ impl ResourceId {
         shortened(format!("{}.{}", self.namespace, self.name))
     }
 
+    /// The name of the role that is made for the job of a `ReplicationBackfill`: `backfill+NAMESPACE.NAME`. No other kind's
+    /// role has it, for no name in Kubernetes holds a `+`.
+    pub fn backfill_role_name(&self) -> String {
+        shortened(format!("backfill+{}.{}", self.namespace, self.name))
+    }
+
     /// The name of the sessions in which the operator acts for this resource, which CloudTrail shows. STS takes
     /// names of as many characters as IAM takes for a role.
     pub fn session_name(&self, prefix: Option<&str>) -> String {

@@ -24,6 +24,10 @@ impl ObjectName {
         ObjectName { kind: "BucketReplication".into(), namespace: namespace.into(), name: name.into() }
     }
 
+    pub fn backfill(namespace: &str, name: &str) -> ObjectName {
+        ObjectName { kind: "ReplicationBackfill".into(), namespace: namespace.into(), name: name.into() }
+    }
+
     pub fn account(name: &str) -> ObjectName {
         ObjectName { kind: "AwsAccount".into(), namespace: String::new(), name: name.into() }
     }

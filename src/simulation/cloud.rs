@@ -10,8 +10,11 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::api::CallerIdentity;
-use crate::iam::arn::{region_of_arn, role_of_arn};
+use crate::iam::arn::{account_of_arn, region_of_arn, role_of_arn};
+use crate::iam::compare::trusts_service;
 use crate::ports::{Cloud, QueueMessage};
+use crate::replication::backfill::role::BATCH_OPERATIONS;
+use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
 use crate::replication::events::{Event, EventQueue};
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
@@ -20,7 +23,7 @@ use crate::replication::{
     Account, Accounts, BucketAddress, BucketRef, Caller, Configuration, DeletionReadSet, Failure,
     FailureClass, Observed, ObservedBucket, ObservedKey, ObservedRole, ReadSet, ResourceId, Step,
 };
-use crate::simulation::world::{World, access_denied, fail, partition};
+use crate::simulation::world::{Role, World, access_denied, fail, partition};
 
 /// The access key that the operator signs with.
 pub const OWN_KEY: &str = "ASIAOPERATOR";
@@ -235,6 +238,53 @@ impl Cloud for SimulatedCloud {
         let action = "s3:PutBucketPolicy";
         let caller = clients.require(bucket.account_ref.as_deref(), action, &bucket.name)?;
         self.write(|world| world.put_bucket_policy(caller, bucket, policy))
+    }
+
+    async fn read_role(
+        &self,
+        clients: &SimulatedClients,
+        name: &str,
+        with_policy: bool,
+    ) -> Read<Option<ObservedRole>> {
+        Ok(self.read(|world| world.observed_role(&clients.source, name, with_policy)))
+    }
+
+    async fn create_job(&self, clients: &SimulatedClients, request: &JobRequest) -> Read<String> {
+        self.write(|world| {
+            let role =
+                account_of_arn(&request.role).and_then(|id| world.role(id, role_of_arn(&request.role)));
+            let trusts = |role: &Role| trusts_service(&role.trust, BATCH_OPERATIONS) && role.policy.is_some();
+            let assumable = role.is_some_and(trusts);
+            world.jobs.create(&clients.source, assumable, request)
+        })
+    }
+
+    async fn describe_job(
+        &self,
+        clients: &SimulatedClients,
+        address: &JobAddress,
+        id: &str,
+    ) -> Read<Option<Job>> {
+        self.read(|world| world.jobs.describe(&clients.source, address, id))
+    }
+
+    async fn find_job(
+        &self,
+        clients: &SimulatedClients,
+        address: &JobAddress,
+        description: &str,
+    ) -> Read<Option<String>> {
+        self.read(|world| world.jobs.find(&clients.source, address, description))
+    }
+
+    async fn update_job(
+        &self,
+        clients: &SimulatedClients,
+        address: &JobAddress,
+        id: &str,
+        update: JobUpdate,
+    ) -> Read<()> {
+        self.write(|world| world.jobs.update(&clients.source, address, id, update))
     }
 
     async fn verify(&self, account: &Account) -> Read<CallerIdentity> {

@@ -15,14 +15,15 @@ use serde_json::Value;
 
 use crate::api::CallerIdentity;
 use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey, QueueMessage};
+use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
 use crate::replication::events::{self, EventQueue};
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::status::Event;
 use crate::replication::{
-    Account, Accounts, BucketAddress, Caller, DeletionReadSet, Failure, FailureClass, Observed, ReadSet,
-    ResourceId, Step,
+    Account, Accounts, BucketAddress, Caller, DeletionReadSet, Failure, FailureClass, Observed, ObservedRole,
+    ReadSet, ResourceId, Step,
 };
 
 /// A call that is about to be made.
@@ -37,6 +38,11 @@ pub enum Call {
     ReadBucketPolicy(BucketAddress),
     WriteBucketPolicy(BucketAddress),
     Verify(String),
+    ReadRole(String),
+    CreateJob,
+    DescribeJob(String),
+    FindJob,
+    UpdateJob(JobUpdate),
     Live,
     AddFinalizer,
     RemoveFinalizer,
@@ -63,7 +69,7 @@ impl Call {
 
     /// Whether the call changes AWS.
     pub fn writes_to_aws(&self) -> bool {
-        matches!(self, Call::Execute(_) | Call::WriteBucketPolicy(_))
+        matches!(self, Call::Execute(_) | Call::WriteBucketPolicy(_) | Call::CreateJob | Call::UpdateJob(_))
     }
 }
 
@@ -78,6 +84,11 @@ impl std::fmt::Display for Call {
             Call::ReadBucketPolicy(bucket) => write!(f, "read the policy of bucket {}", bucket.name),
             Call::WriteBucketPolicy(bucket) => write!(f, "write the policy of bucket {}", bucket.name),
             Call::Verify(account) => write!(f, "verify AwsAccount {account}"),
+            Call::ReadRole(role) => write!(f, "read role {role}"),
+            Call::CreateJob => f.write_str("create a job"),
+            Call::DescribeJob(job) => write!(f, "describe {job}"),
+            Call::FindJob => f.write_str("find the job among those of the account"),
+            Call::UpdateJob(update) => write!(f, "set the job to {}", update.requested()),
             Call::Live => f.write_str("read the live object"),
             Call::AddFinalizer => f.write_str("add the finalizer"),
             Call::RemoveFinalizer => f.write_str("remove the finalizer"),
@@ -230,6 +241,43 @@ impl<P: Cloud> Cloud for Hooked<P> {
     ) -> Read<()> {
         let answer = self.port.write_bucket_policy(clients, bucket, policy);
         self.aws(Call::WriteBucketPolicy(bucket.clone()), answer).await
+    }
+
+    async fn read_role(
+        &self,
+        clients: &P::Clients,
+        name: &str,
+        with_policy: bool,
+    ) -> Read<Option<ObservedRole>> {
+        let answer = self.port.read_role(clients, name, with_policy);
+        self.aws(Call::ReadRole(name.to_owned()), answer).await
+    }
+
+    async fn create_job(&self, clients: &P::Clients, request: &JobRequest) -> Read<String> {
+        self.aws(Call::CreateJob, self.port.create_job(clients, request)).await
+    }
+
+    async fn describe_job(&self, clients: &P::Clients, address: &JobAddress, id: &str) -> Read<Option<Job>> {
+        self.aws(Call::DescribeJob(id.to_owned()), self.port.describe_job(clients, address, id)).await
+    }
+
+    async fn find_job(
+        &self,
+        clients: &P::Clients,
+        address: &JobAddress,
+        description: &str,
+    ) -> Read<Option<String>> {
+        self.aws(Call::FindJob, self.port.find_job(clients, address, description)).await
+    }
+
+    async fn update_job(
+        &self,
+        clients: &P::Clients,
+        address: &JobAddress,
+        id: &str,
+        update: JobUpdate,
+    ) -> Read<()> {
+        self.aws(Call::UpdateJob(update), self.port.update_job(clients, address, id, update)).await
     }
 
     async fn verify(&self, account: &Account) -> Read<CallerIdentity> {

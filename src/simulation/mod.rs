@@ -9,6 +9,7 @@ mod cloud;
 mod cluster;
 pub mod explore;
 mod hook;
+mod jobs;
 mod operator;
 mod world;
 
@@ -16,5 +17,6 @@ pub use api_server::{ApiServer, ObjectName};
 pub use cloud::{SimulatedClients, SimulatedCloud};
 pub use cluster::SimulatedCluster;
 pub use hook::{Call, Choice, Hook, Hooked};
+pub use jobs::{Jobs, SimulatedJob};
 pub use operator::Operator;
 pub use world::{Bucket, Role, World};

@@ -19,6 +19,8 @@ use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
 use crate::controllers::bucket_replication::memory::Memory;
 use crate::controllers::events::Events;
 use crate::controllers::index::Index;
+use crate::controllers::replication_backfill as backfill;
+use crate::controllers::replication_backfill::controller::ReplicationBackfillController;
 use crate::controllers::settings::{HealthSettings, Settings};
 use crate::controllers::{Guarded, GuardedAccount, aws_account};
 use crate::runtime::Error;
@@ -40,6 +42,7 @@ pub const CLUSTER: &str = "cluster-uid";
 pub struct Operator {
     controller: BucketReplicationController<Hooked<SimulatedCloud>, Hooked<SimulatedCluster>>,
     accounts: AwsAccountController<Hooked<SimulatedCloud>, Hooked<SimulatedCluster>>,
+    backfills: ReplicationBackfillController<Hooked<SimulatedCloud>, Hooked<SimulatedCluster>>,
 }
 
 impl Operator {
@@ -76,6 +79,7 @@ impl Operator {
             longest_request: Duration::from_secs(10),
             health: HealthSettings::default(),
             resource_metrics: false,
+            backfill_settle: Duration::from_secs(15 * 60),
             events: Default::default(),
         };
         edit(&mut settings);
@@ -114,8 +118,16 @@ impl Operator {
             context: Arc::new(context),
             replications,
             accounts: Triggers::new(1),
+            backfills: Triggers::new(1),
         };
-        Operator { controller, accounts }
+        let shared = controller.context.clone();
+        let context = backfill::context::Context { shared, memory: backfill::memory::Memory::default() };
+        let backfills = ReplicationBackfillController {
+            context,
+            backfills: Triggers::new(1),
+            replications: Triggers::new(1),
+        };
+        Operator { controller, accounts, backfills }
     }
 
     /// The watches bring everything as the API server holds it now.
@@ -127,12 +139,19 @@ impl Operator {
                     let changes = decode(object).map(|account| index.accounts.apply(account));
                     self.observe_accounts(changes.unwrap_or_default());
                 }
+                "ReplicationBackfill" => {
+                    let changes = decode(object).map(|backfill| index.backfills.apply(backfill));
+                    changes.unwrap_or_default().iter().for_each(|change| {
+                        self.backfills.observe(change);
+                    });
+                }
                 _ => {
                     let changes = decode(object).map(|resource| index.replications.apply(resource));
                     self.observe(changes.unwrap_or_default());
                 }
             }
         }
+        self.sync_backfills(server);
         for key in index.accounts.keys() {
             if !server.objects.contains_key(&ObjectName::account(key.name())) {
                 self.observe_accounts(index.accounts.remove(&key).into_iter().collect());
@@ -150,6 +169,29 @@ impl Operator {
         for change in &changes {
             self.accounts.observe(change);
         }
+    }
+
+    /// Forgets the backfills that are gone.
+    fn sync_backfills(&self, server: &ApiServer) {
+        let index = &self.controller.context.index;
+        for key in index.backfills.keys() {
+            let name = ObjectName::backfill(key.namespace().unwrap_or_default(), key.name());
+            if !server.objects.contains_key(&name) {
+                index.backfills.remove(&key).iter().for_each(|change| {
+                    self.backfills.observe(change);
+                });
+            }
+        }
+    }
+
+    /// The reconcile of a backfill as the cache holds it; `None` where it holds none.
+    pub fn reconcile_backfill(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Option<impl Future<Output = Result<Action, Error>>> {
+        let object = self.controller.context.index.backfills.get(&Key::namespaced(namespace, name))?;
+        Some(self.backfills.reconcile(object))
     }
 
     fn observe(&self, changes: Vec<Change<Guarded>>) {
@@ -200,6 +242,7 @@ impl Operator {
     /// A new term of leadership begins.
     pub fn begin_term(&self) {
         self.controller.context.memory.forget_all();
+        self.backfills.context.memory.forget_all();
         self.controller.context.evidence.forget_all();
     }
 

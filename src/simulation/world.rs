@@ -19,6 +19,7 @@ use crate::replication::{
     BucketAddress, Configuration, Failure, FailureClass, ObservedKey, ObservedRole, RoleDocuments, Step,
     Versioning, VersioningStatus,
 };
+use crate::simulation::jobs::Jobs;
 
 /// The principal that S3 shows in place of a role that was deleted.
 pub const DEAD_PRINCIPAL: &str = "AROADELETEDROLE000000";
@@ -39,6 +40,8 @@ pub struct World {
     pub metrics: BTreeMap<(String, String), BTreeMap<Series, BTreeMap<Timestamp, f64>>>,
     /// Accounts in which the operator may assume its role.
     pub trusting_accounts: Vec<String>,
+    /// S3 Batch Operations.
+    pub jobs: Jobs,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -81,6 +84,7 @@ impl World {
             keys: BTreeMap::new(),
             metrics: BTreeMap::new(),
             trusting_accounts: Vec::new(),
+            jobs: Jobs::default(),
         }
     }
 
@@ -103,8 +107,8 @@ impl World {
         let roles: BTreeMap<String, &Role> =
             self.roles.iter().map(|((account, name), role)| (format!("{account}/{name}"), role)).collect();
         // Metrics decide no write to AWS, so that states that differ by them alone are explored once.
-        let World { own_account, roles: _, buckets, keys, metrics: _, trusting_accounts } = self;
-        json!([own_account, roles, buckets, keys, trusting_accounts]).to_string()
+        let World { own_account, roles: _, buckets, keys, metrics: _, trusting_accounts, jobs } = self;
+        json!([own_account, roles, buckets, keys, trusting_accounts, jobs]).to_string()
     }
 
     pub fn role(&self, account_id: &str, name: &str) -> Option<&Role> {

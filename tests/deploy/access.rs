@@ -36,6 +36,7 @@ async fn live(world: &World, mut values: Value, all_namespaces: bool) -> Result<
         .operator()
         .namespaces(namespaces.iter().copied())
         .kubeconfig(&kubeconfig)
+        .args(["--backfill-settle", "0"])
         .binary(env!("CARGO_BIN_EXE_s3-replication-operator"))
         .start()
         .await?;
@@ -53,6 +54,7 @@ async fn live(world: &World, mut values: Value, all_namespaces: bool) -> Result<
             "namespaces": {"matchNames": [world.namespace], "matchLabels": labels},
             "sources": [source],
             "destinations": [destination],
+            "allow": ["Backfill"],
         },
     });
     world.apply(&account_resource.to_string()).await?;
@@ -71,6 +73,19 @@ async fn live(world: &World, mut values: Value, all_namespaces: bool) -> Result<
     };
     world.wait_account(&account_name, verified, "to be verified").await?;
     world.wait_ready("orders").await.with_context(|| operator.log())?;
+    let backfill = json!({
+        "apiVersion": "s3replication.dev/v1alpha1",
+        "kind": "ReplicationBackfill",
+        "metadata": {"name": "orders"},
+        "spec": {"replicationRef": {"name": "orders"}},
+    });
+    world.apply(&backfill.to_string()).await?;
+    let begun = |status: &Value| status["jobId"].is_string();
+    let begun = world.wait_backfill("orders", begun, "to begin").await.with_context(|| operator.log())?;
+    let id = begun["status"]["jobId"].as_str().context("no job")?;
+    world.jobs().advance_to(id, "Complete").await?;
+    world.backfills().delete("orders", &DeleteParams::default()).await?;
+    world.wait_on(&world.backfills(), "orders", |object| object.is_none(), "to be gone").await?;
     world.api().delete("orders", &DeleteParams::default()).await?;
     world.wait_gone("orders").await?;
     operator.terminate().await?;

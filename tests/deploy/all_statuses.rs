@@ -6,9 +6,10 @@ use anyhow::Result;
 use jiff::Timestamp;
 use s3_replication_operator::api::{
     AwsAccountStatus, BucketReplicationSpec, BucketReplicationStatus, CallerIdentity, ConditionType,
-    ManagementPolicy, Reason,
+    ManagementPolicy, Reason, ReplicationBackfillStatus,
 };
 use s3_replication_operator::iam::Partition;
+use s3_replication_operator::replication::backfill::{self, BackfillContext};
 use s3_replication_operator::replication::desired::Discovered;
 use s3_replication_operator::replication::events::coverage::AccountEvents;
 use s3_replication_operator::replication::health::Evidence;
@@ -178,9 +179,7 @@ pub fn replications() -> Result<Vec<State>> {
     let mut all = Vec::new();
 
     // The refusals before the operator reads AWS, and during deletion; then those after it has read AWS.
-    let refuses = |r: &Reason| {
-        !matches!(r, Reason::Applied | Reason::Verified) && !r.is_about_arrival() && !r.is_about_events()
-    };
+    let refuses = |r: &Reason| !ENDS.contains(r) && !r.is_about_arrival() && !r.is_about_events();
     for reason in Reason::VARIANTS.iter().copied().filter(refuses) {
         let refusal = Refusal::new(reason, ConditionType::Ready, format!("because {reason}"));
         let how = format!("stopped by {reason}");
@@ -227,6 +226,26 @@ pub fn replications() -> Result<Vec<State>> {
         ..Outcome::default()
     };
     all.push(drifted.report("another tool keeps changing it", as_planned, contested)?);
+    Ok(all)
+}
+
+/// The reasons of a resource that is as it should be: no refusal has one.
+const ENDS: [Reason; 4] = [Reason::Applied, Reason::Verified, Reason::Completed, Reason::NothingToDo];
+
+/// The statuses of `ReplicationBackfill`s: what a job can come to, and what can stand against it.
+pub fn backfills() -> Result<Vec<State>> {
+    let mut all = Vec::new();
+    let of_backfills = |r: &Reason| {
+        !matches!(r, Reason::Applied | Reason::Verified) && !r.is_about_arrival() && !r.is_about_events()
+    };
+    for reason in Reason::VARIANTS.iter().copied().filter(of_backfills) {
+        all.push(state(format!("with {reason}"), |previous: &ReplicationBackfillStatus, now| {
+            let context = BackfillContext { generation: GENERATION, requested: None, now };
+            let message = format!("because {reason}");
+            let reported = backfill::status::report(previous.clone(), previous, (reason, &message), context);
+            (reported.status, reported.reason)
+        })?);
+    }
     Ok(all)
 }
 

@@ -14,7 +14,7 @@ use crate::support::{read, read_yaml, repository};
 pub const FOLDER: &str = "deploy/argocd/resource_customizations/s3replication.dev";
 
 /// The kinds that have a health check, all with a condition Ready.
-pub const KINDS: [&str; 2] = ["BucketReplication", "AwsAccount"];
+pub const KINDS: [&str; 3] = ["BucketReplication", "AwsAccount", "ReplicationBackfill"];
 
 /// The status and the message of the health check for an object. Argo CD gives scripts the table library only.
 pub fn health(kind: &str, object: &Value) -> Result<(String, String)> {

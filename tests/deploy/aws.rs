@@ -42,10 +42,26 @@ fn resource(policy: &str) -> Value {
     })
 }
 
+/// A backfill of that resource.
+fn backfill() -> Value {
+    json!({
+        "apiVersion": "s3replication.dev/v1alpha1",
+        "kind": "ReplicationBackfill",
+        "metadata": {"name": "missed", "namespace": "data"},
+        "spec": {"replicationRef": {"name": "orders"}},
+    })
+}
+
 /// What `policy` prints for a resource.
 fn printed(resource: &Value) -> Result<Value> {
+    printed_for(&[resource])
+}
+
+/// What `policy` prints for resources.
+fn printed_for(resources: &[&Value]) -> Result<Value> {
     let file = rig::paths::scratch_dir("policy")?.join("resource.yaml");
-    std::fs::write(&file, resource.to_string())?;
+    let documents: Vec<String> = resources.iter().map(ToString::to_string).collect();
+    std::fs::write(&file, documents.join("\n---\n"))?;
     let output = Command::new(env!("CARGO_BIN_EXE_s3-replication-operator"))
         .args(["policy", "-o", "json", "-f"])
         .arg(&file)
@@ -65,6 +81,11 @@ fn the_policies_allow_what_the_operator_needs_and_no_more() -> Result<()> {
     assert!(!needed_to_write.contains("iam:DeleteRolePermissionsBoundary"), "nobody takes a boundary off");
     assert_eq!(actions(&policy("operator-policy.json")?), needed_to_write);
     assert_eq!(actions(&policy("observe-policy.json")?), needed(&resource("Observe"))?);
+    let with_backfills = printed_for(&[&resource("Enforce"), &backfill()])?;
+    let both = &actions(&policy("operator-policy.json")?) | &actions(&policy("backfill-policy.json")?);
+    let mut with_backfills = actions(&with_backfills["policy of the operator"]);
+    with_backfills.remove("iam:DeleteRolePermissionsBoundary");
+    assert_eq!(with_backfills, both);
     Ok(())
 }
 
@@ -185,6 +206,9 @@ fn the_boundary_allows_what_a_role_may_need_and_no_more() -> Result<()> {
     let mut needed = actions(role.with_context(|| format!("no policy of a role: {printed:#}"))?.1);
     // The operator grants these where the source has Object Lock, which takes a bucket to know.
     needed.extend(["s3:GetObjectLegalHold", "s3:GetObjectRetention"].map(str::to_owned));
+    // The role of a backfill's job. A report needs s3:PutObject too, on a bucket that only its owner knows.
+    let of_job = printed_for(&[&widest, &backfill()])?["policy of role backfill+data.missed"].take();
+    needed.extend(actions(&of_job));
     assert_eq!(actions(&boundary), needed);
     for statement in boundary["Statement"].as_array().context("statements")? {
         // Whose bucket it is, or that the key is used through S3.

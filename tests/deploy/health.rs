@@ -59,9 +59,14 @@ impl Health {
 /// The health that a reason stands for.
 fn expected(reason: Reason) -> Health {
     match reason {
-        Reason::Applied | Reason::Verified => Health::Current,
-        Reason::Suspended => Health::Suspended,
-        Reason::Progressing => Health::InProgress,
+        Reason::Applied | Reason::Verified | Reason::Completed | Reason::NothingToDo => Health::Current,
+        Reason::Suspended | Reason::AwaitingApproval => Health::Suspended,
+        Reason::Progressing
+        | Reason::Waiting
+        | Reason::Settling
+        | Reason::Preparing
+        | Reason::Running
+        | Reason::Cancelling => Health::InProgress,
         // Someone may create or grant what is missing a moment later; AWS may recover.
         Reason::AccountNotFound
         | Reason::SourceBucketNotFound
@@ -71,7 +76,8 @@ fn expected(reason: Reason) -> Health {
         | Reason::CredentialsUnavailable
         | Reason::Throttled
         | Reason::AwsUnavailable
-        | Reason::DeletionBlocked => Health::TriedAgain,
+        | Reason::DeletionBlocked
+        | Reason::ReplicationNotReady => Health::TriedAgain,
         // Only a decision of a person changes it.
         Reason::Drifted
         | Reason::SourceConflict
@@ -85,7 +91,11 @@ fn expected(reason: Reason) -> Health {
         | Reason::WrongBucketOwner
         | Reason::PolicyTooLarge
         | Reason::InvalidRequest
-        | Reason::InvalidSpec => Health::Failed,
+        | Reason::InvalidSpec
+        | Reason::CompletedWithFailures
+        | Reason::JobFailed
+        | Reason::JobVanished
+        | Reason::Cancelled => Health::Failed,
         // `Ready` never has these.
         Reason::ObjectsArriving
         | Reason::NothingPending
@@ -191,11 +201,19 @@ async fn kstatus_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
         spec: json!({"accountId": "111122223333"}),
         change: json!({"spec": {"sources": ["*"]}}),
     };
+    let backfills = Shower {
+        api: Api::namespaced_with(world.kube.clone(), &world.namespace, &ours("ReplicationBackfill")),
+        kind: "ReplicationBackfill",
+        spec: json!({"replicationRef": {"name": "orders"}}),
+        change: json!({"spec": {"cancel": true}}),
+    };
     let mut all = Vec::new();
     let mut reasons = BTreeMap::new();
-    for (shower, states) in
-        [(&replications, all_statuses::replications()?), (&accounts, all_statuses::accounts()?)]
-    {
+    for (shower, states) in [
+        (&replications, all_statuses::replications()?),
+        (&accounts, all_statuses::accounts()?),
+        (&backfills, all_statuses::backfills()?),
+    ] {
         all.extend(shower.untouched().await?);
         for (number, state) in states.iter().enumerate() {
             *reasons.entry(state.reason).or_insert(0) += 1;

@@ -44,11 +44,12 @@ enum Deed {
     Told,
     CorrectedAgain,
     ToldAgain,
+    BackfillBegun,
     Gone,
     LetGoOfTheLease,
 }
 
-const LIFE: [Deed; 11] = [
+const LIFE: [Deed; 12] = [
     Deed::Started,
     Deed::Leads,
     Deed::KeepsLeading,
@@ -58,6 +59,7 @@ const LIFE: [Deed; 11] = [
     Deed::Told,
     Deed::CorrectedAgain,
     Deed::ToldAgain,
+    Deed::BackfillBegun,
     Deed::Gone,
     Deed::LetGoOfTheLease,
 ];
@@ -82,7 +84,9 @@ fn missed(right: &Right, namespace: &str) -> Result<Missed> {
         ("", "namespaces", "get") if name.as_deref() == Some("kube-system") => end(Deed::Started),
         ("", "namespaces", "get") if name.as_deref() == Some(namespace) => reported(Deed::Ready),
         // The operator begins only after it knows everything, so it does not even request the Lease.
-        ("s3replication.dev", "awsaccounts" | "bucketreplications", "watch") => end(Deed::Leads),
+        ("s3replication.dev", "awsaccounts" | "bucketreplications" | "replicationbackfills", "watch") => {
+            end(Deed::Leads)
+        }
         ("coordination.k8s.io", "leases", "create" | "get") => end(Deed::Leads),
         ("coordination.k8s.io", "leases", "update") => end(Deed::KeepsLeading),
         ("s3replication.dev", "awsaccounts/status", "patch") => only(Deed::AccountVerified),
@@ -92,6 +96,9 @@ fn missed(right: &Right, namespace: &str) -> Result<Missed> {
         // finalizer, and before it deletes anything.
         ("s3replication.dev", "bucketreplications", "get") => reported(Deed::Corrected),
         ("s3replication.dev", "bucketreplications/status", "patch") => end(Deed::Ready),
+        // The finalizer, the resource again before the first write to AWS, and what is about to be written.
+        ("s3replication.dev", "replicationbackfills", "patch" | "get")
+        | ("s3replication.dev", "replicationbackfills/status", "patch") => only(Deed::BackfillBegun),
         ("events.k8s.io", "events", "create") => only(Deed::Told),
         _ => bail!("{right} is given, and nobody says what would be missed without it"),
     }
@@ -119,6 +126,7 @@ impl Life {
             .kubeconfig(kubeconfig)
             .args(["--leader-elect", "--lease-namespace", &world.namespace])
             .args(["--lease-name", &lease_name()])
+            .args(["--backfill-settle", "0"])
             .args(times)
             .start()
             .await?;
@@ -140,6 +148,7 @@ impl Life {
             Deed::Ready => world.apply(&self.resource().to_string()).await.map(drop),
             Deed::Corrected => drift("once").await,
             Deed::CorrectedAgain => drift("again").await,
+            Deed::BackfillBegun => world.apply(&self.backfill().to_string()).await.map(drop),
             Deed::Gone => {
                 world.api().delete(RESOURCE, &DeleteParams::default()).await?;
                 Ok(())
@@ -174,6 +183,7 @@ impl Life {
             Deed::CorrectedAgain => corrected("again").await?,
             Deed::Told => self.corrections_told().await? == 1,
             Deed::ToldAgain => self.corrections_told().await? == 2,
+            Deed::BackfillBegun => world.backfill(RESOURCE).await?["status"]["source"].is_object(),
             Deed::Gone => world.api().get_opt(RESOURCE).await?.is_none(),
             Deed::LetGoOfTheLease => {
                 let spec = self.lease().await?.and_then(|lease| lease.spec).context("no Lease")?;
@@ -264,7 +274,17 @@ impl Life {
                 "namespaces": {"matchNames": [namespace], "matchLabels": labels},
                 "sources": [self.source],
                 "destinations": [self.destination],
+                "allow": ["Backfill"],
             },
+        })
+    }
+
+    fn backfill(&self) -> Value {
+        json!({
+            "apiVersion": "s3replication.dev/v1alpha1",
+            "kind": "ReplicationBackfill",
+            "metadata": {"name": RESOURCE},
+            "spec": {"replicationRef": {"name": RESOURCE}},
         })
     }
 

@@ -257,12 +257,16 @@ fn rights(role: &Value) -> BTreeSet<String> {
     rights
 }
 
-const IN_A_NAMESPACE: [&str; 5] = [
+const IN_A_NAMESPACE: [&str; 9] = [
     "events.k8s.io/events create",
     "s3replication.dev/bucketreplications get",
     "s3replication.dev/bucketreplications patch",
     "s3replication.dev/bucketreplications watch",
     "s3replication.dev/bucketreplications/status patch",
+    "s3replication.dev/replicationbackfills get",
+    "s3replication.dev/replicationbackfills patch",
+    "s3replication.dev/replicationbackfills watch",
+    "s3replication.dev/replicationbackfills/status patch",
 ];
 
 const OF_ACCOUNTS: [&str; 2] =
@@ -343,9 +347,10 @@ fn view_edit_and_admin_include_the_kinds_and_never_the_status() -> Result<()> {
     };
     let read = ["get", "list", "watch"];
     let write = ["create", "delete", "deletecollection", "patch", "update"];
-    let view = &kinds("bucketreplications", &read) | &kinds("awsaccounts", &read);
+    let both = |verbs: &[&str]| &kinds("bucketreplications", verbs) | &kinds("replicationbackfills", verbs);
+    let view = &both(&read) | &kinds("awsaccounts", &read);
     assert_eq!(aggregated(&objects, "view"), view);
-    assert_eq!(aggregated(&objects, "edit"), &view | &kinds("bucketreplications", &write));
+    assert_eq!(aggregated(&objects, "edit"), &view | &both(&write));
     assert_eq!(aggregated(&objects, "admin"), aggregated(&objects, "edit"));
 
     // Without accounts nothing would limit what people write.

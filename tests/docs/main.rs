@@ -160,6 +160,7 @@ fn field_reference() -> String {
     );
     kind_reference(&mut text, crd::bucket_replication().unwrap());
     kind_reference(&mut text, crd::aws_account().unwrap());
+    kind_reference(&mut text, crd::replication_backfill().unwrap());
     text
 }
 

@@ -2,6 +2,7 @@
 //! A folder for each feature. Each test has its own namespace, AWS account and proxy.
 
 mod accounts;
+mod backfill;
 mod cli;
 mod drift;
 mod events;

@@ -11,7 +11,11 @@ use super::cluster::Cluster;
 use super::release::OperatorRelease;
 use super::replication::Replication;
 
-const DEFINITIONS: [&str; 2] = ["awsaccounts.s3replication.dev", "bucketreplications.s3replication.dev"];
+const DEFINITIONS: [&str; 3] = [
+    "awsaccounts.s3replication.dev",
+    "bucketreplications.s3replication.dev",
+    "replicationbackfills.s3replication.dev",
+];
 
 pub fn tested(cluster: &Cluster) -> Result<()> {
     cluster.block_on(async {

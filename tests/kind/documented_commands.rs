@@ -36,8 +36,13 @@ async fn remove_everything(operator: &OperatorRelease<'_>) -> Result<()> {
     operator.uninstall().await?;
     let Cluster { kind, .. } = operator.cluster;
     operator.release.delete_namespace(&kind.kubectl).await?;
-    let definitions =
-        ["delete", "crd", "bucketreplications.s3replication.dev", "awsaccounts.s3replication.dev"];
+    let definitions = [
+        "delete",
+        "crd",
+        "replicationbackfills.s3replication.dev",
+        "bucketreplications.s3replication.dev",
+        "awsaccounts.s3replication.dev",
+    ];
     kind.kubectl.run(definitions).await.map(drop)
 }
 

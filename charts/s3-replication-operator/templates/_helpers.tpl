@@ -108,6 +108,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   (list "concurrency" .concurrency)
   (list "interval" .interval)
   (list "request-interval" .requestInterval)
+  (list "backfill-settle" .backfillSettle)
   (list "health-interval" .healthInterval)
   (list "health-window" .healthWindow)
   (list "http-address" .httpAddress)
@@ -254,10 +255,10 @@ tolerations:
 {{/* The rules for resources, in every namespace or in one. */}}
 {{- define "operator.rules" -}}
 - apiGroups: [s3replication.dev]
-  resources: [bucketreplications]
+  resources: [bucketreplications, replicationbackfills]
   verbs: [get, watch, patch]
 - apiGroups: [s3replication.dev]
-  resources: [bucketreplications/status]
+  resources: [bucketreplications/status, replicationbackfills/status]
   verbs: [patch]
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -58,6 +58,10 @@ pub struct BucketReplicationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied_role: Option<String>,
 
+    /// The time at which the operator last wrote the replication configuration. A backfill waits for a while after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configured_at: Option<Time>,
+
     /// The number of rules in the replication configuration in AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<i32>,

@@ -101,6 +101,11 @@ impl AwsClient {
         signed_as!(&self.session, self.clients.cloudwatch(region), aws_sdk_cloudwatch)
     }
 
+    /// The S3 Control client of a Region.
+    pub(crate) fn s3control(&self, region: &str) -> aws_sdk_s3control::Client {
+        signed_as!(&self.session, self.clients.s3control(region), aws_sdk_s3control)
+    }
+
     /// Makes a call, as [`AccountClients::call`] does, and drops the session where AWS no longer accepts it.
     pub(crate) fn call<'a, T, E>(
         &'a self,

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::aws::account::cache::{Buckets, Keys};
 use crate::aws::account::circuit_breaker::CircuitBreaker;
+use crate::aws::account::control_endpoint::ControlEndpoint;
 use crate::aws::account::credentials::Environment;
 use crate::aws::account::operation::Operation;
 use crate::aws::account::own_keys::OwnKeys;
@@ -42,6 +43,7 @@ pub struct AccountClients {
     s3: RwLock<HashMap<String, aws_sdk_s3::Client>>,
     kms: RwLock<HashMap<String, aws_sdk_kms::Client>>,
     cloudwatch: RwLock<HashMap<String, aws_sdk_cloudwatch::Client>>,
+    s3control: RwLock<HashMap<String, aws_sdk_s3control::Client>>,
     iam: aws_sdk_iam::Client,
     sts: aws_sdk_sts::Client,
     limits: Arc<RateLimits>,
@@ -78,6 +80,7 @@ impl AccountClients {
             s3: RwLock::default(),
             kms: RwLock::default(),
             cloudwatch: RwLock::default(),
+            s3control: RwLock::default(),
             config,
             environment,
             limits,
@@ -141,6 +144,18 @@ impl AccountClients {
                 .retry_partition(partition(&self.name, &format!("cloudwatch{retries}")))
                 .interceptor(RequestMetrics::new(self.metrics.clone()));
             aws_sdk_cloudwatch::Client::from_conf(config.build())
+        })
+    }
+
+    /// The S3 Control client of a Region.
+    pub fn s3control(&self, region: &str) -> aws_sdk_s3control::Client {
+        of_region(&self.s3control, region, |retries| {
+            let config = aws_sdk_s3control::config::Builder::from(&self.config)
+                .region(Region::new(region.to_owned()))
+                .retry_partition(partition(&self.name, &format!("s3control{retries}")))
+                .interceptor(RequestMetrics::new(self.metrics.clone()))
+                .endpoint_resolver(ControlEndpoint::default());
+            aws_sdk_s3control::Client::from_conf(config.build())
         })
     }
 

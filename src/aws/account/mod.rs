@@ -10,6 +10,7 @@ pub mod caller;
 pub mod circuit_breaker;
 pub mod client;
 pub mod clients;
+pub mod control_endpoint;
 pub mod credentials;
 pub mod operation;
 pub mod own_keys;

@@ -10,6 +10,8 @@ pub enum Lane {
     Kms,
     CloudWatch,
     Sts,
+    /// S3 Batch Operations.
+    Jobs,
 }
 
 impl Lane {
@@ -20,6 +22,7 @@ impl Lane {
             Lane::Kms => "kms",
             Lane::CloudWatch => "cloudwatch",
             Lane::Sts => "sts",
+            Lane::Jobs => "s3control",
         }
     }
 }
@@ -59,6 +62,11 @@ impl<'a> Operation<'a> {
 
     pub fn cloudwatch(region: &'a str, action: &'static str) -> Operation<'a> {
         Operation { lane: Lane::CloudWatch, action, subject: region, region }
+    }
+
+    /// A call about a job; `subject` is the job or the account.
+    pub fn job(region: &'a str, action: &'static str, subject: &'a str) -> Operation<'a> {
+        Operation { lane: Lane::Jobs, action, subject, region }
     }
 
     pub fn sts(action: &'static str, subject: &'a str) -> Operation<'a> {

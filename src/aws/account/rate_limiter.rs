@@ -25,6 +25,9 @@ const KMS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html>); a sweep is in no hurry.
 const CLOUDWATCH_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
+/// AWS publishes no quota of S3 Batch Operations. Jobs run for minutes and are looked at seldom, however many there are.
+const JOBS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
+
 /// STS counts `AssumeRole` against the caller's account, which is the same for every `AwsAccount`.
 const STS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(49);
 
@@ -47,6 +50,7 @@ pub struct RateLimits {
     iam_writes: DefaultDirectRateLimiter,
     kms: DefaultDirectRateLimiter,
     cloudwatch: DefaultDirectRateLimiter,
+    jobs: DefaultDirectRateLimiter,
     sts: StsLimit,
 }
 
@@ -59,6 +63,7 @@ impl RateLimits {
             iam_writes: bucket(rates.iam_writes),
             kms: bucket(KMS_PER_SECOND),
             cloudwatch: bucket(CLOUDWATCH_PER_SECOND),
+            jobs: bucket(JOBS_PER_SECOND),
             sts,
         }
     }
@@ -76,6 +81,7 @@ impl RateLimits {
             Lane::IamWrite => &self.iam_writes,
             Lane::Kms => &self.kms,
             Lane::CloudWatch => &self.cloudwatch,
+            Lane::Jobs => &self.jobs,
             Lane::Sts => &self.sts.0,
         }
     }
@@ -104,7 +110,15 @@ mod tests {
     fn every_lane_is_limited_and_only_sts_is_shared_by_accounts() {
         let sts = StsLimit::new();
         let (one, other) = (limits(&sts), limits(&sts));
-        let lanes = [Lane::S3Read, Lane::S3Write, Lane::IamRead, Lane::IamWrite, Lane::Kms, Lane::CloudWatch];
+        let lanes = [
+            Lane::S3Read,
+            Lane::S3Write,
+            Lane::IamRead,
+            Lane::IamWrite,
+            Lane::Kms,
+            Lane::CloudWatch,
+            Lane::Jobs,
+        ];
         for lane in lanes {
             let first = burst(&one, lane);
             assert!(first <= KMS_PER_SECOND.get(), "{lane:?}: {first}");

@@ -6,6 +6,7 @@ pub mod bucket_policy;
 pub mod calls;
 pub mod import;
 pub mod inventory;
+pub mod jobs;
 pub mod locate;
 pub mod metrics;
 pub mod observe;

@@ -202,8 +202,40 @@ pub fn advise(reason: Option<Reason>, subject: &Subject<'_>) -> Advice {
             "the operator cannot read an event queue, and polls all resources",
             vec!["kubectl describe awsaccounts".to_owned()],
         ),
+        Reason::Waiting
+        | Reason::Settling
+        | Reason::Preparing
+        | Reason::AwaitingApproval
+        | Reason::Running
+        | Reason::Cancelling
+        | Reason::Completed
+        | Reason::NothingToDo
+        | Reason::CompletedWithFailures
+        | Reason::JobFailed
+        | Reason::JobVanished
+        | Reason::Cancelled
+        | Reason::ReplicationNotReady => (of_backfill(reason), vec![subject.backfills()]),
     };
     Advice { meaning, next }
+}
+
+/// The meaning of a reason that only a backfill has.
+fn of_backfill(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Waiting => "another backfill of the replication comes first",
+        Reason::Settling => "S3 may still list objects by the configuration before the last one",
+        Reason::Preparing => "the job is not asked for yet, or S3 prepares it",
+        Reason::AwaitingApproval => "the objects are counted, and the job waits for spec.approved",
+        Reason::Running => "the job runs",
+        Reason::Cancelling => "S3 has been asked to end the job",
+        Reason::Completed => "the job has replicated every object that it found",
+        Reason::NothingToDo => "no object was left to replicate",
+        Reason::CompletedWithFailures => "the job has ended, and some objects could not be replicated",
+        Reason::JobFailed => "S3 gave the job up",
+        Reason::JobVanished => "S3 does not know the job any more",
+        Reason::Cancelled => "the job was cancelled",
+        _ => "the replication is not in a state in which a job could replicate anything",
+    }
 }
 
 /// The advice for a reason of `Replicating`, where a reason that other conditions have too means something else.
@@ -241,6 +273,10 @@ impl Subject<'_> {
 
     fn describe(&self) -> String {
         self.kubectl("describe")
+    }
+
+    fn backfills(&self) -> String {
+        format!("kubectl get replicationbackfills -n {}", word(self.namespace))
     }
 
     fn patch(&self, change: &str) -> String {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::api::BucketReplication;
 use crate::cli::kubernetes::Found;
 use crate::iam::bucket_policy::written_by_operators;
+use crate::replication::backfill::role::KIND_TAG;
 use crate::replication::{BucketAddress, ObservedRole, ResourceId, Step};
 
 /// A bucket, with what it holds of replication.
@@ -123,6 +124,10 @@ pub fn find(cluster: &str, resources: &[Found<BucketReplication>], accounts: &[H
     for account in accounts {
         for role in &account.roles {
             let Some(id) = ResourceId::of_tags(&role.tags) else { continue };
+            // The role of a job that may be running: the backfill removes it at its end.
+            if role.tags.contains_key(KIND_TAG) {
+                continue;
+            }
             if id.cluster.as_deref() != Some(cluster) {
                 findings.of_other_clusters += 1;
                 continue;
@@ -271,6 +276,13 @@ mod tests {
         untagged.tags.remove("s3replication.dev/cluster");
         let findings = find("c", &[], &[account(vec![untagged], Vec::new())]);
         assert_eq!(findings, Findings::default(), "nothing says that it is this cluster's");
+    }
+
+    #[test]
+    fn the_role_of_a_job_is_left_to_its_backfill() {
+        let mut job = role("c", "backfill+data.gone", "u");
+        job.tags.insert(KIND_TAG.to_owned(), "ReplicationBackfill".to_owned());
+        assert!(find("c", &[], &[account(vec![job], Vec::new())]).is_empty());
     }
 
     #[test]

@@ -12,13 +12,13 @@ use crate::controllers::aws_account::check::check;
 use crate::controllers::aws_account::context::Context;
 use crate::controllers::bucket_replication::successors::successors;
 use crate::controllers::index::AwsAccounts;
-use crate::controllers::{Guarded, GuardedAccount};
+use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
 use crate::ports::{Cloud, Cluster};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::controller::Controller;
 use crate::runtime::queue::{BulkheadKey, Urgency};
-use crate::runtime::store::Change;
+use crate::runtime::store::{Change, Key};
 use crate::runtime::triggers::Triggers;
 
 /// Accounts are few, and each check is one call: no more run at once.
@@ -29,6 +29,8 @@ pub struct AwsAccountController<C, K> {
     pub context: Context<C, K>,
     /// The queue of `BucketReplication` resources.
     pub replications: Triggers<Guarded>,
+    /// The queue of `ReplicationBackfill` resources.
+    pub backfills: Triggers<GuardedBackfill>,
 }
 
 impl<C: Cloud, K: Cluster> Controller for AwsAccountController<C, K> {
@@ -90,6 +92,9 @@ impl<C, K> AwsAccountController<C, K> {
             let object = index.replications.get(&key);
             let resource = object.as_ref().and_then(|object| object.0.as_ref().ok());
             sources.extend(resource.map(|resource| resource.spec.source.bucket.clone()));
+            for backfill in index.backfills_of(&key) {
+                self.backfills.trigger(Key::of(backfill.meta()), Urgency::Change);
+            }
             self.replications.trigger(key, Urgency::Change);
         }
         for source in sources {

@@ -9,14 +9,16 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Client, Resource, ResourceExt};
 
-use crate::api::{BucketReplication, ConditionType, Interval, REQUESTED_AT, handled_request};
+use crate::api::{
+    BucketReplication, ConditionType, Interval, ManagementPolicy, REQUESTED_AT, handled_request,
+};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::successors::successors;
 use crate::controllers::bucket_replication::{DEADLINE, reconcile};
 use crate::controllers::index::{ReplicationKey, Replications};
 use crate::controllers::settings::SETTLE;
 use crate::controllers::summary::Summary;
-use crate::controllers::{Guarded, GuardedAccount};
+use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::authorize::accounts::references;
 use crate::runtime::Error;
@@ -38,6 +40,8 @@ pub struct BucketReplicationController<C, K> {
     pub replications: Triggers<Guarded>,
     /// The queue of `AwsAccount` resources.
     pub accounts: Triggers<GuardedAccount>,
+    /// The queue of `ReplicationBackfill` resources.
+    pub backfills: Triggers<GuardedBackfill>,
 }
 
 impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
@@ -68,6 +72,9 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
                 memory.cached(&after.uid().unwrap_or_default(), status, clock.now());
                 let before = before.as_deref();
                 self.recount(before.map(accounts_of).unwrap_or_default(), accounts_of(after));
+                if before.is_none_or(|before| readiness(before) != readiness(after)) {
+                    self.wake_backfills(after);
+                }
                 // Not finalizers: adding the operator's own is part of a reconcile that goes on.
                 let asked = |o: &Guarded| (o.meta().generation, o.meta().annotations.clone());
                 let unchanged = before.is_some_and(|before| asked(before) == asked(after));
@@ -77,6 +84,7 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
                 memory.forget(&gone.uid().unwrap_or_default());
                 evidence.forget(&gone.uid().unwrap_or_default());
                 self.recount(accounts_of(gone), BTreeSet::new());
+                self.wake_backfills(gone);
                 if let Ok(resource) = &gone.0 {
                     for successor in successors(&resource.spec.source.bucket, index, settings) {
                         self.replications.trigger(successor, Urgency::Change);
@@ -122,12 +130,30 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
 }
 
 impl<C, K> BucketReplicationController<C, K> {
+    /// A backfill may begin now, or may no longer.
+    fn wake_backfills(&self, object: &Guarded) {
+        for backfill in self.context.index.backfills_of(&Key::of(object.meta())) {
+            self.backfills.trigger(Key::of(backfill.meta()), Urgency::Change);
+        }
+    }
+
     /// Has the resources counted again of the accounts that a resource began or ceased to refer to.
     fn recount(&self, before: BTreeSet<&str>, after: BTreeSet<&str>) {
         for name in before.symmetric_difference(&after) {
             self.accounts.trigger_in(Key::cluster(name), Urgency::Change, SETTLE);
         }
     }
+}
+
+/// What decides whether a backfill of a resource may begin.
+fn readiness(object: &Guarded) -> Option<(bool, bool, ManagementPolicy, Option<i64>, Option<&str>)> {
+    let BucketReplication { metadata, spec, status } = object.0.as_ref().ok()?;
+    let ready = |condition: &&Condition| condition.type_ == ConditionType::Ready.as_str();
+    let status = status.as_ref();
+    let ready = status.and_then(|status| status.conditions.iter().find(ready));
+    let observed = status.and_then(|status| status.observed_generation);
+    let deleted = metadata.deletion_timestamp.is_some();
+    Some((deleted, spec.suspend, spec.management_policy, observed, ready.map(|ready| ready.reason.as_str())))
 }
 
 /// How far a resource has got, by its status.

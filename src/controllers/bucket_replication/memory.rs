@@ -147,8 +147,8 @@ impl Memory {
                             conditions.into_iter().flatten().for_each(|c| {
                                 c["lastTransitionTime"].take();
                             });
-                            if let Some(time) = status.pointer_mut("/lastCorrection/time") {
-                                time.take();
+                            for time in ["/lastCorrection/time", "/configuredAt"] {
+                                status.pointer_mut(time).map(serde_json::Value::take);
                             }
                             status.to_string()
                         })

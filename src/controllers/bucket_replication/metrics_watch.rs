@@ -22,18 +22,18 @@ pub fn watch_metrics<C, K>(
     outcome: &Outcome,
     cx: &Context<C, K>,
 ) -> Evidence {
-    let uid = &resource.target.key.uid;
+    let (uid, key) = (&resource.target.key.uid, Key::of(resource.target.metadata));
     let Some(default) = cx.settings.health.interval else {
-        return Evidence { reads_metrics: false, ..cx.evidence.get(uid) };
+        return Evidence { reads_metrics: false, ..evidence(uid, &key, cx) };
     };
-    let Some(watch) = watch(input, outcome) else { return cx.evidence.get(uid) };
+    let Some(watch) = watch(input, outcome) else { return evidence(uid, &key, cx) };
     let interval = resource.spec.health.as_ref().and_then(|health| health.interval.as_ref());
     let interval = interval.map_or(default, |interval| interval.duration());
     let three = SignedDuration::try_from(interval.saturating_mul(3)).unwrap_or(SignedDuration::MAX);
     let window =
         SignedDuration::try_from(cx.settings.health.window).unwrap_or(SignedDuration::MAX).max(three);
     let registration = Registration {
-        key: Key::of(resource.target.metadata),
+        key: key.clone(),
         watch,
         previous: &resource.status,
         interval,
@@ -41,7 +41,15 @@ pub fn watch_metrics<C, K>(
         now: cx.clock.timestamp(),
     };
     cx.evidence.watch(uid, registration);
-    cx.evidence.get(uid)
+    evidence(uid, &key, cx)
+}
+
+/// The evidence of a resource, with the last backfill that completed: what failed before it is replicated.
+pub fn evidence<C, K>(uid: &str, key: &Key, cx: &Context<C, K>) -> Evidence {
+    let completed = cx.index.backfilled(key);
+    cx.evidence.update(uid, |evidence| evidence.backfilled = evidence.backfilled.max(completed));
+    let evidence = cx.evidence.get(uid);
+    Evidence { backfilled: evidence.backfilled.max(completed), ..evidence }
 }
 
 /// What publishes metrics; `None` where it is not known, so that what is read already goes on.

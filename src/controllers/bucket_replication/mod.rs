@@ -54,7 +54,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(5 * 60);
 pub async fn reconcile<C: Cloud, K: Cluster>(object: &Guarded, cx: &Context<C, K>) -> Result<Action, Error> {
     let key = ObjectKey::new::<BucketReplication>(object.meta());
     let memory = cx.memory.begin(&key.uid);
-    let evidence = cx.evidence.get(&key.uid);
+    let evidence = metrics_watch::evidence(&key.uid, &Key::of(object.meta()), cx);
     let target = Target { metadata: object.meta(), key: &key, memory: &memory, evidence: &evidence };
     let result = match &object.0 {
         _ if target.metadata.deletion_timestamp.is_some() => deletion::finalize(&target, cx).await,

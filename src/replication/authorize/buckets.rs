@@ -69,6 +69,17 @@ pub(super) fn require_destination(rule: &ReplicationRule, accounts: &Accounts) -
     }
 }
 
+/// The account allows writing a report into a bucket, as it allows replicating into it.
+pub(super) fn require_report(bucket: &str, Account { name, spec }: &Account) -> Result<(), Refusal> {
+    if matches(&spec.destinations, bucket) {
+        return Ok(());
+    }
+    not_allowed(format!(
+        "report.bucket: bucket {bucket} may not be written into under AwsAccount {name}, which allows the destinations {}; ask who administers it to add a pattern for {bucket} to spec.destinations",
+        listed(&spec.destinations)
+    ))
+}
+
 /// Whether a pattern matches the name of a bucket: character by character, `*` for any characters. A pattern with `?`, which
 /// only a write past admission can store, matches nothing.
 fn matches(patterns: &[String], bucket: &str) -> bool {

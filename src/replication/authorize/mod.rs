@@ -12,7 +12,7 @@ mod roles;
 pub use labels::Labels;
 
 use crate::replication::authorize::accounts::{Account, Accounts};
-use crate::replication::authorize::buckets::{require_destination, require_source};
+use crate::replication::authorize::buckets::{require_destination, require_report, require_source};
 use crate::replication::authorize::namespaces::require_namespace;
 use crate::replication::authorize::roles::require_role;
 use crate::replication::refusal::Refusal;
@@ -41,6 +41,14 @@ pub fn authorize(replication: &Replication<'_>, labels: Labels<'_>) -> Result<()
 /// Whether an account admits resources of a namespace that replicate from a bucket.
 pub fn admits(account: &Account, namespace: &str, labels: Labels<'_>, bucket: &str) -> bool {
     require_namespace(namespace, labels, account).and_then(|()| require_source(bucket, account)).is_ok()
+}
+
+/// Whether an account lets a job write its report into a bucket.
+///
+/// # Errors
+/// `NotAllowed`, with the patterns that the account allows.
+pub fn require_report_bucket(bucket: &str, account: &Account) -> Result<(), Refusal> {
+    require_report(bucket, account)
 }
 
 fn all(accounts: &Accounts) -> impl Iterator<Item = &Account> {

@@ -134,8 +134,11 @@ fn health(
         .take(MAX_RULE_ENTRIES)
         .map(|told| rule_health(told, evidence.rules.get(&told.rule.id), before(&told.rule.id)))
         .collect();
+    let known = previous.and_then(|health| health.backfilled_at.as_ref()).map(|time| time.0);
+    let backfilled_at = evidence.backfilled.max(known).map(Time);
     if rules.is_empty() {
-        return None;
+        // Without evidence there is no verdict, and nothing that a time could be about but the backfill.
+        return backfilled_at.map(|at| HealthStatus { backfilled_at: Some(at), ..HealthStatus::default() });
     }
     let open = with_evidence.filter(|told| told.judged.finding.verdict() != RuleVerdict::Arriving);
     let runs = open.filter_map(|told| evidence.rules.get(&told.rule.id)?.run.as_ref());
@@ -145,6 +148,7 @@ fn health(
     let health = HealthStatus {
         since: Some(since.unwrap_or(Time(judging.now))),
         failed_since: failed_since.map(Time),
+        backfilled_at,
         latency_seconds: rules.iter().filter_map(|rule| rule.latency_seconds).max(),
         rules,
         canary: canary(evidence, previous.and_then(|health| health.canary.as_ref())),
@@ -236,6 +240,7 @@ fn is_same(new: &HealthStatus, old: &HealthStatus) -> bool {
     new.rules.len() == old.rules.len()
         && new.rules.iter().zip(&old.rules).all(|(new, old)| is_same_rule(new, old))
         && new.failed_since.is_some() == old.failed_since.is_some()
+        && new.backfilled_at == old.backfilled_at
         && same_result(&new.canary, &old.canary)
 }
 

@@ -121,7 +121,9 @@ fn failures_are_counted_and_named_with_the_rule_the_destination_and_the_cause() 
     let said = judged(&spec(&["all"]), &held);
     assert_eq!(
         said.message,
-        "objects do not arrive: 12 of 12 operations of rule all to to-all failed; the likely cause: role r does not trust S3"
+        "objects do not arrive: 12 of 12 operations of rule all to to-all failed; the likely cause: role r does not trust \
+         S3. Once that is corrected, a ReplicationBackfill replicates the objects that are missing \
+         (kubectl s3replication backfill, or docs/backfill.md)"
     );
     let health = said.health.unwrap();
     assert_eq!(health.failed_since.unwrap().0, minute(-4));

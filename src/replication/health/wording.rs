@@ -15,6 +15,9 @@ const NAMED: usize = 3;
 /// (<https://aws.amazon.com/cloudwatch/pricing/>, <https://aws.amazon.com/s3/pricing/>).
 const HOW_TO_KNOW: &str = "set rules[].destination.metrics: Enabled (CloudWatch bills about 1.20 USD a rule and month, and 0.26 USD for reading them every 5 minutes) or spec.health.canary (S3 bills about 0.05 USD a rule and month)";
 
+/// What replicates the objects that are missing.
+const BACKFILL: &str = "a ReplicationBackfill replicates the objects that are missing (kubectl s3replication backfill, or docs/backfill.md)";
+
 /// A rule with its verdict.
 #[derive(Debug)]
 pub(crate) struct Told<'a> {
@@ -79,14 +82,14 @@ pub(crate) fn message(told: &[Told<'_>], evidence: &Evidence) -> String {
         }
         Reason::ObjectsFailing => {
             let why = why(worst, evidence.likely_cause.as_deref());
-            format!("objects do not arrive: {}{why}", sentences(&alike))
+            format!("objects do not arrive: {}{why}. Once that is corrected, {BACKFILL}", sentences(&alike))
         }
         Reason::ObjectsDelayed => format!(
             "objects arrive late: {}; check the size of the objects and the AWS Health Dashboard of both Regions, or raise spec.health.maxLatency",
             sentences(&alike)
         ),
         Reason::NotProven => format!(
-            "objects are missing: {}; a new object would prove that objects arrive again, and S3 Batch Replication replicates those that are missing (kubectl s3replication backfill)",
+            "objects are missing: {}; a new object would prove that objects arrive again, and {BACKFILL}",
             sentences(&alike)
         ),
         Reason::NoEvidence if !evidence.reads_metrics => format!(

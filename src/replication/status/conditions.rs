@@ -44,7 +44,7 @@ pub(crate) fn conditions(
 ) -> Vec<Condition> {
     let ready = drafts.first().map(|f| f.message.clone()).unwrap_or_default();
     let pace = match reason {
-        Reason::Applied | Reason::Verified | Reason::Suspended => None,
+        r if r.ready() == ReadyStatus::True || r == Reason::Suspended => None,
         r if r.is_transient() => Some(ConditionType::Reconciling),
         _ => Some(ConditionType::Stalled),
     };

@@ -6,13 +6,13 @@
 mod ahead;
 mod aws_account;
 mod builder;
-mod conditions;
+pub(crate) mod conditions;
 mod context;
 mod events;
 mod failed_step;
 mod inventory;
 mod replicating;
-mod text;
+pub(crate) mod text;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -32,6 +32,7 @@ pub use crate::replication::status::events::Event;
 use crate::replication::status::events::{failure_event, written};
 pub use crate::replication::status::replicating::{Replicating, replicating};
 use crate::replication::status::text::{describe, note};
+use crate::replication::step::Step;
 
 /// What is to be written to Kubernetes.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +68,9 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &S
     status.last_handled_request = context.requested.map(handled_request);
     status.conditions = conditions(findings, reason, &context.transition());
     builder.describe(&mut status);
+    if outcome.done.iter().any(|step| matches!(step, Step::PutReplication { .. })) {
+        status.configured_at = Some(Time(now));
+    }
     let drift: &[DriftEntry] = if plan.drift { &remaining } else { &[] };
     let room = room_for_drift(input.replication.spec);
     status.drift = drift.iter().take(room).cloned().collect();

@@ -4,6 +4,7 @@
 //! the shortest trace that breaks it, in sentences. Every await on a port is a decision point.
 
 mod action;
+mod backfills;
 mod budget;
 mod properties;
 mod run;
@@ -12,6 +13,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+pub use backfills::{Broken, Mode, explore_backfills};
 pub use properties::{PROPERTIES, Property};
 pub use scene::{SCENES, Scene};
 pub use search::{Failure, Found, Limits, explore, find_mutant, replay, story, unused_budgets};

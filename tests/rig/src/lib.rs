@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod emulator;
 pub mod forwarder;
 pub mod hostile;
+pub mod jobs;
 pub mod kind;
 pub mod operator;
 pub mod paths;

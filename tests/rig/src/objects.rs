@@ -19,6 +19,11 @@ pub(crate) fn aws_account() -> ApiResource {
     ours("AwsAccount", "awsaccounts")
 }
 
+/// The backfill of what a resource missed.
+pub(crate) fn replication_backfill() -> ApiResource {
+    ours("ReplicationBackfill", "replicationbackfills")
+}
+
 fn ours(kind: &str, plural: &str) -> ApiResource {
     let kind = GroupVersionKind::gvk("s3replication.dev", "v1alpha1", kind);
     ApiResource::from_gvk_with_plural(&kind, plural)
@@ -51,7 +56,11 @@ async fn api_for(
 ) -> Result<Api<DynamicObject>> {
     let types = object.types.as_ref().context("the manifest has no apiVersion and kind")?;
     let kind = GroupVersionKind::try_from(types)?;
-    let ours = [(bucket_replication(), Scope::Namespaced), (aws_account(), Scope::Cluster)];
+    let ours = [
+        (bucket_replication(), Scope::Namespaced),
+        (aws_account(), Scope::Cluster),
+        (replication_backfill(), Scope::Namespaced),
+    ];
     let known = ours.into_iter().find(|(r, _)| kind.group == r.group && kind.kind == r.kind);
     let (resource, scope) = match known {
         // Saves the discovery that anything else needs.

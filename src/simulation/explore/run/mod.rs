@@ -218,8 +218,8 @@ fn text(server: &ApiServer) -> String {
         conditions.into_iter().flatten().for_each(|condition| {
             condition["lastTransitionTime"].take();
         });
-        if let Some(correction) = object.pointer_mut("/status/lastCorrection/time") {
-            correction.take();
+        for time in ["/status/lastCorrection/time", "/status/configuredAt"] {
+            object.pointer_mut(time).map(Value::take);
         }
     }
     serde_json::json!([objects, server.namespaces]).to_string()

@@ -70,7 +70,30 @@ pub fn operation(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -
     if let Some(name) = cbor_protocol(uri, headers) {
         return Operation { name, subject: String::new() };
     }
+    if is_s3_control(uri) {
+        return s3_control(method, uri, headers);
+    }
     query_protocol(method, uri, headers, body).unwrap_or_else(|| s3(method, uri, headers))
+}
+
+/// Whether a request is for S3 Control, which is signed for S3 and has errors of its own form.
+pub fn is_s3_control(uri: &Uri) -> bool {
+    uri.path().starts_with("/v20180820/")
+}
+
+/// The operations on jobs; the subject is the job, or the account.
+fn s3_control(method: &Method, uri: &Uri, headers: &HeaderMap) -> Operation {
+    let path = uri.path().trim_start_matches("/v20180820/").trim_start_matches("jobs").trim_matches('/');
+    let (job, part) = path.split_once('/').unwrap_or((path, ""));
+    let name = match (method.as_str(), job.is_empty(), part) {
+        ("POST", true, "") => "CreateJob",
+        ("GET", true, "") => "ListJobs",
+        ("GET", false, "") => "DescribeJob",
+        ("POST", false, "status") => "UpdateJobStatus",
+        _ => "Unknown",
+    };
+    let account = || header(headers, "x-amz-account-id").unwrap_or_default().to_owned();
+    Operation { name: name.to_owned(), subject: if job.is_empty() { account() } else { job.to_owned() } }
 }
 
 /// Whether an operation changes something in AWS, by its name.
@@ -250,6 +273,24 @@ mod tests {
             assert_eq!(named(method, uri, &[], ""), pair(expected, "b"), "{method} {uri}");
         }
         assert_eq!(named("GET", "/", &[], ""), pair("ListBuckets", ""));
+    }
+
+    #[test]
+    fn jobs_are_told_by_method_and_path() {
+        let account = [("x-amz-account-id", "111122223333")];
+        for (method, uri, expected) in [
+            ("POST", "/v20180820/jobs", pair("CreateJob", "111122223333")),
+            ("GET", "/v20180820/jobs?maxResults=1000", pair("ListJobs", "111122223333")),
+            ("GET", "/v20180820/jobs/j-1", pair("DescribeJob", "j-1")),
+            (
+                "POST",
+                "/v20180820/jobs/j-1/status?requestedJobStatus=Cancelled",
+                pair("UpdateJobStatus", "j-1"),
+            ),
+        ] {
+            assert_eq!(named(method, uri, &account, ""), expected, "{method} {uri}");
+        }
+        assert!(is_write("CreateJob") && is_write("UpdateJobStatus") && !is_write("ListJobs"));
     }
 
     #[test]

@@ -152,6 +152,8 @@ impl Asked {
     fn new(head: http::request::Parts, body: Bytes, arrived: Instant, scope: Scope, account: String) -> Self {
         let operation = classify::operation(&head.method, &head.uri, &head.headers, &body);
         let Scope { access_key, region, service } = scope;
+        // It is signed for S3, and its errors have another form.
+        let service = if classify::is_s3_control(&head.uri) { "s3control".to_owned() } else { service };
         let call = Call {
             operation: operation.name,
             subject: operation.subject,

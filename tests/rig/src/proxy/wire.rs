@@ -31,6 +31,13 @@ pub(super) fn error(service: &str, method: &Method, status: u16, code: &str, mes
         );
         return reply(status, &[("x-amzn-requestid", &id)], body, "text/xml");
     }
+    if service == "s3control" {
+        let body = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ErrorResponse><Error><Code>{code}</Code>\
+             <Message>{message}</Message></Error><RequestId>{id}</RequestId></ErrorResponse>"
+        );
+        return reply(status, &[("x-amz-request-id", &id)], body, "application/xml");
+    }
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code>\
          <Message>{message}</Message><RequestId>{id}</RequestId></Error>"

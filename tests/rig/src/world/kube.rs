@@ -31,6 +31,11 @@ impl World {
         Api::namespaced_with(self.kube.clone(), namespace, &objects::bucket_replication())
     }
 
+    /// The `ReplicationBackfill`s of this namespace, as data.
+    pub fn backfills(&self) -> Api<DynamicObject> {
+        Api::namespaced_with(self.kube.clone(), &self.namespace, &objects::replication_backfill())
+    }
+
     /// The `AwsAccount`s, as data. They are cluster-scoped, so those of other tests are among them.
     pub fn accounts(&self) -> Api<DynamicObject> {
         Api::all_with(self.kube.clone(), &objects::aws_account())
@@ -54,6 +59,21 @@ impl World {
     /// An `AwsAccount`, as data.
     pub async fn account(&self, name: &str) -> Result<Value> {
         as_value(&self.accounts().get(name).await?)
+    }
+
+    /// A `ReplicationBackfill`, as data.
+    pub async fn backfill(&self, name: &str) -> Result<Value> {
+        as_value(&self.backfills().get(name).await?)
+    }
+
+    /// Waits until the status of a `ReplicationBackfill` is as wanted, as `wait` does.
+    pub async fn wait_backfill(
+        &self,
+        name: &str,
+        wanted: impl Fn(&Value) -> bool,
+        what: &str,
+    ) -> Result<Value> {
+        self.wait_status(&self.backfills(), name, wanted, what).await
     }
 
     /// Waits until the status of a `BucketReplication` is as wanted, and returns the whole object.

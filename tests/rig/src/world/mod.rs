@@ -14,6 +14,7 @@ pub use self::kube::condition;
 use crate::clients::Clients;
 use crate::cluster::{KubeRequest, OPERATOR};
 use crate::emulator::Emulator;
+use crate::jobs::Jobs;
 use crate::operator::{Logs, OperatorBuilder};
 use crate::process::tail;
 use crate::proxy::Proxy;
@@ -135,6 +136,11 @@ impl World {
     /// IAM as this world's account, past the proxy.
     pub fn iam(&self) -> aws_sdk_iam::Client {
         self.clients.iam()
+    }
+
+    /// The jobs of S3 Batch Operations in this world's account.
+    pub fn jobs(&self) -> Jobs {
+        Jobs::new(&self.emulator.url(), &self.account)
     }
 
     /// Clients as another account's root, past the proxy.

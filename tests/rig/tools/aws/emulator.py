@@ -14,6 +14,7 @@
    is ministack's own, and it is made whether ministack enforces policies or not.
 
 4. S3 publishes metrics and failure events about replication, which may take a while: see replication_metrics.py.
+5. Jobs of S3 Batch Operations (jobs.py).
 
 Not checked: KMS keys and their policies, and what the role may do with tags, ACLs and delete markers.
 """
@@ -26,6 +27,7 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import iam, s3
 
+import jobs
 import replication_metrics
 from recorder import Recorder
 
@@ -153,6 +155,7 @@ def why_not(bucket, key, rule, role_arn):
 s3._replication_destination = destination_if_allowed
 iam_actions.request_tag_context = keys_of_request
 iam_evaluator._resolve_condition_key = value_of_key_or_owner
+jobs.install()
 replication_metrics.install(why_not)
 
 if __name__ == "__main__":

@@ -46,7 +46,9 @@ impl<'a> Stage<'a> {
         let begun = Instant::now();
         let example = Example::read()?;
         let proxy = Proxy::start(([127, 0, 0, 1], rig.emulator.port()).into()).await?;
-        let operator = rig.operator(ACCOUNT, &proxy.url()).binary(program).start().await?;
+        let operator = rig.operator(ACCOUNT, &proxy.url()).binary(program);
+        // Nobody watches a demo for the minutes that a backfill waits otherwise.
+        let operator = operator.env("BACKFILL_SETTLE", "0").env("REQUEST_INTERVAL", "0").start().await?;
         Ok(Self {
             cloud: Cloud::new(&Clients::new(&rig.emulator.url(), ACCOUNT), example.clone()),
             example,
@@ -132,6 +134,11 @@ impl<'a> Stage<'a> {
         let acknowledged = format!("--for=jsonpath={{.status.lastHandledRequest}}={request}");
         let waited = self.kubectl(&["wait", &acknowledged, &format!("br/{name}"), "--timeout=30s"]).await;
         waited.map(drop).context("the request for a check was not acknowledged")
+    }
+
+    /// The emulator, past the proxy.
+    pub fn emulator_url(&self) -> String {
+        self.rig.emulator.url()
     }
 
     /// AWS as the root of an account, past the proxy.

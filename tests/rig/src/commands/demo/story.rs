@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::backfill;
 use super::cloud::{Held, Object};
 use super::example::{Example, MANIFEST};
 use super::stage::{ACCOUNT, Stage};
@@ -21,6 +22,7 @@ pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
     apply(stage).await?;
     look(stage).await?;
     replicate(stage, "orders/2024/0001.json").await?;
+    backfill::tell(stage).await?;
     observe(stage).await?;
     let drifts = break_things(stage).await?;
     enforce(stage, &drifts).await?;
@@ -41,9 +43,10 @@ async fn buckets(stage: &mut Stage<'_>) -> Result<()> {
     let Example { source, destination, .. } = stage.example.clone();
     stage.step(
         &format!("Create the buckets {source} and {destination}"),
-        "Nothing else exists yet: no versioning, no role, no replication configuration.",
+        "One object is there. Nothing else exists yet: no versioning, no role, no replication configuration.",
     );
     stage.cloud.create_buckets().await?;
+    backfill::prepare(stage).await?;
     let held = stage.cloud.look().await?;
     stage.show(&held.to_string());
     let nothing = held.versioning_is("never enabled") && held.role.is_none() && held.configuration.is_none();

@@ -1,0 +1,12 @@
+//! The kind `ReplicationBackfill`: which missed objects a user wants replicated once ([`spec`]), and what became of the
+//! job that does it ([`status`]).
+
+mod spec;
+mod status;
+mod validation;
+
+pub use spec::{
+    Approval, BackfillReport, BackfillRole, DEFAULT_JOB_PRIORITY, ObjectReplicationStatus,
+    ReplicationBackfill, ReplicationBackfillSpec, ReplicationRef, ReportScope,
+};
+pub use status::{BackfillProgress, BackfillSource, ReplicationBackfillStatus};

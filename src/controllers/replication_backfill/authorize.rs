@@ -1,0 +1,138 @@
+//! Decides, without a call to AWS, whether a backfill may begin now.
+//!
+//! In: a backfill, its replication, its siblings and the accounts as the watches last saw them. Out: the place of the job, or
+//! a refusal. It is asked once before anything is made in AWS and once more just before the job.
+
+use std::sync::Arc;
+
+use kube::{Resource, ResourceExt};
+
+use crate::api::{
+    BackfillSource, BucketReplication, BucketReplicationStatus, ConditionType, Reason,
+    ReplicationBackfillSpec, Role,
+};
+use crate::controllers::bucket_replication::authorize::{
+    NamespaceLabels, authorize as authorize_replication,
+};
+use crate::controllers::replication_backfill::context::Context;
+use crate::controllers::replication_backfill::stop::Stop;
+use crate::controllers::replication_backfill::subject::Subject;
+use crate::controllers::{Guarded, GuardedBackfill};
+use crate::ports::{Cluster, ObjectKey};
+use crate::replication::authorize::accounts::Account;
+use crate::replication::backfill::Parent;
+use crate::replication::backfill::preconditions::{
+    require_allowed, require_ready, require_settled, require_turn,
+};
+use crate::replication::{Accounts, Refusal};
+use crate::runtime::store::Key;
+
+/// Where a job is to be made, and under which account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    pub source: BackfillSource,
+    /// `None`: the operator's own identity acts.
+    pub account: Option<Account>,
+    /// The role of the replication, whose path and boundary the job's role shares.
+    pub parent_role: Option<Role>,
+}
+
+impl Place {
+    /// The accounts to connect to: a job needs the source's alone.
+    pub fn accounts(&self) -> Accounts {
+        Accounts { source: self.account.clone(), ..Accounts::default() }
+    }
+}
+
+/// The place of a backfill's job, if it may begin.
+///
+/// # Errors
+/// Why it may not, or the API server did not answer.
+pub async fn authorize<C, K: Cluster>(
+    subject: &Subject<'_>,
+    spec: &ReplicationBackfillSpec,
+    cx: &Context<C, K>,
+) -> Result<Place, Stop> {
+    let found = cx.shared.index.replications.get(&parent_key(subject, spec));
+    authorize_for(subject, spec, found.as_deref(), cx).await
+}
+
+/// The same for the replication as the API server has it now: the cache may be behind.
+///
+/// # Errors
+/// As [`authorize`].
+pub async fn authorize_again<C, K: Cluster>(
+    subject: &Subject<'_>,
+    spec: &ReplicationBackfillSpec,
+    cx: &Context<C, K>,
+) -> Result<Place, Stop> {
+    let cached = cx.shared.index.replications.get(&parent_key(subject, spec));
+    let live = match cached.as_deref() {
+        Some(cached) => cx.shared.cluster.live(&ObjectKey::new::<BucketReplication>(cached.meta())).await?,
+        None => None,
+    };
+    let live = live.map(serde_json::to_value).transpose().ok().flatten();
+    let live: Option<Guarded> = live.and_then(|live| serde_json::from_value(live).ok());
+    authorize_for(subject, spec, live.as_ref(), cx).await
+}
+
+async fn authorize_for<C, K: Cluster>(
+    subject: &Subject<'_>,
+    spec: &ReplicationBackfillSpec,
+    found: Option<&Guarded>,
+    cx: &Context<C, K>,
+) -> Result<Place, Stop> {
+    let name = &spec.replication_ref.name;
+    let parent = match found {
+        None => Parent::Missing,
+        Some(guarded) => guarded.0.as_ref().map_or(Parent::Unreadable, Parent::Found),
+    };
+    let source = require_ready(parent, name, cx.shared.settings.read_only)?;
+    let Parent::Found(resource) = parent else { return Err(Stop::Outdated) };
+    let none = BucketReplicationStatus::default();
+    let status = resource.status.as_ref().unwrap_or(&none);
+    let labels = &mut NamespaceLabels::new(cx.shared.cluster.as_ref());
+    let accounts = authorize_replication(resource, status, labels, &cx.shared).await?;
+    if accounts.source.as_ref().map(|account| &account.name) != source.account_ref.as_ref() {
+        let message = format!(
+            "BucketReplication {name} has not been checked under the AwsAccount that applies to it now; the backfill begins once it is Ready"
+        );
+        return Err(Refusal::new(Reason::ReplicationNotReady, ConditionType::Ready, message).into());
+    }
+    require_allowed(spec, accounts.source.as_ref())?;
+    require_turn(before(subject, spec, cx).as_deref(), name)?;
+    let settle = cx.shared.settings.backfill_settle;
+    require_settled(status, &source.bucket, settle, cx.shared.clock.timestamp())?;
+    Ok(Place { source, account: accounts.source, parent_role: resource.spec.role.clone() })
+}
+
+pub fn parent_key(subject: &Subject<'_>, spec: &ReplicationBackfillSpec) -> Key {
+    Key::namespaced(subject.metadata.namespace.as_deref().unwrap_or_default(), &spec.replication_ref.name)
+}
+
+/// The backfill of the same replication that comes before this one: one that is under way, or an older one.
+fn before<C, K>(subject: &Subject<'_>, spec: &ReplicationBackfillSpec, cx: &Context<C, K>) -> Option<String> {
+    let siblings = cx.shared.index.backfills_of(&parent_key(subject, spec));
+    let mut older = true;
+    let first = siblings.iter().find(|sibling| {
+        if sibling.uid().as_ref() == Some(&subject.key.uid) {
+            older = false;
+            return false;
+        }
+        !is_over(sibling) && (older || is_begun(sibling))
+    });
+    first.map(|sibling| sibling.name_any())
+}
+
+/// Whether a backfill has ended. One that cannot be read holds up nobody unless it has a job.
+pub fn is_over(backfill: &Arc<GuardedBackfill>) -> bool {
+    match &backfill.0 {
+        Ok(readable) => readable.status.as_ref().is_some_and(|status| status.finished_at.is_some()),
+        Err(_) => true,
+    }
+}
+
+fn is_begun(backfill: &Arc<GuardedBackfill>) -> bool {
+    let status = backfill.0.as_ref().ok().and_then(|readable| readable.status.as_ref());
+    status.is_some_and(|status| status.token.is_some() && status.finished_at.is_none())
+}

@@ -1,0 +1,98 @@
+//! Ends a backfill: its role goes, and its result is kept.
+//!
+//! In: a verdict. Out: the end in the status. A role that cannot be deleted now stays in the status and is tried again; the
+//! result is reported meanwhile.
+
+use jiff::Timestamp;
+
+use crate::api::ReplicationBackfillStatus;
+use crate::controllers::replication_backfill::connect::connect;
+use crate::controllers::replication_backfill::context::Context;
+use crate::controllers::replication_backfill::status::conclude;
+use crate::controllers::replication_backfill::stop::Stop;
+use crate::controllers::replication_backfill::subject::Subject;
+use crate::ports::{Cloud, Cluster};
+use crate::replication::backfill::Verdict;
+use crate::replication::backfill::role::{name_to_remove, removal};
+use crate::replication::backfill::status::with_verdict;
+use crate::replication::{Failure, FailureClass};
+use crate::runtime::action::Action;
+
+/// Ends a backfill.
+///
+/// # Errors
+/// The API server did not take the status.
+pub async fn end<C: Cloud, K: Cluster>(
+    subject: &mut Subject<'_>,
+    verdict: &Verdict,
+    terminated: Option<Timestamp>,
+    cx: &Context<C, K>,
+) -> Result<Action, Stop> {
+    let removed = remove_role(subject, cx).await;
+    let now = cx.shared.clock.timestamp();
+    let mut status = with_verdict(subject.status.clone(), verdict, terminated, now);
+    let mut message = verdict.message.clone();
+    let stop = match removed {
+        Ok(()) => {
+            status.role = status.role.filter(|role| !role.managed);
+            None
+        }
+        Err(Stop::Refused { refusal, until: _ }) => {
+            message = format!("{message}; the role of the job is still to be deleted: {}", refusal.message);
+            Some(refusal.reason)
+        }
+        Err(stop) => return Err(stop),
+    };
+    conclude(subject, status, (verdict.reason, &message), cx).await?;
+    Ok(match stop {
+        None => Action::await_change(),
+        Some(reason) => {
+            let interval = cx.shared.settings.interval.duration();
+            Action::requeue(cx.memory.requeue_after(&subject.key.uid, reason, interval))
+        }
+    })
+}
+
+/// Removes the role of a backfill whose result is kept already.
+///
+/// # Errors
+/// As [`end`].
+pub async fn remove_what_is_left<C: Cloud, K: Cluster>(
+    subject: &mut Subject<'_>,
+    cx: &Context<C, K>,
+) -> Result<Action, Stop> {
+    let ready = |s: &ReplicationBackfillStatus| {
+        let ready = s.conditions.iter().find(|condition| condition.type_ == "Ready")?;
+        let reason = <crate::api::Reason as strum::VariantArray>::VARIANTS
+            .iter()
+            .find(|r| r.as_str() == ready.reason)?;
+        let message = ready.message.split("; the role of the job is still").next().unwrap_or_default();
+        Some(Verdict::ended(*reason, message))
+    };
+    let Some(verdict) = ready(&subject.status) else { return Ok(Action::await_change()) };
+    end(subject, &verdict, None, cx).await
+}
+
+/// Deletes the role that was made for the job, if there is one. One of someone else's stays.
+///
+/// # Errors
+/// AWS did not delete it.
+pub async fn remove_role<C: Cloud, K: Cluster>(
+    subject: &Subject<'_>,
+    cx: &Context<C, K>,
+) -> Result<(), Stop> {
+    let name = name_to_remove(subject.status.role.as_ref());
+    let Some((name, source)) = name.zip(subject.status.source.as_ref()) else { return Ok(()) };
+    let clients = connect(subject, source, cx).await?;
+    let held = cx.shared.cloud.read_role(&clients, name, false).await?;
+    // Whether it has a policy is not read: deleting one that is not there is no error.
+    let held = held.map(|role| crate::replication::ObservedRole { policy: Err(unread(name)), ..role });
+    for step in removal(held.as_ref(), &subject.id) {
+        cx.shared.cloud.execute(&clients, &step).await?;
+    }
+    Ok(())
+}
+
+fn unread(name: &str) -> Failure {
+    Failure::new(FailureClass::Unavailable, "iam:GetRolePolicy", name, "not read")
+}

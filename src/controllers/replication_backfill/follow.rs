@@ -1,0 +1,84 @@
+//! Follows a job to its end: one look at a time, at a pace that slows.
+//!
+//! In: a backfill with a job. Out: its progress in the status, a change that was wished for asked of S3, and at last its
+//! result.
+
+use std::time::Duration;
+
+use crate::api::Reason;
+use crate::controllers::replication_backfill::connect::{address, connect};
+use crate::controllers::replication_backfill::context::Context;
+use crate::controllers::replication_backfill::end::end;
+use crate::controllers::replication_backfill::status::{go_on, save};
+use crate::controllers::replication_backfill::stop::Stop;
+use crate::controllers::replication_backfill::subject::Subject;
+use crate::ports::{Cloud, Cluster};
+use crate::replication::backfill::status::with_job;
+use crate::replication::backfill::verdict::{vanished, verdict};
+use crate::replication::backfill::{JobUpdate, Wish, pace};
+use crate::runtime::action::Action;
+
+/// Looks at the job, unless it was looked at a moment ago.
+///
+/// # Errors
+/// AWS or the API server did not answer.
+pub async fn follow<C: Cloud, K: Cluster>(
+    subject: &mut Subject<'_>,
+    id: &str,
+    cx: &Context<C, K>,
+) -> Result<Action, Stop> {
+    if let Some(wait) = wait(subject, cx) {
+        return Ok(Action::requeue(wait));
+    }
+    let Some(source) = subject.status.source.clone() else {
+        return end(subject, &vanished(id), None, cx).await;
+    };
+    let clients = connect(subject, &source, cx).await?;
+    let address = address(&source);
+    let Some(job) = cx.shared.cloud.describe_job(&clients, &address, id).await? else {
+        return end(subject, &vanished(id), None, cx).await;
+    };
+    let mut wish = subject.spec.map_or(Wish { end: false, approved: false }, Wish::of);
+    wish.end |= subject.is_deleted();
+    let found = verdict(&job, subject.spec, wish);
+    save(subject, with_job(&subject.status, &job), cx).await?;
+    if found.ended {
+        return end(subject, &found, job.terminated, cx).await;
+    }
+    let mut message = found.message.clone();
+    match found.update {
+        Some(_) if cx.shared.settings.read_only => {
+            message.push_str(
+                "; the operator runs with --read-only and asks S3 for nothing: restart it without the flag",
+            );
+        }
+        Some(update) if (cx.shared.may_begin)() => {
+            cx.shared.cloud.update_job(&clients, &address, id, update).await?;
+        }
+        _ => {}
+    }
+    let pause = match found.update {
+        Some(JobUpdate::Cancel) => pace::ENDING_PAUSE,
+        _ if found.reason == Reason::Cancelling => pace::ENDING_PAUSE,
+        Some(JobUpdate::Confirm) => pace::FIRST_PAUSE,
+        None => pace::pause(age(subject, cx)),
+    };
+    Ok(go_on(subject, found.reason, &message, pause, cx).await?)
+}
+
+/// How long the look has to wait. A change of the spec does not wait, and a look that someone asked for waits briefly.
+fn wait<C, K>(subject: &Subject<'_>, cx: &Context<C, K>) -> Option<Duration> {
+    let (uid, now) = (&subject.key.uid, cx.shared.clock.now());
+    match (subject.is_changed(), subject.is_requested()) {
+        (true, _) => None,
+        (false, true) => cx.memory.delay_request(uid, now, cx.shared.settings.request_interval),
+        (false, false) => cx.memory.wait_for_look(uid, now),
+    }
+}
+
+/// How long ago the job was started.
+fn age<C, K>(subject: &Subject<'_>, cx: &Context<C, K>) -> Duration {
+    let now = cx.shared.clock.timestamp();
+    let started = subject.status.started_at.as_ref().map(|time| now.duration_since(time.0));
+    started.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default()
+}

@@ -1,0 +1,101 @@
+//! The controller of `ReplicationBackfill` resources: one reconcile begins the job, or looks at it once.
+//!
+//! In: an object as the watch last saw it. Out: exactly one job in S3 for it, followed to its end, its status, and when to
+//! reconcile it again.
+
+mod authorize;
+mod begin;
+mod connect;
+pub mod context;
+pub mod controller;
+mod deletion;
+mod end;
+mod follow;
+pub mod memory;
+mod status;
+mod stop;
+mod subject;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use kube::Resource as _;
+use tracing::warn;
+
+use crate::api::{ConditionType, Reason, ReplicationBackfill};
+use crate::controllers::GuardedBackfill;
+use crate::controllers::replication_backfill::context::Context;
+use crate::controllers::replication_backfill::stop::Stop;
+use crate::controllers::replication_backfill::subject::Subject;
+use crate::ports::{Cloud, Cluster, ObjectKey};
+use crate::replication::Refusal;
+use crate::runtime::Error;
+use crate::runtime::action::Action;
+
+/// The longest a reconcile may take: every call has a timeout of its own, this one is for all together.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(3 * 60);
+
+/// Reconciles one object. A failure of AWS is reported in its status.
+///
+/// # Errors
+/// The API server did not do what was asked of it.
+pub async fn reconcile<C: Cloud, K: Cluster>(
+    object: &GuardedBackfill,
+    cx: &Context<C, K>,
+) -> Result<Action, Error> {
+    let key = ObjectKey::new::<ReplicationBackfill>(object.meta());
+    let readable = object.0.as_ref().ok();
+    let cached = readable.and_then(|backfill| backfill.status.as_ref());
+    let mut subject = Subject::new(&key, object.meta(), readable, cached, cx);
+    let result = match &object.0 {
+        _ if subject.is_deleted() => deletion::delete(&mut subject, cx).await,
+        Ok(backfill) => advance(&mut subject, backfill, cx).await,
+        Err(invalid) => Err(unreadable(&invalid.error).into()),
+    };
+    match result {
+        Ok(action) => Ok(action),
+        Err(Stop::Refused { refusal, until }) => {
+            let (namespace, name) = (&subject.metadata.namespace, &subject.metadata.name);
+            let (reason, detail) = (refusal.reason.as_str(), refusal.message.as_str());
+            warn!(namespace, name, reason, detail, "backfill waits");
+            status::refuse(&mut subject, &refusal, until, cx).await
+        }
+        Err(Stop::Outdated) => {
+            let interval = cx.shared.settings.interval.duration();
+            Ok(Action::requeue(cx.memory.requeue_after(&key.uid, Reason::Progressing, interval)))
+        }
+        Err(Stop::Kubernetes(error)) => {
+            if error.is_denied() {
+                let refusal = Refusal::new(Reason::AccessDenied, ConditionType::Ready, error.to_string());
+                // It may be this very write that is denied. The error is logged in either case.
+                let _ = status::refuse(&mut subject, &refusal, None, cx).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Does the next thing that a backfill needs.
+async fn advance<C: Cloud, K: Cluster>(
+    subject: &mut Subject<'_>,
+    backfill: &ReplicationBackfill,
+    cx: &Context<C, K>,
+) -> Result<Action, Stop> {
+    if subject.status.finished_at.is_some() {
+        let left = subject.status.role.as_ref().is_some_and(|role| role.managed);
+        return match left || subject.is_changed() {
+            true => end::remove_what_is_left(subject, cx).await,
+            false => Ok(Action::await_change()),
+        };
+    }
+    match subject.status.job_id.clone() {
+        Some(id) => follow::follow(subject, &id, cx).await,
+        None => begin::begin(subject, &backfill.spec, cx).await,
+    }
+}
+
+fn unreadable(error: &str) -> Refusal {
+    let message = format!("this resource cannot be read: {error}; delete it and create it again");
+    Refusal::new(Reason::InvalidSpec, ConditionType::Ready, message)
+}

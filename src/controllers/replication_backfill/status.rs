@@ -1,0 +1,109 @@
+//! Writes what a reconcile reports, and decides when the backfill is reconciled again.
+//!
+//! In: a status, a reason and a message. Out: the status and events in Kubernetes, only where they differ from what is
+//! there, and the action.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::api::{Reason, ReplicationBackfillStatus};
+use crate::controllers::replication_backfill::context::Context;
+use crate::controllers::replication_backfill::stop::Stop;
+use crate::controllers::replication_backfill::subject::Subject;
+use crate::ports::Cluster;
+use crate::replication::Refusal;
+use crate::replication::backfill::BackfillReported;
+use crate::replication::backfill::status::report;
+use crate::runtime::Error;
+use crate::runtime::action::Action;
+
+/// Keeps something in the status before the next step: the conditions stay as they are.
+///
+/// # Errors
+/// The status was not written; nothing that depends on it may be done.
+pub async fn save<C, K: Cluster>(
+    subject: &mut Subject<'_>,
+    status: ReplicationBackfillStatus,
+    cx: &Context<C, K>,
+) -> Result<(), Stop> {
+    write(subject, status, cx).await?;
+    Ok(())
+}
+
+/// Reports that the backfill goes on, and comes back after a pause.
+///
+/// # Errors
+/// The API server did not take the status.
+pub async fn go_on<C, K: Cluster>(
+    subject: &mut Subject<'_>,
+    reason: Reason,
+    message: &str,
+    pause: Duration,
+    cx: &Context<C, K>,
+) -> Result<Action, Error> {
+    let now = cx.shared.clock.now();
+    cx.memory.succeeded(&subject.key.uid);
+    cx.memory.looked(&subject.key.uid, pause, now);
+    let status = subject.status.clone();
+    conclude(subject, status, (reason, message), cx).await?;
+    Ok(Action::requeue(pause))
+}
+
+/// Reports a refusal.
+///
+/// # Errors
+/// The API server did not take the status.
+pub async fn refuse<C, K: Cluster>(
+    subject: &mut Subject<'_>,
+    refusal: &Refusal,
+    until: Option<Duration>,
+    cx: &Context<C, K>,
+) -> Result<Action, Error> {
+    let Refusal { reason, message, about: _ } = refusal;
+    let status = subject.status.clone();
+    conclude(subject, status, (*reason, message), cx).await?;
+    let interval = cx.shared.settings.interval.duration();
+    let after = cx.memory.requeue_after(&subject.key.uid, *reason, interval);
+    Ok(Action::requeue(until.map_or(after, |until| until + Duration::from_secs(1))))
+}
+
+/// Writes a status with this reason and message, and publishes events where the reason changed.
+///
+/// # Errors
+/// The API server did not take the status.
+pub async fn conclude<C, K: Cluster>(
+    subject: &mut Subject<'_>,
+    status: ReplicationBackfillStatus,
+    ready: (Reason, &str),
+    cx: &Context<C, K>,
+) -> Result<(), Error> {
+    let BackfillReported { status, events, reason } =
+        report(status, &subject.status, ready, subject.context(cx));
+    let (namespace, name) = (&subject.metadata.namespace, &subject.metadata.name);
+    tracing::info!(namespace, name, reason = reason.as_str(), detail = ready.1, "backfill");
+    write(subject, status, cx).await?;
+    for event in &events {
+        cx.shared.cluster.publish_event(subject.key, event).await;
+    }
+    Ok(())
+}
+
+/// Writes a status that differs from the one that is there.
+async fn write<C, K: Cluster>(
+    subject: &mut Subject<'_>,
+    status: ReplicationBackfillStatus,
+    cx: &Context<C, K>,
+) -> Result<(), Error> {
+    if status == subject.status {
+        return Ok(());
+    }
+    cx.memory.begin_write(&subject.key.uid, &status, cx.shared.clock.now());
+    let written = cx.shared.cluster.set_status(subject.key, &json!(status)).await;
+    if written.is_err() {
+        cx.memory.abandon_write(&subject.key.uid);
+    }
+    written?;
+    subject.status = status;
+    Ok(())
+}

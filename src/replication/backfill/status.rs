@@ -1,0 +1,135 @@
+//! The status of a backfill.
+//!
+//! In: the status as it was last written, and what was found. Out: the status to write, and events where the reason changed.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::{
+    BackfillSource, ConditionType, ReadyStatus, Reason, ReplicationBackfillStatus, RoleStatus,
+    handled_request,
+};
+use crate::replication::backfill::job::Job;
+use crate::replication::backfill::request::Intent;
+use crate::replication::backfill::verdict::{Verdict, progress};
+use crate::replication::status::Event;
+use crate::replication::status::conditions::{ConditionDraft, Transition, conditions};
+use crate::replication::status::text::clip;
+
+/// What a status is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct BackfillContext<'a> {
+    pub generation: Option<i64>,
+    /// The value of the annotation that asked for this look.
+    pub requested: Option<&'a str>,
+    pub now: Timestamp,
+}
+
+/// What is to be written to Kubernetes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackfillReported {
+    pub status: ReplicationBackfillStatus,
+    pub events: Vec<Event>,
+    pub reason: Reason,
+}
+
+/// The status with this reason and message for `Ready`.
+pub fn report(
+    status: ReplicationBackfillStatus,
+    previous: &ReplicationBackfillStatus,
+    (reason, message): (Reason, &str),
+    context: BackfillContext<'_>,
+) -> BackfillReported {
+    let BackfillContext { generation, requested, now } = context;
+    let ready = ConditionDraft::new(ConditionType::Ready, reason.ready(), reason, message);
+    let transition = Transition { previous: &previous.conditions, generation, now };
+    let conditions = conditions(vec![ready], reason, &transition);
+    let last_handled_request = requested.map(handled_request);
+    let status = ReplicationBackfillStatus {
+        observed_generation: generation,
+        conditions,
+        last_handled_request,
+        ..status
+    };
+    let events = event(previous, reason, message).into_iter().collect();
+    BackfillReported { status, events, reason }
+}
+
+/// The reason of `Ready` in a status.
+pub fn reason_of(status: &ReplicationBackfillStatus) -> Option<&str> {
+    let ready = status.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str());
+    ready.map(|ready| ready.reason.as_str())
+}
+
+/// An event where the reason changed: what is under way, how it ended, what stands against it.
+fn event(previous: &ReplicationBackfillStatus, reason: Reason, message: &str) -> Option<Event> {
+    if reason_of(previous) == Some(reason.as_str()) {
+        return None;
+    }
+    let quiet = [Reason::Progressing, Reason::Waiting, Reason::Settling, Reason::ReplicationNotReady];
+    (!quiet.contains(&reason)).then(|| Event {
+        warning: reason.ready() == ReadyStatus::False,
+        reason: reason.as_str(),
+        note: clip(message),
+    })
+}
+
+/// A status that knows where the job and its role are to be made: it is written before either.
+pub fn with_place(
+    previous: &ReplicationBackfillStatus,
+    source: &BackfillSource,
+    role: RoleStatus,
+) -> ReplicationBackfillStatus {
+    ReplicationBackfillStatus { source: Some(source.clone()), role: Some(role), ..previous.clone() }
+}
+
+/// A status that keeps the intent: it is written before S3 is asked for the job.
+pub fn with_intent(
+    previous: &ReplicationBackfillStatus,
+    intent: &Intent,
+    now: Timestamp,
+) -> ReplicationBackfillStatus {
+    let Intent { token, description, created_before } = intent;
+    ReplicationBackfillStatus {
+        token: Some(token.clone()),
+        description: Some(description.clone()),
+        created_before: Some(Time(*created_before)),
+        requested_at: Some(Time(now)),
+        ..previous.clone()
+    }
+}
+
+/// A status that knows its job.
+pub fn with_job_id(
+    previous: &ReplicationBackfillStatus,
+    id: &str,
+    now: Timestamp,
+) -> ReplicationBackfillStatus {
+    let started_at = previous.started_at.clone().or(Some(Time(now)));
+    ReplicationBackfillStatus { job_id: Some(id.to_owned()), started_at, ..previous.clone() }
+}
+
+/// A status with what S3 reports of the job.
+pub fn with_job(previous: &ReplicationBackfillStatus, job: &Job) -> ReplicationBackfillStatus {
+    let started_at = job.created.map(Time).or_else(|| previous.started_at.clone());
+    ReplicationBackfillStatus {
+        state: Some(job.state.to_string()),
+        progress: Some(progress(job)),
+        started_at,
+        ..previous.clone()
+    }
+}
+
+/// A status with the end of a backfill, if this is one.
+pub fn with_verdict(
+    status: ReplicationBackfillStatus,
+    verdict: &Verdict,
+    terminated: Option<Timestamp>,
+    now: Timestamp,
+) -> ReplicationBackfillStatus {
+    if !verdict.ended {
+        return status;
+    }
+    let finished_at = status.finished_at.clone().or(Some(Time(terminated.unwrap_or(now))));
+    ReplicationBackfillStatus { finished_at, ..status }
+}
