@@ -32,6 +32,10 @@ const TASKS: [Section; 5] = [
                 "which module may use which, without circles, and which module may write",
             ),
             (
+                "cargo test --test docs",
+                "the pages: links, generated tables, and what runs the commands in them",
+            ),
+            (
                 "cargo test --test e2e",
                 "the operator against a real API server and the AWS emulator (-- NAME)",
             ),
