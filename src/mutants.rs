@@ -25,10 +25,14 @@ pub enum Mutant {
     AccountsForgotten,
     SuspendIgnored,
     ForeignConfigurationReplaced,
+    CanaryPlaceForgotten,
+    CanaryNotAwaited,
+    CanaryNotSwept,
+    CanaryLeftByDeletion,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 20] = [
+    pub const ALL: [Mutant; 24] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -49,6 +53,10 @@ impl Mutant {
         Mutant::AccountsForgotten,
         Mutant::SuspendIgnored,
         Mutant::ForeignConfigurationReplaced,
+        Mutant::CanaryPlaceForgotten,
+        Mutant::CanaryNotAwaited,
+        Mutant::CanaryNotSwept,
+        Mutant::CanaryLeftByDeletion,
     ];
 
     /// The fault, in one sentence.
@@ -84,6 +92,10 @@ impl Mutant {
             Mutant::ForeignConfigurationReplaced => {
                 "Someone's configuration is replaced without adoptionPolicy: Adopt."
             }
+            Mutant::CanaryPlaceForgotten => "A canary is written before the status names its place.",
+            Mutant::CanaryNotAwaited => "A canary is deleted before its replication status is final.",
+            Mutant::CanaryNotSwept => "An operator that starts does not look for canaries that are left.",
+            Mutant::CanaryLeftByDeletion => "Deletion leaves the canaries.",
         }
     }
 }

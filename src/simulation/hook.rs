@@ -13,6 +13,9 @@ use serde_json::Value;
 
 use crate::api::AwsIdentity;
 use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey};
+use crate::replication::health::canary::{
+    CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
+};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::status::Event;
@@ -32,6 +35,11 @@ pub enum Call {
     Execute(Step),
     ReadBucketPolicy(BucketAddress),
     WriteBucketPolicy(BucketAddress),
+    ObserveForCanary,
+    PutCanary(CanaryObject),
+    ReadReplicationStatus(VersionAt),
+    ListVersions(BucketAddress),
+    DeleteVersion(VersionAt),
     Verify(String),
     Live,
     AddFinalizer,
@@ -53,7 +61,10 @@ impl Call {
 
     /// Whether the call changes AWS.
     pub fn writes_to_aws(&self) -> bool {
-        matches!(self, Call::Execute(_) | Call::WriteBucketPolicy(_))
+        matches!(
+            self,
+            Call::Execute(_) | Call::WriteBucketPolicy(_) | Call::PutCanary(_) | Call::DeleteVersion(_)
+        )
     }
 }
 
@@ -67,6 +78,13 @@ impl std::fmt::Display for Call {
             Call::Execute(step) => write!(f, "{step}"),
             Call::ReadBucketPolicy(bucket) => write!(f, "read the policy of bucket {}", bucket.name),
             Call::WriteBucketPolicy(bucket) => write!(f, "write the policy of bucket {}", bucket.name),
+            Call::ObserveForCanary => f.write_str("read what decides about canaries"),
+            Call::PutCanary(object) => write!(f, "write a canary to bucket {}", object.bucket.name),
+            Call::ReadReplicationStatus(object) => {
+                write!(f, "read the replication status of a canary in bucket {}", object.bucket.name)
+            }
+            Call::ListVersions(bucket) => write!(f, "list the canaries of bucket {}", bucket.name),
+            Call::DeleteVersion(object) => write!(f, "delete a canary from bucket {}", object.bucket.name),
             Call::Verify(account) => write!(f, "verify AwsAccount {account}"),
             Call::Live => f.write_str("read the live object"),
             Call::AddFinalizer => f.write_str("add the finalizer"),
@@ -218,6 +236,43 @@ impl<P: Cloud> Cloud for Hooked<P> {
     ) -> Read<()> {
         let answer = self.port.write_bucket_policy(clients, bucket, policy);
         self.aws(Call::WriteBucketPolicy(bucket.clone()), answer).await
+    }
+
+    async fn observe_for_canary(
+        &self,
+        clients: &P::Clients,
+        source: &BucketAddress,
+        destinations: &[BucketAddress],
+    ) -> Read<CanaryFacts> {
+        let answer = self.port.observe_for_canary(clients, source, destinations);
+        self.aws(Call::ObserveForCanary, answer).await
+    }
+
+    async fn put_canary(&self, clients: &P::Clients, object: &CanaryObject) -> Read<Written> {
+        self.aws(Call::PutCanary(object.clone()), self.port.put_canary(clients, object)).await
+    }
+
+    async fn read_replication_status(
+        &self,
+        clients: &P::Clients,
+        object: &VersionAt,
+    ) -> Read<Option<ReplicationStatus>> {
+        let answer = self.port.read_replication_status(clients, object);
+        self.aws(Call::ReadReplicationStatus(object.clone()), answer).await
+    }
+
+    async fn list_versions(
+        &self,
+        clients: &P::Clients,
+        bucket: &BucketAddress,
+        prefix: &str,
+    ) -> Read<Vec<HeldVersion>> {
+        let answer = self.port.list_versions(clients, bucket, prefix);
+        self.aws(Call::ListVersions(bucket.clone()), answer).await
+    }
+
+    async fn delete_version(&self, clients: &P::Clients, object: &VersionAt) -> Read<()> {
+        self.aws(Call::DeleteVersion(object.clone()), self.port.delete_version(clients, object)).await
     }
 
     async fn verify(&self, account: &Account) -> Read<AwsIdentity> {

@@ -9,6 +9,7 @@ mod cloud;
 mod cluster;
 pub mod explore;
 mod hook;
+mod objects;
 mod operator;
 mod world;
 

@@ -17,6 +17,7 @@ use crate::replication::{
     BucketAddress, Configuration, Failure, FailureClass, ObservedKey, ObservedRole, RoleDocuments, Step,
     Versioning, VersioningStatus,
 };
+use crate::simulation::objects::Objects;
 
 /// The principal that S3 shows in place of a role that was deleted.
 pub const DEAD_PRINCIPAL: &str = "AROADELETEDROLE000000";
@@ -46,6 +47,7 @@ pub struct Bucket {
     pub object_lock: bool,
     pub configuration: Option<Configuration>,
     pub policy: Option<Value>,
+    pub objects: Objects,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -88,6 +90,7 @@ impl World {
             object_lock: false,
             configuration: None,
             policy: None,
+            objects: Objects::default(),
         };
         self.buckets.insert(name.to_owned(), bucket);
     }
@@ -109,7 +112,7 @@ impl World {
     }
 
     /// A bucket, as one account asks for it under the owner and the Region that the request names.
-    fn bucket(&self, caller: &str, address: &BucketAddress, action: &'static str) -> Read<&Bucket> {
+    pub(super) fn bucket(&self, caller: &str, address: &BucketAddress, action: &'static str) -> Read<&Bucket> {
         let name = &address.name;
         let Some(bucket) = self.buckets.get(name) else {
             return Err(fail(
@@ -129,7 +132,7 @@ impl World {
         Ok(bucket)
     }
 
-    fn bucket_mut(
+    pub(super) fn bucket_mut(
         &mut self,
         caller: &str,
         address: &BucketAddress,

@@ -4,3 +4,4 @@
 
 pub mod apply;
 pub mod bucket_policy;
+pub mod canary;

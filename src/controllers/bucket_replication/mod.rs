@@ -4,6 +4,7 @@
 
 pub mod authorize;
 pub mod bucket_locks;
+mod canary;
 pub mod check;
 pub mod collector;
 pub mod context;
@@ -27,6 +28,7 @@ mod tests;
 use std::time::Duration;
 
 use kube::Resource as _;
+use strum::VariantArray;
 
 use crate::api::{BucketReplication, BucketReplicationSpec, BucketReplicationStatus, ConditionType, Reason};
 use crate::controllers::Guarded;
@@ -39,22 +41,27 @@ use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::Refusal;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
+use crate::runtime::queue::Urgency;
 
 /// The longest a reconcile may take: every call has a timeout of its own, this one is for all together.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5 * 60);
 
-/// Reconciles one object. A failure of AWS is reported in its status.
+/// Reconciles one object. A failure of AWS is reported in its status. `urgency`: why it is due.
 ///
 /// # Errors
 /// The API server did not do what was asked of it.
-pub async fn reconcile<C: Cloud, K: Cluster>(object: &Guarded, cx: &Context<C, K>) -> Result<Action, Error> {
+pub async fn reconcile<C: Cloud, K: Cluster>(
+    object: &Guarded,
+    urgency: Urgency,
+    cx: &Context<C, K>,
+) -> Result<Action, Error> {
     let key = ObjectKey::new::<BucketReplication>(object.meta());
     let memory = cx.memory.begin(&key.uid);
     let evidence = cx.evidence.get(&key.uid);
     let target = Target { metadata: object.meta(), key: &key, memory: &memory, evidence: &evidence };
     let result = match &object.0 {
         _ if target.metadata.deletion_timestamp.is_some() => deletion::finalize(&target, cx).await,
-        Ok(resource) => reconcile_resource(&Resource::new(resource, target, cx), cx).await,
+        Ok(resource) => reconcile_resource(&Resource::new(resource, target, cx), urgency, cx).await,
         Err(invalid) => refuse_unreadable(&target, &invalid.error, cx).await,
     };
     if let (Err(error), Ok(resource)) = (&result, &object.0)
@@ -67,6 +74,7 @@ pub async fn reconcile<C: Cloud, K: Cluster>(object: &Guarded, cx: &Context<C, K
 
 async fn reconcile_resource<C: Cloud, K: Cluster>(
     resource: &Resource<'_>,
+    urgency: Urgency,
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {
     let Resource { target, status: previous, spec, .. } = resource;
@@ -74,9 +82,18 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
     if let Some(wait) = resource.delay_request(cx) {
         return Ok(Action::requeue(wait));
     }
+    let fresh = resource.wants_fresh_reads();
+    if urgency == Urgency::Periodic && !fresh && target.memory.only_canaries_are_due(cx.clock.now()) {
+        return go_on_with_canaries(resource, cx).await;
+    }
+    target.memory.check_begins();
     match check(resource, cx).await {
         Ok(Checked { report, retry }) => {
-            conclude(target, previous, &report, Pace { interval, retry }, cx).await
+            let checked = conclude(target, previous, &report, Pace { interval, retry }, cx).await?;
+            let turn = canary::turn(resource, &report.status, fresh, cx).await?;
+            // What canaries show now is not in that report yet.
+            let check = if turn.changed { Some(Duration::ZERO) } else { checked.after() };
+            Ok(target.memory.next(check, turn.wake, cx.clock.now()).map_or_else(Action::await_change, Action::requeue))
         }
         Err(Stop::Refused(refusal)) => refuse(target, previous, &refusal, Pace::every(interval), cx).await,
         Err(Stop::Unsettled(pause)) => acknowledge(target, previous, pause.min(interval), cx).await,
@@ -86,6 +103,26 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
         }
         Err(Stop::Kubernetes(error)) => Err(error),
     }
+}
+
+/// Between two checks: AWS is checked at once where canaries show something else than the status says.
+async fn go_on_with_canaries<C: Cloud, K: Cluster>(
+    resource: &Resource<'_>,
+    cx: &Context<C, K>,
+) -> Result<Action, Error> {
+    let Resource { target, status, .. } = resource;
+    let turn = canary::turn(resource, status, false, cx).await?;
+    cx.tracker.record_reason(&target.key.uid, ready_reason(status));
+    let now = cx.clock.now();
+    let check = if turn.changed { Some(Duration::ZERO) } else { target.memory.until_check(now) };
+    Ok(target.memory.next(check, turn.wake, now).map_or_else(Action::await_change, Action::requeue))
+}
+
+/// The reason of `Ready` in a status.
+fn ready_reason(status: &BucketReplicationStatus) -> Reason {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+    let named = |reason: &&Reason| ready.is_some_and(|ready| ready.reason == reason.as_str());
+    Reason::VARIANTS.iter().find(named).copied().unwrap_or(Reason::Progressing)
 }
 
 /// Reports that an object cannot be decoded, naming the field.

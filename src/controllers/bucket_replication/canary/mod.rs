@@ -1,0 +1,171 @@
+//! The canaries of a resource, beside its checks: sweep → go on with those on their way → write the next.
+//!
+//! In: a resource that was checked, or whose canary is due between two checks. Out: evidence in the store, the places in
+//! the status, and when to go on. Which canaries there are, and when one may be deleted, is decided in
+//! `replication::health::canary`; here are the calls. Each of them is short: a canary that is pending waits in the queue.
+
+pub mod course;
+mod deletion;
+mod evidence;
+mod round;
+mod send;
+
+pub use deletion::remove_canaries;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::api::{BucketReplicationStatus, Canary, ConditionType, Interval, ManagementPolicy};
+use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize};
+use crate::controllers::bucket_replication::canary::course::Course;
+use crate::controllers::bucket_replication::canary::round::Round;
+use crate::controllers::bucket_replication::context::Context;
+use crate::controllers::bucket_replication::resource::Resource;
+use crate::controllers::bucket_replication::stop::Stop;
+use crate::ports::{Cloud, Cluster};
+use crate::replication::Accounts;
+use crate::replication::health::canary::Place;
+use crate::replication::health::canary::flight::pause;
+use crate::replication::health::canary::place;
+use crate::replication::health::{Evidence, Judging, judge};
+use crate::runtime::Error;
+
+/// The time between two canaries, unless `health.canary.interval` is set.
+const INTERVAL: Duration = Duration::from_secs(15 * 60);
+
+/// What a turn leads to.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// When to go on; `None`: when the resource is checked.
+    pub wake: Option<Duration>,
+    /// Whether the verdict, or a figure of it, is another one now.
+    pub changed: bool,
+}
+
+/// Goes on with the canaries of a resource. `status`: as it was last written. `fresh`: someone asked for this check, or
+/// changed the spec, so that the next canaries are due at once.
+///
+/// # Errors
+/// The API server did not do what was asked of it. A failure of AWS is tried again, or is evidence.
+pub async fn turn<C: Cloud, K: Cluster>(
+    resource: &Resource<'_>,
+    status: &BucketReplicationStatus,
+    fresh: bool,
+    cx: &Context<C, K>,
+) -> Result<Turn, Error> {
+    let uid = &resource.target.key.uid;
+    let may_write = resource.spec.management_policy == ManagementPolicy::Enforce && !resource.spec.suspend;
+    let wanted = resource.spec.health.as_ref().and_then(|health| health.canary.as_ref()).filter(|_| may_write);
+    let places = place::remembered(&status.canary_places, uid);
+    let mut course = resource.target.memory.course().unwrap_or_default();
+    let needs_nothing = wanted.is_none() && course.flights.is_empty() && places.is_empty();
+    if needs_nothing || !may_write {
+        evidence::forget(uid, cx);
+        resource.target.memory.set_course(None);
+        return Ok(Turn::default());
+    }
+    if wanted.is_none() {
+        evidence::forget(uid, cx);
+    }
+    if fresh {
+        course.round_at = None;
+    }
+    let before = cx.evidence.get(uid);
+    let wake = match go_on(resource, status, wanted, places, &mut course, cx).await {
+        Ok(wake) => wake,
+        // The next check reports it, or sees the object as it is by then.
+        Err(Stop::Refused(_) | Stop::Outdated | Stop::Unsettled(_)) => None,
+        Err(Stop::Kubernetes(error)) => {
+            resource.target.memory.set_course(Some(course));
+            return Err(error);
+        }
+    };
+    course.wake_at = wake.map(|wake| cx.clock.now() + wake);
+    resource.target.memory.set_course(Some(course));
+    let changed = verdict(resource, status, &before, cx) != verdict(resource, status, &cx.evidence.get(uid), cx);
+    Ok(Turn { wake, changed })
+}
+
+fn verdict<C, K>(
+    resource: &Resource<'_>,
+    status: &BucketReplicationStatus,
+    evidence: &Evidence,
+    cx: &Context<C, K>,
+) -> impl PartialEq + use<C, K> {
+    let judging =
+        Judging { spec: &resource.spec, previous: status, likely_cause: None, now: cx.clock.timestamp() };
+    judge(&judging, evidence)
+}
+
+/// One turn with an identity in AWS. Returns when to go on.
+async fn go_on<C: Cloud, K: Cluster>(
+    resource: &Resource<'_>,
+    status: &BucketReplicationStatus,
+    wanted: Option<&Canary>,
+    places: BTreeSet<Place>,
+    course: &mut Course,
+    cx: &Context<C, K>,
+) -> Result<Option<Duration>, Stop> {
+    let now = cx.clock.now();
+    let ready = is_ready(status);
+    let round = wanted.filter(|_| ready && course.round_is_due(now));
+    let is_idle = course.swept_at.is_some() && course.flights.is_empty() && round.is_none();
+    // Without flights and places there is nothing to sweep.
+    let is_new = course.flights.is_empty() && places.is_empty() && round.is_none();
+    if is_idle || is_new {
+        return Ok(next_round(wanted, course, cx).filter(|_| ready));
+    }
+    if !(cx.may_begin)() {
+        return Ok(None);
+    }
+    let accounts = authorized(resource, status, cx).await?;
+    let mut clients = match cx.cloud.connect(&accounts, &resource.id).await {
+        Ok(clients) => clients,
+        Err(_) => return Ok(Some(course.failed())),
+    };
+    let named = places.iter().filter_map(|place| place.bucket.account_ref.as_ref());
+    for name in named.filter(|name| !accounts.destinations.contains_key(*name)).collect::<BTreeSet<_>>() {
+        if let Ok(Some(account)) = cx.index.account(name) {
+            // A failure holds nothing up: what is left there stays in the status.
+            let _ = cx.cloud.connect_also(&mut clients, &account, &resource.id).await;
+        }
+    }
+    let mut turn = Round { resource, status: status.clone(), accounts: &accounts, clients: &clients, places, course, cx };
+    let failed = turn.sweep(round.is_some()).await? | turn.advance().await?;
+    let sent = match (round, wanted) {
+        (Some(canary), _) if !failed => turn.send(canary).await?,
+        (None, None) => turn.forget_places(&BTreeSet::new()).await.map(|()| true)?,
+        _ => true,
+    };
+    if failed || !sent {
+        return Ok(Some(course.failed()));
+    }
+    course.succeeded();
+    let pending = course.flights.iter().map(|flight| pause(flight.age(cx.clock.timestamp())));
+    Ok(pending.chain(next_round(wanted, course, cx)).min())
+}
+
+/// How long until the next canaries are due.
+fn next_round<C, K>(wanted: Option<&Canary>, course: &Course, cx: &Context<C, K>) -> Option<Duration> {
+    let at = wanted.and(course.round_at)?;
+    Some(at.saturating_duration_since(cx.clock.now()))
+}
+
+fn is_ready(status: &BucketReplicationStatus) -> bool {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+    ready.is_some_and(|ready| ready.status == "True")
+}
+
+/// The time between two canaries.
+fn interval(canary: &Canary) -> Duration {
+    canary.interval.as_ref().map_or(INTERVAL, Interval::duration)
+}
+
+/// The accounts of the resource as they are now.
+async fn authorized<C, K: Cluster>(
+    resource: &Resource<'_>,
+    status: &BucketReplicationStatus,
+    cx: &Context<C, K>,
+) -> Result<Accounts, Stop> {
+    authorize(resource.object, status, &mut NamespaceLabels::new(cx.cluster.as_ref()), cx).await
+}
