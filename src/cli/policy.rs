@@ -4,18 +4,21 @@
 //!
 //! Works without AWS: a value that the file does not contain becomes a wildcard.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
+use crate::api::BucketReplicationSpec;
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::manifests::{Manifests, identity};
 use crate::cli::{CliError, Output, write};
 use crate::iam::Partition;
 use crate::iam::arn::role_of_arn;
 use crate::replication::desired::Discovered;
+use crate::replication::health::canary::rights::CanaryRights;
 use crate::replication::least_privilege::{
     Grantee, account_policy, account_trust_policy, assume_roles, destination_bucket_policies, key_policies,
     operator_policy,
@@ -58,6 +61,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     let mut sections: Vec<(String, Value)> = Vec::new();
     let mut all = Vec::new();
     let mut unrestricted = Vec::new();
+    let mut canaries: BTreeMap<String, CanaryRights> = BTreeMap::new();
     for resource in &manifests.resources {
         let accounts = directory.accounts_of(resource).await?;
         let accounts = accounts.map_err(|refusal| PolicyError::Refused {
@@ -92,6 +96,8 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         let former_roles = replication.remembered_roles().filter(former).map(str::to_owned).collect();
         let grantee = Grantee { desired, caller, management: spec.management_policy, former_roles };
         if !accounts.are_restricted() {
+            let Caller { account, partition } = &grantee.caller;
+            canaries.entry(account.clone()).or_default().add(spec, account, *partition);
             unrestricted.push(grantee.clone());
         }
         all.push(grantee);
@@ -104,13 +110,17 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         sections.push((title, json!(statements)));
     }
     let mut own = operator_policy(&unrestricted);
+    let region = Partition::of_region(&args.region);
+    own.statement.extend(canaries.into_iter().flat_map(|(account, rights)| rights.statements(&account, region)));
     own.statement.extend(assume_roles(&manifests.accounts));
     if !own.statement.is_empty() {
         sections.push(("policy of the operator".to_owned(), own.to_value()));
     }
     for account in &manifests.accounts {
         let Account { name, spec } = account;
-        let policy = account_policy(account, &manifests.accounts, Partition::of_region(&args.region));
+        let mut policy = account_policy(account, &manifests.accounts, region);
+        let specs: Vec<&BucketReplicationSpec> = manifests.resources.iter().map(|r| &r.spec).collect();
+        policy.statement.extend(CanaryRights::of_account(spec, &specs, region).statements(&spec.account_id, region));
         sections.push((format!("policy of the operator in AwsAccount {name}"), policy.to_value()));
         if let Some((role, operator)) = spec.assume_role.as_ref().zip(args.operator_arn.as_deref()) {
             let title = format!("trust policy of role {}", role.arn);

@@ -16,6 +16,7 @@ pub mod object;
 pub mod place;
 pub mod probe;
 pub mod refusal;
+pub mod rights;
 
 #[cfg(test)]
 mod tests;
