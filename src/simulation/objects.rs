@@ -90,6 +90,13 @@ impl World {
         Ok(Some(status.unwrap_or(ReplicationStatus::Absent)))
     }
 
+    /// Whether S3 has still to replicate a version.
+    pub fn is_pending(&self, object: &VersionAt) -> bool {
+        let held = self.buckets.get(&object.bucket.name).into_iter().flat_map(|held| &held.objects.versions);
+        let mut held = held.filter(|held| held.key == object.key && held.id == object.version);
+        held.any(|held| held.status == Some(ReplicationStatus::Pending))
+    }
+
     /// Makes the replicas of an object; those that the role or the destination do not let through fail.
     fn replicate(&mut self, source: &str, key: &str, tags: &BTreeMap<String, String>) -> ReplicationStatus {
         let Some(bucket) = self.buckets.get(source) else { return ReplicationStatus::Failed };

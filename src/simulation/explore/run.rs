@@ -26,7 +26,7 @@ use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
 use crate::simulation::explore::action::{Action, BUDGETS, Budget};
 use crate::simulation::explore::properties::{
-    Property, Violation, adopts, forbidden, has_sid, is_owned, leaves_aws_alone, statements, uncovered,
+    Property, Violation, adopts, canary_left, forbidden, forbids_canaries, has_sid, is_owned, leaves_aws_alone, statements, uncovered,
     violated,
 };
 use crate::simulation::explore::scene::{Deed, Scene};
@@ -787,12 +787,21 @@ impl Run {
             return;
         }
         let resource = self.scene.resources.get(check.resource).copied().unwrap_or_default();
+        let unfinished = || match call {
+            Call::DeleteVersion(object) => self.cloud.with(|world| world.is_pending(object)),
+            _ => false,
+        };
+        let mut found = Vec::new();
+        if !facts.deletes && unfinished() {
+            found.push(violated(Property::CanaryEnd, format!("the operator wants to {call}, which is pending")));
+        }
         let now = self.objects.get(check.resource).and_then(Option::as_ref);
         let exists = now.is_some_and(|object| object.metadata.uid.as_deref() == Some(&facts.uid));
         let deleting = now.is_some_and(|object| object.metadata.deletion_timestamp.is_some());
         let (there, going) = facts.live.unwrap_or((exists, deleting));
-        let mut found = Vec::new();
-        if !there || (going && !facts.deletes) {
+        // A canary may go at any time.
+        let tidies = matches!(call, Call::DeleteVersion(_));
+        if !tidies && (!there || (going && !facts.deletes)) {
             let detail =
                 format!("the operator wants to {call} for data/{resource}, which is gone or being deleted");
             found.push(violated(Property::Existence, detail));
@@ -813,6 +822,11 @@ impl Run {
             let property =
                 if why.contains("does not exist") { Property::Widening } else { Property::Permission };
             found.push(violated(property, format!("the operator wants to {call} although {why}")));
+        }
+        if matches!(call, Call::PutCanary(_))
+            && let Some(why) = self.cluster.with(|server| forbids_canaries(server, &facts.object))
+        {
+            found.push(violated(Property::Permission, format!("the operator wants to {call} although {why}")));
         }
         let leads = self.processes.get(check.process).is_some_and(|p| p.leads.load(Ordering::Relaxed));
         if !leads && !matches!(call, Call::WriteBucketPolicy(_)) {
@@ -952,6 +966,9 @@ impl Run {
     }
 
     fn settled_as(&self, index: usize, name: &str) -> Option<Violation> {
+        if let Some(violation) = self.canary_remains(index, name) {
+            return Some(violation);
+        }
         let Some(object) = self.objects.get(index).and_then(Option::as_ref) else {
             let abandoned = self.ghost.stripped || self.ghost.left_by_word.contains(name);
             return if abandoned { None } else { self.remains(index, name) };
@@ -989,6 +1006,21 @@ impl Run {
             ["ForeignRole", "ForeignConfiguration", "NotAllowed", "AccountNotFound", "AccessDenied"];
         (!(self.ghost.hindered && refusals.contains(&reason.as_str())))
             .then(|| violated(Property::Convergence, format!("data/{name} stays {reason} ({message})")))
+    }
+
+    /// What is left of canaries, where the operator was allowed to delete them.
+    fn canary_remains(&self, index: usize, name: &str) -> Option<Violation> {
+        let forbidden = match self.objects.get(index).and_then(Option::as_ref) {
+            Some(object) => {
+                let observed = object.spec.management_policy == crate::api::ManagementPolicy::Observe;
+                let refused = self.reason(index).is_some_and(|(reason, _)| reason != "Applied");
+                observed || object.spec.suspend || refused
+            }
+            None => self.ghost.stripped || self.ghost.left_by_word.contains(name),
+        };
+        let uid = format!("uid-{}", self.first_uid() + index);
+        let left = canary_left(&self.cloud.world(), &uid).filter(|_| !forbidden)?;
+        Some(violated(Property::Canary, format!("{left} is left of data/{name}")))
     }
 
     /// What is left in AWS of a resource that is gone.
@@ -1102,6 +1134,10 @@ fn call_name(call: &Call) -> String {
         Call::Execute(step) => format!("{}({})", step_name(step), step.subject()),
         Call::ReadBucketPolicy(bucket) => format!("ReadBucketPolicy({})", bucket.name),
         Call::WriteBucketPolicy(bucket) => format!("WriteBucketPolicy({})", bucket.name),
+        Call::PutCanary(object) => format!("PutCanary({})", object.bucket.name),
+        Call::DeleteVersion(object) => format!("DeleteVersion({})", object.bucket.name),
+        Call::ReadReplicationStatus(object) => format!("ReadReplicationStatus({})", object.bucket.name),
+        Call::ListVersions(bucket) => format!("ListVersions({})", bucket.name),
         other => {
             let name = format!("{other:?}");
             name.split('(').next().unwrap_or_default().to_owned()

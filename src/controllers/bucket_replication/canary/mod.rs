@@ -131,6 +131,7 @@ async fn go_on<C: Cloud, K: Cluster>(
         }
     }
     let mut turn = Round { resource, status: status.clone(), accounts: &accounts, clients: &clients, places, course, cx };
+    turn.extend().await?;
     let failed = turn.sweep(round.is_some()).await? | turn.advance().await?;
     let sent = match (round, wanted) {
         (Some(canary), _) if !failed => turn.send(canary).await?,

@@ -47,6 +47,20 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         })
     }
 
+    /// Adds the destinations of the spec of now to the places of canaries that may be on their way: S3 replicates an object
+    /// by the configuration that it finds when it gets to it.
+    pub async fn extend(&mut self) -> Result<(), Stop> {
+        let Some(source) = self.source() else { return Ok(()) };
+        let destinations = self.destinations(&source);
+        let held = self.places.clone();
+        let folders = held.iter().map(|place| place.folder.as_str()).collect();
+        let reachable = place::reachable(&folders, &source, &destinations, &self.resource.spec.rules);
+        if !reachable.is_subset(&self.places) {
+            self.course.swept_at = None;
+        }
+        self.write_ahead(&reachable).await
+    }
+
     /// Lists every place, if this process did not yet or new canaries are due, and takes up what others left. Returns
     /// whether a place could not be listed that canaries are written to.
     pub async fn sweep(&mut self, due: bool) -> Result<bool, Stop> {

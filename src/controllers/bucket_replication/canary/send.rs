@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{Canary, DEFAULT_CANARY_PREFIX, FINALIZER};
+use crate::controllers::bucket_replication::authorize::resolve;
 use crate::controllers::bucket_replication::canary::round::Round;
 use crate::controllers::bucket_replication::canary::{authorized, evidence, interval};
 use crate::controllers::bucket_replication::stop::Stop;
@@ -14,7 +15,7 @@ use crate::ports::{Cloud, Cluster, Finalizers};
 use crate::replication::health::canary::flight::Flight;
 use crate::replication::health::canary::probe::{ProbeContext, probes};
 use crate::replication::health::canary::refusal::{Permissions, refuse, require_allowed, require_deletable};
-use crate::replication::health::canary::{CanaryObject, Place, Probe, VersionAt, key};
+use crate::replication::health::canary::{CanaryObject, Place, Probe, VersionAt, key, place};
 use crate::replication::{BucketAddress, FailureClass};
 use crate::runtime::requeue::jittered;
 
@@ -44,7 +45,8 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
             require_deletable(probe, &source.name, &facts)
         });
         self.cx.evidence.with(uid, |held| evidence::planned(held, &planned, &self.status));
-        let wanted = places(&planned.probes, &source, &destinations);
+        let folders: BTreeSet<&str> = planned.probes.iter().map(|probe| probe.folder.as_str()).collect();
+        let wanted = place::reachable(&folders, &source, &destinations, &spec.rules);
         self.write_ahead(&wanted).await?;
         let is_under_way = |probe: &&Probe| self.course.flights.iter().any(|flight| flight.folder == probe.folder);
         let due: Vec<Probe> = planned.probes.iter().filter(|probe| !is_under_way(probe)).cloned().collect();
@@ -64,7 +66,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     }
 
     /// The destinations on which the operator may act.
-    fn destinations(&self, source: &BucketAddress) -> BTreeMap<String, BucketAddress> {
+    pub fn destinations(&self, source: &BucketAddress) -> BTreeMap<String, BucketAddress> {
         let mut found = BTreeMap::new();
         for to in self.resource.spec.rules.iter().map(|rule| &rule.destination) {
             let is_own = to.account.as_ref().is_none_or(|id| *id == source.account_id);
@@ -85,7 +87,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     }
 
     /// The status names a place before anything is written there.
-    async fn write_ahead(&mut self, wanted: &BTreeSet<Place>) -> Result<(), Stop> {
+    pub async fn write_ahead(&mut self, wanted: &BTreeSet<Place>) -> Result<(), Stop> {
         if wanted.is_subset(&self.places) {
             return Ok(());
         }
@@ -133,8 +135,9 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         if !(self.cx.may_begin)() {
             return Ok(false);
         }
-        let now = authorized(self.resource, &self.status, self.cx).await?;
-        if now != *self.accounts {
+        let allowed = authorized(self.resource, &self.status, self.cx).await?;
+        // An account may change while the labels of a namespace are read.
+        if allowed != *self.accounts || resolve(self.resource.object, self.cx)? != allowed {
             return Err(Stop::Outdated);
         }
         if require_allowed(&probe, permissions).is_err() {
@@ -163,18 +166,4 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
             }
         }
     }
-}
-
-/// Where these canaries will be: at the source, and where each arrives.
-fn places(
-    probes: &[Probe],
-    source: &BucketAddress,
-    destinations: &BTreeMap<String, BucketAddress>,
-) -> BTreeSet<Place> {
-    let places = probes.iter().flat_map(|probe| {
-        let arrivals = probe.arrivals.keys().filter_map(|bucket| destinations.get(bucket));
-        let place = |bucket: &BucketAddress| Place { bucket: bucket.clone(), folder: probe.folder.clone() };
-        std::iter::once(source).chain(arrivals).map(place).collect::<Vec<_>>()
-    });
-    places.collect()
 }

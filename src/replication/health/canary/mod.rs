@@ -12,6 +12,7 @@ pub mod facts;
 pub mod flight;
 pub mod key;
 pub mod leftovers;
+mod matching;
 pub mod object;
 pub mod place;
 pub mod probe;

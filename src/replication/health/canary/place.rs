@@ -3,11 +3,12 @@
 //! In: canaries, and the addresses of buckets. Out: each bucket with a folder in it. The status names every place before
 //! the first canary is written there, so that a crash, a change of the spec or a deletion leaves none behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::CanaryPlace;
+use crate::api::{CanaryPlace, ReplicationRule};
 use crate::replication::bucket::BucketAddress;
 use crate::replication::health::canary::key;
+use crate::replication::health::canary::matching::may_match;
 
 /// A folder in a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +24,23 @@ impl From<&Place> for CanaryPlace {
         let BucketAddress { name, region, account_id, account_ref } = bucket;
         CanaryPlace { bucket: name, region, account: account_id, account_ref, prefix: folder }
     }
+}
+
+/// Where canaries in these folders can be: at the source, and at each destination whose rules match them by their prefix.
+/// Tags are not compared: a rule may lose its tags while a canary is on its way.
+pub fn reachable(
+    folders: &BTreeSet<&str>,
+    source: &BucketAddress,
+    destinations: &BTreeMap<String, BucketAddress>,
+    rules: &[ReplicationRule],
+) -> BTreeSet<Place> {
+    let places = folders.iter().flat_map(|folder| {
+        let place = |bucket: &BucketAddress| Place { bucket: bucket.clone(), folder: (*folder).to_owned() };
+        let matching = rules.iter().filter(|rule| may_match(rule, folder));
+        let abroad = matching.filter_map(|rule| destinations.get(&rule.destination.bucket));
+        std::iter::once(source).chain(abroad).map(place).collect::<Vec<_>>()
+    });
+    places.collect()
 }
 
 /// The places that a status names. Those that are not in a folder of the resource are left out: whoever may write the

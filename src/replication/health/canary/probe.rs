@@ -7,12 +7,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{ReplicationRule, Switch};
+use crate::api::ReplicationRule;
 use crate::replication::health::canary::key;
+use crate::replication::health::canary::matching::{is_eligible, is_enabled, may_match, prefix_of, tags_of};
 use crate::replication::health::canary::refusal::Refused;
 
 /// The most canaries of one resource.
 pub const MOST: usize = 100;
+
+/// The most replicas that all of them together can have. The status names the place of each.
+const MOST_REPLICAS: usize = 400;
 
 /// One object to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +52,7 @@ pub struct ProbeContext<'a> {
 /// Works out the canaries of a resource.
 pub fn probes(rules: &[ReplicationRule], context: ProbeContext<'_>) -> Probes {
     let mut found = Probes::default();
+    let mut replicas = 0;
     for rule in rules.iter().filter(|rule| is_enabled(rule)) {
         match probe(rule, rules, context) {
             Err(refused) => drop(found.refused.insert(rule.id.clone(), refused)),
@@ -56,7 +61,8 @@ pub fn probes(rules: &[ReplicationRule], context: ProbeContext<'_>) -> Probes {
                 if found.probes.iter().any(covered) {
                     continue;
                 }
-                match found.probes.len() < MOST {
+                replicas += rules.iter().filter(|rule| may_match(rule, &probe.folder)).count();
+                match found.probes.len() < MOST && replicas <= MOST_REPLICAS {
                     true => found.probes.push(probe),
                     false => drop(found.refused.insert(rule.id.clone(), Refused::TooMany)),
                 }
@@ -109,21 +115,4 @@ fn winners<'r>(
         }
     }
     winners
-}
-
-fn is_enabled(rule: &ReplicationRule) -> bool {
-    rule.status.unwrap_or(Switch::Enabled).is_enabled()
-}
-
-/// Whether a rule replicates objects that are encrypted with a KMS key.
-fn is_eligible(rule: &ReplicationRule) -> bool {
-    rule.kms_encrypted_objects.unwrap_or_default().is_enabled()
-}
-
-fn prefix_of(rule: &ReplicationRule) -> &str {
-    rule.filter.as_ref().and_then(|filter| filter.prefix.as_deref()).unwrap_or_default()
-}
-
-fn tags_of(rule: &ReplicationRule) -> BTreeMap<String, String> {
-    rule.filter.as_ref().map(|filter| filter.tags.clone()).unwrap_or_default()
 }

@@ -80,7 +80,6 @@ impl Refused {
 pub struct Permissions<'a> {
     pub accounts: &'a Accounts,
     pub rules: &'a [ReplicationRule],
-    pub source: &'a str,
     /// The id of the account of the source.
     pub account_id: &'a str,
 }
@@ -90,7 +89,7 @@ pub struct Permissions<'a> {
 /// # Errors
 /// The account that does not, or the destination in which the operator has no identity.
 pub fn require_allowed(probe: &Probe, permissions: Permissions<'_>) -> Result<(), Refused> {
-    let Permissions { accounts, rules, account_id, .. } = permissions;
+    let Permissions { accounts, rules, account_id } = permissions;
     let Some(source) = &accounts.source else { return require_identities(probe, rules, account_id) };
     require_activity(source)?;
     require_identities(probe, rules, account_id)?;

@@ -389,8 +389,8 @@ fn replicas_without_a_source_are_deleted_and_markers_are_nobodys() {
 
 #[test]
 fn a_status_that_names_a_folder_of_another_resource_names_nothing() {
-    let place = |prefix: &str| crate::api::CanaryPlace { bucket: "b".into(), prefix: prefix.into(), ..Default::default() };
-    let held = [place(&key::folder("", PREFIX, UID)), place("orders/"), place(""), place("orders")];
+    let held_in = |prefix: &str| crate::api::CanaryPlace { bucket: "b".into(), prefix: prefix.into(), ..Default::default() };
+    let held = [held_in(&key::folder("", PREFIX, UID)), held_in("orders/"), held_in(""), held_in("orders")];
     assert_eq!(place::remembered(&held, UID).len(), 1);
     assert!(place::remembered(&held, "").is_empty());
 }
