@@ -5,6 +5,7 @@ mod accounts;
 mod cli;
 mod drift;
 mod failures;
+mod health;
 mod operations;
 mod ownership;
 mod replication;

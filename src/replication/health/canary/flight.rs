@@ -166,7 +166,7 @@ impl Flight {
         Duration::try_from(now.duration_since(self.sent_at)).unwrap_or_default()
     }
 
-    /// Whether this version at the source is this flight's own.
+    /// Whether it has this key.
     pub fn is_of(&self, key: &str) -> bool {
         self.key == key
     }

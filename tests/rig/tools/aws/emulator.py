@@ -13,6 +13,8 @@
    FAILED (https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html). The evaluation
    is ministack's own, and it is made whether ministack enforces policies or not.
 
+4. An object goes to each of its destinations: see destinations.py.
+
 Not checked: KMS keys and their policies, and what the role may do with tags, ACLs and delete markers.
 """
 
@@ -24,6 +26,7 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import iam, s3
 
+import destinations  # noqa: F401
 from recorder import Recorder
 
 SERVICE = "s3.amazonaws.com"
