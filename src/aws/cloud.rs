@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::api::AwsIdentity;
 use crate::aws::connector::{AwsConnector, ResourceClients};
+use crate::aws::read::bucket_policy::{GET_BUCKET_POLICY, read_bucket_policy};
 use crate::aws::read::canary::{
     GET_OBJECT_VERSION, LIST_VERSIONS, list_versions, observe_for_canary, read_replication_status,
 };
-use crate::aws::read::bucket_policy::{GET_BUCKET_POLICY, read_bucket_policy};
 use crate::aws::read::observe::observe;
 use crate::aws::read::observe_for_deletion::observe_for_deletion;
 use crate::aws::write::apply::apply;

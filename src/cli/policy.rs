@@ -111,7 +111,8 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     }
     let mut own = operator_policy(&unrestricted);
     let region = Partition::of_region(&args.region);
-    own.statement.extend(canaries.into_iter().flat_map(|(account, rights)| rights.statements(&account, region)));
+    own.statement
+        .extend(canaries.into_iter().flat_map(|(account, rights)| rights.statements(&account, region)));
     own.statement.extend(assume_roles(&manifests.accounts));
     if !own.statement.is_empty() {
         sections.push(("policy of the operator".to_owned(), own.to_value()));
@@ -120,7 +121,9 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         let Account { name, spec } = account;
         let mut policy = account_policy(account, &manifests.accounts, region);
         let specs: Vec<&BucketReplicationSpec> = manifests.resources.iter().map(|r| &r.spec).collect();
-        policy.statement.extend(CanaryRights::of_account(spec, &specs, region).statements(&spec.account_id, region));
+        policy
+            .statement
+            .extend(CanaryRights::of_account(spec, &specs, region).statements(&spec.account_id, region));
         sections.push((format!("policy of the operator in AwsAccount {name}"), policy.to_value()));
         if let Some((role, operator)) = spec.assume_role.as_ref().zip(args.operator_arn.as_deref()) {
             let title = format!("trust policy of role {}", role.arn);

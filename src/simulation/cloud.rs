@@ -217,7 +217,8 @@ impl Cloud for SimulatedCloud {
     }
 
     async fn put_canary(&self, clients: &SimulatedClients, object: &CanaryObject) -> Read<Written> {
-        let caller = clients.require(object.bucket.account_ref.as_deref(), "s3:PutObject", &object.bucket.name)?;
+        let caller =
+            clients.require(object.bucket.account_ref.as_deref(), "s3:PutObject", &object.bucket.name)?;
         self.write(|world| world.put_object(caller, object))
     }
 

@@ -9,9 +9,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use crate::iam::arn::{bucket_of_arn, role_of_arn};
-use crate::replication::health::canary::{
-    CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
-};
+use crate::replication::health::canary::{CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written};
 use crate::replication::observed::Read;
 use crate::replication::{BucketAddress, Rule, VersioningStatus};
 use crate::simulation::world::{World, access_denied};
@@ -126,7 +124,12 @@ impl World {
     ///
     /// # Errors
     /// What S3 answers.
-    pub fn list_versions(&self, caller: &str, bucket: &BucketAddress, prefix: &str) -> Read<Vec<HeldVersion>> {
+    pub fn list_versions(
+        &self,
+        caller: &str,
+        bucket: &BucketAddress,
+        prefix: &str,
+    ) -> Read<Vec<HeldVersion>> {
         let held = self.bucket(caller, bucket, "s3:ListBucketVersions")?.objects.versions.iter();
         let held = held.filter(|held| !held.is_marker && held.key.starts_with(prefix));
         Ok(held

@@ -112,7 +112,12 @@ impl World {
     }
 
     /// A bucket, as one account asks for it under the owner and the Region that the request names.
-    pub(super) fn bucket(&self, caller: &str, address: &BucketAddress, action: &'static str) -> Read<&Bucket> {
+    pub(super) fn bucket(
+        &self,
+        caller: &str,
+        address: &BucketAddress,
+        action: &'static str,
+    ) -> Read<&Bucket> {
         let name = &address.name;
         let Some(bucket) = self.buckets.get(name) else {
             return Err(fail(

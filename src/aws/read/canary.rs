@@ -33,7 +33,8 @@ pub async fn observe_for_canary(
     destinations: &[BucketAddress],
 ) -> CanaryFacts {
     let buckets = std::iter::once(source).chain(destinations);
-    let facts = join_all(buckets.map(async |bucket| (bucket.name.clone(), read_facts(clients, bucket).await)));
+    let facts =
+        join_all(buckets.map(async |bucket| (bucket.name.clone(), read_facts(clients, bucket).await)));
     let encrypted = async {
         let aws = clients.client(source.account_ref.as_deref(), GET_ENCRYPTION, &source.name)?;
         read_encrypted(aws, source).await
@@ -58,7 +59,8 @@ async fn read_facts(clients: &ResourceClients, bucket: &BucketAddress) -> Bucket
 /// Whether a bucket has Object Lock with a default retention.
 async fn read_default_retention(aws: &AwsClient, bucket: &BucketAddress) -> Read<bool> {
     let BucketAddress { name, region, account_id, .. } = bucket;
-    let request = aws.s3(region).get_object_lock_configuration().bucket(name).expected_bucket_owner(account_id);
+    let request =
+        aws.s3(region).get_object_lock_configuration().bucket(name).expected_bucket_owner(account_id);
     match aws.call(Operation::s3_read(region, GET_OBJECT_LOCK, name), request.send()).await {
         Ok(answer) => {
             let rule = answer.object_lock_configuration().and_then(|held| held.rule());
@@ -94,10 +96,7 @@ pub fn is_kms(encryption: Option<&ServerSideEncryption>) -> bool {
 ///
 /// # Errors
 /// AWS's answer, classified.
-pub async fn read_replication_status(
-    aws: &AwsClient,
-    object: &VersionAt,
-) -> Read<Option<ReplicationStatus>> {
+pub async fn read_replication_status(aws: &AwsClient, object: &VersionAt) -> Read<Option<ReplicationStatus>> {
     let VersionAt { bucket: BucketAddress { name, region, account_id, .. }, key, version } = object;
     let request = aws
         .s3(region)
@@ -122,7 +121,8 @@ pub async fn read_replication_status(
 }
 
 fn may_be_gone(failure: &Failure) -> bool {
-    failure.class == FailureClass::Denied || matches!(failure.code.as_str(), "HTTP 404" | "NotFound" | "NoSuchVersion")
+    failure.class == FailureClass::Denied
+        || matches!(failure.code.as_str(), "HTTP 404" | "NotFound" | "NoSuchVersion")
 }
 
 /// The versions of objects whose keys begin with a prefix, without delete markers; at most the first thousand.
@@ -131,7 +131,8 @@ fn may_be_gone(failure: &Failure) -> bool {
 /// AWS's answer, classified.
 pub async fn list_versions(aws: &AwsClient, bucket: &BucketAddress, prefix: &str) -> Read<Vec<HeldVersion>> {
     let BucketAddress { name, region, account_id, .. } = bucket;
-    let request = aws.s3(region).list_object_versions().bucket(name).prefix(prefix).expected_bucket_owner(account_id);
+    let request =
+        aws.s3(region).list_object_versions().bucket(name).prefix(prefix).expected_bucket_owner(account_id);
     let answer = aws.call(Operation::s3_read(region, LIST_VERSIONS, name), request.send()).await?;
     let held = answer.versions().iter().filter_map(|held| {
         let modified = held.last_modified().and_then(|time| Timestamp::from_second(time.secs()).ok());

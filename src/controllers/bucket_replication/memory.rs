@@ -62,7 +62,8 @@ struct Written {
 
 impl Entry {
     fn is_empty(&self) -> bool {
-        let Entry { requeue, corrections, recent_writes, requests, written, claims, running, canaries } = self;
+        let Entry { requeue, corrections, recent_writes, requests, written, claims, running, canaries } =
+            self;
         requeue.is_empty()
             && corrections.is_empty()
             && recent_writes.is_empty()
@@ -144,7 +145,14 @@ impl Memory {
             let Some(entry) = entries.by_uid.get(uid) else { continue };
             // Pauses between tries decide nothing but the time, and requests are not among what is explored.
             let Entry {
-                requeue: _, corrections, recent_writes, requests: _, written, claims, running, canaries
+                requeue: _,
+                corrections,
+                recent_writes,
+                requests: _,
+                written,
+                claims,
+                running,
+                canaries,
             } = entry;
             let canaries = canaries.as_ref().map(|course| course.fingerprint(now));
             let written = written.as_ref().map(|w| {
@@ -242,15 +250,20 @@ impl Remembered<'_> {
 
     /// Remembers when AWS is to be checked, and returns when to reconcile next: then, or when a canary is due before.
     /// `check`: how long until the check; `None`: when the resource changes.
-    pub fn next(&self, check: Option<Duration>, canaries: Option<Duration>, now: Instant) -> Option<Duration> {
+    pub fn next(
+        &self,
+        check: Option<Duration>,
+        canaries: Option<Duration>,
+        now: Instant,
+    ) -> Option<Duration> {
         let mut entries = self.memory.0.lock();
         let late = entries.late_until.and_then(|until| until.checked_duration_since(now));
-        let check = match late {
-            Some(late) => check.map(|check| check.min(late)),
-            None => check,
-        };
-        entries.with(&self.uid, |entry| {
-            entry.canaries.as_mut().map(|course| course.check_at = check.map(|check| now + check))
+        let check = entries.with(&self.uid, |entry| {
+            let Some(course) = &mut entry.canaries else { return check };
+            // What woke the resource for a canary may have taken the place of that check in the queue.
+            let check = check.map(|check| late.map_or(check, |late| check.min(late)));
+            course.check_at = check.map(|check| now + check);
+            check
         });
         [check, canaries].into_iter().flatten().min()
     }

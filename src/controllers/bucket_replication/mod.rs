@@ -93,7 +93,10 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
             let turn = canary::turn(resource, &report.status, fresh, cx).await?;
             // What canaries show now is not in that report yet.
             let check = if turn.changed { Some(Duration::ZERO) } else { checked.after() };
-            Ok(target.memory.next(check, turn.wake, cx.clock.now()).map_or_else(Action::await_change, Action::requeue))
+            Ok(target
+                .memory
+                .next(check, turn.wake, cx.clock.now())
+                .map_or_else(Action::await_change, Action::requeue))
         }
         Err(Stop::Refused(refusal)) => refuse(target, previous, &refusal, Pace::every(interval), cx).await,
         Err(Stop::Unsettled(pause)) => acknowledge(target, previous, pause.min(interval), cx).await,

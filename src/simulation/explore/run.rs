@@ -26,8 +26,8 @@ use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
 use crate::simulation::explore::action::{Action, BUDGETS, Budget};
 use crate::simulation::explore::properties::{
-    Property, Violation, adopts, canary_left, forbidden, forbids_canaries, has_sid, is_owned, leaves_aws_alone, statements, uncovered,
-    violated,
+    Property, Violation, adopts, canary_left, forbidden, forbids_canaries, has_sid, is_owned,
+    leaves_aws_alone, statements, uncovered, violated,
 };
 use crate::simulation::explore::scene::{Deed, Scene};
 use crate::simulation::hook::{Call, Choice, Hook};
@@ -793,7 +793,10 @@ impl Run {
         };
         let mut found = Vec::new();
         if !facts.deletes && unfinished() {
-            found.push(violated(Property::CanaryEnd, format!("the operator wants to {call}, which is pending")));
+            found.push(violated(
+                Property::CanaryEnd,
+                format!("the operator wants to {call}, which is pending"),
+            ));
         }
         let now = self.objects.get(check.resource).and_then(Option::as_ref);
         let exists = now.is_some_and(|object| object.metadata.uid.as_deref() == Some(&facts.uid));
@@ -826,7 +829,8 @@ impl Run {
         if matches!(call, Call::PutCanary(_))
             && let Some(why) = self.cluster.with(|server| forbids_canaries(server, &facts.object))
         {
-            found.push(violated(Property::Permission, format!("the operator wants to {call} although {why}")));
+            found
+                .push(violated(Property::Permission, format!("the operator wants to {call} although {why}")));
         }
         let leads = self.processes.get(check.process).is_some_and(|p| p.leads.load(Ordering::Relaxed));
         if !leads && !matches!(call, Call::WriteBucketPolicy(_)) {

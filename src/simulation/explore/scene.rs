@@ -204,7 +204,9 @@ const MOVE_CANARIES: Deed = Deed {
     name: "moves-canaries",
     sentence: "The user gives the canaries of data/orders another prefix",
     budget: Budget::SpecChanges,
-    act: |_, server| edit_spec(server, |spec| spec["health"]["canary"] = json!({"interval": "24h", "prefix": "new/"})),
+    act: |_, server| {
+        edit_spec(server, |spec| spec["health"]["canary"] = json!({"interval": "24h", "prefix": "new/"}))
+    },
 };
 
 const STOP_CANARIES: Deed = Deed {
@@ -220,7 +222,8 @@ const FORBID_CANARIES: Deed = Deed {
     budget: Budget::Administrators,
     act: |_, server| {
         let name = ObjectName::account("default");
-        let allowed = server.objects.get(&name).is_some_and(|object| object["spec"]["allow"] == json!(["Canary"]));
+        let allowed =
+            server.objects.get(&name).is_some_and(|object| object["spec"]["allow"] == json!(["Canary"]));
         server.edit(&name, |object| object["spec"]["allow"] = json!([]));
         allowed
     },

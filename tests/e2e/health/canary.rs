@@ -17,15 +17,16 @@ use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
 use crate::support::{
-    DESTINATION_REGION, NAME, ROLE, SOURCE_REGION, Scene, check_now, message, operator, patch, person, reason,
-    replication, set,
+    DESTINATION_REGION, NAME, ROLE, SOURCE_REGION, Scene, check_now, message, operator, patch, person,
+    reason, replication, set,
 };
 
 /// Versions and delete markers in a bucket.
 async fn held(s3: &aws_sdk_s3::Client, bucket: &str) -> Result<Vec<String>> {
     let listed = s3.list_object_versions().bucket(bucket).send().await?;
     let versions = listed.versions().iter().map(|held| held.key().unwrap_or_default().to_owned());
-    let markers = listed.delete_markers().iter().map(|held| format!("marker of {}", held.key().unwrap_or_default()));
+    let markers =
+        listed.delete_markers().iter().map(|held| format!("marker of {}", held.key().unwrap_or_default()));
     Ok(versions.chain(markers).collect())
 }
 
@@ -60,7 +61,9 @@ async fn wait_result(world: &World, wanted: &str) -> Result<Value> {
 /// The requests that write or delete objects.
 fn object_writes(world: &World) -> Vec<Call> {
     let mut calls = world.proxy.calls();
-    calls.retain(|call| ["PutObject", "DeleteObject", "DeleteObjects", "CopyObject"].contains(&call.operation.as_str()));
+    calls.retain(|call| {
+        ["PutObject", "DeleteObject", "DeleteObjects", "CopyObject"].contains(&call.operation.as_str())
+    });
     calls
 }
 
@@ -94,8 +97,12 @@ async fn a_canary_proves_that_objects_arrive_and_is_deleted_by_version_everywher
         assert!(call.path.contains(&format!(".s3replication.dev/{uid}/canary-")), "{}", call.path);
         assert!(call.operation == "PutObject" || call.path.contains("versionId="), "{}", call.path);
     }
-    let places: Vec<&str> = status["canaryPlaces"].as_array().context("places")?.iter()
-        .filter_map(|place| place["bucket"].as_str()).collect();
+    let places: Vec<&str> = status["canaryPlaces"]
+        .as_array()
+        .context("places")?
+        .iter()
+        .filter_map(|place| place["bucket"].as_str())
+        .collect();
     assert_eq!(places.len(), 2, "{places:?}");
     assert!(places.contains(&scene.source.as_str()) && places.contains(&scene.destination.as_str()));
     Ok(())
@@ -139,7 +146,8 @@ async fn a_canary_has_the_tags_of_its_rule() -> Result<()> {
 
 /// The source encrypts what is written to it with a KMS key unless the request asks for something else.
 async fn encrypt_by_default(world: &World, bucket: &str) -> Result<()> {
-    let default = ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::AwsKms).build()?;
+    let default =
+        ServerSideEncryptionByDefault::builder().sse_algorithm(ServerSideEncryption::AwsKms).build()?;
     let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(default).build();
     let configuration = ServerSideEncryptionConfiguration::builder().rules(rule).build()?;
     let request = world.s3(SOURCE_REGION).put_bucket_encryption().bucket(bucket);
@@ -189,7 +197,11 @@ async fn a_bucket_whose_versions_cannot_be_deleted_gets_no_canary() -> Result<()
         .object_lock_enabled(ObjectLockEnabled::Enabled)
         .rule(ObjectLockRule::builder().default_retention(retention).build())
         .build();
-    s3.put_object_lock_configuration().bucket(&locked).object_lock_configuration(configuration).send().await?;
+    s3.put_object_lock_configuration()
+        .bucket(&locked)
+        .object_lock_configuration(configuration)
+        .send()
+        .await?;
     scene
         .apply(|spec| {
             asks_for_canaries(spec);
@@ -263,7 +275,12 @@ async fn of_two_destinations_the_one_that_gets_nothing_is_named() -> Result<()> 
         "Effect": "Deny", "Action": "s3:ReplicateObject", "Resource": format!("arn:aws:s3:::{second}/*"),
     }]});
     let iam = scene.world.iam();
-    iam.put_role_policy().role_name(ROLE).policy_name("theirs").policy_document(denied.to_string()).send().await?;
+    iam.put_role_policy()
+        .role_name(ROLE)
+        .policy_name("theirs")
+        .policy_document(denied.to_string())
+        .send()
+        .await?;
     check_now(&scene.world, NAME).await?;
     let status = wait_result(&scene.world, "Failed").await?;
     let failing = message(&status, "Replicating");
@@ -295,7 +312,8 @@ async fn each_rule_that_wins_for_a_key_has_a_canary_and_the_others_say_why_not()
     let status = wait_result(&scene.world, "Refused").await?;
     assert!(result(&status).contains("rule all"), "{status:#}");
     let calls = scene.world.proxy.wait_for(|calls| count(calls, "PutObject") == 2, DEADLINE).await?;
-    let keys: Vec<&str> = calls.iter().filter(|c| c.operation == "PutObject").map(|c| c.path.as_str()).collect();
+    let keys: Vec<&str> =
+        calls.iter().filter(|c| c.operation == "PutObject").map(|c| c.path.as_str()).collect();
     assert!(keys.iter().any(|key| key.contains("/images/.s3replication.dev/")), "{keys:?}");
     assert!(!keys.iter().any(|key| key.contains("/logs/")), "{keys:?}");
     wait_empty(&scene.both_buckets()).await
@@ -312,8 +330,7 @@ enum Step {
 }
 
 impl Step {
-    const ALL: [Step; 5] =
-        [Step::Put, Step::Read, Step::ListReplicas, Step::DeleteFirst, Step::DeleteSecond];
+    const ALL: [Step; 5] = [Step::Put, Step::Read, Step::ListReplicas, Step::DeleteFirst, Step::DeleteSecond];
 
     fn matcher(self) -> Matcher {
         match self {
@@ -328,7 +345,8 @@ impl Step {
 
     async fn kill(self, at: GateAt) -> Result<()> {
         let world = World::new("canarykill").await?;
-        let (source, destination) = (world.bucket(SOURCE_REGION).await?, world.bucket(DESTINATION_REGION).await?);
+        let (source, destination) =
+            (world.bucket(SOURCE_REGION).await?, world.bucket(DESTINATION_REGION).await?);
         let first = operator(&world).start().await?;
         let gate = world.proxy.gate(self.matcher(), at);
         let mut resource = replication(NAME, &source, &destination);
@@ -340,8 +358,10 @@ impl Step {
 
         let _second = operator(&world).start().await?;
         wait_result(&world, "Arrived").await?;
-        let buckets =
-            [(world.s3(SOURCE_REGION), source.as_str()), (world.s3(DESTINATION_REGION), destination.as_str())];
+        let buckets = [
+            (world.s3(SOURCE_REGION), source.as_str()),
+            (world.s3(DESTINATION_REGION), destination.as_str()),
+        ];
         wait_empty(&buckets).await
     }
 
@@ -401,7 +421,8 @@ async fn a_canary_of_a_former_prefix_is_found_by_the_place_that_the_status_names
     wait_empty(&scene.both_buckets()).await?;
     let moved = |status: &Value| {
         let places = status["canaryPlaces"].as_array().map(Vec::as_slice).unwrap_or_default();
-        places.len() == 2 && places.iter().all(|p| p["prefix"].as_str().is_some_and(|p| p.starts_with("probes/")))
+        places.len() == 2
+            && places.iter().all(|p| p["prefix"].as_str().is_some_and(|p| p.starts_with("probes/")))
     };
     scene.world.wait(NAME, moved, "to have forgotten the former places").await?;
     Ok(())
@@ -416,10 +437,14 @@ async fn a_resource_that_asks_for_no_canary_any_more_leaves_none() -> Result<()>
 }
 
 /// Two accounts of which `allowing` allow canaries.
-async fn two_accounts(name: &str, allowing: [bool; 2]) -> Result<(World, rig::operator::Operator, [String; 4])> {
+async fn two_accounts(
+    name: &str,
+    allowing: [bool; 2],
+) -> Result<(World, rig::operator::Operator, [String; 4])> {
     let world = World::with_accounts(name).await?;
     let abroad_id = world.another_account();
-    let all = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    let all =
+        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
     let role = world.assumable_role(&abroad_id, "operator", &world.account, None, &all.to_string()).await?;
     let (home, abroad) = (world.unique("home"), world.unique("abroad"));
     for (account, id, role, allows) in
@@ -457,7 +482,8 @@ async fn two_accounts(name: &str, allowing: [bool; 2]) -> Result<(World, rig::op
 
 #[tokio::test]
 async fn a_canary_crosses_accounts_and_is_deleted_in_both() -> Result<()> {
-    let (world, _operator, [abroad_id, _, source, destination]) = two_accounts("abroad", [true, true]).await?;
+    let (world, _operator, [abroad_id, _, source, destination]) =
+        two_accounts("abroad", [true, true]).await?;
     let status = wait_result(&world, "Arrived").await?;
     assert_eq!(reason(&status, "Replicating"), "ObjectsArriving");
     let abroad = world.as_account(&abroad_id).s3(DESTINATION_REGION);
@@ -492,7 +518,8 @@ async fn printed(world: &World, resource: &Value) -> Result<Value> {
 }
 
 #[tokio::test]
-async fn the_printed_policy_has_rights_for_objects_only_where_a_canary_is_asked_for_and_they_suffice() -> Result<()> {
+async fn the_printed_policy_has_rights_for_objects_only_where_a_canary_is_asked_for_and_they_suffice()
+-> Result<()> {
     let world = World::with_auth("canaryrights").await?;
     let (source, destination) = (world.bucket(SOURCE_REGION).await?, world.bucket(DESTINATION_REGION).await?);
     let mut resource = replication(NAME, &source, &destination);

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::replication::health::canary::Place;
 use crate::replication::health::canary::flight::Flight;
 
@@ -30,11 +32,18 @@ pub struct Course {
     pub wake_at: Option<Instant>,
     /// When AWS is to be checked, which is later than what is due for canaries.
     pub check_at: Option<Instant>,
+    /// When evidence was last judged.
+    pub judged_at: Option<Timestamp>,
     /// Calls that failed in a row.
     failures: u32,
 }
 
 impl Course {
+    /// Forgets what is in S3: the operator may not write, and others may act meanwhile.
+    pub fn pause(&mut self) {
+        *self = Course { judged_at: self.judged_at, ..Course::default() };
+    }
+
     /// Whether canaries, and no check of AWS, are due.
     pub fn is_due_alone(&self, now: Instant) -> bool {
         self.wake_at.is_some_and(|at| at <= now) && self.check_at.is_some_and(|at| now < at)
@@ -64,7 +73,7 @@ impl Course {
     /// What decides about the next calls, as text, with ages in place of times.
     #[cfg(any(test, feature = "simulation"))]
     pub fn fingerprint(&self, now: Instant) -> String {
-        let Course { swept_at, unlisted: _, flights, round_at, wake_at: _, check_at: _, failures: _ } = self;
+        let Course { swept_at, flights, round_at, .. } = self;
         let swept = swept_at.is_some();
         let moves: Vec<String> = flights.iter().map(|flight| format!("{:?}", flight.next())).collect();
         let due = round_at.map(|at| at.saturating_duration_since(now).is_zero());

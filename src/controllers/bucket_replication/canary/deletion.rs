@@ -106,6 +106,8 @@ fn blocked(failure: crate::replication::Failure) -> Refusal {
 }
 
 fn waiting(bucket: &str) -> Refusal {
-    let message = format!("a canary in bucket {bucket} is still being replicated; it is deleted as soon as S3 reports its end");
+    let message = format!(
+        "a canary in bucket {bucket} is still being replicated; it is deleted as soon as S3 reports its end"
+    );
     Refusal::new(Reason::Progressing, ConditionType::Ready, message)
 }

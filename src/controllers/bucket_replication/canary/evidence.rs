@@ -6,20 +6,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::api::{BucketReplicationStatus, RuleVerdict};
+use crate::api::{BucketReplicationStatus, ReplicationRule, RuleVerdict, Switch};
 use crate::controllers::bucket_replication::context::Context;
+use crate::replication::health::canary::Refused;
 use crate::replication::health::canary::flight::{Ending, Flight};
 use crate::replication::health::canary::probe::Probes;
 use crate::replication::health::{CanaryEvidence, CanaryOutcome, CanarySent, Evidence};
 
 const NOT_ELIGIBLE: &str = "S3 applied no rule to it; check that nobody changed the replication configuration, and that the source bucket encrypts new objects as the rule expects";
 
-/// No canary is asked for.
-pub fn forget<C, K>(uid: &str, cx: &Context<C, K>) {
+/// No canary is written. `asked`: the spec asks for one, and for that the operator writes nothing to AWS.
+pub fn forget<C, K>(uid: &str, asked: bool, rules: &[ReplicationRule], cx: &Context<C, K>) {
+    let enabled = rules.iter().filter(|rule| asked && rule.status != Some(Switch::Disabled));
+    let refused = enabled.map(|rule| (rule.id.clone(), Refused::NotWriting)).collect();
     let held = cx.evidence.get(uid);
-    if held.rules.values().any(|rule| rule.canary.is_some()) {
+    if asked || held.rules.values().any(|rule| rule.canary.is_some()) {
         cx.evidence.with(uid, |evidence| {
             evidence.rules.values_mut().for_each(|rule| rule.canary = None);
+            planned(evidence, &Probes { probes: Vec::new(), refused }, &BucketReplicationStatus::default());
             evidence.rules.retain(|_, rule| *rule != Default::default());
         });
     }
@@ -48,13 +52,12 @@ pub fn planned(evidence: &mut Evidence, probes: &Probes, status: &BucketReplicat
 /// The last canary of a rule, by the status that an earlier process wrote.
 fn remembered(status: &BucketReplicationStatus, rule: &str) -> CanaryEvidence {
     let Some(health) = &status.health else { return CanaryEvidence::default() };
-    let arriving =
-        health.rules.iter().any(|held| held.id == rule && held.verdict == RuleVerdict::Arriving);
-    let sent = health.canary.as_ref().and_then(|canary| canary.sent_at.as_ref().zip(canary.arrived_at.as_ref()));
-    let last = sent.filter(|_| arriving).map(|(sent_at, at)| CanarySent {
-        sent_at: sent_at.0,
-        outcome: CanaryOutcome::Arrived { at: at.0 },
-    });
+    let arriving = health.rules.iter().any(|held| held.id == rule && held.verdict == RuleVerdict::Arriving);
+    let sent =
+        health.canary.as_ref().and_then(|canary| canary.sent_at.as_ref().zip(canary.arrived_at.as_ref()));
+    let last = sent
+        .filter(|_| arriving)
+        .map(|(sent_at, at)| CanarySent { sent_at: sent_at.0, outcome: CanaryOutcome::Arrived { at: at.0 } });
     CanaryEvidence { last, ..CanaryEvidence::default() }
 }
 
@@ -83,7 +86,9 @@ pub fn ended(evidence: &mut Evidence, flight: &Flight) {
             Ending::Arrived => CanaryOutcome::Arrived { at },
             Ending::Failed if flight.reached.contains(bucket) => CanaryOutcome::Arrived { at },
             Ending::Failed => CanaryOutcome::Failed {
-                why: format!("S3 reports that it could not be replicated, and bucket {bucket} does not hold it"),
+                why: format!(
+                    "S3 reports that it could not be replicated, and bucket {bucket} does not hold it"
+                ),
             },
             Ending::Abandoned => CanaryOutcome::Failed {
                 why: format!("it was pending for a day, and bucket {bucket} did not get it"),

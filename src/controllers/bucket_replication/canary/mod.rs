@@ -15,7 +15,9 @@ pub use deletion::remove_canaries;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::api::{BucketReplicationStatus, Canary, ConditionType, Interval, ManagementPolicy};
+use jiff::Timestamp;
+
+use crate::api::{BucketReplicationStatus, Canary, ConditionType, Interval, ManagementPolicy, Reason};
 use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize};
 use crate::controllers::bucket_replication::canary::course::Course;
 use crate::controllers::bucket_replication::canary::round::Round;
@@ -27,7 +29,7 @@ use crate::replication::Accounts;
 use crate::replication::health::canary::Place;
 use crate::replication::health::canary::flight::pause;
 use crate::replication::health::canary::place;
-use crate::replication::health::{Evidence, Judging, judge};
+use crate::replication::health::{Evidence, Judged, Judging, judge};
 use crate::runtime::Error;
 
 /// The time between two canaries, unless `health.canary.interval` is set.
@@ -53,48 +55,60 @@ pub async fn turn<C: Cloud, K: Cluster>(
     fresh: bool,
     cx: &Context<C, K>,
 ) -> Result<Turn, Error> {
-    let uid = &resource.target.key.uid;
-    let may_write = resource.spec.management_policy == ManagementPolicy::Enforce && !resource.spec.suspend;
-    let wanted = resource.spec.health.as_ref().and_then(|health| health.canary.as_ref()).filter(|_| may_write);
+    let Resource { target, spec, .. } = resource;
+    let uid = &target.key.uid;
+    let may_write = spec.management_policy == ManagementPolicy::Enforce && !spec.suspend;
+    let asked = spec.health.as_ref().and_then(|health| health.canary.as_ref());
+    let wanted = asked.filter(|_| may_write);
     let places = place::remembered(&status.canary_places, uid);
-    let mut course = resource.target.memory.course().unwrap_or_default();
-    let needs_nothing = wanted.is_none() && course.flights.is_empty() && places.is_empty();
-    if needs_nothing || !may_write {
-        evidence::forget(uid, cx);
-        resource.target.memory.set_course(None);
-        return Ok(Turn::default());
-    }
+    let mut course = target.memory.course().unwrap_or_default();
+    let needs_nothing = asked.is_none() && course.flights.is_empty() && places.is_empty();
+    let before = cx.evidence.get(uid);
+    let judged_at = course.judged_at.replace(cx.clock.timestamp());
     if wanted.is_none() {
-        evidence::forget(uid, cx);
+        evidence::forget(uid, asked.is_some(), &spec.rules, cx);
+    }
+    if needs_nothing {
+        target.memory.set_course(None);
+        return Ok(Turn::default());
     }
     if fresh {
         course.round_at = None;
     }
-    let before = cx.evidence.get(uid);
-    let wake = match go_on(resource, status, wanted, places, &mut course, cx).await {
+    let went_on = match may_write {
+        true => go_on(resource, status, wanted, places, &mut course, cx).await,
+        false => {
+            course.pause();
+            Ok(None)
+        }
+    };
+    let wake = match went_on {
         Ok(wake) => wake,
         // The next check reports it, or sees the object as it is by then.
         Err(Stop::Refused(_) | Stop::Outdated | Stop::Unsettled(_)) => None,
         Err(Stop::Kubernetes(error)) => {
-            resource.target.memory.set_course(Some(course));
+            target.memory.set_course(Some(course));
             return Err(error);
         }
     };
     course.wake_at = wake.map(|wake| cx.clock.now() + wake);
-    resource.target.memory.set_course(Some(course));
-    let changed = verdict(resource, status, &before, cx) != verdict(resource, status, &cx.evidence.get(uid), cx);
-    Ok(Turn { wake, changed })
+    target.memory.set_course(Some(course));
+    let now = cx.clock.timestamp();
+    // Time alone makes a canary late.
+    let then = verdict(resource, status, &before, judged_at.unwrap_or(now));
+    Ok(Turn { wake, changed: then != verdict(resource, status, &cx.evidence.get(uid), now) })
 }
 
-fn verdict<C, K>(
+/// What the status shows of evidence at a time: the reason, the message, and the result of the canary.
+fn verdict(
     resource: &Resource<'_>,
     status: &BucketReplicationStatus,
     evidence: &Evidence,
-    cx: &Context<C, K>,
-) -> impl PartialEq + use<C, K> {
-    let judging =
-        Judging { spec: &resource.spec, previous: status, likely_cause: None, now: cx.clock.timestamp() };
-    judge(&judging, evidence)
+    now: Timestamp,
+) -> (Reason, String, Option<String>) {
+    let judging = Judging { spec: &resource.spec, previous: status, likely_cause: None, now };
+    let Judged { reason, message, health } = judge(&judging, evidence);
+    (reason, message, health.and_then(|health| health.canary).and_then(|canary| canary.result))
 }
 
 /// One turn with an identity in AWS. Returns when to go on.
@@ -109,7 +123,9 @@ async fn go_on<C: Cloud, K: Cluster>(
     let now = cx.clock.now();
     let ready = is_ready(status);
     let round = wanted.filter(|_| ready && course.round_is_due(now));
-    let is_idle = course.swept_at.is_some() && course.flights.is_empty() && round.is_none();
+    let tidies = wanted.is_none();
+    let is_swept = !course.must_sweep(tidies, now);
+    let is_idle = is_swept && course.flights.is_empty() && round.is_none();
     // Without flights and places there is nothing to sweep.
     let is_new = course.flights.is_empty() && places.is_empty() && round.is_none();
     if is_idle || is_new {
@@ -130,18 +146,32 @@ async fn go_on<C: Cloud, K: Cluster>(
             let _ = cx.cloud.connect_also(&mut clients, &account, &resource.id).await;
         }
     }
-    let mut turn = Round { resource, status: status.clone(), accounts: &accounts, clients: &clients, places, course, cx };
+    let mut turn = Round {
+        resource,
+        status: status.clone(),
+        accounts: &accounts,
+        clients: &clients,
+        places,
+        course,
+        cx,
+    };
     turn.extend().await?;
-    let failed = turn.sweep(round.is_some()).await? | turn.advance().await?;
+    let failed = turn.sweep(round.is_some() || tidies).await? | turn.advance().await?;
+    // One that another process sent has to be gone before the next is written in its place.
+    let waits = turn.course.flights.iter().any(|flight| flight.arrivals.is_empty());
     let sent = match (round, wanted) {
-        (Some(canary), _) if !failed => turn.send(canary).await?,
+        (Some(canary), _) if !failed && !waits => turn.send(canary).await?,
         (None, None) => turn.forget_places(&BTreeSet::new()).await.map(|()| true)?,
-        _ => true,
+        (Some(_), _) => !failed,
+        (None, Some(_)) => true,
     };
     if failed || !sent {
         return Ok(Some(course.failed()));
     }
     course.succeeded();
+    if waits {
+        return Ok(course.flights.iter().map(|flight| pause(flight.age(cx.clock.timestamp()))).min());
+    }
     let pending = course.flights.iter().map(|flight| pause(flight.age(cx.clock.timestamp())));
     Ok(pending.chain(next_round(wanted, course, cx)).min())
 }

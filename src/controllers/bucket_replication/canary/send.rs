@@ -35,11 +35,16 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         let spec = &self.resource.spec;
         let uid = &self.resource.target.key.uid;
         let context = ProbeContext {
-            prefix: canary.prefix.as_deref().filter(|prefix| !prefix.is_empty()).unwrap_or(DEFAULT_CANARY_PREFIX),
+            prefix: canary
+                .prefix
+                .as_deref()
+                .filter(|prefix| !prefix.is_empty())
+                .unwrap_or(DEFAULT_CANARY_PREFIX),
             uid,
             encrypted: *facts.encrypted.as_ref().unwrap_or(&false),
         };
-        let permissions = Permissions { accounts: self.accounts, rules: &spec.rules, account_id: &source.account_id };
+        let permissions =
+            Permissions { accounts: self.accounts, rules: &spec.rules, account_id: &source.account_id };
         let planned = refuse(probes(&spec.rules, context), |probe| {
             require_allowed(probe, permissions)?;
             require_deletable(probe, &source.name, &facts)
@@ -48,7 +53,8 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         let folders: BTreeSet<&str> = planned.probes.iter().map(|probe| probe.folder.as_str()).collect();
         let wanted = place::reachable(&folders, &source, &destinations, &spec.rules);
         self.write_ahead(&wanted).await?;
-        let is_under_way = |probe: &&Probe| self.course.flights.iter().any(|flight| flight.folder == probe.folder);
+        let is_under_way =
+            |probe: &&Probe| self.course.flights.iter().any(|flight| flight.folder == probe.folder);
         let due: Vec<Probe> = planned.probes.iter().filter(|probe| !is_under_way(probe)).cloned().collect();
         let mut answered = true;
         if !due.is_empty() {

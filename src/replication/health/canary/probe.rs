@@ -86,7 +86,8 @@ fn probe(
     }
     let tags = tags_of(rule);
     let winners = winners(rules, &folder, &tags);
-    if let Some(winner) = winners.get(rule.destination.bucket.as_str()).filter(|winner| winner.id != rule.id) {
+    if let Some(winner) = winners.get(rule.destination.bucket.as_str()).filter(|winner| winner.id != rule.id)
+    {
         let always = prefix_of(rule).starts_with(prefix_of(winner));
         return Err(Refused::UnderAnotherRule { rule: winner.id.clone(), always });
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{Activity, Destination, Reason, ReplicationRule};
+use crate::api::{Activity, Destination, ReplicationRule};
 use crate::replication::authorize::accounts::{Account, Accounts};
 use crate::replication::failure::Failure;
 use crate::replication::health::canary::facts::{BucketFacts, CanaryFacts};
@@ -32,17 +32,11 @@ pub enum Refused {
     Retention { bucket: String },
     /// Whether a version could be deleted is not known.
     Unread(Failure),
+    /// The operator writes nothing to AWS for this resource.
+    NotWriting,
 }
 
 impl Refused {
-    /// The reason of the condition where the canary is the only evidence.
-    pub fn reason(&self) -> Reason {
-        match self {
-            Refused::Unread(failure) => failure.class.reason(),
-            _ => Reason::CanaryRefused,
-        }
-    }
-
     /// Why, and what to do.
     pub fn message(&self) -> String {
         match self {
@@ -67,6 +61,7 @@ impl Refused {
             Refused::Retention { bucket } => format!(
                 "bucket {bucket} has Object Lock with a default retention, so that no version can be deleted from it before the retention ends; remove spec.health.canary and set destination.metrics: Enabled"
             ),
+            Refused::NotWriting => "managementPolicy is Observe, or the operator runs with --read-only, so that it writes nothing to AWS; set managementPolicy: Enforce, or set destination.metrics: Enabled".to_owned(),
             Refused::Unread(failure) => format!(
                 "whether a canary could be deleted again is not known: {}",
                 failure.message()

@@ -56,7 +56,11 @@ impl CanaryRights {
             if rule.kms_encrypted_objects.unwrap_or_default().is_enabled() {
                 let any = format!("arn:{}:kms:*:{account_id}:key/*", partition.id());
                 let keys = spec.source.kms_key_arns.iter().cloned();
-                self.keys.extend(if spec.source.kms_key_arns.is_empty() { vec![any] } else { keys.collect() });
+                self.keys.extend(if spec.source.kms_key_arns.is_empty() {
+                    vec![any]
+                } else {
+                    keys.collect()
+                });
             }
         }
     }
@@ -90,7 +94,9 @@ impl CanaryRights {
         let mut rules = specs.iter().filter(has_canary).flat_map(|spec| &spec.rules);
         rights.tagged = !sources.is_empty()
             && rules.clone().any(|rule| rule.filter.as_ref().is_some_and(|filter| !filter.tags.is_empty()));
-        if !sources.is_empty() && rules.any(|rule| rule.kms_encrypted_objects.unwrap_or_default().is_enabled()) {
+        if !sources.is_empty()
+            && rules.any(|rule| rule.kms_encrypted_objects.unwrap_or_default().is_enabled())
+        {
             rights.keys.insert(format!("arn:{}:kms:*:{account_id}:key/*", partition.id()));
         }
         rights
@@ -103,7 +109,8 @@ impl CanaryRights {
         if tagged {
             write.push("s3:PutObjectTagging");
         }
-        let check = ["s3:ListBucketVersions", "s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration"];
+        let check =
+            ["s3:ListBucketVersions", "s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration"];
         let on_buckets = [
             Statement::allow("FindCanaries", check, buckets),
             Statement::allow("ReadDefaultEncryption", ["s3:GetEncryptionConfiguration"], sources),

@@ -39,7 +39,12 @@ fn planned(rules: &[ReplicationRule]) -> Probes {
 }
 
 fn address(bucket: &str) -> BucketAddress {
-    BucketAddress { name: bucket.into(), region: "eu-west-1".into(), account_id: HERE.into(), account_ref: None }
+    BucketAddress {
+        name: bucket.into(),
+        region: "eu-west-1".into(),
+        account_id: HERE.into(),
+        account_ref: None,
+    }
 }
 
 fn at(second: i64) -> Timestamp {
@@ -237,7 +242,8 @@ fn any_key() -> impl Strategy<Value = String> {
         "[a-z/]{0,12}",
         Just(key::key(&folder, "rule", 7)),
         "[a-z0-9/-]{0,30}".prop_map(move |name| format!("{folder}{name}")),
-        "[0-9a-f]{14,18}-[0-9]{0,3}".prop_map(|name| format!("{}canary-{name}", key::folder("", PREFIX, UID))),
+        "[0-9a-f]{14,18}-[0-9]{0,3}"
+            .prop_map(|name| format!("{}canary-{name}", key::folder("", PREFIX, UID))),
     ]
 }
 
@@ -365,7 +371,8 @@ fn an_object_without_a_status_is_not_eligible_only_after_a_minute() {
 
 #[test]
 fn a_canary_is_read_often_at_first_and_once_a_minute_at_last() {
-    let pauses: Vec<u64> = [0, 10, 60, 240, 86_400].map(|age| pause(Duration::from_secs(age)).as_secs()).into();
+    let pauses: Vec<u64> =
+        [0, 10, 60, 240, 86_400].map(|age| pause(Duration::from_secs(age)).as_secs()).into();
     assert_eq!(pauses, [2, 2, 15, 60, 60]);
 }
 
@@ -389,7 +396,11 @@ fn replicas_without_a_source_are_deleted_and_markers_are_nobodys() {
 
 #[test]
 fn a_status_that_names_a_folder_of_another_resource_names_nothing() {
-    let held_in = |prefix: &str| crate::api::CanaryPlace { bucket: "b".into(), prefix: prefix.into(), ..Default::default() };
+    let held_in = |prefix: &str| crate::api::CanaryPlace {
+        bucket: "b".into(),
+        prefix: prefix.into(),
+        ..Default::default()
+    };
     let held = [held_in(&key::folder("", PREFIX, UID)), held_in("orders/"), held_in(""), held_in("orders")];
     assert_eq!(place::remembered(&held, UID).len(), 1);
     assert!(place::remembered(&held, "").is_empty());
