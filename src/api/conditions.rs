@@ -20,6 +20,8 @@ pub enum ConditionType {
     InSync,
     /// Objects arrive at the destinations. Not part of `Ready`, which is about the settings alone.
     Replicating,
+    /// Of an `AwsAccount`: events stand in for polling.
+    EventsReceived,
     /// The operator is still working, or will try again automatically.
     Reconciling,
     /// The operator cannot continue until someone helps.

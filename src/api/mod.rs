@@ -11,7 +11,7 @@ mod reasons;
 mod validation;
 
 pub use aws_account::{
-    Activity, AssumeRole, AwsAccount, AwsAccountSpec, AwsAccountStatus, AwsIdentity, DEFAULT_ACCOUNT,
+    Activity, AssumeRole, AwsAccount, AwsAccountSpec, AwsAccountStatus, CallerIdentity, DEFAULT_ACCOUNT,
     Namespaces, Roles,
 };
 pub use bucket_replication::{

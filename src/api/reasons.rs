@@ -56,6 +56,10 @@ pub enum Reason {
     NotProven,
     NoData,
     CanaryRefused,
+    EventsReceived,
+    EventsNotSeen,
+    EventMissed,
+    QueueUnreachable,
 }
 
 impl Reason {
@@ -66,15 +70,18 @@ impl Reason {
     /// The status of `Ready` if this is its reason. The reasons that only `Replicating` has imply its status.
     pub fn ready(self) -> ReadyStatus {
         match self {
-            Reason::Applied | Reason::Verified | Reason::ObjectsArriving | Reason::NothingPending => {
-                ReadyStatus::True
-            }
+            Reason::Applied
+            | Reason::Verified
+            | Reason::ObjectsArriving
+            | Reason::NothingPending
+            | Reason::EventsReceived => ReadyStatus::True,
             Reason::Progressing
             | Reason::Suspended
             | Reason::NoEvidence
             | Reason::NotProven
             | Reason::NoData
-            | Reason::CanaryRefused => ReadyStatus::Unknown,
+            | Reason::CanaryRefused
+            | Reason::EventsNotSeen => ReadyStatus::Unknown,
             _ => ReadyStatus::False,
         }
     }
@@ -91,6 +98,14 @@ impl Reason {
                 | Reason::NotProven
                 | Reason::NoData
                 | Reason::CanaryRefused
+        )
+    }
+
+    /// Whether only `EventsReceived` of an `AwsAccount` has this reason.
+    pub fn is_about_events(self) -> bool {
+        matches!(
+            self,
+            Reason::EventsReceived | Reason::EventsNotSeen | Reason::EventMissed | Reason::QueueUnreachable
         )
     }
 
@@ -132,7 +147,11 @@ impl Reason {
             | Reason::NoEvidence
             | Reason::NotProven
             | Reason::NoData
-            | Reason::CanaryRefused => false,
+            | Reason::CanaryRefused
+            | Reason::EventsReceived
+            | Reason::EventsNotSeen
+            | Reason::EventMissed
+            | Reason::QueueUnreachable => false,
         }
     }
 }

@@ -6,21 +6,25 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
+use crate::aws::account::cache::BucketKey;
 use crate::aws::connector::{AwsConnector, ResourceClients};
 use crate::aws::read::bucket_policy::{GET_BUCKET_POLICY, read_bucket_policy};
 use crate::aws::read::canary::{
     GET_OBJECT_VERSION, LIST_VERSIONS, list_versions, observe_for_canary, read_replication_status,
 };
+use crate::aws::read::metrics::read_metrics;
 use crate::aws::read::observe::observe;
 use crate::aws::read::observe_for_deletion::observe_for_deletion;
 use crate::aws::write::apply::apply;
 use crate::aws::write::bucket_policy::{PUT_BUCKET_POLICY, write_bucket_policy};
 use crate::aws::write::canary::{DELETE_VERSION, PUT_OBJECT, delete_version, put_canary};
-use crate::ports::Cloud;
 use crate::replication::health::canary::{
     CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
 };
+use crate::ports::{Cloud, QueueMessage};
+use crate::replication::events::{Event, EventName, EventQueue, Subject};
+use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{
@@ -125,11 +129,48 @@ impl Cloud for AwsConnector {
         delete_version(aws, object).await
     }
 
-    async fn verify(&self, account: &Account) -> Read<AwsIdentity> {
+    async fn verify(&self, account: &Account) -> Read<CallerIdentity> {
         AwsConnector::verify(self, account, Duration::ZERO).await
+    }
+
+    async fn read_metrics(
+        &self,
+        account: Option<&Account>,
+        region: &str,
+        request: &MetricsRequest,
+    ) -> Read<Vec<SeriesAnswer>> {
+        let client = match account {
+            Some(account) => self.client_in(account, &ResourceId::of_sweep()).await?,
+            None => self.ambient().await?,
+        };
+        read_metrics(&client, region, request).await
     }
 
     fn forget(&self, account_name: &str) {
         AwsConnector::forget(self, account_name);
+    }
+
+    async fn receive_events(&self, queue: &EventQueue, wait: Duration) -> Read<Vec<QueueMessage>> {
+        self.queues.receive(queue, wait).await
+    }
+
+    async fn delete_events(&self, queue: &EventQueue, receipts: Vec<String>) -> Read<()> {
+        self.queues.delete(queue, receipts).await
+    }
+
+    fn is_own_access_key(&self, access_key: &str) -> bool {
+        AwsConnector::is_own_access_key(self, access_key)
+    }
+
+    async fn forget_answers(&self, event: &Event) {
+        let Subject::Bucket(name) = &event.subject else { return };
+        let bucket = BucketKey::new(name, &event.origin.account);
+        for buckets in self.caches() {
+            match event.name {
+                EventName::PutBucketVersioning => buckets.versioning_changed(&bucket).await,
+                // It may be another bucket by now.
+                _ => buckets.forget(&bucket).await,
+            }
+        }
     }
 }

@@ -15,14 +15,16 @@ use aws_smithy_http_client::{Builder as HttpClientBuilder, ConnectorBuilder, pro
 use futures::future::try_join_all;
 use parking_lot::Mutex;
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
 use crate::aws::account::AccountEntry;
+use crate::aws::account::cache::Buckets;
 use crate::aws::account::caller::AmbientIdentity;
 use crate::aws::account::client::AwsClient;
 use crate::aws::account::clients::AccountClients;
 use crate::aws::account::credentials::Environment;
 use crate::aws::account::rate_limiter::{RateLimits, Rates, StsLimit};
 use crate::aws::metrics::Metrics;
+use crate::aws::queue::Queues;
 use crate::replication::observed::Read;
 use crate::replication::{Account, Accounts, Failure, FailureClass, ResourceId};
 
@@ -85,6 +87,7 @@ pub struct AwsConnector {
     /// By account id: AWS limits by account, however many `AwsAccount`s name it.
     limits: Mutex<HashMap<String, Arc<RateLimits>>>,
     sts: StsLimit,
+    pub(super) queues: Queues,
 }
 
 impl AwsConnector {
@@ -119,7 +122,8 @@ impl AwsConnector {
         let clients = AccountClients::new(&config, environment.clone(), "own", limits, metrics.clone());
         let ambient = Arc::new(AmbientIdentity::new(environment.clone(), Arc::new(clients)));
         let (accounts, limits) = (Mutex::default(), Mutex::default());
-        AwsConnector { config, environment, settings, metrics, ambient, accounts, limits, sts }
+        let queues = Queues::new(config.clone(), metrics.clone());
+        AwsConnector { queues, config, environment, settings, metrics, ambient, accounts, limits, sts }
     }
 
     /// A client that acts as the operator itself.
@@ -127,7 +131,7 @@ impl AwsConnector {
     /// # Errors
     /// When there are no valid credentials, or STS cannot be reached.
     pub async fn ambient(&self) -> Read<AwsClient> {
-        let identity = self.ambient.identity().await?;
+        let identity = self.ambient.caller_identity().await?;
         Ok(AwsClient::ambient(self.ambient.clients().clone(), identity))
     }
 
@@ -164,8 +168,20 @@ impl AwsConnector {
     ///
     /// # Errors
     /// When STS does not answer, or names another account than the `AwsAccount` says.
-    pub async fn verify(&self, account: &Account, max_age: Duration) -> Read<AwsIdentity> {
+    pub async fn verify(&self, account: &Account, max_age: Duration) -> Read<CallerIdentity> {
         self.entry(account).verify(max_age).await
+    }
+
+    /// Whether the operator signs with this key.
+    pub fn is_own_access_key(&self, access_key: &str) -> bool {
+        self.environment.own_keys().contains(access_key)
+    }
+
+    /// The caches of all accounts.
+    pub(super) fn caches(&self) -> Vec<Buckets> {
+        let accounts = self.accounts.lock();
+        let of_accounts = accounts.values().map(|entry| entry.clients().buckets.clone());
+        of_accounts.chain([self.ambient.clients().buckets.clone()]).collect()
     }
 
     /// Forgets an `AwsAccount` that was deleted: a new one of the same name shares nothing with it.
@@ -255,7 +271,7 @@ mod tests {
     #[test]
     fn no_identity_takes_the_place_of_one_that_is_missing() {
         let connector = connector();
-        let source = AwsClient::ambient(connector.ambient.clients().clone(), AwsIdentity::default());
+        let source = AwsClient::ambient(connector.ambient.clients().clone(), CallerIdentity::default());
         let mut clients = ResourceClients { source: source.clone(), destinations: BTreeMap::new() };
         let client = |clients: &ResourceClients, account| {
             clients.client(account, "s3:GetBucketPolicy", "dr").map(drop).map_err(|failure| failure.class)

@@ -62,6 +62,13 @@ where
     }
 }
 
+/// Whether AWS answered, by a code of its own, that something does not exist: the service works. A page of 404 that a proxy
+/// on the way wrote has no such code.
+pub fn names_an_absence<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    status == Some(404) && error.code().is_some_and(is_code)
+}
+
 /// The Region that S3 names in an answer.
 pub fn bucket_region<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
     error.raw_response().and_then(|r| r.headers().get(BUCKET_REGION)).map(str::to_owned)
@@ -81,7 +88,7 @@ pub fn is_throttling(code: &str) -> bool {
     )
 }
 
-/// Whether a text has the form of AWS's error codes. A page that a proxy on the way wrote may have any text in this
+/// Whether a text has the form of AWS's error codes. A page that a proxy wrote may have any text in this
 /// place.
 pub fn is_code(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
@@ -197,6 +204,10 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_s3::error::ErrorMetadata;
+    use aws_sdk_s3::operation::get_bucket_replication::GetBucketReplicationError;
+    use aws_sdk_s3::primitives::SdkBody;
+
     use super::*;
 
     #[test]
@@ -218,17 +229,26 @@ mod tests {
         assert_eq!(classify("", None, "connection refused"), FailureClass::Unavailable);
     }
 
+    fn answered(status: u16, code: &str) -> SdkError<GetBucketReplicationError, HttpResponse> {
+        let metadata = ErrorMetadata::builder().code(code).build();
+        let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+        SdkError::service_error(GetBucketReplicationError::generic(metadata), response)
+    }
+
+    #[test]
+    fn an_absence_that_aws_names_is_an_answer_and_no_outage() {
+        for code in ["ReplicationConfigurationNotFoundError", "NoSuchBucketPolicy", "NoSuchBucket"] {
+            assert!(names_an_absence(&answered(404, code)), "{code}");
+        }
+        assert!(!names_an_absence(&answered(404, "")), "a proxy on the way may have written it");
+        assert!(!names_an_absence(&answered(404, "not found here")));
+        assert!(!names_an_absence(&answered(503, "SlowDown")));
+        assert!(!names_an_absence(&answered(500, "InternalError")));
+    }
+
     #[test]
     fn text_that_a_proxy_wrote_in_place_of_a_code_is_not_taken_for_one() {
-        use aws_sdk_s3::error::ErrorMetadata;
-        use aws_sdk_s3::operation::get_bucket_replication::GetBucketReplicationError;
-        use aws_sdk_s3::primitives::SdkBody;
-        let failed = |code: &str| {
-            let metadata = ErrorMetadata::builder().code(code).build();
-            let response = HttpResponse::new(502.try_into().unwrap(), SdkBody::empty());
-            let error = SdkError::service_error(GetBucketReplicationError::generic(metadata), response);
-            failure(&error, "s3:GetReplicationConfiguration", "b").code
-        };
+        let failed = |code: &str| failure(&answered(502, code), "s3:GetReplicationConfiguration", "b").code;
         assert_eq!(failed("look\n  here"), "HTTP 502");
         assert_eq!(failed(""), "HTTP 502");
         assert_eq!(failed("InternalError"), "InternalError");

@@ -127,7 +127,7 @@ fn code(answer: Option<(u16, &[u8])>) -> String {
     let json =
         || serde_json::from_str::<serde_json::Value>(text).ok()?.get("__type")?.as_str().map(str::to_owned);
     match inside.map(|(code, _)| code.to_owned()).or_else(json) {
-        // A page written by a proxy on the way must not become the value of a label.
+        // A page written by a proxy must not become the value of a label.
         Some(code) if is_code(&code) => code,
         _ => format!("HTTP {status}"),
     }

@@ -1,4 +1,4 @@
-//! The only room that knows the AWS SDK.
+//! The only module that knows the AWS SDK.
 //!
 //! In: accounts, what to read, and steps. Out: [`crate::replication::Observed`], and how each step ended. The life of
 //! an account (clients, sessions, limits, caches) is in `account/`.
@@ -10,6 +10,7 @@ pub mod convert;
 pub mod error;
 mod interceptor;
 mod metrics;
+mod queue;
 mod read;
 mod write;
 
@@ -17,7 +18,9 @@ pub use account::client::AwsClient;
 pub use account::rate_limiter::Rates;
 pub use connector::{AwsConnector, ResourceClients, Settings};
 pub use metrics::Metrics;
-pub use read::import::{Importable, buckets, importable};
+pub use read::bucket_policy::read_bucket_policy;
+pub use read::import::{Importable, importable};
+pub use read::inventory::{HeldBucket, bucket_names, bucket_region, inventory, managed_roles};
 pub use read::observe::observe;
 pub use read::observe_for_deletion::observe_for_deletion;
 pub use read::unknown_elements::unknown_elements;

@@ -10,7 +10,7 @@ use kube::core::DeserializeGuard;
 use kube::{Api, Client, ResourceExt};
 
 use crate::api::{AwsAccount, BucketReplication, BucketReplicationSpec};
-use crate::cli::manifests::{Manifests, identity};
+use crate::cli::manifests::{Manifests, resource_id};
 use crate::replication::authorize::accounts::WithoutAccount;
 use crate::replication::authorize::{authorize, labels_matter};
 use crate::replication::{Account, Accounts, Refusal, Replication};
@@ -57,14 +57,13 @@ impl AccountLookup {
             Ok(accounts) => accounts,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let identity = identity(resource);
+        let id = resource_id(resource);
         if labels_matter(&accounts) {
-            self.look_up_namespace(&identity.namespace).await?;
+            self.look_up_namespace(&id.namespace).await?;
         }
-        let labels = self.namespaces.get(&identity.namespace);
+        let labels = self.namespaces.get(&id.namespace);
         let status = resource.status.clone().unwrap_or_default();
-        let replication =
-            Replication { spec: &resource.spec, status: &status, id: &identity, accounts: &accounts };
+        let replication = Replication { spec: &resource.spec, status: &status, id: &id, accounts: &accounts };
         Ok(authorize(&replication, labels).map(|()| accounts))
     }
 

@@ -18,8 +18,8 @@ pub struct CrdsArgs {
 }
 
 pub fn crds(args: CrdsArgs) -> Result<ExitCode, CliError> {
-    for crd in crd::all().map_err(|e| CliError::Print(e.to_string()))? {
-        let yaml = serde_saphyr::to_string(&crd).map_err(|e| CliError::Print(e.to_string()))?;
+    for crd in crd::all().map_err(|e| CliError::print(e.to_string()))? {
+        let yaml = serde_saphyr::to_string(&crd).map_err(|e| CliError::print(e.to_string()))?;
         let yaml = format!("---\n{yaml}");
         match &args.output_dir {
             None => write(&yaml)?,
@@ -29,7 +29,7 @@ pub fn crds(args: CrdsArgs) -> Result<ExitCode, CliError> {
                 let plural = name.split('.').next().unwrap_or(&name);
                 let file = directory.join(format!("{GROUP}_{plural}.yaml"));
                 std::fs::write(&file, yaml)
-                    .map_err(|e| CliError::Print(format!("{}: {e}", file.display())))?;
+                    .map_err(|e| CliError::print(format!("{}: {e}", file.display())))?;
             }
         }
     }

@@ -132,7 +132,7 @@ fn repeated(resource: &BucketReplication) -> Option<String> {
 }
 
 /// The id of a resource as far as its file contains it. Only the operator knows the cluster.
-pub fn identity(resource: &BucketReplication) -> ResourceId {
+pub fn resource_id(resource: &BucketReplication) -> ResourceId {
     ResourceId {
         cluster: None,
         former_clusters: Vec::new(),

@@ -1,15 +1,30 @@
 //! The command line: arguments in, output and exit code out. Each subcommand has a file.
 
 mod account_lookup;
+mod backfill;
+mod check;
+mod completions;
 mod crds;
+mod fleet;
 mod import;
+mod invocation;
+mod kubernetes;
 mod leader_args;
 mod manifests;
+mod map;
+mod orphans;
+mod output;
 mod plan;
 mod policy;
+mod progress;
+mod reach;
+mod report;
 mod run;
+mod status;
+mod suspend;
+mod terminal;
 
-use std::io::{ErrorKind, Write};
+use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,8 +32,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::aws::{Rates, Settings};
+use crate::cli::invocation::Program;
 
 /// Keeps Amazon S3 replication switched on as BucketReplication resources say.
+///
+/// Exit codes of all subcommands: 0 if all is well, 2 if something about a replication needs attention (changes to
+/// make, drift, a failure, a finding), 1 for an error, wrong usage among them.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Cli {
@@ -30,6 +49,22 @@ pub struct Cli {
 enum Command {
     /// Watch BucketReplication resources and reconcile them with AWS
     Run(Box<run::RunArgs>),
+    /// Print what is true of replications, the ones that need attention first
+    Status(status::StatusArgs),
+    /// Ask the operator to check one replication now, wait for the answer, and print it
+    Check(check::CheckArgs),
+    /// Stop the operator's checks of replications; S3 goes on to replicate as configured
+    Suspend(suspend::SuspendArgs),
+    /// Let the operator check suspended replications again
+    Resume(suspend::SuspendArgs),
+    /// Replicate the objects that a replication missed, by one S3 Batch Replication job
+    Backfill(backfill::BackfillArgs),
+    /// Print which bucket replicates into which, by account and Region
+    Map(map::MapArgs),
+    /// Print a page on all replications and on the buckets that do not replicate: HTML, Markdown or JSON
+    Report(report::ReportArgs),
+    /// Print what resources that are gone have left behind in AWS, and delete it on request
+    Orphans(orphans::OrphansArgs),
     /// Print what the operator would change in AWS; exit code 0: nothing, 2: changes, 1: error or refused
     Plan(plan::PlanArgs),
     /// Print the IAM policies that BucketReplication and AwsAccount resources need
@@ -38,6 +73,10 @@ enum Command {
     Import(import::ImportArgs),
     /// Print the CustomResourceDefinitions
     Crds(crds::CrdsArgs),
+    /// Print the script with which a shell completes command lines
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page
+    Man(completions::ManArgs),
 }
 
 /// The output format of a subcommand.
@@ -98,34 +137,81 @@ pub enum CliError {
     Run(#[from] run::RunError),
     #[error(transparent)]
     AwsClient(#[from] crate::replication::Failure),
-    #[error("cannot write the output: {0}")]
-    Print(String),
+    #[error(transparent)]
+    Print(#[from] output::PrintError),
+    #[error(transparent)]
+    Status(#[from] status::StatusError),
+    #[error(transparent)]
+    Check(#[from] check::CheckError),
+    #[error(transparent)]
+    Suspend(#[from] suspend::SuspendError),
+    #[error(transparent)]
+    Backfill(#[from] backfill::BackfillError),
+    #[error(transparent)]
+    Map(#[from] map::MapError),
+    #[error(transparent)]
+    Report(#[from] report::ReportError),
+    #[error(transparent)]
+    Orphans(#[from] orphans::OrphansError),
     #[error(transparent)]
     Policy(#[from] policy::PolicyError),
     #[error(transparent)]
     Import(#[from] import::ImportError),
 }
 
-/// Writes to standard output. It is no error if the reader closes the pipe early, as `head` does.
-fn write(text: &str) -> Result<(), CliError> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::Print(error.to_string())),
-        _ => Ok(()),
+impl CliError {
+    fn print(why: String) -> CliError {
+        CliError::Print(output::PrintError(why))
     }
+}
+
+fn write(text: &str) -> Result<(), CliError> {
+    Ok(output::print(text)?)
+}
+
+/// Parses the arguments of the process, runs the subcommand and returns the exit code. Errors are on standard error.
+pub async fn main(arguments: Vec<OsString>) -> ExitCode {
+    let program = Program::of(&arguments);
+    let result = if program == Program::PluginCompletion {
+        let words: Vec<String> =
+            arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        let mut command = program.command::<Cli>();
+        command.build();
+        write(&completions::complete(&command, &words)).map(|()| ExitCode::SUCCESS)
+    } else {
+        match invocation::parse::<Cli>(program, arguments) {
+            Ok(cli) => cli.execute(program).await,
+            Err(code) => return code,
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
 }
 
 impl Cli {
     /// Runs the subcommand and returns its exit code.
-    ///
-    /// # Errors
-    /// The failure as a sentence for the user, with what to do about it.
-    pub async fn execute(self) -> Result<ExitCode, CliError> {
-        match self.command {
-            Command::Run(args) => run::run(*args).await.map(|()| ExitCode::SUCCESS).map_err(CliError::from),
-            Command::Plan(args) => plan::plan(args).await,
-            Command::Policy(args) => policy::policy(args).await,
-            Command::Import(args) => import::import(args).await,
-            Command::Crds(args) => crds::crds(args),
-        }
+    async fn execute(self, program: Program) -> Result<ExitCode, CliError> {
+        let typed = program.typed();
+        Ok(match self.command {
+            Command::Run(args) => run::run(*args).await.map(|()| ExitCode::SUCCESS)?,
+            Command::Status(args) => status::status(args, typed).await?,
+            Command::Check(args) => check::check(args, typed).await?,
+            Command::Suspend(args) => suspend::suspend(&args, true, typed).await?,
+            Command::Resume(args) => suspend::suspend(&args, false, typed).await?,
+            Command::Backfill(args) => backfill::backfill(args, typed).await?,
+            Command::Map(args) => map::map(args, typed).await?,
+            Command::Report(args) => report::report(args, typed).await?,
+            Command::Orphans(args) => orphans::orphans(args).await?,
+            Command::Plan(args) => plan::plan(args).await?,
+            Command::Policy(args) => policy::policy(args).await?,
+            Command::Import(args) => import::import(args).await?,
+            Command::Crds(args) => crds::crds(args)?,
+            Command::Completions(args) => {
+                completions::completions(&args, program.command::<Cli>(), program.file())?
+            }
+            Command::Man(args) => completions::man(&args, program.command::<Cli>())?,
+        })
     }
 }

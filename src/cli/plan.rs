@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::api::{BucketReplication, Reason};
 use crate::aws::{self, AwsConnector};
 use crate::cli::account_lookup::AccountLookup;
-use crate::cli::manifests::{Manifests, identity};
+use crate::cli::manifests::{Manifests, resource_id};
 use crate::cli::{AwsArgs, CliError, Output, write};
 use crate::replication::{Accounts, Plan, ReadSet, Replication, assess};
 
@@ -55,7 +55,7 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
                 .iter()
                 .map(|(r, plan)| json!({"namespace": r.namespace(), "name": r.name_any(), "plan": plan}))
                 .collect();
-            let text = serde_json::to_string_pretty(&all).map_err(|e| CliError::Print(e.to_string()))?;
+            let text = serde_json::to_string_pretty(&all).map_err(|e| CliError::print(e.to_string()))?;
             write(&format!("{text}\n"))?;
         }
     }
@@ -73,17 +73,17 @@ async fn plan_one(
     accounts: &Accounts,
     identities: &AwsConnector,
 ) -> Result<Plan, CliError> {
-    let identity = identity(resource);
+    let id = resource_id(resource);
     let status = resource.status.clone().unwrap_or_default();
-    let replication = Replication { spec: &resource.spec, status: &status, id: &identity, accounts };
+    let replication = Replication { spec: &resource.spec, status: &status, id: &id, accounts };
     let read_set = ReadSet::of(&replication, true);
-    let access = identities.connect(accounts, &identity).await?;
+    let access = identities.connect(accounts, &id).await?;
     let observed = aws::observe(&access, &read_set).await;
-    let identity = match &observed.role {
-        Ok(Some(role)) => identity.clone().completed_from(&role.tags),
-        _ => identity.clone(),
+    let id = match &observed.role {
+        Ok(Some(role)) => id.clone().completed_from(&role.tags),
+        _ => id.clone(),
     };
-    Ok(assess(&Replication { id: &identity, ..replication }, &read_set, &observed).plan)
+    Ok(assess(&Replication { id: &id, ..replication }, &read_set, &observed).plan)
 }
 
 fn text(resource: &BucketReplication, plan: &Plan) -> String {

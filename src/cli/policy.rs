@@ -13,15 +13,17 @@ use serde_json::{Value, json};
 
 use crate::api::BucketReplicationSpec;
 use crate::cli::account_lookup::AccountLookup;
-use crate::cli::manifests::{Manifests, identity};
+use crate::cli::manifests::{Manifests, resource_id};
 use crate::cli::{CliError, Output, write};
 use crate::iam::Partition;
 use crate::iam::arn::role_of_arn;
 use crate::replication::desired::Discovered;
+use crate::replication::events::EventQueue;
+use crate::replication::events::policies::{queue_policy, read_queues};
 use crate::replication::health::canary::rights::CanaryRights;
 use crate::replication::least_privilege::{
     Grantee, account_policy, account_trust_policy, assume_roles, destination_bucket_policies, key_policies,
-    operator_policy,
+    operator_policy, read_metrics,
 };
 use crate::replication::{Account, Caller, Desired, DesiredRole, Replication};
 
@@ -39,6 +41,9 @@ pub struct PolicyArgs {
     /// ARN of the operator's own AWS identity; with it, the trust policies of the roles that it assumes are printed too
     #[arg(long, value_name = "ARN")]
     operator_arn: Option<String>,
+    /// URL of an SQS queue that the operator reads events from; the policy of the queue is printed too. May be repeated
+    #[arg(long, env = "EVENT_QUEUE", value_name = "URL", value_delimiter = ',')]
+    event_queue: Vec<EventQueue>,
     /// Region that decides the partition of ARNs, for resources that name no Region
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
     region: String,
@@ -62,6 +67,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     let mut all = Vec::new();
     let mut unrestricted = Vec::new();
     let mut canaries: BTreeMap<String, CanaryRights> = BTreeMap::new();
+    let mut acting: BTreeMap<String, Vec<Grantee>> = BTreeMap::new();
     for resource in &manifests.resources {
         let accounts = directory.accounts_of(resource).await?;
         let accounts = accounts.map_err(|refusal| PolicyError::Refused {
@@ -69,7 +75,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
             name: resource.name_any(),
             message: refusal.message,
         })?;
-        let identity = identity(resource);
+        let id = resource_id(resource);
         let spec = &resource.spec;
         let own = accounts.source.as_ref().map(|account| account.spec.account_id.clone());
         let caller = Caller {
@@ -86,7 +92,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         // A file does not say whether the source has Object Lock.
         let discovered = Discovered { caller: caller.clone(), regions, object_lock: false };
         let status = resource.status.clone().unwrap_or_default();
-        let replication = Replication { spec, status: &status, id: &identity, accounts: &accounts };
+        let replication = Replication { spec, status: &status, id: &id, accounts: &accounts };
         let desired = Desired::new(&replication, &discovered);
         if let DesiredRole::Managed(role) = &desired.role {
             sections.push((format!("trust policy of role {}", role.name), role.trust.to_value()));
@@ -100,6 +106,9 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
             canaries.entry(account.clone()).or_default().add(spec, account, *partition);
             unrestricted.push(grantee.clone());
         }
+        if let Some(account) = &accounts.source {
+            acting.entry(account.name.clone()).or_default().push(grantee.clone());
+        }
         all.push(grantee);
     }
     for (bucket, policy) in destination_bucket_policies(&all) {
@@ -109,21 +118,27 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         let title = format!("statements for the policy of key {key}");
         sections.push((title, json!(statements)));
     }
+    for queue in &args.event_queue {
+        let title = format!("policy of event queue {}", queue.name);
+        sections.push((title, queue_policy(queue, &args.region).to_value()));
+    }
     let mut own = operator_policy(&unrestricted);
     let region = Partition::of_region(&args.region);
     own.statement
         .extend(canaries.into_iter().flat_map(|(account, rights)| rights.statements(&account, region)));
+    own.statement.extend(read_metrics(&unrestricted));
     own.statement.extend(assume_roles(&manifests.accounts));
+    own.statement.extend(read_queues(&args.event_queue, &args.region));
     if !own.statement.is_empty() {
         sections.push(("policy of the operator".to_owned(), own.to_value()));
     }
     for account in &manifests.accounts {
         let Account { name, spec } = account;
         let mut policy = account_policy(account, &manifests.accounts, region);
+        policy.statement.extend(read_metrics(acting.get(name).into_iter().flatten()));
         let specs: Vec<&BucketReplicationSpec> = manifests.resources.iter().map(|r| &r.spec).collect();
-        policy
-            .statement
-            .extend(CanaryRights::of_account(spec, &specs, region).statements(&spec.account_id, region));
+        let rights = CanaryRights::of_account(spec, &specs, region);
+        policy.statement.extend(rights.statements(&spec.account_id, region));
         sections.push((format!("policy of the operator in AwsAccount {name}"), policy.to_value()));
         if let Some((role, operator)) = spec.assume_role.as_ref().zip(args.operator_arn.as_deref()) {
             let title = format!("trust policy of role {}", role.arn);
@@ -131,7 +146,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         }
     }
     let print =
-        |value: &Value| serde_json::to_string_pretty(value).map_err(|e| CliError::Print(e.to_string()));
+        |value: &Value| serde_json::to_string_pretty(value).map_err(|e| CliError::print(e.to_string()));
     match args.output {
         Output::Text => {
             for (title, policy) in &sections {

@@ -18,12 +18,15 @@ use crate::aws::{self, AwsConnector};
 use crate::cli::AwsArgs;
 use crate::cli::leader_args::{LeaderArgs, LeaderArgsError};
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
+use crate::controllers::events::EventSettings;
 use crate::controllers::{self, Operator};
+use crate::replication::events::EventQueue;
 use crate::runtime::controller::Controller;
 use crate::runtime::object_writer::ObjectWriter;
 use crate::runtime::{self, leader};
 use crate::telemetry::{
-    Health, LogError, LogFormat, Metrics, Registry, ServeError, follow_log_level, init_logs, serve,
+    EventMetrics, Health, LogError, LogFormat, Metrics, Registry, ServeError, follow_log_level, init_logs,
+    serve,
 };
 
 #[derive(Debug, Args)]
@@ -59,6 +62,20 @@ pub struct RunArgs {
     /// no limit. A change of the spec does not wait
     #[arg(long, env = "REQUEST_INTERVAL", value_name = "SECONDS", default_value = "10")]
     request_interval: u32,
+    /// Time between two readings of the CloudWatch metrics of rules that publish some, for resources without
+    /// spec.health.interval; 0 to read none
+    #[arg(long, env = "HEALTH_INTERVAL", default_value = "5m", value_parser = health_interval)]
+    health_interval: Pause,
+    /// How far back the verdict whether objects arrive looks, at least; three readings, where that is longer
+    #[arg(long, env = "HEALTH_WINDOW", default_value = "15m", value_parser = health_window)]
+    health_window: Pause,
+    /// URL of an SQS queue that receives CloudTrail events, so that drift is found within seconds and resources need not
+    /// be polled; see docs/events.md. May be repeated
+    #[arg(long, env = "EVENT_QUEUE", value_name = "URL", value_delimiter = ',')]
+    event_queue: Vec<EventQueue>,
+    /// Time between two checks of AWS while events cover a resource, for resources without spec.interval
+    #[arg(long, env = "INTERVAL_WITH_EVENTS", value_name = "INTERVAL", default_value = "24h")]
+    interval_with_events: Interval,
     /// Address on which to serve /livez, /readyz and /metrics
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     http_address: SocketAddr,
@@ -82,6 +99,28 @@ pub struct RunArgs {
     leader: LeaderArgs,
     #[command(flatten)]
     aws: AwsArgs,
+}
+
+/// A duration that a flag gives.
+#[derive(Clone, Copy, Debug)]
+struct Pause(Duration);
+
+fn health_interval(text: &str) -> Result<Pause, String> {
+    duration(text, Duration::ZERO).map_err(|error| format!("{error}, or 0"))
+}
+
+fn health_window(text: &str) -> Result<Pause, String> {
+    duration(text, Duration::from_secs(60))
+}
+
+fn duration(text: &str, from: Duration) -> Result<Pause, String> {
+    let is_zero = text == "0" && from.is_zero();
+    let read = if is_zero { Ok(jiff::SignedDuration::ZERO) } else { text.parse() };
+    let duration = read.map_err(|error| format!("not a duration such as 5m or 1h30m: {error}"))?;
+    match Duration::try_from(duration) {
+        Ok(duration) if (from..=Interval::MAX).contains(&duration) => Ok(Pause(duration)),
+        _ => Err("must be at most 24h".to_owned()),
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +161,8 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let election = args.leader.settings(&scope(&namespaces, selector.as_deref()), longest_request)?;
     let (mut registry, aws_metrics) = (Registry::default(), aws::Metrics::default());
     aws_metrics.register(&mut registry);
+    let event_metrics = EventMetrics::default();
+    event_metrics.register(&mut registry);
     let (health, metrics) = (Health::default(), Metrics::new(registry));
     let server = serve(args.http_address, health.clone(), metrics.clone()).await?;
     let server = tokio::spawn(server);
@@ -157,10 +198,23 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         former_clusters: args.former_cluster,
         request_interval: Duration::from_secs(args.request_interval.into()),
         longest_request,
+        health: controllers::HealthSettings {
+            interval: Some(args.health_interval.0).filter(|interval| !interval.is_zero()),
+            window: args.health_window.0,
+        },
         resource_metrics: args.resource_metrics,
+        events: EventSettings { queues: args.event_queue, interval: args.interval_with_events },
     };
-    let operator =
-        Operator { client, cloud, settings, metrics, health, election, shutdown: shutdown.clone() };
+    let operator = Operator {
+        client,
+        cloud,
+        settings,
+        metrics,
+        event_metrics,
+        health,
+        election,
+        shutdown: shutdown.clone(),
+    };
     tokio::select! {
         () = controllers::run(operator) => {}
         () = overdue(&shutdown) => warn!("a call did not end in time; the next start checks its result"),

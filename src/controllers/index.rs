@@ -11,11 +11,14 @@ use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
 
 use crate::api::DEFAULT_ACCOUNT;
+use crate::controllers::summary::Summary;
 use crate::controllers::{Guarded, GuardedAccount};
 use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::{references, unreadable};
+use crate::replication::events::Lookup;
 use crate::replication::{Account, Refusal};
-use crate::runtime::store::{Change, Key, Store};
+use crate::runtime::packing::Packing;
+use crate::runtime::store::{Change, Keeping, Key, Store};
 
 /// The longest that `AwsAccount` resources are relied on while their watch only fails.
 const MAX_UNSEEN: Duration = Duration::from_secs(60);
@@ -27,9 +30,11 @@ pub enum ReplicationKey {
     Source(String),
     /// An `AwsAccount` that the spec refers to, the default one included.
     Account(String),
+    /// A bucket, role or key that events may name.
+    Event(Lookup),
 }
 
-pub type Replications = Store<Guarded, ReplicationKey>;
+pub type Replications = Store<Guarded, ReplicationKey, Summary>;
 pub type AwsAccounts = Store<GuardedAccount>;
 
 /// Both kinds. The watches write to the stores; controllers only read.
@@ -46,10 +51,28 @@ pub struct Index {
 impl Index {
     /// An empty index. `namespaces`: those that are watched; empty for all.
     pub fn new(namespaces: &[String]) -> Index {
+        Index::by(namespaces, replication_keys)
+    }
+
+    /// An empty index that also finds resources by what events name. Without a queue that would take memory for nothing.
+    pub fn with_events(namespaces: &[String]) -> Index {
+        Index::by(namespaces, |object| {
+            let resource = object.0.as_ref().ok();
+            let lookups = resource.map(|r| Lookup::of_resource(&r.spec, r.status.as_ref()));
+            let lookups = lookups.into_iter().flatten().map(ReplicationKey::Event);
+            replication_keys(object).into_iter().chain(lookups).collect()
+        })
+    }
+
+    fn by(namespaces: &[String], keys: fn(&Guarded) -> Vec<ReplicationKey>) -> Index {
         Index {
             namespaces: namespaces.to_vec(),
-            replications: Arc::new(Store::new(replication_keys)),
-            accounts: Arc::new(Store::new(|_| Vec::new())),
+            replications: Arc::new(Store::new(Keeping {
+                index_by: keys,
+                summarize: Summary::of,
+                packing: Some(PACKING),
+            })),
+            accounts: Arc::new(Store::unindexed()),
             seen_accounts: AtomicBool::new(false),
         }
     }
@@ -68,7 +91,7 @@ impl Index {
         changes
     }
 
-    /// Notes what a change of a resource tells beside the resource. The watch calls it after the store has the change.
+    /// Notes whether the status of a changed resource names an account. The watch calls it after the store has the change.
     pub fn observe(&self, change: &Change<Guarded>) {
         let Change::Applied { after, .. } = change else { return };
         let status = after.0.as_ref().ok().and_then(|resource| resource.status.as_ref());
@@ -119,9 +142,14 @@ impl Index {
         self.replications.by_index_until(&ReplicationKey::Source(bucket.to_owned()), last)
     }
 
-    /// The resources that refer to this `AwsAccount`, oldest first.
-    pub fn by_account(&self, account: &str) -> Vec<Arc<Guarded>> {
-        self.replications.by_index(&ReplicationKey::Account(account.to_owned()))
+    /// The keys of the resources that refer to this `AwsAccount`, oldest first.
+    pub fn by_account(&self, account: &str) -> Vec<Key> {
+        self.replications.keys_by_index(&ReplicationKey::Account(account.to_owned()))
+    }
+
+    /// The resources that an event about this may concern, oldest first.
+    pub fn by_event(&self, lookup: Lookup) -> Vec<Arc<Guarded>> {
+        self.replications.by_index(&ReplicationKey::Event(lookup))
     }
 
     /// How many resources refer to this `AwsAccount`.
@@ -137,7 +165,7 @@ impl Index {
 
     /// Whether there is an `AwsAccount` of this name, readable or not.
     pub fn has_account(&self, name: &str) -> bool {
-        self.accounts.get(&Key::cluster(name)).is_some()
+        self.accounts.contains(&Key::cluster(name))
     }
 
     /// An `AwsAccount` by its name; `None` when there is none.
@@ -160,6 +188,13 @@ impl Default for Index {
         Index::new(&[])
     }
 }
+
+/// A resource that cannot be decoded is rare, and has no text to be kept as.
+pub(crate) const PACKING: Packing<Guarded> = Packing {
+    write: |object| object.0.as_ref().ok().and_then(|resource| serde_json::to_vec(resource).ok()),
+    read: |text| serde_json::from_slice(text).ok().map(|resource| DeserializeGuard(Ok(resource))),
+    typical: include_bytes!("typical_resource.json"),
+};
 
 fn replication_keys(object: &Guarded) -> Vec<ReplicationKey> {
     let Ok(resource) = &object.0 else { return Vec::new() };
@@ -219,6 +254,53 @@ pub(crate) mod tests {
             1
         );
         assert_eq!(visits(index.by_source("bucket-35").len()), (1, 1));
+    }
+
+    #[test]
+    fn events_find_a_resource_by_its_buckets_roles_and_keys_and_by_the_former_ones() {
+        let mut replication = resource("a", "orders", Some("prod"), 1);
+        if let Ok(resource) = &mut replication.0 {
+            resource.spec = serde_json::from_value(serde_json::json!({
+                "source": {"bucket": "orders", "accountRef": "prod", "kmsKeyArns": ["arn:aws:kms:us-east-1:1:key/Source"]},
+                "role": {"name": "New-Role"},
+                "rules": [
+                    {"id": "a", "destination": {"bucket": "copies", "kmsKeyArn": "arn:aws:kms:eu-west-1:1:key/target"}},
+                    {"id": "b", "destination": {"bucket": "abroad", "accountRef": "dr"}},
+                ],
+            }))
+            .unwrap();
+            resource.status = serde_json::from_value(serde_json::json!({
+                "source": {"bucket": "orders", "region": "us-east-1", "account": "111122223333"},
+                "role": {"arn": "arn:aws:iam::111122223333:role/s3-replication/Orders-Role", "managed": true},
+                "formerRoles": ["older-role"],
+                "bucketPolicies": [
+                    {"bucket": "former", "region": "eu-west-1", "account": "444455556666", "accountRef": "dr"},
+                ],
+            }))
+            .unwrap();
+        }
+        let index = Index::with_events(&[]);
+        index.apply(replication);
+        let found = |lookup: Lookup| index.by_event(lookup).len();
+        for lookup in [
+            Lookup::bucket("orders"),
+            Lookup::bucket("copies"),
+            Lookup::bucket("abroad"),
+            Lookup::bucket("former"),
+            Lookup::bucket_policy("abroad"),
+            Lookup::bucket_policy("former"),
+            Lookup::role("111122223333", "ORDERS-role"),
+            Lookup::role("111122223333", "new-role"),
+            Lookup::role("111122223333", "older-role"),
+            Lookup::key("arn:aws:kms:us-east-1:1:key/source"),
+            Lookup::key("TARGET"),
+        ] {
+            assert_eq!(found(lookup), 1, "{lookup:?}");
+        }
+        assert_eq!(found(Lookup::bucket_policy("copies")), 0, "no statement of the operator is in it");
+        assert_eq!(found(Lookup::role("444455556666", "orders-role")), 0, "a role of another account");
+        index.replications.remove(&Key::namespaced("data", "a"));
+        assert_eq!(found(Lookup::bucket("orders")), 0);
     }
 
     #[test]

@@ -4,12 +4,14 @@
 
 pub mod aws_account;
 pub mod bucket_replication;
+pub mod events;
 pub mod index;
 mod run;
 pub mod settings;
+mod summary;
 
 pub use run::{Operator, run};
-pub use settings::Settings;
+pub use settings::{HealthSettings, Settings};
 
 use kube::core::DeserializeGuard;
 

@@ -1,10 +1,11 @@
-//! Assembles the controllers and runs them.
+//! Assembles the controllers, a line for each kind, and runs them.
 //!
 //! In: clients, settings, the election and a signal to stop. Out: nothing; it returns when the operator has stopped.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::FutureExt;
 use kube::Client;
 use kube::runtime::events::Reporter;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,8 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
 use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
 use crate::controllers::bucket_replication::memory::Memory;
+use crate::controllers::bucket_replication::sweep::sweep_forever;
+use crate::controllers::events::{Events, Receiver, Setup};
 use crate::controllers::index::Index;
 use crate::controllers::settings::Settings;
 use crate::runtime::clock::Clock;
@@ -27,7 +30,7 @@ use crate::runtime::manager::{Manager, Scope};
 use crate::runtime::object_writer::ObjectWriter;
 use crate::runtime::tracker::ReconcileTracker;
 use crate::runtime::triggers::Triggers;
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{EventMetrics, Health, Metrics};
 
 /// What the operator runs with.
 pub struct Operator {
@@ -35,6 +38,7 @@ pub struct Operator {
     pub cloud: Arc<AwsConnector>,
     pub settings: Settings,
     pub metrics: Metrics,
+    pub event_metrics: EventMetrics,
     pub health: Health,
     pub election: Election,
     pub shutdown: CancellationToken,
@@ -42,8 +46,11 @@ pub struct Operator {
 
 /// Watches, and reconciles while this process leads, until `shutdown`, and then until what runs has ended.
 pub async fn run(operator: Operator) {
-    let Operator { client, cloud, settings, metrics, health, election, shutdown } = operator;
-    let index = Arc::new(Index::new(&settings.namespaces));
+    let Operator { client, cloud, settings, metrics, event_metrics, health, election, shutdown } = operator;
+    let index = Arc::new(match settings.events.queues.as_slice() {
+        [] => Index::new(&settings.namespaces),
+        _ => Index::with_events(&settings.namespaces),
+    });
     let tracker = Arc::new(ReconcileTracker::default());
     let leadership = election.leadership();
     let reporter = Reporter {
@@ -52,6 +59,15 @@ pub async fn run(operator: Operator) {
     };
     let cluster = Arc::new(ObjectWriter::new(client.clone(), reporter));
     let (replications, accounts) = (Triggers::new(settings.concurrency), Triggers::new(CONCURRENCY));
+    let events = Arc::new(Events::new(Setup {
+        settings: settings.events.clone(),
+        interval: settings.interval.clone(),
+        index: index.clone(),
+        replications: replications.clone(),
+        accounts: accounts.clone(),
+        clock: Clock::System,
+        metrics: event_metrics,
+    }));
     metrics.collect_from({
         let (index, tracker, queue) = (index.clone(), tracker.clone(), replications.clone());
         let (leadership, each) = (leadership.clone(), settings.resource_metrics);
@@ -69,26 +85,31 @@ pub async fn run(operator: Operator) {
             index: index.clone(),
             settings: settings.clone(),
             memory: aws_account::context::Memory::default(),
+            events: events.clone(),
         },
         replications: replications.clone(),
     };
-    let replication_controller = BucketReplicationController {
-        context: Arc::new(Context {
-            cloud,
-            cluster,
-            index,
-            settings,
-            clock: Clock::System,
-            memory: Memory::default(),
-            evidence: EvidenceStore::default(),
-            bucket_locks: BucketLocks::default(),
-            may_begin: Box::new({
-                let shutdown = shutdown.clone();
-                move || leadership.holds() && !shutdown.is_cancelled()
-            }),
-            metrics: metrics.clone(),
-            tracker: tracker.clone(),
+    let context = Arc::new(Context {
+        cloud,
+        cluster,
+        index,
+        settings,
+        clock: Clock::System,
+        memory: Memory::default(),
+        evidence: EvidenceStore::default(),
+        bucket_locks: BucketLocks::default(),
+        may_begin: Box::new({
+            let shutdown = shutdown.clone();
+            move || leadership.holds() && !shutdown.is_cancelled()
         }),
+        metrics: metrics.clone(),
+        tracker: tracker.clone(),
+        events,
+    });
+    let sweep = sweep_forever(context.clone(), shutdown.clone());
+    let receiver = Arc::new(Receiver::new(context.clone()));
+    let replication_controller = BucketReplicationController {
+        context,
         replications: replications.clone(),
         accounts: accounts.clone(),
     };
@@ -96,5 +117,9 @@ pub async fn run(operator: Operator) {
     let instruments = Instruments { metrics, tracker };
     manager.add(Runner::new(replication_controller, replications, Some(instruments)), of_replications);
     manager.add(Runner::new(account_controller, accounts, None), Scope::default());
+    let sweep = tokio::spawn(sweep);
+    manager.add_lead(move |term, shutdown| receiver.clone().lead(term, shutdown).boxed());
     manager.run(election).await;
+    // It only reads: a reading may be cut off.
+    sweep.abort();
 }

@@ -1,16 +1,17 @@
-//! How the controllers run.
+//! The settings of the controllers.
 
 use std::time::Duration;
 
 use kube::core::ObjectMeta;
 
 use crate::api::Interval;
+use crate::controllers::events::settings::EventSettings;
 use crate::replication::ResourceId;
 
 /// Resources that are created together are counted together for their accounts, after this pause.
 pub const SETTLE: Duration = Duration::from_secs(1);
 
-/// What the flags of `run` say.
+/// The settings that the flags of `run` give.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Namespaces to watch; empty for all.
@@ -29,12 +30,30 @@ pub struct Settings {
     pub read_only: bool,
     /// UIDs of the `kube-system` namespaces of clusters that this one replaces.
     pub former_clusters: Vec<String>,
-    /// The shortest time between two checks of a resource that someone asked for by annotation.
+    /// The shortest time between two checks of a resource that its annotation requests.
     pub request_interval: Duration,
     /// The longest that a request to AWS may take.
     pub longest_request: Duration,
+    /// How the operator finds out whether objects arrive.
+    pub health: HealthSettings,
     /// Whether metrics name each resource.
     pub resource_metrics: bool,
+    pub events: EventSettings,
+}
+
+/// How the operator finds out whether objects arrive.
+#[derive(Clone, Copy, Debug)]
+pub struct HealthSettings {
+    /// The time between two readings of metrics where a resource does not say; `None`: none are read.
+    pub interval: Option<Duration>,
+    /// How far a verdict looks back at least.
+    pub window: Duration,
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        HealthSettings { interval: Some(Duration::from_secs(5 * 60)), window: Duration::from_secs(15 * 60) }
+    }
 }
 
 impl Settings {
@@ -67,7 +86,9 @@ pub(crate) mod tests {
             former_clusters: Vec::new(),
             request_interval: Duration::from_secs(10),
             longest_request: Duration::from_secs(10),
+            health: HealthSettings::default(),
             resource_metrics: false,
+            events: EventSettings::default(),
         }
     }
 }

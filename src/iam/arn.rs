@@ -1,4 +1,4 @@
-//! Amazon Resource Names taken apart (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>).
+//! Parses Amazon Resource Names (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>).
 
 /// The bucket's name in a bucket ARN, or the text itself where it is not one.
 pub fn bucket_of_arn(arn: &str) -> &str {

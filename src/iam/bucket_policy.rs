@@ -1,8 +1,8 @@
-//! The operator's statements in the policy of a destination bucket of another account. Everything else in the policy
-//! is someone else's and is kept as it is
+//! The operator's statements in the policy of a destination bucket of another account. All other statements are kept as they
+//! are
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -14,13 +14,17 @@ use crate::mutants::{Mutant, is_on};
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html>).
 pub const MAX_BUCKET_POLICY: usize = 20 * 1024;
 
+/// The beginning of every Sid, and the length of the digest after it.
+const SID: &str = "S3Replication";
+const DIGEST: usize = 16;
+
 /// The beginning of the Sids of one owner's statements, from the names that distinguish it from every other owner.
 /// The names must hold no slash.
 pub fn sid(owner: &[&str]) -> String {
-    format!("S3Replication{}", sha256_prefix(owner.join("/").as_bytes(), 16))
+    format!("{SID}{}", sha256_prefix(owner.join("/").as_bytes(), DIGEST))
 }
 
-/// The statements with which the owner of a bucket lets roles, by their ARNs, replicate into it.
+/// The statements with which the owner of a bucket allows roles, by their ARNs, to replicate into it.
 pub fn statements(sid: &str, roles: &[String], bucket_arn: &str, override_owner: bool) -> Vec<Statement> {
     let mut actions = vec!["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"];
     if override_owner {
@@ -60,7 +64,7 @@ pub fn merged(policy: Option<&Value>, sid: &str, statements: &[Statement]) -> Op
     Some(merged)
 }
 
-/// Whether the statements of this Sid let a role, by its ARN, perform an action.
+/// Whether the statements of this Sid allow a role, by its ARN, an action.
 pub fn admits(policy: Option<&Value>, sid: &str, role: &str, action: &str) -> bool {
     let named = |value: Option<&Value>, wanted: &str| match value {
         Some(Value::Array(items)) => items.iter().any(|item| item == wanted),
@@ -107,6 +111,31 @@ fn held_statements(policy: &Value) -> Vec<Value> {
         Some(one @ Value::Object(_)) => vec![one.clone()],
         _ => Vec::new(),
     }
+}
+
+/// Statements of the form that an operator writes, by the beginning of their Sids: the principals of each.
+pub fn written_by_operators(policy: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let mut written: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for statement in held_statements(policy) {
+        let held = statement.get("Sid").and_then(Value::as_str).unwrap_or_default();
+        let Some(sid) = held.strip_suffix("Objects").or_else(|| held.strip_suffix("Bucket")) else {
+            continue;
+        };
+        let digest = sid.strip_prefix(SID).unwrap_or_default();
+        if digest.len() != DIGEST || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            continue;
+        }
+        let principals = written.entry(sid.to_owned()).or_default();
+        match statement.pointer("/Principal/AWS") {
+            Some(Value::Array(items)) => {
+                principals.extend(items.iter().filter_map(Value::as_str).map(str::to_owned))
+            }
+            Some(Value::String(one)) => drop(principals.insert(one.clone())),
+            // Any other form is not an operator's.
+            _ => drop(principals.insert("unknown".to_owned())),
+        }
+    }
+    written
 }
 
 fn is_ours(statement: &Value, sid: &str) -> bool {
@@ -169,6 +198,18 @@ mod tests {
         assert!(!admits(Some(&held), &sid, ROLE, "s3:ObjectOwnerOverrideToBucketOwner"));
         assert!(!admits(Some(&held), &sid, "arn:aws:iam::111122223333:role/other", "s3:ReplicateObject"));
         assert!(!admits(Some(&held), "S3Replication0000000000000000", ROLE, "s3:ReplicateObject"));
+    }
+
+    #[test]
+    fn statements_that_an_operator_wrote_are_found_with_their_principals() {
+        let sid = sid(&["data", "orders", "orders"]);
+        let by_hand = json!({"Statement": [
+            {"Sid": "S3ReplicationByHandObjects", "Principal": {"AWS": "a"}},
+            {"Sid": "Other", "Principal": "*"},
+        ]});
+        let held = merged(Some(&by_hand), &sid, &wanted(&sid)).unwrap();
+        let written = written_by_operators(&held);
+        assert_eq!(written, BTreeMap::from([(sid, BTreeSet::from([ROLE.to_owned()]))]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! IAM policies compared by meaning.
+//! Compares IAM policies by meaning.
 //!
 //! In: two documents as JSON. Out: the grants that differ; none when both grant the same. A string or a list of one,
 //! the order of statements, actions and resources, white space, Sids and the case of an action make no difference

@@ -1,4 +1,4 @@
-//! IAM by itself: ARNs, policy documents, their meaning, and the merge of statements into a bucket's policy.
+//! IAM, without replication: ARNs, policy documents, their meaning, and the merge of statements into a bucket's policy.
 //!
 //! In: names, actions, resources, JSON. Out: documents and their differences. Pure, and knows nothing of replication.
 

@@ -4,18 +4,29 @@
 //! decisions: which reads and writes are needed is worked out before, in `replication`.
 
 use std::future::Future;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::api::AwsIdentity;
 use crate::replication::health::canary::{
     CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
 };
+use crate::api::CallerIdentity;
+use crate::replication::events::{Event, EventQueue};
+use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{
     Account, Accounts, BucketAddress, Caller, DeletionReadSet, Observed, ReadSet, ResourceId, Step,
 };
+
+/// A message of an event queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueMessage {
+    pub body: String,
+    /// What deletes it.
+    pub receipt: String,
+}
 
 /// AWS, as the controllers use it.
 pub trait Cloud: Send + Sync + 'static {
@@ -152,8 +163,46 @@ pub trait Cloud: Send + Sync + 'static {
     ///
     /// # Errors
     /// When STS does not answer, or the identity is in another account than the `AwsAccount` names.
-    fn verify(&self, account: &Account) -> impl Future<Output = Read<AwsIdentity>> + Send;
+    fn verify(&self, account: &Account) -> impl Future<Output = Read<CallerIdentity>> + Send;
+
+    /// Reads metrics in one account, or in the operator's own, and one Region, all pages of them. The answers are in the
+    /// order of the series.
+    ///
+    /// # Errors
+    /// What AWS answered, classified, where it answered nothing of use for any series.
+    fn read_metrics(
+        &self,
+        account: Option<&Account>,
+        region: &str,
+        request: &MetricsRequest,
+    ) -> impl Future<Output = Read<Vec<SeriesAnswer>>> + Send;
 
     /// Drops the clients and sessions of an `AwsAccount` that is gone.
     fn forget(&self, account_name: &str);
+
+    /// Receives up to ten messages of a queue. Waits up to `wait`, in whole seconds, while there are none.
+    ///
+    /// # Errors
+    /// What SQS answered, classified.
+    fn receive_events(
+        &self,
+        queue: &EventQueue,
+        wait: Duration,
+    ) -> impl Future<Output = Read<Vec<QueueMessage>>> + Send;
+
+    /// Deletes up to ten messages, by their receipts. A message that is already gone counts as deleted.
+    ///
+    /// # Errors
+    /// What SQS answered, classified. The messages come again.
+    fn delete_events(
+        &self,
+        queue: &EventQueue,
+        receipts: Vec<String>,
+    ) -> impl Future<Output = Read<()>> + Send;
+
+    /// Whether the operator signed requests with this access key within the last hours.
+    fn is_own_access_key(&self, access_key: &str) -> bool;
+
+    /// Drops the answers that an event may have made untrue.
+    fn forget_answers(&self, event: &Event) -> impl Future<Output = ()> + Send;
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::core::{ApiResource, DynamicObject, ObjectMeta};
 use serde_json::Value;
@@ -14,7 +15,7 @@ use crate::mutants::{Mutant, is_on};
 use crate::ports::kube_error;
 use crate::replication::status::Event;
 
-/// An object of the API server: its kind, its name, and the UID that tells it from others of that name.
+/// An object of the API server: its kind, its name, and the UID that distinguishes it from others of that name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectKey {
     pub kind: ApiResource,
@@ -36,7 +37,8 @@ impl ObjectKey {
     }
 }
 
-/// The finalizers of an object as they were read, which a write tests: nobody else's is lost.
+/// The finalizers of an object as they were read. A write tests that they are still the same, so that no finalizer of others
+/// is lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finalizers(pub Option<Vec<String>>);
 
@@ -126,6 +128,19 @@ pub trait Cluster: Send + Sync + 'static {
         &self,
         object: &ObjectKey,
         status: &Value,
+    ) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// Replaces one condition of the status and one other field of it, and leaves the rest as it is by now. `place` is
+    /// where in the list the condition is. The object may be gone.
+    ///
+    /// # Errors
+    /// When another condition is in this place by now; nothing is then changed.
+    fn set_condition(
+        &self,
+        object: &ObjectKey,
+        place: usize,
+        condition: &Condition,
+        field: (&str, &Value),
     ) -> impl Future<Output = Result<(), ClusterError>> + Send;
 
     /// Publishes an event on an object. A failure is logged: an event is a courtesy.

@@ -21,7 +21,7 @@ pub fn describe(error: &kube::Error) -> String {
     }
 }
 
-/// What the API server said, in one sentence.
+/// The answer of the API server, in one sentence.
 pub fn describe_status(status: &Status) -> String {
     if lacks_right(status) {
         return format!("{}; {REMEDY}", status.message);

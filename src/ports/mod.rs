@@ -9,5 +9,5 @@ mod cloud;
 mod cluster;
 pub mod kube_error;
 
-pub use cloud::Cloud;
+pub use cloud::{Cloud, QueueMessage};
 pub use cluster::{Cluster, ClusterError, Finalizers, ObjectKey};

@@ -1,4 +1,4 @@
-//! What was observed → what is desired and what to do about the difference.
+//! Observed state → desired state and plan.
 //!
 //! The controller and the command line's `plan` share it, so that both decide alike.
 

@@ -22,7 +22,7 @@ pub struct Configuration {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rule {
     pub status: Switch,
-    /// Absent: not said by the spec, or a rule of the first version (V1) of the schema, which has none.
+    /// Absent: not in the spec, or a rule of the first version (V1) of the schema, which has none.
     pub priority: Option<i32>,
     pub filter: Filter,
     /// In V1 delete markers are always replicated.
@@ -32,7 +32,7 @@ pub struct Rule {
     pub destination: RuleDestination,
 }
 
-/// A prefix and tags that must all match. Prefix, Tag, And, and no filter at all are told apart only on the
+/// A prefix and tags that must all match. Prefix, Tag, And, and no filter at all are distinguished only on the
 /// way to S3.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize)]
 pub struct Filter {

@@ -15,11 +15,11 @@ use crate::replication::observed::{Caller, Observed, ObservedBucket, ObservedRol
 use crate::replication::resource_id::value_of;
 use crate::replication::step::ABSENT;
 
-/// Everything in which AWS differs from what is desired, in the order in which it would be put right. What
-/// could not be read is not a difference.
+/// Every field in which AWS differs from the desired state, in the order in which it would be corrected. A part that
+/// could not be read has no differences.
 ///
-/// `set_tags`: keys of the tags that the operator set on the role before. Of the role's other tags only those are
-/// compared that are desired: what someone else adds is theirs.
+/// `set_tags`: keys of the tags that the operator set on the role before. Of the role's other tags only the
+/// desired ones are compared: tags that someone else adds are left alone.
 pub fn differences(desired: &Desired, observed: &Observed, set_tags: &[String]) -> Vec<DriftEntry> {
     let mut found = Vec::new();
     for destination in &desired.destinations {
@@ -96,7 +96,7 @@ fn policy_differences(role: &str, want: &Value, got: &Value) -> Vec<DriftEntry> 
         .collect()
 }
 
-/// Our own statements, told by their Sid, are compared; those of others are theirs.
+/// Compares the operator's own statements, which it recognizes by their Sids. The statements of others are left alone.
 fn bucket_policy_differences(
     desired: &Desired,
     bucket: &str,
@@ -114,7 +114,7 @@ fn bucket_policy_differences(
         .collect()
 }
 
-/// In what a source's replication configuration differs; a rule that is on one side only is one difference.
+/// The differences of a source's replication configuration; a rule that is on one side only is one difference.
 pub fn configuration_differences(
     desired: &Desired,
     caller: &Caller,

@@ -68,7 +68,7 @@ pub struct Failure {
     pub subject: String,
     /// AWS's error code; empty when there was no answer.
     pub code: String,
-    /// AWS's message, or what went wrong on the way.
+    /// AWS's message, or the error of the connection.
     pub detail: String,
 }
 

@@ -1,4 +1,4 @@
-//! The policies that people attach.
+//! The policies that people attach in AWS.
 //!
 //! In: resources and accounts. Out: the bucket policies of destinations and the key policies of other accounts, and the
 //! operator's own least privilege, for itself and in each account.
@@ -14,9 +14,10 @@ use crate::replication::authorize::accounts::Account;
 use crate::replication::configuration::Rule;
 use crate::replication::desired::permissions::in_account;
 use crate::replication::desired::{Desired, DesiredRole};
+use crate::replication::health::metrics::GET_METRIC_DATA;
 use crate::replication::observed::Caller;
 
-/// What the owner of each destination bucket in another account has to allow the roles, by bucket: a bucket has one
+/// The policies with which the owners of destination buckets in other accounts admit the roles, by bucket: a bucket has one
 /// policy, however many resources replicate into it
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>).
 pub fn destination_bucket_policies(resources: &[Grantee]) -> BTreeMap<String, PolicyDocument> {
@@ -37,6 +38,17 @@ pub fn destination_bucket_policies(resources: &[Grantee]) -> BTreeMap<String, Po
     }
     let document = |(arn, statements)| (bucket_of_arn(arn).to_owned(), PolicyDocument::new(statements));
     buckets.into_iter().map(document).collect()
+}
+
+/// What the operator needs, as the identity that acts on the sources, where a rule of these resources publishes metrics.
+/// CloudWatch knows no permission for some metrics alone
+/// (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html>).
+pub fn read_metrics<'a>(resources: impl IntoIterator<Item = &'a Grantee>) -> Option<Statement> {
+    let publishes = |grantee: &Grantee| {
+        grantee.desired.rules.values().any(|rule| rule.destination.metrics.is_enabled())
+    };
+    let any = resources.into_iter().any(publishes);
+    any.then(|| Statement::allow("ReadMetrics", [GET_METRIC_DATA], ["*"]))
 }
 
 /// A resource the operator is to have permissions for.
@@ -237,7 +249,7 @@ pub fn assume_roles(accounts: &[Account]) -> Option<Statement> {
     (!roles.is_empty()).then(|| Statement::allow("AssumeRoles", ["sts:AssumeRole"], roles))
 }
 
-/// The trust policy of the role that is assumed in an account, by the operator and by nobody else.
+/// The trust policy of the role that is assumed in an account, by the operator only.
 pub fn account_trust_policy(assume_role: &AssumeRole, operator: &str) -> PolicyDocument {
     let trust = Statement::allow::<_, String>("", ["sts:AssumeRole"], []).principal("AWS", operator);
     let trust = match &assume_role.external_id {

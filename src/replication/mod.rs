@@ -1,4 +1,4 @@
-//! The domain: what is desired, what is observed, what differs, what to do about it, and how to tell.
+//! The domain: the desired state, the observed state, their differences, the plan, and its report.
 //!
 //! Pure and synchronous: no clients, no clocks, no tokio. Everything here is data in, data out, and tested so.
 
@@ -9,6 +9,7 @@ pub mod configuration;
 pub mod deletion_read_set;
 pub mod desired;
 pub mod diff;
+pub mod events;
 pub mod failure;
 pub mod health;
 pub mod import;

@@ -1,4 +1,4 @@
-//! What became of a plan.
+//! The outcome of a plan.
 //!
 //! In: the result of each step. Out: which steps of the next stage may still run.
 
@@ -6,7 +6,7 @@ use crate::api::DriftEntry;
 use crate::replication::failure::Failure;
 use crate::replication::step::Step;
 
-/// What became of a plan.
+/// The outcome of a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     pub done: Vec<Step>,
@@ -23,7 +23,7 @@ pub struct Outcome {
 /// Fields that were corrected again and again within an hour.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contested {
-    /// What is left as it is for now.
+    /// The differences that are left as they are for now.
     pub differences: Vec<DriftEntry>,
     pub corrections: usize,
 }

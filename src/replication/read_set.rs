@@ -1,6 +1,6 @@
-//! What a check reads from AWS.
+//! Selects what a check reads from AWS.
 //!
-//! In: a resource. Out: the buckets, keys and roles to read. It is derived from the resource alone, before any call.
+//! In: a resource. Out: the buckets, keys and roles to read, derived from the resource alone and before any call.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,12 +55,12 @@ pub struct ReadSet {
     /// Names of the managed roles that the status remembers, without `role`.
     pub former_roles: BTreeSet<String>,
     pub id: ResourceId,
-    /// Do not share reads with other checks: someone asked for this one.
+    /// Do not share reads with other checks, because this one was requested.
     pub fresh: bool,
 }
 
 impl ReadSet {
-    /// What to read for a resource. `fresh`: share no read with other checks, because someone asked for this one.
+    /// What to read for a resource. `fresh`: share no read with other checks, because this check was requested.
     pub fn of(replication: &Replication<'_>, fresh: bool) -> ReadSet {
         let Replication { spec, status, id, accounts } = *replication;
         let seen = status.source.iter().chain(&status.destinations);
@@ -104,7 +104,7 @@ impl ReadSet {
         }
     }
 
-    /// What the spec is worked out with, once this was observed.
+    /// The facts from AWS that the desired state depends on.
     pub fn discovered(&self, observed: &Observed) -> Discovered {
         Discovered::of(&self.source.name, observed)
     }

@@ -1,4 +1,4 @@
-//! Which resource something in AWS belongs to, by the tags that a managed role carries.
+//! Decides to which resource a role in AWS belongs, by its tags.
 //!
 //! In: a resource's cluster, namespace, name and UID; the tags of a role. Out: whether the role is the resource's own.
 
@@ -13,7 +13,7 @@ use crate::mutants::{Mutant, is_on};
 const MAX_ROLE_NAME: usize = 64;
 
 /// A `BucketReplication` among all clusters. The UID distinguishes it from one that was deleted and made again under
-/// the same name, and the cluster from one of the same name elsewhere: nobody takes over another's role by a name.
+/// the same name, and the cluster from one of the same name elsewhere: a name alone takes over no role.
 ///
 /// `cluster` and `uid` are absent when a file is planned without a cluster; they then match any.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -29,9 +29,26 @@ pub struct ResourceId {
 }
 
 impl ResourceId {
+    /// The resource that the tags of a managed role name. `None`: they do not name one, or not its cluster.
+    pub fn of_tags(tags: &BTreeMap<String, String>) -> Option<ResourceId> {
+        let value = |key: &str| value_of(tags, &tag(key)).cloned();
+        Some(ResourceId {
+            cluster: Some(value("cluster")?),
+            former_clusters: Vec::new(),
+            namespace: value("namespace")?,
+            name: value("name")?,
+            uid: Some(value("uid")?),
+        })
+    }
+
     /// The id for calls that are about an `AwsAccount` itself, which has no namespace.
     pub fn of_account(name: &str) -> ResourceId {
         ResourceId { namespace: "awsaccount".to_owned(), name: name.to_owned(), ..ResourceId::default() }
+    }
+
+    /// The id for calls that read the metrics of all resources of an account.
+    pub fn of_sweep() -> ResourceId {
+        ResourceId { namespace: "metrics".to_owned(), name: "health".to_owned(), ..ResourceId::default() }
     }
 
     /// The tags of a managed role. An unknown cluster or UID has none.
@@ -158,7 +175,7 @@ fn tag(key: &str) -> String {
 mod tests {
     use super::*;
 
-    fn identity(namespace: &str, name: &str) -> ResourceId {
+    fn id(namespace: &str, name: &str) -> ResourceId {
         ResourceId {
             cluster: Some("c".into()),
             former_clusters: Vec::new(),
@@ -170,9 +187,9 @@ mod tests {
 
     #[test]
     fn the_same_name_in_another_cluster_is_another_resource_unless_this_cluster_replaces_that_one() {
-        let ours = identity("data", "orders");
+        let ours = id("data", "orders");
         let elsewhere =
-            ResourceId { cluster: Some("d".into()), uid: Some("v".into()), ..identity("data", "orders") };
+            ResourceId { cluster: Some("d".into()), uid: Some("v".into()), ..id("data", "orders") };
         assert!(!ours.owns(&elsewhere.tags()));
         assert!(!is_named_by(&elsewhere.tags(), &ours));
         assert!(belongs_to_another(&elsewhere.tags(), &ours));
@@ -186,22 +203,22 @@ mod tests {
 
     #[test]
     fn tags_have_no_case() {
-        let ours = identity("data", "orders");
+        let ours = id("data", "orders");
         let folded = |tags: BTreeMap<String, String>| {
             tags.into_iter().map(|(key, value)| (key.to_uppercase(), value)).collect::<BTreeMap<_, _>>()
         };
         assert!(ours.owns(&folded(ours.tags())));
-        assert!(belongs_to_another(&folded(identity("data", "other").tags()), &ours));
+        assert!(belongs_to_another(&folded(id("data", "other").tags()), &ours));
     }
 
     #[test]
     fn a_role_is_owned_only_by_the_resource_with_the_same_uid_in_the_same_cluster() {
-        let ours = identity("data", "orders");
+        let ours = id("data", "orders");
         assert!(ours.owns(&ours.tags()));
         for other in [
             ResourceId { uid: Some("v".into()), ..ours.clone() },
             ResourceId { cluster: Some("d".into()), ..ours.clone() },
-            identity("data", "other"),
+            id("data", "other"),
         ] {
             assert!(!ours.owns(&other.tags()), "{other:?}");
         }
@@ -210,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_role_that_lost_one_of_its_tags_is_still_owned() {
-        let ours = identity("data", "orders");
+        let ours = id("data", "orders");
         for key in ours.tags().keys() {
             let mut tags = ours.tags();
             tags.remove(key);
@@ -223,11 +240,11 @@ mod tests {
 
     #[test]
     fn default_role_names_are_unique_and_fit() {
-        assert_eq!(identity("a-b", "c").default_role_name(), "a-b.c");
-        assert_ne!(identity("a-b", "c").default_role_name(), identity("a", "b-c").default_role_name());
+        assert_eq!(id("a-b", "c").default_role_name(), "a-b.c");
+        assert_ne!(id("a-b", "c").default_role_name(), id("a", "b-c").default_role_name());
         let long = "x".repeat(63);
-        let one = identity(&long, "one").default_role_name();
+        let one = id(&long, "one").default_role_name();
         assert_eq!(one.len(), 64);
-        assert_ne!(one, identity(&long, "two").default_role_name());
+        assert_ne!(one, id(&long, "two").default_role_name());
     }
 }

@@ -16,7 +16,7 @@ pub enum Clock {
     Simulated(SimulatedClock),
 }
 
-/// A clock that moves only when it is told to.
+/// A clock that moves only when a test moves it.
 #[derive(Clone, Debug)]
 pub struct SimulatedClock {
     start: Instant,

@@ -40,11 +40,17 @@ use crate::telemetry::{Ending, Metrics};
 /// more is noticed a few seconds later.
 const WATCH_TIMEOUT: u32 = 90;
 
+/// `kubectl apply` keeps a second copy of the object in this annotation (Kubernetes, "Well-Known Labels, Annotations and
+/// Taints").
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// What the runtime must know of a kind.
 pub trait Controller: Send + Sync + 'static {
     type Kind: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static;
     /// What objects of the kind are found by.
     type IndexKey: Eq + Hash + Debug + Send + Sync + 'static;
+    /// What is asked of all objects of the kind at once.
+    type Summary: Debug + Send + Sync + 'static;
 
     /// The longest that a reconcile may take.
     const DEADLINE: Duration;
@@ -52,7 +58,7 @@ pub trait Controller: Send + Sync + 'static {
     /// The objects of a namespace, or of the whole cluster.
     fn api(client: Client, namespace: Option<&str>) -> Api<Self::Kind>;
 
-    fn store(&self) -> &Arc<Store<Self::Kind, Self::IndexKey>>;
+    fn store(&self) -> &Arc<Store<Self::Kind, Self::IndexKey, Self::Summary>>;
 
     /// Sees each change after the store has it, also while another process leads. Returns why the object itself must be
     /// reconciled; `None` when the change is none that matters.
@@ -116,7 +122,7 @@ impl<C: Controller> Runner<C> {
         }
     }
 
-    /// Follows the API server for ever. `namespace`: `None` for all. `synced` is sent once the first list is complete.
+    /// Follows the API server forever. `namespace`: `None` for all. `synced` is sent once the first list is complete.
     pub(crate) async fn watch(
         &self,
         api: Api<C::Kind>,
@@ -132,10 +138,18 @@ impl<C: Controller> Runner<C> {
         };
         let mut synced = Some(synced);
         let mut writer = StoreWriter::new(self.controller.store().clone(), namespace);
-        // Managed fields are dropped before they take memory.
-        let events = watcher(api, config.streaming_lists().timeout(WATCH_TIMEOUT))
-            .default_backoff()
-            .modify(|object| object.managed_fields_mut().clear());
+        // What no controller reads is dropped before it takes memory.
+        let events = watcher(api, config.streaming_lists().timeout(WATCH_TIMEOUT)).default_backoff().modify(
+            |object| {
+                let metadata = object.meta_mut();
+                metadata.managed_fields = None;
+                metadata.labels = None;
+                metadata.owner_references = None;
+                if let Some(annotations) = &mut metadata.annotations {
+                    annotations.remove(LAST_APPLIED);
+                }
+            },
+        );
         let mut events = pin!(events);
         while let Some(event) = events.next().await {
             match event {
@@ -236,9 +250,10 @@ impl<C: Controller> Runner<C> {
         *self.unsettled_until.lock() = (!unsettled.is_zero()).then(|| Instant::now() + unsettled);
         self.triggers.open();
         // After the queue is open: a change in between is queued twice, and none is lost.
-        let objects = self.controller.store().all();
-        let fleet = objects.len();
-        for object in objects {
+        let keys = self.controller.store().keys();
+        let fleet = keys.len();
+        for key in keys {
+            let Some(object) = self.controller.store().get(&key) else { continue };
             if let Some(instruments) = &self.instruments {
                 instruments.tracker.add(&object.uid().unwrap_or_default(), Instant::now());
             }
@@ -247,7 +262,7 @@ impl<C: Controller> Runner<C> {
                 (Urgency::Periodic, delay) => (Urgency::Periodic, delay + unsettled),
                 change => change,
             };
-            self.triggers.trigger_in(Key::of(object.meta()), urgency, delay);
+            self.triggers.trigger_in(key, urgency, delay);
         }
     }
 

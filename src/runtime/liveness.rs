@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How often the loop that drives watches, reconciles and election shows that it turns.
+/// How often the loop that drives watches, reconciles and election reports that it runs.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Without a heartbeat for this long the loop is stuck.
@@ -45,7 +45,7 @@ impl Liveness {
         Liveness { beat: Mutex::new(now), failing: Mutex::default() }
     }
 
-    /// The loop turns.
+    /// Records that the loop runs.
     pub fn beat(&self, now: Instant) {
         *self.beat.lock() = now;
     }
@@ -66,7 +66,7 @@ impl Liveness {
         self.failing.lock().remove(watched);
     }
 
-    /// What is stuck, in words for a person.
+    /// Describes what is stuck, for a person.
     pub fn stuck_reason(&self, now: Instant) -> Option<String> {
         let silent = now.saturating_duration_since(*self.beat.lock());
         if silent > HEARTBEAT_TIMEOUT {

@@ -74,11 +74,21 @@ impl Manager {
         self.leads.push(Box::new(move |term| runner.clone().lead(term, shutdown.clone()).boxed()));
     }
 
+    /// Adds work beside the controllers, which runs while this process leads. It must end with the term and the signal to
+    /// stop.
+    pub fn add_lead(
+        &mut self,
+        lead: impl Fn(Term, CancellationToken) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) {
+        let shutdown = self.shutdown.clone();
+        self.leads.push(Box::new(move |term| lead(term, shutdown.clone())));
+    }
+
     /// Watches, and reconciles while this process leads, until the signal to stop, and then until what runs has ended.
     pub async fn run(self, election: Election) {
         let Manager { health, shutdown, liveness, watches, synced, leads, .. } = self;
         let work = async {
-            // The start barrier: who owns a source depends on all resources, and what is allowed on all accounts.
+            // The start barrier: the owner of a source depends on all resources, and authorization on all accounts.
             tokio::select! {
                 _ = join_all(synced) => {}
                 () = shutdown.cancelled() => return,
@@ -137,6 +147,7 @@ mod tests {
     impl Controller for ConfigMaps {
         type Kind = ConfigMap;
         type IndexKey = ();
+        type Summary = ();
 
         const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -214,7 +225,7 @@ mod tests {
         let client = api_server(&[object("panics", 1)], later).await;
         let (health, shutdown) = (Health::default(), CancellationToken::new());
         let mut manager = Manager::new(client, health, shutdown.clone());
-        let store = Arc::new(Store::new(|_: &ConfigMap| Vec::new()));
+        let store = Arc::new(Store::unindexed());
         let controller = ConfigMaps { store: store.clone(), reconciled, tries: Mutex::default() };
         manager.add(Runner::new(controller, Triggers::new(1), None), Scope::default());
         let run = manager.run(Election::disabled());

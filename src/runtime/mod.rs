@@ -12,6 +12,7 @@ pub mod leader;
 pub mod liveness;
 pub mod manager;
 pub mod object_writer;
+pub mod packing;
 pub mod queue;
 pub mod requeue;
 pub mod selector;

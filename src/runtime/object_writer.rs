@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::runtime::events::{Event as KubeEvent, EventType, Recorder, Reporter};
 use kube::{Api, Client};
@@ -89,6 +90,28 @@ impl Cluster for ObjectWriter {
         .map_err(&failed)?;
         match self.api(object).patch_status(&object.name, &PatchParams::default(), &patch).await {
             // Gone meanwhile: there is nothing left to report on.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(drop).map_err(failed),
+        }
+    }
+
+    async fn set_condition(
+        &self,
+        object: &ObjectKey,
+        place: usize,
+        condition: &Condition,
+        (field, value): (&str, &Value),
+    ) -> Result<(), ClusterError> {
+        let failed = ClusterError::new("write the condition");
+        let path = format!("/status/conditions/{place}");
+        let patch = json_patch(vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": object.uid}),
+            json!({"op": "test", "path": format!("{path}/type"), "value": condition.type_}),
+            json!({"op": "replace", "path": path, "value": condition}),
+            json!({"op": "add", "path": format!("/status/{field}"), "value": value}),
+        ])
+        .map_err(&failed)?;
+        match self.api(object).patch_status(&object.name, &PatchParams::default(), &patch).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             other => other.map(drop).map_err(failed),
         }

@@ -5,7 +5,7 @@
 //! few dozen bytes, and its future is made only once it has a permit.
 //!
 //! Three rules. An object is reconciled once at a time; what is triggered meanwhile follows. Each set of accounts is a
-//! bulkhead with permits of its own, so that resources of an account that does not answer hold up nobody else's. Within a
+//! bulkhead with permits of its own, so that an account that does not answer delays no resource of another. Within a
 //! bulkhead, changes go before periodic checks, which never take all permits.
 //!
 //! kube's `Controller` is not used for this. It knows one order (first come, first served) and one limit for all objects,

@@ -1,4 +1,4 @@
-//! Decides how long to wait before the next try.
+//! Decides how long a resource waits for its next check, by the reason of the last one, such as `Throttled`.
 //!
 //! In: the reason that a try ended with, and the interval of the object. Out: the pause. Transient failures back off
 //! exponentially, by reason and with jitter; everything else is checked again after the interval.
@@ -54,7 +54,7 @@ fn backoff(reason: Reason, cap: Duration) -> ExponentialBackoff {
         .build()
 }
 
-/// Adds up to a tenth, so that resources that were created together are not checked together for ever.
+/// Adds up to a tenth, so that resources that were created together are not checked together forever.
 pub fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(1.0 + fastrand::f64() / 10.0)
 }

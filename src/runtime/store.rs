@@ -1,23 +1,26 @@
 //! The objects of one kind as the watch last saw them, with indexes.
 //!
 //! In: the events of a watch, or single objects. Out: what changed in the store, the object of a key, and all objects
-//! that share an index key, oldest first, without a scan of the others.
+//! that share an index key, oldest first, without a scan of the others. What is at rest is packed.
 //!
 //! It stands in for kube's reflector store, which has no index, which holds a second copy of all objects during a
 //! re-list, and which does not report what a re-list removed: an object that was deleted while the watch was cut would
 //! be forgotten without an event. client-go's `Indexer` is the model.
 
-use std::cmp::Ordering;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::Resource;
 use kube::core::ObjectMeta;
 use kube::runtime::watcher::Event;
 use parking_lot::{Mutex, RwLock};
+
+use crate::runtime::packing::{Packed, Packing};
 
 /// What names an object of a kind: `namespace/name`, or `name` where the kind has no namespaces. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,51 +66,90 @@ pub enum Change<K> {
     Deleted(Arc<K>),
 }
 
-/// An object in an index, in the order of age and then of UID.
+/// What the order of age needs of an object: the age, the UID and the name decide in turn.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ByAge {
+    created: Option<Timestamp>,
+    uid: Option<Arc<str>>,
+    key: Key,
+}
+
+/// The objects that share an index key. Nearly every source has one resource, and a tree of one takes half a kilobyte.
 #[derive(Debug)]
-struct ByAge<K>(Arc<K>);
-
-impl<K: Resource> Ord for ByAge<K> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let (a, b) = (self.0.meta(), other.0.meta());
-        let age = |m: &ObjectMeta| m.creation_timestamp.as_ref().map(|time| time.0);
-        age(a).cmp(&age(b)).then_with(|| a.uid.cmp(&b.uid)).then_with(|| a.name.cmp(&b.name))
-    }
+enum Members {
+    One(ByAge),
+    Many(BTreeSet<ByAge>),
 }
 
-impl<K: Resource> PartialOrd for ByAge<K> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+impl Members {
+    fn insert(&mut self, member: ByAge) {
+        match self {
+            Members::One(one) if *one == member => {}
+            Members::One(one) => *self = Members::Many([one.clone(), member].into()),
+            Members::Many(members) => drop(members.insert(member)),
+        }
+    }
+
+    /// Removes a member; returns whether none is left.
+    fn remove(&mut self, member: &ByAge) -> bool {
+        match self {
+            Members::One(one) => one == member,
+            Members::Many(members) => {
+                members.remove(member);
+                members.is_empty()
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Members::One(_) => 1,
+            Members::Many(members) => members.len(),
+        }
+    }
+
+    /// Oldest first.
+    fn iter(&self) -> impl Iterator<Item = &ByAge> {
+        let (one, many) = match self {
+            Members::One(one) => (Some(one), None),
+            Members::Many(members) => (None, Some(members)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
     }
 }
-
-impl<K: Resource> PartialEq for ByAge<K> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<K: Resource> Eq for ByAge<K> {}
 
 #[derive(Debug)]
-struct Held<K> {
-    object: Arc<K>,
+struct Held<K, S> {
+    object: Packed<K>,
+    summary: S,
+    by_age: ByAge,
+    resource_version: Option<Box<str>>,
     /// The last list that held the object.
     list: u64,
 }
 
 #[derive(Debug)]
-struct State<K, I> {
-    objects: HashMap<Key, Held<K>>,
-    indexed: HashMap<I, BTreeSet<ByAge<K>>>,
+struct State<K, I, S> {
+    objects: HashMap<Key, Held<K, S>>,
+    indexed: HashMap<I, Members>,
 }
 
-/// The objects of kind `K`, indexed by keys of type `I`.
+/// What a store keeps of each object.
 #[derive(Debug)]
-pub struct Store<K, I = ()> {
+pub struct Keeping<K, I, S> {
     /// The index keys of an object.
-    index_by: fn(&K) -> Vec<I>,
-    state: RwLock<State<K, I>>,
+    pub index_by: fn(&K) -> Vec<I>,
+    /// What is asked of all objects at once, so that none has to be unpacked for it.
+    pub summarize: fn(&K) -> S,
+    /// `None`: objects are kept as they are.
+    pub packing: Option<Packing<K>>,
+}
+
+/// The objects of kind `K`, indexed by keys of type `I`, with a summary of type `S` of each.
+#[derive(Debug)]
+pub struct Store<K, I = (), S = ()> {
+    keeping: Keeping<K, I, S>,
+    state: RwLock<State<K, I, S>>,
     /// Since when the watch has only failed, so that the store may lag behind.
     failing_since: Mutex<Option<Instant>>,
     /// How many objects were returned or compared, so that tests can count work instead of time.
@@ -115,10 +157,17 @@ pub struct Store<K, I = ()> {
     visits: std::sync::atomic::AtomicUsize,
 }
 
-impl<K: Resource<DynamicType = ()>, I: Eq + Hash> Store<K, I> {
-    pub fn new(index_by: fn(&K) -> Vec<I>) -> Store<K, I> {
+impl<K: Resource<DynamicType = ()>> Store<K> {
+    /// For a kind of which there are few: objects are kept as they are.
+    pub fn unindexed() -> Store<K> {
+        Store::new(Keeping { index_by: |_| Vec::new(), summarize: |_| (), packing: None })
+    }
+}
+
+impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> Store<K, I, S> {
+    pub fn new(keeping: Keeping<K, I, S>) -> Store<K, I, S> {
         Store {
-            index_by,
+            keeping,
             state: RwLock::new(State { objects: HashMap::new(), indexed: HashMap::new() }),
             failing_since: Mutex::new(None),
             #[cfg(test)]
@@ -141,7 +190,7 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash> Store<K, I> {
         self.visits.swap(0, std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// The watch failed. What the store holds may be out of date from now on.
+    /// The watch failed. From now on the store may be out of date.
     pub fn watch_failed(&self, now: Instant) {
         self.failing_since.lock().get_or_insert(now);
     }
@@ -156,43 +205,78 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash> Store<K, I> {
         self.failing_since.lock().map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
-    pub fn get(&self, key: &Key) -> Option<Arc<K>> {
-        self.visit(1);
-        self.state.read().objects.get(key).map(|held| held.object.clone())
+    fn unpack(&self, held: &Held<K, S>) -> Option<Arc<K>> {
+        held.object.unpack(self.keeping.packing.as_ref())
     }
 
-    /// The objects with this index key, oldest first.
-    pub fn by_index(&self, key: &I) -> Vec<Arc<K>> {
+    pub fn get(&self, key: &Key) -> Option<Arc<K>> {
+        self.visit(1);
         let state = self.state.read();
-        let found: Vec<_> = state.indexed.get(key).into_iter().flatten().map(|o| o.0.clone()).collect();
-        self.visit(found.len());
-        found
+        self.unpack(state.objects.get(key)?)
+    }
+
+    /// Whether there is an object with this key.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.visit(1);
+        self.state.read().objects.contains_key(key)
+    }
+
+    /// The objects with this index key, oldest first. For keys that few objects share: each is unpacked.
+    pub fn by_index(&self, key: &I) -> Vec<Arc<K>> {
+        self.by_index_until(key, |_| false)
     }
 
     /// The first of the objects with this index key, oldest first, up to and with the one for which `last` is true.
     pub fn by_index_until(&self, key: &I, mut last: impl FnMut(&K) -> bool) -> Vec<Arc<K>> {
         let state = self.state.read();
         let mut found = Vec::new();
-        for ByAge(object) in state.indexed.get(key).into_iter().flatten() {
+        for member in state.indexed.get(key).into_iter().flat_map(Members::iter) {
             self.visit(1);
-            found.push(object.clone());
-            if last(object) {
+            let Some(object) = state.objects.get(&member.key).and_then(|held| self.unpack(held)) else {
+                continue;
+            };
+            let is_last = last(&object);
+            found.push(object);
+            if is_last {
                 break;
             }
         }
         found
     }
 
-    /// How many objects have this index key.
-    pub fn count(&self, key: &I) -> usize {
-        self.state.read().indexed.get(key).map_or(0, BTreeSet::len)
+    /// The keys of the objects with this index key, oldest first.
+    pub fn keys_by_index(&self, key: &I) -> Vec<Key> {
+        let state = self.state.read();
+        let members = state.indexed.get(key).into_iter().flat_map(Members::iter);
+        let keys: Vec<Key> = members.map(|member| member.key.clone()).collect();
+        self.visit(keys.len());
+        keys
     }
 
-    /// All objects, for metrics and for the start of a term.
-    pub fn all(&self) -> Vec<Arc<K>> {
+    /// How many objects have this index key.
+    pub fn count(&self, key: &I) -> usize {
+        self.state.read().indexed.get(key).map_or(0, Members::len)
+    }
+
+    /// The keys of all objects, for the start of a term.
+    pub fn keys(&self) -> Vec<Key> {
         let state = self.state.read();
         self.visit(state.objects.len());
-        state.objects.values().map(|held| held.object.clone()).collect()
+        state.objects.keys().cloned().collect()
+    }
+
+    /// Each object, unpacked when its turn comes; one that goes meanwhile is left out.
+    pub fn objects(&self) -> impl Iterator<Item = Arc<K>> {
+        self.keys().into_iter().filter_map(|key| self.get(&key))
+    }
+
+    /// Shows the key, the UID and the summary of each object. The store is locked meanwhile.
+    pub fn for_each_summary(&self, mut show: impl FnMut(&Key, &str, &S)) {
+        let state = self.state.read();
+        self.visit(state.objects.len());
+        for (key, held) in &state.objects {
+            show(key, held.by_age.uid.as_deref().unwrap_or_default(), &held.summary);
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -209,26 +293,38 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash> Store<K, I> {
     }
 
     fn apply_of_list(&self, object: K, list: u64) -> Vec<Change<K>> {
-        let key = Key::of(object.meta());
+        let Keeping { index_by, summarize, packing } = &self.keeping;
+        let metadata = object.meta();
+        let key = Key::of(metadata);
+        let resource_version = metadata.resource_version.as_deref().map(Box::from);
+        if let Some(held) = self.state.write().objects.get_mut(&key) {
+            held.list = list.max(held.list);
+            if resource_version.is_some() && held.resource_version == resource_version {
+                return Vec::new();
+            }
+        }
+        let by_age = ByAge {
+            created: metadata.creation_timestamp.as_ref().map(|time| time.0),
+            uid: metadata.uid.as_deref().map(Arc::from),
+            key: key.clone(),
+        };
+        let after = Arc::new(object);
+        let held = Held {
+            object: Packed::new(&after, packing.as_ref()),
+            summary: summarize(&after),
+            by_age: by_age.clone(),
+            resource_version,
+            list,
+        };
         let mut state = self.state.write();
         let State { objects, indexed } = &mut *state;
-        let before = objects.get_mut(&key).and_then(|held| {
-            held.list = list.max(held.list);
-            let version = &held.object.meta().resource_version;
-            let same = version.is_some() && *version == object.meta().resource_version;
-            if same { None } else { Some(held.object.clone()) }
-        });
-        if before.is_none() && objects.contains_key(&key) {
-            return Vec::new();
+        let before = objects.insert(key, held).and_then(|held| self.take_out(indexed, &held));
+        for index_key in index_by(&after) {
+            match indexed.entry(index_key) {
+                Entry::Occupied(mut members) => members.get_mut().insert(by_age.clone()),
+                Entry::Vacant(entry) => drop(entry.insert(Members::One(by_age.clone()))),
+            }
         }
-        if let Some(before) = &before {
-            unindex(indexed, before, (self.index_by)(before));
-        }
-        let after = Arc::new(object);
-        for index_key in (self.index_by)(&after) {
-            indexed.entry(index_key).or_default().insert(ByAge(after.clone()));
-        }
-        objects.insert(key, Held { object: after.clone(), list });
         drop(state);
         match before {
             Some(before) if before.meta().uid != after.meta().uid => {
@@ -242,8 +338,20 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash> Store<K, I> {
     pub fn remove(&self, key: &Key) -> Option<Change<K>> {
         let mut state = self.state.write();
         let held = state.objects.remove(key)?;
-        unindex(&mut state.indexed, &held.object, (self.index_by)(&held.object));
-        Some(Change::Deleted(held.object))
+        self.take_out(&mut state.indexed, &held).map(Change::Deleted)
+    }
+
+    /// Removes an object from the index; returns it unpacked.
+    fn take_out(&self, indexed: &mut HashMap<I, Members>, held: &Held<K, S>) -> Option<Arc<K>> {
+        let object = self.unpack(held)?;
+        for key in (self.keeping.index_by)(&object) {
+            if let Entry::Occupied(mut members) = indexed.entry(key)
+                && members.get_mut().remove(&held.by_age)
+            {
+                members.remove();
+            }
+        }
+        Some(object)
     }
 
     /// Drops the objects of a namespace (`None`: of all) that `list` did not hold.
@@ -258,34 +366,18 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash> Store<K, I> {
     }
 }
 
-fn unindex<K: Resource, I: Eq + Hash>(
-    indexed: &mut HashMap<I, BTreeSet<ByAge<K>>>,
-    object: &Arc<K>,
-    keys: Vec<I>,
-) {
-    let object = ByAge(object.clone());
-    for key in keys {
-        if let Some(set) = indexed.get_mut(&key) {
-            set.remove(&object);
-            if set.is_empty() {
-                indexed.remove(&key);
-            }
-        }
-    }
-}
-
 /// Brings the events of one watch into a store.
 #[derive(Debug)]
-pub struct StoreWriter<K, I> {
-    store: Arc<Store<K, I>>,
+pub struct StoreWriter<K, I, S> {
+    store: Arc<Store<K, I, S>>,
     /// The namespace that is watched; `None` for all.
     namespace: Option<String>,
     /// The number of the list that is under way, or was last.
     list: u64,
 }
 
-impl<K: Resource<DynamicType = ()>, I: Eq + Hash> StoreWriter<K, I> {
-    pub fn new(store: Arc<Store<K, I>>, namespace: Option<String>) -> StoreWriter<K, I> {
+impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> StoreWriter<K, I, S> {
+    pub fn new(store: Arc<Store<K, I, S>>, namespace: Option<String>) -> StoreWriter<K, I, S> {
         StoreWriter { store, namespace, list: 0 }
     }
 
@@ -328,16 +420,29 @@ mod tests {
         object
     }
 
+    const PACKING: Packing<ConfigMap> = Packing {
+        write: |object| serde_json::to_vec(object).ok(),
+        read: |text| serde_json::from_slice(text).ok(),
+        typical: br#"{"metadata":{"creationTimestamp":"2026-01-01T00:00:00Z","namespace":"data","name":"#,
+    };
+
     fn by_team(object: &ConfigMap) -> Vec<String> {
         object.metadata.labels.iter().filter_map(|labels| labels.get("team").cloned()).collect()
     }
 
-    fn writer() -> StoreWriter<ConfigMap, String> {
-        StoreWriter::new(Arc::new(Store::new(by_team)), None)
+    fn store() -> Arc<Store<ConfigMap, String>> {
+        Arc::new(Store::new(Keeping { index_by: by_team, summarize: |_| (), packing: Some(PACKING) }))
+    }
+
+    fn writer() -> StoreWriter<ConfigMap, String, ()> {
+        StoreWriter::new(store(), None)
     }
 
     /// The changes in words: the name, with the version before and after.
-    fn changes(writer: &mut StoreWriter<ConfigMap, String>, events: Vec<Event<ConfigMap>>) -> Vec<String> {
+    fn changes(
+        writer: &mut StoreWriter<ConfigMap, String, ()>,
+        events: Vec<Event<ConfigMap>>,
+    ) -> Vec<String> {
         let version = |o: &ConfigMap| o.metadata.resource_version.clone().unwrap_or_default();
         let name = |o: &ConfigMap| o.metadata.name.clone().unwrap_or_default();
         let changes = events.into_iter().flat_map(|event| writer.observe(event));
@@ -387,7 +492,7 @@ mod tests {
 
     #[test]
     fn a_list_of_one_namespace_removes_nothing_of_another() {
-        let store = Arc::new(Store::new(by_team));
+        let store = store();
         let mut shop = StoreWriter::new(store.clone(), Some("shop".into()));
         store.apply(object("a", 1));
         assert!(changes(&mut shop, vec![Init, InitDone]).is_empty());

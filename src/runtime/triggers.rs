@@ -77,7 +77,7 @@ impl<K> Triggers<K> {
         self.shared.queue.lock().work.longest_run(now)
     }
 
-    /// Takes triggers from now on. What an earlier term left is dropped.
+    /// Takes triggers from now on. Triggers that an earlier term left are dropped.
     pub(crate) fn open(&self) {
         let mut queue = self.shared.queue.lock();
         queue.work.clear();

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::Status;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -156,6 +157,23 @@ impl ApiServer {
     /// Replaces the status of an object.
     pub fn set_status(&mut self, key: &ObjectKey, status: &Value) -> Result<(), Box<Status>> {
         self.patched(key)?["status"] = status.clone();
+        self.touch(&ObjectName::from(key));
+        Ok(())
+    }
+
+    /// Replaces one condition and one other field of the status, if the condition is where it was read.
+    pub fn set_condition(
+        &mut self,
+        key: &ObjectKey,
+        place: usize,
+        condition: &Condition,
+        (field, value): (&str, &Value),
+    ) -> Result<(), Box<Status>> {
+        let status = &mut self.patched(key)?["status"];
+        let held = status.pointer_mut(&format!("/conditions/{place}"));
+        let held = held.filter(|held| held["type"] == condition.type_).ok_or_else(test_failed)?;
+        *held = json!(condition);
+        status[field] = value.clone();
         self.touch(&ObjectName::from(key));
         Ok(())
     }

@@ -4,16 +4,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
 use crate::iam::arn::role_of_arn;
-use crate::ports::Cloud;
 use crate::replication::health::canary::{
     BucketFacts, CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
 };
+use crate::ports::{Cloud, QueueMessage};
+use crate::replication::events::{Event, EventQueue};
+use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{
@@ -21,6 +24,9 @@ use crate::replication::{
     FailureClass, Observed, ObservedBucket, ObservedRole, ReadSet, ResourceId, Step,
 };
 use crate::simulation::world::{World, access_denied, fail, partition};
+
+/// The access key that the operator signs with.
+pub const OWN_KEY: &str = "ASIAOPERATOR";
 
 /// AWS in memory.
 #[derive(Clone, Debug)]
@@ -33,6 +39,8 @@ struct State {
     before: World,
     /// Answer the next read from the state before the last write.
     stale: bool,
+    /// The messages of every event queue, by the receipts that delete them.
+    messages: BTreeMap<String, String>,
 }
 
 /// The ids of the accounts in which one resource has clients.
@@ -59,7 +67,12 @@ impl SimulatedClients {
 
 impl SimulatedCloud {
     pub fn new(world: World) -> SimulatedCloud {
-        SimulatedCloud(Arc::new(Mutex::new(State { before: world.clone(), world, stale: false })))
+        SimulatedCloud(Arc::new(Mutex::new(State {
+            before: world.clone(),
+            world,
+            stale: false,
+            messages: BTreeMap::new(),
+        })))
     }
 
     /// A copy of the state.
@@ -70,6 +83,17 @@ impl SimulatedCloud {
     /// Reads the state, or changes it as someone outside does.
     pub fn with<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
         act(&mut self.0.lock().world)
+    }
+
+    /// Sends a message to the event queues.
+    pub fn send_event(&self, body: &str) {
+        let messages = &mut self.0.lock().messages;
+        messages.insert(format!("{:06}", messages.len()), body.to_owned());
+    }
+
+    /// How many messages were not deleted.
+    pub fn waiting_events(&self) -> usize {
+        self.0.lock().messages.len()
     }
 
     /// Answers the next read as if the last write had not happened yet.
@@ -249,12 +273,52 @@ impl Cloud for SimulatedCloud {
         self.write(|world| world.delete_version(caller, object))
     }
 
-    async fn verify(&self, account: &Account) -> Read<AwsIdentity> {
+    async fn verify(&self, account: &Account) -> Read<CallerIdentity> {
         let account_id = self.connect_to(account)?;
-        Ok(AwsIdentity { arn: format!("arn:aws:sts::{account_id}:assumed-role/operator/s"), account_id })
+        Ok(CallerIdentity { arn: format!("arn:aws:sts::{account_id}:assumed-role/operator/s"), account_id })
+    }
+
+    async fn read_metrics(
+        &self,
+        account: Option<&Account>,
+        region: &str,
+        request: &MetricsRequest,
+    ) -> Read<Vec<SeriesAnswer>> {
+        let account_id = match account {
+            Some(account) => self.connect_to(account)?,
+            None => self.read(|world| world.own_account.clone()),
+        };
+        self.read(|world| {
+            let held = world.metrics.get(&(account_id, region.to_owned()));
+            let answer = |series| {
+                let points = held.and_then(|held| held.get(series));
+                let within = points.into_iter().flat_map(|points| points.range(request.start..request.end));
+                SeriesAnswer { points: within.map(|(at, value)| (*at, *value)).collect(), problem: None }
+            };
+            Ok(request.series.iter().map(answer).collect())
+        })
     }
 
     fn forget(&self, _account_name: &str) {}
+
+    async fn receive_events(&self, _queue: &EventQueue, _wait: Duration) -> Read<Vec<QueueMessage>> {
+        let state = self.0.lock();
+        let messages = state.messages.iter().take(10);
+        Ok(messages
+            .map(|(receipt, body)| QueueMessage { body: body.clone(), receipt: receipt.clone() })
+            .collect())
+    }
+
+    async fn delete_events(&self, _queue: &EventQueue, receipts: Vec<String>) -> Read<()> {
+        self.0.lock().messages.retain(|receipt, _| !receipts.contains(receipt));
+        Ok(())
+    }
+
+    fn is_own_access_key(&self, access_key: &str) -> bool {
+        access_key == OWN_KEY
+    }
+
+    async fn forget_answers(&self, _event: &Event) {}
 }
 
 /// The reads of one check, all from one state.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::{DynamicObject, Status};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -70,6 +71,17 @@ impl Cluster for SimulatedCluster {
     async fn set_status(&self, object: &ObjectKey, status: &Value) -> Result<(), ClusterError> {
         let result = self.0.lock().set_status(object, status);
         answer("write the status", ignore_not_found(result))
+    }
+
+    async fn set_condition(
+        &self,
+        object: &ObjectKey,
+        place: usize,
+        condition: &Condition,
+        field: (&str, &Value),
+    ) -> Result<(), ClusterError> {
+        let result = self.0.lock().set_condition(object, place, condition, field);
+        answer("write the condition", ignore_not_found(result))
     }
 
     async fn publish_event(&self, _object: &ObjectKey, event: &Event) {

@@ -7,15 +7,19 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::{DynamicObject, Status};
 use serde_json::Value;
 
-use crate::api::AwsIdentity;
-use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey};
 use crate::replication::health::canary::{
     CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
 };
+use crate::api::CallerIdentity;
+use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey, QueueMessage};
+use crate::replication::events::{self, EventQueue};
+use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::status::Event;
@@ -45,6 +49,8 @@ pub enum Call {
     AddFinalizer,
     RemoveFinalizer,
     SetStatus,
+    SetCondition,
+    ReadMetrics(String),
     PublishEvent,
     NamespaceLabels(String),
 }
@@ -55,7 +61,11 @@ impl Call {
         self.writes_to_aws()
             || matches!(
                 self,
-                Call::AddFinalizer | Call::RemoveFinalizer | Call::SetStatus | Call::PublishEvent
+                Call::AddFinalizer
+                    | Call::RemoveFinalizer
+                    | Call::SetStatus
+                    | Call::SetCondition
+                    | Call::PublishEvent
             )
     }
 
@@ -90,6 +100,8 @@ impl std::fmt::Display for Call {
             Call::AddFinalizer => f.write_str("add the finalizer"),
             Call::RemoveFinalizer => f.write_str("remove the finalizer"),
             Call::SetStatus => f.write_str("write the status"),
+            Call::SetCondition => f.write_str("write the condition Replicating"),
+            Call::ReadMetrics(region) => write!(f, "read metrics in {region}"),
             Call::PublishEvent => f.write_str("publish an event"),
             Call::NamespaceLabels(namespace) => write!(f, "read the labels of namespace {namespace}"),
         }
@@ -275,12 +287,38 @@ impl<P: Cloud> Cloud for Hooked<P> {
         self.aws(Call::DeleteVersion(object.clone()), self.port.delete_version(clients, object)).await
     }
 
-    async fn verify(&self, account: &Account) -> Read<AwsIdentity> {
+    async fn verify(&self, account: &Account) -> Read<CallerIdentity> {
         self.aws(Call::Verify(account.name.clone()), self.port.verify(account)).await
+    }
+
+    async fn read_metrics(
+        &self,
+        account: Option<&Account>,
+        region: &str,
+        request: &MetricsRequest,
+    ) -> Read<Vec<SeriesAnswer>> {
+        let answer = self.port.read_metrics(account, region, request);
+        self.aws(Call::ReadMetrics(region.to_owned()), answer).await
     }
 
     fn forget(&self, account_name: &str) {
         self.port.forget(account_name);
+    }
+
+    async fn receive_events(&self, queue: &EventQueue, wait: Duration) -> Read<Vec<QueueMessage>> {
+        self.port.receive_events(queue, wait).await
+    }
+
+    async fn delete_events(&self, queue: &EventQueue, receipts: Vec<String>) -> Read<()> {
+        self.port.delete_events(queue, receipts).await
+    }
+
+    fn is_own_access_key(&self, access_key: &str) -> bool {
+        self.port.is_own_access_key(access_key)
+    }
+
+    async fn forget_answers(&self, event: &events::Event) {
+        self.port.forget_answers(event).await;
     }
 }
 
@@ -309,6 +347,17 @@ impl<P: Cluster> Cluster for Hooked<P> {
 
     async fn set_status(&self, object: &ObjectKey, status: &Value) -> Result<(), ClusterError> {
         self.kubernetes(Call::SetStatus, self.port.set_status(object, status)).await
+    }
+
+    async fn set_condition(
+        &self,
+        object: &ObjectKey,
+        place: usize,
+        condition: &Condition,
+        field: (&str, &Value),
+    ) -> Result<(), ClusterError> {
+        let answer = self.port.set_condition(object, place, condition, field);
+        self.kubernetes(Call::SetCondition, answer).await
     }
 
     async fn publish_event(&self, object: &ObjectKey, event: &Event) {

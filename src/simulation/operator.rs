@@ -17,7 +17,7 @@ use crate::controllers::bucket_replication::controller::BucketReplicationControl
 use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
 use crate::controllers::bucket_replication::memory::Memory;
 use crate::controllers::index::Index;
-use crate::controllers::settings::Settings;
+use crate::controllers::settings::{HealthSettings, Settings};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::clock::{Clock, SimulatedClock};
@@ -71,7 +71,9 @@ impl Operator {
             former_clusters: Vec::new(),
             request_interval: Duration::from_secs(10),
             longest_request: Duration::from_secs(10),
+            health: HealthSettings::default(),
             resource_metrics: false,
+            events: Default::default(),
         };
         edit(&mut settings);
         let context = Context {
@@ -86,6 +88,7 @@ impl Operator {
             may_begin,
             metrics: Metrics::new(Registry::default()),
             tracker: Arc::default(),
+            events: Arc::default(),
         };
         let controller = BucketReplicationController {
             context: Arc::new(context),
@@ -109,14 +112,12 @@ impl Operator {
                 }
             }
         }
-        for object in index.accounts.all() {
-            let key = Key::of(kube::Resource::meta(object.as_ref()));
+        for key in index.accounts.keys() {
             if !server.objects.contains_key(&ObjectName::account(key.name())) {
                 index.accounts.remove(&key);
             }
         }
-        for object in index.replications.all() {
-            let key = Key::of(kube::Resource::meta(object.as_ref()));
+        for key in index.replications.keys() {
             let name = ObjectName::replication(key.namespace().unwrap_or_default(), key.name());
             if !server.objects.contains_key(&name) {
                 self.observe(index.replications.remove(&key).into_iter().collect());

@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::iam::Partition;
 use crate::iam::arn::{account_of_arn, bucket_of_arn, role_of_arn};
 use crate::iam::bucket_policy::MAX_BUCKET_POLICY;
+use crate::replication::health::metrics::Series;
 use crate::replication::observed::Read;
 use crate::replication::{
     BucketAddress, Configuration, Failure, FailureClass, ObservedKey, ObservedRole, RoleDocuments, Step,
@@ -33,6 +35,9 @@ pub struct World {
     pub buckets: BTreeMap<String, Bucket>,
     /// The state of KMS keys, by ARN: `Enabled`, `Disabled`, `PendingDeletion`.
     pub keys: BTreeMap<String, String>,
+    /// The points of metrics, by account id and Region.
+    #[serde(skip)]
+    pub metrics: BTreeMap<(String, String), BTreeMap<Series, BTreeMap<Timestamp, f64>>>,
     /// Accounts in which the operator may assume its role.
     pub trusting_accounts: Vec<String>,
 }
@@ -76,6 +81,7 @@ impl World {
             roles: BTreeMap::new(),
             buckets: BTreeMap::new(),
             keys: BTreeMap::new(),
+            metrics: BTreeMap::new(),
             trusting_accounts: Vec::new(),
         }
     }
@@ -99,7 +105,8 @@ impl World {
     pub fn canonical(&self) -> String {
         let roles: BTreeMap<String, &Role> =
             self.roles.iter().map(|((account, name), role)| (format!("{account}/{name}"), role)).collect();
-        let World { own_account, roles: _, buckets, keys, trusting_accounts } = self;
+        // Metrics decide no write to AWS, so that states that differ by them alone are explored once.
+        let World { own_account, roles: _, buckets, keys, metrics: _, trusting_accounts } = self;
         json!([own_account, roles, buckets, keys, trusting_accounts]).to_string()
     }
 

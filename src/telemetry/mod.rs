@@ -1,4 +1,4 @@
-//! Logs, metrics, health and traces: what a person who runs the operator reads.
+//! Logs, metrics, health and traces, for the people that run the operator.
 
 mod health;
 mod log_level;
@@ -12,8 +12,9 @@ pub use health::{Health, ServeError, serve};
 pub use log_level::follow as follow_log_level;
 pub use logs::{LogError, LogFormat, LogLevel, init_logs};
 pub use metrics::{
-    AWS_LIMITER_WAIT, AWS_REQUEST_DURATION, AWS_REQUESTS, AWS_THROTTLES, DESCRIPTIONS, Description, Ending,
-    FleetSnapshot, Kind, Metrics, PREFIX, Registry, ResourceSample,
+    AWS_LIMITER_WAIT, AWS_REQUEST_DURATION, AWS_REQUESTS, AWS_THROTTLES, ArrivalSample, DESCRIPTIONS,
+    Description, Ending, EventMetrics, EventOutcome, FleetSnapshot, FoundBy, Kind, Metrics, OriginLabels,
+    PREFIX, Registry, ResourceSample,
 };
 #[cfg(feature = "otlp")]
 pub use traces::{TraceError, Traces};

@@ -180,3 +180,31 @@ fn a_circle_through_a_re_export_is_found_and_one_of_tests_is_none() {
     let edges = Sources::parse(of_tests).edges();
     assert!(edges.iter().any(|edge| edge.from == "a/tests/more.rs" && edge.test), "{edges:?}");
 }
+
+/// The words between backticks.
+fn names(cell: &str) -> BTreeSet<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_architecture_page_says_the_same() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, table) = page.split_once("| folder of `src` |").expect("a table of folders");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let mut listed = BTreeSet::new();
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [folders, _, uses] = cells[..] else { panic!("{row}") };
+        for folder in names(folders) {
+            listed.insert(folder);
+            // "all of these" is every folder above the row.
+            if uses.starts_with("all") {
+                continue;
+            }
+            let may_use = MAY_USE.iter().find(|(name, _)| *name == folder).expect(folder).1;
+            assert_eq!(names(uses), may_use.iter().copied().collect(), "{folder}: docs/architecture.md");
+        }
+    }
+    assert_eq!(listed, MAY_USE.iter().map(|(folder, _)| *folder).collect());
+}

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use jiff::Timestamp;
 use s3_replication_operator::api::{
-    AwsAccountStatus, AwsIdentity, BucketReplicationSpec, BucketReplicationStatus, ConditionType,
+    AwsAccountStatus, BucketReplicationSpec, BucketReplicationStatus, CallerIdentity, ConditionType,
     ManagementPolicy, Reason,
 };
 use s3_replication_operator::iam::Partition;
 use s3_replication_operator::replication::desired::Discovered;
+use s3_replication_operator::replication::events::coverage::AccountEvents;
 use s3_replication_operator::replication::health::Evidence;
 use s3_replication_operator::replication::plan::plan;
 use s3_replication_operator::replication::status::{
-    Contested, Outcome, Report, StatusContext, account_status, report, stopped,
+    Contested, ObservedAccount, Outcome, Report, StatusContext, account_status, report, stopped,
 };
 use s3_replication_operator::replication::{
     Accounts, Caller, Desired, Failure, FailureClass, Observed, ObservedBucket, Plan, PlanInput, ReadSet,
@@ -177,7 +178,9 @@ pub fn replications() -> Result<Vec<State>> {
     let mut all = Vec::new();
 
     // The refusals before the operator reads AWS, and during deletion; then those after it has read AWS.
-    let refuses = |r: &Reason| !matches!(r, Reason::Applied | Reason::Verified) && !r.is_about_arrival();
+    let refuses = |r: &Reason| {
+        !matches!(r, Reason::Applied | Reason::Verified) && !r.is_about_arrival() && !r.is_about_events()
+    };
     for reason in Reason::VARIANTS.iter().copied().filter(refuses) {
         let refusal = Refusal::new(reason, ConditionType::Ready, format!("because {reason}"));
         let how = format!("stopped by {reason}");
@@ -229,7 +232,7 @@ pub fn replications() -> Result<Vec<State>> {
 
 /// The statuses of `AwsAccount`s.
 pub fn accounts() -> Result<Vec<State>> {
-    let identity = AwsIdentity {
+    let identity = CallerIdentity {
         arn: "arn:aws:iam::111122223333:role/operator".into(),
         account_id: "111122223333".into(),
     };
@@ -241,7 +244,10 @@ pub fn accounts() -> Result<Vec<State>> {
             Err(failure) => format!("STS fails: {:?}", failure.class),
         };
         all.push(state(how, |previous: &AwsAccountStatus, now| {
-            account_status(asked.as_ref(), 1, previous, GENERATION, now)
+            // Events change nothing of an account's health.
+            let events = Some(AccountEvents { outage: Some("timed out".into()), ..AccountEvents::default() });
+            let observed = ObservedAccount { identity: asked.as_ref(), replications: 1, events };
+            account_status(&observed, previous, GENERATION, now)
         })?);
     }
     Ok(all)

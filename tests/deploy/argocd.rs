@@ -75,14 +75,14 @@ async fn the_health_of_a_resource_follows_its_life() -> Result<()> {
         "metadata": {"name": "orders"},
         "spec": {"source": {"bucket": source}, "rules": [{"id": "all", "destination": {"bucket": destination}}]},
     });
-    let told = |object: &Value| health("BucketReplication", object);
+    let shown = |object: &Value| health("BucketReplication", object);
     let [fresh] =
         world.apply(&resource.to_string()).await?.try_into().map_err(|_| anyhow::anyhow!("one object"))?;
-    assert_eq!(told(&fresh)?.0, "Progressing");
+    assert_eq!(shown(&fresh)?.0, "Progressing");
 
     let operator = world.operator().binary(env!("CARGO_BIN_EXE_s3-replication-operator")).start().await?;
     let ready = world.wait_ready("orders").await?;
-    assert_eq!(told(&ready)?.0, "Healthy");
+    assert_eq!(shown(&ready)?.0, "Healthy");
 
     let change = |spec: Value| Patch::Merge(json!({"spec": spec}));
     let seen = |object: Option<&Value>, status: &str| {
@@ -97,19 +97,19 @@ async fn the_health_of_a_resource_follows_its_life() -> Result<()> {
     world.api().patch("orders", &PatchParams::default(), &suspend).await?;
     let changed = world.get("orders").await?;
     assert_eq!(
-        told(&changed)?,
+        shown(&changed)?,
         ("Progressing".to_owned(), "Waiting for the operator to see generation 2".to_owned())
     );
     let _operator = world.operator().binary(env!("CARGO_BIN_EXE_s3-replication-operator")).start().await?;
     let suspended = world.wait_object("orders", |o| seen(o, "Unknown"), "to be suspended").await?;
     let suspended = suspended.context("gone")?;
-    assert_eq!(told(&suspended)?.0, "Suspended");
+    assert_eq!(shown(&suspended)?.0, "Suspended");
 
     let missing = json!([{"id": "all", "destination": {"bucket": world.bucket_name()}}]);
     let wrong = change(json!({"suspend": false, "rules": missing}));
     world.api().patch("orders", &PatchParams::default(), &wrong).await?;
     let failed = world.wait_object("orders", |o| seen(o, "False"), "to fail").await?.context("gone")?;
-    let (status, message) = told(&failed)?;
+    let (status, message) = shown(&failed)?;
     assert_eq!(status, "Degraded");
     assert_eq!(json!(message), condition(&failed["status"], "Ready").context("Ready")?["message"]);
     world.api().delete("orders", &DeleteParams::default()).await?;

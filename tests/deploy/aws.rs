@@ -37,7 +37,7 @@ fn resource(policy: &str) -> Value {
             "source": {"bucket": "source-bucket-us-east-1"},
             "managementPolicy": policy,
             "role": {"permissionsBoundary": "arn:aws:iam::111122223333:policy/boundary"},
-            "rules": [{"id": "all", "destination": {"bucket": "dest-bucket-eu-west-1"}}],
+            "rules": [{"id": "all", "destination": {"bucket": "dest-bucket-eu-west-1", "metrics": "Enabled"}}],
         },
     })
 }

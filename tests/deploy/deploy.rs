@@ -212,8 +212,11 @@ fn the_packaged_chart_holds_what_its_links_lead_to() -> Result<()> {
     ] {
         let (path, aside) = (copy.join("files").join(file), dir.join("aside"));
         fs::rename(&path, &aside)?;
-        let said = format!("{:#}", template(&copy).expect_err(file));
-        ensure!(said.contains(&format!("has no files/{file}")) && said.contains("helm package"), "{said}");
+        let printed = format!("{:#}", template(&copy).expect_err(file));
+        ensure!(
+            printed.contains(&format!("has no files/{file}")) && printed.contains("helm package"),
+            "{printed}"
+        );
         let chart = copy.to_string_lossy();
         let output = helm(&["template", RELEASE, &chart, "-f", "-"], &switched_off)?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

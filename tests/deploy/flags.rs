@@ -24,10 +24,16 @@ fn every_flag() -> (Value, BTreeMap<&'static str, Option<&'static str>>) {
             "selector": "shard in (a, b),team=data",
             "concurrency": 3,
             "interval": "1h30m",
+            "events": {
+                "queues": ["https://sqs.eu-west-1.amazonaws.com/111122223333/events"],
+                "interval": "12h",
+            },
             "requireAccount": true,
             "readOnly": true,
             "formerClusters": ["0b8e6d53-5c1f-4f3d-9c58-0c1b5e9f6a10"],
             "requestInterval": 20,
+            "healthInterval": "10m",
+            "healthWindow": "30m",
             "httpAddress": "[::]:9090",
             "resourceMetrics": true,
             "otlpEndpoint": "http://collector:4318",
@@ -55,10 +61,14 @@ fn every_flag() -> (Value, BTreeMap<&'static str, Option<&'static str>>) {
         ("selector", Some("shard in (a, b),team=data")),
         ("concurrency", Some("3")),
         ("interval", Some("1h30m")),
+        ("event-queue", Some("https://sqs.eu-west-1.amazonaws.com/111122223333/events")),
+        ("interval-with-events", Some("12h")),
         ("require-account", None),
         ("read-only", None),
         ("former-cluster", Some("0b8e6d53-5c1f-4f3d-9c58-0c1b5e9f6a10")),
         ("request-interval", Some("20")),
+        ("health-interval", Some("10m")),
+        ("health-window", Some("30m")),
         ("http-address", Some("[::]:9090")),
         ("resource-metrics", None),
         ("otlp-endpoint", Some("http://collector:4318")),
@@ -153,8 +163,11 @@ fn the_defaults_that_the_values_speak_of_are_those_of_the_program() -> Result<()
     let own = ["http-address", "log-format", "lease-name"];
     for (flag, default) in flags_of_run()? {
         let Some(default) = default.filter(|_| !own.contains(&flag.as_str())) else { continue };
-        let said = documented.get(flag.as_str()).copied();
-        ensure!(said == Some(default.as_str()), "--{flag} defaults to {default}; values.yaml says {said:?}");
+        let documented_default = documented.get(flag.as_str()).copied();
+        ensure!(
+            documented_default == Some(default.as_str()),
+            "--{flag} defaults to {default}; values.yaml says {documented_default:?}"
+        );
     }
     Ok(())
 }

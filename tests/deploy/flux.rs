@@ -45,8 +45,8 @@ async fn flux_s_own_definitions_take_the_manifests_and_refuse_what_is_misspelt()
         let Err(error) = accepted(cluster, &object.to_string()) else {
             bail!("{path} is accepted: {object:#}")
         };
-        let said = format!("{error:#}");
-        assert!(said.contains(field), "{path}: {said}");
+        let refusal = format!("{error:#}");
+        assert!(refusal.contains(field), "{path}: {refusal}");
     }
     Ok(())
 }

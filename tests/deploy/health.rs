@@ -25,7 +25,7 @@ enum Health {
     /// In progress: tools wait for it.
     InProgress,
     /// Not as requested, but it may become so. kstatus has a deadline, and waits; Argo CD has none, so a denied action
-    /// would look like progress for ever.
+    /// would look like progress forever.
     TriedAgain,
     /// It needs someone: tools stop waiting.
     Failed,
@@ -94,7 +94,11 @@ fn expected(reason: Reason) -> Health {
         | Reason::NoEvidence
         | Reason::NotProven
         | Reason::NoData
-        | Reason::CanaryRefused => Health::Current,
+        | Reason::CanaryRefused
+        | Reason::EventsReceived
+        | Reason::EventsNotSeen
+        | Reason::EventMissed
+        | Reason::QueueUnreachable => Health::Current,
     }
 }
 
@@ -198,23 +202,24 @@ async fn kstatus_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
             all.extend(shower.shown(&format!("state-{number}"), state).await?);
         }
     }
-    for reason in Reason::VARIANTS.iter().filter(|reason| !reason.is_about_arrival()) {
+    let of_ready = |reason: &&Reason| !reason.is_about_arrival() && !reason.is_about_events();
+    for reason in Reason::VARIANTS.iter().filter(of_ready) {
         ensure!(reasons.contains_key(reason), "there is no status with the reason {reason}");
     }
 
     let objects: Vec<Value> = all.iter().map(|shown| shown.object.clone()).collect();
-    let told = Tools::kstatus()?.tell(&objects)?;
-    for (Shown { how, expected, object }, kstatus) in all.iter().zip(told) {
+    let results = Tools::kstatus()?.assess(&objects)?;
+    for (Shown { how, expected, object }, kstatus) in all.iter().zip(results) {
         let kind = object["kind"].as_str().context("kind")?;
         let (argo_cd, message) = match object["metadata"]["deletionTimestamp"].is_null() {
             true => health(kind, object)?,
             // Argo CD runs no health check on an object that is being deleted.
             false => ("Progressing".to_owned(), String::new()),
         };
-        let (status, said) = (&object["status"], &kstatus.message);
+        let (status, assessed) = (&object["status"], &kstatus.message);
         ensure!(
             (kstatus.status.as_str(), argo_cd.as_str()) == (expected.kstatus(), expected.argo_cd()),
-            "{how}: kstatus says {} ({said}), Argo CD {argo_cd} ({message}), which were to say {expected:?}: {status:#}",
+            "{how}: kstatus says {} ({assessed}), Argo CD {argo_cd} ({message}), which were to say {expected:?}: {status:#}",
             kstatus.status
         );
         // The message gives the reason.
@@ -222,7 +227,7 @@ async fn kstatus_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
             assert_eq!(json!(message), condition(status, "Ready").context("Ready")?["message"], "{how}");
         }
         if *expected == Health::Failed {
-            assert_eq!(*said, message, "{how}");
+            assert_eq!(*assessed, message, "{how}");
         }
     }
     // The documented expression lets suspended resources pass, and changes nothing else.
@@ -232,23 +237,23 @@ async fn kstatus_and_argo_cd_say_of_every_status_what_it_means() -> Result<()> {
         |shown: &&Shown| shown.object["kind"] == chosen["kind"] && shown.expected != Health::Terminating;
     let chosen_from: Vec<&Shown> = all.iter().filter(there).collect();
     let objects: Vec<Value> = chosen_from.iter().map(|shown| shown.object.clone()).collect();
-    for (Shown { how, expected, .. }, told) in
-        chosen_from.iter().zip(Tools::kstatus()?.tell_by(chosen, &objects)?)
+    for (Shown { how, expected, .. }, result) in
+        chosen_from.iter().zip(Tools::kstatus()?.assess_by(chosen, &objects)?)
     {
         let wanted = if *expected == Health::Suspended { "Current" } else { expected.kstatus() };
-        assert_eq!(told.status, wanted, "{how}");
+        assert_eq!(result.status, wanted, "{how}");
     }
     Ok(())
 }
 
 #[test]
-fn the_page_of_reasons_says_what_each_means_to_those_who_wait() -> Result<()> {
+fn the_page_of_reasons_names_the_health_of_each() -> Result<()> {
     let page = read("docs/reasons.md")?;
     for reason in Reason::VARIANTS.iter().copied() {
         let row = page.lines().find(|line| line.starts_with(&format!("| `{reason}` |")));
         let cells: Vec<&str> = row.context("no row")?.split('|').map(str::trim).collect();
         let health = expected(reason);
-        let words = match reason.is_about_arrival() {
+        let words = match reason.is_about_arrival() || reason.is_about_events() {
             true => "unaffected".to_owned(),
             false => format!("{} / {}", health.argo_cd(), health.kstatus()),
         };

@@ -69,27 +69,27 @@ struct Missed {
     /// No later event happens either.
     ends: bool,
     /// The resource's own status gives the reason.
-    told: bool,
+    reported: bool,
 }
 
 /// The event that fails without a permission; each permission has one.
 fn missed(right: &Right, namespace: &str) -> Result<Missed> {
     let Right { group, resource, name, verb } = right;
-    let end = |deed| Ok(Missed { deed, ends: true, told: false });
-    let told = |deed| Ok(Missed { deed, ends: true, told: true });
-    let only = |deed| Ok(Missed { deed, ends: false, told: false });
+    let end = |deed| Ok(Missed { deed, ends: true, reported: false });
+    let reported = |deed| Ok(Missed { deed, ends: true, reported: true });
+    let only = |deed| Ok(Missed { deed, ends: false, reported: false });
     match (group.as_str(), resource.as_str(), verb.as_str()) {
         ("", "namespaces", "get") if name.as_deref() == Some("kube-system") => end(Deed::Started),
-        ("", "namespaces", "get") if name.as_deref() == Some(namespace) => told(Deed::Ready),
+        ("", "namespaces", "get") if name.as_deref() == Some(namespace) => reported(Deed::Ready),
         // The operator begins only after it knows everything, so it does not even request the Lease.
         ("s3replication.dev", "awsaccounts" | "bucketreplications", "watch") => end(Deed::Leads),
         ("coordination.k8s.io", "leases", "create" | "get") => end(Deed::Leads),
         ("coordination.k8s.io", "leases", "update") => end(Deed::KeepsLeading),
         ("s3replication.dev", "awsaccounts/status", "patch") => only(Deed::AccountVerified),
         // The finalizer.
-        ("s3replication.dev", "bucketreplications", "patch") => told(Deed::Ready),
+        ("s3replication.dev", "bucketreplications", "patch") => reported(Deed::Ready),
         // The operator reads the resource again before its first write to AWS.
-        ("s3replication.dev", "bucketreplications", "get") => told(Deed::Ready),
+        ("s3replication.dev", "bucketreplications", "get") => reported(Deed::Ready),
         ("s3replication.dev", "bucketreplications/status", "patch") => end(Deed::Ready),
         ("events.k8s.io", "events", "create") => only(Deed::Told),
         _ => bail!("{right} is given, and nobody says what would be missed without it"),
@@ -311,7 +311,7 @@ async fn live(taken: Option<Right>) -> Result<()> {
             life.wait_denied_again(right).await?;
         }
         ensure!(!life.is_done(deed).await?, "{deed:?} all the same");
-        if missed.told {
+        if missed.reported {
             let says = |status: &Value| {
                 let message = condition(status, "Ready").and_then(|ready| ready["message"].as_str());
                 message.is_some_and(|m| {
@@ -350,9 +350,9 @@ async fn without_any_one_of_its_rights_something_is_missed_and_the_log_says_whic
     );
     let lives = rights.iter().cloned().map(Some).chain([None]);
     let ends = join_all(lives.map(|taken| async {
-        let said =
+        let rights =
             taken.as_ref().map_or("with all its rights".to_owned(), |right| format!("without {right}"));
-        live(taken).await.err().map(|error| format!("{said}: {error:#}\n"))
+        live(taken).await.err().map(|error| format!("{rights}: {error:#}\n"))
     }))
     .await;
     let wrong: String = ends.into_iter().flatten().collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::sync::Once;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use s3_replication_operator::telemetry::DESCRIPTIONS;
 use serde_json::{Value, json};
 
@@ -33,8 +33,13 @@ fn promtool(args: &[&str], files: &[(&str, &str)]) -> Result<()> {
     }
     let output = Command::new("promtool").args(args).current_dir(&dir).output()?;
     std::fs::remove_dir_all(&dir)?;
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    ensure!(output.status.success(), "promtool {args:?}: {}{}", said(&output.stdout), said(&output.stderr));
+    let printed = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    ensure!(
+        output.status.success(),
+        "promtool {args:?}: {}{}",
+        printed(&output.stdout),
+        printed(&output.stderr)
+    );
     Ok(())
 }
 
@@ -142,6 +147,18 @@ fn the_chart_installs_alerts_and_dashboard_as_they_are() -> Result<()> {
         .filter_map(|map| serde_json::from_str(map["data"]["s3-replication-operator.json"].as_str()?).ok())
         .collect();
     assert_eq!(held, [dashboard()?]);
+    Ok(())
+}
+
+#[test]
+fn each_alert_leads_to_its_runbook_on_the_site() -> Result<()> {
+    let rule = json!({"enabled": true, "runbookUrl": "https://docs.example.com/alerts/"});
+    let objects = rendered(&json!({"monitoring": {"prometheusRule": rule}}))?;
+    let [rule] = of_kind(&objects, "PrometheusRule")[..] else { bail!("one PrometheusRule") };
+    for rule in rule["spec"]["groups"][0]["rules"].as_array().context("rules")? {
+        let alert = rule["alert"].as_str().context("alert")?;
+        assert_eq!(rule["annotations"]["runbook_url"], format!("https://docs.example.com/alerts/{alert}/"));
+    }
     Ok(())
 }
 

@@ -438,7 +438,7 @@ async fn a_release_comes_changes_and_goes_and_leaves_the_definitions() -> Result
     let cluster = cluster().await?;
     let path = chart();
     let path = path.to_string_lossy();
-    // The rig has applied the definitions already, as someone does who comes from kubectl.
+    // The rig has applied the definitions already, as after an installation with kubectl.
     let install = ["install", RELEASE, &path, "--take-ownership", "-f", "-"];
     let notes = release(cluster, &install, &json!({}))?;
     for words in

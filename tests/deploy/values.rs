@@ -121,14 +121,18 @@ fn the_schema_refuses_what_makes_no_sense() -> Result<()> {
         (json!({"podDisruptionBudget": {"maxUnavailable": "half"}}), "/podDisruptionBudget/maxUnavailable"),
         (json!({"topologySpreadConstraints": [{"maxSkew": 1}]}), "/topologySpreadConstraints/0"),
         (
+            json!({"monitoring": {"prometheusRule": {"runbookUrl": "docs"}}}),
+            "/monitoring/prometheusRule/runbookUrl",
+        ),
+        (
             json!({"monitoring": {"serviceMonitor": {"interval": "often"}}}),
             "/monitoring/serviceMonitor/interval",
         ),
     ];
     for (values, words) in refused {
-        let said = refusal(&values)?;
-        ensure!(said.contains("don't meet the specifications of the schema"), "{values}: {said}");
-        ensure!(said.contains(words), "{values}: {said}");
+        let printed = refusal(&values)?;
+        ensure!(printed.contains("don't meet the specifications of the schema"), "{values}: {printed}");
+        ensure!(printed.contains(words), "{values}: {printed}");
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 mod accounts;
 mod cli;
 mod drift;
+mod events;
 mod failures;
 mod health;
 mod operations;

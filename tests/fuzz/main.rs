@@ -13,6 +13,7 @@ mod deletion_views;
 mod documents;
 mod engine;
 mod error_responses;
+mod event_bodies;
 mod leases;
 mod policies;
 mod replication_xml;

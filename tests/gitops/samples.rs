@@ -83,7 +83,7 @@ async fn with_buckets(environment: &Environment, mut text: String) -> Result<Str
     }
     for bucket in buckets {
         let region = REGIONS.into_iter().find(|region| bucket.ends_with(region));
-        let region = region.with_context(|| format!("the name of bucket {bucket} tells no Region"))?;
+        let region = region.with_context(|| format!("the name of bucket {bucket} holds no Region"))?;
         text = text.replace(&bucket, &environment.world.bucket(region).await?);
     }
     Ok(text)

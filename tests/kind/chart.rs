@@ -17,8 +17,8 @@ pub fn tested(cluster: &Cluster) -> Result<()> {
     cluster.block_on(async {
         let operator = OperatorRelease::shared(cluster, "tested").await?;
         let namespace = &operator.release.namespace;
-        let said = cluster.kind.helm.test(namespace, RELEASE).await?;
-        ensure!(said.contains("Succeeded"), "{said}");
+        let output = cluster.kind.helm.test(namespace, RELEASE).await?;
+        ensure!(output.contains("Succeeded"), "{output}");
         // The pod of the test is not a pod of the operator, and is deleted.
         operator.all_ready(2).await?;
         let pods = cluster.kind.kubectl.get(&["-n", namespace, "pods"]).await?;
@@ -66,7 +66,7 @@ pub fn left_behind(cluster: &Cluster) -> Result<()> {
         let notes = operator.release.install(&cluster.kind).await?;
         ensure!(
             notes.contains("what stays behind can be deleted only after installing again"),
-            "not told: {notes}"
+            "the notes do not say it: {notes}"
         );
         let replication = Replication::ready(&operator, "there").await?;
         operator.uninstall().await?;
@@ -77,7 +77,7 @@ pub fn left_behind(cluster: &Cluster) -> Result<()> {
         ensure!(object["metadata"]["deletionTimestamp"].is_string(), "it is not being deleted: {object}");
         let finalizer = Value::from("s3replication.dev/finalizer");
         let waits = object["metadata"]["finalizers"].as_array().is_some_and(|all| all.contains(&finalizer));
-        ensure!(waits, "it waits for nobody: {object}");
+        ensure!(waits, "it does not wait: {object}");
         ensure!(replication.is_configured().await?, "its configuration went without an operator");
 
         OperatorRelease::install_default(&cluster.kind).await?;

@@ -11,7 +11,7 @@ use rig::paths;
 
 use super::cluster::Cluster;
 use super::release::OperatorRelease;
-use super::replication::Replication;
+use super::replication::{Replication, create_buckets};
 
 const README: &str = "README.md";
 const INSTALL: &str = "docs/install.md";
@@ -50,14 +50,36 @@ async fn make_secret(operator: &OperatorRelease<'_>) -> Result<()> {
 
 /// Applies the first account of the page, for the namespace, buckets and account id of this release.
 async fn apply_first_account(operator: &OperatorRelease<'_>) -> Result<()> {
-    let mut apply = commands(INSTALL, "## The first account")?;
-    for (theirs, ours) in [
-        ("123456789012", operator.release.account.as_str()),
-        ("[data]", &format!("[{}]", operator.namespace)),
-        ("orders-*", "*"),
-        ("*-copy", "*"),
-    ] {
-        ensure!(apply.contains(theirs), "{INSTALL} has no {theirs} in: {apply}");
+    let namespaces = format!("[{}]", operator.namespace);
+    apply_documented(operator, INSTALL, "## The first account", &[("[data]", &namespaces)]).await
+}
+
+/// Applies the account and the resource of the README, which end with the resource Ready.
+async fn apply_first_resource(operator: &OperatorRelease<'_>) -> Result<()> {
+    let (source, destination) = (format!("{}-source", operator.name), format!("{}-dest", operator.name));
+    create_buckets(operator, &source, &destination).await?;
+    // The namespace of the other resource stays allowed.
+    let namespaces = format!("[data, {}]", operator.namespace);
+    let ours = [
+        ("[data]", namespaces.as_str()),
+        ("source-bucket-us-east-1", &source),
+        ("dest-bucket-eu-west-1", &destination),
+    ];
+    apply_documented(operator, README, "Then say which namespace", &ours).await
+}
+
+/// Runs commands of a page that apply manifests, with the account id of this release and these texts replaced.
+async fn apply_documented(
+    operator: &OperatorRelease<'_>,
+    page: &str,
+    heading: &str,
+    replaced: &[(&str, &str)],
+) -> Result<()> {
+    let mut apply = commands(page, heading)?;
+    let patterns = [("source-bucket-*", "*"), ("dest-bucket-*", "*")];
+    let account = [("123456789012", operator.release.account.as_str())];
+    for (theirs, ours) in account.iter().chain(&patterns).chain(replaced) {
+        ensure!(apply.contains(theirs), "{page} has no {theirs} in: {apply}");
         apply = apply.replace(theirs, ours);
     }
     // The scripts that make the boundary need a cluster on AWS.
@@ -73,14 +95,14 @@ pub fn with_helm(cluster: &Cluster) -> Result<()> {
         remove_everything(&operator).await?;
 
         // The nodes already have the image that `docker build` would make.
-        let readme = commands(README, "## Installing it")?;
+        let readme = commands(README, "## Install it")?;
         let (build, install) = readme.split_once('\n').context("one command")?;
         ensure!(build.starts_with("docker build ") && build.contains(DOCUMENTED), "not the image: {build}");
         type_in(install).await?;
         operator.all_ready(2).await?;
         let again = commands(INSTALL, "## With Helm")?;
-        let said = type_in(&again).await?;
-        ensure!(said.contains("REVISION: 2") && said.contains("Succeeded"), "{said}");
+        let output = type_in(&again).await?;
+        ensure!(output.contains("REVISION: 2") && output.contains("Succeeded"), "{output}");
 
         let replication = Replication::apply(&operator, "written").await?;
         replication.wait_for_reason("NotAllowed").await?;
@@ -94,10 +116,12 @@ pub fn with_helm(cluster: &Cluster) -> Result<()> {
         );
         type_in(&format!("{} {identity} {emulator}", install.trim_end())).await?;
         replication.wait_ready().await?;
+        apply_first_resource(&operator).await?;
 
         type_in(&commands(INSTALL, "## Uninstalling")?).await?;
         ensure!(!replication.is_configured().await?, "the configuration outlived its resource");
         operator.check_no_role_is_left().await?;
+        type_in("kubectl delete namespace data").await?;
         restore_default_release(&operator).await
     })
 }

@@ -117,6 +117,6 @@ async fn attempt(cluster: &Cluster, namespace: &str, name: &str, labels: Value) 
     let pod = format!("pod/{name}");
     let ended = ["-n", namespace, "wait", "--for=jsonpath={.status.phase}=Succeeded", &pod];
     kubectl.wait(&ended, DEADLINE).await?;
-    let said = kubectl.run(["-n", namespace, "logs", name]).await?;
-    serde_json::from_str(&said).with_context(|| format!("no JSON: {said}"))
+    let printed = kubectl.run(["-n", namespace, "logs", name]).await?;
+    serde_json::from_str(&printed).with_context(|| format!("no JSON: {printed}"))
 }

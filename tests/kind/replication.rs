@@ -10,7 +10,18 @@ use serde_json::{Value, json};
 use super::release::OperatorRelease;
 
 const SOURCE_REGION: &str = "us-east-1";
-const TSOURCE_REGION: &str = "eu-west-1";
+const DESTINATION_REGION: &str = "eu-west-1";
+
+/// Creates a bucket to replicate from and one to replicate into.
+pub async fn create_buckets(operator: &OperatorRelease<'_>, source: &str, destination: &str) -> Result<()> {
+    let clients = operator.clients();
+    clients.s3(SOURCE_REGION).create_bucket().bucket(source).send().await?;
+    let region = BucketLocationConstraint::from(DESTINATION_REGION);
+    let configuration = CreateBucketConfiguration::builder().location_constraint(region).build();
+    let create = clients.s3(DESTINATION_REGION).create_bucket().bucket(destination);
+    create.create_bucket_configuration(configuration).send().await?;
+    Ok(())
+}
 
 /// A `BucketReplication` from one bucket into another.
 pub struct Replication<'a> {
@@ -29,14 +40,9 @@ impl<'a> Replication<'a> {
 
     /// Creates the buckets and the resource.
     pub async fn apply(operator: &'a OperatorRelease<'a>, name: &str) -> Result<Self> {
-        let clients = operator.clients();
         let name = format!("{}-{name}", operator.name);
         let (source, destination) = (format!("{name}-from"), format!("{name}-to"));
-        clients.s3(SOURCE_REGION).create_bucket().bucket(&source).send().await?;
-        let place = BucketLocationConstraint::from(TSOURCE_REGION);
-        let place = CreateBucketConfiguration::builder().location_constraint(place).build();
-        let create = clients.s3(TSOURCE_REGION).create_bucket().bucket(&destination);
-        create.create_bucket_configuration(place).send().await?;
+        create_buckets(operator, &source, &destination).await?;
         let resource = json!({
             "apiVersion": "s3replication.dev/v1alpha1",
             "kind": "BucketReplication",
@@ -121,7 +127,7 @@ impl<'a> Replication<'a> {
     /// Waits until the operator has corrected the configuration.
     pub async fn wait_corrected(&self) -> Result<()> {
         let look = async || Ok((self.storage_class().await? == Some(StorageClass::Standard)).then_some(()));
-        self.until("is put right in AWS", look).await
+        self.until("is corrected in AWS", look).await
     }
 
     async fn storage_class(&self) -> Result<Option<StorageClass>> {

@@ -108,11 +108,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   (list "concurrency" .concurrency)
   (list "interval" .interval)
   (list "request-interval" .requestInterval)
+  (list "health-interval" .healthInterval)
+  (list "health-window" .healthWindow)
   (list "http-address" .httpAddress)
   (list "otlp-endpoint" .otlpEndpoint)
   (list "log-format" .logFormat)
   (list "log-level" .logLevel)
   (list "log-level-file" .logLevelFile)) }}
+{{- range .events.queues }}
+- {{ printf "--event-queue=%s" . | quote }}
+{{- end }}
+{{- include "operator.flags" (list (list "interval-with-events" .events.interval)) }}
 {{- if .requireAccount }}
 - --require-account
 {{- end }}

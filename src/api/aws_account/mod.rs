@@ -179,7 +179,7 @@ pub struct AwsAccountStatus {
 
     /// The operator's AWS identity there, as STS returned it (`sts:GetCallerIdentity`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<AwsIdentity>,
+    pub identity: Option<CallerIdentity>,
 
     /// The number of BucketReplication resources that refer to this `AwsAccount`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,7 +189,7 @@ pub struct AwsAccountStatus {
 /// A caller identity in AWS.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
-pub struct AwsIdentity {
+pub struct CallerIdentity {
     /// The ARN of the user or role.
     pub arn: String,
     /// The id of the account that the user or role is in.

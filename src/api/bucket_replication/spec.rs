@@ -114,7 +114,7 @@ pub struct BucketReplicationSpec {
     pub management_policy: ManagementPolicy,
 
     /// What the operator does in AWS when this resource is deleted: `Delete` removes the replication configuration
-    /// and the managed role, `Retain` leaves both.
+    /// that it created, the managed role, and its statements in bucket policies; `Retain` leaves all of them.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
@@ -129,8 +129,7 @@ pub struct BucketReplicationSpec {
     #[x_kube(validation = v::interval())]
     pub interval: Option<Interval>,
 
-    /// `true` stops every call to AWS for this resource, also for a check that someone asks for. Deletion still
-    /// works.
+    /// `true` stops every call to AWS for this resource, also requested checks. Deletion still works.
     #[serde(default)]
     pub suspend: bool,
 }
@@ -152,7 +151,8 @@ pub struct Source {
     pub region: Option<String>,
 
     /// The `AwsAccount` that the bucket is in. The operator uses its AWS identity for the bucket and the role. Absent:
-    /// the `AwsAccount` named `default` if it exists, else the operator's own AWS identity.
+    /// the `AwsAccount` named `default`. If there is none, the operator refuses the resource; only an operator that
+    /// requires no account, and has never seen one, then uses its own AWS identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = v::account_ref())]

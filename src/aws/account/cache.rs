@@ -1,15 +1,18 @@
-//! What is remembered about buckets and KMS keys.
+//! Remembers answers about buckets and KMS keys.
 //!
 //! A bucket's Region is remembered until an answer contradicts it; versioning for a moment, so that resources that
 //! share a destination share its read; Object Lock and the state of keys for [`STABLE_TTL`]. Answers about a bucket are
 //! kept by its name and by the account that it was expected to belong to: S3 judges the owner in each of them.
-//! A requested check reads all but the Region anew.
+//! A requested check reads everything but the Region again.
 
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
 use moka::future::Cache;
+use parking_lot::Mutex;
 
 use crate::replication::observed::Read;
 use crate::replication::{FailureClass, ObservedKey, Versioning};
@@ -17,14 +20,17 @@ use crate::replication::{FailureClass, ObservedKey, Versioning};
 /// How long a read of versioning serves other checks.
 const VERSIONING_TTL: Duration = Duration::from_secs(2);
 
-/// How long an answer serves that hardly ever changes and is not part of every check.
+/// How long an answer that hardly ever changes is used. It is not part of every check.
 const STABLE_TTL: Duration = Duration::from_secs(60 * 60);
 
 /// How long such a read is not tried again after a denial: less, because someone may be granting the right just now.
 const DENIED_TTL: Duration = Duration::from_secs(10 * 60);
 
-/// More buckets than one operator serves; the least used are looked up again.
+/// More buckets or keys than one operator serves at a time; the least used are read again.
 const CAPACITY: u64 = 50_000;
+
+/// More buckets than one operator serves. When there are more, all are looked up again.
+const LOCATIONS: usize = 200_000;
 
 /// Where a bucket is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,20 +53,47 @@ pub enum OwnerCheck {
 /// A bucket, and the account id that it is expected to belong to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BucketKey {
-    name: String,
-    account_id: String,
+    name: Box<str>,
+    /// An account id has twelve digits.
+    account_id: Box<str>,
 }
 
 impl BucketKey {
     pub fn new(name: &str, account_id: &str) -> BucketKey {
-        BucketKey { name: name.to_owned(), account_id: account_id.to_owned() }
+        BucketKey { name: name.into(), account_id: account_id.into() }
+    }
+}
+
+/// The locations of all buckets. Twenty thousand of them stay for as long as the operator runs, so that each takes little
+/// and has neither an age nor a rank.
+#[derive(Debug, Default)]
+struct Locations {
+    by_bucket: HashMap<BucketKey, (Arc<str>, OwnerCheck)>,
+    /// Buckets of a Region share its name.
+    regions: HashSet<Arc<str>>,
+}
+
+impl Locations {
+    fn insert(&mut self, bucket: BucketKey, Location { region, owner }: Location) {
+        if self.by_bucket.len() >= LOCATIONS {
+            *self = Locations::default();
+        }
+        let region = match self.regions.get(region.as_str()) {
+            Some(region) => region.clone(),
+            None => {
+                let region: Arc<str> = region.into();
+                self.regions.insert(region.clone());
+                region
+            }
+        };
+        self.by_bucket.insert(bucket, (region, owner));
     }
 }
 
 /// Answers about buckets.
 #[derive(Clone, Debug)]
 pub struct Buckets {
-    locations: Cache<BucketKey, Location>,
+    locations: Arc<Mutex<Locations>>,
     versioning: Cache<BucketKey, Read<Versioning>>,
     object_lock: Stable<BucketKey, bool>,
 }
@@ -68,23 +101,27 @@ pub struct Buckets {
 impl Buckets {
     pub fn new() -> Buckets {
         Buckets {
-            locations: Cache::new(CAPACITY),
+            locations: Arc::default(),
             versioning: Cache::builder().max_capacity(CAPACITY).time_to_live(VERSIONING_TTL).build(),
             object_lock: Stable::new(|_| true),
         }
     }
 
-    pub async fn location(&self, bucket: &BucketKey) -> Option<Location> {
-        self.locations.get(bucket).await
+    pub fn location(&self, bucket: &BucketKey) -> Option<Location> {
+        let locations = self.locations.lock();
+        locations
+            .by_bucket
+            .get(bucket)
+            .map(|(region, owner)| Location { region: region.to_string(), owner: *owner })
     }
 
-    pub async fn set_location(&self, bucket: BucketKey, location: Location) {
-        self.locations.insert(bucket, location).await;
+    pub fn set_location(&self, bucket: BucketKey, location: Location) {
+        self.locations.lock().insert(bucket, location);
     }
 
     /// Forgets a bucket whose Region or owner may have changed.
     pub async fn forget(&self, bucket: &BucketKey) {
-        self.locations.invalidate(bucket).await;
+        self.locations.lock().by_bucket.remove(bucket);
         self.versioning.invalidate(bucket).await;
         self.object_lock.0.invalidate(bucket).await;
     }
@@ -268,7 +305,7 @@ mod tests {
         assert!(buckets.versioning(&bucket("111122223333"), false, own).await.is_err());
 
         let location = Location { region: "eu-west-1".into(), owner: OwnerCheck::Confirmed };
-        buckets.set_location(bucket("444455556666"), location).await;
-        assert_eq!(buckets.location(&bucket("111122223333")).await, None);
+        buckets.set_location(bucket("444455556666"), location);
+        assert_eq!(buckets.location(&bucket("111122223333")), None);
     }
 }

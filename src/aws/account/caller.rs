@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use moka::future::Cache;
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
 use crate::aws::account::client::AwsClient;
 use crate::aws::account::clients::AccountClients;
 use crate::aws::account::credentials::Environment;
@@ -17,7 +17,7 @@ use crate::replication::{Failure, FailureClass};
 /// Answers of STS, by the version of the credentials that they are about. Callers that ask at once share one answer,
 /// be it a failure.
 #[derive(Clone, Debug)]
-pub struct CallerCache(Cache<u64, (Instant, AwsIdentity)>);
+pub struct CallerCache(Cache<u64, (Instant, CallerIdentity)>);
 
 impl CallerCache {
     pub fn new() -> CallerCache {
@@ -30,8 +30,8 @@ impl CallerCache {
         &self,
         version: u64,
         max_age: Duration,
-        ask: impl Future<Output = Read<AwsIdentity>>,
-    ) -> Read<AwsIdentity> {
+        ask: impl Future<Output = Read<CallerIdentity>>,
+    ) -> Read<CallerIdentity> {
         if self.0.get(&version).await.is_some_and(|(at, _)| at.elapsed() >= max_age) {
             self.0.invalidate(&version).await;
         }
@@ -62,10 +62,10 @@ impl AmbientIdentity {
     ///
     /// # Errors
     /// When there are no valid credentials, or STS cannot be reached.
-    pub async fn identity(&self) -> Read<AwsIdentity> {
+    pub async fn caller_identity(&self) -> Read<CallerIdentity> {
         // The first credentials are loaded by the call itself, and make the version 1.
         let version = self.environment.version().max(1);
-        let unknown = AwsClient::ambient(self.clients.clone(), AwsIdentity::default());
+        let unknown = AwsClient::ambient(self.clients.clone(), CallerIdentity::default());
         self.callers.get(version, Duration::MAX, get_caller_identity(&unknown)).await
     }
 }
@@ -74,7 +74,7 @@ impl AmbientIdentity {
 ///
 /// # Errors
 /// When STS does not answer, or names no account.
-pub async fn get_caller_identity(aws: &AwsClient) -> Read<AwsIdentity> {
+pub async fn get_caller_identity(aws: &AwsClient) -> Read<CallerIdentity> {
     let (action, subject) = ("sts:GetCallerIdentity", "the operator");
     let request = aws.sts().get_caller_identity().send();
     let answer = aws.call(Operation::sts(action, subject), request).await?;
@@ -82,21 +82,21 @@ pub async fn get_caller_identity(aws: &AwsClient) -> Read<AwsIdentity> {
     let account_id = answer.account().or_else(|| account_of_arn(&arn)).map(str::to_owned);
     let account_id = account_id
         .ok_or_else(|| Failure::new(FailureClass::Unavailable, action, subject, "STS named no account"))?;
-    Ok(AwsIdentity { arn, account_id })
+    Ok(CallerIdentity { arn, account_id })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn identity(arn: &str) -> AwsIdentity {
-        AwsIdentity { arn: arn.to_owned(), account_id: "111122223333".to_owned() }
+    fn caller(arn: &str) -> CallerIdentity {
+        CallerIdentity { arn: arn.to_owned(), account_id: "111122223333".to_owned() }
     }
 
     #[tokio::test]
     async fn an_answer_serves_until_it_is_too_old_or_the_credentials_change() {
         let cache = CallerCache::new();
-        let answer = |arn: &'static str| async move { Ok(identity(arn)) };
+        let answer = |arn: &'static str| async move { Ok(caller(arn)) };
         assert_eq!(cache.get(1, Duration::MAX, answer("first")).await.unwrap().arn, "first");
         assert_eq!(cache.get(1, Duration::MAX, answer("second")).await.unwrap().arn, "first");
         assert_eq!(cache.get(1, Duration::ZERO, answer("third")).await.unwrap().arn, "third");

@@ -26,12 +26,12 @@ const MAX_PAUSE: Duration = Duration::from_secs(15);
 /// More services and Regions than AWS has. Specs name Regions, and a made-up one never answers.
 const CAPACITY: usize = 256;
 
-/// The services of one account that failed last, by Region. What works has no entry.
+/// The services of one account that failed last, by Region. A service without a failure has no entry.
 #[derive(Debug, Default)]
 pub struct CircuitBreaker(Mutex<HashMap<Endpoint, State>>);
 
-/// What fails together: a service in a Region. Permission to assume the role is apart: STS may deny it and answer all
-/// else.
+/// Calls that fail together: those to a service in a Region. Permission to assume the role is apart: STS may deny it and
+/// answer everything else.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Endpoint {
     service: &'static str,

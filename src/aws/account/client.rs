@@ -6,7 +6,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::{IdentityCache, SharedCredentialsProvider};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
 use crate::aws::account::cache::{Buckets, Keys};
 use crate::aws::account::clients::AccountClients;
 use crate::aws::account::operation::Operation;
@@ -18,7 +18,7 @@ use crate::replication::{Caller, Failure};
 #[derive(Clone, Debug)]
 pub struct AwsClient {
     clients: Arc<AccountClients>,
-    identity: AwsIdentity,
+    identity: CallerIdentity,
     /// The session that signs; `None`: the operator's own credentials do.
     session: Option<SigningSession>,
 }
@@ -31,7 +31,7 @@ struct SigningSession {
 }
 
 /// A client of the account that signs with the credentials of a session: it shares connections, retries and settings.
-/// It has no cache of identities, which would keep every session for ever.
+/// It has no cache of identities, which would keep every session forever.
 macro_rules! signed_as {
     ($session:expr, $client:expr, $service:ident) => {
         match ($session, $client) {
@@ -49,7 +49,7 @@ macro_rules! signed_as {
 
 impl AwsClient {
     /// A client that signs with the operator's own credentials.
-    pub(crate) fn ambient(clients: Arc<AccountClients>, identity: AwsIdentity) -> AwsClient {
+    pub(crate) fn ambient(clients: Arc<AccountClients>, identity: CallerIdentity) -> AwsClient {
         AwsClient { clients, identity, session: None }
     }
 
@@ -94,6 +94,11 @@ impl AwsClient {
     /// The KMS client of a Region.
     pub(crate) fn kms(&self, region: &str) -> aws_sdk_kms::Client {
         signed_as!(&self.session, self.clients.kms(region), aws_sdk_kms)
+    }
+
+    /// The CloudWatch client of a Region.
+    pub(crate) fn cloudwatch(&self, region: &str) -> aws_sdk_cloudwatch::Client {
+        signed_as!(&self.session, self.clients.cloudwatch(region), aws_sdk_cloudwatch)
     }
 
     /// Makes a call, as [`AccountClients::call`] does, and drops the session where AWS no longer accepts it.

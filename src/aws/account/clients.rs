@@ -1,4 +1,4 @@
-//! What all calls in one account share: SDK clients for every Region, made once, rate limits, a circuit breaker, and
+//! Shared by all calls in one account: SDK clients for every Region, made once, rate limits, a circuit breaker, and
 //! the caches of its buckets and keys.
 //!
 //! In: an [`Operation`] and a request of the SDK. Out: its answer, or a [`Failure`] in its class.
@@ -17,8 +17,9 @@ use crate::aws::account::cache::{Buckets, Keys};
 use crate::aws::account::circuit_breaker::CircuitBreaker;
 use crate::aws::account::credentials::Environment;
 use crate::aws::account::operation::Operation;
+use crate::aws::account::own_keys::OwnKeys;
 use crate::aws::account::rate_limiter::RateLimits;
-use crate::aws::error::failure;
+use crate::aws::error::{failure, names_an_absence};
 use crate::aws::interceptor::RequestMetrics;
 use crate::aws::metrics::Metrics;
 use crate::replication::{Failure, FailureClass};
@@ -40,6 +41,7 @@ pub struct AccountClients {
     path_style: bool,
     s3: RwLock<HashMap<String, aws_sdk_s3::Client>>,
     kms: RwLock<HashMap<String, aws_sdk_kms::Client>>,
+    cloudwatch: RwLock<HashMap<String, aws_sdk_cloudwatch::Client>>,
     iam: aws_sdk_iam::Client,
     sts: aws_sdk_sts::Client,
     limits: Arc<RateLimits>,
@@ -75,6 +77,7 @@ impl AccountClients {
             path_style,
             s3: RwLock::default(),
             kms: RwLock::default(),
+            cloudwatch: RwLock::default(),
             config,
             environment,
             limits,
@@ -102,6 +105,11 @@ impl AccountClients {
         self.limits.clone()
     }
 
+    /// The keys that the operator signs with.
+    pub fn own_keys(&self) -> &OwnKeys {
+        self.environment.own_keys()
+    }
+
     /// The S3 client of a Region.
     pub fn s3(&self, region: &str) -> aws_sdk_s3::Client {
         of_region(&self.s3, region, |retries| {
@@ -122,6 +130,17 @@ impl AccountClients {
                 .retry_partition(partition(&self.name, &format!("kms{retries}")))
                 .interceptor(RequestMetrics::new(self.metrics.clone()));
             aws_sdk_kms::Client::from_conf(config.build())
+        })
+    }
+
+    /// The CloudWatch client of a Region.
+    pub fn cloudwatch(&self, region: &str) -> aws_sdk_cloudwatch::Client {
+        of_region(&self.cloudwatch, region, |retries| {
+            let config = aws_sdk_cloudwatch::config::Builder::from(&self.config)
+                .region(Region::new(region.to_owned()))
+                .retry_partition(partition(&self.name, &format!("cloudwatch{retries}")))
+                .interceptor(RequestMetrics::new(self.metrics.clone()));
+            aws_sdk_cloudwatch::Client::from_conf(config.build())
         })
     }
 
@@ -146,8 +165,11 @@ impl AccountClients {
             let queued = Instant::now();
             self.limits.wait(lane).await;
             self.metrics.waited(lane.service(), queued.elapsed());
-            let result = request.await.map_err(|error| failure(&error, action, subject));
-            self.breaker.record(&operation, result.as_ref().err(), Instant::now());
+            let result = request.await;
+            let absent = result.as_ref().is_err_and(names_an_absence);
+            let result = result.map_err(|error| failure(&error, action, subject));
+            let outage = result.as_ref().err().filter(|_| !absent);
+            self.breaker.record(&operation, outage, Instant::now());
             let code = match &result {
                 Ok(_) => "OK",
                 Err(failure) if failure.code.is_empty() => "none",

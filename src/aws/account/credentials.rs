@@ -9,6 +9,8 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, Result, future};
 use tokio::sync::Mutex;
 
+use crate::aws::account::own_keys::OwnKeys;
+
 /// How long credentials without an expiry serve before they are loaded again.
 const STATIC_TTL: Duration = Duration::from_secs(15 * 60);
 
@@ -28,6 +30,7 @@ struct Inner {
     held: Mutex<Option<Held>>,
     refused: AtomicBool,
     version: AtomicU64,
+    own_keys: OwnKeys,
 }
 
 #[derive(Debug)]
@@ -55,6 +58,11 @@ impl Environment {
         self.0.version.load(Ordering::Acquire)
     }
 
+    /// The keys that the operator signs with, those of sessions included.
+    pub fn own_keys(&self) -> &OwnKeys {
+        &self.0.own_keys
+    }
+
     /// Loads the credentials again before the next call: AWS refused those that are held.
     pub fn reload(&self) {
         self.0.refused.store(true, Ordering::Release);
@@ -62,7 +70,7 @@ impl Environment {
 
     /// The credentials that are held, or those that `load` finds now. Callers that ask at once share one load.
     async fn get(&self, now: Instant, load: impl Future<Output = Result>) -> Result {
-        let Inner { held, refused, version } = self.0.as_ref();
+        let Inner { held, refused, version, own_keys } = self.0.as_ref();
         let mut held = held.lock().await;
         let is_refused = refused.load(Ordering::Acquire);
         if let Some(current) = held.as_ref().filter(|held| held.serve(is_refused, now)) {
@@ -74,6 +82,7 @@ impl Environment {
         if before != Some(credentials.access_key_id()) {
             version.fetch_add(1, Ordering::Release);
         }
+        own_keys.note(credentials.access_key_id(), credentials.expiry());
         *held = Some(Held { credentials: credentials.clone(), loaded: now });
         Ok(credentials)
     }

@@ -12,13 +12,14 @@ pub mod client;
 pub mod clients;
 pub mod credentials;
 pub mod operation;
+pub mod own_keys;
 pub mod rate_limiter;
 pub mod sessions;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::{AssumeRole, AwsIdentity};
+use crate::api::{AssumeRole, CallerIdentity};
 use crate::aws::account::caller::{AmbientIdentity, CallerCache, get_caller_identity};
 use crate::aws::account::client::AwsClient;
 use crate::aws::account::clients::AccountClients;
@@ -78,7 +79,6 @@ impl AccountEntry {
         self.account_id == account.spec.account_id && role == account.spec.assume_role.as_ref()
     }
 
-    #[cfg(test)]
     pub fn clients(&self) -> &AccountClients {
         &self.clients
     }
@@ -104,9 +104,9 @@ impl AccountEntry {
     ///
     /// # Errors
     /// When STS does not answer, or names another account than the `AwsAccount` says.
-    pub async fn verify(&self, max_age: Duration) -> Read<AwsIdentity> {
+    pub async fn verify(&self, max_age: Duration) -> Read<CallerIdentity> {
         match &self.identity {
-            Identity::Ambient(ambient) => self.require_account(ambient.identity().await?),
+            Identity::Ambient(ambient) => self.require_account(ambient.caller_identity().await?),
             Identity::Role(held) => {
                 let RoleIdentity { role, sessions, callers } = held.as_ref();
                 let name = ResourceId::of_account(&self.name).session_name(role.session_name.as_deref());
@@ -123,11 +123,11 @@ impl AccountEntry {
     }
 
     /// An administrator's rules were made for the account that the `AwsAccount` names, and for no other.
-    fn require_account(&self, identity: AwsIdentity) -> Read<AwsIdentity> {
+    fn require_account(&self, identity: CallerIdentity) -> Read<CallerIdentity> {
         if identity.account_id == self.account_id {
             return Ok(identity);
         }
-        let AwsIdentity { arn, account_id } = identity;
+        let CallerIdentity { arn, account_id } = identity;
         Err(Failure::new(
             FailureClass::WrongAccount,
             "sts:GetCallerIdentity",

@@ -1,4 +1,4 @@
-//! What a call to AWS is about: rate limits, the circuit breaker, the log and the failure all need it.
+//! Names a call to AWS (service, Region, action, subject) for rate limits, the circuit breaker, the log and failures.
 
 /// A token bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -8,6 +8,7 @@ pub enum Lane {
     IamRead,
     IamWrite,
     Kms,
+    CloudWatch,
     Sts,
 }
 
@@ -17,6 +18,7 @@ impl Lane {
             Lane::S3Read | Lane::S3Write => "s3",
             Lane::IamRead | Lane::IamWrite => "iam",
             Lane::Kms => "kms",
+            Lane::CloudWatch => "cloudwatch",
             Lane::Sts => "sts",
         }
     }
@@ -53,6 +55,10 @@ impl<'a> Operation<'a> {
 
     pub fn kms(region: &'a str, action: &'static str, key: &'a str) -> Operation<'a> {
         Operation { lane: Lane::Kms, action, subject: key, region }
+    }
+
+    pub fn cloudwatch(region: &'a str, action: &'static str) -> Operation<'a> {
+        Operation { lane: Lane::CloudWatch, action, subject: region, region }
     }
 
     pub fn sts(action: &'static str, subject: &'a str) -> Operation<'a> {

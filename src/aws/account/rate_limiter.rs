@@ -21,6 +21,10 @@ pub struct Rates {
 /// read about once an hour.
 const KMS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
 
+/// CloudWatch answers 50 calls to `GetMetricData` a second in an account and Region
+/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html>); a sweep is in no hurry.
+const CLOUDWATCH_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+
 /// STS counts `AssumeRole` against the caller's account, which is the same for every `AwsAccount`.
 const STS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(49);
 
@@ -42,6 +46,7 @@ pub struct RateLimits {
     iam_reads: DefaultDirectRateLimiter,
     iam_writes: DefaultDirectRateLimiter,
     kms: DefaultDirectRateLimiter,
+    cloudwatch: DefaultDirectRateLimiter,
     sts: StsLimit,
 }
 
@@ -53,6 +58,7 @@ impl RateLimits {
             iam_reads: bucket(rates.iam_reads),
             iam_writes: bucket(rates.iam_writes),
             kms: bucket(KMS_PER_SECOND),
+            cloudwatch: bucket(CLOUDWATCH_PER_SECOND),
             sts,
         }
     }
@@ -69,6 +75,7 @@ impl RateLimits {
             Lane::IamRead => &self.iam_reads,
             Lane::IamWrite => &self.iam_writes,
             Lane::Kms => &self.kms,
+            Lane::CloudWatch => &self.cloudwatch,
             Lane::Sts => &self.sts.0,
         }
     }
@@ -97,7 +104,7 @@ mod tests {
     fn every_lane_is_limited_and_only_sts_is_shared_by_accounts() {
         let sts = StsLimit::new();
         let (one, other) = (limits(&sts), limits(&sts));
-        let lanes = [Lane::S3Read, Lane::S3Write, Lane::IamRead, Lane::IamWrite, Lane::Kms];
+        let lanes = [Lane::S3Read, Lane::S3Write, Lane::IamRead, Lane::IamWrite, Lane::Kms, Lane::CloudWatch];
         for lane in lanes {
             let first = burst(&one, lane);
             assert!(first <= KMS_PER_SECOND.get(), "{lane:?}: {first}");

@@ -7,7 +7,7 @@ use aws_credential_types::Credentials;
 use moka::Expiry;
 use moka::future::Cache;
 
-use crate::api::{AssumeRole, AwsIdentity};
+use crate::api::{AssumeRole, CallerIdentity};
 use crate::aws::account::clients::AccountClients;
 use crate::aws::account::operation::Operation;
 use crate::aws::error::ASSUME_ROLE;
@@ -26,7 +26,7 @@ const CAPACITY: u64 = 100_000;
 /// does not help, the next one is tried after this, doubled each time up to [`MAX_DOUBT`].
 const FIRST_DOUBT: Duration = Duration::from_secs(60);
 
-/// As long as a session lasts that nobody doubts.
+/// The usual duration of a session.
 const MAX_DOUBT: Duration = Duration::from_secs(60 * 60);
 
 /// More denied actions than one account has resources.
@@ -36,7 +36,7 @@ const DENIALS: u64 = 10_000;
 #[derive(Clone, Debug)]
 pub struct Session {
     pub credentials: Credentials,
-    pub identity: AwsIdentity,
+    pub identity: CallerIdentity,
 }
 
 impl Session {
@@ -148,7 +148,8 @@ async fn begin(name: &str, role: &AssumeRole, clients: &AccountClients) -> Read<
         SystemTime::try_from(*given.expiration()).ok(),
         "AssumeRole",
     );
-    Ok(Session { credentials, identity: AwsIdentity { arn: assumed, account_id } })
+    clients.own_keys().note(credentials.access_key_id(), credentials.expiry());
+    Ok(Session { credentials, identity: CallerIdentity { arn: assumed, account_id } })
 }
 
 struct BeforeExpiry;
@@ -170,7 +171,7 @@ mod tests {
 
     fn session(key: &str, expiry: SystemTime) -> Session {
         let credentials = Credentials::new(key, "secret", None, Some(expiry), "test");
-        Session { credentials, identity: AwsIdentity::default() }
+        Session { credentials, identity: CallerIdentity::default() }
     }
 
     /// How long a session of this length serves.

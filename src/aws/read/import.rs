@@ -1,4 +1,4 @@
-//! Reads for `import`: the buckets of an account, and the replication configuration of one.
+//! Reads for `import`: the replication configuration of a bucket.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,6 @@ use aws_sdk_s3::types::{ExistingObjectReplicationStatus, ReplicationRule};
 
 use crate::aws::account::cache::Location;
 use crate::aws::account::client::AwsClient;
-use crate::aws::account::operation::Operation;
 use crate::aws::convert::from_sdk;
 use crate::aws::read::calls::{RawConfiguration, read_raw_configuration};
 use crate::aws::read::locate::{locate, missing};
@@ -50,24 +49,4 @@ pub async fn importable(aws: &AwsClient, bucket: &str) -> Read<Option<Importable
         configuration: from_sdk(&held),
         unknown_elements,
     }))
-}
-
-/// The names of the account's own buckets.
-///
-/// # Errors
-/// AWS's answer, classified.
-pub async fn buckets(aws: &AwsClient) -> Read<Vec<String>> {
-    let mut names = Vec::new();
-    let mut from = None;
-    loop {
-        let request = aws.s3(aws.home()).list_buckets().set_continuation_token(from);
-        let page = aws
-            .call(Operation::s3_read(aws.home(), "s3:ListAllMyBuckets", "the account"), request.send())
-            .await?;
-        names.extend(page.buckets().iter().filter_map(|b| b.name().map(str::to_owned)));
-        from = page.continuation_token().map(str::to_owned);
-        if from.is_none() {
-            return Ok(names);
-        }
-    }
 }

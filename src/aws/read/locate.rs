@@ -27,7 +27,7 @@ pub fn bucket_key(caller: &Caller, bucket: &BucketRef) -> BucketKey {
 
 /// A bucket's location as far as it is known without a call: remembered, from the spec, or from status.
 pub async fn known_location(aws: &AwsClient, caller: &Caller, bucket: &BucketRef) -> Option<Location> {
-    let remembered = aws.buckets().location(&bucket_key(caller, bucket)).await;
+    let remembered = aws.buckets().location(&bucket_key(caller, bucket));
     remembered.or_else(|| {
         let region = bucket.region.as_ref().or(bucket.last_seen.as_ref())?.clone();
         Some(Location { region, owner: OwnerCheck::NotChecked })
@@ -58,7 +58,7 @@ pub async fn locate(aws: &AwsClient, caller: &Caller, bucket: &BucketRef) -> Rea
         }
         Head::Failed(failure) => return Err(failure),
     };
-    aws.buckets().set_location(bucket_key(caller, bucket), location.clone()).await;
+    aws.buckets().set_location(bucket_key(caller, bucket), location.clone());
     Ok(Some(location))
 }
 

@@ -195,7 +195,7 @@ async fn read_object_lock_of(
 }
 
 /// The keys of replicas. A key cannot encrypt replicas in a Region without a destination, and is not read: ARNs in
-/// specs name Regions that nobody has checked.
+/// specs may name any Region.
 async fn read_keys(
     clients: &ResourceClients,
     read_set: &ReadSet,
@@ -316,7 +316,7 @@ async fn read_bucket(
                 Ownership::Missing => return ObservedBucket::unseen(Ok(None), failure),
                 Ownership::Foreign => return unseen(foreign(failure)),
             };
-            aws.buckets().set_location(key, Location { region: region.clone(), owner }).await;
+            aws.buckets().set_location(key, Location { region: region.clone(), owner });
             found(Err(failure), owner == OwnerCheck::Confirmed)
         }
         _ => found(Err(failure), false),

@@ -1,4 +1,4 @@
-//! Reads what deletion may have to remove.
+//! Reads everything that a deletion may have to remove.
 //!
 //! In: the clients of a resource, and what status and spec say that it made. Out: [`ObservedForDeletion`].
 

@@ -77,7 +77,7 @@ pub async fn head(aws: &AwsClient, region: &str, bucket: &str, account_id: Optio
     }
 }
 
-/// Reads an error about a bucket. The Region that S3 names in the header is believed with any status.
+/// Reads an error about a bucket. The Region in the header counts, whatever the status.
 fn read_failure(failure: Failure, region: &str, named: Option<String>) -> Head {
     match (failure.class, named) {
         // S3 names the Region also where it denies, and a denial says nothing of the owner.

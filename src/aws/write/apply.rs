@@ -154,9 +154,9 @@ fn name_pass_role(failure: Failure, role: &str) -> Failure {
     if failure.class != FailureClass::Denied || is_named {
         return failure;
     }
-    let said = failure.detail.trim_end_matches('.');
+    let answer = failure.detail.trim_end_matches('.');
     let detail = format!(
-        "{said}; S3 does not say which right is missing: {PUT_REPLICATION} on the bucket, or {PASS_ROLE} on {role}"
+        "{answer}; S3 does not name the missing right: {PUT_REPLICATION} on the bucket, or {PASS_ROLE} on {role}"
     );
     Failure { detail, ..failure }
 }

@@ -8,10 +8,10 @@ use kube::ResourceExt;
 use serde_json::json;
 use tracing::warn;
 
-use crate::api::{AwsAccount, AwsIdentity, Namespaces};
+use crate::api::{AwsAccount, CallerIdentity, Namespaces};
 use crate::controllers::aws_account::context::{Context, Verified};
 use crate::ports::{Cloud, Cluster, ObjectKey};
-use crate::replication::status::account_status;
+use crate::replication::status::{ObservedAccount, account_status};
 use crate::replication::{Account, Failure};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
@@ -27,8 +27,12 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
     let verified = verify(account, cx).await;
     let previous = account.status.clone().unwrap_or_default();
     let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default();
-    let (status, reason) =
-        account_status(verified.as_ref(), replications, &previous, account.metadata.generation, now);
+    let observed = ObservedAccount {
+        identity: verified.as_ref(),
+        replications,
+        events: cx.events.of_account(&account.spec.account_id),
+    };
+    let (status, reason) = account_status(&observed, &previous, account.metadata.generation, now);
     if let Err(failure) = &verified {
         let (name, detail) = (account.name_any(), failure.message());
         warn!(account = name, reason = reason.as_str(), detail, "cannot act in the account");
@@ -37,7 +41,7 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
         let key = ObjectKey::new::<AwsAccount>(&account.metadata);
         cx.cluster.set_status(&key, &json!(status)).await?;
     }
-    let interval = cx.settings.interval.duration();
+    let interval = cx.events.account_interval(&account.spec.account_id, &cx.settings.interval);
     let mut requeue = cx.memory.requeue.lock();
     let pause = requeue.entry(account.uid().unwrap_or_default()).or_default().after(reason, interval);
     requeue.retain(|_, backoff| !backoff.is_empty());
@@ -45,9 +49,9 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
 }
 
 /// As whom the operator acts in the account. STS is asked once an interval, and not when resources come or go.
-async fn verify<C: Cloud, K>(account: &AwsAccount, cx: &Context<C, K>) -> Result<AwsIdentity, Failure> {
+async fn verify<C: Cloud, K>(account: &AwsAccount, cx: &Context<C, K>) -> Result<CallerIdentity, Failure> {
     let (uid, generation) = (account.uid().unwrap_or_default(), account.metadata.generation);
-    let interval = cx.settings.interval.duration();
+    let interval = cx.events.account_interval(&account.spec.account_id, &cx.settings.interval);
     let fresh = |v: &&Verified| v.generation == generation && v.at.elapsed() < interval;
     if let Some(verified) = cx.memory.verified.lock().get(&uid).filter(fresh) {
         return Ok(verified.identity.clone());

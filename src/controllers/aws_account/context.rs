@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::api::AwsIdentity;
+use crate::api::CallerIdentity;
+use crate::controllers::events::Events;
 use crate::controllers::index::Index;
 use crate::controllers::settings::Settings;
 use crate::runtime::requeue::RequeueBackoff;
@@ -18,6 +19,7 @@ pub struct Context<C, K> {
     pub index: Arc<Index>,
     pub settings: Settings,
     pub memory: Memory,
+    pub events: Arc<Events>,
 }
 
 /// What is remembered of accounts, by UID, and only of those that exist.
@@ -40,5 +42,5 @@ impl Memory {
 pub struct Verified {
     pub generation: Option<i64>,
     pub at: Instant,
-    pub identity: AwsIdentity,
+    pub identity: CallerIdentity,
 }

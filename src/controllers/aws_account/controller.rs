@@ -18,7 +18,7 @@ use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::controller::Controller;
 use crate::runtime::queue::{BulkheadKey, Urgency};
-use crate::runtime::store::{Change, Key};
+use crate::runtime::store::Change;
 use crate::runtime::triggers::Triggers;
 
 /// Accounts are few, and each check is one call: no more run at once.
@@ -34,6 +34,7 @@ pub struct AwsAccountController<C, K> {
 impl<C: Cloud, K: Cluster> Controller for AwsAccountController<C, K> {
     type Kind = GuardedAccount;
     type IndexKey = ();
+    type Summary = ();
 
     const DEADLINE: Duration = Duration::from_secs(2 * 60);
 
@@ -84,9 +85,12 @@ impl<C, K> AwsAccountController<C, K> {
     /// may take over a source from one of them.
     fn wake(&self, account: &str) {
         let mut sources = BTreeSet::new();
-        for object in self.context.index.by_account(account) {
-            self.replications.trigger(Key::of(object.meta()), Urgency::Change);
-            sources.extend(object.0.as_ref().ok().map(|resource| resource.spec.source.bucket.clone()));
+        let index = &self.context.index;
+        for key in index.by_account(account) {
+            let object = index.replications.get(&key);
+            let resource = object.as_ref().and_then(|object| object.0.as_ref().ok());
+            sources.extend(resource.map(|resource| resource.spec.source.bucket.clone()));
+            self.replications.trigger(key, Urgency::Change);
         }
         for source in sources {
             for successor in successors(&source, &self.context.index, &self.context.settings) {

@@ -11,12 +11,13 @@ use crate::api::{BucketReplicationStatus, ConditionType, FINALIZER, ManagementPo
 use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize, claim_source};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::execute::{Executed, Permission, execute};
+use crate::controllers::bucket_replication::metrics_watch::{likely_cause, watch_metrics};
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, Finalizers};
 use crate::replication::outcome::{Contested, Outcome};
-use crate::replication::status::{Report, report};
+use crate::replication::status::{Report, StatusContext, report};
 use crate::replication::{
     Account, Accounts, Assessment, Failure, Plan, PlanInput, ReadSet, Refusal, Step, assess,
 };
@@ -26,6 +27,8 @@ pub struct Checked {
     pub report: Report,
     /// When a correction that was held back may be tried again.
     pub retry: Option<Duration>,
+    /// Whether anything was found or written that the status did not show before.
+    pub found: bool,
 }
 
 /// Checks a resource, corrects what may be corrected, and reports what is true.
@@ -49,9 +52,12 @@ pub async fn check<C: Cloud, K: Cluster>(
     let executed = execute(&held.stages, &clients, permission, cx).await;
     let outcome = held.conclude(executed, &mut plan)?;
     let input = PlanInput::new(&replication, &read_set, &observed, &desired);
-    let report = report(&input, &plan, &outcome, &resource.status_context(cx));
+    let evidence = watch_metrics(resource, &input, &outcome, cx);
+    let context = StatusContext { evidence: &evidence, ..resource.status_context(cx) };
+    let report = report(&input, &plan, &outcome, &context);
     record(resource, &plan, &outcome, &report, cx);
-    Ok(Checked { report, retry: held.retry })
+    let found = !outcome.done.is_empty() || is_news(&report.status, &resource.status);
+    Ok(Checked { report, retry: held.retry, found })
 }
 
 fn require_not_suspended(resource: &Resource<'_>) -> Result<(), Refusal> {
@@ -80,7 +86,7 @@ async fn connect<C: Cloud, K: Cluster>(
 ) -> Result<C::Clients, Failure> {
     let mut clients = cx.cloud.connect(accounts, &resource.id).await?;
     for account in former_accounts(&resource.status, accounts, cx) {
-        // A failure holds nothing up: what is left in that account stays in the status, which says so.
+        // A failure delays nothing: the status keeps naming the statements that are left in that account.
         let _ = cx.cloud.connect_also(&mut clients, &account, &resource.id).await;
     }
     Ok(clients)
@@ -100,14 +106,14 @@ fn former_accounts<C, K>(
     names.into_iter().filter_map(|name| cx.index.account(name).ok().flatten()).collect()
 }
 
-/// What of a plan is executed now.
+/// The part of a plan that is executed now.
 struct Held {
     stages: Vec<Vec<Step>>,
     contested: Option<Contested>,
     retry: Option<Duration>,
 }
 
-/// Holds back corrections that were made too often, and everything while AWS still answers from before a write.
+/// Holds back corrections that were made too often, and everything while AWS still returns answers from before a write.
 fn hold_back<C, K>(plan: &Plan, resource: &Resource<'_>, cx: &Context<C, K>) -> Result<Held, Stop> {
     let (memory, now) = (resource.target.memory, cx.clock.now());
     if let Some(pause) = memory.unsettled(plan, now) {
@@ -175,20 +181,42 @@ fn record<C, K>(
     if !outcome.done.is_empty() {
         resource.target.memory.record(plan, outcome, cx.clock.now());
     }
-    count_drift(plan, outcome, &resource.status, cx);
+    cx.evidence.update(&resource.target.key.uid, |evidence| evidence.likely_cause = likely_cause(report));
+    count_drift(plan, outcome, report, resource, cx);
     log(resource, plan, outcome, report);
 }
 
 /// Counts drift when it is first seen, and when it is corrected.
-fn count_drift<C, K>(plan: &Plan, outcome: &Outcome, previous: &BucketReplicationStatus, cx: &Context<C, K>) {
+fn count_drift<C, K>(
+    plan: &Plan,
+    outcome: &Outcome,
+    report: &Report,
+    resource: &Resource<'_>,
+    cx: &Context<C, K>,
+) {
     for drift in plan.differences.iter().filter(|_| plan.drift) {
-        if !previous.drift.contains(drift) {
+        if !resource.status.drift.contains(drift) {
             cx.metrics.drift_found(drift.resource);
+            cx.events.drift_found(drift, resource.found_by(), &report.status, &resource.events);
         }
         if plan.is_settled(drift, outcome) {
             cx.metrics.drift_corrected(drift.resource);
         }
     }
+}
+
+/// Whether a status says anything new of AWS.
+fn is_news(status: &BucketReplicationStatus, before: &BucketReplicationStatus) -> bool {
+    let reasons = |status: &BucketReplicationStatus| -> Vec<(String, String)> {
+        // Whether objects arrive is known from elsewhere.
+        let settings = status.conditions.iter().filter(|c| c.type_ != ConditionType::Replicating.as_str());
+        settings.map(|c| (c.type_.clone(), c.reason.clone())).collect()
+    };
+    status.drift != before.drift
+        || status.drift_count != before.drift_count
+        || reasons(status) != reasons(before)
+        || status.source != before.source
+        || status.destinations != before.destinations
 }
 
 fn log(resource: &Resource<'_>, plan: &Plan, outcome: &Outcome, report: &Report) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
 use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
 use crate::controllers::bucket_replication::memory::Memory;
+use crate::controllers::events::Events;
 use crate::controllers::index::Index;
 use crate::controllers::settings::Settings;
 use crate::runtime::clock::Clock;
@@ -27,4 +28,5 @@ pub struct Context<C, K> {
     pub metrics: Metrics,
     /// What is queued and what runs, for metrics and health.
     pub tracker: Arc<ReconcileTracker>,
+    pub events: Arc<Events>,
 }

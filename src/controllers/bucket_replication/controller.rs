@@ -15,6 +15,7 @@ use crate::controllers::bucket_replication::successors::successors;
 use crate::controllers::bucket_replication::{DEADLINE, reconcile};
 use crate::controllers::index::{ReplicationKey, Replications};
 use crate::controllers::settings::SETTLE;
+use crate::controllers::summary::Summary;
 use crate::controllers::{Guarded, GuardedAccount};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::authorize::accounts::references;
@@ -42,6 +43,7 @@ pub struct BucketReplicationController<C, K> {
 impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
     type Kind = Guarded;
     type IndexKey = ReplicationKey;
+    type Summary = Summary;
 
     const DEADLINE: Duration = DEADLINE;
 
@@ -57,8 +59,9 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
     }
 
     fn observe(&self, change: &Change<Guarded>) -> Option<Urgency> {
-        let Context { index, settings, memory, evidence, clock, .. } = &*self.context;
+        let Context { index, settings, memory, evidence, clock, events, .. } = &*self.context;
         index.observe(change);
+        events.observe(change);
         match change {
             Change::Applied { before, after } => {
                 let status = after.0.as_ref().ok().and_then(|resource| resource.status.as_ref());

@@ -216,7 +216,7 @@ async fn ownership_state<C: Cloud, K: Cluster>(
     }
 }
 
-/// Whether administrators may restrict a resource that cannot be decoded: nobody can tell then that it is allowed.
+/// Whether administrators may restrict a resource that cannot be decoded. The operator cannot know then that it is allowed.
 fn may_be_restricted<C, K>(view: &DeletionView, cx: &Context<C, K>) -> bool {
     let acted_in = view.status.source.as_ref().and_then(|source| source.account_ref.as_ref());
     let by_default = cx.index.has_account(DEFAULT_ACCOUNT) || cx.settings.require_account;
@@ -252,7 +252,7 @@ async fn source_accounts<C: Cloud, K: Cluster>(
     let labels = &mut NamespaceLabels::new(cx.cluster.as_ref());
     for name in names {
         match name {
-            // Where accounts are used, the operator's own identity acts for nobody but where it acted before.
+            // Where accounts are used, the operator's own identity acts only where it acted before.
             None if cx.index.has_seen_accounts() && !(view.left_traces() && remembered.is_none()) => {}
             None => found.push(SourceAccount { account: None, admits: !cx.index.has_seen_accounts() }),
             Some(name) => match cx.index.account(&name)? {
@@ -418,7 +418,7 @@ impl Removal<'_> {
 
     /// Whether the configuration of a source that may not be read is certainly not the resource's: a configuration is put
     /// after its managed role, and there is neither one nor a trace in the status. The source may be someone else's, and
-    /// must not keep the resource for ever.
+    /// must not keep the resource forever.
     fn configured_nothing(&self, observed: &ObservedForDeletion) -> bool {
         let denied =
             |failure: &Failure| matches!(failure.class, FailureClass::Denied | FailureClass::WrongOwner);
@@ -435,7 +435,7 @@ fn require_done(outcome: &Outcome, observed: &ObservedForDeletion) -> Result<(),
         return Err(failed(step, failure, observed));
     }
     if outcome.interrupted {
-        let message = "the operator was stopped before all was deleted; it goes on when it is back";
+        let message = "the operator was stopped before all was deleted; it continues when it is back";
         return Err(waiting(message.to_owned()));
     }
     Ok(())

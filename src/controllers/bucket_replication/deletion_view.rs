@@ -68,7 +68,7 @@ impl DeletionView {
         place::remembered(&self.status.canary_places, uid)
     }
 
-    /// The name of the source bucket. It is immutable in the spec, and anyone who may write the status could name
+    /// The name of the source bucket. It is immutable in the spec, and any writer of the status could name
     /// another one there.
     pub fn bucket(&self) -> Option<String> {
         self.text("/source/bucket").or_else(|| self.status.source.as_ref().map(|seen| seen.bucket.clone()))

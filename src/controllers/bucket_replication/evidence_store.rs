@@ -1,27 +1,157 @@
 //! Keeps what AWS said about the objects of each resource, between reconciles.
 //!
-//! In: evidence from whoever reads AWS: the sweep of metrics, canaries, failure events. Out: the evidence of one
-//! resource for its status. A resource without evidence takes no memory. Entries are keyed by UID.
+//! In: from each check, the rules whose metrics may be read; evidence from whoever reads AWS: the sweep of metrics,
+//! canaries, failure events. Out: the evidence of one resource for its status, and what a sweep has to read. A resource
+//! without evidence takes no memory. Entries are keyed by UID.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
-use crate::replication::health::Evidence;
+use crate::api::{BucketReplicationStatus, Reason};
+use crate::replication::health::metrics::Watch;
+use crate::replication::health::{Evidence, MetricsEvidence, RuleEvidence};
+use crate::runtime::store::Key;
 
 /// The evidence of all resources.
 #[derive(Debug, Default)]
-pub struct EvidenceStore(Mutex<HashMap<String, Evidence>>);
+pub struct EvidenceStore(Mutex<HashMap<String, Entry>>);
+
+#[derive(Debug, Default)]
+struct Entry {
+    evidence: Evidence,
+    watched: Option<Watched>,
+}
+
+/// A resource whose metrics are read.
+#[derive(Clone, Debug)]
+struct Watched {
+    key: Key,
+    watch: Watch,
+    interval: Duration,
+    /// When the metrics were last read.
+    read_at: Option<Instant>,
+}
+
+/// What a check found out about the metrics of a resource.
+#[derive(Clone, Debug)]
+pub struct Registration<'a> {
+    pub key: Key,
+    pub watch: Watch,
+    /// The status as it was last written, which remembers what earlier processes found.
+    pub previous: &'a BucketReplicationStatus,
+    pub interval: Duration,
+    /// How far a verdict looks back.
+    pub window: SignedDuration,
+    pub now: Timestamp,
+}
+
+/// A resource that a sweep reads.
+#[derive(Clone, Debug)]
+pub struct Due {
+    pub uid: String,
+    pub key: Key,
+    pub watch: Watch,
+    pub evidence: Evidence,
+}
 
 impl EvidenceStore {
     /// The evidence of a resource.
     pub fn get(&self, uid: &str) -> Evidence {
-        self.0.lock().get(uid).cloned().unwrap_or_default()
+        self.0.lock().get(uid).map(|entry| entry.evidence.clone()).unwrap_or_default()
     }
 
     /// Adds to the evidence of a resource.
     pub fn with<T>(&self, uid: &str, add: impl FnOnce(&mut Evidence) -> T) -> T {
-        add(self.0.lock().entry(uid.to_owned()).or_default())
+        add(&mut self.0.lock().entry(uid.to_owned()).or_default().evidence)
+    }
+
+    /// Adds to the evidence of a resource that has some already.
+    pub fn update<T>(&self, uid: &str, add: impl FnOnce(&mut Evidence) -> T) -> Option<T> {
+        self.0.lock().get_mut(uid).map(|entry| add(&mut entry.evidence))
+    }
+
+    /// Reads the metrics of these rules from now on, and of no others of the resource.
+    pub fn watch(&self, uid: &str, registration: Registration<'_>) {
+        let Registration { key, watch, previous, interval, window, now } = registration;
+        let mut entries = self.0.lock();
+        if watch.rules.is_empty() && !entries.contains_key(uid) {
+            return;
+        }
+        let entry = entries.entry(uid.to_owned()).or_default();
+        let evidence = &mut entry.evidence;
+        if evidence.window != window {
+            // Points of another length do not add up with those of before.
+            evidence
+                .rules
+                .values_mut()
+                .filter_map(|rule| rule.metrics.as_mut())
+                .for_each(|m| m.ended.clear());
+            evidence.window = window;
+        }
+        let names: BTreeSet<&String> = watch.rules.iter().map(|rule| &rule.id).collect();
+        for (id, rule) in &mut evidence.rules {
+            rule.metrics.take_if(|_| !names.contains(id));
+        }
+        for id in names {
+            let held = evidence.rules.entry(id.clone()).or_insert_with(|| remembered(id, previous));
+            if held.metrics.is_none() {
+                let counted_to = held.run.as_ref().map(|run| run.last);
+                let since = published_since(id, previous, now);
+                held.metrics = Some(MetricsEvidence { counted_to, ..MetricsEvidence::new(since) });
+            }
+        }
+        evidence.rules.retain(|_, rule| rule.metrics.is_some() || rule.canary.is_some());
+        let read_at = entry.watched.as_ref().and_then(|watched| watched.read_at);
+        entry.watched = (!watch.rules.is_empty()).then_some(Watched { key, watch, interval, read_at });
+        if entry.watched.is_none() && entry.evidence.rules.is_empty() {
+            entries.remove(uid);
+        }
+    }
+
+    /// The resources whose metrics are to be read now; they count as read. All of one interval are read together, so
+    /// that they share calls: at multiples of the interval since `start`.
+    pub fn take_due(&self, start: Instant, now: Instant) -> Vec<Due> {
+        let slot = |at: Instant, interval: Duration| {
+            at.saturating_duration_since(start).as_millis() / interval.as_millis().max(1)
+        };
+        let mut entries = self.0.lock();
+        let due = entries.iter_mut().filter_map(|(uid, entry)| {
+            let watched = entry.watched.as_mut()?;
+            let interval = watched.interval;
+            if watched.read_at.is_some_and(|read| slot(read, interval) == slot(now, interval)) {
+                return None;
+            }
+            watched.read_at = Some(now);
+            let (key, watch) = (watched.key.clone(), watched.watch.clone());
+            Some(Due { uid: uid.clone(), key, watch, evidence: entry.evidence.clone() })
+        });
+        let mut due: Vec<Due> = due.collect();
+        due.sort_by(|a, b| a.uid.cmp(&b.uid));
+        due
+    }
+
+    /// The UID and key of the resource whose rule replicates from one bucket into another, for a failure event. At most
+    /// one resource owns a source.
+    pub fn find(&self, source: &str, rule: &str, destination: &str) -> Option<(String, Key)> {
+        let entries = self.0.lock();
+        let mut watched = entries.iter().filter_map(|(uid, entry)| Some((uid, entry.watched.as_ref()?)));
+        let (uid, found) = watched.find(|(_, watched)| {
+            watched.watch.source == source
+                && watched.watch.rules.iter().any(|held| held.id == rule && held.destination == destination)
+        })?;
+        Some((uid.clone(), found.key.clone()))
+    }
+
+    /// How many resources there is evidence of.
+    pub fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Forgets a resource: it is gone, or may no longer be observed.
@@ -32,5 +162,23 @@ impl EvidenceStore {
     /// Forgets everything: another operator may have led meanwhile.
     pub fn forget_all(&self) {
         self.0.lock().clear();
+    }
+}
+
+fn remembered(id: &str, previous: &BucketReplicationStatus) -> RuleEvidence {
+    let health = previous.health.as_ref();
+    let held = health.and_then(|health| health.rules.iter().find(|rule| rule.id == id));
+    let failed_since = health.and_then(|health| health.failed_since.as_ref()).map(|time| time.0);
+    held.map(|held| RuleEvidence::remembered(held, failed_since)).unwrap_or_default()
+}
+
+/// Since when a rule publishes metrics: since now, unless the status knows it already.
+fn published_since(id: &str, previous: &BucketReplicationStatus, now: Timestamp) -> Timestamp {
+    let Some(health) = &previous.health else { return now };
+    let Some(held) = health.rules.iter().find(|rule| rule.id == id) else { return now };
+    let is_early = held.reason.as_deref() == Some(Reason::Progressing.as_str());
+    match &health.since {
+        Some(since) if is_early => since.0,
+        _ => Timestamp::UNIX_EPOCH,
     }
 }

@@ -1,7 +1,7 @@
 //! Executes a plan.
 //!
-//! In: stages of steps. Out: which were done, which failed, and what stopped the rest. Nothing is decided here: the
-//! steps of a stage run at once, one stage after the other.
+//! In: stages of steps. Out: the steps that were done, those that failed, and why the rest was left out. The steps of a
+//! stage run concurrently, one stage after the other.
 
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::iam::compare::compare;
 use crate::iam::document::PolicyDocument;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
+use crate::replication::events::{EventName, Origin, Service};
 use crate::replication::observed::Read;
 use crate::replication::outcome::Outcome;
 use crate::replication::{Accounts, BucketAddress, Failure, FailureClass, Step};
@@ -38,9 +39,9 @@ pub struct Permission<'a> {
     pub accounts: &'a Accounts,
 }
 
-/// Executes stages, until the operator no longer leads or is asked to stop, or the resource is no longer allowed what it
-/// was when the plan was made. A step that fails holds back only the steps that need it. `permission`: asked for again
-/// before each stage; a removal needs none.
+/// Executes stages until the operator no longer leads, is asked to stop, or no longer authorizes the resource as it did when
+/// the plan was made. A step that fails holds back only the steps that need it. `permission`: confirmed again before each
+/// stage; a removal needs none.
 pub async fn execute<C: Cloud, K: Cluster>(
     stages: &[Vec<Step>],
     clients: &C::Clients,
@@ -94,12 +95,25 @@ async fn execute_step<C: Cloud, K: Cluster>(
             let _held = cx.bucket_locks.lock(lock).await;
             write.execute().await
         }
-        step => cx.cloud.execute(clients, step).await,
+        step => {
+            let write = cx.events.begin_step(step, &account_of_roles(clients, cx).await);
+            let result = cx.cloud.execute(clients, step).await;
+            cx.events.write_failed(write.filter(|_| result.is_err()));
+            result
+        }
     }
 }
 
-/// Replaces the statements of one Sid in the policy of a bucket. Others write the policy too, and S3 cannot write only
-/// where nothing changed: so the policy is read just before the write and read again afterwards.
+/// The account in which the roles of a resource are. Only an operator with an event queue needs it.
+async fn account_of_roles<C: Cloud, K>(clients: &C::Clients, cx: &Context<C, K>) -> String {
+    if !cx.events.are_on() {
+        return String::new();
+    }
+    cx.cloud.caller(clients).await.map(|caller| caller.account).unwrap_or_default()
+}
+
+/// Replaces the statements of one Sid in the policy of a bucket. Others write the policy too, and S3 has no conditional write
+/// for it: the policy is read just before the write and again afterwards.
 struct StatementsWrite<'a, C: Cloud, K> {
     bucket: &'a BucketAddress,
     sid: &'a str,
@@ -115,11 +129,11 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
             return Ok(());
         }
         if self.merge(held.as_ref()).is_none() {
-            // Nothing but the operator's statements is there: a policy is deleted only after a second look at it.
+            // Only the operator's statements are there: a policy is deleted only after it was read twice.
             held = self.read().await?;
         }
         let policy = self.merge(held.as_ref());
-        self.cx.cloud.write_bucket_policy(self.clients, self.bucket, policy.as_ref()).await?;
+        self.write(policy.as_ref()).await?;
         // A read may lag behind a write for a moment; after that, someone else has overwritten the policy.
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
@@ -136,6 +150,16 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
 
     async fn read(&self) -> Read<Option<Value>> {
         self.cx.cloud.read_bucket_policy(self.clients, self.bucket).await
+    }
+
+    async fn write(&self, policy: Option<&Value>) -> Read<()> {
+        let BucketAddress { name, region, account_id, .. } = self.bucket;
+        let origin = Origin::new(account_id, Service::S3, region);
+        let event = policy.map_or(EventName::DeleteBucketPolicy, |_| EventName::PutBucketPolicy);
+        let write = self.cx.events.begin_write(origin, event, name);
+        let result = self.cx.cloud.write_bucket_policy(self.clients, self.bucket, policy).await;
+        self.cx.events.write_failed(write.filter(|_| result.is_err()));
+        result
     }
 
     fn merge(&self, held: Option<&Value>) -> Option<Value> {

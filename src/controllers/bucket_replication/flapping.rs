@@ -1,5 +1,7 @@
-//! Two tools that fight over one field are seen: after a few corrections of the same field within an hour the
-//! pace backs off.
+//! Detects that two tools overwrite each other's value of one field.
+//!
+//! In: the corrections of a resource. Out: the differences to leave alone for now, and for how long: after a few
+//! corrections of the same field within an hour, each further one waits twice as long.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,7 +11,7 @@ use crate::replication::outcome::Contested;
 
 const WINDOW: Duration = Duration::from_secs(60 * 60);
 
-/// CorrectionHistory of one field within the window that are taken for accidents.
+/// How many corrections of one field within the window count as accidents.
 const TOLERATED: usize = 3;
 
 /// The first pause once a field is contested; doubled with every further correction, up to the window.
@@ -17,7 +19,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 type Field = (AwsResource, String, String);
 
-/// What was corrected lately on one resource. Empty for nearly all.
+/// The recent corrections on one resource. Empty for nearly all.
 #[derive(Debug, Default)]
 pub struct CorrectionHistory(BTreeMap<Field, Vec<Instant>>);
 
@@ -110,6 +112,10 @@ mod tests {
             Duration::from_secs(600),
             "the pause doubles"
         );
-        assert_eq!(corrections.held_back(&one, later + WINDOW), None, "an hour of peace forgets");
+        assert_eq!(
+            corrections.held_back(&one, later + WINDOW),
+            None,
+            "after an hour without a correction all is forgotten"
+        );
     }
 }

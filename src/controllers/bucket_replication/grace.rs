@@ -1,8 +1,8 @@
 //! Gives AWS a minute after the operator's own writes: an answer from before a write is neither drift nor a correction.
 //!
-//! In: the differences that were written away, and those that a later check finds. Out: how long to wait before AWS
-//! is read again, where it still shows a difference exactly as it was before the write. A difference that a check no longer found has been seen as written:
-//! when it comes back, someone made it.
+//! In: the differences that were corrected, and those that a later check finds. Out: how long to wait before AWS is read
+//! again, if it still shows a difference exactly as it was before the write. Once a check no longer finds a difference, the
+//! write has arrived: if the difference comes back, someone made it.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,8 +16,8 @@ const GRACE: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// The differences that the operator wrote away a moment ago, and no check has missed since: by their hashes, because
-/// every resource has some after it was applied.
+/// The differences that the operator corrected a moment ago and that every check since has still found. They are kept as
+/// hashes, because every resource has some after it was applied.
 #[derive(Debug, Default)]
 pub struct RecentWrites {
     written: Vec<(u64, Instant)>,
@@ -30,7 +30,7 @@ impl RecentWrites {
         self.written.is_empty()
     }
 
-    /// These differences were written away.
+    /// Records differences that were corrected just now.
     pub fn record<'a>(&mut self, settled: impl Iterator<Item = &'a DriftEntry>, now: Instant) {
         for hash in settled.map(hash) {
             self.written.retain(|(held, _)| *held != hash);
@@ -49,13 +49,13 @@ impl RecentWrites {
         format!("{ages:?}")
     }
 
-    /// How long to wait for newer answers, where some of the differences found now are from before a write.
+    /// How long to wait for newer answers, if some of the differences found now are from before a write.
     pub fn unsettled(&mut self, found: &[DriftEntry], now: Instant) -> Option<Duration> {
         let hashes: HashSet<u64> = found.iter().map(hash).collect();
         self.written.retain(|(held, at)| now.duration_since(*at) < GRACE && hashes.contains(held));
         let written: HashSet<u64> = self.written.iter().map(|(held, _)| *held).collect();
-        // An answer from before a write shows nothing of its subject but what was written away. One that shows more is
-        // newer, and the rest of it came back.
+        // An answer from before a write shows, of its bucket or role, only differences that were corrected. An answer
+        // that shows more is newer, and the corrected ones have come back.
         let newer = |d: &DriftEntry| {
             found.iter().any(|o| o.resource == d.resource && o.name == d.name && !written.contains(&hash(o)))
         };

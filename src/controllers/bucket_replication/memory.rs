@@ -1,4 +1,4 @@
-//! Remembers, between reconciles, what neither the cache nor the status of a resource shows.
+//! Remembers, between reconciles, facts that neither the cache nor the status of a resource shows.
 //!
 //! In: the beginning and the end of each reconcile, the statuses it writes, and those that the watch brings. Out: the
 //! status as last written, pauses between tries, corrections that are held back, and claims to a source. An idle
@@ -42,7 +42,8 @@ struct Entry {
     corrections: CorrectionHistory,
     recent_writes: RecentWrites,
     requests: RequestLimit,
-    written: Option<Written>,
+    /// Boxed: it is there for a moment, and an entry may stay for an interval.
+    written: Option<Box<Written>>,
     /// The resource owns its source, and the cache does not show yet that it applied anything.
     claims: bool,
     /// The number of the reconcile that runs.
@@ -216,7 +217,7 @@ impl Remembered<'_> {
     /// A status is about to be written. The watch may show it before the API server's answer is here.
     pub fn begin_write(&self, status: &BucketReplicationStatus, now: Instant) {
         let written = Written { at: now, status: status.clone(), cached: false };
-        self.with(|entry| entry.written = Some(written));
+        self.with(|entry| entry.written = Some(Box::new(written)));
     }
 
     /// The status was not written.

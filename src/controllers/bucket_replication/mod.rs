@@ -13,15 +13,18 @@ mod deletion;
 pub mod deletion_view;
 pub mod evidence_store;
 pub mod execute;
+pub mod failure_events;
 pub mod flapping;
 pub mod grace;
 pub mod memory;
+mod metrics_watch;
 pub mod request_limit;
 pub mod resource;
 pub mod source_ownership;
 pub mod status;
 pub mod stop;
 pub mod successors;
+pub mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -39,9 +42,11 @@ use crate::controllers::bucket_replication::status::{Pace, acknowledge, conclude
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::Refusal;
+use crate::replication::status::Report;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::queue::Urgency;
+use crate::runtime::store::Key;
 
 /// The longest a reconcile may take: every call has a timeout of its own, this one is for all together.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5 * 60);
@@ -57,11 +62,21 @@ pub async fn reconcile<C: Cloud, K: Cluster>(
 ) -> Result<Action, Error> {
     let key = ObjectKey::new::<BucketReplication>(object.meta());
     let memory = cx.memory.begin(&key.uid);
+    if let Ok(resource) = &object.0 {
+        canary::expect(resource, &key.uid, cx);
+    }
     let evidence = cx.evidence.get(&key.uid);
     let target = Target { metadata: object.meta(), key: &key, memory: &memory, evidence: &evidence };
     let result = match &object.0 {
         _ if target.metadata.deletion_timestamp.is_some() => deletion::finalize(&target, cx).await,
-        Ok(resource) => reconcile_resource(&Resource::new(resource, target, cx), urgency, cx).await,
+        Ok(resource) => {
+            let key = Key::of(target.metadata);
+            let events = cx.events.begin_check(&key);
+            let resource = Resource { events, ..Resource::new(resource, target, cx) };
+            let (result, found) = reconcile_resource(&resource, urgency, cx).await;
+            cx.events.end_check(&key, &resource.events, found);
+            result
+        }
         Err(invalid) => refuse_unreadable(&target, &invalid.error, cx).await,
     };
     if let (Err(error), Ok(resource)) = (&result, &object.0)
@@ -72,31 +87,28 @@ pub async fn reconcile<C: Cloud, K: Cluster>(
     result
 }
 
+/// Also returns whether the check found anything that the status did not show before.
 async fn reconcile_resource<C: Cloud, K: Cluster>(
     resource: &Resource<'_>,
     urgency: Urgency,
     cx: &Context<C, K>,
-) -> Result<Action, Error> {
-    let Resource { target, status: previous, spec, .. } = resource;
+) -> (Result<Action, Error>, bool) {
+    let Resource { target, status: previous, spec, events, .. } = resource;
     let interval = spec.interval.as_ref().unwrap_or(&cx.settings.interval).duration();
     if let Some(wait) = resource.delay_request(cx) {
-        return Ok(Action::requeue(wait));
+        return (Ok(Action::requeue(wait)), false);
     }
     let fresh = resource.wants_fresh_reads();
     if urgency == Urgency::Periodic && !fresh && target.memory.only_canaries_are_due(cx.clock.now()) {
-        return go_on_with_canaries(resource, cx).await;
+        return (go_on_with_canaries(resource, cx).await, false);
     }
     target.memory.check_begins();
-    match check(resource, cx).await {
-        Ok(Checked { report, retry }) => {
-            let checked = conclude(target, previous, &report, Pace { interval, retry }, cx).await?;
-            let turn = canary::turn(resource, &report.status, fresh, cx).await?;
-            // What canaries show now is not in that report yet.
-            let check = if turn.changed { Some(Duration::ZERO) } else { checked.after() };
-            Ok(target
-                .memory
-                .next(check, turn.wake, cx.clock.now())
-                .map_or_else(Action::await_change, Action::requeue))
+    let result = match check(resource, cx).await {
+        Ok(Checked { report, retry, found }) => {
+            let own = spec.interval.as_ref();
+            let interval = cx.events.interval(own, &cx.settings.interval, &report.status, events);
+            let pace = Pace { interval, retry };
+            return (conclude_with_canaries(resource, &report, pace, fresh, cx).await, found);
         }
         Err(Stop::Refused(refusal)) => refuse(target, previous, &refusal, Pace::every(interval), cx).await,
         Err(Stop::Unsettled(pause)) => acknowledge(target, previous, pause.min(interval), cx).await,
@@ -105,7 +117,24 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
             Ok(Action::requeue(target.memory.requeue_after(Reason::Progressing, interval)))
         }
         Err(Stop::Kubernetes(error)) => Err(error),
-    }
+    };
+    (result, false)
+}
+
+/// Writes the report of a check, and goes on with canaries. `fresh`: someone asked for this check.
+async fn conclude_with_canaries<C: Cloud, K: Cluster>(
+    resource: &Resource<'_>,
+    report: &Report,
+    pace: Pace,
+    fresh: bool,
+    cx: &Context<C, K>,
+) -> Result<Action, Error> {
+    let Resource { target, status: previous, .. } = resource;
+    let checked = conclude(target, previous, report, pace, cx).await?;
+    let turn = canary::turn(resource, &report.status, fresh, cx).await?;
+    // What canaries show now is not in that report yet.
+    let check = if turn.changed { Some(Duration::ZERO) } else { checked.after() };
+    Ok(target.memory.next(check, turn.wake, cx.clock.now()).map_or_else(Action::await_change, Action::requeue))
 }
 
 /// Between two checks: AWS is checked at once where canaries show something else than the status says.

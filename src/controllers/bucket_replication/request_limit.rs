@@ -1,13 +1,14 @@
-//! Limits the checks of a resource that someone asks for by annotation.
+//! Limits the checks that someone requests by annotation.
 //!
-//! In: the time of each such check, and the shortest time between two. Out: how long the next one has to wait. A change of the spec does not wait.
+//! In: the time of each such check, and the shortest time between two. Out: how long the next one has to wait. A change of
+//! the spec does not wait.
 
 use std::time::{Duration, Instant};
 
 /// How long a check is remembered at most: no interval is longer.
 const KEPT: Duration = Duration::from_secs(60 * 60);
 
-/// When the last check ran that someone asked for.
+/// The time of the last requested check.
 #[derive(Debug, Default)]
 pub struct RequestLimit(Option<Instant>);
 
@@ -26,7 +27,7 @@ impl RequestLimit {
         wait
     }
 
-    /// Forgets a check that delays no other any more.
+    /// Forgets a check that no longer delays another one.
     pub fn expire(&mut self, now: Instant) {
         self.0.take_if(|last| now.duration_since(*last) >= KEPT);
     }

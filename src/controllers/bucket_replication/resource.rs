@@ -11,10 +11,12 @@ use crate::api::{
 };
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::memory::Remembered;
+use crate::controllers::events::CheckEvents;
 use crate::ports::{Finalizers, ObjectKey};
 use crate::replication::health::Evidence;
 use crate::replication::status::StatusContext;
 use crate::replication::{Accounts, Replication, ResourceId};
+use crate::telemetry::FoundBy;
 
 /// An object of the kind, decoded or not.
 #[derive(Clone, Copy)]
@@ -60,6 +62,8 @@ pub struct Resource<'a> {
     pub spec: Cow<'a, BucketReplicationSpec>,
     pub status: BucketReplicationStatus,
     pub id: ResourceId,
+    /// The events that this check answers.
+    pub events: CheckEvents,
 }
 
 impl<'a> Resource<'a> {
@@ -69,7 +73,8 @@ impl<'a> Resource<'a> {
         if cx.settings.read_only {
             spec.to_mut().management_policy = ManagementPolicy::Observe;
         }
-        Resource { target, object, spec, status, id: cx.settings.resource_id(&object.metadata) }
+        let (id, events) = (cx.settings.resource_id(&object.metadata), CheckEvents::default());
+        Resource { target, object, spec, status, id, events }
     }
 
     /// The resource with its accounts, as the domain takes it.
@@ -82,11 +87,25 @@ impl<'a> Resource<'a> {
         self.target.status_context(&self.status, cx)
     }
 
-    /// Someone asked for this check, or changed the spec: no answer that another check got is good enough.
+    /// Someone asked for this check, or changed the spec, or an event named what is seldom read: no answer that another
+    /// check got is good enough.
     pub fn wants_fresh_reads(&self) -> bool {
         let generation = self.target.metadata.generation;
         let changed = self.status.observed_generation.is_some_and(|g| g >= 0 && Some(g) != generation);
-        changed || self.is_requested()
+        changed || self.is_requested() || self.events.cause.as_ref().is_some_and(|cause| cause.fresh)
+    }
+
+    /// What would have found drift in this check.
+    pub fn found_by(&self) -> FoundBy {
+        if self.events.cause.is_some() {
+            FoundBy::Event
+        } else if self.is_requested() {
+            FoundBy::Request
+        } else if self.status.observed_generation != self.target.metadata.generation {
+            FoundBy::Change
+        } else {
+            FoundBy::Poll
+        }
     }
 
     /// How long a check that someone asked for has to wait. A change of the spec does not wait.

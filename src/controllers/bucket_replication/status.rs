@@ -1,6 +1,7 @@
-//! Writes what a reconcile reports, and decides when the resource is reconciled again.
+//! Writes the status and the events of a reconcile, a status only if it differs from the one that is there, and decides when
+//! the resource is reconciled again.
 //!
-//! In: a report. Out: the status and events in Kubernetes, only where they differ from what is there, and the action.
+//! In: a report and the previous status. Out: the writes to Kubernetes, and the action.
 
 use std::time::Duration;
 
@@ -54,8 +55,19 @@ pub async fn refuse<C, K: Cluster>(
     pace: Pace,
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {
+    if !may_be_observed(refusal.reason) {
+        cx.evidence.forget(&target.key.uid);
+    }
     let report = stopped(refusal, &target.status_context(previous, cx));
     conclude(target, previous, &report, pace, cx).await
+}
+
+/// Whether the operator may go on reading evidence: AWS did not answer, which a reading may find too.
+fn may_be_observed(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::AccessDenied | Reason::CredentialsUnavailable | Reason::Throttled | Reason::AwsUnavailable
+    )
 }
 
 /// Keeps the status as it is, but for the request that was handled: nothing new is known.

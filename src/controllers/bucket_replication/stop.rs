@@ -1,4 +1,4 @@
-//! Why a check stops early.
+//! The reasons why a check stops early: a refusal, an error of Kubernetes, or an object that changed meanwhile.
 
 use std::time::Duration;
 

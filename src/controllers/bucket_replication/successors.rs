@@ -22,7 +22,7 @@ pub fn successors(source: &str, index: &Index, settings: &Settings) -> Vec<Key> 
         Ok(resource) => may_own(resource, index, settings),
         Err(_) => Some(false),
     };
-    // Resources of the same age are told apart by which one already holds the source, which is not known here.
+    // Of resources of the same age, the one that already holds the source owns it, and that is not known here.
     let mut owner = None;
     let candidates = index.by_source_until(source, |object| {
         let younger = owner.is_some_and(|owner| age(object) > owner);

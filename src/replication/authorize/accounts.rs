@@ -7,21 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api::{AwsAccountSpec, BucketReplicationSpec, ConditionType, DEFAULT_ACCOUNT, Reason};
 use crate::replication::refusal::Refusal;
 
-/// An `AwsAccount`, as far as the domain is concerned.
+/// An `AwsAccount`, as the domain uses it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Account {
     pub name: String,
     pub spec: AwsAccountSpec,
 }
 
-/// What a resource may do that names no account, where there is none named `default` either.
+/// What a resource without an account may do, if none is named `default` either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WithoutAccount {
     /// Everything, with the operator's own identity.
     Unrestricted,
     /// Nothing: an account is required.
     Refused,
-    /// Nothing any more: an `AwsAccount` was seen. Deleting the default one must never allow more than before.
+    /// Nothing, because an `AwsAccount` was seen before. Deleting the default one must never allow more than before.
     AccountsExisted,
 }
 
@@ -75,7 +75,7 @@ impl Accounts {
                 return Err(refuse(
                     Reason::NotAllowed,
                     format!(
-                        "this operator lets no resource act without an AwsAccount (--require-account): set source.accountRef, or have an administrator create an AwsAccount named {DEFAULT_ACCOUNT}"
+                        "this operator requires an AwsAccount (--require-account): set source.accountRef, or ask an administrator to create an AwsAccount named {DEFAULT_ACCOUNT}"
                     ),
                 ));
             }
@@ -83,7 +83,7 @@ impl Accounts {
                 return Err(refuse(
                     Reason::AccountNotFound,
                     format!(
-                        "source.accountRef is not set and there is no AwsAccount named {DEFAULT_ACCOUNT}; where AwsAccounts exist, or existed, no resource acts without one. Set source.accountRef, or have an administrator create the AwsAccount {DEFAULT_ACCOUNT} again"
+                        "source.accountRef is not set and there is no AwsAccount named {DEFAULT_ACCOUNT}; where AwsAccounts exist, or existed, no resource acts without one. Set source.accountRef, or ask an administrator to create the AwsAccount {DEFAULT_ACCOUNT} again"
                     ),
                 ));
             }
@@ -98,7 +98,7 @@ impl Accounts {
         Ok(Accounts { source, destinations })
     }
 
-    /// Whether administrators say what this resource may do.
+    /// Whether an `AwsAccount` restricts this resource.
     pub fn are_restricted(&self) -> bool {
         self.source.is_some()
     }

@@ -1,7 +1,7 @@
-//! Which buckets an account lets a resource replicate from and into.
+//! Decides which buckets an account allows a resource to replicate from and into.
 //!
-//! The spec is compared as it is, whatever admission let through: a name letter by letter, and a text that is no name of a
-//! bucket matches no pattern.
+//! The spec is compared as it is, even if it was stored past admission: a name character by character, and a text that is no
+//! name of a bucket matches no pattern.
 
 use wildmatch::WildMatch;
 
@@ -15,7 +15,7 @@ pub(super) fn require_source(bucket: &str, Account { name, spec }: &Account) -> 
         return Ok(());
     }
     not_allowed(format!(
-        "source.bucket: bucket {bucket} may not be replicated from under AwsAccount {name}, which allows the sources {}; ask who administers it to add a pattern for {bucket} to spec.sources",
+        "source.bucket: bucket {bucket} may not be replicated from under AwsAccount {name}, which allows the sources {}; ask its administrator to add a pattern for {bucket} to spec.sources",
         listed(&spec.sources)
     ))
 }
@@ -30,7 +30,7 @@ pub(super) fn require_destination(rule: &ReplicationRule, accounts: &Accounts) -
             return Ok(());
         }
         not_allowed(format!(
-            "{field}.bucket: bucket {bucket} may not be replicated into under AwsAccount {name}, which allows the destinations {}; ask who administers it to add a pattern for {bucket} to spec.destinations",
+            "{field}.bucket: bucket {bucket} may not be replicated into under AwsAccount {name}, which allows the destinations {}; ask its administrator to add a pattern for {bucket} to spec.destinations",
             listed(&spec.destinations)
         ))
     };
@@ -61,7 +61,7 @@ pub(super) fn require_destination(rule: &ReplicationRule, accounts: &Accounts) -
                 return Ok(());
             }
             not_allowed(format!(
-                "{field}.account: account {id} may not be replicated into from AwsAccount {name}, which allows the accounts {}; name an AwsAccount by {field}.accountRef, or ask who administers {name} to add {id} to spec.destinationAccounts",
+                "{field}.account: account {id} may not be replicated into from AwsAccount {name}, which allows the accounts {}; name an AwsAccount by {field}.accountRef, or ask the administrator of {name} to add {id} to spec.destinationAccounts",
                 listed(&spec.destination_accounts)
             ))
         }
@@ -69,8 +69,8 @@ pub(super) fn require_destination(rule: &ReplicationRule, accounts: &Accounts) -
     }
 }
 
-/// Whether a pattern matches the name of a bucket: letter by letter, `*` for any characters. Of a pattern that was stored
-/// past admission, `?` is a letter that no name has, and not a wildcard.
+/// Whether a pattern matches the name of a bucket: character by character, `*` for any characters. A pattern with `?`, which
+/// only a write past admission can store, matches nothing.
 fn matches(patterns: &[String], bucket: &str) -> bool {
     let mut readable = patterns.iter().filter(|pattern| !pattern.contains('?'));
     is_name(bucket) && readable.any(|pattern| WildMatch::new(pattern).matches(bucket))

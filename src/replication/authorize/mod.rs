@@ -1,4 +1,4 @@
-//! What the administrators of accounts allow a resource.
+//! Decides whether the administrators of accounts allow what a resource asks for.
 //!
 //! In: a resource, its accounts, and the labels of its namespace. Out: nothing, or a refusal that names the account and the
 //! pattern. It is decided on every reconcile, before any call to AWS.
@@ -18,7 +18,7 @@ use crate::replication::authorize::roles::require_role;
 use crate::replication::refusal::Refusal;
 use crate::replication::resource::Replication;
 
-/// Whether the labels of a namespace decide anything: they cost a request to know.
+/// Whether the labels of a namespace matter. Reading them costs a request.
 pub fn labels_matter(accounts: &Accounts) -> bool {
     let mut namespaces = all(accounts).filter_map(|account| account.spec.namespaces.as_ref());
     namespaces.any(|namespaces| !namespaces.match_labels.is_empty())

@@ -1,18 +1,18 @@
-//! Which namespaces may use an account.
+//! Decides which namespaces may use an account.
 
 use crate::api::Namespaces;
 use crate::replication::authorize::accounts::Account;
 use crate::replication::authorize::labels::Labels;
 use crate::replication::refusal::{Refusal, not_allowed};
 
-/// The namespace is named by an account, and has the labels that it asks for. Which other namespaces an account allows is
-/// not this one's to know.
+/// The account names the namespace, and the namespace has the labels that the account requires. The message does not name
+/// other namespaces that the account allows.
 pub(super) fn require_namespace(
     namespace: &str,
     labels: Labels<'_>,
     Account { name, spec }: &Account,
 ) -> Result<(), Refusal> {
-    let fix = format!("ask who administers AwsAccount {name} to allow it in spec.namespaces");
+    let fix = format!("ask the administrator of AwsAccount {name} to allow it in spec.namespaces");
     let nobody = Namespaces::default();
     let Namespaces { match_names, match_labels } = spec.namespaces.as_ref().unwrap_or(&nobody);
     if match_names.is_empty() && match_labels.is_empty() {

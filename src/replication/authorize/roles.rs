@@ -1,12 +1,12 @@
-//! Which roles an account lets a resource use.
+//! Decides which roles an account allows a resource to use.
 
 use crate::iam::arn::{account_of_arn, path_of_role_arn, role_of_arn};
 use crate::replication::authorize::accounts::Account;
 use crate::replication::refusal::{Refusal, not_allowed};
 use crate::replication::resource::Replication;
 
-/// The role is in the source's account and as the account imposes. That holds for an existing role too: `role.arn` would
-/// be a way around it otherwise.
+/// The role is in the source's account, at the path and with the boundary that the account imposes. That holds for an
+/// existing role too: otherwise `role.arn` would be a way around it.
 pub(super) fn require_role(
     replication: &Replication<'_>,
     Account { name, spec: account }: &Account,

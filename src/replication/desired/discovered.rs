@@ -1,4 +1,4 @@
-//! What AWS has to answer before a spec can be worked out.
+//! The facts from AWS that the desired state depends on: the caller, Regions, Object Lock.
 
 use std::collections::BTreeMap;
 

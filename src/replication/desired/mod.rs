@@ -1,6 +1,6 @@
-//! What the spec asks of AWS, worked out in full.
+//! Derives the desired state from the spec.
 //!
-//! In: a resource, and what had to be discovered in AWS. Out: names, documents and rules, with every default filled in.
+//! In: a resource, and the facts discovered in AWS. Out: names, documents and rules, with every default filled in.
 
 mod discovered;
 pub mod permissions;

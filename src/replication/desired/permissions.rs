@@ -1,6 +1,6 @@
-//! What the role may do.
+//! The permissions of the role.
 //!
-//! In: rules, and what goes along with an object. Out: statements, each action only on the resources that need it
+//! In: rules, and what is replicated along with an object. Out: statements, each action only on the resources that need it
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html>).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use crate::iam::document::{PolicyDocument, Statement};
 use crate::replication::configuration::Rule;
 use crate::replication::desired::discovered::Discovered;
 
-/// What goes along with an object.
+/// What is replicated along with an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extent {
     pub tags: bool,
@@ -59,8 +59,8 @@ pub fn permissions(
     PolicyDocument::new(statements)
 }
 
-/// A statement for the destinations of each account. A bucket's name may pass to someone else: then the account does not
-/// match any more, and nothing is copied to the new owner.
+/// A statement for the destinations of each account. A bucket's name may pass to another account: its id then no
+/// longer matches, and nothing is copied there.
 fn by_account(
     sid: &str,
     actions: &[&str],

@@ -24,13 +24,21 @@ pub struct Evidence {
     pub reads_metrics: bool,
     /// How far a verdict looks back: failures before that no longer count.
     pub window: SignedDuration,
+    /// What the operator's own checks found last that would make operations fail.
+    pub likely_cause: Option<String>,
     /// When a backfill of this resource last completed without a failure: failures from before no longer count.
     pub backfilled: Option<Timestamp>,
 }
 
 impl Default for Evidence {
     fn default() -> Self {
-        Evidence { rules: BTreeMap::new(), reads_metrics: true, window: WINDOW, backfilled: None }
+        Evidence {
+            rules: BTreeMap::new(),
+            reads_metrics: true,
+            window: WINDOW,
+            likely_cause: None,
+            backfilled: None,
+        }
     }
 }
 

@@ -5,10 +5,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use strum::VariantArray;
 
 use crate::api::{
-    BucketReplicationSpec, BucketReplicationStatus, CanaryStatus, HealthStatus, Interval, MAX_RULE_ENTRIES,
-    Reason, ReplicationRule, RuleHealth, RuleVerdict, Switch,
+    BucketReplicationSpec, BucketReplicationStatus, CanaryStatus, ConditionType, HealthStatus, Interval,
+    MAX_RULE_ENTRIES, Reason, ReplicationRule, RuleHealth, RuleVerdict, Switch,
 };
 use crate::replication::health::evidence::{
     CanaryEvidence, CanaryOutcome, CanarySent, Evidence, RuleEvidence, Run,
@@ -26,8 +27,6 @@ pub struct Judging<'a> {
     pub spec: &'a BucketReplicationSpec,
     /// The status as it was last written.
     pub previous: &'a BucketReplicationStatus,
-    /// What the operator's own checks found that may be the cause of failures.
-    pub likely_cause: Option<&'a str>,
     pub now: Timestamp,
 }
 
@@ -54,12 +53,21 @@ pub fn judge(judging: &Judging<'_>, evidence: &Evidence) -> Judged {
         .collect();
     // The order of the spec among equals.
     told.sort_by_key(|told| told.judged.finding.rank());
-    let reason = told.first().map_or(Reason::NoEvidence, |worst| worst.judged.finding.reason());
-    Judged {
-        reason,
-        message: message(&told, evidence, judging.likely_cause),
-        health: health(judging, evidence, &told, reason),
+    if told.iter().any(|told| told.judged.finding == Finding::NotRead)
+        && let Some(before) = before(judging.previous)
+    {
+        return before;
     }
+    let reason = told.first().map_or(Reason::NoEvidence, |worst| worst.judged.finding.reason());
+    Judged { reason, message: message(&told, evidence), health: health(judging, evidence, &told, reason) }
+}
+
+/// The last verdict, which stands until the metrics were read: by a process that has just started, for example.
+fn before(previous: &BucketReplicationStatus) -> Option<Judged> {
+    let held = previous.conditions.iter().find(|c| c.type_ == ConditionType::Replicating.as_str())?;
+    let reason = Reason::VARIANTS.iter().copied().find(|reason| reason.as_str() == held.reason)?;
+    let health = previous.health.clone().filter(|health| !health.rules.is_empty())?;
+    Some(Judged { reason, message: held.message.clone(), health: Some(health) })
 }
 
 /// Ends the runs of failures of rules whose objects arrive again, and drops what no verdict needs any more.
@@ -143,7 +151,7 @@ fn health(
 }
 
 fn condition_reason(status: &BucketReplicationStatus) -> Option<&str> {
-    let about = crate::api::ConditionType::Replicating.as_str();
+    let about = ConditionType::Replicating.as_str();
     status.conditions.iter().find(|c| c.type_ == about).map(|c| c.reason.as_str())
 }
 

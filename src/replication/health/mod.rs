@@ -5,8 +5,10 @@
 
 pub mod canary;
 pub mod evidence;
+pub mod failure_event;
 pub mod figures;
 mod judge;
+pub mod metrics;
 mod rule;
 #[cfg(test)]
 mod tests;

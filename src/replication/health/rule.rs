@@ -8,6 +8,7 @@ use crate::api::{Reason, RuleVerdict};
 use crate::replication::health::evidence::{
     Backlog, CanaryEvidence, CanaryOutcome, MetricsEvidence, POINTS_BEHIND, RuleEvidence, Run, Unread, WINDOW,
 };
+use crate::replication::health::metrics::SHORTEST;
 
 /// What the evidence about one rule shows. The worse comes first; anything that is known comes before what is not.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +43,8 @@ pub enum Finding {
     },
     /// A canary is on its way.
     CanaryPending,
+    /// Metrics are enabled, and this process has not read them yet.
+    NotRead,
     /// Metrics were enabled a moment ago.
     TooEarly,
     /// Metrics are enabled, and S3 published nothing.
@@ -60,7 +63,9 @@ impl Finding {
             Finding::NotProven { .. } => Reason::NotProven,
             Finding::CanaryRefused { .. } => Reason::CanaryRefused,
             Finding::Unread(Unread { reason, .. }) => *reason,
-            Finding::Pending { .. } | Finding::CanaryPending | Finding::TooEarly => Reason::Progressing,
+            Finding::Pending { .. } | Finding::CanaryPending | Finding::NotRead | Finding::TooEarly => {
+                Reason::Progressing
+            }
             Finding::NoData => Reason::NoData,
             Finding::NoEvidence => Reason::NoEvidence,
         }
@@ -89,9 +94,10 @@ impl Finding {
             Finding::CanaryRefused { .. } => 8,
             Finding::Pending { .. } => 9,
             Finding::CanaryPending => 10,
-            Finding::TooEarly => 11,
-            Finding::NoData => 12,
-            Finding::NoEvidence => 13,
+            Finding::NotRead => 11,
+            Finding::TooEarly => 12,
+            Finding::NoData => 13,
+            Finding::NoEvidence => 14,
         }
     }
 }
@@ -155,7 +161,7 @@ pub(crate) fn open_run<'a>(evidence: &'a RuleEvidence, terms: &Terms) -> Option<
 fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms) -> Finding {
     let unread = metrics.unread.as_ref();
     let Some(read_to) = metrics.read_to else {
-        return unread.cloned().map_or(Finding::TooEarly, Finding::Unread);
+        return unread.cloned().map_or(Finding::NotRead, Finding::Unread);
     };
     if let Some(unread) = unread.filter(|unread| hides(unread, read_to, terms)) {
         return Finding::Unread(unread.clone());
@@ -174,7 +180,8 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
     }
     let latest = metrics.backlog.iter().next_back();
     // What was pending long ago says nothing about now.
-    let latest = latest.filter(|(at, _)| **at >= start).map(|(_, backlog)| *backlog);
+    let recent = read_to.saturating_sub(terms.window.max(SHORTEST)).unwrap_or(Timestamp::MIN);
+    let latest = latest.filter(|(at, _)| **at >= recent).map(|(_, backlog)| *backlog);
     if let Some(backlog) = latest.filter(|_| is_behind(metrics, terms)) {
         return Finding::Delayed { backlog };
     }

@@ -1,1 +1,387 @@
+//! Verdicts as data in, data out.
 
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::api::{
+    BucketReplicationSpec, BucketReplicationStatus, Destination, Health, Interval, Reason, ReplicationRule,
+    RuleVerdict, Source, Switch,
+};
+use crate::replication::health::evidence::{
+    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, Ended, Evidence, MetricsEvidence, RuleEvidence,
+    Unread, WINDOW,
+};
+use crate::replication::health::{Judged, Judging, judge, settle};
+use crate::replication::status::replicating;
+
+/// The window of every case is the quarter of an hour before this minute.
+const NOON: i64 = 1_795_608_000;
+
+fn minute(after: i64) -> Timestamp {
+    Timestamp::from_second(NOON + after * 60).unwrap()
+}
+
+fn spec(rules: &[&str]) -> BucketReplicationSpec {
+    let rule = |id: &&str| ReplicationRule {
+        id: (*id).to_owned(),
+        destination: Destination { bucket: format!("to-{id}"), ..Destination::default() },
+        ..ReplicationRule::default()
+    };
+    BucketReplicationSpec {
+        source: Source { bucket: "orders".into(), ..Source::default() },
+        rules: rules.iter().map(rule).collect(),
+        ..BucketReplicationSpec::default()
+    }
+}
+
+/// Evidence of a rule whose metrics were read up to noon.
+fn read() -> RuleEvidence {
+    let metrics = MetricsEvidence { read_to: Some(minute(0)), ..MetricsEvidence::new(Timestamp::UNIX_EPOCH) };
+    RuleEvidence { metrics: Some(metrics), ..RuleEvidence::default() }
+}
+
+fn with(points: &[(i64, u64, u64)]) -> RuleEvidence {
+    let mut evidence = read();
+    for (at, failed, operations) in points {
+        evidence.ended(minute(*at), Ended { failed: *failed, operations: *operations });
+    }
+    evidence
+}
+
+fn pending(points: &[(i64, u64, u64)]) -> RuleEvidence {
+    let mut evidence = read();
+    for (at, pending, latency) in points {
+        let backlog = Backlog { pending: Some(*pending), latency_seconds: Some(*latency) };
+        evidence.backlog(minute(*at), backlog);
+    }
+    evidence
+}
+
+fn evidence<const N: usize>(rules: [(&str, RuleEvidence); N]) -> Evidence {
+    let rules = rules.into_iter().map(|(id, rule)| (id.to_owned(), rule)).collect();
+    Evidence { rules, ..Evidence::default() }
+}
+
+fn judged_at(spec: &BucketReplicationSpec, evidence: &Evidence, now: Timestamp) -> Judged {
+    judge(&Judging { spec, previous: &BucketReplicationStatus::default(), now }, evidence)
+}
+
+fn judged(spec: &BucketReplicationSpec, evidence: &Evidence) -> Judged {
+    judged_at(spec, evidence, minute(2))
+}
+
+/// The reason for a resource with one rule.
+fn reason(rule: RuleEvidence) -> Reason {
+    judged(&spec(&["all"]), &evidence([("all", rule)])).reason
+}
+
+#[test]
+fn each_row_of_evidence_has_its_verdict() {
+    assert_eq!(reason(with(&[(-3, 0, 5)])), Reason::ObjectsArriving);
+    assert_eq!(reason(with(&[(-3, 1, 5)])), Reason::ObjectsFailing);
+    assert_eq!(reason(pending(&[(-1, 0, 0)])), Reason::NothingPending);
+    assert_eq!(reason(pending(&[(-1, 7, 30)])), Reason::Progressing);
+    assert_eq!(reason(pending(&[(-3, 7, 901), (-2, 7, 960), (-1, 7, 1020)])), Reason::ObjectsDelayed);
+    assert_eq!(
+        reason(pending(&[(-2, 7, 960), (-1, 7, 1020)])),
+        Reason::Progressing,
+        "two points are too few"
+    );
+    assert_eq!(
+        reason(pending(&[(-3, 7, 901), (-2, 7, 9), (-1, 7, 1020)])),
+        Reason::Progressing,
+        "not in a row"
+    );
+    assert_eq!(reason(read()), Reason::NoData);
+    let mut early = read();
+    early.metrics.as_mut().unwrap().since = minute(-5);
+    assert_eq!(reason(early), Reason::Progressing);
+    assert_eq!(reason(RuleEvidence::default()), Reason::NoEvidence);
+    assert_eq!(judged(&spec(&["all"]), &Evidence::default()).reason, Reason::NoEvidence);
+}
+
+#[test]
+fn without_evidence_the_message_names_both_fields_and_what_they_cost() {
+    let Judged { message, health, .. } = judged(&spec(&["all"]), &Evidence::default());
+    for part in ["destination.metrics: Enabled", "1.20 USD", "spec.health.canary", "0.05 USD"] {
+        assert!(message.contains(part), "{part:?} is not in {message:?}");
+    }
+    assert_eq!(health, None);
+    let off = Evidence { reads_metrics: false, ..Evidence::default() };
+    assert!(judged(&spec(&["all"]), &off).message.contains("--health-interval 0"));
+}
+
+#[test]
+fn failures_are_counted_and_named_with_the_rule_the_destination_and_the_cause() {
+    let mut held = evidence([("all", with(&[(-4, 6, 6), (-3, 6, 6)]))]);
+    held.likely_cause = Some("role r does not trust S3".into());
+    let said = judged(&spec(&["all"]), &held);
+    assert_eq!(
+        said.message,
+        "objects do not arrive: 12 of 12 operations of rule all to to-all failed; the likely cause: role r does not trust S3"
+    );
+    let health = said.health.unwrap();
+    assert_eq!(health.failed_since.unwrap().0, minute(-4));
+    let rule = &health.rules[0];
+    assert_eq!((rule.verdict, rule.failed, rule.operations), (RuleVerdict::Failing, Some(12), Some(12)));
+    assert_eq!(rule.last_failure.as_ref().unwrap().0, minute(-3));
+
+    held.rules.get_mut("all").unwrap().failure_reason = Some("DstBucketNotFound".into());
+    let message = judged(&spec(&["all"]), &held).message;
+    assert!(message.contains("DstBucketNotFound") && !message.contains("likely"), "{message}");
+}
+
+#[test]
+fn objects_arrive_again_only_after_a_whole_clean_window_in_which_something_ended() {
+    let resource = spec(&["all"]);
+    let mut held = evidence([("all", with(&[(-15, 3, 3), (-1, 0, 2)]))]);
+    let now = |held: &mut Evidence, read: i64| {
+        held.rules.get_mut("all").unwrap().metrics.as_mut().unwrap().read_to = Some(minute(read));
+        settle(held, &resource, minute(read + 2));
+        judged_at(&resource, held, minute(read + 2))
+    };
+    assert_eq!(now(&mut held, 0).reason, Reason::ObjectsFailing, "a later success does not hide the failure");
+    assert_eq!(now(&mut held, 1).reason, Reason::ObjectsArriving);
+    let health = now(&mut held, 30).health.unwrap();
+    assert_eq!((health.failed_since, health.rules[0].failed), (None, None), "the count begins anew");
+
+    let mut silent = evidence([("all", with(&[(-15, 3, 3)]))]);
+    let said = now(&mut silent, 20);
+    assert_eq!(said.reason, Reason::NotProven);
+    assert!(
+        said.message.contains("3 of 3 operations") && said.message.contains("backfill"),
+        "{}",
+        said.message
+    );
+    silent.backfilled = Some(minute(10));
+    assert_eq!(now(&mut silent, 20).reason, Reason::NoData, "a completed backfill ends the run");
+}
+
+#[test]
+fn a_canary_that_arrived_after_the_last_failure_proves_that_objects_arrive() {
+    let sent = |at: i64, outcome| {
+        let last = Some(CanarySent { sent_at: minute(at), outcome });
+        Some(CanaryEvidence { last, ..CanaryEvidence::default() })
+    };
+    let arrived = |at: i64| sent(at, CanaryOutcome::Arrived { at: minute(at + 1) });
+    let rule = |canary| RuleEvidence { canary, ..with(&[(-5, 2, 2)]) };
+    assert_eq!(reason(rule(arrived(-6))), Reason::ObjectsFailing);
+    assert_eq!(reason(rule(arrived(-4))), Reason::ObjectsArriving);
+    let failed = CanaryOutcome::Failed { why: "no replica at to-all".into() };
+    let alone = |canary| RuleEvidence { canary, ..RuleEvidence::default() };
+    assert_eq!(reason(alone(sent(-5, failed))), Reason::ObjectsFailing);
+    let pending = |at| Some(CanaryEvidence { pending: Some(minute(at)), ..CanaryEvidence::default() });
+    assert_eq!(reason(alone(pending(0))), Reason::Progressing);
+    assert_eq!(reason(alone(pending(-14))), Reason::ObjectsDelayed);
+    let refused = Some(CanaryEvidence { refused: Some("no".into()), ..CanaryEvidence::default() });
+    assert_eq!(reason(alone(refused.clone())), Reason::CanaryRefused);
+    assert_eq!(
+        reason(RuleEvidence { canary: refused, ..read() }),
+        Reason::NoData,
+        "metrics were asked for too"
+    );
+}
+
+#[test]
+fn objects_deleted_before_they_replicated_are_no_failure() {
+    let noise = |n: i64| (0..n).map(|n| format!("key-{n}")).collect::<BTreeSet<String>>();
+    let mut rule = with(&[(-5, 2, 2)]);
+    rule.noise.insert(minute(-5), noise(1));
+    assert_eq!(reason(rule.clone()), Reason::ObjectsFailing);
+    rule.noise.insert(minute(-4), ["another".to_owned()].into());
+    assert_eq!(
+        reason(rule.clone()),
+        Reason::ObjectsArriving,
+        "operations ended, and none failed but by itself"
+    );
+    rule.metrics.as_mut().unwrap().read_to = Some(minute(30));
+    assert_ne!(reason(rule), Reason::NotProven, "nothing is missing");
+}
+
+#[test]
+fn a_denial_hides_the_verdict_at_once_and_a_hiccup_only_when_the_evidence_is_old() {
+    let unread = |reason| Some(Unread { reason, message: "denied".into() });
+    let mut rule = with(&[(-3, 0, 5)]);
+    rule.metrics.as_mut().unwrap().unread = unread(Reason::Throttled);
+    assert_eq!(reason(rule.clone()), Reason::ObjectsArriving);
+    rule.metrics.as_mut().unwrap().read_to = Some(minute(-14));
+    assert_eq!(reason(rule.clone()), Reason::Throttled);
+    rule = with(&[(-3, 0, 5)]);
+    rule.metrics.as_mut().unwrap().unread = unread(Reason::AccessDenied);
+    assert_eq!(reason(rule), Reason::AccessDenied);
+}
+
+#[test]
+fn what_could_not_be_read_leaves_the_last_verdict_in_the_status() {
+    let resource = spec(&["all"]);
+    let before = replicating(
+        &resource,
+        &BucketReplicationStatus::default(),
+        &evidence([("all", with(&[(-3, 1, 5)]))]),
+        minute(2),
+    );
+    let previous = BucketReplicationStatus {
+        conditions: vec![before.condition],
+        health: before.health.clone(),
+        ..BucketReplicationStatus::default()
+    };
+    let mut denied = with(&[(-3, 1, 5)]);
+    denied.metrics.as_mut().unwrap().unread =
+        Some(Unread { reason: Reason::AccessDenied, message: "denied".into() });
+    let after = replicating(&resource, &previous, &evidence([("all", denied)]), minute(3));
+    assert_eq!(
+        (after.condition.status.as_str(), after.condition.reason.as_str()),
+        ("Unknown", "AccessDenied")
+    );
+    assert_eq!(after.health, before.health);
+    let unread = evidence([(
+        "all",
+        RuleEvidence { metrics: Some(MetricsEvidence::new(minute(3))), ..RuleEvidence::default() },
+    )]);
+    let restarted = replicating(&resource, &previous, &unread, minute(3));
+    assert_eq!(
+        restarted.condition, previous.conditions[0],
+        "a process that has just started keeps the verdict"
+    );
+}
+
+#[test]
+fn events_tell_when_objects_cease_to_arrive_and_when_they_arrive_again() {
+    let resource = spec(&["all"]);
+    let mut status = BucketReplicationStatus::default();
+    let mut event = |rule: RuleEvidence, at: i64| {
+        let told = replicating(&resource, &status, &evidence([("all", rule)]), minute(at));
+        status.conditions = vec![told.condition];
+        status.health = told.health;
+        told.event.map(|event| event.reason)
+    };
+    assert_eq!(event(with(&[(-3, 0, 5)]), 2), None, "that objects arrive is no news");
+    assert_eq!(event(with(&[(-3, 1, 5)]), 3), Some("ObjectsFailing"));
+    assert_eq!(event(with(&[(-3, 2, 6)]), 4), None);
+    assert_eq!(event(with(&[(-3, 0, 5)]), 5), Some("ObjectsArriveAgain"));
+    assert_eq!(event(pending(&[(-3, 7, 901), (-2, 7, 960), (-1, 7, 1020)]), 6), Some("ObjectsDelayed"));
+}
+
+#[test]
+fn a_thousand_rules_fill_a_bounded_status_and_the_worst_come_first() {
+    let ids: Vec<String> = (0..1000).map(|n| format!("r{n}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut held = Evidence::default();
+    for id in &ids {
+        held.rules.insert((*id).to_owned(), with(&[(-3, u64::from(*id == "r999"), 5)]));
+    }
+    let said = judged(&spec(&ids), &held);
+    let health = said.health.unwrap();
+    assert_eq!((health.rules.len(), health.rules[0].id.as_str()), (100, "r999"));
+    assert!(said.message.len() < 1000, "{}", said.message);
+}
+
+fn finding() -> impl Strategy<Value = RuleEvidence> {
+    prop_oneof![
+        Just(with(&[(-3, 2, 5)])),
+        Just(with(&[(-3, 0, 5)])),
+        Just(pending(&[(-1, 0, 0)])),
+        Just(pending(&[(-3, 7, 901), (-2, 7, 960), (-1, 7, 1020)])),
+        Just(pending(&[(-1, 7, 3)])),
+        Just(read()),
+        Just(RuleEvidence::default()),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_worst_rule_wins_and_unknown_never_beats_known(rules in vec((finding(), any::<bool>()), 1..6)) {
+        let ids: Vec<String> = (0..rules.len()).map(|n| format!("r{n}")).collect();
+        let mut resource = spec(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut held = Evidence::default();
+        let mut each = Vec::new();
+        for ((id, rule), (found, enabled)) in ids.iter().zip(&mut resource.rules).zip(&rules) {
+            rule.status = Some(if *enabled { Switch::Enabled } else { Switch::Disabled });
+            held.rules.insert(id.clone(), found.clone());
+            if *enabled {
+                each.push(reason(found.clone()));
+            }
+        }
+        let found = judged(&resource, &held).reason;
+        let any = |wanted: Reason| each.contains(&wanted);
+        let wanted = [Reason::ObjectsFailing, Reason::ObjectsDelayed, Reason::ObjectsArriving, Reason::NothingPending];
+        match wanted.into_iter().find(|wanted| any(*wanted)) {
+            Some(known) => prop_assert_eq!(found, known),
+            None => prop_assert!(each.is_empty() || each.contains(&found)),
+        }
+    }
+
+    #[test]
+    fn neither_the_order_nor_the_repetition_of_points_matters(
+        points in vec((-20_i64..0, 0_u64..4, 0_u64..9), 0..20),
+        order in vec(any::<prop::sample::Index>(), 0..40),
+    ) {
+        // A minute has one truth: of two points the larger counts.
+        let mut shuffled = read();
+        for at in order.iter().filter(|_| !points.is_empty()).map(|at| at.get(&points)).chain(points.iter().rev()) {
+            shuffled.ended(minute(at.0), Ended { failed: at.1, operations: at.1 + at.2 });
+        }
+        let mut plain = read();
+        for (at, failed, succeeded) in &points {
+            plain.ended(minute(*at), Ended { failed: *failed, operations: failed + succeeded });
+        }
+        let (one, other) = (evidence([("all", plain.clone())]), evidence([("all", shuffled.clone())]));
+        prop_assert_eq!(judged(&spec(&["all"]), &one).reason, judged(&spec(&["all"]), &other).reason);
+        prop_assert_eq!(&plain.metrics, &shuffled.metrics);
+        let run = |rule: &RuleEvidence| rule.run.as_ref().map(|run| (run.since, run.last, run.failed));
+        prop_assert_eq!(run(&plain), run(&shuffled));
+    }
+
+    #[test]
+    fn an_unchanged_truth_changes_no_byte_of_the_status(found in finding(), later in 0_i64..5) {
+        let resource = spec(&["all"]);
+        let held = evidence([("all", found)]);
+        let first = replicating(&resource, &BucketReplicationStatus::default(), &held, minute(2));
+        let previous = BucketReplicationStatus {
+            conditions: vec![first.condition.clone()],
+            health: first.health.clone(),
+            ..BucketReplicationStatus::default()
+        };
+        let again = replicating(&resource, &previous, &held, minute(2 + later));
+        prop_assert_eq!((&again.condition, &again.health, &again.event), (&first.condition, &first.health, &None));
+    }
+
+    #[test]
+    fn figures_of_objects_that_flow_cause_no_write(
+        first in vec((-14_i64..0, 1_u64..100_000), 1..9),
+        then in vec((-14_i64..0, 1_u64..100_000), 1..9),
+    ) {
+        let resource = spec(&["all"]);
+        let flow = |points: &[(i64, u64)]| {
+            let points: Vec<(i64, u64, u64)> = points.iter().map(|(at, n)| (*at, 0, *n)).collect();
+            evidence([("all", with(&points))])
+        };
+        let told = replicating(&resource, &BucketReplicationStatus::default(), &flow(&first), minute(2));
+        let previous = BucketReplicationStatus {
+            conditions: vec![told.condition.clone()],
+            health: told.health.clone(),
+            ..BucketReplicationStatus::default()
+        };
+        let later = replicating(&resource, &previous, &flow(&then), minute(2));
+        prop_assert_eq!((later.condition, later.health), (told.condition, told.health));
+    }
+
+    #[test]
+    fn one_failure_within_the_window_is_enough_and_one_before_it_is_not(at in -30_i64..0) {
+        let is_within = SignedDuration::from_mins(-at) <= WINDOW;
+        let found = reason(with(&[(at, 1, 4)]));
+        prop_assert_eq!(found == Reason::ObjectsFailing, is_within);
+    }
+
+    #[test]
+    fn max_latency_decides_what_is_late(limit in 1_u64..120, seconds in 0_u64..10_000) {
+        let mut resource = spec(&["all"]);
+        resource.health = Some(Health { max_latency: Some(Interval(format!("{limit}m"))), ..Health::default() });
+        let rule = pending(&[(-3, 1, seconds), (-2, 1, seconds), (-1, 1, seconds)]);
+        let found = judged(&resource, &evidence([("all", rule)])).reason;
+        prop_assert_eq!(found == Reason::ObjectsDelayed, seconds > limit * 60);
+    }
+}

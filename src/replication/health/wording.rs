@@ -4,6 +4,7 @@
 
 use crate::api::{Reason, ReplicationRule};
 use crate::replication::health::evidence::{Backlog, Evidence, Run, Unread};
+use crate::replication::health::failure_event::remedy;
 use crate::replication::health::figures::rounded;
 use crate::replication::health::rule::{Finding, RuleJudged};
 
@@ -43,7 +44,8 @@ impl Told<'_> {
             Finding::Unread(Unread { message, .. }) => message.clone(),
             Finding::Pending { backlog } => format!("objects of {name} are pending{}", figures(backlog)),
             Finding::CanaryPending => format!("the first canary of {name} is on its way"),
-            Finding::TooEarly => format!("{name} publishes metrics since less than 15 minutes"),
+            Finding::NotRead => format!("the metrics of {name} have not been read yet"),
+            Finding::TooEarly => format!("{name} has published metrics for less than 15 minutes"),
             Finding::NoData => format!("{name} publishes metrics, and CloudWatch has none"),
             Finding::NoEvidence => format!("{name} has no evidence"),
         }
@@ -64,7 +66,7 @@ fn figures(backlog: &Backlog) -> String {
 }
 
 /// The message of the condition.
-pub(crate) fn message(told: &[Told<'_>], evidence: &Evidence, likely_cause: Option<&str>) -> String {
+pub(crate) fn message(told: &[Told<'_>], evidence: &Evidence) -> String {
     let Some(worst) = told.first() else {
         return "every rule is disabled: S3 replicates nothing".to_owned();
     };
@@ -76,7 +78,7 @@ pub(crate) fn message(told: &[Told<'_>], evidence: &Evidence, likely_cause: Opti
             positive("nothing is pending, and no object is missing", &alike, told, evidence)
         }
         Reason::ObjectsFailing => {
-            let why = why(worst, likely_cause);
+            let why = why(worst, evidence.likely_cause.as_deref());
             format!("objects do not arrive: {}{why}", sentences(&alike))
         }
         Reason::ObjectsDelayed => format!(
@@ -135,7 +137,10 @@ fn list(items: &[String]) -> String {
 /// Why operations fail: what S3 said in a failure event, or what the operator's own checks suggest.
 fn why(worst: &Told<'_>, likely_cause: Option<&str>) -> String {
     match (&worst.failure_reason, likely_cause) {
-        (Some(reason), _) => format!("; S3 reports {reason}"),
+        (Some(reason), _) => match remedy(reason) {
+            Some(remedy) => format!("; S3 reports {reason}: {remedy}"),
+            None => format!("; S3 reports {reason}"),
+        },
         (None, Some(cause)) => format!("; the likely cause: {cause}"),
         (None, None) => "; head an object at the source for its replication status, and send s3:Replication:OperationFailedReplication to the event queue to learn why".to_owned(),
     }

@@ -1,4 +1,4 @@
-//! Decides what to do.
+//! Decides which steps lead from the observed to the desired state, or why there are none.
 //!
 //! In: what is desired, what was observed, and the resource. Out: ordered steps, or why nothing is written.
 
@@ -269,7 +269,7 @@ fn role_steps(input: &PlanInput<'_>, role: &ManagedRole, differences: &[DriftEnt
             None => Step::DeletePermissionsBoundary { role: name.clone() },
         });
     }
-    // Told from the role itself: what a difference says of nothing may be a tag's value too.
+    // Derived from the desired tags: the text of a difference for "none" may be a tag's value too.
     let tag_differences = || {
         let keys = of_role().filter_map(|d| d.path.strip_prefix("tags."));
         keys.map(|key| (key, role.tags.contains_key(key)))

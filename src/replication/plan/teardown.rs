@@ -1,7 +1,7 @@
-//! Plans a deletion.
+//! Decides what a deletion removes from AWS, and what it leaves.
 //!
-//! In: what exists in AWS, and what makes something there the resource's own. Out: the steps that remove it, and what
-//! stands against its removal.
+//! In: what exists in AWS, and how to recognize the resource's own. Out: the steps that remove it, and the reason why some
+//! of it cannot be removed.
 
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ pub struct ObservedForDeletion {
     pub bucket_policies: Vec<(BucketAddress, Read<Option<Value>>)>,
 }
 
-/// What makes something in AWS a resource's own.
+/// Decides whether a thing in AWS is a resource's own.
 #[derive(Clone, Copy, Debug)]
 pub struct Ownership<'a> {
     pub id: &'a ResourceId,
@@ -61,11 +61,11 @@ impl Ownership<'_> {
     }
 }
 
-/// What is left to do before the finalizer may go.
+/// The rest of a deletion, before the finalizer may be removed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Teardown {
     pub stages: Vec<Vec<Step>>,
-    /// What keeps the finalizer even after the stages.
+    /// Why the finalizer stays even after the stages.
     pub blocked: Option<Refusal>,
 }
 
@@ -114,7 +114,7 @@ pub fn teardown(observed: &ObservedForDeletion, ownership: &Ownership<'_>) -> Te
     Teardown { stages, blocked: blocked(observed, &held) }
 }
 
-/// Whether the resource's statements in a bucket's policy let this role in.
+/// Whether the resource's statements in a bucket's policy admit this role.
 fn bucket_policy_is_used(
     observed: &ObservedForDeletion,
     bucket: &BucketAddress,

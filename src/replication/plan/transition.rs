@@ -1,4 +1,4 @@
-//! What has to stay granted until the configuration is replaced: expand, switch, contract.
+//! Expand, switch, contract: the permissions that stay granted until the configuration is replaced.
 //!
 //! In: the configuration in AWS and the policies that it relies on. Out: the union of what it uses of them and what is
 //! desired. If the new configuration is refused, the former one goes on replicating.
@@ -42,8 +42,8 @@ impl Transition {
     }
 }
 
-/// The desired permissions and, of those that the role has, the ones that the present configuration uses. What the role
-/// does not have is not added: someone else may have written the configuration.
+/// The desired permissions, and those of the role's present ones that the present configuration uses. Permissions that the
+/// role does not have are not added, because someone else may have written the configuration.
 fn role_policy(input: &PlanInput<'_>, held: &Configuration) -> Option<PolicyDocument> {
     let (DesiredRole::Managed(role), Ok(Some(in_aws))) = (&input.desired.role, &input.observed.role) else {
         return None;
@@ -53,7 +53,7 @@ fn role_policy(input: &PlanInput<'_>, held: &Configuration) -> Option<PolicyDocu
         return None;
     }
     let discovered = Discovered::of(&input.desired.source.name, input.observed);
-    // Neither the configuration nor the spec says by now what used to go along: the policy does.
+    // Neither the configuration nor the spec records what was replicated along with objects before: the policy does.
     let extent = Extent {
         tags: true,
         acls: true,
@@ -93,7 +93,7 @@ fn retained(used: Statement, role: &ManagedRole, policy: &Value) -> Vec<Statemen
     resources.into_iter().enumerate().map(statement).collect()
 }
 
-/// The statements of destinations that let the present configuration's role in too, or let it hand replicas over.
+/// The statements of destinations that also admit the present configuration's role, or let it change the owner of replicas.
 fn bucket_policies(input: &PlanInput<'_>, held: &Configuration) -> BTreeMap<String, Vec<Statement>> {
     let caller = &input.observed.caller;
     let sid = &input.desired.sid;

@@ -1,6 +1,6 @@
-//! What is true at the end of a check, condition by condition.
+//! Derives each condition at the end of a check, with its reason and message.
 //!
-//! In: what was observed and planned, and what became of the plan. Out: drafts of the conditions, and the fields of the
+//! In: the observed state, the plan and its outcome. Out: drafts of the conditions, and the fields of the
 //! status that describe AWS.
 
 use std::collections::BTreeSet;
@@ -65,7 +65,7 @@ impl<'a> StatusBuilder<'a> {
             return ready(
                 Reason::Drifted,
                 format!(
-                    "another tool keeps changing {}: corrected {corrections} times within an hour and changed again; corrections now slow down. Find the other writer (CloudTrail shows who calls AWS on {}) and stop it, or set managementPolicy: Observe",
+                    "another tool keeps changing {}: corrected {corrections} times within an hour and changed again; corrections now slow down. Find the other writer (CloudTrail records its calls for {}) and stop it, or set managementPolicy: Observe",
                     paths.into_iter().collect::<Vec<_>>().join(", "),
                     self.input.desired.source.name,
                 ),
@@ -176,7 +176,7 @@ impl<'a> StatusBuilder<'a> {
         let admitted = &self.input.desired.bucket_policies;
         if !admitted.is_empty() {
             let buckets: Vec<&str> = admitted.keys().map(String::as_str).collect();
-            message.push_str(&format!("; the bucket policy of {} lets it in", buckets.join(", ")));
+            message.push_str(&format!("; the bucket policy of {} admits it", buckets.join(", ")));
         }
         message
     }

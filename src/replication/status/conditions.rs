@@ -1,6 +1,7 @@
-//! Conditions.
+//! Turns drafts into conditions.
 //!
-//! In: what each condition says, and the conditions of before. Out: conditions with their times.
+//! In: a draft of each condition, and the previous conditions. Out: conditions whose transition times move only when their
+//! status does.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -48,23 +49,22 @@ pub(crate) fn conditions(
         _ => Some(ConditionType::Stalled),
     };
     let pace = pace.map(|about| ConditionDraft::new(about, ReadyStatus::True, reason, ready));
-    drafts
-        .into_iter()
-        .chain(pace)
-        .map(|ConditionDraft { about, status, reason, message }| {
-            let status = status.as_str();
-            let before = transition.previous.iter().find(|c| c.type_ == about.as_str());
-            let unchanged =
-                before.filter(|c| c.status == status && c.last_transition_time.0 != Timestamp::UNIX_EPOCH);
-            Condition {
-                type_: about.as_str().to_owned(),
-                status: status.to_owned(),
-                reason: reason.as_str().to_owned(),
-                message: clip_to(&message, MAX_MESSAGE),
-                observed_generation: transition.generation,
-                last_transition_time: unchanged
-                    .map_or(Time(transition.now), |c| c.last_transition_time.clone()),
-            }
-        })
-        .collect()
+    drafts.into_iter().chain(pace).map(|draft| dated(draft, transition)).collect()
+}
+
+/// Puts times on one condition.
+pub(crate) fn dated(draft: ConditionDraft, transition: &Transition<'_>) -> Condition {
+    let ConditionDraft { about, status, reason, message } = draft;
+    let status = status.as_str();
+    let before = transition.previous.iter().find(|c| c.type_ == about.as_str());
+    let unchanged =
+        before.filter(|c| c.status == status && c.last_transition_time.0 != Timestamp::UNIX_EPOCH);
+    Condition {
+        type_: about.as_str().to_owned(),
+        status: status.to_owned(),
+        reason: reason.as_str().to_owned(),
+        message: clip_to(&message, MAX_MESSAGE),
+        observed_generation: transition.generation,
+        last_transition_time: unchanged.map_or(Time(transition.now), |c| c.last_transition_time.clone()),
+    }
 }

@@ -1,4 +1,4 @@
-//! What a report is made for.
+//! The circumstances of a report: the previous status, the generation, the request, the time.
 
 use jiff::Timestamp;
 
@@ -24,8 +24,8 @@ impl StatusContext<'_> {
     }
 
     /// Whether objects arrive.
-    pub(crate) fn judge(&self, spec: &BucketReplicationSpec, likely_cause: Option<&str>) -> Judged {
-        let judging = Judging { spec, previous: self.previous, likely_cause, now: self.now };
+    pub(crate) fn judge(&self, spec: &BucketReplicationSpec) -> Judged {
+        let judging = Judging { spec, previous: self.previous, now: self.now };
         judge(&judging, self.evidence)
     }
 }

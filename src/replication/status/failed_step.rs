@@ -1,7 +1,7 @@
-//! What a failed step means.
+//! Explains a failed step.
 //!
-//! In: a step, its failure and what was observed. Out: the condition it is about, the reason and the message, where the
-//! failure alone does not say them.
+//! In: a step, its failure and the observed state. Out: the condition that it concerns, the reason and the message, also
+//! where AWS's answer alone is misleading.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -100,8 +100,8 @@ impl FailedStep<'_> {
         self.input.observed.bucket_policies.get(bucket)?.as_ref().ok()?.as_ref()
     }
 
-    /// S3 looks up a policy's principals in IAM, which takes a moment to show a new role everywhere. A principal that
-    /// is dead stays dead.
+    /// S3 resolves a policy's principals in IAM, which takes a moment to show a new role everywhere. A principal that
+    /// was deleted never comes back.
     fn role_may_be_unknown_to_s3(&self) -> bool {
         let Step::PutBucketPolicy { bucket, .. } = self.step else { return false };
         let created = self.outcome.done.iter().any(|step| matches!(step, Step::CreateRole { .. }));

@@ -1,5 +1,5 @@
-//! What the status remembers because nothing else does: which things in AWS are this resource's, and where, for when
-//! they are to be deleted.
+//! The inventory in the status: the things in AWS that are this resource's, and where they are, so that deletion finds
+//! them.
 //!
 //! In: the status before, what was observed and what was written. Out: the parts of the status that deletion relies on.
 //! What exists, or may exist, stays until it was seen to be gone.
@@ -19,9 +19,9 @@ use crate::replication::status::builder::StatusBuilder;
 use crate::replication::step::Step;
 
 impl StatusBuilder<'_> {
-    /// Whether this check looked where earlier ones acted: S3 confirmed that the source is in the account, or nothing
-    /// was made anywhere yet. Otherwise what is not found here may be there.
-    fn looks_where_it_acted(&self) -> bool {
+    /// Whether this check read the account in which earlier ones acted: S3 confirmed that the source is in the account, or nothing
+    /// was made anywhere yet. Otherwise a thing that is not found here may be there.
+    fn reads_where_it_acted(&self) -> bool {
         self.input.observed.source.owner_confirmed || !left_traces(self.context.previous)
     }
 
@@ -32,7 +32,7 @@ impl StatusBuilder<'_> {
     /// The source bucket, with the account in which the operator acted on it.
     pub fn source(&self, seen: BucketStatus) -> BucketStatus {
         match &self.context.previous.source {
-            Some(previous) if !self.looks_where_it_acted() => BucketStatus {
+            Some(previous) if !self.reads_where_it_acted() => BucketStatus {
                 region: seen.region.or_else(|| previous.region.clone()),
                 account: previous.account.clone(),
                 account_ref: previous.account_ref.clone(),
@@ -78,7 +78,7 @@ impl StatusBuilder<'_> {
 
     /// The former roles that still exist, or may.
     pub fn former_roles(&self) -> Vec<String> {
-        if !self.looks_where_it_acted() {
+        if !self.reads_where_it_acted() {
             return self.context.previous.former_roles.clone();
         }
         let observed = self.input.observed;
@@ -104,7 +104,7 @@ impl StatusBuilder<'_> {
     /// The role as far as it exists.
     pub fn role_status(&self) -> Option<RoleStatus> {
         let previous = &self.context.previous.role;
-        if !self.looks_where_it_acted() {
+        if !self.reads_where_it_acted() {
             return previous.clone();
         }
         let observed = self.input.observed;
@@ -125,7 +125,7 @@ impl StatusBuilder<'_> {
         Some(RoleStatus { tags: self.set_tags(&arn, managed, created), arn, managed })
     }
 
-    /// Keys of the tags that the operator set on the role, which it takes off again when the spec names them no longer.
+    /// Keys of the tags that the operator set on the role, which it removes when the spec no longer names them.
     fn set_tags(&self, arn: &str, managed: bool, created: bool) -> Vec<String> {
         let DesiredRole::Managed(role) = &self.input.desired.role else { return Vec::new() };
         if !managed {
@@ -142,7 +142,7 @@ impl StatusBuilder<'_> {
             false => wanted.filter(|key| !differs(key)).cloned().collect(),
         };
         let previous = self.context.previous.role.as_ref().filter(|role| role.arn == arn);
-        // A tag that could not be taken off is still this resource's.
+        // A tag that could not be removed is still this resource's.
         keys.extend(previous.iter().flat_map(|role| &role.tags).filter(differs).cloned());
         keys.into_iter().collect()
     }
@@ -156,7 +156,7 @@ impl StatusBuilder<'_> {
             Ok(None) if put => Some(Created),
             // The answer to the write was lost: it may have been done.
             Ok(None) if self.write_may_be_done() => Some(Created),
-            Ok(None) if self.looks_where_it_acted() => None,
+            Ok(None) if self.reads_where_it_acted() => None,
             Ok(Some(held)) if put => match previous {
                 Some(Created) => Some(Created),
                 None if self.input.owns_configuration(held) => Some(Created),

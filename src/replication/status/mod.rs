@@ -1,7 +1,7 @@
-//! Reports what is true.
+//! Reports a check.
 //!
-//! In: a plan and what became of it. Out: the status and events. A message holds no time, no request id and nothing else
-//! that differs between two identical tries, so that an unchanged truth causes no write.
+//! In: a plan and its outcome. Out: the status and events. A message holds no time, no request id and nothing else
+//! that differs between two identical tries, so that an unchanged state causes no write.
 
 mod aws_account;
 mod builder;
@@ -22,12 +22,13 @@ use crate::api::{
 pub use crate::replication::outcome::{Contested, Outcome};
 use crate::replication::plan::{Plan, PlanInput};
 use crate::replication::refusal::Refusal;
-pub use crate::replication::status::aws_account::account_status;
+pub use crate::replication::status::aws_account::{ObservedAccount, account_status};
 use crate::replication::status::builder::StatusBuilder;
 use crate::replication::status::conditions::{ConditionDraft, conditions};
 pub use crate::replication::status::context::StatusContext;
 pub use crate::replication::status::events::Event;
 use crate::replication::status::events::{failure_event, written};
+pub use crate::replication::status::replicating::{Replicating, replicating};
 use crate::replication::status::text::{describe, note};
 
 /// What is to be written to Kubernetes.
@@ -35,7 +36,7 @@ use crate::replication::status::text::{describe, note};
 pub struct Report {
     pub status: BucketReplicationStatus,
     pub events: Vec<Event>,
-    /// The reason of `Ready`, which decides when to look again.
+    /// The reason of `Ready`, which decides when the next check is.
     pub reason: Reason,
 }
 
@@ -89,6 +90,9 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &S
         });
     }
     events.extend(failure_event(&status, previous, reason));
+    let about = ConditionType::Replicating.as_str();
+    let arrival = status.conditions.iter().find(|condition| condition.type_ == about);
+    events.extend(arrival.and_then(|condition| replicating::arrival_event(previous, condition)));
     Report { status, events, reason }
 }
 

@@ -6,7 +6,7 @@ use crate::api::{AdoptionPolicy, BucketReplicationStatus, ConfigurationOrigin};
 use crate::iam::bucket_policy;
 use crate::replication::plan::teardown::{ObservedForDeletion, Ownership, Teardown, failed, teardown};
 use crate::replication::tests::plans::{converged, foreign_role};
-use crate::replication::tests::{caller, founding, id};
+use crate::replication::tests::{caller, id, quickstart};
 use crate::replication::{BucketAddress, Configuration, Failure, FailureClass, ObservedRole, Step};
 
 const SOURCE: &str = "source-bucket-us-east-1";
@@ -14,7 +14,7 @@ const SID: &str = "S3Replication0123456789abcdef";
 const THEIRS: &str = "arn:aws:iam::111122223333:role/theirs";
 
 fn configuration() -> Configuration {
-    converged(founding()).observed.configuration.unwrap().unwrap()
+    converged(quickstart()).observed.configuration.unwrap().unwrap()
 }
 
 fn own_role() -> ObservedRole {

@@ -11,7 +11,7 @@ use crate::replication::health::Evidence;
 use crate::replication::plan::plan;
 use crate::replication::status::{Outcome, Report, StatusContext, report};
 use crate::replication::tests::plans::{converged, empty};
-use crate::replication::tests::{Case, founding, spec};
+use crate::replication::tests::{Case, quickstart, spec};
 use crate::replication::{Configuration, Failure, FailureClass, Step};
 
 const SOURCE: &str = "source-bucket-us-east-1";
@@ -58,17 +58,17 @@ fn coded(class: FailureClass, action: &'static str, subject: &str, (code, detail
 
 #[test]
 fn the_status_records_how_the_configuration_came_to_be() {
-    assert_eq!(done(&empty(founding())).configuration, Some(ConfigurationOrigin::Created));
+    assert_eq!(done(&empty(quickstart())).configuration, Some(ConfigurationOrigin::Created));
 
     // It was there, just as the spec asks for it, with a role that is not ours.
-    let mut found = converged(founding());
+    let mut found = converged(quickstart());
     found.status = BucketReplicationStatus::default();
     found.observed.role.as_mut().unwrap().as_mut().unwrap().tags.clear();
     found.spec.adoption_policy = crate::api::AdoptionPolicy::Adopt;
     assert_eq!(done(&found).configuration, Some(ConfigurationOrigin::Found));
 
     // The operator stopped between the write and its report: the role is its own.
-    let mut unreported = converged(founding());
+    let mut unreported = converged(quickstart());
     unreported.status = BucketReplicationStatus::default();
     assert_eq!(done(&unreported).configuration, Some(ConfigurationOrigin::Created));
 
@@ -82,7 +82,7 @@ fn the_status_records_how_the_configuration_came_to_be() {
     assert!(status.applied_role.unwrap().ends_with("role/s3-replication/s3-replication-role"));
 
     // What is known stays known.
-    let mut later = converged(founding());
+    let mut later = converged(quickstart());
     later.status.configuration = Some(ConfigurationOrigin::Adopted);
     assert_eq!(done(&later).configuration, Some(ConfigurationOrigin::Adopted));
     later.observed.configuration = Ok(None);
@@ -91,7 +91,7 @@ fn the_status_records_how_the_configuration_came_to_be() {
 
 #[test]
 fn a_check_of_another_account_forgets_nothing_that_was_made_in_the_first() {
-    let mut case = converged(founding());
+    let mut case = converged(quickstart());
     let source = BucketStatus {
         bucket: SOURCE.into(),
         region: Some("us-east-1".into()),
@@ -120,7 +120,7 @@ fn a_check_of_another_account_forgets_nothing_that_was_made_in_the_first() {
 
     // Once S3 confirms the source in the other account, the role in the first is a former one.
     let (region, versioning) =
-        (converged(founding()).observed.source.region, converged(founding()).observed.source.versioning);
+        (converged(quickstart()).observed.source.region, converged(quickstart()).observed.source.versioning);
     (case.observed.source.region, case.observed.source.versioning) = (region, versioning);
     case.observed.source.owner_confirmed = true;
     case.observed.configuration = Ok(None);
@@ -129,14 +129,14 @@ fn a_check_of_another_account_forgets_nothing_that_was_made_in_the_first() {
 
 #[test]
 fn keys_of_tags_that_the_operator_set_are_remembered() {
-    let mut case = empty(founding());
+    let mut case = empty(quickstart());
     case.spec.role.as_mut().unwrap().tags.insert("team".into(), "data".into());
     assert_eq!(done(&case).role.unwrap().tags, ["team"]);
 }
 
 #[test]
 fn every_failure_is_reported_and_the_first_decides_the_reason() {
-    let mut case = converged(founding());
+    let mut case = converged(quickstart());
     case.spec.role.as_mut().unwrap().tags.insert("team".into(), "data".into());
     case.observed.configuration = Ok(None);
     let plan = case.plan();
@@ -158,19 +158,19 @@ fn a_denied_configuration_names_both_permissions_that_may_be_missing() {
     let put = |step: &Step| matches!(step, Step::PutReplication { .. });
     let action = "s3:PutReplicationConfiguration";
     let bare = coded(FailureClass::Denied, action, SOURCE, ("AccessDenied", "Access Denied"));
-    let report = fails(&empty(founding()), put, bare);
+    let report = fails(&empty(quickstart()), put, bare);
     for part in ["s3:PutReplicationConfiguration on", "iam:PassRole on arn:aws:iam::111122223333:role/"] {
         assert!(ready(&report).contains(part), "{}", ready(&report));
     }
     let detail = "User: u is not authorized to perform: iam:PassRole on resource: r";
     let named = coded(FailureClass::Denied, "iam:PassRole", SOURCE, ("AccessDenied", detail));
-    let report = fails(&empty(founding()), put, named);
+    let report = fails(&empty(quickstart()), put, named);
     assert!(!ready(&report).contains("does not say which"), "{}", ready(&report));
 }
 
 #[test]
 fn a_boundary_that_does_not_exist_is_named() {
-    let mut case = empty(founding());
+    let mut case = empty(quickstart());
     let boundary = "arn:aws:iam::111122223333:policy/boundary";
     case.spec.role.as_mut().unwrap().permissions_boundary = Some(boundary.into());
     let detail = format!("Scope ARN: {boundary} does not exist or is not attachable.");
@@ -182,7 +182,7 @@ fn a_boundary_that_does_not_exist_is_named() {
 
 #[test]
 fn a_role_that_is_there_by_another_case_is_foreign_once_a_second_check_did_not_find_it() {
-    let mut case = empty(founding());
+    let mut case = empty(quickstart());
     let taken = || coded(FailureClass::Conflict, "iam:CreateRole", "r", ("EntityAlreadyExists", "exists"));
     let create = |step: &Step| matches!(step, Step::CreateRole { .. });
     let first = fails(&case, create, taken());
@@ -242,7 +242,7 @@ fn a_dead_principal_is_named_and_does_not_look_like_progress() {
 
 #[test]
 fn every_bucket_that_could_not_be_read_is_named_in_its_condition() {
-    let mut case = converged(founding());
+    let mut case = converged(quickstart());
     let denied =
         |bucket: &str| Err(Failure::new(FailureClass::Denied, "s3:GetBucketVersioning", bucket, "no"));
     case.observed.source.versioning = denied(SOURCE);
@@ -256,7 +256,7 @@ fn every_bucket_that_could_not_be_read_is_named_in_its_condition() {
 
 #[test]
 fn a_request_is_clipped_and_a_large_spec_leaves_room() {
-    let mut case = empty(founding());
+    let mut case = empty(quickstart());
     let requested = "x".repeat(300_000);
     let context = StatusContext {
         generation: Some(1),

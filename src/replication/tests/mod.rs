@@ -115,7 +115,7 @@ fn spec(yaml: &str) -> BucketReplicationSpec {
 }
 
 /// The example every page begins with.
-fn founding() -> BucketReplicationSpec {
+fn quickstart() -> BucketReplicationSpec {
     spec(
         r#"
 source: {bucket: source-bucket-us-east-1}

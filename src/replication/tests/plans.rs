@@ -9,7 +9,7 @@ use crate::api::{
     AdoptionPolicy, BucketReplicationSpec, Filter, ManagementPolicy, Reason, RoleStatus, VersioningPolicy,
 };
 use crate::replication::tests::model::{bucket_in, execute};
-use crate::replication::tests::{Case, founding, nothing_but, spec};
+use crate::replication::tests::{Case, nothing_but, quickstart, spec};
 use crate::replication::{Configuration, Failure, FailureClass, ObservedRole, Plan, VersioningStatus};
 
 /// Two fresh buckets and nothing else.
@@ -47,7 +47,7 @@ pub(super) fn foreign_role(name: &str) -> ObservedRole {
 
 #[test]
 fn from_nothing_versioning_and_role_come_first_and_the_configuration_last() {
-    let plan = empty(founding()).plan();
+    let plan = empty(quickstart()).plan();
     assert_eq!(plan.stages.iter().map(Vec::len).collect::<Vec<_>>(), [3, 1, 1]);
     assert!(!plan.drift, "a new spec is a pending change");
     assert_snapshot!(plan);
@@ -55,13 +55,13 @@ fn from_nothing_versioning_and_role_come_first_and_the_configuration_last() {
 
 #[test]
 fn a_converged_state_leaves_nothing_to_do() {
-    let plan = converged(founding()).plan();
+    let plan = converged(quickstart()).plan();
     assert_eq!((plan.differences, plan.stages, plan.refusals), (vec![], vec![], vec![]));
 }
 
 #[test]
 fn what_changed_behind_our_back_is_drift_and_is_put_right() {
-    let mut case = converged(founding());
+    let mut case = converged(quickstart());
     case.observed
         .destinations
         .values_mut()
@@ -75,7 +75,7 @@ fn what_changed_behind_our_back_is_drift_and_is_put_right() {
 
 #[test]
 fn a_configuration_with_another_role_is_drift_with_our_rules_and_someone_elses_with_others() {
-    let mut case = converged(founding());
+    let mut case = converged(quickstart());
     case.status.applied_role = Some(case.desired().role.arn(&case.observed.caller));
     let configuration = case.observed.configuration.as_mut().unwrap().as_mut().unwrap();
     configuration.role = "arn:aws:iam::111122223333:role/elsewhere".into();
@@ -90,7 +90,7 @@ fn a_configuration_with_another_role_is_drift_with_our_rules_and_someone_elses_w
 
 #[test]
 fn tags_of_others_are_left_alone_and_tags_that_the_spec_no_longer_names_are_removed() {
-    let mut case = converged(founding());
+    let mut case = converged(quickstart());
     fn tags(case: &mut Case) -> &mut BTreeMap<String, String> {
         &mut case.observed.role.as_mut().unwrap().as_mut().unwrap().tags
     }
@@ -110,7 +110,7 @@ fn tags_of_others_are_left_alone_and_tags_that_the_spec_no_longer_names_are_remo
 #[test]
 fn tags_that_iam_takes_for_one_are_refused() {
     for keys in [["team", "Team"], ["S3Replication.dev/uid", "x"]] {
-        let mut case = empty(founding());
+        let mut case = empty(quickstart());
         case.spec.role.as_mut().unwrap().tags =
             keys.iter().map(|key| ((*key).to_owned(), String::new())).collect();
         let plan = case.plan();
@@ -139,7 +139,7 @@ fn a_role_is_not_the_one_that_is_named_when_its_path_is_another() {
 
 #[test]
 fn every_bucket_concerned_is_named_and_every_refusal_is_listed() {
-    let mut two = founding();
+    let mut two = quickstart();
     let mut second = two.rules[0].clone();
     (second.id, second.priority) = ("Second".into(), Some(2));
     second.destination.bucket = "second".into();
@@ -165,7 +165,7 @@ fn every_bucket_concerned_is_named_and_every_refusal_is_listed() {
 
 #[test]
 fn elements_that_are_not_known_cause_no_write_and_are_named_before_a_write_removes_them() {
-    let mut case = converged(founding());
+    let mut case = converged(quickstart());
     case.observed.unknown_elements = ["Rule[ReplicateToEU]/Destination/Tier".to_owned()].into();
     assert_eq!(case.plan(), Plan { drift: true, ..Plan::default() });
     case.spec.rules[0].destination.storage_class = None;
@@ -176,7 +176,7 @@ fn elements_that_are_not_known_cause_no_write_and_are_named_before_a_write_remov
 
 #[test]
 fn a_changed_spec_is_pending_and_not_drift() {
-    let mut case = converged(founding());
+    let mut case = converged(quickstart());
     case.spec.rules[0].destination.storage_class = None;
     let plan = case.plan();
     assert!(!plan.drift);
@@ -185,7 +185,7 @@ fn a_changed_spec_is_pending_and_not_drift() {
 
 #[test]
 fn a_renamed_role_is_made_first_and_the_former_one_deleted_last() {
-    let mut case = converged(founding());
+    let mut case = converged(quickstart());
     let former = case.observed.role.clone().unwrap().unwrap();
     case.spec.role.as_mut().unwrap().name = Some("another".into());
     case.observed.role = Ok(None);
@@ -195,12 +195,12 @@ fn a_renamed_role_is_made_first_and_the_former_one_deleted_last() {
 
 #[test]
 fn what_someone_else_made_is_refused_unless_adopted() {
-    let mut case = empty(founding());
+    let mut case = empty(quickstart());
     case.observed.role = Ok(Some(foreign_role("s3-replication-role")));
     assert_eq!(case.plan().refusal().cloned().unwrap().reason, Reason::ForeignRole);
     assert!(case.clone().adoption(AdoptionPolicy::Adopt).plan().refusals.is_empty());
 
-    let mut case = converged(founding());
+    let mut case = converged(quickstart());
     case.status.applied_hash = None;
     let held = case.observed.configuration.clone().unwrap().unwrap();
     case.observed.configuration =
@@ -217,7 +217,7 @@ fn what_someone_else_made_is_refused_unless_adopted() {
 
 #[test]
 fn a_missing_destination_stops_every_write() {
-    let mut two = founding();
+    let mut two = quickstart();
     let mut second = two.rules[0].clone();
     (second.id, second.priority) = ("Second".into(), Some(2));
     second.destination.bucket = "second".into();
@@ -231,7 +231,7 @@ fn a_missing_destination_stops_every_write() {
 
 #[test]
 fn a_denied_read_of_versioning_stops_nothing() {
-    let mut case = empty(founding());
+    let mut case = empty(quickstart());
     let denied = Failure {
         class: FailureClass::Denied,
         action: "s3:GetBucketVersioning".into(),
@@ -247,7 +247,7 @@ fn a_denied_read_of_versioning_stops_nothing() {
 
 #[test]
 fn a_policy_that_iam_would_not_take_is_refused_with_its_size() {
-    let mut many = founding();
+    let mut many = quickstart();
     many.rules = (0..150)
         .map(|i| {
             let mut rule = many.rules[0].clone();
@@ -263,7 +263,7 @@ fn a_policy_that_iam_would_not_take_is_refused_with_its_size() {
 
 #[test]
 fn a_filter_that_a_request_to_s3_cannot_hold_is_refused_before_the_role_is_made() {
-    let mut spec = founding();
+    let mut spec = quickstart();
     for (prefix, tag, written) in [("a\u{1}", "v", "U+0001"), ("a\t\r\n", "\u{ffff}", "U+FFFF")] {
         let tags = BTreeMap::from([("key".to_owned(), tag.to_owned())]);
         spec.rules[0].filter = Some(Filter { prefix: Some(prefix.to_owned()), tags });
@@ -276,8 +276,8 @@ fn a_filter_that_a_request_to_s3_cannot_hold_is_refused_before_the_role_is_made(
 }
 
 #[test]
-fn the_founding_role_may_do_what_aws_asks_for_and_no_more() {
-    let case = empty(founding());
+fn the_role_of_the_quickstart_may_do_what_aws_asks_for_and_no_more() {
+    let case = empty(quickstart());
     let crate::replication::DesiredRole::Managed(role) = case.desired().role else { panic!("managed") };
     assert_snapshot!(serde_json::to_string_pretty(&role.permissions).unwrap());
 }
@@ -306,7 +306,7 @@ rules:
 
 #[test]
 fn what_is_held_back_is_left_and_the_rest_is_put_right() {
-    let mut case = converged(founding());
+    let mut case = converged(quickstart());
     case.observed
         .destinations
         .values_mut()
@@ -322,7 +322,7 @@ fn what_is_held_back_is_left_and_the_rest_is_put_right() {
 
 #[test]
 fn long_values_are_shown_from_where_they_part() {
-    let mut case = converged(founding());
+    let mut case = converged(quickstart());
     let long = |end: &str| format!("{}{end}", "a".repeat(600));
     case.spec.rules[0].filter.as_mut().unwrap().prefix = Some(long("wanted"));
     let configuration = case.observed.configuration.as_mut().unwrap().as_mut().unwrap();

@@ -1,4 +1,4 @@
-//! Statuses: what is said of a plan and what became of it.
+//! Statuses: how a plan and its outcome are reported.
 
 use std::sync::LazyLock;
 
@@ -8,13 +8,13 @@ use crate::api::{BucketReplicationStatus, ConditionType, ManagementPolicy, Reaso
 use crate::replication::health::Evidence;
 use crate::replication::status::{Contested, Outcome, Report, StatusContext, report, stopped};
 use crate::replication::tests::model::bucket_in;
-use crate::replication::tests::{Case, founding, nothing_but};
+use crate::replication::tests::{Case, nothing_but, quickstart};
 use crate::replication::{Failure, FailureClass, Refusal, VersioningStatus};
 
 fn case() -> Case {
     let bucket = |region| bucket_in(region, VersioningStatus::Disabled);
     let destinations = [("dest-bucket-eu-west-1".to_owned(), bucket("eu-west-1"))].into();
-    Case::new(founding(), nothing_but(bucket("us-east-1"), destinations))
+    Case::new(quickstart(), nothing_but(bucket("us-east-1"), destinations))
 }
 
 static NO_EVIDENCE: LazyLock<Evidence> = LazyLock::new(Evidence::default);
@@ -38,7 +38,7 @@ fn all_done(case: &Case) -> Outcome {
 }
 
 /// Type, status and reason of each condition, in order.
-fn told(report: &Report) -> Vec<String> {
+fn conditions_of(report: &Report) -> Vec<String> {
     report.status.conditions.iter().map(|c| format!("{} {} {}", c.type_, c.status, c.reason)).collect()
 }
 
@@ -47,7 +47,7 @@ fn an_applied_plan_is_ready_and_remembered() {
     let case = case();
     let report = reported(&case, &all_done(&case), &at(1, &BucketReplicationStatus::default()));
     assert_eq!(
-        told(&report),
+        conditions_of(&report),
         [
             "Ready True Applied",
             "VersioningReady True Applied",
@@ -58,7 +58,7 @@ fn an_applied_plan_is_ready_and_remembered() {
         ]
     );
     assert_eq!(report.status.applied_hash, Some(case.desired().hash()));
-    assert_eq!(report.events.len(), 1, "one event tells all writes");
+    assert_eq!(report.events.len(), 1, "one event names all writes");
     assert_eq!(report.status.drift_count, Some(0));
 }
 
@@ -95,7 +95,7 @@ fn a_failed_write_says_so_and_is_tried_again_and_its_change_is_not_called_drift(
     };
     let report = reported(&case, &outcome, &at(1, &BucketReplicationStatus::default()));
     assert_eq!(
-        told(&report),
+        conditions_of(&report),
         [
             "Ready False AccessDenied",
             "VersioningReady True Applied",
@@ -114,7 +114,7 @@ fn observe_lists_every_difference_and_waits_for_someone() {
     let case = case().management(ManagementPolicy::Observe);
     let report = reported(&case, &Outcome::default(), &at(1, &BucketReplicationStatus::default()));
     assert_eq!(
-        told(&report),
+        conditions_of(&report),
         [
             "Ready False Drifted",
             "VersioningReady False Drifted",
@@ -129,7 +129,7 @@ fn observe_lists_every_difference_and_waits_for_someone() {
     assert_eq!(paths, ["status", "status", "arn", "rules[ReplicateToEU]"]);
     assert_eq!(report.events.iter().map(|e| e.reason).collect::<Vec<_>>(), ["DriftDetected"]);
     let again = reported(&case, &Outcome::default(), &at(2, &report.status));
-    assert_eq!(again.events, vec![], "the same drift is told once");
+    assert_eq!(again.events, vec![], "the same drift is reported once");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn what_stops_the_operator_beforehand_leaves_the_rest_unknown() {
     let previous = BucketReplicationStatus::default();
     let report = stopped(&refusal, &at(1, &previous));
     assert_eq!(
-        told(&report),
+        conditions_of(&report),
         [
             "Ready False SourceConflict",
             "VersioningReady Unknown SourceConflict",

@@ -1,4 +1,4 @@
-//! What accounts allow, tried as someone who wants more.
+//! The limits of accounts, tried by a team that wants more.
 
 use std::collections::BTreeMap;
 

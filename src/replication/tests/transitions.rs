@@ -8,7 +8,7 @@ use crate::iam::bucket_policy;
 use crate::iam::compare::allows;
 use crate::replication::tests::model::{bucket_in, execute};
 use crate::replication::tests::plans::converged;
-use crate::replication::tests::{Case, founding, nothing_but, spec};
+use crate::replication::tests::{Case, nothing_but, quickstart, spec};
 use crate::replication::{
     Account, Configuration, Failure, FailureClass, Observed, Outcome, Plan, Rule, Step, VersioningStatus,
 };
@@ -239,7 +239,7 @@ fn permissions_that_someone_else_wrote_into_the_configuration_are_not_added() {
 #[test]
 fn a_union_that_iam_would_not_take_is_refused_before_anything_is_written() {
     let many = |letter: char| {
-        let mut spec = founding();
+        let mut spec = quickstart();
         spec.rules = (0..110)
             .map(|i| {
                 let mut rule = spec.rules[0].clone();
@@ -264,7 +264,7 @@ fn a_union_that_iam_would_not_take_is_refused_before_anything_is_written() {
 
 #[test]
 fn a_denied_tag_or_boundary_holds_back_nothing_that_restores_the_configuration() {
-    let mut case = converged(founding());
+    let mut case = converged(quickstart());
     case.spec.role.as_mut().unwrap().tags.insert("team".into(), "data".into());
     case.spec.role.as_mut().unwrap().permissions_boundary =
         Some("arn:aws:iam::111122223333:policy/boundary".into());
@@ -285,7 +285,7 @@ fn a_denied_tag_or_boundary_holds_back_nothing_that_restores_the_configuration()
 
 #[test]
 fn a_role_gets_no_permissions_before_its_boundary() {
-    let mut case = converged(founding());
+    let mut case = converged(quickstart());
     case.spec.role.as_mut().unwrap().permissions_boundary =
         Some("arn:aws:iam::111122223333:policy/boundary".into());
     case.observed.role.as_mut().unwrap().as_mut().unwrap().policy = Ok(None);

@@ -71,7 +71,7 @@ impl Term {
         self.ended.cancel();
     }
 
-    /// Completes when the term was ended. An expiry that nobody has acted on yet shows only in [`Term::holds`].
+    /// Completes when the term was ended. An expiry shows in [`Term::holds`] first.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
     }

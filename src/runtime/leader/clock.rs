@@ -1,4 +1,4 @@
-//! The clock by which claims expire. It goes on while the process is stopped and while the machine sleeps.
+//! The clock by which claims expire. It counts while the process is stopped and while the machine sleeps.
 //!
 //! `std::time::Instant` is `CLOCK_MONOTONIC` on Linux, which counts while the process is stopped (SIGSTOP, a
 //! frozen cgroup) but not while the whole machine is suspended. `CLOCK_BOOTTIME` counts then, too. No clock counts while

@@ -53,7 +53,7 @@ impl Election {
         Election { leadership: Leadership::default(), elector: None }
     }
 
-    /// Of several processes, the one that holds the Lease works. The client must not retry by itself: the election decides
+    /// Of several processes, the one that holds the Lease works. The client must not retry on its own: the election decides
     /// when to try again.
     pub fn by_lease(client: Client, settings: Settings) -> Election {
         let leadership = Leadership::default();
@@ -66,7 +66,7 @@ impl Election {
         self.leadership.clone()
     }
 
-    /// Works whenever this process leads. The work must end by itself at `shutdown` and when its term ends.
+    /// Works whenever this process leads. The work must end at `shutdown` and when its term ends.
     pub async fn run(self, shutdown: &CancellationToken, work: impl AsyncFn(Term)) {
         match self.elector {
             Some(elector) => elector.run(shutdown, work).await,

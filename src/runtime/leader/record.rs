@@ -24,7 +24,7 @@ fn scope_key() -> String {
 pub enum Decision {
     /// There is none: create it.
     Create(Box<Lease>),
-    /// This process holds it, or nobody does, or its holder is gone: write this over the version that was read.
+    /// This process holds it, or it has no holder, or its holder is gone: write this over the version that was read.
     Replace(Box<Lease>, Succession),
     /// Another process holds it.
     Wait {
@@ -125,8 +125,8 @@ impl Candidate {
 
     /// How long the holder may be silent, by its own record.
     fn duration(&self, spec: &LeaseSpec) -> Duration {
-        let said = spec.lease_duration_seconds.filter(|s| *s > 0);
-        let seconds = said.unwrap_or_else(|| self.settings.times.lease_seconds());
+        let given = spec.lease_duration_seconds.filter(|s| *s > 0);
+        let seconds = given.unwrap_or_else(|| self.settings.times.lease_seconds());
         Duration::from_secs(seconds.unsigned_abs().into())
     }
 

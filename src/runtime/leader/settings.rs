@@ -92,7 +92,7 @@ impl Times {
     }
 }
 
-/// Which Lease, and who claims it.
+/// The Lease, and the process that claims it.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub namespace: String,

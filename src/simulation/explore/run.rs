@@ -166,7 +166,7 @@ pub struct Run {
     before_last_write: u64,
     objects: Vec<Option<BucketReplication>>,
     violation: Option<Violation>,
-    /// What happened, in sentences, where it is told.
+    /// The trace so far, in sentences, if it is recorded.
     pub story: Option<Vec<String>>,
     pub transitions: u64,
     pub closing: bool,

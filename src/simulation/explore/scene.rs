@@ -25,7 +25,7 @@ pub struct Deed {
     pub act: fn(&mut World, &mut ApiServer) -> bool,
 }
 
-/// A beginning, and who may do what.
+/// A beginning, and the actors with their rights.
 pub struct Scene {
     pub name: &'static str,
     /// One sentence.

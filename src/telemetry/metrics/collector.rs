@@ -13,26 +13,39 @@ use strum::VariantArray;
 
 use crate::api::Reason;
 use crate::telemetry::metrics::described::{
-    Description, LAST_CHECK_AGE, LEADER, QUEUE_DEPTH, RESOURCE_CHECK_AGE, RESOURCE_DRIFT, RESOURCE_IN_SYNC,
-    RESOURCE_READY, RESOURCES, RESOURCES_IN_SYNC,
+    Description, LAST_CHECK_AGE, LEADER, QUEUE_DEPTH, RESOURCE_CHECK_AGE, RESOURCE_DRIFT, RESOURCE_FAILED,
+    RESOURCE_IN_SYNC, RESOURCE_LATENCY, RESOURCE_PENDING, RESOURCE_READY, RESOURCE_REPLICATING, RESOURCES,
+    RESOURCES_IN_SYNC, RESOURCES_REPLICATING,
 };
 
 /// The values of a condition's `status`.
 const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
 /// What metrics show of one resource.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResourceSample {
     pub namespace: String,
     pub name: String,
     /// The reason of Ready.
-    pub reason: String,
+    pub reason: Reason,
     pub ready: bool,
     /// The status of InSync.
-    pub in_sync: String,
+    pub in_sync: &'static str,
     pub drift: i64,
+    pub arrival: ArrivalSample,
     /// Time since AWS was last read for it; `None` when the operator does not read AWS for it.
     pub check_age: Option<Duration>,
+}
+
+/// What metrics show of the objects of one resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArrivalSample {
+    /// The reason of Replicating.
+    pub reason: Reason,
+    pub replicating: bool,
+    pub latency_seconds: Option<i64>,
+    pub pending: Option<i64>,
+    pub failed: Option<i64>,
 }
 
 /// All resources at one moment.
@@ -78,9 +91,14 @@ impl Collector for FleetCollector {
         if !leads {
             return Ok(());
         }
-        let reasons: Vec<&str> = Reason::VARIANTS.iter().map(|reason| reason.as_str()).collect();
+        let (about_arrival, reasons): (Vec<Reason>, Vec<Reason>) =
+            Reason::VARIANTS.iter().partition(|reason| reason.is_about_arrival());
+        let reasons: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
+        let about_arrival: Vec<&str> = about_arrival.iter().map(|reason| reason.as_str()).collect();
         labelled(&mut encoder, &RESOURCES, &reasons, resources.iter().map(|r| r.reason.as_str()))?;
-        labelled(&mut encoder, &RESOURCES_IN_SYNC, &STATUSES, resources.iter().map(|r| r.in_sync.as_str()))?;
+        labelled(&mut encoder, &RESOURCES_IN_SYNC, &STATUSES, resources.iter().map(|r| r.in_sync))?;
+        let arrivals = resources.iter().map(|r| r.arrival.reason.as_str());
+        labelled(&mut encoder, &RESOURCES_REPLICATING, &about_arrival, arrivals)?;
         let oldest = resources.iter().filter_map(|r| r.check_age).max().unwrap_or_default();
         one(&mut encoder, &LAST_CHECK_AGE, oldest.as_secs_f64())?;
         if !each {
@@ -89,7 +107,11 @@ impl Collector for FleetCollector {
         of_each(&mut encoder, &RESOURCE_READY, &resources, |r| Some(i64::from(r.ready)))?;
         of_each(&mut encoder, &RESOURCE_IN_SYNC, &resources, |r| Some(i64::from(r.in_sync == "True")))?;
         of_each(&mut encoder, &RESOURCE_DRIFT, &resources, |r| Some(r.drift))?;
-        of_each(&mut encoder, &RESOURCE_CHECK_AGE, &resources, |r| r.check_age.map(|age| age.as_secs_f64()))
+        of_each(&mut encoder, &RESOURCE_CHECK_AGE, &resources, |r| r.check_age.map(|age| age.as_secs_f64()))?;
+        of_each(&mut encoder, &RESOURCE_REPLICATING, &resources, |r| Some(i64::from(r.arrival.replicating)))?;
+        of_each(&mut encoder, &RESOURCE_LATENCY, &resources, |r| r.arrival.latency_seconds)?;
+        of_each(&mut encoder, &RESOURCE_PENDING, &resources, |r| r.arrival.pending)?;
+        of_each(&mut encoder, &RESOURCE_FAILED, &resources, |r| r.arrival.failed)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The table of all metrics: name, type, labels and meaning. Each part of the operator registers its metrics by it, and
+//! The table of all metrics: name, type, labels and meaning. A new metric begins here. Each part of the operator registers its metrics by this table, and
 //! `docs/metrics.md` is generated from it.
 
 use prometheus_client::metrics::MetricType;
@@ -106,6 +106,12 @@ pub const DRIFT_CORRECTED: Description = Description::new(
     &["resource"],
     "Differences that someone made in AWS and the operator corrected, by the kind of AWS resource",
 );
+pub const METRICS_REQUESTED: Description = Description::new(
+    "cloudwatch_metrics_requested_total",
+    Kind::Counter,
+    &[],
+    "Metrics that the operator requested from CloudWatch, as AWS bills them: 0.01 USD per 1,000",
+);
 pub const AWS_REQUESTS: Description = Description::new(
     "aws_requests_total",
     Kind::Counter,
@@ -142,6 +148,12 @@ pub const RESOURCES_IN_SYNC: Description = Description::new(
     &["status"],
     "BucketReplication resources by the status of InSync: `True`, `False` or `Unknown`",
 );
+pub const RESOURCES_REPLICATING: Description = Description::new(
+    "resources_replicating",
+    Kind::Gauge,
+    &["reason"],
+    "BucketReplication resources by the reason of Replicating: whether objects arrive",
+);
 pub const LAST_CHECK_AGE: Description = Description::new(
     "last_successful_check_age_seconds",
     Kind::Gauge,
@@ -167,8 +179,72 @@ pub const RESOURCE_CHECK_AGE: Description = Description::of_each(
     "Time since AWS was last read for this resource",
 );
 
+pub const RESOURCE_REPLICATING: Description =
+    Description::of_each("resource_replicating", "1 when Replicating is True, otherwise 0");
+pub const RESOURCE_LATENCY: Description = Description::of_each(
+    "resource_replication_latency_seconds",
+    "The value of status.health.latencySeconds: the longest time that a destination is behind",
+);
+pub const RESOURCE_PENDING: Description = Description::of_each(
+    "resource_pending_operations",
+    "Operations that are pending, by status.health.rules: the sum over the rules",
+);
+pub const RESOURCE_FAILED: Description = Description::of_each(
+    "resource_failed_operations",
+    "Operations that failed in the present run of failures, by status.health.rules: the sum over the rules",
+);
+
+pub const EVENTS_RECEIVED: Description = Description::new(
+    "events_received_total",
+    Kind::Counter,
+    &["service", "outcome"],
+    "Messages of the event queues. `outcome`: `checked` (it caused a check), `own` (it reports a write of the operator), `duplicate`, `unknown` (it concerns no resource), `failed_call` (the request that it reports changed nothing), `unattributed` (it names no bucket, role or key), `unreadable`, or `notification` (S3's own)",
+);
+pub const EVENT_DELAY: Description = Description::new(
+    "event_delay_seconds",
+    Kind::Histogram,
+    &[],
+    "Time from a change in AWS until the operator received its event",
+);
+pub const DRIFT_LATENCY: Description = Description::new(
+    "drift_latency_seconds",
+    Kind::Histogram,
+    &[],
+    "Time from a change in AWS until a check that its event caused found the difference",
+);
+pub const DRIFT_FOUND_BY: Description = Description::new(
+    "drift_found_by_total",
+    Kind::Counter,
+    &["by"],
+    "Differences that someone made in AWS, with an event queue only, by what found them: `event`, `poll` (a periodic check), `request` (the annotation), or `change` (of the resource)",
+);
+pub const DRIFT_UNANNOUNCED: Description = Description::new(
+    "drift_unannounced_total",
+    Kind::Counter,
+    &[],
+    "Differences that a periodic check found although events covered the place, and that no event had announced: the number that says whether events can be relied on",
+);
+pub const EVENT_QUEUE_UP: Description = Description::new(
+    "event_queue_up",
+    Kind::Gauge,
+    &["queue"],
+    "1 while the event queue answers. 0 after a minute without an answer: the operator polls",
+);
+pub const EVENT_COVERAGE: Description = Description::new(
+    "event_coverage",
+    Kind::Gauge,
+    &["account", "region", "service"],
+    "1 if events arrive from this account, Region and service, on which resources depend; 0 while the operator polls those resources",
+);
+pub const EVENT_ECHOES_MISSED: Description = Description::new(
+    "event_echoes_missed_total",
+    Kind::Counter,
+    &[],
+    "Kinds of the operator's own writes whose event did not come within five minutes",
+);
+
 /// All metrics, in the order of the documentation.
-pub const DESCRIPTIONS: [Description; 19] = [
+pub const DESCRIPTIONS: [Description; 33] = [
     RECONCILES,
     RECONCILE_DURATION,
     QUEUE_DEPTH,
@@ -177,15 +253,29 @@ pub const DESCRIPTIONS: [Description; 19] = [
     AWS_REQUEST_DURATION,
     AWS_THROTTLES,
     AWS_LIMITER_WAIT,
+    METRICS_REQUESTED,
     DRIFT_FOUND,
     DRIFT_CORRECTED,
+    EVENTS_RECEIVED,
+    EVENT_DELAY,
+    DRIFT_LATENCY,
+    DRIFT_FOUND_BY,
+    DRIFT_UNANNOUNCED,
+    EVENT_QUEUE_UP,
+    EVENT_COVERAGE,
+    EVENT_ECHOES_MISSED,
     LEADER,
     BUILD,
     RESOURCES,
     RESOURCES_IN_SYNC,
+    RESOURCES_REPLICATING,
     LAST_CHECK_AGE,
     RESOURCE_READY,
     RESOURCE_IN_SYNC,
     RESOURCE_DRIFT,
     RESOURCE_CHECK_AGE,
+    RESOURCE_REPLICATING,
+    RESOURCE_LATENCY,
+    RESOURCE_PENDING,
+    RESOURCE_FAILED,
 ];

@@ -5,6 +5,7 @@
 
 mod collector;
 mod described;
+mod events;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +22,12 @@ use crate::api::{AwsResource, Reason};
 use collector::FleetCollector;
 use described as names;
 
-pub use collector::{FleetSnapshot, ResourceSample};
+pub use collector::{ArrivalSample, FleetSnapshot, ResourceSample};
 pub use described::{
     AWS_LIMITER_WAIT, AWS_REQUEST_DURATION, AWS_REQUESTS, AWS_THROTTLES, DESCRIPTIONS, Description, Kind,
     PREFIX,
 };
+pub use events::{EventMetrics, EventOutcome, FoundBy, OriginLabels};
 
 /// Buckets from a check that finds no difference to the deadline of a reconcile.
 const RECONCILE_SECONDS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
@@ -101,6 +103,7 @@ pub struct Metrics {
     reconciles: Family<ReconcileLabels, Counter>,
     durations: Family<ResultLabels, Histogram>,
     queue_latency: Histogram,
+    metrics_requested: Counter,
     drift_found: Family<ResourceLabels, Counter>,
     drift_corrected: Family<ResourceLabels, Counter>,
     fleet: FleetCollector,
@@ -114,6 +117,7 @@ impl Metrics {
             reconciles: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(RECONCILE_SECONDS)),
             queue_latency: Histogram::new(QUEUE_SECONDS),
+            metrics_requested: Counter::default(),
             drift_found: Family::default(),
             drift_corrected: Family::default(),
             fleet: FleetCollector::default(),
@@ -122,6 +126,7 @@ impl Metrics {
         registry.register(names::RECONCILES, m.reconciles.clone());
         registry.register(names::RECONCILE_DURATION, m.durations.clone());
         registry.register(names::QUEUE_LATENCY, m.queue_latency.clone());
+        registry.register(names::METRICS_REQUESTED, m.metrics_requested.clone());
         registry.register(names::DRIFT_FOUND, m.drift_found.clone());
         registry.register(names::DRIFT_CORRECTED, m.drift_corrected.clone());
         registry.register(names::BUILD, Info::new([("version", env!("CARGO_PKG_VERSION"))]));
@@ -144,6 +149,11 @@ impl Metrics {
     /// Counts how long a resource waited from the moment it was due until its reconcile began.
     pub fn queued(&self, waited: Duration) {
         self.queue_latency.observe(waited.as_secs_f64());
+    }
+
+    /// Counts metrics that CloudWatch bills.
+    pub fn metrics_requested(&self, billed: u64) {
+        self.metrics_requested.inc_by(billed);
     }
 
     /// Counts a difference that someone made in AWS, when it is first seen.

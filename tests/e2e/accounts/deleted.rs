@@ -77,7 +77,7 @@ async fn resources_of_a_deleted_account_change_nothing_and_continue_when_it_is_b
         ("from", "source.accountRef"),
     ] {
         let status = &wait_for_reason(&world, name, "AccountNotFound").await?["status"];
-        assert_eq!(reason(status, "Reconciling"), "AccountNotFound", "it comes back by itself");
+        assert_eq!(reason(status, "Reconciling"), "AccountNotFound", "the operator continues automatically");
         let says = format!(
             "{field} names the AwsAccount {}, which does not exist; create it or correct {field}",
             there.name

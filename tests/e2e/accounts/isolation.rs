@@ -143,6 +143,8 @@ impl AccountFault {
         }
 
         self.end(&world).await?;
+        // Their pauses have grown meanwhile, on a slow machine to more than a test waits.
+        try_join_all(stuck.iter().map(|name| check_now(&world, name))).await?;
         try_join_all(stuck.iter().map(|name| world.wait_ready(name))).await?;
         Ok(())
     }

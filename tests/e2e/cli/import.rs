@@ -1,4 +1,5 @@
 //! `import`: the resource of a bucket that replicates already, on which `plan` finds nothing.
+//! The commands are those of docs/command-line.md.
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::types as s3;
@@ -134,5 +135,75 @@ async fn a_configuration_that_cannot_be_imported_is_reported() -> Result<()> {
         error.contains(&source) && error.contains("rules[odd].destination.storageClass is \"FUTURE_CLASS\""),
         "{error}"
     );
+    Ok(())
+}
+
+/// The files of a directory, by name.
+fn files(directory: &std::path::Path) -> Result<std::collections::BTreeMap<String, String>> {
+    let mut files = std::collections::BTreeMap::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        files
+            .insert(entry.file_name().to_string_lossy().into_owned(), std::fs::read_to_string(entry.path())?);
+    }
+    Ok(files)
+}
+
+/// How many buckets an account has in the test of a whole account.
+const BUCKETS: usize = 200;
+
+#[tokio::test]
+async fn a_whole_account_becomes_files_that_change_nothing_when_they_are_applied() -> Result<()> {
+    use futures::{StreamExt, TryStreamExt};
+    let world = World::new("import-files").await?;
+    let (odd, destination, role) = by_hand(&world).await?;
+    let rule = full("r", 1, &destination)?;
+    let buckets: Vec<String> = futures::stream::iter(0..BUCKETS)
+        .map(|_| async {
+            let bucket = world.versioned_bucket("us-east-1").await?;
+            put(&world, &bucket, &role, vec![rule.clone()]).await?;
+            anyhow::Ok(bucket)
+        })
+        .buffer_unordered(8)
+        .try_collect()
+        .await?;
+    let mut inexpressible = full("odd", 1, &destination)?;
+    inexpressible.destination.as_mut().context("destination")?.storage_class = Some("FUTURE_CLASS".into());
+    put(&world, &odd, &role, vec![inexpressible]).await?;
+
+    let directory = rig::paths::scratch_dir("import")?;
+    let args = ["--all", "--output-dir", directory.to_str().context("path")?];
+    let (code, text, error) = import(&world, &args).await?;
+    assert_eq!(code, Some(2), "one bucket cannot be taken: {text}{error}");
+    assert!(text.contains(&format!("{BUCKETS} buckets are taken: {BUCKETS} files created")), "{text}");
+    let first = files(&directory)?;
+    let index = first.get(&format!("import-{}.md", world.account)).context("index")?;
+    assert_eq!(first.len(), BUCKETS + 1);
+    assert!(index.contains(&odd) && index.contains("FUTURE_CLASS"), "{index}");
+    for bucket in &buckets {
+        assert!(index.contains(&format!("| {bucket} | [")), "{bucket} is not in the index");
+    }
+
+    let (_, text, _) = import(&world, &args).await?;
+    assert!(text.contains(&format!("0 files created, 0 replaced, {BUCKETS} unchanged")), "{text}");
+    assert_eq!(files(&directory)?, first, "a second run changes no byte");
+
+    world.proxy.clear();
+    let _operator = operator(&world).start().await?;
+    let manifests: Vec<&str> =
+        first.iter().filter(|(name, _)| name.ends_with(".yaml")).map(|(_, text)| text.as_str()).collect();
+    world.apply(&manifests.join("---\n")).await?;
+    for bucket in &buckets {
+        world.wait_ready(bucket).await?;
+    }
+    assert_eq!(world.proxy.writes().len(), 0, "what was imported is as it should be");
+
+    let edited = directory.join(format!("{}.yaml", buckets[0]));
+    std::fs::write(&edited, "# mine\n")?;
+    let (code, text, _) = import(&world, &args).await?;
+    assert_eq!((code, text.contains("--force")), (Some(2), true), "{text}");
+    assert_eq!(std::fs::read_to_string(&edited)?, "# mine\n");
+    import(&world, &[&args[..], &["--force"]].concat()).await?;
+    assert_eq!(files(&directory)?, first);
     Ok(())
 }

@@ -181,7 +181,7 @@ async fn of_more_than_a_hundred_differences_the_first_hundred_are_listed_and_all
     scene.manage("Enforce").await?;
     scene.world.s3(SOURCE_REGION).delete_bucket_replication().bucket(&scene.source).send().await?;
     let status = scene.check().await?;
-    assert_in_sync(&status, "put right");
+    assert_in_sync(&status, "corrected");
     assert_eq!(status["lastCorrection"]["count"], 150);
     assert_eq!(status["lastCorrection"]["items"].as_array().map(Vec::len), Some(100));
     Ok(())

@@ -1,4 +1,4 @@
-//! A requested check reads everything anew, also what hardly ever changes and is remembered otherwise.
+//! A requested check reads everything again, also answers that other checks remember.
 
 use anyhow::{Result, ensure};
 use rig::proxy::{Answer, Fault, Matcher};

@@ -1,5 +1,5 @@
 //! Several operators with one Lease: one works, the others wait with warm caches, and no two ever write to AWS at
-//! the same time. Each operator names itself in the `User-Agent` of its requests, by which the proxy tells who wrote.
+//! the same time. Each operator names itself in the `User-Agent` of its requests, by which the proxy records the writer.
 
 use std::path::Path;
 
@@ -160,7 +160,7 @@ async fn one_operator_leads_and_the_other_stands_by() -> Result<()> {
     assert_eq!(status_of(address, "/metrics").await?, 200);
     assert_eq!(writers(&world, &[&one, &two]), ["one"]);
     let calls = world.proxy.calls();
-    assert!(calls.iter().any(|c| two.made(c)), "it asks who it is, and no more");
+    assert!(calls.iter().any(|c| two.made(c)), "it asks for its caller identity, and no more");
     let asked: Vec<&Call> =
         calls.iter().filter(|c| two.made(c) && c.operation != "GetCallerIdentity").collect();
     assert!(asked.is_empty(), "a follower asks AWS nothing: {asked:?}");

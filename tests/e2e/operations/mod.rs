@@ -1,4 +1,4 @@
-//! What those who run the operator see of it: conditions, cost, logs, metrics, traces, and several operators at once.
+//! The operator as its administrators see it: conditions, cost, logs, metrics, traces, and several operators at once.
 
 mod conditions;
 pub(crate) mod cost;

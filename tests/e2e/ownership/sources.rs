@@ -1,4 +1,4 @@
-//! Several resources with one source: one owns it, and the others report who does.
+//! Several resources with one source: one owns it, and the others name the owner.
 
 use std::time::Duration;
 

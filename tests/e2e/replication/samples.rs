@@ -55,7 +55,7 @@ fn buckets(resources: &[Value]) -> BTreeMap<String, (bool, bool)> {
 /// Creates a bucket that a sample requires. Returns its name.
 async fn prepare(world: &World, name: &str, other: Option<&str>, versioned: bool) -> Result<String> {
     let region = REGIONS.into_iter().find(|region| name.ends_with(region));
-    let region = region.with_context(|| format!("the name of bucket {name} tells no Region"))?;
+    let region = region.with_context(|| format!("the name of bucket {name} holds no Region"))?;
     let account = other.unwrap_or(&world.account);
     let bucket = world.bucket_of(account, region).await?;
     let s3 = world.as_account(account).s3(region);

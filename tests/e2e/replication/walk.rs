@@ -382,6 +382,7 @@ async fn account_values(path: &str, stage: &Stage<'_>) -> Result<Vec<Value>> {
     };
     Ok(match path {
         "accountId" => vec![json!(stage.world.account)],
+        "allow" => vec![json!(["Canary"]), json!(["Canary", "Backfill"])],
         "assumeRole.arn" => vec![json!(role("operator-too").await?)],
         "assumeRole.externalId" => vec![json!("secret")],
         "assumeRole.sessionName" => vec![json!("team")],

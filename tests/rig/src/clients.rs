@@ -47,6 +47,11 @@ impl Clients {
         Ok(Self::with_session(&self.endpoint, session))
     }
 
+    /// The same identity at another endpoint.
+    pub fn through(&self, endpoint: &str) -> Self {
+        Self { endpoint: endpoint.to_owned(), ..self.clone() }
+    }
+
     fn with(endpoint: &str, credentials: Credentials) -> Self {
         Self {
             endpoint: endpoint.to_owned(),
@@ -92,6 +97,18 @@ impl Clients {
             .region(Region::new(region.to_owned()))
             .build();
         aws_sdk_kms::Client::from_conf(config)
+    }
+
+    /// SQS in a region.
+    pub fn sqs(&self, region: &str) -> aws_sdk_sqs::Client {
+        let config = aws_sdk_sqs::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(&self.endpoint)
+            .credentials_provider(self.provider())
+            .http_client(self.http.clone())
+            .region(Region::new(region.to_owned()))
+            .build();
+        aws_sdk_sqs::Client::from_conf(config)
     }
 
     /// STS.

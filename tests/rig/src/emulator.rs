@@ -15,7 +15,7 @@ use crate::process::{self, Process, Spec};
 use crate::tools::Tools;
 
 /// The services that are loaded: those that the operator and its tests use.
-const SERVICES: &str = "s3,iam,sts,kms,sqs,cloudwatch";
+const SERVICES: &str = "s3,iam,sts,kms,sqs,events,cloudwatch";
 
 /// The secret of every account's root key.
 pub const SECRET: &str = "test";
@@ -74,7 +74,7 @@ fn launch(python: &Path, auth: Auth) -> Result<(Process, Result<u16>)> {
     let enforced = if auth == Auth::Enforced { "true" } else { "false" };
     let process = Spec::new("emulator", python)
         .arg(paths::sources().join("tools/aws/emulator.py"))
-        // Its settings have common names, and AWS_ variables would change who root is.
+        // Its settings have common names, and AWS_ variables would change the root identity.
         .without_env(&["AWS_", "MINISTACK_", "LOCALSTACK_", "PYTHON", "S3_"])
         .env("GATEWAY_PORT", port.to_string())
         .env("BIND_HOST", "127.0.0.1")

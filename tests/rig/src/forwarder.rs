@@ -1,5 +1,5 @@
 //! A wire that can be cut: it carries connections to a server, byte by byte,
-//! until it is told not to. One operator's way to the API server, for example,
+//! until a test stops it. One operator's way to the API server, for example,
 //! while everybody else has theirs.
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -46,8 +46,12 @@ enum Command {
         /// Put the destinations into another account, and assume a role in both
         #[arg(long)]
         across_accounts: bool,
+        /// Let events of a queue stand in for polling: measure an idle minute and the reaction to changes. With
+        /// --hostile, also during a flood of events about one resource
+        #[arg(long, conflicts_with = "across_accounts")]
+        events: bool,
         /// Measure six attacks of one tenant instead, with another tenant beside it
-        #[arg(long, conflicts_with_all = ["count", "across_accounts"])]
+        #[arg(long, conflicts_with = "across_accounts")]
         hostile: bool,
         /// With --hostile: how many objects the attack by churn creates and deletes
         #[arg(long, default_value = "50000", requires = "hostile")]
@@ -67,6 +71,7 @@ impl Command {
             Self::Kind(args) => commands::kind::run(&args),
             Self::Explore(args) => commands::explore::run(&args),
             Self::Budget => commands::budget::run(),
+            Self::Scale { count, events: true, hostile, .. } => commands::events::run(count, hostile),
             Self::Scale { hostile: true, churn, attack, .. } => {
                 commands::hostile::run(churn, attack.as_deref().unwrap_or_default())
             }

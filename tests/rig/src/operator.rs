@@ -208,12 +208,12 @@ impl Operator {
     /// # Errors
     /// When it ends, or does not say so within a minute.
     pub async fn http_address(&self) -> Result<SocketAddr> {
-        let said = self.logged("serving /livez", Duration::from_secs(60)).await?;
-        let address = said.rsplit_once("address").map(|(_, rest)| rest).unwrap_or_default();
+        let line = self.logged("serving /livez", Duration::from_secs(60)).await?;
+        let address = line.rsplit_once("address").map(|(_, rest)| rest).unwrap_or_default();
         let address = address.trim_start_matches(['=', '"', ':']);
         let end = address.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
         let address = address.get(..end.unwrap_or(address.len())).unwrap_or_default();
-        address.parse().with_context(|| format!("no address in {said}"))
+        address.parse().with_context(|| format!("no address in {line}"))
     }
 
     /// Waits until /readyz answers that it is ready, as a pod's probe does.

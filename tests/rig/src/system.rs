@@ -31,7 +31,11 @@ pub const FOR_KIND: [Program; 10] = [
 ];
 
 /// The programs without which other tests skip something.
-pub const FOR_TESTS: [Program; 2] = [("promtool", "prometheus"), ("redis-server", "redis-server")];
+pub const FOR_TESTS: [Program; 3] = [
+    ("promtool", "prometheus"),
+    ("redis-server", "redis-server"),
+    ("chromium-headless-shell", "chromium-headless-shell"),
+];
 
 /// The directories of programs for root, which the PATH may lack.
 pub const SYSTEM_PATHS: [&str; 2] = ["/usr/sbin", "/sbin"];

@@ -29,8 +29,16 @@ pub fn forget<C, K>(uid: &str, asked: bool, rules: &[ReplicationRule], cx: &Cont
     }
 }
 
-/// Which rules have a canary, and why others have none. Of a process that starts, the status tells what the last one
-/// showed: the verdict stays as it is until the next.
+/// Before a resource is checked: its rules are about to have a canary. Of a process that starts, the status tells what the
+/// last one showed, so that the verdict stays as it is until the next.
+pub fn expected(evidence: &mut Evidence, rules: &[ReplicationRule], status: &BucketReplicationStatus) {
+    for rule in rules.iter().filter(|rule| rule.status != Some(Switch::Disabled)) {
+        let held = evidence.rules.entry(rule.id.clone()).or_default();
+        held.canary.get_or_insert_with(|| remembered(status, &rule.id));
+    }
+}
+
+/// Which rules have a canary, and why others have none.
 pub fn planned(evidence: &mut Evidence, probes: &Probes, status: &BucketReplicationStatus) {
     let proved: BTreeSet<&String> = probes.probes.iter().flat_map(|probe| probe.arrivals.values()).collect();
     for (id, rule) in &mut evidence.rules {

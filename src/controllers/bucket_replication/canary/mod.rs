@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::{BucketReplicationStatus, Canary, ConditionType, Interval, ManagementPolicy, Reason};
+use crate::api::{BucketReplication, BucketReplicationStatus, Canary, ConditionType, Interval, ManagementPolicy, Reason};
 use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize};
 use crate::controllers::bucket_replication::canary::course::Course;
 use crate::controllers::bucket_replication::canary::round::Round;
@@ -42,6 +42,21 @@ pub struct Turn {
     pub wake: Option<Duration>,
     /// Whether the verdict, or a figure of it, is another one now.
     pub changed: bool,
+}
+
+/// Notes that the rules of a resource are about to have canaries, before it is checked.
+pub fn expect<C, K>(resource: &BucketReplication, uid: &str, cx: &Context<C, K>) {
+    let BucketReplication { spec, status, .. } = resource;
+    let asks = spec.health.as_ref().is_some_and(|health| health.canary.is_some());
+    let may_write = spec.management_policy == ManagementPolicy::Enforce && !cx.settings.read_only;
+    match (asks, may_write) {
+        (false, _) => {}
+        (true, false) => evidence::forget(uid, true, &spec.rules, cx),
+        (true, true) => {
+            let status = status.clone().unwrap_or_default();
+            cx.evidence.with(uid, |held| evidence::expected(held, &spec.rules, &status));
+        }
+    }
 }
 
 /// Goes on with the canaries of a resource. `status`: as it was last written. `fresh`: someone asked for this check, or

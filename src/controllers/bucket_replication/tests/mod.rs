@@ -2,6 +2,7 @@
 
 mod canary;
 mod deletion;
+mod memory;
 mod reconcile;
 mod safety;
 mod tenancy;

@@ -1,7 +1,7 @@
-//! What must hold before anything is written.
+//! The preconditions of a plan.
 //!
-//! In: what the planner decides on, and the differences. Out: every refusal, in the order of the lists below; the
-//! first one decides what the status says. Only when there is none are there steps at all.
+//! In: the planner's input, and the differences. Out: every refusal, in the order of the lists below; the first one becomes
+//! the reason of `Ready`. A plan with a refusal has no steps.
 
 mod to_judge;
 mod to_write;
@@ -14,15 +14,15 @@ type Precondition = fn(&PlanInput<'_>, &[DriftEntry]) -> Result<(), Refusal>;
 
 /// What must hold for any statement about the replication.
 const TO_JUDGE: [Precondition; 9] = [
-    // Without its source there is nothing to say of a replication.
+    // Without its source there is no replication to judge.
     to_judge::require_source,
     // While one destination is missing, nothing is written to the others either.
     to_judge::require_destinations,
-    // A bucket of which versioning cannot be read for now may lack it.
+    // A bucket whose versioning cannot be read for now may lack it.
     to_judge::require_versioning_read,
-    // Under an AwsAccount, a bucket that merely has an allowed name is not enough: the name may be someone else's.
+    // Under an AwsAccount, an allowed name is not enough: the bucket may belong to another account.
     to_judge::require_owners_confirmed,
-    // What was not read may differ.
+    // A part that was not read may differ.
     to_judge::require_reads,
     // S3 accepts an owner override within one account, and then silently changes how ACLs behave.
     to_judge::require_ownership_across_accounts,
@@ -36,21 +36,21 @@ const TO_JUDGE: [Precondition; 9] = [
 
 /// What must hold for the operator to write.
 const TO_WRITE: [Precondition; 8] = [
-    // The role of someone else is not taken over without the word for it.
+    // A role that someone else made is taken over only with `adoptionPolicy: Adopt`.
     to_write::require_role_ours,
-    // Nor is the configuration of someone else replaced.
+    // A configuration that someone else made is replaced only with `adoptionPolicy: Adopt`.
     to_write::require_configuration_ours,
     // `versioning: Required` leaves it to the user to enable it.
     to_write::require_versioning_enabled,
-    // MFA delete leaves it to the root user.
+    // With MFA delete only the root user can enable it.
     to_write::require_versioning_changeable,
-    // S3 would refuse the configuration when the role is made already.
+    // S3 would refuse the configuration after the role was created.
     to_write::require_filters_writable,
-    // IAM would let one tag replace another at each check.
+    // IAM would replace one tag by another at each check.
     to_write::require_tags_distinct,
-    // IAM would refuse the role's policy when the role is made already.
+    // IAM would refuse the role's policy after the role was created.
     to_write::require_role_policy_fits,
-    // S3 would refuse the destination's policy when the role is made already.
+    // S3 would refuse the destination's policy after the role was created.
     to_write::require_bucket_policies_fit,
 ];
 

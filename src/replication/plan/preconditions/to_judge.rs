@@ -1,4 +1,5 @@
-//! What must hold for any statement about the replication.
+//! The preconditions of every report, with `Observe` too: the buckets exist and belong to the right accounts, and everything
+//! that decides could be read.
 
 use crate::api::{ConditionType, DriftEntry, Reason};
 use crate::iam::arn::{account_of_arn, bucket_of_arn, region_of_arn};
@@ -37,7 +38,7 @@ struct Located<'a> {
     account_id: &'a str,
 }
 
-/// The part that buckets play.
+/// The role of buckets in a replication.
 struct Part {
     name: &'static str,
     missing: Reason,
@@ -77,7 +78,7 @@ impl Part {
                     Reason::WrongBucketOwner,
                     format!("{part} bucket {name} belongs to another account than {account_id}; {correct}"),
                 ),
-                // S3 gives the same answer for a bucket whose owner permits nobody else to read it.
+                // S3 gives the same answer for a bucket that its owner lets no other account read.
                 FailureClass::Denied => refuse(
                     Reason::AccessDenied,
                     format!(
@@ -93,7 +94,7 @@ impl Part {
 }
 
 /// Under an `AwsAccount`, a destination counts as the account's own only once S3 has confirmed it: a bucket that
-/// nobody may read may be anyone's. For one in another account S3 compares the account that the configuration names.
+/// cannot be read may belong to any account. For one in another account S3 compares the account that the configuration names.
 /// Only a denied read is left here; every other failure was refused by an earlier check.
 pub(crate) fn require_owners_confirmed(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let Some(account) = input.account() else { return Ok(()) };

@@ -1,4 +1,5 @@
-//! What must hold for the operator to write.
+//! The preconditions of a write: role and configuration are the resource's own or may be adopted, versioning can be enabled,
+//! and the policies fit into AWS's limits.
 
 use crate::api::{AwsResource, ConditionType, DriftEntry, Reason, VersioningPolicy};
 use crate::iam::bucket_policy::{self, MAX_BUCKET_POLICY};

@@ -1,7 +1,7 @@
 //! Teams that want to reach each other's data: none gets one write to AWS.
 //!
 //! Blue and red share an AWS account and an operator, and each has an `AwsAccount` of its own. Blue's replications run;
-//! red tries what it can think of. And what those who administer the accounts change holds at once.
+//! red tries what it can think of. A change by the administrators of the accounts holds at once.
 
 mod attempts;
 mod changes;
@@ -346,8 +346,8 @@ impl Teams {
         };
         tokio::time::timeout(DEADLINE, gone).await.context("the namespace stays")??;
         let metadata = ObjectMeta { name: Some(self.red.clone()), ..ObjectMeta::default() };
-        let anew = Namespace { metadata, ..Namespace::default() };
-        namespaces.create(&PostParams::default(), &anew).await?;
+        let again = Namespace { metadata, ..Namespace::default() };
+        namespaces.create(&PostParams::default(), &again).await?;
         Ok(())
     }
 

@@ -44,8 +44,9 @@ async fn kubectl_get_shows_what_matters() -> Result<()> {
         ("READY", "True"),
         ("STATUS", "Applied"),
         ("IN SYNC", "True"),
+        ("REPLICATING", "Unknown"),
     ];
-    let wide = [("RULES", "1"), ("ROLE", role.as_str()), ("MESSAGE", text.as_str())];
+    let wide = [("LATENCY", ""), ("RULES", "1"), ("ROLE", role.as_str()), ("MESSAGE", text.as_str())];
     let shown = |args: &[&str]| -> Result<Vec<(String, String)>> {
         let mut columns = columns(&kubectl(&scene.world, args)?);
         let age = columns.iter().position(|(name, _)| name == "AGE").context("no AGE")?;

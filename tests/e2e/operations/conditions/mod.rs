@@ -20,7 +20,8 @@ use serde_json::Value;
 use crate::support::{NAME, Scene, SceneBuilder, operator};
 
 /// The conditions that are always there once the operator has seen a resource.
-const ALWAYS: [&str; 5] = ["Ready", "VersioningReady", "RoleReady", "ReplicationReady", "InSync"];
+const ALWAYS: [&str; 6] =
+    ["Ready", "VersioningReady", "RoleReady", "ReplicationReady", "InSync", "Replicating"];
 
 /// A scene whose operator reports the first failure.
 fn scene(name: &str) -> SceneBuilder<'_> {
@@ -45,7 +46,7 @@ fn types(status: &Value) -> Vec<&str> {
 
 /// What kstatus, and with it Flux, makes of a resource.
 fn kstatus(object: &Value) -> String {
-    let reported = Tools::kstatus().and_then(|kstatus| kstatus.tell(std::slice::from_ref(object)));
+    let reported = Tools::kstatus().and_then(|kstatus| kstatus.assess(std::slice::from_ref(object)));
     reported.unwrap().remove(0).status
 }
 

@@ -19,9 +19,11 @@ async fn a_resource_is_progressing_from_its_creation_until_it_is_ready() -> Resu
     for object in [&created[0], &world.get(NAME).await?] {
         let status = &object["status"];
         assert_eq!(status["observedGeneration"], -1);
-        assert_eq!(types(status), ["Ready"]);
-        let ready = condition(status, "Ready").context("no Ready")?;
-        assert_eq!((&ready["status"], &ready["reason"]), (&json!("Unknown"), &json!("Progressing")));
+        assert_eq!(types(status), ["Ready", "Replicating"]);
+        for about in types(status) {
+            let unseen = condition(status, about).context("no condition")?;
+            assert_eq!((&unseen["status"], &unseen["reason"]), (&json!("Unknown"), &json!("Progressing")));
+        }
         assert_eq!(kstatus(object), "InProgress");
     }
     assert!(!kubectl_wait(&world, "1s")?, "nobody has made it Ready");

@@ -228,7 +228,7 @@ async fn an_unusable_key_is_reported_before_anything_is_written() -> Result<()> 
     resource["spec"]["rules"][0]["destination"]["kmsKeyArn"] = json!(arn);
     two.world.apply(&resource.to_string()).await?;
     two.world.wait_ready("orders").await?;
-    // A requested check reads the key anew, once.
+    // A requested check reads the key again, once.
     two.world.proxy.clear();
     check_now(&two.world, "orders").await?;
     assert_eq!(two.world.proxy.count("DescribeKey"), 1);

@@ -146,7 +146,7 @@ async fn statements_are_removed_from_a_destination_that_is_no_longer_used() -> R
     resource["spec"]["rules"][0]["destination"]["bucket"] = json!(next);
     two.world.apply(&resource.to_string()).await?;
     let status = &two.world.wait_ready("orders").await?["status"];
-    assert!(two.policy().await?.is_none(), "statements of ours are left behind");
+    assert!(two.policy().await?.is_none(), "the operator's statements are left behind");
     assert!(policy_of(&two.other_side().s3(DESTINATION_REGION), &next).await?.is_some());
     let remembered: Vec<&Value> =
         status["bucketPolicies"].as_array().into_iter().flatten().map(|p| &p["bucket"]).collect();
@@ -173,7 +173,7 @@ async fn statements_are_removed_from_an_account_that_is_no_longer_used() -> Resu
     let status = &check_now(&two.world, "orders").await?["status"];
     assert_eq!(reason(status, "RoleReady"), "Applied", "{status:#}");
     assert_eq!(status["bucketPolicies"], Value::Null);
-    assert!(two.policy().await?.is_none(), "statements of ours are left behind");
+    assert!(two.policy().await?.is_none(), "the operator's statements are left behind");
     Ok(())
 }
 

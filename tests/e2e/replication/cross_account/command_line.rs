@@ -216,3 +216,42 @@ async fn the_printed_policies_of_accounts_suffice_for_a_whole_life_cycle() -> Re
     assert!(world.iam().get_role().role_name("renamed-role").send().await.is_err());
     Ok(())
 }
+
+#[tokio::test]
+async fn statements_for_a_role_that_is_left_over_are_deleted_in_the_other_account() -> Result<()> {
+    let two = TwoAccounts::new("orphans-abroad").await?;
+    let theirs =
+        json!({"Version": "2012-10-17", "Statement": [super::statement_of_others(&two.destination)]});
+    two.put_policy(&theirs).await?;
+    let world = &two.world;
+    world.apply(&two.resource().to_string()).await?;
+    world.wait_ready("orders").await?;
+    assert_eq!(statements(&two).await?, 3);
+    two.operator.kill().await?;
+    crate::support::patch(world, "orders", json!({"metadata": {"finalizers": null}})).await?;
+    world.api().delete("orders", &DeleteParams::default()).await?;
+    world.wait_gone("orders").await?;
+
+    let administrator = || operator(world).kubeconfig(world.cluster().admin_kubeconfig());
+    // Other tests have AwsAccounts in this cluster too.
+    let accounts = ["orphans", "--account", &two.home, "--account", &two.abroad];
+    let found = administrator().run(accounts, "").await?;
+    let text = String::from_utf8_lossy(&found.stdout).into_owned();
+    assert_eq!(found.status.code(), Some(2), "{text}{}", String::from_utf8_lossy(&found.stderr));
+    assert!(text.contains(&two.destination) && text.contains(&two.source), "{text}");
+    assert_eq!(statements(&two).await?, 3, "reading deletes nothing");
+
+    let deleted = administrator().run([&accounts[..], &["--delete", "--yes"]].concat(), "").await?;
+    let text = String::from_utf8_lossy(&deleted.stdout).into_owned();
+    assert_eq!(deleted.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&deleted.stderr));
+    assert_eq!(text.matches("done: ").count(), 4, "{text}");
+    let left = two.policy().await?.context("the policy of others is gone")?;
+    assert_eq!(left["Statement"].as_array().map(Vec::len), Some(1), "{left:#}");
+    Ok(())
+}
+
+/// The number of statements in the policy of the destination.
+async fn statements(two: &TwoAccounts) -> Result<usize> {
+    let policy = two.policy().await?.context("no policy")?;
+    Ok(policy["Statement"].as_array().map_or(1, Vec::len))
+}

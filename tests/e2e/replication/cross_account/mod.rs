@@ -23,7 +23,7 @@ pub struct TwoAccounts {
     pub abroad: String,
     pub source: String,
     pub destination: String,
-    _operator: Operator,
+    pub operator: Operator,
 }
 
 /// Permits everything in an account. Another test shows the least privilege.
@@ -40,8 +40,8 @@ impl TwoAccounts {
         world.apply(&account(&world, &abroad, &abroad_id, Some(&role)).to_string()).await?;
         let (source, destination) =
             (world.bucket(SOURCE_REGION).await?, world.bucket_of(&abroad_id, DESTINATION_REGION).await?);
-        let _operator = operator(&world).start().await?;
-        Ok(TwoAccounts { world, abroad_id, home, abroad, source, destination, _operator })
+        let operator = operator(&world).start().await?;
+        Ok(TwoAccounts { world, abroad_id, home, abroad, source, destination, operator })
     }
 
     /// A resource that replicates from one account into the other, with an `accountRef` on both sides.

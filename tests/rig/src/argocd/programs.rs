@@ -49,10 +49,10 @@ mod tests {
 
     #[test]
     fn missing_programs_are_named_with_the_command_that_installs_them() {
-        let said = lacking(true, false);
+        let printed = lacking(true, false);
         assert!(
-            said.ends_with("machine: redis-server; `apt-get install -y redis-server` installs them"),
-            "{said}"
+            printed.ends_with("machine: redis-server; `apt-get install -y redis-server` installs them"),
+            "{printed}"
         );
         assert!(lacking(true, true).contains("redis-server git`"));
     }

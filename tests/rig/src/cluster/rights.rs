@@ -70,7 +70,10 @@ impl Cluster {
         objects
             .retain(|o| o["kind"] == "Namespace" || o["kind"] == "ServiceAccount" || o["apiVersion"] == RBAC);
         let [namespace, name] = service_account(&objects)?;
-        ensure!(user(namespace, name) == OPERATOR, "{OPERATOR} is not who deploy/install.yaml installs");
+        ensure!(
+            user(namespace, name) == OPERATOR,
+            "deploy/install.yaml installs another user than {OPERATOR}"
+        );
         self.apply_rights(objects.iter().chain(&person(&objects, namespace)))?;
         self.operator = self.kubeconfig_of(namespace, name)?;
         self.person = self.kubeconfig_of(namespace, PERSON)?;

@@ -162,8 +162,9 @@ async fn suspended(program: &PathBuf) -> Result<Vec<Line>> {
     let mut resource = replication("suspended", &source, &destination, None);
     resource["spec"]["suspend"] = json!(true);
     world.apply(&resource.to_string()).await?;
-    let said = |status: &Value| condition(status, "Ready").is_some_and(|c| c["reason"] == "Suspended");
-    world.wait("suspended", said, "to say that it is suspended").await?;
+    let is_suspended =
+        |status: &Value| condition(status, "Ready").is_some_and(|c| c["reason"] == "Suspended");
+    world.wait("suspended", is_suspended, "to say that it is suspended").await?;
     // A change of the spec still updates the status.
     resource["spec"]["interval"] = json!("1h");
     world.apply(&resource.to_string()).await?;

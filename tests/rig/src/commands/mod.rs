@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod demo;
+pub mod events;
 pub mod explore;
 pub mod hostile;
 pub mod kind;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::measure::{check, kube_operations, object_requests, operations, replication, start};
 
 /// Rates so high that the operator never waits: the emulator throttles nobody.
-const RATES: [&str; 8] = [
+pub(super) const RATES: [&str; 8] = [
     "--s3-read-rate",
     "100000",
     "--s3-write-rate",
@@ -27,10 +27,10 @@ const RATES: [&str; 8] = [
     "100000",
 ];
 
-const REGIONS: (&str, &str) = ("us-east-1", "eu-west-1");
+pub(super) const REGIONS: (&str, &str) = ("us-east-1", "eu-west-1");
 
 /// How many requests create buckets and resources at the same time.
-const AT_ONCE: usize = 32;
+pub(super) const AT_ONCE: usize = 32;
 
 /// How long until something must be stuck: a fixed part, and a part for each resource.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -100,7 +100,11 @@ pub fn run(count: usize, across_accounts: bool) -> Result<()> {
     })
 }
 
-async fn within<T>(patience: Duration, world: &World, ready: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn within<T>(
+    patience: Duration,
+    world: &World,
+    ready: impl Future<Output = Result<T>>,
+) -> Result<T> {
     match tokio::time::timeout(patience, ready).await {
         Ok(result) => result,
         Err(_) => bail!("not all resources are Ready after {patience:?}\n{}", world.operator_logs(20)),
@@ -108,7 +112,7 @@ async fn within<T>(patience: Duration, world: &World, ready: impl Future<Output 
 }
 
 /// Creates a pair of buckets for each resource, not through the proxy.
-async fn buckets(
+pub(super) async fn buckets(
     world: &World,
     count: usize,
     accounts: Option<&TwoAccounts>,
@@ -125,12 +129,12 @@ async fn buckets(
     stream::iter(0..count).map(pair).buffered(AT_ONCE).try_collect().await
 }
 
-fn name_of(number: usize) -> String {
+pub(super) fn name_of(number: usize) -> String {
     format!("replication-{number}")
 }
 
 /// The two accounts of a replication. The operator assumes a role in each.
-struct TwoAccounts {
+pub(super) struct TwoAccounts {
     abroad_id: String,
     home: String,
     abroad: String,
@@ -162,7 +166,7 @@ impl TwoAccounts {
     }
 }
 
-async fn create(
+pub(super) async fn create(
     world: &World,
     pairs: &[(String, String)],
     accounts: Option<&TwoAccounts>,
@@ -188,7 +192,7 @@ async fn create(
 }
 
 /// Waits until `count` resources are Ready. Returns how long that took.
-async fn all_ready(world: &World, count: usize, begun: Instant) -> Result<Duration> {
+pub(super) async fn all_ready(world: &World, count: usize, begun: Instant) -> Result<Duration> {
     let mut ready = BTreeSet::new();
     let mut events = std::pin::pin!(watcher(world.api(), watcher::Config::default()));
     while ready.len() < count {

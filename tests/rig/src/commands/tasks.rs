@@ -55,6 +55,7 @@ const TASKS: [Section; 5] = [
         &[
             ("cargo run -- crds --output-dir crds", "the CRDs, from the types in src/api"),
             ("UPDATE_DOCS=1 cargo test --test docs", "the tables in docs/"),
+            (".ci/site", "the pages of docs/ as a site in target/site, links checked (.ci/site serve)"),
             ("UPDATE_DEPLOY=1 cargo test --test deploy", "the manifests in deploy/, from the chart"),
         ],
     ),

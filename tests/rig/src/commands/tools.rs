@@ -9,10 +9,13 @@ pub fn run(of_system: bool) -> Result<()> {
     if of_system {
         return system::ensure_all();
     }
-    let (tools, helm, kstatus, flux) =
-        (Tools::ensure()?, Tools::helm()?, Tools::kstatus()?, Tools::flux_crds()?);
-    for path in
-        [&tools.etcd, &tools.kube_apiserver, &tools.kubectl, &tools.python, &helm, kstatus.path(), &flux]
+    let tools = Tools::ensure()?;
+    let (helm, krew, kstatus, flux) =
+        (Tools::helm()?, Tools::krew()?, Tools::kstatus()?, Tools::flux_crds()?);
+    let of_deploy = [helm.as_path(), &krew, kstatus.path(), &flux];
+    for path in [tools.etcd.as_path(), &tools.kube_apiserver, &tools.kubectl, &tools.python]
+        .into_iter()
+        .chain(of_deploy)
     {
         println!("{}", path.display());
     }

@@ -107,7 +107,7 @@ impl Release {
         let upgraded =
             kind.helm.upgrade(&self.namespace, RELEASE, chart, &self.all_values(&kind.images)).await;
         match upgraded {
-            Ok(said) => Ok(said),
+            Ok(output) => Ok(output),
             Err(error) => Err(error.context(reasons(&kind.kubectl, &self.namespace).await)),
         }
     }

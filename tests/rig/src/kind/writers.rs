@@ -13,7 +13,7 @@ pub fn order(writes: &[Recorded]) -> Vec<&str> {
 
 /// Checks that no two wrote at the same time, and that none wrote again after another had begun.
 ///
-/// The writes are in the order in which they came to AWS: who appears twice among those who began has written after
+/// The writes are in the order in which they came to AWS: a pod that appears twice among those that began has written after
 /// its follower.
 ///
 /// # Errors

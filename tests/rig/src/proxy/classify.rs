@@ -62,9 +62,13 @@ pub fn operation(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -
     if let Some(target) = header(headers, "x-amz-target") {
         let name = target.rsplit('.').next().unwrap_or(target);
         let parameters: Value = serde_json::from_slice(body).unwrap_or_default();
-        // KMS is the only one of these services that the operator calls.
-        let subject = parameters["KeyId"].as_str().unwrap_or_default();
+        // Of KMS the key, of SQS the name of the queue.
+        let queue = parameters["QueueUrl"].as_str().and_then(|url| url.rsplit('/').next());
+        let subject = parameters["KeyId"].as_str().or(queue).unwrap_or_default();
         return Operation { name: name.to_owned(), subject: subject.to_owned() };
+    }
+    if let Some(name) = cbor_protocol(uri, headers) {
+        return Operation { name, subject: String::new() };
     }
     query_protocol(method, uri, headers, body).unwrap_or_else(|| s3(method, uri, headers))
 }
@@ -84,6 +88,14 @@ pub fn scope(headers: &HeaderMap) -> Scope {
         .unwrap_or_default();
     let part = |at: usize| parts.get(at).copied().unwrap_or_default().to_owned();
     Scope { access_key: part(0), region: part(2), service: part(3) }
+}
+
+/// The CBOR protocol of CloudWatch, in which the operation is part of the path
+/// (<https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html>).
+fn cbor_protocol(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    header(headers, "smithy-protocol")?;
+    let (_, operation) = uri.path().strip_prefix("/service/")?.split_once("/operation/")?;
+    Some(operation.to_owned())
 }
 
 /// The form-encoded protocol of IAM, STS and others, in which the operation is a parameter.
@@ -265,6 +277,13 @@ mod tests {
         let target = [("x-amz-target", "TrentService.DescribeKey")];
         assert_eq!(named("POST", "/", &target, "{}"), pair("DescribeKey", ""));
         assert_eq!(named("POST", "/", &target, r#"{"KeyId": "k"}"#), pair("DescribeKey", "k"));
+    }
+
+    #[test]
+    fn the_cbor_protocol_names_it_in_the_path() {
+        let uri = "/service/GraniteServiceVersion20100801/operation/GetMetricData";
+        let headers = [("smithy-protocol", "rpc-v2-cbor"), ("content-type", "application/cbor")];
+        assert_eq!(named("POST", uri, &headers, ""), pair("GetMetricData", ""));
     }
 
     #[test]

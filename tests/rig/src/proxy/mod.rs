@@ -14,6 +14,7 @@ mod principals;
 mod refusals;
 mod server;
 mod sessions;
+mod trail;
 mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -28,6 +29,7 @@ use tokio::task::JoinHandle;
 pub use calls::{Call, round_trips};
 pub use faults::{Answer, Fault, FaultId, Matcher};
 pub use gates::{Gate, GateAt};
+pub use trail::{Trail, TrailFaults, event};
 
 use server::State;
 
@@ -150,6 +152,23 @@ impl Proxy {
     /// `x-amz-mfa` is rejected.
     pub fn set_mfa_delete(&self, bucket: &str) {
         lock(&self.state.mfa_delete).insert(bucket.to_owned());
+    }
+
+    /// From now on, sends an event to a queue for each change in AWS that comes through this proxy.
+    pub fn record_changes(&self, trail: Trail) {
+        *lock(&self.state.trail) = Some(trail);
+    }
+
+    /// Changes how events are sent from now on.
+    pub fn set_trail_faults(&self, faults: TrailFaults) {
+        if let Some(trail) = &mut *lock(&self.state.trail) {
+            trail.faults = faults;
+        }
+    }
+
+    /// How many requests to SQS there were: they are in no list of calls.
+    pub fn queue_requests(&self) -> usize {
+        self.state.queue_requests.load(Ordering::Relaxed)
     }
 
     /// Stops listening and cuts all connections. From now on the system refuses new ones.

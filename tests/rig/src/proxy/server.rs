@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ use super::lock;
 use super::owners::{Owners, Ownership};
 use super::principals::Principals;
 use super::refusals::{self, Refusal};
+use super::trail::Trail;
 use super::wire::{self, Reply};
 use super::{policies, sessions};
 
@@ -39,6 +40,9 @@ pub(super) struct State {
     pub latency: Mutex<Duration>,
     pub mfa_delete: Mutex<HashSet<String>>,
     pub no_bodies: AtomicBool,
+    pub trail: Mutex<Option<Trail>>,
+    /// How many requests to SQS there were. They are not recorded: one of them is always under way.
+    pub queue_requests: AtomicUsize,
     upstream: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
 }
@@ -54,6 +58,8 @@ impl State {
             latency: Mutex::default(),
             mfa_delete: Mutex::default(),
             no_bodies: AtomicBool::default(),
+            trail: Mutex::default(),
+            queue_requests: AtomicUsize::default(),
             upstream,
             client: Client::builder(TokioExecutor::new()).build_http(),
         }
@@ -99,7 +105,12 @@ async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Reply> 
     if state.no_bodies.load(Ordering::Relaxed) {
         recorded.body = String::new();
     }
-    let recording = state.log.begin(recorded);
+    let recording = if recorded.service == "sqs" {
+        state.queue_requests.fetch_add(1, Ordering::Relaxed);
+        None
+    } else {
+        Some(state.log.begin(recorded))
+    };
     let gates = state.gates.for_call(&asked.call);
     let fault = state.faults.take(&asked.call);
 
@@ -121,7 +132,12 @@ async fn handle(state: Arc<State>, request: Request<Incoming>) -> Result<Reply> 
     let Ok::<_, Infallible>(body) = body.collect().await;
     let body = body.to_bytes();
     let code = (head.status.as_u16() >= 300).then(|| wire::error_code(&body)).flatten();
-    recording.answered(head.status.as_u16(), code);
+    if let Some(trail) = &*lock(&state.trail) {
+        trail.record(&asked.call, head.status.as_u16(), code.as_deref());
+    }
+    if let Some(recording) = recording {
+        recording.answered(head.status.as_u16(), code);
+    }
     Ok(Response::from_parts(head, Full::new(body)))
 }
 

@@ -10,9 +10,12 @@ pub(super) type Reply = Response<Full<Bytes>>;
 
 /// An error in the wire format of a service.
 pub(super) fn error(service: &str, method: &Method, status: u16, code: &str, message: &str) -> Reply {
-    if service == "kms" {
+    if service == "kms" || service == "sqs" {
         let body = serde_json::json!({"__type": code, "message": message}).to_string();
         return reply(status, &[("x-amzn-requestid", &request_id())], body, "application/x-amz-json-1.1");
+    }
+    if service == "monitoring" {
+        return cbor_error(status, code, message);
     }
     let (code, message) = (escape(code), escape(message));
     let id = request_id();
@@ -33,6 +36,23 @@ pub(super) fn error(service: &str, method: &Method, status: u16, code: &str, mes
          <Message>{message}</Message><RequestId>{id}</RequestId></Error>"
     );
     s3(method, status, &[("x-amz-request-id", &id)], body)
+}
+
+/// An error in CBOR: a map of two texts (<https://www.rfc-editor.org/rfc/rfc8949#name-major-types>).
+fn cbor_error(status: u16, code: &str, message: &str) -> Reply {
+    let mut body = vec![0xA2];
+    for text in ["__type", code, "message", message] {
+        match u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes() {
+            [0, short @ 0..24] => body.push(0x60 | short),
+            [high, low] => body.extend([0x79, high, low]),
+        }
+        body.extend(text.as_bytes().iter().take(usize::from(u16::MAX)));
+    }
+    let id = request_id();
+    let headers = [("x-amzn-requestid", id.as_str()), ("smithy-protocol", "rpc-v2-cbor")];
+    let mut reply = reply(status, &headers, String::new(), "application/cbor");
+    *reply.body_mut() = Full::new(Bytes::from(body));
+    reply
 }
 
 /// S3's redirect to another Region.

@@ -54,7 +54,7 @@ impl Kstatus {
     ///
     /// # Errors
     /// When an object is not valid, or kstatus cannot read its status.
-    pub fn tell(&self, objects: &[Value]) -> Result<Vec<Assessment>> {
+    pub fn assess(&self, objects: &[Value]) -> Result<Vec<Assessment>> {
         self.run(&[], objects)
     }
 
@@ -62,7 +62,7 @@ impl Kstatus {
     ///
     /// # Errors
     /// When an expression is not valid, or cannot be evaluated.
-    pub fn tell_by(&self, expressions: &Value, objects: &[Value]) -> Result<Vec<Assessment>> {
+    pub fn assess_by(&self, expressions: &Value, objects: &[Value]) -> Result<Vec<Assessment>> {
         self.run(&["-exprs", &expressions.to_string()], objects)
     }
 
@@ -85,10 +85,10 @@ impl Kstatus {
             bail!("{}", String::from_utf8_lossy(&output.stderr));
         }
         let answers = serde_json::Deserializer::from_slice(&output.stdout).into_iter();
-        let told =
+        let results =
             answers.collect::<Result<Vec<Assessment>, _>>().context("kstatus does not answer in JSON")?;
-        ensure!(told.len() == objects.len(), "{} answers for {} objects", told.len(), objects.len());
-        Ok(told)
+        ensure!(results.len() == objects.len(), "{} answers for {} objects", results.len(), objects.len());
+        Ok(results)
     }
 }
 
@@ -106,23 +106,23 @@ mod tests {
     #[test]
     fn each_object_is_answered_in_its_turn() {
         let stalled = json!([{"type": "Stalled", "status": "True", "message": "no"}]);
-        let told = ensure().unwrap().tell(&[object(stalled), object(json!([]))]).unwrap();
-        let statuses: Vec<_> = told.iter().map(|told| told.status.as_str()).collect();
-        assert_eq!((statuses, told[0].message.as_str()), (vec!["Failed", "Current"], "no"));
+        let results = ensure().unwrap().assess(&[object(stalled), object(json!([]))]).unwrap();
+        let statuses: Vec<_> = results.iter().map(|result| result.status.as_str()).collect();
+        assert_eq!((statuses, results[0].message.as_str()), (vec!["Failed", "Current"], "no"));
     }
 
     #[test]
     fn expressions_are_flux_s_own() {
         let current = |text: &str| json!({"current": text});
-        let tell = |text| ensure().unwrap().tell_by(&current(text), &[object(json!([]))]);
-        assert_eq!(tell("metadata.name == 'a'").unwrap()[0].status, "Current");
-        assert_eq!(tell("metadata.name == 'b'").unwrap()[0].status, "InProgress");
-        assert!(tell("metadata.name ==").is_err());
+        let assess = |text| ensure().unwrap().assess_by(&current(text), &[object(json!([]))]);
+        assert_eq!(assess("metadata.name == 'a'").unwrap()[0].status, "Current");
+        assert_eq!(assess("metadata.name == 'b'").unwrap()[0].status, "InProgress");
+        assert!(assess("metadata.name ==").is_err());
     }
 
     #[test]
     fn what_is_no_object_is_told_with_its_line() {
-        let error = ensure().unwrap().tell(&[object(json!([])), json!({"kind": 3})]).unwrap_err();
+        let error = ensure().unwrap().assess(&[object(json!([])), json!({"kind": 3})]).unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ mod build;
 mod flux;
 mod go;
 mod helm;
+mod krew;
 mod kstatus;
 mod kube;
 mod node;
@@ -65,6 +66,14 @@ impl Tools {
     /// When Go is missing or the build fails.
     pub fn controller_manager() -> Result<PathBuf> {
         node::controller_manager()
+    }
+
+    /// krew's own check of manifests; the first call builds it.
+    ///
+    /// # Errors
+    /// When Go is missing or the build fails.
+    pub fn krew() -> Result<PathBuf> {
+        krew::ensure()
     }
 
     /// kstatus, with which Flux assesses objects; the first call builds it.

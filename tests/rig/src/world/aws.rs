@@ -7,6 +7,11 @@ use aws_sdk_s3::types::{
 use serde_json::json;
 
 use super::{World, new_account, unique};
+use crate::clients::Clients;
+use crate::proxy::Trail;
+
+const ALLOW_ALL: &str =
+    r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#;
 
 impl World {
     /// Creates an IAM user of this account with one inline policy, and returns its access key id and secret. For worlds
@@ -54,6 +59,22 @@ impl World {
         put.send().await.with_context(|| format!("the policy of role {name} is not accepted"))?;
         let role = created.role().with_context(|| format!("the emulator shows no role {name}"))?;
         Ok(role.arn().to_owned())
+    }
+
+    /// Creates a queue, and has events sent to it of all changes that come through the proxy. Returns its URL.
+    pub async fn event_queue(&self) -> Result<String> {
+        let sqs = self.as_account(&self.account).sqs("us-east-1");
+        let created = sqs.create_queue().queue_name(unique("events")).send().await?;
+        let url = created.queue_url.context("the emulator named no URL of the queue")?;
+        self.proxy.record_changes(Trail::to(sqs, &url));
+        Ok(url)
+    }
+
+    /// Someone else in the world's account, whose calls go through the proxy: each change has an event. Once in a world.
+    pub async fn somebody(&self) -> Result<Clients> {
+        let role = self.assumable_role(&self.account, "somebody", &self.account, None, ALLOW_ALL).await?;
+        let session = self.as_account(&self.account).assume(&role, "somebody", None).await?;
+        Ok(session.through(&self.proxy.url()))
     }
 
     /// An account that no other test uses.

@@ -2,6 +2,7 @@
 
 mod aws;
 mod kube;
+mod replication;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -13,7 +13,9 @@
    FAILED (https://docs.aws.amazon.com/AmazonS3/latest/userguide/setting-repl-config-perm-overview.html). The evaluation
    is ministack's own, and it is made whether ministack enforces policies or not.
 
-4. An object goes to each of its destinations: see destinations.py.
+4. S3 publishes metrics and failure events about replication, which may take a while: see replication_metrics.py.
+
+5. An object goes to each of its destinations: see destinations.py.
 
 Not checked: KMS keys and their policies, and what the role may do with tags, ACLs and delete markers.
 """
@@ -27,6 +29,7 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import iam, s3
 
 import destinations  # noqa: F401
+import replication_metrics
 from recorder import Recorder
 
 SERVICE = "s3.amazonaws.com"
@@ -135,11 +138,28 @@ def context(principal, kind, account, action, resource):
     )
 
 
+def why_not(bucket, key, rule, role_arn):
+    """The reason that S3 gives for an operation that failed."""
+    name = (rule.get("Destination") or {}).get("Bucket", "").rsplit(":", 1)[-1]
+    owner = s3._bucket_owner_account(name)
+    if owner is None:
+        return "DstBucketNotFound"
+    if s3._bucket_versioning.get_scoped(owner, None, name) != "Enabled":
+        return "DstBucketUnversioned"
+    account = iam_evaluator._account_from_arn(role_arn)
+    role = iam._roles.get_scoped(account, None, role_arn.rsplit("/", 1)[-1]) if account else None
+    if role is None or not trusts_s3(role, bucket):
+        return "AssumeRoleNotPermitted"
+    return "DstPutObjectNotPermitted"
+
+
 s3._replication_destination = destination_if_allowed
 iam_actions.request_tag_context = keys_of_request
 iam_evaluator._resolve_condition_key = value_of_key_or_owner
+replication_metrics.install(why_not)
 
 if __name__ == "__main__":
+    app.app = replication_metrics.Controls(app.app)
     if os.environ.get("RIG_RECORD"):
         app.app = Recorder(app.app)
     app.main()

@@ -1,15 +1,16 @@
 -- The health of a BucketReplication or an AwsAccount: its condition Ready, if it describes the current generation.
+-- Whether objects arrive (Replicating) is in the message alone: a sync does not fail because an object did.
 -- Ready False is Degraded even while the operator retries, because until then AWS is not as requested.
-local function ready(status)
+local function find(status, type)
   for _, condition in ipairs(status.conditions or {}) do
-    if condition.type == "Ready" then
+    if condition.type == type then
       return condition
     end
   end
 end
 
 local status = obj.status or {}
-local condition = ready(status)
+local condition = find(status, "Ready")
 if condition == nil then
   return {status = "Progressing", message = "Waiting for the operator to see this resource"}
 end
@@ -25,5 +26,9 @@ elseif condition.status == "False" then
   health.status = "Degraded"
 elseif condition.reason == "Suspended" then
   health.status = "Suspended"
+end
+local replicating = find(status, "Replicating")
+if health.status == "Healthy" and replicating ~= nil and replicating.status == "False" then
+  health.message = health.message .. "; " .. (replicating.message or replicating.reason)
 end
 return health

@@ -131,8 +131,8 @@ async fn not_allowed(stage: &mut Stage<'_>) -> Result<()> {
     stage.kubectl(&["patch", "br", NAME, "--type=json", "-p", patch]).await?;
     let refused = r#"--for=jsonpath={.status.conditions[?(@.type=="Ready")].reason}=NotAllowed"#;
     stage.kubectl(&["wait", refused, &format!("br/{NAME}"), "--timeout=30s"]).await?;
-    let told = stage.kubectl(&["get", "br", NAME, "-o", MESSAGE]).await?;
-    stage.see("the message names the pattern", told.contains("*-dr-eu-west-1"))?;
+    let message = stage.kubectl(&["get", "br", NAME, "-o", MESSAGE]).await?;
+    stage.see("the message names the pattern", message.contains("*-dr-eu-west-1"))?;
     let asked = stage.proxy.calls().iter().any(|call| call.subject == "orders-elsewhere");
     stage.see("AWS was not asked about that bucket", !asked)?;
     stage.see("and nothing was written", stage.proxy.writes().is_empty())

@@ -1,16 +1,21 @@
 //! `import`: a bucket that replicates already in, a `BucketReplication` out on which `plan` finds nothing to change.
 
+mod directory;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, ValueHint};
 use kube::core::ObjectMeta;
 use serde_json::json;
 
 use crate::api::{AdoptionPolicy, BucketReplication};
-use crate::aws::{self, AwsConnector, Importable};
+use crate::aws::{self, AwsClient, AwsConnector, HeldBucket, Importable};
 use crate::cli::account_lookup::AccountLookup;
+use crate::cli::import::directory::{DirectoryError, Imported};
 use crate::cli::manifests::Manifests;
+use crate::cli::status::WRONG;
 use crate::cli::{AwsArgs, CliError, write};
 use crate::iam::arn::role_of_arn;
 use crate::replication::ResourceId;
@@ -29,6 +34,12 @@ pub struct ImportArgs {
     /// All buckets of the account that replicate
     #[arg(long)]
     all: bool,
+    /// Write a file for each bucket into this directory, and an index of what was taken and what was not
+    #[arg(long, value_name = "DIRECTORY", requires = "all", value_hint = ValueHint::DirPath)]
+    output_dir: Option<PathBuf>,
+    /// Replace files in the directory that differ
+    #[arg(long, requires = "output_dir")]
+    force: bool,
     /// AwsAccount whose AWS identity to use, by its name or account id; absent: the AWS identity of the environment
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     account: Option<String>,
@@ -56,8 +67,8 @@ pub enum ImportError {
         "bucket {bucket}: its replication configuration holds {elements}, which this version does not know and which a BucketReplication would remove; remove it first, or use a newer version"
     )]
     UnknownElements { bucket: String, elements: String },
-    #[error("{0} of the buckets cannot be imported: see the errors above")]
-    Some(usize),
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
 }
 
 pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
@@ -80,23 +91,44 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
         write(&manifest(bucket, account.as_deref(), &args.namespace, &found)?)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let imported = import_all(&aws, account.as_deref(), &args.namespace).await?;
+    if let Some(directory) = &args.output_dir {
+        let written = directory::write(directory, &aws.caller().account, &imported, args.force);
+        let written = written.map_err(ImportError::from)?;
+        write(&written.text())?;
+        return Ok(if written.is_wrong() { ExitCode::from(WRONG) } else { ExitCode::SUCCESS });
+    }
     // Print the buckets that can be imported and report the others: one odd bucket must not hide the rest.
-    let mut failed = 0;
-    for bucket in aws::buckets(&aws).await? {
-        let result = match aws::importable(&aws, &bucket).await {
-            Ok(None) => continue,
-            Ok(Some(found)) => manifest(&bucket, account.as_deref(), &args.namespace, &found),
-            Err(failure) => Err(failure.into()),
-        };
-        match result {
+    let mut code = ExitCode::SUCCESS;
+    for Imported { manifest, .. } in imported {
+        match manifest {
             Ok(text) => write(&format!("---\n{text}"))?,
             Err(error) => {
-                failed += 1;
+                code = ExitCode::from(WRONG);
                 eprintln!("error: {error}");
             }
         }
     }
-    if failed > 0 { Err(ImportError::Some(failed).into()) } else { Ok(ExitCode::SUCCESS) }
+    Ok(code)
+}
+
+/// Every bucket of the account that replicates, in the order of names.
+async fn import_all(
+    aws: &AwsClient,
+    account: Option<&str>,
+    namespace: &str,
+) -> Result<Vec<Imported>, CliError> {
+    let mut imported = Vec::new();
+    for HeldBucket { name: bucket, configuration } in aws::inventory(aws).await? {
+        let manifest = match configuration {
+            Ok(None) => continue,
+            Ok(Some(found)) => manifest(&bucket, account, namespace, &found).map_err(|e| e.to_string()),
+            // Whether it replicates is unknown, and that is never silent.
+            Err(failure) => Err(failure.message()),
+        };
+        imported.push(Imported { bucket, manifest });
+    }
+    Ok(imported)
 }
 
 fn manifest(
@@ -135,7 +167,7 @@ fn manifest(
     if let Some(fields) = document.as_object_mut() {
         fields.remove("status");
     }
-    let yaml = serde_saphyr::to_string(&document).map_err(|e| CliError::Print(e.to_string()))?;
+    let yaml = serde_saphyr::to_string(&document).map_err(|e| CliError::print(e.to_string()))?;
     let role = role_of_arn(&configuration.role);
     Ok(format!(
         "# Bucket {bucket} as it replicates today. The operator uses the role as it is and never writes it.\n\

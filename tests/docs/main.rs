@@ -1,10 +1,12 @@
-//! The pages in `docs/` agree with the code: reasons, fields, metrics, and links between pages.
+//! The pages in `docs/` agree with the code: reasons, fields, metrics, commands, and links between pages.
 //!
 //! `UPDATE_DOCS=1 cargo test --test docs` regenerates the generated pages.
 
+mod commands;
+
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use s3_replication_operator::api::{Reason, crd};
@@ -12,8 +14,31 @@ use s3_replication_operator::telemetry::{DESCRIPTIONS, PREFIX};
 use serde_json::Value;
 use strum::VariantArray;
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn page(name: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap_or_default()
+    fs::read_to_string(root().join(name)).unwrap_or_default()
+}
+
+/// Every page for readers, in `docs/` and beside the code.
+fn pages() -> Vec<PathBuf> {
+    let of_docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let others = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "STYLE.md",
+        "SECURITY.md",
+        "tests/gitops/README.md",
+        "tests/kind/README.md",
+    ];
+    let mut pages: Vec<PathBuf> = of_docs
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .chain(others.map(|page| root().join(page)))
+        .collect();
+    pages.sort();
+    pages
 }
 
 #[test]
@@ -65,11 +90,7 @@ fn troubleshooting_has_a_row_for_each_alert() {
 /// Pages refer to each other by file and heading.
 #[test]
 fn no_link_between_pages_leads_nowhere() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let pages = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let others =
-        ["README.md", "CONTRIBUTING.md", "STYLE.md", "tests/gitops/README.md", "tests/kind/README.md"];
-    for path in pages.chain(others.map(|page| root.join(page))) {
+    for path in pages() {
         let text = fs::read_to_string(&path).unwrap();
         for link in links(&text).filter(|link| !link.contains("://")) {
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
@@ -83,16 +104,27 @@ fn no_link_between_pages_leads_nowhere() {
     }
 }
 
+/// GitHub's renderer and that of the site agree on code in a list only if it is indented by four spaces.
+#[test]
+fn code_in_lists_is_indented_by_four() {
+    for path in pages() {
+        for (number, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
+            let indentation = line.len() - line.trim_start().len();
+            let is_fence = line.trim_start().starts_with("```");
+            assert!(!is_fence || indentation % 4 == 0, "{}:{}: {line}", path.display(), number + 1);
+        }
+    }
+}
+
 #[test]
 fn the_files_and_folders_that_the_architecture_page_names_exist() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = page("docs/architecture.md");
     let code = text.split('`').skip(1).step_by(2);
     let paths: Vec<&str> =
         code.filter(|word| word.contains('/') && !word.contains(char::is_whitespace)).collect();
     assert!(paths.len() >= 15, "{paths:?}");
     for path in paths {
-        assert!(root.join("src").join(path).exists() || root.join(path).exists(), "there is no {path}");
+        assert!(root().join("src").join(path).exists() || root().join(path).exists(), "there is no {path}");
     }
 }
 
@@ -112,7 +144,7 @@ fn anchors(text: &str) -> impl Iterator<Item = String> {
 
 #[test]
 fn the_field_reference_is_generated_from_the_types() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/fields.md");
+    let path = root().join("docs/fields.md");
     let generated = field_reference();
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, &generated).unwrap();
@@ -200,7 +232,7 @@ fn validations(node: &Value) -> Vec<(String, String)> {
 
 #[test]
 fn the_page_of_metrics_is_generated_from_the_descriptions() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let path = root().join("docs/metrics.md");
     let generated = metrics_page();
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, &generated).unwrap();

@@ -1,0 +1,223 @@
+//! `backfill`: creates a `ReplicationBackfill` for one resource, and with `--wait` follows it to its end.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::cli::fleet::BackfillView;
+use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError};
+use crate::cli::output::{PrintError, print};
+use crate::cli::progress::{Progress, bar};
+use crate::cli::status::WRONG;
+use crate::cli::terminal::printable;
+use crate::runtime::clock::Clock;
+
+#[derive(Debug, Args)]
+pub struct BackfillArgs {
+    /// Name of the BucketReplication
+    name: String,
+    /// Name of the ReplicationBackfill; absent: that of the BucketReplication and the time
+    #[arg(long, value_name = "NAME")]
+    backfill_name: Option<String>,
+    /// Which objects, by their replication status; may be repeated; absent: NotReplicated and Failed
+    #[arg(long = "status", value_enum, value_name = "STATUS")]
+    statuses: Vec<ObjectStatus>,
+    /// Only objects whose keys begin with this; may be repeated
+    #[arg(long = "prefix", value_name = "PREFIX")]
+    prefixes: Vec<String>,
+    /// Only objects that were created after this time, such as 2026-01-31T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    created_after: Option<Timestamp>,
+    /// Count the objects and wait for approval before any of them is replicated
+    #[arg(long)]
+    manual_approval: bool,
+    /// Wait until the backfill has ended
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    kubernetes: KubeArgs,
+}
+
+/// The replication statuses by which a backfill chooses objects, as its spec names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum ObjectStatus {
+    NotReplicated,
+    Failed,
+    Replicated,
+    Replica,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BackfillError {
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+    #[error(transparent)]
+    Print(#[from] PrintError),
+    #[error("ReplicationBackfill {0} was deleted while the command waited for it")]
+    Deleted(String),
+}
+
+/// How often the progress is read.
+const POLL: Duration = Duration::from_secs(1);
+
+pub async fn backfill(args: BackfillArgs, typed: &'static str) -> Result<ExitCode, BackfillError> {
+    let kubernetes = args.kubernetes.connect().await?;
+    let resource = kubernetes.decoded(&args.name, typed).await?;
+    let now = Clock::System.timestamp();
+    let name = args.backfill_name.clone().unwrap_or_else(|| default_name(&args.name, now));
+    let created = kubernetes.create_backfill(&name, spec(&args)).await?;
+    let namespace = kubernetes.namespace.clone();
+    print(&format!(
+        "backfill {namespace}/{name} of {} is created\n  → kubectl get replicationbackfill {name} -n {namespace} -w\n",
+        resource.spec.source.bucket
+    ))?;
+    if !args.wait {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        ended = follow(&kubernetes, &name, BackfillView::of(&created)) => {
+            let ended = ended?;
+            print(&format!("{}\n", outcome(&ended)))?;
+            Ok(if ended.ready == "True" { ExitCode::SUCCESS } else { ExitCode::from(WRONG) })
+        }
+        () = interrupted => {
+            print(&format!(
+                "stopped waiting; the backfill goes on\n  → kubectl get replicationbackfill {name} -n {namespace} -w\n  \
+                 → kubectl patch replicationbackfill {name} -n {namespace} --type merge -p '{{\"spec\":{{\"cancel\":true}}}}'   # cancels it\n"
+            ))?;
+            // Nothing has failed, and the end is not known.
+            Ok(ExitCode::from(WRONG))
+        }
+    }
+}
+
+/// Follows a backfill to its end.
+async fn follow(
+    kubernetes: &Kubernetes,
+    name: &str,
+    mut view: BackfillView,
+) -> Result<BackfillView, BackfillError> {
+    let mut progress = Progress::new();
+    let started = Clock::System.now();
+    let mut first: Option<(u64, Duration)> = None;
+    loop {
+        let done = view.succeeded.unwrap_or_default() + view.failed.unwrap_or_default();
+        let elapsed = started.elapsed();
+        // The rate is that of the time in which one watched: before, the job may have waited.
+        let (begun_with, since) = *first.get_or_insert((done, elapsed));
+        let seconds = elapsed.saturating_sub(since).as_secs_f64();
+        let rate = (seconds >= 1.0).then(|| done.saturating_sub(begun_with) as f64 / seconds);
+        progress.show(&line(&view), &moment(&view, rate));
+        if view.has_ended() {
+            return Ok(view);
+        }
+        tokio::time::sleep(POLL).await;
+        let read = kubernetes.backfill(name).await?;
+        view = BackfillView::of(&read.ok_or_else(|| BackfillError::Deleted(name.to_owned()))?);
+    }
+}
+
+/// What stays of a step where lines are not overwritten: whole tenths of the count, so that a log stays short.
+fn line(view: &BackfillView) -> String {
+    let reason = if view.reason.is_empty() { "created" } else { &view.reason };
+    match (view.done(), view.total) {
+        (Some(done), Some(total)) => {
+            format!("backfill {}: {reason}, {} % of {total}", view.name, (done * 10.0).floor() * 10.0)
+        }
+        _ => format!("backfill {}: {reason}", view.name),
+    }
+}
+
+/// What changes all the time: the bar, the counts and the rate.
+fn moment(view: &BackfillView, rate: Option<f64>) -> String {
+    let Some(done) = view.done() else { return " …".to_owned() };
+    let (succeeded, failed) = (view.succeeded.unwrap_or_default(), view.failed.unwrap_or_default());
+    let rate = rate.map(|rate| format!(", {rate:.0} a second")).unwrap_or_default();
+    format!(" {} {} copied, {failed} failed{rate}", bar(done), succeeded)
+}
+
+/// The end, in a line: verdict, counts, why.
+fn outcome(view: &BackfillView) -> String {
+    let sign = if view.ready == "True" { "✓" } else { "✗" };
+    let counts = match (view.total, view.succeeded, view.failed) {
+        (Some(total), succeeded, failed) => {
+            format!(
+                " ({} of {total} copied, {} failed)",
+                succeeded.unwrap_or_default(),
+                failed.unwrap_or_default()
+            )
+        }
+        _ => String::new(),
+    };
+    format!("{sign} backfill {}: {}{counts}: {}", view.name, view.reason, printable(&view.message))
+}
+
+/// A name that tells when: a backfill is a one-shot resource.
+fn default_name(replication: &str, now: Timestamp) -> String {
+    const LONGEST: usize = 200;
+    let kept: String = replication.chars().take(LONGEST).collect();
+    format!("{}-{}", kept.trim_end_matches(['-', '.']), now.strftime("%Y%m%d-%H%M%S"))
+}
+
+fn spec(args: &BackfillArgs) -> Value {
+    let mut spec = Map::new();
+    spec.insert("replicationRef".to_owned(), json!({"name": args.name}));
+    let statuses: Vec<String> = args
+        .statuses
+        .iter()
+        .filter_map(|status| status.to_possible_value().map(|value| value.get_name().to_owned()))
+        .collect();
+    if !statuses.is_empty() {
+        spec.insert("statuses".to_owned(), json!(statuses));
+    }
+    if !args.prefixes.is_empty() {
+        spec.insert("prefixes".to_owned(), json!(args.prefixes));
+    }
+    if let Some(after) = args.created_after {
+        spec.insert("createdAfter".to_owned(), json!(after.to_string()));
+    }
+    if args.manual_approval {
+        spec.insert("approval".to_owned(), json!("Manual"));
+    }
+    Value::Object(spec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(succeeded: u64, failed: u64) -> BackfillView {
+        BackfillView {
+            name: "orders-1".to_owned(),
+            ready: "Unknown".to_owned(),
+            reason: "Running".to_owned(),
+            total: Some(3000),
+            succeeded: Some(succeeded),
+            failed: Some(failed),
+            ..BackfillView::default()
+        }
+    }
+
+    #[test]
+    fn the_lasting_line_changes_only_with_a_tenth_of_the_objects() {
+        assert_eq!(line(&running(1200, 10)), "backfill orders-1: Running, 40 % of 3000");
+        assert_eq!(line(&running(1200, 10)), line(&running(1400, 20)));
+        assert!(moment(&running(1200, 10), Some(41.4)).ends_with("1200 copied, 10 failed, 41 a second"));
+    }
+
+    #[test]
+    fn a_backfill_is_named_after_its_replication_and_the_time() {
+        let name = default_name("orders-to-eu", Timestamp::UNIX_EPOCH);
+        assert_eq!(name, "orders-to-eu-19700101-000000");
+        assert!(default_name(&"a".repeat(253), Timestamp::UNIX_EPOCH).len() <= 253);
+    }
+}

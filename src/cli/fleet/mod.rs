@@ -1,0 +1,15 @@
+//! The replications of a cluster as people read them: what is true of each, and what to do about it.
+//!
+//! In: resources as the API server holds them. Out: [`ReplicationView`]s, which `status`, `map` and `report` print. Their
+//! JSON form is documented in `docs/command-line.md` and stable.
+
+mod advice;
+mod backfill;
+#[cfg(test)]
+pub mod samples;
+mod verdict;
+mod view;
+
+pub use backfill::BackfillView;
+pub use verdict::{Summary, Verdict};
+pub use view::{BucketView, ConditionView, ReplicationView, RuleView, views};

@@ -1,0 +1,220 @@
+//! One word for the whole of a resource: what is to be seen to first.
+//!
+//! In: the conditions `Ready` and `Replicating`. Out: the verdict, and the condition that decides it.
+
+use serde::{Deserialize, Serialize};
+use strum::VariantArray;
+
+use crate::api::Reason;
+use crate::cli::fleet::view::ConditionView;
+
+/// What is true of a resource, in the order in which it needs someone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, VariantArray)]
+pub enum Verdict {
+    /// Replication is not as the spec says, or objects do not arrive, until someone helps.
+    Failing,
+    /// Objects arrive later than `maxLatency`.
+    Delayed,
+    /// Replication is not as the spec says. The operator tries again automatically.
+    Retrying,
+    /// The operator has not checked this generation of the resource yet.
+    Waiting,
+    /// The settings are right, and whether objects arrive could not be found out.
+    Unproven,
+    /// The resource is suspended: the operator checks nothing.
+    Suspended,
+    /// The settings are right. Nobody asked whether objects arrive.
+    Applied,
+    /// The settings are right, and objects arrive.
+    Arriving,
+}
+
+impl Verdict {
+    /// Whether something about the replication is wrong: exit code 2.
+    pub fn is_wrong(self) -> bool {
+        self <= Verdict::Retrying
+    }
+
+    /// The sign before a name. It says the same as the colour.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Verdict::Failing => "✗",
+            Verdict::Delayed | Verdict::Retrying => "!",
+            Verdict::Waiting => "…",
+            Verdict::Unproven => "?",
+            Verdict::Suspended => "‖",
+            Verdict::Applied | Verdict::Arriving => "✓",
+        }
+    }
+
+    /// The verdict as a word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Failing => "failing",
+            Verdict::Delayed => "delayed",
+            Verdict::Retrying => "retrying",
+            Verdict::Waiting => "waiting for the operator",
+            Verdict::Unproven => "not proven",
+            Verdict::Suspended => "suspended",
+            Verdict::Applied => "applied",
+            Verdict::Arriving => "arriving",
+        }
+    }
+}
+
+/// The verdict of a resource, and the condition that decides it. `current`: the status describes the present generation.
+pub fn decide(
+    ready: &ConditionView,
+    replicating: Option<&ConditionView>,
+    current: bool,
+) -> (Verdict, ConditionView) {
+    let is = |condition: &ConditionView, status: &str| condition.status == status;
+    if is(ready, "False") {
+        let transient = reason(&ready.reason).is_some_and(Reason::is_transient);
+        let verdict = if transient { Verdict::Retrying } else { Verdict::Failing };
+        return (verdict, ready.clone());
+    }
+    if ready.reason == Reason::Suspended.as_str() {
+        return (Verdict::Suspended, ready.clone());
+    }
+    if let Some(replicating) = replicating.filter(|replicating| is(replicating, "False")) {
+        let delayed = replicating.reason == Reason::ObjectsDelayed.as_str();
+        return (if delayed { Verdict::Delayed } else { Verdict::Failing }, replicating.clone());
+    }
+    if !is(ready, "True") || !current {
+        let waiting = if is(ready, "True") { waiting() } else { ready.clone() };
+        return (Verdict::Waiting, waiting);
+    }
+    match replicating {
+        Some(replicating) if is(replicating, "True") => (Verdict::Arriving, replicating.clone()),
+        // Nobody asked for evidence: the settings are all there is to say.
+        Some(replicating) if replicating.reason == Reason::NoEvidence.as_str() => {
+            (Verdict::Applied, replicating.clone())
+        }
+        Some(replicating) => (Verdict::Unproven, replicating.clone()),
+        None => (Verdict::Applied, ready.clone()),
+    }
+}
+
+/// The condition of a resource whose spec changed after the last check.
+fn waiting() -> ConditionView {
+    ConditionView {
+        r#type: "Ready".to_owned(),
+        status: "Unknown".to_owned(),
+        reason: Reason::Progressing.as_str().to_owned(),
+        message: "The operator has not checked the present spec yet.".to_owned(),
+        since: None,
+    }
+}
+
+/// The reason of this name; `None`: this version does not know it.
+pub fn reason(name: &str) -> Option<Reason> {
+    Reason::VARIANTS.iter().copied().find(|reason| reason.as_str() == name)
+}
+
+/// How many resources have each verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    pub total: usize,
+    /// The resources about which something is wrong.
+    pub wrong: usize,
+    /// The count of each verdict that occurs, by its name, in the order of verdicts.
+    pub verdicts: Vec<VerdictCount>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictCount {
+    pub verdict: Verdict,
+    pub count: usize,
+}
+
+impl Summary {
+    pub fn of(verdicts: impl IntoIterator<Item = Verdict>) -> Summary {
+        let all: Vec<Verdict> = verdicts.into_iter().collect();
+        let count = |verdict: Verdict| all.iter().filter(|held| **held == verdict).count();
+        let counts = Verdict::VARIANTS
+            .iter()
+            .map(|verdict| VerdictCount { verdict: *verdict, count: count(*verdict) });
+        Summary {
+            total: all.len(),
+            wrong: all.iter().filter(|verdict| verdict.is_wrong()).count(),
+            verdicts: counts.filter(|counted| counted.count > 0).collect(),
+        }
+    }
+
+    /// The summary as a sentence: the verdict of the fleet.
+    pub fn sentence(&self) -> String {
+        let counts: Vec<String> = self
+            .verdicts
+            .iter()
+            .map(|counted| format!("{} {}", counted.count, counted.verdict.word()))
+            .collect();
+        let counts = counts.join(", ");
+        match (self.total, self.wrong) {
+            (0, _) => "There are no replications.".to_owned(),
+            (1, 0) => format!("The replication is well: {counts}."),
+            (1, _) => format!("The replication needs attention: {counts}."),
+            (total, 0) => format!("All {total} replications are well: {counts}."),
+            (total, 1) => format!("1 of {total} replications needs attention: {counts}."),
+            (total, wrong) => format!("{wrong} of {total} replications need attention: {counts}."),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(status: &str, reason: &str) -> ConditionView {
+        let text = str::to_owned;
+        ConditionView {
+            r#type: text("Ready"),
+            status: text(status),
+            reason: text(reason),
+            message: text("m"),
+            since: None,
+        }
+    }
+
+    fn verdict(ready: (&str, &str), replicating: Option<(&str, &str)>) -> Verdict {
+        let replicating = replicating.map(|(status, reason)| condition(status, reason));
+        decide(&condition(ready.0, ready.1), replicating.as_ref(), true).0
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_settings_comes_before_what_is_wrong_with_objects() {
+        let applied = ("True", "Applied");
+        for (ready, replicating, wanted) in [
+            (("False", "ForeignRole"), Some(("True", "ObjectsArriving")), Verdict::Failing),
+            (("False", "Throttled"), Some(("False", "ObjectsFailing")), Verdict::Retrying),
+            (("Unknown", "Suspended"), Some(("Unknown", "Suspended")), Verdict::Suspended),
+            (applied, Some(("False", "ObjectsFailing")), Verdict::Failing),
+            (applied, Some(("False", "ObjectsDelayed")), Verdict::Delayed),
+            (("Unknown", "Progressing"), None, Verdict::Waiting),
+            (applied, Some(("Unknown", "NoEvidence")), Verdict::Applied),
+            (applied, Some(("Unknown", "NotProven")), Verdict::Unproven),
+            (applied, Some(("True", "NothingPending")), Verdict::Arriving),
+            (applied, None, Verdict::Applied),
+        ] {
+            assert_eq!(verdict(ready, replicating), wanted, "{ready:?} {replicating:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_of_an_earlier_spec_is_no_verdict_on_the_present_one() {
+        let (verdict, why) = decide(&condition("True", "Applied"), None, false);
+        assert_eq!((verdict, why.reason.as_str()), (Verdict::Waiting, "Progressing"));
+    }
+
+    #[test]
+    fn the_sentence_begins_with_the_verdict() {
+        let sentence = |verdicts: &[Verdict]| Summary::of(verdicts.iter().copied()).sentence();
+        assert_eq!(sentence(&[]), "There are no replications.");
+        assert_eq!(sentence(&[Verdict::Arriving]), "The replication is well: 1 arriving.");
+        assert_eq!(
+            sentence(&[Verdict::Applied, Verdict::Failing, Verdict::Failing]),
+            "2 of 3 replications need attention: 2 failing, 1 applied."
+        );
+    }
+}

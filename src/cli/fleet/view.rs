@@ -1,0 +1,273 @@
+//! One resource as people read it.
+//!
+//! In: the resource and the backfills that refer to it. Out: [`ReplicationView`]: the verdict, why, what to do, and what
+//! is true in AWS as the status reports it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::{DynamicObject, ObjectMeta};
+use serde::{Deserialize, Serialize};
+
+use crate::api::{
+    BucketReplication, BucketReplicationSpec, BucketReplicationStatus, BucketStatus, Correction, DriftEntry,
+    HealthStatus, ManagementPolicy, Reason, ReplicationRule, RoleStatus, Switch,
+};
+use crate::cli::fleet::advice::{Subject, advise, advise_on_objects};
+use crate::cli::fleet::backfill::BackfillView;
+use crate::cli::fleet::verdict::{Verdict, decide, reason};
+use crate::cli::kubernetes::Found;
+
+/// A resource, with its verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicationView {
+    pub namespace: String,
+    pub name: String,
+    pub verdict: Verdict,
+    /// The reason and the message of the condition that decides the verdict.
+    pub reason: String,
+    pub message: String,
+    /// What the reason means, in a sentence.
+    pub meaning: String,
+    /// Commands that show more or mend it.
+    pub next: Vec<String>,
+    pub conditions: Vec<ConditionView>,
+    pub suspended: bool,
+    /// `Enforce` or `Observe`.
+    pub management_policy: String,
+    /// RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    pub source: BucketView,
+    pub rules: Vec<RuleView>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleStatus>,
+    pub drift: Vec<DriftEntry>,
+    pub drift_count: i32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_correction: Option<Correction>,
+    pub backfills: Vec<BackfillView>,
+    /// Whether objects arrive, as the status reports it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthStatus>,
+}
+
+/// A condition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConditionView {
+    pub r#type: String,
+    pub status: String,
+    pub reason: String,
+    pub message: String,
+    /// Since when it has this status; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+/// A bucket, as far as it is known. The account of a source without `AwsAccount` is known once the operator has acted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketView {
+    pub bucket: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_ref: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versioning: Option<String>,
+}
+
+/// A rule of the spec with its destination.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleView {
+    pub id: String,
+    pub enabled: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub tags: std::collections::BTreeMap<String, String>,
+    pub metrics: bool,
+    pub destination: BucketView,
+}
+
+impl ReplicationView {
+    /// `NAMESPACE/NAME`.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Resources as people read them, the ones that need someone first. `typed` begins the commands.
+pub fn views(
+    found: Vec<Found<BucketReplication>>,
+    backfills: &[DynamicObject],
+    typed: &str,
+) -> Vec<ReplicationView> {
+    let backfills: Vec<BackfillView> = backfills.iter().map(BackfillView::of).collect();
+    let mut views: Vec<ReplicationView> = found
+        .into_iter()
+        .map(|Found { metadata, object }| match object {
+            Ok(resource) => view(resource, &backfills, typed),
+            Err(message) => undecodable(&metadata, message, typed),
+        })
+        .collect();
+    views.sort_by(|a, b| (a.verdict, &a.namespace, &a.name).cmp(&(b.verdict, &b.namespace, &b.name)));
+    views
+}
+
+fn view(resource: BucketReplication, backfills: &[BackfillView], typed: &str) -> ReplicationView {
+    let BucketReplication { metadata, spec, status } = resource;
+    let status = status.unwrap_or_default();
+    let (namespace, name) = names(&metadata);
+    let conditions: Vec<ConditionView> = status.conditions.iter().map(condition).collect();
+    let of_type = |kind: &str| conditions.iter().find(|condition| condition.r#type == kind);
+    let ready = of_type("Ready").cloned().unwrap_or_else(unseen);
+    let current = status.observed_generation >= metadata.generation;
+    let (verdict, why) = decide(&ready, of_type("Replicating"), current);
+    let (source, rules) = (source(&spec, &status), rules(&spec, &status));
+    let subject = Subject {
+        typed,
+        namespace: &namespace,
+        name: &name,
+        source: &source.bucket,
+        destination: rules.first().map_or("", |rule| rule.destination.bucket.as_str()),
+        role: status.role.as_ref().map(|role| role.arn.as_str()),
+    };
+    let advice = match why.r#type.as_str() {
+        "Replicating" => advise_on_objects(reason(&why.reason), &subject),
+        _ => advise(reason(&why.reason), &subject),
+    };
+    let of_this = |backfill: &&BackfillView| backfill.namespace == namespace && backfill.replication == name;
+    let backfills = backfills.iter().filter(of_this).cloned().collect();
+    ReplicationView {
+        verdict,
+        reason: why.reason,
+        message: why.message,
+        meaning: advice.meaning.to_owned(),
+        next: advice.next,
+        conditions,
+        suspended: spec.suspend,
+        management_policy: match spec.management_policy {
+            ManagementPolicy::Enforce => "Enforce".to_owned(),
+            ManagementPolicy::Observe => "Observe".to_owned(),
+        },
+        created: metadata.creation_timestamp.map(|time| time.0.to_string()),
+        source,
+        rules,
+        role: status.role,
+        drift_count: status.drift_count.unwrap_or_default(),
+        drift: status.drift,
+        last_correction: status.last_correction,
+        health: status.health,
+        backfills,
+        namespace,
+        name,
+    }
+}
+
+/// A resource that this version cannot decode: all that is known is its name.
+fn undecodable(metadata: &ObjectMeta, message: String, typed: &str) -> ReplicationView {
+    let (namespace, name) = names(metadata);
+    let subject =
+        Subject { typed, namespace: &namespace, name: &name, source: "", destination: "", role: None };
+    let advice = advise(Some(Reason::InvalidSpec), &subject);
+    ReplicationView {
+        verdict: Verdict::Failing,
+        reason: Reason::InvalidSpec.as_str().to_owned(),
+        message,
+        meaning: advice.meaning.to_owned(),
+        next: advice.next,
+        conditions: Vec::new(),
+        suspended: false,
+        management_policy: String::new(),
+        created: metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
+        source: BucketView::default(),
+        rules: Vec::new(),
+        role: None,
+        drift: Vec::new(),
+        drift_count: 0,
+        last_correction: None,
+        health: None,
+        backfills: Vec::new(),
+        namespace,
+        name,
+    }
+}
+
+fn names(metadata: &ObjectMeta) -> (String, String) {
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+/// `Ready` of a resource without conditions: the operator has not seen it.
+fn unseen() -> ConditionView {
+    ConditionView {
+        r#type: "Ready".to_owned(),
+        status: "Unknown".to_owned(),
+        reason: Reason::Progressing.as_str().to_owned(),
+        message: "The operator has not seen this resource yet.".to_owned(),
+        since: None,
+    }
+}
+
+fn condition(condition: &Condition) -> ConditionView {
+    let Condition { type_, status, reason, message, last_transition_time, .. } = condition;
+    ConditionView {
+        r#type: type_.clone(),
+        status: status.clone(),
+        reason: reason.clone(),
+        message: message.clone(),
+        since: Some(last_transition_time.0.to_string()),
+    }
+}
+
+fn source(spec: &BucketReplicationSpec, status: &BucketReplicationStatus) -> BucketView {
+    let held = status.source.as_ref().filter(|held| held.bucket == spec.source.bucket);
+    let known = BucketView {
+        bucket: spec.source.bucket.clone(),
+        region: spec.source.region.clone(),
+        account: None,
+        account_ref: spec.source.account_ref.clone(),
+        versioning: None,
+    };
+    merged(known, held)
+}
+
+fn rules(spec: &BucketReplicationSpec, status: &BucketReplicationStatus) -> Vec<RuleView> {
+    let rule = |rule: &ReplicationRule| {
+        let destination = &rule.destination;
+        let held = status.destinations.iter().find(|held| held.bucket == destination.bucket);
+        let known = BucketView {
+            bucket: destination.bucket.clone(),
+            region: destination.region.clone(),
+            account: destination.account.clone(),
+            account_ref: destination.account_ref.clone(),
+            versioning: None,
+        };
+        let enabled = |switch: Option<Switch>| switch.is_some_and(Switch::is_enabled);
+        RuleView {
+            id: rule.id.clone(),
+            enabled: rule.status.is_none_or(Switch::is_enabled),
+            prefix: rule.filter.as_ref().and_then(|filter| filter.prefix.clone()),
+            tags: rule.filter.as_ref().map(|filter| filter.tags.clone()).unwrap_or_default(),
+            metrics: enabled(destination.metrics) || enabled(destination.replication_time_control),
+            destination: merged(known, held),
+        }
+    };
+    spec.rules.iter().map(rule).collect()
+}
+
+/// What the spec says of a bucket, completed by what the operator has found out.
+fn merged(known: BucketView, held: Option<&BucketStatus>) -> BucketView {
+    let Some(BucketStatus { bucket: _, region, account, account_ref, versioning }) = held.cloned() else {
+        return known;
+    };
+    BucketView {
+        bucket: known.bucket,
+        region: region.or(known.region),
+        account: account.or(known.account),
+        account_ref: account_ref.or(known.account_ref),
+        versioning,
+    }
+}

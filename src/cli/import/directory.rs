@@ -1,0 +1,226 @@
+//! `import --all --output-dir`: a file for each bucket, and an index of what was taken, what was not and why.
+//!
+//! In: the manifest of each bucket, or why there is none. Out: files whose names, order and content depend on AWS alone, so
+//! that a second run changes no byte. A file that someone has edited is left, unless the user says otherwise.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::replication::import::resource_name;
+
+/// A bucket that replicates, and the manifest for it, or why there is none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    pub bucket: String,
+    pub manifest: Result<String, String>,
+}
+
+/// What became of the files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    pub created: usize,
+    pub replaced: usize,
+    /// Files that hold the manifest already.
+    pub equal: usize,
+    /// Files with another content, which were left.
+    pub kept: Vec<PathBuf>,
+    /// Buckets that could not be taken.
+    pub refused: usize,
+    pub index: PathBuf,
+}
+
+impl Written {
+    /// Whether something needs attention: exit code 2.
+    pub fn is_wrong(&self) -> bool {
+        self.refused > 0 || !self.kept.is_empty()
+    }
+
+    /// The summary for people.
+    pub fn text(&self) -> String {
+        let Written { created, replaced, equal, kept, refused, index } = self;
+        let taken = created + replaced + equal + kept.len();
+        let mut text = format!(
+            "{taken} buckets are taken: {created} files created, {replaced} replaced, {equal} unchanged\n"
+        );
+        for file in kept {
+            text.push_str(&format!("! {} differs and is left: pass --force to replace it\n", file.display()));
+        }
+        if *refused > 0 {
+            text.push_str(&format!("! {refused} buckets cannot be taken\n"));
+        }
+        text.push_str(&format!("→ {}\n", index.display()));
+        text
+    }
+}
+
+/// The file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+pub struct DirectoryError {
+    path: String,
+    #[source]
+    source: io::Error,
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> DirectoryError {
+    let path = path.display().to_string();
+    move |source| DirectoryError { path, source }
+}
+
+/// Writes the files of an account into a directory, which is created if need be.
+///
+/// # Errors
+/// When a file cannot be read or written. Each file is either the former or the new one.
+pub fn write(
+    directory: &Path,
+    account_id: &str,
+    imported: &[Imported],
+    force: bool,
+) -> Result<Written, DirectoryError> {
+    fs::create_dir_all(directory).map_err(failed(directory))?;
+    let mut written =
+        Written { index: directory.join(format!("import-{account_id}.md")), ..Written::default() };
+    for Imported { bucket, manifest } in imported {
+        let Ok(manifest) = manifest else {
+            written.refused += 1;
+            continue;
+        };
+        let path = directory.join(file_name(bucket));
+        match read(&path)? {
+            None => written.created += 1,
+            Some(held) if held == *manifest => {
+                written.equal += 1;
+                continue;
+            }
+            Some(_) if force => written.replaced += 1,
+            Some(_) => {
+                written.kept.push(path);
+                continue;
+            }
+        }
+        replace(&path, manifest)?;
+    }
+    let index = index(account_id, imported);
+    if read(&written.index)?.as_deref() != Some(index.as_str()) {
+        replace(&written.index, &index)?;
+    }
+    Ok(written)
+}
+
+/// The name of the file of a bucket: two buckets never share one.
+fn file_name(bucket: &str) -> String {
+    format!("{}.yaml", resource_name(bucket))
+}
+
+fn read(path: &Path) -> Result<Option<String>, DirectoryError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(path)(error)),
+    }
+}
+
+/// Puts a file in place at once: whoever interrupts the command leaves no half of one.
+fn replace(path: &Path, text: &str) -> Result<(), DirectoryError> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    fs::write(&part, text).and_then(|()| fs::rename(&part, path)).map_err(failed(path))
+}
+
+/// The index, as Markdown: no time and nothing else that differs between two runs.
+fn index(account_id: &str, imported: &[Imported]) -> String {
+    let taken: Vec<&Imported> = imported.iter().filter(|one| one.manifest.is_ok()).collect();
+    let refused = imported.len() - taken.len();
+    let mut text = format!(
+        "# Account {account_id}\n\nBuckets that replicate: {} are taken, {refused} are not.\n\n\
+         Apply the files with `kubectl apply -f DIRECTORY`: the operator finds nothing to change.\n",
+        taken.len(),
+    );
+    if !taken.is_empty() {
+        text.push_str("\n| Bucket | File |\n| --- | --- |\n");
+        let rows = taken
+            .iter()
+            .map(|one| format!("| {0} | [{1}]({1}) |\n", cell(&one.bucket), file_name(&one.bucket)));
+        text.extend(rows);
+    }
+    if refused > 0 {
+        text.push_str("\n## Not taken\n\n| Bucket | Why |\n| --- | --- |\n");
+        for Imported { bucket, manifest } in imported {
+            if let Err(why) = manifest {
+                text.push_str(&format!("| {} | {} |\n", cell(bucket), cell(why)));
+            }
+        }
+    }
+    text
+}
+
+/// Text that neither ends a cell nor begins HTML.
+fn cell(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('|', "&#124;").replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn imported(bucket: &str, manifest: Result<&str, &str>) -> Imported {
+        let manifest = manifest.map(str::to_owned).map_err(str::to_owned);
+        Imported { bucket: bucket.to_owned(), manifest }
+    }
+
+    fn directory(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("import-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        path
+    }
+
+    fn contents(directory: &Path) -> BTreeMap<String, String> {
+        let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+        entries
+            .map(|entry| {
+                (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_second_run_changes_no_byte() {
+        let directory = directory("twice");
+        let buckets = [
+            imported("a.b", Ok("one\n")),
+            imported("c", Err("an | odd\n<rule>")),
+            imported("d", Ok("two\n")),
+        ];
+        let first = write(&directory, "111122223333", &buckets, false).unwrap();
+        assert_eq!((first.created, first.refused), (2, 1));
+        let held = contents(&directory);
+        assert_eq!(held.len(), 3);
+        let index = &held["import-111122223333.md"];
+        assert!(index.contains("an &#124; odd &lt;rule>") && index.contains("](d.yaml)"), "{index}");
+
+        let second = write(&directory, "111122223333", &buckets, false).unwrap();
+        assert_eq!((second.created, second.equal), (0, 2));
+        assert_eq!(contents(&directory), held);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_someone_edited_is_left_unless_forced() {
+        let directory = directory("edited");
+        let buckets = [imported("a", Ok("one\n"))];
+        write(&directory, "111122223333", &buckets, false).unwrap();
+        fs::write(directory.join("a.yaml"), "mine\n").unwrap();
+        let left = write(&directory, "111122223333", &buckets, false).unwrap();
+        assert_eq!(left.kept, [directory.join("a.yaml")]);
+        assert!(left.is_wrong() && left.text().contains("--force"));
+        assert_eq!(contents(&directory)["a.yaml"], "mine\n");
+        let forced = write(&directory, "111122223333", &buckets, true).unwrap();
+        assert_eq!((forced.replaced, forced.is_wrong()), (1, false));
+        assert_eq!(contents(&directory)["a.yaml"], "one\n");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}

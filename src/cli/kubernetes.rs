@@ -1,0 +1,307 @@
+//! The reads from the API server, and the few writes to it, of all subcommands that a user runs.
+//!
+//! In: kubectl's own flags. Out: the objects of a cluster. An object that cannot be decoded is returned as such: one odd
+//! object must not hide the others.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::{DeserializeGuard, GroupVersionKind, ObjectList, ObjectMeta};
+use kube::{Api, Client, Config, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::api::{AwsAccount, BucketReplication, GROUP, REQUESTED_AT};
+use crate::ports::kube_error::describe;
+
+/// Objects that one answer of the API server holds at most.
+const PAGE: u32 = 500;
+
+/// The manager of the fields that the command line writes.
+const MANAGER: &str = "kubectl-s3replication";
+
+/// How to reach the cluster: the flags of kubectl.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Kubernetes")]
+pub struct KubeArgs {
+    /// Path of the kubeconfig file; absent: KUBECONFIG, else ~/.kube/config
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig file; absent: its current one
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Namespace; absent: that of the context
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+}
+
+/// Which of the resources a subcommand is about, where it takes no name.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ScopeArgs {
+    /// The resources of all namespaces
+    #[arg(long, short = 'A', conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    /// Label selector, such as team=data
+    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    pub selector: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum KubernetesError {
+    #[error("cannot find a Kubernetes cluster: {0}; set KUBECONFIG, --kubeconfig or --context")]
+    Configuration(String),
+    #[error("cannot {what}: {message}")]
+    Request { what: String, message: String },
+    #[error("namespace {namespace} has no BucketReplication {name}; to list all: {typed} status -A")]
+    NotFound { namespace: String, name: String, typed: &'static str },
+    #[error("BucketReplication {namespace}/{name} cannot be decoded by this version: {message}")]
+    Undecodable { namespace: String, name: String, message: String },
+}
+
+/// An object, or why this version cannot decode it.
+#[derive(Clone, Debug)]
+pub struct Found<K> {
+    pub metadata: ObjectMeta,
+    pub object: Result<K, String>,
+}
+
+/// A cluster, as the user may see it.
+#[derive(Clone)]
+pub struct Kubernetes {
+    client: Client,
+    /// The namespace of the flags or of the context.
+    pub namespace: String,
+}
+
+impl KubeArgs {
+    /// Connects as kubectl does with the same flags.
+    ///
+    /// # Errors
+    /// When there is no kubeconfig, or it lacks the context.
+    pub async fn connect(&self) -> Result<Kubernetes, KubernetesError> {
+        let unusable = |error: String| KubernetesError::Configuration(error);
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let config = match (&self.kubeconfig, &self.context) {
+            (Some(path), _) => {
+                let file = Kubeconfig::read_from(path).map_err(|e| unusable(e.to_string()))?;
+                Config::from_custom_kubeconfig(file, &options).await.map_err(|e| unusable(e.to_string()))?
+            }
+            (None, Some(_)) => {
+                Config::from_kubeconfig(&options).await.map_err(|e| unusable(e.to_string()))?
+            }
+            (None, None) => Config::infer().await.map_err(|e| unusable(e.to_string()))?,
+        };
+        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config).map_err(|e| unusable(e.to_string()))?;
+        Ok(Kubernetes { client, namespace })
+    }
+}
+
+impl Kubernetes {
+    fn scoped<K>(&self, scope: &ScopeArgs) -> Api<K>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    {
+        match scope.all_namespaces {
+            true => Api::all(self.client.clone()),
+            false => Api::namespaced(self.client.clone(), &self.namespace),
+        }
+    }
+
+    fn replications(&self) -> Api<BucketReplication> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// All resources of a scope, and the version of the list, from which a watch continues.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn list(
+        &self,
+        scope: &ScopeArgs,
+    ) -> Result<(Vec<Found<BucketReplication>>, String), KubernetesError> {
+        let api: Api<DeserializeGuard<BucketReplication>> = match scope.all_namespaces {
+            true => Api::all(self.client.clone()),
+            false => Api::namespaced(self.client.clone(), &self.namespace),
+        };
+        let params = ListParams { label_selector: scope.selector.clone(), ..ListParams::default() };
+        let listed = pages(&api, params).await.map_err(request("list BucketReplications"))?;
+        let version = listed.metadata.resource_version.unwrap_or_default();
+        Ok((listed.items.into_iter().map(found).collect(), version))
+    }
+
+    /// The live API of a scope, for a watch.
+    pub fn watched(&self, scope: &ScopeArgs) -> Api<BucketReplication> {
+        self.scoped(scope)
+    }
+
+    /// One resource.
+    ///
+    /// # Errors
+    /// What the API server answered; [`KubernetesError::NotFound`] if there is no such resource.
+    pub async fn get(
+        &self,
+        name: &str,
+        typed: &'static str,
+    ) -> Result<Found<BucketReplication>, KubernetesError> {
+        let api: Api<DeserializeGuard<BucketReplication>> =
+            Api::namespaced(self.client.clone(), &self.namespace);
+        let found_one = api.get_opt(name).await;
+        let found_one = found_one.map_err(request(&format!("read BucketReplication {name}")))?;
+        found_one.map(found).ok_or_else(|| KubernetesError::NotFound {
+            namespace: self.namespace.clone(),
+            name: name.to_owned(),
+            typed,
+        })
+    }
+
+    /// One resource that must be decodable.
+    ///
+    /// # Errors
+    /// As [`Kubernetes::get`], and [`KubernetesError::Undecodable`].
+    pub async fn decoded(
+        &self,
+        name: &str,
+        typed: &'static str,
+    ) -> Result<BucketReplication, KubernetesError> {
+        let Found { object, .. } = self.get(name, typed).await?;
+        object.map_err(|message| KubernetesError::Undecodable {
+            namespace: self.namespace.clone(),
+            name: name.to_owned(),
+            message,
+        })
+    }
+
+    /// Every `AwsAccount` that can be decoded.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn accounts(&self) -> Result<Vec<AwsAccount>, KubernetesError> {
+        let api: Api<DeserializeGuard<AwsAccount>> = Api::all(self.client.clone());
+        let listed = pages(&api, ListParams::default()).await.map_err(request("list AwsAccounts"))?;
+        Ok(listed.items.into_iter().filter_map(|guarded| guarded.0.ok()).collect())
+    }
+
+    /// The backfills of a scope, undecoded. `None`: the cluster does not have the kind, or the user may not list it.
+    ///
+    /// # Errors
+    /// What else the API server answered.
+    pub async fn backfills(&self, scope: &ScopeArgs) -> Result<Option<Vec<DynamicObject>>, KubernetesError> {
+        let kind = backfill_kind();
+        let api: Api<DynamicObject> = match scope.all_namespaces {
+            true => Api::all_with(self.client.clone(), &kind),
+            false => Api::namespaced_with(self.client.clone(), &self.namespace, &kind),
+        };
+        match pages(&api, ListParams::default()).await {
+            Ok(listed) => Ok(Some(listed.items)),
+            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(None),
+            Err(error) => Err(request("list ReplicationBackfills")(error)),
+        }
+    }
+
+    /// One backfill; `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn backfill(&self, name: &str) -> Result<Option<DynamicObject>, KubernetesError> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &backfill_kind());
+        api.get_opt(name).await.map_err(request(&format!("read ReplicationBackfill {name}")))
+    }
+
+    /// Creates a backfill of a resource.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn create_backfill(&self, name: &str, spec: Value) -> Result<DynamicObject, KubernetesError> {
+        let kind = backfill_kind();
+        let object = DynamicObject::new(name, &kind).within(&self.namespace).data(json!({"spec": spec}));
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &kind);
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        api.create(&params, &object).await.map_err(request(&format!("create ReplicationBackfill {name}")))
+    }
+
+    /// Asks for a check, under a value that no other request has.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn request_check(&self, name: &str, value: &str) -> Result<(), KubernetesError> {
+        self.patch(name, &json!({"metadata": {"annotations": {REQUESTED_AT: value}}}), "request a check of")
+            .await
+    }
+
+    /// Sets `spec.suspend`.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn set_suspended(&self, name: &str, suspend: bool) -> Result<(), KubernetesError> {
+        let what = if suspend { "suspend" } else { "resume" };
+        self.patch(name, &json!({"spec": {"suspend": suspend}}), what).await
+    }
+
+    async fn patch(&self, name: &str, change: &Value, what: &str) -> Result<(), KubernetesError> {
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let patched = self.replications().patch(name, &params, &Patch::Merge(change)).await;
+        patched.map(drop).map_err(request(&format!("{what} BucketReplication {}/{name}", self.namespace)))
+    }
+
+    /// The UID of the cluster: that of its namespace kube-system, which the tags of managed roles hold.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn cluster_id(&self) -> Result<String, KubernetesError> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let read = namespaces.get_metadata("kube-system").await;
+        let read = read.map_err(request("read namespace kube-system, whose UID identifies the cluster"))?;
+        Ok(read.uid().unwrap_or_default())
+    }
+}
+
+fn backfill_kind() -> ApiResource {
+    let kind = GroupVersionKind::gvk(GROUP, "v1alpha1", "ReplicationBackfill");
+    ApiResource::from_gvk_with_plural(&kind, "replicationbackfills")
+}
+
+fn found<K: Resource>(guarded: DeserializeGuard<K>) -> Found<K> {
+    match guarded.0 {
+        Ok(object) => Found { metadata: object.meta().clone(), object: Ok(object) },
+        Err(invalid) => Found { metadata: invalid.metadata, object: Err(invalid.error) },
+    }
+}
+
+/// All pages of a list.
+async fn pages<K>(api: &Api<K>, params: ListParams) -> kube::Result<ObjectList<K>>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let mut params = params.limit(PAGE);
+    let mut all = api.list(&params).await?;
+    while let Some(token) = all.metadata.continue_.take().filter(|token| !token.is_empty()) {
+        params = params.continue_token(&token);
+        let page = api.list(&params).await?;
+        all.metadata = page.metadata;
+        all.items.extend(page.items);
+    }
+    Ok(all)
+}
+
+fn request(what: &str) -> impl FnOnce(kube::Error) -> KubernetesError {
+    let what = what.to_owned();
+    move |error| KubernetesError::Request { what, message: explained(&error) }
+}
+
+/// The API server's words, and the way out of the failures that a user meets first.
+fn explained(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status)
+            if status.code == 404 && status.message.contains("the server could not find") =>
+        {
+            "the cluster has no such kind; install the CustomResourceDefinitions of this version".to_owned()
+        }
+        kube::Error::Api(status) if status.code == 403 => status.message.clone(),
+        other => describe(other),
+    }
+}

@@ -1,0 +1,329 @@
+//! Decides which roles, configurations and statements nobody owns any more.
+//!
+//! In: what the accounts hold and which resources the cluster holds. Out: [`Findings`]. Pure. In doubt something is
+//! kept: a role is an orphan only if its tags name this cluster and no resource has its UID, its name, its ARN, or a
+//! source bucket whose configuration names it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::api::BucketReplication;
+use crate::cli::kubernetes::Found;
+use crate::iam::bucket_policy::written_by_operators;
+use crate::replication::{BucketAddress, ObservedRole, ResourceId, Step};
+
+/// A bucket, with what it holds of replication.
+#[derive(Clone, Debug)]
+pub struct HeldBucket {
+    pub address: BucketAddress,
+    /// ARN of the role in its replication configuration.
+    pub role: Option<String>,
+    pub policy: Option<Value>,
+}
+
+/// What an account holds.
+#[derive(Clone, Debug, Default)]
+pub struct HeldAccount {
+    pub account_id: String,
+    pub roles: Vec<ObservedRole>,
+    pub buckets: Vec<HeldBucket>,
+}
+
+/// What is left over of resources that are gone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Findings {
+    pub orphans: Vec<Orphan>,
+    /// Roles whose tags name another cluster: never touched.
+    pub of_other_clusters: usize,
+    /// Statements of an operator whose role is gone, so that nothing says which cluster's they are: never touched.
+    pub unclear: Vec<Unclear>,
+}
+
+/// A role whose resource is gone, with what names it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Orphan {
+    pub account_id: String,
+    pub role: String,
+    pub arn: String,
+    /// The resource that the tags name.
+    pub namespace: String,
+    pub name: String,
+    /// Buckets whose replication configuration names the role.
+    pub configurations: Vec<BucketAddress>,
+    /// Bucket policies with statements for the role, with the beginning of their Sids.
+    pub statements: Vec<Statements>,
+    /// Policies of others on the role. IAM deletes no role that has any.
+    pub blocked_by: Vec<String>,
+    #[serde(skip)]
+    has_policy: bool,
+}
+
+/// The statements of one resource in the policy of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Statements {
+    pub bucket: BucketAddress,
+    pub sid: String,
+}
+
+/// Statements that an operator wrote, for a principal that is gone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Unclear {
+    pub bucket: String,
+    pub sid: String,
+    pub principals: Vec<String>,
+}
+
+/// What the cluster's resources use.
+#[derive(Debug, Default)]
+struct Used {
+    uids: BTreeSet<String>,
+    names: BTreeSet<(String, String)>,
+    roles: BTreeSet<String>,
+    sources: BTreeSet<String>,
+}
+
+impl Used {
+    fn of(resources: &[Found<BucketReplication>]) -> Used {
+        let mut used = Used::default();
+        for Found { metadata, object } in resources {
+            used.uids.extend(metadata.uid.clone());
+            used.names.insert((
+                metadata.namespace.clone().unwrap_or_default(),
+                metadata.name.clone().unwrap_or_default(),
+            ));
+            let Ok(resource) = object else { continue };
+            used.sources.insert(resource.spec.source.bucket.clone());
+            used.roles.extend(resource.spec.role.iter().filter_map(|role| role.arn.clone()));
+            let status = resource.status.iter();
+            for status in status {
+                used.roles.extend(status.role.iter().map(|role| role.arn.clone()));
+                used.roles.extend(status.former_roles.iter().chain(&status.applied_role).cloned());
+            }
+        }
+        used
+    }
+
+    fn holds(&self, role: &ObservedRole, id: &ResourceId) -> bool {
+        let name = (id.namespace.clone(), id.name.clone());
+        id.uid.as_ref().is_some_and(|uid| self.uids.contains(uid))
+            || self.names.contains(&name)
+            || self.roles.contains(&role.arn)
+    }
+}
+
+/// Finds what is left over. `cluster`: the UID of this cluster.
+pub fn find(cluster: &str, resources: &[Found<BucketReplication>], accounts: &[HeldAccount]) -> Findings {
+    let used = Used::of(resources);
+    let buckets = || accounts.iter().flat_map(|account| &account.buckets);
+    let mut findings = Findings::default();
+    for account in accounts {
+        for role in &account.roles {
+            let Some(id) = ResourceId::of_tags(&role.tags) else { continue };
+            if id.cluster.as_deref() != Some(cluster) {
+                findings.of_other_clusters += 1;
+                continue;
+            }
+            let named: Vec<&HeldBucket> =
+                buckets().filter(|bucket| bucket.role.as_deref() == Some(&role.arn)).collect();
+            let in_use = named.iter().any(|bucket| used.sources.contains(&bucket.address.name));
+            if in_use || used.holds(role, &id) {
+                continue;
+            }
+            findings.orphans.push(Orphan {
+                account_id: account.account_id.clone(),
+                role: role.name.clone(),
+                arn: role.arn.clone(),
+                namespace: id.namespace.clone(),
+                name: id.name.clone(),
+                configurations: named.into_iter().map(|bucket| bucket.address.clone()).collect(),
+                statements: Vec::new(),
+                blocked_by: role.other_policies.clone(),
+                has_policy: role.policy.as_ref().is_ok_and(Option::is_some),
+            });
+        }
+    }
+    let orphans: BTreeMap<String, usize> =
+        findings.orphans.iter().enumerate().map(|(index, orphan)| (orphan.arn.clone(), index)).collect();
+    for bucket in buckets() {
+        let Some(policy) = &bucket.policy else { continue };
+        for (sid, principals) in written_by_operators(policy) {
+            let owners: BTreeSet<Option<usize>> =
+                principals.iter().map(|principal| orphans.get(principal).copied()).collect();
+            match owners.into_iter().collect::<Vec<_>>().as_slice() {
+                // All principals are one orphan: nobody else needs the statements.
+                [Some(index)] => {
+                    if let Some(orphan) = findings.orphans.get_mut(*index) {
+                        orphan.statements.push(Statements { bucket: bucket.address.clone(), sid });
+                    }
+                }
+                _ if principals.iter().any(|principal| principal.starts_with("AROA")) => {
+                    let bucket = bucket.address.name.clone();
+                    let principals = principals.into_iter().collect();
+                    findings.unclear.push(Unclear { bucket, sid, principals });
+                }
+                _ => {}
+            }
+        }
+    }
+    findings
+}
+
+impl Orphan {
+    /// The steps that delete it: what needs the role first, and the role last. None for the role while others have
+    /// attached policies to it, because IAM would refuse.
+    pub fn steps(&self) -> Vec<Step> {
+        let configurations =
+            self.configurations.iter().map(|bucket| Step::DeleteReplication { bucket: bucket.clone() });
+        let statements = self.statements.iter().map(|Statements { bucket, sid }| Step::PutBucketPolicy {
+            bucket: bucket.clone(),
+            sid: sid.clone(),
+            statements: Vec::new(),
+            expands: false,
+        });
+        let role = self.role.clone();
+        let policy = self.has_policy.then(|| Step::DeleteRolePolicy { role: role.clone() });
+        let role = self.blocked_by.is_empty().then_some(Step::DeleteRole { role });
+        configurations.chain(statements).chain(policy).chain(role).collect()
+    }
+}
+
+impl Findings {
+    /// Whether there is anything to see to.
+    pub fn is_empty(&self) -> bool {
+        self.orphans.is_empty() && self.unclear.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::fleet::samples::{found, resource};
+    use crate::iam::bucket_policy::{merged, statements};
+
+    const ARN: &str = "arn:aws:iam::111111111111:role/s3-replication/gone";
+
+    fn role(cluster: &str, name: &str, uid: &str) -> ObservedRole {
+        let id = ResourceId {
+            cluster: Some(cluster.to_owned()),
+            namespace: "data".to_owned(),
+            name: name.to_owned(),
+            uid: Some(uid.to_owned()),
+            ..ResourceId::default()
+        };
+        ObservedRole {
+            arn: format!("arn:aws:iam::111111111111:role/s3-replication/{name}"),
+            name: name.to_owned(),
+            path: "/s3-replication/".to_owned(),
+            trust: Value::Null,
+            permissions_boundary: None,
+            tags: id.tags(),
+            policy: Ok(Some(Value::Null)),
+            other_policies: Vec::new(),
+        }
+    }
+
+    fn bucket(name: &str, role: Option<&str>, policy: Option<Value>) -> HeldBucket {
+        let address = BucketAddress {
+            name: name.to_owned(),
+            region: "us-east-1".to_owned(),
+            account_id: "111111111111".to_owned(),
+            account_ref: None,
+        };
+        HeldBucket { address, role: role.map(str::to_owned), policy }
+    }
+
+    fn account(roles: Vec<ObservedRole>, buckets: Vec<HeldBucket>) -> HeldAccount {
+        HeldAccount { account_id: "111111111111".to_owned(), roles, buckets }
+    }
+
+    #[test]
+    fn a_role_whose_resource_is_gone_is_found_with_what_names_it() {
+        let sid = ResourceId { namespace: "data".into(), name: "gone".into(), ..ResourceId::default() };
+        let sid = sid.policy_sid("source");
+        let policy = merged(None, &sid, &statements(&sid, &[ARN.to_owned()], "arn:aws:s3:::copy", false));
+        let held = account(
+            vec![role("c", "gone", "u")],
+            vec![bucket("source", Some(ARN), None), bucket("copy", None, policy)],
+        );
+        let findings = find("c", &[], &[held]);
+        let [orphan] = findings.orphans.as_slice() else { panic!("{findings:?}") };
+        let steps: Vec<String> = orphan.steps().iter().map(ToString::to_string).collect();
+        assert_eq!(steps.len(), 4, "{steps:?}");
+        assert!(
+            matches!(orphan.steps()[0], Step::DeleteReplication { .. }),
+            "what needs the role goes first"
+        );
+        assert!(matches!(orphan.steps()[3], Step::DeleteRole { .. }));
+    }
+
+    #[test]
+    fn what_another_cluster_holds_is_never_an_orphan() {
+        let held = account(vec![role("elsewhere", "gone", "u")], vec![bucket("source", Some(ARN), None)]);
+        let findings = find("c", &[], &[held]);
+        assert_eq!((findings.orphans.len(), findings.of_other_clusters), (0, 1));
+        let mut untagged = role("c", "gone", "u");
+        untagged.tags.remove("s3replication.dev/cluster");
+        let findings = find("c", &[], &[account(vec![untagged], Vec::new())]);
+        assert_eq!(findings, Findings::default(), "nothing says that it is this cluster's");
+    }
+
+    #[test]
+    fn whatever_a_resource_may_still_need_is_kept() {
+        let orders = || vec![found(resource("orders", &[]))];
+        let by_uid = role("c", "former-name", "orders");
+        let by_name = role("c", "orders", "an-earlier-uid");
+        let mut by_status = orders();
+        by_status[0].object.as_mut().unwrap().status.as_mut().unwrap().former_roles = vec![ARN.to_owned()];
+        let mut by_spec = orders();
+        by_spec[0].object.as_mut().unwrap().spec.role =
+            Some(crate::api::Role { arn: Some(ARN.to_owned()), ..crate::api::Role::default() });
+        let source = || vec![bucket("orders-source", Some(ARN), None)];
+        for (resources, role, buckets) in [
+            (orders(), by_uid, Vec::new()),
+            (orders(), by_name, Vec::new()),
+            (by_status, role("c", "gone", "u"), Vec::new()),
+            (by_spec, role("c", "gone", "u"), Vec::new()),
+            (orders(), role("c", "gone", "u"), source()),
+        ] {
+            let findings = find("c", &resources, &[account(vec![role], buckets)]);
+            assert!(findings.is_empty(), "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn an_undecodable_resource_keeps_its_role_by_its_uid() {
+        let mut odd = found(resource("orders", &[]));
+        odd.object = Err("from another version".to_owned());
+        let findings = find("c", &[odd], &[account(vec![role("c", "orders", "orders")], Vec::new())]);
+        assert!(findings.is_empty(), "{findings:?}");
+    }
+
+    #[test]
+    fn statements_that_others_share_or_whose_role_is_gone_stay() {
+        let sid = ResourceId::default().policy_sid("source");
+        let statement = |principals: Value| {
+            let statement = json!({"Sid": format!("{sid}Objects"), "Principal": {"AWS": principals}});
+            Some(json!({"Statement": [statement]}))
+        };
+        let shared = bucket("shared", None, statement(json!([ARN, "arn:aws:iam::111111111111:role/other"])));
+        let dead = bucket("dead", None, statement(json!("AROAEXAMPLEID")));
+        let findings = find("c", &[], &[account(vec![role("c", "gone", "u")], vec![shared, dead])]);
+        assert!(findings.orphans[0].statements.is_empty(), "{findings:?}");
+        assert_eq!(findings.unclear.len(), 1);
+        assert_eq!(findings.unclear[0].bucket, "dead");
+    }
+
+    #[test]
+    fn a_role_with_policies_of_others_is_left() {
+        let mut attached = role("c", "gone", "u");
+        attached.other_policies = vec!["arn:aws:iam::aws:policy/ReadOnlyAccess".to_owned()];
+        let findings = find("c", &[], &[account(vec![attached], Vec::new())]);
+        assert!(!findings.orphans[0].steps().iter().any(|step| matches!(step, Step::DeleteRole { .. })));
+    }
+}

@@ -1,0 +1,248 @@
+//! `orphans`: what resources that are gone have left behind in AWS: roles, configurations that name them, and statements
+//! for them in bucket policies. Reads only, unless `--delete` is given and confirmed.
+
+mod find;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Args;
+use futures::{StreamExt, stream};
+
+use crate::api::DEFAULT_ROLE_PATH;
+use crate::aws::{self, AwsClient, AwsConnector, ResourceClients};
+use crate::cli::AwsArgs;
+use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
+use crate::cli::orphans::find::{Findings, HeldAccount, HeldBucket, Orphan, find};
+use crate::cli::output::{Format, PrintError, formatted, print};
+use crate::cli::progress::Progress;
+use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach};
+use crate::cli::status::WRONG;
+use crate::cli::terminal::printable;
+use crate::iam::bucket_policy::merged;
+use crate::ports::Cloud;
+use crate::replication::observed::Read;
+use crate::replication::{BucketAddress, Step};
+
+#[derive(Debug, Args)]
+pub struct OrphansArgs {
+    /// Delete what is found, after a plan and a confirmation
+    #[arg(long, conflicts_with = "output")]
+    delete: bool,
+    /// Delete without a confirmation
+    #[arg(long, requires = "delete")]
+    yes: bool,
+    /// Path below which to look for roles
+    #[arg(long, default_value = DEFAULT_ROLE_PATH, value_name = "PATH")]
+    role_path: String,
+    /// Print for a program instead of a person
+    #[arg(long, short, value_enum)]
+    output: Option<Format>,
+    #[command(flatten)]
+    accounts: AccountsArgs,
+    #[command(flatten)]
+    kubernetes: KubeArgs,
+    #[command(flatten)]
+    aws: AwsArgs,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OrphansError {
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+    #[error(transparent)]
+    Print(#[from] PrintError),
+    #[error(transparent)]
+    Account(#[from] NoSuchAccount),
+    #[error(
+        "{0} of the accounts cannot be read: see above; what they hold is unknown, and nothing is deleted"
+    )]
+    Unknown(usize),
+    #[error("there is no terminal to ask on: pass --yes to delete without a confirmation")]
+    NoTerminal,
+    #[error("nothing is deleted: the answer was not yes")]
+    NotConfirmed,
+    #[error("nothing is deleted: what is left over has changed since it was shown; run the command again")]
+    Changed,
+    #[error("{0} of the steps failed: see above; run the command again once that is fixed")]
+    Failed(usize),
+}
+
+/// Calls that are under way at the same time. The rate limits of the account apply besides.
+const CONCURRENCY: usize = 16;
+
+/// What was read, and the accounts that could not be.
+struct Reading {
+    findings: Findings,
+    unknown: Vec<String>,
+}
+
+pub async fn orphans(args: OrphansArgs) -> Result<ExitCode, OrphansError> {
+    let kubernetes = args.kubernetes.connect().await?;
+    let connector = AwsConnector::from_env(args.aws.settings(), aws::Metrics::default()).await;
+    let accounts = reach(&connector, &args.accounts.choose(kubernetes.accounts().await?)?).await;
+    let Reading { findings, unknown } = read(&kubernetes, &accounts, &args.role_path).await?;
+    match args.output {
+        Some(format) => print(&formatted(&findings, format)?)?,
+        None => print(&text(&findings, args.delete))?,
+    }
+    for account in &unknown {
+        eprintln!("error: {account}");
+    }
+    if !unknown.is_empty() {
+        return Err(OrphansError::Unknown(unknown.len()));
+    }
+    if !args.delete || findings.orphans.is_empty() {
+        return Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) });
+    }
+    if !args.yes {
+        confirm()?;
+    }
+    // A resource may have been created, or a role taken over, while the question was on the screen.
+    let again = read(&kubernetes, &accounts, &args.role_path).await?;
+    if !again.unknown.is_empty() || again.findings.orphans != findings.orphans {
+        return Err(OrphansError::Changed);
+    }
+    delete(&findings.orphans, &connector, &accounts).await
+}
+
+/// Reads the accounts, then the resources: one that is created meanwhile is seen, and keeps what it uses.
+async fn read(kubernetes: &Kubernetes, accounts: &[Reached], path: &str) -> Result<Reading, OrphansError> {
+    let mut progress = Progress::new();
+    let (mut held, mut unknown) = (Vec::new(), Vec::new());
+    for account in accounts {
+        let id = &account.account_id;
+        progress.show(&format!("reading account {id}"), " …");
+        let read = match account.client() {
+            Ok(aws) => read_account(aws, id, path).await.map_err(|failure| failure.message()),
+            Err(why) => Err(why.to_owned()),
+        };
+        match read {
+            Ok(read) => held.push(read),
+            Err(why) => unknown.push(format!("account {id}: {why}")),
+        }
+    }
+    progress.end();
+    let cluster = kubernetes.cluster_id().await?;
+    let everywhere = ScopeArgs { all_namespaces: true, selector: None };
+    let (resources, _) = kubernetes.list(&everywhere).await?;
+    Ok(Reading { findings: find(&cluster, &resources, &held), unknown })
+}
+
+async fn read_account(aws: &AwsClient, account_id: &str, path: &str) -> Read<HeldAccount> {
+    let roles = aws::managed_roles(aws, path).await?;
+    let buckets = aws::inventory(aws).await?;
+    let reads = stream::iter(buckets).map(|bucket| async move {
+        let Some((region, role)) = location(aws, &bucket).await? else { return Ok(None) };
+        let address =
+            BucketAddress { name: bucket.name, region, account_id: account_id.to_owned(), account_ref: None };
+        let policy = aws::read_bucket_policy(aws, &address).await?;
+        Ok(Some(HeldBucket { address, role, policy }))
+    });
+    let read: Vec<Read<Option<HeldBucket>>> = reads.buffered(CONCURRENCY).collect().await;
+    let buckets = read.into_iter().filter_map(Result::transpose).collect::<Read<_>>()?;
+    Ok(HeldAccount { account_id: account_id.to_owned(), roles, buckets })
+}
+
+/// The Region of a bucket and the role of its configuration; `None`: it was deleted meanwhile.
+async fn location(aws: &AwsClient, bucket: &aws::HeldBucket) -> Read<Option<(String, Option<String>)>> {
+    match &bucket.configuration {
+        Ok(Some(held)) => Ok(Some((held.region.clone(), Some(held.configuration.role.clone())))),
+        Ok(None) => Ok(aws::bucket_region(aws, &bucket.name).await?.map(|region| (region, None))),
+        Err(failure) if failure.class == crate::replication::FailureClass::NoSuchBucket => Ok(None),
+        Err(failure) => Err(failure.clone()),
+    }
+}
+
+/// What is left over, and the steps that would delete it.
+fn text(findings: &Findings, delete: bool) -> String {
+    let Findings { orphans, of_other_clusters, unclear } = findings;
+    let mut text = match orphans.len() {
+        0 => "Nothing is left over of resources that are gone.\n".to_owned(),
+        1 => "1 role is left over of a resource that is gone:\n".to_owned(),
+        count => format!("{count} roles are left over of resources that are gone:\n"),
+    };
+    for orphan in orphans {
+        let Orphan { account_id, arn, namespace, name, blocked_by, .. } = orphan;
+        text.push_str(&format!("\n{arn} of {namespace}/{name}, account {account_id}\n"));
+        for (index, step) in orphan.steps().iter().enumerate() {
+            text.push_str(&format!("  {}. {}\n", index + 1, printable(&step.to_string())));
+        }
+        if !blocked_by.is_empty() {
+            text.push_str(&format!("  the role stays: someone attached {}\n", blocked_by.join(", ")));
+        }
+    }
+    for unclear in unclear {
+        text.push_str(&format!(
+            "\nThe policy of bucket {} holds statements {}… for {}, a role that was deleted. Nothing says which cluster's they are: remove them yourself if no cluster replicates into it.\n",
+            unclear.bucket,
+            unclear.sid,
+            unclear.principals.join(", "),
+        ));
+    }
+    if *of_other_clusters > 0 {
+        text.push_str(&format!("\nNot touched: roles of other clusters ({of_other_clusters}).\n"));
+    }
+    if !orphans.is_empty() && !delete {
+        text.push_str("\n→ the same with --delete deletes what is listed, after a confirmation\n");
+    }
+    text
+}
+
+/// Asks for `yes`.
+fn confirm() -> Result<(), OrphansError> {
+    if !std::io::stdin().is_terminal() {
+        return Err(OrphansError::NoTerminal);
+    }
+    drop(std::io::stderr().write_all(b"\nDelete all of this? Only yes is taken for it: "));
+    let mut answer = String::new();
+    match std::io::stdin().read_line(&mut answer) {
+        Ok(_) if answer.trim() == "yes" => Ok(()),
+        _ => Err(OrphansError::NotConfirmed),
+    }
+}
+
+/// Executes the steps of each orphan in their order. A failure leaves the rest of that orphan and goes on with the next.
+async fn delete(
+    orphans: &[Orphan],
+    connector: &AwsConnector,
+    accounts: &[Reached],
+) -> Result<ExitCode, OrphansError> {
+    let mut failed = 0;
+    for orphan in orphans {
+        for step in orphan.steps() {
+            // A destination's policy is in the account of its bucket.
+            let id = step_account(&step).unwrap_or(&orphan.account_id);
+            let reached = accounts.iter().find(|account| account.account_id == id);
+            let Some(Ok(clients)) = reached.map(|reached| reached.clients.as_ref()) else { continue };
+            match execute(connector, clients, &step).await {
+                Ok(()) => print(&format!("done: {}\n", printable(&step.to_string())))?,
+                Err(failure) => {
+                    failed += 1;
+                    eprintln!("error: {}", failure.message());
+                    break;
+                }
+            }
+        }
+    }
+    if failed > 0 { Err(OrphansError::Failed(failed)) } else { Ok(ExitCode::SUCCESS) }
+}
+
+fn step_account(step: &Step) -> Option<&str> {
+    match step {
+        Step::DeleteReplication { bucket } | Step::PutBucketPolicy { bucket, .. } => Some(&bucket.account_id),
+        _ => None,
+    }
+}
+
+async fn execute(connector: &AwsConnector, clients: &ResourceClients, step: &Step) -> Read<()> {
+    match step {
+        Step::PutBucketPolicy { bucket, sid, statements, .. } => {
+            // Others write the policy too: it is read just before the write.
+            let held = connector.read_bucket_policy(clients, bucket).await?;
+            let policy = merged(held.as_ref(), sid, statements);
+            connector.write_bucket_policy(clients, bucket, policy.as_ref()).await
+        }
+        step => connector.execute(clients, step).await,
+    }
+}

@@ -1,0 +1,39 @@
+//! Writing to standard output, for every subcommand.
+
+use std::io::{ErrorKind, Write};
+
+use serde::Serialize;
+
+/// Standard output or a file could not be written, with the reason.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the output: {0}")]
+pub struct PrintError(pub String);
+
+/// A format for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Json,
+    Yaml,
+}
+
+/// Writes to standard output. It is no error if the reader closes the pipe early, as `head` does.
+pub fn print(text: &str) -> Result<(), PrintError> {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(PrintError(error.to_string())),
+        _ => Ok(()),
+    }
+}
+
+/// A value as text in a format for programs.
+pub fn formatted<T: Serialize>(value: &T, format: Format) -> Result<String, PrintError> {
+    let text = match format {
+        Format::Json => serde_json::to_string_pretty(value).map_err(|e| e.to_string()),
+        Format::Yaml => serde_saphyr::to_string(value).map_err(|e| e.to_string()),
+    };
+    let mut text = text.map_err(PrintError)?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
+}

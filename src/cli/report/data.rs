@@ -1,0 +1,198 @@
+//! What a report holds, whatever its format.
+//!
+//! In: the resources of a cluster, and what the accounts hold. Out: [`Report`]. Its JSON form is documented in
+//! `docs/command-line.md` and stable. Pure.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::fleet::{ReplicationView, Summary};
+
+/// An account's bucket, as it was read. A failure holds why nothing is known.
+#[derive(Clone, Debug)]
+pub struct ReadBucket {
+    pub name: String,
+    /// The buckets that its replication configuration names as destinations; `None` where it has no configuration.
+    pub destinations: Result<Option<Vec<String>>, String>,
+}
+
+/// An account, as it was read.
+#[derive(Clone, Debug)]
+pub struct ReadAccount {
+    pub account_id: String,
+    /// The `AwsAccount` through which it was read; `None`: the AWS identity of the environment.
+    pub account_ref: Option<String>,
+    /// Why nothing is known.
+    pub buckets: Result<Vec<ReadBucket>, String>,
+}
+
+/// The report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// When the cluster was read; RFC 3339.
+    pub generated: String,
+    pub summary: Summary,
+    pub replications: Vec<ReplicationView>,
+    /// The accounts that were asked for their buckets. Empty: none was, and the lists below say nothing.
+    pub accounts: Vec<AccountReport>,
+    /// Buckets that replicate nowhere, and into which nothing replicates.
+    pub not_replicated: Vec<BucketReport>,
+    /// Buckets that replicate, and that no resource of the cluster is about: `import` prints one.
+    pub not_managed: Vec<BucketReport>,
+    /// What could not be read, so that nothing is known of it.
+    pub unknown: Vec<UnknownReport>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountReport {
+    pub account_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_ref: Option<String>,
+    /// The number of its buckets; absent: they are unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buckets: Option<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketReport {
+    pub account_id: String,
+    pub bucket: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnknownReport {
+    pub account_id: String,
+    /// Absent: no bucket of the account is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    pub why: String,
+}
+
+impl Report {
+    pub fn new(replications: Vec<ReplicationView>, accounts: Vec<ReadAccount>, now: Timestamp) -> Report {
+        let sources: BTreeSet<String> = replications.iter().map(|view| view.source.bucket.clone()).collect();
+        let mut destinations: BTreeSet<String> = replications
+            .iter()
+            .flat_map(|view| view.rules.iter().map(|rule| rule.destination.bucket.clone()))
+            .collect();
+        for bucket in accounts.iter().flat_map(|account| account.buckets.iter().flatten()) {
+            destinations.extend(bucket.destinations.iter().flatten().flatten().cloned());
+        }
+        let mut report = Report {
+            generated: now.to_string(),
+            summary: Summary::of(replications.iter().map(|view| view.verdict)),
+            replications,
+            accounts: Vec::new(),
+            not_replicated: Vec::new(),
+            not_managed: Vec::new(),
+            unknown: Vec::new(),
+        };
+        for ReadAccount { account_id, account_ref, buckets } in accounts {
+            let count = buckets.as_ref().ok().map(Vec::len);
+            report.accounts.push(AccountReport {
+                account_id: account_id.clone(),
+                account_ref,
+                buckets: count,
+            });
+            match buckets {
+                Err(why) => report.unknown.push(UnknownReport { account_id, bucket: None, why }),
+                Ok(buckets) => {
+                    for ReadBucket { name, destinations: held } in buckets {
+                        let entry = BucketReport { account_id: account_id.clone(), bucket: name.clone() };
+                        match held {
+                            Err(why) if !sources.contains(&name) => {
+                                let (account_id, bucket) = (account_id.clone(), Some(name));
+                                report.unknown.push(UnknownReport { account_id, bucket, why });
+                            }
+                            // The resource says more than this read could.
+                            Err(_) => {}
+                            Ok(Some(_)) if !sources.contains(&name) => report.not_managed.push(entry),
+                            Ok(None) if !sources.contains(&name) && !destinations.contains(&name) => {
+                                report.not_replicated.push(entry);
+                            }
+                            Ok(_) => {}
+                        }
+                    }
+                }
+            }
+        }
+        report.not_replicated.sort();
+        report.not_managed.sort();
+        report.unknown.sort();
+        report
+    }
+
+    /// Whether something needs attention: exit code 2. A bucket that does not replicate may be meant so.
+    pub fn is_wrong(&self) -> bool {
+        self.summary.wrong > 0 || !self.unknown.is_empty()
+    }
+
+    /// What the buckets of the accounts add to the verdict, in a sentence.
+    pub fn coverage(&self) -> String {
+        if self.accounts.is_empty() {
+            return "No account was asked for its buckets.".to_owned();
+        }
+        let buckets: usize = self.accounts.iter().filter_map(|account| account.buckets).sum();
+        let unknown = match self.unknown.len() {
+            0 => String::new(),
+            1 => "; 1 answer is missing, so that nothing is known there".to_owned(),
+            count => format!("; {count} answers are missing, so that nothing is known there"),
+        };
+        let verb =
+            |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+        format!(
+            "Of {}, {} and {} without a resource in this cluster{unknown}.",
+            verb(buckets, "bucket", "buckets"),
+            verb(self.not_replicated.len(), "does not replicate", "do not replicate"),
+            verb(self.not_managed.len(), "replicates", "replicate"),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fleet::samples::{all, resource};
+
+    fn bucket(name: &str, destinations: Result<Option<Vec<&str>>, &str>) -> ReadBucket {
+        let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+        let destinations = destinations.map(|held| held.map(owned)).map_err(str::to_owned);
+        ReadBucket { name: name.to_owned(), destinations }
+    }
+
+    fn account(id: &str, buckets: Result<Vec<ReadBucket>, &str>) -> ReadAccount {
+        let buckets = buckets.map_err(str::to_owned);
+        ReadAccount { account_id: id.to_owned(), account_ref: None, buckets }
+    }
+
+    #[test]
+    fn a_bucket_is_covered_as_a_source_or_as_a_destination_and_unknown_is_never_fine() {
+        let views = all([resource("orders", &[["Ready", "True", "Applied", "m"]])]);
+        let buckets = vec![
+            bucket("orders-source", Ok(Some(vec!["orders-copy"]))),
+            bucket("orders-copy", Ok(None)),
+            bucket("lonely", Ok(None)),
+            bucket("by-hand", Ok(Some(vec!["by-hand-copy"]))),
+            bucket("by-hand-copy", Ok(None)),
+            bucket("denied", Err("access denied")),
+        ];
+        let accounts = vec![account("111111111111", Ok(buckets)), account("222222222222", Err("no session"))];
+        let report = Report::new(views, accounts, Timestamp::UNIX_EPOCH);
+        let names = |buckets: &[BucketReport]| -> Vec<String> {
+            buckets.iter().map(|bucket| bucket.bucket.clone()).collect()
+        };
+        assert_eq!(names(&report.not_replicated), ["lonely"]);
+        assert_eq!(names(&report.not_managed), ["by-hand"]);
+        let unknown: Vec<(&str, Option<&str>)> =
+            report.unknown.iter().map(|u| (u.account_id.as_str(), u.bucket.as_deref())).collect();
+        assert_eq!(unknown, [("111111111111", Some("denied")), ("222222222222", None)]);
+        assert!(report.is_wrong(), "what is unknown needs attention");
+        assert!(report.coverage().contains("2 answers are missing"), "{}", report.coverage());
+    }
+}

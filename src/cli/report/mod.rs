@@ -1,0 +1,137 @@
+//! `report`: a cluster in, a page for people who do not use a terminal out: the verdict of the fleet, a map, tables, and
+//! the buckets that no replication covers.
+
+mod chart;
+mod data;
+mod html;
+mod markdown;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum, ValueHint};
+use futures::future::join_all;
+
+use crate::aws::{self, AwsConnector, HeldBucket};
+use crate::cli::AwsArgs;
+use crate::cli::fleet::views;
+use crate::cli::kubernetes::{KubeArgs, KubernetesError, ScopeArgs};
+use crate::cli::output::{Format, PrintError, formatted, print};
+use crate::cli::progress::Progress;
+use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach};
+use crate::cli::report::data::{ReadAccount, ReadBucket, Report};
+use crate::cli::status::WRONG;
+use crate::runtime::clock::Clock;
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Format: one HTML page without a network, Markdown for a pull request, or JSON for a program
+    #[arg(long, short, value_enum, default_value_t)]
+    output: ReportFormat,
+    /// File to write; absent: standard output
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: Option<PathBuf>,
+    /// Print an earlier report, which was written with -o json, in another format; calls neither the cluster nor AWS
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["selector", "without_aws"])]
+    from: Option<PathBuf>,
+    /// Label selector, such as team=data
+    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    selector: Option<String>,
+    /// Report the resources alone, and call AWS for nothing: the buckets that do not replicate are then not reported
+    #[arg(long)]
+    without_aws: bool,
+    #[command(flatten)]
+    accounts: AccountsArgs,
+    #[command(flatten)]
+    kubernetes: KubeArgs,
+    #[command(flatten)]
+    aws: AwsArgs,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum ReportFormat {
+    #[default]
+    Html,
+    Markdown,
+    Json,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+    #[error(transparent)]
+    Print(#[from] PrintError),
+    #[error(transparent)]
+    Account(#[from] NoSuchAccount),
+    #[error("{file} is no report that this version can read: {why}")]
+    From { file: String, why: String },
+}
+
+pub async fn report(args: ReportArgs, typed: &'static str) -> Result<ExitCode, ReportError> {
+    let report = match &args.from {
+        Some(file) => earlier(file)?,
+        None => present(&args, typed).await?,
+    };
+    let text = match args.output {
+        ReportFormat::Html => html::page(&report),
+        ReportFormat::Markdown => markdown::markdown(&report),
+        ReportFormat::Json => formatted(&report, Format::Json)?,
+    };
+    match &args.file {
+        None => print(&text)?,
+        Some(file) => {
+            std::fs::write(file, text).map_err(|e| PrintError(format!("{}: {e}", file.display())))?;
+            print(&format!("{}\n→ {}\n", report.summary.sentence(), file.display()))?;
+        }
+    }
+    Ok(if report.is_wrong() { ExitCode::from(WRONG) } else { ExitCode::SUCCESS })
+}
+
+/// A report that was written with `-o json`.
+fn earlier(file: &Path) -> Result<Report, ReportError> {
+    let unreadable = |why: String| ReportError::From { file: file.display().to_string(), why };
+    let text = std::fs::read_to_string(file).map_err(|error| unreadable(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))
+}
+
+/// A report of the cluster and the accounts as they are now.
+async fn present(args: &ReportArgs, typed: &'static str) -> Result<Report, ReportError> {
+    let kubernetes = args.kubernetes.connect().await?;
+    // A report is about the fleet, unless a namespace was named.
+    let scope =
+        ScopeArgs { all_namespaces: args.kubernetes.namespace.is_none(), selector: args.selector.clone() };
+    let (found, _) = kubernetes.list(&scope).await?;
+    let backfills = kubernetes.backfills(&scope).await?.unwrap_or_default();
+    let accounts = if args.without_aws {
+        Vec::new()
+    } else {
+        let connector = AwsConnector::from_env(args.aws.settings(), aws::Metrics::default()).await;
+        let mut progress = Progress::new();
+        let reached = reach(&connector, &args.accounts.choose(kubernetes.accounts().await?)?).await;
+        progress.show(&format!("reading the buckets of {} accounts", reached.len()), " …");
+        join_all(reached.into_iter().map(read)).await
+    };
+    Ok(Report::new(views(found, &backfills, typed), accounts, Clock::System.timestamp()))
+}
+
+/// What an account holds, as far as it can be read.
+async fn read(reached: Reached) -> ReadAccount {
+    let buckets = match reached.client() {
+        Ok(aws) => aws::inventory(aws).await.map_err(|failure| failure.message()),
+        Err(why) => Err(why.to_owned()),
+    };
+    let buckets = buckets.map(|buckets| buckets.into_iter().map(bucket).collect());
+    ReadAccount { account_id: reached.account_id, account_ref: reached.name, buckets }
+}
+
+fn bucket(held: HeldBucket) -> ReadBucket {
+    let destinations = held.configuration.map(|configuration| {
+        configuration.map(|held| {
+            held.configuration.rules.values().map(|rule| rule.destination.bucket.clone()).collect()
+        })
+    });
+    ReadBucket { name: held.name, destinations: destinations.map_err(|failure| failure.message()) }
+}

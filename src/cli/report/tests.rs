@@ -1,0 +1,124 @@
+//! What a report prints, in each format.
+
+use insta::assert_snapshot;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::cli::fleet::samples::{all, resource};
+use crate::cli::report::data::{ReadAccount, ReadBucket, Report};
+use crate::cli::report::{html, markdown};
+
+fn now() -> Timestamp {
+    "2026-03-01T12:30:00Z".parse().unwrap()
+}
+
+fn sample() -> Report {
+    let mut drifted = resource("bills", &[["Ready", "True", "Applied", "m"]]);
+    let entry = json!({
+        "resource": "ReplicationConfiguration", "name": "bills-source", "path": "rules[all].status",
+        "want": "Enabled", "got": "Disabled",
+    });
+    drifted["status"]["lastCorrection"] =
+        json!({"time": "2026-02-27T12:00:00Z", "count": 7, "items": [entry]});
+    let views = all([
+        drifted,
+        resource("orders", &[["Ready", "False", "ForeignRole", "The role orders exists."]]),
+        resource("paused", &[["Ready", "Unknown", "Suspended", "m"]]),
+    ]);
+    let bucket = |name: &str, destinations| ReadBucket { name: name.to_owned(), destinations };
+    let buckets = vec![
+        bucket("lonely", Ok(None)),
+        bucket("by-hand", Ok(Some(vec!["elsewhere".to_owned()]))),
+        bucket("denied", Err("access denied: s3:GetReplicationConfiguration on denied".to_owned())),
+    ];
+    let account = |id: &str, buckets| ReadAccount { account_id: id.to_owned(), account_ref: None, buckets };
+    let accounts =
+        vec![account("111111111111", Ok(buckets)), account("222222222222", Err("no session".to_owned()))];
+    Report::new(views, accounts, now())
+}
+
+#[test]
+fn markdown_begins_with_the_verdict() {
+    assert_snapshot!(markdown::markdown(&sample()));
+}
+
+#[test]
+fn the_form_for_programs_is_stable() {
+    let mut report = serde_json::to_value(sample()).unwrap();
+    // Their form has its own test.
+    report["replications"] = json!(report["replications"].as_array().unwrap().len());
+    assert_snapshot!(serde_json::to_string_pretty(&report).unwrap());
+}
+
+/// A text that would be a script, an image or a link if any place took it as markup.
+const HOSTILE: &str =
+    "<script>alert(1)</script><img src=x onerror=alert(2)>\" onload=\"alert(3) &amp; ' [a](http://b) `|";
+
+fn hostile() -> Report {
+    let mut object = resource("orders", &[["Ready", "False", "ForeignRole", HOSTILE]]);
+    object["spec"]["source"]["bucket"] = json!(HOSTILE);
+    object["spec"]["source"]["region"] = json!(HOSTILE);
+    object["spec"]["rules"][0]["id"] = json!(HOSTILE);
+    object["spec"]["rules"][0]["filter"] = json!({"prefix": HOSTILE, "tags": {HOSTILE: HOSTILE}});
+    object["spec"]["rules"][0]["destination"]["bucket"] = json!(HOSTILE);
+    object["status"]["conditions"][0]["reason"] = json!(HOSTILE);
+    let entry =
+        json!({"resource": "Role", "name": HOSTILE, "path": HOSTILE, "want": HOSTILE, "got": HOSTILE});
+    object["status"]["drift"] = json!([entry]);
+    object["status"]["driftCount"] = json!(1);
+    let bucket = |destinations| ReadBucket { name: format!("{HOSTILE}2"), destinations };
+    let buckets = vec![bucket(Ok(None)), bucket(Err(HOSTILE.to_owned())), bucket(Ok(Some(Vec::new())))];
+    let account = ReadAccount { account_id: HOSTILE.to_owned(), account_ref: None, buckets: Ok(buckets) };
+    Report::new(all([object]), vec![account], now())
+}
+
+#[test]
+fn text_from_elsewhere_stays_text() {
+    let page = html::page(&hostile());
+    let harmless = html::page(&sample());
+    let tags = |page: &str| ["<script", "<img", "<a ", "<style"].map(|tag| page.matches(tag).count());
+    assert_eq!(tags(&page), tags(&harmless), "no element begins in a text");
+    // A quotation mark would end an attribute.
+    assert!(!page.contains("\" onload=\""), "an attribute ends in a text");
+    assert!(page.contains("&lt;script&gt;"), "the text itself is there");
+
+    let text = markdown::markdown(&hostile());
+    // An indented line is code, in which nothing is markup.
+    for line in text.lines().filter(|line| !line.starts_with("    ")) {
+        for part in ["<script", "<img", "[a](", "`", "\u{1b}"] {
+            assert!(!line.contains(part), "{part}: {line}");
+        }
+    }
+    for line in text.lines().filter(|line| line.starts_with("| ✗")) {
+        assert_eq!(line.matches('|').count(), 6, "a cell ends in a text: {line}");
+    }
+}
+
+#[test]
+fn ten_thousand_replications_are_a_page_of_a_few_megabytes() {
+    let views =
+        all((0..10_000).map(|n| resource(&format!("replication-{n}"), &[["Ready", "True", "Applied", "m"]])));
+    let page = html::page(&Report::new(views, Vec::new(), now()));
+    assert_eq!(page.matches("<tr data-verdict").count(), 10_000, "every row is there without the script");
+    assert!(page.len() < 8_000_000, "{} bytes", page.len());
+    // The map counts what it could not draw.
+    assert!(page.contains(": ✓ 10000"), "the map has no count");
+    assert!(page.matches("class=\"arrow").count() < 20, "one arrow for all");
+}
+
+#[test]
+fn a_page_is_complete_without_its_script() {
+    let page = html::page(&sample());
+    for part in
+        ["1 of 3 replications needs attention", "ForeignRole", "lonely", "by-hand", "no session", "corrected"]
+    {
+        assert!(page.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn a_report_for_programs_is_read_back_as_it_was() {
+    let report = sample();
+    let text = serde_json::to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+}

@@ -1,0 +1,119 @@
+//! `status`: the resources of a cluster in, what is true of them out: a tree for one, a line each for many, the ones that
+//! need someone first.
+
+mod lines;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::cli::fleet::{ReplicationView, Summary, Verdict, views};
+use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
+use crate::cli::output::{Format, PrintError, formatted, print};
+use crate::cli::terminal::{Color, Layout};
+use crate::runtime::clock::Clock;
+
+pub use tree::tree;
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Name of one BucketReplication; absent: all of the namespace
+    #[arg(conflicts_with_all = ["all_namespaces", "selector"])]
+    name: Option<String>,
+    /// Print again whenever something changes, until Ctrl-C
+    #[arg(long, short, conflicts_with = "output")]
+    watch: bool,
+    /// Print for a program instead of a person
+    #[arg(long, short, value_enum)]
+    output: Option<Format>,
+    /// When to use colour
+    #[arg(long, value_enum, default_value_t)]
+    color: Color,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    #[command(flatten)]
+    kubernetes: KubeArgs,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+    #[error(transparent)]
+    Print(#[from] PrintError),
+    #[error("the watch of BucketReplications failed: {0}")]
+    Watch(String),
+}
+
+/// The exit code when something about a replication is wrong, and nothing about the command.
+pub const WRONG: u8 = 2;
+
+/// Several resources, for a program.
+#[derive(Serialize)]
+struct StatusList<'a> {
+    summary: Summary,
+    items: &'a [ReplicationView],
+}
+
+pub async fn status(args: StatusArgs, typed: &'static str) -> Result<ExitCode, StatusError> {
+    let kubernetes = args.kubernetes.connect().await?;
+    let layout = Layout::of_stdout(args.color);
+    if args.watch {
+        return watch::watch(&kubernetes, &args, layout, typed).await;
+    }
+    let Read { views, .. } = read(&kubernetes, &args, typed).await?;
+    let text = match (args.output, &args.name, views.as_slice()) {
+        (Some(format), Some(_), [one]) => formatted(one, format)?,
+        (Some(format), _, all) => formatted(&StatusList { summary: summary(all), items: all }, format)?,
+        (None, ..) => render(&views, &args, &layout, typed),
+    };
+    print(&text)?;
+    Ok(exit_code(&views))
+}
+
+/// 2 if something about a resource is wrong.
+pub fn exit_code(views: &[ReplicationView]) -> ExitCode {
+    let wrong = views.iter().any(|view| view.verdict.is_wrong());
+    if wrong { ExitCode::from(WRONG) } else { ExitCode::SUCCESS }
+}
+
+/// The summary of resources.
+fn summary(views: &[ReplicationView]) -> Summary {
+    Summary::of(views.iter().map(|view| -> Verdict { view.verdict }))
+}
+
+/// The text for people: a tree for a resource that was named, else lines.
+fn render(views: &[ReplicationView], args: &StatusArgs, layout: &Layout, typed: &str) -> String {
+    match (&args.name, views) {
+        (Some(_), [one]) => tree(one, layout, Clock::System.timestamp()),
+        _ => lines::lines(views, layout, typed),
+    }
+}
+
+/// What the cluster holds, and the version from which a watch continues.
+struct Read {
+    views: Vec<ReplicationView>,
+    version: String,
+}
+
+async fn read(
+    kubernetes: &Kubernetes,
+    args: &StatusArgs,
+    typed: &'static str,
+) -> Result<Read, KubernetesError> {
+    let backfills = kubernetes.backfills(&args.scope).await?.unwrap_or_default();
+    let (found, version) = match &args.name {
+        Some(name) => {
+            let one = kubernetes.get(name, typed).await?;
+            let version = one.metadata.resource_version.clone().unwrap_or_default();
+            (vec![one], version)
+        }
+        None => kubernetes.list(&args.scope).await?,
+    };
+    Ok(Read { views: views(found, &backfills, typed), version })
+}

@@ -1,0 +1,91 @@
+//! `suspend` and `resume`: set `spec.suspend` of resources, and report what that means.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use kube::ResourceExt;
+use kube::core::ObjectMeta;
+
+use crate::cli::kubernetes::{KubeArgs, KubernetesError};
+use crate::cli::output::{PrintError, print};
+
+#[derive(Debug, Args)]
+pub struct SuspendArgs {
+    /// Names of BucketReplications
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    #[command(flatten)]
+    kubernetes: KubeArgs,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SuspendError {
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
+    #[error(transparent)]
+    Print(#[from] PrintError),
+}
+
+/// Suspends the resources, or resumes them.
+pub async fn suspend(
+    args: &SuspendArgs,
+    suspend: bool,
+    typed: &'static str,
+) -> Result<ExitCode, SuspendError> {
+    let kubernetes = args.kubernetes.connect().await?;
+    for name in &args.names {
+        let resource = kubernetes.decoded(name, typed).await?;
+        let changes = resource.spec.suspend != suspend;
+        if changes {
+            kubernetes.set_suspended(name, suspend).await?;
+        }
+        print(&report(&kubernetes.namespace, name, suspend, changes))?;
+        if let Some(tool) = applier(&resource.metadata).filter(|_| changes) {
+            print(&format!(
+                "  {tool} applies {}: set suspend: {suspend} in its manifest too, or {tool} changes it back\n",
+                resource.name_any()
+            ))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(namespace: &str, name: &str, suspend: bool, changes: bool) -> String {
+    match (suspend, changes) {
+        (true, true) => format!(
+            "{namespace}/{name} is suspended: the operator checks nothing, and S3 goes on to replicate as configured\n"
+        ),
+        (true, false) => format!("{namespace}/{name} was suspended already\n"),
+        (false, true) => format!("{namespace}/{name} is resumed: the operator checks it now\n"),
+        (false, false) => format!("{namespace}/{name} was not suspended\n"),
+    }
+}
+
+/// The GitOps tool that applies an object, by the marks that it leaves.
+fn applier(metadata: &ObjectMeta) -> Option<&'static str> {
+    let labels = metadata.labels.iter().flatten().map(|(key, _)| key.as_str());
+    let annotations = metadata.annotations.iter().flatten().map(|(key, _)| key.as_str());
+    labels.chain(annotations).find_map(|key| match key {
+        "kustomize.toolkit.fluxcd.io/name" | "helm.toolkit.fluxcd.io/name" => Some("Flux"),
+        "argocd.argoproj.io/tracking-id" | "argocd.argoproj.io/instance" => Some("Argo CD"),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn the_tool_that_would_change_it_back_is_named() {
+        let marked = |key: &str| {
+            let marks = Some(BTreeMap::from([(key.to_owned(), "a".to_owned())]));
+            applier(&ObjectMeta { annotations: marks, ..ObjectMeta::default() })
+        };
+        assert_eq!(marked("argocd.argoproj.io/tracking-id"), Some("Argo CD"));
+        assert_eq!(marked("kustomize.toolkit.fluxcd.io/name"), Some("Flux"));
+        assert_eq!(marked("team"), None);
+    }
+}

@@ -1,0 +1,160 @@
+//! What the terminal can show: its width, and whether it shows colour.
+//!
+//! In: standard output, and the flag `--color`. Out: [`Layout`], with which text is laid out. Colour is never the only
+//! sign of anything.
+
+use std::io::IsTerminal;
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use crate::cli::fleet::Verdict;
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// How text is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Columns of the terminal; `None`: lines may have any length.
+    pub width: Option<usize>,
+    /// Rows of the terminal; `None`: there may be any number of lines.
+    pub height: Option<usize>,
+    pub color: bool,
+}
+
+/// What a part of a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    Good,
+    Warning,
+    Bad,
+    /// Of less importance.
+    Dim,
+    Strong,
+}
+
+impl Layout {
+    /// The layout of standard output.
+    pub fn of_stdout(color: Color) -> Layout {
+        let output = std::io::stdout();
+        let color = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => AutoStream::choice(&output) != ColorChoice::Never,
+        };
+        let size = output.is_terminal().then(terminal_size::terminal_size).flatten();
+        Layout {
+            width: size.map(|(width, _)| usize::from(width.0).max(MIN_WIDTH)),
+            height: size.map(|(_, height)| usize::from(height.0)),
+            color,
+        }
+    }
+
+    /// Text in the colour of a tone.
+    pub fn paint(&self, tone: Tone, text: &str) -> String {
+        if !self.color || text.is_empty() {
+            return text.to_owned();
+        }
+        let style = match tone {
+            Tone::Good => AnsiColor::Green.on_default(),
+            Tone::Warning => AnsiColor::Yellow.on_default(),
+            Tone::Bad => AnsiColor::Red.on_default().bold(),
+            Tone::Dim => Style::new().dimmed(),
+            Tone::Strong => Style::new().bold(),
+        };
+        format!("{style}{text}{style:#}")
+    }
+
+    /// Text cut to a number of columns, with `…` in place of the rest.
+    pub fn cut(&self, text: &str, columns: usize) -> String {
+        if self.width.is_none() || text.width() <= columns {
+            return text.to_owned();
+        }
+        let mut kept = String::new();
+        let mut used = 1;
+        for character in text.chars() {
+            used += character.width().unwrap_or_default();
+            if used > columns {
+                break;
+            }
+            kept.push(character);
+        }
+        format!("{}…", kept.trim_end())
+    }
+
+    /// Text on as many lines as it needs, each after `indent`. It may come from elsewhere.
+    pub fn wrap(&self, text: &str, indent: &str) -> String {
+        self.fill(&printable(text), indent, indent)
+    }
+
+    /// Text on as many lines as it needs, the first one after `first` and the others after `more`.
+    pub fn fill(&self, text: &str, first: &str, more: &str) -> String {
+        let Some(width) = self.width else { return format!("{first}{text}") };
+        let options = textwrap::Options::new(width).initial_indent(first).subsequent_indent(more);
+        let options = options.break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation);
+        textwrap::fill(text, options.wrap_algorithm(textwrap::WrapAlgorithm::FirstFit))
+    }
+}
+
+/// The tone of a verdict.
+pub fn tone(verdict: Verdict) -> Tone {
+    match verdict {
+        Verdict::Failing => Tone::Bad,
+        Verdict::Delayed | Verdict::Retrying | Verdict::Unproven => Tone::Warning,
+        Verdict::Waiting | Verdict::Suspended => Tone::Dim,
+        Verdict::Applied | Verdict::Arriving => Tone::Good,
+    }
+}
+
+/// Text without control characters. Names and messages come from AWS and from other users, and must not command the
+/// terminal.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Text with blanks up to a number of columns.
+pub fn pad(text: &str, columns: usize) -> String {
+    let blanks = columns.saturating_sub(text.width());
+    format!("{text}{}", " ".repeat(blanks))
+}
+
+/// Below this width nothing is readable.
+const MIN_WIDTH: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NARROW: Layout = Layout { width: Some(40), height: None, color: false };
+
+    #[test]
+    fn text_is_cut_by_columns_and_not_by_bytes() {
+        assert_eq!(NARROW.cut("bucket", 6), "bucket");
+        assert_eq!(NARROW.cut("bucket-a", 6), "bucke…");
+        assert_eq!(NARROW.cut("漢字漢字", 5), "漢字…");
+        assert_eq!(Layout { width: None, ..NARROW }.cut("bucket-a", 6), "bucket-a", "a pipe loses nothing");
+    }
+
+    #[test]
+    fn what_others_wrote_cannot_command_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc"), "a [2Jb c");
+        assert_eq!(NARROW.wrap("a\u{1b}[2Jb", "  "), "  a [2Jb");
+    }
+
+    #[test]
+    fn colour_is_left_out_where_it_is_not_wanted() {
+        let coloured = Layout { color: true, ..NARROW }.paint(Tone::Bad, "failing");
+        assert!(coloured.contains("failing") && coloured.starts_with('\u{1b}'));
+        assert_eq!(NARROW.paint(Tone::Bad, "failing"), "failing");
+    }
+}

@@ -1,0 +1,93 @@
+//! Which metrics of a resource may be read, as a check found it.
+//!
+//! In: a check that was authorized, with what it observed and wrote. Out: the rules that publish metrics, in the store of
+//! evidence. So a sweep reads only for resources that their accounts allow, and only metrics that exist.
+
+use jiff::SignedDuration;
+
+use crate::api::ConditionType;
+use crate::controllers::bucket_replication::context::Context;
+use crate::controllers::bucket_replication::evidence_store::Registration;
+use crate::controllers::bucket_replication::resource::Resource;
+use crate::replication::health::Evidence;
+use crate::replication::health::metrics::{Watch, WatchedRule};
+use crate::replication::status::Report;
+use crate::replication::{Configuration, Outcome, PlanInput, Step};
+use crate::runtime::store::Key;
+
+/// Has the metrics of a resource read from now on, and returns its evidence.
+pub fn watch_metrics<C, K>(
+    resource: &Resource<'_>,
+    input: &PlanInput<'_>,
+    outcome: &Outcome,
+    cx: &Context<C, K>,
+) -> Evidence {
+    let uid = &resource.target.key.uid;
+    let Some(default) = cx.settings.health.interval else {
+        return Evidence { reads_metrics: false, ..cx.evidence.get(uid) };
+    };
+    let Some(watch) = watch(input, outcome) else { return cx.evidence.get(uid) };
+    let interval = resource.spec.health.as_ref().and_then(|health| health.interval.as_ref());
+    let interval = interval.map_or(default, |interval| interval.duration());
+    let three = SignedDuration::try_from(interval.saturating_mul(3)).unwrap_or(SignedDuration::MAX);
+    let window =
+        SignedDuration::try_from(cx.settings.health.window).unwrap_or(SignedDuration::MAX).max(three);
+    let registration = Registration {
+        key: Key::of(resource.target.metadata),
+        watch,
+        previous: &resource.status,
+        interval,
+        window,
+        now: cx.clock.timestamp(),
+    };
+    cx.evidence.watch(uid, registration);
+    cx.evidence.get(uid)
+}
+
+/// What publishes metrics; `None` where it is not known, so that what is read already goes on.
+fn watch(input: &PlanInput<'_>, outcome: &Outcome) -> Option<Watch> {
+    let PlanInput { observed, desired, replication, .. } = input;
+    let put = outcome.done.iter().rev().find_map(|step| match step {
+        Step::PutReplication { configuration, .. } => Some(configuration),
+        _ => None,
+    });
+    let held = match (put, &observed.configuration) {
+        (Some(put), _) => put,
+        (None, Ok(Some(held))) => held,
+        (None, Ok(None)) => &Configuration { role: String::new(), rules: Default::default() },
+        (None, Err(_)) => return None,
+    };
+    let previous = replication.status;
+    let known = |bucket: &str| {
+        let mut buckets = previous.destinations.iter().chain(&previous.source);
+        buckets.find(|held| held.bucket == bucket).and_then(|held| held.region.clone())
+    };
+    let source = desired.source.name.clone();
+    let region = observed.region_of(&observed.source).or_else(|| known(&source))?;
+    let rules = replication.spec.rules.iter().filter_map(|rule| {
+        let held = held.rules.get(&rule.id)?;
+        let destination = &rule.destination.bucket;
+        let publishes = held.status.is_enabled()
+            && held.destination.metrics.is_enabled()
+            && held.destination.bucket.rsplit(':').next() == Some(destination.as_str());
+        let seen = observed.destinations.get(destination);
+        publishes.then(|| WatchedRule {
+            id: rule.id.clone(),
+            destination: destination.clone(),
+            region: seen.and_then(|seen| observed.region_of(seen)).or_else(|| known(destination)),
+        })
+    });
+    let account = input.account().map(|account| account.name.clone());
+    Some(Watch { account, source, region, rules: rules.collect() })
+}
+
+/// What of a check would make operations fail: the conditions that are not true.
+pub fn likely_cause(report: &Report) -> Option<String> {
+    let concerned =
+        [ConditionType::RoleReady, ConditionType::VersioningReady, ConditionType::ReplicationReady];
+    let conditions = report.status.conditions.iter();
+    let broken = conditions
+        .filter(|c| c.status == "False" && concerned.iter().any(|about| about.as_str() == c.type_))
+        .map(|c| c.message.clone());
+    broken.reduce(|one, other| if one == other { one } else { format!("{one}; {other}") })
+}

@@ -1,0 +1,159 @@
+//! Finds the resources that a message concerns, and has them checked.
+//!
+//! In: the body of a message. Out: triggers; and an outcome, which is counted. A message is never an error: whoever may
+//! write to the queue can cause checks, at their pace, and nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::{Resource, ResourceExt};
+
+use crate::api::ConditionType;
+use crate::controllers::Guarded;
+use crate::controllers::events::state::{Events, Inner, labels, since};
+use crate::iam::arn::{account_of_arn, role_of_arn};
+use crate::ports::Cloud;
+use crate::replication::events::{Cause, Event, EventName, Lookup, Message, Origin, Service, Subject, parse};
+use crate::runtime::queue::Urgency;
+use crate::runtime::store::Key;
+use crate::telemetry::EventOutcome;
+
+/// Of more resources than this that share a bucket or a role, one is checked first, and the others only if it finds
+/// anything: a write that changes nothing must not cost five reads for each of them.
+const PROBE_ABOVE: usize = 50;
+
+/// Resources that are checked in a second where one change concerns many.
+const CHECKS_PER_SECOND: u32 = 10;
+
+impl Events {
+    /// Acts on the body of a message. Returns what became of it; a notification of S3 is left to the caller.
+    pub async fn dispatch<C: Cloud>(&self, body: &str, cloud: &C) -> EventOutcome {
+        let Some(inner) = self.inner() else { return EventOutcome::Unknown };
+        let metrics = &inner.setup.metrics;
+        let (origin, outcome) = match parse(body) {
+            Message::Change(event) => {
+                metrics_of_delay(inner, &event);
+                let outcome = inner.change(&event, cloud).await;
+                (Some(event.origin), outcome)
+            }
+            Message::Failed(origin) => {
+                inner.received(&origin, None);
+                (Some(origin), EventOutcome::FailedCall)
+            }
+            Message::Unattributed(origin) => {
+                inner.received(&origin, None);
+                (Some(origin), EventOutcome::Unattributed)
+            }
+            Message::Unknown(origin) => {
+                origin.iter().for_each(|origin| inner.received(origin, None));
+                (origin, EventOutcome::Unknown)
+            }
+            Message::Notification => (None, EventOutcome::Notification),
+            Message::Unreadable => (None, EventOutcome::Unreadable),
+        };
+        let service = origin.map(|origin| labels(&origin).service);
+        metrics.received(service.unwrap_or("none"), outcome);
+        outcome
+    }
+}
+
+fn metrics_of_delay(inner: &Inner, event: &Event) {
+    if let Some(time) = event.time {
+        inner.setup.metrics.event_delay(since(time, &inner.setup.clock));
+    }
+}
+
+impl Inner {
+    /// An event came from an origin. Accounts report the first one.
+    fn received(&self, origin: &Origin, name: Option<EventName>) {
+        let begins = self.state.lock().coverage.received(origin, name, self.now());
+        if begins {
+            self.recount(Some(&origin.account));
+        }
+    }
+
+    async fn change<C: Cloud>(&self, event: &Event, cloud: &C) -> EventOutcome {
+        if self.state.lock().own_writes.is_duplicate(event.id.as_deref()) {
+            return EventOutcome::Duplicate;
+        }
+        self.received(&event.origin, Some(event.name));
+        let own = event.access_key.as_deref().is_some_and(|key| cloud.is_own_access_key(key));
+        if own && self.state.lock().own_writes.is_echo(event) {
+            return EventOutcome::Own;
+        }
+        let accounts = self.check_accounts(event);
+        let concerned = self.concerned(event);
+        if concerned.is_empty() {
+            return if accounts { EventOutcome::Checked } else { EventOutcome::Unknown };
+        }
+        cloud.forget_answers(event).await;
+        let cause =
+            Cause { changed: event.time, fresh: event.origin.service == Service::Kms, ..Cause::default() };
+        let everyone = concerned.len() <= PROBE_ABOVE || event.name.is_bucket_policy();
+        match concerned.iter().find(|object| is_ready(object)).filter(|_| !everyone) {
+            Some(one) => {
+                let probe = Some(Lookup::of_event(event));
+                self.check(one, Cause { probe, ..cause }, Duration::ZERO);
+            }
+            None => self.check_all(&concerned, &cause),
+        }
+        EventOutcome::Checked
+    }
+
+    /// The resources that may see a change. Only the source of a resource has a configuration that it compares.
+    fn concerned(&self, event: &Event) -> Vec<Arc<Guarded>> {
+        match (&event.subject, event.name) {
+            (
+                Subject::Bucket(bucket),
+                EventName::PutBucketReplication | EventName::DeleteBucketReplication,
+            ) => self.setup.index.by_source(bucket),
+            _ => self.setup.index.by_event(Lookup::of_event(event)),
+        }
+    }
+
+    /// Checks `AwsAccount`s whose role changed.
+    fn check_accounts(&self, event: &Event) -> bool {
+        let Subject::Role(role) = &event.subject else { return false };
+        let mut found = false;
+        for account in self.setup.index.accounts.objects() {
+            let assumed = account.0.as_ref().ok().and_then(|account| account.spec.assume_role.as_ref());
+            let is_same = assumed.is_some_and(|assumed| {
+                role_of_arn(&assumed.arn).eq_ignore_ascii_case(role)
+                    && account_of_arn(&assumed.arn) == Some(event.origin.account.as_str())
+            });
+            if is_same {
+                self.setup.accounts.trigger(Key::cluster(&account.name_any()), Urgency::Change);
+                found = true;
+            }
+        }
+        found
+    }
+
+    /// A check in place of many found something: the others are checked too.
+    pub(super) fn check_beside(&self, probed: &Key, lookup: Lookup) {
+        let mut others = self.setup.index.by_event(lookup);
+        others.retain(|object| Key::of(object.meta()) != *probed);
+        self.check_all(&others, &Cause::default());
+    }
+
+    fn check_all(&self, objects: &[Arc<Guarded>], cause: &Cause) {
+        for (number, object) in (0u32..).zip(objects) {
+            let spread = if objects.len() > PROBE_ABOVE { number } else { 0 };
+            self.check(object, cause.clone(), Duration::from_secs(1) * spread / CHECKS_PER_SECOND);
+        }
+    }
+
+    fn check(&self, object: &Guarded, cause: Cause, delay: Duration) {
+        let key = Key::of(object.meta());
+        let pause = self.state.lock().pacing.event(&key, cause, self.now());
+        self.setup.replications.trigger_in(key, Urgency::Change, pause.max(delay));
+    }
+}
+
+/// Whether a check of the resource reads AWS and finds, as a rule, nothing.
+fn is_ready(object: &Guarded) -> bool {
+    let Ok(resource) = &object.0 else { return false };
+    let conditions = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let ready = conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+    !resource.spec.suspend && ready.is_some_and(|ready| ready.status == "True")
+}

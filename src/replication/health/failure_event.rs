@@ -1,0 +1,298 @@
+//! Failure events of S3: why an operation failed.
+//!
+//! In: the body of a message, as S3 sends it to a queue that the user chose. Out: the failures in it. And for each reason
+//! that S3 documents, what it means and what to do.
+//!
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-metrics-events.html>
+
+use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+
+use crate::replication::health::evidence::Evidence;
+
+const FAILED: &str = "Replication:OperationFailedReplication";
+
+/// Longer texts are no reason of S3.
+const MAX_REASON: usize = 128;
+
+/// One operation that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureEvent {
+    /// The source bucket.
+    pub source: String,
+    pub rule: String,
+    /// The name of the destination bucket.
+    pub destination: String,
+    /// S3's `failureReason`, which may be one that this version does not know.
+    pub reason: String,
+    pub key: String,
+    pub version: Option<String>,
+    /// When the operation failed.
+    pub at: Timestamp,
+}
+
+/// The failures in the body of a message; empty for any other message. One that S3 delivers by SNS is an envelope around
+/// it.
+pub fn failures(body: &str) -> Vec<FailureEvent> {
+    match serde_json::from_str::<Message>(body) {
+        Ok(Message { records: Some(records), .. }) => records.into_iter().filter_map(failure).collect(),
+        Ok(Message { message: Some(inner), .. }) => match serde_json::from_str::<Message>(&inner) {
+            Ok(Message { records: Some(records), .. }) => records.into_iter().filter_map(failure).collect(),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Message {
+    #[serde(rename = "Records")]
+    records: Option<Vec<Record>>,
+    #[serde(rename = "Message")]
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Record {
+    event_name: Option<String>,
+    event_time: Option<Timestamp>,
+    s3: Option<S3>,
+    replication_event_data: Option<Data>,
+}
+
+#[derive(Deserialize)]
+struct S3 {
+    bucket: Option<Bucket>,
+    object: Option<Object>,
+}
+
+#[derive(Deserialize)]
+struct Bucket {
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Object {
+    key: Option<String>,
+    version_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Data {
+    replication_rule_id: Option<String>,
+    destination_bucket: Option<String>,
+    failure_reason: Option<String>,
+}
+
+fn failure(record: Record) -> Option<FailureEvent> {
+    let Record { event_name, event_time, s3, replication_event_data } = record;
+    let name = event_name?;
+    if name.strip_prefix("s3:").unwrap_or(&name) != FAILED {
+        return None;
+    }
+    let S3 { bucket, object } = s3?;
+    let Data { replication_rule_id, destination_bucket, failure_reason } = replication_event_data?;
+    let destination = destination_bucket?;
+    let object = object?;
+    // S3 encodes keys as in a form: a space is a plus.
+    let key = object.key.unwrap_or_default().replace('+', " ");
+    Some(FailureEvent {
+        source: bucket?.name?,
+        rule: replication_rule_id?,
+        destination: destination.rsplit(':').next().unwrap_or(&destination).to_owned(),
+        reason: failure_reason?.chars().filter(|c| c.is_ascii_graphic()).take(MAX_REASON).collect(),
+        key: percent_decode_str(&key).decode_utf8_lossy().into_owned(),
+        version: object.version_id,
+        at: event_time?,
+    })
+}
+
+/// Whether the operation failed by no fault of the settings: the object was deleted before S3 replicated it.
+pub fn is_noise(reason: &str) -> bool {
+    matches!(reason, "SrcKeyNotFound" | "SrcObjectNotFound" | "SrcVersionNotFound")
+}
+
+/// Adds a failure to the evidence of the resource. Events come at least once and in any order.
+pub fn add(evidence: &mut Evidence, event: &FailureEvent) {
+    let Some(rule) = evidence.rules.get_mut(&event.rule) else { return };
+    if is_noise(&event.reason) {
+        /// More keys than this in a window are not worth their memory.
+        const MOST: usize = 10_000;
+        let second = event.at.as_second();
+        let minute = Timestamp::from_second(second - second.rem_euclid(60)).unwrap_or(event.at);
+        let held: usize = rule.noise.values().map(std::collections::BTreeSet::len).sum();
+        if held < MOST {
+            let object =
+                format!("{} {} {}", event.key, event.version.as_deref().unwrap_or(""), event.destination);
+            rule.noise.entry(minute).or_default().insert(object);
+        }
+        return;
+    }
+    rule.failure_reason = Some(event.reason.clone());
+}
+
+/// What a reason means, and what to do about it; `None` for one that this version does not know.
+pub fn remedy(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "AssumeRoleNotPermitted" => {
+            "S3 cannot assume the role: let its trust policy allow s3.amazonaws.com to do so, and check that no service control policy denies it"
+        }
+        "DstBucketNotFound" => "the destination bucket does not exist: create it, or correct the rule",
+        "SrcBucketNotFound" => "the source bucket does not exist: create it again, or delete this resource",
+        "DstBucketUnversioned" => "the destination has no versioning: enable it",
+        "DstBucketObjectLockConfigMissing" => {
+            "the source has Object Lock and the destination has not: enable Object Lock there"
+        }
+        "DstBucketInvalidRegion" => "the destination is in another Region than the job says: correct the job",
+        "SrcBucketInvalidRegion" => "the source is in another Region than the job says: correct the job",
+        "DstPutObjectNotPermitted" => {
+            "the role may not write replicas: allow s3:ReplicateObject and, for another owner, s3:ObjectOwnerOverrideToBucketOwner on the destination in the role's and the bucket's policy, and kms:Encrypt in the policy of the destination's KMS key"
+        }
+        "DstMultipartInitNotPermitted"
+        | "DstMultipartUploadNotPermitted"
+        | "DstMultipartPartUploadNotPermitted"
+        | "DstMultipartCompleteNotPermitted" => {
+            "the role may not write large replicas: allow s3:ReplicateObject on the destination, and check that neither policy denies it"
+        }
+        "DstPutTaggingNotPermitted" => {
+            "the role may not write tags: allow s3:ReplicateTags on the destination, or set replicate.tags: false"
+        }
+        "DstPutAclNotPermitted" => {
+            "the role may not write ACLs: allow s3:PutObjectAcl on the destination, or set replicate.acls: false"
+        }
+        "DstDelObjNotPermitted" => {
+            "the role may not replicate delete markers: allow s3:ReplicateDelete on the destination"
+        }
+        "DstPutRetentionNotPermitted" => {
+            "the role may not write retention periods: allow s3:PutObjectRetention on the destination"
+        }
+        "DstPutLegalHoldNotPermitted" => {
+            "the role may not write legal holds: allow s3:PutObjectLegalHold on the destination"
+        }
+        "DstKmsKeyNotFound" => "the destination's KMS key does not exist: correct destination.kmsKeyArn",
+        "DstKmsKeyInvalidState" => {
+            "the destination's KMS key is disabled or pending deletion: enable it, or choose another destination.kmsKeyArn"
+        }
+        "SrcKmsKeyInvalidState" | "SrcKmsKeyNotFound" => {
+            "the KMS key of the source objects is disabled, pending deletion or gone: enable it"
+        }
+        "DstVersionNotFound" => {
+            "the destination lacks the version whose metadata changed: replicate it with S3 Batch Replication"
+        }
+        "DstObjectHardDeleted" => {
+            "the replica was deleted by its version id, and S3 does not replicate it again: copy the object onto itself with S3 Batch Operations"
+        }
+        "InitiateReplicationNotPermitted" => {
+            "the job's role may not start replication: allow s3:InitiateReplication on the objects of the source"
+        }
+        "SrcBucketReplicationConfigMissing" => {
+            "the source has no replication configuration: the next check puts it back, unless managementPolicy is Observe"
+        }
+        "SrcGetObjectNotPermitted" | "SrcHeadObjectNotPermitted" => {
+            "the role may not read objects: allow s3:GetObjectVersionForReplication on the source, and kms:Decrypt on its KMS key"
+        }
+        "SrcGetAclNotPermitted" => {
+            "the role may not read ACLs: allow s3:GetObjectVersionAcl on the source, and check that the bucket's owner owns the objects"
+        }
+        "SrcGetTaggingNotPermitted" => {
+            "the role may not read tags: allow s3:GetObjectVersionTagging on the source"
+        }
+        "SrcGetRetentionNotPermitted" => {
+            "the role may not read retention periods: allow s3:GetObjectRetention on the source"
+        }
+        "SrcGetLegalHoldNotPermitted" => {
+            "the role may not read legal holds: allow s3:GetObjectLegalHold on the source"
+        }
+        "SrcKeyNotFound" | "SrcObjectNotFound" | "SrcVersionNotFound" => {
+            "the object was deleted before S3 replicated it: nothing is to be done"
+        }
+        "SrcObjectNotEligible" => {
+            "the object's storage class or tags do not match the rule: restore it from the archive, or correct the rule"
+        }
+        "SrcReplicationNotPending" => "S3 has replicated the object already: nothing is to be done",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::health::{MetricsEvidence, RuleEvidence};
+
+    fn body(reason: &str) -> String {
+        serde_json::json!({"Records": [
+            {"eventVersion": "2.2", "eventSource": "aws:s3", "awsRegion": "us-east-1",
+             "eventTime": "2024-09-05T21:04:32.527Z", "eventName": "Replication:OperationFailedReplication",
+             "s3": {"configurationId": "x", "bucket": {"name": "src", "ownerIdentity": {"principalId": "A"}},
+                    "object": {"key": "a+b%2Fc", "size": 5, "eTag": "e", "versionId": "v1", "sequencer": "0"}},
+             "replicationEventData": {"replicationRuleId": "all", "destinationBucket": "arn:aws:s3:::dst",
+                    "s3Operation": "OBJECT_PUT", "requestTime": "2024-09-05T21:03:59.168Z",
+                    "failureReason": reason}},
+            {"eventName": "ObjectCreated:Put", "eventTime": "2024-09-05T21:04:32.527Z"}]})
+        .to_string()
+    }
+
+    #[test]
+    fn the_body_of_a_message_holds_failures() {
+        let expected = FailureEvent {
+            source: "src".into(),
+            rule: "all".into(),
+            destination: "dst".into(),
+            reason: "AssumeRoleNotPermitted".into(),
+            key: "a b/c".into(),
+            version: Some("v1".into()),
+            at: "2024-09-05T21:04:32.527Z".parse().unwrap(),
+        };
+        let direct = body("AssumeRoleNotPermitted");
+        assert_eq!(failures(&direct), [expected.clone()]);
+        let by_sns = serde_json::json!({"Type": "Notification", "Message": direct}).to_string();
+        assert_eq!(failures(&by_sns), [expected]);
+        for other in
+            ["", "{}", "[]", r#"{"Event":"s3:TestEvent"}"#, r#"{"Records":[{}]}"#, r#"{"Records":7}"#]
+        {
+            assert_eq!(failures(other), [], "{other}");
+        }
+    }
+
+    #[test]
+    fn every_documented_reason_has_a_remedy_and_an_unknown_one_passes_through() {
+        let documented = "AssumeRoleNotPermitted DstBucketNotFound SrcBucketNotFound DstBucketUnversioned \
+            DstBucketObjectLockConfigMissing DstBucketInvalidRegion SrcBucketInvalidRegion \
+            DstPutObjectNotPermitted DstMultipartInitNotPermitted DstMultipartUploadNotPermitted \
+            DstMultipartCompleteNotPermitted DstPutTaggingNotPermitted DstPutAclNotPermitted \
+            DstDelObjNotPermitted DstPutRetentionNotPermitted DstPutLegalHoldNotPermitted DstKmsKeyNotFound \
+            DstKmsKeyInvalidState SrcKmsKeyInvalidState DstVersionNotFound DstObjectHardDeleted \
+            InitiateReplicationNotPermitted SrcBucketReplicationConfigMissing SrcGetObjectNotPermitted \
+            SrcHeadObjectNotPermitted SrcGetAclNotPermitted SrcGetTaggingNotPermitted \
+            SrcGetRetentionNotPermitted SrcGetLegalHoldNotPermitted SrcKeyNotFound SrcObjectNotFound \
+            SrcVersionNotFound SrcObjectNotEligible SrcReplicationNotPending";
+        for reason in documented.split_whitespace() {
+            assert!(remedy(reason).is_some_and(|text| text.contains(": ")), "{reason}");
+        }
+        assert_eq!(remedy("SomethingNew"), None);
+        assert_eq!(failures(&body("SomethingNew"))[0].reason, "SomethingNew");
+    }
+
+    #[test]
+    fn the_last_reason_is_kept_for_its_rule_and_noise_only_counted() {
+        let mut evidence = Evidence::default();
+        let rule = || RuleEvidence {
+            metrics: Some(MetricsEvidence::new(Timestamp::UNIX_EPOCH)),
+            ..RuleEvidence::default()
+        };
+        evidence.rules.insert("all".into(), rule());
+        let told = |evidence: &mut Evidence, reason: &str| add(evidence, &failures(&body(reason))[0]);
+        told(&mut evidence, "DstBucketNotFound");
+        for _ in 0..3 {
+            told(&mut evidence, "SrcKeyNotFound");
+        }
+        let held = &evidence.rules["all"];
+        assert_eq!(held.failure_reason.as_deref(), Some("DstBucketNotFound"));
+        let noise: usize = held.noise.values().map(|keys| keys.len()).sum();
+        assert_eq!(noise, 1, "an event that comes again counts once");
+    }
+}

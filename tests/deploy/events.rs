@@ -1,0 +1,146 @@
+//! What `deploy/aws` makes for events: patterns for every event that is read, modules and a script that use them.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use s3_replication_operator::replication::events::policies::{RULE_PREFIX, queue_policy};
+use s3_replication_operator::replication::events::{EventName, EventQueue, Service};
+use serde_json::{Value, json};
+use strum::VariantArray;
+
+use crate::support::{read, repository};
+
+const MODULES: [&str; 3] = ["events", "events-region", "events-account"];
+
+#[test]
+fn the_patterns_name_every_event_that_is_read_and_no_other() -> Result<()> {
+    for service in Service::VARIANTS {
+        let name = service.as_str();
+        let pattern: Value = serde_json::from_str(&read(&format!("deploy/aws/events/{name}.json"))?)?;
+        let names = EventName::VARIANTS.iter().filter(|event| event.service() == *service);
+        let expected = json!({
+            "source": [format!("aws.{name}")],
+            "detail-type": ["AWS API Call via CloudTrail"],
+            "detail": {
+                "eventSource": [format!("{name}.amazonaws.com")],
+                "eventName": names.map(|event| event.as_str()).collect::<Vec<_>>(),
+                "errorCode": [{"exists": false}],
+            },
+        });
+        assert_eq!(pattern, expected, "{name}");
+    }
+    Ok(())
+}
+
+/// The calls of the script, with a stand-in for the AWS CLI: the arguments of each.
+fn calls(arguments: &[&str]) -> Result<(Vec<Vec<String>>, String)> {
+    use std::os::unix::fs::PermissionsExt;
+    const AWS: &str = r#"#!/bin/sh
+case "$*" in
+*get-caller-identity*) echo 111122223333 ;;
+*get-role*) exit 254 ;;
+*) for argument in "$@"; do printf '%s\036' "$argument"; done >>"$AWS_CALLS" && printf '\035' >>"$AWS_CALLS" ;;
+esac
+"#;
+    let dir = rig::paths::scratch_dir("aws-events")?;
+    let (program, record) = (dir.join("aws"), dir.join("calls"));
+    std::fs::write(&program, AWS)?;
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+    let path = format!("{}:{}", dir.display(), std::env::var("PATH")?);
+    let output = Command::new("sh")
+        .arg(repository("deploy/aws/cli/events.sh"))
+        .args(arguments)
+        .env("PATH", path)
+        .env("AWS_CALLS", &record)
+        .output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = std::fs::read_to_string(record)?;
+    let words = |call: &str| call.split_terminator('\u{1e}').map(str::to_owned).collect();
+    Ok((text.split_terminator('\u{1d}').map(words).collect(), String::from_utf8(output.stdout)?))
+}
+
+fn option<'a>(call: &'a [String], name: &str) -> Result<&'a str> {
+    let at = call.iter().position(|word| word == name).with_context(|| format!("no {name} in {call:?}"))?;
+    call.get(at + 1).map(String::as_str).context("an option without a value")
+}
+
+#[test]
+fn the_script_makes_a_queue_with_its_policy_and_a_rule_in_each_region() -> Result<()> {
+    let (calls, printed) = calls(&["eu-west-1", "eu-central-1"])?;
+    let queue = calls.iter().find(|call| call[1] == "create-queue").context("no queue")?;
+    let attributes: Value = serde_json::from_str(option(queue, "--attributes")?)?;
+    let policy: Value = serde_json::from_str(attributes["Policy"].as_str().context("no policy")?)?;
+    let url = "https://sqs.eu-west-1.amazonaws.com/111122223333/s3-replication-operator-events";
+    let own = queue_policy(&url.parse::<EventQueue>().map_err(anyhow::Error::msg)?, "eu-west-1").to_value();
+    // The program writes lists where the script writes one word.
+    let (rules, printed_rules) = (&policy["Statement"][0], &own["Statement"][0]);
+    assert_eq!(rules["Resource"], printed_rules["Resource"][0]);
+    let source = |statement: &Value| statement["Condition"]["ArnLike"]["aws:SourceArn"].clone();
+    assert_eq!(source(rules), source(printed_rules)[0]);
+    assert_eq!(policy["Statement"][1]["Effect"], own["Statement"][1]["Effect"]);
+
+    let mut made = BTreeSet::new();
+    for call in calls.iter().filter(|call| call[1] == "put-rule") {
+        let rule = option(call, "--name")?;
+        ensure!(rule.starts_with(RULE_PREFIX), "{rule}");
+        serde_json::from_str::<Value>(option(call, "--event-pattern")?)?;
+        made.insert(format!("{} {}", option(call, "--region")?, rule.trim_start_matches(RULE_PREFIX)));
+    }
+    let expected = [
+        "eu-central-1 kms",
+        "eu-central-1 s3",
+        "eu-west-1 iam",
+        "eu-west-1 kms",
+        "eu-west-1 s3",
+        "us-east-1 iam",
+        "us-east-1 kms",
+        "us-east-1 s3",
+    ];
+    assert_eq!(made.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    for call in calls.iter().filter(|call| call[1] == "put-targets") {
+        let target = option(call, "--targets")?;
+        let at_home = option(call, "--region")? == "eu-west-1";
+        ensure!(target.contains(":event-bus/default") != at_home, "{target}");
+    }
+    let values: Value = serde_saphyr::from_str(printed.split("\n#").next().unwrap_or_default())?;
+    assert_eq!(values["operator"]["events"]["queues"][0], url);
+    Ok(())
+}
+
+#[test]
+fn the_modules_use_the_patterns_and_terraform_takes_them() -> Result<()> {
+    for module in MODULES {
+        let text = read(&format!("deploy/aws/terraform/{module}/main.tf"))?;
+        let uses = text.contains("/../../events/") || text.contains("../events-region");
+        ensure!(uses, "{module} uses no pattern");
+    }
+    // In a copy: Terraform writes beside what it reads.
+    let copy = rig::paths::scratch_dir("terraform")?;
+    let copied = Command::new("cp").args(["-r"]).arg(repository("deploy/aws")).arg(&copy).status()?;
+    ensure!(copied.success(), "cannot copy deploy/aws");
+    let run = |args: &[&str], module: &str| {
+        let mut command = Command::new("terraform");
+        command.args(args).current_dir(copy.join("aws/terraform").join(module));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).output()
+    };
+    if run(&["version"], MODULES[0]).is_err() {
+        rig::progress::say("terraform is not on the PATH: the modules for events are not validated");
+        return Ok(());
+    }
+    for module in MODULES {
+        let format = run(&["fmt", "-check", "-diff"], module)?;
+        ensure!(format.status.success(), "{module}: {}", String::from_utf8_lossy(&format.stdout));
+        // It loads the provider, which needs the registry or a mirror of it.
+        let init = run(&["init", "-backend=false", "-no-color"], module)?;
+        if !init.status.success() {
+            rig::progress::say(
+                "terraform has no provider hashicorp/aws here: the modules for events are only parsed",
+            );
+            return Ok(());
+        }
+        let valid = run(&["validate", "-no-color"], module)?;
+        ensure!(valid.status.success(), "{module}: {}", String::from_utf8_lossy(&valid.stderr));
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! The commands of the pages, typed in as they stand: from an account and a resource on the first page to an incident.
+//!
+//! In: the blocks whose comment names this file, and the manifests that begin with the name of a file. Out: each command
+//! succeeds, and what its page says of the result is true. Names of buckets and accounts are those of this test.
+
+use std::env::{join_paths, split_paths, var_os};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use rig::paths;
+use rig::world::World;
+
+use crate::support::{left_in_aws, operator, reason};
+
+const MARK: &str = "<!-- run: tests/e2e/cli/documented.rs -->\n";
+const FIRST: &str = "docs/first-replication.md";
+const NAME: &str = "orders-to-eu";
+const NAMESPACE: &str = "data";
+
+/// `plan` exits with 2 where it finds changes, which is no failure.
+const PLAN: &str = "s3-replication-operator() { command s3-replication-operator \"$@\" || [ $? = 2 ]; }";
+
+/// A person at a terminal, in a directory of their own.
+struct Terminal<'a> {
+    world: &'a World,
+    directory: PathBuf,
+    source: String,
+    destination: String,
+}
+
+impl Terminal<'_> {
+    /// A page with the names of this test. The boundary is a policy that scripts make in AWS.
+    fn page(&self, name: &str) -> Result<String> {
+        let text = fs::read_to_string(paths::repository().join(name))?;
+        let account = self.world.account.as_str();
+        let names = [
+            ("source-bucket-us-east-1", self.source.as_str()),
+            ("dest-bucket-eu-west-1", &self.destination),
+            ("source-bucket-*", "*"),
+            ("dest-bucket-*", "*"),
+            ("orders-eu --account prod", &format!("{} --account default", self.source)),
+            ("123456789012", account),
+            ("awsaccount NAME", "awsaccount default"),
+            ("-n NAMESPACE", "-n data"),
+            ("br NAME", "br orders-to-eu"),
+            ("br/NAME", "br/orders-to-eu"),
+        ];
+        let text = names.iter().fold(text, |text, (theirs, ours)| text.replace(theirs, ours));
+        let without = |line: &&str| !line.contains("permissionsBoundary") && line.trim() != "roles:";
+        Ok(text.lines().filter(without).map(|line| format!("{line}\n")).collect())
+    }
+
+    /// Saves the manifests of a page that begin with the name of a file.
+    fn save_files(&self, page: &str) -> Result<()> {
+        let text = self.page(page)?;
+        for block in text.split("```yaml\n# ").skip(1) {
+            let (file, rest) = block.split_once('\n').context("no name of a file")?;
+            let manifest = rest.split("```").next().unwrap_or_default();
+            fs::write(self.directory.join(file), manifest)?;
+        }
+        Ok(())
+    }
+
+    /// Types in the block of a page that contains these words. Returns what it prints.
+    async fn type_in(&self, page: &str, words: &str) -> Result<String> {
+        let text = self.page(page)?;
+        let blocks = text.split(MARK).skip(1);
+        let mut commands = blocks.filter_map(|rest| rest.strip_prefix("```sh\n")?.split("```").next());
+        let block = commands.find(|block| block.contains(words));
+        let block = block.with_context(|| format!("{page} has no block to run with {words}"))?;
+        let script = format!("set -eu\ncd '{}'\n{PLAN}\n{block}", self.directory.display());
+        let typed = operator(self.world).binary("bash").env("PATH", self.path()?);
+        let typed = typed.kubeconfig(self.world.cluster().admin_kubeconfig());
+        let typed = typed.env("KUBECACHEDIR", paths::rig().join("kubectl-cache"));
+        let output = typed.run(["-c", script.as_str()], "").await?;
+        let (printed, errors) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "{page}: {block}\n{printed}{errors}");
+        Ok(printed.into_owned())
+    }
+
+    /// Where the shell finds the operator and kubectl.
+    fn path(&self) -> Result<OsString> {
+        let folder = |program: &Path| program.parent().map(Path::to_path_buf).context("no folder");
+        let own = [
+            folder(Path::new(env!("CARGO_BIN_EXE_s3-replication-operator")))?,
+            folder(self.world.cluster().kubectl_program())?,
+        ];
+        let rest = var_os("PATH").unwrap_or_default();
+        Ok(join_paths(own.into_iter().chain(split_paths(&rest)))?)
+    }
+
+    async fn wait_for(&self, wanted: &str) -> Result<()> {
+        let is_wanted = |status: &serde_json::Value| reason(status, "Ready") == wanted;
+        self.world.wait_in(NAMESPACE, NAME, is_wanted, &format!("to be {wanted}")).await.map(drop)
+    }
+}
+
+#[tokio::test]
+async fn the_commands_of_the_pages_do_what_the_pages_say() -> Result<()> {
+    let world = World::alone("documented").await?;
+    let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
+    let directory = paths::scratch_dir("documented")?;
+    let terminal = Terminal { world: &world, directory, source, destination };
+    let everywhere: [&str; 0] = [];
+    let _operator = operator(&world).namespaces(everywhere).arg("--require-account").start().await?;
+
+    terminal.save_files(FIRST)?;
+    let planned = terminal.type_in(FIRST, "s3-replication-operator plan").await?;
+    ensure!(planned.contains("in 5 writes") && planned.contains("sts:AssumeRole"), "{planned}");
+    terminal.type_in(FIRST, "kubectl apply -f account.yaml").await?;
+    let shown = terminal.type_in(FIRST, "kubectl apply -f first.yaml").await?;
+    ensure!(shown.contains("Applied"), "{shown}");
+
+    let imported = terminal.type_in("docs/adopt.md", "import --bucket").await?;
+    ensure!(imported.is_empty(), "it is in files: {imported}");
+    let planned = terminal.type_in("docs/adopt.md", "plan -f orders-to-eu.yaml").await?;
+    ensure!(planned.contains("nothing to change"), "{planned}");
+    let policies = terminal.type_in("docs/install.md", "policy -f account.yaml").await?;
+    ensure!(policies.contains("s3:PutReplicationConfiguration"), "{policies}");
+    for page in ["docs/accounts.md", "docs/across-accounts.md"] {
+        terminal.save_files(page)?;
+        let policies = terminal.type_in(page, "policy -f accounts.yaml").await?;
+        ensure!(policies.contains("sts:ExternalId"), "{page}: {policies}");
+    }
+
+    let shown = terminal.type_in("docs/reasons.md", "kubectl get br -A").await?;
+    ensure!(shown.contains("Ready=True Applied: "), "{shown}");
+    for page in ["docs/drift.md", "docs/troubleshooting.md"] {
+        terminal.type_in(page, "requestedAt").await?;
+    }
+    terminal.type_in("docs/incident.md", "/spec/rules/0/status").await?;
+    let disabled = async || {
+        let held = world.s3("us-east-1").get_bucket_replication().bucket(&terminal.source).send().await?;
+        let rules = held.replication_configuration().map(|c| c.rules().to_vec()).unwrap_or_default();
+        Ok::<_, anyhow::Error>(rules.iter().all(|rule| rule.status().as_str() == "Disabled"))
+    };
+    let stopped = |status: &serde_json::Value| status["observedGeneration"] == 2;
+    world.wait_in(NAMESPACE, NAME, stopped, "to be checked after its change").await?;
+    ensure!(disabled().await?, "the rule still replicates");
+
+    terminal.type_in("docs/incident.md", "kubectl patch awsaccount").await?;
+    terminal.wait_for("NotAllowed").await?;
+    let account = terminal.directory.join("account.yaml");
+    world.cluster().kubectl(["apply".as_ref(), "-f".as_ref(), account.as_os_str()])?;
+    terminal.wait_for("Applied").await?;
+
+    terminal.type_in(FIRST, "kubectl delete br").await?;
+    let left = left_in_aws(&world, "us-east-1", &terminal.source, "data.orders-to-eu").await?;
+    ensure!(left.is_empty(), "this is left in AWS: {left:?}");
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! The program under its two names, its exit codes, and what shells and `man` get of it.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use rig::world::World;
+
+use super::{stderr, stdout};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_s3-replication-operator");
+
+/// The program under another name, in a directory of its own.
+fn named(name: &str) -> Result<PathBuf> {
+    let path = rig::paths::scratch_dir("named")?.join(name);
+    symlink(PROGRAM, &path)?;
+    Ok(path)
+}
+
+fn run(program: &Path, args: &[&str]) -> Result<Output> {
+    Command::new(program).args(args).output().with_context(|| format!("cannot run {}", program.display()))
+}
+
+#[tokio::test]
+async fn kubectl_runs_the_program_as_its_plugin() -> Result<()> {
+    let world = World::new("plugin").await?;
+    let plugin = named("kubectl-s3replication")?;
+    let path = format!("{}:{}", plugin.parent().context("directory")?.display(), std::env::var("PATH")?);
+    let kubectl = |args: &[&str]| {
+        Command::new(world.cluster().kubectl_program())
+            .args(args)
+            .env("PATH", &path)
+            .env("KUBECONFIG", world.cluster().person_kubeconfig())
+            .output()
+    };
+    let listed = kubectl(&["s3replication", "status", "-n", &world.namespace])?;
+    assert_eq!((listed.status.code(), stdout(&listed).as_str()), (Some(0), "There are no replications.\n"));
+    let help = kubectl(&["s3replication", "status", "--help"])?;
+    assert!(stdout(&help).contains("Usage: kubectl s3replication status"), "{}", stdout(&help));
+    let version = run(&plugin, &["--version"])?;
+    assert_eq!(stdout(&version).trim(), concat!("kubectl-s3replication ", env!("CARGO_PKG_VERSION")));
+    Ok(())
+}
+
+/// 2 is for what is found, so that a pipeline never takes a misspelt flag for a finding.
+#[test]
+fn wrong_usage_of_every_subcommand_is_an_error() -> Result<()> {
+    let help = stdout(&run(Path::new(PROGRAM), &["help"])?);
+    let commands =
+        help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).context("commands")?;
+    let names: Vec<&str> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    ensure!(names.len() >= 12, "{names:?}");
+    for name in names {
+        let output = run(Path::new(PROGRAM), &[name, "--no-such-flag"])?;
+        assert_eq!(output.status.code(), Some(1), "{name}: {}", stderr(&output));
+        assert!(stderr(&output).starts_with("error: "), "{name}: {}", stderr(&output));
+    }
+    for args in [&["paln"][..], &[]] {
+        assert_eq!(run(Path::new(PROGRAM), args)?.status.code(), Some(1), "{args:?}");
+    }
+    for args in [&["--help"][..], &["--version"], &["plan", "--help"]] {
+        assert_eq!(run(Path::new(PROGRAM), args)?.status.code(), Some(0), "{args:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn each_shell_takes_its_completions() -> Result<()> {
+    let plugin = named("kubectl-s3replication")?;
+    for (shell, check) in [("bash", &["-n"][..]), ("zsh", &["-n"]), ("fish", &["--no-execute"])] {
+        let script = run(&plugin, &["completions", shell])?;
+        ensure!(script.status.success(), "{}", stderr(&script));
+        let script = stdout(&script);
+        for word in ["kubectl-s3replication", "status", "orphans", "all-namespaces"] {
+            assert!(script.contains(word), "{shell}: no {word}");
+        }
+        // A shell that is here reads its script.
+        let path = plugin.with_file_name(format!("completions.{shell}"));
+        std::fs::write(&path, &script)?;
+        match Command::new(shell).args(check).arg(&path).output() {
+            Ok(output) => assert!(output.status.success(), "{shell}: {}", stderr(&output)),
+            Err(error) => eprintln!("{shell} is not here, so that it cannot read its script: {error}"),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn kubectl_completes_the_plugin() -> Result<()> {
+    let complete = named("kubectl_complete-s3replication")?;
+    let answer = |words: &[&str]| -> Result<String> { Ok(stdout(&run(&complete, words)?)) };
+    assert!(answer(&["sta"])?.starts_with("status\tPrint what is true"), "{}", answer(&["sta"])?);
+    assert_eq!(answer(&["status", "-o", "j"])?, "json\n:4\n");
+    assert!(answer(&["status", "--all"])?.contains("--all-namespaces\t"));
+    Ok(())
+}
+
+#[test]
+fn every_subcommand_has_a_manual_page() -> Result<()> {
+    let directory = rig::paths::scratch_dir("man")?;
+    let path = directory.to_str().context("path")?;
+    let written = run(Path::new(PROGRAM), &["man", "--output-dir", path])?;
+    ensure!(written.status.success(), "{}", stderr(&written));
+    let mut pages: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(&directory)? {
+        pages.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    for page in
+        ["s3-replication-operator.1", "s3-replication-operator-status.1", "s3-replication-operator-orphans.1"]
+    {
+        assert!(pages.iter().any(|held| held == page), "no {page}: {pages:?}");
+    }
+    let page = stdout(&run(Path::new(PROGRAM), &["man"])?);
+    assert!(page.contains(".TH") && page.contains("Exit codes"), "{page}");
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! `orphans`: what a resource that is gone left behind, found and deleted; everything else is left alone.
+//! The commands are those of docs/command-line.md.
+
+use anyhow::{Context, Result};
+use rig::operator::OperatorBuilder;
+use rig::world::World;
+use serde_json::{Value, json};
+
+use super::{stderr, stdout};
+use crate::support::{NAME, ROLE, Scene, left_in_aws, operator, patch};
+
+/// A person who may read the cluster and change the account.
+fn administrator(world: &World) -> OperatorBuilder {
+    operator(world).kubeconfig(world.cluster().admin_kubeconfig())
+}
+
+async fn run(world: &World, args: &[&str]) -> Result<(Option<i32>, String, String)> {
+    let output = administrator(world).run([&["orphans"], args].concat(), "").await?;
+    Ok((output.status.code(), stdout(&output), stderr(&output)))
+}
+
+/// Removes a resource as someone does who takes its finalizer away: AWS keeps everything.
+async fn abandon(scene: &Scene) -> Result<()> {
+    scene.operator.kill().await?;
+    patch(&scene.world, NAME, json!({"metadata": {"finalizers": null}})).await?;
+    scene.delete().await?;
+    scene.world.wait_gone(NAME).await
+}
+
+#[tokio::test]
+async fn a_role_and_configuration_without_a_resource_are_found_and_deleted_on_request() -> Result<()> {
+    let scene = Scene::named("orphans").ready().await?;
+    let (code, text, error) = run(&scene.world, &[]).await?;
+    assert_eq!(code, Some(0), "the resource is there: {text}{error}");
+
+    abandon(&scene).await?;
+    let world = &scene.world;
+    let (code, text, error) = run(world, &[]).await?;
+    assert_eq!(code, Some(2), "{text}{error}");
+    assert!(text.starts_with("1 role is left over of a resource that is gone:"), "{text}");
+    for part in [&format!("role/s3-replication/{ROLE} of {}/{NAME}", world.namespace), &scene.source] {
+        assert!(text.contains(part.as_str()), "{part}: {text}");
+    }
+    let left = left_in_aws(world, "us-east-1", &scene.source, ROLE).await?;
+    assert_eq!(left.len(), 2, "reading deletes nothing: {left:?}");
+
+    let (code, json, _) = run(world, &["-o", "json"]).await?;
+    let findings: Value = serde_json::from_str(&json)?;
+    assert_eq!((code, &findings["orphans"][0]["role"]), (Some(2), &json!(ROLE)));
+
+    let (code, _, error) = run(world, &["--delete"]).await?;
+    assert_eq!(code, Some(1), "there is no terminal to ask on");
+    assert!(error.contains("--yes"), "{error}");
+    assert_eq!(left_in_aws(world, "us-east-1", &scene.source, ROLE).await?.len(), 2);
+
+    let (code, text, error) = run(world, &["--delete", "--yes"]).await?;
+    assert_eq!(code, Some(0), "{text}{error}");
+    assert_eq!(text.matches("done: ").count(), 3, "{text}");
+    assert_eq!(left_in_aws(world, "us-east-1", &scene.source, ROLE).await?, Vec::<String>::new());
+    let (code, text, _) = run(world, &[]).await?;
+    assert_eq!((code, text.as_str()), (Some(0), "Nothing is left over of resources that are gone.\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_tags_of_another_cluster_name_is_never_touched() -> Result<()> {
+    let scene = Scene::named("orphans-other").ready().await?;
+    abandon(&scene).await?;
+    let world = &scene.world;
+    let tag = aws_sdk_iam::types::Tag::builder().key("s3replication.dev/cluster").value("another").build()?;
+    world.iam().tag_role().role_name(ROLE).tags(tag).send().await?;
+    world.proxy.clear();
+    let (code, text, error) = run(world, &["--delete", "--yes"]).await?;
+    assert_eq!(code, Some(0), "{text}{error}");
+    assert!(text.contains("Not touched: roles of other clusters (1)."), "{text}");
+    assert_eq!(world.proxy.writes().len(), 0);
+    assert_eq!(left_in_aws(world, "us-east-1", &scene.source, ROLE).await?.len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_that_cannot_be_read_stops_the_deletion() -> Result<()> {
+    use rig::proxy::{Answer, Fault, Matcher};
+    let scene = Scene::named("orphans-denied").ready().await?;
+    abandon(&scene).await?;
+    let world = &scene.world;
+    let denied = Answer::error(403, "AccessDenied", "Access Denied");
+    world.proxy.inject(Fault::always(Matcher::operation("ListRoles"), denied));
+    let (code, _, error) = run(world, &["--delete", "--yes"]).await?;
+    assert_eq!(code, Some(1));
+    assert!(error.contains("iam:ListRoles") && error.contains("nothing is deleted"), "{error}");
+    let left = left_in_aws(world, "us-east-1", &scene.source, ROLE).await?;
+    left.first().context("everything is left")?;
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! `status`, `check`, `suspend`, `resume`, `map` and `backfill`: what a person sees of a cluster and changes in it.
+//! The commands are those of docs/command-line.md.
+
+use anyhow::{Context, Result};
+use rig::operator::OperatorBuilder;
+use rig::world::World;
+use serde_json::{Value, json};
+
+use super::{stderr, stdout};
+use crate::support::{NAME, Scene, operator, person, replication};
+
+/// A person who may change resources, as the role `edit` allows.
+fn editor(world: &World) -> OperatorBuilder {
+    operator(world).kubeconfig(world.cluster().admin_kubeconfig())
+}
+
+struct Ended {
+    code: Option<i32>,
+    text: String,
+    error: String,
+}
+
+async fn run(who: OperatorBuilder, args: &[&str]) -> Result<Ended> {
+    let output = who.run(args.iter().copied(), "").await?;
+    Ok(Ended { code: output.status.code(), text: stdout(&output), error: stderr(&output) })
+}
+
+#[tokio::test]
+async fn status_shows_one_as_a_tree_and_many_as_lines_and_its_code_says_whether_all_is_well() -> Result<()> {
+    let scene = Scene::named("cli-status").ready().await?;
+    let world = &scene.world;
+    let namespace = world.namespace.as_str();
+    let well = run(person(world), &["status", NAME, "-n", namespace]).await?;
+    assert_eq!(well.code, Some(0), "{}", well.error);
+    assert!(well.text.starts_with(&format!("✓ {namespace}/{NAME}: ")), "{}", well.text);
+    for part in
+        [&scene.source, &scene.destination, "us-east-1", "eu-west-1", "✓ Ready (Applied", "orders-role"]
+    {
+        assert!(well.text.contains(part), "{part}: {}", well.text);
+    }
+    assert!(!well.text.contains('\u{1b}'), "no colour without a terminal");
+
+    let missing = world.bucket_name();
+    let mut broken = replication("broken", &scene.destination, &missing);
+    broken["metadata"]["labels"] = json!({"team": "data"});
+    world.apply(&broken.to_string()).await?;
+    let says = |status: &Value| crate::support::reason(status, "Ready") == "DestinationBucketNotFound";
+    world.wait("broken", says, "to be refused").await?;
+    let many = run(person(world), &["status", "-n", namespace]).await?;
+    assert_eq!(many.code, Some(2), "{}", many.error);
+    assert!(many.text.starts_with("1 of 2 replications needs attention: "), "{}", many.text);
+    let position = |name: &str| many.text.find(&format!(" {namespace}/{name} "));
+    assert!(position("broken").context("broken")? < position(NAME).context(NAME)?, "{}", many.text);
+    assert!(many.text.contains(&missing), "the message names the bucket: {}", many.text);
+    assert!(
+        many.text.contains(&format!("→ s3-replication-operator status broken -n {namespace}")),
+        "{}",
+        many.text
+    );
+
+    for (format, args) in [("json", ["-l", "team=data"]), ("yaml", ["-l", "team=data"])] {
+        let ended =
+            run(person(world), &[&["status", "-n", namespace, "-o", format], &args[..]].concat()).await?;
+        assert_eq!(ended.code, Some(2));
+        let list: Value = serde_saphyr::from_str(&ended.text)?;
+        assert_eq!(
+            list["summary"],
+            json!({"total": 1, "wrong": 1, "verdicts": [{"verdict": "Retrying", "count": 1}]})
+        );
+        assert_eq!(list["items"][0]["name"], "broken");
+        assert_eq!(list["items"][0]["reason"], "DestinationBucketNotFound");
+    }
+    let everywhere = run(person(world), &["status", "-A"]).await?;
+    assert!(everywhere.text.contains(&format!(" {namespace}/broken ")), "{}", everywhere.text);
+
+    let map = run(person(world), &["map", "-n", namespace]).await?;
+    assert_eq!(map.code, Some(2), "{}", map.error);
+    let arrow = format!("└─▶ ✓ {}", scene.destination);
+    assert!(map.text.contains(&arrow) && map.text.contains(&format!("  {}\n", scene.source)), "{}", map.text);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_an_error_that_says_how_to_go_on() -> Result<()> {
+    let world = World::new("cli-missing").await?;
+    for subcommand in ["status", "check", "suspend", "resume", "backfill"] {
+        let ended = run(editor(&world), &[subcommand, "nothing", "-n", &world.namespace]).await?;
+        assert_eq!(ended.code, Some(1), "{subcommand}");
+        let wanted = format!("error: namespace {} has no BucketReplication nothing", world.namespace);
+        assert!(ended.error.starts_with(&wanted), "{subcommand}: {}", ended.error);
+    }
+    let ended = run(person(&world), &["status", "--context", "nowhere"]).await?;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.error.contains("nowhere") && ended.error.contains("--kubeconfig"), "{}", ended.error);
+    let empty = run(person(&world), &["status", "-n", &world.namespace]).await?;
+    assert_eq!((empty.code, empty.text.as_str()), (Some(0), "There are no replications.\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn check_waits_for_the_operator_and_prints_what_came_of_it() -> Result<()> {
+    let scene = Scene::named("cli-check").ready().await?;
+    let world = &scene.world;
+    let s3 = world.s3(crate::support::SOURCE_REGION);
+    s3.delete_bucket_replication().bucket(&scene.source).send().await?;
+    let ended = run(editor(world), &["check", NAME, "-n", &world.namespace]).await?;
+    assert_eq!(ended.code, Some(0), "{}{}", ended.text, ended.error);
+    assert!(ended.text.contains("✓ Ready (Applied"), "{}", ended.text);
+    assert_eq!(ended.error, format!("the operator checks {}/{NAME}\n", world.namespace), "a line a step");
+    assert!(scene.find_configuration().await?.is_some(), "the check has corrected it");
+
+    // A person who may only read is told which right is missing.
+    let denied = run(person(world), &["check", NAME, "-n", &world.namespace]).await?;
+    assert_eq!(denied.code, Some(1));
+    assert!(
+        denied.error.contains("request a check of") && denied.error.contains("patch"),
+        "{}",
+        denied.error
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_check_that_nobody_answers_ends_with_what_to_look_at() -> Result<()> {
+    let world = World::new("cli-nobody").await?;
+    world.apply(&replication(NAME, "source-bucket", "dest-bucket").to_string()).await?;
+    let ended = run(editor(&world), &["check", NAME, "-n", &world.namespace, "--timeout", "1s"]).await?;
+    assert_eq!((ended.code, ended.text.as_str()), (Some(1), ""));
+    assert!(ended.error.contains("did not answer within 1s"), "{}", ended.error);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_interrupted_check_says_how_to_go_on() -> Result<()> {
+    let world = World::new("cli-interrupt").await?;
+    world.apply(&replication(NAME, "source-bucket", "dest-bucket").to_string()).await?;
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_s3-replication-operator"))
+        .args(["check", NAME, "-n", &world.namespace, "--kubeconfig"])
+        .arg(world.cluster().admin_kubeconfig())
+        .stderr(std::process::Stdio::piped())
+        .spawn()?;
+    let requested = |object: Option<&Value>| {
+        object.is_some_and(|object| {
+            object["metadata"]["annotations"]["s3replication.dev/requestedAt"].is_string()
+        })
+    };
+    world.wait_object(NAME, requested, "to have a request").await?;
+    let pid = child.id().to_string();
+    // The handler is in place once the first line of progress is there.
+    let mut error = std::io::BufReader::new(child.stderr.take().context("stderr")?);
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut error, &mut line)?;
+    std::process::Command::new("kill").args(["-INT", &pid]).status()?;
+    let code = child.wait()?.code();
+    std::io::Read::read_to_string(&mut error, &mut line)?;
+    assert_eq!(code, Some(1), "{line}");
+    assert!(line.contains("stopped waiting") && line.contains(&format!("status {NAME}")), "{line}");
+    Ok(())
+}
+
+/// The text that a program has written so far, as it arrives.
+struct Screen {
+    child: std::process::Child,
+    lines: std::sync::mpsc::Receiver<String>,
+    seen: String,
+}
+
+impl Screen {
+    fn of(mut command: std::process::Command) -> Result<Screen> {
+        use std::io::Read;
+        let mut child =
+            command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).spawn()?;
+        let mut output = child.stdout.take().context("stdout")?;
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut part = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut part) {
+                let Some(text) = part.get(..count) else { return };
+                if sender.send(String::from_utf8_lossy(text).into_owned()).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Screen { child, lines, seen: String::new() })
+    }
+
+    /// Waits for a text, and returns everything up to it and what came with it.
+    async fn until(&mut self, wanted: &str) -> Result<String> {
+        let start = std::time::Instant::now();
+        while !self.seen.contains(wanted) {
+            match self.lines.try_recv() {
+                Ok(text) => self.seen.push_str(&text),
+                Err(_) if start.elapsed() > rig::world::DEADLINE => {
+                    anyhow::bail!("{wanted:?} does not come: {:?}", self.seen)
+                }
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            }
+        }
+        Ok(std::mem::take(&mut self.seen))
+    }
+
+    /// Sends Ctrl-C, and returns the exit code.
+    fn interrupt(mut self) -> Result<Option<i32>> {
+        std::process::Command::new("kill").args(["-INT", &self.child.id().to_string()]).status()?;
+        Ok(self.child.wait()?.code())
+    }
+}
+
+#[tokio::test]
+async fn a_watched_status_prints_a_line_for_each_change_and_ends_with_ctrl_c() -> Result<()> {
+    let scene = Scene::named("cli-watch").ready().await?;
+    let world = &scene.world;
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_s3-replication-operator"));
+    command.args(["status", "-w", "-n", &world.namespace, "--kubeconfig"]);
+    command.arg(world.cluster().person_kubeconfig());
+    let mut screen = Screen::of(command)?;
+    let first = screen.until("applied").await?;
+    assert_eq!(first.lines().count(), 1, "{first}");
+    scene.patch_spec(json!({"suspend": true})).await?;
+    let second = screen.until("suspended (Suspended)").await?;
+    assert!(second.contains(&format!("‖ {}/{NAME}: ", world.namespace)), "{second}");
+    assert!(!second.contains('\u{1b}'), "lines, without a terminal: {second:?}");
+    scene.delete().await?;
+    screen.until(&format!("- {}/{NAME}: deleted", world.namespace)).await?;
+    assert_eq!(screen.interrupt()?, Some(0), "nothing is wrong with what is not there");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_terminal_gets_colour_and_its_width_and_no_color_is_respected() -> Result<()> {
+    let scene = Scene::named("cli-terminal").ready().await?;
+    let world = &scene.world;
+    if !std::path::Path::new("/usr/bin/script").exists() {
+        eprintln!("there is no script (util-linux), which makes a terminal: nothing is tested here");
+        return Ok(());
+    }
+    let program = env!("CARGO_BIN_EXE_s3-replication-operator");
+    let on_terminal = |subcommand: &str, no_color: &str| {
+        let kubeconfig = world.cluster().person_kubeconfig().display();
+        let status =
+            format!("{program} status {subcommand} -n {} --kubeconfig {kubeconfig}", world.namespace);
+        let mut command = std::process::Command::new("script");
+        command.args(["-qec", &format!("stty cols 72 rows 20; {status}"), "/dev/null"]);
+        command.env("NO_COLOR", no_color).env("TERM", "xterm-256color");
+        command
+    };
+    let shown = |no_color: &str| -> Result<String> {
+        Ok(String::from_utf8_lossy(
+            &on_terminal("", no_color).stdin(std::process::Stdio::null()).output()?.stdout,
+        )
+        .into_owned())
+    };
+    let coloured = shown("")?;
+    assert!(coloured.contains("\u{1b}[32m"), "green: {coloured:?}");
+    let plain = shown("1")?;
+    assert!(!plain.contains('\u{1b}') && plain.contains('✓'), "{plain:?}");
+    for line in plain.lines().filter(|line| line.contains(" orders") || line.contains("NAMESPACE/NAME")) {
+        assert!(line.trim_end().chars().count() <= 72, "{line}");
+    }
+    // A picture overwrites the last one, and nothing clears the screen.
+    let mut screen = Screen::of(on_terminal("-w", "1"))?;
+    let first = screen.until("\u{1b}[J").await?;
+    scene.patch_spec(json!({"suspend": true})).await?;
+    let second = screen.until("Suspended").await?;
+    for picture in [&first, &second] {
+        assert!(picture.contains("\u{1b}[H") && !picture.contains("\u{1b}[2J"), "{picture:?}");
+    }
+    screen.child.kill()?;
+    screen.child.wait()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn suspend_and_resume_say_what_they_mean_and_change_nothing_twice() -> Result<()> {
+    let scene = Scene::named("cli-suspend").ready().await?;
+    let world = &scene.world;
+    let namespace = world.namespace.as_str();
+    let suspended = run(editor(world), &["suspend", NAME, "-n", namespace]).await?;
+    assert_eq!(suspended.code, Some(0), "{}", suspended.error);
+    assert!(suspended.text.contains("S3 goes on to replicate"), "{}", suspended.text);
+    let says = |status: &Value| crate::support::reason(status, "Ready") == "Suspended";
+    let object = world.wait(NAME, says, "to be suspended").await?;
+    let again = run(editor(world), &["suspend", NAME, "-n", namespace]).await?;
+    assert!(again.text.contains("was suspended already"), "{}", again.text);
+    assert_eq!(world.get(NAME).await?["metadata"]["generation"], object["metadata"]["generation"]);
+
+    let check = run(editor(world), &["check", NAME, "-n", namespace]).await?;
+    assert_eq!(check.code, Some(1));
+    assert!(check.error.contains(&format!("resume {NAME} -n {namespace}")), "{}", check.error);
+    let status = run(person(world), &["status", NAME, "-n", namespace]).await?;
+    assert_eq!(status.code, Some(0), "that was someone's wish");
+    assert!(status.text.starts_with("‖ "), "{}", status.text);
+
+    let resumed = run(editor(world), &["resume", NAME, "-n", namespace]).await?;
+    assert_eq!(resumed.code, Some(0), "{}", resumed.error);
+    world.wait_ready(NAME).await?;
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! Events in place of polling: CloudTrail's events come from the rig's proxy, by a queue of the emulator.
+
+mod coverage;
+mod drift;
+mod failures;
+mod messages;
+mod pacing;
+mod patterns;
+mod rights;
+
+use anyhow::{Result, ensure};
+use rig::operator::{Operator, OperatorBuilder};
+use rig::world::{DEADLINE, World};
+use s3_replication_operator::telemetry::PREFIX;
+use serde_json::Value;
+
+use crate::support::{DESTINATION_REGION, SOURCE_REGION, check_now, http_get, operator, replication};
+
+/// A world whose changes have events, and an operator that reads them.
+struct EventScene {
+    world: World,
+    operator: Operator,
+    /// The URL of the queue.
+    queue: String,
+}
+
+/// The operator, with a queue, and polling as often as it may.
+fn with_queue(world: &World, queue: &str) -> OperatorBuilder {
+    operator(world).args(["--event-queue", queue, "--interval", "1m"])
+}
+
+impl EventScene {
+    async fn new(name: &str) -> Result<EventScene> {
+        EventScene::with(name, &[]).await
+    }
+
+    /// With more arguments of `run`.
+    async fn with(name: &str, args: &[&str]) -> Result<EventScene> {
+        let world = World::new(name).await?;
+        let queue = world.event_queue().await?;
+        let operator = with_queue(&world, &queue).args(args).start().await?;
+        Ok(EventScene { world, operator, queue })
+    }
+
+    /// Applies a resource with two buckets of its own, and waits until it is Ready. Returns their names.
+    async fn replicate(&self, name: &str) -> Result<(String, String)> {
+        self.replicate_with(name, |_| {}).await
+    }
+
+    async fn replicate_with(&self, name: &str, edit: impl FnOnce(&mut Value)) -> Result<(String, String)> {
+        let (source, destination) =
+            (self.world.bucket(SOURCE_REGION).await?, self.world.bucket(DESTINATION_REGION).await?);
+        let mut resource = replication(name, &source, &destination);
+        edit(&mut resource["spec"]);
+        self.world.apply(&resource.to_string()).await?;
+        self.world.wait_ready(name).await?;
+        Ok((source, destination))
+    }
+
+    /// Waits until events cover every origin: the operator's own first writes have proved them. Then has each resource
+    /// checked once, so that none is due for a day.
+    async fn cover(&self, names: &[&str]) -> Result<()> {
+        self.metric("event_coverage", &[], |covered| covered == 3.0, "to cover both Regions and IAM").await?;
+        for name in names {
+            check_now(&self.world, name).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the sum of a metric is as wanted, and returns it.
+    async fn metric(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+        wanted: impl Fn(f64) -> bool,
+        what: &str,
+    ) -> Result<f64> {
+        metric(&self.operator, name, labels, wanted, what).await
+    }
+}
+
+/// Waits until the sum of an operator's metric is as wanted, and returns it.
+async fn metric(
+    operator: &Operator,
+    name: &str,
+    labels: &[(&str, &str)],
+    wanted: impl Fn(f64) -> bool,
+    what: &str,
+) -> Result<f64> {
+    let (address, start) = (operator.http_address().await?, std::time::Instant::now());
+    loop {
+        let (_, text) = http_get(address, "/metrics").await?;
+        let sum = sum(&text, name, labels);
+        if wanted(sum) {
+            return Ok(sum);
+        }
+        ensure!(
+            start.elapsed() < DEADLINE,
+            "the metric {name} was {what}, and is {sum}:\n{text}\n{}",
+            operator.log()
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let name = format!("{PREFIX}_{name}");
+    let of_metric = |line: &&str| {
+        line.strip_prefix(&name).is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
+    };
+    let has_labels =
+        |line: &&str| labels.iter().all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")));
+    let value = |line: &str| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok());
+    text.lines().filter(of_metric).filter(has_labels).filter_map(value).sum()
+}

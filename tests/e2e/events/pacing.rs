@@ -1,0 +1,120 @@
+//! How many checks events cause.
+
+use anyhow::Result;
+use aws_sdk_iam::types::Tag;
+use rig::proxy::{Call, TrailFaults};
+use rig::world::DEADLINE;
+use serde_json::Value;
+
+use super::EventScene;
+use crate::support::{DESTINATION_REGION, replication};
+
+fn checks(calls: &[Call], role: &str) -> usize {
+    calls.iter().filter(|call| call.operation == "GetRole" && call.subject == role).count()
+}
+
+#[tokio::test]
+async fn the_operators_own_writes_cause_no_check_also_when_their_events_come_twice() -> Result<()> {
+    let scene = EventScene::new("event-own").await?;
+    scene.world.proxy.set_trail_faults(TrailFaults { copies: 1, reorder: true, ..TrailFaults::default() });
+    scene.replicate("orders").await?;
+    // Versioning of two buckets, a role, its policy, and the configuration.
+    scene.metric("events_received_total", &[("outcome", "own")], |n| n == 5.0, "to be 5 own events").await?;
+    scene
+        .metric("events_received_total", &[("outcome", "duplicate")], |n| n == 5.0, "to be 5 copies")
+        .await?;
+    scene.metric("events_received_total", &[("outcome", "checked")], |n| n == 0.0, "to be 0").await?;
+    assert_eq!(checks(&scene.world.proxy.calls(), "orders-role"), 1, "{:?}", scene.world.proxy.calls());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_burst_of_a_hundred_changes_causes_at_most_two_checks() -> Result<()> {
+    let scene = EventScene::new("event-burst").await?;
+    scene.replicate("orders").await?;
+    scene.cover(&["orders"]).await?;
+    let somebody = scene.world.somebody().await?;
+    scene.world.proxy.clear();
+    // A tag that is not the operator's business: a check finds nothing.
+    for n in 0..100 {
+        let tag = Tag::builder().key("theirs").value(n.to_string()).build()?;
+        somebody.iam().tag_role().role_name("orders-role").tags(tag).send().await?;
+    }
+    scene
+        .metric("events_received_total", &[("outcome", "checked")], |n| n == 100.0, "to be 100 events")
+        .await?;
+    let twice = |calls: &[Call]| checks(calls, "orders-role") == 2;
+    scene.world.proxy.wait_for(twice, DEADLINE).await?;
+    assert!(twice(&scene.world.proxy.calls()), "{:?}", scene.world.proxy.calls());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_whose_check_finds_nothing_causes_one_more_after_a_minute() -> Result<()> {
+    let scene = EventScene::new("event-again").await?;
+    scene.replicate("orders").await?;
+    scene.cover(&["orders"]).await?;
+    let somebody = scene.world.somebody().await?;
+    scene.world.proxy.clear();
+    let tag = Tag::builder().key("theirs").value("1").build()?;
+    somebody.iam().tag_role().role_name("orders-role").tags(tag).send().await?;
+    let twice = |calls: &[Call]| checks(calls, "orders-role") == 2;
+    let calls = scene.world.proxy.wait_for(twice, 2 * DEADLINE).await?;
+    let at: Vec<_> =
+        calls.iter().filter(|call| call.operation == "GetRole").map(|call| call.started).collect();
+    assert!(at[1].duration_since(at[0]).as_secs() >= 55, "AWS gets a minute to become consistent");
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_many_resources_that_share_a_destination_one_is_checked_in_place_of_all() -> Result<()> {
+    let scene = EventScene::new("event-shared").await?;
+    let (world, count) = (&scene.world, 55);
+    let shared = world.bucket(DESTINATION_REGION).await?;
+    let names: Vec<String> = (0..count).map(|n| format!("r{n}")).collect();
+    for name in &names {
+        let source = world.bucket(crate::support::SOURCE_REGION).await?;
+        world.apply(&replication(name, &source, &shared).to_string()).await?;
+    }
+    for name in &names {
+        world.wait_ready(name).await?;
+    }
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    scene.cover(&all).await?;
+    let somebody = world.somebody().await?;
+    world.proxy.clear();
+    let versioning = |status| {
+        let versioning = aws_sdk_s3::types::VersioningConfiguration::builder().status(status).build();
+        let s3 = somebody.s3(DESTINATION_REGION);
+        s3.put_bucket_versioning().bucket(&shared).versioning_configuration(versioning).send()
+    };
+    // A write that changes nothing.
+    versioning(aws_sdk_s3::types::BucketVersioningStatus::Enabled).await?;
+    scene.metric("events_received_total", &[("outcome", "checked")], |n| n == 1.0, "to be 1").await?;
+    let one =
+        |calls: &[Call]| calls.iter().any(|call| call.operation == "GetRolePolicy" && call.status.is_some());
+    world.proxy.wait_for(one, DEADLINE).await?;
+    let reads = world.proxy.count("GetRole");
+    assert_eq!(reads, 1, "{:?}", world.proxy.calls());
+
+    // One that matters: the first check corrects it, and all others look too.
+    versioning(aws_sdk_s3::types::BucketVersioningStatus::Suspended).await?;
+    let everyone = |calls: &[Call]| {
+        let mut roles: Vec<&str> = calls
+            .iter()
+            .filter(|call| call.operation == "GetRole")
+            .map(|call| call.subject.as_str())
+            .collect();
+        roles.sort_unstable();
+        roles.dedup();
+        roles.len() == count
+    };
+    world.proxy.wait_for(everyone, DEADLINE).await?;
+    let corrected = |status: &Value| !status["lastCorrection"].is_null();
+    let mut correcting = 0;
+    for name in &names {
+        correcting += usize::from(corrected(&world.get(name).await?["status"]));
+    }
+    assert_eq!(correcting, 1, "the one that was checked first");
+    Ok(())
+}
