@@ -19,11 +19,11 @@ use crate::aws::read::observe_for_deletion::observe_for_deletion;
 use crate::aws::write::apply::apply;
 use crate::aws::write::bucket_policy::{PUT_BUCKET_POLICY, write_bucket_policy};
 use crate::aws::write::canary::{DELETE_VERSION, PUT_OBJECT, delete_version, put_canary};
+use crate::ports::{Cloud, QueueMessage};
+use crate::replication::events::{Event, EventName, EventQueue, Subject};
 use crate::replication::health::canary::{
     CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
 };
-use crate::ports::{Cloud, QueueMessage};
-use crate::replication::events::{Event, EventName, EventQueue, Subject};
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;

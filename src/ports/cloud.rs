@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::api::CallerIdentity;
+use crate::replication::events::{Event, EventQueue};
 use crate::replication::health::canary::{
     CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
 };
-use crate::api::CallerIdentity;
-use crate::replication::events::{Event, EventQueue};
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;

@@ -44,9 +44,8 @@ pub fn destination_bucket_policies(resources: &[Grantee]) -> BTreeMap<String, Po
 /// CloudWatch knows no permission for some metrics alone
 /// (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html>).
 pub fn read_metrics<'a>(resources: impl IntoIterator<Item = &'a Grantee>) -> Option<Statement> {
-    let publishes = |grantee: &Grantee| {
-        grantee.desired.rules.values().any(|rule| rule.destination.metrics.is_enabled())
-    };
+    let publishes =
+        |grantee: &Grantee| grantee.desired.rules.values().any(|rule| rule.destination.metrics.is_enabled());
     let any = resources.into_iter().any(publishes);
     any.then(|| Statement::allow("ReadMetrics", [GET_METRIC_DATA], ["*"]))
 }

@@ -11,11 +11,11 @@ use serde_json::Value;
 
 use crate::api::CallerIdentity;
 use crate::iam::arn::role_of_arn;
+use crate::ports::{Cloud, QueueMessage};
+use crate::replication::events::{Event, EventQueue};
 use crate::replication::health::canary::{
     BucketFacts, CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
 };
-use crate::ports::{Cloud, QueueMessage};
-use crate::replication::events::{Event, EventQueue};
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;

@@ -13,12 +13,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::{DynamicObject, Status};
 use serde_json::Value;
 
-use crate::replication::health::canary::{
-    CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
-};
 use crate::api::CallerIdentity;
 use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey, QueueMessage};
 use crate::replication::events::{self, EventQueue};
+use crate::replication::health::canary::{
+    CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
+};
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;

@@ -134,7 +134,10 @@ async fn conclude_with_canaries<C: Cloud, K: Cluster>(
     let turn = canary::turn(resource, &report.status, fresh, cx).await?;
     // What canaries show now is not in that report yet.
     let check = if turn.changed { Some(Duration::ZERO) } else { checked.after() };
-    Ok(target.memory.next(check, turn.wake, cx.clock.now()).map_or_else(Action::await_change, Action::requeue))
+    Ok(target
+        .memory
+        .next(check, turn.wake, cx.clock.now())
+        .map_or_else(Action::await_change, Action::requeue))
 }
 
 /// Between two checks: AWS is checked at once where canaries show something else than the status says.

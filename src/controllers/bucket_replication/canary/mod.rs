@@ -17,8 +17,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::{BucketReplication, BucketReplicationStatus, Canary, ConditionType, Interval, ManagementPolicy, Reason};
-use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize};
+use crate::api::{
+    BucketReplication, BucketReplicationStatus, Canary, ConditionType, Interval, ManagementPolicy, Reason,
+};
+use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize, resolve};
 use crate::controllers::bucket_replication::canary::course::Course;
 use crate::controllers::bucket_replication::canary::round::Round;
 use crate::controllers::bucket_replication::context::Context;
@@ -121,7 +123,7 @@ fn verdict(
     evidence: &Evidence,
     now: Timestamp,
 ) -> (Reason, String, Option<String>) {
-    let judging = Judging { spec: &resource.spec, previous: status, likely_cause: None, now };
+    let judging = Judging { spec: &resource.spec, previous: status, now };
     let Judged { reason, message, health } = judge(&judging, evidence);
     (reason, message, health.and_then(|health| health.canary).and_then(|canary| canary.result))
 }
@@ -213,5 +215,10 @@ async fn authorized<C, K: Cluster>(
     status: &BucketReplicationStatus,
     cx: &Context<C, K>,
 ) -> Result<Accounts, Stop> {
-    authorize(resource.object, status, &mut NamespaceLabels::new(cx.cluster.as_ref()), cx).await
+    let accounts = authorize(resource.object, status, &mut NamespaceLabels::new(cx.cluster.as_ref()), cx).await?;
+    // An account may change while the labels of a namespace are read.
+    match resolve(resource.object, cx)? == accounts {
+        true => Ok(accounts),
+        false => Err(Stop::Outdated),
+    }
 }

@@ -10,7 +10,7 @@ use tracing::warn;
 
 use crate::api::BucketReplicationStatus;
 use crate::controllers::bucket_replication::canary::course::Course;
-use crate::controllers::bucket_replication::canary::evidence;
+use crate::controllers::bucket_replication::canary::{authorized, evidence};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::status;
@@ -101,26 +101,46 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     pub async fn advance(&mut self) -> Result<bool, Stop> {
         let mut failed = false;
         let flights = std::mem::take(&mut self.course.flights);
+        let mut stopped = None;
         for mut flight in flights {
-            let (kept, call_failed) = self.advance_one(&mut flight).await;
-            failed |= call_failed;
+            let kept = match stopped {
+                Some(_) => true,
+                None => match self.advance_one(&mut flight).await {
+                    Ok((kept, call_failed)) => {
+                        failed |= call_failed;
+                        kept
+                    }
+                    Err(stop) => {
+                        stopped = Some(stop);
+                        true
+                    }
+                },
+            };
             if kept {
                 self.course.flights.push(flight);
             }
         }
-        Ok(failed)
+        stopped.map_or(Ok(failed), Err)
+    }
+
+    /// The accounts still allow what they allowed when this turn began.
+    pub async fn confirm_allowed(&self) -> Result<(), Stop> {
+        match authorized(self.resource, &self.status, self.cx).await? == *self.accounts {
+            true => Ok(()),
+            false => Err(Stop::Outdated),
+        }
     }
 
     /// Returns whether the canary is still there, and whether a call failed.
-    async fn advance_one(&self, flight: &mut Flight) -> (bool, bool) {
+    async fn advance_one(&self, flight: &mut Flight) -> Result<(bool, bool), Stop> {
         loop {
             let result = match flight.next() {
-                Move::Done => return (false, false),
+                Move::Done => return Ok((false, false)),
                 Move::Read(version) => {
                     match self.cx.cloud.read_replication_status(self.clients, &version).await {
                         Ok(status) => {
                             if !flight.read(status, self.cx.clock.timestamp()) {
-                                return (true, false);
+                                return Ok((true, false));
                             }
                             Ok(())
                         }
@@ -132,8 +152,9 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
                     }
                 }
                 Move::List => self.list_replicas(flight).await,
-                Move::Delete(_) if !(self.cx.may_begin)() => return (true, false),
+                Move::Delete(_) if !(self.cx.may_begin)() => return Ok((true, false)),
                 Move::Delete(version) => {
+                    self.confirm_allowed().await?;
                     let result = self.cx.cloud.delete_version(self.clients, &version).await;
                     result.map(|()| flight.deleted(&version))
                 }
@@ -145,7 +166,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
                     let why = failure.message();
                     self.cx.evidence.with(uid, |held| evidence::refused(held, &flight.arrivals, &why));
                 }
-                return (true, true);
+                return Ok((true, true));
             }
         }
     }

@@ -6,9 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{Canary, DEFAULT_CANARY_PREFIX, FINALIZER};
-use crate::controllers::bucket_replication::authorize::resolve;
 use crate::controllers::bucket_replication::canary::round::Round;
-use crate::controllers::bucket_replication::canary::{authorized, evidence, interval};
+use crate::controllers::bucket_replication::canary::{evidence, interval};
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, Finalizers};
@@ -141,11 +140,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         if !(self.cx.may_begin)() {
             return Ok(false);
         }
-        let allowed = authorized(self.resource, &self.status, self.cx).await?;
-        // An account may change while the labels of a namespace are read.
-        if allowed != *self.accounts || resolve(self.resource.object, self.cx)? != allowed {
-            return Err(Stop::Outdated);
-        }
+        self.confirm_allowed().await?;
         if require_allowed(&probe, permissions).is_err() {
             return Ok(true);
         }
