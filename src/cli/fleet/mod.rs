@@ -5,11 +5,13 @@
 
 mod advice;
 mod backfill;
+mod condition;
 #[cfg(test)]
 pub mod samples;
 mod verdict;
 mod view;
 
 pub use backfill::BackfillView;
+pub use condition::ConditionView;
 pub use verdict::{Summary, Verdict};
-pub use view::{BucketView, ConditionView, ReplicationView, RuleView, views};
+pub use view::{BucketView, ReplicationView, RuleView, views};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 
 use crate::api::Reason;
-use crate::cli::fleet::view::ConditionView;
+use crate::cli::fleet::condition::ConditionView;
 
 /// What is true of a resource, in the order in which it needs someone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, VariantArray)]

@@ -13,6 +13,7 @@ use crate::api::{
 };
 use crate::cli::fleet::advice::{Subject, advise, advise_on_objects};
 use crate::cli::fleet::backfill::BackfillView;
+use crate::cli::fleet::condition::ConditionView;
 use crate::cli::fleet::verdict::{Verdict, decide, reason};
 use crate::cli::kubernetes::Found;
 
@@ -49,18 +50,6 @@ pub struct ReplicationView {
     /// Whether objects arrive, as the status reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthStatus>,
-}
-
-/// A condition.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ConditionView {
-    pub r#type: String,
-    pub status: String,
-    pub reason: String,
-    pub message: String,
-    /// Since when it has this status; RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<String>,
 }
 
 /// A bucket, as far as it is known. The account of a source without `AwsAccount` is known once the operator has acted.

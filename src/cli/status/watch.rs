@@ -33,6 +33,7 @@ pub async fn watch(
     let interrupted = tokio::signal::ctrl_c();
     let mut interrupted = std::pin::pin!(interrupted);
     let mut known = BTreeMap::new();
+    let _cursor = layout.height.map(|_| HiddenCursor);
     loop {
         let Read { views, version } = read(kubernetes, args, typed).await?;
         match layout.height {
@@ -51,13 +52,7 @@ pub async fn watch(
             }
         };
         tokio::select! {
-            _ = &mut interrupted => {
-                if layout.height.is_some() {
-                    // The cursor is where the picture ends, and visible again.
-                    drop(std::io::stdout().write_all(SHOW_CURSOR.as_bytes()));
-                }
-                return Ok(exit_code(&views));
-            }
+            _ = &mut interrupted => return Ok(exit_code(&views)),
             result = changed => result?,
             () = refreshed => {}
         }
@@ -98,6 +93,16 @@ async fn settle<T>(
 
 const HIDE_CURSOR: &str = "\u{1b}[?25l";
 const SHOW_CURSOR: &str = "\u{1b}[?25h";
+
+/// The cursor, which pictures hide. It is visible again after the last picture, however the watch ends.
+struct HiddenCursor;
+
+impl Drop for HiddenCursor {
+    fn drop(&mut self) {
+        // A closed terminal has no cursor.
+        drop(std::io::stdout().write_all(SHOW_CURSOR.as_bytes()));
+    }
+}
 
 /// What moves a terminal from one picture to the next: from the top, each line with its rest deleted, then all below.
 /// Terminals that know synchronized updates show the whole at once.
