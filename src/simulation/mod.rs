@@ -9,6 +9,7 @@ mod cloud;
 mod cluster;
 pub mod explore;
 mod hook;
+mod object_calls;
 mod objects;
 mod operator;
 mod world;

@@ -384,6 +384,25 @@ async fn an_operator_killed_after_any_step_of_a_canary_leaves_nothing() -> Resul
     Step::kill_each(GateAt::AfterForward).await
 }
 
+/// S3 takes its time, and the operator is killed meanwhile.
+#[tokio::test]
+async fn a_pending_canary_is_not_deleted_before_its_end_by_the_next_operator_either() -> Result<()> {
+    let mut scene = Scene::named("pending").empty().await?;
+    scene.world.hold_replication(&scene.source, 60).await?;
+    scene.apply(asks_for_canaries).await?;
+    scene.world.proxy.wait_for(|calls| count(calls, "HeadObject") >= 2, DEADLINE).await?;
+    let status = scene.world.get(NAME).await?["status"].clone();
+    assert_eq!(reason(&status, "Replicating"), "Progressing", "{status:#}");
+    scene.operator.kill().await?;
+    scene.world.proxy.clear();
+    scene.operator = operator(&scene.world).start().await?;
+    scene.world.proxy.wait_for(|calls| count(calls, "HeadObject") >= 2, DEADLINE).await?;
+    assert!(object_writes(&scene.world).is_empty(), "neither is it deleted nor another one written");
+    scene.world.release_replication(&scene.source).await?;
+    wait_result(&scene.world, "Arrived").await?;
+    wait_empty(&scene.both_buckets()).await
+}
+
 /// Makes a canary that nobody deletes: the operator is killed once it is written.
 async fn left_canary(name: &str, edit: impl FnOnce(&mut Value) + Send) -> Result<Scene> {
     let mut scene = Scene::named(name).empty().await?;

@@ -7,6 +7,7 @@
 pub mod course;
 mod deletion;
 mod evidence;
+mod permission;
 mod round;
 mod send;
 
@@ -18,24 +19,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::{
-    BucketReplication, BucketReplicationStatus, Canary, ConditionType, Interval, ManagementPolicy, Reason,
+    BucketReplication, BucketReplicationStatus, Canary, ConditionType, ManagementPolicy, Reason,
 };
-use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize, resolve};
 use crate::controllers::bucket_replication::canary::course::Course;
+use crate::controllers::bucket_replication::canary::permission::authorized;
 use crate::controllers::bucket_replication::canary::round::Round;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::ports::{Cloud, Cluster};
-use crate::replication::Accounts;
 use crate::replication::health::canary::Place;
 use crate::replication::health::canary::flight::pause;
 use crate::replication::health::canary::place;
 use crate::replication::health::{Evidence, Judged, Judging, judge};
 use crate::runtime::Error;
-
-/// The time between two canaries, unless `health.canary.interval` is set.
-const INTERVAL: Duration = Duration::from_secs(15 * 60);
 
 /// What a turn leads to.
 #[derive(Debug, Default)]
@@ -202,23 +199,4 @@ fn next_round<C, K>(wanted: Option<&Canary>, course: &Course, cx: &Context<C, K>
 fn is_ready(status: &BucketReplicationStatus) -> bool {
     let ready = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
     ready.is_some_and(|ready| ready.status == "True")
-}
-
-/// The time between two canaries.
-fn interval(canary: &Canary) -> Duration {
-    canary.interval.as_ref().map_or(INTERVAL, Interval::duration)
-}
-
-/// The accounts of the resource as they are now.
-async fn authorized<C, K: Cluster>(
-    resource: &Resource<'_>,
-    status: &BucketReplicationStatus,
-    cx: &Context<C, K>,
-) -> Result<Accounts, Stop> {
-    let accounts = authorize(resource.object, status, &mut NamespaceLabels::new(cx.cluster.as_ref()), cx).await?;
-    // An account may change while the labels of a namespace are read.
-    match resolve(resource.object, cx)? == accounts {
-        true => Ok(accounts),
-        false => Err(Stop::Outdated),
-    }
 }

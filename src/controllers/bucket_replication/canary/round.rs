@@ -10,7 +10,8 @@ use tracing::warn;
 
 use crate::api::BucketReplicationStatus;
 use crate::controllers::bucket_replication::canary::course::Course;
-use crate::controllers::bucket_replication::canary::{authorized, evidence};
+use crate::controllers::bucket_replication::canary::evidence;
+use crate::controllers::bucket_replication::canary::permission::authorized;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::status;

@@ -6,14 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{Canary, DEFAULT_CANARY_PREFIX, FINALIZER};
+use crate::controllers::bucket_replication::canary::course::interval;
+use crate::controllers::bucket_replication::canary::evidence;
 use crate::controllers::bucket_replication::canary::round::Round;
-use crate::controllers::bucket_replication::canary::{evidence, interval};
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, Finalizers};
 use crate::replication::health::canary::flight::Flight;
 use crate::replication::health::canary::probe::{ProbeContext, probes};
-use crate::replication::health::canary::refusal::{Permissions, refuse, require_allowed, require_deletable};
+use crate::replication::health::canary::requirements::{
+    Permissions, refuse, require_allowed, require_deletable,
+};
 use crate::replication::health::canary::{CanaryObject, Place, Probe, VersionAt, key, place};
 use crate::replication::{BucketAddress, FailureClass};
 use crate::runtime::requeue::jittered;

@@ -1,7 +1,7 @@
 //! The canary: a small object that proves that objects arrive, and that is deleted again everywhere.
 //!
 //! In: the rules of a resource, facts about its buckets, and what S3 answers about an object. Out: which objects to
-//! write ([`probe`]), whether they could be deleted ([`refusal`]), when one is at its end ([`flight`]), and which of the
+//! write ([`probe`]), whether they could be deleted ([`requirements`]), when one is at its end ([`flight`]), and which of the
 //! operator's own objects are still there ([`leftovers`]). Pure: the controller makes the calls.
 //!
 //! The protocol: write one object → read its replication status by version until that is final → delete this version at
@@ -17,6 +17,7 @@ pub mod object;
 pub mod place;
 pub mod probe;
 pub mod refusal;
+pub mod requirements;
 pub mod rights;
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ use proptest::prelude::*;
 use crate::api::{Activity, AwsAccountSpec, Destination, Filter, ReplicationRule, Switch};
 use crate::replication::health::canary::flight::{Flight, LONGEST, Move, judge, pause};
 use crate::replication::health::canary::probe::{MOST, ProbeContext, probes};
-use crate::replication::health::canary::refusal::{Permissions, refuse, require_allowed, require_deletable};
+use crate::replication::health::canary::requirements::{
+    Permissions, refuse, require_allowed, require_deletable,
+};
 use crate::replication::health::canary::*;
 use crate::replication::{Account, Accounts, BucketAddress, Failure, FailureClass};
 
