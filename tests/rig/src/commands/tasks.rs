@@ -32,6 +32,10 @@ const TASKS: [Section; 5] = [
                 "which module may use which, without circles, and which module may write",
             ),
             (
+                "cargo test --test docs",
+                "the pages: links, generated tables, and what runs the commands in them",
+            ),
+            (
                 "cargo test --test e2e",
                 "the operator against a real API server and the AWS emulator (-- NAME)",
             ),
@@ -41,6 +45,7 @@ const TASKS: [Section; 5] = [
                 "generated and mutated inputs (FUZZ_MINUTES=10: each property for ten minutes)",
             ),
             ("cargo test --test kind", "the operator in pods of a cluster with three nodes"),
+            ("cargo test --test browser", "the page of `report` in a headless Chromium"),
             ("cargo test --test gitops", "the operator with a real Argo CD"),
             (
                 "cargo rig explore",
