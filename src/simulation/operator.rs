@@ -100,6 +100,7 @@ impl Operator {
                 events: events.clone(),
             },
             replications: replications.clone(),
+            backfills: Triggers::new(1),
         };
         let context = Context {
             cloud,

@@ -42,7 +42,6 @@ use crate::controllers::bucket_replication::status::{Pace, acknowledge, conclude
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::Refusal;
-use crate::replication::status::Report;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::queue::Urgency;

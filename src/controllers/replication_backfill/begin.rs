@@ -184,7 +184,9 @@ async fn confirm<C, K: Cluster>(subject: &mut Subject<'_>, cx: &Context<C, K>) -
     }
     let held = Finalizers::of(&live.metadata);
     if !held.contains(FINALIZER) {
-        cx.shared.cluster.add_finalizer(subject.key, &held, FINALIZER).await?;
+        let generation = live.metadata.generation;
+        let added = cx.shared.cluster.add_finalizer(subject.key, generation, &held, FINALIZER).await;
+        added.map_err(|error| if error.is_outdated() { Stop::Outdated } else { error.into() })?;
     }
     Ok(())
 }

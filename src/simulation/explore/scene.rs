@@ -43,7 +43,7 @@ pub struct Scene {
 }
 
 /// Every scene.
-pub const SCENES: [Scene; 7] = [
+pub const SCENES: [Scene; 8] = [
     Scene {
         name: "one-account",
         about: "one resource, its buckets in the operator's own account, and no AwsAccount",
@@ -156,6 +156,7 @@ pub const SCENES: [Scene; 7] = [
         name: "canary",
         about: "one resource that asks for canaries, under an AwsAccount that allows them",
         resources: &["orders"],
+        accounts: &[],
         standby: false,
         opening: None,
         deeds: &[
