@@ -179,7 +179,9 @@ pub fn replications() -> Result<Vec<State>> {
     let mut all = Vec::new();
 
     // The refusals before the operator reads AWS, and during deletion; then those after it has read AWS.
-    let refuses = |r: &Reason| !ENDS.contains(r) && !r.is_about_arrival() && !r.is_about_events();
+    let refuses = |r: &Reason| {
+        !ENDS.contains(r) && !OF_JOBS.contains(r) && !r.is_about_arrival() && !r.is_about_events()
+    };
     for reason in Reason::VARIANTS.iter().copied().filter(refuses) {
         let refusal = Refusal::new(reason, ConditionType::Ready, format!("because {reason}"));
         let how = format!("stopped by {reason}");
@@ -232,11 +234,29 @@ pub fn replications() -> Result<Vec<State>> {
 /// The reasons of a resource that is as it should be: no refusal has one.
 const ENDS: [Reason; 4] = [Reason::Applied, Reason::Verified, Reason::Completed, Reason::NothingToDo];
 
+/// The reasons that only a backfill has.
+const OF_JOBS: [Reason; 11] = [
+    Reason::Waiting,
+    Reason::Settling,
+    Reason::Preparing,
+    Reason::AwaitingApproval,
+    Reason::Running,
+    Reason::Cancelling,
+    Reason::CompletedWithFailures,
+    Reason::JobFailed,
+    Reason::JobVanished,
+    Reason::Cancelled,
+    Reason::ReplicationNotReady,
+];
+
 /// The statuses of `ReplicationBackfill`s: what a job can come to, and what can stand against it.
 pub fn backfills() -> Result<Vec<State>> {
     let mut all = Vec::new();
+    // A replication that is suspended is ReplicationNotReady for its backfills.
     let of_backfills = |r: &Reason| {
-        !matches!(r, Reason::Applied | Reason::Verified) && !r.is_about_arrival() && !r.is_about_events()
+        !matches!(r, Reason::Applied | Reason::Verified | Reason::Suspended)
+            && !r.is_about_arrival()
+            && !r.is_about_events()
     };
     for reason in Reason::VARIANTS.iter().copied().filter(of_backfills) {
         all.push(state(format!("with {reason}"), |previous: &ReplicationBackfillStatus, now| {

@@ -35,6 +35,8 @@ pub fn of_applications() -> Result<()> {
 pub fn in_one() -> Result<()> {
     block_on(async {
         let environment = Environment::start("in-one").await?;
+        // The one Application puts the resource beside the operator.
+        environment.create_namespace("s3-replication-system")?;
         let replications = environment.replications().await?;
         let [mut both, resources] = environment.applications()?;
         let sources = json!([both["spec"]["source"], resources["spec"]["source"]]);

@@ -67,7 +67,6 @@ impl Environment {
         let tag = operator["spec"]["source"]["targetRevision"].as_str();
         platform.tag(tag.context("the Application of the chart names no revision")?)?;
         environment.create_namespace("data")?;
-        environment.kubectl(&["label", "namespace", "data", &format!("{LABEL}=gitops")], "")?;
         Ok(environment)
     }
 
@@ -109,8 +108,10 @@ impl Environment {
         Ok(replications)
     }
 
+    /// Creates a namespace whose resources may act in the account.
     pub fn create_namespace(&self, name: &str) -> Result<()> {
-        self.kubectl(&["create", "namespace", name], "").map(drop)
+        self.kubectl(&["create", "namespace", name], "")?;
+        self.kubectl(&["label", "namespace", name, &format!("{LABEL}=gitops")], "").map(drop)
     }
 
     /// Runs kubectl, which must succeed, and returns what it prints.

@@ -154,14 +154,28 @@ impl<C, K> BucketReplicationController<C, K> {
 }
 
 /// What decides whether a backfill of a resource may begin.
-fn readiness(object: &Guarded) -> Option<(bool, bool, ManagementPolicy, Option<i64>, Option<&str>)> {
+#[derive(Debug, PartialEq, Eq)]
+struct Readiness<'a> {
+    deleted: bool,
+    suspend: bool,
+    policy: ManagementPolicy,
+    observed: Option<i64>,
+    reason: Option<&'a str>,
+}
+
+fn readiness(object: &Guarded) -> Option<Readiness<'_>> {
     let BucketReplication { metadata, spec, status } = object.0.as_ref().ok()?;
     let ready = |condition: &&Condition| condition.type_ == ConditionType::Ready.as_str();
     let status = status.as_ref();
     let ready = status.and_then(|status| status.conditions.iter().find(ready));
     let observed = status.and_then(|status| status.observed_generation);
-    let deleted = metadata.deletion_timestamp.is_some();
-    Some((deleted, spec.suspend, spec.management_policy, observed, ready.map(|ready| ready.reason.as_str())))
+    Some(Readiness {
+        deleted: metadata.deletion_timestamp.is_some(),
+        suspend: spec.suspend,
+        policy: spec.management_policy,
+        observed,
+        reason: ready.map(|ready| ready.reason.as_str()),
+    })
 }
 
 /// How far a resource has got, by its status.

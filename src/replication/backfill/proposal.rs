@@ -13,17 +13,13 @@ use crate::replication::backfill::price;
 pub fn propose(replication: &BucketReplication, name: Option<&str>, choices: &Map<String, Value>) -> Value {
     let parent = replication.name_any();
     let name = name.map_or_else(|| format!("{parent}-backfill"), str::to_owned);
-    let mut metadata = json!({"name": name});
-    if let Some(namespace) = replication.namespace() {
-        metadata["namespace"] = json!(namespace);
-    }
-    let mut spec = json!({
-        "replicationRef": {"name": parent},
-        "statuses": ["NotReplicated", "Failed"],
-    });
-    for (field, value) in choices {
-        spec[field] = value.clone();
-    }
+    let mut metadata = Map::from_iter([("name".to_owned(), json!(name))]);
+    metadata.extend(replication.namespace().map(|namespace| ("namespace".to_owned(), json!(namespace))));
+    let mut spec = Map::from_iter([
+        ("replicationRef".to_owned(), json!({"name": parent})),
+        ("statuses".to_owned(), json!(["NotReplicated", "Failed"])),
+    ]);
+    spec.extend(choices.clone());
     json!({
         "apiVersion": format!("{GROUP}/v1alpha1"),
         "kind": "ReplicationBackfill",

@@ -227,12 +227,14 @@ fn grouped(number: i64) -> String {
     let digits = number.to_string();
     let split = digits.char_indices().map(|(at, digit)| {
         let left = digits.len() - at;
-        let comma =
-            if at > 0 && left % 3 == 0 && !digits.get(..at).is_some_and(|before| before.ends_with('-')) {
-                ","
-            } else {
-                ""
-            };
+        let comma = if at > 0
+            && left.is_multiple_of(3)
+            && !digits.get(..at).is_some_and(|before| before.ends_with('-'))
+        {
+            ","
+        } else {
+            ""
+        };
         format!("{comma}{digit}")
     });
     split.collect()

@@ -113,7 +113,8 @@ impl StatusBuilder<'_> {
         all.into_iter().collect()
     }
 
-    /// The role as far as it exists.
+    /// The role as far as it exists, or may. One whose creation failed stays named: the next try would otherwise name it
+    /// again before it writes, and each try would cost two writes of the status.
     pub fn role_status(&self) -> Option<RoleStatus> {
         let previous = &self.context.previous.role;
         if !self.reads_where_it_acted() {
@@ -123,7 +124,8 @@ impl StatusBuilder<'_> {
         let desired = &self.input.desired.role;
         let done = |is: fn(&Step) -> bool| self.outcome.done.iter().any(is);
         let may_be_done = |is: fn(&Step) -> bool| done(is) || self.may_be_done(is);
-        let created = may_be_done(|step| matches!(step, Step::CreateRole { .. }));
+        let creates = |step: &Step| matches!(step, Step::CreateRole { .. });
+        let created = done(creates) || self.outcome.failed.iter().any(|(step, _)| creates(step));
         let (arn, ours) = match &observed.role {
             Ok(Some(role)) => {
                 // A role that was adopted has this resource's tags now; one that was only read may be anyone's.

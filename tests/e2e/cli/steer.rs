@@ -101,13 +101,21 @@ async fn what_is_not_there_is_an_error_that_says_how_to_go_on() -> Result<()> {
 async fn check_waits_for_the_operator_and_prints_what_came_of_it() -> Result<()> {
     let scene = Scene::named("cli-check").ready().await?;
     let world = &scene.world;
+    // Not what the operator found before its own write: that would be an answer of AWS from before it.
     let s3 = world.s3(crate::support::SOURCE_REGION);
-    s3.delete_bucket_replication().bucket(&scene.source).send().await?;
+    let mut held = scene.find_configuration().await?.context("no configuration")?;
+    held.rules[0].status = aws_sdk_s3::types::ReplicationRuleStatus::Disabled;
+    s3.put_bucket_replication().bucket(&scene.source).replication_configuration(held).send().await?;
     let ended = run(editor(world), &["check", NAME, "-n", &world.namespace]).await?;
     assert_eq!(ended.code, Some(0), "{}{}", ended.text, ended.error);
     assert!(ended.text.contains("✓ Ready (Applied"), "{}", ended.text);
     assert_eq!(ended.error, format!("the operator checks {}/{NAME}\n", world.namespace), "a line a step");
-    assert!(scene.find_configuration().await?.is_some(), "the check has corrected it");
+    let corrected = scene.find_configuration().await?.context("no configuration")?;
+    assert_eq!(
+        corrected.rules[0].status,
+        aws_sdk_s3::types::ReplicationRuleStatus::Enabled,
+        "the check has corrected it"
+    );
 
     // A person who may only read is told which right is missing.
     let denied = run(person(world), &["check", NAME, "-n", &world.namespace]).await?;

@@ -136,7 +136,7 @@ fn names_and_columns_are_as_documented() -> Result<()> {
         let all = version["additionalPrinterColumns"].as_array().into_iter().flatten();
         all.filter(|c| (c["priority"] == 1) == wide).filter_map(|c| c["name"].as_str()).collect()
     };
-    assert_eq!(columns(false), ["Source", "Destination", "Ready", "Status", "In sync", "Age"]);
-    assert_eq!(columns(true), ["Rules", "Role", "Message"]);
+    assert_eq!(columns(false), ["Source", "Destination", "Ready", "Status", "In sync", "Replicating", "Age"]);
+    assert_eq!(columns(true), ["Latency", "Rules", "Role", "Message"]);
     Ok(())
 }

@@ -20,8 +20,18 @@ use crate::tools::{self, Tools};
 const OPERATOR: &str = "s3-replication-operator/operator";
 const PYTHON: &str = "s3-replication-operator/python";
 
-/// The emulator's files that this repository holds.
-const SCRIPTS: [&str; 2] = ["emulator.py", "recorder.py"];
+/// The emulator's scripts that this repository holds, in the order of their names.
+fn scripts() -> Result<Vec<PathBuf>> {
+    let folder = paths::sources().join("tools/aws");
+    let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let files: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    let mut scripts: Vec<PathBuf> = files
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|extension| extension == "py"))
+        .collect();
+    scripts.sort();
+    Ok(scripts)
+}
 
 /// How long copying files into an image may take.
 const ASSEMBLE: Duration = Duration::from_secs(300);
@@ -69,7 +79,7 @@ impl Sources {
     fn emulator_image(&self, engine: &Engine) -> Result<String> {
         let file = "tests/kind/emulator.Containerfile";
         let places = [&self.python, &self.emulator].map(|path| path.as_os_str().as_encoded_bytes().to_vec());
-        let scripts = SCRIPTS.map(|name| paths::sources().join("tools/aws").join(name));
+        let scripts = scripts()?;
         let mut inputs = vec![places[0].clone(), places[1].clone(), containerfile(file)?.into_bytes()];
         for script in &scripts {
             inputs.push(fs::read(script).with_context(|| format!("cannot read {}", script.display()))?);
@@ -86,7 +96,8 @@ impl Sources {
         build(engine, EMULATOR, &format!("{EMULATOR}:{key}"), &stage, |context| {
             let copy = Spec::new("cp", "cp").arg("-a").arg(&self.emulator).arg(context.join("rootfs"));
             command::run("cp", copy, ASSEMBLE)?;
-            scripts.iter().zip(SCRIPTS).try_for_each(|(script, name)| {
+            scripts.iter().try_for_each(|script| {
+                let name = script.file_name().unwrap_or_default();
                 Ok(fs::copy(script, context.join("rootfs/emulator").join(name)).map(drop)?)
             })
         })
