@@ -29,10 +29,14 @@ pub enum Mutant {
     IntentNotKept,
     JobNotSearched,
     TokenByChance,
+    CanaryPlaceForgotten,
+    CanaryNotAwaited,
+    CanaryNotSwept,
+    CanaryLeftByDeletion,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 21] = [
+    pub const ALL: [Mutant; 25] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -54,6 +58,10 @@ impl Mutant {
         Mutant::AccountsForgotten,
         Mutant::SuspendIgnored,
         Mutant::ForeignConfigurationReplaced,
+        Mutant::CanaryPlaceForgotten,
+        Mutant::CanaryNotAwaited,
+        Mutant::CanaryNotSwept,
+        Mutant::CanaryLeftByDeletion,
     ];
 
     /// Those of backfills, which an exploration of their own finds.
@@ -97,6 +105,10 @@ impl Mutant {
             Mutant::IntentNotKept => "The token of a job is not in the status before the job is asked for.",
             Mutant::JobNotSearched => "A job whose id was lost is not looked for.",
             Mutant::TokenByChance => "Each request for a job has another token.",
+            Mutant::CanaryPlaceForgotten => "A canary is written before the status names its place.",
+            Mutant::CanaryNotAwaited => "A canary is deleted before its replication status is final.",
+            Mutant::CanaryNotSwept => "An operator that starts does not look for canaries that are left.",
+            Mutant::CanaryLeftByDeletion => "Deletion leaves the canaries.",
         }
     }
 }

@@ -17,9 +17,9 @@ pub use aws_account::{
 };
 pub use bucket_replication::{
     AdoptionPolicy, AwsResource, BucketPolicyStatus, BucketReplication, BucketReplicationSpec,
-    BucketReplicationStatus, BucketStatus, Canary, CanaryStatus, ConfigurationOrigin, Correction,
-    DEFAULT_CANARY_PREFIX, DEFAULT_ROLE_PATH, DeletionPolicy, Destination, DriftEntry, Filter, Health,
-    HealthStatus, MAX_DRIFT_ENTRIES, MAX_RULE_ENTRIES, ManagementPolicy, Ownership, Replicate,
+    BucketReplicationStatus, BucketStatus, Canary, CanaryPlace, CanaryStatus, ConfigurationOrigin,
+    Correction, DEFAULT_CANARY_PREFIX, DEFAULT_ROLE_PATH, DeletionPolicy, Destination, DriftEntry, Filter,
+    Health, HealthStatus, MAX_DRIFT_ENTRIES, MAX_RULE_ENTRIES, ManagementPolicy, Ownership, Replicate,
     ReplicationRule, Role, RoleStatus, RuleHealth, RuleVerdict, Source, StorageClass, Switch,
     VersioningPolicy,
 };

@@ -11,16 +11,23 @@ use crate::aws::account::cache::BucketKey;
 use crate::aws::connector::{AwsConnector, ResourceClients};
 use crate::aws::read::bucket_policy::{GET_BUCKET_POLICY, read_bucket_policy};
 use crate::aws::read::calls;
+use crate::aws::read::canary::{
+    GET_OBJECT_VERSION, LIST_VERSIONS, list_versions, observe_for_canary, read_replication_status,
+};
 use crate::aws::read::jobs::{describe_job, find_job};
 use crate::aws::read::metrics::read_metrics;
 use crate::aws::read::observe::observe;
 use crate::aws::read::observe_for_deletion::observe_for_deletion;
 use crate::aws::write::apply::apply;
 use crate::aws::write::bucket_policy::{PUT_BUCKET_POLICY, write_bucket_policy};
+use crate::aws::write::canary::{DELETE_VERSION, PUT_OBJECT, delete_version, put_canary};
 use crate::aws::write::jobs::{create_job, update_job};
 use crate::ports::{Cloud, QueueMessage};
 use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
 use crate::replication::events::{Event, EventName, EventQueue, Subject};
+use crate::replication::health::canary::{
+    CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
+};
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
@@ -129,6 +136,46 @@ impl Cloud for AwsConnector {
         update: JobUpdate,
     ) -> Read<()> {
         update_job(&clients.source, address, id, update).await
+    }
+
+    async fn observe_for_canary(
+        &self,
+        clients: &ResourceClients,
+        source: &BucketAddress,
+        destinations: &[BucketAddress],
+    ) -> Read<CanaryFacts> {
+        Ok(observe_for_canary(clients, source, destinations).await)
+    }
+
+    async fn put_canary(&self, clients: &ResourceClients, object: &CanaryObject) -> Read<Written> {
+        let bucket = &object.bucket;
+        put_canary(clients.client(bucket.account_ref.as_deref(), PUT_OBJECT, &bucket.name)?, object).await
+    }
+
+    async fn read_replication_status(
+        &self,
+        clients: &ResourceClients,
+        object: &VersionAt,
+    ) -> Read<Option<ReplicationStatus>> {
+        let bucket = &object.bucket;
+        let aws = clients.client(bucket.account_ref.as_deref(), GET_OBJECT_VERSION, &bucket.name)?;
+        read_replication_status(aws, object).await
+    }
+
+    async fn list_versions(
+        &self,
+        clients: &ResourceClients,
+        bucket: &BucketAddress,
+        prefix: &str,
+    ) -> Read<Vec<HeldVersion>> {
+        let aws = clients.client(bucket.account_ref.as_deref(), LIST_VERSIONS, &bucket.name)?;
+        list_versions(aws, bucket, prefix).await
+    }
+
+    async fn delete_version(&self, clients: &ResourceClients, object: &VersionAt) -> Read<()> {
+        let bucket = &object.bucket;
+        let aws = clients.client(bucket.account_ref.as_deref(), DELETE_VERSION, &bucket.name)?;
+        delete_version(aws, object).await
     }
 
     async fn verify(&self, account: &Account) -> Read<CallerIdentity> {

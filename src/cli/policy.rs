@@ -5,13 +5,13 @@
 //! Works without AWS: a value that the file does not contain becomes a wildcard.
 
 use std::collections::BTreeMap;
-
 use std::process::ExitCode;
 
 use clap::Args;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
+use crate::api::BucketReplicationSpec;
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::manifests::{Manifests, resource_id};
 use crate::cli::policy_backfills::needed;
@@ -21,6 +21,7 @@ use crate::iam::arn::role_of_arn;
 use crate::replication::desired::Discovered;
 use crate::replication::events::EventQueue;
 use crate::replication::events::policies::{queue_policy, read_queues};
+use crate::replication::health::canary::rights::CanaryRights;
 use crate::replication::least_privilege::{
     Grantee, account_policy, account_trust_policy, assume_roles, destination_bucket_policies, key_policies,
     operator_policy, read_metrics,
@@ -67,6 +68,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     let mut all = Vec::new();
     let mut unrestricted = Vec::new();
     let mut of_backfills = Vec::new();
+    let mut canaries: BTreeMap<String, CanaryRights> = BTreeMap::new();
     let mut acting: BTreeMap<String, Vec<Grantee>> = BTreeMap::new();
     for resource in &manifests.resources {
         let accounts = directory.accounts_of(resource).await?;
@@ -107,6 +109,8 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         let former_roles = replication.remembered_roles().filter(former).map(str::to_owned).collect();
         let grantee = Grantee { desired, caller, management: spec.management_policy, former_roles };
         if !accounts.are_restricted() {
+            let Caller { account, partition } = &grantee.caller;
+            canaries.entry(account.clone()).or_default().add(spec, account, *partition);
             unrestricted.push(grantee.clone());
         }
         if let Some(account) = &accounts.source {
@@ -127,6 +131,9 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     }
     let mut own = operator_policy(&unrestricted);
     own.statement.extend(of_backfills);
+    let region = Partition::of_region(&args.region);
+    own.statement
+        .extend(canaries.into_iter().flat_map(|(account, rights)| rights.statements(&account, region)));
     own.statement.extend(read_metrics(&unrestricted));
     own.statement.extend(assume_roles(&manifests.accounts));
     own.statement.extend(read_queues(&args.event_queue, &args.region));
@@ -135,8 +142,11 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     }
     for account in &manifests.accounts {
         let Account { name, spec } = account;
-        let mut policy = account_policy(account, &manifests.accounts, Partition::of_region(&args.region));
+        let mut policy = account_policy(account, &manifests.accounts, region);
         policy.statement.extend(read_metrics(acting.get(name).into_iter().flatten()));
+        let specs: Vec<&BucketReplicationSpec> = manifests.resources.iter().map(|r| &r.spec).collect();
+        let rights = CanaryRights::of_account(spec, &specs, region);
+        policy.statement.extend(rights.statements(&spec.account_id, region));
         sections.push((format!("policy of the operator in AwsAccount {name}"), policy.to_value()));
         if let Some((role, operator)) = spec.assume_role.as_ref().zip(args.operator_arn.as_deref()) {
             let title = format!("trust policy of role {}", role.arn);

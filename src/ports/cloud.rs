@@ -11,6 +11,9 @@ use serde_json::Value;
 use crate::api::CallerIdentity;
 use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
 use crate::replication::events::{Event, EventQueue};
+use crate::replication::health::canary::{
+    CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
+};
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
@@ -159,6 +162,58 @@ pub trait Cloud: Send + Sync + 'static {
         address: &JobAddress,
         id: &str,
         update: JobUpdate,
+    ) -> impl Future<Output = Read<()>> + Send;
+
+    /// Reads what decides whether a canary may be written. `destinations`: those that the operator may act on.
+    ///
+    /// # Errors
+    /// When nothing could be read. A read that failed is kept in [`CanaryFacts`] beside those that succeeded.
+    fn observe_for_canary(
+        &self,
+        clients: &Self::Clients,
+        source: &BucketAddress,
+        destinations: &[BucketAddress],
+    ) -> impl Future<Output = Read<CanaryFacts>> + Send;
+
+    /// Writes a canary.
+    ///
+    /// # Errors
+    /// What AWS answered, classified. The object may be there all the same where there was no answer.
+    fn put_canary(
+        &self,
+        clients: &Self::Clients,
+        object: &CanaryObject,
+    ) -> impl Future<Output = Read<Written>> + Send;
+
+    /// The replication status of a version; `None`: there is no such version.
+    ///
+    /// # Errors
+    /// What AWS answered, classified.
+    fn read_replication_status(
+        &self,
+        clients: &Self::Clients,
+        object: &VersionAt,
+    ) -> impl Future<Output = Read<Option<ReplicationStatus>>> + Send;
+
+    /// The versions of objects whose keys begin with a prefix, without delete markers; at most the first thousand.
+    ///
+    /// # Errors
+    /// What AWS answered, classified.
+    fn list_versions(
+        &self,
+        clients: &Self::Clients,
+        bucket: &BucketAddress,
+        prefix: &str,
+    ) -> impl Future<Output = Read<Vec<HeldVersion>>> + Send;
+
+    /// Deletes one version for good. One that is gone already counts as deleted.
+    ///
+    /// # Errors
+    /// What AWS answered, classified.
+    fn delete_version(
+        &self,
+        clients: &Self::Clients,
+        object: &VersionAt,
     ) -> impl Future<Output = Read<()>> + Send;
 
     /// Asks STS, now, as whom the operator acts under an `AwsAccount`.

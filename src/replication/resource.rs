@@ -58,7 +58,9 @@ pub fn applied_role(status: &BucketReplicationStatus) -> Option<&String> {
 
 /// Whether a status records anything in AWS that the resource made.
 pub fn left_traces(status: &BucketReplicationStatus) -> bool {
-    let BucketReplicationStatus { applied_hash, role, former_roles, bucket_policies, .. } = status;
+    let BucketReplicationStatus { applied_hash, role, former_roles, bucket_policies, canary_places, .. } =
+        status;
     let managed = role.as_ref().is_some_and(|role| role.managed);
-    applied_hash.is_some() || managed || !former_roles.is_empty() || !bucket_policies.is_empty()
+    let places = !bucket_policies.is_empty() || !canary_places.is_empty();
+    applied_hash.is_some() || managed || !former_roles.is_empty() || places
 }

@@ -82,6 +82,15 @@ pub trait Controller: Send + Sync + 'static {
 
     /// Reconciles an object as it is now.
     fn reconcile(&self, object: Arc<Self::Kind>) -> impl Future<Output = Result<Action, Error>> + Send;
+
+    /// The same, for a controller to which it matters whether a change or the time is why.
+    fn reconcile_because(
+        &self,
+        object: Arc<Self::Kind>,
+        _urgency: Urgency,
+    ) -> impl Future<Output = Result<Action, Error>> + Send {
+        self.reconcile(object)
+    }
 }
 
 /// Where the figures of a kind's reconciles go.
@@ -262,7 +271,7 @@ impl<C: Controller> Runner<C> {
     }
 
     /// Reconciles the object that a permit was taken for.
-    async fn run_one(self: Arc<Self>, Begun { key, waited }: Begun, term: Term) {
+    async fn run_one(self: Arc<Self>, Begun { key, urgency, waited }: Begun, term: Term) {
         // One that cannot wait is repeated once nothing can change behind it any more.
         let unsettled =
             self.unsettled_until.lock().map(|until| until.saturating_duration_since(Instant::now()));
@@ -272,7 +281,7 @@ impl<C: Controller> Runner<C> {
         // As the store has it now: it may have changed while it waited.
         let next = match self.controller.store().get(&key) {
             None => None,
-            Some(object) => self.reconcile(&key, object, waited, &term).await,
+            Some(object) => self.reconcile(&key, (object, urgency), waited, &term).await,
         };
         self.triggers.end(&key, next);
     }
@@ -281,7 +290,7 @@ impl<C: Controller> Runner<C> {
     async fn reconcile(
         &self,
         key: &Key,
-        object: Arc<C::Kind>,
+        (object, urgency): (Arc<C::Kind>, Urgency),
         waited: Duration,
         term: &Term,
     ) -> Option<Duration> {
@@ -292,8 +301,8 @@ impl<C: Controller> Runner<C> {
         }
         let span = span(&*object);
         // Everything that a reconcile does, to AWS and to Kubernetes, it does in here.
-        let work =
-            AssertUnwindSafe(self.controller.reconcile(object)).catch_unwind().instrument(span.clone());
+        let work = AssertUnwindSafe(self.controller.reconcile_because(object, urgency));
+        let work = work.catch_unwind().instrument(span.clone());
         let result = match term.fenced(tokio::time::timeout(C::DEADLINE, work)).await {
             None => Err(Error::NotLeading),
             Some(Err(_)) => Err(Error::TimedOut(C::DEADLINE)),

@@ -81,6 +81,8 @@ const fn class(urgency: Urgency) -> usize {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Begun {
     pub key: Key,
+    /// Why it is due.
+    pub urgency: Urgency,
     /// How long it was due.
     pub waited: Duration,
 }
@@ -235,7 +237,7 @@ impl WorkQueue {
         }
         let (since, urgency) = (now, due.urgency);
         *state = State::Running { since, urgency, bulkhead: bulkhead.clone(), again: None };
-        Some(Begun { key, waited: now.saturating_duration_since(due.at) })
+        Some(Begun { key, urgency, waited: now.saturating_duration_since(due.at) })
     }
 
     /// A reconcile ended and gives its permit back. `next`: when the object is due again, unless it was triggered

@@ -16,6 +16,9 @@ use crate::ports::{Cloud, QueueMessage};
 use crate::replication::backfill::role::BATCH_OPERATIONS;
 use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
 use crate::replication::events::{Event, EventQueue};
+use crate::replication::health::canary::{
+    BucketFacts, CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
+};
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
@@ -285,6 +288,62 @@ impl Cloud for SimulatedCloud {
         update: JobUpdate,
     ) -> Read<()> {
         self.write(|world| world.jobs.update(&clients.source, address, id, update))
+    }
+
+    async fn observe_for_canary(
+        &self,
+        clients: &SimulatedClients,
+        source: &BucketAddress,
+        destinations: &[BucketAddress],
+    ) -> Read<CanaryFacts> {
+        let action = "s3:GetBucketVersioning";
+        Ok(self.read(|world| {
+            let facts = |address: &BucketAddress| {
+                let caller = clients.require(address.account_ref.as_deref(), action, &address.name);
+                let held = caller.and_then(|caller| world.bucket(caller, address, action));
+                BucketFacts {
+                    mfa_delete: held.clone().map(|held| held.mfa_delete),
+                    default_retention: held.map(|held| held.objects.default_retention),
+                }
+            };
+            let encrypted = world.buckets.get(&source.name).is_some_and(|held| held.objects.encrypted);
+            let all = std::iter::once(source).chain(destinations);
+            let buckets = all.map(|address| (address.name.clone(), facts(address))).collect();
+            CanaryFacts { buckets, encrypted: Ok(encrypted) }
+        }))
+    }
+
+    async fn put_canary(&self, clients: &SimulatedClients, object: &CanaryObject) -> Read<Written> {
+        let caller =
+            clients.require(object.bucket.account_ref.as_deref(), "s3:PutObject", &object.bucket.name)?;
+        self.write(|world| world.put_object(caller, object))
+    }
+
+    async fn read_replication_status(
+        &self,
+        clients: &SimulatedClients,
+        object: &VersionAt,
+    ) -> Read<Option<ReplicationStatus>> {
+        let action = "s3:GetObjectVersion";
+        let caller = clients.require(object.bucket.account_ref.as_deref(), action, &object.bucket.name)?;
+        self.0.lock().world.head_version(caller, object)
+    }
+
+    async fn list_versions(
+        &self,
+        clients: &SimulatedClients,
+        bucket: &BucketAddress,
+        prefix: &str,
+    ) -> Read<Vec<HeldVersion>> {
+        let caller = clients.require(bucket.account_ref.as_deref(), "s3:ListBucketVersions", &bucket.name)?;
+        // S3 lists what was written before (<https://aws.amazon.com/s3/consistency/>): no answer is stale.
+        self.0.lock().world.list_versions(caller, bucket, prefix)
+    }
+
+    async fn delete_version(&self, clients: &SimulatedClients, object: &VersionAt) -> Read<()> {
+        let action = "s3:DeleteObjectVersion";
+        let caller = clients.require(object.bucket.account_ref.as_deref(), action, &object.bucket.name)?;
+        self.write(|world| world.delete_version(caller, object))
     }
 
     async fn verify(&self, account: &Account) -> Read<CallerIdentity> {

@@ -17,6 +17,9 @@ use crate::api::CallerIdentity;
 use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey, QueueMessage};
 use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
 use crate::replication::events::{self, EventQueue};
+use crate::replication::health::canary::{
+    CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
+};
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
@@ -37,6 +40,11 @@ pub enum Call {
     Execute(Step),
     ReadBucketPolicy(BucketAddress),
     WriteBucketPolicy(BucketAddress),
+    ObserveForCanary,
+    PutCanary(CanaryObject),
+    ReadReplicationStatus(VersionAt),
+    ListVersions(BucketAddress),
+    DeleteVersion(VersionAt),
     Verify(String),
     ReadRole(String),
     CreateJob,
@@ -69,7 +77,15 @@ impl Call {
 
     /// Whether the call changes AWS.
     pub fn writes_to_aws(&self) -> bool {
-        matches!(self, Call::Execute(_) | Call::WriteBucketPolicy(_) | Call::CreateJob | Call::UpdateJob(_))
+        matches!(
+            self,
+            Call::Execute(_)
+                | Call::WriteBucketPolicy(_)
+                | Call::CreateJob
+                | Call::UpdateJob(_)
+                | Call::PutCanary(_)
+                | Call::DeleteVersion(_)
+        )
     }
 }
 
@@ -83,6 +99,13 @@ impl std::fmt::Display for Call {
             Call::Execute(step) => write!(f, "{step}"),
             Call::ReadBucketPolicy(bucket) => write!(f, "read the policy of bucket {}", bucket.name),
             Call::WriteBucketPolicy(bucket) => write!(f, "write the policy of bucket {}", bucket.name),
+            Call::ObserveForCanary => f.write_str("read what decides about canaries"),
+            Call::PutCanary(object) => write!(f, "write a canary to bucket {}", object.bucket.name),
+            Call::ReadReplicationStatus(object) => {
+                write!(f, "read the replication status of a canary in bucket {}", object.bucket.name)
+            }
+            Call::ListVersions(bucket) => write!(f, "list the canaries of bucket {}", bucket.name),
+            Call::DeleteVersion(object) => write!(f, "delete a canary from bucket {}", object.bucket.name),
             Call::Verify(account) => write!(f, "verify AwsAccount {account}"),
             Call::ReadRole(role) => write!(f, "read role {role}"),
             Call::CreateJob => f.write_str("create a job"),
@@ -278,6 +301,43 @@ impl<P: Cloud> Cloud for Hooked<P> {
         update: JobUpdate,
     ) -> Read<()> {
         self.aws(Call::UpdateJob(update), self.port.update_job(clients, address, id, update)).await
+    }
+
+    async fn observe_for_canary(
+        &self,
+        clients: &P::Clients,
+        source: &BucketAddress,
+        destinations: &[BucketAddress],
+    ) -> Read<CanaryFacts> {
+        let answer = self.port.observe_for_canary(clients, source, destinations);
+        self.aws(Call::ObserveForCanary, answer).await
+    }
+
+    async fn put_canary(&self, clients: &P::Clients, object: &CanaryObject) -> Read<Written> {
+        self.aws(Call::PutCanary(object.clone()), self.port.put_canary(clients, object)).await
+    }
+
+    async fn read_replication_status(
+        &self,
+        clients: &P::Clients,
+        object: &VersionAt,
+    ) -> Read<Option<ReplicationStatus>> {
+        let answer = self.port.read_replication_status(clients, object);
+        self.aws(Call::ReadReplicationStatus(object.clone()), answer).await
+    }
+
+    async fn list_versions(
+        &self,
+        clients: &P::Clients,
+        bucket: &BucketAddress,
+        prefix: &str,
+    ) -> Read<Vec<HeldVersion>> {
+        let answer = self.port.list_versions(clients, bucket, prefix);
+        self.aws(Call::ListVersions(bucket.clone()), answer).await
+    }
+
+    async fn delete_version(&self, clients: &P::Clients, object: &VersionAt) -> Read<()> {
+        self.aws(Call::DeleteVersion(object.clone()), self.port.delete_version(clients, object)).await
     }
 
     async fn verify(&self, account: &Account) -> Read<CallerIdentity> {

@@ -10,6 +10,8 @@ mod cluster;
 pub mod explore;
 mod hook;
 mod jobs;
+mod object_calls;
+mod objects;
 mod operator;
 mod world;
 

@@ -27,6 +27,7 @@ use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::clock::{Clock, SimulatedClock};
 use crate::runtime::controller::Controller as _;
+use crate::runtime::queue::Urgency;
 use crate::runtime::store::{Change, Key};
 use crate::runtime::triggers::Triggers;
 use crate::simulation::api_server::{ApiServer, ObjectName};
@@ -215,6 +216,13 @@ impl Operator {
     pub fn reconcile_account(&self, name: &str) -> Option<impl Future<Output = Result<Action, Error>>> {
         let object = self.controller.context.index.accounts.get(&Key::cluster(name))?;
         Some(self.accounts.reconcile(object))
+    }
+
+    /// Reconciles to the end because time has passed, and not because anything changed.
+    pub fn reconcile_in_time(&self, namespace: &str, name: &str) -> Option<Result<Option<Duration>, Error>> {
+        let object = self.controller.context.index.replications.get(&Key::namespaced(namespace, name))?;
+        let result = self.controller.reconcile_because(object, Urgency::Periodic).now_or_never()?;
+        Some(result.map(Action::after))
     }
 
     /// Reconciles to the end; `None` when the process died on the way, or the cache holds no such resource.

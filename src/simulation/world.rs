@@ -20,6 +20,7 @@ use crate::replication::{
     Versioning, VersioningStatus,
 };
 use crate::simulation::jobs::Jobs;
+use crate::simulation::objects::Objects;
 
 /// The principal that S3 shows in place of a role that was deleted.
 pub const DEAD_PRINCIPAL: &str = "AROADELETEDROLE000000";
@@ -54,6 +55,7 @@ pub struct Bucket {
     pub object_lock: bool,
     pub configuration: Option<Configuration>,
     pub policy: Option<Value>,
+    pub objects: Objects,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -98,6 +100,7 @@ impl World {
             object_lock: false,
             configuration: None,
             policy: None,
+            objects: Objects::default(),
         };
         self.buckets.insert(name.to_owned(), bucket);
     }
@@ -120,7 +123,12 @@ impl World {
     }
 
     /// A bucket, as one account asks for it under the owner and the Region that the request names.
-    fn bucket(&self, caller: &str, address: &BucketAddress, action: &'static str) -> Read<&Bucket> {
+    pub(super) fn bucket(
+        &self,
+        caller: &str,
+        address: &BucketAddress,
+        action: &'static str,
+    ) -> Read<&Bucket> {
         let name = &address.name;
         let Some(bucket) = self.buckets.get(name) else {
             return Err(fail(
@@ -140,7 +148,7 @@ impl World {
         Ok(bucket)
     }
 
-    fn bucket_mut(
+    pub(super) fn bucket_mut(
         &mut self,
         caller: &str,
         address: &BucketAddress,

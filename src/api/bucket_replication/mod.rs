@@ -1,10 +1,12 @@
 //! The kind `BucketReplication`: what a user asks for ([`spec`]) and what the operator reports ([`status`]). Whether
 //! objects arrive has types of its own ([`health`]).
 
+mod canary_place;
 mod health;
 mod spec;
 mod status;
 
+pub use canary_place::CanaryPlace;
 pub use health::{
     Canary, CanaryStatus, DEFAULT_CANARY_PREFIX, Health, HealthStatus, MAX_RULE_ENTRIES, RuleHealth,
     RuleVerdict,

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
+use crate::api::bucket_replication::canary_place::CanaryPlace;
 use crate::api::bucket_replication::health::HealthStatus;
 
 /// The maximum number of entries in `status.drift` and `status.lastCorrection.items`. `driftCount` and `count` give
@@ -46,6 +47,11 @@ pub struct BucketReplicationStatus {
     /// statements when the resource no longer replicates there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bucket_policies: Vec<BucketPolicyStatus>,
+
+    /// Folders in buckets that may hold canaries of this resource. The operator deletes them there when the resource is
+    /// deleted, or no longer asks for canaries in that place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub canary_places: Vec<CanaryPlace>,
 
     /// How the replication configuration came to be this resource's: `Created` by the operator, `Adopted` from someone
     /// else, or `Found` as the spec asks for it, and never written. Deletion removes what was created, what was adopted

@@ -4,6 +4,7 @@
 
 pub mod bucket_policy;
 pub mod calls;
+pub mod canary;
 pub mod import;
 pub mod inventory;
 pub mod jobs;

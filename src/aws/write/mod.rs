@@ -4,4 +4,5 @@
 
 pub mod apply;
 pub mod bucket_policy;
+pub mod canary;
 pub mod jobs;

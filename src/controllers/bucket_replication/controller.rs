@@ -24,7 +24,7 @@ use crate::replication::authorize::accounts::references;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::controller::Controller;
-use crate::runtime::leader::Term;
+use crate::runtime::leader::{Succession, Term};
 use crate::runtime::queue::{BulkheadKey, Urgency};
 use crate::runtime::store::{Change, Key};
 use crate::runtime::triggers::Triggers;
@@ -95,9 +95,13 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
         }
     }
 
-    fn begin_term(&self, _term: &Term) {
-        self.context.memory.forget_all();
-        self.context.evidence.forget_all();
+    fn begin_term(&self, term: &Term) {
+        let Context { memory, evidence, clock, settings, .. } = &*self.context;
+        memory.forget_all();
+        evidence.forget_all();
+        if term.succession() == Succession::Takeover {
+            memory.expect_late_requests(clock.now() + settings.longest_request);
+        }
     }
 
     fn first_due(&self, object: &Guarded, fleet: usize) -> (Urgency, Duration) {
@@ -125,7 +129,11 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
     }
 
     async fn reconcile(&self, object: Arc<Guarded>) -> Result<Action, Error> {
-        reconcile(&object, &self.context).await
+        reconcile(&object, Urgency::Change, &self.context).await
+    }
+
+    async fn reconcile_because(&self, object: Arc<Guarded>, urgency: Urgency) -> Result<Action, Error> {
+        reconcile(&object, urgency, &self.context).await
     }
 }
 

@@ -13,6 +13,7 @@ use crate::api::{ConditionType, DEFAULT_ACCOUNT, FINALIZER, Reason};
 use crate::controllers::bucket_replication::authorize::{
     NamespaceLabels, admits, authorize, claim_source, has_rivals,
 };
+use crate::controllers::bucket_replication::canary::remove_canaries;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::deletion_view::DeletionView;
 use crate::controllers::bucket_replication::execute::execute;
@@ -99,8 +100,11 @@ async fn delete<C: Cloud, K: Cluster>(
     target: &Target<'_>,
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
-    if view.leaves_aws_alone() || is_on(Mutant::FinalizerGoesFirst) {
+    if is_on(Mutant::FinalizerGoesFirst) {
         return Ok(());
+    }
+    if view.leaves_aws_alone() {
+        return remove_canaries_alone(view, target, cx).await;
     }
     let state = ownership_state(view, target, cx).await?;
     if state.made_nothing(view) {
@@ -126,6 +130,35 @@ async fn delete<C: Cloud, K: Cluster>(
         match result {
             Err(stop) if one_succeeded && elsewhere(acted, &stop) => {}
             result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// With `deletionPolicy: Retain` everything stays but canaries, as far as the operator reaches them: nothing of what it
+/// retains depends on them.
+async fn remove_canaries_alone<C: Cloud, K: Cluster>(
+    view: &DeletionView,
+    target: &Target<'_>,
+    cx: &Context<C, K>,
+) -> Result<(), Stop> {
+    if view.leaves_canaries_alone() || view.status.canary_places.is_empty() || cx.settings.read_only {
+        return Ok(());
+    }
+    let Ok(sources) = source_accounts(view, target.metadata, cx).await else { return Ok(()) };
+    for source in &sources {
+        let id = cx.settings.resource_id(target.metadata);
+        let (bucket, state) = (view.source(), OwnershipState::default());
+        let removal = Removal { view, target, state, id, source, bucket, only_in_status: false };
+        let Ok(accounts) = removal.accounts(cx) else { continue };
+        let Ok(clients) = cx.cloud.connect(&accounts, &removal.id).await else { continue };
+        match removal.remove_canaries::<C, K>(&clients, cx).await {
+            Err(refusal) if refusal.reason == Reason::Progressing => return Err(refusal.into()),
+            Err(refusal) => {
+                let (namespace, name) = (&target.metadata.namespace, &target.metadata.name);
+                warn!(namespace, name, detail = refusal.message, "canaries are left");
+            }
+            Ok(()) => {}
         }
     }
     Ok(())
@@ -289,6 +322,9 @@ impl Removal<'_> {
         let accounts = self.accounts(cx)?;
         let clients = cx.cloud.connect(&accounts, &self.id).await.map_err(blocked)?;
         let caller = cx.cloud.caller(&clients).await.map_err(blocked)?;
+        if !self.only_in_status {
+            self.remove_canaries::<C, K>(&clients, cx).await?;
+        }
         let desired = self.desired(&accounts, caller);
         let read_set = DeletionReadSet {
             source: self.bucket.clone(),
@@ -338,6 +374,17 @@ impl Removal<'_> {
         }
         let pause = self.target.memory.shows_replaced(&observed.configuration, cx.clock.now());
         pause.filter(|pause| *pause < LONGEST_PAUSE)
+    }
+
+    /// Before the configuration goes, so that S3 still finishes those on their way.
+    async fn remove_canaries<C: Cloud, K: Cluster>(
+        &self,
+        clients: &C::Clients,
+        cx: &Context<C, K>,
+    ) -> Result<(), Refusal> {
+        let places = self.view.canary_places(&self.target.key.uid);
+        let source = self.bucket.as_ref().map(|bucket| bucket.name.as_str()).unwrap_or_default();
+        remove_canaries::<C, K>(&places, source, clients, cx).await
     }
 
     /// The accounts to remove things in. An account that only a rule names may be gone: nothing is left there then.

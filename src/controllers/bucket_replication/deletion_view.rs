@@ -13,7 +13,8 @@ use crate::api::{
     AdoptionPolicy, BucketReplication, BucketReplicationStatus, DeletionPolicy, ManagementPolicy,
 };
 use crate::iam::arn::role_of_arn;
-use crate::replication::resource::{remembered_roles, role_name};
+use crate::replication::health::canary::{Place, place};
+use crate::replication::resource::{left_traces, remembered_roles, role_name};
 use crate::replication::{BucketAddress, BucketRef, Desired, ResourceId};
 
 /// An object that is being deleted.
@@ -57,6 +58,16 @@ impl DeletionView {
             || self.policy("managementPolicy") != Some(ManagementPolicy::Enforce)
     }
 
+    /// Whether canaries are left alone too: they are nothing that the spec asks to keep.
+    pub fn leaves_canaries_alone(&self) -> bool {
+        self.policy("managementPolicy") != Some(ManagementPolicy::Enforce)
+    }
+
+    /// Where canaries of the resource may be. `uid`: the resource's.
+    pub fn canary_places(&self, uid: &str) -> BTreeSet<Place> {
+        place::remembered(&self.status.canary_places, uid)
+    }
+
     /// The name of the source bucket. It is immutable in the spec, and any writer of the status could name
     /// another one there.
     pub fn bucket(&self) -> Option<String> {
@@ -85,15 +96,15 @@ impl DeletionView {
 
     /// Whether the status names anything in AWS that this resource made.
     pub fn left_traces(&self) -> bool {
-        let BucketReplicationStatus { applied_hash, role, former_roles, bucket_policies, .. } = &self.status;
-        let managed = role.as_ref().is_some_and(|role| role.managed);
-        applied_hash.is_some() || managed || !former_roles.is_empty() || !bucket_policies.is_empty()
+        left_traces(&self.status)
     }
 
     /// The names of the `AwsAccount`s in which buckets may hold statements of the resource: those of the status, and
     /// those that rules name, because the operator may have stopped between a write and its report.
     pub fn destination_accounts(&self) -> (BTreeSet<String>, BTreeSet<String>) {
-        let remembered = self.status.bucket_policies.iter().map(|held| held.account_ref.clone()).collect();
+        let policies = self.status.bucket_policies.iter().map(|held| held.account_ref.clone());
+        let canaries = self.status.canary_places.iter().filter_map(|place| place.account_ref.clone());
+        let remembered = policies.chain(canaries).collect();
         let rules = self.resource.iter().flat_map(|resource| &resource.spec.rules);
         (remembered, rules.filter_map(|rule| rule.destination.account_ref.clone()).collect())
     }

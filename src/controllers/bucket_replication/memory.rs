@@ -11,6 +11,7 @@ use kube::ResourceExt;
 use parking_lot::Mutex;
 
 use crate::api::{BucketReplication, BucketReplicationStatus, DriftEntry, Reason};
+use crate::controllers::bucket_replication::canary::course::Course;
 use crate::controllers::bucket_replication::flapping::CorrectionHistory;
 use crate::controllers::bucket_replication::grace::RecentWrites;
 use crate::controllers::bucket_replication::request_limit::RequestLimit;
@@ -33,6 +34,8 @@ struct Entries {
     by_uid: HashMap<String, Entry>,
     /// The number of the last reconcile that began.
     last: u64,
+    /// Until then, a request of a former leader may still change what a check has found.
+    late_until: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +50,8 @@ struct Entry {
     claims: bool,
     /// The number of the reconcile that runs.
     running: Option<u64>,
+    /// `None`: the resource has no canaries.
+    canaries: Option<Box<Course>>,
 }
 
 /// A status that the operator wrote and the cache did not show when it was last needed.
@@ -60,7 +65,8 @@ struct Written {
 
 impl Entry {
     fn is_empty(&self) -> bool {
-        let Entry { requeue, corrections, recent_writes, requests, written, claims, running } = self;
+        let Entry { requeue, corrections, recent_writes, requests, written, claims, running, canaries } =
+            self;
         requeue.is_empty()
             && corrections.is_empty()
             && recent_writes.is_empty()
@@ -68,6 +74,7 @@ impl Entry {
             && written.is_none()
             && !claims
             && running.is_none()
+            && canaries.is_none()
     }
 }
 
@@ -120,7 +127,14 @@ impl Memory {
 
     /// Forgets everything: another operator may have led meanwhile.
     pub fn forget_all(&self) {
-        self.0.lock().by_uid.clear();
+        let mut entries = self.0.lock();
+        entries.by_uid.clear();
+        entries.late_until = None;
+    }
+
+    /// A former leader's requests may take effect until this time: AWS is checked once more then.
+    pub fn expect_late_requests(&self, until: Instant) {
+        self.0.lock().late_until = Some(until);
     }
 
     /// What is remembered and decided by, as text, with ages in place of times: equal memories have equal texts.
@@ -134,8 +148,17 @@ impl Memory {
         for uid in uids {
             let Some(entry) = entries.by_uid.get(uid) else { continue };
             // Pauses between tries decide nothing but the time, and requests are not among what is explored.
-            let Entry { requeue: _, corrections, recent_writes, requests: _, written, claims, running } =
-                entry;
+            let Entry {
+                requeue: _,
+                corrections,
+                recent_writes,
+                requests: _,
+                written,
+                claims,
+                running,
+                canaries,
+            } = entry;
+            let canaries = canaries.as_ref().map(|course| course.fingerprint(now));
             let written = written.as_ref().map(|w| {
                 let fresh = now.duration_since(w.at) <= CACHE_LAG;
                 (
@@ -156,7 +179,8 @@ impl Memory {
                 )
             });
             let (corrections, writes) = (corrections.fingerprint(now), recent_writes.fingerprint(now));
-            let _ = write!(text, "{uid} {corrections} {writes} {written:?} {claims} {}", running.is_some());
+            let running = running.is_some();
+            let _ = write!(text, "{uid} {corrections} {writes} {written:?} {claims} {running} {canaries:?}");
         }
         text
     }
@@ -207,6 +231,51 @@ impl Remembered<'_> {
     /// The pause after a try that ended in this reason.
     pub fn requeue_after(&self, reason: Reason, interval: Duration) -> Duration {
         self.with(|entry| entry.requeue.after(reason, interval))
+    }
+
+    /// What is remembered of the canaries of the resource; `None`: it has none.
+    pub fn course(&self) -> Option<Course> {
+        self.with(|entry| entry.canaries.as_deref().cloned())
+    }
+
+    pub fn set_course(&self, course: Option<Course>) {
+        self.with(|entry| entry.canaries = course.map(Box::new));
+    }
+
+    /// Whether canaries of the resource are due, and no check of AWS is.
+    pub fn only_canaries_are_due(&self, now: Instant) -> bool {
+        self.with(|entry| entry.canaries.as_ref().is_some_and(|course| course.is_due_alone(now)))
+    }
+
+    /// A check of AWS begins.
+    pub fn check_begins(&self) {
+        self.with(|entry| entry.canaries.as_mut().map(|course| course.check_at = None));
+    }
+
+    /// Remembers when AWS is to be checked, and returns when to reconcile next: then, or when a canary is due before.
+    /// `check`: how long until the check; `None`: when the resource changes.
+    pub fn next(
+        &self,
+        check: Option<Duration>,
+        canaries: Option<Duration>,
+        now: Instant,
+    ) -> Option<Duration> {
+        let mut entries = self.memory.0.lock();
+        let late = entries.late_until.and_then(|until| until.checked_duration_since(now));
+        let check = entries.with(&self.uid, |entry| {
+            let Some(course) = &mut entry.canaries else { return check };
+            // What woke the resource for a canary may have taken the place of that check in the queue.
+            let check = check.map(|check| late.map_or(check, |late| check.min(late)));
+            course.check_at = check.map(|check| now + check);
+            check
+        });
+        [check, canaries].into_iter().flatten().min()
+    }
+
+    /// How long until AWS is to be checked, where canaries alone were due.
+    pub fn until_check(&self, now: Instant) -> Option<Duration> {
+        let at = self.with(|entry| entry.canaries.as_ref().and_then(|course| course.check_at));
+        at.map(|at| at.saturating_duration_since(now))
     }
 
     /// How long a check that someone asked for has to wait; `None`: it may run, and counts as one.

@@ -4,6 +4,7 @@
 
 pub mod authorize;
 pub mod bucket_locks;
+mod canary;
 pub mod check;
 pub mod collector;
 pub mod context;
@@ -30,6 +31,7 @@ mod tests;
 use std::time::Duration;
 
 use kube::Resource as _;
+use strum::VariantArray;
 
 use crate::api::{BucketReplication, BucketReplicationSpec, BucketReplicationStatus, ConditionType, Reason};
 use crate::controllers::Guarded;
@@ -42,18 +44,26 @@ use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::Refusal;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
+use crate::runtime::queue::Urgency;
 use crate::runtime::store::Key;
 
 /// The longest a reconcile may take: every call has a timeout of its own, this one is for all together.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5 * 60);
 
-/// Reconciles one object. A failure of AWS is reported in its status.
+/// Reconciles one object. A failure of AWS is reported in its status. `urgency`: why it is due.
 ///
 /// # Errors
 /// The API server did not do what was asked of it.
-pub async fn reconcile<C: Cloud, K: Cluster>(object: &Guarded, cx: &Context<C, K>) -> Result<Action, Error> {
+pub async fn reconcile<C: Cloud, K: Cluster>(
+    object: &Guarded,
+    urgency: Urgency,
+    cx: &Context<C, K>,
+) -> Result<Action, Error> {
     let key = ObjectKey::new::<BucketReplication>(object.meta());
     let memory = cx.memory.begin(&key.uid);
+    if let Ok(resource) = &object.0 {
+        canary::expect(resource, &key.uid, cx);
+    }
     let evidence = metrics_watch::evidence(&key.uid, &Key::of(object.meta()), cx);
     let target = Target { metadata: object.meta(), key: &key, memory: &memory, evidence: &evidence };
     let result = match &object.0 {
@@ -62,7 +72,7 @@ pub async fn reconcile<C: Cloud, K: Cluster>(object: &Guarded, cx: &Context<C, K
             let key = Key::of(target.metadata);
             let events = cx.events.begin_check(&key);
             let resource = Resource { events, ..Resource::new(resource, target, cx) };
-            let (result, found) = reconcile_resource(&resource, cx).await;
+            let (result, found) = reconcile_resource(&resource, urgency, cx).await;
             cx.events.end_check(&key, &resource.events, found);
             result
         }
@@ -79,6 +89,7 @@ pub async fn reconcile<C: Cloud, K: Cluster>(object: &Guarded, cx: &Context<C, K
 /// Also returns whether the check found anything that the status did not show before.
 async fn reconcile_resource<C: Cloud, K: Cluster>(
     resource: &Resource<'_>,
+    urgency: Urgency,
     cx: &Context<C, K>,
 ) -> (Result<Action, Error>, bool) {
     let Resource { target, status: previous, spec, events, .. } = resource;
@@ -86,12 +97,17 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
     if let Some(wait) = resource.delay_request(cx) {
         return (Ok(Action::requeue(wait)), false);
     }
+    let fresh = resource.wants_fresh_reads();
+    if urgency == Urgency::Periodic && !fresh && target.memory.only_canaries_are_due(cx.clock.now()) {
+        return (go_on_with_canaries(resource, cx).await, false);
+    }
+    target.memory.check_begins();
     let result = match check(resource, cx).await {
-        Ok(Checked { report, written, retry, found }) => {
+        Ok(checked) => {
             let own = spec.interval.as_ref();
-            let interval = cx.events.interval(own, &cx.settings.interval, &report.status, events);
-            let previous = written.as_ref().unwrap_or(previous);
-            return (conclude(target, previous, &report, Pace { interval, retry }, cx).await, found);
+            let interval = cx.events.interval(own, &cx.settings.interval, &checked.report.status, events);
+            let pace = Pace { interval, retry: checked.retry };
+            return (conclude_with_canaries(resource, &checked, pace, fresh, cx).await, checked.found);
         }
         Err(Stop::Refused(refusal)) => refuse(target, previous, &refusal, Pace::every(interval), cx).await,
         Err(Stop::Unsettled(pause)) => acknowledge(target, previous, pause.min(interval), cx).await,
@@ -102,6 +118,46 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
         Err(Stop::Kubernetes(error)) => Err(error),
     };
     (result, false)
+}
+
+/// Writes the report of a check, and goes on with canaries. `fresh`: someone asked for this check.
+async fn conclude_with_canaries<C: Cloud, K: Cluster>(
+    resource: &Resource<'_>,
+    checked: &Checked,
+    pace: Pace,
+    fresh: bool,
+    cx: &Context<C, K>,
+) -> Result<Action, Error> {
+    let Resource { target, status, .. } = resource;
+    let Checked { report, written, .. } = checked;
+    let next = conclude(target, written.as_ref().unwrap_or(status), report, pace, cx).await?;
+    let turn = canary::turn(resource, &report.status, fresh, cx).await?;
+    // What canaries show now is not in that report yet.
+    let check = if turn.changed { Some(Duration::ZERO) } else { next.after() };
+    Ok(target
+        .memory
+        .next(check, turn.wake, cx.clock.now())
+        .map_or_else(Action::await_change, Action::requeue))
+}
+
+/// Between two checks: AWS is checked at once where canaries show something else than the status says.
+async fn go_on_with_canaries<C: Cloud, K: Cluster>(
+    resource: &Resource<'_>,
+    cx: &Context<C, K>,
+) -> Result<Action, Error> {
+    let Resource { target, status, .. } = resource;
+    let turn = canary::turn(resource, status, false, cx).await?;
+    cx.tracker.record_reason(&target.key.uid, ready_reason(status));
+    let now = cx.clock.now();
+    let check = if turn.changed { Some(Duration::ZERO) } else { target.memory.until_check(now) };
+    Ok(target.memory.next(check, turn.wake, now).map_or_else(Action::await_change, Action::requeue))
+}
+
+/// The reason of `Ready` in a status.
+fn ready_reason(status: &BucketReplicationStatus) -> Reason {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+    let named = |reason: &&Reason| ready.is_some_and(|ready| ready.reason == reason.as_str());
+    Reason::VARIANTS.iter().find(named).copied().unwrap_or(Reason::Progressing)
 }
 
 /// Reports that an object cannot be decoded, naming the field.

@@ -98,6 +98,16 @@ async fn publish<C, K: Cluster>(
     Ok(())
 }
 
+/// Writes a status in which only a record of the operator's own changed.
+pub async fn record<C, K: Cluster>(
+    target: &Target<'_>,
+    previous: &BucketReplicationStatus,
+    status: &BucketReplicationStatus,
+    cx: &Context<C, K>,
+) -> Result<(), Error> {
+    write(target, previous, status, cx).await
+}
+
 /// Writes a status that differs from the previous one.
 pub async fn write<C, K: Cluster>(
     target: &Target<'_>,

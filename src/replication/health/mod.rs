@@ -3,6 +3,7 @@
 //! In: the metrics, canaries and failure events of the rules of one resource, and its former status. Out: the condition
 //! `Replicating`, and `status.health`. Pure: the readers of AWS keep an [`Evidence`] for each resource, and add to it.
 
+pub mod canary;
 pub mod evidence;
 pub mod failure_event;
 pub mod figures;

@@ -106,7 +106,7 @@ fn each_row_of_evidence_has_its_verdict() {
 #[test]
 fn without_evidence_the_message_names_both_fields_and_what_they_cost() {
     let Judged { message, health, .. } = judged(&spec(&["all"]), &Evidence::default());
-    for part in ["destination.metrics: Enabled", "1.20 USD", "spec.health.canary", "0.05 USD"] {
+    for part in ["destination.metrics: Enabled", "1.20 USD", "spec.health.canary", "0.07 USD"] {
         assert!(message.contains(part), "{part:?} is not in {message:?}");
     }
     assert_eq!(health, None);

@@ -13,7 +13,7 @@ const NAMED: usize = 3;
 
 /// The fields that would give evidence, and what they cost
 /// (<https://aws.amazon.com/cloudwatch/pricing/>, <https://aws.amazon.com/s3/pricing/>).
-const HOW_TO_KNOW: &str = "set rules[].destination.metrics: Enabled (CloudWatch bills about 1.20 USD a rule and month, and 0.26 USD for reading them every 5 minutes) or spec.health.canary (S3 bills about 0.05 USD a rule and month)";
+const HOW_TO_KNOW: &str = "set rules[].destination.metrics: Enabled (CloudWatch bills about 1.20 USD a rule and month, and 0.26 USD for reading them every 5 minutes) or spec.health.canary (S3 bills about 0.07 USD a rule and month)";
 
 /// What replicates the objects that are missing.
 const BACKFILL: &str = "a ReplicationBackfill replicates the objects that are missing (kubectl s3replication backfill, or docs/backfill.md)";

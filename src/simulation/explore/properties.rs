@@ -26,10 +26,12 @@ pub enum Property {
     Truth,
     Once,
     Widening,
+    Canary,
+    CanaryEnd,
 }
 
 /// Every property.
-pub const PROPERTIES: [Property; 13] = [
+pub const PROPERTIES: [Property; 15] = [
     Property::Foreign,
     Property::Coverage,
     Property::Others,
@@ -43,6 +45,8 @@ pub const PROPERTIES: [Property; 13] = [
     Property::Truth,
     Property::Once,
     Property::Widening,
+    Property::Canary,
+    Property::CanaryEnd,
 ];
 
 impl Property {
@@ -62,6 +66,8 @@ impl Property {
             Property::Truth => "I7 Ready is true",
             Property::Once => "I7 nothing is there twice",
             Property::Widening => "I8 widening needs a word",
+            Property::Canary => "no canary is left",
+            Property::CanaryEnd => "a canary is deleted at its end",
         }
     }
 
@@ -99,6 +105,12 @@ impl Property {
             Property::Once => "The statements of a resource are in a bucket policy once.",
             Property::Widening => {
                 "Where AwsAccounts were ever used, deleting one never allows a write that none of those left allows."
+            }
+            Property::Canary => {
+                "Where nothing changes any more, no bucket holds a version or a delete marker of a canary, unless the user forbade the operator to write."
+            }
+            Property::CanaryEnd => {
+                "No canary is deleted from its source before S3 has replicated it or has failed to, unless its resource is being deleted."
             }
         }
     }
@@ -224,6 +236,24 @@ pub fn forbidden(server: &ApiServer, object: &BucketReplication, seen: bool) -> 
         }
     }
     None
+}
+
+/// Why the account does not allow a canary for a resource.
+pub fn forbids_canaries(server: &ApiServer, object: &BucketReplication) -> Option<String> {
+    let name = object.spec.source.account_ref.as_deref().unwrap_or("default");
+    let account = server.objects.get(&ObjectName::account(name))?;
+    let allows = texts(&account["spec"]["allow"]).contains(&"Canary");
+    (!allows).then(|| format!("AwsAccount {name} does not allow canaries"))
+}
+
+/// A version of a canary of a resource in any bucket.
+pub fn canary_left(world: &World, uid: &str) -> Option<String> {
+    let folder = format!("{uid}/");
+    world.buckets.iter().find_map(|(name, bucket)| {
+        let held = bucket.objects.versions.iter().find(|held| held.key.contains(&folder))?;
+        let what = if held.is_marker { "a delete marker" } else { "a canary" };
+        Some(format!("{what} in bucket {name}"))
+    })
 }
 
 /// Whether an account allows the namespace `data`.

@@ -43,7 +43,7 @@ pub struct Scene {
 }
 
 /// Every scene.
-pub const SCENES: [Scene; 7] = [
+pub const SCENES: [Scene; 8] = [
     Scene {
         name: "one-account",
         about: "one resource, its buckets in the operator's own account, and no AwsAccount",
@@ -152,6 +152,26 @@ pub const SCENES: [Scene; 7] = [
         deeds: &[EDIT_DESTINATION, RENAME_ROLE, DELETE, DELETE_ROLE],
         begin: one_account,
     },
+    Scene {
+        name: "canary",
+        about: "one resource that asks for canaries, under an AwsAccount that allows them",
+        resources: &["orders"],
+        accounts: &[],
+        standby: false,
+        opening: None,
+        deeds: &[
+            EDIT_DESTINATION,
+            MOVE_CANARIES,
+            STOP_CANARIES,
+            OBSERVE,
+            SUSPEND,
+            DELETE,
+            DELETE_ROLE,
+            FORBID_CANARIES,
+            TIGHTEN_ACCOUNT,
+        ],
+        begin: canary,
+    },
 ];
 
 fn resource(server: &mut ApiServer, edit: impl FnOnce(&mut Value)) -> bool {
@@ -206,6 +226,35 @@ const SUSPEND: Deed = Deed {
     sentence: "The user suspends data/orders",
     budget: Budget::SpecChanges,
     act: |_, server| edit_spec(server, |spec| spec["suspend"] = json!(true)),
+};
+
+const MOVE_CANARIES: Deed = Deed {
+    name: "moves-canaries",
+    sentence: "The user gives the canaries of data/orders another prefix",
+    budget: Budget::SpecChanges,
+    act: |_, server| {
+        edit_spec(server, |spec| spec["health"]["canary"] = json!({"interval": "24h", "prefix": "new/"}))
+    },
+};
+
+const STOP_CANARIES: Deed = Deed {
+    name: "stops-canaries",
+    sentence: "The user asks for no canaries of data/orders any more",
+    budget: Budget::SpecChanges,
+    act: |_, server| edit_spec(server, |spec| spec["health"] = json!({})),
+};
+
+const FORBID_CANARIES: Deed = Deed {
+    name: "forbids-canaries",
+    sentence: "The administrator allows no canaries under AwsAccount default any more",
+    budget: Budget::Administrators,
+    act: |_, server| {
+        let name = ObjectName::account("default");
+        let allowed =
+            server.objects.get(&name).is_some_and(|object| object["spec"]["allow"] == json!(["Canary"]));
+        server.edit(&name, |object| object["spec"]["allow"] = json!([]));
+        allowed
+    },
 };
 
 const ADOPT: Deed = Deed {
@@ -450,6 +499,18 @@ fn data_namespace() -> ApiServer {
 fn one_account() -> (World, ApiServer) {
     let mut server = data_namespace();
     server.create(&ObjectName::replication("data", "orders"), spec("orders"), 0);
+    (buckets(), server)
+}
+
+fn canary() -> (World, ApiServer) {
+    let mut server = data_namespace();
+    let mut account = default_account();
+    account["allow"] = json!(["Canary"]);
+    server.create(&ObjectName::account("default"), account, 0);
+    let mut spec = spec("orders");
+    // Longer than a trace lasts: what no check changes is at rest.
+    spec["health"] = json!({"canary": {"interval": "24h"}});
+    server.create(&ObjectName::replication("data", "orders"), spec, 0);
     (buckets(), server)
 }
 

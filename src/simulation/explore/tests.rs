@@ -10,7 +10,7 @@ use crate::mutants::{self, Mutant};
 const LIMITS: Limits = Limits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 21] = [
+const FOUND_BY: [(Mutant, &str); 25] = [
     (Mutant::NoLiveGet, "renamed; idle.2 renames-role; orders/CreateRole(orders-role-2).1 deletes"),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
@@ -35,6 +35,10 @@ const FOUND_BY: [(Mutant, &str); 21] = [
     (Mutant::AccountsForgotten, "accounts; idle.1 deletes-account"),
     (Mutant::SuspendIgnored, "one-account; idle.1 suspends"),
     (Mutant::ForeignConfigurationReplaced, "foreign; idle.1 renames-role"),
+    (Mutant::CanaryPlaceForgotten, "canary; orders/PutCanary(orders).1 dies-after"),
+    (Mutant::CanaryNotAwaited, "canary"),
+    (Mutant::CanaryNotSwept, "canary; orders/PutCanary(orders).1 dies-after"),
+    (Mutant::CanaryLeftByDeletion, "canary; orders/PutCanary(orders).1 deletes"),
 ];
 
 #[track_caller]

@@ -4,6 +4,7 @@
 //! shorter window as soon as the next minute begins. The emulator publishes as S3 does (`tests/rig/tools/aws/replication_metrics.py`).
 
 mod breakage;
+mod canary;
 mod sweep;
 
 use anyhow::Result;

@@ -192,7 +192,7 @@ fn every_sample_is_explained_and_named_after_what_it_shows() -> Result<()> {
         for resource in resources(&text)? {
             let name = resource["metadata"]["name"].as_str().context("no name")?.to_owned();
             assert!(
-                names.insert(name.clone()),
+                names.insert((resource["kind"].to_string(), name.clone())),
                 "{name} is there twice: applying the whole folder would lose one"
             );
         }

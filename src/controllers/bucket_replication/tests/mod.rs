@@ -1,5 +1,6 @@
 //! The controller on a simulated AWS and API server: no process, no socket, no clock of the machine.
 
+mod canary;
 mod deletion;
 mod memory;
 mod reconcile;
@@ -149,6 +150,15 @@ impl Scene {
         let result = self.operator.reconcile_now("data", name)?;
         self.operator.sync(&self.cluster.server());
         Some(result.unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Time passes, and the resource is reconciled because of that alone. Returns when it is to be again.
+    fn wait(&mut self, pause: Duration) -> Option<Duration> {
+        self.clock.advance(pause);
+        self.script.lock().calls.clear();
+        let result = self.operator.reconcile_in_time("data", NAME).expect("the process died");
+        self.operator.sync(&self.cluster.server());
+        result.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The process ends and another one starts.

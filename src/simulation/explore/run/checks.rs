@@ -12,7 +12,7 @@ use crate::runtime::action::Action as Next;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
-use crate::simulation::explore::properties::{Property, violated};
+use crate::simulation::explore::properties::{Property, canary_left, violated};
 use crate::simulation::explore::run::judge::Actor;
 use crate::simulation::explore::run::words::sentence;
 use crate::simulation::explore::run::{
@@ -146,8 +146,10 @@ impl Run {
         let believes = self.account_at(check.resource).is_some();
         let soon = believes || result.is_err() || after.is_some_and(|after| after < SOON);
         let waits = result.is_ok() && after.is_none() && !check.stale;
+        // A canary in place of an equal one changes no state, and is on its way all the same.
+        let sent = check.facts.wrote && canary_left(&self.cloud.world(), &check.facts.uid).is_some();
         if let Some(settled) = self.settled.get_mut(check.resource) {
-            *settled = !check.facts.overtaken && (waits || unchanged > u8::from(soon));
+            *settled = !check.facts.overtaken && !sent && (waits || unchanged > u8::from(soon));
         }
         if changed {
             // What one check wrote may concern another resource.

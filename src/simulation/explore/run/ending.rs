@@ -5,7 +5,7 @@
 use crate::iam::bucket_policy;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::properties::{
-    Property, Violation, has_sid, is_owned, refers_to, statements, uncovered, violated,
+    Property, Violation, canary_left, has_sid, is_owned, refers_to, statements, uncovered, violated,
 };
 use crate::simulation::explore::run::{NAMESPACE, Run, Writer};
 
@@ -55,6 +55,9 @@ impl Run {
     }
 
     pub(super) fn settled_as(&self, index: usize, name: &str) -> Option<Violation> {
+        if let Some(violation) = self.canary_remains(index, name) {
+            return Some(violation);
+        }
         let Some(object) = self.objects.get(index).and_then(Option::as_ref) else {
             let abandoned = self.ghost.stripped || self.ghost.left_by_word.contains(name);
             return if abandoned { None } else { self.remains(index, name) };
@@ -93,6 +96,21 @@ impl Run {
             ["ForeignRole", "ForeignConfiguration", "NotAllowed", "AccountNotFound", "AccessDenied"];
         (!(self.ghost.hindered && refusals.contains(&reason.as_str())))
             .then(|| violated(Property::Convergence, format!("data/{name} stays {reason} ({message})")))
+    }
+
+    /// What is left of canaries, where the operator was allowed to delete them.
+    fn canary_remains(&self, index: usize, name: &str) -> Option<Violation> {
+        let forbidden = match self.objects.get(index).and_then(Option::as_ref) {
+            Some(object) => {
+                let observed = object.spec.management_policy == crate::api::ManagementPolicy::Observe;
+                let refused = self.reason(index).is_some_and(|(reason, _)| reason != "Applied");
+                observed || object.spec.suspend || refused
+            }
+            None => self.ghost.stripped || self.ghost.left_by_word.contains(name),
+        };
+        let uid = format!("uid-{}", self.first_uid() + index);
+        let left = canary_left(&self.cloud.world(), &uid).filter(|_| !forbidden)?;
+        Some(violated(Property::Canary, format!("{left} is left of data/{name}")))
     }
 
     /// What is left in AWS of a resource that is gone.

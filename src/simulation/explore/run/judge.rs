@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::api::BucketReplication;
 use crate::simulation::api_server::{ApiServer, ObjectName};
 use crate::simulation::explore::properties::{
-    Property, Violation, adopts, forbidden, has_sid, is_owned, leaves_aws_alone, statements, uncovered,
-    violated,
+    Property, Violation, adopts, forbidden, forbids_canaries, has_sid, is_owned, leaves_aws_alone,
+    statements, uncovered, violated,
 };
 use crate::simulation::explore::run::{Run, Writer};
 use crate::simulation::hook::Call;
@@ -39,12 +39,24 @@ impl Run {
         // Existence, observation, permission, widening, the lease.
         self.judged += 5;
         let resource = self.scene.resources.get(check.resource).copied().unwrap_or_default();
+        let unfinished = || match call {
+            Call::DeleteVersion(object) => self.cloud.with(|world| world.is_pending(object)),
+            _ => false,
+        };
+        let mut found = Vec::new();
+        if !facts.deletes && unfinished() {
+            found.push(violated(
+                Property::CanaryEnd,
+                format!("the operator wants to {call}, which is pending"),
+            ));
+        }
         let now = self.objects.get(check.resource).and_then(Option::as_ref);
         let exists = now.is_some_and(|object| object.metadata.uid.as_deref() == Some(&facts.uid));
         let deleting = now.is_some_and(|object| object.metadata.deletion_timestamp.is_some());
         let (there, going) = facts.live.unwrap_or((exists, deleting));
-        let mut found = Vec::new();
-        if !there || (going && !facts.deletes) {
+        // A canary may go at any time.
+        let tidies = matches!(call, Call::DeleteVersion(_));
+        if !tidies && (!there || (going && !facts.deletes)) {
             let detail =
                 format!("the operator wants to {call} for data/{resource}, which is gone or being deleted");
             found.push(violated(Property::Existence, detail));
@@ -65,6 +77,12 @@ impl Run {
             let property =
                 if why.contains("does not exist") { Property::Widening } else { Property::Permission };
             found.push(violated(property, format!("the operator wants to {call} although {why}")));
+        }
+        if matches!(call, Call::PutCanary(_))
+            && let Some(why) = self.cluster.with(|server| forbids_canaries(server, &facts.object))
+        {
+            found
+                .push(violated(Property::Permission, format!("the operator wants to {call} although {why}")));
         }
         let leads = self.processes.get(check.process).is_some_and(|p| p.leads.load(Ordering::Relaxed));
         if !leads && !matches!(call, Call::WriteBucketPolicy(_)) {

@@ -9,6 +9,10 @@ pub(super) fn call_name(call: &Call) -> String {
         Call::Execute(step) => format!("{}({})", step_name(step), step.subject()),
         Call::ReadBucketPolicy(bucket) => format!("ReadBucketPolicy({})", bucket.name),
         Call::WriteBucketPolicy(bucket) => format!("WriteBucketPolicy({})", bucket.name),
+        Call::PutCanary(object) => format!("PutCanary({})", object.bucket.name),
+        Call::DeleteVersion(object) => format!("DeleteVersion({})", object.bucket.name),
+        Call::ReadReplicationStatus(object) => format!("ReadReplicationStatus({})", object.bucket.name),
+        Call::ListVersions(bucket) => format!("ListVersions({})", bucket.name),
         other => {
             let name = format!("{other:?}");
             name.split('(').next().unwrap_or_default().to_owned()

@@ -16,6 +16,8 @@
 4. S3 publishes metrics and failure events about replication, which may take a while: see replication_metrics.py.
 5. Jobs of S3 Batch Operations (jobs.py).
 
+6. An object goes to each of its destinations: see destinations.py.
+
 Not checked: KMS keys and their policies, and what the role may do with tags, ACLs and delete markers.
 """
 
@@ -27,6 +29,7 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import iam, s3
 
+import destinations  # noqa: F401
 import jobs
 import replication_metrics
 from recorder import Recorder

@@ -1,0 +1,117 @@
+//! What is remembered of the canaries of one resource between reconciles.
+//!
+//! In: canaries that were written, and when something is due. Out: the same. Everything else is in S3 and in the status:
+//! a process that starts lists the places that the status names, and takes up what it finds there.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::api::{Canary, Interval};
+use crate::replication::health::canary::Place;
+use crate::replication::health::canary::flight::Flight;
+
+/// How often every place is listed again: a request of a process that was stopped may still have taken effect after the
+/// first time.
+const SWEEP_AGAIN: Duration = Duration::from_secs(60 * 60);
+
+/// The time between two canaries, unless `health.canary.interval` is set.
+const INTERVAL: Duration = Duration::from_secs(15 * 60);
+
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
+
+/// The time between two canaries.
+pub fn interval(canary: &Canary) -> Duration {
+    canary.interval.as_ref().map_or(INTERVAL, Interval::duration)
+}
+
+/// The canaries of one resource.
+#[derive(Clone, Debug, Default)]
+pub struct Course {
+    /// When this process last listed every place.
+    pub swept_at: Option<Instant>,
+    /// Places that could not be listed then.
+    pub unlisted: BTreeSet<Place>,
+    pub flights: Vec<Flight>,
+    /// When the next canaries are due; `None`: at once.
+    pub round_at: Option<Instant>,
+    /// When to go on; `None`: when the resource is checked.
+    pub wake_at: Option<Instant>,
+    /// When AWS is to be checked, which is later than what is due for canaries.
+    pub check_at: Option<Instant>,
+    /// When evidence was last judged.
+    pub judged_at: Option<Timestamp>,
+    /// Calls that failed in a row.
+    failures: u32,
+}
+
+impl Course {
+    /// Forgets what is in S3: the operator may not write, and others may act meanwhile.
+    pub fn pause(&mut self) {
+        *self = Course { judged_at: self.judged_at, ..Course::default() };
+    }
+
+    /// Whether canaries, and no check of AWS, are due.
+    pub fn is_due_alone(&self, now: Instant) -> bool {
+        self.wake_at.is_some_and(|at| at <= now) && self.check_at.is_some_and(|at| now < at)
+    }
+
+    /// Whether the places are to be listed before anything else. `due`: canaries are to be written.
+    pub fn must_sweep(&self, due: bool, now: Instant) -> bool {
+        self.swept_at.is_none_or(|at| due && now.duration_since(at) >= SWEEP_AGAIN)
+    }
+
+    /// Whether the next canaries are due.
+    pub fn round_is_due(&self, now: Instant) -> bool {
+        self.round_at.is_none_or(|at| at <= now)
+    }
+
+    /// The pause after a call that failed.
+    pub fn failed(&mut self) -> Duration {
+        let pause = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures.min(8))).min(LONGEST_RETRY);
+        self.failures += 1;
+        pause
+    }
+
+    pub fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+
+    /// What decides about the next calls, as text, with ages in place of times.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn fingerprint(&self, now: Instant) -> String {
+        let Course { swept_at, flights, round_at, .. } = self;
+        let swept = swept_at.is_some();
+        let moves: Vec<String> = flights.iter().map(|flight| format!("{:?}", flight.next())).collect();
+        let due = round_at.map(|at| at.saturating_duration_since(now).is_zero());
+        format!("{swept} {moves:?} {due:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_that_fail_are_repeated_more_and_more_slowly_until_one_succeeds() {
+        let mut course = Course::default();
+        let pauses: Vec<u64> = (0..8).map(|_| course.failed().as_secs()).collect();
+        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
+        course.succeeded();
+        assert_eq!(course.failed().as_secs(), 5);
+    }
+
+    #[test]
+    fn a_canary_is_due_alone_only_before_the_next_check() {
+        let now = Instant::now();
+        let at = |seconds: u64| Some(now + Duration::from_secs(seconds));
+        let course = |wake_at, check_at| Course { wake_at, check_at, ..Course::default() };
+        assert!(course(at(0), at(60)).is_due_alone(now));
+        assert!(!course(at(2), at(60)).is_due_alone(now), "something else woke the resource");
+        assert!(!course(at(0), at(0)).is_due_alone(now));
+        assert!(!course(None, at(60)).is_due_alone(now));
+        assert!(!Course::default().is_due_alone(now));
+    }
+}

@@ -1,0 +1,113 @@
+//! What canaries show, for the verdict.
+//!
+//! In: canaries that were sent, ended or refused. Out: the evidence of their rules in the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::api::{BucketReplicationStatus, ReplicationRule, RuleVerdict, Switch};
+use crate::controllers::bucket_replication::context::Context;
+use crate::replication::health::canary::Refused;
+use crate::replication::health::canary::flight::{Ending, Flight};
+use crate::replication::health::canary::probe::Probes;
+use crate::replication::health::{CanaryEvidence, CanaryOutcome, CanarySent, Evidence};
+
+const NOT_ELIGIBLE: &str = "S3 applied no rule to it; check that nobody changed the replication configuration, and that the source bucket encrypts new objects as the rule expects";
+
+/// No canary is written. `asked`: the spec asks for one, and for that the operator writes nothing to AWS.
+pub fn forget<C, K>(uid: &str, asked: bool, rules: &[ReplicationRule], cx: &Context<C, K>) {
+    let enabled = rules.iter().filter(|rule| asked && rule.status != Some(Switch::Disabled));
+    let refused = enabled.map(|rule| (rule.id.clone(), Refused::NotWriting)).collect();
+    let held = cx.evidence.get(uid);
+    if asked || held.rules.values().any(|rule| rule.canary.is_some()) {
+        cx.evidence.with(uid, |evidence| {
+            evidence.rules.values_mut().for_each(|rule| rule.canary = None);
+            planned(evidence, &Probes { probes: Vec::new(), refused }, &BucketReplicationStatus::default());
+            evidence.rules.retain(|_, rule| *rule != Default::default());
+        });
+    }
+}
+
+/// Before a resource is checked: its rules are about to have a canary. Of a process that starts, the status tells what the
+/// last one showed, so that the verdict stays as it is until the next.
+pub fn expected(evidence: &mut Evidence, rules: &[ReplicationRule], status: &BucketReplicationStatus) {
+    for rule in rules.iter().filter(|rule| rule.status != Some(Switch::Disabled)) {
+        let held = evidence.rules.entry(rule.id.clone()).or_default();
+        held.canary.get_or_insert_with(|| remembered(status, &rule.id));
+    }
+}
+
+/// Which rules have a canary, and why others have none.
+pub fn planned(evidence: &mut Evidence, probes: &Probes, status: &BucketReplicationStatus) {
+    let proved: BTreeSet<&String> = probes.probes.iter().flat_map(|probe| probe.arrivals.values()).collect();
+    for (id, rule) in &mut evidence.rules {
+        if !proved.contains(id) && !probes.refused.contains_key(id) {
+            rule.canary = None;
+        }
+    }
+    for id in proved {
+        let rule = evidence.rules.entry(id.clone()).or_default();
+        let canary = rule.canary.get_or_insert_with(|| remembered(status, id));
+        canary.refused = None;
+    }
+    for (id, refused) in &probes.refused {
+        let rule = evidence.rules.entry(id.clone()).or_default();
+        rule.canary.get_or_insert_default().refused = Some(refused.message());
+    }
+}
+
+/// The last canary of a rule, by the status that an earlier process wrote.
+fn remembered(status: &BucketReplicationStatus, rule: &str) -> CanaryEvidence {
+    let Some(health) = &status.health else { return CanaryEvidence::default() };
+    let arriving = health.rules.iter().any(|held| held.id == rule && held.verdict == RuleVerdict::Arriving);
+    let sent =
+        health.canary.as_ref().and_then(|canary| canary.sent_at.as_ref().zip(canary.arrived_at.as_ref()));
+    let last = sent
+        .filter(|_| arriving)
+        .map(|(sent_at, at)| CanarySent { sent_at: sent_at.0, outcome: CanaryOutcome::Arrived { at: at.0 } });
+    CanaryEvidence { last, ..CanaryEvidence::default() }
+}
+
+/// A canary was written.
+pub fn sent(evidence: &mut Evidence, arrivals: &BTreeMap<String, String>, at: Timestamp) {
+    for rule in arrivals.values() {
+        evidence.rules.entry(rule.clone()).or_default().canary.get_or_insert_default().pending = Some(at);
+    }
+}
+
+/// A canary could not be written.
+pub fn refused(evidence: &mut Evidence, arrivals: &BTreeMap<String, String>, why: &str) {
+    for rule in arrivals.values() {
+        let canary = evidence.rules.entry(rule.clone()).or_default().canary.get_or_insert_default();
+        canary.refused = Some(why.to_owned());
+    }
+}
+
+/// A canary ended, and its replicas are known. One that vanished shows nothing.
+pub fn ended(evidence: &mut Evidence, flight: &Flight) {
+    let Some((ending, at)) = flight.ending else { return };
+    for (bucket, rule) in &flight.arrivals {
+        let canary = evidence.rules.entry(rule.clone()).or_default().canary.get_or_insert_default();
+        canary.pending = None;
+        let outcome = match ending {
+            Ending::Arrived => CanaryOutcome::Arrived { at },
+            Ending::Failed if flight.reached.contains(bucket) => CanaryOutcome::Arrived { at },
+            Ending::Failed => CanaryOutcome::Failed {
+                why: format!(
+                    "S3 reports that it could not be replicated, and bucket {bucket} does not hold it"
+                ),
+            },
+            Ending::Abandoned => CanaryOutcome::Failed {
+                why: format!("it was pending for a day, and bucket {bucket} did not get it"),
+            },
+            Ending::NotEligible => {
+                canary.refused = Some(NOT_ELIGIBLE.to_owned());
+                continue;
+            }
+            Ending::Vanished => continue,
+        };
+        canary.refused = None;
+        canary.last = Some(CanarySent { sent_at: flight.sent_at, outcome });
+    }
+}

@@ -1,0 +1,202 @@
+//! The canaries of a resource, beside its checks: sweep → go on with those on their way → write the next.
+//!
+//! In: a resource that was checked, or whose canary is due between two checks. Out: evidence in the store, the places in
+//! the status, and when to go on. Which canaries there are, and when one may be deleted, is decided in
+//! `replication::health::canary`; here are the calls. Each of them is short: a canary that is pending waits in the queue.
+
+pub mod course;
+mod deletion;
+mod evidence;
+mod permission;
+mod round;
+mod send;
+
+pub use deletion::remove_canaries;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::api::{
+    BucketReplication, BucketReplicationStatus, Canary, ConditionType, ManagementPolicy, Reason,
+};
+use crate::controllers::bucket_replication::canary::course::Course;
+use crate::controllers::bucket_replication::canary::permission::authorized;
+use crate::controllers::bucket_replication::canary::round::Round;
+use crate::controllers::bucket_replication::context::Context;
+use crate::controllers::bucket_replication::resource::Resource;
+use crate::controllers::bucket_replication::stop::Stop;
+use crate::ports::{Cloud, Cluster};
+use crate::replication::health::canary::Place;
+use crate::replication::health::canary::flight::pause;
+use crate::replication::health::canary::place;
+use crate::replication::health::{Evidence, Judged, Judging, judge};
+use crate::runtime::Error;
+
+/// What a turn leads to.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// When to go on; `None`: when the resource is checked.
+    pub wake: Option<Duration>,
+    /// Whether the verdict, or a figure of it, is another one now.
+    pub changed: bool,
+}
+
+/// Notes that the rules of a resource are about to have canaries, before it is checked.
+pub fn expect<C, K>(resource: &BucketReplication, uid: &str, cx: &Context<C, K>) {
+    let BucketReplication { spec, status, .. } = resource;
+    let asks = spec.health.as_ref().is_some_and(|health| health.canary.is_some());
+    let may_write = spec.management_policy == ManagementPolicy::Enforce && !cx.settings.read_only;
+    match (asks, may_write) {
+        (false, _) => {}
+        (true, false) => evidence::forget(uid, true, &spec.rules, cx),
+        (true, true) => {
+            let status = status.clone().unwrap_or_default();
+            cx.evidence.with(uid, |held| evidence::expected(held, &spec.rules, &status));
+        }
+    }
+}
+
+/// Goes on with the canaries of a resource. `status`: as it was last written. `fresh`: someone asked for this check, or
+/// changed the spec, so that the next canaries are due at once.
+///
+/// # Errors
+/// The API server did not do what was asked of it. A failure of AWS is tried again, or is evidence.
+pub async fn turn<C: Cloud, K: Cluster>(
+    resource: &Resource<'_>,
+    status: &BucketReplicationStatus,
+    fresh: bool,
+    cx: &Context<C, K>,
+) -> Result<Turn, Error> {
+    let Resource { target, spec, .. } = resource;
+    let uid = &target.key.uid;
+    let may_write = spec.management_policy == ManagementPolicy::Enforce && !spec.suspend;
+    let asked = spec.health.as_ref().and_then(|health| health.canary.as_ref());
+    let wanted = asked.filter(|_| may_write);
+    let places = place::remembered(&status.canary_places, uid);
+    let mut course = target.memory.course().unwrap_or_default();
+    let needs_nothing = asked.is_none() && course.flights.is_empty() && places.is_empty();
+    let before = cx.evidence.get(uid);
+    let judged_at = course.judged_at.replace(cx.clock.timestamp());
+    if wanted.is_none() {
+        evidence::forget(uid, asked.is_some(), &spec.rules, cx);
+    }
+    if needs_nothing {
+        target.memory.set_course(None);
+        return Ok(Turn::default());
+    }
+    if fresh {
+        course.round_at = None;
+    }
+    let went_on = match may_write {
+        true => go_on(resource, status, wanted, places, &mut course, cx).await,
+        false => {
+            course.pause();
+            Ok(None)
+        }
+    };
+    let wake = match went_on {
+        Ok(wake) => wake,
+        // The next check reports it, or sees the object as it is by then.
+        Err(Stop::Refused(_) | Stop::Outdated | Stop::Unsettled(_)) => None,
+        Err(Stop::Kubernetes(error)) => {
+            target.memory.set_course(Some(course));
+            return Err(error);
+        }
+    };
+    course.wake_at = wake.map(|wake| cx.clock.now() + wake);
+    target.memory.set_course(Some(course));
+    let now = cx.clock.timestamp();
+    // Time alone makes a canary late.
+    let then = verdict(resource, status, &before, judged_at.unwrap_or(now));
+    Ok(Turn { wake, changed: then != verdict(resource, status, &cx.evidence.get(uid), now) })
+}
+
+/// What the status shows of evidence at a time: the reason, the message, and the result of the canary.
+fn verdict(
+    resource: &Resource<'_>,
+    status: &BucketReplicationStatus,
+    evidence: &Evidence,
+    now: Timestamp,
+) -> (Reason, String, Option<String>) {
+    let judging = Judging { spec: &resource.spec, previous: status, now };
+    let Judged { reason, message, health } = judge(&judging, evidence);
+    (reason, message, health.and_then(|health| health.canary).and_then(|canary| canary.result))
+}
+
+/// One turn with an identity in AWS. Returns when to go on.
+async fn go_on<C: Cloud, K: Cluster>(
+    resource: &Resource<'_>,
+    status: &BucketReplicationStatus,
+    wanted: Option<&Canary>,
+    places: BTreeSet<Place>,
+    course: &mut Course,
+    cx: &Context<C, K>,
+) -> Result<Option<Duration>, Stop> {
+    let now = cx.clock.now();
+    let ready = is_ready(status);
+    let round = wanted.filter(|_| ready && course.round_is_due(now));
+    let tidies = wanted.is_none();
+    let is_swept = !course.must_sweep(tidies, now);
+    let is_idle = is_swept && course.flights.is_empty() && round.is_none();
+    // Without flights and places there is nothing to sweep.
+    let is_new = course.flights.is_empty() && places.is_empty() && round.is_none();
+    if is_idle || is_new {
+        return Ok(next_round(wanted, course, cx).filter(|_| ready));
+    }
+    if !(cx.may_begin)() {
+        return Ok(None);
+    }
+    let accounts = authorized(resource, status, cx).await?;
+    let mut clients = match cx.cloud.connect(&accounts, &resource.id).await {
+        Ok(clients) => clients,
+        Err(_) => return Ok(Some(course.failed())),
+    };
+    let named = places.iter().filter_map(|place| place.bucket.account_ref.as_ref());
+    for name in named.filter(|name| !accounts.destinations.contains_key(*name)).collect::<BTreeSet<_>>() {
+        if let Ok(Some(account)) = cx.index.account(name) {
+            // A failure holds nothing up: what is left there stays in the status.
+            let _ = cx.cloud.connect_also(&mut clients, &account, &resource.id).await;
+        }
+    }
+    let mut turn = Round {
+        resource,
+        status: status.clone(),
+        accounts: &accounts,
+        clients: &clients,
+        places,
+        course,
+        cx,
+    };
+    turn.extend().await?;
+    let failed = turn.sweep(round.is_some() || tidies).await? | turn.advance().await?;
+    // One that another process sent has to be gone before the next is written in its place.
+    let waits = turn.course.flights.iter().any(|flight| flight.arrivals.is_empty());
+    let sent = match (round, wanted) {
+        (Some(canary), _) if !failed && !waits => turn.send(canary).await?,
+        (None, None) => turn.forget_places(&BTreeSet::new()).await.map(|()| true)?,
+        (Some(_), _) => !failed,
+        (None, Some(_)) => true,
+    };
+    if failed || !sent {
+        return Ok(Some(course.failed()));
+    }
+    course.succeeded();
+    if waits {
+        return Ok(course.flights.iter().map(|flight| pause(flight.age(cx.clock.timestamp()))).min());
+    }
+    let pending = course.flights.iter().map(|flight| pause(flight.age(cx.clock.timestamp())));
+    Ok(pending.chain(next_round(wanted, course, cx)).min())
+}
+
+/// How long until the next canaries are due.
+fn next_round<C, K>(wanted: Option<&Canary>, course: &Course, cx: &Context<C, K>) -> Option<Duration> {
+    let at = wanted.and(course.round_at)?;
+    Some(at.saturating_duration_since(cx.clock.now()))
+}
+
+fn is_ready(status: &BucketReplicationStatus) -> bool {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+    ready.is_some_and(|ready| ready.status == "True")
+}

@@ -1,0 +1,214 @@
+//! The calls of one turn: lists what is there, and goes on with the canaries that are on their way.
+//!
+//! In: a resource with its clients, the places of its canaries, and what is remembered of them. Out: the same, one step
+//! further. Nothing here waits for S3 to replicate.
+
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+use tracing::warn;
+
+use crate::api::BucketReplicationStatus;
+use crate::controllers::bucket_replication::canary::course::Course;
+use crate::controllers::bucket_replication::canary::evidence;
+use crate::controllers::bucket_replication::canary::permission::authorized;
+use crate::controllers::bucket_replication::context::Context;
+use crate::controllers::bucket_replication::resource::Resource;
+use crate::controllers::bucket_replication::status;
+use crate::controllers::bucket_replication::stop::Stop;
+use crate::mutants::{Mutant, is_on};
+use crate::ports::{Cloud, Cluster};
+use crate::replication::health::canary::flight::{Flight, Move};
+use crate::replication::health::canary::{HeldVersion, Place, leftovers, place};
+use crate::replication::observed::Read;
+use crate::replication::{Accounts, BucketAddress, Failure, FailureClass};
+
+/// One turn.
+pub struct Round<'a, C: Cloud, K> {
+    pub resource: &'a Resource<'a>,
+    /// As it was last written.
+    pub status: BucketReplicationStatus,
+    pub accounts: &'a Accounts,
+    pub clients: &'a C::Clients,
+    /// Where canaries may be: those that the status names.
+    pub places: BTreeSet<Place>,
+    pub course: &'a mut Course,
+    pub cx: &'a Context<C, K>,
+}
+
+impl<C: Cloud, K: Cluster> Round<'_, C, K> {
+    /// The address of the source, as far as it is known where that is.
+    pub fn source(&self) -> Option<BucketAddress> {
+        let seen = self.status.source.as_ref()?;
+        Some(BucketAddress {
+            name: seen.bucket.clone(),
+            region: seen.region.clone()?,
+            account_id: seen.account.clone()?,
+            account_ref: None,
+        })
+    }
+
+    /// Adds the destinations of the spec of now to the places of canaries that may be on their way: S3 replicates an object
+    /// by the configuration that it finds when it gets to it.
+    pub async fn extend(&mut self) -> Result<(), Stop> {
+        let Some(source) = self.source() else { return Ok(()) };
+        let destinations = self.destinations(&source);
+        let held = self.places.clone();
+        let folders = held.iter().map(|place| place.folder.as_str()).collect();
+        let reachable = place::reachable(&folders, &source, &destinations, &self.resource.spec.rules);
+        if !reachable.is_subset(&self.places) {
+            self.course.swept_at = None;
+        }
+        self.write_ahead(&reachable).await
+    }
+
+    /// Lists every place, if this process did not yet or new canaries are due, and takes up what others left. Returns
+    /// whether a place could not be listed that canaries are written to.
+    pub async fn sweep(&mut self, due: bool) -> Result<bool, Stop> {
+        let now = self.cx.clock.now();
+        if !self.course.must_sweep(due, now) || is_on(Mutant::CanaryNotSwept) {
+            return Ok(false);
+        }
+        let Some(source) = self.source() else { return Ok(true) };
+        let (mut found, mut unlisted) = (Vec::new(), BTreeSet::new());
+        for (place, versions) in self.list(self.places.iter().cloned().collect(), None).await {
+            match versions {
+                Ok(versions) => found.push((place, versions)),
+                Err(failure) => {
+                    self.log("list the canaries", &failure);
+                    unlisted.insert(place);
+                }
+            }
+        }
+        for leftover in leftovers(&found, &source.name) {
+            if !self.course.flights.iter().any(|flight| flight.is_of(&leftover.key)) {
+                self.course.flights.extend(Flight::of_leftover(leftover, &source));
+            }
+        }
+        // A former destination that the operator no longer reaches stays in the status, and holds nothing up.
+        let failed = unlisted.iter().any(|place| self.is_current(&place.bucket.name));
+        self.course.unlisted = unlisted;
+        self.course.swept_at = (!failed).then_some(now);
+        Ok(failed)
+    }
+
+    /// Whether the spec names a bucket.
+    fn is_current(&self, bucket: &str) -> bool {
+        let spec = &self.resource.spec;
+        spec.source.bucket == bucket || spec.rules.iter().any(|rule| rule.destination.bucket == bucket)
+    }
+
+    /// Goes on with each canary that is on its way until it waits for S3. Returns whether a call failed.
+    pub async fn advance(&mut self) -> Result<bool, Stop> {
+        let mut failed = false;
+        let flights = std::mem::take(&mut self.course.flights);
+        let mut stopped = None;
+        for mut flight in flights {
+            let kept = match stopped {
+                Some(_) => true,
+                None => match self.advance_one(&mut flight).await {
+                    Ok((kept, call_failed)) => {
+                        failed |= call_failed;
+                        kept
+                    }
+                    Err(stop) => {
+                        stopped = Some(stop);
+                        true
+                    }
+                },
+            };
+            if kept {
+                self.course.flights.push(flight);
+            }
+        }
+        stopped.map_or(Ok(failed), Err)
+    }
+
+    /// The accounts still allow what they allowed when this turn began.
+    pub async fn confirm_allowed(&self) -> Result<(), Stop> {
+        match authorized(self.resource, &self.status, self.cx).await? == *self.accounts {
+            true => Ok(()),
+            false => Err(Stop::Outdated),
+        }
+    }
+
+    /// Returns whether the canary is still there, and whether a call failed.
+    async fn advance_one(&self, flight: &mut Flight) -> Result<(bool, bool), Stop> {
+        loop {
+            let result = match flight.next() {
+                Move::Done => return Ok((false, false)),
+                Move::Read(version) => {
+                    match self.cx.cloud.read_replication_status(self.clients, &version).await {
+                        Ok(status) => {
+                            if !flight.read(status, self.cx.clock.timestamp()) {
+                                return Ok((true, false));
+                            }
+                            Ok(())
+                        }
+                        Err(failure) if failure.class == FailureClass::NoSuchBucket => {
+                            flight.read(None, self.cx.clock.timestamp());
+                            Ok(())
+                        }
+                        Err(failure) => Err(failure),
+                    }
+                }
+                Move::List => self.list_replicas(flight).await,
+                Move::Delete(_) if !(self.cx.may_begin)() => return Ok((true, false)),
+                Move::Delete(version) => {
+                    self.confirm_allowed().await?;
+                    let result = self.cx.cloud.delete_version(self.clients, &version).await;
+                    result.map(|()| flight.deleted(&version))
+                }
+            };
+            if let Err(failure) = result {
+                self.log("go on with a canary", &failure);
+                if failure.class == FailureClass::Denied {
+                    let uid = &self.resource.target.key.uid;
+                    let why = failure.message();
+                    self.cx.evidence.with(uid, |held| evidence::refused(held, &flight.arrivals, &why));
+                }
+                return Ok((true, true));
+            }
+        }
+    }
+
+    /// Lists the replicas of a canary that ended, which shows what it proves.
+    async fn list_replicas(&self, flight: &mut Flight) -> Read<()> {
+        let source = self.source().map(|source| source.name);
+        let folder = self.places.iter().filter(|place| place.folder == flight.folder);
+        let abroad = folder.filter(|place| Some(&place.bucket.name) != source.as_ref()).cloned().collect();
+        let listed = self.list(abroad, Some(&flight.key)).await;
+        let listed = listed.into_iter().map(|(place, versions)| Ok((place, versions?)));
+        flight.listed(&listed.collect::<Read<Vec<_>>>()?);
+        self.cx.evidence.with(&self.resource.target.key.uid, |held| evidence::ended(held, flight));
+        Ok(())
+    }
+
+    /// The versions in these places, or of one key there. A bucket that is gone holds none.
+    async fn list(&self, places: Vec<Place>, key: Option<&str>) -> Vec<(Place, Read<Vec<HeldVersion>>)> {
+        let lists = places.into_iter().map(async |place| {
+            let prefix = key.unwrap_or(&place.folder);
+            let versions = match self.cx.cloud.list_versions(self.clients, &place.bucket, prefix).await {
+                Err(failure) if failure.class == FailureClass::NoSuchBucket => Ok(Vec::new()),
+                result => result,
+            };
+            (place, versions)
+        });
+        join_all(lists).await
+    }
+
+    /// Writes the places into the status, where they are others than before.
+    pub async fn remember(&mut self, places: BTreeSet<Place>) -> Result<(), Stop> {
+        let mut status = self.status.clone();
+        status.canary_places = place::listed(&places);
+        status::record(&self.resource.target, &self.status, &status, self.cx).await?;
+        self.status = status;
+        self.places = places;
+        Ok(())
+    }
+
+    pub fn log(&self, what: &str, failure: &Failure) {
+        let (namespace, name) = (&self.resource.id.namespace, &self.resource.id.name);
+        warn!(namespace, name, detail = failure.message(), "cannot {what}");
+    }
+}

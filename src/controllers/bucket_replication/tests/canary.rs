@@ -1,0 +1,197 @@
+//! Canaries between checks: what is called, what is written, and what the status says.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::controllers::bucket_replication::tests::{Scene, spec};
+use crate::replication::FailureClass;
+use crate::simulation::{Call, Choice};
+
+fn with_canary() -> Value {
+    let mut spec = spec();
+    spec["health"] = json!({"canary": {"interval": "15m"}});
+    spec
+}
+
+/// A scene with a canary on its way, and when it is to be read again.
+fn sent() -> (Scene, Duration) {
+    let mut scene = Scene::new();
+    scene.apply(with_canary());
+    let next = scene.check().unwrap().unwrap();
+    assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
+    assert_eq!(scene.left(), ["orders"]);
+    (scene, next)
+}
+
+impl Scene {
+    /// The buckets that hold a version or a delete marker.
+    fn left(&self) -> Vec<String> {
+        let world = self.world();
+        let held = world.buckets.iter().filter(|(_, bucket)| !bucket.objects.versions.is_empty());
+        held.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn hold(&self, held: bool) {
+        self.cloud.with(|world| {
+            world.buckets.values_mut().for_each(|bucket| bucket.objects.held = held);
+        });
+    }
+
+    fn replicating(&self) -> String {
+        self.condition("Replicating")["reason"].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn observes(&self) -> bool {
+        self.calls().contains(&Call::Observe)
+    }
+
+    /// Lets time pass until nothing is due before the next check.
+    fn settle(&mut self, mut next: Duration) -> Duration {
+        for _ in 0..10 {
+            if next > Duration::from_secs(300) {
+                return next;
+            }
+            next = self.wait(next).unwrap();
+        }
+        panic!("it is due again in {next:?}");
+    }
+}
+
+#[test]
+fn a_canary_on_its_way_costs_no_check_and_its_end_one() {
+    let (mut scene, next) = sent();
+    assert_eq!(next, Duration::from_secs(2));
+    scene.hold(true);
+    let next = scene.wait(next).unwrap();
+    assert!(!scene.observes() && scene.writes_to_aws().is_empty(), "{:?}", scene.calls());
+    assert_eq!(scene.replicating(), "Progressing");
+    scene.hold(false);
+    let next = scene.wait(next).unwrap();
+    assert!(!scene.observes(), "{:?}", scene.calls());
+    assert_eq!((scene.left(), next), (Vec::new(), Duration::ZERO));
+    let next = scene.wait(next).unwrap();
+    assert!(scene.observes(), "the verdict is another one now");
+    assert_eq!(scene.replicating(), "ObjectsArriving", "{:#}", scene.status());
+    assert!(next > Duration::from_secs(300), "{next:?}");
+}
+
+#[test]
+fn the_next_canary_is_sent_after_the_interval_and_changes_no_status() {
+    let (mut scene, next) = sent();
+    let next = scene.settle(next);
+    let before = scene.status();
+    scene.clock.advance(next);
+    scene.check();
+    let next = scene.wait(Duration::from_secs(400)).unwrap();
+    assert!(scene.calls().iter().any(|call| matches!(call, Call::PutCanary(_))), "{:?}", scene.calls());
+    assert!(!scene.observes(), "{:?}", scene.calls());
+    scene.settle(next);
+    assert!(scene.left().is_empty());
+    assert_eq!(scene.status(), before);
+}
+
+#[test]
+fn a_canary_that_is_late_is_reported_and_no_other_is_sent_while_it_is_pending() {
+    let (mut scene, _) = sent();
+    scene.hold(true);
+    for _ in 0..40 {
+        let next = scene.wait(Duration::from_secs(60)).unwrap();
+        if next.is_zero() {
+            scene.wait(next);
+        }
+    }
+    assert_eq!(scene.replicating(), "ObjectsDelayed", "{:#}", scene.status());
+    assert_eq!(scene.world().buckets["orders"].objects.versions.len(), 1);
+    assert_eq!(scene.reason(), "Applied", "it is no matter of the settings");
+}
+
+#[test]
+fn a_canary_whose_write_was_not_answered_is_found_and_deleted() {
+    let mut scene = Scene::new();
+    scene.at(|call| matches!(call, Call::PutCanary(_)), |_, _| Choice::FailAfter);
+    scene.apply(with_canary());
+    let mut next = scene.check().unwrap().unwrap();
+    assert_eq!(scene.left(), ["orders"]);
+    for _ in 0..6 {
+        next = scene.wait(next.min(Duration::from_secs(60))).unwrap();
+    }
+    assert!(scene.left().is_empty(), "{:?}", scene.left());
+    assert_eq!(scene.replicating(), "ObjectsArriving", "{:#}", scene.status());
+}
+
+#[test]
+fn a_process_that_starts_takes_up_what_another_left() {
+    let (mut scene, _) = sent();
+    scene.restart();
+    let next = scene.check().unwrap().unwrap();
+    scene.settle(next);
+    assert!(scene.left().is_empty());
+    assert_eq!(scene.replicating(), "ObjectsArriving", "{:#}", scene.status());
+}
+
+#[test]
+fn a_process_that_starts_keeps_the_verdict_of_the_last_canary() {
+    let (mut scene, next) = sent();
+    scene.settle(next);
+    let before = scene.status();
+    scene.restart();
+    scene.hold(true);
+    scene.check();
+    assert_eq!(scene.left(), ["orders"], "the next one is sent at once");
+    assert_eq!(scene.status(), before);
+}
+
+#[test]
+fn a_resource_that_is_only_observed_keeps_even_what_is_left_of_a_canary() {
+    let (mut scene, next) = sent();
+    let mut spec = with_canary();
+    spec["managementPolicy"] = json!("Observe");
+    scene.apply(spec);
+    scene.clock.advance(next);
+    scene.check();
+    scene.check();
+    assert_eq!(scene.left(), ["orders"]);
+    assert_eq!(scene.replicating(), "CanaryRefused", "{:#}", scene.status());
+    scene.apply(with_canary());
+    let next = scene.check().unwrap().unwrap();
+    scene.settle(next);
+    assert!(scene.left().is_empty());
+}
+
+#[test]
+fn a_canary_that_fails_is_deleted_and_reported() {
+    let (mut scene, next) = sent();
+    // Longer ago than an answer of AWS from before the operator's own write.
+    scene.clock.advance(Duration::from_secs(60));
+    scene.cloud.with(|world| world.role_mut("111122223333", "orders-role").unwrap().policy = None);
+    let next = scene.wait(next).unwrap();
+    assert!(scene.left().is_empty());
+    scene.wait(next);
+    assert_eq!(scene.replicating(), "ObjectsFailing", "{:#}", scene.status());
+    assert!(scene.condition("Replicating")["message"].as_str().unwrap().contains("copies"));
+}
+
+#[test]
+fn a_denied_deletion_is_reported_and_tried_again() {
+    let (mut scene, next) = sent();
+    scene.at(|call| matches!(call, Call::DeleteVersion(_)), |_, _| Choice::FailBefore(FailureClass::Denied));
+    let mut next = scene.wait(next).unwrap();
+    for _ in 0..4 {
+        next = scene.wait(next.min(Duration::from_secs(60))).unwrap();
+    }
+    assert!(scene.left().is_empty(), "{:?}", scene.left());
+}
+
+#[test]
+fn a_deletion_waits_for_a_canary_to_end_for_five_minutes_and_no_longer() {
+    let (mut scene, _) = sent();
+    scene.hold(true);
+    scene.delete();
+    scene.check();
+    assert!(scene.object().is_some());
+    assert!(scene.message().contains("still being replicated"), "{}", scene.message());
+    scene.clock.advance(Duration::from_secs(300));
+    scene.check();
+    assert_eq!((scene.object(), scene.left()), (None, Vec::new()));
+}

@@ -1,0 +1,25 @@
+//! What is read of buckets before a canary is written into them.
+//!
+//! In: nothing. Out: the data that [`crate::replication::health::canary::refusal`] decides on.
+
+use std::collections::BTreeMap;
+
+use crate::replication::observed::Read;
+
+/// What decides whether a version can be deleted from a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketFacts {
+    /// Versions can then be deleted only with the owner's MFA device.
+    pub mfa_delete: Read<bool>,
+    /// Object Lock keeps each new version for a while.
+    pub default_retention: Read<bool>,
+}
+
+/// What is known of the buckets of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CanaryFacts {
+    /// Of the source and each destination that the operator may act on, by name.
+    pub buckets: BTreeMap<String, BucketFacts>,
+    /// Whether the source encrypts new objects with a KMS key by default.
+    pub encrypted: Read<bool>,
+}

@@ -1,0 +1,61 @@
+//! Where canaries of a resource may be.
+//!
+//! In: canaries, and the addresses of buckets. Out: each bucket with a folder in it. The status names every place before
+//! the first canary is written there, so that a crash, a change of the spec or a deletion leaves none behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::api::{CanaryPlace, ReplicationRule};
+use crate::replication::bucket::BucketAddress;
+use crate::replication::health::canary::key;
+use crate::replication::health::canary::matching::may_match;
+
+/// A folder in a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub bucket: BucketAddress,
+    /// The beginning of the keys; it ends with the resource's UID and `/`.
+    pub folder: String,
+}
+
+impl From<&Place> for CanaryPlace {
+    fn from(place: &Place) -> CanaryPlace {
+        let Place { bucket, folder } = place.clone();
+        let BucketAddress { name, region, account_id, account_ref } = bucket;
+        CanaryPlace { bucket: name, region, account: account_id, account_ref, prefix: folder }
+    }
+}
+
+/// Where canaries in these folders can be: at the source, and at each destination whose rules match them by their prefix.
+/// Tags are not compared: a rule may lose its tags while a canary is on its way.
+pub fn reachable(
+    folders: &BTreeSet<&str>,
+    source: &BucketAddress,
+    destinations: &BTreeMap<String, BucketAddress>,
+    rules: &[ReplicationRule],
+) -> BTreeSet<Place> {
+    let places = folders.iter().flat_map(|folder| {
+        let place = |bucket: &BucketAddress| Place { bucket: bucket.clone(), folder: (*folder).to_owned() };
+        let matching = rules.iter().filter(|rule| may_match(rule, folder));
+        let abroad = matching.filter_map(|rule| destinations.get(&rule.destination.bucket));
+        std::iter::once(source).chain(abroad).map(place).collect::<Vec<_>>()
+    });
+    places.collect()
+}
+
+/// The places that a status names. Those that are not in a folder of the resource are left out: whoever may write the
+/// status could name anything there.
+pub fn remembered(held: &[CanaryPlace], uid: &str) -> BTreeSet<Place> {
+    let own = held.iter().filter(|place| key::is_folder_of(&place.prefix, uid));
+    own.map(|place| {
+        let CanaryPlace { bucket, region, account, account_ref, prefix } = place.clone();
+        let bucket = BucketAddress { name: bucket, region, account_id: account, account_ref };
+        Place { bucket, folder: prefix }
+    })
+    .collect()
+}
+
+/// Places as the status lists them.
+pub fn listed(places: &BTreeSet<Place>) -> Vec<CanaryPlace> {
+    places.iter().map(CanaryPlace::from).collect()
+}
