@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::cli::fleet::BackfillView;
+use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError};
 use crate::cli::manifests::{ManifestError, Manifests};
 use crate::cli::output::{Format, PrintError, formatted, print};
@@ -82,27 +83,22 @@ pub async fn backfill(args: BackfillArgs, typed: &'static str) -> Result<ExitCod
     let resource = kubernetes.decoded(replication, typed).await?;
     let now = Clock::System.timestamp();
     let name = args.backfill_name.clone().unwrap_or_else(|| default_name(replication, now));
+    // From here on Ctrl-C leaves a backfill, and says so.
+    let mut interrupt = args.wait.then(Interrupt::listen);
     let created = kubernetes.create_backfill(&name, spec(&args, replication)).await?;
     let namespace = kubernetes.namespace.clone();
     print(&format!(
         "backfill {namespace}/{name} of {} is created\n  → kubectl get replicationbackfill {name} -n {namespace} -w\n",
         resource.spec.source.bucket
     ))?;
-    if !args.wait {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let interrupted = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
+    let Some(interrupt) = &mut interrupt else { return Ok(ExitCode::SUCCESS) };
     tokio::select! {
         ended = follow(&kubernetes, &name, BackfillView::of(&created)) => {
             let ended = ended?;
             print(&format!("{}\n", outcome(&ended)))?;
             Ok(if ended.ready == "True" { ExitCode::SUCCESS } else { ExitCode::from(WRONG) })
         }
-        () = interrupted => {
+        () = interrupt.pressed() => {
             print(&format!(
                 "stopped waiting; the backfill goes on\n  → kubectl get replicationbackfill {name} -n {namespace} -w\n  \
                  → kubectl patch replicationbackfill {name} -n {namespace} --type merge -p '{{\"spec\":{{\"cancel\":true}}}}'   # cancels it\n"

@@ -9,6 +9,7 @@ use kube::Resource;
 
 use crate::api::{BucketReplication, handled_request};
 use crate::cli::fleet::views;
+use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{Found, KubeArgs, Kubernetes, KubernetesError};
 use crate::cli::output::{PrintError, print};
 use crate::cli::progress::Progress;
@@ -63,17 +64,12 @@ pub async fn check(args: CheckArgs, typed: &'static str) -> Result<ExitCode, Che
     if resource.spec.suspend {
         return Err(CheckError::Suspended { name: name.to_owned(), namespace, typed });
     }
+    let mut interrupt = Interrupt::listen();
     let request = request_value(Clock::System.timestamp());
     kubernetes.request_check(name, &request).await?;
-    let interrupted = async {
-        // Where signals cannot be listened for, the timeout alone ends the wait.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
     let answered = tokio::select! {
         answered = tokio::time::timeout(args.timeout.unsigned_abs(), answer(&kubernetes, name, &request, typed)) => answered,
-        () = interrupted => {
+        () = interrupt.pressed() => {
             return Err(CheckError::Interrupted { name: name.to_owned(), namespace, typed });
         }
     };

@@ -7,6 +7,7 @@ mod completions;
 mod crds;
 mod fleet;
 mod import;
+mod interrupt;
 mod invocation;
 mod kubernetes;
 mod leader_args;

@@ -14,6 +14,7 @@ use kube::api::{WatchEvent, WatchParams};
 
 use crate::api::BucketReplication;
 use crate::cli::fleet::{ReplicationView, Verdict};
+use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::Kubernetes;
 use crate::cli::output::print;
 use crate::cli::status::{Read, StatusArgs, StatusError, exit_code, read, render};
@@ -30,8 +31,7 @@ pub async fn watch(
     layout: Layout,
     typed: &'static str,
 ) -> Result<ExitCode, StatusError> {
-    let interrupted = tokio::signal::ctrl_c();
-    let mut interrupted = std::pin::pin!(interrupted);
+    let mut interrupt = Interrupt::listen();
     let mut known = BTreeMap::new();
     let _cursor = layout.height.map(|_| HiddenCursor);
     loop {
@@ -52,7 +52,7 @@ pub async fn watch(
             }
         };
         tokio::select! {
-            _ = &mut interrupted => return Ok(exit_code(&views)),
+            () = interrupt.pressed() => return Ok(exit_code(&views)),
             result = changed => result?,
             () = refreshed => {}
         }

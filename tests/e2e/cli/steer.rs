@@ -109,6 +109,7 @@ async fn check_waits_for_the_operator_and_prints_what_came_of_it() -> Result<()>
     let ended = run(editor(world), &["check", NAME, "-n", &world.namespace]).await?;
     assert_eq!(ended.code, Some(0), "{}{}", ended.text, ended.error);
     assert!(ended.text.contains("✓ Ready (Applied"), "{}", ended.text);
+    assert!(ended.text.contains("last correction") && ended.text.contains("status: want"), "{}", ended.text);
     assert_eq!(ended.error, format!("the operator checks {}/{NAME}\n", world.namespace), "a line a step");
     let corrected = scene.find_configuration().await?.context("no configuration")?;
     assert_eq!(
@@ -154,7 +155,6 @@ async fn an_interrupted_check_says_how_to_go_on() -> Result<()> {
     };
     world.wait_object(NAME, requested, "to have a request").await?;
     let pid = child.id().to_string();
-    // The handler is in place once the first line of progress is there.
     let mut error = std::io::BufReader::new(child.stderr.take().context("stderr")?);
     let mut line = String::new();
     std::io::BufRead::read_line(&mut error, &mut line)?;
