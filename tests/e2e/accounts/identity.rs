@@ -5,7 +5,7 @@ use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::{World, condition};
 use serde_json::{Value, json};
 
-use crate::support::{message, operator, patch_account, reason, world_with_accounts};
+use crate::support::{check_now, message, operator, patch_account, reason, world_with_accounts};
 
 use super::{RemoteAccount, manifest, operations, replicate, wait_for_account_reason, wait_for_reason};
 
@@ -177,4 +177,38 @@ async fn a_role_in_another_account_stops_all_resources_until_corrected() -> Resu
 #[tokio::test]
 async fn an_identity_in_another_account_according_to_sts_stops_all_resources_of_the_account() -> Result<()> {
     Mismatch::Identity.check_stops_all("accounts-identity").await
+}
+
+/// The credentials of a pod on EC2 come from the instance's metadata service, by a request within a request within the
+/// check: whether the stack of a thread holds them all shows only here.
+#[tokio::test]
+async fn without_an_identity_from_the_instance_the_operator_goes_on_and_says_so() -> Result<()> {
+    let world = World::with_accounts("accounts-instance").await?;
+    let own = RemoteAccount { name: world.unique("own"), id: world.account.clone(), role: String::new() };
+    world.apply(&manifest(&world, &own.name, &own.id, Value::Null).to_string()).await?;
+    replicate(&world, "orders", Some(&own), Some(&own)).await?;
+    let operator = operator(&world)
+        .credentials("", "")
+        .env("AWS_CONFIG_FILE", "/dev/null")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        .env("AWS_EC2_METADATA_DISABLED", "false")
+        // Nothing listens there.
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1")
+        .start()
+        .await?;
+    for text in [
+        message(&wait_for_reason(&world, "orders", "CredentialsUnavailable").await?["status"], "Ready"),
+        message(
+            &wait_for_account_reason(&world, &own.name, "CredentialsUnavailable").await?["status"],
+            "Ready",
+        ),
+    ] {
+        ensure!(text.contains("IRSA, Pod Identity or a Secret"), "{text}");
+    }
+    for _ in 0..3 {
+        let status = &check_now(&world, "orders").await?["status"];
+        assert_eq!(reason(status, "Ready"), "CredentialsUnavailable");
+    }
+    assert_eq!(operator.exit_code(), None, "it is the same operator");
+    Ok(())
 }
