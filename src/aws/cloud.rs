@@ -212,9 +212,18 @@ impl Cloud for AwsConnector {
     }
 
     async fn forget_answers(&self, event: &Event) {
-        let Subject::Bucket(name) = &event.subject else { return };
+        let name = match &event.subject {
+            Subject::Bucket(name) => name,
+            Subject::Role(role) => {
+                for (_, roles) in self.caches() {
+                    roles.forget(role).await;
+                }
+                return;
+            }
+            Subject::Key(_) => return,
+        };
         let bucket = BucketKey::new(name, &event.origin.account);
-        for buckets in self.caches() {
+        for (buckets, _) in self.caches() {
             match event.name {
                 EventName::PutBucketVersioning => buckets.versioning_changed(&bucket).await,
                 // It may be another bucket by now.

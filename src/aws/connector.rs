@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use crate::api::CallerIdentity;
 use crate::aws::account::AccountEntry;
-use crate::aws::account::cache::Buckets;
+use crate::aws::account::cache::{Buckets, Roles};
 use crate::aws::account::caller::AmbientIdentity;
 use crate::aws::account::client::AwsClient;
 use crate::aws::account::clients::AccountClients;
@@ -178,10 +178,11 @@ impl AwsConnector {
     }
 
     /// The caches of all accounts.
-    pub(super) fn caches(&self) -> Vec<Buckets> {
+    pub(super) fn caches(&self) -> Vec<(Buckets, Roles)> {
         let accounts = self.accounts.lock();
-        let of_accounts = accounts.values().map(|entry| entry.clients().buckets.clone());
-        of_accounts.chain([self.ambient.clients().buckets.clone()]).collect()
+        let of = |clients: &AccountClients| (clients.buckets.clone(), clients.roles.clone());
+        let of_accounts = accounts.values().map(|entry| of(entry.clients()));
+        of_accounts.chain([of(self.ambient.clients())]).collect()
     }
 
     /// Forgets an `AwsAccount` that was deleted: a new one of the same name shares nothing with it.

@@ -158,9 +158,9 @@ pub fn with_kubectl(cluster: &Cluster) -> Result<()> {
         replication.wait_ready().await?;
 
         let resources = commands(INSTALL, "## Uninstalling")?;
-        let resources = resources.lines().next().context("no commands")?;
+        let (resources, _) = resources.split_once("helm ").context("no command of Helm")?;
         let rest = command_in(INSTALL, "kubectl delete -f deploy/install.yaml")?;
-        cluster.kind.shell(&format!("{resources}\n{rest}"), &paths::repository()).await?;
+        cluster.kind.shell(&format!("{resources}{rest}"), &paths::repository()).await?;
         ensure!(!replication.is_configured().await?, "the configuration outlived its resource");
         operator.check_no_role_is_left().await?;
         let left = "kubectl get --ignore-not-found -o name -f deploy/install.yaml";

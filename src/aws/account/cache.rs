@@ -1,7 +1,7 @@
-//! Remembers answers about buckets and KMS keys.
+//! Remembers answers about buckets, roles and KMS keys.
 //!
-//! A bucket's Region is remembered until an answer contradicts it; versioning for a moment, so that resources that
-//! share a destination share its read; Object Lock and the state of keys for [`STABLE_TTL`]. Answers about a bucket are
+//! A bucket's Region is remembered until an answer contradicts it; versioning and existing roles for a moment, so that
+//! resources that share a destination or a role share its read; Object Lock and the state of keys for [`STABLE_TTL`]. Answers about a bucket are
 //! kept by its name and by the account that it was expected to belong to: S3 judges the owner in each of them.
 //! A requested check reads everything but the Region again.
 
@@ -15,10 +15,10 @@ use moka::future::Cache;
 use parking_lot::Mutex;
 
 use crate::replication::observed::Read;
-use crate::replication::{FailureClass, ObservedKey, Versioning};
+use crate::replication::{FailureClass, ObservedKey, ObservedRole, Versioning};
 
-/// How long a read of versioning serves other checks.
-const VERSIONING_TTL: Duration = Duration::from_secs(2);
+/// How long a read of versioning or of a role serves other checks.
+const SHARED_TTL: Duration = Duration::from_secs(2);
 
 /// How long an answer that hardly ever changes is used. It is not part of every check.
 const STABLE_TTL: Duration = Duration::from_secs(60 * 60);
@@ -102,7 +102,7 @@ impl Buckets {
     pub fn new() -> Buckets {
         Buckets {
             locations: Arc::default(),
-            versioning: Cache::builder().max_capacity(CAPACITY).time_to_live(VERSIONING_TTL).build(),
+            versioning: Cache::builder().max_capacity(CAPACITY).time_to_live(SHARED_TTL).build(),
             object_lock: Stable::new(|_| true),
         }
     }
@@ -158,6 +158,42 @@ impl Buckets {
 
     pub async fn versioning_changed(&self, bucket: &BucketKey) {
         self.versioning.invalidate(bucket).await;
+    }
+}
+
+/// Roles that the operator does not write, by name. Those that it writes belong to one resource.
+#[derive(Clone, Debug)]
+pub struct Roles(Cache<String, Read<Option<ObservedRole>>>);
+
+impl Roles {
+    pub fn new() -> Roles {
+        Roles(Cache::builder().max_capacity(CAPACITY).time_to_live(SHARED_TTL).build())
+    }
+
+    /// A role as any check read it within the last moments, or by `read` now. Concurrent readers share one read.
+    /// `fresh`: by `read` now, whatever is remembered.
+    pub async fn role(
+        &self,
+        name: &str,
+        fresh: bool,
+        read: impl Future<Output = Read<Option<ObservedRole>>>,
+    ) -> Read<Option<ObservedRole>> {
+        // IAM does not distinguish names by case.
+        let name = name.to_ascii_lowercase();
+        if fresh {
+            self.0.invalidate(&name).await;
+        }
+        let held = self.0.get_with_by_ref(&name, read).await;
+        if !matches!(held, Ok(Some(_))) {
+            // A failure must not outlive its cause, and a missing role is looked for until it is there.
+            self.0.invalidate(&name).await;
+        }
+        held
+    }
+
+    /// Forgets a role that may have changed.
+    pub async fn forget(&self, name: &str) {
+        self.0.invalidate(&name.to_ascii_lowercase()).await;
     }
 }
 
@@ -245,6 +281,10 @@ impl<K, T> Expiry<K, Read<T>> for ByOutcome {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::Value;
+
     use super::*;
     use crate::replication::{Failure, VersioningStatus};
 
@@ -284,6 +324,29 @@ mod tests {
         let unavailable = async { failure(FailureClass::Unavailable) };
         assert!(buckets.object_lock(&bucket, true, unavailable).await);
         assert!(!buckets.object_lock(&bucket, true, async { failure(FailureClass::Denied) }).await);
+    }
+
+    #[tokio::test]
+    async fn a_role_is_read_once_for_all_who_ask_at_once_and_a_missing_one_each_time() {
+        let roles = Roles::new();
+        let role = |path: &str| {
+            Ok(Some(ObservedRole {
+                arn: "arn:aws:iam::111122223333:role/copy".to_owned(),
+                name: "copy".to_owned(),
+                path: path.to_owned(),
+                trust: Value::Null,
+                permissions_boundary: None,
+                tags: BTreeMap::new(),
+                policy: Ok(None),
+                other_policies: Vec::new(),
+            }))
+        };
+        assert_eq!(roles.role("copy", false, async { Ok(None) }).await, Ok(None));
+        assert_eq!(roles.role("copy", false, async { role("/a/") }).await, role("/a/"));
+        assert_eq!(roles.role("Copy", false, async { role("/b/") }).await, role("/a/"));
+        assert_eq!(roles.role("copy", true, async { role("/b/") }).await, role("/b/"));
+        roles.forget("COPY").await;
+        assert_eq!(roles.role("copy", false, async { role("/c/") }).await, role("/c/"));
     }
 
     #[test]

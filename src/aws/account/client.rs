@@ -7,7 +7,7 @@ use aws_sdk_s3::config::{IdentityCache, SharedCredentialsProvider};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::api::CallerIdentity;
-use crate::aws::account::cache::{Buckets, Keys};
+use crate::aws::account::cache::{Buckets, Keys, Roles};
 use crate::aws::account::clients::AccountClients;
 use crate::aws::account::operation::Operation;
 use crate::aws::account::sessions::HeldSession;
@@ -76,6 +76,10 @@ impl AwsClient {
 
     pub(crate) fn keys(&self) -> &Keys {
         &self.clients.keys
+    }
+
+    pub(crate) fn roles(&self) -> &Roles {
+        &self.clients.roles
     }
 
     pub(crate) fn iam(&self) -> aws_sdk_iam::Client {

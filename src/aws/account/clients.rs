@@ -13,7 +13,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use parking_lot::RwLock;
 use tokio::time::Instant;
 
-use crate::aws::account::cache::{Buckets, Keys};
+use crate::aws::account::cache::{Buckets, Keys, Roles};
 use crate::aws::account::circuit_breaker::CircuitBreaker;
 use crate::aws::account::control_endpoint::ControlEndpoint;
 use crate::aws::account::credentials::Environment;
@@ -51,6 +51,7 @@ pub struct AccountClients {
     metrics: Metrics,
     pub buckets: Buckets,
     pub keys: Keys,
+    pub roles: Roles,
 }
 
 impl AccountClients {
@@ -88,6 +89,7 @@ impl AccountClients {
             metrics,
             buckets: Buckets::new(),
             keys: Keys::new(),
+            roles: Roles::new(),
         }
     }
 

@@ -92,7 +92,7 @@ async fn locate_all(clients: &ResourceClients, caller: &Caller, read_set: &ReadS
         if known.into_iter().all(|known| known) {
             return None;
         }
-        Some(read_role(&clients.source, &read_set.role).await)
+        Some(read_role_alone(&clients.source, read_set).await)
     };
     let destinations =
         read_set.destinations.iter().map(async |bucket| locate(&client(bucket)?, caller, bucket).await);
@@ -172,7 +172,17 @@ async fn read_role_and_policy(aws: &AwsClient, read_set: &ReadSet, located: &Loc
             let (role, policy) = futures::join!(read_role(aws, name), read_role_policy(aws, name));
             role.map(|role| role.map(|role| ObservedRole { policy, ..role }))
         }
-        None => read_role(aws, name).await,
+        None => read_role_alone(aws, read_set).await,
+    }
+}
+
+/// The role without its policy. Resources share the read of a role that none of them writes.
+async fn read_role_alone(aws: &AwsClient, read_set: &ReadSet) -> RoleRead {
+    let read = read_role(aws, &read_set.role);
+    if read_set.role_policy {
+        read.await
+    } else {
+        aws.roles().role(&read_set.role, read_set.fresh, read).await
     }
 }
 

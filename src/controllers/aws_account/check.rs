@@ -22,8 +22,11 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
         return Ok(Action::await_change());
     }
     let replications = i32::try_from(replications).unwrap_or(i32::MAX);
-    let verified = verify(account, cx).await;
+    let name = account.name_any();
+    let cause = cx.events.begin_account_check(&name);
+    let verified = verify(account, cause.is_some(), cx).await;
     let previous = account.status.clone().unwrap_or_default();
+    cx.events.end_account_check(&name, cause.as_ref(), verified.as_ref().ok() != previous.identity.as_ref());
     let observed = ObservedAccount {
         identity: verified.as_ref(),
         replications,
@@ -32,7 +35,7 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
     let (generation, now) = (account.metadata.generation, cx.clock.timestamp());
     let (status, reason) = account_status(&observed, &previous, generation, now);
     if let Err(failure) = &verified {
-        let (name, detail) = (account.name_any(), failure.message());
+        let detail = failure.message();
         warn!(account = name, reason = reason.as_str(), detail, "cannot act in the account");
     }
     if status != previous {
@@ -46,13 +49,18 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
     Ok(Action::requeue(pause))
 }
 
-/// As whom the operator acts in the account. STS is asked once an interval, and not when resources come or go.
-async fn verify<C: Cloud, K>(account: &AwsAccount, cx: &Context<C, K>) -> Result<CallerIdentity, Failure> {
+/// As whom the operator acts in the account. STS is asked once an interval, and not when resources come or go. `fresh`:
+/// STS is asked now.
+async fn verify<C: Cloud, K>(
+    account: &AwsAccount,
+    fresh: bool,
+    cx: &Context<C, K>,
+) -> Result<CallerIdentity, Failure> {
     let (uid, generation) = (account.uid().unwrap_or_default(), account.metadata.generation);
     let interval = cx.events.account_interval(&account.spec.account_id, &cx.settings.interval);
     let now = cx.clock.now();
-    let fresh = |v: &&Verified| v.generation == generation && now.duration_since(v.at) < interval;
-    if let Some(verified) = cx.memory.verified.lock().get(&uid).filter(fresh) {
+    let serves = |v: &&Verified| !fresh && v.generation == generation && now.duration_since(v.at) < interval;
+    if let Some(verified) = cx.memory.verified.lock().get(&uid).filter(serves) {
         return Ok(verified.identity.clone());
     }
     let asked = Account { name: account.name_any(), spec: account.spec.clone() };

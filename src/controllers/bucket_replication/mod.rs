@@ -98,7 +98,9 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
         return (Ok(Action::requeue(wait)), false);
     }
     let fresh = resource.wants_fresh_reads();
-    if urgency == Urgency::Periodic && !fresh && target.memory.only_canaries_are_due(cx.clock.now()) {
+    // The time for a canary may come before the check that an event waits for, and takes its place in the queue.
+    let unasked = urgency == Urgency::Periodic && !fresh && events.cause.is_none();
+    if unasked && target.memory.only_canaries_are_due(cx.clock.now()) {
         return (go_on_with_canaries(resource, cx).await, false);
     }
     target.memory.check_begins();

@@ -97,7 +97,7 @@ impl<'a> Resource<'a> {
 
     /// What would have found drift in this check.
     pub fn found_by(&self) -> FoundBy {
-        if self.events.cause.is_some() {
+        if self.events.announced {
             FoundBy::Event
         } else if self.is_requested() {
             FoundBy::Request

@@ -122,7 +122,9 @@ impl Inner {
                     && account_of_arn(&assumed.arn) == Some(event.origin.account.as_str())
             });
             if is_same {
-                self.setup.accounts.trigger(Key::cluster(&account.name_any()), Urgency::Change);
+                let (name, cause) = (account.name_any(), Cause { changed: event.time, ..Cause::default() });
+                let pause = self.state.lock().account_pacing.event(&name, cause, self.now());
+                self.setup.accounts.trigger_in(Key::cluster(&name), Urgency::Change, pause);
                 found = true;
             }
         }

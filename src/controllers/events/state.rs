@@ -55,6 +55,8 @@ pub(super) struct State {
     pub(super) coverage: Coverage,
     pub(super) own_writes: OwnWrites,
     pub(super) pacing: Pacing<Key>,
+    /// Of accounts, by name.
+    pub(super) account_pacing: Pacing<String>,
     /// The origins of the gauge of coverage.
     measured: BTreeSet<Origin>,
 }
@@ -65,6 +67,8 @@ pub struct CheckEvents {
     began: Elapsed,
     /// The events that the check answers.
     pub cause: Option<Cause>,
+    /// Events announced what the check may find, be it that an earlier check was to answer them.
+    pub announced: bool,
 }
 
 /// A write under way, whose event may come before its answer.
@@ -102,6 +106,7 @@ impl Events {
         state.coverage.begin_term(now);
         state.own_writes = OwnWrites::default();
         state.pacing.clear();
+        state.account_pacing.clear();
     }
 
     /// Follows which origins resources depend on.
@@ -124,8 +129,10 @@ impl Events {
     /// A check of a resource begins.
     pub fn begin_check(&self, key: &Key) -> CheckEvents {
         let Some(inner) = self.inner() else { return CheckEvents::default() };
-        let began = inner.now();
-        CheckEvents { began, cause: inner.state.lock().pacing.begin(key, began) }
+        let (began, mut state) = (inner.now(), inner.state.lock());
+        let cause = state.pacing.begin(key, began);
+        let announced = cause.is_some() || state.pacing.is_announced(key);
+        CheckEvents { began, cause, announced }
     }
 
     /// The check ended. `found`: whether it found anything new.
@@ -137,6 +144,22 @@ impl Events {
         }
         if let Some(probe) = check.cause.as_ref().and_then(|cause| cause.probe).filter(|_| found) {
             inner.check_beside(key, probe);
+        }
+    }
+
+    /// A check of an account begins. Returns whether its role may have changed since an earlier one.
+    pub fn begin_account_check(&self, name: &str) -> Option<Cause> {
+        let inner = self.inner()?;
+        inner.state.lock().account_pacing.begin(&name.to_owned(), inner.now())
+    }
+
+    /// The check ended. `changed`: whether the operator's identity there, or the failure to have one, is another than
+    /// before. IAM may answer from before the change for a while.
+    pub fn end_account_check(&self, name: &str, cause: Option<&Cause>, changed: bool) {
+        let Some(inner) = self.inner() else { return };
+        let again = inner.state.lock().account_pacing.end(&name.to_owned(), cause, changed, inner.now());
+        if let Some(again) = again {
+            inner.setup.accounts.trigger_in(Key::cluster(name), Urgency::Change, again);
         }
     }
 
@@ -237,6 +260,7 @@ impl Events {
         let now = inner.now();
         let mut state = inner.state.lock();
         state.pacing.expire(now);
+        state.account_pacing.expire(now);
         let outage = state.coverage.tick(now);
         if outage {
             state.own_writes.expect_none();

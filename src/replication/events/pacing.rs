@@ -102,6 +102,12 @@ impl<K: Eq + Hash + Clone> Pacing<K> {
         cause
     }
 
+    /// Whether an event announced what the check that just began may find: AWS will be read once more because of one. Also
+    /// true for a check that only repeats one that AWS or Kubernetes cut short.
+    pub fn is_announced(&self, key: &K) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.again.is_some())
+    }
+
     /// A check ended. `cause`: what `begin` returned. `found`: whether anything differed. Returns when the resource must
     /// be checked again.
     pub fn end(&mut self, key: &K, cause: Option<&Cause>, found: bool, now: Elapsed) -> Option<Duration> {
@@ -192,10 +198,12 @@ mod tests {
         pacing.end(&"a", first.as_ref(), false, at(0));
         let other = pacing.begin(&"a", at(20));
         assert_eq!(other, None);
+        assert!(pacing.is_announced(&"a"), "what it finds was announced");
         assert_eq!(pacing.end(&"a", None, false, at(20)), Some(at(40)));
         pacing.begin(&"a", at(30));
         assert_eq!(pacing.end(&"a", None, true, at(30)), None, "it found what the event announced");
         assert_eq!(pacing.begin(&"a", at(60)), None);
+        assert!(!pacing.is_announced(&"a"));
     }
 
     #[test]

@@ -91,13 +91,17 @@ fn events_received(events: &AccountEvents) -> ConditionDraft {
                 list(unseen)
             ),
         ),
-        (doubted, _, _) => draft(
+        (doubted, unseen, _) => draft(
             ReadyStatus::False,
             Reason::EventMissed,
             format!(
-                "{}, and {polled} ({}); see that the trail logs, that the rule has the event pattern of this version, and that it is enabled",
+                "{}, and {polled} ({}){}; see that the trail logs, that the rule has the event pattern of this version, and that it is enabled",
                 echo.unwrap_or_else(|| "a check found a change that no event had reported".to_owned()),
-                list(doubted)
+                list(doubted),
+                match unseen {
+                    [] => String::new(),
+                    unseen => format!("; no event has arrived from {} yet either", list(unseen)),
+                }
             ),
         ),
     }
@@ -140,6 +144,7 @@ mod tests {
         let (status, reason, message) = condition(&[("eu-west-1", missed), ("", NotSeen)], None);
         assert_eq!((status, reason), ("False", "EventMissed"));
         assert!(message.contains("PutBucketReplication (s3 in eu-west-1)"), "{message}");
+        assert!(message.contains("no event has arrived from iam yet either"), "{message}");
         let (_, reason, message) = condition(&[("eu-west-1", Unannounced)], None);
         assert_eq!(reason, "EventMissed");
         assert!(

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use rig::Clients;
-use rig::world::World;
+use rig::proxy::Call;
+use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
 use super::{EventScene, metric, with_queue};
@@ -55,6 +56,7 @@ async fn after_an_idle_minute_without_a_call_each_kind_of_drift_is_corrected_by_
         .send()
         .await?;
     iam.delete_role_policy().role_name(role("role")).policy_name(POLICY).send().await?;
+    iam.delete_role().role_name(role("role")).send().await?;
     suspend_versioning(&somebody, &buckets[6].1).await?;
     for kind in kinds {
         let corrected = |status: &Value| {
@@ -128,7 +130,7 @@ async fn a_bucket_policy_of_another_account_is_corrected_by_its_event_and_the_ac
     let abroad_id = world.another_account();
     let role = world.assumable_role(&abroad_id, "operator", &world.account, None, ALL).await?;
     let (home, abroad) = (world.unique("home"), world.unique("abroad"));
-    for (name, id, role) in [(&home, &world.account, None), (&abroad, &abroad_id, Some(role))] {
+    for (name, id, role) in [(&home, &world.account, None), (&abroad, &abroad_id, Some(role.clone()))] {
         let mut account = json!({
             "apiVersion": "s3replication.dev/v1alpha1", "kind": "AwsAccount", "metadata": {"name": name},
             "spec": {
@@ -162,5 +164,15 @@ async fn a_bucket_policy_of_another_account_is_corrected_by_its_event_and_the_ac
     let corrected = |status: &Value| !status["lastCorrection"].is_null() && status["driftCount"] == 0;
     world.wait("orders", corrected, "to have its statements again").await?;
     metric(&operator, "drift_found_by_total", &[("by", "event")], |n| n >= 1.0, "to be by the event").await?;
+
+    // The role that the operator assumes: STS is asked whether it still may.
+    world.proxy.clear();
+    let tag = aws_sdk_iam::types::Tag::builder().key("owner").value("somebody").build()?;
+    let (_, name) = role.rsplit_once('/').context("no role")?;
+    theirs.iam().tag_role().role_name(name).tags(tag).send().await?;
+    let asked = |calls: &[Call]| {
+        calls.iter().any(|call| call.operation == "GetCallerIdentity" && call.account == abroad_id)
+    };
+    world.proxy.wait_for(asked, DEADLINE).await?;
     Ok(())
 }

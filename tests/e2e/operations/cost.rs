@@ -178,17 +178,39 @@ async fn resources_that_share_a_destination_share_its_read() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_policy_of_an_existing_role_is_not_read() -> Result<()> {
-    let Scene { world, operator: _operator, source, destination } =
-        Scene::named("existing-cost").with_insight().empty().await?;
+async fn resources_that_share_an_existing_role_share_its_read() -> Result<()> {
+    let world = World::with_insight("shared-role").await?;
+    let role = role_by_hand(&world).await?;
+    for name in ["one", "two"] {
+        let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
+        let mut resource = replication(name, &source, &destination);
+        resource["spec"]["role"] = json!({"arn": role});
+        world.apply(&resource.to_string()).await?;
+    }
+    world.proxy.set_latency(LATENCY);
+    let _operator = operator(&world).start().await?;
+    world.wait_ready("one").await?;
+    world.wait_ready("two").await?;
+    assert_eq!(world.proxy.count("GetRole"), 1, "{:?}", operations(&world.proxy.calls()));
+    Ok(())
+}
+
+/// A role that S3 may assume, and that nobody else than its maker manages. Returns its ARN.
+async fn role_by_hand(world: &World) -> Result<String> {
     let trust = json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole",
     }]});
-    let trust = trust.to_string();
-    let role =
-        world.iam().create_role().role_name("by-hand").assume_role_policy_document(trust).send().await?;
+    let create =
+        world.iam().create_role().role_name("by-hand").assume_role_policy_document(trust.to_string());
+    Ok(create.send().await?.role().context("no role")?.arn().to_owned())
+}
+
+#[tokio::test]
+async fn the_policy_of_an_existing_role_is_not_read() -> Result<()> {
+    let Scene { world, operator: _operator, source, destination } =
+        Scene::named("existing-cost").with_insight().empty().await?;
     let mut resource = replication("orders", &source, &destination);
-    resource["spec"]["role"] = json!({"arn": role.role().context("no role")?.arn()});
+    resource["spec"]["role"] = json!({"arn": role_by_hand(&world).await?});
     world.apply(&resource.to_string()).await?;
     world.wait_ready("orders").await?;
     world.proxy.clear();

@@ -21,8 +21,8 @@ data "aws_region" "this" {}
 
 locals {
   account = data.aws_caller_identity.this.account_id
-  # The attribute has another name since version 6 of the provider.
-  region   = try(data.aws_region.this.region, data.aws_region.this.name)
+  # The Region's name; `name` is deprecated since version 6 of the provider, and `region` is not there before.
+  region   = data.aws_region.this.id
   patterns = { for kind in ["s3", "iam", "kms"] : kind => file("${path.module}/../../events/${kind}.json") }
   bus      = "arn:${data.aws_partition.this.partition}:events:${local.region}:${local.account}:event-bus/default"
 }
