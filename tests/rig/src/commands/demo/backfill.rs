@@ -42,12 +42,7 @@ pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
     std::fs::write(&file, serde_saphyr::to_string(&manifest)?)?;
     stage.kubectl(&["apply", "-f", &file.to_string_lossy()]).await?;
     let jobs = Jobs::new(&stage.emulator_url(), ACCOUNT);
-    let id = stage
-        .until("a job", async || {
-            let object = stage.object("rbf", NAME).await?;
-            Ok(object.pointer("/status/jobId").and_then(Value::as_str).map(str::to_owned))
-        })
-        .await?;
+    let id = job_id(stage).await?;
     jobs.advance_to(&id, "Suspended").await?;
     look(stage, "listed").await?;
     let said = stage.kubectl(&["get", "rbf", NAME, "-o", MESSAGE]).await?;
@@ -72,6 +67,34 @@ pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
     let all = jobs.all().await?;
     stage.see("there was one job, and the role that was made for it is gone", all.len() == 1)?;
     stage.kubectl(&["delete", "rbf", NAME, "--timeout=30s"]).await.map(drop)
+}
+
+/// Replicates the objects that failed, without approval.
+pub async fn replicate_failed(stage: &Stage<'_>) -> Result<()> {
+    let manifest = json!({
+        "apiVersion": "s3replication.dev/v1alpha1",
+        "kind": "ReplicationBackfill",
+        "metadata": {"name": NAME},
+        "spec": {"replicationRef": {"name": stage.example.name}, "statuses": ["Failed"]},
+    });
+    let file = paths::scratch_dir("backfill")?.join("failed.yaml");
+    std::fs::write(&file, serde_saphyr::to_string(&manifest)?)?;
+    stage.kubectl(&["apply", "-f", &file.to_string_lossy()]).await?;
+    let id = job_id(stage).await?;
+    Jobs::new(&stage.emulator_url(), ACCOUNT).advance_to(&id, "Complete").await?;
+    look(stage, "failed").await?;
+    stage.kubectl(&["get", "rbf"]).await?;
+    stage.kubectl(&["delete", "rbf", NAME, "--timeout=30s"]).await.map(drop)
+}
+
+/// The id of the job, once there is one.
+async fn job_id(stage: &Stage<'_>) -> Result<String> {
+    stage
+        .until("a job", async || {
+            let object = stage.object("rbf", NAME).await?;
+            Ok(object.pointer("/status/jobId").and_then(Value::as_str).map(str::to_owned))
+        })
+        .await
 }
 
 /// Has the operator look at the job, which it does every 30 seconds otherwise.

@@ -2,6 +2,7 @@
 //! proves more than that nothing crashed.
 
 mod accounts;
+mod arrival;
 mod backfill;
 mod cloud;
 mod example;

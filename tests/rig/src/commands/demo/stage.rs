@@ -48,7 +48,9 @@ impl<'a> Stage<'a> {
         let proxy = Proxy::start(([127, 0, 0, 1], rig.emulator.port()).into()).await?;
         let operator = rig.operator(ACCOUNT, &proxy.url()).binary(program);
         // Nobody watches a demo for the minutes that a backfill waits otherwise.
-        let operator = operator.env("BACKFILL_SETTLE", "0").env("REQUEST_INTERVAL", "0").start().await?;
+        let operator = operator.env("BACKFILL_SETTLE", "0").env("REQUEST_INTERVAL", "0");
+        // Nor until metrics are read, which S3 publishes each minute.
+        let operator = operator.args(["--health-interval", "1s", "--health-window", "2m"]).start().await?;
         Ok(Self {
             cloud: Cloud::new(&Clients::new(&rig.emulator.url(), ACCOUNT), example.clone()),
             example,
