@@ -104,6 +104,9 @@ async fn lose_the_policy(stage: &mut Stage<'_>) -> Result<()> {
     stage.show(&format!("(as `aws s3api delete-bucket-policy --bucket {DESTINATION}` does)"));
     let observe = r#"{"spec":{"managementPolicy":"Observe"}}"#;
     stage.kubectl(&["patch", "br", NAME, "--type=merge", "-p", observe]).await?;
+    // For a minute after its own write the operator takes what was there before for an old answer of S3, unless a check has
+    // seen the write.
+    stage.check_now(NAME, "before").await?;
     let there = stage.clients(DR_ACCOUNT).s3(DESTINATION_REGION);
     there.delete_bucket_policy().bucket(DESTINATION).send().await?;
     stage.check_now(NAME, "policy").await?;
