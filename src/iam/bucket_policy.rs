@@ -79,7 +79,8 @@ pub fn admits(policy: Option<&Value>, sid: &str, role: &str, action: &str) -> bo
 /// The principals in a policy that are ids of deleted users and roles (`AIDA…`, `AROA…`): S3 shows those in place of the
 /// ARNs, and refuses every policy that holds one
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html>).
-pub fn dead_principals(policy: Option<&Value>) -> BTreeSet<String> {
+/// Statements of `sid` do not count: they are replaced as a whole.
+pub fn dead_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
     fn ids(value: &Value, found: &mut BTreeSet<String>) {
         match value {
             Value::Array(items) => items.iter().for_each(|item| ids(item, found)),
@@ -88,7 +89,8 @@ pub fn dead_principals(policy: Option<&Value>) -> BTreeSet<String> {
         }
     }
     let mut found = BTreeSet::new();
-    for statement in policy.map(held_statements).unwrap_or_default() {
+    let others = policy.map(held_statements).unwrap_or_default();
+    for statement in others.into_iter().filter(|statement| !is_ours(statement, sid)) {
         for key in ["/Principal/AWS", "/NotPrincipal/AWS"] {
             statement.pointer(key).into_iter().for_each(|names| ids(names, &mut found));
         }
@@ -185,9 +187,14 @@ mod tests {
             {"Effect": "Deny", "NotPrincipal": {"AWS": [ROLE, "AROAZQ3EXAMPLE7ROLE21"]}, "Action": "s3:*"},
             {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"},
             {"Effect": "Allow", "Principal": {"AWS": ["444455556666", "*"], "Service": "AIDAZQ3EXAMPLE7USER21"}}]});
-        let dead: Vec<String> = dead_principals(Some(&policy)).into_iter().collect();
+        let dead: Vec<String> = dead_principals(Some(&policy), "").into_iter().collect();
         assert_eq!(dead, ["AIDAZQ3EXAMPLE7USER21", "AROAZQ3EXAMPLE7ROLE21"]);
-        assert!(dead_principals(None).is_empty());
+        assert!(dead_principals(None, "").is_empty());
+        let sid = sid(&["data", "orders", "orders"]);
+        let ours = json!({"Statement": {"Sid": format!("{sid}Objects"), "Effect": "Allow",
+            "Principal": {"AWS": "AROAZQ3EXAMPLE7ROLE21"}, "Action": "s3:ReplicateObject"}});
+        assert!(dead_principals(Some(&ours), &sid).is_empty(), "it is replaced");
+        assert_eq!(dead_principals(Some(&ours), "S3Replication0000000000000000").len(), 1);
     }
 
     #[test]

@@ -28,9 +28,10 @@ impl From<&BucketPolicyStatus> for BucketAddress {
     }
 }
 
-/// Names the deleted principals in a bucket's policy, because of which S3 refuses any change of it.
-pub fn dead_principals_message(bucket: &str, policy: Option<&Value>) -> Option<String> {
-    let dead: Vec<String> = dead_principals(policy).into_iter().collect();
+/// Names the deleted principals in a bucket's policy, because of which S3 refuses any change of it. `sid`: of the
+/// statements that the change replaces.
+pub fn dead_principals_message(bucket: &str, policy: Option<&Value>, sid: &str) -> Option<String> {
+    let dead: Vec<String> = dead_principals(policy, sid).into_iter().collect();
     (!dead.is_empty()).then(|| {
         format!(
             "the policy of bucket {bucket} names users or roles that were deleted, and S3 refuses every policy that does: remove {} from it",

@@ -43,8 +43,8 @@ pub struct Observed {
     pub bucket_policies: BTreeMap<String, Read<Option<Value>>>,
     /// The KMS keys that encrypt replicas, by ARN. `None`: there is none.
     pub keys: BTreeMap<String, Read<Option<ObservedKey>>>,
-    /// The source has Object Lock, as far as that may be read.
-    pub object_lock: bool,
+    /// Whether the source has Object Lock. `None`: that could not be read, or was not.
+    pub object_lock: Option<bool>,
 }
 
 /// A KMS key.

@@ -420,7 +420,7 @@ impl Observation<'_> {
                 .collect(),
             bucket_policies: self.bucket_policies(read_set),
             keys: self.keys(read_set),
-            object_lock: read_set.role_policy && self.has_object_lock(source),
+            object_lock: read_set.role_policy.then(|| self.has_object_lock(source)),
             unknown_elements: BTreeSet::new(),
         }
     }

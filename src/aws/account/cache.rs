@@ -145,15 +145,15 @@ impl Buckets {
         held
     }
 
-    /// Whether a bucket has Object Lock, as remembered or by `read` now; `fresh`: by `read` now. A denied read counts
-    /// as no.
+    /// Whether a bucket has Object Lock, as remembered or by `read` now; `fresh`: by `read` now. `None`: it cannot be
+    /// read.
     pub async fn object_lock(
         &self,
         bucket: &BucketKey,
         fresh: bool,
         read: impl Future<Output = Read<bool>>,
-    ) -> bool {
-        self.object_lock.get(bucket, fresh, read).await.unwrap_or(false)
+    ) -> Option<bool> {
+        self.object_lock.get(bucket, fresh, read).await.ok()
     }
 
     pub async fn versioning_changed(&self, bucket: &BucketKey) {
@@ -246,10 +246,11 @@ where
         match &read {
             Ok(answer) if lasts(answer) => cache.insert(key.clone(), read.clone()).await,
             Ok(_) => cache.invalidate(key).await,
+            Err(_) if matches!(known, Some(Ok(_))) => return known.unwrap_or(read),
             Err(failure) if failure.class == FailureClass::Denied => {
                 cache.insert(key.clone(), read.clone()).await;
             }
-            Err(_) => return known.unwrap_or(read),
+            Err(_) => {}
         }
         read
     }
@@ -299,10 +300,11 @@ mod tests {
     #[tokio::test]
     async fn a_requested_check_reads_object_lock_and_keys_anew() {
         let (buckets, bucket) = (Buckets::new(), bucket("111122223333"));
-        assert!(!buckets.object_lock(&bucket, false, async { Ok(false) }).await);
-        assert!(!buckets.object_lock(&bucket, false, async { Ok(true) }).await, "it is remembered");
-        assert!(buckets.object_lock(&bucket, true, async { Ok(true) }).await);
-        assert!(buckets.object_lock(&bucket, false, async { Ok(false) }).await, "it is remembered");
+        let ask = async |fresh, answer| buckets.object_lock(&bucket, fresh, async { Ok(answer) }).await;
+        assert_eq!(ask(false, false).await, Some(false));
+        assert_eq!(ask(false, true).await, Some(false), "it is remembered");
+        assert_eq!(ask(true, true).await, Some(true));
+        assert_eq!(ask(false, false).await, Some(true), "it is remembered");
 
         let keys = Keys::new();
         let key = |state: &str| Ok(Some(ObservedKey { state: state.to_owned(), aws_managed: false }));
@@ -320,10 +322,19 @@ mod tests {
     #[tokio::test]
     async fn a_read_that_only_fails_leaves_what_is_remembered() {
         let (buckets, bucket) = (Buckets::new(), bucket("111122223333"));
-        assert!(buckets.object_lock(&bucket, false, async { Ok(true) }).await);
-        let unavailable = async { failure(FailureClass::Unavailable) };
-        assert!(buckets.object_lock(&bucket, true, unavailable).await);
-        assert!(!buckets.object_lock(&bucket, true, async { failure(FailureClass::Denied) }).await);
+        for class in [FailureClass::Denied, FailureClass::Unavailable] {
+            assert_eq!(
+                buckets.object_lock(&bucket, false, async { failure(class) }).await,
+                None,
+                "{class:?}"
+            );
+            buckets.forget(&bucket).await;
+        }
+        assert_eq!(buckets.object_lock(&bucket, false, async { Ok(true) }).await, Some(true));
+        for class in [FailureClass::Unavailable, FailureClass::Denied] {
+            let read = async { failure(class) };
+            assert_eq!(buckets.object_lock(&bucket, true, read).await, Some(true), "{class:?}");
+        }
     }
 
     #[tokio::test]

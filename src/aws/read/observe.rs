@@ -107,7 +107,7 @@ struct ReadAll {
     destinations: BTreeMap<String, ObservedBucket>,
     configuration: Read<Option<HeldConfiguration>>,
     role: RoleRead,
-    object_lock: bool,
+    object_lock: Option<bool>,
     bucket_policies: BTreeMap<String, Read<Option<Value>>>,
     keys: BTreeMap<String, Read<Option<ObservedKey>>>,
 }
@@ -192,7 +192,7 @@ async fn read_object_lock_of(
     caller: &Caller,
     read_set: &ReadSet,
     located: &LocatedBuckets,
-) -> bool {
+) -> Option<bool> {
     let bucket = &read_set.source.name;
     match &located.source {
         Ok(Some(Location { region, .. })) if read_set.role_policy => {
@@ -200,7 +200,7 @@ async fn read_object_lock_of(
             let key = bucket_key(caller, &read_set.source);
             aws.buckets().object_lock(&key, read_set.fresh, read).await
         }
-        _ => false,
+        _ => None,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::iam::compare::allows;
+use crate::replication::desired::permissions::READ_RETENTION;
 use crate::replication::observed::{Caller, Observed};
 
 /// What has to be known before the spec can be worked out.
@@ -24,7 +26,16 @@ impl Discovered {
             regions: all
                 .filter_map(|(name, held)| Some((name.to_owned(), observed.region_of(held)?)))
                 .collect(),
-            object_lock: observed.object_lock,
+            object_lock: observed.object_lock.unwrap_or_else(|| may_read_locks(source, observed)),
         }
     }
+}
+
+/// Whether the role may read the locks of the source's objects now. Nobody knows whether it needs to while Object Lock
+/// cannot be read, and what may be needed is not taken away.
+fn may_read_locks(source: &str, observed: &Observed) -> bool {
+    let role = observed.role.as_ref().ok().and_then(Option::as_ref);
+    let policy = role.and_then(|role| role.policy.as_ref().ok()?.as_ref());
+    let objects = observed.caller.partition.objects_arn(source);
+    policy.is_some_and(|policy| allows(policy, READ_RETENTION, &objects))
 }

@@ -10,6 +10,9 @@ use crate::iam::document::{PolicyDocument, Statement};
 use crate::replication::configuration::Rule;
 use crate::replication::desired::discovered::Discovered;
 
+/// The role needs it where the source has Object Lock.
+pub const READ_RETENTION: &str = "s3:GetObjectRetention";
+
 /// What is replicated along with an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extent {
@@ -41,7 +44,7 @@ pub fn permissions(
         write.extend(["s3:ReplicateTags", "s3:PutObjectTagging"]);
     }
     if object_lock {
-        read.extend(["s3:GetObjectRetention", "s3:GetObjectLegalHold"]);
+        read.extend([READ_RETENTION, "s3:GetObjectLegalHold"]);
     }
     let bucket = Statement::allow(
         "SourceBucket",

@@ -174,10 +174,10 @@ pub fn failed(step: &Step, failure: &Failure, observed: &ObservedForDeletion) ->
         class => class.reason(),
     };
     let dead = match (step, failure.class) {
-        (Step::PutBucketPolicy { bucket, .. }, FailureClass::Invalid) => {
+        (Step::PutBucketPolicy { bucket, sid, .. }, FailureClass::Invalid) => {
             let mut policies = observed.bucket_policies.iter().filter(|(held, _)| held == bucket);
             let policy = policies.find_map(|(_, policy)| policy.as_ref().ok()?.as_ref());
-            dead_principals_message(&bucket.name, policy)
+            dead_principals_message(&bucket.name, policy, sid)
         }
         _ => None,
     };

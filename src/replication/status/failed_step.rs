@@ -81,8 +81,8 @@ impl FailedStep<'_> {
                     bucket.name, bucket.name, configuration.role
                 )
             }
-            (Step::PutBucketPolicy { bucket, .. }, FailureClass::Invalid) => {
-                match dead_principals_message(&bucket.name, self.observed_policy(&bucket.name)) {
+            (Step::PutBucketPolicy { bucket, sid, .. }, FailureClass::Invalid) => {
+                match dead_principals_message(&bucket.name, self.observed_policy(&bucket.name), sid) {
                     Some(message) => format!("{} ({message})", self.failure.message()),
                     None => self.failure.message(),
                 }
@@ -103,10 +103,10 @@ impl FailedStep<'_> {
     /// S3 resolves a policy's principals in IAM, which takes a moment to show a new role everywhere. A principal that
     /// was deleted never comes back.
     fn role_may_be_unknown_to_s3(&self) -> bool {
-        let Step::PutBucketPolicy { bucket, .. } = self.step else { return false };
+        let Step::PutBucketPolicy { bucket, sid, .. } = self.step else { return false };
         let created = self.outcome.done.iter().any(|step| matches!(step, Step::CreateRole { .. }));
         self.failure.code == "MalformedPolicy"
-            && dead_principals(self.observed_policy(&bucket.name)).is_empty()
+            && dead_principals(self.observed_policy(&bucket.name), sid).is_empty()
             && (created || self.is_progressing_for_less_than(ROLE_SETTLES))
     }
 

@@ -102,7 +102,7 @@ fn nothing_but(source: ObservedBucket, destinations: BTreeMap<String, ObservedBu
         bucket_policies: BTreeMap::new(),
         keys: BTreeMap::new(),
         unknown_elements: BTreeSet::new(),
-        object_lock: false,
+        object_lock: Some(false),
     }
 }
 

@@ -2,10 +2,13 @@
 
 use anyhow::{Result, ensure};
 use rig::proxy::{Answer, Fault, Matcher};
-use rig::world::condition;
+use rig::world::{World, condition};
 use serde_json::json;
 
-use crate::support::{DESTINATION_REGION, NAME, POLICY, ROLE, Scene, decode_policy, message, reason};
+use crate::support::{
+    DESTINATION_REGION, NAME, POLICY, ROLE, SOURCE_REGION, Scene, decode_policy, message, operator, reason,
+    replication,
+};
 
 fn success(body: String) -> Answer {
     Answer::Custom { status: 200, headers: Vec::new(), body }
@@ -20,10 +23,42 @@ async fn object_lock_that_was_switched_on_gives_the_role_its_rights() -> Result<
     scene.world.proxy.inject(Fault::always(matching, success(locked.to_owned())));
     scene.check().await?;
     scene.world.wait_ready(NAME).await?;
+    may_read_locks(&scene).await
+}
+
+async fn may_read_locks(scene: &Scene) -> Result<()> {
     let held = scene.world.iam().get_role_policy().role_name(ROLE).policy_name(POLICY).send().await?;
     let policy = decode_policy(held.policy_document())?.to_string();
     for action in ["s3:GetObjectRetention", "s3:GetObjectLegalHold"] {
         ensure!(policy.contains(action), "{action} is not in {policy}");
+    }
+    Ok(())
+}
+
+/// S3 does not replicate locked objects without these rights.
+#[tokio::test]
+async fn rights_for_object_lock_stay_while_it_cannot_be_read() -> Result<()> {
+    let world = World::new("unread-lock").await?;
+    let (source, destination) = (world.bucket_name(), world.bucket(DESTINATION_REGION).await?);
+    let s3 = world.s3(SOURCE_REGION);
+    s3.create_bucket().bucket(&source).object_lock_enabled_for_bucket(true).send().await?;
+    let first = operator(&world).start().await?;
+    world.apply(&replication(NAME, &source, &destination).to_string()).await?;
+    world.wait_ready(NAME).await?;
+    let mut scene = Scene { world, operator: first, source, destination };
+    may_read_locks(&scene).await?;
+    for answer in [Answer::error(403, "AccessDenied", "no"), Answer::slow_down()] {
+        let unreadable = Matcher::operation("GetObjectLockConfiguration");
+        scene.world.proxy.remove_faults();
+        scene.world.proxy.inject(Fault::always(unreadable, answer));
+        scene.check().await?;
+        may_read_locks(&scene).await?;
+        // A process that remembers no earlier answer.
+        let next = operator(&scene.world).start().await?;
+        std::mem::replace(&mut scene.operator, next).terminate().await?;
+        scene.check().await?;
+        scene.world.wait_ready(NAME).await?;
+        may_read_locks(&scene).await?;
     }
     Ok(())
 }
