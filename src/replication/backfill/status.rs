@@ -41,7 +41,7 @@ pub fn report(
     context: BackfillContext<'_>,
 ) -> BackfillReported {
     let BackfillContext { generation, requested, now } = context;
-    let ready = ConditionDraft::new(ConditionType::Ready, reason.ready(), reason, message);
+    let ready = ConditionDraft::new(ConditionType::Ready, ready(&status, reason), reason, message);
     let transition = Transition { previous: &previous.conditions, generation, now };
     let conditions = conditions(vec![ready], reason, &transition);
     let last_handled_request = requested.map(handled_request);
@@ -53,6 +53,13 @@ pub fn report(
     };
     let events = event(previous, reason, message).into_iter().collect();
     BackfillReported { status, events, reason }
+}
+
+/// A job goes on while the operator does not reach AWS, and nobody knows how it will end.
+fn ready(status: &ReplicationBackfillStatus, reason: Reason) -> ReadyStatus {
+    let unreached = [Reason::Throttled, Reason::AwsUnavailable, Reason::CredentialsUnavailable];
+    let under_way = status.job_id.is_some() && status.finished_at.is_none();
+    if under_way && unreached.contains(&reason) { ReadyStatus::Unknown } else { reason.ready() }
 }
 
 /// The reason of `Ready` in a status.
@@ -132,4 +139,32 @@ pub fn with_verdict(
     }
     let finished_at = status.finished_at.clone().or(Some(Time(terminated.unwrap_or(now))));
     ReplicationBackfillStatus { finished_at, ..status }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_on_the_way_to_aws_is_not_the_end_of_a_job() {
+        let context = BackfillContext { generation: Some(1), requested: None, now: Timestamp::UNIX_EPOCH };
+        let ready = |status: ReplicationBackfillStatus, reason| {
+            let report =
+                report(status, &ReplicationBackfillStatus::default(), (reason, "no answer"), context);
+            let found = report.status.conditions.into_iter().find(|c| c.type_ == "Ready").unwrap();
+            (found.status, found.reason)
+        };
+        let job_id = Some("job".to_owned());
+        let runs = ReplicationBackfillStatus { job_id: job_id.clone(), ..Default::default() };
+        let ended =
+            ReplicationBackfillStatus { finished_at: Some(Time(Timestamp::UNIX_EPOCH)), ..runs.clone() };
+        for reason in [Reason::Throttled, Reason::AwsUnavailable, Reason::CredentialsUnavailable] {
+            let named = reason.as_str().to_owned();
+            assert_eq!(ready(runs.clone(), reason), ("Unknown".to_owned(), named.clone()));
+            for other in [ended.clone(), ReplicationBackfillStatus::default()] {
+                assert_eq!(ready(other, reason), ("False".to_owned(), named.clone()));
+            }
+        }
+        assert_eq!(ready(runs, Reason::AccessDenied).0, "False", "someone has to act");
+    }
 }
