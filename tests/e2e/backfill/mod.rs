@@ -4,6 +4,7 @@ mod admission;
 mod arrival;
 mod ending;
 mod guards;
+mod many;
 mod once;
 mod rights;
 
