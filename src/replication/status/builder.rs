@@ -219,8 +219,9 @@ impl<'a> StatusBuilder<'a> {
         let negative = |reason: Reason, message: String| {
             Some(ConditionDraft::new(about, ReadyStatus::False, reason, message))
         };
-        if let Some(refusal) = self.plan.refusals.iter().find(|refusal| refusal.about == about) {
-            return negative(refusal.reason, refusal.message.clone());
+        let refusals = self.plan.refusals.iter().filter(|refusal| refusal.about == about).cloned();
+        if let Err(refusal) = Refusal::all(refusals) {
+            return negative(refusal.reason, refusal.message);
         }
         if let Some((reason, message)) = self.failed(|failed| failed.about() == about) {
             return negative(reason, message);

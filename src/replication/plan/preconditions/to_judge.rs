@@ -244,10 +244,9 @@ pub(crate) fn require_existing_role_allowed(input: &PlanInput<'_>, _: &[DriftEnt
 /// The keys that encrypt replicas exist, are enabled and are in the Region of their bucket. A key that may not be read
 /// is not judged.
 pub(crate) fn require_keys_usable(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
-    match input.desired.rules.iter().find_map(|(id, rule)| unusable_key(input, id, rule)) {
-        Some(message) => Err(Refusal::new(Reason::InvalidRequest, ConditionType::ReplicationReady, message)),
-        None => Ok(()),
-    }
+    let unusable = input.desired.rules.iter().filter_map(|(id, rule)| unusable_key(input, id, rule));
+    let refuse = |message| Refusal::new(Reason::InvalidRequest, ConditionType::ReplicationReady, message);
+    Refusal::all(unusable.map(refuse))
 }
 
 /// Why the key of a rule cannot encrypt its replicas.

@@ -149,22 +149,21 @@ pub(crate) fn require_tags_distinct(input: &PlanInput<'_>, _: &[DriftEntry]) -> 
 /// form for most control characters, although object keys and tags may hold them.
 pub(crate) fn require_filters_writable(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let has_no_form = |c: &char| matches!(c, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
-    let unwritable = input.desired.rules.iter().find_map(|(id, rule)| {
+    let unwritable = input.desired.rules.iter().filter_map(|(id, rule)| {
         let Filter { prefix, tags } = &rule.filter;
         let in_tags = tags.iter().flat_map(|(key, value)| key.chars().chain(value.chars()));
         Some((id, prefix.chars().chain(in_tags).find(has_no_form)?))
     });
-    match unwritable {
-        Some((id, character)) => Err(Refusal::new(
+    Refusal::all(unwritable.map(|(id, character)| {
+        Refusal::new(
             Reason::InvalidRequest,
             ConditionType::ReplicationReady,
             format!(
                 "rules[{id}].filter holds the character U+{:04X}, which a request to S3 cannot hold; remove it, or filter by a shorter prefix",
                 u32::from(character)
             ),
-        )),
-        None => Ok(()),
-    }
+        )
+    }))
 }
 
 /// The policies of destinations can be read, and have room for our statements, also for those that are needed only
