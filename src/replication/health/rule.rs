@@ -122,7 +122,7 @@ pub(crate) struct Terms {
 /// Judges a rule.
 pub(crate) fn judge_rule(evidence: &RuleEvidence, terms: &Terms) -> RuleJudged {
     let by_metrics = evidence.metrics.as_ref().map(|metrics| by_metrics(metrics, evidence, terms));
-    let by_canary = evidence.canary.as_ref().map(|canary| by_canary(canary, terms));
+    let by_canary = evidence.canary.as_ref().and_then(|canary| proved_by_canary(canary, evidence, terms));
     let found = [by_metrics, by_canary].into_iter().flatten();
     // A canary that is refused is the verdict only where it is the only evidence that was asked for.
     let has_metrics = evidence.metrics.is_some();
@@ -215,6 +215,17 @@ fn is_behind(metrics: &MetricsEvidence, terms: &Terms) -> bool {
         backlog.pending.is_some_and(|n| n > 0) && backlog.latency_seconds.is_some_and(|s| s > limit)
     };
     metrics.backlog.len() >= POINTS_BEHIND && metrics.backlog.values().rev().take(POINTS_BEHIND).all(late)
+}
+
+/// What canaries show beside the run of failures: one that was sent before the last failure proves nothing of the time
+/// after it.
+fn proved_by_canary(canary: &CanaryEvidence, evidence: &RuleEvidence, terms: &Terms) -> Option<Finding> {
+    let finding = by_canary(canary, terms);
+    match open_run(evidence, terms) {
+        Some(_) if finding == Finding::Arriving && evidence.metrics.is_some() => None,
+        Some(run) if finding == Finding::Arriving => Some(Finding::NotProven { run: run.clone() }),
+        _ => Some(finding),
+    }
 }
 
 fn by_canary(canary: &CanaryEvidence, terms: &Terms) -> Finding {

@@ -188,6 +188,27 @@ fn a_canary_that_arrived_after_the_last_failure_proves_that_objects_arrive() {
 }
 
 #[test]
+fn a_canary_from_before_the_last_failure_does_not_prove_that_objects_arrive_again() {
+    let resource = spec(&["all"]);
+    let after = |canary: i64| {
+        let outcome = CanaryOutcome::Arrived { at: minute(canary + 1) };
+        let last = Some(CanarySent { sent_at: minute(canary), outcome });
+        let canary = Some(CanaryEvidence { last, ..CanaryEvidence::default() });
+        let mut held = evidence([("all", RuleEvidence { canary, ..with(&[(-15, 3, 3)]) })]);
+        // A whole window is clean since, and nothing ended in it.
+        held.rules.get_mut("all").unwrap().metrics.as_mut().unwrap().read_to = Some(minute(5));
+        settle(&mut held, &resource, minute(7));
+        held
+    };
+    let held = after(-20);
+    assert_eq!(judged_at(&resource, &held, minute(7)).reason, Reason::NotProven);
+    let mut without_metrics = held;
+    without_metrics.rules.get_mut("all").unwrap().metrics = None;
+    assert_eq!(judged_at(&resource, &without_metrics, minute(7)).reason, Reason::NotProven);
+    assert_eq!(judged_at(&resource, &after(-5), minute(7)).reason, Reason::ObjectsArriving);
+}
+
+#[test]
 fn objects_deleted_before_they_replicated_are_no_failure() {
     let noise = |n: i64| (0..n).map(|n| format!("key-{n}")).collect::<BTreeSet<String>>();
     let mut rule = with(&[(-5, 2, 2)]);
