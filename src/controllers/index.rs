@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
 
-use crate::api::{ConditionType, DEFAULT_ACCOUNT};
+use crate::api::{ConditionType, DEFAULT_ACCOUNT, ObjectReplicationStatus};
 use crate::controllers::summary::Summary;
 use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
 use crate::mutants::{Mutant, is_on};
@@ -161,6 +161,11 @@ impl Index {
         self.backfills_of(replication).iter().filter_map(|backfill| completed_at(backfill)).max()
     }
 
+    /// Up to when the backfills of a replication replicated everything that failed.
+    pub fn mended_to(&self, replication: &Key) -> Option<Timestamp> {
+        self.backfills_of(replication).iter().filter_map(|backfill| mended_to(backfill)).max()
+    }
+
     /// The keys of the resources that refer to this `AwsAccount`, oldest first.
     pub fn by_account(&self, account: &str) -> Vec<Key> {
         self.replications.keys_by_index(&ReplicationKey::Account(account.to_owned()))
@@ -229,6 +234,20 @@ pub fn completed_at(object: &GuardedBackfill) -> Option<Timestamp> {
     let ready = status.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str())?;
     // A later refusal, to delete its role for example, does not change how it ended.
     (ready.status == "True").then(|| status.finished_at.as_ref().map(|time| time.0)).flatten()
+}
+
+/// Up to when everything that failed is replicated because of a backfill: it completed, and its job left out none of the
+/// objects that failed. A job has the objects from before `createdBefore`: one that was written while the job ran and
+/// failed is still missing.
+pub fn mended_to(object: &GuardedBackfill) -> Option<Timestamp> {
+    let completed = completed_at(object)?;
+    let backfill = object.0.as_ref().ok()?;
+    let spec = &backfill.spec;
+    let is_whole = spec.prefixes.is_empty()
+        && spec.created_after.is_none()
+        && spec.statuses.contains(&ObjectReplicationStatus::Failed);
+    let before = backfill.status.as_ref().and_then(|status| status.created_before.as_ref());
+    is_whole.then(|| before.map_or(completed, |before| before.0.min(completed)))
 }
 
 fn backfill_keys(object: &GuardedBackfill) -> Vec<Key> {
@@ -351,6 +370,49 @@ pub(crate) mod tests {
         }
         by_status.apply(acted);
         assert!(by_status.has_seen_accounts());
+    }
+
+    /// When the backfill of a spec completed, and up to when it mends, in seconds.
+    fn mended(spec: serde_json::Value, status: serde_json::Value) -> (Option<i64>, Option<i64>) {
+        let mut object = serde_json::json!({
+            "apiVersion": "s3replication.dev/v1alpha1",
+            "kind": "ReplicationBackfill",
+            "metadata": {"name": "missed", "namespace": "data", "uid": "u"},
+            "spec": {"replicationRef": {"name": "orders"}},
+            "status": {"conditions": [{
+                "type": "Ready", "status": "True", "reason": "Completed", "message": "",
+                "lastTransitionTime": "1970-01-01T00:00:00Z",
+            }]},
+        });
+        for (part, fields) in [("spec", spec), ("status", status)] {
+            for (key, value) in fields.as_object().into_iter().flatten() {
+                object[part][key] = value.clone();
+            }
+        }
+        let index = Index::default();
+        index.backfills.apply(DeserializeGuard(Ok(serde_json::from_value(object).unwrap())));
+        let replication = Key::namespaced("data", "orders");
+        let seconds = |time: Option<Timestamp>| time.map(Timestamp::as_second);
+        (seconds(index.backfilled(&replication)), seconds(index.mended_to(&replication)))
+    }
+
+    #[test]
+    fn only_a_backfill_of_everything_that_failed_mends_and_only_what_failed_before_its_objects_were_chosen() {
+        use serde_json::json;
+        let ended = json!({"createdBefore": "1970-01-01T00:00:10Z", "finishedAt": "1970-01-01T00:01:00Z"});
+        assert_eq!(mended(json!({}), ended.clone()), (Some(60), Some(10)));
+        assert_eq!(mended(json!({"statuses": ["Failed"]}), ended.clone()), (Some(60), Some(10)));
+        for partial in [
+            json!({"prefixes": ["a/"]}),
+            json!({"statuses": ["NotReplicated"]}),
+            json!({"createdAfter": "1970-01-01T00:00:05Z"}),
+        ] {
+            assert_eq!(mended(partial.clone(), ended.clone()), (Some(60), None), "{partial}");
+        }
+        assert_eq!(mended(json!({}), json!({"finishedAt": "1970-01-01T00:01:00Z"})), (Some(60), Some(60)));
+        let future = json!({"createdBefore": "1970-01-01T01:00:00Z", "finishedAt": "1970-01-01T00:01:00Z"});
+        assert_eq!(mended(json!({}), future), (Some(60), Some(60)), "nothing is known of later failures");
+        assert_eq!(mended(json!({}), json!({"createdBefore": "1970-01-01T00:00:10Z"})), (None, None));
     }
 
     #[test]

@@ -65,7 +65,8 @@ pub struct HealthStatus {
     /// The time of the first failure of the present run of failures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_since: Option<Time>,
-    /// When the last ReplicationBackfill completed without a failure. Failures from before no longer count.
+    /// When the last ReplicationBackfill completed without a failure. If it included everything that failed, failures from
+    /// before its `status.createdBefore` no longer count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backfilled_at: Option<Time>,
     /// The longest time, in seconds, that a destination is behind, rounded to two digits.

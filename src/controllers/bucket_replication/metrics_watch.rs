@@ -44,12 +44,17 @@ pub fn watch_metrics<C, K>(
     evidence(uid, &key, cx)
 }
 
-/// The evidence of a resource, with the last backfill that completed: what failed before it is replicated.
+/// The evidence of a resource, with the last backfill that completed, and what backfills replicated of what failed.
 pub fn evidence<C, K>(uid: &str, key: &Key, cx: &Context<C, K>) -> Evidence {
-    let completed = cx.index.backfilled(key);
-    cx.evidence.update(uid, |evidence| evidence.backfilled = evidence.backfilled.max(completed));
-    let evidence = cx.evidence.get(uid);
-    Evidence { backfilled: evidence.backfilled.max(completed), ..evidence }
+    let (completed, mended_to) = (cx.index.backfilled(key), cx.index.mended_to(key));
+    let add = |evidence: &mut Evidence| {
+        evidence.backfilled = evidence.backfilled.max(completed);
+        evidence.mended_to = evidence.mended_to.max(mended_to);
+    };
+    cx.evidence.update(uid, add);
+    let mut evidence = cx.evidence.get(uid);
+    add(&mut evidence);
+    evidence
 }
 
 /// What publishes metrics; `None` where it is not known, so that what is read already goes on.

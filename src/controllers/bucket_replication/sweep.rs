@@ -24,7 +24,7 @@ use crate::replication::Failure;
 use crate::replication::health::metrics::{
     MetricsRequest, Reading, RuleRef, SeriesAnswer, add, readings, unread,
 };
-use crate::replication::health::settle;
+use crate::replication::health::{Judging, settle};
 use crate::replication::status::{Replicating, replicating};
 use crate::runtime::store::Key;
 
@@ -149,7 +149,9 @@ pub async fn report_verdict<C, K: Cluster>(uid: &str, key: &Key, cx: &Context<C,
     }) else {
         return;
     };
-    let Replicating { condition, health, event } = replicating(&resource.spec, previous, &evidence, now);
+    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+    let judging = Judging { resource: (&namespace, &name), spec: &resource.spec, previous, now };
+    let Replicating { condition, health, event } = replicating(&judging, &evidence);
     let about = ConditionType::Replicating.as_str();
     let Some(place) = previous.conditions.iter().position(|held| held.type_ == about) else { return };
     let is_same = previous.conditions.get(place).is_some_and(|held| says_the_same(held, &condition));

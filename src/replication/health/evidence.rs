@@ -26,8 +26,11 @@ pub struct Evidence {
     pub window: SignedDuration,
     /// What the operator's own checks found last that would make operations fail.
     pub likely_cause: Option<String>,
-    /// When a backfill of this resource last completed without a failure: failures from before no longer count.
+    /// When a backfill of this resource last completed without a failure.
     pub backfilled: Option<Timestamp>,
+    /// Up to when backfills replicated everything that failed: failures from before no longer count. Earlier than
+    /// `backfilled`, because a job has only objects that were there when it was asked for.
+    pub mended_to: Option<Timestamp>,
 }
 
 impl Default for Evidence {
@@ -38,6 +41,7 @@ impl Default for Evidence {
             window: WINDOW,
             likely_cause: None,
             backfilled: None,
+            mended_to: None,
         }
     }
 }
@@ -124,6 +128,9 @@ pub struct CanaryEvidence {
     pub pending: Option<Timestamp>,
     /// Why no canary may be written.
     pub refused: Option<String>,
+    /// When this process took `last` over from the status. The status is not written for each canary, so that the last
+    /// one may have been sent much later than the status says.
+    pub remembered_at: Option<Timestamp>,
 }
 
 /// A canary that reached a final state.

@@ -185,7 +185,7 @@ pub fn remedy(reason: &str) -> Option<&'static str> {
             "the KMS key of the source objects is disabled, pending deletion or gone: enable it"
         }
         "DstVersionNotFound" => {
-            "the destination lacks the version whose metadata changed: replicate it with S3 Batch Replication"
+            "the destination lacks the version whose metadata changed: replicate it with a ReplicationBackfill"
         }
         "DstObjectHardDeleted" => {
             "the replica was deleted by its version id, and S3 does not replicate it again: copy the object onto itself with S3 Batch Operations"

@@ -11,6 +11,7 @@ use crate::api::{
     BucketReplicationSpec, BucketReplicationStatus, CanaryStatus, ConditionType, HealthStatus, Interval,
     MAX_RULE_ENTRIES, Reason, ReplicationRule, RuleHealth, RuleVerdict, Switch,
 };
+use crate::replication::health::canary::interval;
 use crate::replication::health::evidence::{
     CanaryEvidence, CanaryOutcome, CanarySent, Evidence, RuleEvidence, Run,
 };
@@ -22,9 +23,14 @@ use crate::replication::health::wording::{Told, message};
 /// The longest time that objects may take, unless `health.maxLatency` is set.
 const MAX_LATENCY: SignedDuration = SignedDuration::from_mins(15);
 
+/// The beginning of `status.health.canary.result` where the canary failed. The reason follows.
+pub const CANARY_FAILED: &str = "Failed: ";
+
 /// What a verdict is about.
 #[derive(Clone, Copy, Debug)]
 pub struct Judging<'a> {
+    /// The namespace and the name of the resource.
+    pub resource: (&'a str, &'a str),
     pub spec: &'a BucketReplicationSpec,
     /// The status as it was last written.
     pub previous: &'a BucketReplicationStatus,
@@ -60,7 +66,11 @@ pub fn judge(judging: &Judging<'_>, evidence: &Evidence) -> Judged {
         return before;
     }
     let reason = told.first().map_or(Reason::NoEvidence, |worst| worst.judged.finding.reason());
-    Judged { reason, message: message(&told, evidence), health: health(judging, evidence, &told, reason) }
+    Judged {
+        reason,
+        message: message(judging.resource, &told, evidence),
+        health: health(judging, evidence, &told, reason),
+    }
 }
 
 /// The last verdict, which stands until the metrics were read: by a process that has just started, for example.
@@ -92,11 +102,16 @@ pub fn settle(evidence: &mut Evidence, spec: &BucketReplicationSpec, now: Timest
 }
 
 fn terms(spec: &BucketReplicationSpec, evidence: &Evidence, now: Timestamp) -> Terms {
-    let max_latency = spec.health.as_ref().and_then(|health| health.max_latency.as_ref());
+    let health = spec.health.as_ref();
+    let max_latency = health.and_then(|health| health.max_latency.as_ref()).map_or(MAX_LATENCY, duration);
+    let canary = health.and_then(|health| health.canary.as_ref());
+    let canary_interval = interval(canary.and_then(|canary| canary.interval.as_ref()));
+    let canary_interval = SignedDuration::try_from(canary_interval).unwrap_or(SignedDuration::MAX);
     Terms {
         window: evidence.window,
-        max_latency: max_latency.map_or(MAX_LATENCY, duration),
-        backfilled: evidence.backfilled,
+        max_latency,
+        canary_counts_for: canary_interval.saturating_mul(2).saturating_add(max_latency),
+        mended_to: evidence.mended_to,
         now,
     }
 }
@@ -204,7 +219,7 @@ fn canary(evidence: &Evidence, previous: Option<&CanaryStatus>) -> Option<Canary
         let failed = matches!(&canary.last, Some(CanarySent { outcome: CanaryOutcome::Failed { .. }, .. }));
         (canary.refused.is_some(), failed, canary.last.as_ref().map(|sent| sent.sent_at))
     })?;
-    let CanaryEvidence { last, pending, refused } = worst;
+    let CanaryEvidence { last, pending, refused, remembered_at: _ } = worst;
     if let Some(why) = refused {
         return Some(CanaryStatus { result: Some(format!("Refused: {why}")), ..CanaryStatus::default() });
     }
@@ -219,7 +234,7 @@ fn canary(evidence: &Evidence, previous: Option<&CanaryStatus>) -> Option<Canary
         },
         Some(CanarySent { sent_at, outcome: CanaryOutcome::Failed { why } }) => CanaryStatus {
             sent_at: Some(Time(*sent_at)),
-            result: Some(format!("Failed: {why}")),
+            result: Some(format!("{CANARY_FAILED}{why}")),
             ..CanaryStatus::default()
         },
         None => CanaryStatus {

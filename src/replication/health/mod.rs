@@ -18,5 +18,5 @@ pub use evidence::{
     Backlog, CanaryEvidence, CanaryOutcome, CanarySent, Ended, Evidence, MetricsEvidence, RuleEvidence, Run,
     Unread, WINDOW,
 };
-pub use judge::{Judged, Judging, judge, settle};
+pub use judge::{CANARY_FAILED, Judged, Judging, judge, settle};
 pub use rule::{Finding, RuleJudged};

@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{Reason, RuleVerdict};
 use crate::replication::health::evidence::{
-    Backlog, CanaryEvidence, CanaryOutcome, MetricsEvidence, POINTS_BEHIND, RuleEvidence, Run, Unread, WINDOW,
+    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, MetricsEvidence, POINTS_BEHIND, RuleEvidence, Run,
+    Unread, WINDOW,
 };
 use crate::replication::health::metrics::{read_from, window_start};
 
@@ -47,6 +48,8 @@ pub enum Finding {
     NotRead,
     /// Metrics were enabled a moment ago.
     TooEarly,
+    /// The last canary arrived, and the operator sent none since.
+    NoCanarySent,
     /// Metrics are enabled, and S3 published nothing.
     NoData,
     /// The rule publishes no metrics and has no canary.
@@ -66,7 +69,7 @@ impl Finding {
             Finding::Pending { .. } | Finding::CanaryPending | Finding::NotRead | Finding::TooEarly => {
                 Reason::Progressing
             }
-            Finding::NoData => Reason::NoData,
+            Finding::NoCanarySent | Finding::NoData => Reason::NoData,
             Finding::NoEvidence => Reason::NoEvidence,
         }
     }
@@ -96,8 +99,9 @@ impl Finding {
             Finding::CanaryPending => 10,
             Finding::NotRead => 11,
             Finding::TooEarly => 12,
-            Finding::NoData => 13,
-            Finding::NoEvidence => 14,
+            Finding::NoCanarySent => 13,
+            Finding::NoData => 14,
+            Finding::NoEvidence => 15,
         }
     }
 }
@@ -115,14 +119,17 @@ pub struct RuleJudged {
 pub(crate) struct Terms {
     pub window: SignedDuration,
     pub max_latency: SignedDuration,
-    pub backfilled: Option<Timestamp>,
+    /// For so long a canary that arrived shows that objects arrive: by then at least one more would have.
+    pub canary_counts_for: SignedDuration,
+    /// Up to when backfills replicated everything that failed.
+    pub mended_to: Option<Timestamp>,
     pub now: Timestamp,
 }
 
 /// Judges a rule.
 pub(crate) fn judge_rule(evidence: &RuleEvidence, terms: &Terms) -> RuleJudged {
     let by_metrics = evidence.metrics.as_ref().map(|metrics| by_metrics(metrics, evidence, terms));
-    let by_canary = evidence.canary.as_ref().map(|canary| by_canary(canary, terms));
+    let by_canary = evidence.canary.as_ref().and_then(|canary| proved_by_canary(canary, evidence, terms));
     let found = [by_metrics, by_canary].into_iter().flatten();
     // A canary that is refused is the verdict only where it is the only evidence that was asked for.
     let has_metrics = evidence.metrics.is_some();
@@ -132,11 +139,11 @@ pub(crate) fn judge_rule(evidence: &RuleEvidence, terms: &Terms) -> RuleJudged {
     RuleJudged { finding, backlog }
 }
 
-/// Until when failures no longer count: a canary that was sent after them arrived, or a backfill completed.
+/// Until when failures no longer count: a canary that was sent after them arrived, or a backfill replicated them.
 fn cleared_at(evidence: &RuleEvidence, terms: &Terms) -> Option<Timestamp> {
     let last = evidence.canary.as_ref().and_then(|canary| canary.last.as_ref());
     let arrived = last.filter(|sent| matches!(sent.outcome, CanaryOutcome::Arrived { .. }));
-    arrived.map(|sent| sent.sent_at).max(terms.backfilled)
+    arrived.map(|sent| sent.sent_at).max(terms.mended_to)
 }
 
 /// Operations that failed by no fault of the settings.
@@ -217,9 +224,24 @@ fn is_behind(metrics: &MetricsEvidence, terms: &Terms) -> bool {
     metrics.backlog.len() >= POINTS_BEHIND && metrics.backlog.values().rev().take(POINTS_BEHIND).all(late)
 }
 
+/// What canaries show beside the run of failures: one that was sent before the last failure proves nothing of the time
+/// after it.
+fn proved_by_canary(canary: &CanaryEvidence, evidence: &RuleEvidence, terms: &Terms) -> Option<Finding> {
+    let finding = by_canary(canary, terms);
+    match open_run(evidence, terms) {
+        Some(_) if finding == Finding::Arriving && evidence.metrics.is_some() => None,
+        Some(run) if finding == Finding::Arriving => Some(Finding::NotProven { run: run.clone() }),
+        _ => Some(finding),
+    }
+}
+
 fn by_canary(canary: &CanaryEvidence, terms: &Terms) -> Finding {
-    let CanaryEvidence { last, pending, refused } = canary;
+    let CanaryEvidence { last, pending, refused, remembered_at } = canary;
     let is_late = |sent: &Timestamp| terms.now.duration_since(*sent) > terms.max_latency;
+    let counts = |sent: &CanarySent| {
+        let known_at = sent.sent_at.max(remembered_at.unwrap_or(sent.sent_at));
+        terms.now.duration_since(known_at) <= terms.canary_counts_for
+    };
     let failed = last.as_ref().and_then(|sent| match &sent.outcome {
         CanaryOutcome::Failed { why } => Some(why.clone()),
         CanaryOutcome::Arrived { .. } => None,
@@ -228,7 +250,8 @@ fn by_canary(canary: &CanaryEvidence, terms: &Terms) -> Finding {
         (_, Some(why), _, _) => Finding::CanaryFailed { why },
         (_, None, Some(sent), _) if is_late(sent) => Finding::CanaryDelayed,
         (Some(why), None, _, _) => Finding::CanaryRefused { why: why.clone() },
-        (None, None, _, Some(_)) => Finding::Arriving,
-        (None, None, _, None) => Finding::CanaryPending,
+        (None, None, _, Some(sent)) if counts(sent) => Finding::Arriving,
+        (None, None, None, Some(_)) => Finding::NoCanarySent,
+        (None, None, _, _) => Finding::CanaryPending,
     }
 }

@@ -7,15 +7,15 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::api::{
-    BucketReplicationSpec, BucketReplicationStatus, Destination, Health, Interval, Reason, ReplicationRule,
-    RuleVerdict, Source, Switch,
+    BucketReplicationSpec, BucketReplicationStatus, Canary, Destination, Health, Interval, Reason,
+    ReplicationRule, RuleVerdict, Source, Switch,
 };
 use crate::replication::health::evidence::{
     Backlog, CanaryEvidence, CanaryOutcome, CanarySent, Ended, Evidence, MetricsEvidence, RuleEvidence,
     Unread, WINDOW,
 };
 use crate::replication::health::{Judged, Judging, judge, settle};
-use crate::replication::status::replicating;
+use crate::replication::status::{self, Replicating};
 
 /// The window of every case is the quarter of an hour before this minute.
 const NOON: i64 = 1_795_608_000;
@@ -66,7 +66,17 @@ fn evidence<const N: usize>(rules: [(&str, RuleEvidence); N]) -> Evidence {
 }
 
 fn judged_at(spec: &BucketReplicationSpec, evidence: &Evidence, now: Timestamp) -> Judged {
-    judge(&Judging { spec, previous: &BucketReplicationStatus::default(), now }, evidence)
+    let previous = &BucketReplicationStatus::default();
+    judge(&Judging { resource: ("data", "orders"), spec, previous, now }, evidence)
+}
+
+fn replicating(
+    spec: &BucketReplicationSpec,
+    previous: &BucketReplicationStatus,
+    evidence: &Evidence,
+    now: Timestamp,
+) -> Replicating {
+    status::replicating(&Judging { resource: ("data", "orders"), spec, previous, now }, evidence)
 }
 
 fn judged(spec: &BucketReplicationSpec, evidence: &Evidence) -> Judged {
@@ -123,7 +133,7 @@ fn failures_are_counted_and_named_with_the_rule_the_destination_and_the_cause() 
         said.message,
         "objects do not arrive: 12 of 12 operations of rule all to to-all failed; the likely cause: role r does not trust \
          S3. Once that is corrected, a ReplicationBackfill replicates the objects that are missing \
-         (kubectl s3replication backfill, or docs/backfill.md)"
+         (kubectl s3replication backfill orders -n data --wait, or docs/backfill.md)"
     );
     let health = said.health.unwrap();
     assert_eq!(health.failed_since.unwrap().0, minute(-4));
@@ -159,7 +169,13 @@ fn objects_arrive_again_only_after_a_whole_clean_window_in_which_something_ended
         said.message
     );
     silent.backfilled = Some(minute(10));
-    assert_eq!(now(&mut silent, 20).reason, Reason::NoData, "a completed backfill ends the run");
+    assert_eq!(now(&mut silent, 20).reason, Reason::NotProven, "a backfill of a part mends nothing");
+    silent.mended_to = Some(minute(-15));
+    assert_eq!(now(&mut silent, 20).reason, Reason::NotProven, "the job was asked for before the failure");
+    silent.mended_to = Some(minute(-14));
+    let mended = now(&mut silent, 20);
+    assert_eq!(mended.reason, Reason::NoData, "a completed backfill ends the run");
+    assert_eq!(mended.health.unwrap().backfilled_at.unwrap().0, minute(10));
 }
 
 #[test]
@@ -185,6 +201,54 @@ fn a_canary_that_arrived_after_the_last_failure_proves_that_objects_arrive() {
         Reason::NoData,
         "metrics were asked for too"
     );
+}
+
+#[test]
+fn a_canary_that_arrived_shows_nothing_once_two_more_should_have_been_sent() {
+    let mut resource = spec(&["all"]);
+    let canary = Canary { interval: Some(Interval("10m".into())), ..Canary::default() };
+    let health =
+        Health { canary: Some(canary), max_latency: Some(Interval("5m".into())), ..Health::default() };
+    resource.health = Some(health);
+    let held = |pending: Option<i64>, remembered: Option<i64>| {
+        let last = CanarySent { sent_at: minute(0), outcome: CanaryOutcome::Arrived { at: minute(1) } };
+        let canary = CanaryEvidence {
+            last: Some(last),
+            pending: pending.map(minute),
+            remembered_at: remembered.map(minute),
+            refused: None,
+        };
+        evidence([("all", RuleEvidence { canary: Some(canary), ..RuleEvidence::default() })])
+    };
+    let reason = |held: &Evidence, at: i64| judged_at(&resource, held, minute(at)).reason;
+    assert_eq!(reason(&held(None, None), 25), Reason::ObjectsArriving);
+    assert_eq!(reason(&held(None, None), 26), Reason::NoData);
+    let told = judged_at(&resource, &held(None, None), minute(26)).message;
+    assert!(told.contains("sent no canary of rule all to to-all since") && told.contains("Ready"), "{told}");
+    assert_eq!(reason(&held(Some(25), None), 26), Reason::Progressing, "the next one has not arrived");
+    assert_eq!(reason(&held(None, Some(100)), 125), Reason::ObjectsArriving, "the status is older than it");
+    assert_eq!(reason(&held(None, Some(100)), 126), Reason::NoData);
+}
+
+#[test]
+fn a_canary_from_before_the_last_failure_does_not_prove_that_objects_arrive_again() {
+    let resource = spec(&["all"]);
+    let after = |canary: i64| {
+        let outcome = CanaryOutcome::Arrived { at: minute(canary + 1) };
+        let last = Some(CanarySent { sent_at: minute(canary), outcome });
+        let canary = Some(CanaryEvidence { last, ..CanaryEvidence::default() });
+        let mut held = evidence([("all", RuleEvidence { canary, ..with(&[(-15, 3, 3)]) })]);
+        // A whole window is clean since, and nothing ended in it.
+        held.rules.get_mut("all").unwrap().metrics.as_mut().unwrap().read_to = Some(minute(5));
+        settle(&mut held, &resource, minute(7));
+        held
+    };
+    let held = after(-20);
+    assert_eq!(judged_at(&resource, &held, minute(7)).reason, Reason::NotProven);
+    let mut without_metrics = held;
+    without_metrics.rules.get_mut("all").unwrap().metrics = None;
+    assert_eq!(judged_at(&resource, &without_metrics, minute(7)).reason, Reason::NotProven);
+    assert_eq!(judged_at(&resource, &after(-5), minute(7)).reason, Reason::ObjectsArriving);
 }
 
 #[test]

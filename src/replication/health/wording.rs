@@ -15,8 +15,12 @@ const NAMED: usize = 3;
 /// (<https://aws.amazon.com/cloudwatch/pricing/>, <https://aws.amazon.com/s3/pricing/>).
 const HOW_TO_KNOW: &str = "set rules[].destination.metrics: Enabled (CloudWatch bills about 1.20 USD a rule and month, and 0.26 USD for reading them every 5 minutes) or spec.health.canary (S3 bills about 0.07 USD a rule and month)";
 
-/// What replicates the objects that are missing.
-const BACKFILL: &str = "a ReplicationBackfill replicates the objects that are missing (kubectl s3replication backfill, or docs/backfill.md)";
+/// What replicates the objects that are missing. `resource`: its namespace and name.
+fn backfill((namespace, name): (&str, &str)) -> String {
+    format!(
+        "a ReplicationBackfill replicates the objects that are missing (kubectl s3replication backfill {name} -n {namespace} --wait, or docs/backfill.md)"
+    )
+}
 
 /// A rule with its verdict.
 #[derive(Debug)]
@@ -46,9 +50,12 @@ impl Told<'_> {
             Finding::CanaryRefused { why } => format!("the canary of {name} cannot be written: {why}"),
             Finding::Unread(Unread { message, .. }) => message.clone(),
             Finding::Pending { backlog } => format!("objects of {name} are pending{}", figures(backlog)),
-            Finding::CanaryPending => format!("the first canary of {name} is on its way"),
+            Finding::CanaryPending => format!("a canary of {name} is on its way"),
             Finding::NotRead => format!("the metrics of {name} have not been read yet"),
             Finding::TooEarly => format!("{name} has published metrics for less than 15 minutes"),
+            Finding::NoCanarySent => {
+                format!("the operator sent no canary of {name} since the last one arrived")
+            }
             Finding::NoData => format!("{name} publishes metrics, and CloudWatch has none"),
             Finding::NoEvidence => format!("{name} has no evidence"),
         }
@@ -68,8 +75,8 @@ fn figures(backlog: &Backlog) -> String {
     if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) }
 }
 
-/// The message of the condition.
-pub(crate) fn message(told: &[Told<'_>], evidence: &Evidence) -> String {
+/// The message of the condition. `resource`: its namespace and name.
+pub(crate) fn message(resource: (&str, &str), told: &[Told<'_>], evidence: &Evidence) -> String {
     let Some(worst) = told.first() else {
         return "every rule is disabled: S3 replicates nothing".to_owned();
     };
@@ -82,21 +89,30 @@ pub(crate) fn message(told: &[Told<'_>], evidence: &Evidence) -> String {
         }
         Reason::ObjectsFailing => {
             let why = why(worst, evidence.likely_cause.as_deref());
-            format!("objects do not arrive: {}{why}. Once that is corrected, {BACKFILL}", sentences(&alike))
+            format!(
+                "objects do not arrive: {}{why}. Once that is corrected, {}",
+                sentences(&alike),
+                backfill(resource)
+            )
         }
         Reason::ObjectsDelayed => format!(
             "objects arrive late: {}; check the size of the objects and the AWS Health Dashboard of both Regions, or raise spec.health.maxLatency",
             sentences(&alike)
         ),
         Reason::NotProven => format!(
-            "objects are missing: {}; a new object would prove that objects arrive again, and {BACKFILL}",
-            sentences(&alike)
+            "objects are missing: {}; a new object would prove that objects arrive again, and {}",
+            sentences(&alike),
+            backfill(resource)
         ),
         Reason::NoEvidence if !evidence.reads_metrics => format!(
             "nothing shows whether objects arrive: the operator reads no metrics (--health-interval 0), and no canary was asked for; {HOW_TO_KNOW}"
         ),
         Reason::NoEvidence => format!(
             "nothing shows whether objects arrive: no rule publishes metrics, and no canary was asked for; {HOW_TO_KNOW}"
+        ),
+        Reason::NoData if worst.judged.finding == Finding::NoCanarySent => format!(
+            "nothing shows whether objects arrive: {}; it sends canaries only while the condition Ready is True, and logs the requests that fail",
+            sentences(&alike)
         ),
         Reason::NoData => format!(
             "nothing shows whether objects arrive: {}; write an object to the source, and check that the destination exists",

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::api::{BucketReplicationSpec, BucketReplicationStatus};
+use crate::api::BucketReplicationStatus;
 use crate::replication::health::{Evidence, Judged, Judging, judge};
+use crate::replication::resource::Replication;
 use crate::replication::status::conditions::Transition;
 
 /// What a report is made for.
@@ -24,8 +25,10 @@ impl StatusContext<'_> {
     }
 
     /// Whether objects arrive.
-    pub(crate) fn judge(&self, spec: &BucketReplicationSpec) -> Judged {
-        let judging = Judging { spec, previous: self.previous, now: self.now };
+    pub(crate) fn judge(&self, replication: &Replication<'_>) -> Judged {
+        let Replication { spec, id, .. } = replication;
+        let resource = (id.namespace.as_str(), id.name.as_str());
+        let judging = Judging { resource, spec, previous: self.previous, now: self.now };
         judge(&judging, self.evidence)
     }
 }

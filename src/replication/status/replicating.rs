@@ -3,12 +3,9 @@
 //! In: a check, or what stopped it, and the evidence. Out: the condition, `status.health`, and an event where the verdict
 //! changed.
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::{
-    BucketReplicationSpec, BucketReplicationStatus, ConditionType, HealthStatus, ReadyStatus, Reason,
-};
+use crate::api::{BucketReplicationStatus, ConditionType, HealthStatus, ReadyStatus, Reason};
 use crate::replication::health::{Evidence, Judged, Judging, judge};
 use crate::replication::refusal::Refusal;
 use crate::replication::status::builder::StatusBuilder;
@@ -25,13 +22,9 @@ pub struct Replicating {
 }
 
 /// Reports what the evidence shows, between two checks: the rest of the status stays as it is.
-pub fn replicating(
-    spec: &BucketReplicationSpec,
-    previous: &BucketReplicationStatus,
-    evidence: &Evidence,
-    now: Timestamp,
-) -> Replicating {
-    let Judged { reason, message, health } = judge(&Judging { spec, previous, now }, evidence);
+pub fn replicating(judging: &Judging<'_>, evidence: &Evidence) -> Replicating {
+    let Judging { previous, now, .. } = *judging;
+    let Judged { reason, message, health } = judge(judging, evidence);
     let draft = ConditionDraft::new(ConditionType::Replicating, status_of(reason), reason, message);
     let generation = previous.observed_generation;
     let condition = dated(draft, &Transition { previous: &previous.conditions, generation, now });
@@ -41,8 +34,7 @@ pub fn replicating(
 
 /// What the evidence shows at the end of a check.
 pub(crate) fn observed(builder: &StatusBuilder<'_>) -> (ConditionDraft, Option<HealthStatus>) {
-    let spec = builder.input.replication.spec;
-    let Judged { reason, message, health } = builder.context.judge(spec);
+    let Judged { reason, message, health } = builder.context.judge(&builder.input.replication);
     (ConditionDraft::new(ConditionType::Replicating, status_of(reason), reason, message), health)
 }
 

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::support::{DESTINATION_REGION, NAME, SOURCE_REGION, Scene, reason};
 
 /// The name of the backfill in most tests.
-const BACKFILL: &str = "missed";
+pub const BACKFILL: &str = "missed";
 
 /// The name of the role that the operator makes for it.
 fn role_of(world: &World) -> String {
@@ -68,7 +68,7 @@ fn backfill(name: &str, spec: Value) -> Value {
     object
 }
 
-async fn apply(world: &World, name: &str, spec: Value) -> Result<()> {
+pub async fn apply(world: &World, name: &str, spec: Value) -> Result<()> {
     world.apply(&backfill(name, spec).to_string()).await.map(drop)
 }
 
@@ -102,13 +102,13 @@ async fn look(world: &World) -> Result<Value> {
 }
 
 /// The id of the job, once the status has it.
-async fn job_id(world: &World) -> Result<String> {
+pub async fn job_id(world: &World) -> Result<String> {
     let object = world.wait_backfill(BACKFILL, |status| status["jobId"].is_string(), "to have a job").await?;
     Ok(object["status"]["jobId"].as_str().context("jobId")?.to_owned())
 }
 
 /// Lets the job run to its end, and returns the status after it.
-async fn finish(world: &World, jobs: &Jobs, id: &str) -> Result<Value> {
+pub async fn finish(world: &World, jobs: &Jobs, id: &str) -> Result<Value> {
     jobs.advance_to(id, "Complete").await?;
     look(world).await
 }

@@ -5,6 +5,7 @@
 
 mod breakage;
 mod canary;
+mod mending;
 mod sweep;
 
 use anyhow::Result;

@@ -120,6 +120,18 @@ fn bad_inputs() -> Vec<Bad> {
     ] {
         all.push(bad(what, "spec.interval", json!(interval), "spec.interval", "from 1m to 24h, such as 10m or 1h30m"));
     }
+    const HEALTH: &str = "spec.health.interval";
+    const CANARY: &str = "spec.health.canary.interval";
+    const PREFIX: &str = "spec.health.canary.prefix";
+    for (what, field, value, says) in [
+        ("metrics read too often", HEALTH, "30s", "health.interval must be hours, minutes and seconds from 1m to 24h"),
+        ("metrics read too rarely", HEALTH, "25h", "health.interval must be hours, minutes and seconds from 1m to 24h"),
+        ("canaries too often", CANARY, "4m", "health.canary.interval must be hours, minutes and seconds from 5m to 24h"),
+        ("canaries among the objects of the user", PREFIX, "", "must be the beginning of a key that no other object has"),
+        ("canaries in a folder without a name", PREFIX, "/x", "must not begin with /, such as .s3replication.dev/"),
+    ] {
+        all.push(bad(what, field, json!(value), field, says));
+    }
     all.push(Bad {
         what: "an encryption key that is no ARN",
         edits: vec![("spec.rules.0.kmsEncryptedObjects", json!("Enabled")), ("spec.rules.0.destination.kmsKeyArn", json!("1234abcd"))],

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::api::{Canary, Interval};
 use crate::replication::health::canary::Place;
 use crate::replication::health::canary::flight::Flight;
 
@@ -16,16 +15,8 @@ use crate::replication::health::canary::flight::Flight;
 /// first time.
 const SWEEP_AGAIN: Duration = Duration::from_secs(60 * 60);
 
-/// The time between two canaries, unless `health.canary.interval` is set.
-const INTERVAL: Duration = Duration::from_secs(15 * 60);
-
 const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
-
-/// The time between two canaries.
-pub fn interval(canary: &Canary) -> Duration {
-    canary.interval.as_ref().map_or(INTERVAL, Interval::duration)
-}
 
 /// The canaries of one resource.
 #[derive(Clone, Debug, Default)]

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::api::{BucketReplicationStatus, ReplicationRule, RuleVerdict, Switch};
+use crate::api::{BucketReplicationStatus, Reason, ReplicationRule, RuleVerdict, Switch};
 use crate::controllers::bucket_replication::context::Context;
 use crate::replication::health::canary::Refused;
 use crate::replication::health::canary::flight::{Ending, Flight};
 use crate::replication::health::canary::probe::Probes;
-use crate::replication::health::{CanaryEvidence, CanaryOutcome, CanarySent, Evidence};
+use crate::replication::health::{CANARY_FAILED, CanaryEvidence, CanaryOutcome, CanarySent, Evidence};
 
 const NOT_ELIGIBLE: &str = "S3 applied no rule to it; check that nobody changed the replication configuration, and that the source bucket encrypts new objects as the rule expects";
 
@@ -23,7 +23,8 @@ pub fn forget<C, K>(uid: &str, asked: bool, rules: &[ReplicationRule], cx: &Cont
     if asked || held.rules.values().any(|rule| rule.canary.is_some()) {
         cx.evidence.with(uid, |evidence| {
             evidence.rules.values_mut().for_each(|rule| rule.canary = None);
-            planned(evidence, &Probes { probes: Vec::new(), refused }, &BucketReplicationStatus::default());
+            let nothing = BucketReplicationStatus::default();
+            planned(evidence, &Probes { probes: Vec::new(), refused }, &nothing, cx.clock.timestamp());
             evidence.rules.retain(|_, rule| *rule != Default::default());
         });
     }
@@ -31,15 +32,20 @@ pub fn forget<C, K>(uid: &str, asked: bool, rules: &[ReplicationRule], cx: &Cont
 
 /// Before a resource is checked: its rules are about to have a canary. Of a process that starts, the status tells what the
 /// last one showed, so that the verdict stays as it is until the next.
-pub fn expected(evidence: &mut Evidence, rules: &[ReplicationRule], status: &BucketReplicationStatus) {
+pub fn expected(
+    evidence: &mut Evidence,
+    rules: &[ReplicationRule],
+    status: &BucketReplicationStatus,
+    now: Timestamp,
+) {
     for rule in rules.iter().filter(|rule| rule.status != Some(Switch::Disabled)) {
         let held = evidence.rules.entry(rule.id.clone()).or_default();
-        held.canary.get_or_insert_with(|| remembered(status, &rule.id));
+        held.canary.get_or_insert_with(|| remembered(status, &rule.id, now));
     }
 }
 
 /// Which rules have a canary, and why others have none.
-pub fn planned(evidence: &mut Evidence, probes: &Probes, status: &BucketReplicationStatus) {
+pub fn planned(evidence: &mut Evidence, probes: &Probes, status: &BucketReplicationStatus, now: Timestamp) {
     let proved: BTreeSet<&String> = probes.probes.iter().flat_map(|probe| probe.arrivals.values()).collect();
     for (id, rule) in &mut evidence.rules {
         if !proved.contains(id) && !probes.refused.contains_key(id) {
@@ -48,7 +54,7 @@ pub fn planned(evidence: &mut Evidence, probes: &Probes, status: &BucketReplicat
     }
     for id in proved {
         let rule = evidence.rules.entry(id.clone()).or_default();
-        let canary = rule.canary.get_or_insert_with(|| remembered(status, id));
+        let canary = rule.canary.get_or_insert_with(|| remembered(status, id, now));
         canary.refused = None;
     }
     for (id, refused) in &probes.refused {
@@ -58,15 +64,28 @@ pub fn planned(evidence: &mut Evidence, probes: &Probes, status: &BucketReplicat
 }
 
 /// The last canary of a rule, by the status that an earlier process wrote.
-fn remembered(status: &BucketReplicationStatus, rule: &str) -> CanaryEvidence {
+fn remembered(status: &BucketReplicationStatus, rule: &str, now: Timestamp) -> CanaryEvidence {
     let Some(health) = &status.health else { return CanaryEvidence::default() };
-    let arriving = health.rules.iter().any(|held| held.id == rule && held.verdict == RuleVerdict::Arriving);
-    let sent =
-        health.canary.as_ref().and_then(|canary| canary.sent_at.as_ref().zip(canary.arrived_at.as_ref()));
-    let last = sent
-        .filter(|_| arriving)
-        .map(|(sent_at, at)| CanarySent { sent_at: sent_at.0, outcome: CanaryOutcome::Arrived { at: at.0 } });
-    CanaryEvidence { last, ..CanaryEvidence::default() }
+    let Some(canary) = &health.canary else { return CanaryEvidence::default() };
+    let Some(held) = health.rules.iter().find(|held| held.id == rule) else {
+        return CanaryEvidence::default();
+    };
+    let arrived = || canary.arrived_at.as_ref().map(|at| CanaryOutcome::Arrived { at: at.0 });
+    let why = || canary.result.as_deref().and_then(|result| result.strip_prefix(CANARY_FAILED));
+    let (outcome, remembered_at) = match held.verdict {
+        RuleVerdict::Arriving => (arrived(), Some(now)),
+        RuleVerdict::Failing => (why().map(|why| CanaryOutcome::Failed { why: why.to_owned() }), None),
+        // It was too old by then to show anything, and a process that starts makes it no younger.
+        RuleVerdict::Unknown if held.reason.as_deref() == Some(Reason::NoData.as_str()) => (arrived(), None),
+        RuleVerdict::Delayed | RuleVerdict::Unknown => (None, None),
+    };
+    let sent_at = canary.sent_at.as_ref().map(|time| time.0);
+    let last = sent_at.zip(outcome).map(|(sent_at, outcome)| CanarySent { sent_at, outcome });
+    CanaryEvidence {
+        remembered_at: remembered_at.filter(|_| last.is_some()),
+        last,
+        ..CanaryEvidence::default()
+    }
 }
 
 /// A canary was written.

@@ -53,7 +53,8 @@ pub fn expect<C, K>(resource: &BucketReplication, uid: &str, cx: &Context<C, K>)
         (true, false) => evidence::forget(uid, true, &spec.rules, cx),
         (true, true) => {
             let status = status.clone().unwrap_or_default();
-            cx.evidence.with(uid, |held| evidence::expected(held, &spec.rules, &status));
+            let now = cx.clock.timestamp();
+            cx.evidence.with(uid, |held| evidence::expected(held, &spec.rules, &status, now));
         }
     }
 }
@@ -120,7 +121,8 @@ fn verdict(
     evidence: &Evidence,
     now: Timestamp,
 ) -> (Reason, String, Option<String>) {
-    let judging = Judging { spec: &resource.spec, previous: status, now };
+    let named = (resource.id.namespace.as_str(), resource.id.name.as_str());
+    let judging = Judging { resource: named, spec: &resource.spec, previous: status, now };
     let Judged { reason, message, health } = judge(&judging, evidence);
     (reason, message, health.and_then(|health| health.canary).and_then(|canary| canary.result))
 }

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{Canary, DEFAULT_CANARY_PREFIX, FINALIZER};
-use crate::controllers::bucket_replication::canary::course::interval;
 use crate::controllers::bucket_replication::canary::evidence;
 use crate::controllers::bucket_replication::canary::round::Round;
 use crate::controllers::bucket_replication::stop::Stop;
@@ -17,7 +16,7 @@ use crate::replication::health::canary::probe::{ProbeContext, probes};
 use crate::replication::health::canary::requirements::{
     Permissions, refuse, require_allowed, require_deletable,
 };
-use crate::replication::health::canary::{CanaryObject, Place, Probe, VersionAt, key, place};
+use crate::replication::health::canary::{CanaryObject, Place, Probe, VersionAt, interval, key, place};
 use crate::replication::{BucketAddress, FailureClass};
 use crate::runtime::requeue::jittered;
 
@@ -51,7 +50,8 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
             require_allowed(probe, permissions)?;
             require_deletable(probe, &source.name, &facts)
         });
-        self.cx.evidence.with(uid, |held| evidence::planned(held, &planned, &self.status));
+        let now = self.cx.clock.timestamp();
+        self.cx.evidence.with(uid, |held| evidence::planned(held, &planned, &self.status, now));
         let folders: BTreeSet<&str> = planned.probes.iter().map(|probe| probe.folder.as_str()).collect();
         let wanted = place::reachable(&folders, &source, &destinations, &spec.rules);
         self.write_ahead(&wanted).await?;
@@ -67,7 +67,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
             answered &= !self.advance().await?;
         }
         if answered {
-            self.course.round_at = Some(self.cx.clock.now() + jittered(interval(canary)));
+            self.course.round_at = Some(self.cx.clock.now() + jittered(interval(canary.interval.as_ref())));
         }
         self.forget_places(&wanted).await?;
         Ok(answered)

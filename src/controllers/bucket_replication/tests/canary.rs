@@ -143,6 +143,36 @@ fn a_process_that_starts_keeps_the_verdict_of_the_last_canary() {
 }
 
 #[test]
+fn a_process_that_starts_keeps_the_verdict_of_a_canary_that_failed() {
+    let (mut scene, next) = failed();
+    scene.settle(next);
+    let (before, told) = (scene.status(), scene.condition("Replicating"));
+    scene.restart();
+    scene.hold(true);
+    scene.check();
+    assert_eq!(scene.left(), ["orders"], "the next one is sent at once");
+    assert_eq!(scene.condition("Replicating"), told);
+    assert_eq!(scene.status()["health"], before["health"]);
+}
+
+#[test]
+fn a_canary_that_arrived_shows_nothing_any_more_while_the_resource_is_not_ready() {
+    let (mut scene, next) = sent();
+    scene.settle(next);
+    assert_eq!(scene.replicating(), "ObjectsArriving");
+    scene.cloud.with(|world| world.buckets.remove("copies"));
+    for _ in 0..60 {
+        scene.wait(Duration::from_secs(60));
+    }
+    assert_ne!(scene.reason(), "Applied");
+    let stale = scene.condition("Replicating");
+    assert_eq!((&stale["status"], &stale["reason"]), (&json!("Unknown"), &json!("NoData")), "{stale:#}");
+    scene.restart();
+    scene.check();
+    assert_eq!(scene.condition("Replicating"), stale, "a process that starts makes the canary no younger");
+}
+
+#[test]
 fn a_resource_that_is_only_observed_keeps_even_what_is_left_of_a_canary() {
     let (mut scene, next) = sent();
     let mut spec = with_canary();
@@ -159,17 +189,23 @@ fn a_resource_that_is_only_observed_keeps_even_what_is_left_of_a_canary() {
     assert!(scene.left().is_empty());
 }
 
-#[test]
-fn a_canary_that_fails_is_deleted_and_reported() {
+/// A scene whose canary failed, and when it is due again.
+fn failed() -> (Scene, Duration) {
     let (mut scene, next) = sent();
     // Longer ago than an answer of AWS from before the operator's own write.
     scene.clock.advance(Duration::from_secs(60));
     scene.cloud.with(|world| world.role_mut("111122223333", "orders-role").unwrap().policy = None);
     let next = scene.wait(next).unwrap();
     assert!(scene.left().is_empty());
-    scene.wait(next);
+    let next = scene.wait(next).unwrap();
     assert_eq!(scene.replicating(), "ObjectsFailing", "{:#}", scene.status());
     assert!(scene.condition("Replicating")["message"].as_str().unwrap().contains("copies"));
+    (scene, next)
+}
+
+#[test]
+fn a_canary_that_fails_is_deleted_and_reported() {
+    failed();
 }
 
 #[test]

@@ -23,6 +23,10 @@ pub mod rights;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
+use crate::api::Interval;
+
 pub use facts::{BucketFacts, CanaryFacts};
 pub use flight::{Ending, ReplicationStatus};
 pub use leftovers::{Leftover, leftovers};
@@ -30,3 +34,11 @@ pub use object::{CanaryObject, HeldVersion, VersionAt, Written};
 pub use place::Place;
 pub use probe::{Probe, Probes};
 pub use refusal::Refused;
+
+/// The time between two canaries, unless `health.canary.interval` is set.
+const INTERVAL: Duration = Duration::from_secs(15 * 60);
+
+/// The time between two canaries of a rule, by `health.canary.interval`.
+pub fn interval(asked: Option<&Interval>) -> Duration {
+    asked.map_or(INTERVAL, Interval::duration)
+}

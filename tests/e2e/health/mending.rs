@@ -1,0 +1,43 @@
+//! Objects failed, the cause is corrected, and a backfill replicates what is missing.
+
+use anyhow::Result;
+use aws_sdk_s3::types::BucketVersioningStatus;
+use serde_json::json;
+
+use super::{DESTINATION_REGION, Scene, publish_metrics, replicating};
+use crate::backfill::{BACKFILL, apply, finish, job_id};
+use crate::support::{NAME, reason};
+
+/// Failures count for ten minutes here, so that nothing but the backfill can clear them.
+const ARGS: [&str; 6] = ["--health-interval", "1s", "--health-window", "10m", "--backfill-settle", "0"];
+
+#[tokio::test]
+async fn a_completed_backfill_clears_the_failures_and_the_status_says_when() -> Result<()> {
+    let scene = Scene::named("health-mended").args(&ARGS).edit(publish_metrics).ready().await?;
+    let (world, jobs) = (&scene.world, scene.world.jobs());
+    scene.write_object("first").await?;
+    scene.wait_verdict("ObjectsArriving").await?;
+    scene.manage("Observe").await?;
+    let suspended = BucketVersioningStatus::Suspended;
+    world.set_versioning(DESTINATION_REGION, &scene.destination, suspended).await?;
+    scene.write_object("lost").await?;
+    let failing = scene.wait_verdict("ObjectsFailing").await?;
+    assert_eq!(failing["health"]["rules"][0]["failed"], 1, "{failing:#}");
+    let command = format!("kubectl s3replication backfill {NAME} -n {} --wait", world.namespace);
+    assert!(replicating(&failing).2.contains(&command), "{failing:#}");
+
+    world.set_versioning(DESTINATION_REGION, &scene.destination, BucketVersioningStatus::Enabled).await?;
+    let mended = scene.manage("Enforce").await?;
+    assert_eq!(replicating(&mended).1, "ObjectsFailing", "the object is still missing: {mended:#}");
+    assert!(mended["health"]["backfilledAt"].is_null(), "{mended:#}");
+    apply(world, BACKFILL, json!({"statuses": ["Failed"]})).await?;
+    let id = job_id(world).await?;
+    let done = finish(world, &jobs, &id).await?;
+    assert_eq!(reason(&done, "Ready"), "Completed", "{done:#}");
+
+    let status = scene.wait_verdict("ObjectsArriving").await?;
+    assert_eq!(status["health"]["backfilledAt"], done["finishedAt"], "{status:#}");
+    assert!(status["health"]["failedSince"].is_null(), "{status:#}");
+    assert!(status["health"]["rules"][0]["failed"].is_null(), "{status:#}");
+    Ok(())
+}
