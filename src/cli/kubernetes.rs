@@ -133,6 +133,31 @@ impl Kubernetes {
         Ok((listed.items.into_iter().map(found).collect(), version))
     }
 
+    /// One resource, and the version from which a watch of it continues.
+    ///
+    /// The version is that of a list: the resource's own may be older than what the API server keeps for watches, which
+    /// then refuses it each time.
+    ///
+    /// # Errors
+    /// As [`Kubernetes::get`].
+    pub async fn list_one(
+        &self,
+        name: &str,
+        typed: &'static str,
+    ) -> Result<(Found<BucketReplication>, String), KubernetesError> {
+        let api: Api<DeserializeGuard<BucketReplication>> =
+            Api::namespaced(self.client.clone(), &self.namespace);
+        let params = ListParams::default().fields(&format!("metadata.name={name}"));
+        let listed = pages(&api, params).await.map_err(request("list BucketReplications"))?;
+        let version = listed.metadata.resource_version.unwrap_or_default();
+        let one = listed.items.into_iter().next().map(found);
+        Ok((one.ok_or_else(|| self.not_found(name, typed))?, version))
+    }
+
+    fn not_found(&self, name: &str, typed: &'static str) -> KubernetesError {
+        KubernetesError::NotFound { namespace: self.namespace.clone(), name: name.to_owned(), typed }
+    }
+
     /// The live API of a scope, for a watch.
     pub fn watched(&self, scope: &ScopeArgs) -> Api<BucketReplication> {
         self.scoped(scope)
@@ -151,11 +176,7 @@ impl Kubernetes {
             Api::namespaced(self.client.clone(), &self.namespace);
         let found_one = api.get_opt(name).await;
         let found_one = found_one.map_err(request(&format!("read BucketReplication {name}")))?;
-        found_one.map(found).ok_or_else(|| KubernetesError::NotFound {
-            namespace: self.namespace.clone(),
-            name: name.to_owned(),
-            typed,
-        })
+        found_one.map(found).ok_or_else(|| self.not_found(name, typed))
     }
 
     /// One resource that must be decodable.
