@@ -41,12 +41,19 @@ pub struct KubeArgs {
 /// Which of the resources a subcommand is about, where it takes no name.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ScopeArgs {
-    /// The resources of all namespaces
-    #[arg(long, short = 'A', conflicts_with = "namespace")]
+    /// The resources of all namespaces, also where a namespace is given
+    #[arg(long, short = 'A')]
     pub all_namespaces: bool,
     /// Label selector, such as team=data
     #[arg(long, short = 'l', value_name = "SELECTOR")]
     pub selector: Option<String>,
+}
+
+impl ScopeArgs {
+    /// Every resource of the cluster.
+    pub fn everywhere() -> ScopeArgs {
+        ScopeArgs { all_namespaces: true, selector: None }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -54,11 +61,18 @@ pub enum KubernetesError {
     #[error("cannot find a Kubernetes cluster: {0}; set KUBECONFIG, --kubeconfig or --context")]
     Configuration(String),
     #[error("cannot {what}: {message}")]
-    Request { what: String, message: String },
+    Request { what: String, message: String, is_denied: bool },
     #[error("namespace {namespace} has no BucketReplication {name}; to list all: {typed} status -A")]
     NotFound { namespace: String, name: String, typed: &'static str },
     #[error("BucketReplication {namespace}/{name} cannot be decoded by this version: {message}")]
     Undecodable { namespace: String, name: String, message: String },
+}
+
+impl KubernetesError {
+    /// Whether the user lacks a right that the request needs.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, KubernetesError::Request { is_denied: true, .. })
+    }
 }
 
 /// An object, or why this version cannot decode it.
@@ -196,14 +210,14 @@ impl Kubernetes {
         })
     }
 
-    /// Every `AwsAccount` that can be decoded.
+    /// Every `AwsAccount`.
     ///
     /// # Errors
     /// What the API server answered.
-    pub async fn accounts(&self) -> Result<Vec<AwsAccount>, KubernetesError> {
+    pub async fn accounts(&self) -> Result<Vec<Found<AwsAccount>>, KubernetesError> {
         let api: Api<DeserializeGuard<AwsAccount>> = Api::all(self.client.clone());
         let listed = pages(&api, ListParams::default()).await.map_err(request("list AwsAccounts"))?;
-        Ok(listed.items.into_iter().filter_map(|guarded| guarded.0.ok()).collect())
+        Ok(listed.items.into_iter().map(found).collect())
     }
 
     /// The backfills of a scope, undecoded. `None`: the cluster does not have the kind, or the user may not list it.
@@ -311,7 +325,11 @@ where
 
 fn request(what: &str) -> impl FnOnce(kube::Error) -> KubernetesError {
     let what = what.to_owned();
-    move |error| KubernetesError::Request { what, message: explained(&error) }
+    move |error| KubernetesError::Request {
+        what,
+        message: explained(&error),
+        is_denied: matches!(&error, kube::Error::Api(status) if status.code == 403),
+    }
 }
 
 /// The API server's words, and the way out of the failures that a user meets first.

@@ -119,13 +119,12 @@ async fn read(kubernetes: &Kubernetes, accounts: &[Reached], path: &str) -> Resu
         };
         match read {
             Ok(read) => held.push(read),
-            Err(why) => unknown.push(format!("account {id}: {why}")),
+            Err(why) => unknown.push(format!("{}: {why}", account.title())),
         }
     }
     progress.end();
     let cluster = kubernetes.cluster_id().await?;
-    let everywhere = ScopeArgs { all_namespaces: true, selector: None };
-    let (resources, _) = kubernetes.list(&everywhere).await?;
+    let (resources, _) = kubernetes.list(&ScopeArgs::everywhere()).await?;
     Ok(Reading { findings: find(&cluster, &resources, &held), unknown })
 }
 
