@@ -23,17 +23,36 @@ const PAGE: u32 = 500;
 /// The manager of the fields that the command line writes.
 const MANAGER: &str = "kubectl-s3replication";
 
-/// How to reach the cluster: the flags of kubectl.
+/// Which cluster: the flags of kubectl.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Kubernetes")]
-pub struct KubeArgs {
+pub struct ClusterArgs {
     /// Path of the kubeconfig file; absent: KUBECONFIG, else ~/.kube/config
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig file; absent: its current one
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
+}
+
+/// How to reach the resources of a cluster: the flags of kubectl.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Kubernetes")]
+pub struct KubeArgs {
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// Namespace; absent: that of the context
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+}
+
+/// The same flags for resources in files: the cluster is read only for what the files do not contain.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Kubernetes")]
+pub struct FileKubeArgs {
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Namespace of the resources whose file names none; absent: default
     #[arg(long, short)]
     pub namespace: Option<String>,
 }
@@ -90,15 +109,20 @@ pub struct Kubernetes {
     pub namespace: String,
 }
 
-impl KubeArgs {
-    /// Connects as kubectl does with the same flags.
+impl ClusterArgs {
+    /// A client, as kubectl makes it with the same flags.
     ///
     /// # Errors
     /// When there is no kubeconfig, or it lacks the context.
-    pub async fn connect(&self) -> Result<Kubernetes, KubernetesError> {
+    pub async fn client(&self) -> Result<Client, KubernetesError> {
+        let config = self.config().await?;
+        Client::try_from(config).map_err(|error| KubernetesError::Configuration(error.to_string()))
+    }
+
+    async fn config(&self) -> Result<Config, KubernetesError> {
         let unusable = |error: String| KubernetesError::Configuration(error);
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        let config = match (&self.kubeconfig, &self.context) {
+        Ok(match (&self.kubeconfig, &self.context) {
             (Some(path), _) => {
                 let file = Kubeconfig::read_from(path).map_err(|e| unusable(e.to_string()))?;
                 Config::from_custom_kubeconfig(file, &options).await.map_err(|e| unusable(e.to_string()))?
@@ -107,9 +131,20 @@ impl KubeArgs {
                 Config::from_kubeconfig(&options).await.map_err(|e| unusable(e.to_string()))?
             }
             (None, None) => Config::infer().await.map_err(|e| unusable(e.to_string()))?,
-        };
+        })
+    }
+}
+
+impl KubeArgs {
+    /// Connects as kubectl does with the same flags.
+    ///
+    /// # Errors
+    /// When there is no kubeconfig, or it lacks the context.
+    pub async fn connect(&self) -> Result<Kubernetes, KubernetesError> {
+        let config = self.cluster.config().await?;
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).map_err(|e| unusable(e.to_string()))?;
+        let client =
+            Client::try_from(config).map_err(|error| KubernetesError::Configuration(error.to_string()))?;
         Ok(Kubernetes { client, namespace })
     }
 }
