@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::support::{DESTINATION_REGION, NAME, SOURCE_REGION, Scene, reason};
 
 /// The name of the backfill in most tests.
-const BACKFILL: &str = "missed";
+pub const BACKFILL: &str = "missed";
 
 /// The name of the role that the operator makes for it.
 fn role_of(world: &World) -> String {
@@ -27,7 +27,7 @@ fn role_of(world: &World) -> String {
 }
 
 /// An operator that does not wait after its own writes, and objects that were there before the rule.
-async fn scene_with_objects(name: &str, keys: &[&str]) -> Result<Scene> {
+pub async fn scene_with_objects(name: &str, keys: &[&str]) -> Result<Scene> {
     let scene = Scene::named(name).args(&["--backfill-settle", "0"]).empty().await?;
     for key in keys {
         put(&scene, key).await?;
@@ -71,7 +71,7 @@ async fn apply(world: &World, name: &str, spec: Value) -> Result<()> {
     world.apply(&backfill(name, spec).to_string()).await.map(drop)
 }
 
-async fn patch(world: &World, change: Value) -> Result<()> {
+pub async fn patch(world: &World, change: Value) -> Result<()> {
     world.backfills().patch(BACKFILL, &PatchParams::default(), &Patch::Merge(change)).await?;
     Ok(())
 }
@@ -86,13 +86,13 @@ async fn wait_gone(world: &World) -> Result<()> {
 }
 
 /// Waits until Ready has this reason, and returns the status.
-async fn wait_reason(world: &World, wanted: &str) -> Result<Value> {
+pub async fn wait_reason(world: &World, wanted: &str) -> Result<Value> {
     let object = world.wait_backfill(BACKFILL, |status| reason(status, "Ready") == wanted, wanted).await?;
     Ok(object["status"].clone())
 }
 
 /// Has the operator look at the job now, and returns the status after it.
-async fn look(world: &World) -> Result<Value> {
+pub async fn look(world: &World) -> Result<Value> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let value = format!("look-{}", COUNT.fetch_add(1, Ordering::Relaxed));
     patch(world, json!({"metadata": {"annotations": {"s3replication.dev/requestedAt": value}}})).await?;
@@ -101,13 +101,13 @@ async fn look(world: &World) -> Result<Value> {
 }
 
 /// The id of the job, once the status has it.
-async fn job_id(world: &World) -> Result<String> {
+pub async fn job_id(world: &World) -> Result<String> {
     let object = world.wait_backfill(BACKFILL, |status| status["jobId"].is_string(), "to have a job").await?;
     Ok(object["status"]["jobId"].as_str().context("jobId")?.to_owned())
 }
 
 /// Lets the job run to its end, and returns the status after it.
-async fn finish(world: &World, jobs: &Jobs, id: &str) -> Result<Value> {
+pub async fn finish(world: &World, jobs: &Jobs, id: &str) -> Result<Value> {
     jobs.advance_to(id, "Complete").await?;
     look(world).await
 }
