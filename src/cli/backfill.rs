@@ -111,7 +111,8 @@ pub async fn backfill(args: BackfillArgs, typed: &'static str) -> Result<ExitCod
 
 /// Prints what would be created, for `kubectl apply -f -`.
 fn print_manifests(args: &BackfillArgs) -> Result<(), BackfillError> {
-    let manifests = Manifests::read(&args.filenames)?.with_resources()?;
+    let namespace = args.kubernetes.namespace.as_deref();
+    let manifests = Manifests::read(&args.filenames)?.in_namespace(namespace).with_resources()?;
     for resource in &manifests.resources {
         let manifest = propose(resource, args.backfill_name.as_deref(), &args.choices());
         let remarks: String = remarks(resource).iter().map(|line| format!("# {line}\n")).collect();

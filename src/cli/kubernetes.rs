@@ -379,3 +379,84 @@ fn explained(error: &kube::Error) -> String {
         other => describe(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::Router;
+    use axum::extract::Request;
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    /// An API server with one answer to everything, and the requests it has got.
+    async fn serving(code: u16, answer: Value) -> (Kubernetes, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let kept = asked.clone();
+        let router = Router::new().fallback(move |request: Request| {
+            kept.lock().unwrap().push(request.uri().to_string());
+            let answer = answer.to_string();
+            async move { (StatusCode::from_u16(code).unwrap(), answer) }
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
+        (Kubernetes { client, namespace: "data".to_owned() }, asked)
+    }
+
+    fn list(kind: &str, items: &[Value]) -> Value {
+        json!({
+            "apiVersion": "s3replication.dev/v1alpha1", "kind": kind,
+            "metadata": {"resourceVersion": "900"}, "items": items,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_watch_of_one_resource_continues_from_the_version_of_a_list() {
+        let orders = json!({
+            "metadata": {"namespace": "data", "name": "orders", "resourceVersion": "7"},
+            "spec": {"source": {"bucket": "source"}, "rules": []},
+        });
+        let (kubernetes, asked) = serving(200, list("BucketReplicationList", &[orders])).await;
+        let (one, version) = kubernetes.list_one("orders", "s3-replication-operator").await.unwrap();
+        assert_eq!(one.metadata.name.as_deref(), Some("orders"));
+        assert_eq!(version, "900", "that of the resource may be older than what the API server keeps");
+        let asked = asked.lock().unwrap();
+        assert!(asked[0].contains("fieldSelector=metadata.name%3Dorders"), "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn a_resource_that_is_not_in_the_list_is_not_found() {
+        let (kubernetes, _) = serving(200, list("BucketReplicationList", &[])).await;
+        let missing = kubernetes.list_one("orders", "s3-replication-operator").await;
+        assert!(matches!(missing, Err(KubernetesError::NotFound { .. })), "{missing:?}");
+    }
+
+    #[tokio::test]
+    async fn an_account_that_cannot_be_decoded_is_listed_as_such() {
+        let account = |name: &str, spec: Value| json!({"metadata": {"name": name}, "spec": spec});
+        let accounts = [
+            account("well", json!({"accountId": "111111111111"})),
+            account("odd", json!({"accountId": ["111111111111"]})),
+        ];
+        let (kubernetes, _) = serving(200, list("AwsAccountList", &accounts)).await;
+        let found = kubernetes.accounts().await.unwrap();
+        let are_decoded: Vec<bool> = found.iter().map(|account| account.object.is_ok()).collect();
+        assert_eq!(are_decoded, [true, false]);
+    }
+
+    #[tokio::test]
+    async fn a_denied_request_differs_from_one_that_failed() {
+        for (code, is_denied) in [(403, true), (404, false)] {
+            let answer = json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
+                "message": "m", "reason": "r",
+            });
+            let (kubernetes, _) = serving(code, answer).await;
+            let error = kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err();
+            assert_eq!(error.is_denied(), is_denied, "{error}");
+        }
+    }
+}
