@@ -4,8 +4,6 @@
 //! not compile until it has its advice. `docs/reasons.md` says the same at length.
 
 use crate::api::Reason;
-use crate::cli::fleet::backfill::BackfillView;
-use crate::cli::fleet::verdict::reason;
 
 /// The names that commands need.
 #[derive(Clone, Copy, Debug)]
@@ -247,11 +245,25 @@ fn of_backfill(reason: Reason) -> &'static str {
     }
 }
 
-/// The commands that help a backfill on; none where nobody has to. `account`: the `AwsAccount` of its source.
-pub fn advise_on_backfill(backfill: &BackfillView, account: Option<&str>, typed: &str) -> Vec<String> {
-    let BackfillView { namespace, name, replication, ready, .. } = backfill;
+/// The names that commands on a backfill need.
+#[derive(Clone, Copy, Debug)]
+pub struct BackfillSubject<'a> {
+    /// The beginning of a command of this program, as the user types it.
+    pub typed: &'a str,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub replication: &'a str,
+    /// The `AwsAccount` of the source.
+    pub account: Option<&'a str>,
+    /// `Ready` is false.
+    pub is_refused: bool,
+}
+
+/// The commands that help a backfill on; none where nobody has to.
+pub fn advise_on_backfill(reason: Option<Reason>, subject: &BackfillSubject<'_>) -> Vec<String> {
+    let BackfillSubject { typed, namespace, name, replication, account, is_refused } = *subject;
     let (namespace, name, replication) = (word(namespace), word(name), word(replication));
-    match reason(&backfill.reason) {
+    match reason {
         Some(Reason::AwaitingApproval) => vec![format!(
             "kubectl patch replicationbackfill {name} -n {namespace} --type merge -p '{{\"spec\":{{\"approved\":true}}}}'"
         )],
@@ -263,7 +275,7 @@ pub fn advise_on_backfill(backfill: &BackfillView, account: Option<&str>, typed:
             Some(account) => format!("kubectl edit awsaccount {}", word(account)),
             None => "kubectl get awsaccounts -o yaml".to_owned(),
         }],
-        _ if ready == "False" => vec![format!("kubectl describe replicationbackfill {name} -n {namespace}")],
+        _ if is_refused => vec![format!("kubectl describe replicationbackfill {name} -n {namespace}")],
         _ => Vec::new(),
     }
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::Reason;
-use crate::cli::fleet::advice::advise_on_backfill;
+use crate::cli::fleet::advice::{BackfillSubject, advise_on_backfill};
+use crate::cli::fleet::verdict::reason;
 
 /// A `ReplicationBackfill`: how far it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -62,7 +63,16 @@ impl BackfillView {
             finished_at: text("/status/finishedAt"),
             next: Vec::new(),
         };
-        view.next = advise_on_backfill(&view, text("/status/source/accountRef").as_deref(), typed);
+        let account = text("/status/source/accountRef");
+        let subject = BackfillSubject {
+            typed,
+            namespace: &view.namespace,
+            name: &view.name,
+            replication: &view.replication,
+            account: account.as_deref(),
+            is_refused: view.ready == "False",
+        };
+        view.next = advise_on_backfill(reason(&view.reason), &subject);
         view
     }
 
