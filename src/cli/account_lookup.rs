@@ -10,6 +10,7 @@ use kube::core::DeserializeGuard;
 use kube::{Api, Client, ResourceExt};
 
 use crate::api::{AwsAccount, BucketReplication, BucketReplicationSpec};
+use crate::cli::kubernetes::ClusterArgs;
 use crate::cli::manifests::{Manifests, resource_id};
 use crate::replication::authorize::accounts::WithoutAccount;
 use crate::replication::authorize::{authorize, labels_matter};
@@ -32,14 +33,17 @@ pub enum AccountLookupError {
 pub struct AccountLookup {
     accounts: BTreeMap<String, Account>,
     namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    flags: ClusterArgs,
     cluster: Option<Client>,
 }
 
 impl AccountLookup {
-    pub fn new(manifests: &Manifests) -> AccountLookup {
+    /// `flags`: the cluster to read what the manifests do not contain.
+    pub fn new(manifests: &Manifests, flags: &ClusterArgs) -> AccountLookup {
         AccountLookup {
             accounts: manifests.accounts.iter().map(|a| (a.name.clone(), a.clone())).collect(),
             namespaces: manifests.namespaces.clone(),
+            flags: flags.clone(),
             cluster: None,
         }
     }
@@ -126,7 +130,7 @@ impl AccountLookup {
     async fn client(&mut self, name: &str) -> Result<Client, AccountLookupError> {
         let client = match &self.cluster {
             Some(client) => client.clone(),
-            None => Client::try_default().await.map_err(|e| no_cluster(name, e))?,
+            None => self.flags.client().await.map_err(|e| no_cluster(name, e))?,
         };
         self.cluster = Some(client.clone());
         Ok(client)

@@ -93,7 +93,7 @@ pub async fn backfill(args: BackfillArgs, typed: &'static str) -> Result<ExitCod
     ))?;
     let Some(interrupt) = &mut interrupt else { return Ok(ExitCode::SUCCESS) };
     tokio::select! {
-        ended = follow(&kubernetes, &name, BackfillView::of(&created)) => {
+        ended = follow(&kubernetes, &name, BackfillView::of(&created, typed), typed) => {
             let ended = ended?;
             print(&format!("{}\n", outcome(&ended)))?;
             Ok(if ended.ready == "True" { ExitCode::SUCCESS } else { ExitCode::from(WRONG) })
@@ -111,7 +111,8 @@ pub async fn backfill(args: BackfillArgs, typed: &'static str) -> Result<ExitCod
 
 /// Prints what would be created, for `kubectl apply -f -`.
 fn print_manifests(args: &BackfillArgs) -> Result<(), BackfillError> {
-    let manifests = Manifests::read(&args.filenames)?.with_resources()?;
+    let namespace = args.kubernetes.namespace.as_deref();
+    let manifests = Manifests::read(&args.filenames)?.in_namespace(namespace).with_resources()?;
     for resource in &manifests.resources {
         let manifest = propose(resource, args.backfill_name.as_deref(), &args.choices());
         let remarks: String = remarks(resource).iter().map(|line| format!("# {line}\n")).collect();
@@ -120,15 +121,18 @@ fn print_manifests(args: &BackfillArgs) -> Result<(), BackfillError> {
     Ok(())
 }
 
-/// Follows a backfill to its end.
+/// Follows a backfill to its end. Where it waits for a person, why and the command that helps it on are printed once for
+/// each reason.
 async fn follow(
     kubernetes: &Kubernetes,
     name: &str,
     mut view: BackfillView,
+    typed: &str,
 ) -> Result<BackfillView, BackfillError> {
     let mut progress = Progress::new();
     let started = Clock::System.now();
     let mut first: Option<(u64, Duration)> = None;
+    let mut explained = String::new();
     loop {
         let done = view.succeeded.unwrap_or_default() + view.failed.unwrap_or_default();
         let elapsed = started.elapsed();
@@ -140,9 +144,15 @@ async fn follow(
         if view.has_ended() {
             return Ok(view);
         }
+        if view.needs_someone() && view.reason != explained {
+            progress.end();
+            print(&explanation(&view))?;
+        }
+        explained.clone_from(&view.reason);
         tokio::time::sleep(POLL).await;
         let read = kubernetes.backfill(name).await?;
-        view = BackfillView::of(&read.ok_or_else(|| BackfillError::Deleted(name.to_owned()))?);
+        let read = read.ok_or_else(|| BackfillError::Deleted(name.to_owned()))?;
+        view = BackfillView::of(&read, typed);
     }
 }
 
@@ -163,6 +173,12 @@ fn moment(view: &BackfillView, rate: Option<f64>) -> String {
     let (succeeded, failed) = (view.succeeded.unwrap_or_default(), view.failed.unwrap_or_default());
     let rate = rate.map(|rate| format!(", {rate:.0} a second")).unwrap_or_default();
     format!(" {} {} copied, {failed} failed{rate}", bar(done), succeeded)
+}
+
+/// Why it waits, and the commands that help it on.
+fn explanation(view: &BackfillView) -> String {
+    let commands: String = view.next.iter().map(|command| format!("  → {command}\n")).collect();
+    format!("backfill {} waits: {}: {}\n{commands}", view.name, view.reason, printable(&view.message))
 }
 
 /// The end, in a line: verdict, counts, why.

@@ -3,6 +3,7 @@
 //! In: the signal. Out: a future that ends with it. A command listens before it begins anything, so that Ctrl-C never
 //! ends the process without the message that says how to go on.
 
+use futures::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Ctrl-C, from now on.
@@ -12,6 +13,11 @@ impl Interrupt {
     /// Listens. Where the system does not let the process, Ctrl-C ends it at once, as it does without this.
     pub fn listen() -> Interrupt {
         Interrupt(signal(SignalKind::interrupt()).ok())
+    }
+
+    /// Whether Ctrl-C was pressed meanwhile.
+    pub fn was_pressed(&mut self) -> bool {
+        self.pressed().now_or_never().is_some()
     }
 
     /// Returns once Ctrl-C was pressed.

@@ -23,17 +23,36 @@ const PAGE: u32 = 500;
 /// The manager of the fields that the command line writes.
 const MANAGER: &str = "kubectl-s3replication";
 
-/// How to reach the cluster: the flags of kubectl.
+/// Which cluster: the flags of kubectl.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Kubernetes")]
-pub struct KubeArgs {
+pub struct ClusterArgs {
     /// Path of the kubeconfig file; absent: KUBECONFIG, else ~/.kube/config
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig file; absent: its current one
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
+}
+
+/// How to reach the resources of a cluster: the flags of kubectl.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Kubernetes")]
+pub struct KubeArgs {
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
     /// Namespace; absent: that of the context
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+}
+
+/// The same flags for resources in files: the cluster is read only for what the files do not contain.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Kubernetes")]
+pub struct FileKubeArgs {
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Namespace of the resources whose file names none; absent: default
     #[arg(long, short)]
     pub namespace: Option<String>,
 }
@@ -41,12 +60,19 @@ pub struct KubeArgs {
 /// Which of the resources a subcommand is about, where it takes no name.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ScopeArgs {
-    /// The resources of all namespaces
-    #[arg(long, short = 'A', conflicts_with = "namespace")]
+    /// The resources of all namespaces, also where a namespace is given
+    #[arg(long, short = 'A')]
     pub all_namespaces: bool,
     /// Label selector, such as team=data
     #[arg(long, short = 'l', value_name = "SELECTOR")]
     pub selector: Option<String>,
+}
+
+impl ScopeArgs {
+    /// Every resource of the cluster.
+    pub fn everywhere() -> ScopeArgs {
+        ScopeArgs { all_namespaces: true, selector: None }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -54,11 +80,18 @@ pub enum KubernetesError {
     #[error("cannot find a Kubernetes cluster: {0}; set KUBECONFIG, --kubeconfig or --context")]
     Configuration(String),
     #[error("cannot {what}: {message}")]
-    Request { what: String, message: String },
+    Request { what: String, message: String, is_denied: bool },
     #[error("namespace {namespace} has no BucketReplication {name}; to list all: {typed} status -A")]
     NotFound { namespace: String, name: String, typed: &'static str },
     #[error("BucketReplication {namespace}/{name} cannot be decoded by this version: {message}")]
     Undecodable { namespace: String, name: String, message: String },
+}
+
+impl KubernetesError {
+    /// Whether the user lacks a right that the request needs.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, KubernetesError::Request { is_denied: true, .. })
+    }
 }
 
 /// An object, or why this version cannot decode it.
@@ -76,15 +109,20 @@ pub struct Kubernetes {
     pub namespace: String,
 }
 
-impl KubeArgs {
-    /// Connects as kubectl does with the same flags.
+impl ClusterArgs {
+    /// A client, as kubectl makes it with the same flags.
     ///
     /// # Errors
     /// When there is no kubeconfig, or it lacks the context.
-    pub async fn connect(&self) -> Result<Kubernetes, KubernetesError> {
+    pub async fn client(&self) -> Result<Client, KubernetesError> {
+        let config = self.config().await?;
+        Client::try_from(config).map_err(|error| KubernetesError::Configuration(error.to_string()))
+    }
+
+    async fn config(&self) -> Result<Config, KubernetesError> {
         let unusable = |error: String| KubernetesError::Configuration(error);
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
-        let config = match (&self.kubeconfig, &self.context) {
+        Ok(match (&self.kubeconfig, &self.context) {
             (Some(path), _) => {
                 let file = Kubeconfig::read_from(path).map_err(|e| unusable(e.to_string()))?;
                 Config::from_custom_kubeconfig(file, &options).await.map_err(|e| unusable(e.to_string()))?
@@ -93,9 +131,20 @@ impl KubeArgs {
                 Config::from_kubeconfig(&options).await.map_err(|e| unusable(e.to_string()))?
             }
             (None, None) => Config::infer().await.map_err(|e| unusable(e.to_string()))?,
-        };
+        })
+    }
+}
+
+impl KubeArgs {
+    /// Connects as kubectl does with the same flags.
+    ///
+    /// # Errors
+    /// When there is no kubeconfig, or it lacks the context.
+    pub async fn connect(&self) -> Result<Kubernetes, KubernetesError> {
+        let config = self.cluster.config().await?;
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).map_err(|e| unusable(e.to_string()))?;
+        let client =
+            Client::try_from(config).map_err(|error| KubernetesError::Configuration(error.to_string()))?;
         Ok(Kubernetes { client, namespace })
     }
 }
@@ -133,6 +182,31 @@ impl Kubernetes {
         Ok((listed.items.into_iter().map(found).collect(), version))
     }
 
+    /// One resource, and the version from which a watch of it continues.
+    ///
+    /// The version is that of a list: the resource's own may be older than what the API server keeps for watches, which
+    /// then refuses it each time.
+    ///
+    /// # Errors
+    /// As [`Kubernetes::get`].
+    pub async fn list_one(
+        &self,
+        name: &str,
+        typed: &'static str,
+    ) -> Result<(Found<BucketReplication>, String), KubernetesError> {
+        let api: Api<DeserializeGuard<BucketReplication>> =
+            Api::namespaced(self.client.clone(), &self.namespace);
+        let params = ListParams::default().fields(&format!("metadata.name={name}"));
+        let listed = pages(&api, params).await.map_err(request("list BucketReplications"))?;
+        let version = listed.metadata.resource_version.unwrap_or_default();
+        let one = listed.items.into_iter().next().map(found);
+        Ok((one.ok_or_else(|| self.not_found(name, typed))?, version))
+    }
+
+    fn not_found(&self, name: &str, typed: &'static str) -> KubernetesError {
+        KubernetesError::NotFound { namespace: self.namespace.clone(), name: name.to_owned(), typed }
+    }
+
     /// The live API of a scope, for a watch.
     pub fn watched(&self, scope: &ScopeArgs) -> Api<BucketReplication> {
         self.scoped(scope)
@@ -151,11 +225,7 @@ impl Kubernetes {
             Api::namespaced(self.client.clone(), &self.namespace);
         let found_one = api.get_opt(name).await;
         let found_one = found_one.map_err(request(&format!("read BucketReplication {name}")))?;
-        found_one.map(found).ok_or_else(|| KubernetesError::NotFound {
-            namespace: self.namespace.clone(),
-            name: name.to_owned(),
-            typed,
-        })
+        found_one.map(found).ok_or_else(|| self.not_found(name, typed))
     }
 
     /// One resource that must be decodable.
@@ -175,14 +245,14 @@ impl Kubernetes {
         })
     }
 
-    /// Every `AwsAccount` that can be decoded.
+    /// Every `AwsAccount`.
     ///
     /// # Errors
     /// What the API server answered.
-    pub async fn accounts(&self) -> Result<Vec<AwsAccount>, KubernetesError> {
+    pub async fn accounts(&self) -> Result<Vec<Found<AwsAccount>>, KubernetesError> {
         let api: Api<DeserializeGuard<AwsAccount>> = Api::all(self.client.clone());
         let listed = pages(&api, ListParams::default()).await.map_err(request("list AwsAccounts"))?;
-        Ok(listed.items.into_iter().filter_map(|guarded| guarded.0.ok()).collect())
+        Ok(listed.items.into_iter().map(found).collect())
     }
 
     /// The backfills of a scope, undecoded. `None`: the cluster does not have the kind, or the user may not list it.
@@ -290,7 +360,11 @@ where
 
 fn request(what: &str) -> impl FnOnce(kube::Error) -> KubernetesError {
     let what = what.to_owned();
-    move |error| KubernetesError::Request { what, message: explained(&error) }
+    move |error| KubernetesError::Request {
+        what,
+        message: explained(&error),
+        is_denied: matches!(&error, kube::Error::Api(status) if status.code == 403),
+    }
 }
 
 /// The API server's words, and the way out of the failures that a user meets first.
@@ -303,5 +377,86 @@ fn explained(error: &kube::Error) -> String {
         }
         kube::Error::Api(status) if status.code == 403 => status.message.clone(),
         other => describe(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::Router;
+    use axum::extract::Request;
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    /// An API server with one answer to everything, and the requests it has got.
+    async fn serving(code: u16, answer: Value) -> (Kubernetes, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let kept = asked.clone();
+        let router = Router::new().fallback(move |request: Request| {
+            kept.lock().unwrap().push(request.uri().to_string());
+            let answer = answer.to_string();
+            async move { (StatusCode::from_u16(code).unwrap(), answer) }
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
+        (Kubernetes { client, namespace: "data".to_owned() }, asked)
+    }
+
+    fn list(kind: &str, items: &[Value]) -> Value {
+        json!({
+            "apiVersion": "s3replication.dev/v1alpha1", "kind": kind,
+            "metadata": {"resourceVersion": "900"}, "items": items,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_watch_of_one_resource_continues_from_the_version_of_a_list() {
+        let orders = json!({
+            "metadata": {"namespace": "data", "name": "orders", "resourceVersion": "7"},
+            "spec": {"source": {"bucket": "source"}, "rules": []},
+        });
+        let (kubernetes, asked) = serving(200, list("BucketReplicationList", &[orders])).await;
+        let (one, version) = kubernetes.list_one("orders", "s3-replication-operator").await.unwrap();
+        assert_eq!(one.metadata.name.as_deref(), Some("orders"));
+        assert_eq!(version, "900", "that of the resource may be older than what the API server keeps");
+        let asked = asked.lock().unwrap();
+        assert!(asked[0].contains("fieldSelector=metadata.name%3Dorders"), "{asked:?}");
+    }
+
+    #[tokio::test]
+    async fn a_resource_that_is_not_in_the_list_is_not_found() {
+        let (kubernetes, _) = serving(200, list("BucketReplicationList", &[])).await;
+        let missing = kubernetes.list_one("orders", "s3-replication-operator").await;
+        assert!(matches!(missing, Err(KubernetesError::NotFound { .. })), "{missing:?}");
+    }
+
+    #[tokio::test]
+    async fn an_account_that_cannot_be_decoded_is_listed_as_such() {
+        let account = |name: &str, spec: Value| json!({"metadata": {"name": name}, "spec": spec});
+        let accounts = [
+            account("well", json!({"accountId": "111111111111"})),
+            account("odd", json!({"accountId": ["111111111111"]})),
+        ];
+        let (kubernetes, _) = serving(200, list("AwsAccountList", &accounts)).await;
+        let found = kubernetes.accounts().await.unwrap();
+        let are_decoded: Vec<bool> = found.iter().map(|account| account.object.is_ok()).collect();
+        assert_eq!(are_decoded, [true, false]);
+    }
+
+    #[tokio::test]
+    async fn a_denied_request_differs_from_one_that_failed() {
+        for (code, is_denied) in [(403, true), (404, false)] {
+            let answer = json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
+                "message": "m", "reason": "r",
+            });
+            let (kubernetes, _) = serving(code, answer).await;
+            let error = kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err();
+            assert_eq!(error.is_denied(), is_denied, "{error}");
+        }
     }
 }

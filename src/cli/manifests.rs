@@ -48,6 +48,16 @@ impl Manifests {
         Ok(manifests)
     }
 
+    /// Gives the resources without a namespace this one, as `kubectl apply -n` does.
+    pub fn in_namespace(mut self, namespace: Option<&str>) -> Manifests {
+        let resources = self.resources.iter_mut().map(|resource| &mut resource.metadata);
+        let backfills = self.backfills.iter_mut().map(|backfill| &mut backfill.metadata);
+        for metadata in resources.chain(backfills) {
+            metadata.namespace = metadata.namespace.take().or_else(|| namespace.map(str::to_owned));
+        }
+        self
+    }
+
     /// Fails if the files contain no `BucketReplication`.
     pub fn with_resources(self) -> Result<Manifests, ManifestError> {
         if self.resources.is_empty() {

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
+use serde::Serialize;
 
 use crate::cli::fleet::{BucketView, ReplicationView, Summary, Verdict, views};
 use crate::cli::kubernetes::{KubeArgs, KubernetesError, ScopeArgs};
-use crate::cli::output::{PrintError, print};
+use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::status::exit_code;
 use crate::cli::terminal::{Color, Layout, Tone, pad, printable, tone};
 
 #[derive(Debug, Args)]
 pub struct MapArgs {
+    /// Print for a program instead of a person
+    #[arg(long, short, value_enum)]
+    output: Option<Format>,
     /// When to use colour
     #[arg(long, value_enum, default_value_t)]
     color: Color,
@@ -34,32 +38,54 @@ pub async fn map(args: MapArgs, typed: &'static str) -> Result<ExitCode, MapErro
     let kubernetes = args.kubernetes.connect().await?;
     let (found, _) = kubernetes.list(&args.scope).await?;
     let views = views(found, &[], typed);
-    print(&text(&views, &Layout::of_stdout(args.color)))?;
+    print(&match args.output {
+        Some(format) => formatted(&Map::of(&views), format)?,
+        None => text(&views, &Layout::of_stdout(args.color)),
+    })?;
     Ok(exit_code(&views))
 }
 
+/// The map, for a program.
+#[derive(Serialize)]
+struct Map<'a> {
+    summary: Summary,
+    arrows: Vec<Arrow<'a>>,
+}
+
 /// One bucket that replicates into another, by a rule.
+#[derive(Serialize)]
 struct Arrow<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    rule: &'a str,
+    enabled: bool,
+    verdict: Verdict,
     source: &'a BucketView,
     destination: &'a BucketView,
-    verdict: Verdict,
-    enabled: bool,
-    rule: String,
+}
+
+impl Map<'_> {
+    fn of(views: &[ReplicationView]) -> Map<'_> {
+        let summary = Summary::of(views.iter().map(|view| view.verdict));
+        let arrows = views.iter().flat_map(|view| {
+            view.rules.iter().map(|rule| Arrow {
+                namespace: &view.namespace,
+                name: &view.name,
+                rule: &rule.id,
+                enabled: rule.enabled,
+                verdict: view.verdict,
+                source: &view.source,
+                destination: &rule.destination,
+            })
+        });
+        Map { summary, arrows: arrows.collect() }
+    }
 }
 
 /// The map: below each place (account and Region) its sources, and below each source its destinations.
 pub fn text(views: &[ReplicationView], layout: &Layout) -> String {
-    let summary = Summary::of(views.iter().map(|view| view.verdict));
+    let Map { summary, arrows } = Map::of(views);
     let mut text = format!("{}\n", layout.paint(Tone::Strong, &summary.sentence()));
-    let arrows = views.iter().flat_map(|view| {
-        view.rules.iter().map(|rule| Arrow {
-            source: &view.source,
-            destination: &rule.destination,
-            verdict: view.verdict,
-            enabled: rule.enabled,
-            rule: format!("{} rule {}", view.full_name(), rule.id),
-        })
-    });
     let mut places: BTreeMap<String, BTreeMap<&str, Vec<Arrow<'_>>>> = BTreeMap::new();
     for arrow in arrows {
         let sources = places.entry(place(arrow.source)).or_default();
@@ -75,7 +101,8 @@ pub fn text(views: &[ReplicationView], layout: &Layout) -> String {
                 let sign = layout.paint(tone(arrow.verdict), arrow.verdict.sign());
                 let bucket = pad(&printable(&arrow.destination.bucket), 32);
                 let disabled = if arrow.enabled { "" } else { ", Disabled" };
-                let rule = layout.paint(Tone::Dim, &printable(&format!("{}{disabled}", arrow.rule)));
+                let rule = format!("{}/{} rule {}{disabled}", arrow.namespace, arrow.name, arrow.rule);
+                let rule = layout.paint(Tone::Dim, &printable(&rule));
                 let place = printable(&self::place(arrow.destination));
                 text.push_str(&format!("  {elbow}{shaft} {sign} {bucket} {place}  {rule}\n"));
             }
@@ -89,4 +116,17 @@ pub fn place(bucket: &BucketView) -> String {
     let account = bucket.account.clone().or_else(|| bucket.account_ref.clone());
     let account = account.unwrap_or_else(|| "unknown account".to_owned());
     format!("{account} {}", bucket.region.as_deref().unwrap_or("unknown Region"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fleet::samples::{all, resource};
+
+    /// The form that programs read: a change of it is a change for them.
+    #[test]
+    fn the_form_for_programs_is_stable() {
+        let views = all([resource("orders", &[["Ready", "True", "Applied", "m"]])]);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&Map::of(&views)).unwrap());
+    }
 }

@@ -217,3 +217,24 @@ impl Cli {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kubectl_s_flags_are_taken_as_kubectl_takes_them() {
+        for line in [
+            "status -A -n data",
+            "map -A -n data -o json",
+            "report -A -n data",
+            "orphans -A",
+            "plan -f - --context east --kubeconfig file -n data",
+            "policy -f - --context east --kubeconfig file -n data",
+            "import --bucket orders --context east --kubeconfig file -n data",
+        ] {
+            let words = ["s3-replication-operator"].into_iter().chain(line.split(' '));
+            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+}

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::api::{BucketReplication, Reason};
 use crate::aws::{self, AwsConnector};
 use crate::cli::account_lookup::AccountLookup;
+use crate::cli::kubernetes::FileKubeArgs;
 use crate::cli::manifests::{Manifests, resource_id};
 use crate::cli::{AwsArgs, CliError, Output, write};
 use crate::replication::{Accounts, Plan, ReadSet, Replication, assess};
@@ -26,6 +27,8 @@ pub struct PlanArgs {
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
+    kubernetes: FileKubeArgs,
+    #[command(flatten)]
     aws: AwsArgs,
 }
 
@@ -33,8 +36,10 @@ pub struct PlanArgs {
 const CHANGES: u8 = 2;
 
 pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
-    let manifests = Manifests::read(&args.filenames)?.with_resources()?;
-    let mut directory = AccountLookup::new(&manifests);
+    let manifests = Manifests::read(&args.filenames)?
+        .in_namespace(args.kubernetes.namespace.as_deref())
+        .with_resources()?;
+    let mut directory = AccountLookup::new(&manifests, &args.kubernetes.cluster);
     let identities = AwsConnector::from_env(args.aws.settings(), aws::Metrics::default()).await;
     let mut plans = Vec::new();
     for resource in &manifests.resources {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::api::BucketReplicationSpec;
 use crate::cli::account_lookup::AccountLookup;
+use crate::cli::kubernetes::FileKubeArgs;
 use crate::cli::manifests::{Manifests, resource_id};
 use crate::cli::policy_backfills::needed;
 use crate::cli::{CliError, Output, write};
@@ -48,6 +49,8 @@ pub struct PolicyArgs {
     /// Region that decides the partition of ARNs, for resources that name no Region
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1")]
     region: String,
+    #[command(flatten)]
+    kubernetes: FileKubeArgs,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,8 +65,10 @@ fn account_id(text: &str) -> Result<String, String> {
 }
 
 pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
-    let manifests = Manifests::read(&args.filenames)?.with_anything()?;
-    let mut directory = AccountLookup::new(&manifests);
+    let manifests = Manifests::read(&args.filenames)?
+        .in_namespace(args.kubernetes.namespace.as_deref())
+        .with_anything()?;
+    let mut directory = AccountLookup::new(&manifests, &args.kubernetes.cluster);
     let mut sections: Vec<(String, Value)> = Vec::new();
     let mut all = Vec::new();
     let mut unrestricted = Vec::new();

@@ -4,14 +4,14 @@
 //! In: the `AwsAccount`s. Out: a client for each account id, or why there is none. An account that cannot be reached is
 //! unknown, and is reported as such.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use futures::future::join_all;
-use kube::ResourceExt;
 
 use crate::api::AwsAccount;
 use crate::aws::{AwsClient, AwsConnector, ResourceClients};
+use crate::cli::kubernetes::Found;
 use crate::replication::{Account, Accounts, ResourceId};
 
 /// Which accounts to read.
@@ -32,9 +32,10 @@ impl AccountsArgs {
     ///
     /// # Errors
     /// When one that was named is not there.
-    pub fn choose(&self, mut all: Vec<AwsAccount>) -> Result<Vec<AwsAccount>, NoSuchAccount> {
-        let is = |account: &AwsAccount, name: &String| {
-            account.name_any() == *name || account.spec.account_id == *name
+    pub fn choose(&self, mut all: Vec<Found<AwsAccount>>) -> Result<Vec<Found<AwsAccount>>, NoSuchAccount> {
+        let is = |Found { metadata, object }: &Found<AwsAccount>, name: &String| {
+            let has_id = object.as_ref().is_ok_and(|account| account.spec.account_id == *name);
+            has_id || metadata.name.as_ref() == Some(name)
         };
         if let Some(missing) = self.accounts.iter().find(|name| !all.iter().any(|account| is(account, name)))
         {
@@ -50,42 +51,115 @@ pub struct Reached {
     /// The name of the `AwsAccount`; `None`: the AWS identity of the environment.
     pub name: Option<String>,
     pub account_id: String,
+    /// The paths that its `AwsAccount`s impose on roles.
+    pub role_paths: BTreeSet<String>,
     /// Why it cannot be reached.
     pub clients: Result<ResourceClients, String>,
 }
 
 impl Reached {
+    /// The account as it begins a message.
+    pub fn title(&self) -> String {
+        let is_id = self.account_id.bytes().all(|byte| byte.is_ascii_digit());
+        if is_id { format!("account {}", self.account_id) } else { self.account_id.clone() }
+    }
+
     /// The client for reads.
     pub fn client(&self) -> Result<&AwsClient, &str> {
         self.clients.as_ref().map(|clients| &clients.source).map_err(String::as_str)
     }
 }
 
-/// A client for each account id. Where several `AwsAccount`s have the same, the first that can be reached serves.
-pub async fn reach(connector: &AwsConnector, accounts: &[AwsAccount]) -> Vec<Reached> {
+/// A client for each account id. Where several `AwsAccount`s have the same, the first that can be reached serves. One that
+/// cannot be decoded has no known account id, and is returned as one that cannot be reached.
+pub async fn reach(connector: &AwsConnector, accounts: &[Found<AwsAccount>]) -> Vec<Reached> {
     if accounts.is_empty() {
         let clients = connector.connect(&Accounts::default(), &ResourceId::of_account("environment")).await;
         let account_id = clients.as_ref().map(|clients| clients.source.caller().account);
         return vec![Reached {
             name: None,
+            role_paths: BTreeSet::new(),
             account_id: account_id.unwrap_or_else(|_| "the account of the environment".to_owned()),
             clients: clients.map_err(|failure| failure.message()),
         }];
     }
-    let connected = join_all(accounts.iter().map(async |account| {
-        let account = Account { name: account.name_any(), spec: account.spec.clone() };
-        let id = ResourceId::of_account(&account.name);
-        let (name, account_id) = (account.name.clone(), account.spec.account_id.clone());
-        let accounts = Accounts { source: Some(account), ..Accounts::default() };
-        let clients = connector.connect(&accounts, &id).await.map_err(|failure| failure.message());
-        Reached { name: Some(name), account_id, clients }
+    let connected = join_all(accounts.iter().map(async |Found { metadata, object }| {
+        let name = metadata.name.clone().unwrap_or_default();
+        match object {
+            Ok(account) => reach_one(connector, name, account).await,
+            Err(message) => undecodable(name, message),
+        }
     }));
     let mut by_id: BTreeMap<String, Reached> = BTreeMap::new();
-    for reached in connected.await {
-        let held = by_id.get(&reached.account_id);
-        if held.is_none_or(|held| held.clients.is_err() && reached.clients.is_ok()) {
-            by_id.insert(reached.account_id.clone(), reached);
+    for mut reached in connected.await {
+        let held = by_id.remove(&reached.account_id);
+        if let Some(mut held) = held {
+            if held.clients.is_err() && reached.clients.is_ok() {
+                std::mem::swap(&mut held, &mut reached);
+            }
+            held.role_paths.append(&mut reached.role_paths);
+            reached = held;
         }
+        by_id.insert(reached.account_id.clone(), reached);
     }
     by_id.into_values().collect()
+}
+
+async fn reach_one(connector: &AwsConnector, name: String, account: &AwsAccount) -> Reached {
+    let account = Account { name, spec: account.spec.clone() };
+    let id = ResourceId::of_account(&account.name);
+    let (name, account_id) = (account.name.clone(), account.spec.account_id.clone());
+    let role_paths = account.spec.roles.iter().filter_map(|roles| roles.path.clone()).collect();
+    let accounts = Accounts { source: Some(account), ..Accounts::default() };
+    let clients = connector.connect(&accounts, &id).await.map_err(|failure| failure.message());
+    Reached { name: Some(name), account_id, role_paths, clients }
+}
+
+fn undecodable(name: String, message: &str) -> Reached {
+    Reached {
+        account_id: format!("the account of AwsAccount {name}"),
+        clients: Err(format!("this version cannot decode AwsAccount {name}: {message}")),
+        name: Some(name),
+        role_paths: BTreeSet::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::ObjectMeta;
+
+    use super::*;
+
+    fn odd(name: &str) -> Found<AwsAccount> {
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        Found { metadata, object: Err("spec: from another version".to_owned()) }
+    }
+
+    #[tokio::test]
+    async fn an_account_that_cannot_be_decoded_is_unknown_and_not_that_of_the_environment() {
+        let settings = crate::aws::Settings {
+            rates: crate::aws::Rates {
+                s3_reads: std::num::NonZeroU32::MIN,
+                s3_writes: std::num::NonZeroU32::MIN,
+                iam_reads: std::num::NonZeroU32::MIN,
+                iam_writes: std::num::NonZeroU32::MIN,
+            },
+            attempt_timeout: std::time::Duration::from_secs(1),
+            attempts: 1,
+        };
+        let connector = AwsConnector::from_env(settings, crate::aws::Metrics::default()).await;
+        let chosen = AccountsArgs::default().choose(vec![odd("backup")]).unwrap();
+        let reached = reach(&connector, &chosen).await;
+        let [one] = reached.as_slice() else { panic!("{}", reached.len()) };
+        assert_eq!(one.name.as_deref(), Some("backup"));
+        let why = one.client().err().unwrap();
+        assert!(why.contains("AwsAccount backup") && why.contains("another version"), "{why}");
+    }
+
+    #[test]
+    fn an_account_that_cannot_be_decoded_is_chosen_by_its_name() {
+        let args = AccountsArgs { accounts: vec!["backup".to_owned()] };
+        assert_eq!(args.choose(vec![odd("backup"), odd("other")]).unwrap().len(), 1);
+        assert!(args.choose(vec![odd("other")]).is_err());
+    }
 }

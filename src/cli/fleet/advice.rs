@@ -17,6 +17,10 @@ pub struct Subject<'a> {
     pub destination: &'a str,
     /// ARN of the role.
     pub role: Option<&'a str>,
+    /// The `AwsAccount`s of its buckets.
+    pub accounts: &'a [&'a str],
+    /// The operator may correct what differs: `managementPolicy` is `Enforce`.
+    pub is_enforced: bool,
 }
 
 /// What to make of a reason.
@@ -59,6 +63,9 @@ pub fn advise(reason: Option<Reason>, subject: &Subject<'_>) -> Advice {
             "the operator checks nothing, and S3 replicates as it was last configured",
             vec![subject.own("resume")],
         ),
+        Reason::Drifted if subject.is_enforced => {
+            ("AWS differs from the spec", vec![subject.own("check"), subject.plan()])
+        }
         Reason::Drifted => (
             "AWS differs from the spec, and the operator leaves it so",
             vec![subject.plan(), subject.patch(r#"{"spec":{"managementPolicy":"Enforce"}}"#)],
@@ -238,6 +245,41 @@ fn of_backfill(reason: Reason) -> &'static str {
     }
 }
 
+/// The names that commands on a backfill need.
+#[derive(Clone, Copy, Debug)]
+pub struct BackfillSubject<'a> {
+    /// The beginning of a command of this program, as the user types it.
+    pub typed: &'a str,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub replication: &'a str,
+    /// The `AwsAccount` of the source.
+    pub account: Option<&'a str>,
+    /// `Ready` is false.
+    pub is_refused: bool,
+}
+
+/// The commands that help a backfill on; none where nobody has to.
+pub fn advise_on_backfill(reason: Option<Reason>, subject: &BackfillSubject<'_>) -> Vec<String> {
+    let BackfillSubject { typed, namespace, name, replication, account, is_refused } = *subject;
+    let (namespace, name, replication) = (word(namespace), word(name), word(replication));
+    match reason {
+        Some(Reason::AwaitingApproval) => vec![format!(
+            "kubectl patch replicationbackfill {name} -n {namespace} --type merge -p '{{\"spec\":{{\"approved\":true}}}}'"
+        )],
+        Some(Reason::CompletedWithFailures | Reason::JobFailed | Reason::JobVanished | Reason::Cancelled) => {
+            vec![format!("{typed} backfill {replication} -n {namespace} --wait")]
+        }
+        Some(Reason::ReplicationNotReady) => vec![format!("{typed} status {replication} -n {namespace}")],
+        Some(Reason::NotAllowed | Reason::AccountNotFound) => vec![match account {
+            Some(account) => format!("kubectl edit awsaccount {}", word(account)),
+            None => "kubectl get awsaccounts -o yaml".to_owned(),
+        }],
+        _ if is_refused => vec![format!("kubectl describe replicationbackfill {name} -n {namespace}")],
+        _ => Vec::new(),
+    }
+}
+
 /// The advice for a reason of `Replicating`, where a reason that other conditions have too means something else.
 pub fn advise_on_objects(reason: Option<Reason>, subject: &Subject<'_>) -> Advice {
     let meaning = match reason {
@@ -284,11 +326,26 @@ impl Subject<'_> {
     }
 
     fn plan(&self) -> String {
-        format!("{} -o yaml | {} plan -f -", self.kubectl("get"), self.typed)
+        format!("{} -o yaml | {} plan -f -", self.get(), self.typed)
     }
 
     fn policy(&self) -> String {
-        format!("{} -o yaml | {} policy -f -", self.kubectl("get"), self.typed)
+        format!("{} -o yaml | {} policy -f -", self.get(), self.typed)
+    }
+
+    /// Reads the resource with the AwsAccounts that apply to it, one that it does not name too, and with the Namespace,
+    /// whose labels an AwsAccount may ask for.
+    fn get(&self) -> String {
+        if self.accounts.is_empty() {
+            return self.kubectl("get");
+        }
+        let (name, namespace) = (word(self.name), word(self.namespace));
+        let accounts: String = self
+            .accounts
+            .iter()
+            .map(|account| format!(" {}", word(&format!("awsaccount/{account}"))))
+            .collect();
+        format!("kubectl get bucketreplication/{name}{accounts} namespace/{namespace} -n {namespace}")
     }
 
     /// The name of the role: the last part of its ARN.
@@ -313,8 +370,53 @@ mod tests {
             source: "$(reboot)",
             destination: "",
             role: None,
+            accounts: &[],
+            is_enforced: true,
         };
         let advice = advise(Some(Reason::ForeignConfiguration), &subject);
         assert_eq!(advice.next, ["kubectl s3replication import --bucket '$(reboot)'"]);
+    }
+
+    #[test]
+    fn a_plan_needs_the_accounts_that_the_operator_uses() {
+        let subject = Subject {
+            typed: "kubectl s3replication",
+            namespace: "data",
+            name: "orders",
+            source: "source",
+            destination: "copy",
+            role: None,
+            accounts: &["default", "backup"],
+            is_enforced: false,
+        };
+        assert_eq!(
+            subject.plan(),
+            "kubectl get bucketreplication/orders awsaccount/default awsaccount/backup namespace/data -n data \
+             -o yaml | kubectl s3replication plan -f -"
+        );
+        let alone = Subject { accounts: &[], ..subject };
+        assert_eq!(
+            alone.plan(),
+            "kubectl get bucketreplication orders -n data -o yaml | kubectl s3replication plan -f -"
+        );
+    }
+
+    #[test]
+    fn only_a_resource_that_observes_is_to_be_enforced() {
+        let observed = Subject {
+            typed: "kubectl s3replication",
+            namespace: "data",
+            name: "orders",
+            source: "source",
+            destination: "copy",
+            role: None,
+            accounts: &[],
+            is_enforced: false,
+        };
+        let enforces = |subject: &Subject<'_>| {
+            advise(Some(Reason::Drifted), subject).next.iter().any(|command| command.contains("Enforce"))
+        };
+        assert!(enforces(&observed));
+        assert!(!enforces(&Subject { is_enforced: true, ..observed }));
     }
 }

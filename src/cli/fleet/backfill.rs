@@ -5,6 +5,10 @@ use kube::core::DynamicObject;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::api::Reason;
+use crate::cli::fleet::advice::{BackfillSubject, advise_on_backfill};
+use crate::cli::fleet::verdict::reason;
+
 /// A `ReplicationBackfill`: how far it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,11 +31,17 @@ pub struct BackfillView {
     pub succeeded: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<u64>,
+    /// When it ended, with or without a job; RFC 3339. Absent: it has not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<String>,
+    /// Commands that help it on, where someone has to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub next: Vec<String>,
 }
 
 impl BackfillView {
-    /// Reads a backfill.
-    pub fn of(object: &DynamicObject) -> BackfillView {
+    /// Reads a backfill. `typed` begins the commands.
+    pub fn of(object: &DynamicObject, typed: &str) -> BackfillView {
         let text = |pointer: &str| object.data.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let number = |pointer: &str| object.data.pointer(pointer).and_then(Value::as_u64);
         let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
@@ -39,7 +49,7 @@ impl BackfillView {
         let of_ready = |field: &str| {
             ready.and_then(|ready| ready.get(field)).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
-        BackfillView {
+        let mut view = BackfillView {
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
             replication: text("/spec/replicationRef/name").unwrap_or_default(),
@@ -50,13 +60,32 @@ impl BackfillView {
             total: number("/status/progress/total"),
             succeeded: number("/status/progress/succeeded"),
             failed: number("/status/progress/failed"),
-        }
+            finished_at: text("/status/finishedAt"),
+            next: Vec::new(),
+        };
+        let account = text("/status/source/accountRef");
+        let subject = BackfillSubject {
+            typed,
+            namespace: &view.namespace,
+            name: &view.name,
+            replication: &view.replication,
+            account: account.as_deref(),
+            is_refused: view.ready == "False",
+        };
+        view.next = advise_on_backfill(reason(&view.reason), &subject);
+        view
     }
 
-    /// Whether it has ended, well or not: its `Ready` is decided, and no change of the world decides it otherwise.
+    /// Whether it has ended, well or not. The operator too knows the end by this field, and not by `Ready`: that is
+    /// false also while a backfill cannot begin.
     pub fn has_ended(&self) -> bool {
-        const WAITS: [&str; 3] = ["ReplicationNotReady", "AccessDenied", "NotAllowed"];
-        matches!(self.ready.as_str(), "True" | "False") && !WAITS.contains(&self.reason.as_str())
+        self.finished_at.is_some()
+    }
+
+    /// Whether it may wait until a person does something.
+    pub fn needs_someone(&self) -> bool {
+        let awaits_approval = self.reason == Reason::AwaitingApproval.as_str();
+        !self.has_ended() && (awaits_approval || self.ready == "False")
     }
 
     /// The part of its objects that is done, from 0 to 1; `None` until S3 has counted them.
@@ -64,5 +93,62 @@ impl BackfillView {
         let total = self.total.filter(|total| *total > 0)?;
         let done = self.succeeded.unwrap_or_default() + self.failed.unwrap_or_default();
         Some((done as f64 / total as f64).clamp(0.0, 1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn backfill(status: Value) -> BackfillView {
+        let object = json!({
+            "apiVersion": "s3replication.dev/v1alpha1", "kind": "ReplicationBackfill",
+            "metadata": {"namespace": "data", "name": "missed"},
+            "spec": {"replicationRef": {"name": "orders"}},
+            "status": status,
+        });
+        BackfillView::of(&serde_json::from_value(object).unwrap(), "kubectl s3replication")
+    }
+
+    fn with_reason(status: &str, reason: &str) -> Value {
+        json!({"conditions": [{"type": "Ready", "status": status, "reason": reason, "message": "m"}]})
+    }
+
+    #[test]
+    fn only_the_time_of_its_end_ends_a_backfill() {
+        for reason in ["Throttled", "CredentialsUnavailable", "AccountNotFound", "NotAllowed", "BrandNew"] {
+            let view = backfill(with_reason("False", reason));
+            assert!(!view.has_ended() && view.needs_someone(), "{reason}");
+        }
+        let mut ended = with_reason("False", "JobFailed");
+        ended["finishedAt"] = json!("2026-03-01T10:00:00Z");
+        let view = backfill(ended);
+        assert!(view.has_ended() && !view.needs_someone());
+    }
+
+    #[test]
+    fn a_backfill_that_waits_for_a_person_names_the_command() {
+        let next = |status: &str, reason: &str| backfill(with_reason(status, reason)).next;
+        assert_eq!(
+            next("Unknown", "AwaitingApproval"),
+            [
+                r#"kubectl patch replicationbackfill missed -n data --type merge -p '{"spec":{"approved":true}}'"#
+            ]
+        );
+        for reason in ["CompletedWithFailures", "JobFailed", "JobVanished", "Cancelled"] {
+            assert_eq!(
+                next("False", reason),
+                ["kubectl s3replication backfill orders -n data --wait"],
+                "{reason}"
+            );
+        }
+        assert_eq!(next("False", "ReplicationNotReady"), ["kubectl s3replication status orders -n data"]);
+        assert_eq!(next("False", "NotAllowed"), ["kubectl get awsaccounts -o yaml"]);
+        assert_eq!(next("False", "InvalidSpec"), ["kubectl describe replicationbackfill missed -n data"]);
+        for (status, reason) in [("Unknown", "Running"), ("True", "Completed"), ("Unknown", "")] {
+            assert!(next(status, reason).is_empty(), "{reason}");
+        }
     }
 }

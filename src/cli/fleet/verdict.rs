@@ -35,6 +35,11 @@ impl Verdict {
         self <= Verdict::Retrying
     }
 
+    /// Whether the operator has found the settings right, and nothing is left open.
+    pub fn is_well(self) -> bool {
+        self >= Verdict::Applied
+    }
+
     /// The sign before a name. It says the same as the colour.
     pub fn sign(self) -> &'static str {
         match self {
@@ -143,6 +148,11 @@ impl Summary {
         }
     }
 
+    /// Whether every resource is known to be well.
+    fn is_well(&self) -> bool {
+        self.verdicts.iter().all(|counted| counted.verdict.is_well())
+    }
+
     /// The summary as a sentence: the verdict of the fleet.
     pub fn sentence(&self) -> String {
         let counts: Vec<String> = self
@@ -153,9 +163,14 @@ impl Summary {
         let counts = counts.join(", ");
         match (self.total, self.wrong) {
             (0, _) => "There are no replications.".to_owned(),
-            (1, 0) => format!("The replication is well: {counts}."),
+            (1, 0) if self.is_well() => format!("The replication is well: {counts}."),
+            (1, 0) => {
+                let word = self.verdicts.first().map_or("", |counted| counted.verdict.word());
+                format!("The replication is {word}.")
+            }
             (1, _) => format!("The replication needs attention: {counts}."),
-            (total, 0) => format!("All {total} replications are well: {counts}."),
+            (total, 0) if self.is_well() => format!("All {total} replications are well: {counts}."),
+            (total, 0) => format!("None of {total} replications is failing: {counts}."),
             (total, 1) => format!("1 of {total} replications needs attention: {counts}."),
             (total, wrong) => format!("{wrong} of {total} replications need attention: {counts}."),
         }
@@ -212,6 +227,12 @@ mod tests {
         let sentence = |verdicts: &[Verdict]| Summary::of(verdicts.iter().copied()).sentence();
         assert_eq!(sentence(&[]), "There are no replications.");
         assert_eq!(sentence(&[Verdict::Arriving]), "The replication is well: 1 arriving.");
+        assert_eq!(
+            sentence(&[Verdict::Applied, Verdict::Unproven, Verdict::Unproven]),
+            "None of 3 replications is failing: 2 not proven, 1 applied."
+        );
+        assert_eq!(sentence(&[Verdict::Suspended]), "The replication is suspended.");
+        assert_eq!(sentence(&[Verdict::Applied; 2]), "All 2 replications are well: 2 applied.");
         assert_eq!(
             sentence(&[Verdict::Applied, Verdict::Failing, Verdict::Failing]),
             "2 of 3 replications need attention: 2 failing, 1 applied."

@@ -3,6 +3,8 @@
 //! In: the resource and the backfills that refer to it. Out: [`ReplicationView`]: the verdict, why, what to do, and what
 //! is true in AWS as the status reports it.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::{DynamicObject, ObjectMeta};
 use serde::{Deserialize, Serialize};
@@ -94,7 +96,8 @@ pub fn views(
     backfills: &[DynamicObject],
     typed: &str,
 ) -> Vec<ReplicationView> {
-    let backfills: Vec<BackfillView> = backfills.iter().map(BackfillView::of).collect();
+    let backfills: Vec<BackfillView> =
+        backfills.iter().map(|backfill| BackfillView::of(backfill, typed)).collect();
     let mut views: Vec<ReplicationView> = found
         .into_iter()
         .map(|Found { metadata, object }| match object {
@@ -116,6 +119,13 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], typed: &str) ->
     let current = status.observed_generation >= metadata.generation;
     let (verdict, why) = decide(&ready, of_type("Replicating"), current);
     let (source, rules) = (source(&spec, &status), rules(&spec, &status));
+    let accounts: BTreeSet<&str> = rules
+        .iter()
+        .map(|rule| &rule.destination)
+        .chain([&source])
+        .filter_map(|bucket| bucket.account_ref.as_deref())
+        .collect();
+    let accounts: Vec<&str> = accounts.into_iter().collect();
     let subject = Subject {
         typed,
         namespace: &namespace,
@@ -123,6 +133,8 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], typed: &str) ->
         source: &source.bucket,
         destination: rules.first().map_or("", |rule| rule.destination.bucket.as_str()),
         role: status.role.as_ref().map(|role| role.arn.as_str()),
+        accounts: &accounts,
+        is_enforced: spec.management_policy == ManagementPolicy::Enforce,
     };
     let advice = match why.r#type.as_str() {
         "Replicating" => advise_on_objects(reason(&why.reason), &subject),
@@ -159,8 +171,16 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], typed: &str) ->
 /// A resource that this version cannot decode: all that is known is its name.
 fn undecodable(metadata: &ObjectMeta, message: String, typed: &str) -> ReplicationView {
     let (namespace, name) = names(metadata);
-    let subject =
-        Subject { typed, namespace: &namespace, name: &name, source: "", destination: "", role: None };
+    let subject = Subject {
+        typed,
+        namespace: &namespace,
+        name: &name,
+        source: "",
+        destination: "",
+        role: None,
+        accounts: &[],
+        is_enforced: false,
+    };
     let advice = advise(Some(Reason::InvalidSpec), &subject);
     ReplicationView {
         verdict: Verdict::Failing,

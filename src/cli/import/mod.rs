@@ -14,6 +14,7 @@ use crate::api::{AdoptionPolicy, BucketReplication};
 use crate::aws::{self, AwsClient, AwsConnector, HeldBucket, Importable};
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::import::directory::{DirectoryError, Imported};
+use crate::cli::kubernetes::ClusterArgs;
 use crate::cli::manifests::Manifests;
 use crate::cli::status::WRONG;
 use crate::cli::{AwsArgs, CliError, write};
@@ -50,6 +51,8 @@ pub struct ImportArgs {
     #[arg(long, short, default_value = "default")]
     namespace: String,
     #[command(flatten)]
+    cluster: ClusterArgs,
+    #[command(flatten)]
     aws: AwsArgs,
 }
 
@@ -76,7 +79,7 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
     let account = match &args.account {
         Some(name) => {
             let manifests = Manifests::read(&args.filenames)?;
-            Some(AccountLookup::new(&manifests).account(name).await?)
+            Some(AccountLookup::new(&manifests, &args.cluster).account(name).await?)
         }
         None => None,
     };

@@ -50,6 +50,8 @@ pub struct Orphan {
     pub account_id: String,
     pub role: String,
     pub arn: String,
+    /// The kind of the resource that the tags name: `BucketReplication` or `ReplicationBackfill`.
+    pub kind: &'static str,
     /// The resource that the tags name.
     pub namespace: String,
     pub name: String,
@@ -76,6 +78,20 @@ pub struct Unclear {
     pub bucket: String,
     pub sid: String,
     pub principals: Vec<String>,
+}
+
+/// The kind of the resource of a role without a tag for it.
+pub const REPLICATION: &str = "BucketReplication";
+const BACKFILL: &str = "ReplicationBackfill";
+
+/// The resources of the cluster that may own something.
+#[derive(Debug)]
+pub struct Owners<'a> {
+    /// The UID of this cluster.
+    pub cluster: &'a str,
+    pub resources: &'a [Found<BucketReplication>],
+    /// The UIDs of the backfills; `None`: they are unknown, and whatever is of a backfill is kept.
+    pub backfills: Option<BTreeSet<String>>,
 }
 
 /// What the cluster's resources use.
@@ -116,32 +132,40 @@ impl Used {
     }
 }
 
-/// Finds what is left over. `cluster`: the UID of this cluster.
-pub fn find(cluster: &str, resources: &[Found<BucketReplication>], accounts: &[HeldAccount]) -> Findings {
+/// Finds what is left over.
+pub fn find(owners: &Owners<'_>, accounts: &[HeldAccount]) -> Findings {
+    let Owners { cluster, resources, backfills } = owners;
     let used = Used::of(resources);
     let buckets = || accounts.iter().flat_map(|account| &account.buckets);
     let mut findings = Findings::default();
     for account in accounts {
         for role in &account.roles {
             let Some(id) = ResourceId::of_tags(&role.tags) else { continue };
-            // The role of a job that may be running: the backfill removes it at its end.
-            if role.tags.contains_key(KIND_TAG) {
-                continue;
-            }
-            if id.cluster.as_deref() != Some(cluster) {
+            if id.cluster.as_deref() != Some(*cluster) {
                 findings.of_other_clusters += 1;
                 continue;
             }
+            let kind = match role.tags.get(KIND_TAG).map(String::as_str) {
+                None => REPLICATION,
+                // A job may be running with the role: a backfill that is there removes it at its end.
+                Some(BACKFILL) if is_without_backfill(&id, backfills.as_ref()) => BACKFILL,
+                Some(_) => continue,
+            };
             let named: Vec<&HeldBucket> =
                 buckets().filter(|bucket| bucket.role.as_deref() == Some(&role.arn)).collect();
             let in_use = named.iter().any(|bucket| used.sources.contains(&bucket.address.name));
-            if in_use || used.holds(role, &id) {
+            let is_held = match kind {
+                BACKFILL => used.roles.contains(&role.arn),
+                _ => used.holds(role, &id),
+            };
+            if in_use || is_held {
                 continue;
             }
             findings.orphans.push(Orphan {
                 account_id: account.account_id.clone(),
                 role: role.name.clone(),
                 arn: role.arn.clone(),
+                kind,
                 namespace: id.namespace.clone(),
                 name: id.name.clone(),
                 configurations: named.into_iter().map(|bucket| bucket.address.clone()).collect(),
@@ -175,6 +199,11 @@ pub fn find(cluster: &str, resources: &[Found<BucketReplication>], accounts: &[H
         }
     }
     findings
+}
+
+/// Whether the backfill of a role is certainly gone.
+fn is_without_backfill(id: &ResourceId, backfills: Option<&BTreeSet<String>>) -> bool {
+    backfills.zip(id.uid.as_ref()).is_some_and(|(backfills, uid)| !backfills.contains(uid))
 }
 
 impl Orphan {
@@ -243,6 +272,10 @@ mod tests {
         HeldBucket { address, role: role.map(str::to_owned), policy }
     }
 
+    fn found_by(resources: &[Found<BucketReplication>], accounts: &[HeldAccount]) -> Findings {
+        find(&Owners { cluster: "c", resources, backfills: Some(BTreeSet::new()) }, accounts)
+    }
+
     fn account(roles: Vec<ObservedRole>, buckets: Vec<HeldBucket>) -> HeldAccount {
         HeldAccount { account_id: "111111111111".to_owned(), roles, buckets }
     }
@@ -256,7 +289,7 @@ mod tests {
             vec![role("c", "gone", "u")],
             vec![bucket("source", Some(ARN), None), bucket("copy", None, policy)],
         );
-        let findings = find("c", &[], &[held]);
+        let findings = found_by(&[], &[held]);
         let [orphan] = findings.orphans.as_slice() else { panic!("{findings:?}") };
         let steps: Vec<String> = orphan.steps().iter().map(ToString::to_string).collect();
         assert_eq!(steps.len(), 4, "{steps:?}");
@@ -270,19 +303,31 @@ mod tests {
     #[test]
     fn what_another_cluster_holds_is_never_an_orphan() {
         let held = account(vec![role("elsewhere", "gone", "u")], vec![bucket("source", Some(ARN), None)]);
-        let findings = find("c", &[], &[held]);
+        let findings = found_by(&[], &[held]);
         assert_eq!((findings.orphans.len(), findings.of_other_clusters), (0, 1));
         let mut untagged = role("c", "gone", "u");
         untagged.tags.remove("s3replication.dev/cluster");
-        let findings = find("c", &[], &[account(vec![untagged], Vec::new())]);
+        let findings = found_by(&[], &[account(vec![untagged], Vec::new())]);
         assert_eq!(findings, Findings::default(), "nothing says that it is this cluster's");
     }
 
     #[test]
-    fn the_role_of_a_job_is_left_to_its_backfill() {
-        let mut job = role("c", "backfill+data.gone", "u");
-        job.tags.insert(KIND_TAG.to_owned(), "ReplicationBackfill".to_owned());
-        assert!(find("c", &[], &[account(vec![job], Vec::new())]).is_empty());
+    fn the_role_of_a_job_is_left_to_its_backfill_and_is_an_orphan_without_it() {
+        let job = |kind: &str| {
+            let mut job = role("c", "backfill+data.gone", "u");
+            job.tags.insert(KIND_TAG.to_owned(), kind.to_owned());
+            account(vec![job], Vec::new())
+        };
+        let found = |kind: &str, backfills: Option<&[&str]>| {
+            let backfills = backfills.map(|uids| uids.iter().map(|uid| (*uid).to_owned()).collect());
+            find(&Owners { cluster: "c", resources: &[], backfills }, &[job(kind)])
+        };
+        assert!(found(BACKFILL, Some(&["u"])).is_empty(), "the backfill is there");
+        assert!(found(BACKFILL, None).is_empty(), "the backfills are unknown");
+        assert!(found("BrandNew", Some(&[])).is_empty(), "the kind is unknown");
+        let gone = found(BACKFILL, Some(&["another"]));
+        let [orphan] = gone.orphans.as_slice() else { panic!("{gone:?}") };
+        assert_eq!((orphan.kind, orphan.steps().len()), (BACKFILL, 2), "its policy and the role");
     }
 
     #[test]
@@ -303,7 +348,7 @@ mod tests {
             (by_spec, role("c", "gone", "u"), Vec::new()),
             (orders(), role("c", "gone", "u"), source()),
         ] {
-            let findings = find("c", &resources, &[account(vec![role], buckets)]);
+            let findings = found_by(&resources, &[account(vec![role], buckets)]);
             assert!(findings.is_empty(), "{findings:?}");
         }
     }
@@ -312,7 +357,7 @@ mod tests {
     fn an_undecodable_resource_keeps_its_role_by_its_uid() {
         let mut odd = found(resource("orders", &[]));
         odd.object = Err("from another version".to_owned());
-        let findings = find("c", &[odd], &[account(vec![role("c", "orders", "orders")], Vec::new())]);
+        let findings = found_by(&[odd], &[account(vec![role("c", "orders", "orders")], Vec::new())]);
         assert!(findings.is_empty(), "{findings:?}");
     }
 
@@ -325,7 +370,7 @@ mod tests {
         };
         let shared = bucket("shared", None, statement(json!([ARN, "arn:aws:iam::111111111111:role/other"])));
         let dead = bucket("dead", None, statement(json!("AROAEXAMPLEID")));
-        let findings = find("c", &[], &[account(vec![role("c", "gone", "u")], vec![shared, dead])]);
+        let findings = found_by(&[], &[account(vec![role("c", "gone", "u")], vec![shared, dead])]);
         assert!(findings.orphans[0].statements.is_empty(), "{findings:?}");
         assert_eq!(findings.unclear.len(), 1);
         assert_eq!(findings.unclear[0].bucket, "dead");
@@ -335,7 +380,7 @@ mod tests {
     fn a_role_with_policies_of_others_is_left() {
         let mut attached = role("c", "gone", "u");
         attached.other_policies = vec!["arn:aws:iam::aws:policy/ReadOnlyAccess".to_owned()];
-        let findings = find("c", &[], &[account(vec![attached], Vec::new())]);
+        let findings = found_by(&[], &[account(vec![attached], Vec::new())]);
         assert!(!findings.orphans[0].steps().iter().any(|step| matches!(step, Step::DeleteRole { .. })));
     }
 }

@@ -3,6 +3,7 @@
 
 mod find;
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -12,8 +13,9 @@ use futures::{StreamExt, stream};
 use crate::api::DEFAULT_ROLE_PATH;
 use crate::aws::{self, AwsClient, AwsConnector, ResourceClients};
 use crate::cli::AwsArgs;
+use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
-use crate::cli::orphans::find::{Findings, HeldAccount, HeldBucket, Orphan, find};
+use crate::cli::orphans::find::{Findings, HeldAccount, HeldBucket, Orphan, Owners, REPLICATION, find};
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::progress::Progress;
 use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach};
@@ -32,7 +34,10 @@ pub struct OrphansArgs {
     /// Delete without a confirmation
     #[arg(long, requires = "delete")]
     yes: bool,
-    /// Path below which to look for roles
+    /// Accepted as by kubectl: what is left over is always looked for in all namespaces
+    #[arg(long, short = 'A')]
+    all_namespaces: bool,
+    /// Path below which to look for roles, besides the path that an AwsAccount imposes
     #[arg(long, default_value = DEFAULT_ROLE_PATH, value_name = "PATH")]
     role_path: String,
     /// Print for a program instead of a person
@@ -66,6 +71,8 @@ pub enum OrphansError {
     Changed,
     #[error("{0} of the steps failed: see above; run the command again once that is fixed")]
     Failed(usize),
+    #[error("stopped after {done} of {all} steps; run the command again to delete the rest")]
+    Stopped { done: usize, all: usize },
 }
 
 /// Calls that are under way at the same time. The rate limits of the account apply besides.
@@ -113,24 +120,38 @@ async fn read(kubernetes: &Kubernetes, accounts: &[Reached], path: &str) -> Resu
     for account in accounts {
         let id = &account.account_id;
         progress.show(&format!("reading account {id}"), " …");
+        let paths = role_paths(path, &account.role_paths);
         let read = match account.client() {
-            Ok(aws) => read_account(aws, id, path).await.map_err(|failure| failure.message()),
+            Ok(aws) => read_account(aws, id, &paths).await.map_err(|failure| failure.message()),
             Err(why) => Err(why.to_owned()),
         };
         match read {
             Ok(read) => held.push(read),
-            Err(why) => unknown.push(format!("account {id}: {why}")),
+            Err(why) => unknown.push(format!("{}: {why}", account.title())),
         }
     }
     progress.end();
     let cluster = kubernetes.cluster_id().await?;
-    let everywhere = ScopeArgs { all_namespaces: true, selector: None };
-    let (resources, _) = kubernetes.list(&everywhere).await?;
-    Ok(Reading { findings: find(&cluster, &resources, &held), unknown })
+    let (resources, _) = kubernetes.list(&ScopeArgs::everywhere()).await?;
+    let backfills = kubernetes.backfills(&ScopeArgs::everywhere()).await?;
+    let backfills =
+        backfills.map(|all| all.into_iter().filter_map(|backfill| backfill.metadata.uid).collect());
+    let owners = Owners { cluster: &cluster, resources: &resources, backfills };
+    Ok(Reading { findings: find(&owners, &held), unknown })
 }
 
-async fn read_account(aws: &AwsClient, account_id: &str, path: &str) -> Read<HeldAccount> {
-    let roles = aws::managed_roles(aws, path).await?;
+/// The paths below which to look for roles, without those below another.
+fn role_paths<'a>(path: &'a str, imposed: &'a BTreeSet<String>) -> Vec<&'a str> {
+    let all: BTreeSet<&str> = imposed.iter().map(String::as_str).chain([path]).collect();
+    let is_covered = |path: &str| all.iter().any(|other| *other != path && path.starts_with(other));
+    all.iter().copied().filter(|path| !is_covered(path)).collect()
+}
+
+async fn read_account(aws: &AwsClient, account_id: &str, paths: &[&str]) -> Read<HeldAccount> {
+    let mut roles = Vec::new();
+    for path in paths {
+        roles.extend(aws::managed_roles(aws, path).await?);
+    }
     let buckets = aws::inventory(aws).await?;
     let reads = stream::iter(buckets).map(|bucket| async move {
         let Some((region, role)) = location(aws, &bucket).await? else { return Ok(None) };
@@ -163,8 +184,9 @@ fn text(findings: &Findings, delete: bool) -> String {
         count => format!("{count} roles are left over of resources that are gone:\n"),
     };
     for orphan in orphans {
-        let Orphan { account_id, arn, namespace, name, blocked_by, .. } = orphan;
-        text.push_str(&format!("\n{arn} of {namespace}/{name}, account {account_id}\n"));
+        let Orphan { account_id, arn, kind, namespace, name, blocked_by, .. } = orphan;
+        let kind = if *kind == REPLICATION { String::new() } else { format!("{kind} ") };
+        text.push_str(&format!("\n{arn} of {kind}{namespace}/{name}, account {account_id}\n"));
         for (index, step) in orphan.steps().iter().enumerate() {
             text.push_str(&format!("  {}. {}\n", index + 1, printable(&step.to_string())));
         }
@@ -208,15 +230,24 @@ async fn delete(
     connector: &AwsConnector,
     accounts: &[Reached],
 ) -> Result<ExitCode, OrphansError> {
-    let mut failed = 0;
+    // A step is never cut short: what it does to AWS would be unknown.
+    let mut interrupt = Interrupt::listen();
+    let all = orphans.iter().map(|orphan| orphan.steps().len()).sum();
+    let (mut done, mut failed) = (0, 0);
     for orphan in orphans {
         for step in orphan.steps() {
+            if interrupt.was_pressed() {
+                return Err(OrphansError::Stopped { done, all });
+            }
             // A destination's policy is in the account of its bucket.
             let id = step_account(&step).unwrap_or(&orphan.account_id);
             let reached = accounts.iter().find(|account| account.account_id == id);
             let Some(Ok(clients)) = reached.map(|reached| reached.clients.as_ref()) else { continue };
             match execute(connector, clients, &step).await {
-                Ok(()) => print(&format!("done: {}\n", printable(&step.to_string())))?,
+                Ok(()) => {
+                    done += 1;
+                    print(&format!("done: {}\n", printable(&step.to_string())))?;
+                }
                 Err(failure) => {
                     failed += 1;
                     eprintln!("error: {}", failure.message());
@@ -244,5 +275,22 @@ async fn execute(connector: &AwsConnector, clients: &ResourceClients, step: &Ste
             connector.write_bucket_policy(clients, bucket, policy.as_ref()).await
         }
         step => connector.execute(clients, step).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_are_looked_for_below_each_path_once() {
+        let paths = |path: &'static str, imposed: &[&str]| -> Vec<String> {
+            let imposed = imposed.iter().map(|path| (*path).to_owned()).collect();
+            role_paths(path, &imposed).into_iter().map(str::to_owned).collect()
+        };
+        assert_eq!(paths("/s3-replication/", &[]), ["/s3-replication/"]);
+        assert_eq!(paths("/s3-replication/", &["/team/"]), ["/s3-replication/", "/team/"]);
+        assert_eq!(paths("/", &["/team/", "/s3-replication/"]), ["/"]);
+        assert_eq!(paths("/team/", &["/team/"]), ["/team/"]);
     }
 }

@@ -28,6 +28,23 @@ pub struct ReadAccount {
     pub buckets: Result<Vec<ReadBucket>, String>,
 }
 
+/// The buckets that the resources of a cluster are about.
+#[derive(Clone, Debug, Default)]
+pub struct Covered {
+    sources: BTreeSet<String>,
+    destinations: BTreeSet<String>,
+}
+
+impl Covered {
+    pub fn by(replications: &[ReplicationView]) -> Covered {
+        let destinations = replications.iter().flat_map(|view| &view.rules);
+        Covered {
+            sources: replications.iter().map(|view| view.source.bucket.clone()).collect(),
+            destinations: destinations.map(|rule| rule.destination.bucket.clone()).collect(),
+        }
+    }
+}
+
 /// The report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,6 +61,9 @@ pub struct Report {
     pub not_managed: Vec<BucketReport>,
     /// What could not be read, so that nothing is known of it.
     pub unknown: Vec<UnknownReport>,
+    /// Why it is unknown which buckets a resource covers, so that the lists of buckets are empty. Absent: it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage_unknown: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,12 +95,18 @@ pub struct UnknownReport {
 }
 
 impl Report {
-    pub fn new(replications: Vec<ReplicationView>, accounts: Vec<ReadAccount>, now: Timestamp) -> Report {
-        let sources: BTreeSet<String> = replications.iter().map(|view| view.source.bucket.clone()).collect();
-        let mut destinations: BTreeSet<String> = replications
-            .iter()
-            .flat_map(|view| view.rules.iter().map(|rule| rule.destination.bucket.clone()))
-            .collect();
+    /// `covered`: by the resources of the whole cluster, of which `replications` may be a part; or why it is unknown.
+    pub fn new(
+        replications: Vec<ReplicationView>,
+        covered: Result<Covered, String>,
+        accounts: Vec<ReadAccount>,
+        now: Timestamp,
+    ) -> Report {
+        let (covered, coverage_unknown) = match covered {
+            Ok(covered) => (covered, None),
+            Err(why) => (Covered::default(), Some(why)),
+        };
+        let Covered { sources, mut destinations } = covered;
         for bucket in accounts.iter().flat_map(|account| account.buckets.iter().flatten()) {
             destinations.extend(bucket.destinations.iter().flatten().flatten().cloned());
         }
@@ -92,6 +118,7 @@ impl Report {
             not_replicated: Vec::new(),
             not_managed: Vec::new(),
             unknown: Vec::new(),
+            coverage_unknown,
         };
         for ReadAccount { account_id, account_ref, buckets } in accounts {
             let count = buckets.as_ref().ok().map(Vec::len);
@@ -112,6 +139,7 @@ impl Report {
                             }
                             // The resource says more than this read could.
                             Err(_) => {}
+                            Ok(_) if report.coverage_unknown.is_some() => {}
                             Ok(Some(_)) if !sources.contains(&name) => report.not_managed.push(entry),
                             Ok(None) if !sources.contains(&name) && !destinations.contains(&name) => {
                                 report.not_replicated.push(entry);
@@ -130,13 +158,16 @@ impl Report {
 
     /// Whether something needs attention: exit code 2. A bucket that does not replicate may be meant so.
     pub fn is_wrong(&self) -> bool {
-        self.summary.wrong > 0 || !self.unknown.is_empty()
+        self.summary.wrong > 0 || !self.unknown.is_empty() || self.coverage_unknown.is_some()
     }
 
     /// What the buckets of the accounts add to the verdict, in a sentence.
     pub fn coverage(&self) -> String {
         if self.accounts.is_empty() {
             return "No account was asked for its buckets.".to_owned();
+        }
+        if let Some(why) = &self.coverage_unknown {
+            return format!("It is unknown which buckets no replication covers: {why}.");
         }
         let buckets: usize = self.accounts.iter().filter_map(|account| account.buckets).sum();
         let unknown = match self.unknown.len() {
@@ -183,7 +214,8 @@ mod tests {
             bucket("denied", Err("access denied")),
         ];
         let accounts = vec![account("111111111111", Ok(buckets)), account("222222222222", Err("no session"))];
-        let report = Report::new(views, accounts, Timestamp::UNIX_EPOCH);
+        let covered = Ok(Covered::by(&views));
+        let report = Report::new(views, covered, accounts, Timestamp::UNIX_EPOCH);
         let names = |buckets: &[BucketReport]| -> Vec<String> {
             buckets.iter().map(|bucket| bucket.bucket.clone()).collect()
         };
@@ -194,5 +226,29 @@ mod tests {
         assert_eq!(unknown, [("111111111111", Some("denied")), ("222222222222", None)]);
         assert!(report.is_wrong(), "what is unknown needs attention");
         assert!(report.coverage().contains("2 answers are missing"), "{}", report.coverage());
+    }
+
+    #[test]
+    fn a_bucket_that_a_resource_of_another_namespace_covers_is_covered() {
+        let everywhere = all([
+            resource("orders", &[["Ready", "True", "Applied", "m"]]),
+            resource("bills", &[["Ready", "True", "Applied", "m"]]),
+        ]);
+        let of_scope: Vec<ReplicationView> =
+            everywhere.iter().filter(|view| view.name == "orders").cloned().collect();
+        let buckets = || {
+            let replicates = bucket("bills-source", Ok(Some(vec!["bills-copy"])));
+            vec![account("111111111111", Ok(vec![replicates, bucket("lonely", Ok(None))]))]
+        };
+        let covered = Ok(Covered::by(&everywhere));
+        let report = Report::new(of_scope.clone(), covered, buckets(), Timestamp::UNIX_EPOCH);
+        assert_eq!(report.replications.len(), 1);
+        assert!(report.not_managed.is_empty(), "{:?}", report.not_managed);
+        assert_eq!(report.not_replicated.len(), 1);
+
+        let unknown = Err("cannot list BucketReplications".to_owned());
+        let report = Report::new(of_scope, unknown, buckets(), Timestamp::UNIX_EPOCH);
+        assert!(report.not_managed.is_empty() && report.not_replicated.is_empty());
+        assert!(report.is_wrong() && report.coverage().contains("unknown"), "{}", report.coverage());
     }
 }

@@ -24,7 +24,8 @@ const SHOWN: usize = 5;
 
 /// The page.
 pub fn page(report: &Report) -> String {
-    let Report { generated, summary, replications, accounts, not_replicated, not_managed, unknown } = report;
+    let Report { generated, summary, replications, accounts, not_replicated, not_managed, unknown, .. } =
+        report;
     let verdict = if report.is_wrong() { "verdict attention" } else { "verdict" };
     let changed: Vec<&ReplicationView> =
         replications.iter().filter(|view| view.drift_count > 0 || view.last_correction.is_some()).collect();
@@ -154,7 +155,8 @@ fn replication_table(replications: &[ReplicationView]) -> Markup {
 
 /// The message and the commands of what needs attention; what is well needs no words.
 fn why(view: &ReplicationView) -> Markup {
-    let attention = view.verdict <= Verdict::Unproven;
+    // An Unproven replication needs nobody, and its message says what is missing for a proof.
+    let attention = view.verdict.is_wrong() || view.verdict == Verdict::Unproven;
     html! {
         @if attention {
             (printable(&view.message))

@@ -8,7 +8,8 @@ const LISTED: usize = 200;
 
 /// The report as Markdown.
 pub fn markdown(report: &Report) -> String {
-    let sign = if report.is_wrong() { "✗" } else { "✓" };
+    let worst = report.replications.iter().map(|view| view.verdict).min();
+    let sign = if report.is_wrong() { "✗" } else { worst.unwrap_or(Verdict::Applied).sign() };
     let mut text = format!(
         "# S3 replication\n\n{sign} **{}**\n\n{}\n\nAs of {}.\n",
         report.summary.sentence(),
@@ -16,7 +17,7 @@ pub fn markdown(report: &Report) -> String {
         report.generated
     );
     let (attention, well): (Vec<&ReplicationView>, Vec<&ReplicationView>) =
-        report.replications.iter().partition(|view| view.verdict <= Verdict::Unproven);
+        report.replications.iter().partition(|view| view.verdict.is_wrong());
     if !attention.is_empty() {
         text.push_str(
             "\n## Needs attention\n\n| Verdict | Replication | Source → destination | Reason | Why |\n",

@@ -16,12 +16,12 @@ use futures::future::join_all;
 
 use crate::aws::{self, AwsConnector, HeldBucket};
 use crate::cli::AwsArgs;
-use crate::cli::fleet::views;
-use crate::cli::kubernetes::{KubeArgs, KubernetesError, ScopeArgs};
+use crate::cli::fleet::{ReplicationView, views};
+use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::progress::Progress;
 use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach};
-use crate::cli::report::data::{ReadAccount, ReadBucket, Report};
+use crate::cli::report::data::{Covered, ReadAccount, ReadBucket, Report};
 use crate::cli::status::WRONG;
 use crate::runtime::clock::Clock;
 
@@ -34,14 +34,13 @@ pub struct ReportArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
     /// Print an earlier report, which was written with -o json, in another format; calls neither the cluster nor AWS
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["selector", "without_aws"])]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["selector", "all_namespaces", "without_aws"])]
     from: Option<PathBuf>,
-    /// Label selector, such as team=data
-    #[arg(long, short = 'l', value_name = "SELECTOR")]
-    selector: Option<String>,
     /// Report the resources alone, and call AWS for nothing: the buckets that do not replicate are then not reported
     #[arg(long)]
     without_aws: bool,
+    #[command(flatten)]
+    scope: ScopeArgs,
     #[command(flatten)]
     accounts: AccountsArgs,
     #[command(flatten)]
@@ -101,10 +100,15 @@ fn earlier(file: &Path) -> Result<Report, ReportError> {
 async fn present(args: &ReportArgs, typed: &'static str) -> Result<Report, ReportError> {
     let kubernetes = args.kubernetes.connect().await?;
     // A report is about the fleet, unless a namespace was named.
-    let scope =
-        ScopeArgs { all_namespaces: args.kubernetes.namespace.is_none(), selector: args.selector.clone() };
+    let scope = ScopeArgs {
+        all_namespaces: args.scope.all_namespaces || args.kubernetes.namespace.is_none(),
+        selector: args.scope.selector.clone(),
+    };
     let (found, _) = kubernetes.list(&scope).await?;
     let backfills = kubernetes.backfills(&scope).await?.unwrap_or_default();
+    let views = views(found, &backfills, typed);
+    let covered =
+        if args.without_aws { Ok(Covered::default()) } else { covered(&kubernetes, &scope, &views).await? };
     let accounts = if args.without_aws {
         Vec::new()
     } else {
@@ -114,7 +118,24 @@ async fn present(args: &ReportArgs, typed: &'static str) -> Result<Report, Repor
         progress.show(&format!("reading the buckets of {} accounts", reached.len()), " …");
         join_all(reached.into_iter().map(read)).await
     };
-    Ok(Report::new(views(found, &backfills, typed), accounts, Clock::System.timestamp()))
+    Ok(Report::new(views, covered, accounts, Clock::System.timestamp()))
+}
+
+/// The buckets that the resources of the whole cluster cover: a bucket is not uncovered because the report is about
+/// another namespace. The inner error: the user may not list them all.
+async fn covered(
+    kubernetes: &Kubernetes,
+    scope: &ScopeArgs,
+    listed: &[ReplicationView],
+) -> Result<Result<Covered, String>, KubernetesError> {
+    if scope.all_namespaces && scope.selector.is_none() {
+        return Ok(Ok(Covered::by(listed)));
+    }
+    match kubernetes.list(&ScopeArgs::everywhere()).await {
+        Ok((all, _)) => Ok(Ok(Covered::by(&views(all, &[], "")))),
+        Err(error) if error.is_denied() => Ok(Err(error.to_string())),
+        Err(error) => Err(error),
+    }
 }
 
 /// What an account holds, as far as it can be read.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::cli::fleet::samples::{all, resource};
-use crate::cli::report::data::{ReadAccount, ReadBucket, Report};
+use crate::cli::report::data::{Covered, ReadAccount, ReadBucket, Report};
 use crate::cli::report::{html, markdown};
 
 fn now() -> Timestamp {
@@ -34,12 +34,32 @@ fn sample() -> Report {
     let account = |id: &str, buckets| ReadAccount { account_id: id.to_owned(), account_ref: None, buckets };
     let accounts =
         vec![account("111111111111", Ok(buckets)), account("222222222222", Err("no session".to_owned()))];
-    Report::new(views, accounts, now())
+    let covered = Ok(Covered::by(&views));
+    Report::new(views, covered, accounts, now())
 }
 
 #[test]
 fn markdown_begins_with_the_verdict() {
     assert_snapshot!(markdown::markdown(&sample()));
+}
+
+#[test]
+fn markdown_lists_as_in_need_of_attention_what_its_sign_counts() {
+    let text = |objects: Vec<serde_json::Value>| {
+        let views = all(objects);
+        markdown::markdown(&Report::new(views, Ok(Covered::default()), Vec::new(), now()))
+    };
+    let unproven = || {
+        let conditions = [["Ready", "True", "Applied", "m"], ["Replicating", "Unknown", "NotProven", "m"]];
+        resource("orders", &conditions)
+    };
+    let uncertain = text(vec![unproven()]);
+    assert!(uncertain.contains("? **The replication is not proven.**"), "{uncertain}");
+    assert!(!uncertain.contains("Needs attention"), "{uncertain}");
+    let wrong = text(vec![unproven(), resource("bills", &[["Ready", "False", "ForeignRole", "m"]])]);
+    let attention = wrong.split("<details>").next().unwrap();
+    assert!(wrong.contains("✗ **1 of 2") && attention.contains("## Needs attention"), "{wrong}");
+    assert!(attention.contains("data/bills") && !attention.contains("data/orders"), "{wrong}");
 }
 
 #[test]
@@ -69,7 +89,9 @@ fn hostile() -> Report {
     let bucket = |destinations| ReadBucket { name: format!("{HOSTILE}2"), destinations };
     let buckets = vec![bucket(Ok(None)), bucket(Err(HOSTILE.to_owned())), bucket(Ok(Some(Vec::new())))];
     let account = ReadAccount { account_id: HOSTILE.to_owned(), account_ref: None, buckets: Ok(buckets) };
-    Report::new(all([object]), vec![account], now())
+    let views = all([object]);
+    let covered = Ok(Covered::by(&views));
+    Report::new(views, covered, vec![account], now())
 }
 
 #[test]
@@ -98,7 +120,7 @@ fn text_from_elsewhere_stays_text() {
 fn ten_thousand_replications_are_a_page_of_a_few_megabytes() {
     let views =
         all((0..10_000).map(|n| resource(&format!("replication-{n}"), &[["Ready", "True", "Applied", "m"]])));
-    let page = html::page(&Report::new(views, Vec::new(), now()));
+    let page = html::page(&Report::new(views, Ok(Covered::default()), Vec::new(), now()));
     assert_eq!(page.matches("<tr data-verdict").count(), 10_000, "every row is there without the script");
     assert!(page.len() < 8_000_000, "{} bytes", page.len());
     // The map counts what it could not draw.

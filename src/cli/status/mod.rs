@@ -108,11 +108,12 @@ async fn read(
 ) -> Result<Read, KubernetesError> {
     let backfills = kubernetes.backfills(&args.scope).await?.unwrap_or_default();
     let (found, version) = match &args.name {
-        Some(name) => {
-            let one = kubernetes.get(name, typed).await?;
-            let version = one.metadata.resource_version.clone().unwrap_or_default();
+        Some(name) if args.watch => {
+            let (one, version) = kubernetes.list_one(name, typed).await?;
             (vec![one], version)
         }
+        // Nothing is watched: the right to get is enough, and the version serves nobody.
+        Some(name) => (vec![kubernetes.get(name, typed).await?], String::new()),
         None => kubernetes.list(&args.scope).await?,
     };
     Ok(Read { views: views(found, &backfills, typed), version })

@@ -73,7 +73,12 @@ pub fn tree(view: &ReplicationView, layout: &Layout, now: Timestamp) -> String {
         );
         branches.push(Branch::new(title, entries(&correction.items, correction.count)));
     }
-    branches.extend(view.backfills.iter().map(|backfill| Branch::leaf(backfill_line(backfill))));
+    branches.extend(view.backfills.iter().map(|backfill| {
+        let commands = backfill.next.iter();
+        let commands =
+            commands.map(|command| Branch::leaf(format!("→ {}", layout.paint(Tone::Strong, command))));
+        Branch::new(backfill_line(backfill), commands.collect())
+    }));
     text.push_str(&format!("{}\n", bucket_line(&view.source, layout)));
     draw(&branches, "", layout, &mut text);
     text

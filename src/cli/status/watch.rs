@@ -22,6 +22,10 @@ use crate::cli::terminal::{Layout, printable};
 
 /// Changes within this time are one picture.
 const PAUSE: Duration = Duration::from_millis(200);
+/// The code of a version that the API server keeps no longer.
+const GONE: u16 = 410;
+/// The pause before the next read after a watch that could not go on, such as one whose version is too old.
+const RETRY: Duration = Duration::from_secs(1);
 /// Ages in the picture are this old at most, and a backfill's progress too.
 const REFRESH: Duration = Duration::from_secs(10);
 
@@ -67,18 +71,26 @@ async fn change(api: Api<BucketReplication>, args: &StatusArgs, version: &str) -
         ..WatchParams::default()
     };
     let failed = |error: kube::Error| StatusError::Watch(error.to_string());
-    let stream = api.watch_metadata(&params, version).await.map_err(failed)?;
+    let stream = match api.watch_metadata(&params, version).await {
+        Err(kube::Error::Api(status)) if status.code == GONE => return pause().await,
+        stream => stream.map_err(failed)?,
+    };
     let mut stream = std::pin::pin!(stream);
     loop {
         match stream.next().await {
-            // The API server ends every watch after some minutes.
-            None => return Ok(()),
+            // The API server ends every watch after some minutes, and a proxy may do so at once.
+            None | Some(Ok(WatchEvent::Error(_))) => return pause().await,
             Some(Err(error)) => return Err(failed(error)),
             Some(Ok(WatchEvent::Bookmark(_))) => {}
-            // Also after an error such as a version that is too old: what is true now is read again.
             Some(Ok(_)) => return settle(&mut stream).await,
         }
     }
+}
+
+/// Waits a moment, so that a watch that ends at once is not begun again and again.
+async fn pause() -> Result<(), StatusError> {
+    tokio::time::sleep(RETRY).await;
+    Ok(())
 }
 
 /// Takes events until none comes for a moment.

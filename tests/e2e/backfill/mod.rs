@@ -28,7 +28,7 @@ fn role_of(world: &World) -> String {
 }
 
 /// An operator that does not wait after its own writes, and objects that were there before the rule.
-async fn scene_with_objects(name: &str, keys: &[&str]) -> Result<Scene> {
+pub async fn scene_with_objects(name: &str, keys: &[&str]) -> Result<Scene> {
     let scene = Scene::named(name).args(&["--backfill-settle", "0"]).empty().await?;
     for key in keys {
         put(&scene, key).await?;
@@ -72,7 +72,7 @@ pub async fn apply(world: &World, name: &str, spec: Value) -> Result<()> {
     world.apply(&backfill(name, spec).to_string()).await.map(drop)
 }
 
-async fn patch(world: &World, change: Value) -> Result<()> {
+pub async fn patch(world: &World, change: Value) -> Result<()> {
     world.backfills().patch(BACKFILL, &PatchParams::default(), &Patch::Merge(change)).await?;
     Ok(())
 }
@@ -87,13 +87,13 @@ async fn wait_gone(world: &World) -> Result<()> {
 }
 
 /// Waits until Ready has this reason, and returns the status.
-async fn wait_reason(world: &World, wanted: &str) -> Result<Value> {
+pub async fn wait_reason(world: &World, wanted: &str) -> Result<Value> {
     let object = world.wait_backfill(BACKFILL, |status| reason(status, "Ready") == wanted, wanted).await?;
     Ok(object["status"].clone())
 }
 
 /// Has the operator look at the job now, and returns the status after it.
-async fn look(world: &World) -> Result<Value> {
+pub async fn look(world: &World) -> Result<Value> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let value = format!("look-{}", COUNT.fetch_add(1, Ordering::Relaxed));
     patch(world, json!({"metadata": {"annotations": {"s3replication.dev/requestedAt": value}}})).await?;

@@ -1,5 +1,6 @@
 //! The command line: what each subcommand prints, with which exit code, and what it says of bad input.
 
+mod backfill;
 mod documented;
 mod import;
 mod invocation;

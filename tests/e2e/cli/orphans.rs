@@ -93,3 +93,31 @@ async fn an_account_that_cannot_be_read_stops_the_deletion() -> Result<()> {
     left.first().context("everything is left")?;
     Ok(())
 }
+
+/// A role as the operator makes it for a resource of this cluster, at a path.
+async fn role_at(world: &World, path: &str, name: &str, more: &[(&str, &str)]) -> Result<()> {
+    let kube_system = world.cluster().kubectl(["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"])?;
+    let cluster = stdout(&kube_system);
+    let tags = [("cluster", cluster.as_str()), ("namespace", "gone"), ("name", name), ("uid", "no-such-uid")];
+    let trust = r#"{"Version":"2012-10-17","Statement":[]}"#;
+    let mut request = world.iam().create_role().path(path).role_name(name).assume_role_policy_document(trust);
+    for (key, value) in tags.iter().chain(more) {
+        let key = format!("s3replication.dev/{key}");
+        request = request.tags(aws_sdk_iam::types::Tag::builder().key(key).value(*value).build()?);
+    }
+    request.send().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_role_of_a_backfill_that_is_gone_is_found() -> Result<()> {
+    let world = World::new("orphans-backfill").await?;
+    role_at(&world, "/s3-replication/", "backfill+gone", &[("kind", "ReplicationBackfill")]).await?;
+    let (code, text, error) = run(&world, &[]).await?;
+    assert_eq!(code, Some(2), "{text}{error}");
+    assert!(text.contains("role/s3-replication/backfill+gone of ReplicationBackfill gone/backfill+gone"), "{text}");
+    let (code, text, error) = run(&world, &["-A", "--delete", "--yes"]).await?;
+    assert_eq!(code, Some(0), "{text}{error}");
+    assert!(world.iam().list_roles().send().await?.roles().is_empty(), "{text}");
+    Ok(())
+}

@@ -167,14 +167,14 @@ async fn an_interrupted_check_says_how_to_go_on() -> Result<()> {
 }
 
 /// The text that a program has written so far, as it arrives.
-struct Screen {
+pub struct Screen {
     child: std::process::Child,
     lines: std::sync::mpsc::Receiver<String>,
     seen: String,
 }
 
 impl Screen {
-    fn of(mut command: std::process::Command) -> Result<Screen> {
+    pub fn of(mut command: std::process::Command) -> Result<Screen> {
         use std::io::Read;
         let mut child =
             command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).spawn()?;
@@ -193,7 +193,7 @@ impl Screen {
     }
 
     /// Waits for a text, and returns everything up to it and what came with it.
-    async fn until(&mut self, wanted: &str) -> Result<String> {
+    pub async fn until(&mut self, wanted: &str) -> Result<String> {
         let start = std::time::Instant::now();
         while !self.seen.contains(wanted) {
             match self.lines.try_recv() {
@@ -207,10 +207,21 @@ impl Screen {
         Ok(std::mem::take(&mut self.seen))
     }
 
-    /// Sends Ctrl-C, and returns the exit code.
-    fn interrupt(mut self) -> Result<Option<i32>> {
+    /// Presses Ctrl-C.
+    pub fn press(&self) -> Result<()> {
         std::process::Command::new("kill").args(["-INT", &self.child.id().to_string()]).status()?;
+        Ok(())
+    }
+
+    /// Waits for the end, and returns the exit code.
+    pub fn ended(mut self) -> Result<Option<i32>> {
         Ok(self.child.wait()?.code())
+    }
+
+    /// Presses Ctrl-C, and returns the exit code.
+    pub fn interrupt(self) -> Result<Option<i32>> {
+        self.press()?;
+        self.ended()
     }
 }
 

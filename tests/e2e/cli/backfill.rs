@@ -1,0 +1,99 @@
+//! `backfill --wait`: what a person sees of a job until its end, and how to go on where it waits for them.
+//! The commands are those of docs/command-line.md.
+
+use anyhow::Result;
+use rig::world::World;
+use serde_json::json;
+
+use super::steer::Screen;
+use crate::backfill::{BACKFILL, finish, job_id, look, patch, scene_with_objects, wait_reason};
+use crate::support::NAME;
+
+/// `backfill NAME --wait`, with these arguments, by a person who may create backfills.
+fn waiting(world: &World, args: &[&str]) -> Result<Screen> {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_s3-replication-operator"));
+    command.args(["backfill", NAME, "--wait", "--backfill-name", BACKFILL, "-n", &world.namespace]);
+    command.args(args).arg("--kubeconfig").arg(world.cluster().admin_kubeconfig());
+    Screen::of(command)
+}
+
+#[tokio::test]
+async fn a_backfill_is_followed_to_its_end() -> Result<()> {
+    let scene = scene_with_objects("cli-backfill", &["one", "two"]).await?;
+    let (world, jobs) = (&scene.world, scene.world.jobs());
+    let mut screen = waiting(world, &[])?;
+    let created = screen.until(" is created\n").await?;
+    assert!(
+        created.contains(&format!("backfill {}/{BACKFILL} of {}", world.namespace, scene.source)),
+        "{created}"
+    );
+    let id = job_id(world).await?;
+    finish(world, &jobs, &id).await?;
+    let end = screen.until(&format!("backfill {BACKFILL}: Completed")).await?;
+    assert!(end.contains(&format!("✓ backfill {BACKFILL}: Completed (2 of 2 copied, 0 failed): ")), "{end}");
+    assert_eq!(screen.ended()?, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_backfill_that_awaits_approval_names_the_command_that_approves_it() -> Result<()> {
+    let scene = scene_with_objects("cli-backfill-approval", &["one"]).await?;
+    let (world, jobs) = (&scene.world, scene.world.jobs());
+    let mut screen = waiting(world, &["--manual-approval"])?;
+    let id = job_id(world).await?;
+    jobs.advance_to(&id, "Suspended").await?;
+    look(world).await?;
+    let approve = format!(
+        "  → kubectl patch replicationbackfill {BACKFILL} -n {} --type merge -p '{{\"spec\":{{\"approved\":true}}}}'\n",
+        world.namespace
+    );
+    let said = screen.until(&approve).await?;
+    assert!(said.contains("waits: AwaitingApproval: ") && said.contains("1 object"), "{said}");
+    patch(world, json!({"spec": {"approved": true}})).await?;
+    wait_reason(world, "Running").await?;
+    finish(world, &jobs, &id).await?;
+    let end = screen.until("✓ backfill").await?;
+    assert!(!end.contains(&approve), "it is said once: {end}");
+    assert_eq!(screen.ended()?, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_replication_that_is_not_ready_does_not_end_the_wait() -> Result<()> {
+    let scene = scene_with_objects("cli-backfill-denied", &["one"]).await?;
+    let (world, jobs) = (&scene.world, scene.world.jobs());
+    scene.patch_spec(json!({"suspend": true})).await?;
+    let suspended = |status: &serde_json::Value| crate::support::reason(status, "Ready") == "Suspended";
+    world.wait(NAME, suspended, "to be suspended").await?;
+    let mut screen = waiting(world, &[])?;
+    let command = format!("  → s3-replication-operator status {NAME} -n {}\n", world.namespace);
+    let said = screen.until(&command).await?;
+    assert!(said.contains("waits: ReplicationNotReady: "), "{said}");
+    scene.patch_spec(json!({"suspend": false})).await?;
+    let id = job_id(world).await?;
+    finish(world, &jobs, &id).await?;
+    screen.until(&format!("✓ backfill {BACKFILL}: Completed")).await?;
+    assert_eq!(screen.ended()?, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_interrupted_wait_leaves_the_backfill_and_says_how_to_go_on() -> Result<()> {
+    let scene = scene_with_objects("cli-backfill-interrupt", &["one"]).await?;
+    let (world, jobs) = (&scene.world, scene.world.jobs());
+    let mut screen = waiting(world, &[])?;
+    screen.until(" is created\n").await?;
+    let id = job_id(world).await?;
+    screen.press()?;
+    let said = screen.until("# cancels it").await?;
+    for part in [
+        "the backfill goes on",
+        &format!("kubectl get replicationbackfill {BACKFILL} -n {}", world.namespace),
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(screen.ended()?, Some(2), "the end is not known");
+    let done = finish(world, &jobs, &id).await?;
+    assert_eq!(crate::support::reason(&done, "Ready"), "Completed");
+    Ok(())
+}
