@@ -7,7 +7,7 @@ use rig::world::World;
 use serde_json::{Value, json};
 
 use super::{stderr, stdout};
-use crate::support::{NAME, ROLE, Scene, left_in_aws, operator, patch};
+use crate::support::{NAME, ROLE, Scene, left_in_aws, operator, patch, patch_account};
 
 /// A person who may read the cluster and change the account.
 fn administrator(world: &World) -> OperatorBuilder {
@@ -96,7 +96,8 @@ async fn an_account_that_cannot_be_read_stops_the_deletion() -> Result<()> {
 
 /// A role as the operator makes it for a resource of this cluster, at a path.
 async fn role_at(world: &World, path: &str, name: &str, more: &[(&str, &str)]) -> Result<()> {
-    let kube_system = world.cluster().kubectl(["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"])?;
+    let kube_system =
+        world.cluster().kubectl(["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"])?;
     let cluster = stdout(&kube_system);
     let tags = [("cluster", cluster.as_str()), ("namespace", "gone"), ("name", name), ("uid", "no-such-uid")];
     let trust = r#"{"Version":"2012-10-17","Statement":[]}"#;
@@ -115,9 +116,33 @@ async fn the_role_of_a_backfill_that_is_gone_is_found() -> Result<()> {
     role_at(&world, "/s3-replication/", "backfill+gone", &[("kind", "ReplicationBackfill")]).await?;
     let (code, text, error) = run(&world, &[]).await?;
     assert_eq!(code, Some(2), "{text}{error}");
-    assert!(text.contains("role/s3-replication/backfill+gone of ReplicationBackfill gone/backfill+gone"), "{text}");
+    assert!(
+        text.contains("role/s3-replication/backfill+gone of ReplicationBackfill gone/backfill+gone"),
+        "{text}"
+    );
     let (code, text, error) = run(&world, &["-A", "--delete", "--yes"]).await?;
     assert_eq!(code, Some(0), "{text}{error}");
     assert!(world.iam().list_roles().send().await?.roles().is_empty(), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn roles_are_looked_for_at_the_path_that_an_account_imposes() -> Result<()> {
+    let world = World::with_accounts("orphans-path").await?;
+    role_at(&world, "/team/", "elsewhere", &[]).await?;
+    let account = format!("path-{}", world.namespace);
+    let manifest = json!({
+        "apiVersion": "s3replication.dev/v1alpha1",
+        "kind": "AwsAccount",
+        "metadata": {"name": account},
+        "spec": {"accountId": world.account, "namespaces": {"matchNames": []}, "sources": ["*"], "destinations": ["*"]},
+    });
+    world.apply(&manifest.to_string()).await?;
+    let (code, text, error) = run(&world, &["--account", &account]).await?;
+    assert_eq!(code, Some(0), "{text}{error}");
+    patch_account(&world, &account, json!({"spec": {"roles": {"path": "/team/"}}})).await?;
+    let (code, text, error) = run(&world, &["--account", &account]).await?;
+    assert_eq!(code, Some(2), "{text}{error}");
+    assert!(text.contains("role/team/elsewhere of gone/elsewhere"), "{text}");
     Ok(())
 }

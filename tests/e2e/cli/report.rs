@@ -57,6 +57,15 @@ async fn a_report_has_the_verdict_the_map_and_the_buckets_that_do_not_replicate(
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stdout(&output).contains("The replication is well"));
 
+    // Where the report is about some of the resources, a bucket of another one is covered all the same.
+    let (code, of_none) = run(&["-o", "json", "-l", "team=nobody"]).await?;
+    let of_none: Value = serde_json::from_str(&of_none)?;
+    assert_eq!((code, &of_none["summary"]["total"]), (Some(0), &json!(0)));
+    assert_eq!(
+        (&of_none["notManaged"], &of_none["notReplicated"]),
+        (&report["notManaged"], &report["notReplicated"])
+    );
+
     let (_, without) = run(&["-o", "json", "--without-aws"]).await?;
     let without: Value = serde_json::from_str(&without)?;
     assert_eq!((&without["accounts"], &without["notReplicated"]), (&json!([]), &json!([])));
