@@ -128,7 +128,7 @@ impl Case {
                 former_roles: BTreeMap::new(),
                 bucket_policies: BTreeMap::new(),
                 keys: BTreeMap::new(),
-                object_lock: false,
+                object_lock: Some(false),
             },
             accounts: Accounts::default(),
             applied: false,
