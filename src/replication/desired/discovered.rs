@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::iam::compare::allows;
-use crate::replication::desired::permissions::READ_RETENTION;
 use crate::replication::observed::{Caller, Observed};
+
+/// The role needs it where the source has Object Lock.
+pub const READ_RETENTION: &str = "s3:GetObjectRetention";
 
 /// What has to be known before the spec can be worked out.
 #[derive(Clone, Debug)]

@@ -8,10 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::iam::arn::bucket_of_arn;
 use crate::iam::document::{PolicyDocument, Statement};
 use crate::replication::configuration::Rule;
-use crate::replication::desired::discovered::Discovered;
-
-/// The role needs it where the source has Object Lock.
-pub const READ_RETENTION: &str = "s3:GetObjectRetention";
+use crate::replication::desired::discovered::{Discovered, READ_RETENTION};
 
 /// What is replicated along with an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
