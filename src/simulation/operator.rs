@@ -55,14 +55,12 @@ impl Operator {
         hook: Hook,
         edit: impl FnOnce(&mut Settings),
     ) -> Operator {
-        Operator::start_under(cloud, cluster, clock, hook, Box::new(|| true), edit)
+        Operator::start_under((cloud, cluster, clock), hook, Box::new(|| true), edit)
     }
 
     /// Starts a process that begins steps only while `may_begin` says so.
     pub fn start_under(
-        cloud: &SimulatedCloud,
-        cluster: &SimulatedCluster,
-        clock: &SimulatedClock,
+        (cloud, cluster, clock): (&SimulatedCloud, &SimulatedCluster, &SimulatedClock),
         hook: Hook,
         may_begin: Box<dyn Fn() -> bool + Send + Sync>,
         edit: impl FnOnce(&mut Settings),

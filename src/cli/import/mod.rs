@@ -147,7 +147,7 @@ fn manifest(
             id: id.clone(),
             field: "existingObjectReplication",
             value: "Enabled".to_owned(),
-            why: ": S3 no longer accepts it; use S3 Batch Replication for existing objects",
+            why: ": S3 no longer accepts it; replicate existing objects by a ReplicationBackfill",
         })
         .into());
     }

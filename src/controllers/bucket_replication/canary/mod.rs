@@ -91,7 +91,7 @@ pub async fn turn<C: Cloud, K: Cluster>(
         course.round_at = None;
     }
     let went_on = match may_write {
-        true => go_on(resource, status, wanted, places, &mut course, cx).await,
+        true => go_on(resource, Beginning { status, wanted, places }, &mut course, cx).await,
         false => {
             course.pause();
             Ok(None)
@@ -127,15 +127,23 @@ fn verdict(
     (reason, message, health.and_then(|health| health.canary).and_then(|canary| canary.result))
 }
 
+/// What a turn begins with.
+struct Beginning<'a> {
+    status: &'a BucketReplicationStatus,
+    /// The canaries that the spec asks for, unless nothing may be written.
+    wanted: Option<&'a Canary>,
+    /// Where canaries may be.
+    places: BTreeSet<Place>,
+}
+
 /// One turn with an identity in AWS. Returns when to go on.
 async fn go_on<C: Cloud, K: Cluster>(
     resource: &Resource<'_>,
-    status: &BucketReplicationStatus,
-    wanted: Option<&Canary>,
-    places: BTreeSet<Place>,
+    beginning: Beginning<'_>,
     course: &mut Course,
     cx: &Context<C, K>,
 ) -> Result<Option<Duration>, Stop> {
+    let Beginning { status, wanted, places } = beginning;
     let now = cx.clock.now();
     let ready = is_ready(status);
     let round = wanted.filter(|_| ready && course.round_is_due(now));

@@ -208,7 +208,7 @@ impl Run {
         }
         self.tell(|_| sentence(&call, choice, stale));
         if let Some(check) = self.checks.get_mut(place) {
-            note_answer(check, &call, choice, &self.cluster, &self.cloud, stale);
+            note_answer(check, &call, (choice, stale), &self.cluster, &self.cloud);
         }
         *waiting.slot.lock() = Some(choice);
         let process = self.checks.get(place).map(|check| check.process).unwrap_or_default();
@@ -255,10 +255,9 @@ impl Run {
 fn note_answer(
     check: &mut Check,
     call: &Call,
-    choice: Choice,
+    (choice, stale): (Choice, bool),
     cluster: &SimulatedCluster,
     cloud: &SimulatedCloud,
-    stale: bool,
 ) {
     if choice != Choice::Answer {
         return;

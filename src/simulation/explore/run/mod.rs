@@ -281,7 +281,7 @@ impl Run {
             Box::new(move || leads.load(Ordering::Relaxed))
         };
         let (cloud, cluster, clock) = (&self.cloud, &self.cluster, &self.clock);
-        let operator = Operator::start_under(cloud, cluster, clock, hook(&self.wire), may_begin, |_| {});
+        let operator = Operator::start_under((cloud, cluster, clock), hook(&self.wire), may_begin, |_| {});
         let mut process = Process { operator: Arc::new(operator), leads, cache: 0 };
         self.sync(&mut process);
         process

@@ -55,26 +55,27 @@ impl Kind {
             Method::Docker => {
                 let images = images::build_with_docker()?;
                 let kind = KindProgram { path, environment: Vec::new() };
-                Self::create(&tools, kind, nodes, None, images, None)
+                Self::create(&tools, kind, nodes, images, None)
             }
             Method::Offline => {
                 let Offline { engine, node, images } = Offline::prepare(&tools)?;
                 let kind = KindProgram { path, environment: engine.environment().to_vec() };
-                Self::create(&tools, kind, nodes, Some(&node), images, Some(engine))
+                Self::create(&tools, kind, nodes, images, Some((engine, node)))
             }
         }
     }
 
+    /// `engine`: where no registry is in reach, with the image of its nodes.
     fn create(
         tools: &Tools,
         kind: KindProgram,
         nodes: u8,
-        node_image: Option<&str>,
         images: Images,
-        engine: Option<Engine>,
+        engine: Option<(Engine, String)>,
     ) -> Result<Self> {
+        let (engine, node_image) = engine.unzip();
         let cluster = progress::step("creating a cluster with kind", || {
-            OwnCluster::create(kind.clone(), nodes, node_image)
+            OwnCluster::create(kind.clone(), nodes, node_image.as_deref())
         })?;
         progress::step("loading the images of the operator and the emulator", || {
             kind.load(cluster.name(), &[&images.operator, &images.emulator])

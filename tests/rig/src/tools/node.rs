@@ -58,7 +58,7 @@ pub(super) fn kind() -> Result<PathBuf> {
     let flags = "-s -w";
     let dir = build::once("kind", &module.inputs(flags), |dir| {
         go::require(PURPOSE)?;
-        make(&module, "kind", "sigs.k8s.io/kind", dir, flags, "about 1 minute")
+        make(&module, "kind", "sigs.k8s.io/kind", dir, flags)
     })?;
     Ok(dir.join("kind"))
 }
@@ -70,7 +70,7 @@ pub(super) fn controller_manager() -> Result<PathBuf> {
     let name = "kube-controller-manager";
     let dir = build::once("controllers", &module.inputs(&flags), |dir| {
         go::require("the controllers of Kubernetes are built for the tests of GitOps")?;
-        make(&module, name, &format!("k8s.io/kubernetes/cmd/{name}"), dir, &flags, "about 1 minute")
+        make(&module, name, &format!("k8s.io/kubernetes/cmd/{name}"), dir, &flags)
     })?;
     Ok(dir.join(name))
 }
@@ -85,7 +85,7 @@ pub(super) fn ensure() -> Result<NodeTools> {
         go::require(PURPOSE)?;
         KUBERNETES.into_iter().try_for_each(|name| {
             let package = format!("k8s.io/kubernetes/cmd/{name}");
-            make(&module, name, &package, dir, &flags, "about 1 minute")
+            make(&module, name, &package, dir, &flags)
         })
     })?;
     let module = Module::read("addons")?;
@@ -99,13 +99,13 @@ pub(super) fn ensure() -> Result<NodeTools> {
     let addons = build::once("addons", &inputs, |dir| {
         go::require(PURPOSE)?;
         let mut all = ADDONS.into_iter();
-        all.try_for_each(|(name, package)| make(&module, name, package, dir, flags, "about 1 minute"))
+        all.try_for_each(|(name, package)| make(&module, name, package, dir, flags))
     })?;
     Ok(NodeTools { kube, node, addons })
 }
 
-fn make(module: &Module, name: &str, package: &str, dir: &Path, flags: &str, about: &str) -> Result<()> {
-    progress::step(&format!("building {name} with Go ({about}, once)"), || {
+fn make(module: &Module, name: &str, package: &str, dir: &Path, flags: &str) -> Result<()> {
+    progress::step(&format!("building {name} with Go (about 1 minute, once)"), || {
         module.build(package, &dir.join(name), flags)
     })
 }
