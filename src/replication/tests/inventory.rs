@@ -254,6 +254,17 @@ fn a_dead_principal_is_named_and_does_not_look_like_progress() {
 }
 
 #[test]
+fn a_configuration_that_could_not_be_read_does_not_hide_that_the_role_could_not() {
+    let mut case = converged(quickstart());
+    let unread = |action: &'static str| Failure::new(FailureClass::Unavailable, action, SOURCE, "no answer");
+    case.observed.configuration = Err(unread("s3:GetReplicationConfiguration"));
+    case.observed.role = Err(unread("iam:GetRole"));
+    let plan = case.plan();
+    let about: Vec<ConditionType> = plan.refusals.iter().map(|refusal| refusal.about).collect();
+    assert_eq!(about, [ConditionType::ReplicationReady, ConditionType::RoleReady]);
+}
+
+#[test]
 fn every_bucket_that_could_not_be_read_is_named_in_its_condition() {
     let mut case = converged(quickstart());
     let denied =

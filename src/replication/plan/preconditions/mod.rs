@@ -13,7 +13,7 @@ use crate::replication::refusal::Refusal;
 type Precondition = fn(&PlanInput<'_>, &[DriftEntry]) -> Result<(), Refusal>;
 
 /// What must hold for any statement about the replication.
-const TO_JUDGE: [Precondition; 9] = [
+const TO_JUDGE: [Precondition; 10] = [
     // Without its source there is no replication to judge.
     to_judge::require_source,
     // While one destination is missing, nothing is written to the others either.
@@ -23,7 +23,8 @@ const TO_JUDGE: [Precondition; 9] = [
     // Under an AwsAccount, an allowed name is not enough: the bucket may belong to another account.
     to_judge::require_owners_confirmed,
     // A part that was not read may differ.
-    to_judge::require_reads,
+    to_judge::require_configuration_read,
+    to_judge::require_role_read,
     // S3 accepts an owner override within one account, and then silently changes how ACLs behave.
     to_judge::require_ownership_across_accounts,
     // S3 accepts a role that it cannot assume, and fails object by object.

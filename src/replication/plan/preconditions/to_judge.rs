@@ -129,13 +129,17 @@ pub(crate) fn require_versioning_read(input: &PlanInput<'_>, _: &[DriftEntry]) -
     Refusal::all(failures.map(|failure| Refusal::failed(failure, ConditionType::VersioningReady)))
 }
 
-/// The configuration and the role were read.
-pub(crate) fn require_reads(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
-    let observed = input.observed;
-    if let (Ok(Some(_)), Err(failure)) = (&observed.source.region, &observed.configuration) {
-        return Err(Refusal::failed(failure, ConditionType::ReplicationReady));
+/// The configuration was read.
+pub(crate) fn require_configuration_read(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    match (&input.observed.source.region, &input.observed.configuration) {
+        (Ok(Some(_)), Err(failure)) => Err(Refusal::failed(failure, ConditionType::ReplicationReady)),
+        _ => Ok(()),
     }
-    match (&input.desired.role, &observed.role) {
+}
+
+/// The role was read.
+pub(crate) fn require_role_read(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    match (&input.desired.role, &input.observed.role) {
         // An existing role is only read: if that is denied, its condition is unknown and no more.
         (DesiredRole::Existing { .. }, Err(failure)) if failure.class == FailureClass::Denied => Ok(()),
         (_, Err(failure))
