@@ -178,8 +178,8 @@ impl Cloud for AwsConnector {
         delete_version(aws, object).await
     }
 
-    async fn verify(&self, account: &Account) -> Read<CallerIdentity> {
-        AwsConnector::verify(self, account, Duration::ZERO).await
+    async fn verify(&self, account: &Account, max_age: Duration) -> Read<CallerIdentity> {
+        AwsConnector::verify(self, account, max_age).await
     }
 
     async fn read_metrics(

@@ -88,7 +88,7 @@ pub async fn run(operator: Operator) {
             index: index.clone(),
             settings: settings.clone(),
             clock: Clock::System,
-            memory: aws_account::context::Memory::default(),
+            requeue: Default::default(),
             events: events.clone(),
         },
         replications: replications.clone(),

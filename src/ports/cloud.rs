@@ -216,11 +216,16 @@ pub trait Cloud: Send + Sync + 'static {
         object: &VersionAt,
     ) -> impl Future<Output = Read<()>> + Send;
 
-    /// Asks STS, now, as whom the operator acts under an `AwsAccount`.
+    /// The identity under which the operator acts in an `AwsAccount`, as STS reports it. An answer younger than `max_age`
+    /// serves again.
     ///
     /// # Errors
     /// When STS does not answer, or the identity is in another account than the `AwsAccount` names.
-    fn verify(&self, account: &Account) -> impl Future<Output = Read<CallerIdentity>> + Send;
+    fn verify(
+        &self,
+        account: &Account,
+        max_age: Duration,
+    ) -> impl Future<Output = Read<CallerIdentity>> + Send;
 
     /// Reads metrics in one account, or in the operator's own, and one Region, all pages of them. The answers are in the
     /// order of the series.

@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-
 use crate::api::Reason;
+use crate::backoff::doubling;
 
 /// The longest pause after a transient failure.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(5 * 60);
@@ -16,8 +15,8 @@ pub const MAX_BACKOFF: Duration = Duration::from_secs(5 * 60);
 /// The backoff of one object.
 #[derive(Debug, Default)]
 pub struct RequeueBackoff {
-    /// By reason, so that two failures that alternate back off too.
-    failing: BTreeMap<Reason, ExponentialBackoff>,
+    /// The pauses so far, by reason, so that two failures that alternate back off too.
+    failing: BTreeMap<Reason, u32>,
 }
 
 impl RequeueBackoff {
@@ -32,26 +31,21 @@ impl RequeueBackoff {
             self.failing.clear();
             return jittered(interval);
         }
-        let cap = MAX_BACKOFF.min(interval);
-        let backoff = self.failing.entry(reason).or_insert_with(|| backoff(reason, cap));
-        backoff.next().unwrap_or(cap)
+        let earlier = self.failing.entry(reason).or_default();
+        let first = first_pause(reason);
+        let pause = doubling(first, *earlier, MAX_BACKOFF.min(interval));
+        *earlier = earlier.saturating_add(1);
+        pause + first.mul_f64(fastrand::f64())
     }
 }
 
 /// The first pause depends on the reason: a conflict is over in a moment, a throttled service needs longer.
-fn backoff(reason: Reason, cap: Duration) -> ExponentialBackoff {
-    let first = match reason {
+fn first_pause(reason: Reason) -> Duration {
+    match reason {
         Reason::Throttled => Duration::from_secs(4),
         Reason::Progressing | Reason::AwsUnavailable => Duration::from_secs(1),
         _ => Duration::from_secs(2),
-    };
-    ExponentialBuilder::new()
-        .with_min_delay(first)
-        .with_max_delay(cap)
-        .with_factor(2.0)
-        .with_jitter()
-        .without_max_times()
-        .build()
+    }
 }
 
 /// Adds up to a tenth, so that resources that were created together are not checked together forever.

@@ -346,7 +346,7 @@ impl Cloud for SimulatedCloud {
         self.write(|world| world.delete_version(caller, object))
     }
 
-    async fn verify(&self, account: &Account) -> Read<CallerIdentity> {
+    async fn verify(&self, account: &Account, _max_age: Duration) -> Read<CallerIdentity> {
         let account_id = self.connect_to(account)?;
         Ok(CallerIdentity { arn: format!("arn:aws:sts::{account_id}:assumed-role/operator/s"), account_id })
     }

@@ -340,8 +340,8 @@ impl<P: Cloud> Cloud for Hooked<P> {
         self.aws(Call::DeleteVersion(object.clone()), self.port.delete_version(clients, object)).await
     }
 
-    async fn verify(&self, account: &Account) -> Read<CallerIdentity> {
-        self.aws(Call::Verify(account.name.clone()), self.port.verify(account)).await
+    async fn verify(&self, account: &Account, max_age: Duration) -> Read<CallerIdentity> {
+        self.aws(Call::Verify(account.name.clone()), self.port.verify(account, max_age)).await
     }
 
     async fn read_metrics(

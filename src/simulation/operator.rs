@@ -94,7 +94,7 @@ impl Operator {
                 index: index.clone(),
                 settings: settings.clone(),
                 clock: Clock::Simulated(clock.clone()),
-                memory: aws_account::context::Memory::default(),
+                requeue: Default::default(),
                 events: events.clone(),
             },
             replications: replications.clone(),
@@ -255,9 +255,7 @@ impl Operator {
 
     /// What the process remembers and decides by, as text.
     pub fn fingerprint(&self, now: Instant) -> String {
-        let interval = self.controller.context.settings.interval.duration();
-        let accounts = self.accounts.context.memory.fingerprint(now, interval);
-        format!("{}; {accounts}", self.controller.context.memory.fingerprint(now))
+        self.controller.context.memory.fingerprint(now)
     }
 
     /// What the watches of this process have brought.

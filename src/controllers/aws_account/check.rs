@@ -2,15 +2,18 @@
 //!
 //! In: the account, and how many resources refer to it. Out: its status, and when to check it again.
 
+use std::time::Duration;
+
 use kube::ResourceExt;
 use serde_json::json;
 use tracing::warn;
 
 use crate::api::{AwsAccount, CallerIdentity, Namespaces};
-use crate::controllers::aws_account::context::{Context, Verified};
+use crate::controllers::aws_account::context::Context;
 use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::status::{ObservedAccount, account_status};
-use crate::replication::{Account, Failure};
+use crate::replication::Account;
+use crate::replication::observed::Read;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 
@@ -43,38 +46,23 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
         cx.cluster.set_status(&key, &json!(status)).await?;
     }
     let interval = cx.events.account_interval(&account.spec.account_id, &cx.settings.interval);
-    let mut requeue = cx.memory.requeue.lock();
+    let mut requeue = cx.requeue.lock();
     let pause = requeue.entry(account.uid().unwrap_or_default()).or_default().after(reason, interval);
     requeue.retain(|_, backoff| !backoff.is_empty());
     Ok(Action::requeue(pause))
 }
 
-/// As whom the operator acts in the account. STS is asked once an interval, and not when resources come or go. `fresh`:
-/// STS is asked now.
+/// The identity under which the operator acts in the account. STS is asked once an interval, and not when resources come or
+/// go. `fresh`: STS is asked now.
 async fn verify<C: Cloud, K>(
     account: &AwsAccount,
     fresh: bool,
     cx: &Context<C, K>,
-) -> Result<CallerIdentity, Failure> {
-    let (uid, generation) = (account.uid().unwrap_or_default(), account.metadata.generation);
+) -> Read<CallerIdentity> {
     let interval = cx.events.account_interval(&account.spec.account_id, &cx.settings.interval);
-    let now = cx.clock.now();
-    let serves = |v: &&Verified| !fresh && v.generation == generation && now.duration_since(v.at) < interval;
-    if let Some(verified) = cx.memory.verified.lock().get(&uid).filter(serves) {
-        return Ok(verified.identity.clone());
-    }
-    let asked = Account { name: account.name_any(), spec: account.spec.clone() };
-    let answer = cx.cloud.verify(&asked).await;
-    let mut verified = cx.memory.verified.lock();
-    match &answer {
-        Ok(identity) => {
-            let identity = identity.clone();
-            verified.insert(uid, Verified { generation, at: cx.clock.now(), identity });
-        }
-        Err(_) => drop(verified.remove(&uid)),
-    }
-    drop(verified);
-    answer
+    let max_age = if fresh { Duration::ZERO } else { interval };
+    let account = Account { name: account.name_any(), spec: account.spec.clone() };
+    cx.cloud.verify(&account, max_age).await
 }
 
 /// Whether an operator that watches these namespaces (none: all) answers for an account that no resource refers to yet:

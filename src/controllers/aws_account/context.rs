@@ -2,11 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::api::CallerIdentity;
 use crate::controllers::events::Events;
 use crate::controllers::index::Index;
 use crate::controllers::settings::Settings;
@@ -20,43 +18,7 @@ pub struct Context<C, K> {
     pub index: Arc<Index>,
     pub settings: Settings,
     pub clock: Clock,
-    pub memory: Memory,
-    pub events: Arc<Events>,
-}
-
-/// What is remembered of accounts, by UID, and only of those that exist.
-#[derive(Debug, Default)]
-pub struct Memory {
-    pub verified: Mutex<HashMap<String, Verified>>,
+    /// By UID, and only of accounts that exist.
     pub requeue: Mutex<HashMap<String, RequeueBackoff>>,
-}
-
-impl Memory {
-    /// Forgets an account that is gone.
-    pub fn forget(&self, uid: &str) {
-        self.verified.lock().remove(uid);
-        self.requeue.lock().remove(uid);
-    }
-
-    /// What is remembered and decided by, as text. `max_age`: how long a verified identity serves.
-    #[cfg(any(test, feature = "simulation"))]
-    pub fn fingerprint(&self, now: Instant, max_age: std::time::Duration) -> String {
-        let verified = self.verified.lock();
-        let text = |(uid, held): (&String, &Verified)| {
-            let Verified { generation, at, identity } = held;
-            let fresh = now.duration_since(*at) < max_age;
-            format!("{uid} {generation:?} {fresh} {}", identity.account_id)
-        };
-        let mut all: Vec<String> = verified.iter().map(text).collect();
-        all.sort_unstable();
-        all.join(", ")
-    }
-}
-
-/// What STS answered, when, and for which generation of the account.
-#[derive(Clone, Debug)]
-pub struct Verified {
-    pub generation: Option<i64>,
-    pub at: Instant,
-    pub identity: CallerIdentity,
+    pub events: Arc<Events>,
 }

@@ -62,7 +62,7 @@ impl<C: Cloud, K: Cluster> Controller for AwsAccountController<C, K> {
             }
             Change::Deleted(gone) => {
                 self.context.cloud.forget(&gone.name_any());
-                self.context.memory.forget(&gone.uid().unwrap_or_default());
+                self.context.requeue.lock().remove(&gone.uid().unwrap_or_default());
                 self.wake(&gone.name_any());
                 None
             }

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::future::join_all;
 use serde_json::Value;
 
+use crate::backoff::doubling;
 use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize, resolve};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Resource;
@@ -23,6 +23,13 @@ use crate::replication::events::{EventName, Origin, Service};
 use crate::replication::observed::Read;
 use crate::replication::outcome::Outcome;
 use crate::replication::{Accounts, BucketAddress, Failure, FailureClass, Step};
+
+/// The pause before a bucket policy is read again after a write, doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How often a bucket policy is read again that does not hold what was written.
+const LATER_READS: u32 = 4;
 
 /// What became of a plan's stages.
 #[derive(Debug, Default)]
@@ -134,18 +141,21 @@ impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
         }
         let policy = self.merge(held.as_ref());
         self.write(policy.as_ref()).await?;
-        // A read may lag behind a write for a moment; after that, someone else has overwritten the policy.
-        let mut pauses = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_times(4)
-            .build();
-        while !self.is_settled(self.read().await?.as_ref()) {
-            match pauses.next() {
-                Some(pause) => self.cx.clock.sleep(pause).await,
-                None => return Err(self.overwritten()),
+        self.confirm().await
+    }
+
+    /// Reads the policy until it holds what was written. A read may lag behind a write for a moment; after that, someone
+    /// else has overwritten the policy.
+    async fn confirm(&self) -> Read<()> {
+        for reads in 0..=LATER_READS {
+            if self.is_settled(self.read().await?.as_ref()) {
+                return Ok(());
+            }
+            if reads < LATER_READS {
+                self.cx.clock.sleep(doubling(FIRST_PAUSE, reads, LONGEST_PAUSE)).await;
             }
         }
-        Ok(())
+        Err(self.overwritten())
     }
 
     async fn read(&self) -> Read<Option<Value>> {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::api::{AwsResource, DriftEntry};
+use crate::backoff::doubling;
 use crate::replication::outcome::Contested;
 
 const WINDOW: Duration = Duration::from_secs(60 * 60);
@@ -71,8 +72,8 @@ fn field(d: &DriftEntry) -> Field {
 }
 
 fn pause(corrections: usize) -> Duration {
-    let doublings = u32::try_from(corrections.saturating_sub(TOLERATED)).unwrap_or(u32::MAX).min(16);
-    (FIRST_PAUSE * 2u32.pow(doublings)).min(WINDOW)
+    let earlier = u32::try_from(corrections.saturating_sub(TOLERATED)).unwrap_or(u32::MAX);
+    doubling(FIRST_PAUSE, earlier, WINDOW)
 }
 
 #[cfg(test)]

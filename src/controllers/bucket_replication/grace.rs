@@ -10,6 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use crate::api::DriftEntry;
+use crate::backoff::doubling;
 use crate::replication::Configuration;
 use crate::replication::observed::Read;
 
@@ -88,8 +89,8 @@ impl RecentWrites {
     }
 
     fn next_pause(&mut self) -> Duration {
-        let pause = (FIRST_PAUSE * 2u32.pow(self.reads.min(8))).min(LONGEST_PAUSE);
-        self.reads += 1;
+        let pause = doubling(FIRST_PAUSE, self.reads, LONGEST_PAUSE);
+        self.reads = self.reads.saturating_add(1);
         pause
     }
 
