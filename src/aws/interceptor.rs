@@ -75,7 +75,7 @@ impl Intercept for RequestMetrics {
             return Ok(());
         };
         let answer = context.response().map(|r| (r.status().as_u16(), r.body().bytes().unwrap_or_default()));
-        let code = code(answer);
+        let code = code_of(answer);
         let throttled = is_throttling(&code) || answer.is_some_and(|(status, _)| status == 429);
         span.record("aws.code", code.as_str());
         if code != "OK" {
@@ -117,7 +117,7 @@ impl Intercept for ResponseBody {
 }
 
 /// The code of an answer, by its status and its body: S3, IAM and STS answer in XML, KMS in JSON.
-fn code(answer: Option<(u16, &[u8])>) -> String {
+fn code_of(answer: Option<(u16, &[u8])>) -> String {
     let Some((status, body)) = answer else { return "none".to_owned() };
     if status < 300 {
         return "OK".to_owned();
@@ -139,12 +139,12 @@ mod tests {
 
     #[test]
     fn the_code_is_the_one_of_aws_or_the_status() {
-        assert_eq!(code(None), "none");
-        assert_eq!(code(Some((200, b""))), "OK");
-        assert_eq!(code(Some((503, b"<Error><Code>SlowDown</Code></Error>"))), "SlowDown");
-        assert_eq!(code(Some((400, br#"{"__type": "NotFoundException"}"#))), "NotFoundException");
-        assert_eq!(code(Some((404, b""))), "HTTP 404");
-        assert_eq!(code(Some((502, b"<html><Code>have a look at <b>this</b></Code></html>"))), "HTTP 502");
-        assert_eq!(code(Some((400, b"<Code></Code>"))), "HTTP 400");
+        assert_eq!(code_of(None), "none");
+        assert_eq!(code_of(Some((200, b""))), "OK");
+        assert_eq!(code_of(Some((503, b"<Error><Code>SlowDown</Code></Error>"))), "SlowDown");
+        assert_eq!(code_of(Some((400, br#"{"__type": "NotFoundException"}"#))), "NotFoundException");
+        assert_eq!(code_of(Some((404, b""))), "HTTP 404");
+        assert_eq!(code_of(Some((502, b"<html><Code>have a look at <b>this</b></Code></html>"))), "HTTP 502");
+        assert_eq!(code_of(Some((400, b"<Code></Code>"))), "HTTP 400");
     }
 }

@@ -115,8 +115,8 @@ fn print_manifests(args: &BackfillArgs) -> Result<(), BackfillError> {
     let manifests = Manifests::read(&args.filenames)?.in_namespace(namespace).with_resources()?;
     for resource in &manifests.resources {
         let manifest = propose(resource, args.backfill_name.as_deref(), &args.choices());
-        let remarks: String = remarks(resource).iter().map(|line| format!("# {line}\n")).collect();
-        print(&format!("---\n{remarks}{}", formatted(&manifest, Format::Yaml)?))?;
+        let comments: String = remarks(resource).iter().map(|line| format!("# {line}\n")).collect();
+        print(&format!("---\n{comments}{}", formatted(&manifest, Format::Yaml)?))?;
     }
     Ok(())
 }

@@ -61,14 +61,15 @@ impl LeaderArgs {
         }
         let times = times.leave_time_for(longest_request)?;
         let given = [self.lease_namespace.clone(), std::env::var("POD_NAMESPACE").ok()];
-        let namespace = namespace(given, Path::new(NAMESPACE_FILE)).ok_or(LeaderArgsError::NoNamespace)?;
+        let namespace =
+            find_namespace(given, Path::new(NAMESPACE_FILE)).ok_or(LeaderArgsError::NoNamespace)?;
         let (name, scope) = (self.lease_name.clone(), scope.to_owned());
         Ok(Some(Settings { namespace, name, holder: holder(), scope, times }))
     }
 }
 
 /// The first given name, else the content of the file. An empty variable in a manifest counts as not set.
-fn namespace(given: [Option<String>; 2], file: &Path) -> Option<String> {
+fn find_namespace(given: [Option<String>; 2], file: &Path) -> Option<String> {
     let pod = std::fs::read_to_string(file).ok();
     let names = given.into_iter().chain([pod]).flatten();
     names.map(|name| name.trim().to_owned()).find(|name| !name.is_empty())
@@ -97,11 +98,11 @@ mod tests {
         let file = std::env::temp_dir().join(format!("namespace-{}", std::process::id()));
         std::fs::write(&file, "from-the-pod\n").unwrap();
         let some = |name: &str| Some(name.to_owned());
-        assert_eq!(namespace([some("flag"), some("pod")], &file).as_deref(), Some("flag"));
-        assert_eq!(namespace([some(""), some("pod")], &file).as_deref(), Some("pod"));
-        assert_eq!(namespace([None, some("")], &file).as_deref(), Some("from-the-pod"));
+        assert_eq!(find_namespace([some("flag"), some("pod")], &file).as_deref(), Some("flag"));
+        assert_eq!(find_namespace([some(""), some("pod")], &file).as_deref(), Some("pod"));
+        assert_eq!(find_namespace([None, some("")], &file).as_deref(), Some("from-the-pod"));
         std::fs::remove_file(&file).unwrap();
-        assert_eq!(namespace([None, None], &file), None);
+        assert_eq!(find_namespace([None, None], &file), None);
     }
 
     #[test]

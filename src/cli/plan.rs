@@ -88,7 +88,7 @@ async fn plan_one(
         Ok(Some(role)) => id.clone().completed_from(&role.tags),
         _ => id.clone(),
     };
-    Ok(assess(&Replication { id: &id, ..replication }, &read_set, &observed).plan)
+    Ok(assess(Replication { id: &id, ..replication }, read_set, observed).plan)
 }
 
 fn text(resource: &BucketReplication, plan: &Plan) -> String {

@@ -15,7 +15,7 @@ const ASSUME_ROLE: &str = "sts:AssumeRole";
 pub fn trusts_service(trust: &Value, service: &str) -> bool {
     let about =
         |statement: &&&Value| names_service(statement, service) && names_action(statement, ASSUME_ROLE);
-    let statements = statements(trust).unwrap_or_default();
+    let statements = statements_of(trust).unwrap_or_default();
     let effects = |effect: &str| {
         let of_effect = statements.iter().filter(|statement| effect_of(statement) == effect);
         of_effect.filter(about).map(|statement| condition(statement).is_some()).collect::<Vec<bool>>()
@@ -26,7 +26,7 @@ pub fn trusts_service(trust: &Value, service: &str) -> bool {
 
 /// Whether a policy allows an action on exactly this resource, as it is written there. Conditions are not evaluated.
 pub fn allows(policy: &Value, action: &str, resource: &str) -> bool {
-    let statements = statements(policy).unwrap_or_default();
+    let statements = statements_of(policy).unwrap_or_default();
     let mut allowing = statements.into_iter().filter(|statement| effect_of(statement) == "Allow");
     allowing.any(|statement| {
         names_action(statement, action)
@@ -36,7 +36,7 @@ pub fn allows(policy: &Value, action: &str, resource: &str) -> bool {
 
 /// The resources on which a policy allows an action, as they are written there. Conditions are not evaluated.
 pub fn allowed_resources(policy: &Value, action: &str) -> Vec<String> {
-    let statements = statements(policy).unwrap_or_default().into_iter();
+    let statements = statements_of(policy).unwrap_or_default().into_iter();
     let allowing = statements.filter(|held| effect_of(held) == "Allow" && names_action(held, action));
     allowing.flat_map(|statement| strings(statement.get("Resource"))).collect()
 }
@@ -68,7 +68,7 @@ pub fn compare(want: &Value, got: &Value) -> Vec<GrantDifference> {
 }
 
 /// The statements of a document, which may hold one without a list around it. `None`: it holds none that can be read.
-fn statements(document: &Value) -> Option<Vec<&Value>> {
+fn statements_of(document: &Value) -> Option<Vec<&Value>> {
     match document.get("Statement") {
         Some(Value::Array(items)) => Some(items.iter().collect()),
         Some(one @ Value::Object(_)) => Some(vec![one]),
@@ -159,7 +159,7 @@ fn by_subject(grants: Vec<Grant>) -> BTreeMap<Subject, Granted> {
 /// Takes a document apart. A part that cannot be read becomes a grant of its own kind, so that it shows as a difference
 /// and is never taken for nothing.
 fn grants(document: &Value) -> Vec<Grant> {
-    match statements(document) {
+    match statements_of(document) {
         Some(statements) => statements.into_iter().flat_map(grants_of_statement).collect(),
         None => vec![Grant {
             subject: Subject { action: "unreadable".to_owned(), resource: None, principal: None },
@@ -174,7 +174,7 @@ fn grants_of_statement(statement: &Value) -> Vec<Grant> {
         Some(condition) => format!("{} if {condition}", effect_of(statement)),
         None => effect_of(statement).to_owned(),
     };
-    let principals = principals(statement);
+    let principals = all_principals_of(statement);
     let actions = either(statement, "Action", "NotAction");
     let resources = either(statement, "Resource", "NotResource");
     let mut grants = Vec::new();
@@ -220,7 +220,7 @@ fn anything_but(all: &str, mut names: Vec<String>) -> Option<String> {
     }
 }
 
-fn principals(statement: &Value) -> Vec<String> {
+fn all_principals_of(statement: &Value) -> Vec<String> {
     let read = |key: &str| {
         let principals = principals_of(statement.get(key)).into_iter();
         principals.map(|(kind, name)| kind.map_or(name.clone(), |kind| format!("{kind}:{name}")))

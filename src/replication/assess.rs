@@ -1,6 +1,7 @@
 //! Observed state → desired state and plan.
 //!
-//! The controller and the command line's `plan` share it, so that both decide alike.
+//! In: a resource, what was to be read of AWS, and what was read. Out: the plan, with what it was made from. The
+//! controller and the command line's `plan` share it, so that both decide alike.
 
 use crate::replication::desired::Desired;
 use crate::replication::observed::Observed;
@@ -9,15 +10,25 @@ use crate::replication::read_set::ReadSet;
 use crate::replication::resource::Replication;
 
 /// What a check found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Assessment {
-    pub desired: Desired,
+#[derive(Clone, Debug)]
+pub struct Assessment<'a> {
+    replication: Replication<'a>,
+    read_set: ReadSet,
+    pub observed: Observed,
+    desired: Desired,
     pub plan: Plan,
 }
 
-/// Works out what is desired and plans the steps from what was observed to it.
-pub fn assess(replication: &Replication<'_>, read_set: &ReadSet, observed: &Observed) -> Assessment {
-    let desired = Desired::new(replication, &read_set.discovered(observed));
-    let plan = plan(&PlanInput::new(replication, read_set, observed, &desired));
-    Assessment { desired, plan }
+/// Derives what is desired, and plans the steps to it from what was observed.
+pub fn assess(replication: Replication<'_>, read_set: ReadSet, observed: Observed) -> Assessment<'_> {
+    let desired = Desired::new(&replication, &read_set.discovered(&observed));
+    let planned = plan(&PlanInput::new(&replication, &read_set, &observed, &desired));
+    Assessment { replication, read_set, observed, desired, plan: planned }
+}
+
+impl Assessment<'_> {
+    /// What the plan was made from.
+    pub fn input(&self) -> PlanInput<'_> {
+        PlanInput::new(&self.replication, &self.read_set, &self.observed, &self.desired)
+    }
 }

@@ -299,7 +299,7 @@ impl<C: Controller> Runner<C> {
             metrics.queued(waited);
             tracker.begin(&uid, began);
         }
-        let span = span(&*object);
+        let span = new_span(&*object);
         // Everything that a reconcile does, to AWS and to Kubernetes, it does in here.
         let work = AssertUnwindSafe(self.controller.reconcile_because(object, urgency));
         let work = work.catch_unwind().instrument(span.clone());
@@ -350,7 +350,7 @@ impl<C: Controller> Runner<C> {
 }
 
 /// For traces; a log line names the resource itself.
-fn span<K: Resource>(object: &K) -> Span {
+fn new_span<K: Resource>(object: &K) -> Span {
     trace_span!(
         "reconcile",
         k8s.namespace.name = object.namespace(),

@@ -2,6 +2,11 @@
 //!
 //! In: the key of an object and what to write. Out: the API server's answer. Each write tests what it was decided on,
 //! so that it fails where someone else was faster.
+//!
+//! `kube::runtime::finalizer` is not used, for three reasons. It adds the finalizer before it calls the reconcile; the
+//! operator adds it only before its first write to AWS, and never under `managementPolicy: Observe`. It needs an object that
+//! decodes; the operator also lets go of one that does not. It returns after it has added the finalizer, which costs a
+//! second reconcile.
 
 use std::collections::BTreeMap;
 

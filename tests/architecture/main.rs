@@ -1,12 +1,14 @@
 //! The direction of dependencies, as the architecture page draws it: data goes one way, between folders and between
 //! files, and nothing goes in a circle.
 
+mod shadows;
 mod sources;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, iter};
 
+use shadows::shadows;
 use sources::{Edge, Sources, circles};
 
 /// Which of the crate's modules each one may use. A module may always use itself.
@@ -179,6 +181,34 @@ fn a_circle_through_a_re_export_is_found_and_one_of_tests_is_none() {
     ];
     let edges = Sources::parse(of_tests).edges();
     assert!(edges.iter().any(|edge| edge.from == "a/tests/more.rs" && edge.test), "{edges:?}");
+}
+
+#[test]
+fn no_local_has_the_name_of_the_function_that_made_it() {
+    let rig = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/src");
+    let all = [files(&root()), files(&rig)].concat();
+    let is_test = |path: &Path| {
+        path.components().any(|part| part.as_os_str() == "tests.rs")
+            || path
+                .strip_prefix(root())
+                .is_ok_and(|path| path.components().any(|part| part.as_os_str() == "tests"))
+    };
+    let found = all.iter().filter(|path| path.extension().is_some_and(|end| end == "rs") && !is_test(path));
+    let found: Vec<String> = found
+        .flat_map(|path| {
+            let names = shadows(&fs::read_to_string(path).unwrap());
+            names.into_iter().map(move |name| format!("{}: {name}", path.display()))
+        })
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_local_with_the_name_of_its_function_is_found_in_whatever_form_it_is_written() {
+    let text = "fn f() { let a = a(1); let b: u8 = b().await?.len(); let c = &c(1)?; let mut d = d(2).x; }";
+    assert_eq!(shadows(text), ["a", "b", "c", "d"]);
+    let fine = "fn f() { let a = m::a(1); let b = self.b(); let c = other(c(1)); }\n#[cfg(test)]\nmod tests { fn g() { let a = a(); } }";
+    assert!(shadows(fine).is_empty());
 }
 
 /// The words between backticks.

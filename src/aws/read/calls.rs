@@ -94,8 +94,8 @@ pub async fn read_raw_configuration(
         // S3 has an error code for "none": an answer with neither a configuration nor that code is not drift.
         Ok(answer) => match answer.replication_configuration {
             Some(configuration) if !configuration.rules().is_empty() => {
-                let unknown_elements = unknown_elements(&body.take());
-                Ok(Some(RawConfiguration { configuration, unknown_elements }))
+                let unknown = unknown_elements(&body.take());
+                Ok(Some(RawConfiguration { configuration, unknown_elements: unknown }))
             }
             _ => Err(incomplete(action, bucket, "a ReplicationConfiguration with at least one Rule")),
         },

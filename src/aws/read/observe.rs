@@ -236,13 +236,13 @@ async fn read_bucket_policies(
 ) -> BTreeMap<String, Read<Option<Value>>> {
     let destinations = read_set.destinations.iter().zip(&located.destinations);
     let current = destinations.filter_map(|(bucket, location)| {
-        let account_id = account_id(caller, bucket);
-        let abroad = bucket.account_ref.is_some() && account_id != caller.account;
+        let owner = account_id(caller, bucket);
+        let abroad = bucket.account_ref.is_some() && owner != caller.account;
         let location = location.as_ref().ok()?.as_ref()?;
         abroad.then(|| BucketAddress {
             name: bucket.name.clone(),
             region: location.region.clone(),
-            account_id: account_id.to_owned(),
+            account_id: owner.to_owned(),
             account_ref: bucket.account_ref.clone(),
         })
     });

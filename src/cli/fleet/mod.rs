@@ -14,4 +14,4 @@ mod view;
 pub use backfill::BackfillView;
 pub use condition::ConditionView;
 pub use verdict::{Summary, Verdict};
-pub use view::{BucketView, ReplicationView, RuleView, views};
+pub use view::{BucketView, ReplicationView, RuleView, view_all};

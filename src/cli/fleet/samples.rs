@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use strum::VariantArray;
 
 use crate::api::{BucketReplication, Reason};
-use crate::cli::fleet::{ReplicationView, views};
+use crate::cli::fleet::{ReplicationView, view_all};
 use crate::cli::kubernetes::Found;
 
 pub const TYPED: &str = "kubectl s3replication";
@@ -59,13 +59,13 @@ pub fn found(object: Value) -> Found<BucketReplication> {
 }
 
 pub fn all(objects: impl IntoIterator<Item = Value>) -> Vec<ReplicationView> {
-    views(objects.into_iter().map(found).collect(), &[], TYPED)
+    view_all(objects.into_iter().map(found).collect(), &[], TYPED)
 }
 
 /// One resource with one backfill.
 pub fn with_backfill(object: Value, backfill: Value) -> ReplicationView {
     let backfill: DynamicObject = serde_json::from_value(backfill).unwrap();
-    views(vec![found(object)], &[backfill], TYPED).pop().unwrap()
+    view_all(vec![found(object)], &[backfill], TYPED).pop().unwrap()
 }
 
 /// A resource whose verdict follows from this reason.

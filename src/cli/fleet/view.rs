@@ -91,7 +91,7 @@ impl ReplicationView {
 }
 
 /// Resources as people read them, the ones that need someone first. `typed` begins the commands.
-pub fn views(
+pub fn view_all(
     found: Vec<Found<BucketReplication>>,
     backfills: &[DynamicObject],
     typed: &str,

@@ -101,7 +101,7 @@ pub fn write(
         }
         replace(&path, manifest)?;
     }
-    let index = index(account_id, imported);
+    let index = index_of(account_id, imported);
     if read(&written.index)?.as_deref() != Some(index.as_str()) {
         replace(&written.index, &index)?;
     }
@@ -130,7 +130,7 @@ fn replace(path: &Path, text: &str) -> Result<(), DirectoryError> {
 }
 
 /// The index, as Markdown: no time and nothing else that differs between two runs.
-fn index(account_id: &str, imported: &[Imported]) -> String {
+fn index_of(account_id: &str, imported: &[Imported]) -> String {
     let taken: Vec<&Imported> = imported.iter().filter(|one| one.manifest.is_ok()).collect();
     let refused = imported.len() - taken.len();
     let mut text = format!(

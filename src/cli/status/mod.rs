@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::fleet::{ReplicationView, Summary, Verdict, views};
+use crate::cli::fleet::{ReplicationView, Summary, Verdict, view_all};
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::terminal::{Color, Layout};
@@ -116,5 +116,5 @@ async fn read(
         Some(name) => (vec![kubernetes.get(name, typed).await?], String::new()),
         None => kubernetes.list(&args.scope).await?,
     };
-    Ok(Read { views: views(found, &backfills, typed), version })
+    Ok(Read { views: view_all(found, &backfills, typed), version })
 }

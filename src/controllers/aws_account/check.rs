@@ -11,9 +11,9 @@ use tracing::warn;
 use crate::api::{AwsAccount, CallerIdentity, Namespaces};
 use crate::controllers::aws_account::context::Context;
 use crate::ports::{Cloud, Cluster, ObjectKey};
-use crate::replication::status::{ObservedAccount, account_status};
 use crate::replication::Account;
 use crate::replication::observed::Read;
+use crate::replication::status::{ObservedAccount, account_status};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 
@@ -54,11 +54,7 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
 
 /// The identity under which the operator acts in the account. STS is asked once an interval, and not when resources come or
 /// go. `fresh`: STS is asked now.
-async fn verify<C: Cloud, K>(
-    account: &AwsAccount,
-    fresh: bool,
-    cx: &Context<C, K>,
-) -> Read<CallerIdentity> {
+async fn verify<C: Cloud, K>(account: &AwsAccount, fresh: bool, cx: &Context<C, K>) -> Read<CallerIdentity> {
     let interval = cx.events.account_interval(&account.spec.account_id, &cx.settings.interval);
     let max_age = if fresh { Duration::ZERO } else { interval };
     let account = Account { name: account.name_any(), spec: account.spec.clone() };

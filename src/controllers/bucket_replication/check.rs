@@ -1,27 +1,24 @@
-//! One check: authorize → claim source → connect → observe → plan → prepare → execute → report.
+//! One check: authorize → connect → observe → plan → hold back → prepare → execute → report.
 //!
 //! In: a resource. Out: the report for its status, or why the check stops early.
 
 use std::time::Duration;
 
-use kube::ResourceExt;
-use tracing::{info, warn};
-
-use crate::api::{BucketReplicationStatus, ConditionType, FINALIZER, ManagementPolicy, Reason};
+use crate::api::{BucketReplicationStatus, ConditionType, Reason};
 use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize, claim_source};
 use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::execute::{Executed, Permission, execute};
-use crate::controllers::bucket_replication::metrics_watch::{likely_cause, watch_metrics};
+use crate::controllers::bucket_replication::execute::{Permission, execute};
+use crate::controllers::bucket_replication::hold_back::hold_back;
+use crate::controllers::bucket_replication::metrics_watch::watch_metrics;
+use crate::controllers::bucket_replication::prepare::prepare;
+use crate::controllers::bucket_replication::record::record;
 use crate::controllers::bucket_replication::resource::Resource;
-use crate::controllers::bucket_replication::status::write;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
-use crate::ports::{Cloud, Cluster, Finalizers};
-use crate::replication::outcome::{Contested, Outcome};
-use crate::replication::status::{Report, StatusContext, ahead, report};
-use crate::replication::{
-    Account, Accounts, Assessment, Failure, Observed, Plan, PlanInput, ReadSet, Refusal, Step, assess,
-};
+use crate::ports::{Cloud, Cluster};
+use crate::replication::outcome::Outcome;
+use crate::replication::status::{Report, StatusContext, report};
+use crate::replication::{Account, Accounts, Assessment, Failure, ReadSet, Refusal, assess};
 
 /// What a check found.
 pub struct Checked {
@@ -45,24 +42,13 @@ pub async fn check<C: Cloud, K: Cluster>(
     require_not_suspended(resource)?;
     let accounts = authorize_and_claim(resource, cx).await?;
     let clients = connect(resource, &accounts, cx).await?;
-    let replication = resource.replication(&accounts);
-    let read_set = ReadSet::of(&replication, resource.wants_fresh_reads());
-    let observed = cx.cloud.observe(&clients, &read_set).await?;
-    let Assessment { desired, mut plan } = assess(&replication, &read_set, &observed);
-    let held = hold_back(&plan, &observed, resource, cx)?;
-    prepare(&held.stages, resource, cx).await?;
-    let input = PlanInput::new(&replication, &read_set, &observed, &desired);
-    let written = remember(&input, &plan, &held.stages, resource, cx).await?;
+    let mut assessment = observe_and_plan(resource, &accounts, &clients, cx).await?;
+    let held = hold_back(&assessment, resource, cx)?;
+    let written = prepare(&assessment, &held.stages, resource, cx).await?;
     let permission = Some(Permission { resource, accounts: &accounts });
     let executed = execute(&held.stages, &clients, permission, cx).await;
-    let outcome = held.conclude(executed, &mut plan)?;
-    let evidence = watch_metrics(resource, &input, &outcome, cx);
-    let context = StatusContext { evidence: &evidence, ..resource.status_context(cx) };
-    let report = report(&input, &plan, &outcome, &context);
-    if !outcome.done.is_empty() {
-        resource.target.memory.record(&plan, &observed, &outcome, cx.clock.now());
-    }
-    record(resource, &plan, &outcome, &report, cx);
+    let outcome = held.conclude(executed, &mut assessment.plan)?;
+    let report = make_report(&assessment, &outcome, resource, cx);
     let found = !outcome.done.is_empty() || is_news(&report.status, &resource.status);
     Ok(Checked { report, written, retry: held.retry, found })
 }
@@ -113,122 +99,35 @@ fn former_accounts<C, K>(
     names.into_iter().filter_map(|name| cx.index.account(name).ok().flatten()).collect()
 }
 
-/// The part of a plan that is executed now.
-struct Held {
-    stages: Vec<Vec<Step>>,
-    contested: Option<Contested>,
-    retry: Option<Duration>,
-}
-
-/// Holds back corrections that were made too often, and everything while AWS still returns answers from before a write.
-fn hold_back<C, K>(
-    plan: &Plan,
-    observed: &Observed,
-    resource: &Resource<'_>,
+async fn observe_and_plan<'a, C: Cloud, K>(
+    resource: &'a Resource<'_>,
+    accounts: &'a Accounts,
+    clients: &C::Clients,
     cx: &Context<C, K>,
-) -> Result<Held, Stop> {
-    let (memory, now) = (resource.target.memory, cx.clock.now());
-    if let Some(pause) = memory.unsettled(plan, observed, now) {
-        return Err(Stop::Unsettled(pause));
-    }
-    Ok(match memory.contested(plan, now) {
-        Some((contested, retry)) => Held {
-            stages: plan.without(&contested.differences),
-            contested: Some(contested),
-            retry: Some(retry),
-        },
-        None => Held { stages: plan.stages.clone(), contested: None, retry: None },
-    })
+) -> Result<Assessment<'a>, Failure> {
+    let replication = resource.replication(accounts);
+    let read_set = ReadSet::of(&replication, resource.wants_fresh_reads());
+    let observed = cx.cloud.observe(clients, &read_set).await?;
+    Ok(assess(replication, read_set, observed))
 }
 
-impl Held {
-    /// A check that was stopped after its first write still reports what it wrote.
-    fn conclude(&self, executed: Executed, plan: &mut Plan) -> Result<Outcome, Stop> {
-        let Executed { mut outcome, stopped } = executed;
-        outcome.held_back = self.contested.clone();
-        match stopped {
-            Some(stop) if outcome.done.is_empty() => return Err(stop),
-            Some(Stop::Refused(refusal)) => plan.refusals.insert(0, refusal),
-            Some(_) => outcome.interrupted = true,
-            None => {}
-        }
-        Ok(outcome)
-    }
-}
-
-/// Before the first write: confirms with the API server that the object is still the one that was checked. The cache
-/// may be behind; a role made for an object that is gone would never be deleted. Adding the finalizer confirms it too.
-async fn prepare<C: Cloud, K: Cluster>(
-    stages: &[Vec<Step>],
-    resource: &Resource<'_>,
-    cx: &Context<C, K>,
-) -> Result<(), Stop> {
-    if resource.spec.management_policy != ManagementPolicy::Enforce {
-        return Ok(());
-    }
-    let target = &resource.target;
-    let generation = target.metadata.generation;
-    let mut finalizers = Finalizers::of(target.metadata);
-    if finalizers.contains(FINALIZER) && !stages.is_empty() && !is_on(Mutant::NoLiveGet) {
-        let live = cx.cluster.live(target.key).await?.ok_or(Stop::Outdated)?.metadata;
-        if live.deletion_timestamp.is_some() || live.generation != generation {
-            return Err(Stop::Outdated);
-        }
-        finalizers = Finalizers::of(&live);
-    }
-    if !finalizers.contains(FINALIZER) && !is_on(Mutant::NoFinalizer) {
-        let added = cx.cluster.add_finalizer(target.key, generation, &finalizers, FINALIZER).await;
-        added.map_err(|error| if error.is_outdated() { Stop::Outdated } else { error.into() })?;
-    }
-    Ok(())
-}
-
-/// Writes into the status what the steps may make, before the first of them, if the status does not name it yet.
-async fn remember<C: Cloud, K: Cluster>(
-    input: &PlanInput<'_>,
-    plan: &Plan,
-    stages: &[Vec<Step>],
-    resource: &Resource<'_>,
-    cx: &Context<C, K>,
-) -> Result<Option<BucketReplicationStatus>, Stop> {
-    let context = resource.status_context(cx);
-    let ahead = ahead(input, plan, &stages.concat(), &context).filter(|_| !is_on(Mutant::StatusComesLast));
-    if let Some(status) = &ahead {
-        write(&resource.target, &resource.status, status, cx).await?;
-    }
-    Ok(ahead)
-}
-
-/// Counts drift, and logs the decision in one line.
-fn record<C, K>(
-    resource: &Resource<'_>,
-    plan: &Plan,
+/// Makes the report, and remembers, counts and logs what the next checks and people need.
+fn make_report<C, K>(
+    assessment: &Assessment<'_>,
     outcome: &Outcome,
-    report: &Report,
-    cx: &Context<C, K>,
-) {
-    cx.evidence.update(&resource.target.key.uid, |evidence| evidence.likely_cause = likely_cause(report));
-    count_drift(plan, outcome, report, resource, cx);
-    log(resource, plan, outcome, report);
-}
-
-/// Counts drift when it is first seen, and when it is corrected.
-fn count_drift<C, K>(
-    plan: &Plan,
-    outcome: &Outcome,
-    report: &Report,
     resource: &Resource<'_>,
     cx: &Context<C, K>,
-) {
-    for drift in plan.differences.iter().filter(|_| plan.drift) {
-        if !resource.status.drift.contains(drift) {
-            cx.metrics.drift_found(drift.resource);
-            cx.events.drift_found(drift, resource.found_by(), &report.status, &resource.events);
-        }
-        if plan.is_settled(drift, outcome) {
-            cx.metrics.drift_corrected(drift.resource);
-        }
+) -> Report {
+    let Assessment { plan, observed, .. } = assessment;
+    let input = assessment.input();
+    let evidence = watch_metrics(resource, &input, outcome, cx);
+    let context = StatusContext { evidence: &evidence, ..resource.status_context(cx) };
+    let made = report(&input, plan, outcome, &context);
+    if !outcome.done.is_empty() {
+        resource.target.memory.record(plan, observed, outcome, cx.clock.now());
     }
+    record(plan, outcome, &made, resource, cx);
+    made
 }
 
 /// Whether a status says anything new of AWS.
@@ -243,19 +142,4 @@ fn is_news(status: &BucketReplicationStatus, before: &BucketReplicationStatus) -
         || reasons(status) != reasons(before)
         || status.source != before.source
         || status.destinations != before.destinations
-}
-
-fn log(resource: &Resource<'_>, plan: &Plan, outcome: &Outcome, report: &Report) {
-    let object = resource.object;
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let source = object.spec.source.bucket.as_str();
-    let (differences, written) = (plan.differences.len(), outcome.done.len());
-    let (drift, reason) = (plan.drift && differences > 0, report.reason.as_str());
-    match (plan.refusal(), outcome.first_failure()) {
-        (Some(refusal), _) => warn!(namespace, name, source, reason, detail = refusal.message, "refused"),
-        (None, Some((step, failure))) => {
-            warn!(namespace, name, source, reason, %step, detail = failure.message(), written, "failed")
-        }
-        (None, None) => info!(namespace, name, source, reason, differences, drift, written, "checked"),
-    }
 }

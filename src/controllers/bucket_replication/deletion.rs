@@ -264,8 +264,8 @@ async fn source_accounts<C: Cloud, K: Cluster>(
             Some(name) => match cx.index.account(&name)? {
                 Some(account) => {
                     let bucket = view.bucket().unwrap_or_default();
-                    let admits = admits(&account, metadata, &bucket, labels).await?;
-                    found.push(SourceAccount { account: Some(account), admits });
+                    let admitted = admits(&account, metadata, &bucket, labels).await?;
+                    found.push(SourceAccount { account: Some(account), admits: admitted });
                 }
                 None => missing = missing.or(Some(name)),
             },

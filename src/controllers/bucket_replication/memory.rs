@@ -319,7 +319,7 @@ impl Remembered<'_> {
             if replaced {
                 entry.recent_writes.record_replaced(&observed.configuration, now);
             }
-            let first_policies = first_policies(outcome);
+            let first_policies = first_policies_in(outcome);
             let settled_now = plan.differences.iter().filter(settled).chain(&first_policies);
             entry.recent_writes.record(settled_now, now);
             if plan.drift {
@@ -368,7 +368,7 @@ impl Drop for Remembered<'_> {
 }
 
 /// What IAM may show for a moment of roles that were created and given their policy in one check.
-fn first_policies(outcome: &Outcome) -> Vec<DriftEntry> {
+fn first_policies_in(outcome: &Outcome) -> Vec<DriftEntry> {
     let is_new = |name: &String| {
         let mut done = outcome.done.iter();
         done.any(|step| matches!(step, Step::CreateRole { role, .. } if role == name))

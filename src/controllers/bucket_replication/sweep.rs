@@ -57,8 +57,8 @@ pub async fn sweep<C: Cloud, K: Cluster>(cx: &Context<C, K>, start: Instant) {
     }
     let now = cx.clock.timestamp();
     let each = due.iter().map(|due| (due.uid.as_str(), &due.watch, &due.evidence));
-    let readings = readings(each, now);
-    stream::iter(&readings).for_each_concurrent(AT_ONCE, |reading| read(reading, cx)).await;
+    let planned = readings(each, now);
+    stream::iter(&planned).for_each_concurrent(AT_ONCE, |reading| read(reading, cx)).await;
     stream::iter(&due).for_each_concurrent(AT_ONCE, |due| report(due, cx)).await;
 }
 

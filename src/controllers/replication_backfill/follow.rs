@@ -34,8 +34,8 @@ pub async fn follow<C: Cloud, K: Cluster>(
         return end(subject, &vanished(id), None, cx).await;
     };
     let clients = connect(subject, &source, cx).await?;
-    let address = address(&source);
-    let Some(job) = cx.shared.cloud.describe_job(&clients, &address, id).await? else {
+    let at = address(&source);
+    let Some(job) = cx.shared.cloud.describe_job(&clients, &at, id).await? else {
         return end(subject, &vanished(id), None, cx).await;
     };
     let mut wish = subject.spec.map_or(Wish { end: false, approved: false }, Wish::of);
@@ -53,7 +53,7 @@ pub async fn follow<C: Cloud, K: Cluster>(
             );
         }
         Some(update) if (cx.shared.may_begin)() => {
-            cx.shared.cloud.update_job(&clients, &address, id, update).await?;
+            cx.shared.cloud.update_job(&clients, &at, id, update).await?;
         }
         _ => {}
     }

@@ -43,11 +43,10 @@ pub fn report(
     let BackfillContext { generation, requested, now } = context;
     let ready = ConditionDraft::new(ConditionType::Ready, ready(&status, reason), reason, message);
     let transition = Transition { previous: &previous.conditions, generation, now };
-    let conditions = conditions(vec![ready], reason, &transition);
     let last_handled_request = requested.map(handled_request);
     let status = ReplicationBackfillStatus {
         observed_generation: generation,
-        conditions,
+        conditions: conditions(vec![ready], reason, &transition),
         last_handled_request,
         ..status
     };

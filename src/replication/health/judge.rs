@@ -48,7 +48,7 @@ pub struct Judged {
 /// Judges all rules of a resource.
 pub fn judge(judging: &Judging<'_>, evidence: &Evidence) -> Judged {
     let spec = judging.spec;
-    let terms = terms(spec, evidence, judging.now);
+    let terms = terms_of(spec, evidence, judging.now);
     let enabled = spec.rules.iter().filter(|rule| rule.status != Some(Switch::Disabled));
     let mut told: Vec<Told<'_>> = enabled
         .map(|rule| {
@@ -83,7 +83,7 @@ fn before(previous: &BucketReplicationStatus) -> Option<Judged> {
 
 /// Ends the runs of failures of rules whose objects arrive again, and drops what no verdict needs any more.
 pub fn settle(evidence: &mut Evidence, spec: &BucketReplicationSpec, now: Timestamp) {
-    let terms = terms(spec, evidence, now);
+    let terms = terms_of(spec, evidence, now);
     for rule in evidence.rules.values_mut() {
         let arrives = judge_rule(rule, &terms).finding.verdict() == RuleVerdict::Arriving;
         let read_to = rule.metrics.as_ref().and_then(|metrics| metrics.read_to);
@@ -101,7 +101,7 @@ pub fn settle(evidence: &mut Evidence, spec: &BucketReplicationSpec, now: Timest
     }
 }
 
-fn terms(spec: &BucketReplicationSpec, evidence: &Evidence, now: Timestamp) -> Terms {
+fn terms_of(spec: &BucketReplicationSpec, evidence: &Evidence, now: Timestamp) -> Terms {
     let health = spec.health.as_ref();
     let max_latency = health.and_then(|health| health.max_latency.as_ref()).map_or(MAX_LATENCY, duration);
     let canary = health.and_then(|health| health.canary.as_ref());

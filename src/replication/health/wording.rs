@@ -88,7 +88,7 @@ pub(crate) fn message(resource: (&str, &str), told: &[Told<'_>], evidence: &Evid
             positive("nothing is pending, and no object is missing", &alike, told, evidence)
         }
         Reason::ObjectsFailing => {
-            let why = why(worst, evidence.likely_cause.as_deref());
+            let why = explain(worst, evidence.likely_cause.as_deref());
             format!(
                 "objects do not arrive: {}{why}. Once that is corrected, {}",
                 sentences(&alike),
@@ -154,7 +154,7 @@ fn list(items: &[String]) -> String {
 }
 
 /// Why operations fail: what S3 said in a failure event, or what the operator's own checks suggest.
-fn why(worst: &Told<'_>, likely_cause: Option<&str>) -> String {
+fn explain(worst: &Told<'_>, likely_cause: Option<&str>) -> String {
     match (&worst.failure_reason, likely_cause) {
         (Some(reason), _) => match remedy(reason) {
             Some(remedy) => format!("; S3 reports {reason}: {remedy}"),

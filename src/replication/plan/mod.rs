@@ -125,16 +125,16 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let differences = diff::differences(input.desired, input.observed, set_tags);
     let observes = spec.management_policy == ManagementPolicy::Observe;
     let drift = observes || status.applied_hash.as_ref() == Some(&input.desired.hash());
-    let refusals = refusals(input, &differences);
-    let stages = match refusals.is_empty() && (!observes || is_on(Mutant::WriteInObserve)) {
+    let refused = refusals(input, &differences);
+    let steps = match refused.is_empty() && (!observes || is_on(Mutant::WriteInObserve)) {
         true => stages(input, &differences),
         _ if is_on(Mutant::WriteBeforeRefusal) => stages(input, &differences),
         false => Vec::new(),
     };
-    let replaces = stages.iter().flatten().any(|step| matches!(step, Step::PutReplication { .. }));
+    let replaces = steps.iter().flatten().any(|step| matches!(step, Step::PutReplication { .. }));
     let removed_elements =
         if replaces { input.observed.unknown_elements.iter().cloned().collect() } else { Vec::new() };
-    Plan { differences, drift, stages, refusals, removed_elements }
+    Plan { differences, drift, stages: steps, refusals: refused, removed_elements }
 }
 
 /// Versioning and the role at once, then what has to be granted, then the configuration, then what is no longer needed.

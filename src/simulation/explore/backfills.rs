@@ -199,7 +199,7 @@ pub fn run(mode: Mode, trace: &Trace) -> Result<Vec<Call>, Box<Broken>> {
     // The other leader has the cache of the beginning.
     let other = start(&cloud, &cluster, &clock, Arc::new(|_| Box::pin(std::future::ready(Choice::Answer))));
     let other = Arc::new(other);
-    let hook = hook(&shared, &cloud, &cluster, &other);
+    let hook = new_hook(&shared, &cloud, &cluster, &other);
     let mut operator = start(&cloud, &cluster, &clock, hook.clone());
     let mut settled = false;
     let mut left = ROUNDS;
@@ -275,7 +275,7 @@ fn start(cloud: &SimulatedCloud, cluster: &SimulatedCluster, clock: &SimulatedCl
     operator
 }
 
-fn hook(
+fn new_hook(
     shared: &Arc<Mutex<Shared>>,
     cloud: &SimulatedCloud,
     cluster: &SimulatedCluster,

@@ -473,7 +473,7 @@ const STOP_TRUSTING: Deed = Deed {
     },
 };
 
-fn spec(bucket: &str) -> Value {
+fn spec_of(bucket: &str) -> Value {
     json!({
         "source": {"bucket": bucket},
         "role": {"name": format!("{bucket}-role")},
@@ -498,7 +498,7 @@ fn data_namespace() -> ApiServer {
 
 fn one_account() -> (World, ApiServer) {
     let mut server = data_namespace();
-    server.create(&ObjectName::replication("data", "orders"), spec("orders"), 0);
+    server.create(&ObjectName::replication("data", "orders"), spec_of("orders"), 0);
     (buckets(), server)
 }
 
@@ -507,7 +507,7 @@ fn canary() -> (World, ApiServer) {
     let mut account = default_account();
     account["allow"] = json!(["Canary"]);
     server.create(&ObjectName::account("default"), account, 0);
-    let mut spec = spec("orders");
+    let mut spec = spec_of("orders");
     // Longer than a trace lasts: what no check changes is at rest.
     spec["health"] = json!({"canary": {"interval": "24h"}});
     server.create(&ObjectName::replication("data", "orders"), spec, 0);
@@ -594,7 +594,7 @@ fn shared() -> (World, ApiServer) {
     server.create(&ObjectName::account("default"), here, 0);
     server.create(&ObjectName::account("dr"), there, 0);
     for name in ["orders", "invoices"] {
-        let mut spec = spec(name);
+        let mut spec = spec_of(name);
         spec["rules"][0]["destination"] = json!({"bucket": "replicas", "accountRef": "dr"});
         server.create(&ObjectName::replication("data", name), spec, 0);
     }

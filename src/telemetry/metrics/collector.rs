@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Error;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -67,11 +68,11 @@ pub(crate) struct FleetCollector(Arc<RwLock<Option<Box<Take>>>>);
 
 impl FleetCollector {
     pub fn set(&self, take: impl Fn() -> FleetSnapshot + Send + Sync + 'static) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(take));
+        *self.0.write() = Some(Box::new(take));
     }
 
     fn take(&self) -> FleetSnapshot {
-        let take = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let take = self.0.read();
         take.as_ref().map(|take| take()).unwrap_or_default()
     }
 }

@@ -217,10 +217,14 @@ impl<'a> Attacker<'a> {
 
 /// A resource with one rule.
 pub fn simple(name: &str, source: &str, destination: &str) -> Value {
-    resource(name, source, vec![json!({"id": "all", "priority": 0, "destination": {"bucket": destination}})])
+    new_resource(
+        name,
+        source,
+        vec![json!({"id": "all", "priority": 0, "destination": {"bucket": destination}})],
+    )
 }
 
-fn resource(name: &str, source: &str, rules: Vec<Value>) -> Value {
+fn new_resource(name: &str, source: &str, rules: Vec<Value>) -> Value {
     json!({
         "apiVersion": "s3replication.dev/v1alpha1",
         "kind": "BucketReplication",
@@ -239,7 +243,7 @@ fn account_names(rules: usize, number: usize) -> Value {
         let destination = json!({"bucket": "nobodys-destination", "accountRef": name(rule)});
         json!({"id": format!("{rule}"), "priority": rule, "destination": destination})
     });
-    resource("account-names", "nobodys-source", rules.collect())
+    new_resource("account-names", "nobodys-source", rules.collect())
 }
 
 /// As many rules as the definition allows, and each as long as fits.
@@ -255,7 +259,7 @@ fn large(number: usize) -> Value {
             "destination": {"bucket": "nobodys-destination"},
         })
     });
-    resource(&format!("large-{number}"), &format!("nobodys-source-{number}"), rules.collect())
+    new_resource(&format!("large-{number}"), &format!("nobodys-source-{number}"), rules.collect())
 }
 
 fn invented_regions(size: usize, source: &str, destination: &str, account: &str) -> Value {
@@ -269,7 +273,7 @@ fn invented_regions(size: usize, source: &str, destination: &str, account: &str)
             "destination": {"bucket": destination, "kmsKeyArn": key("replicas", number)},
         })
     });
-    let mut resource = resource("invented-regions", source, rules.collect());
+    let mut resource = new_resource("invented-regions", source, rules.collect());
     let keys: Vec<String> = (0..size.min(50)).map(|number| key("source", number)).collect();
     resource["spec"]["source"]["kmsKeyArns"] = json!(keys);
     resource

@@ -82,18 +82,18 @@ pub fn install(packages: &[&str]) -> Result<()> {
 /// # Errors
 /// If something is missing and cannot be installed; the message names it and the command.
 pub fn ensure_all() -> Result<()> {
-    let missing = missing(&[&FOR_KIND[..], &FOR_TESTS[..]].concat());
-    if missing.is_empty() {
+    let absent = missing(&[&FOR_KIND[..], &FOR_TESTS[..]].concat());
+    if absent.is_empty() {
         return Ok(());
     }
     if !may_install() {
         bail!(
             "some tests will be left out without these packages: {}; `{}` installs them, as root on Debian",
-            missing.join(", "),
-            command(&missing)
+            absent.join(", "),
+            command(&absent)
         );
     }
-    install(&missing)
+    install(&absent)
 }
 
 /// Where a program is.

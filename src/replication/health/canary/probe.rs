@@ -85,7 +85,7 @@ fn probe(
         return Err(Refused::NotEligible);
     }
     let tags = tags_of(rule);
-    let winners = winners(rules, &folder, &tags);
+    let winners = winners_of(rules, &folder, &tags);
     if let Some(winner) = winners.get(rule.destination.bucket.as_str()).filter(|winner| winner.id != rule.id)
     {
         let always = prefix_of(rule).starts_with(prefix_of(winner));
@@ -98,7 +98,7 @@ fn probe(
 
 /// The rule that S3 applies to an object at each destination. Every key in the folder is treated alike: a rule's prefix
 /// that reaches into the name of a canary matches none of them.
-fn winners<'r>(
+fn winners_of<'r>(
     rules: &'r [ReplicationRule],
     folder: &str,
     tags: &BTreeMap<String, String>,

@@ -424,8 +424,8 @@ impl Run {
 
     fn tell(&mut self, sentence: impl FnOnce(&Run) -> String) {
         if self.story.is_some() {
-            let sentence = sentence(self);
-            self.story.as_mut().into_iter().for_each(|story| story.push(sentence.clone()));
+            let told = sentence(self);
+            self.story.as_mut().into_iter().for_each(|story| story.push(told.clone()));
         }
     }
 }

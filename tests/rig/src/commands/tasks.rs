@@ -51,6 +51,10 @@ const TASKS: [Section; 5] = [
                 "cargo rig explore",
                 "the controllers in every order of calls, faults and acts, in memory (--depth, --minutes, --mutants)",
             ),
+            (
+                ".ci/supply-chain",
+                "the licences, sources and advisories of the crates, and the hosted workflows (needs Python 3 and PyPI)",
+            ),
             ("cargo fmt --all", "format"),
             ("cargo clippy --workspace --all-targets -- -D warnings", "lint"),
         ],

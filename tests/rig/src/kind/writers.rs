@@ -19,10 +19,10 @@ pub fn order(writes: &[Recorded]) -> Vec<&str> {
 /// # Errors
 /// If two did; the message holds both writes.
 pub fn check_one_at_a_time(writes: &[Recorded]) -> Result<()> {
-    let order = order(writes);
-    for (at, name) in order.iter().enumerate() {
-        let before = order.iter().take(at).any(|before| before == name);
-        ensure!(!before, "one wrote again after another: {order:?}");
+    let pods = order(writes);
+    for (at, name) in pods.iter().enumerate() {
+        let before = pods.iter().take(at).any(|before| before == name);
+        ensure!(!before, "one wrote again after another: {pods:?}");
     }
     for (at, one) in writes.iter().enumerate() {
         let other = writes.iter().skip(at + 1).find(|other| other.app != one.app && one.overlaps(other));

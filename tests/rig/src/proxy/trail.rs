@@ -77,14 +77,14 @@ impl Trail {
         if !is_change || failed && !faults.with_failed || faults.lose.contains(&call.operation) {
             return;
         }
-        let mut event = event(call, code.filter(|_| failed));
+        let mut sent = event(call, code.filter(|_| failed));
         if faults.without_parameters {
-            event["detail"]["requestParameters"] = Value::Null;
+            sent["detail"]["requestParameters"] = Value::Null;
         }
         let body = if faults.wrapped {
-            json!({"Type": "Notification", "MessageId": id(), "Message": event.to_string()}).to_string()
+            json!({"Type": "Notification", "MessageId": id(), "Message": sent.to_string()}).to_string()
         } else {
-            event.to_string()
+            sent.to_string()
         };
         let late = faults.reorder && fastrand::bool();
         let delay = faults.delay + if late { Duration::from_millis(300) } else { Duration::ZERO };
@@ -118,7 +118,7 @@ pub fn event(call: &Call, error_code: Option<&str>) -> Value {
             (json!({"keyId": call.subject}), format!("arn:aws:kms:{region}:{}:key/{key}", call.account))
         }
     };
-    let now = now();
+    let now = time_of_now();
     let mut detail = json!({
         "eventVersion": "1.11", "eventTime": now, "eventSource": format!("{service}.amazonaws.com"),
         "eventName": call.operation, "awsRegion": region, "eventID": id(), "readOnly": false, "managementEvent": true,
@@ -137,7 +137,7 @@ pub fn event(call: &Call, error_code: Option<&str>) -> Value {
 }
 
 /// The time in whole seconds, as CloudTrail writes it.
-fn now() -> String {
+fn time_of_now() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let second = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     k8s_openapi::jiff::Timestamp::from_second(second).map(|time| time.to_string()).unwrap_or_default()

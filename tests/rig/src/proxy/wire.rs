@@ -12,7 +12,7 @@ pub(super) type Reply = Response<Full<Bytes>>;
 pub(super) fn error(service: &str, method: &Method, status: u16, code: &str, message: &str) -> Reply {
     if service == "kms" || service == "sqs" {
         let body = serde_json::json!({"__type": code, "message": message}).to_string();
-        return reply(status, &[("x-amzn-requestid", &request_id())], body, "application/x-amz-json-1.1");
+        return new_reply(status, &[("x-amzn-requestid", &request_id())], body, "application/x-amz-json-1.1");
     }
     if service == "monitoring" {
         return cbor_error(status, code, message);
@@ -29,14 +29,14 @@ pub(super) fn error(service: &str, method: &Method, status: u16, code: &str, mes
             "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>{kind}</Type><Code>{code}</Code>\
              <Message>{message}</Message></Error><RequestId>{id}</RequestId></ErrorResponse>"
         );
-        return reply(status, &[("x-amzn-requestid", &id)], body, "text/xml");
+        return new_reply(status, &[("x-amzn-requestid", &id)], body, "text/xml");
     }
     if service == "s3control" {
         let body = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ErrorResponse><Error><Code>{code}</Code>\
              <Message>{message}</Message></Error><RequestId>{id}</RequestId></ErrorResponse>"
         );
-        return reply(status, &[("x-amz-request-id", &id)], body, "application/xml");
+        return new_reply(status, &[("x-amz-request-id", &id)], body, "application/xml");
     }
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code>\
@@ -57,7 +57,7 @@ fn cbor_error(status: u16, code: &str, message: &str) -> Reply {
     }
     let id = request_id();
     let headers = [("x-amzn-requestid", id.as_str()), ("smithy-protocol", "rpc-v2-cbor")];
-    let mut reply = reply(status, &headers, String::new(), "application/cbor");
+    let mut reply = new_reply(status, &headers, String::new(), "application/cbor");
     *reply.body_mut() = Full::new(Bytes::from(body));
     reply
 }
@@ -82,7 +82,7 @@ pub(super) fn wrong_region(method: &Method, bucket: &str, region: &str) -> Reply
 pub(super) fn custom(status: u16, headers: &[(String, String)], body: String) -> Reply {
     let headers: Vec<(&str, &str)> =
         headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    reply(status, &headers, body, "application/xml")
+    new_reply(status, &headers, body, "application/xml")
 }
 
 /// The code in an error's body, in XML or JSON.
@@ -100,10 +100,10 @@ pub(super) fn error_code(body: &[u8]) -> Option<String> {
 /// The answer to a HEAD has no body, so the SDK learns no code.
 fn s3(method: &Method, status: u16, headers: &[(&str, &str)], body: String) -> Reply {
     let body = if method == Method::HEAD { String::new() } else { body };
-    reply(status, headers, body, "application/xml")
+    new_reply(status, headers, body, "application/xml")
 }
 
-fn reply(status: u16, headers: &[(&str, &str)], body: String, kind: &'static str) -> Reply {
+fn new_reply(status: u16, headers: &[(&str, &str)], body: String, kind: &'static str) -> Reply {
     let mut reply = Response::new(Full::new(Bytes::from(body)));
     *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let map = reply.headers_mut();

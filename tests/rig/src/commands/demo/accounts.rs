@@ -58,7 +58,7 @@ async fn prepare(stage: &mut Stage<'_>) -> Result<()> {
     let boundary = boundary.replace("DESTINATION_ACCOUNT_IDS", &destinations).replace("ACCOUNT_ID", ACCOUNT);
     let create = stage.clients(ACCOUNT).iam().create_policy().policy_name("s3-replication-boundary");
     create.policy_document(boundary).send().await?;
-    stage.see("the bucket has no policy yet", policy(stage).await?.is_none())
+    stage.see("the bucket has no policy yet", write_policy(stage).await?.is_none())
 }
 
 async fn apply(stage: &mut Stage<'_>) -> Result<()> {
@@ -77,7 +77,7 @@ async fn apply(stage: &mut Stage<'_>) -> Result<()> {
     let identity = account.pointer("/status/identity/arn").and_then(Value::as_str).unwrap_or_default();
     stage.show(&format!("in dr the operator is {identity}"));
     stage.see("the operator is in the account that the AwsAccount says", identity.contains(DR_ACCOUNT))?;
-    let policy = policy(stage).await?.context("the bucket has no policy")?;
+    let policy = write_policy(stage).await?.context("the bucket has no policy")?;
     stage.see("the other account's bucket lets the role in", policy.contains("s3:ReplicateObject"))
 }
 
@@ -119,8 +119,10 @@ async fn lose_the_policy(stage: &mut Stage<'_>) -> Result<()> {
     stage.kubectl(&["patch", "br", NAME, "--type=merge", "-p", enforce]).await?;
     let resource = format!("br/{NAME}");
     stage.kubectl(&["wait", "--for=condition=InSync", &resource, "--timeout=30s"]).await?;
-    stage
-        .see("the policy is back", policy(stage).await?.is_some_and(|p| p.contains("s3:ReplicateObject")))?;
+    stage.see(
+        "the policy is back",
+        write_policy(stage).await?.is_some_and(|p| p.contains("s3:ReplicateObject")),
+    )?;
     replicate(stage, "0002").await
 }
 
@@ -147,12 +149,15 @@ async fn delete(stage: &mut Stage<'_>) -> Result<()> {
         "The operator deletes what it created in both accounts, although the resource is no longer allowed.",
     );
     stage.kubectl(&["delete", "br", NAME, "--timeout=30s"]).await?;
-    stage.see("the bucket of the other account has no policy any more", policy(stage).await?.is_none())?;
+    stage.see(
+        "the bucket of the other account has no policy any more",
+        write_policy(stage).await?.is_none(),
+    )?;
     stage.kubectl(&["delete", "awsacct", "prod", "dr"]).await.map(drop)
 }
 
 /// The policy of the destination.
-async fn policy(stage: &Stage<'_>) -> Result<Option<String>> {
+async fn write_policy(stage: &Stage<'_>) -> Result<Option<String>> {
     let s3 = stage.clients(DR_ACCOUNT).s3(DESTINATION_REGION);
     match s3.get_bucket_policy().bucket(DESTINATION).send().await {
         Ok(answer) => Ok(answer.policy().map(str::to_owned)),

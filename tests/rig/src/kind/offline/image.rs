@@ -62,7 +62,7 @@ impl Image<'_> {
         let manifest = json!([{"Config": config_name, "RepoTags": [self.name], "Layers": names}]);
         fs::write(scratch.join(&config_name), config)?;
         fs::write(scratch.join("manifest.json"), serde_json::to_vec(&manifest)?)?;
-        let tar = tar(scratch, output).args([&config_name, "manifest.json"]).args(&names);
+        let tar = tar_of(scratch, output).args([&config_name, "manifest.json"]).args(&names);
         command::run("tar", tar, PACK)?;
         for name in names.iter().chain([&config_name, &"manifest.json".to_owned()]) {
             fs::remove_file(scratch.join(name))?;
@@ -73,13 +73,13 @@ impl Image<'_> {
 
 /// Packs a directory. Owner and date of its files are fixed, so that equal files make an equal layer.
 pub(super) fn pack(dir: &Path, output: &Path) -> Result<()> {
-    let spec = tar(dir, output)
+    let spec = tar_of(dir, output)
         .args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "--mode=go=u-w"])
         .arg(".");
     command::run("tar", spec, PACK).map(drop)
 }
 
-fn tar(dir: &Path, output: &Path) -> Spec {
+fn tar_of(dir: &Path, output: &Path) -> Spec {
     Spec::new("tar", "tar").arg("-C").arg(dir).arg("-cf").arg(output)
 }
 

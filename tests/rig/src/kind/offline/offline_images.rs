@@ -21,7 +21,7 @@ const OPERATOR: &str = "s3-replication-operator/operator";
 const PYTHON: &str = "s3-replication-operator/python";
 
 /// The emulator's scripts that this repository holds, in the order of their names.
-fn scripts() -> Result<Vec<PathBuf>> {
+fn find_scripts() -> Result<Vec<PathBuf>> {
     let folder = paths::sources().join("tools/aws");
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let files: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
@@ -79,7 +79,7 @@ impl Sources {
     fn emulator_image(&self, engine: &Engine) -> Result<String> {
         let file = "tests/kind/emulator.Containerfile";
         let places = [&self.python, &self.emulator].map(|path| path.as_os_str().as_encoded_bytes().to_vec());
-        let scripts = scripts()?;
+        let scripts = find_scripts()?;
         let mut inputs = vec![places[0].clone(), places[1].clone(), containerfile(file)?.into_bytes()];
         for script in &scripts {
             inputs.push(fs::read(script).with_context(|| format!("cannot read {}", script.display()))?);

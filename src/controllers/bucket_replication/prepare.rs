@@ -1,0 +1,71 @@
+//! Makes the first write to AWS safe.
+//!
+//! In: the steps that are about to be executed. Out: the object is live and has the finalizer, and its status names what the
+//! steps may make; or the check stops.
+
+use crate::api::{BucketReplicationStatus, FINALIZER, ManagementPolicy};
+use crate::controllers::bucket_replication::context::Context;
+use crate::controllers::bucket_replication::resource::Resource;
+use crate::controllers::bucket_replication::status::write;
+use crate::controllers::bucket_replication::stop::Stop;
+use crate::mutants::{Mutant, is_on};
+use crate::ports::{Cloud, Cluster, Finalizers};
+use crate::replication::status::ahead;
+use crate::replication::{Assessment, Step};
+
+/// Confirms the object, and returns the status that was written ahead of the first step, if one was needed.
+///
+/// # Errors
+/// The object is not the one that was checked any more, or the API server did not answer.
+pub async fn prepare<C: Cloud, K: Cluster>(
+    assessment: &Assessment<'_>,
+    stages: &[Vec<Step>],
+    resource: &Resource<'_>,
+    cx: &Context<C, K>,
+) -> Result<Option<BucketReplicationStatus>, Stop> {
+    confirm(stages, resource, cx).await?;
+    remember(assessment, stages, resource, cx).await
+}
+
+/// Before the first write: confirms with the API server that the object is still the one that was checked. The cache
+/// may be behind; a role made for an object that is gone would never be deleted. Adding the finalizer confirms it too.
+async fn confirm<C: Cloud, K: Cluster>(
+    stages: &[Vec<Step>],
+    resource: &Resource<'_>,
+    cx: &Context<C, K>,
+) -> Result<(), Stop> {
+    if resource.spec.management_policy != ManagementPolicy::Enforce {
+        return Ok(());
+    }
+    let target = &resource.target;
+    let generation = target.metadata.generation;
+    let mut finalizers = Finalizers::of(target.metadata);
+    if finalizers.contains(FINALIZER) && !stages.is_empty() && !is_on(Mutant::NoLiveGet) {
+        let live = cx.cluster.live(target.key).await?.ok_or(Stop::Outdated)?.metadata;
+        if live.deletion_timestamp.is_some() || live.generation != generation {
+            return Err(Stop::Outdated);
+        }
+        finalizers = Finalizers::of(&live);
+    }
+    if !finalizers.contains(FINALIZER) && !is_on(Mutant::NoFinalizer) {
+        let added = cx.cluster.add_finalizer(target.key, generation, &finalizers, FINALIZER).await;
+        added.map_err(|error| if error.is_outdated() { Stop::Outdated } else { error.into() })?;
+    }
+    Ok(())
+}
+
+/// Writes into the status what the steps may make, before the first of them, if the status does not name it yet.
+async fn remember<C: Cloud, K: Cluster>(
+    assessment: &Assessment<'_>,
+    stages: &[Vec<Step>],
+    resource: &Resource<'_>,
+    cx: &Context<C, K>,
+) -> Result<Option<BucketReplicationStatus>, Stop> {
+    let context = resource.status_context(cx);
+    let status = ahead(&assessment.input(), &assessment.plan, &stages.concat(), &context);
+    let status = status.filter(|_| !is_on(Mutant::StatusComesLast));
+    if let Some(status) = &status {
+        write(&resource.target, &resource.status, status, cx).await?;
+    }
+    Ok(status)
+}
