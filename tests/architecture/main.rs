@@ -1,14 +1,14 @@
 //! The direction of dependencies, as the architecture page draws it: data goes one way, between folders and between
 //! files, and nothing goes in a circle.
 
-mod shadows;
+mod functions;
 mod sources;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, iter};
 
-use shadows::shadows;
+use functions::{Broken, broken};
 use sources::{Edge, Sources, circles};
 
 /// Which of the crate's modules each one may use. A module may always use itself.
@@ -183,32 +183,50 @@ fn a_circle_through_a_re_export_is_found_and_one_of_tests_is_none() {
     assert!(edges.iter().any(|edge| edge.from == "a/tests/more.rs" && edge.test), "{edges:?}");
 }
 
+/// The source files of the program and of the rig that are not tests as a whole.
+fn written() -> Vec<PathBuf> {
+    let roots = [root(), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/src")];
+    let is_test = |path: &Path| path.iter().any(|part| part == "tests" || part == "tests.rs");
+    let of_root = |root: &PathBuf| {
+        let is_written = |path: &PathBuf| !path.strip_prefix(root).is_ok_and(is_test);
+        let sources = files(root).into_iter().filter(|path| path.extension().is_some_and(|end| end == "rs"));
+        sources.filter(is_written).collect::<Vec<_>>()
+    };
+    roots.iter().flat_map(of_root).collect()
+}
+
+/// What breaks a rule, with its file.
+fn all_broken(rule: fn(Broken) -> Vec<String>) -> Vec<String> {
+    let in_file = |path: PathBuf| {
+        let names = rule(broken(&fs::read_to_string(&path).unwrap()));
+        names.into_iter().map(move |name| format!("{}: {name}", path.display()))
+    };
+    written().into_iter().flat_map(in_file).collect()
+}
+
 #[test]
 fn no_local_has_the_name_of_the_function_that_made_it() {
-    let rig = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/src");
-    let all = [files(&root()), files(&rig)].concat();
-    let is_test = |path: &Path| {
-        path.components().any(|part| part.as_os_str() == "tests.rs")
-            || path
-                .strip_prefix(root())
-                .is_ok_and(|path| path.components().any(|part| part.as_os_str() == "tests"))
-    };
-    let found = all.iter().filter(|path| path.extension().is_some_and(|end| end == "rs") && !is_test(path));
-    let found: Vec<String> = found
-        .flat_map(|path| {
-            let names = shadows(&fs::read_to_string(path).unwrap());
-            names.into_iter().map(move |name| format!("{}: {name}", path.display()))
-        })
-        .collect();
+    let found = all_broken(|broken| broken.shadows);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[test]
-fn a_local_with_the_name_of_its_function_is_found_in_whatever_form_it_is_written() {
+fn no_function_takes_more_than_five_parameters() {
+    let found = all_broken(|broken| broken.long);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn what_breaks_a_rule_for_functions_is_found_in_whatever_form_it_is_written() {
     let text = "fn f() { let a = a(1); let b: u8 = b().await?.len(); let c = &c(1)?; let mut d = d(2).x; }";
-    assert_eq!(shadows(text), ["a", "b", "c", "d"]);
-    let fine = "fn f() { let a = m::a(1); let b = self.b(); let c = other(c(1)); }\n#[cfg(test)]\nmod tests { fn g() { let a = a(); } }";
-    assert!(shadows(fine).is_empty());
+    assert_eq!(broken(text).shadows, ["a", "b", "c", "d"]);
+    let long = "trait T { fn g(&self, a: A, b: B, c: C, d: D, e: E, f: F); fn h(&self, a: A, b: B, c: C, d: D, e: E); }";
+    assert_eq!(broken(long).long, ["g"]);
+    let fine = "fn f() { let a = m::a(1); let b = self.b(); let c = other(c(1)); }
+        #[cfg(test)]
+        mod tests { fn g(a: A, b: B, c: C, d: D, e: E, f: F) { let a = a(); } }";
+    let Broken { shadows, long } = broken(fine);
+    assert!(shadows.is_empty() && long.is_empty(), "{shadows:?} {long:?}");
 }
 
 /// The words between backticks.

@@ -29,7 +29,7 @@ const TASKS: [Section; 5] = [
             ),
             (
                 "cargo test --test architecture",
-                "which module may use which, without circles, and which module may write",
+                "which module may use which, without circles, and what a function may look like",
             ),
             (
                 "cargo test --test docs",

@@ -1,41 +1,58 @@
-//! Finds local variables that have the name of the function that made them.
+//! Holds functions to two rules of the style page: how many parameters one takes, and what its locals are called.
 //!
-//! In: a source file. Out: the names of such locals outside of tests. From such a line on, the function cannot be called any
-//! more, and a reader takes one for the other.
+//! In: a source file. Out: the functions and locals outside of tests that break a rule.
 
 use syn::visit::{self, Visit};
-use syn::{Expr, ImplItemFn, Item, ItemFn, ItemMod, Local, Pat};
+use syn::{Expr, FnArg, ImplItemFn, ItemFn, ItemMod, Local, Pat, Signature};
 
 use crate::sources::is_test;
 
-/// The locals of a file that shadow the free function in their own initializer.
-pub fn shadows(text: &str) -> Vec<String> {
-    let file = syn::parse_file(text).unwrap();
-    let mut found = Shadows::default();
-    file.items.iter().filter(|item| !is_test_item(item)).for_each(|item| found.visit_item(item));
-    found.0
+/// The most parameters beside `self`.
+const PARAMETERS: usize = 5;
+
+/// What breaks a rule in a file, by name.
+#[derive(Debug, Default)]
+pub struct Broken {
+    /// Locals that have the name of the free function that made them. From such a line on, the function cannot be called any
+    /// more, and a reader takes one for the other.
+    pub shadows: Vec<String>,
+    /// Functions that take too many parameters.
+    pub long: Vec<String>,
 }
 
-fn is_test_item(item: &Item) -> bool {
-    matches!(item, Item::Fn(ItemFn { attrs, .. }) | Item::Mod(ItemMod { attrs, .. }) if is_test(attrs))
+pub fn broken(text: &str) -> Broken {
+    let mut found = Broken::default();
+    found.visit_file(&syn::parse_file(text).unwrap());
+    found
 }
 
-#[derive(Default)]
-struct Shadows(Vec<String>);
-
-impl<'ast> Visit<'ast> for Shadows {
+impl<'ast> Visit<'ast> for Broken {
     fn visit_local(&mut self, local: &'ast Local) {
         if let (Some(name), Some(init)) = (bound(&local.pat), &local.init)
             && called(&init.expr).is_some_and(|function| function == name)
         {
-            self.0.push(name);
+            self.shadows.push(name);
         }
         visit::visit_local(self, local);
+    }
+
+    fn visit_signature(&mut self, signature: &'ast Signature) {
+        let parameters = signature.inputs.iter().filter(|input| matches!(input, FnArg::Typed(_))).count();
+        if parameters > PARAMETERS {
+            self.long.push(signature.ident.to_string());
+        }
+        visit::visit_signature(self, signature);
     }
 
     fn visit_item_mod(&mut self, module: &'ast ItemMod) {
         if !is_test(&module.attrs) {
             visit::visit_item_mod(self, module);
+        }
+    }
+
+    fn visit_item_fn(&mut self, function: &'ast ItemFn) {
+        if !is_test(&function.attrs) {
+            visit::visit_item_fn(self, function);
         }
     }
 
