@@ -13,7 +13,7 @@ use crate::api::{AwsAccount, BucketReplication, BucketReplicationSpec};
 use crate::cli::kubernetes::ClusterArgs;
 use crate::cli::manifests::{Manifests, resource_id};
 use crate::replication::authorize::accounts::WithoutAccount;
-use crate::replication::authorize::{authorize, labels_matter};
+use crate::replication::authorize::{labels_matter, refusals};
 use crate::replication::{Account, Accounts, Refusal, Replication};
 
 #[derive(Debug, thiserror::Error)]
@@ -48,18 +48,18 @@ impl AccountLookup {
         }
     }
 
-    /// The `AwsAccount`s of a resource, or the refusal if they do not allow it.
+    /// The `AwsAccount`s of a resource, or every refusal if they do not allow it.
     pub async fn accounts_of(
         &mut self,
         resource: &BucketReplication,
-    ) -> Result<Result<Accounts, Refusal>, AccountLookupError> {
+    ) -> Result<Result<Accounts, Vec<Refusal>>, AccountLookupError> {
         for name in named(&resource.spec) {
             self.look_up(name).await?;
         }
         let lookup = |name: &str| Ok(self.accounts.get(name).cloned());
         let accounts = match Accounts::resolve(&resource.spec, lookup, WithoutAccount::Unrestricted) {
             Ok(accounts) => accounts,
-            Err(refusal) => return Ok(Err(refusal)),
+            Err(refusal) => return Ok(Err(vec![refusal])),
         };
         let id = resource_id(resource);
         if labels_matter(&accounts) {
@@ -68,7 +68,8 @@ impl AccountLookup {
         let labels = self.namespaces.get(&id.namespace);
         let status = resource.status.clone().unwrap_or_default();
         let replication = Replication { spec: &resource.spec, status: &status, id: &id, accounts: &accounts };
-        Ok(authorize(&replication, labels).map(|()| accounts))
+        let refused: Vec<Refusal> = refusals(&replication, labels).collect();
+        Ok(if refused.is_empty() { Ok(accounts) } else { Err(refused) })
     }
 
     /// The `AwsAccount` with this name or account id.

@@ -45,7 +45,7 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
     for resource in &manifests.resources {
         let plan = match directory.accounts_of(resource).await? {
             Ok(accounts) => plan_one(resource, &accounts, &identities).await?,
-            Err(refusal) => Plan::refused(refusal),
+            Err(refusals) => Plan::refused(refusals),
         };
         plans.push((resource, plan));
     }

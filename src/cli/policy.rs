@@ -77,10 +77,10 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     let mut acting: BTreeMap<String, Vec<Grantee>> = BTreeMap::new();
     for resource in &manifests.resources {
         let accounts = directory.accounts_of(resource).await?;
-        let accounts = accounts.map_err(|refusal| PolicyError::Refused {
+        let accounts = accounts.map_err(|refusals| PolicyError::Refused {
             namespace: resource.namespace().unwrap_or_else(|| "default".to_owned()),
             name: resource.name_any(),
-            message: refusal.message,
+            message: refusals.into_iter().map(|refusal| refusal.message).collect::<Vec<_>>().join("; also: "),
         })?;
         let id = resource_id(resource);
         let spec = &resource.spec;

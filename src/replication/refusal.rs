@@ -7,6 +7,9 @@ use serde::Serialize;
 use crate::api::{ConditionType, Reason};
 use crate::replication::failure::Failure;
 
+/// In bytes. A condition's message has 4,000 at most, and an event names the refusal too.
+const LONGEST_LIST: usize = 3500;
+
 /// Why the operator does not continue, as a condition reports it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Refusal {
@@ -21,16 +24,25 @@ impl Refusal {
         Refusal { reason, message, about }
     }
 
-    /// Refuses with all of these as one: the first decides the reason, and the message names each.
+    /// Refuses with all of these as one: the first decides the reason, and the message names each, as long as it is no longer
+    /// than a condition shows.
     ///
     /// # Errors
     /// When there is any.
     pub fn all(refusals: impl IntoIterator<Item = Refusal>) -> Result<(), Refusal> {
         let mut refusals = refusals.into_iter();
         let Some(mut first) = refusals.next() else { return Ok(()) };
+        let mut unnamed = 0;
         for other in refusals {
+            if first.message.len() + other.message.len() > LONGEST_LIST {
+                unnamed += 1;
+                continue;
+            }
             first.message.push_str("; also: ");
             first.message.push_str(&other.message);
+        }
+        if unnamed > 0 {
+            first.message.push_str(&format!("; and {unnamed} more"));
         }
         Err(first)
     }

@@ -58,7 +58,8 @@ fn planned(spec: &BucketReplicationSpec, versioning: VersioningStatus) -> Plan {
     let (status, id, accounts) = (BucketReplicationStatus::default(), id(), Accounts::default());
     let replication = Replication { spec, status: &status, id: &id, accounts: &accounts };
     let read_set = ReadSet::of(&replication, false);
-    assess(&replication, &read_set, &only_buckets(&read_set, versioning)).plan
+    let observed = only_buckets(&read_set, versioning);
+    assess(replication, read_set, observed).plan
 }
 
 /// What AWS documents about the parts of a request. The operator refuses what does not fit, or admission does.

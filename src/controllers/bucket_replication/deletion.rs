@@ -391,16 +391,26 @@ impl Removal<'_> {
     fn accounts<C, K>(&self, cx: &Context<C, K>) -> Result<Accounts, Refusal> {
         let mut accounts = Accounts { source: self.source.account.clone(), ..Accounts::default() };
         let (remembered, named) = self.view.destination_accounts();
-        for name in remembered {
-            let account = cx.index.account(&name)?.ok_or_else(|| account_is_gone(&name))?;
-            accounts.destinations.insert(name, account);
-        }
         for name in named {
             if let Ok(Some(account)) = cx.index.account(&name) {
-                accounts.destinations.entry(name).or_insert(account);
+                accounts.destinations.insert(name, account);
             }
         }
+        for name in remembered {
+            let account = match cx.index.account(&name)? {
+                Some(account) => account,
+                None => self.substitute(&name, &accounts).ok_or_else(|| account_is_gone(&name))?,
+            };
+            accounts.destinations.insert(name, account);
+        }
         Ok(accounts)
+    }
+
+    /// Another `AwsAccount` that the resource refers to and that is the same account in AWS as one that is gone.
+    fn substitute(&self, gone: &str, accounts: &Accounts) -> Option<Account> {
+        let id = self.view.account_id_of(gone)?;
+        let mut referred = accounts.source.iter().chain(accounts.destinations.values());
+        referred.find(|account| account.spec.account_id == id).cloned()
     }
 
     /// Whether the status is no proof that the configuration is the resource's own: another resource owns the source by

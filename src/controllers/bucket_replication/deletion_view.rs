@@ -109,6 +109,12 @@ impl DeletionView {
         (remembered, rules.filter_map(|rule| rule.destination.account_ref.clone()).collect())
     }
 
+    /// The account id that an `AwsAccount` of the destinations had, as the status remembers it.
+    pub fn account_id_of(&self, account_ref: &str) -> Option<&str> {
+        let held = self.status.bucket_policies.iter().find(|held| held.account_ref == account_ref);
+        held.map(|held| held.account.as_str())
+    }
+
     /// The buckets of other accounts in whose policies this resource may have statements.
     pub fn bucket_policies(&self, desired: Option<&Desired>) -> Vec<BucketAddress> {
         let mut buckets: Vec<BucketAddress> =

@@ -27,15 +27,23 @@ pub fn labels_matter(accounts: &Accounts) -> bool {
 /// Decides whether a resource may do what it asks for.
 ///
 /// # Errors
-/// The first thing that an administrator does not allow.
+/// Everything that an administrator does not allow, as one refusal.
 pub fn authorize(replication: &Replication<'_>, labels: Labels<'_>) -> Result<(), Refusal> {
+    Refusal::all(refusals(replication, labels))
+}
+
+/// Everything that a resource asks for and an administrator does not allow.
+pub fn refusals<'a>(
+    replication: &'a Replication<'_>,
+    labels: Labels<'a>,
+) -> impl Iterator<Item = Refusal> + 'a {
     let Replication { spec, id, accounts, .. } = *replication;
-    all(accounts).try_for_each(|account| require_namespace(&id.namespace, labels, account))?;
-    if let Some(account) = &accounts.source {
-        require_source(&spec.source.bucket, account)?;
-        require_role(replication, account)?;
-    }
-    spec.rules.iter().try_for_each(|rule| require_destination(rule, accounts))
+    let namespaces = all(accounts).map(move |account| require_namespace(&id.namespace, labels, account));
+    let source = accounts.source.iter().flat_map(move |account| {
+        [require_source(&spec.source.bucket, account), require_role(replication, account)]
+    });
+    let destinations = spec.rules.iter().map(move |rule| require_destination(rule, accounts));
+    namespaces.chain(source).chain(destinations).filter_map(Result::err)
 }
 
 /// Whether an account admits resources of a namespace that replicate from a bucket.

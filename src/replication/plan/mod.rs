@@ -45,8 +45,8 @@ pub struct Plan {
 
 impl Plan {
     /// A plan for which nothing was read.
-    pub fn refused(refusal: Refusal) -> Plan {
-        Plan { refusals: vec![refusal], ..Plan::default() }
+    pub fn refused(refusals: Vec<Refusal>) -> Plan {
+        Plan { refusals, ..Plan::default() }
     }
 
     /// The refusal that decides what the status says.

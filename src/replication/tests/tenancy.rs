@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use crate::api::{AwsAccountSpec, BucketReplicationSpec, BucketReplicationStatus, DEFAULT_ACCOUNT, Reason};
+use crate::api::{AwsAccountSpec, BucketReplicationSpec, BucketReplicationStatus, DEFAULT_ACCOUNT, Reason, Roles};
 use crate::replication::authorize::accounts::WithoutAccount;
-use crate::replication::authorize::{Labels, authorize, labels_matter};
+use crate::replication::authorize::{Labels, authorize, labels_matter, refusals};
 use crate::replication::tests::{id, spec};
 use crate::replication::{Account, Accounts, Refusal, Replication};
 
@@ -199,6 +199,43 @@ fn every_rule_is_held_against_the_account() {
         Reason::NotAllowed,
         &["rules[second].destination.bucket: bucket secret"],
     );
+}
+
+#[test]
+fn everything_that_is_not_allowed_is_named_and_not_the_first_only() {
+    let yaml = "{source: {bucket: others}, role: {path: /mine/}, rules: [
+        {id: a, priority: 1, destination: {bucket: first}},
+        {id: b, priority: 2, destination: {bucket: replica-eu}},
+        {id: c, priority: 3, destination: {bucket: second}}]}";
+    let mut account = own();
+    account.spec.roles =
+        Some(Roles { path: Some("/s3-replication/".to_owned()), ..Roles::default() });
+    let (wanted, accounts) = (spec(yaml), accounts(account));
+    let found = refusal_of(&wanted, &accounts).unwrap();
+    for part in ["others", "/mine/", "first", "second"] {
+        assert!(found.message.contains(part), "{part}: {}", found.message);
+    }
+    assert!(!found.message.contains("replica-eu"), "{}", found.message);
+    let status = BucketReplicationStatus::default();
+    let id = id();
+    let replication = Replication { spec: &wanted, status: &status, id: &id, accounts: &accounts };
+    assert_eq!(refusals(&replication, None).count(), 4);
+}
+
+#[test]
+fn a_thousand_rules_that_are_not_allowed_make_one_message_that_a_condition_can_show() {
+    let mut wanted = allowed();
+    let rule = wanted.rules[0].clone();
+    wanted.rules = (0..1000)
+        .map(|n| {
+            let mut rule = rule.clone();
+            (rule.id, rule.destination.bucket) = (format!("r{n}"), format!("elsewhere-{n}"));
+            rule
+        })
+        .collect();
+    let found = refusal_of(&wanted, &accounts(own())).unwrap();
+    assert!(found.message.len() < 4000, "{}", found.message.len());
+    assert!(found.message.contains("elsewhere-1") && found.message.contains(" more"), "{}", found.message);
 }
 
 #[test]

@@ -283,3 +283,31 @@ fn what_was_made_under_an_account_that_is_gone_is_removed_under_another_for_the_
     assert_eq!(scene.object(), None, "{:#}", scene.status());
     assert!(scene.role().is_none());
 }
+
+#[test]
+fn a_statement_made_under_an_account_that_is_gone_is_removed_under_another_for_the_same_account() {
+    let (mut scene, spec) = across_accounts();
+    scene.apply(spec);
+    scene.check();
+    assert!(scene.world().buckets["dr-copies"].policy.is_some());
+    scene.cluster.with(|server| server.objects.remove(&ObjectName::account("blue")));
+    scene.delete();
+    scene.check();
+    assert_eq!(scene.reason(), "AccountNotFound");
+    assert!(scene.message().contains("blue"), "{}", scene.message());
+    let same = json!({
+        "accountId": THERE,
+        "assumeRole": {"arn": format!("arn:aws:iam::{THERE}:role/operator")},
+        "namespaces": {"matchNames": ["data"]},
+        "destinations": ["dr-copies"],
+    });
+    scene.account("new-blue", same);
+    scene.check();
+    assert_eq!(scene.reason(), "AccountNotFound", "the resource does not refer to the other account");
+    let mut spec = with_account();
+    spec["rules"][0]["destination"] = json!({"bucket": "dr-copies", "accountRef": "new-blue"});
+    scene.apply(spec);
+    scene.check();
+    assert_eq!(scene.object(), None, "{:#}", scene.status());
+    assert_eq!(scene.world().buckets["dr-copies"].policy, None);
+}
