@@ -41,7 +41,7 @@ use crate::controllers::Guarded;
 use crate::controllers::bucket_replication::check::{Checked, check};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::{Resource, Target};
-use crate::controllers::bucket_replication::status::{Pace, acknowledge, conclude, refuse};
+use crate::controllers::bucket_replication::status::{Pace, await_aws, conclude, refuse};
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::Refusal;
@@ -115,7 +115,7 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
             return (conclude_with_canaries(resource, &checked, pace, fresh, cx).await, checked.found);
         }
         Err(Stop::Refused(refusal)) => refuse(target, previous, &refusal, Pace::every(interval), cx).await,
-        Err(Stop::Unsettled(pause)) => acknowledge(target, previous, pause.min(interval), cx).await,
+        Err(Stop::Unsettled(pause)) => await_aws(resource, pause.min(interval), cx).await,
         // The watch brings the object as it is by now.
         Err(Stop::Outdated) => {
             Ok(Action::requeue(target.memory.requeue_after(Reason::Progressing, interval)))

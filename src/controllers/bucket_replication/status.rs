@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::api::{BucketReplicationStatus, Reason, handled_request};
+use crate::api::{BucketReplicationStatus, Reason};
 use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::resource::Target;
+use crate::controllers::bucket_replication::resource::{Resource, Target};
 use crate::ports::Cluster;
 use crate::replication::Refusal;
-use crate::replication::status::{Report, stopped};
+use crate::replication::status::{Report, stopped, unsettled};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 
@@ -70,17 +70,18 @@ fn may_be_observed(reason: Reason) -> bool {
     )
 }
 
-/// Keeps the status as it is, but for the request that was handled: nothing new is known.
-pub async fn acknowledge<C, K: Cluster>(
-    target: &Target<'_>,
-    previous: &BucketReplicationStatus,
+/// AWS still answers from before the operator's last write. A status that describes the present spec stays as it is, any other
+/// one says that the operator waits. A request stays open until a check answers it.
+pub async fn await_aws<C, K: Cluster>(
+    resource: &Resource<'_>,
     pause: Duration,
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {
-    let mut status = previous.clone();
-    status.observed_generation = target.metadata.generation;
-    status.last_handled_request = target.requested().map(handled_request);
-    write(target, previous, &status, cx).await?;
+    let Resource { target, status, .. } = resource;
+    let source = &resource.spec.source.bucket;
+    if let Some(report) = unsettled(source, &target.status_context(status, cx)) {
+        publish(target, status, &report, cx).await?;
+    }
     Ok(Action::requeue(pause))
 }
 

@@ -14,7 +14,7 @@ mod inventory;
 mod replicating;
 pub(crate) mod text;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
     BucketReplicationSpec, BucketReplicationStatus, ConditionType, Correction, DriftEntry, MAX_DRIFT_ENTRIES,
@@ -127,6 +127,33 @@ pub fn stopped(refusal: &Refusal, context: &StatusContext<'_>) -> Report {
     status.conditions = conditions(findings, *reason, &context.transition());
     let events = failure_event(&status, context.previous, *reason).into_iter().collect();
     Report { status, events, reason: *reason }
+}
+
+/// Reports that AWS still answers from before the operator's last write; nothing where the status describes the present spec
+/// already. What is known of the objects stays, and a request is not handled yet.
+pub fn unsettled(source: &str, context: &StatusContext<'_>) -> Option<Report> {
+    let StatusContext { previous, generation, .. } = *context;
+    let condition = |kind: ConditionType| previous.conditions.iter().find(|c| c.type_ == kind.as_str());
+    let describes = |ready: &Condition| {
+        let waits = [Reason::Progressing, Reason::Drifted].map(Reason::as_str);
+        ready.status == "True" || waits.contains(&ready.reason.as_str())
+    };
+    if previous.observed_generation == generation && condition(ConditionType::Ready).is_some_and(describes) {
+        return None;
+    }
+    let message = format!(
+        "AWS still answers from before the operator's last write for source bucket {source}, which it may do for a minute; the operator reads it again, and nobody has to do anything"
+    );
+    let refusal = Refusal::new(Reason::Progressing, ConditionType::Ready, message);
+    let mut report = stopped(&refusal, context);
+    report.status.last_handled_request.clone_from(&previous.last_handled_request);
+    let suspended = Reason::Suspended.as_str();
+    let arriving = condition(ConditionType::Replicating).filter(|c| c.reason != suspended);
+    let of_now = report.status.conditions.iter_mut().find(|c| c.type_ == ConditionType::Replicating.as_str());
+    if let (Some(of_now), Some(arriving)) = (of_now, arriving) {
+        of_now.clone_from(arriving);
+    }
+    Some(report)
 }
 
 /// How many differences a status lists. The API server keeps spec and status together in about 1.5 MB: a spec that

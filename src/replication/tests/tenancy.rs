@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use crate::api::{AwsAccountSpec, BucketReplicationSpec, BucketReplicationStatus, DEFAULT_ACCOUNT, Reason, Roles};
+use crate::api::{
+    AwsAccountSpec, BucketReplicationSpec, BucketReplicationStatus, DEFAULT_ACCOUNT, Reason, Roles,
+};
 use crate::replication::authorize::accounts::WithoutAccount;
 use crate::replication::authorize::{Labels, authorize, labels_matter, refusals};
 use crate::replication::tests::{id, spec};
@@ -208,8 +210,7 @@ fn everything_that_is_not_allowed_is_named_and_not_the_first_only() {
         {id: b, priority: 2, destination: {bucket: replica-eu}},
         {id: c, priority: 3, destination: {bucket: second}}]}";
     let mut account = own();
-    account.spec.roles =
-        Some(Roles { path: Some("/s3-replication/".to_owned()), ..Roles::default() });
+    account.spec.roles = Some(Roles { path: Some("/s3-replication/".to_owned()), ..Roles::default() });
     let (wanted, accounts) = (spec(yaml), accounts(account));
     let found = refusal_of(&wanted, &accounts).unwrap();
     for part in ["others", "/mine/", "first", "second"] {

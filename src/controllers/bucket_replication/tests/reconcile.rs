@@ -222,6 +222,59 @@ fn a_change_of_the_spec_does_not_wait_for_requests() {
     assert_eq!(scene.status()["lastHandledRequest"], "second");
 }
 
+/// S3 shows the source as it was before the operator's first write.
+fn with_answers_from_before_the_write() -> Scene {
+    let mut scene = Scene::new();
+    scene.apply(spec());
+    scene.check();
+    assert_eq!(scene.reason(), "Applied");
+    scene.cloud.with(|world| world.buckets.get_mut("orders").unwrap().configuration = None);
+    scene
+}
+
+#[test]
+fn a_request_stays_open_while_aws_answers_from_before_a_write() {
+    let mut scene = with_answers_from_before_the_write();
+    scene.annotate("asked");
+    scene.check();
+    assert_eq!((scene.reason().as_str(), &scene.status()["lastHandledRequest"]), ("Applied", &Value::Null));
+    scene.clock.advance(Duration::from_secs(60));
+    scene.check();
+    assert_eq!(scene.status()["lastHandledRequest"], "asked");
+    assert!(scene.world().buckets["orders"].configuration.is_some());
+}
+
+#[test]
+fn a_changed_spec_is_not_called_ready_by_an_answer_from_before_a_write() {
+    let mut scene = with_answers_from_before_the_write();
+    let mut changed = spec();
+    changed["rules"][0]["status"] = json!("Disabled");
+    scene.apply(changed);
+    scene.check();
+    assert_eq!(
+        (scene.reason().as_str(), scene.condition("Ready")["status"].as_str()),
+        ("Progressing", Some("Unknown"))
+    );
+    assert!(scene.message().contains("orders"), "{}", scene.message());
+    scene.clock.advance(Duration::from_secs(60));
+    scene.check();
+    assert_eq!(scene.reason(), "Applied");
+}
+
+#[test]
+fn a_resumed_resource_is_not_called_suspended_by_an_answer_from_before_a_write() {
+    let mut scene = with_answers_from_before_the_write();
+    let mut suspended = spec();
+    suspended["suspend"] = json!(true);
+    scene.apply(suspended);
+    scene.check();
+    assert_eq!(scene.reason(), "Suspended");
+    scene.apply(spec());
+    scene.check();
+    assert_eq!(scene.reason(), "Progressing");
+    assert_eq!(scene.condition("Replicating")["reason"], "Progressing");
+}
+
 #[test]
 fn a_throttled_step_is_tried_again_soon() {
     let mut scene = Scene::new();
