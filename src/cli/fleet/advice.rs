@@ -179,9 +179,10 @@ pub fn advise(reason: Option<Reason>, subject: &Subject<'_>) -> Advice {
             "the settings are right, and objects arrive later than maxLatency allows",
             vec![subject.own("status -w")],
         ),
-        Reason::NoEvidence => {
-            ("the settings are right, and nobody asked whether objects arrive", vec![subject.kubectl("edit")])
-        }
+        Reason::NoEvidence => (
+            "the settings are right; to know whether objects arrive, set spec.health.canary, or metrics on a rule's destination",
+            vec![subject.kubectl("edit")],
+        ),
         Reason::NotProven => (
             "objects failed to arrive before, and nothing has proved since that they do",
             vec![subject.own("backfill --wait")],

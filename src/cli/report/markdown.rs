@@ -31,7 +31,7 @@ pub fn markdown(report: &Report) -> String {
         }
     }
     if !well.is_empty() {
-        text.push_str(&format!("\n<details><summary>{} others</summary>\n\n", well.len()));
+        text.push_str(&format!("\n<details><summary>Without a need to act: {}</summary>\n\n", well.len()));
         text.push_str("| Verdict | Replication | Source → destination | Reason | Why |\n| --- | --- | --- | --- | --- |\n");
         text.extend(well.iter().map(|view| row(view, &view.meaning)));
         text.push_str("\n</details>\n");

@@ -132,8 +132,9 @@ pub fn require_settled(
     if left.is_zero() {
         return Ok(());
     }
+    let settle = SignedDuration::try_from(settle).unwrap_or(SignedDuration::MAX);
     let message = format!(
-        "the operator wrote the replication configuration of bucket {bucket} less than {settle:?} ago, and S3 may still list objects by the one before; the job starts once that time is over (--backfill-settle)"
+        "the operator wrote the replication configuration of bucket {bucket} less than {settle:#} ago, and S3 may still list objects by the one before; the job starts once that time is over (--backfill-settle)"
     );
     let refusal = Refusal::new(Reason::Settling, ConditionType::Ready, message);
     Err(Hold { refusal, until: Some(left) })
