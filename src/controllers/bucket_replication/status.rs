@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::api::{BucketReplicationStatus, Reason, handled_request};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Target;
+use crate::controllers::summary::has_read_aws;
 use crate::ports::Cluster;
 use crate::replication::Refusal;
 use crate::replication::status::{Report, stopped};
@@ -90,7 +91,7 @@ async fn publish<C, K: Cluster>(
     report: &Report,
     cx: &Context<C, K>,
 ) -> Result<(), Error> {
-    cx.tracker.record_reason(&target.key.uid, report.reason);
+    cx.tracker.record_reason(&target.key.uid, report.reason, has_read_aws(report.reason));
     write(target, previous, &report.status, cx).await?;
     for event in &report.events {
         cx.cluster.publish_event(target.key, event).await;
