@@ -16,6 +16,7 @@ use crate::replication::Refusal;
 use crate::replication::status::{Report, stopped};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
+use crate::runtime::turns;
 
 /// How soon a resource may be reconciled again.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +45,8 @@ pub async fn conclude<C, K: Cluster>(
     if report.reason == Reason::Suspended {
         return Ok(Action::await_change());
     }
-    let after = target.memory.requeue_after(report.reason, pace.interval);
+    let turn = turns::after_check(&target.key.uid, pace.interval, cx.clock.since_epoch());
+    let after = target.memory.after_check(report.reason, pace.interval, turn);
     Ok(Action::requeue(pace.retry.map_or(after, |retry| retry.min(after))))
 }
 
