@@ -193,7 +193,7 @@ impl Events {
         covered().unwrap_or(default).duration()
     }
 
-    /// What the events of an account look like; `None` without a queue.
+    /// What is known of the events of an account; `None` without a queue.
     pub fn of_account(&self, account_id: &str) -> Option<AccountEvents> {
         Some(self.inner()?.state.lock().coverage.of_account(account_id))
     }
