@@ -103,11 +103,11 @@ impl Mutant {
                 "Someone's configuration is replaced without adoptionPolicy: Adopt."
             }
             Mutant::IntentNotKept => "The token of a job is not in the status before the job is asked for.",
-            Mutant::JobNotSearched => "A job whose id was lost is not looked for.",
+            Mutant::JobNotSearched => "A job whose id was lost is not searched for.",
             Mutant::TokenByChance => "Each request for a job has another token.",
             Mutant::CanaryPlaceForgotten => "A canary is written before the status names its place.",
             Mutant::CanaryNotAwaited => "A canary is deleted before its replication status is final.",
-            Mutant::CanaryNotSwept => "An operator that starts does not look for canaries that are left.",
+            Mutant::CanaryNotSwept => "An operator that starts does not search for canaries that are left.",
             Mutant::CanaryLeftByDeletion => "Deletion leaves the canaries.",
         }
     }

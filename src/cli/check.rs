@@ -53,7 +53,7 @@ pub enum CheckError {
     Interrupted { name: String, namespace: String, typed: &'static str },
 }
 
-/// How often the answer is looked for.
+/// How often the answer is read.
 const POLL: Duration = Duration::from_millis(250);
 
 pub async fn check(args: CheckArgs, typed: &'static str) -> Result<ExitCode, CheckError> {

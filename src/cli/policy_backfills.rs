@@ -9,9 +9,7 @@ use serde_json::Value;
 use crate::api::{BackfillSource, BucketReplication, ReplicationBackfill};
 use crate::cli::manifests::resource_id_of;
 use crate::iam::document::Statement;
-use crate::replication::backfill::least_privilege::{
-    jobs, keep_job_roles, look_at_job_roles, pass_job_roles,
-};
+use crate::replication::backfill::least_privilege::{jobs, keep_job_roles, pass_job_roles, read_job_roles};
 use crate::replication::backfill::role::desired_role;
 use crate::replication::{Accounts, Caller};
 
@@ -65,7 +63,7 @@ pub fn needed(
         needed.operator.push(keep_job_roles(&made, bounded));
     }
     if !existing.is_empty() {
-        needed.operator.push(look_at_job_roles(existing.clone()));
+        needed.operator.push(read_job_roles(existing.clone()));
     }
     needed.operator.push(pass_job_roles(made.into_iter().chain(existing)));
     needed

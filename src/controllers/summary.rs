@@ -8,7 +8,6 @@ use strum::VariantArray;
 
 use crate::api::{BucketReplicationStatus, ConditionType, Reason, RuleHealth};
 use crate::controllers::Guarded;
-use crate::runtime::tracker::is_to_be_read;
 use crate::telemetry::ArrivalSample;
 
 /// What the status of a resource says.
@@ -51,6 +50,24 @@ impl Summary {
     }
 }
 
+/// Whether the operator reads AWS for a `BucketReplication` whose `Ready` has this reason.
+fn is_to_be_read(reason: Reason) -> bool {
+    !matches!(
+        reason,
+        Reason::Suspended
+            | Reason::SourceConflict
+            | Reason::NotAllowed
+            | Reason::AccountNotFound
+            | Reason::InvalidSpec
+    )
+}
+
+/// Whether a check of a `BucketReplication` that ended with this reason read AWS. After a transient failure the check is
+/// repeated until AWS can be read.
+pub fn has_read_aws(reason: Reason) -> bool {
+    !reason.is_transient() && is_to_be_read(reason)
+}
+
 /// The reason of a condition; `None`: another version of the operator gave it.
 fn known_reason(condition: &Condition) -> Option<Reason> {
     Reason::VARIANTS.iter().copied().find(|reason| reason.as_str() == condition.reason)
@@ -68,5 +85,20 @@ fn arrival(replicating: Option<&Condition>, status: Option<&BucketReplicationSta
         latency_seconds: health.and_then(|health| health.latency_seconds),
         pending: sum(|rule| rule.pending),
         failed: sum(|rule| rule.failed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aws_was_read_where_the_check_got_as_far_and_did_not_fail_for_a_while() {
+        for reason in [Reason::Applied, Reason::Drifted, Reason::ForeignRole] {
+            assert!(has_read_aws(reason), "{reason:?}");
+        }
+        for reason in [Reason::Suspended, Reason::NotAllowed, Reason::InvalidSpec, Reason::AwsUnavailable] {
+            assert!(!has_read_aws(reason), "{reason:?}");
+        }
     }
 }

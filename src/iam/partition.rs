@@ -39,7 +39,7 @@ struct Outputs {
     dns_suffix: String,
 }
 
-/// One partition, with what its Regions look like.
+/// One partition, with the form of the names of its Regions.
 struct Known {
     partition: Partition,
     regions: BTreeMap<String, serde::de::IgnoredAny>,

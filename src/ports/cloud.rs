@@ -152,7 +152,7 @@ pub trait Cloud: Send + Sync + 'static {
         description: &str,
     ) -> impl Future<Output = Read<Option<String>>> + Send;
 
-    /// Asks for another state of a job. That the job is in no state for it any more is no error: the next look shows it.
+    /// Asks for another state of a job. That the job is in no state for it any more is no error: the next check shows it.
     ///
     /// # Errors
     /// What S3 answered, classified.

@@ -132,7 +132,7 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
         sources_set.statements("WriteReplication", "s3:PutReplicationConfiguration"),
     ];
     let on_roles = [
-        Statement::allow("LookAtRoles", ["iam:GetRole"], roles_seen),
+        Statement::allow("ReadRoles", ["iam:GetRole"], roles_seen),
         Statement::allow("ReadRolePolicies", ["iam:GetRolePolicy"], roles_read),
         Statement::allow(
             "KeepRoles",
@@ -160,7 +160,7 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
             "iam:PassedToService",
             vec!["s3.amazonaws.com".to_owned()],
         ),
-        Statement::allow("LookAtKeys", ["kms:DescribeKey"], keys),
+        Statement::allow("ReadKeys", ["kms:DescribeKey"], keys),
     ];
     let statements = on_buckets.into_iter().flatten().chain(on_roles).chain(bounded(roles_bounded));
     PolicyDocument::new(statements.filter(|s| !s.resource.is_empty()).collect())
@@ -261,7 +261,7 @@ pub fn account_policy(account: &Account, all: &[Account], partition: Partition) 
             vec!["s3.amazonaws.com".to_owned()],
         ),
         Statement::allow(
-            "LookAtKeys",
+            "ReadKeys",
             ["kms:DescribeKey"],
             keys.into_iter().filter(|_| !destinations.is_empty()),
         ),

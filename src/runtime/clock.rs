@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -65,6 +65,14 @@ impl Clock {
             }
         };
         Timestamp::from_second(now.as_second()).unwrap_or_default()
+    }
+
+    /// Now, since the Unix epoch.
+    pub fn since_epoch(&self) -> Duration {
+        match self {
+            Clock::System => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            Clock::Simulated(clock) => clock.elapsed(),
+        }
     }
 
     /// Pauses for a while.

@@ -1,7 +1,7 @@
 //! Decides which object is reconciled next.
 //!
 //! In: triggers (an object is due now or later), the ends of reconciles, and the time. Out: the next object to begin,
-//! when to look again, and figures for metrics. It is plain data without tasks: an object that waits is an entry of a
+//! when to ask again, and figures for metrics. It is plain data without tasks: an object that waits is an entry of a
 //! few dozen bytes, and its future is made only once it has a permit.
 //!
 //! Three rules. An object is reconciled once at a time; what is triggered meanwhile follows. Each set of accounts is a

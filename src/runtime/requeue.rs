@@ -1,7 +1,7 @@
 //! Decides how long a resource waits for its next check, by the reason of the last one, such as `Throttled`.
 //!
 //! In: the reason that a try ended with, and the interval of the object. Out: the pause. Transient failures back off
-//! exponentially, by reason and with jitter; everything else is checked again after the interval.
+//! exponentially, by reason and with jitter; everything else is checked again after the interval, or at its next turn.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,9 +27,14 @@ impl RequeueBackoff {
 
     /// The pause after a try that ended with this reason.
     pub fn after(&mut self, reason: Reason, interval: Duration) -> Duration {
+        self.after_or(reason, interval, jittered(interval))
+    }
+
+    /// The same, for an object whose periodic checks have their own times: `turn` is how long it waits for the next one.
+    pub fn after_or(&mut self, reason: Reason, interval: Duration, turn: Duration) -> Duration {
         if !reason.is_transient() {
             self.failing.clear();
-            return jittered(interval);
+            return turn;
         }
         let earlier = self.failing.entry(reason).or_default();
         let first = first_pause(reason);

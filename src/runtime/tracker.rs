@@ -1,6 +1,7 @@
 //! Notes when AWS was last read for each resource, for metrics and health. No decision depends on it.
 //!
-//! In: the reason that each reconcile reported, by the resource's UID. Out: the age of the last check.
+//! In: the reason that each reconcile reported, and whether it read AWS, by the resource's UID. Out: the age of the last
+//! check.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,12 +10,18 @@ use parking_lot::Mutex;
 
 use crate::api::Reason;
 
+#[derive(Clone, Copy, Debug)]
+struct Report {
+    reason: Reason,
+    has_read: bool,
+}
+
 #[derive(Debug)]
 struct Entry {
     /// Since when this process is responsible for the resource.
     since: Instant,
     /// What the reconcile that runs has reported so far.
-    reported: Option<Reason>,
+    reported: Option<Report>,
     /// When AWS was last read for the resource.
     checked: Option<Instant>,
 }
@@ -42,10 +49,10 @@ impl ReconcileTracker {
         self.with(uid, now, |entry| entry.reported = None);
     }
 
-    /// The reconcile that runs reports this reason for `Ready`.
-    pub fn record_reason(&self, uid: &str, reason: Reason) {
+    /// The reconcile that runs reports this reason for `Ready`. `has_read`: whether it read AWS to report that.
+    pub fn record_reason(&self, uid: &str, reason: Reason, has_read: bool) {
         if let Some(entry) = self.0.lock().get_mut(uid) {
-            entry.reported = Some(reason);
+            entry.reported = Some(Report { reason, has_read });
         }
     }
 
@@ -54,10 +61,10 @@ impl ReconcileTracker {
         let mut entries = self.0.lock();
         let entry = entries.get_mut(uid)?;
         let reported = entry.reported.take();
-        if reported.is_some_and(was_read) {
+        if reported.is_some_and(|report| report.has_read) {
             entry.checked = Some(now);
         }
-        reported
+        reported.map(|report| report.reason)
     }
 
     /// The resource is gone.
@@ -78,24 +85,6 @@ impl ReconcileTracker {
     }
 }
 
-/// Whether AWS was read in a check that ended with this reason. After a transient failure the check is repeated until AWS
-/// can be read.
-fn was_read(reason: Reason) -> bool {
-    !reason.is_transient() && is_to_be_read(reason)
-}
-
-/// Whether AWS is read at all for a resource whose `Ready` has this reason.
-pub fn is_to_be_read(reason: Reason) -> bool {
-    !matches!(
-        reason,
-        Reason::Suspended
-            | Reason::SourceConflict
-            | Reason::NotAllowed
-            | Reason::AccountNotFound
-            | Reason::InvalidSpec
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,20 +94,20 @@ mod tests {
     #[test]
     fn the_age_of_a_check_counts_from_the_last_that_read_aws() {
         let (tracker, start) = (ReconcileTracker::default(), Instant::now());
-        let check = |reason, second: u32| {
+        let check = |reason, has_read, second: u32| {
             tracker.begin("a", start + second * SECOND);
-            tracker.record_reason("a", reason);
+            tracker.record_reason("a", reason, has_read);
             assert_eq!(tracker.end("a", start + second * SECOND), Some(reason));
         };
         let age = |second: u32| tracker.check_age("a", start + second * SECOND);
         assert_eq!(age(0), None);
         tracker.add("a", start);
         assert_eq!(age(5), Some(5 * SECOND), "since this process is responsible for it");
-        check(Reason::AwsUnavailable, 10);
+        check(Reason::AwsUnavailable, false, 10);
         assert_eq!(age(10), Some(10 * SECOND));
-        check(Reason::ForeignRole, 20);
+        check(Reason::ForeignRole, true, 20);
         assert_eq!(age(20), Some(Duration::ZERO), "whatever was found");
-        check(Reason::Suspended, 30);
+        check(Reason::Suspended, false, 30);
         assert_eq!(age(30), Some(10 * SECOND));
         tracker.forget("a");
         assert_eq!(age(30), None);

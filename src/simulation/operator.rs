@@ -223,6 +223,12 @@ impl Operator {
         Some(result.map(Action::after))
     }
 
+    /// When a term that begins has the resource checked first, as one of `fleet` resources.
+    pub fn first_due(&self, namespace: &str, name: &str, fleet: usize) -> Option<Duration> {
+        let object = self.controller.context.index.replications.get(&Key::namespaced(namespace, name))?;
+        Some(self.controller.first_due(&object, fleet).1)
+    }
+
     /// Reconciles to the end; `None` when the process died on the way, or the cache holds no such resource.
     pub fn reconcile_now(&self, namespace: &str, name: &str) -> Option<Result<Option<Duration>, Error>> {
         let result = self.reconcile(namespace, name)?.now_or_never()?;

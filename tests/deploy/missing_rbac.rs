@@ -30,7 +30,7 @@ const PATIENT: [&str; 6] = ["--lease-duration", "1h", "--renew-deadline", "50m",
 const SHORT: [&str; 6] = ["--lease-duration", "14s", "--renew-deadline", "4s", "--retry-period", "500ms"];
 
 /// The interval of polling.
-const LOOK: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The events of an operator's and a resource's life, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,7 +196,7 @@ impl Life {
         let begun = Instant::now();
         while !self.is_done(deed).await? {
             ensure!(begun.elapsed() < DEADLINE, "{deed:?} is missed too; the log:\n{}", self.operator.log());
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(PAUSE).await;
         }
         Ok(())
     }
@@ -210,7 +210,7 @@ impl Life {
         let begun = Instant::now();
         while !self.operator.log().lines().any(says) {
             ensure!(begun.elapsed() < DEADLINE, "the log does not say so:\n{}", self.operator.log());
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(PAUSE).await;
         }
         Ok(())
     }
@@ -245,7 +245,7 @@ impl Life {
                 return Ok(());
             }
             ensure!(begun.elapsed() < DEADLINE, "it is not tried again:\n{}", self.operator.log());
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(PAUSE).await;
         }
     }
 

@@ -185,8 +185,8 @@ async fn with_own_image(cluster: &Cluster) -> Result<PathBuf> {
 }
 
 async fn restore_default_release(operator: &OperatorRelease<'_>) -> Result<()> {
-    let look = async || Ok(operator.pods().await?.is_empty().then_some(()));
-    operator.cluster.until("the pods are gone", look).await?;
+    let ask = async || Ok(operator.pods().await?.is_empty().then_some(()));
+    operator.cluster.until("the pods are gone", ask).await?;
     operator.release.delete_namespace(&operator.cluster.kind.kubectl).await?;
     OperatorRelease::install_default(&operator.cluster.kind).await.map(drop)
 }

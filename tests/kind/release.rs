@@ -115,11 +115,11 @@ impl<'a> OperatorRelease<'a> {
 
     /// Waits until there are so many pods, all ready and none terminating.
     pub async fn all_ready(&self, count: usize) -> Result<Vec<OperatorPod>> {
-        let look = async || {
+        let ask = async || {
             let pods = self.pods().await?;
             Ok((pods.len() == count && pods.iter().all(|pod| pod.ready && !pod.ending)).then_some(pods))
         };
-        self.cluster.until("all pods are ready", look).await
+        self.cluster.until("all pods are ready", ask).await
     }
 
     /// Waits for a leader.
@@ -133,8 +133,8 @@ impl<'a> OperatorRelease<'a> {
     }
 
     async fn leads(&self, what: &str, wanted: impl Fn(&Leader) -> bool) -> Result<Leader> {
-        let look = async || Ok(self.holder().await?.filter(|leader| wanted(leader)));
-        self.cluster.until(what, look).await
+        let ask = async || Ok(self.holder().await?.filter(|leader| wanted(leader)));
+        self.cluster.until(what, ask).await
     }
 
     /// The pod that holds the Lease, if one does.
@@ -153,17 +153,17 @@ impl<'a> OperatorRelease<'a> {
     /// Waits until a pod has logged these texts in this order.
     pub async fn logged(&self, pod: &OperatorPod, texts: &[&str]) -> Result<()> {
         let pods: Api<Pod> = Api::namespaced(self.cluster.kube.clone(), &self.release.namespace);
-        let look = async || {
+        let ask = async || {
             let log = pods.logs(&pod.name, &LogParams::default()).await?;
             let rest = texts.iter().try_fold(log.as_str(), |log, text| Some(log.split_once(text)?.1));
             Ok(rest.map(drop))
         };
-        self.cluster.until(&format!("{} logs {texts:?}", pod.name), look).await
+        self.cluster.until(&format!("{} logs {texts:?}", pod.name), ask).await
     }
 
     /// For error messages: the pods, the leader, and their logs.
     pub async fn diagnostics(&self) -> String {
-        let look = async {
+        let ask = async {
             let mut words = format!("holder: {:?}\n", self.holder().await?);
             let pods: Api<Pod> = Api::namespaced(self.cluster.kube.clone(), &self.release.namespace);
             let last = LogParams { tail_lines: Some(30), ..LogParams::default() };
@@ -172,7 +172,7 @@ impl<'a> OperatorRelease<'a> {
             }
             anyhow::Ok(words)
         };
-        look.await.unwrap_or_else(|error| format!("{error:#}"))
+        ask.await.unwrap_or_else(|error| format!("{error:#}"))
     }
 
     /// The writes of its pods to AWS, in order of arrival.
@@ -196,8 +196,8 @@ impl<'a> OperatorRelease<'a> {
     /// Uninstalls it and waits until its pods are gone; Helm does not wait for that.
     pub async fn uninstall(&self) -> Result<()> {
         self.release.uninstall(&self.cluster.kind.helm).await?;
-        let look = async || Ok(self.pods().await?.is_empty().then_some(()));
-        self.cluster.until("the pods are gone", look).await
+        let ask = async || Ok(self.pods().await?.is_empty().then_some(()));
+        self.cluster.until("the pods are gone", ask).await
     }
 
     /// Makes AWS answer slowly, so that work takes a while.

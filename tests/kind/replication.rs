@@ -75,7 +75,7 @@ impl<'a> Replication<'a> {
 
     /// Waits until it is Ready for its current generation.
     pub async fn wait_ready(&self) -> Result<()> {
-        let look = async || {
+        let ask = async || {
             let object = self.object().await?;
             let (status, generation) = (&object["status"], &object["metadata"]["generation"]);
             let all = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -84,21 +84,21 @@ impl<'a> Replication<'a> {
             });
             Ok(ready.then_some(()))
         };
-        self.until("is Ready", look).await
+        self.until("is Ready", ask).await
     }
 
     /// Waits until its Ready has this reason.
     pub async fn wait_for_reason(&self, reason: &str) -> Result<()> {
-        let look = async || {
+        let ask = async || {
             let object = self.object().await?;
             let all = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
             Ok(all.iter().any(|c| c["type"] == "Ready" && c["reason"] == reason).then_some(()))
         };
-        self.until(&format!("says {reason}"), look).await
+        self.until(&format!("says {reason}"), ask).await
     }
 
-    async fn until(&self, what: &str, look: impl AsyncFnMut() -> Result<Option<()>>) -> Result<()> {
-        match self.operator.cluster.until(&format!("{} {what}", self.name), look).await {
+    async fn until(&self, what: &str, ask: impl AsyncFnMut() -> Result<Option<()>>) -> Result<()> {
+        match self.operator.cluster.until(&format!("{} {what}", self.name), ask).await {
             Ok(()) => Ok(()),
             Err(error) => {
                 let object = self.object().await.unwrap_or_default();
@@ -126,8 +126,8 @@ impl<'a> Replication<'a> {
 
     /// Waits until the operator has corrected the configuration.
     pub async fn wait_corrected(&self) -> Result<()> {
-        let look = async || Ok((self.storage_class().await? == Some(StorageClass::Standard)).then_some(()));
-        self.until("is corrected in AWS", look).await
+        let ask = async || Ok((self.storage_class().await? == Some(StorageClass::Standard)).then_some(()));
+        self.until("is corrected in AWS", ask).await
     }
 
     async fn storage_class(&self) -> Result<Option<StorageClass>> {
@@ -145,8 +145,8 @@ impl<'a> Replication<'a> {
 
     /// Waits until it is deleted, and checks that its configuration is too.
     pub async fn wait_deleted(&self) -> Result<()> {
-        let look = async || Ok(self.api().get_opt(&self.name).await?.is_none().then_some(()));
-        self.until("is gone", look).await?;
+        let ask = async || Ok(self.api().get_opt(&self.name).await?.is_none().then_some(()));
+        self.until("is gone", ask).await?;
         ensure!(!self.is_configured().await?, "the configuration of {} outlived it", self.name);
         Ok(())
     }

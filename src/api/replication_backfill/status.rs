@@ -61,7 +61,7 @@ pub struct ReplicationBackfillStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
 
-    /// The value of the annotation `s3replication.dev/requestedAt` for which the operator last looked at the job.
+    /// The value of the annotation `s3replication.dev/requestedAt` for which the operator last checked the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_request: Option<String>,
 

@@ -185,7 +185,7 @@ impl Roles {
         }
         let held = self.0.get_with_by_ref(&name, read).await;
         if !matches!(held, Ok(Some(_))) {
-            // A failure must not outlive its cause, and a missing role is looked for until it is there.
+            // A failure must not outlive its cause, and a missing role is read again until it is there.
             self.0.invalidate(&name).await;
         }
         held

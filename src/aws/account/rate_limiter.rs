@@ -25,7 +25,7 @@ const KMS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html>); a sweep is in no hurry.
 const CLOUDWATCH_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
-/// AWS publishes no quota of S3 Batch Operations. Jobs run for minutes and are looked at seldom, however many there are.
+/// AWS publishes no quota of S3 Batch Operations. Jobs run for minutes and are checked seldom, however many there are.
 const JOBS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
 
 /// STS counts `AssumeRole` against the caller's account, which is the same for every `AwsAccount`.

@@ -117,7 +117,7 @@ pub async fn update_job(aws: &AwsClient, address: &JobAddress, id: &str, update:
         .requested_job_status(RequestedJobStatus::from(update.requested()))
         .status_update_reason(update.because());
     match aws.call(Operation::job(region, UPDATE_JOB, id), request.send()).await {
-        // The job has gone on meanwhile: the next look shows where it is.
+        // The job has gone on meanwhile: the next check shows where it is.
         Err(failure) if failure.code == "JobStatusException" => Ok(()),
         result => result.map(drop),
     }

@@ -34,10 +34,10 @@ pub struct OrphansArgs {
     /// Delete without a confirmation
     #[arg(long, requires = "delete")]
     yes: bool,
-    /// Accepted as by kubectl: what is left over is always looked for in all namespaces
+    /// Accepted as by kubectl: what is left over is always searched for in all namespaces
     #[arg(long, short = 'A')]
     all_namespaces: bool,
-    /// Path below which to look for roles, besides the path that an AwsAccount imposes
+    /// Path below which to search for roles, besides the path that an AwsAccount imposes
     #[arg(long, default_value = DEFAULT_ROLE_PATH, value_name = "PATH")]
     role_path: String,
     /// Print for a program instead of a person
@@ -140,7 +140,7 @@ async fn read(kubernetes: &Kubernetes, accounts: &[Reached], path: &str) -> Resu
     Ok(Reading { findings: find(&owners, &held), unknown })
 }
 
-/// The paths below which to look for roles, without those below another.
+/// The paths below which to search for roles, without those below another.
 fn role_paths<'a>(path: &'a str, imposed: &'a BTreeSet<String>) -> Vec<&'a str> {
     let all: BTreeSet<&str> = imposed.iter().map(String::as_str).chain([path]).collect();
     let is_covered = |path: &str| all.iter().any(|other| *other != path && path.starts_with(other));

@@ -28,10 +28,7 @@ use crate::runtime::leader::{Succession, Term};
 use crate::runtime::queue::{BulkheadKey, Urgency};
 use crate::runtime::store::{Change, Key};
 use crate::runtime::triggers::Triggers;
-
-/// Complete resources that are checked in a second after a start: a fleet causes no burst, and a small one is checked at
-/// once.
-const FIRST_CHECKS_PER_SECOND: u32 = 10;
+use crate::runtime::turns;
 
 /// The controller.
 pub struct BucketReplicationController<C, K> {
@@ -105,13 +102,15 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
     }
 
     fn first_due(&self, object: &Guarded, fleet: usize) -> (Urgency, Duration) {
-        let default = &self.context.settings.interval;
+        let Context { settings, clock, .. } = &*self.context;
         match progress(object) {
             Progress::Changed => (Urgency::Change, Duration::ZERO),
             Progress::Incomplete => (Urgency::Periodic, Duration::ZERO),
             Progress::Complete(interval) => {
-                let window = spread(interval.unwrap_or(default).duration(), fleet);
-                (Urgency::Periodic, window.mul_f64(fastrand::f64()))
+                let (uid, interval) =
+                    (object.uid().unwrap_or_default(), interval.unwrap_or(&settings.interval));
+                let now = clock.since_epoch();
+                (Urgency::Periodic, turns::after_start(&uid, interval.duration(), now, fleet))
             }
         }
     }
@@ -207,13 +206,6 @@ fn progress(object: &Guarded) -> Progress<'_> {
     }
 }
 
-/// The time over which complete resources are spread after a start: at most [`FIRST_CHECKS_PER_SECOND`], and within their
-/// interval. The age of their last check is not known then, so that each point of the window is as good as another.
-fn spread(interval: Duration, fleet: usize) -> Duration {
-    let fleet = u32::try_from(fleet).unwrap_or(u32::MAX);
-    interval.min(Duration::from_secs(1).saturating_mul(fleet) / FIRST_CHECKS_PER_SECOND)
-}
-
 /// The names of the accounts that a resource refers to.
 fn accounts_of(object: &Guarded) -> BTreeSet<&str> {
     object.0.as_ref().map(|resource| references(&resource.spec)).unwrap_or_default()
@@ -221,9 +213,13 @@ fn accounts_of(object: &Guarded) -> BTreeSet<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+    use std::time::Instant;
+
     use super::*;
     use crate::api::BucketReplicationStatus;
     use crate::controllers::index::tests::resource;
+    use crate::runtime::queue::WorkQueue;
 
     /// A resource of generation 2 with a status of this generation.
     fn object(observed: i64, ready: &str) -> BucketReplication {
@@ -257,12 +253,48 @@ mod tests {
         assert_eq!(of(deleted), "Changed");
     }
 
+    /// Checks in each ten seconds, and the longest time between two checks of a resource, of a fleet whose operator
+    /// restarts after a while.
+    fn checks_around_a_restart(fleet: u32, interval: Duration, restart: u32) -> (Vec<usize>, Duration) {
+        const SLICE: Duration = Duration::from_secs(10);
+        let (start, epoch) = (Instant::now(), Duration::from_secs(1_795_000_000));
+        let uid = |key: &Key| format!("uid-of-{key}");
+        let keys: Vec<Key> = (0..fleet).map(|n| Key::namespaced("data", &format!("r{n}"))).collect();
+        let mut last: HashMap<Key, Duration> = HashMap::new();
+        let (mut counts, mut longest) = (Vec::new(), Duration::ZERO);
+        let mut queue = WorkQueue::new(12);
+        for slice in 0..3 * u32::try_from(interval.as_secs() / SLICE.as_secs()).unwrap() {
+            let now = slice * SLICE;
+            if slice == 0 || slice == restart {
+                queue.clear();
+                for key in &keys {
+                    let wait = turns::after_start(&uid(key), interval, epoch + now, keys.len());
+                    queue.add(key.clone(), start + now + wait, Urgency::Periodic);
+                }
+            }
+            let mut count = 0;
+            while let Some(begun) = queue.begin(start + now, |_| Some("one".into())) {
+                let wait = turns::after_check(&uid(&begun.key), interval, epoch + now);
+                queue.end(&begun.key, Some(start + now + wait));
+                longest = longest.max(last.get(&begun.key).map_or(Duration::ZERO, |last| now - *last));
+                last.insert(begun.key, now);
+                count += 1;
+            }
+            counts.push(count);
+        }
+        assert_eq!(last.len(), keys.len());
+        (counts, longest)
+    }
+
     #[test]
-    fn a_large_fleet_is_spread_over_its_interval_and_a_small_one_is_checked_at_once() {
+    fn a_restart_of_a_thousand_unchanged_resources_causes_no_burst_and_delays_no_check() {
         let interval = Duration::from_secs(600);
-        assert_eq!(spread(interval, 1), Duration::from_millis(100));
-        assert_eq!(spread(interval, 1_000), Duration::from_secs(100));
-        assert_eq!(spread(interval, 10_000), interval);
-        assert_eq!(spread(interval, usize::MAX), interval);
+        for restart in [1, 7, 65, 90, 119] {
+            let (counts, longest) = checks_around_a_restart(1_000, interval, restart);
+            // Evenly spread they were 17 in ten seconds.
+            let most = counts.iter().max().copied().unwrap_or_default();
+            assert!(most <= 40, "{most} checks in ten seconds: {counts:?}");
+            assert!(longest <= interval.mul_f64(1.1) + Duration::from_secs(20), "{longest:?}");
+        }
     }
 }

@@ -121,7 +121,7 @@ async fn delete<C: Cloud, K: Cluster>(
             removals.push((removal.acted_here(), removal.run(cx).await));
         }
     }
-    // In an account where the resource never acted the operator may not be permitted to look.
+    // In an account where the resource never acted the operator may not be permitted to read.
     let elsewhere = |acted: bool, stop: &Stop| {
         !acted && matches!(stop, Stop::Refused(refusal) if refusal.reason == Reason::AccessDenied)
     };

@@ -233,6 +233,11 @@ impl Remembered<'_> {
         self.with(|entry| entry.requeue.after(reason, interval))
     }
 
+    /// The same after a check, where the next periodic one is due after `turn`.
+    pub fn after_check(&self, reason: Reason, interval: Duration, turn: Duration) -> Duration {
+        self.with(|entry| entry.requeue.after_or(reason, interval, turn))
+    }
+
     /// What is remembered of the canaries of the resource; `None`: it has none.
     pub fn course(&self) -> Option<Course> {
         self.with(|entry| entry.canaries.as_deref().cloned())

@@ -152,7 +152,8 @@ async fn go_on_with_canaries<C: Cloud, K: Cluster>(
 ) -> Result<Action, Error> {
     let Resource { target, status, .. } = resource;
     let turn = canary::turn(resource, status, false, cx).await?;
-    cx.tracker.record_reason(&target.key.uid, ready_reason(status));
+    // What a canary does is no check of the settings.
+    cx.tracker.record_reason(&target.key.uid, ready_reason(status), false);
     let now = cx.clock.now();
     let check = if turn.changed { Some(Duration::ZERO) } else { target.memory.until_check(now) };
     Ok(target.memory.next(check, turn.wake, now).map_or_else(Action::await_change, Action::requeue))

@@ -10,11 +10,13 @@ use serde_json::json;
 use crate::api::{BucketReplicationStatus, Reason};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::{Resource, Target};
+use crate::controllers::summary::has_read_aws;
 use crate::ports::Cluster;
 use crate::replication::Refusal;
 use crate::replication::status::{Report, stopped, unsettled};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
+use crate::runtime::turns;
 
 /// How soon a resource may be reconciled again.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +45,8 @@ pub async fn conclude<C, K: Cluster>(
     if report.reason == Reason::Suspended {
         return Ok(Action::await_change());
     }
-    let after = target.memory.requeue_after(report.reason, pace.interval);
+    let turn = turns::after_check(&target.key.uid, pace.interval, cx.clock.since_epoch());
+    let after = target.memory.after_check(report.reason, pace.interval, turn);
     Ok(Action::requeue(pace.retry.map_or(after, |retry| retry.min(after))))
 }
 
@@ -91,7 +94,7 @@ async fn publish<C, K: Cluster>(
     report: &Report,
     cx: &Context<C, K>,
 ) -> Result<(), Error> {
-    cx.tracker.record_reason(&target.key.uid, report.reason);
+    cx.tracker.record_reason(&target.key.uid, report.reason, has_read_aws(report.reason));
     write(target, previous, &report.status, cx).await?;
     for event in &report.events {
         cx.cluster.publish_event(target.key, event).await;

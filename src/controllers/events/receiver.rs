@@ -28,7 +28,7 @@ const SHORT_POLL: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// How often outages and overdue echoes are looked for.
+/// How often the operator checks for outages and overdue echoes.
 const TICK: Duration = Duration::from_secs(5);
 
 /// Reads all queues.

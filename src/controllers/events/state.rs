@@ -26,6 +26,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::queue::Urgency;
 use crate::runtime::store::{Change, Key};
 use crate::runtime::triggers::Triggers;
+use crate::runtime::turns;
 use crate::telemetry::{EventMetrics, FoundBy, OriginLabels};
 
 /// What [`Events`] works with.
@@ -192,7 +193,7 @@ impl Events {
         covered().unwrap_or(default).duration()
     }
 
-    /// What the events of an account look like; `None` without a queue.
+    /// What is known of the events of an account; `None` without a queue.
     pub fn of_account(&self, account_id: &str) -> Option<AccountEvents> {
         Some(self.inner()?.state.lock().coverage.of_account(account_id))
     }
@@ -344,8 +345,9 @@ impl Inner {
         let has_own = |object: &Guarded| object.0.as_ref().is_ok_and(|r| r.spec.interval.is_some());
         for object in self.setup.index.replications.objects() {
             if which(&object) && !has_own(&object) {
-                let delay = interval.mul_f64(fastrand::f64());
-                self.setup.replications.trigger_in(Key::of(object.meta()), Urgency::Periodic, delay);
+                let uid = object.uid().unwrap_or_default();
+                let turn = turns::until_turn(&uid, interval, self.setup.clock.since_epoch());
+                self.setup.replications.trigger_in(Key::of(object.meta()), Urgency::Periodic, turn);
             }
         }
     }

@@ -40,7 +40,7 @@ pub async fn begin<C: Cloud, K: Cluster>(
     if subject.is_to_end() {
         return give_up(subject, spec, cx).await;
     }
-    // A request may have been sent before: its job is looked for before anything else is decided.
+    // A request may have been sent before: its job is searched for before anything else is decided.
     if may_have_asked(subject) && find(subject, spec, cx).await? {
         return Ok(go_on(subject, Reason::Preparing, "S3 has accepted the job", pace::FIRST_PAUSE, cx).await?);
     }
@@ -123,7 +123,7 @@ fn may_have_asked(subject: &Subject<'_>) -> bool {
     subject.status.token.is_some() || subject.has_finalizer()
 }
 
-/// Looks for a job by its description, and records it.
+/// Searches for a job by its description, and records it.
 async fn find<C: Cloud, K: Cluster>(
     subject: &mut Subject<'_>,
     spec: &ReplicationBackfillSpec,

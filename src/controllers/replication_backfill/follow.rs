@@ -1,4 +1,4 @@
-//! Follows a job to its end: one look at a time, at a pace that slows.
+//! Follows a job to its end: one check at a time, at a pace that slows.
 //!
 //! In: a backfill with a job. Out: its progress in the status, a change that was wished for asked of S3, and at last its
 //! result.
@@ -18,7 +18,7 @@ use crate::replication::backfill::verdict::{vanished, verdict};
 use crate::replication::backfill::{JobUpdate, Wish, pace};
 use crate::runtime::action::Action;
 
-/// Looks at the job, unless it was looked at a moment ago.
+/// Checks the job, unless it was checked a moment ago.
 ///
 /// # Errors
 /// AWS or the API server did not answer.
@@ -66,13 +66,13 @@ pub async fn follow<C: Cloud, K: Cluster>(
     Ok(go_on(subject, found.reason, &message, pause, cx).await?)
 }
 
-/// How long the look has to wait. A change of the spec does not wait, and a look that someone asked for waits briefly.
+/// How long the check has to wait. A change of the spec does not wait, and a check that someone asked for waits briefly.
 fn wait<C, K>(subject: &Subject<'_>, cx: &Context<C, K>) -> Option<Duration> {
     let (uid, now) = (&subject.key.uid, cx.shared.clock.now());
     match (subject.is_changed(), subject.is_requested()) {
         (true, _) => None,
         (false, true) => cx.memory.delay_request(uid, now, cx.shared.settings.request_interval),
-        (false, false) => cx.memory.wait_for_look(uid, now),
+        (false, false) => cx.memory.wait_for_check(uid, now),
     }
 }
 

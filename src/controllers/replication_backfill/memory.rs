@@ -1,7 +1,7 @@
 //! Remembers, between reconciles, what neither the cache nor the status of a backfill shows.
 //!
 //! In: the statuses that are written, and those that the watch brings. Out: the status as last written, when the job is due
-//! to be looked at, and pauses between tries. Entries are keyed by UID.
+//! to be checked, and pauses between tries. Entries are keyed by UID.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -22,8 +22,8 @@ pub struct Memory(Mutex<HashMap<String, Entry>>);
 struct Entry {
     requeue: RequeueBackoff,
     written: Option<(Instant, ReplicationBackfillStatus)>,
-    /// When the job was looked at last, and when it is due again.
-    look: Option<(Instant, Instant)>,
+    /// When the job was checked last, and when it is due again.
+    check: Option<(Instant, Instant)>,
 }
 
 impl Memory {
@@ -31,8 +31,8 @@ impl Memory {
         let mut entries = self.0.lock();
         let mut entry = entries.remove(uid).unwrap_or_default();
         let result = act(&mut entry);
-        let Entry { requeue, written, look } = &entry;
-        if !requeue.is_empty() || written.is_some() || look.is_some() {
+        let Entry { requeue, written, check } = &entry;
+        if !requeue.is_empty() || written.is_some() || check.is_some() {
             entries.insert(uid.to_owned(), entry);
         }
         result
@@ -74,25 +74,25 @@ impl Memory {
         });
     }
 
-    /// How long the next look at the job has to wait; `None`: it is due.
-    pub fn wait_for_look(&self, uid: &str, now: Instant) -> Option<Duration> {
+    /// How long the next check of the job has to wait; `None`: it is due.
+    pub fn wait_for_check(&self, uid: &str, now: Instant) -> Option<Duration> {
         self.with(uid, |entry| {
-            let wait = entry.look.map(|(_, due)| due.saturating_duration_since(now));
+            let wait = entry.check.map(|(_, due)| due.saturating_duration_since(now));
             wait.filter(|wait| !wait.is_zero())
         })
     }
 
-    /// How long a look that someone asked for has to wait: `interval` after the last one.
+    /// How long a check that someone asked for has to wait: `interval` after the last one.
     pub fn delay_request(&self, uid: &str, now: Instant, interval: Duration) -> Option<Duration> {
         self.with(uid, |entry| {
-            let wait = entry.look.map(|(last, _)| interval.saturating_sub(now.duration_since(last)));
+            let wait = entry.check.map(|(last, _)| interval.saturating_sub(now.duration_since(last)));
             wait.filter(|wait| !wait.is_zero())
         })
     }
 
-    /// The job was looked at, and is looked at again after a pause.
-    pub fn looked(&self, uid: &str, pause: Duration, now: Instant) {
-        self.with(uid, |entry| entry.look = now.checked_add(pause).map(|due| (now, due)));
+    /// The job was checked, and is checked again after a pause.
+    pub fn checked(&self, uid: &str, pause: Duration, now: Instant) {
+        self.with(uid, |entry| entry.check = now.checked_add(pause).map(|due| (now, due)));
     }
 
     /// The pause after a try that ended in this reason.
@@ -145,13 +145,13 @@ mod tests {
     #[test]
     fn a_job_is_not_looked_at_before_its_pause_is_over() {
         let (memory, start, pause) = (Memory::default(), Instant::now(), Duration::from_secs(30));
-        memory.looked("uid", pause, start);
-        assert_eq!(memory.wait_for_look("uid", start), Some(pause));
-        assert_eq!(memory.wait_for_look("uid", start + pause), None);
+        memory.checked("uid", pause, start);
+        assert_eq!(memory.wait_for_check("uid", start), Some(pause));
+        assert_eq!(memory.wait_for_check("uid", start + pause), None);
         let interval = Duration::from_secs(10);
         assert_eq!(memory.delay_request("uid", start, interval), Some(interval), "a loop of requests");
         assert_eq!(memory.delay_request("uid", start + interval, interval), None);
         memory.forget("uid");
-        assert_eq!(memory.wait_for_look("uid", start), None);
+        assert_eq!(memory.wait_for_check("uid", start), None);
     }
 }

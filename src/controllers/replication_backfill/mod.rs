@@ -1,4 +1,4 @@
-//! The controller of `ReplicationBackfill` resources: one reconcile begins the job, or looks at it once.
+//! The controller of `ReplicationBackfill` resources: one reconcile begins the job, or checks it once.
 //!
 //! In: an object as the watch last saw it. Out: exactly one job in S3 for it, followed to its end, its status, and when to
 //! reconcile it again.

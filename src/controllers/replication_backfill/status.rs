@@ -44,7 +44,7 @@ pub async fn go_on<C, K: Cluster>(
 ) -> Result<Action, Error> {
     let now = cx.shared.clock.now();
     cx.memory.succeeded(&subject.key.uid);
-    cx.memory.looked(&subject.key.uid, pause, now);
+    cx.memory.checked(&subject.key.uid, pause, now);
     let status = subject.status.clone();
     conclude(subject, status, (reason, message), cx).await?;
     Ok(Action::requeue(pause))

@@ -52,12 +52,12 @@ impl<'a> Subject<'a> {
         self.status.observed_generation != self.metadata.generation
     }
 
-    /// The value of the annotation that asks for a look.
+    /// The value of the annotation that asks for a check.
     pub fn requested(&self) -> Option<&str> {
         self.metadata.annotations.as_ref()?.get(REQUESTED_AT).map(String::as_str)
     }
 
-    /// Someone asked for a look, and none has followed.
+    /// Someone asked for a check, and none has followed.
     pub fn is_requested(&self) -> bool {
         self.requested().map(handled_request) != self.status.last_handled_request
     }

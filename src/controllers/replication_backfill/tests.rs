@@ -90,7 +90,7 @@ fn a_backfill_waits_for_the_last_write_to_settle_and_then_comes_to_its_end() {
     let world = scene.cloud.world();
     assert_eq!(world.jobs.held.len(), 1);
     assert!(world.roles.keys().all(|(_, name)| !name.starts_with("backfill+")));
-    assert_eq!(scene.reconcile().1, None, "what has ended is not looked at again");
+    assert_eq!(scene.reconcile().1, None, "what has ended is not checked again");
 }
 
 #[test]

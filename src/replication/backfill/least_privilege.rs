@@ -23,8 +23,8 @@ pub fn pass_job_roles(roles: impl IntoIterator<Item = String>) -> Statement {
 }
 
 /// Checking existing roles.
-pub fn look_at_job_roles(roles: impl IntoIterator<Item = String>) -> Statement {
-    Statement::allow("LookAtJobRoles", ["iam:GetRole"], roles)
+pub fn read_job_roles(roles: impl IntoIterator<Item = String>) -> Statement {
+    Statement::allow("ReadJobRoles", ["iam:GetRole"], roles)
 }
 
 /// Making and removing the roles of jobs. `bounded`: with a permissions boundary.

@@ -1,4 +1,4 @@
-//! How often a job is looked at.
+//! How often a job is checked.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub const LISTED_AFTER: Duration = Duration::from_secs(60);
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency>).
 pub const ROLE_SETTLE: Duration = Duration::from_secs(15);
 
-/// The pause before the next look at a job that was started this long ago: a tenth of its age, within bounds.
+/// The pause before the next check of a job that was started this long ago: a tenth of its age, within bounds.
 pub fn pause(age: Duration) -> Duration {
     (age / 10).clamp(FIRST_PAUSE, LONGEST_PAUSE)
 }

@@ -20,7 +20,7 @@ use crate::replication::status::text::clip;
 #[derive(Clone, Copy, Debug)]
 pub struct BackfillContext<'a> {
     pub generation: Option<i64>,
-    /// The value of the annotation that asked for this look.
+    /// The value of the annotation that asked for this check.
     pub requested: Option<&'a str>,
     pub now: Timestamp,
 }

@@ -48,7 +48,7 @@ struct Queue {
     failure: Option<String>,
 }
 
-/// What an account's events look like.
+/// What is known of an account's events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccountEvents {
     /// Why a queue cannot be read, where it has failed for [`OUTAGE`].
@@ -194,7 +194,7 @@ impl Coverage {
         self.needed.keys().map(|origin| (origin, self.evidence(origin)))
     }
 
-    /// What the events of one account look like.
+    /// What is known of the events of one account.
     pub fn of_account(&self, account: &str) -> AccountEvents {
         let down = self.queues.iter().find(|queue| queue.down);
         AccountEvents {

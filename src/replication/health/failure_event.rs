@@ -289,10 +289,10 @@ mod tests {
             ..RuleEvidence::default()
         };
         evidence.rules.insert("all".into(), rule());
-        let told = |evidence: &mut Evidence, reason: &str| add(evidence, &failures(&body(reason))[0]);
-        told(&mut evidence, "DstBucketNotFound");
+        let report = |evidence: &mut Evidence, reason: &str| add(evidence, &failures(&body(reason))[0]);
+        report(&mut evidence, "DstBucketNotFound");
         for _ in 0..3 {
-            told(&mut evidence, "SrcKeyNotFound");
+            report(&mut evidence, "SrcKeyNotFound");
         }
         let held = &evidence.rules["all"];
         assert_eq!(held.failure_reason.as_deref(), Some("DstBucketNotFound"));

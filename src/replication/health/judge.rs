@@ -18,7 +18,7 @@ use crate::replication::health::evidence::{
 use crate::replication::health::figures::{magnitude, rounded};
 use crate::replication::health::metrics::{read_from, window_start};
 use crate::replication::health::rule::{Finding, RuleJudged, Terms, judge_rule, open_run};
-use crate::replication::health::wording::{Told, message};
+use crate::replication::health::wording::{JudgedRule, message};
 
 /// The longest time that objects may take, unless `health.maxLatency` is set.
 const MAX_LATENCY: SignedDuration = SignedDuration::from_mins(15);
@@ -50,26 +50,26 @@ pub fn judge(judging: &Judging<'_>, evidence: &Evidence) -> Judged {
     let spec = judging.spec;
     let terms = terms_of(spec, evidence, judging.now);
     let enabled = spec.rules.iter().filter(|rule| rule.status != Some(Switch::Disabled));
-    let mut told: Vec<Told<'_>> = enabled
+    let mut rules: Vec<JudgedRule<'_>> = enabled
         .map(|rule| {
             let nothing = RuleJudged { finding: Finding::NoEvidence, backlog: None };
             let judged =
                 evidence.rules.get(&rule.id).map_or(nothing, |evidence| judge_rule(evidence, &terms));
-            Told { rule, judged, failure_reason: failure_reason(evidence, rule) }
+            JudgedRule { rule, judged, failure_reason: failure_reason(evidence, rule) }
         })
         .collect();
     // The order of the spec among equals.
-    told.sort_by_key(|told| told.judged.finding.rank());
-    if told.iter().any(|told| told.judged.finding == Finding::NotRead)
+    rules.sort_by_key(|one| one.judged.finding.rank());
+    if rules.iter().any(|one| one.judged.finding == Finding::NotRead)
         && let Some(before) = before(judging.previous)
     {
         return before;
     }
-    let reason = told.first().map_or(Reason::NoEvidence, |worst| worst.judged.finding.reason());
+    let reason = rules.first().map_or(Reason::NoEvidence, |worst| worst.judged.finding.reason());
     Judged {
         reason,
-        message: message(judging.resource, &told, evidence),
-        health: health(judging, evidence, &told, reason),
+        message: message(judging.resource, &rules, evidence),
+        health: health(judging, evidence, &rules, reason),
     }
 }
 
@@ -135,19 +135,19 @@ fn is_unread(reason: Reason) -> bool {
 fn health(
     judging: &Judging<'_>,
     evidence: &Evidence,
-    told: &[Told<'_>],
+    rules: &[JudgedRule<'_>],
     reason: Reason,
 ) -> Option<HealthStatus> {
     let previous = judging.previous.health.as_ref();
     if is_unread(reason) && previous.is_some() {
         return previous.cloned();
     }
-    let with_evidence = told.iter().filter(|told| evidence.rules.contains_key(&told.rule.id));
+    let with_evidence = rules.iter().filter(|one| evidence.rules.contains_key(&one.rule.id));
     let before = |id: &str| previous.and_then(|health| health.rules.iter().find(|held| held.id == id));
     let rules: Vec<RuleHealth> = with_evidence
         .clone()
         .take(MAX_RULE_ENTRIES)
-        .map(|told| rule_health(told, evidence.rules.get(&told.rule.id), before(&told.rule.id)))
+        .map(|one| rule_health(one, evidence.rules.get(&one.rule.id), before(&one.rule.id)))
         .collect();
     let known = previous.and_then(|health| health.backfilled_at.as_ref()).map(|time| time.0);
     let backfilled_at = evidence.backfilled.max(known).map(Time);
@@ -155,8 +155,8 @@ fn health(
         // Without evidence there is no verdict, and nothing that a time could be about but the backfill.
         return backfilled_at.map(|at| HealthStatus { backfilled_at: Some(at), ..HealthStatus::default() });
     }
-    let open = with_evidence.filter(|told| told.judged.finding.verdict() != RuleVerdict::Arriving);
-    let runs = open.filter_map(|told| evidence.rules.get(&told.rule.id)?.run.as_ref());
+    let open = with_evidence.filter(|one| one.judged.finding.verdict() != RuleVerdict::Arriving);
+    let runs = open.filter_map(|one| evidence.rules.get(&one.rule.id)?.run.as_ref());
     let failed_since = runs.map(|run: &Run| run.since).min();
     let began_before = condition_reason(judging.previous) == Some(reason.as_str());
     let since = previous.and_then(|health| health.since.clone()).filter(|_| began_before);
@@ -180,21 +180,21 @@ fn condition_reason(status: &BucketReplicationStatus) -> Option<&str> {
 }
 
 fn rule_health(
-    told: &Told<'_>,
+    judged_rule: &JudgedRule<'_>,
     evidence: Option<&RuleEvidence>,
     previous: Option<&RuleHealth>,
 ) -> RuleHealth {
-    let finding = &told.judged.finding;
+    let finding = &judged_rule.judged.finding;
     let run = match finding {
         Finding::Failing { run } | Finding::NotProven { run } => Some(run),
         Finding::Arriving | Finding::NothingPending => None,
         _ => evidence.and_then(|evidence| evidence.run.as_ref()),
     };
-    let backlog = told.judged.backlog;
+    let backlog = judged_rule.judged.backlog;
     let last_arrival = evidence.and_then(|evidence| evidence.last_arrival).map(Time);
     RuleHealth {
-        id: told.rule.id.clone(),
-        destination: told.rule.destination.bucket.clone(),
+        id: judged_rule.rule.id.clone(),
+        destination: judged_rule.rule.destination.bucket.clone(),
         verdict: finding.verdict(),
         failed: run.map(|run| rounded(run.failed)),
         operations: run.map(|run| rounded(run.operations)),
@@ -205,7 +205,7 @@ fn rule_health(
             .map(|run| Time(run.last))
             .or_else(|| previous.and_then(|held| held.last_failure.clone())),
         reason: match finding.verdict() {
-            RuleVerdict::Failing => told.failure_reason.clone(),
+            RuleVerdict::Failing => judged_rule.failure_reason.clone(),
             RuleVerdict::Unknown => Some(finding.reason().as_str().to_owned()),
             RuleVerdict::Arriving | RuleVerdict::Delayed => None,
         },

@@ -223,8 +223,11 @@ fn a_canary_that_arrived_shows_nothing_once_two_more_should_have_been_sent() {
     let reason = |held: &Evidence, at: i64| judged_at(&resource, held, minute(at)).reason;
     assert_eq!(reason(&held(None, None), 25), Reason::ObjectsArriving);
     assert_eq!(reason(&held(None, None), 26), Reason::NoData);
-    let told = judged_at(&resource, &held(None, None), minute(26)).message;
-    assert!(told.contains("sent no canary of rule all to to-all since") && told.contains("Ready"), "{told}");
+    let answer = judged_at(&resource, &held(None, None), minute(26)).message;
+    assert!(
+        answer.contains("sent no canary of rule all to to-all since") && answer.contains("Ready"),
+        "{answer}"
+    );
     assert_eq!(reason(&held(Some(25), None), 26), Reason::Progressing, "the next one has not arrived");
     assert_eq!(reason(&held(None, Some(100)), 125), Reason::ObjectsArriving, "the status is older than it");
     assert_eq!(reason(&held(None, Some(100)), 126), Reason::NoData);
@@ -319,10 +322,10 @@ fn events_tell_when_objects_cease_to_arrive_and_when_they_arrive_again() {
     let resource = spec(&["all"]);
     let mut status = BucketReplicationStatus::default();
     let mut event = |rule: RuleEvidence, at: i64| {
-        let told = replicating(&resource, &status, &evidence([("all", rule)]), minute(at));
-        status.conditions = vec![told.condition];
-        status.health = told.health;
-        told.event.map(|event| event.reason)
+        let answer = replicating(&resource, &status, &evidence([("all", rule)]), minute(at));
+        status.conditions = vec![answer.condition];
+        status.health = answer.health;
+        answer.event.map(|event| event.reason)
     };
     assert_eq!(event(with(&[(-3, 0, 5)]), 2), None, "that objects arrive is no news");
     assert_eq!(event(with(&[(-3, 1, 5)]), 3), Some("ObjectsFailing"));
@@ -484,14 +487,14 @@ proptest! {
             let points: Vec<(i64, u64, u64)> = points.iter().map(|(at, n)| (*at, 0, *n)).collect();
             evidence([("all", with(&points))])
         };
-        let told = replicating(&resource, &BucketReplicationStatus::default(), &flow(&first), minute(2));
+        let answer = replicating(&resource, &BucketReplicationStatus::default(), &flow(&first), minute(2));
         let previous = BucketReplicationStatus {
-            conditions: vec![told.condition.clone()],
-            health: told.health.clone(),
+            conditions: vec![answer.condition.clone()],
+            health: answer.health.clone(),
             ..BucketReplicationStatus::default()
         };
         let later = replicating(&resource, &previous, &flow(&then), minute(2));
-        prop_assert_eq!((later.condition, later.health), (told.condition, told.health));
+        prop_assert_eq!((later.condition, later.health), (answer.condition, answer.health));
     }
 
     #[test]

@@ -24,13 +24,13 @@ fn backfill((namespace, name): (&str, &str)) -> String {
 
 /// A rule with its verdict.
 #[derive(Debug)]
-pub(crate) struct Told<'a> {
+pub(crate) struct JudgedRule<'a> {
     pub rule: &'a ReplicationRule,
     pub judged: RuleJudged,
     pub failure_reason: Option<String>,
 }
 
-impl Told<'_> {
+impl JudgedRule<'_> {
     fn name(&self) -> String {
         format!("rule {} to {}", self.rule.id, self.rule.destination.bucket)
     }
@@ -76,16 +76,17 @@ fn figures(backlog: &Backlog) -> String {
 }
 
 /// The message of the condition. `resource`: its namespace and name.
-pub(crate) fn message(resource: (&str, &str), told: &[Told<'_>], evidence: &Evidence) -> String {
-    let Some(worst) = told.first() else {
+pub(crate) fn message(resource: (&str, &str), rules: &[JudgedRule<'_>], evidence: &Evidence) -> String {
+    let Some(worst) = rules.first() else {
         return "every rule is disabled: S3 replicates nothing".to_owned();
     };
     let reason = worst.judged.finding.reason();
-    let alike: Vec<&Told<'_>> = told.iter().filter(|told| told.judged.finding.reason() == reason).collect();
+    let alike: Vec<&JudgedRule<'_>> =
+        rules.iter().filter(|one| one.judged.finding.reason() == reason).collect();
     match reason {
-        Reason::ObjectsArriving => positive("objects arrive", &alike, told, evidence),
+        Reason::ObjectsArriving => positive("objects arrive", &alike, rules, evidence),
         Reason::NothingPending => {
-            positive("nothing is pending, and no object is missing", &alike, told, evidence)
+            positive("nothing is pending, and no object is missing", &alike, rules, evidence)
         }
         Reason::ObjectsFailing => {
             let why = explain(worst, evidence.likely_cause.as_deref());
@@ -122,26 +123,31 @@ pub(crate) fn message(resource: (&str, &str), told: &[Told<'_>], evidence: &Evid
     }
 }
 
-fn positive(verdict: &str, alike: &[&Told<'_>], told: &[Told<'_>], evidence: &Evidence) -> String {
-    let names: Vec<String> = alike.iter().map(|told| told.name()).collect();
+fn positive(
+    verdict: &str,
+    alike: &[&JudgedRule<'_>],
+    rules: &[JudgedRule<'_>],
+    evidence: &Evidence,
+) -> String {
+    let names: Vec<String> = alike.iter().map(|one| one.name()).collect();
     let mut text = format!("{verdict}: {}", list(&names));
-    let is_unknown = |told: &&Told<'_>| {
-        evidence.rules.contains_key(&told.rule.id)
-            && told.judged.finding.verdict() == crate::api::RuleVerdict::Unknown
+    let is_unknown = |one: &&JudgedRule<'_>| {
+        evidence.rules.contains_key(&one.rule.id)
+            && one.judged.finding.verdict() == crate::api::RuleVerdict::Unknown
     };
-    let unknown: Vec<String> = told.iter().filter(is_unknown).map(Told::sentence).collect();
+    let unknown: Vec<String> = rules.iter().filter(is_unknown).map(JudgedRule::sentence).collect();
     if !unknown.is_empty() {
         text.push_str(&format!("; not known: {}", list(&unknown)));
     }
-    let blind = told.iter().filter(|told| matches!(told.judged.finding, Finding::NoEvidence)).count();
+    let blind = rules.iter().filter(|one| matches!(one.judged.finding, Finding::NoEvidence)).count();
     if blind > 0 {
         text.push_str(&format!("; nothing shows it of {blind} more, which publish no metrics"));
     }
     text
 }
 
-fn sentences(alike: &[&Told<'_>]) -> String {
-    let mut sentences: Vec<String> = alike.iter().map(|told| told.sentence()).collect();
+fn sentences(alike: &[&JudgedRule<'_>]) -> String {
+    let mut sentences: Vec<String> = alike.iter().map(|one| one.sentence()).collect();
     // A Region that does not answer is one fact, however many rules it concerns.
     sentences.dedup();
     list(&sentences)
@@ -154,7 +160,7 @@ fn list(items: &[String]) -> String {
 }
 
 /// Why operations fail: what S3 said in a failure event, or what the operator's own checks suggest.
-fn explain(worst: &Told<'_>, likely_cause: Option<&str>) -> String {
+fn explain(worst: &JudgedRule<'_>, likely_cause: Option<&str>) -> String {
     match (&worst.failure_reason, likely_cause) {
         (Some(reason), _) => match remedy(reason) {
             Some(remedy) => format!("; S3 reports {reason}: {remedy}"),

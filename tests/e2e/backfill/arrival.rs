@@ -6,7 +6,8 @@ use rig::world::condition;
 use serde_json::json;
 
 use super::{
-    BACKFILL, apply, arrived, finish, job_id, look, put, role_of, roles_left, scene_with_objects, wait_reason,
+    BACKFILL, apply, arrived, check_job, finish, job_id, put, role_of, roles_left, scene_with_objects,
+    wait_reason,
 };
 use crate::support::{DESTINATION_REGION, NAME, POLICY, ROLE, SOURCE_REGION, message, reason};
 
@@ -24,7 +25,7 @@ async fn objects_from_before_the_rule_arrive_with_their_tags_and_metadata() -> R
     assert_eq!(asked["asked"]["ExpectedBucketOwner"], world.account.as_str());
     jobs.advance_to(&id, "Active").await?;
     jobs.work(&id, 1).await?;
-    let running = look(world).await?;
+    let running = check_job(world).await?;
     assert_eq!(reason(&running, "Ready"), "Running");
     assert_eq!(running["progress"], json!({"total": 2, "succeeded": 1, "failed": 0, "percent": "50%"}));
     assert!(condition(&running, "Reconciling").is_some(), "kstatus: in progress");
@@ -81,7 +82,7 @@ async fn only_objects_of_the_prefixes_and_statuses_are_replicated_and_the_rest_i
     apply(world, BACKFILL, json!({"prefixes": ["a/"]})).await?;
     let id = job_id(world).await?;
     jobs.advance_to(&id, "Failed").await?;
-    let status = look(world).await?;
+    let status = check_job(world).await?;
     assert_eq!(reason(&status, "Ready"), "NothingToDo", "{status:#}");
     assert_eq!(condition(&status, "Ready").context("Ready")?["status"], "True");
     assert_eq!(arrived(&scene).await?, ["a/1"]);
@@ -118,11 +119,11 @@ async fn a_job_that_waits_for_approval_says_how_many_objects_it_has_and_what_the
     apply(world, BACKFILL, json!({"approval": "Manual"})).await?;
     let id = job_id(world).await?;
     jobs.advance_to(&id, "Suspended").await?;
-    let waiting = look(world).await?;
+    let waiting = check_job(world).await?;
     assert_eq!(reason(&waiting, "Ready"), "AwaitingApproval");
     let said = message(&waiting, "Ready");
     assert!(said.contains("2 objects") && said.contains("$0.25") && said.contains("approved"), "{said}");
-    look(world).await?;
+    check_job(world).await?;
     assert!(arrived(&scene).await?.is_empty(), "nothing runs before someone approves it");
 
     super::patch(world, json!({"spec": {"approved": true}})).await?;
@@ -172,8 +173,8 @@ async fn the_calls_before_a_job_are_few_and_each_look_is_one() -> Result<()> {
     let before = about(world.proxy.calls());
     assert_eq!(before, ["GetRole", "CreateRole", "PutRolePolicy", "CreateJob"]);
     world.proxy.clear();
-    look(world).await?;
-    look(world).await?;
+    check_job(world).await?;
+    check_job(world).await?;
     assert_eq!(about(world.proxy.calls()), ["DescribeJob", "DescribeJob"]);
     world.proxy.clear();
     finish(world, &jobs, &id).await?;

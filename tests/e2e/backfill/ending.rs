@@ -6,7 +6,7 @@ use rig::world::condition;
 use serde_json::json;
 
 use super::{
-    BACKFILL, apply, arrived, delete, job_id, look, patch, roles_left, scene_with_objects, wait_gone,
+    BACKFILL, apply, arrived, check_job, delete, job_id, patch, roles_left, scene_with_objects, wait_gone,
     wait_reason,
 };
 use crate::support::{NAME, message, reason};
@@ -91,7 +91,7 @@ async fn a_job_that_someone_else_cancels_or_that_s3_forgets_has_its_own_reason_a
     apply(world, BACKFILL, json!({})).await?;
     let id = job_id(world).await?;
     jobs.put(&id, "Cancelled", "too-expensive").await?;
-    let status = look(world).await?;
+    let status = check_job(world).await?;
     assert_eq!(reason(&status, "Ready"), "Cancelled");
     let said = message(&status, "Ready");
     assert!(said.contains("someone else") && said.contains("too-expensive"), "{said}");
@@ -101,7 +101,7 @@ async fn a_job_that_someone_else_cancels_or_that_s3_forgets_has_its_own_reason_a
     apply(world, BACKFILL, json!({})).await?;
     let id = job_id(world).await?;
     jobs.forget(&id).await?;
-    let status = look(world).await?;
+    let status = check_job(world).await?;
     assert_eq!(reason(&status, "Ready"), "JobVanished", "{status:#}");
     assert!(message(&status, "Ready").contains("90 days"));
     assert_eq!(jobs.all().await?.len(), 1, "only the cancelled one is left");
@@ -118,7 +118,7 @@ async fn a_replication_is_deleted_at_once_while_its_backfill_is_followed_to_its_
     world.api().delete(NAME, &DeleteParams::default()).await?;
     world.wait_gone(NAME).await?;
     jobs.advance_to(&id, "Complete").await?;
-    let status = look(world).await?;
+    let status = check_job(world).await?;
     // The rules went with the replication, so S3 replicates nothing more.
     assert_eq!(reason(&status, "Ready"), "CompletedWithFailures", "{status:#}");
     apply(world, "later", json!({})).await?;

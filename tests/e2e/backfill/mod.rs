@@ -92,13 +92,13 @@ pub async fn wait_reason(world: &World, wanted: &str) -> Result<Value> {
     Ok(object["status"].clone())
 }
 
-/// Has the operator look at the job now, and returns the status after it.
-pub async fn look(world: &World) -> Result<Value> {
+/// Has the operator check the job now, and returns the status after it.
+pub async fn check_job(world: &World) -> Result<Value> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let value = format!("look-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let value = format!("check-{}", COUNT.fetch_add(1, Ordering::Relaxed));
     patch(world, json!({"metadata": {"annotations": {"s3replication.dev/requestedAt": value}}})).await?;
-    let looked = |status: &Value| status["lastHandledRequest"] == value.as_str();
-    Ok(world.wait_backfill(BACKFILL, looked, "to have been looked at").await?["status"].clone())
+    let checked = |status: &Value| status["lastHandledRequest"] == value.as_str();
+    Ok(world.wait_backfill(BACKFILL, checked, "to have been checked").await?["status"].clone())
 }
 
 /// The id of the job, once the status has it.
@@ -110,7 +110,7 @@ pub async fn job_id(world: &World) -> Result<String> {
 /// Lets the job run to its end, and returns the status after it.
 pub async fn finish(world: &World, jobs: &Jobs, id: &str) -> Result<Value> {
     jobs.advance_to(id, "Complete").await?;
-    look(world).await
+    check_job(world).await
 }
 
 /// The names of the roles of jobs that are left in AWS.

@@ -7,7 +7,7 @@ use rig::world::DEADLINE;
 use serde_json::json;
 
 use super::{
-    BACKFILL, apply, arrived, finish, job_id, look, role_of, roles_left, scene_with_objects, wait_reason,
+    BACKFILL, apply, arrived, check_job, finish, job_id, role_of, roles_left, scene_with_objects, wait_reason,
 };
 use crate::support::{operator, reason};
 
@@ -88,7 +88,7 @@ async fn a_token_that_s3_takes_for_used_leads_to_the_job_that_used_it() -> Resul
     apply(world, BACKFILL, json!({})).await?;
     let id = job_id(world).await?;
     assert_eq!(jobs.only().await?["id"], id.as_str());
-    look(world).await?;
+    check_job(world).await?;
     jobs.only().await?;
     Ok(())
 }

@@ -21,7 +21,7 @@ async fn a_backfill_works_with_exactly_the_rights_that_policy_prints() -> Result
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let mut resource = replication(NAME, &source, &destination);
     resource["metadata"]["namespace"] = json!(world.namespace);
-    // The emulator leaves the path out of the resource that it looks for in a policy.
+    // The emulator leaves the path out of the resource that it searches for in a policy.
     resource["spec"]["role"] = json!({"name": "orders-role", "path": "/"});
     let mut missed = backfill(BACKFILL, json!({}));
     missed["metadata"]["namespace"] = json!(world.namespace);

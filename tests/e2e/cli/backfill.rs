@@ -6,7 +6,7 @@ use rig::world::World;
 use serde_json::json;
 
 use super::steer::Screen;
-use crate::backfill::{BACKFILL, finish, job_id, look, patch, scene_with_objects, wait_reason};
+use crate::backfill::{BACKFILL, check_job, finish, job_id, patch, scene_with_objects, wait_reason};
 use crate::support::NAME;
 
 /// `backfill NAME --wait`, with these arguments, by a person who may create backfills.
@@ -42,7 +42,7 @@ async fn a_backfill_that_awaits_approval_names_the_command_that_approves_it() ->
     let mut screen = waiting(world, &["--manual-approval"])?;
     let id = job_id(world).await?;
     jobs.advance_to(&id, "Suspended").await?;
-    look(world).await?;
+    check_job(world).await?;
     let approve = format!(
         "  → kubectl patch replicationbackfill {BACKFILL} -n {} --type merge -p '{{\"spec\":{{\"approved\":true}}}}'\n",
         world.namespace

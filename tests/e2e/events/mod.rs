@@ -2,6 +2,7 @@
 
 mod coverage;
 mod drift;
+mod every_change;
 mod failures;
 mod messages;
 mod pacing;
@@ -12,7 +13,7 @@ use anyhow::{Result, ensure};
 use rig::operator::{Operator, OperatorBuilder};
 use rig::world::{DEADLINE, World};
 use s3_replication_operator::telemetry::PREFIX;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{DESTINATION_REGION, SOURCE_REGION, check_now, http_get, operator, replication};
 
@@ -22,6 +23,52 @@ struct EventScene {
     operator: Operator,
     /// The URL of the queue.
     queue: String,
+}
+
+/// Two accounts with an `AwsAccount` each: `home` is that of the operator's identity; in `abroad` it assumes a role.
+struct TwoAccounts {
+    home: String,
+    abroad: String,
+    abroad_id: String,
+    /// The ARN of the role that the operator assumes.
+    role: String,
+}
+
+impl TwoAccounts {
+    async fn new(world: &World) -> Result<TwoAccounts> {
+        const ALL: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#;
+        let abroad_id = world.another_account();
+        let role = world.assumable_role(&abroad_id, "operator", &world.account, None, ALL).await?;
+        let (home, abroad) = (world.unique("home"), world.unique("abroad"));
+        for (name, id, role) in [(&home, &world.account, None), (&abroad, &abroad_id, Some(&role))] {
+            let buckets = [format!("{}-*", world.namespace)];
+            let mut account = json!({
+                "apiVersion": "s3replication.dev/v1alpha1", "kind": "AwsAccount", "metadata": {"name": name},
+                "spec": {
+                    "accountId": id, "namespaces": {"matchNames": [world.namespace]},
+                    "sources": buckets, "destinations": buckets,
+                },
+            });
+            if let Some(arn) = role {
+                account["spec"]["assumeRole"] = json!({"arn": arn});
+            }
+            world.apply(&account.to_string()).await?;
+        }
+        Ok(TwoAccounts { home, abroad, abroad_id, role })
+    }
+
+    /// A source at home, and a destination abroad.
+    async fn buckets(&self, world: &World) -> Result<(String, String)> {
+        Ok((world.bucket(SOURCE_REGION).await?, world.bucket_of(&self.abroad_id, DESTINATION_REGION).await?))
+    }
+
+    /// A resource that replicates from one account into the other.
+    fn replication(&self, name: &str, source: &str, destination: &str) -> Value {
+        let mut resource = replication(name, source, destination);
+        resource["spec"]["source"]["accountRef"] = json!(self.home);
+        resource["spec"]["rules"][0]["destination"]["accountRef"] = json!(self.abroad);
+        resource
+    }
 }
 
 /// The operator, with a queue, and polling as often as it may.

@@ -1,5 +1,7 @@
 //! How many checks events cause.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use aws_sdk_iam::types::Tag;
 use rig::proxy::{Call, TrailFaults};
@@ -7,7 +9,7 @@ use rig::world::DEADLINE;
 use serde_json::Value;
 
 use super::EventScene;
-use crate::support::{DESTINATION_REGION, replication};
+use crate::support::{DESTINATION_REGION, POLICY, SOURCE_REGION, replication};
 
 fn checks(calls: &[Call], role: &str) -> usize {
     calls.iter().filter(|call| call.operation == "GetRole" && call.subject == role).count()
@@ -25,6 +27,51 @@ async fn the_operators_own_writes_cause_no_check_also_when_their_events_come_twi
         .await?;
     scene.metric("events_received_total", &[("outcome", "checked")], |n| n == 0.0, "to be 0").await?;
     assert_eq!(checks(&scene.world.proxy.calls(), "orders-role"), 1, "{:?}", scene.world.proxy.calls());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_that_aws_refused_causes_no_check_though_its_event_comes() -> Result<()> {
+    let scene = EventScene::new("event-refused").await?;
+    let (source, _) = scene.replicate("orders").await?;
+    scene.cover(&["orders"]).await?;
+    scene.world.proxy.set_trail_faults(TrailFaults { with_failed: true, ..TrailFaults::default() });
+    let somebody = scene.world.somebody().await?;
+    scene.world.proxy.clear();
+    // S3 refuses to suspend the versioning of a bucket that replicates.
+    let suspended = aws_sdk_s3::types::VersioningConfiguration::builder()
+        .status(aws_sdk_s3::types::BucketVersioningStatus::Suspended)
+        .build();
+    let s3 = somebody.s3(SOURCE_REGION);
+    let refused = s3.put_bucket_versioning().bucket(&source).versioning_configuration(suspended).send().await;
+    assert!(refused.is_err(), "{refused:?}");
+    scene.metric("events_received_total", &[("outcome", "failed_call")], |n| n == 1.0, "to be 1").await?;
+    // A check that it had caused would have begun by now, and this one would begin ten seconds after it.
+    somebody.iam().delete_role_policy().role_name("orders-role").policy_name(POLICY).send().await?;
+    let corrected = |status: &Value| !status["lastCorrection"].is_null();
+    scene.world.wait("orders", corrected, "to have its policy again").await?;
+    assert_eq!(checks(&scene.world.proxy.calls(), "orders-role"), 1, "{:?}", scene.world.proxy.calls());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_that_comes_late_is_acted_on_and_its_delay_is_measured() -> Result<()> {
+    const DELAY: Duration = Duration::from_secs(4);
+    let scene = EventScene::new("event-late").await?;
+    scene.replicate("orders").await?;
+    scene.cover(&["orders"]).await?;
+    let measured = |name: &str| format!("event_delay_seconds_{name}");
+    let before = scene.metric(&measured("sum"), &[], |sum| sum >= 0.0, "to be there").await?;
+    scene.world.proxy.set_trail_faults(TrailFaults { delay: DELAY, ..TrailFaults::default() });
+    let somebody = scene.world.somebody().await?;
+    somebody.iam().delete_role_policy().role_name("orders-role").policy_name(POLICY).send().await?;
+    let corrected = |status: &Value| !status["lastCorrection"].is_null();
+    scene.world.wait("orders", corrected, "to have its policy again").await?;
+    scene.metric("drift_found_by_total", &[("by", "event")], |n| n >= 1.0, "to be by the event").await?;
+    // CloudTrail writes whole seconds.
+    let (least, late) = (DELAY.as_secs_f64() - 1.0, "to count the time that the event was on its way");
+    scene.metric(&measured("sum"), &[], |sum| sum - before >= least, late).await?;
+    scene.metric("drift_latency_seconds_sum", &[], |sum| sum >= least, "to count it too").await?;
     Ok(())
 }
 
@@ -97,7 +144,7 @@ async fn of_many_resources_that_share_a_destination_one_is_checked_in_place_of_a
     let reads = world.proxy.count("GetRole");
     assert_eq!(reads, 1, "{:?}", world.proxy.calls());
 
-    // One that matters: the first check corrects it, and all others look too.
+    // One that matters: the first check corrects it, and all others are checked too.
     versioning(aws_sdk_s3::types::BucketVersioningStatus::Suspended).await?;
     let everyone = |calls: &[Call]| {
         let mut roles: Vec<&str> = calls

@@ -73,7 +73,7 @@ fn a_canary_on_its_way_costs_no_check_and_its_end_one() {
     let next = scene.wait(next).unwrap();
     assert!(scene.observes(), "the verdict is another one now");
     assert_eq!(scene.replicating(), "ObjectsArriving", "{:#}", scene.status());
-    assert!(next > Duration::from_secs(300), "{next:?}");
+    assert!(next >= Duration::from_secs(60), "{next:?}");
 }
 
 #[test]

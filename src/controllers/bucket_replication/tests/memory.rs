@@ -1,12 +1,20 @@
 //! What a resource costs while nothing is done with it.
 
+use std::time::Instant;
+
+use kube::Resource as _;
 use kube::core::DeserializeGuard;
 
 use super::*;
 use crate::api::BucketReplication;
 use crate::controllers::Guarded;
-use crate::controllers::index::PACKING;
+use crate::controllers::bucket_replication::memory::Memory;
+use crate::controllers::index::{Index, PACKING};
 use crate::runtime::packing::Packed;
+use crate::runtime::queue::Urgency;
+use crate::runtime::store::Key;
+use crate::runtime::tracker::ReconcileTracker;
+use crate::runtime::triggers::Triggers;
 
 /// A Ready resource as the API server returns it, and what it is packed into.
 fn packed(spec: Value) -> (BucketReplication, Packed<Guarded>) {
@@ -32,4 +40,40 @@ fn a_ready_resource_takes_less_than_seven_hundred_bytes_at_rest() {
     let size = packed.size().expect("it is compressed");
     let text = serde_json::to_string(&resource).unwrap();
     assert!(size < 700, "{size} bytes for {} of text: {text}", text.len());
+}
+
+#[test]
+fn a_resource_takes_less_than_two_kilobytes_in_everything_that_is_kept_of_it() {
+    const COUNT: u32 = 1_000;
+    let (resource, _) = packed(spec());
+    let uid = resource.metadata.uid.clone().unwrap();
+    let text = serde_json::to_string(&resource).unwrap();
+    let decoded = |number: u32| -> Guarded {
+        let own = text.replace(&uid, &format!("5f0c2e1a-93b7-4d20-8000-{number:012x}"));
+        let own = own.replace(NAME, &format!("{NAME}-{number:04}"));
+        DeserializeGuard(Ok(serde_json::from_str(&own).unwrap()))
+    };
+    let mut held = None;
+    // Decoded within: what of an object is dropped again does not count.
+    let allocated = allocation_counter::measure(|| {
+        let (index, memory, tracker) =
+            (Index::with_events(&[]), Memory::default(), ReconcileTracker::default());
+        let queue: Triggers<Guarded> = Triggers::new(12);
+        queue.open();
+        for number in 0..COUNT {
+            let object = decoded(number);
+            let (key, uid) = (Key::of(object.meta()), object.meta().uid.clone().unwrap());
+            let status = object.0.as_ref().unwrap().status.clone();
+            index.apply(object);
+            memory.cached(&uid, status.as_ref(), Instant::now());
+            tracker.add(&uid, Instant::now());
+            queue.trigger_in(key, Urgency::Periodic, Duration::from_secs(600));
+        }
+        held = Some((index, memory, tracker, queue));
+    });
+    let (index, ..) = held.unwrap();
+    assert_eq!(index.replications.len(), COUNT as usize);
+    let each = allocated.bytes_current / i64::from(COUNT);
+    // Nothing at all were a measurement gone wrong.
+    assert!((700..2_000).contains(&each), "{each} bytes");
 }

@@ -192,6 +192,26 @@ fn an_answer_that_stays_the_same_for_a_minute_after_a_write_is_drift() {
 }
 
 #[test]
+fn neither_another_check_nor_a_restart_moves_the_periodic_checks_of_a_resource() {
+    const INTERVAL: Duration = Duration::from_secs(600);
+    // The clock of the simulation has milliseconds.
+    let is_near = |a: Duration, b: Duration| a.abs_diff(b) <= Duration::from_millis(5);
+    let mut scene = Scene::ready();
+    let turn = scene.check().unwrap().unwrap();
+    assert!(turn >= INTERVAL / 10 && turn <= INTERVAL + INTERVAL / 10, "{turn:?}");
+    let next = scene.wait(turn).unwrap();
+    assert!(is_near(next, INTERVAL), "{next:?}");
+    scene.clock.advance(INTERVAL / 3);
+    let next = scene.check().unwrap().unwrap();
+    assert!(is_near(next, INTERVAL - INTERVAL / 3), "{next:?}");
+    scene.restart();
+    scene.operator.sync(&scene.cluster.server());
+    let first = |fleet: usize| scene.operator.first_due("data", NAME, fleet).unwrap();
+    assert!(is_near(first(10_000), next + INTERVAL / 10), "a tenth late: {:?}", first(10_000));
+    assert!(first(1) <= Duration::from_secs(1), "it is the only one: {:?}", first(1));
+}
+
+#[test]
 fn requests_for_a_check_in_a_loop_are_one_check_in_ten_seconds() {
     let mut scene = Scene::ready();
     let mut checks = 0;

@@ -13,7 +13,7 @@ use super::calls::Call;
 use super::runtime;
 
 /// The operations whose events the operator's patterns let through. KMS has its own names for them as well.
-const CHANGES: [&str; 21] = [
+const CHANGES: [&str; 23] = [
     "CreateBucket",
     "DeleteBucket",
     "PutBucketVersioning",
@@ -21,6 +21,7 @@ const CHANGES: [&str; 21] = [
     "DeleteBucketReplication",
     "PutBucketPolicy",
     "DeleteBucketPolicy",
+    "PutObjectLockConfiguration",
     "CreateRole",
     "DeleteRole",
     "UpdateAssumeRolePolicy",
@@ -35,7 +36,11 @@ const CHANGES: [&str; 21] = [
     "ScheduleKeyDeletion",
     "CancelKeyDeletion",
     "PutKeyPolicy",
+    "DeleteImportedKeyMaterial",
 ];
+
+/// How much later than others an event is sent that others overtake.
+const REORDERED_BY: Duration = Duration::from_millis(300);
 
 /// What goes wrong on the way from CloudTrail to the queue.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +51,7 @@ pub struct TrailFaults {
     pub lose: Vec<String>,
     /// Copies of each event beside the first.
     pub copies: usize,
-    /// Each second event is sent after the one that follows it.
+    /// About half of the events are sent after those that follow them.
     pub reorder: bool,
     /// `requestParameters` is null, as where they are too large.
     pub without_parameters: bool,
@@ -87,7 +92,7 @@ impl Trail {
             sent.to_string()
         };
         let late = faults.reorder && fastrand::bool();
-        let delay = faults.delay + if late { Duration::from_millis(300) } else { Duration::ZERO };
+        let delay = faults.delay + if late { REORDERED_BY } else { Duration::ZERO };
         for _ in 0..=faults.copies {
             let (sqs, queue, body) = (self.sqs.clone(), self.queue.clone(), body.clone());
             if let Ok(runtime) = runtime() {
