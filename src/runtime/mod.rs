@@ -19,5 +19,6 @@ pub mod selector;
 pub mod store;
 pub mod tracker;
 pub mod triggers;
+mod turns;
 
 pub use error::Error;

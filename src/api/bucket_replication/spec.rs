@@ -124,7 +124,8 @@ pub struct BucketReplicationSpec {
     pub adoption_policy: AdoptionPolicy,
 
     /// The time between two checks of AWS, in hours, minutes and seconds such as `10m` or `1h30m`; from `1m` to
-    /// `24h`. The operator adds up to a tenth at random. Absent: the operator's flag `--interval`, `10m` by default.
+    /// `24h`. The operator adds up to a tenth at random. Absent: the operator's flag `--interval`,
+    /// `10m` by default. The operator raises a value below its flag `--min-interval`, `1m` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = v::interval())]
     pub interval: Option<Interval>,

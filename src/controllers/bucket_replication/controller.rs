@@ -105,12 +105,13 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
     }
 
     fn first_due(&self, object: &Guarded, fleet: usize) -> (Urgency, Duration) {
-        let default = &self.context.settings.interval;
+        let settings = &self.context.settings;
         match progress(object) {
             Progress::Changed => (Urgency::Change, Duration::ZERO),
             Progress::Incomplete => (Urgency::Periodic, Duration::ZERO),
             Progress::Complete(interval) => {
-                let window = spread(interval.unwrap_or(default).duration(), fleet);
+                let interval = settings.own_interval(interval).unwrap_or(&settings.interval);
+                let window = spread(interval.duration(), fleet);
                 (Urgency::Periodic, window.mul_f64(fastrand::f64()))
             }
         }

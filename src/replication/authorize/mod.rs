@@ -1,6 +1,6 @@
 //! Decides whether the administrators of accounts allow what a resource asks for.
 //!
-//! In: a resource, its accounts, and the labels of its namespace. Out: nothing, or a refusal that names the account and the
+//! In: a resource, its accounts, and the labels of its namespace. Out: nothing, or a refusal that names each account and
 //! pattern. It is decided on every reconcile, before any call to AWS.
 
 pub mod accounts;
@@ -9,10 +9,14 @@ mod labels;
 mod namespaces;
 mod roles;
 
+use std::collections::BTreeSet;
+
 pub use labels::Labels;
 
 use crate::replication::authorize::accounts::{Account, Accounts};
-use crate::replication::authorize::buckets::{require_destination, require_report, require_source};
+use crate::replication::authorize::buckets::{
+    allows_destination, require_destinations, require_report, require_source,
+};
 use crate::replication::authorize::namespaces::require_namespace;
 use crate::replication::authorize::roles::require_role;
 use crate::replication::refusal::Refusal;
@@ -27,15 +31,26 @@ pub fn labels_matter(accounts: &Accounts) -> bool {
 /// Decides whether a resource may do what it asks for.
 ///
 /// # Errors
-/// The first thing that an administrator does not allow.
+/// Everything that administrators do not allow. Of an account that the namespace may not use, nothing else is named: its
+/// patterns are not for that namespace.
 pub fn authorize(replication: &Replication<'_>, labels: Labels<'_>) -> Result<(), Refusal> {
     let Replication { spec, id, accounts, .. } = *replication;
-    all(accounts).try_for_each(|account| require_namespace(&id.namespace, labels, account))?;
-    if let Some(account) = &accounts.source {
-        require_source(&spec.source.bucket, account)?;
-        require_role(replication, account)?;
+    let namespace = |account: &Account| require_namespace(&id.namespace, labels, account);
+    let usable = |account: &Account| namespace(account).is_ok();
+    let mut named = BTreeSet::new();
+    let each = all(accounts).filter(|account| named.insert(&account.name));
+    let mut refusals: Vec<Refusal> = each.filter_map(|account| namespace(account).err()).collect();
+    if let Some(account) = accounts.source.as_ref().filter(|account| usable(account)) {
+        refusals.extend(require_source(&spec.source.bucket, account).err());
+        refusals.extend(require_role(replication, account).err());
     }
-    spec.rules.iter().try_for_each(|rule| require_destination(rule, accounts))
+    refusals.extend(require_destinations(&spec.rules, accounts, usable));
+    Refusal::all(refusals)
+}
+
+/// Whether an account admits resources of a namespace that replicate into a bucket of its own.
+pub fn admits_destination(account: &Account, namespace: &str, labels: Labels<'_>, bucket: &str) -> bool {
+    require_namespace(namespace, labels, account).is_ok() && allows_destination(bucket, account)
 }
 
 /// Whether an account admits resources of a namespace that replicate from a bucket.

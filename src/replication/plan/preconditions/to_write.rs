@@ -1,6 +1,8 @@
 //! The preconditions of a write: role and configuration are the resource's own or may be adopted, versioning can be enabled,
 //! and the policies fit into AWS's limits.
 
+use std::collections::BTreeMap;
+
 use crate::api::{AwsResource, ConditionType, DriftEntry, Reason, VersioningPolicy};
 use crate::iam::bucket_policy::{self, MAX_BUCKET_POLICY};
 use crate::iam::document::{MAX_INLINE_POLICY, Statement};
@@ -126,23 +128,26 @@ pub(crate) fn require_tags_distinct(input: &PlanInput<'_>, _: &[DriftEntry]) -> 
     let role = input.replication.spec.role.as_ref();
     let keys: Vec<&String> = role.into_iter().flat_map(|role| role.tags.keys()).collect();
     let own = input.replication.id.tags();
-    let refuse = |message| Err(Refusal::new(Reason::InvalidRequest, ConditionType::RoleReady, message));
-    let reserved = |key: &&&String| own.keys().any(|other| other.eq_ignore_ascii_case(key));
-    if let Some(key) = keys.iter().find(reserved) {
-        return refuse(format!(
+    let reserved = |key: &&String| own.keys().any(|other| other.eq_ignore_ascii_case(key));
+    let (reserved, others): (Vec<&String>, Vec<&String>) = keys.into_iter().partition(reserved);
+    let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for key in others {
+        alike.entry(key.to_ascii_lowercase()).or_default().push(key);
+    }
+    let reserved = reserved.into_iter().map(|key| {
+        format!(
             "role.tags: IAM takes the key {key} for the operator's own, because keys have no case; remove it"
-        ));
-    }
-    let twins = keys.iter().enumerate().find_map(|(i, one)| {
-        let other = keys.iter().skip(i + 1).find(|other| one.eq_ignore_ascii_case(other))?;
-        Some((one, other))
+        )
     });
-    match twins {
-        Some((one, other)) => refuse(format!(
-            "role.tags: IAM takes the keys {one} and {other} for one, because keys have no case; remove one of them"
-        )),
-        None => Ok(()),
-    }
+    let alike = alike.into_values().filter_map(|keys| {
+        let (last, first) = keys.split_last().filter(|(_, first)| !first.is_empty())?;
+        Some(format!(
+            "role.tags: IAM takes the keys {} and {last} for one, because keys have no case; leave only one of them",
+            first.join(", ")
+        ))
+    });
+    let refuse = |message| Refusal::new(Reason::InvalidRequest, ConditionType::RoleReady, message);
+    Refusal::all(reserved.chain(alike).map(refuse))
 }
 
 /// The filters hold only characters of XML 1.0, which S3's API is in (<https://www.w3.org/TR/xml/#charsets>): it has no
