@@ -35,7 +35,7 @@ where
             format!("AWS answered with success, and the answer cannot be read: {}", chain(error))
         }
         _ if error.raw_response().is_some() => String::new(),
-        _ => chain(error),
+        _ => steady(&chain(error)),
     };
     let class = match classify(code, status, &detail) {
         _ if is_unreadable => FailureClass::Unavailable,
@@ -43,6 +43,8 @@ where
         FailureClass::NoSuchBucket if code != "NoSuchBucket" && action != HEAD_BUCKET => {
             FailureClass::Unavailable
         }
+        // AWS names what is wrong with a request; a proxy on the way may not.
+        FailureClass::Invalid if code.is_empty() && action != HEAD_BUCKET => FailureClass::Unavailable,
         class => class,
     };
     let detail = match bucket_region(error) {
@@ -85,6 +87,10 @@ pub fn is_throttling(code: &str) -> bool {
             | "SlowDown"
             | "TooManyRequestsException"
             | "RequestThrottled"
+            | "RequestThrottledException"
+            | "ProvisionedThroughputExceededException"
+            | "BandwidthLimitExceeded"
+            | "PriorRequestNotComplete"
     )
 }
 
@@ -116,6 +122,9 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
         | "InvalidAccessKeyId"
         | "InvalidClientTokenId"
         | "InvalidToken"
+        | "InvalidIdentityToken"
+        | "IDPCommunicationError"
+        | "AuthFailure"
         | "SignatureDoesNotMatch"
         | "UnrecognizedClientException"
         | "TokenRefreshRequired"
@@ -127,10 +136,11 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
         // These are about the clock or the connection, not the request, although S3 sends 403 and 400.
         "RequestTimeTooSkewed" | "RequestExpired" | "RequestTimeout" => FailureClass::Unavailable,
         _ => match status {
-            Some(301 | 307) => FailureClass::WrongRegion,
+            Some(301 | 307 | 308) => FailureClass::WrongRegion,
             Some(401 | 403) => FailureClass::Denied,
             Some(404) => FailureClass::NoSuchBucket,
             Some(409) => FailureClass::Conflict,
+            Some(408) => FailureClass::Unavailable,
             Some(429) => FailureClass::Throttled,
             Some(400..=499) => FailureClass::Invalid,
             Some(_) => FailureClass::Unavailable,
@@ -145,6 +155,7 @@ fn classify(code: &str, status: Option<u16>, detail: &str) -> FailureClass {
 fn denied_action(detail: &str) -> Option<String> {
     let (_, rest) = detail.split_once("not authorized to perform: ")?;
     let action = rest.split(|c: char| c.is_whitespace() || c == ',').next()?;
+    let action = action.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '*');
     action.contains(':').then(|| action.to_owned())
 }
 
@@ -164,7 +175,7 @@ fn steady(text: &str) -> String {
         } else if names_id {
             rest
         } else {
-            session(core).unwrap_or_default()
+            seconds(core).or_else(|| session(core)).unwrap_or_default()
         };
         id_follows = names_id && rest.is_empty();
         previous = label;
@@ -179,6 +190,12 @@ fn steady(text: &str) -> String {
 /// `20261123T101112Z` and `2026-11-23T10:11:12Z`, as AWS writes times.
 fn is_time(word: &str) -> bool {
     word.parse::<jiff::Timestamp>().is_ok()
+}
+
+/// Seconds since 1970, as STS writes times: `date/time 1764151200`, and without the space.
+fn seconds(word: &str) -> Option<&str> {
+    let number = word.strip_prefix("date/time").unwrap_or(word);
+    (number.len() == 10 && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(number)
 }
 
 /// The session's name in the ARN of an assumed role.
@@ -227,6 +244,20 @@ mod tests {
             FailureClass::Credentials
         );
         assert_eq!(classify("", None, "connection refused"), FailureClass::Unavailable);
+        assert_eq!(classify("", Some(408), ""), FailureClass::Unavailable);
+        assert_eq!(classify("", Some(308), ""), FailureClass::WrongRegion);
+        assert_eq!(classify("InvalidIdentityToken", Some(400), ""), FailureClass::Credentials);
+        assert_eq!(classify("RequestThrottledException", Some(400), ""), FailureClass::Throttled);
+    }
+
+    #[test]
+    fn a_refusal_that_names_no_code_is_not_aws_s_and_is_tried_again() {
+        let class = |status, code, action| failure(&answered(status, code), action, "b").class;
+        for status in [400, 405, 413] {
+            assert_eq!(class(status, "", "s3:GetReplicationConfiguration"), FailureClass::Unavailable);
+        }
+        assert_eq!(class(400, "InvalidArgument", "s3:GetReplicationConfiguration"), FailureClass::Invalid);
+        assert_eq!(class(400, "", HEAD_BUCKET), FailureClass::Invalid, "a HEAD has no body");
     }
 
     fn answered(status: u16, code: &str) -> SdkError<GetBucketReplicationError, HttpResponse> {
@@ -272,6 +303,14 @@ mod tests {
             ),
             ("expired at 2026-11-23T10:11:13.123Z", "expired at …"),
             (
+                "Token expired: current date/time 1764151200 must be before the expiration date/time1764147600",
+                "Token expired: current date/time … must be before the expiration date/time…",
+            ),
+            (
+                "bucket logs-1764151200 of account 111122223333",
+                "bucket logs-1764151200 of account 111122223333",
+            ),
+            (
                 "arn:aws:sts::111122223333:assumed-role/op/web-1764 may not",
                 "arn:aws:sts::111122223333:assumed-role/op/… may not",
             ),
@@ -290,5 +329,7 @@ mod tests {
         let detail = "User: arn:aws:iam::111122223333:user/op is not authorized to perform: iam:PassRole on resource: r";
         assert_eq!(denied_action(detail).as_deref(), Some("iam:PassRole"));
         assert_eq!(denied_action("Access Denied"), None);
+        let ended = "User: x is not authorized to perform: sts:AssumeRole.";
+        assert_eq!(denied_action(ended).as_deref(), Some("sts:AssumeRole"));
     }
 }

@@ -68,7 +68,7 @@ impl AccountLookup {
         let labels = self.namespaces.get(&id.namespace);
         let status = resource.status.clone().unwrap_or_default();
         let replication = Replication { spec: &resource.spec, status: &status, id: &id, accounts: &accounts };
-        let refused: Vec<Refusal> = refusals(&replication, labels).collect();
+        let refused = refusals(&replication, labels);
         Ok(if refused.is_empty() { Ok(accounts) } else { Err(refused) })
     }
 

@@ -47,6 +47,9 @@ pub struct RunArgs {
     /// Time between two checks of AWS, for resources without spec.interval
     #[arg(long, env = "INTERVAL", default_value = "10m")]
     interval: Interval,
+    /// Shortest time between two checks of AWS that a resource gets by spec.interval; a shorter one is raised to it
+    #[arg(long, env = "MIN_INTERVAL", value_name = "INTERVAL", default_value = "1m")]
+    min_interval: Interval,
     /// Refuse resources that would act without an AwsAccount: those without accountRef, if no AwsAccount is named default
     #[arg(long, env = "REQUIRE_ACCOUNT")]
     require_account: bool,
@@ -196,6 +199,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         selector,
         concurrency: args.concurrency,
         interval: args.interval,
+        min_interval: args.min_interval,
         cluster,
         require_account: args.require_account,
         read_only: args.read_only,

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
 
-use crate::api::{ConditionType, DEFAULT_ACCOUNT, ObjectReplicationStatus};
+use crate::api::{
+    BucketReplicationStatus, ConditionType, DEFAULT_ACCOUNT, Namespaces, ObjectReplicationStatus,
+};
 use crate::controllers::summary::Summary;
 use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
 use crate::mutants::{Mutant, is_on};
@@ -104,8 +106,11 @@ impl Index {
     pub fn observe(&self, change: &Change<Guarded>) {
         let Change::Applied { after, .. } = change else { return };
         let status = after.0.as_ref().ok().and_then(|resource| resource.status.as_ref());
-        if status.and_then(|status| status.source.as_ref()).is_some_and(|source| source.account_ref.is_some())
-        {
+        let names_account = |status: &BucketReplicationStatus| {
+            let mut buckets = status.source.iter().chain(&status.destinations);
+            buckets.any(|bucket| bucket.account_ref.is_some()) || !status.bucket_policies.is_empty()
+        };
+        if status.is_some_and(names_account) {
             self.seen_accounts.store(true, Ordering::Release);
         }
     }
@@ -119,14 +124,18 @@ impl Index {
     }
 
     /// Whether an account restricts resources of the watched namespaces: the default one restricts all, and another one
-    /// those whose namespace it names. An account that selects namespaces by their labels counts once a resource acts
-    /// under it.
+    /// those whose namespace it names. An account that selects namespaces by labels alone, and one that cannot be read, may
+    /// be for a watched namespace: labels change, and breaking an account must not allow more than before.
     fn concerns(&self, account: &GuardedAccount) -> bool {
-        let allowed = account.0.as_ref().ok().and_then(|account| account.spec.namespaces.as_ref());
-        let names = allowed.map(|namespaces| namespaces.match_names.as_slice()).unwrap_or_default();
-        self.namespaces.is_empty()
-            || account.name_any() == DEFAULT_ACCOUNT
-            || names.iter().any(|name| self.namespaces.contains(name))
+        if self.namespaces.is_empty() || account.name_any() == DEFAULT_ACCOUNT {
+            return true;
+        }
+        let Ok(readable) = &account.0 else { return true };
+        let Some(Namespaces { match_names, match_labels }) = &readable.spec.namespaces else { return false };
+        match match_names.as_slice() {
+            [] => !match_labels.is_empty(),
+            names => names.iter().any(|name| self.namespaces.contains(name)),
+        }
     }
 
     /// Whether an `AwsAccount` for the watched namespaces exists, was seen by this process, or was acted under by what the
@@ -207,6 +216,19 @@ impl Index {
     }
 }
 
+impl Index {
+    /// The readable `AwsAccount`s for an account, by name.
+    pub fn accounts_of(&self, account_id: &str) -> Vec<Account> {
+        let account = |object: Arc<GuardedAccount>| {
+            let readable = object.0.as_ref().ok().filter(|account| account.spec.account_id == account_id)?;
+            Some(Account { name: readable.name_any(), spec: readable.spec.clone() })
+        };
+        let mut found: Vec<Account> = self.accounts.objects().filter_map(account).collect();
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        found
+    }
+}
+
 impl Default for Index {
     fn default() -> Self {
         Index::new(&[])
@@ -260,8 +282,8 @@ fn backfill_keys(object: &GuardedBackfill) -> Vec<Key> {
 pub(crate) mod tests {
     use super::*;
     use crate::api::{
-        AwsAccount, AwsAccountSpec, BucketReplication, BucketReplicationSpec, BucketReplicationStatus,
-        BucketStatus, Namespaces, Source,
+        AwsAccount, AwsAccountSpec, BucketPolicyStatus, BucketReplication, BucketReplicationSpec,
+        BucketStatus, Source,
     };
 
     /// A resource for a source bucket under an account, created at a second.
@@ -372,6 +394,25 @@ pub(crate) mod tests {
         assert!(by_status.has_seen_accounts());
     }
 
+    #[test]
+    fn an_account_that_a_status_names_for_a_destination_alone_has_been_seen() {
+        let account_ref = Some("dr".to_owned());
+        let destination = BucketStatus { account_ref, ..BucketStatus::default() };
+        let policy = BucketPolicyStatus { account_ref: "dr".into(), ..BucketPolicyStatus::default() };
+        let statuses = [
+            BucketReplicationStatus { destinations: vec![destination], ..Default::default() },
+            BucketReplicationStatus { bucket_policies: vec![policy], ..Default::default() },
+        ];
+        for status in statuses {
+            let (index, mut acted) = (Index::default(), resource("a", "bucket", None, 1));
+            if let Ok(resource) = &mut acted.0 {
+                resource.status = Some(status);
+            }
+            index.apply(acted);
+            assert!(index.has_seen_accounts());
+        }
+    }
+
     /// When the backfill of a spec completed, and up to when it mends, in seconds.
     fn mended(spec: serde_json::Value, status: serde_json::Value) -> (Option<i64>, Option<i64>) {
         let mut object = serde_json::json!({
@@ -428,19 +469,39 @@ pub(crate) mod tests {
 
     #[test]
     fn an_account_for_other_namespaces_restricts_nobody_here_and_the_default_one_always_does() {
-        let seen = |name: &str, allowed: &[&str]| {
-            let namespaces = Namespaces {
-                match_names: allowed.iter().map(|name| (*name).to_owned()).collect(),
-                ..Namespaces::default()
-            };
-            let spec = AwsAccountSpec { namespaces: Some(namespaces), ..AwsAccountSpec::default() };
-            let index = Index::new(&["data".to_owned()]);
-            index.apply_account(DeserializeGuard(Ok(AwsAccount::new(name, spec))));
-            index.has_seen_accounts()
-        };
-        assert!(!seen("shop", &["shop"]));
-        assert!(seen("data", &["shop", "data"]));
-        assert!(seen("default", &["shop"]));
+        assert!(!is_seen_in_data("shop", Some(&["shop"]), None));
+        assert!(is_seen_in_data("data", Some(&["shop", "data"]), None));
+        assert!(is_seen_in_data("default", Some(&["shop"]), None));
+    }
+
+    /// Whether an operator of the namespace `data` counts an account for these namespaces.
+    fn is_seen_in_data(name: &str, names: Option<&[&str]>, label: Option<&str>) -> bool {
+        let namespaces = (names.is_some() || label.is_some()).then(|| Namespaces {
+            match_names: names.unwrap_or_default().iter().map(|name| (*name).to_owned()).collect(),
+            match_labels: label.map(|key| (key.to_owned(), "yes".to_owned())).into_iter().collect(),
+        });
+        let spec = AwsAccountSpec { namespaces, ..AwsAccountSpec::default() };
+        let index = Index::new(&["data".to_owned()]);
+        index.apply_account(DeserializeGuard(Ok(AwsAccount::new(name, spec))));
+        index.has_seen_accounts()
+    }
+
+    #[test]
+    fn an_account_that_may_be_for_a_watched_namespace_restricts_it() {
+        assert!(is_seen_in_data("labelled", None, Some("team")));
+        assert!(is_seen_in_data("both", Some(&["data"]), Some("team")));
+        assert!(
+            !is_seen_in_data("others", Some(&["shop"]), Some("team")),
+            "a namespace needs name and labels"
+        );
+        assert!(!is_seen_in_data("nobody", None, None));
+        let index = Index::new(&["data".to_owned()]);
+        let broken = serde_json::from_value(serde_json::json!({
+            "apiVersion": "s3replication.dev/v1alpha1", "kind": "AwsAccount",
+            "metadata": {"name": "broken"}, "spec": {"accountId": 111_122_223_333_i64},
+        }));
+        index.apply_account(broken.unwrap());
+        assert!(index.has_seen_accounts(), "no one can know for which namespaces it was");
     }
 
     #[test]

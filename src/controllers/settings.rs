@@ -22,6 +22,8 @@ pub struct Settings {
     pub concurrency: u16,
     /// How often AWS is checked where the resource does not say.
     pub interval: Interval,
+    /// A resource that asks for a shorter interval has this one.
+    pub min_interval: Interval,
     /// UID of the `kube-system` namespace.
     pub cluster: String,
     /// Refuse resources that act without an `AwsAccount`.
@@ -59,6 +61,17 @@ impl Default for HealthSettings {
 }
 
 impl Settings {
+    /// The interval of a resource that asks for one.
+    pub fn own_interval<'a>(&'a self, asked: Option<&'a Interval>) -> Option<&'a Interval> {
+        asked.map(|asked| self.raised_interval(Some(asked)).unwrap_or(asked))
+    }
+
+    /// The interval that takes the place of one that is too short.
+    pub fn raised_interval(&self, asked: Option<&Interval>) -> Option<&Interval> {
+        let is_short = |asked: &Interval| asked.duration() < self.min_interval.duration();
+        asked.is_some_and(is_short).then_some(&self.min_interval)
+    }
+
     /// The id of an object of this cluster.
     pub fn resource_id(&self, metadata: &ObjectMeta) -> ResourceId {
         ResourceId {
@@ -82,6 +95,7 @@ pub(crate) mod tests {
             selector: None,
             concurrency: 12,
             interval: "10m".parse().unwrap(),
+            min_interval: "1m".parse().unwrap(),
             cluster: "cluster".to_owned(),
             require_account: false,
             read_only: false,

@@ -252,15 +252,15 @@ fn strings(value: Option<&Value>) -> Vec<String> {
     }
 }
 
-/// Condition keys have no case, and their values are sets: keys that differ by case only are one key with the values
+/// Condition operators and keys have no case, and values are sets: keys that differ by case only are one key with the values
 /// of both.
 fn canonical_condition(condition: &Value) -> Value {
     let Value::Object(operators) = condition else {
         return condition.clone();
     };
-    let mut canonical: BTreeMap<&String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    let mut canonical: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
     for (operator, keys) in operators {
-        let canonical = canonical.entry(operator).or_default();
+        let canonical = canonical.entry(operator.to_lowercase()).or_default();
         for (key, values) in keys.as_object().into_iter().flatten() {
             canonical.entry(key.to_lowercase()).or_default().extend(strings(Some(values)));
         }
@@ -295,6 +295,28 @@ mod tests {
         let one = json!({"Statement": {"Effect": "Allow", "Action": "a:B", "Resource": "*"}});
         let list = json!({"Statement": [{"Effect": "Allow", "Action": ["a:B"], "Resource": ["*"], "Condition": {}}]});
         assert_eq!(compare(&one, &list), vec![]);
+    }
+
+    #[test]
+    fn conditions_that_mean_the_same_are_equal() {
+        let under = |condition: Value| json!({"Statement": [{"Effect": "Allow", "Action": "s3:A", "Resource": "r", "Condition": condition}]});
+        let want = under(json!({
+            "StringEquals": {"aws:SourceAccount": ["011122223333"]},
+            "Bool": {"aws:SecureTransport": "true"},
+            "NumericLessThan": {"s3:TlsVersion": "2"},
+        }));
+        let same = under(json!({
+            "stringequals": {"AWS:sourceaccount": "011122223333"},
+            "BOOL": {"aws:securetransport": true},
+            "numericLessThan": {"s3:TlsVersion": 2},
+        }));
+        assert_eq!(compare(&want, &same), vec![]);
+        let without_zero = under(json!({
+            "StringEquals": {"aws:SourceAccount": 11_122_223_333_i64},
+            "Bool": {"aws:SecureTransport": "true"},
+            "NumericLessThan": {"s3:TlsVersion": "2"},
+        }));
+        assert_eq!(compare(&want, &without_zero).len(), 1, "an account id keeps its zero");
     }
 
     #[test]

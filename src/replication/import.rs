@@ -9,7 +9,7 @@ use crate::api::{
     self, BucketReplicationSpec, DeletionPolicy, Destination, Ownership, ReplicationRule, Role, Source,
     StorageClass, Switch,
 };
-use crate::iam::arn::bucket_of_arn;
+use crate::iam::arn::{bucket_of_arn, region_of_arn};
 use crate::iam::digest::sha256_prefix;
 use crate::replication::configuration::{Configuration, Filter, Rule, RuleDestination};
 
@@ -84,7 +84,8 @@ pub fn import(found: &Replicating<'_>) -> Result<BucketReplicationSpec, Inexpres
 /// because they replicate into different buckets.
 fn require_admitted(found: &Replicating<'_>) -> Result<(), Inexpressible> {
     let Configuration { role, rules } = found.configuration;
-    let (_, name) = role.split_once(":role/").unwrap_or_default();
+    let name =
+        resource_in_account(role, "iam").and_then(|rest| rest.strip_prefix("role/")).unwrap_or_default();
     let is_named = |c: char| c.is_ascii_alphanumeric() || "+=,.@_/-".contains(c);
     if name.is_empty() || !name.chars().all(is_named) || role.len() > MAX_ROLE_ARN {
         let why = ": it is no ARN of a role that role.arn accepts";
@@ -209,10 +210,21 @@ fn import_rule(
 
 /// Whether a text is the ARN of a KMS key, and not an id or the ARN of an alias.
 fn is_key_arn(text: &str) -> bool {
-    let mut parts = text.splitn(6, ':').skip(2);
-    text.starts_with("arn:aws")
-        && parts.next() == Some("kms")
-        && parts.nth(2).is_some_and(|key| key.starts_with("key/"))
+    let key = resource_in_account(text, "kms").and_then(|rest| rest.strip_prefix("key/"));
+    let in_region = region_of_arn(text).is_some();
+    in_region
+        && key
+            .is_some_and(|key| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'))
+}
+
+/// What follows the account id in an ARN of a service, where it has the form that admission asks for.
+fn resource_in_account<'a>(arn: &'a str, service: &str) -> Option<&'a str> {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let ["arn", partition, named, _, account, resource] = parts.as_slice() else { return None };
+    let is_id = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    let further = partition.strip_prefix("aws")?;
+    let is_partition = further.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    (is_id && is_partition && *named == service).then_some(resource)
 }
 
 #[cfg(test)]
@@ -267,7 +279,17 @@ mod tests {
         };
         assert!(key("arn:aws:kms:eu-west-1:111122223333:key/k").is_ok());
         assert!(key("arn:aws-cn:kms:cn-north-1:111122223333:key/k").is_ok());
-        for text in ["arn:aws:kms:eu-west-1:111122223333:alias/replicas", "alias/replicas", "1234abcd", ""] {
+        assert!(key("arn:aws-iso-b:kms:us-isob-east-1:011122223333:key/mrk-1").is_ok());
+        for text in [
+            "arn:aws:kms:eu-west-1:111122223333:alias/replicas",
+            "alias/replicas",
+            "1234abcd",
+            "",
+            "arn:aws:kms:eu-west-1:111122223333:key/",
+            "arn:aws:kms:eu-west-1:11122223333:key/k",
+            "arn:aws:kms::111122223333:key/k",
+            "arn:aws:kms:eu-west-1:111122223333:key/a/b",
+        ] {
             let message = key(text).unwrap_err().to_string();
             assert!(message.starts_with(&format!("rules[r].destination.kmsKeyArn is {text:?}")), "{message}");
         }
@@ -303,6 +325,24 @@ mod tests {
         for bucket in ["Legacy_Bucket", "has..dots", "10.0.0.1", "orders-s3alias", "no"] {
             let message = to(|to| to.bucket = format!("arn:aws:s3:::{bucket}")).unwrap_err().to_string();
             assert!(message.starts_with("rules[r].destination.bucket"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_role_that_admission_would_refuse_is_named() {
+        let under = |role: &str| {
+            let configuration = Configuration { role: role.to_owned(), ..rule(destination()) };
+            let found =
+                Replicating { bucket: "s", region: None, account_id: OWN, configuration: &configuration };
+            import(&found).map(drop)
+        };
+        assert_eq!(under("arn:aws-us-gov:iam::011122223333:role/a/b/r"), Ok(()));
+        for role in [
+            "arn:aws:iam::1234:role/r",
+            "arn:aws:sts::111122223333:role/r",
+            "arn:aws:iam::111122223333:user/r",
+        ] {
+            assert!(under(role).unwrap_err().to_string().contains("role"), "{role}");
         }
     }
 

@@ -283,6 +283,10 @@ impl<C: Controller> Runner<C> {
             None => None,
             Some(object) => self.reconcile(&key, (object, urgency), waited, &term).await,
         };
+        // It may have gone while it was reconciled: nothing else would ever forget its failures then.
+        if self.controller.store().get(&key).is_none() {
+            self.failing.lock().remove(&key);
+        }
         self.triggers.end(&key, next);
     }
 

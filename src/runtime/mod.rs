@@ -15,6 +15,7 @@ pub mod object_writer;
 pub mod packing;
 pub mod queue;
 pub mod requeue;
+mod round_robin;
 pub mod selector;
 pub mod store;
 pub mod tracker;

@@ -4,9 +4,10 @@
 //! when to ask again, and figures for metrics. It is plain data without tasks: an object that waits is an entry of a
 //! few dozen bytes, and its future is made only once it has a permit.
 //!
-//! Three rules. An object is reconciled once at a time; what is triggered meanwhile follows. Each set of accounts is a
+//! Four rules. An object is reconciled once at a time; what is triggered meanwhile follows. Each set of accounts is a
 //! bulkhead with permits of its own, so that an account that does not answer delays no resource of another. Within a
-//! bulkhead, changes go before periodic checks, which never take all permits.
+//! bulkhead, changes go before periodic checks, which never take all permits. Among changes, and among periodic checks,
+//! namespaces take turns ([`RoundRobin`]).
 //!
 //! kube's `Controller` is not used for this. It knows one order (first come, first served) and one limit for all objects,
 //! makes the future of everything that waits, and polls all of them whenever one can go on: with ten thousand objects
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::runtime::round_robin::{RoundRobin, Ticket};
 use crate::runtime::store::Key;
 
 /// Why an object is due. Smaller goes first.
@@ -29,9 +31,6 @@ pub enum Urgency {
 
 /// The accounts (or whatever else can be slow) that share permits.
 pub type BulkheadKey = Arc<str>;
-
-/// Numbers entries in the order in which they became due.
-type Ticket = u64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Due {
@@ -60,13 +59,13 @@ enum State {
 struct Bulkhead {
     /// Permits taken, by urgency.
     running: [usize; 2],
-    /// What waits for a permit, by urgency, oldest first.
-    ready: [BTreeMap<Ticket, Key>; 2],
+    /// What waits for a permit, by urgency.
+    ready: [RoundRobin; 2],
 }
 
 impl Bulkhead {
     fn is_unused(&self) -> bool {
-        self.running == [0, 0] && self.ready.iter().all(BTreeMap::is_empty)
+        self.running == [0, 0] && self.ready.iter().all(RoundRobin::is_empty)
     }
 }
 
@@ -158,7 +157,7 @@ impl WorkQueue {
             Some(State::Ready { due, ticket, bulkhead }) => {
                 if let Some(held) = self.bulkheads.get_mut(&bulkhead) {
                     if let Some(ready) = held.ready.get_mut(class(due.urgency)) {
-                        ready.remove(&ticket);
+                        ready.remove(ticket, key);
                     }
                     self.drop_if_unused(&bulkhead);
                 }
@@ -225,9 +224,9 @@ impl WorkQueue {
             return None;
         }
         let [waiting_changes, waiting_periodic] = &mut held.ready;
-        let (_, key) = match waiting_changes.pop_first() {
+        let key = match waiting_changes.pop() {
             Some(first) => first,
-            None if periodic < for_periodic => waiting_periodic.pop_first()?,
+            None if periodic < for_periodic => waiting_periodic.pop()?,
             None => return None,
         };
         let state = self.entries.get_mut(&key)?;
@@ -270,7 +269,7 @@ impl WorkQueue {
 
     /// How many objects are due and wait to begin.
     pub fn depth(&self, now: Instant) -> usize {
-        let ready: usize = self.bulkheads.values().flat_map(|b| &b.ready).map(BTreeMap::len).sum();
+        let ready: usize = self.bulkheads.values().flat_map(|b| &b.ready).map(RoundRobin::len).sum();
         ready + self.delayed.keys().take_while(|(at, _)| *at <= now).count()
     }
 
@@ -358,6 +357,26 @@ mod tests {
         queue.end(&key("a-9999"), None);
         assert_eq!(begin(&mut queue, now + SECOND).as_deref(), Some("a-new"));
         assert_eq!(queue.depth(now + SECOND), 9_998);
+    }
+
+    #[test]
+    fn a_namespace_with_many_objects_delays_the_one_of_another_by_a_single_turn() {
+        let (mut queue, now) = (WorkQueue::new(1), Instant::now());
+        let of_one_account = |_: &Key| Some(BulkheadKey::from("a"));
+        for (urgency, first) in [(Urgency::Periodic, "quiet/periodic"), (Urgency::Change, "quiet/change")] {
+            (0..1_000)
+                .for_each(|n| queue.add(Key::namespaced("loud", &format!("{urgency:?}-{n}")), now, urgency));
+            let name = first.split_once('/').map(|(_, name)| name).unwrap_or_default();
+            queue.add(Key::namespaced("quiet", name), now, urgency);
+        }
+        let mut begun = || {
+            let key = queue.begin(now, of_one_account).unwrap().key;
+            queue.end(&key, None);
+            key.to_string()
+        };
+        let changes: Vec<String> = (0..1_001).map(|_| begun()).collect();
+        assert_eq!(changes[..2], ["loud/Change-0", "quiet/change"]);
+        assert_eq!([begun(), begun()], ["loud/Periodic-0", "quiet/periodic"], "after every change");
     }
 
     #[test]

@@ -70,6 +70,7 @@ impl Operator {
             selector: None,
             concurrency: 12,
             interval: Interval::default(),
+            min_interval: Interval("1m".to_owned()),
             cluster: CLUSTER.to_owned(),
             require_account: false,
             read_only: false,

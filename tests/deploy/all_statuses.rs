@@ -161,6 +161,7 @@ impl Case {
                 previous: &previous,
                 now,
                 evidence: &Evidence::default(),
+                raised_interval: None,
             };
             let Report { status, reason, .. } = report(&input, &plan, &outcome_of(&plan), &context);
             (status, reason)
@@ -192,6 +193,7 @@ pub fn replications() -> Result<Vec<State>> {
                 previous,
                 now,
                 evidence: &Evidence::default(),
+                raised_interval: None,
             };
             let Report { status, reason, .. } = stopped(&refusal, &occasion);
             (status, reason)

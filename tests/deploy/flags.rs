@@ -24,6 +24,7 @@ fn every_flag() -> (Value, BTreeMap<&'static str, Option<&'static str>>) {
             "selector": "shard in (a, b),team=data",
             "concurrency": 3,
             "interval": "1h30m",
+            "minInterval": "10m",
             "events": {
                 "queues": ["https://sqs.eu-west-1.amazonaws.com/111122223333/events"],
                 "interval": "12h",
@@ -62,6 +63,7 @@ fn every_flag() -> (Value, BTreeMap<&'static str, Option<&'static str>>) {
         ("selector", Some("shard in (a, b),team=data")),
         ("concurrency", Some("3")),
         ("interval", Some("1h30m")),
+        ("min-interval", Some("10m")),
         ("event-queue", Some("https://sqs.eu-west-1.amazonaws.com/111122223333/events")),
         ("interval-with-events", Some("12h")),
         ("require-account", None),

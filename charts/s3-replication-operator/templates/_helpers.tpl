@@ -107,6 +107,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   (list "selector" .selector)
   (list "concurrency" .concurrency)
   (list "interval" .interval)
+  (list "min-interval" .minInterval)
   (list "request-interval" .requestInterval)
   (list "backfill-settle" .backfillSettle)
   (list "health-interval" .healthInterval)

@@ -125,7 +125,7 @@ pub struct BucketReplicationSpec {
 
     /// The time between two checks of AWS, in hours, minutes and seconds such as `10m` or `1h30m`; from `1m` to
     /// `24h`; after a check for another reason up to a tenth more. Absent: the operator's flag `--interval`, `10m` by
-    /// default.
+    /// default. The operator raises a value below its flag `--min-interval`, `1m` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = v::interval())]
     pub interval: Option<Interval>,

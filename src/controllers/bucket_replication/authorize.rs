@@ -4,7 +4,7 @@
 //! accounts that the resource acts in, or a refusal.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kube::ResourceExt;
 use kube::core::ObjectMeta;
@@ -78,6 +78,26 @@ pub async fn admits<K: Cluster>(
     let accounts = Accounts { source: Some(account.clone()), ..Accounts::default() };
     let held = if labels_matter(&accounts) { labels.of(namespace).await? } else { None };
     Ok(domain::admits(account, namespace, held, bucket))
+}
+
+/// Another `AwsAccount` for an account in which a resource left something under an `AwsAccount` that is gone. It allows the
+/// resource's namespace and each of the buckets, so that it permits no more than its administrator does.
+pub async fn stand_in<C, K: Cluster>(
+    account_id: &str,
+    buckets: &BTreeSet<&str>,
+    metadata: &ObjectMeta,
+    labels: &mut NamespaceLabels<'_, K>,
+    cx: &Context<C, K>,
+) -> Result<Option<Account>, Stop> {
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    for account in cx.index.accounts_of(account_id) {
+        let accounts = Accounts { source: Some(account.clone()), ..Accounts::default() };
+        let held = if labels_matter(&accounts) { labels.of(namespace).await? } else { None };
+        if buckets.iter().all(|bucket| domain::admits_destination(&account, namespace, held, bucket)) {
+            return Ok(Some(account));
+        }
+    }
+    Ok(None)
 }
 
 /// The labels that all accounts together ask for: a namespace that has them all is refused for other reasons only.

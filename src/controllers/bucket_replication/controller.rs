@@ -107,9 +107,8 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
             Progress::Changed => (Urgency::Change, Duration::ZERO),
             Progress::Incomplete => (Urgency::Periodic, Duration::ZERO),
             Progress::Complete(interval) => {
-                let (uid, interval) =
-                    (object.uid().unwrap_or_default(), interval.unwrap_or(&settings.interval));
-                let now = clock.since_epoch();
+                let interval = settings.own_interval(interval).unwrap_or(&settings.interval);
+                let (uid, now) = (object.uid().unwrap_or_default(), clock.since_epoch());
                 (Urgency::Periodic, turns::after_start(&uid, interval.duration(), now, fleet))
             }
         }

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::api::{ConditionType, DEFAULT_ACCOUNT, FINALIZER, Reason};
 use crate::controllers::bucket_replication::authorize::{
-    NamespaceLabels, admits, authorize, claim_source, has_rivals,
+    NamespaceLabels, admits, authorize, claim_source, has_rivals, stand_in,
 };
 use crate::controllers::bucket_replication::canary::remove_canaries;
 use crate::controllers::bucket_replication::context::Context;
@@ -150,7 +150,7 @@ async fn remove_canaries_alone<C: Cloud, K: Cluster>(
         let id = cx.settings.resource_id(target.metadata);
         let (bucket, state) = (view.source(), OwnershipState::default());
         let removal = Removal { view, target, state, id, source, bucket, only_in_status: false };
-        let Ok(accounts) = removal.accounts(cx) else { continue };
+        let Ok(accounts) = removal.accounts(cx).await else { continue };
         let Ok(clients) = cx.cloud.connect(&accounts, &removal.id).await else { continue };
         match removal.remove_canaries::<C, K>(&clients, cx).await {
             Err(refusal) if refusal.reason == Reason::Progressing => return Err(refusal.into()),
@@ -319,7 +319,7 @@ impl Removal<'_> {
 
     /// Observe → teardown → execute → verify.
     async fn run<C: Cloud, K: Cluster>(&self, cx: &Context<C, K>) -> Result<(), Stop> {
-        let accounts = self.accounts(cx)?;
+        let accounts = self.accounts(cx).await?;
         let clients = cx.cloud.connect(&accounts, &self.id).await.map_err(blocked)?;
         let caller = cx.cloud.caller(&clients).await.map_err(blocked)?;
         if !self.only_in_status {
@@ -387,30 +387,34 @@ impl Removal<'_> {
         remove_canaries::<C, K>(&places, source, clients, cx).await
     }
 
-    /// The accounts to remove things in. An account that only a rule names may be gone: nothing is left there then.
-    fn accounts<C, K>(&self, cx: &Context<C, K>) -> Result<Accounts, Refusal> {
+    /// The accounts to remove things in. An account that only a rule names may be gone: nothing is left there then. For one
+    /// that the status names, another `AwsAccount` for the same account serves, if it allows the namespace and the buckets.
+    async fn accounts<C, K: Cluster>(&self, cx: &Context<C, K>) -> Result<Accounts, Stop> {
         let mut accounts = Accounts { source: self.source.account.clone(), ..Accounts::default() };
         let (remembered, named) = self.view.destination_accounts();
-        for name in named {
-            if let Ok(Some(account)) = cx.index.account(&name) {
-                accounts.destinations.insert(name, account);
-            }
-        }
         for name in remembered {
             let account = match cx.index.account(&name)? {
                 Some(account) => account,
-                None => self.substitute(&name, &accounts).ok_or_else(|| account_is_gone(&name))?,
+                None => self.stand_in(&name, cx).await?,
             };
             accounts.destinations.insert(name, account);
+        }
+        for name in named {
+            if let Ok(Some(account)) = cx.index.account(&name) {
+                accounts.destinations.entry(name).or_insert(account);
+            }
         }
         Ok(accounts)
     }
 
-    /// Another `AwsAccount` that the resource refers to and that is the same account in AWS as one that is gone.
-    fn substitute(&self, gone: &str, accounts: &Accounts) -> Option<Account> {
-        let id = self.view.account_id_of(gone)?;
-        let mut referred = accounts.source.iter().chain(accounts.destinations.values());
-        referred.find(|account| account.spec.account_id == id).cloned()
+    /// An account in place of one that is gone.
+    async fn stand_in<C, K: Cluster>(&self, name: &str, cx: &Context<C, K>) -> Result<Account, Stop> {
+        let labels = &mut NamespaceLabels::new(cx.cluster.as_ref());
+        let found = match self.view.left_under(name) {
+            Some((id, buckets)) => stand_in(id, &buckets, self.target.metadata, labels, cx).await?,
+            None => None,
+        };
+        found.ok_or_else(|| account_is_gone(name).into())
     }
 
     /// Whether the status is no proof that the configuration is the resource's own: another resource owns the source by

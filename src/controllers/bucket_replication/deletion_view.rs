@@ -99,6 +99,21 @@ impl DeletionView {
         left_traces(&self.status)
     }
 
+    /// What the status says is in AWS under this `AwsAccount` of destinations: the id of the account, and the buckets.
+    /// `None`: it names none, or more than one account.
+    pub fn left_under(&self, account_ref: &str) -> Option<(&str, BTreeSet<&str>)> {
+        let BucketReplicationStatus { bucket_policies, canary_places, .. } = &self.status;
+        let policies = bucket_policies.iter().filter(|held| held.account_ref == account_ref);
+        let places = canary_places.iter().filter(|place| place.account_ref.as_deref() == Some(account_ref));
+        let left = policies.map(|held| (held.account.as_str(), held.bucket.as_str()));
+        let left = left.chain(places.map(|place| (place.account.as_str(), place.bucket.as_str())));
+        let (ids, buckets): (BTreeSet<&str>, BTreeSet<&str>) = left.unzip();
+        match ids.into_iter().collect::<Vec<_>>().as_slice() {
+            [id] => Some((id, buckets)),
+            _ => None,
+        }
+    }
+
     /// The names of the `AwsAccount`s in which buckets may hold statements of the resource: those of the status, and
     /// those that rules name, because the operator may have stopped between a write and its report.
     pub fn destination_accounts(&self) -> (BTreeSet<String>, BTreeSet<String>) {
@@ -107,12 +122,6 @@ impl DeletionView {
         let remembered = policies.chain(canaries).collect();
         let rules = self.resource.iter().flat_map(|resource| &resource.spec.rules);
         (remembered, rules.filter_map(|rule| rule.destination.account_ref.clone()).collect())
-    }
-
-    /// The account id that an `AwsAccount` of the destinations had, as the status remembers it.
-    pub fn account_id_of(&self, account_ref: &str) -> Option<&str> {
-        let held = self.status.bucket_policies.iter().find(|held| held.account_ref == account_ref);
-        held.map(|held| held.account.as_str())
     }
 
     /// The buckets of other accounts in whose policies this resource may have statements.

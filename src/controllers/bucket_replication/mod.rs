@@ -96,7 +96,8 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
     cx: &Context<C, K>,
 ) -> (Result<Action, Error>, bool) {
     let Resource { target, status: previous, spec, events, .. } = resource;
-    let interval = spec.interval.as_ref().unwrap_or(&cx.settings.interval).duration();
+    let own = cx.settings.own_interval(spec.interval.as_ref());
+    let interval = own.unwrap_or(&cx.settings.interval).duration();
     if let Some(wait) = resource.delay_request(cx) {
         return (Ok(Action::requeue(wait)), false);
     }
@@ -109,7 +110,6 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
     target.memory.check_begins();
     let result = match check(resource, cx).await {
         Ok(checked) => {
-            let own = spec.interval.as_ref();
             let interval = cx.events.interval(own, &cx.settings.interval, &checked.report.status, events);
             let pace = Pace { interval, retry: checked.retry };
             return (conclude_with_canaries(resource, &checked, pace, fresh, cx).await, checked.found);

@@ -50,6 +50,7 @@ impl Target<'_> {
             previous,
             now: cx.clock.timestamp(),
             evidence: self.evidence,
+            raised_interval: None,
         }
     }
 }
@@ -83,8 +84,9 @@ impl<'a> Resource<'a> {
     }
 
     /// What a status of this resource is made with.
-    pub fn status_context<'r, C, K>(&'r self, cx: &Context<C, K>) -> StatusContext<'r> {
-        self.target.status_context(&self.status, cx)
+    pub fn status_context<'r, C, K>(&'r self, cx: &'r Context<C, K>) -> StatusContext<'r> {
+        let raised_interval = cx.settings.raised_interval(self.spec.interval.as_ref());
+        StatusContext { raised_interval, ..self.target.status_context(&self.status, cx) }
     }
 
     /// Someone asked for this check, or changed the spec, or an event named what is seldom read: no answer that another

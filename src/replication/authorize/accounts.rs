@@ -88,13 +88,18 @@ impl Accounts {
                 ));
             }
         }
-        let mut destinations = BTreeMap::new();
+        let (mut destinations, mut unresolved) = (BTreeMap::new(), BTreeMap::new());
         for rule in &spec.rules {
-            if let Some(name) = &rule.destination.account_ref {
-                let field = format!("rules[{}].destination.accountRef", rule.id);
-                destinations.insert(name.clone(), named(name, &field)?);
+            let Some(name) = &rule.destination.account_ref else { continue };
+            if destinations.contains_key(name) || unresolved.contains_key(name) {
+                continue;
+            }
+            match named(name, &format!("rules[{}].destination.accountRef", rule.id)) {
+                Ok(account) => drop(destinations.insert(name.clone(), account)),
+                Err(refusal) => drop(unresolved.insert(name.clone(), refusal)),
             }
         }
+        Refusal::all(unresolved.into_values())?;
         Ok(Accounts { source, destinations })
     }
 

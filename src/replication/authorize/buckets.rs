@@ -3,6 +3,8 @@
 //! The spec is compared as it is, even if it was stored past admission: a name character by character, and a text that is no
 //! name of a bucket matches no pattern.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use wildmatch::WildMatch;
 
 use crate::api::{ConditionType, Reason, ReplicationRule};
@@ -20,53 +22,106 @@ pub(super) fn require_source(bucket: &str, Account { name, spec }: &Account) -> 
     ))
 }
 
-/// The account that a destination is in allows replicating into it: the one that it refers to, else the source's.
-pub(super) fn require_destination(rule: &ReplicationRule, accounts: &Accounts) -> Result<(), Refusal> {
-    let to = &rule.destination;
-    let field = format!("rules[{}].destination", rule.id);
-    let bucket = &to.bucket;
-    let within = |Account { name, spec }: &Account| {
-        if matches(&spec.destinations, bucket) {
-            return Ok(());
-        }
-        not_allowed(format!(
-            "{field}.bucket: bucket {bucket} may not be replicated into under AwsAccount {name}, which allows the destinations {}; ask its administrator to add a pattern for {bucket} to spec.destinations",
-            listed(&spec.destinations)
-        ))
-    };
-    if let Some(account) = to.account_ref.as_ref().and_then(|name| accounts.destinations.get(name)) {
-        let Account { name, spec } = account;
-        return match &to.account {
-            Some(id) if *id != spec.account_id => Err(Refusal::new(
-                Reason::AccountMismatch,
-                ConditionType::Ready,
-                format!(
-                    "{field}.account is {id}, and {field}.accountRef names AwsAccount {name} with the id {}; correct one of the two, or leave account out",
-                    spec.account_id
-                ),
-            )),
-            _ => within(account),
+/// The accounts that destinations are in allow replicating into them: the one that a destination refers to, else the
+/// source's. What one account forbids is one refusal, which names every field and bucket.
+pub(super) fn require_destinations(
+    rules: &[ReplicationRule],
+    accounts: &Accounts,
+    usable: impl Fn(&Account) -> bool,
+) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let mut forbidden: BTreeMap<&str, Forbidden<'_>> = BTreeMap::new();
+    for rule in rules {
+        let referred = rule.destination.account_ref.as_ref().and_then(|name| accounts.destinations.get(name));
+        let Some(judge) = referred.or(accounts.source.as_ref()).filter(|judge| usable(judge)) else {
+            continue;
         };
-    }
-    let Some(source) = &accounts.source else { return Ok(()) };
-    let Account { name, spec } = source;
-    match &to.account {
-        Some(id) if *id != spec.account_id => {
-            if !is_name(bucket) {
-                return not_allowed(format!(
-                    "{field}.bucket: {bucket} is no name of a bucket, and AwsAccount {name} allows only buckets that are named; correct it"
-                ));
+        match judge_destination(rule, judge, referred.is_some()) {
+            Ok(()) => {}
+            Err(Unfit::Bucket) => {
+                let found = Forbidden { account: judge, rules: Vec::new() };
+                forbidden.entry(&judge.name).or_insert(found).rules.push(rule);
             }
-            if spec.destination_accounts.contains(id) {
-                return Ok(());
-            }
-            not_allowed(format!(
-                "{field}.account: account {id} may not be replicated into from AwsAccount {name}, which allows the accounts {}; name an AwsAccount by {field}.accountRef, or ask the administrator of {name} to add {id} to spec.destinationAccounts",
-                listed(&spec.destination_accounts)
-            ))
+            Err(Unfit::Other(refusal)) => refusals.push(refusal),
         }
-        _ => within(source),
     }
+    refusals.extend(forbidden.into_values().map(Forbidden::refusal));
+    refusals
+}
+
+/// Rules whose buckets an account does not name.
+struct Forbidden<'a> {
+    account: &'a Account,
+    rules: Vec<&'a ReplicationRule>,
+}
+
+impl Forbidden<'_> {
+    fn refusal(self) -> Refusal {
+        let Account { name, spec } = self.account;
+        let fields = self.rules.iter().map(|rule| format!("rules[{}].destination.bucket", rule.id));
+        let buckets: BTreeSet<&str> =
+            self.rules.iter().map(|rule| rule.destination.bucket.as_str()).collect();
+        let (bucket, pattern) = match buckets.len() {
+            1 => ("bucket", "a pattern"),
+            _ => ("buckets", "patterns"),
+        };
+        let buckets = buckets.into_iter().collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "{}: {bucket} {buckets} may not be replicated into under AwsAccount {name}, which allows the destinations {}; ask its administrator to add {pattern} for {buckets} to spec.destinations",
+            listed(&fields.collect::<Vec<_>>()),
+            listed(&spec.destinations)
+        );
+        Refusal::new(Reason::NotAllowed, ConditionType::Ready, message)
+    }
+}
+
+/// Why a destination is refused.
+enum Unfit {
+    /// The account does not name its bucket.
+    Bucket,
+    Other(Refusal),
+}
+
+/// `referred`: the destination refers to the account; otherwise it is the source's.
+fn judge_destination(rule: &ReplicationRule, judge: &Account, referred: bool) -> Result<(), Unfit> {
+    let (to, Account { name, spec }) = (&rule.destination, judge);
+    let (field, bucket) = (format!("rules[{}].destination", rule.id), &to.bucket);
+    let Some(id) = to.account.as_ref().filter(|id| **id != spec.account_id) else {
+        return if matches(&spec.destinations, bucket) { Ok(()) } else { Err(Unfit::Bucket) };
+    };
+    let refuse = |reason, message| Err(Unfit::Other(Refusal::new(reason, ConditionType::Ready, message)));
+    if referred {
+        return refuse(
+            Reason::AccountMismatch,
+            format!(
+                "{field}.account is {id}, and {field}.accountRef names AwsAccount {name} with the id {}; correct one of the two, or leave account out",
+                spec.account_id
+            ),
+        );
+    }
+    if !is_name(bucket) {
+        return refuse(
+            Reason::NotAllowed,
+            format!(
+                "{field}.bucket: {bucket} is no name of a bucket, and AwsAccount {name} allows only buckets that are named; correct it"
+            ),
+        );
+    }
+    if spec.destination_accounts.contains(id) {
+        return Ok(());
+    }
+    refuse(
+        Reason::NotAllowed,
+        format!(
+            "{field}.account: account {id} may not be replicated into from AwsAccount {name}, which allows the accounts {}; name an AwsAccount by {field}.accountRef, or ask the administrator of {name} to add {id} to spec.destinationAccounts",
+            listed(&spec.destination_accounts)
+        ),
+    )
+}
+
+/// Whether the account allows replicating into a bucket of its own.
+pub(super) fn allows_destination(bucket: &str, account: &Account) -> bool {
+    matches(&account.spec.destinations, bucket)
 }
 
 /// The account allows writing a report into a bucket, as it allows replicating into it.

@@ -1,6 +1,6 @@
 //! Decides whether the administrators of accounts allow what a resource asks for.
 //!
-//! In: a resource, its accounts, and the labels of its namespace. Out: nothing, or a refusal that names the account and the
+//! In: a resource, its accounts, and the labels of its namespace. Out: nothing, or a refusal that names each account and
 //! pattern. It is decided on every reconcile, before any call to AWS.
 
 pub mod accounts;
@@ -9,10 +9,14 @@ mod labels;
 mod namespaces;
 mod roles;
 
+use std::collections::BTreeSet;
+
 pub use labels::Labels;
 
 use crate::replication::authorize::accounts::{Account, Accounts};
-use crate::replication::authorize::buckets::{require_destination, require_report, require_source};
+use crate::replication::authorize::buckets::{
+    allows_destination, require_destinations, require_report, require_source,
+};
 use crate::replication::authorize::namespaces::require_namespace;
 use crate::replication::authorize::roles::require_role;
 use crate::replication::refusal::Refusal;
@@ -27,23 +31,31 @@ pub fn labels_matter(accounts: &Accounts) -> bool {
 /// Decides whether a resource may do what it asks for.
 ///
 /// # Errors
-/// Everything that an administrator does not allow, as one refusal.
+/// Everything that administrators do not allow, as one refusal.
 pub fn authorize(replication: &Replication<'_>, labels: Labels<'_>) -> Result<(), Refusal> {
     Refusal::all(refusals(replication, labels))
 }
 
-/// Everything that a resource asks for and an administrator does not allow.
-pub fn refusals<'a>(
-    replication: &'a Replication<'_>,
-    labels: Labels<'a>,
-) -> impl Iterator<Item = Refusal> + 'a {
+/// Everything that a resource asks for and administrators do not allow. Of an account that the namespace may not use, nothing
+/// else is named: its patterns are not for that namespace.
+pub fn refusals(replication: &Replication<'_>, labels: Labels<'_>) -> Vec<Refusal> {
     let Replication { spec, id, accounts, .. } = *replication;
-    let namespaces = all(accounts).map(move |account| require_namespace(&id.namespace, labels, account));
-    let source = accounts.source.iter().flat_map(move |account| {
-        [require_source(&spec.source.bucket, account), require_role(replication, account)]
-    });
-    let destinations = spec.rules.iter().map(move |rule| require_destination(rule, accounts));
-    namespaces.chain(source).chain(destinations).filter_map(Result::err)
+    let namespace = |account: &Account| require_namespace(&id.namespace, labels, account);
+    let usable = |account: &Account| namespace(account).is_ok();
+    let mut named = BTreeSet::new();
+    let each = all(accounts).filter(|account| named.insert(&account.name));
+    let mut refusals: Vec<Refusal> = each.filter_map(|account| namespace(account).err()).collect();
+    if let Some(account) = accounts.source.as_ref().filter(|account| usable(account)) {
+        refusals.extend(require_source(&spec.source.bucket, account).err());
+        refusals.extend(require_role(replication, account).err());
+    }
+    refusals.extend(require_destinations(&spec.rules, accounts, usable));
+    refusals
+}
+
+/// Whether an account admits resources of a namespace that replicate into a bucket of its own.
+pub fn admits_destination(account: &Account, namespace: &str, labels: Labels<'_>, bucket: &str) -> bool {
+    require_namespace(namespace, labels, account).is_ok() && allows_destination(bucket, account)
 }
 
 /// Whether an account admits resources of a namespace that replicate from a bucket.

@@ -99,13 +99,13 @@ impl<'a> StatusBuilder<'a> {
 
     pub fn versioning(&self) -> ConditionDraft {
         let about = ConditionType::VersioningReady;
-        if let Some(draft) = self.stuck(about, &[AwsResource::BucketVersioning]) {
-            return draft;
-        }
         let observed = self.input.observed;
         let buckets = std::iter::once(&observed.source).chain(observed.destinations.values());
-        let unread = self.unread(about, buckets.filter_map(|bucket| bucket.versioning.as_ref().err()));
-        unread.unwrap_or_else(|| {
+        let unread = buckets.filter_map(|bucket| bucket.versioning.as_ref().err());
+        if let Some(draft) = self.stuck(about, &[AwsResource::BucketVersioning]) {
+            return also_unread(draft, unread);
+        }
+        self.unread(about, unread).unwrap_or_else(|| {
             let message = "source and destinations are versioned";
             ConditionDraft::new(about, ReadyStatus::True, Reason::Applied, message)
         })
@@ -114,12 +114,12 @@ impl<'a> StatusBuilder<'a> {
     pub fn role(&self) -> ConditionDraft {
         let about = ConditionType::RoleReady;
         let parts = [AwsResource::Role, AwsResource::RolePolicy, AwsResource::DestinationBucketPolicy];
-        if let Some(draft) = self.stuck(about, &parts) {
-            return draft;
-        }
         let policies =
             self.input.observed.bucket_policies.values().filter_map(|policy| policy.as_ref().err());
         let unread = self.input.observed.role.as_ref().err().into_iter().chain(policies);
+        if let Some(draft) = self.stuck(about, &parts) {
+            return also_unread(draft, unread);
+        }
         self.unread(about, unread)
             .or_else(|| self.role_without_policy())
             .or_else(|| self.blocked_former_role())
@@ -313,4 +313,17 @@ impl<'a> StatusBuilder<'a> {
             versioning: Some(versioning.to_owned()),
         }
     }
+}
+
+/// Names what could not be read beside what is known to be wrong. A refusal may name it already.
+fn also_unread<'a>(mut draft: ConditionDraft, failures: impl Iterator<Item = &'a Failure>) -> ConditionDraft {
+    let unnamed: Vec<String> = failures
+        .map(|failure| failure.message())
+        .filter(|message| !draft.message.contains(message))
+        .collect();
+    if !unnamed.is_empty() {
+        draft.message.push_str("; also: ");
+        draft.message.push_str(&summary(unnamed.into_iter()));
+    }
+    draft
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::BucketReplicationStatus;
+use crate::api::{BucketReplicationStatus, Interval};
 use crate::replication::health::{Evidence, Judged, Judging, judge};
 use crate::replication::resource::Replication;
 use crate::replication::status::conditions::Transition;
@@ -17,6 +17,8 @@ pub struct StatusContext<'a> {
     pub now: Timestamp,
     /// Whether objects arrive, as far as AWS reported it.
     pub evidence: &'a Evidence,
+    /// The administrator's shortest interval, where the resource asks for a shorter one.
+    pub raised_interval: Option<&'a Interval>,
 }
 
 impl StatusContext<'_> {

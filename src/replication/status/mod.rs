@@ -17,8 +17,8 @@ pub(crate) mod text;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
-    BucketReplicationSpec, BucketReplicationStatus, ConditionType, Correction, DriftEntry, MAX_DRIFT_ENTRIES,
-    ReadyStatus, Reason, handled_request,
+    BucketReplicationSpec, BucketReplicationStatus, ConditionType, Correction, DriftEntry, Interval,
+    MAX_DRIFT_ENTRIES, ReadyStatus, Reason, handled_request,
 };
 pub use crate::replication::outcome::{Contested, Outcome};
 use crate::replication::plan::{Plan, PlanInput};
@@ -50,7 +50,13 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &S
         plan.differences.iter().cloned().partition(|d| plan.is_settled(d, outcome));
     let builder = StatusBuilder { input, plan, outcome, context, remaining: &remaining };
 
-    let ready = builder.ready();
+    let mut ready = builder.ready();
+    if let Some(Interval(shortest)) = context.raised_interval {
+        let raised = format!(
+            "; AWS is checked every {shortest} and not at spec.interval, because the operator's --min-interval is {shortest}"
+        );
+        ready.message.push_str(&raised);
+    }
     let reason = ready.reason;
     let (replicating, health) = replicating::observed(&builder);
     let findings = vec![

@@ -27,6 +27,7 @@ fn reported(case: &Case, outcome: &Outcome, now: Timestamp) -> Report {
         previous: &case.status,
         now,
         evidence: &Evidence::default(),
+        raised_interval: None,
     };
     case.with_input(|input| report(input, &plan(input), outcome, &context))
 }
@@ -288,6 +289,7 @@ fn a_request_is_clipped_and_a_large_spec_leaves_room() {
         previous: &case.status,
         now: at(1),
         evidence: &Evidence::default(),
+        raised_interval: None,
     };
     let status = case.with_input(|input| report(input, &plan(input), &Outcome::default(), &context)).status;
     assert_eq!(status.last_handled_request.as_deref(), Some("x".repeat(256).as_str()));

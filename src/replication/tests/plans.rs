@@ -121,6 +121,37 @@ fn tags_that_iam_takes_for_one_are_refused() {
 }
 
 #[test]
+fn every_tag_that_iam_takes_for_another_is_named() {
+    let mut case = empty(quickstart());
+    let keys = ["team", "Team", "TEAM", "cost", "Cost", "S3Replication.dev/uid", "S3replication.dev/name"];
+    case.spec.role.as_mut().unwrap().tags =
+        keys.iter().map(|key| ((*key).to_owned(), String::new())).collect();
+    let message = case.plan().refusal().unwrap().message.clone();
+    for key in keys {
+        assert!(message.contains(key), "{key} is not in: {message}");
+    }
+}
+
+#[test]
+fn what_iam_and_s3_would_refuse_as_it_is_is_refused_with_its_field() {
+    let plan = |prefix: &str, tags: &[(&str, &str)]| {
+        let mut case = empty(quickstart());
+        case.spec.rules[0].filter =
+            Some(crate::api::Filter { prefix: Some(prefix.into()), ..Default::default() });
+        let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        case.spec.role.as_mut().unwrap().tags = tags.collect();
+        case.plan().refusals.iter().map(|refusal| refusal.message.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(plan(&"é".repeat(512), &[("Größe", "ｅｘ 1_.:/=+-@"), ("部門", "")]), [""; 0]);
+    let messages = plan(&"é".repeat(513), &[("team", "a&b"), ("owner!", ""), ("fine", "x")]);
+    assert_eq!(messages.len(), 2, "{messages:#?}");
+    assert!(messages[0].contains("filter.prefix has 1026 bytes"), "{messages:#?}");
+    for part in ["the tag team holds the character '&'", "the tag owner! holds the character '!'"] {
+        assert!(messages[1].contains(part), "{messages:#?}");
+    }
+}
+
+#[test]
 fn a_role_is_not_the_one_that_is_named_when_its_path_is_another() {
     let wanted = "arn:aws:iam::111122223333:role/b/theirs";
     let mut case = empty(spec(&format!(

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 
-use crate::api::{BucketReplicationStatus, ConditionType, ManagementPolicy, Reason};
+use crate::api::{BucketReplicationStatus, ConditionType, Interval, ManagementPolicy, Reason};
 use crate::replication::health::Evidence;
 use crate::replication::status::{Contested, Outcome, Report, StatusContext, report, stopped};
 use crate::replication::tests::model::bucket_in;
@@ -26,6 +26,7 @@ fn at(second: i64, previous: &BucketReplicationStatus) -> StatusContext<'_> {
         previous,
         now: Timestamp::from_second(second).unwrap(),
         evidence: &NO_EVIDENCE,
+        raised_interval: None,
     }
 }
 
@@ -183,4 +184,38 @@ fn a_transition_time_moves_only_with_the_status() {
     let down = stopped(&other, &at(3, &slow.status));
     let time = |r: &Report| r.status.conditions[0].last_transition_time.0.as_second();
     assert_eq!([time(&ready), time(&slow), time(&down)], [1, 2, 2]);
+}
+
+#[test]
+fn a_bucket_whose_versioning_cannot_be_read_is_named_beside_one_that_is_not_versioned() {
+    let mut case = case();
+    case.spec.management_policy = ManagementPolicy::Observe;
+    let denied = Failure::new(
+        FailureClass::Denied,
+        "s3:GetBucketVersioning",
+        "bucket dest-bucket-eu-west-1",
+        "denied",
+    );
+    let held = case.observed.destinations.get_mut("dest-bucket-eu-west-1").unwrap();
+    held.versioning = Err(denied);
+    let report = reported(&case, &Outcome::default(), &at(0, &BucketReplicationStatus::default()));
+    let versioning = report.status.conditions.iter().find(|c| c.type_ == "VersioningReady").unwrap();
+    assert_eq!(versioning.status, "False");
+    for part in ["us-east-1", "s3:GetBucketVersioning", "dest-bucket-eu-west-1"] {
+        assert!(versioning.message.contains(part), "{part} is not in: {}", versioning.message);
+    }
+}
+
+#[test]
+fn ready_says_that_an_interval_was_raised() {
+    let shortest = Interval("30m".to_owned());
+    let (case, previous) = (case(), BucketReplicationStatus::default());
+    let context = StatusContext { raised_interval: Some(&shortest), ..at(0, &previous) };
+    let message = |context: StatusContext<'_>| {
+        let report = reported(&case, &all_done(&case), &context);
+        report.status.conditions.into_iter().find(|c| c.type_ == "Ready").unwrap().message
+    };
+    let (raised, plain) = (message(context), message(at(0, &previous)));
+    assert!(raised.contains("checked every 30m and not at spec.interval"), "{raised}");
+    assert!(!plain.contains("interval"), "{plain}");
 }

@@ -353,3 +353,26 @@ fn a_rebuilt_cluster_takes_over_a_role_only_of_the_cluster_that_it_is_told_to_re
     assert_eq!(run(unrelated), "ForeignRole");
     assert_eq!(run(former), "Applied");
 }
+
+#[test]
+fn an_interval_below_the_administrators_is_raised_and_the_status_says_so() {
+    let interval_of = |asked: &str, shortest: &str| {
+        let shortest = shortest.parse().unwrap();
+        let mut scene = Scene::with_settings(|settings| settings.min_interval = shortest);
+        let mut spec = spec();
+        spec["interval"] = json!(asked);
+        scene.apply(spec);
+        scene.check();
+        let next = scene.check().flatten().unwrap();
+        (next, scene.message())
+    };
+    let minutes = |n: u64| Duration::from_secs(60 * n);
+    let (next, message) = interval_of("1m", "30m");
+    assert!(next >= minutes(30) && next <= minutes(33), "{next:?}");
+    assert!(message.contains("--min-interval is 30m"), "{message}");
+    let (next, message) = interval_of("2h", "30m");
+    assert!(next >= minutes(120), "{next:?}");
+    assert!(!message.contains("--min-interval"), "{message}");
+    let (next, _) = interval_of("1m", "1m");
+    assert!(next < minutes(2), "an operator without the flag: {next:?}");
+}

@@ -284,30 +284,54 @@ fn what_was_made_under_an_account_that_is_gone_is_removed_under_another_for_the_
     assert!(scene.role().is_none());
 }
 
-#[test]
-fn a_statement_made_under_an_account_that_is_gone_is_removed_under_another_for_the_same_account() {
+/// A resource that is being deleted, after the account of its destination went.
+fn without_the_account_of_the_destination() -> Scene {
     let (mut scene, spec) = across_accounts();
     scene.apply(spec);
     scene.check();
-    assert!(scene.world().buckets["dr-copies"].policy.is_some());
+    assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
     scene.cluster.with(|server| server.objects.remove(&ObjectName::account("blue")));
     scene.delete();
     scene.check();
     assert_eq!(scene.reason(), "AccountNotFound");
-    assert!(scene.message().contains("blue"), "{}", scene.message());
-    let same = json!({
+    scene
+}
+
+#[test]
+fn statements_under_an_account_that_is_gone_are_removed_under_another_that_allows_their_bucket() {
+    let mut scene = without_the_account_of_the_destination();
+    let other = json!({
         "accountId": THERE,
         "assumeRole": {"arn": format!("arn:aws:iam::{THERE}:role/operator")},
         "namespaces": {"matchNames": ["data"]},
-        "destinations": ["dr-copies"],
+        "destinations": ["dr-*"],
     });
-    scene.account("new-blue", same);
-    scene.check();
-    assert_eq!(scene.reason(), "AccountNotFound", "the resource does not refer to the other account");
-    let mut spec = with_account();
-    spec["rules"][0]["destination"] = json!({"bucket": "dr-copies", "accountRef": "new-blue"});
-    scene.apply(spec);
+    scene.account("new-blue", other);
     scene.check();
     assert_eq!(scene.object(), None, "{:#}", scene.status());
     assert_eq!(scene.world().buckets["dr-copies"].policy, None);
+}
+
+#[test]
+fn no_account_stands_in_that_does_not_allow_namespace_and_bucket_or_is_for_another_account() {
+    let fit = json!({
+        "accountId": THERE,
+        "assumeRole": {"arn": format!("arn:aws:iam::{THERE}:role/operator")},
+        "namespaces": {"matchNames": ["data"]},
+        "destinations": ["dr-*"],
+    });
+    for (field, value) in [
+        ("namespaces", json!({"matchNames": ["shop"]})),
+        ("namespaces", json!({"matchLabels": {"team": "blue"}})),
+        ("destinations", json!(["others-*"])),
+        ("accountId", json!(HERE)),
+    ] {
+        let mut scene = without_the_account_of_the_destination();
+        let mut unfit = fit.clone();
+        unfit[field] = value;
+        scene.account("new-blue", unfit.clone());
+        scene.check();
+        assert_eq!(scene.reason(), "AccountNotFound", "{unfit}");
+        assert!(scene.world().buckets["dr-copies"].policy.is_some(), "{unfit}");
+    }
 }

@@ -36,7 +36,7 @@ const TO_JUDGE: [Precondition; 10] = [
 ];
 
 /// What must hold for the operator to write.
-const TO_WRITE: [Precondition; 8] = [
+const TO_WRITE: [Precondition; 10] = [
     // A role that someone else made is taken over only with `adoptionPolicy: Adopt`.
     to_write::require_role_ours,
     // A configuration that someone else made is replaced only with `adoptionPolicy: Adopt`.
@@ -47,6 +47,9 @@ const TO_WRITE: [Precondition; 8] = [
     to_write::require_versioning_changeable,
     // S3 would refuse the configuration after the role was created.
     to_write::require_filters_writable,
+    to_write::require_prefixes_fit,
+    // IAM would refuse the role with a pattern in place of a tag's name.
+    to_write::require_tags_writable,
     // IAM would replace one tag by another at each check.
     to_write::require_tags_distinct,
     // IAM would refuse the role's policy after the role was created.

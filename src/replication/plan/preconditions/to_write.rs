@@ -1,6 +1,8 @@
 //! The preconditions of a write: role and configuration are the resource's own or may be adopted, versioning can be enabled,
 //! and the policies fit into AWS's limits.
 
+use std::collections::BTreeMap;
+
 use crate::api::{AwsResource, ConditionType, DriftEntry, Reason, VersioningPolicy};
 use crate::iam::bucket_policy::{self, MAX_BUCKET_POLICY};
 use crate::iam::document::{MAX_INLINE_POLICY, Statement};
@@ -126,23 +128,66 @@ pub(crate) fn require_tags_distinct(input: &PlanInput<'_>, _: &[DriftEntry]) -> 
     let role = input.replication.spec.role.as_ref();
     let keys: Vec<&String> = role.into_iter().flat_map(|role| role.tags.keys()).collect();
     let own = input.replication.id.tags();
-    let refuse = |message| Err(Refusal::new(Reason::InvalidRequest, ConditionType::RoleReady, message));
-    let reserved = |key: &&&String| own.keys().any(|other| other.eq_ignore_ascii_case(key));
-    if let Some(key) = keys.iter().find(reserved) {
-        return refuse(format!(
+    let reserved = |key: &&String| own.keys().any(|other| other.eq_ignore_ascii_case(key));
+    let (reserved, others): (Vec<&String>, Vec<&String>) = keys.into_iter().partition(reserved);
+    let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for key in others {
+        alike.entry(key.to_ascii_lowercase()).or_default().push(key);
+    }
+    let reserved = reserved.into_iter().map(|key| {
+        format!(
             "role.tags: IAM takes the key {key} for the operator's own, because keys have no case; remove it"
-        ));
-    }
-    let twins = keys.iter().enumerate().find_map(|(i, one)| {
-        let other = keys.iter().skip(i + 1).find(|other| one.eq_ignore_ascii_case(other))?;
-        Some((one, other))
+        )
     });
-    match twins {
-        Some((one, other)) => refuse(format!(
-            "role.tags: IAM takes the keys {one} and {other} for one, because keys have no case; remove one of them"
-        )),
-        None => Ok(()),
-    }
+    let alike = alike.into_values().filter_map(|keys| {
+        let (last, first) = keys.split_last().filter(|(_, first)| !first.is_empty())?;
+        Some(format!(
+            "role.tags: IAM takes the keys {} and {last} for one, because keys have no case; leave only one of them",
+            first.join(", ")
+        ))
+    });
+    let refuse = |message| Refusal::new(Reason::InvalidRequest, ConditionType::RoleReady, message);
+    Refusal::all(reserved.chain(alike).map(refuse))
+}
+
+/// The longest prefix in bytes: that of a key
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>). Admission counts characters.
+const MAX_PREFIX: usize = 1024;
+
+/// The prefixes are short enough to begin a key.
+pub(crate) fn require_prefixes_fit(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    let long = input.desired.rules.iter().filter(|(_, rule)| rule.filter.prefix.len() > MAX_PREFIX);
+    Refusal::all(long.map(|(id, rule)| {
+        Refusal::new(
+            Reason::InvalidRequest,
+            ConditionType::ReplicationReady,
+            format!(
+                "rules[{id}].filter.prefix has {} bytes in UTF-8 and S3 allows {MAX_PREFIX}; shorten it",
+                rule.filter.prefix.len()
+            ),
+        )
+    }))
+}
+
+/// The tags of the role hold only characters that IAM takes: letters, digits, spaces and `_.:/=+-@`
+/// (<https://docs.aws.amazon.com/IAM/latest/APIReference/API_Tag.html>).
+pub(crate) fn require_tags_writable(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    let is_taken =
+        |c: char| c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c);
+    let role = input.replication.spec.role.as_ref();
+    let unwritable = role
+        .into_iter()
+        .flat_map(|role| &role.tags)
+        .filter_map(|(key, value)| Some((key, key.chars().chain(value.chars()).find(|c| !is_taken(*c))?)));
+    Refusal::all(unwritable.map(|(key, character)| {
+        Refusal::new(
+            Reason::InvalidRequest,
+            ConditionType::RoleReady,
+            format!(
+                "role.tags: the tag {key} holds the character {character:?}, and IAM takes letters, digits, spaces and any of _.:/=+-@ alone; remove it"
+            ),
+        )
+    }))
 }
 
 /// The filters hold only characters of XML 1.0, which S3's API is in (<https://www.w3.org/TR/xml/#charsets>): it has no
