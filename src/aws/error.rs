@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use crate::iam::partition::is_region;
 use crate::replication::{Failure, FailureClass};
 
 /// The header in which S3 names a bucket's Region, in successes and in redirects alike.
@@ -25,12 +26,19 @@ pub fn failure<E>(error: &SdkError<E, HttpResponse>, action: &'static str, subje
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let code = error.code().filter(|code| is_code(code)).unwrap_or_default();
     let status = error.raw_response().map(|r| r.status().as_u16());
     // AWS answered with success, and the SDK cannot read the answer: its error names what it expected.
     let is_unreadable = status.is_some_and(|status| (200..300).contains(&status));
-    let detail = match error.message() {
-        Some(message) if !message.is_empty() => steady(message),
+    // The SDK reads an error only below the root element that the service documents.
+    let refused = error.raw_response().filter(|_| !is_unreadable);
+    let in_body = |name| refused.and_then(|response| element(response, name));
+    let own_code = error.code().filter(|code| is_code(code)).map(str::to_owned);
+    let code = own_code.or_else(|| in_body("Code").filter(|code| is_code(code))).unwrap_or_default();
+    let code = code.as_str();
+    let own_message = error.message().filter(|message| !message.is_empty()).map(str::to_owned);
+    let from_body = || in_body("Message").filter(|_| !code.is_empty());
+    let detail = match own_message.or_else(from_body) {
+        Some(message) => steady(&message),
         _ if is_unreadable => {
             format!("AWS answered with success, and the answer cannot be read: {}", chain(error))
         }
@@ -71,9 +79,31 @@ pub fn names_an_absence<E: ProvideErrorMetadata>(error: &SdkError<E, HttpRespons
     status == Some(404) && error.code().is_some_and(is_code)
 }
 
-/// The Region that S3 names in an answer.
+/// The Region that S3 names in an answer: in a header, or where it redirects without that header, in the body
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/Redirects.html>).
 pub fn bucket_region<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
-    error.raw_response().and_then(|r| r.headers().get(BUCKET_REGION)).map(str::to_owned)
+    let response = error.raw_response()?;
+    let in_header = response.headers().get(BUCKET_REGION).map(str::to_owned);
+    let in_body = || element(response, "Region");
+    let in_endpoint = || region_of_endpoint(&element(response, "Endpoint")?);
+    let is_known = |region: &String| is_region(region);
+    in_header.filter(is_known).or_else(|| in_body().filter(is_known)).or_else(in_endpoint)
+}
+
+/// The Region in the host name of a bucket, such as `b.s3.eu-west-1.amazonaws.com` or `b.s3-eu-west-1.amazonaws.com`. The
+/// bucket's own name, which stands before, may read like one.
+fn region_of_endpoint(endpoint: &str) -> Option<String> {
+    let labels = endpoint.rsplit('.').take_while(|label| *label != "s3");
+    let mut regions = labels.map(|label| label.strip_prefix("s3-").unwrap_or(label));
+    regions.find(|label| is_region(label)).map(str::to_owned)
+}
+
+/// The text of the first element of this name in an answer, wherever it stands.
+fn element(response: &HttpResponse, name: &str) -> Option<String> {
+    let body = std::str::from_utf8(response.body().bytes()?).ok()?;
+    let document = roxmltree::Document::parse(body.trim()).ok()?;
+    let found = document.descendants().find(|node| node.tag_name().name() == name)?;
+    found.text().map(|text| text.trim().to_owned())
 }
 
 /// Whether AWS throttles by this code.
@@ -324,10 +354,61 @@ mod tests {
         }
     }
 
+    fn with_body(status: u16, body: &'static str) -> SdkError<GetBucketReplicationError, HttpResponse> {
+        let error = GetBucketReplicationError::generic(ErrorMetadata::builder().build());
+        SdkError::service_error(error, HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
+    }
+
+    #[test]
+    fn an_error_below_another_root_element_is_read_too() {
+        let read = |status, body| failure(&with_body(status, body), "s3:GetReplicationConfiguration", "b");
+        let expired = read(
+            403,
+            "<ErrorResponse xmlns=\"urn:x\"><Error><Type>Sender</Type><Code>ExpiredToken</Code><Message>The token &amp; key expired</Message></Error></ErrorResponse>",
+        );
+        assert_eq!(expired.class, FailureClass::Credentials);
+        assert_eq!(expired.answer(), "ExpiredToken: The token & key expired");
+        let denied =
+            read(403, "\n<Response><Errors><Error><Code>AccessDenied</Code></Error></Errors></Response>");
+        assert_eq!((denied.class, denied.code.as_str()), (FailureClass::Denied, "AccessDenied"));
+        let throttled = read(400, "<R><Code>Throttling</Code><Message/></R>");
+        assert_eq!((throttled.class, throttled.detail.as_str()), (FailureClass::Throttled, ""));
+        let page = read(403, "<html><Message>Blocked by the proxy</Message></html>");
+        assert_eq!(page.answer(), "HTTP 403", "it is not AWS's");
+        let success = read(200, "<Error><Code>NoSuchBucketPolicy</Code></Error>");
+        assert_eq!((success.class, success.code.as_str()), (FailureClass::Unavailable, ""));
+    }
+
+    #[test]
+    fn a_redirect_without_a_header_names_the_region_in_its_body() {
+        let region = |body| bucket_region(&with_body(301, body));
+        let wrong = "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>";
+        assert_eq!(region(wrong).as_deref(), Some("eu-west-1"));
+        for (body, named) in [
+            ("<Error><Endpoint>b.s3.eu-west-1.amazonaws.com</Endpoint></Error>", Some("eu-west-1")),
+            ("<Error><Endpoint>b.s3-ap-south-1.amazonaws.com</Endpoint></Error>", Some("ap-south-1")),
+            ("<Error><Endpoint>b.s3.cn-north-1.amazonaws.com.cn</Endpoint></Error>", Some("cn-north-1")),
+            ("<Error><Endpoint>logs.eu-west-1.s3.amazonaws.com</Endpoint></Error>", None),
+            ("<Error><Region></Region></Error>", None),
+            ("<Error><Region>over there</Region></Error>", None),
+            ("", None),
+        ] {
+            assert_eq!(region(body).as_deref(), named, "{body}");
+        }
+        let mut response = HttpResponse::new(400.try_into().unwrap(), SdkBody::empty());
+        response.headers_mut().insert(BUCKET_REGION, "");
+        let error = GetBucketReplicationError::generic(ErrorMetadata::builder().build());
+        assert_eq!(bucket_region(&SdkError::service_error(error, response)), None, "an empty header");
+    }
+
     #[test]
     fn the_action_named_by_aws_wins() {
         let detail = "User: arn:aws:iam::111122223333:user/op is not authorized to perform: iam:PassRole on resource: r";
         assert_eq!(denied_action(detail).as_deref(), Some("iam:PassRole"));
+        for quoted in ["\"iam:PassRole\" on", "iam:PassRole.", "iam:PassRole"] {
+            let detail = format!("is not authorized to perform: {quoted}");
+            assert_eq!(denied_action(&detail).as_deref(), Some("iam:PassRole"), "{detail}");
+        }
         assert_eq!(denied_action("Access Denied"), None);
         let ended = "User: x is not authorized to perform: sts:AssumeRole.";
         assert_eq!(denied_action(ended).as_deref(), Some("sts:AssumeRole"));

@@ -98,9 +98,10 @@ pub fn dead_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
     found
 }
 
-/// A unique id of IAM: four capitals for the kind, then at least 12 capitals and digits
-/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>).
+/// A unique id of IAM: four capitals for the kind, then at least 12 capitals and digits; for a session of a role, its name
+/// follows after a colon (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>).
 fn is_dead(principal: &str) -> bool {
+    let (principal, _session) = principal.split_once(':').unwrap_or((principal, ""));
     principal.len() >= 16
         && (principal.starts_with("AIDA") || principal.starts_with("AROA"))
         && principal.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
@@ -185,10 +186,11 @@ mod tests {
         let policy = json!({"Statement": [
             {"Sid": "Auditors", "Effect": "Allow", "Principal": {"AWS": "AIDAZQ3EXAMPLE7USER21"}, "Action": "s3:GetObject"},
             {"Effect": "Deny", "NotPrincipal": {"AWS": [ROLE, "AROAZQ3EXAMPLE7ROLE21"]}, "Action": "s3:*"},
+            {"Effect": "Allow", "Principal": {"AWS": "AROAZQ3EXAMPLE7ROLE22:ci"}, "Action": "s3:GetObject"},
             {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"},
             {"Effect": "Allow", "Principal": {"AWS": ["444455556666", "*"], "Service": "AIDAZQ3EXAMPLE7USER21"}}]});
         let dead: Vec<String> = dead_principals(Some(&policy), "").into_iter().collect();
-        assert_eq!(dead, ["AIDAZQ3EXAMPLE7USER21", "AROAZQ3EXAMPLE7ROLE21"]);
+        assert_eq!(dead, ["AIDAZQ3EXAMPLE7USER21", "AROAZQ3EXAMPLE7ROLE21", "AROAZQ3EXAMPLE7ROLE22:ci"]);
         assert!(dead_principals(None, "").is_empty());
         let sid = sid(&["data", "orders", "orders"]);
         let ours = json!({"Statement": {"Sid": format!("{sid}Objects"), "Effect": "Allow",

@@ -252,8 +252,8 @@ fn strings(value: Option<&Value>) -> Vec<String> {
     }
 }
 
-/// Condition operators and keys have no case, and values are sets: keys that differ by case only are one key with the values
-/// of both.
+/// Condition operators and keys have no case, and the values of a key are a set: keys that differ by case only are one key
+/// with the values of both. A part that cannot be read is kept as its text.
 fn canonical_condition(condition: &Value) -> Value {
     let Value::Object(operators) = condition else {
         return condition.clone();
@@ -261,7 +261,11 @@ fn canonical_condition(condition: &Value) -> Value {
     let mut canonical: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
     for (operator, keys) in operators {
         let canonical = canonical.entry(operator.to_lowercase()).or_default();
-        for (key, values) in keys.as_object().into_iter().flatten() {
+        let Value::Object(keys) = keys else {
+            canonical.entry("unreadable".to_owned()).or_default().insert(keys.to_string());
+            continue;
+        };
+        for (key, values) in keys {
             canonical.entry(key.to_lowercase()).or_default().extend(strings(Some(values)));
         }
     }
@@ -420,6 +424,34 @@ mod tests {
         let both = condition(json!({"kms:viaservice": "a", "kms:ViaService": "b"}));
         assert_eq!(compare(&both, &condition(json!({"kms:ViaService": ["a", "b"]}))), vec![]);
         assert_ne!(compare(&both, &condition(json!({"kms:ViaService": "b"}))), vec![]);
+    }
+
+    #[test]
+    fn a_condition_is_the_same_in_any_case_and_form_of_its_values() {
+        let condition = |condition: Value| json!({"Statement": {"Effect": "Allow", "Action": "a:B", "Resource": "*", "Condition": condition}});
+        let is_same = |a: Value, b: Value| compare(&condition(a), &condition(b)).is_empty();
+        assert!(is_same(
+            json!({"StringEqualsIfExists": {"s3:ResourceAccount": ["012345678901"]}}),
+            json!({"stringequalsifexists": {"S3:resourceaccount": "012345678901"}})
+        ));
+        assert!(is_same(
+            json!({"Bool": {"aws:SecureTransport": true}}),
+            json!({"bool": {"aws:SecureTransport": ["true"]}})
+        ));
+        assert!(is_same(
+            json!({"NumericEquals": {"k": [1, 2]}}),
+            json!({"NumericEquals": {"k": ["2", "1"]}})
+        ));
+        // A number has no leading zeros: it names another account.
+        assert!(!is_same(
+            json!({"StringEquals": {"s3:ResourceAccount": "012345678901"}}),
+            json!({"StringEquals": {"s3:ResourceAccount": 12_345_678_901_u64}})
+        ));
+        assert!(!is_same(json!({"StringEquals": {"k": "v"}}), json!({"StringNotEquals": {"k": "v"}})));
+        assert!(
+            !is_same(json!({"StringEquals": "v"}), json!({"StringEquals": "w"})),
+            "a part that cannot be read"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::api::{
     self, BucketReplicationSpec, DeletionPolicy, Destination, Ownership, ReplicationRule, Role, Source,
     StorageClass, Switch,
 };
-use crate::iam::arn::{bucket_of_arn, region_of_arn};
+use crate::iam::arn::{account_of_arn, bucket_of_arn, region_of_arn};
 use crate::iam::digest::sha256_prefix;
 use crate::replication::configuration::{Configuration, Filter, Rule, RuleDestination};
 
@@ -89,6 +89,10 @@ fn require_admitted(found: &Replicating<'_>) -> Result<(), Inexpressible> {
     let is_named = |c: char| c.is_ascii_alphanumeric() || "+=,.@_/-".contains(c);
     if name.is_empty() || !name.chars().all(is_named) || role.len() > MAX_ROLE_ARN {
         let why = ": it is no ARN of a role that role.arn accepts";
+        return Err(inexpressible("", "role", role, why));
+    }
+    if account_of_arn(role) != Some(found.account_id) {
+        let why = ": it is a role of another account than the bucket's, which S3 cannot assume; name a role of the bucket's account in S3";
         return Err(inexpressible("", "role", role, why));
     }
     let mut taken: BTreeMap<i32, &str> = BTreeMap::new();
@@ -186,6 +190,14 @@ fn import_rule(
         let why = ": it is no ARN of a key; S3 accepts an alias and then fails object by object, because IAM does not resolve it in the role's policy. Name the key by its ARN";
         return Err(inexpressible("destination.kmsKeyArn", key, why));
     }
+    if replication_time_control.is_enabled() && !metrics.is_enabled() {
+        let why = " with replicationTimeControl, which includes metrics; enable the rule's metrics in S3";
+        return Err(inexpressible("destination.metrics", metrics.as_str(), why));
+    }
+    if delete_markers.is_enabled() && !tags.is_empty() {
+        let why = " with a tag filter, for which S3 does not replicate delete markers; disable them in S3";
+        return Err(inexpressible("deleteMarkers", delete_markers.as_str(), why));
+    }
     let enabled = |switch: &Switch| switch.is_enabled().then_some(Switch::Enabled);
     Ok(ReplicationRule {
         id: id.to_owned(),
@@ -208,7 +220,7 @@ fn import_rule(
     })
 }
 
-/// Whether a text is the ARN of a KMS key, and not an id or the ARN of an alias.
+/// Whether a text is the ARN of a KMS key, as admission takes one, and not an id or the ARN of an alias.
 fn is_key_arn(text: &str) -> bool {
     let key = resource_in_account(text, "kms").and_then(|rest| rest.strip_prefix("key/"));
     let in_region = region_of_arn(text).is_some();
@@ -289,10 +301,39 @@ mod tests {
             "arn:aws:kms:eu-west-1:11122223333:key/k",
             "arn:aws:kms::111122223333:key/k",
             "arn:aws:kms:eu-west-1:111122223333:key/a/b",
+            "arn:aws:kms:eu-west-1:111122223333:key/a b",
+            "arn:aws:kms:eu-west-1:12345678901:key/k",
         ] {
             let message = key(text).unwrap_err().to_string();
             assert!(message.starts_with(&format!("rules[r].destination.kmsKeyArn is {text:?}")), "{message}");
         }
+    }
+
+    #[test]
+    fn what_a_plan_would_change_at_once_is_named_with_its_rule() {
+        let timed = |metrics| {
+            to(|destination| {
+                (destination.replication_time_control, destination.metrics) = (Switch::Enabled, metrics)
+            })
+        };
+        assert!(timed(Switch::Enabled).is_ok());
+        let message = timed(Switch::Disabled).unwrap_err().to_string();
+        assert!(message.starts_with("rules[r].destination.metrics is \"Disabled\""), "{message}");
+        let edited = |edit: fn(&mut Configuration)| {
+            let mut configuration = rule(destination());
+            edit(&mut configuration);
+            let found =
+                Replicating { bucket: "s", region: None, account_id: OWN, configuration: &configuration };
+            import(&found).map(drop).map_err(|error| error.to_string())
+        };
+        let message = edited(|held| {
+            let rule = held.rules.get_mut("r").unwrap();
+            rule.filter.tags.insert("k".into(), "v".into());
+            rule.delete_markers = Switch::Enabled;
+        });
+        assert!(message.as_ref().unwrap_err().starts_with("rules[r].deleteMarkers"), "{message:?}");
+        let message = edited(|held| held.role = "arn:aws:iam::044455556666:role/r".into());
+        assert!(message.as_ref().unwrap_err().contains("role of another account"), "{message:?}");
     }
 
     #[test]

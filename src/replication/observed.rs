@@ -54,6 +54,8 @@ pub struct ObservedKey {
     pub state: String,
     /// Made and managed by AWS for one service of one account.
     pub aws_managed: bool,
+    /// The spec of a key that is not symmetric, such as `RSA_2048` or `HMAC_256`.
+    pub unusable_spec: Option<String>,
 }
 
 impl ObservedKey {

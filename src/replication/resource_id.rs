@@ -135,11 +135,15 @@ fn shortened(name: String) -> String {
     format!("{kept}-{}", sha256_prefix(name.as_bytes(), 8))
 }
 
-/// The value of a tag. IAM does not distinguish keys by case
+/// Whether IAM takes two keys of tags for one: it does not distinguish them by case, in any alphabet
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/id_tags.html>).
+pub fn is_same_key(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other) || one.to_lowercase() == other.to_lowercase()
+}
+
+/// The value of a tag, by its key in any case.
 pub fn value_of<'a>(tags: &'a BTreeMap<String, String>, key: &str) -> Option<&'a String> {
-    tags.get(key)
-        .or_else(|| tags.iter().find(|(held, _)| held.eq_ignore_ascii_case(key)).map(|(_, value)| value))
+    tags.get(key).or_else(|| tags.iter().find(|(held, _)| is_same_key(held, key)).map(|(_, value)| value))
 }
 
 /// Whether tags name a resource, as those with which a role is taken over do.
@@ -215,6 +219,9 @@ mod tests {
         };
         assert!(ours.owns(&folded(ours.tags())));
         assert!(belongs_to_another(&folded(id("data", "other").tags()), &ours));
+        let held = BTreeMap::from([("équipe".to_owned(), "data".to_owned())]);
+        assert_eq!(value_of(&held, "Équipe").map(String::as_str), Some("data"));
+        assert_eq!(value_of(&held, "Equipe"), None);
     }
 
     #[test]

@@ -391,7 +391,11 @@ impl World {
 
     /// A key as `DescribeKey` shows it.
     pub fn observed_key(&self, arn: &str) -> Option<ObservedKey> {
-        self.keys.get(arn).map(|state| ObservedKey { state: state.clone(), aws_managed: false })
+        self.keys.get(arn).map(|state| ObservedKey {
+            state: state.clone(),
+            aws_managed: false,
+            unusable_spec: None,
+        })
     }
 }
 

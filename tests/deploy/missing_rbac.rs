@@ -21,6 +21,8 @@ use crate::support::{documents, rendered_text};
 
 const RELEASE: &str = "missing-rbac";
 const RESOURCE: &str = "orders";
+/// The name of the policy that the operator writes.
+const POLICY: &str = "s3-replication";
 
 /// The remedy that the log adds to the API server's message.
 const REMEDY: &str = "give it this right, which the roles of this version's Helm chart and install.yaml hold";
@@ -136,9 +138,7 @@ impl Life {
     /// Makes an event possible.
     async fn provoke(&self, deed: Deed) -> Result<()> {
         let world = &self.world;
-        let drift = async |request: &str| {
-            let versioning = BucketVersioningStatus::Suspended;
-            world.set_versioning("eu-west-1", &self.destination, versioning).await?;
+        let ask = async |request: &str| {
             let patch = json!({"metadata": {"annotations": {"s3replication.dev/requestedAt": request}}});
             world.api().patch(RESOURCE, &PatchParams::default(), &Patch::Merge(patch)).await?;
             anyhow::Ok(())
@@ -146,8 +146,21 @@ impl Life {
         match deed {
             Deed::AccountVerified => world.apply(&self.account_resource().to_string()).await.map(drop),
             Deed::Ready => world.apply(&self.resource().to_string()).await.map(drop),
-            Deed::Corrected => drift("once").await,
-            Deed::CorrectedAgain => drift("again").await,
+            Deed::Corrected => {
+                let versioning = BucketVersioningStatus::Suspended;
+                world.set_versioning("eu-west-1", &self.destination, versioning).await?;
+                ask("once").await
+            }
+            // Something else than before: the same again could be an answer from before the correction.
+            Deed::CorrectedAgain => {
+                let arn = world.get(RESOURCE).await?["status"]["role"]["arn"].clone();
+                let role = arn.as_str().and_then(|arn| arn.rsplit('/').next()).context("no role")?;
+                let other = json!({"Version": "2012-10-17", "Statement": [
+                    {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::other"}]});
+                let write = world.iam().put_role_policy().role_name(role).policy_name(POLICY);
+                write.policy_document(other.to_string()).send().await?;
+                ask("again").await
+            }
             Deed::BackfillBegun => world.apply(&self.backfill().to_string()).await.map(drop),
             Deed::Gone => {
                 world.api().delete(RESOURCE, &DeleteParams::default()).await?;

@@ -307,7 +307,9 @@ mod tests {
         assert_eq!(ask(false, false).await, Some(true), "it is remembered");
 
         let keys = Keys::new();
-        let key = |state: &str| Ok(Some(ObservedKey { state: state.to_owned(), aws_managed: false }));
+        let key = |state: &str| {
+            Ok(Some(ObservedKey { state: state.to_owned(), aws_managed: false, unusable_spec: None }))
+        };
         let (enabled, pending) = (key("Enabled"), key("PendingDeletion"));
         let read = async |fresh, answer: &Read<Option<ObservedKey>>| {
             let answer = answer.clone();

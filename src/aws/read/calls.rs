@@ -27,6 +27,10 @@ pub const GET_BUCKET_VERSIONING: &str = "s3:GetBucketVersioning";
 /// The action that reading a key needs.
 pub const DESCRIBE_KEY: &str = "kms:DescribeKey";
 
+/// The only kind of key with which S3 encrypts
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html>).
+const SYMMETRIC: &str = "SYMMETRIC_DEFAULT";
+
 /// A bucket's versioning.
 pub async fn read_versioning(
     aws: &AwsClient,
@@ -108,14 +112,13 @@ pub async fn read_raw_configuration(
 pub async fn read_object_lock(aws: &AwsClient, bucket: &str, region: &str, account_id: &str) -> Read<bool> {
     let request =
         aws.s3(region).get_object_lock_configuration().bucket(bucket).expected_bucket_owner(account_id);
-    match aws
-        .call(Operation::s3_read(region, "s3:GetBucketObjectLockConfiguration", bucket), request.send())
-        .await
-    {
-        Ok(answer) => Ok(answer
-            .object_lock_configuration()
-            .and_then(|c| c.object_lock_enabled())
-            .is_some_and(|enabled| enabled.as_str() == "Enabled")),
+    let action = "s3:GetBucketObjectLockConfiguration";
+    match aws.call(Operation::s3_read(region, action, bucket), request.send()).await {
+        // S3 has an error code for "none": an empty answer must not take rights from the role.
+        Ok(answer) => match answer.object_lock_configuration() {
+            Some(held) => Ok(held.object_lock_enabled().is_some_and(|enabled| enabled.as_str() == "Enabled")),
+            None => Err(incomplete(action, bucket, "an ObjectLockConfiguration")),
+        },
         Err(failure) if failure.code == "ObjectLockConfigurationNotFoundError" => Ok(false),
         Err(failure) => Err(failure),
     }
@@ -127,9 +130,11 @@ pub async fn read_key(aws: &AwsClient, region: &str, arn: &str) -> Read<Option<O
     match aws.call(Operation::kms(region, DESCRIBE_KEY, arn), request.send()).await {
         Ok(answer) => {
             let key = answer.key_metadata().ok_or_else(|| incomplete(DESCRIBE_KEY, arn, "KeyMetadata"))?;
+            let spec = key.key_spec().map(|spec| spec.as_str());
             Ok(Some(ObservedKey {
                 state: key.key_state().map(|s| s.as_str()).unwrap_or("Enabled").to_owned(),
                 aws_managed: key.key_manager().is_some_and(|m| m.as_str() == "AWS"),
+                unusable_spec: spec.filter(|spec| *spec != SYMMETRIC).map(str::to_owned),
             }))
         }
         Err(failure) if failure.code == "NotFoundException" => Ok(None),

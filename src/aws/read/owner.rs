@@ -8,6 +8,7 @@ use crate::aws::account::client::AwsClient;
 use crate::aws::account::operation::Operation;
 use crate::aws::error::{HEAD_BUCKET, bucket_region};
 use crate::aws::read::calls::GET_BUCKET_VERSIONING;
+use crate::iam::partition::is_region;
 use crate::replication::{Failure, FailureClass};
 
 /// An answer of `HeadBucket`.
@@ -72,7 +73,10 @@ pub async fn head(aws: &AwsClient, region: &str, bucket: &str, account_id: Optio
         result
     };
     match aws.call(Operation::s3_read(region, HEAD_BUCKET, bucket), answer).await {
-        Ok(found) => Head::Found(found.bucket_region().unwrap_or(region).to_owned()),
+        Ok(found) => {
+            let named = found.bucket_region().filter(|named| is_region(named));
+            Head::Found(named.unwrap_or(region).to_owned())
+        }
         Err(failure) => read_failure(failure, region, named),
     }
 }

@@ -373,7 +373,8 @@ proptest! {
                 prop_assert_eq!(configuration_differences(&desired, &caller(), Some(&configuration)), vec![]);
             }
             Err(Inexpressible { field, .. }) => {
-                prop_assert!(["priority", "destination.storageClass", "destination.kmsKeyArn"].contains(&field), "{}", field);
+                let expected = ["priority", "deleteMarkers", "destination.storageClass", "destination.kmsKeyArn"];
+                prop_assert!(expected.contains(&field), "{}", field);
             }
         }
     }

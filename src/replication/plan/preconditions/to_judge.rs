@@ -7,7 +7,7 @@ use crate::iam::compare::trusts_service;
 use crate::replication::configuration::Rule;
 use crate::replication::desired::{DesiredBucket, DesiredRole, S3};
 use crate::replication::failure::FailureClass;
-use crate::replication::observed::{ObservedBucket, ObservedRole};
+use crate::replication::observed::{ObservedBucket, ObservedKey, ObservedRole};
 use crate::replication::plan::input::PlanInput;
 use crate::replication::refusal::Refusal;
 use crate::replication::resource_id::{belongs_to_another, owner_of};
@@ -274,6 +274,9 @@ fn unusable_key(input: &PlanInput<'_>, id: &str, rule: &Rule) -> Option<String> 
         Some(key) if !key.is_enabled() => Some(format!(
             "{field}: key {arn} is {} and encrypts nothing; enable it (cancel its deletion) or name another key",
             key.state
+        )),
+        Some(ObservedKey { unusable_spec: Some(spec), .. }) => Some(format!(
+            "{field}: key {arn} is of the kind {spec}, and S3 encrypts only with symmetric keys (SYMMETRIC_DEFAULT); name another key"
         )),
         Some(key) if key.aws_managed && account_id != own => Some(format!(
             "{field}: key {arn} is managed by AWS and cannot be used across accounts; name a customer managed key"

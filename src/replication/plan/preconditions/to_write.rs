@@ -13,7 +13,7 @@ use crate::replication::observed::{ObservedBucket, Versioning};
 use crate::replication::plan::input::PlanInput;
 use crate::replication::plan::transition::Transition;
 use crate::replication::refusal::Refusal;
-use crate::replication::resource_id::{is_named_by, owner_of};
+use crate::replication::resource_id::{is_named_by, is_same_key, owner_of};
 
 /// The managed role is this resource's, or may be adopted.
 pub(crate) fn require_role_ours(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
@@ -128,11 +128,11 @@ pub(crate) fn require_tags_distinct(input: &PlanInput<'_>, _: &[DriftEntry]) -> 
     let role = input.replication.spec.role.as_ref();
     let keys: Vec<&String> = role.into_iter().flat_map(|role| role.tags.keys()).collect();
     let own = input.replication.id.tags();
-    let reserved = |key: &&String| own.keys().any(|other| other.eq_ignore_ascii_case(key));
+    let reserved = |key: &&String| own.keys().any(|other| is_same_key(other, key));
     let (reserved, others): (Vec<&String>, Vec<&String>) = keys.into_iter().partition(reserved);
     let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for key in others {
-        alike.entry(key.to_ascii_lowercase()).or_default().push(key);
+        alike.entry(key.to_lowercase()).or_default().push(key);
     }
     let reserved = reserved.into_iter().map(|key| {
         format!(
