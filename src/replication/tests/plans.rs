@@ -120,6 +120,92 @@ fn tags_that_iam_takes_for_one_are_refused() {
     }
 }
 
+/// The message with which a spec is refused before the first write.
+fn refused(edit: impl FnOnce(&mut BucketReplicationSpec)) -> Option<String> {
+    let mut asked = quickstart();
+    edit(&mut asked);
+    let plan = empty(asked).plan();
+    let refusal = plan.refusal()?;
+    assert_eq!((refusal.reason, plan.steps().count()), (Reason::InvalidRequest, 0));
+    Some(refusal.message.clone())
+}
+
+#[test]
+fn a_filter_that_is_too_long_for_s3_is_refused_with_its_rule() {
+    let prefix = |prefix: String| {
+        refused(|asked| asked.rules[0].filter = Some(Filter { prefix: Some(prefix), ..Filter::default() }))
+    };
+    for fits in ["a*b ?/&<\">'".to_owned(), "é".repeat(512), "a".repeat(1024)] {
+        assert_eq!(prefix(fits), None);
+    }
+    let message = prefix("é".repeat(513)).unwrap();
+    assert!(message.starts_with("rules[ReplicateToEU].filter.prefix has 1026 bytes"), "{message}");
+    let tag = |key: String, value: String| {
+        refused(|asked| {
+            asked.rules[0].filter = Some(Filter { tags: [(key, value)].into(), ..Filter::default() })
+        })
+    };
+    assert_eq!(tag("k".repeat(128), "é".repeat(256)), None);
+    for (key, value) in [("😀".repeat(65), String::new()), ("k".to_owned(), "😀".repeat(129))] {
+        let message = tag(key, value).unwrap();
+        assert!(message.starts_with("rules[ReplicateToEU].filter.tags"), "{message}");
+    }
+}
+
+#[test]
+fn a_tag_that_iam_does_not_take_is_refused_by_its_key() {
+    let tag = |key: &str, value: &str| {
+        refused(|asked| {
+            asked.role.as_mut().unwrap().tags = [(key.to_owned(), value.to_owned())].into();
+        })
+    };
+    for (key, value) in [("équipe", "données 1/2"), ("a_.:/=+-@", ""), ("awsome", "x y")] {
+        assert_eq!(tag(key, value), None, "{key}");
+    }
+    for (key, value) in [("team", "a&b"), ("team", "a\tb"), ("té(am)", ""), ("😀", ""), ("AWS:team", "x")]
+    {
+        let message = tag(key, value).unwrap();
+        assert!(message.starts_with("role.tags: the ") && message.contains(key), "{message}");
+    }
+}
+
+#[test]
+fn an_arn_of_another_partition_or_account_is_refused_by_its_field() {
+    let boundary =
+        |arn: &str| refused(|asked| asked.role.as_mut().unwrap().permissions_boundary = Some(arn.to_owned()));
+    assert_eq!(boundary("arn:aws:iam::111122223333:policy/b"), None);
+    assert_eq!(boundary("arn:aws:iam::aws:policy/ReadOnlyAccess"), None);
+    for arn in ["arn:aws-cn:iam::111122223333:policy/b", "arn:aws:iam::044455556666:policy/b"] {
+        let message = boundary(arn).unwrap();
+        assert!(message.starts_with("role.permissionsBoundary: ") && message.contains(arn), "{message}");
+    }
+    let message = refused(|asked| {
+        asked.source.kms_key_arns = vec!["arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/k".into()];
+    })
+    .unwrap();
+    assert!(
+        message.starts_with("source.kmsKeyArns: ") && message.contains("begin with arn:aws:;"),
+        "{message}"
+    );
+}
+
+#[test]
+fn rules_that_name_two_owners_of_one_bucket_are_refused() {
+    let owners = |first: &str, second: &str| {
+        refused(|asked| {
+            asked.rules[0].destination.account = Some(first.to_owned());
+            let mut rule = asked.rules[0].clone();
+            (rule.id, rule.priority) = ("Second".to_owned(), Some(2));
+            rule.destination.account = Some(second.to_owned());
+            asked.rules.push(rule);
+        })
+    };
+    assert_eq!(owners("044455556666", "044455556666"), None);
+    let message = owners("044455556666", "111122223333").unwrap();
+    assert!(message.starts_with("rules[Second].destination: bucket dest-bucket-eu-west-1"), "{message}");
+    assert!(message.contains("044455556666 in rules[ReplicateToEU]"), "{message}");
+}
+
 #[test]
 fn every_tag_that_iam_takes_for_another_is_named() {
     let mut case = empty(quickstart());

@@ -3,6 +3,7 @@
 //! In: the planner's input, and the differences. Out: every refusal, in the order of the lists below; the first one becomes
 //! the reason of `Ready`. A plan with a refusal has no steps.
 
+mod to_ask;
 mod to_judge;
 mod to_write;
 
@@ -36,7 +37,7 @@ const TO_JUDGE: [Precondition; 10] = [
 ];
 
 /// What must hold for the operator to write.
-const TO_WRITE: [Precondition; 10] = [
+const TO_WRITE: [Precondition; 12] = [
     // A role that someone else made is taken over only with `adoptionPolicy: Adopt`.
     to_write::require_role_ours,
     // A configuration that someone else made is replaced only with `adoptionPolicy: Adopt`.
@@ -47,9 +48,14 @@ const TO_WRITE: [Precondition; 10] = [
     to_write::require_versioning_changeable,
     // S3 would refuse the configuration after the role was created.
     to_write::require_filters_writable,
-    to_write::require_prefixes_fit,
-    // IAM would refuse the role with a pattern in place of a tag's name.
-    to_write::require_tags_writable,
+    // S3 counts bytes and units of UTF-16, and admission counts characters.
+    to_ask::require_filters_fit,
+    // S3 would take the rules for buckets of two owners, and copy into one of them at most.
+    to_ask::require_one_owner_of_a_bucket,
+    // IAM and S3 refuse an ARN of another partition without naming the field.
+    to_ask::require_arns_within_reach,
+    // IAM refuses a tag by its regular expression.
+    to_ask::require_role_tags_taken,
     // IAM would replace one tag by another at each check.
     to_write::require_tags_distinct,
     // IAM would refuse the role's policy after the role was created.

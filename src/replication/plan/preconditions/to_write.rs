@@ -150,46 +150,6 @@ pub(crate) fn require_tags_distinct(input: &PlanInput<'_>, _: &[DriftEntry]) -> 
     Refusal::all(reserved.chain(alike).map(refuse))
 }
 
-/// The longest prefix in bytes: that of a key
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>). Admission counts characters.
-const MAX_PREFIX: usize = 1024;
-
-/// The prefixes are short enough to begin a key.
-pub(crate) fn require_prefixes_fit(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
-    let long = input.desired.rules.iter().filter(|(_, rule)| rule.filter.prefix.len() > MAX_PREFIX);
-    Refusal::all(long.map(|(id, rule)| {
-        Refusal::new(
-            Reason::InvalidRequest,
-            ConditionType::ReplicationReady,
-            format!(
-                "rules[{id}].filter.prefix has {} bytes in UTF-8 and S3 allows {MAX_PREFIX}; shorten it",
-                rule.filter.prefix.len()
-            ),
-        )
-    }))
-}
-
-/// The tags of the role hold only characters that IAM takes: letters, digits, spaces and `_.:/=+-@`
-/// (<https://docs.aws.amazon.com/IAM/latest/APIReference/API_Tag.html>).
-pub(crate) fn require_tags_writable(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
-    let is_taken =
-        |c: char| c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c);
-    let role = input.replication.spec.role.as_ref();
-    let unwritable = role
-        .into_iter()
-        .flat_map(|role| &role.tags)
-        .filter_map(|(key, value)| Some((key, key.chars().chain(value.chars()).find(|c| !is_taken(*c))?)));
-    Refusal::all(unwritable.map(|(key, character)| {
-        Refusal::new(
-            Reason::InvalidRequest,
-            ConditionType::RoleReady,
-            format!(
-                "role.tags: the tag {key} holds the character {character:?}, and IAM takes letters, digits, spaces and any of _.:/=+-@ alone; remove it"
-            ),
-        )
-    }))
-}
-
 /// The filters hold only characters of XML 1.0, which S3's API is in (<https://www.w3.org/TR/xml/#charsets>): it has no
 /// form for most control characters, although object keys and tags may hold them.
 pub(crate) fn require_filters_writable(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
