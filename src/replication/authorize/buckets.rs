@@ -49,6 +49,9 @@ pub(super) fn require_destinations(
     refusals
 }
 
+/// How many buckets a message names: as many as fit into the message of a condition, be their names as long as S3 allows.
+const BUCKETS: usize = 40;
+
 /// Rules whose buckets an account does not name.
 struct Forbidden<'a> {
     account: &'a Account,
@@ -59,16 +62,16 @@ impl Forbidden<'_> {
     fn refusal(self) -> Refusal {
         let Account { name, spec } = self.account;
         let fields = self.rules.iter().map(|rule| format!("rules[{}].destination.bucket", rule.id));
-        let buckets: BTreeSet<&str> =
-            self.rules.iter().map(|rule| rule.destination.bucket.as_str()).collect();
-        let (bucket, pattern) = match buckets.len() {
-            1 => ("bucket", "a pattern"),
-            _ => ("buckets", "patterns"),
+        let buckets: BTreeSet<&String> = self.rules.iter().map(|rule| &rule.destination.bucket).collect();
+        let buckets: Vec<String> = buckets.into_iter().cloned().collect();
+        let (bucket, patterns) = match buckets.as_slice() {
+            [one] => ("bucket", format!("a pattern for {one}")),
+            _ => ("buckets", "patterns for them".to_owned()),
         };
-        let buckets = buckets.into_iter().collect::<Vec<_>>().join(", ");
         let message = format!(
-            "{}: {bucket} {buckets} may not be replicated into under AwsAccount {name}, which allows the destinations {}; ask its administrator to add {pattern} for {buckets} to spec.destinations",
+            "{}: {bucket} {} may not be replicated into under AwsAccount {name}, which allows the destinations {}; ask its administrator to add {patterns} to spec.destinations",
             listed(&fields.collect::<Vec<_>>()),
+            first(&buckets, BUCKETS),
             listed(&spec.destinations)
         );
         Refusal::new(Reason::NotAllowed, ConditionType::Ready, message)
@@ -149,9 +152,12 @@ fn is_name(bucket: &str) -> bool {
 
 fn listed(items: &[String]) -> String {
     const SHOWN: usize = 10;
-    if items.is_empty() {
-        return "(none)".to_owned();
-    }
-    let more = if items.len() > SHOWN { format!(" and {} more", items.len() - SHOWN) } else { String::new() };
-    format!("{}{more}", items.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "))
+    if items.is_empty() { "(none)".to_owned() } else { first(items, SHOWN) }
+}
+
+/// The first items, and how many more there are.
+fn first(items: &[String], shown: usize) -> String {
+    let more = items.len().saturating_sub(shown);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", items.iter().take(shown).cloned().collect::<Vec<_>>().join(", "))
 }

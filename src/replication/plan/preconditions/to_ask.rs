@@ -53,7 +53,7 @@ pub(crate) fn require_role_tags_taken(input: &PlanInput<'_>, _: &[DriftEntry]) -
     let Some(role) = &input.replication.spec.role else { return Ok(()) };
     let is_taken =
         |c: char| c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c);
-    let refused = role.tags.iter().find_map(|(key, value)| {
+    let refused = role.tags.iter().filter_map(|(key, value)| {
         if key.to_lowercase().starts_with("aws:") {
             let fix = "AWS reserves keys that begin with aws: in any case; name the tag otherwise";
             return Some(format!("role.tags: the key {key} cannot be set: {fix}"));
@@ -63,7 +63,7 @@ pub(crate) fn require_role_tags_taken(input: &PlanInput<'_>, _: &[DriftEntry]) -
             "role.tags: the tag {key:?} holds the character {character:?}, and IAM takes letters, digits, spaces and _.:/=+-@ only; replace it"
         ))
     });
-    refused.map_or(Ok(()), |message| Err(refuse(about, message)))
+    Refusal::all(refused.map(|message| refuse(about, message)))
 }
 
 /// Every ARN in the spec is of the partition of the source's Region, and a permissions boundary is of AWS or of the
