@@ -6,11 +6,14 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 use crate::api::{
-    AdoptionPolicy, BucketReplicationSpec, Filter, ManagementPolicy, Reason, RoleStatus, VersioningPolicy,
+    AdoptionPolicy, BucketReplicationSpec, Filter, ManagementPolicy, Reason, RoleStatus, Switch,
+    VersioningPolicy,
 };
 use crate::replication::tests::model::{bucket_in, execute};
 use crate::replication::tests::{Case, nothing_but, quickstart, spec};
-use crate::replication::{Configuration, Failure, FailureClass, ObservedRole, Plan, VersioningStatus};
+use crate::replication::{
+    Configuration, Failure, FailureClass, ObservedKey, ObservedRole, Plan, VersioningStatus,
+};
 
 /// Two fresh buckets and nothing else.
 pub(super) fn empty(spec: BucketReplicationSpec) -> Case {
@@ -187,6 +190,27 @@ fn an_arn_of_another_partition_or_account_is_refused_by_its_field() {
         message.starts_with("source.kmsKeyArns: ") && message.contains("begin with arn:aws:;"),
         "{message}"
     );
+}
+
+#[test]
+fn a_key_that_is_not_symmetric_is_refused_with_its_rule() {
+    let arn = "arn:aws:kms:eu-west-1:111122223333:key/k";
+    let mut asked = quickstart();
+    asked.rules[0].kms_encrypted_objects = Some(Switch::Enabled);
+    asked.rules[0].destination.kms_key_arn = Some(arn.to_owned());
+    let refusal = |spec: Option<&str>| {
+        let unusable_spec = spec.map(str::to_owned);
+        let key = ObservedKey { state: "Enabled".to_owned(), aws_managed: false, unusable_spec };
+        let mut case = empty(asked.clone());
+        case.observed.keys.insert(arn.to_owned(), Ok(Some(key)));
+        case.plan().refusal().map(|refusal| refusal.message.clone())
+    };
+    assert_eq!(refusal(None), None);
+    for spec in ["RSA_2048", "HMAC_256"] {
+        let message = refusal(Some(spec)).unwrap();
+        assert!(message.starts_with("rules[ReplicateToEU].destination.kmsKeyArn"), "{message}");
+        assert!(message.contains(spec), "{message}");
+    }
 }
 
 #[test]
