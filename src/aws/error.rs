@@ -72,6 +72,11 @@ where
     }
 }
 
+/// Whether AWS answered with no more than a status, as a HEAD's errors do: another call has to be asked what it means.
+pub fn is_bare(failure: &Failure) -> bool {
+    failure.code.starts_with("HTTP ")
+}
+
 /// Whether AWS answered, by a code of its own, that something does not exist: the service works. A page of 404 that a proxy
 /// on the way wrote has no such code.
 pub fn names_an_absence<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {

@@ -1,10 +1,9 @@
 //! Alerts and dashboard: Prometheus accepts them, alerts fire when they should, and both use only existing metrics.
 
 use std::collections::BTreeSet;
-use std::process::{Command, Stdio};
-use std::sync::Once;
 
 use anyhow::{Context, Result, bail, ensure};
+use rig::promtool::promtool;
 use s3_replication_operator::telemetry::DESCRIPTIONS;
 use serde_json::{Value, json};
 
@@ -12,36 +11,6 @@ use crate::support::{of_kind, read, read_yaml, rendered};
 
 const ALERTS: &str = "deploy/prometheus/alerts.yaml";
 const DASHBOARD: &str = "deploy/grafana/dashboard.json";
-
-/// Runs promtool on files in a new directory. Without promtool, one line reports that.
-fn promtool(args: &[&str], files: &[(&str, &str)]) -> Result<()> {
-    let there =
-        Command::new("promtool").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if there.is_err() {
-        static SAID: Once = Once::new();
-        SAID.call_once(|| {
-            rig::progress::say(
-                "promtool is not on the PATH: alerts and dashboard are not put before Prometheus \
-                 (on Debian and Ubuntu: apt install prometheus)",
-            );
-        });
-        return Ok(());
-    }
-    let dir = rig::paths::scratch_dir("promtool")?;
-    for (name, text) in files {
-        std::fs::write(dir.join(name), text)?;
-    }
-    let output = Command::new("promtool").args(args).current_dir(&dir).output()?;
-    std::fs::remove_dir_all(&dir)?;
-    let printed = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    ensure!(
-        output.status.success(),
-        "promtool {args:?}: {}{}",
-        printed(&output.stdout),
-        printed(&output.stderr)
-    );
-    Ok(())
-}
 
 /// Every `expr` in a document, wherever it is.
 fn expressions(value: &Value) -> Vec<String> {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use crate::aws::account::client::AwsClient;
 use crate::aws::account::operation::Operation;
 use crate::aws::connector::ResourceClients;
+use crate::aws::error::is_bare;
 use crate::aws::read::calls::{GET_BUCKET_VERSIONING, read_versioning};
 use crate::replication::health::canary::{
     BucketFacts, CanaryFacts, HeldVersion, ReplicationStatus, VersionAt,
@@ -110,11 +111,20 @@ pub async fn read_replication_status(aws: &AwsClient, object: &VersionAt) -> Rea
             let header = answer.replication_status().map(|status| status.as_str());
             Ok(Some(ReplicationStatus::parse(header)))
         }
-        // The errors of a HEAD have no body: 403 and 404 alike may mean that the version is gone.
-        Err(failure) if may_be_gone(&failure) => {
-            let held = list_versions(aws, &object.bucket, key).await?;
-            let is_there = held.iter().any(|held| held.key == *key && held.version == *version);
-            if is_there { Err(failure) } else { Ok(None) }
+        // The errors of a HEAD have no body: 403 and 404 alike may mean that the version is gone, and 400 that credentials
+        // expired. A listing has one.
+        Err(failure) if is_bare(&failure) || may_be_gone(&failure) => {
+            match list_versions(aws, &object.bucket, key).await {
+                Ok(held) => {
+                    let is_there = held.iter().any(|held| held.key == *key && held.version == *version);
+                    if is_there { Err(failure) } else { Ok(None) }
+                }
+                // A denial of one action says nothing about the other.
+                Err(other) if other.class == FailureClass::Denied && failure.class != other.class => {
+                    Err(failure)
+                }
+                Err(other) => Err(other),
+            }
         }
         Err(failure) => Err(failure),
     }

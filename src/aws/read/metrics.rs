@@ -20,13 +20,21 @@ const NAMESPACE: &str = "AWS/S3";
 /// A page holds 100,800 points: more pages than a day of 500 series has are no answer.
 const PAGES: usize = 20;
 
+/// What is said of a series that CloudWatch left out.
+const UNANSWERED: &str = "the answer lacks a series that was requested";
+
+/// What is said of a series of which CloudWatch returned some points without words of its own.
+const PARTIAL: &str = "the answer lacks some of the points";
+
 /// Reads all pages of a request.
 pub async fn read_metrics(
     aws: &AwsClient,
     region: &str,
     request: &MetricsRequest,
 ) -> Read<Vec<SeriesAnswer>> {
-    let mut answers = vec![SeriesAnswer::default(); request.series.len()];
+    let unanswered = problem(FailureClass::Unavailable, "", UNANSWERED, region);
+    let unanswered = SeriesAnswer { points: Vec::new(), problem: Some(unanswered) };
+    let mut answers = vec![unanswered; request.series.len()];
     let queries: Vec<MetricDataQuery> =
         request.series.iter().enumerate().map(|(place, series)| query(place, series, request)).collect();
     let mut token = None;
@@ -73,21 +81,26 @@ fn query(place: usize, series: &Series, request: &MetricsRequest) -> MetricDataQ
     MetricDataQuery::builder().id(format!("q{place}")).metric_stat(stat).build()
 }
 
-/// Adds a page of a series. `PartialData` announces further pages, and what came so far counts.
+/// Adds a page of a series. The status of its last page counts: `PartialData` and `InternalError` announce further pages,
+/// and without one, points are missing
+/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDataResult.html>).
 fn add(answer: &mut SeriesAnswer, result: &MetricDataResult, region: &str) {
-    let refused = |class, code: &str| {
-        let words = result.messages().iter().filter_map(|message| message.value());
-        let detail = words.collect::<Vec<_>>().join("; ");
-        Some(Failure { code: code.to_owned(), ..Failure::new(class, GET_METRIC_DATA, region, detail) })
-    };
-    match result.status_code() {
-        Some(StatusCode::Forbidden) => answer.problem = refused(FailureClass::Denied, "Forbidden"),
-        Some(StatusCode::InternalError) => {
-            answer.problem = refused(FailureClass::Unavailable, "InternalError");
+    let words: Vec<&str> = result.messages().iter().filter_map(|message| message.value()).collect();
+    let words = words.join("; ");
+    answer.problem = match result.status_code() {
+        Some(StatusCode::Complete) | None => None,
+        Some(StatusCode::Forbidden) => Some(problem(FailureClass::Denied, "Forbidden", &words, region)),
+        Some(StatusCode::PartialData) => {
+            let words = if words.is_empty() { PARTIAL } else { &words };
+            Some(problem(FailureClass::Unavailable, "PartialData", words, region))
         }
-        _ => {}
-    }
+        Some(other) => Some(problem(FailureClass::Unavailable, other.as_str(), &words, region)),
+    };
     let times = result.timestamps().iter().map(|time| Timestamp::from_second(time.secs()));
     let points = times.zip(result.values()).filter_map(|(at, value)| Some((at.ok()?, *value)));
     answer.points.extend(points);
+}
+
+fn problem(class: FailureClass, code: &str, words: &str, region: &str) -> Failure {
+    Failure { code: code.to_owned(), ..Failure::new(class, GET_METRIC_DATA, region, words) }
 }

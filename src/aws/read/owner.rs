@@ -6,7 +6,7 @@
 
 use crate::aws::account::client::AwsClient;
 use crate::aws::account::operation::Operation;
-use crate::aws::error::{HEAD_BUCKET, bucket_region};
+use crate::aws::error::{HEAD_BUCKET, bucket_region, is_bare};
 use crate::aws::read::calls::GET_BUCKET_VERSIONING;
 use crate::iam::partition::is_region;
 use crate::replication::{Failure, FailureClass};
@@ -95,12 +95,12 @@ fn read_failure(failure: Failure, region: &str, named: Option<String>) -> Head {
 /// Asks what a bare status of `HeadBucket` means, by `GetBucketVersioning`, whose errors have a body. Every answer that
 /// names a Region, and every success, says enough already.
 pub async fn explain(aws: &AwsClient, region: &str, bucket: &str, account_id: &str, answer: Head) -> Head {
-    let is_bare = match &answer {
+    let says_little = match &answer {
         Head::Found(_) | Head::Elsewhere(_) | Head::Denied { region: Some(_), .. } => false,
         Head::Missing => true,
-        Head::Denied { failure, .. } | Head::Failed(failure) => failure.code.starts_with("HTTP "),
+        Head::Denied { failure, .. } | Head::Failed(failure) => is_bare(failure),
     };
-    if !is_bare {
+    if !says_little {
         return answer;
     }
     let request = aws.s3(region).get_bucket_versioning().bucket(bucket).expected_bucket_owner(account_id);

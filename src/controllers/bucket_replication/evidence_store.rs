@@ -30,7 +30,8 @@ struct Entry {
 struct Watched {
     key: Key,
     watch: Watch,
-    interval: Duration,
+    /// `None`: metrics are not read, and failure events are the evidence.
+    interval: Option<Duration>,
     /// When the metrics were last read.
     read_at: Option<Instant>,
 }
@@ -42,7 +43,8 @@ pub struct Registration<'a> {
     pub watch: Watch,
     /// The status as it was last written, which remembers what earlier processes found.
     pub previous: &'a BucketReplicationStatus,
-    pub interval: Duration,
+    /// `None`: metrics are not read.
+    pub interval: Option<Duration>,
     /// How far a verdict looks back.
     pub window: SignedDuration,
     pub now: Timestamp,
@@ -95,7 +97,11 @@ impl EvidenceStore {
         for (id, rule) in &mut evidence.rules {
             rule.metrics.take_if(|_| !names.contains(id));
         }
-        for id in names {
+        evidence.reads_metrics = interval.is_some();
+        if interval.is_none() {
+            remember_failures(evidence, &names, previous);
+        }
+        for id in names.into_iter().filter(|_| interval.is_some()) {
             let held = evidence.rules.entry(id.clone()).or_insert_with(|| remembered(id, previous));
             if held.metrics.is_none() {
                 let counted_to = held.run.as_ref().map(|run| run.last);
@@ -103,7 +109,8 @@ impl EvidenceStore {
                 held.metrics = Some(MetricsEvidence { counted_to, ..MetricsEvidence::new(since) });
             }
         }
-        evidence.rules.retain(|_, rule| rule.metrics.is_some() || rule.canary.is_some());
+        let counts = |rule: &RuleEvidence| rule.metrics.is_some() || rule.canary.is_some();
+        evidence.rules.retain(|_, rule| counts(rule) || (interval.is_none() && rule.run.is_some()));
         let read_at = entry.watched.as_ref().and_then(|watched| watched.read_at);
         entry.watched = (!watch.rules.is_empty()).then_some(Watched { key, watch, interval, read_at });
         if entry.watched.is_none() && entry.evidence.rules.is_empty() {
@@ -120,7 +127,7 @@ impl EvidenceStore {
         let mut entries = self.0.lock();
         let due = entries.iter_mut().filter_map(|(uid, entry)| {
             let watched = entry.watched.as_mut()?;
-            let interval = watched.interval;
+            let interval = watched.interval?;
             if watched.read_at.is_some_and(|read| slot(read, interval) == slot(now, interval)) {
                 return None;
             }
@@ -162,6 +169,19 @@ impl EvidenceStore {
     /// Forgets everything: another operator may have led meanwhile.
     pub fn forget_all(&self) {
         self.0.lock().clear();
+    }
+}
+
+/// Takes the runs of failures over that the status remembers, of the rules with these IDs, and drops those of all others.
+fn remember_failures(evidence: &mut Evidence, names: &BTreeSet<&String>, previous: &BucketReplicationStatus) {
+    for (id, rule) in &mut evidence.rules {
+        rule.run.take_if(|_| !names.contains(id));
+    }
+    for id in names {
+        let found = remembered(id, previous);
+        if found.run.is_some() {
+            evidence.rules.entry((*id).clone()).or_insert(found);
+        }
     }
 }
 

@@ -15,7 +15,8 @@ use crate::replication::status::Report;
 use crate::replication::{Configuration, Outcome, PlanInput, Step};
 use crate::runtime::store::Key;
 
-/// Has the metrics of a resource read from now on, and returns its evidence.
+/// Has the metrics of a resource read from now on, and returns its evidence. Where the operator reads no metrics, failure
+/// events are the evidence.
 pub fn watch_metrics<C, K>(
     resource: &Resource<'_>,
     input: &PlanInput<'_>,
@@ -23,13 +24,15 @@ pub fn watch_metrics<C, K>(
     cx: &Context<C, K>,
 ) -> Evidence {
     let (uid, key) = (&resource.target.key.uid, Key::of(resource.target.metadata));
-    let Some(default) = cx.settings.health.interval else {
+    let default = cx.settings.health.interval;
+    if default.is_none() && !cx.events.are_on() {
         return Evidence { reads_metrics: false, ..evidence(uid, &key, cx) };
-    };
+    }
     let Some(watch) = watch(input, outcome) else { return evidence(uid, &key, cx) };
-    let interval = resource.spec.health.as_ref().and_then(|health| health.interval.as_ref());
-    let interval = interval.map_or(default, |interval| interval.duration());
-    let three = SignedDuration::try_from(interval.saturating_mul(3)).unwrap_or(SignedDuration::MAX);
+    let asked = resource.spec.health.as_ref().and_then(|health| health.interval.as_ref());
+    let interval = default.map(|default| asked.map_or(default, |interval| interval.duration()));
+    let three = interval.unwrap_or_default().saturating_mul(3);
+    let three = SignedDuration::try_from(three).unwrap_or(SignedDuration::MAX);
     let window =
         SignedDuration::try_from(cx.settings.health.window).unwrap_or(SignedDuration::MAX).max(three);
     let registration = Registration {

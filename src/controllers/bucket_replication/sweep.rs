@@ -98,10 +98,10 @@ fn take_in<C, K>(
 ) {
     let series: Vec<_> = request.series.iter().cloned().zip(answers).collect();
     cx.metrics.metrics_requested(billed(request));
-    for (RuleRef { uid, rule }, pair) in about.iter().zip(series.chunks(2)) {
-        cx.evidence.update(uid, |evidence| {
-            if let Some(held) = evidence.rules.get_mut(rule) {
-                add(held, request, pair);
+    for (about, pair) in about.iter().zip(series.chunks(2)) {
+        cx.evidence.update(&about.uid, |evidence| {
+            if let Some(held) = evidence.rules.get_mut(&about.rule) {
+                add(held, request, about, pair);
             }
         });
     }
@@ -117,12 +117,9 @@ fn billed(request: &MetricsRequest) -> u64 {
 }
 
 fn refuse<C, K>(request: &MetricsRequest, about: &[RuleRef], failure: &Failure, cx: &Context<C, K>) {
-    use crate::replication::health::metrics::Statistic;
-    let is_backlog = request
-        .series
-        .first()
-        .is_some_and(|series| matches!(series.statistic, Statistic::Pending | Statistic::Latency));
-    for RuleRef { uid, rule } in about {
+    // In one Region a request may be about what ended and about what is pending.
+    for (RuleRef { uid, rule, .. }, pair) in about.iter().zip(request.series.chunks(2)) {
+        let is_backlog = pair.iter().any(|series| series.statistic.is_backlog());
         cx.evidence.update(uid, |evidence| {
             if let Some(held) = evidence.rules.get_mut(rule) {
                 unread(held, is_backlog, failure);

@@ -64,6 +64,8 @@ pub struct RuleEvidence {
     /// By minute: operations that failed because the object was deleted before S3 replicated it, by their key, version
     /// and destination. They are no fault of the settings.
     pub noise: BTreeMap<Timestamp, BTreeSet<String>>,
+    /// By minute: the other operations that failure events named, while no metrics count them.
+    pub reported: BTreeMap<Timestamp, BTreeSet<String>>,
 }
 
 /// A run of failures.
@@ -75,7 +77,7 @@ pub struct Run {
     pub last: Timestamp,
     /// Operations that failed.
     pub failed: u64,
-    /// Operations that ended since its first failure, successfully or not.
+    /// Operations that ended since its first failure, successfully or not. Zero: only the failures are known.
     pub operations: u64,
 }
 
@@ -222,6 +224,7 @@ impl RuleEvidence {
     /// Drops what no verdict needs any more.
     pub fn forget_before(&mut self, start: Timestamp) {
         self.noise = self.noise.split_off(&start);
+        self.reported = self.reported.split_off(&start);
         if let Some(metrics) = &mut self.metrics {
             metrics.ended = metrics.ended.split_off(&start);
             while metrics.backlog.len() > POINTS_BEHIND {

@@ -5,11 +5,13 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-metrics-events.html>
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use crate::replication::health::evidence::Evidence;
+use crate::replication::health::evidence::{Evidence, Run};
 
 const FAILED: &str = "Replication:OperationFailedReplication";
 
@@ -116,27 +118,43 @@ pub fn is_noise(reason: &str) -> bool {
     matches!(reason, "SrcKeyNotFound" | "SrcObjectNotFound" | "SrcVersionNotFound")
 }
 
-/// Adds a failure to the evidence of the resource. Events come at least once and in any order.
+/// Adds a failure to the evidence of the resource. Events come at least once and in any order. Where metrics are read, they
+/// count the failures, and events say why.
 pub fn add(evidence: &mut Evidence, event: &FailureEvent) {
+    if !evidence.reads_metrics && !is_noise(&event.reason) {
+        evidence.rules.entry(event.rule.clone()).or_default();
+    }
     let Some(rule) = evidence.rules.get_mut(&event.rule) else { return };
+    let second = event.at.as_second();
+    let minute = Timestamp::from_second(second - second.rem_euclid(60)).unwrap_or(event.at);
     if is_noise(&event.reason) {
-        /// More keys than this in a window are not worth their memory.
-        const MOST: usize = 10_000;
-        let second = event.at.as_second();
-        let minute = Timestamp::from_second(second - second.rem_euclid(60)).unwrap_or(event.at);
-        let held: usize = rule.noise.values().map(std::collections::BTreeSet::len).sum();
-        if held < MOST {
-            let object =
-                format!("{} {} {}", event.key, event.version.as_deref().unwrap_or(""), event.destination);
-            rule.noise.entry(minute).or_default().insert(object);
-        }
+        note(&mut rule.noise, minute, event);
         return;
+    }
+    if rule.metrics.is_none() && note(&mut rule.reported, minute, event) {
+        let run = rule.run.get_or_insert(Run { since: minute, last: minute, failed: 0, operations: 0 });
+        (run.since, run.last) = (run.since.min(minute), run.last.max(minute));
+        run.failed += 1;
     }
     // Events come in any order.
     if rule.failed_at.is_none_or(|at| at <= event.at) {
         rule.failure_reason = Some(event.reason.clone());
         rule.failed_at = Some(event.at);
     }
+}
+
+/// Notes the object of an event, and returns whether it is new.
+fn note(
+    objects: &mut BTreeMap<Timestamp, BTreeSet<String>>,
+    minute: Timestamp,
+    event: &FailureEvent,
+) -> bool {
+    /// More objects than this in a window are not worth their memory.
+    const MOST: usize = 10_000;
+    let FailureEvent { key, version, destination, .. } = event;
+    let object = format!("{key} {} {destination}", version.as_deref().unwrap_or(""));
+    let held: usize = objects.values().map(BTreeSet::len).sum();
+    held < MOST && objects.entry(minute).or_default().insert(object)
 }
 
 /// What a reason means, and what to do about it; `None` for one that this version does not know.

@@ -90,12 +90,16 @@ pub fn settle(evidence: &mut Evidence, spec: &BucketReplicationSpec, now: Timest
         if arrives || open_run(rule, &terms).is_none() {
             rule.run = None;
             // An event comes minutes before the metric that it explains.
-            let explained = |at| read_to.is_some_and(|read| window_start(read, terms.window) > at);
+            let explained = |at| match (&rule.metrics, read_to) {
+                (None, _) => true,
+                (Some(_), read_to) => read_to.is_some_and(|read| window_start(read, terms.window) > at),
+            };
             if rule.failed_at.is_none_or(explained) {
                 rule.failure_reason = None;
             }
         }
-        if let Some(start) = read_to.map(|read| read_from(read, terms.window)) {
+        let known_to = if rule.metrics.is_some() { read_to } else { Some(now) };
+        if let Some(start) = known_to.map(|known_to| read_from(known_to, terms.window)) {
             rule.forget_before(start);
         }
     }
@@ -197,7 +201,7 @@ fn rule_health(
         destination: judged_rule.rule.destination.bucket.clone(),
         verdict: finding.verdict(),
         failed: run.map(|run| rounded(run.failed)),
-        operations: run.map(|run| rounded(run.operations)),
+        operations: run.filter(|run| run.operations > 0).map(|run| rounded(run.operations)),
         pending: backlog.and_then(|backlog| backlog.pending).map(rounded),
         latency_seconds: backlog.and_then(|backlog| backlog.latency_seconds).map(rounded),
         last_arrival: last_arrival.or_else(|| previous.and_then(|held| held.last_arrival.clone())),

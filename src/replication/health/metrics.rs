@@ -47,6 +47,11 @@ pub enum Statistic {
 }
 
 impl Statistic {
+    /// Whether it is about what is pending, and not about operations that ended.
+    pub fn is_backlog(self) -> bool {
+        matches!(self, Statistic::Pending | Statistic::Latency)
+    }
+
     /// The name of the metric and of its statistic in CloudWatch.
     pub fn names(self) -> (&'static str, &'static str) {
         match self {
@@ -82,8 +87,9 @@ pub struct MetricsRequest {
 /// The points of one series.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct SeriesAnswer {
+    /// They count even where there is a problem.
     pub points: Vec<(Timestamp, f64)>,
-    /// CloudWatch could not answer for this series alone.
+    /// CloudWatch did not answer for this series alone, or only in part.
     pub problem: Option<Failure>,
 }
 
@@ -113,6 +119,8 @@ pub struct RuleRef {
     /// The UID of the resource.
     pub uid: String,
     pub rule: String,
+    /// Where the reading before this one ends, if there is one: time that it did not read in full stays unread.
+    pub after: Option<Timestamp>,
 }
 
 /// Requests to one account in one Region, to be made one after the other.
@@ -135,24 +143,26 @@ pub fn readings<'a>(
             let Some(metrics) = evidence.rules.get(&rule.id).and_then(|rule| rule.metrics.as_ref()) else {
                 continue;
             };
-            let about = RuleRef { uid: uid.to_owned(), rule: rule.id.clone() };
             let series = |statistic| Series {
                 source: watch.source.clone(),
                 destination: rule.destination.clone(),
                 rule: rule.id.clone(),
                 statistic,
             };
-            let mut add = |region: &str, span: Span, pair: [Statistic; 2]| {
+            let mut add = |region: &str, span: Span, after: Option<Timestamp>, pair: [Statistic; 2]| {
+                let about = RuleRef { uid: uid.to_owned(), rule: rule.id.clone(), after };
                 let group = groups.entry((watch.account.clone(), region.to_owned())).or_default();
-                group.entry(span).or_default().push((about.clone(), pair.map(series)));
+                group.entry(span).or_default().push((about, pair.map(series)));
             };
             let span = Span::of(evidence.window, now);
-            if let Some(missed) = span.missed(metrics) {
-                add(&watch.region, missed, [Statistic::Failed, Statistic::Ended]);
+            let missed = span.missed(metrics);
+            if let Some(missed) = missed {
+                add(&watch.region, missed, None, [Statistic::Failed, Statistic::Ended]);
             }
-            add(&watch.region, span, [Statistic::Failed, Statistic::Ended]);
+            let after = missed.map(|missed| missed.end);
+            add(&watch.region, span, after, [Statistic::Failed, Statistic::Ended]);
             if let Some(region) = &rule.region {
-                add(region, span, [Statistic::Pending, Statistic::Latency]);
+                add(region, span, None, [Statistic::Pending, Statistic::Latency]);
             }
         }
     }
@@ -224,16 +234,17 @@ pub(crate) fn read_from(end: Timestamp, window: SignedDuration) -> Timestamp {
     aligned(end.saturating_sub(window.max(SHORTEST)).unwrap_or(Timestamp::MIN), period(window))
 }
 
-/// Adds what one request read about one rule to its evidence.
-pub fn add(evidence: &mut RuleEvidence, request: &MetricsRequest, pair: &[(Series, SeriesAnswer)]) {
-    let statistics = pair.iter().map(|(series, answer)| (series.statistic, answer));
-    let is_backlog = statistics.clone().any(|(s, _)| matches!(s, Statistic::Pending | Statistic::Latency));
-    let problem = pair.iter().find_map(|(_, answer)| answer.problem.as_ref());
-    if let Some(failure) = problem {
-        return unread(evidence, is_backlog, failure);
-    }
+/// Adds what one request read about one rule to its evidence. What a part of an answer left out is read again: only a
+/// whole answer counts as read.
+pub fn add(
+    evidence: &mut RuleEvidence,
+    request: &MetricsRequest,
+    about: &RuleRef,
+    pair: &[(Series, SeriesAnswer)],
+) {
+    let is_backlog = pair.iter().any(|(series, _)| series.statistic.is_backlog());
     let mut minutes: BTreeMap<Timestamp, [Option<u64>; 2]> = BTreeMap::new();
-    for (place, (_, answer)) in statistics.enumerate() {
+    for (place, (_, answer)) in pair.iter().enumerate() {
         for (at, value) in &answer.points {
             if let Some(held) = minutes.entry(*at).or_default().get_mut(place) {
                 *held = Some(held.unwrap_or_default().max(whole(*value)));
@@ -243,16 +254,21 @@ pub fn add(evidence: &mut RuleEvidence, request: &MetricsRequest, pair: &[(Serie
     for (at, [first, second]) in minutes {
         match is_backlog {
             true => evidence.backlog(at, Backlog { pending: first, latency_seconds: second }),
+            // How many operations ended does not show that none failed.
             false => {
-                let failed = first.unwrap_or_default();
+                let Some(failed) = first else { continue };
                 let operations = second.unwrap_or_default().max(failed);
                 evidence.ended(at, Ended { failed, operations });
             }
         }
     }
+    if let Some(failure) = pair.iter().find_map(|(_, answer)| answer.problem.as_ref()) {
+        return unread(evidence, is_backlog, failure);
+    }
     let Some(metrics) = &mut evidence.metrics else { return };
     match is_backlog {
         true => metrics.backlog_unread = None,
+        false if about.after.is_some_and(|after| metrics.read_to < Some(after)) => {}
         false => {
             metrics.unread = None;
             metrics.read_to = metrics.read_to.max(Some(request.end));

@@ -128,7 +128,10 @@ pub(crate) struct Terms {
 
 /// Judges a rule.
 pub(crate) fn judge_rule(evidence: &RuleEvidence, terms: &Terms) -> RuleJudged {
-    let by_metrics = evidence.metrics.as_ref().map(|metrics| by_metrics(metrics, evidence, terms));
+    let by_metrics = match &evidence.metrics {
+        Some(metrics) => Some(by_metrics(metrics, evidence, terms)),
+        None => by_events(evidence, terms),
+    };
     let by_canary = evidence.canary.as_ref().and_then(|canary| proved_by_canary(canary, evidence, terms));
     let found = [by_metrics, by_canary].into_iter().flatten();
     // A canary that is refused is the verdict only where it is the only evidence that was asked for.
@@ -146,10 +149,21 @@ fn cleared_at(evidence: &RuleEvidence, terms: &Terms) -> Option<Timestamp> {
     arrived.map(|sent| sent.sent_at).max(terms.mended_to)
 }
 
-/// Operations that failed by no fault of the settings.
+/// Operations that failed by no fault of the settings, among those that metrics count: events are counted without them.
 fn noise(evidence: &RuleEvidence) -> u64 {
+    if evidence.metrics.is_none() {
+        return 0;
+    }
     let keys: usize = evidence.noise.values().map(|keys| keys.len()).sum();
     u64::try_from(keys).unwrap_or(u64::MAX)
+}
+
+/// What failure events show where no metrics are read. They tell of no success, so that nothing but a canary or a backfill
+/// ends a run of failures.
+fn by_events(evidence: &RuleEvidence, terms: &Terms) -> Option<Finding> {
+    let run = open_run(evidence, terms)?.clone();
+    let is_recent = run.last >= window_start(terms.now, terms.window);
+    Some(if is_recent { Finding::Failing { run } } else { Finding::NotProven { run } })
 }
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -176,8 +190,9 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
     let start = window_start(read_to, terms.window);
     let cleared = cleared_at(evidence, terms);
     let (mut failed, mut operations) = (0_u64, 0_u64);
-    for (at, ended) in metrics.ended.range(start..read_to) {
-        operations += ended.operations;
+    for (at, ended) in metrics.ended.range(start..) {
+        // After what was read there is at most a part of the points: it shows failures, and not that there were no others.
+        operations += if *at < read_to || ended.failed > 0 { ended.operations } else { 0 };
         failed += if is_before(*at, cleared) { 0 } else { ended.failed };
     }
     let failed = failed.saturating_sub(noise(evidence));

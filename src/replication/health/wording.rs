@@ -44,6 +44,9 @@ impl JudgedRule<'_> {
             Finding::CanaryDelayed => format!("the canary of {name} has not arrived"),
             Finding::Arriving => format!("{name} replicates"),
             Finding::NothingPending => format!("nothing is pending for {name}"),
+            Finding::NotProven { run } if run.operations == 0 => {
+                format!("{} of {name} failed, and nothing shows that others arrived since", operations(run))
+            }
             Finding::NotProven { run } => {
                 format!("{} of {name} failed, and nothing ended since", operations(run))
             }
@@ -64,6 +67,9 @@ impl JudgedRule<'_> {
 
 fn operations(run: &Run) -> String {
     let failed = rounded(run.failed);
+    if run.operations == 0 {
+        return format!("{failed} operation{}", if run.failed == 1 { "" } else { "s" });
+    }
     let plural = if run.operations == 1 { "" } else { "s" };
     format!("{failed} of {} operation{plural}", rounded(run.operations))
 }

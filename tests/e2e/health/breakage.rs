@@ -9,29 +9,213 @@ use serde_json::{Value, json};
 use super::{DESTINATION_REGION, OFTEN, SOURCE_REGION, Scene, publish_metrics, replicating, scene};
 use crate::support::{NAME, ROLE, operator};
 
-/// A scene in which objects arrive and the operator corrects nothing.
-async fn arriving(name: &str) -> Result<Scene> {
-    let scene = scene(name).ready().await?;
-    scene.write_object("first").await?;
-    let status = scene.wait_verdict("ObjectsArriving").await?;
-    let (verdict, _, message) = replicating(&status);
-    let expected = format!("objects arrive: rule ReplicateToEU to {}", scene.destination);
-    assert_eq!((verdict, message), ("True", expected.as_str()));
-    assert_eq!(status["health"]["rules"][0]["verdict"], "Arriving", "{status:#}");
-    scene.manage("Observe").await?;
-    Ok(scene)
+/// One way in which people break replication.
+#[derive(Clone, Copy, Debug)]
+enum Breakage {
+    /// The trust policy of the role no longer names S3.
+    Trust,
+    /// A policy of the role denies it explicitly.
+    Deny,
+    /// The policy of the key that encrypts replicas denies the role.
+    KeyPolicy,
+    /// The policy of a destination in another account is removed.
+    BucketPolicy,
+    /// The destination is deleted.
+    Gone,
+    /// The versioning of the destination is suspended.
+    Versioning,
+}
+
+impl Breakage {
+    /// What of the operator's own check explains it; `None`: nothing that it reads does.
+    fn cause(self) -> Option<String> {
+        match self {
+            Breakage::Trust => Some(format!("Role {ROLE} trustPolicy")),
+            Breakage::Gone => Some("does not exist".to_owned()),
+            Breakage::Versioning => Some("BucketVersioning".to_owned()),
+            Breakage::Deny | Breakage::KeyPolicy | Breakage::BucketPolicy => None,
+        }
+    }
+
+    /// Breaks replication, reads what the status says, mends it, and reads that objects arrive again.
+    async fn is_told_and_mended(self, name: &str) -> Result<()> {
+        let broken = Broken::new(self, name).await?;
+        broken.break_it().await?;
+        fails(&broken.scene, self.cause().as_deref()).await?;
+        broken.mend().await?;
+        let status = broken.scene.write_until("ObjectsArriving").await?;
+        assert_eq!(replicating(&status).0, "True");
+        let expected = format!("objects arrive: rule ReplicateToEU to {}", broken.scene.destination);
+        assert_eq!(replicating(&status).2, expected);
+        assert!(status["health"]["failedSince"].is_null(), "the count begins anew: {status:#}");
+        assert!(status["health"]["rules"][0]["failed"].is_null(), "{status:#}");
+        Ok(())
+    }
+}
+
+/// A scene in which objects arrived, and that is broken in one way.
+struct Broken {
+    breakage: Breakage,
+    scene: Scene,
+    /// The account of the destination.
+    abroad: String,
+    /// The ARN of the key of the replicas; empty: they have none.
+    key: String,
+}
+
+impl Broken {
+    /// Objects arrive, and the operator corrects nothing.
+    async fn new(breakage: Breakage, name: &str) -> Result<Broken> {
+        let mut scene = scene(name).empty().await?;
+        let (mut abroad, mut key) = (scene.world.account.clone(), String::new());
+        if let Breakage::BucketPolicy = breakage {
+            abroad = scene.world.another_account();
+            scene.destination = scene.world.versioned_bucket_of(&abroad, DESTINATION_REGION).await?;
+        }
+        if let Breakage::KeyPolicy = breakage {
+            let kms = scene.world.as_account(&scene.world.account).kms(DESTINATION_REGION);
+            let made = kms.create_key().send().await?;
+            key = made.key_metadata().and_then(|made| made.arn()).unwrap_or_default().to_owned();
+        }
+        let broken = Broken { breakage, scene, abroad, key };
+        let own = &broken.scene.world.account;
+        if broken.abroad != *own {
+            broken.put_bucket_policy().await?;
+        }
+        let edit = |spec: &mut Value| {
+            publish_metrics(spec);
+            if !broken.key.is_empty() {
+                spec["rules"][0]["destination"]["kmsKeyArn"] = json!(broken.key);
+                spec["rules"][0]["kmsEncryptedObjects"] = json!("Enabled");
+            }
+            if broken.abroad != *own {
+                spec["rules"][0]["destination"]["account"] = json!(broken.abroad);
+            }
+        };
+        broken.scene.apply(edit).await?;
+        broken.scene.world.wait_ready(NAME).await?;
+        broken.scene.write_object("first").await?;
+        let status = broken.scene.wait_verdict("ObjectsArriving").await?;
+        assert_eq!(status["health"]["rules"][0]["verdict"], "Arriving", "{status:#}");
+        broken.scene.manage("Observe").await?;
+        Ok(broken)
+    }
+
+    async fn break_it(&self) -> Result<()> {
+        let Broken { scene, abroad, .. } = self;
+        let iam = scene.world.iam();
+        match self.breakage {
+            Breakage::Trust => {
+                let nobody = json!({"Version": "2012-10-17", "Statement": [{
+                    "Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
+                let update = iam.update_assume_role_policy().role_name(ROLE);
+                update.policy_document(nobody.to_string()).send().await?;
+            }
+            Breakage::Deny => {
+                let deny = json!({"Version": "2012-10-17", "Statement": [
+                    {"Effect": "Deny", "Action": "s3:ReplicateObject", "Resource": "*"}]});
+                let put = iam.put_role_policy().role_name(ROLE).policy_name("guardrail");
+                put.policy_document(deny.to_string()).send().await?;
+            }
+            Breakage::KeyPolicy => {
+                let deny = json!({"Effect": "Deny", "Principal": "*", "Action": "kms:GenerateDataKey", "Resource": "*"});
+                self.put_key_policy(&[deny]).await?;
+            }
+            Breakage::BucketPolicy => {
+                let s3 = scene.world.as_account(abroad).s3(DESTINATION_REGION);
+                s3.delete_bucket_policy().bucket(&scene.destination).send().await?;
+            }
+            Breakage::Gone => delete_destination(scene).await?,
+            Breakage::Versioning => break_versioning(scene).await?,
+        }
+        Ok(())
+    }
+
+    async fn mend(&self) -> Result<()> {
+        let Broken { scene, abroad, .. } = self;
+        match self.breakage {
+            // The operator mends what is its own.
+            Breakage::Trust => drop(scene.manage("Enforce").await?),
+            Breakage::Deny => {
+                let iam = scene.world.iam();
+                iam.delete_role_policy().role_name(ROLE).policy_name("guardrail").send().await?;
+            }
+            Breakage::KeyPolicy => self.put_key_policy(&[]).await?,
+            Breakage::BucketPolicy => self.put_bucket_policy().await?,
+            Breakage::Gone => {
+                scene.world.create_bucket(abroad, DESTINATION_REGION, &scene.destination).await?;
+                mend_versioning(scene).await?;
+            }
+            Breakage::Versioning => mend_versioning(scene).await?,
+        }
+        Ok(())
+    }
+
+    /// Lets the role write replicas into the destination, as its owner does.
+    async fn put_bucket_policy(&self) -> Result<()> {
+        let Scene { world, destination, .. } = &self.scene;
+        let statement = json!({
+            "Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{}:root", world.account)},
+            "Action": ["s3:ReplicateObject", "s3:ReplicateDelete"], "Resource": format!("arn:aws:s3:::{destination}/*"),
+        });
+        let policy = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+        let s3 = world.as_account(&self.abroad).s3(DESTINATION_REGION);
+        s3.put_bucket_policy().bucket(destination).policy(policy).send().await?;
+        Ok(())
+    }
+
+    /// The policy that KMS gives a new key, and more statements.
+    async fn put_key_policy(&self, more: &[Value]) -> Result<()> {
+        let world = &self.scene.world;
+        let mut statements = vec![json!({
+            "Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{}:root", world.account)},
+            "Action": "kms:*", "Resource": "*",
+        })];
+        statements.extend_from_slice(more);
+        let policy = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+        let kms = world.as_account(&world.account).kms(DESTINATION_REGION);
+        kms.put_key_policy().key_id(&self.key).policy_name("default").policy(policy).send().await?;
+        Ok(())
+    }
+}
+
+/// Suspends the versioning of the destination.
+pub(super) async fn break_versioning(scene: &Scene) -> Result<()> {
+    let suspended = BucketVersioningStatus::Suspended;
+    scene.world.set_versioning(DESTINATION_REGION, &scene.destination, suspended).await
+}
+
+pub(super) async fn mend_versioning(scene: &Scene) -> Result<()> {
+    let enabled = BucketVersioningStatus::Enabled;
+    scene.world.set_versioning(DESTINATION_REGION, &scene.destination, enabled).await
+}
+
+async fn delete_destination(scene: &Scene) -> Result<()> {
+    let s3 = scene.world.s3(DESTINATION_REGION);
+    let versions = s3.list_object_versions().bucket(&scene.destination).send().await?;
+    for version in versions.versions() {
+        let delete = s3.delete_object().bucket(&scene.destination);
+        delete.set_key(version.key.clone()).set_version_id(version.version_id.clone()).send().await?;
+    }
+    s3.delete_bucket().bucket(&scene.destination).send().await?;
+    Ok(())
 }
 
 /// Writes an object that fails, and checks what the status says of it.
-async fn fails(scene: &Scene, cause: &str) -> Result<Value> {
+async fn fails(scene: &Scene, cause: Option<&str>) -> Result<()> {
     scene.write_object("lost").await?;
     scene.wait_verdict("ObjectsFailing").await?;
     // The cause that the operator's own check finds follows.
     scene.check().await?;
     let found = |status: &Value| {
         let (_, reason, message) = replicating(status);
-        let told = message.split_once("; the likely cause: ").is_some_and(|(_, why)| why.contains(cause));
-        reason == "ObjectsFailing" && told
+        let told = message.split_once("; the likely cause: ").map(|(_, why)| why);
+        let is_told = match cause {
+            Some(cause) => told.is_some_and(|told| told.contains(cause)),
+            // Nothing of the operator's own explains it: the message says how to learn why.
+            None => told.is_none() && message.contains("OperationFailedReplication"),
+        };
+        reason == "ObjectsFailing" && is_told
     };
     let object = scene.world.wait(NAME, found, &format!("to name {cause:?}")).await?;
     let status = object["status"].clone();
@@ -42,63 +226,38 @@ async fn fails(scene: &Scene, cause: &str) -> Result<Value> {
     let rule = &status["health"]["rules"][0];
     assert_eq!((rule["verdict"].as_str(), rule["failed"].as_i64()), (Some("Failing"), Some(1)), "{rule:#}");
     assert!(status["health"]["failedSince"].is_string() && rule["lastFailure"].is_string(), "{status:#}");
-    Ok(status)
+    Ok(())
 }
 
 #[tokio::test]
 async fn a_trust_policy_without_s3_is_told_and_objects_arrive_again_once_it_is_mended() -> Result<()> {
-    let scene = arriving("health-trust").await?;
-    let nobody = json!({"Version": "2012-10-17", "Statement": [{
-        "Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
-    let iam = scene.world.iam();
-    iam.update_assume_role_policy().role_name(ROLE).policy_document(nobody.to_string()).send().await?;
-    fails(&scene, &format!("Role {ROLE} trustPolicy")).await?;
-
-    scene.manage("Enforce").await?;
-    let status = scene.write_until("ObjectsArriving").await?;
-    assert_eq!(replicating(&status).0, "True");
-    assert!(status["health"]["failedSince"].is_null(), "the count begins anew: {status:#}");
-    assert!(status["health"]["rules"][0]["failed"].is_null(), "{status:#}");
-    Ok(())
+    Breakage::Trust.is_told_and_mended("health-trust").await
 }
 
 #[tokio::test]
-async fn an_explicit_deny_on_the_role_is_told() -> Result<()> {
-    let scene = arriving("health-deny").await?;
-    let deny = json!({"Version": "2012-10-17", "Statement": [
-        {"Effect": "Deny", "Action": "s3:ReplicateObject", "Resource": "*"}]});
-    let iam = scene.world.iam();
-    let put = iam.put_role_policy().role_name(ROLE).policy_name("guardrail");
-    put.policy_document(deny.to_string()).send().await?;
-    scene.write_object("lost").await?;
-    let status = scene.wait_verdict("ObjectsFailing").await?;
-    let (_, _, message) = replicating(&status);
-    assert!(
-        message.contains("OperationFailedReplication"),
-        "nothing of the operator's own explains it: {message}"
-    );
-    Ok(())
+async fn an_explicit_deny_on_the_role_is_told_and_objects_arrive_again_once_it_is_gone() -> Result<()> {
+    Breakage::Deny.is_told_and_mended("health-deny").await
 }
 
 #[tokio::test]
-async fn a_destination_without_versioning_is_told() -> Result<()> {
-    let scene = arriving("health-versioning").await?;
-    let suspended = BucketVersioningStatus::Suspended;
-    scene.world.set_versioning(DESTINATION_REGION, &scene.destination, suspended).await?;
-    fails(&scene, "BucketVersioning").await.map(drop)
+async fn a_key_that_denies_the_role_is_told_and_objects_arrive_again_once_it_allows_it() -> Result<()> {
+    Breakage::KeyPolicy.is_told_and_mended("health-key").await
 }
 
 #[tokio::test]
-async fn a_destination_that_is_gone_is_told() -> Result<()> {
-    let scene = arriving("health-gone").await?;
-    let s3 = scene.world.s3(DESTINATION_REGION);
-    let versions = s3.list_object_versions().bucket(&scene.destination).send().await?;
-    for version in versions.versions() {
-        let delete = s3.delete_object().bucket(&scene.destination);
-        delete.set_key(version.key.clone()).set_version_id(version.version_id.clone()).send().await?;
-    }
-    s3.delete_bucket().bucket(&scene.destination).send().await?;
-    fails(&scene, "does not exist").await.map(drop)
+async fn a_removed_policy_of_a_bucket_abroad_is_told_and_objects_arrive_again_once_it_is_back() -> Result<()>
+{
+    Breakage::BucketPolicy.is_told_and_mended("health-abroad").await
+}
+
+#[tokio::test]
+async fn a_destination_that_is_gone_is_told_and_objects_arrive_again_once_it_is_back() -> Result<()> {
+    Breakage::Gone.is_told_and_mended("health-gone").await
+}
+
+#[tokio::test]
+async fn a_destination_without_versioning_is_told_and_objects_arrive_again_once_it_has_it() -> Result<()> {
+    Breakage::Versioning.is_told_and_mended("health-versioning").await
 }
 
 #[tokio::test]
@@ -136,8 +295,7 @@ async fn a_failure_event_tells_the_reason_of_s3_and_what_to_do() -> Result<()> {
     scene.wait_verdict("NothingPending").await?;
     scene.manage("Observe").await?;
 
-    let suspended = BucketVersioningStatus::Suspended;
-    scene.world.set_versioning(DESTINATION_REGION, &scene.destination, suspended).await?;
+    break_versioning(&scene).await?;
     scene.write_object("lost").await?;
     let told = |status: &Value| {
         replicating(status).2.contains("; S3 reports DstBucketUnversioned: the destination has no versioning")
@@ -149,7 +307,7 @@ async fn a_failure_event_tells_the_reason_of_s3_and_what_to_do() -> Result<()> {
 }
 
 /// Has S3 send failure events to a queue, as a user does.
-async fn send_failures(scene: &Scene, queue: &str) -> Result<()> {
+pub(super) async fn send_failures(scene: &Scene, queue: &str) -> Result<()> {
     let name = queue.rsplit('/').next().unwrap_or_default();
     let arn = format!("arn:aws:sqs:{SOURCE_REGION}:{}:{name}", scene.world.account);
     let policy = json!({"Version": "2012-10-17", "Statement": [{

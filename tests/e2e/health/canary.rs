@@ -403,6 +403,23 @@ async fn a_pending_canary_is_not_deleted_before_its_end_by_the_next_operator_eit
     wait_empty(&scene.both_buckets()).await
 }
 
+#[tokio::test]
+async fn what_a_bare_status_about_a_canary_means_is_asked_by_a_call_with_a_body() -> Result<()> {
+    let scene = Scene::named("bare").fail_fast().empty().await?;
+    scene.world.hold_replication(&scene.source, 60).await?;
+    scene.apply(asks_for_canaries).await?;
+    scene.world.proxy.wait_for(|calls| count(calls, "HeadObject") >= 1, DEADLINE).await?;
+    for operation in ["HeadObject", "ListObjectVersions"] {
+        let expired = Answer::error(400, "ExpiredToken", "The provided token has expired.");
+        scene.world.proxy.inject(Fault::always(Matcher::operation(operation), expired));
+    }
+    scene.operator.logged("ExpiredToken: The provided token has expired", DEADLINE).await?;
+    scene.world.proxy.remove_faults();
+    scene.world.release_replication(&scene.source).await?;
+    wait_result(&scene.world, "Arrived").await?;
+    wait_empty(&scene.both_buckets()).await
+}
+
 /// Makes a canary that nobody deletes: the operator is killed once it is written.
 async fn left_canary(name: &str, edit: impl FnOnce(&mut Value) + Send) -> Result<Scene> {
     let mut scene = Scene::named(name).empty().await?;

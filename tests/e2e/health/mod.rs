@@ -3,9 +3,13 @@
 //! The operator reads metrics each second here, and a verdict looks back two minutes: a point has one, and would leave a
 //! shorter window as soon as the next minute begins. The emulator publishes as S3 does (`tests/rig/tools/aws/replication_metrics.py`).
 
+mod answers;
 mod breakage;
 mod canary;
+mod dashboard;
+mod events_alone;
 mod mending;
+mod outage;
 mod sweep;
 
 use anyhow::Result;

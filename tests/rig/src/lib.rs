@@ -20,6 +20,7 @@ pub mod operator;
 pub mod paths;
 pub mod process;
 pub mod progress;
+pub mod promtool;
 pub mod proxy;
 pub mod system;
 pub mod tools;

@@ -21,6 +21,16 @@ impl World {
         self.ask_emulator(bucket, json!({"hold": false})).await
     }
 
+    /// Makes what is published about a bucket older.
+    pub async fn age_metrics(&self, bucket: &str, seconds: u32) -> Result<()> {
+        self.ask_emulator(bucket, json!({"age": seconds})).await
+    }
+
+    /// How CloudWatch answers about a bucket, in the words of the emulator. Null: as it does.
+    pub async fn answer_metrics(&self, bucket: &str, how: Value) -> Result<()> {
+        self.ask_emulator(bucket, json!({"answers": how})).await
+    }
+
     async fn ask_emulator(&self, bucket: &str, asked: Value) -> Result<()> {
         let uri = format!("{}/_rig/replication/{bucket}", self.emulator.url());
         let request =

@@ -18,7 +18,12 @@
 
 6. An object goes to each of its destinations: see destinations.py.
 
-Not checked: KMS keys and their policies, and what the role may do with tags, ACLs and delete markers.
+7. The key that encrypts the replicas of a rule exists, is enabled, and its policy lets the role use it
+   (https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html). Here that is asked of
+   every object of a rule with a key, and not only of those that are encrypted at the source.
+
+Not checked: the keys of the source, what the role's own policy says of keys, and what the role may do with tags, ACLs and
+delete markers.
 """
 
 import json
@@ -27,7 +32,7 @@ import os
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import iam, s3
+from ministack.services import iam, kms, s3
 
 import destinations  # noqa: F401
 import jobs
@@ -83,9 +88,27 @@ def first(params, name):
 def destination_if_allowed(bucket, key, rule, role_arn):
     """Returns where the replica goes, as ministack's own does, or None if it may not go there."""
     target = destination_of(bucket, key, rule, role_arn)
-    if target is None or not role_allows(role_arn, bucket, key, target[0]):
+    if target is None or key_problem(rule, role_arn) or not role_allows(role_arn, bucket, key, target[0]):
         return None
     return target
+
+
+def key_problem(rule, role_arn):
+    """Why the key of the replicas cannot encrypt them, by the reason that S3 gives; None if it can, or if there is none."""
+    arn = ((rule.get("Destination") or {}).get("EncryptionConfiguration") or {}).get("ReplicaKmsKeyID")
+    if not arn:
+        return None
+    owner, region = arn.split(":")[4], arn.split(":")[3]
+    with replication_metrics.request_in(owner, region):
+        held = kms._resolve_key(arn)
+    if held is None:
+        return "DstKmsKeyNotFound"
+    if held["KeyState"] != "Enabled":
+        return "DstKmsKeyInvalidState"
+    account = iam_evaluator._account_from_arn(role_arn)
+    asked = context(role_arn, "AssumedRole", account, "kms:GenerateDataKey", arn)
+    decision = iam_evaluator.evaluate_resource_policy(held.get("Policy") or "", asked).decision
+    return None if decision == "Allow" else "DstPutObjectNotPermitted"
 
 
 def role_allows(role_arn, source, key, destination):
@@ -152,7 +175,7 @@ def why_not(bucket, key, rule, role_arn):
     role = iam._roles.get_scoped(account, None, role_arn.rsplit("/", 1)[-1]) if account else None
     if role is None or not trusts_s3(role, bucket):
         return "AssumeRoleNotPermitted"
-    return "DstPutObjectNotPermitted"
+    return key_problem(rule, role_arn) or "DstPutObjectNotPermitted"
 
 
 s3._replication_destination = destination_if_allowed

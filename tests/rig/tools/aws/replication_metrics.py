@@ -16,6 +16,10 @@ ago, and those of what is pending of the two minutes before that too.
     PUT /_rig/replication/BUCKET   {"hold": true, "behind": 1200}: objects of the bucket stay PENDING, and their
                                    destinations are so many seconds behind; {"hold": false} replicates them
     PUT /_rig/replication/BUCKET   {"age": 3600}: the points of the bucket are so many seconds older
+    PUT /_rig/replication/BUCKET   {"answers": {"page": 1}}: a page of an answer has so many points of a series
+    PUT /_rig/replication/BUCKET   {"answers": {"status": "Forbidden", "rule": "b"}}: what CloudWatch says of the series
+                                   of the rule, or of all rules of the bucket; "PartialData" comes with no points and no
+                                   further page, and "" leaves the series out; null answers as before
 
 Known gaps: nothing is published about operations that S3 Batch Replication does.
 """
@@ -40,6 +44,9 @@ destination_of = None
 replicate = None
 get_metric_data = None
 why_not = None
+
+# By bucket: how CloudWatch answers about it.
+answers = {}
 
 # By bucket: how far its destinations are behind, and the objects that wait.
 held = {}
@@ -96,7 +103,37 @@ def metric_data_of_now(*arguments):
         for rule in config.get("Rules", []):
             if rule.get("Status") == "Enabled" and publishes(rule) and region_of(name_of(rule)) == get_region():
                 publish_backlog(bucket, rule)
-    return get_metric_data(*arguments)
+    if not (is_cbor and answers):
+        return get_metric_data(*arguments)
+    _, _, body = get_metric_data(None, asked, False, True)
+    page = page_of(asked, json.loads(body)["MetricDataResults"])
+    page["MetricDataResults"] = [cloudwatch._cbor_metric_data_result(result) for result in page["MetricDataResults"]]
+    return cloudwatch._cbor_ok(page)
+
+
+def page_of(asked, results):
+    """One page of an answer, as CloudWatch returns it
+    (https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDataResult.html)."""
+    start, shown, more = int(asked.get("NextToken") or 0), [], None
+    for query, result in zip(asked["MetricDataQueries"], results):
+        labels = {label["Name"]: label["Value"] for label in query["MetricStat"]["Metric"]["Dimensions"]}
+        how = answers.get(labels["SourceBucket"], {})
+        points = list(zip(result["Timestamps"], result["Values"]))
+        status = how.get("status") if how.get("rule", labels["RuleId"]) == labels["RuleId"] else None
+        if status == "":
+            continue
+        if status is not None:
+            words = [{"Code": status, "Value": f"{status} for the test"}] if status != "PartialData" else []
+            shown.append({**result, "Timestamps": [], "Values": [], "StatusCode": status, "Messages": words})
+            continue
+        end = start + how.get("page", len(points))
+        if start > 0 and start >= len(points):
+            continue
+        if end < len(points):
+            more, result = end, {**result, "StatusCode": "PartialData"}
+        on_page = points[start:end]
+        shown.append({**result, "Timestamps": [at for at, _ in on_page], "Values": [value for _, value in on_page]})
+    return {"MetricDataResults": shown, "NextToken": None if more is None else str(more)}
 
 
 def publish_backlog(bucket, rule):
@@ -199,6 +236,9 @@ class Controls:
         await send({"type": "http.response.body", "body": b""})
 
     def control(self, bucket, asked):
+        if "answers" in asked:
+            answers.pop(bucket, None)
+            answers.update({bucket: asked["answers"]} if asked["answers"] else {})
         if "age" in asked:
             make_older(bucket, asked["age"])
         if asked.get("hold"):
