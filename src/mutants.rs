@@ -36,7 +36,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 25] = [
+    pub const ALL: [Mutant; 28] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -62,11 +62,10 @@ impl Mutant {
         Mutant::CanaryNotAwaited,
         Mutant::CanaryNotSwept,
         Mutant::CanaryLeftByDeletion,
+        Mutant::IntentNotKept,
+        Mutant::JobNotSearched,
+        Mutant::TokenByChance,
     ];
-
-    /// Those of backfills, which an exploration of their own finds.
-    pub const OF_BACKFILLS: [Mutant; 3] =
-        [Mutant::IntentNotKept, Mutant::JobNotSearched, Mutant::TokenByChance];
 
     /// The fault, in one sentence.
     pub fn sentence(self) -> &'static str {

@@ -253,6 +253,12 @@ impl Operator {
         Some(kube::Resource::meta(object.as_ref()).clone())
     }
 
+    /// The metadata of a backfill as the cache holds it.
+    pub fn cached_backfill(&self, namespace: &str, name: &str) -> Option<ObjectMeta> {
+        let object = self.controller.context.index.backfills.get(&Key::namespaced(namespace, name))?;
+        Some(kube::Resource::meta(object.as_ref()).clone())
+    }
+
     /// A new term of leadership begins.
     pub fn begin_term(&self) {
         self.controller.context.memory.forget_all();
@@ -262,7 +268,8 @@ impl Operator {
 
     /// What the process remembers and decides by, as text.
     pub fn fingerprint(&self, now: Instant) -> String {
-        self.controller.context.memory.fingerprint(now)
+        let backfills = self.backfills.context.memory.fingerprint(now);
+        format!("{}; {backfills}", self.controller.context.memory.fingerprint(now))
     }
 
     /// What the watches of this process have brought.

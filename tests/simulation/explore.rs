@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use s3_replication_operator::mutants::{self, Mutant};
 use s3_replication_operator::simulation::explore::{
-    Found, Limits, Mode, PROPERTIES, SCENES, explore, explore_backfills, find_mutant, replay, story,
-    unused_budgets,
+    Found, Limits, PROPERTIES, SCENES, explore, find_mutant, replay, story, unused_budgets,
 };
 
 /// Explore the controllers in every order of calls, faults and other people's acts
@@ -44,10 +43,7 @@ fn main() -> ExitCode {
             None => replay_one(trace),
         },
         None if arguments.mutants => all_mutants(&arguments),
-        None => {
-            let scenes = all_scenes(&arguments);
-            all_backfills(&arguments) && scenes
-        }
+        None => all_scenes(&arguments),
     };
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -140,29 +136,6 @@ fn all_scenes(arguments: &Arguments) -> bool {
     all.iter().all(|found| found.failures.is_empty())
 }
 
-/// Backfills are explored call by call: what may go wrong differs from call to call.
-fn all_backfills(arguments: &Arguments) -> bool {
-    // All pairs take minutes.
-    let one_in = if minutes(arguments) < 10.0 { 31 } else { 1 };
-    let mut holds = true;
-    for mode in MODES {
-        let begun = Instant::now();
-        match explore_backfills(mode, arguments.depth.min(2), one_in) {
-            Ok(runs) => println!(
-                "backfills, {mode:?}: {runs} runs in {:.1} s, one in {one_in} of those with two troubles",
-                begun.elapsed().as_secs_f64()
-            ),
-            Err(broken) => {
-                println!("backfills, {mode:?}: {broken}");
-                holds = false;
-            }
-        }
-    }
-    holds
-}
-
-const MODES: [Mode; 3] = [Mode::Plain, Mode::ForgetsTokens, Mode::ListsLate];
-
 fn all_mutants(arguments: &Arguments) -> bool {
     let start = Instant::now();
     let mut missed = Vec::new();
@@ -179,16 +152,7 @@ fn all_mutants(arguments: &Arguments) -> bool {
             }
         }
     }
-    for mutant in Mutant::OF_BACKFILLS {
-        println!("{mutant:?}: {}", mutant.sentence());
-        let found =
-            mutants::with(mutant, || MODES.into_iter().find_map(|mode| explore_backfills(mode, 1, 1).err()));
-        match found {
-            Some(broken) => println!("{broken}"),
-            None => missed.push(mutant),
-        }
-    }
-    let all = Mutant::ALL.len() + Mutant::OF_BACKFILLS.len();
+    let all = Mutant::ALL.len();
     println!("{} of {all} mutants found", all - missed.len());
     missed.is_empty()
 }

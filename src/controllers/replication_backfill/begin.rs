@@ -22,7 +22,6 @@ use crate::replication::backfill::request::{description, job_request, token};
 use crate::replication::backfill::status::{with_intent, with_job_id, with_place};
 use crate::replication::backfill::{Intent, pace, role, verdict};
 use crate::replication::{Caller, Failure, FailureClass};
-use crate::runtime::Error;
 use crate::runtime::action::Action;
 
 /// Another request had the same token.
@@ -59,8 +58,10 @@ pub async fn begin<C: Cloud, K: Cluster>(
     if authorize_again(subject, spec, cx).await? != place {
         return Err(Stop::Outdated);
     }
-    require_leading(cx)?;
+    cx.require_leading()?;
     let intent = keep_intent(subject, spec, cx).await?;
+    // The lease may have moved while the status was written.
+    cx.require_leading()?;
     let mut request = job_request(spec, &place.source, &arn, &intent);
     if is_on(Mutant::TokenByChance) {
         request.token = format!("{:x}", fastrand::u64(..));
@@ -82,10 +83,6 @@ pub async fn begin<C: Cloud, K: Cluster>(
 fn not_listed_yet(source: &str, failure: &Failure) -> Failure {
     let detail = format!("a job was requested before, and S3 does not list it yet ({})", failure.answer());
     Failure::new(FailureClass::Unavailable, "s3:ListJobs", source, detail)
-}
-
-fn require_leading<C, K>(cx: &Context<C, K>) -> Result<(), Stop> {
-    if (cx.shared.may_begin)() { Ok(()) } else { Err(Error::NotLeading.into()) }
 }
 
 /// Ends a backfill that is cancelled or deleted before its job is known. A request whose answer was lost may still have made
@@ -227,7 +224,7 @@ async fn prepare_role<C: Cloud, K: Cluster>(
         return Ok(Prepared::Role(arn));
     }
     for step in stages.iter().flatten() {
-        require_leading(cx)?;
+        cx.require_leading()?;
         cx.shared.cloud.execute(clients, step).await?;
     }
     let pause = pace::ROLE_SETTLE.min(cx.shared.settings.backfill_settle);

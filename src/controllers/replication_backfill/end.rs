@@ -88,6 +88,7 @@ pub async fn remove_role<C: Cloud, K: Cluster>(
     // Whether it has a policy is not read: deleting one that is not there is no error.
     let held = held.map(|role| crate::replication::ObservedRole { policy: Err(unread(name)), ..role });
     for step in removal(held.as_ref(), &subject.id) {
+        cx.require_leading()?;
         cx.shared.cloud.execute(&clients, &step).await?;
     }
     Ok(())

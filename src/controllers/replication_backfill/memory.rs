@@ -115,6 +115,27 @@ impl Memory {
         self.0.lock().clear();
     }
 
+    /// What is remembered and decided by, as text, with ages in place of times: equal memories have equal texts.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn fingerprint(&self, now: Instant) -> String {
+        let entries = self.0.lock();
+        let mut texts: Vec<String> = entries
+            .iter()
+            .map(|(uid, entry)| {
+                // The number of failed tries decides nothing but the pause.
+                let Entry { requeue: _, written, check } = entry;
+                let written = written.as_ref().map(|(at, status)| {
+                    let status = serde_json::to_string(status).unwrap_or_default();
+                    (now.duration_since(*at) <= CACHE_LAG, status)
+                });
+                let due = check.map(|(_, due)| due.saturating_duration_since(now));
+                format!("{uid} {written:?} {due:?}")
+            })
+            .collect();
+        texts.sort_unstable();
+        texts.join(", ")
+    }
+
     /// How many backfills something is remembered of.
     pub fn len(&self) -> usize {
         self.0.lock().len()

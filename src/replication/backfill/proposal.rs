@@ -1,15 +1,26 @@
 //! The backfill to apply for a replication.
 //!
-//! In: a `BucketReplication`. Out: a `ReplicationBackfill` with what a person should see and may want to change, and nothing
-//! that the API server fills in.
+//! In: a `BucketReplication` with its status, if it has one. Out: a `ReplicationBackfill` for what the status reports as
+//! missed, with what a person should see and may want to change, and nothing that the API server fills in.
 
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use serde_json::{Map, Value, json};
 
-use crate::api::{BucketReplication, GROUP};
+use crate::api::{BucketReplication, GROUP, MAX_RULE_ENTRIES, RuleHealth, RuleVerdict};
 use crate::replication::backfill::price;
 
-/// The resource, as a manifest; `choices` are fields of the spec that were chosen.
+/// An object that failed was created before it failed, and S3 may try for hours
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-troubleshoot.html>). A day leaves none out.
+const TRIED_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// The fields of the spec that choose objects.
+const CHOOSING: [&str; 3] = ["statuses", "prefixes", "createdAfter"];
+
+/// The resource, as a manifest; `choices` are fields of the spec that were chosen. Where they choose the objects, the
+/// status does not.
 pub fn propose(replication: &BucketReplication, name: Option<&str>, choices: &Map<String, Value>) -> Value {
     let parent = replication.name_any();
     let name = name.map_or_else(|| format!("{parent}-backfill"), str::to_owned);
@@ -19,6 +30,9 @@ pub fn propose(replication: &BucketReplication, name: Option<&str>, choices: &Ma
         ("replicationRef".to_owned(), json!({"name": parent})),
         ("statuses".to_owned(), json!(["NotReplicated", "Failed"])),
     ]);
+    if !CHOOSING.iter().any(|field| choices.contains_key(*field)) {
+        spec.extend(failed(replication));
+    }
     spec.extend(choices.clone());
     json!({
         "apiVersion": format!("{GROUP}/v1alpha1"),
@@ -28,15 +42,152 @@ pub fn propose(replication: &BucketReplication, name: Option<&str>, choices: &Ma
     })
 }
 
+/// The fields that choose what failed; none where nothing did.
+fn failed(replication: &BucketReplication) -> Map<String, Value> {
+    let mut fields = Map::new();
+    let failing = failing(replication);
+    if failing.is_empty() {
+        return fields;
+    }
+    fields.insert("statuses".to_owned(), json!(["Failed"]));
+    if let Some(prefixes) = prefixes(replication, &failing) {
+        fields.insert("prefixes".to_owned(), json!(prefixes));
+    }
+    let created = failed_since(replication).and_then(|since| since.checked_sub(TRIED_FOR).ok());
+    fields.extend(created.map(|created| ("createdAfter".to_owned(), json!(created.to_string()))));
+    fields
+}
+
+fn failing(replication: &BucketReplication) -> Vec<&RuleHealth> {
+    let health = replication.status.as_ref().and_then(|status| status.health.as_ref());
+    let rules = health.map(|health| health.rules.as_slice()).unwrap_or_default();
+    rules.iter().filter(|rule| rule.verdict == RuleVerdict::Failing).collect()
+}
+
+fn failed_since(replication: &BucketReplication) -> Option<Timestamp> {
+    let health = replication.status.as_ref()?.health.as_ref()?;
+    health.failed_since.as_ref().map(|time| time.0)
+}
+
+/// The prefixes of the rules that fail. `None`: one of them replicates every key, or the status does not name them all.
+fn prefixes(replication: &BucketReplication, failing: &[&RuleHealth]) -> Option<BTreeSet<String>> {
+    if failing.len() >= MAX_RULE_ENTRIES {
+        return None;
+    }
+    let prefix = |health: &&RuleHealth| {
+        let rule = replication.spec.rules.iter().find(|rule| rule.id == health.id)?;
+        rule.filter.as_ref()?.prefix.clone().filter(|prefix| !prefix.is_empty())
+    };
+    failing.iter().map(prefix).collect()
+}
+
 /// What a person should know before applying it, as the lines of a comment.
 pub fn remarks(replication: &BucketReplication) -> Vec<String> {
     let source = &replication.spec.source.bucket;
-    vec![
+    let mut lines = vec![
         format!(
             "Replicates once the objects of bucket {source} that BucketReplication {} missed: those from before its rules,",
             replication.name_any()
         ),
         "and those that failed. It starts one S3 Batch Replication job, which costs".to_owned(),
         format!("{}.", price::describe(None)),
-    ]
+    ];
+    let since = failed_since(replication).map(|since| format!(" since {since}")).unwrap_or_default();
+    let failing = failing(replication);
+    for RuleHealth { id, destination, failed, .. } in &failing {
+        let count = match failed {
+            Some(1) => "1 operation of".to_owned(),
+            Some(failed) => format!("{failed} operations of"),
+            None => "operations of".to_owned(),
+        };
+        lines.push(format!("Failed{since}: {count} rule {id}, to bucket {destination}."));
+    }
+    if !failing.is_empty() {
+        lines.extend(
+            [
+                "The status reports failures, so that this asks for what failed. S3 may try for hours: createdAfter is a day before",
+                "the first failure. The count of failures starts again only after a backfill without prefixes and createdAfter.",
+            ]
+            .map(str::to_owned),
+        );
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replication(health: Value) -> BucketReplication {
+        let rule = |id: &str, filter: Value| json!({"id": id, "filter": filter, "destination": {"bucket": "copies"}});
+        serde_json::from_value(json!({
+            "apiVersion": "s3replication.dev/v1alpha1",
+            "kind": "BucketReplication",
+            "metadata": {"name": "orders-to-eu", "namespace": "data"},
+            "spec": {"source": {"bucket": "orders"}, "rules": [
+                rule("invoices", json!({"prefix": "invoices/"})),
+                rule("logs", json!({"prefix": "logs/"})),
+                rule("all", json!({})),
+            ]},
+            "status": {"health": health},
+        }))
+        .unwrap()
+    }
+
+    fn rule(id: &str, verdict: &str, failed: i64) -> Value {
+        json!({"id": id, "destination": "copies", "verdict": verdict, "failed": failed})
+    }
+
+    fn spec(replication: &BucketReplication, choices: Value) -> Value {
+        propose(replication, None, choices.as_object().unwrap())["spec"].clone()
+    }
+
+    #[test]
+    fn where_nothing_failed_everything_that_was_missed_is_asked_for() {
+        let everything =
+            json!({"replicationRef": {"name": "orders-to-eu"}, "statuses": ["NotReplicated", "Failed"]});
+        for health in [json!(null), json!({"rules": [rule("invoices", "Arriving", 0)]})] {
+            let replication = replication(health);
+            assert_eq!(spec(&replication, json!({})), everything);
+            assert_eq!(remarks(&replication).len(), 3);
+        }
+    }
+
+    #[test]
+    fn what_failed_is_asked_for_by_the_prefixes_of_its_rules_and_from_a_day_before_the_first_failure() {
+        let rules = [rule("invoices", "Failing", 12), rule("logs", "Arriving", 0)];
+        let replication = replication(json!({"failedSince": "2026-03-02T10:00:00Z", "rules": rules}));
+        assert_eq!(
+            spec(&replication, json!({})),
+            json!({"replicationRef": {"name": "orders-to-eu"}, "statuses": ["Failed"], "prefixes": ["invoices/"],
+                "createdAfter": "2026-03-01T10:00:00Z"})
+        );
+        let failed =
+            "Failed since 2026-03-02T10:00:00Z: 12 operations of rule invoices, to bucket copies.".to_owned();
+        assert!(remarks(&replication).contains(&failed), "{:?}", remarks(&replication));
+    }
+
+    #[test]
+    fn a_rule_for_every_key_that_fails_leaves_no_prefix_out() {
+        let rules = [rule("invoices", "Failing", 1), rule("all", "Failing", 2)];
+        let replication = replication(json!({"rules": rules}));
+        let every_key = json!({"replicationRef": {"name": "orders-to-eu"}, "statuses": ["Failed"]});
+        assert_eq!(spec(&replication, json!({})), every_key);
+        let gone = replication_without_rule();
+        assert_eq!(spec(&gone, json!({})), every_key, "nobody knows the prefix of a rule that is gone");
+    }
+
+    fn replication_without_rule() -> BucketReplication {
+        replication(json!({"rules": [rule("removed", "Failing", 1)]}))
+    }
+
+    #[test]
+    fn a_person_who_chooses_the_objects_gets_what_they_chose() {
+        let replication = replication(json!({"rules": [rule("invoices", "Failing", 12)]}));
+        let chosen = spec(&replication, json!({"prefixes": ["2026/"]}));
+        assert_eq!(chosen["statuses"], json!(["NotReplicated", "Failed"]));
+        assert_eq!(chosen["prefixes"], json!(["2026/"]));
+        let manual = spec(&replication, json!({"approval": "Manual"}));
+        assert_eq!((&manual["statuses"], &manual["approval"]), (&json!(["Failed"]), &json!("Manual")));
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 pub use crate::simulation::explore::budget::{BUDGETS, Budget};
-use crate::simulation::explore::scene::Deed;
+use crate::simulation::explore::deed::Deed;
 
 /// Something other than what happens when nobody interferes.
 #[derive(Clone, Copy)]
@@ -22,6 +22,8 @@ pub enum Action {
     /// The next check begins at once.
     CheckEarly,
     MoveLease,
+    /// Another operator takes the lease and begins a check before this call is answered.
+    TakeOver,
     Deed(&'static Deed),
 }
 
@@ -34,7 +36,7 @@ impl Action {
             Action::DieAfter | Action::Restart => Budget::Crashes,
             Action::AnswerOther(_) | Action::Switch(_) => Budget::Switches,
             Action::CheckEarly => Budget::EarlyChecks,
-            Action::MoveLease => Budget::Leases,
+            Action::MoveLease | Action::TakeOver => Budget::Leases,
             Action::Deed(deed) => deed.budget,
         }
     }
@@ -53,6 +55,7 @@ impl fmt::Display for Action {
             Action::Switch(task) => write!(f, "switches-to-{task}"),
             Action::CheckEarly => f.write_str("checks-early"),
             Action::MoveLease => f.write_str("moves-lease"),
+            Action::TakeOver => f.write_str("takes-over"),
             Action::Deed(deed) => f.write_str(deed.name),
         }
     }

@@ -6,6 +6,7 @@
 mod action;
 mod backfills;
 mod budget;
+mod deed;
 mod properties;
 mod run;
 mod scene;
@@ -13,7 +14,6 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-pub use backfills::{Broken, Mode, explore_backfills};
 pub use properties::{PROPERTIES, Property};
 pub use scene::{SCENES, Scene};
 pub use search::{Failure, Found, Limits, explore, find_mutant, replay, story, unused_budgets};

@@ -28,10 +28,14 @@ pub enum Property {
     Widening,
     Canary,
     CanaryEnd,
+    OneJob,
+    JobKnown,
+    Turn,
+    BackfillEnd,
 }
 
 /// Every property.
-pub const PROPERTIES: [Property; 15] = [
+pub const PROPERTIES: [Property; 19] = [
     Property::Foreign,
     Property::Coverage,
     Property::Others,
@@ -47,6 +51,10 @@ pub const PROPERTIES: [Property; 15] = [
     Property::Widening,
     Property::Canary,
     Property::CanaryEnd,
+    Property::OneJob,
+    Property::JobKnown,
+    Property::Turn,
+    Property::BackfillEnd,
 ];
 
 impl Property {
@@ -68,6 +76,10 @@ impl Property {
             Property::Widening => "I8 widening needs a word",
             Property::Canary => "no canary is left",
             Property::CanaryEnd => "a canary is deleted at its end",
+            Property::OneJob => "one job for one backfill",
+            Property::JobKnown => "no job before its token is kept",
+            Property::Turn => "one backfill of a replication at a time",
+            Property::BackfillEnd => "a backfill ends and leaves nothing",
         }
     }
 
@@ -97,7 +109,7 @@ impl Property {
                 "Deletion ends from every state, and leaves no role, configuration or statement of the resource."
             }
             Property::Convergence => {
-                "From every state, one operator without faults ends in at most four checks in a state that it does not change."
+                "From every state, one operator without faults ends in at most four checks in a state that it does not change; with a backfill, whose job goes on between two checks, in at most twelve."
             }
             Property::Truth => {
                 "A resource that stays Ready has its configuration in AWS, with a role and destinations that permit every rule."
@@ -111,6 +123,14 @@ impl Property {
             }
             Property::CanaryEnd => {
                 "No canary is deleted from its source before S3 has replicated it or has failed to, unless its resource is being deleted."
+            }
+            Property::OneJob => "There is never more than one job for one backfill.",
+            Property::JobKnown => "No job is asked for whose token is not in the status.",
+            Property::Turn => {
+                "No job is asked for while one of another backfill of the same replication goes on."
+            }
+            Property::BackfillEnd => {
+                "A backfill that may begin ends: Completed, or cancelled where someone cancelled it. Then, and after its deletion, no job of it goes on and no role of it is left."
             }
         }
     }

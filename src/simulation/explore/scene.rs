@@ -6,24 +6,13 @@ use crate::api::Switch;
 use crate::replication::observed::VersioningStatus;
 use crate::replication::{Configuration, Filter, Rule, RuleDestination};
 use crate::simulation::api_server::{ApiServer, ObjectName};
+use crate::simulation::explore::backfills;
 use crate::simulation::explore::budget::Budget;
+use crate::simulation::explore::deed::{Deed, HERE, THERE};
 use crate::simulation::operator::CLUSTER;
 use crate::simulation::world::{Role, World};
 
-pub const HERE: &str = "111122223333";
-pub const THERE: &str = "444455556666";
 const FOREIGN_ROLE: &str = "arn:aws:iam::111122223333:role/theirs";
-
-/// What someone does to AWS or to Kubernetes.
-pub struct Deed {
-    /// Its name in a replay.
-    pub name: &'static str,
-    /// Actor, action, subject.
-    pub sentence: &'static str,
-    pub budget: Budget,
-    /// Does it; `false`: there is nothing to do it to.
-    pub act: fn(&mut World, &mut ApiServer) -> bool,
-}
 
 /// A beginning, and the actors with their rights.
 pub struct Scene {
@@ -34,6 +23,13 @@ pub struct Scene {
     pub resources: &'static [&'static str],
     /// The names of the accounts that the operator checks too. In the other scenes nothing depends on their status.
     pub accounts: &'static [&'static str],
+    /// The names of the backfills, in the namespace `data`. Their replication is there, and nobody checks it.
+    pub backfills: &'static [&'static str],
+    /// Not empty: the first two resources are equal. Pairs of deeds: what one of a pair is to the first resource, the
+    /// other is to the second. Any other deed is the same to both.
+    pub twins: &'static [(&'static str, &'static str)],
+    /// The most checks from any state to one that no check changes.
+    pub enough: u8,
     /// Whether a second operator stands by.
     pub standby: bool,
     /// What happens in every trace before anything else, with the decision point.
@@ -42,15 +38,42 @@ pub struct Scene {
     pub begin: fn() -> (World, ApiServer),
 }
 
+/// What most scenes have in common: one resource and one operator.
+const PLAIN: Scene = Scene {
+    name: "",
+    about: "",
+    resources: &["orders"],
+    accounts: &[],
+    backfills: &[],
+    twins: &[],
+    enough: 4,
+    standby: false,
+    opening: None,
+    deeds: &[],
+    begin: one_account,
+};
+
+/// One backfill. A check begins its job, and then one follows each of the job's states.
+const BACKFILL: Scene = Scene {
+    resources: &[],
+    backfills: &[backfills::FIRST],
+    enough: 12,
+    deeds: &[
+        backfills::CANCEL,
+        backfills::DELETE,
+        backfills::DELETE_PARENT,
+        backfills::SUSPEND_PARENT,
+        backfills::FORBID,
+    ],
+    begin: backfills::plain,
+    ..PLAIN
+};
+
 /// Every scene.
-pub const SCENES: [Scene; 8] = [
+pub const SCENES: [Scene; 12] = [
     Scene {
         name: "one-account",
         about: "one resource, its buckets in the operator's own account, and no AwsAccount",
-        resources: &["orders"],
-        accounts: &[],
-        standby: false,
-        opening: None,
         deeds: &[
             EDIT_DESTINATION,
             RENAME_ROLE,
@@ -65,14 +88,11 @@ pub const SCENES: [Scene; 8] = [
             RETAG_ROLE,
             ADD_TAG,
         ],
-        begin: one_account,
+        ..PLAIN
     },
     Scene {
         name: "renamed",
         about: "one resource whose role is renamed after it was applied",
-        resources: &["orders"],
-        accounts: &[],
-        standby: false,
         opening: Some(("idle.2", &RENAME_ROLE)),
         deeds: &[
             RENAME_ROLE,
@@ -83,14 +103,11 @@ pub const SCENES: [Scene; 8] = [
             DELETE_ROLE,
             RETAG_ROLE,
         ],
-        begin: one_account,
+        ..PLAIN
     },
     Scene {
         name: "overtaken",
         about: "one resource whose role is renamed while the first one is created",
-        resources: &["orders"],
-        accounts: &[],
-        standby: false,
         opening: Some(("orders/CreateRole(orders-role).1", &RENAME_ROLE)),
         deeds: &[
             RENAME_ROLE,
@@ -101,35 +118,28 @@ pub const SCENES: [Scene; 8] = [
             DELETE_ROLE,
             RETAG_ROLE,
         ],
-        begin: one_account,
+        ..PLAIN
     },
     Scene {
         name: "foreign",
         about: "the role of another cluster's resource and someone's configuration are there already",
-        resources: &["orders"],
-        accounts: &[],
-        standby: false,
-        opening: None,
         deeds: &[RENAME_ROLE, ADOPT, DELETE, DELETE_ROLE, REMOVE_CONFIGURATION, SUSPEND_VERSIONING],
         begin: foreign,
+        ..PLAIN
     },
     Scene {
         name: "shared",
         about: "two resources replicate into one bucket of another account, whose policy others write too",
         resources: &["orders", "invoices"],
-        accounts: &[],
-        standby: false,
-        opening: None,
-        deeds: &[LEAVE_SHARED, DELETE, ADD_STATEMENT, REMOVE_STATEMENTS],
+        twins: &[("leaves-shared-bucket", "twin-leaves-shared-bucket"), ("deletes", "twin-deletes")],
+        deeds: &[LEAVE_SHARED, TWIN_LEAVES_SHARED, DELETE, TWIN_DELETE, ADD_STATEMENT, REMOVE_STATEMENTS],
         begin: shared,
+        ..PLAIN
     },
     Scene {
         name: "accounts",
         about: "one resource under an AwsAccount that allows the namespaces of one team",
-        resources: &["orders"],
         accounts: &["default", "other"],
-        standby: false,
-        opening: None,
         deeds: &[
             EDIT_DESTINATION,
             NAME_OTHER_ACCOUNT,
@@ -141,24 +151,18 @@ pub const SCENES: [Scene; 8] = [
             STOP_TRUSTING,
         ],
         begin: accounts,
+        ..PLAIN
     },
     Scene {
         name: "lease",
         about: "two operators, of which one leads",
-        resources: &["orders"],
-        accounts: &[],
         standby: true,
-        opening: None,
         deeds: &[EDIT_DESTINATION, RENAME_ROLE, DELETE, DELETE_ROLE],
-        begin: one_account,
+        ..PLAIN
     },
     Scene {
         name: "canary",
         about: "one resource that asks for canaries, under an AwsAccount that allows them",
-        resources: &["orders"],
-        accounts: &[],
-        standby: false,
-        opening: None,
         deeds: &[
             EDIT_DESTINATION,
             MOVE_CANARIES,
@@ -171,11 +175,44 @@ pub const SCENES: [Scene; 8] = [
             TIGHTEN_ACCOUNT,
         ],
         begin: canary,
+        ..PLAIN
+    },
+    Scene {
+        name: "backfill",
+        about: "one backfill, whose job S3 lists at once, and two operators, of which one leads",
+        standby: true,
+        ..BACKFILL
+    },
+    Scene {
+        name: "backfill-listed-late",
+        about: "one backfill, whose job S3 lists late, and two operators, of which one leads",
+        standby: true,
+        begin: backfills::listed_late,
+        ..BACKFILL
+    },
+    // One operator: two at once are more than a search of jobs alone can distinguish.
+    Scene {
+        name: "backfill-token-forgotten",
+        about: "one backfill, whose token S3 has forgotten when the request comes again",
+        begin: backfills::token_forgotten,
+        ..BACKFILL
+    },
+    Scene {
+        name: "backfill-queue",
+        about: "a replication with two backfills, and two operators, of which one leads",
+        backfills: &[backfills::FIRST, backfills::SECOND],
+        standby: true,
+        begin: backfills::queue,
+        ..BACKFILL
     },
 ];
 
 fn resource(server: &mut ApiServer, edit: impl FnOnce(&mut Value)) -> bool {
-    let name = ObjectName::replication("data", "orders");
+    edit_named(server, "orders", edit)
+}
+
+fn edit_named(server: &mut ApiServer, name: &str, edit: impl FnOnce(&mut Value)) -> bool {
+    let name = ObjectName::replication("data", name);
     let Some(before) = server.objects.get(&name).cloned() else { return false };
     server.edit(&name, edit);
     server.objects.get(&name).map(|object| (&object["spec"], &object["metadata"]["finalizers"]))
@@ -275,8 +312,19 @@ const LEAVE_SHARED: Deed = Deed {
     name: "leaves-shared-bucket",
     sentence: "The user sends the replicas of data/orders to bucket copies instead of bucket replicas",
     budget: Budget::SpecChanges,
-    act: |_, server| edit_spec(server, |spec| spec["rules"][0]["destination"] = json!({"bucket": "copies"})),
+    act: |_, server| edit_named(server, "orders", |object| leave_shared(&mut object["spec"])),
 };
+
+const TWIN_LEAVES_SHARED: Deed = Deed {
+    name: "twin-leaves-shared-bucket",
+    sentence: "The user sends the replicas of data/invoices to bucket copies instead of bucket replicas",
+    budget: Budget::SpecChanges,
+    act: |_, server| edit_named(server, "invoices", |object| leave_shared(&mut object["spec"])),
+};
+
+fn leave_shared(spec: &mut Value) {
+    spec["rules"][0]["destination"] = json!({"bucket": "copies"});
+}
 
 const ADD_FINALIZER: Deed = Deed {
     name: "adds-finalizer",
@@ -300,17 +348,25 @@ const DELETE: Deed = Deed {
     name: "deletes",
     sentence: "The user deletes data/orders",
     budget: Budget::Deletions,
-    act: |_, server| {
-        let name = ObjectName::replication("data", "orders");
-        let deleted = |server: &ApiServer| {
-            server.objects.get(&name).is_none_or(|object| !object["metadata"]["deletionTimestamp"].is_null())
-        };
-        !deleted(server) && {
-            server.delete(&name);
-            true
-        }
-    },
+    act: |_, server| delete(server, "orders"),
 };
+
+const TWIN_DELETE: Deed = Deed {
+    name: "twin-deletes",
+    sentence: "The user deletes data/invoices",
+    budget: Budget::Deletions,
+    act: |_, server| delete(server, "invoices"),
+};
+
+fn delete(server: &mut ApiServer, name: &str) -> bool {
+    let name = ObjectName::replication("data", name);
+    let deleted =
+        server.objects.get(&name).is_none_or(|object| !object["metadata"]["deletionTimestamp"].is_null());
+    if !deleted {
+        server.delete(&name);
+    }
+    !deleted
+}
 
 const STRIP: Deed = Deed {
     name: "strips-finalizer",

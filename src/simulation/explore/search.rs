@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::mutants::{self, Mutant};
 use crate::simulation::explore::action::{Action, BUDGETS, Budget};
 use crate::simulation::explore::properties::Violation;
-use crate::simulation::explore::run::{ENOUGH, Run};
+use crate::simulation::explore::run::Run;
 use crate::simulation::explore::scene::{SCENES, Scene};
 
 /// No run is longer: a longer one goes round in circles.
@@ -178,7 +178,7 @@ impl Search {
         while run.violation().is_none() && run.transitions < LONGEST {
             let state = run.state();
             match self.visited.get(&state) {
-                Some(Some(more)) if run.changing() + more <= ENOUGH => {
+                Some(Some(more)) if run.is_enough(run.changing() + more) => {
                     left = *more;
                     break;
                 }
@@ -309,6 +309,21 @@ pub fn story(text: &str) -> Result<Vec<String>, String> {
     Ok(run.story.take().unwrap_or_default().into_iter().filter(|sentence| !sentence.is_empty()).collect())
 }
 
+/// The states from the end of a trace to the one that no check changes: each as it counts, and as it is by the names in it.
+#[cfg(test)]
+pub(super) fn states(text: &str) -> Result<Vec<(u64, u64)>, String> {
+    let (scene, list) = read(text)?;
+    let mut run = Run::new(scene);
+    if !follow(&mut run, &list) {
+        return Err(format!("the trace does not get to its end: it is at {}", run.point()));
+    }
+    let mut states = vec![(run.state(), run.own_state())];
+    while run.go_on() {
+        states.push((run.state(), run.own_state()));
+    }
+    Ok(states)
+}
+
 /// The scene and the interferences of a trace.
 fn read(text: &str) -> Result<(&'static Scene, Vec<Interference>), String> {
     let mut parts = text.split("; ");
@@ -334,6 +349,7 @@ fn parse(scene: &'static Scene, name: &str) -> Option<Action> {
         Action::Restart,
         Action::CheckEarly,
         Action::MoveLease,
+        Action::TakeOver,
     ];
     let plain = plain.into_iter().find(|action| action.to_string() == name);
     let other = || number("answers-other-").map(Action::AnswerOther);
@@ -366,6 +382,7 @@ pub fn unused_budgets(found: &[Found]) -> Vec<Budget> {
         Action::Switch(0),
         Action::CheckEarly,
         Action::MoveLease,
+        Action::TakeOver,
     ];
     let is_used = |budget: Budget| {
         let mut of = plain.into_iter().chain(deeds()).filter(|action| action.budget() == budget);

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::search::states;
 use super::*;
 use crate::mutants::{self, Mutant};
 
@@ -10,7 +11,7 @@ use crate::mutants::{self, Mutant};
 const LIMITS: Limits = Limits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 25] = [
+const FOUND_BY: [(Mutant, &str); 28] = [
     (Mutant::NoLiveGet, "renamed; idle.2 renames-role; orders/CreateRole(orders-role-2).1 deletes"),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
@@ -39,6 +40,9 @@ const FOUND_BY: [(Mutant, &str); 25] = [
     (Mutant::CanaryNotAwaited, "canary"),
     (Mutant::CanaryNotSwept, "canary; orders/PutCanary(orders).1 dies-after"),
     (Mutant::CanaryLeftByDeletion, "canary; orders/PutCanary(orders).1 deletes"),
+    (Mutant::IntentNotKept, "backfill"),
+    (Mutant::JobNotSearched, "backfill-token-forgotten; orders-november/CreateJob.1 dies-after"),
+    (Mutant::TokenByChance, "backfill-listed-late; orders-november/CreateJob.1 takes-over"),
 ];
 
 #[track_caller]
@@ -50,7 +54,22 @@ fn assert_holds(trace: &str) {
 
 #[test]
 fn every_trace_with_one_interference_holds_every_property() {
-    for scene in &SCENES {
+    holds_with_one_interference(|scene| scene.backfills.is_empty());
+}
+
+#[test]
+fn every_trace_of_a_backfill_with_one_interference_holds_every_property() {
+    holds_with_one_interference(|scene| scene.backfills.len() == 1);
+}
+
+#[test]
+fn every_trace_of_two_backfills_with_one_interference_holds_every_property() {
+    holds_with_one_interference(|scene| scene.backfills.len() > 1);
+}
+
+#[track_caller]
+fn holds_with_one_interference(chosen: fn(&Scene) -> bool) {
+    for scene in SCENES.iter().filter(|scene| chosen(scene)) {
         let found = explore(scene, LIMITS, true);
         let stories: Vec<String> = found.failures.iter().map(ToString::to_string).collect();
         assert!(stories.is_empty(), "\n{}", stories.join("\n\n"));
@@ -132,6 +151,35 @@ fn an_old_answer_after_a_lost_one_makes_no_role_foreign() {
 #[test]
 fn an_account_that_is_tightened_while_labels_are_read_stops_the_stage() {
     assert_holds("accounts; orders/NamespaceLabels.2 tightens-account");
+}
+
+#[test]
+fn a_leader_that_loses_the_lease_while_it_writes_its_intent_asks_for_no_job() {
+    assert_holds("backfill; orders-november/SetStatus.3 takes-over");
+    assert_holds("backfill; orders-november/SetStatus.3 moves-lease");
+}
+
+#[test]
+fn a_leader_that_loses_the_lease_while_it_looks_at_the_job_deletes_no_role() {
+    assert_holds("backfill; orders-november/DescribeJob.4 moves-lease");
+}
+
+/// What happens to one of two equal resources, and the same with the other.
+#[test]
+fn a_state_and_the_one_with_two_equal_resources_swapped_count_as_one() {
+    let of_one = "shared; idle.1 switches-to-0; orders/SetStatus.1 leaves-shared-bucket";
+    let of_other = "shared; idle.1 switches-to-1; invoices/SetStatus.1 twin-leaves-shared-bucket";
+    let (one, other) = (states(of_one).unwrap(), states(of_other).unwrap());
+    assert!(one.len() > 30, "{} states", one.len());
+    assert_eq!(
+        one.iter().map(|state| state.0).collect::<Vec<_>>(),
+        other.iter().map(|s| s.0).collect::<Vec<_>>()
+    );
+    let by_name = one.iter().zip(&other).filter(|(one, other)| one.1 == other.1).count();
+    assert!(by_name < one.len() / 2, "by their names they differ");
+    // Not each state is that of the other: one of the two leaves the shared bucket.
+    let neither = "shared; idle.1 switches-to-0; orders/SetStatus.1 twin-leaves-shared-bucket";
+    assert_ne!(states(neither).unwrap().last(), one.last());
 }
 
 #[test]

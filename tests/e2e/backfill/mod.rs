@@ -4,9 +4,11 @@ mod admission;
 mod arrival;
 mod ending;
 mod guards;
+mod leaders;
 mod many;
 mod once;
 mod rights;
+mod statuses;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

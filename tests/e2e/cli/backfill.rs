@@ -5,6 +5,7 @@ use anyhow::Result;
 use rig::world::World;
 use serde_json::json;
 
+use super::run;
 use super::steer::Screen;
 use crate::backfill::{BACKFILL, check_job, finish, job_id, patch, scene_with_objects, wait_reason};
 use crate::support::NAME;
@@ -95,5 +96,34 @@ async fn an_interrupted_wait_leaves_the_backfill_and_says_how_to_go_on() -> Resu
     assert_eq!(screen.ended()?, Some(2), "the end is not known");
     let done = finish(world, &jobs, &id).await?;
     assert_eq!(crate::support::reason(&done, "Ready"), "Completed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_resource_whose_status_reports_failures_is_printed_for_what_failed() -> Result<()> {
+    let scene = scene_with_objects("cli-backfill-failed", &[]).await?;
+    let mut file = scene.world.get(NAME).await?;
+    file["spec"]["rules"][0]["filter"] = json!({"prefix": "invoices/"});
+    let id = file["spec"]["rules"][0]["id"].clone();
+    let failing = json!({"id": id, "destination": scene.destination, "verdict": "Failing", "failed": 3});
+    file["status"]["health"] = json!({"failedSince": "2026-03-02T10:00:00Z", "rules": [failing]});
+    let (code, text) = run(&scene.world, &["backfill", "-f", "-"], &file.to_string()).await?;
+    assert_eq!(code, Some(0), "{text}");
+    let remark = format!(
+        "# Failed since 2026-03-02T10:00:00Z: 3 operations of rule {}",
+        id.as_str().unwrap_or_default()
+    );
+    for part in [
+        &remark,
+        "statuses:\n  - Failed\n",
+        "prefixes:\n  - invoices/\n",
+        "createdAfter: ",
+        "2026-03-01T10:00:00Z",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("- NotReplicated"), "{text}");
+    // It is what admission takes.
+    scene.world.apply(&text).await?;
     Ok(())
 }

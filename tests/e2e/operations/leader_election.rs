@@ -18,7 +18,7 @@ use crate::support::{operator, reason, replication, world_with_insight};
 
 /// Short enough to wait for, long enough that a busy machine renews in time. A request that the proxy holds outlasts the
 /// leadership of an operator that cannot renew: it is not tried again before.
-const TIMES: [&str; 8] = [
+pub(crate) const TIMES: [&str; 8] = [
     "--lease-duration",
     "11s",
     "--renew-deadline",
@@ -44,16 +44,16 @@ const FOR_EVER: [&str; 8] = [
 const LEASE: &str = "the-lease";
 
 /// One of several operators.
-struct Candidate {
+pub(crate) struct Candidate {
     name: &'static str,
-    operator: Operator,
+    pub(crate) operator: Operator,
 }
 
 /// Starts an operator that takes part in the election.
-async fn candidate(
+pub(crate) async fn candidate(
     world: &World,
     name: &'static str,
-    times: [&str; 8],
+    times: &[&str],
     kubeconfig: Option<&Path>,
 ) -> Result<Candidate> {
     let mut builder = operator(world)
@@ -71,7 +71,7 @@ async fn candidate(
 
 impl Candidate {
     /// Waits until its log contains this text.
-    async fn logs(&self, text: &str) -> Result<()> {
+    pub(crate) async fn logs(&self, text: &str) -> Result<()> {
         self.operator.logged(text, DEADLINE).await.map(drop)
     }
 
@@ -94,9 +94,9 @@ struct Pair {
 
 impl Pair {
     async fn start(world: World, times: [&str; 8]) -> Result<Pair> {
-        let one = candidate(&world, "one", times, None).await?;
+        let one = candidate(&world, "one", &times, None).await?;
         leads(&world, "one").await?;
-        let two = candidate(&world, "two", times, None).await?;
+        let two = candidate(&world, "two", &times, None).await?;
         two.logs("following").await?;
         Ok(Pair { world, one, two })
     }
@@ -113,7 +113,7 @@ fn holder(spec: &LeaseSpec) -> &str {
 }
 
 /// Waits until this candidate holds the Lease. Returns the Lease's spec.
-async fn leads(world: &World, name: &str) -> Result<LeaseSpec> {
+pub(crate) async fn leads(world: &World, name: &str) -> Result<LeaseSpec> {
     let held = |lease: Option<&Lease>| lease.and_then(|l| l.spec.as_ref()).is_some_and(|s| holder(s) == name);
     let found = tokio::time::timeout(DEADLINE, await_condition(leases(world), LEASE, held)).await;
     let lease = found.with_context(|| format!("{name} does not lead\n{}", world.operator_logs(20)))??;
@@ -146,10 +146,10 @@ async fn status_of(address: std::net::SocketAddr, path: &str) -> Result<u16> {
 #[tokio::test]
 async fn one_operator_leads_and_the_other_stands_by() -> Result<()> {
     let world = World::new("leader").await?;
-    let one = candidate(&world, "one", FOR_EVER, None).await?;
+    let one = candidate(&world, "one", &FOR_EVER, None).await?;
     let spec = leads(&world, "one").await?;
     assert_eq!((spec.lease_duration_seconds, spec.lease_transitions), (Some(3600), Some(0)));
-    let two = candidate(&world, "two", FOR_EVER, None).await?;
+    let two = candidate(&world, "two", &FOR_EVER, None).await?;
     two.logs("following").await?;
     add(&world, "orders").await?;
     world.wait_ready("orders").await?;
@@ -282,9 +282,9 @@ async fn cut_off(name: &str, silently: bool) -> Result<()> {
     let world = World::new(name).await?;
     let way = Forwarder::start(world.cluster().address().await?).await?;
     let kubeconfig = world.cluster().operator_kubeconfig_via(way.address())?;
-    let one = candidate(&world, "one", TIMES, Some(&kubeconfig)).await?;
+    let one = candidate(&world, "one", &TIMES, Some(&kubeconfig)).await?;
     leads(&world, "one").await?;
-    let two = candidate(&world, "two", TIMES, None).await?;
+    let two = candidate(&world, "two", &TIMES, None).await?;
     two.logs("following").await?;
     let gate = world.proxy.gate(Matcher::nth_write(3), GateAt::AfterForward);
     add(&world, "orders").await?;
@@ -327,7 +327,7 @@ async fn a_leader_that_gets_no_answer_from_the_api_server_stops_and_leads_again_
 #[tokio::test]
 async fn a_lease_taken_by_another_holder_ends_the_leadership() -> Result<()> {
     let world = World::new("usurped").await?;
-    let one = candidate(&world, "one", TIMES, None).await?;
+    let one = candidate(&world, "one", &TIMES, None).await?;
     leads(&world, "one").await?;
     let usurped = json!({"spec": {"holderIdentity": "someone", "leaseDurationSeconds": 1}});
     leases(&world).patch(LEASE, &PatchParams::default(), &Patch::Merge(usurped)).await?;
@@ -343,7 +343,7 @@ async fn a_lease_taken_by_another_holder_ends_the_leadership() -> Result<()> {
 #[tokio::test]
 async fn a_deleted_lease_is_created_again() -> Result<()> {
     let world = World::new("deleted-lease").await?;
-    let _one = candidate(&world, "one", TIMES, None).await?;
+    let _one = candidate(&world, "one", &TIMES, None).await?;
     leads(&world, "one").await?;
     leases(&world).delete(LEASE, &kube::api::DeleteParams::default()).await?;
     leads(&world, "one").await?;

@@ -2,7 +2,7 @@
 
 mod conditions;
 pub(crate) mod cost;
-mod leader_election;
+pub(crate) mod leader_election;
 mod logs;
 mod metrics;
 mod sharding;

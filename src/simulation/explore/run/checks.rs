@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::api::BucketReplication;
 use crate::iam::bucket_policy;
@@ -16,7 +17,7 @@ use crate::simulation::explore::properties::{Property, canary_left, violated};
 use crate::simulation::explore::run::judge::Actor;
 use crate::simulation::explore::run::words::sentence;
 use crate::simulation::explore::run::{
-    Check, ENOUGH, Facts, INTERVAL, NAMESPACE, Place, Reconcile, Run, SOON, WATCH, hash,
+    Check, Facts, INTERVAL, NAMESPACE, Place, Reconcile, Run, SOON, WATCH, hash,
 };
 use crate::simulation::hook::{Call, Choice};
 
@@ -26,7 +27,10 @@ impl Run {
         let leader = self.leader;
         let stale = early || std::mem::take(&mut self.lags);
         if !early {
-            self.clock.advance(if self.woken { WATCH } else { INTERVAL });
+            self.clock.advance(if self.woken { WATCH } else { self.pause(resource) });
+            if self.backfill_at(resource).is_some() {
+                self.advance_jobs();
+            }
         }
         if !stale {
             self.sync_all();
@@ -56,6 +60,7 @@ impl Run {
         };
         self.begun += 1;
         let number = self.begun;
+        self.last_begun.iter_mut().skip(resource).take(1).for_each(|last| *last = number);
         let fingerprint = process.operator.fingerprint(self.now());
         let history = hash((process.cache, fingerprint, leader, resource));
         let before = self.hashes;
@@ -78,10 +83,29 @@ impl Run {
         true
     }
 
-    /// The object of a resource or an account as the cache of a process holds it, and its reconcile. An account has no
-    /// spec that a property is about.
+    /// How long something waits for its next check when nobody changes it. A job is looked at when that is due.
+    fn pause(&self, work: usize) -> Duration {
+        match self.backfill_at(work) {
+            Some(_) => self.pauses.get(work).copied().unwrap_or_default().clamp(WATCH, INTERVAL),
+            None => INTERVAL,
+        }
+    }
+
+    /// The object of a resource, an account or a backfill as the cache of a process holds it, and its reconcile. Only a
+    /// resource has a spec that a property is about.
     fn reconcile(&self, process: usize, work: usize) -> Option<(BucketReplication, Reconcile)> {
         let operator = self.processes.get(process)?.operator.clone();
+        let bare = |metadata| BucketReplication { metadata, spec: Default::default(), status: None };
+        if let Some(name) = self.backfill_at(work) {
+            let object = bare(operator.cached_backfill(NAMESPACE, name)?);
+            let reconcile = async move {
+                match operator.reconcile_backfill(NAMESPACE, name) {
+                    Some(reconcile) => reconcile.await,
+                    None => Ok(Next::await_change()),
+                }
+            };
+            return Some((object, Box::pin(reconcile)));
+        }
         let Some(account) = self.account_at(work) else {
             let name = self.scene.resources.get(work).copied()?;
             let object = self.objects_in_cache(process, name)?;
@@ -93,8 +117,7 @@ impl Run {
             };
             return Some((object, Box::pin(reconcile)));
         };
-        let metadata = operator.cached_account(account)?;
-        let object = BucketReplication { metadata, spec: Default::default(), status: None };
+        let object = bare(operator.cached_account(account)?);
         let reconcile = async move {
             match operator.reconcile_account(account) {
                 Some(reconcile) => reconcile.await,
@@ -136,8 +159,13 @@ impl Run {
 
     pub(super) fn finished(&mut self, check: &Check, result: Result<Next, Error>) {
         self.refresh();
+        if let Some((number, left)) = self.held.filter(|(number, _)| *number != check.number) {
+            self.held = (left > 1).then(|| (number, left - 1));
+        }
         let changed = check.before != self.hashes;
         let after = result.as_ref().ok().and_then(|next| next.after());
+        let pause = if result.is_err() { WATCH } else { after.unwrap_or(INTERVAL) };
+        self.pauses.iter_mut().skip(check.resource).take(1).for_each(|held| *held = pause);
         let unchanged = self.unchanged.get(check.resource).copied().unwrap_or_default();
         let unchanged = if changed || check.stale { 0 } else { unchanged.saturating_add(1).min(2) };
         self.unchanged.iter_mut().skip(check.resource).take(1).for_each(|held| *held = unchanged);
@@ -148,6 +176,7 @@ impl Run {
         let waits = result.is_ok() && after.is_none() && !check.stale;
         // A canary in place of an equal one changes no state, and is on its way all the same.
         let sent = check.facts.wrote && canary_left(&self.cloud.world(), &check.facts.uid).is_some();
+        let sent = sent || (self.backfill_at(check.resource).is_some() && self.jobs_go_on());
         if let Some(settled) = self.settled.get_mut(check.resource) {
             *settled = !check.facts.overtaken && !sent && (waits || unchanged > u8::from(soon));
         }
@@ -162,6 +191,7 @@ impl Run {
         self.tell(|run| match &result {
             Err(error) => format!("The check ends: {error}."),
             Ok(_) => match run.reason(check.resource) {
+                Some((reason, _)) if reason.is_empty() => "The check ends.".to_owned(),
                 Some((reason, message)) => format!("The check ends: {reason} ({message})."),
                 None if run.account_at(check.resource).is_some() => String::new(),
                 None => "The check ends: the object is gone.".to_owned(),
@@ -177,12 +207,16 @@ impl Run {
         {
             self.violate(violated(Property::Refusal, format!("the check wrote and then refused: {message}")));
         }
-        if self.changing() > ENOUGH {
-            self.violate(violated(Property::Convergence, "the fifth check in a row still changes something"));
+        if !self.is_enough(self.changing()) {
+            let detail = format!("check {} in a row still changes something", self.changing());
+            self.violate(violated(Property::Convergence, detail));
         }
     }
 
     pub(super) fn reason(&self, resource: usize) -> Option<(String, String)> {
+        if let Some(name) = self.backfill_at(resource) {
+            return self.backfill_reason(name);
+        }
         let object = self.objects.get(resource)?.as_ref()?;
         let conditions =
             object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
@@ -243,6 +277,7 @@ impl Run {
             }
             let actor = Actor { uid: &uid, sid: &sid, object: &object, seen: seen.as_ref(), disturbed };
             let found = self.wrote(&world, &server, &actor, &call, read.as_ref());
+            let found = found.into_iter().chain(self.second_job(&uid)).collect::<Vec<_>>();
             found.into_iter().for_each(|violation| self.violate(violation));
         }
         if choice == Choice::DieAfter {

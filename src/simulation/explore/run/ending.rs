@@ -19,6 +19,13 @@ impl Run {
                 self.violate(violation);
             }
         }
+        let before = self.scene.resources.len() + self.scene.accounts.len();
+        for (index, name) in self.scene.backfills.iter().enumerate() {
+            self.judged += 1;
+            if let Some(violation) = self.backfill_settled_as(before + index, name) {
+                self.violate(violation);
+            }
+        }
         for name in self.scene.accounts {
             self.judged += 1;
             if let Some(violation) = self.account_is_true(name) {
@@ -146,16 +153,18 @@ impl Run {
 
     /// At the end of every trace the resources are deleted: nothing may be left. `false`: all are gone already.
     pub fn close(&mut self) -> bool {
+        self.reflect(|mirror| mirror.close());
         self.closing = true;
-        let resources = self.objects.iter().zip(self.scene.resources);
-        let there: Vec<&str> =
-            resources.filter(|(object, _)| object.is_some()).map(|(_, name)| *name).collect();
+        let resources = self.scene.resources.iter().map(|name| ObjectName::replication(NAMESPACE, name));
+        let backfills = self.scene.backfills.iter().map(|name| ObjectName::backfill(NAMESPACE, name));
+        let mut there: Vec<ObjectName> = resources.chain(backfills).collect();
+        self.cluster.with(|server| there.retain(|name| server.objects.contains_key(name)));
         if there.is_empty() {
             return false;
         }
         for name in there {
-            self.tell(|_| format!("The user deletes data/{name}."));
-            self.cluster.with(|server| server.delete(&ObjectName::replication(NAMESPACE, name)));
+            self.tell(|_| format!("The user deletes data/{}.", name.name));
+            self.cluster.with(|server| server.delete(&name));
         }
         self.refresh();
         self.woken = true;

@@ -8,9 +8,13 @@ use std::sync::atomic::Ordering;
 use crate::api::BucketReplication;
 use crate::replication::FailureClass;
 use crate::simulation::explore::action::{Action, Budget};
+use crate::simulation::explore::deed::Deed;
 use crate::simulation::explore::run::{NAMESPACE, Place, Run, Writer};
-use crate::simulation::explore::scene::Deed;
 use crate::simulation::hook::{Call, Choice};
+
+/// How many checks of a new leader come before the last call of the former one takes effect: the first one may only find
+/// that its cache is old.
+const CHECKS_MEANWHILE: u8 = 2;
 
 impl Run {
     /// What may happen here other than what happens when nobody interferes.
@@ -36,13 +40,16 @@ impl Run {
                 found.extend(others.map(Action::AnswerOther));
                 with_deeds = call.is_write()
                     || reads
-                    || matches!(call, Call::Live | Call::NamespaceLabels(_) | Call::Verify(_));
+                    || matches!(call, Call::Live | Call::NamespaceLabels(_) | Call::Verify(_))
+                    || matches!(call, Call::FindJob | Call::DescribeJob(_) | Call::ReadRole(_));
+                if self.scene.standby && call.is_write() && self.is_leaders(waiting.check) {
+                    found.push(Action::TakeOver);
+                }
             }
             Place::Idle => {
                 if self.begun > 0 {
                     found.push(Action::Restart);
-                    let known = |name: &&str| self.objects_in_cache(self.leader, name).is_some();
-                    if self.scene.resources.iter().any(known) {
+                    if self.last_work().is_some() {
                         found.push(Action::CheckEarly);
                     }
                 }
@@ -71,8 +78,25 @@ impl Run {
         self.processes.get(process)?.operator.cached(NAMESPACE, name)
     }
 
+    /// Whether the cache of a process holds a resource or a backfill. A check of an account comes of itself.
+    pub(super) fn is_cached(&self, process: usize, work: usize) -> bool {
+        let Some(held) = self.processes.get(process) else { return false };
+        match (self.scene.resources.get(work), self.backfill_at(work)) {
+            (Some(name), _) => held.operator.cached(NAMESPACE, name).is_some(),
+            (None, Some(name)) => held.operator.cached_backfill(NAMESPACE, name).is_some(),
+            (None, None) => false,
+        }
+    }
+
+    /// Whether the leader runs a check.
+    fn is_leaders(&self, number: usize) -> bool {
+        self.checks.iter().any(|check| check.number == number && check.process == self.leader)
+    }
+
     /// Does something other than what happens when nobody interferes; `false`: there is nothing to do it to.
     pub fn interfere(&mut self, action: Action) -> bool {
+        let mirrored = self.mirrored(action);
+        self.reflect(|mirror| mirror.interfere(mirrored));
         if let Some(left) = self.left.get_mut(&action.budget()) {
             *left = left.saturating_sub(1);
         }
@@ -82,6 +106,7 @@ impl Run {
         match (action, place) {
             (Action::Deed(deed), _) => return self.act(deed),
             (Action::MoveLease, _) => self.move_lease(),
+            (Action::TakeOver, Place::Call(index)) => self.take_over(index),
             (Action::Switch(resource), _) => return self.begin(resource, false),
             (Action::AnswerOther(index), Place::Call(_)) => self.answer(index, Choice::Answer, false),
             (Action::Fail, Place::Call(i)) => {
@@ -92,11 +117,7 @@ impl Run {
             (Action::DieAfter, Place::Call(i)) => self.answer(i, Choice::DieAfter, false),
             (Action::Restart, Place::Idle) => self.restart(),
             (Action::CheckEarly, Place::Idle) => {
-                let known = |index: &usize| {
-                    let name = self.scene.resources.get(*index).unwrap_or(&"");
-                    self.objects_in_cache(self.leader, name).is_some()
-                };
-                let Some(resource) = (0..self.scene.resources.len()).find(known) else { return false };
+                let Some(resource) = self.last_work() else { return false };
                 self.unsettle();
                 return self.begin(resource, true);
             }
@@ -163,6 +184,17 @@ impl Run {
         }
     }
 
+    /// The lease moves, and its new holder checks the same, first by its old cache, before the call that waits is answered.
+    fn take_over(&mut self, index: usize) {
+        let number = self.wire.lock().waiting.get(index).map(|waiting| waiting.check);
+        let of = self.checks.iter().find(|check| Some(check.number) == number).map(|check| check.resource);
+        self.move_lease();
+        self.held = number.map(|number| (number, CHECKS_MEANWHILE));
+        if let Some(work) = of {
+            self.begin(work, false);
+        }
+    }
+
     /// The process of the leader ends and another one starts.
     pub(super) fn restart(&mut self) {
         self.tell(|_| "The operator dies, and starts again.".to_owned());
@@ -174,6 +206,7 @@ impl Run {
             self.checks.iter().filter(|check| check.process == index).map(|check| check.number).collect();
         self.checks.retain(|check| check.process != index);
         self.wire.lock().waiting.retain(|waiting| !gone.contains(&waiting.check));
+        self.held.take_if(|(check, _)| gone.contains(check));
         self.unsettle();
         let leads = self.processes.get(index).is_some_and(|p| p.leads.load(Ordering::Relaxed));
         let process = self.start(leads);
@@ -184,11 +217,12 @@ impl Run {
 
     /// Goes on as when nobody interferes; `false`: no check would change anything.
     pub fn go_on(&mut self) -> bool {
+        self.reflect(|mirror| mirror.go_on());
         self.transitions += 1;
         match self.place() {
             Place::Call(index) => self.answer(index, Choice::Answer, false),
             Place::Idle => {
-                let Some(resource) = self.settled.iter().position(|settled| !settled) else { return false };
+                let Some(resource) = self.next_work() else { return self.held.take().is_some() };
                 self.count("idle".to_owned());
                 self.begin(resource, false);
             }

@@ -21,6 +21,10 @@ impl Run {
     /// A call was issued: whether it may be made at this moment.
     pub(super) fn issued(&mut self, place: usize, call: &Call) {
         let Some(check) = self.checks.get(place) else { return };
+        let leads = self.processes.get(check.process).is_some_and(|p| p.leads.load(Ordering::Relaxed));
+        if self.backfill_at(check.resource).is_some() {
+            return self.issued_for_backfill(check.resource, leads, call);
+        }
         let facts = &check.facts;
         let seen = self.ghost.accounts_seen;
         let refused = || self.cluster.with(|server| forbidden(server, &facts.object, seen));
@@ -84,7 +88,6 @@ impl Run {
             found
                 .push(violated(Property::Permission, format!("the operator wants to {call} although {why}")));
         }
-        let leads = self.processes.get(check.process).is_some_and(|p| p.leads.load(Ordering::Relaxed));
         if !leads && !matches!(call, Call::WriteBucketPolicy(_)) {
             found.push(violated(Property::Lease, format!("the former leader wants to {call}")));
         }

@@ -3,10 +3,12 @@
 //! In: a scene, and what happens at which decision point. Out: each state on the way, and the first property that
 //! does not hold. At a decision point a call on a port is about to be made, or no check runs.
 
+mod backfills;
 mod checks;
 mod ending;
 mod interfere;
 mod judge;
+mod mirror;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +32,7 @@ use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
 use crate::simulation::explore::action::{BUDGETS, Budget};
 use crate::simulation::explore::properties::{Violation, leaves_aws_alone};
+use crate::simulation::explore::run::backfills::Times;
 use crate::simulation::explore::run::words::call_name;
 use crate::simulation::explore::scene::Scene;
 use crate::simulation::hook::{Call, Choice, Hook};
@@ -49,9 +52,6 @@ const STALE: Duration = Duration::from_secs(60);
 
 /// How long the watch takes to bring a change.
 const WATCH: Duration = Duration::from_secs(1);
-
-/// The most checks from any state to one that no check changes.
-pub const ENOUGH: u8 = 4;
 
 /// A call that waits for its answer.
 struct Waiting {
@@ -81,7 +81,7 @@ struct Process {
 struct Check {
     number: usize,
     process: usize,
-    /// The place of the resource in the scene; accounts come after the resources.
+    /// The place of the resource in the scene; accounts come after the resources, and then backfills.
     resource: usize,
     future: Reconcile,
     /// All that its future position depends on, as a hash.
@@ -159,7 +159,11 @@ pub struct Run {
     /// The check whose calls are answered first.
     active: usize,
     begun: usize,
-    /// Resources, and then accounts, whose last check changed nothing, or that wait for a change.
+    /// The number of the check that began last, for each resource, account and backfill.
+    last_begun: Vec<usize>,
+    /// How long each waits for its next check.
+    pauses: Vec<Duration>,
+    /// Resources, accounts and backfills, in this order, whose last check changed nothing, or that wait for a change.
     settled: Vec<bool>,
     /// How many checks in a row changed nothing.
     unchanged: Vec<u8>,
@@ -186,6 +190,12 @@ pub struct Run {
     pub story: Option<Vec<String>>,
     pub transitions: u64,
     pub closing: bool,
+    /// Between two equal resources that both wait, this run takes the second one.
+    is_mirror: bool,
+    /// A check of the former leader whose call is answered only after so many checks of the new one.
+    held: Option<(usize, u8)>,
+    /// Where the first two resources are equal: the run in which each of them does what the other does here.
+    mirror: Option<Box<Run>>,
 }
 
 fn hash(value: impl Hash) -> u64 {
@@ -227,10 +237,18 @@ fn text(server: &ApiServer) -> String {
 
 impl Run {
     pub fn new(scene: &'static Scene) -> Run {
+        let mut run = Run::alone(scene);
+        if !scene.twins.is_empty() {
+            run.mirror = Some(Box::new(Run { is_mirror: true, ..Run::alone(scene) }));
+        }
+        run
+    }
+
+    fn alone(scene: &'static Scene) -> Run {
         // The pauses between tries vary by chance.
         fastrand::seed(7);
         let (world, server) = (scene.begin)();
-        let works = scene.resources.len() + scene.accounts.len();
+        let works = scene.resources.len() + scene.accounts.len() + scene.backfills.len();
         let accounts_seen = server.objects.keys().any(|name| name.kind == "AwsAccount");
         let writers = world.buckets.iter().filter(|(_, bucket)| bucket.configuration.is_some());
         let writers = writers.map(|(name, _)| (name.clone(), Writer::Someone)).collect();
@@ -246,6 +264,8 @@ impl Run {
             checks: Vec::new(),
             active: 0,
             begun: 0,
+            last_begun: vec![0; works],
+            pauses: vec![Duration::ZERO; works],
             settled: vec![false; works],
             unchanged: vec![0; works],
             changing: vec![0; works],
@@ -264,6 +284,9 @@ impl Run {
             story: None,
             transitions: 0,
             closing: false,
+            is_mirror: false,
+            held: None,
+            mirror: None,
         };
         run.refresh();
         run.before_last_write = run.hashes.0;
@@ -304,8 +327,14 @@ impl Run {
         if self.versions.replace(versions) == Some(versions) {
             return;
         }
-        let world = hash(self.cloud.canonical());
-        let server = hash(self.cluster.with(|server| text(server)));
+        let (world, server) = (self.cloud.canonical(), self.cluster.with(|server| text(server)));
+        let (world, server) = match self.scene.backfills.is_empty() {
+            true => (hash(world), hash(server)),
+            false => {
+                let mut times = Times::default();
+                (hash(times.ranked(&world)), hash(times.ranked(&server)))
+            }
+        };
         if self.hashes.1 != server {
             self.objects = self.cluster.with(|server| {
                 let resources = self.scene.resources.iter();
@@ -328,8 +357,10 @@ impl Run {
 
     fn place(&self) -> Place {
         let wire = self.wire.lock();
-        let of_active = wire.waiting.iter().position(|waiting| waiting.check == self.active);
-        match of_active.or((!wire.waiting.is_empty()).then_some(0)) {
+        let is_held = |waiting: &Waiting| self.held.is_some_and(|(check, _)| check == waiting.check);
+        let of_active =
+            wire.waiting.iter().position(|waiting| waiting.check == self.active && !is_held(waiting));
+        match of_active.or_else(|| wire.waiting.iter().position(|waiting| !is_held(waiting))) {
             Some(index) => Place::Call(index),
             None => Place::Idle,
         }
@@ -352,11 +383,16 @@ impl Run {
     /// What a replay calls a resource, or an account: they come after the resources.
     fn called(&self, work: usize) -> String {
         let resources = self.scene.resources;
-        match (resources.get(work), self.account_at(work)) {
-            (Some(name), _) => (*name).to_owned(),
-            (None, Some(account)) => format!("account-{account}"),
-            (None, None) => String::new(),
+        match (resources.get(work), self.account_at(work), self.backfill_at(work)) {
+            (Some(name), ..) => (*name).to_owned(),
+            (None, Some(account), _) => format!("account-{account}"),
+            (None, None, backfill) => backfill.unwrap_or_default().to_owned(),
         }
+    }
+
+    fn backfill_at(&self, work: usize) -> Option<&'static str> {
+        let before = self.scene.resources.len() + self.scene.accounts.len();
+        self.scene.backfills.get(work.checked_sub(before)?).copied()
     }
 
     fn account_at(&self, work: usize) -> Option<&'static str> {
@@ -370,8 +406,15 @@ impl Run {
         format!("{name}.{count}")
     }
 
-    /// The state, as a hash: equal states go on in the same way.
+    /// The state, as a hash: equal states go on in the same way, and so do a state and the one in which two equal
+    /// resources have changed places.
     pub fn state(&self) -> u64 {
+        let own = self.own_state();
+        self.mirror.as_ref().map_or(own, |mirror| own.min(mirror.own_state()))
+    }
+
+    /// The state by the names in it, as a hash.
+    pub(in crate::simulation::explore) fn own_state(&self) -> u64 {
         let now = self.now();
         let mut hasher = DefaultHasher::new();
         self.hashes.hash(&mut hasher);
@@ -386,12 +429,19 @@ impl Run {
             self.woken,
             self.lags,
             self.leader,
+            self.held.map(|(_, checks)| checks),
             self.begun > 0,
         )
             .hash(&mut hasher);
         for process in &self.processes {
             (process.cache, process.leads.load(Ordering::Relaxed)).hash(&mut hasher);
-            process.operator.fingerprint(now).hash(&mut hasher);
+            self.remembered(process, now).hash(&mut hasher);
+        }
+        if !self.scene.twins.is_empty() {
+            self.order().hash(&mut hasher);
+        }
+        if !self.scene.backfills.is_empty() {
+            (&self.pauses, self.ages()).hash(&mut hasher);
         }
         for check in &self.checks {
             (check.process, check.resource, check.history, check.number == self.active).hash(&mut hasher);
@@ -407,6 +457,17 @@ impl Run {
 
     fn now(&self) -> std::time::Instant {
         crate::runtime::clock::Clock::Simulated(self.clock.clone()).now()
+    }
+
+    /// What a process remembers, as text.
+    fn remembered(&self, process: &Process, now: std::time::Instant) -> String {
+        let text = process.operator.fingerprint(now);
+        if self.scene.backfills.is_empty() { text } else { Times::default().ranked(&text) }
+    }
+
+    /// Whether so many checks that changed something are too many.
+    pub fn is_enough(&self, changing: u8) -> bool {
+        changing <= self.scene.enough
     }
 
     /// Checks since the last interference that changed something: the most of any resource.

@@ -1,0 +1,21 @@
+//! What people do to AWS or to Kubernetes, and the accounts in which they do it.
+
+use crate::simulation::api_server::ApiServer;
+use crate::simulation::explore::budget::Budget;
+use crate::simulation::world::World;
+
+/// The account of the operator's own identity.
+pub const HERE: &str = "111122223333";
+/// Another account.
+pub const THERE: &str = "444455556666";
+
+/// What someone does to AWS or to Kubernetes.
+pub struct Deed {
+    /// Its name in a replay.
+    pub name: &'static str,
+    /// Actor, action, subject.
+    pub sentence: &'static str,
+    pub budget: Budget,
+    /// Does it; `false`: there is nothing to do it to.
+    pub act: fn(&mut World, &mut ApiServer) -> bool,
+}

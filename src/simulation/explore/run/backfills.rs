@@ -1,0 +1,185 @@
+//! What is particular to backfills: their jobs go on between checks, and what must hold of them.
+//!
+//! In: a run. Out: the properties that do not hold. They are worked out from the simulated AWS and API server alone.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use regex_lite::Regex;
+use serde_json::Value;
+
+use crate::replication::backfill::JobState;
+use crate::simulation::api_server::ObjectName;
+use crate::simulation::explore::backfills::PARENT;
+use crate::simulation::explore::properties::{Property, Violation, is_owned, violated};
+use crate::simulation::explore::run::{NAMESPACE, Run};
+use crate::simulation::hook::Call;
+use crate::simulation::jobs::SimulatedJob;
+
+/// How long S3 may take to list a job: a request that is older has no job that is not listed.
+const LISTED: Duration = Duration::from_secs(60);
+
+static TIME: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z").ok());
+
+/// Numbers times in the order in which they are met: texts that differ by the time at which all happened are equal.
+#[derive(Default)]
+pub(super) struct Times(BTreeMap<String, usize>);
+
+impl Times {
+    pub(super) fn ranked(&mut self, text: &str) -> String {
+        let Some(time) = TIME.as_ref() else { return text.to_owned() };
+        let replaced = time.replace_all(text, |found: &regex_lite::Captures<'_>| {
+            let next = self.0.len();
+            let found = found.get(0).map(|found| found.as_str()).unwrap_or_default();
+            format!("t{}", self.0.entry(found.to_owned()).or_insert(next))
+        });
+        replaced.into_owned()
+    }
+}
+
+impl Run {
+    /// The jobs go on, as they do while the operator waits.
+    pub(super) fn advance_jobs(&mut self) {
+        self.cloud.with(|world| world.jobs.advance());
+        self.refresh();
+    }
+
+    /// Whether a job would go on if time passed.
+    pub(super) fn jobs_go_on(&self) -> bool {
+        let mut jobs = self.cloud.with(|world| world.jobs.clone());
+        jobs.advance();
+        let states = |held: &BTreeMap<String, SimulatedJob>| -> Vec<String> {
+            held.values().map(|job| job.state.clone()).collect()
+        };
+        self.cloud.with(|world| states(&world.jobs.held)) != states(&jobs.held)
+    }
+
+    /// Whether each request for a job is so old that S3 lists its job.
+    pub(super) fn ages(&self) -> Vec<bool> {
+        let now = self.clock.elapsed().as_secs();
+        let old = |name: &&str| {
+            let requested = self.backfill(name)?["status"]["requestedAt"].as_str()?.to_owned();
+            let requested: jiff::Timestamp = requested.parse().ok()?;
+            let age = now.saturating_sub(u64::try_from(requested.as_second()).ok()?);
+            Some(age >= LISTED.as_secs())
+        };
+        self.scene.backfills.iter().map(|name| old(name).unwrap_or_default()).collect()
+    }
+
+    /// A backfill as the API server has it.
+    fn backfill(&self, name: &str) -> Option<Value> {
+        self.cluster.with(|server| server.objects.get(&ObjectName::backfill(NAMESPACE, name)).cloned())
+    }
+
+    /// Reason and message of a backfill.
+    pub(super) fn backfill_reason(&self, name: &str) -> Option<(String, String)> {
+        let ready = self.backfill(name)?["status"]["conditions"][0].clone();
+        let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
+        Some((text("reason"), text("message")))
+    }
+
+    /// The jobs that a backfill asked for, by id.
+    fn jobs_of(&self, uid: &str) -> Vec<(String, SimulatedJob)> {
+        let of = |job: &SimulatedJob| job.description.ends_with(&format!("/{uid}"));
+        self.cloud.with(|world| {
+            let held = world.jobs.held.iter().filter(|(_, job)| of(job));
+            held.map(|(id, job)| (id.clone(), job.clone())).collect()
+        })
+    }
+
+    fn uid_at(&self, work: usize) -> String {
+        let before = self.scene.resources.len() + self.scene.accounts.len();
+        let place = work.saturating_sub(before);
+        let (_, server) = (self.scene.begin)();
+        let name = self.scene.backfills.get(place).copied().unwrap_or_default();
+        let object = server.objects.get(&ObjectName::backfill(NAMESPACE, name));
+        object.and_then(|object| object["metadata"]["uid"].as_str()).unwrap_or_default().to_owned()
+    }
+
+    /// A call for a backfill was issued: whether it may be made at this moment.
+    pub(super) fn issued_for_backfill(&mut self, work: usize, leads: bool, call: &Call) {
+        if !call.writes_to_aws() {
+            return;
+        }
+        self.judged += 3;
+        let name = self.backfill_at(work).unwrap_or_default();
+        let mut found = Vec::new();
+        if !leads {
+            found.push(violated(Property::Lease, format!("the former leader wants to {call}")));
+        }
+        if *call == Call::CreateJob {
+            let kept = self.backfill(name).is_some_and(|object| object["status"]["token"].is_string());
+            if !kept {
+                let detail = format!("a job is asked for, and the status of data/{name} holds no token");
+                found.push(violated(Property::JobKnown, detail));
+            }
+            found.extend(self.out_of_turn(name));
+        }
+        found.into_iter().for_each(|violation| self.violate(violation));
+    }
+
+    /// Another backfill whose job goes on.
+    fn out_of_turn(&self, name: &str) -> Option<Violation> {
+        let before = self.scene.resources.len() + self.scene.accounts.len();
+        let mut others = self.scene.backfills.iter().enumerate().filter(|(_, other)| **other != name);
+        others.find_map(|(place, other)| {
+            let jobs = self.jobs_of(&self.uid_at(before + place));
+            let (id, _) = jobs.iter().find(|(_, job)| !JobState::of(&job.state).is_final())?;
+            let detail = format!("a job for data/{name} is asked for while {id} of data/{other} goes on");
+            Some(violated(Property::Turn, detail))
+        })
+    }
+
+    /// What a write may not have made: a second job.
+    pub(super) fn second_job(&self, uid: &str) -> Option<Violation> {
+        let jobs = self.jobs_of(uid).len();
+        (jobs > 1).then(|| violated(Property::OneJob, format!("there are {jobs} jobs for one backfill")))
+    }
+
+    /// No check changes anything any more: what must be true of a backfill then.
+    pub(super) fn backfill_settled_as(&self, work: usize, name: &str) -> Option<Violation> {
+        let uid = self.uid_at(work);
+        let left = |what: String| Some(violated(Property::BackfillEnd, what));
+        let object = self.backfill(name);
+        let jobs = self.jobs_of(&uid);
+        let ended = object.as_ref().is_none_or(|object| {
+            object["spec"]["cancel"] == true || !object["metadata"]["deletionTimestamp"].is_null()
+        });
+        if jobs.is_empty() && !ended && self.may_not_begin() {
+            return None;
+        }
+        if let Some((id, job)) = jobs.iter().find(|(_, job)| !JobState::of(&job.state).is_final()) {
+            return left(format!("job {id} of data/{name} is still {}, and nobody follows it", job.state));
+        }
+        let world = self.cloud.world();
+        if let Some(role) = world.roles.values().find(|role| is_owned(role, &uid)) {
+            return left(format!("role {} of data/{name} is left", role.name));
+        }
+        let object = object?;
+        let (reason, message) = self.backfill_reason(name)?;
+        if !object["metadata"]["deletionTimestamp"].is_null() {
+            return left(format!("data/{name} stays: {reason} ({message})"));
+        }
+        let status = &object["status"];
+        let is_over = status["finishedAt"].is_string() && !status["role"].is_object();
+        if !is_over || (!ended && reason != "Completed") {
+            return left(format!("data/{name} stays {reason} ({message})"));
+        }
+        None
+    }
+
+    /// Whether someone keeps backfills from beginning.
+    fn may_not_begin(&self) -> bool {
+        self.cluster.with(|server| {
+            let parent = server.objects.get(&ObjectName::replication(NAMESPACE, PARENT));
+            let account = server.objects.get(&ObjectName::account("default"));
+            let suspended = parent.is_none_or(|parent| {
+                parent["spec"]["suspend"] == true || !parent["metadata"]["deletionTimestamp"].is_null()
+            });
+            suspended
+                || account.is_none_or(|account| account["spec"]["allow"] != serde_json::json!(["Backfill"]))
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! The run in which two equal resources have changed places.
+//!
+//! In: what happens in a run. Out: the same in its mirror, with the first resource where the run has the second, so that
+//! the states of both count as one. Nothing is renamed: the mirror is a run of its own.
+
+use crate::simulation::explore::action::Action;
+use crate::simulation::explore::run::Run;
+
+impl Run {
+    /// Acts in the mirror as `act` does here. What comes of it is the same as here.
+    pub(super) fn reflect(&mut self, act: impl FnOnce(&mut Run) -> bool) {
+        let Some(mut mirror) = self.mirror.take() else { return };
+        // The pauses between tries vary by chance: by the same in both.
+        fastrand::seed(self.transitions);
+        act(&mut mirror);
+        fastrand::seed(self.transitions);
+        self.mirror = Some(mirror);
+    }
+
+    /// The action that is to the other of two equal resources what this one is to the first.
+    pub(super) fn mirrored(&self, action: Action) -> Action {
+        let swapped = |work: usize| if work < 2 { 1 - work } else { work };
+        match action {
+            Action::Switch(work) => Action::Switch(swapped(work)),
+            Action::Deed(deed) => {
+                let pairs = self.scene.twins.iter();
+                let other = pairs.flat_map(|(one, two)| [(one, two), (two, one)]);
+                let other = other.into_iter().find(|(name, _)| **name == deed.name).map(|(_, other)| *other);
+                let found = self.scene.deeds.iter().find(|deed| Some(deed.name) == other);
+                Action::Deed(found.unwrap_or(deed))
+            }
+            other => other,
+        }
+    }
+
+    /// What is checked next. Of equal resources, the one whose last check is longest ago: which of them comes first then
+    /// depends on what happened and not on their names.
+    pub(super) fn next_work(&self) -> Option<usize> {
+        let mut unsettled = (0..self.settled.len()).filter(|work| self.settled.get(*work) == Some(&false));
+        if self.scene.twins.is_empty() {
+            return unsettled.next();
+        }
+        let order = self.order();
+        unsettled.min_by_key(|work| order.get(*work).copied())
+    }
+
+    /// The place of each in the order of their last checks. Among those that were never checked, the mirror has the
+    /// order reversed.
+    pub(super) fn order(&self) -> Vec<usize> {
+        let works = self.last_begun.len();
+        let place = |work: usize| {
+            let key = |work: usize| {
+                let index = if self.is_mirror { works - work } else { work };
+                (self.last_begun.get(work).copied().unwrap_or_default(), index)
+            };
+            (0..works).filter(|other| key(*other) < key(work)).count()
+        };
+        (0..works).map(place).collect()
+    }
+
+    /// The place in the scene of what was checked last and is in the cache of the leader.
+    pub(super) fn last_work(&self) -> Option<usize> {
+        let known = |work: &usize| self.is_cached(self.leader, *work);
+        let mut works = (0..self.settled.len()).filter(known);
+        if self.scene.twins.is_empty() {
+            return works.next();
+        }
+        works.max_by_key(|work| self.last_begun.get(*work).copied())
+    }
+}
