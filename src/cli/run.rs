@@ -23,6 +23,7 @@ use crate::controllers::{self, Operator};
 use crate::replication::events::EventQueue;
 use crate::runtime::controller::Controller;
 use crate::runtime::object_writer::ObjectWriter;
+use crate::runtime::runbooks::Runbooks;
 use crate::runtime::{self, leader};
 use crate::telemetry::{
     EventMetrics, Health, LogError, LogFormat, Metrics, Registry, ServeError, follow_log_level, init_logs,
@@ -50,6 +51,10 @@ pub struct RunArgs {
     /// Shortest time between two checks of AWS that a resource gets by spec.interval; a shorter one is raised to it
     #[arg(long, env = "MIN_INTERVAL", value_name = "INTERVAL", default_value = "1m")]
     min_interval: Interval,
+    /// Address of the pages of the reasons, such as https://docs.example.com/reasons: each warning event ends with the
+    /// address of the page of its reason; absent: none
+    #[arg(long, env = "RUNBOOK_URL", value_name = "URL")]
+    runbook_url: Option<Runbooks>,
     /// Refuse resources that would act without an AwsAccount: those without accountRef, if no AwsAccount is named default
     #[arg(long, env = "REQUIRE_ACCOUNT")]
     require_account: bool,
@@ -222,6 +227,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         event_metrics,
         health,
         election,
+        runbooks: args.runbook_url,
         shutdown: shutdown.clone(),
     };
     tokio::select! {

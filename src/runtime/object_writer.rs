@@ -19,17 +19,19 @@ use serde_json::{Value, json};
 
 use crate::ports::{Cluster, ClusterError, Finalizers, ObjectKey, kube_error};
 use crate::replication::status::Event;
+use crate::runtime::runbooks::Runbooks;
 
 /// The API server of a kube client.
 pub struct ObjectWriter {
     client: Client,
     reporter: Reporter,
+    runbooks: Option<Runbooks>,
 }
 
 impl ObjectWriter {
-    /// `reporter`: as whom events are published.
-    pub fn new(client: Client, reporter: Reporter) -> ObjectWriter {
-        ObjectWriter { client, reporter }
+    /// `reporter`: as whom events are published. `runbooks`: where warnings point to.
+    pub fn new(client: Client, reporter: Reporter, runbooks: Option<Runbooks>) -> ObjectWriter {
+        ObjectWriter { client, reporter, runbooks }
     }
 
     fn api(&self, object: &ObjectKey) -> Api<DynamicObject> {
@@ -138,7 +140,10 @@ impl Cluster for ObjectWriter {
         let event = KubeEvent {
             type_: if *warning { EventType::Warning } else { EventType::Normal },
             reason: (*reason).to_owned(),
-            note: Some(note.clone()),
+            note: Some(match self.runbooks.as_ref().filter(|_| *warning) {
+                Some(runbooks) => runbooks.link(reason, note),
+                None => note.clone(),
+            }),
             action: "Reconcile".to_owned(),
             secondary: None,
         };

@@ -25,6 +25,7 @@ fn every_flag() -> (Value, BTreeMap<&'static str, Option<&'static str>>) {
             "concurrency": 3,
             "interval": "1h30m",
             "minInterval": "10m",
+            "runbookUrl": "https://docs.example.com/reasons",
             "events": {
                 "queues": ["https://sqs.eu-west-1.amazonaws.com/111122223333/events"],
                 "interval": "12h",
@@ -64,6 +65,7 @@ fn every_flag() -> (Value, BTreeMap<&'static str, Option<&'static str>>) {
         ("concurrency", Some("3")),
         ("interval", Some("1h30m")),
         ("min-interval", Some("10m")),
+        ("runbook-url", Some("https://docs.example.com/reasons")),
         ("event-queue", Some("https://sqs.eu-west-1.amazonaws.com/111122223333/events")),
         ("interval-with-events", Some("12h")),
         ("require-account", None),

@@ -8,8 +8,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::{Arg, CommandFactory};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use s3_replication_operator::api::{Reason, crd};
+use s3_replication_operator::cli::Cli;
 use s3_replication_operator::telemetry::{DESCRIPTIONS, PREFIX};
 use serde_json::Value;
 use strum::VariantArray;
@@ -229,6 +231,61 @@ fn validations(node: &Value) -> Vec<(String, String)> {
         }));
     }
     all
+}
+
+#[test]
+fn the_page_of_flags_is_generated_from_the_command_line() {
+    let path = root().join("docs/flags.md");
+    let generated = flags_page();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &generated).unwrap();
+    }
+    let held = fs::read_to_string(&path).unwrap_or_default();
+    assert!(held == generated, "docs/flags.md is not up to date: run UPDATE_DOCS=1 cargo test --test docs");
+}
+
+fn flags_page() -> String {
+    let mut text = "# Flags\n\n\
+         Every subcommand of `s3-replication-operator`, which is `kubectl s3replication` too, with its arguments. An\n\
+         environment variable stands in for a flag that is absent. What the subcommands print, and their exit codes, is in\n\
+         [The command line](command-line.md); the chart's values for the flags of `run` are in its\n\
+         [values.yaml](../charts/s3-replication-operator/values.yaml).\n"
+        .to_owned();
+    for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        write!(text, "\n## {}\n\n{about}.\n", command.get_name()).unwrap();
+        let rows: Vec<String> =
+            command.get_arguments().filter(|argument| !argument.is_hide_set()).filter_map(flag_row).collect();
+        if !rows.is_empty() {
+            text.push_str("\n| Flag | Environment | Default | Meaning |\n| --- | --- | --- | --- |\n");
+            text.extend(rows);
+        }
+    }
+    text
+}
+
+fn flag_row(argument: &Arg) -> Option<String> {
+    let takes_value = argument.get_action().takes_values();
+    let names = argument.get_value_names().unwrap_or_default().join(" ");
+    let flag = match (argument.get_short(), argument.get_long()) {
+        (_, Some("help" | "version")) => return None,
+        (Some(short), Some(long)) => format!("-{short}, --{long}"),
+        (None, Some(long)) => format!("--{long}"),
+        (Some(short), None) => format!("-{short}"),
+        (None, None) => String::new(),
+    };
+    let flag = if takes_value { format!("{flag} {names}").trim().to_owned() } else { flag };
+    let environment = argument.get_env().map(|name| format!("`{}`", name.to_string_lossy()));
+    let defaults = argument.get_default_values().iter().map(|value| value.to_string_lossy());
+    let defaults = defaults.collect::<Vec<_>>().join(",");
+    let default = if takes_value && !defaults.is_empty() { format!("`{defaults}`") } else { String::new() };
+    let help = argument.get_help().map(ToString::to_string).unwrap_or_default().replace('|', "\\|");
+    let possible = argument.get_possible_values();
+    let possible: Vec<_> =
+        possible.iter().filter(|_| takes_value).map(|value| format!("`{}`", value.get_name())).collect();
+    let possible =
+        if possible.is_empty() { String::new() } else { format!("; one of {}", possible.join(", ")) };
+    Some(format!("| `{flag}` | {} | {default} | {help}{possible} |\n", environment.unwrap_or_default()))
 }
 
 #[test]

@@ -113,6 +113,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   (list "health-interval" .healthInterval)
   (list "health-window" .healthWindow)
   (list "http-address" .httpAddress)
+  (list "runbook-url" .runbookUrl)
   (list "otlp-endpoint" .otlpEndpoint)
   (list "log-format" .logFormat)
   (list "log-level" .logLevel)

@@ -9,7 +9,7 @@ pub fn describe(d: &DriftEntry) -> String {
 
 /// The API server takes notes of at most 1 kB (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>)
 /// and messages of conditions of at most 32 kB.
-const MAX_NOTE: usize = 1000;
+pub(crate) const MAX_NOTE: usize = 1000;
 pub(crate) const MAX_MESSAGE: usize = 4000;
 
 pub(crate) fn note(what: &str, items: impl Iterator<Item = String>) -> String {

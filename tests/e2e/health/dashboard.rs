@@ -53,7 +53,7 @@ async fn scraped(address: SocketAddr, names: &[&str]) -> Result<Scrape> {
             let start = format!("{PREFIX}_{name}{{");
             found.iter().any(|(series, value)| series.starts_with(&start) && value != "0" && value != "0.0")
         };
-        if names.iter().all(|name| has(name)) {
+        if names.iter().all(has) {
             return Ok(found);
         }
         ensure!(start.elapsed() < DEADLINE, "not all of {names:?} count something: {found:#?}");

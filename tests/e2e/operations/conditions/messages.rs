@@ -90,7 +90,8 @@ async fn events(world: &World) -> Result<Vec<(String, String, String)>> {
 
 #[tokio::test]
 async fn events_report_each_write_and_each_drift_once() -> Result<()> {
-    let scene = scene("conditions-events").ready().await?;
+    let pages = ["--runbook-url", "https://docs.example.com/reasons/"];
+    let scene = scene("conditions-events").args(&pages).ready().await?;
     let (source, destination) = (scene.source.as_str(), scene.destination.as_str());
     // The events of a check come after its status: those of a check are all there when the next has ended.
     let expect = async |what: &str, kind: &str, reason: &str, note: &[&str], count: usize| -> Result<()> {
@@ -125,7 +126,8 @@ async fn events_report_each_write_and_each_drift_once() -> Result<()> {
     expect("correction", "Warning", "DriftCorrected", &[&difference, &writes[1]], 3).await?;
 
     scene.world.proxy.inject(Fault::always(Matcher::operation("GetRole"), Answer::access_denied()));
-    expect("denial", "Warning", "AccessDenied", &["iam:GetRole", ROLE], 4).await?;
+    let page = "See https://docs.example.com/reasons/AccessDenied/";
+    expect("denial", "Warning", "AccessDenied", &["iam:GetRole", ROLE, page], 4).await?;
     scene.world.proxy.remove_faults();
     scene.check_object().await?;
 
