@@ -166,9 +166,10 @@ impl Memory {
                     w.cached,
                     serde_json::to_value(&w.status)
                         .map(|mut status| {
-                            let conditions = status["conditions"].as_array_mut();
+                            let conditions =
+                                status.pointer_mut("/conditions").and_then(serde_json::Value::as_array_mut);
                             conditions.into_iter().flatten().for_each(|c| {
-                                c["lastTransitionTime"].take();
+                                c.pointer_mut("/lastTransitionTime").map(serde_json::Value::take);
                             });
                             for time in ["/lastCorrection/time", "/configuredAt"] {
                                 status.pointer_mut(time).map(serde_json::Value::take);

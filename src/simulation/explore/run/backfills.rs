@@ -3,10 +3,8 @@
 //! In: a run. Out: the properties that do not hold. They are worked out from the simulated AWS and API server alone.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use regex_lite::Regex;
 use serde_json::Value;
 
 use crate::replication::backfill::JobState;
@@ -19,25 +17,6 @@ use crate::simulation::jobs::SimulatedJob;
 
 /// How long S3 may take to list a job: a request that is older has no job that is not listed.
 const LISTED: Duration = Duration::from_secs(60);
-
-static TIME: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z").ok());
-
-/// Numbers times in the order in which they are met: texts that differ by the time at which all happened are equal.
-#[derive(Default)]
-pub(super) struct Times(BTreeMap<String, usize>);
-
-impl Times {
-    pub(super) fn ranked(&mut self, text: &str) -> String {
-        let Some(time) = TIME.as_ref() else { return text.to_owned() };
-        let replaced = time.replace_all(text, |found: &regex_lite::Captures<'_>| {
-            let next = self.0.len();
-            let found = found.get(0).map(|found| found.as_str()).unwrap_or_default();
-            format!("t{}", self.0.entry(found.to_owned()).or_insert(next))
-        });
-        replaced.into_owned()
-    }
-}
 
 impl Run {
     /// The jobs go on, as they do while the operator waits.

@@ -9,6 +9,7 @@ mod ending;
 mod interfere;
 mod judge;
 mod mirror;
+mod times;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +33,7 @@ use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
 use crate::simulation::explore::action::{BUDGETS, Budget};
 use crate::simulation::explore::properties::{Violation, leaves_aws_alone};
-use crate::simulation::explore::run::backfills::Times;
+use crate::simulation::explore::run::times::Times;
 use crate::simulation::explore::run::words::call_name;
 use crate::simulation::explore::scene::Scene;
 use crate::simulation::hook::{Call, Choice, Hook};
