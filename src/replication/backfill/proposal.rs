@@ -45,7 +45,7 @@ pub fn propose(replication: &BucketReplication, name: Option<&str>, choices: &Ma
 /// The fields that choose what failed; none where nothing did.
 fn failed(replication: &BucketReplication) -> Map<String, Value> {
     let mut fields = Map::new();
-    let failing = failing(replication);
+    let failing = failing_rules(replication);
     if failing.is_empty() {
         return fields;
     }
@@ -58,7 +58,7 @@ fn failed(replication: &BucketReplication) -> Map<String, Value> {
     fields
 }
 
-fn failing(replication: &BucketReplication) -> Vec<&RuleHealth> {
+fn failing_rules(replication: &BucketReplication) -> Vec<&RuleHealth> {
     let health = replication.status.as_ref().and_then(|status| status.health.as_ref());
     let rules = health.map(|health| health.rules.as_slice()).unwrap_or_default();
     rules.iter().filter(|rule| rule.verdict == RuleVerdict::Failing).collect()
@@ -93,7 +93,7 @@ pub fn remarks(replication: &BucketReplication) -> Vec<String> {
         format!("{}.", price::describe(None)),
     ];
     let since = failed_since(replication).map(|since| format!(" since {since}")).unwrap_or_default();
-    let failing = failing(replication);
+    let failing = failing_rules(replication);
     for RuleHealth { id, destination, failed, .. } in &failing {
         let count = match failed {
             Some(1) => "1 operation of".to_owned(),
