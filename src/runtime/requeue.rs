@@ -55,7 +55,7 @@ fn first_pause(reason: Reason) -> Duration {
 
 /// Adds up to a tenth, so that resources that were created together are not checked together forever.
 pub fn jittered(interval: Duration) -> Duration {
-    interval.mul_f64(1.0 + fastrand::f64() / 10.0)
+    interval.saturating_add((interval / 10).mul_f64(fastrand::f64()))
 }
 
 #[cfg(test)]
@@ -87,6 +87,14 @@ mod tests {
             backoff.after(Reason::Throttled, INTERVAL) <= Duration::from_secs(8),
             "another reason starts at its first pause"
         );
+    }
+
+    #[test]
+    fn any_interval_can_be_waited_for() {
+        let mut backoff = RequeueBackoff::default();
+        assert_eq!(backoff.after(Reason::ForeignRole, Duration::MAX), Duration::MAX);
+        assert!(backoff.after(Reason::Progressing, Duration::MAX) < Duration::from_secs(3));
+        assert_eq!(backoff.after(Reason::ForeignRole, Duration::ZERO), Duration::ZERO);
     }
 
     #[test]
