@@ -19,6 +19,7 @@ use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
 use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::{references, unreadable};
 use crate::replication::events::Lookup;
+use crate::replication::health::Mending;
 use crate::replication::{Account, Refusal};
 use crate::runtime::packing::Packing;
 use crate::runtime::store::{Change, Keeping, Key, Store};
@@ -170,9 +171,9 @@ impl Index {
         self.backfills_of(replication).iter().filter_map(|backfill| completed_at(backfill)).max()
     }
 
-    /// Up to when the backfills of a replication replicated everything that failed.
-    pub fn mended_to(&self, replication: &Key) -> Option<Timestamp> {
-        self.backfills_of(replication).iter().filter_map(|backfill| mended_to(backfill)).max()
+    /// What the completed backfills of a replication replicated of what had failed, oldest first.
+    pub fn mendings(&self, replication: &Key) -> Vec<Mending> {
+        self.backfills_of(replication).iter().filter_map(|backfill| mending(backfill)).collect()
     }
 
     /// The keys of the resources that refer to this `AwsAccount`, oldest first.
@@ -258,18 +259,17 @@ pub fn completed_at(object: &GuardedBackfill) -> Option<Timestamp> {
     (ready.status == "True").then(|| status.finished_at.as_ref().map(|time| time.0)).flatten()
 }
 
-/// Up to when everything that failed is replicated because of a backfill: it completed, and its job left out none of the
-/// objects that failed. A job has the objects from before `createdBefore`: one that was written while the job ran and
-/// failed is still missing.
-pub fn mended_to(object: &GuardedBackfill) -> Option<Timestamp> {
+/// What a backfill that completed without a failure replicated of what had failed.
+pub fn mending(object: &GuardedBackfill) -> Option<Mending> {
     let completed = completed_at(object)?;
     let backfill = object.0.as_ref().ok()?;
     let spec = &backfill.spec;
-    let is_whole = spec.prefixes.is_empty()
-        && spec.created_after.is_none()
-        && spec.statuses.contains(&ObjectReplicationStatus::Failed);
     let before = backfill.status.as_ref().and_then(|status| status.created_before.as_ref());
-    is_whole.then(|| before.map_or(completed, |before| before.0.min(completed)))
+    spec.statuses.contains(&ObjectReplicationStatus::Failed).then(|| Mending {
+        prefixes: spec.prefixes.clone(),
+        created_after: spec.created_after.as_ref().map(|after| after.0),
+        to: before.map_or(completed, |before| before.0.min(completed)),
+    })
 }
 
 fn backfill_keys(object: &GuardedBackfill) -> Vec<Key> {
@@ -434,22 +434,17 @@ pub(crate) mod tests {
         index.backfills.apply(DeserializeGuard(Ok(serde_json::from_value(object).unwrap())));
         let replication = Key::namespaced("data", "orders");
         let seconds = |time: Option<Timestamp>| time.map(Timestamp::as_second);
-        (seconds(index.backfilled(&replication)), seconds(index.mended_to(&replication)))
+        let mended = index.mendings(&replication).first().map(|mending| mending.to);
+        (seconds(index.backfilled(&replication)), seconds(mended))
     }
 
     #[test]
-    fn only_a_backfill_of_everything_that_failed_mends_and_only_what_failed_before_its_objects_were_chosen() {
+    fn only_a_backfill_of_what_failed_mends_and_only_what_failed_before_its_objects_were_chosen() {
         use serde_json::json;
         let ended = json!({"createdBefore": "1970-01-01T00:00:10Z", "finishedAt": "1970-01-01T00:01:00Z"});
         assert_eq!(mended(json!({}), ended.clone()), (Some(60), Some(10)));
         assert_eq!(mended(json!({"statuses": ["Failed"]}), ended.clone()), (Some(60), Some(10)));
-        for partial in [
-            json!({"prefixes": ["a/"]}),
-            json!({"statuses": ["NotReplicated"]}),
-            json!({"createdAfter": "1970-01-01T00:00:05Z"}),
-        ] {
-            assert_eq!(mended(partial.clone(), ended.clone()), (Some(60), None), "{partial}");
-        }
+        assert_eq!(mended(json!({"statuses": ["NotReplicated"]}), ended.clone()), (Some(60), None));
         assert_eq!(mended(json!({}), json!({"finishedAt": "1970-01-01T00:01:00Z"})), (Some(60), Some(60)));
         let future = json!({"createdBefore": "1970-01-01T01:00:00Z", "finishedAt": "1970-01-01T00:01:00Z"});
         assert_eq!(mended(json!({}), future), (Some(60), Some(60)), "nothing is known of later failures");

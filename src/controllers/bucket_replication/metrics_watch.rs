@@ -49,10 +49,10 @@ pub fn watch_metrics<C, K>(
 
 /// The evidence of a resource, with the last backfill that completed, and what backfills replicated of what failed.
 pub fn evidence<C, K>(uid: &str, key: &Key, cx: &Context<C, K>) -> Evidence {
-    let (completed, mended_to) = (cx.index.backfilled(key), cx.index.mended_to(key));
+    let (completed, mendings) = (cx.index.backfilled(key), cx.index.mendings(key));
     let add = |evidence: &mut Evidence| {
         evidence.backfilled = evidence.backfilled.max(completed);
-        evidence.mended_to = evidence.mended_to.max(mended_to);
+        mendings.iter().for_each(|mending| evidence.mend(mending.clone()));
     };
     cx.evidence.update(uid, add);
     let mut evidence = cx.evidence.get(uid);

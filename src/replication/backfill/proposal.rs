@@ -5,16 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::{Map, Value, json};
 
 use crate::api::{BucketReplication, GROUP, MAX_RULE_ENTRIES, RuleHealth, RuleVerdict};
 use crate::replication::backfill::price;
-
-/// An object that failed was created before it failed, and S3 may try for hours
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-troubleshoot.html>). A day leaves none out.
-const TRIED_FOR: SignedDuration = SignedDuration::from_hours(24);
+use crate::replication::health::mending::TRIED_FOR;
 
 /// The fields of the spec that choose objects.
 const CHOOSING: [&str; 3] = ["statuses", "prefixes", "createdAfter"];
@@ -106,7 +103,7 @@ pub fn remarks(replication: &BucketReplication) -> Vec<String> {
         lines.extend(
             [
                 "The status reports failures, so that this asks for what failed. S3 may try for hours: createdAfter is a day before",
-                "the first failure. The count of failures starts again only after a backfill without prefixes and createdAfter.",
+                "the first failure. Once it has completed, the count of these failures starts again.",
             ]
             .map(str::to_owned),
         );

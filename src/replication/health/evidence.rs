@@ -28,9 +28,8 @@ pub struct Evidence {
     pub likely_cause: Option<String>,
     /// When a backfill of this resource last completed without a failure.
     pub backfilled: Option<Timestamp>,
-    /// Up to when backfills replicated everything that failed: failures from before no longer count. Earlier than
-    /// `backfilled`, because a job has only objects that were there when it was asked for.
-    pub mended_to: Option<Timestamp>,
+    /// What completed backfills replicated of what had failed.
+    pub mendings: Vec<Mending>,
 }
 
 impl Default for Evidence {
@@ -41,7 +40,36 @@ impl Default for Evidence {
             window: WINDOW,
             likely_cause: None,
             backfilled: None,
-            mended_to: None,
+            mendings: Vec::new(),
+        }
+    }
+}
+
+/// How many backfills an [`Evidence`] remembers: the latest ones.
+const MAX_MENDINGS: usize = 16;
+
+/// A backfill that completed without a failure, and chose objects that had failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mending {
+    /// It has only objects whose key begins with one of these. Empty: every key.
+    pub prefixes: Vec<String>,
+    /// It has only objects that were created after this. `None`: from the first one on.
+    pub created_after: Option<Timestamp>,
+    /// It has the objects from before this time. Earlier than its end: an object that was written while the job ran, and
+    /// failed, is still missing.
+    pub to: Timestamp,
+}
+
+impl Evidence {
+    /// Adds what a backfill replicated, once. A backfill that is deleted afterwards has mended nevertheless.
+    pub fn mend(&mut self, mending: Mending) {
+        if self.mendings.contains(&mending) {
+            return;
+        }
+        self.mendings.push(mending);
+        if self.mendings.len() > MAX_MENDINGS {
+            self.mendings.sort_by_key(|held| held.to);
+            self.mendings.remove(0);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::api::{
     BucketReplicationSpec, BucketReplicationStatus, CanaryStatus, ConditionType, HealthStatus, Interval,
     MAX_RULE_ENTRIES, Reason, ReplicationRule, RuleHealth, RuleVerdict, Switch,
 };
-use crate::replication::health::canary::interval;
+use crate::replication::health::canary::{interval, prefix_of};
 use crate::replication::health::evidence::{
     CanaryEvidence, CanaryOutcome, CanarySent, Evidence, RuleEvidence, Run,
 };
@@ -49,12 +49,13 @@ pub struct Judged {
 pub fn judge(judging: &Judging<'_>, evidence: &Evidence) -> Judged {
     let spec = judging.spec;
     let terms = terms_of(spec, evidence, judging.now);
+    let nothing = RuleJudged { finding: Finding::NoEvidence, backlog: None };
     let enabled = spec.rules.iter().filter(|rule| rule.status != Some(Switch::Disabled));
     let mut rules: Vec<JudgedRule<'_>> = enabled
         .map(|rule| {
-            let nothing = RuleJudged { finding: Finding::NoEvidence, backlog: None };
-            let judged =
-                evidence.rules.get(&rule.id).map_or(nothing, |evidence| judge_rule(evidence, &terms));
+            let judged = evidence.rules.get(&rule.id).map_or(nothing.clone(), |held| {
+                judge_rule(held, &terms.about(prefix_of(rule), held, &evidence.mendings))
+            });
             JudgedRule { rule, judged, failure_reason: failure_reason(evidence, rule) }
         })
         .collect();
@@ -84,7 +85,10 @@ fn before(previous: &BucketReplicationStatus) -> Option<Judged> {
 /// Ends the runs of failures of rules whose objects arrive again, and drops what no verdict needs any more.
 pub fn settle(evidence: &mut Evidence, spec: &BucketReplicationSpec, now: Timestamp) {
     let terms = terms_of(spec, evidence, now);
-    for rule in evidence.rules.values_mut() {
+    for (id, rule) in &mut evidence.rules {
+        // Of a rule that is gone, the keys are not known: only a backfill of all of them mends it.
+        let prefix = spec.rules.iter().find(|one| one.id == *id).map_or("", prefix_of);
+        let terms = terms.about(prefix, rule, &evidence.mendings);
         let arrives = judge_rule(rule, &terms).finding.verdict() == RuleVerdict::Arriving;
         let read_to = rule.metrics.as_ref().and_then(|metrics| metrics.read_to);
         if arrives || open_run(rule, &terms).is_none() {
@@ -115,7 +119,7 @@ fn terms_of(spec: &BucketReplicationSpec, evidence: &Evidence, now: Timestamp) -
         window: evidence.window,
         max_latency,
         canary_counts_for: canary_interval.saturating_mul(2).saturating_add(max_latency),
-        mended_to: evidence.mended_to,
+        mended_to: None,
         now,
     }
 }

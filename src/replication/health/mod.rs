@@ -8,6 +8,7 @@ pub mod evidence;
 pub mod failure_event;
 pub mod figures;
 mod judge;
+pub mod mending;
 pub mod metrics;
 mod rule;
 #[cfg(test)]
@@ -15,8 +16,8 @@ mod tests;
 mod wording;
 
 pub use evidence::{
-    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, Ended, Evidence, MetricsEvidence, RuleEvidence, Run,
-    Unread, WINDOW,
+    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, Ended, Evidence, Mending, MetricsEvidence,
+    RuleEvidence, Run, Unread, WINDOW,
 };
 pub use judge::{CANARY_FAILED, Judged, Judging, judge, settle};
 pub use rule::{Finding, RuleJudged};

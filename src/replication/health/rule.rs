@@ -6,9 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{Reason, RuleVerdict};
 use crate::replication::health::evidence::{
-    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, MetricsEvidence, POINTS_BEHIND, RuleEvidence, Run,
-    Unread, WINDOW,
+    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, Mending, MetricsEvidence, POINTS_BEHIND,
+    RuleEvidence, Run, Unread, WINDOW,
 };
+use crate::replication::health::mending::mended_to;
 use crate::replication::health::metrics::{read_from, window_start};
 
 /// What the evidence about one rule shows. The worse comes first; anything that is known comes before what is not.
@@ -121,9 +122,21 @@ pub(crate) struct Terms {
     pub max_latency: SignedDuration,
     /// For so long a canary that arrived shows that objects arrive: by then at least one more would have.
     pub canary_counts_for: SignedDuration,
-    /// Up to when backfills replicated everything that failed.
+    /// Up to when backfills replicated everything of the rule that failed.
     pub mended_to: Option<Timestamp>,
     pub now: Timestamp,
+}
+
+impl Terms {
+    /// The terms for one rule, whose keys have this prefix.
+    pub(crate) fn about(&self, prefix: &str, evidence: &RuleEvidence, mendings: &[Mending]) -> Terms {
+        let failing = |metrics: &MetricsEvidence| {
+            metrics.ended.iter().find(|(_, ended)| ended.failed > 0).map(|(at, _)| *at)
+        };
+        let run = evidence.run.as_ref().map(|run| run.since);
+        let first = run.or_else(|| evidence.metrics.as_ref().and_then(failing));
+        Terms { mended_to: first.and_then(|first| mended_to(prefix, first, mendings)), ..*self }
+    }
 }
 
 /// Judges a rule.

@@ -11,8 +11,8 @@ use crate::api::{
     ReplicationRule, RuleVerdict, Source, Switch,
 };
 use crate::replication::health::evidence::{
-    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, Ended, Evidence, MetricsEvidence, RuleEvidence,
-    Unread, WINDOW,
+    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, Ended, Evidence, Mending, MetricsEvidence,
+    RuleEvidence, Unread, WINDOW,
 };
 use crate::replication::health::metrics::{
     GET_METRIC_DATA, MetricsRequest, Reading, Series, SeriesAnswer, Statistic, Watch, WatchedRule, add,
@@ -40,6 +40,11 @@ fn spec(rules: &[&str]) -> BucketReplicationSpec {
         rules: rules.iter().map(rule).collect(),
         ..BucketReplicationSpec::default()
     }
+}
+
+/// A backfill of everything that failed, of objects from before this minute.
+fn everything_to(before: i64) -> Mending {
+    Mending { prefixes: Vec::new(), created_after: None, to: minute(before) }
 }
 
 /// Evidence of a rule whose metrics were read up to noon.
@@ -175,9 +180,11 @@ fn objects_arrive_again_only_after_a_whole_clean_window_in_which_something_ended
     );
     silent.backfilled = Some(minute(10));
     assert_eq!(now(&mut silent, 20).reason, Reason::NotProven, "a backfill of a part mends nothing");
-    silent.mended_to = Some(minute(-15));
+    silent.mend(everything_to(-15));
     assert_eq!(now(&mut silent, 20).reason, Reason::NotProven, "the job was asked for before the failure");
-    silent.mended_to = Some(minute(-14));
+    silent.mend(Mending { created_after: Some(minute(-15)), ..everything_to(-14) });
+    assert_eq!(now(&mut silent, 20).reason, Reason::NotProven, "what failed may have been created before");
+    silent.mend(everything_to(-14));
     let mended = now(&mut silent, 20);
     assert_eq!(mended.reason, Reason::NoData, "a completed backfill ends the run");
     assert_eq!(mended.health.unwrap().backfilled_at.unwrap().0, minute(10));
@@ -561,7 +568,7 @@ fn where_no_metrics_are_read_failure_events_are_the_evidence() {
     settle(&mut proved, &resource, minute(20));
     assert_eq!(judged_at(&resource, &proved, minute(20)).reason, Reason::ObjectsArriving);
     assert_eq!(proved.rules["all"].failure_reason, None);
-    held.mended_to = Some(minute(1));
+    held.mend(everything_to(1));
     settle(&mut held, &resource, minute(20));
     assert_eq!(held.rules["all"].run, None, "a backfill replicated them");
 }

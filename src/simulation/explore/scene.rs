@@ -122,7 +122,7 @@ pub const SCENES: [Scene; 12] = [
     },
     Scene {
         name: "foreign",
-        about: "the role of another cluster's resource and someone's configuration are there already",
+        about: "the role of another cluster's resource, and a configuration that someone else wrote",
         deeds: &[RENAME_ROLE, ADOPT, DELETE, DELETE_ROLE, REMOVE_CONFIGURATION, SUSPEND_VERSIONING],
         begin: foreign,
         ..PLAIN

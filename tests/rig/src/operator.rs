@@ -23,6 +23,9 @@ const PROGRAM: &str = "s3-replication-operator";
 /// Variables that would let this machine's settings into the operator.
 const FOREIGN: [&str; 4] = ["AWS_", "KUBE", "OTEL_", "RUST_LOG"];
 
+/// The recipe of the image, whose variables the operator has here too: one of them bounds what `malloc` keeps.
+const IMAGE: &str = include_str!("../../../Containerfile");
+
 /// How often a log or a process is checked.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -50,6 +53,7 @@ impl OperatorBuilder {
             env: Vec::new(),
             logs,
         };
+        let builder = image_variables().fold(builder, |builder, (name, value)| builder.env(name, value));
         builder
             .credentials(account, SECRET)
             .env("AWS_REGION", "us-east-1")
@@ -167,6 +171,11 @@ impl OperatorBuilder {
             None => tokio::task::spawn_blocking(build).await?,
         }
     }
+}
+
+/// The name and the value of each `ENV` line of the image.
+fn image_variables() -> impl Iterator<Item = (&'static str, &'static str)> {
+    IMAGE.lines().filter_map(|line| line.strip_prefix("ENV ")?.split_once('='))
 }
 
 /// Builds the operator in the profile that this program was built in. Returns the path of the program.
@@ -324,5 +333,16 @@ impl Drop for Operator {
             eprintln!("--- the operator's log ---\n{}---", self.log());
         }
         self.process.signal("KILL");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variables_of_the_image_are_found_in_its_recipe() {
+        let names: Vec<_> = image_variables().map(|(name, _)| name).collect();
+        assert_eq!(names, ["MALLOC_ARENA_MAX"]);
     }
 }

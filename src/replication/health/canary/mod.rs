@@ -30,6 +30,7 @@ use crate::api::Interval;
 pub use facts::{BucketFacts, CanaryFacts};
 pub use flight::{Ending, ReplicationStatus};
 pub use leftovers::{Leftover, leftovers};
+pub use matching::prefix_of;
 pub use object::{CanaryObject, HeldVersion, VersionAt, Written};
 pub use place::Place;
 pub use probe::{Probe, Probes};

@@ -11,4 +11,5 @@ pub mod tasks;
 pub mod tools;
 pub mod up;
 
+mod afterwards;
 mod measure;

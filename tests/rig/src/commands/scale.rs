@@ -13,6 +13,7 @@ use rig::world::condition;
 use rig::{World, operator, progress};
 use serde_json::{Value, json};
 
+use super::afterwards::{self, Afterwards};
 use super::measure::{check, kube_operations, object_requests, operations, replication, start};
 
 /// Rates so high that the operator never waits: the emulator throttles nobody.
@@ -96,8 +97,22 @@ pub fn run(count: usize, across_accounts: bool) -> Result<()> {
         println!("AWS: {}", operations(&calls));
         println!("Kubernetes: {}", kube_operations(&kube));
         println!("later check: {}", operations(&later));
-        operator.terminate().await.map(drop)
+        print("after a change of the definition", &afterwards::relist(&world, &operator).await?);
+        operator.terminate().await?;
+        print("after a restart", &afterwards::restart(&world, &program).await?);
+        Ok(())
     })
+}
+
+fn print(when: &str, after: &Afterwards) {
+    println!(
+        "{when}: {:.1} MiB at the peak since its start, {:.1} anonymous and {:.1} file-backed at the highest sample, {:.2} CPU s",
+        after.usage.peak,
+        after.peak.anonymous,
+        after.peak.file_backed,
+        after.usage.cpu.total()
+    );
+    println!("  {} requests that list or watch, and to AWS: {}", after.reads, after.calls);
 }
 
 /// The most that the operator may take for so many resources, in MiB. The default pod has 128 MiB.

@@ -1,0 +1,92 @@
+//! Which failures a completed backfill mended.
+//!
+//! In: what the backfills of a resource chose among the objects that failed, and a rule with its first failure. Out: the
+//! time up to which the failures of the rule no longer count.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::replication::health::evidence::Mending;
+
+/// An object that failed was created before it failed, and S3 may try for hours
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-troubleshoot.html>). A day leaves none out.
+pub const TRIED_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// Up to when the failures of a rule for keys with this prefix are mended, of which the first was at `since`. `None`: each
+/// backfill left out some of the objects that may have failed.
+pub(crate) fn mended_to(prefix: &str, since: Timestamp, mendings: &[Mending]) -> Option<Timestamp> {
+    let covers = |mending: &&Mending| {
+        let has_keys =
+            mending.prefixes.is_empty() || mending.prefixes.iter().any(|one| prefix.starts_with(one));
+        let first = since.checked_sub(TRIED_FOR).unwrap_or(Timestamp::MIN);
+        has_keys && mending.created_after.is_none_or(|after| after <= first)
+    };
+    mendings.iter().filter(covers).map(|mending| mending.to).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR: i64 = 3600;
+
+    fn at(hour: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + hour * HOUR).unwrap()
+    }
+
+    fn mending(prefixes: &[&str], created_after: Option<i64>, to: i64) -> Mending {
+        let prefixes = prefixes.iter().map(|prefix| (*prefix).to_owned()).collect();
+        Mending { prefixes, created_after: created_after.map(at), to: at(to) }
+    }
+
+    #[test]
+    fn a_backfill_mends_a_rule_only_if_it_left_out_no_object_of_the_rule_that_failed() {
+        let cases = [
+            ("everything", mending(&[], None, 5), Some(5)),
+            ("the prefix of the rule", mending(&["logs/"], None, 5), Some(5)),
+            ("a prefix that holds that of the rule", mending(&["a/", "lo"], None, 5), Some(5)),
+            ("a part of the rule", mending(&["logs/2026/"], None, 5), None),
+            ("the keys of another rule", mending(&["invoices/"], None, 5), None),
+            ("from a day before the first failure", mending(&["logs/"], Some(-24), 5), Some(5)),
+            ("from an hour before the first failure", mending(&[], Some(-1), 5), None),
+        ];
+        for (name, mending, expected) in cases {
+            assert_eq!(mended_to("logs/", at(0), &[mending]), expected.map(at), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_rule_for_every_key_needs_a_backfill_of_every_key() {
+        assert_eq!(mended_to("", at(0), &[mending(&["logs/"], None, 5)]), None);
+        assert_eq!(mended_to("", at(0), &[mending(&["logs/"], None, 5), mending(&[], None, 3)]), Some(at(3)));
+    }
+
+    fn any_mending() -> impl Strategy<Value = Mending> {
+        let prefixes = prop::collection::vec("[ab]{1,3}", 0..3);
+        (prefixes, prop::option::of(-48_i64..4), -4_i64..8).prop_map(|(prefixes, after, to)| Mending {
+            prefixes,
+            created_after: after.map(at),
+            to: at(to),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_backfill_mends_a_failed_object_that_it_left_out(
+            mendings in prop::collection::vec(any_mending(), 0..4),
+            prefix in "[ab]{0,2}",
+            key in "[ab]{0,3}",
+            age in 0_i64..24,
+        ) {
+            let since = at(0);
+            let Some(to) = mended_to(&prefix, since, &mendings) else { return Ok(()) };
+            let (key, created) = (format!("{prefix}{key}"), at(-age));
+            let replicated = mendings.iter().any(|one| {
+                let chosen = one.prefixes.is_empty() || one.prefixes.iter().any(|prefix| key.starts_with(prefix));
+                chosen && one.created_after.is_none_or(|after| created >= after) && one.to >= to
+            });
+            prop_assert!(replicated, "{key}, created at {created}, is in no backfill up to {to}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What `rig scale` measures once all resources are Ready: a watch that has to list everything anew, and a restart of the
+//! operator. In: a world with Ready resources, and the operator. Out: requests and memory.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use rig::usage::{Memory, MemorySampler, Usage};
+use rig::{Operator, World, progress};
+use serde_json::json;
+
+use super::measure::{check_on_request, operations, start};
+use super::scale::{RATES, name_of};
+
+const DEFINITION: &str = "bucketreplications.s3replication.dev";
+
+/// What an operator used, and what it asked for meanwhile.
+pub struct Afterwards {
+    pub usage: Usage,
+    pub peak: Memory,
+    /// The requests that list or watch the resources.
+    pub reads: usize,
+    /// The calls to AWS, counted by name.
+    pub calls: String,
+}
+
+/// Changes the definition of the kind, as an upgrade does: the API server ends each watch of it, and answers 410 to one
+/// that goes on from a version of before. Returns once the operator has read all resources anew and acts on a change.
+///
+/// # Errors
+/// If the operator does not come back, or did not read anew.
+pub async fn relist(world: &World, operator: &Operator) -> Result<Afterwards> {
+    progress::say("changing the definition, so that the operator must list all resources anew");
+    let before = reads(world)?;
+    world.proxy.clear();
+    let sampler = MemorySampler::start(operator.pid());
+    let description = "/spec/versions/0/schema/openAPIV3Schema/description";
+    let patch =
+        json!([{"op": "add", "path": description, "value": "The definition was changed by cargo scale."}]);
+    let patch = patch.to_string();
+    let output = world.cluster().kubectl(["patch", "crd", DEFINITION, "--type=json", "--patch", &patch])?;
+    ensure!(output.status.success(), "kubectl patch crd: {}", String::from_utf8_lossy(&output.stderr));
+    check_on_request(world, &name_of(0)).await.with_context(|| operator.log())?;
+    let reads = reads(world)? - before;
+    ensure!(reads > 1, "the operator listed nothing anew:\n{}", operator.log());
+    afterwards(world, operator, sampler, reads)
+}
+
+/// Starts another operator after the first has ended. Returns once it acts on a change.
+///
+/// # Errors
+/// If it does not start, or does not act on the change.
+pub async fn restart(world: &World, program: &PathBuf) -> Result<Afterwards> {
+    progress::say("starting the operator anew");
+    let before = reads(world)?;
+    let operator = start(world, program, &RATES).await?;
+    let sampler = MemorySampler::start(operator.pid());
+    check_on_request(world, &name_of(0)).await.with_context(|| operator.log())?;
+    let result = afterwards(world, &operator, sampler, reads(world)? - before);
+    operator.terminate().await?;
+    result
+}
+
+fn afterwards(
+    world: &World,
+    operator: &Operator,
+    sampler: MemorySampler,
+    reads: usize,
+) -> Result<Afterwards> {
+    Ok(Afterwards {
+        usage: Usage::of(operator.pid())?,
+        peak: sampler.stop()?,
+        reads,
+        calls: operations(&world.proxy.calls()),
+    })
+}
+
+fn reads(world: &World) -> Result<usize> {
+    let requests = world.kube_requests()?;
+    let reads = requests.iter().filter(|request| {
+        request.resource == "bucketreplications" && matches!(request.verb.as_str(), "list" | "watch")
+    });
+    Ok(reads.count())
+}
