@@ -43,7 +43,7 @@ pub struct RunArgs {
     /// Number of resources to check at the same time, for each set of AWS accounts that they use
     // The rate limits of AWS decide how fast many resources become ready: more concurrency costs memory and saves no
     // time.
-    #[arg(long, env = "CONCURRENCY", default_value = "12", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, env = "CONCURRENCY", default_value = "8", value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
     /// Time between two checks of AWS, for resources without spec.interval
     #[arg(long, env = "INTERVAL", default_value = "10m")]

@@ -93,7 +93,7 @@ pub(crate) mod tests {
         Settings {
             namespaces: Vec::new(),
             selector: None,
-            concurrency: 12,
+            concurrency: 8,
             interval: "10m".parse().unwrap(),
             min_interval: "1m".parse().unwrap(),
             cluster: "cluster".to_owned(),

@@ -68,7 +68,7 @@ impl Operator {
         let mut settings = Settings {
             namespaces: Vec::new(),
             selector: None,
-            concurrency: 12,
+            concurrency: 8,
             interval: Interval::default(),
             min_interval: Interval("1m".to_owned()),
             cluster: CLUSTER.to_owned(),
