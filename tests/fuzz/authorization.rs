@@ -12,6 +12,7 @@ use s3_replication_operator::replication::authorize::authorize;
 use s3_replication_operator::replication::{Account, Accounts, Replication, ResourceId};
 
 use crate::bucket_names::{is_name, matches};
+use crate::choice::{choose, optional};
 use crate::engine::check;
 
 const IDS: [&str; 3] = ["111122223333", "444455556666", "777788889999"];
@@ -49,11 +50,11 @@ fn patterns() -> impl Strategy<Value = Vec<String>> {
 prop_compose! {
     fn account()(
         account_id in one_of(&IDS),
-        namespaces in prop::option::weighted(0.9, (some_of(&["data", "web"]), labels())),
+        namespaces in optional(0.9, (some_of(&["data", "web"]), labels())),
         (sources, destinations) in (patterns(), patterns()),
         destination_accounts in some_of(&IDS),
-        path in prop::option::weighted(0.3, one_of(&PATHS)),
-        permissions_boundary in prop::option::weighted(0.3, one_of(&BOUNDARIES)),
+        path in optional(0.3, one_of(&PATHS)),
+        permissions_boundary in optional(0.3, one_of(&BOUNDARIES)),
     ) -> AwsAccountSpec {
         let namespaces = namespaces.map(|(match_names, match_labels)| Namespaces { match_names, match_labels });
         let roles = Some(Roles { path, permissions_boundary });
@@ -64,8 +65,8 @@ prop_compose! {
 prop_compose! {
     fn destination()(
         bucket in one_of(&["one", "two", "three", "Two"]),
-        account in prop::option::of(one_of(&IDS)),
-        account_ref in prop::option::of(one_of(&["dr"])),
+        account in optional(0.5, one_of(&IDS)),
+        account_ref in optional(0.5, one_of(&["dr"])),
     ) -> Destination {
         Destination { bucket, account, account_ref, ..Destination::default() }
     }
@@ -77,9 +78,9 @@ fn role_arn() -> impl Strategy<Value = String> {
 
 fn role() -> impl Strategy<Value = Option<Role>> {
     let managed = (
-        prop::option::of(one_of(&["r", "other"])),
-        prop::option::of(one_of(&PATHS)),
-        prop::option::of(one_of(&BOUNDARIES)),
+        optional(0.5, one_of(&["r", "other"])),
+        optional(0.5, one_of(&PATHS)),
+        optional(0.5, one_of(&BOUNDARIES)),
     )
         .prop_map(|(name, path, permissions_boundary)| Role {
             name,
@@ -88,7 +89,7 @@ fn role() -> impl Strategy<Value = Option<Role>> {
             ..Role::default()
         });
     let existing = role_arn().prop_map(|arn| Role { arn: Some(arn), ..Role::default() });
-    prop::option::weighted(0.6, prop_oneof![2 => managed, 1 => existing])
+    optional(0.6, choose![2 => managed, 1 => existing])
 }
 
 prop_compose! {
@@ -96,10 +97,10 @@ prop_compose! {
         bucket in one_of(&["one", "two", "ONE"]),
         role in role(),
         to in prop::collection::vec(destination(), 1..3),
-        held_role in prop::option::of((role_arn(), any::<bool>())),
-        source in prop::option::weighted(0.9, account()),
+        held_role in optional(0.5, (role_arn(), any::<bool>())),
+        source in optional(0.9, account()),
         dr in account(),
-        labels in prop::option::weighted(0.8, labels()),
+        labels in optional(0.8, labels()),
     ) -> Case {
         let rules = to.into_iter().zip(["a", "b"]).map(|(destination, id)| {
             ReplicationRule { id: id.to_owned(), destination, ..ReplicationRule::default() }

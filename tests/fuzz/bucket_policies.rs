@@ -5,6 +5,7 @@ use s3_replication_operator::iam::Statement;
 use s3_replication_operator::iam::bucket_policy::{holds, merged, ours};
 use serde_json::{Value, json};
 
+use crate::choice::choose;
 use crate::engine::{any_json, check, near_corpus};
 
 /// The beginning of the Sids of one resource.
@@ -42,7 +43,7 @@ const TEXTS: &[&str] = &[
 fn any_policy() -> impl Strategy<Value = Option<Value>> {
     let statements = prop::collection::vec(any_json(KEYS, TEXTS), 0..5);
     let with_statements = statements.prop_map(|all| Some(json!({"Version": "2012-10-17", "Statement": all})));
-    prop_oneof![
+    choose![
         4 => near_corpus("bucket-policies", TOKENS).prop_map(|text| serde_json::from_slice(&text).ok()),
         2 => with_statements,
         1 => any_json(KEYS, TEXTS).prop_map(Some),

@@ -10,12 +10,14 @@ use proptest::string::string_regex;
 use regex_lite::Regex;
 use serde_json::{Map, Value, json};
 
+use crate::choice::{choose, optional};
+
 /// The longest list or map that is drawn, where the schema allows more.
 const MOST_ITEMS: u64 = 4;
 
 /// The schema of the spec in a file in `crds/`.
 pub fn spec_schema(file: &str) -> Value {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crds").join(file);
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds").join(file);
     let crd: Value = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec").unwrap().clone()
 }
@@ -56,7 +58,7 @@ fn integers(schema: &Value) -> BoxedStrategy<Value> {
         schema[key].as_f64().map_or(otherwise, |bound| format!("{bound}").parse().expect("an i32"))
     };
     let (least, most) = (bound("minimum", i32::MIN), bound("maximum", i32::MAX));
-    prop_oneof![Just(least), Just(most), least..=most, least..=least.saturating_add(3)]
+    choose![Just(least), Just(most), least..=most, least..=least.saturating_add(3)]
         .prop_map(Value::from)
         .boxed()
 }
@@ -130,7 +132,7 @@ fn objects(schema: &Value) -> BoxedStrategy<Value> {
             let field = (Just(name.clone()), admitted(schema));
             match required(name) {
                 true => field.prop_map(Some).boxed(),
-                false => prop::option::weighted(0.4, field).boxed(),
+                false => optional(0.4, field).boxed(),
             }
         })
         .collect();
@@ -150,11 +152,11 @@ fn strings(schema: &Value, subject: &str, rules: &[String]) -> BoxedStrategy<Str
         Some((pattern, _)) => {
             let short = string_regex(&bounded(pattern, 5)).expect(pattern);
             match most >= 128 {
-                true => prop_oneof![4 => short, 1 => string_regex(&bounded(pattern, 90)).expect(pattern)].boxed(),
+                true => choose![4 => short, 1 => string_regex(&bounded(pattern, 90)).expect(pattern)].boxed(),
                 false => short.boxed(),
             }
         }
-        None => prop_oneof![
+        None => choose![
             4 => crate::replication_xml::text(),
             2 => select(vec!["k", "K", "team", "Team", "\u{1}", "\u{fffe}", "e\u{301}"]).prop_map(str::to_owned),
             2 => "\\PC{0,8}",
@@ -169,7 +171,7 @@ fn strings(schema: &Value, subject: &str, rules: &[String]) -> BoxedStrategy<Str
 }
 
 fn durations() -> BoxedStrategy<String> {
-    let times = (prop::option::of(0u32..30), prop::option::of(0u32..999), prop::option::of(0u32..99_999));
+    let times = (optional(0.5, 0u32..30), optional(0.5, 0u32..999), optional(0.5, 0u32..99_999));
     times
         .prop_map(|(hours, minutes, seconds)| {
             let part = |number: Option<u32>, unit: &str| {

@@ -10,6 +10,7 @@ use s3_replication_operator::controllers::bucket_replication::deletion_view::Del
 use s3_replication_operator::replication::ResourceId;
 use serde_json::{Value, json};
 
+use crate::choice::{choose, optional};
 use crate::crd_schema::{admitted, spec_schema};
 use crate::engine::{any_json, check, corpus, odd_value, with_replaced};
 
@@ -53,20 +54,11 @@ fn changed(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> 
 
 fn spec() -> impl Strategy<Value = Value> {
     let policies = (
-        prop::option::of(select(vec![
-            json!("Delete"),
-            json!("Retain"),
-            json!("delete"),
-            json!(null),
-            json!(7),
-        ])),
-        prop::option::of(select(vec![
-            json!("Enforce"),
-            json!("Observe"),
-            json!("Audit"),
-            json!(null),
-            json!([]),
-        ])),
+        optional(0.5, select(vec![json!("Delete"), json!("Retain"), json!("delete"), json!(null), json!(7)])),
+        optional(
+            0.5,
+            select(vec![json!("Enforce"), json!("Observe"), json!("Audit"), json!(null), json!([])]),
+        ),
     );
     let admitted = admitted(&spec_schema("s3replication.dev_bucketreplications.yaml"));
     let with_policies = (admitted, policies).prop_map(|(mut spec, (deletion, management))| {
@@ -74,13 +66,13 @@ fn spec() -> impl Strategy<Value = Value> {
         spec["managementPolicy"] = management.unwrap_or_else(|| json!("Enforce"));
         spec
     });
-    prop_oneof![3 => changed(with_policies), 1 => any_json(KEYS, TEXTS)]
+    choose![3 => changed(with_policies), 1 => any_json(KEYS, TEXTS)]
 }
 
 fn status() -> impl Strategy<Value = Value> {
     let seeds: Vec<Value> =
         corpus("deletion-views").iter().map(|seed| serde_json::from_slice(seed).unwrap()).collect();
-    prop_oneof![3 => changed(select(seeds)), 1 => any_json(KEYS, TEXTS)]
+    choose![3 => changed(select(seeds)), 1 => any_json(KEYS, TEXTS)]
 }
 
 fn id() -> ResourceId {

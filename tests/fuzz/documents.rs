@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::{Map, Value, json};
 
+use crate::choice::{choose, optional};
+
 const ACTIONS: [&str; 4] = ["s3:GetObject", "s3:ReplicateObject", "s3:List*", "kms:Decrypt"];
 const RESOURCES: [&str; 4] = ["arn:aws:s3:::b", "arn:aws:s3:::b/*", "arn:aws:s3:::c", "*"];
 const PRINCIPALS: [(&str, &str); 4] = [
@@ -59,10 +61,10 @@ fn names<T: Clone + std::fmt::Debug + 'static>(all: Vec<T>) -> impl Strategy<Val
 prop_compose! {
     fn statement()(
         effect in select(vec!["Allow", "Allow", "Deny"]),
-        principals in prop::option::weighted(0.4, names(PRINCIPALS.to_vec())),
+        principals in optional(0.4, names(PRINCIPALS.to_vec())),
         actions in names(ACTIONS.to_vec()),
-        resources in prop::option::weighted(0.8, names(RESOURCES.to_vec())),
-        conditions in prop_oneof![2 => Just(vec![]), 1 => subsequence(CONDITIONS.to_vec(), 0..=3)],
+        resources in optional(0.8, names(RESOURCES.to_vec())),
+        conditions in choose![2 => Just(vec![]), 1 => subsequence(CONDITIONS.to_vec(), 0..=3)],
     ) -> Statement {
         Statement { effect, principals, actions, resources, conditions }
     }
@@ -76,7 +78,7 @@ pub fn policy() -> impl Strategy<Value = Vec<Statement>> {
 /// Two policies that have most of their statements in common.
 pub fn similar_policies() -> impl Strategy<Value = (Vec<Statement>, Vec<Statement>)> {
     let keep = prop::collection::vec(prop::bool::weighted(0.8), 4);
-    (policy(), keep, prop::option::weighted(0.4, statement())).prop_map(|(one, keep, added)| {
+    (policy(), keep, optional(0.4, statement())).prop_map(|(one, keep, added)| {
         let kept = one.iter().zip(keep).filter(|(_, keep)| *keep).map(|(statement, _)| statement.clone());
         let other = kept.chain(added).collect();
         (one, other)

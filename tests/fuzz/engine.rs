@@ -4,7 +4,7 @@
 //! property, and the seed that draws it again.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -12,9 +12,17 @@ use proptest::sample::Index;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestRng, TestRunner};
 use serde_json::{Value, json};
 
+use crate::choice::choose;
+#[cfg(feature = "guided")]
+use crate::guided;
+
 /// Draws inputs until `cases` of them hold, or for `FUZZ_MINUTES` minutes from another seed in each round.
-/// `FUZZ_SEED` is the first seed; 0 if it is absent.
+/// `FUZZ_SEED` is the first seed; 0 if it is absent. A guided run draws them from libFuzzer's bytes instead.
 pub fn check<S: Strategy>(cases: u32, inputs: S, property: impl Fn(S::Value) -> TestCaseResult) {
+    #[cfg(feature = "guided")]
+    if let Some(arguments) = guided::arguments() {
+        return guided::draw(&arguments, |bytes| judge(bytes, &inputs, &property));
+    }
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
     let first = number("FUZZ_SEED").unwrap_or_default();
     let end = number("FUZZ_MINUTES").map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
@@ -32,15 +40,68 @@ pub fn check<S: Strategy>(cases: u32, inputs: S, property: impl Fn(S::Value) -> 
     }
 }
 
+/// The same for a property of documents near the seeds of a target. In a guided run libFuzzer's bytes are the document.
+pub fn check_documents(
+    cases: u32,
+    target: &str,
+    tokens: &'static [&'static str],
+    property: impl Fn(Vec<u8>) -> TestCaseResult,
+) {
+    #[cfg(feature = "guided")]
+    if let Some(arguments) = guided::arguments() {
+        let arguments = guided::with_documents(arguments, seeds(target), tokens);
+        return guided::draw(&arguments, |bytes| match property(bytes.to_vec()) {
+            Err(TestCaseError::Fail(reason)) => panic!("{reason}: {}", bytes.escape_ascii()),
+            Err(TestCaseError::Reject(_)) => guided::Input::Rejected,
+            Ok(()) => guided::Input::Valid,
+        });
+    }
+    check(cases, near_corpus(target, tokens), property);
+}
+
+/// Draws one input from libFuzzer's bytes and runs the property on it. A panic has the smallest input that breaks it.
+#[cfg(feature = "guided")]
+fn judge<S: Strategy>(
+    bytes: &[u8],
+    inputs: &S,
+    property: impl Fn(S::Value) -> TestCaseResult,
+) -> guided::Input {
+    let config = Config {
+        failure_persistence: None,
+        max_local_rejects: MOST_REJECTS,
+        max_shrink_time: SHRINK_MILLISECONDS,
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new_with_rng(config, guided::generator(bytes));
+    let Ok(input) = inputs.new_tree(&mut runner) else { return guided::Input::Rejected };
+    match runner.run_one(input, property) {
+        Ok(true) => guided::Input::Valid,
+        Ok(false) => guided::Input::Rejected,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// How often a part of a guided input is drawn again; behind the end of libFuzzer's bytes it is always the same.
+#[cfg(feature = "guided")]
+const MOST_REJECTS: u32 = 100;
+
+#[cfg(feature = "guided")]
+const SHRINK_MILLISECONDS: u32 = 60_000;
+
 fn rng(seed: u64) -> TestRng {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     TestRng::from_seed(RngAlgorithm::ChaCha, &bytes)
 }
 
+/// The folder of a target's seeds.
+fn seeds(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target)
+}
+
 /// The seeds of a target, in the order of their names.
 pub fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target);
+    let folder = seeds(target);
     let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert!(!files.is_empty(), "{} is empty", folder.display());
@@ -58,18 +119,21 @@ enum Edit {
 
 /// The seeds of a target, each as it is or with a few edits: bytes and tokens inserted, parts removed or repeated.
 pub fn near_corpus(target: &str, tokens: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> + use<> {
-    let edit = prop_oneof![
+    let edit = choose![
         4 => prop::sample::select(tokens).prop_map(Edit::Insert),
         1 => any::<u8>().prop_map(Edit::InsertByte),
         2 => any::<Index>().prop_map(Edit::Remove),
         1 => any::<Index>().prop_map(Edit::Repeat),
     ];
-    let edits = prop::collection::vec((any::<Index>(), edit), 0..6);
+    let edits = prop::collection::vec((any::<Index>(), edit), 0..MOST_EDITS);
     (prop::sample::select(corpus(target)), edits).prop_map(|(mut text, edits)| {
         edits.into_iter().for_each(|(at, edit)| apply(&mut text, at, edit));
         text
     })
 }
+
+/// How many edits a text has, at most one less. A guided run adds one edit to those that reached new code.
+const MOST_EDITS: usize = if cfg!(feature = "guided") { 60 } else { 6 };
 
 /// The longest part that one edit removes or repeats.
 const LONGEST_PART: usize = 40;
@@ -93,7 +157,7 @@ pub fn any_json(
     keys: &'static [&'static str],
     texts: &'static [&'static str],
 ) -> impl Strategy<Value = Value> + use<> {
-    let leaf = prop_oneof![
+    let leaf = choose![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
@@ -103,7 +167,7 @@ pub fn any_json(
     ];
     leaf.prop_recursive(5, 40, 6, move |inner| {
         let key = prop::sample::select(keys).prop_map(str::to_owned);
-        prop_oneof![
+        choose![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::btree_map(key, inner, 0..6)
                 .prop_map(|map| Value::Object(map.into_iter().collect())),
@@ -153,5 +217,5 @@ pub fn odd_value() -> impl Strategy<Value = Value> {
         json!({"a": "b"}),
         json!(true),
     ]);
-    prop_oneof![3 => odd, 1 => "\\PC{0,70}".prop_map(Value::from)]
+    choose![3 => odd, 1 => "\\PC{0,70}".prop_map(Value::from)]
 }

@@ -9,6 +9,7 @@ use proptest::sample::select;
 use s3_replication_operator::aws::error::failure;
 use s3_replication_operator::replication::{Failure, FailureClass};
 
+use crate::choice::choose;
 use crate::engine::{check, near_corpus};
 use crate::s3::{Response, S3};
 
@@ -72,7 +73,7 @@ fn detail(message: &str) -> String {
 
 /// Words of messages, with the punctuation and the labels that AWS puts around what varies.
 fn word() -> impl Strategy<Value = String> {
-    prop_oneof![
+    choose![
         4 => "[A-Za-z0-9:=/.,;()'\"-]{1,8}",
         1 => "\\PC{1,5}",
         1 => select(vec!["request", "Request", "ID:", "id", "host", "RequestId", "requestId:", "HostId=", "(Request", "…", "key/", ":assumed-role/"])
@@ -106,7 +107,7 @@ fn varying() -> impl Strategy<Value = (String, String)> {
         "(Request ID: ",
     ]);
     let ends = || select(vec!["", ".", ")", ").", ";", ","]);
-    prop_oneof![
+    choose![
         (labels, id(), id(), ends()).prop_map(|(label, one, other, end)| {
             (format!("{label}{one}{end}"), format!("{label}{other}{end}"))
         }),
@@ -124,7 +125,7 @@ fn varying() -> impl Strategy<Value = (String, String)> {
 #[test]
 fn any_response_is_classified_by_its_code_first() {
     let s3 = S3::new();
-    let status = prop_oneof![select(vec![301u16, 307, 400, 403, 404, 409, 429, 500, 503]), 300u16..600];
+    let status = choose![select(vec![301u16, 307, 400, 403, 404, 409, 429, 500, 503]), 300u16..600];
     check(1000, (near_corpus("error-bodies", TOKENS), status), |(body, status)| {
         let Err(error) = s3.read(Response { status, body }) else {
             return Err(TestCaseError::fail("a status of 300 or more is an error"));
@@ -154,7 +155,7 @@ fn a_documented_code_decides_whatever_the_status_and_the_message() {
 fn a_message_that_was_made_steady_stays_as_it_is() {
     let near =
         near_corpus("error-bodies", TOKENS).prop_map(|body| String::from_utf8_lossy(&body).into_owned());
-    check(3000, prop_oneof![words(), near], |message| {
+    check(3000, choose![words(), near], |message| {
         let once = detail(&message);
         prop_assert_eq!(detail(&once), once.clone(), "of {}", message);
         Ok(())

@@ -10,6 +10,7 @@ use s3_replication_operator::runtime::leader::record::{Candidate, Decision};
 use s3_replication_operator::runtime::leader::{Settings, Succession, Times};
 use serde_json::{Value, json};
 
+use crate::choice::choose;
 use crate::engine::{check, near_corpus};
 
 const TOKENS: &[&str] = &[
@@ -44,7 +45,7 @@ fn candidate(holder: &str) -> Candidate {
 
 fn lease() -> impl Strategy<Value = Lease> {
     fn number() -> impl Strategy<Value = Value> {
-        prop_oneof![
+        choose![
             any::<i32>().prop_map(Value::from),
             select(vec![json!(0), json!(-1), json!(15), json!(i32::MAX), Value::Null])
         ]
@@ -68,7 +69,7 @@ fn lease() -> impl Strategy<Value = Lease> {
     );
     let near =
         near_corpus("leases", TOKENS).prop_filter_map("not JSON", |text| serde_json::from_slice(&text).ok());
-    prop_oneof![2 => generated, 1 => near]
+    choose![2 => generated, 1 => near]
         .prop_filter_map("not a Lease", |json| serde_json::from_value(json).ok())
 }
 

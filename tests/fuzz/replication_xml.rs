@@ -8,7 +8,8 @@ use s3_replication_operator::aws::convert::{from_sdk, to_sdk};
 use s3_replication_operator::aws::unknown_elements;
 use s3_replication_operator::replication::{Configuration, Filter, Rule, RuleDestination};
 
-use crate::engine::{check, corpus, near_corpus};
+use crate::choice::{choose, optional};
+use crate::engine::{check, check_documents, corpus};
 use crate::s3::{Response, S3};
 
 const TOKENS: &[&str] = &[
@@ -43,12 +44,12 @@ const TOKENS: &[&str] = &[
 ];
 
 fn switch() -> impl Strategy<Value = Switch> {
-    prop_oneof![Just(Switch::Enabled), Just(Switch::Disabled)]
+    choose![Just(Switch::Enabled), Just(Switch::Disabled)]
 }
 
 /// Text with what XML escapes, normalises or replaces.
 pub fn text() -> impl Strategy<Value = String> {
-    let part = prop_oneof![
+    let part = choose![
         4 => "[ -~]{1,6}",
         2 => prop::sample::select(vec!["<", ">", "&", "\"", "'", "\r", "\n", "\r\n", "\t", "]]>", "&amp;", " ", "\u{85}", "\u{2028}", "é", "\u{1F4E6}"])
             .prop_map(str::to_owned),
@@ -59,10 +60,10 @@ pub fn text() -> impl Strategy<Value = String> {
 prop_compose! {
     fn destination()(
         bucket in "[a-z0-9.-]{3,8}",
-        account in prop::option::of("[0-9]{12}"),
-        storage_class in prop::option::of(prop_oneof!["STANDARD|GLACIER_IR", "[A-Z_]{1,8}"]),
+        account in optional(0.5, "[0-9]{12}"),
+        storage_class in optional(0.5, choose!["STANDARD|GLACIER_IR", "[A-Z_]{1,8}"]),
         owner in any::<bool>(),
-        kms_key in prop::option::of("arn:aws:kms:eu-west-1:[0-9]{12}:key/[a-f0-9-]{1,8}"),
+        kms_key in optional(0.5, "arn:aws:kms:eu-west-1:[0-9]{12}:key/[a-f0-9-]{1,8}"),
         replication_time_control in switch(),
         metrics in switch(),
     ) -> RuleDestination {
@@ -82,7 +83,7 @@ prop_compose! {
 prop_compose! {
     fn rule()(
         status in switch(),
-        priority in prop::option::of(0..i32::MAX),
+        priority in optional(0.5, 0..i32::MAX),
         prefix in text(),
         tags in prop::collection::btree_map(text(), text(), 0..4),
         delete_markers in switch(),
@@ -120,7 +121,7 @@ fn a_configuration_is_the_same_after_the_way_to_s3_and_back() {
 #[test]
 fn whatever_s3_returns_is_read_or_is_an_error_and_what_was_read_stays_the_same() {
     let s3 = S3::new();
-    check(1500, near_corpus("replication-xml", TOKENS), |body| {
+    check_documents(1500, "replication-xml", TOKENS, |body| {
         unknown_elements(&String::from_utf8_lossy(&body));
         let Ok(Some(read)) = s3.read(Response { status: 200, body: body.clone() }) else { return Ok(()) };
         let first = from_sdk(&read);

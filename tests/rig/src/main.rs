@@ -38,6 +38,8 @@ enum Command {
     Budget,
     /// Explore the controllers in every order of calls, faults and other people's acts, in memory
     Explore(commands::explore::ExploreArgs),
+    /// Draw inputs for the fuzz targets by libFuzzer, guided by coverage
+    Fuzz(commands::fuzz::FuzzArgs),
     /// Create many resources at once and measure time, requests, memory and CPU: `cargo scale`
     Scale {
         /// Number of resources
@@ -70,6 +72,7 @@ impl Command {
             Self::Demo { keep } => commands::demo::run(keep),
             Self::Kind(args) => commands::kind::run(&args),
             Self::Explore(args) => commands::explore::run(&args),
+            Self::Fuzz(args) => commands::fuzz::run(&args),
             Self::Budget => commands::budget::run(),
             Self::Scale { count, events: true, hostile, .. } => commands::events::run(count, hostile),
             Self::Scale { hostile: true, churn, attack, .. } => {

@@ -4,6 +4,7 @@ pub mod budget;
 pub mod demo;
 pub mod events;
 pub mod explore;
+pub mod fuzz;
 pub mod hostile;
 pub mod kind;
 pub mod scale;

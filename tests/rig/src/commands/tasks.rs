@@ -52,6 +52,10 @@ const TASKS: [Section; 5] = [
                 "the controllers in every order of calls, faults and acts, in memory (--depth, --minutes, --mutants)",
             ),
             (
+                "cargo rig fuzz",
+                "the inputs of cargo test --test fuzz from libFuzzer, guided by coverage (TARGET, --minutes; needs a C++ compiler)",
+            ),
+            (
                 ".ci/supply-chain",
                 "the licences, sources and advisories of the crates, and the hosted workflows (needs Python 3 and PyPI)",
             ),

@@ -2,18 +2,22 @@
 //!
 //! In: the seeds in `corpus/`, a folder per target, and generated inputs. Out: the smallest input that breaks a property.
 //! `cargo test --test fuzz` runs the same bounded number of inputs each time, so that a failure is due to the change at
-//! hand. With `FUZZ_MINUTES=10` each property draws other inputs for ten minutes. docs/verification.md describes both.
+//! hand. With `FUZZ_MINUTES=10` each property draws other inputs for ten minutes, and `cargo rig fuzz` lets libFuzzer draw
+//! them, guided by coverage. docs/verification.md describes all three.
 
 mod admitted_specs;
 mod authorization;
 mod bucket_names;
 mod bucket_policies;
+mod choice;
 mod crd_schema;
 mod deletion_views;
 mod documents;
 mod engine;
 mod error_responses;
 mod event_bodies;
+#[cfg(feature = "guided")]
+mod guided;
 mod imports;
 mod leases;
 mod policies;
