@@ -165,14 +165,20 @@ pub fn any_json(
         prop::sample::select(texts).prop_map(Value::from),
         "\\PC{0,4}".prop_map(Value::from),
     ];
-    leaf.prop_recursive(5, 40, 6, move |inner| {
-        let key = prop::sample::select(keys).prop_map(str::to_owned);
-        choose![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map(key, inner, 0..6)
-                .prop_map(|map| Value::Object(map.into_iter().collect())),
-        ]
-    })
+    nested(5, leaf, keys)
+}
+
+/// Lists and objects of the values, in each other up to the depth.
+fn nested(depth: u32, values: BoxedStrategy<Value>, keys: &'static [&'static str]) -> BoxedStrategy<Value> {
+    if depth == 0 {
+        return values;
+    }
+    let inner = nested(depth - 1, values.clone(), keys);
+    let key = prop::sample::select(keys).prop_map(str::to_owned);
+    let list = prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from);
+    let object = prop::collection::btree_map(key, inner, 0..6)
+        .prop_map(|map| Value::Object(map.into_iter().collect()));
+    choose![2 => values, 1 => list, 1 => object]
 }
 
 /// Replaces one value somewhere in a JSON document.

@@ -6,6 +6,7 @@
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::{ptr, slice};
 
@@ -16,8 +17,8 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 /// The arguments of libFuzzer, one a line. `cargo rig fuzz` sets them.
 const ARGUMENTS: &str = "FUZZ_GUIDED";
 
-/// How many bytes the generator gets, zeros behind those of libFuzzer. Each alternative in a regular expression and each
-/// level of nested JSON takes half of what is left.
+/// How many bytes the generator gets: those of libFuzzer and always the same behind them. Each alternative in a regular
+/// expression takes half of what is left.
 const ROOM: usize = 1 << 18;
 
 /// What libFuzzer does with an input after a run.
@@ -59,9 +60,17 @@ pub fn with_documents(mut arguments: Vec<String>, seeds: PathBuf, tokens: &[&str
 
 /// A generator that takes its numbers from the bytes, so that a small change of them is a small change of the value.
 pub fn generator(bytes: &[u8]) -> TestRng {
-    let mut room = vec![0; ROOM.max(bytes.len())];
-    room[..bytes.len()].copy_from_slice(bytes);
+    let room = [bytes, rest()].concat();
     TestRng::from_seed(RngAlgorithm::PassThrough, &room)
+}
+
+/// The numbers behind the end of libFuzzer's bytes. They differ, because a number that does not fit is drawn again.
+fn rest() -> &'static [u8] {
+    static REST: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let golden = |index: u64| index.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+        (0..ROOM as u64).map(|index| golden(index)[7]).collect()
+    });
+    &REST
 }
 
 /// What libFuzzer calls; its type is known to `call` alone.
