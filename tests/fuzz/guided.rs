@@ -5,6 +5,7 @@
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::fs;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -17,8 +18,8 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 /// The arguments of libFuzzer, one a line. `cargo rig fuzz` sets them.
 const ARGUMENTS: &str = "FUZZ_GUIDED";
 
-/// How many bytes the generator gets: those of libFuzzer and always the same behind them. Each alternative in a regular
-/// expression takes half of what is left.
+/// How many bytes the generator gets behind those of libFuzzer. Each alternative in a regular expression takes half of
+/// what is left.
 const ROOM: usize = 1 << 18;
 
 /// What libFuzzer does with an input after a run.
@@ -60,17 +61,21 @@ pub fn with_documents(mut arguments: Vec<String>, seeds: PathBuf, tokens: &[&str
 
 /// A generator that takes its numbers from the bytes, so that a small change of them is a small change of the value.
 pub fn generator(bytes: &[u8]) -> TestRng {
-    let room = [bytes, rest()].concat();
+    let room = [bytes, rest(bytes)].concat();
     TestRng::from_seed(RngAlgorithm::PassThrough, &room)
 }
 
-/// The numbers behind the end of libFuzzer's bytes. They differ, because a number that does not fit is drawn again.
-fn rest() -> &'static [u8] {
-    static REST: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let golden = |index: u64| index.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
-        (0..ROOM as u64).map(|index| golden(index)[7]).collect()
-    });
-    &REST
+/// What the generator gets behind the end of libFuzzer's bytes: the same for the same bytes, and another for any other, so
+/// that the first inputs, which are short, are not all alike.
+fn rest(bytes: &[u8]) -> &'static [u8] {
+    static NUMBERS: LazyLock<Vec<u8>> =
+        LazyLock::new(|| (0..2 * ROOM).map(|index| hash(&index.to_le_bytes()).to_le_bytes()[0]).collect());
+    let begin = hash(bytes) as usize % ROOM;
+    &NUMBERS[begin..begin + ROOM]
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes)
 }
 
 /// What libFuzzer calls; its type is known to `call` alone.
