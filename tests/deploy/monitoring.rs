@@ -185,12 +185,27 @@ fn a_panel_of_resources_shows_those_of_the_chosen_operator_by_their_own_namespac
 
 #[test]
 fn each_alert_leads_to_its_runbook_on_the_site() -> Result<()> {
-    let rule = json!({"enabled": true, "runbookUrl": "https://docs.example.com/alerts/"});
-    let objects = rendered(&json!({"monitoring": {"prometheusRule": rule}}))?;
-    let [rule] = of_kind(&objects, "PrometheusRule")[..] else { bail!("one PrometheusRule") };
-    for rule in rule["spec"]["groups"][0]["rules"].as_array().context("rules")? {
-        let alert = rule["alert"].as_str().context("alert")?;
-        assert_eq!(rule["annotations"]["runbook_url"], format!("https://docs.example.com/alerts/{alert}/"));
+    // The site of the operator's own links counts, unless the alerts have another one, or none.
+    for (of_operator, of_alerts, site) in [
+        (json!("https://docs.example.com/"), Value::Null, Some("https://docs.example.com")),
+        (
+            json!("https://docs.example.com"),
+            json!("https://wiki.example.com/s3/"),
+            Some("https://wiki.example.com/s3"),
+        ),
+        (Value::Null, json!("https://docs.example.com"), Some("https://docs.example.com")),
+        (json!("https://docs.example.com"), json!(""), None),
+        (Value::Null, Value::Null, None),
+    ] {
+        let rule = json!({"enabled": true, "runbookUrl": of_alerts});
+        let values = json!({"operator": {"runbookUrl": of_operator}, "monitoring": {"prometheusRule": rule}});
+        let objects = rendered(&values)?;
+        let [rule] = of_kind(&objects, "PrometheusRule")[..] else { bail!("one PrometheusRule") };
+        for rule in rule["spec"]["groups"][0]["rules"].as_array().context("rules")? {
+            let alert = rule["alert"].as_str().context("alert")?;
+            let page = site.map(|site| format!("{site}/alerts/{alert}/"));
+            assert_eq!(rule["annotations"]["runbook_url"].as_str(), page.as_deref(), "{values}");
+        }
     }
     Ok(())
 }
