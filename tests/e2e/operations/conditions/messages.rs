@@ -128,6 +128,11 @@ async fn events_report_each_write_and_each_drift_once() -> Result<()> {
     scene.world.proxy.inject(Fault::always(Matcher::operation("GetRole"), Answer::access_denied()));
     let page = "see https://docs.example.com/reasons/AccessDenied/";
     expect("denial", "Warning", "AccessDenied", &["iam:GetRole", ROLE, page], 4).await?;
+    let denied = scene.check().await?;
+    for about in ["Ready", "RoleReady", "Reconciling"] {
+        assert!(message(&denied, about).ends_with(page), "{about}: {:?}", message(&denied, about));
+    }
+    assert!(!message(&denied, "VersioningReady").contains("https://"), "it is well: {denied:#}");
     scene.world.proxy.remove_faults();
     scene.check_object().await?;
 
