@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::cli::fleet::BackfillView;
+use crate::cli::fleet::{BackfillView, Pointers};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError};
 use crate::cli::manifests::{ManifestError, Manifests};
@@ -93,7 +93,7 @@ pub async fn backfill(args: BackfillArgs, typed: &'static str) -> Result<ExitCod
     ))?;
     let Some(interrupt) = &mut interrupt else { return Ok(ExitCode::SUCCESS) };
     tokio::select! {
-        ended = follow(&kubernetes, &name, BackfillView::of(&created, typed), typed) => {
+        ended = follow(&kubernetes, &name, BackfillView::of(&created, Pointers { typed, runbooks: None }), typed) => {
             let ended = ended?;
             print(&format!("{}\n", outcome(&ended)))?;
             Ok(if ended.ready == "True" { ExitCode::SUCCESS } else { ExitCode::from(WRONG) })
@@ -152,7 +152,7 @@ async fn follow(
         tokio::time::sleep(POLL).await;
         let read = kubernetes.backfill(name).await?;
         let read = read.ok_or_else(|| BackfillError::Deleted(name.to_owned()))?;
-        view = BackfillView::of(&read, typed);
+        view = BackfillView::of(&read, Pointers { typed, runbooks: None });
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Resource;
 
 use crate::api::{BucketReplication, handled_request};
-use crate::cli::fleet::view_all;
+use crate::cli::fleet::{RunbookArgs, view_all};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{Found, KubeArgs, Kubernetes, KubernetesError};
 use crate::cli::output::{PrintError, print};
@@ -27,6 +27,8 @@ pub struct CheckArgs {
     /// When to use colour
     #[arg(long, value_enum, default_value_t)]
     color: Color,
+    #[command(flatten)]
+    runbooks: RunbookArgs,
     #[command(flatten)]
     kubernetes: KubeArgs,
 }
@@ -75,7 +77,7 @@ pub async fn check(args: CheckArgs, typed: &'static str) -> Result<ExitCode, Che
     };
     let timeout = format!("{:#}", args.timeout);
     let found = answered.map_err(|_| CheckError::Timeout { timeout, namespace, name: name.to_owned() })??;
-    let views = view_all(vec![found], &[], typed);
+    let views = view_all(vec![found], &[], args.runbooks.pointers(typed));
     let layout = Layout::of_stdout(args.color);
     for view in &views {
         print(&tree(view, &layout, Clock::System.timestamp()))?;

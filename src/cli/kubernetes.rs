@@ -381,23 +381,32 @@ fn explained(error: &kube::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::sync::{Arc, Mutex};
 
     use axum::Router;
     use axum::extract::Request;
     use axum::http::StatusCode;
+    use axum::response::{IntoResponse, Response};
 
     use super::*;
 
     /// An API server with one answer to everything, and the requests it has got.
     async fn serving(code: u16, answer: Value) -> (Kubernetes, Arc<Mutex<Vec<String>>>) {
+        answering(move |_| (StatusCode::from_u16(code).unwrap(), answer.to_string()).into_response()).await
+    }
+
+    /// An API server whose answers depend on the paths and queries, and the requests it has got.
+    pub async fn answering(
+        answer: impl Fn(&str) -> Response + Clone + Send + Sync + 'static,
+    ) -> (Kubernetes, Arc<Mutex<Vec<String>>>) {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let kept = asked.clone();
         let router = Router::new().fallback(move |request: Request| {
-            kept.lock().unwrap().push(request.uri().to_string());
-            let answer = answer.to_string();
-            async move { (StatusCode::from_u16(code).unwrap(), answer) }
+            let uri = request.uri().to_string();
+            let answered = answer(&uri);
+            kept.lock().unwrap().push(uri);
+            async move { answered }
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -406,7 +415,7 @@ mod tests {
         (Kubernetes { client, namespace: "data".to_owned() }, asked)
     }
 
-    fn list(kind: &str, items: &[Value]) -> Value {
+    pub fn list(kind: &str, items: &[Value]) -> Value {
         json!({
             "apiVersion": "s3replication.dev/v1alpha1", "kind": kind,
             "metadata": {"resourceVersion": "900"}, "items": items,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::fleet::{BucketView, ReplicationView, Summary, Verdict, view_all};
+use crate::cli::fleet::{BucketView, Pointers, ReplicationView, Summary, Verdict, view_all};
 use crate::cli::kubernetes::{KubeArgs, KubernetesError, ScopeArgs};
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::status::exit_code;
@@ -37,7 +37,7 @@ pub enum MapError {
 pub async fn map(args: MapArgs, typed: &'static str) -> Result<ExitCode, MapError> {
     let kubernetes = args.kubernetes.connect().await?;
     let (found, _) = kubernetes.list(&args.scope).await?;
-    let views = view_all(found, &[], typed);
+    let views = view_all(found, &[], Pointers { typed, runbooks: None });
     print(&match args.output {
         Some(format) => formatted(&Map::of(&views), format)?,
         None => text(&views, &Layout::of_stdout(args.color)),

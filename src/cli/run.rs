@@ -21,9 +21,9 @@ use crate::controllers::bucket_replication::controller::BucketReplicationControl
 use crate::controllers::events::EventSettings;
 use crate::controllers::{self, Operator};
 use crate::replication::events::EventQueue;
+use crate::replication::status::runbooks::Runbooks;
 use crate::runtime::controller::Controller;
 use crate::runtime::object_writer::ObjectWriter;
-use crate::runtime::runbooks::Runbooks;
 use crate::runtime::{self, leader};
 use crate::telemetry::{
     EventMetrics, Health, LogError, LogFormat, Metrics, Registry, ServeError, follow_log_level, init_logs,
@@ -51,8 +51,8 @@ pub struct RunArgs {
     /// Shortest time between two checks of AWS that a resource gets by spec.interval; a shorter one is raised to it
     #[arg(long, env = "MIN_INTERVAL", value_name = "INTERVAL", default_value = "1m")]
     min_interval: Interval,
-    /// Address of the pages of the reasons, such as https://docs.example.com/reasons: each warning event ends with the
-    /// address of the page of its reason; absent: none
+    /// Address of the site of this documentation, such as https://docs.example.com: each warning event, and each message of
+    /// a condition that says that something is wrong, ends with the address of the page of its reason; absent: none
     #[arg(long, env = "RUNBOOK_URL", value_name = "URL")]
     runbook_url: Option<Runbooks>,
     /// Refuse resources that would act without an AwsAccount: those without accountRef, if no AwsAccount is named default
@@ -218,6 +218,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         resource_metrics: args.resource_metrics,
         backfill_settle: args.backfill_settle.0,
         events: EventSettings { queues: args.event_queue, interval: args.interval_with_events },
+        runbooks: args.runbook_url.unwrap_or_default(),
     };
     let operator = Operator {
         client,
@@ -227,7 +228,6 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         event_metrics,
         health,
         election,
-        runbooks: args.runbook_url,
         shutdown: shutdown.clone(),
     };
     tokio::select! {

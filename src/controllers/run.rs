@@ -30,7 +30,6 @@ use crate::runtime::controller::{Instruments, Runner};
 use crate::runtime::leader::Election;
 use crate::runtime::manager::{Manager, Scope};
 use crate::runtime::object_writer::ObjectWriter;
-use crate::runtime::runbooks::Runbooks;
 use crate::runtime::tracker::ReconcileTracker;
 use crate::runtime::triggers::Triggers;
 use crate::telemetry::{EventMetrics, Health, Metrics};
@@ -44,14 +43,12 @@ pub struct Operator {
     pub event_metrics: EventMetrics,
     pub health: Health,
     pub election: Election,
-    pub runbooks: Option<Runbooks>,
     pub shutdown: CancellationToken,
 }
 
 /// Watches, and reconciles while this process leads, until `shutdown`, and then until what runs has ended.
 pub async fn run(operator: Operator) {
-    let Operator { client, cloud, settings, metrics, event_metrics, health, election, runbooks, shutdown } =
-        operator;
+    let Operator { client, cloud, settings, metrics, event_metrics, health, election, shutdown } = operator;
     let index = Arc::new(match settings.events.queues.as_slice() {
         [] => Index::new(&settings.namespaces),
         _ => Index::with_events(&settings.namespaces),
@@ -62,7 +59,7 @@ pub async fn run(operator: Operator) {
         controller: "s3-replication-operator".to_owned(),
         instance: std::env::var("POD_NAME").ok(),
     };
-    let cluster = Arc::new(ObjectWriter::new(client.clone(), reporter, runbooks));
+    let cluster = Arc::new(ObjectWriter::new(client.clone(), reporter, settings.runbooks.clone()));
     let (replications, accounts) = (Triggers::new(settings.concurrency), Triggers::new(CONCURRENCY));
     let backfills = Triggers::new(replication_backfill::controller::CONCURRENCY);
     let events = Arc::new(Events::new(Setup {

@@ -7,6 +7,7 @@ use kube::core::ObjectMeta;
 use crate::api::Interval;
 use crate::controllers::events::settings::EventSettings;
 use crate::replication::ResourceId;
+use crate::replication::status::runbooks::Runbooks;
 
 /// Resources that are created together are counted together for their accounts, after this pause.
 pub const SETTLE: Duration = Duration::from_secs(1);
@@ -43,6 +44,8 @@ pub struct Settings {
     /// How long a backfill waits after the operator's own last write of the replication configuration.
     pub backfill_settle: Duration,
     pub events: EventSettings,
+    /// Where the pages of the reasons are.
+    pub runbooks: Runbooks,
 }
 
 /// How the operator finds out whether objects arrive.
@@ -106,6 +109,7 @@ pub(crate) mod tests {
             resource_metrics: false,
             backfill_settle: Duration::from_secs(15 * 60),
             events: EventSettings::default(),
+            runbooks: Runbooks::default(),
         }
     }
 }

@@ -16,7 +16,6 @@ pub mod packing;
 pub mod queue;
 pub mod requeue;
 mod round_robin;
-pub mod runbooks;
 pub mod selector;
 pub mod store;
 pub mod tracker;

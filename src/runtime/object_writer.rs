@@ -19,18 +19,18 @@ use serde_json::{Value, json};
 
 use crate::ports::{Cluster, ClusterError, Finalizers, ObjectKey, kube_error};
 use crate::replication::status::Event;
-use crate::runtime::runbooks::Runbooks;
+use crate::replication::status::runbooks::Runbooks;
 
 /// The API server of a kube client.
 pub struct ObjectWriter {
     client: Client,
     reporter: Reporter,
-    runbooks: Option<Runbooks>,
+    runbooks: Runbooks,
 }
 
 impl ObjectWriter {
     /// `reporter`: as whom events are published. `runbooks`: where warnings point to.
-    pub fn new(client: Client, reporter: Reporter, runbooks: Option<Runbooks>) -> ObjectWriter {
+    pub fn new(client: Client, reporter: Reporter, runbooks: Runbooks) -> ObjectWriter {
         ObjectWriter { client, reporter, runbooks }
     }
 
@@ -140,9 +140,9 @@ impl Cluster for ObjectWriter {
         let event = KubeEvent {
             type_: if *warning { EventType::Warning } else { EventType::Normal },
             reason: (*reason).to_owned(),
-            note: Some(match self.runbooks.as_ref().filter(|_| *warning) {
-                Some(runbooks) => runbooks.link(reason, note),
-                None => note.clone(),
+            note: Some(match warning {
+                true => self.runbooks.link_note(reason, note),
+                false => note.clone(),
             }),
             action: "Reconcile".to_owned(),
             secondary: None,

@@ -81,6 +81,7 @@ impl Operator {
             resource_metrics: false,
             backfill_settle: Duration::from_secs(15 * 60),
             events: Default::default(),
+            runbooks: Default::default(),
         };
         edit(&mut settings);
         let cloud = Arc::new(Hooked::new(cloud.clone(), hook.clone()));

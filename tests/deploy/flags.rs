@@ -25,7 +25,7 @@ fn every_flag() -> (Value, BTreeMap<&'static str, Option<&'static str>>) {
             "concurrency": 3,
             "interval": "1h30m",
             "minInterval": "10m",
-            "runbookUrl": "https://docs.example.com/reasons",
+            "runbookUrl": "https://docs.example.com",
             "events": {
                 "queues": ["https://sqs.eu-west-1.amazonaws.com/111122223333/events"],
                 "interval": "12h",
@@ -65,7 +65,7 @@ fn every_flag() -> (Value, BTreeMap<&'static str, Option<&'static str>>) {
         ("concurrency", Some("3")),
         ("interval", Some("1h30m")),
         ("min-interval", Some("10m")),
-        ("runbook-url", Some("https://docs.example.com/reasons")),
+        ("runbook-url", Some("https://docs.example.com")),
         ("event-queue", Some("https://sqs.eu-west-1.amazonaws.com/111122223333/events")),
         ("interval-with-events", Some("12h")),
         ("require-account", None),

@@ -127,14 +127,85 @@ fn the_chart_installs_alerts_and_dashboard_as_they_are() -> Result<()> {
     Ok(())
 }
 
+/// The labels that Prometheus Operator puts on every target of a ServiceMonitor
+/// (<https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.ServiceMonitor>).
+const OF_THE_TARGET: [&str; 7] = ["namespace", "service", "pod", "container", "endpoint", "job", "instance"];
+
+#[test]
+fn a_label_of_a_metric_is_not_replaced_by_one_of_the_target() -> Result<()> {
+    let labels: BTreeSet<&str> = DESCRIPTIONS.iter().flat_map(|metric| metric.labels).copied().collect();
+    let shared: Vec<&str> = labels.into_iter().filter(|label| OF_THE_TARGET.contains(label)).collect();
+    assert_eq!(shared, ["namespace", "service"], "these are the metrics' own, and the others the target's");
+    let objects = rendered(&json!({"monitoring": {"serviceMonitor": {"enabled": true}}}))?;
+    let of_chart = of_kind(&objects, "ServiceMonitor");
+    let for_kustomize = read_yaml("deploy/prometheus/servicemonitor.yaml")?;
+    for monitor in of_chart.into_iter().chain([&for_kustomize]) {
+        assert_eq!(monitor["spec"]["endpoints"][0]["honorLabels"], true, "{monitor:#}");
+    }
+    for document in [alerts()?, dashboard()?] {
+        ensure!(!document.to_string().contains("exported_"), "a label that was replaced is read");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_panel_of_resources_shows_those_of_the_chosen_operator_by_their_own_namespaces() -> Result<()> {
+    let expressions = expressions(&dashboard()?);
+    let of_each: Vec<&String> =
+        expressions.iter().filter(|expression| expression.contains("operator_resource_")).collect();
+    assert_eq!(of_each.len(), 3, "{of_each:?}");
+    let tests = of_each.iter().map(|expression| {
+        let metric = metrics(expression).into_iter().find(|name| name.starts_with("resource_"));
+        let metric = format!("s3_replication_operator_{}", metric.unwrap_or_default());
+        let chosen = expression.replace("$namespace", "operators").replace("$job", "operator");
+        let resource = |instance: &str| {
+            format!("{metric}{{namespace=\"data\", name=\"orders\", job=\"operator\", instance=\"{instance}\", pod=\"{instance}\"}}")
+        };
+        let operator = |namespace: &str, instance: &str| {
+            format!("s3_replication_operator_build_info{{namespace=\"{namespace}\", job=\"operator\", instance=\"{instance}\", pod=\"{instance}\"}}")
+        };
+        json!({
+            "interval": "1m",
+            "input_series": [
+                {"series": resource("a"), "values": "3x5"},
+                {"series": resource("b"), "values": "8x5"},
+                {"series": operator("operators", "a"), "values": "1x5"},
+                {"series": operator("elsewhere", "b"), "values": "1x5"},
+            ],
+            "promql_expr_test": [{
+                "expr": chosen,
+                "eval_time": "3m",
+                "exp_samples": [{"labels": "{namespace=\"data\", name=\"orders\", job=\"operator\"}", "value": 3}],
+            }],
+        })
+    });
+    let file = json!({"evaluation_interval": "1m", "tests": tests.collect::<Vec<_>>()}).to_string();
+    promtool(&["test", "rules", "panels.yaml"], &[("panels.yaml", &file)])
+}
+
 #[test]
 fn each_alert_leads_to_its_runbook_on_the_site() -> Result<()> {
-    let rule = json!({"enabled": true, "runbookUrl": "https://docs.example.com/alerts/"});
-    let objects = rendered(&json!({"monitoring": {"prometheusRule": rule}}))?;
-    let [rule] = of_kind(&objects, "PrometheusRule")[..] else { bail!("one PrometheusRule") };
-    for rule in rule["spec"]["groups"][0]["rules"].as_array().context("rules")? {
-        let alert = rule["alert"].as_str().context("alert")?;
-        assert_eq!(rule["annotations"]["runbook_url"], format!("https://docs.example.com/alerts/{alert}/"));
+    // The site of the operator's own links counts, unless the alerts have another one, or none.
+    for (of_operator, of_alerts, site) in [
+        (json!("https://docs.example.com/"), Value::Null, Some("https://docs.example.com")),
+        (
+            json!("https://docs.example.com"),
+            json!("https://wiki.example.com/s3/"),
+            Some("https://wiki.example.com/s3"),
+        ),
+        (Value::Null, json!("https://docs.example.com"), Some("https://docs.example.com")),
+        (json!("https://docs.example.com"), json!(""), None),
+        (Value::Null, Value::Null, None),
+    ] {
+        let rule = json!({"enabled": true, "runbookUrl": of_alerts});
+        let values = json!({"operator": {"runbookUrl": of_operator}, "monitoring": {"prometheusRule": rule}});
+        let objects = rendered(&values)?;
+        let [rule] = of_kind(&objects, "PrometheusRule")[..] else { bail!("one PrometheusRule") };
+        for rule in rule["spec"]["groups"][0]["rules"].as_array().context("rules")? {
+            let alert = rule["alert"].as_str().context("alert")?;
+            let page = site.map(|site| format!("{site}/alerts/{alert}/"));
+            assert_eq!(rule["annotations"]["runbook_url"].as_str(), page.as_deref(), "{values}");
+        }
     }
     Ok(())
 }

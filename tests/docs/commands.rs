@@ -1,89 +1,137 @@
 //! The command blocks of the pages: each says where it is run, or why it is not, and can be typed as it stands.
 //!
 //! In: the blocks in `sh` and `console`, each with the comment above it. Out: blocks without a comment, comments that
-//! name a file that does not run the block, commands that the shell or the operator's command line does not take.
+//! name a file that does not read the block from its page, commands that the shell or the operator's command line does not
+//! take.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use clap::Parser;
+use rig::pages::{Block, block, blocks_of};
 use s3_replication_operator::cli::Cli;
+use syn::visit::Visit;
 
 use crate::{pages, root};
 
-/// A fenced block of commands.
-struct Block {
-    page: String,
-    line: usize,
-    language: String,
-    /// The line above the fence.
-    above: String,
-    text: String,
-}
-
-impl Block {
-    fn place(&self) -> String {
-        format!("{}:{}", self.page, self.line)
-    }
-
-    /// The first two words of the first command.
-    fn first_words(&self) -> String {
-        self.text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
-    }
-}
-
 fn blocks() -> Vec<Block> {
-    pages().iter().flat_map(|page| blocks_of(page)).collect()
+    let name = |page: &Path| page.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+    pages().iter().flat_map(|page| blocks_of(&name(page)).unwrap()).collect()
 }
 
-fn blocks_of(path: &Path) -> Vec<Block> {
-    let text = fs::read_to_string(path).unwrap();
-    let page = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
-    let lines: Vec<&str> = text.lines().collect();
-    let mut blocks = Vec::new();
-    let mut at = 0;
-    while let Some(line) = lines.get(at) {
-        let Some(language) = line.trim_start().strip_prefix("```") else {
-            at += 1;
-            continue;
-        };
-        let body: Vec<&str> = lines[at + 1..].iter().copied().take_while(|l| l.trim() != "```").collect();
-        blocks.push(Block {
-            page: page.clone(),
-            line: at + 1,
-            language: language.to_owned(),
-            above: at.checked_sub(1).map_or("", |above| lines[above]).trim().to_owned(),
-            text: body.join("\n"),
-        });
-        at += body.len() + 2;
+/// The calls of a test in which words follow the name of a page: these are the blocks that it reads and types in.
+#[derive(Default)]
+struct Typed {
+    constants: BTreeMap<String, String>,
+    calls: Vec<(String, String)>,
+}
+
+impl Typed {
+    fn in_file(text: &str) -> Typed {
+        let file = syn::parse_file(text).unwrap();
+        let mut typed = Typed::default();
+        // Once for the constants, and once more for the calls that name them.
+        typed.visit_file(&file);
+        typed.calls.clear();
+        typed.visit_file(&file);
+        typed
     }
-    blocks.retain(|block| matches!(block.language.as_str(), "sh" | "console"));
-    blocks
+
+    fn text(&self, argument: &syn::Expr) -> Option<String> {
+        match argument {
+            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value()),
+            syn::Expr::Path(path) => self.constants.get(&path.path.get_ident()?.to_string()).cloned(),
+            _ => None,
+        }
+    }
+
+    fn note<'a>(&mut self, arguments: impl Iterator<Item = &'a syn::Expr>) {
+        let texts: Vec<Option<String>> = arguments.map(|argument| self.text(argument)).collect();
+        for pair in texts.windows(2) {
+            if let [Some(page), Some(words)] = pair
+                && page.ends_with(".md")
+            {
+                self.calls.push((page.clone(), words.clone()));
+            }
+        }
+    }
 }
 
-/// The text of `<!-- KEY: TEXT -->`.
-fn comment<'a>(line: &'a str, key: &str) -> Option<&'a str> {
-    line.strip_prefix("<!-- ")?.strip_suffix(" -->")?.strip_prefix(key)?.strip_prefix(": ")
+impl<'ast> Visit<'ast> for Typed {
+    fn visit_item_const(&mut self, constant: &'ast syn::ItemConst) {
+        if let Some(text) = self.text(&constant.expr) {
+            self.constants.insert(constant.ident.to_string(), text);
+        }
+        syn::visit::visit_item_const(self, constant);
+    }
+
+    fn visit_expr_call(&mut self, call: &'ast syn::ExprCall) {
+        self.note(call.args.iter());
+        syn::visit::visit_expr_call(self, call);
+    }
+
+    fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
+        self.note(call.args.iter());
+        syn::visit::visit_expr_method_call(self, call);
+    }
+}
+
+/// The places of the blocks that a file reads from their pages and runs.
+fn run_in(file: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+    if file.ends_with(".rs") {
+        let calls = Typed::in_file(&text).calls;
+        return calls
+            .iter()
+            .filter_map(|(page, words)| block(page, words, file).ok())
+            .map(|b| b.place())
+            .collect();
+    }
+    // A script runs every block of a page that names it.
+    let pages = text.lines().filter_map(|line| line.trim().strip_prefix("run_marked "));
+    let blocks = pages.flat_map(|page| blocks_of(page).unwrap());
+    blocks.filter(|block| block.run_by() == Some(file)).map(|block| block.place()).collect()
 }
 
 #[test]
 fn each_block_of_commands_says_where_it_is_run_or_why_it_is_not() {
     let blocks = blocks();
-    let mut run = 0;
+    let mut run: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for block in &blocks {
-        match (comment(&block.above, "run"), comment(&block.above, "not run")) {
+        match (block.run_by(), block.not_run()) {
             (Some(file), None) => {
-                let text = fs::read_to_string(root().join(file)).unwrap_or_default();
-                let is_run = text.contains(&block.page) || text.contains(&block.first_words());
-                assert!(is_run, "{}: {file} does not run it", block.place());
-                run += 1;
+                let places = run.entry(file).or_insert_with(|| run_in(file));
+                assert!(
+                    places.contains(&block.place()),
+                    "{}: {file} does not read and run it",
+                    block.place()
+                );
             }
             (None, Some(reason)) => assert!(reason.len() > 10, "{}: {reason} is no reason", block.place()),
             _ => panic!("{} has no comment `run: FILE` or `not run: REASON` above it", block.place()),
         }
     }
-    assert!(run >= 12, "only {run} of {} blocks are run", blocks.len());
+    let count: usize = run.values().map(BTreeSet::len).sum();
+    assert!(count >= 25, "only {count} of {} blocks are run", blocks.len());
+}
+
+#[test]
+fn words_that_follow_the_name_of_a_page_in_a_call_are_read_from_it() {
+    let text = r#"
+        const FIRST: &str = "docs/a.md";
+        fn test() {
+            // type_in("docs/a.md", "in a comment");
+            terminal.type_in(FIRST, "by a constant");
+            apply(operator, "docs/b.md", "by a literal", &[]);
+            println!("{}", "docs/a.md");
+            type_in(page, "of a page that is not known");
+        }
+    "#;
+    let pair = |page: &str, words: &str| (page.to_owned(), words.to_owned());
+    let expected = [pair("docs/a.md", "by a constant"), pair("docs/b.md", "by a literal")];
+    assert_eq!(Typed::in_file(text).calls, expected);
 }
 
 #[test]
@@ -140,8 +188,6 @@ fn a_command_ends_before_its_comment_and_quotes_hold_words_together() {
         ["run", "--selector", "shard notin (a)", "-f", "x"]
     );
     assert_eq!(words("import --bucket b > b.yaml"), ["import", "--bucket", "b"]);
-    assert_eq!(comment("<!-- not run: output -->", "not run"), Some("output"));
-    assert_eq!(comment("<!-- not run: output -->", "run"), None);
 }
 
 /// The manifests in the pages that commands name as files begin with the file's name.

@@ -303,7 +303,9 @@ fn metrics_page() -> String {
     let mut text = format!(
         "# Metrics\n\n\
          Every process serves them at `/metrics` in the OpenMetrics text format: the leader and the processes that\n\
-         stand by. Names begin with `{PREFIX}_`.\n",
+         stand by. Names begin with `{PREFIX}_`.\n\n\
+         The labels `namespace` and `service` are the operator's own, and not those of the pod that is scraped. A scrape\n\
+         without the chart's ServiceMonitor therefore needs `honor_labels: true`.\n",
     );
     let table = |text: &mut String, optional: bool| {
         text.push_str("\n| Name | Type | Labels | Meaning |\n| --- | --- | --- | --- |\n");

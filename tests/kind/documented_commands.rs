@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use rig::emulator::SECRET;
 use rig::kind::DOCUMENTED;
 use rig::kind::install::{AWS_NAMESPACE, AWS_PORT, OPERATOR_NAMESPACE, RELEASE};
-use rig::paths;
+use rig::{pages, paths};
 
 use super::cluster::Cluster;
 use super::release::OperatorRelease;
@@ -16,12 +16,9 @@ use super::replication::{Replication, create_buckets};
 const README: &str = "README.md";
 const INSTALL: &str = "docs/install.md";
 
-/// The first block of commands below a heading.
-fn commands(page: &str, heading: &str) -> Result<String> {
-    let text = fs::read_to_string(paths::repository().join(page))?;
-    let (_, section) = text.split_once(heading).with_context(|| format!("{page} has no {heading}"))?;
-    let block = section.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next());
-    Ok(block.with_context(|| format!("{page}: no commands under {heading}"))?.to_owned())
+/// The block of a page that contains these words.
+fn commands(page: &str, words: &str) -> Result<String> {
+    Ok(format!("{}\n", pages::block(page, words, file!())?.text))
 }
 
 /// The one command between backticks that begins with these words.
@@ -56,7 +53,7 @@ async fn make_secret(operator: &OperatorRelease<'_>) -> Result<()> {
 /// Applies the first account of the page, for the namespace, buckets and account id of this release.
 async fn apply_first_account(operator: &OperatorRelease<'_>) -> Result<()> {
     let namespaces = format!("[{}]", operator.namespace);
-    apply_documented(operator, INSTALL, "## The first account", &[("[data]", &namespaces)]).await
+    apply_documented(operator, INSTALL, "kind: AwsAccount", &[("[data]", &namespaces)]).await
 }
 
 /// Applies the account and the resource of the README, which end with the resource Ready.
@@ -70,17 +67,17 @@ async fn apply_first_resource(operator: &OperatorRelease<'_>) -> Result<()> {
         ("source-bucket-us-east-1", &source),
         ("dest-bucket-eu-west-1", &destination),
     ];
-    apply_documented(operator, README, "Then say which namespace", &ours).await
+    apply_documented(operator, README, "kind: BucketReplication", &ours).await
 }
 
 /// Runs commands of a page that apply manifests, with the account id of this release and these texts replaced.
 async fn apply_documented(
     operator: &OperatorRelease<'_>,
     page: &str,
-    heading: &str,
+    words: &str,
     replaced: &[(&str, &str)],
 ) -> Result<()> {
-    let mut apply = commands(page, heading)?;
+    let mut apply = commands(page, words)?;
     let patterns = [("source-bucket-*", "*"), ("dest-bucket-*", "*")];
     let account = [("123456789012", operator.release.account.as_str())];
     for (theirs, ours) in account.iter().chain(&patterns).chain(replaced) {
@@ -100,12 +97,12 @@ pub fn with_helm(cluster: &Cluster) -> Result<()> {
         remove_everything(&operator).await?;
 
         // The nodes already have the image that `docker build` would make.
-        let readme = commands(README, "## Install it")?;
+        let readme = commands(README, "docker build")?;
         let (build, install) = readme.split_once('\n').context("one command")?;
         ensure!(build.starts_with("docker build ") && build.contains(DOCUMENTED), "not the image: {build}");
         type_in(install).await?;
         operator.all_ready(2).await?;
-        let again = commands(INSTALL, "## With Helm")?;
+        let again = commands(INSTALL, "helm test")?;
         let output = type_in(&again).await?;
         ensure!(output.contains("REVISION: 2") && output.contains("Succeeded"), "{output}");
 
@@ -123,7 +120,7 @@ pub fn with_helm(cluster: &Cluster) -> Result<()> {
         replication.wait_ready().await?;
         apply_first_resource(&operator).await?;
 
-        type_in(&commands(INSTALL, "## Uninstalling")?).await?;
+        type_in(&commands(INSTALL, "helm uninstall")?).await?;
         ensure!(!replication.is_configured().await?, "the configuration outlived its resource");
         operator.check_no_role_is_left().await?;
         type_in("kubectl delete namespace data").await?;
@@ -136,7 +133,7 @@ pub fn with_kubectl(cluster: &Cluster) -> Result<()> {
         let operator = OperatorRelease::shared(cluster, "by-kubectl").await?;
         remove_everything(&operator).await?;
         let copy = with_own_image(cluster).await?;
-        cluster.kind.shell(&commands(INSTALL, "## With kubectl")?, &copy).await?;
+        cluster.kind.shell(&commands(INSTALL, "kubectl apply --server-side")?, &copy).await?;
         operator.all_ready(2).await?;
 
         let replication = Replication::apply(&operator, "written").await?;
@@ -157,7 +154,7 @@ pub fn with_kubectl(cluster: &Cluster) -> Result<()> {
         cluster.kind.shell(&egress, &copy).await?;
         replication.wait_ready().await?;
 
-        let resources = commands(INSTALL, "## Uninstalling")?;
+        let resources = commands(INSTALL, "helm uninstall")?;
         let (resources, _) = resources.split_once("helm ").context("no command of Helm")?;
         let rest = command_in(INSTALL, "kubectl delete -f deploy/install.yaml")?;
         cluster.kind.shell(&format!("{resources}{rest}"), &paths::repository()).await?;

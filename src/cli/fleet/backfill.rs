@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::api::Reason;
 use crate::cli::fleet::advice::{BackfillSubject, advise_on_backfill};
+use crate::cli::fleet::runbook::{Pointers, runbook};
 use crate::cli::fleet::verdict::reason;
 
 /// A `ReplicationBackfill`: how far it is.
@@ -34,14 +35,17 @@ pub struct BackfillView {
     /// When it ended, with or without a job; RFC 3339. Absent: it has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
+    /// Where the runbook of its reason is, where it is not well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<String>,
     /// Commands that help it on, where someone has to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub next: Vec<String>,
 }
 
 impl BackfillView {
-    /// Reads a backfill. `typed` begins the commands.
-    pub fn of(object: &DynamicObject, typed: &str) -> BackfillView {
+    /// Reads a backfill.
+    pub fn of(object: &DynamicObject, pointers: Pointers<'_>) -> BackfillView {
         let text = |pointer: &str| object.data.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let number = |pointer: &str| object.data.pointer(pointer).and_then(Value::as_u64);
         let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
@@ -61,11 +65,12 @@ impl BackfillView {
             succeeded: number("/status/progress/succeeded"),
             failed: number("/status/progress/failed"),
             finished_at: text("/status/finishedAt"),
+            runbook: None,
             next: Vec::new(),
         };
         let account = text("/status/source/accountRef");
         let subject = BackfillSubject {
-            typed,
+            typed: pointers.typed,
             namespace: &view.namespace,
             name: &view.name,
             replication: &view.replication,
@@ -73,6 +78,8 @@ impl BackfillView {
             is_refused: view.ready == "False",
         };
         view.next = advise_on_backfill(reason(&view.reason), &subject);
+        let link = || runbook(&view.reason, &view.message, pointers.runbooks);
+        view.runbook = (view.ready == "False").then(link).flatten();
         view
     }
 
@@ -101,6 +108,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cli::fleet::samples::POINTERS;
 
     fn backfill(status: Value) -> BackfillView {
         let object = json!({
@@ -109,7 +117,7 @@ mod tests {
             "spec": {"replicationRef": {"name": "orders"}},
             "status": status,
         });
-        BackfillView::of(&serde_json::from_value(object).unwrap(), "kubectl s3replication")
+        BackfillView::of(&serde_json::from_value(object).unwrap(), POINTERS)
     }
 
     fn with_reason(status: &str, reason: &str) -> Value {
@@ -126,6 +134,13 @@ mod tests {
         ended["finishedAt"] = json!("2026-03-01T10:00:00Z");
         let view = backfill(ended);
         assert!(view.has_ended() && !view.needs_someone());
+    }
+
+    #[test]
+    fn a_backfill_that_failed_names_its_runbook() {
+        let runbook = |status: &str, reason: &str| backfill(with_reason(status, reason)).runbook;
+        assert_eq!(runbook("False", "JobFailed").as_deref(), Some("docs/reasons.md#jobfailed"));
+        assert_eq!(runbook("True", "Completed"), None);
     }
 
     #[test]

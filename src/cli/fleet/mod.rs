@@ -6,6 +6,7 @@
 mod advice;
 mod backfill;
 mod condition;
+mod runbook;
 #[cfg(test)]
 pub mod samples;
 mod verdict;
@@ -13,5 +14,6 @@ mod view;
 
 pub use backfill::BackfillView;
 pub use condition::ConditionView;
+pub use runbook::{Pointers, RunbookArgs};
 pub use verdict::{Summary, Verdict};
 pub use view::{BucketView, ReplicationView, RuleView, view_all};

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use strum::VariantArray;
 
 use crate::api::{BucketReplication, Reason};
-use crate::cli::fleet::{ReplicationView, view_all};
+use crate::cli::fleet::{Pointers, ReplicationView, view_all};
 use crate::cli::kubernetes::Found;
 
 pub const TYPED: &str = "kubectl s3replication";
+pub const POINTERS: Pointers<'static> = Pointers { typed: TYPED, runbooks: None };
 
 /// A resource `data/NAME` as the API server holds it, with these conditions: type, status, reason, message.
 pub fn resource(name: &str, conditions: &[[&str; 4]]) -> Value {
@@ -59,13 +60,13 @@ pub fn found(object: Value) -> Found<BucketReplication> {
 }
 
 pub fn all(objects: impl IntoIterator<Item = Value>) -> Vec<ReplicationView> {
-    view_all(objects.into_iter().map(found).collect(), &[], TYPED)
+    view_all(objects.into_iter().map(found).collect(), &[], POINTERS)
 }
 
 /// One resource with one backfill.
 pub fn with_backfill(object: Value, backfill: Value) -> ReplicationView {
     let backfill: DynamicObject = serde_json::from_value(backfill).unwrap();
-    view_all(vec![found(object)], &[backfill], TYPED).pop().unwrap()
+    view_all(vec![found(object)], &[backfill], POINTERS).pop().unwrap()
 }
 
 /// A resource whose verdict follows from this reason.

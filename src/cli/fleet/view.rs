@@ -16,6 +16,7 @@ use crate::api::{
 use crate::cli::fleet::advice::{Subject, advise, advise_on_objects};
 use crate::cli::fleet::backfill::BackfillView;
 use crate::cli::fleet::condition::ConditionView;
+use crate::cli::fleet::runbook::{Pointers, runbook};
 use crate::cli::fleet::verdict::{Verdict, decide, reason};
 use crate::cli::kubernetes::Found;
 
@@ -31,6 +32,9 @@ pub struct ReplicationView {
     pub message: String,
     /// What the reason means, in a sentence.
     pub meaning: String,
+    /// Where the runbook of the reason is; absent where all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<String>,
     /// Commands that show more or mend it.
     pub next: Vec<String>,
     pub conditions: Vec<ConditionView>,
@@ -90,26 +94,26 @@ impl ReplicationView {
     }
 }
 
-/// Resources as people read them, the ones that need someone first. `typed` begins the commands.
+/// Resources as people read them, the ones that need someone first.
 pub fn view_all(
     found: Vec<Found<BucketReplication>>,
     backfills: &[DynamicObject],
-    typed: &str,
+    pointers: Pointers<'_>,
 ) -> Vec<ReplicationView> {
     let backfills: Vec<BackfillView> =
-        backfills.iter().map(|backfill| BackfillView::of(backfill, typed)).collect();
+        backfills.iter().map(|backfill| BackfillView::of(backfill, pointers)).collect();
     let mut views: Vec<ReplicationView> = found
         .into_iter()
         .map(|Found { metadata, object }| match object {
-            Ok(resource) => view(resource, &backfills, typed),
-            Err(message) => undecodable(&metadata, message, typed),
+            Ok(resource) => view(resource, &backfills, pointers),
+            Err(message) => undecodable(&metadata, message, pointers),
         })
         .collect();
     views.sort_by(|a, b| (a.verdict, &a.namespace, &a.name).cmp(&(b.verdict, &b.namespace, &b.name)));
     views
 }
 
-fn view(resource: BucketReplication, backfills: &[BackfillView], typed: &str) -> ReplicationView {
+fn view(resource: BucketReplication, backfills: &[BackfillView], pointers: Pointers<'_>) -> ReplicationView {
     let BucketReplication { metadata, spec, status } = resource;
     let status = status.unwrap_or_default();
     let (namespace, name) = names(&metadata);
@@ -127,7 +131,7 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], typed: &str) ->
         .collect();
     let accounts: Vec<&str> = accounts.into_iter().collect();
     let subject = Subject {
-        typed,
+        typed: pointers.typed,
         namespace: &namespace,
         name: &name,
         source: &source.bucket,
@@ -144,6 +148,9 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], typed: &str) ->
     let backfills = backfills.iter().filter(of_this).cloned().collect();
     ReplicationView {
         verdict,
+        runbook: (!verdict.is_well())
+            .then(|| runbook(&why.reason, &why.message, pointers.runbooks))
+            .flatten(),
         reason: why.reason,
         message: why.message,
         meaning: advice.meaning.to_owned(),
@@ -169,10 +176,10 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], typed: &str) ->
 }
 
 /// A resource that this version cannot decode: all that is known is its name.
-fn undecodable(metadata: &ObjectMeta, message: String, typed: &str) -> ReplicationView {
+fn undecodable(metadata: &ObjectMeta, message: String, pointers: Pointers<'_>) -> ReplicationView {
     let (namespace, name) = names(metadata);
     let subject = Subject {
-        typed,
+        typed: pointers.typed,
         namespace: &namespace,
         name: &name,
         source: "",
@@ -184,6 +191,7 @@ fn undecodable(metadata: &ObjectMeta, message: String, typed: &str) -> Replicati
     let advice = advise(Some(Reason::InvalidSpec), &subject);
     ReplicationView {
         verdict: Verdict::Failing,
+        runbook: runbook(Reason::InvalidSpec.as_str(), &message, pointers.runbooks),
         reason: Reason::InvalidSpec.as_str().to_owned(),
         message,
         meaning: advice.meaning.to_owned(),

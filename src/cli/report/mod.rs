@@ -16,7 +16,7 @@ use futures::future::join_all;
 
 use crate::aws::{self, AwsConnector, HeldBucket};
 use crate::cli::AwsArgs;
-use crate::cli::fleet::{ReplicationView, view_all};
+use crate::cli::fleet::{Pointers, ReplicationView, RunbookArgs, view_all};
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::progress::Progress;
@@ -39,6 +39,8 @@ pub struct ReportArgs {
     /// Report the resources alone, and call AWS for nothing: the buckets that do not replicate are then not reported
     #[arg(long)]
     without_aws: bool,
+    #[command(flatten)]
+    runbooks: RunbookArgs,
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
@@ -106,7 +108,7 @@ async fn present(args: &ReportArgs, typed: &'static str) -> Result<Report, Repor
     };
     let (found, _) = kubernetes.list(&scope).await?;
     let backfills = kubernetes.backfills(&scope).await?.unwrap_or_default();
-    let views = view_all(found, &backfills, typed);
+    let views = view_all(found, &backfills, args.runbooks.pointers(typed));
     let covered =
         if args.without_aws { Ok(Covered::default()) } else { covered(&kubernetes, &scope, &views).await? };
     let accounts = if args.without_aws {
@@ -132,7 +134,7 @@ async fn covered(
         return Ok(Ok(Covered::by(listed)));
     }
     match kubernetes.list(&ScopeArgs::everywhere()).await {
-        Ok((all, _)) => Ok(Ok(Covered::by(&view_all(all, &[], "")))),
+        Ok((all, _)) => Ok(Ok(Covered::by(&view_all(all, &[], Pointers { typed: "", runbooks: None })))),
         Err(error) if error.is_denied() => Ok(Err(error.to_string())),
         Err(error) => Err(error),
     }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::fleet::{ReplicationView, Summary, Verdict, view_all};
+use crate::cli::fleet::{ReplicationView, RunbookArgs, Summary, Verdict, view_all};
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::terminal::{Color, Layout};
@@ -34,6 +34,8 @@ pub struct StatusArgs {
     /// When to use colour
     #[arg(long, value_enum, default_value_t)]
     color: Color,
+    #[command(flatten)]
+    runbooks: RunbookArgs,
     #[command(flatten)]
     scope: ScopeArgs,
     #[command(flatten)]
@@ -116,5 +118,5 @@ async fn read(
         Some(name) => (vec![kubernetes.get(name, typed).await?], String::new()),
         None => kubernetes.list(&args.scope).await?,
     };
-    Ok(Read { views: view_all(found, &backfills, typed), version })
+    Ok(Read { views: view_all(found, &backfills, args.runbooks.pointers(typed)), version })
 }

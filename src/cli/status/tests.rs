@@ -37,6 +37,19 @@ fn every_reason_has_its_verdict_its_meaning_and_a_next_command() {
 }
 
 #[test]
+fn a_link_of_the_operator_is_shown_once_as_the_runbook() {
+    let page = "https://docs.example.com/reasons/ForeignRole/";
+    let message = format!("The role exists. See {page}");
+    let view = all([resource("orders", &[["Ready", "False", "ForeignRole", &message]])]).pop().unwrap();
+    let shown = tree(&view, &PIPE, now());
+    assert_eq!(shown.matches(page).count(), 1, "{shown}");
+    assert!(shown.contains(&format!("\n  Runbook: {page}\n")), "{shown}");
+    assert_eq!(view.message, message, "a program reads the message of the condition");
+    let well = all([resource("orders", &[["Ready", "True", "Applied", "m"]])]).pop().unwrap();
+    assert_eq!(well.runbook, None);
+}
+
+#[test]
 fn a_reason_of_a_newer_operator_is_shown_as_it_is() {
     let view =
         all([resource("orders", &[["Ready", "False", "BrandNew", "The operator says so."]])]).pop().unwrap();

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::{DriftEntry, RuleHealth, RuleVerdict};
 use crate::cli::fleet::{BackfillView, BucketView, ConditionView, ReplicationView, RuleView, Verdict};
 use crate::cli::terminal::{Layout, Tone, printable, tone};
+use crate::replication::status::runbooks::unlinked;
 
 /// The entries of a list that are shown; the count of the others follows.
 const SHOWN: usize = 10;
@@ -36,11 +37,14 @@ pub fn tree(view: &ReplicationView, layout: &Layout, now: Timestamp) -> String {
     text.push_str(&layout.wrap(&format!("{}.", capitalized(&view.meaning)), "  "));
     text.push('\n');
     if view.verdict.is_wrong() || view.verdict == Verdict::Unproven {
-        text.push_str(&layout.wrap(&view.message, "  "));
+        text.push_str(&layout.wrap(unlinked(&view.message), "  "));
         text.push('\n');
     }
     for command in &view.next {
         text.push_str(&format!("  → {}\n", layout.paint(Tone::Strong, command)));
+    }
+    if let Some(runbook) = &view.runbook {
+        text.push_str(&format!("  Runbook: {}\n", printable(runbook)));
     }
     text.push('\n');
     let mut branches: Vec<Branch> =
@@ -77,7 +81,9 @@ pub fn tree(view: &ReplicationView, layout: &Layout, now: Timestamp) -> String {
         let commands = backfill.next.iter();
         let commands =
             commands.map(|command| Branch::leaf(format!("→ {}", layout.paint(Tone::Strong, command))));
-        Branch::new(backfill_line(backfill), commands.collect())
+        let runbook = backfill.runbook.iter();
+        let runbook = runbook.map(|runbook| Branch::leaf(format!("Runbook: {}", printable(runbook))));
+        Branch::new(backfill_line(backfill), commands.chain(runbook).collect())
     }));
     text.push_str(&format!("{}\n", bucket_line(&view.source, layout)));
     draw(&branches, "", layout, &mut text);

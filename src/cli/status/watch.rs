@@ -48,7 +48,11 @@ pub async fn watch(
             }
             None => print(&changes(&views, &mut known))?,
         }
-        let changed = change(kubernetes.watched(&args.scope), args, &version);
+        let changed = async {
+            let pause = change(kubernetes.watched(&args.scope), args, &version).await?;
+            tokio::time::sleep(pause).await;
+            Ok::<(), StatusError>(())
+        };
         let refreshed = async {
             match layout.height {
                 Some(_) => tokio::time::sleep(REFRESH).await,
@@ -63,8 +67,14 @@ pub async fn watch(
     }
 }
 
-/// Returns after the next change of a resource since a version, once the changes that follow at once are over.
-async fn change(api: Api<BucketReplication>, args: &StatusArgs, version: &str) -> Result<(), StatusError> {
+/// Returns after the next change of a resource since a version, once the changes that follow at once are over, or when the
+/// watch could not go on. Returns the pause before the next read, so that a watch that ends at once is not begun again and
+/// again.
+async fn change(
+    api: Api<BucketReplication>,
+    args: &StatusArgs,
+    version: &str,
+) -> Result<Duration, StatusError> {
     let params = WatchParams {
         field_selector: args.name.as_ref().map(|name| format!("metadata.name={name}")),
         label_selector: args.scope.selector.clone(),
@@ -72,25 +82,22 @@ async fn change(api: Api<BucketReplication>, args: &StatusArgs, version: &str) -
     };
     let failed = |error: kube::Error| StatusError::Watch(error.to_string());
     let stream = match api.watch_metadata(&params, version).await {
-        Err(kube::Error::Api(status)) if status.code == GONE => return pause().await,
+        Err(kube::Error::Api(status)) if status.code == GONE => return Ok(RETRY),
         stream => stream.map_err(failed)?,
     };
     let mut stream = std::pin::pin!(stream);
     loop {
         match stream.next().await {
             // The API server ends every watch after some minutes, and a proxy may do so at once.
-            None | Some(Ok(WatchEvent::Error(_))) => return pause().await,
+            None | Some(Ok(WatchEvent::Error(_))) => return Ok(RETRY),
             Some(Err(error)) => return Err(failed(error)),
             Some(Ok(WatchEvent::Bookmark(_))) => {}
-            Some(Ok(_)) => return settle(&mut stream).await,
+            Some(Ok(_)) => {
+                settle(&mut stream).await?;
+                return Ok(Duration::ZERO);
+            }
         }
     }
-}
-
-/// Waits a moment, so that a watch that ends at once is not begun again and again.
-async fn pause() -> Result<(), StatusError> {
-    tokio::time::sleep(RETRY).await;
-    Ok(())
 }
 
 /// Takes events until none comes for a moment.
@@ -159,7 +166,112 @@ fn changes(views: &[ReplicationView], known: &mut BTreeMap<String, (Verdict, Str
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use axum::response::{IntoResponse, Response};
+    use clap::Parser;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::cli::kubernetes::tests::{answering, list};
+
+    /// The flags of a watch of one namespace.
+    fn watching() -> StatusArgs {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: StatusArgs,
+        }
+        Line::parse_from(["status", "-w", "-n", "data"]).args
+    }
+
+    fn gone() -> Value {
+        json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 410,
+            "reason": "Expired", "message": "too old resource version: 900 (1200)",
+        })
+    }
+
+    fn answer(code: u16, body: impl Into<Body>) -> Response {
+        (StatusCode::from_u16(code).unwrap(), body.into()).into_response()
+    }
+
+    fn event(kind: &str, object: Value) -> String {
+        format!("{}\n", json!({"type": kind, "object": object}))
+    }
+
+    /// What becomes of a watch that is answered like this.
+    async fn watched(code: u16, body: String) -> Result<Duration, StatusError> {
+        let (kubernetes, _) = answering(move |_| answer(code, body.clone())).await;
+        let args = watching();
+        change(kubernetes.watched(&args.scope), &args, "900").await
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_cannot_go_on_is_begun_again_after_a_pause_and_a_change_is_read_at_once() {
+        let object = json!({
+            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+            "metadata": {"name": "orders", "namespace": "data", "resourceVersion": "901"},
+        });
+        let pauses = [
+            ("its version is too old", 410, gone().to_string(), RETRY),
+            ("its version becomes too old", 200, event("ERROR", gone()), RETRY),
+            ("the API server ends it", 200, String::new(), RETRY),
+            ("a resource changed", 200, event("MODIFIED", object), Duration::ZERO),
+        ];
+        for (what, code, body, pause) in pauses {
+            assert_eq!(watched(code, body).await.unwrap(), pause, "{what}");
+        }
+        let mut denied = gone();
+        denied["code"] = json!(403);
+        assert!(watched(403, denied.to_string()).await.is_err(), "no pause helps");
+    }
+
+    #[tokio::test]
+    async fn after_a_version_that_is_too_old_the_watch_goes_on_from_a_new_list() {
+        let (lists, watches) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let state = std::sync::Arc::new((lists, watches));
+        let seen = state.clone();
+        let (kubernetes, _) = answering(move |uri| {
+            let (lists, watches) = &*seen;
+            if uri.contains("watch=true") {
+                let version = uri.split("resourceVersion=").nth(1).unwrap_or_default();
+                watches.lock().unwrap().push(version.split('&').next().unwrap_or_default().to_owned());
+                return match watches.lock().unwrap().len() {
+                    1 => answer(410, gone().to_string()),
+                    // Nothing changes any more.
+                    _ => answer(
+                        200,
+                        Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>()),
+                    ),
+                };
+            }
+            let mut listed = list("BucketReplicationList", &[]);
+            if uri.contains("/bucketreplications") {
+                let version = 900 + lists.fetch_add(1, Ordering::Relaxed);
+                listed["metadata"]["resourceVersion"] = json!(version.to_string());
+            }
+            answer(200, listed.to_string())
+        })
+        .await;
+        let layout = Layout { width: None, height: None, color: false };
+        let args = watching();
+        let second_watch = async {
+            while state.1.lock().unwrap().len() < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            ended = watch(&kubernetes, &args, layout, "s3-replication-operator") => {
+                panic!("the watch has ended: {:?}", ended.err());
+            }
+            () = second_watch => {}
+        }
+        assert_eq!(*state.1.lock().unwrap(), ["900", "901"], "each watch begins at the list before it");
+    }
 
     #[test]
     fn a_picture_overwrites_the_last_one_and_never_clears_the_screen() {

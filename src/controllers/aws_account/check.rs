@@ -36,7 +36,8 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
         events: cx.events.of_account(&account.spec.account_id),
     };
     let (generation, now) = (account.metadata.generation, cx.clock.timestamp());
-    let (status, reason) = account_status(&observed, &previous, generation, now);
+    let (mut status, reason) = account_status(&observed, &previous, generation, now);
+    cx.settings.runbooks.link(&mut status.conditions);
     if let Err(failure) = &verified {
         let detail = failure.message();
         warn!(account = name, reason = reason.as_str(), detail, "cannot act in the account");

@@ -112,17 +112,19 @@ pub async fn record<C, K: Cluster>(
     write(target, previous, status, cx).await
 }
 
-/// Writes a status that differs from the previous one.
+/// Writes a status that differs from the previous one, with links to the pages of its reasons.
 pub async fn write<C, K: Cluster>(
     target: &Target<'_>,
     previous: &BucketReplicationStatus,
     status: &BucketReplicationStatus,
     cx: &Context<C, K>,
 ) -> Result<(), Error> {
-    if status == previous {
+    let mut status = status.clone();
+    cx.settings.runbooks.link(&mut status.conditions);
+    if status == *previous {
         return Ok(());
     }
-    target.memory.begin_write(status, cx.clock.now());
+    target.memory.begin_write(&status, cx.clock.now());
     let written = cx.cluster.set_status(target.key, &json!(status)).await;
     if written.is_err() {
         target.memory.abandon_write();

@@ -148,7 +148,8 @@ pub async fn report_verdict<C, K: Cluster>(uid: &str, key: &Key, cx: &Context<C,
     };
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
     let judging = Judging { resource: (&namespace, &name), spec: &resource.spec, previous, now };
-    let Replicating { condition, health, event } = replicating(&judging, &evidence);
+    let Replicating { mut condition, health, event } = replicating(&judging, &evidence);
+    cx.settings.runbooks.link(std::slice::from_mut(&mut condition));
     let about = ConditionType::Replicating.as_str();
     let Some(place) = previous.conditions.iter().position(|held| held.type_ == about) else { return };
     let is_same = previous.conditions.get(place).is_some_and(|held| says_the_same(held, &condition));

@@ -15,6 +15,7 @@ use crate::ports::{Cloud, Cluster};
 use crate::replication::backfill::Verdict;
 use crate::replication::backfill::role::{name_to_remove, removal};
 use crate::replication::backfill::status::with_verdict;
+use crate::replication::status::runbooks::unlinked;
 use crate::replication::{Failure, FailureClass};
 use crate::runtime::action::Action;
 
@@ -66,7 +67,8 @@ pub async fn remove_what_is_left<C: Cloud, K: Cluster>(
         let reason = <crate::api::Reason as strum::VariantArray>::VARIANTS
             .iter()
             .find(|r| r.as_str() == ready.reason)?;
-        let message = ready.message.split("; the role of the job is still").next().unwrap_or_default();
+        let message =
+            unlinked(&ready.message).split("; the role of the job is still").next().unwrap_or_default();
         Some(Verdict::ended(*reason, message))
     };
     let Some(verdict) = ready(&subject.status) else { return Ok(Action::await_change()) };

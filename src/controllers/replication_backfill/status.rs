@@ -92,9 +92,10 @@ pub async fn conclude<C, K: Cluster>(
 /// Writes a status that differs from the one that is there.
 async fn write<C, K: Cluster>(
     subject: &mut Subject<'_>,
-    status: ReplicationBackfillStatus,
+    mut status: ReplicationBackfillStatus,
     cx: &Context<C, K>,
 ) -> Result<(), Error> {
+    cx.shared.settings.runbooks.link(&mut status.conditions);
     if status == subject.status {
         return Ok(());
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use serde_json::{Value, json};
 
+use crate::controllers::settings::Settings;
 use crate::runtime::clock::SimulatedClock;
 use crate::simulation::{
     ApiServer, Choice, Hook, ObjectName, Operator, SimulatedCloud, SimulatedCluster, World,
@@ -26,6 +27,10 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
+        Scene::with_settings(|_| {})
+    }
+
+    fn with_settings(edit: impl FnOnce(&mut Settings)) -> Scene {
         let mut world = World::new(HERE);
         world.create_bucket("orders", "us-east-1", HERE);
         world.create_bucket("copies", "eu-west-1", HERE);
@@ -37,7 +42,7 @@ impl Scene {
         let (cloud, cluster, clock) =
             (SimulatedCloud::new(world), SimulatedCluster::new(server), SimulatedClock::new());
         let hook: Hook = Arc::new(|_| Box::pin(std::future::ready(Choice::Answer)));
-        let operator = Operator::start(&cloud, &cluster, &clock, hook, |_| {});
+        let operator = Operator::start(&cloud, &cluster, &clock, hook, edit);
         let scene = Scene { cloud, cluster, clock, operator };
         scene.check_parent();
         let spec = json!({"replicationRef": {"name": PARENT}});
@@ -118,6 +123,29 @@ fn a_role_that_cannot_be_deleted_does_not_hide_the_result() {
     assert!(after["role"].is_null() && next.is_none(), "{after:#}");
     assert_eq!(after["conditions"][0]["message"], "3 of 3 objects replicated, 0 failed");
     assert_eq!(after["finishedAt"], done["finishedAt"]);
+}
+
+#[test]
+fn a_failed_backfill_leads_to_its_runbook_also_while_its_role_is_left() {
+    let scene = Scene::with_settings(|settings| {
+        settings.runbooks = "https://docs.example.com".parse().unwrap();
+    });
+    scene.cloud.with(|world| world.jobs.failing = 1);
+    let running = scene.until("Running");
+    assert!(!running["conditions"].to_string().contains("https://"), "{running:#}");
+    scene.cloud.with(|world| {
+        let role = world.roles.iter_mut().find(|((_, name), _)| name.starts_with("backfill+"));
+        role.unwrap().1.other_policies.push("audit".to_owned());
+    });
+    let said = |status: &Value| status["conditions"][0]["message"].as_str().unwrap().to_owned();
+    let link = "; see https://docs.example.com/reasons/CompletedWithFailures/";
+    let left = said(&scene.until("CompletedWithFailures"));
+    assert!(left.contains("still to be deleted") && left.ends_with(link), "{left}");
+    assert_eq!(said(&scene.reconcile().0), left);
+    scene.cloud.with(|world| world.roles.values_mut().for_each(|role| role.other_policies.clear()));
+    let ended = said(&scene.reconcile().0);
+    assert!(!ended.contains("still to be deleted"), "{ended}");
+    assert!(ended.ends_with(link) && ended.matches("https://").count() == 1, "{ended}");
 }
 
 #[test]

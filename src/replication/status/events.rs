@@ -5,6 +5,7 @@
 use crate::api::{BucketReplicationStatus, ConditionType, DriftEntry, Reason};
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::Plan;
+use crate::replication::status::runbooks::unlinked;
 use crate::replication::status::text::{clip, describe, note};
 use crate::replication::step::Step;
 
@@ -39,17 +40,16 @@ pub(crate) fn failure_event(
     previous: &BucketReplicationStatus,
     reason: Reason,
 ) -> Option<Event> {
+    // As an event says it: neither another link nor the room that a link takes is news.
     let ready = |s: &BucketReplicationStatus| {
-        s.conditions
-            .iter()
-            .find(|c| c.type_ == ConditionType::Ready.as_str())
-            .map(|c| (c.reason.clone(), c.message.clone()))
+        let ready = s.conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str());
+        ready.map(|c| (c.reason.clone(), clip(unlinked(&c.message))))
     };
     let now = ready(status)?;
     let quiet = matches!(reason, Reason::Applied | Reason::Progressing | Reason::Drifted);
     (!quiet && Some(&now) != ready(previous).as_ref()).then(|| Event {
         warning: reason != Reason::Suspended,
         reason: reason.as_str(),
-        note: clip(&now.1),
+        note: now.1,
     })
 }

@@ -12,6 +12,7 @@ mod events;
 mod failed_step;
 mod inventory;
 mod replicating;
+pub mod runbooks;
 pub(crate) mod text;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};

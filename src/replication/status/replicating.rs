@@ -11,6 +11,7 @@ use crate::replication::refusal::Refusal;
 use crate::replication::status::builder::StatusBuilder;
 use crate::replication::status::conditions::{ConditionDraft, Transition, dated};
 use crate::replication::status::events::Event;
+use crate::replication::status::runbooks::unlinked;
 use crate::replication::status::text::clip;
 
 /// What the evidence shows between two checks.
@@ -56,7 +57,7 @@ pub(crate) fn arrival_event(previous: &BucketReplicationStatus, condition: &Cond
         before.map(|held| (held.reason.as_str(), held.status.as_str())).unwrap_or_default();
     let failed_before = previous.health.as_ref().is_some_and(|health| health.failed_since.is_some());
     let is = |reason: Reason| condition.reason == reason.as_str() && reason_before != reason.as_str();
-    let event = |warning, reason| Some(Event { warning, reason, note: clip(&condition.message) });
+    let event = |warning, reason| Some(Event { warning, reason, note: clip(unlinked(&condition.message)) });
     match condition.status.as_str() {
         "False" if is(Reason::ObjectsFailing) => event(true, "ObjectsFailing"),
         "False" if is(Reason::ObjectsDelayed) => event(true, "ObjectsDelayed"),

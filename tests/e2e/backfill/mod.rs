@@ -12,14 +12,14 @@ mod statuses;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aws_sdk_s3::primitives::ByteStream;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use rig::jobs::Jobs;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::support::{DESTINATION_REGION, NAME, SOURCE_REGION, Scene, reason};
+use crate::support::{DESTINATION_REGION, NAME, SOURCE_REGION, Scene, operator, reason};
 
 /// The name of the backfill in most tests.
 pub const BACKFILL: &str = "missed";
@@ -113,6 +113,24 @@ pub async fn job_id(world: &World) -> Result<String> {
 pub async fn finish(world: &World, jobs: &Jobs, id: &str) -> Result<Value> {
     jobs.advance_to(id, "Complete").await?;
     check_job(world).await
+}
+
+/// Starts an operator after another one was killed, and lets the backfill end: there is one job, everything has arrived, and
+/// no role is left. `has_ended`: the job had, before the operator was killed.
+async fn complete_by_another_operator(scene: &Scene, has_ended: bool) -> Result<()> {
+    let (world, jobs) = (&scene.world, scene.world.jobs());
+    let _second = operator(world).args(["--backfill-settle", "0"]).start().await?;
+    if !has_ended {
+        let id = job_id(world).await?;
+        finish(world, &jobs, &id).await?;
+    }
+    let status = wait_reason(world, "Completed").await?;
+    let job = jobs.only().await?;
+    ensure!(status["jobId"] == job["id"], "{status:#}");
+    ensure!(arrived(scene).await? == ["one", "two"]);
+    world.wait_backfill(BACKFILL, |status| status["role"].is_null(), "to have no role").await?;
+    ensure!(roles_left(world).await?.is_empty(), "a role is left");
+    Ok(())
 }
 
 /// The names of the roles of jobs that are left in AWS.

@@ -1,15 +1,15 @@
 //! There is one job, whatever dies or is lost on the way.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use rig::proxy::{Answer, Fault, GateAt, Matcher};
 use rig::world::DEADLINE;
 use serde_json::json;
 
 use super::{
-    BACKFILL, apply, arrived, check_job, finish, job_id, role_of, roles_left, scene_with_objects, wait_reason,
+    BACKFILL, apply, check_job, complete_by_another_operator, finish, job_id, role_of, scene_with_objects,
 };
-use crate::support::{operator, reason};
+use crate::support::reason;
 
 /// The writes to AWS between an empty account and the end of a backfill.
 const WRITES: [&str; 5] = ["CreateRole", "PutRolePolicy", "CreateJob", "DeleteRolePolicy", "DeleteRole"];
@@ -33,18 +33,7 @@ async fn kill_at(write: &str, at: GateAt) -> Result<()> {
     gate.reached(DEADLINE).await?;
     scene.operator.kill().await?;
     gate.release();
-    let _second = operator(world).args(["--backfill-settle", "0"]).start().await?;
-    if !ends {
-        let id = job_id(world).await?;
-        finish(world, &jobs, &id).await?;
-    }
-    let status = wait_reason(world, "Completed").await?;
-    let job = jobs.only().await?;
-    ensure!(status["jobId"] == job["id"], "{status:#}");
-    ensure!(arrived(&scene).await? == ["one", "two"]);
-    world.wait_backfill(BACKFILL, |status| status["role"].is_null(), "to have no role").await?;
-    ensure!(roles_left(world).await?.is_empty(), "a role is left");
-    Ok(())
+    complete_by_another_operator(&scene, ends).await
 }
 
 async fn kill_at_each(at: GateAt) -> Result<()> {

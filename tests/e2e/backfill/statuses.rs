@@ -1,6 +1,6 @@
 //! There is one job, wherever the operator dies among its own writes of the status.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use kube::runtime::watcher;
@@ -9,9 +9,8 @@ use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
 use super::{
-    BACKFILL, apply, arrived, check_job, finish, job_id, patch, roles_left, scene_with_objects, wait_reason,
+    BACKFILL, apply, check_job, complete_by_another_operator, job_id, patch, scene_with_objects, wait_reason,
 };
-use crate::support::operator;
 
 /// The writes of the status before S3 has accepted the job and said so: the role, what it waits for, the intent, the
 /// job's id, the condition.
@@ -67,18 +66,7 @@ async fn kill_after(count: usize) -> Result<()> {
         waited?;
     }
     scene.operator.kill().await?;
-    let _second = operator(world).args(["--backfill-settle", "0"]).start().await?;
-    if !ends {
-        let id = job_id(world).await?;
-        finish(world, &jobs, &id).await?;
-    }
-    let status = wait_reason(world, "Completed").await?;
-    let job = jobs.only().await?;
-    ensure!(status["jobId"] == job["id"], "{status:#}");
-    ensure!(arrived(&scene).await? == ["one", "two"]);
-    world.wait_backfill(BACKFILL, |status| status["role"].is_null(), "to have no role").await?;
-    ensure!(roles_left(world).await?.is_empty(), "a role is left");
-    Ok(())
+    complete_by_another_operator(&scene, ends).await
 }
 
 #[tokio::test]

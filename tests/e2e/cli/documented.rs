@@ -9,18 +9,53 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use rig::paths;
 use rig::world::World;
+use rig::{pages, paths};
 
+use super::orphans::role_at;
 use crate::support::{left_in_aws, operator, reason};
 
-const MARK: &str = "<!-- run: tests/e2e/cli/documented.rs -->\n";
 const FIRST: &str = "docs/first-replication.md";
+const COMMAND_LINE: &str = "docs/command-line.md";
 const NAME: &str = "orders-to-eu";
 const NAMESPACE: &str = "data";
 
-/// `plan` exits with 2 where it finds changes, which is no failure.
-const PLAN: &str = "s3-replication-operator() { command s3-replication-operator \"$@\" || [ $? = 2 ]; }";
+/// What a person does at a terminal beside typing. Exit code 2 is a result and no failure, Ctrl-C ends a watch once it has
+/// printed something, and a question is answered with yes.
+const PERSON: &str = r#"
+finds() { "$@" || [ $? = 2 ]; }
+s3-replication-operator() {
+    case " $* " in
+        *" -w "*)
+            env s3-replication-operator "$@" > watched &
+            until [ -s watched ]; do kill -0 $!; sleep 0.02; done
+            kill -INT $!
+            finds wait $!
+            cat watched ;;
+        *" --delete "*) finds script -qec "s3-replication-operator $*" /dev/null <<< yes ;;
+        *) finds env s3-replication-operator "$@" ;;
+    esac
+}
+"#;
+
+/// What stands in the pages, and what it is here. The boundary is a policy that scripts make in AWS.
+fn placeholders<'a>(account: &'a str, source: &'a str, destination: &'a str) -> [(&'a str, &'a str); 12] {
+    [
+        ("--bucket orders-eu ", "--bucket source-bucket-us-east-1 "),
+        ("source-bucket-us-east-1", source),
+        ("dest-bucket-eu-west-1", destination),
+        ("source-bucket-*", "*"),
+        ("dest-bucket-*", "*"),
+        ("--account prod", "--account default"),
+        ("123456789012", account),
+        ("awsaccount NAME", "awsaccount default"),
+        ("-n NAMESPACE", "-n data"),
+        ("br NAME", "br orders-to-eu"),
+        ("br/NAME", "br/orders-to-eu"),
+        // docs/command-line.md
+        (" orders -n data", " orders-to-eu -n data"),
+    ]
+}
 
 /// A person at a terminal, in a directory of their own.
 struct Terminal<'a> {
@@ -31,30 +66,17 @@ struct Terminal<'a> {
 }
 
 impl Terminal<'_> {
-    /// A page with the names of this test. The boundary is a policy that scripts make in AWS.
-    fn page(&self, name: &str) -> Result<String> {
-        let text = fs::read_to_string(paths::repository().join(name))?;
-        let account = self.world.account.as_str();
-        let names = [
-            ("source-bucket-us-east-1", self.source.as_str()),
-            ("dest-bucket-eu-west-1", &self.destination),
-            ("source-bucket-*", "*"),
-            ("dest-bucket-*", "*"),
-            ("orders-eu --account prod", &format!("{} --account default", self.source)),
-            ("123456789012", account),
-            ("awsaccount NAME", "awsaccount default"),
-            ("-n NAMESPACE", "-n data"),
-            ("br NAME", "br orders-to-eu"),
-            ("br/NAME", "br/orders-to-eu"),
-        ];
-        let text = names.iter().fold(text, |text, (theirs, ours)| text.replace(theirs, ours));
+    /// A text of a page with the names of this test.
+    fn filled_in(&self, text: &str) -> String {
+        let names = placeholders(&self.world.account, &self.source, &self.destination);
+        let text = names.iter().fold(text.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours));
         let without = |line: &&str| !line.contains("permissionsBoundary") && line.trim() != "roles:";
-        Ok(text.lines().filter(without).map(|line| format!("{line}\n")).collect())
+        text.lines().filter(without).map(|line| format!("{line}\n")).collect()
     }
 
     /// Saves the manifests of a page that begin with the name of a file.
     fn save_files(&self, page: &str) -> Result<()> {
-        let text = self.page(page)?;
+        let text = self.filled_in(&fs::read_to_string(paths::repository().join(page))?);
         for block in text.split("```yaml\n# ").skip(1) {
             let (file, rest) = block.split_once('\n').context("no name of a file")?;
             let manifest = rest.split("```").next().unwrap_or_default();
@@ -65,12 +87,8 @@ impl Terminal<'_> {
 
     /// Types in the block of a page that contains these words. Returns what it prints.
     async fn type_in(&self, page: &str, words: &str) -> Result<String> {
-        let text = self.page(page)?;
-        let blocks = text.split(MARK).skip(1);
-        let mut commands = blocks.filter_map(|rest| rest.strip_prefix("```sh\n")?.split("```").next());
-        let block = commands.find(|block| block.contains(words));
-        let block = block.with_context(|| format!("{page} has no block to run with {words}"))?;
-        let script = format!("set -eu\ncd '{}'\n{PLAN}\n{block}", self.directory.display());
+        let block = self.filled_in(&pages::block(page, words, file!())?.text);
+        let script = format!("set -eu\ncd '{}'\n{PERSON}\n{block}", self.directory.display());
         let typed = operator(self.world).binary("bash").env("PATH", self.path()?);
         let typed = typed.kubeconfig(self.world.cluster().admin_kubeconfig());
         let typed = typed.env("KUBECACHEDIR", paths::rig().join("kubectl-cache"));
@@ -120,17 +138,18 @@ async fn the_commands_of_the_pages_do_what_the_pages_say() -> Result<()> {
     ensure!(planned.contains("nothing to change"), "{planned}");
     let policies = terminal.type_in("docs/install.md", "policy -f account.yaml").await?;
     ensure!(policies.contains("s3:PutReplicationConfiguration"), "{policies}");
-    for page in ["docs/accounts.md", "docs/across-accounts.md"] {
-        terminal.save_files(page)?;
-        let policies = terminal.type_in(page, "policy -f accounts.yaml").await?;
-        ensure!(policies.contains("sts:ExternalId"), "{page}: {policies}");
-    }
+    let prints_external_id = |policies: &str| policies.contains("sts:ExternalId");
+    terminal.save_files("docs/accounts.md")?;
+    let policies = terminal.type_in("docs/accounts.md", "policy -f accounts.yaml").await?;
+    ensure!(prints_external_id(&policies), "{policies}");
+    terminal.save_files("docs/across-accounts.md")?;
+    let policies = terminal.type_in("docs/across-accounts.md", "policy -f accounts.yaml").await?;
+    ensure!(prints_external_id(&policies), "{policies}");
 
     let shown = terminal.type_in("docs/reasons.md", "kubectl get br -A").await?;
     ensure!(shown.contains("Ready=True Applied: "), "{shown}");
-    for page in ["docs/drift.md", "docs/troubleshooting.md"] {
-        terminal.type_in(page, "requestedAt").await?;
-    }
+    terminal.type_in("docs/drift.md", "requestedAt").await?;
+    terminal.type_in("docs/troubleshooting.md", "requestedAt").await?;
     terminal.type_in("docs/incident.md", "/spec/rules/0/status").await?;
     let disabled = async || {
         let held = world.s3("us-east-1").get_bucket_replication().bucket(&terminal.source).send().await?;
@@ -147,8 +166,41 @@ async fn the_commands_of_the_pages_do_what_the_pages_say() -> Result<()> {
     world.cluster().kubectl(["apply".as_ref(), "-f".as_ref(), account.as_os_str()])?;
     terminal.wait_for("Applied").await?;
 
+    type_in_the_command_line(&terminal).await?;
+
     terminal.type_in(FIRST, "kubectl delete br").await?;
     let left = left_in_aws(&world, "us-east-1", &terminal.source, "data.orders-to-eu").await?;
     ensure!(left.is_empty(), "this is left in AWS: {left:?}");
+    Ok(())
+}
+
+/// The blocks of the page of the command line, about the resource that the first page has made.
+async fn type_in_the_command_line(terminal: &Terminal<'_>) -> Result<()> {
+    let full_name = format!("{NAMESPACE}/{NAME}");
+    let shown = terminal.type_in(COMMAND_LINE, "status -A -o json").await?;
+    let (people, program) = shown.split_once("\n{\n").context("no JSON at the end")?;
+    ensure!(people.starts_with("The replication is well: "), "all of them: {shown}");
+    ensure!(people.contains(&format!("✓ {full_name}: ")), "one as a tree, and the watch: {shown}");
+    ensure!(program.contains(r#""total": 1"#), "{shown}");
+
+    let shown = terminal.type_in(COMMAND_LINE, "check orders").await?;
+    ensure!(shown.contains("✓ Ready (Applied") && shown.contains("S3 goes on to replicate"), "{shown}");
+    terminal.wait_for("Applied").await?;
+
+    let shown = terminal.type_in(COMMAND_LINE, "report --from report.json").await?;
+    ensure!(shown.contains("✓ **The replication is well"), "{shown}");
+    let page = fs::read_to_string(terminal.directory.join("report.html"))?;
+    ensure!(page.contains(NAME), "{page}");
+
+    terminal.type_in(COMMAND_LINE, "import --all").await?;
+    let imported = terminal.directory.join("replications").join(format!("{}.yaml", terminal.source));
+    ensure!(imported.exists(), "there is no {}", imported.display());
+
+    role_at(terminal.world, "/s3-replication/", "left-over", &[]).await?;
+    let shown = terminal.type_in(COMMAND_LINE, "orphans --delete").await?;
+    ensure!(shown.contains("role/s3-replication/left-over of gone/left-over"), "{shown}");
+    ensure!(shown.contains("done: "), "{shown}");
+    let roles = terminal.world.iam().list_roles().send().await?;
+    ensure!(!roles.roles().iter().any(|role| role.role_name() == "left-over"), "{shown}");
     Ok(())
 }

@@ -1,5 +1,4 @@
 //! `import`: the resource of a bucket that replicates already, on which `plan` finds nothing.
-//! The commands are those of docs/command-line.md.
 
 use anyhow::{Context, Result};
 use aws_sdk_s3::types as s3;

@@ -5,7 +5,7 @@ mod documented;
 mod import;
 mod invocation;
 mod least_privilege;
-mod orphans;
+pub mod orphans;
 mod report;
 mod steer;
 mod unknown_elements;

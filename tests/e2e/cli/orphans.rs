@@ -1,5 +1,4 @@
 //! `orphans`: what a resource that is gone left behind, found and deleted; everything else is left alone.
-//! The commands are those of docs/command-line.md.
 
 use anyhow::{Context, Result};
 use rig::operator::OperatorBuilder;
@@ -14,7 +13,8 @@ fn administrator(world: &World) -> OperatorBuilder {
     operator(world).kubeconfig(world.cluster().admin_kubeconfig())
 }
 
-async fn run(world: &World, args: &[&str]) -> Result<(Option<i32>, String, String)> {
+/// Runs `orphans` as an administrator. Returns its code, its output and its errors.
+pub async fn orphans(world: &World, args: &[&str]) -> Result<(Option<i32>, String, String)> {
     let output = administrator(world).run([&["orphans"], args].concat(), "").await?;
     Ok((output.status.code(), stdout(&output), stderr(&output)))
 }
@@ -30,12 +30,12 @@ async fn abandon(scene: &Scene) -> Result<()> {
 #[tokio::test]
 async fn a_role_and_configuration_without_a_resource_are_found_and_deleted_on_request() -> Result<()> {
     let scene = Scene::named("orphans").ready().await?;
-    let (code, text, error) = run(&scene.world, &[]).await?;
+    let (code, text, error) = orphans(&scene.world, &[]).await?;
     assert_eq!(code, Some(0), "the resource is there: {text}{error}");
 
     abandon(&scene).await?;
     let world = &scene.world;
-    let (code, text, error) = run(world, &[]).await?;
+    let (code, text, error) = orphans(world, &[]).await?;
     assert_eq!(code, Some(2), "{text}{error}");
     assert!(text.starts_with("1 role is left over of a resource that is gone:"), "{text}");
     for part in [&format!("role/s3-replication/{ROLE} of {}/{NAME}", world.namespace), &scene.source] {
@@ -44,20 +44,20 @@ async fn a_role_and_configuration_without_a_resource_are_found_and_deleted_on_re
     let left = left_in_aws(world, "us-east-1", &scene.source, ROLE).await?;
     assert_eq!(left.len(), 2, "reading deletes nothing: {left:?}");
 
-    let (code, json, _) = run(world, &["-o", "json"]).await?;
+    let (code, json, _) = orphans(world, &["-o", "json"]).await?;
     let findings: Value = serde_json::from_str(&json)?;
     assert_eq!((code, &findings["orphans"][0]["role"]), (Some(2), &json!(ROLE)));
 
-    let (code, _, error) = run(world, &["--delete"]).await?;
+    let (code, _, error) = orphans(world, &["--delete"]).await?;
     assert_eq!(code, Some(1), "there is no terminal to ask on");
     assert!(error.contains("--yes"), "{error}");
     assert_eq!(left_in_aws(world, "us-east-1", &scene.source, ROLE).await?.len(), 2);
 
-    let (code, text, error) = run(world, &["--delete", "--yes"]).await?;
+    let (code, text, error) = orphans(world, &["--delete", "--yes"]).await?;
     assert_eq!(code, Some(0), "{text}{error}");
     assert_eq!(text.matches("done: ").count(), 3, "{text}");
     assert_eq!(left_in_aws(world, "us-east-1", &scene.source, ROLE).await?, Vec::<String>::new());
-    let (code, text, _) = run(world, &[]).await?;
+    let (code, text, _) = orphans(world, &[]).await?;
     assert_eq!((code, text.as_str()), (Some(0), "Nothing is left over of resources that are gone.\n"));
     Ok(())
 }
@@ -70,7 +70,7 @@ async fn what_the_tags_of_another_cluster_name_is_never_touched() -> Result<()> 
     let tag = aws_sdk_iam::types::Tag::builder().key("s3replication.dev/cluster").value("another").build()?;
     world.iam().tag_role().role_name(ROLE).tags(tag).send().await?;
     world.proxy.clear();
-    let (code, text, error) = run(world, &["--delete", "--yes"]).await?;
+    let (code, text, error) = orphans(world, &["--delete", "--yes"]).await?;
     assert_eq!(code, Some(0), "{text}{error}");
     assert!(text.contains("Not touched: roles of other clusters (1)."), "{text}");
     assert_eq!(world.proxy.writes().len(), 0);
@@ -86,7 +86,7 @@ async fn an_account_that_cannot_be_read_stops_the_deletion() -> Result<()> {
     let world = &scene.world;
     let denied = Answer::error(403, "AccessDenied", "Access Denied");
     world.proxy.inject(Fault::always(Matcher::operation("ListRoles"), denied));
-    let (code, _, error) = run(world, &["--delete", "--yes"]).await?;
+    let (code, _, error) = orphans(world, &["--delete", "--yes"]).await?;
     assert_eq!(code, Some(1));
     assert!(error.contains("iam:ListRoles") && error.contains("nothing is deleted"), "{error}");
     let left = left_in_aws(world, "us-east-1", &scene.source, ROLE).await?;
@@ -94,17 +94,18 @@ async fn an_account_that_cannot_be_read_stops_the_deletion() -> Result<()> {
     Ok(())
 }
 
-/// A role as the operator makes it for a resource of this cluster, at a path.
-async fn role_at(world: &World, path: &str, name: &str, more: &[(&str, &str)]) -> Result<()> {
+/// A role as the operator makes it for a resource of this cluster, at a path, with more tags or others.
+pub async fn role_at(world: &World, path: &str, name: &str, more: &[(&str, &str)]) -> Result<()> {
     let kube_system =
         world.cluster().kubectl(["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"])?;
     let cluster = stdout(&kube_system);
     let tags = [("cluster", cluster.as_str()), ("namespace", "gone"), ("name", name), ("uid", "no-such-uid")];
+    let tags = tags.into_iter().filter(|(key, _)| !more.iter().any(|(other, _)| other == key));
     let trust = r#"{"Version":"2012-10-17","Statement":[]}"#;
     let mut request = world.iam().create_role().path(path).role_name(name).assume_role_policy_document(trust);
-    for (key, value) in tags.iter().chain(more) {
+    for (key, value) in tags.chain(more.iter().copied()) {
         let key = format!("s3replication.dev/{key}");
-        request = request.tags(aws_sdk_iam::types::Tag::builder().key(key).value(*value).build()?);
+        request = request.tags(aws_sdk_iam::types::Tag::builder().key(key).value(value).build()?);
     }
     request.send().await?;
     Ok(())
@@ -114,13 +115,13 @@ async fn role_at(world: &World, path: &str, name: &str, more: &[(&str, &str)]) -
 async fn the_role_of_a_backfill_that_is_gone_is_found() -> Result<()> {
     let world = World::new("orphans-backfill").await?;
     role_at(&world, "/s3-replication/", "backfill+gone", &[("kind", "ReplicationBackfill")]).await?;
-    let (code, text, error) = run(&world, &[]).await?;
+    let (code, text, error) = orphans(&world, &[]).await?;
     assert_eq!(code, Some(2), "{text}{error}");
     assert!(
         text.contains("role/s3-replication/backfill+gone of ReplicationBackfill gone/backfill+gone"),
         "{text}"
     );
-    let (code, text, error) = run(&world, &["-A", "--delete", "--yes"]).await?;
+    let (code, text, error) = orphans(&world, &["-A", "--delete", "--yes"]).await?;
     assert_eq!(code, Some(0), "{text}{error}");
     assert!(world.iam().list_roles().send().await?.roles().is_empty(), "{text}");
     Ok(())
@@ -138,10 +139,10 @@ async fn roles_are_looked_for_at_the_path_that_an_account_imposes() -> Result<()
         "spec": {"accountId": world.account, "namespaces": {"matchNames": []}, "sources": ["*"], "destinations": ["*"]},
     });
     world.apply(&manifest.to_string()).await?;
-    let (code, text, error) = run(&world, &["--account", &account]).await?;
+    let (code, text, error) = orphans(&world, &["--account", &account]).await?;
     assert_eq!(code, Some(0), "{text}{error}");
     patch_account(&world, &account, json!({"spec": {"roles": {"path": "/team/"}}})).await?;
-    let (code, text, error) = run(&world, &["--account", &account]).await?;
+    let (code, text, error) = orphans(&world, &["--account", &account]).await?;
     assert_eq!(code, Some(2), "{text}{error}");
     assert!(text.contains("role/team/elsewhere of gone/elsewhere"), "{text}");
     Ok(())

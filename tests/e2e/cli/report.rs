@@ -1,5 +1,4 @@
 //! `report`: the fleet of a real cluster with the buckets of a real account, in each format.
-//! The commands are those of docs/command-line.md.
 
 use anyhow::{Context, Result, ensure};
 use rig::proxy::{Answer, Fault, Matcher};

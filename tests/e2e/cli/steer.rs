@@ -1,5 +1,4 @@
 //! `status`, `check`, `suspend`, `resume`, `map` and `backfill`: what a person sees of a cluster and changes in it.
-//! The commands are those of docs/command-line.md.
 
 use anyhow::{Context, Result};
 use rig::operator::OperatorBuilder;

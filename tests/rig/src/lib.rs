@@ -17,6 +17,7 @@ pub mod hostile;
 pub mod jobs;
 pub mod kind;
 pub mod operator;
+pub mod pages;
 pub mod paths;
 pub mod process;
 pub mod progress;

@@ -163,8 +163,13 @@ impl Scene {
 
     /// The process ends and another one starts.
     fn restart(&mut self) {
+        self.restart_with(|_| {});
+    }
+
+    /// The process ends and one with other flags starts.
+    fn restart_with(&mut self, edit: impl FnOnce(&mut Settings)) {
         let hook = hook(&self.script, &self.cloud, &self.cluster);
-        self.operator = Operator::start(&self.cloud, &self.cluster, &self.clock, hook, |_| {});
+        self.operator = Operator::start(&self.cloud, &self.cluster, &self.clock, hook, edit);
     }
 
     fn world(&self) -> World {

@@ -57,6 +57,50 @@ fn while_a_destination_is_missing_nothing_is_written() {
 }
 
 #[test]
+fn the_messages_of_what_is_wrong_lead_to_runbooks_and_another_site_is_one_write() {
+    let site = |site: &str| {
+        let site = site.parse().unwrap();
+        move |settings: &mut Settings| settings.runbooks = site
+    };
+    let mut scene = Scene::with_settings(site("https://docs.example.com"));
+    scene.cloud.with(|world| world.buckets.remove("copies"));
+    scene.apply(spec());
+    scene.check();
+    let page = "/reasons/DestinationBucketNotFound/";
+    let linked = |scene: &Scene, site: &str| {
+        let conditions = scene.status()["conditions"].as_array().cloned().unwrap();
+        let wrong = conditions.iter().filter(|condition| condition["reason"] == "DestinationBucketNotFound");
+        let messages: Vec<&str> = wrong.map(|condition| condition["message"].as_str().unwrap()).collect();
+        assert!(messages.len() > 1, "Ready, and what it follows from: {conditions:#?}");
+        let link = format!("; see {site}{page}");
+        for message in messages {
+            assert!(message.ends_with(&link) && message.matches(page).count() == 1, "{message}");
+        }
+    };
+    linked(&scene, "https://docs.example.com");
+    let written =
+        |scene: &Scene| scene.calls().iter().filter(|call| call.is_write()).cloned().collect::<Vec<_>>();
+    scene.check();
+    assert_eq!(written(&scene), [], "what has a link is the same at the next check");
+
+    scene.restart_with(site("https://wiki.example.com/s3/"));
+    scene.check();
+    assert_eq!(written(&scene), [Call::SetStatus], "and no event: another link is no news");
+    linked(&scene, "https://wiki.example.com/s3");
+    scene.check();
+    assert_eq!(written(&scene), []);
+
+    scene.restart();
+    scene.check();
+    assert!(!scene.message().contains("https://"), "{}", scene.message());
+    scene.cloud.with(|world| world.create_bucket("copies", "eu-west-1", HERE));
+    scene.restart_with(site("https://docs.example.com"));
+    scene.check();
+    assert_eq!(scene.reason(), "Applied");
+    assert!(!scene.status()["conditions"].to_string().contains("https://"), "{:#}", scene.status());
+}
+
+#[test]
 fn after_a_crash_before_or_after_any_call_the_next_process_completes_the_work() {
     let calls = {
         let mut scene = Scene::new();

@@ -67,6 +67,22 @@ fn a_sweep_reports_what_fails_and_writes_nothing_to_aws() {
 }
 
 #[test]
+fn what_a_sweep_reports_leads_to_its_runbook_and_the_next_sweep_writes_nothing() {
+    let mut scene = Scene::with_settings(|settings| {
+        settings.runbooks = "https://docs.example.com".parse().unwrap();
+    });
+    scene.clock.advance(Duration::from_secs(3_600));
+    scene.apply(publishing());
+    scene.check();
+    scene.publish(2.0, 2.0);
+    scene.sweep();
+    let message = scene.condition("Replicating")["message"].as_str().unwrap().to_owned();
+    assert!(message.ends_with("see https://docs.example.com/reasons/ObjectsFailing/"), "{message}");
+    scene.sweep();
+    assert!(!scene.calls().iter().any(Call::is_write), "{:?}", scene.calls());
+}
+
+#[test]
 fn a_resource_that_may_no_longer_be_observed_is_not_read() {
     let mut scene = scene();
     let mut suspended = publishing();

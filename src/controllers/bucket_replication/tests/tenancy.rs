@@ -1,5 +1,7 @@
 //! What administrators allow holds at the moment of each write.
 
+use futures::FutureExt as _;
+
 use super::*;
 use crate::replication::{Configuration, Step};
 
@@ -45,6 +47,33 @@ fn tighten(
         cluster.with(server);
         Choice::Answer
     });
+}
+
+#[test]
+fn an_account_in_which_the_operator_cannot_act_leads_to_its_runbook_and_is_written_once() {
+    let scene = Scene::with_settings(|settings| {
+        settings.runbooks = "https://docs.example.com".parse().unwrap();
+    });
+    let far = json!({
+        "accountId": "777788889999",
+        "assumeRole": {"arn": "arn:aws:iam::777788889999:role/trusts-nobody"},
+        "namespaces": {"matchNames": ["data"]},
+    });
+    scene.account("far", far);
+    let check = || {
+        scene.operator.sync(&scene.cluster.server());
+        scene.script.lock().calls.clear();
+        let checked = scene.operator.reconcile_account("far").unwrap().now_or_never().unwrap();
+        assert!(checked.is_ok(), "{:?}", checked.err());
+    };
+    check();
+    let object = scene.cluster.server().objects[&ObjectName::account("far")].clone();
+    let ready = condition(&object["status"], "Ready");
+    let (reason, message) = (ready["reason"].as_str().unwrap(), ready["message"].as_str().unwrap());
+    assert_eq!(ready["status"], "False");
+    assert!(message.ends_with(&format!("; see https://docs.example.com/reasons/{reason}/")), "{message}");
+    check();
+    assert!(!scene.calls().iter().any(Call::is_write), "{:?}", scene.calls());
 }
 
 #[test]

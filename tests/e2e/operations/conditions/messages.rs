@@ -90,7 +90,7 @@ async fn events(world: &World) -> Result<Vec<(String, String, String)>> {
 
 #[tokio::test]
 async fn events_report_each_write_and_each_drift_once() -> Result<()> {
-    let pages = ["--runbook-url", "https://docs.example.com/reasons/"];
+    let pages = ["--runbook-url", "https://docs.example.com/"];
     let scene = scene("conditions-events").args(&pages).ready().await?;
     let (source, destination) = (scene.source.as_str(), scene.destination.as_str());
     // The events of a check come after its status: those of a check are all there when the next has ended.
@@ -126,8 +126,13 @@ async fn events_report_each_write_and_each_drift_once() -> Result<()> {
     expect("correction", "Warning", "DriftCorrected", &[&difference, &writes[1]], 3).await?;
 
     scene.world.proxy.inject(Fault::always(Matcher::operation("GetRole"), Answer::access_denied()));
-    let page = "See https://docs.example.com/reasons/AccessDenied/";
+    let page = "see https://docs.example.com/reasons/AccessDenied/";
     expect("denial", "Warning", "AccessDenied", &["iam:GetRole", ROLE, page], 4).await?;
+    let denied = scene.check().await?;
+    for about in ["Ready", "RoleReady", "Reconciling"] {
+        assert!(message(&denied, about).ends_with(page), "{about}: {:?}", message(&denied, about));
+    }
+    assert!(!message(&denied, "VersioningReady").contains("https://"), "it is well: {denied:#}");
     scene.world.proxy.remove_faults();
     scene.check_object().await?;
 

@@ -3,6 +3,7 @@
 mod both_sides;
 mod bucket_policy;
 mod command_line;
+mod orphans;
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_s3::error::ProvideErrorMetadata;
