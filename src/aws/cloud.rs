@@ -28,6 +28,7 @@ use crate::replication::events::{Event, EventName, EventQueue, Subject};
 use crate::replication::health::canary::{
     CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
 };
+use crate::replication::health::key_cause::GET_KEY_POLICY;
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
@@ -92,6 +93,15 @@ impl Cloud for AwsConnector {
     ) -> Read<()> {
         let aws = clients.client(bucket.account_ref.as_deref(), PUT_BUCKET_POLICY, &bucket.name)?;
         write_bucket_policy(aws, bucket, policy).await
+    }
+
+    async fn read_key_policy(
+        &self,
+        clients: &ResourceClients,
+        account_ref: Option<&str>,
+        key: &str,
+    ) -> Read<Option<Value>> {
+        calls::read_key_policy(clients.client(account_ref, GET_KEY_POLICY, key)?, key).await
     }
 
     async fn read_role(

@@ -68,7 +68,7 @@ pub fn compare(want: &Value, got: &Value) -> Vec<GrantDifference> {
 }
 
 /// The statements of a document, which may hold one without a list around it. `None`: it holds none that can be read.
-fn statements_of(document: &Value) -> Option<Vec<&Value>> {
+pub(super) fn statements_of(document: &Value) -> Option<Vec<&Value>> {
     match document.get("Statement") {
         Some(Value::Array(items)) => Some(items.iter().collect()),
         Some(one @ Value::Object(_)) => Some(vec![one]),
@@ -76,17 +76,17 @@ fn statements_of(document: &Value) -> Option<Vec<&Value>> {
     }
 }
 
-fn effect_of(statement: &Value) -> &str {
+pub(super) fn effect_of(statement: &Value) -> &str {
     statement.get("Effect").and_then(Value::as_str).unwrap_or("Allow")
 }
 
 /// The condition in its canonical form; `None` where there is none.
-fn condition(statement: &Value) -> Option<Value> {
+pub(super) fn condition(statement: &Value) -> Option<Value> {
     statement.get("Condition").map(canonical_condition).filter(|condition| *condition != json!({}))
 }
 
 /// Whether an action is among those of a statement: by name, by wildcards, or because `NotAction` leaves it in.
-fn names_action(statement: &Value, action: &str) -> bool {
+pub(super) fn names_action(statement: &Value, action: &str) -> bool {
     let matches = |key: &str| {
         let patterns = strings(statement.get(key));
         patterns.iter().any(|pattern| is_match(&pattern.to_lowercase(), &action.to_lowercase()))
@@ -229,7 +229,7 @@ fn all_principals_of(statement: &Value) -> Vec<String> {
 }
 
 /// The kind (`AWS`, `Service`) and the name of each principal; `"*"` alone has no kind.
-fn principals_of(value: Option<&Value>) -> Vec<(Option<String>, String)> {
+pub(super) fn principals_of(value: Option<&Value>) -> Vec<(Option<String>, String)> {
     match value {
         Some(Value::Object(kinds)) => {
             let names = |(kind, names): (&String, &Value)| {

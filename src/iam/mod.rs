@@ -7,6 +7,7 @@ pub mod bucket_policy;
 pub mod compare;
 pub mod digest;
 pub mod document;
+pub mod key_policy;
 pub mod partition;
 
 pub use document::{PolicyDocument, Statement};

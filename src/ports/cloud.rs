@@ -109,6 +109,18 @@ pub trait Cloud: Send + Sync + 'static {
         policy: Option<&Value>,
     ) -> impl Future<Output = Read<()>> + Send;
 
+    /// The policy of a KMS key, with the credentials of the source or of the `AwsAccount` of a destination; `None` where
+    /// there is no such key.
+    ///
+    /// # Errors
+    /// What KMS answered, classified.
+    fn read_key_policy(
+        &self,
+        clients: &Self::Clients,
+        account_ref: Option<&str>,
+        key: &str,
+    ) -> impl Future<Output = Read<Option<Value>>> + Send;
+
     /// A role of the source's account; `None` where there is none. `with_policy`: with the operator's inline policy.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use crate::replication::backfill::least_privilege::{jobs, pass_job_roles};
 use crate::replication::configuration::Rule;
 use crate::replication::desired::permissions::in_account;
 use crate::replication::desired::{Desired, DesiredRole};
+use crate::replication::health::key_cause::GET_KEY_POLICY;
 use crate::replication::health::metrics::GET_METRIC_DATA;
 use crate::replication::observed::Caller;
 
@@ -79,6 +80,7 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
     let mut roles_passed = BTreeSet::new();
     let mut lockable = ByOwner::default();
     let mut keys = BTreeSet::new();
+    let mut keys_of_watched_rules = BTreeSet::new();
     for Grantee { desired, caller, management, former_roles } in resources {
         let partition = caller.partition;
         let writes = *management == ManagementPolicy::Enforce;
@@ -88,6 +90,9 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
             destinations.clone().any(|d| partition.bucket_arn(&d.name) == rule.destination.bucket)
         };
         let rules = desired.rules.values().filter(looked_at);
+        // Only failures that metrics count are a reason to read the policy of a key.
+        let watched = rules.clone().filter(|rule| rule.destination.metrics.is_enabled());
+        keys_of_watched_rules.extend(watched.filter_map(|rule| rule.destination.kms_key.clone()));
         keys.extend(rules.filter_map(|rule| rule.destination.kms_key.clone()));
         for bucket in destinations.clone().chain([&desired.source]) {
             let arn = partition.bucket_arn(&bucket.name);
@@ -161,6 +166,7 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
             vec!["s3.amazonaws.com".to_owned()],
         ),
         Statement::allow("ReadKeys", ["kms:DescribeKey"], keys),
+        Statement::allow("ReadKeyPolicies", [GET_KEY_POLICY], keys_of_watched_rules),
     ];
     let statements = on_buckets.into_iter().flatten().chain(on_roles).chain(bounded(roles_bounded));
     PolicyDocument::new(statements.filter(|s| !s.resource.is_empty()).collect())
@@ -262,7 +268,7 @@ pub fn account_policy(account: &Account, all: &[Account], partition: Partition) 
         ),
         Statement::allow(
             "ReadKeys",
-            ["kms:DescribeKey"],
+            ["kms:DescribeKey", GET_KEY_POLICY],
             keys.into_iter().filter(|_| !destinations.is_empty()),
         ),
     ];
@@ -325,6 +331,7 @@ pub fn key_policies(resources: &[Grantee]) -> BTreeMap<String, Vec<Statement>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::BucketReplicationSpec;
 
     fn account(name: &str, yaml: &str) -> Account {
         Account { name: name.to_owned(), spec: serde_saphyr::from_str(yaml).unwrap() }
@@ -354,9 +361,6 @@ mod tests {
 
     /// A resource whose role has this boundary, with a destination of another account.
     fn grantee(boundary: Option<&str>) -> Grantee {
-        use crate::api::{BucketReplicationSpec, BucketReplicationStatus};
-        use crate::replication::desired::Discovered;
-        use crate::replication::{Accounts, Replication, ResourceId};
         let mut spec: BucketReplicationSpec = serde_saphyr::from_str(
             "{source: {bucket: s}, role: {name: r}, rules: [{id: a, destination: {bucket: d, account: '444455556666'}}]}",
         )
@@ -364,11 +368,18 @@ mod tests {
         if let Some(role) = &mut spec.role {
             role.permissions_boundary = boundary.map(str::to_owned);
         }
+        grantee_of(&spec)
+    }
+
+    fn grantee_of(spec: &BucketReplicationSpec) -> Grantee {
+        use crate::api::BucketReplicationStatus;
+        use crate::replication::desired::Discovered;
+        use crate::replication::{Accounts, Replication, ResourceId};
         let caller = Caller { account: "111122223333".to_owned(), partition: Partition::AWS };
         let discovered = Discovered { caller: caller.clone(), regions: BTreeMap::new(), object_lock: false };
         let (status, id) = (BucketReplicationStatus::default(), ResourceId::of_account("x"));
         let accounts = Accounts::default();
-        let replication = Replication { spec: &spec, status: &status, id: &id, accounts: &accounts };
+        let replication = Replication { spec, status: &status, id: &id, accounts: &accounts };
         let desired = Desired::new(&replication, &discovered);
         Grantee { desired, caller, management: ManagementPolicy::Enforce, former_roles: Vec::new() }
     }
@@ -396,6 +407,21 @@ mod tests {
         let unbounded = operator_policy(&[grantee(None)]).statement;
         assert!(unbounded.iter().all(|s| !s.action.iter().any(|a| a == "iam:PutRolePermissionsBoundary")));
         assert!(unbounded.iter().any(|s| s.action.iter().any(|a| a == "iam:DeleteRolePermissionsBoundary")));
+    }
+
+    #[test]
+    fn the_policy_of_a_key_may_be_read_only_where_metrics_can_show_that_objects_fail() {
+        let reads = |metrics: &str| {
+            let spec = format!(
+                "{{source: {{bucket: s}}, rules: [{{id: a, kmsEncryptedObjects: Enabled, destination: {{bucket: d, metrics: {metrics}, kmsKeyArn: 'arn:aws:kms:eu-west-1:111122223333:key/k'}}}}]}}"
+            );
+            let statements =
+                operator_policy(&[grantee_of(&serde_saphyr::from_str(&spec).unwrap())]).statement;
+            let reading = statements.into_iter().filter(|s| s.action == [GET_KEY_POLICY]);
+            reading.flat_map(|statement| statement.resource).collect::<Vec<_>>()
+        };
+        assert_eq!(reads("Enabled"), ["arn:aws:kms:eu-west-1:111122223333:key/k"]);
+        assert!(reads("Disabled").is_empty());
     }
 
     #[test]

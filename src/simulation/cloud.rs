@@ -19,6 +19,7 @@ use crate::replication::events::{Event, EventQueue};
 use crate::replication::health::canary::{
     BucketFacts, CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
 };
+use crate::replication::health::key_cause::GET_KEY_POLICY;
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
 use crate::replication::plan::teardown::ObservedForDeletion;
@@ -241,6 +242,16 @@ impl Cloud for SimulatedCloud {
         let action = "s3:PutBucketPolicy";
         let caller = clients.require(bucket.account_ref.as_deref(), action, &bucket.name)?;
         self.write(|world| world.put_bucket_policy(caller, bucket, policy))
+    }
+
+    async fn read_key_policy(
+        &self,
+        clients: &SimulatedClients,
+        account_ref: Option<&str>,
+        key: &str,
+    ) -> Read<Option<Value>> {
+        clients.require(account_ref, GET_KEY_POLICY, key)?;
+        Ok(self.read(|world| world.key_policy(key)))
     }
 
     async fn read_role(

@@ -389,6 +389,16 @@ impl World {
         })
     }
 
+    /// The policy of a key as `GetKeyPolicy` shows it: the one that KMS gives a new key.
+    pub fn key_policy(&self, arn: &str) -> Option<Value> {
+        let account = account_of_arn(arn).unwrap_or_default();
+        let root = format!("arn:aws:iam::{account}:root");
+        self.keys.get(arn).map(|_| {
+            json!({"Version": "2012-10-17", "Statement": [
+                {"Effect": "Allow", "Principal": {"AWS": root}, "Action": "kms:*", "Resource": "*"}]})
+        })
+    }
+
     /// A key as `DescribeKey` shows it.
     pub fn observed_key(&self, arn: &str) -> Option<ObservedKey> {
         self.keys.get(arn).map(|state| ObservedKey {

@@ -14,6 +14,8 @@ use crate::aws::account::operation::Operation;
 use crate::aws::convert::from_sdk;
 use crate::aws::interceptor::ResponseBody;
 use crate::aws::read::unknown_elements::unknown_elements;
+use crate::iam::arn::region_of_arn;
+use crate::replication::health::key_cause::GET_KEY_POLICY;
 use crate::replication::observed::Read;
 use crate::replication::step::ROLE_POLICY_NAME;
 use crate::replication::{
@@ -136,6 +138,21 @@ pub async fn read_key(aws: &AwsClient, region: &str, arn: &str) -> Read<Option<O
                 aws_managed: key.key_manager().is_some_and(|m| m.as_str() == "AWS"),
                 unusable_spec: spec.filter(|spec| *spec != SYMMETRIC).map(str::to_owned),
             }))
+        }
+        Err(failure) if failure.code == "NotFoundException" => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The policy of a KMS key; `None` where there is no such key.
+pub async fn read_key_policy(aws: &AwsClient, arn: &str) -> Read<Option<Value>> {
+    let region = region_of_arn(arn).ok_or_else(|| incomplete(GET_KEY_POLICY, arn, "a Region in the ARN"))?;
+    let request = aws.kms(region).get_key_policy().key_id(arn).policy_name("default");
+    match aws.call(Operation::kms(region, GET_KEY_POLICY, arn), request.send()).await {
+        Ok(answer) => {
+            let document = answer.policy().ok_or_else(|| incomplete(GET_KEY_POLICY, arn, "a Policy"))?;
+            let unreadable = |_| incomplete(GET_KEY_POLICY, arn, "a Policy that is JSON");
+            serde_json::from_str(document).map(Some).map_err(unreadable)
         }
         Err(failure) if failure.code == "NotFoundException" => Ok(None),
         Err(failure) => Err(failure),

@@ -9,6 +9,7 @@ use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authori
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::execute::{Permission, execute};
 use crate::controllers::bucket_replication::hold_back::hold_back;
+use crate::controllers::bucket_replication::likely_cause::find_likely_cause;
 use crate::controllers::bucket_replication::metrics_watch::watch_metrics;
 use crate::controllers::bucket_replication::prepare::prepare;
 use crate::controllers::bucket_replication::record::record;
@@ -49,6 +50,7 @@ pub async fn check<C: Cloud, K: Cluster>(
     let executed = execute(&held.stages, &clients, permission, cx).await;
     let outcome = held.conclude(executed, &mut assessment.plan)?;
     let report = make_report(&assessment, &outcome, resource, cx);
+    find_likely_cause(resource, &assessment, &report, &clients, cx).await;
     let found = !outcome.done.is_empty() || is_news(&report.status, &resource.status);
     Ok(Checked { report, written, retry: held.retry, found })
 }

@@ -5,13 +5,11 @@
 
 use jiff::SignedDuration;
 
-use crate::api::ConditionType;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::evidence_store::Registration;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::replication::health::Evidence;
 use crate::replication::health::metrics::{Watch, WatchedRule};
-use crate::replication::status::Report;
 use crate::replication::{Configuration, Outcome, PlanInput, Step};
 use crate::runtime::store::Key;
 
@@ -95,15 +93,4 @@ fn watch(input: &PlanInput<'_>, outcome: &Outcome) -> Option<Watch> {
     });
     let account = input.account().map(|account| account.name.clone());
     Some(Watch { account, source, region, rules: rules.collect() })
-}
-
-/// What of a check would make operations fail: the conditions that are not true.
-pub fn likely_cause(report: &Report) -> Option<String> {
-    let concerned =
-        [ConditionType::RoleReady, ConditionType::VersioningReady, ConditionType::ReplicationReady];
-    let conditions = report.status.conditions.iter();
-    let broken = conditions
-        .filter(|c| c.status == "False" && concerned.iter().any(|about| about.as_str() == c.type_))
-        .map(|c| c.message.clone());
-    broken.reduce(|one, other| if one == other { one } else { format!("{one}; {other}") })
 }

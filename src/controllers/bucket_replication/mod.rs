@@ -17,6 +17,7 @@ pub mod failure_events;
 pub mod flapping;
 pub mod grace;
 mod hold_back;
+mod likely_cause;
 pub mod memory;
 mod metrics_watch;
 mod prepare;

@@ -6,7 +6,6 @@ use kube::ResourceExt;
 use tracing::{info, warn};
 
 use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::metrics_watch::likely_cause;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::replication::Plan;
 use crate::replication::outcome::Outcome;
@@ -20,7 +19,6 @@ pub fn record<C, K>(
     resource: &Resource<'_>,
     cx: &Context<C, K>,
 ) {
-    cx.evidence.update(&resource.target.key.uid, |evidence| evidence.likely_cause = likely_cause(report));
     count_drift(plan, outcome, report, resource, cx);
     log(plan, outcome, report, resource);
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use crate::api::ConditionType;
@@ -131,11 +132,11 @@ impl Inner {
         found
     }
 
-    /// A check in place of many found something: the others are checked too.
-    pub(super) fn check_beside(&self, probed: &Key, lookup: Lookup) {
+    /// A check in place of many found something: the others are checked too. `changed`: when AWS completed the change.
+    pub(super) fn check_beside(&self, probed: &Key, lookup: Lookup, changed: Option<Timestamp>) {
         let mut others = self.setup.index.by_event(lookup);
         others.retain(|object| Key::of(object.meta()) != *probed);
-        self.check_all(&others, &Cause::default());
+        self.check_all(&others, &Cause { changed, ..Cause::default() });
     }
 
     fn check_all(&self, objects: &[Arc<Guarded>], cause: &Cause) {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt};
 use parking_lot::Mutex;
 use tracing::{info, warn};
@@ -70,6 +71,8 @@ pub struct CheckEvents {
     pub cause: Option<Cause>,
     /// Events announced what the check may find, be it that an earlier check was to answer them.
     pub announced: bool,
+    /// When AWS completed the earliest of the changes that they announced.
+    changed: Option<Timestamp>,
 }
 
 /// A write under way, whose event may come before its answer.
@@ -132,8 +135,9 @@ impl Events {
         let Some(inner) = self.inner() else { return CheckEvents::default() };
         let (began, mut state) = (inner.now(), inner.state.lock());
         let cause = state.pacing.begin(key, began);
-        let announced = cause.is_some() || state.pacing.is_announced(key);
-        CheckEvents { began, cause, announced }
+        let announced = cause.as_ref().or_else(|| state.pacing.announced(key));
+        let (announced, changed) = (announced.is_some(), announced.and_then(|cause| cause.changed));
+        CheckEvents { began, cause, announced, changed }
     }
 
     /// The check ended. `found`: whether it found anything new.
@@ -144,7 +148,7 @@ impl Events {
             inner.setup.replications.trigger_in(key.clone(), Urgency::Change, again);
         }
         if let Some(probe) = check.cause.as_ref().and_then(|cause| cause.probe).filter(|_| found) {
-            inner.check_beside(key, probe);
+            inner.check_beside(key, probe, check.changed);
         }
     }
 
@@ -237,7 +241,7 @@ impl Events {
     ) {
         let Some(inner) = self.inner() else { return };
         inner.setup.metrics.drift_found(by);
-        if let Some(changed) = check.cause.as_ref().and_then(|cause| cause.changed) {
+        if let Some(changed) = check.changed {
             inner.setup.metrics.drift_latency(since(changed, &inner.setup.clock));
         }
         if by != FoundBy::Poll {

@@ -55,10 +55,14 @@ fn failed(replication: &BucketReplication) -> Map<String, Value> {
     fields
 }
 
+/// The rules that fail, and those whose failures nothing replicated since.
 fn failing_rules(replication: &BucketReplication) -> Vec<&RuleHealth> {
     let health = replication.status.as_ref().and_then(|status| status.health.as_ref());
     let rules = health.map(|health| health.rules.as_slice()).unwrap_or_default();
-    rules.iter().filter(|rule| rule.verdict == RuleVerdict::Failing).collect()
+    let misses = |rule: &&RuleHealth| {
+        rule.verdict == RuleVerdict::Failing || rule.failed.is_some_and(|failed| failed > 0)
+    };
+    rules.iter().filter(misses).collect()
 }
 
 fn failed_since(replication: &BucketReplication) -> Option<Timestamp> {
@@ -162,6 +166,13 @@ mod tests {
         let failed =
             "Failed since 2026-03-02T10:00:00Z: 12 operations of rule invoices, to bucket copies.".to_owned();
         assert!(remarks(&replication).contains(&failed), "{:?}", remarks(&replication));
+    }
+
+    #[test]
+    fn a_rule_whose_failures_are_not_proven_to_be_over_is_asked_for_too() {
+        let silent = json!({"id": "logs", "destination": "copies", "verdict": "Unknown", "failed": 3});
+        let replication = replication(json!({"rules": [rule("invoices", "Failing", 12), silent]}));
+        assert_eq!(spec(&replication, json!({}))["prefixes"], json!(["invoices/", "logs/"]));
     }
 
     #[test]

@@ -102,10 +102,11 @@ impl<K: Eq + Hash + Clone> Pacing<K> {
         cause
     }
 
-    /// Whether an event announced what the check that just began may find: AWS will be read once more because of one. Also
-    /// true for a check that only repeats one that AWS or Kubernetes cut short.
-    pub fn is_announced(&self, key: &K) -> bool {
-        self.entries.get(key).is_some_and(|entry| entry.again.is_some())
+    /// The events that announced what the check that just began may find: AWS will be read once more because of them. Also
+    /// those of a check that AWS or Kubernetes cut short and that this one only repeats.
+    pub fn announced(&self, key: &K) -> Option<&Cause> {
+        let (_, cause) = self.entries.get(key)?.again.as_ref()?;
+        Some(cause)
     }
 
     /// A check ended. `cause`: what `begin` returned. `found`: whether anything differed. Returns when the resource must
@@ -192,18 +193,20 @@ mod tests {
 
     #[test]
     fn a_check_for_another_reason_does_not_take_the_place_of_the_second() {
+        let changed = "2026-11-25T20:14:49Z".parse().ok();
         let mut pacing = Pacing::default();
-        pacing.event(&"a", cause(), at(0));
+        pacing.event(&"a", Cause { changed, ..cause() }, at(0));
         let first = pacing.begin(&"a", at(0));
         pacing.end(&"a", first.as_ref(), false, at(0));
         let other = pacing.begin(&"a", at(20));
         assert_eq!(other, None);
-        assert!(pacing.is_announced(&"a"), "what it finds was announced");
+        let announced = pacing.announced(&"a").map(|cause| cause.changed);
+        assert_eq!(announced, Some(changed), "what it finds was announced, with the time of the change");
         assert_eq!(pacing.end(&"a", None, false, at(20)), Some(at(40)));
         pacing.begin(&"a", at(30));
         assert_eq!(pacing.end(&"a", None, true, at(30)), None, "it found what the event announced");
         assert_eq!(pacing.begin(&"a", at(60)), None);
-        assert!(!pacing.is_announced(&"a"));
+        assert_eq!(pacing.announced(&"a"), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod evidence;
 pub mod failure_event;
 pub mod figures;
 mod judge;
+pub mod key_cause;
 pub mod mending;
 pub mod metrics;
 mod rule;

@@ -16,7 +16,7 @@ enum Breakage {
     Trust,
     /// A policy of the role denies it explicitly.
     Deny,
-    /// The policy of the key that encrypts replicas denies the role.
+    /// The policy of the key that encrypts replicas names neither the role nor its account.
     KeyPolicy,
     /// The policy of a destination in another account is removed.
     BucketPolicy,
@@ -27,13 +27,16 @@ enum Breakage {
 }
 
 impl Breakage {
-    /// What of the operator's own check explains it; `None`: nothing that it reads does.
-    fn cause(self) -> Option<String> {
+    /// What of the operator's own check explains it; `None`: nothing that it reads does. `key`: that of the replicas.
+    fn cause(self, key: &str) -> Option<String> {
         match self {
             Breakage::Trust => Some(format!("Role {ROLE} trustPolicy")),
             Breakage::Gone => Some("does not exist".to_owned()),
             Breakage::Versioning => Some("BucketVersioning".to_owned()),
-            Breakage::Deny | Breakage::KeyPolicy | Breakage::BucketPolicy => None,
+            Breakage::KeyPolicy => Some(format!(
+                "may not encrypt replicas with key {key}, because the key's policy names neither the role nor its account"
+            )),
+            Breakage::Deny | Breakage::BucketPolicy => None,
         }
     }
 
@@ -41,7 +44,7 @@ impl Breakage {
     async fn is_told_and_mended(self, name: &str) -> Result<()> {
         let broken = Broken::new(self, name).await?;
         broken.break_it().await?;
-        fails(&broken.scene, self.cause().as_deref()).await?;
+        fails(&broken.scene, self.cause(&broken.key).as_deref()).await?;
         broken.mend().await?;
         let status = broken.scene.write_until("ObjectsArriving").await?;
         assert_eq!(replicating(&status).0, "True");
@@ -118,8 +121,9 @@ impl Broken {
                 put.policy_document(deny.to_string()).send().await?;
             }
             Breakage::KeyPolicy => {
-                let deny = json!({"Effect": "Deny", "Principal": "*", "Action": "kms:GenerateDataKey", "Resource": "*"});
-                self.put_key_policy(&[deny]).await?;
+                let other =
+                    json!({"AWS": format!("arn:aws:iam::{}:user/administrator", scene.world.account)});
+                self.put_key_policy(&other).await?;
             }
             Breakage::BucketPolicy => {
                 let s3 = scene.world.as_account(abroad).s3(DESTINATION_REGION);
@@ -140,7 +144,7 @@ impl Broken {
                 let iam = scene.world.iam();
                 iam.delete_role_policy().role_name(ROLE).policy_name("guardrail").send().await?;
             }
-            Breakage::KeyPolicy => self.put_key_policy(&[]).await?,
+            Breakage::KeyPolicy => self.put_key_policy(&self.account_root()).await?,
             Breakage::BucketPolicy => self.put_bucket_policy().await?,
             Breakage::Gone => {
                 scene.world.create_bucket(abroad, DESTINATION_REGION, &scene.destination).await?;
@@ -164,15 +168,17 @@ impl Broken {
         Ok(())
     }
 
-    /// The policy that KMS gives a new key, and more statements.
-    async fn put_key_policy(&self, more: &[Value]) -> Result<()> {
+    /// Whom the policy that KMS gives a new key names.
+    fn account_root(&self) -> Value {
+        json!({"AWS": format!("arn:aws:iam::{}:root", self.scene.world.account)})
+    }
+
+    /// A policy of the key that lets only these principals use it.
+    async fn put_key_policy(&self, principal: &Value) -> Result<()> {
         let world = &self.scene.world;
-        let mut statements = vec![json!({
-            "Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{}:root", world.account)},
-            "Action": "kms:*", "Resource": "*",
-        })];
-        statements.extend_from_slice(more);
-        let policy = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+        let statement =
+            json!({"Effect": "Allow", "Principal": principal, "Action": "kms:*", "Resource": "*"});
+        let policy = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
         let kms = world.as_account(&world.account).kms(DESTINATION_REGION);
         kms.put_key_policy().key_id(&self.key).policy_name("default").policy(policy).send().await?;
         Ok(())
@@ -240,7 +246,8 @@ async fn an_explicit_deny_on_the_role_is_told_and_objects_arrive_again_once_it_i
 }
 
 #[tokio::test]
-async fn a_key_that_denies_the_role_is_told_and_objects_arrive_again_once_it_allows_it() -> Result<()> {
+async fn a_key_that_does_not_name_the_role_is_told_and_objects_arrive_again_once_it_names_its_account()
+-> Result<()> {
     Breakage::KeyPolicy.is_told_and_mended("health-key").await
 }
 

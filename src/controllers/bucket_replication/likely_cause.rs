@@ -1,0 +1,64 @@
+//! What would make operations fail, as a check found it.
+//!
+//! In: the report of a check, and, where objects fail and nothing explains it, the policies of the keys of replicas. Out:
+//! the likely cause, for the condition `Replicating`.
+
+use tracing::debug;
+
+use crate::api::ConditionType;
+use crate::controllers::bucket_replication::context::Context;
+use crate::controllers::bucket_replication::resource::Resource;
+use crate::ports::Cloud;
+use crate::replication::Assessment;
+use crate::replication::health::key_cause::{key_cause, keys_to_ask};
+use crate::replication::status::Report;
+
+/// Remembers the likely cause for the next verdict.
+pub async fn find_likely_cause<C: Cloud, K>(
+    resource: &Resource<'_>,
+    assessment: &Assessment<'_>,
+    report: &Report,
+    clients: &C::Clients,
+    cx: &Context<C, K>,
+) {
+    let cause = match of_conditions(report) {
+        Some(cause) => Some(cause),
+        None => of_keys(resource, assessment, clients, cx).await,
+    };
+    cx.evidence.update(&resource.target.key.uid, |evidence| evidence.likely_cause = cause);
+}
+
+/// What of a check would make operations fail: the conditions that are not true.
+fn of_conditions(report: &Report) -> Option<String> {
+    let concerned =
+        [ConditionType::RoleReady, ConditionType::VersioningReady, ConditionType::ReplicationReady];
+    let conditions = report.status.conditions.iter();
+    let broken = conditions
+        .filter(|c| c.status == "False" && concerned.iter().any(|about| about.as_str() == c.type_))
+        .map(|c| c.message.clone());
+    broken.reduce(|one, other| if one == other { one } else { format!("{one}; {other}") })
+}
+
+/// What the policies of the keys of rules that fail have against it. Nothing is said where they cannot be read.
+async fn of_keys<C: Cloud, K>(
+    resource: &Resource<'_>,
+    assessment: &Assessment<'_>,
+    clients: &C::Clients,
+    cx: &Context<C, K>,
+) -> Option<String> {
+    let role = assessment.observed.role.as_ref().ok()?.as_ref()?;
+    let evidence = cx.evidence.get(&resource.target.key.uid);
+    for destination in keys_to_ask(&resource.spec, &evidence) {
+        let Some(key) = &destination.kms_key_arn else { continue };
+        match cx.cloud.read_key_policy(clients, destination.account_ref.as_deref(), key).await {
+            Ok(Some(policy)) => {
+                if let Some(cause) = key_cause(key, &policy, &role.arn) {
+                    return Some(cause);
+                }
+            }
+            Ok(None) => {}
+            Err(failure) => debug!(key, detail = failure.message(), "cannot read the policy of a key"),
+        }
+    }
+    None
+}
