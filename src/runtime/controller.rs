@@ -407,6 +407,10 @@ mod tests {
             "".into()
         }
 
+        fn longest_request(&self) -> Duration {
+            Duration::from_secs(3_600)
+        }
+
         async fn reconcile(&self, object: Arc<ConfigMap>) -> Result<Action, Error> {
             if *self.loses.lock() {
                 self.store.remove(&Key::of(object.meta()));
@@ -489,5 +493,20 @@ mod tests {
         assert_eq!(scene.failing(), 1);
         scene.runner.begin_term(&scene.term);
         assert_eq!(scene.failing(), 0);
+    }
+    #[tokio::test]
+    async fn after_a_takeover_an_object_is_reconciled_again_once_no_request_of_the_former_leader_can_end() {
+        let due_after = async |succession| {
+            let scene = Scene::new();
+            *scene.controller().fails.lock() = false;
+            scene.apply("one");
+            scene.runner.begin_term(&Term::until(BootInstant::NEVER, succession));
+            let before = Instant::now();
+            scene.run().await;
+            scene.runner.triggers.next_due().map(|at| at.saturating_duration_since(before))
+        };
+        assert_eq!(due_after(Succession::Orderly).await, None);
+        let due = due_after(Succession::Takeover).await.unwrap();
+        assert!(due > Duration::from_secs(1_800) && due < Duration::from_secs(7_200), "{due:?}");
     }
 }
