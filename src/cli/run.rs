@@ -48,7 +48,8 @@ pub struct RunArgs {
     /// Time between two checks of AWS, for resources without spec.interval
     #[arg(long, env = "INTERVAL", default_value = "10m")]
     interval: Interval,
-    /// Shortest time between two checks of AWS that a resource gets by spec.interval; a shorter one is raised to it
+    /// Shortest time between two checks of AWS, two readings of metrics, and two canaries that a resource gets by
+    /// spec.interval, spec.health.interval and spec.health.canary.interval; a shorter one is raised to it
     #[arg(long, env = "MIN_INTERVAL", value_name = "INTERVAL", default_value = "1m")]
     min_interval: Interval,
     /// Address of the site of this documentation, such as https://docs.example.com: each warning event, and each message of

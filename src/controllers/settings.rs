@@ -1,12 +1,14 @@
 //! The settings of the controllers.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use kube::core::ObjectMeta;
 
-use crate::api::Interval;
+use crate::api::{BucketReplicationSpec, Canary, Health, Interval, ManagementPolicy};
 use crate::controllers::events::settings::EventSettings;
 use crate::replication::ResourceId;
+use crate::replication::health::canary;
 use crate::replication::status::runbooks::Runbooks;
 
 /// Resources that are created together are counted together for their accounts, after this pause.
@@ -23,7 +25,7 @@ pub struct Settings {
     pub concurrency: u16,
     /// How often AWS is checked where the resource does not say.
     pub interval: Interval,
-    /// A resource that asks for a shorter interval has this one.
+    /// A resource that asks for a shorter interval has this one: of checks, of readings of metrics, and of canaries.
     pub min_interval: Interval,
     /// UID of the `kube-system` namespace.
     pub cluster: String,
@@ -75,6 +77,33 @@ impl Settings {
         asked.is_some_and(is_short).then_some(&self.min_interval)
     }
 
+    /// A spec as the operator acts on it: no interval is below the administrator's shortest, the default of canaries
+    /// included, and what the operator as a whole may not write, no resource writes.
+    pub fn acted_on<'a>(&self, spec: &'a BucketReplicationSpec) -> Cow<'a, BucketReplicationSpec> {
+        let mut acted_on = Cow::Borrowed(spec);
+        if self.read_only {
+            acted_on.to_mut().management_policy = ManagementPolicy::Observe;
+        }
+        let Some(health) = &spec.health else { return acted_on };
+        let raised = Health {
+            interval: self.own_interval(health.interval.as_ref()).cloned(),
+            canary: health
+                .canary
+                .clone()
+                .map(|canary| Canary { interval: self.canary_interval(canary.interval), ..canary }),
+            ..health.clone()
+        };
+        if raised != *health {
+            acted_on.to_mut().health = Some(raised);
+        }
+        acted_on
+    }
+
+    fn canary_interval(&self, asked: Option<Interval>) -> Option<Interval> {
+        let is_short = canary::interval(asked.as_ref()) < self.min_interval.duration();
+        if is_short { Some(self.min_interval.clone()) } else { asked }
+    }
+
     /// The id of an object of this cluster.
     pub fn resource_id(&self, metadata: &ObjectMeta) -> ResourceId {
         ResourceId {
@@ -111,5 +140,27 @@ pub(crate) mod tests {
             events: EventSettings::default(),
             runbooks: Runbooks::default(),
         }
+    }
+
+    #[test]
+    fn the_administrators_shortest_interval_holds_for_metrics_and_canaries_too() {
+        let acted_on = |shortest: &str, health: Health| {
+            let settings = Settings { min_interval: shortest.parse().unwrap(), ..settings() };
+            let spec = BucketReplicationSpec { health: Some(health), ..BucketReplicationSpec::default() };
+            let health = settings.acted_on(&spec).health.clone().unwrap();
+            let canary = health.canary.map(|canary| canary::interval(canary.interval.as_ref()));
+            (health.interval.map(|interval| interval.duration()), canary)
+        };
+        let minutes = |minutes: u64| Some(Duration::from_secs(minutes * 60));
+        let asked = |interval: Option<&str>, canary: Option<&str>| Health {
+            interval: interval.map(|text| text.parse().unwrap()),
+            canary: Some(Canary { interval: canary.map(|text| text.parse().unwrap()), ..Canary::default() }),
+            ..Health::default()
+        };
+        assert_eq!(acted_on("30m", asked(Some("1m"), Some("5m"))), (minutes(30), minutes(30)));
+        assert_eq!(acted_on("30m", asked(Some("1h"), Some("2h"))), (minutes(60), minutes(120)));
+        assert_eq!(acted_on("30m", asked(None, None)), (None, minutes(30)), "by default too");
+        assert_eq!(acted_on("1m", asked(Some("2m"), None)), (minutes(2), minutes(15)));
+        assert_eq!(acted_on("30m", Health::default()), (None, None), "nobody asked for a canary");
     }
 }

@@ -17,14 +17,22 @@ use crate::replication::configuration::{Configuration, Filter, Rule, RuleDestina
 const MAX_ROLE_ARN: usize = 640;
 const MAX_RULE_ID: usize = 255;
 
+/// The characters of a SHA-256: one more than the longest name of a bucket.
+const HASH: usize = 64;
+
 /// What a `BucketReplication` cannot say.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("rules[{id}].{field} is {value:?}, which a BucketReplication cannot express{why}")]
+#[error("{}{field} is {value:?}, which a BucketReplication cannot express{why}", in_rule(id))]
 pub struct Inexpressible {
-    pub id: String,
+    /// The rule; `None` for a field of the resource itself.
+    pub id: Option<String>,
     pub field: &'static str,
     pub value: String,
     pub why: &'static str,
+}
+
+fn in_rule(id: &Option<String>) -> String {
+    id.as_ref().map_or_else(String::new, |id| format!("rules[{id}]."))
 }
 
 /// Elements of a configuration that this version does not know: a spec without them would remove them.
@@ -42,13 +50,19 @@ pub struct Replicating<'a> {
     pub configuration: &'a Configuration,
 }
 
-/// The name of the resource for a bucket. Two buckets never get the same: a dot becomes a hyphen, and a hash keeps the
-/// name apart from that of the bucket that has the hyphen.
+/// The name of the resource for a bucket, which follows from the bucket's name alone. Two buckets never get the same: a
+/// resource has the bucket's own name, unless Kubernetes takes no such name (`a.-b`). Then it has a hash, which makes it
+/// longer than the name of any bucket.
 pub fn resource_name(bucket: &str) -> String {
-    match bucket.contains('.') {
-        true => format!("{}-{}", bucket.replace('.', "-"), sha256_prefix(bucket.as_bytes(), 6)),
-        false => bucket.to_owned(),
+    let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_label = |label: &str| {
+        label.starts_with(is_end) && label.ends_with(is_end) && label.chars().all(|c| is_end(c) || c == '-')
+    };
+    if bucket.split('.').all(is_label) {
+        return bucket.to_owned();
     }
+    let plain: String = bucket.chars().map(|c| if is_end(c) { c } else { '-' }).collect();
+    format!("{}.{}", plain.trim_matches('-'), sha256_prefix(bucket.as_bytes(), HASH))
 }
 
 /// The spec of a bucket that replicates already. The role is used as it is, by its ARN, and the configuration stays when
@@ -84,16 +98,20 @@ pub fn import(found: &Replicating<'_>) -> Result<BucketReplicationSpec, Inexpres
 /// because they replicate into different buckets.
 fn require_admitted(found: &Replicating<'_>) -> Result<(), Inexpressible> {
     let Configuration { role, rules } = found.configuration;
+    if !is_bucket_name(found.bucket) {
+        let why = ": a BucketReplication names buckets by today's rules for their names";
+        return Err(not_taken("source.bucket", found.bucket, why));
+    }
     let name =
         resource_in_account(role, "iam").and_then(|rest| rest.strip_prefix("role/")).unwrap_or_default();
     let is_named = |c: char| c.is_ascii_alphanumeric() || "+=,.@_/-".contains(c);
     if name.is_empty() || !name.chars().all(is_named) || role.len() > MAX_ROLE_ARN {
         let why = ": it is no ARN of a role that role.arn accepts";
-        return Err(inexpressible("", "role", role, why));
+        return Err(not_taken("role", role, why));
     }
     if account_of_arn(role) != Some(found.account_id) {
         let why = ": it is a role of another account than the bucket's, which S3 cannot assume; name a role of the bucket's account in S3";
-        return Err(inexpressible("", "role", role, why));
+        return Err(not_taken("role", role, why));
     }
     let mut taken: BTreeMap<i32, &str> = BTreeMap::new();
     for (id, rule) in rules {
@@ -120,7 +138,12 @@ fn require_admitted(found: &Replicating<'_>) -> Result<(), Inexpressible> {
 }
 
 fn inexpressible(id: &str, field: &'static str, value: &str, why: &'static str) -> Inexpressible {
-    Inexpressible { id: id.to_owned(), field, value: value.to_owned(), why }
+    Inexpressible { id: Some(id.to_owned()), field, value: value.to_owned(), why }
+}
+
+/// The same, for a field that is in no rule.
+fn not_taken(field: &'static str, value: &str, why: &'static str) -> Inexpressible {
+    Inexpressible { id: None, field, value: value.to_owned(), why }
 }
 
 /// Whether admission takes a text for the name of a bucket that can replicate.
@@ -241,6 +264,8 @@ fn resource_in_account<'a>(arn: &'a str, service: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const OWN: &str = "111122223333";
@@ -275,7 +300,12 @@ mod tests {
         let mut destination = destination();
         edit(&mut destination);
         let configuration = rule(destination);
-        import(&Replicating { bucket: "s", region: None, account_id: OWN, configuration: &configuration })
+        import(&Replicating {
+            bucket: "orders",
+            region: None,
+            account_id: OWN,
+            configuration: &configuration,
+        })
     }
 
     #[test]
@@ -322,8 +352,12 @@ mod tests {
         let edited = |edit: fn(&mut Configuration)| {
             let mut configuration = rule(destination());
             edit(&mut configuration);
-            let found =
-                Replicating { bucket: "s", region: None, account_id: OWN, configuration: &configuration };
+            let found = Replicating {
+                bucket: "orders",
+                region: None,
+                account_id: OWN,
+                configuration: &configuration,
+            };
             import(&found).map(drop).map_err(|error| error.to_string())
         };
         let message = edited(|held| {
@@ -356,8 +390,12 @@ mod tests {
             let Some(held) = one.rules.into_values().next() else { panic!("no rule") };
             let rule = |n: usize| (format!("r{n}"), Rule { priority: Some(priorities[n]), ..held.clone() });
             let configuration = Configuration { role: one.role, rules: [rule(0), rule(1)].into() };
-            let found =
-                Replicating { bucket: "s", region: None, account_id: OWN, configuration: &configuration };
+            let found = Replicating {
+                bucket: "orders",
+                region: None,
+                account_id: OWN,
+                configuration: &configuration,
+            };
             import(&found).map(drop)
         };
         assert_eq!(two([1, 2]), Ok(()));
@@ -373,8 +411,12 @@ mod tests {
     fn a_role_that_admission_would_refuse_is_named() {
         let under = |role: &str| {
             let configuration = Configuration { role: role.to_owned(), ..rule(destination()) };
-            let found =
-                Replicating { bucket: "s", region: None, account_id: OWN, configuration: &configuration };
+            let found = Replicating {
+                bucket: "orders",
+                region: None,
+                account_id: OWN,
+                configuration: &configuration,
+            };
             import(&found).map(drop)
         };
         assert_eq!(under(&format!("arn:aws-us-gov:iam::{OWN}:role/a/b/r")), Ok(()));
@@ -388,10 +430,39 @@ mod tests {
     }
 
     #[test]
-    fn two_buckets_never_become_resources_of_one_name() {
-        assert_eq!(resource_name("a-logs"), "a-logs");
-        assert_ne!(resource_name("a.logs"), resource_name("a-logs"));
-        assert_ne!(resource_name("a.b-c"), resource_name("a-b.c"));
-        assert!(resource_name("a.logs").starts_with("a-logs-"));
+    fn a_source_that_admission_would_refuse_is_named() {
+        let configuration = rule(destination());
+        for bucket in ["Legacy_Bucket", "10.0.0.1", "no"] {
+            let found = Replicating { bucket, region: None, account_id: OWN, configuration: &configuration };
+            let message = import(&found).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("source.bucket is {bucket:?}")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_resource_has_the_name_of_its_bucket_where_kubernetes_takes_it() {
+        for bucket in ["a-logs", "a.logs", "1.2.x", "a--b"] {
+            assert_eq!(resource_name(bucket), bucket);
+        }
+        let name = resource_name("a.-b");
+        assert!(name.starts_with("a--b.") && is_object_name(&name), "{name}");
+    }
+
+    /// Whether Kubernetes takes a text for the name of an object (RFC 1123, a subdomain).
+    fn is_object_name(name: &str) -> bool {
+        let subdomain = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+        name.len() <= 253 && regex_lite::Regex::new(subdomain).unwrap().is_match(name)
+    }
+
+    proptest! {
+        /// One bucket may be named as the resource of another is.
+        #[test]
+        fn two_buckets_never_become_resources_of_one_name(one in "[ab][ab.-]{2,9}[ab]", other in "[ab][ab.-]{2,9}[ab]") {
+            let buckets = [resource_name(&one), one.replace('.', "-"), other, one];
+            let buckets: BTreeSet<&String> = buckets.iter().filter(|name| is_bucket_name(name)).collect();
+            let names: BTreeSet<String> = buckets.iter().map(|name| resource_name(name)).collect();
+            prop_assert_eq!(names.len(), buckets.len(), "{:?} become {:?}", buckets, names);
+            prop_assert!(names.iter().all(|name| is_object_name(name)), "{:?}", names);
+        }
     }
 }

@@ -260,4 +260,15 @@ mod tests {
         assert_eq!(one.len(), 64);
         assert_ne!(one, id(&long, "two").default_role_name());
     }
+
+    /// A prefix of an object from before admission may have any characters.
+    #[test]
+    fn a_name_that_is_too_long_is_cut_between_two_characters() {
+        for length in 0..MAX_ROLE_NAME {
+            let prefix = format!("{}{}", "x".repeat(length), "é".repeat(MAX_ROLE_NAME));
+            let name = id("a", "b").session_name(Some(&prefix));
+            assert!(name.len() <= MAX_ROLE_NAME, "{name}");
+            assert_ne!(name, id("a", "c").session_name(Some(&prefix)));
+        }
+    }
 }

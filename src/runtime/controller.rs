@@ -368,3 +368,145 @@ fn describe_panic(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+    use crate::runtime::leader::clock::BootInstant;
+
+    /// A controller whose reconciles fail while `fails` says so, and see their object go in between where `loses` does.
+    struct Failing {
+        store: Arc<Store<ConfigMap>>,
+        fails: Mutex<bool>,
+        loses: Mutex<bool>,
+    }
+
+    impl Controller for Failing {
+        type Kind = ConfigMap;
+        type IndexKey = ();
+        type Summary = ();
+
+        const DEADLINE: Duration = Duration::from_secs(60);
+
+        fn api(client: Client, _namespace: Option<&str>) -> Api<ConfigMap> {
+            Api::all(client)
+        }
+
+        fn store(&self) -> &Arc<Store<ConfigMap>> {
+            &self.store
+        }
+
+        fn observe(&self, _change: &Change<ConfigMap>) -> Option<Urgency> {
+            Some(Urgency::Change)
+        }
+
+        fn bulkhead(&self, _object: &ConfigMap) -> BulkheadKey {
+            "".into()
+        }
+
+        fn longest_request(&self) -> Duration {
+            Duration::from_secs(3_600)
+        }
+
+        async fn reconcile(&self, object: Arc<ConfigMap>) -> Result<Action, Error> {
+            if *self.loses.lock() {
+                self.store.remove(&Key::of(object.meta()));
+            }
+            if *self.fails.lock() { Err(Error::NotLeading) } else { Ok(Action::await_change()) }
+        }
+    }
+
+    struct Scene {
+        runner: Arc<Runner<Failing>>,
+        term: Term,
+    }
+
+    impl Scene {
+        fn new() -> Scene {
+            let store = Arc::new(Store::unindexed());
+            let (fails, loses) = (Mutex::new(true), Mutex::new(false));
+            let runner = Runner::new(Failing { store, fails, loses }, Triggers::new(1), None);
+            runner.triggers.open();
+            Scene { runner: Arc::new(runner), term: Term::until(BootInstant::NEVER, Succession::Orderly) }
+        }
+
+        fn controller(&self) -> &Failing {
+            &self.runner.controller
+        }
+
+        fn apply(&self, name: &str) -> Key {
+            let metadata = json!({"name": name, "namespace": "data", "uid": name, "resourceVersion": "1"});
+            let object: ConfigMap = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+            let key = Key::of(object.meta());
+            self.controller().store.apply(object).iter().for_each(|change| self.runner.observe(change));
+            key
+        }
+
+        /// Reconciles what is due.
+        async fn run(&self) {
+            while let Some(begun) = self.runner.triggers.begin(|key| self.runner.bulkhead(key)) {
+                self.runner.clone().run_one(begun, self.term.clone()).await;
+            }
+        }
+
+        fn failing(&self) -> usize {
+            self.runner.failing.lock().len()
+        }
+    }
+
+    #[tokio::test]
+    async fn failures_are_remembered_until_the_object_is_well_or_gone() {
+        let scene = Scene::new();
+        let (well, gone) = (scene.apply("well"), scene.apply("gone"));
+        scene.run().await;
+        assert_eq!(scene.failing(), 2);
+
+        *scene.controller().fails.lock() = false;
+        scene.runner.triggers.trigger(well, Urgency::Change);
+        scene.run().await;
+        assert_eq!(scene.failing(), 1);
+
+        let deleted = scene.controller().store.remove(&gone);
+        deleted.iter().for_each(|change| scene.runner.observe(change));
+        assert_eq!(scene.failing(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_object_that_goes_while_its_reconcile_fails_leaves_nothing_behind() {
+        let scene = Scene::new();
+        *scene.controller().loses.lock() = true;
+        for number in 0..100 {
+            scene.apply(&format!("object-{number}"));
+            scene.run().await;
+        }
+        assert_eq!((scene.controller().store.len(), scene.failing()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_term_that_begins_knows_no_failures_of_the_last() {
+        let scene = Scene::new();
+        scene.apply("fails");
+        scene.run().await;
+        assert_eq!(scene.failing(), 1);
+        scene.runner.begin_term(&scene.term);
+        assert_eq!(scene.failing(), 0);
+    }
+    #[tokio::test]
+    async fn after_a_takeover_an_object_is_reconciled_again_once_no_request_of_the_former_leader_can_end() {
+        let due_after = async |succession| {
+            let scene = Scene::new();
+            *scene.controller().fails.lock() = false;
+            scene.apply("one");
+            scene.runner.begin_term(&Term::until(BootInstant::NEVER, succession));
+            let before = Instant::now();
+            scene.run().await;
+            scene.runner.triggers.next_due().map(|at| at.saturating_duration_since(before))
+        };
+        assert_eq!(due_after(Succession::Orderly).await, None);
+        let due = due_after(Succession::Takeover).await.unwrap();
+        assert!(due > Duration::from_secs(1_800) && due < Duration::from_secs(7_200), "{due:?}");
+    }
+}

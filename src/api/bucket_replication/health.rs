@@ -22,7 +22,8 @@ pub const MAX_RULE_ENTRIES: usize = 100;
 pub struct Health {
     /// The time between two readings of the CloudWatch metrics of rules with `destination.metrics` or
     /// `destination.replicationTimeControl`, from `1m` to `24h`. Absent: the operator's flag `--health-interval`, `5m`
-    /// by default. Where no rule publishes metrics, the operator reads none.
+    /// by default. The operator raises a value below its flag `--min-interval`. Where no rule publishes metrics, the
+    /// operator reads none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = v::health_interval())]
     pub interval: Option<Interval>,
@@ -43,7 +44,8 @@ pub struct Health {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Canary {
-    /// The time between two canaries of a rule, from `5m` to `24h`. Absent: `15m`.
+    /// The time between two canaries of a rule, from `5m` to `24h`. Absent: `15m`. The operator raises both to its flag
+    /// `--min-interval` where that is longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = v::canary_interval())]
     pub interval: Option<Interval>,

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 use moka::future::Cache;
 use parking_lot::Mutex;
+use tracing::warn;
 
 use crate::replication::observed::Read;
 use crate::replication::{FailureClass, ObservedKey, ObservedRole, Versioning};
@@ -146,14 +147,20 @@ impl Buckets {
     }
 
     /// Whether a bucket has Object Lock, as remembered or by `read` now; `fresh`: by `read` now. `None`: it cannot be
-    /// read.
+    /// read, which stops nothing: the role keeps the rights that it has.
     pub async fn object_lock(
         &self,
         bucket: &BucketKey,
         fresh: bool,
         read: impl Future<Output = Read<bool>>,
     ) -> Option<bool> {
-        self.object_lock.get(bucket, fresh, read).await.ok()
+        let held = self.object_lock.get(bucket, fresh, read).await;
+        if let Err(failure) = &held
+            && failure.class != FailureClass::Denied
+        {
+            warn!(bucket = %bucket.name, detail = failure.message(), "cannot read whether the bucket has Object Lock");
+        }
+        held.ok()
     }
 
     pub async fn versioning_changed(&self, bucket: &BucketKey) {

@@ -118,8 +118,10 @@ pub async fn read_object_lock(aws: &AwsClient, bucket: &str, region: &str, accou
     match aws.call(Operation::s3_read(region, action, bucket), request.send()).await {
         // S3 has an error code for "none": an empty answer must not take rights from the role.
         Ok(answer) => match answer.object_lock_configuration() {
-            Some(held) => Ok(held.object_lock_enabled().is_some_and(|enabled| enabled.as_str() == "Enabled")),
-            None => Err(incomplete(action, bucket, "an ObjectLockConfiguration")),
+            Some(held) if held.object_lock_enabled().is_some_and(|held| held.as_str() == "Enabled") => {
+                Ok(true)
+            }
+            _ => Err(incomplete(action, bucket, "an ObjectLockConfiguration with ObjectLockEnabled")),
         },
         Err(failure) if failure.code == "ObjectLockConfigurationNotFoundError" => Ok(false),
         Err(failure) => Err(failure),
@@ -236,7 +238,7 @@ pub async fn read_role_to_delete(aws: &AwsClient, name: &str, id: &ResourceId) -
 }
 
 /// The failure of a call that AWS answered with success and without the content that such an answer has.
-fn incomplete(action: &'static str, subject: &str, expected: &str) -> Failure {
+pub fn incomplete(action: &'static str, subject: &str, expected: &str) -> Failure {
     let detail = format!("AWS answered with success, and the answer does not hold {expected}");
     Failure::new(FailureClass::Unavailable, action, subject, detail)
 }

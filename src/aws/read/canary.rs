@@ -11,7 +11,7 @@ use crate::aws::account::client::AwsClient;
 use crate::aws::account::operation::Operation;
 use crate::aws::connector::ResourceClients;
 use crate::aws::error::is_bare;
-use crate::aws::read::calls::{GET_BUCKET_VERSIONING, read_versioning};
+use crate::aws::read::calls::{GET_BUCKET_VERSIONING, incomplete, read_versioning};
 use crate::replication::health::canary::{
     BucketFacts, CanaryFacts, HeldVersion, ReplicationStatus, VersionAt,
 };
@@ -63,10 +63,11 @@ async fn read_default_retention(aws: &AwsClient, bucket: &BucketAddress) -> Read
     let request =
         aws.s3(region).get_object_lock_configuration().bucket(name).expected_bucket_owner(account_id);
     match aws.call(Operation::s3_read(region, GET_OBJECT_LOCK, name), request.send()).await {
-        Ok(answer) => {
-            let rule = answer.object_lock_configuration().and_then(|held| held.rule());
-            Ok(rule.and_then(|rule| rule.default_retention()).is_some())
-        }
+        // S3 has an error code for "none": after an empty answer, a canary could be written that nobody can delete.
+        Ok(answer) => match answer.object_lock_configuration() {
+            Some(held) => Ok(held.rule().and_then(|rule| rule.default_retention()).is_some()),
+            None => Err(incomplete(GET_OBJECT_LOCK, name, "an ObjectLockConfiguration")),
+        },
         Err(failure) if failure.code == "ObjectLockConfigurationNotFoundError" => Ok(false),
         Err(failure) => Err(failure),
     }
@@ -77,12 +78,15 @@ async fn read_encrypted(aws: &AwsClient, bucket: &BucketAddress) -> Read<bool> {
     let BucketAddress { name, region, account_id, .. } = bucket;
     let request = aws.s3(region).get_bucket_encryption().bucket(name).expected_bucket_owner(account_id);
     match aws.call(Operation::s3_read(region, GET_ENCRYPTION, name), request.send()).await {
-        Ok(answer) => {
-            let held = answer.server_side_encryption_configuration().map(|held| held.rules());
-            let defaults = held.unwrap_or_default().iter();
-            let mut defaults = defaults.filter_map(|rule| rule.apply_server_side_encryption_by_default());
-            Ok(defaults.any(|default| is_kms(Some(default.sse_algorithm()))))
-        }
+        // S3 has an error code for "none" here too.
+        Ok(answer) => match answer.server_side_encryption_configuration() {
+            Some(held) => {
+                let rules = held.rules().iter();
+                let mut defaults = rules.filter_map(|rule| rule.apply_server_side_encryption_by_default());
+                Ok(defaults.any(|default| is_kms(Some(default.sse_algorithm()))))
+            }
+            None => Err(incomplete(GET_ENCRYPTION, name, "a ServerSideEncryptionConfiguration")),
+        },
         Err(failure) if failure.code == "ServerSideEncryptionConfigurationNotFoundError" => Ok(false),
         Err(failure) => Err(failure),
     }

@@ -5,6 +5,7 @@
 //! of everyday needs, and `AGREEMENT_SEED` other ones.
 
 mod answers;
+mod incomplete;
 mod program;
 mod stage;
 

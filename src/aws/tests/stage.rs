@@ -284,7 +284,7 @@ fn accounts(there: &str) -> Accounts {
 }
 
 /// A connector as the root of an account, on an endpoint. One attempt: a fault would be hidden by more.
-fn connector(endpoint: &str, account: &str) -> AwsConnector {
+pub fn connector(endpoint: &str, account: &str) -> AwsConnector {
     let credentials = Credentials::new(account, rig::emulator::SECRET, None, None, "test");
     let config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())

@@ -144,7 +144,7 @@ fn manifest(
     let inexpressible = |source| ImportError::Inexpressible { bucket: bucket.to_owned(), source };
     if let Some(id) = existing_objects.first() {
         return Err(inexpressible(Inexpressible {
-            id: id.clone(),
+            id: Some(id.clone()),
             field: "existingObjectReplication",
             value: "Enabled".to_owned(),
             why: ": S3 no longer accepts it; replicate existing objects by a ReplicationBackfill",

@@ -103,7 +103,7 @@ async fn execute_step<C: Cloud, K: Cluster>(
             write.execute().await
         }
         step => {
-            let write = cx.events.begin_step(step, &account_of_roles(clients, cx).await);
+            let write = cx.events.begin_step(step, account_of_roles(clients, cx).await.as_deref());
             let result = cx.cloud.execute(clients, step).await;
             cx.events.write_failed(write.filter(|_| result.is_err()));
             result
@@ -111,12 +111,13 @@ async fn execute_step<C: Cloud, K: Cluster>(
     }
 }
 
-/// The account in which the roles of a resource are. Only an operator with an event queue needs it.
-async fn account_of_roles<C: Cloud, K>(clients: &C::Clients, cx: &Context<C, K>) -> String {
+/// The account in which the roles of a resource are. Only an operator with an event queue needs it. A failure delays no
+/// step: the event of the write is then taken for someone else's, and causes one check.
+async fn account_of_roles<C: Cloud, K>(clients: &C::Clients, cx: &Context<C, K>) -> Option<String> {
     if !cx.events.are_on() {
-        return String::new();
+        return None;
     }
-    cx.cloud.caller(clients).await.map(|caller| caller.account).unwrap_or_default()
+    cx.cloud.caller(clients).await.ok().map(|caller| caller.account)
 }
 
 /// Replaces the statements of one Sid in the policy of a bucket. Others write the policy too, and S3 has no conditional write

@@ -6,8 +6,8 @@ use std::time::Duration;
 use kube::core::ObjectMeta;
 
 use crate::api::{
-    BucketReplication, BucketReplicationSpec, BucketReplicationStatus, FINALIZER, ManagementPolicy,
-    REQUESTED_AT, handled_request,
+    BucketReplication, BucketReplicationSpec, BucketReplicationStatus, FINALIZER, REQUESTED_AT,
+    handled_request,
 };
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::memory::Remembered;
@@ -59,7 +59,7 @@ impl Target<'_> {
 pub struct Resource<'a> {
     pub target: Target<'a>,
     pub object: &'a BucketReplication,
-    /// As the operator acts on it: what the operator as a whole may not write, no resource writes.
+    /// As the operator acts on it, by its own settings.
     pub spec: Cow<'a, BucketReplicationSpec>,
     pub status: BucketReplicationStatus,
     pub id: ResourceId,
@@ -70,10 +70,7 @@ pub struct Resource<'a> {
 impl<'a> Resource<'a> {
     pub fn new<C, K>(object: &'a BucketReplication, target: Target<'a>, cx: &Context<C, K>) -> Resource<'a> {
         let status = target.memory.status(object.status.as_ref(), cx.clock.now());
-        let mut spec = Cow::Borrowed(&object.spec);
-        if cx.settings.read_only {
-            spec.to_mut().management_policy = ManagementPolicy::Observe;
-        }
+        let spec = cx.settings.acted_on(&object.spec);
         let (id, events) = (cx.settings.resource_id(&object.metadata), CheckEvents::default());
         Resource { target, object, spec, status, id, events }
     }

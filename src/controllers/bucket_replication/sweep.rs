@@ -139,15 +139,15 @@ pub async fn report_verdict<C, K: Cluster>(uid: &str, key: &Key, cx: &Context<C,
     let Some(object) = cx.index.replications.get(key) else { return };
     let Ok(resource) = &object.0 else { return };
     let Some(previous) = observed_status(resource, uid) else { return };
-    let now = cx.clock.timestamp();
+    let (spec, now) = (cx.settings.acted_on(&resource.spec), cx.clock.timestamp());
     let Some(evidence) = cx.evidence.update(uid, |evidence| {
-        settle(evidence, &resource.spec, now);
+        settle(evidence, &spec, now);
         evidence.clone()
     }) else {
         return;
     };
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
-    let judging = Judging { resource: (&namespace, &name), spec: &resource.spec, previous, now };
+    let judging = Judging { resource: (&namespace, &name), spec: &spec, previous, now };
     let Replicating { mut condition, health, event } = replicating(&judging, &evidence);
     cx.settings.runbooks.link(std::slice::from_mut(&mut condition));
     let about = ConditionType::Replicating.as_str();

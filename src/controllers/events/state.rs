@@ -202,8 +202,9 @@ impl Events {
         Some(self.inner()?.state.lock().coverage.of_account(account_id))
     }
 
-    /// A step is about to be sent. `account`: the source's, in which roles are.
-    pub fn begin_step(&self, step: &Step, account: &str) -> Option<OwnWrite> {
+    /// A step is about to be sent. `account`: the source's, in which roles are. Where it is not known, no event is expected
+    /// of a write to a role: that event would be missed in vain.
+    pub fn begin_step(&self, step: &Step, account: Option<&str>) -> Option<OwnWrite> {
         let name = EventName::of_step(step);
         let origin = match step {
             Step::EnableVersioning { bucket }
@@ -212,7 +213,7 @@ impl Events {
             | Step::DeleteReplication { bucket } => {
                 Origin::new(&bucket.account_id, Service::S3, &bucket.region)
             }
-            _ => Origin::new(account, Service::Iam, ""),
+            _ => Origin::new(account?, Service::Iam, ""),
         };
         self.begin_write(origin, name, step.subject())
     }
@@ -397,4 +398,37 @@ pub(super) fn since(moment: jiff::Timestamp, clock: &Clock) -> Duration {
 
 fn origins(object: &Guarded) -> Option<Vec<Origin>> {
     object.0.as_ref().ok()?.status.as_ref().and_then(Origin::of_resource)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::BucketAddress;
+
+    #[test]
+    fn no_event_is_expected_of_a_write_to_a_role_in_an_account_that_is_not_known() {
+        let queue = "https://sqs.us-east-1.amazonaws.com/111122223333/events".parse().unwrap();
+        let events = Events::new(Setup {
+            settings: EventSettings { queues: vec![queue], ..EventSettings::default() },
+            interval: Interval::default(),
+            index: Arc::new(Index::with_events(&[])),
+            replications: Triggers::new(1),
+            accounts: Triggers::new(1),
+            clock: Clock::System,
+            metrics: EventMetrics::default(),
+        });
+        let outstanding = || events.inner().map(|inner| inner.state.lock().own_writes.len());
+        let of_role = Step::DeleteRole { role: "orders-role".to_owned() };
+        assert!(events.begin_step(&of_role, None).is_none());
+        assert_eq!(outstanding(), Some(0));
+        assert!(events.begin_step(&of_role, Some("111122223333")).is_some());
+        let bucket = BucketAddress {
+            name: "orders".to_owned(),
+            region: "us-east-1".to_owned(),
+            account_id: "111122223333".to_owned(),
+            account_ref: None,
+        };
+        assert!(events.begin_step(&Step::DeleteReplication { bucket }, None).is_some());
+        assert_eq!(outstanding(), Some(2));
+    }
 }

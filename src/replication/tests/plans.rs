@@ -193,6 +193,33 @@ fn an_arn_of_another_partition_or_account_is_refused_by_its_field() {
 }
 
 #[test]
+fn keys_of_another_region_than_their_bucket_are_refused_before_a_write() {
+    let key = |region: &str, name: &str| format!("arn:aws:kms:{region}:111122223333:key/{name}");
+    let of_source = |keys: &[String]| refused(|asked| asked.source.kms_key_arns = keys.to_vec());
+    assert_eq!(of_source(&[key("us-east-1", "a"), key("us-east-1", "b")]), None);
+    let message = of_source(&[key("us-east-1", "a"), key("eu-west-1", "b")]).unwrap();
+    let expected = format!("source.kmsKeyArns: key {} is not in us-east-1", key("eu-west-1", "b"));
+    assert!(message.starts_with(&expected), "{message}");
+    assert!(message.contains("name keys of us-east-1"), "{message}");
+    let message = of_source(&[key("eu-west-1", "a"), key("eu-west-2", "b")]).unwrap();
+    assert!(
+        message.contains(&key("eu-west-1", "a")) && message.contains(&key("eu-west-2", "b")),
+        "{message}"
+    );
+
+    let of_replicas = |region: &str| {
+        refused(|asked| {
+            asked.rules[0].kms_encrypted_objects = Some(Switch::Enabled);
+            asked.rules[0].destination.kms_key_arn = Some(key(region, "k"));
+        })
+    };
+    assert_eq!(of_replicas("eu-west-1"), None);
+    let message = of_replicas("us-east-1").unwrap();
+    assert!(message.starts_with("rules[ReplicateToEU].destination.kmsKeyArn: key"), "{message}");
+    assert!(message.contains("not in eu-west-1"), "{message}");
+}
+
+#[test]
 fn a_key_that_is_not_symmetric_is_refused_with_its_rule() {
     let arn = "arn:aws:kms:eu-west-1:111122223333:key/k";
     let mut asked = quickstart();

@@ -231,3 +231,19 @@ fn a_deletion_waits_for_a_canary_to_end_for_five_minutes_and_no_longer() {
     scene.check();
     assert_eq!((scene.object(), scene.left()), (None, Vec::new()));
 }
+
+#[test]
+fn canaries_are_no_more_frequent_than_the_administrator_allows() {
+    let mut scene = Scene::with_settings(|settings| settings.min_interval = "1h".parse().unwrap());
+    scene.apply(with_canary());
+    let mut next = scene.check().unwrap().unwrap();
+    let mut sent = Vec::new();
+    while scene.clock.elapsed() < Duration::from_secs(2 * 3_600) {
+        next = scene.wait(next.max(Duration::from_secs(1))).unwrap();
+        if scene.calls().iter().any(|call| matches!(call, Call::PutCanary(_))) {
+            sent.push(scene.clock.elapsed());
+        }
+    }
+    assert!(!sent.is_empty(), "canaries go on");
+    assert!(sent[0] >= Duration::from_secs(3_600), "{sent:?}");
+}

@@ -112,3 +112,26 @@ fn a_verdict_for_an_object_that_another_has_replaced_is_dropped() {
     scene.sweep();
     assert_eq!(scene.status(), Value::Null, "the new object has nothing of the old one");
 }
+
+#[test]
+fn metrics_are_read_no_more_often_than_the_administrator_allows() {
+    let readings = |shortest: &str| {
+        let mut scene = Scene::with_settings(|settings| settings.min_interval = shortest.parse().unwrap());
+        scene.clock.advance(Duration::from_secs(3_600));
+        let mut asked = publishing();
+        asked["health"] = json!({"interval": "5m"});
+        scene.apply(asked);
+        scene.check();
+        let start = Instant::now();
+        let mut readings = 0;
+        for _ in 0..12 {
+            scene.script.lock().calls.clear();
+            scene.clock.advance(Duration::from_secs(300));
+            scene.operator.sweep(start).now_or_never();
+            readings += usize::from(scene.calls().iter().any(|call| matches!(call, Call::ReadMetrics(_))));
+        }
+        readings
+    };
+    assert!(readings("1m") >= 10);
+    assert!(readings("1h") <= 2);
+}

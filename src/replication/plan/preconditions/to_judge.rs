@@ -2,6 +2,7 @@
 //! that decides could be read.
 
 use crate::api::{ConditionType, DriftEntry, Reason};
+use crate::iam::Partition;
 use crate::iam::arn::{account_of_arn, bucket_of_arn, region_of_arn};
 use crate::iam::compare::trusts_service;
 use crate::replication::configuration::Rule;
@@ -245,12 +246,35 @@ pub(crate) fn require_existing_role_allowed(input: &PlanInput<'_>, _: &[DriftEnt
     }
 }
 
-/// The keys that encrypt replicas exist, are enabled and are in the Region of their bucket. A key that may not be read
-/// is not judged.
+/// The keys that encrypt source objects are in the Region of the source. The keys that encrypt replicas exist, are enabled
+/// and are in the Region of their bucket. A key that may not be read is not judged.
 pub(crate) fn require_keys_usable(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let unusable = input.desired.rules.iter().filter_map(|(id, rule)| unusable_key(input, id, rule));
+    let unusable = source_keys_elsewhere(input).into_iter().chain(unusable);
     let refuse = |message| Refusal::new(Reason::InvalidRequest, ConditionType::ReplicationReady, message);
     Refusal::all(unusable.map(refuse))
+}
+
+/// Why some keys of the source cannot have encrypted its objects: S3 encrypts only with keys of the bucket's own Region
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html>), and the role would lack the right to
+/// use the key that did. Keys of another partition are refused by [`super::to_ask`].
+fn source_keys_elsewhere(input: &PlanInput<'_>) -> Option<String> {
+    let source = &input.replication.spec.source;
+    let region = input.observed.region_of(&input.observed.source)?;
+    let is_elsewhere = |arn: &&str| {
+        Partition::of_arn(arn) == Some(input.observed.caller.partition)
+            && region_of_arn(arn) != Some(region.as_str())
+    };
+    let elsewhere: Vec<&str> = source.kms_key_arns.iter().map(String::as_str).filter(is_elsewhere).collect();
+    let are_not = match elsewhere.as_slice() {
+        [] => return None,
+        [one] => format!("key {one} is"),
+        more => format!("keys {} are", more.join(", ")),
+    };
+    let bucket = &source.bucket;
+    Some(format!(
+        "source.kmsKeyArns: {are_not} not in {region}, where bucket {bucket} is, and S3 encrypts only with keys of the bucket's Region; name keys of {region}, or remove kmsKeyArns to allow every key of {region}"
+    ))
 }
 
 /// Why the key of a rule cannot encrypt its replicas.
