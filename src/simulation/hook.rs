@@ -46,6 +46,7 @@ pub enum Call {
     ListVersions(BucketAddress),
     DeleteVersion(VersionAt),
     Verify(String),
+    ReadKeyPolicy(String),
     ReadRole(String),
     CreateJob,
     DescribeJob(String),
@@ -98,6 +99,7 @@ impl std::fmt::Display for Call {
             Call::Observe | Call::ObserveForDeletion => f.write_str("read AWS"),
             Call::Execute(step) => write!(f, "{step}"),
             Call::ReadBucketPolicy(bucket) => write!(f, "read the policy of bucket {}", bucket.name),
+            Call::ReadKeyPolicy(key) => write!(f, "read the policy of key {key}"),
             Call::WriteBucketPolicy(bucket) => write!(f, "write the policy of bucket {}", bucket.name),
             Call::ObserveForCanary => f.write_str("read what decides about canaries"),
             Call::PutCanary(object) => write!(f, "write a canary to bucket {}", object.bucket.name),
@@ -264,6 +266,16 @@ impl<P: Cloud> Cloud for Hooked<P> {
     ) -> Read<()> {
         let answer = self.port.write_bucket_policy(clients, bucket, policy);
         self.aws(Call::WriteBucketPolicy(bucket.clone()), answer).await
+    }
+
+    async fn read_key_policy(
+        &self,
+        clients: &P::Clients,
+        account_ref: Option<&str>,
+        key: &str,
+    ) -> Read<Option<Value>> {
+        let answer = self.port.read_key_policy(clients, account_ref, key);
+        self.aws(Call::ReadKeyPolicy(key.to_owned()), answer).await
     }
 
     async fn read_role(
