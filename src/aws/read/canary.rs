@@ -65,8 +65,10 @@ async fn read_default_retention(aws: &AwsClient, bucket: &BucketAddress) -> Read
     match aws.call(Operation::s3_read(region, GET_OBJECT_LOCK, name), request.send()).await {
         // S3 has an error code for "none": after an empty answer, a canary could be written that nobody can delete.
         Ok(answer) => match answer.object_lock_configuration() {
-            Some(held) => Ok(held.rule().and_then(|rule| rule.default_retention()).is_some()),
-            None => Err(incomplete(GET_OBJECT_LOCK, name, "an ObjectLockConfiguration")),
+            Some(held) if held.object_lock_enabled().is_some() => {
+                Ok(held.rule().and_then(|rule| rule.default_retention()).is_some())
+            }
+            _ => Err(incomplete(GET_OBJECT_LOCK, name, "an ObjectLockConfiguration with ObjectLockEnabled")),
         },
         Err(failure) if failure.code == "ObjectLockConfigurationNotFoundError" => Ok(false),
         Err(failure) => Err(failure),

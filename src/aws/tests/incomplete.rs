@@ -59,7 +59,7 @@ async fn an_incomplete_answer_about_a_bucket_permits_no_canary() {
         account_id: ACCOUNT.to_owned(),
         account_ref: None,
     };
-    for body in ["", "<VersioningConfiguration/>"] {
+    for body in ["", "<VersioningConfiguration/>", "<ObjectLockConfiguration/>"] {
         let facts = observe_for_canary(&clients(body).await, &bucket, &[]).await;
         let retention = facts.buckets["orders"].default_retention.clone().unwrap_err();
         assert!(retention.message().contains("ObjectLockConfiguration"), "{}", retention.message());

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::{BucketReplication, GROUP, MAX_RULE_ENTRIES, RuleHealth, RuleVerdict};
 use crate::replication::backfill::price;
-use crate::replication::health::mending::TRIED_FOR;
+use crate::replication::health::mending::created_after;
 
 /// The fields of the spec that choose objects.
 const CHOOSING: [&str; 3] = ["statuses", "prefixes", "createdAfter"];
@@ -50,7 +50,7 @@ fn failed(replication: &BucketReplication) -> Map<String, Value> {
     if let Some(prefixes) = prefixes(replication, &failing) {
         fields.insert("prefixes".to_owned(), json!(prefixes));
     }
-    let created = failed_since(replication).and_then(|since| since.checked_sub(TRIED_FOR).ok());
+    let created = failed_since(replication).and_then(created_after);
     fields.extend(created.map(|created| ("createdAfter".to_owned(), json!(created.to_string()))));
     fields
 }
@@ -106,8 +106,8 @@ pub fn remarks(replication: &BucketReplication) -> Vec<String> {
     if !failing.is_empty() {
         lines.extend(
             [
-                "The status reports failures, so that this asks for what failed. S3 may try for hours: createdAfter is a day before",
-                "the first failure. Once it has completed, the count of these failures starts again.",
+                "The status reports failures, so that this asks for what failed. S3 may try for hours: createdAfter is 25 hours",
+                "before the first failure. Once it has completed, the count of these failures starts again.",
             ]
             .map(str::to_owned),
         );
@@ -155,13 +155,14 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_asked_for_by_the_prefixes_of_its_rules_and_from_a_day_before_the_first_failure() {
+    fn what_failed_is_asked_for_by_the_prefixes_of_its_rules_and_from_more_than_a_day_before_the_first_failure()
+     {
         let rules = [rule("invoices", "Failing", 12), rule("logs", "Arriving", 0)];
         let replication = replication(json!({"failedSince": "2026-03-02T10:00:00Z", "rules": rules}));
         assert_eq!(
             spec(&replication, json!({})),
             json!({"replicationRef": {"name": "orders-to-eu"}, "statuses": ["Failed"], "prefixes": ["invoices/"],
-                "createdAfter": "2026-03-01T10:00:00Z"})
+                "createdAfter": "2026-03-01T09:00:00Z"})
         );
         let failed =
             "Failed since 2026-03-02T10:00:00Z: 12 operations of rule invoices, to bucket copies.".to_owned();

@@ -9,7 +9,16 @@ use crate::replication::health::evidence::Mending;
 
 /// An object that failed was created before it failed, and S3 may try for hours
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-troubleshoot.html>). A day leaves none out.
-pub const TRIED_FOR: SignedDuration = SignedDuration::from_hours(24);
+const TRIED_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// How much earlier than a backfill needs it to begin, it is printed to begin: a metric that comes late shows an earlier
+/// first failure than the one that was known.
+const SLACK: SignedDuration = SignedDuration::from_hours(1);
+
+/// From when on a backfill must choose objects, to have all that failed since.
+pub fn created_after(since: Timestamp) -> Option<Timestamp> {
+    since.checked_sub(TRIED_FOR).ok()?.checked_sub(SLACK).ok()
+}
 
 /// Up to when the failures of a rule for keys with this prefix are mended, of which the first was at `since`. `None`: each
 /// backfill left out some of the objects that may have failed.

@@ -118,7 +118,7 @@ async fn a_resource_whose_status_reports_failures_is_printed_for_what_failed() -
         "statuses:\n  - Failed\n",
         "prefixes:\n  - invoices/\n",
         "createdAfter: ",
-        "2026-03-01T10:00:00Z",
+        "2026-03-01T09:00:00Z",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
