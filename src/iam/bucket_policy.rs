@@ -1,6 +1,7 @@
 //! The operator's statements in the policy of a destination bucket of another account. All other statements are kept as they
 //! are
-//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>).
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>). Their actions, Sids and
+//! principals are decided here.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,7 @@
 //! IAM, without replication: ARNs, policy documents, their meaning, and the merge of statements into a bucket's policy.
 //!
-//! In: names, actions, resources, JSON. Out: documents and their differences. Pure, and knows nothing of replication.
+//! In: names, actions, resources, JSON. Out: documents and their differences. Pure. Of replication it knows
+//! the actions that a destination allows, in `bucket_policy.rs`.
 
 pub mod arn;
 pub mod bucket_policy;

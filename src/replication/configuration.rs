@@ -2,7 +2,8 @@
 //!
 //! Absent and default values are one here, as AWS means them: a switch that S3 does not mention is `Disabled`,
 //! a filter it does not mention is the empty prefix
-//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ReplicationRule.html>).
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ReplicationRule.html>). A new element of a rule also goes into
+//! `aws/read/unknown_elements.rs`.
 
 use std::collections::BTreeMap;
 

@@ -146,6 +146,11 @@ pub fn value_of<'a>(tags: &'a BTreeMap<String, String>, key: &str) -> Option<&'a
     tags.get(key).or_else(|| tags.iter().find(|(held, _)| is_same_key(held, key)).map(|(_, value)| value))
 }
 
+/// Whether a tag is one of those that name the owner of a role. Admission keeps them out of a spec.
+pub fn is_owner_tag(key: &str) -> bool {
+    key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// Whether tags name a resource, as those with which a role is taken over do.
 pub fn names_owner(tags: &BTreeMap<String, String>) -> bool {
     [tag("namespace"), tag("name")].iter().all(|key| tags.contains_key(key))

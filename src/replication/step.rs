@@ -160,8 +160,10 @@ impl Step {
                 | Step::DeleteRole { .. },
                 Step::PutReplication { .. } | Step::DeleteReplication { .. },
             ) => true,
-            // S3 refuses a policy with a principal that does not exist.
-            (Step::PutBucketPolicy { .. }, Step::CreateRole { .. }) => true,
+            // S3 refuses a policy with a principal that does not exist. So it would refuse every later policy of a bucket whose
+            // policy still names a role that is gone, its owner's too.
+            (Step::PutBucketPolicy { .. }, Step::CreateRole { .. })
+            | (Step::DeleteRole { .. }, Step::PutBucketPolicy { .. }) => true,
             // A role gets no permissions before it has the boundary that is imposed on it.
             (
                 Step::PutRolePolicy { role, .. },

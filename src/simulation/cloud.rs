@@ -1,6 +1,7 @@
 //! The port to AWS, implemented on a [`World`].
 //!
-//! In: the calls of the controllers. Out: what AWS would answer from that state.
+//! In: the calls of the controllers. Out: what AWS would answer from that state, or from the one
+//! before the last write.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! What is in `deploy/`: generated from the chart or compared with it, and accepted by the API server.
 //!
+//! The files in the chart's `files/` are links to those in `crds/` and `deploy/`.
+//!
 //! `UPDATE_DEPLOY=1 cargo test --test deploy` writes the generated files.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! One function for each read from S3, IAM and KMS.
+//! One function for each read of a check from S3, IAM and KMS, but for bucket policies and Regions.
 //!
 //! In: a client, and what to read. Out: the answer in the domain's types, or AWS's failure. Each is one call, but for
 //! a role that is to be deleted.

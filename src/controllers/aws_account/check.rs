@@ -1,6 +1,7 @@
 //! Checks one `AwsAccount`.
 //!
-//! In: the account, and how many resources refer to it. Out: its status, and when to check it again.
+//! In: the account, and how many resources refer to it. Out: its status, which is written
+//! only if it differs, and when to check it again.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Decides which roles an account allows a resource to use.
+//! Decides which roles an account allows a resource to use. Whether a role that exists may be adopted:
+//! `plan/preconditions/to_write.rs`.
 
 use crate::iam::arn::{account_of_arn, path_of_role_arn, role_of_arn};
 use crate::replication::authorize::accounts::Account;

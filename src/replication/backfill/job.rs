@@ -1,5 +1,6 @@
 //! A job of S3 Batch Operations, as the port to AWS takes and returns it
-//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-job-status.html>).
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-job-status.html>). What a state means for a backfill:
+//! `verdict.rs`.
 
 use jiff::Timestamp;
 use strum::{Display, EnumString};

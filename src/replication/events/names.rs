@@ -1,7 +1,8 @@
 //! The changes that events report, by the names that CloudTrail gives them.
 //!
 //! CloudTrail's names are those of the API for IAM and KMS. For S3 they are listed in
-//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/cloudtrail-logging-s3-info.html>.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/cloudtrail-logging-s3-info.html>. Which resources and accounts each
+//! has checked: `controllers/events/dispatch.rs`.
 
 use strum::{EnumString, IntoStaticStr, VariantArray};
 

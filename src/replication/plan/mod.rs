@@ -9,6 +9,8 @@ mod transition;
 
 pub use input::PlanInput;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use self::preconditions::refusals;
@@ -24,7 +26,7 @@ use crate::replication::outcome::Outcome;
 use crate::replication::plan::transition::Transition;
 use crate::replication::refusal::Refusal;
 use crate::replication::resource::Replication;
-use crate::replication::resource_id::ResourceId;
+use crate::replication::resource_id::{ResourceId, is_owner_tag};
 use crate::replication::step::{RoleDocuments, Step};
 
 /// What is to be done, and why.
@@ -275,11 +277,13 @@ fn role_steps(input: &PlanInput<'_>, role: &ManagedRole, differences: &[DriftEnt
         keys.map(|key| (key, role.tags.contains_key(key)))
     };
     let set: Vec<&str> = tag_differences().filter(|(_, wanted)| *wanted).map(|(key, _)| key).collect();
-    if !set.is_empty() {
-        let tags = role.tags.iter().filter(|(key, _)| set.contains(&key.as_str()));
-        let tags = tags.map(|(key, value)| (key.clone(), value.clone())).collect();
-        steps.push(Step::TagRole { role: name.clone(), tags });
-    }
+    let tags = role.tags.iter().filter(|(key, _)| set.contains(&key.as_str()));
+    // The owner's apart from the spec's: IAM denies a request for all of its tags if a policy denies one of them, and what
+    // the role may do waits for its owner's name alone.
+    let (owner, others): (BTreeMap<String, String>, BTreeMap<String, String>) =
+        tags.map(|(key, value)| (key.clone(), value.clone())).partition(|(key, _)| is_owner_tag(key));
+    let tagged = [owner, others].into_iter().filter(|tags| !tags.is_empty());
+    steps.extend(tagged.map(|tags| Step::TagRole { role: name.clone(), tags }));
     let unset: Vec<String> =
         tag_differences().filter(|(_, wanted)| !wanted).map(|(key, _)| key.to_owned()).collect();
     if !unset.is_empty() {

@@ -1,4 +1,5 @@
-//! The wording of messages: one difference, a list of which only the beginning is shown, a text cut to the room there is.
+//! The wording of messages: one difference (drift) as conditions and events have it, a list of which only the beginning is
+//! shown, a text cut to the room there is.
 
 use crate::api::DriftEntry;
 

@@ -12,7 +12,7 @@ use crate::api::{
 use crate::replication::tests::model::{bucket_in, execute};
 use crate::replication::tests::{Case, nothing_but, quickstart, spec};
 use crate::replication::{
-    Configuration, Failure, FailureClass, ObservedKey, ObservedRole, Plan, VersioningStatus,
+    Configuration, Failure, FailureClass, ObservedKey, ObservedRole, Outcome, Plan, Step, VersioningStatus,
 };
 
 /// Two fresh buckets and nothing else.
@@ -486,6 +486,36 @@ fn what_is_held_back_is_left_and_the_rest_is_put_right() {
         plan.differences.iter().filter(|d| d.path.contains("storageClass")).cloned().collect();
     let steps: Vec<_> = plan.without(&contested).concat().iter().map(ToString::to_string).collect();
     assert_eq!(steps, ["enable versioning of bucket dest-bucket-eu-west-1 in eu-west-1"]);
+}
+
+#[test]
+fn a_tag_that_is_held_back_or_denied_keeps_neither_the_owners_name_nor_the_configuration_back() {
+    let mut case = converged(quickstart());
+    case.spec.role.as_mut().unwrap().tags.insert("team".into(), "data".into());
+    let role = case.observed.role.as_mut().unwrap().as_mut().unwrap();
+    role.tags.remove("s3replication.dev/namespace");
+    role.tags.remove("s3replication.dev/name");
+    role.policy = Ok(None);
+    case.observed.configuration = Ok(None);
+    let plan = case.plan();
+    let contested: Vec<_> = plan.differences.iter().filter(|d| d.path == "tags.team").cloned().collect();
+    assert_eq!(contested.len(), 1, "{plan}");
+    let steps: Vec<_> = plan.without(&contested).concat();
+    assert!(
+        steps.iter().any(|step| matches!(step, Step::TagRole { tags, .. } if !tags.contains_key("team")))
+    );
+    assert!(steps.iter().any(|step| matches!(step, Step::PutReplication { .. })), "{steps:#?}");
+
+    let mut outcome = Outcome::default();
+    for stage in &plan.stages {
+        for step in outcome.admit(stage) {
+            let denied = matches!(&step, Step::TagRole { tags, .. } if tags.contains_key("team"));
+            let failure = Failure::new(FailureClass::Denied, step.action(), step.subject(), "");
+            outcome.record(step, if denied { Err(failure) } else { Ok(()) });
+        }
+    }
+    assert_eq!(outcome.failed.len(), 1);
+    assert_eq!(outcome.skipped, vec![], "{outcome:?}");
 }
 
 #[test]

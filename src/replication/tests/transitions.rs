@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use crate::api::BucketReplicationSpec;
+use crate::api::{BucketPolicyStatus, BucketReplicationSpec};
 use crate::iam::bucket_policy;
 use crate::iam::compare::allows;
 use crate::replication::tests::model::{bucket_in, execute};
@@ -45,6 +45,33 @@ fn is_covered(observed: &Observed, sid: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What the status remembers of a policy in the other account.
+fn written_policy(number: u8) -> BucketPolicyStatus {
+    BucketPolicyStatus {
+        bucket: format!("there-{number}"),
+        region: "eu-west-1".into(),
+        account: OTHER.into(),
+        account_ref: "dr".into(),
+    }
+}
+
+/// The roles that our statements in policies of buckets name, and that do not exist.
+fn dead_names(observed: &Observed, sid: &str) -> Vec<String> {
+    let roles = observed.role.iter().flatten().chain(observed.former_roles.values().flatten().flatten());
+    let exist: Vec<&str> = roles.map(|role| role.arn.as_str()).collect();
+    let policies = observed.bucket_policies.values().flatten();
+    let statements = policies.flat_map(|held| {
+        let ours = bucket_policy::ours(held.as_ref(), sid);
+        ours["Statement"].as_array().cloned().unwrap_or_default()
+    });
+    let named = statements.flat_map(|statement| match &statement["Principal"]["AWS"] {
+        serde_json::Value::Array(names) => names.clone(),
+        name => vec![name.clone()],
+    });
+    let named = named.filter_map(|name| name.as_str().map(str::to_owned));
+    named.filter(|name| !exist.contains(&name.as_str())).collect()
 }
 
 /// Enables every step, and replaces the observed role by the one that the spec now names.
@@ -151,6 +178,7 @@ proptest! {
             execute(&mut case.observed, SOURCE, step);
         }
         case = case.applied();
+        case.status.bucket_policies = (0..3u8).map(written_policy).collect();
         case.spec = across(&new, new_role, true);
         observe_again(&mut case);
         let plan = case.plan();
@@ -167,6 +195,7 @@ proptest! {
                 outcome.record(step, result);
                 let covered = is_covered(&case.observed, &sid);
                 prop_assert!(covered.is_ok(), "{}\n{plan}\n{outcome:?}", covered.unwrap_err());
+                prop_assert_eq!(dead_names(&case.observed, &sid), Vec::<String>::new(), "{}\n{:?}", plan, outcome);
             }
         }
         prop_assert_eq!(outcome.is_complete(), outcome.failed.is_empty());

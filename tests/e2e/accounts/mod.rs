@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::support::{reason, replication, set};
 
 /// The default number of concurrent reconciles in one set of accounts.
-const PERMITS: usize = 12;
+const PERMITS: usize = 8;
 
 /// Another AWS account, with the operator's role there.
 struct RemoteAccount {

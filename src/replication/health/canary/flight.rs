@@ -1,4 +1,4 @@
-//! One canary on its way: when it is at its end, and what is deleted then.
+//! One canary on its way: how long it is waited for, how often it is read meanwhile, and what is deleted at its end.
 //!
 //! In: what S3 answers about it. Out: the next move. The version at the source is read until its replication status is
 //! final; then its replicas are listed, and all of them and the version itself are deleted by version id. A canary that a

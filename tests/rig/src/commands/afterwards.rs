@@ -2,14 +2,19 @@
 //! operator. In: a world with Ready resources, and the operator. Out: requests and memory.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rig::usage::{Memory, MemorySampler, Usage};
+use rig::world::DEADLINE;
 use rig::{Operator, World, progress};
 use serde_json::json;
 
 use super::measure::{check_on_request, operations, start};
 use super::scale::{RATES, name_of};
+
+/// How often the audit log is read, which is large.
+const POLL: Duration = Duration::from_millis(200);
 
 const DEFINITION: &str = "bucketreplications.s3replication.dev";
 
@@ -39,10 +44,14 @@ pub async fn relist(world: &World, operator: &Operator) -> Result<Afterwards> {
     let patch = patch.to_string();
     let output = world.cluster().kubectl(["patch", "crd", DEFINITION, "--type=json", "--patch", &patch])?;
     ensure!(output.status.success(), "kubectl patch crd: {}", String::from_utf8_lossy(&output.stderr));
+    // The API server ends the watches a moment later. A list comes before the next watch.
+    let begun = Instant::now();
+    while reads(world)? - before < 2 {
+        ensure!(begun.elapsed() < DEADLINE, "the operator listed nothing anew:\n{}", operator.log());
+        tokio::time::sleep(POLL).await;
+    }
     check_on_request(world, &name_of(0)).await.with_context(|| operator.log())?;
-    let reads = reads(world)? - before;
-    ensure!(reads > 1, "the operator listed nothing anew:\n{}", operator.log());
-    afterwards(world, operator, sampler, reads)
+    afterwards(world, operator, sampler, reads(world)? - before)
 }
 
 /// Starts another operator after the first has ended. Returns once it acts on a change.
