@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rig::usage::{Memory, MemorySampler, Usage};
 use rig::world::DEADLINE;
-use rig::{Operator, World, progress};
+use rig::{KubeRequest, Operator, World, progress};
 use serde_json::json;
 
 use super::measure::{check_on_request, operations, start};
@@ -35,7 +35,7 @@ pub struct Afterwards {
 /// If the operator does not come back, or did not read anew.
 pub async fn relist(world: &World, operator: &Operator) -> Result<Afterwards> {
     progress::say("changing the definition, so that the operator must list all resources anew");
-    let before = reads(world)?;
+    let (before, watched) = (reads(world)?, watches(world)?);
     world.proxy.clear();
     let sampler = MemorySampler::start(operator.pid());
     let description = "/spec/versions/0/schema/openAPIV3Schema/description";
@@ -44,9 +44,10 @@ pub async fn relist(world: &World, operator: &Operator) -> Result<Afterwards> {
     let patch = patch.to_string();
     let output = world.cluster().kubectl(["patch", "crd", DEFINITION, "--type=json", "--patch", &patch])?;
     ensure!(output.status.success(), "kubectl patch crd: {}", String::from_utf8_lossy(&output.stderr));
-    // The API server ends the watches a moment later. A list comes before the next watch.
+    // The API server ends the watch a moment later. Then comes one from the old version, which it refuses, and one from the
+    // end of the list.
     let begun = Instant::now();
-    while reads(world)? - before < 2 {
+    while watches(world)? - watched < 2 {
         ensure!(begun.elapsed() < DEADLINE, "the operator listed nothing anew:\n{}", operator.log());
         tokio::time::sleep(POLL).await;
     }
@@ -84,9 +85,15 @@ fn afterwards(
 }
 
 fn reads(world: &World) -> Result<usize> {
+    Ok(requests(world, "list")? + watches(world)?)
+}
+
+fn watches(world: &World) -> Result<usize> {
+    requests(world, "watch")
+}
+
+fn requests(world: &World, verb: &str) -> Result<usize> {
     let requests = world.kube_requests()?;
-    let reads = requests.iter().filter(|request| {
-        request.resource == "bucketreplications" && matches!(request.verb.as_str(), "list" | "watch")
-    });
-    Ok(reads.count())
+    let about = |request: &&KubeRequest| request.resource == "bucketreplications" && request.verb == verb;
+    Ok(requests.iter().filter(about).count())
 }
