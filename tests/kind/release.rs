@@ -11,6 +11,7 @@ use rig::Clients;
 use rig::kind::cloud::Recorded;
 use rig::kind::install::{PODS, RELEASE, Release};
 use rig::kind::{Kind, writers};
+use rig::world::unique;
 use serde_json::{Value, json};
 
 use super::cluster::Cluster;
@@ -235,10 +236,4 @@ impl<'a> OperatorRelease<'a> {
         }
         Ok(())
     }
-}
-
-/// A unique name: an existing cluster may have objects of an earlier run.
-fn unique(test: &str) -> String {
-    let end: String = std::iter::repeat_with(fastrand::lowercase).take(5).collect();
-    format!("{test}-{end}")
 }

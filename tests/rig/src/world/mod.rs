@@ -4,7 +4,8 @@ mod aws;
 mod kube;
 mod replication;
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -205,13 +206,31 @@ impl Drop for OwnCluster {
     }
 }
 
-/// A name that is valid for namespaces and buckets, with a random end.
-fn unique(name: &str) -> String {
-    let end: String = std::iter::repeat_with(fastrand::lowercase).take(5).collect();
-    let start: String = name.to_lowercase().replace('_', "-").chars().take(50).collect();
-    format!("{start}-{end}")
+/// A name that is valid for namespaces and buckets and that nobody else has: the letters differ between runs, the number
+/// within a run. Letters alone are not enough: a test of a hundred buckets meets the same five once in some thousand runs.
+pub fn unique(name: &str) -> String {
+    static RUN: LazyLock<String> =
+        LazyLock::new(|| std::iter::repeat_with(fastrand::lowercase).take(5).collect());
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let start: String = name.to_lowercase().replace('_', "-").chars().take(48).collect();
+    format!("{start}-{}{}", *RUN, NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 fn new_account() -> String {
     fastrand::u64(100_000_000_000..1_000_000_000_000).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::unique;
+
+    #[test]
+    fn a_hundred_thousand_names_are_all_different_and_fit_a_bucket() {
+        let long = "a-name-that-is-longer-than-what-a-bucket-or-a-namespace-can-have";
+        let names: BTreeSet<String> = (0..100_000).map(|_| unique(long)).collect();
+        assert_eq!(names.len(), 100_000);
+        assert!(names.iter().all(|name| name.len() <= 63), "{:?}", names.last());
+    }
 }
