@@ -236,7 +236,7 @@ mod tests {
     use super::*;
     use crate::api::{AssumeRole, AwsAccountSpec};
 
-    fn connector() -> AwsConnector {
+    fn build_connector() -> AwsConnector {
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("us-east-1"))
@@ -257,7 +257,7 @@ mod tests {
     /// AWS counts requests by account: one that has used up its rate holds up no other.
     #[test]
     fn accounts_of_one_id_share_their_rate_limits_and_no_others_do() {
-        let connector = connector();
+        let connector = build_connector();
         let limits =
             |name: &str, id: &str, role| connector.entry(&account(name, id, role)).clients().limits();
         let prod = limits("prod", "111111111111", Some("operator"));
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn no_identity_takes_the_place_of_one_that_is_missing() {
-        let connector = connector();
+        let connector = build_connector();
         let source = AwsClient::ambient(connector.ambient.clients().clone(), CallerIdentity::default());
         let mut clients = ResourceClients { source: source.clone(), destinations: BTreeMap::new() };
         let client = |clients: &ResourceClients, account| {
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn an_account_with_another_role_or_of_a_deleted_one_begins_anew() {
-        let connector = connector();
+        let connector = build_connector();
         let prod = account("prod", "111111111111", Some("operator"));
         let first = connector.entry(&prod);
         assert!(Arc::ptr_eq(&first, &connector.entry(&prod)));

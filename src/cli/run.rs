@@ -169,7 +169,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
         let otherwise = args.log_level.clone();
         tokio::spawn(async move { follow_log_level(&file, &otherwise, &level).await });
     }
-    let (namespaces, selector) = (namespaces(&args.namespaces), selector(args.selector));
+    let (namespaces, selector) = (unique_namespaces(&args.namespaces), given_selector(args.selector));
     let longest_request = args.aws.settings().attempt_timeout;
     let election = args.leader.settings(&scope(&namespaces, selector.as_deref()), longest_request)?;
     let (mut registry, aws_metrics) = (Registry::default(), aws::Metrics::default());
@@ -185,7 +185,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     // Gives up a connection that delivers nothing: the API server ends every watch sooner than that.
     config.read_timeout.get_or_insert(HEARTBEAT_TIMEOUT);
     let client = Client::try_from(config.clone()).map_err(|e| RunError::Configuration(e.into()))?;
-    let election = self::election(election, config).map_err(|e| RunError::Configuration(e.into()))?;
+    let election = build_election(election, config).map_err(|e| RunError::Configuration(e.into()))?;
     let cluster = cluster_id(&client).await.map_err(|e| RunError::ClusterId(e.into()))?;
     if let Some(selector) = &selector {
         let api = <BucketReplicationController<AwsConnector, ObjectWriter> as Controller>::api(
@@ -243,7 +243,7 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
 }
 
 /// The election with its own client: it retries by its own rules and must not wait for other requests.
-fn election(settings: Option<leader::Settings>, mut config: Config) -> kube::Result<leader::Election> {
+fn build_election(settings: Option<leader::Settings>, mut config: Config) -> kube::Result<leader::Election> {
     let Some(settings) = settings else { return Ok(leader::Election::disabled()) };
     config.default_retry = false;
     Ok(leader::Election::by_lease(Client::try_from(config)?, settings))
@@ -251,12 +251,12 @@ fn election(settings: Option<leader::Settings>, mut config: Config) -> kube::Res
 
 /// The namespaces without duplicates: two watches of one namespace would reconcile each resource twice at once. An
 /// empty variable in a manifest means all namespaces.
-fn namespaces(given: &[String]) -> Vec<String> {
+fn unique_namespaces(given: &[String]) -> Vec<String> {
     let names: BTreeSet<&str> = given.iter().map(|n| n.trim()).filter(|n| !n.is_empty()).collect();
     names.into_iter().map(str::to_owned).collect()
 }
 
-fn selector(given: Option<String>) -> Option<String> {
+fn given_selector(given: Option<String>) -> Option<String> {
     given.map(|selector| selector.trim().to_owned()).filter(|selector| !selector.is_empty())
 }
 
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn each_namespace_is_watched_once_and_an_empty_variable_means_all() {
-        let read = |given: &str| namespaces(&given.split(',').map(str::to_owned).collect::<Vec<_>>());
+        let read = |given: &str| unique_namespaces(&given.split(',').map(str::to_owned).collect::<Vec<_>>());
         assert_eq!(read("data, shop ,data"), ["data", "shop"]);
         assert!(read("").is_empty());
     }
@@ -318,6 +318,6 @@ mod tests {
         let scopes = [scope(&[], None), scope(&some, None), scope(&[], Some("shard=a"))];
         assert_eq!(scopes[1], "namespaces: data,shop; selector: *");
         assert_eq!(scopes.iter().collect::<BTreeSet<_>>().len(), 3);
-        assert_eq!(selector(Some(" ".to_owned())), None, "an empty variable in a manifest");
+        assert_eq!(given_selector(Some(" ".to_owned())), None, "an empty variable in a manifest");
     }
 }

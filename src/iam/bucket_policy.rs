@@ -153,13 +153,17 @@ mod tests {
 
     const ROLE: &str = "arn:aws:iam::111122223333:role/s3-replication/orders";
 
+    fn own_sid() -> String {
+        sid(&["data", "orders", "orders"])
+    }
+
     fn wanted(sid: &str) -> Vec<Statement> {
         statements(sid, &[ROLE.to_owned()], "arn:aws:s3:::dr", false)
     }
 
     #[test]
     fn merging_keeps_what_others_wrote_and_replaces_only_our_own() {
-        let sid = sid(&["data", "orders", "orders"]);
+        let sid = own_sid();
         let theirs = json!({"Sid": "Theirs", "Effect": "Deny", "Principal": "*", "Action": "s3:*",
             "Resource": "arn:aws:s3:::dr/*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}});
         let held = json!({"Version": "2008-10-17", "Id": "policy-1", "Statement": theirs});
@@ -175,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_policy_of_our_statements_alone_ends_with_them() {
-        let sid = sid(&["data", "orders", "orders"]);
+        let sid = own_sid();
         let held = merged(None, &sid, &wanted(&sid)).unwrap();
         assert_eq!(held["Version"], "2012-10-17");
         assert_eq!(merged(Some(&held), &sid, &[]), None);
@@ -193,7 +197,7 @@ mod tests {
         let dead: Vec<String> = dead_principals(Some(&policy), "").into_iter().collect();
         assert_eq!(dead, ["AIDAZQ3EXAMPLE7USER21", "AROAZQ3EXAMPLE7ROLE21", "AROAZQ3EXAMPLE7ROLE22:ci"]);
         assert!(dead_principals(None, "").is_empty());
-        let sid = sid(&["data", "orders", "orders"]);
+        let sid = own_sid();
         let ours = json!({"Statement": {"Sid": format!("{sid}Objects"), "Effect": "Allow",
             "Principal": {"AWS": "AROAZQ3EXAMPLE7ROLE21"}, "Action": "s3:ReplicateObject"}});
         assert!(dead_principals(Some(&ours), &sid).is_empty(), "it is replaced");
@@ -202,7 +206,7 @@ mod tests {
 
     #[test]
     fn what_our_statements_let_a_role_do_is_found_in_them_alone() {
-        let sid = sid(&["data", "orders", "orders"]);
+        let sid = own_sid();
         let held = merged(None, &sid, &wanted(&sid)).unwrap();
         assert!(admits(Some(&held), &sid, ROLE, "s3:ReplicateObject"));
         assert!(!admits(Some(&held), &sid, ROLE, "s3:ObjectOwnerOverrideToBucketOwner"));
@@ -212,7 +216,7 @@ mod tests {
 
     #[test]
     fn statements_that_an_operator_wrote_are_found_with_their_principals() {
-        let sid = sid(&["data", "orders", "orders"]);
+        let sid = own_sid();
         let by_hand = json!({"Statement": [
             {"Sid": "S3ReplicationByHandObjects", "Principal": {"AWS": "a"}},
             {"Sid": "Other", "Principal": "*"},

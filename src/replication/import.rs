@@ -297,9 +297,9 @@ mod tests {
     }
 
     fn to(edit: impl FnOnce(&mut RuleDestination)) -> Result<BucketReplicationSpec, Inexpressible> {
-        let mut destination = destination();
-        edit(&mut destination);
-        let configuration = rule(destination);
+        let mut edited = destination();
+        edit(&mut edited);
+        let configuration = rule(edited);
         import(&Replicating {
             bucket: "orders",
             region: None,

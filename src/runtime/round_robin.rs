@@ -137,10 +137,10 @@ mod tests {
                 let ticket = ticket as Ticket;
                 match event {
                     Event::Insert(namespace) => {
-                        let key = key(namespace, ticket);
-                        overtaken.entry(of(&key)).or_default();
-                        turns.insert(ticket, key.clone());
-                        waiting.insert(ticket, key);
+                        let added = key(namespace, ticket);
+                        overtaken.entry(of(&added)).or_default();
+                        turns.insert(ticket, added.clone());
+                        waiting.insert(ticket, added);
                     }
                     Event::Remove(index) if !waiting.is_empty() => {
                         let ticket = *waiting.keys().nth(index % waiting.len()).unwrap();

@@ -430,12 +430,12 @@ mod tests {
         object.metadata.labels.iter().filter_map(|labels| labels.get("team").cloned()).collect()
     }
 
-    fn store() -> Arc<Store<ConfigMap, String>> {
+    fn empty_store() -> Arc<Store<ConfigMap, String>> {
         Arc::new(Store::new(Keeping { index_by: by_team, summarize: |_| (), packing: Some(PACKING) }))
     }
 
-    fn writer() -> StoreWriter<ConfigMap, String, ()> {
-        StoreWriter::new(store(), None)
+    fn empty_writer() -> StoreWriter<ConfigMap, String, ()> {
+        StoreWriter::new(empty_store(), None)
     }
 
     /// The changes in words: the name, with the version before and after.
@@ -458,7 +458,7 @@ mod tests {
 
     #[test]
     fn a_relist_reports_what_changed_and_what_was_deleted_while_the_watch_was_cut() {
-        let mut writer = writer();
+        let mut writer = empty_writer();
         let first = vec![Init, InitApply(object("a", 1)), InitApply(object("b", 2)), InitDone];
         assert_eq!(changes(&mut writer, first), ["a new 1", "b new 2"]);
         let again = vec![Init, InitApply(object("b", 2)), InitApply(object("c", 5)), InitDone];
@@ -468,7 +468,7 @@ mod tests {
 
     #[test]
     fn what_a_list_brings_is_in_the_store_when_it_is_reported_and_a_broken_list_loses_nothing() {
-        let mut writer = writer();
+        let mut writer = empty_writer();
         changes(&mut writer, vec![Init, InitApply(object("a", 1)), InitApply(object("b", 1)), InitDone]);
         writer.observe(Init);
         let reported = writer.observe(InitApply(object("a", 2)));
@@ -483,7 +483,7 @@ mod tests {
 
     #[test]
     fn an_object_that_was_created_again_under_its_name_is_a_deletion_and_a_new_object() {
-        let mut writer = writer();
+        let mut writer = empty_writer();
         let mut again = object("a", 7);
         again.metadata.uid = Some("another".into());
         let words = changes(&mut writer, vec![Apply(object("a", 1)), Apply(again)]);
@@ -492,7 +492,7 @@ mod tests {
 
     #[test]
     fn a_list_of_one_namespace_removes_nothing_of_another() {
-        let store = store();
+        let store = empty_store();
         let mut shop = StoreWriter::new(store.clone(), Some("shop".into()));
         store.apply(object("a", 1));
         assert!(changes(&mut shop, vec![Init, InitDone]).is_empty());
@@ -501,7 +501,7 @@ mod tests {
 
     #[test]
     fn an_index_follows_its_objects_and_returns_the_oldest_first() {
-        let mut writer = writer();
+        let mut writer = empty_writer();
         let red = |name: &str, version, second| team(object(name, version), "red", second);
         let events = vec![Apply(red("young", 1, 9)), Apply(red("old", 1, 3)), Apply(object("none", 1))];
         changes(&mut writer, events);

@@ -488,7 +488,7 @@ mod tests {
 
     const HERE: &str = "111122223333";
 
-    fn world() -> World {
+    fn world_with_buckets() -> World {
         let mut world = World::new(HERE);
         world.create_bucket("orders", "us-east-1", HERE);
         world.create_bucket("copies", "eu-west-1", HERE);
@@ -516,7 +516,7 @@ mod tests {
 
     #[test]
     fn a_role_is_unique_without_regard_to_case_and_is_not_deleted_with_a_policy() {
-        let mut world = world();
+        let mut world = world_with_buckets();
         world.execute(HERE, &create("orders")).unwrap();
         assert_eq!(code(world.execute(HERE, &create("Orders"))), "EntityAlreadyExists");
         let put = Step::PutRolePolicy { role: "orders".into(), document: "{}".into(), expands: false };
@@ -530,7 +530,7 @@ mod tests {
 
     #[test]
     fn s3_refuses_a_policy_that_names_a_role_that_is_not_there_or_is_gone() {
-        let mut world = world();
+        let mut world = world_with_buckets();
         let copies = address("copies", "eu-west-1");
         let roles = ["arn:aws:iam::111122223333:role/s3-replication/orders".to_owned()];
         let policy = PolicyDocument::new(policy_statements("Sid", &roles, "arn:aws:s3:::copies", false));
@@ -546,7 +546,7 @@ mod tests {
 
     #[test]
     fn requests_name_the_region_and_the_owner() {
-        let mut world = world();
+        let mut world = world_with_buckets();
         let enable = |bucket| Step::EnableVersioning { bucket };
         assert_eq!(code(world.execute(HERE, &enable(address("orders", "eu-west-1")))), "PermanentRedirect");
         assert_eq!(code(world.execute(HERE, &enable(address("none", "us-east-1")))), "NoSuchBucket");
@@ -560,7 +560,7 @@ mod tests {
 
     #[test]
     fn equal_states_have_equal_texts() {
-        let (mut one, other) = (world(), world());
+        let (mut one, other) = (world_with_buckets(), world_with_buckets());
         assert_eq!(one.canonical(), other.canonical());
         one.execute(HERE, &create("orders")).unwrap();
         assert_ne!(one.canonical(), other.canonical());

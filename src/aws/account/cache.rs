@@ -296,7 +296,7 @@ mod tests {
     use super::*;
     use crate::replication::{Failure, VersioningStatus};
 
-    fn bucket(account_id: &str) -> BucketKey {
+    fn orders_of(account_id: &str) -> BucketKey {
         BucketKey::new("orders", account_id)
     }
 
@@ -306,7 +306,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_requested_check_reads_object_lock_and_keys_anew() {
-        let (buckets, bucket) = (Buckets::new(), bucket("111122223333"));
+        let (buckets, bucket) = (Buckets::new(), orders_of("111122223333"));
         let ask = async |fresh, answer| buckets.object_lock(&bucket, fresh, async { Ok(answer) }).await;
         assert_eq!(ask(false, false).await, Some(false));
         assert_eq!(ask(false, true).await, Some(false), "it is remembered");
@@ -330,7 +330,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_that_only_fails_leaves_what_is_remembered() {
-        let (buckets, bucket) = (Buckets::new(), bucket("111122223333"));
+        let (buckets, bucket) = (Buckets::new(), orders_of("111122223333"));
         for class in [FailureClass::Denied, FailureClass::Unavailable] {
             assert_eq!(
                 buckets.object_lock(&bucket, false, async { failure(class) }).await,
@@ -382,13 +382,13 @@ mod tests {
     async fn an_answer_serves_only_those_who_expect_the_same_owner() {
         let buckets = Buckets::new();
         let enabled = Versioning { status: VersioningStatus::Enabled, mfa_delete: false };
-        let partners = buckets.versioning(&bucket("444455556666"), false, async { Ok(enabled) }).await;
+        let partners = buckets.versioning(&orders_of("444455556666"), false, async { Ok(enabled) }).await;
         assert_eq!(partners, Ok(enabled));
         let own = async { failure(FailureClass::Denied) };
-        assert!(buckets.versioning(&bucket("111122223333"), false, own).await.is_err());
+        assert!(buckets.versioning(&orders_of("111122223333"), false, own).await.is_err());
 
         let location = Location { region: "eu-west-1".into(), owner: OwnerCheck::Confirmed };
-        buckets.set_location(bucket("444455556666"), location);
-        assert_eq!(buckets.location(&bucket("111122223333")), None);
+        buckets.set_location(orders_of("444455556666"), location);
+        assert_eq!(buckets.location(&orders_of("111122223333")), None);
     }
 }

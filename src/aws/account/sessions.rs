@@ -176,8 +176,8 @@ mod tests {
 
     /// How long a session of this length serves.
     fn used(length: Duration) -> Duration {
-        let session = session("key", SystemTime::now() + length);
-        BeforeExpiry.expire_after_create(&String::new(), &session, Instant::now()).unwrap()
+        let created = session("key", SystemTime::now() + length);
+        BeforeExpiry.expire_after_create(&String::new(), &created, Instant::now()).unwrap()
     }
 
     #[test]

@@ -39,15 +39,15 @@ pub async fn known_location(aws: &AwsClient, caller: &Caller, bucket: &BucketRef
 
 /// Locates a bucket, by a call where its Region is not known. `None`: there is no such bucket.
 pub async fn locate(aws: &AwsClient, caller: &Caller, bucket: &BucketRef) -> Read<Option<Location>> {
-    let (name, account_id, home) = (&bucket.name, account_id(caller, bucket), aws.home());
+    let (name, owner, home) = (&bucket.name, account_id(caller, bucket), aws.home());
     if let Some(region) = bucket.region.as_deref().filter(|region| !is_region(region)) {
         return Err(no_such_region(name, region));
     }
     if let Some(known) = known_location(aws, caller, bucket).await {
         return Ok(Some(known));
     }
-    let answer = head(aws, home, name, Some(account_id)).await;
-    let answer = explain(aws, home, name, account_id, answer).await;
+    let answer = head(aws, home, name, Some(owner)).await;
+    let answer = explain(aws, home, name, owner, answer).await;
     let location = match answer {
         Head::Found(region) => Location { region, owner: OwnerCheck::Confirmed },
         Head::Elsewhere(region) => Location { region, owner: OwnerCheck::NotChecked },

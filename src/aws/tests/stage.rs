@@ -107,7 +107,7 @@ impl Stage {
         world.keys.insert(key, "Enabled".to_owned());
         let proxy = Proxy::start((Ipv4Addr::LOCALHOST, port).into()).await?;
         let (simulated, real) = (SimulatedCloud::new(world), connector(&proxy.url(), &here));
-        let accounts = accounts(&there);
+        let accounts = accounts_with(&there);
         let stage = Stage {
             simulated_clients: simulated.connect(&accounts, &id()).await?,
             real_clients: real.connect(&accounts, &id()).await?,
@@ -275,7 +275,7 @@ pub fn id() -> ResourceId {
     }
 }
 
-fn accounts(there: &str) -> Accounts {
+fn accounts_with(there: &str) -> Accounts {
     let role = AssumeRole { arn: format!("arn:aws:iam::{there}:role/operator"), ..AssumeRole::default() };
     let spec =
         AwsAccountSpec { account_id: there.to_owned(), assume_role: Some(role), ..AwsAccountSpec::default() };

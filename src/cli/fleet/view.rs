@@ -122,7 +122,7 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], pointers: Point
     let ready = of_type("Ready").cloned().unwrap_or_else(unseen);
     let current = status.observed_generation >= metadata.generation;
     let (verdict, why) = decide(&ready, of_type("Replicating"), current);
-    let (source, rules) = (source(&spec, &status), rules(&spec, &status));
+    let (source, rules) = (source_view(&spec, &status), rule_views(&spec, &status));
     let accounts: BTreeSet<&str> = rules
         .iter()
         .map(|rule| &rule.destination)
@@ -239,7 +239,7 @@ fn condition(condition: &Condition) -> ConditionView {
     }
 }
 
-fn source(spec: &BucketReplicationSpec, status: &BucketReplicationStatus) -> BucketView {
+fn source_view(spec: &BucketReplicationSpec, status: &BucketReplicationStatus) -> BucketView {
     let held = status.source.as_ref().filter(|held| held.bucket == spec.source.bucket);
     let known = BucketView {
         bucket: spec.source.bucket.clone(),
@@ -251,7 +251,7 @@ fn source(spec: &BucketReplicationSpec, status: &BucketReplicationStatus) -> Buc
     merged(known, held)
 }
 
-fn rules(spec: &BucketReplicationSpec, status: &BucketReplicationStatus) -> Vec<RuleView> {
+fn rule_views(spec: &BucketReplicationSpec, status: &BucketReplicationStatus) -> Vec<RuleView> {
     let rule = |rule: &ReplicationRule| {
         let destination = &rule.destination;
         let held = status.destinations.iter().find(|held| held.bucket == destination.bucket);

@@ -172,7 +172,7 @@ mod tests {
         Imported { bucket: bucket.to_owned(), manifest }
     }
 
-    fn directory(name: &str) -> PathBuf {
+    fn empty_directory(name: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("import-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         path
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_second_run_changes_no_byte() {
-        let directory = directory("twice");
+        let directory = empty_directory("twice");
         let buckets = [
             imported("a.b", Ok("one\n")),
             imported("c", Err("an | odd\n<rule>")),
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_file_that_someone_edited_is_left_unless_forced() {
-        let directory = directory("edited");
+        let directory = empty_directory("edited");
         let buckets = [imported("a", Ok("one\n"))];
         write(&directory, "111122223333", &buckets, false).unwrap();
         fs::write(directory.join("a.yaml"), "mine\n").unwrap();

@@ -275,15 +275,15 @@ mod tests {
 
     #[test]
     fn a_picture_overwrites_the_last_one_and_never_clears_the_screen() {
-        let picture = picture("one\ntwo\n", Some(10));
-        assert!(picture.contains("\u{1b}[Hone\u{1b}[K\ntwo\u{1b}[K\n\u{1b}[J"), "{picture:?}");
-        assert!(!picture.contains("\u{1b}[2J"));
+        let drawn = picture("one\ntwo\n", Some(10));
+        assert!(drawn.contains("\u{1b}[Hone\u{1b}[K\ntwo\u{1b}[K\n\u{1b}[J"), "{drawn:?}");
+        assert!(!drawn.contains("\u{1b}[2J"));
     }
 
     #[test]
     fn a_picture_that_is_higher_than_the_terminal_ends_with_the_count_of_the_rest() {
-        let picture = picture("1\n2\n3\n4\n5\n", Some(4));
-        assert!(picture.contains("2\u{1b}[K\n… and 3 more lines"), "{picture:?}");
-        assert_eq!(picture.matches('\n').count(), 3, "the last row stays free: a full one would scroll");
+        let drawn = picture("1\n2\n3\n4\n5\n", Some(4));
+        assert!(drawn.contains("2\u{1b}[K\n… and 3 more lines"), "{drawn:?}");
+        assert_eq!(drawn.matches('\n').count(), 3, "the last row stays free: a full one would scroll");
     }
 }

@@ -119,7 +119,7 @@ pub fn remarks(replication: &BucketReplication) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn replication(health: Value) -> BucketReplication {
+    fn replication_with(health: Value) -> BucketReplication {
         let rule = |id: &str, filter: Value| json!({"id": id, "filter": filter, "destination": {"bucket": "copies"}});
         serde_json::from_value(json!({
             "apiVersion": "s3replication.dev/v1alpha1",
@@ -148,7 +148,7 @@ mod tests {
         let everything =
             json!({"replicationRef": {"name": "orders-to-eu"}, "statuses": ["NotReplicated", "Failed"]});
         for health in [json!(null), json!({"rules": [rule("invoices", "Arriving", 0)]})] {
-            let replication = replication(health);
+            let replication = replication_with(health);
             assert_eq!(spec(&replication, json!({})), everything);
             assert_eq!(remarks(&replication).len(), 3);
         }
@@ -158,7 +158,7 @@ mod tests {
     fn what_failed_is_asked_for_by_the_prefixes_of_its_rules_and_from_more_than_a_day_before_the_first_failure()
      {
         let rules = [rule("invoices", "Failing", 12), rule("logs", "Arriving", 0)];
-        let replication = replication(json!({"failedSince": "2026-03-02T10:00:00Z", "rules": rules}));
+        let replication = replication_with(json!({"failedSince": "2026-03-02T10:00:00Z", "rules": rules}));
         assert_eq!(
             spec(&replication, json!({})),
             json!({"replicationRef": {"name": "orders-to-eu"}, "statuses": ["Failed"], "prefixes": ["invoices/"],
@@ -172,14 +172,14 @@ mod tests {
     #[test]
     fn a_rule_whose_failures_are_not_proven_to_be_over_is_asked_for_too() {
         let silent = json!({"id": "logs", "destination": "copies", "verdict": "Unknown", "failed": 3});
-        let replication = replication(json!({"rules": [rule("invoices", "Failing", 12), silent]}));
+        let replication = replication_with(json!({"rules": [rule("invoices", "Failing", 12), silent]}));
         assert_eq!(spec(&replication, json!({}))["prefixes"], json!(["invoices/", "logs/"]));
     }
 
     #[test]
     fn a_rule_for_every_key_that_fails_leaves_no_prefix_out() {
         let rules = [rule("invoices", "Failing", 1), rule("all", "Failing", 2)];
-        let replication = replication(json!({"rules": rules}));
+        let replication = replication_with(json!({"rules": rules}));
         let every_key = json!({"replicationRef": {"name": "orders-to-eu"}, "statuses": ["Failed"]});
         assert_eq!(spec(&replication, json!({})), every_key);
         let gone = replication_without_rule();
@@ -187,12 +187,12 @@ mod tests {
     }
 
     fn replication_without_rule() -> BucketReplication {
-        replication(json!({"rules": [rule("removed", "Failing", 1)]}))
+        replication_with(json!({"rules": [rule("removed", "Failing", 1)]}))
     }
 
     #[test]
     fn a_person_who_chooses_the_objects_gets_what_they_chose() {
-        let replication = replication(json!({"rules": [rule("invoices", "Failing", 12)]}));
+        let replication = replication_with(json!({"rules": [rule("invoices", "Failing", 12)]}));
         let chosen = spec(&replication, json!({"prefixes": ["2026/"]}));
         assert_eq!(chosen["statuses"], json!(["NotReplicated", "Failed"]));
         assert_eq!(chosen["prefixes"], json!(["2026/"]));

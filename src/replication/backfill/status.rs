@@ -148,9 +148,9 @@ mod tests {
     fn trouble_on_the_way_to_aws_is_not_the_end_of_a_job() {
         let context = BackfillContext { generation: Some(1), requested: None, now: Timestamp::UNIX_EPOCH };
         let ready = |status: ReplicationBackfillStatus, reason| {
-            let report =
+            let reported =
                 report(status, &ReplicationBackfillStatus::default(), (reason, "no answer"), context);
-            let found = report.status.conditions.into_iter().find(|c| c.type_ == "Ready").unwrap();
+            let found = reported.status.conditions.into_iter().find(|c| c.type_ == "Ready").unwrap();
             (found.status, found.reason)
         };
         let job_id = Some("job".to_owned());

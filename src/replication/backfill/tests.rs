@@ -44,7 +44,7 @@ fn source() -> BackfillSource {
     }
 }
 
-fn spec(more: &Value) -> ReplicationBackfillSpec {
+fn spec_with(more: &Value) -> ReplicationBackfillSpec {
     let mut spec = json!({"replicationRef": {"name": "orders-to-eu"}});
     for (key, value) in more.as_object().into_iter().flatten() {
         spec[key] = value.clone();
@@ -71,7 +71,7 @@ fn job(state: &str) -> Job {
 }
 
 fn judged(job: &Job, more: &Value) -> Verdict {
-    let spec = spec(more);
+    let spec = spec_with(more);
     verdict(job, Some(&spec), Wish::of(&spec))
 }
 
@@ -146,7 +146,7 @@ fn the_job_waits_after_the_operators_own_write_and_for_no_longer() {
 #[test]
 fn an_account_has_to_allow_backfills_and_the_bucket_of_the_report() {
     let silent = account("{accountId: '111122223333', destinations: ['reports']}");
-    let refusal = require_allowed(&spec(&json!({})), Some(&silent)).unwrap_err();
+    let refusal = require_allowed(&spec_with(&json!({})), Some(&silent)).unwrap_err();
     assert_eq!(refusal.reason, Reason::NotAllowed);
     assert!(
         refusal.message.contains("spec.allow") && refusal.message.contains("prod"),
@@ -156,7 +156,8 @@ fn an_account_has_to_allow_backfills_and_the_bucket_of_the_report() {
     let allowing = account(
         "{accountId: '111122223333', allow: [Backfill], destinations: ['reports'], roles: {path: /imposed/}}",
     );
-    let of = |more: &Value| require_allowed(&spec(more), Some(&allowing)).map_err(|refusal| refusal.message);
+    let of =
+        |more: &Value| require_allowed(&spec_with(more), Some(&allowing)).map_err(|refusal| refusal.message);
     assert_eq!(of(&json!({})), Ok(()));
     assert_eq!(of(&json!({"report": {"bucket": "reports"}})), Ok(()));
     assert!(of(&json!({"report": {"bucket": "payroll"}})).unwrap_err().contains("report.bucket"));
@@ -164,14 +165,14 @@ fn an_account_has_to_allow_backfills_and_the_bucket_of_the_report() {
     assert_eq!(named("arn:aws:iam::111122223333:role/imposed/job"), Ok(()));
     assert!(named("arn:aws:iam::111122223333:role/job").unwrap_err().contains("/imposed/"));
     assert!(named("arn:aws:iam::444455556666:role/imposed/job").unwrap_err().contains("444455556666"));
-    assert_eq!(require_allowed(&spec(&json!({})), None), Ok(()), "no account restricts it");
+    assert_eq!(require_allowed(&spec_with(&json!({})), None), Ok(()), "no account restricts it");
     assert_eq!(require_turn(None, "orders-to-eu"), Ok(()));
     assert!(require_turn(Some("older"), "orders-to-eu").unwrap_err().message.contains("older"));
 }
 
 #[test]
 fn the_request_names_what_is_asked_for_and_waits_for_approval_where_that_is_asked_for() {
-    let spec = spec(&json!({
+    let spec = spec_with(&json!({
         "statuses": ["Replicated", "NotReplicated"], "prefixes": ["a/"], "approval": "Manual",
         "report": {"bucket": "reports", "prefix": "backfill/"},
     }));
@@ -282,7 +283,7 @@ fn held(role: &crate::replication::ManagedRole) -> ObservedRole {
 
 #[test]
 fn the_role_of_a_job_may_do_what_the_job_needs_and_nothing_else() {
-    let spec = spec(&json!({"report": {"bucket": "reports", "prefix": "b",
+    let spec = spec_with(&json!({"report": {"bucket": "reports", "prefix": "b",
         "kmsKeyArn": "arn:aws:kms:us-east-1:111122223333:key/k"}}));
     let policy = role::permissions(&source(), spec.report.as_ref()).to_value();
     let mut granted: Vec<(&str, String)> = Vec::new();
@@ -321,7 +322,7 @@ fn the_role_is_made_corrected_and_removed_and_one_of_someone_else_stays() {
     let imposing = account(
         "{accountId: '111122223333', roles: {path: /imposed/, permissionsBoundary: 'arn:aws:iam::111122223333:policy/b'}}",
     );
-    let desired = role::desired_role(&id(), &spec(&json!({})), &source(), Some(&imposing), None);
+    let desired = role::desired_role(&id(), &spec_with(&json!({})), &source(), Some(&imposing), None);
     assert_eq!(
         (desired.path.as_str(), desired.name.as_str()),
         ("/imposed/", "backfill+data.orders-november")
@@ -347,7 +348,7 @@ fn the_role_is_made_corrected_and_removed_and_one_of_someone_else_stays() {
 
 #[test]
 fn an_existing_role_is_there_trusted_and_within_the_boundary() {
-    let desired = role::desired_role(&id(), &spec(&json!({})), &source(), None, None);
+    let desired = role::desired_role(&id(), &spec_with(&json!({})), &source(), None, None);
     let role = held(&desired);
     let bounded = account(
         "{accountId: '111122223333', roles: {permissionsBoundary: 'arn:aws:iam::111122223333:policy/b'}}",
@@ -386,7 +387,7 @@ proptest! {
         let all = ["NotReplicated", "Failed", "Replicated", "Replica"];
         let chosen: Vec<&str> =
             all.iter().enumerate().filter(|(bit, _)| statuses >> bit & 1 == 1).map(|(_, s)| *s).collect();
-        let spec = spec(&json!({"statuses": chosen, "approval": if manual { "Manual" } else { "Automatic" }}));
+        let spec = spec_with(&json!({"statuses": chosen, "approval": if manual { "Manual" } else { "Automatic" }}));
         let intent = Intent::new(&id(), &spec, at(second));
         let status = with_intent(&ReplicationBackfillStatus::default(), &intent, at(later));
         let stored: ReplicationBackfillStatus =
@@ -408,12 +409,12 @@ proptest! {
         end: bool, approved: bool,
     ) {
         let job = Job { total, succeeded, failed, ..job(&state) };
-        let verdict = verdict(&job, None, Wish { end, approved });
-        prop_assert_eq!(verdict.ended, job.state.is_final());
-        prop_assert!(!verdict.ended || verdict.update.is_none());
-        prop_assert_eq!(verdict.ended, verdict.reason.ready() != crate::api::ReadyStatus::Unknown);
-        prop_assert!(verdict.update != Some(JobUpdate::Confirm) || !end);
-        if verdict.reason == Reason::Completed {
+        let found = verdict(&job, None, Wish { end, approved });
+        prop_assert_eq!(found.ended, job.state.is_final());
+        prop_assert!(!found.ended || found.update.is_none());
+        prop_assert_eq!(found.ended, found.reason.ready() != crate::api::ReadyStatus::Unknown);
+        prop_assert!(found.update != Some(JobUpdate::Confirm) || !end);
+        if found.reason == Reason::Completed {
             prop_assert_eq!(failed, 0);
         }
         let percent = progress(&job).percent;

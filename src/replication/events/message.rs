@@ -192,7 +192,7 @@ mod tests {
 
     const ACCOUNT: &str = "111122223333";
 
-    fn record(name: &str, service: &str, parameters: Value) -> Value {
+    fn record_of(name: &str, service: &str, parameters: Value) -> Value {
         json!({
             "eventVersion": "1.11", "eventTime": "2026-11-25T20:14:49Z", "eventName": name, "awsRegion": "eu-west-1",
             "eventSource": format!("{service}.amazonaws.com"), "eventID": "e-1", "recipientAccountId": ACCOUNT,
@@ -215,7 +215,7 @@ mod tests {
         }
     }
 
-    fn parameters(service: Service) -> (Value, Subject) {
+    fn parameters_of(service: Service) -> (Value, Subject) {
         match service {
             Service::S3 => {
                 (json!({"bucketName": "orders", "versioning": [""]}), Subject::Bucket("orders".into()))
@@ -228,8 +228,8 @@ mod tests {
     #[test]
     fn every_event_name_is_read_with_its_subject_in_each_form_of_body() {
         for name in EventName::VARIANTS {
-            let (parameters, subject) = parameters(name.service());
-            let record = record(name.as_str(), name.service().as_str(), parameters);
+            let (parameters, subject) = parameters_of(name.service());
+            let record = record_of(name.as_str(), name.service().as_str(), parameters);
             let enveloped = envelope(&record);
             let sns = json!({"Type": "Notification", "MessageId": "m", "Message": enveloped.to_string()});
             for body in [&record, &enveloped, &sns] {
@@ -250,7 +250,7 @@ mod tests {
                 ("PutRolePolicy", "iam", "arn:aws-cn:iam::1:role/a/b/r", Subject::Role("r".into())),
                 ("DisableKey", "kms", "arn:aws:kms:eu-west-1:1:key/k-1", Subject::Key("k-1".into())),
             ] {
-                let mut record = record(name, service, parameters.clone());
+                let mut record = record_of(name, service, parameters.clone());
                 assert_eq!(
                     parse(&record.to_string()),
                     Message::Unattributed(Origin::new(
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn a_key_is_known_by_its_id_however_the_request_names_it() {
         let key = |id: &str, arn: Option<&str>| {
-            let mut record = record("DisableKey", "kms", json!({"keyId": id}));
+            let mut record = record_of("DisableKey", "kms", json!({"keyId": id}));
             record["resources"] = json!(arn.map(|arn| vec![json!({"ARN": arn})]));
             change(&record).map(|event| event.subject.name().to_owned())
         };
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_failed_call_changed_nothing() {
-        let mut record = record("PutBucketPolicy", "s3", json!({"bucketName": "orders"}));
+        let mut record = record_of("PutBucketPolicy", "s3", json!({"bucketName": "orders"}));
         record["errorCode"] = json!("AccessDenied");
         let origin = Origin::new(ACCOUNT, Service::S3, "eu-west-1");
         assert_eq!(parse(&envelope(&record).to_string()), Message::Failed(origin));
@@ -290,17 +290,17 @@ mod tests {
     #[test]
     fn a_read_or_another_service_concerns_nothing_and_still_proves_its_origin() {
         let origin = Origin::new(ACCOUNT, Service::S3, "eu-west-1");
-        let read = record("GetBucketVersioning", "s3", json!({"bucketName": "orders"}));
+        let read = record_of("GetBucketVersioning", "s3", json!({"bucketName": "orders"}));
         assert_eq!(parse(&read.to_string()), Message::Unknown(Some(origin)));
-        let mixed = record("PutRolePolicy", "s3", json!({"bucketName": "orders"}));
+        let mixed = record_of("PutRolePolicy", "s3", json!({"bucketName": "orders"}));
         assert!(matches!(parse(&mixed.to_string()), Message::Unknown(Some(_))));
-        let other = record("RunInstances", "ec2", json!({}));
+        let other = record_of("RunInstances", "ec2", json!({}));
         assert_eq!(parse(&other.to_string()), Message::Unknown(None));
     }
 
     #[test]
     fn an_event_of_iam_belongs_to_the_account_and_to_no_region() {
-        let event = change(&record("TagRole", "iam", json!({"roleName": "r"}))).unwrap();
+        let event = change(&record_of("TagRole", "iam", json!({"roleName": "r"}))).unwrap();
         assert_eq!(event.origin.region, "");
     }
 
@@ -323,7 +323,7 @@ mod tests {
         for (account, region) in
             [("12", "eu-west-1"), ("1111222233334", "eu-west-1"), (ACCOUNT, "eu west 1\n")]
         {
-            let mut body = envelope(&record("TagRole", "iam", json!({"roleName": "r"})));
+            let mut body = envelope(&record_of("TagRole", "iam", json!({"roleName": "r"})));
             (body["account"], body["region"]) = (json!(account), json!(region));
             assert_eq!(parse(&body.to_string()), Message::Unknown(None));
         }

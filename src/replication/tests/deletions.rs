@@ -60,19 +60,19 @@ const REMOVED: &str = "remove the replication configuration of bucket source-buc
 
 #[test]
 fn what_was_created_is_removed_and_the_role_after_it() {
-    let observed = observed(configuration(), vec![own_role()]);
+    let ours = observed(configuration(), vec![own_role()]);
     let status = applied(&own_role().arn, Some(ConfigurationOrigin::Created));
-    let planned = planned(&observed, &status, REFUSE, false);
-    assert_eq!(steps(&planned), [REMOVED, "delete role s3-replication-role"]);
-    assert_eq!(planned.blocked, None);
+    let plan = planned(&ours, &status, REFUSE, false);
+    assert_eq!(steps(&plan), [REMOVED, "delete role s3-replication-role"]);
+    assert_eq!(plan.blocked, None);
 }
 
 #[test]
 fn a_configuration_that_someone_put_in_place_of_ours_stays() {
     let theirs = Configuration { role: THEIRS.into(), ..configuration() };
     let status = applied(&own_role().arn, Some(ConfigurationOrigin::Created));
-    let planned = planned(&observed(theirs, vec![own_role()]), &status, REFUSE, false);
-    assert_eq!(steps(&planned), ["delete role s3-replication-role"]);
+    let plan = planned(&observed(theirs, vec![own_role()]), &status, REFUSE, false);
+    assert_eq!(steps(&plan), ["delete role s3-replication-role"]);
 }
 
 #[test]
@@ -111,11 +111,8 @@ fn what_stays_keeps_its_statements_in_the_policy_of_its_destination() {
     ours.bucket_policies =
         vec![(address("dest-bucket-eu-west-1"), policy.clone()), (address("former"), policy)];
     let adopted = applied(&arn, Some(ConfigurationOrigin::Adopted));
-    let planned = planned(&ours, &adopted, REFUSE, false);
-    assert_eq!(
-        steps(&planned),
-        ["remove the statements of this replication from the policy of bucket former"]
-    );
+    let plan = planned(&ours, &adopted, REFUSE, false);
+    assert_eq!(steps(&plan), ["remove the statements of this replication from the policy of bucket former"]);
 }
 
 #[test]
@@ -126,16 +123,16 @@ fn a_status_alone_proves_nothing_where_the_source_is_disputed() {
     assert_eq!(steps(&planned(&theirs(), &status, REFUSE, false)), [REMOVED]);
     // The tags of a role are a proof that whoever writes the status cannot forge.
     let ours = observed(configuration(), vec![own_role()]);
-    let planned = planned(&ours, &BucketReplicationStatus::default(), REFUSE, true);
-    assert_eq!(steps(&planned)[0], REMOVED);
+    let plan = planned(&ours, &BucketReplicationStatus::default(), REFUSE, true);
+    assert_eq!(steps(&plan)[0], REMOVED);
 }
 
 #[test]
 fn a_role_of_another_cluster_stays() {
     let elsewhere = crate::replication::ResourceId { cluster: Some("other".into()), ..id() };
     let role = ObservedRole { tags: elsewhere.tags(), ..own_role() };
-    let planned = planned(&observed(configuration(), vec![role]), &applied("", None), REFUSE, false);
-    assert_eq!(steps(&planned), Vec::<String>::new());
+    let plan = planned(&observed(configuration(), vec![role]), &applied("", None), REFUSE, false);
+    assert_eq!(steps(&plan), Vec::<String>::new());
 }
 
 #[test]
@@ -147,14 +144,14 @@ fn deleted_principals_that_keep_a_policy_from_being_written_are_named() {
         account_ref: Some("dr".into()),
     };
     let policy = json!({"Statement": {"Sid": "Auditors", "Principal": {"AWS": "AIDAZQ3EXAMPLE7USER21"}}});
-    let mut observed = observed(configuration(), vec![]);
-    observed.bucket_policies = vec![(bucket.clone(), Ok(Some(policy)))];
+    let mut ours = observed(configuration(), vec![]);
+    ours.bucket_policies = vec![(bucket.clone(), Ok(Some(policy)))];
     let step = Step::PutBucketPolicy { bucket, sid: SID.into(), statements: Vec::new(), expands: false };
     let failure = Failure {
         code: "MalformedPolicy".into(),
         ..Failure::new(FailureClass::Invalid, "s3:PutBucketPolicy", "dr", "Invalid principal in policy")
     };
-    let message = failed(&step, &failure, &observed).message;
+    let message = failed(&step, &failure, &ours).message;
     assert!(message.starts_with("cannot delete: "), "{message}");
     assert!(message.contains("bucket dr") && message.contains("AIDAZQ3EXAMPLE7USER21"), "{message}");
 }

@@ -25,9 +25,9 @@ fn role<'a>(observed: &'a mut Observed, name: &str) -> &'a mut ObservedRole {
 pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
     match step {
         Step::EnableVersioning { bucket: BucketAddress { name, region, .. } } => {
-            let bucket = bucket(observed, source, name);
-            assert_eq!(bucket.region.as_ref().unwrap().as_deref(), Some(region.as_str()));
-            let versioning = bucket.versioning.as_mut().unwrap();
+            let target = bucket(observed, source, name);
+            assert_eq!(target.region.as_ref().unwrap().as_deref(), Some(region.as_str()));
+            let versioning = target.versioning.as_mut().unwrap();
             assert!(!versioning.mfa_delete, "AWS asks for the MFA device");
             versioning.status = VersioningStatus::Enabled;
         }

@@ -11,7 +11,7 @@ use crate::replication::tests::model::bucket_in;
 use crate::replication::tests::{Case, nothing_but, quickstart};
 use crate::replication::{Failure, FailureClass, Refusal, VersioningStatus};
 
-fn case() -> Case {
+fn quickstart_case() -> Case {
     let bucket = |region| bucket_in(region, VersioningStatus::Disabled);
     let destinations = [("dest-bucket-eu-west-1".to_owned(), bucket("eu-west-1"))].into();
     Case::new(quickstart(), nothing_but(bucket("us-east-1"), destinations))
@@ -45,7 +45,7 @@ fn conditions_of(report: &Report) -> Vec<String> {
 
 #[test]
 fn an_applied_plan_is_ready_and_remembered() {
-    let case = case();
+    let case = quickstart_case();
     let report = reported(&case, &all_done(&case), &at(1, &BucketReplicationStatus::default()));
     assert_eq!(
         conditions_of(&report),
@@ -65,7 +65,7 @@ fn an_applied_plan_is_ready_and_remembered() {
 
 #[test]
 fn an_unchanged_truth_changes_no_byte_of_the_status() {
-    let case = case();
+    let case = quickstart_case();
     let first = reported(&case, &all_done(&case), &at(1, &BucketReplicationStatus::default()));
     let mut applied = case.clone();
     for step in case.plan().steps() {
@@ -79,7 +79,7 @@ fn an_unchanged_truth_changes_no_byte_of_the_status() {
 
 #[test]
 fn a_failed_write_says_so_and_is_tried_again_and_its_change_is_not_called_drift() {
-    let case = case();
+    let case = quickstart_case();
     let steps: Vec<_> = case.plan().steps().cloned().collect();
     let failed = steps.last().cloned().unwrap();
     let failure = Failure {
@@ -112,7 +112,7 @@ fn a_failed_write_says_so_and_is_tried_again_and_its_change_is_not_called_drift(
 
 #[test]
 fn observe_lists_every_difference_and_waits_for_someone() {
-    let case = case().management(ManagementPolicy::Observe);
+    let case = quickstart_case().management(ManagementPolicy::Observe);
     let report = reported(&case, &Outcome::default(), &at(1, &BucketReplicationStatus::default()));
     assert_eq!(
         conditions_of(&report),
@@ -135,7 +135,7 @@ fn observe_lists_every_difference_and_waits_for_someone() {
 
 #[test]
 fn corrected_drift_is_remembered() {
-    let case = case().applied();
+    let case = quickstart_case().applied();
     let report = reported(&case, &all_done(&case), &at(7, &BucketReplicationStatus::default()));
     let correction = report.status.last_correction.unwrap();
     assert_eq!((correction.count, correction.time.0), (4, Timestamp::from_second(7).unwrap()));
@@ -145,7 +145,7 @@ fn corrected_drift_is_remembered() {
 
 #[test]
 fn a_contested_field_is_named() {
-    let case = case().applied();
+    let case = quickstart_case().applied();
     let held_back = Contested { differences: vec![case.plan().differences.pop().unwrap()], corrections: 3 };
     let outcome = Outcome { held_back: Some(held_back), ..Outcome::default() };
     let report = reported(&case, &outcome, &at(1, &BucketReplicationStatus::default()));
@@ -176,7 +176,7 @@ fn what_stops_the_operator_beforehand_leaves_the_rest_unknown() {
 
 #[test]
 fn a_transition_time_moves_only_with_the_status() {
-    let case = case();
+    let case = quickstart_case();
     let ready = reported(&case, &all_done(&case), &at(1, &BucketReplicationStatus::default()));
     let refusal = Refusal::new(Reason::Throttled, ConditionType::Ready, "slow".into());
     let slow = stopped(&refusal, &at(2, &ready.status));
@@ -188,7 +188,7 @@ fn a_transition_time_moves_only_with_the_status() {
 
 #[test]
 fn a_bucket_whose_versioning_cannot_be_read_is_named_beside_one_that_is_not_versioned() {
-    let mut case = case();
+    let mut case = quickstart_case();
     case.spec.management_policy = ManagementPolicy::Observe;
     let denied = Failure::new(
         FailureClass::Denied,
@@ -209,7 +209,7 @@ fn a_bucket_whose_versioning_cannot_be_read_is_named_beside_one_that_is_not_vers
 #[test]
 fn ready_says_that_an_interval_was_raised() {
     let shortest = Interval("30m".to_owned());
-    let (case, previous) = (case(), BucketReplicationStatus::default());
+    let (case, previous) = (quickstart_case(), BucketReplicationStatus::default());
     let context = StatusContext { raised_interval: Some(&shortest), ..at(0, &previous) };
     let message = |context: StatusContext<'_>| {
         let report = reported(&case, &all_done(&case), &context);

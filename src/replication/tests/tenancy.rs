@@ -45,7 +45,7 @@ fn allowed() -> BucketReplicationSpec {
     spec("{source: {bucket: orders-eu}, rules: [{id: r, destination: {bucket: replica-eu}}]}")
 }
 
-fn accounts(source: Account) -> Accounts {
+fn accounts_with(source: Account) -> Accounts {
     Accounts { source: Some(source), destinations: [("dr".to_owned(), dr())].into() }
 }
 
@@ -77,7 +77,7 @@ fn refused_under(
 ) {
     let mut spec = allowed();
     edit(&mut spec);
-    let found = refusal_of(&spec, &accounts(account)).expect("it is allowed");
+    let found = refusal_of(&spec, &accounts_with(account)).expect("it is allowed");
     assert_eq!(found.reason, reason, "{}", found.message);
     for part in parts {
         assert!(found.message.contains(part), "{part:?} is not in {:?}", found.message);
@@ -91,7 +91,7 @@ fn role(yaml: &str) -> impl FnOnce(&mut BucketReplicationSpec) + use<> {
 
 #[test]
 fn what_the_patterns_allow_is_allowed() {
-    assert_eq!(refusal_of(&allowed(), &accounts(own())), None);
+    assert_eq!(refusal_of(&allowed(), &accounts_with(own())), None);
     let mut spec = allowed();
     for (bucket, account, account_ref) in [
         ("exact", None, None),
@@ -103,7 +103,7 @@ fn what_the_patterns_allow_is_allowed() {
         let to = &mut spec.rules[0].destination;
         to.bucket = bucket.to_owned();
         (to.account, to.account_ref) = (account.map(str::to_owned), account_ref.map(str::to_owned));
-        assert_eq!(refusal_of(&spec, &accounts(own())), None, "{bucket} {account:?} {account_ref:?}");
+        assert_eq!(refusal_of(&spec, &accounts_with(own())), None, "{bucket} {account:?} {account_ref:?}");
     }
 }
 
@@ -133,7 +133,7 @@ fn an_account_that_says_nothing_allows_nothing() {
         Reason::NotAllowed,
         &["rules[r].destination.account", PARTNER, "the accounts (none)", "spec.destinationAccounts"],
     );
-    assert_eq!(refusal_of(&allowed(), &accounts(silent(&all))), None);
+    assert_eq!(refusal_of(&allowed(), &accounts_with(silent(&all))), None);
 }
 
 #[test]
@@ -211,15 +211,14 @@ fn everything_that_is_not_allowed_is_named_and_not_the_first_only() {
         {id: c, priority: 3, destination: {bucket: second}}]}";
     let mut account = own();
     account.spec.roles = Some(Roles { path: Some("/s3-replication/".to_owned()), ..Roles::default() });
-    let (wanted, accounts) = (spec(yaml), accounts(account));
+    let (wanted, accounts) = (spec(yaml), accounts_with(account));
     let found = refusal_of(&wanted, &accounts).unwrap();
     for part in ["others", "/mine/", "first", "second"] {
         assert!(found.message.contains(part), "{part}: {}", found.message);
     }
     assert!(!found.message.contains("replica-eu"), "{}", found.message);
     let status = BucketReplicationStatus::default();
-    let id = id();
-    let replication = Replication { spec: &wanted, status: &status, id: &id, accounts: &accounts };
+    let replication = Replication { spec: &wanted, status: &status, id: &id(), accounts: &accounts };
     assert_eq!(refusals(&replication, None).len(), 3, "the two buckets are one refusal");
 }
 
@@ -234,7 +233,7 @@ fn a_thousand_rules_that_are_not_allowed_make_one_message_that_a_condition_can_s
             rule
         })
         .collect();
-    let found = refusal_of(&wanted, &accounts(own())).unwrap();
+    let found = refusal_of(&wanted, &accounts_with(own())).unwrap();
     assert!(found.message.len() < 4000, "{}", found.message.len());
     assert!(found.message.contains("elsewhere-1") && found.message.contains(" more"), "{}", found.message);
 }
@@ -271,7 +270,7 @@ fn a_namespace_is_allowed_by_name_and_by_all_labels_by_every_account() {
         let labels: Option<BTreeMap<String, String>> =
             labels.map(|l| l.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
         let status = BucketReplicationStatus::default();
-        refusal_with(&allowed(), &status, labels.as_ref(), &accounts(account))
+        refusal_with(&allowed(), &status, labels.as_ref(), &accounts_with(account))
     };
     let both = || by("{matchNames: [data], matchLabels: {team: red, tier: gold}}");
     assert_eq!(found(both(), Some(&[("team", "red"), ("tier", "gold"), ("x", "y")])), None);
@@ -294,16 +293,16 @@ fn a_namespace_is_allowed_by_name_and_by_all_labels_by_every_account() {
     let other = by("{matchNames: [shop], matchLabels: {team: red}}");
     assert!(found(other, Some(&[("team", "red")])).unwrap().message.contains("which does not name it"));
 
-    let mut closed = accounts(own());
+    let mut closed = accounts_with(own());
     closed.destinations.values_mut().for_each(|dr| dr.spec.namespaces = None);
     assert!(refusal_of(&allowed(), &closed).unwrap().message.contains("AwsAccount dr"));
 }
 
 #[test]
 fn labels_are_asked_for_only_where_they_decide() {
-    assert!(!labels_matter(&accounts(own())));
+    assert!(!labels_matter(&accounts_with(own())));
     assert!(!labels_matter(&Accounts::default()));
-    let mut accounts = accounts(own());
+    let mut accounts = accounts_with(own());
     for dr in accounts.destinations.values_mut() {
         dr.spec.namespaces = Some(serde_saphyr::from_str("{matchLabels: {team: red}}").unwrap());
     }
@@ -338,7 +337,7 @@ fn an_imposed_path_holds_for_managed_and_existing_roles() {
     for good in ["{path: /team/red/}", "{name: x}", "{arn: 'arn:aws:iam::111122223333:role/team/red/x'}"] {
         let mut spec = allowed();
         role(good)(&mut spec);
-        assert_eq!(refusal_of(&spec, &accounts(imposed())), None, "{good}");
+        assert_eq!(refusal_of(&spec, &accounts_with(imposed())), None, "{good}");
     }
 }
 
@@ -361,7 +360,7 @@ fn a_role_is_named_only_in_the_source_s_own_account() {
 fn a_role_made_before_a_path_was_imposed_is_told_apart_by_its_name() {
     let mut account = own();
     account.spec.roles = Some(serde_saphyr::from_str("{path: /team/red/}").unwrap());
-    let accounts = accounts(account);
+    let accounts = accounts_with(account);
     let arn = format!("arn:aws:iam::{OWN}:role/s3-replication/data.orders");
     let status: BucketReplicationStatus =
         serde_json::from_value(serde_json::json!({"role": {"arn": arn, "managed": true}})).unwrap();
@@ -387,7 +386,7 @@ fn an_imposed_boundary_is_not_to_be_replaced() {
     for good in [format!("{{permissionsBoundary: '{}'}}", boundary("b")), "{name: x}".to_owned()] {
         let mut spec = allowed();
         role(&good)(&mut spec);
-        assert_eq!(refusal_of(&spec, &accounts(account.clone())), None);
+        assert_eq!(refusal_of(&spec, &accounts_with(account.clone())), None);
     }
 }
 
@@ -440,7 +439,7 @@ proptest! {
         spec.source.bucket = bucket.clone();
         let is_name = bucket.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
         let expected = bucket.starts_with("orders-") && is_name && bucket.len() <= 63;
-        prop_assert_eq!(refusal_of(&spec, &accounts(own())).is_none(), expected);
+        prop_assert_eq!(refusal_of(&spec, &accounts_with(own())).is_none(), expected);
     }
 }
 
@@ -464,13 +463,13 @@ fn a_namespace_that_may_not_use_an_account_is_not_told_which_may() {
     let mut account = own();
     account.spec.namespaces =
         Some(serde_saphyr::from_str("{matchNames: [payroll], matchLabels: {team: finance}}").unwrap());
-    let message = refusal_of(&allowed(), &accounts(account)).unwrap().message;
+    let message = refusal_of(&allowed(), &accounts_with(account)).unwrap().message;
     assert!(!message.contains("payroll") && !message.contains("finance"), "{message}");
 }
 
 #[test]
 fn everything_that_is_not_allowed_is_named_at_once() {
-    let spec = spec(
+    let wanted = spec(
         r#"
 source: {bucket: payroll}
 role: {arn: "arn:aws:iam::444455556666:role/theirs"}
@@ -482,7 +481,7 @@ rules:
 - {id: e, priority: 5, destination: {bucket: abroad, account: "444455556666"}}
 "#,
     );
-    let refusal = refusal_of(&spec, &accounts(own())).unwrap();
+    let refusal = refusal_of(&wanted, &accounts_with(own())).unwrap();
     assert_eq!(refusal.reason, Reason::NotAllowed);
     for part in [
         "source.bucket: bucket payroll",
@@ -501,16 +500,16 @@ fn an_account_that_a_namespace_may_not_use_shows_it_no_pattern() {
     let mut hidden = dr();
     hidden.spec.namespaces = None;
     let accounts = Accounts { source: Some(own()), destinations: [("dr".to_owned(), hidden)].into() };
-    let spec =
+    let wanted =
         spec("{source: {bucket: payroll}, rules: [{id: r, destination: {bucket: theirs, accountRef: dr}}]}");
-    let message = refusal_of(&spec, &accounts).unwrap().message;
+    let message = refusal_of(&wanted, &accounts).unwrap().message;
     assert!(message.contains("may not use AwsAccount dr") && message.contains("payroll"), "{message}");
     assert!(!message.contains("dr-*"), "{message}");
 }
 
 #[test]
 fn every_account_that_does_not_exist_is_named() {
-    let spec = spec(
+    let wanted = spec(
         r#"
 source: {bucket: orders-eu, accountRef: own}
 rules:
@@ -519,7 +518,7 @@ rules:
 "#,
     );
     let lookup = |name: &str| Ok((name == "own").then(own));
-    let refusal = Accounts::resolve(&spec, lookup, WithoutAccount::Refused).unwrap_err();
+    let refusal = Accounts::resolve(&wanted, lookup, WithoutAccount::Refused).unwrap_err();
     assert_eq!(refusal.reason, Reason::AccountNotFound);
     assert!(refusal.message.contains("gone") && refusal.message.contains("lost"), "{}", refusal.message);
 }

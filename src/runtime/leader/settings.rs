@@ -135,9 +135,9 @@ mod tests {
 
     #[test]
     fn a_request_that_begins_at_the_last_moment_must_end_before_another_can_lead() {
-        let times = times(20_000, 10_000, 2_000).unwrap();
-        assert_eq!(times.leave_time_for(Duration::from_secs(10)), Ok(times));
-        let message = times.leave_time_for(Duration::from_secs(11)).unwrap_err().to_string();
+        let chosen = times(20_000, 10_000, 2_000).unwrap();
+        assert_eq!(chosen.leave_time_for(Duration::from_secs(10)), Ok(chosen));
+        let message = chosen.leave_time_for(Duration::from_secs(11)).unwrap_err().to_string();
         assert!(message.contains("by --aws-attempt-timeout (11s)"), "{message}");
     }
 }

@@ -9,9 +9,9 @@ use crate::replication::FailureClass;
 use crate::simulation::{Call, Choice};
 
 fn with_canary() -> Value {
-    let mut spec = spec();
-    spec["health"] = json!({"canary": {"interval": "15m"}});
-    spec
+    let mut with_canary = spec();
+    with_canary["health"] = json!({"canary": {"interval": "15m"}});
+    with_canary
 }
 
 /// A scene with a canary on its way, and when it is to be read again.

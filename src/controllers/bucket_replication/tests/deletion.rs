@@ -50,9 +50,9 @@ fn deletion_ends_when_the_buckets_are_gone() {
 fn retain_and_observe_leave_aws_as_it_is() {
     for (field, value) in [("deletionPolicy", "Retain"), ("managementPolicy", "Observe")] {
         let mut scene = Scene::ready();
-        let mut spec = spec();
-        spec[field] = json!(value);
-        scene.apply(spec);
+        let mut changed = spec();
+        changed[field] = json!(value);
+        scene.apply(changed);
         scene.check();
         let before = scene.world().canonical();
         scene.delete();
@@ -118,9 +118,9 @@ fn found() -> Scene {
         *world = held;
         world.role_mut(HERE, "orders-role").unwrap().tags.clear();
     });
-    let mut spec = spec();
-    spec["role"] = json!({"arn": format!("arn:aws:iam::{HERE}:role/s3-replication/orders-role")});
-    found.apply(spec);
+    let mut changed = spec();
+    changed["role"] = json!({"arn": format!("arn:aws:iam::{HERE}:role/s3-replication/orders-role")});
+    found.apply(changed);
     found.cloud.with(|world| {
         world.role_mut(HERE, "orders-role").unwrap().trust = json!({
             "Version": "2012-10-17",

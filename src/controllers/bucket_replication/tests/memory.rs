@@ -17,7 +17,7 @@ use crate::runtime::tracker::ReconcileTracker;
 use crate::runtime::triggers::Triggers;
 
 /// A Ready resource as the API server returns it, and what it is packed into.
-fn packed(spec: Value) -> (BucketReplication, Packed<Guarded>) {
+fn pack(spec: Value) -> (BucketReplication, Packed<Guarded>) {
     let mut scene = Scene::new();
     scene.apply(spec);
     scene.check();
@@ -29,14 +29,14 @@ fn packed(spec: Value) -> (BucketReplication, Packed<Guarded>) {
 
 #[test]
 fn a_packed_resource_is_the_same_resource() {
-    let (resource, packed) = packed(spec());
+    let (resource, packed) = pack(spec());
     let again = packed.unpack(Some(&PACKING)).unwrap();
     assert_eq!(again.0.as_ref().unwrap(), &resource);
 }
 
 #[test]
 fn a_ready_resource_takes_less_than_seven_hundred_bytes_at_rest() {
-    let (resource, packed) = packed(spec());
+    let (resource, packed) = pack(spec());
     let size = packed.size().expect("it is compressed");
     let text = serde_json::to_string(&resource).unwrap();
     assert!(size < 700, "{size} bytes for {} of text: {text}", text.len());
@@ -45,7 +45,7 @@ fn a_ready_resource_takes_less_than_seven_hundred_bytes_at_rest() {
 #[test]
 fn a_resource_takes_less_than_two_kilobytes_in_everything_that_is_kept_of_it() {
     const COUNT: u32 = 1_000;
-    let (resource, _) = packed(spec());
+    let (resource, _) = pack(spec());
     let uid = resource.metadata.uid.clone().unwrap();
     let text = serde_json::to_string(&resource).unwrap();
     let decoded = |number: u32| -> Guarded {

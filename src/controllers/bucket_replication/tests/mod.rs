@@ -74,7 +74,8 @@ impl Scene {
         server.namespaces.insert("data".to_owned(), Default::default());
         let cluster = SimulatedCluster::new(server);
         let script: Arc<Mutex<Script>> = Arc::default();
-        let operator = Operator::start(&cloud, &cluster, &clock, hook(&script, &cloud, &cluster), edit);
+        let operator =
+            Operator::start(&cloud, &cluster, &clock, scripted_hook(&script, &cloud, &cluster), edit);
         Scene { cloud, cluster, clock, script, operator }
     }
 
@@ -168,7 +169,7 @@ impl Scene {
 
     /// The process ends and one with other flags starts.
     fn restart_with(&mut self, edit: impl FnOnce(&mut Settings)) {
-        let hook = hook(&self.script, &self.cloud, &self.cluster);
+        let hook = scripted_hook(&self.script, &self.cloud, &self.cluster);
         self.operator = Operator::start(&self.cloud, &self.cluster, &self.clock, hook, edit);
     }
 
@@ -220,7 +221,7 @@ fn condition(status: &Value, kind: &str) -> Value {
 }
 
 /// Notes each call, and springs the first trap that matches it.
-fn hook(script: &Arc<Mutex<Script>>, cloud: &SimulatedCloud, cluster: &SimulatedCluster) -> Hook {
+fn scripted_hook(script: &Arc<Mutex<Script>>, cloud: &SimulatedCloud, cluster: &SimulatedCluster) -> Hook {
     let (script, cloud, cluster) = (script.clone(), cloud.clone(), cluster.clone());
     Arc::new(move |call| {
         let trap = {

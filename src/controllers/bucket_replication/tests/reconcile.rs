@@ -140,9 +140,9 @@ fn a_step_whose_answer_is_lost_is_tried_again_and_reported() {
 fn suspended_and_observed_resources_write_nothing_to_aws() {
     for (field, value) in [("suspend", json!(true)), ("managementPolicy", json!("Observe"))] {
         let mut scene = Scene::new();
-        let mut spec = spec();
-        spec[field] = value;
-        scene.apply(spec);
+        let mut changed = spec();
+        changed[field] = value;
+        scene.apply(changed);
         let before = scene.world().canonical();
         scene.check();
         assert_eq!(scene.world().canonical(), before, "{field}");
@@ -166,10 +166,7 @@ fn an_operator_with_read_only_keeps_a_resource_that_it_would_have_to_clean_up() 
     let mut scene = Scene::ready();
     let applied = scene.world().canonical();
     scene.delete();
-    let hook = hook(&scene.script, &scene.cloud, &scene.cluster);
-    scene.operator = Operator::start(&scene.cloud, &scene.cluster, &scene.clock, hook, |settings| {
-        settings.read_only = true
-    });
+    scene.restart_with(|settings| settings.read_only = true);
     scene.check();
     assert_eq!(scene.reason(), "DeletionBlocked");
     assert!(scene.message().contains("--read-only"), "{}", scene.message());
@@ -389,8 +386,7 @@ fn a_rebuilt_cluster_takes_over_a_role_only_of_the_cluster_that_it_is_told_to_re
         });
         // Nothing of the status is left in the new cluster.
         scene.cluster.with(|server| server.edit(&Scene::resource(), |object| object["status"] = Value::Null));
-        let hook = hook(&scene.script, &scene.cloud, &scene.cluster);
-        scene.operator = Operator::start(&scene.cloud, &scene.cluster, &scene.clock, hook, edit);
+        scene.restart_with(edit);
         scene.check();
         scene.reason()
     };
@@ -403,9 +399,9 @@ fn an_interval_below_the_administrators_is_raised_and_the_status_says_so() {
     let interval_of = |asked: &str, shortest: &str| {
         let shortest = shortest.parse().unwrap();
         let mut scene = Scene::with_settings(|settings| settings.min_interval = shortest);
-        let mut spec = spec();
-        spec["interval"] = json!(asked);
-        scene.apply(spec);
+        let mut changed = spec();
+        changed["interval"] = json!(asked);
+        scene.apply(changed);
         scene.check();
         let next = scene.check().flatten().unwrap();
         (next, scene.message())

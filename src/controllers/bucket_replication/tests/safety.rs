@@ -97,7 +97,7 @@ fn what_was_made_under_a_former_spec_is_found_after_a_crash() {
 fn a_stale_cache_does_not_make_again_what_was_deleted() {
     let mut scene = Scene::ready();
     // Another process deletes the resource; this one has not heard of it.
-    let hook = hook(&scene.script, &scene.cloud, &scene.cluster);
+    let hook = scripted_hook(&scene.script, &scene.cloud, &scene.cluster);
     let stale = Operator::start(&scene.cloud, &scene.cluster, &scene.clock, hook, |_| {});
     stale.sync(&scene.cluster.server());
     scene.delete();

@@ -10,13 +10,13 @@ use crate::replication::health::metrics::{Series, Statistic};
 
 /// A spec whose rule publishes metrics.
 fn publishing() -> Value {
-    let mut spec = spec();
-    spec["rules"][0]["destination"]["metrics"] = json!("Enabled");
-    spec
+    let mut with_metrics = spec();
+    with_metrics["rules"][0]["destination"]["metrics"] = json!("Enabled");
+    with_metrics
 }
 
 /// A resource that was applied, at a time when its metrics can be read.
-fn scene() -> Scene {
+fn scene_with_metrics() -> Scene {
     let mut scene = Scene::new();
     scene.clock.advance(Duration::from_secs(3_600));
     scene.apply(publishing());
@@ -52,7 +52,7 @@ impl Scene {
 
 #[test]
 fn a_sweep_reports_what_fails_and_writes_nothing_to_aws() {
-    let mut scene = scene();
+    let mut scene = scene_with_metrics();
     scene.publish(2.0, 2.0);
     let before = scene.world().canonical();
     scene.sweep();
@@ -84,7 +84,7 @@ fn what_a_sweep_reports_leads_to_its_runbook_and_the_next_sweep_writes_nothing()
 
 #[test]
 fn a_resource_that_may_no_longer_be_observed_is_not_read() {
-    let mut scene = scene();
+    let mut scene = scene_with_metrics();
     let mut suspended = publishing();
     suspended["suspend"] = json!(true);
     scene.apply(suspended);
@@ -96,7 +96,7 @@ fn a_resource_that_may_no_longer_be_observed_is_not_read() {
 
 #[test]
 fn a_verdict_for_an_object_that_another_has_replaced_is_dropped() {
-    let mut scene = scene();
+    let mut scene = scene_with_metrics();
     scene.publish(1.0, 1.0);
     scene.at(
         |call| *call == Call::SetCondition,

@@ -16,9 +16,9 @@ fn allows(destinations: &[&str]) -> Value {
 }
 
 fn with_account() -> Value {
-    let mut spec = spec();
-    spec["source"]["accountRef"] = json!("red");
-    spec
+    let mut changed = spec();
+    changed["source"]["accountRef"] = json!("red");
+    changed
 }
 
 /// Two accounts: the source in one, the destination in the other.

@@ -61,11 +61,11 @@ prop_compose! {
         disabled in prop::bool::weighted(0.2),
         kms in any::<bool>(),
     ) -> ReplicationRule {
-        let mut rule = rule("", prefix, 0, bucket);
-        rule.filter = Some(Filter { prefix: Some(prefix.to_owned()), tags });
-        rule.status = disabled.then_some(Switch::Disabled);
-        rule.kms_encrypted_objects = kms.then_some(Switch::Enabled);
-        rule
+        let mut drawn = rule("", prefix, 0, bucket);
+        drawn.filter = Some(Filter { prefix: Some(prefix.to_owned()), tags });
+        drawn.status = disabled.then_some(Switch::Disabled);
+        drawn.kms_encrypted_objects = kms.then_some(Switch::Enabled);
+        drawn
     }
 }
 
@@ -117,9 +117,9 @@ proptest! {
         for probe in probes(&rules, context(encrypted)).probes {
             let key = key::key(&probe.folder, &probe.rule, 1_795_637_640);
             for bucket in ["one", "two"] {
-                let applied = applied(&rules, &key, &probe.tags, bucket);
-                let applied = applied.filter(|rule| !encrypted || rule.kms_encrypted_objects.is_some());
-                prop_assert_eq!(probe.arrivals.get(bucket), applied.map(|rule| &rule.id));
+                let expected = applied(&rules, &key, &probe.tags, bucket);
+                let expected = expected.filter(|rule| !encrypted || rule.kms_encrypted_objects.is_some());
+                prop_assert_eq!(probe.arrivals.get(bucket), expected.map(|rule| &rule.id));
             }
             prop_assert!(key::is_folder_of(&probe.folder, UID) && key::is_canary(&key, &probe.folder));
             prop_assert!(!probe.arrivals.is_empty());
