@@ -7,7 +7,7 @@ use rig::world::World;
 use serde_json::{Value, json};
 
 use crate::replication::admission::complains;
-use crate::support::{operator, patch, patch_account, set, world_with_accounts};
+use crate::support::{operator_of, patch, patch_account, set, world_with_accounts};
 
 use super::{RemoteAccount, manifest, replicate, wait_for_reason};
 
@@ -145,7 +145,7 @@ async fn the_id_of_an_account_cannot_change_and_says_what_to_do_instead() -> Res
 #[tokio::test]
 async fn an_account_counts_the_resources_that_refer_to_it() -> Result<()> {
     let world = World::alone("accounts-count").await?;
-    let _operator = operator(&world).start().await?;
+    let _operator = operator_of(&world).start().await?;
     let (here, there) =
         (RemoteAccount::new(&world, "here").await?, RemoteAccount::new(&world, "there").await?);
     let default =

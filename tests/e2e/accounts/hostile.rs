@@ -10,7 +10,7 @@ use rig::usage::{MemorySampler, Usage};
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::support::{operator, patch, reason};
+use crate::support::{operator_of, patch, reason};
 
 /// The resource of the second tenant.
 const VICTIM: &str = "victim";
@@ -32,7 +32,8 @@ impl<'a> Tenants<'a> {
         attacker.rules = NAMES;
         let namespaces = [&world.namespace, &attacker.namespace];
         // Other tests request checks without a limit.
-        let operator = operator(world).env("REQUEST_INTERVAL", "10").namespaces(namespaces).start().await?;
+        let operator =
+            operator_of(world).env("REQUEST_INTERVAL", "10").namespaces(namespaces).start().await?;
         let (source, destination) = attacker.buckets().await?;
         world.apply(&simple(VICTIM, &source, &destination).to_string()).await?;
         world.wait_ready(VICTIM).await?;

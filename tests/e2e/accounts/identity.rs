@@ -5,7 +5,7 @@ use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::{World, condition};
 use serde_json::{Value, json};
 
-use crate::support::{check_now, message, operator, patch_account, reason, world_with_accounts};
+use crate::support::{check_now, message, operator_of, patch_account, reason, world_with_accounts};
 
 use super::{RemoteAccount, manifest, operations, replicate, wait_for_account_reason, wait_for_reason};
 
@@ -47,7 +47,7 @@ async fn an_account_is_progressing_from_its_creation_until_it_is_verified() -> R
         let ready = condition(&object["status"], "Ready").context("no Ready")?;
         assert_eq!((&ready["status"], &ready["reason"]), (&json!("Unknown"), &json!("Progressing")));
     }
-    let _operator = operator(&world).start().await?;
+    let _operator = operator_of(&world).start().await?;
     wait_for_account_reason(&world, &there.name, "Verified").await?;
     patch_account(&world, &there.name, json!({"spec": {"sources": ["orders-*"]}})).await?;
     let generation = world.account(&there.name).await?["metadata"]["generation"].clone();
@@ -69,7 +69,7 @@ async fn the_operator_verifies_its_identity_in_an_account_before_any_other_reque
         replicate(&world, &format!("own-{i}"), Some(&own), Some(&own)).await?;
     }
     // All of them at once.
-    let _operator = operator(&world).start().await?;
+    let _operator = operator_of(&world).start().await?;
     for i in 0..5 {
         world.wait_ready(&format!("there-{i}")).await?;
         world.wait_ready(&format!("own-{i}")).await?;
@@ -187,7 +187,7 @@ async fn without_an_identity_from_the_instance_the_operator_goes_on_and_says_so(
     let own = RemoteAccount { name: world.unique("own"), id: world.account.clone(), role: String::new() };
     world.apply(&manifest(&world, &own.name, &own.id, Value::Null).to_string()).await?;
     replicate(&world, "orders", Some(&own), Some(&own)).await?;
-    let operator = operator(&world)
+    let operator = operator_of(&world)
         .credentials("", "")
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")

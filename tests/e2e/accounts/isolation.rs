@@ -10,7 +10,7 @@ use rig::proxy::{Answer, Call, Fault, Matcher};
 use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
-use crate::support::{check_now, message, operator, reason, replication, set};
+use crate::support::{check_now, message, operator_of, reason, replication, set};
 
 use super::{
     PERMITS, RemoteAccount, manifest, referring, replicate, wait_for_account_reason, wait_for_reason,
@@ -107,7 +107,7 @@ impl AccountFault {
     async fn check_isolated(self, name: &str) -> Result<()> {
         let world = World::with_accounts(name).await?;
         // Longer than the test waits: a hanging call hangs until the end.
-        let _operator = operator(&world).args(["--aws-attempt-timeout", "300"]).start().await?;
+        let _operator = operator_of(&world).args(["--aws-attempt-timeout", "300"]).start().await?;
         let (a, b) = (RemoteAccount::new(&world, "a").await?, RemoteAccount::new(&world, "b").await?);
         a.apply(&world).await?;
         b.apply(&world).await?;
@@ -204,7 +204,7 @@ async fn all_resources_of_an_account_that_never_answered_report_its_first_failur
     let world = World::with_accounts("accounts-silent").await?;
     // One after the other they would wait longer than the test.
     let _operator =
-        operator(&world).args(["--aws-attempt-timeout", "10", "--aws-attempts", "1"]).start().await?;
+        operator_of(&world).args(["--aws-attempt-timeout", "10", "--aws-attempts", "1"]).start().await?;
     let there = RemoteAccount::new(&world, "there").await?;
     world.proxy.inject(Fault::always(Matcher::any().in_account(&there.id), Answer::Hang));
     world.apply(&there.manifest(&world).to_string()).await?;
@@ -222,7 +222,7 @@ async fn check_few_requests(fault: AccountFault, name: &str) -> Result<()> {
     const RESOURCES: usize = 30;
     const ROUNDS: usize = 5;
     let world = World::with_accounts(name).await?;
-    let _operator = operator(&world).args(["--aws-attempts", "1"]).start().await?;
+    let _operator = operator_of(&world).args(["--aws-attempts", "1"]).start().await?;
     let there = RemoteAccount::new(&world, "there").await?;
     there.apply(&world).await?;
     replicate_with_regions(&world, "before", &there, &there).await?;
@@ -274,7 +274,7 @@ async fn check_retry_budget(name: &str, operations: &[&str], answer: Answer) -> 
     let world = World::with_accounts(name).await?;
     let attempts = ATTEMPTS.to_string();
     let _operator =
-        operator(&world).args(["--aws-attempts", &attempts, "--concurrency", "40"]).start().await?;
+        operator_of(&world).args(["--aws-attempts", &attempts, "--concurrency", "40"]).start().await?;
     let (a, b) = (RemoteAccount::new(&world, "a").await?, RemoteAccount::new(&world, "b").await?);
     for account in [&a, &b] {
         account.apply(&world).await?;

@@ -9,7 +9,7 @@ use rig::world::{DEADLINE, World};
 use serde_json::json;
 
 use crate::support::{
-    check_now, message, operator, patch_account, reason, replication, set, world_with_accounts,
+    check_now, message, operator_of, patch_account, reason, replication, set, world_with_accounts,
 };
 
 use super::{RemoteAccount, referring, replicate, wait_for_account_reason, wait_for_reason};
@@ -17,7 +17,7 @@ use super::{RemoteAccount, referring, replicate, wait_for_account_reason, wait_f
 #[tokio::test]
 async fn a_session_is_named_after_its_resource_and_carries_the_external_id() -> Result<()> {
     let world = World::with_accounts_and_auth("accounts-sessions").await?;
-    let _operator = operator(&world).start().await?;
+    let _operator = operator_of(&world).start().await?;
     let (here, there) = (
         RemoteAccount::trusting(&world, "here", Some("tenant:42/a")).await?,
         RemoteAccount::trusting(&world, "there", None).await?,
@@ -68,7 +68,7 @@ async fn a_session_is_named_after_its_resource_and_carries_the_external_id() -> 
 #[tokio::test]
 async fn a_wrong_external_id_is_reported_with_the_role_and_the_remedy() -> Result<()> {
     let world = World::with_accounts_and_auth("accounts-external").await?;
-    let _operator = operator(&world).start().await?;
+    let _operator = operator_of(&world).start().await?;
     let (good, there) = (
         RemoteAccount::new(&world, "good").await?,
         RemoteAccount::trusting(&world, "there", Some("right")).await?,
@@ -170,7 +170,7 @@ async fn begin_session(world: &World, role: &str, name: &str, seconds: i32) -> R
 #[tokio::test]
 async fn a_session_is_renewed_before_it_expires_and_none_is_used_after() -> Result<()> {
     let world = World::with_accounts_and_auth("accounts-renewed").await?;
-    let _operator = operator(&world).start().await?;
+    let _operator = operator_of(&world).start().await?;
     let there = RemoteAccount::new(&world, "there").await?;
     there.apply(&world).await?;
     let source = world.bucket_of(&there.id, "us-east-1").await?;

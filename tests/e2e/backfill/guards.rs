@@ -5,7 +5,7 @@ use rig::world::World;
 use serde_json::{Value, json};
 
 use super::{BACKFILL, apply, backfill, job_id, put, scene_with_objects, wait_reason};
-use crate::support::{NAME, Scene, message, operator, patch_account, reason, replication};
+use crate::support::{NAME, Scene, message, operator_of, patch_account, reason, replication};
 
 #[tokio::test]
 async fn a_replication_that_is_not_ready_holds_its_backfill_up_until_it_is() -> Result<()> {
@@ -45,7 +45,7 @@ async fn a_backfill_waits_after_the_operators_own_write_of_the_configuration() -
 /// A world with one account, and a replication and a backfill under it.
 async fn under_account(name: &str) -> Result<(World, String, rig::Operator)> {
     let world = World::with_accounts(name).await?;
-    let operator = operator(&world).args(["--backfill-settle", "0"]).start().await?;
+    let operator = operator_of(&world).args(["--backfill-settle", "0"]).start().await?;
     let account = world.unique(name);
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let manifest = json!({

@@ -9,7 +9,7 @@ use rig::world::{DEADLINE, World};
 use serde_json::json;
 
 use super::backfill;
-use crate::support::{DESTINATION_REGION, SOURCE_REGION, check_now, operator, replication};
+use crate::support::{DESTINATION_REGION, SOURCE_REGION, check_now, operator_of, replication};
 
 const COUNT: usize = 100;
 
@@ -30,7 +30,7 @@ async fn replicate(world: &World, name: &str) -> Result<()> {
 #[tokio::test]
 async fn a_hundred_backfills_make_few_calls_each_and_another_resource_is_checked_meanwhile() -> Result<()> {
     let world = World::new("backfill-many").await?;
-    let _operator = operator(&world).args(["--backfill-settle", "0"]).start().await?;
+    let _operator = operator_of(&world).args(["--backfill-settle", "0"]).start().await?;
     replicate(&world, "other").await?;
     let names: Vec<String> = (0..COUNT).map(name_of).collect();
     for ten in names.chunks(10) {

@@ -19,7 +19,7 @@ use rig::jobs::Jobs;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::support::{DESTINATION_REGION, NAME, SOURCE_REGION, Scene, operator, reason};
+use crate::support::{DESTINATION_REGION, NAME, SOURCE_REGION, Scene, operator_of, reason};
 
 /// The name of the backfill in most tests.
 pub const BACKFILL: &str = "missed";
@@ -119,7 +119,7 @@ pub async fn finish(world: &World, jobs: &Jobs, id: &str) -> Result<Value> {
 /// no role is left. `has_ended`: the job had, before the operator was killed.
 async fn complete_by_another_operator(scene: &Scene, has_ended: bool) -> Result<()> {
     let (world, jobs) = (&scene.world, scene.world.jobs());
-    let _second = operator(world).args(["--backfill-settle", "0"]).start().await?;
+    let _second = operator_of(world).args(["--backfill-settle", "0"]).start().await?;
     if !has_ended {
         let id = job_id(world).await?;
         finish(world, &jobs, &id).await?;

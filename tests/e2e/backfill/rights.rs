@@ -5,7 +5,7 @@ use rig::world::World;
 use serde_json::{Value, json};
 
 use super::{BACKFILL, backfill, finish, job_id, wait_reason};
-use crate::support::{NAME, message, operator, person, reason, replication, strings};
+use crate::support::{NAME, message, operator_of, person, reason, replication, strings};
 
 /// The policy of the operator as `policy` prints it for a replication and a backfill.
 async fn printed(world: &World, resource: &Value, backfill: &Value) -> Result<Value> {
@@ -43,7 +43,7 @@ async fn a_backfill_works_with_exactly_the_rights_that_policy_prints() -> Result
     );
     let (key, secret) = world.user("operator", &own.to_string()).await?;
     let settle = ["--backfill-settle", "0"];
-    let _operator = operator(&world).credentials(&key, &secret).args(settle).start().await?;
+    let _operator = operator_of(&world).credentials(&key, &secret).args(settle).start().await?;
     world.apply(&resource.to_string()).await?;
     world.wait_ready(NAME).await?;
     world.apply(&missed.to_string()).await?;
@@ -75,7 +75,7 @@ async fn a_missing_right_is_named_and_the_backfill_begins_once_it_is_given() -> 
     less["Statement"].as_array_mut().context("statements")?.retain(|s| s["Action"] != json!([]));
     let (key, secret) = world.user("operator", &less.to_string()).await?;
     let settle = ["--backfill-settle", "0"];
-    let _operator = operator(&world).credentials(&key, &secret).args(settle).start().await?;
+    let _operator = operator_of(&world).credentials(&key, &secret).args(settle).start().await?;
     world.apply(&resource.to_string()).await?;
     world.wait_ready(NAME).await?;
     world.apply(&missed.to_string()).await?;

@@ -13,7 +13,7 @@ use rig::world::World;
 use rig::{pages, paths};
 
 use super::orphans::role_at;
-use crate::support::{left_in_aws, operator, reason};
+use crate::support::{left_in_aws, operator_of, reason};
 
 const FIRST: &str = "docs/first-replication.md";
 const COMMAND_LINE: &str = "docs/command-line.md";
@@ -89,7 +89,7 @@ impl Terminal<'_> {
     async fn type_in(&self, page: &str, words: &str) -> Result<String> {
         let block = self.filled_in(&pages::block(page, words, file!())?.text);
         let script = format!("set -eu\ncd '{}'\n{PERSON}\n{block}", self.directory.display());
-        let typed = operator(self.world).binary("bash").env("PATH", self.path()?);
+        let typed = operator_of(self.world).binary("bash").env("PATH", self.path()?);
         let typed = typed.kubeconfig(self.world.cluster().admin_kubeconfig());
         let typed = typed.env("KUBECACHEDIR", paths::rig().join("kubectl-cache"));
         let output = typed.run(["-c", script.as_str()], "").await?;
@@ -123,7 +123,7 @@ async fn the_commands_of_the_pages_do_what_the_pages_say() -> Result<()> {
     let directory = paths::scratch_dir("documented")?;
     let terminal = Terminal { world: &world, directory, source, destination };
     let everywhere: [&str; 0] = [];
-    let _operator = operator(&world).namespaces(everywhere).arg("--require-account").start().await?;
+    let _operator = operator_of(&world).namespaces(everywhere).arg("--require-account").start().await?;
 
     terminal.save_files(FIRST)?;
     let planned = terminal.type_in(FIRST, "s3-replication-operator plan").await?;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use aws_sdk_s3::types as s3;
 use rig::world::World;
 
-use crate::support::{operator, person, plan, reason};
+use crate::support::{operator_of, person, plan, reason};
 
 const TRUST: &str = r#"{"Version": "2012-10-17", "Statement": [{
     "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}]}"#;
@@ -91,7 +91,7 @@ async fn an_imported_resource_changes_nothing_when_it_is_planned_or_applied() ->
 
     let (_, manifest, _) = import(&world, &["--bucket", &source]).await?;
     world.proxy.clear();
-    let _operator = operator(&world).start().await?;
+    let _operator = operator_of(&world).start().await?;
     world.apply(&manifest).await?;
     let object = world.wait_ready(&source).await?;
     assert_eq!(reason(&object["status"], "InSync"), "Applied");
@@ -188,7 +188,7 @@ async fn a_whole_account_becomes_files_that_change_nothing_when_they_are_applied
     assert_eq!(files(&directory)?, first, "a second run changes no byte");
 
     world.proxy.clear();
-    let _operator = operator(&world).start().await?;
+    let _operator = operator_of(&world).start().await?;
     let manifests: Vec<&str> =
         first.iter().filter(|(name, _)| name.ends_with(".yaml")).map(|(_, text)| text.as_str()).collect();
     world.apply(&manifests.join("---\n")).await?;

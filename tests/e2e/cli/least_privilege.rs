@@ -15,7 +15,7 @@ use rig::operator::Operator;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::support::{check_now, operator, person, reason, replication, request_check, strings};
+use crate::support::{check_now, operator_of, person, reason, replication, request_check, strings};
 
 const ROLE: &str = "orders-role";
 const BOUNDARY: &str = "arn:aws:iam::aws:policy/AmazonS3FullAccess";
@@ -55,7 +55,7 @@ async fn printed(world: &World, resources: &[&Value]) -> Result<Value> {
 /// An operator with this policy and no other permission.
 async fn operator_with(world: &World, policy: &Value) -> Result<Operator> {
     let (key, secret) = world.user("operator", &policy.to_string()).await?;
-    operator(world).credentials(&key, &secret).start().await
+    operator_of(world).credentials(&key, &secret).start().await
 }
 
 /// All actions that a policy allows.

@@ -18,7 +18,7 @@ use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
-use crate::support::{Scene, http_get, operator, person, replication};
+use crate::support::{Scene, http_get, operator_of, person, replication};
 
 fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -69,7 +69,7 @@ async fn plan_shows_what_would_change_and_then_nothing() -> Result<()> {
     assert_eq!(json[0]["plan"]["refusals"], json!([]));
     assert_eq!(world.proxy.writes().len(), 0, "a plan writes nothing");
 
-    let _operator = operator(&world).start().await?;
+    let _operator = operator_of(&world).start().await?;
     world.apply(&resource).await?;
     world.wait_ready("orders").await?;
     // The file, and the object in the cluster.

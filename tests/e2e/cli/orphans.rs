@@ -6,11 +6,11 @@ use rig::world::World;
 use serde_json::{Value, json};
 
 use super::{stderr, stdout};
-use crate::support::{NAME, ROLE, Scene, left_in_aws, operator, patch, patch_account};
+use crate::support::{NAME, ROLE, Scene, left_in_aws, operator_of, patch, patch_account};
 
 /// A person who may read the cluster and change the account.
 fn administrator(world: &World) -> OperatorBuilder {
-    operator(world).kubeconfig(world.cluster().admin_kubeconfig())
+    operator_of(world).kubeconfig(world.cluster().admin_kubeconfig())
 }
 
 /// Runs `orphans` as an administrator. Returns its code, its output and its errors.

@@ -6,11 +6,11 @@ use rig::world::World;
 use serde_json::{Value, json};
 
 use super::{stderr, stdout};
-use crate::support::{NAME, Scene, operator, person, replication};
+use crate::support::{NAME, Scene, operator_of, person, replication};
 
 /// A person who may change resources, as the role `edit` allows.
 fn editor(world: &World) -> OperatorBuilder {
-    operator(world).kubeconfig(world.cluster().admin_kubeconfig())
+    operator_of(world).kubeconfig(world.cluster().admin_kubeconfig())
 }
 
 struct Ended {

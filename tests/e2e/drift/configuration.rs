@@ -12,11 +12,11 @@ use serde_json::json;
 
 use crate::support::{DESTINATION_REGION, SOURCE_REGION};
 
-use super::{Edit, differs, edit, eu, scene, tag};
+use super::{Edit, differs, edit, eu, scene_named, tag};
 
 #[tokio::test]
 async fn every_outside_change_of_the_configuration_is_reported_and_corrected() -> Result<()> {
-    let scene = scene("drift-rules")
+    let scene = scene_named("drift-rules")
         .edit(|spec| {
             let mut logs = spec["rules"][0].clone();
             logs["id"] = json!("Logs");

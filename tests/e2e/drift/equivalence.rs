@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 
 use crate::support::{POLICY, ROLE, decode_policy};
 
-use super::{assert_in_sync, eu, scene, statement};
+use super::{assert_in_sync, eu, scene_named, statement};
 
 /// Rewrites a policy without changing its meaning.
 type Rewrite = fn(&mut Value);
 
 #[tokio::test]
 async fn equivalent_changes_are_no_drift_and_cause_no_write() -> Result<()> {
-    let scene = scene("drift-same")
+    let scene = scene_named("drift-same")
         .edit(|spec| {
             let mut logs = spec["rules"][0].clone();
             logs["id"] = json!("Logs");

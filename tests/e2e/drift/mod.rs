@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::support::{POLICY, ROLE, SOURCE_REGION, Scene, SceneBuilder, decode_policy, reason};
 
 /// A scene whose operator reports the first failure.
-fn scene(name: &str) -> SceneBuilder<'_> {
+fn scene_named(name: &str) -> SceneBuilder<'_> {
     Scene::named(name).fail_fast()
 }
 

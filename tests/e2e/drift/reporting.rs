@@ -10,11 +10,11 @@ use crate::support::{
     DESTINATION_REGION, NAME, POLICY, SOURCE_REGION, check_now, message, patch, reason, replication,
 };
 
-use super::{assert_in_sync, differs, eu, scene};
+use super::{assert_in_sync, differs, eu, scene_named};
 
 #[tokio::test]
 async fn a_change_of_the_spec_is_never_called_drift() -> Result<()> {
-    let scene = scene("drift-pending").ready().await?;
+    let scene = scene_named("drift-pending").ready().await?;
     let proxy = &scene.world.proxy;
     let before = scene.check().await?["appliedHash"].clone();
     proxy.inject(Fault::always(Matcher::operation("PutBucketReplication"), Answer::access_denied()));
@@ -55,7 +55,7 @@ async fn a_change_of_the_spec_is_never_called_drift() -> Result<()> {
 
 #[tokio::test]
 async fn drift_stays_listed_while_its_correction_fails() -> Result<()> {
-    let scene = scene("drift-failing").ready().await?;
+    let scene = scene_named("drift-failing").ready().await?;
     scene
         .world
         .proxy
@@ -89,7 +89,7 @@ async fn drift_stays_listed_while_its_correction_fails() -> Result<()> {
 
 #[tokio::test]
 async fn observing_from_the_start_lists_everything_and_enforcing_applies_it() -> Result<()> {
-    let scene = scene("drift-modes").empty().await?;
+    let scene = scene_named("drift-modes").empty().await?;
     let mut resource = replication(NAME, &scene.source, &scene.destination);
     resource["spec"]["managementPolicy"] = json!("Observe");
     scene.world.apply(&resource.to_string()).await?;
@@ -137,7 +137,7 @@ async fn observing_from_the_start_lists_everything_and_enforcing_applies_it() ->
 
 #[tokio::test]
 async fn the_annotation_requests_an_immediate_check_and_is_acknowledged() -> Result<()> {
-    let scene = scene("drift-request").edit(|spec| spec["interval"] = json!("24h")).ready().await?;
+    let scene = scene_named("drift-request").edit(|spec| spec["interval"] = json!("24h")).ready().await?;
     scene.edit_configuration(|c| eu(c).priority = Some(5)).await?;
     scene.world.proxy.clear();
     let request =
@@ -158,7 +158,7 @@ async fn the_annotation_requests_an_immediate_check_and_is_acknowledged() -> Res
 
 #[tokio::test]
 async fn of_more_than_a_hundred_differences_the_first_hundred_are_listed_and_all_counted() -> Result<()> {
-    let scene = scene("drift-many").empty().await?;
+    let scene = scene_named("drift-many").empty().await?;
     let mut resource = replication(NAME, &scene.source, &scene.destination);
     resource["spec"]["managementPolicy"] = json!("Observe");
     let template = resource["spec"]["rules"][0].take();
@@ -189,7 +189,7 @@ async fn of_more_than_a_hundred_differences_the_first_hundred_are_listed_and_all
 
 #[tokio::test]
 async fn the_operator_backs_off_when_another_tool_keeps_changing_a_field() -> Result<()> {
-    let scene = scene("drift-fight").ready().await?;
+    let scene = scene_named("drift-fight").ready().await?;
     let world = &scene.world;
     let (other_source, other_destination) =
         (world.bucket(SOURCE_REGION).await?, world.bucket(DESTINATION_REGION).await?);

@@ -6,8 +6,8 @@ use rig::world::{World, condition};
 use serde_json::json;
 
 use crate::support::{
-    DESTINATION_REGION, NAME, POLICY, ROLE, SOURCE_REGION, Scene, decode_policy, message, operator, reason,
-    replication,
+    DESTINATION_REGION, NAME, POLICY, ROLE, SOURCE_REGION, Scene, decode_policy, message, operator_of,
+    reason, replication,
 };
 
 fn success(body: String) -> Answer {
@@ -42,7 +42,7 @@ async fn rights_for_object_lock_stay_while_it_cannot_be_read() -> Result<()> {
     let (source, destination) = (world.bucket_name(), world.bucket(DESTINATION_REGION).await?);
     let s3 = world.s3(SOURCE_REGION);
     s3.create_bucket().bucket(&source).object_lock_enabled_for_bucket(true).send().await?;
-    let first = operator(&world).start().await?;
+    let first = operator_of(&world).start().await?;
     world.apply(&replication(NAME, &source, &destination).to_string()).await?;
     world.wait_ready(NAME).await?;
     let mut scene = Scene { world, operator: first, source, destination };
@@ -54,7 +54,7 @@ async fn rights_for_object_lock_stay_while_it_cannot_be_read() -> Result<()> {
         scene.check().await?;
         may_read_locks(&scene).await?;
         // A process that remembers no earlier answer.
-        let next = operator(&scene.world).start().await?;
+        let next = operator_of(&scene.world).start().await?;
         std::mem::replace(&mut scene.operator, next).terminate().await?;
         scene.check().await?;
         scene.world.wait_ready(NAME).await?;

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use crate::support::{DESTINATION_REGION, ROLE, SOURCE_REGION, decode_policy, reason};
 
-use super::{Edit, differs, edit, scene, statement};
+use super::{Edit, differs, edit, scene_named, statement};
 
 #[tokio::test]
 async fn suspended_versioning_is_drift_of_source_and_destination() -> Result<()> {
-    let scene = scene("drift-versioning").ready().await?;
+    let scene = scene_named("drift-versioning").ready().await?;
     let (source, destination) = (scene.source.as_str(), scene.destination.as_str());
     scene.manage("Observe").await?;
     let suspended = |bucket: &str| differs("BucketVersioning", bucket, "status", "Enabled", "Suspended");
@@ -33,7 +33,7 @@ async fn suspended_versioning_is_drift_of_source_and_destination() -> Result<()>
 
 #[tokio::test]
 async fn every_outside_change_of_the_role_is_reported_and_corrected() -> Result<()> {
-    let scene = scene("drift-role")
+    let scene = scene_named("drift-role")
         .edit(|spec| {
             spec["role"]["tags"] = json!({"team": "data"});
             spec["role"]["permissionsBoundary"] = json!("arn:aws:iam::aws:policy/AmazonS3FullAccess");
@@ -100,7 +100,7 @@ async fn every_outside_change_of_the_role_is_reported_and_corrected() -> Result<
 
 #[tokio::test]
 async fn a_permissions_boundary_that_nobody_asked_for_is_removed() -> Result<()> {
-    let scene = scene("drift-boundary").ready().await?;
+    let scene = scene_named("drift-boundary").ready().await?;
     scene.manage("Observe").await?;
     let boundary = "arn:aws:iam::aws:policy/ReadOnlyAccess";
     scene
@@ -117,7 +117,7 @@ async fn a_permissions_boundary_that_nobody_asked_for_is_removed() -> Result<()>
 
 #[tokio::test]
 async fn every_outside_change_of_the_role_policy_is_reported_and_corrected() -> Result<()> {
-    let scene = scene("drift-policy").ready().await?;
+    let scene = scene_named("drift-policy").ready().await?;
     scene.manage("Observe").await?;
     let source = format!("arn:aws:s3:::{}", scene.source);
     let objects = format!("arn:aws:s3:::{}/*", scene.destination);

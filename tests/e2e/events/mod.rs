@@ -15,7 +15,7 @@ use rig::world::{DEADLINE, World};
 use s3_replication_operator::telemetry::PREFIX;
 use serde_json::{Value, json};
 
-use crate::support::{DESTINATION_REGION, SOURCE_REGION, check_now, http_get, operator, replication};
+use crate::support::{DESTINATION_REGION, SOURCE_REGION, check_now, http_get, operator_of, replication};
 
 /// A world whose changes have events, and an operator that reads them.
 struct EventScene {
@@ -73,7 +73,7 @@ impl TwoAccounts {
 
 /// The operator, with a queue, and polling as often as it may.
 fn with_queue(world: &World, queue: &str) -> OperatorBuilder {
-    operator(world).args(["--event-queue", queue, "--interval", "1m"])
+    operator_of(world).args(["--event-queue", queue, "--interval", "1m"])
 }
 
 impl EventScene {
@@ -137,13 +137,13 @@ async fn metric(
     let (address, start) = (operator.http_address().await?, std::time::Instant::now());
     loop {
         let (_, text) = http_get(address, "/metrics").await?;
-        let sum = sum(&text, name, labels);
-        if wanted(sum) {
-            return Ok(sum);
+        let total = sum(&text, name, labels);
+        if wanted(total) {
+            return Ok(total);
         }
         ensure!(
             start.elapsed() < DEADLINE,
-            "the metric {name} was {what}, and is {sum}:\n{text}\n{}",
+            "the metric {name} was {what}, and is {total}:\n{text}\n{}",
             operator.log()
         );
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;

@@ -5,7 +5,7 @@ use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::{World, condition};
 use serde_json::Value;
 
-use crate::support::{Scene, check_now, message, operator, reason, replication};
+use crate::support::{Scene, check_now, message, operator_of, reason, replication};
 
 use super::impatient;
 
@@ -34,7 +34,7 @@ async fn an_operator_that_cannot_get_its_identity_starts_and_waits() -> Result<(
     let world = World::new("no-identity").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     world.proxy.inject(Fault::always(Matcher::operation("GetCallerIdentity"), Answer::Drop));
-    let operator = operator(&world).args(["--aws-attempts", "1"]).start().await?;
+    let operator = operator_of(&world).args(["--aws-attempts", "1"]).start().await?;
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
 
     let unavailable = |status: &Value| reason(status, "Ready") == "AwsUnavailable";
@@ -52,7 +52,7 @@ async fn an_operator_that_cannot_get_its_identity_starts_and_waits() -> Result<(
 async fn without_credentials_the_resource_reports_the_remedy() -> Result<()> {
     let world = World::new("no-credentials").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    let _operator = operator(&world)
+    let _operator = operator_of(&world)
         .credentials("", "")
         // Exclude the credentials of this machine.
         .env("AWS_CONFIG_FILE", "/dev/null")
@@ -76,7 +76,7 @@ async fn credentials_that_appear_later_are_found_without_a_restart() -> Result<(
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let directory = rig::paths::scratch_dir("credentials")?;
     let file = directory.join("credentials");
-    let operator = operator(&world)
+    let operator = operator_of(&world)
         .credentials("", "")
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", &file)

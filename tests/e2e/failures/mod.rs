@@ -135,11 +135,11 @@ impl Failure {
 
         // From now on every try has the same outcome: the only writes are the request for a check and its
         // acknowledgement.
-        let events = events(world, name).await?;
+        let reported = events(world, name).await?;
         let third = check_now(world, name).await?;
         let conditions = |object: &Value| object["status"]["conditions"].clone();
         ensure!(conditions(&third) == conditions(&second), "two tries differ: {second:#} {third:#}");
-        ensure!(events == self::events(world, name).await?, "two tries tell an event each");
+        ensure!(reported == events(world, name).await?, "two tries tell an event each");
         let written = changes(world, name, &second, &third).await?;
         ensure!(written == 2, "written {} times in a try that had the same outcome", written - 1);
 

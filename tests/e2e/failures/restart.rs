@@ -9,7 +9,7 @@ use rig::proxy::{GateAt, Matcher};
 use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
-use crate::support::{check_now, message, operator, person, reason, replication};
+use crate::support::{check_now, message, operator_of, person, reason, replication};
 
 /// How long the operator may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ impl Operation {
         let world = World::new("killed").await?;
         let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
         let mut resource = replication("orders", &source, &destination);
-        let first = operator(&world).start().await?;
+        let first = operator_of(&world).start().await?;
         if !matches!(self, Operation::Convergence) {
             world.apply(&resource.to_string()).await?;
             world.wait_ready("orders").await?;
@@ -61,7 +61,7 @@ impl Operation {
         first.kill().await?;
         gate.release();
 
-        let _second = operator(&world).start().await?;
+        let _second = operator_of(&world).start().await?;
         match self {
             Operation::Convergence => check_converged(&world, "orders", "orders-role", &source).await,
             Operation::Rename => check_converged(&world, "orders", "renamed-role", &source).await,
@@ -155,7 +155,7 @@ async fn an_operator_killed_before_any_write_of_a_deletion_leaves_nothing() -> R
 async fn writes_whose_status_was_never_written_are_not_repeated() -> Result<()> {
     let world = World::new("unreported").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    let first = operator(&world).start().await?;
+    let first = operator_of(&world).start().await?;
     let gate = world.proxy.gate(Matcher::nth_write(5), GateAt::AfterForward);
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     gate.reached(DEADLINE).await?;
@@ -163,7 +163,7 @@ async fn writes_whose_status_was_never_written_are_not_repeated() -> Result<()> 
     gate.release();
     world.proxy.clear();
 
-    let _second = operator(&world).start().await?;
+    let _second = operator_of(&world).start().await?;
     check_converged(&world, "orders", "orders-role", &source).await?;
     assert_eq!(world.proxy.writes().len(), 0, "all was there already");
     Ok(())
@@ -173,7 +173,7 @@ async fn writes_whose_status_was_never_written_are_not_repeated() -> Result<()> 
 async fn a_terminated_operator_finishes_the_step_under_way_and_begins_no_other() -> Result<()> {
     let world = World::new("terminated").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    let first = operator(&world).start().await?;
+    let first = operator_of(&world).start().await?;
     let gate = world.proxy.gate(Matcher::operation("CreateRole"), GateAt::AfterForward);
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     gate.reached(DEADLINE).await?;
@@ -196,7 +196,7 @@ async fn a_terminated_operator_finishes_the_step_under_way_and_begins_no_other()
     assert_eq!(reason(&status, "Ready"), "Progressing");
     assert!(message(&status, "Ready").contains("it continues when it is back"), "{status:#}");
 
-    let _second = operator(&world).start().await?;
+    let _second = operator_of(&world).start().await?;
     check_converged(&world, "orders", "orders-role", &source).await
 }
 
@@ -205,7 +205,7 @@ async fn a_terminated_operator_finishes_the_step_under_way_and_begins_no_other()
 async fn a_terminated_operator_does_not_wait_for_an_answer_that_never_comes() -> Result<()> {
     let world = World::new("unanswered").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    let first = operator(&world).start().await?;
+    let first = operator_of(&world).start().await?;
     let gate = world.proxy.gate(Matcher::operation("PutRolePolicy"), GateAt::AfterForward);
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     gate.reached(DEADLINE).await?;
@@ -213,7 +213,7 @@ async fn a_terminated_operator_does_not_wait_for_an_answer_that_never_comes() ->
     assert_eq!(code?, 0);
     gate.release();
 
-    let _second = operator(&world).start().await?;
+    let _second = operator_of(&world).start().await?;
     check_converged(&world, "orders", "orders-role", &source).await
 }
 
@@ -221,7 +221,7 @@ async fn a_terminated_operator_does_not_wait_for_an_answer_that_never_comes() ->
 async fn a_terminated_idle_operator_ends_immediately() -> Result<()> {
     let world = World::new("idle").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    let first = operator(&world).start().await?;
+    let first = operator_of(&world).start().await?;
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     let before: Value = world.wait_ready("orders").await?;
     assert_eq!(tokio::time::timeout(GRACE, first.terminate()).await??, 0);
@@ -236,7 +236,7 @@ async fn a_port_in_use_is_reported_and_ends_the_operator() -> Result<()> {
     let world = World::new("port").await?;
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
-    let output = operator(&world).run(["run", "--http-address", &address], "").await?;
+    let output = operator_of(&world).run(["run", "--http-address", &address], "").await?;
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains(&format!("cannot listen on {address}")), "{text}");

@@ -5,7 +5,7 @@ use rig::{Answer, Fault, Matcher};
 use serde_json::{Value, json};
 
 use super::breakage::break_versioning;
-use super::{SOURCE_REGION, Scene, publish_metrics, replicating, scene};
+use super::{SOURCE_REGION, Scene, publish_metrics, replicating, scene_named};
 use crate::support::NAME;
 
 /// The status once `Replicating` is as wanted.
@@ -24,7 +24,7 @@ fn two_rules(spec: &mut Value) {
 
 #[tokio::test]
 async fn the_pages_of_an_answer_are_one_answer() -> Result<()> {
-    let scene = scene("pages").ready().await?;
+    let scene = scene_named("pages").ready().await?;
     scene.wait_verdict("NothingPending").await?;
     scene.manage("Observe").await?;
     // Nothing is read until three operations have failed in three minutes.
@@ -49,7 +49,7 @@ async fn the_pages_of_an_answer_are_one_answer() -> Result<()> {
 
 #[tokio::test]
 async fn an_answer_that_lacks_points_is_not_taken_for_a_whole_one() -> Result<()> {
-    let scene = scene("parts").empty().await?;
+    let scene = scene_named("parts").empty().await?;
     for (status, told) in [
         ("PartialData", "(PartialData: the answer lacks some of the points)"),
         ("InternalError", "(InternalError: InternalError for the test)"),
@@ -69,7 +69,7 @@ async fn an_answer_that_lacks_points_is_not_taken_for_a_whole_one() -> Result<()
 
 #[tokio::test]
 async fn a_series_that_is_refused_is_unknown_and_the_other_rules_are_judged() -> Result<()> {
-    let scene = scene("refused").empty().await?;
+    let scene = scene_named("refused").empty().await?;
     let refused = json!({"status": "Forbidden", "rule": "Second"});
     scene.world.answer_metrics(&scene.source, refused).await?;
     scene.apply(two_rules).await?;
@@ -100,7 +100,7 @@ async fn a_series_that_is_refused_is_unknown_and_the_other_rules_are_judged() ->
 
 #[tokio::test]
 async fn throttling_is_told_until_metrics_can_be_read() -> Result<()> {
-    let scene = scene("throttled").fail_fast().empty().await?;
+    let scene = scene_named("throttled").fail_fast().empty().await?;
     let throttled = Answer::error(400, "ThrottlingException", "Rate exceeded");
     scene.world.proxy.inject(Fault::always(Matcher::operation("GetMetricData"), throttled));
     scene.apply(publish_metrics).await?;

@@ -6,8 +6,8 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use rig::World;
 use serde_json::{Value, json};
 
-use super::{DESTINATION_REGION, OFTEN, SOURCE_REGION, Scene, publish_metrics, replicating, scene};
-use crate::support::{NAME, ROLE, operator};
+use super::{DESTINATION_REGION, OFTEN, SOURCE_REGION, Scene, publish_metrics, replicating, scene_named};
+use crate::support::{NAME, ROLE, operator_of};
 
 /// One way in which people break replication.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +69,7 @@ struct Broken {
 impl Broken {
     /// Objects arrive, and the operator corrects nothing.
     async fn new(breakage: Breakage, name: &str) -> Result<Broken> {
-        let mut scene = scene(name).empty().await?;
+        let mut scene = scene_named(name).empty().await?;
         let (mut abroad, mut key) = (scene.world.account.clone(), String::new());
         if let Breakage::BucketPolicy = breakage {
             abroad = scene.world.another_account();
@@ -273,7 +273,7 @@ async fn objects_that_stay_pending_are_late_and_arrive_once_released() -> Result
         publish_metrics(spec);
         spec["health"] = json!({"maxLatency": "1m"});
     };
-    let scene = scene("health-late").edit(late).ready().await?;
+    let scene = scene_named("health-late").edit(late).ready().await?;
     let idle = scene.wait_verdict("NothingPending").await?;
     assert_eq!(replicating(&idle).0, "True");
 
@@ -293,7 +293,7 @@ async fn objects_that_stay_pending_are_late_and_arrive_once_released() -> Result
 async fn a_failure_event_tells_the_reason_of_s3_and_what_to_do() -> Result<()> {
     let world = World::new("health-event").await?;
     let queue = world.event_queue().await?;
-    let operator = operator(&world).args(OFTEN).args(["--event-queue", queue.as_str()]).start().await?;
+    let operator = operator_of(&world).args(OFTEN).args(["--event-queue", queue.as_str()]).start().await?;
     let (source, destination) = (world.bucket(SOURCE_REGION).await?, world.bucket(DESTINATION_REGION).await?);
     let scene = Scene { world, operator, source, destination };
     send_failures(&scene, &queue).await?;

@@ -17,7 +17,7 @@ use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
 use crate::support::{
-    DESTINATION_REGION, NAME, ROLE, SOURCE_REGION, Scene, check_now, message, operator, patch, person,
+    DESTINATION_REGION, NAME, ROLE, SOURCE_REGION, Scene, check_now, message, operator_of, patch, person,
     reason, replication, set,
 };
 
@@ -347,7 +347,7 @@ impl Step {
         let world = World::new("canarykill").await?;
         let (source, destination) =
             (world.bucket(SOURCE_REGION).await?, world.bucket(DESTINATION_REGION).await?);
-        let first = operator(&world).start().await?;
+        let first = operator_of(&world).start().await?;
         let gate = world.proxy.gate(self.matcher(), at);
         let mut resource = replication(NAME, &source, &destination);
         asks_for_canaries(&mut resource["spec"]);
@@ -356,7 +356,7 @@ impl Step {
         first.kill().await?;
         gate.release();
 
-        let _second = operator(&world).start().await?;
+        let _second = operator_of(&world).start().await?;
         wait_result(&world, "Arrived").await?;
         let buckets = [
             (world.s3(SOURCE_REGION), source.as_str()),
@@ -395,7 +395,7 @@ async fn a_pending_canary_is_not_deleted_before_its_end_by_the_next_operator_eit
     assert_eq!(reason(&status, "Replicating"), "Progressing", "{status:#}");
     scene.operator.kill().await?;
     scene.world.proxy.clear();
-    scene.operator = operator(&scene.world).start().await?;
+    scene.operator = operator_of(&scene.world).start().await?;
     scene.world.proxy.wait_for(|calls| count(calls, "HeadObject") >= 2, DEADLINE).await?;
     assert!(object_writes(&scene.world).is_empty(), "neither is it deleted nor another one written");
     scene.world.release_replication(&scene.source).await?;
@@ -434,7 +434,7 @@ async fn left_canary(name: &str, edit: impl FnOnce(&mut Value) + Send) -> Result
     scene.operator.kill().await?;
     gate.release();
     ensure!(held(&scene.world.s3(SOURCE_REGION), &scene.source).await?.len() == 1, "there is no canary");
-    scene.operator = operator(&scene.world).start().await?;
+    scene.operator = operator_of(&scene.world).start().await?;
     Ok(scene)
 }
 
@@ -507,7 +507,7 @@ async fn two_accounts(
     }
     let (source, destination) =
         (world.bucket(SOURCE_REGION).await?, world.bucket_of(&abroad_id, DESTINATION_REGION).await?);
-    let running = operator(&world).start().await?;
+    let running = operator_of(&world).start().await?;
     let mut resource = replication(NAME, &source, &destination);
     asks_for_canaries(&mut resource["spec"]);
     resource["spec"]["source"]["accountRef"] = json!(home);
@@ -569,7 +569,7 @@ async fn the_printed_policy_has_rights_for_objects_only_where_a_canary_is_asked_
     let objects = format!("arn:aws:s3:::{source}/.s3replication.dev/*");
     assert!(policy.to_string().contains(&objects), "{policy:#}");
     let (key, secret) = world.user("operator", &policy.to_string()).await?;
-    let _operator = operator(&world).credentials(&key, &secret).start().await?;
+    let _operator = operator_of(&world).credentials(&key, &secret).start().await?;
     world.apply(&resource.to_string()).await?;
     wait_result(&world, "Arrived").await?;
     let buckets =

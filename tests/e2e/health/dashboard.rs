@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::breakage::{break_versioning, send_failures};
 use super::{DESTINATION_REGION, OFTEN, SOURCE_REGION, Scene, publish_metrics};
-use crate::support::{http_get, operator};
+use crate::support::{http_get, operator_of};
 
 const DASHBOARD: &str = include_str!("../../../deploy/grafana/dashboard.json");
 
@@ -104,7 +104,7 @@ async fn every_panel_of_the_dashboard_shows_what_a_running_operator_exports() ->
     let world = World::new("dashboard").await?;
     let queue = world.event_queue().await?;
     let args = ["--resource-metrics", "--event-queue", queue.as_str()];
-    let operator = operator(&world).args(OFTEN).args(args).start().await?;
+    let operator = operator_of(&world).args(OFTEN).args(args).start().await?;
     let address = operator.http_address().await?;
     let before = scrape(address).await?;
     let (source, destination) = (world.bucket(SOURCE_REGION).await?, world.bucket(DESTINATION_REGION).await?);
@@ -130,9 +130,8 @@ async fn every_panel_of_the_dashboard_shows_what_a_running_operator_exports() ->
         let first = before.get(series).map_or("0", String::as_str);
         json!({"series": series, "values": format!("{first} {value}")})
     });
-    let panels = panels()?;
     let cases: Vec<Value> =
-        panels.iter().flat_map(|(title, expressions)| expected(title, expressions)).collect();
+        panels()?.iter().flat_map(|(title, expressions)| expected(title, expressions)).collect();
     ensure!(cases.len() > 30, "only {} expressions were found", cases.len());
     let test =
         json!({"interval": "1m", "input_series": series.collect::<Vec<_>>(), "promql_expr_test": cases});

@@ -9,14 +9,14 @@ use serde_json::json;
 
 use super::breakage::{break_versioning, mend_versioning, send_failures};
 use super::{DESTINATION_REGION, SOURCE_REGION, Scene, publish_metrics, replicating};
-use crate::support::{NAME, operator};
+use crate::support::{NAME, operator_of};
 
 #[tokio::test]
 async fn a_failure_event_reaches_the_verdict_where_no_metrics_are_read() -> Result<()> {
     let world = World::new("events-alone").await?;
     let queue = world.event_queue().await?;
     let args = ["--health-interval", "0", "--event-queue", queue.as_str()];
-    let first = operator(&world).args(args).start().await?;
+    let first = operator_of(&world).args(args).start().await?;
     let (source, destination) = (world.bucket(SOURCE_REGION).await?, world.bucket(DESTINATION_REGION).await?);
     let mut scene = Scene { world, operator: first, source, destination };
     send_failures(&scene, &queue).await?;
@@ -41,7 +41,7 @@ async fn a_failure_event_reaches_the_verdict_where_no_metrics_are_read() -> Resu
     // Neither a check nor another process forgets it.
     assert_eq!(replicating(&scene.check().await?), replicating(&failing));
     scene.operator.kill().await?;
-    scene.operator = operator(&scene.world).args(args).start().await?;
+    scene.operator = operator_of(&scene.world).args(args).start().await?;
     assert_eq!(replicating(&scene.check().await?), replicating(&failing));
     assert_eq!(scene.readings(SOURCE_REGION) + scene.readings(DESTINATION_REGION), 0);
 

@@ -5,7 +5,7 @@ use aws_sdk_s3::types::BucketVersioningStatus;
 
 use super::{DESTINATION_REGION, Scene, publish_metrics, replicating};
 use crate::backfill::{BACKFILL, finish, job_id};
-use crate::support::{NAME, operator, reason};
+use crate::support::{NAME, operator_of, reason};
 
 /// Failures count for ten minutes here, so that nothing but the backfill can clear them.
 const ARGS: [&str; 6] = ["--health-interval", "1s", "--health-window", "10m", "--backfill-settle", "0"];
@@ -32,7 +32,7 @@ async fn a_completed_backfill_clears_the_failures_and_the_status_says_when() -> 
     // What the command line prints for these failures is narrower than everything, and is enough.
     let resource = world.get(NAME).await?.to_string();
     let printed =
-        operator(world).run(["backfill", "-f", "-", "--backfill-name", BACKFILL], &resource).await?;
+        operator_of(world).run(["backfill", "-f", "-", "--backfill-name", BACKFILL], &resource).await?;
     let printed = String::from_utf8(printed.stdout)?;
     assert!(printed.contains("createdAfter"), "{printed}");
     world.apply(&printed).await?;

@@ -22,7 +22,7 @@ use crate::support::{DESTINATION_REGION, NAME, SOURCE_REGION, Scene, SceneBuilde
 const OFTEN: [&str; 4] = ["--health-interval", "1s", "--health-window", "2m"];
 
 /// A scene whose rule publishes metrics.
-fn scene(name: &str) -> SceneBuilder<'_> {
+fn scene_named(name: &str) -> SceneBuilder<'_> {
     Scene::named(name).args(&OFTEN).edit(publish_metrics)
 }
 

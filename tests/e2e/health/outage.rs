@@ -5,7 +5,7 @@ use rig::{Answer, Call, Fault, Matcher, World};
 
 use super::{DESTINATION_REGION, OFTEN, SOURCE_REGION, Scene, publish_metrics, replicating};
 use crate::operations::cost::{SHARED, check_unrequested};
-use crate::support::{NAME, operator, reason};
+use crate::support::{NAME, operator_of, reason};
 
 /// A port of this machine on which nothing listens.
 const NOBODY: &str = "http://127.0.0.1:1";
@@ -31,10 +31,10 @@ async fn checks_go_on(scene: &Scene) -> Result<()> {
 }
 
 /// Starts an operator, and a resource whose metrics cannot be read.
-async fn scene(name: &str, endpoint: Option<&str>, fault: Option<Answer>) -> Result<Scene> {
+async fn scene_with(name: &str, endpoint: Option<&str>, fault: Option<Answer>) -> Result<Scene> {
     let world = World::new(name).await?;
     let args = ["--aws-attempts", "1", "--aws-attempt-timeout", "2"];
-    let mut builder = operator(&world).args(OFTEN).args(args);
+    let mut builder = operator_of(&world).args(OFTEN).args(args);
     if let Some(endpoint) = endpoint {
         builder = builder.env("AWS_ENDPOINT_URL_CLOUDWATCH", endpoint);
     }
@@ -51,7 +51,7 @@ async fn scene(name: &str, endpoint: Option<&str>, fault: Option<Answer>) -> Res
 
 #[tokio::test]
 async fn a_cloudwatch_that_refuses_connections_costs_no_check_anything() -> Result<()> {
-    let scene = scene("cw-refused", Some(NOBODY), None).await?;
+    let scene = scene_with("cw-refused", Some(NOBODY), None).await?;
     checks_go_on(&scene).await?;
     assert_eq!(scene.readings(SOURCE_REGION), 0, "nothing of it went to the proxy");
     Ok(())
@@ -59,7 +59,7 @@ async fn a_cloudwatch_that_refuses_connections_costs_no_check_anything() -> Resu
 
 #[tokio::test]
 async fn a_cloudwatch_that_fails_costs_no_check_anything_and_is_asked_less_often() -> Result<()> {
-    let scene = scene("cw-fails", None, Some(Answer::error(500, "InternalFailure", "no luck"))).await?;
+    let scene = scene_with("cw-fails", None, Some(Answer::error(500, "InternalFailure", "no luck"))).await?;
     let many = |calls: &[Call]| calls.iter().filter(|call| call.operation == "GetMetricData").count() >= MANY;
     scene.world.proxy.wait_for(many, rig::world::DEADLINE).await?;
     checks_go_on(&scene).await?;
@@ -69,7 +69,7 @@ async fn a_cloudwatch_that_fails_costs_no_check_anything_and_is_asked_less_often
 
 #[tokio::test]
 async fn a_cloudwatch_that_never_answers_costs_no_check_anything() -> Result<()> {
-    let scene = scene("cw-hangs", None, Some(Answer::Hang)).await?;
+    let scene = scene_with("cw-hangs", None, Some(Answer::Hang)).await?;
     checks_go_on(&scene).await?;
     scene.world.proxy.remove_faults();
     scene.wait_verdict("NothingPending").await.map(drop)

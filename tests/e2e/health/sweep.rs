@@ -7,7 +7,7 @@ use rig::world::condition;
 use rig::{Answer, Fault, Matcher};
 use serde_json::{Value, json};
 
-use super::{DESTINATION_REGION, OFTEN, SOURCE_REGION, Scene, replicating, scene};
+use super::{DESTINATION_REGION, OFTEN, SOURCE_REGION, Scene, replicating, scene_named};
 use crate::support::{NAME, reason};
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn a_thousand_rules_are_read_by_four_calls_in_each_region() -> Result<()> 
 
 #[tokio::test]
 async fn a_denial_is_one_call_a_sweep_and_degrades_nothing_else() -> Result<()> {
-    let scene = scene("health-denied").fail_fast().ready().await?;
+    let scene = scene_named("health-denied").fail_fast().ready().await?;
     scene.wait_verdict("NothingPending").await?;
     let health = scene.world.get(NAME).await?["status"]["health"].clone();
     let denied = Fault::always(Matcher::operation("GetMetricData"), Answer::access_denied());
@@ -74,7 +74,7 @@ async fn a_denial_is_one_call_a_sweep_and_degrades_nothing_else() -> Result<()> 
 
 #[tokio::test]
 async fn a_suspended_resource_is_not_read() -> Result<()> {
-    let scene = scene("health-suspended").ready().await?;
+    let scene = scene_named("health-suspended").ready().await?;
     let status = scene.wait_verdict("NothingPending").await?;
     scene.patch_spec(json!({"suspend": true})).await?;
     let suspended = scene.wait_verdict("Suspended").await?;
@@ -91,7 +91,7 @@ async fn a_suspended_resource_is_not_read() -> Result<()> {
 
 #[tokio::test]
 async fn an_unchanged_verdict_is_written_once_and_survives_a_restart() -> Result<()> {
-    let scene = scene("health-quiet").with_insight().ready().await?;
+    let scene = scene_named("health-quiet").with_insight().ready().await?;
     scene.wait_verdict("NothingPending").await?;
     let world = &scene.world;
     let version = async || anyhow::Ok(world.get(NAME).await?["metadata"]["resourceVersion"].clone());
@@ -104,7 +104,7 @@ async fn an_unchanged_verdict_is_written_once_and_survives_a_restart() -> Result
 
     scene.operator.kill().await?;
     world.proxy.clear();
-    let _operator = crate::support::operator(world).args(OFTEN).start().await?;
+    let _operator = crate::support::operator_of(world).args(OFTEN).start().await?;
     world.proxy.wait_for(read, rig::world::DEADLINE).await?;
     assert_eq!(version().await?, before, "a new process keeps the verdict until it has read, and then too");
     Ok(())

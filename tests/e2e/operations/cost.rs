@@ -8,7 +8,7 @@ use rig::proxy::Call;
 use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
-use crate::support::{Scene, check_now, operator, patch, reason, replication, request_check};
+use crate::support::{Scene, check_now, operator_of, patch, reason, replication, request_check};
 
 /// Long enough that requests made at once overlap beyond doubt.
 const LATENCY: Duration = Duration::from_millis(150);
@@ -131,7 +131,7 @@ async fn the_first_check_after_a_restart_costs_no_more_than_any_other() -> Resul
     let Scene { world, operator: first, .. } = Scene::named("restart-cost").with_insight().ready().await?;
     first.kill().await?;
     world.proxy.clear();
-    let _second = operator(&world).start().await?;
+    let _second = operator_of(&world).start().await?;
     check_now(&world, "orders").await?;
     let looked = world.proxy.calls().iter().filter(|c| c.operation == "HeadBucket").count();
     assert_eq!(looked, 0, "status remembers where the buckets are: {:?}", operations(&world.proxy.calls()));
@@ -168,7 +168,7 @@ async fn resources_that_share_a_destination_share_its_read() -> Result<()> {
     world.apply(&replication("one", &one, &shared).to_string()).await?;
     world.apply(&replication("two", &two, &shared).to_string()).await?;
     world.proxy.set_latency(LATENCY);
-    let _operator = operator(&world).start().await?;
+    let _operator = operator_of(&world).start().await?;
     world.wait_ready("one").await?;
     world.wait_ready("two").await?;
     let calls = world.proxy.calls();
@@ -188,7 +188,7 @@ async fn resources_that_share_an_existing_role_share_its_read() -> Result<()> {
         world.apply(&resource.to_string()).await?;
     }
     world.proxy.set_latency(LATENCY);
-    let _operator = operator(&world).start().await?;
+    let _operator = operator_of(&world).start().await?;
     world.wait_ready("one").await?;
     world.wait_ready("two").await?;
     assert_eq!(world.proxy.count("GetRole"), 1, "{:?}", operations(&world.proxy.calls()));

@@ -14,7 +14,7 @@ use rig::proxy::{Call, GateAt, Matcher};
 use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
-use crate::support::{operator, reason, replication, world_with_insight};
+use crate::support::{operator_of, reason, replication, world_with_insight};
 
 /// Short enough to wait for, long enough that a busy machine renews in time. A request that the proxy holds outlasts the
 /// leadership of an operator that cannot renew: it is not tried again before.
@@ -56,7 +56,7 @@ pub(crate) async fn candidate(
     times: &[&str],
     kubeconfig: Option<&Path>,
 ) -> Result<Candidate> {
-    let mut builder = operator(world)
+    let mut builder = operator_of(world)
         .env("AWS_SDK_UA_APP_ID", name)
         .env("POD_NAME", name)
         .env("POD_NAMESPACE", &world.namespace)
@@ -367,7 +367,7 @@ async fn contradictory_settings_are_reported_at_startup() -> Result<()> {
     let world = World::new("senseless").await?;
     let run = async |args: &[&str]| {
         let all = ["run", "--http-address", "127.0.0.1:0"].iter().chain(args);
-        let output = operator(&world).env("POD_NAMESPACE", "").run(all.copied(), "").await?;
+        let output = operator_of(&world).env("POD_NAMESPACE", "").run(all.copied(), "").await?;
         ensure!(output.status.code() == Some(1), "{output:?}");
         anyhow::Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     };

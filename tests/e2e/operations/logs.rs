@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use rig::world::{DEADLINE, World};
 use serde_json::Value;
 
-use crate::support::{check_now, operator, replication};
+use crate::support::{check_now, operator_of, replication};
 
 /// The secret access key of the operator.
 const SECRET: &str = "a-secret-that-must-not-be-logged";
@@ -13,7 +13,7 @@ const SECRET: &str = "a-secret-that-must-not-be-logged";
 async fn each_decision_is_one_json_line_that_holds_no_secret() -> Result<()> {
     let world = World::new("logs").await?;
     let args = ["--log-format", "json", "--log-level", "debug"];
-    let operator = operator(&world).credentials(&world.account, SECRET).args(args).start().await?;
+    let operator = operator_of(&world).credentials(&world.account, SECRET).args(args).start().await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     world.apply(&replication("good", &source, &destination).to_string()).await?;
     world.wait_ready("good").await?;
@@ -59,7 +59,7 @@ async fn the_log_level_follows_a_file() -> Result<()> {
     let world = World::new("log-level").await?;
     let file = rig::paths::scratch_dir("log-level")?.join("level");
     let args = ["--log-level", "warn", "--log-level-file"];
-    let operator = operator(&world).args(args).arg(&file).start().await?;
+    let operator = operator_of(&world).args(args).arg(&file).start().await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;

@@ -12,7 +12,7 @@ use rig::proxy::{Answer, Fault, GateAt, Matcher};
 use rig::world::{DEADLINE, World};
 use s3_replication_operator::telemetry::{DESCRIPTIONS, Description, Kind, PREFIX};
 
-use crate::support::{check_now, http_get, operator, reason, replication, request_check};
+use crate::support::{check_now, http_get, operator_of, reason, replication, request_check};
 
 /// One line of `/metrics`: the name after the prefix, the labels, the value.
 #[derive(Debug)]
@@ -109,7 +109,8 @@ async fn the_exported_metrics_are_exactly_the_described_ones() -> Result<()> {
     let world = World::new("metrics").await?;
     // The metrics about events are there once a queue is named; this one does not exist.
     let queue = "https://sqs.us-east-1.amazonaws.com/111122223333/none";
-    let operator = operator(&world).arg("--resource-metrics").args(["--event-queue", queue]).start().await?;
+    let operator =
+        operator_of(&world).arg("--resource-metrics").args(["--event-queue", queue]).start().await?;
     let address = operator.http_address().await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     let slow = Fault::times(1, Matcher::operation("GetBucketReplication"), Answer::slow_down());
@@ -154,7 +155,7 @@ async fn the_exported_metrics_are_exactly_the_described_ones() -> Result<()> {
 #[tokio::test]
 async fn metrics_count_what_happened() -> Result<()> {
     let world = World::new("numbers").await?;
-    let operator = operator(&world).start().await?;
+    let operator = operator_of(&world).start().await?;
     let address = operator.http_address().await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     // The SDK retries these; AWS counts each attempt.
@@ -203,7 +204,7 @@ async fn metrics_count_what_happened() -> Result<()> {
 #[tokio::test]
 async fn waiting_reconciles_count_as_the_depth_of_the_queue() -> Result<()> {
     let world = World::new("queue").await?;
-    let operator = operator(&world).args(["--concurrency", "1"]).start().await?;
+    let operator = operator_of(&world).args(["--concurrency", "1"]).start().await?;
     let address = operator.http_address().await?;
     let gate = world.proxy.gate(Matcher::operation("CreateRole"), GateAt::BeforeForward);
     for name in ["one", "two", "three"] {
@@ -225,7 +226,7 @@ async fn waiting_reconciles_count_as_the_depth_of_the_queue() -> Result<()> {
 #[tokio::test]
 async fn the_age_of_the_last_check_grows_while_checks_fail() -> Result<()> {
     let world = World::new("age").await?;
-    let operator = operator(&world).arg("--resource-metrics").start().await?;
+    let operator = operator_of(&world).arg("--resource-metrics").start().await?;
     let address = operator.http_address().await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
@@ -258,9 +259,9 @@ async fn only_the_leader_exports_metrics_of_resources() -> Result<()> {
     let world = World::new("leader-metrics").await?;
     world.allow_lease("one").await?;
     let election = ["--leader-elect", "--lease-name", "one", "--lease-namespace", &world.namespace];
-    let leader = operator(&world).args(election).start().await?;
+    let leader = operator_of(&world).args(election).start().await?;
     leader.logged("leading", DEADLINE).await?;
-    let follower = operator(&world).args(election).start().await?;
+    let follower = operator_of(&world).args(election).start().await?;
     follower.logged("following", DEADLINE).await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
@@ -288,7 +289,7 @@ async fn an_operator_waiting_for_the_api_server_is_alive_and_not_ready() -> Resu
     let way = Forwarder::start(world.cluster().address().await?).await?;
     way.go_silent();
     let kubeconfig = world.cluster().operator_kubeconfig_via(way.address())?;
-    let operator = operator(&world).kubeconfig(&kubeconfig).start().await?;
+    let operator = operator_of(&world).kubeconfig(&kubeconfig).start().await?;
     let address = operator.http_address().await?;
     tokio::time::timeout(DEADLINE, way.connections(1)).await??;
     assert_eq!(http_get(address, "/livez").await?.0, 200);

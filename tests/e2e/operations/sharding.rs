@@ -6,11 +6,11 @@ use rig::operator::Operator;
 use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
-use crate::support::{check_now, left_in_aws, operator, patch, reason, replication};
+use crate::support::{check_now, left_in_aws, operator_of, patch, reason, replication};
 
 /// An operator for the resources with these labels.
 async fn shard(world: &World, name: &str, selector: &str) -> Result<Operator> {
-    operator(world).env("AWS_SDK_UA_APP_ID", name).args(["--selector", selector]).start().await
+    operator_of(world).env("AWS_SDK_UA_APP_ID", name).args(["--selector", selector]).start().await
 }
 
 /// Applies a resource with this label, or without one. Returns it and its source.
@@ -99,15 +99,16 @@ async fn a_lease_shared_by_operators_with_different_selectors_is_reported() -> R
         world.allow_lease(lease).await?;
     }
     let election = ["--leader-elect", "--lease-namespace", &world.namespace];
-    let start =
-        async |selector: &str| operator(&world).args(election).args(["--selector", selector]).start().await;
+    let start = async |selector: &str| {
+        operator_of(&world).args(election).args(["--selector", selector]).start().await
+    };
     let a = start("shard=a").await?;
     a.logged("leading", DEADLINE).await?;
     let b = start("shard=b").await?;
     let text = b.logged("following an operator that works on other resources", DEADLINE).await?;
     assert!(text.contains("selector: shard=a") && text.contains("need a --lease-name each"), "{text}");
 
-    let c = operator(&world)
+    let c = operator_of(&world)
         .args(election)
         .args(["--selector", "shard=b", "--lease-name", "of-b"])
         .start()
@@ -122,7 +123,7 @@ async fn a_lease_shared_by_operators_with_different_selectors_is_reported() -> R
 async fn an_invalid_selector_is_reported_at_startup() -> Result<()> {
     let world = World::new("no-selector").await?;
     let args = ["run", "--http-address", "127.0.0.1:0", "--selector", "shard in a"];
-    let output = operator(&world).run(args, "").await?;
+    let output = operator_of(&world).run(args, "").await?;
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{text}");
     let line = text.lines().find(|line| line.starts_with("error: ")).context("no error")?;

@@ -12,7 +12,7 @@ use axum::routing::post;
 use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::World;
 
-use crate::support::{operator, replication};
+use crate::support::{operator_of, replication};
 
 type Bodies = Arc<Mutex<Vec<Bytes>>>;
 
@@ -120,7 +120,7 @@ fn span(message: &[u8]) -> Result<Span> {
 async fn a_reconcile_is_a_trace_of_its_requests_to_aws() -> Result<()> {
     let world = World::new("traces").await?;
     let (address, bodies) = collector().await?;
-    let operator = operator(&world).args(["--otlp-endpoint", &address]).start().await?;
+    let operator = operator_of(&world).args(["--otlp-endpoint", &address]).start().await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     // The SDK retries this: two requests, two spans.
     world.proxy.inject(Fault::times(1, Matcher::operation("CreateRole"), Answer::throttling()));
@@ -161,7 +161,7 @@ async fn a_reconcile_is_a_trace_of_its_requests_to_aws() -> Result<()> {
 #[tokio::test]
 async fn a_missing_collector_causes_no_failure() -> Result<()> {
     let world = World::new("no-collector").await?;
-    let operator = operator(&world).args(["--otlp-endpoint", "http://127.0.0.1:1"]).start().await?;
+    let operator = operator_of(&world).args(["--otlp-endpoint", "http://127.0.0.1:1"]).start().await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
     world.apply(&replication("orders", &source, &destination).to_string()).await?;
     world.wait_ready("orders").await?;

@@ -8,7 +8,9 @@ use rig::world::DEADLINE;
 use rig::{GateAt, Matcher};
 use serde_json::{Value, json};
 
-use crate::support::{NAME, POLICY, ROLE, Scene, check_now, message, operator, patch, reason, request_check};
+use crate::support::{
+    NAME, POLICY, ROLE, Scene, check_now, message, operator_of, patch, reason, request_check,
+};
 
 use super::{FINALIZER, READ_ONLY, by_operator};
 
@@ -104,7 +106,7 @@ async fn deletion_works_whatever_changed_in_aws() -> Result<()> {
     world.s3("us-east-1").delete_bucket().bucket(source).send().await?;
     world.create_bucket(&world.account, "eu-central-1", source).await?;
     scene.delete().await?;
-    scene.operator = operator(&scene.world).start().await?;
+    scene.operator = operator_of(&scene.world).start().await?;
     scene.world.wait_gone(NAME).await?;
     assert!(!scene.role_exists(ROLE).await?);
 

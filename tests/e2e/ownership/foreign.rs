@@ -205,7 +205,7 @@ async fn a_resource_without_its_status_recognizes_its_role_by_the_tags() -> Resu
     let s3 = scene.world.s3("us-east-1");
     s3.put_bucket_replication().bucket(&scene.source).replication_configuration(held).send().await?;
 
-    let _operator = crate::support::operator(&scene.world).start().await?;
+    let _operator = crate::support::operator_of(&scene.world).start().await?;
     let status = scene.world.wait_ready(NAME).await?["status"].take();
     assert!(status["role"]["managed"].as_bool().unwrap_or_default());
     let held = scene.configuration().await?;

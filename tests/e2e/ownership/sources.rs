@@ -8,7 +8,8 @@ use rig::world::World;
 use serde_json::{Value, json};
 
 use crate::support::{
-    NAME, ROLE, Scene, check_now, message, operator, reason, replication, set, until_younger, world,
+    NAME, ROLE, Scene, check_now, message, operator_of, reason, replication, set, until_younger,
+    world_with_operator,
 };
 
 use super::by_operator;
@@ -52,7 +53,7 @@ async fn of_two_resources_on_one_source_the_older_owns_it_and_the_other_takes_ov
 
 #[tokio::test]
 async fn of_two_resources_made_in_one_second_the_first_keeps_the_source() -> Result<()> {
-    let (world, _operator) = world("own-twins").await?;
+    let (world, _operator) = world_with_operator("own-twins").await?;
     let destination = world.bucket("eu-west-1").await?;
     // The UIDs are random: both orders occur.
     for n in 0..8 {
@@ -118,7 +119,7 @@ async fn resources_of_all_namespaces_are_listed_before_one_owns_a_source() -> Re
         one.apply(&replication(NAME, &source, &destination).to_string()).await?;
         until_younger(&one.get(NAME).await?).await?;
         two.apply(&replication("second", &source, &destination).to_string()).await?;
-        let _operator = operator(&one).args(["--namespaces", &two.namespace]).start().await?;
+        let _operator = operator_of(&one).args(["--namespaces", &two.namespace]).start().await?;
         one.wait_ready(NAME).await?;
         let conflict = |status: &Value| reason(status, "Ready") == "SourceConflict";
         let lost = two.wait("second", conflict, "to lose").await?;

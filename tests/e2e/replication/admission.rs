@@ -32,9 +32,9 @@ fn rules(n: usize) -> Vec<Value> {
 
 /// `n` rules; the last has this value at the path.
 fn rules_with(n: usize, path: &str, value: Value) -> Value {
-    let mut rules = rules(n);
-    set(rules.last_mut().expect("there is a rule"), path, value);
-    json!(rules)
+    let mut changed = rules(n);
+    set(changed.last_mut().expect("there is a rule"), path, value);
+    json!(changed)
 }
 
 /// `n` tags.

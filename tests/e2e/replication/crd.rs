@@ -11,7 +11,7 @@ fn shipped() -> Result<Value> {
     Ok(serde_saphyr::from_str(SHIPPED)?)
 }
 
-fn schema(crd: &Value) -> Result<&Value> {
+fn schema_of(crd: &Value) -> Result<&Value> {
     crd.pointer("/spec/versions/0/schema/openAPIV3Schema").context("no schema")
 }
 
@@ -59,12 +59,12 @@ fn the_shipped_definitions_are_those_the_program_prints() -> Result<()> {
 fn no_default_is_inside_a_list() -> Result<()> {
     let crd = shipped()?;
     assert_eq!(
-        paths(schema(&crd)?, |s, in_list| in_list && s.get("default").is_some()),
+        paths(schema_of(&crd)?, |s, in_list| in_list && s.get("default").is_some()),
         Vec::<String>::new()
     );
-    let outside = paths(schema(&crd)?, |s, _| s.get("default").is_some());
+    let outside = paths(schema_of(&crd)?, |s, _| s.get("default").is_some());
     assert!(outside.contains(&".spec.suspend".to_owned()), "the walk sees defaults: {outside:?}");
-    assert!(!paths(schema(&crd)?, |_, in_list| in_list).is_empty(), "the walk sees lists");
+    assert!(!paths(schema_of(&crd)?, |_, in_list| in_list).is_empty(), "the walk sees lists");
     Ok(())
 }
 
@@ -72,14 +72,14 @@ fn no_default_is_inside_a_list() -> Result<()> {
 fn no_format_is_unknown_to_the_api_server() -> Result<()> {
     let crd = shipped()?;
     let known = [Value::Null, json!("int32"), json!("int64"), json!("date-time")];
-    assert_eq!(paths(schema(&crd)?, |s, _| !known.contains(&s["format"])), Vec::<String>::new());
+    assert_eq!(paths(schema_of(&crd)?, |s, _| !known.contains(&s["format"])), Vec::<String>::new());
     Ok(())
 }
 
 #[test]
 fn every_list_merges_by_key_and_every_field_is_described() -> Result<()> {
     let crd = shipped()?;
-    let schema = schema(&crd)?;
+    let schema = schema_of(&crd)?;
     let merged = |path: &str| schema.pointer(path).context(path.to_owned());
     let rules = merged("/properties/spec/properties/rules")?;
     assert_eq!(
@@ -101,7 +101,7 @@ fn every_list_merges_by_key_and_every_field_is_described() -> Result<()> {
 #[test]
 fn every_validation_has_a_message() -> Result<()> {
     let crd = shipped()?;
-    let silent = paths(schema(&crd)?, |s, _| {
+    let silent = paths(schema_of(&crd)?, |s, _| {
         s["x-kubernetes-validations"]
             .as_array()
             .into_iter()

@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::support::{reason, world, world_with_accounts};
+use crate::support::{reason, world_with_accounts, world_with_operator};
 
 /// The accounts of the samples: the source's, and another.
 const OWN: &str = "111122223333";
@@ -86,8 +86,8 @@ async fn prepare_role(world: &World, path: &str, name: &str) -> Result<()> {
 
 /// Creates each KMS key of the destinations, and replaces the sample's ARN by its own.
 async fn with_keys(world: &World, mut text: String) -> Result<String> {
-    let resources = resources(&text)?;
-    let rules = resources.iter().flat_map(|r| r["spec"]["rules"].as_array().into_iter().flatten());
+    let decoded = resources(&text)?;
+    let rules = decoded.iter().flat_map(|r| r["spec"]["rules"].as_array().into_iter().flatten());
     for arn in rules.filter_map(|rule| rule["destination"]["kmsKeyArn"].as_str()) {
         let region = arn.split(':').nth(3).context("no Region in the ARN")?;
         let created = world.as_account(&world.account).kms(region).create_key().send().await?;
@@ -122,8 +122,11 @@ async fn applied(file: &PathBuf) -> Result<()> {
     let mut text = std::fs::read_to_string(file)?;
     let sample = file.file_stem().and_then(|stem| stem.to_str());
     let has_accounts = resources(&text)?.iter().any(|resource| resource["kind"] == "AwsAccount");
-    let (world, _operator) =
-        if has_accounts { world_with_accounts("samples").await? } else { world("samples").await? };
+    let (world, _operator) = if has_accounts {
+        world_with_accounts("samples").await?
+    } else {
+        world_with_operator("samples").await?
+    };
     let other = world.another_account();
     for (name, (foreign, versioned)) in buckets(&resources(&text)?) {
         let bucket = prepare(&world, &name, foreign.then_some(other.as_str()), versioned).await?;

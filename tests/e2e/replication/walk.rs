@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use rig::world::{World, condition};
 use serde_json::{Value, json};
 
-use crate::support::{DESTINATION_REGION, SOURCE_REGION, decode_policy, operator, reason, set};
+use crate::support::{DESTINATION_REGION, SOURCE_REGION, decode_policy, operator_of, reason, set};
 
 const REPLICATION: &str = include_str!("../../../crds/s3replication.dev_bucketreplications.yaml");
 const ACCOUNT: &str = include_str!("../../../crds/s3replication.dev_awsaccounts.yaml");
@@ -38,7 +38,7 @@ struct Field {
 }
 
 /// The fields of the spec in a definition that hold no fields of their own.
-fn fields(definition: &str) -> Result<Vec<Field>> {
+fn fields_of(definition: &str) -> Result<Vec<Field>> {
     fn collect(schema: &Value, path: &str, found: &mut Vec<Field>) {
         let inner = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         if let Some(properties) = schema["properties"].as_object() {
@@ -240,7 +240,7 @@ fn absent_if<T, E: ProvideErrorMetadata + Send + Sync + std::error::Error + 'sta
 }
 
 /// The other values that a field takes, one after the other; an enum and a boolean take all that they have.
-async fn values(field: &Field, stage: &Stage<'_>) -> Result<Vec<Value>> {
+async fn other_values(field: &Field, stage: &Stage<'_>) -> Result<Vec<Value>> {
     if let Some(all) = field.schema["enum"].as_array() {
         return Ok(all.iter().filter(|value| !value.is_null()).cloned().collect());
     }
@@ -312,7 +312,7 @@ async fn changed(stage: &Stage<'_>, path: &str, value: &Value) -> Result<Value> 
 async fn walk(field: &Field, stage: &Stage<'_>) -> Result<()> {
     let path = field.path.as_str();
     stage.apply_accounts().await?;
-    let values = values(field, stage).await?;
+    let values = other_values(field, stage).await?;
     let first = stage.resource();
     let mut generation = stage.apply(&first).await?;
     stage.wait_ready(&generation).await?;
@@ -365,17 +365,17 @@ async fn walk_all<'a>(
     Ok(())
 }
 
-async fn stages<'a>(world: &'a World, count: usize, across: bool) -> Result<Vec<Stage<'a>>> {
+async fn make_stages<'a>(world: &'a World, count: usize, across: bool) -> Result<Vec<Stage<'a>>> {
     stream::iter(0..count).map(|_| Stage::new(world, across)).buffered(AT_ONCE).try_collect().await
 }
 
 #[tokio::test]
 async fn every_field_of_a_replication_can_be_changed_and_changed_back() -> Result<()> {
     let world = World::with_accounts("walk").await?;
-    let fields = fields(REPLICATION)?;
-    let stages = stages(&world, fields.len(), true).await?;
+    let fields = fields_of(REPLICATION)?;
+    let stages = make_stages(&world, fields.len(), true).await?;
     let namespaces = stages.iter().map(|stage| &stage.namespace);
-    let _operator = operator(&world).namespaces(namespaces).start().await?;
+    let _operator = operator_of(&world).namespaces(namespaces).start().await?;
     walk_all(&fields, &stages, walk).await
 }
 
@@ -451,9 +451,9 @@ async fn walk_account(field: &Field, stage: &Stage<'_>) -> Result<()> {
 #[tokio::test]
 async fn every_field_of_an_account_can_be_changed_and_changed_back() -> Result<()> {
     let world = World::with_accounts("walk-account").await?;
-    let fields = fields(ACCOUNT)?;
-    let stages = stages(&world, fields.len(), false).await?;
+    let fields = fields_of(ACCOUNT)?;
+    let stages = make_stages(&world, fields.len(), false).await?;
     let namespaces = stages.iter().map(|stage| &stage.namespace);
-    let _operator = operator(&world).namespaces(namespaces).start().await?;
+    let _operator = operator_of(&world).namespaces(namespaces).start().await?;
     walk_all(&fields, &stages, walk_account).await
 }

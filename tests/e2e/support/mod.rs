@@ -10,27 +10,27 @@ use serde_json::{Value, json};
 pub use scene::{DESTINATION_REGION, NAME, POLICY, ROLE, SOURCE_REGION, Scene, SceneBuilder};
 
 /// The operator of this world, ready to be started.
-pub fn operator(world: &World) -> OperatorBuilder {
+pub fn operator_of(world: &World) -> OperatorBuilder {
     // Tests ask for one check after another.
     world.operator().binary(env!("CARGO_BIN_EXE_s3-replication-operator")).env("REQUEST_INTERVAL", "0")
 }
 
 /// The command line as a person uses it: with the operator's AWS credentials and read-only access to Kubernetes.
 pub fn person(world: &World) -> OperatorBuilder {
-    operator(world).kubeconfig(world.cluster().person_kubeconfig())
+    operator_of(world).kubeconfig(world.cluster().person_kubeconfig())
 }
 
 /// A world with its operator running.
-pub async fn world(name: &str) -> Result<(World, Operator)> {
+pub async fn world_with_operator(name: &str) -> Result<(World, Operator)> {
     let world = World::new(name).await?;
-    let operator = operator(&world).start().await?;
+    let operator = operator_of(&world).start().await?;
     Ok((world, operator))
 }
 
 /// The same for a test with `AwsAccount`s.
 pub async fn world_with_accounts(name: &str) -> Result<(World, Operator)> {
     let world = World::with_accounts(name).await?;
-    let operator = operator(&world).start().await?;
+    let operator = operator_of(&world).start().await?;
     Ok((world, operator))
 }
 
@@ -38,7 +38,7 @@ pub async fn world_with_accounts(name: &str) -> Result<(World, Operator)> {
 /// admission.
 pub async fn world_with_insight(name: &str) -> Result<(World, Operator)> {
     let world = World::with_insight(name).await?;
-    let operator = operator(&world).start().await?;
+    let operator = operator_of(&world).start().await?;
     Ok((world, operator))
 }
 

@@ -11,7 +11,7 @@ use rig::operator::Operator;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use super::{check_now, operator, patch, replication};
+use super::{check_now, operator_of, patch, replication};
 
 /// The name of the resource, of its role, and of the policy of that role.
 pub const NAME: &str = "orders";
@@ -77,7 +77,7 @@ impl<'a> SceneBuilder<'a> {
     async fn build(self) -> Result<(Scene, Box<dyn FnOnce(&mut Value) + Send + 'a>)> {
         let Self { name, insight, args, edit } = self;
         let world = if insight { World::with_insight(name).await? } else { World::new(name).await? };
-        let operator = operator(&world).args(args).start().await?;
+        let operator = operator_of(&world).args(args).start().await?;
         let (source, destination) =
             (world.bucket(SOURCE_REGION).await?, world.bucket(DESTINATION_REGION).await?);
         Ok((Scene { world, operator, source, destination }, edit))

@@ -5,7 +5,7 @@ use kube::api::DeleteParams;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::support::{check_now, message, operator, reason, replication, set};
+use crate::support::{check_now, message, operator_of, reason, replication, set};
 
 use super::{ACCOUNT, EAST, ORDERS, TO_REF, WEST, apply_account};
 
@@ -35,7 +35,7 @@ async fn check_reason(world: &World, expected: &str, part: &str) -> Result<()> {
 #[tokio::test]
 async fn the_account_named_default_applies_to_resources_without_one() -> Result<()> {
     let world = World::alone("tenancy-default").await?;
-    let _operator = operator(&world).start().await?;
+    let _operator = operator_of(&world).start().await?;
     let resource = without_account(&world).await?;
     world.apply(&resource.to_string()).await?;
     world.wait_ready(ORDERS).await?;
@@ -77,7 +77,7 @@ async fn the_account_named_default_applies_to_resources_without_one() -> Result<
 #[tokio::test]
 async fn an_operator_that_requires_accounts_refuses_resources_without_one() -> Result<()> {
     let world = World::alone("tenancy-required").await?;
-    let _operator = operator(&world).arg("--require-account").start().await?;
+    let _operator = operator_of(&world).arg("--require-account").start().await?;
     let mut resource = without_account(&world).await?;
     apply_account(&world, "dr", &world.account, &allowing_all(&world)).await?;
     let reads = || {

@@ -21,7 +21,7 @@ use rig::proxy::Call;
 use rig::world::{DEADLINE, World};
 use serde_json::{Value, json};
 
-use crate::support::{check_now, message, operator, patch_account, reason, replication, set};
+use crate::support::{check_now, message, operator_of, patch_account, reason, replication, set};
 
 /// The name of every resource of red.
 const ATTACK: &str = "attack";
@@ -68,7 +68,7 @@ impl Teams {
     async fn new(name: &str) -> Result<Teams> {
         let world = World::with_accounts(name).await?;
         let red = world.namespace(&[("team", "red")]).await?;
-        let operator = operator(&world).namespaces([&world.namespace, &red]).start().await?;
+        let operator = operator_of(&world).namespaces([&world.namespace, &red]).start().await?;
         let (partner, outside) = (world.another_account(), world.another_account());
         let teams = Teams { world, _operator: operator, red, partner, outside };
         let Teams { world, .. } = &teams;

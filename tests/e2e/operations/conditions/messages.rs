@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::support::{NAME, POLICY, ROLE, message, patch, reason};
 
-use super::{kubectl, scene, start};
+use super::{kubectl, scene_named, start};
 
 /// The table that kubectl prints of one object, as pairs of column and cell.
 fn columns(output: &Output) -> Vec<(String, String)> {
@@ -34,7 +34,7 @@ fn columns(output: &Output) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn kubectl_get_shows_what_matters() -> Result<()> {
-    let scene = scene("conditions-columns").ready().await?;
+    let scene = scene_named("conditions-columns").ready().await?;
     let role = format!("arn:aws:iam::{}:role/s3-replication/{ROLE}", scene.world.account);
     let text = format!("bucket {} replicates to {} (1 rule)", scene.source, scene.destination);
     let narrow = [
@@ -48,11 +48,11 @@ async fn kubectl_get_shows_what_matters() -> Result<()> {
     ];
     let wide = [("LATENCY", ""), ("RULES", "1"), ("ROLE", role.as_str()), ("MESSAGE", text.as_str())];
     let shown = |args: &[&str]| -> Result<Vec<(String, String)>> {
-        let mut columns = columns(&kubectl(&scene.world, args)?);
-        let age = columns.iter().position(|(name, _)| name == "AGE").context("no AGE")?;
-        let (_, age) = columns.remove(age);
+        let mut cells = columns(&kubectl(&scene.world, args)?);
+        let age = cells.iter().position(|(name, _)| name == "AGE").context("no AGE")?;
+        let (_, age) = cells.remove(age);
         assert!(age.ends_with('s'), "{age}");
-        Ok(columns)
+        Ok(cells)
     };
     let pairs = |table: &[(&str, &str)]| {
         table.iter().map(|(n, c)| ((*n).to_owned(), (*c).to_owned())).collect::<Vec<_>>()
@@ -91,16 +91,16 @@ async fn events(world: &World) -> Result<Vec<(String, String, String)>> {
 #[tokio::test]
 async fn events_report_each_write_and_each_drift_once() -> Result<()> {
     let pages = ["--runbook-url", "https://docs.example.com/"];
-    let scene = scene("conditions-events").args(&pages).ready().await?;
+    let scene = scene_named("conditions-events").args(&pages).ready().await?;
     let (source, destination) = (scene.source.as_str(), scene.destination.as_str());
     // The events of a check come after its status: those of a check are all there when the next has ended.
     let expect = async |what: &str, kind: &str, reason: &str, note: &[&str], count: usize| -> Result<()> {
         for _ in 0..4 {
             scene.check_object().await?;
         }
-        let events = events(&scene.world).await?;
-        assert_eq!(events.len(), count, "{what}, and three more checks: {events:#?}");
-        let (event_reason, event_type, text) = events.last().context("no event")?;
+        let reported = events(&scene.world).await?;
+        assert_eq!(reported.len(), count, "{what}, and three more checks: {reported:#?}");
+        let (event_reason, event_type, text) = reported.last().context("no event")?;
         assert_eq!((event_reason.as_str(), event_type.as_str()), (reason, kind), "{what}");
         for part in note {
             assert!(text.contains(part), "{what}: {part:?} is not in {text:?}");
@@ -138,12 +138,12 @@ async fn events_report_each_write_and_each_drift_once() -> Result<()> {
 
     scene.world.api().delete(NAME, &DeleteParams::default()).await?;
     scene.world.wait_gone(NAME).await?;
-    let events = events(&scene.world).await?;
-    let (event_reason, event_type, text) = events.last().context("no event")?;
+    let reported = events(&scene.world).await?;
+    let (event_reason, event_type, text) = reported.last().context("no event")?;
     assert_eq!(
-        (events.len(), event_reason.as_str(), event_type.as_str()),
+        (reported.len(), event_reason.as_str(), event_type.as_str()),
         (5, "Deleted", "Normal"),
-        "{events:#?}"
+        "{reported:#?}"
     );
     for part in ["remove the replication configuration", "delete the policy", "delete role"] {
         assert!(text.contains(part), "{text}");
@@ -175,7 +175,7 @@ async fn check_kubernetes_writes(world: &World, expected: &[&str]) -> Result<()>
 
 #[tokio::test]
 async fn a_check_that_finds_nothing_writes_nothing_to_kubernetes() -> Result<()> {
-    let scene = scene("conditions-quiet").with_insight().ready().await?;
+    let scene = scene_named("conditions-quiet").with_insight().ready().await?;
     let world = &scene.world;
     let answer = "patch bucketreplications/status";
     // The status is written before the first write to AWS too.
@@ -210,7 +210,7 @@ async fn a_check_that_finds_nothing_writes_nothing_to_kubernetes() -> Result<()>
 
 #[tokio::test]
 async fn messages_name_the_bucket_the_action_and_the_remedy_and_do_not_change() -> Result<()> {
-    let scene = scene("conditions-messages").ready().await?;
+    let scene = scene_named("conditions-messages").ready().await?;
     let (world, source, destination) = (&scene.world, scene.source.as_str(), scene.destination.as_str());
     let says = async |expected: &str, about: &str, parts: &[&str]| -> Result<()> {
         let first = scene.check().await?;

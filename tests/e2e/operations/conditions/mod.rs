@@ -17,14 +17,14 @@ use rig::operator::Operator;
 use rig::world::{DEADLINE, World, condition};
 use serde_json::Value;
 
-use crate::support::{NAME, Scene, SceneBuilder, operator};
+use crate::support::{NAME, Scene, SceneBuilder, operator_of};
 
 /// The conditions that are always there once the operator has seen a resource.
 const ALWAYS: [&str; 6] =
     ["Ready", "VersioningReady", "RoleReady", "ReplicationReady", "InSync", "Replicating"];
 
 /// A scene whose operator reports the first failure.
-fn scene(name: &str) -> SceneBuilder<'_> {
+fn scene_named(name: &str) -> SceneBuilder<'_> {
     Scene::named(name).fail_fast()
 }
 
@@ -37,7 +37,7 @@ impl Scene {
 
 /// An operator that gives up on a call at the first failure.
 async fn start(world: &World) -> Result<Operator> {
-    operator(world).args(["--aws-attempt-timeout", "5", "--aws-attempts", "1"]).start().await
+    operator_of(world).args(["--aws-attempt-timeout", "5", "--aws-attempts", "1"]).start().await
 }
 
 fn types(status: &Value) -> Vec<&str> {
@@ -96,13 +96,13 @@ impl Drop for Versions {
 /// What must hold of every version of a resource that anyone can ever see.
 fn assert_consistent(object: &Value) {
     let status = &object["status"];
-    let types = types(status);
+    let found = types(status);
     let untouched = status["observedGeneration"] == -1;
     // The definition gives a new resource these two.
     let expected: &[&str] = if untouched { &["Ready", "Replicating"] } else { &ALWAYS };
-    assert!(types.starts_with(expected), "{types:?}");
-    let rest = &types[expected.len()..];
-    assert!(matches!(rest, [] | ["Reconciling"] | ["Stalled"]), "{types:?}");
+    assert!(found.starts_with(expected), "{found:?}");
+    let rest = &found[expected.len()..];
+    assert!(matches!(rest, [] | ["Reconciling"] | ["Stalled"]), "{found:?}");
     for c in status["conditions"].as_array().unwrap() {
         if rest.contains(&c["type"].as_str().unwrap()) {
             assert_eq!(c["status"], "True", "present only while true: {c}");

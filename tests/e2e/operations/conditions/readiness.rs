@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{NAME, ROLE, patch, reason, replication};
 
-use super::{ALWAYS, Versions, assert_consistent, kstatus, kubectl_wait, scene, start, types};
+use super::{ALWAYS, Versions, assert_consistent, kstatus, kubectl_wait, scene_named, start, types};
 
 #[tokio::test]
 async fn a_resource_is_progressing_from_its_creation_until_it_is_ready() -> Result<()> {
@@ -48,7 +48,7 @@ async fn a_resource_is_progressing_from_its_creation_until_it_is_ready() -> Resu
 
 #[tokio::test]
 async fn ready_of_an_older_generation_does_not_count_as_ready() -> Result<()> {
-    let scene = scene("conditions-stale").ready().await?;
+    let scene = scene_named("conditions-stale").ready().await?;
     assert!(kubectl_wait(&scene.world, "1s")?);
     let gate = scene.world.proxy.gate(Matcher::operation("PutBucketReplication"), GateAt::BeforeForward);
     let rule = json!({"id": "ReplicateToEU", "priority": 2, "destination": {"bucket": scene.destination}});
@@ -66,7 +66,7 @@ async fn ready_of_an_older_generation_does_not_count_as_ready() -> Result<()> {
 
 #[tokio::test]
 async fn kstatus_agrees_with_ready_in_every_state() -> Result<()> {
-    let scene = scene("conditions-kstatus").ready().await?;
+    let scene = scene_named("conditions-kstatus").ready().await?;
     let world = &scene.world;
     let seen = Versions::of(world, NAME);
     let types_with = |last: &'static str| [&ALWAYS[..], &[last]].concat();
@@ -131,7 +131,7 @@ async fn kstatus_agrees_with_ready_in_every_state() -> Result<()> {
 
 #[tokio::test]
 async fn a_condition_keeps_its_time_while_its_status_stays() -> Result<()> {
-    let scene = scene("conditions-times").ready().await?;
+    let scene = scene_named("conditions-times").ready().await?;
     let world = &scene.world;
     scene.manage("Observe").await?;
     // Long ago, so that a time that is kept and one that is new cannot be taken for each other. The operator is

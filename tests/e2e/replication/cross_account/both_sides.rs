@@ -73,8 +73,8 @@ async fn without_the_bucket_policy_objects_fail_and_with_the_printed_one_they_ar
     assert_eq!(world.proxy.count("PutBucketPolicy"), 0);
 
     let files = [resource.to_string(), read_account(world, &two.home).await?.to_string()].join("\n---\n");
-    let printed = printed(world, &files).await?;
-    let policy = &printed[format!("bucket policy of destination {}", two.destination)];
+    let policies = printed(world, &files).await?;
+    let policy = &policies[format!("bucket policy of destination {}", two.destination)];
     two.put_policy(policy).await?;
     assert_eq!(two.send_object("with-policy").await?, ("COMPLETED".to_owned(), true));
     Ok(())

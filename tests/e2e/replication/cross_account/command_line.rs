@@ -8,7 +8,8 @@ use rig::world::World;
 use serde_json::{Value, json};
 
 use crate::support::{
-    DESTINATION_REGION, SOURCE_REGION, check_now, operator, patch_account, person, plan, reason, replication,
+    DESTINATION_REGION, SOURCE_REGION, check_now, operator_of, patch_account, person, plan, reason,
+    replication,
 };
 
 use super::{TwoAccounts, account, policy_of, printed, read_account};
@@ -59,9 +60,9 @@ async fn the_printed_bucket_policy_is_the_one_that_is_written() -> Result<()> {
     let world = &two.world;
     let mut resource = two.resource();
     resource["metadata"]["namespace"] = json!(world.namespace);
-    let printed = printed(world, &resource.to_string()).await?;
+    let policies = printed(world, &resource.to_string()).await?;
     let held = two.policy().await?.context("no policy")?;
-    assert_eq!(printed[format!("bucket policy of destination {}", two.destination)], held);
+    assert_eq!(policies[format!("bucket policy of destination {}", two.destination)], held);
     Ok(())
 }
 
@@ -78,8 +79,8 @@ async fn the_key_policy_of_another_account_is_printed() -> Result<()> {
     resource["spec"]["rules"][0]["destination"]["region"] = json!(DESTINATION_REGION);
     resource["spec"]["rules"][0]["kmsEncryptedObjects"] = json!("Enabled");
     resource["spec"]["rules"][0]["destination"]["kmsKeyArn"] = json!(arn);
-    let printed = printed(&two.world, &resource.to_string()).await?;
-    let statements = &printed[format!("statements for the policy of key {arn}")];
+    let policies = printed(&two.world, &resource.to_string()).await?;
+    let statements = &policies[format!("statements for the policy of key {arn}")];
     let role = format!("arn:aws:iam::{}:role/s3-replication/orders-role", two.world.account);
     assert_eq!(
         statements[0],
@@ -171,21 +172,21 @@ async fn the_printed_policies_of_accounts_suffice_for_a_whole_life_cycle() -> Re
     let accounts = BTreeMap::from([(&home, (&world.account, &in_home)), (&abroad, (&abroad_id, &in_abroad))]);
     let mut files = Vec::new();
     for (name, (id, role)) in &accounts {
-        let mut account = account(&world, name, id, Some(role));
-        account["spec"]["assumeRole"]["externalId"] = json!("replication-of-orders");
-        account["spec"]["roles"] = json!({"path": "/"});
-        world.apply(&account.to_string()).await?;
-        files.push(account.to_string());
+        let mut resource = account(&world, name, id, Some(role));
+        resource["spec"]["assumeRole"]["externalId"] = json!("replication-of-orders");
+        resource["spec"]["roles"] = json!({"path": "/"});
+        world.apply(&resource.to_string()).await?;
+        files.push(resource.to_string());
     }
-    let printed = printed(&world, &files.join("\n---\n")).await?;
-    let own = &printed["policy of the operator"];
+    let policies = printed(&world, &files.join("\n---\n")).await?;
+    let own = &policies["policy of the operator"];
     let (key, secret) = world.user("operator", &own.to_string()).await?;
     for (name, (id, _)) in &accounts {
-        let policy = &printed[format!("policy of the operator in AwsAccount {name}")];
+        let policy = &policies[format!("policy of the operator in AwsAccount {name}")];
         let external_id = Some("replication-of-orders");
         world.assumable_role(id, "operator", &world.account, external_id, &policy.to_string()).await?;
     }
-    let _operator = operator(&world).credentials(&key, &secret).start().await?;
+    let _operator = operator_of(&world).credentials(&key, &secret).start().await?;
 
     let (source, destination) =
         (world.bucket(SOURCE_REGION).await?, world.bucket_of(&abroad_id, DESTINATION_REGION).await?);
@@ -236,7 +237,7 @@ async fn statements_for_a_role_that_is_left_over_are_deleted_in_the_other_accoun
     world.api().delete("orders", &DeleteParams::default()).await?;
     world.wait_gone("orders").await?;
 
-    let administrator = || operator(world).kubeconfig(world.cluster().admin_kubeconfig());
+    let administrator = || operator_of(world).kubeconfig(world.cluster().admin_kubeconfig());
     // Other tests have AwsAccounts in this cluster too.
     let accounts = ["orphans", "--account", &two.home, "--account", &two.abroad];
     let found = administrator().run(accounts, "").await?;

@@ -13,7 +13,7 @@ use rig::operator::Operator;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::support::{DESTINATION_REGION, SOURCE_REGION, operator, person, replication};
+use crate::support::{DESTINATION_REGION, SOURCE_REGION, operator_of, person, replication};
 
 /// Two accounts: `home` is that of the operator's identity; in `abroad` the operator assumes a role.
 pub struct TwoAccounts {
@@ -41,7 +41,7 @@ impl TwoAccounts {
         world.apply(&account(&world, &abroad, &abroad_id, Some(&role)).to_string()).await?;
         let (source, destination) =
             (world.bucket(SOURCE_REGION).await?, world.bucket_of(&abroad_id, DESTINATION_REGION).await?);
-        let operator = operator(&world).start().await?;
+        let operator = operator_of(&world).start().await?;
         Ok(TwoAccounts { world, abroad_id, home, abroad, source, destination, operator })
     }
 

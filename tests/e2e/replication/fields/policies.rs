@@ -8,7 +8,7 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::support::{
-    DESTINATION_REGION, SOURCE_REGION, Scene, left_in_aws, reason, replication, set, world,
+    DESTINATION_REGION, SOURCE_REGION, Scene, left_in_aws, reason, replication, set, world_with_operator,
 };
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn versioning_is_enabled_if_managed_and_only_read_if_required() -> Result<
     assert_eq!(orders.versioning(SOURCE_REGION, &orders.source).await?, enabled);
     assert_eq!(orders.versioning(DESTINATION_REGION, &orders.destination).await?, enabled);
 
-    let (world, _operator) = world("required").await?;
+    let (world, _operator) = world_with_operator("required").await?;
     let source = world.bucket(SOURCE_REGION).await?;
     let destination = world.bucket(DESTINATION_REGION).await?;
     let mut manifest = replication("orders", &source, &destination);
@@ -154,7 +154,7 @@ async fn observing_writes_nothing_until_the_policy_is_enforce() -> Result<()> {
 
 #[tokio::test]
 async fn a_foreign_role_is_adopted_only_with_the_adoption_policy() -> Result<()> {
-    let (world, _operator) = world("adopt").await?;
+    let (world, _operator) = world_with_operator("adopt").await?;
     let source = world.versioned_bucket(SOURCE_REGION).await?;
     let destination = world.versioned_bucket(DESTINATION_REGION).await?;
     let trust = json!({"Version": "2012-10-17", "Statement": []});
