@@ -27,7 +27,7 @@ fn replication(name: &str, verdict: &str, reason: &str, message: &str) -> Value 
     })
 }
 
-fn report(replications: Vec<Value>) -> Value {
+fn report_of(replications: Vec<Value>) -> Value {
     let wrong = replications.iter().filter(|view| view["verdict"] == "Failing").count();
     let bucket = |name: &str| json!({"accountId": "111111111111", "bucket": name});
     json!({
@@ -45,7 +45,7 @@ fn report(replications: Vec<Value>) -> Value {
 }
 
 fn small() -> Value {
-    report(vec![
+    report_of(vec![
         replication("orders", "Failing", "ForeignRole", "The role exists."),
         replication("archive", "Retrying", "Throttled", "IAM throttles the operator."),
         replication("bills", "Applied", "Applied", "m"),
@@ -53,7 +53,7 @@ fn small() -> Value {
 }
 
 /// The page that the program makes of a report.
-fn page(report: &Value) -> Result<PathBuf> {
+fn page_of(report: &Value) -> Result<PathBuf> {
     let directory = rig::paths::scratch_dir("page")?;
     let (from, to) = (directory.join("report.json"), directory.join("report.html"));
     fs::write(&from, report.to_string())?;
@@ -97,7 +97,7 @@ fn filter(browser: &mut Browser, words: &str, verdict: &str) -> Result<String> {
 }
 
 pub fn opens(browser: &mut Browser) -> Result<()> {
-    let page = page(&small())?;
+    let page = page_of(&small())?;
     browser.open(&page)?;
     assert_eq!(browser.complaints(), Vec::<String>::new());
     assert_eq!(browser.requests(), [format!("file://{}", page.display())], "a request leaves the file");
@@ -109,7 +109,7 @@ pub fn opens(browser: &mut Browser) -> Result<()> {
 }
 
 pub fn filters(browser: &mut Browser) -> Result<()> {
-    browser.open(&page(&small())?)?;
+    browser.open(&page_of(&small())?)?;
     assert_eq!(filter(browser, "THROTTLES iam", "")?, "1 of 3 shown", "words in any order and case");
     assert_eq!(shown(browser)?, ["data/archive"]);
     assert_eq!(filter(browser, "", "Failing")?, "1 of 3 shown");
@@ -121,7 +121,7 @@ pub fn filters(browser: &mut Browser) -> Result<()> {
 }
 
 pub fn sorts(browser: &mut Browser) -> Result<()> {
-    browser.open(&page(&small())?)?;
+    browser.open(&page_of(&small())?)?;
     browser.evaluate("document.querySelectorAll('[data-table=replications] th button')[1].focus()")?;
     let direction = "document.querySelectorAll('[data-table=replications] th')[1].getAttribute('aria-sort')";
     for (wanted, order) in [
@@ -161,10 +161,10 @@ pub fn escapes(browser: &mut Browser) -> Result<()> {
     view["rules"][0]["id"] = json!(TEXT);
     view["driftCount"] = json!(1);
     view["drift"] = json!([{"resource": "Role", "name": TEXT, "path": TEXT, "want": TEXT, "got": TEXT}]);
-    let mut report = report(vec![view]);
+    let mut report = report_of(vec![view]);
     report["notReplicated"] = json!([{"accountId": TEXT, "bucket": TEXT}]);
     report["unknown"] = json!([{"accountId": TEXT, "bucket": TEXT, "why": TEXT}]);
-    let page = page(&report)?;
+    let page = page_of(&report)?;
     browser.open(&page)?;
     assert_eq!(browser.evaluate("window.hacked === undefined")?, true);
     assert_eq!(browser.evaluate("[document.scripts.length, document.images.length]")?, json!([1, 0]));
@@ -181,7 +181,7 @@ pub fn escapes(browser: &mut Browser) -> Result<()> {
 }
 
 pub fn contrasts(browser: &mut Browser) -> Result<()> {
-    browser.open(&page(&small())?)?;
+    browser.open(&page_of(&small())?)?;
     for scheme in ["light", "dark"] {
         let feature = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         browser.call("Emulation.setEmulatedMedia", json!({"features": feature}))?;
@@ -216,7 +216,7 @@ pub fn contrasts(browser: &mut Browser) -> Result<()> {
 }
 
 pub fn reads(browser: &mut Browser) -> Result<()> {
-    browser.open(&page(&small())?)?;
+    browser.open(&page_of(&small())?)?;
     let tree = browser.call("Accessibility.getFullAXTree", json!({}))?;
     let nodes = tree["nodes"].as_array().context("no tree")?;
     let has = |role: &str, name: &str| {
@@ -243,7 +243,7 @@ pub fn reads(browser: &mut Browser) -> Result<()> {
 }
 
 pub fn prints(browser: &mut Browser) -> Result<()> {
-    browser.open(&page(&small())?)?;
+    browser.open(&page_of(&small())?)?;
     browser.call("Emulation.setEmulatedMedia", json!({"media": "print"}))?;
     let controls =
         "Array.from(document.querySelectorAll('.controls')).some((c) => c.getClientRects().length)";
@@ -261,7 +261,7 @@ pub fn scales(browser: &mut Browser) -> Result<()> {
             if n % 100 == 0 { ("Failing", "ForeignRole") } else { ("Applied", "Applied") };
         replication(&format!("replication-{n}"), verdict, reason, "The role exists.")
     });
-    let page = page(&report(views.collect()))?;
+    let page = page_of(&report_of(views.collect()))?;
     let size = fs::metadata(&page)?.len();
     ensure!(size < 8_000_000, "{size} bytes");
     browser.open(&page)?;

@@ -122,11 +122,11 @@ async fn the_lease_of_the_release_may_be_made_and_kept_and_no_other() -> Result<
     let cluster = world.cluster();
     let objects = documents(&rendered_text("rights", &world.namespace, &json!({}))?)?;
     let (account, _) = give(cluster, &objects)?;
-    let user = user(&world.namespace, &account);
+    let caller = user(&world.namespace, &account);
     let may = |verb: &str, lease: &str, namespace: &str| -> Result<bool> {
         let resource = format!("leases.coordination.k8s.io{lease}");
         let output =
-            cluster.kubectl(["auth", "can-i", verb, &resource, "-n", namespace, "--as", user.as_str()])?;
+            cluster.kubectl(["auth", "can-i", verb, &resource, "-n", namespace, "--as", caller.as_str()])?;
         Ok(String::from_utf8_lossy(&output.stdout).trim() == "yes")
     };
     let own = "/rights-s3-replication-operator";

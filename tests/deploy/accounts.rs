@@ -99,8 +99,8 @@ fn a_null_in_place_of_a_spec_removes_the_account_of_other_values() -> Result<()>
 #[tokio::test]
 async fn the_notes_name_the_next_command_for_the_values_given() -> Result<()> {
     let world = World::new("notes").await?;
-    let chart = chart();
-    let install = ["install", RELEASE, &chart.to_string_lossy(), "--dry-run", "--take-ownership", "-f", "-"];
+    let path = chart();
+    let install = ["install", RELEASE, &path.to_string_lossy(), "--dry-run", "--take-ownership", "-f", "-"];
     let notes = |values: &Value| -> Result<String> {
         let text = release(&world, &install, values)?;
         Ok(text.split_once("NOTES:").context("no notes")?.1.to_owned())
@@ -112,9 +112,9 @@ async fn the_notes_name_the_next_command_for_the_values_given() -> Result<()> {
         (json!({"accounts": {"default": account(&[])}}), [false, true, false]),
         (json!({"operator": {"requireAccount": false}}), [false, false, true]),
     ] {
-        let notes = notes(&values)?;
-        assert_eq!([apply, wait, warning].map(|words| notes.contains(words)), expected, "{notes}");
-        ensure!(notes.contains("kubectl apply -f first.yaml"), "{notes}");
+        let printed = notes(&values)?;
+        assert_eq!([apply, wait, warning].map(|words| printed.contains(words)), expected, "{printed}");
+        ensure!(printed.contains("kubectl apply -f first.yaml"), "{printed}");
     }
     let some = notes(&json!({"namespaces": ["data", "shop"]}))?;
     ensure!(some.contains("namespaces: {matchNames: [data, shop]}"), "{some}");

@@ -122,8 +122,8 @@ async fn boundary(world: &World) -> Result<String> {
 async fn the_operator_lives_under_its_policy_and_objects_arrive_under_the_boundary() -> Result<()> {
     let world = World::with_auth("deploy-policy").await?;
     let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
-    let user = user(&world, "operator-policy.json").await?;
-    let _operator = operator(&world, &user).await?;
+    let credentials = user(&world, "operator-policy.json").await?;
+    let _operator = operator(&world, &credentials).await?;
     let mut orders = resource("Enforce");
     orders["metadata"]["namespace"] = json!(world.namespace);
     orders["spec"]["source"]["bucket"] = json!(source);
@@ -201,9 +201,10 @@ fn the_boundary_allows_what_a_role_may_need_and_no_more() -> Result<()> {
         },
     }]);
     let boundary = policy("boundary-policy.json")?;
-    let printed = printed(&widest)?;
-    let role = printed.as_object().into_iter().flatten().find(|(name, _)| name.starts_with("policy of role"));
-    let mut needed = actions(role.with_context(|| format!("no policy of a role: {printed:#}"))?.1);
+    let policies = printed(&widest)?;
+    let role =
+        policies.as_object().into_iter().flatten().find(|(name, _)| name.starts_with("policy of role"));
+    let mut needed = actions(role.with_context(|| format!("no policy of a role: {policies:#}"))?.1);
     // The operator grants these where the source has Object Lock, which takes a bucket to know.
     needed.extend(["s3:GetObjectLegalHold", "s3:GetObjectRetention"].map(str::to_owned));
     // The role of a backfill's job. A report needs s3:PutObject too, on a bucket that only its owner knows.
@@ -322,15 +323,16 @@ fn calls(script: &str) -> Result<Vec<(String, BTreeMap<String, String>)>> {
 #[test]
 fn the_scripts_make_the_boundary_and_then_the_operator_s_role() -> Result<()> {
     for script in ["irsa.sh", "pod-identity.sh"] {
-        let calls = calls(script)?;
-        let actions: Vec<&str> = calls.iter().map(|(action, _)| action.as_str()).collect();
+        let parsed = calls(script)?;
+        let actions: Vec<&str> = parsed.iter().map(|(action, _)| action.as_str()).collect();
         assert_eq!(
             actions.get(..3),
             Some(&["create-policy", "create-role", "put-role-policy"][..]),
             "{script}"
         );
         let document = |call: usize, option: &str| -> Result<Value> {
-            let text = calls.get(call).and_then(|(_, options)| options.get(option)).context("no document")?;
+            let text =
+                parsed.get(call).and_then(|(_, options)| options.get(option)).context("no document")?;
             ensure!(!text.contains("ACCOUNT_ID") && !text.contains("OIDC_PROVIDER"), "{script}: {text}");
             serde_json::from_str(text).with_context(|| format!("{script}: {text}"))
         };

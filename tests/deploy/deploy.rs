@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::argocd;
 use crate::support::{
-    NAMESPACE, RELEASE, accepted, chart, cluster, container, documents, helm, kubectl, name, read, rendered,
-    rendered_with, repository, the,
+    NAMESPACE, RELEASE, accepted, chart, container, documents, helm, kubectl, name, prepare_cluster, read,
+    rendered, rendered_with, repository, the,
 };
 
 const CHART: &str = "charts/s3-replication-operator";
@@ -92,7 +92,7 @@ async fn built(components: &[&str]) -> Result<Vec<Value>> {
         text = text.replace(&line, &format!("  - kustomize/{component}\n"));
     }
     fs::write(&file, text)?;
-    let cluster = cluster().await?;
+    let cluster = prepare_cluster().await?;
     let text = kubectl(cluster, &["kustomize", &copy.to_string_lossy()], "")?;
     accepted(cluster, &text)?;
     documents(&text)
@@ -121,7 +121,7 @@ fn sorted(mut objects: Vec<Value>) -> Vec<Value> {
 #[tokio::test]
 async fn install_yaml_is_what_the_chart_installs_and_is_accepted() -> Result<()> {
     let text = read("deploy/install.yaml")?;
-    accepted(cluster().await?, &text)?;
+    accepted(prepare_cluster().await?, &text)?;
     let mut charted = rendered(&json!({}))?;
     charted.retain(|object| object["kind"] != "Pod");
     for object in &mut charted {
@@ -230,7 +230,7 @@ fn the_packaged_chart_holds_what_its_links_lead_to() -> Result<()> {
 /// The values that a manifest hands to the chart install the operator where the manifest says.
 async fn installs(values: &Value, release: &Value, namespace: &Value) -> Result<()> {
     assert_eq!((release, namespace), (&json!(RELEASE), &json!(NAMESPACE)));
-    accepted(cluster().await?, &rendered_with(&[], RELEASE, NAMESPACE, values)?)?;
+    accepted(prepare_cluster().await?, &rendered_with(&[], RELEASE, NAMESPACE, values)?)?;
     let objects = rendered(values)?;
     // Two replicas of an image that is somewhere, with an identity.
     assert!(container(the(&objects, "Deployment")?)["image"].as_str().is_some_and(|i| i.contains('/')));

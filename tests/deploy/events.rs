@@ -33,8 +33,8 @@ fn the_patterns_name_every_event_that_is_read_and_no_other() -> Result<()> {
     Ok(())
 }
 
-/// The calls of the script, with a stand-in for the AWS CLI: the arguments of each.
-fn calls(arguments: &[&str]) -> Result<(Vec<Vec<String>>, String)> {
+/// Runs the script with a stand-in for the AWS CLI. Returns the arguments of each call, and the output of the script.
+fn run_script(arguments: &[&str]) -> Result<(Vec<Vec<String>>, String)> {
     use std::os::unix::fs::PermissionsExt;
     const AWS: &str = r#"#!/bin/sh
 case "$*" in
@@ -67,7 +67,7 @@ fn option<'a>(call: &'a [String], name: &str) -> Result<&'a str> {
 
 #[test]
 fn the_script_makes_a_queue_with_its_policy_and_a_rule_in_each_region() -> Result<()> {
-    let (calls, printed) = calls(&["eu-west-1", "eu-central-1"])?;
+    let (calls, printed) = run_script(&["eu-west-1", "eu-central-1"])?;
     let queue = calls.iter().find(|call| call[1] == "create-queue").context("no queue")?;
     let attributes: Value = serde_json::from_str(option(queue, "--attributes")?)?;
     let policy: Value = serde_json::from_str(attributes["Policy"].as_str().context("no policy")?)?;

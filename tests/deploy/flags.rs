@@ -124,9 +124,9 @@ fn flags_of_run() -> Result<BTreeMap<String, Option<String>>> {
 #[test]
 fn every_flag_of_run_is_reachable_by_a_value() -> Result<()> {
     let (values, expected) = every_flag();
-    let arguments = arguments(&rendered(&values)?)?;
-    assert_eq!(arguments.first().map(String::as_str), Some("run"));
-    let set: BTreeMap<&str, Option<&str>> = arguments
+    let given = arguments(&rendered(&values)?)?;
+    assert_eq!(given.first().map(String::as_str), Some("run"));
+    let set: BTreeMap<&str, Option<&str>> = given
         .iter()
         .skip(1)
         .map(|argument| {
@@ -148,9 +148,9 @@ fn every_flag_of_run_is_reachable_by_a_value() -> Result<()> {
 
 #[test]
 fn a_value_that_is_left_alone_leaves_the_operator_its_default() -> Result<()> {
-    let arguments = arguments(&rendered(&json!({"leaderElection": {"enabled": false}, "replicas": 1}))?)?;
+    let given = arguments(&rendered(&json!({"leaderElection": {"enabled": false}, "replicas": 1}))?)?;
     let own = ["run", "--http-address=0.0.0.0:8080", "--log-format=json", "--require-account"];
-    assert_eq!(arguments, own);
+    assert_eq!(given, own);
     Ok(())
 }
 

@@ -4,13 +4,13 @@ use anyhow::{Context, Result, bail};
 use rig::{Cluster, Tools};
 use serde_json::{Value, json};
 
-use crate::support::{accepted, cluster, documents, name, of_kind, read, the, yaml_in_page};
+use crate::support::{accepted, documents, name, of_kind, prepare_cluster, read, the, yaml_in_page};
 
 const FILES: [&str; 2] = ["deploy/flux/release.yaml", "deploy/flux/kustomizations.yaml"];
 
 /// The API server, which knows the kinds of Flux.
 async fn flux() -> Result<&'static Cluster> {
-    let cluster = cluster().await?;
+    let cluster = prepare_cluster().await?;
     cluster.apply_crds(&Tools::flux_crds()?)?;
     Ok(cluster)
 }

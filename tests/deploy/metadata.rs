@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-use crate::support::{accepted, cluster, container, read, read_yaml, rendered, repository, the};
+use crate::support::{accepted, container, prepare_cluster, read, read_yaml, rendered, repository, the};
 
 const CHART: &str = "charts/s3-replication-operator/Chart.yaml";
 
@@ -55,7 +55,7 @@ fn the_definitions_are_those_that_the_chart_installs() -> Result<()> {
 
 #[tokio::test]
 async fn the_api_server_takes_the_examples() -> Result<()> {
-    let cluster = cluster().await?;
+    let cluster = prepare_cluster().await?;
     for example in list("crdsExamples")? {
         accepted(cluster, &example.to_string())?;
     }

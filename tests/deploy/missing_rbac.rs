@@ -341,9 +341,9 @@ async fn live(taken: Option<Right>) -> Result<()> {
     })
     .await??;
     let keeps_the_lease = missed.as_ref().is_none_or(|m| m.deed != Deed::KeepsLeading);
-    let user = user(&world.namespace, &account);
+    let caller = user(&world.namespace, &account);
     let times = if keeps_the_lease { PATIENT } else { SHORT };
-    let life = Life::begin(world, user, &kubeconfig, times).await?;
+    let life = Life::begin(world, caller, &kubeconfig, times).await?;
     let mut done = Vec::new();
     for deed in LIFE {
         life.provoke(deed).await.with_context(|| format!("before {deed:?}"))?;

@@ -32,7 +32,7 @@ fn metrics(expression: &str) -> BTreeSet<String> {
 }
 
 /// The alerts as Prometheus alone reads them: the spec of the PrometheusRule.
-fn alerts() -> Result<Value> {
+fn read_alerts() -> Result<Value> {
     Ok(read_yaml(ALERTS)?["spec"].clone())
 }
 
@@ -42,13 +42,13 @@ fn dashboard() -> Result<Value> {
 
 #[test]
 fn prometheus_takes_the_alerts() -> Result<()> {
-    promtool(&["check", "rules", "alerts.yaml"], &[("alerts.yaml", &alerts()?.to_string())])
+    promtool(&["check", "rules", "alerts.yaml"], &[("alerts.yaml", &read_alerts()?.to_string())])
 }
 
 #[test]
 fn each_alert_fires_when_it_should_and_not_when_all_is_well() -> Result<()> {
     let cases = read("tests/deploy/alerts.yaml")?;
-    let alerts = alerts()?;
+    let alerts = read_alerts()?;
     for rule in alerts["groups"][0]["rules"].as_array().context("rules")? {
         let name = rule["alert"].as_str().context("a rule that is no alert")?;
         assert!(cases.contains(&format!("alertname: {name}\n")), "{name} has no test");
@@ -77,11 +77,11 @@ fn prometheus_understands_every_panel_of_the_dashboard() -> Result<()> {
 #[test]
 fn alerts_and_dashboard_speak_of_metrics_that_there_are() -> Result<()> {
     let mut used = BTreeSet::new();
-    for document in [alerts()?, dashboard()?] {
+    for document in [read_alerts()?, dashboard()?] {
         for expression in expressions(&document) {
-            let metrics = metrics(&expression);
-            ensure!(!metrics.is_empty(), "{expression} names no metric of the operator");
-            used.extend(metrics);
+            let named = metrics(&expression);
+            ensure!(!named.is_empty(), "{expression} names no metric of the operator");
+            used.extend(named);
         }
     }
     let names = |optional: bool| -> BTreeSet<String> {
@@ -93,14 +93,14 @@ fn alerts_and_dashboard_speak_of_metrics_that_there_are() -> Result<()> {
     let of_each: BTreeSet<String> = used.difference(&always).cloned().collect();
     assert!(of_each.is_subset(&with_a_flag), "{of_each:?} are no metrics of the operator");
     // Alerts must not depend on a flag.
-    let alerted: BTreeSet<String> = expressions(&alerts()?).iter().flat_map(|e| metrics(e)).collect();
+    let alerted: BTreeSet<String> = expressions(&read_alerts()?).iter().flat_map(|e| metrics(e)).collect();
     assert!(alerted.is_subset(&always), "{alerted:?}");
     Ok(())
 }
 
 #[test]
 fn every_alert_says_what_is_wrong_and_what_to_do() -> Result<()> {
-    let alerts = alerts()?;
+    let alerts = read_alerts()?;
     for rule in alerts["groups"][0]["rules"].as_array().context("rules")? {
         for annotation in ["summary", "description", "runbook"] {
             let text = rule["annotations"][annotation].as_str().unwrap_or_default();
@@ -117,7 +117,7 @@ fn the_chart_installs_alerts_and_dashboard_as_they_are() -> Result<()> {
     let objects =
         rendered(&json!({"monitoring": {"serviceMonitor": on, "prometheusRule": on, "dashboard": on}}))?;
     let rule = of_kind(&objects, "PrometheusRule");
-    assert_eq!(rule.iter().map(|r| &r["spec"]).collect::<Vec<_>>(), [&alerts()?]);
+    assert_eq!(rule.iter().map(|r| &r["spec"]).collect::<Vec<_>>(), [&read_alerts()?]);
     let maps = of_kind(&objects, "ConfigMap");
     let held: Vec<Value> = maps
         .iter()
@@ -142,7 +142,7 @@ fn a_label_of_a_metric_is_not_replaced_by_one_of_the_target() -> Result<()> {
     for monitor in of_chart.into_iter().chain([&for_kustomize]) {
         assert_eq!(monitor["spec"]["endpoints"][0]["honorLabels"], true, "{monitor:#}");
     }
-    for document in [alerts()?, dashboard()?] {
+    for document in [read_alerts()?, dashboard()?] {
         ensure!(!document.to_string().contains("exported_"), "a label that was replaced is read");
     }
     Ok(())
@@ -150,9 +150,9 @@ fn a_label_of_a_metric_is_not_replaced_by_one_of_the_target() -> Result<()> {
 
 #[test]
 fn a_panel_of_resources_shows_those_of_the_chosen_operator_by_their_own_namespaces() -> Result<()> {
-    let expressions = expressions(&dashboard()?);
+    let all = expressions(&dashboard()?);
     let of_each: Vec<&String> =
-        expressions.iter().filter(|expression| expression.contains("operator_resource_")).collect();
+        all.iter().filter(|expression| expression.contains("operator_resource_")).collect();
     assert_eq!(of_each.len(), 3, "{of_each:?}");
     let tests = of_each.iter().map(|expression| {
         let metric = metrics(expression).into_iter().find(|name| name.starts_with("resource_"));

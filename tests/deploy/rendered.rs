@@ -8,7 +8,7 @@ use rig::Cluster;
 use serde_json::{Value, json};
 
 use crate::support::{
-    NAMESPACE, RELEASE, accepted, chart, cluster, container, documents, helm, kubectl, name, of_kind,
+    NAMESPACE, RELEASE, accepted, chart, container, documents, helm, kubectl, name, of_kind, prepare_cluster,
     rendered, rendered_text, repository, the,
 };
 
@@ -119,7 +119,7 @@ fn sets() -> Vec<(&'static str, Value)> {
 }
 
 /// The pod that the Deployment would create.
-fn pod(deployment: &Value) -> Value {
+fn pod_of(deployment: &Value) -> Value {
     let mut template = deployment["spec"]["template"].clone();
     template["metadata"]["name"] = json!("as-deployed");
     json!({
@@ -132,7 +132,7 @@ fn pod(deployment: &Value) -> Value {
 
 #[tokio::test]
 async fn the_api_server_takes_every_object_of_every_set_of_values() -> Result<()> {
-    let cluster = cluster().await?;
+    let cluster = prepare_cluster().await?;
     for (what, values) in sets() {
         let text = rendered_text(RELEASE, NAMESPACE, &values).with_context(|| what)?;
         accepted(cluster, &text).with_context(|| what)?;
@@ -142,14 +142,14 @@ async fn the_api_server_takes_every_object_of_every_set_of_values() -> Result<()
 
 #[tokio::test]
 async fn the_pods_of_every_set_of_values_are_admitted_as_restricted() -> Result<()> {
-    let cluster = cluster().await?;
+    let cluster = prepare_cluster().await?;
     let admitted = |pod: &Value| -> Result<()> {
         let args = ["apply", "--server-side", "--dry-run=server", "-n", NAMESPACE, "-f", "-"];
         kubectl(cluster, &args, &pod.to_string()).map(drop)
     };
     for (what, values) in sets() {
         let objects = rendered(&values)?;
-        let mut pod = pod(the(&objects, "Deployment")?);
+        let mut pod = pod_of(the(&objects, "Deployment")?);
         admitted(&pod).with_context(|| what)?;
         // The server does check: it refuses the same pod with one privilege more.
         pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
@@ -212,7 +212,7 @@ fn without_election_there_is_one_operator_at_any_time() -> Result<()> {
 /// As GitOps tools apply it, after the API server has filled in the defaults of a rolling update.
 #[tokio::test]
 async fn election_can_be_switched_off_by_a_server_side_apply() -> Result<()> {
-    let cluster = cluster().await?;
+    let cluster = prepare_cluster().await?;
     for values in [json!({}), json!({"replicas": 1, "leaderElection": {"enabled": false}})] {
         let objects = documents(&rendered_text("switched", NAMESPACE, &values)?)?;
         let deployment = the(&objects, "Deployment")?.to_string();
@@ -440,7 +440,7 @@ fn release(cluster: &Cluster, args: &[&str], values: &Value) -> Result<String> {
 
 #[tokio::test]
 async fn a_release_comes_changes_and_goes_and_leaves_the_definitions() -> Result<()> {
-    let cluster = cluster().await?;
+    let cluster = prepare_cluster().await?;
     let path = chart();
     let path = path.to_string_lossy();
     // The rig has applied the definitions already, as after an installation with kubectl.

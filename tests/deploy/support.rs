@@ -72,8 +72,8 @@ pub fn rendered_text(release: &str, namespace: &str, values: &Value) -> Result<S
 
 /// The chart rendered as text, with additional arguments to Helm.
 pub fn rendered_with(args: &[&str], release: &str, namespace: &str, values: &Value) -> Result<String> {
-    let chart = chart();
-    let template = ["template", release, &chart.to_string_lossy(), "--namespace", namespace, "-f", "-"];
+    let path = chart();
+    let template = ["template", release, &path.to_string_lossy(), "--namespace", namespace, "-f", "-"];
     let output = helm(&[&template[..], args].concat(), values)?;
     if !output.status.success() {
         bail!("helm template fails with {values}: {}", String::from_utf8_lossy(&output.stderr));
@@ -122,8 +122,8 @@ pub fn container(deployment: &Value) -> &Value {
     &deployment["spec"]["template"]["spec"]["containers"][0]
 }
 
-/// The API server, with the namespaces of the rendered objects, which admit restricted pods only.
-pub async fn cluster() -> Result<&'static Cluster> {
+/// Makes the namespaces of the rendered objects, which admit restricted pods only, and returns the API server.
+pub async fn prepare_cluster() -> Result<&'static Cluster> {
     let cluster = &Rig::shared().await?.cluster;
     for name in [NAMESPACE, "data", "shop", "leases", "monitoring", "release", "flux-system"] {
         let namespace = json!({

@@ -16,7 +16,7 @@ use syn::visit::Visit;
 
 use crate::{pages, root};
 
-fn blocks() -> Vec<Block> {
+fn all_blocks() -> Vec<Block> {
     let name = |page: &Path| page.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
     pages().iter().flat_map(|page| blocks_of(&name(page)).unwrap()).collect()
 }
@@ -97,7 +97,7 @@ fn run_in(file: &str) -> BTreeSet<String> {
 
 #[test]
 fn each_block_of_commands_says_where_it_is_run_or_why_it_is_not() {
-    let blocks = blocks();
+    let blocks = all_blocks();
     let mut run: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for block in &blocks {
         match (block.run_by(), block.not_run()) {
@@ -136,7 +136,7 @@ fn words_that_follow_the_name_of_a_page_in_a_call_are_read_from_it() {
 
 #[test]
 fn the_shell_takes_each_block_of_commands() {
-    for block in blocks().iter().filter(|block| block.language == "sh") {
+    for block in all_blocks().iter().filter(|block| block.language == "sh") {
         let output = Command::new("bash").args(["-n", "-c", &block.text]).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && stderr.is_empty(), "{}: {stderr}", block.place());
@@ -146,7 +146,7 @@ fn the_shell_takes_each_block_of_commands() {
 #[test]
 fn the_command_line_takes_each_command_of_the_operator() {
     let mut seen = 0;
-    for block in blocks().iter().filter(|block| block.language == "sh") {
+    for block in all_blocks().iter().filter(|block| block.language == "sh") {
         let joined = block.text.replace("\\\n", " ");
         for line in joined.lines() {
             let Some((_, arguments)) = line.split_once("s3-replication-operator ") else { continue };
@@ -196,7 +196,7 @@ fn each_file_that_a_command_names_stands_on_a_page_or_in_the_repository() {
     let named_by_user =
         ["hello.txt", "FILE", "orders-eu.yaml", "orders-to-eu.yaml", "invoices.yaml", "application.yaml"];
     let all: String = pages().iter().map(|page| fs::read_to_string(page).unwrap()).collect();
-    for block in blocks().iter().filter(|block| block.language == "sh") {
+    for block in all_blocks().iter().filter(|block| block.language == "sh") {
         let mut words = block.text.split_whitespace().peekable();
         while let Some(word) = words.next() {
             let Some(file) = words.peek().filter(|_| word == "-f") else { continue };

@@ -45,8 +45,8 @@ fn pages() -> Vec<PathBuf> {
 
 #[test]
 fn the_table_of_reasons_is_complete_and_in_the_order_of_the_code() {
-    let page = page("docs/reasons.md");
-    let rows: Vec<Vec<&str>> = page
+    let text = page("docs/reasons.md");
+    let rows: Vec<Vec<&str>> = text
         .lines()
         .filter(|line| line.starts_with("| `"))
         .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
@@ -64,9 +64,9 @@ fn the_table_of_reasons_is_complete_and_in_the_order_of_the_code() {
 
 #[test]
 fn each_reason_has_a_paragraph_that_says_how_to_see_it_and_what_to_do() {
-    let page = page("docs/reasons.md");
+    let text = page("docs/reasons.md");
     let paragraphs: Vec<(&str, &str)> =
-        page.split("\n## ").skip(1).filter_map(|part| part.split_once("\n\n")).collect();
+        text.split("\n## ").skip(1).filter_map(|part| part.split_once("\n\n")).collect();
     let headings: Vec<&str> = paragraphs.iter().map(|(heading, _)| *heading).collect();
     assert_eq!(headings, Reason::VARIANTS.iter().map(|reason| reason.as_str()).collect::<Vec<_>>());
     for (heading, paragraph) in paragraphs {

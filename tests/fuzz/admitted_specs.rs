@@ -55,8 +55,8 @@ fn only_buckets(read_set: &ReadSet, status: VersioningStatus) -> Observed {
 }
 
 fn planned(spec: &BucketReplicationSpec, versioning: VersioningStatus) -> Plan {
-    let (status, id, accounts) = (BucketReplicationStatus::default(), id(), Accounts::default());
-    let replication = Replication { spec, status: &status, id: &id, accounts: &accounts };
+    let (status, accounts) = (BucketReplicationStatus::default(), Accounts::default());
+    let replication = Replication { spec, status: &status, id: &id(), accounts: &accounts };
     let read_set = ReadSet::of(&replication, false);
     let observed = only_buckets(&read_set, versioning);
     assess(replication, read_set, observed).plan
@@ -155,8 +155,8 @@ fn an_admitted_account_is_decoded_and_decides() {
             source: Some(Account { name: "prod".to_owned(), spec: account.clone() }),
             ..Accounts::default()
         };
-        let (status, id) = (BucketReplicationStatus::default(), id());
-        let replication = Replication { spec: &spec, status: &status, id: &id, accounts: &accounts };
+        let status = BucketReplicationStatus::default();
+        let replication = Replication { spec: &spec, status: &status, id: &id(), accounts: &accounts };
         let decision = authorize(&replication, None);
         let names =
             |patterns: &[String]| patterns.iter().any(|pattern| pattern.contains('*') || *pattern == bucket);

@@ -24,7 +24,7 @@ pub fn spec_schema(file: &str) -> Value {
 
 /// The values that a schema admits.
 pub fn admitted(schema: &Value) -> BoxedStrategy<Value> {
-    let rules = rules(schema);
+    let rules = rules_of(schema);
     let values = match (schema["enum"].as_array(), schema["type"].as_str().expect("a type")) {
         (Some(values), _) => select(values.clone()).boxed(),
         (None, "string") => strings(schema, "self", &rules).prop_map(Value::from).boxed(),
@@ -46,7 +46,7 @@ pub fn admitted(schema: &Value) -> BoxedStrategy<Value> {
     values.prop_map(keeps).boxed()
 }
 
-fn rules(schema: &Value) -> Vec<String> {
+fn rules_of(schema: &Value) -> Vec<String> {
     let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
     rules
         .map(|rule| rule["rule"].as_str().unwrap().split_whitespace().collect::<Vec<_>>().join(" "))
@@ -375,14 +375,14 @@ pub fn admits(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
         if text.chars().count() as u64 > most {
             return refused("it is too long".to_owned());
         }
-        let rules = rules(schema);
+        let rules = rules_of(schema);
         let mut parts = rules.iter().flat_map(|rule| rule.split(" && "));
         return match parts.find(|part| !Part::parse(part, "self").holds(text)) {
             Some(part) => refused(format!("{part} does not hold")),
             None => Ok(()),
         };
     }
-    for rule in rules(schema) {
+    for rule in rules_of(schema) {
         let mut changed = value.clone();
         satisfy(&rule, &mut changed);
         if said(&changed) != said(value) {

@@ -60,8 +60,8 @@ fn spec() -> impl Strategy<Value = Value> {
             select(vec![json!("Enforce"), json!("Observe"), json!("Audit"), json!(null), json!([])]),
         ),
     );
-    let admitted = admitted(&spec_schema("s3replication.dev_bucketreplications.yaml"));
-    let with_policies = (admitted, policies).prop_map(|(mut spec, (deletion, management))| {
+    let specs = admitted(&spec_schema("s3replication.dev_bucketreplications.yaml"));
+    let with_policies = (specs, policies).prop_map(|(mut spec, (deletion, management))| {
         spec["deletionPolicy"] = deletion.unwrap_or_else(|| json!("Delete"));
         spec["managementPolicy"] = management.unwrap_or_else(|| json!("Enforce"));
         spec
@@ -85,7 +85,7 @@ fn id() -> ResourceId {
     }
 }
 
-fn view(spec: &Value, status: &Value) -> DeletionView {
+fn view_of(spec: &Value, status: &Value) -> DeletionView {
     let metadata = json!({"namespace": "data", "name": "orders", "uid": "uid", "deletionTimestamp": "2026-11-23T10:11:12Z"});
     let object = json!({
         "apiVersion": "s3replication.dev/v1alpha1", "kind": "BucketReplication", "metadata": metadata, "spec": spec, "status": status,
@@ -115,7 +115,7 @@ fn aws_is_cleaned_up_only_if_both_policies_say_so_in_so_many_words() {
             Some(value) => value == word,
         };
         let cleans_up = says("deletionPolicy", "Delete") && says("managementPolicy", "Enforce");
-        prop_assert_eq!(view(&spec, &status).leaves_aws_alone(), !cleans_up);
+        prop_assert_eq!(view_of(&spec, &status).leaves_aws_alone(), !cleans_up);
         Ok(())
     });
 }
@@ -123,7 +123,7 @@ fn aws_is_cleaned_up_only_if_both_policies_say_so_in_so_many_words() {
 #[test]
 fn a_status_names_no_other_source_than_the_spec() {
     check(500, (spec(), status()), |(spec, status)| {
-        let view = view(&spec, &status);
+        let view = view_of(&spec, &status);
         if let Some(bucket) = text(&spec, "/source/bucket") {
             prop_assert_eq!(view.bucket(), Some(bucket.to_owned()));
         }
@@ -136,7 +136,7 @@ fn a_status_names_no_other_source_than_the_spec() {
 #[test]
 fn the_roles_and_bucket_policies_to_delete_are_those_that_spec_and_status_name() {
     check(1000, (spec(), status()), |(spec, status)| {
-        let view = view(&spec, &status);
+        let view = view_of(&spec, &status);
         let whole_status = status.clone();
         // A status that cannot be decoded names nothing.
         let readable = serde_json::from_value::<BucketReplicationStatus>(status.clone()).is_ok();

@@ -130,15 +130,15 @@ fn any_response_is_classified_by_its_code_first() {
         let Err(error) = s3.read(Response { status, body }) else {
             return Err(TestCaseError::fail("a status of 300 or more is an error"));
         };
-        let failure = failure(&error, ACTION, "source");
-        prop_assert!(!failure.code.is_empty());
-        prop_assert!(!failure.action.is_empty() && failure.action.contains(':'));
+        let classified = failure(&error, ACTION, "source");
+        prop_assert!(!classified.code.is_empty());
+        prop_assert!(!classified.action.is_empty() && classified.action.contains(':'));
         // Only a code says that the bucket is gone: a proxy on the way answers 404 too.
-        prop_assert!(failure.class != FailureClass::NoSuchBucket || failure.code == "NoSuchBucket");
-        if let Some((_, class)) = CODES.iter().find(|(code, _)| *code == failure.code) {
-            prop_assert_eq!(failure.class, *class);
+        prop_assert!(classified.class != FailureClass::NoSuchBucket || classified.code == "NoSuchBucket");
+        if let Some((_, class)) = CODES.iter().find(|(code, _)| *code == classified.code) {
+            prop_assert_eq!(classified.class, *class);
         }
-        prop_assert!(!failure.message().contains('\n'));
+        prop_assert!(!classified.message().contains('\n'));
         Ok(())
     });
 }

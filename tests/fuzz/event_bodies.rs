@@ -30,7 +30,7 @@ const TOKENS: &[&str] = &[
     "\"Records\":[",
 ];
 
-fn record(name: EventName) -> Value {
+fn record_of(name: EventName) -> Value {
     let parameters = match name.service() {
         Service::S3 => json!({"bucketName": "orders"}),
         Service::Iam => json!({"roleName": "orders-role"}),
@@ -93,7 +93,7 @@ fn the_seeds_are_events_that_are_read() {
 fn an_odd_value_anywhere_in_an_event_breaks_nothing() {
     let wrap = select(vec![0, 1, 2]);
     check(4000, (names(), wrap, any::<prop::sample::Index>(), odd_value()), |(name, wrap, at, odd)| {
-        let record = record(name);
+        let record = record_of(name);
         let body = match wrap {
             0 => record,
             1 => envelope(&record),
@@ -106,7 +106,7 @@ fn an_odd_value_anywhere_in_an_event_breaks_nothing() {
 #[test]
 fn the_same_record_is_read_alike_in_each_form() {
     check(500, names(), |name| {
-        let record = record(name);
+        let record = record_of(name);
         let plain = parse(&record.to_string());
         prop_assert!(matches!(plain, Message::Change(_)));
         prop_assert_eq!(&plain, &parse(&envelope(&record).to_string()));

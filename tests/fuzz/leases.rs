@@ -33,7 +33,7 @@ const TOKENS: &[&str] = &[
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn candidate(holder: &str) -> Candidate {
+fn candidate_named(holder: &str) -> Candidate {
     Candidate::new(Settings {
         namespace: "ns".to_owned(),
         name: "lease".to_owned(),
@@ -89,7 +89,7 @@ fn a_lease_is_taken_if_it_is_free_or_its_holder_was_silent_for_its_duration() {
     let wall =
         (-1_000_000_000i64..4_000_000_000).prop_map(|second| jiff::Timestamp::from_second(second).unwrap());
     check(3000, (lease(), wall, 0u64..40_000), |(lease, wall, waited)| {
-        let (start, mut candidate) = (BootInstant::now(), candidate("a"));
+        let (start, mut candidate) = (BootInstant::now(), candidate_named("a"));
         let waited = Duration::from_millis(waited);
         for now in [start, start.after(waited)] {
             let silent = now != start && waited >= silence(&lease);
@@ -130,10 +130,10 @@ fn a_lease_is_taken_if_it_is_free_or_its_holder_was_silent_for_its_duration() {
 fn a_released_lease_is_free_for_everyone() {
     check(1000, lease(), |lease| {
         let wall = jiff::Timestamp::UNIX_EPOCH;
-        let released = candidate("a").release(&lease, wall);
+        let released = candidate_named("a").release(&lease, wall);
         prop_assert_eq!(holder(&released), None);
         prop_assert_eq!(&released.metadata, &lease.metadata);
-        let decision = candidate("b").decide(Some(&released), BootInstant::now(), wall);
+        let decision = candidate_named("b").decide(Some(&released), BootInstant::now(), wall);
         prop_assert!(matches!(decision, Decision::Replace(_, Succession::Orderly)), "{:?}", decision);
         Ok(())
     });

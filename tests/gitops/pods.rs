@@ -75,7 +75,7 @@ async fn end(operator: Option<Operator>) -> Option<Result<i32>> {
 async fn start(world: &World, pods: &Api<Pod>, pod: &Pod) -> Result<Operator> {
     let data = serde_json::to_value(pod)?;
     let container = &data["spec"]["containers"][0];
-    let kubeconfig = kubeconfig(world, data["spec"]["serviceAccountName"].as_str()).await?;
+    let kubeconfig = write_kubeconfig(world, data["spec"]["serviceAccountName"].as_str()).await?;
     let args = container["args"].as_array().map(Vec::as_slice).unwrap_or_default();
     // The rig sets the subcommand and the address.
     let args = args
@@ -109,7 +109,7 @@ async fn start(world: &World, pods: &Api<Pod>, pod: &Pod) -> Result<Operator> {
 }
 
 /// Writes a kubeconfig with the token of a service account, which a pod would have. Returns its path.
-async fn kubeconfig(world: &World, account: Option<&str>) -> Result<std::path::PathBuf> {
+async fn write_kubeconfig(world: &World, account: Option<&str>) -> Result<std::path::PathBuf> {
     let account = account.context("the pod names no service account")?;
     let accounts: Api<ServiceAccount> = Api::namespaced(world.kube.clone(), NAMESPACE);
     let (params, request) = (PostParams::default(), TokenRequest::default());

@@ -126,9 +126,9 @@ pub fn rolled_out(cluster: &Cluster) -> Result<()> {
         let operator = operator;
         let leader = operator.leader().await?;
         let mut workload = Workload::begin(&operator, &leader).await?;
-        let (chart, during) = (chart(), "meanwhile");
+        let (new_chart, during) = (chart(), "meanwhile");
         let (upgraded, added) =
-            tokio::join!(operator.release.upgrade(&cluster.kind, &chart), workload.add(during));
+            tokio::join!(operator.release.upgrade(&cluster.kind, &new_chart), workload.add(during));
         upgraded?;
         added?;
         let after = operator.all_ready(2).await?;

@@ -45,8 +45,8 @@ pub fn from_the_release_before(cluster: &Cluster) -> Result<()> {
         let [.., drifted] = replications.as_slice() else { unreachable!("there are three") };
         drifted.change_in_aws().await?;
 
-        let chart = chart();
-        let upgraded = operator.release.upgrade(&cluster.kind, &chart);
+        let new_chart = chart();
+        let upgraded = operator.release.upgrade(&cluster.kind, &new_chart);
         let (least, added) =
             tokio::join!(least_ready(&operator, upgraded), Replication::apply(&operator, "meanwhile"));
         let (least, added) = (least?, added?);

@@ -443,13 +443,13 @@ impl Replicating {
         let owner = if across { world.another_account() } else { world.account.clone() };
         let source = world.versioned_bucket(REGION).await?;
         let destination = world.versioned_bucket_of(&owner, "eu-west-1").await?;
-        let trust = trust("s3.amazonaws.com").to_string();
+        let document = trust("s3.amazonaws.com").to_string();
         world
             .iam()
             .create_role()
             .role_name("r")
             .path("/p/")
-            .assume_role_policy_document(trust)
+            .assume_role_policy_document(document)
             .send()
             .await?;
         let role = format!("arn:aws:iam::{}:role/p/r", world.account);

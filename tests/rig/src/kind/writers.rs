@@ -52,10 +52,10 @@ mod tests {
 
     #[test]
     fn one_after_the_other_is_fine_and_each_may_write_several_at_once() {
-        let writes =
+        let recorded =
             writes(&[("a", 1.0, Some(3.0)), ("a", 2.0, Some(4.0)), ("b", 4.0, Some(5.0)), ("b", 4.5, None)]);
-        check_one_at_a_time(&writes).unwrap();
-        assert_eq!(order(&writes), ["a", "b"]);
+        check_one_at_a_time(&recorded).unwrap();
+        assert_eq!(order(&recorded), ["a", "b"]);
     }
 
     #[test]

@@ -240,12 +240,12 @@ pub(super) mod tests {
 
     #[test]
     fn parameters_are_read_from_the_body_and_the_query() {
-        let mut call = call("AssumeRole", "r");
-        call.path = "/?Action=AssumeRole".to_owned();
-        call.body = "Version=2011-06-15&RoleSessionName=data.orders%40x".to_owned();
-        assert_eq!(call.parameter("RoleSessionName").as_deref(), Some("data.orders@x"));
-        assert_eq!(call.parameter("Action").as_deref(), Some("AssumeRole"));
-        assert_eq!(call.parameter("ExternalId"), None);
+        let mut request = call("AssumeRole", "r");
+        request.path = "/?Action=AssumeRole".to_owned();
+        request.body = "Version=2011-06-15&RoleSessionName=data.orders%40x".to_owned();
+        assert_eq!(request.parameter("RoleSessionName").as_deref(), Some("data.orders@x"));
+        assert_eq!(request.parameter("Action").as_deref(), Some("AssumeRole"));
+        assert_eq!(request.parameter("ExternalId"), None);
     }
 
     #[test]
