@@ -256,8 +256,8 @@ impl Imports {
             UseTree::Glob(_) => ("*".to_owned(), before.to_vec()),
         };
         // A path that begins with a name is one of a child module, or of another crate: a crate's path leads to no file.
-        let absolute = absolute(&segments, &self.module, &[]);
-        let path = absolute.unwrap_or_else(|| self.module.iter().chain(&segments).cloned().collect());
+        let from_root = absolute(&segments, &self.module, &[]);
+        let path = from_root.unwrap_or_else(|| self.module.iter().chain(&segments).cloned().collect());
         self.found.push(Import { name, path, public, test });
     }
 }
