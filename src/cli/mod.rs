@@ -1,6 +1,7 @@
 //! The command line: arguments in, output and exit code out. Each subcommand has a file.
 
 mod account_lookup;
+mod aws_args;
 mod backfill;
 mod check;
 mod completions;
@@ -27,13 +28,10 @@ mod suspend;
 mod terminal;
 
 use std::ffi::OsString;
-use std::num::NonZeroU32;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::aws::{Rates, Settings};
 use crate::cli::invocation::Program;
 
 /// Keeps Amazon S3 replication switched on as BucketReplication resources say.
@@ -87,45 +85,6 @@ enum Output {
     #[default]
     Text,
     Json,
-}
-
-/// Limits of calls to AWS, per account; the same for every subcommand that calls AWS.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "AWS")]
-struct AwsArgs {
-    /// S3 reads per second, for each account
-    #[arg(long, env = "S3_READ_RATE", default_value = "100")]
-    s3_read_rate: NonZeroU32,
-    /// S3 writes per second, for each account
-    #[arg(long, env = "S3_WRITE_RATE", default_value = "50")]
-    s3_write_rate: NonZeroU32,
-    /// IAM reads per second, for each account
-    #[arg(long, env = "IAM_READ_RATE", default_value = "40")]
-    iam_read_rate: NonZeroU32,
-    /// IAM writes per second, for each account
-    #[arg(long, env = "IAM_WRITE_RATE", default_value = "20")]
-    iam_write_rate: NonZeroU32,
-    /// Timeout of one attempt of a call to AWS, in seconds
-    #[arg(long, env = "AWS_ATTEMPT_TIMEOUT", default_value = "10", value_name = "SECONDS")]
-    aws_attempt_timeout: NonZeroU32,
-    /// Attempts of one call to AWS before the check fails and is tried again later
-    #[arg(long, env = "AWS_ATTEMPTS", default_value = "3", value_name = "COUNT")]
-    aws_attempts: NonZeroU32,
-}
-
-impl AwsArgs {
-    fn settings(&self) -> Settings {
-        Settings {
-            rates: Rates {
-                s3_reads: self.s3_read_rate,
-                s3_writes: self.s3_write_rate,
-                iam_reads: self.iam_read_rate,
-                iam_writes: self.iam_write_rate,
-            },
-            attempt_timeout: Duration::from_secs(self.aws_attempt_timeout.get().into()),
-            attempts: self.aws_attempts.get(),
-        }
-    }
 }
 
 /// Why a subcommand failed. Each message says what to do.

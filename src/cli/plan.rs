@@ -12,9 +12,10 @@ use serde_json::json;
 use crate::api::{BucketReplication, Reason};
 use crate::aws::{self, AwsConnector};
 use crate::cli::account_lookup::AccountLookup;
+use crate::cli::aws_args::AwsArgs;
 use crate::cli::kubernetes::FileKubeArgs;
 use crate::cli::manifests::{Manifests, resource_id};
-use crate::cli::{AwsArgs, CliError, Output, write};
+use crate::cli::{CliError, Output, write};
 use crate::replication::{Accounts, Plan, ReadSet, Replication, assess};
 
 #[derive(Debug, Args)]

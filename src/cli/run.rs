@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use crate::api::Interval;
 use crate::aws::{self, AwsConnector};
-use crate::cli::AwsArgs;
+use crate::cli::aws_args::AwsArgs;
 use crate::cli::leader_args::{LeaderArgs, LeaderArgsError};
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
 use crate::controllers::events::EventSettings;

@@ -12,7 +12,7 @@ use futures::{StreamExt, stream};
 
 use crate::api::DEFAULT_ROLE_PATH;
 use crate::aws::{self, AwsClient, AwsConnector, ResourceClients};
-use crate::cli::AwsArgs;
+use crate::cli::aws_args::AwsArgs;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::orphans::find::{Findings, HeldAccount, HeldBucket, Orphan, Owners, REPLICATION, find};

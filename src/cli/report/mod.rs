@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use futures::future::join_all;
 
 use crate::aws::{self, AwsConnector, HeldBucket};
-use crate::cli::AwsArgs;
+use crate::cli::aws_args::AwsArgs;
 use crate::cli::fleet::{Pointers, ReplicationView, RunbookArgs, view_all};
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::output::{Format, PrintError, formatted, print};
