@@ -1,5 +1,7 @@
 //! The status of a `BucketReplication`: what the operator last observed in AWS and did there, field by field.
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -199,6 +201,14 @@ pub struct DriftEntry {
     pub want: String,
     /// The value in AWS; `absent` if there is none.
     pub got: String,
+}
+
+/// One difference as conditions, events, plans and `status` show it.
+impl fmt::Display for DriftEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DriftEntry { resource, name, path, want, got } = self;
+        write!(f, "{} {name} {path}: want {want:?}, got {got:?}", resource.as_str())
+    }
 }
 
 /// The differences that the operator corrected in one check.

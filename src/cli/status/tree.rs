@@ -179,11 +179,7 @@ fn settings(view: &ReplicationView, layout: &Layout, now: Timestamp) -> Branch {
 }
 
 fn entries(entries: &[DriftEntry], count: i32) -> Vec<Branch> {
-    let lines = entries.iter().take(SHOWN).map(|entry| {
-        let DriftEntry { resource, name, path, want, got } = entry;
-        let line = format!("{} {name} {path}: want {want}, got {got}", resource.as_str());
-        Branch::leaf(printable(&line))
-    });
+    let lines = entries.iter().take(SHOWN).map(|entry| Branch::leaf(printable(&entry.to_string())));
     let left = usize::try_from(count).unwrap_or_default().saturating_sub(entries.len().min(SHOWN));
     let more = (left > 0).then(|| Branch::leaf(format!("and {left} more")));
     lines.chain(more).collect()

@@ -96,16 +96,8 @@ impl Plan {
 
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for d in &self.differences {
-            writeln!(
-                f,
-                "  {} {} {}: want {:?}, got {:?}",
-                d.resource.as_str(),
-                d.name,
-                d.path,
-                d.want,
-                d.got
-            )?;
+        for difference in &self.differences {
+            writeln!(f, "  {difference}")?;
         }
         for (i, step) in self.steps().enumerate() {
             writeln!(f, "  {}. {step}", i + 1)?;

@@ -19,7 +19,7 @@ use crate::replication::resource::remembered_roles;
 use crate::replication::status::conditions::ConditionDraft;
 use crate::replication::status::context::StatusContext;
 use crate::replication::status::failed_step::FailedStep;
-use crate::replication::status::text::{describe, note, summary};
+use crate::replication::status::text::{note, summary};
 use crate::replication::step::Step;
 
 /// All that is known when a check is over.
@@ -80,7 +80,7 @@ impl<'a> StatusBuilder<'a> {
         if !self.remaining.is_empty() {
             return ready(
                 Reason::Drifted,
-                note("AWS differs from the spec", self.remaining.iter().map(describe)),
+                note("AWS differs from the spec", self.remaining.iter().map(ToString::to_string)),
             );
         }
         let desired = self.input.desired;
@@ -229,7 +229,7 @@ impl<'a> StatusBuilder<'a> {
         let mut remaining = self.remaining.iter().filter(|d| resources.contains(&d.resource)).peekable();
         remaining.peek()?;
         let reason = if self.plan.drift { Reason::Drifted } else { Reason::Progressing };
-        negative(reason, note("AWS differs from the spec", remaining.map(describe)))
+        negative(reason, note("AWS differs from the spec", remaining.map(ToString::to_string)))
     }
 
     /// What could not be read: the reason of the first failure, and all of their messages.
@@ -258,7 +258,7 @@ impl<'a> StatusBuilder<'a> {
             };
         }
         if self.plan.drift {
-            let message = note("AWS differs from the spec", self.remaining.iter().map(describe));
+            let message = note("AWS differs from the spec", self.remaining.iter().map(ToString::to_string));
             return ConditionDraft::new(about, ReadyStatus::False, Reason::Drifted, message);
         }
         let stopped_by = refused.or_else(|| self.failed(|_| true));

@@ -6,7 +6,7 @@ use crate::api::{BucketReplicationStatus, ConditionType, DriftEntry, Reason};
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::Plan;
 use crate::replication::status::runbooks::unlinked;
-use crate::replication::status::text::{clip, describe, note};
+use crate::replication::status::text::{clip, note};
 use crate::replication::step::Step;
 
 /// An event on the resource.
@@ -24,7 +24,7 @@ pub(crate) fn written(plan: &Plan, outcome: &Outcome, settled: &[DriftEntry]) ->
         steps.extend(plan.removed_elements().map(|removed| format!("; {removed}")));
     }
     if plan.drift && !settled.is_empty() {
-        let corrected = note("corrected", settled.iter().map(describe));
+        let corrected = note("corrected", settled.iter().map(ToString::to_string));
         return Event {
             warning: true,
             reason: "DriftCorrected",

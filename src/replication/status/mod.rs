@@ -32,7 +32,7 @@ pub use crate::replication::status::context::StatusContext;
 pub use crate::replication::status::events::Event;
 use crate::replication::status::events::{failure_event, written};
 pub use crate::replication::status::replicating::{Replicating, replicating};
-use crate::replication::status::text::{describe, note};
+use crate::replication::status::text::note;
 use crate::replication::step::Step;
 
 /// What is to be written to Kubernetes.
@@ -99,7 +99,7 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &S
         events.push(Event {
             warning: true,
             reason: "DriftDetected",
-            note: note("AWS differs from the spec", drift.iter().map(describe)),
+            note: note("AWS differs from the spec", drift.iter().map(ToString::to_string)),
         });
     }
     events.extend(failure_event(&status, previous, reason));

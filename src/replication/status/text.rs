@@ -1,12 +1,4 @@
-//! The wording of messages: one difference (drift) as conditions and events have it, a list of which only the beginning is
-//! shown, a text cut to the room there is.
-
-use crate::api::DriftEntry;
-
-/// One difference as a person reads it.
-pub fn describe(d: &DriftEntry) -> String {
-    format!("{} {} {}: want {:?}, got {:?}", d.resource.as_str(), d.name, d.path, d.want, d.got)
-}
+//! The wording of messages: a list of which only the beginning is shown, a text cut to the room there is.
 
 /// The API server takes notes of at most 1 kB (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>)
 /// and messages of conditions of at most 32 kB.
