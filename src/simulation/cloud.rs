@@ -39,9 +39,10 @@ pub struct SimulatedCloud(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
-    world: World,
+    /// Shared with those who look at it: whoever changes it then changes a copy.
+    world: Arc<World>,
     /// The state before the last write, from which AWS may still answer.
-    before: World,
+    before: Arc<World>,
     /// Answer the next read from the state before the last write.
     stale: bool,
     /// Counts the changes.
@@ -76,6 +77,7 @@ impl SimulatedClients {
 
 impl SimulatedCloud {
     pub fn new(world: World) -> SimulatedCloud {
+        let world = Arc::new(world);
         SimulatedCloud(Arc::new(Mutex::new(State {
             before: world.clone(),
             world,
@@ -87,24 +89,24 @@ impl SimulatedCloud {
 
     /// A copy of the state.
     pub fn world(&self) -> World {
+        self.snapshot().as_ref().clone()
+    }
+
+    /// The state as it is now, which later changes leave as it is.
+    pub fn snapshot(&self) -> Arc<World> {
         self.0.lock().world.clone()
     }
 
-    /// Reads the state, or changes it as someone outside does.
+    /// Changes the state as someone outside does.
     pub fn with<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
         let mut state = self.0.lock();
         state.version += 1;
-        act(&mut state.world)
+        act(Arc::make_mut(&mut state.world))
     }
 
     /// The state before the last write.
-    pub fn before(&self) -> World {
+    pub fn before(&self) -> Arc<World> {
         self.0.lock().before.clone()
-    }
-
-    /// The state as text.
-    pub fn canonical(&self) -> String {
-        self.0.lock().world.canonical()
     }
 
     /// While this stays the same, so does the state.
@@ -137,7 +139,7 @@ impl SimulatedCloud {
     fn write<T>(&self, write: impl FnOnce(&mut World) -> Read<T>) -> Read<T> {
         let mut state = self.0.lock();
         let before = state.world.clone();
-        let result = write(&mut state.world);
+        let result = write(Arc::make_mut(&mut state.world));
         if result.is_ok() {
             state.before = before;
             state.version += 1;
@@ -338,7 +340,10 @@ impl Cloud for SimulatedCloud {
     ) -> Read<Option<ReplicationStatus>> {
         let action = "s3:GetObjectVersion";
         let caller = clients.require(object.bucket.account_ref.as_deref(), action, &object.bucket.name)?;
-        self.0.lock().world.head_version(caller, object)
+        let mut state = self.0.lock();
+        // S3 goes on with what is pending when it is asked.
+        state.version += 1;
+        Arc::make_mut(&mut state.world).head_version(caller, object)
     }
 
     async fn list_versions(

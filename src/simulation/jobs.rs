@@ -12,7 +12,7 @@ use crate::replication::observed::Read;
 use crate::replication::{Failure, FailureClass};
 
 /// All jobs, by id.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Jobs {
     pub held: BTreeMap<String, SimulatedJob>,
     /// S3 no longer knows the tokens of earlier requests.
@@ -25,7 +25,7 @@ pub struct Jobs {
 }
 
 /// A job.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SimulatedJob {
     pub account: String,
     pub region: String,

@@ -2,11 +2,13 @@
 //!
 //! In: the ports, and what the watch brings. Out: reconciles. A process that dies is dropped, and another one is made.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use kube::core::ObjectMeta;
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -44,6 +46,8 @@ pub struct Operator {
     controller: BucketReplicationController<Hooked<SimulatedCloud>, Hooked<SimulatedCluster>>,
     accounts: AwsAccountController<Hooked<SimulatedCloud>, Hooked<SimulatedCluster>>,
     backfills: ReplicationBackfillController<Hooked<SimulatedCloud>, Hooked<SimulatedCluster>>,
+    /// The version of each object that the watches brought last: a watch brings none twice.
+    brought: Mutex<BTreeMap<ObjectName, String>>,
 }
 
 impl Operator {
@@ -129,13 +133,20 @@ impl Operator {
             backfills: Triggers::new(1),
             replications: Triggers::new(1),
         };
-        Operator { controller, accounts, backfills }
+        Operator { controller, accounts, backfills, brought: Mutex::default() }
     }
 
     /// The watches bring everything as the API server holds it now.
     pub fn sync(&self, server: &ApiServer) {
         let index = &self.controller.context.index;
+        let mut brought = self.brought.lock();
+        brought.retain(|name, _| server.objects.contains_key(name));
         for (name, object) in &server.objects {
+            let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+            if brought.get(name).is_some_and(|held| held == version) {
+                continue;
+            }
+            brought.insert(name.clone(), version.to_owned());
             match name.kind.as_str() {
                 "AwsAccount" => {
                     let changes = decode(object).map(|account| index.accounts.apply(account));
@@ -248,6 +259,11 @@ impl Operator {
         object.0.as_ref().ok().cloned()
     }
 
+    /// Whether the cache holds a resource.
+    pub fn holds(&self, namespace: &str, name: &str) -> bool {
+        self.controller.context.index.replications.contains(&Key::namespaced(namespace, name))
+    }
+
     /// The metadata of an `AwsAccount` as the cache holds it.
     pub fn cached_account(&self, name: &str) -> Option<ObjectMeta> {
         let object = self.controller.context.index.accounts.get(&Key::cluster(name))?;
@@ -286,5 +302,5 @@ impl Operator {
 
 /// As the watch decodes it: a spec that cannot be read is kept beside its metadata.
 fn decode<T: DeserializeOwned>(object: &Value) -> Option<T> {
-    serde_json::from_value(object.clone()).ok()
+    T::deserialize(object).ok()
 }

@@ -71,6 +71,10 @@ fn every_trace_of_two_backfills_with_one_interference_holds_every_property() {
 fn holds_with_one_interference(chosen: fn(&Scene) -> bool) {
     for scene in SCENES.iter().filter(|scene| chosen(scene)) {
         let found = explore(scene, LIMITS, true);
+        println!(
+            "{}: {} states, {} transitions, {} runs, a property judged {} times, at most {} steps in a run",
+            scene.name, found.states, found.transitions, found.runs, found.judged, found.longest
+        );
         let stories: Vec<String> = found.failures.iter().map(ToString::to_string).collect();
         assert!(stories.is_empty(), "\n{}", stories.join("\n\n"));
         assert!(found.complete && found.states > 50, "{} has only {} states", scene.name, found.states);

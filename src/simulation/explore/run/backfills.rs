@@ -21,18 +21,23 @@ const LISTED: Duration = Duration::from_secs(60);
 impl Run {
     /// The jobs go on, as they do while the operator waits.
     pub(super) fn advance_jobs(&mut self) {
-        self.cloud.with(|world| world.jobs.advance());
+        let mut jobs = self.cloud.snapshot().jobs.clone();
+        jobs.advance();
+        if jobs != self.cloud.snapshot().jobs {
+            self.cloud.with(|world| world.jobs = jobs);
+        }
         self.refresh();
     }
 
     /// Whether a job would go on if time passed.
     pub(super) fn jobs_go_on(&self) -> bool {
-        let mut jobs = self.cloud.with(|world| world.jobs.clone());
+        let world = self.cloud.snapshot();
+        let mut jobs = world.jobs.clone();
         jobs.advance();
         let states = |held: &BTreeMap<String, SimulatedJob>| -> Vec<String> {
             held.values().map(|job| job.state.clone()).collect()
         };
-        self.cloud.with(|world| states(&world.jobs.held)) != states(&jobs.held)
+        states(&world.jobs.held) != states(&jobs.held)
     }
 
     /// Whether each request for a job is so old that S3 lists its job.
@@ -62,10 +67,9 @@ impl Run {
     /// The jobs that a backfill asked for, by id.
     fn jobs_of(&self, uid: &str) -> Vec<(String, SimulatedJob)> {
         let of = |job: &SimulatedJob| job.description.ends_with(&format!("/{uid}"));
-        self.cloud.with(|world| {
-            let held = world.jobs.held.iter().filter(|(_, job)| of(job));
-            held.map(|(id, job)| (id.clone(), job.clone())).collect()
-        })
+        let world = self.cloud.snapshot();
+        let held = world.jobs.held.iter().filter(|(_, job)| of(job));
+        held.map(|(id, job)| (id.clone(), job.clone())).collect()
     }
 
     fn uid_at(&self, work: usize) -> String {
@@ -132,7 +136,7 @@ impl Run {
         if let Some((id, job)) = jobs.iter().find(|(_, job)| !JobState::of(&job.state).is_final()) {
             return left(format!("job {id} of data/{name} is still {}, and nobody follows it", job.state));
         }
-        let world = self.cloud.world();
+        let world = self.cloud.snapshot();
         if let Some(role) = world.roles.values().find(|role| is_owned(role, &uid)) {
             return left(format!("role {} of data/{name} is left", role.name));
         }

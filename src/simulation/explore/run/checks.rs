@@ -3,6 +3,7 @@
 //! In: a run, and which check goes on. Out: the run at the next decision point.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -175,7 +176,7 @@ impl Run {
         let soon = believes || result.is_err() || after.is_some_and(|after| after < SOON);
         let waits = result.is_ok() && after.is_none() && !check.stale;
         // A canary in place of an equal one changes no state, and is on its way all the same.
-        let sent = check.facts.wrote && canary_left(&self.cloud.world(), &check.facts.uid).is_some();
+        let sent = check.facts.wrote && canary_left(&self.cloud.snapshot(), &check.facts.uid).is_some();
         let sent = sent || (self.backfill_at(check.resource).is_some() && self.jobs_go_on());
         if let Some(settled) = self.settled.get_mut(check.resource) {
             *settled = !check.facts.overtaken && !sent && (waits || unchanged > u8::from(soon));
@@ -236,7 +237,7 @@ impl Run {
         let (number, call) = (waiting.check, waiting.call);
         self.active = number;
         let writes = call.is_write() && !matches!(choice, Choice::FailBefore(_));
-        let before = writes.then(|| (self.cloud.world(), self.cluster.server()));
+        let before = writes.then(|| (self.cloud.snapshot(), self.finalizers()));
         if stale {
             self.cloud.answer_stale();
         }
@@ -246,8 +247,9 @@ impl Run {
         }
         *waiting.slot.lock() = Some(choice);
         let process = self.checks.get(place).map(|check| check.process).unwrap_or_default();
-        let facts = self.checks.get(place).map(|check| (check.facts.uid.clone(), check.facts.sid.clone()));
-        let object = self.checks.get(place).map(|check| check.facts.object.clone());
+        let writer = self.checks.get(place).filter(|_| writes).map(|check| &check.facts);
+        let facts = writer.map(|facts| (facts.uid.clone(), facts.sid.clone()));
+        let object = writer.map(|facts| facts.object.clone());
         let seen = self.checks.get(place).and_then(|check| check.facts.seen.clone());
         let disturbed = self.checks.get(place).is_some_and(|check| check.facts.disturbed);
         let read = match &call {
@@ -263,20 +265,23 @@ impl Run {
         if let Some(check) = self.checks.iter_mut().find(|check| check.number == number) {
             check.history = hash((check.history, &name, format!("{choice:?}"), stale, hashes));
         }
-        if let (Some((world, server)), Some((uid, sid)), Some(object)) = (before, facts, object) {
+        if let (Some((world, held)), Some((uid, sid)), Some(object)) = (before, facts, object) {
             if hashes.0 != old {
                 self.before_last_write = old;
                 self.last_write = self.clock.elapsed();
             }
-            let now = self.cloud.world();
+            let now = self.cloud.snapshot();
             let check = self.checks.iter_mut().find(|check| check.number == number);
             if let Some(seen) = check.and_then(|check| check.facts.seen.as_mut()) {
                 // What the check makes itself, it knows.
-                let made = now.roles.into_iter().filter(|(key, _)| !world.roles.contains_key(key));
-                seen.roles.extend(made);
+                let made = now.roles.iter().filter(|(key, _)| !world.roles.contains_key(*key));
+                let made: Vec<_> = made.map(|(key, role)| (key.clone(), role.clone())).collect();
+                if !made.is_empty() {
+                    Arc::make_mut(seen).roles.extend(made);
+                }
             }
-            let actor = Actor { uid: &uid, sid: &sid, object: &object, seen: seen.as_ref(), disturbed };
-            let found = self.wrote(&world, &server, &actor, &call, read.as_ref());
+            let actor = Actor { uid: &uid, sid: &sid, object: &object, seen: seen.as_deref(), disturbed };
+            let found = self.wrote(&world, &held, &actor, &call, read.as_ref());
             let found = found.into_iter().chain(self.second_job(&uid)).collect::<Vec<_>>();
             found.into_iter().for_each(|violation| self.violate(violation));
         }
@@ -315,11 +320,11 @@ fn note_answer(
         }
         // What an answer from before the last write hides, the operator cannot know.
         Call::Observe | Call::ObserveForDeletion => {
-            check.facts.seen = Some(if stale { cloud.before() } else { cloud.world() });
+            check.facts.seen = Some(if stale { cloud.before() } else { cloud.snapshot() });
             check.facts.disturbed &= stale;
         }
         Call::ReadBucketPolicy(bucket) if !stale => {
-            let held = cloud.with(|world| world.buckets.get(&bucket.name).and_then(|b| b.policy.clone()));
+            let held = cloud.snapshot().buckets.get(&bucket.name).and_then(|b| b.policy.clone());
             check.facts.policies.insert(bucket.name.clone(), held);
         }
         Call::ReadBucketPolicy(bucket) => {

@@ -38,7 +38,7 @@ impl Run {
     fn account_is_true(&self, name: &str) -> Option<Violation> {
         let server = self.cluster.server();
         let account = server.objects.get(&ObjectName::account(name))?;
-        let world = self.cloud.world();
+        let world = self.cloud.snapshot();
         let (id, assumes) = (&account["spec"]["accountId"], !account["spec"]["assumeRole"].is_null());
         let reached = match assumes {
             true => world.trusting_accounts.iter().any(|trusting| id.as_str() == Some(trusting)),
@@ -88,7 +88,7 @@ impl Run {
         }
         if reason == "Applied" {
             let source = &object.spec.source.bucket;
-            let world = self.cloud.world();
+            let world = self.cloud.snapshot();
             let configured = world.buckets.get(source).is_some_and(|bucket| bucket.configuration.is_some());
             let why = match configured {
                 false => Some(format!("bucket {source} has no configuration")),
@@ -116,14 +116,14 @@ impl Run {
             None => self.ghost.stripped || self.ghost.left_by_word.contains(name),
         };
         let uid = format!("uid-{}", self.first_uid() + index);
-        let left = canary_left(&self.cloud.world(), &uid).filter(|_| !forbidden)?;
+        let left = canary_left(&self.cloud.snapshot(), &uid).filter(|_| !forbidden)?;
         Some(violated(Property::Canary, format!("{left} is left of data/{name}")))
     }
 
     /// What is left in AWS of a resource that is gone.
     pub(super) fn remains(&self, index: usize, name: &str) -> Option<Violation> {
         let uid = format!("uid-{}", self.first_uid() + index);
-        let world = self.cloud.world();
+        let world = self.cloud.snapshot();
         let left = |what: String| {
             Some(violated(Property::Remembering, format!("data/{name} is gone, and {what} is left")))
         };

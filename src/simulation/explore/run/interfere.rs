@@ -82,7 +82,7 @@ impl Run {
     pub(super) fn is_cached(&self, process: usize, work: usize) -> bool {
         let Some(held) = self.processes.get(process) else { return false };
         match (self.scene.resources.get(work), self.backfill_at(work)) {
-            (Some(name), _) => held.operator.cached(NAMESPACE, name).is_some(),
+            (Some(name), _) => held.operator.holds(NAMESPACE, name),
             (None, Some(name)) => held.operator.cached_backfill(NAMESPACE, name).is_some(),
             (None, None) => false,
         }

@@ -3,12 +3,13 @@
 //! In: AWS and the API server before and after, and what the check knew. Out: the properties that do not hold.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 
 use crate::api::BucketReplication;
-use crate::simulation::api_server::{ApiServer, ObjectName};
+use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::properties::{
     Property, Violation, adopts, forbidden, forbids_canaries, has_sid, is_owned, leaves_aws_alone,
     statements, uncovered, violated,
@@ -16,6 +17,9 @@ use crate::simulation::explore::properties::{
 use crate::simulation::explore::run::{Run, Writer};
 use crate::simulation::hook::Call;
 use crate::simulation::world::World;
+
+/// The finalizers of each object.
+type Finalizers = BTreeMap<ObjectName, Vec<Value>>;
 
 impl Run {
     /// A call was issued: whether it may be made at this moment.
@@ -44,7 +48,7 @@ impl Run {
         self.judged += 5;
         let resource = self.scene.resources.get(check.resource).copied().unwrap_or_default();
         let unfinished = || match call {
-            Call::DeleteVersion(object) => self.cloud.with(|world| world.is_pending(object)),
+            Call::DeleteVersion(object) => self.cloud.snapshot().is_pending(object),
             _ => false,
         };
         let mut found = Vec::new();
@@ -100,8 +104,8 @@ impl Run {
     /// A write took effect: what it may not have changed.
     pub(super) fn wrote(
         &mut self,
-        world: &World,
-        server: &ApiServer,
+        world: &Arc<World>,
+        held: &Finalizers,
         actor: &Actor<'_>,
         call: &Call,
         read: Option<&Option<Value>>,
@@ -109,8 +113,10 @@ impl Run {
         // Foreign things, others' parts, coverage, and what is there twice.
         self.judged += 4;
         let mut found = Vec::new();
-        let after = self.cloud.world();
-        for (key, role) in &world.roles {
+        let after = self.cloud.snapshot();
+        // A write to Kubernetes leaves AWS as it was.
+        let unchanged = Arc::ptr_eq(world, &after);
+        for (key, role) in world.roles.iter().filter(|_| !unchanged) {
             let now = after.roles.get(key);
             let same = now.is_some_and(|now| {
                 (&now.tags, &now.policy, &now.trust) == (&role.tags, &role.policy, &role.trust)
@@ -130,7 +136,7 @@ impl Run {
                     .push(violated(Property::Others, format!("the tag {tag} of role {} is lost", role.name)));
             }
         }
-        for (name, bucket) in &world.buckets {
+        for (name, bucket) in world.buckets.iter().filter(|_| !unchanged) {
             let Some(now) = after.buckets.get(name) else { continue };
             if now.configuration != bucket.configuration {
                 let theirs = self.ghost.writers.get(name) == Some(&Writer::Someone);
@@ -169,16 +175,11 @@ impl Run {
                 ));
             }
         }
-        let finalizers = |server: &ApiServer| -> BTreeMap<ObjectName, Vec<Value>> {
-            let of =
-                |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-            server.objects.iter().map(|(name, object)| (name.clone(), of(object))).collect()
-        };
-        let now = self.cluster.with(|server| finalizers(server));
-        for (name, held) in finalizers(server) {
+        let now = self.finalizers();
+        for (name, held) in held {
             let lost = held
                 .iter()
-                .find(|f| **f != crate::api::FINALIZER && !now.get(&name).is_some_and(|n| n.contains(f)));
+                .find(|f| **f != crate::api::FINALIZER && !now.get(name).is_some_and(|n| n.contains(f)));
             if let Some(lost) = lost {
                 found.push(violated(
                     Property::Others,
@@ -187,6 +188,13 @@ impl Run {
             }
         }
         found
+    }
+
+    /// The finalizers of all objects.
+    pub(super) fn finalizers(&self) -> Finalizers {
+        let of = |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        self.cluster
+            .with(|server| server.objects.iter().map(|(name, object)| (name.clone(), of(object))).collect())
     }
 
     pub(super) fn policy_changed(

@@ -22,13 +22,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::api::BucketReplication;
 use crate::runtime::Error;
 use crate::runtime::action::Action as Next;
 use crate::runtime::clock::SimulatedClock;
-use crate::simulation::api_server::{ApiServer, ObjectName};
+use crate::simulation::api_server::ObjectName;
 use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
 use crate::simulation::explore::action::{BUDGETS, Budget};
@@ -105,7 +106,7 @@ struct Facts {
     /// The last answers to reads of bucket policies.
     policies: BTreeMap<String, Option<Value>>,
     /// AWS as it was when it was last read.
-    seen: Option<World>,
+    seen: Option<Arc<World>>,
     /// Buckets whose policy was allowed to be written when it was read.
     permitted: BTreeSet<String>,
     wrote: bool,
@@ -184,6 +185,10 @@ pub struct Run {
     /// When AWS was last written, by the simulated clock.
     last_write: Duration,
     objects: Vec<Option<BucketReplication>>,
+    /// AWS as it was shown last, and as text.
+    world: Option<(Arc<World>, String)>,
+    /// The objects of the API server as they were shown last: most stay as they are from one step to the next.
+    shown: BTreeMap<ObjectName, Shown>,
     violation: Option<Violation>,
     /// How often a property was judged.
     pub judged: u64,
@@ -220,11 +225,17 @@ fn hook(wire: &Arc<Mutex<Wire>>) -> Hook {
     })
 }
 
-/// The objects as text, without versions and times.
-fn text(server: &ApiServer) -> String {
-    let mut objects: Vec<Value> = server.objects.values().cloned().collect();
-    for object in &mut objects {
-        object["metadata"]["resourceVersion"].take();
+/// An object of the API server, as it counts for the state.
+struct Shown {
+    version: Value,
+    /// Without versions and times.
+    text: String,
+}
+
+impl Shown {
+    fn new(object: &Value) -> Shown {
+        let mut object = object.clone();
+        let version = object["metadata"]["resourceVersion"].take();
         let conditions = object["status"]["conditions"].as_array_mut();
         conditions.into_iter().flatten().for_each(|condition| {
             condition["lastTransitionTime"].take();
@@ -232,8 +243,8 @@ fn text(server: &ApiServer) -> String {
         for time in ["/status/lastCorrection/time", "/status/configuredAt"] {
             object.pointer_mut(time).map(Value::take);
         }
+        Shown { version, text: object.to_string() }
     }
-    serde_json::json!([objects, server.namespaces]).to_string()
 }
 
 impl Run {
@@ -279,7 +290,9 @@ impl Run {
             versions: None,
             before_last_write: 0,
             last_write: Duration::ZERO,
-            objects: Vec::new(),
+            objects: vec![None; scene.resources.len()],
+            world: None,
+            shown: BTreeMap::new(),
             violation: None,
             judged: 0,
             story: None,
@@ -328,21 +341,17 @@ impl Run {
         if self.versions.replace(versions) == Some(versions) {
             return;
         }
-        let (world, server) = (self.cloud.canonical(), self.cluster.with(|server| text(server)));
-        let (world, server) = match self.scene.backfills.is_empty() {
+        let server = self.show_objects();
+        let times_count = self.scene.backfills.is_empty();
+        let world = self.show_world();
+        let (world, server) = match times_count {
             true => (hash(world), hash(server)),
             false => {
                 let mut times = Times::default();
-                (hash(times.ranked(&world)), hash(times.ranked(&server)))
+                (hash(times.ranked(world)), hash(times.ranked(&server)))
             }
         };
         if self.hashes.1 != server {
-            self.objects = self.cluster.with(|server| {
-                let resources = self.scene.resources.iter();
-                let objects =
-                    resources.map(|name| server.objects.get(&ObjectName::replication(NAMESPACE, name)));
-                objects.map(|object| serde_json::from_value(object?.clone()).ok()).collect()
-            });
             for (name, object) in self.scene.resources.iter().zip(&self.objects) {
                 match object {
                     Some(object) if leaves_aws_alone(object) => {
@@ -354,6 +363,48 @@ impl Run {
             }
         }
         self.hashes = (world, server);
+    }
+
+    /// AWS as text, which is worked out again only if AWS changed: a text stays true while its state is kept.
+    fn show_world(&mut self) -> &str {
+        let now = self.cloud.snapshot();
+        let held = self.world.take().filter(|(world, _)| Arc::ptr_eq(world, &now));
+        let (_, text) = self.world.insert(held.unwrap_or_else(|| {
+            let text = now.canonical();
+            (now, text)
+        }));
+        text
+    }
+
+    /// All objects and namespaces of the API server as text. An object that was changed is decoded again.
+    fn show_objects(&mut self) -> String {
+        let cluster = self.cluster.clone();
+        cluster.with(|server| {
+            for (name, object) in &server.objects {
+                let version = &object["metadata"]["resourceVersion"];
+                if self.shown.get(name).is_none_or(|shown| shown.version != *version) {
+                    self.shown.insert(name.clone(), Shown::new(object));
+                    self.decode(name, Some(object));
+                }
+            }
+            let gone = self.shown.extract_if(.., |name, _| !server.objects.contains_key(name));
+            let gone: Vec<ObjectName> = gone.map(|(name, _)| name).collect();
+            gone.iter().for_each(|name| self.decode(name, None));
+            let mut text = serde_json::to_string(&server.namespaces).unwrap_or_default();
+            self.shown.values().for_each(|shown| text.push_str(&shown.text));
+            text
+        })
+    }
+
+    fn decode(&mut self, name: &ObjectName, object: Option<&Value>) {
+        let place = self
+            .scene
+            .resources
+            .iter()
+            .position(|resource| *name == ObjectName::replication(NAMESPACE, resource));
+        if let Some(held) = place.and_then(|place| self.objects.get_mut(place)) {
+            *held = object.and_then(|object| BucketReplication::deserialize(object).ok());
+        }
     }
 
     fn place(&self) -> Place {
