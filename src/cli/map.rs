@@ -40,7 +40,7 @@ pub async fn map(args: MapArgs, typed: &'static str) -> Result<ExitCode, MapErro
     let views = view_all(found, &[], Pointers { typed, runbooks: None });
     print(&match args.output {
         Some(format) => formatted(&Map::of(&views), format)?,
-        None => text(&views, &Layout::of_stdout(args.color)),
+        None => text(&views, &Layout::of_stdout(args.color), typed),
     })?;
     Ok(exit_code(&views))
 }
@@ -82,8 +82,9 @@ impl Map<'_> {
     }
 }
 
-/// The map: below each place (account and Region) its sources, and below each source its destinations.
-pub fn text(views: &[ReplicationView], layout: &Layout) -> String {
+/// The map: below each place (account and Region) its sources, and below each source its destinations. Last, the command
+/// that shows why the worst of them is marked.
+pub fn text(views: &[ReplicationView], layout: &Layout, typed: &str) -> String {
     let Map { summary, arrows } = Map::of(views);
     let mut text = format!("{}\n", layout.paint(Tone::Strong, &summary.sentence()));
     let mut places: BTreeMap<String, BTreeMap<&str, Vec<Arrow<'_>>>> = BTreeMap::new();
@@ -108,6 +109,10 @@ pub fn text(views: &[ReplicationView], layout: &Layout) -> String {
             }
         }
     }
+    if let Some(worst) = views.iter().min_by_key(|view| view.verdict).filter(|view| view.verdict.is_wrong()) {
+        let command = format!("{typed} status {} -n {}", worst.name, worst.namespace);
+        text.push_str(&format!("\n→ {}\n", layout.paint(Tone::Strong, &command)));
+    }
     text
 }
 
@@ -121,7 +126,17 @@ pub fn place(bucket: &BucketView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::fleet::samples::{all, resource};
+    use crate::cli::fleet::samples::{TYPED, all, resource};
+
+    #[test]
+    fn a_map_with_a_mark_ends_with_the_command_that_explains_the_worst() {
+        let layout = Layout { width: None, height: None, color: false };
+        let well = || resource("bills", &[["Ready", "True", "Applied", "m"]]);
+        let failing = resource("orders", &[["Ready", "False", "ForeignRole", "m"]]);
+        let shown = text(&all([well(), failing]), &layout, TYPED);
+        assert!(shown.ends_with("\n→ kubectl s3replication status orders -n data\n"), "{shown}");
+        assert!(!text(&all([well()]), &layout, TYPED).contains('→'));
+    }
 
     /// The form that programs read: a change of it is a change for them.
     #[test]

@@ -98,7 +98,9 @@ fn text(resource: &BucketReplication, plan: &Plan) -> String {
         (Some(refusal), ..) => format!("refused: {}", Reason::as_str(refusal.reason)),
         (None, 0, 0) => "nothing to change".to_owned(),
         (None, differences, 0) => {
-            format!("{differences} to report, nothing to write (managementPolicy: Observe)")
+            format!(
+                "{differences} to report, nothing to write (managementPolicy: Observe); with managementPolicy: Enforce the operator corrects what differs"
+            )
         }
         (None, differences, steps) => format!("{differences} to change in {steps} writes"),
     };

@@ -176,8 +176,8 @@ pub fn advise(reason: Option<Reason>, subject: &Subject<'_>) -> Advice {
             vec![subject.own("check"), subject.own("backfill --wait")],
         ),
         Reason::ObjectsDelayed => (
-            "the settings are right, and objects arrive later than maxLatency allows",
-            vec![subject.own("status -w")],
+            "the settings are right, and objects arrive later than spec.health.maxLatency allows",
+            vec![subject.own("status -w"), subject.kubectl("edit")],
         ),
         Reason::NoEvidence => (
             "the settings are right; to know whether objects arrive, set spec.health.canary, or metrics on a rule's destination",

@@ -39,6 +39,14 @@ pub fn runbook(reason: &str, message: &str, given: Option<&Runbooks>) -> Option<
     Some(page.unwrap_or_else(|| in_repository(env!("CARGO_PKG_REPOSITORY"), reason)))
 }
 
+/// The address in a text that a page may link to: nothing but an address of the web, without a character that ends a link in
+/// HTML or Markdown. A path in the repository leads nowhere from a page.
+pub fn web_address(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#@!$&*+,;=%".contains(c);
+    (!rest.is_empty() && rest.chars().all(harmless)).then_some(text)
+}
+
 /// The paragraph of a reason in the repository of this version; its path, where the address of the repository is unknown.
 fn in_repository(repository: &str, reason: Reason) -> String {
     let paragraph = format!("docs/reasons.md#{}", reason.as_str().to_lowercase());
@@ -62,6 +70,23 @@ mod tests {
         assert_eq!(page("it is denied", None), "docs/reasons.md#accessdenied");
         assert_eq!(page("it is denied", Some(&Runbooks::default())), "docs/reasons.md#accessdenied");
         assert_eq!(runbook("BrandNew", "m", None), None);
+    }
+
+    #[test]
+    fn a_page_links_only_to_an_address_of_the_web() {
+        let address = "https://docs.example.com/reasons/AccessDenied/";
+        assert_eq!(web_address(address), Some(address));
+        for text in [
+            "docs/reasons.md#accessdenied",
+            "",
+            "https://",
+            "javascript:alert(1)",
+            "https://a b",
+            "https://a/)[",
+            "https://a\"b",
+        ] {
+            assert_eq!(web_address(text), None, "{text}");
+        }
     }
 
     #[test]

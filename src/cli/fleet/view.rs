@@ -16,9 +16,10 @@ use crate::api::{
 use crate::cli::fleet::advice::{Subject, advise, advise_on_objects};
 use crate::cli::fleet::backfill::BackfillView;
 use crate::cli::fleet::condition::ConditionView;
-use crate::cli::fleet::runbook::{Pointers, runbook};
+use crate::cli::fleet::runbook::{Pointers, runbook, web_address};
 use crate::cli::fleet::verdict::{Verdict, decide, reason};
 use crate::cli::kubernetes::Found;
+use crate::replication::status::runbooks::unlinked;
 
 /// A resource, with its verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,6 +92,16 @@ impl ReplicationView {
     /// `NAMESPACE/NAME`.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// The address of the runbook, where a page can link to it.
+    pub fn link(&self) -> Option<&str> {
+        web_address(self.runbook.as_deref()?)
+    }
+
+    /// The message for a page that links to the runbook: without the same link at its end.
+    pub fn message_beside_link(&self) -> &str {
+        if self.link().is_some() { unlinked(&self.message) } else { &self.message }
     }
 }
 

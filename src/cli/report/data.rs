@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::fleet::{ReplicationView, Summary};
 
+/// Prints a resource for a bucket that replicates without one.
+pub const IMPORT: &str = "s3-replication-operator import --bucket BUCKET";
+
 /// An account's bucket, as it was read. A failure holds why nothing is known.
 #[derive(Clone, Debug)]
 pub struct ReadBucket {

@@ -13,7 +13,7 @@ use crate::api::DriftEntry;
 use crate::cli::fleet::{ReplicationView, Verdict};
 use crate::cli::map::place;
 use crate::cli::report::chart::chart;
-use crate::cli::report::data::{AccountReport, BucketReport, Report, UnknownReport};
+use crate::cli::report::data::{AccountReport, BucketReport, IMPORT, Report, UnknownReport};
 use crate::cli::terminal::printable;
 
 const STYLE: &str = include_str!("page.css");
@@ -59,6 +59,9 @@ pub fn page(report: &Report) -> String {
                     (change_table(&changed))
                     (bucket_table("not-replicated", "Buckets that do not replicate", accounts, not_replicated))
                     (bucket_table("not-managed", "Buckets that replicate without a resource in this cluster", accounts, not_managed))
+                    @if !not_managed.is_empty() {
+                        p { code { (IMPORT) } " prints a resource for one of them." }
+                    }
                     (unknown_table(unknown))
                 }
                 script { (PreEscaped(SCRIPT)) }
@@ -144,7 +147,12 @@ fn replication_table(replications: &[ReplicationView]) -> Markup {
                         span class="dim place-of" { (place(&rule.destination)) }
                     }
                 }
-                td { (view.reason) }
+                td {
+                    @match view.link() {
+                        Some(link) => { a href=(link) rel="noreferrer" { (view.reason) } }
+                        None => { (view.reason) }
+                    }
+                }
                 td { (why(view)) }
             }
         }
@@ -159,7 +167,7 @@ fn why(view: &ReplicationView) -> Markup {
     let attention = view.verdict.is_wrong() || view.verdict == Verdict::Unproven;
     html! {
         @if attention {
-            (printable(&view.message))
+            (printable(view.message_beside_link()))
             @for command in &view.next { code class="next" { (printable(command)) } }
         } @else {
             (view.meaning)

@@ -1,7 +1,7 @@
 //! A report as Markdown, for a pull request or a ticket: the verdict, what needs attention, and counts of the rest.
 
 use crate::cli::fleet::{ReplicationView, Verdict};
-use crate::cli::report::data::{BucketReport, Report, UnknownReport};
+use crate::cli::report::data::{BucketReport, IMPORT, Report, UnknownReport};
 
 /// Buckets that are listed by name; the count of the others follows.
 const LISTED: usize = 200;
@@ -23,7 +23,7 @@ pub fn markdown(report: &Report) -> String {
             "\n## Needs attention\n\n| Verdict | Replication | Source → destination | Reason | Why |\n",
         );
         text.push_str("| --- | --- | --- | --- | --- |\n");
-        text.extend(attention.iter().map(|view| row(view, &view.message)));
+        text.extend(attention.iter().map(|view| row(view, view.message_beside_link())));
         text.push_str("\nNext:\n\n");
         for view in &attention {
             let commands = view.next.iter().map(|command| format!("    {}\n", one_line(command)));
@@ -38,6 +38,9 @@ pub fn markdown(report: &Report) -> String {
     }
     text.push_str(&buckets("Buckets that do not replicate", &report.not_replicated));
     text.push_str(&buckets("Buckets that replicate without a resource", &report.not_managed));
+    if !report.not_managed.is_empty() {
+        text.push_str(&format!("\nTo have a resource for one of them printed:\n\n    {IMPORT}\n"));
+    }
     if !report.unknown.is_empty() {
         text.push_str("\n## Unknown\n\n| Account | Bucket | Why |\n| --- | --- | --- |\n");
         for UnknownReport { account_id, bucket, why } in report.unknown.iter().take(LISTED) {
@@ -58,9 +61,17 @@ fn row(view: &ReplicationView, why: &str) -> String {
         escaped(&view.full_name()),
         escaped(&view.source.bucket),
         escaped(&destinations.join(", ")),
-        escaped(&view.reason),
+        reason(view),
         escaped(why),
     )
+}
+
+/// The reason, which leads to its runbook where a page can link to it.
+fn reason(view: &ReplicationView) -> String {
+    match view.link() {
+        Some(link) => format!("[{}]({link})", escaped(&view.reason)),
+        None => escaped(&view.reason),
+    }
 }
 
 fn buckets(title: &str, buckets: &[BucketReport]) -> String {

@@ -4,7 +4,8 @@ use insta::assert_snapshot;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::cli::fleet::samples::{all, resource};
+use crate::cli::fleet::samples::{TYPED, all, found, resource};
+use crate::cli::fleet::{Pointers, view_all};
 use crate::cli::report::data::{Covered, ReadAccount, ReadBucket, Report};
 use crate::cli::report::{html, markdown};
 
@@ -41,6 +42,42 @@ fn sample() -> Report {
 #[test]
 fn markdown_begins_with_the_verdict() {
     assert_snapshot!(markdown::markdown(&sample()));
+}
+
+/// A report whose operator, or whose reader, has a site of the documentation.
+fn with_site() -> Report {
+    let site = "https://docs.example.com".parse().unwrap();
+    let linked = "access to s3:PutReplicationConfiguration is denied; see https://wiki.example.com/reasons/AccessDenied/";
+    let objects = [
+        resource("bills", &[["Ready", "True", "Applied", "m"]]),
+        resource("orders", &[["Ready", "False", "AccessDenied", linked]]),
+        resource("paused", &[["Ready", "Unknown", "Suspended", "m"]]),
+        resource("new", &[["Ready", "False", "OfTomorrow", "m"]]),
+    ];
+    let pointers = Pointers { typed: TYPED, runbooks: Some(&site) };
+    let views = view_all(objects.into_iter().map(found).collect(), &[], pointers);
+    Report::new(views, Ok(Covered::default()), Vec::new(), now())
+}
+
+#[test]
+fn markdown_links_each_reason_that_is_not_well_to_its_runbook() {
+    assert_snapshot!(markdown::markdown(&with_site()));
+}
+
+#[test]
+fn a_page_links_each_reason_that_is_not_well_to_its_runbook() {
+    let page = html::page(&with_site());
+    let cells =
+        page.split("<td>").filter(|cell| cell.contains("/reasons/")).map(|cell| cell.split("</td>").next());
+    let cells: Vec<&str> = cells.flatten().collect();
+    assert_snapshot!(cells.join("\n"));
+}
+
+#[test]
+fn a_report_without_a_site_has_no_link_that_leads_nowhere() {
+    for text in [html::page(&sample()), markdown::markdown(&sample())] {
+        assert!(!text.contains("reasons.md") && !text.contains("](docs"), "{text}");
+    }
 }
 
 #[test]
