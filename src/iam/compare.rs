@@ -34,6 +34,11 @@ pub fn allows(policy: &Value, action: &str, resource: &str) -> bool {
     })
 }
 
+/// Whether a policy denies anything.
+pub fn denies(policy: &Value) -> bool {
+    statements_of(policy).unwrap_or_default().iter().any(|statement| effect_of(statement) == "Deny")
+}
+
 /// The resources on which a policy allows an action, as they are written there. Conditions are not evaluated.
 pub fn allowed_resources(policy: &Value, action: &str) -> Vec<String> {
     let statements = statements_of(policy).unwrap_or_default().into_iter();

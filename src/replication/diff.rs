@@ -169,6 +169,11 @@ struct Field {
     got: Option<String>,
 }
 
+/// Whether two rules mean the same to S3.
+pub fn is_same_rule(want: &Rule, got: &Rule, own_account: &str) -> bool {
+    rule_differences(want, got, own_account).is_empty()
+}
+
 /// The fields in which two rules of one ID differ.
 fn rule_differences(want: &Rule, got: &Rule, own_account: &str) -> Vec<Field> {
     // Exhaustive on both levels: a new field must be compared or left out on purpose.

@@ -4,6 +4,7 @@
 
 use crate::api::DriftEntry;
 use crate::replication::failure::Failure;
+use crate::replication::part::part;
 use crate::replication::step::Step;
 
 /// The outcome of a plan.
@@ -31,10 +32,12 @@ pub struct Contested {
 impl Outcome {
     /// The steps of a stage that may run; the others need a step that failed or was left out, and are recorded as
     /// skipped. The executor asks this before each stage and records each result, so that a failure holds back only
-    /// the steps that need it.
+    /// the steps that need it, and of a configuration only the rules that need it.
     pub fn admit(&mut self, stage: &[Step]) -> Vec<Step> {
-        let (held_back, admitted): (Vec<Step>, Vec<Step>) =
+        let (held_back, mut admitted): (Vec<Step>, Vec<Step>) =
             stage.iter().cloned().partition(|step| self.unfinished().any(|other| step.needs(other)));
+        let unfinished: Vec<&Step> = self.unfinished().collect();
+        admitted.extend(held_back.iter().filter_map(|step| part(step, &unfinished)));
         self.skipped.extend(held_back);
         admitted
     }

@@ -11,6 +11,7 @@ use crate::iam::arn::bucket_of_arn;
 use crate::iam::document::Statement;
 use crate::replication::bucket::BucketAddress;
 use crate::replication::configuration::Configuration;
+use crate::replication::lacking::Lacking;
 use crate::replication::resource_id::names_owner;
 
 /// The value that stands for nothing in `want` and `got` of a difference.
@@ -77,6 +78,9 @@ pub enum Step {
     PutReplication {
         bucket: BucketAddress,
         configuration: Configuration,
+        /// What its rules wait for.
+        #[serde(skip)]
+        lacking: Lacking,
     },
     DeleteReplication {
         bucket: BucketAddress,
@@ -142,16 +146,18 @@ impl Step {
     /// Whether this step can only be done once another one, of an earlier stage, was done.
     pub fn needs(&self, earlier: &Step) -> bool {
         match (self, earlier) {
-            // S3 refuses a configuration between buckets without versioning, and objects fail where the role or a
-            // destination does not let them through.
-            (
-                Step::PutReplication { .. },
-                Step::EnableVersioning { .. }
-                | Step::CreateRole { .. }
-                | Step::UpdateTrustPolicy { .. }
-                | Step::PutRolePolicy { .. }
-                | Step::PutBucketPolicy { .. },
-            ) => true,
+            // S3 refuses a configuration between buckets without versioning, and nobody can assume a role that does not
+            // exist.
+            (Step::PutReplication { .. }, Step::EnableVersioning { .. } | Step::CreateRole { .. }) => true,
+            // Objects fail where the role or a destination does not let them through. A policy that differs in something
+            // else does not matter to them.
+            (Step::PutReplication { lacking, .. }, Step::UpdateTrustPolicy { .. }) => lacking.trust,
+            (Step::PutReplication { lacking, .. }, Step::PutRolePolicy { .. }) => {
+                !lacking.role_policy.is_empty()
+            }
+            (Step::PutReplication { lacking, .. }, Step::PutBucketPolicy { bucket, .. }) => {
+                lacking.bucket_policies.contains(&bucket.name)
+            }
             // Permissions are taken away only once the configuration that needs them is gone.
             (
                 Step::PutRolePolicy { .. }
@@ -247,7 +253,7 @@ impl std::fmt::Display for Step {
                 write!(f, "allow the role in the policy of bucket {}", bucket.name)?;
                 keeping(f, *expands)
             }
-            Step::PutReplication { bucket, configuration } => {
+            Step::PutReplication { bucket, configuration, .. } => {
                 let to: Vec<String> = configuration
                     .rules
                     .iter()

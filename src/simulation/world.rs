@@ -4,7 +4,7 @@
 //! words are those of S3 and IAM (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>,
 //! <https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html>).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -43,6 +43,9 @@ pub struct World {
     pub trusting_accounts: Vec<String>,
     /// S3 Batch Operations.
     pub jobs: Jobs,
+    /// The buckets and roles whose policies the operator may not read.
+    #[serde(skip)]
+    pub unreadable_policies: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -87,6 +90,7 @@ impl World {
             metrics: BTreeMap::new(),
             trusting_accounts: Vec::new(),
             jobs: Jobs::default(),
+            unreadable_policies: BTreeSet::new(),
         }
     }
 
@@ -110,7 +114,16 @@ impl World {
         let roles: BTreeMap<String, &Role> =
             self.roles.iter().map(|((account, name), role)| (format!("{account}/{name}"), role)).collect();
         // Metrics decide no write to AWS, so that states that differ by them alone are explored once.
-        let World { own_account, roles: _, buckets, keys, metrics: _, trusting_accounts, jobs } = self;
+        let World {
+            own_account,
+            roles: _,
+            buckets,
+            keys,
+            metrics: _,
+            trusting_accounts,
+            jobs,
+            unreadable_policies: _,
+        } = self;
         serde_json::to_string(&(own_account, roles, buckets, keys, trusting_accounts, jobs))
             .unwrap_or_default()
     }
@@ -208,7 +221,7 @@ impl World {
                 let detail = "the executor reads, merges and writes a bucket policy";
                 return Err(fail(FailureClass::Invalid, action, &bucket.name, ("", detail)));
             }
-            Step::PutReplication { bucket, configuration } => {
+            Step::PutReplication { bucket, configuration, lacking: _ } => {
                 self.put_replication(caller, bucket, configuration)?;
             }
             Step::DeleteReplication { bucket } => {
@@ -338,7 +351,12 @@ impl World {
     /// # Errors
     /// What S3 answers.
     pub fn bucket_policy(&self, caller: &str, address: &BucketAddress) -> Read<Option<Value>> {
-        Ok(self.bucket(caller, address, "s3:GetBucketPolicy")?.policy.clone())
+        let action = "s3:GetBucketPolicy";
+        let held = self.bucket(caller, address, action)?;
+        if self.unreadable_policies.contains(&address.name) {
+            return Err(access_denied(action, &address.name));
+        }
+        Ok(held.policy.clone())
     }
 
     /// Replaces the policy of a bucket, as an account; `None` deletes it.
@@ -385,7 +403,10 @@ impl World {
             trust: role.trust.clone(),
             permissions_boundary: role.permissions_boundary.clone(),
             tags: role.tags.clone(),
-            policy: Ok(role.policy.clone().filter(|_| with_policy)),
+            policy: match with_policy && self.unreadable_policies.contains(name) {
+                true => Err(access_denied("iam:GetRolePolicy", name)),
+                false => Ok(role.policy.clone().filter(|_| with_policy)),
+            },
             other_policies: Vec::new(),
         })
     }

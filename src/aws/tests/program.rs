@@ -217,7 +217,11 @@ impl Draw<'_> {
                     let orders = self.names.orders.clone();
                     self.right_address(&orders)
                 };
-                Step::PutReplication { bucket, configuration: self.configuration() }
+                Step::PutReplication {
+                    bucket,
+                    configuration: self.configuration(),
+                    lacking: Default::default(),
+                }
             }
             18 => Step::DeleteReplication { bucket: self.address() },
             19..21 => Step::DeleteRolePolicy { role: self.role() },

@@ -99,7 +99,11 @@ pub async fn apply(clients: &ResourceClients, step: &Step) -> Result<(), Failure
             let detail = "a bucket policy is not one call: read it, merge into it, and write it";
             Err(Failure::new(FailureClass::Invalid, action, subject, detail))
         }
-        Step::PutReplication { bucket: BucketAddress { name, region, account_id, .. }, configuration } => {
+        Step::PutReplication {
+            bucket: BucketAddress { name, region, account_id, .. },
+            configuration,
+            ..
+        } => {
             let role = &configuration.role;
             let configuration = to_sdk(configuration).map_err(|e| malformed(step, e))?;
             let request = aws

@@ -39,6 +39,11 @@ impl<'a> PlanInput<'a> {
         self.replication.accounts.source.as_ref()
     }
 
+    /// Whether what is desired was fully applied: what differs now is someone else's doing.
+    pub fn was_applied(&self) -> bool {
+        self.replication.status.applied_hash.as_ref() == Some(&self.desired.hash())
+    }
+
     /// Whether the resource may take over what someone else made.
     pub fn adopts(&self) -> bool {
         self.replication.spec.adoption_policy == AdoptionPolicy::Adopt

@@ -3,6 +3,7 @@
 //! In: what is desired, what was observed, and the resource. Out: ordered steps, or why nothing is written.
 
 mod input;
+mod lacks;
 mod preconditions;
 pub mod teardown;
 mod transition;
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use self::preconditions::refusals;
+use self::preconditions::{refusals, require_role_policy_read};
 use crate::api::{AwsResource, DriftEntry, ManagementPolicy};
 use crate::iam::bucket_policy;
 use crate::iam::compare::compare;
@@ -23,7 +24,9 @@ use crate::replication::configuration::Configuration;
 use crate::replication::desired::{DesiredBucket, DesiredRole, ManagedRole};
 use crate::replication::diff;
 use crate::replication::outcome::Outcome;
-use crate::replication::plan::transition::Transition;
+use crate::replication::part::part_settles;
+use crate::replication::plan::lacks::lacking;
+use crate::replication::plan::transition::{Transition, exact_while_unread};
 use crate::replication::refusal::Refusal;
 use crate::replication::resource::Replication;
 use crate::replication::resource_id::{ResourceId, is_owner_tag};
@@ -85,8 +88,11 @@ impl Plan {
 
     /// Whether a difference is gone: every step that settles it was done.
     pub fn is_settled(&self, difference: &DriftEntry, outcome: &Outcome) -> bool {
+        let is_done = |step: &Step| {
+            outcome.done.iter().any(|done| done == step || part_settles(done, step, difference))
+        };
         let mut steps = self.steps().filter(|step| step.settles(difference)).peekable();
-        steps.peek().is_some() && steps.all(|step| outcome.done.contains(step))
+        steps.peek().is_some() && steps.all(is_done)
     }
 
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
@@ -118,9 +124,14 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let set_tags = status.role.as_ref().map(|role| role.tags.as_slice()).unwrap_or_default();
     let differences = diff::differences(input.desired, input.observed, set_tags);
     let observes = spec.management_policy == ManagementPolicy::Observe;
-    let drift = observes || status.applied_hash.as_ref() == Some(&input.desired.hash());
-    let refused = refusals(input, &differences);
-    let steps = match refused.is_empty() && (!observes || is_on(Mutant::WriteInObserve)) {
+    let drift = observes || input.was_applied();
+    let mut refused = refusals(input, &differences);
+    let unread = require_role_policy_read(input).err();
+    // What was applied stays believed of a policy that cannot be read now, so that it holds back nothing else.
+    let is_aside = input.was_applied() && !differences.is_empty();
+    let stops = !refused.is_empty() || (unread.is_some() && !is_aside);
+    refused.extend(unread);
+    let steps = match !stops && (!observes || is_on(Mutant::WriteInObserve)) {
         true => stages(input, &differences),
         _ if is_on(Mutant::WriteBeforeRefusal) => stages(input, &differences),
         false => Vec::new(),
@@ -150,6 +161,7 @@ fn stages(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
                 role: input.desired.role.arn(&input.observed.caller),
                 rules: input.desired.rules.clone(),
             },
+            lacking: lacking(input),
         });
     }
     if is_on(Mutant::ConfigurationFirst) {
@@ -208,7 +220,12 @@ fn bucket_policy_steps(
     let steps = input.desired.destinations.iter().filter_map(|d| {
         let differs = |e: &DriftEntry| e.resource == AwsResource::DestinationBucketPolicy && e.name == d.name;
         let exact = input.desired.bucket_policies.get(&d.name)?;
-        let held = input.observed.bucket_policies.get(&d.name)?.as_ref().ok()?;
+        let Ok(held) = input.observed.bucket_policies.get(&d.name)? else {
+            // The step reads the policy again, and its failure holds back only what needs the policy.
+            return exact_while_unread(input, &d.name, differences)
+                .then(|| statements_step(input, d, exact.clone(), false))
+                .flatten();
+        };
         match transition.bucket_policies.get(&d.name) {
             Some(union) => {
                 let ours = bucket_policy::ours(held.as_ref(), &input.desired.sid);

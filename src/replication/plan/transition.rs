@@ -12,13 +12,13 @@ use crate::iam::bucket_policy;
 use crate::iam::compare::{allowed_resources, allows};
 use crate::iam::document::{PolicyDocument, Statement};
 use crate::mutants::{Mutant, is_on};
-use crate::replication::configuration::Configuration;
+use crate::replication::configuration::{Configuration, Rule};
 use crate::replication::desired::permissions::{Extent, permissions};
 use crate::replication::desired::{DesiredRole, Discovered, ManagedRole};
 use crate::replication::plan::input::PlanInput;
 
-const REPLICATE: &str = "s3:ReplicateObject";
-const OVERRIDE_OWNER: &str = "s3:ObjectOwnerOverrideToBucketOwner";
+pub const REPLICATE: &str = "s3:ReplicateObject";
+pub const OVERRIDE_OWNER: &str = "s3:ObjectOwnerOverrideToBucketOwner";
 
 /// The policies to have in place while the configuration is replaced. Empty where nothing is taken away.
 #[derive(Debug, Default, PartialEq)]
@@ -40,6 +40,26 @@ impl Transition {
             _ => Transition::default(),
         }
     }
+}
+
+/// Whether the desired statements in the policy of a destination that cannot be read take nothing away that the present
+/// configuration uses, and there is anything else to correct.
+pub fn exact_while_unread(input: &PlanInput<'_>, bucket: &str, differences: &[DriftEntry]) -> bool {
+    let PlanInput { desired, observed, .. } = input;
+    let switches = differences.iter().any(|d| d.resource == AwsResource::ReplicationConfiguration);
+    let keeps = || match &observed.configuration {
+        Ok(Some(held)) => {
+            let arn = observed.caller.partition.bucket_arn(bucket);
+            let used = held.rules.values().filter(|rule| rule.destination.bucket == arn);
+            let as_desired = |rule: &Rule| {
+                held.role == desired.role.arn(&observed.caller) && rule.destination.ownership.is_none()
+            };
+            used.into_iter().all(as_desired)
+        }
+        Ok(None) => true,
+        Err(_) => false,
+    };
+    !differences.is_empty() && (!switches || keeps())
 }
 
 /// The desired permissions, and those of the role's present ones that the present configuration uses. Permissions that the

@@ -55,7 +55,9 @@ impl<'a> StatusBuilder<'a> {
             ConditionDraft::new(ConditionType::Ready, reason.ready(), reason, message)
         };
         if let Some(Refusal { reason, message, .. }) = self.plan.refusal() {
-            return ready(*reason, message.clone());
+            // A refusal may leave one part alone and let the rest be written.
+            let failed = self.failed(|_| true).map(|(_, failed)| format!("; also: {failed}"));
+            return ready(*reason, format!("{message}{}", failed.unwrap_or_default()));
         }
         if let Some((reason, message)) = self.failed(|_| true) {
             return ready(reason, message);
@@ -280,9 +282,12 @@ impl<'a> StatusBuilder<'a> {
         status.former_roles = self.former_roles();
         status.configuration = self.configuration_origin();
         status.applied_role = self.applied_role();
-        let put = self.outcome.done.iter().any(|s| matches!(s, Step::PutReplication { .. }));
+        let put = self.outcome.done.iter().find_map(|step| match step {
+            Step::PutReplication { configuration, .. } => Some(configuration.rules.len()),
+            _ => None,
+        });
         let rules = match &observed.configuration {
-            _ if put => Some(desired.rules.len()),
+            _ if put.is_some() => put,
             Ok(held) => Some(held.as_ref().map_or(0, |c| c.rules.len())),
             Err(_) => None,
         };

@@ -73,7 +73,7 @@ impl FailedStep<'_> {
             );
         }
         match (self.step, self.failure.class) {
-            (Step::PutReplication { bucket, configuration }, FailureClass::Denied)
+            (Step::PutReplication { bucket, configuration, .. }, FailureClass::Denied)
                 if !self.failure.names_action() =>
             {
                 format!(

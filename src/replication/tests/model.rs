@@ -61,7 +61,7 @@ pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
             let held = observed.bucket_policies.get_mut(&bucket.name).unwrap().as_mut().unwrap();
             *held = bucket_policy::merged(held.as_ref(), sid, statements);
         }
-        Step::PutReplication { bucket: BucketAddress { name, .. }, configuration } => {
+        Step::PutReplication { bucket: BucketAddress { name, .. }, configuration, .. } => {
             assert_eq!(name, source);
             let versioned = |b: &ObservedBucket| {
                 b.versioning.as_ref().is_ok_and(|v| v.status == VersioningStatus::Enabled)

@@ -2,6 +2,7 @@
 
 mod canary;
 mod deletion;
+mod failed_steps;
 mod memory;
 mod reconcile;
 mod safety;

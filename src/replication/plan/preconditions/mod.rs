@@ -1,11 +1,13 @@
 //! The preconditions of a plan.
 //!
 //! In: the planner's input, and the differences. Out: every refusal, in the order of the lists below; the first one becomes
-//! the reason of `Ready`. A plan with a refusal has no steps.
+//! the reason of `Ready`. A plan with a refusal of these lists has no steps.
 
 mod to_ask;
 mod to_judge;
 mod to_write;
+
+pub use to_judge::require_role_policy_read;
 
 use crate::api::{DriftEntry, ManagementPolicy};
 use crate::replication::plan::input::PlanInput;

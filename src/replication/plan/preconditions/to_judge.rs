@@ -143,8 +143,15 @@ pub(crate) fn require_role_read(input: &PlanInput<'_>, _: &[DriftEntry]) -> Resu
     match (&input.desired.role, &input.observed.role) {
         // An existing role is only read: if that is denied, its condition is unknown and no more.
         (DesiredRole::Existing { .. }, Err(failure)) if failure.class == FailureClass::Denied => Ok(()),
-        (_, Err(failure))
-        | (DesiredRole::Managed(_), Ok(Some(ObservedRole { policy: Err(failure), .. }))) => {
+        (_, Err(failure)) => Err(Refusal::failed(failure, ConditionType::RoleReady)),
+        _ => Ok(()),
+    }
+}
+
+/// The policy of a managed role was read.
+pub fn require_role_policy_read(input: &PlanInput<'_>) -> Result<(), Refusal> {
+    match (&input.desired.role, &input.observed.role) {
+        (DesiredRole::Managed(_), Ok(Some(ObservedRole { policy: Err(failure), .. }))) => {
             Err(Refusal::failed(failure, ConditionType::RoleReady))
         }
         _ => Ok(()),

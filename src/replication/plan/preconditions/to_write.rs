@@ -11,7 +11,7 @@ use crate::replication::configuration::Filter;
 use crate::replication::desired::{DesiredBucket, DesiredRole};
 use crate::replication::observed::{ObservedBucket, Versioning};
 use crate::replication::plan::input::PlanInput;
-use crate::replication::plan::transition::Transition;
+use crate::replication::plan::transition::{Transition, exact_while_unread};
 use crate::replication::refusal::Refusal;
 use crate::replication::resource_id::{is_named_by, is_same_key, owner_of};
 
@@ -182,6 +182,7 @@ pub(crate) fn require_bucket_policies_fit(
     let fits = |(bucket, exact): (&String, &Vec<Statement>)| {
         let held = match input.observed.bucket_policies.get(bucket)? {
             Ok(held) => held.as_ref(),
+            Err(_) if exact_while_unread(input, bucket, differences) => return None,
             Err(failure) => return Some(Refusal::failed(failure, about)),
         };
         let differs =

@@ -1,0 +1,365 @@
+//! A step that fails holds back what needs it, and nothing else.
+
+use super::*;
+use crate::replication::FailureClass;
+
+const POLICY: &str = "s3:PutBucketPolicy";
+
+/// A source, and one destination in each of two other accounts: `a-copies` and `b-copies`.
+fn two_accounts() -> (Scene, Value) {
+    let scene = Scene::new();
+    let mut spec = spec();
+    spec["role"]["tags"] = json!({"team": "data"});
+    let rules = [("a", THERE, 1), ("b", "777788889999", 2)].map(|(name, id, priority)| {
+        let bucket = format!("{name}-copies");
+        scene.cloud.with(|world| {
+            world.trusting_accounts.push(id.to_owned());
+            world.create_bucket(&bucket, "eu-west-1", id);
+        });
+        let account = json!({
+            "accountId": id,
+            "assumeRole": {"arn": format!("arn:aws:iam::{id}:role/operator")},
+            "namespaces": {"matchNames": ["data"]},
+            "sources": ["orders"],
+            "destinations": [bucket],
+        });
+        scene.account(name, account);
+        json!({"id": name, "priority": priority, "destination": {"bucket": bucket, "accountRef": name}})
+    });
+    let here = json!({
+        "accountId": HERE,
+        "assumeRole": {"arn": format!("arn:aws:iam::{HERE}:role/operator")},
+        "namespaces": {"matchNames": ["data"]},
+        "sources": ["orders"],
+        "roles": {"allow": ["orders-role"]},
+    });
+    scene.account("here", here);
+    spec["source"]["accountRef"] = json!("here");
+    spec["rules"] = json!(rules);
+    (scene, spec)
+}
+
+/// The same, Ready for longer than AWS may answer from before a write.
+fn replicating() -> (Scene, Value) {
+    let (mut scene, spec) = two_accounts();
+    scene.apply(spec.clone());
+    scene.check();
+    assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
+    scene.clock.advance(Duration::from_secs(120));
+    scene.check();
+    (scene, spec)
+}
+
+/// Each call that matches is denied, until the process ends.
+fn deny(scene: &Scene, times: usize, at: impl Fn(&Call) -> bool + Send + Clone + 'static) {
+    for _ in 0..times {
+        scene.at(at.clone(), |_, _| Choice::FailBefore(FailureClass::Denied));
+    }
+}
+
+fn writes_policy_of(bucket: &'static str) -> impl Fn(&Call) -> bool + Send + Clone {
+    move |call| matches!(call, Call::WriteBucketPolicy(to) if to.name == bucket)
+}
+
+fn reads_policy_of(bucket: &'static str) -> impl Fn(&Call) -> bool + Send + Clone {
+    move |call| matches!(call, Call::ReadBucketPolicy(from) if from.name == bucket)
+}
+
+fn rules(scene: &Scene) -> Vec<String> {
+    let held = scene.world().buckets["orders"].configuration.clone();
+    held.map(|held| held.rules.keys().cloned().collect()).unwrap_or_default()
+}
+
+fn delete_configuration(scene: &Scene) {
+    scene.cloud.with(|world| world.buckets.get_mut("orders").unwrap().configuration = None);
+}
+
+#[test]
+fn a_bucket_policy_that_cannot_be_written_holds_back_only_the_rule_that_needs_it() {
+    let (mut scene, _) = replicating();
+    delete_configuration(&scene);
+    scene.cloud.with(|world| world.buckets.get_mut("b-copies").unwrap().policy = None);
+    deny(&scene, 9, writes_policy_of("b-copies"));
+    scene.check();
+    assert_eq!(rules(&scene), ["a"], "{:#}", scene.status());
+    assert_eq!(scene.reason(), "AccessDenied");
+    assert!(scene.message().contains("b-copies"), "{}", scene.message());
+    let corrected = scene.status()["lastCorrection"]["items"].clone();
+    assert_eq!(corrected[0]["path"], "rules[a]", "{corrected:#}");
+    assert_eq!(corrected.as_array().map(Vec::len), Some(1), "{corrected:#}");
+    for _ in 0..3 {
+        scene.clock.advance(Duration::from_secs(600));
+        scene.check();
+        let calls = scene.calls();
+        let puts = calls.iter().filter(|call| writes("s3:PutReplicationConfiguration")(call)).count();
+        assert_eq!((puts, rules(&scene)), (0, vec!["a".to_owned()]), "it is not written again and again");
+    }
+    assert_eq!(scene.reason(), "AccessDenied");
+
+    scene.script.lock().traps.clear();
+    scene.clock.advance(Duration::from_secs(600));
+    scene.check();
+    assert_eq!((scene.reason().as_str(), rules(&scene)), ("Applied", vec!["a".to_owned(), "b".to_owned()]));
+}
+
+#[test]
+fn a_bucket_policy_that_differs_and_still_admits_the_role_holds_back_no_rule() {
+    let (mut scene, _) = replicating();
+    delete_configuration(&scene);
+    scene.cloud.with(|world| {
+        let policy = world.buckets.get_mut("b-copies").unwrap().policy.as_mut().unwrap();
+        policy["Statement"].as_array_mut().unwrap().pop();
+    });
+    deny(&scene, 9, writes_policy_of("b-copies"));
+    scene.check();
+    assert_eq!(rules(&scene), ["a", "b"]);
+    assert_eq!(scene.reason(), "AccessDenied");
+    assert!(scene.message().contains("b-copies"), "{}", scene.message());
+}
+
+#[test]
+fn a_bucket_policy_that_cannot_be_read_holds_back_nothing_that_was_applied() {
+    let (mut scene, _) = replicating();
+    delete_configuration(&scene);
+    scene.cloud.with(|world| world.unreadable_policies.insert("b-copies".to_owned()));
+    deny(&scene, 9, reads_policy_of("b-copies"));
+    scene.check();
+    assert_eq!(rules(&scene), ["a", "b"]);
+    assert_eq!(scene.reason(), "AccessDenied");
+    assert!(scene.message().contains("b-copies"), "{}", scene.message());
+    scene.check();
+    assert_eq!(scene.reason(), "AccessDenied");
+    assert_eq!(scene.writes_to_aws(), [""; 0]);
+}
+
+#[test]
+fn a_role_policy_that_cannot_be_read_holds_back_nothing_that_was_applied() {
+    let (mut scene, _) = replicating();
+    delete_configuration(&scene);
+    scene.cloud.with(|world| world.unreadable_policies.insert("orders-role".to_owned()));
+    scene.check();
+    assert_eq!(rules(&scene), ["a", "b"]);
+    assert_eq!(scene.reason(), "AccessDenied");
+    for part in ["iam:GetRolePolicy", "orders-role"] {
+        assert!(scene.message().contains(part), "{}", scene.message());
+    }
+}
+
+#[test]
+fn a_new_rule_whose_bucket_policy_cannot_be_written_leaves_the_others_as_they_are_asked_for() {
+    let (mut scene, spec) = two_accounts();
+    let mut one = spec.clone();
+    one["rules"].as_array_mut().unwrap().pop();
+    scene.apply(one);
+    scene.check();
+    scene.clock.advance(Duration::from_secs(120));
+    deny(&scene, 99, writes_policy_of("b-copies"));
+    let mut both = spec;
+    both["rules"][0]["status"] = json!("Disabled");
+    scene.apply(both);
+    scene.check();
+    assert_eq!((scene.reason().as_str(), rules(&scene)), ("AccessDenied", vec!["a".to_owned()]));
+    let held = scene.world().buckets["orders"].configuration.clone().unwrap();
+    assert_eq!(held.rules["a"].status.as_str(), "Disabled");
+    assert_eq!(scene.status()["appliedHash"], "incomplete");
+
+    delete_configuration(&scene);
+    scene.clock.advance(Duration::from_secs(120));
+    scene.check();
+    assert_eq!(rules(&scene), ["a"], "someone deletes the configuration while the change waits");
+    assert_eq!(scene.reason(), "AccessDenied");
+}
+
+#[test]
+fn a_rule_that_waits_stays_as_it_is_in_aws() {
+    let (mut scene, spec) = replicating();
+    deny(&scene, 99, writes_policy_of("b-copies"));
+    let mut changed = spec;
+    changed["rules"][0]["status"] = json!("Disabled");
+    changed["rules"][1]["status"] = json!("Disabled");
+    changed["rules"][1]["destination"]["ownership"] = json!("Destination");
+    scene.apply(changed);
+    scene.check();
+    let held = scene.world().buckets["orders"].configuration.clone().unwrap();
+    let statuses: Vec<&str> = held.rules.values().map(|rule| rule.status.as_str()).collect();
+    assert_eq!(statuses, ["Disabled", "Enabled"]);
+    assert_eq!(held.rules["b"].destination.ownership, None);
+}
+
+#[test]
+fn another_role_waits_for_every_destination_that_replicates() {
+    let (mut scene, spec) = replicating();
+    deny(&scene, 99, writes_policy_of("b-copies"));
+    let mut changed = spec;
+    changed["role"]["name"] = json!("orders-role-2");
+    let before = scene.world().buckets["orders"].configuration.clone();
+    scene.cluster.with(|server| {
+        server.edit(&ObjectName::account("here"), |object| {
+            object["spec"]["roles"]["allow"] = json!(["orders-role", "orders-role-2"]);
+        });
+    });
+    scene.apply(changed);
+    scene.check();
+    assert_eq!(scene.world().buckets["orders"].configuration, before);
+    assert_eq!(scene.reason(), "AccessDenied", "{}", scene.message());
+}
+
+#[test]
+fn a_destination_whose_versioning_cannot_be_enabled_holds_back_only_its_rule() {
+    let (mut scene, _) = replicating();
+    delete_configuration(&scene);
+    scene.cloud.with(|world| {
+        world.buckets.get_mut("b-copies").unwrap().versioning = VersioningStatus::Suspended;
+    });
+    deny(
+        &scene,
+        9,
+        |call| matches!(call, Call::Execute(crate::replication::Step::EnableVersioning { bucket }) if bucket.name == "b-copies"),
+    );
+    scene.check();
+    assert_eq!(rules(&scene), ["a"], "{:#}", scene.status());
+    assert!(scene.message().contains("b-copies"), "{}", scene.message());
+}
+
+type Drift = (&'static str, fn(&mut World), fn(&World) -> bool);
+
+/// What someone may change, and whether it is as it should be.
+const DRIFTS: [Drift; 9] = [
+    (
+        "the configuration is deleted",
+        |world| world.buckets.get_mut("orders").unwrap().configuration = None,
+        |world| world.buckets["orders"].configuration.as_ref().is_some_and(|held| held.rules.len() == 2),
+    ),
+    (
+        "a rule is disabled",
+        |world| {
+            let held = world.buckets.get_mut("orders").unwrap().configuration.as_mut().unwrap();
+            held.rules.get_mut("a").unwrap().status = crate::api::Switch::Disabled;
+        },
+        |world| {
+            let held = world.buckets["orders"].configuration.as_ref().unwrap();
+            held.rules["a"].status.is_enabled()
+        },
+    ),
+    (
+        "versioning of a destination is suspended",
+        |world| world.buckets.get_mut("a-copies").unwrap().versioning = VersioningStatus::Suspended,
+        |world| world.buckets["a-copies"].versioning == VersioningStatus::Enabled,
+    ),
+    (
+        "a tag is changed",
+        |world| drop(world.role_mut(HERE, "orders-role").unwrap().tags.insert("team".into(), "other".into())),
+        |world| world.role(HERE, "orders-role").unwrap().tags["team"] == "data",
+    ),
+    (
+        "the role trusts another account too",
+        |world| {
+            let trust = &mut world.role_mut(HERE, "orders-role").unwrap().trust;
+            let other = json!({"Effect": "Allow", "Principal": {"AWS": THERE}, "Action": "sts:AssumeRole"});
+            trust["Statement"].as_array_mut().unwrap().push(other);
+        },
+        |world| !world.role(HERE, "orders-role").unwrap().trust.to_string().contains(THERE),
+    ),
+    (
+        "the role gets a boundary",
+        |world| {
+            let role = world.role_mut(HERE, "orders-role").unwrap();
+            role.permissions_boundary = Some("arn:aws:iam::111122223333:policy/other".into());
+        },
+        |world| world.role(HERE, "orders-role").unwrap().permissions_boundary.is_none(),
+    ),
+    (
+        "the role's policy allows more",
+        |world| {
+            let policy = world.role_mut(HERE, "orders-role").unwrap().policy.as_mut().unwrap();
+            let more = json!({"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"});
+            policy["Statement"].as_array_mut().unwrap().push(more);
+        },
+        |world| {
+            let policy = world.role(HERE, "orders-role").unwrap().policy.as_ref().unwrap();
+            !policy.to_string().contains("\"s3:GetObject\"")
+        },
+    ),
+    (
+        "the policy of a destination lets the role list no more",
+        |world| {
+            let policy = world.buckets.get_mut("a-copies").unwrap().policy.as_mut().unwrap();
+            policy["Statement"].as_array_mut().unwrap().pop();
+        },
+        |world| {
+            let policy = world.buckets["a-copies"].policy.as_ref().unwrap();
+            policy["Statement"].as_array().unwrap().len() == 2
+        },
+    ),
+    (
+        "the policy of the other destination lets the role list no more",
+        |world| {
+            let policy = world.buckets.get_mut("b-copies").unwrap().policy.as_mut().unwrap();
+            policy["Statement"].as_array_mut().unwrap().pop();
+        },
+        |world| {
+            let policy = world.buckets["b-copies"].policy.as_ref().unwrap();
+            policy["Statement"].as_array().unwrap().len() == 2
+        },
+    ),
+];
+
+/// The action that corrects a drift alone, and the bucket or role that it is denied on.
+fn correction(drift: &Drift) -> (Vec<Call>, &'static str, &'static str) {
+    let (mut scene, _) = replicating();
+    scene.cloud.with(drift.1);
+    scene.check();
+    assert!(drift.2(&scene.world()), "{}: {:#}", drift.0, scene.status());
+    let calls: Vec<Call> = scene.calls().into_iter().filter(Call::writes_to_aws).collect();
+    let Call::Execute(step) = &calls[0] else {
+        let Call::WriteBucketPolicy(bucket) = &calls[0] else { panic!("{calls:?}") };
+        let name = if bucket.name == "a-copies" { "a-copies" } else { "b-copies" };
+        return (calls, POLICY, name);
+    };
+    let subject = ["orders-role", "orders", "a-copies"].into_iter().find(|name| *name == step.subject());
+    let action = step.action();
+    (calls, action, subject.unwrap())
+}
+
+#[test]
+fn whatever_correction_is_denied_every_other_one_is_made_and_the_denied_one_is_named() {
+    for denied in &DRIFTS {
+        let (calls, _, subject) = correction(denied);
+        for other in &DRIFTS {
+            // S3 refuses a configuration between buckets without versioning, and the same correction is the same write.
+            let needs = denied.0.starts_with("versioning") && other.0.contains("configuration");
+            let same = calls.iter().any(|call| correction(other).0.contains(call)) || denied.0 == other.0;
+            let is_configuration =
+                |drift: &Drift| drift.0.contains("configuration") || drift.0.contains("rule");
+            if needs || same || (is_configuration(denied) && is_configuration(other)) {
+                continue;
+            }
+            let (mut scene, _) = replicating();
+            // A rule can be disabled only while there is a configuration.
+            scene.cloud.with(denied.1);
+            scene.cloud.with(other.1);
+            let first = calls[0].clone();
+            let is_denied = move |call: &Call| match (call, &first) {
+                (Call::Execute(step), Call::Execute(denied)) => {
+                    step.action() == denied.action() && step.subject() == denied.subject()
+                }
+                (call, denied) => call == denied,
+            };
+            deny(&scene, 9, is_denied);
+            scene.check();
+            let pair = format!("denied: {}; also: {}", denied.0, other.0);
+            if needs_versioning(denied, other) {
+                continue;
+            }
+            assert!(other.2(&scene.world()), "{pair}: {:#}", scene.status());
+            assert!(!denied.2(&scene.world()), "{pair}");
+            assert_eq!(scene.reason(), "AccessDenied", "{pair}");
+            assert!(scene.message().contains(subject), "{pair}: {}", scene.message());
+        }
+    }
+}
+
+/// A rule into a bucket without versioning is refused by S3 with the rest of its configuration.
+fn needs_versioning(denied: &Drift, other: &Drift) -> bool {
+    denied.0.starts_with("versioning") && other.0.contains("rule")
+}

@@ -1,0 +1,21 @@
+//! What the rules of a configuration lack in AWS until other steps are done.
+//!
+//! In: what the planner found. Out: data by which a step that fails holds back only the rules that need it.
+
+use std::collections::BTreeSet;
+
+use crate::replication::configuration::Configuration;
+
+/// What rules lack. Destinations are named by their buckets: rules of one bucket are decided together, because objects that one
+/// of them no longer takes would go by another one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lacking {
+    /// The role does not trust S3.
+    pub trust: bool,
+    /// Destinations that the role's policy does not open.
+    pub role_policy: BTreeSet<String>,
+    /// Destinations whose policies do not admit the role.
+    pub bucket_policies: BTreeSet<String>,
+    /// The configuration in AWS.
+    pub present: Option<Configuration>,
+}

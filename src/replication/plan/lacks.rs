@@ -1,0 +1,77 @@
+//! Decides what each rule of the desired configuration lacks in AWS now.
+//!
+//! In: the role, its policy and the policies of destinations as observed. Out: what the write of the configuration waits
+//! for. A policy that could not be read lacks nothing if all was applied before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::iam::arn::bucket_of_arn;
+use crate::iam::bucket_policy::admits;
+use crate::iam::compare::{allows, denies, trusts_service};
+use crate::replication::configuration::Rule;
+use crate::replication::desired::permissions::{Extent, permissions};
+use crate::replication::desired::{DesiredRole, Discovered, S3};
+use crate::replication::lacking::Lacking;
+use crate::replication::plan::input::PlanInput;
+use crate::replication::plan::transition::{OVERRIDE_OWNER, REPLICATE};
+
+/// What the desired rules lack.
+pub fn lacking(input: &PlanInput<'_>) -> Lacking {
+    let present = input.observed.configuration.as_ref().ok().cloned().flatten();
+    let bucket_policies = bucket_policies(input);
+    let DesiredRole::Managed(_) = &input.desired.role else {
+        return Lacking { bucket_policies, present, ..Lacking::default() };
+    };
+    let held = input.observed.role.as_ref().ok().and_then(Option::as_ref);
+    let trust = held.is_none_or(|role| !trusts_service(&role.trust, S3));
+    let role_policy = match held.map(|role| &role.policy) {
+        Some(Err(_)) if input.was_applied() => BTreeSet::new(),
+        Some(Ok(Some(policy))) => closed_by_role(input, policy),
+        _ => input.desired.destinations.iter().map(|d| d.name.clone()).collect(),
+    };
+    Lacking { trust, role_policy, bucket_policies, present }
+}
+
+/// The destinations to which the role's policy lets no objects go.
+fn closed_by_role(input: &PlanInput<'_>, policy: &Value) -> BTreeSet<String> {
+    let source = &input.desired.source.name;
+    let discovered = Discovered::of(source, input.observed);
+    // What is replicated along with an object does not decide whether the object is.
+    let source_keys = input.replication.spec.source.kms_key_arns.clone();
+    let extent = Extent { tags: false, acls: false, object_lock: false, source_keys };
+    let is_open = |rules: &BTreeMap<String, Rule>| {
+        let needed = permissions(source, &discovered, &extent, rules).statement;
+        !denies(policy)
+            && needed.iter().all(|statement| {
+                let mut actions = statement.action.iter();
+                actions.all(|action| statement.resource.iter().all(|on| allows(policy, action, on)))
+            })
+    };
+    let destinations = input.desired.destinations.iter().map(|d| d.name.clone());
+    let closed = destinations.filter(|name| {
+        let mut rules = input.desired.rules.clone();
+        rules.retain(|_, rule| bucket_of_arn(&rule.destination.bucket) == name);
+        !is_open(&rules)
+    });
+    closed.collect()
+}
+
+/// The destinations whose policies do not let the role in, or not for all that the rules do there.
+fn bucket_policies(input: &PlanInput<'_>) -> BTreeSet<String> {
+    let (sid, role) = (&input.desired.sid, input.desired.role.arn(&input.observed.caller));
+    let wanted = input.desired.bucket_policies.iter();
+    let closed = wanted.filter(|(bucket, exact)| {
+        let hands_over = exact.iter().any(|statement| statement.action.iter().any(|a| a == OVERRIDE_OWNER));
+        match input.observed.bucket_policies.get(*bucket) {
+            Some(Ok(policy)) => {
+                let admitted = |action| admits(policy.as_ref(), sid, &role, action);
+                !admitted(REPLICATE) || (hands_over && !admitted(OVERRIDE_OWNER))
+            }
+            Some(Err(_)) => !input.was_applied(),
+            None => false,
+        }
+    });
+    closed.map(|(bucket, _)| bucket.clone()).collect()
+}
