@@ -1,7 +1,8 @@
 //! Writes the part of a configuration that does not need a step that failed.
 //!
 //! In: the write of a configuration, and the steps that were not done. Out: the write of its other rules. A rule that waits
-//! stays as it is in AWS, or is left out: no rule is written that objects cannot go by, and none is taken away.
+//! stays as it is in AWS, or is left out: no rule is written that objects cannot go by. While the spec changes, no rule is
+//! taken away either, so that what replicates to the former destination goes on.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +37,10 @@ pub fn part(step: &Step, unfinished: &[&Step]) -> Option<Step> {
     }
     if let Some(present) = &lacking.present {
         let unversioned = |rule: &Rule| unfinished.iter().any(|other| is_versioning_of(rule, other));
-        for (id, rule) in present.rules.iter().filter(|(_, rule)| waits(rule)) {
+        // Until a change of the spec is complete, what a rule that waits is to replace may be any of these.
+        let stays = |id: &String, rule: &Rule| waits(rule) || (lacking.is_change && !rules.contains_key(id));
+        let stay: Vec<_> = present.rules.iter().filter(|(id, rule)| stays(id, rule)).collect();
+        for (id, rule) in stay {
             // With another role it would break, S3 takes no rule to a bucket without versioning, and an ID is given once.
             if present.role != *role || unversioned(rule) || rules.insert(id.clone(), rule.clone()).is_some()
             {

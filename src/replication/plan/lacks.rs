@@ -20,9 +20,10 @@ use crate::replication::plan::transition::{OVERRIDE_OWNER, REPLICATE};
 /// What the desired rules lack.
 pub fn lacking(input: &PlanInput<'_>) -> Lacking {
     let present = input.observed.configuration.as_ref().ok().cloned().flatten();
-    let bucket_policies = bucket_policies(input);
+    let bucket_policies = closed_to_role(input);
+    let is_change = !input.was_applied();
     let DesiredRole::Managed(_) = &input.desired.role else {
-        return Lacking { bucket_policies, present, ..Lacking::default() };
+        return Lacking { bucket_policies, is_change, present, ..Lacking::default() };
     };
     let held = input.observed.role.as_ref().ok().and_then(Option::as_ref);
     let trust = held.is_none_or(|role| !trusts_service(&role.trust, S3));
@@ -31,7 +32,7 @@ pub fn lacking(input: &PlanInput<'_>) -> Lacking {
         Some(Ok(Some(policy))) => closed_by_role(input, policy),
         _ => input.desired.destinations.iter().map(|d| d.name.clone()).collect(),
     };
-    Lacking { trust, role_policy, bucket_policies, present }
+    Lacking { trust, role_policy, bucket_policies, is_change, present }
 }
 
 /// The destinations to which the role's policy lets no objects go.
@@ -59,7 +60,7 @@ fn closed_by_role(input: &PlanInput<'_>, policy: &Value) -> BTreeSet<String> {
 }
 
 /// The destinations whose policies do not let the role in, or not for all that the rules do there.
-fn bucket_policies(input: &PlanInput<'_>) -> BTreeSet<String> {
+fn closed_to_role(input: &PlanInput<'_>) -> BTreeSet<String> {
     let (sid, role) = (&input.desired.sid, input.desired.role.arn(&input.observed.caller));
     let wanted = input.desired.bucket_policies.iter();
     let closed = wanted.filter(|(bucket, exact)| {

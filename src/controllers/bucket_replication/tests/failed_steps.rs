@@ -21,7 +21,7 @@ fn two_accounts() -> (Scene, Value) {
             "assumeRole": {"arn": format!("arn:aws:iam::{id}:role/operator")},
             "namespaces": {"matchNames": ["data"]},
             "sources": ["orders"],
-            "destinations": [bucket],
+            "destinations": [bucket, "c-copies"],
         });
         scene.account(name, account);
         json!({"id": name, "priority": priority, "destination": {"bucket": bucket, "accountRef": name}})
@@ -184,6 +184,50 @@ fn a_rule_that_waits_stays_as_it_is_in_aws() {
     let statuses: Vec<&str> = held.rules.values().map(|rule| rule.status.as_str()).collect();
     assert_eq!(statuses, ["Disabled", "Enabled"]);
     assert_eq!(held.rules["b"].destination.ownership, None);
+}
+
+#[test]
+fn a_rule_that_moves_to_a_destination_that_cannot_be_opened_goes_on_to_the_former_one() {
+    for same_id in [true, false] {
+        let (mut scene, mut spec) = replicating();
+        scene.cloud.with(|world| world.create_bucket("c-copies", "eu-west-1", "777788889999"));
+        deny(&scene, 99, writes_policy_of("c-copies"));
+        spec["rules"][0]["status"] = json!("Disabled");
+        spec["rules"][1]["destination"]["bucket"] = json!("c-copies");
+        spec["rules"][1]["id"] = json!(if same_id { "b" } else { "c" });
+        scene.apply(spec);
+        for _ in 0..3 {
+            scene.check();
+            scene.clock.advance(Duration::from_secs(600));
+            let held = scene.world().buckets["orders"].configuration.clone().unwrap();
+            assert_eq!(held.rules["a"].status.as_str(), "Disabled", "same id: {same_id}");
+            assert_eq!(held.rules["b"].destination.bucket, "arn:aws:s3:::b-copies", "same id: {same_id}");
+            assert!(scene.world().buckets["b-copies"].policy.is_some(), "same id: {same_id}");
+            assert_eq!(
+                (scene.reason().as_str(), held.rules.len()),
+                ("AccessDenied", 2),
+                "{}",
+                scene.message()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_rule_of_someone_else_is_removed_while_another_destination_cannot_be_opened() {
+    let (mut scene, _) = replicating();
+    scene.cloud.with(|world| {
+        world.buckets.get_mut("b-copies").unwrap().policy = None;
+        let held = world.buckets.get_mut("orders").unwrap().configuration.as_mut().unwrap();
+        let mut foreign = held.rules["a"].clone();
+        foreign.destination.bucket = "arn:aws:s3:::elsewhere".into();
+        foreign.priority = Some(9);
+        held.rules.insert("foreign".into(), foreign);
+    });
+    deny(&scene, 99, writes_policy_of("b-copies"));
+    scene.check();
+    assert_eq!(rules(&scene), ["a", "b"], "{}", scene.message());
+    assert_eq!(scene.reason(), "AccessDenied");
 }
 
 #[test]
