@@ -8,7 +8,7 @@ use crate::api::{ConditionType, Reason};
 use crate::replication::failure::Failure;
 
 /// In bytes. A condition's message has 4,000 at most, and an event names the refusal too.
-const LONGEST_LIST: usize = 3500;
+pub(crate) const LONGEST_LIST: usize = 3500;
 
 /// Why the operator does not continue, as a condition reports it.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -19,7 +19,7 @@ use crate::replication::resource::remembered_roles;
 use crate::replication::status::conditions::ConditionDraft;
 use crate::replication::status::context::StatusContext;
 use crate::replication::status::failed_step::FailedStep;
-use crate::replication::status::text::{note, summary};
+use crate::replication::status::text::list;
 use crate::replication::step::Step;
 
 /// All that is known when a check is over.
@@ -47,7 +47,7 @@ impl<'a> StatusBuilder<'a> {
     fn failed<'b>(&'b self, of: impl Fn(&FailedStep<'b>) -> bool) -> Option<(Reason, String)> {
         let failures: Vec<FailedStep<'b>> = self.failures().filter(|failed| of(failed)).collect();
         let reason = failures.first()?.reason();
-        Some((reason, summary(failures.iter().map(FailedStep::message))))
+        Some((reason, list(failures.iter().map(FailedStep::message))))
     }
 
     pub fn ready(&self) -> ConditionDraft {
@@ -80,10 +80,7 @@ impl<'a> StatusBuilder<'a> {
             );
         }
         if !self.remaining.is_empty() {
-            return ready(
-                Reason::Drifted,
-                note("AWS differs from the spec", self.remaining.iter().map(ToString::to_string)),
-            );
+            return ready(Reason::Drifted, differs(self.remaining.iter()));
         }
         let desired = self.input.desired;
         let destinations: Vec<&str> = desired.destinations.iter().map(|d| d.name.as_str()).collect();
@@ -93,7 +90,7 @@ impl<'a> StatusBuilder<'a> {
             format!(
                 "bucket {} replicates to {} ({rules} rule{})",
                 desired.source.name,
-                summary(destinations.into_iter().map(str::to_owned)),
+                list(destinations.into_iter().map(str::to_owned)),
                 if rules == 1 { "" } else { "s" }
             ),
         )
@@ -149,7 +146,7 @@ impl<'a> StatusBuilder<'a> {
         (!roles.is_empty()).then(|| {
             let message = format!(
                 "former roles cannot be deleted because someone put policies on them ({}); remove these policies from the roles",
-                summary(roles.into_iter())
+                list(roles.into_iter())
             );
             ConditionDraft::new(ConditionType::RoleReady, ReadyStatus::False, Reason::DeletionBlocked, message)
         })
@@ -165,7 +162,7 @@ impl<'a> StatusBuilder<'a> {
             format!("the former role {name} is not deleted yet: {}", failure.message())
         });
         let reason = first.class.reason();
-        Some(ConditionDraft::new(ConditionType::RoleReady, ReadyStatus::Unknown, reason, summary(messages)))
+        Some(ConditionDraft::new(ConditionType::RoleReady, ReadyStatus::Unknown, reason, list(messages)))
     }
 
     fn role_message(&self) -> String {
@@ -211,7 +208,7 @@ impl<'a> StatusBuilder<'a> {
             format!(
                 "; replicas arrive once others have done their part, which the operator cannot check: for role {}, {} (s3-replication-operator policy prints the statements)",
                 desired.role.arn(&observed.caller),
-                summary(asked.into_iter())
+                list(asked.into_iter())
             )
         })
     }
@@ -231,7 +228,7 @@ impl<'a> StatusBuilder<'a> {
         let mut remaining = self.remaining.iter().filter(|d| resources.contains(&d.resource)).peekable();
         remaining.peek()?;
         let reason = if self.plan.drift { Reason::Drifted } else { Reason::Progressing };
-        negative(reason, note("AWS differs from the spec", remaining.map(ToString::to_string)))
+        negative(reason, differs(remaining))
     }
 
     /// What could not be read: the reason of the first failure, and all of their messages.
@@ -242,7 +239,7 @@ impl<'a> StatusBuilder<'a> {
     ) -> Option<ConditionDraft> {
         let failures: Vec<&Failure> = failures.collect();
         let reason = failures.first()?.reason_for(&self.input.desired.source.name);
-        let message = summary(failures.iter().map(|failure| failure.message()));
+        let message = list(failures.iter().map(|failure| failure.message()));
         Some(ConditionDraft::new(about, ReadyStatus::Unknown, reason, message))
     }
 
@@ -260,7 +257,7 @@ impl<'a> StatusBuilder<'a> {
             };
         }
         if self.plan.drift {
-            let message = note("AWS differs from the spec", self.remaining.iter().map(ToString::to_string));
+            let message = differs(self.remaining.iter());
             return ConditionDraft::new(about, ReadyStatus::False, Reason::Drifted, message);
         }
         let stopped_by = refused.or_else(|| self.failed(|_| true));
@@ -320,6 +317,11 @@ impl<'a> StatusBuilder<'a> {
     }
 }
 
+/// What differs.
+fn differs<'a>(differences: impl Iterator<Item = &'a DriftEntry>) -> String {
+    format!("AWS differs from the spec: {}", list(differences.map(ToString::to_string)))
+}
+
 /// Names what could not be read beside what is known to be wrong. A refusal may name it already.
 fn also_unread<'a>(mut draft: ConditionDraft, failures: impl Iterator<Item = &'a Failure>) -> ConditionDraft {
     let unnamed: Vec<String> = failures
@@ -328,7 +330,7 @@ fn also_unread<'a>(mut draft: ConditionDraft, failures: impl Iterator<Item = &'a
         .collect();
     if !unnamed.is_empty() {
         draft.message.push_str("; also: ");
-        draft.message.push_str(&summary(unnamed.into_iter()));
+        draft.message.push_str(&list(unnamed.into_iter()));
     }
     draft
 }
