@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::backoff::doubling;
 use crate::replication::health::canary::Place;
 use crate::replication::health::canary::flight::Flight;
 
@@ -61,7 +62,7 @@ impl Course {
 
     /// The pause after a call that failed.
     pub fn failed(&mut self) -> Duration {
-        let pause = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures.min(8))).min(LONGEST_RETRY);
+        let pause = doubling(FIRST_RETRY, self.failures, LONGEST_RETRY);
         self.failures += 1;
         pause
     }
