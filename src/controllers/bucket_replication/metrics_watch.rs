@@ -26,7 +26,7 @@ pub fn watch_metrics<C, K>(
     if default.is_none() && !cx.events.are_on() {
         return Evidence { reads_metrics: false, ..evidence(uid, &key, cx) };
     }
-    let Some(watch) = watch(input, outcome) else { return evidence(uid, &key, cx) };
+    let Some(watched) = watch(input, outcome) else { return evidence(uid, &key, cx) };
     let asked = resource.spec.health.as_ref().and_then(|health| health.interval.as_ref());
     let interval = default.map(|default| asked.map_or(default, |interval| interval.duration()));
     let three = interval.unwrap_or_default().saturating_mul(3);
@@ -35,7 +35,7 @@ pub fn watch_metrics<C, K>(
         SignedDuration::try_from(cx.settings.health.window).unwrap_or(SignedDuration::MAX).max(three);
     let registration = Registration {
         key: key.clone(),
-        watch,
+        watch: watched,
         previous: &resource.status,
         interval,
         window,

@@ -47,8 +47,8 @@ fn failed(replication: &BucketReplication) -> Map<String, Value> {
         return fields;
     }
     fields.insert("statuses".to_owned(), json!(["Failed"]));
-    if let Some(prefixes) = prefixes(replication, &failing) {
-        fields.insert("prefixes".to_owned(), json!(prefixes));
+    if let Some(failed) = prefixes(replication, &failing) {
+        fields.insert("prefixes".to_owned(), json!(failed));
     }
     let created = failed_since(replication).and_then(created_after);
     fields.extend(created.map(|created| ("createdAfter".to_owned(), json!(created.to_string()))));

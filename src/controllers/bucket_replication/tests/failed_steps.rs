@@ -8,8 +8,8 @@ const POLICY: &str = "s3:PutBucketPolicy";
 /// A source, and one destination in each of two other accounts: `a-copies` and `b-copies`.
 fn two_accounts() -> (Scene, Value) {
     let scene = Scene::new();
-    let mut spec = spec();
-    spec["role"]["tags"] = json!({"team": "data"});
+    let mut two = spec();
+    two["role"]["tags"] = json!({"team": "data"});
     let rules = [("a", THERE, 1), ("b", "777788889999", 2)].map(|(name, id, priority)| {
         let bucket = format!("{name}-copies");
         scene.cloud.with(|world| {
@@ -34,9 +34,9 @@ fn two_accounts() -> (Scene, Value) {
         "roles": {"allow": ["orders-role"]},
     });
     scene.account("here", here);
-    spec["source"]["accountRef"] = json!("here");
-    spec["rules"] = json!(rules);
-    (scene, spec)
+    two["source"]["accountRef"] = json!("here");
+    two["rules"] = json!(rules);
+    (scene, two)
 }
 
 /// The same, Ready for longer than AWS may answer from before a write.

@@ -95,8 +95,8 @@ impl Trail {
         let delay = faults.delay + if late { REORDERED_BY } else { Duration::ZERO };
         for _ in 0..=faults.copies {
             let (sqs, queue, body) = (self.sqs.clone(), self.queue.clone(), body.clone());
-            if let Ok(runtime) = runtime() {
-                runtime.spawn(async move {
+            if let Ok(shared) = runtime() {
+                shared.spawn(async move {
                     tokio::time::sleep(delay).await;
                     // A queue that is gone takes no events, as on AWS.
                     let _ = sqs.send_message().queue_url(queue).message_body(body).send().await;
