@@ -18,10 +18,10 @@ pub use aws_account::{
 pub use bucket_replication::{
     AdoptionPolicy, AwsResource, BucketPolicyStatus, BucketReplication, BucketReplicationSpec,
     BucketReplicationStatus, BucketStatus, Canary, CanaryPlace, CanaryStatus, ConfigurationOrigin,
-    Correction, DEFAULT_CANARY_PREFIX, DEFAULT_ROLE_PATH, DeletionPolicy, Destination, DriftEntry, Filter,
-    Health, HealthStatus, MAX_DRIFT_ENTRIES, MAX_RULE_ENTRIES, ManagementPolicy, Ownership, Replicate,
-    ReplicationRule, Role, RoleStatus, RuleHealth, RuleVerdict, Source, StorageClass, Switch,
-    VersioningPolicy,
+    Correction, DEFAULT_CANARY_PREFIX, DEFAULT_ROLE_PATH, DeletionPolicy, Destination, DriftEntry,
+    FailureEventStatus, Filter, Health, HealthStatus, MAX_DRIFT_ENTRIES, MAX_NOT_COUNTED, MAX_RULE_ENTRIES,
+    ManagementPolicy, NotCounted, Ownership, Replicate, ReplicationRule, Role, RoleStatus, RuleHealth,
+    RuleVerdict, Source, StorageClass, Switch, VersioningPolicy,
 };
 pub use conditions::ConditionType;
 pub use interval::Interval;

@@ -253,6 +253,12 @@ impl Operator {
         crate::controllers::bucket_replication::sweep::sweep(&self.controller.context, start).await;
     }
 
+    /// Takes in a message of the event queue.
+    pub async fn take_failures(&self, body: &str) -> usize {
+        use crate::controllers::bucket_replication::failure_events::take_failures;
+        take_failures(body, &self.controller.context).await
+    }
+
     /// The resource as the cache holds it.
     pub fn cached(&self, namespace: &str, name: &str) -> Option<BucketReplication> {
         let object = self.controller.context.index.replications.get(&Key::namespaced(namespace, name))?;

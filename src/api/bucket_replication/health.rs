@@ -16,6 +16,9 @@ pub const DEFAULT_CANARY_PREFIX: &str = ".s3replication.dev/";
 /// The maximum number of entries in `status.health.rules`: the worst come first.
 pub const MAX_RULE_ENTRIES: usize = 100;
 
+/// The maximum number of entries in `status.health.rules[].notCounted`: the last ones.
+pub const MAX_NOT_COUNTED: usize = 20;
+
 /// How the operator finds out whether objects arrive.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
@@ -127,6 +130,16 @@ pub struct RuleHealth {
     /// The number of operations that ended while these failed, successfully or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operations: Option<i64>,
+    /// The time of the first failure of the present run of failures of this rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_since: Option<Time>,
+    /// Failures that do not count, because the object was deleted before S3 replicated it: as the operator last needed
+    /// them, and at most the last 20 minutes in which there were some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_counted: Vec<NotCounted>,
+    /// Failures from before this time do not count, because a ReplicationBackfill replicated the objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfilled_to: Option<Time>,
     /// The number of operations that are pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<i64>,
@@ -142,6 +155,31 @@ pub struct RuleHealth {
     /// Why: the `failureReason` of S3 where a failure event named it, or the reason why nothing is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The failure event of S3 that explains failures of this rule, also before a metric shows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_event: Option<FailureEventStatus>,
+    /// Since when the rule publishes metrics, where that was less than 15 minutes ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_since: Option<Time>,
+}
+
+/// Failures of one minute that do not count.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct NotCounted {
+    pub minute: Time,
+    /// The number of operations.
+    pub operations: i64,
+}
+
+/// Why S3 could not replicate an object, as a failure event has it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureEventStatus {
+    /// When the operation failed.
+    pub at: Time,
+    /// The `failureReason` of S3.
+    pub reason: String,
 }
 
 /// The last canary, or why there is none.

@@ -8,8 +8,8 @@ mod status;
 
 pub use canary_place::CanaryPlace;
 pub use health::{
-    Canary, CanaryStatus, DEFAULT_CANARY_PREFIX, Health, HealthStatus, MAX_RULE_ENTRIES, RuleHealth,
-    RuleVerdict,
+    Canary, CanaryStatus, DEFAULT_CANARY_PREFIX, FailureEventStatus, Health, HealthStatus, MAX_NOT_COUNTED,
+    MAX_RULE_ENTRIES, NotCounted, RuleHealth, RuleVerdict,
 };
 pub use spec::{
     AdoptionPolicy, BucketReplication, BucketReplicationSpec, DEFAULT_ROLE_PATH, DeletionPolicy, Destination,

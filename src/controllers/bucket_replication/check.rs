@@ -10,7 +10,7 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::execute::{Permission, execute};
 use crate::controllers::bucket_replication::hold_back::hold_back;
 use crate::controllers::bucket_replication::likely_cause::find_likely_cause;
-use crate::controllers::bucket_replication::metrics_watch::watch_metrics;
+use crate::controllers::bucket_replication::metrics_watch::{evidence, watch_metrics};
 use crate::controllers::bucket_replication::prepare::prepare;
 use crate::controllers::bucket_replication::record::record;
 use crate::controllers::bucket_replication::resource::Resource;
@@ -18,8 +18,9 @@ use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::outcome::Outcome;
-use crate::replication::status::{Report, StatusContext, report};
+use crate::replication::status::{self, Report, StatusContext};
 use crate::replication::{Account, Accounts, Assessment, Failure, ReadSet, Refusal, assess};
+use crate::runtime::store::Key;
 
 /// What a check found.
 pub struct Checked {
@@ -49,8 +50,13 @@ pub async fn check<C: Cloud, K: Cluster>(
     let permission = Some(Permission { resource, accounts: &accounts });
     let executed = execute(&held.stages, &clients, permission, cx).await;
     let outcome = held.conclude(executed, &mut assessment.plan)?;
-    let report = make_report(&assessment, &outcome, resource, cx);
-    find_likely_cause(resource, &assessment, &report, &clients, cx).await;
+    let mut report = make_report(&assessment, &outcome, resource, cx);
+    if find_likely_cause(resource, &assessment, &report, &clients, cx).await {
+        // The message of `Replicating` names the cause.
+        let evidence = evidence(&resource.target.key.uid, &Key::of(resource.target.metadata), cx);
+        let context = StatusContext { evidence: &evidence, ..resource.status_context(cx) };
+        report = status::report(&assessment.input(), &assessment.plan, &outcome, &context);
+    }
     let found = !outcome.done.is_empty() || is_news(&report.status, &resource.status);
     Ok(Checked { report, written, retry: held.retry, found })
 }
@@ -124,7 +130,7 @@ fn make_report<C, K>(
     let input = assessment.input();
     let evidence = watch_metrics(resource, &input, outcome, cx);
     let context = StatusContext { evidence: &evidence, ..resource.status_context(cx) };
-    let made = report(&input, plan, outcome, &context);
+    let made = status::report(&input, plan, outcome, &context);
     if !outcome.done.is_empty() {
         resource.target.memory.record(plan, observed, outcome, cx.clock.now());
     }

@@ -13,19 +13,24 @@ use crate::replication::Assessment;
 use crate::replication::health::key_cause::{key_cause, keys_to_ask};
 use crate::replication::status::Report;
 
-/// Remembers the likely cause for the next verdict.
+/// Remembers the likely cause for the verdicts until the next check. Returns whether it is another one than before.
 pub async fn find_likely_cause<C: Cloud, K>(
     resource: &Resource<'_>,
     assessment: &Assessment<'_>,
     report: &Report,
     clients: &C::Clients,
     cx: &Context<C, K>,
-) {
+) -> bool {
     let cause = match of_conditions(report) {
         Some(cause) => Some(cause),
         None => of_keys(resource, assessment, clients, cx).await,
     };
-    cx.evidence.update(&resource.target.key.uid, |evidence| evidence.likely_cause = cause);
+    let changed = cx.evidence.update(&resource.target.key.uid, |evidence| {
+        let changed = evidence.likely_cause != cause;
+        evidence.likely_cause = cause;
+        changed
+    });
+    changed.unwrap_or_default()
 }
 
 /// What of a check would make operations fail: the conditions that are not true.

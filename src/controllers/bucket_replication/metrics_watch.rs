@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::evidence_store::Registration;
 use crate::controllers::bucket_replication::resource::Resource;
-use crate::replication::health::Evidence;
 use crate::replication::health::metrics::{Watch, WatchedRule};
+use crate::replication::health::{Evidence, settle};
 use crate::replication::{Configuration, Outcome, PlanInput, Step};
 use crate::runtime::store::Key;
 
@@ -41,7 +41,10 @@ pub fn watch_metrics<C, K>(
         window,
         now: cx.clock.timestamp(),
     };
+    let now = registration.now;
     cx.evidence.watch(uid, registration);
+    evidence(uid, &key, cx);
+    cx.evidence.update(uid, |evidence| settle(evidence, &resource.spec, now));
     evidence(uid, &key, cx)
 }
 

@@ -130,12 +130,12 @@ fn refuse<C, K>(request: &MetricsRequest, about: &[RuleRef], failure: &Failure, 
 
 /// Writes the verdict about a resource where it changed.
 async fn report<C, K: Cluster>(due: &Due, cx: &Context<C, K>) {
-    report_verdict(&due.uid, &due.key, cx).await;
+    report_verdict(&due.uid, &due.key, false, cx).await;
 }
 
 /// Judges the evidence of a resource, and writes the verdict where it changed. A check that runs at the same time writes
-/// the same one: the patch names only what it changes.
-pub async fn report_verdict<C, K: Cluster>(uid: &str, key: &Key, cx: &Context<C, K>) {
+/// the same one: the patch names only what it changes. `after_event`: because of a failure event.
+pub async fn report_verdict<C, K: Cluster>(uid: &str, key: &Key, after_event: bool, cx: &Context<C, K>) {
     let Some(object) = cx.index.replications.get(key) else { return };
     let Ok(resource) = &object.0 else { return };
     let Some(previous) = observed_status(resource, uid) else { return };
@@ -147,7 +147,7 @@ pub async fn report_verdict<C, K: Cluster>(uid: &str, key: &Key, cx: &Context<C,
         return;
     };
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
-    let judging = Judging { resource: (&namespace, &name), spec: &spec, previous, now };
+    let judging = Judging { resource: (&namespace, &name), spec: &spec, previous, now, after_event };
     let Replicating { mut condition, health, event } = replicating(&judging, &evidence);
     cx.settings.runbooks.link(std::slice::from_mut(&mut condition));
     let about = ConditionType::Replicating.as_str();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{Reason, RuleHealth, RuleVerdict};
+use crate::api::Reason;
 
 /// How far a verdict looks back, unless three readings take longer.
 pub const WINDOW: SignedDuration = SignedDuration::from_mins(15);
@@ -85,6 +85,10 @@ pub struct RuleEvidence {
     pub run: Option<Run>,
     /// The last minute in which an operation ended successfully.
     pub last_arrival: Option<Timestamp>,
+    /// The last minute in which an operation failed, whether that counts or not.
+    pub last_failure: Option<Timestamp>,
+    /// Failures from before this time do not count: a backfill replicated the objects.
+    pub backfilled_to: Option<Timestamp>,
     /// Why the last operation failed, where a failure event named it.
     pub failure_reason: Option<String>,
     /// When that operation failed, by the event.
@@ -92,6 +96,8 @@ pub struct RuleEvidence {
     /// By minute: operations that failed because the object was deleted before S3 replicated it, by their key, version
     /// and destination. They are no fault of the settings.
     pub noise: BTreeMap<Timestamp, BTreeSet<String>>,
+    /// The same, as an earlier process counted them: their keys are not known any more.
+    pub noise_before: BTreeMap<Timestamp, u64>,
     /// By minute: the other operations that failure events named, while no metrics count them.
     pub reported: BTreeMap<Timestamp, BTreeSet<String>>,
 }
@@ -118,6 +124,10 @@ pub struct MetricsEvidence {
     pub read_to: Option<Timestamp>,
     /// Points up to this minute were counted by an earlier process: they count for the window, not for the run.
     pub counted_to: Option<Timestamp>,
+    /// From then on an earlier process may have left points unread, which the present run of failures needs.
+    pub unread_from: Option<Timestamp>,
+    /// When this process took the verdict of an earlier one over; `None`: there was none.
+    pub taken_over_at: Option<Timestamp>,
     /// By minute: operations that ended.
     pub ended: BTreeMap<Timestamp, Ended>,
     /// By minute: operations that are pending.
@@ -184,6 +194,8 @@ impl MetricsEvidence {
             since,
             read_to: None,
             counted_to: None,
+            unread_from: None,
+            taken_over_at: None,
             ended: BTreeMap::new(),
             backlog: BTreeMap::new(),
             unread: None,
@@ -193,26 +205,6 @@ impl MetricsEvidence {
 }
 
 impl RuleEvidence {
-    /// The evidence that a status remembers: the run of failures that an earlier process found.
-    pub fn remembered(held: &RuleHealth, failed_since: Option<Timestamp>) -> RuleEvidence {
-        let last_failure = held.last_failure.as_ref().map(|time| time.0);
-        let is_open = matches!(held.verdict, RuleVerdict::Failing)
-            || held.reason.as_deref() == Some(Reason::NotProven.as_str())
-            || held.failed.is_some_and(|failed| failed > 0);
-        let run = last_failure.filter(|_| is_open).map(|last| Run {
-            since: failed_since.map_or(last, |since| since.min(last)),
-            last,
-            failed: held.failed.and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
-            operations: held.operations.and_then(|n| u64::try_from(n).ok()).unwrap_or_default(),
-        });
-        RuleEvidence {
-            run,
-            last_arrival: held.last_arrival.as_ref().map(|time| time.0),
-            failure_reason: held.reason.clone().filter(|_| held.verdict == RuleVerdict::Failing),
-            ..RuleEvidence::default()
-        }
-    }
-
     /// Adds a point of the metric of operations that ended. A point that comes again replaces itself; of two different
     /// ones the larger counts, because S3 adds to a minute for a while.
     pub fn ended(&mut self, at: Timestamp, point: Ended) {
@@ -224,7 +216,7 @@ impl RuleEvidence {
         };
         held.failed += more.failed;
         held.operations += more.operations;
-        let succeeded = held.operations > held.failed;
+        let (held_failed, succeeded) = (held.failed, held.operations > held.failed);
         if metrics.counted_to.is_none_or(|counted| at > counted) {
             if more.failed > 0 {
                 let run = self.run.get_or_insert(Run { since: at, last: at, failed: 0, operations: 0 });
@@ -235,6 +227,9 @@ impl RuleEvidence {
             if let Some(run) = &mut self.run {
                 run.operations = (run.operations + more.operations).max(run.failed);
             }
+        }
+        if held_failed > 0 {
+            self.last_failure = self.last_failure.max(Some(at));
         }
         if succeeded {
             self.last_arrival = self.last_arrival.max(Some(at));
@@ -252,9 +247,13 @@ impl RuleEvidence {
     /// Drops what no verdict needs any more.
     pub fn forget_before(&mut self, start: Timestamp) {
         self.noise = self.noise.split_off(&start);
+        self.noise_before = self.noise_before.split_off(&start);
         self.reported = self.reported.split_off(&start);
+        let run = self.run.as_ref().map(|run| run.since);
+        self.backfilled_to.take_if(|to| *to <= start && run.is_none_or(|since| since >= *to));
         if let Some(metrics) = &mut self.metrics {
             metrics.ended = metrics.ended.split_off(&start);
+            metrics.backlog = metrics.backlog.split_off(&start);
             while metrics.backlog.len() > POINTS_BEHIND {
                 metrics.backlog.pop_first();
             }

@@ -7,11 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use crate::replication::health::evidence::{Evidence, Run};
+use crate::replication::health::metrics::SHORTEST;
 
 const FAILED: &str = "Replication:OperationFailedReplication";
 
@@ -135,9 +136,12 @@ pub fn add(evidence: &mut Evidence, event: &FailureEvent) {
         let run = rule.run.get_or_insert(Run { since: minute, last: minute, failed: 0, operations: 0 });
         (run.since, run.last) = (run.since.min(minute), run.last.max(minute));
         run.failed += 1;
+        rule.last_failure = rule.last_failure.max(Some(minute));
     }
-    // Events come in any order.
-    if rule.failed_at.is_none_or(|at| at <= event.at) {
+    // Events come in any order. The status has the last one, and is not written for each.
+    let pause =
+        if rule.failure_reason.as_ref() == Some(&event.reason) { SHORTEST } else { SignedDuration::ZERO };
+    if rule.failed_at.is_none_or(|at| event.at.duration_since(at) >= pause) {
         rule.failure_reason = Some(event.reason.clone());
         rule.failed_at = Some(event.at);
     }

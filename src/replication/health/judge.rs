@@ -12,11 +12,10 @@ use crate::api::{
     MAX_RULE_ENTRIES, Reason, ReplicationRule, RuleHealth, RuleVerdict, Switch,
 };
 use crate::replication::health::canary::{interval, prefix_of};
-use crate::replication::health::evidence::{
-    CanaryEvidence, CanaryOutcome, CanarySent, Evidence, RuleEvidence, Run,
-};
+use crate::replication::health::evidence::{CanaryEvidence, CanaryOutcome, CanarySent, Evidence, Run};
 use crate::replication::health::figures::{magnitude, rounded};
 use crate::replication::health::metrics::{read_from, window_start};
+use crate::replication::health::remembered::{failure_event, metrics_since, not_counted, remembers};
 use crate::replication::health::rule::{Finding, RuleJudged, Terms, judge_rule, open_run};
 use crate::replication::health::wording::{JudgedRule, message};
 
@@ -25,6 +24,12 @@ const MAX_LATENCY: SignedDuration = SignedDuration::from_mins(15);
 
 /// The beginning of `status.health.canary.result` where the canary failed. The reason follows.
 pub const CANARY_FAILED: &str = "Failed: ";
+
+/// The beginning of `status.health.canary.result` where no canary may be written. The reason follows.
+pub const CANARY_REFUSED: &str = "Refused: ";
+
+/// `status.health.canary.result` while the canary is on its way.
+pub const PENDING: &str = "Pending";
 
 /// What a verdict is about.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +40,9 @@ pub struct Judging<'a> {
     /// The status as it was last written.
     pub previous: &'a BucketReplicationStatus,
     pub now: Timestamp,
+    /// It is judged because of a failure event, of which there may be many in a second: the status is then not written
+    /// for each failure that does not count.
+    pub after_event: bool,
 }
 
 /// The verdict about one resource.
@@ -61,8 +69,10 @@ pub fn judge(judging: &Judging<'_>, evidence: &Evidence) -> Judged {
         .collect();
     // The order of the spec among equals.
     rules.sort_by_key(|one| one.judged.finding.rank());
-    if rules.iter().any(|one| one.judged.finding == Finding::NotRead)
-        && let Some(before) = before(judging.previous)
+    let fails = rules.first().is_some_and(|worst| matches!(worst.judged.finding, Finding::Failing { .. }));
+    if !fails
+        && rules.iter().any(|one| one.judged.finding == Finding::NotRead)
+        && let Some(before) = before(judging.previous, evidence)
     {
         return before;
     }
@@ -75,11 +85,22 @@ pub fn judge(judging: &Judging<'_>, evidence: &Evidence) -> Judged {
 }
 
 /// The last verdict, which stands until the metrics were read: by a process that has just started, for example.
-fn before(previous: &BucketReplicationStatus) -> Option<Judged> {
+fn before(previous: &BucketReplicationStatus, evidence: &Evidence) -> Option<Judged> {
     let held = previous.conditions.iter().find(|c| c.type_ == ConditionType::Replicating.as_str())?;
     let reason = Reason::VARIANTS.iter().copied().find(|reason| reason.as_str() == held.reason)?;
-    let health = previous.health.clone().filter(|health| !health.rules.is_empty())?;
+    let mut health = previous.health.clone().filter(|health| !health.rules.is_empty())?;
+    health.backfilled_at = backfilled_at(&health, evidence);
+    for rule in &mut health.rules {
+        let backfilled_to = evidence.rules.get(&rule.id).and_then(|held| held.backfilled_to).map(Time);
+        rule.backfilled_to = backfilled_to.or(rule.backfilled_to.take());
+    }
     Some(Judged { reason, message: held.message.clone(), health: Some(health) })
+}
+
+/// When a backfill last completed, which outlives the backfill.
+fn backfilled_at(health: &HealthStatus, evidence: &Evidence) -> Option<Time> {
+    let known = health.backfilled_at.as_ref().map(|time| time.0);
+    evidence.backfilled.max(known).map(Time)
 }
 
 /// Ends the runs of failures of rules whose objects arrive again, and drops what no verdict needs any more.
@@ -89,6 +110,7 @@ pub fn settle(evidence: &mut Evidence, spec: &BucketReplicationSpec, now: Timest
         // Of a rule that is gone, the keys are not known: only a backfill of all of them mends it.
         let prefix = spec.rules.iter().find(|one| one.id == *id).map_or("", prefix_of);
         let terms = terms.about(prefix, rule, &evidence.mendings);
+        rule.backfilled_to = rule.backfilled_to.max(terms.mended_to);
         let arrives = judge_rule(rule, &terms).finding.verdict() == RuleVerdict::Arriving;
         let read_to = rule.metrics.as_ref().and_then(|metrics| metrics.read_to);
         if arrives || open_run(rule, &terms).is_none() {
@@ -155,15 +177,19 @@ fn health(
     let rules: Vec<RuleHealth> = with_evidence
         .clone()
         .take(MAX_RULE_ENTRIES)
-        .map(|one| rule_health(one, evidence.rules.get(&one.rule.id), before(&one.rule.id)))
+        .map(|one| rule_health(one, evidence, before(&one.rule.id), judging.now))
         .collect();
-    let known = previous.and_then(|health| health.backfilled_at.as_ref()).map(|time| time.0);
-    let backfilled_at = evidence.backfilled.max(known).map(Time);
+    let backfilled_at = match previous {
+        Some(previous) => backfilled_at(previous, evidence),
+        None => evidence.backfilled.map(Time),
+    };
     if rules.is_empty() {
         // Without evidence there is no verdict, and nothing that a time could be about but the backfill.
         return backfilled_at.map(|at| HealthStatus { backfilled_at: Some(at), ..HealthStatus::default() });
     }
-    let open = with_evidence.filter(|one| one.judged.finding.verdict() != RuleVerdict::Arriving);
+    let open = with_evidence.clone().filter(|one| one.judged.finding.verdict() != RuleVerdict::Arriving);
+    let late = with_evidence.clone().find(|one| one.judged.finding == Finding::CanaryDelayed);
+    let late = late.and_then(|one| evidence.rules.get(&one.rule.id)?.canary.as_ref()?.pending);
     let runs = open.filter_map(|one| evidence.rules.get(&one.rule.id)?.run.as_ref());
     let failed_since = runs.map(|run: &Run| run.since).min();
     let began_before = condition_reason(judging.previous) == Some(reason.as_str());
@@ -174,10 +200,15 @@ fn health(
         backfilled_at,
         latency_seconds: rules.iter().filter_map(|rule| rule.latency_seconds).max(),
         rules,
-        canary: canary(evidence, previous.and_then(|health| health.canary.as_ref())),
+        canary: match late {
+            Some(sent_at) => Some(pending_canary(sent_at)),
+            None => canary(evidence, previous.and_then(|health| health.canary.as_ref())),
+        },
     };
     match previous {
-        Some(previous) if began_before && is_same(&health, previous) => Some(previous.clone()),
+        Some(previous) if began_before && is_same(&health, previous, judging.after_event) => {
+            Some(previous.clone())
+        }
         _ => Some(health),
     }
 }
@@ -189,9 +220,11 @@ fn condition_reason(status: &BucketReplicationStatus) -> Option<&str> {
 
 fn rule_health(
     judged_rule: &JudgedRule<'_>,
-    evidence: Option<&RuleEvidence>,
+    all: &Evidence,
     previous: Option<&RuleHealth>,
+    now: Timestamp,
 ) -> RuleHealth {
+    let evidence = all.rules.get(&judged_rule.rule.id);
     let finding = &judged_rule.judged.finding;
     let run = match finding {
         Finding::Failing { run } | Finding::NotProven { run } => Some(run),
@@ -200,6 +233,8 @@ fn rule_health(
     };
     let backlog = judged_rule.judged.backlog;
     let last_arrival = evidence.and_then(|evidence| evidence.last_arrival).map(Time);
+    let last_failure = evidence.and_then(|evidence| evidence.last_failure).map(Time);
+    let counted = evidence.and_then(|evidence| evidence.run.as_ref()).filter(|_| run.is_some());
     RuleHealth {
         id: judged_rule.rule.id.clone(),
         destination: judged_rule.rule.destination.bucket.clone(),
@@ -209,14 +244,17 @@ fn rule_health(
         pending: backlog.and_then(|backlog| backlog.pending).map(rounded),
         latency_seconds: backlog.and_then(|backlog| backlog.latency_seconds).map(rounded),
         last_arrival: last_arrival.or_else(|| previous.and_then(|held| held.last_arrival.clone())),
-        last_failure: run
-            .map(|run| Time(run.last))
-            .or_else(|| previous.and_then(|held| held.last_failure.clone())),
+        last_failure: last_failure.or_else(|| previous.and_then(|held| held.last_failure.clone())),
         reason: match finding.verdict() {
             RuleVerdict::Failing => judged_rule.failure_reason.clone(),
             RuleVerdict::Unknown => Some(finding.reason().as_str().to_owned()),
             RuleVerdict::Arriving | RuleVerdict::Delayed => None,
         },
+        failed_since: counted.map(|run| Time(run.since)),
+        not_counted: evidence.map(|held| not_counted(held, all.window)).unwrap_or_default(),
+        backfilled_to: evidence.and_then(|held| held.backfilled_to).map(Time),
+        failure_event: evidence.and_then(failure_event),
+        metrics_since: evidence.and_then(|held| metrics_since(held, now)).map(Time),
     }
 }
 
@@ -229,7 +267,10 @@ fn canary(evidence: &Evidence, previous: Option<&CanaryStatus>) -> Option<Canary
     })?;
     let CanaryEvidence { last, pending, refused, remembered_at: _ } = worst;
     if let Some(why) = refused {
-        return Some(CanaryStatus { result: Some(format!("Refused: {why}")), ..CanaryStatus::default() });
+        return Some(CanaryStatus {
+            result: Some(format!("{CANARY_REFUSED}{why}")),
+            ..CanaryStatus::default()
+        });
     }
     Some(match last {
         Some(CanarySent { sent_at, outcome: CanaryOutcome::Arrived { at } }) => CanaryStatus {
@@ -245,23 +286,32 @@ fn canary(evidence: &Evidence, previous: Option<&CanaryStatus>) -> Option<Canary
             result: Some(format!("{CANARY_FAILED}{why}")),
             ..CanaryStatus::default()
         },
-        None => CanaryStatus {
-            sent_at: pending.map(Time).or_else(|| previous.and_then(|held| held.sent_at.clone())),
-            result: Some("Pending".to_owned()),
-            ..CanaryStatus::default()
+        None => match (pending, previous) {
+            (Some(sent_at), _) => pending_canary(*sent_at),
+            // This process has sent none yet.
+            (None, Some(previous)) => previous.clone(),
+            (None, None) => CanaryStatus { result: Some(PENDING.to_owned()), ..CanaryStatus::default() },
         },
     })
 }
 
+fn pending_canary(sent_at: Timestamp) -> CanaryStatus {
+    CanaryStatus { sent_at: Some(Time(sent_at)), result: Some(PENDING.to_owned()), ..CanaryStatus::default() }
+}
+
 /// Whether two statuses say the same: the same verdicts and figures, at whatever times. Where objects arrive, figures
 /// change all the time and mean nothing.
-fn is_same(new: &HealthStatus, old: &HealthStatus) -> bool {
+fn is_same(new: &HealthStatus, old: &HealthStatus, after_event: bool) -> bool {
     let same_result = |one: &Option<CanaryStatus>, other: &Option<CanaryStatus>| match (one, other) {
         (Some(one), Some(other)) => one.result == other.result,
         (one, other) => one.is_none() && other.is_none(),
     };
     new.rules.len() == old.rules.len()
-        && new.rules.iter().zip(&old.rules).all(|(new, old)| is_same_rule(new, old))
+        && new
+            .rules
+            .iter()
+            .zip(&old.rules)
+            .all(|(new, old)| is_same_rule(new, old) && remembers(old, new, after_event))
         && new.failed_since.is_some() == old.failed_since.is_some()
         && new.backfilled_at == old.backfilled_at
         && same_result(&new.canary, &old.canary)
@@ -279,6 +329,12 @@ fn is_same_rule(new: &RuleHealth, old: &RuleHealth) -> bool {
         last_arrival: _,
         last_failure: _,
         reason,
+        // What a process that starts needs is compared by `remembers`.
+        failed_since: _,
+        not_counted: _,
+        backfilled_to: _,
+        failure_event: _,
+        metrics_since: _,
     } = new;
     let quiet = matches!(verdict, RuleVerdict::Arriving);
     let latency = |seconds: &Option<i64>| seconds.map(magnitude).unwrap_or_default();

@@ -202,7 +202,7 @@ impl Span {
     /// What an operator that was down has not read yet, in points of the same length: a point that was counted is then
     /// known again.
     fn missed(self, metrics: &MetricsEvidence) -> Option<Span> {
-        let from = metrics.read_to.or(metrics.counted_to)?;
+        let from = metrics.read_to.or(metrics.unread_from)?;
         let from = from.max(self.end.saturating_sub(CATCH_UP).ok()?);
         let start = aligned(from, self.period);
         (start < self.start).then_some(Span { start, end: self.start, period: self.period })
@@ -211,7 +211,7 @@ impl Span {
 
 /// The length of a point: so that a window has at most 60 of them. CloudWatch knows no others for metrics that are
 /// hours old.
-fn period(window: SignedDuration) -> i64 {
+pub(crate) fn period(window: SignedDuration) -> i64 {
     match window.as_mins() {
         ..=60 => MINUTE,
         61..=300 => 5 * MINUTE,
@@ -219,7 +219,7 @@ fn period(window: SignedDuration) -> i64 {
     }
 }
 
-fn aligned(time: Timestamp, period: i64) -> Timestamp {
+pub(crate) fn aligned(time: Timestamp, period: i64) -> Timestamp {
     let second = time.as_second();
     Timestamp::from_second(second - second.rem_euclid(period)).unwrap_or(time)
 }

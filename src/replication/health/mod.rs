@@ -11,6 +11,7 @@ mod judge;
 pub mod key_cause;
 pub mod mending;
 pub mod metrics;
+mod remembered;
 mod rule;
 #[cfg(test)]
 mod tests;
@@ -20,5 +21,5 @@ pub use evidence::{
     Backlog, CanaryEvidence, CanaryOutcome, CanarySent, Ended, Evidence, Mending, MetricsEvidence,
     RuleEvidence, Run, Unread, WINDOW,
 };
-pub use judge::{CANARY_FAILED, Judged, Judging, judge, settle};
+pub use judge::{CANARY_FAILED, CANARY_REFUSED, Judged, Judging, PENDING, judge, settle};
 pub use rule::{Finding, RuleJudged};

@@ -10,7 +10,7 @@ use crate::replication::health::evidence::{
     RuleEvidence, Run, Unread, WINDOW,
 };
 use crate::replication::health::mending::mended_to;
-use crate::replication::health::metrics::{read_from, window_start};
+use crate::replication::health::metrics::{SHORTEST, read_from, window_start};
 
 /// What the evidence about one rule shows. The worse comes first; anything that is known comes before what is not.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,7 +135,11 @@ impl Terms {
         };
         let run = evidence.run.as_ref().map(|run| run.since);
         let first = run.or_else(|| evidence.metrics.as_ref().and_then(failing));
-        Terms { mended_to: first.and_then(|first| mended_to(prefix, first, mendings)), ..*self }
+        let mended = first.and_then(|first| {
+            let to = mended_to(prefix, first, mendings).max(evidence.backfilled_to);
+            to.filter(|to| *to > first)
+        });
+        Terms { mended_to: mended, ..*self }
     }
 }
 
@@ -162,13 +166,35 @@ fn cleared_at(evidence: &RuleEvidence, terms: &Terms) -> Option<Timestamp> {
     arrived.map(|sent| sent.sent_at).max(terms.mended_to)
 }
 
-/// Operations that failed by no fault of the settings, among those that metrics count: events are counted without them.
-fn noise(evidence: &RuleEvidence) -> u64 {
+/// Operations from a time on that failed by no fault of the settings, among those that metrics count: events are counted
+/// without them.
+fn noise(evidence: &RuleEvidence, from: Timestamp) -> u64 {
     if evidence.metrics.is_none() {
         return 0;
     }
-    let keys: usize = evidence.noise.values().map(|keys| keys.len()).sum();
-    u64::try_from(keys).unwrap_or(u64::MAX)
+    let keys: usize = evidence.noise.range(from..).map(|(_, keys)| keys.len()).sum();
+    let before: u64 = evidence.noise_before.range(from..).map(|(_, count)| count).sum();
+    u64::try_from(keys).unwrap_or(u64::MAX).saturating_add(before)
+}
+
+/// How many of the failures of a run were by no fault of the settings: those that are not among the failures before it.
+fn noise_of(run: &Run, evidence: &RuleEvidence, terms: &Terms) -> u64 {
+    let Some(metrics) = &evidence.metrics else { return 0 };
+    let Some(read_to) = metrics.read_to else { return 0 };
+    let recent = read_from(read_to, terms.window);
+    // An earlier process has judged the beginning of a run that it found.
+    let from = match metrics.counted_to.is_some_and(|counted| run.since <= counted) {
+        true => recent,
+        // An event may be of a minute before the one in which the metric counts it.
+        false => recent.min(run.since.saturating_sub(SHORTEST).unwrap_or(run.since)),
+    };
+    if from > run.since {
+        return noise(evidence, from);
+    }
+    let cleared = cleared_at(evidence, terms);
+    let earlier = metrics.ended.range(from..run.since).filter(|(at, _)| !is_before(**at, cleared));
+    let earlier: u64 = earlier.map(|(_, ended)| ended.failed).sum();
+    noise(evidence, from).saturating_sub(earlier)
 }
 
 /// What failure events show where no metrics are read. They tell of no success, so that nothing but a canary or a backfill
@@ -189,13 +215,16 @@ fn is_before(minute: Timestamp, time: Option<Timestamp>) -> bool {
 /// The run of failures, unless something proved since that objects arrive, or all of it was noise.
 pub(crate) fn open_run<'a>(evidence: &'a RuleEvidence, terms: &Terms) -> Option<&'a Run> {
     let cleared = cleared_at(evidence, terms);
-    evidence.run.as_ref().filter(|run| !is_before(run.last, cleared) && run.failed > noise(evidence))
+    let counts = |run: &&Run| !is_before(run.last, cleared) && run.failed > noise_of(run, evidence, terms);
+    evidence.run.as_ref().filter(counts)
 }
 
 fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms) -> Finding {
     let unread = metrics.unread.as_ref();
     let Some(read_to) = metrics.read_to else {
-        return unread.cloned().map_or(Finding::NotRead, Finding::Unread);
+        // The verdict of an earlier process stands for as long as one of this process would.
+        let hides = |unread: &&Unread| metrics.taken_over_at.is_none_or(|at| hides(unread, at, terms));
+        return unread.filter(hides).cloned().map_or(Finding::NotRead, Finding::Unread);
     };
     if let Some(unread) = unread.filter(|unread| hides(unread, read_to, terms)) {
         return Finding::Unread(unread.clone());
@@ -208,16 +237,16 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
         operations += if *at < read_to || ended.failed > 0 { ended.operations } else { 0 };
         failed += if is_before(*at, cleared) { 0 } else { ended.failed };
     }
-    let failed = failed.saturating_sub(noise(evidence));
+    let recent = read_from(read_to, terms.window);
+    let failed = failed.saturating_sub(noise(evidence, recent));
     if failed > 0 {
         let shown = Run { since: start, last: read_to, failed, operations: operations.max(failed) };
         return Finding::Failing { run: open_run(evidence, terms).cloned().unwrap_or(shown) };
     }
     let latest = metrics.backlog.iter().next_back();
     // What was pending long ago says nothing about now.
-    let recent = read_from(read_to, terms.window);
     let latest = latest.filter(|(at, _)| **at >= recent).map(|(_, backlog)| *backlog);
-    if let Some(backlog) = latest.filter(|_| is_behind(metrics, terms)) {
+    if let Some(backlog) = latest.filter(|_| is_behind(metrics, recent, terms)) {
         return Finding::Delayed { backlog };
     }
     if operations > 0 {
@@ -244,12 +273,14 @@ fn hides(unread: &Unread, read_to: Timestamp, terms: &Terms) -> bool {
 }
 
 /// Whether the last points show, one after the other, that the destination is behind for longer than it may be.
-fn is_behind(metrics: &MetricsEvidence, terms: &Terms) -> bool {
+fn is_behind(metrics: &MetricsEvidence, recent: Timestamp, terms: &Terms) -> bool {
     let limit = u64::try_from(terms.max_latency.as_secs()).unwrap_or_default();
     let late = |backlog: &Backlog| {
         backlog.pending.is_some_and(|n| n > 0) && backlog.latency_seconds.is_some_and(|s| s > limit)
     };
-    metrics.backlog.len() >= POINTS_BEHIND && metrics.backlog.values().rev().take(POINTS_BEHIND).all(late)
+    let points = metrics.backlog.range(recent..).rev().map(|(_, point)| point);
+    let last: Vec<&Backlog> = points.take(POINTS_BEHIND).collect();
+    last.len() >= POINTS_BEHIND && last.into_iter().all(late)
 }
 
 /// What canaries show beside the run of failures: one that was sent before the last failure proves nothing of the time

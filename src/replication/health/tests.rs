@@ -77,7 +77,7 @@ fn evidence<const N: usize>(rules: [(&str, RuleEvidence); N]) -> Evidence {
 
 fn judged_at(spec: &BucketReplicationSpec, evidence: &Evidence, now: Timestamp) -> Judged {
     let previous = &BucketReplicationStatus::default();
-    judge(&Judging { resource: ("data", "orders"), spec, previous, now }, evidence)
+    judge(&Judging { resource: ("data", "orders"), spec, previous, now, after_event: false }, evidence)
 }
 
 fn replicating(
@@ -86,7 +86,10 @@ fn replicating(
     evidence: &Evidence,
     now: Timestamp,
 ) -> Replicating {
-    status::replicating(&Judging { resource: ("data", "orders"), spec, previous, now }, evidence)
+    status::replicating(
+        &Judging { resource: ("data", "orders"), spec, previous, now, after_event: false },
+        evidence,
+    )
 }
 
 fn judged(spec: &BucketReplicationSpec, evidence: &Evidence) -> Judged {

@@ -30,7 +30,7 @@ impl StatusContext<'_> {
     pub(crate) fn judge(&self, replication: &Replication<'_>) -> Judged {
         let Replication { spec, id, .. } = replication;
         let resource = (id.namespace.as_str(), id.name.as_str());
-        let judging = Judging { resource, spec, previous: self.previous, now: self.now };
+        let judging = Judging { resource, spec, previous: self.previous, now: self.now, after_event: false };
         judge(&judging, self.evidence)
     }
 }

@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::api::{BucketReplicationStatus, Reason, ReplicationRule, RuleVerdict, Switch};
+use crate::api::{BucketReplicationStatus, Reason, ReplicationRule, RuleHealth, RuleVerdict, Switch};
 use crate::controllers::bucket_replication::context::Context;
 use crate::replication::health::canary::Refused;
 use crate::replication::health::canary::flight::{Ending, Flight};
 use crate::replication::health::canary::probe::Probes;
-use crate::replication::health::{CANARY_FAILED, CanaryEvidence, CanaryOutcome, CanarySent, Evidence};
+use crate::replication::health::{
+    CANARY_FAILED, CANARY_REFUSED, CanaryEvidence, CanaryOutcome, CanarySent, Evidence, PENDING,
+};
 
 const NOT_ELIGIBLE: &str = "S3 applied no rule to it; check that nobody changed the replication configuration, and that the source bucket encrypts new objects as the rule expects";
 
@@ -63,29 +65,44 @@ pub fn planned(evidence: &mut Evidence, probes: &Probes, status: &BucketReplicat
     }
 }
 
-/// The last canary of a rule, by the status that an earlier process wrote.
+/// The last canary of a rule, by the status that an earlier process wrote. The status has one canary of all rules: it is
+/// that of this rule as far as the verdict about the rule says so.
 fn remembered(status: &BucketReplicationStatus, rule: &str, now: Timestamp) -> CanaryEvidence {
     let Some(health) = &status.health else { return CanaryEvidence::default() };
     let Some(canary) = &health.canary else { return CanaryEvidence::default() };
     let Some(held) = health.rules.iter().find(|held| held.id == rule) else {
         return CanaryEvidence::default();
     };
-    let arrived = || canary.arrived_at.as_ref().map(|at| CanaryOutcome::Arrived { at: at.0 });
-    let why = || canary.result.as_deref().and_then(|result| result.strip_prefix(CANARY_FAILED));
-    let (outcome, remembered_at) = match held.verdict {
-        RuleVerdict::Arriving => (arrived(), Some(now)),
-        RuleVerdict::Failing => (why().map(|why| CanaryOutcome::Failed { why: why.to_owned() }), None),
-        // It was too old by then to show anything, and a process that starts makes it no younger.
-        RuleVerdict::Unknown if held.reason.as_deref() == Some(Reason::NoData.as_str()) => (arrived(), None),
-        RuleVerdict::Delayed | RuleVerdict::Unknown => (None, None),
-    };
+    let result = canary.result.as_deref().unwrap_or_default();
+    let is_because = |reason: Reason| held.reason.as_deref() == Some(reason.as_str());
     let sent_at = canary.sent_at.as_ref().map(|time| time.0);
-    let last = sent_at.zip(outcome).map(|(sent_at, outcome)| CanarySent { sent_at, outcome });
+    let arrived = || canary.arrived_at.as_ref().map(|at| CanaryOutcome::Arrived { at: at.0 });
+    let outcome = match (held.verdict, result.strip_prefix(CANARY_FAILED)) {
+        (RuleVerdict::Failing, Some(why)) if is_of(why, held) => {
+            Some(CanaryOutcome::Failed { why: why.to_owned() })
+        }
+        // The canary of another rule failed, and that of this one arrived.
+        (RuleVerdict::Arriving, Some(_)) => sent_at.map(|at| CanaryOutcome::Arrived { at }),
+        (_, Some(_)) => None,
+        // That of another rule may be younger than the failures of this one.
+        (_, None) if held.failed_since.is_some() => None,
+        (_, None) => arrived(),
+    };
+    // It was too old by then to show anything, and a process that starts makes it no younger.
+    let is_old = is_because(Reason::NoData);
+    let has_arrived = matches!(outcome, Some(CanaryOutcome::Arrived { .. }));
+    let refused = result.strip_prefix(CANARY_REFUSED).filter(|_| is_because(Reason::CanaryRefused));
     CanaryEvidence {
-        remembered_at: remembered_at.filter(|_| last.is_some()),
-        last,
-        ..CanaryEvidence::default()
+        pending: sent_at.filter(|_| held.verdict == RuleVerdict::Delayed && result == PENDING),
+        refused: refused.map(str::to_owned),
+        remembered_at: (has_arrived && !is_old && sent_at.is_some()).then_some(now),
+        last: sent_at.zip(outcome).map(|(sent_at, outcome)| CanarySent { sent_at, outcome }),
     }
+}
+
+/// Whether the canary that failed is that of a rule: metrics show none of its operations, or its bucket is named.
+fn is_of(why: &str, held: &RuleHealth) -> bool {
+    held.failed.is_none() || why.contains(&format!("bucket {} ", held.destination))
 }
 
 /// A canary was written.

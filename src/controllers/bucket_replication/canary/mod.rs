@@ -122,7 +122,8 @@ fn verdict(
     now: Timestamp,
 ) -> (Reason, String, Option<String>) {
     let named = (resource.id.namespace.as_str(), resource.id.name.as_str());
-    let judging = Judging { resource: named, spec: &resource.spec, previous: status, now };
+    let judging =
+        Judging { resource: named, spec: &resource.spec, previous: status, now, after_event: false };
     let Judged { reason, message, health } = judge(&judging, evidence);
     (reason, message, health.and_then(|health| health.canary).and_then(|canary| canary.result))
 }

@@ -156,6 +156,57 @@ fn a_process_that_starts_keeps_the_verdict_of_a_canary_that_failed() {
 }
 
 #[test]
+fn a_process_that_starts_keeps_the_verdict_of_a_canary_that_is_late() {
+    let (mut scene, _) = sent();
+    scene.hold(true);
+    for _ in 0..40 {
+        let next = scene.wait(Duration::from_secs(60)).unwrap();
+        if next.is_zero() {
+            scene.wait(next);
+        }
+    }
+    let told = scene.condition("Replicating");
+    assert_eq!(told["reason"], "ObjectsDelayed", "{:#}", scene.status());
+    let health = scene.status()["health"].clone();
+    assert_eq!(health["canary"]["result"], "Pending", "{health:#}");
+    scene.restart();
+    scene.check();
+    assert_eq!((scene.condition("Replicating"), scene.status()["health"].clone()), (told, health));
+    scene.hold(false);
+    for _ in 0..10 {
+        scene.wait(Duration::from_secs(60));
+    }
+    assert_eq!(scene.replicating(), "ObjectsArriving", "{:#}", scene.status());
+}
+
+#[test]
+fn a_process_that_starts_keeps_the_verdict_of_a_canary_that_is_refused() {
+    let mut scene = Scene::new();
+    scene.at(|call| matches!(call, Call::PutCanary(_)), |_, _| Choice::FailBefore(FailureClass::Denied));
+    scene.apply(with_canary());
+    scene.check();
+    scene.check();
+    let told = scene.condition("Replicating");
+    assert_eq!(told["reason"], "CanaryRefused", "{:#}", scene.status());
+    scene.restart();
+    scene.check();
+    assert_eq!(scene.condition("Replicating"), told);
+}
+
+#[test]
+fn the_first_report_of_a_process_names_the_likely_cause() {
+    let (mut scene, _) = failed();
+    scene.cloud.with(|world| world.buckets.remove("copies"));
+    scene.clock.advance(Duration::from_secs(60));
+    scene.check();
+    let told = scene.condition("Replicating");
+    assert!(told["message"].as_str().unwrap().contains("the likely cause"), "{told:#}");
+    scene.restart();
+    scene.check();
+    assert_eq!(scene.condition("Replicating"), told);
+}
+
+#[test]
 fn a_canary_that_arrived_shows_nothing_any_more_while_the_resource_is_not_ready() {
     let (mut scene, next) = sent();
     scene.settle(next);

@@ -5,6 +5,7 @@ mod deletion;
 mod failed_steps;
 mod memory;
 mod reconcile;
+mod restart;
 mod safety;
 mod sweep;
 mod tenancy;
