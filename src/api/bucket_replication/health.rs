@@ -167,6 +167,7 @@ pub struct RuleHealth {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct NotCounted {
+    /// The minute in which they failed.
     pub minute: Time,
     /// The number of operations.
     pub operations: i64,
