@@ -53,8 +53,8 @@ pub async fn check<C: Cloud, K: Cluster>(
     let mut report = make_report(&assessment, &outcome, resource, cx);
     if find_likely_cause(resource, &assessment, &report, &clients, cx).await {
         // The message of `Replicating` names the cause.
-        let evidence = evidence(&resource.target.key.uid, &Key::of(resource.target.metadata), cx);
-        let context = StatusContext { evidence: &evidence, ..resource.status_context(cx) };
+        let known = evidence(&resource.target.key.uid, &Key::of(resource.target.metadata), cx);
+        let context = StatusContext { evidence: &known, ..resource.status_context(cx) };
         report = status::report(&assessment.input(), &assessment.plan, &outcome, &context);
     }
     let found = !outcome.done.is_empty() || is_news(&report.status, &resource.status);

@@ -89,7 +89,7 @@ fn before(previous: &BucketReplicationStatus, evidence: &Evidence) -> Option<Jud
     let held = previous.conditions.iter().find(|c| c.type_ == ConditionType::Replicating.as_str())?;
     let reason = Reason::VARIANTS.iter().copied().find(|reason| reason.as_str() == held.reason)?;
     let mut health = previous.health.clone().filter(|health| !health.rules.is_empty())?;
-    health.backfilled_at = backfilled_at(&health, evidence);
+    health.backfilled_at = last_backfill(&health, evidence);
     for rule in &mut health.rules {
         let backfilled_to = evidence.rules.get(&rule.id).and_then(|held| held.backfilled_to).map(Time);
         rule.backfilled_to = backfilled_to.or(rule.backfilled_to.take());
@@ -98,7 +98,7 @@ fn before(previous: &BucketReplicationStatus, evidence: &Evidence) -> Option<Jud
 }
 
 /// When a backfill last completed, which outlives the backfill.
-fn backfilled_at(health: &HealthStatus, evidence: &Evidence) -> Option<Time> {
+fn last_backfill(health: &HealthStatus, evidence: &Evidence) -> Option<Time> {
     let known = health.backfilled_at.as_ref().map(|time| time.0);
     evidence.backfilled.max(known).map(Time)
 }
@@ -180,7 +180,7 @@ fn health(
         .map(|one| rule_health(one, evidence, before(&one.rule.id), judging.now))
         .collect();
     let backfilled_at = match previous {
-        Some(previous) => backfilled_at(previous, evidence),
+        Some(previous) => last_backfill(previous, evidence),
         None => evidence.backfilled.map(Time),
     };
     if rules.is_empty() {

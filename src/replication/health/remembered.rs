@@ -57,13 +57,13 @@ impl RuleEvidence {
 
 /// The failures that do not count, by point of the metrics.
 pub(crate) fn not_counted(evidence: &RuleEvidence, window: SignedDuration) -> Vec<NotCounted> {
-    let period = period(window);
+    let length = period(window);
     let mut points: BTreeMap<Timestamp, i64> = BTreeMap::new();
     let keys = evidence.noise.iter().map(|(at, keys)| (*at, i64::try_from(keys.len()).unwrap_or(i64::MAX)));
     let before =
         evidence.noise_before.iter().map(|(at, count)| (*at, i64::try_from(*count).unwrap_or(i64::MAX)));
     for (at, count) in keys.chain(before) {
-        let held = points.entry(aligned(at, period)).or_default();
+        let held = points.entry(aligned(at, length)).or_default();
         *held = held.saturating_add(count);
     }
     let oldest = points.len().saturating_sub(MAX_NOT_COUNTED);

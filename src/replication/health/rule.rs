@@ -223,8 +223,8 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
     let unread = metrics.unread.as_ref();
     let Some(read_to) = metrics.read_to else {
         // The verdict of an earlier process stands for as long as one of this process would.
-        let hides = |unread: &&Unread| metrics.taken_over_at.is_none_or(|at| hides(unread, at, terms));
-        return unread.filter(hides).cloned().map_or(Finding::NotRead, Finding::Unread);
+        let counts = |unread: &&Unread| metrics.taken_over_at.is_none_or(|at| hides(unread, at, terms));
+        return unread.filter(counts).cloned().map_or(Finding::NotRead, Finding::Unread);
     };
     if let Some(unread) = unread.filter(|unread| hides(unread, read_to, terms)) {
         return Finding::Unread(unread.clone());

@@ -85,14 +85,11 @@ impl Scene {
     /// A backfill of everything that failed completes, and is deleted.
     fn backfill(&mut self) {
         let name = ObjectName::backfill("data", "all-of-it");
-        let at = Timestamp::from_second(self.second()).unwrap().to_string();
+        let second = self.second();
+        let at = Timestamp::from_second(second).unwrap().to_string();
         let ready = json!({"type": "Ready", "status": "True", "reason": "Completed", "message": "", "lastTransitionTime": at});
         self.cluster.with(|server| {
-            server.create(
-                &name,
-                json!({"replicationRef": {"name": NAME}}),
-                self.clock.elapsed().as_secs() as i64,
-            );
+            server.create(&name, json!({"replicationRef": {"name": NAME}}), second);
             let status = json!({"conditions": [ready], "finishedAt": at, "createdBefore": at});
             server.edit(&name, |object| object["status"] = status);
         });
