@@ -13,9 +13,9 @@ use crate::replication::health::metrics::{Series, Statistic};
 const READ_EVERY: Duration = Duration::from_secs(300);
 
 fn publishing() -> Value {
-    let mut spec = spec();
-    spec["rules"][0]["destination"]["metrics"] = json!("Enabled");
-    spec
+    let mut published = spec();
+    published["rules"][0]["destination"]["metrics"] = json!("Enabled");
+    published
 }
 
 /// What happens between two readings of the metrics.
