@@ -5,7 +5,9 @@
 use proc_macro2::{TokenStream, TokenTree};
 use syn::parse::Parser;
 use syn::visit::{self, Visit};
-use syn::{Attribute, Block, Expr, FnArg, ImplItemFn, ItemFn, ItemMod, Local, Macro, Pat, Path, Signature};
+use syn::{
+    Attribute, Block, Expr, ExprLet, FnArg, ImplItemFn, ItemFn, ItemMod, Local, Macro, Pat, Path, Signature,
+};
 
 use crate::sources::is_test;
 
@@ -75,6 +77,11 @@ impl<'ast> Visit<'ast> for Broken {
         visit::visit_local(self, local);
     }
 
+    fn visit_expr_let(&mut self, condition: &'ast ExprLet) {
+        self.find_shadows(&condition.pat, &condition.expr);
+        visit::visit_expr_let(self, condition);
+    }
+
     fn visit_macro(&mut self, item: &'ast Macro) {
         self.find_statements(item.tokens.clone());
     }
@@ -105,6 +112,10 @@ fn bound(pattern: &Pat) -> Vec<String> {
     match pattern {
         Pat::Ident(bound) => vec![bound.ident.to_string()],
         Pat::Tuple(tuple) => tuple.elems.iter().flat_map(bound).collect(),
+        Pat::TupleStruct(of) => of.elems.iter().flat_map(bound).collect(),
+        Pat::Struct(of) => of.fields.iter().flat_map(|field| bound(&field.pat)).collect(),
+        Pat::Reference(of) => bound(&of.pat),
+        Pat::Paren(of) => bound(&of.pat),
         _ => Vec::new(),
     }
 }

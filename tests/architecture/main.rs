@@ -34,7 +34,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
 ];
 
 /// What only these modules may know of the outside.
-const ONLY_IN: [(&str, &[&str]); 7] = [
+const ONLY_IN: [(&str, &[&str]); 10] = [
     ("aws_sdk_", &["aws"]),
     ("aws_config", &["aws"]),
     ("kube::runtime", &["controllers", "runtime"]),
@@ -42,6 +42,9 @@ const ONLY_IN: [(&str, &[&str]); 7] = [
     ("tokio", &["aws", "telemetry", "controllers", "runtime", "cli"]),
     ("std::time::Instant", &["aws", "telemetry", "controllers", "runtime", "simulation"]),
     ("Timestamp::now", &["controllers", "runtime"]),
+    ("SystemTime::now", &["aws", "telemetry", "runtime"]),
+    ("kube::Client", &["controllers", "runtime", "cli"]),
+    ("kube::Api", &["controllers", "runtime", "cli"]),
 ];
 
 fn root() -> PathBuf {
@@ -234,6 +237,10 @@ fn a_local_with_the_name_of_its_function_is_found_in_whatever_form_it_is_written
         "let (a, b) = a(1);",
         "let (b, mut a) = (1, a(1));",
         "let (b, a): (B, A) = (1, a(1));",
+        "let Some(a) = a(1) else { return };",
+        "let B { c, d: a } = a(1);",
+        "if let Ok(&a) = a(1) { b(); }",
+        "while b && let Some(a) = a(1) { b(); }",
         "if b { loop { let a = a(1); } }",
         "b(|| { let a = a(1); });",
         "b!({ let a = a(1); });",
