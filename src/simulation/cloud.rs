@@ -28,6 +28,7 @@ use crate::replication::{
     Account, Accounts, BucketAddress, BucketRef, Caller, Configuration, DeletionReadSet, Failure,
     FailureClass, Observed, ObservedBucket, ObservedKey, ObservedRole, ReadSet, ResourceId, Step,
 };
+use crate::runtime::clock::SimulatedClock;
 use crate::simulation::world::{Role, World, access_denied, fail, partition};
 
 /// The access key that the operator signs with.
@@ -45,10 +46,31 @@ struct State {
     before: Arc<World>,
     /// Answer the next read from the state before the last write.
     stale: bool,
+    old_answers: Option<OldAnswers>,
     /// Counts the changes.
     version: u64,
     /// The messages of every event queue, by the receipts that delete them.
     messages: BTreeMap<String, String>,
+}
+
+/// Reads that are answered from a former state for a span of time.
+struct OldAnswers {
+    then: World,
+    clock: SimulatedClock,
+    /// Since the clock began.
+    until: Duration,
+    /// Old and new answers alternate.
+    alternate: bool,
+    /// How many reads there were.
+    reads: usize,
+    /// Makes a part of a state what it is in a former one.
+    show: fn(&mut World, &World),
+}
+
+impl std::fmt::Debug for OldAnswers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "old answers until {:?}", self.until)
+    }
 }
 
 /// The ids of the accounts in which one resource has clients.
@@ -82,6 +104,7 @@ impl SimulatedCloud {
             before: world.clone(),
             world,
             stale: false,
+            old_answers: None,
             version: 0,
             messages: BTreeMap::new(),
         })))
@@ -130,8 +153,32 @@ impl SimulatedCloud {
         self.0.lock().stale = true;
     }
 
+    /// Answers reads for this long with a part of the state as it is now, whatever is written meanwhile. `alternate`: every
+    /// other read is answered with the newest state.
+    pub fn answer_old(
+        &self,
+        clock: &SimulatedClock,
+        span: Duration,
+        alternate: bool,
+        show: fn(&mut World, &World),
+    ) {
+        let mut state = self.0.lock();
+        let (then, until) = (state.world.as_ref().clone(), clock.elapsed() + span);
+        state.old_answers = Some(OldAnswers { then, clock: clock.clone(), until, alternate, reads: 0, show });
+    }
+
     fn read<T>(&self, read: impl FnOnce(&World) -> T) -> T {
         let mut state = self.0.lock();
+        let State { world, old_answers, .. } = &mut *state;
+        old_answers.take_if(|old| old.clock.elapsed() >= old.until);
+        if let Some(old) = old_answers {
+            old.reads += 1;
+            if !old.alternate || old.reads % 2 == 0 {
+                let mut shown = world.as_ref().clone();
+                (old.show)(&mut shown, &old.then);
+                return read(&shown);
+            }
+        }
         let stale = std::mem::take(&mut state.stale);
         read(if stale { &state.before } else { &state.world })
     }

@@ -1,19 +1,37 @@
 //! Serializes the writes to one bucket's policy, which several resources share: S3 has no conditional write for it.
 //!
-//! In: the name of a bucket. Out: its lock, held while a policy is read, merged, written and read again. With leader
-//! election one process writes, so that a lock in memory is enough.
+//! In: the name of a bucket. Out: its lock, held while a policy is read, merged, written and read again, and the policy that
+//! was written there a moment ago, in place of an answer from before that write. With leader election one process writes, so
+//! that a lock in memory is enough.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
+
+/// How long S3 may answer from before a write.
+const GRACE: Duration = Duration::from_secs(60);
 
 type Lock = tokio::sync::Mutex<()>;
 
-/// The locks that are held or waited for, by the bucket's name.
+/// The locks that are held or waited for, by the bucket's name, and what was written within the last minute.
 #[derive(Debug, Default)]
-pub struct BucketLocks(Mutex<HashMap<String, Weak<Lock>>>);
+pub struct BucketLocks {
+    locks: Mutex<HashMap<String, Weak<Lock>>>,
+    written: Mutex<HashMap<String, Written>>,
+}
+
+/// A policy that was written. `None`: there is none.
+#[derive(Debug)]
+struct Written {
+    /// What S3 showed before writes of the last minute.
+    before: Vec<Option<Value>>,
+    after: Option<Value>,
+    at: Instant,
+}
 
 impl BucketLocks {
     /// Waits for the lock of a bucket.
@@ -23,7 +41,7 @@ impl BucketLocks {
     }
 
     fn of(&self, bucket: &str) -> Arc<Lock> {
-        let mut locks = self.0.lock();
+        let mut locks = self.locks.lock();
         locks.retain(|_, lock| lock.strong_count() > 0);
         if let Some(lock) = locks.get(bucket).and_then(Weak::upgrade) {
             return lock;
@@ -32,12 +50,49 @@ impl BucketLocks {
         locks.insert(bucket.to_owned(), Arc::downgrade(&lock));
         lock
     }
+
+    /// The policy of a bucket, where S3 shows this one: it may be from before the last write, and what is merged into it
+    /// would lose that write.
+    pub fn newest(&self, bucket: &str, shown: Option<Value>, now: Instant) -> Option<Value> {
+        let mut written = self.written.lock();
+        written.retain(|_, written| now.duration_since(written.at) < GRACE);
+        match written.get(bucket) {
+            Some(Written { before, after, .. }) if before.contains(&shown) => after.clone(),
+            _ => shown,
+        }
+    }
+
+    /// A policy was written where S3 showed another one.
+    pub fn wrote(&self, bucket: &str, shown: Option<Value>, after: Option<Value>, now: Instant) {
+        let mut written = self.written.lock();
+        let held = written.remove(bucket).filter(|held| now.duration_since(held.at) < GRACE);
+        let mut before = held.map(|held| [held.before, vec![held.after]].concat()).unwrap_or_default();
+        before.push(shown);
+        before.retain(|before| *before != after);
+        written.insert(bucket.to_owned(), Written { before, after, at: now });
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures::FutureExt;
+
+    #[test]
+    fn an_answer_from_before_a_write_stands_for_what_was_written_for_a_minute() {
+        let (locks, now) = (BucketLocks::default(), Instant::now());
+        let policy = |n: i32| Some(Value::from(n));
+        locks.wrote("dr", None, policy(1), now);
+        locks.wrote("dr", policy(1), policy(2), now);
+        for old in [None, policy(1)] {
+            assert_eq!(locks.newest("dr", old.clone(), now), policy(2));
+            assert_eq!(locks.newest("other", old.clone(), now), old);
+        }
+        assert_eq!(locks.newest("dr", policy(3), now), policy(3), "someone else wrote it");
+        locks.wrote("dr", policy(2), None, now);
+        assert_eq!(locks.newest("dr", policy(1), now), None);
+        assert_eq!(locks.newest("dr", policy(1), now + GRACE), policy(1), "it is true then");
+    }
 
     #[tokio::test]
     async fn one_bucket_is_written_once_at_a_time_and_no_lock_outlives_its_use() {
@@ -47,6 +102,6 @@ mod tests {
         assert!(locks.lock("other").now_or_never().is_some());
         drop(held);
         assert!(locks.lock("dr").now_or_never().is_some());
-        assert!(locks.0.lock().len() <= 1);
+        assert!(locks.locks.lock().len() <= 1);
     }
 }

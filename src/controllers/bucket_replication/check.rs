@@ -19,7 +19,9 @@ use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::outcome::Outcome;
 use crate::replication::status::{self, Report, StatusContext};
-use crate::replication::{Account, Accounts, Assessment, Failure, ReadSet, Refusal, assess};
+use crate::replication::{
+    Account, Accounts, Assessment, Failure, FailureClass, Plan, ReadSet, Refusal, assess,
+};
 use crate::runtime::store::Key;
 
 /// What a check found.
@@ -43,8 +45,9 @@ pub async fn check<C: Cloud, K: Cluster>(
 ) -> Result<Checked, Stop> {
     require_not_suspended(resource)?;
     let accounts = authorize_and_claim(resource, cx).await?;
-    let clients = connect(resource, &accounts, cx).await?;
+    let Connected { clients, unreached } = connect(resource, &accounts, cx).await?;
     let mut assessment = observe_and_plan(resource, &accounts, &clients, cx).await?;
+    set_aside(unreached, &mut assessment.plan)?;
     let held = hold_back(&assessment, resource, cx)?;
     let written = prepare(&assessment, &held.stages, resource, cx).await?;
     let permission = Some(Permission { resource, accounts: &accounts });
@@ -80,17 +83,58 @@ async fn authorize_and_claim<C: Cloud, K: Cluster>(
     Ok(accounts)
 }
 
+/// The clients of a resource.
+struct Connected<T> {
+    clients: T,
+    /// Why the operator has no identity in some of the accounts of destinations.
+    unreached: Vec<Failure>,
+}
+
 async fn connect<C: Cloud, K: Cluster>(
     resource: &Resource<'_>,
     accounts: &Accounts,
     cx: &Context<C, K>,
-) -> Result<C::Clients, Failure> {
-    let mut clients = cx.cloud.connect(accounts, &resource.id).await?;
+) -> Result<Connected<C::Clients>, Failure> {
+    let mut unreached = Vec::new();
+    let mut clients = match cx.cloud.connect(accounts, &resource.id).await {
+        Ok(clients) => clients,
+        Err(failure) if accounts.destinations.is_empty() || failure.class != FailureClass::Denied => {
+            return Err(failure);
+        }
+        // Each account apart: one that lets the operator in no more must not keep the others from being corrected.
+        Err(_) => {
+            let source = Accounts { destinations: Default::default(), ..accounts.clone() };
+            let mut clients = cx.cloud.connect(&source, &resource.id).await?;
+            for account in accounts.destinations.values() {
+                match cx.cloud.connect_also(&mut clients, account, &resource.id).await {
+                    Err(failure) if failure.class == FailureClass::Denied => unreached.push(failure),
+                    connected => connected?,
+                }
+            }
+            clients
+        }
+    };
     for account in former_accounts(&resource.status, accounts, cx) {
         // A failure delays nothing: the status keeps naming the statements that are left in that account.
         let _ = cx.cloud.connect_also(&mut clients, &account, &resource.id).await;
     }
-    Ok(clients)
+    Ok(Connected { clients, unreached })
+}
+
+/// Leaves an account alone that cannot be reached, where everything was applied before and something else is to be corrected.
+///
+/// # Errors
+/// The failure to reach it, in every other case.
+fn set_aside(unreached: Vec<Failure>, plan: &mut Plan) -> Result<(), Failure> {
+    let corrects = plan.drift && !plan.stages.is_empty();
+    match unreached.first() {
+        Some(first) if !corrects => Err(first.clone()),
+        _ => {
+            let refusals = unreached.iter().map(|failure| Refusal::failed(failure, ConditionType::RoleReady));
+            plan.refusals.extend(refusals);
+            Ok(())
+        }
+    }
 }
 
 /// The accounts in which the resource has statements in policies of former destinations, and which its spec names no
@@ -126,13 +170,13 @@ fn make_report<C, K>(
     resource: &Resource<'_>,
     cx: &Context<C, K>,
 ) -> Report {
-    let Assessment { plan, observed, .. } = assessment;
+    let Assessment { plan, .. } = assessment;
     let input = assessment.input();
     let evidence = watch_metrics(resource, &input, outcome, cx);
     let context = StatusContext { evidence: &evidence, ..resource.status_context(cx) };
     let made = status::report(&input, plan, outcome, &context);
     if !outcome.done.is_empty() {
-        resource.target.memory.record(plan, observed, outcome, cx.clock.now());
+        resource.target.memory.record(plan, &input, outcome, cx.clock.now());
     }
     record(plan, outcome, &made, resource, cx);
     made

@@ -7,19 +7,23 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube::core::ObjectMeta;
+use serde_json::Value;
 use tracing::{info, warn};
 
-use crate::api::{ConditionType, DEFAULT_ACCOUNT, FINALIZER, Reason};
+use crate::api::{BucketReplicationStatus, ConditionType, DEFAULT_ACCOUNT, FINALIZER, Reason};
 use crate::controllers::bucket_replication::authorize::{
     NamespaceLabels, admits, authorize, claim_source, has_rivals, stand_in,
 };
 use crate::controllers::bucket_replication::canary::remove_canaries;
+use crate::controllers::bucket_replication::contents::{absent, configuration_hash, place_of_configuration};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::deletion_view::DeletionView;
 use crate::controllers::bucket_replication::execute::execute;
+use crate::controllers::bucket_replication::hold_back::written_ago;
 use crate::controllers::bucket_replication::resource::Target;
 use crate::controllers::bucket_replication::status::{self, Pace};
 use crate::controllers::bucket_replication::stop::Stop;
+use crate::iam::bucket_policy;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, ClusterError, Finalizers};
 use crate::replication::desired::Discovered;
@@ -28,15 +32,11 @@ use crate::replication::outcome::Outcome;
 use crate::replication::plan::teardown::{ObservedForDeletion, Ownership, failed, teardown};
 use crate::replication::status::Event;
 use crate::replication::{
-    Account, Accounts, BucketRef, Caller, DeletionReadSet, Desired, Failure, FailureClass, ObservedRole,
-    Refusal, Replication, ResourceId, Step,
+    Account, Accounts, BucketAddress, BucketRef, Caller, DeletionReadSet, Desired, Failure, FailureClass,
+    ObservedRole, Refusal, Replication, ResourceId,
 };
 use crate::runtime::Error;
 use crate::runtime::action::Action;
-
-/// A deletion asks S3 again, where it answers from before the operator's last write, with pauses shorter than this. A
-/// check waits longer; a deletion reads AWS once more when all is deleted.
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// Cleans up and removes the finalizer; keeps it and reports why when that is not possible.
 pub async fn finalize<C: Cloud, K: Cluster>(
@@ -333,10 +333,10 @@ impl Removal<'_> {
             id: self.id.clone(),
         };
         let observed = self.observe(&clients, &read_set, cx).await.map_err(blocked)?;
-        if let Some(pause) = self.pause(&observed, cx) {
+        let sid = self.id.policy_sid(&observed.bucket);
+        if let Some(pause) = self.pause(&observed, &read_set, &sid, cx) {
             return Err(Stop::Unsettled(pause));
         }
-        let sid = self.id.policy_sid(&observed.bucket);
         let ownership = Ownership {
             id: &self.id,
             sid: &sid,
@@ -346,9 +346,7 @@ impl Removal<'_> {
         };
         let planned = teardown(&observed, &ownership);
         let outcome = execute(&planned.stages, &clients, None, cx).await.outcome;
-        if outcome.done.iter().any(|step| matches!(step, Step::DeleteReplication { .. })) {
-            self.target.memory.forget_replaced();
-        }
+        self.target.memory.forget_written(&outcome.done);
         if !outcome.done.is_empty() {
             cx.cluster.publish_event(self.target.key, &deleted_event(&outcome)).await;
         }
@@ -367,13 +365,29 @@ impl Removal<'_> {
         }
     }
 
-    /// How long to wait where S3 may still show the configuration from before the operator's last write.
-    fn pause<C, K>(&self, observed: &ObservedForDeletion, cx: &Context<C, K>) -> Option<Duration> {
-        if self.only_in_status || observed.region.is_none() {
+    /// How long to wait where AWS may still answer from before the operator's last write: what it does not show yet would be
+    /// left behind.
+    fn pause<C, K>(
+        &self,
+        observed: &ObservedForDeletion,
+        read_set: &DeletionReadSet,
+        sid: &str,
+        cx: &Context<C, K>,
+    ) -> Option<Duration> {
+        if self.only_in_status {
             return None;
         }
-        let pause = self.target.memory.shows_replaced(&observed.configuration, cx.clock.now());
-        pause.filter(|pause| *pause < LONGEST_PAUSE)
+        let mut shown = absent(observed, sid, read_set.roles.iter());
+        if let (Ok(held), Some(_)) = (&observed.configuration, &observed.region) {
+            shown.insert(place_of_configuration(&observed.bucket), configuration_hash(held.as_ref()));
+        }
+        let (memory, now) = (self.target.memory, cx.clock.now());
+        let of_another_process = || {
+            let written_ago = written_ago(&self.view.status, cx.clock.timestamp());
+            let missing = is_anything_missing(&self.view.status, observed, sid);
+            missing.then(|| memory.awaits_another_process(written_ago, now)).flatten()
+        };
+        memory.shows_replaced(&shown, now).or_else(of_another_process)
     }
 
     /// Before the configuration goes, so that S3 still finishes those on their way.
@@ -463,6 +477,19 @@ impl Removal<'_> {
             && !self.view.left_traces()
             && self.view.existing_role().is_none()
     }
+}
+
+/// Whether AWS does not show all that the status says the operator made.
+fn is_anything_missing(status: &BucketReplicationStatus, observed: &ObservedForDeletion, sid: &str) -> bool {
+    let role = status.role.as_ref().filter(|role| role.managed);
+    let is_there = |arn: &String| observed.roles.iter().flatten().any(|role| role.arn == *arn);
+    let without = |(bucket, policy): &(BucketAddress, Read<Option<Value>>)| {
+        let named = status.bucket_policies.iter().any(|held| held.bucket == bucket.name);
+        named && policy.as_ref().is_ok_and(|policy| !bucket_policy::holds(policy.as_ref(), sid))
+    };
+    (observed.roles.is_ok() && role.is_some_and(|role| !is_there(&role.arn)))
+        || (observed.region.is_some() && observed.configuration == Ok(None))
+        || observed.bucket_policies.iter().any(without)
 }
 
 fn require_done(outcome: &Outcome, observed: &ObservedForDeletion) -> Result<(), Refusal> {

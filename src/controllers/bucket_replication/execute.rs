@@ -132,35 +132,45 @@ struct StatementsWrite<'a, C: Cloud, K> {
 
 impl<C: Cloud, K: Cluster> StatementsWrite<'_, C, K> {
     async fn execute(&self) -> Read<()> {
-        let mut held = self.read().await?;
-        if self.is_settled(held.as_ref()) {
+        let (mut shown, mut held) = self.read().await?;
+        // One of the two may be from before a write.
+        if self.is_settled(shown.as_ref()) && self.is_settled(held.as_ref()) {
             return Ok(());
         }
         if self.merge(held.as_ref()).is_none() {
             // Only the operator's statements are there: a policy is deleted only after it was read twice.
-            held = self.read().await?;
+            (shown, held) = self.read().await?;
         }
         let policy = self.merge(held.as_ref());
         self.write(policy.as_ref()).await?;
+        let BucketAddress { name, .. } = self.bucket;
+        self.cx.bucket_locks.wrote(name, shown, policy, self.cx.clock.now());
         self.confirm().await
     }
 
-    /// Reads the policy until it holds what was written. A read may lag behind a write for a moment; after that, someone
-    /// else has overwritten the policy.
+    /// Reads the policy until it holds what was written. A read may lag behind writes: it shows a policy from before them
+    /// then. Any other policy is one that someone else has written over it.
     async fn confirm(&self) -> Read<()> {
+        let mut is_old = false;
         for reads in 0..=LATER_READS {
-            if self.is_settled(self.read().await?.as_ref()) {
+            let (shown, newest) = self.read().await?;
+            if self.is_settled(shown.as_ref()) {
                 return Ok(());
             }
+            is_old = self.is_settled(newest.as_ref());
             if reads < LATER_READS {
                 self.cx.clock.sleep(doubling(FIRST_PAUSE, reads, LONGEST_PAUSE)).await;
             }
         }
-        Err(self.overwritten())
+        // S3 took the policy, and the next checks read it again.
+        if is_old { Ok(()) } else { Err(self.overwritten()) }
     }
 
-    async fn read(&self) -> Read<Option<Value>> {
-        self.cx.cloud.read_bucket_policy(self.clients, self.bucket).await
+    /// The policy as S3 shows it, and as it is to be merged into.
+    async fn read(&self) -> Read<(Option<Value>, Option<Value>)> {
+        let shown = self.cx.cloud.read_bucket_policy(self.clients, self.bucket).await?;
+        let newest = self.cx.bucket_locks.newest(&self.bucket.name, shown.clone(), self.cx.clock.now());
+        Ok((shown, newest))
     }
 
     async fn write(&self, policy: Option<&Value>) -> Read<()> {

@@ -1,137 +1,247 @@
 //! Gives AWS a minute after the operator's own writes: an answer from before a write is neither drift nor a correction.
 //!
-//! In: the differences that were corrected, and those that a later check finds; the configuration that was replaced, and
-//! the one that a later check reads. Out: how long to wait before AWS is read again, if it still shows the state from
-//! before the write. Once a check no longer finds a difference, the write has arrived: if the difference comes back,
-//! someone made it.
+//! In: what each write replaced and the differences that it corrected, and what a later check finds. Out: how long to wait
+//! before AWS is read again, if it still shows a state from before a write. Old and new answers may alternate for a while.
+//! A state from before a write that comes back after a newer one was seen, and stays for some seconds, is someone's doing.
 
-use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::api::DriftEntry;
 use crate::backoff::doubling;
-use crate::replication::Configuration;
-use crate::replication::observed::Read;
+use crate::controllers::bucket_replication::contents::{Contents, Place, Replaced, hash, place_of};
 
 const GRACE: Duration = Duration::from_secs(60);
+
+/// How long a state from before a write has to stay, once AWS has shown a newer one, to be believed.
+const COME_BACK: Duration = Duration::from_secs(10);
+
+/// How long a difference has to stay, where another process wrote a moment ago and it is not known what it replaced; and
+/// how long a deletion waits for what was made a moment ago.
+const BELIEVED: Duration = Duration::from_secs(20);
 
 /// The first pause before AWS is read again; doubled each time, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// The differences that the operator corrected a moment ago and that every check since has still found. They are kept as
-/// hashes, because every resource has some after it was applied.
+/// What the operator wrote within the last minute. Everything is kept as hashes, because every resource has some after it
+/// was applied.
 #[derive(Debug, Default)]
 pub struct RecentWrites {
-    written: Vec<(u64, Instant)>,
-    /// The configuration that the last write replaced, by its hash. It is remembered apart from the differences: those
-    /// change with the spec, and what the present configuration needs must not be taken away because of an old answer.
-    replaced: Option<(u64, Instant)>,
+    places: BTreeMap<Place, WrittenPlace>,
+    /// Since when answers were found that this process cannot distinguish from old ones.
+    unsure_since: Option<Instant>,
     /// How often AWS was read again in a row.
     reads: u32,
 }
 
+/// A place that was written to.
+#[derive(Debug, Default)]
+struct WrittenPlace {
+    /// What it held before writes, the last one at the end.
+    before: Vec<(u64, Instant)>,
+    /// The differences that writes corrected.
+    differences: Vec<(u64, Instant)>,
+    /// AWS has shown something newer since the last write.
+    seen: bool,
+    /// Since when AWS shows the old state again.
+    back: Option<Instant>,
+}
+
+/// What a check found.
+pub struct Shown<'a> {
+    pub differences: &'a [DriftEntry],
+    pub contents: Contents,
+    /// The places that the plan writes to.
+    pub planned: HashSet<Place>,
+    /// Everything that is desired was applied before.
+    pub drift: bool,
+    /// How long ago the status says that something was written, by this process or another one.
+    pub written_ago: Option<Duration>,
+}
+
+impl WrittenPlace {
+    fn is_empty(&self) -> bool {
+        self.before.is_empty() && self.differences.is_empty()
+    }
+
+    /// How much longer an old answer is expected, if this may be one.
+    fn wait(&mut self, place: Place, shown: &Shown<'_>, now: Instant) -> Option<Duration> {
+        let found: Vec<u64> = shown.differences.iter().filter(|d| place_of(d) == place).map(hash).collect();
+        let content = shown.contents.get(&place);
+        let is_held = |(before, _): &&(u64, Instant)| Some(before) == content;
+        let differs = !found.is_empty() || shown.planned.contains(&place);
+        let replaced = match !differs {
+            // The spec may ask by now for what was there before the last write.
+            true => self.before.last().filter(|before| !shown.drift && is_held(before)),
+            false => self.before.iter().rev().find(is_held),
+        };
+        let of = |hash: &u64| self.differences.iter().find(|(held, _)| held == hash).map(|(_, at)| *at);
+        // An answer from before a write shows, of its place, only differences that were corrected. An answer that shows
+        // more is newer, and the corrected ones have come back.
+        let corrected: Option<Vec<Instant>> = found.iter().map(of).collect();
+        let at = replaced.map(|(_, at)| *at).max(corrected.and_then(|times| times.into_iter().max()));
+        let Some(at) = at else {
+            (self.seen, self.back) = (true, None);
+            return None;
+        };
+        let mut left = GRACE.saturating_sub(now.duration_since(at));
+        if self.seen {
+            let back = *self.back.get_or_insert(now);
+            left = left.min(COME_BACK.saturating_sub(now.duration_since(back)));
+        }
+        (!left.is_zero()).then_some(left)
+    }
+}
+
 impl RecentWrites {
     pub fn is_empty(&self) -> bool {
-        self.written.is_empty() && self.replaced.is_none()
+        self.places.is_empty() && self.unsure_since.is_none()
     }
 
-    /// Records differences that were corrected just now.
-    pub fn record<'a>(&mut self, settled: impl Iterator<Item = &'a DriftEntry>, now: Instant) {
-        for hash in settled.map(hash) {
-            self.written.retain(|(held, _)| *held != hash);
-            self.written.push((hash, now));
-            self.reads = 0;
+    /// Records differences that were corrected just now, and what was replaced.
+    pub fn record<'a>(
+        &mut self,
+        settled: impl Iterator<Item = &'a DriftEntry>,
+        replaced: &[Replaced],
+        now: Instant,
+    ) {
+        for difference in settled {
+            let DriftEntry { want, got, .. } = difference;
+            let inverse = DriftEntry { want: got.clone(), got: want.clone(), ..difference.clone() };
+            let (corrected, inverse) = (hash(difference), hash(&inverse));
+            let place = self.written(place_of(difference));
+            place.differences.retain(|(held, _)| *held != corrected && *held != inverse);
+            place.differences.push((corrected, now));
         }
-        self.written.shrink_to_fit();
-    }
-
-    /// The configuration that was observed has been replaced.
-    pub fn record_replaced(&mut self, before: &Read<Option<Configuration>>, now: Instant) {
-        self.replaced = hash_of(before).map(|hash| (hash, now));
+        for Replaced { place, before, after } in replaced {
+            let place = self.written(*place);
+            // What is there now is no old state, although it was replaced once.
+            place.before.retain(|(held, _)| Some(*held) != *before && Some(*held) != *after);
+            place.before.extend(before.filter(|before| Some(*before) != *after).map(|before| (before, now)));
+        }
+        self.places.retain(|_, place| !place.is_empty());
+        self.unsure_since = None;
         self.reads = 0;
     }
 
-    /// The differences with their ages in seconds, as text.
-    #[cfg(any(test, feature = "simulation"))]
-    pub fn fingerprint(&self, now: Instant) -> String {
-        let age = |(hash, at): &(u64, Instant)| (*hash, now.duration_since(*at).min(GRACE).as_secs());
-        let (ages, replaced) = (self.written.iter().map(age), self.replaced.iter().map(age));
-        let mut ages: Vec<_> = ages.chain(replaced).collect();
-        ages.sort_unstable();
-        format!("{ages:?}")
+    fn written(&mut self, place: Place) -> &mut WrittenPlace {
+        let held = self.places.entry(place).or_default();
+        (held.seen, held.back) = (false, None);
+        held
     }
 
-    /// How long to wait for newer answers, where S3 shows the configuration that was replaced, whatever the spec asks
-    /// for by now. One answer may be older than the one before it.
-    pub fn shows_replaced(
+    /// How long to wait for newer answers, if a check found something from before a write.
+    pub fn unsettled(&mut self, shown: &Shown<'_>, now: Instant) -> Option<Duration> {
+        self.expire(now);
+        let left = match self.places.is_empty() {
+            true => {
+                let concerns = shown.drift && !shown.differences.is_empty();
+                self.unknown(shown.written_ago.filter(|_| concerns), now)
+            }
+            false => {
+                let waits = self.places.iter_mut().filter_map(|(place, held)| held.wait(*place, shown, now));
+                waits.max()
+            }
+        };
+        self.pause(left)
+    }
+
+    /// Where this process wrote nothing and another one did a moment ago.
+    fn unknown(&mut self, written_ago: Option<Duration>, now: Instant) -> Option<Duration> {
+        let left = GRACE.saturating_sub(written_ago.unwrap_or(GRACE));
+        if left.is_zero() {
+            self.unsure_since = None;
+            return None;
+        }
+        self.until_believed(left, now)
+    }
+
+    /// How long of this time to wait until what AWS shows is believed.
+    fn until_believed(&mut self, left: Duration, now: Instant) -> Option<Duration> {
+        if self.unsure_since.is_none() {
+            self.reads = 0;
+        }
+        let since = *self.unsure_since.get_or_insert(now);
+        let left = left.min(BELIEVED.saturating_sub(now.duration_since(since)));
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// How long to wait for newer answers, where what another process made does not show.
+    pub fn awaits_another_process(
         &mut self,
-        observed: &Read<Option<Configuration>>,
+        written_ago: Option<Duration>,
         now: Instant,
     ) -> Option<Duration> {
-        let (before, at) = self.replaced?;
-        let left = GRACE.saturating_sub(now.duration_since(at));
-        if left.is_zero() {
-            self.replaced = None;
+        self.expire(now);
+        let left = if self.places.is_empty() { self.unknown(written_ago, now) } else { None };
+        left.and_then(|left| self.pause(Some(left)))
+    }
+
+    /// How long a deletion waits for newer answers, where one of these places holds what it held before a write.
+    pub fn shows_replaced(&mut self, contents: &Contents, now: Instant) -> Option<Duration> {
+        self.expire(now);
+        let old = self.places.iter().filter_map(|(place, held)| {
+            let content = contents.get(place)?;
+            held.before.iter().rev().find(|(before, _)| before == content)
+        });
+        let left = old.map(|(_, at)| GRACE.saturating_sub(now.duration_since(*at))).max()?;
+        let left = self.until_believed(left, now)?;
+        self.pause(Some(left))
+    }
+
+    fn pause(&mut self, left: Option<Duration>) -> Option<Duration> {
+        let Some(left) = left else {
+            self.reads = 0;
             return None;
-        }
-        (hash_of(observed) == Some(before)).then(|| self.next_pause().min(left))
-    }
-
-    /// Forgets a configuration that was replaced long ago.
-    pub fn expire(&mut self, now: Instant) {
-        self.replaced.take_if(|(_, at)| now.duration_since(*at) >= GRACE);
-    }
-
-    pub fn forget_replaced(&mut self) {
-        self.replaced = None;
-    }
-
-    fn next_pause(&mut self) -> Duration {
+        };
         let pause = doubling(FIRST_PAUSE, self.reads, LONGEST_PAUSE);
         self.reads = self.reads.saturating_add(1);
-        pause
+        Some(pause.min(left))
     }
 
-    /// How long to wait for newer answers, if some of the differences found now are from before a write.
-    pub fn unsettled(&mut self, found: &[DriftEntry], now: Instant) -> Option<Duration> {
-        let hashes: HashSet<u64> = found.iter().map(hash).collect();
-        self.written.retain(|(held, at)| now.duration_since(*at) < GRACE && hashes.contains(held));
-        let written: HashSet<u64> = self.written.iter().map(|(held, _)| *held).collect();
-        // An answer from before a write shows, of its bucket or role, only differences that were corrected. An answer
-        // that shows more is newer, and the corrected ones have come back.
-        let newer = |d: &DriftEntry| {
-            found.iter().any(|o| o.resource == d.resource && o.name == d.name && !written.contains(&hash(o)))
+    /// Forgets what was written more than a minute ago.
+    pub fn expire(&mut self, now: Instant) {
+        let is_recent = |(_, at): &(u64, Instant)| now.duration_since(*at) < GRACE;
+        self.places.retain(|_, place| {
+            place.before.retain(is_recent);
+            place.differences.retain(is_recent);
+            !place.is_empty()
+        });
+        self.unsure_since.take_if(|since| now.duration_since(*since) >= GRACE);
+    }
+
+    /// The operator removed what is in this place: that it is not there is no old answer.
+    pub fn forget(&mut self, place: Place) {
+        self.places.remove(&place);
+    }
+
+    /// What is remembered, with ages in seconds, as text.
+    #[cfg(any(test, feature = "simulation"))]
+    pub fn fingerprint(&self, now: Instant) -> String {
+        let age = |at: &Instant| now.duration_since(*at).min(GRACE).as_secs();
+        let ages = |all: &[(u64, Instant)]| -> Vec<(u64, u64)> {
+            all.iter().map(|(hash, at)| (*hash, age(at))).filter(|(_, age)| *age < GRACE.as_secs()).collect()
         };
-        if !found.iter().any(|d| written.contains(&hash(d)) && !newer(d)) {
-            *self = RecentWrites { replaced: self.replaced, ..RecentWrites::default() };
-            return None;
-        }
-        let pause = self.next_pause();
-        let left = self.written.iter().map(|(_, at)| GRACE.saturating_sub(now.duration_since(*at))).max();
-        Some(left.map_or(pause, |left| pause.min(left)))
+        let places: Vec<_> = self
+            .places
+            .iter()
+            .map(|(place, held)| {
+                let (mut before, mut differences) = (ages(&held.before), ages(&held.differences));
+                before.sort_unstable();
+                differences.sort_unstable();
+                (place, before, differences, held.seen, held.back.as_ref().map(age))
+            })
+            .filter(|(_, before, differences, ..)| !before.is_empty() || !differences.is_empty())
+            .collect();
+        format!("{places:?} {:?}", self.unsure_since.as_ref().map(age))
     }
-}
-
-fn hash(difference: &DriftEntry) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    difference.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// `None`: the configuration could not be read.
-fn hash_of(configuration: &Read<Option<Configuration>>) -> Option<u64> {
-    let mut hasher = DefaultHasher::new();
-    serde_json::to_string(configuration.as_ref().ok()?).ok()?.hash(&mut hasher);
-    Some(hasher.finish())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::AwsResource;
-    use crate::replication::{Failure, FailureClass};
 
     fn absent(path: &str) -> DriftEntry {
         DriftEntry {
@@ -147,62 +257,111 @@ mod tests {
         start + Duration::from_secs(second)
     }
 
+    fn shown(differences: &[DriftEntry]) -> Shown<'_> {
+        Shown {
+            differences,
+            contents: Contents::new(),
+            planned: HashSet::new(),
+            drift: true,
+            written_ago: None,
+        }
+    }
+
     #[test]
     fn an_answer_from_before_a_write_is_read_again_for_a_minute() {
         let (mut writes, start, found) = (RecentWrites::default(), Instant::now(), [absent("rules[a]")]);
-        writes.record(found.iter(), start);
+        writes.record(found.iter(), &[], start);
         for second in [0, 12, 59] {
-            let pause = writes.unsettled(&found, at(start, second)).unwrap();
+            let pause = writes.unsettled(&shown(&found), at(start, second)).unwrap();
             assert!(!pause.is_zero() && pause <= LONGEST_PAUSE);
         }
-        assert_eq!(writes.unsettled(&found, at(start, 60)), None, "it is drift then");
+        assert_eq!(writes.unsettled(&shown(&found), at(start, 60)), None, "it is drift then");
         assert!(writes.is_empty());
     }
 
     #[test]
-    fn a_difference_that_was_gone_once_and_comes_back_is_someone_elses() {
+    fn old_answers_may_alternate_with_new_ones() {
         let (mut writes, start, found) = (RecentWrites::default(), Instant::now(), [absent("rules[a]")]);
-        writes.record(found.iter(), start);
-        assert_eq!(writes.unsettled(&[], at(start, 1)), None);
-        assert_eq!(writes.unsettled(&found, at(start, 2)), None);
+        writes.record(found.iter(), &[], start);
+        for second in (1..60).step_by(6) {
+            assert_eq!(writes.unsettled(&shown(&[]), at(start, second)), None);
+            assert!(writes.unsettled(&shown(&found), at(start, second + 1)).is_some(), "second {second}");
+            assert!(writes.unsettled(&shown(&found), at(start, second + 4)).is_some() || second > 54);
+        }
+    }
+
+    #[test]
+    fn a_difference_that_was_gone_and_comes_back_to_stay_is_someone_elses() {
+        let (mut writes, start, found) = (RecentWrites::default(), Instant::now(), [absent("rules[a]")]);
+        writes.record(found.iter(), &[], start);
+        assert_eq!(writes.unsettled(&shown(&[]), at(start, 1)), None);
+        assert!(writes.unsettled(&shown(&found), at(start, 2)).is_some());
+        assert!(writes.unsettled(&shown(&found), at(start, 11)).is_some());
+        assert_eq!(writes.unsettled(&shown(&found), at(start, 12)), None);
     }
 
     #[test]
     fn an_answer_that_shows_more_than_what_was_written_away_is_newer() {
         let (mut writes, start) = (RecentWrites::default(), Instant::now());
-        writes.record([absent("rules[a]")].iter(), start);
+        writes.record([absent("rules[a]")].iter(), &[], start);
         let found = [absent("rules[a]"), absent("rules[b]")];
-        assert_eq!(writes.unsettled(&found, at(start, 1)), None);
-    }
-
-    /// The spec may have changed since, so that no difference is the one that was written away.
-    #[test]
-    fn the_configuration_that_was_replaced_is_not_believed_for_a_minute() {
-        let held = |role: &str| Ok(Some(Configuration { role: role.into(), rules: Default::default() }));
-        let unreadable = || Err(Failure::new(FailureClass::Throttled, "a", "orders", ""));
-        let (mut writes, start) = (RecentWrites::default(), Instant::now());
-        for before in [Ok(None), held("old")] {
-            writes.record_replaced(&before, start);
-            assert!(writes.shows_replaced(&before, at(start, 1)).is_some());
-            assert_eq!(writes.shows_replaced(&unreadable(), at(start, 2)), None);
-            assert!(
-                writes.shows_replaced(&before, at(start, 59)).is_some(),
-                "it was not seen as written yet"
-            );
-            assert_eq!(writes.shows_replaced(&before, at(start, 60)), None, "it is true then");
-            writes.record_replaced(&before, start);
-            assert_eq!(writes.shows_replaced(&held("new"), at(start, 1)), None);
-            assert!(writes.shows_replaced(&before, at(start, 2)).is_some(), "an older answer follows");
-            writes.expire(at(start, 60));
-            assert!(writes.is_empty());
-        }
+        assert_eq!(writes.unsettled(&shown(&found), at(start, 1)), None);
     }
 
     #[test]
     fn another_value_than_the_one_before_the_write_is_someone_elses() {
         let (mut writes, start) = (RecentWrites::default(), Instant::now());
-        writes.record([absent("rules[a]")].iter(), start);
+        writes.record([absent("rules[a]")].iter(), &[], start);
         let other = DriftEntry { got: "Disabled".into(), ..absent("rules[a]") };
-        assert_eq!(writes.unsettled(&[other], at(start, 1)), None);
+        assert_eq!(writes.unsettled(&shown(&[other]), at(start, 1)), None);
+    }
+
+    /// The spec may have changed since, so that no difference is the one that was written away.
+    #[test]
+    fn what_any_write_of_the_last_minute_replaced_is_not_believed() {
+        let (mut writes, start) = (RecentWrites::default(), Instant::now());
+        let place = place_of(&absent("rules[a]"));
+        let write = |before, after| [Replaced { place, before: Some(before), after: Some(after) }];
+        writes.record([].iter(), &write(1, 2), start);
+        writes.record([].iter(), &write(2, 3), at(start, 5));
+        let found = [absent("rules[c]")];
+        let mut sees = |content, drift, second| {
+            let contents = Contents::from([(place, content)]);
+            let shown = Shown { contents, drift, ..shown(&found) };
+            writes.unsettled(&shown, at(start, second)).is_some()
+        };
+        for drift in [true, false] {
+            assert!(sees(1, drift, 6) && sees(2, drift, 6));
+        }
+        assert!(!sees(3, true, 7), "that is what was written last: someone else changed it");
+        assert!(sees(2, true, 8), "an older answer follows");
+        assert!(!sees(1, true, 61), "the minute is over");
+    }
+
+    #[test]
+    fn what_was_written_again_is_no_old_state() {
+        let (mut writes, start) = (RecentWrites::default(), Instant::now());
+        let there = DriftEntry { want: "absent".into(), got: "Enabled".into(), ..absent("rules[a]") };
+        let place = place_of(&there);
+        let write = |before, after| [Replaced { place, before: Some(before), after: Some(after) }];
+        writes.record([absent("rules[a]")].iter(), &write(1, 2), start);
+        writes.record([there].iter(), &write(2, 1), start);
+        let found = [absent("rules[a]")];
+        let shown = Shown { contents: Contents::from([(place, 1)]), drift: false, ..shown(&found) };
+        assert_eq!(writes.unsettled(&shown, at(start, 1)), None, "the spec asks for the second state again");
+    }
+
+    #[test]
+    fn after_a_write_of_another_process_a_difference_is_believed_once_it_stays() {
+        let (mut writes, start, found) = (RecentWrites::default(), Instant::now(), [absent("rules[a]")]);
+        let mut sees = |second| {
+            let written_ago = Some(Duration::from_secs(second + 5));
+            writes.unsettled(&Shown { written_ago, ..shown(&found) }, at(start, second)).is_some()
+        };
+        assert!(sees(0) && sees(12) && sees(19));
+        assert!(!sees(20));
+        let mut writes = RecentWrites::default();
+        let later = Shown { written_ago: Some(GRACE), ..shown(&found) };
+        assert_eq!(writes.unsettled(&later, start), None);
     }
 }

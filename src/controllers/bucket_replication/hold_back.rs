@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use crate::api::BucketReplicationStatus;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::execute::Executed;
 use crate::controllers::bucket_replication::resource::Resource;
@@ -26,9 +29,10 @@ pub fn hold_back<C, K>(
     resource: &Resource<'_>,
     cx: &Context<C, K>,
 ) -> Result<Held, Stop> {
-    let Assessment { plan, observed, .. } = assessment;
+    let Assessment { plan, .. } = assessment;
     let (memory, now) = (resource.target.memory, cx.clock.now());
-    if let Some(pause) = memory.unsettled(plan, observed, now) {
+    let written_ago = written_ago(&resource.status, cx.clock.timestamp());
+    if let Some(pause) = memory.unsettled(plan, &assessment.input(), written_ago, now) {
         return Err(Stop::Unsettled(pause));
     }
     Ok(match memory.contested(plan, now) {
@@ -39,6 +43,15 @@ pub fn hold_back<C, K>(
         },
         None => Held { stages: plan.stages.clone(), contested: None, retry: None },
     })
+}
+
+/// How long ago the last write was of which the status has the time. Another process may have made it.
+pub fn written_ago(status: &BucketReplicationStatus, now: Timestamp) -> Option<Duration> {
+    let corrected = status.last_correction.as_ref().map(|correction| correction.time.0);
+    let configured = status.configured_at.as_ref().map(|time| time.0);
+    let last = corrected.max(configured)?;
+    // The clock of another process may be ahead.
+    Some(Duration::try_from(now.duration_since(last)).unwrap_or_default())
 }
 
 impl Held {

@@ -12,14 +12,14 @@ use parking_lot::Mutex;
 
 use crate::api::{BucketReplication, BucketReplicationStatus, DriftEntry, Reason};
 use crate::controllers::bucket_replication::canary::course::Course;
+use crate::controllers::bucket_replication::contents::{Contents, contents, replaced, written};
 use crate::controllers::bucket_replication::flapping::CorrectionHistory;
-use crate::controllers::bucket_replication::grace::RecentWrites;
+use crate::controllers::bucket_replication::grace::{RecentWrites, Shown};
 use crate::controllers::bucket_replication::request_limit::RequestLimit;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::replication::diff::missing_policy;
-use crate::replication::observed::Read;
 use crate::replication::outcome::{Contested, Outcome};
-use crate::replication::{Configuration, Observed, Plan, Step};
+use crate::replication::{Plan, PlanInput, Step};
 use crate::runtime::requeue::RequeueBackoff;
 
 /// The longest that the operator's own status is preferred to the cache's, which lags behind its writes.
@@ -290,23 +290,40 @@ impl Remembered<'_> {
     }
 
     /// How long to wait before AWS is read again, where it still answers from before the operator's own last writes.
-    pub fn unsettled(&self, plan: &Plan, observed: &Observed, now: Instant) -> Option<Duration> {
+    /// `written_ago`: how long ago the status says that something was written.
+    pub fn unsettled(
+        &self,
+        plan: &Plan,
+        input: &PlanInput<'_>,
+        written_ago: Option<Duration>,
+        now: Instant,
+    ) -> Option<Duration> {
         self.with(|entry| {
-            let writes = &mut entry.recent_writes;
-            let replaced = writes.shows_replaced(&observed.configuration, now);
-            let written = writes.unsettled(&plan.differences, now);
-            if plan.drift { written } else { replaced }
+            let contents = if entry.recent_writes.is_empty() { Contents::new() } else { contents(input) };
+            let planned = plan.steps().flat_map(written).map(|(place, _)| place).collect();
+            let (differences, drift) = (&plan.differences, plan.drift);
+            let shown = Shown { differences, contents, planned, drift, written_ago };
+            entry.recent_writes.unsettled(&shown, now)
         })
     }
 
-    /// How long to wait before AWS is read again, where S3 still shows the configuration that was replaced.
-    pub fn shows_replaced(&self, observed: &Read<Option<Configuration>>, now: Instant) -> Option<Duration> {
-        self.with(|entry| entry.recent_writes.shows_replaced(observed, now))
+    /// How long to wait before AWS is read again, where one of these places holds what the operator replaced.
+    pub fn shows_replaced(&self, contents: &Contents, now: Instant) -> Option<Duration> {
+        self.with(|entry| entry.recent_writes.shows_replaced(contents, now))
     }
 
-    /// The operator removed the configuration: that there is none is no old answer.
-    pub fn forget_replaced(&self) {
-        self.with(|entry| entry.recent_writes.forget_replaced());
+    /// How long to wait before AWS is read again, where what another process wrote so long ago does not show.
+    pub fn awaits_another_process(&self, written_ago: Option<Duration>, now: Instant) -> Option<Duration> {
+        self.with(|entry| entry.recent_writes.awaits_another_process(written_ago, now))
+    }
+
+    /// The operator removed what was made: that it is gone is no old answer.
+    pub fn forget_written(&self, removed: &[Step]) {
+        self.with(|entry| {
+            for (place, _) in removed.iter().flat_map(written) {
+                entry.recent_writes.forget(place);
+            }
+        });
     }
 
     /// The corrections of a plan that have to wait because they were made too often, and how long.
@@ -318,16 +335,13 @@ impl Remembered<'_> {
     }
 
     /// What was written of a plan: counted as corrections where it corrected drift, and expected to show in AWS.
-    pub fn record(&self, plan: &Plan, observed: &Observed, outcome: &Outcome, now: Instant) {
+    pub fn record(&self, plan: &Plan, input: &PlanInput<'_>, outcome: &Outcome, now: Instant) {
         let settled = |d: &&DriftEntry| plan.is_settled(d, outcome);
-        let replaced = outcome.done.iter().any(|step| matches!(step, Step::PutReplication { .. }));
+        let replaced = replaced(input, outcome);
         self.with(|entry| {
-            if replaced {
-                entry.recent_writes.record_replaced(&observed.configuration, now);
-            }
             let first_policies = first_policies_in(outcome);
             let settled_now = plan.differences.iter().filter(settled).chain(&first_policies);
-            entry.recent_writes.record(settled_now, now);
+            entry.recent_writes.record(settled_now, &replaced, now);
             if plan.drift {
                 entry.corrections.record(plan.differences.iter().filter(settled), now);
             }

@@ -6,6 +6,7 @@ pub mod authorize;
 pub mod bucket_locks;
 mod canary;
 pub mod check;
+pub mod contents;
 pub mod context;
 pub mod controller;
 mod deletion;

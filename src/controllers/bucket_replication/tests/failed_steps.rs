@@ -146,6 +146,34 @@ fn a_role_policy_that_cannot_be_read_holds_back_nothing_that_was_applied() {
 }
 
 #[test]
+fn an_account_that_cannot_be_reached_holds_back_nothing_that_was_applied_elsewhere() {
+    let (mut scene, spec) = replicating();
+    let drift = |world: &mut World| {
+        world.buckets.get_mut("orders").unwrap().configuration = None;
+        world.buckets.get_mut("a-copies").unwrap().policy = None;
+        world.trusting_accounts.retain(|id| id != "777788889999");
+    };
+    scene.cloud.with(drift);
+    for _ in 0..2 {
+        scene.check();
+        assert_eq!(rules(&scene), ["a", "b"], "{:#}", scene.status());
+        assert!(scene.world().buckets["a-copies"].policy.is_some());
+        assert_eq!(scene.reason(), "AccessDenied");
+        for part in ["sts:AssumeRole", "777788889999"] {
+            assert!(scene.message().contains(part), "{}", scene.message());
+        }
+        scene.clock.advance(Duration::from_secs(600));
+    }
+    let mut changed = spec;
+    changed["rules"][0]["status"] = json!("Disabled");
+    scene.apply(changed);
+    scene.check();
+    assert_eq!((scene.reason().as_str(), scene.writes_to_aws()), ("AccessDenied", vec![]));
+    let remembered = scene.status()["bucketPolicies"].as_array().map(Vec::len);
+    assert_eq!(remembered, Some(2), "{:#}", scene.status());
+}
+
+#[test]
 fn a_new_rule_whose_bucket_policy_cannot_be_written_leaves_the_others_as_they_are_asked_for() {
     let (mut scene, spec) = two_accounts();
     let mut one = spec.clone();

@@ -4,6 +4,7 @@ mod canary;
 mod deletion;
 mod failed_steps;
 mod memory;
+mod old_answers;
 mod reconcile;
 mod restart;
 mod safety;
@@ -88,6 +89,19 @@ impl Scene {
         scene.check();
         assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
         scene
+    }
+
+    /// A scene whose resource was applied so long ago that AWS no longer answers from before that.
+    fn settled() -> Scene {
+        let mut scene = Scene::ready();
+        scene.wait_a_minute();
+        scene
+    }
+
+    /// AWS answers everywhere with what was written.
+    fn wait_a_minute(&mut self) {
+        self.clock.advance(Duration::from_secs(60));
+        self.check();
     }
 
     fn resource() -> ObjectName {

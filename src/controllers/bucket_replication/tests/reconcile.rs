@@ -34,8 +34,7 @@ fn a_resource_is_applied_and_a_second_check_writes_nothing() {
 
 #[test]
 fn drift_is_corrected_and_reported() {
-    let mut scene = Scene::ready();
-    scene.check();
+    let mut scene = Scene::settled();
     scene.cloud.with(|world| world.buckets.get_mut("orders").unwrap().configuration = None);
     scene.check();
     assert!(scene.world().buckets["orders"].configuration.is_some());
@@ -361,7 +360,7 @@ fn a_denied_tag_does_not_keep_the_configuration_from_being_restored() {
     tagged["role"]["tags"] = json!({"team": "data"});
     scene.apply(tagged);
     scene.check();
-    scene.check();
+    scene.wait_a_minute();
     scene.cloud.with(|world| {
         world.buckets.get_mut("orders").unwrap().configuration = None;
         let role = world.role_mut(HERE, "orders-role").unwrap();

@@ -1,0 +1,180 @@
+//! The contents of places in AWS, as hashes.
+//!
+//! In: what was observed, and the steps that were done. Out: a hash of each place that steps write to, and what was there
+//! before each write: AWS may still answer with that.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde_json::{Value, json};
+
+use crate::api::{AwsResource, DriftEntry};
+use crate::iam::bucket_policy::ours;
+use crate::replication::outcome::Outcome;
+use crate::replication::plan::teardown::ObservedForDeletion;
+use crate::replication::{Configuration, Observed, ObservedRole, PlanInput, Step, VersioningStatus};
+
+/// A place that steps write to, by the kind of resource and its name, as a hash.
+pub type Place = u64;
+
+/// The hash of what each place holds. A place that could not be read is left out.
+pub type Contents = HashMap<Place, u64>;
+
+/// What a place held before a write, and holds after it. `None`: that is not known.
+#[derive(Clone, Copy, Debug)]
+pub struct Replaced {
+    pub place: Place,
+    pub before: Option<u64>,
+    pub after: Option<u64>,
+}
+
+pub fn place(resource: AwsResource, name: &str) -> Place {
+    hash(&(resource, name))
+}
+
+pub fn place_of(difference: &DriftEntry) -> Place {
+    place(difference.resource, &difference.name)
+}
+
+/// The place of a replication configuration.
+pub fn place_of_configuration(bucket: &str) -> Place {
+    place(AwsResource::ReplicationConfiguration, bucket)
+}
+
+/// What a check observed.
+pub fn contents(input: &PlanInput<'_>) -> Contents {
+    let Observed { source, destinations, configuration, role, former_roles, bucket_policies, .. } =
+        input.observed;
+    let mut held = Contents::new();
+    if let Ok(configuration) = configuration {
+        let name = &input.desired.source.name;
+        held.insert(place_of_configuration(name), configuration_hash(configuration.as_ref()));
+    }
+    let named = destinations.iter().map(|(name, bucket)| (name.as_str(), bucket));
+    for (name, bucket) in named.chain([(input.desired.source.name.as_str(), source)]) {
+        if let Ok(versioning) = &bucket.versioning {
+            let content = hash(versioning.status.as_str());
+            held.insert(place(AwsResource::BucketVersioning, name), content);
+        }
+    }
+    if let Ok(role) = role {
+        let name = input.desired.role.name();
+        held.insert(place(AwsResource::Role, name), role_hash(role.as_ref()));
+        match role.as_ref().map(|role| &role.policy) {
+            Some(Ok(policy)) => drop(held.insert(place(AwsResource::RolePolicy, name), json_hash(policy))),
+            None => drop(held.insert(place(AwsResource::RolePolicy, name), json_hash(&None::<Value>))),
+            Some(Err(_)) => {}
+        }
+    }
+    for (name, role) in former_roles {
+        if let Ok(role) = role {
+            held.insert(place(AwsResource::Role, name), role_hash(role.as_ref()));
+        }
+    }
+    for (name, policy) in bucket_policies {
+        if let Ok(policy) = policy {
+            let content = json_hash(&ours(policy.as_ref(), &input.desired.sid));
+            held.insert(place(AwsResource::DestinationBucketPolicy, name), content);
+        }
+    }
+    held
+}
+
+/// What a deletion observed of places where nothing of the resource's was found: AWS may show that from before the
+/// operator's own write. `roles`: the names under which roles were searched for.
+pub fn absent<'a>(
+    observed: &ObservedForDeletion,
+    sid: &str,
+    roles: impl Iterator<Item = &'a String>,
+) -> Contents {
+    let mut held = Contents::new();
+    if let Ok(found) = &observed.roles {
+        let missing = roles.filter(|name| !found.iter().any(|role| role.name == **name));
+        held.extend(missing.map(|name| (place(AwsResource::Role, name), role_hash(None))));
+    }
+    for (bucket, policy) in &observed.bucket_policies {
+        if let Ok(policy) = policy {
+            let content = json_hash(&ours(policy.as_ref(), sid));
+            held.insert(place(AwsResource::DestinationBucketPolicy, &bucket.name), content);
+        }
+    }
+    held
+}
+
+/// What the steps that were done replaced, in their order.
+pub fn replaced(input: &PlanInput<'_>, outcome: &Outcome) -> Vec<Replaced> {
+    let mut held = contents(input);
+    let mut all = Vec::new();
+    for step in &outcome.done {
+        for (place, after) in written(step) {
+            let before = match after {
+                Some(after) => held.insert(place, after),
+                None => held.remove(&place),
+            };
+            all.push(Replaced { place, before, after });
+        }
+    }
+    all
+}
+
+/// The places that a step writes to, each with what it holds then, where that is known.
+pub fn written(step: &Step) -> Vec<(Place, Option<u64>)> {
+    match step {
+        Step::EnableVersioning { bucket } => {
+            let enabled = hash(VersioningStatus::Enabled.as_str());
+            vec![(place(AwsResource::BucketVersioning, &bucket.name), Some(enabled))]
+        }
+        // IAM may show the role before its policy.
+        Step::CreateRole { role, .. } => vec![
+            (place(AwsResource::Role, role), None),
+            (place(AwsResource::RolePolicy, role), Some(json_hash(&None::<Value>))),
+        ],
+        Step::UpdateTrustPolicy { role, .. }
+        | Step::PutPermissionsBoundary { role, .. }
+        | Step::DeletePermissionsBoundary { role }
+        | Step::TagRole { role, .. }
+        | Step::UntagRole { role, .. } => vec![(place(AwsResource::Role, role), None)],
+        Step::DeleteRole { role } => vec![(place(AwsResource::Role, role), Some(role_hash(None)))],
+        Step::PutRolePolicy { role, document, .. } => {
+            let policy: Option<Value> = serde_json::from_str(document).ok();
+            vec![(place(AwsResource::RolePolicy, role), Some(json_hash(&policy)))]
+        }
+        Step::DeleteRolePolicy { role } => {
+            vec![(place(AwsResource::RolePolicy, role), Some(json_hash(&None::<Value>)))]
+        }
+        Step::PutBucketPolicy { bucket, statements, .. } => {
+            let content = json_hash(&json!({"Statement": statements}));
+            vec![(place(AwsResource::DestinationBucketPolicy, &bucket.name), Some(content))]
+        }
+        Step::PutReplication { bucket, configuration, .. } => {
+            vec![(place_of_configuration(&bucket.name), Some(configuration_hash(Some(configuration))))]
+        }
+        Step::DeleteReplication { bucket } => {
+            vec![(place_of_configuration(&bucket.name), Some(configuration_hash(None)))]
+        }
+    }
+}
+
+pub fn configuration_hash(held: Option<&Configuration>) -> u64 {
+    let held = held.map(|held| {
+        let mut held = held.clone();
+        // S3 gives a rule without a priority one.
+        held.rules.values_mut().for_each(|rule| rule.priority = rule.priority.or(Some(1)));
+        held
+    });
+    json_hash(&held)
+}
+
+fn role_hash(role: Option<&ObservedRole>) -> u64 {
+    json_hash(&role.map(|role| json!([role.trust, role.permissions_boundary, role.tags])))
+}
+
+fn json_hash<T: serde::Serialize>(value: &T) -> u64 {
+    hash(&serde_json::to_string(value).unwrap_or_default())
+}
+
+pub fn hash<T: Hash + ?Sized>(value: &T) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}

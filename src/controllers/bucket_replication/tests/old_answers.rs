@@ -1,0 +1,386 @@
+//! AWS answers with the state from before the operator's own writes: nobody is blamed, and nothing is written again and again.
+
+use super::*;
+
+type Part = (&'static str, fn(&mut World, &World));
+
+/// Sets a part of a state to what it was.
+const PARTS: [Part; 8] = [
+    ("the configuration", |now, then| {
+        let before = then.buckets["orders"].configuration.clone();
+        now.buckets.get_mut("orders").unwrap().configuration = before;
+    }),
+    ("versioning of the source", |now, then| {
+        now.buckets.get_mut("orders").unwrap().versioning = then.buckets["orders"].versioning;
+    }),
+    ("versioning of the destination", |now, then| {
+        now.buckets.get_mut("copies").unwrap().versioning = then.buckets["copies"].versioning;
+    }),
+    ("all roles", |now, then| now.roles = then.roles.clone()),
+    ("tags and trust of the role", |now, then| {
+        let Some(role) = now.role_mut(HERE, "orders-role") else { return };
+        // A role is created with both.
+        if let Some(before) = then.role(HERE, "orders-role") {
+            (role.tags, role.trust) = (before.tags.clone(), before.trust.clone());
+        }
+    }),
+    ("the policy of the role", |now, then| {
+        let before = then.role(HERE, "orders-role").and_then(|role| role.policy.clone());
+        if let Some(role) = now.role_mut(HERE, "orders-role") {
+            role.policy = before;
+        }
+    }),
+    ("the policy of the destination", |now, then| {
+        let before = then.buckets["dr-copies"].policy.clone();
+        now.buckets.get_mut("dr-copies").unwrap().policy = before;
+    }),
+    ("everything", |now, then| *now = then.clone()),
+];
+
+/// Two destinations, one of them in another account.
+fn scene() -> (Scene, Value) {
+    let scene = Scene::new();
+    scene.cloud.with(|world| world.create_bucket("dr-copies", "eu-west-1", THERE));
+    let here = json!({
+        "accountId": HERE,
+        "assumeRole": {"arn": format!("arn:aws:iam::{HERE}:role/operator")},
+        "namespaces": {"matchNames": ["data"]},
+        "sources": ["orders"],
+        "destinations": ["copies"],
+        "roles": {"allow": ["orders-role", "orders-role-2"]},
+    });
+    scene.account("here", here);
+    let there = json!({
+        "accountId": THERE,
+        "assumeRole": {"arn": format!("arn:aws:iam::{THERE}:role/operator")},
+        "namespaces": {"matchNames": ["data"]},
+        "destinations": ["dr-copies"],
+    });
+    scene.account("there", there);
+    let mut spec = spec();
+    spec["source"]["accountRef"] = json!("here");
+    spec["role"]["tags"] = json!({"team": "data"});
+    spec["rules"] = json!([
+        {"id": "all", "priority": 1, "destination": {"bucket": "copies"}},
+        {"id": "dr", "priority": 2, "destination": {"bucket": "dr-copies", "accountRef": "there"}},
+    ]);
+    (scene, spec)
+}
+
+fn old(scene: &Scene, part: &Part, seconds: u64, alternate: bool) {
+    scene.cloud.answer_old(&scene.clock, Duration::from_secs(seconds), alternate, part.1);
+}
+
+fn events(scene: &Scene) -> String {
+    let events = scene.cluster.with(|server| server.events.clone());
+    format!("{events:?}")
+}
+
+/// Checks that are asked for, until the old answers and the minute after them are over.
+fn check_often(scene: &mut Scene, what: &str, mut each: impl FnMut(&mut Scene)) -> Vec<String> {
+    let mut written = Vec::new();
+    for number in 0..24 {
+        scene.clock.advance(Duration::from_secs(5));
+        scene.annotate(&format!("{what} {number}"));
+        scene.check();
+        written.extend(scene.writes_to_aws());
+        each(scene);
+    }
+    written
+}
+
+fn require_ready(scene: &Scene, what: &str) {
+    assert_eq!(scene.reason(), "Applied", "{what}: {:#}", scene.status());
+}
+
+fn require_nobody_blamed(scene: &Scene, what: &str) {
+    let status = scene.status();
+    assert_eq!(status["lastCorrection"], Value::Null, "{what}: {status:#}");
+    assert_eq!(status["driftCount"], 0, "{what}: {status:#}");
+    let events = events(scene);
+    assert!(!events.contains("DriftCorrected") && !events.contains("DriftDetected"), "{what}: {events}");
+}
+
+#[test]
+fn a_new_resource_stays_ready_whatever_is_answered_from_before_its_creation() {
+    for part in &PARTS {
+        for alternate in [false, true] {
+            let what = format!("{}, alternating: {alternate}", part.0);
+            let (mut scene, spec) = scene();
+            scene.apply(spec);
+            old(&scene, part, 12, alternate);
+            scene.check();
+            require_ready(&scene, &what);
+            let applied = scene.world().canonical();
+            let written = check_often(&mut scene, &what, |scene| require_ready(scene, &what));
+            assert_eq!(written, [""; 0], "{what}");
+            require_nobody_blamed(&scene, &what);
+            assert_eq!(scene.world().canonical(), applied, "{what}");
+            scene.clock.advance(Duration::from_secs(10));
+            scene.check();
+            assert_eq!(scene.status()["lastHandledRequest"], format!("{what} 23"));
+        }
+    }
+}
+
+#[test]
+fn two_resources_that_share_a_destination_keep_each_others_statements_whatever_s3_shows() {
+    for alternate in [false, true] {
+        let (mut scene, spec) = scene();
+        scene.cloud.with(|world| world.create_bucket("invoices", "us-east-1", HERE));
+        scene.cluster.with(|server| {
+            server.edit(&ObjectName::account("here"), |object| {
+                object["spec"]["sources"] = json!(["orders", "invoices"]);
+            });
+        });
+        let mut other = spec.clone();
+        other["source"]["bucket"] = json!("invoices");
+        other["role"] = json!({"name": "orders-role-2"});
+        scene.apply(spec);
+        scene.apply_as("invoices", other);
+        old(&scene, &PARTS[6], 12, alternate);
+        scene.check();
+        scene.check_of("invoices");
+        let policy = scene.world().buckets["dr-copies"].policy.clone().unwrap();
+        assert_eq!(policy["Statement"].as_array().map(Vec::len), Some(4), "{policy:#}");
+        require_ready(&scene, "the first");
+        let status = scene.object_of("invoices").unwrap()["status"].clone();
+        assert_eq!(condition(&status, "Ready")["reason"], "Applied", "{status:#}");
+        check_often(&mut scene, "asked", |scene| require_ready(scene, "the first"));
+        require_nobody_blamed(&scene, "the first");
+    }
+}
+
+/// The spec of a second and a third state, each of which changes the role, its policy, a bucket policy and the configuration.
+fn changed(spec: &Value, number: u8) -> Value {
+    let mut changed = spec.clone();
+    changed["role"]["tags"]["team"] = json!(format!("data-{number}"));
+    changed["rules"][0]["filter"] = json!({"prefix": format!("p{number}/")});
+    changed["rules"][1]["filter"] = json!({"prefix": format!("p{number}/")});
+    changed["rules"][1]["destination"]["ownership"] = json!("Destination");
+    changed["replicate"] = json!({"tags": number == 2});
+    changed
+}
+
+#[test]
+fn a_change_is_applied_once_and_stays_ready_whatever_is_answered_from_before_it() {
+    for part in &PARTS {
+        for alternate in [false, true] {
+            let what = format!("{}, alternating: {alternate}", part.0);
+            let (mut scene, spec) = scene();
+            scene.apply(spec.clone());
+            scene.check();
+            scene.clock.advance(Duration::from_secs(120));
+            scene.check();
+            old(&scene, part, 12, alternate);
+            scene.apply(changed(&spec, 2));
+            scene.check();
+            require_ready(&scene, &what);
+            let written = check_often(&mut scene, &what, |scene| require_ready(scene, &what));
+            assert_eq!(written, [""; 0], "{what}");
+            require_nobody_blamed(&scene, &what);
+        }
+    }
+}
+
+#[test]
+fn two_changes_within_a_minute_are_not_undone_by_answers_from_before_both() {
+    for part in &PARTS {
+        let what = part.0;
+        let (mut scene, spec) = scene();
+        scene.apply(spec.clone());
+        scene.check();
+        scene.clock.advance(Duration::from_secs(120));
+        scene.check();
+        let then = scene.world();
+        scene.apply(changed(&spec, 2));
+        scene.check();
+        scene.clock.advance(Duration::from_secs(3));
+        scene.apply(changed(&spec, 3));
+        scene.check();
+        require_ready(&scene, what);
+        let now = scene.world();
+        scene.cloud.with(|world| *world = then);
+        old(&scene, part, 12, false);
+        scene.cloud.with(|world| *world = now);
+        let written = check_often(&mut scene, what, |scene| require_ready(scene, what));
+        assert_eq!(written, [""; 0], "{what}");
+        require_nobody_blamed(&scene, what);
+    }
+}
+
+#[test]
+fn a_correction_is_counted_once_whatever_is_answered_from_before_it() {
+    let (mut scene, spec) = scene();
+    scene.apply(spec);
+    scene.check();
+    scene.clock.advance(Duration::from_secs(120));
+    scene.check();
+    let applied = scene.world().canonical();
+    scene.cloud.with(|world| {
+        world.buckets.get_mut("orders").unwrap().configuration = None;
+        let role = world.role_mut(HERE, "orders-role").unwrap();
+        role.tags.insert("team".into(), "other".into());
+        role.policy = None;
+    });
+    old(&scene, PARTS.last().unwrap(), 12, true);
+    let mut corrections = Vec::new();
+    let written = check_often(&mut scene, "asked", |scene| {
+        corrections.push(scene.status()["lastCorrection"].clone());
+    });
+    assert_eq!(scene.world().canonical(), applied);
+    assert_eq!(written.len(), 3, "{written:?}");
+    corrections.retain(|correction| !correction.is_null());
+    corrections.dedup();
+    assert_eq!(corrections.len(), 1, "{corrections:#?}");
+    require_ready(&scene, "in the end");
+}
+
+#[test]
+fn a_new_process_takes_answers_from_before_a_write_of_the_former_one_for_what_they_are() {
+    for part in &PARTS {
+        for alternate in [false, true] {
+            let what = format!("{}, alternating: {alternate}", part.0);
+            let (mut scene, spec) = scene();
+            scene.apply(spec);
+            old(&scene, part, 12, alternate);
+            scene.check();
+            require_ready(&scene, &what);
+            scene.clock.advance(Duration::from_secs(1));
+            scene.restart();
+            let written = check_often(&mut scene, &what, |scene| require_ready(scene, &what));
+            assert_eq!(written, [""; 0], "{what}");
+            require_nobody_blamed(&scene, &what);
+        }
+    }
+}
+
+#[test]
+fn drift_is_corrected_and_reported_once_the_minute_is_over() {
+    // Nothing differs where the role is shown with the tags that it was created with.
+    let parts = PARTS.iter().filter(|part| !["everything", "tags and trust of the role"].contains(&part.0));
+    for part in parts {
+        let what = part.0;
+        let (mut scene, spec) = scene();
+        let then = scene.world();
+        scene.apply(spec);
+        scene.check();
+        let applied = scene.world().canonical();
+        scene.clock.advance(Duration::from_secs(2));
+        scene.check();
+        scene.cloud.with(|world| part.1(world, &then));
+        let mut seconds = 0;
+        while scene.status()["lastCorrection"].is_null() {
+            assert!(seconds <= 20, "{what}: {:#}", scene.status());
+            scene.clock.advance(Duration::from_secs(2));
+            seconds += 2;
+            scene.check();
+        }
+        assert_eq!(scene.world().canonical(), applied, "{what}");
+        assert!(events(&scene).contains("DriftCorrected"), "{what}");
+    }
+}
+
+#[test]
+fn a_role_that_iam_does_not_show_yet_is_not_created_again_after_a_failed_first_check() {
+    let (mut scene, spec) = scene();
+    scene.apply(spec);
+    old(&scene, &PARTS[3], 12, false);
+    scene.at(writes("iam:PutRolePolicy"), |_, _| {
+        Choice::FailBefore(crate::replication::FailureClass::Unavailable)
+    });
+    scene.check();
+    assert_eq!(scene.reason(), "AwsUnavailable");
+    let mut reasons = Vec::new();
+    let written = check_often(&mut scene, "asked", |scene| reasons.push(scene.reason()));
+    let created = written.iter().filter(|step| step.starts_with("create role")).count();
+    assert_eq!(created, 0, "{written:?}");
+    assert!(reasons.iter().all(|reason| reason != "ForeignRole" && reason != "Conflict"), "{reasons:?}");
+    require_ready(&scene, "in the end");
+}
+
+#[test]
+fn a_former_role_that_iam_still_shows_is_deleted_once() {
+    for alternate in [false, true] {
+        let (mut scene, spec) = scene();
+        scene.apply(spec.clone());
+        scene.check();
+        scene.clock.advance(Duration::from_secs(120));
+        scene.check();
+        let mut renamed = spec;
+        renamed["role"]["name"] = json!("orders-role-2");
+        scene.apply(renamed);
+        old(&scene, &PARTS[3], 12, alternate);
+        scene.check();
+        require_ready(&scene, "renamed");
+        assert!(scene.role().is_none());
+        let written = check_often(&mut scene, "asked", |scene| require_ready(scene, "renamed"));
+        assert_eq!(written, [""; 0]);
+        require_nobody_blamed(&scene, "renamed");
+        let status = scene.status();
+        assert!(!status.to_string().contains("role/s3-replication/orders-role\""), "{status:#}");
+    }
+}
+
+#[test]
+fn a_deletion_leaves_nothing_whatever_is_answered_from_before_the_creation() {
+    for part in &PARTS {
+        for (alternate, restart) in [(false, false), (true, false), (false, true)] {
+            let what = format!("{}, alternating: {alternate}, another process: {restart}", part.0);
+            let (mut scene, spec) = scene();
+            scene.apply(spec);
+            old(&scene, part, 12, alternate);
+            scene.check();
+            scene.clock.advance(Duration::from_secs(1));
+            scene.delete();
+            if restart {
+                scene.restart();
+            }
+            for _ in 0..40 {
+                if scene.object().is_none() {
+                    break;
+                }
+                let again = scene.check().flatten().unwrap_or(Duration::from_secs(5));
+                scene.clock.advance(again.min(Duration::from_secs(15)));
+            }
+            let world = scene.world();
+            assert_eq!(scene.object(), None, "{what}: {:#}", scene.status());
+            assert!(world.roles.is_empty(), "{what}: {:?}", world.roles.keys());
+            assert!(world.buckets["orders"].configuration.is_none(), "{what}");
+            assert_eq!(world.buckets["dr-copies"].policy, None, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_deletion_ends_once_aws_no_longer_shows_what_was_deleted() {
+    for part in &PARTS {
+        for alternate in [false, true] {
+            let what = format!("{}, alternating: {alternate}", part.0);
+            let (mut scene, spec) = scene();
+            scene.apply(spec);
+            scene.check();
+            scene.clock.advance(Duration::from_secs(120));
+            scene.check();
+            scene.delete();
+            old(&scene, part, 12, alternate);
+            for _ in 0..40 {
+                if scene.object().is_none() {
+                    break;
+                }
+                let again = scene.check().flatten().unwrap_or(Duration::from_secs(5));
+                let reason = scene.reason();
+                assert!(
+                    ["Applied", "Progressing", ""].contains(&reason.as_str()),
+                    "{what}: {}",
+                    scene.message()
+                );
+                scene.clock.advance(again.min(Duration::from_secs(15)));
+            }
+            let world = scene.world();
+            assert_eq!(scene.object(), None, "{what}: {:#}", scene.status());
+            assert!(world.roles.is_empty(), "{what}: {:?}", world.roles.keys());
+            assert!(world.buckets["orders"].configuration.is_none(), "{what}");
+        }
+    }
+}
