@@ -25,7 +25,7 @@ pub struct EvidenceStore {
 }
 
 /// Of more early events than this the oldest are dropped.
-const MOST_EARLY: usize = 10_000;
+const MOST_EARLY: usize = 1_000;
 
 #[derive(Debug, Default)]
 struct Entry {

@@ -7,13 +7,14 @@
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::sweep::report_verdict;
 use crate::ports::{Cloud, Cluster};
-use crate::replication::health::failure_event::{FailureEvent, add, failures};
+use crate::replication::health::failure_event::{FailureEvent, add, failures, is_possible};
 use crate::replication::health::settle;
 
 /// Adds the failures in a message to the evidence of the resources that they are about. Returns how many were about one.
 pub async fn take_failures<C: Cloud, K: Cluster>(body: &str, cx: &Context<C, K>) -> usize {
     let mut known = 0;
-    for event in failures(body) {
+    let now = cx.clock.timestamp();
+    for event in failures(body).into_iter().filter(|event| is_possible(event, now)) {
         let Some((uid, key)) = cx.evidence.find(&event.source, &event.rule, &event.destination) else {
             if was_watched(&event, cx) {
                 known += 1;

@@ -93,13 +93,13 @@ pub struct RuleEvidence {
     pub failure_reason: Option<String>,
     /// When that operation failed, by the event.
     pub failed_at: Option<Timestamp>,
-    /// By minute: operations that failed because the object was deleted before S3 replicated it, by their key, version
-    /// and destination. They are no fault of the settings.
-    pub noise: BTreeMap<Timestamp, BTreeSet<String>>,
+    /// By minute: operations that failed because the object was deleted before S3 replicated it, each as a hash of its
+    /// key, version and destination. They are no fault of the settings.
+    pub noise: BTreeMap<Timestamp, BTreeSet<u64>>,
     /// The same, as an earlier process counted them: their keys are not known any more.
     pub noise_before: BTreeMap<Timestamp, u64>,
     /// By minute: the other operations that failure events named, while no metrics count them.
-    pub reported: BTreeMap<Timestamp, BTreeSet<String>>,
+    pub reported: BTreeMap<Timestamp, BTreeSet<u64>>,
 }
 
 /// A run of failures.

@@ -6,13 +6,21 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-metrics-events.html>
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::{SignedDuration, Timestamp};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use crate::replication::health::evidence::{Evidence, Run};
+use crate::replication::health::canary::key::LONGEST_KEY;
+use crate::replication::health::evidence::{Evidence, RuleEvidence, Run};
 use crate::replication::health::metrics::SHORTEST;
+
+/// More objects of a resource than this in a window are not worth their memory.
+const MOST: usize = 10_000;
+
+/// How far the clock of S3 may be ahead of the operator's.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 const FAILED: &str = "Replication:OperationFailedReplication";
 
@@ -103,12 +111,18 @@ fn failure(record: Record) -> Option<FailureEvent> {
     let object = object?;
     // S3 encodes keys as in a form: a space is a plus.
     let key = object.key.unwrap_or_default().replace('+', " ");
+    let key = percent_decode_str(&key).decode_utf8_lossy().into_owned();
+    // S3's own names are no longer: anybody who may write to the queue chose these.
+    let names = [Some(&key), object.version_id.as_ref(), replication_rule_id.as_ref()];
+    if names.into_iter().flatten().any(|name| name.len() > LONGEST_KEY) {
+        return None;
+    }
     Some(FailureEvent {
         source: bucket?.name?,
         rule: replication_rule_id?,
         destination: destination.rsplit(':').next().unwrap_or(&destination).to_owned(),
         reason: failure_reason?.chars().filter(|c| c.is_ascii_graphic()).take(MAX_REASON).collect(),
-        key: percent_decode_str(&key).decode_utf8_lossy().into_owned(),
+        key,
         version: object.version_id,
         at: event_time?,
     })
@@ -119,20 +133,28 @@ pub fn is_noise(reason: &str) -> bool {
     matches!(reason, "SrcKeyNotFound" | "SrcObjectNotFound" | "SrcVersionNotFound")
 }
 
+/// Whether an event can be true at this time: one of the future would hide all that come until then.
+pub fn is_possible(event: &FailureEvent, now: Timestamp) -> bool {
+    event.at.duration_since(now) <= AHEAD
+}
+
 /// Adds a failure to the evidence of the resource. Events come at least once and in any order. Where metrics are read, they
 /// count the failures, and events say why.
 pub fn add(evidence: &mut Evidence, event: &FailureEvent) {
     if !evidence.reads_metrics && !is_noise(&event.reason) {
         evidence.rules.entry(event.rule.clone()).or_default();
     }
+    let has_room = evidence.rules.values().map(noted).sum::<usize>() < MOST;
     let Some(rule) = evidence.rules.get_mut(&event.rule) else { return };
     let second = event.at.as_second();
     let minute = Timestamp::from_second(second - second.rem_euclid(60)).unwrap_or(event.at);
     if is_noise(&event.reason) {
-        note(&mut rule.noise, minute, event);
+        if has_room {
+            note(&mut rule.noise, minute, event);
+        }
         return;
     }
-    if rule.metrics.is_none() && note(&mut rule.reported, minute, event) {
+    if rule.metrics.is_none() && has_room && note(&mut rule.reported, minute, event) {
         let run = rule.run.get_or_insert(Run { since: minute, last: minute, failed: 0, operations: 0 });
         (run.since, run.last) = (run.since.min(minute), run.last.max(minute));
         run.failed += 1;
@@ -147,18 +169,18 @@ pub fn add(evidence: &mut Evidence, event: &FailureEvent) {
     }
 }
 
-/// Notes the object of an event, and returns whether it is new.
-fn note(
-    objects: &mut BTreeMap<Timestamp, BTreeSet<String>>,
-    minute: Timestamp,
-    event: &FailureEvent,
-) -> bool {
-    /// More objects than this in a window are not worth their memory.
-    const MOST: usize = 10_000;
+/// How many objects are noted.
+fn noted(rule: &RuleEvidence) -> usize {
+    rule.noise.values().chain(rule.reported.values()).map(BTreeSet::len).sum()
+}
+
+/// Notes the object of an event, and returns whether it is new. A key may be long and anybody's choice: a hash of it is
+/// enough to know it again.
+fn note(objects: &mut BTreeMap<Timestamp, BTreeSet<u64>>, minute: Timestamp, event: &FailureEvent) -> bool {
     let FailureEvent { key, version, destination, .. } = event;
-    let object = format!("{key} {} {destination}", version.as_deref().unwrap_or(""));
-    let held: usize = objects.values().map(BTreeSet::len).sum();
-    held < MOST && objects.entry(minute).or_default().insert(object)
+    let mut hasher = DefaultHasher::new();
+    (key, version, destination).hash(&mut hasher);
+    objects.entry(minute).or_default().insert(hasher.finish())
 }
 
 /// What a reason means, and what to do about it; `None` for one that this version does not know.
@@ -320,5 +342,40 @@ mod tests {
         assert_eq!(held.failure_reason.as_deref(), Some("DstBucketNotFound"));
         let noise: usize = held.noise.values().map(|keys| keys.len()).sum();
         assert_eq!(noise, 1, "an event that comes again counts once");
+    }
+
+    #[test]
+    fn what_s3_cannot_have_sent_is_no_event() {
+        let real = body("SrcKeyNotFound");
+        let mut value: serde_json::Value = serde_json::from_str(&real).unwrap();
+        value["Records"][0]["s3"]["object"]["key"] = "k".repeat(LONGEST_KEY).into();
+        assert_eq!(failures(&value.to_string()).len(), 1);
+        value["Records"][0]["s3"]["object"]["key"] = "k".repeat(LONGEST_KEY + 1).into();
+        assert_eq!(failures(&value.to_string()), []);
+        let event = &failures(&real)[0];
+        let before = |minutes| event.at - SignedDuration::from_mins(minutes);
+        assert!(
+            is_possible(event, before(-60))
+                && is_possible(event, before(5))
+                && !is_possible(event, before(6))
+        );
+    }
+
+    #[test]
+    fn the_objects_of_a_resource_that_are_noted_are_bounded() {
+        let mut evidence = Evidence::default();
+        let metrics = || Some(MetricsEvidence::new(Timestamp::UNIX_EPOCH));
+        for rule in ["all", "logs"] {
+            evidence
+                .rules
+                .insert(rule.into(), RuleEvidence { metrics: metrics(), ..RuleEvidence::default() });
+        }
+        let mut event = failures(&body("SrcKeyNotFound")).remove(0);
+        for n in 0..MOST + 10 {
+            event.key = n.to_string();
+            event.rule = (if n % 2 == 0 { "all" } else { "logs" }).into();
+            add(&mut evidence, &event);
+        }
+        assert_eq!(evidence.rules.values().map(noted).sum::<usize>(), MOST);
     }
 }

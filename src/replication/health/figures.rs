@@ -10,11 +10,12 @@ pub fn rounded(figure: u64) -> i64 {
     i64::try_from(nearest).unwrap_or(i64::MAX)
 }
 
-/// The order of magnitude of a latency, in steps of four, from a minute: where objects arrive, the status is written
-/// again only when this changes.
-pub fn magnitude(seconds: i64) -> u32 {
-    let minutes = u64::try_from(seconds).unwrap_or_default().div_ceil(60).max(1);
-    (minutes.ilog2() + u32::from(!minutes.is_power_of_two())).div_ceil(2)
+/// Whether two latencies in seconds are of one magnitude: neither is more than four times the other, and less than a minute
+/// counts as one. Where objects arrive, the status is written again only for another magnitude than the one that it shows,
+/// so that a latency near a limit does not have it written again and again.
+pub fn is_same_magnitude(shown: i64, now: i64) -> bool {
+    let (shown, now) = (shown.max(60), now.max(60));
+    now <= shown.saturating_mul(4) && shown <= now.saturating_mul(4)
 }
 
 #[cfg(test)]
@@ -32,11 +33,18 @@ mod tests {
     }
 
     #[test]
-    fn a_latency_changes_its_magnitude_at_one_four_sixteen_and_sixty_four_minutes() {
-        for (seconds, is) in
-            [(0, 0), (60, 0), (61, 1), (240, 1), (241, 2), (960, 2), (961, 3), (3_840, 3), (3_841, 4)]
-        {
-            assert_eq!(magnitude(seconds), is, "{seconds}");
+    fn a_latency_has_another_magnitude_at_four_times_or_a_quarter_of_the_one_that_is_shown() {
+        for (shown, now, same) in [
+            (0, 240, true),
+            (59, 61, true),
+            (61, 59, true),
+            (0, 241, false),
+            (240, 960, true),
+            (240, 961, false),
+        ] {
+            assert_eq!(is_same_magnitude(shown, now), same, "{shown} {now}");
+            assert_eq!(is_same_magnitude(now, shown), same, "{now} {shown}");
         }
+        assert!(!is_same_magnitude(i64::MAX, 0));
     }
 }

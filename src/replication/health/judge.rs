@@ -13,7 +13,7 @@ use crate::api::{
 };
 use crate::replication::health::canary::{interval, prefix_of};
 use crate::replication::health::evidence::{CanaryEvidence, CanaryOutcome, CanarySent, Evidence, Run};
-use crate::replication::health::figures::{magnitude, rounded};
+use crate::replication::health::figures::{is_same_magnitude, rounded};
 use crate::replication::health::metrics::{read_from, window_start};
 use crate::replication::health::remembered::{failure_event, metrics_since, not_counted, remembers};
 use crate::replication::health::rule::{Finding, RuleJudged, Terms, judge_rule, open_run};
@@ -337,9 +337,10 @@ fn is_same_rule(new: &RuleHealth, old: &RuleHealth) -> bool {
         metrics_since: _,
     } = new;
     let quiet = matches!(verdict, RuleVerdict::Arriving);
-    let latency = |seconds: &Option<i64>| seconds.map(magnitude).unwrap_or_default();
     let same_latency = match quiet {
-        true => latency(latency_seconds) == latency(&old.latency_seconds),
+        true => {
+            is_same_magnitude(old.latency_seconds.unwrap_or_default(), latency_seconds.unwrap_or_default())
+        }
         false => *latency_seconds == old.latency_seconds,
     };
     (id, destination, verdict, reason) == (&old.id, &old.destination, &old.verdict, &old.reason)

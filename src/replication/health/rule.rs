@@ -10,7 +10,7 @@ use crate::replication::health::evidence::{
     RuleEvidence, Run, Unread, WINDOW,
 };
 use crate::replication::health::mending::mended_to;
-use crate::replication::health::metrics::{SHORTEST, read_from, window_start};
+use crate::replication::health::metrics::{SHORTEST, aligned, period, read_from, window_start};
 
 /// What the evidence about one rule shows. The worse comes first; anything that is known comes before what is not.
 #[derive(Clone, Debug, PartialEq)]
@@ -166,15 +166,18 @@ fn cleared_at(evidence: &RuleEvidence, terms: &Terms) -> Option<Timestamp> {
     arrived.map(|sent| sent.sent_at).max(terms.mended_to)
 }
 
-/// Operations from a time on that failed by no fault of the settings, among those that metrics count: events are counted
-/// without them.
-fn noise(evidence: &RuleEvidence, from: Timestamp) -> u64 {
+/// Operations from a time on that failed by no fault of the settings, among those that metrics count up to a point: events
+/// are counted without them. An event comes before its metric, so that a later one explains none of these failures.
+fn noise(evidence: &RuleEvidence, from: Timestamp, last: Timestamp, window: SignedDuration) -> u64 {
     if evidence.metrics.is_none() {
         return 0;
     }
-    let keys: usize = evidence.noise.range(from..).map(|(_, keys)| keys.len()).sum();
-    let before: u64 = evidence.noise_before.range(from..).map(|(_, count)| count).sum();
-    u64::try_from(keys).unwrap_or(u64::MAX).saturating_add(before)
+    // S3 may date the event a moment after the operation.
+    let last = last.saturating_add(MINUTE).unwrap_or(last);
+    let explains = |minute: &Timestamp| *minute >= from && aligned(*minute, period(window)) <= last;
+    let keys = evidence.noise.iter().filter(|(minute, _)| explains(minute)).map(|(_, keys)| keys.len());
+    let before = evidence.noise_before.iter().filter(|(minute, _)| explains(minute)).map(|(_, count)| count);
+    u64::try_from(keys.sum::<usize>()).unwrap_or(u64::MAX).saturating_add(before.sum())
 }
 
 /// How many of the failures of a run were by no fault of the settings: those that are not among the failures before it.
@@ -189,12 +192,12 @@ fn noise_of(run: &Run, evidence: &RuleEvidence, terms: &Terms) -> u64 {
         false => recent.min(run.since.saturating_sub(SHORTEST).unwrap_or(run.since)),
     };
     if from > run.since {
-        return noise(evidence, from);
+        return noise(evidence, from, run.last, terms.window);
     }
     let cleared = cleared_at(evidence, terms);
     let earlier = metrics.ended.range(from..run.since).filter(|(at, _)| !is_before(**at, cleared));
     let earlier: u64 = earlier.map(|(_, ended)| ended.failed).sum();
-    noise(evidence, from).saturating_sub(earlier)
+    noise(evidence, from, run.last, terms.window).saturating_sub(earlier)
 }
 
 /// What failure events show where no metrics are read. They tell of no success, so that nothing but a canary or a backfill
@@ -231,14 +234,19 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
     }
     let start = window_start(read_to, terms.window);
     let cleared = cleared_at(evidence, terms);
-    let (mut failed, mut operations) = (0_u64, 0_u64);
+    let (mut failed, mut operations, mut last_failed) = (0_u64, 0_u64, None);
     for (at, ended) in metrics.ended.range(start..) {
         // After what was read there is at most a part of the points: it shows failures, and not that there were no others.
         operations += if *at < read_to || ended.failed > 0 { ended.operations } else { 0 };
-        failed += if is_before(*at, cleared) { 0 } else { ended.failed };
+        if ended.failed > 0 && !is_before(*at, cleared) {
+            failed += ended.failed;
+            last_failed = Some(*at);
+        }
     }
     let recent = read_from(read_to, terms.window);
-    let failed = failed.saturating_sub(noise(evidence, recent));
+    let arrived = operations > failed;
+    let not_counted = last_failed.map_or(0, |last| noise(evidence, recent, last, terms.window));
+    let failed = failed.saturating_sub(not_counted);
     if failed > 0 {
         let shown = Run { since: start, last: read_to, failed, operations: operations.max(failed) };
         return Finding::Failing { run: open_run(evidence, terms).cloned().unwrap_or(shown) };
@@ -249,7 +257,7 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
     if let Some(backlog) = latest.filter(|_| is_behind(metrics, recent, terms)) {
         return Finding::Delayed { backlog };
     }
-    if operations > 0 {
+    if arrived {
         return Finding::Arriving;
     }
     if let Some(run) = open_run(evidence, terms) {

@@ -176,7 +176,12 @@ async fn of_more_than_a_hundred_differences_the_first_hundred_are_listed_and_all
     let status = scene.check().await?;
     assert_eq!(status["drift"].as_array().map(Vec::len), Some(100));
     assert_eq!(status["driftCount"], 153);
-    assert!(message(&status, "Ready").ends_with("and 148 more"), "{}", message(&status, "Ready"));
+    let text = message(&status, "Ready");
+    assert!(text.contains(&scene.source) && text.contains(&scene.destination), "{text}");
+    let more = text.strip_suffix(" more").and_then(|text| text.rsplit_once("; and ")).map(|(_, count)| count);
+    let more: usize = more.with_context(|| text.to_owned())?.parse()?;
+    let named = (0..150).filter(|n| text.contains(&format!("rules[rule-{n:03}]"))).count();
+    assert!(named > 0 && more > 0 && 3 + named + more == 153, "{named} named: {text}");
 
     scene.manage("Enforce").await?;
     scene.world.s3(SOURCE_REGION).delete_bucket_replication().bucket(&scene.source).send().await?;

@@ -55,8 +55,10 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         let folders: BTreeSet<&str> = planned.probes.iter().map(|probe| probe.folder.as_str()).collect();
         let wanted = place::reachable(&folders, &source, &destinations, &spec.rules);
         self.write_ahead(&wanted).await?;
-        let is_under_way =
-            |probe: &&Probe| self.course.flights.iter().any(|flight| flight.folder == probe.folder);
+        // Rules of one prefix share a folder, and each has canaries of its own.
+        let is_under_way = |probe: &&Probe| {
+            self.course.flights.iter().any(|flight| key::is_of_rule(&flight.key, &probe.folder, &probe.rule))
+        };
         let due: Vec<Probe> = planned.probes.iter().filter(|probe| !is_under_way(probe)).cloned().collect();
         let mut answered = true;
         if !due.is_empty() {

@@ -298,3 +298,31 @@ fn canaries_are_no_more_frequent_than_the_administrator_allows() {
     assert!(!sent.is_empty(), "canaries go on");
     assert!(sent[0] >= Duration::from_secs(3_600), "{sent:?}");
 }
+
+#[test]
+fn a_canary_that_is_pending_keeps_none_of_another_rule_of_its_prefix_from_being_sent() {
+    let (mut scene, _) = sent();
+    scene.hold(true);
+    let by_tier = |id: &str, priority: u8| {
+        json!({
+            "id": id,
+            "priority": priority,
+            "filter": {"tags": {"tier": id}},
+            "destination": {"bucket": "copies"},
+        })
+    };
+    let mut two = with_canary();
+    two["rules"] = json!([two["rules"][0].clone(), by_tier("silver", 2)]);
+    two["rules"][0]["priority"] = json!(1);
+    two["rules"][0]["filter"] = json!({"tags": {"tier": "gold"}});
+    scene.apply(two);
+    scene.check();
+    for _ in 0..3 {
+        scene.wait(Duration::from_secs(450));
+    }
+    let keys: Vec<String> =
+        scene.world().buckets["orders"].objects.versions.iter().map(|version| version.key.clone()).collect();
+    let folders: Vec<&str> = keys.iter().filter_map(|key| Some(key.rsplit_once('/')?.0)).collect();
+    assert_eq!(keys.len(), 2, "{keys:?}: {:#}", scene.status());
+    assert_eq!(folders[0], folders[1]);
+}

@@ -28,7 +28,16 @@ pub fn has_room(folder: &str) -> bool {
 
 /// The key of a canary. `second`: when it is sent, in seconds since 1970.
 pub fn key(folder: &str, rule: &str, second: i64) -> String {
-    format!("{folder}{NAME}{}-{second}", sha256_prefix(rule.as_bytes(), DIGEST))
+    format!("{}{second}", beginning(folder, rule))
+}
+
+/// Whether a key is that of a canary for this rule.
+pub fn is_of_rule(key: &str, folder: &str, rule: &str) -> bool {
+    key.starts_with(&beginning(folder, rule))
+}
+
+fn beginning(folder: &str, rule: &str) -> String {
+    format!("{folder}{NAME}{}-", sha256_prefix(rule.as_bytes(), DIGEST))
 }
 
 /// Whether a folder is one of this resource: the last part of it is its UID.
