@@ -205,8 +205,6 @@ fn each_end_of_a_job_has_its_reason() {
     assert!(role.message.contains("could not be assumed"), "{}", role.message);
     let half = Job { failed: 1600, succeeded: 400, ..failed("Job failure rate is above 50%") };
     assert!(judged(&half, &none).message.contains("more than half"));
-    let suspended = judged(&failed("Job was suspended for more than 30 days"), &none);
-    assert!(suspended.message.contains("30 days") && suspended.reason == Reason::JobFailed);
     let done = Job { succeeded: 3000, ..job("Complete") };
     let done = judged(&done, &none);
     assert_eq!(
@@ -226,6 +224,32 @@ fn each_end_of_a_job_has_its_reason() {
     let ours = judged(&job("Cancelled"), &json!({"cancel": true}));
     assert!(ours.message.starts_with("cancelled"), "{}", ours.message);
     assert_eq!(vanished("job-1").reason, Reason::JobVanished);
+}
+
+#[test]
+fn only_a_job_that_nobody_approved_for_30_days_waited_too_long() {
+    let days = |days: i64| Some(at(days * 24 * 60 * 60));
+    let failed = |reason: &str, ended| Job {
+        failure_reasons: vec![reason.into()],
+        succeeded: 0,
+        created: days(0),
+        terminated: ended,
+        ..job("Failed")
+    };
+    let late = |job: &Job, spec: &Value| {
+        let verdict = judged(job, spec);
+        assert_eq!((verdict.reason, verdict.ended), (Reason::JobFailed, true));
+        verdict.message.contains("waited too long for approval")
+    };
+    let (manual, approved) = (json!({"approval": "Manual"}), json!({"approval": "Manual", "approved": true}));
+    let waited = failed("Job was suspended for more than 30 days", days(30));
+    assert!(late(&waited, &manual));
+    assert!(!late(&waited, &approved));
+    assert!(late(&Job { created: None, ..waited }, &manual), "the words decide where the age is not known");
+    let versioning = failed("The versioning of bucket copies is suspended", days(1));
+    assert!(!late(&versioning, &json!({})));
+    assert!(!late(&versioning, &manual), "S3 lists objects before the job waits for anyone");
+    assert!(!late(&Job { created: None, ..versioning }, &approved));
 }
 
 #[test]

@@ -3,10 +3,15 @@
 //! In: a job as S3 describes it, and what the user wishes. Out: the reason and the message of `Ready`, whether the backfill
 //! has ended, and the change of the job to ask for.
 
+use jiff::SignedDuration;
+
 use crate::api::{Approval, BackfillProgress, Reason, ReplicationBackfillSpec};
 use crate::replication::backfill::job::{Job, JobState, JobUpdate};
 use crate::replication::backfill::price;
 use crate::replication::backfill::request::report_location;
+
+/// How long S3 lets a job wait for approval.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// What is wished of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +138,7 @@ fn end(job: &Job, spec: Option<&ReplicationBackfillSpec>, wish: Wish) -> Verdict
             Reason::NothingToDo,
             "no object is missing: S3 found none that the rules replicate and that has one of spec.statuses, of spec.prefixes and of the given time. Objects in Glacier Flexible Retrieval and Deep Archive do not count: restore them first",
         ),
-        JobState::Failed if words.to_ascii_lowercase().contains("suspended") => Verdict::ended(
+        JobState::Failed if was_never_approved(job, spec) => Verdict::ended(
             Reason::JobFailed,
             format!(
                 "job {id} waited too long for approval, and S3 ends one after 30 days ({words}); {again} and set its approved to true"
@@ -165,6 +170,24 @@ fn is_empty_manifest(job: &Job) -> bool {
     job.succeeded == 0
         && job.failed == 0
         && job.failure_reasons.iter().any(|reason| reason.to_ascii_lowercase().contains("no keys matching"))
+}
+
+/// Whether S3 failed a job because nobody approved it for 30 days
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-create-job.html>). S3 gives no documented code for it. Its
+/// words alone are not enough: a job may also fail because the versioning of a bucket is suspended. The age decides where S3
+/// reports it.
+fn was_never_approved(job: &Job, spec: Option<&ReplicationBackfillSpec>) -> bool {
+    let waited = spec.is_some_and(|spec| spec.approval == Approval::Manual && !spec.approved);
+    let untouched = job.succeeded == 0 && job.failed == 0;
+    let age = job.created.zip(job.terminated).map(|(created, ended)| ended.duration_since(created));
+    waited
+        && untouched
+        && match age {
+            Some(age) => age >= LONGEST_WAIT,
+            None => {
+                job.failure_reasons.iter().any(|reason| reason.to_ascii_lowercase().contains("suspended"))
+            }
+        }
 }
 
 /// Where the reasons of failed objects are.
