@@ -29,6 +29,7 @@ pub enum Mutant {
     IntentNotKept,
     JobNotSearched,
     TokenByChance,
+    ApprovalNotAuthorized,
     CanaryPlaceForgotten,
     CanaryNotAwaited,
     CanaryNotSwept,
@@ -36,7 +37,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 28] = [
+    pub const ALL: [Mutant; 29] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -65,6 +66,7 @@ impl Mutant {
         Mutant::IntentNotKept,
         Mutant::JobNotSearched,
         Mutant::TokenByChance,
+        Mutant::ApprovalNotAuthorized,
     ];
 
     /// The fault, in one sentence.
@@ -104,6 +106,9 @@ impl Mutant {
             Mutant::IntentNotKept => "The token of a job is not in the status before the job is asked for.",
             Mutant::JobNotSearched => "A job whose id was lost is not searched for.",
             Mutant::TokenByChance => "Each request for a job has another token.",
+            Mutant::ApprovalNotAuthorized => {
+                "A job that the user approves is started without asking again whether it may run."
+            }
             Mutant::CanaryPlaceForgotten => "A canary is written before the status names its place.",
             Mutant::CanaryNotAwaited => "A canary is deleted before its replication status is final.",
             Mutant::CanaryNotSwept => "An operator that starts does not search for canaries that are left.",

@@ -52,7 +52,8 @@ pub enum Call {
     DescribeJob(String),
     FindJob,
     UpdateJob(JobUpdate),
-    Live,
+    /// Of an object of this kind.
+    Live(String),
     AddFinalizer,
     RemoveFinalizer,
     SetStatus,
@@ -114,7 +115,7 @@ impl std::fmt::Display for Call {
             Call::DescribeJob(job) => write!(f, "describe {job}"),
             Call::FindJob => f.write_str("find the job among those of the account"),
             Call::UpdateJob(update) => write!(f, "set the job to {}", update.requested()),
-            Call::Live => f.write_str("read the live object"),
+            Call::Live(kind) => write!(f, "read the live {kind}"),
             Call::AddFinalizer => f.write_str("add the finalizer"),
             Call::RemoveFinalizer => f.write_str("remove the finalizer"),
             Call::SetStatus => f.write_str("write the status"),
@@ -389,7 +390,7 @@ impl<P: Cloud> Cloud for Hooked<P> {
 
 impl<P: Cluster> Cluster for Hooked<P> {
     async fn live(&self, object: &ObjectKey) -> Result<Option<DynamicObject>, ClusterError> {
-        self.kubernetes(Call::Live, self.port.live(object)).await
+        self.kubernetes(Call::Live(object.kind.kind.clone()), self.port.live(object)).await
     }
 
     async fn add_finalizer(

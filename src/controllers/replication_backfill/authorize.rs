@@ -1,7 +1,8 @@
-//! Decides, without a call to AWS, whether a backfill may begin now.
+//! Decides, without a call to AWS, whether a backfill may begin now, and whether an approved job may start.
 //!
 //! In: a backfill, its replication, its siblings and the accounts as the watches last saw them. Out: the place of the job, or
-//! a refusal. It is asked once before anything is made in AWS and once more just before the job.
+//! a refusal. It is asked before anything is read in AWS, and again, with the live replication, just before each write that
+//! makes something or costs money.
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use crate::ports::{Cluster, ObjectKey};
 use crate::replication::authorize::accounts::Account;
 use crate::replication::backfill::Parent;
 use crate::replication::backfill::preconditions::{
-    require_allowed, require_ready, require_settled, require_turn,
+    require_allowed, require_ready, require_same_source, require_settled, require_turn,
 };
 use crate::replication::{Accounts, Refusal};
 use crate::runtime::store::Key;
@@ -54,7 +55,7 @@ pub async fn authorize<C, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Result<Place, Stop> {
     let found = cx.shared.index.replications.get(&parent_key(subject, spec));
-    authorize_for(subject, spec, found.as_deref(), cx).await
+    authorize_begin(subject, spec, found.as_deref(), cx).await
 }
 
 /// The same for the replication as the API server has it now: the cache may be behind.
@@ -66,22 +67,59 @@ pub async fn authorize_again<C, K: Cluster>(
     spec: &ReplicationBackfillSpec,
     cx: &Context<C, K>,
 ) -> Result<Place, Stop> {
-    let cached = cx.shared.index.replications.get(&parent_key(subject, spec));
-    let live = match cached.as_deref() {
-        Some(cached) => cx.shared.cluster.live(&ObjectKey::new::<BucketReplication>(cached.meta())).await?,
-        None => None,
-    };
-    let live = live.map(serde_json::to_value).transpose().ok().flatten();
-    let live: Option<Guarded> = live.and_then(|live| serde_json::from_value(live).ok());
-    authorize_for(subject, spec, live.as_ref(), cx).await
+    let live = live_parent(subject, spec, cx).await?;
+    authorize_begin(subject, spec, live.as_ref(), cx).await
 }
 
-async fn authorize_for<C, K: Cluster>(
+/// Whether a job that waits for approval may start now: as for one that begins, but it has had its turn, and S3 has listed
+/// its objects already.
+///
+/// # Errors
+/// As [`authorize`]; the replication has another source by now.
+pub async fn authorize_start<C, K: Cluster>(
+    subject: &Subject<'_>,
+    spec: &ReplicationBackfillSpec,
+    source: &BackfillSource,
+    cx: &Context<C, K>,
+) -> Result<(), Stop> {
+    let live = live_parent(subject, spec, cx).await?;
+    let (_, place) = authorize_parent(spec, live.as_ref(), cx).await?;
+    Ok(require_same_source(source, &place.source, &spec.replication_ref.name)?)
+}
+
+/// The replication as the API server has it now.
+async fn live_parent<C, K: Cluster>(
+    subject: &Subject<'_>,
+    spec: &ReplicationBackfillSpec,
+    cx: &Context<C, K>,
+) -> Result<Option<Guarded>, Stop> {
+    let cached = cx.shared.index.replications.get(&parent_key(subject, spec));
+    let Some(cached) = cached else { return Ok(None) };
+    let live = cx.shared.cluster.live(&ObjectKey::new::<BucketReplication>(cached.meta())).await?;
+    let live = live.map(serde_json::to_value).transpose().ok().flatten();
+    Ok(live.and_then(|live| serde_json::from_value(live).ok()))
+}
+
+async fn authorize_begin<C, K: Cluster>(
     subject: &Subject<'_>,
     spec: &ReplicationBackfillSpec,
     found: Option<&Guarded>,
     cx: &Context<C, K>,
 ) -> Result<Place, Stop> {
+    let (resource, place) = authorize_parent(spec, found, cx).await?;
+    require_turn(before(subject, spec, cx).as_deref(), &spec.replication_ref.name)?;
+    let (settle, now) = (cx.shared.settings.backfill_settle, cx.shared.clock.timestamp());
+    let none = BucketReplicationStatus::default();
+    require_settled(resource.status.as_ref().unwrap_or(&none), &place.source.bucket, settle, now)?;
+    Ok(place)
+}
+
+/// What holds for everything that costs money: the replication works, and the administrators allow it.
+async fn authorize_parent<'a, C, K: Cluster>(
+    spec: &ReplicationBackfillSpec,
+    found: Option<&'a Guarded>,
+    cx: &Context<C, K>,
+) -> Result<(&'a BucketReplication, Place), Stop> {
     let name = &spec.replication_ref.name;
     let parent = match found {
         None => Parent::Missing,
@@ -100,10 +138,7 @@ async fn authorize_for<C, K: Cluster>(
         return Err(Refusal::new(Reason::ReplicationNotReady, ConditionType::Ready, message).into());
     }
     require_allowed(spec, accounts.source.as_ref())?;
-    require_turn(before(subject, spec, cx).as_deref(), name)?;
-    let settle = cx.shared.settings.backfill_settle;
-    require_settled(status, &source.bucket, settle, cx.shared.clock.timestamp())?;
-    Ok(Place { source, account: accounts.source, parent_role: resource.spec.role.clone() })
+    Ok((resource, Place { source, account: accounts.source, parent_role: resource.spec.role.clone() }))
 }
 
 pub fn parent_key(subject: &Subject<'_>, spec: &ReplicationBackfillSpec) -> Key {

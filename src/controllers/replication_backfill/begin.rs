@@ -8,6 +8,7 @@ use crate::api::{
     BackfillSource, FINALIZER, Reason, ReplicationBackfillSpec, ReplicationBackfillStatus, RoleStatus,
 };
 use crate::controllers::replication_backfill::authorize::{Place, authorize, authorize_again, parent_key};
+use crate::controllers::replication_backfill::confirm::{require_current, require_leading};
 use crate::controllers::replication_backfill::connect::{address, connect};
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::end::end;
@@ -54,14 +55,10 @@ pub async fn begin<C: Cloud, K: Cluster>(
             return Ok(go_on(subject, Reason::Preparing, message, pause, cx).await?);
         }
     };
-    // Minutes may have passed, and administrators and users may have changed their minds.
-    if authorize_again(subject, spec, cx).await? != place {
-        return Err(Stop::Outdated);
-    }
-    cx.require_leading()?;
+    require_permission(subject, spec, &place, cx).await?;
     let intent = keep_intent(subject, spec, cx).await?;
-    // The lease may have moved while the status was written.
-    cx.require_leading()?;
+    // The lease may have moved while the status was written, and a permission may have gone.
+    require_permission(subject, spec, &place, cx).await?;
     let mut request = job_request(spec, &place.source, &arn, &intent);
     if is_on(Mutant::TokenByChance) {
         request.token = format!("{:x}", fastrand::u64(..));
@@ -160,28 +157,27 @@ async fn record<C, K: Cluster>(subject: &mut Subject<'_>, id: &str, cx: &Context
     save(subject, status, cx).await
 }
 
-/// Before the first write to AWS: confirms with the API server that the object is still the one that was read, and takes its
-/// status, for the cache may be behind another leader's writes. Adds the finalizer.
-async fn confirm<C, K: Cluster>(subject: &mut Subject<'_>, cx: &Context<C, K>) -> Result<(), Stop> {
-    let Some(live) = cx.shared.cluster.live(subject.key).await? else { return Err(Stop::Outdated) };
-    if live.metadata.deletion_timestamp.is_some() || live.metadata.generation != subject.metadata.generation {
+/// Authorizes again before a write: minutes may have passed since the reconcile began, and administrators and users may have
+/// changed their minds.
+async fn require_permission<C, K: Cluster>(
+    subject: &Subject<'_>,
+    spec: &ReplicationBackfillSpec,
+    place: &Place,
+    cx: &Context<C, K>,
+) -> Result<(), Stop> {
+    if authorize_again(subject, spec, cx).await? != *place {
         return Err(Stop::Outdated);
     }
-    let status: ReplicationBackfillStatus = live
-        .data
-        .get("status")
-        .cloned()
-        .and_then(|status| serde_json::from_value(status).ok())
-        .unwrap_or_default();
-    let is_known =
-        |s: &ReplicationBackfillStatus| (s.token.clone(), s.job_id.clone(), s.finished_at.is_some());
-    if is_known(&status) != is_known(&subject.status) {
-        cx.memory.begin_write(&subject.key.uid, &status, cx.shared.clock.now());
-        return Err(Stop::Outdated);
-    }
-    let held = Finalizers::of(&live.metadata);
+    Ok(require_leading(cx)?)
+}
+
+/// Before the first write to AWS: confirms with the API server that the object is still the one that was read. Adds the
+/// finalizer.
+async fn confirm<C, K: Cluster>(subject: &Subject<'_>, cx: &Context<C, K>) -> Result<(), Stop> {
+    let metadata = require_current(subject, cx).await?;
+    let held = Finalizers::of(&metadata);
     if !held.contains(FINALIZER) {
-        let generation = live.metadata.generation;
+        let generation = metadata.generation;
         let added = cx.shared.cluster.add_finalizer(subject.key, generation, &held, FINALIZER).await;
         added.map_err(|error| if error.is_outdated() { Stop::Outdated } else { error.into() })?;
     }
@@ -223,9 +219,12 @@ async fn prepare_role<C: Cloud, K: Cluster>(
     if stages.is_empty() {
         return Ok(Prepared::Role(arn));
     }
-    for step in stages.iter().flatten() {
-        cx.require_leading()?;
-        cx.shared.cloud.execute(clients, step).await?;
+    for stage in &stages {
+        require_permission(subject, spec, place, cx).await?;
+        for step in stage {
+            require_leading(cx)?;
+            cx.shared.cloud.execute(clients, step).await?;
+        }
     }
     let pause = pace::ROLE_SETTLE.min(cx.shared.settings.backfill_settle);
     Ok(if pause.is_zero() { Prepared::Role(arn) } else { Prepared::Made(pause) })

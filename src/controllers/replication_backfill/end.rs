@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use crate::api::ReplicationBackfillStatus;
+use crate::controllers::replication_backfill::confirm::require_leading;
 use crate::controllers::replication_backfill::connect::connect;
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::status::conclude;
@@ -90,7 +91,7 @@ pub async fn remove_role<C: Cloud, K: Cluster>(
     // Whether it has a policy is not read: deleting one that is not there is no error.
     let held = held.map(|role| crate::replication::ObservedRole { policy: Err(unread(name)), ..role });
     for step in removal(held.as_ref(), &subject.id) {
-        cx.require_leading()?;
+        require_leading(cx)?;
         cx.shared.cloud.execute(&clients, &step).await?;
     }
     Ok(())

@@ -5,14 +5,18 @@
 
 use std::time::Duration;
 
-use crate::api::Reason;
+use crate::api::{BackfillSource, Reason};
+use crate::controllers::replication_backfill::authorize::authorize_start;
+use crate::controllers::replication_backfill::confirm::{require_current, require_leading};
 use crate::controllers::replication_backfill::connect::{address, connect};
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::end::end;
 use crate::controllers::replication_backfill::status::{go_on, save};
 use crate::controllers::replication_backfill::stop::Stop;
 use crate::controllers::replication_backfill::subject::Subject;
+use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
+use crate::replication::Refusal;
 use crate::replication::backfill::status::with_job;
 use crate::replication::backfill::verdict::{vanished, verdict};
 use crate::replication::backfill::{JobUpdate, Wish, pace};
@@ -52,10 +56,14 @@ pub async fn follow<C: Cloud, K: Cluster>(
                 "; the operator runs with --read-only and asks S3 for nothing: restart it without the flag",
             );
         }
-        Some(update) if (cx.shared.may_begin)() => {
+        Some(update) => {
+            if update == JobUpdate::Confirm && !is_on(Mutant::ApprovalNotAuthorized) {
+                require_start(subject, &source, cx).await.map_err(|stop| still_waits(stop, id))?;
+            }
+            require_leading(cx)?;
             cx.shared.cloud.update_job(&clients, &at, id, update).await?;
         }
-        _ => {}
+        None => {}
     }
     let pause = match found.update {
         Some(JobUpdate::Cancel) => pace::ENDING_PAUSE,
@@ -64,6 +72,29 @@ pub async fn follow<C: Cloud, K: Cluster>(
         None => pace::pause(age(subject, cx)),
     };
     Ok(go_on(subject, found.reason, &message, pause, cx).await?)
+}
+
+/// Before the request that runs an approved job: days may have passed since the job was made. The cache may be behind a user
+/// who cancelled or deleted the backfill, and administrators may allow no backfills any more.
+async fn require_start<C, K: Cluster>(
+    subject: &Subject<'_>,
+    source: &BackfillSource,
+    cx: &Context<C, K>,
+) -> Result<(), Stop> {
+    let Some(spec) = subject.spec else { return Err(Stop::Outdated) };
+    require_current(subject, cx).await?;
+    authorize_start(subject, spec, source, cx).await
+}
+
+/// A refusal that also names the job that waits.
+fn still_waits(stop: Stop, id: &str) -> Stop {
+    match stop {
+        Stop::Refused { refusal: Refusal { reason, message, about }, until } => {
+            let message = format!("job {id} is approved and is not started: {message}");
+            Stop::Refused { refusal: Refusal { reason, message, about }, until }
+        }
+        stop => stop,
+    }
 }
 
 /// How long the check has to wait. A change of the spec does not wait, and a check that someone asked for waits briefly.

@@ -5,6 +5,7 @@
 
 mod authorize;
 mod begin;
+mod confirm;
 mod connect;
 pub mod context;
 pub mod controller;

@@ -5,17 +5,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::controllers::settings::Settings;
+use crate::replication::Step;
 use crate::runtime::clock::SimulatedClock;
 use crate::simulation::{
-    ApiServer, Choice, Hook, ObjectName, Operator, SimulatedCloud, SimulatedCluster, World,
+    ApiServer, Call, Choice, Hook, ObjectName, Operator, Role, SimulatedCloud, SimulatedCluster, World,
 };
 
 const HERE: &str = "111122223333";
 const PARENT: &str = "orders";
 const NAME: &str = "missed";
+
+fn parent() -> ObjectName {
+    ObjectName::replication("data", PARENT)
+}
+
+fn backfill() -> ObjectName {
+    ObjectName::backfill("data", NAME)
+}
+
+fn reason(status: &Value) -> &str {
+    status["conditions"][0]["reason"].as_str().unwrap_or_default()
+}
 
 /// A replication that the operator has set up, and a backfill of it.
 struct Scene {
@@ -23,6 +37,18 @@ struct Scene {
     cluster: SimulatedCluster,
     clock: SimulatedClock,
     operator: Operator,
+    reaction: Reaction,
+}
+
+/// What becomes of the calls; `None`: each is answered.
+type Reaction = Arc<Mutex<Option<Box<dyn FnMut(&Call) -> Choice + Send>>>>;
+
+fn hook(reaction: &Reaction) -> Hook {
+    let reaction = reaction.clone();
+    Arc::new(move |call| {
+        let choice = reaction.lock().as_mut().map_or(Choice::Answer, |react| react(&call));
+        Box::pin(std::future::ready(choice))
+    })
 }
 
 impl Scene {
@@ -41,13 +67,74 @@ impl Scene {
         server.create(&ObjectName::replication("data", PARENT), spec, 0);
         let (cloud, cluster, clock) =
             (SimulatedCloud::new(world), SimulatedCluster::new(server), SimulatedClock::new());
-        let hook: Hook = Arc::new(|_| Box::pin(std::future::ready(Choice::Answer)));
-        let operator = Operator::start(&cloud, &cluster, &clock, hook, edit);
-        let scene = Scene { cloud, cluster, clock, operator };
+        let reaction = Reaction::default();
+        let operator = Operator::start(&cloud, &cluster, &clock, hook(&reaction), edit);
+        let scene = Scene { cloud, cluster, clock, operator, reaction };
         scene.check_parent();
         let spec = json!({"replicationRef": {"name": PARENT}});
         scene.cluster.with(|server| server.create(&ObjectName::backfill("data", NAME), spec, 1));
         scene
+    }
+
+    /// The same under an `AwsAccount` that allows backfills, and the job waits until the user approves it.
+    fn awaiting_approval() -> Scene {
+        let mut scene = Scene::new();
+        let account = json!({"accountId": HERE, "namespaces": {"matchNames": ["data"]}, "sources": ["*"],
+            "destinations": ["*"], "allow": ["Backfill"]});
+        scene.cluster.with(|server| {
+            server.create(&ObjectName::account("default"), account, 0);
+            server.edit(&backfill(), |object| object["spec"]["approval"] = json!("Manual"));
+        });
+        scene.check_parent();
+        scene.restart();
+        scene.until("AwaitingApproval");
+        scene
+    }
+
+    /// The process ends, and another one starts.
+    fn restart(&mut self) {
+        *self.reaction.lock() = None;
+        let hook = hook(&self.reaction);
+        self.operator = Operator::start(&self.cloud, &self.cluster, &self.clock, hook, |_| {});
+    }
+
+    /// From now on, this decides what becomes of each call.
+    fn react(&self, react: impl FnMut(&Call) -> Choice + Send + 'static) {
+        *self.reaction.lock() = Some(Box::new(react));
+    }
+
+    /// Someone edits an object just before the first call that matches is answered.
+    fn edit_at(
+        &self,
+        matches: impl Fn(&Call) -> bool + Send + 'static,
+        name: ObjectName,
+        edit: impl Fn(&mut Value) + Send + 'static,
+    ) {
+        let (cluster, mut edited) = (self.cluster.clone(), false);
+        self.react(move |call| {
+            if !edited && matches(call) {
+                edited = true;
+                cluster.with(|server| server.edit(&name, |object| edit(object)));
+            }
+            Choice::Answer
+        });
+    }
+
+    fn edit(&self, name: &ObjectName, edit: impl Fn(&mut Value)) {
+        self.cluster.with(|server| server.edit(name, |object| edit(object)));
+    }
+
+    /// The state of the one job.
+    fn job(&self) -> String {
+        let world = self.cloud.world();
+        assert_eq!(world.jobs.held.len(), 1);
+        world.jobs.held.values().next().unwrap().state.clone()
+    }
+
+    /// The roles that were made for jobs.
+    fn roles(&self) -> Vec<Role> {
+        let roles = self.cloud.world().roles;
+        roles.into_values().filter(|role| role.name.starts_with("backfill+")).collect()
     }
 
     fn check_parent(&self) -> Value {
@@ -59,6 +146,11 @@ impl Scene {
     /// One reconcile of the backfill. Returns its status, and when it comes back.
     fn reconcile(&self) -> (Value, Option<Duration>) {
         self.cluster.with(|server| self.operator.sync(server));
+        self.reconcile_from_cache()
+    }
+
+    /// The same by what the watch brought before.
+    fn reconcile_from_cache(&self) -> (Value, Option<Duration>) {
         let reconcile = self.operator.reconcile_backfill("data", NAME).unwrap();
         let next = reconcile.now_or_never().unwrap().unwrap().after();
         (self.status(&ObjectName::backfill("data", NAME)), next)
@@ -158,4 +250,104 @@ fn failed_objects_and_none_at_all_have_their_own_ends() {
     scene.cloud.with(|world| world.jobs.objects = 0);
     let nothing = scene.until("NothingToDo");
     assert_eq!(nothing["conditions"][0]["status"], "True");
+}
+
+#[test]
+fn an_approved_job_runs_and_one_that_is_not_allowed_any_more_waits_and_says_why() {
+    let scene = Scene::awaiting_approval();
+    scene.edit(&backfill(), |object| object["spec"]["approved"] = json!(true));
+    scene.reconcile();
+    assert_eq!(scene.job(), "Ready");
+
+    let forbid = |object: &mut Value| object["spec"]["allow"] = json!([]);
+    let suspend = |object: &mut Value| object["spec"]["suspend"] = json!(true);
+    let observe = |object: &mut Value| object["spec"]["managementPolicy"] = json!("Observe");
+    let forbidden: [(ObjectName, fn(&mut Value), &str, &str); 3] = [
+        (ObjectName::account("default"), forbid, "NotAllowed", "add Backfill to spec.allow"),
+        (parent(), suspend, "ReplicationNotReady", "is suspended"),
+        (parent(), observe, "ReplicationNotReady", "is only observed"),
+    ];
+    for (name, edit, refused, why) in forbidden {
+        let scene = Scene::awaiting_approval();
+        scene.edit(&name, edit);
+        scene.edit(&backfill(), |object| object["spec"]["approved"] = json!(true));
+        let (status, next) = scene.reconcile();
+        assert_eq!((reason(&status), scene.job().as_str()), (refused, "Suspended"), "{status:#}");
+        let said = status["conditions"][0]["message"].as_str().unwrap();
+        assert!(said.starts_with("job job-1 is approved and is not started") && said.contains(why), "{said}");
+        assert!(next.is_some(), "it is tried again");
+    }
+}
+
+#[test]
+fn a_job_that_waited_is_started_once_the_administrator_allows_it_again() {
+    let scene = Scene::awaiting_approval();
+    scene.edit(&ObjectName::account("default"), |object| object["spec"]["allow"] = json!([]));
+    scene.edit(&backfill(), |object| object["spec"]["approved"] = json!(true));
+    scene.reconcile();
+    scene.edit(&ObjectName::account("default"), |object| object["spec"]["allow"] = json!(["Backfill"]));
+    scene.until("Completed");
+}
+
+#[test]
+fn an_operator_whose_cache_lags_starts_no_job_that_the_user_cancelled_or_deleted() {
+    let cancel = |scene: &Scene| scene.edit(&backfill(), |object| object["spec"]["cancel"] = json!(true));
+    let delete = |scene: &Scene| scene.cluster.with(|server| server.delete(&backfill()));
+    let ends: [fn(&Scene); 2] = [cancel, delete];
+    for end in ends {
+        let scene = Scene::awaiting_approval();
+        scene.edit(&backfill(), |object| object["spec"]["approved"] = json!(true));
+        scene.cluster.with(|server| scene.operator.sync(server));
+        end(&scene);
+        scene.reconcile_from_cache();
+        assert_eq!(scene.job(), "Suspended");
+        scene.reconcile();
+        assert_eq!(scene.job(), "Cancelling");
+    }
+}
+
+#[test]
+fn a_job_whose_replication_has_another_source_by_now_is_not_started() {
+    let scene = Scene::awaiting_approval();
+    scene.edit(&parent(), |object| object["status"]["source"]["region"] = json!("us-west-2"));
+    scene.edit(&backfill(), |object| object["spec"]["approved"] = json!(true));
+    let (status, _) = scene.reconcile();
+    assert_eq!((reason(&status), scene.job().as_str()), ("ReplicationNotReady", "Suspended"));
+    let said = status["conditions"][0]["message"].as_str().unwrap();
+    assert!(said.contains("us-east-1") && said.contains("us-west-2"), "{said}");
+}
+
+#[test]
+fn no_role_is_made_or_given_rights_for_a_replication_that_was_suspended_meanwhile() {
+    let suspend = |object: &mut Value| object["spec"]["suspend"] = json!(true);
+    let scene = Scene::new();
+    scene.clock.advance(Duration::from_secs(16 * 60));
+    scene.edit_at(|call| matches!(call, Call::ReadRole(_)), parent(), suspend);
+    let (status, _) = scene.reconcile();
+    assert_eq!((reason(&status), scene.roles().len()), ("ReplicationNotReady", 0));
+
+    let scene = Scene::new();
+    scene.clock.advance(Duration::from_secs(16 * 60));
+    scene.edit_at(|call| matches!(call, Call::Execute(Step::CreateRole { .. })), parent(), suspend);
+    let (status, _) = scene.reconcile();
+    assert_eq!(reason(&status), "ReplicationNotReady");
+    let roles = scene.roles();
+    assert!(roles.len() == 1 && roles[0].policy.is_none(), "{roles:?}");
+}
+
+#[test]
+fn no_job_is_asked_for_that_is_forbidden_while_its_token_is_written() {
+    let scene = Scene::new();
+    scene.clock.advance(Duration::from_secs(16 * 60));
+    let (_, pause) = scene.reconcile();
+    assert_eq!(scene.roles().len(), 1);
+    scene.clock.advance(pause.unwrap());
+    scene.edit_at(
+        |call| *call == Call::SetStatus,
+        parent(),
+        |object| object["spec"]["suspend"] = json!(true),
+    );
+    let (status, _) = scene.reconcile();
+    assert_eq!(reason(&status), "ReplicationNotReady");
+    assert!(scene.cloud.world().jobs.held.is_empty());
 }

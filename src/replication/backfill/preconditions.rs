@@ -140,6 +140,31 @@ pub fn require_settled(
     Err(Hold { refusal, until: Some(left) })
 }
 
+/// The replication still has the source that the job was made for: what allows another source does not allow this job.
+///
+/// # Errors
+/// `ReplicationNotReady`, with both sources.
+pub fn require_same_source(
+    kept: &BackfillSource,
+    now: &BackfillSource,
+    replication: &str,
+) -> Result<(), Refusal> {
+    if kept == now {
+        return Ok(());
+    }
+    let named = |source: &BackfillSource| {
+        let BackfillSource { bucket, region, account, account_ref } = source;
+        let under = account_ref.as_ref().map(|name| format!(", AwsAccount {name}")).unwrap_or_default();
+        format!("bucket {bucket} in {region} (account {account}{under})")
+    };
+    let message = format!(
+        "the job was made for {}, and BucketReplication {replication} replicates {} now; set cancel to true, and create another ReplicationBackfill",
+        named(kept),
+        named(now)
+    );
+    Err(Refusal::new(Reason::ReplicationNotReady, ConditionType::Ready, message))
+}
+
 /// No other backfill of the replication is under way, and none is older.
 ///
 /// # Errors

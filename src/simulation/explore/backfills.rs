@@ -29,6 +29,16 @@ pub const CANCEL: Deed = Deed {
     },
 };
 
+pub const APPROVE: Deed = Deed {
+    name: "approves",
+    sentence: "The user approves the job of the backfill data/orders-november",
+    budget: Budget::SpecChanges,
+    act: |_, server| {
+        let name = ObjectName::backfill(NAMESPACE, FIRST);
+        set(server, &name, "approved", json!(true))
+    },
+};
+
 pub const DELETE: Deed = Deed {
     name: "deletes-backfill",
     sentence: "The user deletes the backfill data/orders-november",
@@ -106,6 +116,13 @@ pub fn plain() -> (World, ApiServer) {
 
 fn create(server: &mut ApiServer, name: &str) {
     server.create(&ObjectName::backfill(NAMESPACE, name), json!({"replicationRef": {"name": PARENT}}), 0);
+}
+
+/// The job waits until the user approves it.
+pub fn approval() -> (World, ApiServer) {
+    let (world, mut server) = plain();
+    set(&mut server, &ObjectName::backfill(NAMESPACE, FIRST), "approval", json!("Manual"));
+    (world, server)
 }
 
 pub fn listed_late() -> (World, ApiServer) {

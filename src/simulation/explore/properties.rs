@@ -258,12 +258,12 @@ pub fn forbidden(server: &ApiServer, object: &BucketReplication, seen: bool) -> 
     None
 }
 
-/// Why the account does not allow a canary for a resource.
-pub fn forbids_canaries(server: &ApiServer, object: &BucketReplication) -> Option<String> {
+/// Why the account does not allow an activity, such as `Canary`, for a resource.
+pub fn forbids(server: &ApiServer, object: &BucketReplication, activity: &str) -> Option<String> {
     let name = object.spec.source.account_ref.as_deref().unwrap_or("default");
     let account = server.objects.get(&ObjectName::account(name))?;
-    let allows = texts(&account["spec"]["allow"]).contains(&"Canary");
-    (!allows).then(|| format!("AwsAccount {name} does not allow canaries"))
+    let allows = texts(&account["spec"]["allow"]).contains(&activity);
+    (!allows).then(|| format!("AwsAccount {name} does not allow {activity}"))
 }
 
 /// A version of a canary of a resource in any bucket.

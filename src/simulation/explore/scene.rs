@@ -70,7 +70,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 12] = [
+pub const SCENES: [Scene; 13] = [
     Scene {
         name: "one-account",
         about: "one resource, its buckets in the operator's own account, and no AwsAccount",
@@ -188,6 +188,21 @@ pub const SCENES: [Scene; 12] = [
         about: "one backfill, whose job S3 lists late, and two operators, of which one leads",
         standby: true,
         begin: backfills::listed_late,
+        ..BACKFILL
+    },
+    // What happens before the job waits is in the other scenes.
+    Scene {
+        name: "backfill-approval",
+        about: "one backfill whose job waits for approval, which the user gives",
+        opening: Some(("idle.5", &backfills::APPROVE)),
+        deeds: &[
+            backfills::APPROVE,
+            backfills::CANCEL,
+            backfills::DELETE,
+            backfills::SUSPEND_PARENT,
+            backfills::FORBID,
+        ],
+        begin: backfills::approval,
         ..BACKFILL
     },
     // One operator: two at once are more than a search of jobs alone can distinguish.

@@ -11,7 +11,7 @@ use crate::mutants::{self, Mutant};
 const LIMITS: Limits = Limits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 28] = [
+const FOUND_BY: [(Mutant, &str); 29] = [
     (Mutant::NoLiveGet, "renamed; idle.2 renames-role; orders/CreateRole(orders-role-2).1 deletes"),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
@@ -43,6 +43,10 @@ const FOUND_BY: [(Mutant, &str); 28] = [
     (Mutant::IntentNotKept, "backfill"),
     (Mutant::JobNotSearched, "backfill-token-forgotten; orders-november/CreateJob.1 dies-after"),
     (Mutant::TokenByChance, "backfill-listed-late; orders-november/CreateJob.1 takes-over"),
+    (
+        Mutant::ApprovalNotAuthorized,
+        "backfill-approval; idle.5 approves; orders-november/DescribeJob.3 forbids-backfills",
+    ),
 ];
 
 #[track_caller]
@@ -166,6 +170,15 @@ fn a_leader_that_loses_the_lease_while_it_writes_its_intent_asks_for_no_job() {
 #[test]
 fn a_leader_that_loses_the_lease_while_it_looks_at_the_job_deletes_no_role() {
     assert_holds("backfill; orders-november/DescribeJob.4 moves-lease");
+}
+
+#[test]
+fn a_backfill_that_may_not_go_on_makes_no_role_and_asks_for_no_job() {
+    for deed in ["forbids-backfills", "suspends-replication", "deletes-replication"] {
+        assert_holds(&format!("backfill; orders-november/ReadRole.1 {deed}"));
+        assert_holds(&format!("backfill; orders-november/SetStatus.1 {deed}"));
+        assert_holds(&format!("backfill; orders-november/SetStatus.3 {deed}"));
+    }
 }
 
 /// What happens to one of two equal resources, and the same with the other.

@@ -52,7 +52,7 @@ fn an_object_whose_finalizer_is_stripped_and_that_goes_before_a_write_leaves_aws
 /// Adding the finalizer confirms that the object is there; later checks ask for it.
 #[test]
 fn an_object_that_goes_before_the_first_write_of_a_later_check_leaves_aws_untouched() {
-    for at in [Call::Connect, Call::Observe, Call::Live] {
+    for at in [Call::Connect, Call::Observe, Call::Live("BucketReplication".into())] {
         let mut scene = Scene::ready();
         scene.check();
         scene.cloud.with(|world| world.buckets.get_mut("orders").unwrap().configuration = None);

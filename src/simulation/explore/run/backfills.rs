@@ -5,18 +5,30 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::replication::backfill::JobState;
+use crate::api::{BucketReplication, ManagementPolicy};
+use crate::replication::Step;
+use crate::replication::backfill::{JobState, JobUpdate};
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::backfills::PARENT;
-use crate::simulation::explore::properties::{Property, Violation, is_owned, violated};
-use crate::simulation::explore::run::{NAMESPACE, Run};
+use crate::simulation::explore::properties::{Property, Violation, forbidden, forbids, is_owned, violated};
+use crate::simulation::explore::run::{Facts, NAMESPACE, Run};
 use crate::simulation::hook::Call;
 use crate::simulation::jobs::SimulatedJob;
 
 /// How long S3 may take to list a job: a request that is older has no job that is not listed.
 const LISTED: Duration = Duration::from_secs(60);
+
+/// Whether a call makes something or costs money. What ends a job or deletes its role needs no permission.
+fn begins(call: &Call) -> bool {
+    match call {
+        Call::CreateJob | Call::UpdateJob(JobUpdate::Confirm) => true,
+        Call::Execute(step) => !matches!(step, Step::DeleteRole { .. } | Step::DeleteRolePolicy { .. }),
+        _ => false,
+    }
+}
 
 impl Run {
     /// The jobs go on, as they do while the operator waits.
@@ -52,6 +64,14 @@ impl Run {
         self.scene.backfills.iter().map(|name| old(name).unwrap_or_default()).collect()
     }
 
+    /// Whether the end of a backfill waits until S3 would list a job that was perhaps asked for.
+    pub(super) fn awaits_listing(&self, work: usize) -> bool {
+        let Some(name) = self.backfill_at(work) else { return false };
+        let place = self.scene.backfills.iter().position(|backfill| *backfill == name);
+        let old = place.and_then(|place| self.ages().get(place).copied()).unwrap_or_default();
+        !old && self.backfill_reason(name).is_some_and(|(reason, _)| reason == "Cancelling")
+    }
+
     /// A backfill as the API server has it.
     fn backfill(&self, name: &str) -> Option<Value> {
         self.cluster.with(|server| server.objects.get(&ObjectName::backfill(NAMESPACE, name)).cloned())
@@ -82,13 +102,15 @@ impl Run {
     }
 
     /// A call for a backfill was issued: whether it may be made at this moment.
-    pub(super) fn issued_for_backfill(&mut self, work: usize, leads: bool, call: &Call) {
-        if !call.writes_to_aws() {
-            return;
-        }
-        self.judged += 3;
-        let name = self.backfill_at(work).unwrap_or_default();
+    pub(super) fn issued_for_backfill(&mut self, place: usize, leads: bool, call: &Call) {
+        let Some(check) = self.checks.get(place).filter(|_| call.writes_to_aws()) else { return };
+        // Existence, observation, permission; the lease, the token, the turn.
+        self.judged += 6;
+        let name = self.backfill_at(check.resource).unwrap_or_default();
         let mut found = Vec::new();
+        if begins(call) {
+            found.extend(self.begun_for(name, &check.facts, call));
+        }
         if !leads {
             found.push(violated(Property::Lease, format!("the former leader wants to {call}")));
         }
@@ -101,6 +123,44 @@ impl Run {
             found.extend(self.out_of_turn(name));
         }
         found.into_iter().for_each(|violation| self.violate(violation));
+    }
+
+    /// Something is to be made, or a job is to run: what forbids it.
+    fn begun_for(&self, name: &str, facts: &Facts, call: &Call) -> Vec<Violation> {
+        let exists =
+            self.backfill(name).is_some_and(|object| object["metadata"]["uid"] == facts.uid.as_str());
+        let (there, going) = facts.live.unwrap_or((exists, false));
+        let gone = (!there || going || facts.deletes).then(|| {
+            let detail =
+                format!("the operator wants to {call} for data/{name}, which is gone or being deleted");
+            violated(Property::Existence, detail)
+        });
+        let Some(parent) = self.parent() else {
+            let detail = format!("the operator wants to {call} for data/{name}, whose replication is gone");
+            return gone.into_iter().chain([violated(Property::Existence, detail)]).collect();
+        };
+        let observes = parent.spec.suspend || parent.spec.management_policy == ManagementPolicy::Observe;
+        let observed = (observes || parent.metadata.deletion_timestamp.is_some()).then(|| {
+            let detail =
+                format!("the operator wants to {call} for data/{PARENT}, which may only be observed");
+            violated(Property::Observation, detail)
+        });
+        let seen = self.ghost.accounts_seen;
+        let why = self
+            .cluster
+            .with(|server| forbidden(server, &parent, seen).or_else(|| forbids(server, &parent, "Backfill")));
+        let refused = why.map(|why| {
+            let detail = format!("the operator wants to {call} although {why}");
+            violated(Property::Permission, detail)
+        });
+        [gone, observed, refused].into_iter().flatten().collect()
+    }
+
+    /// The replication of the backfills.
+    fn parent(&self) -> Option<BucketReplication> {
+        let name = ObjectName::replication(NAMESPACE, PARENT);
+        let object = self.cluster.with(|server| server.objects.get(&name).cloned())?;
+        BucketReplication::deserialize(object).ok()
     }
 
     /// Another backfill whose job goes on.
@@ -131,6 +191,10 @@ impl Run {
             object["spec"]["cancel"] == true || !object["metadata"]["deletionTimestamp"].is_null()
         });
         if jobs.is_empty() && !ended && self.may_not_begin() {
+            return None;
+        }
+        let waits = |job: &SimulatedJob| JobState::of(&job.state) == JobState::Suspended;
+        if jobs.iter().any(|(_, job)| waits(job)) && !ended && self.may_not_begin() {
             return None;
         }
         if let Some((id, job)) = jobs.iter().find(|(_, job)| !JobState::of(&job.state).is_final()) {

@@ -49,6 +49,11 @@ impl Run {
         let facts = Facts {
             sid: bucket_policy::sid(&[NAMESPACE, &name, &object.spec.source.bucket]),
             deletes: object.metadata.deletion_timestamp.is_some(),
+            name: match (self.backfill_at(resource), self.account_at(resource)) {
+                (Some(backfill), _) => ObjectName::backfill(NAMESPACE, backfill),
+                (None, Some(account)) => ObjectName::account(account),
+                (None, None) => ObjectName::replication(NAMESPACE, &name),
+            },
             object,
             uid,
             live: None,
@@ -178,6 +183,7 @@ impl Run {
         // A canary in place of an equal one changes no state, and is on its way all the same.
         let sent = check.facts.wrote && canary_left(&self.cloud.snapshot(), &check.facts.uid).is_some();
         let sent = sent || (self.backfill_at(check.resource).is_some() && self.jobs_go_on());
+        let sent = sent || self.awaits_listing(check.resource);
         if let Some(settled) = self.settled.get_mut(check.resource) {
             *settled = !check.facts.overtaken && !sent && (waits || unchanged > u8::from(soon));
         }
@@ -303,16 +309,17 @@ fn note_answer(
         return;
     }
     match call {
+        // A backfill also asks for its replication.
+        Call::Live(kind) if *kind != check.facts.name.kind => {}
         // The API server adds a finalizer only to the object that the check began with.
-        Call::Live | Call::AddFinalizer => {
+        Call::Live(_) | Call::AddFinalizer => {
             let facts = &mut check.facts;
-            let name =
-                ObjectName::replication(NAMESPACE, facts.object.metadata.name.as_deref().unwrap_or_default());
-            let object = cluster.with(|server| server.objects.get(&name).cloned());
+            let object = cluster.with(|server| server.objects.get(&facts.name).cloned());
             let object = object.filter(|object| object["metadata"]["uid"] == facts.uid.as_str());
             let deleting = object.as_ref().is_some_and(|o| !o["metadata"]["deletionTimestamp"].is_null());
             facts.live = Some((object.is_some(), deleting));
             if facts.deletes
+                && facts.name.kind == "BucketReplication"
                 && let Some(Ok(object)) = object.map(serde_json::from_value)
             {
                 facts.object = object;

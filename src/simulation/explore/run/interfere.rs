@@ -9,7 +9,7 @@ use crate::api::BucketReplication;
 use crate::replication::FailureClass;
 use crate::simulation::explore::action::{Action, Budget};
 use crate::simulation::explore::deed::Deed;
-use crate::simulation::explore::run::{NAMESPACE, Place, Run, Writer};
+use crate::simulation::explore::run::{NAMESPACE, Place, Process, Run, Writer};
 use crate::simulation::hook::{Call, Choice};
 
 /// How many checks of a new leader come before the last call of the former one takes effect: the first one may only find
@@ -40,7 +40,7 @@ impl Run {
                 found.extend(others.map(Action::AnswerOther));
                 with_deeds = call.is_write()
                     || reads
-                    || matches!(call, Call::Live | Call::NamespaceLabels(_) | Call::Verify(_))
+                    || matches!(call, Call::Live(_) | Call::NamespaceLabels(_) | Call::Verify(_))
                     || matches!(call, Call::FindJob | Call::DescribeJob(_) | Call::ReadRole(_));
                 if self.scene.standby && call.is_write() && self.is_leaders(waiting.check) {
                     found.push(Action::TakeOver);
@@ -162,7 +162,9 @@ impl Run {
         if before.1 != self.hashes.1 || deed.budget == Budget::Administrators {
             self.woken = true;
             let mut processes = std::mem::take(&mut self.processes);
-            for process in processes.iter_mut().filter(|p| p.leads.load(Ordering::Relaxed)) {
+            // What an administrator changed is in every cache at once.
+            let sees = |p: &Process| p.leads.load(Ordering::Relaxed) || deed.budget == Budget::Administrators;
+            for process in processes.iter_mut().filter(|process| sees(process)) {
                 self.sync(process);
             }
             self.processes = processes;

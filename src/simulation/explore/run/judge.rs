@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::api::BucketReplication;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::properties::{
-    Property, Violation, adopts, forbidden, forbids_canaries, has_sid, is_owned, leaves_aws_alone,
-    statements, uncovered, violated,
+    Property, Violation, adopts, forbidden, forbids, has_sid, is_owned, leaves_aws_alone, statements,
+    uncovered, violated,
 };
 use crate::simulation::explore::run::{Run, Writer};
 use crate::simulation::hook::Call;
@@ -27,7 +27,7 @@ impl Run {
         let Some(check) = self.checks.get(place) else { return };
         let leads = self.processes.get(check.process).is_some_and(|p| p.leads.load(Ordering::Relaxed));
         if self.backfill_at(check.resource).is_some() {
-            return self.issued_for_backfill(check.resource, leads, call);
+            return self.issued_for_backfill(place, leads, call);
         }
         let facts = &check.facts;
         let seen = self.ghost.accounts_seen;
@@ -87,7 +87,7 @@ impl Run {
             found.push(violated(property, format!("the operator wants to {call} although {why}")));
         }
         if matches!(call, Call::PutCanary(_))
-            && let Some(why) = self.cluster.with(|server| forbids_canaries(server, &facts.object))
+            && let Some(why) = self.cluster.with(|server| forbids(server, &facts.object, "Canary"))
         {
             found
                 .push(violated(Property::Permission, format!("the operator wants to {call} although {why}")));

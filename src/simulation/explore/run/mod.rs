@@ -97,6 +97,7 @@ struct Check {
 
 /// What the properties need to know of a check.
 struct Facts {
+    name: ObjectName,
     object: BucketReplication,
     uid: String,
     sid: String,
