@@ -27,6 +27,10 @@ fn backfill() -> ObjectName {
     ObjectName::backfill("data", NAME)
 }
 
+fn puts_configuration(call: &Call) -> bool {
+    matches!(call, Call::Execute(Step::PutReplication { .. }))
+}
+
 fn reason(status: &Value) -> &str {
     status["conditions"][0]["reason"].as_str().unwrap_or_default()
 }
@@ -350,4 +354,44 @@ fn no_job_is_asked_for_that_is_forbidden_while_its_token_is_written() {
     let (status, _) = scene.reconcile();
     assert_eq!(reason(&status), "ReplicationNotReady");
     assert!(scene.cloud.world().jobs.held.is_empty());
+}
+
+#[test]
+fn a_backfill_waits_after_a_configuration_whose_write_nobody_reported() {
+    let edit_rules = |scene: &Scene| {
+        scene.edit(&parent(), |object| object["spec"]["rules"][0]["filter"] = json!({"prefix": "a/"}));
+    };
+    let drift = |scene: &Scene| {
+        scene.cloud.with(|world| world.buckets.get_mut("orders").unwrap().configuration = None);
+    };
+    let causes: [fn(&Scene); 2] = [edit_rules, drift];
+    for (cause, fault) in
+        causes.iter().flat_map(|cause| [(cause, "dies"), (cause, "loses"), (cause, "unreported")])
+    {
+        let mut scene = Scene::new();
+        scene.clock.advance(Duration::from_secs(16 * 60));
+        cause(&scene);
+        let mut put = false;
+        scene.react(move |call| match fault {
+            "dies" if puts_configuration(call) => Choice::DieAfter,
+            "loses" if puts_configuration(call) => Choice::FailAfter,
+            "unreported" if put && *call == Call::SetStatus => {
+                Choice::FailBefore(crate::replication::FailureClass::Unavailable)
+            }
+            _ => {
+                put |= puts_configuration(call);
+                Choice::Answer
+            }
+        });
+        scene.cluster.with(|server| scene.operator.sync(server));
+        let _ = scene.operator.reconcile_now("data", PARENT);
+        scene.restart();
+        // S3 may answer from before the write for a minute.
+        scene.clock.advance(Duration::from_secs(61));
+        let parent = scene.check_parent();
+        assert_eq!(reason(&parent), "Applied", "{fault}: {parent:#}");
+        let (status, _) = scene.reconcile();
+        assert_eq!(reason(&status), "Settling", "{fault}: {status:#}");
+        scene.until("Completed");
+    }
 }

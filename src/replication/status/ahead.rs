@@ -1,12 +1,15 @@
 //! What a status has to remember before the first write: the process may die after a write and before its report, and
-//! the spec may name another role, destination or account by the time that the next one starts.
+//! the spec may name another role, destination or account by the time that the next one starts. A backfill has to wait after
+//! a configuration whose write nobody reported, too.
 //!
-//! In: a plan that is about to be executed. Out: the status with all that the plan may make, if the present status does
-//! not name it yet.
+//! In: a plan that is about to be executed. Out: the status with all that the plan may make, and with the time of the
+//! configuration that it puts, if the present status does not have it yet.
 
 use std::collections::BTreeSet;
 
-use crate::api::BucketReplicationStatus;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::{BucketReplicationStatus, ConditionType};
 use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::{Plan, PlanInput};
@@ -25,7 +28,7 @@ pub fn ahead(
     if steps.is_empty() {
         return None;
     }
-    let previous = context.previous;
+    let StatusContext { previous, now, .. } = *context;
     // Any of the steps may be done without an answer.
     let unanswered = |step: &Step| {
         (step.clone(), Failure::new(FailureClass::Unavailable, step.action(), step.subject(), String::new()))
@@ -34,7 +37,9 @@ pub fn ahead(
     let builder = StatusBuilder { input, plan, outcome: &outcome, context, remaining: &plan.differences };
     let mut described = previous.clone();
     builder.describe(&mut described);
+    let configures = steps.iter().any(|step| matches!(step, Step::PutReplication { .. }));
     let ahead = BucketReplicationStatus {
+        configured_at: if configures { Some(Time(now)) } else { previous.configured_at.clone() },
         source: described.source,
         destinations: described.destinations,
         role: described.role,
@@ -42,7 +47,25 @@ pub fn ahead(
         bucket_policies: described.bucket_policies,
         ..previous.clone()
     };
-    remembers_more(&ahead, previous).then_some(ahead)
+    // While the status says that the configuration is not there, no backfill begins, and the report that says otherwise sets
+    // the time: a write that S3 refuses at each try costs no write to Kubernetes.
+    let is_unreported = configures && !is_unconfigured(previous);
+    (is_unreported || remembers_more(&ahead, previous)).then_some(ahead)
+}
+
+/// Whether a status says that the configuration is as the spec asks for.
+pub(crate) fn is_configured(status: &BucketReplicationStatus) -> bool {
+    has_configuration(status, "True")
+}
+
+/// Whether a status says that the configuration is not as the spec asks for.
+pub(crate) fn is_unconfigured(status: &BucketReplicationStatus) -> bool {
+    has_configuration(status, "False")
+}
+
+fn has_configuration(status: &BucketReplicationStatus, says: &str) -> bool {
+    let about = ConditionType::ReplicationReady.as_str();
+    status.conditions.iter().any(|condition| condition.type_ == about && condition.status == says)
 }
 
 /// Whether a status names a role or a bucket policy that another one does not.

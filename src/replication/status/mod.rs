@@ -19,12 +19,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
     BucketReplicationSpec, BucketReplicationStatus, ConditionType, Correction, DriftEntry, Interval,
-    MAX_DRIFT_ENTRIES, ReadyStatus, Reason, handled_request,
+    MAX_DRIFT_ENTRIES, ManagementPolicy, ReadyStatus, Reason, handled_request,
 };
 pub use crate::replication::outcome::{Contested, Outcome};
 use crate::replication::plan::{Plan, PlanInput};
 use crate::replication::refusal::Refusal;
 pub use crate::replication::status::ahead::ahead;
+use crate::replication::status::ahead::{is_configured, is_unconfigured};
 pub use crate::replication::status::aws_account::{ObservedAccount, account_status};
 use crate::replication::status::builder::StatusBuilder;
 use crate::replication::status::conditions::{ConditionDraft, conditions};
@@ -75,7 +76,7 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &S
     status.last_handled_request = context.requested.map(handled_request);
     status.conditions = conditions(findings, reason, &context.transition());
     builder.describe(&mut status);
-    if outcome.done.iter().any(|step| matches!(step, Step::PutReplication { .. })) {
+    if configured(&builder, &status) {
         status.configured_at = Some(Time(now));
     }
     let drift: &[DriftEntry] = if plan.drift { &remaining } else { &[] };
@@ -107,6 +108,15 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &S
     let arrival = status.conditions.iter().find(|condition| condition.type_ == about);
     events.extend(arrival.and_then(|condition| replicating::arrival_event(previous, condition)));
     Report { status, events, reason }
+}
+
+/// Whether the configuration was put since the previous report: by this check, or by one that reported nothing of it. Its
+/// answer was lost, the process died, or the API server did not take its report.
+fn configured(builder: &StatusBuilder<'_>, status: &BucketReplicationStatus) -> bool {
+    let StatusBuilder { input, outcome, context, .. } = builder;
+    let put = outcome.done.iter().any(|step| matches!(step, Step::PutReplication { .. }));
+    let writes = input.replication.spec.management_policy == ManagementPolicy::Enforce;
+    put || (writes && is_unconfigured(context.previous) && is_configured(status))
 }
 
 /// Reports what stops the operator before anything is observed: suspended, a conflict, no credentials.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::FINALIZER;
-use crate::replication::FailureClass;
+use crate::replication::{FailureClass, Step};
 
 #[test]
 fn a_resource_is_applied_and_a_second_check_writes_nothing() {
@@ -40,6 +40,28 @@ fn drift_is_corrected_and_reported() {
     assert!(scene.world().buckets["orders"].configuration.is_some());
     assert_eq!(scene.status()["lastCorrection"]["items"][0]["resource"], "ReplicationConfiguration");
     assert_eq!(scene.reason(), "Applied");
+}
+
+#[test]
+fn a_configuration_that_s3_refuses_at_each_try_costs_no_status_write_at_each() {
+    let mut scene = Scene::ready();
+    scene.cloud.with(|world| world.buckets.get_mut("orders").unwrap().configuration = None);
+    let written = |scene: &Scene| scene.calls().iter().filter(|call| **call == Call::SetStatus).count();
+    for expected in [2, 0, 0] {
+        scene.at(
+            |call| matches!(call, Call::Execute(Step::PutReplication { .. })),
+            |_, _| Choice::FailBefore(FailureClass::Denied),
+        );
+        scene.clock.advance(Duration::from_secs(601));
+        scene.check();
+        assert_eq!(scene.reason(), "AccessDenied");
+        assert_eq!(written(&scene), expected, "ahead of the first try, and of what became of it");
+    }
+    scene.clock.advance(Duration::from_secs(601));
+    let before = scene.status()["configuredAt"].clone();
+    scene.check();
+    assert_eq!((scene.reason().as_str(), written(&scene)), ("Applied", 1));
+    assert_ne!(scene.status()["configuredAt"], before);
 }
 
 #[test]
