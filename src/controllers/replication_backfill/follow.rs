@@ -31,8 +31,8 @@ pub async fn follow<C: Cloud, K: Cluster>(
     id: &str,
     cx: &Context<C, K>,
 ) -> Result<Action, Stop> {
-    if let Some(wait) = wait(subject, cx) {
-        return Ok(Action::requeue(wait));
+    if let Some(left) = wait(subject, cx) {
+        return Ok(Action::requeue(left));
     }
     let Some(source) = subject.status.source.clone() else {
         return end(subject, &vanished(id), None, cx).await;

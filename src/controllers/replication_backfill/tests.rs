@@ -98,8 +98,8 @@ impl Scene {
     /// The process ends, and another one starts.
     fn restart(&mut self) {
         *self.reaction.lock() = None;
-        let hook = hook(&self.reaction);
-        self.operator = Operator::start(&self.cloud, &self.cluster, &self.clock, hook, |_| {});
+        let (cloud, cluster, clock) = (&self.cloud, &self.cluster, &self.clock);
+        self.operator = Operator::start(cloud, cluster, clock, hook(&self.reaction), |_| {});
     }
 
     /// From now on, this decides what becomes of each call.
