@@ -1,7 +1,8 @@
 //! Finds the resources that a message concerns, and has them checked.
 //!
-//! In: the body of a message. Out: triggers; and an outcome, which is counted. A message is never an error: a
-//! writer to the queue can cause checks, at their pace, and nothing else.
+//! In: the body of a message. Out: triggers; and an outcome, which is counted. A message is never an error. By these
+//! messages a writer to the queue can cause checks, at their pace, and can make an origin count as one that sends events.
+//! S3's notifications are left to the caller: the failures in them are part of the verdict on `Replicating`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,8 +94,8 @@ impl Inner {
         let everyone = concerned.len() <= PROBE_ABOVE || event.name.is_bucket_policy();
         match concerned.iter().find(|object| is_ready(object)).filter(|_| !everyone) {
             Some(one) => {
-                let probe = Some(Lookup::of_event(event));
-                self.check(one, Cause { probe, ..cause }, Duration::ZERO);
+                let probes = [Lookup::of_event(event)].into();
+                self.check(one, Cause { probes, ..cause }, Duration::ZERO);
             }
             None => self.check_all(&concerned, &cause),
         }

@@ -143,11 +143,11 @@ impl Events {
     /// The check ended. `found`: whether it found anything new.
     pub fn end_check(&self, key: &Key, check: &CheckEvents, found: bool) {
         let Some(inner) = self.inner() else { return };
-        let again = inner.state.lock().pacing.end(key, check.cause.as_ref(), found, inner.now());
-        if let Some(again) = again {
+        let ended = inner.state.lock().pacing.end(key, check.cause.as_ref(), found, inner.now());
+        if let Some(again) = ended.again {
             inner.setup.replications.trigger_in(key.clone(), Urgency::Change, again);
         }
-        if let Some(probe) = check.cause.as_ref().and_then(|cause| cause.probe).filter(|_| found) {
+        for probe in ended.probes {
             inner.check_beside(key, probe, check.changed);
         }
     }
@@ -162,8 +162,8 @@ impl Events {
     /// before. IAM may answer from before the change for a while.
     pub fn end_account_check(&self, name: &str, cause: Option<&Cause>, changed: bool) {
         let Some(inner) = self.inner() else { return };
-        let again = inner.state.lock().account_pacing.end(&name.to_owned(), cause, changed, inner.now());
-        if let Some(again) = again {
+        let ended = inner.state.lock().account_pacing.end(&name.to_owned(), cause, changed, inner.now());
+        if let Some(again) = ended.again {
             inner.setup.accounts.trigger_in(Key::cluster(name), Urgency::Change, again);
         }
     }

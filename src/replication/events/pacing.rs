@@ -5,7 +5,7 @@
 //! writer to the queue can cause checks, and must not use up an account's rate limits. AWS may answer from before the
 //! change for a while, so that an event whose check finds nothing causes one more after a minute.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -31,12 +31,13 @@ pub struct Cause {
     pub fresh: bool,
     /// The first check after the events found nothing.
     pub second: bool,
-    /// The resource is checked in place of all those that this concerns.
-    pub probe: Option<Lookup>,
+    /// The resource is checked in place of all those that these concern.
+    pub probes: BTreeSet<Lookup>,
 }
 
 impl Cause {
-    fn merge(self, other: Cause) -> Cause {
+    fn merge(mut self, other: Cause) -> Cause {
+        self.probes.extend(other.probes);
         Cause {
             changed: match (self.changed, other.changed) {
                 (Some(a), Some(b)) => Some(a.min(b)),
@@ -44,7 +45,7 @@ impl Cause {
             },
             fresh: self.fresh || other.fresh,
             second: self.second && other.second,
-            probe: self.probe.or(other.probe),
+            probes: self.probes,
         }
     }
 }
@@ -57,12 +58,23 @@ struct Entry {
     last: Option<Elapsed>,
     /// When AWS is read again, because a check found nothing.
     again: Option<(Elapsed, Cause)>,
+    /// A check that events caused has begun and has not ended.
+    is_running: bool,
+}
+
+/// What follows from the end of a check.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// When the resource must be checked again.
+    pub again: Option<Duration>,
+    /// The check found something: all resources that these concern must be checked too.
+    pub probes: BTreeSet<Lookup>,
 }
 
 impl Entry {
     fn is_idle(&self, now: Elapsed) -> bool {
         let paced = self.last.is_some_and(|last| now.saturating_sub(last) < MIN_PAUSE);
-        self.waiting.is_none() && self.again.is_none() && !paced
+        self.waiting.is_none() && self.again.is_none() && !self.is_running && !paced
     }
 }
 
@@ -98,6 +110,7 @@ impl<K: Eq + Hash + Clone> Pacing<K> {
         }
         if cause.is_some() {
             entry.last = Some(now);
+            entry.is_running = true;
         }
         cause
     }
@@ -109,21 +122,27 @@ impl<K: Eq + Hash + Clone> Pacing<K> {
         Some(cause)
     }
 
-    /// A check ended. `cause`: what `begin` returned. `found`: whether anything differed. Returns when the resource must
-    /// be checked again.
-    pub fn end(&mut self, key: &K, cause: Option<&Cause>, found: bool, now: Elapsed) -> Option<Duration> {
-        let entry = self.entries.get_mut(key)?;
+    /// A check ended. `cause`: what `begin` returned. `found`: whether anything differed. A check for another reason may
+    /// find what the second check was to find, so that it counts for the events of both.
+    pub fn end(&mut self, key: &K, cause: Option<&Cause>, found: bool, now: Elapsed) -> Ended {
+        let Some(entry) = self.entries.get_mut(key) else { return Ended::default() };
+        entry.is_running = false;
+        let mut probes = BTreeSet::new();
         if found {
-            entry.again = None;
+            let pending = entry.again.take().map(|(_, pending)| pending);
+            let answered = cause.into_iter().chain(&pending);
+            probes = answered.flat_map(|cause| cause.probes.iter().copied()).collect();
         } else if let Some(cause) = cause.filter(|cause| !cause.second) {
-            entry.again = Some((now + SECOND_CHECK, Cause { second: true, ..cause.clone() }));
+            let pending = entry.again.take().map(|(_, pending)| pending).unwrap_or_default();
+            let both = Cause { second: true, ..cause.clone().merge(pending) };
+            entry.again = Some((now + SECOND_CHECK, both));
         }
         // A check for another reason took the place in the queue that the second check had.
         let again = entry.again.as_ref().map(|(at, _)| at.saturating_sub(now));
         if entry.is_idle(now) {
             self.entries.remove(key);
         }
-        again
+        Ended { again, probes }
     }
 
     /// A resource is gone.
@@ -172,9 +191,9 @@ mod tests {
         for _ in 0..99 {
             assert_eq!(pacing.event(&"a", cause(), at(101)), at(9));
         }
-        assert_eq!(pacing.end(&"a", Some(&cause()), true, at(101)), None);
+        assert_eq!(pacing.end(&"a", Some(&cause()), true, at(101)).again, None);
         assert_eq!(pacing.begin(&"a", at(110)), Some(cause()), "one check for all that came meanwhile");
-        assert_eq!(pacing.end(&"a", Some(&cause()), true, at(111)), None);
+        assert_eq!(pacing.end(&"a", Some(&cause()), true, at(111)).again, None);
         assert_eq!(pacing.begin(&"a", at(200)), None, "a periodic check answers no event");
     }
 
@@ -183,10 +202,10 @@ mod tests {
         let mut pacing = Pacing::default();
         pacing.event(&"a", cause(), at(0));
         let first = pacing.begin(&"a", at(0));
-        assert_eq!(pacing.end(&"a", first.as_ref(), false, at(1)), Some(SECOND_CHECK));
+        assert_eq!(pacing.end(&"a", first.as_ref(), false, at(1)).again, Some(SECOND_CHECK));
         let second = pacing.begin(&"a", at(61));
         assert_eq!(second, Some(Cause { second: true, ..cause() }));
-        assert_eq!(pacing.end(&"a", second.as_ref(), false, at(62)), None);
+        assert_eq!(pacing.end(&"a", second.as_ref(), false, at(62)).again, None);
         pacing.expire(at(72));
         assert!(pacing.is_empty());
     }
@@ -202,9 +221,9 @@ mod tests {
         assert_eq!(other, None);
         let announced = pacing.announced(&"a").map(|cause| cause.changed);
         assert_eq!(announced, Some(changed), "what it finds was announced, with the time of the change");
-        assert_eq!(pacing.end(&"a", None, false, at(20)), Some(at(40)));
+        assert_eq!(pacing.end(&"a", None, false, at(20)).again, Some(at(40)));
         pacing.begin(&"a", at(30));
-        assert_eq!(pacing.end(&"a", None, true, at(30)), None, "it found what the event announced");
+        assert_eq!(pacing.end(&"a", None, true, at(30)).again, None, "it found what the event announced");
         assert_eq!(pacing.begin(&"a", at(60)), None);
         assert_eq!(pacing.announced(&"a"), None);
     }
@@ -217,6 +236,57 @@ mod tests {
         pacing.event(&"a", Cause { changed: early, ..cause() }, at(1));
         let answered = pacing.begin(&"a", at(2)).unwrap();
         assert_eq!((answered.changed, answered.fresh), (early, true));
+    }
+
+    fn probe(bucket: &str) -> Cause {
+        Cause { probes: [Lookup::bucket(bucket)].into(), ..cause() }
+    }
+
+    fn probes(buckets: &[&str]) -> BTreeSet<Lookup> {
+        buckets.iter().map(|bucket| Lookup::bucket(bucket)).collect()
+    }
+
+    #[test]
+    fn one_check_in_place_of_those_of_two_buckets_has_the_resources_of_both_checked() {
+        let mut pacing = Pacing::default();
+        pacing.event(&"a", probe("copies"), at(0));
+        pacing.event(&"a", probe("archive"), at(1));
+        let both = pacing.begin(&"a", at(2));
+        let ended = pacing.end(&"a", both.as_ref(), true, at(3));
+        assert_eq!(ended.probes, probes(&["archive", "copies"]));
+    }
+
+    #[test]
+    fn a_check_for_another_reason_that_finds_the_change_has_the_other_resources_checked() {
+        let mut pacing = Pacing::default();
+        pacing.event(&"a", probe("copies"), at(0));
+        let first = pacing.begin(&"a", at(0));
+        assert_eq!(pacing.end(&"a", first.as_ref(), false, at(1)).probes, probes(&[]));
+        let other = pacing.begin(&"a", at(20));
+        assert_eq!(other, None);
+        assert_eq!(pacing.end(&"a", None, true, at(21)).probes, probes(&["copies"]));
+    }
+
+    #[test]
+    fn the_second_check_is_in_place_of_all_whose_first_found_nothing() {
+        let mut pacing = Pacing::default();
+        for (bucket, second) in [("copies", 0), ("archive", 20)] {
+            pacing.event(&"a", probe(bucket), at(second));
+            let first = pacing.begin(&"a", at(second));
+            pacing.end(&"a", first.as_ref(), false, at(second + 1));
+        }
+        let second = pacing.begin(&"a", at(81));
+        assert!(second.as_ref().is_some_and(|cause| cause.second));
+        assert_eq!(pacing.end(&"a", second.as_ref(), true, at(82)).probes, probes(&["archive", "copies"]));
+    }
+
+    #[test]
+    fn a_check_that_takes_longer_than_the_pause_is_repeated_too() {
+        let mut pacing = Pacing::default();
+        pacing.event(&"a", cause(), at(0));
+        let first = pacing.begin(&"a", at(0));
+        pacing.expire(at(30));
+        assert_eq!(pacing.end(&"a", first.as_ref(), false, at(31)).again, Some(SECOND_CHECK));
     }
 
     proptest! {
@@ -245,7 +315,7 @@ mod tests {
                         last = Some(second);
                     }
                     prop_assert!(!unanswered);
-                    let again = pacing.end(&(), cause.as_ref(), found, at(second));
+                    let again = pacing.end(&(), cause.as_ref(), found, at(second)).again;
                     due = again.map(|again| second + again.as_secs());
                 }
                 prop_assert!(!unanswered || due.is_some());
