@@ -18,7 +18,7 @@ use crate::controllers::summary::Summary;
 use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
 use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::{references, unreadable};
-use crate::replication::events::Lookup;
+use crate::replication::events::{Lookup, Origin};
 use crate::replication::health::Mending;
 use crate::replication::{Account, Refusal};
 use crate::runtime::packing::Packing;
@@ -36,6 +36,9 @@ pub enum ReplicationKey {
     Account(String),
     /// A bucket, role or key that events may name.
     Event(Lookup),
+    /// An origin that must send events before the resource need not be polled. Not of a resource with an interval of its
+    /// own. In a box, because few resources have an origin of their own.
+    Origin(Box<Origin>),
 }
 
 pub type Replications = Store<Guarded, ReplicationKey, Summary>;
@@ -64,10 +67,17 @@ impl Index {
     /// An empty index that also finds resources by what events name. Without a queue that would take memory for nothing.
     pub fn with_events(namespaces: &[String]) -> Index {
         Index::by(namespaces, |object| {
-            let resource = object.0.as_ref().ok();
-            let lookups = resource.map(|r| Lookup::of_resource(&r.spec, r.status.as_ref()));
-            let lookups = lookups.into_iter().flatten().map(ReplicationKey::Event);
-            replication_keys(object).into_iter().chain(lookups).collect()
+            let Ok(resource) = &object.0 else { return Vec::new() };
+            let status = resource.status.as_ref();
+            let lookups = Lookup::of_resource(&resource.spec, status).into_iter();
+            let waits = resource.spec.interval.is_none();
+            let origins = status.filter(|_| waits).and_then(Origin::of_resource).unwrap_or_default();
+            let origins = origins.into_iter().map(|origin| ReplicationKey::Origin(Box::new(origin)));
+            replication_keys(object)
+                .into_iter()
+                .chain(lookups.map(ReplicationKey::Event))
+                .chain(origins)
+                .collect()
         })
     }
 
@@ -184,6 +194,11 @@ impl Index {
     /// The resources that an event about this may concern, oldest first.
     pub fn by_event(&self, lookup: Lookup) -> Vec<Arc<Guarded>> {
         self.replications.by_index(&ReplicationKey::Event(lookup))
+    }
+
+    /// The keys and UIDs of the resources that are polled unless this origin sends events, oldest first.
+    pub fn by_origin(&self, origin: &Origin) -> Vec<(Key, String)> {
+        self.replications.uids_by_index(&ReplicationKey::Origin(Box::new(origin.clone())))
     }
 
     /// How many resources refer to this `AwsAccount`.

@@ -19,13 +19,46 @@ use crate::runtime::store::Key;
 /// The evidence of all resources.
 #[derive(Debug, Default)]
 pub struct EvidenceStore {
-    entries: Mutex<HashMap<String, Entry>>,
+    state: Mutex<State>,
     /// Failure events of resources that this process has not checked yet.
     early: Mutex<VecDeque<FailureEvent>>,
 }
 
 /// Of more early events than this the oldest are dropped.
 const MOST_EARLY: usize = 1_000;
+
+#[derive(Debug, Default)]
+struct State {
+    entries: HashMap<String, Entry>,
+    /// The UIDs of the watched resources of each source bucket, so that a failure event costs no scan.
+    by_source: HashMap<String, Vec<String>>,
+    /// How many resources were compared, so that tests can count work instead of time.
+    #[cfg(test)]
+    visits: usize,
+}
+
+impl State {
+    #[cfg(test)]
+    fn visit(&mut self) {
+        self.visits += 1;
+    }
+
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self)]
+    fn visit(&mut self) {}
+
+    /// A resource is watched no longer, or as before and about to be watched in another way.
+    fn unlink(&mut self, uid: &str) {
+        let watched = self.entries.get(uid).and_then(|entry| entry.watched.as_ref());
+        let Some(source) = watched.map(|watched| watched.watch.source.as_str()) else { return };
+        if let Some(uids) = self.by_source.get_mut(source) {
+            uids.retain(|held| held != uid);
+            if uids.is_empty() {
+                self.by_source.remove(source);
+            }
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -70,25 +103,30 @@ pub struct Due {
 impl EvidenceStore {
     /// The evidence of a resource.
     pub fn get(&self, uid: &str) -> Evidence {
-        self.entries.lock().get(uid).map(|entry| entry.evidence.clone()).unwrap_or_default()
+        self.state.lock().entries.get(uid).map(|entry| entry.evidence.clone()).unwrap_or_default()
     }
 
     /// Adds to the evidence of a resource.
     pub fn with<T>(&self, uid: &str, add: impl FnOnce(&mut Evidence) -> T) -> T {
-        add(&mut self.entries.lock().entry(uid.to_owned()).or_default().evidence)
+        add(&mut self.state.lock().entries.entry(uid.to_owned()).or_default().evidence)
     }
 
     /// Adds to the evidence of a resource that has some already.
     pub fn update<T>(&self, uid: &str, add: impl FnOnce(&mut Evidence) -> T) -> Option<T> {
-        self.entries.lock().get_mut(uid).map(|entry| add(&mut entry.evidence))
+        self.state.lock().entries.get_mut(uid).map(|entry| add(&mut entry.evidence))
     }
 
     /// Reads the metrics of these rules from now on, and of no others of the resource.
     pub fn watch(&self, uid: &str, registration: Registration<'_>) {
         let Registration { key, watch, previous, interval, window, now } = registration;
-        let mut entries = self.entries.lock();
-        if watch.rules.is_empty() && !entries.contains_key(uid) {
+        let mut state = self.state.lock();
+        if watch.rules.is_empty() && !state.entries.contains_key(uid) {
             return;
+        }
+        state.unlink(uid);
+        let State { entries, by_source, .. } = &mut *state;
+        if !watch.rules.is_empty() {
+            by_source.entry(watch.source.clone()).or_default().push(uid.to_owned());
         }
         let entry = entries.entry(uid.to_owned()).or_default();
         let evidence = &mut entry.evidence;
@@ -133,8 +171,8 @@ impl EvidenceStore {
         let slot = |at: Instant, interval: Duration| {
             at.saturating_duration_since(start).as_millis() / interval.as_millis().max(1)
         };
-        let mut entries = self.entries.lock();
-        let due = entries.iter_mut().filter_map(|(uid, entry)| {
+        let mut state = self.state.lock();
+        let due = state.entries.iter_mut().filter_map(|(uid, entry)| {
             let watched = entry.watched.as_mut()?;
             let interval = watched.interval?;
             if watched.read_at.is_some_and(|read| slot(read, interval) == slot(now, interval)) {
@@ -152,11 +190,17 @@ impl EvidenceStore {
     /// The UID and key of the resource whose rule replicates from one bucket into another, for a failure event. At most
     /// one resource owns a source.
     pub fn find(&self, source: &str, rule: &str, destination: &str) -> Option<(String, Key)> {
-        let entries = self.entries.lock();
-        let mut watched = entries.iter().filter_map(|(uid, entry)| Some((uid, entry.watched.as_ref()?)));
-        let (uid, found) =
-            watched.find(|(_, watched)| is_about(&watched.watch, (source, rule, destination)))?;
-        Some((uid.clone(), found.key.clone()))
+        let mut state = self.state.lock();
+        for uid in state.by_source.get(source).cloned().unwrap_or_default() {
+            state.visit();
+            let watched = state.entries.get(&uid).and_then(|entry| entry.watched.as_ref());
+            let is_found = |held: &&Watched| is_about(&held.watch, (source, rule, destination));
+            if let Some(found) = watched.filter(is_found) {
+                let key = found.key.clone();
+                return Some((uid, key));
+            }
+        }
+        None
     }
 
     /// Keeps a failure event until the resource that it is about is checked: SQS does not deliver it again.
@@ -178,7 +222,7 @@ impl EvidenceStore {
 
     /// How many resources there is evidence of.
     pub fn len(&self) -> usize {
-        self.entries.lock().len()
+        self.state.lock().entries.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -187,12 +231,14 @@ impl EvidenceStore {
 
     /// Forgets a resource: it is gone, or may no longer be observed.
     pub fn forget(&self, uid: &str) {
-        self.entries.lock().remove(uid);
+        let mut state = self.state.lock();
+        state.unlink(uid);
+        state.entries.remove(uid);
     }
 
     /// Forgets everything: another operator may have led meanwhile.
     pub fn forget_all(&self) {
-        self.entries.lock().clear();
+        *self.state.lock() = State::default();
         self.early.lock().clear();
     }
 }
@@ -233,5 +279,61 @@ fn published_since(id: &str, previous: &BucketReplicationStatus, now: Timestamp)
     match in_status(id, previous) {
         None => now,
         Some(held) => held.metrics_since.as_ref().map_or(Timestamp::UNIX_EPOCH, |since| since.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::health::metrics::WatchedRule;
+
+    /// Watches the rule `all` of a resource, or none.
+    fn watch(store: &EvidenceStore, uid: &str, source: &str, has_rule: bool) {
+        let rule = WatchedRule { id: "all".to_owned(), destination: "copies".to_owned(), region: None };
+        let watch = Watch {
+            account: None,
+            source: source.to_owned(),
+            region: "us-east-1".to_owned(),
+            rules: has_rule.then_some(rule).into_iter().collect(),
+        };
+        let registration = Registration {
+            key: Key::namespaced("data", uid),
+            watch,
+            previous: &BucketReplicationStatus::default(),
+            interval: None,
+            window: SignedDuration::from_mins(15),
+            now: Timestamp::UNIX_EPOCH,
+        };
+        store.watch(uid, registration);
+    }
+
+    #[test]
+    fn among_ten_thousand_resources_a_failure_event_visits_those_of_its_source_alone() {
+        let store = EvidenceStore::default();
+        for n in 0..10_000 {
+            watch(&store, &format!("r{n}"), &format!("bucket-{n}"), true);
+        }
+        let found = |source: &str, rule: &str| store.find(source, rule, "copies").map(|(uid, _)| uid);
+        assert_eq!(found("bucket-7", "all").as_deref(), Some("r7"));
+        assert_eq!(found("bucket-8", "another"), None);
+        assert_eq!(found("bucket-of-nobody", "all"), None);
+        assert_eq!(store.state.lock().visits, 2);
+    }
+
+    #[test]
+    fn a_resource_is_found_by_its_source_while_it_is_watched() {
+        let store = EvidenceStore::default();
+        let found = |source: &str| store.find(source, "all", "copies").map(|(uid, _)| uid);
+        watch(&store, "a", "orders", true);
+        watch(&store, "a", "orders", true);
+        assert_eq!(found("orders").as_deref(), Some("a"));
+        watch(&store, "a", "invoices", true);
+        assert_eq!((found("orders"), found("invoices").as_deref()), (None, Some("a")));
+        watch(&store, "a", "invoices", false);
+        assert_eq!(found("invoices"), None);
+        watch(&store, "a", "orders", true);
+        store.forget("a");
+        assert_eq!(found("orders"), None);
+        assert!(store.state.lock().by_source.is_empty());
     }
 }

@@ -4,7 +4,7 @@
 //! triggers of resources that must be polled again. Without a queue every method does nothing, so that the controllers
 //! need not ask.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -111,6 +111,17 @@ impl Events {
         state.own_writes = OwnWrites::default();
         state.pacing.clear();
         state.account_pacing.clear();
+    }
+
+    /// A term ends: the figures of this process stand for nothing any more, and would hide those of the next leader.
+    pub fn end_term(&self) {
+        let Some(inner) = self.inner() else { return };
+        for queue in &inner.setup.settings.queues {
+            inner.setup.metrics.forget_queue(&queue.name);
+        }
+        for origin in std::mem::take(&mut inner.state.lock().measured) {
+            inner.setup.metrics.forget_origin(&labels(&origin));
+        }
     }
 
     /// Follows which origins resources depend on.
@@ -275,10 +286,11 @@ impl Events {
         let uncovered: Vec<_> =
             missed.into_iter().map(|(o, n)| (state.coverage.echo_missed(&o, n), o, n)).collect();
         inner.measure(&mut state);
+        let needed: Vec<Origin> = state.coverage.origins().map(|(origin, _)| origin.clone()).collect();
         drop(state);
         if outage {
-            warn!("an event queue has not answered for a minute: polling all resources");
-            inner.poll(|_| true);
+            warn!("an event queue has not worked for a minute: polling all resources");
+            inner.poll(&needed);
             inner.recount(None);
         }
         for (was_covered, origin, name) in uncovered {
@@ -293,7 +305,7 @@ impl Events {
         }
     }
 
-    /// A queue answered.
+    /// A queue answered, and its messages were deleted.
     pub fn queue_answered(&self, queue: usize) {
         let Some(inner) = self.inner() else { return };
         let first = {
@@ -306,7 +318,7 @@ impl Events {
         if first {
             // Whatever is polled from now on may rely on events again: each resource once, within its interval.
             let name = inner.queue(queue).map(|queue| queue.name.as_str());
-            info!(queue = name, "the event queue answers");
+            info!(queue = name, "the event queue works");
             inner.recount(None);
         }
     }
@@ -315,7 +327,7 @@ impl Events {
     pub fn queue_failed(&self, queue: usize, failure: &Failure) {
         let Some(inner) = self.inner() else { return };
         let name = inner.queue(queue).map(|queue| queue.name.as_str());
-        warn!(queue = name, detail = failure.message(), "the event queue cannot be read; trying again");
+        warn!(queue = name, detail = failure.message(), "the event queue does not work; trying again");
         inner.state.lock().coverage.queue_failed(queue, &failure.message());
     }
 
@@ -340,20 +352,18 @@ impl Inner {
 
     /// Events of an origin can no longer be relied on.
     fn uncovered(&self, origin: &Origin) {
-        self.poll(|object| origins(object).is_some_and(|origins| origins.contains(origin)));
+        self.poll(std::slice::from_ref(origin));
         self.recount(Some(&origin.account));
     }
 
-    /// Checks resources within the interval of those that no events cover.
-    fn poll(&self, which: impl Fn(&Guarded) -> bool) {
-        let interval = self.setup.interval.duration();
-        let has_own = |object: &Guarded| object.0.as_ref().is_ok_and(|r| r.spec.interval.is_some());
-        for object in self.setup.index.replications.objects() {
-            if which(&object) && !has_own(&object) {
-                let uid = object.uid().unwrap_or_default();
-                let turn = turns::until_turn(&uid, interval, self.setup.clock.since_epoch());
-                self.setup.replications.trigger_in(Key::of(object.meta()), Urgency::Periodic, turn);
-            }
+    /// Checks the resources that depend on any of these origins within the interval of those that no events cover. A
+    /// resource that depends on none of them is polled anyway, or has an interval of its own.
+    fn poll(&self, origins: &[Origin]) {
+        let (interval, now) = (self.setup.interval.duration(), self.setup.clock.since_epoch());
+        let found = origins.iter().flat_map(|origin| self.setup.index.by_origin(origin));
+        for (key, uid) in found.collect::<BTreeMap<_, _>>() {
+            let turn = turns::until_turn(&uid, interval, now);
+            self.setup.replications.trigger_in(key, Urgency::Periodic, turn);
         }
     }
 
@@ -372,14 +382,15 @@ impl Inner {
         for (number, queue) in self.setup.settings.queues.iter().enumerate() {
             self.setup.metrics.queue_up(&queue.name, coverage.is_up(number));
         }
-        let now: BTreeSet<Origin> = coverage.origins().map(|(origin, _)| origin.clone()).collect();
-        for gone in measured.difference(&now) {
+        let known = coverage.origins().filter_map(|(origin, evidence)| Some((origin, evidence.covers()?)));
+        let known: BTreeMap<&Origin, bool> = known.collect();
+        for gone in measured.iter().filter(|origin| !known.contains_key(origin)) {
             self.setup.metrics.forget_origin(&labels(gone));
         }
-        for (origin, evidence) in coverage.origins() {
-            self.setup.metrics.covered(&labels(origin), evidence == Evidence::Received);
+        for (origin, covers) in &known {
+            self.setup.metrics.covered(&labels(origin), *covers);
         }
-        *measured = now;
+        *measured = known.into_keys().cloned().collect();
     }
 }
 
@@ -403,10 +414,12 @@ fn origins(object: &Guarded) -> Option<Vec<Origin>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controllers::index::tests::resource;
     use crate::replication::BucketAddress;
+    use crate::replication::events::Lookup;
 
-    #[test]
-    fn no_event_is_expected_of_a_write_to_a_role_in_an_account_that_is_not_known() {
+    /// The state with one queue, which works, and these resources.
+    fn working(resources: Vec<Guarded>, metrics: &EventMetrics) -> Events {
         let queue = "https://sqs.us-east-1.amazonaws.com/111122223333/events".parse().unwrap();
         let events = Events::new(Setup {
             settings: EventSettings { queues: vec![queue], ..EventSettings::default() },
@@ -415,8 +428,103 @@ mod tests {
             replications: Triggers::new(1),
             accounts: Triggers::new(1),
             clock: Clock::System,
-            metrics: EventMetrics::default(),
+            metrics: metrics.clone(),
         });
+        for resource in resources {
+            let inner = events.inner().unwrap();
+            inner.setup.index.apply(resource).iter().for_each(|change| events.observe(change));
+        }
+        events.queue_answered(0);
+        events
+    }
+
+    /// A resource whose status names the account and the Region of everything.
+    fn applied(n: i64, account: &str, destination: &str) -> Guarded {
+        let source = format!("bucket-{n}");
+        let mut object = resource(&format!("r{n}"), &source, Some(&format!("account-{account}")), n);
+        let resource = object.0.as_mut().unwrap();
+        resource.status = serde_json::from_value(serde_json::json!({
+            "source": {"bucket": source, "region": "us-east-1", "account": account},
+            "destinations": [{"bucket": destination, "region": "eu-west-1", "account": account}],
+            "role": {"arn": format!("arn:aws:iam::{account}:role/r{n}"), "managed": true},
+        }))
+        .unwrap();
+        object
+    }
+
+    #[test]
+    fn among_ten_thousand_resources_drift_that_no_event_announced_visits_those_of_its_origin_alone() {
+        let account = |n: i64| format!("{:012}", n / 10);
+        let resources: Vec<_> = (0..10_000).map(|n| applied(n, &account(n), "copies")).collect();
+        let status = resources[70].0.as_ref().unwrap().status.clone().unwrap();
+        let events = working(resources, &EventMetrics::default());
+        let inner = events.inner().unwrap();
+        let origin = Origin::new(&account(70), Service::S3, "us-east-1");
+        inner.state.lock().coverage.received(&origin, None, inner.now());
+        let drift = DriftEntry {
+            resource: crate::api::AwsResource::ReplicationConfiguration,
+            name: "bucket-70".to_owned(),
+            path: String::new(),
+            want: String::new(),
+            got: String::new(),
+        };
+        inner.setup.index.replications.take_visits();
+        events.drift_found(&drift, FoundBy::Poll, &status, &CheckEvents::default());
+        assert_eq!(inner.state.lock().coverage.evidence(&origin), Evidence::Unannounced);
+        assert_eq!(inner.setup.index.replications.take_visits(), 10);
+    }
+
+    #[test]
+    fn a_check_in_place_of_those_of_two_buckets_has_all_of_them_checked_once_it_finds_something() {
+        let resources = (0..6).map(|n| applied(n, "111122223333", ["copies", "more"][usize::from(n > 2)]));
+        let events = working(resources.collect(), &EventMetrics::default());
+        let inner = events.inner().unwrap();
+        let key = Key::namespaced("data", "r0");
+        let probes = ["copies", "more"].map(Lookup::bucket).into();
+        inner.state.lock().pacing.event(&key, Cause { probes, ..Cause::default() }, inner.now());
+        let first = events.begin_check(&key);
+        events.end_check(&key, &first, false);
+        // It has another reason, and comes before the second check.
+        let other = events.begin_check(&key);
+        events.end_check(&key, &other, true);
+        let mut state = inner.state.lock();
+        let waits =
+            |n: i64| state.pacing.begin(&Key::namespaced("data", &format!("r{n}")), inner.now()).is_some();
+        assert_eq!((0..6).map(waits).collect::<Vec<_>>(), [false, true, true, true, true, true]);
+    }
+
+    #[test]
+    fn the_gauge_of_coverage_has_no_sample_until_something_is_known_and_none_after_the_term() {
+        let (metrics, mut registry) = (EventMetrics::default(), crate::telemetry::Registry::default());
+        metrics.register(&mut registry);
+        let all = crate::telemetry::Metrics::new(registry);
+        let events = working(vec![applied(0, "111122223333", "copies")], &metrics);
+        let samples = || {
+            events.tick();
+            let text = all.render().unwrap();
+            let of_coverage = |line: &&str| line.contains("event_coverage{");
+            let values = text.lines().filter(of_coverage).filter_map(|line| line.rsplit_once(' '));
+            values.map(|(_, value)| value.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(samples(), [""; 0], "after a start nothing has stopped");
+        let inner = events.inner().unwrap();
+        let origin = Origin::new("111122223333", Service::Iam, "");
+        inner.state.lock().coverage.received(&origin, None, inner.now());
+        assert_eq!(samples(), ["1"]);
+        inner.state.lock().coverage.unannounced(&origin);
+        assert_eq!(samples(), ["0"]);
+        events.begin_term();
+        assert_eq!(samples(), [""; 0]);
+        inner.state.lock().coverage.received(&origin, None, inner.now());
+        assert_eq!(samples(), ["1"]);
+        events.end_term();
+        let text = all.render().unwrap();
+        assert!(!text.contains("event_coverage{") && !text.contains("event_queue_up{"), "{text}");
+    }
+
+    #[test]
+    fn no_event_is_expected_of_a_write_to_a_role_in_an_account_that_is_not_known() {
+        let events = working(Vec::new(), &EventMetrics::default());
         let outstanding = || events.inner().map(|inner| inner.state.lock().own_writes.len());
         let of_role = Step::DeleteRole { role: "orders-role".to_owned() };
         assert!(events.begin_step(&of_role, None).is_none());

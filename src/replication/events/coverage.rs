@@ -30,6 +30,17 @@ pub enum Evidence {
     Unannounced,
 }
 
+impl Evidence {
+    /// Whether events arrive; `None` where nothing is known yet, as in a quiet place after a start.
+    pub fn covers(self) -> Option<bool> {
+        match self {
+            Evidence::Received => Some(true),
+            Evidence::NotSeen => None,
+            Evidence::EchoMissed(_) | Evidence::Unannounced => Some(false),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Known {
     /// Since when events have arrived without a reason for doubt. A check that began earlier may have missed a change.

@@ -228,13 +228,13 @@ pub const EVENT_QUEUE_UP: Description = Description::new(
     "event_queue_up",
     Kind::Gauge,
     &["queue"],
-    "1 while the event queue answers. 0 after a minute without an answer: the operator polls",
+    "1 while the operator receives and deletes the messages of the event queue. 0 after a minute in which it could not: the operator polls",
 );
 pub const EVENT_COVERAGE: Description = Description::new(
     "event_coverage",
     Kind::Gauge,
     &["account", "region", "service"],
-    "1 if events arrive from this account, Region and service, on which resources depend; 0 while the operator polls those resources",
+    "1 while events arrive from this account, Region and service, on which resources depend; 0 after a change there that no event reported, until one does. No sample before the first event since this process began to lead",
 );
 pub const EVENT_ECHOES_MISSED: Description = Description::new(
     "event_echoes_missed_total",

@@ -145,11 +145,16 @@ impl EventMetrics {
         self.queue_up.get_or_create(&QueueLabels { queue: queue.to_owned() }).set(up.into());
     }
 
+    /// This process no longer reads a queue.
+    pub fn forget_queue(&self, queue: &str) {
+        self.queue_up.remove(&QueueLabels { queue: queue.to_owned() });
+    }
+
     pub fn covered(&self, origin: &OriginLabels, covered: bool) {
         self.coverage.get_or_create(origin).set(covered.into());
     }
 
-    /// No resource depends on an origin any more.
+    /// No resource depends on an origin any more, or nothing is known of it.
     pub fn forget_origin(&self, origin: &OriginLabels) {
         self.coverage.remove(origin);
     }
