@@ -72,6 +72,19 @@ where
     }
 }
 
+/// Classifies what AWS answered, with success, about one of the entries of a batch: its code and its message.
+/// `by_sender`: the request is at fault, and not AWS.
+pub fn failure_of_entry(
+    (code, detail): (&str, &str),
+    by_sender: bool,
+    action: &'static str,
+    subject: &str,
+) -> Failure {
+    let class = classify(code, Some(if by_sender { 400 } else { 500 }), detail);
+    let code = if is_code(code) { code } else { "" };
+    Failure { code: code.to_owned(), ..Failure::new(class, action, subject, steady(detail)) }
+}
+
 /// Whether AWS answered with no more than a status, as a HEAD's errors do: another call has to be asked what it means.
 pub fn is_bare(failure: &Failure) -> bool {
     failure.code.starts_with("HTTP ")

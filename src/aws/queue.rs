@@ -9,10 +9,11 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{Region, SdkConfig};
+use aws_sdk_sqs::operation::delete_message_batch::DeleteMessageBatchOutput;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
 use parking_lot::Mutex;
 
-use crate::aws::error::failure;
+use crate::aws::error::{failure, failure_of_entry};
 use crate::aws::interceptor::RequestMetrics;
 use crate::aws::metrics::Metrics;
 use crate::ports::QueueMessage;
@@ -89,7 +90,8 @@ impl Queues {
         Ok(messages.collect())
     }
 
-    /// Deletes messages. A receipt that SQS no longer knows belongs to a message that came again.
+    /// Deletes messages. SQS answers with success where it deletes none of them, and names the reason for each. Those
+    /// that it did not delete beside others come again and are recognized.
     pub async fn delete(&self, queue: &EventQueue, receipts: Vec<String>) -> Read<()> {
         let entry = |(number, receipt): (usize, String)| {
             DeleteMessageBatchRequestEntry::builder().id(number.to_string()).receipt_handle(receipt).build()
@@ -99,7 +101,59 @@ impl Queues {
             entries.map_err(|e| Failure::new(FailureClass::Invalid, DELETE, &queue.name, e.to_string()))?;
         let request =
             self.client(queue).delete_message_batch().queue_url(&queue.url).set_entries(Some(entries));
-        Box::pin(request.send()).await.map_err(|error| failure(&error, DELETE, &queue.name))?;
+        let answer = Box::pin(request.send()).await.map_err(|error| failure(&error, DELETE, &queue.name))?;
+        refused(&answer, &queue.name).map_or(Ok(()), Err)
+    }
+}
+
+/// Why SQS deleted none of the messages; `None` where it deleted some.
+fn refused(answer: &DeleteMessageBatchOutput, queue: &str) -> Option<Failure> {
+    let first = answer.failed.first().filter(|_| answer.successful.is_empty())?;
+    let detail = first.message().unwrap_or_default();
+    Some(failure_of_entry((first.code(), detail), first.sender_fault(), DELETE, queue))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_sqs::error::BuildError;
+    use aws_sdk_sqs::types::{BatchResultErrorEntry, DeleteMessageBatchResultEntry};
+
+    use super::*;
+
+    fn deleted(id: &str) -> Result<DeleteMessageBatchResultEntry, BuildError> {
+        DeleteMessageBatchResultEntry::builder().id(id).build()
+    }
+
+    fn failed(id: &str, code: &str, sender_fault: bool) -> Result<BatchResultErrorEntry, BuildError> {
+        let entry = BatchResultErrorEntry::builder().id(id).code(code).sender_fault(sender_fault);
+        entry.message("SQS says why").build()
+    }
+
+    #[test]
+    fn a_batch_of_which_sqs_deletes_nothing_has_failed() -> Result<(), BuildError> {
+        let class = |code, sender_fault| {
+            let answer = DeleteMessageBatchOutput::builder()
+                .set_successful(Some(Vec::new()))
+                .failed(failed("0", code, sender_fault)?)
+                .failed(failed("1", code, sender_fault)?)
+                .build()?;
+            let failure = refused(&answer, "events");
+            assert!(failure.iter().all(|failure| failure.action == DELETE && failure.code == code));
+            Ok::<_, BuildError>(failure.map(|failure| failure.class))
+        };
+        assert_eq!(class("AccessDenied", true)?, Some(FailureClass::Denied));
+        assert_eq!(class("ReceiptHandleIsInvalid", true)?, Some(FailureClass::Invalid));
+        assert_eq!(class("InternalError", false)?, Some(FailureClass::Unavailable));
+        Ok(())
+    }
+
+    #[test]
+    fn a_batch_of_which_sqs_deletes_a_part_has_not_failed() -> Result<(), BuildError> {
+        let some = DeleteMessageBatchOutput::builder()
+            .successful(deleted("0")?)
+            .failed(failed("1", "InternalError", false)?)
+            .build()?;
+        assert_eq!(refused(&some, "events"), None);
         Ok(())
     }
 }

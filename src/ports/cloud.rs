@@ -267,7 +267,7 @@ pub trait Cloud: Send + Sync + 'static {
     /// Deletes up to ten messages, by their receipts. A message that is already gone counts as deleted.
     ///
     /// # Errors
-    /// What SQS answered, classified. The messages come again.
+    /// What SQS answered, classified; also where it deleted none of them. The messages come again.
     fn delete_events(
         &self,
         queue: &EventQueue,

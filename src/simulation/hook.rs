@@ -59,6 +59,7 @@ pub enum Call {
     SetStatus,
     SetCondition,
     ReadMetrics(String),
+    DeleteMessages,
     PublishEvent,
     NamespaceLabels(String),
 }
@@ -121,6 +122,7 @@ impl std::fmt::Display for Call {
             Call::SetStatus => f.write_str("write the status"),
             Call::SetCondition => f.write_str("write the condition Replicating"),
             Call::ReadMetrics(region) => write!(f, "read metrics in {region}"),
+            Call::DeleteMessages => f.write_str("delete messages of an event queue"),
             Call::PublishEvent => f.write_str("publish an event"),
             Call::NamespaceLabels(namespace) => write!(f, "read the labels of namespace {namespace}"),
         }
@@ -376,7 +378,7 @@ impl<P: Cloud> Cloud for Hooked<P> {
     }
 
     async fn delete_events(&self, queue: &EventQueue, receipts: Vec<String>) -> Read<()> {
-        self.port.delete_events(queue, receipts).await
+        self.aws(Call::DeleteMessages, self.port.delete_events(queue, receipts)).await
     }
 
     fn is_own_access_key(&self, access_key: &str) -> bool {

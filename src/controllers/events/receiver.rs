@@ -9,13 +9,13 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use crate::backoff::doubling;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::failure_events;
 use crate::ports::{Cloud, Cluster, QueueMessage};
 use crate::replication::events::EventQueue;
+use crate::replication::observed::Read;
 use crate::runtime::leader::Term;
 use crate::telemetry::EventOutcome;
 
@@ -30,6 +30,14 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// How often the operator checks for outages and overdue echoes.
 const TICK: Duration = Duration::from_secs(5);
+
+/// How the last requests to a queue went.
+#[derive(Debug, Default)]
+struct Course {
+    failures: u32,
+    /// Messages were received and not deleted.
+    undeleted: bool,
+}
 
 /// Reads all queues.
 pub struct Receiver<C, K>(Arc<Context<C, K>>);
@@ -59,32 +67,53 @@ impl<C: Cloud, K: Cluster> Receiver<C, K> {
             _ = term.fenced(receive) => {}
             () = tick => {}
         }
+        events.end_term();
     }
 
     async fn receive(&self, number: usize, queue: &EventQueue) {
-        let Context { events, cloud, .. } = self.0.as_ref();
-        let mut failures = 0;
+        let mut course = Course::default();
         loop {
-            let wait = if events.is_up(number) { LONG_POLL } else { SHORT_POLL };
-            match cloud.receive_events(queue, wait).await {
-                Ok(messages) => {
-                    failures = 0;
-                    events.queue_answered(number);
-                    self.handle(queue, messages).await;
-                }
-                Err(failure) => {
-                    events.queue_failed(number, &failure);
-                    let pause = doubling(FIRST_PAUSE, failures, MAX_PAUSE);
-                    failures = failures.saturating_add(1);
-                    sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-                }
+            if let Some(pause) = self.receive_once(number, queue, &mut course).await {
+                sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             }
         }
     }
 
-    async fn handle(&self, queue: &EventQueue, messages: Vec<QueueMessage>) {
+    /// Receives messages, has their checks queued, and deletes them. A queue works only where all of that does: messages
+    /// that cannot be deleted come again and again. Returns the pause after a failure.
+    async fn receive_once(&self, number: usize, queue: &EventQueue, course: &mut Course) -> Option<Duration> {
+        let Context { events, cloud, .. } = self.0.as_ref();
+        let taken = match cloud.receive_events(queue, self.wait(number, course)).await {
+            Ok(messages) => {
+                course.undeleted |= !messages.is_empty();
+                self.take(queue, messages).await
+            }
+            Err(failure) => Err(failure),
+        };
+        match taken {
+            Ok(()) => {
+                *course = Course::default();
+                events.queue_answered(number);
+                None
+            }
+            Err(failure) => {
+                events.queue_failed(number, &failure);
+                let pause = doubling(FIRST_PAUSE, course.failures, MAX_PAUSE);
+                course.failures = course.failures.saturating_add(1);
+                Some(pause)
+            }
+        }
+    }
+
+    /// How long SQS holds the next request. After messages could not be deleted, it is longer than SQS hides them, so that
+    /// an empty answer says that they are gone.
+    fn wait(&self, number: usize, course: &Course) -> Duration {
+        if self.0.events.is_up(number) || course.undeleted { LONG_POLL } else { SHORT_POLL }
+    }
+
+    async fn take(&self, queue: &EventQueue, messages: Vec<QueueMessage>) -> Read<()> {
         if messages.is_empty() {
-            return;
+            return Ok(());
         }
         let mut receipts = Vec::new();
         for QueueMessage { body, receipt } in messages {
@@ -94,9 +123,126 @@ impl<C: Cloud, K: Cluster> Receiver<C, K> {
             }
             receipts.push(receipt);
         }
-        if let Err(failure) = self.0.cloud.delete_events(queue, receipts).await {
-            let (queue, detail) = (&queue.name, failure.message());
-            warn!(queue, detail, "cannot delete messages of the event queue; they come again");
+        self.0.cloud.delete_events(queue, receipts).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::api::Interval;
+    use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
+    use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
+    use crate::controllers::bucket_replication::memory::Memory;
+    use crate::controllers::events::settings::EventSettings;
+    use crate::controllers::events::{Events, Setup};
+    use crate::controllers::index::Index;
+    use crate::controllers::settings::tests::settings;
+    use crate::replication::FailureClass;
+    use crate::runtime::clock::{Clock, SimulatedClock};
+    use crate::runtime::triggers::Triggers;
+    use crate::simulation::{ApiServer, Call, Choice, Hook, Hooked, SimulatedCloud, SimulatedCluster, World};
+    use crate::telemetry::{EventMetrics, Metrics, Registry};
+
+    const ACCOUNT: &str = "111122223333";
+
+    /// A receiver on a simulated queue whose messages can be deleted or not.
+    struct Scene {
+        receiver: Receiver<Hooked<SimulatedCloud>, Hooked<SimulatedCluster>>,
+        cloud: SimulatedCloud,
+        clock: SimulatedClock,
+        queue: EventQueue,
+        course: Course,
+        may_delete: Arc<Mutex<bool>>,
+    }
+
+    impl Scene {
+        fn new() -> Scene {
+            let (cloud, clock) = (SimulatedCloud::new(World::new(ACCOUNT)), SimulatedClock::new());
+            let may_delete = Arc::new(Mutex::new(false));
+            let hook: Hook = {
+                let may_delete = may_delete.clone();
+                Arc::new(move |call: Call| {
+                    let is_denied = call == Call::DeleteMessages && !*may_delete.lock();
+                    let choice =
+                        if is_denied { Choice::FailBefore(FailureClass::Denied) } else { Choice::Answer };
+                    Box::pin(std::future::ready(choice))
+                })
+            };
+            let cluster = SimulatedCluster::new(ApiServer::default());
+            let queue: EventQueue =
+                "https://sqs.eu-west-1.amazonaws.com/111122223333/events".parse().unwrap();
+            let index = Arc::new(Index::with_events(&[]));
+            let events = Arc::new(Events::new(Setup {
+                settings: EventSettings { queues: vec![queue.clone()], ..EventSettings::default() },
+                interval: Interval::default(),
+                index: index.clone(),
+                replications: Triggers::new(1),
+                accounts: Triggers::new(1),
+                clock: Clock::Simulated(clock.clone()),
+                metrics: EventMetrics::default(),
+            }));
+            let context = Context {
+                cloud: Arc::new(Hooked::new(cloud.clone(), hook.clone())),
+                cluster: Arc::new(Hooked::new(cluster, hook)),
+                index,
+                memory: Memory::default(),
+                evidence: EvidenceStore::default(),
+                bucket_locks: BucketLocks::default(),
+                settings: settings(),
+                clock: Clock::Simulated(clock.clone()),
+                may_begin: Box::new(|| true),
+                metrics: Metrics::new(Registry::default()),
+                tracker: Arc::default(),
+                events,
+            };
+            let receiver = Receiver::new(Arc::new(context));
+            Scene { receiver, cloud, clock, queue, course: Course::default(), may_delete }
         }
+
+        async fn receive(&mut self) -> Option<Duration> {
+            let pause = self.receiver.receive_once(0, &self.queue, &mut self.course).await;
+            self.clock.advance(Duration::from_secs(20));
+            self.receiver.0.events.tick();
+            pause
+        }
+
+        fn outage(&self) -> Option<String> {
+            self.receiver.0.events.of_account(ACCOUNT)?.outage
+        }
+    }
+
+    #[tokio::test]
+    async fn a_queue_whose_messages_cannot_be_deleted_fails_until_they_can() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.receive().await, None);
+        assert!(scene.receiver.0.events.is_up(0), "nothing had to be deleted");
+        scene.cloud.send_event("{}");
+        let pauses = [scene.receive().await, scene.receive().await, scene.receive().await];
+        assert_eq!(pauses, [1, 2, 4].map(|second| Some(Duration::from_secs(second))));
+        assert!(!scene.receiver.0.events.is_up(0));
+        let outage = scene.outage().unwrap_or_default();
+        assert!(outage.contains("delete messages"), "{outage}");
+
+        *scene.may_delete.lock() = true;
+        assert_eq!(scene.receive().await, None);
+        assert_eq!(scene.cloud.waiting_events(), 0);
+        assert!(scene.receiver.0.events.is_up(0));
+        assert_eq!(scene.outage(), None);
+    }
+
+    #[tokio::test]
+    async fn while_messages_could_not_be_deleted_a_request_waits_until_they_would_come_again() {
+        let mut scene = Scene::new();
+        scene.cloud.send_event("{}");
+        scene.receive().await;
+        assert!(scene.course.undeleted && !scene.receiver.0.events.is_up(0));
+        // SQS hides a message for ten seconds after it gave it out: an answer before that says nothing.
+        assert_eq!(scene.receiver.wait(0, &scene.course), LONG_POLL);
+        *scene.may_delete.lock() = true;
+        scene.receive().await;
+        assert!(!scene.course.undeleted);
     }
 }

@@ -1,6 +1,6 @@
 //! When events stand in for polling, and when they no longer do.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use aws_sdk_s3::types::BucketVersioningStatus;
 use rig::proxy::{Answer, Call, Fault, Matcher, TrailFaults};
 use rig::world::DEADLINE;
@@ -61,12 +61,30 @@ async fn an_outage_of_the_queue_brings_polling_back_and_its_end_ends_it() -> Res
     let fault = Fault::always(Matcher::operation("ReceiveMessage"), Answer::Drop);
     let fault = scene.world.proxy.inject(fault);
     scene.world.proxy.clear();
-    scene.operator.logged("an event queue has not answered for a minute", 3 * DEADLINE).await?;
+    scene.operator.logged("an event queue has not worked for a minute", 3 * DEADLINE).await?;
     scene.metric("event_queue_up", &[], |n| n == 0.0, "to be 0").await?;
     scene.world.proxy.wait_for(read_role, 2 * DEADLINE).await?;
     scene.world.proxy.remove(fault);
     scene.metric("event_queue_up", &[], |n| n == 1.0, "to be 1").await?;
     scene.metric("event_coverage", &[], |n| n == 3.0, "to be remembered").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_queue_whose_messages_cannot_be_deleted_brings_polling_back() -> Result<()> {
+    let scene = EventScene::new("event-undeleted").await?;
+    scene.replicate("orders").await?;
+    scene.cover(&["orders"]).await?;
+    let fault = Fault::always(Matcher::operation("DeleteMessageBatch"), Answer::access_denied());
+    let fault = scene.world.proxy.inject(fault);
+    let somebody = scene.world.somebody().await?;
+    let tag = aws_sdk_iam::types::Tag::builder().key("theirs").value("1").build()?;
+    somebody.iam().tag_role().role_name("orders-role").tags(tag).send().await?;
+    scene.operator.logged("an event queue has not worked for a minute", 3 * DEADLINE).await?;
+    ensure!(scene.operator.log().contains("sqs:DeleteMessage"), "{}", scene.operator.log());
+    scene.metric("event_queue_up", &[], |n| n == 0.0, "to be 0").await?;
+    scene.world.proxy.remove(fault);
+    scene.metric("event_queue_up", &[], |n| n == 1.0, "to be 1").await?;
     Ok(())
 }
 
