@@ -33,14 +33,29 @@ fn the_patterns_name_every_event_that_is_read_and_no_other() -> Result<()> {
     Ok(())
 }
 
+const URL: &str = "https://sqs.eu-west-1.amazonaws.com/111122223333/s3-replication-operator-events";
+
+/// What the stand-in for the AWS CLI answers.
+struct Answers<'a> {
+    identity: &'a str,
+    url: &'a str,
+    /// How many targets EventBridge did not take, and why.
+    failed: &'a str,
+}
+
+const IN_AWS: Answers<'_> =
+    Answers { identity: "arn:aws:iam::111122223333:user/admin", url: URL, failed: "0\tNone\tNone" };
+
 /// Runs the script with a stand-in for the AWS CLI. Returns the arguments of each call, and the output of the script.
-fn run_script(arguments: &[&str]) -> Result<(Vec<Vec<String>>, String)> {
+fn run_script(arguments: &[&str], answers: &Answers<'_>) -> Result<(Vec<Vec<String>>, String)> {
     use std::os::unix::fs::PermissionsExt;
     const AWS: &str = r#"#!/bin/sh
 case "$*" in
-*get-caller-identity*) echo 111122223333 ;;
+*get-caller-identity*) echo "$AWS_IDENTITY" ;;
+*get-queue-url*) echo "$AWS_QUEUE_URL" ;;
 *get-role*) exit 254 ;;
-*) for argument in "$@"; do printf '%s\036' "$argument"; done >>"$AWS_CALLS" && printf '\035' >>"$AWS_CALLS" ;;
+*) case "$*" in *put-targets*) echo "$AWS_FAILED" ;; esac
+  for argument in "$@"; do printf '%s\036' "$argument"; done >>"$AWS_CALLS" && printf '\035' >>"$AWS_CALLS" ;;
 esac
 "#;
     let dir = rig::paths::scratch_dir("aws-events")?;
@@ -53,6 +68,9 @@ esac
         .args(arguments)
         .env("PATH", path)
         .env("AWS_CALLS", &record)
+        .env("AWS_IDENTITY", answers.identity)
+        .env("AWS_QUEUE_URL", answers.url)
+        .env("AWS_FAILED", answers.failed)
         .output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = std::fs::read_to_string(record)?;
@@ -67,12 +85,11 @@ fn option<'a>(call: &'a [String], name: &str) -> Result<&'a str> {
 
 #[test]
 fn the_script_makes_a_queue_with_its_policy_and_a_rule_in_each_region() -> Result<()> {
-    let (calls, printed) = run_script(&["eu-west-1", "eu-central-1"])?;
+    let (calls, printed) = run_script(&["eu-west-1", "eu-central-1"], &IN_AWS)?;
     let queue = calls.iter().find(|call| call[1] == "create-queue").context("no queue")?;
     let attributes: Value = serde_json::from_str(option(queue, "--attributes")?)?;
     let policy: Value = serde_json::from_str(attributes["Policy"].as_str().context("no policy")?)?;
-    let url = "https://sqs.eu-west-1.amazonaws.com/111122223333/s3-replication-operator-events";
-    let own = queue_policy(&url.parse::<EventQueue>().map_err(anyhow::Error::msg)?, "eu-west-1").to_value();
+    let own = queue_policy(&URL.parse::<EventQueue>().map_err(anyhow::Error::msg)?, "eu-west-1").to_value();
     // The program writes lists where the script writes one word.
     let (rules, printed_rules) = (&policy["Statement"][0], &own["Statement"][0]);
     assert_eq!(rules["Resource"], printed_rules["Resource"][0]);
@@ -104,8 +121,36 @@ fn the_script_makes_a_queue_with_its_policy_and_a_rule_in_each_region() -> Resul
         ensure!(target.contains(":event-bus/default") != at_home, "{target}");
     }
     let values: Value = serde_saphyr::from_str(printed.split("\n#").next().unwrap_or_default())?;
-    assert_eq!(values["operator"]["events"]["queues"][0], url);
+    assert_eq!(values["operator"]["events"]["queues"][0], URL);
     Ok(())
+}
+
+#[test]
+fn in_another_partition_the_script_names_its_arns_and_no_region_of_another() -> Result<()> {
+    let china = "https://sqs.cn-north-1.amazonaws.com.cn/111122223333/s3-replication-operator-events";
+    let gov = "https://sqs.us-gov-west-1.amazonaws.com/111122223333/s3-replication-operator-events";
+    for (partition, home, url) in [("aws-cn", "cn-north-1", china), ("aws-us-gov", "us-gov-west-1", gov)] {
+        let identity = format!("arn:{partition}:sts::111122223333:assumed-role/admin/session");
+        let answers = Answers { identity: &identity, url, ..IN_AWS };
+        let (calls, printed) = run_script(&[home], &answers)?;
+        let text = format!("{calls:?}{printed}");
+        ensure!(!text.contains("arn:aws:") && !text.contains("us-east-1"), "{text}");
+        ensure!(text.contains(&format!("arn:{partition}:sqs:{home}:111122223333:")), "{text}");
+        let rules = calls.iter().filter(|call| call[1] == "put-rule");
+        assert_eq!(rules.map(|call| option(call, "--region")).collect::<Result<Vec<_>>>()?, [home; 3]);
+        let values: Value = serde_saphyr::from_str(printed.split("\n#").next().unwrap_or_default())?;
+        assert_eq!(values["operator"]["events"]["queues"][0], url);
+        let refused = run_script(&[home, "cn-northwest-1"], &answers).unwrap_err().to_string();
+        ensure!(refused.contains("for each Region alone"), "{refused}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_script_fails_where_eventbridge_takes_no_target() {
+    let answers = Answers { failed: "1\tAccessDenied\tthe queue may not be used", ..IN_AWS };
+    let failure = run_script(&["eu-west-1"], &answers).unwrap_err().to_string();
+    assert!(failure.contains("events:PutTargets failed") && failure.contains("AccessDenied"), "{failure}");
 }
 
 #[test]
