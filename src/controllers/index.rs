@@ -3,6 +3,7 @@
 //! In: changes, from the watches or by hand. Out: which resources name this source bucket or this account, the object
 //! of a key, an account by name. Each answer costs as much as it is long; nothing scans all resources.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use crate::controllers::summary::Summary;
 use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
 use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::{references, unreadable};
-use crate::replication::events::{Lookup, Origin};
+use crate::replication::events::Lookup;
 use crate::replication::health::Mending;
 use crate::replication::{Account, Refusal};
 use crate::runtime::packing::Packing;
@@ -36,9 +37,6 @@ pub enum ReplicationKey {
     Account(String),
     /// A bucket, role or key that events may name.
     Event(Lookup),
-    /// An origin that must send events before the resource need not be polled. Not of a resource with an interval of its
-    /// own. In a box, because few resources have an origin of their own.
-    Origin(Box<Origin>),
 }
 
 pub type Replications = Store<Guarded, ReplicationKey, Summary>;
@@ -67,17 +65,10 @@ impl Index {
     /// An empty index that also finds resources by what events name. Without a queue that would take memory for nothing.
     pub fn with_events(namespaces: &[String]) -> Index {
         Index::by(namespaces, |object| {
-            let Ok(resource) = &object.0 else { return Vec::new() };
-            let status = resource.status.as_ref();
-            let lookups = Lookup::of_resource(&resource.spec, status).into_iter();
-            let waits = resource.spec.interval.is_none();
-            let origins = status.filter(|_| waits).and_then(Origin::of_resource).unwrap_or_default();
-            let origins = origins.into_iter().map(|origin| ReplicationKey::Origin(Box::new(origin)));
-            replication_keys(object)
-                .into_iter()
-                .chain(lookups.map(ReplicationKey::Event))
-                .chain(origins)
-                .collect()
+            let resource = object.0.as_ref().ok();
+            let lookups = resource.map(|r| Lookup::of_resource(&r.spec, r.status.as_ref()));
+            let lookups = lookups.into_iter().flatten().map(ReplicationKey::Event);
+            replication_keys(object).into_iter().chain(lookups).collect()
         })
     }
 
@@ -196,9 +187,15 @@ impl Index {
         self.replications.by_index(&ReplicationKey::Event(lookup))
     }
 
-    /// The keys and UIDs of the resources that are polled unless this origin sends events, oldest first.
-    pub fn by_origin(&self, origin: &Origin) -> Vec<(Key, String)> {
-        self.replications.uids_by_index(&ReplicationKey::Origin(Box::new(origin.clone())))
+    /// The keys of the resources that may act in this account: those of its `AwsAccount`s, and while there is no default
+    /// one, those that refer to none.
+    pub fn by_account_id(&self, account_id: &str) -> BTreeSet<Key> {
+        let mut names: Vec<String> =
+            self.accounts_of(account_id).into_iter().map(|account| account.name).collect();
+        if !self.has_account(DEFAULT_ACCOUNT) {
+            names.push(DEFAULT_ACCOUNT.to_owned());
+        }
+        names.iter().flat_map(|name| self.by_account(name)).collect()
     }
 
     /// How many resources refer to this `AwsAccount`.

@@ -253,16 +253,6 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> Store<K, I, S> {
         keys
     }
 
-    /// The keys and UIDs of the objects with this index key, oldest first. None is unpacked.
-    pub fn uids_by_index(&self, key: &I) -> Vec<(Key, String)> {
-        let state = self.state.read();
-        let members = state.indexed.get(key).into_iter().flat_map(Members::iter);
-        let uid = |member: &ByAge| member.uid.as_deref().unwrap_or_default().to_owned();
-        let found: Vec<(Key, String)> = members.map(|member| (member.key.clone(), uid(member))).collect();
-        self.visit(found.len());
-        found
-    }
-
     /// How many objects have this index key.
     pub fn count(&self, key: &I) -> usize {
         self.state.read().indexed.get(key).map_or(0, Members::len)

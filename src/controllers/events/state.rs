@@ -358,12 +358,18 @@ impl Inner {
 
     /// Checks the resources that depend on any of these origins within the interval of those that no events cover. A
     /// resource that depends on none of them is polled anyway, or has an interval of its own.
-    fn poll(&self, origins: &[Origin]) {
+    fn poll(&self, uncovered: &[Origin]) {
         let (interval, now) = (self.setup.interval.duration(), self.setup.clock.since_epoch());
-        let found = origins.iter().flat_map(|origin| self.setup.index.by_origin(origin));
-        for (key, uid) in found.collect::<BTreeMap<_, _>>() {
-            let turn = turns::until_turn(&uid, interval, now);
-            self.setup.replications.trigger_in(key, Urgency::Periodic, turn);
+        let index = &self.setup.index;
+        let accounts: BTreeSet<&str> = uncovered.iter().map(|origin| origin.account.as_str()).collect();
+        let keys: BTreeSet<Key> = accounts.into_iter().flat_map(|id| index.by_account_id(id)).collect();
+        for object in keys.iter().filter_map(|key| index.replications.get(key)) {
+            let has_own = object.0.as_ref().is_ok_and(|r| r.spec.interval.is_some());
+            let depends = origins(&object).is_some_and(|held| held.iter().any(|o| uncovered.contains(o)));
+            if depends && !has_own {
+                let turn = turns::until_turn(&object.uid().unwrap_or_default(), interval, now);
+                self.setup.replications.trigger_in(Key::of(object.meta()), Urgency::Periodic, turn);
+            }
         }
     }
 
@@ -413,7 +419,10 @@ fn origins(object: &Guarded) -> Option<Vec<Origin>> {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::DeserializeGuard;
+
     use super::*;
+    use crate::api::{AwsAccount, AwsAccountSpec};
     use crate::controllers::index::tests::resource;
     use crate::replication::BucketAddress;
     use crate::replication::events::Lookup;
@@ -453,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn among_ten_thousand_resources_drift_that_no_event_announced_visits_those_of_its_origin_alone() {
+    fn among_ten_thousand_resources_drift_that_no_event_announced_visits_those_of_its_account_alone() {
         let account = |n: i64| format!("{:012}", n / 10);
         let resources: Vec<_> = (0..10_000).map(|n| applied(n, &account(n), "copies")).collect();
         let status = resources[70].0.as_ref().unwrap().status.clone().unwrap();
@@ -468,10 +477,17 @@ mod tests {
             want: String::new(),
             got: String::new(),
         };
+        let spec = AwsAccountSpec { account_id: account(70), ..AwsAccountSpec::default() };
+        let aws_account = AwsAccount::new(&format!("account-{}", account(70)), spec);
+        inner.setup.index.apply_account(DeserializeGuard(Ok(aws_account)));
         inner.setup.index.replications.take_visits();
         events.drift_found(&drift, FoundBy::Poll, &status, &CheckEvents::default());
         assert_eq!(inner.state.lock().coverage.evidence(&origin), Evidence::Unannounced);
-        assert_eq!(inner.setup.index.replications.take_visits(), 10);
+        assert_eq!(
+            inner.setup.index.replications.take_visits(),
+            20,
+            "the key and the object of ten resources"
+        );
     }
 
     #[test]
