@@ -2,7 +2,8 @@
 //!
 //! In: what the accounts hold and which resources the cluster holds. Out: [`Findings`]. Pure. In doubt something is
 //! kept: a role is an orphan only if its tags name this cluster and no resource has its UID, its name, its ARN, or a
-//! source bucket whose configuration names it.
+//! source bucket whose configuration names it. A role that still replicates is listed apart from the orphans: whoever
+//! deleted its resource may have meant the replication to go on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,8 @@ pub struct HeldBucket {
     pub address: BucketAddress,
     /// ARN of the role in its replication configuration.
     pub role: Option<String>,
+    /// Whether its replication configuration has an enabled rule.
+    pub replicates: bool,
     pub policy: Option<Value>,
 }
 
@@ -37,6 +40,9 @@ pub struct HeldAccount {
 #[serde(rename_all = "camelCase")]
 pub struct Findings {
     pub orphans: Vec<Orphan>,
+    /// Roles whose resource is gone, and with which a bucket still replicates: `deletionPolicy: Retain` and
+    /// `managementPolicy: Observe` leave them so on purpose.
+    pub still_replicating: Vec<Orphan>,
     /// Roles whose tags name another cluster: never touched.
     pub of_other_clusters: usize,
     /// Statements of an operator whose role is gone, so that nothing says which cluster's they are: never touched.
@@ -63,6 +69,9 @@ pub struct Orphan {
     pub blocked_by: Vec<String>,
     #[serde(skip)]
     has_policy: bool,
+    /// Whether a bucket replicates with it.
+    #[serde(skip)]
+    replicates: bool,
 }
 
 /// The statements of one resource in the policy of a bucket.
@@ -138,6 +147,7 @@ pub fn find(owners: &Owners<'_>, accounts: &[HeldAccount]) -> Findings {
     let used = Used::of(resources);
     let buckets = || accounts.iter().flat_map(|account| &account.buckets);
     let mut findings = Findings::default();
+    let mut unowned: Vec<Orphan> = Vec::new();
     for account in accounts {
         for role in &account.roles {
             let Some(id) = ResourceId::of_tags(&role.tags) else { continue };
@@ -161,13 +171,14 @@ pub fn find(owners: &Owners<'_>, accounts: &[HeldAccount]) -> Findings {
             if in_use || is_held {
                 continue;
             }
-            findings.orphans.push(Orphan {
+            unowned.push(Orphan {
                 account_id: account.account_id.clone(),
                 role: role.name.clone(),
                 arn: role.arn.clone(),
                 kind,
                 namespace: id.namespace.clone(),
                 name: id.name.clone(),
+                replicates: named.iter().any(|bucket| bucket.replicates),
                 configurations: named.into_iter().map(|bucket| bucket.address.clone()).collect(),
                 statements: Vec::new(),
                 blocked_by: role.other_policies.clone(),
@@ -175,17 +186,17 @@ pub fn find(owners: &Owners<'_>, accounts: &[HeldAccount]) -> Findings {
             });
         }
     }
-    let orphans: BTreeMap<String, usize> =
-        findings.orphans.iter().enumerate().map(|(index, orphan)| (orphan.arn.clone(), index)).collect();
+    let by_arn: BTreeMap<String, usize> =
+        unowned.iter().enumerate().map(|(index, orphan)| (orphan.arn.clone(), index)).collect();
     for bucket in buckets() {
         let Some(policy) = &bucket.policy else { continue };
         for (sid, principals) in written_by_operators(policy) {
             let owners: BTreeSet<Option<usize>> =
-                principals.iter().map(|principal| orphans.get(principal).copied()).collect();
+                principals.iter().map(|principal| by_arn.get(principal).copied()).collect();
             match owners.into_iter().collect::<Vec<_>>().as_slice() {
                 // All principals are one orphan: nobody else needs the statements.
                 [Some(index)] => {
-                    if let Some(orphan) = findings.orphans.get_mut(*index) {
+                    if let Some(orphan) = unowned.get_mut(*index) {
                         orphan.statements.push(Statements { bucket: bucket.address.clone(), sid });
                     }
                 }
@@ -198,6 +209,8 @@ pub fn find(owners: &Owners<'_>, accounts: &[HeldAccount]) -> Findings {
             }
         }
     }
+    (findings.still_replicating, findings.orphans) =
+        unowned.into_iter().partition(|orphan| orphan.replicates);
     findings
 }
 
@@ -226,9 +239,15 @@ impl Orphan {
 }
 
 impl Findings {
+    /// What `--delete` deletes; `all`: also the roles that still replicate.
+    pub fn to_delete(&self, all: bool) -> Vec<&Orphan> {
+        let replicating = self.still_replicating.iter().filter(|_| all);
+        self.orphans.iter().chain(replicating).collect()
+    }
+
     /// Whether there is anything to see to.
     pub fn is_empty(&self) -> bool {
-        self.orphans.is_empty() && self.unclear.is_empty()
+        self.orphans.is_empty() && self.still_replicating.is_empty() && self.unclear.is_empty()
     }
 }
 
@@ -269,7 +288,7 @@ mod tests {
             account_id: "111111111111".to_owned(),
             account_ref: None,
         };
-        HeldBucket { address, role: role.map(str::to_owned), policy }
+        HeldBucket { address, role: role.map(str::to_owned), replicates: false, policy }
     }
 
     fn found_by(resources: &[Found<BucketReplication>], accounts: &[HeldAccount]) -> Findings {
@@ -298,6 +317,21 @@ mod tests {
             "what needs the role goes first"
         );
         assert!(matches!(orphan.steps()[3], Step::DeleteRole { .. }));
+    }
+
+    #[test]
+    fn a_role_that_still_replicates_is_no_orphan_and_is_deleted_only_on_request() {
+        let replicating = HeldBucket { replicates: true, ..bucket("source", Some(ARN), None) };
+        let held = account(vec![role("c", "gone", "u"), role("c", "idle", "v")], vec![replicating]);
+        let findings = found_by(&[], &[held]);
+        let names = |orphans: &[&Orphan]| -> Vec<String> {
+            orphans.iter().map(|orphan| orphan.role.clone()).collect()
+        };
+        assert_eq!(names(&findings.to_delete(false)), ["idle"]);
+        assert_eq!(names(&findings.to_delete(true)), ["idle", "gone"]);
+        assert_eq!(findings.still_replicating[0].configurations[0].name, "source");
+        let only = Findings { orphans: Vec::new(), ..findings };
+        assert!(!only.is_empty(), "it is listed all the same");
     }
 
     #[test]

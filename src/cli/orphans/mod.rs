@@ -1,5 +1,6 @@
 //! `orphans`: what resources that are gone have left behind in AWS: roles, configurations that name them, and statements
-//! for them in bucket policies. Reads only, unless `--delete` is given and confirmed.
+//! for them in bucket policies. Reads only, unless `--delete` is given and confirmed. What still replicates is deleted only
+//! with `--including-replicating`.
 
 mod find;
 
@@ -15,7 +16,9 @@ use crate::aws::{self, AwsClient, AwsConnector, ResourceClients};
 use crate::cli::aws_args::AwsArgs;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
-use crate::cli::orphans::find::{Findings, HeldAccount, HeldBucket, Orphan, Owners, REPLICATION, find};
+use crate::cli::orphans::find::{
+    Findings, HeldAccount, HeldBucket, Orphan, Owners, REPLICATION, Statements, find,
+};
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::progress::Progress;
 use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach};
@@ -34,6 +37,10 @@ pub struct OrphansArgs {
     /// Delete without a confirmation
     #[arg(long, requires = "delete")]
     yes: bool,
+    /// Delete also the roles with which a bucket still replicates, and the configurations of these buckets: their
+    /// replication ends
+    #[arg(long, requires = "delete")]
+    including_replicating: bool,
     /// Accepted as by kubectl: what is left over is always searched for in all namespaces
     #[arg(long, short = 'A')]
     all_namespaces: bool,
@@ -91,7 +98,7 @@ pub async fn orphans(args: OrphansArgs) -> Result<ExitCode, OrphansError> {
     let Reading { findings, unknown } = read(&kubernetes, &accounts, &args.role_path).await?;
     match args.output {
         Some(format) => print(&formatted(&findings, format)?)?,
-        None => print(&text(&findings, args.delete))?,
+        None => print(&text(&findings, &Mode::of(&args)))?,
     }
     for account in &unknown {
         eprintln!("error: {account}");
@@ -99,7 +106,8 @@ pub async fn orphans(args: OrphansArgs) -> Result<ExitCode, OrphansError> {
     if !unknown.is_empty() {
         return Err(OrphansError::Unknown(unknown.len()));
     }
-    if !args.delete || findings.orphans.is_empty() {
+    let chosen = findings.to_delete(args.including_replicating);
+    if !args.delete || chosen.is_empty() {
         return Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) });
     }
     if !args.yes {
@@ -107,10 +115,12 @@ pub async fn orphans(args: OrphansArgs) -> Result<ExitCode, OrphansError> {
     }
     // A resource may have been created, or a role taken over, while the question was on the screen.
     let again = read(&kubernetes, &accounts, &args.role_path).await?;
-    if !again.unknown.is_empty() || again.findings.orphans != findings.orphans {
+    if !again.unknown.is_empty() || again.findings.to_delete(args.including_replicating) != chosen {
         return Err(OrphansError::Changed);
     }
-    delete(&findings.orphans, &connector, &accounts).await
+    delete(&chosen, &connector, &accounts).await?;
+    let is_kept = !findings.still_replicating.is_empty() && !args.including_replicating;
+    Ok(if is_kept { ExitCode::from(WRONG) } else { ExitCode::SUCCESS })
 }
 
 /// Reads the accounts, then the resources: one that is created meanwhile is seen, and keeps what it uses.
@@ -154,45 +164,58 @@ async fn read_account(aws: &AwsClient, account_id: &str, paths: &[&str]) -> Read
     }
     let buckets = aws::inventory(aws).await?;
     let reads = stream::iter(buckets).map(|bucket| async move {
-        let Some((region, role)) = location(aws, &bucket).await? else { return Ok(None) };
+        let Some(region) = region_of(aws, &bucket).await? else { return Ok(None) };
+        let held = bucket.configuration.ok().flatten().map(|held| held.configuration);
+        let replicates = held.iter().flat_map(|held| held.rules.values()).any(|rule| rule.status.is_enabled());
         let address =
             BucketAddress { name: bucket.name, region, account_id: account_id.to_owned(), account_ref: None };
         let policy = aws::read_bucket_policy(aws, &address).await?;
-        Ok(Some(HeldBucket { address, role, policy }))
+        Ok(Some(HeldBucket { address, role: held.map(|held| held.role), replicates, policy }))
     });
     let read: Vec<Read<Option<HeldBucket>>> = reads.buffered(CONCURRENCY).collect().await;
     let buckets = read.into_iter().filter_map(Result::transpose).collect::<Read<_>>()?;
     Ok(HeldAccount { account_id: account_id.to_owned(), roles, buckets })
 }
 
-/// The Region of a bucket and the role of its configuration; `None`: it was deleted meanwhile.
-async fn location(aws: &AwsClient, bucket: &aws::HeldBucket) -> Read<Option<(String, Option<String>)>> {
+/// The Region of a bucket; `None`: it was deleted meanwhile.
+async fn region_of(aws: &AwsClient, bucket: &aws::HeldBucket) -> Read<Option<String>> {
     match &bucket.configuration {
-        Ok(Some(held)) => Ok(Some((held.region.clone(), Some(held.configuration.role.clone())))),
-        Ok(None) => Ok(aws::bucket_region(aws, &bucket.name).await?.map(|region| (region, None))),
+        Ok(Some(held)) => Ok(Some(held.region.clone())),
+        Ok(None) => aws::bucket_region(aws, &bucket.name).await,
         Err(failure) if failure.class == crate::replication::FailureClass::NoSuchBucket => Ok(None),
         Err(failure) => Err(failure.clone()),
     }
 }
 
+/// What the command is asked to delete.
+struct Mode {
+    delete: bool,
+    including_replicating: bool,
+}
+
+impl Mode {
+    fn of(args: &OrphansArgs) -> Mode {
+        Mode { delete: args.delete, including_replicating: args.including_replicating }
+    }
+}
+
 /// What is left over, and the steps that would delete it.
-fn text(findings: &Findings, delete: bool) -> String {
-    let Findings { orphans, of_other_clusters, unclear } = findings;
+fn text(findings: &Findings, mode: &Mode) -> String {
+    let Findings { orphans, still_replicating, of_other_clusters, unclear } = findings;
     let mut text = match orphans.len() {
         0 => "Nothing is left over of resources that are gone.\n".to_owned(),
         1 => "1 role is left over of a resource that is gone:\n".to_owned(),
         count => format!("{count} roles are left over of resources that are gone:\n"),
     };
+    if orphans.is_empty() && !still_replicating.is_empty() {
+        text.clear();
+    }
     for orphan in orphans {
-        let Orphan { account_id, arn, kind, namespace, name, blocked_by, .. } = orphan;
-        let kind = if *kind == REPLICATION { String::new() } else { format!("{kind} ") };
-        text.push_str(&format!("\n{arn} of {kind}{namespace}/{name}, account {account_id}\n"));
-        for (index, step) in orphan.steps().iter().enumerate() {
-            text.push_str(&format!("  {}. {}\n", index + 1, printable(&step.to_string())));
-        }
-        if !blocked_by.is_empty() {
-            text.push_str(&format!("  the role stays: someone attached {}\n", blocked_by.join(", ")));
-        }
+        text.push_str(&format!("\n{}", listed(orphan, true)));
+    }
+    if !still_replicating.is_empty() {
+        let gap = if orphans.is_empty() { "" } else { "\n" };
+        text.push_str(&format!("{gap}{}", replicating_text(still_replicating, mode)));
     }
     for unclear in unclear {
         text.push_str(&format!(
@@ -205,8 +228,56 @@ fn text(findings: &Findings, delete: bool) -> String {
     if *of_other_clusters > 0 {
         text.push_str(&format!("\nNot touched: roles of other clusters ({of_other_clusters}).\n"));
     }
-    if !orphans.is_empty() && !delete {
-        text.push_str("\n→ the same with --delete deletes what is listed, after a confirmation\n");
+    if !orphans.is_empty() && !mode.delete {
+        text.push_str("\n→ the same with --delete deletes what is left over, after a confirmation\n");
+    }
+    text
+}
+
+/// The roles that still replicate, why they may be there, and how to delete them.
+fn replicating_text(roles: &[Orphan], mode: &Mode) -> String {
+    let fate = match (mode.including_replicating, roles.len()) {
+        (true, _) => "--including-replicating ends that",
+        (false, 1) => "it is kept",
+        (false, _) => "they are kept",
+    };
+    let mut text = match roles.len() {
+        1 => format!("1 role of a resource that is gone still replicates; {fate}:\n"),
+        count => format!("{count} roles of resources that are gone still replicate; {fate}:\n"),
+    };
+    for role in roles {
+        text.push_str(&format!("\n{}", listed(role, mode.including_replicating)));
+        for bucket in &role.configurations {
+            let name = printable(&bucket.name);
+            text.push_str(&format!("  the replication configuration of bucket {name} names it\n"));
+        }
+        for Statements { bucket, .. } in &role.statements {
+            let name = printable(&bucket.name);
+            text.push_str(&format!("  the policy of bucket {name} holds statements for it\n"));
+        }
+    }
+    text.push_str(
+        "\nA resource with deletionPolicy: Retain or managementPolicy: Observe leaves its replication so on purpose. Otherwise its deletion was not finished.\n",
+    );
+    if !mode.including_replicating {
+        text.push_str("→ --delete --including-replicating ends the replication and deletes the role\n");
+    }
+    text
+}
+
+/// A role, and the steps that delete it where it is to be deleted.
+fn listed(orphan: &Orphan, with_steps: bool) -> String {
+    let Orphan { account_id, arn, kind, namespace, name, blocked_by, .. } = orphan;
+    let kind = if *kind == REPLICATION { String::new() } else { format!("{kind} ") };
+    let mut text = format!("{arn} of {kind}{namespace}/{name}, account {account_id}\n");
+    if !with_steps {
+        return text;
+    }
+    for (index, step) in orphan.steps().iter().enumerate() {
+        text.push_str(&format!("  {}. {}\n", index + 1, printable(&step.to_string())));
+    }
+    if !blocked_by.is_empty() {
+        text.push_str(&format!("  the role stays: someone attached {}\n", blocked_by.join(", ")));
     }
     text
 }
@@ -226,10 +297,10 @@ fn confirm() -> Result<(), OrphansError> {
 
 /// Executes the steps of each orphan in their order. A failure leaves the rest of that orphan and goes on with the next.
 async fn delete(
-    orphans: &[Orphan],
+    orphans: &[&Orphan],
     connector: &AwsConnector,
     accounts: &[Reached],
-) -> Result<ExitCode, OrphansError> {
+) -> Result<(), OrphansError> {
     // A step is never cut short: what it does to AWS would be unknown.
     let mut interrupt = Interrupt::listen();
     let all = orphans.iter().map(|orphan| orphan.steps().len()).sum();
@@ -256,7 +327,7 @@ async fn delete(
             }
         }
     }
-    if failed > 0 { Err(OrphansError::Failed(failed)) } else { Ok(ExitCode::SUCCESS) }
+    if failed > 0 { Err(OrphansError::Failed(failed)) } else { Ok(()) }
 }
 
 fn step_account(step: &Step) -> Option<&str> {

@@ -17,7 +17,7 @@ pub const IMPORT: &str = "s3-replication-operator import --bucket BUCKET";
 #[derive(Clone, Debug)]
 pub struct ReadBucket {
     pub name: String,
-    /// The buckets that its replication configuration names as destinations; `None` where it has no configuration.
+    /// The names of the buckets into which its enabled rules replicate; `None` where it has no enabled rule.
     pub destinations: Result<Option<Vec<String>>, String>,
 }
 

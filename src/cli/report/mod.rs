@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum, ValueHint};
 use futures::future::join_all;
 
-use crate::aws::{self, AwsConnector, HeldBucket};
+use crate::aws::{self, AwsConnector, HeldBucket, Importable};
 use crate::cli::aws_args::AwsArgs;
 use crate::cli::fleet::{Pointers, ReplicationView, RunbookArgs, view_all};
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
@@ -23,6 +23,7 @@ use crate::cli::progress::Progress;
 use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach};
 use crate::cli::report::data::{Covered, ReadAccount, ReadBucket, Report};
 use crate::cli::status::WRONG;
+use crate::iam::arn::bucket_of_arn;
 use crate::runtime::clock::Clock;
 
 #[derive(Debug, Args)]
@@ -150,11 +151,14 @@ async fn read(reached: Reached) -> ReadAccount {
     ReadAccount { account_id: reached.account_id, account_ref: reached.name, buckets }
 }
 
+/// A bucket as S3 holds it: a rule that is disabled replicates nothing, and S3 names a destination by its ARN.
 fn bucket(held: HeldBucket) -> ReadBucket {
-    let destinations = held.configuration.map(|configuration| {
-        configuration.map(|held| {
-            held.configuration.rules.values().map(|rule| rule.destination.bucket.clone()).collect()
-        })
-    });
-    ReadBucket { name: held.name, destinations: destinations.map_err(|failure| failure.message()) }
+    let destinations = |held: Importable| -> Option<Vec<String>> {
+        let rules = held.configuration.rules.values().filter(|rule| rule.status.is_enabled());
+        let names: Vec<String> =
+            rules.map(|rule| bucket_of_arn(&rule.destination.bucket).to_owned()).collect();
+        (!names.is_empty()).then_some(names)
+    };
+    let read = held.configuration.map(|configuration| configuration.and_then(destinations));
+    ReadBucket { name: held.name, destinations: read.map_err(|failure| failure.message()) }
 }

@@ -1,13 +1,19 @@
 //! What a report prints, in each format.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use insta::assert_snapshot;
 use jiff::Timestamp;
 use serde_json::json;
 
+use crate::api::Switch;
+use crate::aws::{HeldBucket, Importable};
 use crate::cli::fleet::samples::{TYPED, all, found, resource};
 use crate::cli::fleet::{Pointers, view_all};
-use crate::cli::report::data::{Covered, ReadAccount, ReadBucket, Report};
-use crate::cli::report::{html, markdown};
+use crate::cli::report::data::{BucketReport, Covered, ReadAccount, ReadBucket, Report};
+use crate::cli::report::{bucket, html, markdown};
+use crate::replication::Configuration;
+use crate::replication::configuration::{Filter, Rule, RuleDestination};
 
 fn now() -> Timestamp {
     "2026-03-01T12:30:00Z".parse().unwrap()
@@ -180,4 +186,58 @@ fn a_report_for_programs_is_read_back_as_it_was() {
     let report = sample();
     let text = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+}
+
+/// A bucket as AWS answers, with a rule for each of these destinations.
+fn held(name: &str, rules: &[(&str, Switch)]) -> HeldBucket {
+    let rule = |(destination, status): &(&str, Switch)| Rule {
+        status: *status,
+        priority: None,
+        filter: Filter::default(),
+        delete_markers: Switch::Disabled,
+        replica_modifications: Switch::Disabled,
+        kms_encrypted_objects: Switch::Disabled,
+        destination: RuleDestination {
+            bucket: format!("arn:aws:s3:::{destination}"),
+            account: None,
+            storage_class: None,
+            ownership: None,
+            kms_key: None,
+            replication_time_control: Switch::Disabled,
+            metrics: Switch::Disabled,
+        },
+    };
+    let rules: BTreeMap<String, Rule> =
+        rules.iter().map(|of_rule| (of_rule.0.to_owned(), rule(of_rule))).collect();
+    let configuration = Importable {
+        region: "us-east-1".to_owned(),
+        account_id: "111111111111".to_owned(),
+        configuration: Configuration { role: "arn:aws:iam::111111111111:role/r".to_owned(), rules },
+        existing_objects: Vec::new(),
+        unknown_elements: BTreeSet::new(),
+    };
+    HeldBucket { name: name.to_owned(), configuration: Ok(Some(configuration)) }
+}
+
+#[test]
+fn a_destination_that_s3_names_by_its_arn_is_replicated_into_and_a_disabled_rule_replicates_nothing() {
+    let without = |name: &str| HeldBucket { name: name.to_owned(), configuration: Ok(None) };
+    let buckets = [
+        held("by-hand", &[("copy", Switch::Enabled), ("former-copy", Switch::Disabled)]),
+        held("paused", &[("paused-copy", Switch::Disabled)]),
+        without("copy"),
+        without("former-copy"),
+        without("paused-copy"),
+    ];
+    let account = ReadAccount {
+        account_id: "111111111111".to_owned(),
+        account_ref: None,
+        buckets: Ok(buckets.into_iter().map(bucket).collect()),
+    };
+    let report = Report::new(Vec::new(), Ok(Covered::default()), vec![account], now());
+    let names = |buckets: &[BucketReport]| -> Vec<String> {
+        buckets.iter().map(|bucket| bucket.bucket.clone()).collect()
+    };
+    assert_eq!(names(&report.not_managed), ["by-hand"]);
+    assert_eq!(names(&report.not_replicated), ["former-copy", "paused", "paused-copy"]);
 }

@@ -10,7 +10,7 @@ const TRUST: &str = r#"{"Version": "2012-10-17", "Statement": [{
     "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}]}"#;
 
 /// Two versioned buckets and a role that S3 may assume; returns source, destination and the role's ARN.
-async fn by_hand(world: &World) -> Result<(String, String, String)> {
+pub async fn by_hand(world: &World) -> Result<(String, String, String)> {
     let (source, destination) =
         (world.versioned_bucket("us-east-1").await?, world.versioned_bucket("eu-west-1").await?);
     let role =
@@ -18,7 +18,7 @@ async fn by_hand(world: &World) -> Result<(String, String, String)> {
     Ok((source, destination, role.role().context("role")?.arn().to_owned()))
 }
 
-async fn put(world: &World, source: &str, role: &str, rules: Vec<s3::ReplicationRule>) -> Result<()> {
+pub async fn put(world: &World, source: &str, role: &str, rules: Vec<s3::ReplicationRule>) -> Result<()> {
     let configuration = s3::ReplicationConfiguration::builder().role(role).set_rules(Some(rules)).build()?;
     let put = world.s3("us-east-1").put_bucket_replication().bucket(source);
     put.replication_configuration(configuration).send().await?;
@@ -57,7 +57,7 @@ fn full(id: &str, priority: i32, destination: &str) -> Result<s3::ReplicationRul
 
 /// A rule of the first version of the schema.
 #[expect(deprecated, reason = "the first version of the schema has its prefix in the rule")]
-fn first_version(id: &str, prefix: &str, destination: &str) -> Result<s3::ReplicationRule> {
+pub fn first_version(id: &str, prefix: &str, destination: &str) -> Result<s3::ReplicationRule> {
     let to = s3::Destination::builder().bucket(format!("arn:aws:s3:::{destination}")).build()?;
     let rule = s3::ReplicationRule::builder().id(id).prefix(prefix);
     Ok(rule.status(s3::ReplicationRuleStatus::Enabled).destination(to).build()?)

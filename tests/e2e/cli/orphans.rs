@@ -19,6 +19,19 @@ pub async fn orphans(world: &World, args: &[&str]) -> Result<(Option<i32>, Strin
     Ok((output.status.code(), stdout(&output), stderr(&output)))
 }
 
+/// Disables the rules of a bucket: its replication configuration names the role, and replicates nothing.
+async fn pause(scene: &Scene) -> Result<()> {
+    let s3 = scene.world.s3("us-east-1");
+    let held = s3.get_bucket_replication().bucket(&scene.source).send().await?;
+    let mut configuration = held.replication_configuration().context("a configuration")?.clone();
+    for rule in &mut configuration.rules {
+        rule.status = aws_sdk_s3::types::ReplicationRuleStatus::Disabled;
+    }
+    let put = s3.put_bucket_replication().bucket(&scene.source);
+    put.replication_configuration(configuration).send().await?;
+    Ok(())
+}
+
 /// Removes a resource as someone does who takes its finalizer away: AWS keeps everything.
 async fn abandon(scene: &Scene) -> Result<()> {
     scene.operator.kill().await?;
@@ -34,6 +47,7 @@ async fn a_role_and_configuration_without_a_resource_are_found_and_deleted_on_re
     assert_eq!(code, Some(0), "the resource is there: {text}{error}");
 
     abandon(&scene).await?;
+    pause(&scene).await?;
     let world = &scene.world;
     let (code, text, error) = orphans(world, &[]).await?;
     assert_eq!(code, Some(2), "{text}{error}");
@@ -59,6 +73,35 @@ async fn a_role_and_configuration_without_a_resource_are_found_and_deleted_on_re
     assert_eq!(left_in_aws(world, "us-east-1", &scene.source, ROLE).await?, Vec::<String>::new());
     let (code, text, _) = orphans(world, &[]).await?;
     assert_eq!((code, text.as_str()), (Some(0), "Nothing is left over of resources that are gone.\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_replication_that_its_resource_was_to_leave_behind_is_deleted_only_on_request() -> Result<()> {
+    let scene =
+        Scene::named("orphans-retain").edit(|spec| spec["deletionPolicy"] = json!("Retain")).ready().await?;
+    scene.delete().await?;
+    let world = &scene.world;
+    world.wait_gone(NAME).await?;
+    let left = async || left_in_aws(world, "us-east-1", &scene.source, ROLE).await;
+    let all = left().await?;
+    assert_eq!(all.len(), 2, "{all:?}");
+
+    world.proxy.clear();
+    let (code, text, error) = orphans(world, &["--delete", "--yes"]).await?;
+    assert_eq!(code, Some(2), "{text}{error}");
+    for part in ["still replicates", "is kept", "deletionPolicy: Retain", &scene.source] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(world.proxy.writes().len(), 0, "{text}");
+    assert_eq!(left().await?, all);
+    let (_, json, _) = orphans(world, &["-o", "json"]).await?;
+    let findings: Value = serde_json::from_str(&json)?;
+    assert_eq!((&findings["orphans"], &findings["stillReplicating"][0]["role"]), (&json!([]), &json!(ROLE)));
+
+    let (code, text, error) = orphans(world, &["--delete", "--including-replicating", "--yes"]).await?;
+    assert_eq!(code, Some(0), "{text}{error}");
+    assert_eq!(left().await?, Vec::<String>::new());
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use rig::proxy::{Answer, Fault, Matcher};
 use serde_json::{Value, json};
 
+use super::import::{by_hand, first_version, put};
 use super::{stderr, stdout};
 use crate::support::{Scene, person};
 
@@ -14,6 +15,9 @@ async fn a_report_has_the_verdict_the_map_and_the_buckets_that_do_not_replicate(
     let scene = Scene::named("report").edit(hostile).ready().await?;
     let world = &scene.world;
     let lonely = world.bucket("us-east-1").await?;
+    // Someone replicates by hand, and S3 names the destination by its ARN.
+    let (by_hand, copy, role) = by_hand(world).await?;
+    put(world, &by_hand, &role, vec![first_version("all", "", &copy)?]).await?;
     let run = async |args: &[&str]| -> Result<(Option<i32>, String)> {
         let args = [&["report", "-n", &world.namespace], args].concat();
         let output = person(world).run(args, "").await?;
@@ -30,8 +34,9 @@ async fn a_report_has_the_verdict_the_map_and_the_buckets_that_do_not_replicate(
         .iter()
         .filter_map(|b| b["bucket"].as_str())
         .collect();
-    assert_eq!(buckets, [lonely.as_str()], "neither the source nor the destination");
-    assert_eq!(report["accounts"], json!([{"accountId": world.account, "buckets": 3}]));
+    assert_eq!(buckets, [lonely.as_str()], "neither a source nor a destination");
+    assert_eq!(report["notManaged"], json!([{"accountId": world.account, "bucket": by_hand}]));
+    assert_eq!(report["accounts"], json!([{"accountId": world.account, "buckets": 5}]));
 
     let (_, page) = run(&["-o", "html"]).await?;
     assert!(

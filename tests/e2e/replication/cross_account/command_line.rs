@@ -246,7 +246,8 @@ async fn statements_for_a_role_that_is_left_over_are_deleted_in_the_other_accoun
     assert!(text.contains(&two.destination) && text.contains(&two.source), "{text}");
     assert_eq!(statements(&two).await?, 3, "reading deletes nothing");
 
-    let deleted = administrator().run([&accounts[..], &["--delete", "--yes"]].concat(), "").await?;
+    let delete = [&accounts[..], &["--delete", "--including-replicating", "--yes"]].concat();
+    let deleted = administrator().run(delete, "").await?;
     let text = String::from_utf8_lossy(&deleted.stdout).into_owned();
     assert_eq!(deleted.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&deleted.stderr));
     assert_eq!(text.matches("done: ").count(), 4, "{text}");
