@@ -9,7 +9,7 @@ use clap::{Args, ValueHint};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::{DeserializeGuard, GroupVersionKind, ObjectList, ObjectMeta};
+use kube::core::{GroupVersionKind, ObjectList, ObjectMeta};
 use kube::{Api, Client, Config, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -98,7 +98,32 @@ impl KubernetesError {
 #[derive(Clone, Debug)]
 pub struct Found<K> {
     pub metadata: ObjectMeta,
-    pub object: Result<K, String>,
+    pub object: Result<K, Undecodable>,
+}
+
+/// An object of another version.
+#[derive(Clone, Debug)]
+pub struct Undecodable {
+    pub message: String,
+    /// Its spec as the API server holds it.
+    pub spec: Value,
+}
+
+impl Undecodable {
+    /// The source bucket, where the spec has it in the place that this version knows.
+    pub fn source(&self) -> Option<&str> {
+        self.spec.pointer("/source/bucket")?.as_str().filter(|name| !name.is_empty())
+    }
+
+    /// The id and the destination bucket of each rule, where the spec has all of them in the places that this version knows.
+    pub fn rules(&self) -> Option<Vec<(&str, &str)>> {
+        self.spec.get("rules")?.as_array()?.iter().map(id_and_destination).collect()
+    }
+}
+
+fn id_and_destination(rule: &Value) -> Option<(&str, &str)> {
+    let bucket = rule.pointer("/destination/bucket")?.as_str()?;
+    Some((rule.get("id").and_then(Value::as_str).unwrap_or_default(), bucket))
 }
 
 /// A cluster, as the user may see it.
@@ -164,6 +189,12 @@ impl Kubernetes {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// The resources of the namespace as the API server holds them: some may be of another version.
+    fn undecoded(&self) -> Api<DynamicObject> {
+        let kind = ApiResource::erase::<BucketReplication>(&());
+        Api::namespaced_with(self.client.clone(), &self.namespace, &kind)
+    }
+
     /// All resources of a scope, and the version of the list, from which a watch continues.
     ///
     /// # Errors
@@ -172,9 +203,10 @@ impl Kubernetes {
         &self,
         scope: &ScopeArgs,
     ) -> Result<(Vec<Found<BucketReplication>>, String), KubernetesError> {
-        let api: Api<DeserializeGuard<BucketReplication>> = match scope.all_namespaces {
-            true => Api::all(self.client.clone()),
-            false => Api::namespaced(self.client.clone(), &self.namespace),
+        let kind = ApiResource::erase::<BucketReplication>(&());
+        let api: Api<DynamicObject> = match scope.all_namespaces {
+            true => Api::all_with(self.client.clone(), &kind),
+            false => Api::namespaced_with(self.client.clone(), &self.namespace, &kind),
         };
         let params = ListParams { label_selector: scope.selector.clone(), ..ListParams::default() };
         let listed = pages(&api, params).await.map_err(request("list BucketReplications"))?;
@@ -194,8 +226,7 @@ impl Kubernetes {
         name: &str,
         typed: &'static str,
     ) -> Result<(Found<BucketReplication>, String), KubernetesError> {
-        let api: Api<DeserializeGuard<BucketReplication>> =
-            Api::namespaced(self.client.clone(), &self.namespace);
+        let api = self.undecoded();
         let params = ListParams::default().fields(&format!("metadata.name={name}"));
         let listed = pages(&api, params).await.map_err(request("list BucketReplications"))?;
         let version = listed.metadata.resource_version.unwrap_or_default();
@@ -221,8 +252,7 @@ impl Kubernetes {
         name: &str,
         typed: &'static str,
     ) -> Result<Found<BucketReplication>, KubernetesError> {
-        let api: Api<DeserializeGuard<BucketReplication>> =
-            Api::namespaced(self.client.clone(), &self.namespace);
+        let api = self.undecoded();
         let found_one = api.get_opt(name).await;
         let found_one = found_one.map_err(request(&format!("read BucketReplication {name}")))?;
         found_one.map(found).ok_or_else(|| self.not_found(name, typed))
@@ -238,10 +268,10 @@ impl Kubernetes {
         typed: &'static str,
     ) -> Result<BucketReplication, KubernetesError> {
         let Found { object, .. } = self.get(name, typed).await?;
-        object.map_err(|message| KubernetesError::Undecodable {
+        object.map_err(|undecodable| KubernetesError::Undecodable {
             namespace: self.namespace.clone(),
             name: name.to_owned(),
-            message,
+            message: undecodable.message,
         })
     }
 
@@ -250,7 +280,8 @@ impl Kubernetes {
     /// # Errors
     /// What the API server answered.
     pub async fn accounts(&self) -> Result<Vec<Found<AwsAccount>>, KubernetesError> {
-        let api: Api<DeserializeGuard<AwsAccount>> = Api::all(self.client.clone());
+        let kind = ApiResource::erase::<AwsAccount>(&());
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind);
         let listed = pages(&api, ListParams::default()).await.map_err(request("list AwsAccounts"))?;
         Ok(listed.items.into_iter().map(found).collect())
     }
@@ -335,11 +366,14 @@ fn backfill_kind() -> ApiResource {
     ApiResource::from_gvk_with_plural(&kind, "replicationbackfills")
 }
 
-fn found<K: Resource>(guarded: DeserializeGuard<K>) -> Found<K> {
-    match guarded.0 {
-        Ok(object) => Found { metadata: object.meta().clone(), object: Ok(object) },
-        Err(invalid) => Found { metadata: invalid.metadata, object: Err(invalid.error) },
-    }
+fn found<K: DeserializeOwned>(held: DynamicObject) -> Found<K> {
+    let metadata = held.metadata.clone();
+    let decoded = serde_json::to_value(&held).and_then(|value| K::deserialize(&value));
+    let undecodable = |error: serde_json::Error| Undecodable {
+        message: error.to_string(),
+        spec: held.data.get("spec").cloned().unwrap_or_default(),
+    };
+    Found { metadata, object: decoded.map_err(undecodable) }
 }
 
 /// All pages of a list.
@@ -452,8 +486,28 @@ pub mod tests {
         ];
         let (kubernetes, _) = serving(200, list("AwsAccountList", &accounts)).await;
         let found = kubernetes.accounts().await.unwrap();
+        let odd = found[1].object.as_ref().unwrap_err();
+        assert!(odd.message.contains("invalid type"), "{}", odd.message);
         let are_decoded: Vec<bool> = found.iter().map(|account| account.object.is_ok()).collect();
         assert_eq!(are_decoded, [true, false]);
+    }
+
+    #[tokio::test]
+    async fn the_buckets_of_a_resource_of_another_version_are_read_as_far_as_they_are_where_they_were() {
+        let of = |spec: Value| json!({"metadata": {"namespace": "data", "name": "odd"}, "spec": spec});
+        let rule = |bucket: Value| json!({"id": "all", "status": {"of": "tomorrow"}, "destination": {"bucket": bucket}});
+        let resources = [
+            of(json!({"source": {"bucket": "orders"}, "rules": [rule(json!("copy"))]})),
+            of(
+                json!({"source": {"bucket": {"name": "orders"}}, "rules": [rule(json!("copy")), rule(json!(1))]}),
+            ),
+        ];
+        let (kubernetes, _) = serving(200, list("BucketReplicationList", &resources)).await;
+        let (found, _) = kubernetes.list(&ScopeArgs::everywhere()).await.unwrap();
+        let [near, far] = found.as_slice() else { panic!("{found:?}") };
+        let (near, far) = (near.object.as_ref().unwrap_err(), far.object.as_ref().unwrap_err());
+        assert_eq!((near.source(), near.rules()), (Some("orders"), Some(vec![("all", "copy")])));
+        assert_eq!((far.source(), far.rules()), (None, None));
     }
 
     #[tokio::test]

@@ -87,7 +87,7 @@ pub async fn reach(connector: &AwsConnector, accounts: &[Found<AwsAccount>]) -> 
         let name = metadata.name.clone().unwrap_or_default();
         match object {
             Ok(account) => reach_one(connector, name, account).await,
-            Err(message) => undecodable(name, message),
+            Err(odd) => undecodable(name, &odd.message),
         }
     }));
     let mut by_id: BTreeMap<String, Reached> = BTreeMap::new();
@@ -129,10 +129,12 @@ mod tests {
     use kube::core::ObjectMeta;
 
     use super::*;
+    use crate::cli::kubernetes::Undecodable;
 
     fn odd(name: &str) -> Found<AwsAccount> {
         let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
-        Found { metadata, object: Err("spec: from another version".to_owned()) }
+        let message = "spec: from another version".to_owned();
+        Found { metadata, object: Err(Undecodable { message, spec: serde_json::Value::Null }) }
     }
 
     #[tokio::test]

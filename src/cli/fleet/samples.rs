@@ -7,7 +7,7 @@ use strum::VariantArray;
 
 use crate::api::{BucketReplication, Reason};
 use crate::cli::fleet::{Pointers, ReplicationView, view_all};
-use crate::cli::kubernetes::Found;
+use crate::cli::kubernetes::{Found, Undecodable};
 
 pub const TYPED: &str = "kubectl s3replication";
 pub const POINTERS: Pointers<'static> = Pointers { typed: TYPED, runbooks: None };
@@ -57,6 +57,13 @@ pub fn resource(name: &str, conditions: &[[&str; 4]]) -> Value {
 pub fn found(object: Value) -> Found<BucketReplication> {
     let resource: BucketReplication = serde_json::from_value(object).unwrap();
     Found { metadata: resource.metadata.clone(), object: Ok(resource) }
+}
+
+/// The resource `data/NAME` of another version with this spec.
+pub fn undecodable(name: &str, spec: Value) -> Found<BucketReplication> {
+    let Found { metadata, .. } = found(resource(name, &[]));
+    let message = "it is from another version".to_owned();
+    Found { metadata, object: Err(Undecodable { message, spec }) }
 }
 
 pub fn all(objects: impl IntoIterator<Item = Value>) -> Vec<ReplicationView> {

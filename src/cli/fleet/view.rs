@@ -18,7 +18,7 @@ use crate::cli::fleet::backfill::BackfillView;
 use crate::cli::fleet::condition::ConditionView;
 use crate::cli::fleet::runbook::{Pointers, runbook, web_address};
 use crate::cli::fleet::verdict::{Verdict, decide, reason};
-use crate::cli::kubernetes::Found;
+use crate::cli::kubernetes::{Found, Undecodable};
 use crate::replication::status::runbooks::unlinked;
 
 /// A resource, with its verdict.
@@ -89,6 +89,11 @@ pub struct RuleView {
 }
 
 impl ReplicationView {
+    /// Whether it is known which buckets it is about. Not so for a resource of another version that has them elsewhere.
+    pub fn is_about_known_buckets(&self) -> bool {
+        !self.source.bucket.is_empty() && !self.rules.is_empty()
+    }
+
     /// `NAMESPACE/NAME`.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
@@ -117,7 +122,7 @@ pub fn view_all(
         .into_iter()
         .map(|Found { metadata, object }| match object {
             Ok(resource) => view(resource, &backfills, pointers),
-            Err(message) => undecodable(&metadata, message, pointers),
+            Err(odd) => undecodable(&metadata, odd, pointers),
         })
         .collect();
     views.sort_by(|a, b| (a.verdict, &a.namespace, &a.name).cmp(&(b.verdict, &b.namespace, &b.name)));
@@ -186,9 +191,23 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], pointers: Point
     }
 }
 
-/// A resource that this version cannot decode: all that is known is its name.
-fn undecodable(metadata: &ObjectMeta, message: String, pointers: Pointers<'_>) -> ReplicationView {
+/// A resource that this version cannot decode: all that is known is its name, and its buckets where they are in their
+/// place. Else the source has no name, and there are no rules.
+fn undecodable(metadata: &ObjectMeta, odd: Undecodable, pointers: Pointers<'_>) -> ReplicationView {
     let (namespace, name) = names(metadata);
+    let bucket = |name: &str| BucketView { bucket: name.to_owned(), ..BucketView::default() };
+    let (source, rules) = odd.source().zip(odd.rules()).unwrap_or_default();
+    let source = bucket(source);
+    let rule = |(id, destination): (&str, &str)| RuleView {
+        id: id.to_owned(),
+        enabled: true,
+        prefix: None,
+        tags: std::collections::BTreeMap::new(),
+        metrics: false,
+        destination: bucket(destination),
+    };
+    let rules = rules.into_iter().map(rule).collect();
+    let message = odd.message;
     let subject = Subject {
         typed: pointers.typed,
         namespace: &namespace,
@@ -211,8 +230,8 @@ fn undecodable(metadata: &ObjectMeta, message: String, pointers: Pointers<'_>) -
         suspended: false,
         management_policy: String::new(),
         created: metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
-        source: BucketView::default(),
-        rules: Vec::new(),
+        source,
+        rules,
         role: None,
         drift: Vec::new(),
         drift_count: 0,

@@ -121,7 +121,13 @@ impl Used {
                 metadata.namespace.clone().unwrap_or_default(),
                 metadata.name.clone().unwrap_or_default(),
             ));
-            let Ok(resource) = object else { continue };
+            let resource = match object {
+                Ok(resource) => resource,
+                Err(odd) => {
+                    used.sources.extend(odd.source().map(str::to_owned));
+                    continue;
+                }
+            };
             used.sources.insert(resource.spec.source.bucket.clone());
             used.roles.extend(resource.spec.role.iter().filter_map(|role| role.arn.clone()));
             let status = resource.status.iter();
@@ -256,7 +262,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cli::fleet::samples::{found, resource};
+    use crate::cli::fleet::samples::{found, resource, undecodable};
     use crate::iam::bucket_policy::{merged, statements};
 
     const ARN: &str = "arn:aws:iam::111111111111:role/s3-replication/gone";
@@ -388,11 +394,13 @@ mod tests {
     }
 
     #[test]
-    fn an_undecodable_resource_keeps_its_role_by_its_uid() {
-        let mut odd = found(resource("orders", &[]));
-        odd.object = Err("from another version".to_owned());
-        let findings = found_by(&[odd], &[account(vec![role("c", "orders", "orders")], Vec::new())]);
+    fn an_undecodable_resource_keeps_its_role_by_its_uid_or_its_source() {
+        let odd = || vec![undecodable("orders", json!({"source": {"bucket": "orders-source"}}))];
+        let findings = found_by(&odd(), &[account(vec![role("c", "orders", "orders")], Vec::new())]);
         assert!(findings.is_empty(), "{findings:?}");
+        let held = account(vec![role("c", "gone", "u")], vec![bucket("orders-source", Some(ARN), None)]);
+        let findings = found_by(&odd(), &[held]);
+        assert!(findings.is_empty(), "its source replicates with the role: {findings:?}");
     }
 
     #[test]

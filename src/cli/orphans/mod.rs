@@ -166,7 +166,8 @@ async fn read_account(aws: &AwsClient, account_id: &str, paths: &[&str]) -> Read
     let reads = stream::iter(buckets).map(|bucket| async move {
         let Some(region) = region_of(aws, &bucket).await? else { return Ok(None) };
         let held = bucket.configuration.ok().flatten().map(|held| held.configuration);
-        let replicates = held.iter().flat_map(|held| held.rules.values()).any(|rule| rule.status.is_enabled());
+        let replicates =
+            held.iter().flat_map(|held| held.rules.values()).any(|rule| rule.status.is_enabled());
         let address =
             BucketAddress { name: bucket.name, region, account_id: account_id.to_owned(), account_ref: None };
         let policy = aws::read_bucket_policy(aws, &address).await?;

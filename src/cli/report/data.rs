@@ -39,12 +39,22 @@ pub struct Covered {
 }
 
 impl Covered {
-    pub fn by(replications: &[ReplicationView]) -> Covered {
+    /// The buckets of these resources.
+    ///
+    /// # Errors
+    /// Why they are unknown: a resource has them where this version does not find them.
+    pub fn by(replications: &[ReplicationView]) -> Result<Covered, String> {
+        if let Some(odd) = replications.iter().find(|view| !view.is_about_known_buckets()) {
+            let (name, why) = (odd.full_name(), odd.message.trim_end_matches('.'));
+            return Err(format!(
+                "this version cannot decode BucketReplication {name} ({why}) or find its buckets"
+            ));
+        }
         let destinations = replications.iter().flat_map(|view| &view.rules);
-        Covered {
+        Ok(Covered {
             sources: replications.iter().map(|view| view.source.bucket.clone()).collect(),
             destinations: destinations.map(|rule| rule.destination.bucket.clone()).collect(),
-        }
+        })
     }
 }
 
@@ -192,7 +202,9 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::fleet::samples::{all, resource};
+    use crate::cli::fleet::samples::{POINTERS, all, resource, undecodable};
+    use crate::cli::fleet::view_all;
+    use serde_json::json;
 
     fn bucket(name: &str, destinations: Result<Option<Vec<&str>>, &str>) -> ReadBucket {
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
@@ -217,7 +229,7 @@ mod tests {
             bucket("denied", Err("access denied")),
         ];
         let accounts = vec![account("111111111111", Ok(buckets)), account("222222222222", Err("no session"))];
-        let covered = Ok(Covered::by(&views));
+        let covered = Covered::by(&views);
         let report = Report::new(views, covered, accounts, Timestamp::UNIX_EPOCH);
         let names = |buckets: &[BucketReport]| -> Vec<String> {
             buckets.iter().map(|bucket| bucket.bucket.clone()).collect()
@@ -243,7 +255,7 @@ mod tests {
             let replicates = bucket("bills-source", Ok(Some(vec!["bills-copy"])));
             vec![account("111111111111", Ok(vec![replicates, bucket("lonely", Ok(None))]))]
         };
-        let covered = Ok(Covered::by(&everywhere));
+        let covered = Covered::by(&everywhere);
         let report = Report::new(of_scope.clone(), covered, buckets(), Timestamp::UNIX_EPOCH);
         assert_eq!(report.replications.len(), 1);
         assert!(report.not_managed.is_empty(), "{:?}", report.not_managed);
@@ -253,5 +265,36 @@ mod tests {
         let report = Report::new(of_scope, unknown, buckets(), Timestamp::UNIX_EPOCH);
         assert!(report.not_managed.is_empty() && report.not_replicated.is_empty());
         assert!(report.is_wrong() && report.coverage().contains("unknown"), "{}", report.coverage());
+    }
+
+    #[test]
+    fn a_resource_of_another_version_covers_its_buckets_or_coverage_is_unknown() {
+        let of = |spec: serde_json::Value| {
+            let views = view_all(vec![undecodable("orders", spec)], &[], POINTERS);
+            let buckets = vec![
+                bucket("orders-source", Ok(Some(vec!["orders-copy"]))),
+                bucket("orders-copy", Ok(None)),
+                bucket("second-copy", Ok(None)),
+                bucket("lonely", Ok(None)),
+            ];
+            let covered = Covered::by(&views);
+            Report::new(views, covered, vec![account("1", Ok(buckets))], Timestamp::UNIX_EPOCH)
+        };
+        let rule = |bucket: serde_json::Value| json!({"id": "all", "destination": {"bucket": bucket}});
+        let source = json!({"bucket": "orders-source"});
+        let near = of(json!({"source": source, "rules": [rule(json!("second-copy"))]}));
+        assert!(near.not_managed.is_empty() && near.coverage_unknown.is_none(), "{near:?}");
+        let lonely = [BucketReport { account_id: "1".to_owned(), bucket: "lonely".to_owned() }];
+        assert_eq!(near.not_replicated, lonely);
+
+        for far in [
+            json!({"source": "orders-source", "rules": [rule(json!("second-copy"))]}),
+            json!({"source": source, "rules": [rule(json!({"name": "second-copy"}))]}),
+        ] {
+            let far = of(far);
+            assert!(far.not_managed.is_empty() && far.not_replicated.is_empty(), "{far:?}");
+            let why = far.coverage_unknown.as_deref().unwrap_or_default();
+            assert!(why.contains("BucketReplication data/orders"), "{why}");
+        }
     }
 }

@@ -125,17 +125,17 @@ async fn present(args: &ReportArgs, typed: &'static str) -> Result<Report, Repor
 }
 
 /// The buckets that the resources of the whole cluster cover: a bucket is not uncovered because the report is about
-/// another namespace. The inner error: the user may not list them all.
+/// another namespace. The inner error: the user may not list them all, or this version cannot find the buckets of one.
 async fn covered(
     kubernetes: &Kubernetes,
     scope: &ScopeArgs,
     listed: &[ReplicationView],
 ) -> Result<Result<Covered, String>, KubernetesError> {
     if scope.all_namespaces && scope.selector.is_none() {
-        return Ok(Ok(Covered::by(listed)));
+        return Ok(Covered::by(listed));
     }
     match kubernetes.list(&ScopeArgs::everywhere()).await {
-        Ok((all, _)) => Ok(Ok(Covered::by(&view_all(all, &[], Pointers { typed: "", runbooks: None })))),
+        Ok((all, _)) => Ok(Covered::by(&view_all(all, &[], Pointers { typed: "", runbooks: None }))),
         Err(error) if error.is_denied() => Ok(Err(error.to_string())),
         Err(error) => Err(error),
     }

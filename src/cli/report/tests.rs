@@ -41,7 +41,7 @@ fn sample() -> Report {
     let account = |id: &str, buckets| ReadAccount { account_id: id.to_owned(), account_ref: None, buckets };
     let accounts =
         vec![account("111111111111", Ok(buckets)), account("222222222222", Err("no session".to_owned()))];
-    let covered = Ok(Covered::by(&views));
+    let covered = Covered::by(&views);
     Report::new(views, covered, accounts, now())
 }
 
@@ -133,7 +133,7 @@ fn hostile() -> Report {
     let buckets = vec![bucket(Ok(None)), bucket(Err(HOSTILE.to_owned())), bucket(Ok(Some(Vec::new())))];
     let account = ReadAccount { account_id: HOSTILE.to_owned(), account_ref: None, buckets: Ok(buckets) };
     let views = all([object]);
-    let covered = Ok(Covered::by(&views));
+    let covered = Covered::by(&views);
     Report::new(views, covered, vec![account], now())
 }
 
