@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{
     self, BucketReplicationSpec, DeletionPolicy, Destination, Ownership, ReplicationRule, Role, Source,
-    StorageClass, Switch,
+    StorageClass, Switch, VersioningPolicy,
 };
 use crate::iam::arn::{account_of_arn, bucket_of_arn, region_of_arn};
 use crate::iam::digest::sha256_prefix;
 use crate::replication::configuration::{Configuration, Filter, Rule, RuleDestination};
+use crate::replication::observed::VersioningStatus;
 
 /// The longest ARN of a role, and the longest id of a rule.
 const MAX_ROLE_ARN: usize = 640;
@@ -39,6 +40,17 @@ fn in_rule(id: &Option<String>) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration holds what this version does not know, and would remove: {}", .0.join(", "))]
 pub struct UnknownElements(pub Vec<String>);
+
+/// A bucket whose versioning the operator would enable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "versioning of bucket {bucket} is {}, and a BucketReplication that is applied would enable it; enable it in S3 first",
+    .status.as_str()
+)]
+pub struct NotVersioned {
+    pub bucket: String,
+    pub status: VersioningStatus,
+}
 
 /// A bucket that replicates already.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +104,28 @@ pub fn import(found: &Replicating<'_>) -> Result<BucketReplicationSpec, Inexpres
         deletion_policy: DeletionPolicy::Retain,
         ..BucketReplicationSpec::default()
     })
+}
+
+/// Has the operator write the versioning of no bucket: a bucket that is not in `held` could not be read, and is only
+/// checked.
+///
+/// # Errors
+/// The first bucket whose versioning is known and not enabled. S3 lets anyone suspend it at a destination.
+pub fn leave_versioning(
+    spec: &mut BucketReplicationSpec,
+    held: &BTreeMap<String, VersioningStatus>,
+) -> Result<(), NotVersioned> {
+    let policy = |bucket: &String| match held.get(bucket) {
+        Some(VersioningStatus::Enabled) => Ok(VersioningPolicy::Managed),
+        Some(status) => Err(NotVersioned { bucket: bucket.clone(), status: *status }),
+        None => Ok(VersioningPolicy::Required),
+    };
+    spec.source.versioning = policy(&spec.source.bucket)?;
+    for rule in &mut spec.rules {
+        let chosen = policy(&rule.destination.bucket)?;
+        rule.destination.versioning = (chosen == VersioningPolicy::Required).then_some(chosen);
+    }
+    Ok(())
 }
 
 /// What S3 holds and admission would refuse: names and ids from before today's rules, and rules that share a priority
@@ -311,6 +345,27 @@ mod tests {
     #[test]
     fn what_was_there_before_stays_when_the_resource_is_deleted() {
         assert_eq!(to(|_| {}).map(|spec| spec.deletion_policy), Ok(DeletionPolicy::Retain));
+    }
+
+    #[test]
+    fn the_versioning_of_no_bucket_is_written() {
+        use VersioningStatus::{Disabled, Enabled, Suspended};
+        let of = |held: &[(&str, VersioningStatus)]| {
+            let held = held.iter().map(|(bucket, status)| ((*bucket).to_owned(), *status)).collect();
+            let mut spec = to(|_| {}).unwrap();
+            leave_versioning(&mut spec, &held)?;
+            Ok((spec.source.versioning, spec.rules[0].destination.versioning))
+        };
+        assert_eq!(of(&[("orders", Enabled), ("copies", Enabled)]), Ok((VersioningPolicy::Managed, None)));
+        let only_checked = Ok((VersioningPolicy::Managed, Some(VersioningPolicy::Required)));
+        assert_eq!(of(&[("orders", Enabled)]), only_checked, "nobody knows what the destination has");
+        for status in [Suspended, Disabled] {
+            let bucket = "copies".to_owned();
+            let held = [("orders", Enabled), ("copies", status)];
+            assert_eq!(of(&held), Err(NotVersioned { bucket, status }));
+        }
+        let message = of(&[("orders", Suspended)]).unwrap_err().to_string();
+        assert!(message.starts_with("versioning of bucket orders is Suspended"), "{message}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Reads for `import`: the replication configuration of a bucket.
+//! Reads for `import`: the replication configuration of a bucket, and the versioning of the buckets that it is about.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use aws_sdk_s3::types::{ExistingObjectReplicationStatus, ReplicationRule};
 use crate::aws::account::cache::Location;
 use crate::aws::account::client::AwsClient;
 use crate::aws::convert::from_sdk;
-use crate::aws::read::calls::{RawConfiguration, read_raw_configuration};
-use crate::aws::read::locate::{locate, missing};
+use crate::aws::read::calls::{RawConfiguration, read_raw_configuration, read_versioning};
+use crate::aws::read::locate::{account_id, locate, missing};
 use crate::replication::observed::Read;
-use crate::replication::{BucketRef, Configuration};
+use crate::replication::{BucketRef, Configuration, VersioningStatus};
 
 /// A configuration that `import` can turn into a resource.
 #[derive(Clone, Debug)]
@@ -49,4 +49,15 @@ pub async fn importable(aws: &AwsClient, bucket: &str) -> Read<Option<Importable
         configuration: from_sdk(&held),
         unknown_elements,
     }))
+}
+
+/// The versioning of a bucket; `None`: there is no such bucket.
+///
+/// # Errors
+/// AWS's answer, classified.
+pub async fn versioning(aws: &AwsClient, bucket: &BucketRef) -> Read<Option<VersioningStatus>> {
+    let caller = aws.caller();
+    let Some(Location { region, .. }) = locate(aws, &caller, bucket).await? else { return Ok(None) };
+    let held = read_versioning(aws, &bucket.name, &region, account_id(&caller, bucket)).await?;
+    Ok(Some(held.status))
 }

@@ -1,8 +1,10 @@
 //! `import --all --output-dir`: a file for each bucket, and an index of what was taken, what was not and why.
 //!
 //! In: the manifest of each bucket, or why there is none. Out: files whose names, order and content depend on AWS alone, so
-//! that a second run changes no byte. A file that someone has edited is left, unless the user says otherwise.
+//! that a second run changes no byte. A file that someone has edited is left, unless the user says otherwise. A file of an
+//! earlier run whose bucket is not taken any more is named and left: applied, it would restore what someone removed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,8 @@ pub struct Written {
     pub equal: usize,
     /// Files with another content, which were left.
     pub kept: Vec<PathBuf>,
+    /// Files of an earlier run whose buckets are not taken any more, which were left.
+    pub outdated: Vec<PathBuf>,
     /// Buckets that could not be taken.
     pub refused: usize,
     pub index: PathBuf,
@@ -33,18 +37,24 @@ pub struct Written {
 impl Written {
     /// Whether something needs attention: exit code 2.
     pub fn is_wrong(&self) -> bool {
-        self.refused > 0 || !self.kept.is_empty()
+        self.refused > 0 || !self.kept.is_empty() || !self.outdated.is_empty()
     }
 
     /// The summary for people.
     pub fn text(&self) -> String {
-        let Written { created, replaced, equal, kept, refused, index } = self;
+        let Written { created, replaced, equal, kept, outdated, refused, index } = self;
         let taken = created + replaced + equal + kept.len();
         let mut text = format!(
             "{taken} buckets are taken: {created} files created, {replaced} replaced, {equal} unchanged\n"
         );
         for file in kept {
             text.push_str(&format!("! {} differs and is left: pass --force to replace it\n", file.display()));
+        }
+        for file in outdated {
+            text.push_str(&format!(
+                "! {} is of a bucket that is not taken any more: delete the file, or applying it writes the former configuration again\n",
+                file.display()
+            ));
         }
         if *refused > 0 {
             text.push_str(&format!("! {refused} buckets cannot be taken\n"));
@@ -101,11 +111,46 @@ pub fn write(
         }
         replace(&path, manifest)?;
     }
-    let index = index_of(account_id, imported);
-    if read(&written.index)?.as_deref() != Some(index.as_str()) {
+    let former = read(&written.index)?;
+    let left = outdated(directory, former.as_deref(), imported)?;
+    let index = index_of(account_id, imported, &left);
+    if former.as_deref() != Some(index.as_str()) {
         replace(&written.index, &index)?;
     }
+    written.outdated = left.into_iter().map(|file| directory.join(file)).collect();
     Ok(written)
+}
+
+/// The names of the files that an earlier run wrote, or that are named as one of a bucket that cannot be taken, without
+/// those that are up to date.
+fn outdated(
+    directory: &Path,
+    former_index: Option<&str>,
+    imported: &[Imported],
+) -> Result<BTreeSet<String>, DirectoryError> {
+    let (taken, refused): (Vec<&Imported>, Vec<&Imported>) =
+        imported.iter().partition(|one| one.manifest.is_ok());
+    let taken: BTreeSet<String> = taken.into_iter().map(|one| file_name(&one.bucket)).collect();
+    let mut files: BTreeSet<String> = refused.into_iter().map(|one| file_name(&one.bucket)).collect();
+    files.extend(former_index.into_iter().flat_map(files_in).map(str::to_owned));
+    let mut held = BTreeSet::new();
+    for file in files.difference(&taken) {
+        let path = directory.join(file);
+        if path.try_exists().map_err(failed(&path))? {
+            held.insert(file.clone());
+        }
+    }
+    Ok(held)
+}
+
+/// The files to which the rows of an index link.
+fn files_in(index: &str) -> impl Iterator<Item = &str> {
+    index.lines().filter_map(file_of_row)
+}
+
+fn file_of_row(row: &str) -> Option<&str> {
+    let (_, file) = row.strip_prefix("| ")?.strip_suffix(") |")?.rsplit_once("](")?;
+    (file.ends_with(".yaml") && !file.contains(['/', '\\'])).then_some(file)
 }
 
 /// The name of the file of a bucket: two buckets never share one.
@@ -130,16 +175,24 @@ fn replace(path: &Path, text: &str) -> Result<(), DirectoryError> {
 }
 
 /// The index, as Markdown: no time and nothing else that differs between two runs.
-fn index_of(account_id: &str, imported: &[Imported]) -> String {
+fn index_of(account_id: &str, imported: &[Imported], outdated: &BTreeSet<String>) -> String {
     let taken: Vec<&Imported> = imported.iter().filter(|one| one.manifest.is_ok()).collect();
     let refused = imported.len() - taken.len();
+    let first = if outdated.is_empty() { "" } else { "Delete the files that are outdated first. " };
     let mut text = format!(
         "# Account {account_id}\n\nBuckets that replicate: {} are taken, {refused} are not.\n\n\
-         Apply the files with `kubectl apply -f DIRECTORY`: the operator finds nothing to change.\n",
+         {first}Apply the files with `kubectl apply -f DIRECTORY`: the operator finds nothing to change.\n",
         taken.len(),
     );
+    if !outdated.is_empty() {
+        text.push_str(
+            "\n## Outdated\n\nThese files are of an earlier import, and their buckets are not taken any more. Applied, each makes the \
+             operator write the former configuration again.\n\n| File |\n| --- |\n",
+        );
+        text.extend(outdated.iter().map(|file| format!("| [{file}]({file}) |\n")));
+    }
     if !taken.is_empty() {
-        text.push_str("\n| Bucket | File |\n| --- | --- |\n");
+        text.push_str("\n## Taken\n\n| Bucket | File |\n| --- | --- |\n");
         let rows = taken
             .iter()
             .map(|one| format!("| {0} | [{1}]({1}) |\n", cell(&one.bucket), file_name(&one.bucket)));
@@ -222,5 +275,51 @@ mod tests {
         assert_eq!((forced.replaced, forced.is_wrong()), (1, false));
         assert_eq!(contents(&directory)["a.yaml"], "one\n");
         fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_whose_bucket_is_not_taken_any_more_is_named_until_it_is_deleted() {
+        let directory = empty_directory("outdated");
+        let one = |bucket| imported(bucket, Ok("text\n"));
+        write(&directory, "111122223333", &[one("a"), one("b"), one("c")], false).unwrap();
+        fs::write(directory.join("mine.yaml"), "mine\n").unwrap();
+
+        // The replication of b was removed, and that of c can no longer be expressed.
+        let now = [one("a"), imported("c", Err("odd"))];
+        let second = write(&directory, "111122223333", &now, false).unwrap();
+        assert_eq!(second.outdated, [directory.join("b.yaml"), directory.join("c.yaml")]);
+        assert!(second.is_wrong() && second.text().contains("b.yaml is of a bucket"), "{}", second.text());
+        let held = contents(&directory);
+        let index = &held["import-111122223333.md"];
+        assert!(index.contains("## Outdated") && index.contains("| [b.yaml](b.yaml) |"), "{index}");
+        assert_eq!(held["b.yaml"], "text\n", "nothing is deleted");
+
+        let third = write(&directory, "111122223333", &now, false).unwrap();
+        assert_eq!((third.outdated, &contents(&directory)), (second.outdated, &held), "it is still named");
+
+        for file in ["b.yaml", "c.yaml"] {
+            fs::remove_file(directory.join(file)).unwrap();
+        }
+        let last = write(&directory, "111122223333", &now[..1], false).unwrap();
+        assert!(!last.is_wrong(), "{}", last.text());
+        assert!(!contents(&directory)["import-111122223333.md"].contains("Outdated"));
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_a_bucket_that_cannot_be_taken_is_outdated_also_without_an_index() {
+        let directory = empty_directory("no-index");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("a.yaml"), "text\n").unwrap();
+        let written = write(&directory, "1", &[imported("a", Err("odd"))], false).unwrap();
+        assert_eq!(written.outdated, [directory.join("a.yaml")]);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn an_index_names_no_file_outside_its_directory() {
+        let index =
+            "| a | [a.yaml](a.yaml) |\n| [b.yaml](b.yaml) |\n| x | [x](../x.yaml) |\n| c | why](c.yaml) |x\n";
+        assert_eq!(files_in(index).collect::<Vec<_>>(), ["a.yaml", "b.yaml"]);
     }
 }

@@ -2,15 +2,17 @@
 
 mod directory;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueHint};
+use futures::{StreamExt, stream};
 use kube::core::ObjectMeta;
 use serde_json::json;
 
-use crate::api::{AdoptionPolicy, BucketReplication};
+use crate::api::{AdoptionPolicy, BucketReplication, BucketReplicationSpec};
 use crate::aws::{self, AwsClient, AwsConnector, HeldBucket, Importable};
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::aws_args::AwsArgs;
@@ -19,9 +21,10 @@ use crate::cli::kubernetes::ClusterArgs;
 use crate::cli::manifests::Manifests;
 use crate::cli::status::WRONG;
 use crate::cli::{CliError, write};
-use crate::iam::arn::role_of_arn;
-use crate::replication::ResourceId;
-use crate::replication::import::{Inexpressible, Replicating, import as import_spec, resource_name};
+use crate::iam::arn::{bucket_of_arn, role_of_arn};
+use crate::replication::import::{self, Inexpressible, NotVersioned, Replicating, resource_name};
+use crate::replication::observed::Read;
+use crate::replication::{BucketRef, FailureClass, ResourceId, VersioningStatus};
 
 #[derive(Debug, Args)]
 pub struct ImportArgs {
@@ -71,6 +74,14 @@ pub enum ImportError {
         "bucket {bucket}: its replication configuration holds {elements}, which this version does not know and which a BucketReplication would remove; remove it first, or use a newer version"
     )]
     UnknownElements { bucket: String, elements: String },
+    #[error("bucket {bucket}: {source}")]
+    NotVersioned {
+        bucket: String,
+        #[source]
+        source: NotVersioned,
+    },
+    #[error("bucket {bucket}: it is unknown whether {other} is versioned: {why}")]
+    VersioningUnknown { bucket: String, other: String, why: String },
     #[error(transparent)]
     Directory(#[from] DirectoryError),
 }
@@ -92,7 +103,9 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
     if let Some(bucket) = &args.bucket {
         let found = aws::importable(&aws, bucket).await?;
         let found = found.ok_or_else(|| ImportError::NotReplicating(bucket.clone()))?;
-        write(&manifest(bucket, account.as_deref(), &args.namespace, &found)?)?;
+        let known = versionings(&aws, buckets_of(bucket, &found)).await;
+        let target = Target { account: account.as_deref(), namespace: &args.namespace };
+        write(&manifest(bucket, &found, &known, &target)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let imported = import_all(&aws, account.as_deref(), &args.namespace).await?;
@@ -116,17 +129,36 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
     Ok(code)
 }
 
+/// Calls that are under way at the same time. The rate limits of the account apply besides.
+const CONCURRENCY: usize = 16;
+
+/// What the manifests say beside the buckets.
+struct Target<'a> {
+    /// The `AwsAccount` of the sources.
+    account: Option<&'a str>,
+    namespace: &'a str,
+}
+
+/// The versioning of buckets by their names; `None`: there is no such bucket.
+type Versionings = BTreeMap<String, Read<Option<VersioningStatus>>>;
+
 /// Every bucket of the account that replicates, in the order of names.
 async fn import_all(
     aws: &AwsClient,
     account: Option<&str>,
     namespace: &str,
 ) -> Result<Vec<Imported>, CliError> {
+    let held = aws::inventory(aws).await?;
+    let found =
+        held.iter().filter_map(|held| Some((&held.name, held.configuration.as_ref().ok()?.as_ref()?)));
+    let buckets: Vec<BucketRef> = found.flat_map(|(name, found)| buckets_of(name, found)).collect();
+    let known = versionings(aws, buckets).await;
+    let target = Target { account, namespace };
     let mut imported = Vec::new();
-    for HeldBucket { name: bucket, configuration } in aws::inventory(aws).await? {
+    for HeldBucket { name: bucket, configuration } in held {
         let manifest = match configuration {
             Ok(None) => continue,
-            Ok(Some(found)) => manifest(&bucket, account, namespace, &found).map_err(|e| e.to_string()),
+            Ok(Some(found)) => manifest(&bucket, &found, &known, &target).map_err(|e| e.to_string()),
             // Whether it replicates is unknown, and that is never silent.
             Err(failure) => Err(failure.message()),
         };
@@ -135,11 +167,59 @@ async fn import_all(
     Ok(imported)
 }
 
+/// The buckets that a configuration is about: the source, and the destinations of its rules.
+fn buckets_of(bucket: &str, found: &Importable) -> Vec<BucketRef> {
+    let source = BucketRef { region: Some(found.region.clone()), ..BucketRef::named(bucket) };
+    let destinations = found.configuration.rules.values().map(|rule| BucketRef {
+        account_id: rule.destination.account.clone(),
+        ..BucketRef::named(bucket_of_arn(&rule.destination.bucket))
+    });
+    std::iter::once(source).chain(destinations).collect()
+}
+
+/// Reads the versioning of buckets, of each once.
+async fn versionings(aws: &AwsClient, buckets: Vec<BucketRef>) -> Versionings {
+    let by_name: BTreeMap<String, BucketRef> =
+        buckets.into_iter().map(|bucket| (bucket.name.clone(), bucket)).collect();
+    let reads = stream::iter(by_name).map(|(name, bucket)| async move {
+        let held = aws::versioning(aws, &bucket).await;
+        (name, held)
+    });
+    reads.buffered(CONCURRENCY).collect().await
+}
+
+/// Has the operator write no versioning. That of a bucket that these credentials may not read is only checked.
+fn leave_versioning(
+    bucket: &str,
+    spec: &mut BucketReplicationSpec,
+    versionings: &Versionings,
+) -> Result<(), ImportError> {
+    let mut held = BTreeMap::new();
+    let destinations = spec.rules.iter().map(|rule| &rule.destination.bucket);
+    for other in destinations.chain([&spec.source.bucket]) {
+        match versionings.get(other) {
+            Some(Ok(Some(status))) => drop(held.insert(other.clone(), *status)),
+            Some(Err(failure)) if !is_lasting(failure.class) => {
+                let (bucket, other) = (bucket.to_owned(), other.clone());
+                return Err(ImportError::VersioningUnknown { bucket, other, why: failure.message() });
+            }
+            _ => {}
+        }
+    }
+    let left = import::leave_versioning(spec, &held);
+    left.map_err(|source| ImportError::NotVersioned { bucket: bucket.to_owned(), source })
+}
+
+/// Whether the next try would fail likewise, because these credentials are not let in.
+fn is_lasting(class: FailureClass) -> bool {
+    matches!(class, FailureClass::Denied | FailureClass::WrongOwner | FailureClass::NoSuchBucket)
+}
+
 fn manifest(
     bucket: &str,
-    account: Option<&str>,
-    namespace: &str,
     found: &Importable,
+    versionings: &Versionings,
+    target: &Target<'_>,
 ) -> Result<String, CliError> {
     let Importable { region, configuration, existing_objects, unknown_elements, .. } = found;
     let inexpressible = |source| ImportError::Inexpressible { bucket: bucket.to_owned(), source };
@@ -158,12 +238,13 @@ fn manifest(
     }
     let replicating =
         Replicating { bucket, region: Some(region), account_id: &found.account_id, configuration };
-    let mut spec = import_spec(&replicating).map_err(inexpressible)?;
+    let mut spec = import::import(&replicating).map_err(inexpressible)?;
+    leave_versioning(bucket, &mut spec, versionings)?;
     spec.adoption_policy = AdoptionPolicy::Adopt;
-    spec.source.account_ref = account.map(str::to_owned);
+    spec.source.account_ref = target.account.map(str::to_owned);
     let metadata = ObjectMeta {
         name: Some(resource_name(bucket)),
-        namespace: Some(namespace.to_owned()),
+        namespace: Some(target.namespace.to_owned()),
         ..ObjectMeta::default()
     };
     let resource = BucketReplication { metadata, spec, status: None };
@@ -178,7 +259,7 @@ fn manifest(
          # To let the operator manage a role with only the permissions that these rules need, replace role.arn by\n\
          # role.name: a new name creates a new role; {role} (with its path in role.path) takes over the present one.\n\
          # deletionPolicy: Retain keeps the replication when this resource is deleted, because it was there before.\n\
-         # The operator enables versioning of the buckets; to have it only checked, set versioning: Required.\n\
+         # The operator keeps versioning of the buckets enabled; versioning: Required has it only checked.\n\
          {yaml}"
     ))
 }

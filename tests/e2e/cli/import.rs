@@ -137,6 +137,30 @@ async fn a_configuration_that_cannot_be_imported_is_reported() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_bucket_whose_versioning_the_operator_would_write_is_not_imported() -> Result<()> {
+    use rig::proxy::{Answer, Fault, Matcher};
+    let world = World::new("import-suspended").await?;
+    let (source, destination, role) = by_hand(&world).await?;
+    put(&world, &source, &role, vec![full("r", 1, &destination)?]).await?;
+    let suspended =
+        s3::VersioningConfiguration::builder().status(s3::BucketVersioningStatus::Suspended).build();
+    let put_versioning = world.s3("eu-west-1").put_bucket_versioning().bucket(&destination);
+    put_versioning.versioning_configuration(suspended).send().await?;
+    let (code, manifests, error) = import(&world, &["--all"]).await?;
+    assert_eq!((code, manifests.as_str()), (Some(2), ""), "{error}");
+    let why = format!("bucket {source}: versioning of bucket {destination} is Suspended");
+    assert!(error.contains(&why), "{error}");
+
+    // Where the versioning may not be read, the operator only checks it.
+    let denied = Answer::error(403, "AccessDenied", "Access Denied");
+    world.proxy.inject(Fault::always(Matcher::operation("GetBucketVersioning").about(&destination), denied));
+    let (code, manifest, error) = import(&world, &["--bucket", &source]).await?;
+    assert_eq!(code, Some(0), "{error}");
+    assert_eq!(manifest.matches("versioning: Required\n").count(), 1, "{manifest}");
+    Ok(())
+}
+
 /// The files of a directory, by name.
 fn files(directory: &std::path::Path) -> Result<std::collections::BTreeMap<String, String>> {
     let mut files = std::collections::BTreeMap::new();
