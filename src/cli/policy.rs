@@ -21,7 +21,9 @@ use crate::iam::Partition;
 use crate::iam::arn::role_of_arn;
 use crate::replication::desired::Discovered;
 use crate::replication::events::EventQueue;
-use crate::replication::events::policies::{queue_policy, read_queues};
+use crate::replication::events::policies::{
+    FailureSource, failure_notification, queue_policy, read_queues, receive_failures,
+};
 use crate::replication::health::canary::rights::CanaryRights;
 use crate::replication::least_privilege::{
     Grantee, account_policy, account_trust_policy, assume_roles, destination_bucket_policies, key_policies,
@@ -43,7 +45,8 @@ pub struct PolicyArgs {
     /// ARN of the operator's own AWS identity; with it, the trust policies of the roles that it assumes are printed too
     #[arg(long, value_name = "ARN")]
     operator_arn: Option<String>,
-    /// URL of an SQS queue that the operator reads events from; the policy of the queue is printed too. May be repeated
+    /// URL of an SQS queue that the operator reads events from; the policy of the queue is printed too, and the notification
+    /// configuration by which a source's bucket reports failures to it. May be repeated
     #[arg(long, env = "EVENT_QUEUE", value_name = "URL", value_delimiter = ',')]
     event_queue: Vec<EventQueue>,
     /// Region that decides the partition of ARNs, for resources that name no Region
@@ -64,6 +67,28 @@ fn account_id(text: &str) -> Result<String, String> {
     if id { Ok(text.to_owned()) } else { Err("an account id has 12 digits".to_owned()) }
 }
 
+/// The policy of each queue, and of each source the notification configuration by which S3 reports failures to the queue of
+/// its Region.
+fn of_queues(queues: &[EventQueue], home: &str, sources: &[FailureSource]) -> Vec<(String, Value)> {
+    let reporting: Vec<(&FailureSource, &EventQueue)> =
+        sources.iter().filter_map(|source| Some((source, source.queue(queues, home)?))).collect();
+    let policies = queues.iter().map(|queue| {
+        let to_queue = reporting.iter().filter(|(_, other)| *other == queue);
+        let accounts = to_queue.map(|(source, _)| source.account_id.clone()).collect();
+        let mut policy = queue_policy(queue, home);
+        policy.statement.extend(receive_failures(queue, home, &accounts));
+        (format!("policy of event queue {}", queue.name), policy.to_value())
+    });
+    let notifications: BTreeMap<String, Value> = reporting
+        .iter()
+        .map(|(source, queue)| {
+            let title = format!("to add to the notification configuration of bucket {}", source.bucket);
+            (title, failure_notification(queue, home))
+        })
+        .collect();
+    policies.chain(notifications).collect()
+}
+
 pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     let manifests = Manifests::read(&args.filenames)?
         .in_namespace(args.kubernetes.namespace.as_deref())
@@ -71,6 +96,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
     let mut directory = AccountLookup::new(&manifests, &args.kubernetes.cluster);
     let mut sections: Vec<(String, Value)> = Vec::new();
     let mut all = Vec::new();
+    let mut sources = Vec::new();
     let mut unrestricted = Vec::new();
     let mut of_backfills = Vec::new();
     let mut canaries: BTreeMap<String, CanaryRights> = BTreeMap::new();
@@ -89,6 +115,11 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
             account: own.or_else(|| args.account_id.clone()).unwrap_or_else(|| "*".to_owned()),
             partition: Partition::of_region(spec.source.region.as_deref().unwrap_or(&args.region)),
         };
+        sources.push(FailureSource {
+            bucket: spec.source.bucket.clone(),
+            region: spec.source.region.clone(),
+            account_id: caller.account.clone(),
+        });
         let regions = spec
             .rules
             .iter()
@@ -130,10 +161,7 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         let title = format!("statements for the policy of key {key}");
         sections.push((title, json!(statements)));
     }
-    for queue in &args.event_queue {
-        let title = format!("policy of event queue {}", queue.name);
-        sections.push((title, queue_policy(queue, &args.region).to_value()));
-    }
+    sections.extend(of_queues(&args.event_queue, &args.region, &sources));
     let mut own = operator_policy(&unrestricted);
     own.statement.extend(of_backfills);
     let region = Partition::of_region(&args.region);
@@ -172,4 +200,37 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_source_reports_its_failures_to_the_queue_of_its_region() {
+        let source = |bucket: &str, region: &str, account: &str| FailureSource {
+            bucket: bucket.to_owned(),
+            region: Some(region.to_owned()),
+            account_id: account.to_owned(),
+        };
+        let queue = "https://sqs.eu-west-1.amazonaws.com/111122223333/events".parse().unwrap();
+        let sources = [
+            source("orders", "eu-west-1", "111122223333"),
+            source("bills", "eu-west-1", "444455556666"),
+            source("abroad", "us-east-1", "777788889999"),
+        ];
+        let sections = of_queues(&[queue], "eu-west-1", &sources);
+        let titles: Vec<&str> = sections.iter().map(|(title, _)| title.as_str()).collect();
+        let expected = [
+            "policy of event queue events",
+            "to add to the notification configuration of bucket bills",
+            "to add to the notification configuration of bucket orders",
+        ];
+        assert_eq!(titles, expected);
+        let failures = &sections[0].1["Statement"][2];
+        assert_eq!(failures["Principal"]["Service"], "s3.amazonaws.com");
+        let accounts = json!(["111122223333", "444455556666"]);
+        assert_eq!(failures["Condition"]["StringEquals"]["aws:SourceAccount"], accounts);
+        assert!(of_queues(&[], "eu-west-1", &sources).is_empty(), "nothing without a queue");
+    }
 }

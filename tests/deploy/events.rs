@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use s3_replication_operator::replication::events::policies::{RULE_PREFIX, queue_policy};
+use s3_replication_operator::replication::events::policies::{
+    RULE_PREFIX, failure_notification, queue_policy, receive_failures,
+};
 use s3_replication_operator::replication::events::{EventName, EventQueue, Service};
 use serde_json::{Value, json};
 use strum::VariantArray;
@@ -186,6 +188,21 @@ fn the_modules_use_the_patterns_and_terraform_takes_them() -> Result<()> {
         }
         let valid = run(&["validate", "-no-color"], module)?;
         ensure!(valid.status.success(), "{module}: {}", String::from_utf8_lossy(&valid.stderr));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_page_shows_what_policy_prints_for_the_failures_that_s3_reports() -> Result<()> {
+    let page = read("docs/events.md")?;
+    let blocks = page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let blocks = blocks.map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let url = "https://sqs.eu-west-1.amazonaws.com/111122223333/s3-replication-operator-events";
+    let queue: EventQueue = url.parse().map_err(anyhow::Error::msg)?;
+    let accounts = BTreeSet::from(["111122223333".to_owned()]);
+    let statement = receive_failures(&queue, "eu-west-1", &accounts);
+    for printed in [failure_notification(&queue, "eu-west-1"), serde_json::to_value(statement)?] {
+        ensure!(blocks.contains(&printed), "docs/events.md lacks {printed:#}");
     }
     Ok(())
 }

@@ -1,6 +1,11 @@
 //! The policies that an event queue needs.
 //!
-//! In: queues. Out: what the operator's identity needs to read them, and what each queue's own policy allows.
+//! In: queues, and the sources whose failures S3 shall report to them. Out: what the operator's identity needs to read them,
+//! what each queue's own policy allows, and the entry for a bucket's notification configuration.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
 
 use crate::iam::document::{PolicyDocument, Statement};
 use crate::iam::partition::Partition;
@@ -32,9 +37,82 @@ pub fn queue_policy(queue: &EventQueue, home: &str) -> PolicyDocument {
     PolicyDocument::new(vec![rules, Statement { effect: "Deny", ..plain }])
 }
 
+/// A source bucket whose failed operations S3 may report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureSource {
+    pub bucket: String,
+    /// `None`: the spec names none.
+    pub region: Option<String>,
+    /// The id of the account that owns it; `*`: any.
+    pub account_id: String,
+}
+
+impl FailureSource {
+    /// The queue among these to which S3 can report: it must be in the bucket's Region
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/how-to-enable-disable-notification-intro.html>). `home`: the Region
+    /// of what names none.
+    pub fn queue<'a>(&self, queues: &'a [EventQueue], home: &str) -> Option<&'a EventQueue> {
+        let region = self.region.as_deref().unwrap_or(home);
+        queues.iter().find(|queue| queue.region.as_deref().unwrap_or(home) == region)
+    }
+}
+
+/// The entry of a bucket's notification configuration by which S3 reports each operation that failed.
+pub fn failure_notification(queue: &EventQueue, home: &str) -> Value {
+    json!({
+        "QueueConfigurations": [{
+            "Id": "s3-replication-operator",
+            "QueueArn": queue.arn(home),
+            "Events": ["s3:Replication:OperationFailedReplication"],
+        }],
+    })
+}
+
+/// What the policy of a queue allows so that S3 reports to it for buckets of these accounts; `None` without an account.
+pub fn receive_failures(queue: &EventQueue, home: &str, accounts: &BTreeSet<String>) -> Option<Statement> {
+    // A condition on equality takes `*` as a letter.
+    let operator = if accounts.contains("*") { "StringLike" } else { "StringEquals" };
+    (!accounts.is_empty()).then(|| {
+        Statement::allow("Failures", ["sqs:SendMessage"], [queue.arn(home)])
+            .principal("Service", "s3.amazonaws.com")
+            .when(operator, "aws:SourceAccount", accounts.iter().cloned().collect())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn s3_reports_failures_to_the_queue_in_the_region_of_the_bucket() {
+        let queues: Vec<EventQueue> = ["eu-west-1", "eu-central-1"]
+            .map(|region| format!("https://sqs.{region}.amazonaws.com/111122223333/events").parse().unwrap())
+            .to_vec();
+        let of = |region: Option<&str>| {
+            let (bucket, account_id) = ("orders".to_owned(), "444455556666".to_owned());
+            let source = FailureSource { bucket, region: region.map(str::to_owned), account_id };
+            source.queue(&queues, "eu-central-1").map(|queue| failure_notification(queue, "eu-central-1"))
+        };
+        let arn = |region: Option<&str>| of(region).unwrap()["QueueConfigurations"][0]["QueueArn"].clone();
+        assert_eq!(arn(Some("eu-west-1")), "arn:aws:sqs:eu-west-1:111122223333:events");
+        assert_eq!(arn(None), "arn:aws:sqs:eu-central-1:111122223333:events");
+        assert_eq!(of(Some("us-east-1")), None, "S3 refuses a queue of another Region");
+    }
+
+    #[test]
+    fn s3_may_report_for_the_accounts_of_the_sources_alone() {
+        let queue: EventQueue = "https://sqs.eu-west-1.amazonaws.com/111122223333/events".parse().unwrap();
+        let statement = |accounts: &[&str]| {
+            let accounts = accounts.iter().map(|id| (*id).to_owned()).collect();
+            receive_failures(&queue, "us-east-1", &accounts)
+        };
+        assert_eq!(statement(&[]), None);
+        let one = json!(statement(&["444455556666"]).unwrap());
+        assert_eq!(one["Principal"], json!({"Service": "s3.amazonaws.com"}));
+        assert_eq!(one["Condition"], json!({"StringEquals": {"aws:SourceAccount": ["444455556666"]}}));
+        let any = json!(statement(&["*"]).unwrap());
+        assert_eq!(any["Condition"], json!({"StringLike": {"aws:SourceAccount": ["*"]}}));
+    }
 
     #[test]
     fn the_operator_may_read_its_queues_and_rules_may_send_to_them() {
