@@ -16,8 +16,8 @@ async fn a_report_has_the_verdict_the_map_and_the_buckets_that_do_not_replicate(
     let world = &scene.world;
     let lonely = world.bucket("us-east-1").await?;
     // Someone replicates by hand, and S3 names the destination by its ARN.
-    let (by_hand, copy, role) = by_hand(world).await?;
-    put(world, &by_hand, &role, vec![first_version("all", "", &copy)?]).await?;
+    let (manual, copy, role) = by_hand(world).await?;
+    put(world, &manual, &role, vec![first_version("all", "", &copy)?]).await?;
     let run = async |args: &[&str]| -> Result<(Option<i32>, String)> {
         let args = [&["report", "-n", &world.namespace], args].concat();
         let output = person(world).run(args, "").await?;
@@ -35,7 +35,7 @@ async fn a_report_has_the_verdict_the_map_and_the_buckets_that_do_not_replicate(
         .filter_map(|b| b["bucket"].as_str())
         .collect();
     assert_eq!(buckets, [lonely.as_str()], "neither a source nor a destination");
-    assert_eq!(report["notManaged"], json!([{"accountId": world.account, "bucket": by_hand}]));
+    assert_eq!(report["notManaged"], json!([{"accountId": world.account, "bucket": manual}]));
     assert_eq!(report["accounts"], json!([{"accountId": world.account, "buckets": 5}]));
 
     let (_, page) = run(&["-o", "html"]).await?;
