@@ -383,9 +383,9 @@ impl Removal<'_> {
         }
         let (memory, now) = (self.target.memory, cx.clock.now());
         let of_another_process = || {
-            let written_ago = written_ago(&self.view.status, cx.clock.timestamp());
+            let age = written_ago(&self.view.status, cx.clock.timestamp());
             let missing = is_anything_missing(&self.view.status, observed, sid);
-            missing.then(|| memory.awaits_another_process(written_ago, now)).flatten()
+            missing.then(|| memory.awaits_another_process(age, now)).flatten()
         };
         memory.shows_replaced(&shown, now).or_else(of_another_process)
     }

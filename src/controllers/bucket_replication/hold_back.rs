@@ -31,8 +31,8 @@ pub fn hold_back<C, K>(
 ) -> Result<Held, Stop> {
     let Assessment { plan, .. } = assessment;
     let (memory, now) = (resource.target.memory, cx.clock.now());
-    let written_ago = written_ago(&resource.status, cx.clock.timestamp());
-    if let Some(pause) = memory.unsettled(plan, &assessment.input(), written_ago, now) {
+    let age = written_ago(&resource.status, cx.clock.timestamp());
+    if let Some(pause) = memory.unsettled(plan, &assessment.input(), age, now) {
         return Err(Stop::Unsettled(pause));
     }
     Ok(match memory.contested(plan, now) {

@@ -337,11 +337,11 @@ impl Remembered<'_> {
     /// What was written of a plan: counted as corrections where it corrected drift, and expected to show in AWS.
     pub fn record(&self, plan: &Plan, input: &PlanInput<'_>, outcome: &Outcome, now: Instant) {
         let settled = |d: &&DriftEntry| plan.is_settled(d, outcome);
-        let replaced = replaced(input, outcome);
+        let before = replaced(input, outcome);
         self.with(|entry| {
             let first_policies = first_policies_in(outcome);
             let settled_now = plan.differences.iter().filter(settled).chain(&first_policies);
-            entry.recent_writes.record(settled_now, &replaced, now);
+            entry.recent_writes.record(settled_now, &before, now);
             if plan.drift {
                 entry.corrections.record(plan.differences.iter().filter(settled), now);
             }

@@ -97,23 +97,23 @@ fn classify(value: &Value) -> Message {
         Some(detail) => (Some(value), detail),
         None => (None, value),
     };
-    let Some(origin) = origin(envelope, record) else { return Message::Unknown(None) };
+    let Some(from) = origin(envelope, record) else { return Message::Unknown(None) };
     let name = text(record, "eventName").and_then(|name| name.parse::<EventName>().ok());
-    let Some(name) = name.filter(|name| name.service() == origin.service) else {
-        return Message::Unknown(Some(origin));
+    let Some(name) = name.filter(|name| name.service() == from.service) else {
+        return Message::Unknown(Some(from));
     };
     if record.get("errorCode").is_some_and(|code| !code.is_null()) {
-        return Message::Failed(origin);
+        return Message::Failed(from);
     }
-    let Some(subject) = subject(record, origin.service) else { return Message::Unattributed(origin) };
+    let Some(about) = subject(record, from.service) else { return Message::Unattributed(from) };
     let identity = record.get("userIdentity");
     Message::Change(Event {
         name,
-        subject,
+        subject: about,
         access_key: identity.and_then(|who| name_in(who, "accessKeyId")),
         time: text(record, "eventTime").and_then(|time| time.parse().ok()),
         id: name_in(record, "eventID"),
-        origin,
+        origin: from,
     })
 }
 

@@ -72,9 +72,9 @@ pub fn judge(judging: &Judging<'_>, evidence: &Evidence) -> Judged {
     let fails = rules.first().is_some_and(|worst| matches!(worst.judged.finding, Finding::Failing { .. }));
     if !fails
         && rules.iter().any(|one| one.judged.finding == Finding::NotRead)
-        && let Some(before) = before(judging.previous, evidence)
+        && let Some(held) = before(judging.previous, evidence)
     {
-        return before;
+        return held;
     }
     let reason = rules.first().map_or(Reason::NoEvidence, |worst| worst.judged.finding.reason());
     Judged {

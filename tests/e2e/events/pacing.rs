@@ -47,7 +47,11 @@ async fn a_request_that_aws_refused_causes_no_check_though_its_event_comes() -> 
     assert!(refused.is_err(), "{refused:?}");
     scene.metric("events_received_total", &[("outcome", "failed_call")], |n| n == 1.0, "to be 1").await?;
     // A check that it had caused would have begun by now, and this one would begin ten seconds after it.
-    somebody.iam().delete_role_policy().role_name("orders-role").policy_name(POLICY).send().await?;
+    // It has never been like this, so that it is no answer from before the operator's own writes.
+    let nothing =
+        r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}"#;
+    let put = somebody.iam().put_role_policy().role_name("orders-role").policy_name(POLICY);
+    put.policy_document(nothing).send().await?;
     let corrected = |status: &Value| !status["lastCorrection"].is_null();
     scene.world.wait("orders", corrected, "to have its policy again").await?;
     assert_eq!(checks(&scene.world.proxy.calls(), "orders-role"), 1, "{:?}", scene.world.proxy.calls());
@@ -64,7 +68,11 @@ async fn an_event_that_comes_late_is_acted_on_and_its_delay_is_measured() -> Res
     let before = scene.metric(&measured("sum"), &[], |sum| sum >= 0.0, "to be there").await?;
     scene.world.proxy.set_trail_faults(TrailFaults { delay: DELAY, ..TrailFaults::default() });
     let somebody = scene.world.somebody().await?;
-    somebody.iam().delete_role_policy().role_name("orders-role").policy_name(POLICY).send().await?;
+    // It has never been like this, so that it is no answer from before the operator's own writes.
+    let nothing =
+        r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}"#;
+    let put = somebody.iam().put_role_policy().role_name("orders-role").policy_name(POLICY);
+    put.policy_document(nothing).send().await?;
     let corrected = |status: &Value| !status["lastCorrection"].is_null();
     scene.world.wait("orders", corrected, "to have its policy again").await?;
     scene.metric("drift_found_by_total", &[("by", "event")], |n| n >= 1.0, "to be by the event").await?;

@@ -38,7 +38,7 @@ const PARTS: [Part; 8] = [
 ];
 
 /// Two destinations, one of them in another account.
-fn scene() -> (Scene, Value) {
+fn two_destinations() -> (Scene, Value) {
     let scene = Scene::new();
     scene.cloud.with(|world| world.create_bucket("dr-copies", "eu-west-1", THERE));
     let here = json!({
@@ -57,21 +57,21 @@ fn scene() -> (Scene, Value) {
         "destinations": ["dr-copies"],
     });
     scene.account("there", there);
-    let mut spec = spec();
-    spec["source"]["accountRef"] = json!("here");
-    spec["role"]["tags"] = json!({"team": "data"});
-    spec["rules"] = json!([
+    let mut two = spec();
+    two["source"]["accountRef"] = json!("here");
+    two["role"]["tags"] = json!({"team": "data"});
+    two["rules"] = json!([
         {"id": "all", "priority": 1, "destination": {"bucket": "copies"}},
         {"id": "dr", "priority": 2, "destination": {"bucket": "dr-copies", "accountRef": "there"}},
     ]);
-    (scene, spec)
+    (scene, two)
 }
 
 fn old(scene: &Scene, part: &Part, seconds: u64, alternate: bool) {
     scene.cloud.answer_old(&scene.clock, Duration::from_secs(seconds), alternate, part.1);
 }
 
-fn events(scene: &Scene) -> String {
+fn published(scene: &Scene) -> String {
     let events = scene.cluster.with(|server| server.events.clone());
     format!("{events:?}")
 }
@@ -97,7 +97,7 @@ fn require_nobody_blamed(scene: &Scene, what: &str) {
     let status = scene.status();
     assert_eq!(status["lastCorrection"], Value::Null, "{what}: {status:#}");
     assert_eq!(status["driftCount"], 0, "{what}: {status:#}");
-    let events = events(scene);
+    let events = published(scene);
     assert!(!events.contains("DriftCorrected") && !events.contains("DriftDetected"), "{what}: {events}");
 }
 
@@ -106,7 +106,7 @@ fn a_new_resource_stays_ready_whatever_is_answered_from_before_its_creation() {
     for part in &PARTS {
         for alternate in [false, true] {
             let what = format!("{}, alternating: {alternate}", part.0);
-            let (mut scene, spec) = scene();
+            let (mut scene, spec) = two_destinations();
             scene.apply(spec);
             old(&scene, part, 12, alternate);
             scene.check();
@@ -126,7 +126,7 @@ fn a_new_resource_stays_ready_whatever_is_answered_from_before_its_creation() {
 #[test]
 fn two_resources_that_share_a_destination_keep_each_others_statements_whatever_s3_shows() {
     for alternate in [false, true] {
-        let (mut scene, spec) = scene();
+        let (mut scene, spec) = two_destinations();
         scene.cloud.with(|world| world.create_bucket("invoices", "us-east-1", HERE));
         scene.cluster.with(|server| {
             server.edit(&ObjectName::account("here"), |object| {
@@ -167,7 +167,7 @@ fn a_change_is_applied_once_and_stays_ready_whatever_is_answered_from_before_it(
     for part in &PARTS {
         for alternate in [false, true] {
             let what = format!("{}, alternating: {alternate}", part.0);
-            let (mut scene, spec) = scene();
+            let (mut scene, spec) = two_destinations();
             scene.apply(spec.clone());
             scene.check();
             scene.clock.advance(Duration::from_secs(120));
@@ -187,7 +187,7 @@ fn a_change_is_applied_once_and_stays_ready_whatever_is_answered_from_before_it(
 fn two_changes_within_a_minute_are_not_undone_by_answers_from_before_both() {
     for part in &PARTS {
         let what = part.0;
-        let (mut scene, spec) = scene();
+        let (mut scene, spec) = two_destinations();
         scene.apply(spec.clone());
         scene.check();
         scene.clock.advance(Duration::from_secs(120));
@@ -211,7 +211,7 @@ fn two_changes_within_a_minute_are_not_undone_by_answers_from_before_both() {
 
 #[test]
 fn a_correction_is_counted_once_whatever_is_answered_from_before_it() {
-    let (mut scene, spec) = scene();
+    let (mut scene, spec) = two_destinations();
     scene.apply(spec);
     scene.check();
     scene.clock.advance(Duration::from_secs(120));
@@ -241,7 +241,7 @@ fn a_new_process_takes_answers_from_before_a_write_of_the_former_one_for_what_th
     for part in &PARTS {
         for alternate in [false, true] {
             let what = format!("{}, alternating: {alternate}", part.0);
-            let (mut scene, spec) = scene();
+            let (mut scene, spec) = two_destinations();
             scene.apply(spec);
             old(&scene, part, 12, alternate);
             scene.check();
@@ -261,7 +261,7 @@ fn drift_is_corrected_and_reported_once_the_minute_is_over() {
     let parts = PARTS.iter().filter(|part| !["everything", "tags and trust of the role"].contains(&part.0));
     for part in parts {
         let what = part.0;
-        let (mut scene, spec) = scene();
+        let (mut scene, spec) = two_destinations();
         let then = scene.world();
         scene.apply(spec);
         scene.check();
@@ -277,13 +277,13 @@ fn drift_is_corrected_and_reported_once_the_minute_is_over() {
             scene.check();
         }
         assert_eq!(scene.world().canonical(), applied, "{what}");
-        assert!(events(&scene).contains("DriftCorrected"), "{what}");
+        assert!(published(&scene).contains("DriftCorrected"), "{what}");
     }
 }
 
 #[test]
 fn a_role_that_iam_does_not_show_yet_is_not_created_again_after_a_failed_first_check() {
-    let (mut scene, spec) = scene();
+    let (mut scene, spec) = two_destinations();
     scene.apply(spec);
     old(&scene, &PARTS[3], 12, false);
     scene.at(writes("iam:PutRolePolicy"), |_, _| {
@@ -302,7 +302,7 @@ fn a_role_that_iam_does_not_show_yet_is_not_created_again_after_a_failed_first_c
 #[test]
 fn a_former_role_that_iam_still_shows_is_deleted_once() {
     for alternate in [false, true] {
-        let (mut scene, spec) = scene();
+        let (mut scene, spec) = two_destinations();
         scene.apply(spec.clone());
         scene.check();
         scene.clock.advance(Duration::from_secs(120));
@@ -327,7 +327,7 @@ fn a_deletion_leaves_nothing_whatever_is_answered_from_before_the_creation() {
     for part in &PARTS {
         for (alternate, restart) in [(false, false), (true, false), (false, true)] {
             let what = format!("{}, alternating: {alternate}, another process: {restart}", part.0);
-            let (mut scene, spec) = scene();
+            let (mut scene, spec) = two_destinations();
             scene.apply(spec);
             old(&scene, part, 12, alternate);
             scene.check();
@@ -357,7 +357,7 @@ fn a_deletion_ends_once_aws_no_longer_shows_what_was_deleted() {
     for part in &PARTS {
         for alternate in [false, true] {
             let what = format!("{}, alternating: {alternate}", part.0);
-            let (mut scene, spec) = scene();
+            let (mut scene, spec) = two_destinations();
             scene.apply(spec);
             scene.check();
             scene.clock.advance(Duration::from_secs(120));
