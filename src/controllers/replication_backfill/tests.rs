@@ -263,10 +263,11 @@ fn an_approved_job_runs_and_one_that_is_not_allowed_any_more_waits_and_says_why(
     scene.reconcile();
     assert_eq!(scene.job(), "Ready");
 
+    type Edit = fn(&mut Value);
     let forbid = |object: &mut Value| object["spec"]["allow"] = json!([]);
     let suspend = |object: &mut Value| object["spec"]["suspend"] = json!(true);
     let observe = |object: &mut Value| object["spec"]["managementPolicy"] = json!("Observe");
-    let forbidden: [(ObjectName, fn(&mut Value), &str, &str); 3] = [
+    let forbidden: [(ObjectName, Edit, &str, &str); 3] = [
         (ObjectName::account("default"), forbid, "NotAllowed", "add Backfill to spec.allow"),
         (parent(), suspend, "ReplicationNotReady", "is suspended"),
         (parent(), observe, "ReplicationNotReady", "is only observed"),
