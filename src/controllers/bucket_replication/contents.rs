@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::api::{AwsResource, DriftEntry};
 use crate::iam::bucket_policy::ours;
+use crate::replication::desired::DesiredRole;
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{Configuration, Observed, ObservedRole, PlanInput, Step, VersioningStatus};
@@ -60,7 +61,10 @@ pub fn contents(input: &PlanInput<'_>) -> Contents {
     if let Ok(role) = role {
         let name = input.desired.role.name();
         held.insert(place(AwsResource::Role, name), role_hash(role.as_ref()));
+        let is_managed = matches!(input.desired.role, DesiredRole::Managed(_));
         match role.as_ref().map(|role| &role.policy) {
+            // The policy of an existing role is not read.
+            _ if !is_managed => {}
             Some(Ok(policy)) => drop(held.insert(place(AwsResource::RolePolicy, name), json_hash(policy))),
             None => drop(held.insert(place(AwsResource::RolePolicy, name), json_hash(&None::<Value>))),
             Some(Err(_)) => {}

@@ -210,6 +210,19 @@ fn two_changes_within_a_minute_are_not_undone_by_answers_from_before_both() {
 }
 
 #[test]
+fn a_role_that_is_handed_over_a_moment_after_its_creation_is_not_waited_for() {
+    let (mut scene, mut spec) = two_destinations();
+    scene.apply(spec.clone());
+    scene.check();
+    require_ready(&scene, "created");
+    spec["role"] = json!({"arn": format!("arn:aws:iam::{HERE}:role/s3-replication/orders-role")});
+    scene.apply(spec);
+    scene.check();
+    require_ready(&scene, "handed over");
+    assert_eq!(scene.status()["role"]["managed"], false, "{:#}", scene.status());
+}
+
+#[test]
 fn a_correction_is_counted_once_whatever_is_answered_from_before_it() {
     let (mut scene, spec) = two_destinations();
     scene.apply(spec);
