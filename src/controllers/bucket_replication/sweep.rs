@@ -147,7 +147,9 @@ pub async fn report_verdict<C, K: Cluster>(uid: &str, key: &Key, after_event: bo
         return;
     };
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
-    let judging = Judging { resource: (&namespace, &name), spec: &spec, previous, now, after_event };
+    let correction = previous.last_correction.as_ref();
+    let judging =
+        Judging { resource: (&namespace, &name), spec: &spec, previous, correction, now, after_event };
     let Replicating { mut condition, health, event } = replicating(&judging, &evidence);
     cx.settings.runbooks.link(std::slice::from_mut(&mut condition));
     let about = ConditionType::Replicating.as_str();

@@ -1,6 +1,6 @@
 //! The verdict about one resource: the worst of its rules.
 //!
-//! In: the spec, the evidence and the former status. Out: reason and message of the condition `Replicating`, and
+//! In: the spec, the evidence, the former status and the last correction. Out: reason and message of the condition `Replicating`, and
 //! `status.health`, which stays as it was to the byte while neither a verdict nor a rounded figure changes.
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,10 +8,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use strum::VariantArray;
 
 use crate::api::{
-    BucketReplicationSpec, BucketReplicationStatus, CanaryStatus, ConditionType, HealthStatus, Interval,
-    MAX_RULE_ENTRIES, Reason, ReplicationRule, RuleHealth, RuleVerdict, Switch,
+    BucketReplicationSpec, BucketReplicationStatus, CanaryStatus, ConditionType, Correction, HealthStatus,
+    Interval, MAX_RULE_ENTRIES, Reason, ReplicationRule, RuleHealth, RuleVerdict, Switch,
 };
 use crate::replication::health::canary::{interval, prefix_of};
+use crate::replication::health::correction_cause::{FailedRule, correction_cause};
 use crate::replication::health::evidence::{CanaryEvidence, CanaryOutcome, CanarySent, Evidence, Run};
 use crate::replication::health::figures::{is_same_magnitude, rounded};
 use crate::replication::health::metrics::{read_from, window_start};
@@ -39,6 +40,8 @@ pub struct Judging<'a> {
     pub spec: &'a BucketReplicationSpec,
     /// The status as it was last written.
     pub previous: &'a BucketReplicationStatus,
+    /// The last correction, which may be one of the present check.
+    pub correction: Option<&'a Correction>,
     pub now: Timestamp,
     /// It is judged because of a failure event, of which there may be many in a second: the status is then not written
     /// for each failure that does not count.
@@ -64,7 +67,8 @@ pub fn judge(judging: &Judging<'_>, evidence: &Evidence) -> Judged {
             let judged = evidence.rules.get(&rule.id).map_or(nothing.clone(), |held| {
                 judge_rule(held, &terms.about(prefix_of(rule), held, &evidence.mendings))
             });
-            JudgedRule { rule, judged, failure_reason: failure_reason(evidence, rule) }
+            let corrected = corrected_fields(judging, evidence, rule, &judged.finding);
+            JudgedRule { rule, judged, failure_reason: failure_reason(evidence, rule), corrected }
         })
         .collect();
     // The order of the spec among equals.
@@ -152,6 +156,30 @@ fn duration(interval: &Interval) -> SignedDuration {
 
 fn failure_reason(evidence: &Evidence, rule: &ReplicationRule) -> Option<String> {
     evidence.rules.get(&rule.id)?.failure_reason.clone()
+}
+
+/// What the operator corrected that may have made the operations of a rule fail.
+fn corrected_fields(
+    judging: &Judging<'_>,
+    evidence: &Evidence,
+    rule: &ReplicationRule,
+    finding: &Finding,
+) -> Vec<String> {
+    let Some(held) = evidence.rules.get(&rule.id) else { return Vec::new() };
+    let last = match finding {
+        // A run of failures may be known by its points alone.
+        Finding::Failing { .. } | Finding::NotProven { .. } => {
+            held.run.as_ref().map(|run| run.last).or(held.last_failure)
+        }
+        Finding::CanaryFailed { .. } => {
+            held.canary.as_ref().and_then(|canary| canary.last.as_ref()).map(|sent| sent.sent_at)
+        }
+        _ => None,
+    };
+    let source = judging.spec.source.bucket.as_str();
+    last.zip(judging.correction).map_or_else(Vec::new, |(last, correction)| {
+        correction_cause(&FailedRule { source, rule, last }, correction)
+    })
 }
 
 /// Whether nothing could be read, so that the last verdict stands.

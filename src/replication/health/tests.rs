@@ -1,12 +1,13 @@
 //! Verdicts as data in, data out.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::api::{
-    BucketReplicationSpec, BucketReplicationStatus, Canary, Destination, Health, Interval, Reason,
-    ReplicationRule, RuleVerdict, Source, Switch,
+    AwsResource, BucketReplicationSpec, BucketReplicationStatus, Canary, Correction, Destination, DriftEntry,
+    Health, Interval, Reason, ReplicationRule, RuleVerdict, Source, Switch,
 };
 use crate::replication::health::evidence::{
     Backlog, CanaryEvidence, CanaryOutcome, CanarySent, Ended, Evidence, Mending, MetricsEvidence,
@@ -73,9 +74,18 @@ fn evidence<const N: usize>(rules: [(&str, RuleEvidence); N]) -> Evidence {
     Evidence { rules, ..Evidence::default() }
 }
 
+fn judging<'a>(
+    spec: &'a BucketReplicationSpec,
+    previous: &'a BucketReplicationStatus,
+    now: Timestamp,
+) -> Judging<'a> {
+    let correction = previous.last_correction.as_ref();
+    Judging { resource: ("data", "orders"), spec, previous, correction, now, after_event: false }
+}
+
 fn judged_at(spec: &BucketReplicationSpec, evidence: &Evidence, now: Timestamp) -> Judged {
     let previous = &BucketReplicationStatus::default();
-    judge(&Judging { resource: ("data", "orders"), spec, previous, now, after_event: false }, evidence)
+    judge(&judging(spec, previous, now), evidence)
 }
 
 fn replicating(
@@ -84,10 +94,7 @@ fn replicating(
     evidence: &Evidence,
     now: Timestamp,
 ) -> Replicating {
-    status::replicating(
-        &Judging { resource: ("data", "orders"), spec, previous, now, after_event: false },
-        evidence,
-    )
+    status::replicating(&judging(spec, previous, now), evidence)
 }
 
 fn judged(spec: &BucketReplicationSpec, evidence: &Evidence) -> Judged {
@@ -155,6 +162,86 @@ fn failures_are_counted_and_named_with_the_rule_the_destination_and_the_cause() 
     held.rules.get_mut("all").unwrap().failure_reason = Some("DstBucketNotFound".into());
     let message = judged(&spec(&["all"]), &held).message;
     assert!(message.contains("DstBucketNotFound") && !message.contains("likely"), "{message}");
+}
+
+/// A status after the operator corrected the versioning of these destinations.
+fn corrected(at: i64, destinations: &[&str]) -> BucketReplicationStatus {
+    let item = |name: &&str| DriftEntry {
+        resource: AwsResource::BucketVersioning,
+        name: (*name).to_owned(),
+        path: "status".into(),
+        want: "Enabled".into(),
+        got: "Suspended".into(),
+    };
+    let items: Vec<DriftEntry> = destinations.iter().map(item).collect();
+    let count = i32::try_from(items.len()).unwrap();
+    let last_correction = Some(Correction { time: Time(minute(at)), count, items });
+    BucketReplicationStatus { last_correction, ..BucketReplicationStatus::default() }
+}
+
+#[test]
+fn what_the_operator_corrected_is_the_likely_cause_of_failures_that_nothing_else_explains() {
+    let resource = spec(&["a", "b"]);
+    let mut held = evidence([("a", with(&[(-4, 6, 6)])), ("b", with(&[(-4, 1, 1)]))]);
+    let said = |held: &Evidence, status: &BucketReplicationStatus| {
+        judge(&judging(&resource, status, minute(2)), held).message
+    };
+    assert_eq!(
+        said(&held, &corrected(-2, &["to-a", "to-b"])),
+        "objects do not arrive: 6 of 6 operations of rule a to to-a failed; 1 of 1 operation of rule b to to-b failed; the \
+         likely cause: AWS differed from the spec in BucketVersioning to-a status; BucketVersioning to-b status, which the \
+         operator has corrected (status.lastCorrection has the time and the values); S3 does not replicate again the \
+         objects that failed before: a ReplicationBackfill replicates the objects that are missing \
+         (kubectl s3replication backfill orders -n data --wait, or docs/backfill.md)"
+    );
+    let of_one = said(&held, &corrected(-2, &["to-b"]));
+    assert!(of_one.contains("; the likely cause for rule b to to-b: AWS differed"), "{of_one}");
+    assert!(said(&held, &corrected(-10, &["to-a"])).contains("head an object"), "it failed afterwards");
+    assert_eq!(
+        said(&held, &corrected(-2, &["to-a"])),
+        said(&held, &corrected(-1, &["to-a"])),
+        "a message holds no time"
+    );
+
+    held.rules.get_mut("a").unwrap().failure_reason = Some("DstBucketUnversioned".into());
+    let by_event = said(&held, &corrected(-2, &["to-a"]));
+    assert!(
+        by_event.contains("S3 reports DstBucketUnversioned") && !by_event.contains("likely"),
+        "{by_event}"
+    );
+    held.rules.get_mut("a").unwrap().failure_reason = None;
+    held.likely_cause = Some("role r does not trust S3".into());
+    let present = said(&held, &corrected(-2, &["to-a"]));
+    assert!(present.contains("role r does not trust S3. Once that is corrected"), "{present}");
+    assert!(!present.contains("lastCorrection"), "{present}");
+}
+
+#[test]
+fn what_the_operator_corrected_is_named_too_while_nothing_ended_since() {
+    let resource = spec(&["all"]);
+    let mut held = evidence([("all", with(&[(-15, 3, 3)]))]);
+    held.rules.get_mut("all").unwrap().metrics.as_mut().unwrap().read_to = Some(minute(20));
+    settle(&mut held, &resource, minute(22));
+    let status = corrected(-14, &["to-all"]);
+    let said = judge(&judging(&resource, &status, minute(22)), &held);
+    assert_eq!(said.reason, Reason::NotProven);
+    let expected = "and nothing ended since; the likely cause: AWS differed from the spec in BucketVersioning to-all status";
+    assert!(said.message.contains(expected), "{}", said.message);
+}
+
+#[test]
+fn what_the_operator_corrected_is_the_likely_cause_of_a_canary_that_failed_before() {
+    let resource = spec(&["all"]);
+    let failed = CanaryOutcome::Failed { why: "no replica at to-all".into() };
+    let last = Some(CanarySent { sent_at: minute(-5), outcome: failed });
+    let canary = Some(CanaryEvidence { last, ..CanaryEvidence::default() });
+    let held = evidence([("all", RuleEvidence { canary, ..RuleEvidence::default() })]);
+    let said = |at: i64| {
+        let status = corrected(at, &["to-all"]);
+        judge(&judging(&resource, &status, minute(2)), &held).message
+    };
+    assert!(said(-3).contains("; the likely cause: AWS differed"), "{}", said(-3));
+    assert!(!said(-11).contains("likely cause"), "{}", said(-11));
 }
 
 #[test]

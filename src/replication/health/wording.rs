@@ -28,6 +28,8 @@ pub(crate) struct JudgedRule<'a> {
     pub rule: &'a ReplicationRule,
     pub judged: RuleJudged,
     pub failure_reason: Option<String>,
+    /// What the operator corrected that may have made its operations fail.
+    pub corrected: Vec<String>,
 }
 
 impl JudgedRule<'_> {
@@ -95,20 +97,22 @@ pub(crate) fn message(resource: (&str, &str), rules: &[JudgedRule<'_>], evidence
             positive("nothing is pending, and no object is missing", &alike, rules, evidence)
         }
         Reason::ObjectsFailing => {
-            let why = explain(worst, evidence.likely_cause.as_deref());
-            format!(
-                "objects do not arrive: {}{why}. Once that is corrected, {}",
-                sentences(&alike),
-                backfill(resource)
-            )
+            let why = match corrected_cause(&alike, evidence) {
+                Some(cause) => format!("{cause}:"),
+                None => {
+                    format!("{}. Once that is corrected,", explain(worst, evidence.likely_cause.as_deref()))
+                }
+            };
+            format!("objects do not arrive: {}{why} {}", sentences(&alike), backfill(resource))
         }
         Reason::ObjectsDelayed => format!(
             "objects arrive late: {}; check the size of the objects and the AWS Health Dashboard of both Regions, or raise spec.health.maxLatency",
             sentences(&alike)
         ),
         Reason::NotProven => format!(
-            "objects are missing: {}; a new object would prove that objects arrive again, and {}",
+            "objects are missing: {}{}; a new object would prove that objects arrive again, and {}",
             sentences(&alike),
+            corrected_cause(&alike, evidence).unwrap_or_default(),
             backfill(resource)
         ),
         Reason::NoEvidence if !evidence.reads_metrics => format!(
@@ -163,6 +167,28 @@ fn list(items: &[String]) -> String {
     let more = items.len().saturating_sub(NAMED);
     let shown = items.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
     if more > 0 { format!("{shown}; and {more} more") } else { shown }
+}
+
+/// What the operator has corrected since operations failed, where neither S3 nor a check names a cause.
+fn corrected_cause(alike: &[&JudgedRule<'_>], evidence: &Evidence) -> Option<String> {
+    let is_named = |one: &&JudgedRule<'_>| one.failure_reason.is_some();
+    let is_corrected = |one: &&&JudgedRule<'_>| !is_named(one) && !one.corrected.is_empty();
+    let explained: Vec<&&JudgedRule<'_>> = alike.iter().filter(is_corrected).collect();
+    if evidence.likely_cause.is_some() || alike.first().is_some_and(is_named) || explained.is_empty() {
+        return None;
+    }
+    let mut fields: Vec<String> = Vec::new();
+    for field in explained.iter().flat_map(|one| &one.corrected) {
+        if !fields.contains(field) {
+            fields.push(field.clone());
+        }
+    }
+    let names: Vec<String> = explained.iter().map(|one| one.name()).collect();
+    let about = if names.len() == alike.len() { String::new() } else { format!(" for {}", list(&names)) };
+    Some(format!(
+        "; the likely cause{about}: AWS differed from the spec in {}, which the operator has corrected (status.lastCorrection has the time and the values); S3 does not replicate again the objects that failed before",
+        list(&fields)
+    ))
 }
 
 /// Why operations fail: what S3 said in a failure event, or what the operator's own checks suggest.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::{BucketReplicationStatus, Interval};
+use crate::api::{BucketReplicationStatus, Correction, Interval};
 use crate::replication::health::{Evidence, Judged, Judging, judge};
 use crate::replication::resource::Replication;
 use crate::replication::status::conditions::Transition;
@@ -26,11 +26,12 @@ impl StatusContext<'_> {
         Transition { previous: &self.previous.conditions, generation: self.generation, now: self.now }
     }
 
-    /// Whether objects arrive.
-    pub(crate) fn judge(&self, replication: &Replication<'_>) -> Judged {
+    /// Whether objects arrive. `correction`: the last one, with what this check corrected.
+    pub(crate) fn judge(&self, replication: &Replication<'_>, correction: Option<&Correction>) -> Judged {
         let Replication { spec, id, .. } = replication;
         let resource = (id.namespace.as_str(), id.name.as_str());
-        let judging = Judging { resource, spec, previous: self.previous, now: self.now, after_event: false };
+        let StatusContext { previous, now, .. } = *self;
+        let judging = Judging { resource, spec, previous, correction, now, after_event: false };
         judge(&judging, self.evidence)
     }
 }

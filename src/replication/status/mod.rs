@@ -60,7 +60,14 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &S
         ready.message.push_str(&raised);
     }
     let reason = ready.reason;
-    let (replicating, health) = replicating::observed(&builder);
+    let room = room_for_drift(input.replication.spec);
+    let corrected = (plan.drift && !settled.is_empty()).then(|| Correction {
+        time: Time(now),
+        count: count(&settled),
+        items: settled.iter().take(room).cloned().collect(),
+    });
+    let last_correction = corrected.or_else(|| previous.last_correction.clone());
+    let (replicating, health) = replicating::observed(&builder, last_correction.as_ref());
     let findings = vec![
         ready,
         builder.versioning(),
@@ -80,16 +87,9 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &S
         status.configured_at = Some(Time(now));
     }
     let drift: &[DriftEntry] = if plan.drift { &remaining } else { &[] };
-    let room = room_for_drift(input.replication.spec);
     status.drift = drift.iter().take(room).cloned().collect();
     status.drift_count = Some(count(drift));
-    if plan.drift && !settled.is_empty() {
-        status.last_correction = Some(Correction {
-            time: Time(now),
-            count: count(&settled),
-            items: settled.iter().take(room).cloned().collect(),
-        });
-    }
+    status.last_correction = last_correction;
     status.applied_hash = builder.applied_hash();
 
     let mut events = Vec::new();

@@ -5,7 +5,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::{BucketReplicationStatus, ConditionType, HealthStatus, ReadyStatus, Reason};
+use crate::api::{BucketReplicationStatus, ConditionType, Correction, HealthStatus, ReadyStatus, Reason};
 use crate::replication::health::{Evidence, Judged, Judging, judge};
 use crate::replication::refusal::Refusal;
 use crate::replication::status::builder::StatusBuilder;
@@ -33,9 +33,12 @@ pub fn replicating(judging: &Judging<'_>, evidence: &Evidence) -> Replicating {
     Replicating { condition, health, event }
 }
 
-/// What the evidence shows at the end of a check.
-pub(crate) fn observed(builder: &StatusBuilder<'_>) -> (ConditionDraft, Option<HealthStatus>) {
-    let Judged { reason, message, health } = builder.context.judge(&builder.input.replication);
+/// What the evidence shows at the end of a check. `correction`: the last one.
+pub(crate) fn observed(
+    builder: &StatusBuilder<'_>,
+    correction: Option<&Correction>,
+) -> (ConditionDraft, Option<HealthStatus>) {
+    let Judged { reason, message, health } = builder.context.judge(&builder.input.replication, correction);
     (ConditionDraft::new(ConditionType::Replicating, status_of(reason), reason, message), health)
 }
 

@@ -268,6 +268,22 @@ async fn a_destination_without_versioning_is_told_and_objects_arrive_again_once_
 }
 
 #[tokio::test]
+async fn what_the_operator_corrects_is_told_as_the_cause_of_what_failed_before() -> Result<()> {
+    let scene = scene_named("health-corrected").ready().await?;
+    scene.wait_verdict("NothingPending").await?;
+    break_versioning(&scene).await?;
+    scene.write_object("lost").await?;
+    scene.wait_verdict("ObjectsFailing").await?;
+    scene.check().await?;
+    let cause = format!(
+        "; the likely cause: AWS differed from the spec in BucketVersioning {} status, which the operator has corrected",
+        scene.destination
+    );
+    let told = |status: &Value| replicating(status).2.contains(&cause);
+    scene.world.wait(NAME, told, "to name what was corrected").await.map(drop)
+}
+
+#[tokio::test]
 async fn objects_that_stay_pending_are_late_and_arrive_once_released() -> Result<()> {
     let late = |spec: &mut Value| {
         publish_metrics(spec);

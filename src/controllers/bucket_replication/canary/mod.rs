@@ -122,8 +122,9 @@ fn verdict(
     now: Timestamp,
 ) -> (Reason, String, Option<String>) {
     let named = (resource.id.namespace.as_str(), resource.id.name.as_str());
-    let judging =
-        Judging { resource: named, spec: &resource.spec, previous: status, now, after_event: false };
+    let correction = status.last_correction.as_ref();
+    let spec = &resource.spec;
+    let judging = Judging { resource: named, spec, previous: status, correction, now, after_event: false };
     let Judged { reason, message, health } = judge(&judging, evidence);
     (reason, message, health.and_then(|health| health.canary).and_then(|canary| canary.result))
 }

@@ -66,6 +66,47 @@ fn a_sweep_reports_what_fails_and_writes_nothing_to_aws() {
     assert!(!scene.calls().iter().any(Call::is_write), "nothing new is known: {:?}", scene.calls());
 }
 
+/// What the condition `Replicating` says.
+fn said(scene: &Scene) -> String {
+    scene.condition("Replicating")["message"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_sweep_names_what_the_operator_corrected_since_objects_failed() {
+    let mut scene = scene_with_metrics();
+    scene.wait_a_minute();
+    scene
+        .cloud
+        .with(|world| world.buckets.get_mut("copies").unwrap().versioning = VersioningStatus::Suspended);
+    scene.publish(2.0, 2.0);
+    scene.check();
+    assert_eq!(scene.status()["lastCorrection"]["count"], 1, "{:#}", scene.status());
+    scene.sweep();
+    assert_eq!(scene.condition("Replicating")["reason"], "ObjectsFailing", "{:#}", scene.status());
+    let cause = "the likely cause: AWS differed from the spec in BucketVersioning copies status, which the operator has corrected";
+    assert!(said(&scene).contains(cause), "{}", said(&scene));
+
+    let before = scene.condition("Replicating");
+    scene.sweep();
+    assert!(!scene.calls().iter().any(Call::is_write), "{:?}", scene.calls());
+    scene.restart();
+    scene.check();
+    assert_eq!(scene.condition("Replicating"), before, "a process that starts says the same");
+}
+
+#[test]
+fn the_check_that_corrects_what_made_objects_fail_names_it_at_once() {
+    let mut scene = scene_with_metrics();
+    scene.publish(2.0, 2.0);
+    scene.sweep();
+    assert!(said(&scene).contains("head an object"), "nothing explains it: {}", said(&scene));
+    scene.cloud.with(|world| world.role_mut(HERE, "orders-role").unwrap().policy = None);
+    scene.check();
+    assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
+    let cause = "AWS differed from the spec in RolePolicy orders-role s3:";
+    assert!(said(&scene).contains(cause), "{}", said(&scene));
+}
+
 #[test]
 fn what_a_sweep_reports_leads_to_its_runbook_and_the_next_sweep_writes_nothing() {
     let mut scene = Scene::with_settings(|settings| {
