@@ -143,7 +143,8 @@ pub async fn policy(args: PolicyArgs) -> Result<ExitCode, CliError> {
         }
         let former = |arn: &&str| role_of_arn(arn) != desired.role.name();
         let former_roles = replication.remembered_roles().filter(former).map(str::to_owned).collect();
-        let grantee = Grantee { desired, caller, management: spec.management_policy, former_roles };
+        let (management, source_keys) = (spec.management_policy, spec.source.kms_key_arns.clone());
+        let grantee = Grantee { desired, caller, management, source_keys, former_roles };
         if !accounts.are_restricted() {
             let Caller { account, partition } = &grantee.caller;
             canaries.entry(account.clone()).or_default().add(spec, account, *partition);

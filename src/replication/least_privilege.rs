@@ -61,6 +61,8 @@ pub struct Grantee {
     pub desired: Desired,
     pub caller: Caller,
     pub management: ManagementPolicy,
+    /// Keys that the source's objects may be encrypted with; empty: any of its Region.
+    pub source_keys: Vec<String>,
     /// ARNs of managed roles from before a rename that are still to be deleted.
     pub former_roles: Vec<String>,
 }
@@ -82,7 +84,7 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
     let mut lockable = ByOwner::default();
     let mut keys = BTreeSet::new();
     let mut keys_of_watched_rules = BTreeSet::new();
-    for Grantee { desired, caller, management, former_roles } in resources {
+    for Grantee { desired, caller, management, source_keys, former_roles } in resources {
         let partition = caller.partition;
         let writes = *management == ManagementPolicy::Enforce;
         let source = partition.bucket_arn(&desired.source.name);
@@ -94,6 +96,11 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
         // Only failures that metrics count are a reason to read the policy of a key.
         let watched = rules.clone().filter(|rule| rule.destination.metrics.is_enabled());
         keys_of_watched_rules.extend(watched.filter_map(|rule| rule.destination.kms_key.clone()));
+        let decrypts =
+            |rule: &Rule| rule.destination.metrics.is_enabled() && rule.kms_encrypted_objects.is_enabled();
+        if desired.rules.values().any(decrypts) {
+            keys_of_watched_rules.extend(source_keys.iter().cloned());
+        }
         keys.extend(rules.filter_map(|rule| rule.destination.kms_key.clone()));
         for bucket in destinations.clone().chain([&desired.source]) {
             let arn = partition.bucket_arn(&bucket.name);
@@ -236,7 +243,13 @@ pub fn account_policy(account: &Account, all: &[Account], partition: Partition) 
         }
     };
     kept.extend(["iam:TagRole", "iam:UntagRole", "iam:UpdateAssumeRolePolicy"]);
-    let keys = [format!("arn:{}:kms:*:{account_id}:key/*", partition.id())];
+    let keys = format!("arn:{}:kms:*:{account_id}:key/*", partition.id());
+    let keys: Vec<String> = buckets.iter().take(1).map(|_| keys.clone()).collect();
+    // Before a write, only keys of replicas are checked.
+    let of_keys = match destinations.is_empty() {
+        true => vec![GET_KEY_POLICY],
+        false => vec!["kms:DescribeKey", GET_KEY_POLICY],
+    };
     let statements = [
         Statement::allow("LocateBuckets", ["s3:ListBucket"], buckets.clone()),
         Statement::allow("Versioning", ["s3:GetBucketVersioning", "s3:PutBucketVersioning"], buckets),
@@ -267,11 +280,7 @@ pub fn account_policy(account: &Account, all: &[Account], partition: Partition) 
             "iam:PassedToService",
             vec!["s3.amazonaws.com".to_owned()],
         ),
-        Statement::allow(
-            "ReadKeys",
-            ["kms:DescribeKey", GET_KEY_POLICY],
-            keys.into_iter().filter(|_| !destinations.is_empty()),
-        ),
+        Statement::allow("ReadKeys", of_keys, keys),
     ];
     let statements = statements.into_iter().filter(|s| !s.resource.is_empty());
     let mut statements: Vec<Statement> =
@@ -382,7 +391,8 @@ mod tests {
         let accounts = Accounts::default();
         let replication = Replication { spec, status: &status, id: &id, accounts: &accounts };
         let desired = Desired::new(&replication, &discovered);
-        Grantee { desired, caller, management: ManagementPolicy::Enforce, former_roles: Vec::new() }
+        let (management, source_keys) = (ManagementPolicy::Enforce, spec.source.kms_key_arns.clone());
+        Grantee { desired, caller, management, source_keys, former_roles: Vec::new() }
     }
 
     #[test]
@@ -423,6 +433,42 @@ mod tests {
         };
         assert_eq!(reads("Enabled"), ["arn:aws:kms:eu-west-1:111122223333:key/k"]);
         assert!(reads("Disabled").is_empty());
+    }
+
+    #[test]
+    fn the_policies_of_the_source_s_keys_may_be_read_where_a_rule_with_metrics_replicates_encrypted_objects()
+    {
+        let reads = |rule: &str| {
+            let spec = format!(
+                "{{source: {{bucket: s, kmsKeyArns: ['arn:aws:kms:us-east-1:111122223333:key/s']}}, rules: [{rule}]}}"
+            );
+            let statements =
+                operator_policy(&[grantee_of(&serde_saphyr::from_str(&spec).unwrap())]).statement;
+            let reading = statements.into_iter().filter(|s| s.action == [GET_KEY_POLICY]);
+            reading.flat_map(|statement| statement.resource).collect::<Vec<_>>()
+        };
+        let rule = |encrypted: &str, metrics: &str| {
+            format!(
+                "{{id: a, kmsEncryptedObjects: {encrypted}, destination: {{bucket: d, metrics: {metrics}}}}}"
+            )
+        };
+        let key = ["arn:aws:kms:us-east-1:111122223333:key/s"];
+        assert_eq!(reads(&rule("Enabled", "Enabled")), key);
+        assert!(reads(&rule("Enabled", "Disabled")).is_empty());
+        assert!(reads(&rule("Disabled", "Enabled")).is_empty());
+    }
+
+    #[test]
+    fn an_account_that_is_only_replicated_from_has_the_policies_of_its_keys_read_and_nothing_else_of_them() {
+        let of_keys = |yaml: &str| {
+            let statements = policy(&account("own", yaml), &[]);
+            let of_keys = statements.into_iter().filter(|statement| statement.sid == "ReadKeys");
+            of_keys.flat_map(|statement| statement.action).collect::<Vec<_>>()
+        };
+        assert_eq!(of_keys("{accountId: '111122223333', sources: ['*']}"), [GET_KEY_POLICY]);
+        let both = ["kms:DescribeKey", GET_KEY_POLICY];
+        assert_eq!(of_keys("{accountId: '111122223333', destinations: ['*']}"), both);
+        assert!(of_keys("{accountId: '111122223333'}").is_empty());
     }
 
     #[test]

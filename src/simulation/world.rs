@@ -36,6 +36,9 @@ pub struct World {
     pub buckets: BTreeMap<String, Bucket>,
     /// The state of KMS keys, by ARN: `Enabled`, `Disabled`, `PendingDeletion`.
     pub keys: BTreeMap<String, String>,
+    /// The policies of keys that have another one than KMS gives a new key.
+    #[serde(skip)]
+    pub key_policies: BTreeMap<String, Value>,
     /// The points of metrics, by account id and Region.
     #[serde(skip)]
     pub metrics: BTreeMap<(String, String), BTreeMap<Series, BTreeMap<Timestamp, f64>>>,
@@ -87,6 +90,7 @@ impl World {
             roles: BTreeMap::new(),
             buckets: BTreeMap::new(),
             keys: BTreeMap::new(),
+            key_policies: BTreeMap::new(),
             metrics: BTreeMap::new(),
             trusting_accounts: Vec::new(),
             jobs: Jobs::default(),
@@ -123,6 +127,7 @@ impl World {
             trusting_accounts,
             jobs,
             unreadable_policies: _,
+            key_policies: _,
         } = self;
         serde_json::to_string(&(own_account, roles, buckets, keys, trusting_accounts, jobs))
             .unwrap_or_default()
@@ -411,14 +416,16 @@ impl World {
         })
     }
 
-    /// The policy of a key as `GetKeyPolicy` shows it: the one that KMS gives a new key.
+    /// The policy of a key as `GetKeyPolicy` shows it.
     pub fn key_policy(&self, arn: &str) -> Option<Value> {
         let account = account_of_arn(arn).unwrap_or_default();
         let root = format!("arn:aws:iam::{account}:root");
-        self.keys.get(arn).map(|_| {
+        self.keys.get(arn)?;
+        let of_new_key = || {
             json!({"Version": "2012-10-17", "Statement": [
                 {"Effect": "Allow", "Principal": {"AWS": root}, "Action": "kms:*", "Resource": "*"}]})
-        })
+        };
+        Some(self.key_policies.get(arn).cloned().unwrap_or_else(of_new_key))
     }
 
     /// A key as `DescribeKey` shows it.

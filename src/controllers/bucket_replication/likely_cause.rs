@@ -1,7 +1,7 @@
 //! What would make operations fail, as a check found it.
 //!
-//! In: the report of a check, and, where objects fail and nothing explains it, the policies of the keys of replicas. Out:
-//! the likely cause, for the condition `Replicating`.
+//! In: the report of a check, and, where objects fail and nothing explains it, the policies of the keys of replicas and of
+//! the source's objects. Out: the likely cause, for the condition `Replicating`.
 
 use tracing::debug;
 
@@ -53,16 +53,17 @@ async fn of_keys<C: Cloud, K>(
 ) -> Option<String> {
     let role = assessment.observed.role.as_ref().ok()?.as_ref()?;
     let evidence = cx.evidence.get(&resource.target.key.uid);
-    for destination in keys_to_ask(&resource.spec, &evidence) {
-        let Some(key) = &destination.kms_key_arn else { continue };
-        match cx.cloud.read_key_policy(clients, destination.account_ref.as_deref(), key).await {
+    for key in keys_to_ask(&resource.spec, &evidence) {
+        match cx.cloud.read_key_policy(clients, key.account_ref, key.arn).await {
             Ok(Some(policy)) => {
-                if let Some(cause) = key_cause(key, &policy, &role.arn) {
+                if let Some(cause) = key_cause(&key, &policy, &role.arn) {
                     return Some(cause);
                 }
             }
             Ok(None) => {}
-            Err(failure) => debug!(key, detail = failure.message(), "cannot read the policy of a key"),
+            Err(failure) => {
+                debug!(key = key.arn, detail = failure.message(), "cannot read the policy of a key")
+            }
         }
     }
     None

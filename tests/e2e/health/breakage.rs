@@ -1,7 +1,10 @@
 //! Replication is broken, and mended.
 
 use anyhow::Result;
-use aws_sdk_s3::types::{BucketVersioningStatus, Event, NotificationConfiguration, QueueConfiguration};
+use aws_sdk_s3::types::{
+    BucketVersioningStatus, Event, NotificationConfiguration, QueueConfiguration, ServerSideEncryption,
+    ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
+};
 use aws_sdk_sqs::types::QueueAttributeName;
 use rig::World;
 use serde_json::{Value, json};
@@ -18,6 +21,8 @@ enum Breakage {
     Deny,
     /// The policy of the key that encrypts replicas names neither the role nor its account.
     KeyPolicy,
+    /// The policy of the key that encrypts the source's objects names neither.
+    SourceKeyPolicy,
     /// The policy of a destination in another account is removed.
     BucketPolicy,
     /// The destination is deleted.
@@ -27,7 +32,7 @@ enum Breakage {
 }
 
 impl Breakage {
-    /// What of the operator's own check explains it; `None`: nothing that it reads does. `key`: that of the replicas.
+    /// What of the operator's own check explains it; `None`: nothing that it reads does. `key`: the one that is closed.
     fn cause(self, key: &str) -> Option<String> {
         match self {
             Breakage::Trust => Some(format!("Role {ROLE} trustPolicy")),
@@ -35,6 +40,9 @@ impl Breakage {
             Breakage::Versioning => Some("BucketVersioning".to_owned()),
             Breakage::KeyPolicy => Some(format!(
                 "may not encrypt replicas with key {key}, because the key's policy names neither the role nor its account"
+            )),
+            Breakage::SourceKeyPolicy => Some(format!(
+                "may not decrypt objects of the source with key {key}, because the key's policy names neither the role nor its account"
             )),
             Breakage::Deny | Breakage::BucketPolicy => None,
         }
@@ -44,7 +52,7 @@ impl Breakage {
     async fn is_told_and_mended(self, name: &str) -> Result<()> {
         let broken = Broken::new(self, name).await?;
         broken.break_it().await?;
-        fails(&broken.scene, self.cause(&broken.key).as_deref()).await?;
+        fails(&broken.scene, self.cause(broken.closed_key().1).as_deref()).await?;
         broken.mend().await?;
         let status = broken.scene.write_until("ObjectsArriving").await?;
         assert_eq!(replicating(&status).0, "True");
@@ -64,23 +72,28 @@ struct Broken {
     abroad: String,
     /// The ARN of the key of the replicas; empty: they have none.
     key: String,
+    /// The ARN of the key of the source's objects, likewise.
+    source_key: String,
 }
 
 impl Broken {
     /// Objects arrive, and the operator corrects nothing.
     async fn new(breakage: Breakage, name: &str) -> Result<Broken> {
         let mut scene = scene_named(name).empty().await?;
-        let (mut abroad, mut key) = (scene.world.account.clone(), String::new());
+        let (mut abroad, mut key, mut source_key) =
+            (scene.world.account.clone(), String::new(), String::new());
         if let Breakage::BucketPolicy = breakage {
             abroad = scene.world.another_account();
             scene.destination = scene.world.versioned_bucket_of(&abroad, DESTINATION_REGION).await?;
         }
-        if let Breakage::KeyPolicy = breakage {
-            let kms = scene.world.as_account(&scene.world.account).kms(DESTINATION_REGION);
-            let made = kms.create_key().send().await?;
-            key = made.key_metadata().and_then(|made| made.arn()).unwrap_or_default().to_owned();
+        if let Breakage::KeyPolicy | Breakage::SourceKeyPolicy = breakage {
+            key = new_key(&scene.world, DESTINATION_REGION).await?;
         }
-        let broken = Broken { breakage, scene, abroad, key };
+        if let Breakage::SourceKeyPolicy = breakage {
+            source_key = new_key(&scene.world, SOURCE_REGION).await?;
+            encrypt_source(&scene, &source_key).await?;
+        }
+        let broken = Broken { breakage, scene, abroad, key, source_key };
         let own = &broken.scene.world.account;
         if broken.abroad != *own {
             broken.put_bucket_policy().await?;
@@ -90,6 +103,9 @@ impl Broken {
             if !broken.key.is_empty() {
                 spec["rules"][0]["destination"]["kmsKeyArn"] = json!(broken.key);
                 spec["rules"][0]["kmsEncryptedObjects"] = json!("Enabled");
+            }
+            if !broken.source_key.is_empty() {
+                spec["source"]["kmsKeyArns"] = json!([broken.source_key]);
             }
             if broken.abroad != *own {
                 spec["rules"][0]["destination"]["account"] = json!(broken.abroad);
@@ -120,7 +136,7 @@ impl Broken {
                 let put = iam.put_role_policy().role_name(ROLE).policy_name("guardrail");
                 put.policy_document(deny.to_string()).send().await?;
             }
-            Breakage::KeyPolicy => {
+            Breakage::KeyPolicy | Breakage::SourceKeyPolicy => {
                 let other =
                     json!({"AWS": format!("arn:aws:iam::{}:user/administrator", scene.world.account)});
                 self.put_key_policy(&other).await?;
@@ -144,7 +160,9 @@ impl Broken {
                 let iam = scene.world.iam();
                 iam.delete_role_policy().role_name(ROLE).policy_name("guardrail").send().await?;
             }
-            Breakage::KeyPolicy => self.put_key_policy(&self.account_root()).await?,
+            Breakage::KeyPolicy | Breakage::SourceKeyPolicy => {
+                self.put_key_policy(&self.account_root()).await?;
+            }
             Breakage::BucketPolicy => self.put_bucket_policy().await?,
             Breakage::Gone => {
                 scene.world.create_bucket(abroad, DESTINATION_REGION, &scene.destination).await?;
@@ -173,16 +191,42 @@ impl Broken {
         json!({"AWS": format!("arn:aws:iam::{}:root", self.scene.world.account)})
     }
 
+    /// The Region and the ARN of the key that the role may no longer use.
+    fn closed_key(&self) -> (&'static str, &str) {
+        match self.breakage {
+            Breakage::SourceKeyPolicy => (SOURCE_REGION, &self.source_key),
+            _ => (DESTINATION_REGION, &self.key),
+        }
+    }
+
     /// A policy of the key that lets only these principals use it.
     async fn put_key_policy(&self, principal: &Value) -> Result<()> {
         let world = &self.scene.world;
         let statement =
             json!({"Effect": "Allow", "Principal": principal, "Action": "kms:*", "Resource": "*"});
         let policy = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
-        let kms = world.as_account(&world.account).kms(DESTINATION_REGION);
-        kms.put_key_policy().key_id(&self.key).policy_name("default").policy(policy).send().await?;
+        let (region, key) = self.closed_key();
+        let kms = world.as_account(&world.account).kms(region);
+        kms.put_key_policy().key_id(key).policy_name("default").policy(policy).send().await?;
         Ok(())
     }
+}
+
+/// Makes a key, and returns its ARN.
+async fn new_key(world: &World, region: &str) -> Result<String> {
+    let made = world.as_account(&world.account).kms(region).create_key().send().await?;
+    Ok(made.key_metadata().and_then(|made| made.arn()).unwrap_or_default().to_owned())
+}
+
+/// Has S3 encrypt what is written to the source with a key.
+async fn encrypt_source(scene: &Scene, key: &str) -> Result<()> {
+    let with_key = ServerSideEncryptionByDefault::builder();
+    let with_key = with_key.sse_algorithm(ServerSideEncryption::AwsKms).kms_master_key_id(key).build()?;
+    let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(with_key).build();
+    let encryption = ServerSideEncryptionConfiguration::builder().rules(rule).build()?;
+    let put = scene.world.s3(SOURCE_REGION).put_bucket_encryption().bucket(&scene.source);
+    put.server_side_encryption_configuration(encryption).send().await?;
+    Ok(())
 }
 
 /// Suspends the versioning of the destination.
@@ -249,6 +293,12 @@ async fn an_explicit_deny_on_the_role_is_told_and_objects_arrive_again_once_it_i
 async fn a_key_that_does_not_name_the_role_is_told_and_objects_arrive_again_once_it_names_its_account()
 -> Result<()> {
     Breakage::KeyPolicy.is_told_and_mended("health-key").await
+}
+
+#[tokio::test]
+async fn a_key_of_the_source_that_does_not_name_the_role_is_told_and_objects_arrive_again_once_it_names_its_account()
+-> Result<()> {
+    Breakage::SourceKeyPolicy.is_told_and_mended("health-source-key").await
 }
 
 #[tokio::test]

@@ -108,6 +108,46 @@ fn the_check_that_corrects_what_made_objects_fail_names_it_at_once() {
 }
 
 #[test]
+fn the_policies_of_keys_are_read_only_while_objects_fail_and_one_of_the_source_may_be_the_cause() {
+    let mut scene = Scene::new();
+    scene.clock.advance(Duration::from_secs(3_600));
+    let replicas = format!("arn:aws:kms:eu-west-1:{HERE}:key/replicas");
+    let source = format!("arn:aws:kms:us-east-1:{HERE}:key/source");
+    let someone = json!({"Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{HERE}:user/administrator")},
+         "Action": "kms:*", "Resource": "*"}]});
+    scene.cloud.with(|world| {
+        world.keys.extend([&replicas, &source].map(|key| (key.clone(), "Enabled".to_owned())));
+        world.key_policies.insert(source.clone(), someone);
+    });
+    let mut encrypted = publishing();
+    encrypted["source"]["kmsKeyArns"] = json!([source]);
+    encrypted["rules"][0]["kmsEncryptedObjects"] = json!("Enabled");
+    encrypted["rules"][0]["destination"]["kmsKeyArn"] = json!(replicas);
+    scene.apply(encrypted);
+    let asked = |scene: &Scene| -> Vec<String> {
+        let calls = scene.calls().into_iter();
+        let keys = calls.filter_map(|call| match call {
+            Call::ReadKeyPolicy(key) => Some(key),
+            _ => None,
+        });
+        keys.collect()
+    };
+    scene.check();
+    assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
+    assert_eq!(asked(&scene), [""; 0]);
+
+    scene.publish(2.0, 2.0);
+    scene.sweep();
+    scene.check();
+    assert_eq!(asked(&scene), [replicas, source.clone()]);
+    let cause = format!(
+        "the likely cause: role arn:aws:iam::{HERE}:role/s3-replication/orders-role may not decrypt objects of the source with key {source}"
+    );
+    assert!(said(&scene).contains(&cause), "{}", said(&scene));
+}
+
+#[test]
 fn what_a_sweep_reports_leads_to_its_runbook_and_the_next_sweep_writes_nothing() {
     let mut scene = Scene::with_settings(|settings| {
         settings.runbooks = "https://docs.example.com".parse().unwrap();

@@ -88,27 +88,37 @@ def first(params, name):
 def destination_if_allowed(bucket, key, rule, role_arn):
     """Returns where the replica goes, as ministack's own does, or None if it may not go there."""
     target = destination_of(bucket, key, rule, role_arn)
-    if target is None or key_problem(rule, role_arn) or not role_allows(role_arn, bucket, key, target[0]):
+    if target is None or key_problem(bucket, key, rule, role_arn) or not role_allows(role_arn, bucket, key, target[0]):
         return None
     return target
 
 
-def key_problem(rule, role_arn):
-    """Why the key of the replicas cannot encrypt them, by the reason that S3 gives; None if it can, or if there is none."""
-    arn = ((rule.get("Destination") or {}).get("EncryptionConfiguration") or {}).get("ReplicaKmsKeyID")
-    if not arn:
-        return None
+def key_problem(bucket, key, rule, role_arn):
+    """Why the role cannot use the key of the object, or the key of its replica, by the reason that S3 gives; None if it can
+    use both, or if there is none."""
+    of_replica = ((rule.get("Destination") or {}).get("EncryptionConfiguration") or {}).get("ReplicaKmsKeyID")
+    held = ((s3._buckets.get(bucket) or {}).get("objects") or {}).get(key) or {}
+    of_object = held.get("preserved_headers", {}).get("x-amz-server-side-encryption-aws-kms-key-id")
+    uses = [
+        ("Src", of_object, "kms:Decrypt", "SrcGetObjectNotPermitted"),
+        ("Dst", of_replica, "kms:GenerateDataKey", "DstPutObjectNotPermitted"),
+    ]
+    problems = (use_problem(side, arn, action, role_arn, denied) for side, arn, action, denied in uses if arn)
+    return next(filter(None, problems), None)
+
+
+def use_problem(side, arn, action, role_arn, denied):
     owner, region = arn.split(":")[4], arn.split(":")[3]
     with replication_metrics.request_in(owner, region):
         held = kms._resolve_key(arn)
     if held is None:
-        return "DstKmsKeyNotFound"
+        return f"{side}KmsKeyNotFound"
     if held["KeyState"] != "Enabled":
-        return "DstKmsKeyInvalidState"
+        return f"{side}KmsKeyInvalidState"
     account = iam_evaluator._account_from_arn(role_arn)
-    asked = context(role_arn, "AssumedRole", account, "kms:GenerateDataKey", arn)
+    asked = context(role_arn, "AssumedRole", account, action, arn)
     decision = iam_evaluator.evaluate_resource_policy(held.get("Policy") or "", asked).decision
-    return None if decision == "Allow" else "DstPutObjectNotPermitted"
+    return None if decision == "Allow" else denied
 
 
 def role_allows(role_arn, source, key, destination):
@@ -175,7 +185,7 @@ def why_not(bucket, key, rule, role_arn):
     role = iam._roles.get_scoped(account, None, role_arn.rsplit("/", 1)[-1]) if account else None
     if role is None or not trusts_s3(role, bucket):
         return "AssumeRoleNotPermitted"
-    return key_problem(rule, role_arn) or "DstPutObjectNotPermitted"
+    return key_problem(bucket, key, rule, role_arn) or "DstPutObjectNotPermitted"
 
 
 s3._replication_destination = destination_if_allowed
