@@ -1,4 +1,7 @@
 //! The types of condition that a resource reports, and their order.
+//!
+//! In: nothing. Out: [`ConditionType`], for whatever writes or reads `status.conditions`. A new type of condition
+//! begins here; the reasons of all types are in `reasons.rs`.
 
 use serde::Serialize;
 use strum::IntoStaticStr;

@@ -1,5 +1,7 @@
-//! The CustomResourceDefinition of each kind, as shipped in `crds/`: the schema that is derived from the types, made
-//! ready for the API server.
+//! The CustomResourceDefinition of each kind, as shipped in `crds/`.
+//!
+//! In: the schemas that are derived from the types of the kinds. Out: definitions that the API server accepts, in which
+//! a new resource is `Unknown` until the operator has seen it.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -1,4 +1,7 @@
-//! The time between two checks, in the form that Kubernetes uses for durations: `10m`, `1h30m`.
+//! A time between two checks, readings or canaries, in the form that Kubernetes uses for durations: `10m`, `1h30m`.
+//!
+//! In: the text of a spec or of a flag. Out: a duration. A stored value out of range is clamped, and a flag out of
+//! range is refused.
 
 use std::borrow::Cow;
 use std::time::Duration;

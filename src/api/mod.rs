@@ -1,6 +1,9 @@
-//! What users write and read: the kinds `BucketReplication`, `AwsAccount` and `ReplicationBackfill` with spec and status,
-//! and the closed sets of conditions and reasons. In: nothing of the crate. Out: types for every other module, and the CRDs. No I/O and no
-//! AWS types.
+//! The kinds that users write and read: `BucketReplication`, `AwsAccount` and `ReplicationBackfill`, each with spec and
+//! status, and the closed sets of conditions and reasons.
+//!
+//! In: nothing of the crate. Out: types for every other module, and the CRDs. No I/O and no AWS types. A new kind
+//! begins here as a folder. It also needs its definition in `crd.rs`, its store in `controllers/index.rs`, a controller
+//! of its own beside the others, and its line in `controllers/run.rs`.
 
 mod aws_account;
 mod bucket_replication;

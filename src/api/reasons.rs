@@ -1,4 +1,9 @@
-//! The reasons of conditions: a closed set. `docs/reasons.md` documents each, and a test compares the two.
+//! The reasons of conditions: a closed set. Each implies a status of `Ready`, and whether the operator tries again
+//! soon.
+//!
+//! In: nothing. Out: [`Reason`], for conditions, events, metrics and pauses. A new reason begins here.
+//! `cli/fleet/advice.rs` does not compile until it advises on the reason, and a test asks for its row and its paragraph
+//! in `docs/reasons.md`.
 
 use serde::Serialize;
 use strum::{Display, IntoStaticStr, VariantArray};

@@ -1,10 +1,13 @@
-//! Admission rules of the CRDs, which the API server enforces: CEL expressions, each with a message that says what to do,
-//! and the schemas of maps.
+//! Admission rules of the CRDs, and the schemas of maps. The rules are CEL expressions, each with a message that says
+//! what to do.
 //!
-//! Each expression is linear in the number of replication rules, because the API server has a cost budget for them. None
-//! can raise an error on a stored object, because an erroring expression would block even the removal of a finalizer.
-//! Bucket names follow <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>,
-//! role names and paths <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>.
+//! In: nothing; the types of the kinds attach each rule to a field. Out: rules in the CRDs, which the API server
+//! enforces.
+//!
+//! Each expression is linear in the number of replication rules, because the API server has a cost budget for them.
+//! None can raise an error on a stored object, because an erroring expression would block even the removal of a
+//! finalizer. Bucket names follow <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>, role
+//! names and paths <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>.
 
 use kube::core::{Reason, Rule};
 use schemars::{Schema, SchemaGenerator, json_schema};

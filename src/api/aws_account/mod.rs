@@ -1,5 +1,9 @@
-//! The spec and status of an `AwsAccount`: the AWS identity of the operator in one account, and what the resources of
-//! which namespaces may do there.
+//! The kind `AwsAccount`: the AWS identity of the operator in one account, and the limits on what resources of which
+//! namespaces may do there.
+//!
+//! In: the YAML of an administrator; the status that `replication/status/aws_account.rs` makes. Out: typed values, the
+//! CRD in `crds/` and `docs/fields.md`. Whether a resource keeps within the limits is decided in
+//! `replication/authorize/`.
 
 #![allow(clippy::duplicated_attributes, reason = "each printcolumn(…) has its own type_")]
 

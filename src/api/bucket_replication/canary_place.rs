@@ -1,4 +1,7 @@
-//! Where canaries of a resource may be, as its status lists it.
+//! A folder in a bucket in which canaries of a resource may be, as its status lists it.
+//!
+//! In: the places that `replication/health/canary/place.rs` works out. Out: an entry of `status.canaryPlaces`, by which
+//! a later process and a deletion find the canaries.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,8 @@
-//! Whether objects arrive: what a user asks the operator to observe (`spec.health`), and what it found
-//! (`status.health`). No I/O; the verdict itself is worked out in `replication/health/`.
+//! The fields about whether objects arrive: what a user asks the operator to observe (`spec.health`), and what the
+//! operator found (`status.health`).
+//!
+//! In: the YAML of a user; the verdict that `replication/health/` works out. Out: typed values, and their part of the
+//! CRD and of `docs/fields.md`. No I/O.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;

@@ -1,5 +1,7 @@
 //! The kind `BucketReplication`: what a user asks for ([`spec`]) and what the operator reports ([`status`]). Whether
 //! objects arrive has types of its own ([`health`]).
+//!
+//! In: the types of the files of this folder. Out: their names, for the rest of the crate.
 
 mod canary_place;
 mod health;

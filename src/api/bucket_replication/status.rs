@@ -1,4 +1,8 @@
 //! The status of a `BucketReplication`: what the operator last observed in AWS and did there, field by field.
+//!
+//! In: what `replication/status/` reports of a check. Out: typed values, their part of the CRD, and the memory of the
+//! next check and of a deletion. One difference ([`DriftEntry`]) gets its words here, for conditions, events, plans and
+//! the command line alike.
 
 use std::fmt;
 

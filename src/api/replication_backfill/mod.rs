@@ -1,5 +1,7 @@
 //! The kind `ReplicationBackfill`: which missed objects a user wants replicated once ([`spec`]), and what became of the
 //! job that does it ([`status`]).
+//!
+//! In: the types of the files of this folder. Out: their names, for the rest of the crate.
 
 mod spec;
 mod status;

@@ -1,5 +1,8 @@
 //! The spec of a `ReplicationBackfill`: every field that a user can write, with its schema and its admission rules.
-//! Becomes the CRD in `crds/` and `docs/fields.md`.
+//!
+//! In: the YAML of a user, or what the subcommand `backfill` creates. Out: typed values, the CRD in `crds/` and
+//! `docs/fields.md`. A new field begins here; one that makes the job is also fixed in `validation.rs` and goes into the
+//! request in `replication/backfill/request.rs`.
 //!
 //! A backfill is one job. What the job does is fixed when the resource is created: only `approved` and `cancel` can be
 //! set later, and neither can be taken back.

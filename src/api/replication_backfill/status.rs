@@ -1,4 +1,7 @@
 //! The status of a `ReplicationBackfill`: the job that the operator asked for, and what S3 reports of it.
+//!
+//! In: what `replication/backfill/status.rs` makes of the request and of S3's answers. Out: typed values, their part of
+//! the CRD, and what the operator needs to find its job again.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;

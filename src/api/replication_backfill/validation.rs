@@ -1,4 +1,6 @@
 //! Admission rules of `ReplicationBackfill`: CEL expressions, each with a message that says what to do.
+//!
+//! In: nothing; `spec.rs` attaches each rule to a field. Out: rules in the CRD, which the API server enforces.
 
 use kube::core::Rule;
 
