@@ -1,6 +1,7 @@
 //! Connects resources to AWS: the operator's own identity, and one entry for each `AwsAccount`.
 //!
-//! In: the accounts that a resource refers to. Out: [`ResourceClients`], each verified to be in its account.
+//! In: the accounts that a resource refers to; the rates, the timeout and the attempts of calls. Out:
+//! [`ResourceClients`], each verified to be in its account. The SDK's own retries are set here.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

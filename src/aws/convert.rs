@@ -1,4 +1,7 @@
-//! Converts the replication configuration to the SDK's types and back.
+//! Converts a replication configuration from the domain's types to the SDK's, and back.
+//!
+//! In: the configuration to write, or the one that S3 answered with. Out: the same in the types of the other side. A
+//! new element of a rule is converted here.
 //!
 //! The operator writes the second version of the schema and reads both
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-add-config.html>).

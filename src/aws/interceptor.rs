@@ -1,6 +1,7 @@
 //! Interceptors of the SDK: one counts every request to AWS and traces it as a span, one keeps the body of an answer.
 //!
-//! The SDK's retries are counted too, because AWS limits requests.
+//! In: each request of a client, and its answer. Out: the metrics and the span of the request; the body as text, for
+//! elements that the SDK does not read. The SDK's retries are counted too, because AWS limits requests.
 
 use std::sync::Arc;
 use std::time::Instant;

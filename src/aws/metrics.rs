@@ -1,4 +1,7 @@
 //! The metrics of requests to AWS.
+//!
+//! In: each request with its service, operation and error code and how long it took, and each wait for a rate limit.
+//! Out: counters and a histogram for `/metrics`. None has a label for the account.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;

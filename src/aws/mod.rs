@@ -1,7 +1,8 @@
 //! The only module that knows the AWS SDK.
 //!
-//! In: accounts, what to read, and steps. Out: [`crate::replication::Observed`], and how each step ended. The life of
-//! an account (clients, sessions, limits, caches) is in `account/`.
+//! In: accounts, what to read, and what to write. Out: what AWS holds, such as [`crate::replication::Observed`], and
+//! how each write ended. The life of an account (clients, sessions, limits, caches) is in `account/`, the calls are in
+//! `read/` and `write/`.
 
 mod account;
 mod cloud;

@@ -1,7 +1,8 @@
-//! Reads event queues (`sqs:ReceiveMessage`, `sqs:DeleteMessage`).
+//! Reads event queues, and deletes the messages that were handled (`sqs:ReceiveMessage`, `sqs:DeleteMessage`).
 //!
-//! In: a queue. Out: its messages, or a failure in its class. SQS has clients of its own: a long poll takes longer than
-//! any other call may, and a queue that does not answer must open no circuit breaker of an account.
+//! In: a queue, or the receipts of messages. Out: messages, or a failure in its class. SQS has clients of its own: a
+//! long poll takes longer than any other call may, and a queue that does not answer must open no circuit breaker of an
+//! account.
 
 use std::collections::HashMap;
 use std::time::Duration;

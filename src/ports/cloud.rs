@@ -1,7 +1,9 @@
 //! The port to AWS.
 //!
-//! In: accounts, read sets and steps. Out: what AWS holds, or a classified failure. An implementation takes no
-//! decisions: which reads and writes are needed is worked out before, in `replication`.
+//! In: accounts, read sets, steps, jobs, canaries and queues. Out: what AWS holds, or a classified failure. An
+//! implementation takes no decisions: which reads and writes are needed is worked out before, in `replication`. A call
+//! that the controllers make beside the reads and the steps of a check begins here; `aws/cloud.rs` and
+//! `simulation/cloud.rs` implement it.
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,4 +1,7 @@
-//! Turns an error of the API server into one sentence: its own message, and the remedy where the operator lacks a right.
+//! Explains an error of the API server in one sentence.
+//!
+//! In: an error of a request, or the API server's status. Out: the API server's own message, and the remedy where the
+//! operator lacks a right.
 
 use kube::core::Status;
 

@@ -1,4 +1,8 @@
-//! AWS as one resource sees it in one account.
+//! The client with which one resource calls AWS in one account, as one identity.
+//!
+//! In: the SDK clients of the account, and the session that signs; without a session the operator's own credentials
+//! sign. Out: an SDK client of a service and Region for that identity, and the answers of its calls. A session that AWS
+//! no longer accepts is dropped.
 
 use std::sync::Arc;
 

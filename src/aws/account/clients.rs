@@ -1,7 +1,8 @@
-//! Shared by all calls in one account: SDK clients for every Region, made once, rate limits, a circuit breaker, and
-//! the caches of its buckets and keys.
+//! Shared by all calls in one account: SDK clients for every Region, made once, rate limits, a circuit breaker, and the
+//! caches of its buckets, roles and keys.
 //!
-//! In: an [`Operation`] and a request of the SDK. Out: its answer, or a [`Failure`] in its class.
+//! In: an [`Operation`] and a request of the SDK. Out: its answer, or a [`Failure`] in its class. A service that the
+//! operator did not call before gets its client here.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,11 +1,11 @@
 //! The endpoint of S3 Control, which makes the account a label of the host: `111122223333.s3-control.eu-west-1…`.
 //!
 //! In: the Region, the account, and the endpoint that the environment names (`AWS_ENDPOINT_URL`,
-//! `AWS_ENDPOINT_URL_S3_CONTROL`). Out: the endpoint of a request. The SDK's own rules know partitions, FIPS and dual-stack,
-//! and put the label before the host of a VPC endpoint too
-//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/privatelink-interface-endpoints.html>). Where the environment
-//! names an address or this machine, there is no host to put a label before, and the account is in the header
-//! `x-amz-account-id` alone.
+//! `AWS_ENDPOINT_URL_S3_CONTROL`). Out: the endpoint of a request. The SDK's own rules know partitions, FIPS and
+//! dual-stack, and put the label before the host of a VPC endpoint too
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/privatelink-interface-endpoints.html>). Where the
+//! environment names an address or this machine, there is no host to put a label before, and the account is in the
+//! header `x-amz-account-id` alone.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,7 @@
-//! The operator's own credentials.
+//! The operator's own credentials, by the standard chain of the SDK.
+//!
+//! In: the environment, its files and endpoints, and each refusal of a key by AWS. Out: credentials for the SDK, loaded
+//! again before they expire and after a refusal, and a version that changes with the access key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

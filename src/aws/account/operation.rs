@@ -1,4 +1,8 @@
-//! Names a call to AWS (service, Region, action, subject) for rate limits, the circuit breaker, the log and failures.
+//! Names a call to AWS, for rate limits, the circuit breaker, the log and failures.
+//!
+//! In: the service, whether the call writes, the action, the subject and the Region. Out: an [`Operation`], whose
+//! [`Lane`] is the rate limit that the call waits for. A new service begins here and continues in `clients.rs` and
+//! `rate_limiter.rs`.
 
 /// A token bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,10 @@
-//! Token buckets: one per service, with reads and writes apart, so that a burst of checks leaves room for writes and
-//! a fleet of resources stays below AWS's own, undisclosed limits.
+//! The rate limits of calls to S3, IAM, KMS, CloudWatch, STS and S3 Batch Operations: a token bucket for each service,
+//! with reads and writes of S3 and IAM apart. A burst of checks leaves room for writes, and a fleet of resources stays
+//! below AWS's own, undisclosed limits.
+//!
+//! In: the rates of S3 and IAM, which flags set (`cli/aws_args.rs`), and the [`Lane`] of each call. Out: a wait until
+//! the call may be sent. The rates of the other services, such as KMS, are constants here. Each account has limits of
+//! its own, but for STS, which counts all calls against the caller's account.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -1,5 +1,8 @@
-//! Sessions in the role of an `AwsAccount`: one per resource, named after it, cached, renewed before it expires, and
-//! begun again when AWS no longer accepts it.
+//! Sessions in the role of an `AwsAccount`: one per resource, named after it.
+//!
+//! In: the role and the name of a session, and the failures of the calls that it signed. Out: temporary credentials
+//! with the identity that STS gave them. They are cached, renewed before they expire, and begun again when AWS no
+//! longer accepts them.
 
 use std::time::{Duration, Instant, SystemTime};
 

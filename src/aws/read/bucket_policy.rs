@@ -1,4 +1,7 @@
-//! Reads the policy of a bucket.
+//! Reads the policy of a bucket (`s3:GetBucketPolicy`).
+//!
+//! In: a client, and the address of the bucket. Out: the policy as JSON, `None` where there is none, or S3's failure in
+//! its class.
 
 use serde_json::Value;
 

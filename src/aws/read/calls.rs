@@ -1,7 +1,8 @@
 //! One function for each read of a check from S3, IAM and KMS, but for bucket policies and Regions.
 //!
-//! In: a client, and what to read. Out: the answer in the domain's types, or AWS's failure. Each is one call, but for
-//! a role that is to be deleted.
+//! In: a client, and what to read. Out: the answer in the domain's types, or AWS's failure. Each is one call, but for a
+//! role that is to be deleted. A new read begins here. `observe.rs` makes it part of a check, `replication/read_set.rs`
+//! selects what it reads, and `replication/observed.rs` holds the answer.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,7 @@
-//! Reads for `import`: the replication configuration of a bucket, and the versioning of the buckets that it is about.
+//! Reads for `import`, beyond those of a check.
+//!
+//! In: a client, and a bucket. Out: the replication configuration of the bucket, with the elements of it that no spec
+//! can express; or the versioning of a bucket.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,7 @@
 //! Finds a bucket's Region, and whether the bucket belongs to the account that it should belong to.
+//!
+//! In: a client, and a bucket with what spec and status say of its Region. Out: its location, as remembered or by a
+//! call; `None` where there is no such bucket; a failure where the bucket belongs to another account.
 
 use crate::aws::account::cache::{BucketKey, Location, OwnerCheck};
 use crate::aws::account::client::AwsClient;

@@ -1,6 +1,8 @@
 //! Reads from AWS into the domain's own types.
 //!
-//! In: clients, and what to read. Out: [`crate::replication::Observed`] and its parts, each with its failure.
+//! In: clients, and what to read. Out: [`crate::replication::Observed`] and its parts, each with its failure; and
+//! beside the checks, what canaries, backfills, metrics and the command line read. A new read of a check begins in
+//! `calls.rs`.
 
 pub mod bucket_policy;
 pub mod calls;
