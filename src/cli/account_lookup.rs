@@ -1,4 +1,6 @@
-//! Looks up `AwsAccount`s for the command line. In: the manifests. Out: the `AwsAccount`s of a resource, or a refusal. An
+//! Finds the `AwsAccount`s of a resource for subcommands that read files.
+//!
+//! In: the manifests, and the flags that name a cluster. Out: the `AwsAccount`s of a resource, or a refusal. An
 //! `AwsAccount` that a resource names and no file contains is read from the cluster.
 //!
 //! The one named `default` applies only if a file contains it, so that `plan` works without a cluster.

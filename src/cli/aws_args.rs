@@ -1,6 +1,7 @@
-//! The flags of the limits of calls to AWS.
+//! The flags of the limits of calls to AWS: rates of S3 and IAM, the timeout, and the attempts of one call.
 //!
-//! In: arguments and environment. Out: the settings of the clients.
+//! In: arguments and environment. Out: the settings of the clients. The rates of other services, such as KMS, have no
+//! flag: they are constants in `aws/account/rate_limiter.rs`.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -1,5 +1,7 @@
-//! `backfill`: creates a `ReplicationBackfill` for one resource, and with `--wait` follows it to its end; with `-f`, only
-//! prints those of the resources in files.
+//! `backfill`: creates a `ReplicationBackfill` for one resource.
+//!
+//! In: the name of the resource, or files with `-f`, and the objects to choose. Out: the `ReplicationBackfill` in the
+//! cluster, and with `--wait` its progress and its end; with `-f` only manifests, which are printed.
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,4 +1,7 @@
-//! `check`: asks the operator to check one resource now, waits for the answer, and prints what is true then.
+//! `check`: asks the operator to check one resource now.
+//!
+//! In: the name of the resource. Out: the annotation that requests the check and, once the operator has answered it,
+//! what is true of the resource, printed as `status` does.
 
 use std::process::ExitCode;
 use std::time::Duration;

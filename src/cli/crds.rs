@@ -1,5 +1,7 @@
-//! `crds`: prints the CustomResourceDefinitions, or writes them into a directory as shipped in `crds/`, one file per
-//! kind.
+//! `crds`: prints the CustomResourceDefinitions.
+//!
+//! In: the definitions of `api/crd.rs`, and a directory or none. Out: YAML on standard output, or one file per kind in
+//! the directory, as shipped in `crds/`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,4 +1,7 @@
-//! The flags of leader election in, the settings of the elector out. Absent flags are derived from the pod.
+//! The flags of leader election.
+//!
+//! In: arguments and environment; absent flags are derived from the pod. Out: the settings of the elector, or the
+//! reason why they cannot be used.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,7 @@
-//! `-f`: paths in, resources out. A path is a file or standard input, with one or more YAML or JSON documents.
+//! Reads the files of `-f`.
+//!
+//! In: paths. A path is a file or standard input, with one or more YAML or JSON documents. Out: the resources,
+//! accounts, backfills and labels of namespaces in them, or an error that names file, resource and field.
 
 use std::collections::{BTreeMap, BTreeSet};
 

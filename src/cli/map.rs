@@ -1,4 +1,7 @@
-//! `map`: resources in, which bucket replicates into which out, by account and Region.
+//! `map`: prints which bucket replicates into which.
+//!
+//! In: the resources of a cluster. Out: the sources of each account and Region with their destinations, as text for
+//! people or as JSON or YAML.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;

@@ -1,4 +1,7 @@
-//! The command line: arguments in, output and exit code out. Each subcommand has a file.
+//! The command line: each subcommand has a file or a folder.
+//!
+//! In: the arguments of the process. Out: output, and an exit code. A new subcommand begins here, as a variant of
+//! `Command` and a file of its own.
 
 mod account_lookup;
 mod aws_args;

@@ -1,4 +1,7 @@
-//! Writing to standard output, for every subcommand.
+//! Writes to standard output, for every subcommand.
+//!
+//! In: text, or a value and the format for it (JSON or YAML). Out: the text on standard output. A reader that closes
+//! the pipe early is no error.
 
 use std::io::{ErrorKind, Write};
 

@@ -1,4 +1,8 @@
-//! `plan`: resources in, what the operator would change in AWS out, without a cluster.
+//! `plan`: prints what the operator would change in AWS.
+//!
+//! In: files with resources, and what AWS holds; nothing of a cluster, unless the files lack an `AwsAccount` or the
+//! labels of a `Namespace` that decide. Out: the differences and the steps of each resource, or its refusal, as text or
+//! JSON. The decision is in `replication/assess.rs`.
 //!
 //! The UID of the cluster is unknown here, and the UID of a resource too unless its file was read from a cluster
 //! (`kubectl get … -o yaml | … plan -f -`). An unknown UID matches the tags of any role.

@@ -1,7 +1,7 @@
 //! The policies that backfills need, for `policy`.
 //!
-//! In: the backfills of a replication, and where its source is. Out: trust policy and permissions of each job's role, and the
-//! statements that the operator's own policy needs for the jobs.
+//! In: the backfills of a replication, and where its source is. Out: trust policy and permissions of each job's role,
+//! and the statements that the operator's own policy needs for the jobs.
 
 use kube::ResourceExt;
 use serde_json::Value;

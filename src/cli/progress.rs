@@ -1,6 +1,7 @@
-//! The progress of a command that waits: one line that changes on a terminal, and a line for each step elsewhere.
+//! Shows the progress of a command that waits.
 //!
-//! Progress goes to standard error, so that standard output holds the result alone.
+//! In: the step that goes on, and figures of the moment. Out: one line that changes on a terminal, and a line for each
+//! step elsewhere. Progress goes to standard error, so that standard output holds the result alone.
 
 use std::io::{IsTerminal, Write};
 

@@ -1,5 +1,8 @@
-//! `run`: the operator. Reads flags and environment, sets up logs, metrics, clients and the election, and runs the
-//! controllers until SIGTERM.
+//! `run`: the operator itself, with all of its flags.
+//!
+//! In: flags and environment. Out: nothing but logs and metrics, until SIGTERM; or the reason why the operator cannot
+//! start. It sets up logs, metrics, clients and the election, and runs the controllers. A new flag begins here and
+//! mostly continues in `controllers/settings.rs`.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

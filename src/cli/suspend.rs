@@ -1,4 +1,7 @@
-//! `suspend` and `resume`: set `spec.suspend` of resources, and report what that means.
+//! `suspend` and `resume`: set `spec.suspend` of resources.
+//!
+//! In: the names of the resources. Out: the field in the cluster, and a line for each resource that says what that
+//! means, and which GitOps tool would change it back.
 
 use std::process::ExitCode;
 

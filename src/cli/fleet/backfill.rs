@@ -1,4 +1,7 @@
 //! A backfill as people read it.
+//!
+//! In: a `ReplicationBackfill` as the API server holds it. Out: [`BackfillView`]: how far it is, why it waits or how it
+//! ended, and the commands that help it on.
 
 use kube::ResourceExt;
 use kube::core::DynamicObject;

@@ -1,4 +1,6 @@
-//! A condition as people read it, and as the JSON of `status` has it.
+//! A condition as people read it.
+//!
+//! In: a condition of a status, which `view.rs` reads. Out: [`ConditionView`], as the JSON of `status` has it.
 
 use serde::{Deserialize, Serialize};
 

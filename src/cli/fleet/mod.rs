@@ -1,7 +1,7 @@
 //! The replications of a cluster as people read them: what is true of each, and what to do about it.
 //!
-//! In: resources as the API server holds them. Out: [`ReplicationView`]s, which `status`, `map` and `report` print. Their
-//! JSON form is documented in `docs/command-line.md` and stable.
+//! In: resources as the API server holds them. Out: [`ReplicationView`]s, which `status`, `check`, `map` and `report`
+//! print. Their JSON form is documented in `docs/command-line.md` and stable.
 
 mod advice;
 mod backfill;

@@ -1,4 +1,7 @@
-//! Where the runbook of a reason is.
+//! Finds the runbook of a reason, and takes the flag that names the site of the runbooks.
+//!
+//! In: the reason, the operator's message, and the site that the user gave. Out: an address: on that site, else where
+//! the message links to, else in the repository.
 
 use clap::Args;
 

@@ -1,4 +1,8 @@
-//! `import`: a bucket that replicates already in, a `BucketReplication` out on which `plan` finds nothing to change.
+//! `import`: prints a resource for a bucket that replicates already.
+//!
+//! In: a bucket as S3 holds it, or all buckets of an account. Out: a `BucketReplication` on which `plan` finds nothing
+//! to change, or the part of the bucket's configuration that a spec cannot express. The translation is in
+//! `replication/import.rs`.
 
 mod directory;
 

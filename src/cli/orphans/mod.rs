@@ -1,6 +1,8 @@
-//! `orphans`: what resources that are gone have left behind in AWS: roles, configurations that name them, and statements
-//! for them in bucket policies. Reads only, unless `--delete` is given and confirmed. What still replicates is deleted only
-//! with `--including-replicating`.
+//! `orphans`: finds what resources that are gone have left behind in AWS, and deletes it on request.
+//!
+//! In: the resources of the cluster, and the roles, replication configurations and bucket policies of its accounts.
+//! Out: a list of what is left, with the steps that delete it; with `--delete`, after a confirmation, these steps
+//! executed. A role that still replicates is deleted only with `--including-replicating`. The decision is in `find.rs`.
 
 mod find;
 

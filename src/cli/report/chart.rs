@@ -1,6 +1,8 @@
-//! The map of a report: places (account and Region) with their buckets, and an arrow for each bucket that replicates into
-//! another, as SVG. Sources are on the left, destinations on the right. What would not be readable is counted: a large
-//! fleet has an arrow for each pair of places and verdict.
+//! Draws the map of a report as SVG.
+//!
+//! In: the resources of the report. Out: places (account and Region) with their buckets, sources on the left and
+//! destinations on the right, and an arrow for each bucket that replicates into another. A large fleet has an arrow for
+//! each pair of places and verdict instead, because single ones would not be readable.
 //!
 //! Verdicts differ by colour, by the form of the line, and by the sign in the legend. The table below the map says the
 //! same in text.

@@ -1,4 +1,7 @@
-//! A report as Markdown, for a pull request or a ticket: the verdict, what needs attention, and counts of the rest.
+//! A report as Markdown, for a pull request or a ticket.
+//!
+//! In: a [`Report`]. Out: the text: the verdict, the resources that need attention with a command for each, and the
+//! rest folded away. Every text of a resource, of AWS or of a user is escaped.
 
 use crate::cli::fleet::{ReplicationView, Verdict};
 use crate::cli::report::data::{BucketReport, IMPORT, Report, UnknownReport};

@@ -1,5 +1,7 @@
-//! `report`: a cluster in, a page for people without a terminal out: the verdict of the fleet, a map, tables, and
-//! the buckets that no replication covers.
+//! `report`: writes a page for people without a terminal.
+//!
+//! In: the resources of a cluster and the buckets of its accounts, or an earlier report as JSON. Out: HTML, Markdown or
+//! JSON: the verdict of the fleet, a map, tables, and the buckets that no resource covers.
 
 mod chart;
 mod data;

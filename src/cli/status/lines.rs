@@ -1,4 +1,7 @@
-//! A line for each resource, under the verdict of all of them.
+//! Lays out a line for each resource, under the verdict of all of them.
+//!
+//! In: the resources, the ones that need someone first, and the width of the terminal. Out: a table as text, and the
+//! command that shows more of the worst.
 
 use unicode_width::UnicodeWidthStr;
 

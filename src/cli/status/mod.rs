@@ -1,5 +1,7 @@
-//! `status`: the resources of a cluster in, what is true of them out: a tree for one, a line each for many, the ones that
-//! need someone first.
+//! `status`: prints what is true of resources.
+//!
+//! In: the resources of a cluster and their backfills. Out: a tree for one, a line each for many, the ones that need
+//! someone first; JSON or YAML for a program; and an exit code that says whether something is wrong.
 
 mod lines;
 #[cfg(test)]

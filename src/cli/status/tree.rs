@@ -1,4 +1,7 @@
-//! One resource as a tree: the verdict, why and what to do first; then buckets, rules, settings, drift and backfills.
+//! Lays out one resource as a tree.
+//!
+//! In: the resource as people read it, the width of the terminal, and the time. Out: text: the verdict, why and what to
+//! do first; then buckets, rules, settings, drift and backfills.
 
 use jiff::{SignedDuration, Timestamp};
 

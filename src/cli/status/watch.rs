@@ -1,7 +1,8 @@
 //! `status --watch`: prints again whenever a resource changes.
 //!
-//! On a terminal each picture overwrites the last one in one write, line by line and without clearing the screen first,
-//! so that nothing flickers. Elsewhere a line is printed for each resource whose verdict changes.
+//! In: the resources, and the changes of them that the API server reports. Out: on a terminal a picture that overwrites
+//! the last one in one write, line by line and without clearing the screen first, so that nothing flickers; elsewhere a
+//! line for each resource whose verdict changes.
 
 use std::collections::BTreeMap;
 use std::io::Write;
