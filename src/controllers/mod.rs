@@ -1,6 +1,7 @@
 //! The controllers: one folder for each kind, and what they share.
 //!
 //! In: changes that the watches report, and time. Out: writes to AWS and to the status of resources, through the ports.
+//! The controller of a new kind is a folder here, and a line in `run.rs`.
 
 pub mod aws_account;
 pub mod bucket_replication;

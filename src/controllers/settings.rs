@@ -1,4 +1,7 @@
-//! The settings of the controllers.
+//! The settings of the controllers, and the limits that they set on resources.
+//!
+//! In: the flags of `run`, which `cli/run.rs` reads. Out: intervals that are not below the administrator's shortest, a
+//! spec as the operator acts on it (`--read-only` included), and the id of an object in this cluster.
 
 use std::borrow::Cow;
 use std::time::Duration;

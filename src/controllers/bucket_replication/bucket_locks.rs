@@ -1,8 +1,8 @@
 //! Serializes the writes to one bucket's policy, which several resources share: S3 has no conditional write for it.
 //!
-//! In: the name of a bucket. Out: its lock, held while a policy is read, merged, written and read again, and the policy that
-//! was written there a moment ago, in place of an answer from before that write. With leader election one process writes, so
-//! that a lock in memory is enough.
+//! In: the name of a bucket. Out: its lock, held while a policy is read, merged, written and read again, and the policy
+//! that was written there a moment ago, in place of an answer from before that write. With leader election one process
+//! writes, so that a lock in memory is enough.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

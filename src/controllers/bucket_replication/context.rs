@@ -1,4 +1,7 @@
-//! Everything that the reconciles of all resources share.
+//! Everything that the reconciles of all `BucketReplication`s share.
+//!
+//! In: the ports, the stores, memory, evidence, locks, settings and the clock, put together by `controllers/run.rs`.
+//! Out: one value that every reconcile borrows.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! Deletes what a resource made in AWS: observe → teardown → execute → verify, and then the finalizer goes.
 //!
 //! In: an object with a deletion timestamp, decodable or not. Out: nothing of the resource is left, or the finalizer
-//! stays and the status says why. Only what is the resource's own is removed, in each account where something may be.
+//! stays and the status says why. Only what is the resource's own is removed, in each account where something may be:
+//! `replication/plan/teardown.rs` decides what that is, and `canary/deletion.rs` deletes canaries.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Reads what deletion needs to know from an object that may not be decodable.
 //!
-//! In: the object as the API server holds it. Out: its policies, and every bucket, role and account that may hold
-//! something of the resource.
+//! In: the object as the API server holds it. Out: its policies, of which `deletionPolicy` and `managementPolicy` may
+//! leave AWS as it is, and every bucket, role and account that may hold something of the resource.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,8 @@
-//! Counts the resources, by their statuses, and the queue for the metrics.
+//! Takes the snapshot of all resources for the gauges of `/metrics`.
+//!
+//! In: the summaries of the resources in the store, the ages of their checks, and the depth of the queue. Out:
+//! [`FleetSnapshot`], which is empty while another process leads. A gauge over all resources, such as one by account,
+//! gets its values here and its text in `telemetry/metrics/collector.rs`.
 
 use std::time::Instant;
 

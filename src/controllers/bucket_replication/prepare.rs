@@ -1,7 +1,7 @@
 //! Makes the first write to AWS safe.
 //!
-//! In: the steps that are about to be executed. Out: the object is live and has the finalizer, and its status names what the
-//! steps may make; or the check stops.
+//! In: the steps that are about to be executed. Out: the object is live and has the finalizer, and its status names
+//! what the steps may make; or the check stops.
 
 use crate::api::{BucketReplicationStatus, FINALIZER, ManagementPolicy};
 use crate::controllers::bucket_replication::context::Context;

@@ -1,6 +1,6 @@
 //! Counts the drift of a check, and logs its decision.
 //!
-//! In: a plan, its outcome, and the report. Out: metrics, events' outcomes, and one line in the log.
+//! In: a plan, its outcome, and the report. Out: the metrics of drift and of what found it, and one line in the log.
 
 use kube::ResourceExt;
 use tracing::{info, warn};

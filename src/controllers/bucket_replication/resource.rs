@@ -1,4 +1,7 @@
 //! The resource under reconcile: its object, and its status as the operator last wrote it.
+//!
+//! In: the object as the watch saw it, and what memory and settings say of it. Out: the spec as the operator acts on
+//! it, whether someone requested this check, whether its reads must be fresh, and the circumstances of its report.
 
 use std::borrow::Cow;
 use std::time::Duration;

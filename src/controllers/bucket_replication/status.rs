@@ -1,7 +1,8 @@
-//! Writes the status and the events of a reconcile, a status only if it differs from the one that is there, and decides when
-//! the resource is reconciled again.
+//! Writes the status and the events of a reconcile, and decides when the resource is reconciled again.
 //!
-//! In: a report and the previous status. Out: the writes to Kubernetes, and the action.
+//! In: a report and the previous status. Out: the writes to Kubernetes, and the action. A status that equals the
+//! previous one is not written. `replication/status/` therefore keeps times out of messages, and
+//! `replication/health/figures.rs` rounds figures.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
-//! What the flags of `run` say about events.
+//! The settings of events, as the flags of `run` give them.
+//!
+//! In: URLs of queues, and the interval of resources that events cover. Out: [`EventSettings`]. Without a queue the
+//! operator only polls.
 
 use crate::api::Interval;
 use crate::replication::events::EventQueue;

@@ -1,4 +1,7 @@
-//! Everything that the reconciles of all backfills share.
+//! Everything that the reconciles of all `ReplicationBackfill`s share.
+//!
+//! In: the context of the replications that backfills refer to, and a memory of their own. Out: one value that every
+//! reconcile borrows.
 
 use std::sync::Arc;
 

@@ -1,4 +1,7 @@
-//! Why a reconcile stops early.
+//! The reasons why the reconcile of a backfill stops early.
+//!
+//! In: a refusal, a failure of AWS, or an error of Kubernetes. Out: [`Stop`], by which the reconcile reports a refusal,
+//! tries again, or begins again because the cache was behind.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
 //! The backfill under reconcile: its object, its id, and its status as the operator last wrote it.
+//!
+//! In: the object as the watch saw it, decodable or not, and the memory of backfills. Out: whether it is to end, has
+//! changed or was requested, and the circumstances of its report.
 
 use kube::core::ObjectMeta;
 
