@@ -1,4 +1,6 @@
-//! Parses Amazon Resource Names (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>).
+//! Takes Amazon Resource Names apart (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>).
+//!
+//! In: an ARN. Out: its bucket, role, path, Region or account id. `partition.rs` puts ARNs together.
 
 /// The bucket's name in a bucket ARN, or the text itself where it is not one.
 pub fn bucket_of_arn(arn: &str) -> &str {

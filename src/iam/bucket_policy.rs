@@ -1,7 +1,9 @@
-//! The operator's statements in the policy of a destination bucket of another account. All other statements are kept as they
-//! are
-//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>). Their actions, Sids and
-//! principals are decided here.
+//! The operator's statements in the policy of a destination bucket of another account
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-walkthrough-2.html>).
+//!
+//! In: the policy of the bucket, the Sid of an owner, and the roles to admit. Out: the policy with the statements of
+//! this Sid replaced and all others as they are; and whether it holds such statements, or admits a role by them. Their
+//! actions, Sids and principals are decided here.
 
 use std::collections::{BTreeMap, BTreeSet};
 

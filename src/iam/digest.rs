@@ -1,4 +1,6 @@
-//! Short digests: names and Sids that stay apart where the text itself does not fit.
+//! Short digests, by which names and Sids stay apart where the text itself does not fit.
+//!
+//! In: bytes, and a length. Out: the first characters of their SHA-256 in hexadecimal.
 
 use sha2::{Digest, Sha256};
 

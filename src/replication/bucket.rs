@@ -1,6 +1,7 @@
 //! A bucket as a call addresses it.
 //!
-//! In: what the spec, S3 or the status says of a bucket. Out: the address that steps and reads carry.
+//! In: what the spec, S3 or the status says of a bucket. Out: the address that steps and reads carry; and the message
+//! about deleted principals in its policy.
 
 use serde::Serialize;
 use serde_json::Value;

@@ -1,9 +1,12 @@
 //! A replication configuration in this program's own types, as desired and as observed alike.
 //!
-//! Absent and default values are one here, as AWS means them: a switch that S3 does not mention is `Disabled`,
-//! a filter it does not mention is the empty prefix
-//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ReplicationRule.html>). A new element of a rule also goes into
-//! `aws/read/unknown_elements.rs`.
+//! In: the rules that `desired/` derives from a spec, or those of S3's answer, which `aws/convert.rs` converts. Out:
+//! values that are compared field by field. A new element of a rule begins here: `desired/`, `diff.rs`, `import.rs` and
+//! `aws/convert.rs` do not compile until they handle it, and it also goes into `aws/read/unknown_elements.rs`.
+//!
+//! Absent and default values are one here, as AWS means them: a switch that S3 does not mention is `Disabled`, a filter
+//! it does not mention is the empty prefix
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ReplicationRule.html>).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,7 @@
-//! Lists what deletion reads of AWS.
+//! Lists what a deletion reads from AWS.
+//!
+//! In: all that spec and status say a resource may have made, gathered by `controllers/bucket_replication/deletion.rs`.
+//! Out: [`DeletionReadSet`], which the port to AWS takes.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,8 @@
-//! Desired × observed → differences, each with its path in the words of the spec.
+//! Compares the desired with the observed state.
+//!
+//! In: what is desired, and what was observed. Out: the differences, in the order in which they would be corrected,
+//! each with its path in the words of the spec and its two values. A part that could not be read has no differences.
+//! The sentence for a difference is in `api/bucket_replication/status.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

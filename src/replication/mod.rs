@@ -1,6 +1,7 @@
 //! The domain: the desired state, the observed state, their differences, the plan, and its report.
 //!
-//! Pure and synchronous: no clients, no clocks, no tokio. Everything here is data in, data out, and tested so.
+//! In: resources, the accounts that they refer to, and what AWS holds. Out: what to read, what to write, and what to
+//! report. Pure and synchronous: no clients, no clocks, no tokio. Everything here is data in, data out, and tested so.
 
 pub mod assess;
 pub mod authorize;

@@ -1,6 +1,8 @@
 //! What AWS holds, in this program's own types.
 //!
-//! A read that failed is kept beside those that succeeded, so that one denied read does not hide the rest.
+//! In: the reads of a check, which `aws/read/observe.rs` makes. Out: [`Observed`], for the planner and the report. The
+//! answer of a new read is a field here. A read that failed is kept beside those that succeeded, so that one denied
+//! read does not hide the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,7 @@
 //! Selects what a check reads from AWS.
 //!
 //! In: a resource. Out: the buckets, keys and roles to read, derived from the resource alone and before any call.
+//! `aws/read/observe.rs` reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,7 @@
 //! Decides to which resource a role in AWS belongs, by its tags.
 //!
 //! In: a resource's cluster, namespace, name and UID; the tags of a role. Out: whether the role is the resource's own.
+//! Whether a role of someone else may be adopted is decided in `plan/preconditions/to_write.rs`.
 
 use std::collections::BTreeMap;
 

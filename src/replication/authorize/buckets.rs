@@ -1,7 +1,8 @@
-//! Decides which buckets an account allows a resource to replicate from and into.
+//! Decides which buckets an account allows a resource to replicate from and into, and to write a report into.
 //!
-//! The spec is compared as it is, even if it was stored past admission: a name character by character, and a text that is no
-//! name of a bucket matches no pattern.
+//! In: the buckets that a spec names, and the patterns and account ids of an `AwsAccount`. Out: nothing, or a refusal
+//! that names the field, the bucket and the pattern to add. The spec is compared as it is, even if it was stored past
+//! admission: a name character by character, and a text that is no name of a bucket matches no pattern.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,7 @@
 //! Decides which namespaces may use an account.
+//!
+//! In: a namespace with its labels, and `spec.namespaces` of the `AwsAccount`. Out: nothing, or a refusal that names no
+//! other namespace.
 
 use crate::api::Namespaces;
 use crate::replication::authorize::accounts::Account;

@@ -1,4 +1,7 @@
-//! Decides which roles an account allows a resource to use. Whether a role that exists may be adopted:
+//! Decides which roles an account allows a resource to use.
+//!
+//! In: the role of the spec and of the status, and the account id, path and permissions boundary that the `AwsAccount`
+//! imposes. Out: nothing, or a refusal that names the field. Whether a role that exists may be adopted is decided in
 //! `plan/preconditions/to_write.rs`.
 
 use crate::iam::arn::{account_of_arn, path_of_role_arn, role_of_arn};

@@ -1,6 +1,8 @@
-//! A job of S3 Batch Operations, as the port to AWS takes and returns it
-//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-job-status.html>). What a state means for a backfill:
-//! `verdict.rs`.
+//! A job of S3 Batch Operations, as data
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-job-status.html>).
+//!
+//! In: what `request.rs` asks for, or what S3 describes. Out: types that the port to AWS takes and returns. What a
+//! state means for a backfill is decided in `verdict.rs`.
 
 use jiff::Timestamp;
 use strum::{Display, EnumString};

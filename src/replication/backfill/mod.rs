@@ -1,7 +1,7 @@
 //! Backfills: what a `BucketReplication` missed is replicated by one S3 Batch Replication job.
 //!
-//! In: a `ReplicationBackfill`, its replication, and what S3 reports of the job. Out: why nothing begins yet, the job to ask
-//! for and its role, and what the status says. Pure, as everything in this folder's parent.
+//! In: a `ReplicationBackfill`, its replication, and what S3 reports of the job. Out: why nothing begins yet, the job
+//! to ask for and its role, and what the status says. Pure, as everything in this folder's parent.
 
 pub mod job;
 pub mod least_privilege;

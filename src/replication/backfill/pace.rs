@@ -1,4 +1,7 @@
-//! How often a job is checked.
+//! Decides how often a job is checked.
+//!
+//! In: how long ago the job was started. Out: the pause before its next check. The longest waits for S3 and IAM on the
+//! way to a job are here too.
 
 use std::time::Duration;
 

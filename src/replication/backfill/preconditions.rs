@@ -1,8 +1,8 @@
 //! Why a backfill does not begin yet.
 //!
-//! In: the backfill, its replication and the other backfills as the watches last saw them, and the accounts. Out: the source
-//! bucket and where its job is to be made, or a refusal that says what to do. No call to AWS is made before all of these
-//! hold, and they are asked for again just before the job.
+//! In: the backfill, its replication and the other backfills as the watches last saw them, and the accounts. Out: the
+//! source bucket and where its job is to be made, or a refusal that says what to do. No call to AWS is made before all
+//! of these hold, and they are asked for again just before the job.
 
 use std::time::Duration;
 

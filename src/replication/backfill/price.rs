@@ -1,4 +1,7 @@
-//! What a job costs, as AWS's price list has it for most Regions (<https://aws.amazon.com/s3/pricing/>, under "Management").
+//! What a job costs, as AWS's price list has it for most Regions (<https://aws.amazon.com/s3/pricing/>, under
+//! "Management").
+//!
+//! In: the number of objects, if it is known. Out: the price in US dollars, and a part of a sentence that says it.
 
 /// In US dollars.
 pub const A_JOB: f64 = 0.25;

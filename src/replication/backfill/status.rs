@@ -1,6 +1,7 @@
 //! The status of a backfill.
 //!
-//! In: the status as it was last written, and what was found. Out: the status to write, and events where the reason changed.
+//! In: the status as it was last written, and what was found. Out: the status to write, and events where the reason
+//! changed.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

@@ -1,4 +1,4 @@
-//! The decisions of a backfill, as data in and data out.
+//! Tests of the decisions of a backfill, as data in and data out.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
 //! The facts from AWS that the desired state depends on: the caller, Regions, Object Lock.
+//!
+//! In: what was observed. Out: [`Discovered`]. While Object Lock cannot be read, the role keeps the right that it may
+//! need.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 //! Derives the desired state from the spec.
 //!
-//! In: a resource, and the facts discovered in AWS. Out: names, documents and rules, with every default filled in.
+//! In: a resource, and the facts discovered in AWS. Out: names, documents and rules, with every default filled in. A
+//! new field of the spec does not compile until it is handled here.
 
 mod discovered;
 pub mod permissions;

@@ -1,12 +1,13 @@
 //! Reads the body of a queue message.
 //!
-//! In: bytes from any writer to the queue. Out: the resources that they concern; never an error, and never more
-//! work than the size of the body. Accepted are a CloudTrail record in EventBridge's envelope, the record alone, either
-//! of them wrapped by SNS, and S3's own notifications.
+//! In: bytes from any writer to the queue. Out: [`Message`], such as a change with the bucket, role or key that it
+//! names; never an error, and never more work than the size of the body. Accepted are a CloudTrail record in
+//! EventBridge's envelope, the record alone, either of them wrapped by SNS, and S3's own notifications.
 //!
-//! Fields are those of <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html>.
-//! Everything else in a record is ignored, and a field of another type counts as absent: `requestParameters` may be null,
-//! and a value of it may be a list.
+//! Fields are those of
+//! <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html>.
+//! Everything else in a record is ignored, and a field of another type counts as absent: `requestParameters` may be
+//! null, and a value of it may be a list.
 
 use jiff::Timestamp;
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! The policies that an event queue needs.
 //!
-//! In: queues, and the sources whose failures S3 shall report to them. Out: what the operator's identity needs to read them,
-//! what each queue's own policy allows, and the entry for a bucket's notification configuration.
+//! In: queues, and the sources whose failures S3 shall report to them. Out: what the operator's identity needs to read
+//! them, what each queue's own policy allows, and the entry for a bucket's notification configuration.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,6 @@
-//! Figures as the status shows them: rounded, so that the status of a busy bucket is not written again and again.
+//! Rounds figures for the status, so that the status of a busy bucket is not written again and again.
+//!
+//! In: a figure, or two latencies. Out: the figure with two digits; whether both latencies are of one magnitude.
 
 /// A figure, rounded to two digits: 1,234 is 1,200.
 pub fn rounded(figure: u64) -> i64 {

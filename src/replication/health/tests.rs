@@ -1,4 +1,4 @@
-//! Verdicts as data in, data out.
+//! Tests of the verdict whether objects arrive, as data in and data out.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

@@ -1,7 +1,8 @@
 //! Decides what a deletion removes from AWS, and what it leaves.
 //!
-//! In: what exists in AWS, and how to recognize the resource's own. Out: the steps that remove it, and the reason why some
-//! of it cannot be removed.
+//! In: what exists in AWS, and how to recognize the resource's own. Out: the steps that remove configuration,
+//! statements, policies and roles, and the reason why some of it cannot be removed. `deletionPolicy: Retain` never
+//! comes here: `controllers/bucket_replication/deletion.rs` asks before.
 
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! What a status has to remember before the first write: the process may die after a write and before its report, and
-//! the spec may name another role, destination or account by the time that the next one starts. A backfill has to wait after
-//! a configuration whose write nobody reported, too.
+//! the spec may name another role, destination or account by the time that the next one starts. A backfill has to wait
+//! after a configuration whose write nobody reported, too.
 //!
 //! In: a plan that is about to be executed. Out: the status with all that the plan may make, and with the time of the
 //! configuration that it puts, if the present status does not have it yet.

@@ -1,7 +1,7 @@
 //! Derives each condition at the end of a check, with its reason and message.
 //!
-//! In: the observed state, the plan and its outcome. Out: drafts of the conditions, and the fields of the
-//! status that describe AWS.
+//! In: the observed state, the plan and its outcome. Out: drafts of the conditions, and the fields of the status that
+//! describe AWS. `Ready` and `InSync` report drift in the words of this file, around the differences of [`DriftEntry`].
 
 use std::collections::BTreeSet;
 

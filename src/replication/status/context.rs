@@ -1,4 +1,7 @@
-//! The circumstances of a report: the previous status, the generation, the request, the time.
+//! The circumstances of a report.
+//!
+//! In: the previous status, the generation, the request, the time and the evidence about objects. Out: one value that
+//! every report takes, and by it the verdict whether objects arrive.
 
 use jiff::Timestamp;
 

@@ -1,7 +1,8 @@
 //! Reports a check.
 //!
-//! In: a plan and its outcome. Out: the status and events. A message holds no time, no request id and nothing else
-//! that differs between two identical tries, so that an unchanged state causes no write.
+//! In: a plan and its outcome. Out: the status and events. A message holds no time, no request id and nothing else that
+//! differs between two identical tries, so that an unchanged state causes no write. The controllers write the status:
+//! for a `BucketReplication` that is `controllers/bucket_replication/status.rs`.
 
 mod ahead;
 mod aws_account;

@@ -1,4 +1,6 @@
-//! The wording of messages: a list of which only the beginning is shown, a text cut to the room there is.
+//! Fits texts into the room that messages of conditions and notes of events have.
+//!
+//! In: items, or a text. Out: a list of which only the beginning is shown, or the text cut short.
 
 use crate::replication::refusal::LONGEST_LIST;
 

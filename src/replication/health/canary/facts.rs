@@ -1,6 +1,7 @@
 //! What is read of buckets before a canary is written into them.
 //!
-//! In: nothing. Out: the data that [`crate::replication::health::canary::refusal`] decides on.
+//! In: what `aws/read/canary.rs` reads. Out: the data that [`crate::replication::health::canary::requirements`] decides
+//! on.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! The canary: a small object that proves that objects arrive, and that is deleted again everywhere.
 //!
 //! In: the rules of a resource, facts about its buckets, and what S3 answers about an object. Out: which objects to
-//! write ([`probe`]), whether they could be deleted ([`requirements`]), when one is at its end ([`flight`]), and which of the
-//! operator's own objects are still there ([`leftovers`]). Pure: the controller makes the calls.
+//! write ([`probe`]), whether they could be deleted ([`requirements`]), when one is at its end ([`flight`]), and which
+//! of the operator's own objects are still there ([`leftovers`]). Pure: the controller makes the calls.
 //!
 //! The protocol: write one object → read its replication status by version until that is final → delete this version at
 //! the source and each replica of it, by version id. A deletion without a version id would leave a delete marker, and a

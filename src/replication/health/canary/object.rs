@@ -1,4 +1,6 @@
-//! Objects and their versions, as calls name them and S3 lists them.
+//! Objects and their versions, as data.
+//!
+//! In: a canary to write, or what S3 answers and lists. Out: types that the port to AWS takes and returns.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Why a rule has no canary, in words.
 //!
-//! In: nothing. Out: a refusal, with what to do. An object that could not be deleted everywhere, or that the rule would not
-//! replicate, is not written.
+//! In: the requirement that is not met. Out: the message, with what to do. An object that could not be deleted
+//! everywhere, or that the rule would not replicate, is not written.
 
 use crate::replication::failure::Failure;
 

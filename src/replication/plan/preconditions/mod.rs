@@ -1,7 +1,8 @@
 //! The preconditions of a plan.
 //!
-//! In: the planner's input, and the differences. Out: every refusal, in the order of the lists below; the first one becomes
-//! the reason of `Ready`. A plan with a refusal of these lists has no steps.
+//! In: the planner's input, and the differences. Out: every refusal, in the order of the lists below; the first one
+//! becomes the reason of `Ready`. A plan with a refusal of these lists has no steps. A new precondition is a function
+//! in one of the files beside this one, and a line in a list here.
 
 mod to_ask;
 mod to_judge;

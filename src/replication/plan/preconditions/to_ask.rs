@@ -1,4 +1,7 @@
-//! The preconditions on what the spec asks for: AWS would refuse it after the first writes, in words that name no field.
+//! The preconditions on what the spec asks for.
+//!
+//! In: the planner's input. Out: refusals of filters, tags, ARNs and owners of buckets that AWS would refuse after the
+//! first writes, in words that name no field.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,8 @@
-//! The preconditions of every report, with `Observe` too: the buckets exist and belong to the right accounts, and everything
-//! that decides could be read.
+//! The preconditions of every report, with `Observe` too.
+//!
+//! In: the planner's input. Out: refusals where a bucket is missing or belongs to another account, where an existing
+//! role or a key cannot be used, where a rule changes the owner of replicas within one account, and where a part that
+//! decides could not be read.
 
 use crate::api::{ConditionType, DriftEntry, Reason};
 use crate::iam::Partition;

@@ -1,5 +1,8 @@
-//! The preconditions of a write: role and configuration are the resource's own or may be adopted, versioning can be enabled,
-//! and the policies fit into AWS's limits.
+//! The preconditions of a write. Which role and which configuration may be adopted is decided here.
+//!
+//! In: the planner's input, and the differences. Out: refusals where role or configuration is someone else's and may
+//! not be adopted, where versioning cannot be enabled, where IAM or S3 cannot take a tag or a filter, and where a
+//! policy exceeds AWS's limits.
 
 use std::collections::BTreeMap;
 
