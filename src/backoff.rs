@@ -1,6 +1,7 @@
 //! The one rule by which pauses grow.
 //!
-//! In: the first pause, how many pauses came before, and the longest. Out: the next pause.
+//! In: the first pause, how many pauses came before, and the longest. Out: the next pause. The pauses themselves are
+//! set where something waits: `runtime/requeue.rs` sets those of checks, such as after `Throttled`.
 
 use std::time::Duration;
 

@@ -1,6 +1,9 @@
 //! s3-replication-operator keeps Amazon S3 replication switched on as `BucketReplication` resources say, and reports in
 //! their status what AWS holds.
 //!
+//! In: the resources of a cluster, or those in files. Out: AWS as they ask for it, their statuses, and what the command
+//! line prints.
+//!
 //! Data goes one way: authorize → connect → observe → plan → apply → report. [`api`] has the kinds that users write.
 //! [`replication`] decides, without any I/O: whether a resource is authorized, what to read, which steps lead from
 //! observed to desired, and what the status says; [`iam`] knows ARNs and policy documents for it. [`ports`] names what

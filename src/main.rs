@@ -1,4 +1,7 @@
-//! The entry point: arguments in, exit code out, errors on standard error.
+//! The entry point: starts the threads of the process, and runs the command line.
+//!
+//! In: the arguments of the process. Out: its exit code, and errors on standard error. The subcommands are in
+//! `cli/mod.rs`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,6 @@
 //! When a reconcile wants to run again.
+//!
+//! In: a pause, or that only a change of the object counts. Out: [`Action`], which the queue of the kind follows.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
-//! Turns an error of a watch into one sentence, as [`describe`] does for a single request.
+//! Explains an error of a watch in one sentence.
+//!
+//! In: an error of a watch. Out: the sentence that [`describe`] has for the same error of a single request.
 
 use kube::runtime::watcher;
 

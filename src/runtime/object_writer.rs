@@ -4,9 +4,9 @@
 //! so that it fails where someone else was faster.
 //!
 //! `kube::runtime::finalizer` is not used, for three reasons. It adds the finalizer before it calls the reconcile; the
-//! operator adds it only before its first write to AWS, and never under `managementPolicy: Observe`. It needs an object that
-//! decodes; the operator also lets go of one that does not. It returns after it has added the finalizer, which costs a
-//! second reconcile.
+//! operator adds it only before its first write to AWS, and never under `managementPolicy: Observe`. It needs an object
+//! that decodes; the operator also lets go of one that does not. It returns after it has added the finalizer, which
+//! costs a second reconcile.
 
 use std::collections::BTreeMap;
 

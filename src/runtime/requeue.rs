@@ -2,6 +2,8 @@
 //!
 //! In: the reason that a try ended with, and the interval of the object. Out: the pause. Transient failures back off
 //! exponentially, by reason and with jitter; everything else is checked again after the interval, or at its next turn.
+//! The backoff of a reason is set here. Calls back off elsewhere: one call is tried again by the SDK
+//! (`aws/connector.rs`), and `aws/account/circuit_breaker.rs` makes no calls for a while to a service that throttles.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

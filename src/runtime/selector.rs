@@ -1,5 +1,7 @@
-//! Checks once, at the start, that the API server understands a label selector. A watch with one that it does not
-//! understand would only fail, again and again.
+//! Checks once, at the start, that the API server understands a label selector.
+//!
+//! In: the selector, and the API of a kind. Out: nothing, or the API server's message. A watch with a selector that it
+//! does not understand would only fail, again and again.
 
 use kube::Api;
 use kube::api::WatchParams;

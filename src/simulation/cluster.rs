@@ -1,4 +1,7 @@
 //! The port to the API server, implemented on an [`ApiServer`].
+//!
+//! In: the calls of the controllers. Out: what Kubernetes would answer, and the state after it, which tests read and
+//! change as users do.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

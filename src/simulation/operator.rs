@@ -1,4 +1,4 @@
-//! One operator process in memory: its cache, its memory, and the controller that ships.
+//! One operator process in memory: its cache, its memory, and the controllers that ship.
 //!
 //! In: the ports, and what the watch brings. Out: reconciles. A process that dies is dropped, and another one is made.
 

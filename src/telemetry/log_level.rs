@@ -1,7 +1,8 @@
-//! Sets the log level to the content of a file, which is read every two seconds: a mounted ConfigMap, for example.
+//! Sets the log level to the content of a file, such as a mounted ConfigMap.
 //!
-//! It is a file and not an HTTP endpoint, so that access to the metrics port changes nothing, and so that the level
-//! outlives a restart.
+//! In: the file, which is read every two seconds, and the level while it is missing or empty. Out: the filter of log
+//! lines. It is a file and not an HTTP endpoint, so that access to the metrics port changes nothing, and so that the
+//! level outlives a restart.
 
 use std::io::ErrorKind;
 use std::path::Path;

@@ -1,5 +1,7 @@
-//! Structured logs on standard error: text for people, JSON for machines. Each decision is one line. Logs hold no
-//! secrets: credentials never pass through this program's own code.
+//! Structured logs: text for people, JSON for machines.
+//!
+//! In: the format, the filter, and the log calls of every part. Out: lines on standard error, one for each decision.
+//! Logs hold no secrets: credentials never pass through this program's own code.
 
 use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt;

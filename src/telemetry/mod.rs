@@ -1,4 +1,7 @@
 //! Logs, metrics, health and traces, for the people that run the operator.
+//!
+//! In: what the other parts log, count and trace. Out: lines on standard error, the endpoints `/livez`, `/readyz` and
+//! `/metrics`, and spans for a collector.
 
 mod health;
 mod log_level;

@@ -1,4 +1,7 @@
-//! Traces over OTLP (HTTP, protobuf): a span for each reconcile, which holds a span for each request to AWS.
+//! Traces over OTLP (HTTP, protobuf).
+//!
+//! In: spans, one for each reconcile and in it one for each request to AWS, and the address of a collector. Out: the
+//! spans at the collector, the last ones before the process exits.
 
 use std::time::Duration;
 

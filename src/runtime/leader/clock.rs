@@ -1,8 +1,10 @@
 //! The clock by which claims expire. It counts while the process is stopped and while the machine sleeps.
 //!
-//! `std::time::Instant` is `CLOCK_MONOTONIC` on Linux, which counts while the process is stopped (SIGSTOP, a
-//! frozen cgroup) but not while the whole machine is suspended. `CLOCK_BOOTTIME` counts then, too. No clock counts while
-//! a hypervisor keeps a machine from running; only AWS could fence against that, and it has no means to.
+//! In: the clock of the machine. Out: instants on this machine, and the time between two of them.
+//!
+//! `std::time::Instant` is `CLOCK_MONOTONIC` on Linux, which counts while the process is stopped (SIGSTOP, a frozen
+//! cgroup) but not while the whole machine is suspended. `CLOCK_BOOTTIME` counts then, too. No clock counts while a
+//! hypervisor keeps a machine from running; only AWS could fence against that, and it has no means to.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
-//! The settings of an election, which fit together by construction.
+//! The settings of an election.
+//!
+//! In: the times that flags give, and the Lease with the name of the process. Out: times that fit together, or the flag
+//! that does not fit.
 
 use std::time::Duration;
 

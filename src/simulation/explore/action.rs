@@ -1,4 +1,6 @@
-//! What can happen at a decision point, in words and as a name that a replay is written with.
+//! What can happen at a decision point when someone interferes.
+//!
+//! In: nothing. Out: [`Action`], with the name that a replay is written with and the budget that bounds it.
 
 use std::fmt;
 

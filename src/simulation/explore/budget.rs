@@ -1,4 +1,6 @@
 //! Bounds how often something may happen in one trace.
+//!
+//! In: nothing. Out: each [`Budget`] with its size.
 
 /// What bounds how often something happens in one trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

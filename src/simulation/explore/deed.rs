@@ -1,4 +1,6 @@
 //! What people do to AWS or to Kubernetes, and the accounts in which they do it.
+//!
+//! In: the simulated AWS and API server. Out: [`Deed`]: a name, a sentence, and the function that does it.
 
 use crate::simulation::api_server::ApiServer;
 use crate::simulation::explore::budget::Budget;

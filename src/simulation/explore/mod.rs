@@ -1,6 +1,6 @@
 //! Explores the controllers that ship in every order of calls, faults and other people's acts, over the two ports.
 //!
-//! In: scenes, budgets and a depth. Out: the numbers of states and transitions, and for a property that does not hold
+//! In: scenes, budgets and limits. Out: the numbers of states and transitions, and for a property that does not hold
 //! the shortest trace that breaks it, in sentences. Every await on a port is a decision point.
 
 mod action;

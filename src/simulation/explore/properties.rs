@@ -1,6 +1,8 @@
 //! What must hold: the properties, each with a name and one sentence.
 //!
-//! They are worked out from the simulated AWS and API server alone, by other means than the controllers' own.
+//! In: the simulated AWS and API server. Out: what breaks a property, in one sentence. A new property begins here;
+//! `run/` judges it. Properties are worked out from the simulated state alone, by other means than the controllers'
+//! own.
 
 use serde_json::Value;
 

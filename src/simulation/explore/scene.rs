@@ -1,4 +1,7 @@
 //! The scenes: what there is at first, and what people may do.
+//!
+//! In: nothing. Out: [`SCENES`]: for each its resources, the state of AWS and of the API server, and deeds. A new scene
+//! begins here.
 
 use serde_json::{Value, json};
 

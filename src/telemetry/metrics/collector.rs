@@ -1,4 +1,8 @@
-//! Gauges over all resources, computed from a snapshot at each scrape, so that no count can get out of step.
+//! Gauges over all resources, computed at each scrape, so that no count can get out of step.
+//!
+//! In: a snapshot of all resources, as `controllers/bucket_replication/fleet_snapshot.rs` takes it. Out: their series
+//! in the text of `/metrics`: how many resources have each reason or status, and with `--resource-metrics` a series for
+//! each resource.
 
 use std::collections::BTreeMap;
 use std::fmt::Error;

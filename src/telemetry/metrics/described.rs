@@ -1,5 +1,9 @@
-//! The table of all metrics: name, type, labels and meaning. A new metric begins here. Each part of the operator registers its metrics by this table, and
-//! `docs/metrics.md` is generated from it.
+//! The table of all metrics: name, type, labels and meaning.
+//!
+//! In: nothing. Out: the description by which each part of the operator registers or writes a metric, and
+//! `docs/metrics.md`, which is generated from all of them. A new metric, or a new label such as the account, begins
+//! here. Its values come from `aws/metrics.rs` for requests to AWS, `metrics/events.rs` for events,
+//! `metrics/collector.rs` for gauges over resources, and `metrics/mod.rs` for reconciles and drift.
 
 use prometheus_client::metrics::MetricType;
 

@@ -1,4 +1,6 @@
-//! Names of calls for replays, and what becomes of a call as a sentence.
+//! Names calls for replays, and puts into a sentence what becomes of a call.
+//!
+//! In: a call, and what became of it. Out: its name; the sentence, which is empty for a read that is answered.
 
 use crate::replication::Step;
 use crate::simulation::hook::{Call, Choice};
