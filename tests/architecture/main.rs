@@ -1,7 +1,8 @@
 //! The direction of dependencies, as the architecture page draws it: data goes one way, between folders and between
-//! files, and nothing goes in a circle.
+//! files, and nothing goes in a circle. And the rules of the style page that a program can check.
 
 mod functions;
+mod headers;
 mod sources;
 
 use std::collections::BTreeSet;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, iter};
 
 use functions::{Broken, broken};
+use headers::{Part, lacking};
 use sources::{Edge, Sources, circles};
 
 /// Which of the crate's modules each one may use. A module may always use itself.
@@ -276,6 +278,51 @@ fn a_function_with_too_many_parameters_is_found_outside_of_tests() {
     assert_eq!(broken(long).long, ["g"]);
     let of_tests = "#[cfg(test)] mod tests { fn g(a: A, b: B, c: C, d: D, e: E, f: F) {} }";
     assert_eq!(broken(of_tests).long, [""; 0]);
+}
+
+#[test]
+fn each_file_header_says_the_role_and_what_goes_in_and_out() {
+    let sources = Sources::read(&root());
+    for file in sources.outside_tests().chain(["main.rs"]) {
+        let lacks = lacking(&fs::read_to_string(root().join(file)).unwrap());
+        assert!(lacks.is_empty(), "src/{file}: its header lacks {lacks:?}; STYLE.md has the form");
+    }
+}
+
+#[test]
+fn a_file_header_without_one_of_its_parts_is_found() {
+    use Part::{In, Out, Role};
+    for (header, lacks) in [
+        ("//! Reads a.\n//!\n//! In: a. Out: b.\nuse a::b;", vec![]),
+        ("//! Reads a, which\n//! is long.\n//!\n//! In: a, and\n//! b. Out:\n//! c.\n//!\n//! Why.", vec![]),
+        ("//! Reads a.\n//!\n//! Why.\n//!\n//! In: a. Out: b.", vec![]),
+        ("//! Reads a.\n//!\n//! In: a.", vec![Out]),
+        ("//! Reads a.\n//!\n//! Out: b.", vec![In, Out]),
+        ("//! Reads a. In: a. Out: b.", vec![In, Out]),
+        ("//! Reads a.\n\n//! In: a. Out: b.", vec![In, Out]),
+        ("//! In: a. Out: b.", vec![Role]),
+        ("//! A is in, b is out.", vec![In, Out]),
+        ("// Reads a.\n//\n// In: a. Out: b.", vec![Role, In, Out]),
+        ("/// Reads a.\nfn a() {}", vec![Role, In, Out]),
+        ("", vec![Role, In, Out]),
+    ] {
+        assert_eq!(lacking(header), lacks, "{header}");
+    }
+}
+
+#[test]
+fn the_header_of_a_file_of_tests_needs_no_in_and_out() {
+    let files = [
+        ("lib.rs", "pub mod a; #[cfg(any(test, feature = \"simulation\"))] pub mod simulated;"),
+        ("a/mod.rs", "#[cfg(test)] mod samples; #[cfg(test)] mod tests; mod b;"),
+        ("a/samples.rs", ""),
+        ("a/b.rs", "#[cfg(test)] mod tests {}"),
+        ("a/tests/mod.rs", "mod more;"),
+        ("a/tests/more.rs", ""),
+        ("simulated.rs", ""),
+    ];
+    let held_to_it: BTreeSet<String> = Sources::parse(files).outside_tests().map(str::to_owned).collect();
+    assert_eq!(held_to_it, ["lib.rs", "a/mod.rs", "a/b.rs", "simulated.rs"].map(str::to_owned).into());
 }
 
 /// The words between backticks.

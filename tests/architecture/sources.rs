@@ -24,6 +24,8 @@ pub struct Sources {
 #[derive(Debug)]
 struct Parsed {
     name: String,
+    /// The whole file is part of the tests.
+    test: bool,
     /// Names that `use` brings in, with their absolute paths. Those of `pub use` are re-exports.
     imports: Vec<Import>,
     /// Absolute paths that the code names.
@@ -100,7 +102,7 @@ impl Sources {
             let mut paths = Paths { module: module.clone(), test, imports: &imports.found, found: vec![] };
             paths.visit_file(&file);
             let paths = paths.found;
-            (module, Parsed { name: name.to_owned(), imports: imports.found, paths })
+            (module, Parsed { name: name.to_owned(), test, imports: imports.found, paths })
         });
         Sources { files: parsed.collect() }
     }
@@ -108,6 +110,11 @@ impl Sources {
     /// The names of all files.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.files.values().map(|file| file.name.as_str())
+    }
+
+    /// The names of the files that are no tests as a whole.
+    pub fn outside_tests(&self) -> impl Iterator<Item = &str> {
+        self.files.values().filter(|file| !file.test).map(|file| file.name.as_str())
     }
 
     /// Which file uses which other.
