@@ -3,7 +3,8 @@
 //!
 //! In: nothing of the crate. Out: types for every other module, and the CRDs. No I/O and no AWS types. A new kind
 //! begins here as a folder. It also needs its definition in `crd.rs`, its store in `controllers/index.rs`, a controller
-//! of its own beside the others, and its line in `controllers/run.rs`.
+//! of its own beside the others, and its line in `controllers/run.rs`, where
+//! `runtime/manager.rs` starts it.
 
 mod aws_account;
 mod bucket_replication;

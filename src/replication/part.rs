@@ -1,7 +1,7 @@
-//! Writes the part of a configuration that does not need a step that failed.
+//! Cuts the write of a configuration down to the rules that need no step that failed.
 //!
 //! In: the write of a configuration, and the steps that were not done. Out: the write of its other rules. A rule that waits
-//! stays as it is in AWS, or is left out: no rule is written that objects cannot go by. While the spec changes, no rule is
+//! stays as it is in AWS, or is left out: no rule is written that S3 could not follow yet. While the spec changes, no rule is
 //! taken away either, so that what replicates to the former destination goes on.
 
 use std::collections::BTreeMap;

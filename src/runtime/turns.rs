@@ -2,7 +2,7 @@
 //!
 //! In: the UID of an object, its interval, and the time since the Unix epoch. Out: how long it waits for its next turn.
 //! An object has its turn at one point of each interval, which its UID decides. A process that starts knows nothing of
-//! the checks before it, and needs not: the object whose last check is the oldest has the next turn. Nothing is written
+//! the checks before it and does not need to: the object whose last check is the oldest has the next turn. Nothing is written
 //! for that, and a restart neither moves a check nor causes a burst. A machine whose clock is wrong moves the checks by as
 //! much, and nothing else depends on it.
 

@@ -283,10 +283,10 @@ fn a_function_with_too_many_parameters_is_found_outside_of_tests() {
 #[test]
 fn each_file_header_says_the_role_and_what_goes_in_and_out() {
     let sources = Sources::read(&root());
-    for file in sources.outside_tests().chain(["main.rs"]) {
-        let lacks = lacking(&fs::read_to_string(root().join(file)).unwrap());
-        assert!(lacks.is_empty(), "src/{file}: its header lacks {lacks:?}; STYLE.md has the form");
-    }
+    let lacks = |file: &str| (file.to_owned(), lacking(&fs::read_to_string(root().join(file)).unwrap()));
+    let found = sources.outside_tests().chain(["main.rs"]).map(lacks).filter(|(_, parts)| !parts.is_empty());
+    let found: Vec<String> = found.map(|(file, parts)| format!("src/{file} lacks {parts:?}")).collect();
+    assert!(found.is_empty(), "headers without the form that STYLE.md has:\n{}", found.join("\n"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Reads the metrics of all resources that publish some, beside their checks, and reports what changed.
 //!
-//! In: the store of evidence, and the time. Out: calls to CloudWatch, one account and Region after the other in its own
-//! order and all at the same time; the condition `Replicating` and `status.health` of resources whose verdict or rounded
+//! In: the store of evidence, and the time. Out: calls to CloudWatch, at the same time for all accounts and Regions, and one
+//! after the other within each; the condition `Replicating` and `status.health` of resources whose verdict or rounded
 //! figures changed. It writes nothing to AWS.
 
 use std::collections::BTreeSet;

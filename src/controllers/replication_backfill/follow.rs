@@ -1,7 +1,7 @@
 //! Follows a job to its end: one check at a time, at a pace that slows.
 //!
-//! In: a backfill with a job. Out: its progress in the status, a change that was wished for asked of S3, and at last its
-//! result.
+//! In: a backfill with a job. Out: its progress in the status, the confirmation or the cancellation that its user asked
+//! for as a request to S3, and at last its result.
 
 use std::time::Duration;
 

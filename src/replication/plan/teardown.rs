@@ -2,7 +2,8 @@
 //!
 //! In: what exists in AWS, and how to recognize the resource's own. Out: the steps that remove configuration,
 //! statements, policies and roles, and the reason why some of it cannot be removed. `deletionPolicy: Retain` never
-//! comes here: `controllers/bucket_replication/deletion.rs` asks before.
+//! comes here: `controllers/bucket_replication/deletion.rs` asks before. What a deleted backfill leaves is decided in
+//! `controllers/replication_backfill/deletion.rs`.
 
 use serde_json::Value;
 

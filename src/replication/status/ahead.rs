@@ -1,9 +1,8 @@
-//! What a status has to remember before the first write: the process may die after a write and before its report, and
-//! the spec may name another role, destination or account by the time that the next one starts. A backfill has to wait
-//! after a configuration whose write nobody reported, too.
+//! Makes the status that is written before the first write to AWS: it names everything that the plan may create.
 //!
-//! In: a plan that is about to be executed. Out: the status with all that the plan may make, and with the time of the
-//! configuration that it puts, if the present status does not have it yet.
+//! In: a plan that is about to be executed. Out: that status, with the time of the configuration that the plan writes, if
+//! the present status lacks any of it. The process may die after a write and before its report, and the spec may name
+//! another role, destination or account when the next process starts. A backfill has to wait after such a write too.
 
 use std::collections::BTreeSet;
 

@@ -10,7 +10,7 @@
 //! is checked wherever work goes on ([`Term::fenced`]): a process that was stopped and wakes up finds its claim expired
 //! before it begins anything.
 //!
-//! This is written here because no crate does it for kube 5. Those that there are also decide whether a lease has expired
+//! This is written here because no crate does it for kube 5. The crates for it also decide whether a lease has expired
 //! by comparing wall clocks of two machines (kube-leader-election, kube-lease-manager, kubert); one takes a lease over by a
 //! patch without the version that it read, so that two candidates can win (kube-leader-election); and none has a fence.
 

@@ -1,4 +1,4 @@
-//! Asks again whether a resource is allowed what it was when a turn began.
+//! Asks whether the accounts of a resource still allow what they allowed when a turn began.
 //!
 //! In: a resource. Out: its accounts by the objects and labels of now, or why it has none.
 

@@ -1,6 +1,6 @@
-//! How rules match objects.
+//! Decides which rules match an object, as S3 does.
 //!
-//! In: a rule. Out: what S3 compares an object with.
+//! In: a rule. Out: the prefix and the tags that S3 compares a canary with.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Where canaries of a resource may be.
+//! Works out in which buckets and folders a canary of a resource may lie.
 //!
 //! In: canaries, and the addresses of buckets. Out: each bucket with a folder in it. The status names every place before
 //! the first canary is written there, so that a crash, a change of the spec or a deletion leaves none behind.

@@ -1,7 +1,7 @@
-//! The preconditions on what the spec asks for.
+//! The preconditions on the spec alone.
 //!
-//! In: the planner's input. Out: refusals of filters, tags, ARNs and owners of buckets that AWS would refuse after the
-//! first writes, in words that name no field.
+//! In: the planner's input. Out: refusals of filters, tags, ARNs and owners of buckets, each with its field. AWS would
+//! refuse them only after the first writes, and would name no field.
 
 use std::collections::BTreeMap;
 

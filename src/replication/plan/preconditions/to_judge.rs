@@ -1,4 +1,4 @@
-//! The preconditions of every report, with `Observe` too.
+//! The preconditions of a judgement: without them no report can be made, even where the operator only observes.
 //!
 //! In: the planner's input. Out: refusals where a bucket is missing or belongs to another account, where an existing
 //! role or a key cannot be used, where a rule changes the owner of replicas within one account, and where a part that

@@ -1,4 +1,4 @@
-//! The preconditions of a write. Which role and which configuration may be adopted is decided here.
+//! The preconditions of a write, which `Observe` does not need. Which role and which configuration may be adopted is decided here.
 //!
 //! In: the planner's input, and the differences. Out: refusals where role or configuration is someone else's and may
 //! not be adopted, where versioning cannot be enabled, where IAM or S3 cannot take a tag or a filter, and where a
