@@ -131,7 +131,7 @@ mod tests {
         Timestamp::from_second(1_795_608_000 + after * 60).unwrap()
     }
 
-    fn rule() -> ReplicationRule {
+    fn encrypted_rule() -> ReplicationRule {
         serde_json::from_value(json!({"id": "all", "kmsEncryptedObjects": "Enabled",
             "destination": {"bucket": "copies", "kmsKeyArn": KEY}}))
         .unwrap()
@@ -150,7 +150,7 @@ mod tests {
     fn cause(after: i64, items: &[DriftEntry]) -> Vec<String> {
         let count = i32::try_from(items.len()).unwrap();
         let correction = Correction { time: Time(minute(0)), count, items: items.to_vec() };
-        let rule = rule();
+        let rule = encrypted_rule();
         correction_cause(&FailedRule { source: "orders", rule: &rule, last: minute(after) }, &correction)
     }
 

@@ -113,13 +113,13 @@ mod tests {
             "destination": {"bucket": format!("to-{id}"), "accountRef": "there", "kmsKeyArn": key}})
     }
 
-    fn spec(source_keys: &[&str], rules: &[Value]) -> BucketReplicationSpec {
+    fn spec_with(source_keys: &[&str], rules: &[Value]) -> BucketReplicationSpec {
         let source = json!({"bucket": "orders", "kmsKeyArns": source_keys});
         serde_json::from_value(json!({"source": source, "rules": rules})).unwrap()
     }
 
     /// Evidence of rules that fail, for a reason that S3 named or did not.
-    fn failing(rules: &[&str], reason: Option<&str>) -> Evidence {
+    fn evidence_of(rules: &[&str], reason: Option<&str>) -> Evidence {
         let at = Timestamp::UNIX_EPOCH;
         let run = Some(Run { since: at, last: at, failed: 1, operations: 1 });
         let one = RuleEvidence { run, failure_reason: reason.map(str::to_owned), ..RuleEvidence::default() };
@@ -134,30 +134,30 @@ mod tests {
     #[test]
     fn a_key_is_asked_about_only_while_its_rule_fails_for_a_reason_that_nobody_named() {
         let plain = json!({"id": "c", "destination": {"bucket": "to-c"}});
-        let spec = spec(&[SOURCE_KEY], &[encrypted("a", KEY), encrypted("b", KEY), plain]);
-        assert_eq!(asked(&spec, &failing(&["a"], None)), [KEY, SOURCE_KEY]);
-        assert_eq!(asked(&spec, &failing(&["a", "b"], None)), [KEY, SOURCE_KEY], "each key once");
-        assert!(asked(&spec, &failing(&[], None)).is_empty(), "nothing fails");
-        let named = failing(&["a"], Some("DstPutObjectNotPermitted"));
+        let spec = spec_with(&[SOURCE_KEY], &[encrypted("a", KEY), encrypted("b", KEY), plain]);
+        assert_eq!(asked(&spec, &evidence_of(&["a"], None)), [KEY, SOURCE_KEY]);
+        assert_eq!(asked(&spec, &evidence_of(&["a", "b"], None)), [KEY, SOURCE_KEY], "each key once");
+        assert!(asked(&spec, &evidence_of(&[], None)).is_empty(), "nothing fails");
+        let named = evidence_of(&["a"], Some("DstPutObjectNotPermitted"));
         assert!(asked(&spec, &named).is_empty(), "S3 says why");
-        assert!(asked(&spec, &failing(&["c"], None)).is_empty(), "it replicates no encrypted objects");
+        assert!(asked(&spec, &evidence_of(&["c"], None)).is_empty(), "it replicates no encrypted objects");
     }
 
     #[test]
     fn keys_of_the_source_and_of_replicas_are_asked_about_in_turns_and_not_more_than_three() {
         let rules = [encrypted("a", "a"), encrypted("b", "b"), encrypted("c", "c")];
-        let failing = failing(&["a", "b", "c"], None);
-        assert_eq!(asked(&spec(&["s", "t", "u"], &rules), &failing), ["a", "s", "b"]);
-        assert_eq!(asked(&spec(&[], &rules), &failing), ["a", "b", "c"]);
-        assert_eq!(asked(&spec(&["s", "t", "u"], &rules[..1]), &failing), ["a", "s", "t"]);
+        let failing = evidence_of(&["a", "b", "c"], None);
+        assert_eq!(asked(&spec_with(&["s", "t", "u"], &rules), &failing), ["a", "s", "b"]);
+        assert_eq!(asked(&spec_with(&[], &rules), &failing), ["a", "b", "c"]);
+        assert_eq!(asked(&spec_with(&["s", "t", "u"], &rules[..1]), &failing), ["a", "s", "t"]);
     }
 
     #[test]
     fn each_key_is_asked_about_by_the_identity_in_its_account_and_for_all_that_is_done_with_it() {
-        let spec = spec(&[SOURCE_KEY, KEY], &[encrypted("a", KEY)]);
+        let spec = spec_with(&[SOURCE_KEY, KEY], &[encrypted("a", KEY)]);
         let of_both = AskedKey { arn: KEY, account_ref: Some("there"), encrypts: true, decrypts: true };
         let of_source = AskedKey { arn: SOURCE_KEY, account_ref: None, encrypts: false, decrypts: true };
-        assert_eq!(keys_to_ask(&spec, &failing(&["a"], None)), [of_both, of_source]);
+        assert_eq!(keys_to_ask(&spec, &evidence_of(&["a"], None)), [of_both, of_source]);
     }
 
     /// A policy that allows these principals an action.
