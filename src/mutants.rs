@@ -35,10 +35,11 @@ pub enum Mutant {
     CanaryNotAwaited,
     CanaryNotSwept,
     CanaryLeftByDeletion,
+    NoLiveGetForCanary,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 29] = [
+    pub const ALL: [Mutant; 30] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -64,6 +65,7 @@ impl Mutant {
         Mutant::CanaryNotAwaited,
         Mutant::CanaryNotSwept,
         Mutant::CanaryLeftByDeletion,
+        Mutant::NoLiveGetForCanary,
         Mutant::IntentNotKept,
         Mutant::JobNotSearched,
         Mutant::TokenByChance,
@@ -114,6 +116,9 @@ impl Mutant {
             Mutant::CanaryNotAwaited => "A canary is deleted before its replication status is final.",
             Mutant::CanaryNotSwept => "An operator that starts does not search for canaries that are left.",
             Mutant::CanaryLeftByDeletion => "Deletion leaves the canaries.",
+            Mutant::NoLiveGetForCanary => {
+                "A canary is deleted without asking the API server for the live object."
+            }
         }
     }
 }

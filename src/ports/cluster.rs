@@ -81,6 +81,11 @@ impl ClusterError {
         matches!(&self.source, kube::Error::Api(status) if matches!(status.code, 404 | 409 | 422))
     }
 
+    /// Whether the object is gone.
+    pub fn is_gone(&self) -> bool {
+        matches!(&self.source, kube::Error::Api(status) if status.code == 404)
+    }
+
     /// Whether the operator lacks a right in Kubernetes.
     pub fn is_denied(&self) -> bool {
         kube_error::is_denied(&self.source)
@@ -121,10 +126,11 @@ pub trait Cluster: Send + Sync + 'static {
         finalizer: &str,
     ) -> impl Future<Output = Result<(), ClusterError>> + Send;
 
-    /// Replaces the status of an object, unless it is gone or another object has its name.
+    /// Replaces the status of an object.
     ///
     /// # Errors
-    /// What the API server answered.
+    /// What the API server answered, also where the object is gone or another object has its name. To a report that is no
+    /// matter; a write to AWS that the status had to name first must not follow.
     fn set_status(
         &self,
         object: &ObjectKey,

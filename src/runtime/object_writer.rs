@@ -99,11 +99,8 @@ impl Cluster for ObjectWriter {
             json!({"op": "add", "path": "/status", "value": status}),
         ])
         .map_err(&failed)?;
-        match self.api(object).patch_status(&object.name, &PatchParams::default(), &patch).await {
-            // Gone meanwhile: there is nothing left to report on.
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            other => other.map(drop).map_err(failed),
-        }
+        let written = self.api(object).patch_status(&object.name, &PatchParams::default(), &patch).await;
+        written.map(drop).map_err(failed)
     }
 
     async fn set_condition(

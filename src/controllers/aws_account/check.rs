@@ -45,7 +45,11 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
     }
     if status != previous {
         let key = ObjectKey::new::<AwsAccount>(&account.metadata);
-        cx.cluster.set_status(&key, &json!(status)).await?;
+        match cx.cluster.set_status(&key, &json!(status)).await {
+            // There is nothing left to report on.
+            Err(error) if error.is_gone() => {}
+            written => written?,
+        }
     }
     let interval = cx.events.account_interval(&account.spec.account_id, &cx.settings.interval);
     let mut requeue = cx.requeue.lock();

@@ -53,6 +53,10 @@ pub async fn finalize<C: Cloud, K: Cluster>(
     };
     let metadata = live.metadata.clone();
     let target = Target { metadata: &metadata, ..*target };
+    // Someone took it off: what is left in AWS is theirs.
+    if !target.has_finalizer() {
+        return Ok(Action::await_change());
+    }
     let view = DeletionView::read(live);
     let pace = Pace::every(cx.settings.interval.duration());
     match delete(&view, &target, cx).await {

@@ -58,15 +58,16 @@ pub async fn execute<C: Cloud, K: Cluster>(
     let mut executed = Executed::default();
     let outcome = &mut executed.outcome;
     for stage in stages {
-        if !(cx.may_begin)() && !is_on(Mutant::LeaseIgnored) {
-            outcome.interrupted = true;
-            break;
-        }
         if let Some(permission) = permission
             && !is_on(Mutant::TighteningIgnored)
             && let Err(stop) = permission.confirm(cx).await
         {
             executed.stopped = Some(stop);
+            break;
+        }
+        // Last: the operator may have been asked to stop while the API server answered.
+        if !(cx.may_begin)() && !is_on(Mutant::LeaseIgnored) {
+            outcome.interrupted = true;
             break;
         }
         let admitted = outcome.admit(stage);

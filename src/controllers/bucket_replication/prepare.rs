@@ -6,7 +6,7 @@
 use crate::api::{BucketReplicationStatus, FINALIZER, ManagementPolicy};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Resource;
-use crate::controllers::bucket_replication::status::write;
+use crate::controllers::bucket_replication::status::write_ahead;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, Finalizers};
@@ -65,7 +65,7 @@ async fn remember<C: Cloud, K: Cluster>(
     let status = ahead(&assessment.input(), &assessment.plan, &stages.concat(), &context);
     let status = status.filter(|_| !is_on(Mutant::StatusComesLast));
     if let Some(status) = &status {
-        write(&resource.target, &resource.status, status, cx).await?;
+        write_ahead(&resource.target, &resource.status, status, cx).await?;
     }
     Ok(status)
 }

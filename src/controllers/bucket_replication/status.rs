@@ -11,8 +11,9 @@ use serde_json::json;
 use crate::api::{BucketReplicationStatus, Reason};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::{Resource, Target};
+use crate::controllers::bucket_replication::stop::Stop;
 use crate::controllers::summary::has_read_aws;
-use crate::ports::Cluster;
+use crate::ports::{Cluster, ClusterError};
 use crate::replication::Refusal;
 use crate::replication::status::{Report, stopped, unsettled};
 use crate::runtime::Error;
@@ -96,30 +97,38 @@ async fn publish<C, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Result<(), Error> {
     cx.tracker.record_reason(&target.key.uid, report.reason, has_read_aws(report.reason));
-    write(target, previous, &report.status, cx).await?;
+    match write(target, previous, &report.status, cx).await {
+        // There is nothing left to report on.
+        Err(error) if error.is_gone() => {}
+        written => written?,
+    }
     for event in &report.events {
         cx.cluster.publish_event(target.key, event).await;
     }
     Ok(())
 }
 
-/// Writes a status in which only a record of the operator's own changed.
-pub async fn record<C, K: Cluster>(
+/// Writes what the operator is about to make into the status, if the status does not name it yet.
+///
+/// # Errors
+/// It was not written, so that the operator may not make it. The object may be gone.
+pub async fn write_ahead<C, K: Cluster>(
     target: &Target<'_>,
     previous: &BucketReplicationStatus,
     status: &BucketReplicationStatus,
     cx: &Context<C, K>,
-) -> Result<(), Error> {
-    write(target, previous, status, cx).await
+) -> Result<(), Stop> {
+    let written = write(target, previous, status, cx).await;
+    written.map_err(|error| if error.is_gone() { Stop::Outdated } else { error.into() })
 }
 
 /// Writes a status that differs from the previous one, with links to the pages of its reasons.
-pub async fn write<C, K: Cluster>(
+async fn write<C, K: Cluster>(
     target: &Target<'_>,
     previous: &BucketReplicationStatus,
     status: &BucketReplicationStatus,
     cx: &Context<C, K>,
-) -> Result<(), Error> {
+) -> Result<(), ClusterError> {
     let mut status = status.clone();
     cx.settings.runbooks.link(&mut status.conditions);
     if status == *previous {
@@ -130,5 +139,5 @@ pub async fn write<C, K: Cluster>(
     if written.is_err() {
         target.memory.abandon_write();
     }
-    Ok(written?)
+    written
 }

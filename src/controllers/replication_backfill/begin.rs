@@ -57,7 +57,9 @@ pub async fn begin<C: Cloud, K: Cluster>(
     };
     require_permission(subject, spec, &place, cx).await?;
     let intent = keep_intent(subject, spec, cx).await?;
-    // The lease may have moved while the status was written, and a permission may have gone.
+    // The lease may have moved while the role and the status were written, a permission may have gone, and the user may have
+    // cancelled or deleted the backfill.
+    require_current(subject, cx).await?;
     require_permission(subject, spec, &place, cx).await?;
     let mut request = job_request(spec, &place.source, &arn, &intent);
     if is_on(Mutant::TokenByChance) {
@@ -107,6 +109,10 @@ async fn give_up<C: Cloud, K: Cluster>(
             let message = "the answer to the request for the job was lost; the operator waits until S3 would list a job";
             return Ok(go_on(subject, Reason::Cancelling, message, pace::ENDING_PAUSE, cx).await?);
         }
+    }
+    // What a former leader asked for may be in the status already. A deletion has read the live status.
+    if !subject.is_deleted() {
+        require_current(subject, cx).await?;
     }
     end(subject, &verdict::never_begun(), None, cx).await
 }

@@ -29,6 +29,11 @@ pub async fn delete<C: Cloud, K: Cluster>(
     }
     // The cache may be behind the operator's own writes: the live object decides what is ended.
     let Some(live) = cx.shared.cluster.live(subject.key).await? else { return Ok(Action::await_change()) };
+    // Someone took it off: what is left in AWS is theirs.
+    let held = Finalizers::of(&live.metadata);
+    if !held.contains(FINALIZER) {
+        return Ok(Action::await_change());
+    }
     let part = |name: &str| live.data.get(name).cloned().unwrap_or_default();
     subject.status = decode::<ReplicationBackfillStatus>(part("status")).unwrap_or_default();
     let over = subject.status.finished_at.is_some();
@@ -45,7 +50,6 @@ pub async fn delete<C: Cloud, K: Cluster>(
         }
     }
     remove_role(subject, cx).await?;
-    let held = Finalizers::of(&live.metadata);
     match cx.shared.cluster.remove_finalizer(subject.key, &held, FINALIZER).await {
         Err(error) if error.is_outdated() => return Err(Stop::Outdated),
         result => result?,

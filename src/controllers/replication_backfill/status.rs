@@ -11,7 +11,7 @@ use crate::api::{Reason, ReplicationBackfillStatus};
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::stop::Stop;
 use crate::controllers::replication_backfill::subject::Subject;
-use crate::ports::Cluster;
+use crate::ports::{Cluster, ClusterError};
 use crate::replication::Refusal;
 use crate::replication::backfill::BackfillReported;
 use crate::replication::backfill::status::report;
@@ -21,14 +21,14 @@ use crate::runtime::action::Action;
 /// Keeps something in the status before the next step: the conditions stay as they are.
 ///
 /// # Errors
-/// The status was not written; nothing that depends on it may be done.
+/// The status was not written, so that nothing that depends on it may be done. The backfill may be gone.
 pub async fn save<C, K: Cluster>(
     subject: &mut Subject<'_>,
     status: ReplicationBackfillStatus,
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
-    write(subject, status, cx).await?;
-    Ok(())
+    let written = write(subject, status, cx).await;
+    written.map_err(|error| if error.is_gone() { Stop::Outdated } else { error.into() })
 }
 
 /// Reports that the backfill goes on, and comes back after a pause.
@@ -82,7 +82,11 @@ pub async fn conclude<C, K: Cluster>(
         report(status, &subject.status, ready, subject.context(cx));
     let (namespace, name) = (&subject.metadata.namespace, &subject.metadata.name);
     tracing::info!(namespace, name, reason = reason.as_str(), detail = ready.1, "backfill");
-    write(subject, status, cx).await?;
+    match write(subject, status, cx).await {
+        // There is nothing left to report on.
+        Err(error) if error.is_gone() => {}
+        written => written?,
+    }
     for event in &events {
         cx.shared.cluster.publish_event(subject.key, event).await;
     }
@@ -94,7 +98,7 @@ async fn write<C, K: Cluster>(
     subject: &mut Subject<'_>,
     mut status: ReplicationBackfillStatus,
     cx: &Context<C, K>,
-) -> Result<(), Error> {
+) -> Result<(), ClusterError> {
     cx.shared.settings.runbooks.link(&mut status.conditions);
     if status == subject.status {
         return Ok(());

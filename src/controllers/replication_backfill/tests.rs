@@ -357,6 +357,103 @@ fn no_job_is_asked_for_that_is_forbidden_while_its_token_is_written() {
     assert!(scene.cloud.world().jobs.held.is_empty());
 }
 
+/// A backfill whose role is made, and whose job is asked for by the next reconcile.
+fn about_to_ask() -> Scene {
+    let scene = Scene::new();
+    scene.clock.advance(Duration::from_secs(16 * 60));
+    let (_, pause) = scene.reconcile();
+    assert_eq!(scene.roles().len(), 1);
+    scene.clock.advance(pause.unwrap());
+    scene
+}
+
+#[test]
+fn no_job_is_asked_for_that_the_user_cancels_deletes_or_gives_up_while_its_token_is_written() {
+    type Edit = fn(&mut ApiServer);
+    let edits: [(&str, Edit); 3] = [
+        ("cancelled", |server| server.edit(&backfill(), |object| object["spec"]["cancel"] = json!(true))),
+        ("deleted", |server| server.delete(&backfill())),
+        ("gone", |server| {
+            server.edit(&backfill(), |object| object["metadata"]["finalizers"] = Value::Null);
+            server.delete(&backfill());
+        }),
+    ];
+    for (what, edit) in edits {
+        let scene = about_to_ask();
+        let (cluster, mut edited) = (scene.cluster.clone(), false);
+        scene.react(move |call| {
+            if !edited && *call == Call::SetStatus {
+                edited = true;
+                cluster.with(edit);
+            }
+            Choice::Answer
+        });
+        scene.reconcile();
+        assert!(scene.cloud.world().jobs.held.is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn no_role_is_made_for_a_backfill_that_goes_before_its_status_names_the_role() {
+    let scene = Scene::new();
+    scene.clock.advance(Duration::from_secs(16 * 60));
+    let (cluster, mut gone) = (scene.cluster.clone(), false);
+    scene.react(move |call| {
+        if !gone && *call == Call::SetStatus {
+            gone = true;
+            cluster.with(|server| {
+                server.edit(&backfill(), |object| object["metadata"]["finalizers"] = Value::Null);
+                server.delete(&backfill());
+            });
+        }
+        Choice::Answer
+    });
+    scene.reconcile();
+    assert!(scene.roles().is_empty());
+}
+
+#[test]
+fn a_user_who_strips_the_finalizer_while_the_cache_lags_keeps_the_role_and_the_job() {
+    let theirs = |scene: &Scene, finalizers: Value| {
+        scene.edit(&backfill(), move |object| object["metadata"]["finalizers"] = finalizers.clone());
+    };
+    let scene = Scene::awaiting_approval();
+    theirs(&scene, json!(["example.com/backup", crate::api::FINALIZER]));
+    scene.cluster.with(|server| server.delete(&backfill()));
+    scene.cluster.with(|server| scene.operator.sync(server));
+    theirs(&scene, json!(["example.com/backup"]));
+    scene.reconcile_from_cache();
+    assert_eq!((scene.job().as_str(), scene.roles().len()), ("Suspended", 1));
+}
+
+#[test]
+fn a_leader_whose_cache_lags_does_not_end_a_cancelled_backfill_whose_job_the_former_leader_asked_for() {
+    let mut scene = about_to_ask();
+    scene.cloud.with(|world| world.jobs.lists_late = true);
+    // The user cancels when the former leader has asked for the last time whether it may go on.
+    let (cluster, seen) = (scene.cluster.clone(), Arc::new(Mutex::new(ApiServer::default())));
+    let shown = seen.clone();
+    scene.react(move |call| {
+        if *call == Call::CreateJob {
+            cluster.with(|server| server.edit(&backfill(), |object| object["spec"]["cancel"] = json!(true)));
+            let mut lagging = cluster.server();
+            let held = lagging.objects.get_mut(&backfill()).unwrap();
+            held["status"] = json!({});
+            held["metadata"]["resourceVersion"] = json!("lagging");
+            *shown.lock() = lagging;
+        }
+        Choice::Answer
+    });
+    scene.reconcile();
+    assert_eq!(scene.job(), "New");
+    scene.restart();
+    scene.operator.sync(&seen.lock());
+    let (status, _) = scene.reconcile_from_cache();
+    assert!(status["jobId"].is_string() && status["finishedAt"].is_null(), "{status:#}");
+    let ended = scene.until("Cancelled");
+    assert!(ended["role"].is_null() && scene.roles().is_empty(), "{ended:#}");
+}
+
 #[test]
 fn a_backfill_waits_after_a_configuration_whose_write_nobody_reported() {
     let edit_rules = |scene: &Scene| {

@@ -105,7 +105,7 @@ impl Property {
             Property::Lease => "No stage is begun by an operator that does not hold the lease.",
             Property::Refusal => "A check that finds a refusal has written nothing.",
             Property::Observation => {
-                "Nothing in AWS is written for a resource that is suspended or has managementPolicy: Observe."
+                "Nothing in AWS is written for a resource that is suspended or has managementPolicy: Observe when its check begins or when the API server was last asked."
             }
             Property::Remembering => {
                 "Deletion ends from every state, and leaves no role, configuration or statement of the resource."

@@ -11,7 +11,7 @@ use crate::mutants::{self, Mutant};
 const LIMITS: Limits = Limits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 29] = [
+const FOUND_BY: [(Mutant, &str); 30] = [
     (Mutant::NoLiveGet, "renamed; idle.2 renames-role; orders/CreateRole(orders-role-2).1 deletes"),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
@@ -40,6 +40,7 @@ const FOUND_BY: [(Mutant, &str); 29] = [
     (Mutant::CanaryNotAwaited, "canary"),
     (Mutant::CanaryNotSwept, "canary; orders/PutCanary(orders).1 dies-after"),
     (Mutant::CanaryLeftByDeletion, "canary; orders/PutCanary(orders).1 deletes"),
+    (Mutant::NoLiveGetForCanary, "canary; orders/NamespaceLabels.7 sets-observe"),
     (Mutant::IntentNotKept, "backfill"),
     (Mutant::JobNotSearched, "backfill-token-forgotten; orders-november/CreateJob.1 dies-after"),
     (Mutant::TokenByChance, "backfill-listed-late; orders-november/CreateJob.1 takes-over"),
@@ -159,6 +160,20 @@ fn an_old_answer_after_a_lost_one_makes_no_role_foreign() {
 #[test]
 fn an_account_that_is_tightened_while_labels_are_read_stops_the_stage() {
     assert_holds("accounts; orders/NamespaceLabels.2 tightens-account");
+}
+
+#[test]
+fn an_object_that_goes_while_its_status_is_written_has_nothing_made() {
+    assert_holds("one-account; orders/SetStatus.1 strips-finalizer; orders/SetStatus.1 deletes");
+}
+
+#[test]
+fn a_canary_is_deleted_only_for_a_resource_that_is_still_the_one_that_was_checked() {
+    for deed in ["deletes", "suspends", "sets-observe"] {
+        for at in ["NamespaceLabels.7", "Observe.2", "ReadReplicationStatus(orders).2", "Live.2"] {
+            assert_holds(&format!("canary; orders/{at} {deed}"));
+        }
+    }
 }
 
 #[test]

@@ -179,6 +179,7 @@ async fn go_on<C: Cloud, K: Cluster>(
         clients: &clients,
         places,
         course,
+        is_confirmed: false,
         cx,
     };
     turn.extend().await?;

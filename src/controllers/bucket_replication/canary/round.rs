@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
+use kube::core::ObjectMeta;
 use tracing::warn;
 
 use crate::api::BucketReplicationStatus;
@@ -33,6 +34,8 @@ pub struct Round<'a, C: Cloud, K> {
     /// Where canaries may be: those that the status names.
     pub places: BTreeSet<Place>,
     pub course: &'a mut Course,
+    /// Whether the API server confirmed the object in this turn.
+    pub is_confirmed: bool,
     pub cx: &'a Context<C, K>,
 }
 
@@ -132,8 +135,29 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         }
     }
 
+    /// Confirms with the API server that the object is still the one that was checked, and returns its metadata. The cache
+    /// may be behind: the user may have deleted the object meanwhile, or forbidden the operator to write.
+    pub async fn require_live(&mut self) -> Result<ObjectMeta, Stop> {
+        let target = &self.resource.target;
+        let live = self.cx.cluster.live(target.key).await?.ok_or(Stop::Outdated)?.metadata;
+        if live.deletion_timestamp.is_some() || live.generation != target.metadata.generation {
+            return Err(Stop::Outdated);
+        }
+        self.is_confirmed = true;
+        Ok(live)
+    }
+
+    /// Before a deletion. The API server is asked once in a turn, as before the first write of a check; the accounts are
+    /// asked each time.
+    async fn confirm_deletion(&mut self) -> Result<(), Stop> {
+        if !self.is_confirmed && !is_on(Mutant::NoLiveGetForCanary) {
+            self.require_live().await?;
+        }
+        self.confirm_allowed().await
+    }
+
     /// Returns whether the canary is still there, and whether a call failed.
-    async fn advance_one(&self, flight: &mut Flight) -> Result<(bool, bool), Stop> {
+    async fn advance_one(&mut self, flight: &mut Flight) -> Result<(bool, bool), Stop> {
         loop {
             let result = match flight.next() {
                 Move::Done => return Ok((false, false)),
@@ -153,9 +177,11 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
                     }
                 }
                 Move::List => self.list_replicas(flight).await,
-                Move::Delete(_) if !(self.cx.may_begin)() => return Ok((true, false)),
                 Move::Delete(version) => {
-                    self.confirm_allowed().await?;
+                    self.confirm_deletion().await?;
+                    if !(self.cx.may_begin)() {
+                        return Ok((true, false));
+                    }
                     let result = self.cx.cloud.delete_version(self.clients, &version).await;
                     result.map(|()| flight.deleted(&version))
                 }
@@ -201,7 +227,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     pub async fn remember(&mut self, places: BTreeSet<Place>) -> Result<(), Stop> {
         let mut status = self.status.clone();
         status.canary_places = place::listed(&places);
-        status::record(&self.resource.target, &self.status, &status, self.cx).await?;
+        status::write_ahead(&self.resource.target, &self.status, &status, self.cx).await?;
         self.status = status;
         self.places = places;
         Ok(())

@@ -125,11 +125,9 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
 
     /// Confirms with the API server that the object is still the one that was checked, and has the finalizer: without
     /// it, nobody would delete a canary that is left.
-    async fn confirm_live(&self) -> Result<(), Stop> {
-        let target = &self.resource.target;
-        let live = self.cx.cluster.live(target.key).await?.ok_or(Stop::Outdated)?.metadata;
-        let unchanged = live.deletion_timestamp.is_none() && live.generation == target.metadata.generation;
-        match unchanged && Finalizers::of(&live).contains(FINALIZER) {
+    async fn confirm_live(&mut self) -> Result<(), Stop> {
+        let live = self.require_live().await?;
+        match Finalizers::of(&live).contains(FINALIZER) {
             true => Ok(()),
             false => Err(Stop::Outdated),
         }
@@ -142,10 +140,11 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         probe: Probe,
         permissions: Permissions<'_>,
     ) -> Result<bool, Stop> {
+        self.confirm_allowed().await?;
+        // Last: the lease may have moved while the API server answered.
         if !(self.cx.may_begin)() {
             return Ok(false);
         }
-        self.confirm_allowed().await?;
         if require_allowed(&probe, permissions).is_err() {
             return Ok(true);
         }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::controllers::bucket_replication::tests::{Scene, spec};
+use crate::controllers::bucket_replication::tests::{NAME, Scene, spec, strip_and_delete};
 use crate::replication::FailureClass;
-use crate::simulation::{Call, Choice};
+use crate::simulation::{ApiServer, Call, Choice};
 
-fn with_canary() -> Value {
+pub(super) fn with_canary() -> Value {
     let mut with_canary = spec();
     with_canary["health"] = json!({"canary": {"interval": "15m"}});
     with_canary
@@ -240,6 +240,89 @@ fn a_resource_that_is_only_observed_keeps_even_what_is_left_of_a_canary() {
     assert!(scene.left().is_empty());
 }
 
+type Edit = fn(&mut ApiServer);
+
+/// What users do that forbids the operator to delete a canary, or leaves it to the deletion of the resource.
+const FORBID_DELETION: [(&str, Edit); 5] = [
+    ("observed", |server| {
+        server.edit(&Scene::resource(), |object| object["spec"]["managementPolicy"] = json!("Observe"));
+    }),
+    ("suspended", |server| {
+        server.edit(&Scene::resource(), |object| object["spec"]["suspend"] = json!(true));
+    }),
+    ("being deleted", |server| server.delete(&Scene::resource())),
+    ("gone", |server| strip_and_delete(server, &Scene::resource())),
+    ("another one of its name", |server| {
+        strip_and_delete(server, &Scene::resource());
+        server.create(&Scene::resource(), with_canary(), 0);
+    }),
+];
+
+#[test]
+fn an_operator_whose_cache_lags_after_a_failover_deletes_no_canary_that_it_may_not_delete_any_more() {
+    for (what, edit) in FORBID_DELETION {
+        let (mut scene, _) = sent();
+        let stale = scene.standby();
+        scene.cluster.with(edit);
+        scene.operator = stale;
+        scene.script.lock().calls.clear();
+        // The API server may refuse the status of what is another object by now.
+        let _ = scene.operator.reconcile_now("data", NAME);
+        let asked = scene.calls().iter().filter(|call| is_live(call)).count();
+        assert!(asked > 0, "{what}: the turn did not come to the deletion: {:?}", scene.calls());
+        assert_eq!((scene.writes_to_aws(), scene.left().len()), (Vec::new(), 2), "{what}");
+    }
+}
+
+#[test]
+fn a_canary_is_not_deleted_after_the_user_forbade_it_in_the_middle_of_a_turn() {
+    for (what, edit) in FORBID_DELETION {
+        let (scene, next) = sent();
+        scene.at(is_live, move |_, cluster| {
+            cluster.with(edit);
+            Choice::Answer
+        });
+        scene.clock.advance(next);
+        scene.script.lock().calls.clear();
+        let _ = scene.operator.reconcile_in_time("data", NAME);
+        assert_eq!((scene.writes_to_aws(), scene.left().len()), (Vec::new(), 2), "{what}");
+    }
+}
+
+fn is_live(call: &Call) -> bool {
+    matches!(call, Call::Live(_))
+}
+
+#[test]
+fn a_turn_reads_the_object_once_before_its_first_deletion_and_not_at_all_without_one() {
+    let (mut scene, next) = sent();
+    let live = |scene: &Scene| scene.calls().iter().filter(|call| is_live(call)).count();
+    scene.hold(true);
+    let next = scene.wait(next).unwrap();
+    assert_eq!(live(&scene), 0, "{:?}", scene.calls());
+    scene.hold(false);
+    scene.wait(next);
+    let deleted = scene.calls().iter().filter(|call| matches!(call, Call::DeleteVersion(_))).count();
+    assert_eq!((deleted, live(&scene)), (2, 1), "{:?}", scene.calls());
+}
+
+#[test]
+fn a_canary_that_waited_is_deleted_once_the_operator_may_write_again() {
+    let (mut scene, _) = sent();
+    let stale = scene.standby();
+    let mut suspended = with_canary();
+    suspended["suspend"] = json!(true);
+    scene.apply(suspended);
+    scene.operator = stale;
+    scene.check_stale(NAME);
+    scene.check();
+    assert!(!scene.left().is_empty());
+    scene.apply(with_canary());
+    let next = scene.check().unwrap().unwrap();
+    scene.settle(next);
+    assert!(scene.left().is_empty(), "{:?}", scene.left());
+}
+
 /// A scene whose canary failed, and when it is due again.
 fn failed() -> (Scene, Duration) {
     let (mut scene, next) = sent();
@@ -280,6 +363,23 @@ fn a_deletion_waits_for_a_canary_to_end_for_five_minutes_and_no_longer() {
     assert!(scene.message().contains("still being replicated"), "{}", scene.message());
     scene.clock.advance(Duration::from_secs(300));
     scene.check();
+    assert_eq!((scene.object(), scene.left()), (None, Vec::new()));
+}
+
+#[test]
+fn a_suspended_resource_keeps_a_canary_that_is_left_until_it_is_deleted() {
+    let (mut scene, next) = sent();
+    let mut suspended = with_canary();
+    suspended["suspend"] = json!(true);
+    scene.apply(suspended);
+    scene.clock.advance(next);
+    scene.check();
+    assert_eq!(scene.left(), ["orders"]);
+    scene.delete();
+    for _ in 0..3 {
+        scene.clock.advance(Duration::from_secs(300));
+        scene.check();
+    }
     assert_eq!((scene.object(), scene.left()), (None, Vec::new()));
 }
 

@@ -100,6 +100,23 @@ fn another_finalizer_that_goes_meanwhile_does_not_stop_the_deletion() {
 }
 
 #[test]
+fn a_user_who_strips_the_finalizer_while_the_cache_lags_keeps_what_is_in_aws() {
+    let mut scene = Scene::ready();
+    let theirs = |server: &mut ApiServer, finalizers: Value| {
+        server.edit(&Scene::resource(), |object| object["metadata"]["finalizers"] = finalizers);
+    };
+    scene.cluster.with(|server| theirs(server, json!(["example.com/backup", FINALIZER])));
+    scene.delete();
+    let before = scene.world().canonical();
+    let stale = scene.standby();
+    scene.cluster.with(|server| theirs(server, json!(["example.com/backup"])));
+    scene.operator = stale;
+    scene.check_stale(NAME);
+    assert_eq!((scene.writes_to_aws(), scene.world().canonical()), (Vec::new(), before));
+    assert!(scene.object().is_some(), "the other finalizer keeps it");
+}
+
+#[test]
 fn a_resource_that_cannot_be_decoded_is_still_cleaned_up() {
     let mut scene = Scene::ready();
     scene.cluster.with(|server| {

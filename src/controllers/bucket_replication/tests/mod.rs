@@ -183,6 +183,14 @@ impl Scene {
         self.restart_with(|_| {});
     }
 
+    /// Another process that stands by: it knows what the watch has brought by now, and no more. Leading, it is the operator.
+    fn standby(&self) -> Operator {
+        let hook = scripted_hook(&self.script, &self.cloud, &self.cluster);
+        let standby = Operator::start(&self.cloud, &self.cluster, &self.clock, hook, |_| {});
+        standby.sync(&self.cluster.server());
+        standby
+    }
+
     /// The process ends and one with other flags starts.
     fn restart_with(&mut self, edit: impl FnOnce(&mut Settings)) {
         let hook = scripted_hook(&self.script, &self.cloud, &self.cluster);
@@ -229,6 +237,12 @@ impl Scene {
     fn writes_to_aws(&self) -> Vec<String> {
         self.calls().iter().filter(|call| call.writes_to_aws()).map(ToString::to_string).collect()
     }
+}
+
+/// The user strips the finalizers of an object and deletes it.
+fn strip_and_delete(server: &mut ApiServer, name: &ObjectName) {
+    server.edit(name, |object| object["metadata"]["finalizers"] = Value::Null);
+    server.delete(name);
 }
 
 fn condition(status: &Value, kind: &str) -> Value {

@@ -1,5 +1,8 @@
 //! No write for an object that is gone or changed, and nothing of others is lost.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::canary::with_canary;
 use super::*;
 use crate::api::FINALIZER;
 
@@ -37,10 +40,7 @@ fn an_object_whose_finalizer_is_stripped_and_that_goes_before_a_write_leaves_aws
     scene.at(
         |call| *call == Call::Observe,
         |_, cluster| {
-            cluster.with(|server| {
-                server.edit(&Scene::resource(), |object| object["metadata"]["finalizers"] = Value::Null);
-                server.delete(&Scene::resource());
-            });
+            cluster.with(|server| strip_and_delete(server, &Scene::resource()));
             Choice::Answer
         },
     );
@@ -71,6 +71,24 @@ fn an_object_that_goes_before_the_first_write_of_a_later_check_leaves_aws_untouc
     }
 }
 
+#[test]
+fn an_object_that_goes_before_the_status_names_what_is_made_leaves_aws_untouched() {
+    let mut scene = Scene::new();
+    scene.apply(spec());
+    let before = scene.world().canonical();
+    scene.at(
+        |call| *call == Call::SetStatus,
+        |_, cluster| {
+            cluster.with(|server| strip_and_delete(server, &Scene::resource()));
+            Choice::Answer
+        },
+    );
+    scene.check();
+    assert_eq!(scene.object(), None);
+    assert_eq!(scene.writes_to_aws(), [""; 0]);
+    assert_eq!(scene.world().canonical(), before);
+}
+
 /// The process dies after a write and before its report, and the spec names something else by the time the next starts.
 #[test]
 fn what_was_made_under_a_former_spec_is_found_after_a_crash() {
@@ -97,9 +115,7 @@ fn what_was_made_under_a_former_spec_is_found_after_a_crash() {
 fn a_stale_cache_does_not_make_again_what_was_deleted() {
     let mut scene = Scene::ready();
     // Another process deletes the resource; this one has not heard of it.
-    let hook = scripted_hook(&scene.script, &scene.cloud, &scene.cluster);
-    let stale = Operator::start(&scene.cloud, &scene.cluster, &scene.clock, hook, |_| {});
-    stale.sync(&scene.cluster.server());
+    let stale = scene.standby();
     scene.delete();
     scene.check();
     assert_eq!(scene.object(), None);
@@ -146,4 +162,60 @@ fn a_finalizer_that_someone_adds_a_moment_before_ours_survives() {
     let finalizers = scene.object().unwrap()["metadata"]["finalizers"].clone();
     assert_eq!(finalizers, json!(["example.com/backup", FINALIZER]));
     assert_eq!(scene.reason(), "Applied");
+}
+
+/// A scene whose account allows what a namespace with a label asks for, and an operator that is to stop while it reads the
+/// labels for the first time after a call that matches.
+fn to_stop_after(matches: fn(&Call) -> bool) -> Scene {
+    let mut scene = Scene::new();
+    let account = json!({"accountId": HERE, "namespaces": {"matchLabels": {"team": "a"}}, "sources": ["*"],
+        "destinations": ["*"], "allow": ["Canary"]});
+    scene.account("default", account);
+    let labels = [("team".to_owned(), "a".to_owned())];
+    scene.cluster.with(|server| server.namespaces.insert("data".to_owned(), labels.into()));
+    let (stopped, asked) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
+    let may_begin = {
+        let stopped = stopped.clone();
+        Box::new(move || !stopped.load(Ordering::Relaxed))
+    };
+    let hook = scripted_hook(&scene.script, &scene.cloud, &scene.cluster);
+    scene.operator =
+        Operator::start_under((&scene.cloud, &scene.cluster, &scene.clock), hook, may_begin, |_| {});
+    scene.at(
+        move |call| {
+            asked.fetch_or(matches(call), Ordering::Relaxed);
+            asked.load(Ordering::Relaxed) && matches!(call, Call::NamespaceLabels(_))
+        },
+        move |_, _| {
+            stopped.store(true, Ordering::Relaxed);
+            Choice::Answer
+        },
+    );
+    scene.apply(with_canary());
+    scene
+}
+
+#[test]
+fn an_operator_that_is_to_stop_while_it_asks_for_permission_begins_no_stage() {
+    let mut scene = to_stop_after(|call| *call == Call::SetStatus);
+    scene.check();
+    assert!(matches!(
+        scene.calls().as_slice(),
+        [.., Call::SetStatus, Call::NamespaceLabels(_), Call::SetStatus]
+    ));
+    assert_eq!(scene.writes_to_aws(), [""; 0]);
+}
+
+#[test]
+fn an_operator_that_is_to_stop_while_it_asks_for_permission_writes_and_deletes_no_canary() {
+    let mut scene = to_stop_after(|call| matches!(call, Call::Live(_)));
+    scene.check();
+    assert!(scene.calls().iter().any(|call| matches!(call, Call::Live(_))), "{:?}", scene.calls());
+    assert!(!scene.calls().iter().any(|call| matches!(call, Call::PutCanary(_))), "{:?}", scene.calls());
+
+    let mut scene = to_stop_after(|call| matches!(call, Call::ListVersions(_)));
+    scene.check();
+    scene.check();
+    assert!(matches!(scene.calls().last(), Some(Call::NamespaceLabels(_))), "{:?}", scene.calls());
+    assert_eq!(scene.writes_to_aws(), [""; 0], "{:?}", scene.calls());
 }

@@ -14,7 +14,7 @@ use crate::replication::backfill::{JobState, JobUpdate};
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::backfills::PARENT;
 use crate::simulation::explore::properties::{Property, Violation, forbidden, forbids, is_owned, violated};
-use crate::simulation::explore::run::{Facts, NAMESPACE, Run};
+use crate::simulation::explore::run::{Facts, Live, NAMESPACE, Run};
 use crate::simulation::hook::Call;
 use crate::simulation::jobs::SimulatedJob;
 
@@ -127,10 +127,8 @@ impl Run {
 
     /// Something is to be made, or a job is to run: what forbids it.
     fn begun_for(&self, name: &str, facts: &Facts, call: &Call) -> Vec<Violation> {
-        let exists =
-            self.backfill(name).is_some_and(|object| object["metadata"]["uid"] == facts.uid.as_str());
-        let (there, going) = facts.live.unwrap_or((exists, false));
-        let gone = (!there || going || facts.deletes).then(|| {
+        let live = facts.live.unwrap_or_else(|| Live::of(self.backfill(name).as_ref(), &facts.uid));
+        let gone = (!live.is_there || live.is_deleted || facts.deletes).then(|| {
             let detail =
                 format!("the operator wants to {call} for data/{name}, which is gone or being deleted");
             violated(Property::Existence, detail)

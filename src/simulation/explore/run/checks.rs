@@ -18,7 +18,7 @@ use crate::simulation::explore::properties::{Property, canary_left, violated};
 use crate::simulation::explore::run::judge::Actor;
 use crate::simulation::explore::run::words::sentence;
 use crate::simulation::explore::run::{
-    Check, Facts, INTERVAL, NAMESPACE, Place, Reconcile, Run, SOON, WATCH, hash,
+    Check, Facts, INTERVAL, Live, NAMESPACE, Place, Reconcile, Run, SOON, WATCH, hash,
 };
 use crate::simulation::hook::{Call, Choice};
 
@@ -316,13 +316,20 @@ fn note_answer(
             let facts = &mut check.facts;
             let object = cluster.with(|server| server.objects.get(&facts.name).cloned());
             let object = object.filter(|object| object["metadata"]["uid"] == facts.uid.as_str());
-            let deleting = object.as_ref().is_some_and(|o| !o["metadata"]["deletionTimestamp"].is_null());
-            facts.live = Some((object.is_some(), deleting));
+            facts.live = Some(Live::of(object.as_ref(), &facts.uid));
             if facts.deletes
                 && facts.name.kind == "BucketReplication"
                 && let Some(Ok(object)) = object.map(serde_json::from_value)
             {
                 facts.object = object;
+            }
+        }
+        // The API server writes no status of an object that is gone.
+        Call::SetStatus => {
+            let facts = &mut check.facts;
+            let now = cluster.with(|server| Live::of(server.objects.get(&facts.name), &facts.uid));
+            if !now.is_there {
+                facts.live = Some(now);
             }
         }
         // What an answer from before the last write hides, the operator cannot know.

@@ -14,7 +14,7 @@ use crate::simulation::explore::properties::{
     Property, Violation, adopts, forbidden, forbids, has_sid, is_owned, leaves_aws_alone, statements,
     uncovered, violated,
 };
-use crate::simulation::explore::run::{Run, Writer};
+use crate::simulation::explore::run::{Live, Run, Writer};
 use crate::simulation::hook::Call;
 use crate::simulation::world::World;
 
@@ -58,21 +58,24 @@ impl Run {
                 format!("the operator wants to {call}, which is pending"),
             ));
         }
-        let now = self.objects.get(check.resource).and_then(Option::as_ref);
-        let exists = now.is_some_and(|object| object.metadata.uid.as_deref() == Some(&facts.uid));
-        let deleting = now.is_some_and(|object| object.metadata.deletion_timestamp.is_some());
-        let (there, going) = facts.live.unwrap_or((exists, deleting));
-        // A canary may go at any time.
-        let tidies = matches!(call, Call::DeleteVersion(_));
-        if !tidies && (!there || (going && !facts.deletes)) {
+        let now =
+            |name: &ObjectName| self.cluster.with(|server| Live::of(server.objects.get(name), &facts.uid));
+        // An operator that has not asked must be right all the same.
+        let live = facts.live.unwrap_or_else(|| now(&facts.name));
+        if !live.is_there || (live.is_deleted && !facts.deletes) {
             let detail =
                 format!("the operator wants to {call} for data/{resource}, which is gone or being deleted");
             found.push(violated(Property::Existence, detail));
         }
         let spec = &facts.object.spec;
-        let observes = leaves_aws_alone(&facts.object)
-            && (facts.deletes || spec.management_policy == crate::api::ManagementPolicy::Observe);
-        if observes || (spec.suspend && !facts.deletes) {
+        let is_observed = match facts.deletes {
+            true => leaves_aws_alone(&facts.object),
+            false => {
+                let observes = spec.management_policy == crate::api::ManagementPolicy::Observe;
+                observes || spec.suspend || live.is_observed
+            }
+        };
+        if is_observed {
             let detail =
                 format!("the operator wants to {call} for data/{resource}, which may only be observed");
             found.push(violated(Property::Observation, detail));

@@ -102,8 +102,8 @@ struct Facts {
     uid: String,
     sid: String,
     deletes: bool,
-    /// What the API server answered last: whether the object is there and not being deleted.
-    live: Option<(bool, bool)>,
+    /// The object as the API server showed it last.
+    live: Option<Live>,
     /// The last answers to reads of bucket policies.
     policies: BTreeMap<String, Option<Value>>,
     /// AWS as it was when it was last read.
@@ -115,6 +115,30 @@ struct Facts {
     overtaken: bool,
     /// Someone changed AWS since it was last read: what the check breaks then it cannot know.
     disturbed: bool,
+}
+
+/// What the API server shows of an object.
+#[derive(Clone, Copy)]
+struct Live {
+    is_there: bool,
+    is_deleted: bool,
+    /// The operator may only observe.
+    is_observed: bool,
+}
+
+impl Live {
+    /// Of an object with this UID, or with none.
+    fn of(object: Option<&Value>, uid: &str) -> Live {
+        let object = object.filter(|object| object["metadata"]["uid"] == uid);
+        let is_observed = |object: &Value| {
+            object["spec"]["suspend"] == true || object["spec"]["managementPolicy"] == "Observe"
+        };
+        Live {
+            is_there: object.is_some(),
+            is_deleted: object.is_some_and(|object| !object["metadata"]["deletionTimestamp"].is_null()),
+            is_observed: object.is_some_and(is_observed),
+        }
+    }
 }
 
 /// Who wrote the replication configuration of a bucket last.
