@@ -134,6 +134,17 @@ impl Reason {
         )
     }
 
+    /// Whether AWS gave no answer, or did not let the operator ask: what AWS holds is not known.
+    pub fn is_no_answer(self) -> bool {
+        matches!(
+            self,
+            Reason::AccessDenied
+                | Reason::CredentialsUnavailable
+                | Reason::Throttled
+                | Reason::AwsUnavailable
+        )
+    }
+
     /// Whether the operator tries again automatically and soon (`Reconciling`), or waits for someone (`Stalled`). A
     /// missing bucket or role and a denied action are tried again soon, because they are often created or granted a
     /// moment after the resource.

@@ -187,6 +187,11 @@ impl Index {
         self.replications.by_index(&ReplicationKey::Event(lookup))
     }
 
+    /// The keys of the resources that an event about this may concern, oldest first.
+    pub fn keys_by_event(&self, lookup: Lookup) -> Vec<Key> {
+        self.replications.keys_by_index(&ReplicationKey::Event(lookup))
+    }
+
     /// The keys of the resources that may act in this account: those of its `AwsAccount`s, and while there is no default
     /// one, those that refer to none.
     pub fn by_account_id(&self, account_id: &str) -> BTreeSet<Key> {

@@ -12,9 +12,10 @@ use tracing::warn;
 use crate::api::{AwsAccount, CallerIdentity, Namespaces};
 use crate::controllers::aws_account::context::Context;
 use crate::ports::{Cloud, Cluster, ObjectKey};
-use crate::replication::Account;
+use crate::replication::events::Answer;
 use crate::replication::observed::Read;
 use crate::replication::status::{ObservedAccount, account_status};
+use crate::replication::{Account, Failure, FailureClass};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 
@@ -27,10 +28,10 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
     }
     let replications = i32::try_from(replications).unwrap_or(i32::MAX);
     let name = account.name_any();
-    let cause = cx.events.begin_account_check(&name);
-    let verified = verify(account, cause.is_some(), cx).await;
+    let fresh = cx.events.begin_account_check(&name);
+    let verified = verify(account, fresh, cx).await;
     let previous = account.status.clone().unwrap_or_default();
-    cx.events.end_account_check(&name, cause.as_ref(), verified.as_ref().ok() != previous.identity.as_ref());
+    cx.events.end_account_check(&name, answer(verified.as_ref(), previous.identity.as_ref()));
     let observed = ObservedAccount {
         identity: verified.as_ref(),
         replications,
@@ -56,6 +57,18 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
     let pause = requeue.entry(account.uid().unwrap_or_default()).or_default().after(reason, interval);
     requeue.retain(|_, backoff| !backoff.is_empty());
     Ok(Action::requeue(pause))
+}
+
+/// Whether the operator's identity in the account, or the failure to have one, is another than before.
+fn answer(verified: Result<&CallerIdentity, &Failure>, previous: Option<&CallerIdentity>) -> Answer {
+    match verified {
+        // It is tried again, until STS answers.
+        Err(failure) if failure.class != FailureClass::Denied && failure.class.reason().is_no_answer() => {
+            Answer::Postponed
+        }
+        verified if verified.ok() == previous => Answer::Unchanged,
+        _ => Answer::Changed,
+    }
 }
 
 /// The identity under which the operator acts in the account. STS is asked once an interval, and not when resources come or

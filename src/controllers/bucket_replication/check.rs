@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::api::{BucketReplicationStatus, ConditionType, Reason};
+use crate::api::{BucketReplicationStatus, ConditionType, ReadyStatus, Reason};
 use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize, claim_source};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::execute::{Permission, execute};
@@ -12,11 +12,13 @@ use crate::controllers::bucket_replication::hold_back::hold_back;
 use crate::controllers::bucket_replication::likely_cause::find_likely_cause;
 use crate::controllers::bucket_replication::metrics_watch::{evidence, watch_metrics};
 use crate::controllers::bucket_replication::prepare::prepare;
+use crate::controllers::bucket_replication::ready_reason;
 use crate::controllers::bucket_replication::record::record;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
+use crate::replication::events::Answer;
 use crate::replication::outcome::Outcome;
 use crate::replication::status::{self, Report, StatusContext};
 use crate::replication::{
@@ -32,7 +34,7 @@ pub struct Checked {
     /// When a correction that was held back may be tried again.
     pub retry: Option<Duration>,
     /// Whether anything was found or written that the status did not show before.
-    pub found: bool,
+    pub answer: Answer,
 }
 
 /// Checks a resource, corrects what may be corrected, and reports what is true.
@@ -60,8 +62,8 @@ pub async fn check<C: Cloud, K: Cluster>(
         let context = StatusContext { evidence: &known, ..resource.status_context(cx) };
         report = status::report(&assessment.input(), &assessment.plan, &outcome, &context);
     }
-    let found = !outcome.done.is_empty() || is_news(&report.status, &resource.status);
-    Ok(Checked { report, written, retry: held.retry, found })
+    let answer = answer(&report, &outcome, &resource.status);
+    Ok(Checked { report, written, retry: held.retry, answer })
 }
 
 fn require_not_suspended(resource: &Resource<'_>) -> Result<(), Refusal> {
@@ -182,16 +184,79 @@ fn make_report<C, K>(
     made
 }
 
-/// Whether a status says anything new of AWS.
-fn is_news(status: &BucketReplicationStatus, before: &BucketReplicationStatus) -> bool {
+/// What a check found that the status did not say before. A failure to read AWS, and its end, are no news of AWS.
+fn answer(report: &Report, outcome: &Outcome, before: &BucketReplicationStatus) -> Answer {
     let reasons = |status: &BucketReplicationStatus| -> Vec<(String, String)> {
         // Whether objects arrive is known from elsewhere.
         let settings = status.conditions.iter().filter(|c| c.type_ != ConditionType::Replicating.as_str());
         settings.map(|c| (c.type_.clone(), c.reason.clone())).collect()
     };
-    status.drift != before.drift
+    let status = &report.status;
+    let is_drifting = status.drift.iter().any(|drift| !before.drift.contains(drift));
+    let differs = status.drift != before.drift
         || status.drift_count != before.drift_count
         || reasons(status) != reasons(before)
         || status.source != before.source
-        || status.destinations != before.destinations
+        || status.destinations != before.destinations;
+    let can_read_again = report.reason.ready() == ReadyStatus::True && ready_reason(before).is_no_answer();
+    match () {
+        () if !outcome.done.is_empty() || is_drifting => Answer::Changed,
+        () if report.reason.is_no_answer() => Answer::Unanswered,
+        () if differs && !can_read_again => Answer::Changed,
+        () => Answer::Unchanged,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{AwsResource, DriftEntry};
+
+    /// A report whose `Ready` has this reason, with the drift of these fields.
+    fn report(reason: Reason, drift: &[&str]) -> Report {
+        let condition = serde_json::json!({
+            "type": "Ready", "status": reason.ready().as_str(), "reason": reason.as_str(), "message": "",
+            "lastTransitionTime": "2026-11-23T10:00:00Z",
+        });
+        let drift = drift.iter().map(|path| DriftEntry {
+            resource: AwsResource::BucketVersioning,
+            name: "copies".to_owned(),
+            path: (*path).to_owned(),
+            want: "Enabled".to_owned(),
+            got: "Suspended".to_owned(),
+        });
+        let status = BucketReplicationStatus {
+            conditions: vec![serde_json::from_value(condition).unwrap()],
+            drift: drift.collect(),
+            ..BucketReplicationStatus::default()
+        };
+        Report { status, events: Vec::new(), reason }
+    }
+
+    #[test]
+    fn a_check_that_could_not_read_aws_answers_no_event_and_its_end_is_no_news() {
+        let after = |before: (Reason, &[&str]), now: (Reason, &[&str])| {
+            let before = report(before.0, before.1).status;
+            answer(&report(now.0, now.1), &Outcome::default(), &before)
+        };
+        let (applied, throttled) = ((Reason::Applied, &[] as &[&str]), (Reason::Throttled, &[] as &[&str]));
+        let drifted = (Reason::Drifted, &["status"] as &[&str]);
+        assert_eq!(after(applied, applied), Answer::Unchanged);
+        assert_eq!(after(applied, throttled), Answer::Unanswered);
+        assert_eq!(after(throttled, throttled), Answer::Unanswered);
+        assert_eq!(
+            after(drifted, throttled),
+            Answer::Unanswered,
+            "it could not be read whether it still differs"
+        );
+        assert_eq!(
+            after(throttled, applied),
+            Answer::Unchanged,
+            "AWS may still answer from before the change"
+        );
+        assert_eq!(after(throttled, drifted), Answer::Changed);
+        assert_eq!(after(drifted, applied), Answer::Changed);
+        assert_eq!(after(applied, (Reason::DestinationBucketNotFound, &[])), Answer::Changed);
+        assert_eq!(after(applied, (Reason::AccessDenied, &["status"])), Answer::Changed, "it was read");
+    }
 }

@@ -47,6 +47,7 @@ use crate::controllers::bucket_replication::status::{Pace, await_aws, conclude, 
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::Refusal;
+use crate::replication::events::Answer;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::queue::Urgency;
@@ -66,6 +67,7 @@ pub async fn reconcile<C: Cloud, K: Cluster>(
 ) -> Result<Action, Error> {
     let key = ObjectKey::new::<BucketReplication>(object.meta());
     let memory = cx.memory.begin(&key.uid);
+    cx.events.pass_by(object);
     if let Ok(resource) = &object.0 {
         canary::expect(resource, &key.uid, cx);
     }
@@ -77,8 +79,8 @@ pub async fn reconcile<C: Cloud, K: Cluster>(
             let key = Key::of(target.metadata);
             let events = cx.events.begin_check(&key);
             let resource = Resource { events, ..Resource::new(resource, target, cx) };
-            let (result, found) = reconcile_resource(&resource, urgency, cx).await;
-            cx.events.end_check(&key, &resource.events, found);
+            let (result, answer) = reconcile_resource(&resource, urgency, cx).await;
+            cx.events.end_check(&key, &resource.events, answer);
             result
         }
         Err(invalid) => refuse_unreadable(&target, &invalid.error, cx).await,
@@ -91,40 +93,45 @@ pub async fn reconcile<C: Cloud, K: Cluster>(
     result
 }
 
-/// Also returns whether the check found anything that the status did not show before.
+/// Also returns what the check answers to the events that caused it.
 async fn reconcile_resource<C: Cloud, K: Cluster>(
     resource: &Resource<'_>,
     urgency: Urgency,
     cx: &Context<C, K>,
-) -> (Result<Action, Error>, bool) {
+) -> (Result<Action, Error>, Answer) {
     let Resource { target, status: previous, spec, events, .. } = resource;
     let own = cx.settings.own_interval(spec.interval.as_ref());
     let interval = own.unwrap_or(&cx.settings.interval).duration();
     if let Some(wait) = resource.delay_request(cx) {
-        return (Ok(Action::requeue(wait)), false);
+        return (Ok(Action::requeue(wait)), Answer::Postponed);
     }
     let fresh = resource.wants_fresh_reads();
     // The time for a canary may come before the check that an event waits for, and takes its place in the queue.
-    let unasked = urgency == Urgency::Periodic && !fresh && events.cause.is_none();
+    let unasked = urgency == Urgency::Periodic && !resource.is_asked_for() && !events.are_cause;
     if unasked && target.memory.only_canaries_are_due(cx.clock.now()) {
-        return (go_on_with_canaries(resource, cx).await, false);
+        return (go_on_with_canaries(resource, cx).await, Answer::Postponed);
     }
     target.memory.check_begins();
-    let result = match check(resource, cx).await {
+    match check(resource, cx).await {
         Ok(checked) => {
             let interval = cx.events.interval(own, &cx.settings.interval, &checked.report.status, events);
             let pace = Pace { interval, retry: checked.retry };
-            return (conclude_with_canaries(resource, &checked, pace, fresh, cx).await, checked.found);
+            (conclude_with_canaries(resource, &checked, pace, fresh, cx).await, checked.answer)
         }
-        Err(Stop::Refused(refusal)) => refuse(target, previous, &refusal, Pace::every(interval), cx).await,
-        Err(Stop::Unsettled(pause)) => await_aws(resource, pause.min(interval), cx).await,
+        Err(Stop::Refused(refusal)) => {
+            let pace = Pace::every(interval);
+            (refuse(target, previous, &refusal, pace, cx).await, Answer::Unanswered)
+        }
+        Err(Stop::Unsettled(pause)) => {
+            (await_aws(resource, pause.min(interval), cx).await, Answer::Postponed)
+        }
         // The watch brings the object as it is by now.
         Err(Stop::Outdated) => {
-            Ok(Action::requeue(target.memory.requeue_after(Reason::Progressing, interval)))
+            let pause = target.memory.requeue_after(Reason::Progressing, interval);
+            (Ok(Action::requeue(pause)), Answer::Postponed)
         }
-        Err(Stop::Kubernetes(error)) => Err(error),
-    };
-    (result, false)
+        Err(Stop::Kubernetes(error)) => (Err(error), Answer::Unanswered),
+    }
 }
 
 /// Writes the report of a check, and goes on with canaries. `fresh`: someone asked for this check.

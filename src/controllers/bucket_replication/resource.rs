@@ -92,14 +92,19 @@ impl<'a> Resource<'a> {
     /// Someone asked for this check, or changed the spec, or an event named what is seldom read: no answer that another
     /// check got is good enough.
     pub fn wants_fresh_reads(&self) -> bool {
+        self.is_asked_for() || self.events.need_fresh_reads
+    }
+
+    /// Someone asked for this check, or changed the spec.
+    pub fn is_asked_for(&self) -> bool {
         let generation = self.target.metadata.generation;
         let changed = self.status.observed_generation.is_some_and(|g| g >= 0 && Some(g) != generation);
-        changed || self.is_requested() || self.events.cause.as_ref().is_some_and(|cause| cause.fresh)
+        changed || self.is_requested()
     }
 
     /// What would have found drift in this check.
     pub fn found_by(&self) -> FoundBy {
-        if self.events.announced {
+        if self.events.announced.is_some() {
             FoundBy::Event
         } else if self.is_requested() {
             FoundBy::Request

@@ -60,19 +60,12 @@ pub async fn refuse<C, K: Cluster>(
     pace: Pace,
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {
-    if !may_be_observed(refusal.reason) {
+    // Where AWS did not answer, a reading may find that too.
+    if !refusal.reason.is_no_answer() {
         cx.evidence.forget(&target.key.uid);
     }
     let report = stopped(refusal, &target.status_context(previous, cx));
     conclude(target, previous, &report, pace, cx).await
-}
-
-/// Whether the operator may go on reading evidence: AWS did not answer, which a reading may find too.
-fn may_be_observed(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::AccessDenied | Reason::CredentialsUnavailable | Reason::Throttled | Reason::AwsUnavailable
-    )
 }
 
 /// AWS still answers from before the operator's last write. A status that describes the present spec stays as it is, any other

@@ -7,10 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
-use crate::api::ConditionType;
+use crate::api::{BucketReplication, ConditionType};
 use crate::controllers::Guarded;
 use crate::controllers::events::state::{Events, Inner, labels, since};
 use crate::iam::arn::{account_of_arn, role_of_arn};
@@ -89,17 +88,32 @@ impl Inner {
             return if accounts { EventOutcome::Checked } else { EventOutcome::Unknown };
         }
         cloud.forget_answers(event).await;
-        let cause =
-            Cause { changed: event.time, fresh: event.origin.service == Service::Kms, ..Cause::default() };
+        let fresh = event.origin.service == Service::Kms;
+        let cause = Cause { changed: event.time, fresh, ..Cause::default() };
         let everyone = concerned.len() <= PROBE_ABOVE || event.name.is_bucket_policy();
         match concerned.iter().find(|object| is_ready(object)).filter(|_| !everyone) {
-            Some(one) => {
-                let probes = [Lookup::of_event(event)].into();
-                self.check(one, Cause { probes, ..cause }, Duration::ZERO);
-            }
+            Some(one) => self.probe(one, Lookup::of_event(event), cause),
             None => self.check_all(&concerned, &cause),
         }
         EventOutcome::Checked
+    }
+
+    /// Has a resource checked in place of all that a change concerns.
+    pub(super) fn probe(&self, one: &Guarded, lookup: Lookup, cause: Cause) {
+        self.check(one, Cause { probes: [lookup].into(), ..cause }, Duration::ZERO);
+    }
+
+    /// Has another resource checked in place of all that a change concerns, because the one before did not answer. Any of
+    /// them may answer, so that one account that does not delays the rest only for a few tries.
+    pub(super) fn probe_again(&self, lookup: Lookup, cause: Cause) {
+        let index = &self.setup.index;
+        let mut keys = index.keys_by_event(lookup);
+        fastrand::shuffle(&mut keys);
+        let mut objects = keys.iter().filter_map(|key| index.replications.get(key));
+        match objects.find(|object| is_ready(object)) {
+            Some(one) => self.probe(&one, lookup, cause),
+            None => self.check_all(&index.by_event(lookup), &cause),
+        }
     }
 
     /// The resources that may see a change. Only the source of a resource has a configuration that it compares.
@@ -133,11 +147,11 @@ impl Inner {
         found
     }
 
-    /// A check in place of many found something: the others are checked too. `changed`: when AWS completed the change.
-    pub(super) fn check_beside(&self, probed: &Key, lookup: Lookup, changed: Option<Timestamp>) {
+    /// A check in place of many found something: the others are checked too.
+    pub(super) fn check_beside(&self, probed: &Key, lookup: Lookup, cause: &Cause) {
         let mut others = self.setup.index.by_event(lookup);
         others.retain(|object| Key::of(object.meta()) != *probed);
-        self.check_all(&others, &Cause { changed, ..Cause::default() });
+        self.check_all(&others, cause);
     }
 
     fn check_all(&self, objects: &[Arc<Guarded>], cause: &Cause) {
@@ -148,10 +162,25 @@ impl Inner {
     }
 
     fn check(&self, object: &Guarded, cause: Cause, delay: Duration) {
+        if !is_checked(object) {
+            return;
+        }
         let key = Key::of(object.meta());
         let pause = self.state.lock().pacing.event(&key, cause, self.now());
+        // It may have gone meanwhile: nobody would take over its probes then.
+        if !self.setup.index.replications.contains(&key) {
+            self.state.lock().pacing.forget(&key);
+        }
         self.setup.replications.trigger_in(key, Urgency::Change, pause.max(delay));
     }
+}
+
+/// Whether a check of the resource reads AWS because of an event. It is checked when it is no longer suspended, or can be
+/// decoded.
+pub(super) fn is_checked(object: &Guarded) -> bool {
+    let is_suspended = |resource: &BucketReplication| resource.spec.suspend;
+    let is_deleted = object.meta().deletion_timestamp.is_some();
+    object.0.as_ref().is_ok_and(|resource| !is_suspended(resource)) && !is_deleted
 }
 
 /// Whether a check of the resource reads AWS and finds, as a rule, nothing.
@@ -159,5 +188,5 @@ fn is_ready(object: &Guarded) -> bool {
     let Ok(resource) = &object.0 else { return false };
     let conditions = resource.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let ready = conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
-    !resource.spec.suspend && ready.is_some_and(|ready| ready.status == "True")
+    is_checked(object) && ready.is_some_and(|ready| ready.status == "True")
 }

@@ -8,19 +8,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use kube::{Resource as _, ResourceExt};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use crate::api::{BucketReplicationStatus, DriftEntry, Interval};
+use crate::controllers::events::dispatch::is_checked;
 use crate::controllers::events::settings::EventSettings;
 use crate::controllers::index::Index;
 use crate::controllers::settings::SETTLE;
 use crate::controllers::{Guarded, GuardedAccount};
 use crate::replication::events::coverage::AccountEvents;
 use crate::replication::events::{
-    Cause, Coverage, Elapsed, EventName, EventQueue, Evidence, Origin, OwnWrites, Pacing, Service,
+    Answer, Cause, Coverage, Elapsed, EventName, EventQueue, Evidence, Origin, OwnWrites, Pacing, Service,
 };
 use crate::replication::{Failure, Step};
 use crate::runtime::clock::Clock;
@@ -67,12 +67,12 @@ pub(super) struct State {
 #[derive(Clone, Debug, Default)]
 pub struct CheckEvents {
     began: Elapsed,
-    /// The events that the check answers.
-    pub cause: Option<Cause>,
-    /// Events announced what the check may find, be it that an earlier check was to answer them.
-    pub announced: bool,
-    /// When AWS completed the earliest of the changes that they announced.
-    changed: Option<Timestamp>,
+    /// Events are why the check runs.
+    pub are_cause: bool,
+    /// The events that announced what the check may find, be it that an earlier check was to answer them.
+    pub announced: Option<Cause>,
+    /// Answers that are remembered for an hour must be read again.
+    pub need_fresh_reads: bool,
 }
 
 /// A write under way, whose event may come before its answer.
@@ -141,39 +141,50 @@ impl Events {
         }
     }
 
+    /// A resource is reconciled, and no check reads AWS for it as it is now: others must answer events in its place.
+    pub fn pass_by(&self, object: &Guarded) {
+        if let Some(inner) = self.inner().filter(|_| !is_checked(object)) {
+            inner.state.lock().pacing.forget(&Key::of(object.meta()));
+        }
+    }
+
     /// A check of a resource begins.
     pub fn begin_check(&self, key: &Key) -> CheckEvents {
         let Some(inner) = self.inner() else { return CheckEvents::default() };
         let (began, mut state) = (inner.now(), inner.state.lock());
         let cause = state.pacing.begin(key, began);
-        let announced = cause.as_ref().or_else(|| state.pacing.announced(key));
-        let (announced, changed) = (announced.is_some(), announced.and_then(|cause| cause.changed));
-        CheckEvents { began, cause, announced, changed }
+        let unanswered = cause.as_ref().or_else(|| state.pacing.unanswered(key));
+        let need_fresh_reads = unanswered.is_some_and(|cause| cause.fresh);
+        let are_cause = cause.is_some();
+        let announced = cause.or_else(|| state.pacing.announced(key).cloned());
+        CheckEvents { began, are_cause, announced, need_fresh_reads }
     }
 
-    /// The check ended. `found`: whether it found anything new.
-    pub fn end_check(&self, key: &Key, check: &CheckEvents, found: bool) {
+    /// The check ended.
+    pub fn end_check(&self, key: &Key, check: &CheckEvents, answer: Answer) {
         let Some(inner) = self.inner() else { return };
-        let ended = inner.state.lock().pacing.end(key, check.cause.as_ref(), found, inner.now());
+        let ended = inner.state.lock().pacing.end(key, answer, inner.now());
         if let Some(again) = ended.again {
             inner.setup.replications.trigger_in(key.clone(), Urgency::Change, again);
         }
+        let cause = check.announced.as_ref().map(Cause::for_another).unwrap_or_default();
         for probe in ended.probes {
-            inner.check_beside(key, probe, check.changed);
+            inner.check_beside(key, probe, &cause);
         }
     }
 
-    /// A check of an account begins. Returns whether its role may have changed since an earlier one.
-    pub fn begin_account_check(&self, name: &str) -> Option<Cause> {
-        let inner = self.inner()?;
-        inner.state.lock().account_pacing.begin(&name.to_owned(), inner.now())
+    /// A check of an account begins. Returns whether its role may have changed since STS last answered.
+    pub fn begin_account_check(&self, name: &str) -> bool {
+        let Some(inner) = self.inner() else { return false };
+        let (mut state, name) = (inner.state.lock(), name.to_owned());
+        let cause = state.account_pacing.begin(&name, inner.now());
+        cause.is_some() || state.account_pacing.unanswered(&name).is_some()
     }
 
-    /// The check ended. `changed`: whether the operator's identity there, or the failure to have one, is another than
-    /// before. IAM may answer from before the change for a while.
-    pub fn end_account_check(&self, name: &str, cause: Option<&Cause>, changed: bool) {
+    /// The check ended. IAM may answer from before the change for a while.
+    pub fn end_account_check(&self, name: &str, answer: Answer) {
         let Some(inner) = self.inner() else { return };
-        let ended = inner.state.lock().account_pacing.end(&name.to_owned(), cause, changed, inner.now());
+        let ended = inner.state.lock().account_pacing.end(&name.to_owned(), answer, inner.now());
         if let Some(again) = ended.again {
             inner.setup.accounts.trigger_in(Key::cluster(name), Urgency::Change, again);
         }
@@ -253,7 +264,7 @@ impl Events {
     ) {
         let Some(inner) = self.inner() else { return };
         inner.setup.metrics.drift_found(by);
-        if let Some(changed) = check.changed {
+        if let Some(changed) = check.announced.as_ref().and_then(|cause| cause.changed) {
             inner.setup.metrics.drift_latency(since(changed, &inner.setup.clock));
         }
         if by != FoundBy::Poll {
@@ -271,13 +282,14 @@ impl Events {
         }
     }
 
-    /// Time has passed: echoes may be overdue, and a queue may have failed for too long.
+    /// Time has passed: probes may need another resource, echoes may be overdue, and a queue may have failed for too long.
     pub fn tick(&self) {
         let Some(inner) = self.inner() else { return };
         let now = inner.now();
         let mut state = inner.state.lock();
         state.pacing.expire(now);
         state.account_pacing.expire(now);
+        let open = state.pacing.take_open();
         let outage = state.coverage.tick(now);
         if outage {
             state.own_writes.expect_none();
@@ -288,6 +300,9 @@ impl Events {
         inner.measure(&mut state);
         let needed: Vec<Origin> = state.coverage.origins().map(|(origin, _)| origin.clone()).collect();
         drop(state);
+        for (lookup, cause) in open {
+            inner.probe_again(lookup, cause);
+        }
         if outage {
             warn!("an event queue has not worked for a minute: polling all resources");
             inner.poll(&needed);
@@ -426,9 +441,14 @@ mod tests {
     use crate::controllers::index::tests::resource;
     use crate::replication::BucketAddress;
     use crate::replication::events::Lookup;
+    use crate::runtime::clock::SimulatedClock;
 
     /// The state with one queue, which works, and these resources.
     fn working(resources: Vec<Guarded>, metrics: &EventMetrics) -> Events {
+        working_by(Clock::System, resources, metrics)
+    }
+
+    fn working_by(clock: Clock, resources: Vec<Guarded>, metrics: &EventMetrics) -> Events {
         let queue = "https://sqs.us-east-1.amazonaws.com/111122223333/events".parse().unwrap();
         let events = Events::new(Setup {
             settings: EventSettings { queues: vec![queue], ..EventSettings::default() },
@@ -436,15 +456,19 @@ mod tests {
             index: Arc::new(Index::with_events(&[])),
             replications: Triggers::new(1),
             accounts: Triggers::new(1),
-            clock: Clock::System,
+            clock,
             metrics: metrics.clone(),
         });
-        for resource in resources {
-            let inner = events.inner().unwrap();
-            inner.setup.index.apply(resource).iter().for_each(|change| events.observe(change));
-        }
+        resources.into_iter().for_each(|resource| apply(&events, resource));
         events.queue_answered(0);
         events
+    }
+
+    /// The watch brings a resource, which is reconciled.
+    fn apply(events: &Events, resource: Guarded) {
+        let (key, index) = (Key::of(resource.meta()), &events.inner().unwrap().setup.index);
+        index.apply(resource).iter().for_each(|change| events.observe(change));
+        events.pass_by(&index.replications.get(&key).unwrap());
     }
 
     /// A resource whose status names the account and the Region of everything.
@@ -499,14 +523,129 @@ mod tests {
         let probes = ["copies", "more"].map(Lookup::bucket).into();
         inner.state.lock().pacing.event(&key, Cause { probes, ..Cause::default() }, inner.now());
         let first = events.begin_check(&key);
-        events.end_check(&key, &first, false);
+        events.end_check(&key, &first, Answer::Unchanged);
         // It has another reason, and comes before the second check.
         let other = events.begin_check(&key);
-        events.end_check(&key, &other, true);
+        events.end_check(&key, &other, Answer::Changed);
         let mut state = inner.state.lock();
         let waits =
             |n: i64| state.pacing.begin(&Key::namespaced("data", &format!("r{n}")), inner.now()).is_some();
         assert_eq!((0..6).map(waits).collect::<Vec<_>>(), [false, true, true, true, true, true]);
+    }
+
+    /// A resource with one destination, `copies`, whose `Ready` has this status.
+    fn shared(n: i64, ready: &str) -> Guarded {
+        let mut object = applied(n, "111122223333", "copies");
+        let resource = object.0.as_mut().unwrap();
+        let condition = serde_json::json!({
+            "type": "Ready", "status": ready, "reason": "", "message": "",
+            "lastTransitionTime": "2026-11-23T10:00:00Z",
+        });
+        let status = resource.status.as_mut().unwrap();
+        status.conditions = vec![serde_json::from_value(condition).unwrap()];
+        object
+    }
+
+    fn key_of(n: i64) -> Key {
+        Key::namespaced("data", &format!("r{n}"))
+    }
+
+    /// Has the first of these resources checked in place of all.
+    fn probing(resources: impl Iterator<Item = Guarded>) -> (Events, SimulatedClock) {
+        let clock = SimulatedClock::new();
+        let resources = resources.collect();
+        let events = working_by(Clock::Simulated(clock.clone()), resources, &EventMetrics::default());
+        let inner = events.inner().unwrap();
+        let probes = [Lookup::bucket("copies")].into();
+        inner.state.lock().pacing.event(&key_of(0), Cause { probes, ..Cause::default() }, inner.now());
+        (events, clock)
+    }
+
+    /// Checks each of these resources for which an event waits. Returns their numbers.
+    fn checked(events: &Events, numbers: std::ops::Range<i64>, answer: Answer) -> Vec<i64> {
+        let begun = numbers.map(|n| (n, events.begin_check(&key_of(n))));
+        let caused: Vec<(i64, CheckEvents)> = begun.filter(|(_, check)| check.are_cause).collect();
+        caused.iter().for_each(|(n, check)| events.end_check(&key_of(*n), check, answer));
+        caused.into_iter().map(|(n, _)| n).collect()
+    }
+
+    #[test]
+    fn a_probe_whose_second_check_fails_is_made_by_another_resource_and_then_concerns_all() {
+        let (events, clock) = probing((0..6).map(|n| shared(n, "True")));
+        assert_eq!(checked(&events, 0..6, Answer::Unchanged), [0]);
+        clock.advance(Duration::from_secs(60));
+        assert_eq!(checked(&events, 0..6, Answer::Unanswered), [0]);
+        apply(&events, shared(0, "False"));
+        let mut tried = vec![0];
+        for answer in [Answer::Unanswered, Answer::Unanswered, Answer::Changed] {
+            clock.advance(Duration::from_secs(5));
+            events.tick();
+            let now = checked(&events, 0..6, answer);
+            assert_eq!(now.len(), 1, "one at a time: {tried:?}, {now:?}");
+            assert!(!tried.contains(&now[0]), "it is not Ready: {tried:?}, {now:?}");
+            tried.extend(&now);
+            apply(&events, shared(now[0], "False"));
+        }
+        let others: Vec<i64> = (0..6).filter(|n| Some(n) != tried.last()).collect();
+        assert_eq!(checked(&events, 0..6, Answer::Unchanged), others);
+    }
+
+    #[test]
+    fn a_probe_of_a_resource_that_is_deleted_suspended_or_unreadable_passes_to_another() {
+        let deleted = |events: &Events| {
+            let change = events.inner().unwrap().setup.index.replications.remove(&key_of(0)).unwrap();
+            events.observe(&change);
+        };
+        let being_deleted = |events: &Events| {
+            let mut object = shared(0, "True");
+            let resource = object.0.as_mut().unwrap();
+            resource.metadata.deletion_timestamp = resource.metadata.creation_timestamp.clone();
+            apply(events, object);
+        };
+        let suspended = |events: &Events| {
+            let mut object = shared(0, "True");
+            object.0.as_mut().unwrap().spec.suspend = true;
+            apply(events, object);
+        };
+        let unreadable = |events: &Events| {
+            let metadata = shared(0, "True").0.unwrap().metadata;
+            let error = "unknown variant".to_owned();
+            apply(
+                events,
+                DeserializeGuard(Err(kube::core::error_boundary::InvalidObject { error, metadata })),
+            );
+        };
+        let ends: [&dyn Fn(&Events); 4] = [&deleted, &being_deleted, &suspended, &unreadable];
+        for (number, end) in ends.into_iter().enumerate() {
+            let (events, _) = probing((0..2).map(|n| shared(n, "True")));
+            end(&events);
+            events.tick();
+            assert_eq!(checked(&events, 0..2, Answer::Unchanged), [1], "{number}");
+        }
+    }
+
+    #[test]
+    fn a_resource_that_goes_while_an_event_is_dispatched_is_passed_by() {
+        let (events, _) = probing((0..2).map(|n| shared(n, "True")));
+        let inner = events.inner().unwrap();
+        let first = inner.setup.index.replications.get(&key_of(0)).unwrap();
+        events.observe(&inner.setup.index.replications.remove(&key_of(0)).unwrap());
+        inner.probe(&first, Lookup::bucket("copies"), Cause::default());
+        events.tick();
+        assert_eq!(checked(&events, 0..2, Answer::Unchanged), [1]);
+        assert_eq!(inner.state.lock().pacing.len(), 1, "nothing is kept of the other");
+    }
+
+    #[test]
+    fn where_no_resource_is_ready_for_a_probe_all_of_them_are_checked() {
+        let (events, _) = probing((0..4).map(|n| shared(n, if n == 0 { "True" } else { "False" })));
+        let check = events.begin_check(&key_of(0));
+        apply(&events, shared(0, "False"));
+        events.end_check(&key_of(0), &check, Answer::Unanswered);
+        events.tick();
+        assert_eq!(checked(&events, 0..4, Answer::Changed), [0, 1, 2, 3]);
+        events.tick();
+        assert_eq!(checked(&events, 0..4, Answer::Changed), [0; 0], "the probe has ended");
     }
 
     #[test]

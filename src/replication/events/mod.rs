@@ -20,7 +20,7 @@ pub use message::{Event, MAX_BODY, Message, Subject, parse};
 pub use names::{EventName, Service};
 pub use origin::Origin;
 pub use own_writes::OwnWrites;
-pub use pacing::{Cause, Pacing};
+pub use pacing::{Answer, Cause, Pacing};
 pub use queue::EventQueue;
 
 use std::time::Duration;
