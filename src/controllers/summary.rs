@@ -68,6 +68,12 @@ pub fn has_read_aws(reason: Reason) -> bool {
     !reason.is_transient() && is_to_be_read(reason)
 }
 
+/// The reason of `Ready` in a status.
+pub fn ready_reason(status: &BucketReplicationStatus) -> Reason {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+    ready.and_then(known_reason).unwrap_or(Reason::Progressing)
+}
+
 /// The reason of a condition; `None`: another version of the operator gave it.
 fn known_reason(condition: &Condition) -> Option<Reason> {
     Reason::VARIANTS.iter().copied().find(|reason| reason.as_str() == condition.reason)

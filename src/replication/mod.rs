@@ -20,6 +20,7 @@ pub mod least_privilege;
 pub mod observed;
 pub mod outcome;
 pub mod part;
+pub mod place;
 pub mod plan;
 pub mod read_set;
 pub mod refusal;

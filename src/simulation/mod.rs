@@ -18,7 +18,7 @@ mod operator;
 mod world;
 
 pub use api_server::{ApiServer, ObjectName};
-pub use cloud::{SimulatedClients, SimulatedCloud};
+pub use cloud::{OWN_KEY, SimulatedClients, SimulatedCloud};
 pub use cluster::SimulatedCluster;
 pub use hook::{Call, Choice, Hook, Hooked};
 pub use jobs::{Jobs, SimulatedJob};

@@ -19,7 +19,7 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
 use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
 use crate::controllers::bucket_replication::memory::Memory;
-use crate::controllers::events::Events;
+use crate::controllers::events::{Events, Setup};
 use crate::controllers::index::Index;
 use crate::controllers::replication_backfill as backfill;
 use crate::controllers::replication_backfill::controller::ReplicationBackfillController;
@@ -36,7 +36,7 @@ use crate::simulation::api_server::{ApiServer, ObjectName};
 use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
 use crate::simulation::hook::{Hook, Hooked};
-use crate::telemetry::{Metrics, Registry};
+use crate::telemetry::{EventMetrics, EventOutcome, Metrics, Registry};
 
 /// The UID of the simulated cluster.
 pub const CLUSTER: &str = "cluster-uid";
@@ -90,9 +90,21 @@ impl Operator {
         edit(&mut settings);
         let cloud = Arc::new(Hooked::new(cloud.clone(), hook.clone()));
         let cluster = Arc::new(Hooked::new(cluster.clone(), hook));
-        let index = Arc::new(Index::new(&settings.namespaces));
+        let has_queue = !settings.events.queues.is_empty();
+        let new_index = if has_queue { Index::with_events } else { Index::new };
+        let index = Arc::new(new_index(&settings.namespaces));
         let replications = Triggers::new(1);
-        let events: Arc<Events> = Arc::default();
+        let (metrics, mut registry) = (EventMetrics::default(), Registry::default());
+        metrics.register(&mut registry);
+        let events = Arc::new(Events::new(Setup {
+            settings: settings.events.clone(),
+            interval: settings.interval.clone(),
+            index: index.clone(),
+            replications: replications.clone(),
+            accounts: Triggers::new(1),
+            clock: Clock::Simulated(clock.clone()),
+            metrics,
+        }));
         let accounts = AwsAccountController {
             context: aws_account::context::Context {
                 cloud: cloud.clone(),
@@ -116,7 +128,7 @@ impl Operator {
             settings,
             clock: Clock::Simulated(clock.clone()),
             may_begin,
-            metrics: Metrics::new(Registry::default()),
+            metrics: Metrics::new(registry),
             tracker: Arc::default(),
             events,
         };
@@ -251,6 +263,16 @@ impl Operator {
     /// Reads the metrics that are due, as the sweep does beside the reconciles.
     pub async fn sweep(&self, start: Instant) {
         crate::controllers::bucket_replication::sweep::sweep(&self.controller.context, start).await;
+    }
+
+    /// Acts on an event of CloudTrail: the checks that it causes are left to the caller.
+    pub async fn dispatch(&self, body: &str) -> EventOutcome {
+        self.controller.context.events.dispatch(body, self.controller.context.cloud.as_ref()).await
+    }
+
+    /// The metrics of the process, in the words of the exposition format.
+    pub fn metrics(&self) -> String {
+        self.controller.context.metrics.render().unwrap_or_default()
     }
 
     /// Takes in a message of the event queue.

@@ -31,7 +31,7 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
     let fresh = cx.events.begin_account_check(&name);
     let verified = verify(account, fresh, cx).await;
     let previous = account.status.clone().unwrap_or_default();
-    cx.events.end_account_check(&name, answer(verified.as_ref(), previous.identity.as_ref()));
+    cx.events.end_account_check(&name, answer_events(verified.as_ref(), previous.identity.as_ref()));
     let observed = ObservedAccount {
         identity: verified.as_ref(),
         replications,
@@ -60,7 +60,7 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
 }
 
 /// Whether the operator's identity in the account, or the failure to have one, is another than before.
-fn answer(verified: Result<&CallerIdentity, &Failure>, previous: Option<&CallerIdentity>) -> Answer {
+fn answer_events(verified: Result<&CallerIdentity, &Failure>, previous: Option<&CallerIdentity>) -> Answer {
     match verified {
         // It is tried again, until STS answers.
         Err(failure) if failure.class != FailureClass::Denied && failure.class.reason().is_no_answer() => {

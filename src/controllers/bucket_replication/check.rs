@@ -12,10 +12,10 @@ use crate::controllers::bucket_replication::hold_back::hold_back;
 use crate::controllers::bucket_replication::likely_cause::find_likely_cause;
 use crate::controllers::bucket_replication::metrics_watch::{evidence, watch_metrics};
 use crate::controllers::bucket_replication::prepare::prepare;
-use crate::controllers::bucket_replication::ready_reason;
 use crate::controllers::bucket_replication::record::record;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
+use crate::controllers::summary::ready_reason;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::events::Answer;
@@ -62,7 +62,7 @@ pub async fn check<C: Cloud, K: Cluster>(
         let context = StatusContext { evidence: &known, ..resource.status_context(cx) };
         report = status::report(&assessment.input(), &assessment.plan, &outcome, &context);
     }
-    let answer = answer(&report, &outcome, &resource.status);
+    let answer = answer_events(&report, &outcome, &resource.status);
     Ok(Checked { report, written, retry: held.retry, answer })
 }
 
@@ -185,7 +185,7 @@ fn make_report<C, K>(
 }
 
 /// What a check found that the status did not say before. A failure to read AWS, and its end, are no news of AWS.
-fn answer(report: &Report, outcome: &Outcome, before: &BucketReplicationStatus) -> Answer {
+fn answer_events(report: &Report, outcome: &Outcome, before: &BucketReplicationStatus) -> Answer {
     let reasons = |status: &BucketReplicationStatus| -> Vec<(String, String)> {
         // Whether objects arrive is known from elsewhere.
         let settings = status.conditions.iter().filter(|c| c.type_ != ConditionType::Replicating.as_str());
@@ -237,7 +237,7 @@ mod tests {
     fn a_check_that_could_not_read_aws_answers_no_event_and_its_end_is_no_news() {
         let after = |before: (Reason, &[&str]), now: (Reason, &[&str])| {
             let before = report(before.0, before.1).status;
-            answer(&report(now.0, now.1), &Outcome::default(), &before)
+            answer_events(&report(now.0, now.1), &Outcome::default(), &before)
         };
         let (applied, throttled) = ((Reason::Applied, &[] as &[&str]), (Reason::Throttled, &[] as &[&str]));
         let drifted = (Reason::Drifted, &["status"] as &[&str]);

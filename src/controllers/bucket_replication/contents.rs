@@ -8,15 +8,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::{Value, json};
 
-use crate::api::{AwsResource, DriftEntry};
+use crate::api::AwsResource;
 use crate::iam::bucket_policy::ours;
 use crate::replication::desired::DesiredRole;
 use crate::replication::outcome::Outcome;
+use crate::replication::place::{Place, place};
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{Configuration, Observed, ObservedRole, PlanInput, Step, VersioningStatus};
-
-/// A place that steps write to, by the kind of resource and its name, as a hash.
-pub type Place = u64;
 
 /// The hash of what each place holds. A place that could not be read is left out.
 pub type Contents = HashMap<Place, u64>;
@@ -27,14 +25,6 @@ pub struct Replaced {
     pub place: Place,
     pub before: Option<u64>,
     pub after: Option<u64>,
-}
-
-pub fn place(resource: AwsResource, name: &str) -> Place {
-    hash(&(resource, name))
-}
-
-pub fn place_of(difference: &DriftEntry) -> Place {
-    place(difference.resource, &difference.name)
 }
 
 /// The place of a replication configuration.

@@ -1,20 +1,26 @@
 //! Gives AWS a minute after the operator's own writes: an answer from before a write is neither drift nor a correction.
 //!
-//! In: what each write replaced and the differences that it corrected, and what a later check finds. Out: how long to wait
-//! before AWS is read again, if it still shows a state from before a write. Old and new answers may alternate for a while.
-//! A state from before a write that comes back after a newer one was seen, and stays for some seconds, is someone's doing.
+//! In: what each write replaced and the differences that it corrected, what a later check finds, and where events say that
+//! someone else changed something. Out: how long to wait before AWS is read again, if it still shows a state from before a
+//! write. Old and new answers may alternate for a while. A state from before a write is someone's doing if it stays for some
+//! seconds after a newer one was seen, or after someone else changed that place.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::api::DriftEntry;
 use crate::backoff::doubling;
-use crate::controllers::bucket_replication::contents::{Contents, Place, Replaced, hash, place_of};
+use crate::controllers::bucket_replication::contents::{Contents, Replaced, hash};
+use crate::replication::place::{Place, place_of};
 
 const GRACE: Duration = Duration::from_secs(60);
 
 /// How long a state from before a write has to stay, once AWS has shown a newer one, to be believed.
 const COME_BACK: Duration = Duration::from_secs(10);
+
+/// How far the operator's clock may be behind AWS's, and what both lose to whole seconds. A change that AWS completed no
+/// later than this after a write may be the one that the write corrected: its event may come minutes late.
+const SKEW: Duration = Duration::from_secs(5);
 
 /// How long a difference has to stay, where another process wrote a moment ago and it is not known what it replaced; and
 /// how long a deletion waits for what was made a moment ago.
@@ -42,7 +48,9 @@ struct WrittenPlace {
     before: Vec<(u64, Instant)>,
     /// The differences that writes corrected.
     differences: Vec<(u64, Instant)>,
-    /// AWS has shown something newer since the last write.
+    /// When the last write ended.
+    at: Option<Instant>,
+    /// Since the last write AWS has shown something newer, or someone else has changed the place.
     seen: bool,
     /// Since when AWS shows the old state again.
     back: Option<Instant>,
@@ -110,12 +118,12 @@ impl RecentWrites {
             let DriftEntry { want, got, .. } = difference;
             let inverse = DriftEntry { want: got.clone(), got: want.clone(), ..difference.clone() };
             let (corrected, inverse) = (hash(difference), hash(&inverse));
-            let place = self.written(place_of(difference));
+            let place = self.written(place_of(difference), now);
             place.differences.retain(|(held, _)| *held != corrected && *held != inverse);
             place.differences.push((corrected, now));
         }
         for Replaced { place, before, after } in replaced {
-            let place = self.written(*place);
+            let place = self.written(*place, now);
             // What is there now is no old state, although it was replaced once.
             place.before.retain(|(held, _)| Some(*held) != *before && Some(*held) != *after);
             place.before.extend(before.filter(|before| Some(*before) != *after).map(|before| (before, now)));
@@ -125,10 +133,18 @@ impl RecentWrites {
         self.reads = 0;
     }
 
-    fn written(&mut self, place: Place) -> &mut WrittenPlace {
+    fn written(&mut self, place: Place, now: Instant) -> &mut WrittenPlace {
         let held = self.places.entry(place).or_default();
-        (held.seen, held.back) = (false, None);
+        (held.at, held.seen, held.back) = (Some(now), false, None);
         held
+    }
+
+    /// An event says that someone else changed a place at this time: what AWS shows there may be that change, although it is
+    /// what the operator replaced.
+    pub fn changed_by_another(&mut self, place: Place, at: Instant) {
+        if let Some(held) = self.places.get_mut(&place) {
+            held.seen |= held.at.is_some_and(|written| at.duration_since(written) >= SKEW);
+        }
     }
 
     /// How long to wait for newer answers, if a check found something from before a write.
@@ -216,7 +232,8 @@ impl RecentWrites {
         self.places.remove(&place);
     }
 
-    /// What is remembered, with ages in seconds, as text.
+    /// What is remembered, with ages in seconds, as text. The exploration has no events, so that the time of the last write
+    /// decides nothing there.
     #[cfg(any(test, feature = "simulation"))]
     pub fn fingerprint(&self, now: Instant) -> String {
         let age = |at: &Instant| now.duration_since(*at).min(GRACE).as_secs();
@@ -298,6 +315,49 @@ mod tests {
         assert!(writes.unsettled(&shown(&found), at(start, 2)).is_some());
         assert!(writes.unsettled(&shown(&found), at(start, 11)).is_some());
         assert_eq!(writes.unsettled(&shown(&found), at(start, 12)), None);
+    }
+
+    #[test]
+    fn a_state_from_before_a_write_is_believed_sooner_where_someone_else_changed_that_place_since() {
+        let (mut writes, start, found) = (RecentWrites::default(), Instant::now(), [absent("rules[a]")]);
+        writes.record(found.iter(), &[], start);
+        writes.changed_by_another(place_of(&found[0]), at(start, 7));
+        for (second, is_believed) in [(8, false), (17, false), (18, true)] {
+            let pause = writes.unsettled(&shown(&found), at(start, second));
+            assert_eq!(pause.is_none(), is_believed, "second {second}: {pause:?}");
+        }
+    }
+
+    #[test]
+    fn a_late_event_of_what_a_write_corrected_or_of_another_place_shortens_no_wait() {
+        let (start, found) = (Instant::now() + Duration::from_secs(600), [absent("rules[a]")]);
+        let (own, other) =
+            (place_of(&found[0]), place_of(&DriftEntry { name: "copies".into(), ..absent("") }));
+        let seconds = Duration::from_secs;
+        // Of AWS's clock, from which the operator's may differ.
+        for (place, time) in
+            [(own, start - seconds(300)), (own, start + seconds(4)), (other, start + seconds(9))]
+        {
+            let mut writes = RecentWrites::default();
+            writes.record(found.iter(), &[], start);
+            writes.changed_by_another(place, time);
+            for second in [10, 30, 59] {
+                assert!(writes.unsettled(&shown(&found), at(start, second)).is_some(), "second {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_write_after_the_change_of_someone_else_begins_the_wait_again() {
+        let (mut writes, start, found) = (RecentWrites::default(), Instant::now(), [absent("rules[a]")]);
+        writes.record(found.iter(), &[], start);
+        writes.changed_by_another(place_of(&found[0]), at(start, 7));
+        writes.record(found.iter(), &[], at(start, 20));
+        // The event is still remembered.
+        writes.changed_by_another(place_of(&found[0]), at(start, 7));
+        for second in [21, 40, 79] {
+            assert!(writes.unsettled(&shown(&found), at(start, second)).is_some(), "second {second}");
+        }
     }
 
     #[test]

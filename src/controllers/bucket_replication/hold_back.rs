@@ -1,7 +1,7 @@
 //! Decides which part of a plan waits.
 //!
-//! In: a plan, what was observed, and what the operator remembers of its writes to the resource. Out: the stages to execute
-//! now, or how long to wait for AWS.
+//! In: a plan, what was observed, what the operator remembers of its writes to the resource, and what events announced. Out:
+//! the stages to execute now, or how long to wait for AWS.
 
 use std::time::Duration;
 
@@ -31,8 +31,13 @@ pub fn hold_back<C, K>(
 ) -> Result<Held, Stop> {
     let Assessment { plan, .. } = assessment;
     let (memory, now) = (resource.target.memory, cx.clock.now());
-    let age = written_ago(&resource.status, cx.clock.timestamp());
-    if let Some(pause) = memory.unsettled(plan, &assessment.input(), age, now) {
+    let timestamp = cx.clock.timestamp();
+    if let Some(cause) = &resource.events.announced {
+        let changes = cause.foreign.iter().map(|(place, time)| (*place, age(*time, timestamp)));
+        memory.changed_by_another(changes, now);
+    }
+    let last_write = written_ago(&resource.status, timestamp);
+    if let Some(pause) = memory.unsettled(plan, &assessment.input(), last_write, now) {
         return Err(Stop::Unsettled(pause));
     }
     Ok(match memory.contested(plan, now) {
@@ -49,9 +54,12 @@ pub fn hold_back<C, K>(
 pub fn written_ago(status: &BucketReplicationStatus, now: Timestamp) -> Option<Duration> {
     let corrected = status.last_correction.as_ref().map(|correction| correction.time.0);
     let configured = status.configured_at.as_ref().map(|time| time.0);
-    let last = corrected.max(configured)?;
-    // The clock of another process may be ahead.
-    Some(Duration::try_from(now.duration_since(last)).unwrap_or_default())
+    corrected.max(configured).map(|last| age(last, now))
+}
+
+/// How long ago something was. The clock of AWS or of another process may be ahead.
+fn age(time: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(time)).unwrap_or_default()
 }
 
 impl Held {

@@ -19,6 +19,7 @@ use crate::controllers::bucket_replication::request_limit::RequestLimit;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::replication::diff::missing_policy;
 use crate::replication::outcome::{Contested, Outcome};
+use crate::replication::place::Place;
 use crate::replication::{Plan, PlanInput, Step};
 use crate::runtime::requeue::RequeueBackoff;
 
@@ -305,6 +306,16 @@ impl Remembered<'_> {
             let shown = Shown { differences, contents, planned, drift, written_ago };
             entry.recent_writes.unsettled(&shown, now)
         })
+    }
+
+    /// Events say that someone else changed these places so long ago.
+    pub fn changed_by_another(&self, ages: impl Iterator<Item = (Place, Duration)>, now: Instant) {
+        self.with(|entry| {
+            for (place, age) in ages {
+                let at = now.checked_sub(age);
+                at.into_iter().for_each(|at| entry.recent_writes.changed_by_another(place, at));
+            }
+        });
     }
 
     /// How long to wait before AWS is read again, where one of these places holds what the operator replaced.

@@ -36,7 +36,6 @@ mod tests;
 use std::time::Duration;
 
 use kube::Resource as _;
-use strum::VariantArray;
 
 use crate::api::{BucketReplication, BucketReplicationSpec, BucketReplicationStatus, ConditionType, Reason};
 use crate::controllers::Guarded;
@@ -45,6 +44,7 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::{Resource, Target};
 use crate::controllers::bucket_replication::status::{Pace, await_aws, conclude, refuse};
 use crate::controllers::bucket_replication::stop::Stop;
+use crate::controllers::summary::ready_reason;
 use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::Refusal;
 use crate::replication::events::Answer;
@@ -166,13 +166,6 @@ async fn go_on_with_canaries<C: Cloud, K: Cluster>(
     let now = cx.clock.now();
     let check = if turn.changed { Some(Duration::ZERO) } else { target.memory.until_check(now) };
     Ok(target.memory.next(check, turn.wake, now).map_or_else(Action::await_change, Action::requeue))
-}
-
-/// The reason of `Ready` in a status.
-fn ready_reason(status: &BucketReplicationStatus) -> Reason {
-    let ready = status.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
-    let named = |reason: &&Reason| ready.is_some_and(|ready| ready.reason == reason.as_str());
-    Reason::VARIANTS.iter().find(named).copied().unwrap_or(Reason::Progressing)
 }
 
 /// Reports that an object cannot be decoded, naming the field.

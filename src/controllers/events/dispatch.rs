@@ -1,12 +1,15 @@
 //! Finds the resources that a message concerns, and has them checked.
 //!
 //! In: the body of a message. Out: triggers; and an outcome, which is counted. A message is never an error. By these
-//! messages a writer to the queue can cause checks, at their pace, and can make an origin count as one that sends events.
+//! messages a writer to the queue can cause checks, at their pace, can make an origin count as one that sends events, and
+//! can make the operator believe sooner that someone has undone its last write.
 //! S3's notifications are left to the caller: the failures in them are part of the verdict on `Replicating`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use crate::api::{BucketReplication, ConditionType};
@@ -15,6 +18,7 @@ use crate::controllers::events::state::{Events, Inner, labels, since};
 use crate::iam::arn::{account_of_arn, role_of_arn};
 use crate::ports::Cloud;
 use crate::replication::events::{Cause, Event, EventName, Lookup, Message, Origin, Service, Subject, parse};
+use crate::replication::place::Place;
 use crate::runtime::queue::Urgency;
 use crate::runtime::store::Key;
 use crate::telemetry::EventOutcome;
@@ -89,7 +93,7 @@ impl Inner {
         }
         cloud.forget_answers(event).await;
         let fresh = event.origin.service == Service::Kms;
-        let cause = Cause { changed: event.time, fresh, ..Cause::default() };
+        let cause = Cause { changed: event.time, fresh, foreign: foreign(event, own), ..Cause::default() };
         let everyone = concerned.len() <= PROBE_ABOVE || event.name.is_bucket_policy();
         match concerned.iter().find(|object| is_ready(object)).filter(|_| !everyone) {
             Some(one) => self.probe(one, Lookup::of_event(event), cause),
@@ -173,6 +177,12 @@ impl Inner {
         }
         self.setup.replications.trigger_in(key, Urgency::Change, pause.max(delay));
     }
+}
+
+/// Where somebody else made a change, and when. An event that the operator's own key signed may be late news of its own write.
+fn foreign(event: &Event, own: bool) -> BTreeMap<Place, Timestamp> {
+    let time = event.time.filter(|_| !own);
+    time.into_iter().flat_map(|time| event.places().map(move |place| (place, time))).collect()
 }
 
 /// Whether a check of the resource reads AWS because of an event. It is checked when it is no longer suspended, or can be

@@ -12,8 +12,10 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::api::AwsResource;
 use crate::replication::events::names::{EventName, Service};
 use crate::replication::events::origin::Origin;
+use crate::replication::place::{Place, place};
 
 /// The largest body that is read. EventBridge's events are a few kilobytes.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -52,6 +54,44 @@ pub struct Event {
     pub time: Option<Timestamp>,
     /// Equal in all copies of one event.
     pub id: Option<String>,
+}
+
+impl Event {
+    /// The places in which the change may be. The operator writes to no key and no Object Lock configuration.
+    pub fn places(&self) -> impl Iterator<Item = Place> {
+        let resources: &[AwsResource] = match self.name {
+            EventName::PutBucketVersioning => &[AwsResource::BucketVersioning],
+            EventName::PutBucketReplication | EventName::DeleteBucketReplication => {
+                &[AwsResource::ReplicationConfiguration]
+            }
+            EventName::PutBucketPolicy | EventName::DeleteBucketPolicy => {
+                &[AwsResource::DestinationBucketPolicy]
+            }
+            EventName::DeleteBucket => &[
+                AwsResource::BucketVersioning,
+                AwsResource::ReplicationConfiguration,
+                AwsResource::DestinationBucketPolicy,
+            ],
+            EventName::CreateRole | EventName::DeleteRole => &[AwsResource::Role, AwsResource::RolePolicy],
+            EventName::UpdateAssumeRolePolicy
+            | EventName::TagRole
+            | EventName::UntagRole
+            | EventName::PutRolePermissionsBoundary
+            | EventName::DeleteRolePermissionsBoundary => &[AwsResource::Role],
+            EventName::PutRolePolicy | EventName::DeleteRolePolicy => &[AwsResource::RolePolicy],
+            // In us-east-1 the owner of a bucket may create it again, and nothing changes.
+            EventName::CreateBucket
+            | EventName::PutObjectLockConfiguration
+            | EventName::PutBucketObjectLockConfiguration
+            | EventName::DisableKey
+            | EventName::EnableKey
+            | EventName::ScheduleKeyDeletion
+            | EventName::CancelKeyDeletion
+            | EventName::PutKeyPolicy
+            | EventName::DeleteImportedKeyMaterial => &[],
+        };
+        resources.iter().map(|resource| place(*resource, self.subject.name()))
+    }
 }
 
 /// What a body concerns.

@@ -2,7 +2,7 @@
 //!
 //! In: bodies of queue messages, the operator's own writes, and the time since the process started. Out: what a message
 //! concerns, how soon a resource is checked, and which parts of AWS are known to send events. An event never says what
-//! is true in AWS: it only causes a check.
+//! is true in AWS: it causes a check, and says where and when someone else changed something.
 
 pub mod coverage;
 pub mod lookup;

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use crate::replication::events::Elapsed;
 use crate::replication::events::lookup::Lookup;
+use crate::replication::place::Place;
 
 /// The shortest time between two checks of a resource that events cause.
 pub const MIN_PAUSE: Duration = Duration::from_secs(10);
@@ -34,11 +35,17 @@ pub struct Cause {
     pub second: bool,
     /// The resource is checked in place of all those that these concern.
     pub probes: BTreeSet<Lookup>,
+    /// Where somebody else changed something, and when AWS completed the last of these changes.
+    pub foreign: BTreeMap<Place, Timestamp>,
 }
 
 impl Cause {
     fn merge(mut self, other: Cause) -> Cause {
         self.probes.extend(other.probes);
+        for (place, time) in other.foreign {
+            let last = self.foreign.entry(place).or_insert(time);
+            *last = time.max(*last);
+        }
         Cause {
             changed: match (self.changed, other.changed) {
                 (Some(a), Some(b)) => Some(a.min(b)),
@@ -47,6 +54,7 @@ impl Cause {
             fresh: self.fresh || other.fresh,
             second: self.second && other.second,
             probes: self.probes,
+            foreign: self.foreign,
         }
     }
 
@@ -463,6 +471,17 @@ mod tests {
             assert_eq!(open, [(Lookup::bucket("copies"), cause())], "{steps}");
             assert!(pacing.is_empty());
         }
+    }
+
+    #[test]
+    fn of_each_place_the_last_foreign_change_counts() {
+        let time = |second: i64| Timestamp::from_second(second).unwrap();
+        let changes = |all: &[(Place, i64)]| Cause {
+            foreign: all.iter().map(|(place, second)| (*place, time(*second))).collect(),
+            ..cause()
+        };
+        let both = changes(&[(1, 10), (2, 20)]).merge(changes(&[(1, 15), (2, 5), (3, 1)]));
+        assert_eq!(both.foreign, changes(&[(1, 15), (2, 20), (3, 1)]).foreign);
     }
 
     fn some_answer() -> impl Strategy<Value = Answer> {

@@ -319,6 +319,23 @@ async fn each_rule_that_wins_for_a_key_has_a_canary_and_the_others_say_why_not()
     wait_empty(&scene.both_buckets()).await
 }
 
+/// The check in which the canary is listed goes on with the resource as it was.
+#[tokio::test]
+async fn a_canary_is_not_deleted_for_a_resource_that_is_suspended_in_the_middle_of_a_check() -> Result<()> {
+    let scene = Scene::named("midcheck").empty().await?;
+    // The replicas are listed just before the first of them is deleted.
+    let gate = scene.world.proxy.gate(Matcher::operation("ListObjectVersions"), GateAt::BeforeForward);
+    scene.apply(asks_for_canaries).await?;
+    gate.reached(DEADLINE).await?;
+    scene.patch_spec(json!({"suspend": true})).await?;
+    gate.release();
+    scene.world.wait(NAME, |status| reason(status, "Ready") == "Suspended", "suspended").await?;
+    let calls = object_writes(&scene.world);
+    assert_eq!((calls.len(), count(&calls, "PutObject")), (1, 1), "{calls:?}");
+    scene.patch_spec(json!({"suspend": false})).await?;
+    wait_empty(&scene.both_buckets()).await
+}
+
 /// What the operator is about to do with a canary when it is killed.
 #[derive(Clone, Copy, Debug)]
 enum Step {

@@ -2,6 +2,7 @@
 
 mod canary;
 mod deletion;
+mod events;
 mod failed_steps;
 mod memory;
 mod old_answers;
