@@ -12,9 +12,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
-use crate::api::{BucketReplication, ConditionType};
+use crate::api::ConditionType;
 use crate::controllers::Guarded;
-use crate::controllers::events::state::{Events, Inner, labels, since};
+use crate::controllers::events::state::{Events, Inner, is_checked, labels, since};
 use crate::iam::arn::{account_of_arn, role_of_arn};
 use crate::ports::Cloud;
 use crate::replication::events::{Cause, Event, EventName, Lookup, Message, Origin, Service, Subject, parse};
@@ -183,14 +183,6 @@ impl Inner {
 fn foreign(event: &Event, own: bool) -> BTreeMap<Place, Timestamp> {
     let time = event.time.filter(|_| !own);
     time.into_iter().flat_map(|time| event.places().map(move |place| (place, time))).collect()
-}
-
-/// Whether a check of the resource reads AWS because of an event. It is checked when it is no longer suspended, or can be
-/// decoded.
-pub(super) fn is_checked(object: &Guarded) -> bool {
-    let is_suspended = |resource: &BucketReplication| resource.spec.suspend;
-    let is_deleted = object.meta().deletion_timestamp.is_some();
-    object.0.as_ref().is_ok_and(|resource| !is_suspended(resource)) && !is_deleted
 }
 
 /// Whether a check of the resource reads AWS and finds, as a rule, nothing.

@@ -12,8 +12,7 @@ use kube::{Resource as _, ResourceExt};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
-use crate::api::{BucketReplicationStatus, DriftEntry, Interval};
-use crate::controllers::events::dispatch::is_checked;
+use crate::api::{BucketReplication, BucketReplicationStatus, DriftEntry, Interval};
 use crate::controllers::events::settings::EventSettings;
 use crate::controllers::index::Index;
 use crate::controllers::settings::SETTLE;
@@ -430,6 +429,14 @@ pub(super) fn since(moment: jiff::Timestamp, clock: &Clock) -> Duration {
 
 fn origins(object: &Guarded) -> Option<Vec<Origin>> {
     object.0.as_ref().ok()?.status.as_ref().and_then(Origin::of_resource)
+}
+
+/// Whether a check of the resource reads AWS because of an event. It is checked when it is no longer suspended, or can be
+/// decoded.
+pub(super) fn is_checked(object: &Guarded) -> bool {
+    let is_suspended = |resource: &BucketReplication| resource.spec.suspend;
+    let is_deleted = object.meta().deletion_timestamp.is_some();
+    object.0.as_ref().is_ok_and(|resource| !is_suspended(resource)) && !is_deleted
 }
 
 #[cfg(test)]
