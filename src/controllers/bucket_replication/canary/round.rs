@@ -34,7 +34,7 @@ pub struct Round<'a, C: Cloud, K> {
     /// Where canaries may be: those that the status names.
     pub places: BTreeSet<Place>,
     pub course: &'a mut Course,
-    /// Whether the API server confirmed the object in this turn.
+    /// Whether the API server has confirmed the object since the turn last began to go on with canaries.
     pub is_confirmed: bool,
     pub cx: &'a Context<C, K>,
 }
@@ -103,6 +103,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
 
     /// Goes on with each canary that is on its way until it waits for S3. Returns whether a call failed.
     pub async fn advance(&mut self) -> Result<bool, Stop> {
+        self.is_confirmed = false;
         let mut failed = false;
         let flights = std::mem::take(&mut self.course.flights);
         let mut stopped = None;
@@ -137,21 +138,21 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
 
     /// Confirms with the API server that the object is still the one that was checked, and returns its metadata. The cache
     /// may be behind: the user may have deleted the object meanwhile, or forbidden the operator to write.
-    pub async fn require_live(&mut self) -> Result<ObjectMeta, Stop> {
+    pub async fn require_live(&self) -> Result<ObjectMeta, Stop> {
         let target = &self.resource.target;
         let live = self.cx.cluster.live(target.key).await?.ok_or(Stop::Outdated)?.metadata;
         if live.deletion_timestamp.is_some() || live.generation != target.metadata.generation {
             return Err(Stop::Outdated);
         }
-        self.is_confirmed = true;
         Ok(live)
     }
 
-    /// Before a deletion. The API server is asked once in a turn, as before the first write of a check; the accounts are
-    /// asked each time.
+    /// Before a deletion. The API server is asked before the first one, as before the first write of a check; the accounts
+    /// are asked before each.
     async fn confirm_deletion(&mut self) -> Result<(), Stop> {
         if !self.is_confirmed && !is_on(Mutant::NoLiveGetForCanary) {
             self.require_live().await?;
+            self.is_confirmed = true;
         }
         self.confirm_allowed().await
     }

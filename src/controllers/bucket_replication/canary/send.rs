@@ -125,7 +125,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
 
     /// Confirms with the API server that the object is still the one that was checked, and has the finalizer: without
     /// it, nobody would delete a canary that is left.
-    async fn confirm_live(&mut self) -> Result<(), Stop> {
+    async fn confirm_live(&self) -> Result<(), Stop> {
         let live = self.require_live().await?;
         match Finalizers::of(&live).contains(FINALIZER) {
             true => Ok(()),
