@@ -39,7 +39,8 @@ pub fn uninstalled_in_order(cluster: &Cluster) -> Result<()> {
         let notes = operator.release.install(&cluster.kind).await?;
         let at = |words: &str| notes.find(words).unwrap_or(notes.len());
         ensure!(
-            at("kubectl delete bucketreplications") < at(&format!("helm uninstall {RELEASE}"))
+            at("kubectl delete replicationbackfills,bucketreplications")
+                < at(&format!("helm uninstall {RELEASE}"))
                 && at("helm uninstall") < notes.len(),
             "the notes do not name the order: {notes}"
         );
