@@ -117,16 +117,21 @@ pub fn settle(evidence: &mut Evidence, spec: &BucketReplicationSpec, now: Timest
         rule.backfilled_to = rule.backfilled_to.max(terms.mended_to);
         let arrives = judge_rule(rule, &terms).finding.verdict() == RuleVerdict::Arriving;
         let read_to = rule.metrics.as_ref().and_then(|metrics| metrics.read_to);
-        if arrives || open_run(rule, &terms).is_none() {
+        // An event comes minutes before the metric that it explains, and explains none that is later by a window.
+        let is_past =
+            |until: Timestamp| rule.failed_at.is_none_or(|at| window_start(until, terms.window) > at);
+        let ends = arrives || open_run(rule, &terms).is_none();
+        let is_explained = match (&rule.metrics, &rule.run) {
+            (None, _) => ends,
+            (Some(_), _) if ends => rule.failed_at.is_none() || read_to.is_some_and(is_past),
+            (Some(_), Some(run)) => rule.failed_at.is_some() && is_past(run.since),
+            (Some(_), None) => false,
+        };
+        if ends {
             rule.run = None;
-            // An event comes minutes before the metric that it explains.
-            let explained = |at| match (&rule.metrics, read_to) {
-                (None, _) => true,
-                (Some(_), read_to) => read_to.is_some_and(|read| window_start(read, terms.window) > at),
-            };
-            if rule.failed_at.is_none_or(explained) {
-                rule.failure_reason = None;
-            }
+        }
+        if is_explained {
+            rule.failure_reason = None;
         }
         let known_to = if rule.metrics.is_some() { read_to } else { Some(now) };
         if let Some(start) = known_to.map(|known_to| read_from(known_to, terms.window)) {

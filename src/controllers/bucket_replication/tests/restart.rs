@@ -213,6 +213,12 @@ fn an_event_that_comes_before_the_first_check_of_a_process_is_not_lost() {
     assert!(message.contains("S3 reports DstBucketNotFound"), "{message}");
 }
 
+#[test]
+fn an_event_explains_no_failure_that_is_later_by_a_window_with_a_restart_or_without() {
+    let event = Step { event: Some("DstBucketNotFound"), readings: 4, ..Step::default() };
+    compare(&[event, Step { restart: true, ..fails(1, 0) }]).unwrap();
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let ended = prop::option::weighted(0.6, (0_u32..3, 0_u32..3));
     let backlog = prop::option::of((0_u32..3, prop_oneof![Just(5_u32), Just(2_000)]));
