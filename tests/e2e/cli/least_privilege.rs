@@ -15,7 +15,9 @@ use rig::operator::Operator;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::support::{check_now, operator_of, person, reason, replication, request_check, strings};
+use crate::support::{
+    check_now, operator_of, person, reason, replication, request_check, see_own_writes, strings,
+};
 
 const ROLE: &str = "orders-role";
 const BOUNDARY: &str = "arn:aws:iam::aws:policy/AmazonS3FullAccess";
@@ -173,6 +175,7 @@ async fn the_printed_policy_suffices_for_a_whole_life_cycle() -> Result<()> {
 
     let (source, destination) = buckets(&resource)?;
     for drift in Drift::ALL {
+        see_own_writes(&world, "orders").await?;
         drift.make(&world, source, destination).await?;
         let before = world.get("orders").await?["status"]["lastCorrection"].clone();
         let status = &check_now(&world, "orders").await?["status"];

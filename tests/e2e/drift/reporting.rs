@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     DESTINATION_REGION, NAME, POLICY, SOURCE_REGION, check_now, message, patch, reason, replication,
+    see_own_writes,
 };
 
 use super::{assert_in_sync, differs, eu, scene_named};
@@ -184,6 +185,7 @@ async fn of_more_than_a_hundred_differences_the_first_hundred_are_listed_and_all
     assert!(named > 0 && more > 0 && 3 + named + more == 153, "{named} named: {text}");
 
     scene.manage("Enforce").await?;
+    scene.see_own_writes().await?;
     scene.world.s3(SOURCE_REGION).delete_bucket_replication().bucket(&scene.source).send().await?;
     let status = scene.check().await?;
     assert_in_sync(&status, "corrected");
@@ -207,8 +209,7 @@ async fn the_operator_backs_off_when_another_tool_keeps_changing_a_field() -> Re
         let status = scene.check().await?;
         assert_eq!(reason(&status, "Ready"), "Applied", "round {round}");
         assert_eq!(scene.configuration().await?.rules[0].priority, Some(1), "round {round}");
-        // A check sees the correction: what comes back after it is no late answer of AWS.
-        scene.check().await?;
+        scene.see_own_writes().await?;
     }
 
     set_priority(50).await?;
@@ -225,8 +226,8 @@ async fn the_operator_backs_off_when_another_tool_keeps_changing_a_field() -> Re
     }
     assert!(world.proxy.writes().is_empty(), "{:?}", world.proxy.writes());
 
-    // Another resource is still corrected. A check has seen its policy: that it is gone is no late answer of AWS.
-    check_now(world, "invoices").await?;
+    // Another resource is still corrected.
+    see_own_writes(world, "invoices").await?;
     world.iam().delete_role_policy().role_name("invoices-role").policy_name(POLICY).send().await?;
     let other = check_now(world, "invoices").await?;
     assert_in_sync(&other["status"], "the other resource");

@@ -15,7 +15,7 @@ use rig::world::{DEADLINE, World};
 use s3_replication_operator::telemetry::PREFIX;
 use serde_json::{Value, json};
 
-use crate::support::{DESTINATION_REGION, SOURCE_REGION, check_now, http_get, operator_of, replication};
+use crate::support::{DESTINATION_REGION, SOURCE_REGION, http_get, operator_of, replication, see_own_writes};
 
 /// A world whose changes have events, and an operator that reads them.
 struct EventScene {
@@ -109,7 +109,7 @@ impl EventScene {
     async fn cover(&self, names: &[&str]) -> Result<()> {
         self.metric("event_coverage", &[], |covered| covered == 3.0, "to cover both Regions and IAM").await?;
         for name in names {
-            check_now(&self.world, name).await?;
+            see_own_writes(&self.world, name).await?;
         }
         Ok(())
     }

@@ -114,8 +114,7 @@ async fn every_panel_of_the_dashboard_shows_what_a_running_operator_exports() ->
     scene.world.proxy.inject(slow);
     scene.apply(publish_metrics).await?;
     scene.world.wait_ready(crate::support::NAME).await?;
-    // The operator takes a configuration that is missing for an old answer, until AWS has shown the one that it wrote.
-    scene.check().await?;
+    scene.see_own_writes().await?;
     let somebody = scene.world.somebody().await?.s3(SOURCE_REGION);
     somebody.delete_bucket_replication().bucket(&scene.source).send().await?;
     scraped(address, &["drift_corrected_total", "drift_found_by_total"]).await?;

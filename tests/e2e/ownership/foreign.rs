@@ -58,6 +58,7 @@ async fn a_role_that_someone_else_made_is_refused_and_unchanged() -> Result<()> 
 #[tokio::test]
 async fn a_role_recreated_by_someone_else_under_the_same_name_is_foreign() -> Result<()> {
     let scene = Scene::named("own-again").ready().await?;
+    scene.see_own_writes().await?;
     let iam = scene.world.iam();
     iam.delete_role_policy().role_name(ROLE).policy_name(POLICY).send().await?;
     iam.delete_role().role_name(ROLE).send().await?;

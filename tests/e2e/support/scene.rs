@@ -11,7 +11,7 @@ use rig::operator::Operator;
 use rig::world::World;
 use serde_json::{Value, json};
 
-use super::{check_now, operator_of, patch, replication};
+use super::{check_now, operator_of, patch, replication, see_own_writes};
 
 /// The name of the resource, of its role, and of the policy of that role.
 pub const NAME: &str = "orders";
@@ -50,9 +50,10 @@ impl<'a> SceneBuilder<'a> {
         self
     }
 
-    /// Makes the operator report the first failure of a call instead of retrying it.
+    /// Makes the operator report the first failure of a call instead of retrying it. A busy machine must cause none: no
+    /// correction is recorded whose answer comes too late.
     pub fn fail_fast(self) -> Self {
-        self.args(&["--aws-attempts", "1", "--aws-attempt-timeout", "5"])
+        self.args(&["--aws-attempts", "1", "--aws-attempt-timeout", "30"])
     }
 
     /// Changes the spec before the resource is applied.
@@ -110,6 +111,11 @@ impl Scene {
     /// Requests a check, waits for it, and returns the status after it.
     pub async fn check(&self) -> Result<Value> {
         Ok(self.check_object().await?["status"].take())
+    }
+
+    /// Has a check see what the operator wrote last ([`see_own_writes`]).
+    pub async fn see_own_writes(&self) -> Result<()> {
+        see_own_writes(&self.world, NAME).await
     }
 
     /// Sets `managementPolicy`, and returns the status of a check with it.

@@ -37,7 +37,7 @@ impl Scene {
 
 /// An operator that gives up on a call at the first failure.
 async fn start(world: &World) -> Result<Operator> {
-    operator_of(world).args(["--aws-attempt-timeout", "5", "--aws-attempts", "1"]).start().await
+    operator_of(world).args(["--aws-attempt-timeout", "30", "--aws-attempts", "1"]).start().await
 }
 
 fn types(status: &Value) -> Vec<&str> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     DESTINATION_REGION, SOURCE_REGION, check_now, operator_of, patch_account, person, plan, reason,
-    replication,
+    replication, see_own_writes,
 };
 
 use super::{TwoAccounts, account, policy_of, printed, read_account};
@@ -201,8 +201,7 @@ async fn the_printed_policies_of_accounts_suffice_for_a_whole_life_cycle() -> Re
         world.wait_account(name, verified, "to be verified").await?;
     }
 
-    // A check sees what was written: what is deleted after it is no late answer of AWS.
-    check_now(&world, "orders").await?;
+    see_own_writes(&world, "orders").await?;
     let there = world.as_account(&abroad_id).s3(DESTINATION_REGION);
     there.delete_bucket_policy().bucket(&destination).send().await?;
     let role = "orders-role";
