@@ -13,7 +13,8 @@ use crate::backoff::doubling;
 use crate::controllers::bucket_replication::contents::{Contents, Replaced, hash};
 use crate::replication::place::{Place, place_of};
 
-const GRACE: Duration = Duration::from_secs(60);
+/// How long what was written is remembered.
+pub const GRACE: Duration = Duration::from_secs(60);
 
 /// How long a state from before a write has to stay, once AWS has shown a newer one, to be believed.
 const COME_BACK: Duration = Duration::from_secs(10);
@@ -30,11 +31,11 @@ const BELIEVED: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// What the operator wrote within the last minute. Everything is kept as hashes, because every resource has some after it
-/// was applied.
+/// What the operator wrote within the last minute. Everything is kept as hashes, in boxes and in vectors without room for
+/// more, because every resource of a fleet that is applied at once has some.
 #[derive(Debug, Default)]
 pub struct RecentWrites {
-    places: BTreeMap<Place, WrittenPlace>,
+    places: BTreeMap<Place, Box<WrittenPlace>>,
     /// Since when answers were found that this process cannot distinguish from old ones.
     unsure_since: Option<Instant>,
     /// How often AWS was read again in a row.
@@ -129,6 +130,10 @@ impl RecentWrites {
             place.before.extend(before.filter(|before| Some(*before) != *after).map(|before| (before, now)));
         }
         self.places.retain(|_, place| !place.is_empty());
+        for place in self.places.values_mut() {
+            place.before.shrink_to_fit();
+            place.differences.shrink_to_fit();
+        }
         self.unsure_since = None;
         self.reads = 0;
     }
@@ -294,6 +299,37 @@ mod tests {
         }
         assert_eq!(writes.unsettled(&shown(&found), at(start, 60)), None, "it is drift then");
         assert!(writes.is_empty());
+    }
+
+    #[test]
+    fn the_writes_for_a_new_resource_take_less_than_a_kilobyte() {
+        let versioning = |bucket: &str| DriftEntry {
+            resource: AwsResource::BucketVersioning,
+            name: bucket.into(),
+            ..absent("status")
+        };
+        let role = |resource| DriftEntry { resource, name: "orders-role".into(), ..absent("exists") };
+        let settled = [
+            versioning("orders"),
+            versioning("copies"),
+            role(AwsResource::Role),
+            role(AwsResource::RolePolicy),
+            absent("rules[a]"),
+        ];
+        let replaced = settled.iter().zip(1_u64..).map(|(difference, before)| Replaced {
+            place: place_of(difference),
+            before: Some(before),
+            after: Some(before + 1),
+        });
+        let replaced: Vec<_> = replaced.collect();
+        let mut held = None;
+        let allocated = allocation_counter::measure(|| {
+            let mut writes = RecentWrites::default();
+            writes.record(settled.iter(), &replaced, Instant::now());
+            held = Some(writes);
+        });
+        assert_eq!(held.unwrap().places.len(), 5);
+        assert!(allocated.bytes_current < 1_000, "{} bytes", allocated.bytes_current);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! status as last written, pauses between tries, corrections that are held back, and claims to a source. An idle
 //! resource takes no memory here. Entries are keyed by UID.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
@@ -14,7 +14,7 @@ use crate::api::{BucketReplication, BucketReplicationStatus, DriftEntry, Reason}
 use crate::controllers::bucket_replication::canary::course::Course;
 use crate::controllers::bucket_replication::contents::{Contents, contents, replaced, written};
 use crate::controllers::bucket_replication::flapping::CorrectionHistory;
-use crate::controllers::bucket_replication::grace::{RecentWrites, Shown};
+use crate::controllers::bucket_replication::grace::{GRACE, RecentWrites, Shown};
 use crate::controllers::bucket_replication::request_limit::RequestLimit;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::replication::diff::missing_policy;
@@ -33,6 +33,8 @@ pub struct Memory(Mutex<Entries>);
 #[derive(Debug, Default)]
 struct Entries {
     by_uid: HashMap<String, Entry>,
+    /// The resources that were written for, each with the time at which that write is old. The first is over first.
+    written: VecDeque<(Instant, String)>,
     /// The number of the last reconcile that began.
     last: u64,
     /// Until then, a request of a former leader may still change what a check has found.
@@ -89,6 +91,15 @@ impl Entries {
         }
         result
     }
+
+    /// Forgets the writes of more than a minute ago, also of resources that nothing happens to: the next check of one may be
+    /// an interval away.
+    fn expire(&mut self, now: Instant) {
+        while self.written.front().is_some_and(|(over, _)| *over <= now) {
+            let Some((_, uid)) = self.written.pop_front() else { break };
+            self.with(&uid, |entry| entry.recent_writes.expire(now));
+        }
+    }
 }
 
 impl Memory {
@@ -103,7 +114,9 @@ impl Memory {
 
     /// The watch shows this status: the operator's own need no longer be remembered.
     pub fn cached(&self, uid: &str, status: Option<&BucketReplicationStatus>, now: Instant) {
-        self.0.lock().with(uid, |entry| {
+        let mut entries = self.0.lock();
+        entries.expire(now);
+        entries.with(uid, |entry| {
             if let Some(written) = &mut entry.written {
                 written.cached |= Some(&written.status) == status;
                 if entry.running.is_none() && (written.cached || now.duration_since(written.at) > CACHE_LAG) {
@@ -130,6 +143,7 @@ impl Memory {
     pub fn forget_all(&self) {
         let mut entries = self.0.lock();
         entries.by_uid.clear();
+        entries.written.clear();
         entries.late_until = None;
     }
 
@@ -268,6 +282,7 @@ impl Remembered<'_> {
         now: Instant,
     ) -> Option<Duration> {
         let mut entries = self.memory.0.lock();
+        entries.expire(now);
         let late = entries.late_until.and_then(|until| until.checked_duration_since(now));
         let check = entries.with(&self.uid, |entry| {
             let Some(course) = &mut entry.canaries else { return check };
@@ -349,7 +364,8 @@ impl Remembered<'_> {
     pub fn record(&self, plan: &Plan, input: &PlanInput<'_>, outcome: &Outcome, now: Instant) {
         let settled = |d: &&DriftEntry| plan.is_settled(d, outcome);
         let before = replaced(input, outcome);
-        self.with(|entry| {
+        let mut entries = self.memory.0.lock();
+        entries.with(&self.uid, |entry| {
             let first_policies = first_policies_in(outcome);
             let settled_now = plan.differences.iter().filter(settled).chain(&first_policies);
             entry.recent_writes.record(settled_now, &before, now);
@@ -357,6 +373,7 @@ impl Remembered<'_> {
                 entry.corrections.record(plan.differences.iter().filter(settled), now);
             }
         });
+        entries.written.push_back((now + GRACE, self.uid.clone()));
     }
 
     /// Claims the source for the resource, unless one of its rivals of the same age owns it.

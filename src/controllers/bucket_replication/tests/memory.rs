@@ -77,3 +77,13 @@ fn a_resource_takes_less_than_two_kilobytes_in_everything_that_is_kept_of_it() {
     // Nothing at all were a measurement gone wrong.
     assert!((700..2_000).contains(&each), "{each} bytes");
 }
+
+#[test]
+fn what_was_written_is_forgotten_after_a_minute_although_nothing_happens_to_its_resource() {
+    let scene = Scene::ready();
+    assert_eq!(scene.operator.remembered(), 1, "AWS may still answer from before the writes");
+    scene.clock.advance(Duration::from_secs(60));
+    scene.apply_as("other", spec());
+    scene.operator.sync(&scene.cluster.server());
+    assert_eq!(scene.operator.remembered(), 0);
+}
