@@ -59,14 +59,19 @@ pub async fn start_built(world: &World, builder: OperatorBuilder) -> Result<Oper
 
 /// Causes a check as the interval does, waits for its end, and returns what it asked of AWS.
 pub async fn check(world: &World, operator: &Operator, names: &[&str]) -> Result<Vec<Call>> {
-    let checks = |log: String| log.lines().filter(|line| line.contains(" checked ")).count();
-    let enough = checks(operator.log()) + names.len();
+    // Periodic checks of other resources may end meanwhile.
+    let checks = || -> Vec<usize> {
+        let (log, named) = (operator.log(), |name: &&str| format!(" name=\"{name}\""));
+        let of = |name: String| log.lines().filter(|l| l.contains(" checked ") && l.contains(&name)).count();
+        names.iter().map(|name| of(named(name))).collect()
+    };
+    let before = checks();
     world.proxy.clear();
     for name in names {
         annotate(world, name, TOUCHED).await?;
     }
     let done = async {
-        while checks(operator.log()) < enough {
+        while checks().iter().zip(&before).any(|(now, before)| now <= before) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
