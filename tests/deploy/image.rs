@@ -4,16 +4,34 @@ use anyhow::{Context, Result, ensure};
 
 use crate::support::read;
 
+/// The images that the stages of a Containerfile begin with.
+fn bases(name: &str) -> Result<Vec<String>> {
+    let text = read(name)?;
+    let bases = text.lines().filter_map(|line| line.strip_prefix("FROM "));
+    Ok(bases.filter_map(|base| base.split(' ').next()).map(str::to_owned).collect())
+}
+
 #[test]
-fn the_image_is_built_with_the_toolchain_of_the_package_on_a_base_pinned_by_digest() -> Result<()> {
-    let text = read("Containerfile")?;
-    let bases: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("FROM ")).collect();
+fn the_image_is_built_with_the_toolchain_of_the_package_and_has_no_base() -> Result<()> {
+    let bases = bases("Containerfile")?;
     let base = bases.first().context("no FROM")?;
     let tag = concat!("rust:", env!("CARGO_PKG_RUST_VERSION"), "-");
-    let digest = base.split_once("@sha256:").and_then(|(_, rest)| rest.split(' ').next()).unwrap_or_default();
     ensure!(base.starts_with(tag), "{base} is not the toolchain of Cargo.toml");
-    ensure!(digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit()), "{base} has no digest");
-    assert_eq!(bases.get(1..), Some(&["scratch"][..]), "the image itself has no base");
+    assert_eq!(bases.get(1..), Some(&["scratch".to_owned()][..]), "the image itself has no base");
+    Ok(())
+}
+
+#[test]
+fn every_base_image_is_pinned_by_its_digest() -> Result<()> {
+    for file in ["Containerfile", "tests/kind/emulator.Containerfile"] {
+        let bases = bases(file)?;
+        ensure!(!bases.is_empty(), "{file} has no FROM");
+        for base in bases.iter().filter(|base| *base != "scratch") {
+            let digest = base.split_once("@sha256:").map(|(_, digest)| digest).unwrap_or_default();
+            let is_digest = digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit());
+            ensure!(is_digest, "{file}: {base} has no digest");
+        }
+    }
     Ok(())
 }
 
