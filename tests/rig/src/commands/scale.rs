@@ -157,8 +157,8 @@ pub(super) async fn buckets(
 
 /// Whether a bucket or a role belongs to the first resource, which has these buckets.
 fn concerns_first(subject: &str, (source, destination): &(String, String)) -> bool {
-    let is_digit = |c: char| c.is_ascii_digit();
-    let mut roles = subject.split(&name_of(0)).skip(1);
+    let (name, is_digit) = (name_of(0), |c: char| c.is_ascii_digit());
+    let mut roles = subject.split(&name).skip(1);
     subject == source || subject == destination || roles.any(|rest| !rest.starts_with(is_digit))
 }
 
