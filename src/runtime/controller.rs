@@ -34,7 +34,7 @@ use crate::runtime::store::{Change, Key, Store, StoreWriter};
 use crate::runtime::tracker::ReconcileTracker;
 use crate::runtime::triggers::Triggers;
 use crate::runtime::{Error, kube_error};
-use crate::telemetry::{Ending, Metrics};
+use crate::telemetry::{Metrics, ReconcileResult};
 
 /// Seconds after which the API server ends a watch and the operator begins another. A connection on which nothing arrives any
 /// more is noticed a few seconds later.
@@ -338,16 +338,16 @@ impl<C: Controller> Runner<C> {
         let Some(Instruments { metrics, tracker }) = &self.instruments else { return };
         let now = Instant::now();
         let ending = match (result, tracker.end(uid, now)) {
-            (Err(error), _) => Ending::Error(error.name()),
-            (Ok(_), Some(reason)) => Ending::Reported(reason),
-            (Ok(_), None) => Ending::Deleted,
+            (Err(error), _) => ReconcileResult::Error(error.name()),
+            (Ok(_), Some(reason)) => ReconcileResult::Reported(reason),
+            (Ok(_), None) => ReconcileResult::Deleted,
         };
         match ending {
-            Ending::Reported(reason) => drop(span.record("s3replication.reason", reason.as_str())),
-            Ending::Error(name) => {
+            ReconcileResult::Reported(reason) => drop(span.record("s3replication.reason", reason.as_str())),
+            ReconcileResult::Error(name) => {
                 span.record("s3replication.reason", name).record("otel.status_code", "ERROR");
             }
-            Ending::Deleted => tracker.forget(uid),
+            ReconcileResult::Deleted => tracker.forget(uid),
         }
         metrics.reconciled(ending, now.duration_since(began));
     }

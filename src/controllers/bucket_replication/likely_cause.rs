@@ -11,13 +11,13 @@ use crate::controllers::bucket_replication::resource::Resource;
 use crate::ports::Cloud;
 use crate::replication::Assessment;
 use crate::replication::health::key_cause::{key_cause, keys_to_ask};
-use crate::replication::status::Report;
+use crate::replication::status::StatusReport;
 
 /// Remembers the likely cause for the verdicts until the next check. Returns whether it is another one than before.
 pub async fn find_likely_cause<C: Cloud, K>(
     resource: &Resource<'_>,
     assessment: &Assessment<'_>,
-    report: &Report,
+    report: &StatusReport,
     clients: &C::Clients,
     cx: &Context<C, K>,
 ) -> bool {
@@ -34,7 +34,7 @@ pub async fn find_likely_cause<C: Cloud, K>(
 }
 
 /// What of a check would make operations fail: the conditions that are not true.
-fn of_conditions(report: &Report) -> Option<String> {
+fn of_conditions(report: &StatusReport) -> Option<String> {
     let concerned =
         [ConditionType::RoleReady, ConditionType::VersioningReady, ConditionType::ReplicationReady];
     let conditions = report.status.conditions.iter();

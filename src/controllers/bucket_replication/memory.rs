@@ -11,15 +11,15 @@ use kube::ResourceExt;
 use parking_lot::Mutex;
 
 use crate::api::{BucketReplication, BucketReplicationStatus, DriftEntry, Reason};
-use crate::controllers::bucket_replication::canary::course::Course;
+use crate::controllers::bucket_replication::canary::memory::CanaryMemory;
 use crate::controllers::bucket_replication::contents::{Contents, contents, replaced, written};
 use crate::controllers::bucket_replication::flapping::CorrectionHistory;
-use crate::controllers::bucket_replication::grace::{RecentWrites, Shown};
+use crate::controllers::bucket_replication::grace::{CheckFindings, RecentWrites};
 use crate::controllers::bucket_replication::request_limit::RequestLimit;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::replication::diff::missing_policy;
 use crate::replication::outcome::{Contested, Outcome};
-use crate::replication::place::Place;
+use crate::replication::place_hash::PlaceHash;
 use crate::replication::{Plan, PlanInput, Step};
 use crate::runtime::requeue::RequeueBackoff;
 
@@ -28,11 +28,11 @@ const CACHE_LAG: Duration = Duration::from_secs(10);
 
 /// The memory of all resources.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<Entries>);
+pub struct Memory(Mutex<MemoryEntries>);
 
 #[derive(Debug, Default)]
-struct Entries {
-    by_uid: HashMap<String, Entry>,
+struct MemoryEntries {
+    by_uid: HashMap<String, MemoryEntry>,
     /// The number of the last reconcile that began.
     last: u64,
     /// Until then, a request of a former leader may still change what a check has found.
@@ -40,33 +40,33 @@ struct Entries {
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct MemoryEntry {
     requeue: RequeueBackoff,
     corrections: CorrectionHistory,
     recent_writes: RecentWrites,
     requests: RequestLimit,
     /// Boxed: it is there for a moment, and an entry may stay for an interval.
-    written: Option<Box<Written>>,
+    written: Option<Box<WrittenStatus>>,
     /// The resource owns its source, and the cache does not show yet that it applied anything.
     claims: bool,
     /// The number of the reconcile that runs.
     running: Option<u64>,
     /// `None`: the resource has no canaries.
-    canaries: Option<Box<Course>>,
+    canaries: Option<Box<CanaryMemory>>,
 }
 
 /// A status that the operator wrote and the cache did not show when it was last needed.
 #[derive(Debug)]
-struct Written {
+struct WrittenStatus {
     at: Instant,
     status: BucketReplicationStatus,
     /// The cache shows it by now. A reconcile that runs began with the object as it was before.
     cached: bool,
 }
 
-impl Entry {
+impl MemoryEntry {
     fn is_empty(&self) -> bool {
-        let Entry { requeue, corrections, recent_writes, requests, written, claims, running, canaries } =
+        let MemoryEntry { requeue, corrections, recent_writes, requests, written, claims, running, canaries } =
             self;
         requeue.is_empty()
             && corrections.is_empty()
@@ -79,9 +79,9 @@ impl Entry {
     }
 }
 
-impl Entries {
+impl MemoryEntries {
     /// Acts on the entry of a resource, and drops it when it holds nothing any more.
-    fn with<T>(&mut self, uid: &str, act: impl FnOnce(&mut Entry) -> T) -> T {
+    fn with<T>(&mut self, uid: &str, act: impl FnOnce(&mut MemoryEntry) -> T) -> T {
         let mut entry = self.by_uid.remove(uid).unwrap_or_default();
         let result = act(&mut entry);
         if !entry.is_empty() {
@@ -149,7 +149,7 @@ impl Memory {
         for uid in uids {
             let Some(entry) = entries.by_uid.get(uid) else { continue };
             // Pauses between tries decide nothing but the time, and requests are not among what is explored.
-            let Entry {
+            let MemoryEntry {
                 requeue: _,
                 corrections,
                 recent_writes,
@@ -206,7 +206,7 @@ pub struct Remembered<'a> {
 }
 
 impl Remembered<'_> {
-    fn with<T>(&self, act: impl FnOnce(&mut Entry) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut MemoryEntry) -> T) -> T {
         self.memory.0.lock().with(&self.uid, act)
     }
 
@@ -221,7 +221,7 @@ impl Remembered<'_> {
 
     /// A status is about to be written. The watch may show it before the API server's answer is here.
     pub fn begin_write(&self, status: &BucketReplicationStatus, now: Instant) {
-        let written = Written { at: now, status: status.clone(), cached: false };
+        let written = WrittenStatus { at: now, status: status.clone(), cached: false };
         self.with(|entry| entry.written = Some(Box::new(written)));
     }
 
@@ -241,11 +241,11 @@ impl Remembered<'_> {
     }
 
     /// What is remembered of the canaries of the resource; `None`: it has none.
-    pub fn course(&self) -> Option<Course> {
+    pub fn course(&self) -> Option<CanaryMemory> {
         self.with(|entry| entry.canaries.as_deref().cloned())
     }
 
-    pub fn set_course(&self, course: Option<Course>) {
+    pub fn set_course(&self, course: Option<CanaryMemory>) {
         self.with(|entry| entry.canaries = course.map(Box::new));
     }
 
@@ -303,13 +303,13 @@ impl Remembered<'_> {
             let contents = if entry.recent_writes.is_empty() { Contents::new() } else { contents(input) };
             let planned = plan.steps().flat_map(written).map(|(place, _)| place).collect();
             let (differences, drift) = (&plan.differences, plan.drift);
-            let shown = Shown { differences, contents, planned, drift, written_ago };
+            let shown = CheckFindings { differences, contents, planned, drift, written_ago };
             entry.recent_writes.unsettled(&shown, now)
         })
     }
 
     /// Events say that someone else changed these places so long ago.
-    pub fn changed_by_another(&self, ages: impl Iterator<Item = (Place, Duration)>, now: Instant) {
+    pub fn changed_by_another(&self, ages: impl Iterator<Item = (PlaceHash, Duration)>, now: Instant) {
         self.with(|entry| {
             for (place, age) in ages {
                 let at = now.checked_sub(age);

@@ -23,7 +23,7 @@ use crate::telemetry::FoundBy;
 
 /// An object of the kind, decoded or not.
 #[derive(Clone, Copy)]
-pub struct Target<'a> {
+pub struct ReplicationObject<'a> {
     pub metadata: &'a ObjectMeta,
     pub key: &'a ObjectKey,
     pub memory: &'a Remembered<'a>,
@@ -31,7 +31,7 @@ pub struct Target<'a> {
     pub evidence: &'a Evidence,
 }
 
-impl Target<'_> {
+impl ReplicationObject<'_> {
     pub fn has_finalizer(&self) -> bool {
         Finalizers::of(self.metadata).contains(FINALIZER)
     }
@@ -60,7 +60,7 @@ impl Target<'_> {
 
 /// A resource that could be decoded.
 pub struct Resource<'a> {
-    pub target: Target<'a>,
+    pub target: ReplicationObject<'a>,
     pub object: &'a BucketReplication,
     /// As the operator acts on it, by its own settings.
     pub spec: Cow<'a, BucketReplicationSpec>,
@@ -71,7 +71,11 @@ pub struct Resource<'a> {
 }
 
 impl<'a> Resource<'a> {
-    pub fn new<C, K>(object: &'a BucketReplication, target: Target<'a>, cx: &Context<C, K>) -> Resource<'a> {
+    pub fn new<C, K>(
+        object: &'a BucketReplication,
+        target: ReplicationObject<'a>,
+        cx: &Context<C, K>,
+    ) -> Resource<'a> {
         let status = target.memory.status(object.status.as_ref(), cx.clock.now());
         let spec = cx.settings.acted_on(&object.spec);
         let (id, events) = (cx.settings.resource_id(&object.metadata), CheckEvents::default());

@@ -33,7 +33,7 @@ const TICK: Duration = Duration::from_secs(5);
 
 /// How the last requests to a queue went.
 #[derive(Debug, Default)]
-struct Course {
+struct RecentRequests {
     failures: u32,
     /// Messages were received and not deleted.
     undeleted: bool,
@@ -71,7 +71,7 @@ impl<C: Cloud, K: Cluster> Receiver<C, K> {
     }
 
     async fn receive(&self, number: usize, queue: &EventQueue) {
-        let mut course = Course::default();
+        let mut course = RecentRequests::default();
         loop {
             if let Some(pause) = self.receive_once(number, queue, &mut course).await {
                 sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
@@ -81,7 +81,12 @@ impl<C: Cloud, K: Cluster> Receiver<C, K> {
 
     /// Receives messages, has their checks queued, and deletes them. A queue works only where all of that does: messages
     /// that cannot be deleted come again and again. Returns the pause after a failure.
-    async fn receive_once(&self, number: usize, queue: &EventQueue, course: &mut Course) -> Option<Duration> {
+    async fn receive_once(
+        &self,
+        number: usize,
+        queue: &EventQueue,
+        course: &mut RecentRequests,
+    ) -> Option<Duration> {
         let Context { events, cloud, .. } = self.0.as_ref();
         let taken = match cloud.receive_events(queue, self.wait(number, course)).await {
             Ok(messages) => {
@@ -92,7 +97,7 @@ impl<C: Cloud, K: Cluster> Receiver<C, K> {
         };
         match taken {
             Ok(()) => {
-                *course = Course::default();
+                *course = RecentRequests::default();
                 events.queue_answered(number);
                 None
             }
@@ -107,7 +112,7 @@ impl<C: Cloud, K: Cluster> Receiver<C, K> {
 
     /// How long SQS holds the next request. After messages could not be deleted, it is longer than SQS hides them, so that
     /// an empty answer says that they are gone.
-    fn wait(&self, number: usize, course: &Course) -> Duration {
+    fn wait(&self, number: usize, course: &RecentRequests) -> Duration {
         if self.0.events.is_up(number) || course.undeleted { LONG_POLL } else { SHORT_POLL }
     }
 
@@ -154,7 +159,7 @@ mod tests {
         cloud: SimulatedCloud,
         clock: SimulatedClock,
         queue: EventQueue,
-        course: Course,
+        course: RecentRequests,
         may_delete: Arc<Mutex<bool>>,
     }
 
@@ -199,7 +204,7 @@ mod tests {
                 events,
             };
             let receiver = Receiver::new(Arc::new(context));
-            Scene { receiver, cloud, clock, queue, course: Course::default(), may_delete }
+            Scene { receiver, cloud, clock, queue, course: RecentRequests::default(), may_delete }
         }
 
         async fn receive(&mut self) -> Option<Duration> {

@@ -2,7 +2,7 @@
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-job-status.html>).
 //!
 //! In: what `request.rs` asks for, or what S3 describes. Out: types that the port to AWS takes and returns. What a
-//! state means for a backfill is decided in `verdict.rs`.
+//! state means for a backfill is decided in `job_verdict.rs`.
 
 use jiff::Timestamp;
 use strum::{Display, EnumString};

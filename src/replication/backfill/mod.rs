@@ -4,6 +4,7 @@
 //! to ask for and its role, and what the status says. Pure, as everything in this folder's parent.
 
 pub mod job;
+pub mod job_verdict;
 pub mod least_privilege;
 pub mod pace;
 pub mod preconditions;
@@ -12,13 +13,12 @@ pub mod proposal;
 pub mod request;
 pub mod role;
 pub mod status;
-pub mod verdict;
 
 pub use job::{Job, JobAddress, JobReport, JobRequest, JobState, JobUpdate};
+pub use job_verdict::{JobVerdict, Wish};
 pub use preconditions::{Hold, Parent};
 pub use request::Intent;
 pub use status::{BackfillContext, BackfillReported};
-pub use verdict::{Verdict, Wish};
 
 #[cfg(test)]
 mod tests;

@@ -11,8 +11,8 @@ use crate::api::{
     handled_request,
 };
 use crate::replication::backfill::job::Job;
+use crate::replication::backfill::job_verdict::{JobVerdict, progress};
 use crate::replication::backfill::request::Intent;
-use crate::replication::backfill::verdict::{Verdict, progress};
 use crate::replication::status::Event;
 use crate::replication::status::conditions::{ConditionDraft, Transition, conditions};
 use crate::replication::status::text::clip;
@@ -130,7 +130,7 @@ pub fn with_job(previous: &ReplicationBackfillStatus, job: &Job) -> ReplicationB
 /// A status with the end of a backfill, if this is one.
 pub fn with_verdict(
     status: ReplicationBackfillStatus,
-    verdict: &Verdict,
+    verdict: &JobVerdict,
     terminated: Option<Timestamp>,
     now: Timestamp,
 ) -> ReplicationBackfillStatus {

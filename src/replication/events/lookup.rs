@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::api::{BucketReplicationSpec, BucketReplicationStatus};
 use crate::iam::arn::{account_of_arn, role_of_arn};
-use crate::replication::events::message::{Event, Subject};
+use crate::replication::events::message::{ChangeEvent, ChangedResource};
 
 /// A hash of a bucket, a bucket's policy, a role or a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,12 +44,12 @@ impl Lookup {
     }
 
     /// The subject of an event.
-    pub fn of_event(event: &Event) -> Lookup {
+    pub fn of_event(event: &ChangeEvent) -> Lookup {
         match &event.subject {
-            Subject::Bucket(name) if event.name.is_bucket_policy() => Lookup::bucket_policy(name),
-            Subject::Bucket(name) => Lookup::bucket(name),
-            Subject::Role(name) => Lookup::role(&event.origin.account, name),
-            Subject::Key(id) => Lookup::key(id),
+            ChangedResource::Bucket(name) if event.name.is_bucket_policy() => Lookup::bucket_policy(name),
+            ChangedResource::Bucket(name) => Lookup::bucket(name),
+            ChangedResource::Role(name) => Lookup::role(&event.origin.account, name),
+            ChangedResource::Key(id) => Lookup::key(id),
         }
     }
 

@@ -101,7 +101,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::replication::health::{RuleEvidence, Run};
+    use crate::replication::health::{FailureRun, RuleEvidence};
 
     const KEY: &str = "arn:aws:kms:eu-west-1:444455556666:key/k";
     const SOURCE_KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/s";
@@ -121,7 +121,7 @@ mod tests {
     /// Evidence of rules that fail, for a reason that S3 named or did not.
     fn evidence_of(rules: &[&str], reason: Option<&str>) -> Evidence {
         let at = Timestamp::UNIX_EPOCH;
-        let run = Some(Run { since: at, last: at, failed: 1, operations: 1 });
+        let run = Some(FailureRun { since: at, last: at, failed: 1, operations: 1 });
         let one = RuleEvidence { run, failure_reason: reason.map(str::to_owned), ..RuleEvidence::default() };
         let rules = rules.iter().map(|rule| ((*rule).to_owned(), one.clone())).collect();
         Evidence { rules, ..Evidence::default() }

@@ -13,7 +13,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Reason;
 use crate::replication::failure::{Failure, FailureClass};
-use crate::replication::health::evidence::{Backlog, Ended, Evidence, MetricsEvidence, RuleEvidence, Unread};
+use crate::replication::health::evidence::{
+    Backlog, EndedOperations, Evidence, MetricsEvidence, RuleEvidence, Unread,
+};
 
 /// `GetMetricData` takes so many queries in a call
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html>).
@@ -125,7 +127,7 @@ pub struct RuleRef {
 
 /// Requests to one account in one Region, to be made one after the other.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Reading {
+pub struct MetricsBatch {
     pub account: Option<String>,
     pub region: String,
     pub requests: Vec<(MetricsRequest, Vec<RuleRef>)>,
@@ -135,7 +137,7 @@ pub struct Reading {
 pub fn readings<'a>(
     due: impl IntoIterator<Item = (&'a str, &'a Watch, &'a Evidence)>,
     now: Timestamp,
-) -> Vec<Reading> {
+) -> Vec<MetricsBatch> {
     type Pairs = Vec<(RuleRef, [Series; 2])>;
     let mut groups: BTreeMap<(Option<String>, String), BTreeMap<Span, Pairs>> = BTreeMap::new();
     for (uid, watch, evidence) in due {
@@ -166,7 +168,7 @@ pub fn readings<'a>(
             }
         }
     }
-    let reading = |((account, region), spans): (_, BTreeMap<Span, Pairs>)| Reading {
+    let reading = |((account, region), spans): (_, BTreeMap<Span, Pairs>)| MetricsBatch {
         account,
         region,
         requests: spans.into_iter().flat_map(|(span, pairs)| requests(span, &pairs)).collect(),
@@ -258,7 +260,7 @@ pub fn add(
             false => {
                 let Some(failed) = first else { continue };
                 let operations = second.unwrap_or_default().max(failed);
-                evidence.ended(at, Ended { failed, operations });
+                evidence.ended(at, EndedOperations { failed, operations });
             }
         }
     }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{FailureEventStatus, MAX_NOT_COUNTED, NotCounted, RuleHealth, RuleVerdict};
-use crate::replication::health::evidence::{MetricsEvidence, RuleEvidence, Run, WINDOW};
+use crate::replication::health::evidence::{FailureRun, MetricsEvidence, RuleEvidence, WINDOW};
 use crate::replication::health::metrics::{aligned, period};
 
 impl RuleEvidence {
@@ -20,7 +20,7 @@ impl RuleEvidence {
         let count = |figure: Option<i64>| figure.and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
         let last_failure = time(&held.last_failure);
         let since = time(&held.failed_since).or(failed_since.filter(|_| count(held.failed) > 0));
-        let run = since.zip(last_failure).map(|(since, last)| Run {
+        let run = since.zip(last_failure).map(|(since, last)| FailureRun {
             since: since.min(last),
             last,
             failed: count(held.failed),

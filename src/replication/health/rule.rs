@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{Reason, RuleVerdict};
 use crate::replication::health::evidence::{
-    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, Mending, MetricsEvidence, POINTS_BEHIND,
-    RuleEvidence, Run, Unread, WINDOW,
+    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, FailureRun, Mending, MetricsEvidence, POINTS_BEHIND,
+    RuleEvidence, Unread, WINDOW,
 };
 use crate::replication::health::mending::mended_to;
 use crate::replication::health::metrics::{SHORTEST, aligned, period, read_from, window_start};
@@ -17,7 +17,7 @@ use crate::replication::health::metrics::{SHORTEST, aligned, period, read_from, 
 pub enum Finding {
     /// Operations failed in the window; `run`: all of the present run.
     Failing {
-        run: Run,
+        run: FailureRun,
     },
     /// The last canary failed.
     CanaryFailed {
@@ -33,7 +33,7 @@ pub enum Finding {
     NothingPending,
     /// Operations failed, nothing failed since, and nothing ended since.
     NotProven {
-        run: Run,
+        run: FailureRun,
     },
     CanaryRefused {
         why: String,
@@ -181,7 +181,7 @@ fn noise(evidence: &RuleEvidence, from: Timestamp, last: Timestamp, window: Sign
 }
 
 /// How many of the failures of a run were by no fault of the settings: those that are not among the failures before it.
-fn noise_of(run: &Run, evidence: &RuleEvidence, terms: &Terms) -> u64 {
+fn noise_of(run: &FailureRun, evidence: &RuleEvidence, terms: &Terms) -> u64 {
     let Some(metrics) = &evidence.metrics else { return 0 };
     let Some(read_to) = metrics.read_to else { return 0 };
     let recent = read_from(read_to, terms.window);
@@ -216,9 +216,10 @@ fn is_before(minute: Timestamp, time: Option<Timestamp>) -> bool {
 }
 
 /// The run of failures, unless something proved since that objects arrive, or all of it was noise.
-pub(crate) fn open_run<'a>(evidence: &'a RuleEvidence, terms: &Terms) -> Option<&'a Run> {
+pub(crate) fn open_run<'a>(evidence: &'a RuleEvidence, terms: &Terms) -> Option<&'a FailureRun> {
     let cleared = cleared_at(evidence, terms);
-    let counts = |run: &&Run| !is_before(run.last, cleared) && run.failed > noise_of(run, evidence, terms);
+    let counts =
+        |run: &&FailureRun| !is_before(run.last, cleared) && run.failed > noise_of(run, evidence, terms);
     evidence.run.as_ref().filter(counts)
 }
 
@@ -248,7 +249,7 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
     let not_counted = last_failed.map_or(0, |last| noise(evidence, recent, last, terms.window));
     let failed = failed.saturating_sub(not_counted);
     if failed > 0 {
-        let shown = Run { since: start, last: read_to, failed, operations: operations.max(failed) };
+        let shown = FailureRun { since: start, last: read_to, failed, operations: operations.max(failed) };
         return Finding::Failing { run: open_run(evidence, terms).cloned().unwrap_or(shown) };
     }
     let latest = metrics.backlog.iter().next_back();

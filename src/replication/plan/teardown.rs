@@ -36,7 +36,7 @@ pub struct ObservedForDeletion {
 
 /// Decides whether a thing in AWS is a resource's own.
 #[derive(Clone, Copy, Debug)]
-pub struct Ownership<'a> {
+pub struct OwnershipFacts<'a> {
     pub id: &'a ResourceId,
     /// The beginning of the Sids of its statements in bucket policies.
     pub sid: &'a str,
@@ -47,12 +47,12 @@ pub struct Ownership<'a> {
     pub disputed: bool,
 }
 
-impl Ownership<'_> {
+impl OwnershipFacts<'_> {
     /// Whether the configuration on the source is to be removed: it still names a role of this resource, or the one that
     /// was applied, and it was not there before the resource. One with another role was put in its place by someone
     /// else.
     fn removes(&self, held: &Configuration, roles: &[&ObservedRole]) -> bool {
-        let Ownership { status, .. } = self;
+        let OwnershipFacts { status, .. } = self;
         let own_role = roles.iter().any(|role| role.arn == held.role);
         let applied = status.applied_hash.is_some() && applied_role(status) == Some(&held.role);
         match status.configuration {
@@ -72,8 +72,8 @@ pub struct Teardown {
 }
 
 /// Plans the removal of what is the resource's own: the configuration first, so that nothing replicates with half a role.
-pub fn teardown(observed: &ObservedForDeletion, ownership: &Ownership<'_>) -> Teardown {
-    let Ownership { id, sid, .. } = *ownership;
+pub fn teardown(observed: &ObservedForDeletion, ownership: &OwnershipFacts<'_>) -> Teardown {
+    let OwnershipFacts { id, sid, .. } = *ownership;
     let mut ours: Vec<&ObservedRole> = observed
         .roles
         .iter()
@@ -132,7 +132,7 @@ fn bucket_policy_is_used(
 
 fn configuration_step(
     observed: &ObservedForDeletion,
-    ownership: &Ownership<'_>,
+    ownership: &OwnershipFacts<'_>,
     roles: &[&ObservedRole],
 ) -> Option<Step> {
     let (Ok(Some(held)), Some(region)) = (&observed.configuration, &observed.region) else { return None };

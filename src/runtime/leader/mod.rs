@@ -22,4 +22,4 @@ mod settings;
 
 pub use claim::{Leadership, Succession, Term};
 pub use elector::Election;
-pub use settings::{InvalidTimes, Settings, Times};
+pub use settings::{InvalidTimes, LeaseSettings, LeaseTimes};

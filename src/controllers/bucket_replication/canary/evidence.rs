@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::api::{BucketReplicationStatus, Reason, ReplicationRule, RuleHealth, RuleVerdict, Switch};
 use crate::controllers::bucket_replication::context::Context;
 use crate::replication::health::canary::Refused;
-use crate::replication::health::canary::flight::{Ending, Flight};
+use crate::replication::health::canary::flight::{CanaryEnding, Flight};
 use crate::replication::health::canary::probe::Probes;
 use crate::replication::health::{
     CANARY_FAILED, CANARY_REFUSED, CanaryEvidence, CanaryOutcome, CanarySent, Evidence, PENDING,
@@ -127,21 +127,21 @@ pub fn ended(evidence: &mut Evidence, flight: &Flight) {
         let canary = evidence.rules.entry(rule.clone()).or_default().canary.get_or_insert_default();
         canary.pending = None;
         let outcome = match ending {
-            Ending::Arrived => CanaryOutcome::Arrived { at },
-            Ending::Failed if flight.reached.contains(bucket) => CanaryOutcome::Arrived { at },
-            Ending::Failed => CanaryOutcome::Failed {
+            CanaryEnding::Arrived => CanaryOutcome::Arrived { at },
+            CanaryEnding::Failed if flight.reached.contains(bucket) => CanaryOutcome::Arrived { at },
+            CanaryEnding::Failed => CanaryOutcome::Failed {
                 why: format!(
                     "S3 reports that it could not be replicated, and bucket {bucket} does not hold it"
                 ),
             },
-            Ending::Abandoned => CanaryOutcome::Failed {
+            CanaryEnding::Abandoned => CanaryOutcome::Failed {
                 why: format!("it was pending for a day, and bucket {bucket} did not get it"),
             },
-            Ending::NotEligible => {
+            CanaryEnding::NotEligible => {
                 canary.refused = Some(NOT_ELIGIBLE.to_owned());
                 continue;
             }
-            Ending::Vanished => continue,
+            CanaryEnding::Vanished => continue,
         };
         canary.refused = None;
         canary.last = Some(CanarySent { sent_at: flight.sent_at, outcome });

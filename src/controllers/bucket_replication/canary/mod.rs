@@ -4,9 +4,9 @@
 //! the status, and when to go on. Which canaries there are, and when one may be deleted, is decided in
 //! `replication::health::canary`; here are the calls. Each of them is short: a canary that is pending waits in the queue.
 
-pub mod course;
 mod deletion;
 mod evidence;
+pub mod memory;
 mod permission;
 mod round;
 mod send;
@@ -21,14 +21,14 @@ use jiff::Timestamp;
 use crate::api::{
     BucketReplication, BucketReplicationStatus, Canary, ConditionType, ManagementPolicy, Reason,
 };
-use crate::controllers::bucket_replication::canary::course::Course;
+use crate::controllers::bucket_replication::canary::memory::CanaryMemory;
 use crate::controllers::bucket_replication::canary::permission::authorized;
 use crate::controllers::bucket_replication::canary::round::Round;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::ports::{Cloud, Cluster};
-use crate::replication::health::canary::Place;
+use crate::replication::health::canary::CanaryPlace;
 use crate::replication::health::canary::flight::pause;
 use crate::replication::health::canary::place;
 use crate::replication::health::{Evidence, Judged, Judging, judge};
@@ -135,14 +135,14 @@ struct Beginning<'a> {
     /// The canaries that the spec asks for, unless nothing may be written.
     wanted: Option<&'a Canary>,
     /// Where canaries may be.
-    places: BTreeSet<Place>,
+    places: BTreeSet<CanaryPlace>,
 }
 
 /// One turn with an identity in AWS. Returns when to go on.
 async fn go_on<C: Cloud, K: Cluster>(
     resource: &Resource<'_>,
     beginning: Beginning<'_>,
-    course: &mut Course,
+    course: &mut CanaryMemory,
     cx: &Context<C, K>,
 ) -> Result<Option<Duration>, Stop> {
     let Beginning { status, wanted, places } = beginning;
@@ -204,7 +204,7 @@ async fn go_on<C: Cloud, K: Cluster>(
 }
 
 /// How long until the next canaries are due.
-fn next_round<C, K>(wanted: Option<&Canary>, course: &Course, cx: &Context<C, K>) -> Option<Duration> {
+fn next_round<C, K>(wanted: Option<&Canary>, course: &CanaryMemory, cx: &Context<C, K>) -> Option<Duration> {
     let at = wanted.and(course.round_at)?;
     Some(at.saturating_duration_since(cx.clock.now()))
 }

@@ -10,8 +10,8 @@ use kube::core::ObjectMeta;
 use tracing::warn;
 
 use crate::api::BucketReplicationStatus;
-use crate::controllers::bucket_replication::canary::course::Course;
 use crate::controllers::bucket_replication::canary::evidence;
+use crate::controllers::bucket_replication::canary::memory::CanaryMemory;
 use crate::controllers::bucket_replication::canary::permission::authorized;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Resource;
@@ -20,7 +20,7 @@ use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::health::canary::flight::{Flight, Move};
-use crate::replication::health::canary::{HeldVersion, Place, leftovers, place};
+use crate::replication::health::canary::{CanaryPlace, HeldVersion, leftovers, place};
 use crate::replication::observed::Read;
 use crate::replication::{Accounts, BucketAddress, Failure, FailureClass};
 
@@ -32,8 +32,8 @@ pub struct Round<'a, C: Cloud, K> {
     pub accounts: &'a Accounts,
     pub clients: &'a C::Clients,
     /// Where canaries may be: those that the status names.
-    pub places: BTreeSet<Place>,
-    pub course: &'a mut Course,
+    pub places: BTreeSet<CanaryPlace>,
+    pub course: &'a mut CanaryMemory,
     /// Whether the API server has confirmed the object since the turn last began to go on with canaries.
     pub is_confirmed: bool,
     pub cx: &'a Context<C, K>,
@@ -212,7 +212,11 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     }
 
     /// The versions in these places, or of one key there. A bucket that is gone holds none.
-    async fn list(&self, places: Vec<Place>, key: Option<&str>) -> Vec<(Place, Read<Vec<HeldVersion>>)> {
+    async fn list(
+        &self,
+        places: Vec<CanaryPlace>,
+        key: Option<&str>,
+    ) -> Vec<(CanaryPlace, Read<Vec<HeldVersion>>)> {
         let lists = places.into_iter().map(async |place| {
             let prefix = key.unwrap_or(&place.folder);
             let versions = match self.cx.cloud.list_versions(self.clients, &place.bucket, prefix).await {
@@ -225,7 +229,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     }
 
     /// Writes the places into the status, where they are others than before.
-    pub async fn remember(&mut self, places: BTreeSet<Place>) -> Result<(), Stop> {
+    pub async fn remember(&mut self, places: BTreeSet<CanaryPlace>) -> Result<(), Stop> {
         let mut status = self.status.clone();
         status.canary_places = place::listed(&places);
         status::write_ahead(&self.resource.target, &self.status, &status, self.cx).await?;

@@ -16,7 +16,7 @@ use crate::replication::health::canary::probe::{ProbeContext, probes};
 use crate::replication::health::canary::requirements::{
     Permissions, refuse, require_allowed, require_deletable,
 };
-use crate::replication::health::canary::{CanaryObject, Place, Probe, VersionAt, interval, key, place};
+use crate::replication::health::canary::{CanaryObject, CanaryPlace, Probe, VersionAt, interval, key, place};
 use crate::replication::{BucketAddress, FailureClass};
 use crate::runtime::requeue::jittered;
 
@@ -97,7 +97,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     }
 
     /// The status names a place before anything is written there.
-    pub async fn write_ahead(&mut self, wanted: &BTreeSet<Place>) -> Result<(), Stop> {
+    pub async fn write_ahead(&mut self, wanted: &BTreeSet<CanaryPlace>) -> Result<(), Stop> {
         if wanted.is_subset(&self.places) {
             return Ok(());
         }
@@ -110,13 +110,13 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     }
 
     /// Places of an earlier spec are forgotten once nothing is there.
-    pub async fn forget_places(&mut self, wanted: &BTreeSet<Place>) -> Result<(), Stop> {
-        let in_use = |place: &Place| {
+    pub async fn forget_places(&mut self, wanted: &BTreeSet<CanaryPlace>) -> Result<(), Stop> {
+        let in_use = |place: &CanaryPlace| {
             wanted.contains(place)
                 || self.course.unlisted.contains(place)
                 || self.course.flights.iter().any(|flight| flight.folder == place.folder)
         };
-        let kept: BTreeSet<Place> = self.places.iter().filter(|place| in_use(place)).cloned().collect();
+        let kept: BTreeSet<CanaryPlace> = self.places.iter().filter(|place| in_use(place)).cloned().collect();
         match kept == self.places {
             true => Ok(()),
             false => self.remember(kept).await,
