@@ -78,7 +78,7 @@ pub struct RunArgs {
     /// spec.health.interval; 0 to read none
     #[arg(long, env = "HEALTH_INTERVAL", default_value = "5m", value_parser = health_interval)]
     health_interval: Pause,
-    /// How far back the verdict whether objects arrive looks, at least; three readings, where that is longer
+    /// The shortest period whose evidence the verdict about arriving objects counts; three readings, where that is longer
     #[arg(long, env = "HEALTH_WINDOW", default_value = "15m", value_parser = health_window)]
     health_window: Pause,
     /// URL of an SQS queue that receives CloudTrail events, so that drift is found within seconds and resources need not

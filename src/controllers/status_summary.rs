@@ -1,4 +1,4 @@
-//! What metrics ask of every `BucketReplication` at each scrape.
+//! Keeps the values of every `BucketReplication` that each scrape of the metrics needs.
 //!
 //! In: a resource as the watch brought it. Out: the few values that its status shows, in a few bytes.
 

@@ -238,8 +238,8 @@ fn rule_differences(want: &Rule, got: &Rule, own_account: &str) -> Vec<Field> {
     fields.0
 }
 
-/// A priority that the spec leaves out is whatever AWS gave the rule. A rule of the first version of the schema
-/// has none, which says the same as any: such rules cannot overlap.
+/// If the spec leaves out the priority, any that AWS gave the rule is right. A rule of the first version of the schema
+/// has none, which is equal to any, because such rules cannot overlap.
 fn priority_differs(want: Option<i32>, got: Option<i32>) -> bool {
     matches!((want, got), (Some(want), Some(got)) if want != got)
 }

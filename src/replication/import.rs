@@ -129,8 +129,8 @@ pub fn leave_versioning(
     Ok(())
 }
 
-/// What S3 holds and admission would refuse: names and ids from before today's rules, and rules that share a priority
-/// because they replicate into different buckets.
+/// Refuses names and ids from before today's rules, and rules that share a priority because they replicate into
+/// different buckets: S3 holds them, and admission would refuse them.
 fn require_admitted(found: &ReplicatingBucket<'_>) -> Result<(), Inexpressible> {
     let Configuration { role, rules } = found.configuration;
     if !is_bucket_name(found.bucket) {

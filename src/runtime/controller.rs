@@ -49,7 +49,7 @@ pub trait Controller: Send + Sync + 'static {
     type Kind: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static;
     /// What objects of the kind are found by.
     type IndexKey: Eq + Hash + Debug + Send + Sync + 'static;
-    /// What is asked of all objects of the kind at once.
+    /// The values that are read of all objects of the kind at once.
     type Summary: Debug + Send + Sync + 'static;
 
     /// The longest that a reconcile may take.
@@ -138,7 +138,7 @@ impl<C: Controller> Runner<C> {
         };
         let mut synced = Some(synced);
         let mut writer = StoreWriter::new(self.controller.store().clone(), namespace);
-        // What no controller reads is dropped before it takes memory.
+        // Drops the parts that no controller reads, before they take memory.
         let events = watcher(api, config.streaming_lists().timeout(WATCH_TIMEOUT)).default_backoff().modify(
             |object| {
                 let metadata = object.meta_mut();

@@ -139,7 +139,7 @@ struct StoreState<K, I, S> {
 pub struct Keeping<K, I, S> {
     /// The index keys of an object.
     pub index_by: fn(&K) -> Vec<I>,
-    /// What is asked of all objects at once, so that none has to be unpacked for it.
+    /// The values that are read of all objects at once, so that none has to be unpacked for it.
     pub summarize: fn(&K) -> S,
     /// `None`: objects are kept as they are.
     pub packing: Option<Packing<K>>,
@@ -381,8 +381,8 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> StoreWriter<K, I, S> {
         StoreWriter { store, namespace, list: 0 }
     }
 
-    /// Takes in an event. A list (at the start, or when the watch cannot go on) is taken in object by object; what it did
-    /// not hold is removed at its end.
+    /// Takes in an event. A list (at the start, or when the watch cannot go on) is taken in object by object; an object
+    /// that it did not hold is removed at its end.
     pub fn observe(&mut self, event: Event<K>) -> Vec<Change<K>> {
         match event {
             Event::Init => {

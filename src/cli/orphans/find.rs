@@ -1,9 +1,9 @@
-//! Decides which roles, configurations and statements nobody owns any more.
+//! Decides which roles, configurations and statements no resource owns any more.
 //!
 //! In: what the accounts hold and which resources the cluster holds. Out: [`Findings`]. Pure. In doubt something is
 //! kept: a role is an orphan only if its tags name this cluster and no resource has its UID, its name, its ARN, or a
-//! source bucket whose configuration names it. A role that still replicates is listed apart from the orphans: whoever
-//! deleted its resource may have meant the replication to go on.
+//! source bucket whose configuration names it. A role that still replicates is listed apart from the orphans: the user
+//! who deleted its resource may have meant the replication to go on.
 
 use std::collections::{BTreeMap, BTreeSet};
 

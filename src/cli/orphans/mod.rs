@@ -308,7 +308,7 @@ async fn delete(
     connector: &AwsConnector,
     accounts: &[Reached],
 ) -> Result<(), OrphansError> {
-    // A step is never cut short: what it does to AWS would be unknown.
+    // A step is never cut short, because its effect on AWS would be unknown.
     let mut interrupt = Interrupt::listen();
     let all = orphans.iter().map(|orphan| orphan.steps().len()).sum();
     let (mut done, mut failed) = (0, 0);

@@ -184,7 +184,8 @@ fn make_report<C, K>(
     made
 }
 
-/// What a check found that the status did not say before. A failure to read AWS, and its end, are no news of AWS.
+/// Answers the events of a check: whether AWS holds anything that the status did not show before. A failure to read
+/// AWS, and its end, show nothing about AWS.
 fn answer_events(report: &StatusReport, outcome: &Outcome, before: &BucketReplicationStatus) -> Answer {
     let reasons = |status: &BucketReplicationStatus| -> Vec<(String, String)> {
         // Whether objects arrive is known from elsewhere.

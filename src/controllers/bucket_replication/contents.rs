@@ -74,8 +74,8 @@ pub fn contents(input: &PlanInput<'_>) -> Contents {
     held
 }
 
-/// What a deletion observed of places where nothing of the resource's was found: AWS may show that from before the
-/// operator's own write. `roles`: the names under which roles were searched for.
+/// The contents of places in which a deletion found nothing of the resource: AWS may still show the state from before
+/// the operator's own write. `roles`: the names under which roles were searched for.
 pub fn absent<'a>(
     observed: &ObservedForDeletion,
     sid: &str,

@@ -53,7 +53,7 @@ pub async fn finalize<C: Cloud, K: Cluster>(
     };
     let metadata = live.metadata.clone();
     let target = ReplicationObject { metadata: &metadata, ..*target };
-    // Someone took it off: what is left in AWS is theirs.
+    // Someone else removed the finalizer, and thereby took over the rest in AWS.
     if !target.has_finalizer() {
         return Ok(Action::await_change());
     }
@@ -370,8 +370,8 @@ impl Removal<'_> {
         }
     }
 
-    /// How long to wait where AWS may still answer from before the operator's last write: what it does not show yet would be
-    /// left behind.
+    /// How long to wait where AWS may still answer from before the operator's last write: a deletion would leave behind
+    /// a thing that AWS does not show yet.
     fn pause<C, K>(
         &self,
         observed: &ObservedForDeletion,

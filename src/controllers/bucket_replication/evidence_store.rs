@@ -86,7 +86,7 @@ pub struct Registration<'a> {
     pub previous: &'a BucketReplicationStatus,
     /// `None`: metrics are not read.
     pub interval: Option<Duration>,
-    /// How far a verdict looks back.
+    /// The period whose evidence a verdict counts.
     pub window: SignedDuration,
     pub now: Timestamp,
 }

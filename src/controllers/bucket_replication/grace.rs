@@ -124,7 +124,7 @@ impl RecentWrites {
         }
         for Replaced { place, before, after } in replaced {
             let place = self.written(*place, now);
-            // What is there now is no old state, although it was replaced once.
+            // The present state is no old one, although a write replaced it once.
             place.before.retain(|(held, _)| Some(*held) != *before && Some(*held) != *after);
             place.before.extend(before.filter(|before| Some(*before) != *after).map(|before| (before, now)));
         }
@@ -139,8 +139,8 @@ impl RecentWrites {
         held
     }
 
-    /// An event says that someone else changed a place at this time: what AWS shows there may be that change, although it is
-    /// what the operator replaced.
+    /// An event says that someone else changed a place at this time: AWS may show that change there, although it equals
+    /// the state that the operator replaced.
     pub fn changed_by_another(&mut self, place: PlaceHash, at: Instant) {
         if let Some(held) = self.places.get_mut(&place) {
             held.seen |= held.at.is_some_and(|written| at.duration_since(written) >= SKEW);

@@ -33,7 +33,7 @@ pub async fn find_likely_cause<C: Cloud, K>(
     changed.unwrap_or_default()
 }
 
-/// What of a check would make operations fail: the conditions that are not true.
+/// The conditions of a check that are not true: they would make operations fail.
 fn of_conditions(report: &StatusReport) -> Option<String> {
     let concerned =
         [ConditionType::RoleReady, ConditionType::VersioningReady, ConditionType::ReplicationReady];
@@ -44,7 +44,7 @@ fn of_conditions(report: &StatusReport) -> Option<String> {
     broken.reduce(|one, other| if one == other { one } else { format!("{one}; {other}") })
 }
 
-/// What the policies of the keys of rules that fail have against it. Nothing is said where they cannot be read.
+/// The causes in the policies of the keys of rules that fail. A policy that cannot be read names none.
 async fn of_keys<C: Cloud, K>(
     resource: &Resource<'_>,
     assessment: &Assessment<'_>,

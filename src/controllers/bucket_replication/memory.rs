@@ -159,7 +159,7 @@ impl Memory {
                 running,
                 canaries,
             } = entry;
-            let canaries = canaries.as_ref().map(|course| course.fingerprint(now));
+            let canaries = canaries.as_ref().map(|canaries| canaries.fingerprint(now));
             let written = written.as_ref().map(|w| {
                 let fresh = now.duration_since(w.at) <= CACHE_LAG;
                 (
@@ -241,22 +241,22 @@ impl Remembered<'_> {
     }
 
     /// What is remembered of the canaries of the resource; `None`: it has none.
-    pub fn course(&self) -> Option<CanaryMemory> {
+    pub fn canaries(&self) -> Option<CanaryMemory> {
         self.with(|entry| entry.canaries.as_deref().cloned())
     }
 
-    pub fn set_course(&self, course: Option<CanaryMemory>) {
-        self.with(|entry| entry.canaries = course.map(Box::new));
+    pub fn set_canaries(&self, canaries: Option<CanaryMemory>) {
+        self.with(|entry| entry.canaries = canaries.map(Box::new));
     }
 
     /// Whether canaries of the resource are due, and no check of AWS is.
     pub fn only_canaries_are_due(&self, now: Instant) -> bool {
-        self.with(|entry| entry.canaries.as_ref().is_some_and(|course| course.is_due_alone(now)))
+        self.with(|entry| entry.canaries.as_ref().is_some_and(|canaries| canaries.is_due_alone(now)))
     }
 
     /// A check of AWS begins.
     pub fn check_begins(&self) {
-        self.with(|entry| entry.canaries.as_mut().map(|course| course.check_at = None));
+        self.with(|entry| entry.canaries.as_mut().map(|canaries| canaries.check_at = None));
     }
 
     /// Remembers when AWS is to be checked, and returns when to reconcile next: then, or when a canary is due before.
@@ -270,10 +270,10 @@ impl Remembered<'_> {
         let mut entries = self.memory.0.lock();
         let late = entries.late_until.and_then(|until| until.checked_duration_since(now));
         let check = entries.with(&self.uid, |entry| {
-            let Some(course) = &mut entry.canaries else { return check };
-            // What woke the resource for a canary may have taken the place of that check in the queue.
+            let Some(held) = &mut entry.canaries else { return check };
+            // The trigger for a canary may have taken the place of that check in the queue.
             let check = check.map(|check| late.map_or(check, |late| check.min(late)));
-            course.check_at = check.map(|check| now + check);
+            held.check_at = check.map(|check| now + check);
             check
         });
         [check, canaries].into_iter().flatten().min()
@@ -281,7 +281,7 @@ impl Remembered<'_> {
 
     /// How long until AWS is to be checked, where canaries alone were due.
     pub fn until_check(&self, now: Instant) -> Option<Duration> {
-        let at = self.with(|entry| entry.canaries.as_ref().and_then(|course| course.check_at));
+        let at = self.with(|entry| entry.canaries.as_ref().and_then(|canaries| canaries.check_at));
         at.map(|at| at.saturating_duration_since(now))
     }
 
@@ -345,7 +345,8 @@ impl Remembered<'_> {
         self.with(|entry| entry.corrections.held_back(&plan.differences, now))
     }
 
-    /// What was written of a plan: counted as corrections where it corrected drift, and expected to show in AWS.
+    /// Remembers the writes of a plan: as corrections where they corrected drift, and as states that AWS is to show
+    /// from now on.
     pub fn record(&self, plan: &Plan, input: &PlanInput<'_>, outcome: &Outcome, now: Instant) {
         let settled = |d: &&DriftEntry| plan.is_settled(d, outcome);
         let before = replaced(input, outcome);
@@ -398,7 +399,7 @@ impl Drop for Remembered<'_> {
     }
 }
 
-/// What IAM may show for a moment of roles that were created and given their policy in one check.
+/// The differences that IAM may show for a moment after one check created a role and wrote its policy.
 fn first_policies_in(outcome: &Outcome) -> Vec<DriftEntry> {
     let is_new = |name: &String| {
         let mut done = outcome.done.iter();

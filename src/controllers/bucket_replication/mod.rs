@@ -147,7 +147,7 @@ async fn conclude_with_canaries<C: Cloud, K: Cluster>(
     let Checked { report, written, .. } = checked;
     let next = conclude(target, written.as_ref().unwrap_or(status), report, pace, cx).await?;
     let turn = canary::turn(resource, &report.status, fresh, cx).await?;
-    // What canaries show now is not in that report yet.
+    // That report lacks the results of this turn of canaries.
     let check = if turn.changed { Some(Duration::ZERO) } else { next.after() };
     Ok(target
         .memory
@@ -162,7 +162,7 @@ async fn go_on_with_canaries<C: Cloud, K: Cluster>(
 ) -> Result<Action, Error> {
     let Resource { target, status, .. } = resource;
     let turn = canary::turn(resource, status, false, cx).await?;
-    // What a canary does is no check of the settings.
+    // A turn of canaries is no check of the settings.
     cx.tracker.record_reason(&target.key.uid, ready_reason(status), false);
     let now = cx.clock.now();
     let check = if turn.changed { Some(Duration::ZERO) } else { target.memory.until_check(now) };

@@ -41,7 +41,7 @@ impl ReplicationObject<'_> {
         self.metadata.annotations.as_ref()?.get(REQUESTED_AT).map(String::as_str)
     }
 
-    /// What a status of this object is made with.
+    /// The circumstances of a report about this object.
     pub fn status_context<'a, C, K>(
         &'a self,
         previous: &'a BucketReplicationStatus,
@@ -87,7 +87,7 @@ impl<'a> Resource<'a> {
         Replication { spec: &self.spec, status: &self.status, id: &self.id, accounts }
     }
 
-    /// What a status of this resource is made with.
+    /// The circumstances of a report about this resource.
     pub fn status_context<'r, C, K>(&'r self, cx: &'r Context<C, K>) -> StatusContext<'r> {
         let raised_interval = cx.settings.raised_interval(self.spec.interval.as_ref());
         StatusContext { raised_interval, ..self.target.status_context(&self.status, cx) }
@@ -106,7 +106,7 @@ impl<'a> Resource<'a> {
         changed || self.is_requested()
     }
 
-    /// What would have found drift in this check.
+    /// The cause of this check. Drift that the check finds is counted under it.
     pub fn found_by(&self) -> FoundBy {
         if self.events.announced.is_some() {
             FoundBy::Event

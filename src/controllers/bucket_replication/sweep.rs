@@ -62,8 +62,8 @@ pub async fn sweep<C: Cloud, K: Cluster>(cx: &Context<C, K>, start: Instant) {
     stream::iter(&due).for_each_concurrent(AT_ONCE, |due| report(due, cx)).await;
 }
 
-/// Makes the requests of one account and Region, one after the other. A request that fails as a whole ends the reading:
-/// what is denied or does not answer once is not asked for 500 series more.
+/// Makes the requests of one account and Region, one after the other. A request that fails as a whole ends the batch:
+/// the next one, for 500 series more, may well fail too.
 async fn read<C: Cloud, K>(reading: &MetricsBatch, cx: &Context<C, K>) {
     let MetricsBatch { account: name, region, requests } = reading;
     let account = match name.as_ref().map(|name| cx.index.account(name)) {

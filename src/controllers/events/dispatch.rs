@@ -173,7 +173,7 @@ impl ActiveEvents {
         }
         let key = Key::of(object.meta());
         let pause = self.state.lock().pacing.event(&key, cause, self.now());
-        // It may have gone meanwhile: nobody would take over its probes then.
+        // The resource may be gone by now, and no other would take over its probes.
         if !self.setup.index.replications.contains(&key) {
             self.state.lock().pacing.forget(&key);
         }

@@ -331,7 +331,8 @@ impl Events {
             first
         };
         if first {
-            // Whatever is polled from now on may rely on events again: each resource once, within its interval.
+            // A resource that is polled from now on may rely on events again. Each resource is polled once, within its
+            // interval.
             let name = inner.queue(queue).map(|queue| queue.name.as_str());
             info!(queue = name, "the event queue works");
             inner.recount(None);

@@ -114,7 +114,7 @@ async fn authorize_begin<C, K: Cluster>(
     Ok(place)
 }
 
-/// What holds for everything that costs money: the replication works, and the administrators allow it.
+/// Requires the conditions of everything that costs money: the replication works, and the administrators allow it.
 async fn authorize_parent<'a, C, K: Cluster>(
     spec: &ReplicationBackfillSpec,
     found: Option<&'a Guarded>,
@@ -163,7 +163,7 @@ fn before<C, K>(
     first.map(|sibling| sibling.name_any())
 }
 
-/// Whether a backfill has ended. One that cannot be read holds up nobody unless it has a job.
+/// Whether a backfill has ended. One that cannot be read delays no other unless it has a job.
 pub fn is_over(backfill: &Arc<GuardedBackfill>) -> bool {
     match &backfill.0 {
         Ok(readable) => readable.status.as_ref().is_some_and(|status| status.finished_at.is_some()),

@@ -1,8 +1,8 @@
 //! Begins a backfill: authorize → connect → confirm → role → intent → job.
 //!
-//! In: a backfill without a job. Out: the job's id in the status, or what it waits for. There is at most one job, whatever
-//! fails on the way: what the operator asks for is in the status before it asks, the request is the same each time, and a
-//! request whose answer is not known is followed by a search for its job.
+//! In: a backfill without a job. Out: the job's id in the status, or what it waits for. There is at most one job,
+//! whichever call fails. The status holds the request before the operator sends it, and the operator sends the same
+//! request each time. After a request without an answer it searches for the job.
 
 use crate::api::{
     BackfillSource, FINALIZER, Reason, ReplicationBackfillSpec, ReplicationBackfillStatus, RoleStatus,
@@ -110,7 +110,7 @@ async fn give_up<C: Cloud, K: Cluster>(
             return Ok(go_on(subject, Reason::Cancelling, message, pace::ENDING_PAUSE, cx).await?);
         }
     }
-    // What a former leader asked for may be in the status already. A deletion has read the live status.
+    // The status may already hold the request of a former leader. A deletion has read the live status.
     if !subject.is_deleted() {
         require_current(subject, cx).await?;
     }
@@ -137,7 +137,7 @@ async fn find<C: Cloud, K: Cluster>(
         return Ok(false);
     };
     if subject.status.source.is_none() {
-        // What the status knew was lost: the role that was made for the job is to be removed after it.
+        // The former status was lost, and the role that was made for the job must still be removed after it.
         let held = cx.shared.cloud.read_role(&clients, &subject.id.backfill_role_name(), false).await?;
         let role = held.filter(|role| subject.id.owns(&role.tags));
         let role = role.map(|role| RoleStatus { arn: role.arn, managed: true, tags: Vec::new() });
@@ -148,7 +148,7 @@ async fn find<C: Cloud, K: Cluster>(
     record(subject, &id, cx).await.map(|()| true)
 }
 
-/// Where the source of the replication is, whatever state it is in.
+/// Where the source of the replication is, in any state of the replication.
 fn source_of_parent<C, K>(
     subject: &BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,

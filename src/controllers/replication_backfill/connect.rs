@@ -1,7 +1,7 @@
 //! Connects to the account in which a job is.
 //!
-//! In: what the status keeps. Out: clients, or why there are none. A job is found, followed and ended whatever the accounts
-//! allow by now. What starts a job is authorized elsewhere, just before the request.
+//! In: what the status keeps. Out: clients, or why there are none. The operator finds, follows and ends a job even if
+//! the accounts no longer allow it. It authorizes the start of a job elsewhere, just before the request.
 
 use crate::api::{BackfillSource, ConditionType, Reason};
 use crate::controllers::replication_backfill::context::Context;

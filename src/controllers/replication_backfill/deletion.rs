@@ -29,7 +29,7 @@ pub async fn delete<C: Cloud, K: Cluster>(
     }
     // The cache may be behind the operator's own writes: the live object decides what is ended.
     let Some(live) = cx.shared.cluster.live(subject.key).await? else { return Ok(Action::await_change()) };
-    // Someone took it off: what is left in AWS is theirs.
+    // Someone else removed the finalizer, and thereby took over the rest in AWS.
     let held = Finalizers::of(&live.metadata);
     if !held.contains(FINALIZER) {
         return Ok(Action::await_change());

@@ -62,7 +62,7 @@ impl Memory {
         self.with(uid, |entry| entry.written = Some((now, status.clone())));
     }
 
-    /// What was written is not known to be there: the cache decides.
+    /// The write may have failed, so that the cache decides.
     pub fn abandon_write(&self, uid: &str) {
         self.with(uid, |entry| entry.written = None);
     }

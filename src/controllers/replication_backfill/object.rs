@@ -65,7 +65,7 @@ impl<'a> BackfillObject<'a> {
         self.requested().map(handled_request) != self.status.last_handled_request
     }
 
-    /// What a status of this backfill is made with.
+    /// The circumstances of a report about this backfill.
     pub fn context<C, K>(&self, cx: &Context<C, K>) -> BackfillContext<'_> {
         BackfillContext {
             generation: self.metadata.generation,

@@ -13,7 +13,7 @@ use crate::replication::backfill::request::report_location;
 /// How long S3 lets a job wait for approval.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// What is wished of a job.
+/// The user's wish for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
     /// The user cancelled the backfill or deletes it.
@@ -28,14 +28,14 @@ impl Wish {
     }
 }
 
-/// What a job has come to.
+/// What the state of a job means for its backfill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobVerdict {
     pub reason: Reason,
     pub message: String,
     /// The job has ended.
     pub ended: bool,
-    /// What S3 is to be asked for.
+    /// The change to ask S3 for.
     pub update: Option<JobUpdate>,
 }
 
@@ -172,10 +172,10 @@ fn is_empty_manifest(job: &Job) -> bool {
         && job.failure_reasons.iter().any(|reason| reason.to_ascii_lowercase().contains("no keys matching"))
 }
 
-/// Whether S3 failed a job because nobody approved it for 30 days
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-create-job.html>). S3 gives no documented code for it. Its
-/// words alone are not enough: a job may also fail because the versioning of a bucket is suspended. The age decides where S3
-/// reports it.
+/// Whether S3 failed a job because no user approved it for 30 days
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-create-job.html>). S3 gives no documented code for
+/// it. Its words alone are not enough: a job may also fail because the versioning of a bucket is suspended. The age
+/// decides where S3 reports it.
 fn was_never_approved(job: &Job, spec: Option<&ReplicationBackfillSpec>) -> bool {
     let waited = spec.is_some_and(|spec| spec.approval == Approval::Manual && !spec.approved);
     let untouched = job.succeeded == 0 && job.failed == 0;

@@ -1,4 +1,4 @@
-//! Backfills: what a `BucketReplication` missed is replicated by one S3 Batch Replication job.
+//! Backfills: one S3 Batch Replication job replicates the objects that a `BucketReplication` missed.
 //!
 //! In: a `ReplicationBackfill`, its replication, and what S3 reports of the job. Out: why nothing begins yet, the job
 //! to ask for and its role, and what the status says. Pure, as everything in this folder's parent.

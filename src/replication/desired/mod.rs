@@ -137,7 +137,7 @@ impl Desired {
         desired
     }
 
-    /// Tells one desired state from another: equal hashes mean that nothing new is asked for.
+    /// Distinguishes one desired state from another: equal hashes mean that the spec asks for nothing new.
     pub fn hash(&self) -> String {
         sha256_prefix(&serde_json::to_vec(self).unwrap_or_default(), 16)
     }

@@ -1,4 +1,4 @@
-//! What resources are found by when an event names a bucket, a role or a key.
+//! The keys by which an event that names a bucket, a role or a KMS key finds its resources.
 //!
 //! In: a spec and a status, or the subject of an event. Out: numbers that are equal where the event may concern the
 //! resource. They are hashes, because ten thousand resources have thirty thousand of them: two names with one hash

@@ -168,7 +168,7 @@ fn is_s3_notification(records: &Value) -> bool {
 fn origin(envelope: Option<&Value>, record: &Value) -> Option<Origin> {
     let service = Service::of_event_source(text(record, "eventSource")?)?;
     let outside = |key| envelope.and_then(|envelope| text(envelope, key));
-    // Of a call across accounts each account has a record of its own: the receiver's is the one that it is routed by.
+    // Each account has its own record of a call across accounts. The event is routed by the receiver's.
     let account = outside("account").or_else(|| text(record, "recipientAccountId"))?;
     let region = outside("region").or_else(|| text(record, "awsRegion")).unwrap_or_default();
     let is_account = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());

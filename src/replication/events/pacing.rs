@@ -159,7 +159,7 @@ impl<K: Eq + Hash + Clone> Pacing<K> {
         entry.last.map_or(Duration::ZERO, |last| (last + MIN_PAUSE).saturating_sub(now))
     }
 
-    /// A check of a resource begins, for whatever reason. Returns what events cause it.
+    /// A check of a resource begins, for any reason. Returns the events that cause it.
     pub fn begin(&mut self, key: &K, now: Elapsed) -> Option<Cause> {
         let entry = self.entries.get_mut(key)?;
         // A check that was cut off has no end.

@@ -1,7 +1,7 @@
 //! The evidence about the objects of one resource, rule by rule.
 //!
-//! In: points of metrics, canaries and failure events, in any order and as often as they come. Out: the same evidence,
-//! whatever the order was.
+//! In: points of metrics, canaries and failure events, in any order and as often as they come. Out: the same evidence
+//! for any order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Reason;
 
-/// How far a verdict looks back, unless three readings take longer.
+/// The period whose evidence a verdict counts, unless three readings take longer.
 pub const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
 /// How many points in a row must show that a destination is behind.
@@ -22,9 +22,9 @@ pub struct Evidence {
     pub rules: BTreeMap<String, RuleEvidence>,
     /// Whether the operator reads metrics at all.
     pub reads_metrics: bool,
-    /// How far a verdict looks back: failures before that no longer count.
+    /// The period whose evidence a verdict counts.
     pub window: SignedDuration,
-    /// What the operator's own checks found last that would make operations fail.
+    /// The finding of the operator's last check that would make operations fail.
     pub likely_cause: Option<String>,
     /// When a backfill of this resource last completed without a failure.
     pub backfilled: Option<Timestamp>,

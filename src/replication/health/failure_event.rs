@@ -112,7 +112,7 @@ fn failure(record: EventRecord) -> Option<FailureEvent> {
     // S3 encodes keys as in a form: a space is a plus.
     let key = object.key.unwrap_or_default().replace('+', " ");
     let key = percent_decode_str(&key).decode_utf8_lossy().into_owned();
-    // S3's own names are no longer: anybody who may write to the queue chose these.
+    // S3's own names are no longer than that. Any writer to the queue could have chosen these.
     let names = [Some(&key), object.version_id.as_ref(), replication_rule_id.as_ref()];
     if names.into_iter().flatten().any(|name| name.len() > LONGEST_KEY) {
         return None;

@@ -332,8 +332,8 @@ fn pending_canary(sent_at: Timestamp) -> CanaryStatus {
     CanaryStatus { sent_at: Some(Time(sent_at)), result: Some(PENDING.to_owned()), ..CanaryStatus::default() }
 }
 
-/// Whether two statuses say the same: the same verdicts and figures, at whatever times. Where objects arrive, figures
-/// change all the time and mean nothing.
+/// Whether two statuses say the same: the same verdicts and figures, at any times. Where objects arrive, figures change
+/// all the time and mean nothing.
 fn is_same(new: &HealthStatus, old: &HealthStatus, after_event: bool) -> bool {
     let same_result = |one: &Option<CanaryStatus>, other: &Option<CanaryStatus>| match (one, other) {
         (Some(one), Some(other)) => one.result == other.result,
@@ -362,7 +362,7 @@ fn is_same_rule(new: &RuleHealth, old: &RuleHealth) -> bool {
         last_arrival: _,
         last_failure: _,
         reason,
-        // What a process that starts needs is compared by `remembers`.
+        // `remembers` compares the fields that a process needs when it starts.
         failed_since: _,
         not_counted: _,
         backfilled_to: _,

@@ -76,7 +76,7 @@ fn distinct<'a>(keys: impl IntoIterator<Item = AskedKey<'a>>) -> Vec<AskedKey<'a
     found
 }
 
-/// What the policy of a key has against replication; `None` where it lets the role use the key.
+/// Why the policy of a key prevents replication; `None` where it lets the role use the key.
 pub fn key_cause(key: &AskedKey<'_>, policy: &Value, role: &str) -> Option<String> {
     let AskedKey { arn, account_ref: _, encrypts, decrypts } = *key;
     let cause = |uses: &str, actions: &[&str]| {

@@ -27,10 +27,11 @@ pub const GET_METRIC_DATA: &str = "cloudwatch:GetMetricData";
 /// Points that are younger may be incomplete.
 const DELAY: SignedDuration = SignedDuration::from_mins(2);
 
-/// What an operator that was down reads at most of the time before.
+/// The longest period that an operator reads of the time in which it was down.
 const CATCH_UP: SignedDuration = SignedDuration::from_hours(24);
 
-/// What is read at least: enough points for a verdict that takes several in a row, some of which may be missing.
+/// The shortest period that is read: enough points for a verdict that takes several in a row, because some may be
+/// missing.
 pub(crate) const SHORTEST: SignedDuration = SignedDuration::from_mins(5);
 
 const MINUTE: i64 = 60;
@@ -236,8 +237,8 @@ pub(crate) fn read_from(end: Timestamp, window: SignedDuration) -> Timestamp {
     aligned(end.saturating_sub(window.max(SHORTEST)).unwrap_or(Timestamp::MIN), period(window))
 }
 
-/// Adds what one request read about one rule to its evidence. What a part of an answer left out is read again: only a
-/// whole answer counts as read.
+/// Adds what one request read about one rule to its evidence. Only a whole answer counts as read: the next sweep reads
+/// again the points that a part of an answer left out.
 pub fn add(
     evidence: &mut RuleEvidence,
     request: &MetricsRequest,
@@ -294,7 +295,7 @@ pub fn unread(evidence: &mut RuleEvidence, is_backlog: bool, failure: &Failure) 
     }
 }
 
-/// A count as CloudWatch writes it; what is none counts as zero.
+/// A count as CloudWatch writes it; a value that is no count is zero.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
 fn whole(value: f64) -> u64 {
     const MAX: f64 = 9_007_199_254_740_992.0;

@@ -1,4 +1,5 @@
-//! What of the evidence the status keeps, so that a process that starts comes to the same verdict as the one before it.
+//! Decides which evidence the status keeps, so that a process that starts comes to the same verdict as the one before
+//! it.
 //!
 //! In: the evidence about a rule; and the status of an earlier process. Out: the fields of `status.health.rules` that no
 //! reading of AWS brings back; and the evidence that they hold. Points of metrics are not among them, because CloudWatch
@@ -83,8 +84,8 @@ pub(crate) fn metrics_since(evidence: &RuleEvidence, now: Timestamp) -> Option<T
     (now.duration_since(since) < WINDOW).then_some(since)
 }
 
-/// Whether a status holds what a process that starts needs. What it holds beyond that has expired, and is not worth a
-/// write.
+/// Whether a status holds what a process that starts needs. A field that it holds beyond that has expired, and is not
+/// worth a write.
 pub(crate) fn remembers(status: &RuleHealth, needed: &RuleHealth, after_event: bool) -> bool {
     let total = |health: &RuleHealth| -> i64 {
         health.not_counted.iter().map(|one| one.operations).fold(0, i64::saturating_add)

@@ -12,7 +12,7 @@ use crate::replication::health::evidence::{
 use crate::replication::health::mending::mended_to;
 use crate::replication::health::metrics::{SHORTEST, aligned, period, read_from, window_start};
 
-/// What the evidence about one rule shows. The worse comes first; anything that is known comes before what is not.
+/// What the evidence about one rule shows. The worse comes first, and the unknown last.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Finding {
     /// Operations failed in the window; `run`: all of the present run.
@@ -200,8 +200,8 @@ fn noise_of(run: &FailureRun, evidence: &RuleEvidence, terms: &Terms) -> u64 {
     noise(evidence, from, run.last, terms.window).saturating_sub(earlier)
 }
 
-/// What failure events show where no metrics are read. They tell of no success, so that nothing but a canary or a backfill
-/// ends a run of failures.
+/// What failure events show where no metrics are read. They report no success, so that only a canary or a backfill ends
+/// a run of failures.
 fn by_events(evidence: &RuleEvidence, terms: &Terms) -> Option<Finding> {
     let run = open_run(evidence, terms)?.clone();
     let is_recent = run.last >= window_start(terms.now, terms.window);
@@ -253,7 +253,7 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
         return Finding::Failing { run: open_run(evidence, terms).cloned().unwrap_or(shown) };
     }
     let latest = metrics.backlog.iter().next_back();
-    // What was pending long ago says nothing about now.
+    // An old backlog shows nothing about now.
     let latest = latest.filter(|(at, _)| **at >= recent).map(|(_, backlog)| *backlog);
     if let Some(backlog) = latest.filter(|_| is_behind(metrics, recent, terms)) {
         return Finding::Delayed { backlog };

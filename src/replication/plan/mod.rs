@@ -127,7 +127,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let drift = observes || input.was_applied();
     let mut refused = refusals(input, &differences);
     let unread = require_role_policy_read(input).err();
-    // What was applied stays believed of a policy that cannot be read now, so that it holds back nothing else.
+    // The plan takes a policy that cannot be read now to be as it was applied, so that it holds back nothing else.
     let is_aside = input.was_applied() && !differences.is_empty();
     let stops = !refused.is_empty() || (unread.is_some() && !is_aside);
     refused.extend(unread);

@@ -1,9 +1,9 @@
 //! Decides what a deletion removes from AWS, and what it leaves.
 //!
 //! In: what exists in AWS, and how to recognize the resource's own. Out: the steps that remove configuration,
-//! statements, policies and roles, and the reason why some of it cannot be removed. `deletionPolicy: Retain` never
-//! comes here: `controllers/bucket_replication/deletion.rs` asks before. What a deleted backfill leaves is decided in
-//! `controllers/replication_backfill/deletion.rs`.
+//! statements, policies and roles, and the reason why some of it cannot be removed.
+//! `controllers/bucket_replication/deletion.rs` handles `deletionPolicy: Retain` before, and
+//! `controllers/replication_backfill/deletion.rs` decides what a deleted backfill leaves.
 
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ use crate::replication::resource::applied_role;
 use crate::replication::resource_id::ResourceId;
 use crate::replication::step::Step;
 
-/// What deletion reads. It does not need a spec: what the status remembers is enough.
+/// What deletion reads. It needs no spec, because the status is enough.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObservedForDeletion {
     pub caller: Caller,
@@ -145,7 +145,7 @@ fn configuration_step(
     ownership.removes(held, roles).then_some(Step::DeleteReplication { bucket })
 }
 
-/// What could not be read may have to be removed, and a role with policies of others cannot be.
+/// A part that could not be read may have to be removed. IAM deletes no role that still has policies of others.
 fn blocked(observed: &ObservedForDeletion, held: &[&ObservedRole]) -> Option<Refusal> {
     let policies = observed.bucket_policies.iter().filter_map(|(_, policy)| policy.as_ref().err());
     let unread = observed.configuration.as_ref().err().into_iter().chain(observed.roles.as_ref().err());

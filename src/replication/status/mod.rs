@@ -152,8 +152,8 @@ pub fn stopped(refusal: &Refusal, context: &StatusContext<'_>) -> StatusReport {
     StatusReport { status, events, reason: *reason }
 }
 
-/// Reports that AWS still answers from before the operator's last write; nothing where the status describes the present spec
-/// already. What is known of the objects stays, and a request is not handled yet.
+/// Reports that AWS still answers from before the operator's last write; nothing where the status describes the present
+/// spec already. The evidence about the objects stays, and a request is not handled yet.
 pub fn unsettled(source: &str, context: &StatusContext<'_>) -> Option<StatusReport> {
     let StatusContext { previous, generation, .. } = *context;
     let condition = |kind: ConditionType| previous.conditions.iter().find(|c| c.type_ == kind.as_str());

@@ -1,4 +1,4 @@
-//! What canaries show, for the verdict.
+//! Turns the results of canaries into evidence for the verdict.
 //!
 //! In: canaries that were sent, ended or refused. Out: the evidence of their rules in the store.
 
@@ -32,8 +32,8 @@ pub fn forget<C, K>(uid: &str, asked: bool, rules: &[ReplicationRule], cx: &Cont
     }
 }
 
-/// Before a resource is checked: its rules are about to have a canary. Of a process that starts, the status tells what the
-/// last one showed, so that the verdict stays as it is until the next.
+/// Before a check: the rules of the resource are about to have a canary. In a process that starts, the status supplies
+/// the result of the last canary, so that the verdict stays until the next one.
 pub fn expected(
     evidence: &mut Evidence,
     rules: &[ReplicationRule],

@@ -88,22 +88,22 @@ mod tests {
 
     #[test]
     fn calls_that_fail_are_repeated_more_and_more_slowly_until_one_succeeds() {
-        let mut course = CanaryMemory::default();
-        let pauses: Vec<u64> = (0..8).map(|_| course.failed().as_secs()).collect();
+        let mut canaries = CanaryMemory::default();
+        let pauses: Vec<u64> = (0..8).map(|_| canaries.failed().as_secs()).collect();
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
-        course.succeeded();
-        assert_eq!(course.failed().as_secs(), 5);
+        canaries.succeeded();
+        assert_eq!(canaries.failed().as_secs(), 5);
     }
 
     #[test]
     fn a_canary_is_due_alone_only_before_the_next_check() {
         let now = Instant::now();
         let at = |seconds: u64| Some(now + Duration::from_secs(seconds));
-        let course = |wake_at, check_at| CanaryMemory { wake_at, check_at, ..CanaryMemory::default() };
-        assert!(course(at(0), at(60)).is_due_alone(now));
-        assert!(!course(at(2), at(60)).is_due_alone(now), "something else woke the resource");
-        assert!(!course(at(0), at(0)).is_due_alone(now));
-        assert!(!course(None, at(60)).is_due_alone(now));
+        let canaries = |wake_at, check_at| CanaryMemory { wake_at, check_at, ..CanaryMemory::default() };
+        assert!(canaries(at(0), at(60)).is_due_alone(now));
+        assert!(!canaries(at(2), at(60)).is_due_alone(now), "something else woke the resource");
+        assert!(!canaries(at(0), at(0)).is_due_alone(now));
+        assert!(!canaries(None, at(60)).is_due_alone(now));
         assert!(!CanaryMemory::default().is_due_alone(now));
     }
 }

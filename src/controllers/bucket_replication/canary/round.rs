@@ -33,7 +33,7 @@ pub struct Round<'a, C: Cloud, K> {
     pub clients: &'a C::Clients,
     /// Where canaries may be: those that the status names.
     pub places: BTreeSet<CanaryPlace>,
-    pub course: &'a mut CanaryMemory,
+    pub canaries: &'a mut CanaryMemory,
     /// Whether the API server has confirmed the object since the turn last began to go on with canaries.
     pub is_confirmed: bool,
     pub cx: &'a Context<C, K>,
@@ -60,7 +60,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         let folders = held.iter().map(|place| place.folder.as_str()).collect();
         let reachable = place::reachable(&folders, &source, &destinations, &self.resource.spec.rules);
         if !reachable.is_subset(&self.places) {
-            self.course.swept_at = None;
+            self.canaries.swept_at = None;
         }
         self.write_ahead(&reachable).await
     }
@@ -69,7 +69,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     /// whether a place could not be listed that canaries are written to.
     pub async fn sweep(&mut self, due: bool) -> Result<bool, Stop> {
         let now = self.cx.clock.now();
-        if !self.course.must_sweep(due, now) || is_on(Mutant::CanaryNotSwept) {
+        if !self.canaries.must_sweep(due, now) || is_on(Mutant::CanaryNotSwept) {
             return Ok(false);
         }
         let Some(source) = self.source() else { return Ok(true) };
@@ -84,14 +84,14 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
             }
         }
         for leftover in leftovers(&found, &source.name) {
-            if !self.course.flights.iter().any(|flight| flight.is_of(&leftover.key)) {
-                self.course.flights.extend(Flight::of_leftover(leftover, &source));
+            if !self.canaries.flights.iter().any(|flight| flight.is_of(&leftover.key)) {
+                self.canaries.flights.extend(Flight::of_leftover(leftover, &source));
             }
         }
         // A former destination that the operator no longer reaches stays in the status, and holds nothing up.
         let failed = unlisted.iter().any(|place| self.is_current(&place.bucket.name));
-        self.course.unlisted = unlisted;
-        self.course.swept_at = (!failed).then_some(now);
+        self.canaries.unlisted = unlisted;
+        self.canaries.swept_at = (!failed).then_some(now);
         Ok(failed)
     }
 
@@ -105,7 +105,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     pub async fn advance(&mut self) -> Result<bool, Stop> {
         self.is_confirmed = false;
         let mut failed = false;
-        let flights = std::mem::take(&mut self.course.flights);
+        let flights = std::mem::take(&mut self.canaries.flights);
         let mut stopped = None;
         for mut flight in flights {
             let kept = match stopped {
@@ -122,7 +122,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
                 },
             };
             if kept {
-                self.course.flights.push(flight);
+                self.canaries.flights.push(flight);
             }
         }
         stopped.map_or(Ok(failed), Err)

@@ -1,8 +1,9 @@
-//! One canary on its way: how long it is waited for, how often it is read meanwhile, and what is deleted at its end.
+//! One canary on its way: how long the operator waits for it, how often it reads it meanwhile, and what it deletes at
+//! the end.
 //!
 //! In: what S3 answers about it. Out: the next move. The version at the source is read until its replication status is
-//! final; then its replicas are listed, and all of them and the version itself are deleted by version id. A canary that a
-//! killed process left is taken up where S3 shows it to be. The statuses are those of
+//! final; then its replicas are listed, and all of them and the version itself are deleted by version id. The operator
+//! continues with a canary that a killed process left from the state that S3 shows. The statuses are those of
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-status.html>.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -44,8 +44,8 @@ pub fn reachable(
     places.collect()
 }
 
-/// The places that a status names. Those that are not in a folder of the resource are left out: whoever may write the
-/// status could name anything there.
+/// The places that a status names. Those that are not in a folder of the resource are left out, because a user who may
+/// write the status could name any place there.
 pub fn remembered(held: &[CanaryPlaceStatus], uid: &str) -> BTreeSet<CanaryPlace> {
     let own = held.iter().filter(|place| key::is_folder_of(&place.prefix, uid));
     own.map(|place| {

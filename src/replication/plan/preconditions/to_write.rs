@@ -1,4 +1,5 @@
-//! The preconditions of a write, which `Observe` does not need. Which role and which configuration may be adopted is decided here.
+//! The preconditions of a write, which `Observe` does not need. They decide which role and which configuration may be
+//! adopted.
 //!
 //! In: the planner's input, and the differences. Out: refusals where role or configuration is someone else's and may
 //! not be adopted, where versioning cannot be enabled, where IAM or S3 cannot take a tag or a filter, and where a
@@ -25,7 +26,7 @@ pub(crate) fn require_role_ours(input: &PlanInput<'_>, _: &[DriftEntry]) -> Resu
     };
     let id = input.replication.id;
     let refuse = |message| Err(Refusal::new(Reason::ForeignRole, ConditionType::RoleReady, message));
-    // Names are unique in an account whatever the path, and IAM cannot move a role.
+    // A name is unique in an account under all paths, and IAM cannot move a role.
     if held.path != wanted.path {
         return refuse(format!(
             "role {} exists with the path {} and not {}; choose another role.name, or use it as it is by role.arn",
