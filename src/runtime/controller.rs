@@ -375,7 +375,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::runtime::leader::clock::BootInstant;
+    use crate::runtime::leader::boot_instant::BootInstant;
 
     /// A controller whose reconciles fail while `fails` says so, and see their object go in between where `loses` does.
     struct Failing {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use proptest::prelude::*;
 use proptest::sample::select;
-use s3_replication_operator::runtime::leader::clock::BootInstant;
+use s3_replication_operator::runtime::leader::boot_instant::BootInstant;
 use s3_replication_operator::runtime::leader::record::{Candidate, Decision};
 use s3_replication_operator::runtime::leader::{LeaseSettings, LeaseTimes, Succession};
 use serde_json::{Value, json};

@@ -152,7 +152,7 @@ async fn import_all(
     account: Option<&str>,
     namespace: &str,
 ) -> Result<Vec<Imported>, CliError> {
-    let held = aws::inventory(aws).await?;
+    let held = aws::list_buckets(aws).await?;
     let found =
         held.iter().filter_map(|held| Some((&held.name, held.configuration.as_ref().ok()?.as_ref()?)));
     let buckets: Vec<BucketRef> = found.flat_map(|(name, found)| buckets_of(name, found)).collect();

@@ -168,7 +168,7 @@ async fn read_account(aws: &AwsClient, account_id: &str, paths: &[&str]) -> Read
     for path in paths {
         roles.extend(aws::managed_roles(aws, path).await?);
     }
-    let buckets = aws::inventory(aws).await?;
+    let buckets = aws::list_buckets(aws).await?;
     let reads = stream::iter(buckets).map(|bucket| async move {
         let Some(region) = region_of(aws, &bucket).await? else { return Ok(None) };
         let held = bucket.configuration.ok().flatten().map(|held| held.configuration);

@@ -146,7 +146,7 @@ async fn covered(
 /// What an account holds, as far as it can be read.
 async fn read(reached: Reached) -> ReadAccount {
     let buckets = match reached.client() {
-        Ok(aws) => aws::inventory(aws).await.map_err(|failure| failure.message()),
+        Ok(aws) => aws::list_buckets(aws).await.map_err(|failure| failure.message()),
         Err(why) => Err(why.to_owned()),
     };
     let buckets = buckets.map(|buckets| buckets.into_iter().map(bucket).collect());

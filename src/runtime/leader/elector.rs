@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::runtime::kube_error;
+use crate::runtime::leader::boot_instant::BootInstant;
 use crate::runtime::leader::claim::{Leadership, Succession, Term};
-use crate::runtime::leader::clock::BootInstant;
 use crate::runtime::leader::record::{Candidate, Decision};
 use crate::runtime::leader::settings::{JITTER, LeaseSettings};
 

@@ -10,8 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::core::ObjectMeta;
 
 use crate::api::GROUP;
+use crate::runtime::leader::boot_instant::BootInstant;
 use crate::runtime::leader::claim::Succession;
-use crate::runtime::leader::clock::BootInstant;
 use crate::runtime::leader::settings::LeaseSettings;
 
 /// The annotation that says what the holder works on.

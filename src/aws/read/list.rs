@@ -58,7 +58,7 @@ pub async fn bucket_region(aws: &AwsClient, bucket: &str) -> Read<Option<String>
 ///
 /// # Errors
 /// When the buckets cannot be listed.
-pub async fn inventory(aws: &AwsClient) -> Read<Vec<ListedBucket>> {
+pub async fn list_buckets(aws: &AwsClient) -> Read<Vec<ListedBucket>> {
     let names = bucket_names(aws).await?;
     let reads = stream::iter(names).map(|name| async move {
         let configuration = importable(aws, &name).await;
