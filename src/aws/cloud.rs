@@ -24,9 +24,9 @@ use crate::aws::write::canary::{DELETE_VERSION, PUT_OBJECT, delete_version, put_
 use crate::aws::write::jobs::{create_job, update_job};
 use crate::ports::{Cloud, QueueMessage};
 use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
-use crate::replication::events::{Event, EventName, EventQueue, Subject};
+use crate::replication::events::{ChangeEvent, ChangedResource, EventName, EventQueue};
 use crate::replication::health::canary::{
-    CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
+    CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, WrittenCanary,
 };
 use crate::replication::health::key_cause::GET_KEY_POLICY;
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
@@ -157,7 +157,7 @@ impl Cloud for AwsConnector {
         Ok(observe_for_canary(clients, source, destinations).await)
     }
 
-    async fn put_canary(&self, clients: &ResourceClients, object: &CanaryObject) -> Read<Written> {
+    async fn put_canary(&self, clients: &ResourceClients, object: &CanaryObject) -> Read<WrittenCanary> {
         let bucket = &object.bucket;
         put_canary(clients.client(bucket.account_ref.as_deref(), PUT_OBJECT, &bucket.name)?, object).await
     }
@@ -221,16 +221,16 @@ impl Cloud for AwsConnector {
         AwsConnector::is_own_access_key(self, access_key)
     }
 
-    async fn forget_answers(&self, event: &Event) {
+    async fn forget_answers(&self, event: &ChangeEvent) {
         let name = match &event.subject {
-            Subject::Bucket(name) => name,
-            Subject::Role(role) => {
+            ChangedResource::Bucket(name) => name,
+            ChangedResource::Role(role) => {
                 for (_, roles) in self.caches() {
                     roles.forget(role).await;
                 }
                 return;
             }
-            Subject::Key(_) => return,
+            ChangedResource::Key(_) => return,
         };
         let bucket = BucketKey::new(name, &event.origin.account);
         for (buckets, _) in self.caches() {

@@ -18,20 +18,20 @@ use parking_lot::Mutex;
 
 use crate::api::CallerIdentity;
 use crate::aws::account::AccountEntry;
-use crate::aws::account::cache::{Buckets, Roles};
+use crate::aws::account::cache::{Buckets, RoleCache};
 use crate::aws::account::caller::AmbientIdentity;
 use crate::aws::account::client::AwsClient;
 use crate::aws::account::clients::AccountClients;
 use crate::aws::account::credentials::Environment;
 use crate::aws::account::rate_limiter::{RateLimits, Rates, StsLimit};
-use crate::aws::metrics::Metrics;
+use crate::aws::metrics::AwsMetrics;
 use crate::aws::queue::Queues;
 use crate::replication::observed::Read;
 use crate::replication::{Account, Accounts, Failure, FailureClass, ResourceId};
 
 /// How calls to AWS are made.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct CallSettings {
     /// Of each account.
     pub rates: Rates,
     /// How long one attempt of a call may take.
@@ -80,8 +80,8 @@ impl ResourceClients {
 pub struct AwsConnector {
     config: SdkConfig,
     environment: Environment,
-    settings: Settings,
-    metrics: Metrics,
+    settings: CallSettings,
+    metrics: AwsMetrics,
     ambient: Arc<AmbientIdentity>,
     /// By the name of the `AwsAccount`.
     accounts: Mutex<HashMap<String, Arc<AccountEntry>>>,
@@ -93,7 +93,7 @@ pub struct AwsConnector {
 
 impl AwsConnector {
     /// From the standard AWS environment: variables, profiles, IRSA, EKS Pod Identity, instance metadata.
-    pub async fn from_env(settings: Settings, metrics: Metrics) -> Arc<AwsConnector> {
+    pub async fn from_env(settings: CallSettings, metrics: AwsMetrics) -> Arc<AwsConnector> {
         let environment = Environment::default();
         let config = aws_config::defaults(BehaviorVersion::latest())
             .credentials_provider(environment.clone())
@@ -115,8 +115,8 @@ impl AwsConnector {
     pub(in crate::aws) fn new(
         config: SdkConfig,
         environment: Environment,
-        settings: Settings,
-        metrics: Metrics,
+        settings: CallSettings,
+        metrics: AwsMetrics,
     ) -> AwsConnector {
         let sts = StsLimit::new();
         let limits = Arc::new(RateLimits::new(settings.rates, sts.clone()));
@@ -179,7 +179,7 @@ impl AwsConnector {
     }
 
     /// The caches of all accounts.
-    pub(super) fn caches(&self) -> Vec<(Buckets, Roles)> {
+    pub(super) fn caches(&self) -> Vec<(Buckets, RoleCache)> {
         let accounts = self.accounts.lock();
         let of = |clients: &AccountClients| (clients.buckets.clone(), clients.roles.clone());
         let of_accounts = accounts.values().map(|entry| of(entry.clients()));
@@ -244,8 +244,8 @@ mod tests {
             .build();
         let one = NonZeroU32::MIN;
         let rates = Rates { s3_reads: one, s3_writes: one, iam_reads: one, iam_writes: one };
-        let settings = Settings { rates, attempt_timeout: Duration::from_secs(1), attempts: 1 };
-        AwsConnector::new(config, Environment::default(), settings, Metrics::default())
+        let settings = CallSettings { rates, attempt_timeout: Duration::from_secs(1), attempts: 1 };
+        AwsConnector::new(config, Environment::default(), settings, AwsMetrics::default())
     }
 
     fn account(name: &str, id: &str, role: Option<&str>) -> Account {

@@ -12,7 +12,7 @@ use aws_sdk_s3::error::BuildError;
 use aws_sdk_s3::types as s3;
 
 use crate::api::Switch;
-use crate::replication::{Configuration, Filter, Rule, RuleDestination};
+use crate::replication::{Configuration, Rule, RuleDestination, RuleFilter};
 
 /// The only number of minutes that S3 accepts for replication time and its metrics.
 const MINUTES: i32 = 15;
@@ -51,8 +51,8 @@ fn rule_to_sdk(id: &str, rule: &Rule) -> Result<s3::ReplicationRule, BuildError>
 }
 
 /// The shortest form of a filter: Prefix, Tag, or And, which needs at least two conditions.
-fn filter_to_sdk(filter: &Filter) -> Result<s3::ReplicationRuleFilter, BuildError> {
-    let Filter { prefix, tags } = filter;
+fn filter_to_sdk(filter: &RuleFilter) -> Result<s3::ReplicationRuleFilter, BuildError> {
+    let RuleFilter { prefix, tags } = filter;
     let mut tags = tags
         .iter()
         .map(|(k, v)| s3::Tag::builder().key(k).value(v).build())
@@ -136,7 +136,7 @@ fn rule_from_sdk(rule: &s3::ReplicationRule) -> Rule {
     let criteria = rule.source_selection_criteria();
     let filter = match rule.filter() {
         Some(filter) => filter_from_sdk(filter),
-        None => Filter { prefix: rule.prefix().unwrap_or_default().to_owned(), tags: BTreeMap::new() },
+        None => RuleFilter { prefix: rule.prefix().unwrap_or_default().to_owned(), tags: BTreeMap::new() },
     };
     let first_version = rule.filter().is_none();
     let markers = rule.delete_marker_replication().and_then(|m| m.status());
@@ -162,12 +162,12 @@ fn rule_from_sdk(rule: &s3::ReplicationRule) -> Rule {
     }
 }
 
-fn filter_from_sdk(filter: &s3::ReplicationRuleFilter) -> Filter {
+fn filter_from_sdk(filter: &s3::ReplicationRuleFilter) -> RuleFilter {
     let pair = |tag: &s3::Tag| (tag.key().to_owned(), tag.value().to_owned());
     let and = filter.and();
     let prefix = filter.prefix().or_else(|| and.and_then(|a| a.prefix())).unwrap_or_default().to_owned();
     let tags = filter.tag().into_iter().chain(and.into_iter().flat_map(|a| a.tags())).map(pair).collect();
-    Filter { prefix, tags }
+    RuleFilter { prefix, tags }
 }
 
 fn destination_from_sdk(destination: Option<&s3::Destination>) -> RuleDestination {

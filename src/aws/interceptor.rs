@@ -19,11 +19,11 @@ use tracing::field::Empty;
 use tracing::{Span, trace_span};
 
 use crate::aws::error::{is_code, is_throttling};
-use crate::aws::metrics::{Metrics, RequestLabels};
+use crate::aws::metrics::{AwsMetrics, RequestLabels};
 
 /// The interceptor of every client.
 #[derive(Clone, Debug)]
-pub struct RequestMetrics(Metrics);
+pub struct RequestMetrics(AwsMetrics);
 
 /// The time at which the current request was sent, and its span.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Storable for Sent {
 }
 
 impl RequestMetrics {
-    pub fn new(metrics: Metrics) -> RequestMetrics {
+    pub fn new(metrics: AwsMetrics) -> RequestMetrics {
         RequestMetrics(metrics)
     }
 }

@@ -36,7 +36,7 @@ pub struct ServiceLabels {
 }
 
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct AwsMetrics {
     /// Requests sent, each try of a call counted.
     pub requests: Family<RequestLabels, Counter>,
     /// Seconds from sending a request to its answer, or to giving it up.
@@ -47,9 +47,9 @@ pub struct Metrics {
     pub limiter_waits: Family<ServiceLabels, Counter<f64, AtomicU64>>,
 }
 
-impl Default for Metrics {
+impl Default for AwsMetrics {
     fn default() -> Self {
-        Metrics {
+        AwsMetrics {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             throttles: Family::default(),
@@ -58,7 +58,7 @@ impl Default for Metrics {
     }
 }
 
-impl Metrics {
+impl AwsMetrics {
     /// Adds the metrics to those that are served.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(telemetry::AWS_REQUESTS, self.requests.clone());

@@ -19,11 +19,11 @@ mod write;
 
 pub use account::client::AwsClient;
 pub use account::rate_limiter::Rates;
-pub use connector::{AwsConnector, ResourceClients, Settings};
-pub use metrics::Metrics;
+pub use connector::{AwsConnector, CallSettings, ResourceClients};
+pub use metrics::AwsMetrics;
 pub use read::bucket_policy::read_bucket_policy;
 pub use read::import::{Importable, importable, versioning};
-pub use read::inventory::{HeldBucket, bucket_names, bucket_region, inventory, managed_roles};
+pub use read::list::{ListedBucket, bucket_names, bucket_region, list_buckets, managed_roles};
 pub use read::observe::observe;
 pub use read::observe_for_deletion::observe_for_deletion;
 pub use read::unknown_elements::unknown_elements;

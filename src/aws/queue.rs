@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::aws::error::{failure, failure_of_entry};
 use crate::aws::interceptor::RequestMetrics;
-use crate::aws::metrics::Metrics;
+use crate::aws::metrics::AwsMetrics;
 use crate::ports::QueueMessage;
 use crate::replication::events::EventQueue;
 use crate::replication::observed::Read;
@@ -42,12 +42,12 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Queues {
     config: SdkConfig,
-    metrics: Metrics,
+    metrics: AwsMetrics,
     clients: Mutex<HashMap<String, aws_sdk_sqs::Client>>,
 }
 
 impl Queues {
-    pub fn new(config: SdkConfig, metrics: Metrics) -> Queues {
+    pub fn new(config: SdkConfig, metrics: AwsMetrics) -> Queues {
         Queues { config, metrics, clients: Mutex::default() }
     }
 

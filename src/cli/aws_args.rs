@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::aws::{Rates, Settings};
+use crate::aws::{CallSettings, Rates};
 
 /// Limits of calls to AWS, per account; the same for every subcommand that calls AWS.
 #[derive(Debug, Args)]
@@ -35,8 +35,8 @@ pub struct AwsArgs {
 }
 
 impl AwsArgs {
-    pub fn settings(&self) -> Settings {
-        Settings {
+    pub fn settings(&self) -> CallSettings {
+        CallSettings {
             rates: Rates {
                 s3_reads: self.s3_read_rate,
                 s3_writes: self.s3_write_rate,

@@ -15,7 +15,7 @@ use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError};
 use crate::cli::manifests::{ManifestError, Manifests};
 use crate::cli::output::{Format, PrintError, formatted, print};
-use crate::cli::progress::{Progress, bar};
+use crate::cli::progress::{ProgressLine, bar};
 use crate::cli::status::WRONG;
 use crate::cli::terminal::printable;
 use crate::replication::backfill::proposal::{propose, remarks};
@@ -131,7 +131,7 @@ async fn follow(
     mut view: BackfillView,
     typed: &str,
 ) -> Result<BackfillView, BackfillError> {
-    let mut progress = Progress::new();
+    let mut progress = ProgressLine::new();
     let started = Clock::System.now();
     let mut first: Option<(u64, Duration)> = None;
     let mut explained = String::new();

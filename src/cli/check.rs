@@ -13,9 +13,9 @@ use kube::Resource;
 use crate::api::{BucketReplication, handled_request};
 use crate::cli::fleet::{RunbookArgs, view_all};
 use crate::cli::interrupt::Interrupt;
-use crate::cli::kubernetes::{Found, KubeArgs, Kubernetes, KubernetesError};
+use crate::cli::kubernetes::{FoundObject, KubeArgs, Kubernetes, KubernetesError};
 use crate::cli::output::{PrintError, print};
-use crate::cli::progress::Progress;
+use crate::cli::progress::ProgressLine;
 use crate::cli::status::{exit_code, tree};
 use crate::cli::terminal::{Color, Layout};
 use crate::runtime::clock::Clock;
@@ -94,8 +94,8 @@ async fn answer(
     name: &str,
     request: &str,
     typed: &'static str,
-) -> Result<Found<BucketReplication>, CheckError> {
-    let mut progress = Progress::new();
+) -> Result<FoundObject<BucketReplication>, CheckError> {
+    let mut progress = ProgressLine::new();
     let started = Clock::System.now();
     let full_name = format!("{}/{name}", kubernetes.namespace);
     loop {
@@ -111,7 +111,7 @@ async fn answer(
 }
 
 /// Whether the status describes a check for this request and the present spec.
-fn is_answered(found: &Found<BucketReplication>, request: &str) -> bool {
+fn is_answered(found: &FoundObject<BucketReplication>, request: &str) -> bool {
     let Ok(resource) = &found.object else { return true };
     let Some(status) = &resource.status else { return false };
     let handled = status.last_handled_request.as_deref() == Some(handled_request(request).as_str());
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    fn found(generation: i64, status: Value) -> Found<BucketReplication> {
+    fn found(generation: i64, status: Value) -> FoundObject<BucketReplication> {
         let resource: BucketReplication = serde_json::from_value(json!({
             "apiVersion": "s3replication.dev/v1alpha1",
             "kind": "BucketReplication",
@@ -143,7 +143,7 @@ mod tests {
             "status": status,
         }))
         .unwrap();
-        Found { metadata: resource.metadata.clone(), object: Ok(resource) }
+        FoundObject { metadata: resource.metadata.clone(), object: Ok(resource) }
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl KubernetesError {
 
 /// An object, or why this version cannot decode it.
 #[derive(Clone, Debug)]
-pub struct Found<K> {
+pub struct FoundObject<K> {
     pub metadata: ObjectMeta,
     pub object: Result<K, Undecodable>,
 }
@@ -202,7 +202,7 @@ impl Kubernetes {
     pub async fn list(
         &self,
         scope: &ScopeArgs,
-    ) -> Result<(Vec<Found<BucketReplication>>, String), KubernetesError> {
+    ) -> Result<(Vec<FoundObject<BucketReplication>>, String), KubernetesError> {
         let kind = ApiResource::erase::<BucketReplication>(&());
         let api: Api<DynamicObject> = match scope.all_namespaces {
             true => Api::all_with(self.client.clone(), &kind),
@@ -225,7 +225,7 @@ impl Kubernetes {
         &self,
         name: &str,
         typed: &'static str,
-    ) -> Result<(Found<BucketReplication>, String), KubernetesError> {
+    ) -> Result<(FoundObject<BucketReplication>, String), KubernetesError> {
         let api = self.undecoded();
         let params = ListParams::default().fields(&format!("metadata.name={name}"));
         let listed = pages(&api, params).await.map_err(request("list BucketReplications"))?;
@@ -251,7 +251,7 @@ impl Kubernetes {
         &self,
         name: &str,
         typed: &'static str,
-    ) -> Result<Found<BucketReplication>, KubernetesError> {
+    ) -> Result<FoundObject<BucketReplication>, KubernetesError> {
         let api = self.undecoded();
         let found_one = api.get_opt(name).await;
         let found_one = found_one.map_err(request(&format!("read BucketReplication {name}")))?;
@@ -267,7 +267,7 @@ impl Kubernetes {
         name: &str,
         typed: &'static str,
     ) -> Result<BucketReplication, KubernetesError> {
-        let Found { object, .. } = self.get(name, typed).await?;
+        let FoundObject { object, .. } = self.get(name, typed).await?;
         object.map_err(|undecodable| KubernetesError::Undecodable {
             namespace: self.namespace.clone(),
             name: name.to_owned(),
@@ -279,7 +279,7 @@ impl Kubernetes {
     ///
     /// # Errors
     /// What the API server answered.
-    pub async fn accounts(&self) -> Result<Vec<Found<AwsAccount>>, KubernetesError> {
+    pub async fn accounts(&self) -> Result<Vec<FoundObject<AwsAccount>>, KubernetesError> {
         let kind = ApiResource::erase::<AwsAccount>(&());
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind);
         let listed = pages(&api, ListParams::default()).await.map_err(request("list AwsAccounts"))?;
@@ -366,14 +366,14 @@ fn backfill_kind() -> ApiResource {
     ApiResource::from_gvk_with_plural(&kind, "replicationbackfills")
 }
 
-fn found<K: DeserializeOwned>(held: DynamicObject) -> Found<K> {
+fn found<K: DeserializeOwned>(held: DynamicObject) -> FoundObject<K> {
     let metadata = held.metadata.clone();
     let decoded = serde_json::to_value(&held).and_then(|value| K::deserialize(&value));
     let undecodable = |error: serde_json::Error| Undecodable {
         message: error.to_string(),
         spec: held.data.get("spec").cloned().unwrap_or_default(),
     };
-    Found { metadata, object: decoded.map_err(undecodable) }
+    FoundObject { metadata, object: decoded.map_err(undecodable) }
 }
 
 /// All pages of a list.

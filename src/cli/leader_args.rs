@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::runtime::leader::{InvalidTimes, Settings, Times};
+use crate::runtime::leader::{InvalidTimes, LeaseSettings, LeaseTimes};
 
 /// The file in which a pod finds its namespace.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -57,8 +57,8 @@ impl LeaderArgs {
         &self,
         scope: &str,
         longest_request: Duration,
-    ) -> Result<Option<Settings>, LeaderArgsError> {
-        let times = Times::new(self.lease_duration, self.renew_deadline, self.retry_period)?;
+    ) -> Result<Option<LeaseSettings>, LeaderArgsError> {
+        let times = LeaseTimes::new(self.lease_duration, self.renew_deadline, self.retry_period)?;
         if !self.leader_elect {
             return Ok(None);
         }
@@ -67,7 +67,7 @@ impl LeaderArgs {
         let namespace =
             find_namespace(given, Path::new(NAMESPACE_FILE)).ok_or(LeaderArgsError::NoNamespace)?;
         let (name, scope) = (self.lease_name.clone(), scope.to_owned());
-        Ok(Some(Settings { namespace, name, holder: holder(), scope, times }))
+        Ok(Some(LeaseSettings { namespace, name, holder: holder(), scope, times }))
     }
 }
 

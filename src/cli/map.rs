@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::fleet::{BucketView, Pointers, ReplicationView, Summary, Verdict, view_all};
+use crate::cli::fleet::{BucketView, FleetSummary, Pointers, ReplicationView, Verdict, view_all};
 use crate::cli::kubernetes::{KubeArgs, KubernetesError, ScopeArgs};
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::status::exit_code;
@@ -51,7 +51,7 @@ pub async fn map(args: MapArgs, typed: &'static str) -> Result<ExitCode, MapErro
 /// The map, for a program.
 #[derive(Serialize)]
 struct Map<'a> {
-    summary: Summary,
+    summary: FleetSummary,
     arrows: Vec<Arrow<'a>>,
 }
 
@@ -69,7 +69,7 @@ struct Arrow<'a> {
 
 impl Map<'_> {
     fn of(views: &[ReplicationView]) -> Map<'_> {
-        let summary = Summary::of(views.iter().map(|view| view.verdict));
+        let summary = FleetSummary::of(views.iter().map(|view| view.verdict));
         let arrows = views.iter().flat_map(|view| {
             view.rules.iter().map(|rule| Arrow {
                 namespace: &view.namespace,

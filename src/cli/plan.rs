@@ -45,7 +45,7 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
         .in_namespace(args.kubernetes.namespace.as_deref())
         .with_resources()?;
     let mut directory = AccountLookup::new(&manifests, &args.kubernetes.cluster);
-    let identities = AwsConnector::from_env(args.aws.settings(), aws::Metrics::default()).await;
+    let identities = AwsConnector::from_env(args.aws.settings(), aws::AwsMetrics::default()).await;
     let mut plans = Vec::new();
     for resource in &manifests.resources {
         let plan = match directory.accounts_of(resource).await? {

@@ -13,14 +13,14 @@ use crate::cli::terminal::printable;
 const BAR: usize = 24;
 
 /// The line of progress.
-pub struct Progress {
+pub struct ProgressLine {
     is_terminal: bool,
     last: String,
 }
 
-impl Progress {
-    pub fn new() -> Progress {
-        Progress { is_terminal: std::io::stderr().is_terminal(), last: String::new() }
+impl ProgressLine {
+    pub fn new() -> ProgressLine {
+        ProgressLine { is_terminal: std::io::stderr().is_terminal(), last: String::new() }
     }
 
     /// Shows what goes on now. The same text again prints nothing. `moment` is of interest only while one watches, such
@@ -49,13 +49,13 @@ impl Progress {
     }
 }
 
-impl Default for Progress {
+impl Default for ProgressLine {
     fn default() -> Self {
-        Progress::new()
+        ProgressLine::new()
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         self.end();
     }

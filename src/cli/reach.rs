@@ -11,7 +11,7 @@ use futures::future::join_all;
 
 use crate::api::AwsAccount;
 use crate::aws::{AwsClient, AwsConnector, ResourceClients};
-use crate::cli::kubernetes::Found;
+use crate::cli::kubernetes::FoundObject;
 use crate::replication::{Account, Accounts, ResourceId};
 
 /// Which accounts to read.
@@ -32,8 +32,11 @@ impl AccountsArgs {
     ///
     /// # Errors
     /// When one that was named is not there.
-    pub fn choose(&self, mut all: Vec<Found<AwsAccount>>) -> Result<Vec<Found<AwsAccount>>, NoSuchAccount> {
-        let is = |Found { metadata, object }: &Found<AwsAccount>, name: &String| {
+    pub fn choose(
+        &self,
+        mut all: Vec<FoundObject<AwsAccount>>,
+    ) -> Result<Vec<FoundObject<AwsAccount>>, NoSuchAccount> {
+        let is = |FoundObject { metadata, object }: &FoundObject<AwsAccount>, name: &String| {
             let has_id = object.as_ref().is_ok_and(|account| account.spec.account_id == *name);
             has_id || metadata.name.as_ref() == Some(name)
         };
@@ -72,7 +75,7 @@ impl Reached {
 
 /// A client for each account id. Where several `AwsAccount`s have the same, the first that can be reached serves. One that
 /// cannot be decoded has no known account id, and is returned as one that cannot be reached.
-pub async fn reach(connector: &AwsConnector, accounts: &[Found<AwsAccount>]) -> Vec<Reached> {
+pub async fn reach(connector: &AwsConnector, accounts: &[FoundObject<AwsAccount>]) -> Vec<Reached> {
     if accounts.is_empty() {
         let clients = connector.connect(&Accounts::default(), &ResourceId::of_account("environment")).await;
         let account_id = clients.as_ref().map(|clients| clients.source.caller().account);
@@ -83,7 +86,7 @@ pub async fn reach(connector: &AwsConnector, accounts: &[Found<AwsAccount>]) -> 
             clients: clients.map_err(|failure| failure.message()),
         }];
     }
-    let connected = join_all(accounts.iter().map(async |Found { metadata, object }| {
+    let connected = join_all(accounts.iter().map(async |FoundObject { metadata, object }| {
         let name = metadata.name.clone().unwrap_or_default();
         match object {
             Ok(account) => reach_one(connector, name, account).await,
@@ -131,15 +134,15 @@ mod tests {
     use super::*;
     use crate::cli::kubernetes::Undecodable;
 
-    fn odd(name: &str) -> Found<AwsAccount> {
+    fn odd(name: &str) -> FoundObject<AwsAccount> {
         let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
         let message = "spec: from another version".to_owned();
-        Found { metadata, object: Err(Undecodable { message, spec: serde_json::Value::Null }) }
+        FoundObject { metadata, object: Err(Undecodable { message, spec: serde_json::Value::Null }) }
     }
 
     #[tokio::test]
     async fn an_account_that_cannot_be_decoded_is_unknown_and_not_that_of_the_environment() {
-        let settings = crate::aws::Settings {
+        let settings = crate::aws::CallSettings {
             rates: crate::aws::Rates {
                 s3_reads: std::num::NonZeroU32::MIN,
                 s3_writes: std::num::NonZeroU32::MIN,
@@ -149,7 +152,7 @@ mod tests {
             attempt_timeout: std::time::Duration::from_secs(1),
             attempts: 1,
         };
-        let connector = AwsConnector::from_env(settings, crate::aws::Metrics::default()).await;
+        let connector = AwsConnector::from_env(settings, crate::aws::AwsMetrics::default()).await;
         let chosen = AccountsArgs::default().choose(vec![odd("backup")]).unwrap();
         let reached = reach(&connector, &chosen).await;
         let [one] = reached.as_slice() else { panic!("{}", reached.len()) };

@@ -29,8 +29,8 @@ use crate::runtime::controller::Controller;
 use crate::runtime::object_writer::ObjectWriter;
 use crate::runtime::{self, leader};
 use crate::telemetry::{
-    EventMetrics, Health, LogError, LogFormat, Metrics, Registry, ServeError, follow_log_level, init_logs,
-    serve,
+    EventMetrics, LogError, LogFormat, Metrics, ProcessHealth, Registry, ServeError, follow_log_level,
+    init_logs, serve,
 };
 
 #[derive(Debug, Args)]
@@ -78,7 +78,7 @@ pub struct RunArgs {
     /// spec.health.interval; 0 to read none
     #[arg(long, env = "HEALTH_INTERVAL", default_value = "5m", value_parser = health_interval)]
     health_interval: Pause,
-    /// How far back the verdict whether objects arrive looks, at least; three readings, where that is longer
+    /// The shortest period whose evidence the verdict about arriving objects counts; three readings, where that is longer
     #[arg(long, env = "HEALTH_WINDOW", default_value = "15m", value_parser = health_window)]
     health_window: Pause,
     /// URL of an SQS queue that receives CloudTrail events, so that drift is found within seconds and resources need not
@@ -175,11 +175,11 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
     let (namespaces, selector) = (unique_namespaces(&args.namespaces), given_selector(args.selector));
     let longest_request = args.aws.settings().attempt_timeout;
     let election = args.leader.settings(&scope(&namespaces, selector.as_deref()), longest_request)?;
-    let (mut registry, aws_metrics) = (Registry::default(), aws::Metrics::default());
+    let (mut registry, aws_metrics) = (Registry::default(), aws::AwsMetrics::default());
     aws_metrics.register(&mut registry);
     let event_metrics = EventMetrics::default();
     event_metrics.register(&mut registry);
-    let (health, metrics) = (Health::default(), Metrics::new(registry));
+    let (health, metrics) = (ProcessHealth::default(), Metrics::new(registry));
     let server = serve(args.http_address, health.clone(), metrics.clone()).await?;
     let server = tokio::spawn(server);
     let shutdown = shutdown_on_signals()?;
@@ -246,7 +246,10 @@ pub async fn run(args: RunArgs) -> Result<(), RunError> {
 }
 
 /// The election with its own client: it retries by its own rules and must not wait for other requests.
-fn build_election(settings: Option<leader::Settings>, mut config: Config) -> kube::Result<leader::Election> {
+fn build_election(
+    settings: Option<leader::LeaseSettings>,
+    mut config: Config,
+) -> kube::Result<leader::Election> {
     let Some(settings) = settings else { return Ok(leader::Election::disabled()) };
     config.default_retry = false;
     Ok(leader::Election::by_lease(Client::try_from(config)?, settings))

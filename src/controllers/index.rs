@@ -15,7 +15,7 @@ use kube::{Resource, ResourceExt};
 use crate::api::{
     BucketReplicationStatus, ConditionType, DEFAULT_ACCOUNT, Namespaces, ObjectReplicationStatus,
 };
-use crate::controllers::summary::Summary;
+use crate::controllers::status_summary::StatusSummary;
 use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
 use crate::mutants::{Mutant, is_on};
 use crate::replication::authorize::accounts::{references, unreadable};
@@ -39,7 +39,7 @@ pub enum ReplicationKey {
     Event(Lookup),
 }
 
-pub type Replications = Store<Guarded, ReplicationKey, Summary>;
+pub type Replications = Store<Guarded, ReplicationKey, StatusSummary>;
 pub type AwsAccounts = Store<GuardedAccount>;
 /// By the key of the replication that a backfill refers to.
 pub type Backfills = Store<GuardedBackfill, Key>;
@@ -77,7 +77,7 @@ impl Index {
             namespaces: namespaces.to_vec(),
             replications: Arc::new(Store::new(Keeping {
                 index_by: keys,
-                summarize: Summary::of,
+                summarize: StatusSummary::of,
                 packing: Some(PACKING),
             })),
             accounts: Arc::new(Store::unindexed()),

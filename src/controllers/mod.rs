@@ -10,7 +10,7 @@ pub mod index;
 pub mod replication_backfill;
 mod run;
 pub mod settings;
-mod summary;
+mod status_summary;
 
 pub use run::{Operator, run};
 pub use settings::{HealthSettings, Settings};

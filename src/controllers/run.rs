@@ -32,7 +32,7 @@ use crate::runtime::manager::{Manager, Scope};
 use crate::runtime::object_writer::ObjectWriter;
 use crate::runtime::tracker::ReconcileTracker;
 use crate::runtime::triggers::Triggers;
-use crate::telemetry::{EventMetrics, Health, Metrics};
+use crate::telemetry::{EventMetrics, Metrics, ProcessHealth};
 
 /// What the operator runs with.
 pub struct Operator {
@@ -41,7 +41,7 @@ pub struct Operator {
     pub settings: Settings,
     pub metrics: Metrics,
     pub event_metrics: EventMetrics,
-    pub health: Health,
+    pub health: ProcessHealth,
     pub election: Election,
     pub shutdown: CancellationToken,
 }

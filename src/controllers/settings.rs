@@ -34,7 +34,7 @@ pub struct Settings {
     pub cluster: String,
     /// Refuse resources that act without an `AwsAccount`.
     pub require_account: bool,
-    /// Write nothing to AWS, whatever a resource's `managementPolicy` says.
+    /// Write nothing to AWS, under any `managementPolicy`.
     pub read_only: bool,
     /// UIDs of the `kube-system` namespaces of clusters that this one replaces.
     pub former_clusters: Vec<String>,
@@ -58,7 +58,7 @@ pub struct Settings {
 pub struct HealthSettings {
     /// The time between two readings of metrics where a resource does not say; `None`: none are read.
     pub interval: Option<Duration>,
-    /// How far a verdict looks back at least.
+    /// The shortest period whose evidence a verdict counts.
     pub window: Duration,
 }
 

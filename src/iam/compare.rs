@@ -58,7 +58,7 @@ pub struct GrantDifference {
 /// What differs in meaning between a desired and an observed document; empty when they grant the same.
 pub fn compare(want: &Value, got: &Value) -> Vec<GrantDifference> {
     let (want, got) = (by_subject(grants(want)), by_subject(grants(got)));
-    let subjects: BTreeSet<&Subject> = want.keys().chain(got.keys()).collect();
+    let subjects: BTreeSet<&GrantKey> = want.keys().chain(got.keys()).collect();
     let differences = subjects.into_iter().filter_map(|subject| {
         let (want, got) = (want.get(subject), got.get(subject));
         let effects =
@@ -120,7 +120,7 @@ fn is_match(pattern: &str, text: &str) -> bool {
 /// What a grant is about: one action on one resource by one principal. Compared field by field, so that no text that
 /// joins them can be that of another grant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Subject {
+struct GrantKey {
     /// Lowercase: IAM does not distinguish `s3:getobject` from `s3:GetObject`.
     action: String,
     resource: Option<String>,
@@ -129,7 +129,7 @@ struct Subject {
 
 /// The smallest unit of a policy.
 struct Grant {
-    subject: Subject,
+    subject: GrantKey,
     /// The action as it is written.
     action_text: String,
     /// `Allow` or `Deny`, and the conditions.
@@ -148,8 +148,8 @@ impl Granted {
     }
 }
 
-fn by_subject(grants: Vec<Grant>) -> BTreeMap<Subject, Granted> {
-    let mut subjects: BTreeMap<Subject, Granted> = BTreeMap::new();
+fn by_subject(grants: Vec<Grant>) -> BTreeMap<GrantKey, Granted> {
+    let mut subjects: BTreeMap<GrantKey, Granted> = BTreeMap::new();
     for Grant { subject, action_text, effect } in grants {
         let resource =
             subject.resource.as_ref().map(|resource| format!(" on {resource}")).unwrap_or_default();
@@ -167,7 +167,7 @@ fn grants(document: &Value) -> Vec<Grant> {
     match statements_of(document) {
         Some(statements) => statements.into_iter().flat_map(grants_of_statement).collect(),
         None => vec![Grant {
-            subject: Subject { action: "unreadable".to_owned(), resource: None, principal: None },
+            subject: GrantKey { action: "unreadable".to_owned(), resource: None, principal: None },
             action_text: "unreadable policy".to_owned(),
             effect: document.to_string(),
         }],
@@ -187,7 +187,7 @@ fn grants_of_statement(statement: &Value) -> Vec<Grant> {
         for action in optional(&actions) {
             for resource in optional(&resources) {
                 grants.push(Grant {
-                    subject: Subject {
+                    subject: GrantKey {
                         action: action.map(|action| action.to_lowercase()).unwrap_or_default(),
                         resource: resource.cloned(),
                         principal: principal.cloned(),

@@ -21,12 +21,12 @@ pub struct Partition {
 
 #[derive(Deserialize)]
 struct PartitionData {
-    partitions: Vec<Entry>,
+    partitions: Vec<PartitionEntry>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry {
+struct PartitionEntry {
     id: String,
     outputs: Outputs,
     region_regex: String,
@@ -40,21 +40,23 @@ struct Outputs {
 }
 
 /// One partition, with the form of the names of its Regions.
-struct Known {
+struct KnownPartition {
     partition: Partition,
     regions: BTreeMap<String, serde::de::IgnoredAny>,
     pattern: Option<Regex>,
 }
 
-static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
+static KNOWN: LazyLock<Vec<KnownPartition>> = LazyLock::new(|| {
     // A test rules out that the data cannot be read.
     let data: PartitionData = serde_json::from_str(include_str!("partitions.json"))
         .unwrap_or(PartitionData { partitions: Vec::new() });
-    let known = data.partitions.into_iter().map(|Entry { id, outputs, region_regex, regions }| Known {
-        // Read once and kept for as long as the process lives.
-        partition: Partition { id: id.leak(), dns_suffix: outputs.dns_suffix.leak() },
-        regions,
-        pattern: Regex::new(&region_regex).ok(),
+    let known = data.partitions.into_iter().map(|PartitionEntry { id, outputs, region_regex, regions }| {
+        KnownPartition {
+            // Read once and kept for as long as the process lives.
+            partition: Partition { id: id.leak(), dns_suffix: outputs.dns_suffix.leak() },
+            regions,
+            pattern: Regex::new(&region_regex).ok(),
+        }
     });
     known.collect()
 });
@@ -104,7 +106,8 @@ pub fn is_region(region: &str) -> bool {
 
 fn known(region: &str) -> Option<Partition> {
     let named = KNOWN.iter().find(|known| known.regions.contains_key(region));
-    let matches = |known: &&Known| known.pattern.as_ref().is_some_and(|pattern| pattern.is_match(region));
+    let matches =
+        |known: &&KnownPartition| known.pattern.as_ref().is_some_and(|pattern| pattern.is_match(region));
     named.or_else(|| KNOWN.iter().find(matches)).map(|known| known.partition)
 }
 

@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use crate::api::CallerIdentity;
 use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
-use crate::replication::events::{Event, EventQueue};
+use crate::replication::events::{ChangeEvent, EventQueue};
 use crate::replication::health::canary::{
-    CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
+    CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, WrittenCanary,
 };
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
@@ -197,7 +197,7 @@ pub trait Cloud: Send + Sync + 'static {
         &self,
         clients: &Self::Clients,
         object: &CanaryObject,
-    ) -> impl Future<Output = Read<Written>> + Send;
+    ) -> impl Future<Output = Read<WrittenCanary>> + Send;
 
     /// The replication status of a version; `None`: there is no such version.
     ///
@@ -280,5 +280,5 @@ pub trait Cloud: Send + Sync + 'static {
     fn is_own_access_key(&self, access_key: &str) -> bool;
 
     /// Drops the answers that an event may have made untrue.
-    fn forget_answers(&self, event: &Event) -> impl Future<Output = ()> + Send;
+    fn forget_answers(&self, event: &ChangeEvent) -> impl Future<Output = ()> + Send;
 }

@@ -1,7 +1,7 @@
 //! The port to the API server: the live object and the few writes to it.
 //!
 //! In: the key of an object and what to write. Out: the object as it is now, or an error with the API server's words.
-//! What the watches keep in memory is not read through this port.
+//! The objects that the watches keep in memory are not read through this port.
 
 use std::collections::BTreeMap;
 use std::future::Future;

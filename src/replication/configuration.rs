@@ -28,7 +28,7 @@ pub struct Rule {
     pub status: Switch,
     /// Absent: not in the spec, or a rule of the first version (V1) of the schema, which has none.
     pub priority: Option<i32>,
-    pub filter: Filter,
+    pub filter: RuleFilter,
     /// In V1 delete markers are always replicated.
     pub delete_markers: Switch,
     pub replica_modifications: Switch,
@@ -39,7 +39,7 @@ pub struct Rule {
 /// A prefix and tags that must all match. Prefix, Tag, And, and no filter at all are distinguished only on the
 /// way to S3.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize)]
-pub struct Filter {
+pub struct RuleFilter {
     pub prefix: String,
     pub tags: BTreeMap<String, String>,
 }
@@ -59,7 +59,7 @@ pub struct RuleDestination {
     pub metrics: Switch,
 }
 
-impl std::fmt::Display for Filter {
+impl std::fmt::Display for RuleFilter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "prefix \"{}\"", self.prefix)?;
         for (key, value) in &self.tags {

@@ -13,7 +13,7 @@ use crate::iam::arn::bucket_of_arn;
 use crate::iam::bucket_policy;
 use crate::iam::compare::compare;
 use crate::iam::document::{PolicyDocument, Statement};
-use crate::replication::configuration::{Configuration, Filter, Rule, RuleDestination};
+use crate::replication::configuration::{Configuration, Rule, RuleDestination, RuleFilter};
 use crate::replication::desired::{Desired, DesiredBucket, DesiredRole, ManagedRole};
 use crate::replication::observed::{Caller, Observed, ObservedBucket, ObservedRole, VersioningStatus};
 use crate::replication::resource_id::value_of;
@@ -184,7 +184,7 @@ fn rule_differences(want: &Rule, got: &Rule, own_account: &str) -> Vec<Field> {
     let Rule {
         status,
         priority,
-        filter: Filter { prefix, tags },
+        filter: RuleFilter { prefix, tags },
         delete_markers,
         replica_modifications,
         kms_encrypted_objects,
@@ -238,8 +238,8 @@ fn rule_differences(want: &Rule, got: &Rule, own_account: &str) -> Vec<Field> {
     fields.0
 }
 
-/// A priority that the spec leaves out is whatever AWS gave the rule. A rule of the first version of the schema
-/// has none, which says the same as any: such rules cannot overlap.
+/// If the spec leaves out the priority, any that AWS gave the rule is right. A rule of the first version of the schema
+/// has none, which is equal to any, because such rules cannot overlap.
 fn priority_differs(want: Option<i32>, got: Option<i32>) -> bool {
     matches!((want, got), (Some(want), Some(got)) if want != got)
 }

@@ -11,7 +11,7 @@ use crate::api::{
 };
 use crate::iam::arn::{account_of_arn, bucket_of_arn, region_of_arn};
 use crate::iam::digest::sha256_prefix;
-use crate::replication::configuration::{Configuration, Filter, Rule, RuleDestination};
+use crate::replication::configuration::{Configuration, Rule, RuleDestination, RuleFilter};
 use crate::replication::observed::VersioningStatus;
 
 /// The longest ARN of a role, and the longest id of a rule.
@@ -54,7 +54,7 @@ pub struct NotVersioned {
 
 /// A bucket that replicates already.
 #[derive(Clone, Copy, Debug)]
-pub struct Replicating<'a> {
+pub struct ReplicatingBucket<'a> {
     pub bucket: &'a str,
     pub region: Option<&'a str>,
     /// The id of the account that owns the bucket.
@@ -82,8 +82,9 @@ pub fn resource_name(bucket: &str) -> String {
 ///
 /// # Errors
 /// The first field that cannot be expressed.
-pub fn import(found: &Replicating<'_>) -> Result<BucketReplicationSpec, Inexpressible> {
-    let Replicating { bucket, region, account_id, configuration: Configuration { role, rules } } = *found;
+pub fn import(found: &ReplicatingBucket<'_>) -> Result<BucketReplicationSpec, Inexpressible> {
+    let ReplicatingBucket { bucket, region, account_id, configuration: Configuration { role, rules } } =
+        *found;
     require_admitted(found)?;
     // Rules of the first version of the schema have no priority; with more than one the spec needs some, and
     // which they are has no meaning there: such rules cannot overlap.
@@ -128,9 +129,9 @@ pub fn leave_versioning(
     Ok(())
 }
 
-/// What S3 holds and admission would refuse: names and ids from before today's rules, and rules that share a priority
-/// because they replicate into different buckets.
-fn require_admitted(found: &Replicating<'_>) -> Result<(), Inexpressible> {
+/// Refuses names and ids from before today's rules, and rules that share a priority because they replicate into
+/// different buckets: S3 holds them, and admission would refuse them.
+fn require_admitted(found: &ReplicatingBucket<'_>) -> Result<(), Inexpressible> {
     let Configuration { role, rules } = found.configuration;
     if !is_bucket_name(found.bucket) {
         let why = ": a BucketReplication names buckets by today's rules for their names";
@@ -205,7 +206,7 @@ fn import_rule(
     let Rule {
         status,
         priority: _,
-        filter: Filter { prefix, tags },
+        filter: RuleFilter { prefix, tags },
         delete_markers,
         replica_modifications,
         kms_encrypted_objects,
@@ -309,7 +310,7 @@ mod tests {
         let rule = Rule {
             status: Switch::Enabled,
             priority: Some(1),
-            filter: Filter::default(),
+            filter: RuleFilter::default(),
             delete_markers: Switch::Disabled,
             replica_modifications: Switch::Disabled,
             kms_encrypted_objects: kms,
@@ -334,7 +335,7 @@ mod tests {
         let mut edited = destination();
         edit(&mut edited);
         let configuration = rule(edited);
-        import(&Replicating {
+        import(&ReplicatingBucket {
             bucket: "orders",
             region: None,
             account_id: OWN,
@@ -407,7 +408,7 @@ mod tests {
         let edited = |edit: fn(&mut Configuration)| {
             let mut configuration = rule(destination());
             edit(&mut configuration);
-            let found = Replicating {
+            let found = ReplicatingBucket {
                 bucket: "orders",
                 region: None,
                 account_id: OWN,
@@ -445,7 +446,7 @@ mod tests {
             let Some(held) = one.rules.into_values().next() else { panic!("no rule") };
             let rule = |n: usize| (format!("r{n}"), Rule { priority: Some(priorities[n]), ..held.clone() });
             let configuration = Configuration { role: one.role, rules: [rule(0), rule(1)].into() };
-            let found = Replicating {
+            let found = ReplicatingBucket {
                 bucket: "orders",
                 region: None,
                 account_id: OWN,
@@ -466,7 +467,7 @@ mod tests {
     fn a_role_that_admission_would_refuse_is_named() {
         let under = |role: &str| {
             let configuration = Configuration { role: role.to_owned(), ..rule(destination()) };
-            let found = Replicating {
+            let found = ReplicatingBucket {
                 bucket: "orders",
                 region: None,
                 account_id: OWN,
@@ -488,7 +489,8 @@ mod tests {
     fn a_source_that_admission_would_refuse_is_named() {
         let configuration = rule(destination());
         for bucket in ["Legacy_Bucket", "10.0.0.1", "no"] {
-            let found = Replicating { bucket, region: None, account_id: OWN, configuration: &configuration };
+            let found =
+                ReplicatingBucket { bucket, region: None, account_id: OWN, configuration: &configuration };
             let message = import(&found).unwrap_err().to_string();
             assert!(message.starts_with(&format!("source.bucket is {bucket:?}")), "{message}");
         }

@@ -1,4 +1,4 @@
-//! What the rules of a configuration lack in AWS until other steps are done.
+//! Describes what the rules of a configuration lack in AWS until other steps are done.
 //!
 //! In: what the planner found. Out: data by which a step that fails holds back only the rules that need it.
 

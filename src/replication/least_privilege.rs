@@ -130,7 +130,7 @@ pub fn operator_policy(resources: &[Grantee]) -> PolicyDocument {
                 }
                 None => drop(roles_unbounded.insert(role.clone())),
             }
-            // Whatever deletionPolicy says: a renamed role leaves no orphan behind.
+            // With any `deletionPolicy`, because a renamed role leaves no orphan behind.
             roles_deleted.insert(role);
         }
         roles_seen.extend(former_roles.iter().cloned());
@@ -228,7 +228,7 @@ pub fn account_policy(account: &Account, all: &[Account], partition: Partition) 
     let roles: Vec<String> =
         sources.iter().take(1).map(|_| partition.role_arn(account_id, path, "*")).collect();
     let (mut kept, bounded) = match &imposed.permissions_boundary {
-        // Nobody gets out of the boundary: no role is made or given a policy without it, and none loses it.
+        // No statement leads out of the boundary: no role is created or given a policy without it, and none loses it.
         Some(boundary) => {
             let bounded = ["iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:PutRolePolicy"];
             let bounded = Statement::allow("BoundRoles", bounded, roles.clone());

@@ -33,12 +33,13 @@ pub struct Observed {
     pub destinations: BTreeMap<String, ObservedBucket>,
     /// `None`: the source has no replication configuration.
     pub configuration: Read<Option<Configuration>>,
-    /// What that configuration holds and [`Configuration`] does not model, by path, such as `Rule[all]/Destination/Tier`
-    /// or `Rule[all]/Status=Paused`. It is no difference and causes no write, but a write for another reason removes it.
+    /// The elements of that configuration that [`Configuration`] does not model, by path, such as
+    /// `Rule[all]/Destination/Tier` or `Rule[all]/Status=Paused`. They are no difference and cause no write, but a
+    /// write for another reason removes them.
     pub unknown_elements: BTreeSet<String>,
     /// The role the spec names. `None`: there is none.
     pub role: Read<Option<ObservedRole>>,
-    /// The roles that may have been ours before the spec named another one, by name. `None`: gone.
+    /// The roles that may have been the resource's before the spec named another one, by name. `None`: gone.
     pub former_roles: BTreeMap<String, Read<Option<ObservedRole>>>,
     /// The policies of destinations of other accounts that the operator may act in, and of former ones, by bucket.
     /// `None`: there is none.

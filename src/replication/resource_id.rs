@@ -21,8 +21,8 @@ const MAX_ROLE_NAME: usize = 64;
 pub struct ResourceId {
     /// UID of the `kube-system` namespace.
     pub cluster: Option<String>,
-    /// UIDs of `kube-system` in clusters that this one replaces: what belongs to the resource of this namespace and
-    /// name there belongs to this one (`run --former-cluster`).
+    /// UIDs of `kube-system` in clusters that this one replaces: everything in AWS of the resource of this namespace
+    /// and name there belongs to this one (`run --former-cluster`).
     pub former_clusters: Vec<String>,
     pub namespace: String,
     pub name: String,
@@ -63,7 +63,7 @@ impl ResourceId {
 
     /// Whether a role with these tags is this resource's: none of them names another, and the ones that are there name
     /// this one. The UID alone does, and so do the others without it: a tag that someone removed is drift and does not
-    /// make the role foreign. A role of the same resource in a former cluster counts whatever its UID.
+    /// make the role foreign. A role of the same resource in a former cluster counts with any UID.
     pub fn owns(&self, tags: &BTreeMap<String, String>) -> bool {
         let ours = self.tags();
         if self.is_of_former_cluster(tags) && is_named_by(tags, self) {

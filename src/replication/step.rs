@@ -146,7 +146,7 @@ impl Step {
     /// Whether this step can only be done once another one, of an earlier stage, was done.
     pub fn needs(&self, earlier: &Step) -> bool {
         match (self, earlier) {
-            // S3 refuses a configuration between buckets without versioning, and nobody can assume a role that does not
+            // S3 refuses a configuration between buckets without versioning, and S3 cannot assume a role that does not
             // exist.
             (Step::PutReplication { .. }, Step::EnableVersioning { .. } | Step::CreateRole { .. }) => true,
             // Objects fail where the role or a destination does not let them through. A policy that differs in something

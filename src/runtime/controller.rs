@@ -34,7 +34,7 @@ use crate::runtime::store::{Change, Key, Store, StoreWriter};
 use crate::runtime::tracker::ReconcileTracker;
 use crate::runtime::triggers::Triggers;
 use crate::runtime::{Error, kube_error};
-use crate::telemetry::{Ending, Metrics};
+use crate::telemetry::{Metrics, ReconcileResult};
 
 /// Seconds after which the API server ends a watch and the operator begins another. A connection on which nothing arrives any
 /// more is noticed a few seconds later.
@@ -49,7 +49,7 @@ pub trait Controller: Send + Sync + 'static {
     type Kind: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static;
     /// What objects of the kind are found by.
     type IndexKey: Eq + Hash + Debug + Send + Sync + 'static;
-    /// What is asked of all objects of the kind at once.
+    /// The values that are read of all objects of the kind at once.
     type Summary: Debug + Send + Sync + 'static;
 
     /// The longest that a reconcile may take.
@@ -138,7 +138,7 @@ impl<C: Controller> Runner<C> {
         };
         let mut synced = Some(synced);
         let mut writer = StoreWriter::new(self.controller.store().clone(), namespace);
-        // What no controller reads is dropped before it takes memory.
+        // Drops the parts that no controller reads, before they take memory.
         let events = watcher(api, config.streaming_lists().timeout(WATCH_TIMEOUT)).default_backoff().modify(
             |object| {
                 let metadata = object.meta_mut();
@@ -338,16 +338,16 @@ impl<C: Controller> Runner<C> {
         let Some(Instruments { metrics, tracker }) = &self.instruments else { return };
         let now = Instant::now();
         let ending = match (result, tracker.end(uid, now)) {
-            (Err(error), _) => Ending::Error(error.name()),
-            (Ok(_), Some(reason)) => Ending::Reported(reason),
-            (Ok(_), None) => Ending::Deleted,
+            (Err(error), _) => ReconcileResult::Error(error.name()),
+            (Ok(_), Some(reason)) => ReconcileResult::Reported(reason),
+            (Ok(_), None) => ReconcileResult::Deleted,
         };
         match ending {
-            Ending::Reported(reason) => drop(span.record("s3replication.reason", reason.as_str())),
-            Ending::Error(name) => {
+            ReconcileResult::Reported(reason) => drop(span.record("s3replication.reason", reason.as_str())),
+            ReconcileResult::Error(name) => {
                 span.record("s3replication.reason", name).record("otel.status_code", "ERROR");
             }
-            Ending::Deleted => tracker.forget(uid),
+            ReconcileResult::Deleted => tracker.forget(uid),
         }
         metrics.reconciled(ending, now.duration_since(began));
     }
@@ -375,7 +375,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::runtime::leader::clock::BootInstant;
+    use crate::runtime::leader::boot_instant::BootInstant;
 
     /// A controller whose reconciles fail while `fails` says so, and see their object go in between where `loses` does.
     struct Failing {

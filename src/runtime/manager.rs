@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::runtime::controller::{Controller, Runner};
 use crate::runtime::leader::{Election, Term};
 use crate::runtime::liveness::{HEARTBEAT_INTERVAL, Liveness, overdue};
-use crate::telemetry::Health;
+use crate::telemetry::ProcessHealth;
 
 /// The objects of a kind that the process works on.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +31,7 @@ type Lead = Box<dyn Fn(Term) -> BoxFuture<'static, ()> + Send + Sync>;
 /// Collects the controllers and runs them.
 pub struct Manager {
     client: Client,
-    health: Health,
+    health: ProcessHealth,
     shutdown: CancellationToken,
     liveness: Arc<Liveness>,
     watches: Vec<BoxFuture<'static, ()>>,
@@ -40,7 +40,7 @@ pub struct Manager {
 }
 
 impl Manager {
-    pub fn new(client: Client, health: Health, shutdown: CancellationToken) -> Manager {
+    pub fn new(client: Client, health: ProcessHealth, shutdown: CancellationToken) -> Manager {
         let liveness = Arc::new(Liveness::new(Instant::now()));
         let of_health = liveness.clone();
         health.add_liveness_check(move || of_health.stuck_reason(Instant::now()));
@@ -223,7 +223,7 @@ mod tests {
         let (changes, later) = mpsc::unbounded_channel();
         let (reconciled, mut seen) = mpsc::unbounded_channel();
         let client = api_server(&[object("panics", 1)], later).await;
-        let (health, shutdown) = (Health::default(), CancellationToken::new());
+        let (health, shutdown) = (ProcessHealth::default(), CancellationToken::new());
         let mut manager = Manager::new(client, health, shutdown.clone());
         let store = Arc::new(Store::unindexed());
         let controller = ConfigMaps { store: store.clone(), reconciled, tries: Mutex::default() };

@@ -15,7 +15,7 @@ pub struct Packing<K> {
     pub write: fn(&K) -> Option<Vec<u8>>,
     /// The object of a text that `write` wrote.
     pub read: fn(&[u8]) -> Option<K>,
-    /// A typical text: what an object has in common with it takes nearly no room.
+    /// A typical text. The parts that an object has in common with it take nearly no room.
     pub typical: &'static [u8],
 }
 

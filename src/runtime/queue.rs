@@ -46,7 +46,7 @@ impl Due {
 }
 
 #[derive(Debug)]
-enum State {
+enum QueueState {
     /// Due later.
     Delayed { due: Due, ticket: Ticket },
     /// Due, and waiting for a permit since `due.at`.
@@ -91,7 +91,7 @@ pub struct Begun {
 pub struct WorkQueue {
     /// Permits of each bulkhead.
     permits: usize,
-    entries: HashMap<Key, State>,
+    entries: HashMap<Key, QueueState>,
     delayed: BTreeMap<(Instant, Ticket), Key>,
     bulkheads: HashMap<BulkheadKey, Bulkhead>,
     /// Bulkheads in which something may be able to begin.
@@ -122,17 +122,17 @@ impl WorkQueue {
         let due = Due { at, urgency };
         match self.entries.get_mut(&key) {
             None => self.delay(key, due),
-            Some(State::Running { again, .. }) => {
+            Some(QueueState::Running { again, .. }) => {
                 *again = Some(again.map_or(due, |before| before.merge(due)));
             }
-            Some(State::Delayed { due: before, .. }) => {
+            Some(QueueState::Delayed { due: before, .. }) => {
                 let merged = before.merge(due);
                 if merged != *before {
                     self.take_out(&key);
                     self.delay(key, merged);
                 }
             }
-            Some(State::Ready { due: before, .. }) => {
+            Some(QueueState::Ready { due: before, .. }) => {
                 // It may need another bulkhead by now: it goes through `promote` again, and keeps its place by time.
                 if urgency < before.urgency {
                     let merged = before.merge(due);
@@ -147,14 +147,14 @@ impl WorkQueue {
         self.last_ticket += 1;
         let ticket = self.last_ticket;
         self.delayed.insert((due.at, ticket), key.clone());
-        self.entries.insert(key, State::Delayed { due, ticket });
+        self.entries.insert(key, QueueState::Delayed { due, ticket });
     }
 
     /// Takes an entry that does not run out of everything.
     fn take_out(&mut self, key: &Key) {
         match self.entries.remove(key) {
-            Some(State::Delayed { due, ticket }) => drop(self.delayed.remove(&(due.at, ticket))),
-            Some(State::Ready { due, ticket, bulkhead }) => {
+            Some(QueueState::Delayed { due, ticket }) => drop(self.delayed.remove(&(due.at, ticket))),
+            Some(QueueState::Ready { due, ticket, bulkhead }) => {
                 if let Some(held) = self.bulkheads.get_mut(&bulkhead) {
                     if let Some(ready) = held.ready.get_mut(class(due.urgency)) {
                         ready.remove(ticket, key);
@@ -162,7 +162,7 @@ impl WorkQueue {
                     self.drop_if_unused(&bulkhead);
                 }
             }
-            Some(running @ State::Running { .. }) => drop(self.entries.insert(key.clone(), running)),
+            Some(running @ QueueState::Running { .. }) => drop(self.entries.insert(key.clone(), running)),
             None => {}
         }
     }
@@ -203,7 +203,7 @@ impl WorkQueue {
                 break;
             }
             let key = entry.remove();
-            let Some(State::Delayed { due, .. }) = self.entries.remove(&key) else { continue };
+            let Some(QueueState::Delayed { due, .. }) = self.entries.remove(&key) else { continue };
             let Some(bulkhead) = bulkhead_of(&key) else { continue };
             self.last_ticket += 1;
             let ticket = self.last_ticket;
@@ -212,7 +212,7 @@ impl WorkQueue {
                 ready.insert(ticket, key.clone());
             }
             self.candidates.insert(bulkhead.clone());
-            self.entries.insert(key, State::Ready { due, ticket, bulkhead });
+            self.entries.insert(key, QueueState::Ready { due, ticket, bulkhead });
         }
     }
 
@@ -230,19 +230,21 @@ impl WorkQueue {
             None => return None,
         };
         let state = self.entries.get_mut(&key)?;
-        let State::Ready { due, .. } = *state else { return None };
+        let QueueState::Ready { due, .. } = *state else { return None };
         if let Some(running) = held.running.get_mut(class(due.urgency)) {
             *running += 1;
         }
         let (since, urgency) = (now, due.urgency);
-        *state = State::Running { since, urgency, bulkhead: bulkhead.clone(), again: None };
+        *state = QueueState::Running { since, urgency, bulkhead: bulkhead.clone(), again: None };
         Some(Begun { key, urgency, waited: now.saturating_duration_since(due.at) })
     }
 
     /// A reconcile ended and gives its permit back. `next`: when the object is due again, unless it was triggered
     /// meanwhile.
     pub fn end(&mut self, key: &Key, next: Option<Instant>) {
-        let Some(State::Running { urgency, bulkhead, again, .. }) = self.entries.remove(key) else { return };
+        let Some(QueueState::Running { urgency, bulkhead, again, .. }) = self.entries.remove(key) else {
+            return;
+        };
         if let Some(running) =
             self.bulkheads.get_mut(&bulkhead).and_then(|b| b.running.get_mut(class(urgency)))
         {
@@ -275,8 +277,8 @@ impl WorkQueue {
 
     /// How long the longest reconcile that runs has been running.
     pub fn longest_run(&self, now: Instant) -> Option<Duration> {
-        let since = |state: &State| match state {
-            State::Running { since, .. } => Some(now.saturating_duration_since(*since)),
+        let since = |state: &QueueState| match state {
+            QueueState::Running { since, .. } => Some(now.saturating_duration_since(*since)),
             _ => None,
         };
         self.entries.values().filter_map(since).max()
@@ -441,7 +443,7 @@ mod tests {
     #[test]
     fn an_object_that_waits_is_small() {
         // A future of a reconcile is several kilobytes; this is all that one that waits takes beside its name.
-        assert!(size_of::<(Key, State)>() + size_of::<(Ticket, Key)>() <= 120);
+        assert!(size_of::<(Key, QueueState)>() + size_of::<(Ticket, Key)>() <= 120);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::runtime::store::Key;
 pub type Ticket = u64;
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingNamespace {
     /// When this namespace is next, among the others.
     turn: u64,
     objects: BTreeMap<Ticket, Key>,
@@ -22,7 +22,7 @@ struct Waiting {
 /// What waits, by namespace. A namespace of which nothing waits takes no memory.
 #[derive(Debug, Default)]
 pub struct RoundRobin {
-    namespaces: HashMap<Arc<str>, Waiting>,
+    namespaces: HashMap<Arc<str>, WaitingNamespace>,
     order: BTreeMap<u64, Arc<str>>,
     last_turn: u64,
 }
@@ -46,7 +46,7 @@ impl RoundRobin {
         }
         let namespace: Arc<str> = namespace.into();
         let turn = self.next_turn(&namespace);
-        self.namespaces.insert(namespace, Waiting { turn, objects: [(ticket, key)].into() });
+        self.namespaces.insert(namespace, WaitingNamespace { turn, objects: [(ticket, key)].into() });
     }
 
     /// An object waits no longer.

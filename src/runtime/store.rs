@@ -119,7 +119,7 @@ impl Members {
 }
 
 #[derive(Debug)]
-struct Held<K, S> {
+struct StoredObject<K, S> {
     object: Packed<K>,
     summary: S,
     by_age: ByAge,
@@ -129,8 +129,8 @@ struct Held<K, S> {
 }
 
 #[derive(Debug)]
-struct State<K, I, S> {
-    objects: HashMap<Key, Held<K, S>>,
+struct StoreState<K, I, S> {
+    objects: HashMap<Key, StoredObject<K, S>>,
     indexed: HashMap<I, Members>,
 }
 
@@ -139,7 +139,7 @@ struct State<K, I, S> {
 pub struct Keeping<K, I, S> {
     /// The index keys of an object.
     pub index_by: fn(&K) -> Vec<I>,
-    /// What is asked of all objects at once, so that none has to be unpacked for it.
+    /// The values that are read of all objects at once, so that none has to be unpacked for it.
     pub summarize: fn(&K) -> S,
     /// `None`: objects are kept as they are.
     pub packing: Option<Packing<K>>,
@@ -149,7 +149,7 @@ pub struct Keeping<K, I, S> {
 #[derive(Debug)]
 pub struct Store<K, I = (), S = ()> {
     keeping: Keeping<K, I, S>,
-    state: RwLock<State<K, I, S>>,
+    state: RwLock<StoreState<K, I, S>>,
     /// Since when the watch has only failed, so that the store may lag behind.
     failing_since: Mutex<Option<Instant>>,
     /// How many objects were returned or compared, so that tests can count work instead of time.
@@ -168,7 +168,7 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> Store<K, I, S> {
     pub fn new(keeping: Keeping<K, I, S>) -> Store<K, I, S> {
         Store {
             keeping,
-            state: RwLock::new(State { objects: HashMap::new(), indexed: HashMap::new() }),
+            state: RwLock::new(StoreState { objects: HashMap::new(), indexed: HashMap::new() }),
             failing_since: Mutex::new(None),
             #[cfg(test)]
             visits: std::sync::atomic::AtomicUsize::new(0),
@@ -205,7 +205,7 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> Store<K, I, S> {
         self.failing_since.lock().map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
     }
 
-    fn unpack(&self, held: &Held<K, S>) -> Option<Arc<K>> {
+    fn unpack(&self, held: &StoredObject<K, S>) -> Option<Arc<K>> {
         held.object.unpack(self.keeping.packing.as_ref())
     }
 
@@ -309,7 +309,7 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> Store<K, I, S> {
             key: key.clone(),
         };
         let after = Arc::new(object);
-        let held = Held {
+        let held = StoredObject {
             object: Packed::new(&after, packing.as_ref()),
             summary: summarize(&after),
             by_age: by_age.clone(),
@@ -317,7 +317,7 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> Store<K, I, S> {
             list,
         };
         let mut state = self.state.write();
-        let State { objects, indexed } = &mut *state;
+        let StoreState { objects, indexed } = &mut *state;
         let before = objects.insert(key, held).and_then(|held| self.take_out(indexed, &held));
         for index_key in index_by(&after) {
             match indexed.entry(index_key) {
@@ -342,7 +342,7 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> Store<K, I, S> {
     }
 
     /// Removes an object from the index; returns it unpacked.
-    fn take_out(&self, indexed: &mut HashMap<I, Members>, held: &Held<K, S>) -> Option<Arc<K>> {
+    fn take_out(&self, indexed: &mut HashMap<I, Members>, held: &StoredObject<K, S>) -> Option<Arc<K>> {
         let object = self.unpack(held)?;
         for key in (self.keeping.index_by)(&object) {
             if let Entry::Occupied(mut members) = indexed.entry(key)
@@ -381,8 +381,8 @@ impl<K: Resource<DynamicType = ()>, I: Eq + Hash, S> StoreWriter<K, I, S> {
         StoreWriter { store, namespace, list: 0 }
     }
 
-    /// Takes in an event. A list (at the start, or when the watch cannot go on) is taken in object by object; what it did
-    /// not hold is removed at its end.
+    /// Takes in an event. A list (at the start, or when the watch cannot go on) is taken in object by object; an object
+    /// that it did not hold is removed at its end.
     pub fn observe(&mut self, event: Event<K>) -> Vec<Change<K>> {
         match event {
             Event::Init => {

@@ -11,32 +11,36 @@ use parking_lot::Mutex;
 use crate::api::Reason;
 
 #[derive(Clone, Copy, Debug)]
-struct Report {
+struct ReportedReason {
     reason: Reason,
     has_read: bool,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct TrackerEntry {
     /// Since when this process is responsible for the resource.
     since: Instant,
     /// What the reconcile that runs has reported so far.
-    reported: Option<Report>,
+    reported: Option<ReportedReason>,
     /// When AWS was last read for the resource.
     checked: Option<Instant>,
 }
 
 /// By UID.
 #[derive(Debug, Default)]
-pub struct ReconcileTracker(Mutex<HashMap<String, Entry>>);
+pub struct ReconcileTracker(Mutex<HashMap<String, TrackerEntry>>);
 
 impl ReconcileTracker {
-    fn with<T>(&self, uid: &str, now: Instant, act: impl FnOnce(&mut Entry) -> T) -> T {
+    fn with<T>(&self, uid: &str, now: Instant, act: impl FnOnce(&mut TrackerEntry) -> T) -> T {
         let mut entries = self.0.lock();
         if let Some(entry) = entries.get_mut(uid) {
             return act(entry);
         }
-        act(entries.entry(uid.to_owned()).or_insert(Entry { since: now, reported: None, checked: None }))
+        act(entries.entry(uid.to_owned()).or_insert(TrackerEntry {
+            since: now,
+            reported: None,
+            checked: None,
+        }))
     }
 
     /// This process is responsible for a resource from now on.
@@ -52,7 +56,7 @@ impl ReconcileTracker {
     /// The reconcile that runs reports this reason for `Ready`. `has_read`: whether it read AWS to report that.
     pub fn record_reason(&self, uid: &str, reason: Reason, has_read: bool) {
         if let Some(entry) = self.0.lock().get_mut(uid) {
-            entry.reported = Some(Report { reason, has_read });
+            entry.reported = Some(ReportedReason { reason, has_read });
         }
     }
 

@@ -15,13 +15,13 @@ use crate::runtime::queue::{Begun, BulkheadKey, Urgency, WorkQueue};
 use crate::runtime::store::Key;
 
 #[derive(Debug)]
-struct Shared {
-    queue: Mutex<Queue>,
+struct SharedQueue {
+    queue: Mutex<TriggerQueue>,
     changed: Notify,
 }
 
 #[derive(Debug)]
-struct Queue {
+struct TriggerQueue {
     work: WorkQueue,
     /// Whether this process leads.
     open: bool,
@@ -30,7 +30,7 @@ struct Queue {
 /// The queue of kind `K`. Clones share it.
 #[derive(Debug)]
 pub struct Triggers<K> {
-    shared: Arc<Shared>,
+    shared: Arc<SharedQueue>,
     kind: PhantomData<fn(K)>,
 }
 
@@ -43,8 +43,8 @@ impl<K> Clone for Triggers<K> {
 impl<K> Triggers<K> {
     /// `permits`: reconciles at the same time in each bulkhead.
     pub fn new(permits: u16) -> Triggers<K> {
-        let queue = Mutex::new(Queue { work: WorkQueue::new(permits), open: false });
-        Triggers { shared: Arc::new(Shared { queue, changed: Notify::new() }), kind: PhantomData }
+        let queue = Mutex::new(TriggerQueue { work: WorkQueue::new(permits), open: false });
+        Triggers { shared: Arc::new(SharedQueue { queue, changed: Notify::new() }), kind: PhantomData }
     }
 
     /// An object is due now.

@@ -16,9 +16,9 @@ use crate::iam::compare::trusts_service;
 use crate::ports::{Cloud, QueueMessage};
 use crate::replication::backfill::role::BATCH_OPERATIONS;
 use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
-use crate::replication::events::{Event, EventQueue};
+use crate::replication::events::{ChangeEvent, EventQueue};
 use crate::replication::health::canary::{
-    BucketFacts, CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
+    BucketFacts, CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, WrittenCanary,
 };
 use crate::replication::health::key_cause::GET_KEY_POLICY;
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
@@ -29,17 +29,17 @@ use crate::replication::{
     FailureClass, Observed, ObservedBucket, ObservedKey, ObservedRole, ReadSet, ResourceId, Step,
 };
 use crate::runtime::clock::SimulatedClock;
-use crate::simulation::world::{Role, World, access_denied, fail, partition};
+use crate::simulation::world::{SimulatedRole, World, access_denied, fail, partition};
 
 /// The access key that the operator signs with.
 pub const OWN_KEY: &str = "ASIAOPERATOR";
 
 /// AWS in memory.
 #[derive(Clone, Debug)]
-pub struct SimulatedCloud(Arc<Mutex<State>>);
+pub struct SimulatedCloud(Arc<Mutex<CloudState>>);
 
 #[derive(Debug)]
-struct State {
+struct CloudState {
     /// Shared with those who look at it: whoever changes it then changes a copy.
     world: Arc<World>,
     /// The state before the last write, from which AWS may still answer.
@@ -100,7 +100,7 @@ impl SimulatedClients {
 impl SimulatedCloud {
     pub fn new(world: World) -> SimulatedCloud {
         let world = Arc::new(world);
-        SimulatedCloud(Arc::new(Mutex::new(State {
+        SimulatedCloud(Arc::new(Mutex::new(CloudState {
             before: world.clone(),
             world,
             stale: false,
@@ -169,7 +169,7 @@ impl SimulatedCloud {
 
     fn read<T>(&self, read: impl FnOnce(&World) -> T) -> T {
         let mut state = self.0.lock();
-        let State { world, old_answers, .. } = &mut *state;
+        let CloudState { world, old_answers, .. } = &mut *state;
         old_answers.take_if(|old| old.clock.elapsed() >= old.until);
         if let Some(old) = old_answers {
             old.reads += 1;
@@ -317,7 +317,8 @@ impl Cloud for SimulatedCloud {
         self.write(|world| {
             let role =
                 account_of_arn(&request.role).and_then(|id| world.role(id, role_of_arn(&request.role)));
-            let trusts = |role: &Role| trusts_service(&role.trust, BATCH_OPERATIONS) && role.policy.is_some();
+            let trusts =
+                |role: &SimulatedRole| trusts_service(&role.trust, BATCH_OPERATIONS) && role.policy.is_some();
             let assumable = role.is_some_and(trusts);
             world.jobs.create(&clients.source, assumable, request)
         })
@@ -374,7 +375,7 @@ impl Cloud for SimulatedCloud {
         }))
     }
 
-    async fn put_canary(&self, clients: &SimulatedClients, object: &CanaryObject) -> Read<Written> {
+    async fn put_canary(&self, clients: &SimulatedClients, object: &CanaryObject) -> Read<WrittenCanary> {
         let caller =
             clients.require(object.bucket.account_ref.as_deref(), "s3:PutObject", &object.bucket.name)?;
         self.write(|world| world.put_object(caller, object))
@@ -455,7 +456,7 @@ impl Cloud for SimulatedCloud {
         access_key == OWN_KEY
     }
 
-    async fn forget_answers(&self, _event: &Event) {}
+    async fn forget_answers(&self, _event: &ChangeEvent) {}
 }
 
 /// The reads of one check, all from one state.

@@ -18,7 +18,7 @@ use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey, QueueMes
 use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
 use crate::replication::events::{self, EventQueue};
 use crate::replication::health::canary::{
-    CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written,
+    CanaryFacts, CanaryObject, HeldVersion, ReplicationStatus, VersionAt, WrittenCanary,
 };
 use crate::replication::health::metrics::{MetricsRequest, SeriesAnswer};
 use crate::replication::observed::Read;
@@ -144,10 +144,10 @@ pub enum Choice {
     DieAfter,
 }
 
-type Decision = Pin<Box<dyn Future<Output = Choice> + Send>>;
+type PendingChoice = Pin<Box<dyn Future<Output = Choice> + Send>>;
 
 /// Decides what becomes of each call.
-pub type Hook = Arc<dyn Fn(Call) -> Decision + Send + Sync>;
+pub type Hook = Arc<dyn Fn(Call) -> PendingChoice + Send + Sync>;
 
 /// A port whose calls go through a hook.
 #[derive(Clone)]
@@ -328,7 +328,7 @@ impl<P: Cloud> Cloud for Hooked<P> {
         self.aws(Call::ObserveForCanary, answer).await
     }
 
-    async fn put_canary(&self, clients: &P::Clients, object: &CanaryObject) -> Read<Written> {
+    async fn put_canary(&self, clients: &P::Clients, object: &CanaryObject) -> Read<WrittenCanary> {
         self.aws(Call::PutCanary(object.clone()), self.port.put_canary(clients, object)).await
     }
 
@@ -385,7 +385,7 @@ impl<P: Cloud> Cloud for Hooked<P> {
         self.port.is_own_access_key(access_key)
     }
 
-    async fn forget_answers(&self, event: &events::Event) {
+    async fn forget_answers(&self, event: &events::ChangeEvent) {
         self.port.forget_answers(event).await;
     }
 }

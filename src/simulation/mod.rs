@@ -22,5 +22,5 @@ pub use cloud::{OWN_KEY, SimulatedClients, SimulatedCloud};
 pub use cluster::SimulatedCluster;
 pub use hook::{Call, Choice, Hook, Hooked};
 pub use jobs::{Jobs, SimulatedJob};
-pub use operator::Operator;
-pub use world::{Bucket, Role, World};
+pub use operator::SimulatedOperator;
+pub use world::{SimulatedBucket, SimulatedRole, World};

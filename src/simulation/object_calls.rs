@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::iam::arn::{bucket_of_arn, role_of_arn};
-use crate::replication::health::canary::{CanaryObject, HeldVersion, ReplicationStatus, VersionAt, Written};
+use crate::replication::health::canary::{
+    CanaryObject, HeldVersion, ReplicationStatus, VersionAt, WrittenCanary,
+};
 use crate::replication::observed::Read;
 use crate::replication::{BucketAddress, Rule, VersioningStatus};
 use crate::simulation::world::{World, access_denied};
@@ -18,7 +20,7 @@ impl World {
     ///
     /// # Errors
     /// What S3 answers.
-    pub fn put_object(&mut self, caller: &str, object: &CanaryObject) -> Read<Written> {
+    pub fn put_object(&mut self, caller: &str, object: &CanaryObject) -> Read<WrittenCanary> {
         let CanaryObject { bucket, key, tags } = object;
         let held = self.bucket(caller, bucket, "s3:PutObject")?;
         let encrypted = held.objects.encrypted;
@@ -27,7 +29,7 @@ impl World {
         let status = if applies { ReplicationStatus::Pending } else { ReplicationStatus::Absent };
         let held = self.bucket_mut(caller, bucket, "s3:PutObject")?;
         let id = held.objects.add(key, tags.clone(), Some(status));
-        Ok(Written { version: id, encrypted })
+        Ok(WrittenCanary { version: id, encrypted })
     }
 
     /// The replication status of a version, as an account; what was read as pending has been replicated since.

@@ -42,7 +42,7 @@ use crate::telemetry::{EventMetrics, EventOutcome, Metrics, Registry};
 pub const CLUSTER: &str = "cluster-uid";
 
 /// An operator process.
-pub struct Operator {
+pub struct SimulatedOperator {
     controller: BucketReplicationController<Hooked<SimulatedCloud>, Hooked<SimulatedCluster>>,
     accounts: AwsAccountController<Hooked<SimulatedCloud>, Hooked<SimulatedCluster>>,
     backfills: ReplicationBackfillController<Hooked<SimulatedCloud>, Hooked<SimulatedCluster>>,
@@ -50,7 +50,7 @@ pub struct Operator {
     brought: Mutex<BTreeMap<ObjectName, String>>,
 }
 
-impl Operator {
+impl SimulatedOperator {
     /// Starts a process, which has seen nothing yet. `edit`: what its flags say.
     pub fn start(
         cloud: &SimulatedCloud,
@@ -58,8 +58,8 @@ impl Operator {
         clock: &SimulatedClock,
         hook: Hook,
         edit: impl FnOnce(&mut Settings),
-    ) -> Operator {
-        Operator::start_under((cloud, cluster, clock), hook, Box::new(|| true), edit)
+    ) -> SimulatedOperator {
+        SimulatedOperator::start_under((cloud, cluster, clock), hook, Box::new(|| true), edit)
     }
 
     /// Starts a process that begins steps only while `may_begin` says so.
@@ -68,7 +68,7 @@ impl Operator {
         hook: Hook,
         may_begin: Box<dyn Fn() -> bool + Send + Sync>,
         edit: impl FnOnce(&mut Settings),
-    ) -> Operator {
+    ) -> SimulatedOperator {
         let mut settings = Settings {
             namespaces: Vec::new(),
             selector: None,
@@ -145,7 +145,7 @@ impl Operator {
             backfills: Triggers::new(1),
             replications: Triggers::new(1),
         };
-        Operator { controller, accounts, backfills, brought: Mutex::default() }
+        SimulatedOperator { controller, accounts, backfills, brought: Mutex::default() }
     }
 
     /// The watches bring everything as the API server holds it now.

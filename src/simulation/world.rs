@@ -31,9 +31,9 @@ pub struct World {
     /// The id of the account of the operator's own identity.
     pub own_account: String,
     /// By account id and lowercase name: IAM's names are unique without regard to case.
-    pub roles: BTreeMap<(String, String), Role>,
+    pub roles: BTreeMap<(String, String), SimulatedRole>,
     /// By name, which is unique among all accounts.
-    pub buckets: BTreeMap<String, Bucket>,
+    pub buckets: BTreeMap<String, SimulatedBucket>,
     /// The state of KMS keys, by ARN: `Enabled`, `Disabled`, `PendingDeletion`.
     pub keys: BTreeMap<String, String>,
     /// The policies of keys that have another one than KMS gives a new key.
@@ -52,7 +52,7 @@ pub struct World {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Bucket {
+pub struct SimulatedBucket {
     pub account_id: String,
     pub region: String,
     #[serde(serialize_with = "versioning_text")]
@@ -65,7 +65,7 @@ pub struct Bucket {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Role {
+pub struct SimulatedRole {
     pub arn: String,
     pub name: String,
     pub path: String,
@@ -100,7 +100,7 @@ impl World {
 
     /// Makes an unversioned bucket.
     pub fn create_bucket(&mut self, name: &str, region: &str, account_id: &str) {
-        let bucket = Bucket {
+        let bucket = SimulatedBucket {
             account_id: account_id.to_owned(),
             region: region.to_owned(),
             versioning: VersioningStatus::Disabled,
@@ -115,7 +115,7 @@ impl World {
 
     /// The state as text: equal states have equal texts.
     pub fn canonical(&self) -> String {
-        let roles: BTreeMap<String, &Role> =
+        let roles: BTreeMap<String, &SimulatedRole> =
             self.roles.iter().map(|((account, name), role)| (format!("{account}/{name}"), role)).collect();
         // Metrics decide no write to AWS, so that states that differ by them alone are explored once.
         let World {
@@ -133,11 +133,11 @@ impl World {
             .unwrap_or_default()
     }
 
-    pub fn role(&self, account_id: &str, name: &str) -> Option<&Role> {
+    pub fn role(&self, account_id: &str, name: &str) -> Option<&SimulatedRole> {
         self.roles.get(&key(account_id, name))
     }
 
-    pub fn role_mut(&mut self, account_id: &str, name: &str) -> Option<&mut Role> {
+    pub fn role_mut(&mut self, account_id: &str, name: &str) -> Option<&mut SimulatedRole> {
         self.roles.get_mut(&key(account_id, name))
     }
 
@@ -147,7 +147,7 @@ impl World {
         caller: &str,
         address: &BucketAddress,
         action: &'static str,
-    ) -> Read<&Bucket> {
+    ) -> Read<&SimulatedBucket> {
         let name = &address.name;
         let Some(bucket) = self.buckets.get(name) else {
             return Err(fail(
@@ -172,12 +172,17 @@ impl World {
         caller: &str,
         address: &BucketAddress,
         action: &'static str,
-    ) -> Read<&mut Bucket> {
+    ) -> Read<&mut SimulatedBucket> {
         self.bucket(caller, address, action)?;
         self.buckets.get_mut(&address.name).ok_or_else(|| access_denied(action, &address.name))
     }
 
-    fn existing_role(&mut self, account_id: &str, name: &str, action: &'static str) -> Read<&mut Role> {
+    fn existing_role(
+        &mut self,
+        account_id: &str,
+        name: &str,
+        action: &'static str,
+    ) -> Read<&mut SimulatedRole> {
         let detail = format!("The role with name {name} cannot be found.");
         let missing = || fail(FailureClass::NoSuchRole, action, name, ("NoSuchEntity", &detail));
         self.roles.get_mut(&key(account_id, name)).ok_or_else(missing)
@@ -247,7 +252,7 @@ impl World {
             return Err(fail(FailureClass::Conflict, "iam:CreateRole", name, code));
         }
         let RoleDocuments { path, trust, permissions_boundary, tags, description: _ } = documents;
-        let role = Role {
+        let role = SimulatedRole {
             arn: partition().role_arn(account_id, path, name),
             name: name.to_owned(),
             path: path.clone(),
@@ -438,7 +443,7 @@ impl World {
     }
 }
 
-impl Bucket {
+impl SimulatedBucket {
     pub fn observed_versioning(&self) -> Versioning {
         Versioning { status: self.versioning, mfa_delete: self.mfa_delete }
     }

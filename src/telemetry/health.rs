@@ -15,22 +15,22 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 use crate::telemetry::Metrics;
-use crate::telemetry::server::{Limits, serve_within};
+use crate::telemetry::server::{ConnectionLimits, serve_within};
 
 /// Returns what is stuck, if anything is.
 type LivenessCheck = dyn Fn() -> Option<String> + Send + Sync;
 
 /// Whether the process is alive, and whether it is ready: it has listed all resources and leads or can take over.
 #[derive(Clone, Default)]
-pub struct Health(Arc<Shared>);
+pub struct ProcessHealth(Arc<HealthState>);
 
 #[derive(Default)]
-struct Shared {
+struct HealthState {
     ready: AtomicBool,
     liveness_checks: Mutex<Vec<Box<LivenessCheck>>>,
 }
 
-impl Health {
+impl ProcessHealth {
     pub fn set_ready(&self) {
         self.0.ready.store(true, Ordering::Release);
     }
@@ -64,7 +64,7 @@ pub struct ServeError {
 /// When the address cannot be listened on.
 pub async fn serve(
     address: SocketAddr,
-    health: Health,
+    health: ProcessHealth,
     metrics: Metrics,
 ) -> Result<impl Future<Output = ()>, ServeError> {
     let listener = TcpListener::bind(address).await.map_err(|source| ServeError { address, source })?;
@@ -76,17 +76,17 @@ pub async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(render))
         .with_state((health, metrics));
-    Ok(serve_within(listener, router, Limits::default()))
+    Ok(serve_within(listener, router, ConnectionLimits::default()))
 }
 
-async fn livez(State((health, _)): State<(Health, Metrics)>) -> (StatusCode, String) {
+async fn livez(State((health, _)): State<(ProcessHealth, Metrics)>) -> (StatusCode, String) {
     match health.stuck_reason() {
         None => (StatusCode::OK, "ok".to_owned()),
         Some(stuck_reason) => (StatusCode::SERVICE_UNAVAILABLE, stuck_reason),
     }
 }
 
-async fn readyz(State((health, _)): State<(Health, Metrics)>) -> (StatusCode, &'static str) {
+async fn readyz(State((health, _)): State<(ProcessHealth, Metrics)>) -> (StatusCode, &'static str) {
     if health.is_ready() {
         (StatusCode::OK, "ok")
     } else {
@@ -97,7 +97,7 @@ async fn readyz(State((health, _)): State<(Health, Metrics)>) -> (StatusCode, &'
     }
 }
 
-async fn render(State((_, metrics)): State<(Health, Metrics)>) -> Response {
+async fn render(State((_, metrics)): State<(ProcessHealth, Metrics)>) -> Response {
     match metrics.render() {
         Ok(text) => {
             ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
@@ -130,14 +130,14 @@ mod tests {
         beat
     }
 
-    async fn answer(health: &Health) -> StatusCode {
+    async fn answer(health: &ProcessHealth) -> StatusCode {
         livez(State((health.clone(), Metrics::default()))).await.into_response().status()
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn livez_fails_while_a_task_hangs_and_passes_once_it_goes_on() {
         const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(300);
-        let (health, lock) = (Health::default(), Arc::default());
+        let (health, lock) = (ProcessHealth::default(), Arc::default());
         let beat = task(Arc::clone(&lock));
         health.add_liveness_check(move || {
             let silent = beat.lock().elapsed();
@@ -162,9 +162,9 @@ mod tests {
 
     #[tokio::test]
     async fn readiness_and_liveness_are_independent() {
-        let health = Health::default();
+        let health = ProcessHealth::default();
         assert_eq!(answer(&health).await, StatusCode::OK, "a process that still starts is alive");
-        let ready = |health: &Health| readyz(State((health.clone(), Metrics::default())));
+        let ready = |health: &ProcessHealth| readyz(State((health.clone(), Metrics::default())));
         assert_eq!(ready(&health).await.0, StatusCode::SERVICE_UNAVAILABLE);
         health.set_ready();
         assert_eq!(ready(&health).await.0, StatusCode::OK);

@@ -11,13 +11,13 @@ mod server;
 #[cfg(feature = "otlp")]
 mod traces;
 
-pub use health::{Health, ServeError, serve};
+pub use health::{ProcessHealth, ServeError, serve};
 pub use log_level::follow as follow_log_level;
 pub use logs::{LogError, LogFormat, LogLevel, init_logs};
 pub use metrics::{
     AWS_LIMITER_WAIT, AWS_REQUEST_DURATION, AWS_REQUESTS, AWS_THROTTLES, ArrivalSample, DESCRIPTIONS,
-    Description, Ending, EventMetrics, EventOutcome, FleetSnapshot, FoundBy, Kind, Metrics, OriginLabels,
-    PREFIX, Registry, ResourceSample,
+    Description, EventMetrics, EventOutcome, FleetSnapshot, FoundBy, Kind, Metrics, OriginLabels, PREFIX,
+    ReconcileResult, Registry, ResourceSample,
 };
 #[cfg(feature = "otlp")]
 pub use traces::{TraceError, Traces};

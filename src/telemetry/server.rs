@@ -19,21 +19,21 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// What the clients of one port may take of this process.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Connections at the same time.
     pub connections: usize,
     /// The longest that a client may take to send the head of a request.
     pub header_timeout: Duration,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     fn default() -> Self {
-        Limits { connections: 128, header_timeout: Duration::from_secs(10) }
+        ConnectionLimits { connections: 128, header_timeout: Duration::from_secs(10) }
     }
 }
 
 /// Serves until dropped.
-pub async fn serve_within(listener: TcpListener, router: Router, limits: Limits) {
+pub async fn serve_within(listener: TcpListener, router: Router, limits: ConnectionLimits) {
     let mut open = Open(VecDeque::new());
     loop {
         match listener.accept().await {
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    async fn start(limits: Limits) -> SocketAddr {
+    async fn start(limits: ConnectionLimits) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/livez", get(|| async { "ok" }));
@@ -108,7 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_probe_is_answered_however_many_idle_connections_there_are() {
-        let limits = Limits { connections: 8, header_timeout: Duration::from_secs(3600) };
+        let limits = ConnectionLimits { connections: 8, header_timeout: Duration::from_secs(3600) };
         let address = start(limits).await;
         let mut idle = Vec::new();
         for _ in 0..100 {
@@ -121,7 +121,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_sends_no_request_is_closed() {
-        let limits = Limits { connections: 8, header_timeout: Duration::from_millis(10) };
+        let limits = ConnectionLimits { connections: 8, header_timeout: Duration::from_millis(10) };
         let address = start(limits).await;
         let mut slow = TcpStream::connect(address).await.unwrap();
         slow.write_all(b"GET /livez HT").await.unwrap();

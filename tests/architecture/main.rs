@@ -3,7 +3,9 @@
 
 mod functions;
 mod headers;
+mod hidden;
 mod sources;
+mod types;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,9 @@ use std::{fs, iter};
 
 use functions::{Broken, broken};
 use headers::{Part, lacking};
+use hidden::{Form, hidden};
 use sources::{Edge, Sources, circles};
+use types::collisions;
 
 /// Which of the crate's modules each one may use. A module may always use itself.
 const MAY_USE: [(&str, &[&str]); 12] = [
@@ -47,6 +51,13 @@ const ONLY_IN: [(&str, &[&str]); 10] = [
     ("SystemTime::now", &["aws", "telemetry", "runtime"]),
     ("kube::Client", &["controllers", "runtime", "cli"]),
     ("kube::Api", &["controllers", "runtime", "cli"]),
+];
+
+/// The names that a type in the folder of each kind may have, because they are the same idea for each kind.
+const ONE_FOR_EACH_KIND: [(&str, &str); 3] = [
+    ("Context", "the dependencies of a reconcile of the kind"),
+    ("Memory", "what is remembered of the kind's resources between reconciles"),
+    ("Stop", "why a reconcile of the kind ends early"),
 ];
 
 fn root() -> PathBuf {
@@ -132,6 +143,8 @@ fn a_use_against_the_direction_is_found_in_whatever_form_it_is_written() {
         "use crate::{b::{inner::{f as g}}};",
         "use super::b::B;",
         "use crate::b as other; fn f() { other::inner::f() }",
+        "use crate::b as other; use other::inner::f;",
+        "use crate::b; pub use b::inner::{f as g};",
         "fn f() { crate::b::inner::f() }",
         "fn f() -> crate::b::B { todo!() }",
         "fn f(b: &dyn Into<crate::b::B>) {}",
@@ -186,6 +199,145 @@ fn a_circle_through_a_re_export_is_found_and_one_of_tests_is_none() {
     ];
     let edges = Sources::parse(of_tests).edges();
     assert!(edges.iter().any(|edge| edge.from == "a/tests/more.rs" && edge.test), "{edges:?}");
+}
+
+#[test]
+fn a_circle_through_a_private_import_of_the_module_above_is_found() {
+    let files = [
+        ("lib.rs", "pub mod a;"),
+        ("a/mod.rs", "mod one; mod two; use two::Two;"),
+        ("a/one.rs", "use super::Two; pub struct One;"),
+        ("a/two.rs", "use crate::a::one::One; pub struct Two;"),
+    ];
+    assert_eq!(circles_in(&files), [["a/one.rs", "a/two.rs"]]);
+}
+
+/// The forms in the sources of a crate that hide which file uses which other, each with its file.
+fn hidden_in<'a>(sources: &Sources, files: &[(&'a str, &str)]) -> Vec<(&'a str, Form)> {
+    let outside_tests: BTreeSet<&str> = sources.outside_tests().chain(["main.rs"]).collect();
+    let in_file = |(file, text): &(&'a str, &str)| {
+        let file = *file;
+        hidden(text, !outside_tests.contains(file)).into_iter().map(move |form| (file, form))
+    };
+    files.iter().flat_map(in_file).collect()
+}
+
+/// The sources of the program, by name and text.
+fn texts() -> Vec<(String, String)> {
+    let name = |path: &Path| path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+    let sources = files(&root()).into_iter().filter(|path| path.extension().is_some_and(|end| end == "rs"));
+    sources.map(|path| (name(&path), fs::read_to_string(&path).unwrap())).collect()
+}
+
+fn lent(texts: &[(String, String)]) -> Vec<(&str, &str)> {
+    texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect()
+}
+
+#[test]
+fn nothing_hides_which_file_uses_which_other() {
+    let all = texts();
+    let found = hidden_in(&Sources::read(&root()), &lent(&all));
+    assert!(
+        found.is_empty(),
+        "name each item in its `use`, and keep each module in its own file: {found:#?}"
+    );
+}
+
+#[test]
+fn a_use_against_the_direction_in_a_form_that_hides_it_is_found() {
+    let two_files = |text: &str| {
+        let files = [("lib.rs", "pub mod a; pub mod b;"), ("a.rs", text), ("b.rs", "pub struct B;")];
+        hidden_in(&Sources::parse(files), &files)
+    };
+    for (form, found) in [
+        ("use crate::b::*;", Form::Glob),
+        ("use super::b::*;", Form::Glob),
+        ("use super::*; fn f() -> b::B { b::B }", Form::Glob),
+        ("use crate::*;", Form::Glob),
+        ("pub use crate::b::*;", Form::Glob),
+        ("use crate::{b::{self, *}};", Form::Glob),
+        ("use crate::b as c; use c::*;", Form::Glob),
+        ("mod inside { use super::super::b::*; }", Form::Glob),
+        ("fn f() { use crate::b::*; }", Form::Glob),
+        ("macro_rules! m { () => { use crate::b::*; } }", Form::Glob),
+        ("#[cfg(any(test, feature = \"a\"))] mod inside { use crate::b::*; }", Form::Glob),
+        ("#[path = \"b.rs\"] mod c;", Form::Path),
+        ("#[path = \"b.rs\"] pub mod c;", Form::Path),
+        ("mod inside { #[path = \"../b.rs\"] mod c; }", Form::Path),
+        ("#[cfg_attr(unix, path = \"b.rs\")] mod c;", Form::Path),
+        ("#[cfg_attr(unix, allow(dead_code), path = \"b.rs\")] mod c;", Form::Path),
+        ("#[cfg(test)] #[path = \"b.rs\"] mod c;", Form::Path),
+        ("macro_rules! m { () => { #[path = \"b.rs\"] mod c; } }", Form::Path),
+        ("include!(\"b.rs\");", Form::Include),
+        ("fn f() { std::include!(\"b.rs\") }", Form::Include),
+        ("#[cfg(test)] mod tests { include!(\"b.rs\"); }", Form::Include),
+    ] {
+        assert_eq!(two_files(form), [("a.rs", found)], "{form}");
+    }
+    for form in [
+        "#[cfg(test)] mod tests { use super::*; use crate::b::*; }",
+        "use std::path::Path; fn f(path: &Path) -> usize { 2 * path.len() }",
+        "#[serde(path = \"a\")] struct A;",
+        "fn f() { g!(a::b * c); include_str!(\"b.rs\"); }",
+    ] {
+        assert_eq!(two_files(form), [], "{form}");
+    }
+    let of_tests = [("lib.rs", "#[cfg(test)] mod tests;"), ("tests.rs", "use super::*; include!(\"x.rs\");")];
+    assert_eq!(hidden_in(&Sources::parse(of_tests), &of_tests), [("tests.rs", Form::Include)]);
+}
+
+#[test]
+fn no_two_types_have_one_name() {
+    let (sources, all) = (Sources::read(&root()), texts());
+    let outside_tests: BTreeSet<&str> = sources.outside_tests().chain(["main.rs"]).collect();
+    let files = || lent(&all).into_iter().filter(|(file, _)| outside_tests.contains(file));
+    let shared = ONE_FOR_EACH_KIND.map(|(name, _)| name);
+    let found = collisions(files(), "controllers", &shared);
+    assert!(found.is_empty(), "one word for one thing: {found:#?}");
+    let without_list = collisions(files(), "controllers", &[]);
+    let needed: Vec<&str> = without_list.keys().map(String::as_str).collect();
+    assert_eq!(needed, shared, "names of ONE_FOR_EACH_KIND that one type has are in it for nothing");
+}
+
+#[test]
+fn a_second_type_of_a_name_is_found_in_whatever_form_it_is_written() {
+    let found = |text: &str, shared: &[&str]| {
+        let files = [("a/one/x.rs", "pub struct A; fn f() {}"), ("a/two/x.rs", text)];
+        collisions(files, "a", shared).into_keys().collect::<Vec<_>>()
+    };
+    for form in [
+        "struct A;",
+        "pub(super) enum A<T> { B(T) }",
+        "pub type A = u8;",
+        "trait A { type B; }",
+        "union A { b: u8 }",
+        "mod inside { pub struct A; }",
+        "fn f() { struct A; }",
+        "impl B { fn f() { enum A {} } }",
+        "macro_rules! m { () => { pub struct A(u8); } }",
+        "b! { #[derive(Debug)] pub enum A { B } }",
+    ] {
+        assert_eq!(found(form, &[]), ["A"], "{form}");
+        assert_eq!(found(form, &["A"]), [""; 0], "{form} is in a folder of its own");
+    }
+    for form in [
+        "enum B { A }",
+        "use b::A;",
+        "impl B for C { type A = u8; }",
+        "trait B { type A; }",
+        "const A: u8 = 1;",
+        "#[cfg(test)] mod tests { struct A; }",
+        "#[cfg(test)] struct A;",
+        "#[cfg(test)] fn f() { struct A; }",
+    ] {
+        assert_eq!(found(form, &[]), [""; 0], "{form}");
+    }
+    for second in ["a/one/y.rs", "a/one/x/y.rs", "a/x.rs", "b/two/x.rs", "ab/two/x.rs", "x.rs"] {
+        let files = [("a/one/x.rs", "struct A;"), (second, "struct A;")];
+        assert_eq!(collisions(files, "a", &["A"]).into_keys().collect::<Vec<_>>(), ["A"], "{second}");
+    }
+    let in_one_file = [("a/one/x.rs", "struct A; mod inside { struct A; }")];
+    assert_eq!(collisions(in_one_file, "a", &["A"])["A"], ["a/one/x.rs", "a/one/x.rs"]);
 }
 
 /// The source files of the program and of the rig that are not tests as a whole.

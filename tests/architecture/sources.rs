@@ -1,8 +1,9 @@
 //! Reads which file of a crate uses which other.
 //!
 //! In: the sources of a crate, by path. Out: an edge for each use, however it is written: `use crate::{a, b}`, nested
-//! groups, `super::super::`, `self::`, a path in an expression or a type, a path inside a macro. A name that a module
-//! re-exports counts as the file that defines it, so that a `mod.rs` that only gathers names is in nobody's way.
+//! groups, `super::super::`, `self::`, a path in an expression or a type, a path inside a macro. `hidden` finds the forms
+//! that this file does not follow, and no source may have them. A name that a module re-exports counts as the file that
+//! defines it, so that a `mod.rs` that only gathers names is in nobody's way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -141,20 +142,27 @@ impl Sources {
 
     /// Whether an import only hands on a name of the module's own child.
     fn gathers(&self, module: &Module, import: &Import) -> bool {
-        import.public && import.path.len() > module.len() && import.path.starts_with(module)
+        let Some(rest) = import.path.strip_prefix(module.as_slice()) else { return false };
+        let Some(name) = rest.first() else { return false };
+        let is_child = self.files.contains_key(&import.path[..=module.len()]);
+        let mut others = self.files[module].imports.iter().filter(|other| other.path != import.path);
+        // A name that another `use` brings in is not the module's own.
+        import.public && (is_child || !others.any(|other| other.name == *name))
     }
 
     /// The file that defines the item at a path; `None` for a path to a module.
     fn defining_file(&self, path: &[String]) -> Option<&str> {
         let mut path = path.to_vec();
-        // Each round follows one re-export; a circle of re-exports does not compile.
+        // Each round follows one import, which the module and those below it may use even if it is not public. A circle of
+        // imports does not compile.
         for _ in 0..20 {
             let known = (0..=path.len()).rev().find(|n| self.files.contains_key(&path[..*n]))?;
             let file = &self.files[&path[..known]];
             let item = path.get(known)?;
-            let reexport = |import: &&Import| import.public && import.name == *item;
+            let names_it = |import: &&Import| import.name == *item && import.path != path[..=known];
+            let imports = || file.imports.iter().filter(|import| import.public || !import.test);
             let globs = || file.imports.iter().filter(|import| import.public && import.name == "*");
-            if let Some(import) = file.imports.iter().find(reexport) {
+            if let Some(import) = imports().find(names_it) {
                 path = import.path.iter().chain(&path[known + 1..]).cloned().collect();
             } else if let Some(glob) = globs().find(|glob| self.files.contains_key(&glob.path)) {
                 path = glob.path.iter().chain(&path[known..]).cloned().collect();
@@ -207,6 +215,25 @@ pub fn is_test(attributes: &[Attribute]) -> bool {
         Meta::List(list) => list.path.is_ident("cfg") && list.tokens.to_string() == "test",
         _ => false,
     })
+}
+
+/// The attributes of an item.
+pub fn attributes(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Const(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Macro(item) => &item.attrs,
+        Item::Mod(item) => &item.attrs,
+        Item::Static(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        Item::Trait(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
+        Item::Union(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        _ => &[],
+    }
 }
 
 /// A path as it is written, from the root of the crate; `None` when it leads to another crate or to an item of the file
@@ -348,11 +375,7 @@ impl<'a> Visit<'a> for Paths<'_> {
 
     fn visit_item(&mut self, item: &'a Item) {
         let test = self.test;
-        self.test |= match item {
-            Item::Fn(item) => is_test(&item.attrs),
-            Item::Impl(item) => is_test(&item.attrs),
-            _ => false,
-        };
+        self.test |= is_test(attributes(item));
         syn::visit::visit_item(self, item);
         self.test = test;
     }

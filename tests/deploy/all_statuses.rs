@@ -15,7 +15,7 @@ use s3_replication_operator::replication::events::coverage::AccountEvents;
 use s3_replication_operator::replication::health::Evidence;
 use s3_replication_operator::replication::plan::plan;
 use s3_replication_operator::replication::status::{
-    Contested, ObservedAccount, Outcome, Report, StatusContext, account_status, report, stopped,
+    Contested, ObservedAccount, Outcome, StatusContext, StatusReport, account_status, report, stopped,
 };
 use s3_replication_operator::replication::{
     Accounts, Caller, Desired, Failure, FailureClass, Observed, ObservedBucket, Plan, PlanInput, ReadSet,
@@ -163,7 +163,7 @@ impl Case {
                 evidence: &Evidence::default(),
                 raised_interval: None,
             };
-            let Report { status, reason, .. } = report(&input, &plan, &outcome_of(&plan), &context);
+            let StatusReport { status, reason, .. } = report(&input, &plan, &outcome_of(&plan), &context);
             (status, reason)
         })
     }
@@ -195,7 +195,7 @@ pub fn replications() -> Result<Vec<State>> {
                 evidence: &Evidence::default(),
                 raised_interval: None,
             };
-            let Report { status, reason, .. } = stopped(&refusal, &occasion);
+            let StatusReport { status, reason, .. } = stopped(&refusal, &occasion);
             (status, reason)
         })?);
         let refused = |plan| Plan { refusals: vec![refusal.clone()], stages: Vec::new(), ..plan };

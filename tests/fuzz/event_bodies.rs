@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 use s3_replication_operator::replication::events::{
-    EventName, Lookup, MAX_BODY, Message, OwnWrites, Service, Subject, parse,
+    ChangedResource, EventName, Lookup, MAX_BODY, Message, OwnWrites, Service, parse,
 };
 use serde_json::{Value, json};
 use strum::VariantArray;
@@ -65,9 +65,9 @@ fn is_sound(body: &str) -> Result<(), TestCaseError> {
     prop_assert!(event.origin.account.len() == 12 && event.origin.region.len() <= 32);
     prop_assert!((1..=256).contains(&event.subject.name().len()));
     let fits = match event.origin.service {
-        Service::S3 => matches!(event.subject, Subject::Bucket(_)),
-        Service::Iam => matches!(event.subject, Subject::Role(_)) && event.origin.region.is_empty(),
-        Service::Kms => matches!(event.subject, Subject::Key(_)),
+        Service::S3 => matches!(event.subject, ChangedResource::Bucket(_)),
+        Service::Iam => matches!(event.subject, ChangedResource::Role(_)) && event.origin.region.is_empty(),
+        Service::Kms => matches!(event.subject, ChangedResource::Key(_)),
     };
     prop_assert!(fits);
     prop_assert_eq!(Lookup::of_event(&event), Lookup::of_event(&event.clone()));

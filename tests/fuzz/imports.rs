@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use proptest::prelude::*;
 use s3_replication_operator::replication::Configuration;
-use s3_replication_operator::replication::import::{Replicating, import};
+use s3_replication_operator::replication::import::{ReplicatingBucket, import};
 use serde_json::json;
 
 use crate::choice::{choose, optional};
@@ -57,7 +57,7 @@ fn what_is_imported_passes_admission_and_the_rest_is_named() {
     let schema = spec_schema("s3replication.dev_bucketreplications.yaml");
     let counts = Cell::new((0, 0));
     check(2000, odd(), |configuration| {
-        let found = Replicating {
+        let found = ReplicatingBucket {
             bucket: "orders",
             region: Some("us-east-1"),
             account_id: ACCOUNT,

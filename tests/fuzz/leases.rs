@@ -5,9 +5,9 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use proptest::prelude::*;
 use proptest::sample::select;
-use s3_replication_operator::runtime::leader::clock::BootInstant;
+use s3_replication_operator::runtime::leader::boot_instant::BootInstant;
 use s3_replication_operator::runtime::leader::record::{Candidate, Decision};
-use s3_replication_operator::runtime::leader::{Settings, Succession, Times};
+use s3_replication_operator::runtime::leader::{LeaseSettings, LeaseTimes, Succession};
 use serde_json::{Value, json};
 
 use crate::choice::choose;
@@ -34,12 +34,12 @@ const TOKENS: &[&str] = &[
 const SECOND: Duration = Duration::from_secs(1);
 
 fn candidate_named(holder: &str) -> Candidate {
-    Candidate::new(Settings {
+    Candidate::new(LeaseSettings {
         namespace: "ns".to_owned(),
         name: "lease".to_owned(),
         holder: holder.to_owned(),
         scope: "all".to_owned(),
-        times: Times::new(15 * SECOND, 10 * SECOND, 2 * SECOND).unwrap(),
+        times: LeaseTimes::new(15 * SECOND, 10 * SECOND, 2 * SECOND).unwrap(),
     })
 }
 

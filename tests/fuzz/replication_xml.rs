@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use s3_replication_operator::api::Switch;
 use s3_replication_operator::aws::convert::{from_sdk, to_sdk};
 use s3_replication_operator::aws::unknown_elements;
-use s3_replication_operator::replication::{Configuration, Filter, Rule, RuleDestination};
+use s3_replication_operator::replication::{Configuration, Rule, RuleDestination, RuleFilter};
 
 use crate::choice::{choose, optional};
 use crate::engine::{check, check_documents, corpus};
@@ -91,7 +91,7 @@ prop_compose! {
         kms_encrypted_objects in switch(),
         destination in destination(),
     ) -> Rule {
-        let filter = Filter { prefix, tags };
+        let filter = RuleFilter { prefix, tags };
         Rule { status, priority, filter, delete_markers, replica_modifications, kms_encrypted_objects, destination }
     }
 }
@@ -159,7 +159,7 @@ fn both_versions_of_the_schema_are_read() {
     assert_eq!(first.delete_markers, Switch::Enabled, "the first version always replicates them");
     assert_eq!(second.priority, Some(7));
     let tags = BTreeMap::from([("a&b".to_owned(), "<1>".to_owned()), ("team".to_owned(), "data".to_owned())]);
-    assert_eq!(second.filter, Filter { prefix: "logs/".to_owned(), tags });
+    assert_eq!(second.filter, RuleFilter { prefix: "logs/".to_owned(), tags });
     assert_eq!(second.destination.storage_class.as_deref(), Some("GLACIER_IR"));
     assert_eq!(second.destination.ownership.as_deref(), Some("Destination"));
     let switches = [second.replica_modifications, second.kms_encrypted_objects, second.destination.metrics];

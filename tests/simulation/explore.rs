@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use s3_replication_operator::mutants::{self, Mutant};
 use s3_replication_operator::simulation::explore::{
-    Found, Limits, PROPERTIES, SCENES, explore, find_mutant, replay, story, unused_budgets,
+    PROPERTIES, SCENES, SceneResult, SearchLimits, explore, find_mutant, replay, story, unused_budgets,
 };
 
 /// Explore the controllers in every order of calls, faults and other people's acts
@@ -70,18 +70,18 @@ fn minutes(arguments: &Arguments) -> f64 {
     arguments.minutes.unwrap_or(if arguments.mutants { 20.0 } else { 2.0 })
 }
 
-fn limits(arguments: &Arguments) -> Limits {
+fn limits(arguments: &Arguments) -> SearchLimits {
     let time = Duration::from_secs_f64(minutes(arguments) * 60.0);
-    Limits { seed: arguments.seed, depth: arguments.depth, runs: u64::MAX, time }
+    SearchLimits { seed: arguments.seed, depth: arguments.depth, runs: u64::MAX, time }
 }
 
 fn all_scenes(arguments: &Arguments) -> bool {
     let begun = Instant::now();
-    let mut all: Vec<Found> = Vec::new();
+    let mut all: Vec<SceneResult> = Vec::new();
     for (index, scene) in SCENES.iter().enumerate() {
         let left = Duration::from_secs_f64(minutes(arguments) * 60.0).saturating_sub(begun.elapsed());
         let scenes = u32::try_from(SCENES.len() - index).unwrap_or(1);
-        let limits = Limits { time: left / scenes, ..limits(arguments) };
+        let limits = SearchLimits { time: left / scenes, ..limits(arguments) };
         println!("{}: {}", scene.name, scene.about);
         let found = explore(scene, limits, true);
         let rest = if found.complete { "every trace" } else { "stopped by the time" };
@@ -144,7 +144,7 @@ fn all_mutants(arguments: &Arguments) -> bool {
         let left = Duration::from_secs_f64(minutes(arguments) * 60.0).saturating_sub(start.elapsed());
         let share = u32::try_from(Mutant::ALL.len() - index).unwrap_or(1);
         println!("{mutant:?}: {}", mutant.sentence());
-        match find_mutant(mutant, Limits { time: left / share, ..limits(arguments) }) {
+        match find_mutant(mutant, SearchLimits { time: left / share, ..limits(arguments) }) {
             Some(failure) => println!("{failure}\n  Found in {:.1} s.\n", begun.elapsed().as_secs_f64()),
             None => {
                 println!("  NOT FOUND in {:.1} s\n", begun.elapsed().as_secs_f64());

@@ -3,12 +3,12 @@
 //!
 //! In: the types of the files of this folder. Out: their names, for the rest of the crate.
 
-mod canary_place;
+mod canary_place_status;
 mod health;
 mod spec;
 mod status;
 
-pub use canary_place::CanaryPlace;
+pub use canary_place_status::CanaryPlaceStatus;
 pub use health::{
     Canary, CanaryStatus, DEFAULT_CANARY_PREFIX, FailureEventStatus, Health, HealthStatus, MAX_NOT_COUNTED,
     MAX_RULE_ENTRIES, NotCounted, RuleHealth, RuleVerdict,

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
-use crate::api::bucket_replication::canary_place::CanaryPlace;
+use crate::api::bucket_replication::canary_place_status::CanaryPlaceStatus;
 use crate::api::bucket_replication::health::HealthStatus;
 
 /// The maximum number of entries in `status.drift` and `status.lastCorrection.items`. `driftCount` and `count` give
@@ -57,7 +57,7 @@ pub struct BucketReplicationStatus {
     /// Folders in buckets that may hold canaries of this resource. The operator deletes them there when the resource is
     /// deleted, or no longer asks for canaries in that place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub canary_places: Vec<CanaryPlace>,
+    pub canary_places: Vec<CanaryPlaceStatus>,
 
     /// How the replication configuration came to be this resource's: `Created` by the operator, `Adopted` from someone
     /// else, or `Found` as the spec asks for it, and never written. Deletion removes what was created, what was adopted

@@ -4,8 +4,8 @@
 //! `docs/fields.md`. A new field begins here; one that makes the job is also fixed in `validation.rs` and goes into the
 //! request in `replication/backfill/request.rs`.
 //!
-//! A backfill is one job. What the job does is fixed when the resource is created: only `approved` and `cancel` can be
-//! set later, and neither can be taken back.
+//! A backfill is one job. The creation of the resource fixes its job: a user can set only `approved` and `cancel`
+//! later, and can take back neither.
 
 #![allow(clippy::duplicated_attributes, reason = "each printcolumn(…) has its own type_")]
 

@@ -173,11 +173,11 @@ impl Buckets {
 
 /// Roles that the operator does not write, by name. Those that it writes belong to one resource.
 #[derive(Clone, Debug)]
-pub struct Roles(Cache<String, Read<Option<ObservedRole>>>);
+pub struct RoleCache(Cache<String, Read<Option<ObservedRole>>>);
 
-impl Roles {
-    pub fn new() -> Roles {
-        Roles(Cache::builder().max_capacity(CAPACITY).time_to_live(SHARED_TTL).build())
+impl RoleCache {
+    pub fn new() -> RoleCache {
+        RoleCache(Cache::builder().max_capacity(CAPACITY).time_to_live(SHARED_TTL).build())
     }
 
     /// A role as any check read it within the last moments, or by `read` now. Concurrent readers share one read.
@@ -351,7 +351,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_role_is_read_once_for_all_who_ask_at_once_and_a_missing_one_each_time() {
-        let roles = Roles::new();
+        let roles = RoleCache::new();
         let role = |path: &str| {
             Ok(Some(ObservedRole {
                 arn: "arn:aws:iam::111122223333:role/copy".to_owned(),

@@ -28,7 +28,7 @@ const CAPACITY: usize = 256;
 
 /// The services of one account that failed last, by Region. A service without a failure has no entry.
 #[derive(Debug, Default)]
-pub struct CircuitBreaker(Mutex<HashMap<Endpoint, State>>);
+pub struct CircuitBreaker(Mutex<HashMap<Endpoint, BreakerState>>);
 
 /// Calls that fail together: those to a service in a Region. Permission to assume the role is apart: STS may deny it and
 /// answer everything else.
@@ -46,7 +46,7 @@ impl Endpoint {
 }
 
 #[derive(Debug)]
-struct State {
+struct BreakerState {
     failures: u32,
     /// When the next call is let through; `None`: the breaker is closed.
     open_until: Option<Instant>,
@@ -82,7 +82,7 @@ impl CircuitBreaker {
                 return;
             }
         }
-        let new = State { failures: 0, open_until: None, last: failure.clone() };
+        let new = BreakerState { failures: 0, open_until: None, last: failure.clone() };
         let state = states.entry(endpoint).or_insert(new);
         state.failures = state.failures.saturating_add(1);
         if state.failures >= FAILURES {

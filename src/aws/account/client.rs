@@ -11,7 +11,7 @@ use aws_sdk_s3::config::{IdentityCache, SharedCredentialsProvider};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::api::CallerIdentity;
-use crate::aws::account::cache::{Buckets, Keys, Roles};
+use crate::aws::account::cache::{Buckets, Keys, RoleCache};
 use crate::aws::account::clients::AccountClients;
 use crate::aws::account::operation::Operation;
 use crate::aws::account::sessions::HeldSession;
@@ -82,7 +82,7 @@ impl AwsClient {
         &self.clients.keys
     }
 
-    pub(crate) fn roles(&self) -> &Roles {
+    pub(crate) fn roles(&self) -> &RoleCache {
         &self.clients.roles
     }
 

@@ -14,7 +14,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use parking_lot::RwLock;
 use tokio::time::Instant;
 
-use crate::aws::account::cache::{Buckets, Keys, Roles};
+use crate::aws::account::cache::{Buckets, Keys, RoleCache};
 use crate::aws::account::circuit_breaker::CircuitBreaker;
 use crate::aws::account::control_endpoint::ControlEndpoint;
 use crate::aws::account::credentials::Environment;
@@ -23,7 +23,7 @@ use crate::aws::account::own_keys::OwnKeys;
 use crate::aws::account::rate_limiter::RateLimits;
 use crate::aws::error::{failure, names_an_absence};
 use crate::aws::interceptor::RequestMetrics;
-use crate::aws::metrics::Metrics;
+use crate::aws::metrics::AwsMetrics;
 use crate::replication::{Failure, FailureClass};
 
 /// The Region of requests that belong to none, where the environment names none.
@@ -49,10 +49,10 @@ pub struct AccountClients {
     sts: aws_sdk_sts::Client,
     limits: Arc<RateLimits>,
     breaker: CircuitBreaker,
-    metrics: Metrics,
+    metrics: AwsMetrics,
     pub buckets: Buckets,
     pub keys: Keys,
-    pub roles: Roles,
+    pub roles: RoleCache,
 }
 
 impl AccountClients {
@@ -63,7 +63,7 @@ impl AccountClients {
         environment: Environment,
         name: &str,
         limits: Arc<RateLimits>,
-        metrics: Metrics,
+        metrics: AwsMetrics,
     ) -> AccountClients {
         let home = config.region().map_or_else(|| DEFAULT_REGION.to_owned(), |r| r.as_ref().to_owned());
         let config = config.clone().into_builder().region(Region::new(home.clone())).build();
@@ -90,7 +90,7 @@ impl AccountClients {
             metrics,
             buckets: Buckets::new(),
             keys: Keys::new(),
-            roles: Roles::new(),
+            roles: RoleCache::new(),
         }
     }
 

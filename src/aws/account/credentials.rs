@@ -26,23 +26,23 @@ const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 /// The standard chain of credentials, built again for each renewal. The SDK's own chain reads a profile file once, so
 /// that a Secret that is mounted or rotated later would need a restart; and its cache keeps refused credentials.
 #[derive(Clone, Debug, Default)]
-pub struct Environment(Arc<Inner>);
+pub struct Environment(Arc<CredentialsState>);
 
 #[derive(Debug, Default)]
-struct Inner {
-    held: Mutex<Option<Held>>,
+struct CredentialsState {
+    held: Mutex<Option<LoadedCredentials>>,
     refused: AtomicBool,
     version: AtomicU64,
     own_keys: OwnKeys,
 }
 
 #[derive(Debug)]
-struct Held {
+struct LoadedCredentials {
     credentials: Credentials,
     loaded: Instant,
 }
 
-impl Held {
+impl LoadedCredentials {
     /// Whether these credentials still serve. `refused`: AWS has refused some since they were loaded.
     fn serve(&self, refused: bool, now: Instant) -> bool {
         let age = now.saturating_duration_since(self.loaded);
@@ -73,7 +73,7 @@ impl Environment {
 
     /// The credentials that are held, or those that `load` finds now. Callers that ask at once share one load.
     async fn get(&self, now: Instant, load: impl Future<Output = Result>) -> Result {
-        let Inner { held, refused, version, own_keys } = self.0.as_ref();
+        let CredentialsState { held, refused, version, own_keys } = self.0.as_ref();
         let mut held = held.lock().await;
         let is_refused = refused.load(Ordering::Acquire);
         if let Some(current) = held.as_ref().filter(|held| held.serve(is_refused, now)) {
@@ -86,7 +86,7 @@ impl Environment {
             version.fetch_add(1, Ordering::Release);
         }
         own_keys.note(credentials.access_key_id(), credentials.expiry());
-        *held = Some(Held { credentials: credentials.clone(), loaded: now });
+        *held = Some(LoadedCredentials { credentials: credentials.clone(), loaded: now });
         Ok(credentials)
     }
 }

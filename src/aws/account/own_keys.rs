@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 const KEPT: Duration = Duration::from_secs(2 * 60 * 60);
 
 #[derive(Clone, Debug, Default)]
-pub struct OwnKeys(Arc<Mutex<Held>>);
+pub struct OwnKeys(Arc<Mutex<HeldKeys>>);
 
 #[derive(Debug, Default)]
-struct Held {
+struct HeldKeys {
     /// By hash: until when a key is recognized.
     until: HashMap<u64, Instant>,
     /// The size at which keys that are over are dropped.

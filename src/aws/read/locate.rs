@@ -6,7 +6,7 @@
 use crate::aws::account::cache::{BucketKey, Location, OwnerCheck};
 use crate::aws::account::client::AwsClient;
 use crate::aws::error::HEAD_BUCKET;
-use crate::aws::read::owner::{Head, Ownership, ask_owner, explain, head};
+use crate::aws::read::owner::{BucketOwnership, Head, ask_owner, explain, head};
 use crate::iam::Partition;
 use crate::iam::partition::is_region;
 use crate::replication::observed::Read;
@@ -57,7 +57,7 @@ pub async fn locate(aws: &AwsClient, caller: &Caller, bucket: &BucketRef) -> Rea
         Head::Missing => return Ok(None),
         Head::Denied { ref failure, ref region } => {
             match (ask_owner(aws, home, name, &answer).await, region) {
-                (Ownership::Foreign, _) => return Err(foreign(failure.clone())),
+                (BucketOwnership::Foreign, _) => return Err(foreign(failure.clone())),
                 (_, None) => return Err(failure.clone()),
                 (_, Some(region)) => Location { region: region.clone(), owner: OwnerCheck::Denied },
             }

@@ -20,10 +20,10 @@ const NAMESPACE: &str = "AWS/S3";
 /// A page holds 100,800 points: more pages than a day of 500 series has are no answer.
 const PAGES: usize = 20;
 
-/// What is said of a series that CloudWatch left out.
+/// The failure of a series that CloudWatch left out.
 const UNANSWERED: &str = "the answer lacks a series that was requested";
 
-/// What is said of a series of which CloudWatch returned some points without words of its own.
+/// The failure of a series of which CloudWatch returned some points and no reason.
 const PARTIAL: &str = "the answer lacks some of the points";
 
 /// Reads all pages of a request.

@@ -21,7 +21,7 @@ use crate::aws::read::calls::{
 use crate::aws::read::locate::{
     account_id, bucket_key, foreign, in_partition_of, known_location, locate, missing,
 };
-use crate::aws::read::owner::{Ownership, ask_owner, head};
+use crate::aws::read::owner::{BucketOwnership, ask_owner, head};
 use crate::iam::arn::{region_of_arn, role_of_arn};
 use crate::replication::observed::Read;
 use crate::replication::{
@@ -321,10 +321,10 @@ async fn read_bucket(
         (FailureClass::Denied, OwnerCheck::NotChecked | OwnerCheck::Confirmed) => {
             let answer = head(aws, region, name, Some(expected)).await;
             let owner = match ask_owner(aws, region, name, &answer).await {
-                Ownership::Confirmed => OwnerCheck::Confirmed,
-                Ownership::Unknown => OwnerCheck::Denied,
-                Ownership::Missing => return ObservedBucket::unseen(Ok(None), failure),
-                Ownership::Foreign => return unseen(foreign(failure)),
+                BucketOwnership::Confirmed => OwnerCheck::Confirmed,
+                BucketOwnership::Unknown => OwnerCheck::Denied,
+                BucketOwnership::Missing => return ObservedBucket::unseen(Ok(None), failure),
+                BucketOwnership::Foreign => return unseen(foreign(failure)),
             };
             aws.buckets().set_location(key, Location { region: region.clone(), owner });
             found(Err(failure), owner == OwnerCheck::Confirmed)

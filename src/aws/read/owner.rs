@@ -1,7 +1,7 @@
 //! Asks S3 whether a bucket is there, and distinguishes a denied action from a bucket of another owner, which S3
 //! answers in the same words.
 //!
-//! In: a bucket. Out: [`Head`], what S3 says about it; [`Ownership`], from the answers of `HeadBucket` with and without
+//! In: a bucket. Out: [`Head`], what S3 says about it; [`BucketOwnership`], from the answers of `HeadBucket` with and without
 //! `ExpectedBucketOwner`.
 
 use crate::aws::account::client::AwsClient;
@@ -29,7 +29,7 @@ pub enum Head {
 
 /// Whose a bucket is, after S3 denied a call that named its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ownership {
+pub enum BucketOwnership {
     /// It belongs to the expected account, and only the action is denied.
     Confirmed,
     /// It belongs to another account.
@@ -42,19 +42,19 @@ pub enum Ownership {
 
 /// Judges the owner by `HeadBucket` with the expected owner and, where that is denied, without one: a bucket that
 /// answers only when no owner is expected belongs to someone else.
-pub fn judge_owner(expecting: &Head, without: Option<&Head>) -> Ownership {
+pub fn judge_owner(expecting: &Head, without: Option<&Head>) -> BucketOwnership {
     match (expecting, without) {
-        (Head::Found(_), _) => Ownership::Confirmed,
-        (Head::Missing, _) => Ownership::Missing,
-        (_, Some(Head::Found(_) | Head::Elsewhere(_))) => Ownership::Foreign,
-        (_, Some(Head::Missing | Head::Denied { .. } | Head::Failed(_)) | None) => Ownership::Unknown,
+        (Head::Found(_), _) => BucketOwnership::Confirmed,
+        (Head::Missing, _) => BucketOwnership::Missing,
+        (_, Some(Head::Found(_) | Head::Elsewhere(_))) => BucketOwnership::Foreign,
+        (_, Some(Head::Missing | Head::Denied { .. } | Head::Failed(_)) | None) => BucketOwnership::Unknown,
     }
 }
 
 /// Asks S3 whose a bucket is, for an answer of `HeadBucket` that names the expected owner.
-pub async fn ask_owner(aws: &AwsClient, region: &str, bucket: &str, expecting: &Head) -> Ownership {
+pub async fn ask_owner(aws: &AwsClient, region: &str, bucket: &str, expecting: &Head) -> BucketOwnership {
     match judge_owner(expecting, None) {
-        Ownership::Unknown => judge_owner(expecting, Some(&head(aws, region, bucket, None).await)),
+        BucketOwnership::Unknown => judge_owner(expecting, Some(&head(aws, region, bucket, None).await)),
         judged => judged,
     }
 }
@@ -144,11 +144,14 @@ mod tests {
     #[test]
     fn a_bucket_that_answers_only_without_an_expected_owner_is_foreign() {
         let found = Head::Found("us-east-1".into());
-        assert_eq!(judge_owner(&denied(), Some(&found)), Ownership::Foreign);
-        assert_eq!(judge_owner(&denied(), Some(&Head::Elsewhere("eu-west-1".into()))), Ownership::Foreign);
-        assert_eq!(judge_owner(&denied(), Some(&denied())), Ownership::Unknown);
-        assert_eq!(judge_owner(&found, None), Ownership::Confirmed);
-        assert_eq!(judge_owner(&Head::Missing, None), Ownership::Missing);
+        assert_eq!(judge_owner(&denied(), Some(&found)), BucketOwnership::Foreign);
+        assert_eq!(
+            judge_owner(&denied(), Some(&Head::Elsewhere("eu-west-1".into()))),
+            BucketOwnership::Foreign
+        );
+        assert_eq!(judge_owner(&denied(), Some(&denied())), BucketOwnership::Unknown);
+        assert_eq!(judge_owner(&found, None), BucketOwnership::Confirmed);
+        assert_eq!(judge_owner(&Head::Missing, None), BucketOwnership::Missing);
     }
 
     fn bare(class: FailureClass, status: u16) -> Failure {
@@ -163,7 +166,7 @@ mod tests {
         }
         let denied = read(FailureClass::Denied, 403);
         assert!(matches!(&denied, Head::Denied { region: Some(region), .. } if region == "eu-west-1"));
-        assert_eq!(judge_owner(&denied, Some(&denied)), Ownership::Unknown, "a denial names no owner");
+        assert_eq!(judge_owner(&denied, Some(&denied)), BucketOwnership::Unknown, "a denial names no owner");
     }
 
     #[test]

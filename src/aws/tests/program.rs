@@ -13,8 +13,8 @@ use crate::aws::tests::stage::{AWAY, HOME, Names, THERE, id};
 use crate::iam::bucket_policy::{self, MAX_BUCKET_POLICY};
 use crate::iam::document::{PolicyDocument, trust_policy};
 use crate::replication::{
-    BucketAddress, BucketRef, Configuration, DeletionReadSet, Filter, ReadSet, RoleDocuments, Rule,
-    RuleDestination, Step,
+    BucketAddress, BucketRef, Configuration, DeletionReadSet, ReadSet, RoleDocuments, Rule, RuleDestination,
+    RuleFilter, Step,
 };
 
 /// The acts of a program.
@@ -258,7 +258,7 @@ impl Draw<'_> {
         Rule {
             status: if self.once_in(5) { Switch::Disabled } else { Switch::Enabled },
             priority: i32::try_from(n).ok(),
-            filter: Filter { prefix: self.one_of(&["", "logs/", "a&<b"]).to_owned(), tags },
+            filter: RuleFilter { prefix: self.one_of(&["", "logs/", "a&<b"]).to_owned(), tags },
             delete_markers: if tagged { Switch::Disabled } else { self.switch() },
             replica_modifications: self.switch(),
             kms_encrypted_objects: kms,

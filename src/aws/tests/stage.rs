@@ -24,7 +24,7 @@ use crate::api::{AssumeRole, AwsAccountSpec};
 use crate::aws::account::credentials::Environment;
 use crate::aws::tests::answers;
 use crate::aws::tests::program::{Act, Outside};
-use crate::aws::{AwsConnector, Metrics, Rates, ResourceClients, Settings};
+use crate::aws::{AwsConnector, AwsMetrics, CallSettings, Rates, ResourceClients};
 use crate::ports::Cloud;
 use crate::replication::{Account, Accounts, ResourceId, Step};
 use crate::simulation::{SimulatedClients, SimulatedCloud, World};
@@ -297,6 +297,6 @@ pub fn connector(endpoint: &str, account: &str) -> AwsConnector {
         .build();
     let many = NonZeroU32::MAX;
     let rates = Rates { s3_reads: many, s3_writes: many, iam_reads: many, iam_writes: many };
-    let settings = Settings { rates, attempt_timeout: Duration::from_secs(30), attempts: 1 };
-    AwsConnector::new(config, Environment::default(), settings, Metrics::default())
+    let settings = CallSettings { rates, attempt_timeout: Duration::from_secs(30), attempts: 1 };
+    AwsConnector::new(config, Environment::default(), settings, AwsMetrics::default())
 }

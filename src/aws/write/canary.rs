@@ -11,7 +11,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::aws::account::client::AwsClient;
 use crate::aws::account::operation::Operation;
 use crate::aws::read::canary::is_kms;
-use crate::replication::health::canary::{CanaryObject, VersionAt, Written};
+use crate::replication::health::canary::{CanaryObject, VersionAt, WrittenCanary};
 use crate::replication::observed::Read;
 use crate::replication::{BucketAddress, Failure, FailureClass};
 
@@ -29,7 +29,7 @@ const BODY: &[u8] =
 ///
 /// # Errors
 /// AWS's answer, classified.
-pub async fn put_canary(aws: &AwsClient, object: &CanaryObject) -> Read<Written> {
+pub async fn put_canary(aws: &AwsClient, object: &CanaryObject) -> Read<WrittenCanary> {
     let CanaryObject { bucket: BucketAddress { name, region, account_id, .. }, key, tags } = object;
     let request = aws
         .s3(region)
@@ -48,7 +48,7 @@ pub async fn put_canary(aws: &AwsClient, object: &CanaryObject) -> Read<Written>
         let detail = "AWS answered with success, and the answer does not hold a version id";
         return Err(Failure::new(FailureClass::Unavailable, PUT_OBJECT, name, detail));
     };
-    Ok(Written { version: version.to_owned(), encrypted: is_kms(answer.server_side_encryption()) })
+    Ok(WrittenCanary { version: version.to_owned(), encrypted: is_kms(answer.server_side_encryption()) })
 }
 
 /// Tags in the form of a URL's query, as the header `x-amz-tagging` has them.

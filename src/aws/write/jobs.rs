@@ -99,9 +99,9 @@ fn name_pass_role(failure: Failure, role: &str) -> Failure {
     if failure.class != FailureClass::Denied || failure.action != CREATE_JOB || failure.names_action() {
         return failure;
     }
-    let said = failure.detail.trim_end_matches('.');
+    let answer = failure.detail.trim_end_matches('.');
     let detail = format!(
-        "{said}; S3 does not say which right is missing: {CREATE_JOB}, or {PASS_ROLE} on {role} for batchoperations.s3.amazonaws.com"
+        "{answer}; S3 does not say which right is missing: {CREATE_JOB}, or {PASS_ROLE} on {role} for batchoperations.s3.amazonaws.com"
     );
     Failure { detail, ..failure }
 }

@@ -7,7 +7,7 @@ use crate::api::Reason;
 
 /// The names that commands need.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
+pub struct CommandNames<'a> {
     /// The beginning of a command of this program, as the user types it.
     pub typed: &'a str,
     pub namespace: &'a str,
@@ -44,7 +44,7 @@ fn word(name: &str) -> String {
 }
 
 /// The advice for a reason; `None`: a newer operator gave a reason that this version does not know.
-pub fn advise(reason: Option<Reason>, subject: &Subject<'_>) -> Advice {
+pub fn advise(reason: Option<Reason>, subject: &CommandNames<'_>) -> Advice {
     let Some(reason) = reason else {
         let meaning = "a newer operator gives this reason, which this version of the command does not know";
         return Advice { meaning, next: vec![subject.describe()] };
@@ -282,7 +282,7 @@ pub fn advise_on_backfill(reason: Option<Reason>, subject: &BackfillSubject<'_>)
 }
 
 /// The advice for a reason of `Replicating`, where a reason that other conditions have too means something else.
-pub fn advise_on_objects(reason: Option<Reason>, subject: &Subject<'_>) -> Advice {
+pub fn advise_on_objects(reason: Option<Reason>, subject: &CommandNames<'_>) -> Advice {
     let meaning = match reason {
         Some(Reason::Progressing) => "the settings are right, and whether objects arrive is not known yet",
         Some(
@@ -300,10 +300,10 @@ pub fn advise_on_objects(reason: Option<Reason>, subject: &Subject<'_>) -> Advic
     Advice { meaning, next }
 }
 
-impl Subject<'_> {
+impl CommandNames<'_> {
     /// A subcommand of this program on the resource. Options come after the name.
     fn own(&self, subcommand: &str) -> String {
-        let Subject { typed, namespace, name, .. } = self;
+        let CommandNames { typed, namespace, name, .. } = self;
         let (namespace, name) = (word(namespace), word(name));
         let (subcommand, options) = subcommand.split_once(' ').unwrap_or((subcommand, ""));
         let options = if options.is_empty() { String::new() } else { format!(" {options}") };
@@ -364,7 +364,7 @@ mod tests {
         assert_eq!(word("orders-to-eu.2"), "orders-to-eu.2");
         assert_eq!(word("a; rm -rf ~"), "'a; rm -rf ~'");
         assert_eq!(word("it's"), r"'it'\''s'");
-        let subject = Subject {
+        let subject = CommandNames {
             typed: "kubectl s3replication",
             namespace: "data",
             name: "orders",
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_plan_needs_the_accounts_that_the_operator_uses() {
-        let subject = Subject {
+        let subject = CommandNames {
             typed: "kubectl s3replication",
             namespace: "data",
             name: "orders",
@@ -395,7 +395,7 @@ mod tests {
             "kubectl get bucketreplication/orders awsaccount/default awsaccount/backup namespace/data -n data \
              -o yaml | kubectl s3replication plan -f -"
         );
-        let alone = Subject { accounts: &[], ..subject };
+        let alone = CommandNames { accounts: &[], ..subject };
         assert_eq!(
             alone.plan(),
             "kubectl get bucketreplication orders -n data -o yaml | kubectl s3replication plan -f -"
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn only_a_resource_that_observes_is_to_be_enforced() {
-        let observed = Subject {
+        let observed = CommandNames {
             typed: "kubectl s3replication",
             namespace: "data",
             name: "orders",
@@ -414,10 +414,10 @@ mod tests {
             accounts: &[],
             is_enforced: false,
         };
-        let enforces = |subject: &Subject<'_>| {
+        let enforces = |subject: &CommandNames<'_>| {
             advise(Some(Reason::Drifted), subject).next.iter().any(|command| command.contains("Enforce"))
         };
         assert!(enforces(&observed));
-        assert!(!enforces(&Subject { is_enforced: true, ..observed }));
+        assert!(!enforces(&CommandNames { is_enforced: true, ..observed }));
     }
 }

@@ -15,5 +15,5 @@ mod view;
 pub use backfill::BackfillView;
 pub use condition::ConditionView;
 pub use runbook::{Pointers, RunbookArgs};
-pub use verdict::{Summary, Verdict};
+pub use verdict::{FleetSummary, Verdict};
 pub use view::{BucketView, ReplicationView, RuleView, view_all};

@@ -7,7 +7,7 @@ use strum::VariantArray;
 
 use crate::api::{BucketReplication, Reason};
 use crate::cli::fleet::{Pointers, ReplicationView, view_all};
-use crate::cli::kubernetes::{Found, Undecodable};
+use crate::cli::kubernetes::{FoundObject, Undecodable};
 
 pub const TYPED: &str = "kubectl s3replication";
 pub const POINTERS: Pointers<'static> = Pointers { typed: TYPED, runbooks: None };
@@ -54,16 +54,16 @@ pub fn resource(name: &str, conditions: &[[&str; 4]]) -> Value {
 }
 
 /// The resource as it was read from a cluster.
-pub fn found(object: Value) -> Found<BucketReplication> {
+pub fn found(object: Value) -> FoundObject<BucketReplication> {
     let resource: BucketReplication = serde_json::from_value(object).unwrap();
-    Found { metadata: resource.metadata.clone(), object: Ok(resource) }
+    FoundObject { metadata: resource.metadata.clone(), object: Ok(resource) }
 }
 
 /// The resource `data/NAME` of another version with this spec.
-pub fn undecodable(name: &str, spec: Value) -> Found<BucketReplication> {
-    let Found { metadata, .. } = found(resource(name, &[]));
+pub fn undecodable(name: &str, spec: Value) -> FoundObject<BucketReplication> {
+    let FoundObject { metadata, .. } = found(resource(name, &[]));
     let message = "it is from another version".to_owned();
-    Found { metadata, object: Err(Undecodable { message, spec }) }
+    FoundObject { metadata, object: Err(Undecodable { message, spec }) }
 }
 
 pub fn all(objects: impl IntoIterator<Item = Value>) -> Vec<ReplicationView> {
@@ -108,7 +108,7 @@ pub fn reasons() -> impl Iterator<Item = Reason> {
 /// A condition's own type holds no surprise: it has these fields only.
 #[test]
 fn a_sample_is_a_resource_that_the_operator_could_have_written() {
-    let Found { object, .. } = found(resource("orders", &[["Ready", "True", "Applied", "m"]]));
+    let FoundObject { object, .. } = found(resource("orders", &[["Ready", "True", "Applied", "m"]]));
     let status = object.unwrap().status.unwrap();
     let [Condition { type_, .. }] = status.conditions.as_slice() else { panic!("{status:?}") };
     assert_eq!(type_, "Ready");

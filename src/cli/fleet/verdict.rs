@@ -120,7 +120,7 @@ pub fn reason(name: &str) -> Option<Reason> {
 /// How many resources have each verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Summary {
+pub struct FleetSummary {
     pub total: usize,
     /// The resources about which something is wrong.
     pub wrong: usize,
@@ -134,14 +134,14 @@ pub struct VerdictCount {
     pub count: usize,
 }
 
-impl Summary {
-    pub fn of(verdicts: impl IntoIterator<Item = Verdict>) -> Summary {
+impl FleetSummary {
+    pub fn of(verdicts: impl IntoIterator<Item = Verdict>) -> FleetSummary {
         let all: Vec<Verdict> = verdicts.into_iter().collect();
         let count = |verdict: Verdict| all.iter().filter(|held| **held == verdict).count();
         let counts = Verdict::VARIANTS
             .iter()
             .map(|verdict| VerdictCount { verdict: *verdict, count: count(*verdict) });
-        Summary {
+        FleetSummary {
             total: all.len(),
             wrong: all.iter().filter(|verdict| verdict.is_wrong()).count(),
             verdicts: counts.filter(|counted| counted.count > 0).collect(),
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_sentence_begins_with_the_verdict() {
-        let sentence = |verdicts: &[Verdict]| Summary::of(verdicts.iter().copied()).sentence();
+        let sentence = |verdicts: &[Verdict]| FleetSummary::of(verdicts.iter().copied()).sentence();
         assert_eq!(sentence(&[]), "There are no replications.");
         assert_eq!(sentence(&[Verdict::Arriving]), "The replication is well: 1 arriving.");
         assert_eq!(

@@ -13,12 +13,12 @@ use crate::api::{
     BucketReplication, BucketReplicationSpec, BucketReplicationStatus, BucketStatus, Correction, DriftEntry,
     HealthStatus, ManagementPolicy, Reason, ReplicationRule, RoleStatus, Switch,
 };
-use crate::cli::fleet::advice::{Subject, advise, advise_on_objects};
+use crate::cli::fleet::advice::{CommandNames, advise, advise_on_objects};
 use crate::cli::fleet::backfill::BackfillView;
 use crate::cli::fleet::condition::ConditionView;
 use crate::cli::fleet::runbook::{Pointers, runbook, web_address};
 use crate::cli::fleet::verdict::{Verdict, decide, reason};
-use crate::cli::kubernetes::{Found, Undecodable};
+use crate::cli::kubernetes::{FoundObject, Undecodable};
 use crate::replication::status::runbooks::unlinked;
 
 /// A resource, with its verdict.
@@ -112,7 +112,7 @@ impl ReplicationView {
 
 /// Resources as people read them, the ones that need someone first.
 pub fn view_all(
-    found: Vec<Found<BucketReplication>>,
+    found: Vec<FoundObject<BucketReplication>>,
     backfills: &[DynamicObject],
     pointers: Pointers<'_>,
 ) -> Vec<ReplicationView> {
@@ -120,7 +120,7 @@ pub fn view_all(
         backfills.iter().map(|backfill| BackfillView::of(backfill, pointers)).collect();
     let mut views: Vec<ReplicationView> = found
         .into_iter()
-        .map(|Found { metadata, object }| match object {
+        .map(|FoundObject { metadata, object }| match object {
             Ok(resource) => view(resource, &backfills, pointers),
             Err(odd) => undecodable(&metadata, odd, pointers),
         })
@@ -146,7 +146,7 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], pointers: Point
         .filter_map(|bucket| bucket.account_ref.as_deref())
         .collect();
     let accounts: Vec<&str> = accounts.into_iter().collect();
-    let subject = Subject {
+    let subject = CommandNames {
         typed: pointers.typed,
         namespace: &namespace,
         name: &name,
@@ -208,7 +208,7 @@ fn undecodable(metadata: &ObjectMeta, odd: Undecodable, pointers: Pointers<'_>) 
     };
     let rules = rules.into_iter().map(rule).collect();
     let message = odd.message;
-    let subject = Subject {
+    let subject = CommandNames {
         typed: pointers.typed,
         namespace: &namespace,
         name: &name,

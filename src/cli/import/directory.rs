@@ -20,7 +20,7 @@ pub struct Imported {
 
 /// What became of the files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Written {
+pub struct WrittenFiles {
     pub created: usize,
     pub replaced: usize,
     /// Files that hold the manifest already.
@@ -34,7 +34,7 @@ pub struct Written {
     pub index: PathBuf,
 }
 
-impl Written {
+impl WrittenFiles {
     /// Whether something needs attention: exit code 2.
     pub fn is_wrong(&self) -> bool {
         self.refused > 0 || !self.kept.is_empty() || !self.outdated.is_empty()
@@ -42,7 +42,7 @@ impl Written {
 
     /// The summary for people.
     pub fn text(&self) -> String {
-        let Written { created, replaced, equal, kept, outdated, refused, index } = self;
+        let WrittenFiles { created, replaced, equal, kept, outdated, refused, index } = self;
         let taken = created + replaced + equal + kept.len();
         let mut text = format!(
             "{taken} buckets are taken: {created} files created, {replaced} replaced, {equal} unchanged\n"
@@ -87,10 +87,10 @@ pub fn write(
     account_id: &str,
     imported: &[Imported],
     force: bool,
-) -> Result<Written, DirectoryError> {
+) -> Result<WrittenFiles, DirectoryError> {
     fs::create_dir_all(directory).map_err(failed(directory))?;
     let mut written =
-        Written { index: directory.join(format!("import-{account_id}.md")), ..Written::default() };
+        WrittenFiles { index: directory.join(format!("import-{account_id}.md")), ..WrittenFiles::default() };
     for Imported { bucket, manifest } in imported {
         let Ok(manifest) = manifest else {
             written.refused += 1;

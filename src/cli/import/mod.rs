@@ -17,7 +17,7 @@ use kube::core::ObjectMeta;
 use serde_json::json;
 
 use crate::api::{AdoptionPolicy, BucketReplication, BucketReplicationSpec};
-use crate::aws::{self, AwsClient, AwsConnector, HeldBucket, Importable};
+use crate::aws::{self, AwsClient, AwsConnector, Importable, ListedBucket};
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::aws_args::AwsArgs;
 use crate::cli::import::directory::{DirectoryError, Imported};
@@ -26,7 +26,7 @@ use crate::cli::manifests::Manifests;
 use crate::cli::status::WRONG;
 use crate::cli::{CliError, write};
 use crate::iam::arn::{bucket_of_arn, role_of_arn};
-use crate::replication::import::{self, Inexpressible, NotVersioned, Replicating, resource_name};
+use crate::replication::import::{self, Inexpressible, NotVersioned, ReplicatingBucket, resource_name};
 use crate::replication::observed::Read;
 use crate::replication::{BucketRef, FailureClass, ResourceId, VersioningStatus};
 
@@ -91,7 +91,7 @@ pub enum ImportError {
 }
 
 pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
-    let identities = AwsConnector::from_env(args.aws.settings(), aws::Metrics::default()).await;
+    let identities = AwsConnector::from_env(args.aws.settings(), aws::AwsMetrics::default()).await;
     let account = match &args.account {
         Some(name) => {
             let manifests = Manifests::read(&args.filenames)?;
@@ -108,7 +108,7 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
         let found = aws::importable(&aws, bucket).await?;
         let found = found.ok_or_else(|| ImportError::NotReplicating(bucket.clone()))?;
         let known = versionings(&aws, buckets_of(bucket, &found)).await;
-        let target = Target { account: account.as_deref(), namespace: &args.namespace };
+        let target = ManifestTarget { account: account.as_deref(), namespace: &args.namespace };
         write(&manifest(bucket, &found, &known, &target)?)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -137,7 +137,7 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
 const CONCURRENCY: usize = 16;
 
 /// What the manifests say beside the buckets.
-struct Target<'a> {
+struct ManifestTarget<'a> {
     /// The `AwsAccount` of the sources.
     account: Option<&'a str>,
     namespace: &'a str,
@@ -152,14 +152,14 @@ async fn import_all(
     account: Option<&str>,
     namespace: &str,
 ) -> Result<Vec<Imported>, CliError> {
-    let held = aws::inventory(aws).await?;
+    let held = aws::list_buckets(aws).await?;
     let found =
         held.iter().filter_map(|held| Some((&held.name, held.configuration.as_ref().ok()?.as_ref()?)));
     let buckets: Vec<BucketRef> = found.flat_map(|(name, found)| buckets_of(name, found)).collect();
     let known = versionings(aws, buckets).await;
-    let target = Target { account, namespace };
+    let target = ManifestTarget { account, namespace };
     let mut imported = Vec::new();
-    for HeldBucket { name: bucket, configuration } in held {
+    for ListedBucket { name: bucket, configuration } in held {
         let manifest = match configuration {
             Ok(None) => continue,
             Ok(Some(found)) => manifest(&bucket, &found, &known, &target).map_err(|e| e.to_string()),
@@ -223,7 +223,7 @@ fn manifest(
     bucket: &str,
     found: &Importable,
     versionings: &Versionings,
-    target: &Target<'_>,
+    target: &ManifestTarget<'_>,
 ) -> Result<String, CliError> {
     let Importable { region, configuration, existing_objects, unknown_elements, .. } = found;
     let inexpressible = |source| ImportError::Inexpressible { bucket: bucket.to_owned(), source };
@@ -241,7 +241,7 @@ fn manifest(
         return Err(ImportError::UnknownElements { bucket: bucket.to_owned(), elements }.into());
     }
     let replicating =
-        Replicating { bucket, region: Some(region), account_id: &found.account_id, configuration };
+        ReplicatingBucket { bucket, region: Some(region), account_id: &found.account_id, configuration };
     let mut spec = import::import(&replicating).map_err(inexpressible)?;
     leave_versioning(bucket, &mut spec, versionings)?;
     spec.adoption_policy = AdoptionPolicy::Adopt;

@@ -1,9 +1,9 @@
-//! Decides which roles, configurations and statements nobody owns any more.
+//! Decides which roles, configurations and statements no resource owns any more.
 //!
 //! In: what the accounts hold and which resources the cluster holds. Out: [`Findings`]. Pure. In doubt something is
 //! kept: a role is an orphan only if its tags name this cluster and no resource has its UID, its name, its ARN, or a
-//! source bucket whose configuration names it. A role that still replicates is listed apart from the orphans: whoever
-//! deleted its resource may have meant the replication to go on.
+//! source bucket whose configuration names it. A role that still replicates is listed apart from the orphans: the user
+//! who deleted its resource may have meant the replication to go on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::BucketReplication;
-use crate::cli::kubernetes::Found;
+use crate::cli::kubernetes::FoundObject;
 use crate::iam::bucket_policy::written_by_operators;
 use crate::replication::backfill::role::KIND_TAG;
 use crate::replication::{BucketAddress, ObservedRole, ResourceId, Step};
@@ -98,7 +98,7 @@ const BACKFILL: &str = "ReplicationBackfill";
 pub struct Owners<'a> {
     /// The UID of this cluster.
     pub cluster: &'a str,
-    pub resources: &'a [Found<BucketReplication>],
+    pub resources: &'a [FoundObject<BucketReplication>],
     /// The UIDs of the backfills; `None`: they are unknown, and whatever is of a backfill is kept.
     pub backfills: Option<BTreeSet<String>>,
 }
@@ -113,9 +113,9 @@ struct Used {
 }
 
 impl Used {
-    fn of(resources: &[Found<BucketReplication>]) -> Used {
+    fn of(resources: &[FoundObject<BucketReplication>]) -> Used {
         let mut used = Used::default();
-        for Found { metadata, object } in resources {
+        for FoundObject { metadata, object } in resources {
             used.uids.extend(metadata.uid.clone());
             used.names.insert((
                 metadata.namespace.clone().unwrap_or_default(),
@@ -297,7 +297,7 @@ mod tests {
         HeldBucket { address, role: role.map(str::to_owned), replicates: false, policy }
     }
 
-    fn found_by(resources: &[Found<BucketReplication>], accounts: &[HeldAccount]) -> Findings {
+    fn found_by(resources: &[FoundObject<BucketReplication>], accounts: &[HeldAccount]) -> Findings {
         find(&Owners { cluster: "c", resources, backfills: Some(BTreeSet::new()) }, accounts)
     }
 

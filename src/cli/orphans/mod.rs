@@ -22,7 +22,7 @@ use crate::cli::orphans::find::{
     Findings, HeldAccount, HeldBucket, Orphan, Owners, REPLICATION, Statements, find,
 };
 use crate::cli::output::{Format, PrintError, formatted, print};
-use crate::cli::progress::Progress;
+use crate::cli::progress::ProgressLine;
 use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach};
 use crate::cli::status::WRONG;
 use crate::cli::terminal::printable;
@@ -88,16 +88,16 @@ pub enum OrphansError {
 const CONCURRENCY: usize = 16;
 
 /// What was read, and the accounts that could not be.
-struct Reading {
+struct ReadFindings {
     findings: Findings,
     unknown: Vec<String>,
 }
 
 pub async fn orphans(args: OrphansArgs) -> Result<ExitCode, OrphansError> {
     let kubernetes = args.kubernetes.connect().await?;
-    let connector = AwsConnector::from_env(args.aws.settings(), aws::Metrics::default()).await;
+    let connector = AwsConnector::from_env(args.aws.settings(), aws::AwsMetrics::default()).await;
     let accounts = reach(&connector, &args.accounts.choose(kubernetes.accounts().await?)?).await;
-    let Reading { findings, unknown } = read(&kubernetes, &accounts, &args.role_path).await?;
+    let ReadFindings { findings, unknown } = read(&kubernetes, &accounts, &args.role_path).await?;
     match args.output {
         Some(format) => print(&formatted(&findings, format)?)?,
         None => print(&text(&findings, &Mode::of(&args)))?,
@@ -126,8 +126,12 @@ pub async fn orphans(args: OrphansArgs) -> Result<ExitCode, OrphansError> {
 }
 
 /// Reads the accounts, then the resources: one that is created meanwhile is seen, and keeps what it uses.
-async fn read(kubernetes: &Kubernetes, accounts: &[Reached], path: &str) -> Result<Reading, OrphansError> {
-    let mut progress = Progress::new();
+async fn read(
+    kubernetes: &Kubernetes,
+    accounts: &[Reached],
+    path: &str,
+) -> Result<ReadFindings, OrphansError> {
+    let mut progress = ProgressLine::new();
     let (mut held, mut unknown) = (Vec::new(), Vec::new());
     for account in accounts {
         let id = &account.account_id;
@@ -149,7 +153,7 @@ async fn read(kubernetes: &Kubernetes, accounts: &[Reached], path: &str) -> Resu
     let backfills =
         backfills.map(|all| all.into_iter().filter_map(|backfill| backfill.metadata.uid).collect());
     let owners = Owners { cluster: &cluster, resources: &resources, backfills };
-    Ok(Reading { findings: find(&owners, &held), unknown })
+    Ok(ReadFindings { findings: find(&owners, &held), unknown })
 }
 
 /// The paths below which to search for roles, without those below another.
@@ -164,7 +168,7 @@ async fn read_account(aws: &AwsClient, account_id: &str, paths: &[&str]) -> Read
     for path in paths {
         roles.extend(aws::managed_roles(aws, path).await?);
     }
-    let buckets = aws::inventory(aws).await?;
+    let buckets = aws::list_buckets(aws).await?;
     let reads = stream::iter(buckets).map(|bucket| async move {
         let Some(region) = region_of(aws, &bucket).await? else { return Ok(None) };
         let held = bucket.configuration.ok().flatten().map(|held| held.configuration);
@@ -181,7 +185,7 @@ async fn read_account(aws: &AwsClient, account_id: &str, paths: &[&str]) -> Read
 }
 
 /// The Region of a bucket; `None`: it was deleted meanwhile.
-async fn region_of(aws: &AwsClient, bucket: &aws::HeldBucket) -> Read<Option<String>> {
+async fn region_of(aws: &AwsClient, bucket: &aws::ListedBucket) -> Read<Option<String>> {
     match &bucket.configuration {
         Ok(Some(held)) => Ok(Some(held.region.clone())),
         Ok(None) => aws::bucket_region(aws, &bucket.name).await,
@@ -304,7 +308,7 @@ async fn delete(
     connector: &AwsConnector,
     accounts: &[Reached],
 ) -> Result<(), OrphansError> {
-    // A step is never cut short: what it does to AWS would be unknown.
+    // A step is never cut short, because its effect on AWS would be unknown.
     let mut interrupt = Interrupt::listen();
     let all = orphans.iter().map(|orphan| orphan.steps().len()).sum();
     let (mut done, mut failed) = (0, 0);

@@ -1,6 +1,6 @@
 //! What a report holds, whatever its format.
 //!
-//! In: the resources of a cluster, and what the accounts hold. Out: [`Report`]. Its JSON form is documented in
+//! In: the resources of a cluster, and what the accounts hold. Out: [`FleetReport`]. Its JSON form is documented in
 //! `docs/command-line.md` and stable. Pure.
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::fleet::{ReplicationView, Summary};
+use crate::cli::fleet::{FleetSummary, ReplicationView};
 
 /// Prints a resource for a bucket that replicates without one.
 pub const IMPORT: &str = "s3-replication-operator import --bucket BUCKET";
@@ -61,10 +61,10 @@ impl Covered {
 /// The report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub struct FleetReport {
     /// When the cluster was read; RFC 3339.
     pub generated: String,
-    pub summary: Summary,
+    pub summary: FleetSummary,
     pub replications: Vec<ReplicationView>,
     /// The accounts that were asked for their buckets. Empty: none was, and the lists below say nothing.
     pub accounts: Vec<AccountReport>,
@@ -107,14 +107,14 @@ pub struct UnknownReport {
     pub why: String,
 }
 
-impl Report {
+impl FleetReport {
     /// `covered`: by the resources of the whole cluster, of which `replications` may be a part; or why it is unknown.
     pub fn new(
         replications: Vec<ReplicationView>,
         covered: Result<Covered, String>,
         accounts: Vec<ReadAccount>,
         now: Timestamp,
-    ) -> Report {
+    ) -> FleetReport {
         let (covered, coverage_unknown) = match covered {
             Ok(covered) => (covered, None),
             Err(why) => (Covered::default(), Some(why)),
@@ -123,9 +123,9 @@ impl Report {
         for bucket in accounts.iter().flat_map(|account| account.buckets.iter().flatten()) {
             destinations.extend(bucket.destinations.iter().flatten().flatten().cloned());
         }
-        let mut report = Report {
+        let mut report = FleetReport {
             generated: now.to_string(),
-            summary: Summary::of(replications.iter().map(|view| view.verdict)),
+            summary: FleetSummary::of(replications.iter().map(|view| view.verdict)),
             replications,
             accounts: Vec::new(),
             not_replicated: Vec::new(),
@@ -230,7 +230,7 @@ mod tests {
         ];
         let accounts = vec![account("111111111111", Ok(buckets)), account("222222222222", Err("no session"))];
         let covered = Covered::by(&views);
-        let report = Report::new(views, covered, accounts, Timestamp::UNIX_EPOCH);
+        let report = FleetReport::new(views, covered, accounts, Timestamp::UNIX_EPOCH);
         let names = |buckets: &[BucketReport]| -> Vec<String> {
             buckets.iter().map(|bucket| bucket.bucket.clone()).collect()
         };
@@ -256,13 +256,13 @@ mod tests {
             vec![account("111111111111", Ok(vec![replicates, bucket("lonely", Ok(None))]))]
         };
         let covered = Covered::by(&everywhere);
-        let report = Report::new(of_scope.clone(), covered, buckets(), Timestamp::UNIX_EPOCH);
+        let report = FleetReport::new(of_scope.clone(), covered, buckets(), Timestamp::UNIX_EPOCH);
         assert_eq!(report.replications.len(), 1);
         assert!(report.not_managed.is_empty(), "{:?}", report.not_managed);
         assert_eq!(report.not_replicated.len(), 1);
 
         let unknown = Err("cannot list BucketReplications".to_owned());
-        let report = Report::new(of_scope, unknown, buckets(), Timestamp::UNIX_EPOCH);
+        let report = FleetReport::new(of_scope, unknown, buckets(), Timestamp::UNIX_EPOCH);
         assert!(report.not_managed.is_empty() && report.not_replicated.is_empty());
         assert!(report.is_wrong() && report.coverage().contains("unknown"), "{}", report.coverage());
     }
@@ -278,7 +278,7 @@ mod tests {
                 bucket("lonely", Ok(None)),
             ];
             let covered = Covered::by(&views);
-            Report::new(views, covered, vec![account("1", Ok(buckets))], Timestamp::UNIX_EPOCH)
+            FleetReport::new(views, covered, vec![account("1", Ok(buckets))], Timestamp::UNIX_EPOCH)
         };
         let rule = |bucket: serde_json::Value| json!({"id": "all", "destination": {"bucket": bucket}});
         let source = json!({"bucket": "orders-source"});

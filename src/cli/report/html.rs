@@ -1,6 +1,6 @@
 //! A report as one HTML page that needs no network.
 //!
-//! In: a [`Report`]. Out: the page. Every text of a resource, of AWS or of a user goes through the template, which escapes
+//! In: a [`FleetReport`]. Out: the page. Every text of a resource, of AWS or of a user goes through the template, which escapes
 //! it. Besides, the page's own policy lets no script run but the one whose hash it names, and nothing be loaded.
 
 use base64::Engine;
@@ -13,7 +13,7 @@ use crate::api::DriftEntry;
 use crate::cli::fleet::{ReplicationView, Verdict};
 use crate::cli::map::place;
 use crate::cli::report::chart::chart;
-use crate::cli::report::data::{AccountReport, BucketReport, IMPORT, Report, UnknownReport};
+use crate::cli::report::data::{AccountReport, BucketReport, FleetReport, IMPORT, UnknownReport};
 use crate::cli::terminal::printable;
 
 const STYLE: &str = include_str!("page.css");
@@ -23,9 +23,10 @@ const SCRIPT: &str = include_str!("page.js");
 const SHOWN: usize = 5;
 
 /// The page.
-pub fn page(report: &Report) -> String {
-    let Report { generated, summary, replications, accounts, not_replicated, not_managed, unknown, .. } =
-        report;
+pub fn page(report: &FleetReport) -> String {
+    let FleetReport {
+        generated, summary, replications, accounts, not_replicated, not_managed, unknown, ..
+    } = report;
     let verdict = if report.is_wrong() { "verdict attention" } else { "verdict" };
     let changed: Vec<&ReplicationView> =
         replications.iter().filter(|view| view.drift_count > 0 || view.last_correction.is_some()).collect();

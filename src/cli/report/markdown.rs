@@ -1,16 +1,16 @@
 //! A report as Markdown, for a pull request or a ticket.
 //!
-//! In: a [`Report`]. Out: the text: the verdict, the resources that need attention with a command for each, and the
+//! In: a [`FleetReport`]. Out: the text: the verdict, the resources that need attention with a command for each, and the
 //! rest folded away. Every text of a resource, of AWS or of a user is escaped.
 
 use crate::cli::fleet::{ReplicationView, Verdict};
-use crate::cli::report::data::{BucketReport, IMPORT, Report, UnknownReport};
+use crate::cli::report::data::{BucketReport, FleetReport, IMPORT, UnknownReport};
 
 /// Buckets that are listed by name; the count of the others follows.
 const LISTED: usize = 200;
 
 /// The report as Markdown.
-pub fn markdown(report: &Report) -> String {
+pub fn markdown(report: &FleetReport) -> String {
     let worst = report.replications.iter().map(|view| view.verdict).min();
     let sign = if report.is_wrong() { "✗" } else { worst.unwrap_or(Verdict::Applied).sign() };
     let mut text = format!(

@@ -16,14 +16,14 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum, ValueHint};
 use futures::future::join_all;
 
-use crate::aws::{self, AwsConnector, HeldBucket, Importable};
+use crate::aws::{self, AwsConnector, Importable, ListedBucket};
 use crate::cli::aws_args::AwsArgs;
 use crate::cli::fleet::{Pointers, ReplicationView, RunbookArgs, view_all};
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::output::{Format, PrintError, formatted, print};
-use crate::cli::progress::Progress;
+use crate::cli::progress::ProgressLine;
 use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach};
-use crate::cli::report::data::{Covered, ReadAccount, ReadBucket, Report};
+use crate::cli::report::data::{Covered, FleetReport, ReadAccount, ReadBucket};
 use crate::cli::status::WRONG;
 use crate::iam::arn::bucket_of_arn;
 use crate::runtime::clock::Clock;
@@ -95,14 +95,14 @@ pub async fn report(args: ReportArgs, typed: &'static str) -> Result<ExitCode, R
 }
 
 /// A report that was written with `-o json`.
-fn earlier(file: &Path) -> Result<Report, ReportError> {
+fn earlier(file: &Path) -> Result<FleetReport, ReportError> {
     let unreadable = |why: String| ReportError::From { file: file.display().to_string(), why };
     let text = std::fs::read_to_string(file).map_err(|error| unreadable(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))
 }
 
 /// A report of the cluster and the accounts as they are now.
-async fn present(args: &ReportArgs, typed: &'static str) -> Result<Report, ReportError> {
+async fn present(args: &ReportArgs, typed: &'static str) -> Result<FleetReport, ReportError> {
     let kubernetes = args.kubernetes.connect().await?;
     // A report is about the fleet, unless a namespace was named.
     let scope = ScopeArgs {
@@ -117,13 +117,13 @@ async fn present(args: &ReportArgs, typed: &'static str) -> Result<Report, Repor
     let accounts = if args.without_aws {
         Vec::new()
     } else {
-        let connector = AwsConnector::from_env(args.aws.settings(), aws::Metrics::default()).await;
-        let mut progress = Progress::new();
+        let connector = AwsConnector::from_env(args.aws.settings(), aws::AwsMetrics::default()).await;
+        let mut progress = ProgressLine::new();
         let reached = reach(&connector, &args.accounts.choose(kubernetes.accounts().await?)?).await;
         progress.show(&format!("reading the buckets of {} accounts", reached.len()), " …");
         join_all(reached.into_iter().map(read)).await
     };
-    Ok(Report::new(views, covered, accounts, Clock::System.timestamp()))
+    Ok(FleetReport::new(views, covered, accounts, Clock::System.timestamp()))
 }
 
 /// The buckets that the resources of the whole cluster cover: a bucket is not uncovered because the report is about
@@ -146,7 +146,7 @@ async fn covered(
 /// What an account holds, as far as it can be read.
 async fn read(reached: Reached) -> ReadAccount {
     let buckets = match reached.client() {
-        Ok(aws) => aws::inventory(aws).await.map_err(|failure| failure.message()),
+        Ok(aws) => aws::list_buckets(aws).await.map_err(|failure| failure.message()),
         Err(why) => Err(why.to_owned()),
     };
     let buckets = buckets.map(|buckets| buckets.into_iter().map(bucket).collect());
@@ -154,7 +154,7 @@ async fn read(reached: Reached) -> ReadAccount {
 }
 
 /// A bucket as S3 holds it: a rule that is disabled replicates nothing, and S3 names a destination by its ARN.
-fn bucket(held: HeldBucket) -> ReadBucket {
+fn bucket(held: ListedBucket) -> ReadBucket {
     let destinations = |held: Importable| -> Option<Vec<String>> {
         let rules = held.configuration.rules.values().filter(|rule| rule.status.is_enabled());
         let names: Vec<String> =

@@ -7,19 +7,19 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::api::Switch;
-use crate::aws::{HeldBucket, Importable};
+use crate::aws::{Importable, ListedBucket};
 use crate::cli::fleet::samples::{TYPED, all, found, resource};
 use crate::cli::fleet::{Pointers, view_all};
-use crate::cli::report::data::{BucketReport, Covered, ReadAccount, ReadBucket, Report};
+use crate::cli::report::data::{BucketReport, Covered, FleetReport, ReadAccount, ReadBucket};
 use crate::cli::report::{bucket, html, markdown};
 use crate::replication::Configuration;
-use crate::replication::configuration::{Filter, Rule, RuleDestination};
+use crate::replication::configuration::{Rule, RuleDestination, RuleFilter};
 
 fn now() -> Timestamp {
     "2026-03-01T12:30:00Z".parse().unwrap()
 }
 
-fn sample() -> Report {
+fn sample() -> FleetReport {
     let mut drifted = resource("bills", &[["Ready", "True", "Applied", "m"]]);
     let entry = json!({
         "resource": "ReplicationConfiguration", "name": "bills-source", "path": "rules[all].status",
@@ -42,7 +42,7 @@ fn sample() -> Report {
     let accounts =
         vec![account("111111111111", Ok(buckets)), account("222222222222", Err("no session".to_owned()))];
     let covered = Covered::by(&views);
-    Report::new(views, covered, accounts, now())
+    FleetReport::new(views, covered, accounts, now())
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn markdown_begins_with_the_verdict() {
 }
 
 /// A report whose operator, or whose reader, has a site of the documentation.
-fn with_site() -> Report {
+fn with_site() -> FleetReport {
     let site = "https://docs.example.com".parse().unwrap();
     let linked = "access to s3:PutReplicationConfiguration is denied; see https://wiki.example.com/reasons/AccessDenied/";
     let objects = [
@@ -62,7 +62,7 @@ fn with_site() -> Report {
     ];
     let pointers = Pointers { typed: TYPED, runbooks: Some(&site) };
     let views = view_all(objects.into_iter().map(found).collect(), &[], pointers);
-    Report::new(views, Ok(Covered::default()), Vec::new(), now())
+    FleetReport::new(views, Ok(Covered::default()), Vec::new(), now())
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_report_without_a_site_has_no_link_that_leads_nowhere() {
 fn markdown_lists_as_in_need_of_attention_what_its_sign_counts() {
     let text = |objects: Vec<serde_json::Value>| {
         let views = all(objects);
-        markdown::markdown(&Report::new(views, Ok(Covered::default()), Vec::new(), now()))
+        markdown::markdown(&FleetReport::new(views, Ok(Covered::default()), Vec::new(), now()))
     };
     let unproven = || {
         let conditions = [["Ready", "True", "Applied", "m"], ["Replicating", "Unknown", "NotProven", "m"]];
@@ -117,7 +117,7 @@ fn the_form_for_programs_is_stable() {
 const HOSTILE: &str =
     "<script>alert(1)</script><img src=x onerror=alert(2)>\" onload=\"alert(3) &amp; ' [a](http://b) `|";
 
-fn hostile() -> Report {
+fn hostile() -> FleetReport {
     let mut object = resource("orders", &[["Ready", "False", "ForeignRole", HOSTILE]]);
     object["spec"]["source"]["bucket"] = json!(HOSTILE);
     object["spec"]["source"]["region"] = json!(HOSTILE);
@@ -134,7 +134,7 @@ fn hostile() -> Report {
     let account = ReadAccount { account_id: HOSTILE.to_owned(), account_ref: None, buckets: Ok(buckets) };
     let views = all([object]);
     let covered = Covered::by(&views);
-    Report::new(views, covered, vec![account], now())
+    FleetReport::new(views, covered, vec![account], now())
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn text_from_elsewhere_stays_text() {
 fn ten_thousand_replications_are_a_page_of_a_few_megabytes() {
     let views =
         all((0..10_000).map(|n| resource(&format!("replication-{n}"), &[["Ready", "True", "Applied", "m"]])));
-    let page = html::page(&Report::new(views, Ok(Covered::default()), Vec::new(), now()));
+    let page = html::page(&FleetReport::new(views, Ok(Covered::default()), Vec::new(), now()));
     assert_eq!(page.matches("<tr data-verdict").count(), 10_000, "every row is there without the script");
     assert!(page.len() < 8_000_000, "{} bytes", page.len());
     // The map counts what it could not draw.
@@ -185,15 +185,15 @@ fn a_page_is_complete_without_its_script() {
 fn a_report_for_programs_is_read_back_as_it_was() {
     let report = sample();
     let text = serde_json::to_string(&report).unwrap();
-    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    assert_eq!(serde_json::from_str::<FleetReport>(&text).unwrap(), report);
 }
 
 /// A bucket as AWS answers, with a rule for each of these destinations.
-fn held(name: &str, rules: &[(&str, Switch)]) -> HeldBucket {
+fn held(name: &str, rules: &[(&str, Switch)]) -> ListedBucket {
     let rule = |(destination, status): &(&str, Switch)| Rule {
         status: *status,
         priority: None,
-        filter: Filter::default(),
+        filter: RuleFilter::default(),
         delete_markers: Switch::Disabled,
         replica_modifications: Switch::Disabled,
         kms_encrypted_objects: Switch::Disabled,
@@ -216,12 +216,12 @@ fn held(name: &str, rules: &[(&str, Switch)]) -> HeldBucket {
         existing_objects: Vec::new(),
         unknown_elements: BTreeSet::new(),
     };
-    HeldBucket { name: name.to_owned(), configuration: Ok(Some(configuration)) }
+    ListedBucket { name: name.to_owned(), configuration: Ok(Some(configuration)) }
 }
 
 #[test]
 fn a_destination_that_s3_names_by_its_arn_is_replicated_into_and_a_disabled_rule_replicates_nothing() {
-    let without = |name: &str| HeldBucket { name: name.to_owned(), configuration: Ok(None) };
+    let without = |name: &str| ListedBucket { name: name.to_owned(), configuration: Ok(None) };
     let buckets = [
         held("by-hand", &[("copy", Switch::Enabled), ("former-copy", Switch::Disabled)]),
         held("paused", &[("paused-copy", Switch::Disabled)]),
@@ -234,7 +234,7 @@ fn a_destination_that_s3_names_by_its_arn_is_replicated_into_and_a_disabled_rule
         account_ref: None,
         buckets: Ok(buckets.into_iter().map(bucket).collect()),
     };
-    let report = Report::new(Vec::new(), Ok(Covered::default()), vec![account], now());
+    let report = FleetReport::new(Vec::new(), Ok(Covered::default()), vec![account], now());
     let names = |buckets: &[BucketReport]| -> Vec<String> {
         buckets.iter().map(|bucket| bucket.bucket.clone()).collect()
     };

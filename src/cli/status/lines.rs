@@ -5,7 +5,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::fleet::{ReplicationView, Summary};
+use crate::cli::fleet::{FleetSummary, ReplicationView};
 use crate::cli::terminal::{Layout, Tone, pad, printable, tone};
 
 const GAP: usize = 2;
@@ -20,7 +20,7 @@ const NARROWEST: usize = 16;
 
 /// The table of resources, which are in the order in which they need someone.
 pub fn lines(views: &[ReplicationView], layout: &Layout, typed: &str) -> String {
-    let summary = Summary::of(views.iter().map(|view| view.verdict));
+    let summary = FleetSummary::of(views.iter().map(|view| view.verdict));
     let worst = views.first().map_or(Tone::Strong, |view| tone(view.verdict));
     let mut text = format!("{}\n", layout.paint(worst, &layout.wrap(&summary.sentence(), "")));
     if views.is_empty() {

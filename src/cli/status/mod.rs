@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::fleet::{ReplicationView, RunbookArgs, Summary, Verdict, view_all};
+use crate::cli::fleet::{FleetSummary, ReplicationView, RunbookArgs, Verdict, view_all};
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::terminal::{Color, Layout};
@@ -60,7 +60,7 @@ pub const WRONG: u8 = 2;
 /// Several resources, for a program.
 #[derive(Serialize)]
 struct StatusList<'a> {
-    summary: Summary,
+    summary: FleetSummary,
     items: &'a [ReplicationView],
 }
 
@@ -70,7 +70,7 @@ pub async fn status(args: StatusArgs, typed: &'static str) -> Result<ExitCode, S
     if args.watch {
         return watch::watch(&kubernetes, &args, layout, typed).await;
     }
-    let Read { views, .. } = read(&kubernetes, &args, typed).await?;
+    let ReadViews { views, .. } = read(&kubernetes, &args, typed).await?;
     let text = match (args.output, &args.name, views.as_slice()) {
         (Some(format), Some(_), [one]) => formatted(one, format)?,
         (Some(format), _, all) => formatted(&StatusList { summary: summary(all), items: all }, format)?,
@@ -87,8 +87,8 @@ pub fn exit_code(views: &[ReplicationView]) -> ExitCode {
 }
 
 /// The summary of resources.
-fn summary(views: &[ReplicationView]) -> Summary {
-    Summary::of(views.iter().map(|view| -> Verdict { view.verdict }))
+fn summary(views: &[ReplicationView]) -> FleetSummary {
+    FleetSummary::of(views.iter().map(|view| -> Verdict { view.verdict }))
 }
 
 /// The text for people: a tree for a resource that was named, else lines.
@@ -100,7 +100,7 @@ fn render(views: &[ReplicationView], args: &StatusArgs, layout: &Layout, typed: 
 }
 
 /// What the cluster holds, and the version from which a watch continues.
-struct Read {
+struct ReadViews {
     views: Vec<ReplicationView>,
     version: String,
 }
@@ -109,7 +109,7 @@ async fn read(
     kubernetes: &Kubernetes,
     args: &StatusArgs,
     typed: &'static str,
-) -> Result<Read, KubernetesError> {
+) -> Result<ReadViews, KubernetesError> {
     let backfills = kubernetes.backfills(&args.scope).await?.unwrap_or_default();
     let (found, version) = match &args.name {
         Some(name) if args.watch => {
@@ -120,5 +120,5 @@ async fn read(
         Some(name) => (vec![kubernetes.get(name, typed).await?], String::new()),
         None => kubernetes.list(&args.scope).await?,
     };
-    Ok(Read { views: view_all(found, &backfills, args.runbooks.pointers(typed)), version })
+    Ok(ReadViews { views: view_all(found, &backfills, args.runbooks.pointers(typed)), version })
 }

@@ -18,7 +18,7 @@ use crate::cli::fleet::{ReplicationView, Verdict};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::Kubernetes;
 use crate::cli::output::print;
-use crate::cli::status::{Read, StatusArgs, StatusError, exit_code, read, render};
+use crate::cli::status::{ReadViews, StatusArgs, StatusError, exit_code, read, render};
 use crate::cli::terminal::{Layout, printable};
 
 /// Changes within this time are one picture.
@@ -40,7 +40,7 @@ pub async fn watch(
     let mut known = BTreeMap::new();
     let _cursor = layout.height.map(|_| HiddenCursor);
     loop {
-        let Read { views, version } = read(kubernetes, args, typed).await?;
+        let ReadViews { views, version } = read(kubernetes, args, typed).await?;
         match layout.height {
             Some(_) => {
                 // The window may have another size by now.

@@ -54,12 +54,12 @@ pub async fn authorize<C, K: Cluster>(
 ) -> Result<Accounts, Stop> {
     let accounts = resolve(object, cx)?;
     if accounts.are_restricted() && cx.index.accounts_are_unseen(cx.clock.now()) {
-        // No refusal: what was allowed may still be, and a deletion must not take it for forbidden.
+        // No refusal: the account may still allow the resource, and a deletion must not take it for forbidden.
         return Err(Error::Unseen("AwsAccount").into());
     }
     let id = cx.settings.resource_id(&object.metadata);
     let replication = Replication { spec: &object.spec, status, id: &id, accounts: &accounts };
-    // What labels cannot change is refused before they cost a request.
+    // A refusal that no label can change comes before the request for the labels.
     domain::authorize(&replication, Some(&required_labels(&accounts)))?;
     if labels_matter(&accounts) {
         domain::authorize(&replication, labels.of(&id.namespace).await?)?;
@@ -67,7 +67,7 @@ pub async fn authorize<C, K: Cluster>(
     Ok(accounts)
 }
 
-/// Whether an account admits a namespace and a source bucket, whatever else its resource asks for.
+/// Whether an account admits a namespace and a source bucket; the rest of its resource's spec does not count.
 pub async fn admits<K: Cluster>(
     account: &Account,
     metadata: &ObjectMeta,
@@ -124,7 +124,7 @@ pub async fn claim_source<C, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
     let age = |rival: &BucketReplication| source_ownership::compare_age(rival, object);
-    // A younger rival does not own the source, whatever it is allowed.
+    // A younger rival does not own the source, even if it is allowed.
     let younger = |rival: &Guarded| rival.0.as_ref().is_ok_and(|rival| age(rival) == Ordering::Greater);
     let rivals = cx.index.by_source_until(&object.spec.source.bucket, younger);
     let rivals = rivals.iter().filter_map(|rival| rival.0.as_ref().ok());

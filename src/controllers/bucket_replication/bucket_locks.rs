@@ -21,12 +21,12 @@ type Lock = tokio::sync::Mutex<()>;
 #[derive(Debug, Default)]
 pub struct BucketLocks {
     locks: Mutex<HashMap<String, Weak<Lock>>>,
-    written: Mutex<HashMap<String, Written>>,
+    written: Mutex<HashMap<String, WrittenPolicy>>,
 }
 
 /// A policy that was written. `None`: there is none.
 #[derive(Debug)]
-struct Written {
+struct WrittenPolicy {
     /// What S3 showed before writes of the last minute.
     before: Vec<Option<Value>>,
     after: Option<Value>,
@@ -57,7 +57,7 @@ impl BucketLocks {
         let mut written = self.written.lock();
         written.retain(|_, written| now.duration_since(written.at) < GRACE);
         match written.get(bucket) {
-            Some(Written { before, after, .. }) if before.contains(&shown) => after.clone(),
+            Some(WrittenPolicy { before, after, .. }) if before.contains(&shown) => after.clone(),
             _ => shown,
         }
     }
@@ -69,7 +69,7 @@ impl BucketLocks {
         let mut before = held.map(|held| [held.before, vec![held.after]].concat()).unwrap_or_default();
         before.push(shown);
         before.retain(|before| *before != after);
-        written.insert(bucket.to_owned(), Written { before, after, at: now });
+        written.insert(bucket.to_owned(), WrittenPolicy { before, after, at: now });
     }
 }
 

@@ -15,12 +15,12 @@ use crate::controllers::bucket_replication::prepare::prepare;
 use crate::controllers::bucket_replication::record::record;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
-use crate::controllers::summary::ready_reason;
+use crate::controllers::status_summary::ready_reason;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::events::Answer;
 use crate::replication::outcome::Outcome;
-use crate::replication::status::{self, Report, StatusContext};
+use crate::replication::status::{self, StatusContext, StatusReport};
 use crate::replication::{
     Account, Accounts, Assessment, Failure, FailureClass, Plan, ReadSet, Refusal, assess,
 };
@@ -28,7 +28,7 @@ use crate::runtime::store::Key;
 
 /// What a check found.
 pub struct Checked {
-    pub report: Report,
+    pub report: StatusReport,
     /// The status that was written before the first write to AWS.
     pub written: Option<BucketReplicationStatus>,
     /// When a correction that was held back may be tried again.
@@ -171,7 +171,7 @@ fn make_report<C, K>(
     outcome: &Outcome,
     resource: &Resource<'_>,
     cx: &Context<C, K>,
-) -> Report {
+) -> StatusReport {
     let Assessment { plan, .. } = assessment;
     let input = assessment.input();
     let evidence = watch_metrics(resource, &input, outcome, cx);
@@ -184,8 +184,9 @@ fn make_report<C, K>(
     made
 }
 
-/// What a check found that the status did not say before. A failure to read AWS, and its end, are no news of AWS.
-fn answer_events(report: &Report, outcome: &Outcome, before: &BucketReplicationStatus) -> Answer {
+/// Answers the events of a check: whether AWS holds anything that the status did not show before. A failure to read
+/// AWS, and its end, show nothing about AWS.
+fn answer_events(report: &StatusReport, outcome: &Outcome, before: &BucketReplicationStatus) -> Answer {
     let reasons = |status: &BucketReplicationStatus| -> Vec<(String, String)> {
         // Whether objects arrive is known from elsewhere.
         let settings = status.conditions.iter().filter(|c| c.type_ != ConditionType::Replicating.as_str());
@@ -213,7 +214,7 @@ mod tests {
     use crate::api::{AwsResource, DriftEntry};
 
     /// A report whose `Ready` has this reason, with the drift of these fields.
-    fn report(reason: Reason, drift: &[&str]) -> Report {
+    fn report(reason: Reason, drift: &[&str]) -> StatusReport {
         let condition = serde_json::json!({
             "type": "Ready", "status": reason.ready().as_str(), "reason": reason.as_str(), "message": "",
             "lastTransitionTime": "2026-11-23T10:00:00Z",
@@ -230,7 +231,7 @@ mod tests {
             drift: drift.collect(),
             ..BucketReplicationStatus::default()
         };
-        Report { status, events: Vec::new(), reason }
+        StatusReport { status, events: Vec::new(), reason }
     }
 
     #[test]

@@ -12,23 +12,23 @@ use crate::api::AwsResource;
 use crate::iam::bucket_policy::ours;
 use crate::replication::desired::DesiredRole;
 use crate::replication::outcome::Outcome;
-use crate::replication::place::{Place, place};
+use crate::replication::place_hash::{PlaceHash, place};
 use crate::replication::plan::teardown::ObservedForDeletion;
 use crate::replication::{Configuration, Observed, ObservedRole, PlanInput, Step, VersioningStatus};
 
 /// The hash of what each place holds. A place that could not be read is left out.
-pub type Contents = HashMap<Place, u64>;
+pub type Contents = HashMap<PlaceHash, u64>;
 
 /// What a place held before a write, and holds after it. `None`: that is not known.
 #[derive(Clone, Copy, Debug)]
 pub struct Replaced {
-    pub place: Place,
+    pub place: PlaceHash,
     pub before: Option<u64>,
     pub after: Option<u64>,
 }
 
 /// The place of a replication configuration.
-pub fn place_of_configuration(bucket: &str) -> Place {
+pub fn place_of_configuration(bucket: &str) -> PlaceHash {
     place(AwsResource::ReplicationConfiguration, bucket)
 }
 
@@ -74,8 +74,8 @@ pub fn contents(input: &PlanInput<'_>) -> Contents {
     held
 }
 
-/// What a deletion observed of places where nothing of the resource's was found: AWS may show that from before the
-/// operator's own write. `roles`: the names under which roles were searched for.
+/// The contents of places in which a deletion found nothing of the resource: AWS may still show the state from before
+/// the operator's own write. `roles`: the names under which roles were searched for.
 pub fn absent<'a>(
     observed: &ObservedForDeletion,
     sid: &str,
@@ -112,7 +112,7 @@ pub fn replaced(input: &PlanInput<'_>, outcome: &Outcome) -> Vec<Replaced> {
 }
 
 /// The places that a step writes to, each with what it holds then, where that is known.
-pub fn written(step: &Step) -> Vec<(Place, Option<u64>)> {
+pub fn written(step: &Step) -> Vec<(PlaceHash, Option<u64>)> {
     match step {
         Step::EnableVersioning { bucket } => {
             let enabled = hash(VersioningStatus::Enabled.as_str());

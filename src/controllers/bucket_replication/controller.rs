@@ -17,7 +17,7 @@ use crate::controllers::bucket_replication::successors::successors;
 use crate::controllers::bucket_replication::{DEADLINE, reconcile};
 use crate::controllers::index::{ReplicationKey, Replications};
 use crate::controllers::settings::SETTLE;
-use crate::controllers::summary::Summary;
+use crate::controllers::status_summary::StatusSummary;
 use crate::controllers::{Guarded, GuardedAccount, GuardedBackfill};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::authorize::accounts::references;
@@ -44,7 +44,7 @@ pub struct BucketReplicationController<C, K> {
 impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
     type Kind = Guarded;
     type IndexKey = ReplicationKey;
-    type Summary = Summary;
+    type Summary = StatusSummary;
 
     const DEADLINE: Duration = DEADLINE;
 

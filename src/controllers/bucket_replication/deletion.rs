@@ -21,7 +21,7 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::deletion_view::DeletionView;
 use crate::controllers::bucket_replication::execute::execute;
 use crate::controllers::bucket_replication::hold_back::written_ago;
-use crate::controllers::bucket_replication::resource::Target;
+use crate::controllers::bucket_replication::resource::ReplicationObject;
 use crate::controllers::bucket_replication::status::{self, Pace};
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::iam::bucket_policy;
@@ -30,7 +30,7 @@ use crate::ports::{Cloud, Cluster, ClusterError, Finalizers};
 use crate::replication::desired::Discovered;
 use crate::replication::observed::Read;
 use crate::replication::outcome::Outcome;
-use crate::replication::plan::teardown::{ObservedForDeletion, Ownership, failed, teardown};
+use crate::replication::plan::teardown::{ObservedForDeletion, OwnershipFacts, failed, teardown};
 use crate::replication::status::Event;
 use crate::replication::{
     Account, Accounts, BucketAddress, BucketRef, Caller, DeletionReadSet, Desired, Failure, FailureClass,
@@ -41,7 +41,7 @@ use crate::runtime::action::Action;
 
 /// Cleans up and removes the finalizer; keeps it and reports why when that is not possible.
 pub async fn finalize<C: Cloud, K: Cluster>(
-    target: &Target<'_>,
+    target: &ReplicationObject<'_>,
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {
     if !target.has_finalizer() {
@@ -52,8 +52,8 @@ pub async fn finalize<C: Cloud, K: Cluster>(
         return Ok(Action::await_change());
     };
     let metadata = live.metadata.clone();
-    let target = Target { metadata: &metadata, ..*target };
-    // Someone took it off: what is left in AWS is theirs.
+    let target = ReplicationObject { metadata: &metadata, ..*target };
+    // Someone else removed the finalizer, and thereby took over the rest in AWS.
     if !target.has_finalizer() {
         return Ok(Action::await_change());
     }
@@ -84,7 +84,7 @@ pub async fn finalize<C: Cloud, K: Cluster>(
 /// Tries once more on the list as it is then when someone else removes a finalizer meanwhile, as the garbage collector
 /// does in a foreground deletion: AWS need not be cleaned up again.
 async fn remove_finalizer<C: Cloud, K: Cluster>(
-    target: &Target<'_>,
+    target: &ReplicationObject<'_>,
     cx: &Context<C, K>,
 ) -> Result<(), ClusterError> {
     let held = Finalizers::of(target.metadata);
@@ -102,7 +102,7 @@ async fn remove_finalizer<C: Cloud, K: Cluster>(
 /// Removes what the resource made, in each account where something may be.
 async fn delete<C: Cloud, K: Cluster>(
     view: &DeletionView,
-    target: &Target<'_>,
+    target: &ReplicationObject<'_>,
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
     if is_on(Mutant::FinalizerGoesFirst) {
@@ -144,7 +144,7 @@ async fn delete<C: Cloud, K: Cluster>(
 /// retains depends on them.
 async fn remove_canaries_alone<C: Cloud, K: Cluster>(
     view: &DeletionView,
-    target: &Target<'_>,
+    target: &ReplicationObject<'_>,
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
     if view.leaves_canaries_alone() || view.status.canary_places.is_empty() || cx.settings.read_only {
@@ -203,7 +203,7 @@ impl OwnershipState {
 
 async fn ownership_state<C: Cloud, K: Cluster>(
     view: &DeletionView,
-    target: &Target<'_>,
+    target: &ReplicationObject<'_>,
     cx: &Context<C, K>,
 ) -> Result<OwnershipState, Stop> {
     let Some(resource) = &view.resource else {
@@ -301,7 +301,7 @@ fn account_is_gone(name: &str) -> Refusal {
 /// The removal from one source account and the accounts of destinations.
 struct Removal<'a> {
     view: &'a DeletionView,
-    target: &'a Target<'a>,
+    target: &'a ReplicationObject<'a>,
     state: OwnershipState,
     id: ResourceId,
     source: &'a SourceAccount,
@@ -342,7 +342,7 @@ impl Removal<'_> {
         if let Some(pause) = self.pause(&observed, &read_set, &sid, cx) {
             return Err(Stop::Unsettled(pause));
         }
-        let ownership = Ownership {
+        let ownership = OwnershipFacts {
             id: &self.id,
             sid: &sid,
             status: &self.view.status,
@@ -370,8 +370,8 @@ impl Removal<'_> {
         }
     }
 
-    /// How long to wait where AWS may still answer from before the operator's last write: what it does not show yet would be
-    /// left behind.
+    /// How long to wait where AWS may still answer from before the operator's last write: a deletion would leave behind
+    /// a thing that AWS does not show yet.
     fn pause<C, K>(
         &self,
         observed: &ObservedForDeletion,

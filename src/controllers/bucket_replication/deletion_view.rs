@@ -13,7 +13,7 @@ use crate::api::{
     AdoptionPolicy, BucketReplication, BucketReplicationStatus, DeletionPolicy, ManagementPolicy,
 };
 use crate::iam::arn::role_of_arn;
-use crate::replication::health::canary::{Place, place};
+use crate::replication::health::canary::{CanaryPlace, place};
 use crate::replication::resource::{left_traces, remembered_roles, role_name};
 use crate::replication::{BucketAddress, BucketRef, Desired, ResourceId};
 
@@ -64,7 +64,7 @@ impl DeletionView {
     }
 
     /// Where canaries of the resource may be. `uid`: the resource's.
-    pub fn canary_places(&self, uid: &str) -> BTreeSet<Place> {
+    pub fn canary_places(&self, uid: &str) -> BTreeSet<CanaryPlace> {
         place::remembered(&self.status.canary_places, uid)
     }
 

@@ -19,7 +19,7 @@ use crate::runtime::store::Key;
 /// The evidence of all resources.
 #[derive(Debug, Default)]
 pub struct EvidenceStore {
-    state: Mutex<State>,
+    state: Mutex<EvidenceEntries>,
     /// Failure events of resources that this process has not checked yet.
     early: Mutex<VecDeque<FailureEvent>>,
 }
@@ -28,8 +28,8 @@ pub struct EvidenceStore {
 const MOST_EARLY: usize = 1_000;
 
 #[derive(Debug, Default)]
-struct State {
-    entries: HashMap<String, Entry>,
+struct EvidenceEntries {
+    entries: HashMap<String, EvidenceEntry>,
     /// The UIDs of the watched resources of each source bucket, so that a failure event costs no scan.
     by_source: HashMap<String, Vec<String>>,
     /// How many resources were compared, so that tests can count work instead of time.
@@ -37,7 +37,7 @@ struct State {
     visits: usize,
 }
 
-impl State {
+impl EvidenceEntries {
     #[cfg(test)]
     fn visit(&mut self) {
         self.visits += 1;
@@ -61,7 +61,7 @@ impl State {
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct EvidenceEntry {
     evidence: Evidence,
     watched: Option<Watched>,
 }
@@ -86,14 +86,14 @@ pub struct Registration<'a> {
     pub previous: &'a BucketReplicationStatus,
     /// `None`: metrics are not read.
     pub interval: Option<Duration>,
-    /// How far a verdict looks back.
+    /// The period whose evidence a verdict counts.
     pub window: SignedDuration,
     pub now: Timestamp,
 }
 
 /// A resource that a sweep reads.
 #[derive(Clone, Debug)]
-pub struct Due {
+pub struct SweptResource {
     pub uid: String,
     pub key: Key,
     pub watch: Watch,
@@ -124,7 +124,7 @@ impl EvidenceStore {
             return;
         }
         state.unlink(uid);
-        let State { entries, by_source, .. } = &mut *state;
+        let EvidenceEntries { entries, by_source, .. } = &mut *state;
         if !watch.rules.is_empty() {
             by_source.entry(watch.source.clone()).or_default().push(uid.to_owned());
         }
@@ -167,7 +167,7 @@ impl EvidenceStore {
 
     /// The resources whose metrics are to be read now; they count as read. All of one interval are read together, so
     /// that they share calls: at multiples of the interval since `start`.
-    pub fn take_due(&self, start: Instant, now: Instant) -> Vec<Due> {
+    pub fn take_due(&self, start: Instant, now: Instant) -> Vec<SweptResource> {
         let slot = |at: Instant, interval: Duration| {
             at.saturating_duration_since(start).as_millis() / interval.as_millis().max(1)
         };
@@ -180,9 +180,9 @@ impl EvidenceStore {
             }
             watched.read_at = Some(now);
             let (key, watch) = (watched.key.clone(), watched.watch.clone());
-            Some(Due { uid: uid.clone(), key, watch, evidence: entry.evidence.clone() })
+            Some(SweptResource { uid: uid.clone(), key, watch, evidence: entry.evidence.clone() })
         });
-        let mut due: Vec<Due> = due.collect();
+        let mut due: Vec<SweptResource> = due.collect();
         due.sort_by(|a, b| a.uid.cmp(&b.uid));
         due
     }
@@ -238,7 +238,7 @@ impl EvidenceStore {
 
     /// Forgets everything: another operator may have led meanwhile.
     pub fn forget_all(&self) {
-        *self.state.lock() = State::default();
+        *self.state.lock() = EvidenceEntries::default();
         self.early.lock().clear();
     }
 }

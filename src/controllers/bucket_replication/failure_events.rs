@@ -28,7 +28,7 @@ pub async fn take_failures<C: Cloud, K: Cluster>(body: &str, cx: &Context<C, K>)
         let spec = resource.map(|resource| cx.settings.acted_on(&resource.spec));
         cx.evidence.update(&uid, |evidence| {
             if let Some(spec) = &spec {
-                // What was replicated since begins no run of failures again.
+                // The failure of an object that was replicated since begins no run of failures again.
                 settle(evidence, spec, cx.clock.timestamp());
             }
             add(evidence, &event);

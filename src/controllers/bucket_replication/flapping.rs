@@ -18,11 +18,11 @@ const TOLERATED: usize = 3;
 /// The first pause once a field is contested; doubled with every further correction, up to the window.
 const FIRST_PAUSE: Duration = Duration::from_secs(5 * 60);
 
-type Field = (AwsResource, String, String);
+type CorrectedField = (AwsResource, String, String);
 
 /// The recent corrections on one resource. Empty for nearly all.
 #[derive(Debug, Default)]
-pub struct CorrectionHistory(BTreeMap<Field, Vec<Instant>>);
+pub struct CorrectionHistory(BTreeMap<CorrectedField, Vec<Instant>>);
 
 impl CorrectionHistory {
     /// Whether there is nothing to remember.
@@ -67,7 +67,7 @@ impl CorrectionHistory {
     }
 }
 
-fn field(d: &DriftEntry) -> Field {
+fn field(d: &DriftEntry) -> CorrectedField {
     (d.resource, d.name.clone(), d.path.clone())
 }
 

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use crate::controllers::index::Index;
-use crate::controllers::summary::Summary;
+use crate::controllers::status_summary::StatusSummary;
 use crate::runtime::tracker::ReconcileTracker;
 use crate::telemetry::{FleetSnapshot, ResourceSample};
 
@@ -31,7 +31,7 @@ pub fn fleet_snapshot(
             // Names are what most of the memory would go to, and no figure shows them.
             false => (String::new(), String::new()),
         };
-        let Summary { reason, ready, in_sync, drift, arrival, .. } = *summary;
+        let StatusSummary { reason, ready, in_sync, drift, arrival, .. } = *summary;
         resources.push(ResourceSample { namespace, name, reason, ready, in_sync, drift, arrival, check_age });
     });
     FleetSnapshot { leads, queue_depth, resources, each }

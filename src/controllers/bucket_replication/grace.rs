@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::api::DriftEntry;
 use crate::backoff::doubling;
 use crate::controllers::bucket_replication::contents::{Contents, Replaced, hash};
-use crate::replication::place::{Place, place_of};
+use crate::replication::place_hash::{PlaceHash, place_of};
 
 /// How long what was written is remembered.
 pub const GRACE: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// more, because every resource of a fleet that is applied at once has some.
 #[derive(Debug, Default)]
 pub struct RecentWrites {
-    places: BTreeMap<Place, Box<WrittenPlace>>,
+    places: BTreeMap<PlaceHash, Box<WrittenPlace>>,
     /// Since when answers were found that this process cannot distinguish from old ones.
     unsure_since: Option<Instant>,
     /// How often AWS was read again in a row.
@@ -58,11 +58,11 @@ struct WrittenPlace {
 }
 
 /// What a check found.
-pub struct Shown<'a> {
+pub struct CheckFindings<'a> {
     pub differences: &'a [DriftEntry],
     pub contents: Contents,
     /// The places that the plan writes to.
-    pub planned: HashSet<Place>,
+    pub planned: HashSet<PlaceHash>,
     /// Everything that is desired was applied before.
     pub drift: bool,
     /// How long ago the status says that something was written, by this process or another one.
@@ -75,7 +75,7 @@ impl WrittenPlace {
     }
 
     /// How much longer an old answer is expected, if this may be one.
-    fn wait(&mut self, place: Place, shown: &Shown<'_>, now: Instant) -> Option<Duration> {
+    fn wait(&mut self, place: PlaceHash, shown: &CheckFindings<'_>, now: Instant) -> Option<Duration> {
         let found: Vec<u64> = shown.differences.iter().filter(|d| place_of(d) == place).map(hash).collect();
         let content = shown.contents.get(&place);
         let is_held = |(before, _): &&(u64, Instant)| Some(before) == content;
@@ -125,7 +125,7 @@ impl RecentWrites {
         }
         for Replaced { place, before, after } in replaced {
             let place = self.written(*place, now);
-            // What is there now is no old state, although it was replaced once.
+            // The present state is no old one, although a write replaced it once.
             place.before.retain(|(held, _)| Some(*held) != *before && Some(*held) != *after);
             place.before.extend(before.filter(|before| Some(*before) != *after).map(|before| (before, now)));
         }
@@ -138,22 +138,22 @@ impl RecentWrites {
         self.reads = 0;
     }
 
-    fn written(&mut self, place: Place, now: Instant) -> &mut WrittenPlace {
+    fn written(&mut self, place: PlaceHash, now: Instant) -> &mut WrittenPlace {
         let held = self.places.entry(place).or_default();
         (held.at, held.seen, held.back) = (Some(now), false, None);
         held
     }
 
-    /// An event says that someone else changed a place at this time: what AWS shows there may be that change, although it is
-    /// what the operator replaced.
-    pub fn changed_by_another(&mut self, place: Place, at: Instant) {
+    /// An event says that someone else changed a place at this time: AWS may show that change there, although it equals
+    /// the state that the operator replaced.
+    pub fn changed_by_another(&mut self, place: PlaceHash, at: Instant) {
         if let Some(held) = self.places.get_mut(&place) {
             held.seen |= held.at.is_some_and(|written| at.duration_since(written) >= SKEW);
         }
     }
 
     /// How long to wait for newer answers, if a check found something from before a write.
-    pub fn unsettled(&mut self, shown: &Shown<'_>, now: Instant) -> Option<Duration> {
+    pub fn unsettled(&mut self, shown: &CheckFindings<'_>, now: Instant) -> Option<Duration> {
         self.expire(now);
         let left = match self.places.is_empty() {
             true => {
@@ -233,7 +233,7 @@ impl RecentWrites {
     }
 
     /// The operator removed what is in this place: that it is not there is no old answer.
-    pub fn forget(&mut self, place: Place) {
+    pub fn forget(&mut self, place: PlaceHash) {
         self.places.remove(&place);
     }
 
@@ -279,8 +279,8 @@ mod tests {
         start + Duration::from_secs(second)
     }
 
-    fn shown(differences: &[DriftEntry]) -> Shown<'_> {
-        Shown {
+    fn shown(differences: &[DriftEntry]) -> CheckFindings<'_> {
+        CheckFindings {
             differences,
             contents: Contents::new(),
             planned: HashSet::new(),
@@ -423,7 +423,7 @@ mod tests {
         let found = [absent("rules[c]")];
         let mut sees = |content, drift, second| {
             let contents = Contents::from([(place, content)]);
-            let shown = Shown { contents, drift, ..shown(&found) };
+            let shown = CheckFindings { contents, drift, ..shown(&found) };
             writes.unsettled(&shown, at(start, second)).is_some()
         };
         for drift in [true, false] {
@@ -443,7 +443,7 @@ mod tests {
         writes.record([absent("rules[a]")].iter(), &write(1, 2), start);
         writes.record([there].iter(), &write(2, 1), start);
         let found = [absent("rules[a]")];
-        let shown = Shown { contents: Contents::from([(place, 1)]), drift: false, ..shown(&found) };
+        let shown = CheckFindings { contents: Contents::from([(place, 1)]), drift: false, ..shown(&found) };
         assert_eq!(writes.unsettled(&shown, at(start, 1)), None, "the spec asks for the second state again");
     }
 
@@ -452,12 +452,12 @@ mod tests {
         let (mut writes, start, found) = (RecentWrites::default(), Instant::now(), [absent("rules[a]")]);
         let mut sees = |second| {
             let written_ago = Some(Duration::from_secs(second + 5));
-            writes.unsettled(&Shown { written_ago, ..shown(&found) }, at(start, second)).is_some()
+            writes.unsettled(&CheckFindings { written_ago, ..shown(&found) }, at(start, second)).is_some()
         };
         assert!(sees(0) && sees(12) && sees(19));
         assert!(!sees(20));
         let mut writes = RecentWrites::default();
-        let later = Shown { written_ago: Some(GRACE), ..shown(&found) };
+        let later = CheckFindings { written_ago: Some(GRACE), ..shown(&found) };
         assert_eq!(writes.unsettled(&later, start), None);
     }
 }

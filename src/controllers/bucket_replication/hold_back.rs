@@ -16,7 +16,7 @@ use crate::replication::outcome::{Contested, Outcome};
 use crate::replication::{Assessment, Plan, Step};
 
 /// The part of a plan that is executed now.
-pub struct Held {
+pub struct ExecutablePart {
     pub stages: Vec<Vec<Step>>,
     contested: Option<Contested>,
     /// When the corrections that are held back may be tried again.
@@ -28,7 +28,7 @@ pub fn hold_back<C, K>(
     assessment: &Assessment<'_>,
     resource: &Resource<'_>,
     cx: &Context<C, K>,
-) -> Result<Held, Stop> {
+) -> Result<ExecutablePart, Stop> {
     let Assessment { plan, .. } = assessment;
     let (memory, now) = (resource.target.memory, cx.clock.now());
     let timestamp = cx.clock.timestamp();
@@ -41,12 +41,12 @@ pub fn hold_back<C, K>(
         return Err(Stop::Unsettled(pause));
     }
     Ok(match memory.contested(plan, now) {
-        Some((contested, retry)) => Held {
+        Some((contested, retry)) => ExecutablePart {
             stages: plan.without(&contested.differences),
             contested: Some(contested),
             retry: Some(retry),
         },
-        None => Held { stages: plan.stages.clone(), contested: None, retry: None },
+        None => ExecutablePart { stages: plan.stages.clone(), contested: None, retry: None },
     })
 }
 
@@ -62,7 +62,7 @@ fn age(time: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(time)).unwrap_or_default()
 }
 
-impl Held {
+impl ExecutablePart {
     /// A check that was stopped after its first write still reports what it wrote.
     ///
     /// # Errors

@@ -11,13 +11,13 @@ use crate::controllers::bucket_replication::resource::Resource;
 use crate::ports::Cloud;
 use crate::replication::Assessment;
 use crate::replication::health::key_cause::{key_cause, keys_to_ask};
-use crate::replication::status::Report;
+use crate::replication::status::StatusReport;
 
 /// Remembers the likely cause for the verdicts until the next check. Returns whether it is another one than before.
 pub async fn find_likely_cause<C: Cloud, K>(
     resource: &Resource<'_>,
     assessment: &Assessment<'_>,
-    report: &Report,
+    report: &StatusReport,
     clients: &C::Clients,
     cx: &Context<C, K>,
 ) -> bool {
@@ -33,8 +33,8 @@ pub async fn find_likely_cause<C: Cloud, K>(
     changed.unwrap_or_default()
 }
 
-/// What of a check would make operations fail: the conditions that are not true.
-fn of_conditions(report: &Report) -> Option<String> {
+/// The conditions of a check that are not true: they would make operations fail.
+fn of_conditions(report: &StatusReport) -> Option<String> {
     let concerned =
         [ConditionType::RoleReady, ConditionType::VersioningReady, ConditionType::ReplicationReady];
     let conditions = report.status.conditions.iter();
@@ -44,7 +44,7 @@ fn of_conditions(report: &Report) -> Option<String> {
     broken.reduce(|one, other| if one == other { one } else { format!("{one}; {other}") })
 }
 
-/// What the policies of the keys of rules that fail have against it. Nothing is said where they cannot be read.
+/// The causes in the policies of the keys of rules that fail. A policy that cannot be read names none.
 async fn of_keys<C: Cloud, K>(
     resource: &Resource<'_>,
     assessment: &Assessment<'_>,

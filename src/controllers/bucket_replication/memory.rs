@@ -11,15 +11,15 @@ use kube::ResourceExt;
 use parking_lot::Mutex;
 
 use crate::api::{BucketReplication, BucketReplicationStatus, DriftEntry, Reason};
-use crate::controllers::bucket_replication::canary::course::Course;
+use crate::controllers::bucket_replication::canary::memory::CanaryMemory;
 use crate::controllers::bucket_replication::contents::{Contents, contents, replaced, written};
 use crate::controllers::bucket_replication::flapping::CorrectionHistory;
-use crate::controllers::bucket_replication::grace::{GRACE, RecentWrites, Shown};
+use crate::controllers::bucket_replication::grace::{CheckFindings, GRACE, RecentWrites};
 use crate::controllers::bucket_replication::request_limit::RequestLimit;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::replication::diff::missing_policy;
 use crate::replication::outcome::{Contested, Outcome};
-use crate::replication::place::Place;
+use crate::replication::place_hash::PlaceHash;
 use crate::replication::{Plan, PlanInput, Step};
 use crate::runtime::requeue::RequeueBackoff;
 
@@ -28,11 +28,11 @@ const CACHE_LAG: Duration = Duration::from_secs(10);
 
 /// The memory of all resources.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<Entries>);
+pub struct Memory(Mutex<MemoryEntries>);
 
 #[derive(Debug, Default)]
-struct Entries {
-    by_uid: HashMap<String, Entry>,
+struct MemoryEntries {
+    by_uid: HashMap<String, MemoryEntry>,
     /// The resources that were written for, each with the time at which that write is old. The first is over first.
     written: VecDeque<(Instant, String)>,
     /// The number of the last reconcile that began.
@@ -42,33 +42,33 @@ struct Entries {
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct MemoryEntry {
     requeue: RequeueBackoff,
     corrections: CorrectionHistory,
     recent_writes: RecentWrites,
     requests: RequestLimit,
     /// Boxed: it is there for a moment, and an entry may stay for an interval.
-    written: Option<Box<Written>>,
+    written: Option<Box<WrittenStatus>>,
     /// The resource owns its source, and the cache does not show yet that it applied anything.
     claims: bool,
     /// The number of the reconcile that runs.
     running: Option<u64>,
     /// `None`: the resource has no canaries.
-    canaries: Option<Box<Course>>,
+    canaries: Option<Box<CanaryMemory>>,
 }
 
 /// A status that the operator wrote and the cache did not show when it was last needed.
 #[derive(Debug)]
-struct Written {
+struct WrittenStatus {
     at: Instant,
     status: BucketReplicationStatus,
     /// The cache shows it by now. A reconcile that runs began with the object as it was before.
     cached: bool,
 }
 
-impl Entry {
+impl MemoryEntry {
     fn is_empty(&self) -> bool {
-        let Entry { requeue, corrections, recent_writes, requests, written, claims, running, canaries } =
+        let MemoryEntry { requeue, corrections, recent_writes, requests, written, claims, running, canaries } =
             self;
         requeue.is_empty()
             && corrections.is_empty()
@@ -81,9 +81,9 @@ impl Entry {
     }
 }
 
-impl Entries {
+impl MemoryEntries {
     /// Acts on the entry of a resource, and drops it when it holds nothing any more.
-    fn with<T>(&mut self, uid: &str, act: impl FnOnce(&mut Entry) -> T) -> T {
+    fn with<T>(&mut self, uid: &str, act: impl FnOnce(&mut MemoryEntry) -> T) -> T {
         let mut entry = self.by_uid.remove(uid).unwrap_or_default();
         let result = act(&mut entry);
         if !entry.is_empty() {
@@ -163,7 +163,7 @@ impl Memory {
         for uid in uids {
             let Some(entry) = entries.by_uid.get(uid) else { continue };
             // Pauses between tries decide nothing but the time, and requests are not among what is explored.
-            let Entry {
+            let MemoryEntry {
                 requeue: _,
                 corrections,
                 recent_writes,
@@ -173,7 +173,7 @@ impl Memory {
                 running,
                 canaries,
             } = entry;
-            let canaries = canaries.as_ref().map(|course| course.fingerprint(now));
+            let canaries = canaries.as_ref().map(|canaries| canaries.fingerprint(now));
             let written = written.as_ref().map(|w| {
                 let fresh = now.duration_since(w.at) <= CACHE_LAG;
                 (
@@ -220,7 +220,7 @@ pub struct Remembered<'a> {
 }
 
 impl Remembered<'_> {
-    fn with<T>(&self, act: impl FnOnce(&mut Entry) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut MemoryEntry) -> T) -> T {
         self.memory.0.lock().with(&self.uid, act)
     }
 
@@ -235,7 +235,7 @@ impl Remembered<'_> {
 
     /// A status is about to be written. The watch may show it before the API server's answer is here.
     pub fn begin_write(&self, status: &BucketReplicationStatus, now: Instant) {
-        let written = Written { at: now, status: status.clone(), cached: false };
+        let written = WrittenStatus { at: now, status: status.clone(), cached: false };
         self.with(|entry| entry.written = Some(Box::new(written)));
     }
 
@@ -255,22 +255,22 @@ impl Remembered<'_> {
     }
 
     /// What is remembered of the canaries of the resource; `None`: it has none.
-    pub fn course(&self) -> Option<Course> {
+    pub fn canaries(&self) -> Option<CanaryMemory> {
         self.with(|entry| entry.canaries.as_deref().cloned())
     }
 
-    pub fn set_course(&self, course: Option<Course>) {
-        self.with(|entry| entry.canaries = course.map(Box::new));
+    pub fn set_canaries(&self, canaries: Option<CanaryMemory>) {
+        self.with(|entry| entry.canaries = canaries.map(Box::new));
     }
 
     /// Whether canaries of the resource are due, and no check of AWS is.
     pub fn only_canaries_are_due(&self, now: Instant) -> bool {
-        self.with(|entry| entry.canaries.as_ref().is_some_and(|course| course.is_due_alone(now)))
+        self.with(|entry| entry.canaries.as_ref().is_some_and(|canaries| canaries.is_due_alone(now)))
     }
 
     /// A check of AWS begins.
     pub fn check_begins(&self) {
-        self.with(|entry| entry.canaries.as_mut().map(|course| course.check_at = None));
+        self.with(|entry| entry.canaries.as_mut().map(|canaries| canaries.check_at = None));
     }
 
     /// Remembers when AWS is to be checked, and returns when to reconcile next: then, or when a canary is due before.
@@ -285,10 +285,10 @@ impl Remembered<'_> {
         entries.expire(now);
         let late = entries.late_until.and_then(|until| until.checked_duration_since(now));
         let check = entries.with(&self.uid, |entry| {
-            let Some(course) = &mut entry.canaries else { return check };
-            // What woke the resource for a canary may have taken the place of that check in the queue.
+            let Some(held) = &mut entry.canaries else { return check };
+            // The trigger for a canary may have taken the place of that check in the queue.
             let check = check.map(|check| late.map_or(check, |late| check.min(late)));
-            course.check_at = check.map(|check| now + check);
+            held.check_at = check.map(|check| now + check);
             check
         });
         [check, canaries].into_iter().flatten().min()
@@ -296,7 +296,7 @@ impl Remembered<'_> {
 
     /// How long until AWS is to be checked, where canaries alone were due.
     pub fn until_check(&self, now: Instant) -> Option<Duration> {
-        let at = self.with(|entry| entry.canaries.as_ref().and_then(|course| course.check_at));
+        let at = self.with(|entry| entry.canaries.as_ref().and_then(|canaries| canaries.check_at));
         at.map(|at| at.saturating_duration_since(now))
     }
 
@@ -318,13 +318,13 @@ impl Remembered<'_> {
             let contents = if entry.recent_writes.is_empty() { Contents::new() } else { contents(input) };
             let planned = plan.steps().flat_map(written).map(|(place, _)| place).collect();
             let (differences, drift) = (&plan.differences, plan.drift);
-            let shown = Shown { differences, contents, planned, drift, written_ago };
+            let shown = CheckFindings { differences, contents, planned, drift, written_ago };
             entry.recent_writes.unsettled(&shown, now)
         })
     }
 
     /// Events say that someone else changed these places so long ago.
-    pub fn changed_by_another(&self, ages: impl Iterator<Item = (Place, Duration)>, now: Instant) {
+    pub fn changed_by_another(&self, ages: impl Iterator<Item = (PlaceHash, Duration)>, now: Instant) {
         self.with(|entry| {
             for (place, age) in ages {
                 let at = now.checked_sub(age);
@@ -360,7 +360,8 @@ impl Remembered<'_> {
         self.with(|entry| entry.corrections.held_back(&plan.differences, now))
     }
 
-    /// What was written of a plan: counted as corrections where it corrected drift, and expected to show in AWS.
+    /// Remembers the writes of a plan: as corrections where they corrected drift, and as states that AWS is to show
+    /// from now on.
     pub fn record(&self, plan: &Plan, input: &PlanInput<'_>, outcome: &Outcome, now: Instant) {
         let settled = |d: &&DriftEntry| plan.is_settled(d, outcome);
         let before = replaced(input, outcome);
@@ -415,7 +416,7 @@ impl Drop for Remembered<'_> {
     }
 }
 
-/// What IAM may show for a moment of roles that were created and given their policy in one check.
+/// The differences that IAM may show for a moment after one check created a role and wrote its policy.
 fn first_policies_in(outcome: &Outcome) -> Vec<DriftEntry> {
     let is_new = |name: &String| {
         let mut done = outcome.done.iter();

@@ -1,4 +1,4 @@
-//! Which metrics of a resource may be read, as a check found it.
+//! Works out which metrics of a resource may be read.
 //!
 //! In: a check that was authorized, with what it observed and wrote. Out: the rules that publish metrics, in the store of
 //! evidence. So a sweep reads only for resources that their accounts allow, and only metrics that exist.
@@ -61,7 +61,8 @@ pub fn evidence<C, K>(uid: &str, key: &Key, cx: &Context<C, K>) -> Evidence {
     evidence
 }
 
-/// What publishes metrics; `None` where it is not known, so that what is read already goes on.
+/// The rules that publish metrics; `None` where that is not known, so that the sweep goes on with the rules that it
+/// reads already.
 fn watch(input: &PlanInput<'_>, outcome: &Outcome) -> Option<Watch> {
     let PlanInput { observed, desired, replication, .. } = input;
     let put = outcome.done.iter().rev().find_map(|step| match step {

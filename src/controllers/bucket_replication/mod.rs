@@ -41,10 +41,10 @@ use crate::api::{BucketReplication, BucketReplicationSpec, BucketReplicationStat
 use crate::controllers::Guarded;
 use crate::controllers::bucket_replication::check::{Checked, check};
 use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::resource::{Resource, Target};
+use crate::controllers::bucket_replication::resource::{ReplicationObject, Resource};
 use crate::controllers::bucket_replication::status::{Pace, await_aws, conclude, refuse};
 use crate::controllers::bucket_replication::stop::Stop;
-use crate::controllers::summary::ready_reason;
+use crate::controllers::status_summary::ready_reason;
 use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::Refusal;
 use crate::replication::events::Answer;
@@ -72,7 +72,8 @@ pub async fn reconcile<C: Cloud, K: Cluster>(
         canary::expect(resource, &key.uid, cx);
     }
     let evidence = metrics_watch::evidence(&key.uid, &Key::of(object.meta()), cx);
-    let target = Target { metadata: object.meta(), key: &key, memory: &memory, evidence: &evidence };
+    let target =
+        ReplicationObject { metadata: object.meta(), key: &key, memory: &memory, evidence: &evidence };
     let result = match &object.0 {
         _ if target.metadata.deletion_timestamp.is_some() => deletion::finalize(&target, cx).await,
         Ok(resource) => {
@@ -146,7 +147,7 @@ async fn conclude_with_canaries<C: Cloud, K: Cluster>(
     let Checked { report, written, .. } = checked;
     let next = conclude(target, written.as_ref().unwrap_or(status), report, pace, cx).await?;
     let turn = canary::turn(resource, &report.status, fresh, cx).await?;
-    // What canaries show now is not in that report yet.
+    // That report lacks the results of this turn of canaries.
     let check = if turn.changed { Some(Duration::ZERO) } else { next.after() };
     Ok(target
         .memory
@@ -161,7 +162,7 @@ async fn go_on_with_canaries<C: Cloud, K: Cluster>(
 ) -> Result<Action, Error> {
     let Resource { target, status, .. } = resource;
     let turn = canary::turn(resource, status, false, cx).await?;
-    // What a canary does is no check of the settings.
+    // A turn of canaries is no check of the settings.
     cx.tracker.record_reason(&target.key.uid, ready_reason(status), false);
     let now = cx.clock.now();
     let check = if turn.changed { Some(Duration::ZERO) } else { target.memory.until_check(now) };
@@ -170,7 +171,7 @@ async fn go_on_with_canaries<C: Cloud, K: Cluster>(
 
 /// Reports that an object cannot be decoded, naming the field.
 async fn refuse_unreadable<C: Cloud, K: Cluster>(
-    target: &Target<'_>,
+    target: &ReplicationObject<'_>,
     error: &str,
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {

@@ -9,13 +9,13 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::replication::Plan;
 use crate::replication::outcome::Outcome;
-use crate::replication::status::Report;
+use crate::replication::status::StatusReport;
 
 /// Counts drift, and logs the decision in one line.
 pub fn record<C, K>(
     plan: &Plan,
     outcome: &Outcome,
-    report: &Report,
+    report: &StatusReport,
     resource: &Resource<'_>,
     cx: &Context<C, K>,
 ) {
@@ -27,7 +27,7 @@ pub fn record<C, K>(
 fn count_drift<C, K>(
     plan: &Plan,
     outcome: &Outcome,
-    report: &Report,
+    report: &StatusReport,
     resource: &Resource<'_>,
     cx: &Context<C, K>,
 ) {
@@ -43,7 +43,7 @@ fn count_drift<C, K>(
 }
 
 /// A refusal first, then the first failure.
-fn log(plan: &Plan, outcome: &Outcome, report: &Report, resource: &Resource<'_>) {
+fn log(plan: &Plan, outcome: &Outcome, report: &StatusReport, resource: &Resource<'_>) {
     let object = resource.object;
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let source = object.spec.source.bucket.as_str();

@@ -23,7 +23,7 @@ use crate::telemetry::FoundBy;
 
 /// An object of the kind, decoded or not.
 #[derive(Clone, Copy)]
-pub struct Target<'a> {
+pub struct ReplicationObject<'a> {
     pub metadata: &'a ObjectMeta,
     pub key: &'a ObjectKey,
     pub memory: &'a Remembered<'a>,
@@ -31,7 +31,7 @@ pub struct Target<'a> {
     pub evidence: &'a Evidence,
 }
 
-impl Target<'_> {
+impl ReplicationObject<'_> {
     pub fn has_finalizer(&self) -> bool {
         Finalizers::of(self.metadata).contains(FINALIZER)
     }
@@ -41,7 +41,7 @@ impl Target<'_> {
         self.metadata.annotations.as_ref()?.get(REQUESTED_AT).map(String::as_str)
     }
 
-    /// What a status of this object is made with.
+    /// The circumstances of a report about this object.
     pub fn status_context<'a, C, K>(
         &'a self,
         previous: &'a BucketReplicationStatus,
@@ -60,7 +60,7 @@ impl Target<'_> {
 
 /// A resource that could be decoded.
 pub struct Resource<'a> {
-    pub target: Target<'a>,
+    pub target: ReplicationObject<'a>,
     pub object: &'a BucketReplication,
     /// As the operator acts on it, by its own settings.
     pub spec: Cow<'a, BucketReplicationSpec>,
@@ -71,7 +71,11 @@ pub struct Resource<'a> {
 }
 
 impl<'a> Resource<'a> {
-    pub fn new<C, K>(object: &'a BucketReplication, target: Target<'a>, cx: &Context<C, K>) -> Resource<'a> {
+    pub fn new<C, K>(
+        object: &'a BucketReplication,
+        target: ReplicationObject<'a>,
+        cx: &Context<C, K>,
+    ) -> Resource<'a> {
         let status = target.memory.status(object.status.as_ref(), cx.clock.now());
         let spec = cx.settings.acted_on(&object.spec);
         let (id, events) = (cx.settings.resource_id(&object.metadata), CheckEvents::default());
@@ -83,7 +87,7 @@ impl<'a> Resource<'a> {
         Replication { spec: &self.spec, status: &self.status, id: &self.id, accounts }
     }
 
-    /// What a status of this resource is made with.
+    /// The circumstances of a report about this resource.
     pub fn status_context<'r, C, K>(&'r self, cx: &'r Context<C, K>) -> StatusContext<'r> {
         let raised_interval = cx.settings.raised_interval(self.spec.interval.as_ref());
         StatusContext { raised_interval, ..self.target.status_context(&self.status, cx) }
@@ -102,7 +106,7 @@ impl<'a> Resource<'a> {
         changed || self.is_requested()
     }
 
-    /// What would have found drift in this check.
+    /// The cause of this check. Drift that the check finds is counted under it.
     pub fn found_by(&self) -> FoundBy {
         if self.events.announced.is_some() {
             FoundBy::Event

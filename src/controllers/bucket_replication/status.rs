@@ -10,12 +10,12 @@ use serde_json::json;
 
 use crate::api::{BucketReplicationStatus, Reason};
 use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::resource::{Resource, Target};
+use crate::controllers::bucket_replication::resource::{ReplicationObject, Resource};
 use crate::controllers::bucket_replication::stop::Stop;
-use crate::controllers::summary::has_read_aws;
+use crate::controllers::status_summary::has_read_aws;
 use crate::ports::{Cluster, ClusterError};
 use crate::replication::Refusal;
-use crate::replication::status::{Report, stopped, unsettled};
+use crate::replication::status::{StatusReport, stopped, unsettled};
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::runtime::turns;
@@ -37,9 +37,9 @@ impl Pace {
 
 /// Writes a report and decides when to come back.
 pub async fn conclude<C, K: Cluster>(
-    target: &Target<'_>,
+    target: &ReplicationObject<'_>,
     previous: &BucketReplicationStatus,
-    report: &Report,
+    report: &StatusReport,
     pace: Pace,
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {
@@ -54,7 +54,7 @@ pub async fn conclude<C, K: Cluster>(
 
 /// Reports a refusal.
 pub async fn refuse<C, K: Cluster>(
-    target: &Target<'_>,
+    target: &ReplicationObject<'_>,
     previous: &BucketReplicationStatus,
     refusal: &Refusal,
     pace: Pace,
@@ -84,9 +84,9 @@ pub async fn await_aws<C, K: Cluster>(
 }
 
 async fn publish<C, K: Cluster>(
-    target: &Target<'_>,
+    target: &ReplicationObject<'_>,
     previous: &BucketReplicationStatus,
-    report: &Report,
+    report: &StatusReport,
     cx: &Context<C, K>,
 ) -> Result<(), Error> {
     cx.tracker.record_reason(&target.key.uid, report.reason, has_read_aws(report.reason));
@@ -106,7 +106,7 @@ async fn publish<C, K: Cluster>(
 /// # Errors
 /// It was not written, so that the operator may not make it. The object may be gone.
 pub async fn write_ahead<C, K: Cluster>(
-    target: &Target<'_>,
+    target: &ReplicationObject<'_>,
     previous: &BucketReplicationStatus,
     status: &BucketReplicationStatus,
     cx: &Context<C, K>,
@@ -117,7 +117,7 @@ pub async fn write_ahead<C, K: Cluster>(
 
 /// Writes a status that differs from the previous one, with links to the pages of its reasons.
 async fn write<C, K: Cluster>(
-    target: &Target<'_>,
+    target: &ReplicationObject<'_>,
     previous: &BucketReplicationStatus,
     status: &BucketReplicationStatus,
     cx: &Context<C, K>,

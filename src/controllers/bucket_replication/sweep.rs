@@ -18,11 +18,11 @@ use tracing::{debug, warn};
 
 use crate::api::{BucketReplication, BucketReplicationStatus, ConditionType};
 use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::evidence_store::Due;
+use crate::controllers::bucket_replication::evidence_store::SweptResource;
 use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::Failure;
 use crate::replication::health::metrics::{
-    MetricsRequest, Reading, RuleRef, SeriesAnswer, add, readings, unread,
+    MetricsBatch, MetricsRequest, RuleRef, SeriesAnswer, add, readings, unread,
 };
 use crate::replication::health::{Judging, settle};
 use crate::replication::status::{Replicating, replicating};
@@ -62,10 +62,10 @@ pub async fn sweep<C: Cloud, K: Cluster>(cx: &Context<C, K>, start: Instant) {
     stream::iter(&due).for_each_concurrent(AT_ONCE, |due| report(due, cx)).await;
 }
 
-/// Makes the requests of one account and Region, one after the other. A request that fails as a whole ends the reading:
-/// what is denied or does not answer once is not asked for 500 series more.
-async fn read<C: Cloud, K>(reading: &Reading, cx: &Context<C, K>) {
-    let Reading { account: name, region, requests } = reading;
+/// Makes the requests of one account and Region, one after the other. A request that fails as a whole ends the batch:
+/// the next one, for 500 series more, may well fail too.
+async fn read<C: Cloud, K>(reading: &MetricsBatch, cx: &Context<C, K>) {
+    let MetricsBatch { account: name, region, requests } = reading;
     let account = match name.as_ref().map(|name| cx.index.account(name)) {
         None => None,
         Some(Ok(Some(account))) => Some(account),
@@ -129,7 +129,7 @@ fn refuse<C, K>(request: &MetricsRequest, about: &[RuleRef], failure: &Failure, 
 }
 
 /// Writes the verdict about a resource where it changed.
-async fn report<C, K: Cluster>(due: &Due, cx: &Context<C, K>) {
+async fn report<C, K: Cluster>(due: &SweptResource, cx: &Context<C, K>) {
     report_verdict(&due.uid, &due.key, false, cx).await;
 }
 

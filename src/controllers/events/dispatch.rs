@@ -14,11 +14,13 @@ use kube::{Resource, ResourceExt};
 
 use crate::api::ConditionType;
 use crate::controllers::Guarded;
-use crate::controllers::events::state::{Events, Inner, is_checked, labels, since};
+use crate::controllers::events::state::{ActiveEvents, Events, is_checked, labels, since};
 use crate::iam::arn::{account_of_arn, role_of_arn};
 use crate::ports::Cloud;
-use crate::replication::events::{Cause, Event, EventName, Lookup, Message, Origin, Service, Subject, parse};
-use crate::replication::place::Place;
+use crate::replication::events::{
+    Cause, ChangeEvent, ChangedResource, EventName, Lookup, Message, Origin, Service, parse,
+};
+use crate::replication::place_hash::PlaceHash;
 use crate::runtime::queue::Urgency;
 use crate::runtime::store::Key;
 use crate::telemetry::EventOutcome;
@@ -62,13 +64,13 @@ impl Events {
     }
 }
 
-fn metrics_of_delay(inner: &Inner, event: &Event) {
+fn metrics_of_delay(inner: &ActiveEvents, event: &ChangeEvent) {
     if let Some(time) = event.time {
         inner.setup.metrics.event_delay(since(time, &inner.setup.clock));
     }
 }
 
-impl Inner {
+impl ActiveEvents {
     /// An event came from an origin. Accounts report the first one.
     fn received(&self, origin: &Origin, name: Option<EventName>) {
         let begins = self.state.lock().coverage.received(origin, name, self.now());
@@ -77,7 +79,7 @@ impl Inner {
         }
     }
 
-    async fn change<C: Cloud>(&self, event: &Event, cloud: &C) -> EventOutcome {
+    async fn change<C: Cloud>(&self, event: &ChangeEvent, cloud: &C) -> EventOutcome {
         if self.state.lock().own_writes.is_duplicate(event.id.as_deref()) {
             return EventOutcome::Duplicate;
         }
@@ -121,10 +123,10 @@ impl Inner {
     }
 
     /// The resources that may see a change. Only the source of a resource has a configuration that it compares.
-    fn concerned(&self, event: &Event) -> Vec<Arc<Guarded>> {
+    fn concerned(&self, event: &ChangeEvent) -> Vec<Arc<Guarded>> {
         match (&event.subject, event.name) {
             (
-                Subject::Bucket(bucket),
+                ChangedResource::Bucket(bucket),
                 EventName::PutBucketReplication | EventName::DeleteBucketReplication,
             ) => self.setup.index.by_source(bucket),
             _ => self.setup.index.by_event(Lookup::of_event(event)),
@@ -132,8 +134,8 @@ impl Inner {
     }
 
     /// Checks `AwsAccount`s whose role changed.
-    fn check_accounts(&self, event: &Event) -> bool {
-        let Subject::Role(role) = &event.subject else { return false };
+    fn check_accounts(&self, event: &ChangeEvent) -> bool {
+        let ChangedResource::Role(role) = &event.subject else { return false };
         let mut found = false;
         for account in self.setup.index.accounts.objects() {
             let assumed = account.0.as_ref().ok().and_then(|account| account.spec.assume_role.as_ref());
@@ -171,7 +173,7 @@ impl Inner {
         }
         let key = Key::of(object.meta());
         let pause = self.state.lock().pacing.event(&key, cause, self.now());
-        // It may have gone meanwhile: nobody would take over its probes then.
+        // The resource may be gone by now, and no other would take over its probes.
         if !self.setup.index.replications.contains(&key) {
             self.state.lock().pacing.forget(&key);
         }
@@ -180,7 +182,7 @@ impl Inner {
 }
 
 /// Where somebody else made a change, and when. An event that the operator's own key signed may be late news of its own write.
-fn foreign(event: &Event, own: bool) -> BTreeMap<Place, Timestamp> {
+fn foreign(event: &ChangeEvent, own: bool) -> BTreeMap<PlaceHash, Timestamp> {
     let time = event.time.filter(|_| !own);
     time.into_iter().flat_map(|time| event.places().map(move |place| (place, time))).collect()
 }

@@ -33,7 +33,7 @@ const TICK: Duration = Duration::from_secs(5);
 
 /// How the last requests to a queue went.
 #[derive(Debug, Default)]
-struct Course {
+struct RecentRequests {
     failures: u32,
     /// Messages were received and not deleted.
     undeleted: bool,
@@ -71,9 +71,9 @@ impl<C: Cloud, K: Cluster> Receiver<C, K> {
     }
 
     async fn receive(&self, number: usize, queue: &EventQueue) {
-        let mut course = Course::default();
+        let mut requests = RecentRequests::default();
         loop {
-            if let Some(pause) = self.receive_once(number, queue, &mut course).await {
+            if let Some(pause) = self.receive_once(number, queue, &mut requests).await {
                 sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             }
         }
@@ -81,25 +81,30 @@ impl<C: Cloud, K: Cluster> Receiver<C, K> {
 
     /// Receives messages, has their checks queued, and deletes them. A queue works only where all of that does: messages
     /// that cannot be deleted come again and again. Returns the pause after a failure.
-    async fn receive_once(&self, number: usize, queue: &EventQueue, course: &mut Course) -> Option<Duration> {
+    async fn receive_once(
+        &self,
+        number: usize,
+        queue: &EventQueue,
+        requests: &mut RecentRequests,
+    ) -> Option<Duration> {
         let Context { events, cloud, .. } = self.0.as_ref();
-        let taken = match cloud.receive_events(queue, self.wait(number, course)).await {
+        let taken = match cloud.receive_events(queue, self.wait(number, requests)).await {
             Ok(messages) => {
-                course.undeleted |= !messages.is_empty();
+                requests.undeleted |= !messages.is_empty();
                 self.take(queue, messages).await
             }
             Err(failure) => Err(failure),
         };
         match taken {
             Ok(()) => {
-                *course = Course::default();
+                *requests = RecentRequests::default();
                 events.queue_answered(number);
                 None
             }
             Err(failure) => {
                 events.queue_failed(number, &failure);
-                let pause = doubling(FIRST_PAUSE, course.failures, MAX_PAUSE);
-                course.failures = course.failures.saturating_add(1);
+                let pause = doubling(FIRST_PAUSE, requests.failures, MAX_PAUSE);
+                requests.failures = requests.failures.saturating_add(1);
                 Some(pause)
             }
         }
@@ -107,8 +112,8 @@ impl<C: Cloud, K: Cluster> Receiver<C, K> {
 
     /// How long SQS holds the next request. After messages could not be deleted, it is longer than SQS hides them, so that
     /// an empty answer says that they are gone.
-    fn wait(&self, number: usize, course: &Course) -> Duration {
-        if self.0.events.is_up(number) || course.undeleted { LONG_POLL } else { SHORT_POLL }
+    fn wait(&self, number: usize, requests: &RecentRequests) -> Duration {
+        if self.0.events.is_up(number) || requests.undeleted { LONG_POLL } else { SHORT_POLL }
     }
 
     async fn take(&self, queue: &EventQueue, messages: Vec<QueueMessage>) -> Read<()> {
@@ -154,7 +159,7 @@ mod tests {
         cloud: SimulatedCloud,
         clock: SimulatedClock,
         queue: EventQueue,
-        course: Course,
+        requests: RecentRequests,
         may_delete: Arc<Mutex<bool>>,
     }
 
@@ -199,11 +204,11 @@ mod tests {
                 events,
             };
             let receiver = Receiver::new(Arc::new(context));
-            Scene { receiver, cloud, clock, queue, course: Course::default(), may_delete }
+            Scene { receiver, cloud, clock, queue, requests: RecentRequests::default(), may_delete }
         }
 
         async fn receive(&mut self) -> Option<Duration> {
-            let pause = self.receiver.receive_once(0, &self.queue, &mut self.course).await;
+            let pause = self.receiver.receive_once(0, &self.queue, &mut self.requests).await;
             self.clock.advance(Duration::from_secs(20));
             self.receiver.0.events.tick();
             pause
@@ -238,11 +243,11 @@ mod tests {
         let mut scene = Scene::new();
         scene.cloud.send_event("{}");
         scene.receive().await;
-        assert!(scene.course.undeleted && !scene.receiver.0.events.is_up(0));
+        assert!(scene.requests.undeleted && !scene.receiver.0.events.is_up(0));
         // SQS hides a message for ten seconds after it gave it out: an answer before that says nothing.
-        assert_eq!(scene.receiver.wait(0, &scene.course), LONG_POLL);
+        assert_eq!(scene.receiver.wait(0, &scene.requests), LONG_POLL);
         *scene.may_delete.lock() = true;
         scene.receive().await;
-        assert!(!scene.course.undeleted);
+        assert!(!scene.requests.undeleted);
     }
 }

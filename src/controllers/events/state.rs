@@ -19,7 +19,7 @@ use crate::controllers::settings::SETTLE;
 use crate::controllers::{Guarded, GuardedAccount};
 use crate::replication::events::coverage::AccountEvents;
 use crate::replication::events::{
-    Answer, Cause, Coverage, Elapsed, EventName, EventQueue, Evidence, Origin, OwnWrites, Pacing, Service,
+    Answer, Cause, Coverage, Delivery, Elapsed, EventName, EventQueue, Origin, OwnWrites, Pacing, Service,
 };
 use crate::replication::{Failure, Step};
 use crate::runtime::clock::Clock;
@@ -43,16 +43,16 @@ pub struct Setup {
 
 /// The state of events; `default` is that of an operator without a queue.
 #[derive(Default)]
-pub struct Events(Option<Box<Inner>>);
+pub struct Events(Option<Box<ActiveEvents>>);
 
-pub(super) struct Inner {
+pub(super) struct ActiveEvents {
     pub(super) setup: Setup,
     start: Instant,
-    pub(super) state: Mutex<State>,
+    pub(super) state: Mutex<EventsState>,
 }
 
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct EventsState {
     pub(super) coverage: Coverage,
     pub(super) own_writes: OwnWrites,
     pub(super) pacing: Pacing<Key>,
@@ -89,11 +89,12 @@ impl Events {
             return Events(None);
         }
         let coverage = Coverage::new(setup.settings.queues.len());
-        let (start, state) = (setup.clock.now(), Mutex::new(State { coverage, ..State::default() }));
-        Events(Some(Box::new(Inner { setup, start, state })))
+        let (start, state) =
+            (setup.clock.now(), Mutex::new(EventsState { coverage, ..EventsState::default() }));
+        Events(Some(Box::new(ActiveEvents { setup, start, state })))
     }
 
-    pub(super) fn inner(&self) -> Option<&Inner> {
+    pub(super) fn inner(&self) -> Option<&ActiveEvents> {
         self.0.as_deref()
     }
 
@@ -211,7 +212,7 @@ impl Events {
         let covered = || {
             let inner = self.inner()?;
             let events = inner.state.lock().coverage.of_account(account_id);
-            let all = events.origins.values().all(|evidence| *evidence == Evidence::Received);
+            let all = events.origins.values().all(|evidence| *evidence == Delivery::Received);
             let covers = all && !events.origins.is_empty() && events.outage.is_none();
             covers.then_some(&inner.setup.settings.interval)
         };
@@ -330,7 +331,8 @@ impl Events {
             first
         };
         if first {
-            // Whatever is polled from now on may rely on events again: each resource once, within its interval.
+            // A resource that is polled from now on may rely on events again. Each resource is polled once, within its
+            // interval.
             let name = inner.queue(queue).map(|queue| queue.name.as_str());
             info!(queue = name, "the event queue works");
             inner.recount(None);
@@ -355,7 +357,7 @@ impl Events {
     }
 }
 
-impl Inner {
+impl ActiveEvents {
     pub(super) fn now(&self) -> Elapsed {
         self.setup.clock.now().saturating_duration_since(self.start)
     }
@@ -397,8 +399,8 @@ impl Inner {
         }
     }
 
-    fn measure(&self, state: &mut State) {
-        let State { coverage, measured, .. } = state;
+    fn measure(&self, state: &mut EventsState) {
+        let EventsState { coverage, measured, .. } = state;
         for (number, queue) in self.setup.settings.queues.iter().enumerate() {
             self.setup.metrics.queue_up(&queue.name, coverage.is_up(number));
         }
@@ -513,7 +515,7 @@ mod tests {
         inner.setup.index.apply_account(DeserializeGuard(Ok(aws_account)));
         inner.setup.index.replications.take_visits();
         events.drift_found(&drift, FoundBy::Poll, &status, &CheckEvents::default());
-        assert_eq!(inner.state.lock().coverage.evidence(&origin), Evidence::Unannounced);
+        assert_eq!(inner.state.lock().coverage.evidence(&origin), Delivery::Unannounced);
         assert_eq!(
             inner.setup.index.replications.take_visits(),
             20,

@@ -16,8 +16,8 @@ use crate::controllers::bucket_replication::authorize::{
     NamespaceLabels, authorize as authorize_replication,
 };
 use crate::controllers::replication_backfill::context::Context;
+use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::stop::Stop;
-use crate::controllers::replication_backfill::subject::Subject;
 use crate::controllers::{Guarded, GuardedBackfill};
 use crate::ports::{Cluster, ObjectKey};
 use crate::replication::authorize::accounts::Account;
@@ -30,7 +30,7 @@ use crate::runtime::store::Key;
 
 /// Where a job is to be made, and under which account.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Place {
+pub struct JobPlace {
     pub source: BackfillSource,
     /// `None`: the operator's own identity acts.
     pub account: Option<Account>,
@@ -38,7 +38,7 @@ pub struct Place {
     pub parent_role: Option<Role>,
 }
 
-impl Place {
+impl JobPlace {
     /// The accounts to connect to: a job needs the source's alone.
     pub fn accounts(&self) -> Accounts {
         Accounts { source: self.account.clone(), ..Accounts::default() }
@@ -50,10 +50,10 @@ impl Place {
 /// # Errors
 /// Why it may not, or the API server did not answer.
 pub async fn authorize<C, K: Cluster>(
-    subject: &Subject<'_>,
+    subject: &BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
     cx: &Context<C, K>,
-) -> Result<Place, Stop> {
+) -> Result<JobPlace, Stop> {
     let found = cx.shared.index.replications.get(&parent_key(subject, spec));
     authorize_begin(subject, spec, found.as_deref(), cx).await
 }
@@ -63,10 +63,10 @@ pub async fn authorize<C, K: Cluster>(
 /// # Errors
 /// As [`authorize`].
 pub async fn authorize_again<C, K: Cluster>(
-    subject: &Subject<'_>,
+    subject: &BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
     cx: &Context<C, K>,
-) -> Result<Place, Stop> {
+) -> Result<JobPlace, Stop> {
     let live = live_parent(subject, spec, cx).await?;
     authorize_begin(subject, spec, live.as_ref(), cx).await
 }
@@ -77,7 +77,7 @@ pub async fn authorize_again<C, K: Cluster>(
 /// # Errors
 /// As [`authorize`]; the replication has another source by now.
 pub async fn authorize_start<C, K: Cluster>(
-    subject: &Subject<'_>,
+    subject: &BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
     source: &BackfillSource,
     cx: &Context<C, K>,
@@ -89,7 +89,7 @@ pub async fn authorize_start<C, K: Cluster>(
 
 /// The replication as the API server has it now.
 async fn live_parent<C, K: Cluster>(
-    subject: &Subject<'_>,
+    subject: &BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
     cx: &Context<C, K>,
 ) -> Result<Option<Guarded>, Stop> {
@@ -101,11 +101,11 @@ async fn live_parent<C, K: Cluster>(
 }
 
 async fn authorize_begin<C, K: Cluster>(
-    subject: &Subject<'_>,
+    subject: &BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
     found: Option<&Guarded>,
     cx: &Context<C, K>,
-) -> Result<Place, Stop> {
+) -> Result<JobPlace, Stop> {
     let (resource, place) = authorize_parent(spec, found, cx).await?;
     require_turn(before(subject, spec, cx).as_deref(), &spec.replication_ref.name)?;
     let (settle, now) = (cx.shared.settings.backfill_settle, cx.shared.clock.timestamp());
@@ -114,12 +114,12 @@ async fn authorize_begin<C, K: Cluster>(
     Ok(place)
 }
 
-/// What holds for everything that costs money: the replication works, and the administrators allow it.
+/// Requires the conditions of everything that costs money: the replication works, and the administrators allow it.
 async fn authorize_parent<'a, C, K: Cluster>(
     spec: &ReplicationBackfillSpec,
     found: Option<&'a Guarded>,
     cx: &Context<C, K>,
-) -> Result<(&'a BucketReplication, Place), Stop> {
+) -> Result<(&'a BucketReplication, JobPlace), Stop> {
     let name = &spec.replication_ref.name;
     let parent = match found {
         None => Parent::Missing,
@@ -138,15 +138,19 @@ async fn authorize_parent<'a, C, K: Cluster>(
         return Err(Refusal::new(Reason::ReplicationNotReady, ConditionType::Ready, message).into());
     }
     require_allowed(spec, accounts.source.as_ref())?;
-    Ok((resource, Place { source, account: accounts.source, parent_role: resource.spec.role.clone() }))
+    Ok((resource, JobPlace { source, account: accounts.source, parent_role: resource.spec.role.clone() }))
 }
 
-pub fn parent_key(subject: &Subject<'_>, spec: &ReplicationBackfillSpec) -> Key {
+pub fn parent_key(subject: &BackfillObject<'_>, spec: &ReplicationBackfillSpec) -> Key {
     Key::namespaced(subject.metadata.namespace.as_deref().unwrap_or_default(), &spec.replication_ref.name)
 }
 
 /// The backfill of the same replication that comes before this one: one that is under way, or an older one.
-fn before<C, K>(subject: &Subject<'_>, spec: &ReplicationBackfillSpec, cx: &Context<C, K>) -> Option<String> {
+fn before<C, K>(
+    subject: &BackfillObject<'_>,
+    spec: &ReplicationBackfillSpec,
+    cx: &Context<C, K>,
+) -> Option<String> {
     let siblings = cx.shared.index.backfills_of(&parent_key(subject, spec));
     let mut older = true;
     let first = siblings.iter().find(|sibling| {
@@ -159,7 +163,7 @@ fn before<C, K>(subject: &Subject<'_>, spec: &ReplicationBackfillSpec, cx: &Cont
     first.map(|sibling| sibling.name_any())
 }
 
-/// Whether a backfill has ended. One that cannot be read holds up nobody unless it has a job.
+/// Whether a backfill has ended. One that cannot be read delays no other unless it has a job.
 pub fn is_over(backfill: &Arc<GuardedBackfill>) -> bool {
     match &backfill.0 {
         Ok(readable) => readable.status.as_ref().is_some_and(|status| status.finished_at.is_some()),

@@ -1,27 +1,27 @@
 //! Begins a backfill: authorize → connect → confirm → role → intent → job.
 //!
-//! In: a backfill without a job. Out: the job's id in the status, or what it waits for. There is at most one job, whatever
-//! fails on the way: what the operator asks for is in the status before it asks, the request is the same each time, and a
-//! request whose answer is not known is followed by a search for its job.
+//! In: a backfill without a job. Out: the job's id in the status, or what it waits for. There is at most one job,
+//! whichever call fails. The status holds the request before the operator sends it, and the operator sends the same
+//! request each time. After a request without an answer it searches for the job.
 
 use crate::api::{
     BackfillSource, FINALIZER, Reason, ReplicationBackfillSpec, ReplicationBackfillStatus, RoleStatus,
 };
-use crate::controllers::replication_backfill::authorize::{Place, authorize, authorize_again, parent_key};
+use crate::controllers::replication_backfill::authorize::{JobPlace, authorize, authorize_again, parent_key};
 use crate::controllers::replication_backfill::confirm::{require_current, require_leading};
 use crate::controllers::replication_backfill::connect::{address, connect};
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::end::end;
+use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::status::{go_on, save};
 use crate::controllers::replication_backfill::stop::Stop;
-use crate::controllers::replication_backfill::subject::Subject;
 use crate::iam::Partition;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster, Finalizers};
 use crate::replication::backfill::preconditions::source_of;
 use crate::replication::backfill::request::{description, job_request, token};
 use crate::replication::backfill::status::{with_intent, with_job_id, with_place};
-use crate::replication::backfill::{Intent, pace, role, verdict};
+use crate::replication::backfill::{Intent, job_verdict, pace, role};
 use crate::replication::{Caller, Failure, FailureClass};
 use crate::runtime::action::Action;
 
@@ -33,7 +33,7 @@ const IDEMPOTENCY: &str = "IdempotencyException";
 /// # Errors
 /// Why it does not begin now.
 pub async fn begin<C: Cloud, K: Cluster>(
-    subject: &mut Subject<'_>,
+    subject: &mut BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
     cx: &Context<C, K>,
 ) -> Result<Action, Stop> {
@@ -87,7 +87,7 @@ fn not_listed_yet(source: &str, failure: &Failure) -> Failure {
 /// Ends a backfill that is cancelled or deleted before its job is known. A request whose answer was lost may still have made
 /// one.
 async fn give_up<C: Cloud, K: Cluster>(
-    subject: &mut Subject<'_>,
+    subject: &mut BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
     cx: &Context<C, K>,
 ) -> Result<Action, Stop> {
@@ -110,22 +110,22 @@ async fn give_up<C: Cloud, K: Cluster>(
             return Ok(go_on(subject, Reason::Cancelling, message, pace::ENDING_PAUSE, cx).await?);
         }
     }
-    // What a former leader asked for may be in the status already. A deletion has read the live status.
+    // The status may already hold the request of a former leader. A deletion has read the live status.
     if !subject.is_deleted() {
         require_current(subject, cx).await?;
     }
-    end(subject, &verdict::never_begun(), None, cx).await
+    end(subject, &job_verdict::never_begun(), None, cx).await
 }
 
 /// Whether a job may have been asked for. The finalizer comes before the first write to AWS, and it survives a status that a
 /// former leader wrote too late.
-fn may_have_asked(subject: &Subject<'_>) -> bool {
+fn may_have_asked(subject: &BackfillObject<'_>) -> bool {
     subject.status.token.is_some() || subject.has_finalizer()
 }
 
 /// Searches for a job by its description, and records it.
 async fn find<C: Cloud, K: Cluster>(
-    subject: &mut Subject<'_>,
+    subject: &mut BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
     cx: &Context<C, K>,
 ) -> Result<bool, Stop> {
@@ -137,7 +137,7 @@ async fn find<C: Cloud, K: Cluster>(
         return Ok(false);
     };
     if subject.status.source.is_none() {
-        // What the status knew was lost: the role that was made for the job is to be removed after it.
+        // The former status was lost, and the role that was made for the job must still be removed after it.
         let held = cx.shared.cloud.read_role(&clients, &subject.id.backfill_role_name(), false).await?;
         let role = held.filter(|role| subject.id.owns(&role.tags));
         let role = role.map(|role| RoleStatus { arn: role.arn, managed: true, tags: Vec::new() });
@@ -148,9 +148,9 @@ async fn find<C: Cloud, K: Cluster>(
     record(subject, &id, cx).await.map(|()| true)
 }
 
-/// Where the source of the replication is, whatever state it is in.
+/// Where the source of the replication is, in any state of the replication.
 fn source_of_parent<C, K>(
-    subject: &Subject<'_>,
+    subject: &BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
     cx: &Context<C, K>,
 ) -> Option<BackfillSource> {
@@ -158,7 +158,11 @@ fn source_of_parent<C, K>(
     parent.0.as_ref().ok()?.status.as_ref().and_then(source_of)
 }
 
-async fn record<C, K: Cluster>(subject: &mut Subject<'_>, id: &str, cx: &Context<C, K>) -> Result<(), Stop> {
+async fn record<C, K: Cluster>(
+    subject: &mut BackfillObject<'_>,
+    id: &str,
+    cx: &Context<C, K>,
+) -> Result<(), Stop> {
     let status = with_job_id(&subject.status, id, cx.shared.clock.timestamp());
     save(subject, status, cx).await
 }
@@ -166,9 +170,9 @@ async fn record<C, K: Cluster>(subject: &mut Subject<'_>, id: &str, cx: &Context
 /// Authorizes again before a write: minutes may have passed since the reconcile began, and administrators and users may have
 /// changed their minds.
 async fn require_permission<C, K: Cluster>(
-    subject: &Subject<'_>,
+    subject: &BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
-    place: &Place,
+    place: &JobPlace,
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
     if authorize_again(subject, spec, cx).await? != *place {
@@ -179,7 +183,7 @@ async fn require_permission<C, K: Cluster>(
 
 /// Before the first write to AWS: confirms with the API server that the object is still the one that was read. Adds the
 /// finalizer.
-async fn confirm<C, K: Cluster>(subject: &Subject<'_>, cx: &Context<C, K>) -> Result<(), Stop> {
+async fn confirm<C, K: Cluster>(subject: &BackfillObject<'_>, cx: &Context<C, K>) -> Result<(), Stop> {
     let metadata = require_current(subject, cx).await?;
     let held = Finalizers::of(&metadata);
     if !held.contains(FINALIZER) {
@@ -199,9 +203,9 @@ enum Prepared {
 }
 
 async fn prepare_role<C: Cloud, K: Cluster>(
-    subject: &mut Subject<'_>,
+    subject: &mut BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
-    place: &Place,
+    place: &JobPlace,
     clients: &C::Clients,
     cx: &Context<C, K>,
 ) -> Result<Prepared, Stop> {
@@ -238,7 +242,7 @@ async fn prepare_role<C: Cloud, K: Cluster>(
 
 /// Writes what is about to be asked for into the status. An intent that is there is kept as it is.
 async fn keep_intent<C, K: Cluster>(
-    subject: &mut Subject<'_>,
+    subject: &mut BackfillObject<'_>,
     spec: &ReplicationBackfillSpec,
     cx: &Context<C, K>,
 ) -> Result<Intent, Stop> {

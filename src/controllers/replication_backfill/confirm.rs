@@ -6,8 +6,8 @@ use kube::core::ObjectMeta;
 
 use crate::api::ReplicationBackfillStatus;
 use crate::controllers::replication_backfill::context::Context;
+use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::stop::Stop;
-use crate::controllers::replication_backfill::subject::Subject;
 use crate::ports::Cluster;
 use crate::runtime::Error;
 
@@ -25,7 +25,7 @@ pub fn require_leading<C, K>(cx: &Context<C, K>) -> Result<(), Error> {
 /// # Errors
 /// The object is gone, is being deleted, or is not as it was read.
 pub async fn require_current<C, K: Cluster>(
-    subject: &Subject<'_>,
+    subject: &BackfillObject<'_>,
     cx: &Context<C, K>,
 ) -> Result<ObjectMeta, Stop> {
     let Some(live) = cx.shared.cluster.live(subject.key).await? else { return Err(Stop::Outdated) };

@@ -1,12 +1,12 @@
 //! Connects to the account in which a job is.
 //!
-//! In: what the status keeps. Out: clients, or why there are none. A job is found, followed and ended whatever the accounts
-//! allow by now. What starts a job is authorized elsewhere, just before the request.
+//! In: what the status keeps. Out: clients, or why there are none. The operator finds, follows and ends a job even if
+//! the accounts no longer allow it. It authorizes the start of a job elsewhere, just before the request.
 
 use crate::api::{BackfillSource, ConditionType, Reason};
 use crate::controllers::replication_backfill::context::Context;
+use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::stop::Stop;
-use crate::controllers::replication_backfill::subject::Subject;
 use crate::ports::Cloud;
 use crate::replication::backfill::JobAddress;
 use crate::replication::{Accounts, Refusal};
@@ -16,7 +16,7 @@ use crate::replication::{Accounts, Refusal};
 /// # Errors
 /// When its `AwsAccount` is gone, or AWS does not let the operator in.
 pub async fn connect<C: Cloud, K>(
-    subject: &Subject<'_>,
+    subject: &BackfillObject<'_>,
     source: &BackfillSource,
     cx: &Context<C, K>,
 ) -> Result<C::Clients, Stop> {
@@ -28,7 +28,7 @@ pub async fn connect<C: Cloud, K>(
     Ok(cx.shared.cloud.connect(&accounts, &subject.id).await?)
 }
 
-fn account_is_gone(subject: &Subject<'_>, name: &str) -> Refusal {
+fn account_is_gone(subject: &BackfillObject<'_>, name: &str) -> Refusal {
     let job = subject.status.job_id.as_deref().unwrap_or("of this backfill");
     Refusal::new(
         Reason::AccountNotFound,

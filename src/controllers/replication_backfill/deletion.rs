@@ -10,8 +10,8 @@ use crate::controllers::replication_backfill::begin::begin;
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::end::remove_role;
 use crate::controllers::replication_backfill::follow::follow;
+use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::stop::Stop;
-use crate::controllers::replication_backfill::subject::Subject;
 use crate::ports::{Cloud, Cluster, Finalizers};
 use crate::replication::Refusal;
 use crate::runtime::action::Action;
@@ -21,7 +21,7 @@ use crate::runtime::action::Action;
 /// # Errors
 /// Why the backfill is still there.
 pub async fn delete<C: Cloud, K: Cluster>(
-    subject: &mut Subject<'_>,
+    subject: &mut BackfillObject<'_>,
     cx: &Context<C, K>,
 ) -> Result<Action, Stop> {
     if !subject.has_finalizer() {
@@ -29,7 +29,7 @@ pub async fn delete<C: Cloud, K: Cluster>(
     }
     // The cache may be behind the operator's own writes: the live object decides what is ended.
     let Some(live) = cx.shared.cluster.live(subject.key).await? else { return Ok(Action::await_change()) };
-    // Someone took it off: what is left in AWS is theirs.
+    // Someone else removed the finalizer, and thereby took over the rest in AWS.
     let held = Finalizers::of(&live.metadata);
     if !held.contains(FINALIZER) {
         return Ok(Action::await_change());
@@ -59,7 +59,7 @@ pub async fn delete<C: Cloud, K: Cluster>(
 }
 
 /// An operator that writes nothing cannot end a job and cannot delete a role.
-fn require_writes<C, K>(subject: &Subject<'_>, over: bool, cx: &Context<C, K>) -> Result<(), Refusal> {
+fn require_writes<C, K>(subject: &BackfillObject<'_>, over: bool, cx: &Context<C, K>) -> Result<(), Refusal> {
     let ReplicationBackfillStatus { job_id, token, role, .. } = &subject.status;
     let job = !over && (job_id.is_some() || token.is_some());
     if !cx.shared.settings.read_only || !(job || role.as_ref().is_some_and(|role| role.managed)) {

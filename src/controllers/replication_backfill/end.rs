@@ -9,11 +9,11 @@ use crate::api::ReplicationBackfillStatus;
 use crate::controllers::replication_backfill::confirm::require_leading;
 use crate::controllers::replication_backfill::connect::connect;
 use crate::controllers::replication_backfill::context::Context;
+use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::status::conclude;
 use crate::controllers::replication_backfill::stop::Stop;
-use crate::controllers::replication_backfill::subject::Subject;
 use crate::ports::{Cloud, Cluster};
-use crate::replication::backfill::Verdict;
+use crate::replication::backfill::JobVerdict;
 use crate::replication::backfill::role::{name_to_remove, removal};
 use crate::replication::backfill::status::with_verdict;
 use crate::replication::status::runbooks::unlinked;
@@ -25,8 +25,8 @@ use crate::runtime::action::Action;
 /// # Errors
 /// The API server did not take the status.
 pub async fn end<C: Cloud, K: Cluster>(
-    subject: &mut Subject<'_>,
-    verdict: &Verdict,
+    subject: &mut BackfillObject<'_>,
+    verdict: &JobVerdict,
     terminated: Option<Timestamp>,
     cx: &Context<C, K>,
 ) -> Result<Action, Stop> {
@@ -60,7 +60,7 @@ pub async fn end<C: Cloud, K: Cluster>(
 /// # Errors
 /// As [`end`].
 pub async fn remove_what_is_left<C: Cloud, K: Cluster>(
-    subject: &mut Subject<'_>,
+    subject: &mut BackfillObject<'_>,
     cx: &Context<C, K>,
 ) -> Result<Action, Stop> {
     let ready = |s: &ReplicationBackfillStatus| {
@@ -70,7 +70,7 @@ pub async fn remove_what_is_left<C: Cloud, K: Cluster>(
             .find(|r| r.as_str() == ready.reason)?;
         let message =
             unlinked(&ready.message).split("; the role of the job is still").next().unwrap_or_default();
-        Some(Verdict::ended(*reason, message))
+        Some(JobVerdict::ended(*reason, message))
     };
     let Some(verdict) = ready(&subject.status) else { return Ok(Action::await_change()) };
     end(subject, &verdict, None, cx).await
@@ -81,7 +81,7 @@ pub async fn remove_what_is_left<C: Cloud, K: Cluster>(
 /// # Errors
 /// AWS did not delete it.
 pub async fn remove_role<C: Cloud, K: Cluster>(
-    subject: &Subject<'_>,
+    subject: &BackfillObject<'_>,
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
     let name = name_to_remove(subject.status.role.as_ref());

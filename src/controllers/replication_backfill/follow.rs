@@ -11,14 +11,14 @@ use crate::controllers::replication_backfill::confirm::{require_current, require
 use crate::controllers::replication_backfill::connect::{address, connect};
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::end::end;
+use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::status::{go_on, save};
 use crate::controllers::replication_backfill::stop::Stop;
-use crate::controllers::replication_backfill::subject::Subject;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::Refusal;
+use crate::replication::backfill::job_verdict::{vanished, verdict};
 use crate::replication::backfill::status::with_job;
-use crate::replication::backfill::verdict::{vanished, verdict};
 use crate::replication::backfill::{JobUpdate, Wish, pace};
 use crate::runtime::action::Action;
 
@@ -27,7 +27,7 @@ use crate::runtime::action::Action;
 /// # Errors
 /// AWS or the API server did not answer.
 pub async fn follow<C: Cloud, K: Cluster>(
-    subject: &mut Subject<'_>,
+    subject: &mut BackfillObject<'_>,
     id: &str,
     cx: &Context<C, K>,
 ) -> Result<Action, Stop> {
@@ -77,7 +77,7 @@ pub async fn follow<C: Cloud, K: Cluster>(
 /// Before the request that runs an approved job: days may have passed since the job was made. The cache may be behind a user
 /// who cancelled or deleted the backfill, and administrators may allow no backfills any more.
 async fn require_start<C, K: Cluster>(
-    subject: &Subject<'_>,
+    subject: &BackfillObject<'_>,
     source: &BackfillSource,
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
@@ -98,7 +98,7 @@ fn still_waits(stop: Stop, id: &str) -> Stop {
 }
 
 /// How long the check has to wait. A change of the spec does not wait, and a check that someone asked for waits briefly.
-fn wait<C, K>(subject: &Subject<'_>, cx: &Context<C, K>) -> Option<Duration> {
+fn wait<C, K>(subject: &BackfillObject<'_>, cx: &Context<C, K>) -> Option<Duration> {
     let (uid, now) = (&subject.key.uid, cx.shared.clock.now());
     match (subject.is_changed(), subject.is_requested()) {
         (true, _) => None,
@@ -108,7 +108,7 @@ fn wait<C, K>(subject: &Subject<'_>, cx: &Context<C, K>) -> Option<Duration> {
 }
 
 /// How long ago the job was started.
-fn age<C, K>(subject: &Subject<'_>, cx: &Context<C, K>) -> Duration {
+fn age<C, K>(subject: &BackfillObject<'_>, cx: &Context<C, K>) -> Duration {
     let now = cx.shared.clock.timestamp();
     let started = subject.status.started_at.as_ref().map(|time| now.duration_since(time.0));
     started.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default()

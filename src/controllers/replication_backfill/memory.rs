@@ -16,10 +16,10 @@ const CACHE_LAG: Duration = Duration::from_secs(10);
 
 /// The memory of all backfills.
 #[derive(Debug, Default)]
-pub struct Memory(Mutex<HashMap<String, Entry>>);
+pub struct Memory(Mutex<HashMap<String, BackfillEntry>>);
 
 #[derive(Debug, Default)]
-struct Entry {
+struct BackfillEntry {
     requeue: RequeueBackoff,
     written: Option<(Instant, ReplicationBackfillStatus)>,
     /// When the job was checked last, and when it is due again.
@@ -27,11 +27,11 @@ struct Entry {
 }
 
 impl Memory {
-    fn with<T>(&self, uid: &str, act: impl FnOnce(&mut Entry) -> T) -> T {
+    fn with<T>(&self, uid: &str, act: impl FnOnce(&mut BackfillEntry) -> T) -> T {
         let mut entries = self.0.lock();
         let mut entry = entries.remove(uid).unwrap_or_default();
         let result = act(&mut entry);
-        let Entry { requeue, written, check } = &entry;
+        let BackfillEntry { requeue, written, check } = &entry;
         if !requeue.is_empty() || written.is_some() || check.is_some() {
             entries.insert(uid.to_owned(), entry);
         }
@@ -62,7 +62,7 @@ impl Memory {
         self.with(uid, |entry| entry.written = Some((now, status.clone())));
     }
 
-    /// What was written is not known to be there: the cache decides.
+    /// The write may have failed, so that the cache decides.
     pub fn abandon_write(&self, uid: &str) {
         self.with(uid, |entry| entry.written = None);
     }
@@ -123,7 +123,7 @@ impl Memory {
             .iter()
             .map(|(uid, entry)| {
                 // The number of failed tries decides nothing but the pause.
-                let Entry { requeue: _, written, check } = entry;
+                let BackfillEntry { requeue: _, written, check } = entry;
                 let written = written.as_ref().map(|(at, status)| {
                     let status = serde_json::to_string(status).unwrap_or_default();
                     (now.duration_since(*at) <= CACHE_LAG, status)

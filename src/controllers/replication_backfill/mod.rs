@@ -13,9 +13,9 @@ mod deletion;
 mod end;
 mod follow;
 pub mod memory;
+mod object;
 mod status;
 mod stop;
-mod subject;
 #[cfg(test)]
 mod tests;
 
@@ -27,8 +27,8 @@ use tracing::warn;
 use crate::api::{ConditionType, Reason, ReplicationBackfill};
 use crate::controllers::GuardedBackfill;
 use crate::controllers::replication_backfill::context::Context;
+use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::stop::Stop;
-use crate::controllers::replication_backfill::subject::Subject;
 use crate::ports::{Cloud, Cluster, ObjectKey};
 use crate::replication::Refusal;
 use crate::runtime::Error;
@@ -48,7 +48,7 @@ pub async fn reconcile<C: Cloud, K: Cluster>(
     let key = ObjectKey::new::<ReplicationBackfill>(object.meta());
     let readable = object.0.as_ref().ok();
     let cached = readable.and_then(|backfill| backfill.status.as_ref());
-    let mut subject = Subject::new(&key, object.meta(), readable, cached, cx);
+    let mut subject = BackfillObject::new(&key, object.meta(), readable, cached, cx);
     let result = match &object.0 {
         _ if subject.is_deleted() => deletion::delete(&mut subject, cx).await,
         Ok(backfill) => advance(&mut subject, backfill, cx).await,
@@ -79,7 +79,7 @@ pub async fn reconcile<C: Cloud, K: Cluster>(
 
 /// Does the next thing that a backfill needs.
 async fn advance<C: Cloud, K: Cluster>(
-    subject: &mut Subject<'_>,
+    subject: &mut BackfillObject<'_>,
     backfill: &ReplicationBackfill,
     cx: &Context<C, K>,
 ) -> Result<Action, Stop> {

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::api::{Reason, ReplicationBackfillStatus};
 use crate::controllers::replication_backfill::context::Context;
+use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::stop::Stop;
-use crate::controllers::replication_backfill::subject::Subject;
 use crate::ports::{Cluster, ClusterError};
 use crate::replication::Refusal;
 use crate::replication::backfill::BackfillReported;
@@ -23,7 +23,7 @@ use crate::runtime::action::Action;
 /// # Errors
 /// The status was not written, so that nothing that depends on it may be done. The backfill may be gone.
 pub async fn save<C, K: Cluster>(
-    subject: &mut Subject<'_>,
+    subject: &mut BackfillObject<'_>,
     status: ReplicationBackfillStatus,
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
@@ -36,7 +36,7 @@ pub async fn save<C, K: Cluster>(
 /// # Errors
 /// The API server did not take the status.
 pub async fn go_on<C, K: Cluster>(
-    subject: &mut Subject<'_>,
+    subject: &mut BackfillObject<'_>,
     reason: Reason,
     message: &str,
     pause: Duration,
@@ -55,7 +55,7 @@ pub async fn go_on<C, K: Cluster>(
 /// # Errors
 /// The API server did not take the status.
 pub async fn refuse<C, K: Cluster>(
-    subject: &mut Subject<'_>,
+    subject: &mut BackfillObject<'_>,
     refusal: &Refusal,
     until: Option<Duration>,
     cx: &Context<C, K>,
@@ -73,7 +73,7 @@ pub async fn refuse<C, K: Cluster>(
 /// # Errors
 /// The API server did not take the status.
 pub async fn conclude<C, K: Cluster>(
-    subject: &mut Subject<'_>,
+    subject: &mut BackfillObject<'_>,
     status: ReplicationBackfillStatus,
     ready: (Reason, &str),
     cx: &Context<C, K>,
@@ -95,7 +95,7 @@ pub async fn conclude<C, K: Cluster>(
 
 /// Writes a status that differs from the one that is there.
 async fn write<C, K: Cluster>(
-    subject: &mut Subject<'_>,
+    subject: &mut BackfillObject<'_>,
     mut status: ReplicationBackfillStatus,
     cx: &Context<C, K>,
 ) -> Result<(), ClusterError> {

@@ -12,7 +12,8 @@ use crate::controllers::settings::Settings;
 use crate::replication::Step;
 use crate::runtime::clock::SimulatedClock;
 use crate::simulation::{
-    ApiServer, Call, Choice, Hook, ObjectName, Operator, Role, SimulatedCloud, SimulatedCluster, World,
+    ApiServer, Call, Choice, Hook, ObjectName, SimulatedCloud, SimulatedCluster, SimulatedOperator,
+    SimulatedRole, World,
 };
 
 const HERE: &str = "111122223333";
@@ -40,7 +41,7 @@ struct Scene {
     cloud: SimulatedCloud,
     cluster: SimulatedCluster,
     clock: SimulatedClock,
-    operator: Operator,
+    operator: SimulatedOperator,
     reaction: Reaction,
 }
 
@@ -72,7 +73,7 @@ impl Scene {
         let (cloud, cluster, clock) =
             (SimulatedCloud::new(world), SimulatedCluster::new(server), SimulatedClock::new());
         let reaction = Reaction::default();
-        let operator = Operator::start(&cloud, &cluster, &clock, hook(&reaction), edit);
+        let operator = SimulatedOperator::start(&cloud, &cluster, &clock, hook(&reaction), edit);
         let scene = Scene { cloud, cluster, clock, operator, reaction };
         scene.check_parent();
         let spec = json!({"replicationRef": {"name": PARENT}});
@@ -99,7 +100,7 @@ impl Scene {
     fn restart(&mut self) {
         *self.reaction.lock() = None;
         let (cloud, cluster, clock) = (&self.cloud, &self.cluster, &self.clock);
-        self.operator = Operator::start(cloud, cluster, clock, hook(&self.reaction), |_| {});
+        self.operator = SimulatedOperator::start(cloud, cluster, clock, hook(&self.reaction), |_| {});
     }
 
     /// From now on, this decides what becomes of each call.
@@ -136,7 +137,7 @@ impl Scene {
     }
 
     /// The roles that were made for jobs.
-    fn roles(&self) -> Vec<Role> {
+    fn roles(&self) -> Vec<SimulatedRole> {
         let roles = self.cloud.world().roles;
         roles.into_values().filter(|role| role.name.starts_with("backfill+")).collect()
     }

@@ -24,7 +24,7 @@ pub(super) fn require_source(bucket: &str, Account { name, spec }: &Account) -> 
 }
 
 /// The accounts that destinations are in allow replicating into them: the one that a destination refers to, else the
-/// source's. What one account forbids is one refusal, which names every field and bucket.
+/// source's. There is one refusal for each account, which names every field and bucket.
 pub(super) fn require_destinations(
     rules: &[ReplicationRule],
     accounts: &Accounts,

@@ -1,8 +1,8 @@
 //! A job of S3 Batch Operations, as data
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-job-status.html>).
 //!
-//! In: what `request.rs` asks for, or what S3 describes. Out: types that the port to AWS takes and returns. What a
-//! state means for a backfill is decided in `verdict.rs`.
+//! In: what `request.rs` asks for, or what S3 describes. Out: types that the port to AWS takes and returns.
+//! `job_verdict.rs` decides what a state means for a backfill.
 
 use jiff::Timestamp;
 use strum::{Display, EnumString};
@@ -16,7 +16,8 @@ pub struct JobAddress {
     pub region: String,
 }
 
-/// What S3 is asked for. Equal backfills make equal requests, however often they are sent: S3 then returns the same job.
+/// The request to S3 for a job. Equal backfills make equal requests, however often they are sent: S3 then returns the
+/// same job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobRequest {
     pub address: JobAddress,
@@ -94,7 +95,7 @@ pub struct Job {
     pub failed: i64,
     /// Why the job failed, in S3's words.
     pub failure_reasons: Vec<String>,
-    /// What the last change of the state was asked for with.
+    /// The reason in the last request for a change of the state.
     pub update_reason: Option<String>,
     pub created: Option<Timestamp>,
     pub terminated: Option<Timestamp>,

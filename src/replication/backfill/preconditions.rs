@@ -140,7 +140,8 @@ pub fn require_settled(
     Err(Hold { refusal, until: Some(left) })
 }
 
-/// The replication still has the source that the job was made for: what allows another source does not allow this job.
+/// The replication still has the source that the job was made for: a permission for another source is none for this
+/// job.
 ///
 /// # Errors
 /// `ReplicationNotReady`, with both sources.

@@ -13,8 +13,8 @@ use crate::iam::digest::sha256_prefix;
 use crate::replication::backfill::job::{JobAddress, JobReport, JobRequest};
 use crate::replication::resource_id::ResourceId;
 
-/// What is written to the status before S3 is asked: with it, the request can be sent again as it was, and its job can be
-/// found.
+/// The operator writes this to the status before it asks S3. With it, the operator can send the same request again, and
+/// find its job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {
     pub token: String,

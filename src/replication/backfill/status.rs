@@ -11,8 +11,8 @@ use crate::api::{
     handled_request,
 };
 use crate::replication::backfill::job::Job;
+use crate::replication::backfill::job_verdict::{JobVerdict, progress};
 use crate::replication::backfill::request::Intent;
-use crate::replication::backfill::verdict::{Verdict, progress};
 use crate::replication::status::Event;
 use crate::replication::status::conditions::{ConditionDraft, Transition, conditions};
 use crate::replication::status::text::clip;
@@ -55,7 +55,7 @@ pub fn report(
     BackfillReported { status, events, reason }
 }
 
-/// A job goes on while the operator does not reach AWS, and nobody knows how it will end.
+/// A job goes on while the operator does not reach AWS, and its end is not known.
 fn ready(status: &ReplicationBackfillStatus, reason: Reason) -> ReadyStatus {
     let unreached = [Reason::Throttled, Reason::AwsUnavailable, Reason::CredentialsUnavailable];
     let under_way = status.job_id.is_some() && status.finished_at.is_none();
@@ -68,7 +68,7 @@ pub fn reason_of(status: &ReplicationBackfillStatus) -> Option<&str> {
     ready.map(|ready| ready.reason.as_str())
 }
 
-/// An event where the reason changed: what is under way, how it ended, what stands against it.
+/// An event where the reason changed: what is under way, how it ended, or what prevents it.
 fn event(previous: &ReplicationBackfillStatus, reason: Reason, message: &str) -> Option<Event> {
     if reason_of(previous) == Some(reason.as_str()) {
         return None;
@@ -130,7 +130,7 @@ pub fn with_job(previous: &ReplicationBackfillStatus, job: &Job) -> ReplicationB
 /// A status with the end of a backfill, if this is one.
 pub fn with_verdict(
     status: ReplicationBackfillStatus,
-    verdict: &Verdict,
+    verdict: &JobVerdict,
     terminated: Option<Timestamp>,
     now: Timestamp,
 ) -> ReplicationBackfillStatus {

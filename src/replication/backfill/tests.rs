@@ -14,12 +14,12 @@ use crate::api::{
 use crate::iam::compare::allowed_resources;
 use crate::replication::authorize::accounts::Account;
 use crate::replication::backfill::job::{Job, JobState, JobUpdate};
+use crate::replication::backfill::job_verdict::{JobVerdict, Wish, progress, vanished, verdict};
 use crate::replication::backfill::preconditions::{
     Parent, require_allowed, require_ready, require_settled, require_turn,
 };
 use crate::replication::backfill::request::{Intent, job_request, report_location};
 use crate::replication::backfill::status::{BackfillContext, report, with_intent, with_verdict};
-use crate::replication::backfill::verdict::{Verdict, Wish, progress, vanished, verdict};
 use crate::replication::backfill::{pace, price, role};
 use crate::replication::observed::ObservedRole;
 use crate::replication::resource_id::ResourceId;
@@ -70,7 +70,7 @@ fn job(state: &str) -> Job {
     }
 }
 
-fn judged(job: &Job, more: &Value) -> Verdict {
+fn judged(job: &Job, more: &Value) -> JobVerdict {
     let spec = spec_with(more);
     verdict(job, Some(&spec), Wish::of(&spec))
 }
@@ -395,7 +395,7 @@ fn an_unchanged_truth_causes_no_write_and_no_event() {
     assert_eq!(running.events.len(), 1);
     let again = report(running.status.clone(), &running.status, (Reason::Running, "one of two"), context(2));
     assert_eq!((&again.status, again.events.len()), (&running.status, 0));
-    let ended = Verdict::ended(Reason::Completed, "all");
+    let ended = JobVerdict::ended(Reason::Completed, "all");
     let done = with_verdict(running.status.clone(), &ended, None, at(3));
     assert_eq!(with_verdict(done.clone(), &ended, None, at(9)), done, "the end is the first one");
     let done = report(done, &running.status, (Reason::Completed, "all"), context(3));

@@ -36,8 +36,8 @@ impl Discovered {
     }
 }
 
-/// Whether the role may read the locks of the source's objects now. Nobody knows whether it needs to while Object Lock
-/// cannot be read, and what may be needed is not taken away.
+/// Whether the role may read the locks of the source's objects now. While Object Lock cannot be read, it is unknown
+/// whether the role needs to, and the operator takes away no right that may be needed.
 fn may_read_locks(source: &str, observed: &Observed) -> bool {
     let role = observed.role.as_ref().ok().and_then(Option::as_ref);
     let policy = role.and_then(|role| role.policy.as_ref().ok()?.as_ref());

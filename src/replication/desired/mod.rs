@@ -19,7 +19,7 @@ use crate::api::{
 use crate::iam::bucket_policy;
 use crate::iam::digest::sha256_prefix;
 use crate::iam::document::{PolicyDocument, Statement, trust_policy};
-use crate::replication::configuration::{Filter, Rule, RuleDestination};
+use crate::replication::configuration::{Rule, RuleDestination, RuleFilter};
 use crate::replication::desired::permissions::{Extent, permissions};
 use crate::replication::observed::Caller;
 use crate::replication::resource::Replication;
@@ -96,7 +96,7 @@ impl DesiredRole {
 
 impl Desired {
     pub fn new(replication: &Replication<'_>, discovered: &Discovered) -> Desired {
-        let context = Context { replication, discovered };
+        let context = RuleContext { replication, discovered };
         // Exhaustive, so that a new field of the spec cannot be forgotten here. The policies, the pace
         // and the evidence are the planner's and the controller's business.
         let BucketReplicationSpec {
@@ -137,7 +137,7 @@ impl Desired {
         desired
     }
 
-    /// Tells one desired state from another: equal hashes mean that nothing new is asked for.
+    /// Distinguishes one desired state from another: equal hashes mean that the spec asks for nothing new.
     pub fn hash(&self) -> String {
         sha256_prefix(&serde_json::to_vec(self).unwrap_or_default(), 16)
     }
@@ -167,12 +167,12 @@ fn desired_role(
 }
 
 /// What a rule is worked out with.
-struct Context<'a> {
+struct RuleContext<'a> {
     replication: &'a Replication<'a>,
     discovered: &'a Discovered,
 }
 
-impl Context<'_> {
+impl RuleContext<'_> {
     /// The distinct destinations. Where rules disagree, `Required` wins: nothing is then written to the bucket.
     fn destinations(&self) -> Vec<DesiredBucket> {
         let mut buckets: BTreeMap<&str, DesiredBucket> = BTreeMap::new();
@@ -229,7 +229,7 @@ impl Context<'_> {
         Rule {
             status: status.unwrap_or(Switch::Enabled),
             priority: *priority,
-            filter: Filter { prefix: filter.prefix.unwrap_or_default(), tags: filter.tags },
+            filter: RuleFilter { prefix: filter.prefix.unwrap_or_default(), tags: filter.tags },
             delete_markers: delete_markers.unwrap_or_default(),
             replica_modifications: replica_modifications.unwrap_or_default(),
             kms_encrypted_objects: kms_encrypted_objects.unwrap_or_default(),

@@ -19,7 +19,7 @@ const MAX_SPARE: usize = 1_024;
 
 /// What is known of an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
+pub enum Delivery {
     /// Events arrive.
     Received,
     /// No event arrived in this term.
@@ -30,26 +30,26 @@ pub enum Evidence {
     Unannounced,
 }
 
-impl Evidence {
+impl Delivery {
     /// Whether events arrive; `None` where nothing is known yet, as in a quiet place after a start.
     pub fn covers(self) -> Option<bool> {
         match self {
-            Evidence::Received => Some(true),
-            Evidence::NotSeen => None,
-            Evidence::EchoMissed(_) | Evidence::Unannounced => Some(false),
+            Delivery::Received => Some(true),
+            Delivery::NotSeen => None,
+            Delivery::EchoMissed(_) | Delivery::Unannounced => Some(false),
         }
     }
 }
 
 #[derive(Debug)]
-struct Known {
+struct KnownOrigin {
     /// Since when events have arrived without a reason for doubt. A check that began earlier may have missed a change.
     since: Option<Elapsed>,
     missed: BTreeSet<EventName>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Queue {
+struct QueueAnswers {
     /// When the term began, or the queue last answered.
     last_answer: Elapsed,
     /// Since when it has answered without an outage.
@@ -65,10 +65,10 @@ pub struct AccountEvents {
     /// Why a queue cannot be read, where it has failed for [`OUTAGE`].
     pub outage: Option<String>,
     /// The origins on which resources depend.
-    pub origins: BTreeMap<Origin, Evidence>,
+    pub origins: BTreeMap<Origin, Delivery>,
 }
 
-impl PartialEq for Known {
+impl PartialEq for KnownOrigin {
     fn eq(&self, other: &Self) -> bool {
         self.since == other.since && self.missed == other.missed
     }
@@ -79,19 +79,19 @@ impl PartialEq for Known {
 pub struct Coverage {
     /// How many resources depend on each origin.
     needed: BTreeMap<Origin, usize>,
-    known: BTreeMap<Origin, Known>,
-    queues: Vec<Queue>,
+    known: BTreeMap<Origin, KnownOrigin>,
+    queues: Vec<QueueAnswers>,
 }
 
 impl Coverage {
     pub fn new(queues: usize) -> Coverage {
-        Coverage { queues: vec![Queue::default(); queues], ..Coverage::default() }
+        Coverage { queues: vec![QueueAnswers::default(); queues], ..Coverage::default() }
     }
 
     /// A term begins: another process may have read the queues meanwhile.
     pub fn begin_term(&mut self, now: Elapsed) {
         self.known.clear();
-        self.queues.fill(Queue { last_answer: now, ..Queue::default() });
+        self.queues.fill(QueueAnswers { last_answer: now, ..QueueAnswers::default() });
     }
 
     /// A resource depends on these origins.
@@ -120,7 +120,7 @@ impl Coverage {
             return false;
         }
         let known =
-            self.known.entry(origin.clone()).or_insert(Known { since: None, missed: BTreeSet::new() });
+            self.known.entry(origin.clone()).or_insert(KnownOrigin { since: None, missed: BTreeSet::new() });
         if let Some(name) = name {
             known.missed.remove(&name);
         }
@@ -134,7 +134,7 @@ impl Coverage {
     /// The operator's own change was not reported. Returns whether its origin was covered.
     pub fn echo_missed(&mut self, origin: &Origin, name: EventName) -> bool {
         let known =
-            self.known.entry(origin.clone()).or_insert(Known { since: None, missed: BTreeSet::new() });
+            self.known.entry(origin.clone()).or_insert(KnownOrigin { since: None, missed: BTreeSet::new() });
         known.missed.insert(name);
         known.since.take().is_some()
     }
@@ -190,18 +190,18 @@ impl Coverage {
     }
 
     /// What is known of an origin.
-    pub fn evidence(&self, origin: &Origin) -> Evidence {
+    pub fn evidence(&self, origin: &Origin) -> Delivery {
         match self.known.get(origin) {
-            None => Evidence::NotSeen,
-            Some(Known { since: Some(_), .. }) => Evidence::Received,
-            Some(Known { missed, .. }) => {
-                missed.first().map_or(Evidence::Unannounced, |name| Evidence::EchoMissed(*name))
+            None => Delivery::NotSeen,
+            Some(KnownOrigin { since: Some(_), .. }) => Delivery::Received,
+            Some(KnownOrigin { missed, .. }) => {
+                missed.first().map_or(Delivery::Unannounced, |name| Delivery::EchoMissed(*name))
             }
         }
     }
 
     /// The origins on which resources depend.
-    pub fn origins(&self) -> impl Iterator<Item = (&Origin, Evidence)> {
+    pub fn origins(&self) -> impl Iterator<Item = (&Origin, Delivery)> {
         self.needed.keys().map(|origin| (origin, self.evidence(origin)))
     }
 
@@ -306,7 +306,7 @@ mod tests {
         let (mut coverage, origins) = covered();
         let name = EventName::PutBucketReplication;
         assert!(coverage.echo_missed(&origins[0], name));
-        assert_eq!(coverage.evidence(&origins[0]), Evidence::EchoMissed(name));
+        assert_eq!(coverage.evidence(&origins[0]), Delivery::EchoMissed(name));
         assert!(!coverage.received(&origins[0], Some(EventName::CreateBucket), at(10)));
         assert!(!coverage.covers(&origins, at(20)));
         assert!(coverage.received(&origins[0], Some(name), at(30)));
@@ -318,7 +318,7 @@ mod tests {
         let (mut coverage, origins) = covered();
         assert!(coverage.unannounced(&origins[1]));
         assert!(!coverage.unannounced(&origins[1]), "it is uncovered already");
-        assert_eq!(coverage.evidence(&origins[1]), Evidence::Unannounced);
+        assert_eq!(coverage.evidence(&origins[1]), Delivery::Unannounced);
         assert!(!coverage.covers(&origins, at(20)) && coverage.covers(&origins[..1], at(20)));
         assert!(coverage.received(&origins[1], None, at(30)));
         assert!(coverage.covers(&origins, at(30)));

@@ -1,4 +1,4 @@
-//! What resources are found by when an event names a bucket, a role or a key.
+//! The keys by which an event that names a bucket, a role or a KMS key finds its resources.
 //!
 //! In: a spec and a status, or the subject of an event. Out: numbers that are equal where the event may concern the
 //! resource. They are hashes, because ten thousand resources have thirty thousand of them: two names with one hash
@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::api::{BucketReplicationSpec, BucketReplicationStatus};
 use crate::iam::arn::{account_of_arn, role_of_arn};
-use crate::replication::events::message::{Event, Subject};
+use crate::replication::events::message::{ChangeEvent, ChangedResource};
 
 /// A hash of a bucket, a bucket's policy, a role or a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,12 +44,12 @@ impl Lookup {
     }
 
     /// The subject of an event.
-    pub fn of_event(event: &Event) -> Lookup {
+    pub fn of_event(event: &ChangeEvent) -> Lookup {
         match &event.subject {
-            Subject::Bucket(name) if event.name.is_bucket_policy() => Lookup::bucket_policy(name),
-            Subject::Bucket(name) => Lookup::bucket(name),
-            Subject::Role(name) => Lookup::role(&event.origin.account, name),
-            Subject::Key(id) => Lookup::key(id),
+            ChangedResource::Bucket(name) if event.name.is_bucket_policy() => Lookup::bucket_policy(name),
+            ChangedResource::Bucket(name) => Lookup::bucket(name),
+            ChangedResource::Role(name) => Lookup::role(&event.origin.account, name),
+            ChangedResource::Key(id) => Lookup::key(id),
         }
     }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::api::AwsResource;
 use crate::replication::events::names::{EventName, Service};
 use crate::replication::events::origin::Origin;
-use crate::replication::place::{Place, place};
+use crate::replication::place_hash::{PlaceHash, place};
 
 /// The largest body that is read. EventBridge's events are a few kilobytes.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -25,7 +25,7 @@ const MAX_NAME: usize = 256;
 
 /// What a change was made to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
+pub enum ChangedResource {
     Bucket(String),
     /// A role by its name, without its path.
     Role(String),
@@ -33,21 +33,21 @@ pub enum Subject {
     Key(String),
 }
 
-impl Subject {
+impl ChangedResource {
     /// The name of the bucket or the role, or the id of the key.
     pub fn name(&self) -> &str {
         match self {
-            Subject::Bucket(name) | Subject::Role(name) | Subject::Key(name) => name,
+            ChangedResource::Bucket(name) | ChangedResource::Role(name) | ChangedResource::Key(name) => name,
         }
     }
 }
 
 /// A change that someone made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct ChangeEvent {
     pub origin: Origin,
     pub name: EventName,
-    pub subject: Subject,
+    pub subject: ChangedResource,
     /// The access key that signed the request.
     pub access_key: Option<String>,
     /// When AWS completed the request, in whole seconds.
@@ -56,9 +56,9 @@ pub struct Event {
     pub id: Option<String>,
 }
 
-impl Event {
+impl ChangeEvent {
     /// The places in which the change may be. The operator writes to no key and no Object Lock configuration.
-    pub fn places(&self) -> impl Iterator<Item = Place> {
+    pub fn places(&self) -> impl Iterator<Item = PlaceHash> {
         let resources: &[AwsResource] = match self.name {
             EventName::PutBucketVersioning => &[AwsResource::BucketVersioning],
             EventName::PutBucketReplication | EventName::DeleteBucketReplication => {
@@ -97,7 +97,7 @@ impl Event {
 /// What a body concerns.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
-    Change(Event),
+    Change(ChangeEvent),
     /// A request that AWS refused: nothing changed.
     Failed(Origin),
     /// A change that a check may see, which names no bucket, role or key.
@@ -148,7 +148,7 @@ fn classify(value: &Value) -> Message {
     }
     let Some(about) = subject(record, from.service) else { return Message::Unattributed(from) };
     let identity = record.get("userIdentity");
-    Message::Change(Event {
+    Message::Change(ChangeEvent {
         name,
         subject: about,
         access_key: identity.and_then(|who| name_in(who, "accessKeyId")),
@@ -168,7 +168,7 @@ fn is_s3_notification(records: &Value) -> bool {
 fn origin(envelope: Option<&Value>, record: &Value) -> Option<Origin> {
     let service = Service::of_event_source(text(record, "eventSource")?)?;
     let outside = |key| envelope.and_then(|envelope| text(envelope, key));
-    // Of a call across accounts each account has a record of its own: the receiver's is the one that it is routed by.
+    // Each account has its own record of a call across accounts. The event is routed by the receiver's.
     let account = outside("account").or_else(|| text(record, "recipientAccountId"))?;
     let region = outside("region").or_else(|| text(record, "awsRegion")).unwrap_or_default();
     let is_account = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
@@ -176,19 +176,19 @@ fn origin(envelope: Option<&Value>, record: &Value) -> Option<Origin> {
     (is_account && is_region).then(|| Origin::new(account, service, region))
 }
 
-fn subject(record: &Value, service: Service) -> Option<Subject> {
+fn subject(record: &Value, service: Service) -> Option<ChangedResource> {
     let parameter = |key| record.get("requestParameters").and_then(|parameters| name_in(parameters, key));
     match service {
         Service::S3 => {
             let arn = || arns(record).find_map(|arn| after(arn, ":s3:::")).filter(|name| !name.contains('/'));
-            parameter("bucketName").or_else(|| arn().and_then(named)).map(Subject::Bucket)
+            parameter("bucketName").or_else(|| arn().and_then(named)).map(ChangedResource::Bucket)
         }
         Service::Iam => {
             let arn = || {
                 let path = arns(record).find_map(|arn| after(arn, ":role/"))?;
                 path.rsplit('/').next().and_then(named)
             };
-            parameter("roleName").or_else(arn).map(Subject::Role)
+            parameter("roleName").or_else(arn).map(ChangedResource::Role)
         }
         Service::Kms => {
             let arn = || arns(record).find_map(|arn| after(arn, ":key/")).and_then(named);
@@ -197,7 +197,7 @@ fn subject(record: &Value, service: Service) -> Option<Subject> {
                 Some((_, id)) => named(id),
                 None => (!key.contains('/')).then_some(key),
             });
-            arn().or(given).map(Subject::Key)
+            arn().or(given).map(ChangedResource::Key)
         }
     }
 }
@@ -249,20 +249,21 @@ mod tests {
         })
     }
 
-    fn change(body: &Value) -> Option<Event> {
+    fn change(body: &Value) -> Option<ChangeEvent> {
         match parse(&body.to_string()) {
             Message::Change(event) => Some(event),
             _ => None,
         }
     }
 
-    fn parameters_of(service: Service) -> (Value, Subject) {
+    fn parameters_of(service: Service) -> (Value, ChangedResource) {
         match service {
-            Service::S3 => {
-                (json!({"bucketName": "orders", "versioning": [""]}), Subject::Bucket("orders".into()))
-            }
-            Service::Iam => (json!({"roleName": "Orders-Role"}), Subject::Role("Orders-Role".into())),
-            Service::Kms => (json!({"keyId": "1234-abcd"}), Subject::Key("1234-abcd".into())),
+            Service::S3 => (
+                json!({"bucketName": "orders", "versioning": [""]}),
+                ChangedResource::Bucket("orders".into()),
+            ),
+            Service::Iam => (json!({"roleName": "Orders-Role"}), ChangedResource::Role("Orders-Role".into())),
+            Service::Kms => (json!({"keyId": "1234-abcd"}), ChangedResource::Key("1234-abcd".into())),
         }
     }
 
@@ -287,9 +288,14 @@ mod tests {
     fn a_subject_is_read_from_the_arns_where_the_parameters_are_cut() {
         for parameters in [Value::Null, json!({}), json!("omitted"), json!({"bucketName": ["orders"]})] {
             for (name, service, arn, subject) in [
-                ("PutBucketReplication", "s3", "arn:aws:s3:::orders", Subject::Bucket("orders".into())),
-                ("PutRolePolicy", "iam", "arn:aws-cn:iam::1:role/a/b/r", Subject::Role("r".into())),
-                ("DisableKey", "kms", "arn:aws:kms:eu-west-1:1:key/k-1", Subject::Key("k-1".into())),
+                (
+                    "PutBucketReplication",
+                    "s3",
+                    "arn:aws:s3:::orders",
+                    ChangedResource::Bucket("orders".into()),
+                ),
+                ("PutRolePolicy", "iam", "arn:aws-cn:iam::1:role/a/b/r", ChangedResource::Role("r".into())),
+                ("DisableKey", "kms", "arn:aws:kms:eu-west-1:1:key/k-1", ChangedResource::Key("k-1".into())),
             ] {
                 let mut record = record_of(name, service, parameters.clone());
                 assert_eq!(

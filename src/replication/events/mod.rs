@@ -14,9 +14,9 @@ pub mod pacing;
 pub mod policies;
 pub mod queue;
 
-pub use coverage::{Coverage, Evidence};
+pub use coverage::{Coverage, Delivery};
 pub use lookup::Lookup;
-pub use message::{Event, MAX_BODY, Message, Subject, parse};
+pub use message::{ChangeEvent, ChangedResource, MAX_BODY, Message, parse};
 pub use names::{EventName, Service};
 pub use origin::Origin;
 pub use own_writes::OwnWrites;

@@ -1,7 +1,7 @@
 //! The changes that events report, by the names that CloudTrail gives them.
 //!
-//! In: the name and the source of an event, or a step of the operator. Out: [`EventName`] and [`Service`]. Which
-//! resources and accounts each has checked is decided in `controllers/events/dispatch.rs`.
+//! In: the name and the source of an event, or a step of the operator. Out: [`EventName`] and [`Service`].
+//! `controllers/events/dispatch.rs` decides which resources and accounts an event has checked.
 //!
 //! CloudTrail's names are those of the API for IAM and KMS. For S3 they are listed in
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/cloudtrail-logging-s3-info.html>.

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use crate::replication::events::Elapsed;
-use crate::replication::events::message::Event;
+use crate::replication::events::message::ChangeEvent;
 use crate::replication::events::names::EventName;
 use crate::replication::events::origin::Origin;
 
@@ -64,7 +64,7 @@ impl OwnWrites {
     }
 
     /// Whether an event signed by the operator's own key is the echo of a write.
-    pub fn is_echo(&mut self, event: &Event) -> bool {
+    pub fn is_echo(&mut self, event: &ChangeEvent) -> bool {
         self.take(hash(&event.origin, event.name, event.subject.name()))
     }
 
@@ -164,7 +164,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replication::events::message::Subject;
+    use crate::replication::events::message::ChangedResource;
     use crate::replication::events::names::Service;
 
     fn at(second: u64) -> Elapsed {
@@ -175,9 +175,9 @@ mod tests {
         Origin::new("111122223333", Service::Iam, "")
     }
 
-    fn event(name: EventName, role: &str) -> Event {
-        let subject = Subject::Role(role.to_owned());
-        Event { origin: origin(), name, subject, access_key: None, time: None, id: None }
+    fn event(name: EventName, role: &str) -> ChangeEvent {
+        let subject = ChangedResource::Role(role.to_owned());
+        ChangeEvent { origin: origin(), name, subject, access_key: None, time: None, id: None }
     }
 
     #[test]

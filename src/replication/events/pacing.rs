@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::replication::events::Elapsed;
 use crate::replication::events::lookup::Lookup;
-use crate::replication::place::Place;
+use crate::replication::place_hash::PlaceHash;
 
 /// The shortest time between two checks of a resource that events cause.
 pub const MIN_PAUSE: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ pub struct Cause {
     /// The resource is checked in place of all those that these concern.
     pub probes: BTreeSet<Lookup>,
     /// Where somebody else changed something, and when AWS completed the last of these changes.
-    pub foreign: BTreeMap<Place, Timestamp>,
+    pub foreign: BTreeMap<PlaceHash, Timestamp>,
 }
 
 impl Cause {
@@ -87,7 +87,7 @@ struct Pending {
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct PacingEntry {
     /// Events whose check has not begun.
     waiting: Option<Cause>,
     /// When the last check began that events caused.
@@ -99,14 +99,14 @@ struct Entry {
 
 /// What follows from the end of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ended {
+pub struct FollowUp {
     /// When the resource must be checked again.
     pub again: Option<Duration>,
     /// The check found something: all resources that these concern must be checked too.
     pub probes: BTreeSet<Lookup>,
 }
 
-impl Entry {
+impl PacingEntry {
     fn is_idle(&self, now: Elapsed) -> bool {
         let paced = self.last.is_some_and(|last| now.saturating_sub(last) < MIN_PAUSE);
         self.waiting.is_none() && self.pending.is_none() && self.running.is_none() && !paced
@@ -140,7 +140,7 @@ fn merged(one: Option<Cause>, other: Cause) -> Cause {
 /// The resources that events concern at the moment, by key.
 #[derive(Debug)]
 pub struct Pacing<K> {
-    entries: HashMap<K, Entry>,
+    entries: HashMap<K, PacingEntry>,
     /// Probes without a resource that is checked because of them.
     open: BTreeMap<Lookup, Cause>,
 }
@@ -159,7 +159,7 @@ impl<K: Eq + Hash + Clone> Pacing<K> {
         entry.last.map_or(Duration::ZERO, |last| (last + MIN_PAUSE).saturating_sub(now))
     }
 
-    /// A check of a resource begins, for whatever reason. Returns what events cause it.
+    /// A check of a resource begins, for any reason. Returns the events that cause it.
     pub fn begin(&mut self, key: &K, now: Elapsed) -> Option<Cause> {
         let entry = self.entries.get_mut(key)?;
         // A check that was cut off has no end.
@@ -191,8 +191,8 @@ impl<K: Eq + Hash + Clone> Pacing<K> {
 
     /// A check ended. A check for another reason may find what the second check was to find, so that it counts for the events
     /// of both. It answers events that no check has answered so far.
-    pub fn end(&mut self, key: &K, answer: Answer, now: Elapsed) -> Ended {
-        let Some(entry) = self.entries.get_mut(key) else { return Ended::default() };
+    pub fn end(&mut self, key: &K, answer: Answer, now: Elapsed) -> FollowUp {
+        let Some(entry) = self.entries.get_mut(key) else { return FollowUp::default() };
         let caused = entry.running.take();
         let mut probes = BTreeSet::new();
         match answer {
@@ -221,12 +221,14 @@ impl<K: Eq + Hash + Clone> Pacing<K> {
         if entry.is_idle(now) {
             self.entries.remove(key);
         }
-        Ended { again, probes }
+        FollowUp { again, probes }
     }
 
     /// A resource is gone, or is checked no longer. Another one must take over its probes.
     pub fn forget(&mut self, key: &K) {
-        let Some(Entry { waiting, last: _, pending, running }) = self.entries.remove(key) else { return };
+        let Some(PacingEntry { waiting, last: _, pending, running }) = self.entries.remove(key) else {
+            return;
+        };
         for mut cause in waiting.into_iter().chain(pending.map(|pending| pending.cause)).chain(running) {
             pass_on(&mut cause, &mut self.open);
         }
@@ -405,7 +407,7 @@ mod tests {
         pacing.end(&"a", Unanswered, at(102));
         assert!(pacing.announced(&"a").is_some());
         pacing.begin(&"a", at(400));
-        assert_eq!(pacing.end(&"a", Unchanged, at(401)), Ended::default());
+        assert_eq!(pacing.end(&"a", Unchanged, at(401)), FollowUp::default());
         pacing.expire(at(500));
         assert!(pacing.is_empty());
     }
@@ -427,7 +429,7 @@ mod tests {
         pacing.begin(&"a", at(0));
         pacing.end(&"a", Unchanged, at(1));
         assert!(pacing.begin(&"a", at(61)).is_some_and(|cause| cause.second));
-        assert_eq!(pacing.end(&"a", Unanswered, at(62)), Ended::default());
+        assert_eq!(pacing.end(&"a", Unanswered, at(62)), FollowUp::default());
         let open = pacing.take_open();
         let expected = Cause { changed, ..cause() };
         assert_eq!(
@@ -466,7 +468,7 @@ mod tests {
                 pacing.begin(&"a", at(61));
             }
             pacing.forget(&"a");
-            assert_eq!(pacing.end(&"a", Unchanged, at(62)), Ended::default());
+            assert_eq!(pacing.end(&"a", Unchanged, at(62)), FollowUp::default());
             let open: Vec<_> = pacing.take_open().into_iter().collect();
             assert_eq!(open, [(Lookup::bucket("copies"), cause())], "{steps}");
             assert!(pacing.is_empty());
@@ -476,7 +478,7 @@ mod tests {
     #[test]
     fn of_each_place_the_last_foreign_change_counts() {
         let time = |second: i64| Timestamp::from_second(second).unwrap();
-        let changes = |all: &[(Place, i64)]| Cause {
+        let changes = |all: &[(PlaceHash, i64)]| Cause {
             foreign: all.iter().map(|(place, second)| (*place, time(*second))).collect(),
             ..cause()
         };

@@ -15,7 +15,7 @@ use crate::replication::events::queue::EventQueue;
 pub const RULE_PREFIX: &str = "s3-replication-operator-";
 
 /// What the operator needs to read these queues; `None` without a queue. `home`: the Region of a queue whose URL names
-/// none. IAM has no action of its own for deleting several messages at once.
+/// none. IAM has no separate action for the deletion of several messages at once.
 pub fn read_queues(queues: &[EventQueue], home: &str) -> Option<Statement> {
     let arns: Vec<String> = queues.iter().map(|queue| queue.arn(home)).collect();
     (!arns.is_empty()).then(|| Statement::allow("Events", ["sqs:ReceiveMessage", "sqs:DeleteMessage"], arns))

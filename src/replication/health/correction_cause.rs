@@ -1,8 +1,8 @@
 //! A correction by the operator as the cause of failures.
 //!
-//! In: a rule whose operations failed, and the last correction. Out: the fields that the operator corrected and that may
-//! have made them fail: a check finds no fault there any more. What failed for longer after a correction than AWS needs to
-//! follow it has another cause.
+//! In: a rule whose operations failed, and the last correction. Out: the fields that the operator corrected and that
+//! may have made them fail: a check finds no fault there any more. A failure later than AWS needs to follow a
+//! correction has another cause.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -17,7 +17,7 @@ use crate::replication::step::ABSENT;
 /// and a metric may count an operation in a later minute than the one in which it failed.
 const LATE: SignedDuration = SHORTEST;
 
-/// The longest interval between two checks. What a check corrects was right at the check before it.
+/// The longest interval between two checks. A difference that a check corrects was not there at the check before it.
 const UNCHECKED: SignedDuration = SignedDuration::from_hours(24);
 
 /// The fields of a rule in a configuration that may keep its objects from arriving. The others decide what a replica is

@@ -1,7 +1,7 @@
 //! The evidence about the objects of one resource, rule by rule.
 //!
-//! In: points of metrics, canaries and failure events, in any order and as often as they come. Out: the same evidence,
-//! whatever the order was.
+//! In: points of metrics, canaries and failure events, in any order and as often as they come. Out: the same evidence
+//! for any order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Reason;
 
-/// How far a verdict looks back, unless three readings take longer.
+/// The period whose evidence a verdict counts, unless three readings take longer.
 pub const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
 /// How many points in a row must show that a destination is behind.
@@ -22,9 +22,9 @@ pub struct Evidence {
     pub rules: BTreeMap<String, RuleEvidence>,
     /// Whether the operator reads metrics at all.
     pub reads_metrics: bool,
-    /// How far a verdict looks back: failures before that no longer count.
+    /// The period whose evidence a verdict counts.
     pub window: SignedDuration,
-    /// What the operator's own checks found last that would make operations fail.
+    /// The finding of the operator's last check that would make operations fail.
     pub likely_cause: Option<String>,
     /// When a backfill of this resource last completed without a failure.
     pub backfilled: Option<Timestamp>,
@@ -82,7 +82,7 @@ pub struct RuleEvidence {
     /// `None`: no canary is asked for.
     pub canary: Option<CanaryEvidence>,
     /// The present run of failures, as far as it is known; `None`: nothing failed since objects last arrived.
-    pub run: Option<Run>,
+    pub run: Option<FailureRun>,
     /// The last minute in which an operation ended successfully.
     pub last_arrival: Option<Timestamp>,
     /// The last minute in which an operation failed, whether that counts or not.
@@ -104,7 +104,7 @@ pub struct RuleEvidence {
 
 /// A run of failures.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Run {
+pub struct FailureRun {
     /// The minute of its first failure.
     pub since: Timestamp,
     /// The minute of its last failure.
@@ -129,7 +129,7 @@ pub struct MetricsEvidence {
     /// When this process took the verdict of an earlier one over; `None`: there was none.
     pub taken_over_at: Option<Timestamp>,
     /// By minute: operations that ended.
-    pub ended: BTreeMap<Timestamp, Ended>,
+    pub ended: BTreeMap<Timestamp, EndedOperations>,
     /// By minute: operations that are pending.
     pub backlog: BTreeMap<Timestamp, Backlog>,
     /// Why the last reading in the source's Region failed.
@@ -140,7 +140,7 @@ pub struct MetricsEvidence {
 
 /// Operations that ended within one period (`OperationsFailedReplication`: sum and sample count).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Ended {
+pub struct EndedOperations {
     pub failed: u64,
     pub operations: u64,
 }
@@ -207,10 +207,10 @@ impl MetricsEvidence {
 impl RuleEvidence {
     /// Adds a point of the metric of operations that ended. A point that comes again replaces itself; of two different
     /// ones the larger counts, because S3 adds to a minute for a while.
-    pub fn ended(&mut self, at: Timestamp, point: Ended) {
+    pub fn ended(&mut self, at: Timestamp, point: EndedOperations) {
         let Some(metrics) = &mut self.metrics else { return };
         let held = metrics.ended.entry(at).or_default();
-        let more = Ended {
+        let more = EndedOperations {
             failed: point.failed.saturating_sub(held.failed),
             operations: point.operations.saturating_sub(held.operations),
         };
@@ -219,7 +219,8 @@ impl RuleEvidence {
         let (held_failed, succeeded) = (held.failed, held.operations > held.failed);
         if metrics.counted_to.is_none_or(|counted| at > counted) {
             if more.failed > 0 {
-                let run = self.run.get_or_insert(Run { since: at, last: at, failed: 0, operations: 0 });
+                let run =
+                    self.run.get_or_insert(FailureRun { since: at, last: at, failed: 0, operations: 0 });
                 run.since = run.since.min(at);
                 run.last = run.last.max(at);
                 run.failed += more.failed;

@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use crate::replication::health::canary::key::LONGEST_KEY;
-use crate::replication::health::evidence::{Evidence, RuleEvidence, Run};
+use crate::replication::health::evidence::{Evidence, FailureRun, RuleEvidence};
 use crate::replication::health::metrics::SHORTEST;
 
 /// More objects of a resource than this in a window are not worth their memory.
@@ -46,10 +46,10 @@ pub struct FailureEvent {
 /// The failures in the body of a message; empty for any other message. One that S3 delivers by SNS is an envelope around
 /// it.
 pub fn failures(body: &str) -> Vec<FailureEvent> {
-    match serde_json::from_str::<Message>(body) {
-        Ok(Message { records: Some(records), .. }) => records.into_iter().filter_map(failure).collect(),
-        Ok(Message { message: Some(inner), .. }) => match serde_json::from_str::<Message>(&inner) {
-            Ok(Message { records: Some(records), .. }) => records.into_iter().filter_map(failure).collect(),
+    match serde_json::from_str::<EventBody>(body) {
+        Ok(EventBody { records: Some(records), .. }) => records.into_iter().filter_map(failure).collect(),
+        Ok(EventBody { message: Some(inner), .. }) => match serde_json::from_str::<EventBody>(&inner) {
+            Ok(EventBody { records: Some(records), .. }) => records.into_iter().filter_map(failure).collect(),
             _ => Vec::new(),
         },
         _ => Vec::new(),
@@ -57,16 +57,16 @@ pub fn failures(body: &str) -> Vec<FailureEvent> {
 }
 
 #[derive(Deserialize)]
-struct Message {
+struct EventBody {
     #[serde(rename = "Records")]
-    records: Option<Vec<Record>>,
+    records: Option<Vec<EventRecord>>,
     #[serde(rename = "Message")]
     message: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Record {
+struct EventRecord {
     event_name: Option<String>,
     event_time: Option<Timestamp>,
     s3: Option<S3>,
@@ -75,18 +75,18 @@ struct Record {
 
 #[derive(Deserialize)]
 struct S3 {
-    bucket: Option<Bucket>,
-    object: Option<Object>,
+    bucket: Option<EventBucket>,
+    object: Option<EventObject>,
 }
 
 #[derive(Deserialize)]
-struct Bucket {
+struct EventBucket {
     name: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Object {
+struct EventObject {
     key: Option<String>,
     version_id: Option<String>,
 }
@@ -99,8 +99,8 @@ struct Data {
     failure_reason: Option<String>,
 }
 
-fn failure(record: Record) -> Option<FailureEvent> {
-    let Record { event_name, event_time, s3, replication_event_data } = record;
+fn failure(record: EventRecord) -> Option<FailureEvent> {
+    let EventRecord { event_name, event_time, s3, replication_event_data } = record;
     let name = event_name?;
     if name.strip_prefix("s3:").unwrap_or(&name) != FAILED {
         return None;
@@ -112,7 +112,7 @@ fn failure(record: Record) -> Option<FailureEvent> {
     // S3 encodes keys as in a form: a space is a plus.
     let key = object.key.unwrap_or_default().replace('+', " ");
     let key = percent_decode_str(&key).decode_utf8_lossy().into_owned();
-    // S3's own names are no longer: anybody who may write to the queue chose these.
+    // S3's own names are no longer than that. Any writer to the queue could have chosen these.
     let names = [Some(&key), object.version_id.as_ref(), replication_rule_id.as_ref()];
     if names.into_iter().flatten().any(|name| name.len() > LONGEST_KEY) {
         return None;
@@ -155,7 +155,8 @@ pub fn add(evidence: &mut Evidence, event: &FailureEvent) {
         return;
     }
     if rule.metrics.is_none() && has_room && note(&mut rule.reported, minute, event) {
-        let run = rule.run.get_or_insert(Run { since: minute, last: minute, failed: 0, operations: 0 });
+        let run =
+            rule.run.get_or_insert(FailureRun { since: minute, last: minute, failed: 0, operations: 0 });
         (run.since, run.last) = (run.since.min(minute), run.last.max(minute));
         run.failed += 1;
         rule.last_failure = rule.last_failure.max(Some(minute));

@@ -13,7 +13,7 @@ use crate::api::{
 };
 use crate::replication::health::canary::{interval, prefix_of};
 use crate::replication::health::correction_cause::{FailedRule, correction_cause};
-use crate::replication::health::evidence::{CanaryEvidence, CanaryOutcome, CanarySent, Evidence, Run};
+use crate::replication::health::evidence::{CanaryEvidence, CanaryOutcome, CanarySent, Evidence, FailureRun};
 use crate::replication::health::figures::{is_same_magnitude, rounded};
 use crate::replication::health::metrics::{read_from, window_start};
 use crate::replication::health::remembered::{failure_event, metrics_since, not_counted, remembers};
@@ -224,7 +224,7 @@ fn health(
     let late = with_evidence.clone().find(|one| one.judged.finding == Finding::CanaryDelayed);
     let late = late.and_then(|one| evidence.rules.get(&one.rule.id)?.canary.as_ref()?.pending);
     let runs = open.filter_map(|one| evidence.rules.get(&one.rule.id)?.run.as_ref());
-    let failed_since = runs.map(|run: &Run| run.since).min();
+    let failed_since = runs.map(|run: &FailureRun| run.since).min();
     let began_before = condition_reason(judging.previous) == Some(reason.as_str());
     let since = previous.and_then(|health| health.since.clone()).filter(|_| began_before);
     let health = HealthStatus {
@@ -332,8 +332,8 @@ fn pending_canary(sent_at: Timestamp) -> CanaryStatus {
     CanaryStatus { sent_at: Some(Time(sent_at)), result: Some(PENDING.to_owned()), ..CanaryStatus::default() }
 }
 
-/// Whether two statuses say the same: the same verdicts and figures, at whatever times. Where objects arrive, figures
-/// change all the time and mean nothing.
+/// Whether two statuses say the same: the same verdicts and figures, at any times. Where objects arrive, figures change
+/// all the time and mean nothing.
 fn is_same(new: &HealthStatus, old: &HealthStatus, after_event: bool) -> bool {
     let same_result = |one: &Option<CanaryStatus>, other: &Option<CanaryStatus>| match (one, other) {
         (Some(one), Some(other)) => one.result == other.result,
@@ -362,7 +362,7 @@ fn is_same_rule(new: &RuleHealth, old: &RuleHealth) -> bool {
         last_arrival: _,
         last_failure: _,
         reason,
-        // What a process that starts needs is compared by `remembers`.
+        // `remembers` compares the fields that a process needs when it starts.
         failed_since: _,
         not_counted: _,
         backfilled_to: _,

@@ -76,7 +76,7 @@ fn distinct<'a>(keys: impl IntoIterator<Item = AskedKey<'a>>) -> Vec<AskedKey<'a
     found
 }
 
-/// What the policy of a key has against replication; `None` where it lets the role use the key.
+/// Why the policy of a key prevents replication; `None` where it lets the role use the key.
 pub fn key_cause(key: &AskedKey<'_>, policy: &Value, role: &str) -> Option<String> {
     let AskedKey { arn, account_ref: _, encrypts, decrypts } = *key;
     let cause = |uses: &str, actions: &[&str]| {
@@ -101,7 +101,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::replication::health::{RuleEvidence, Run};
+    use crate::replication::health::{FailureRun, RuleEvidence};
 
     const KEY: &str = "arn:aws:kms:eu-west-1:444455556666:key/k";
     const SOURCE_KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/s";
@@ -121,7 +121,7 @@ mod tests {
     /// Evidence of rules that fail, for a reason that S3 named or did not.
     fn evidence_of(rules: &[&str], reason: Option<&str>) -> Evidence {
         let at = Timestamp::UNIX_EPOCH;
-        let run = Some(Run { since: at, last: at, failed: 1, operations: 1 });
+        let run = Some(FailureRun { since: at, last: at, failed: 1, operations: 1 });
         let one = RuleEvidence { run, failure_reason: reason.map(str::to_owned), ..RuleEvidence::default() };
         let rules = rules.iter().map(|rule| ((*rule).to_owned(), one.clone())).collect();
         Evidence { rules, ..Evidence::default() }

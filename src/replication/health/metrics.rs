@@ -13,7 +13,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Reason;
 use crate::replication::failure::{Failure, FailureClass};
-use crate::replication::health::evidence::{Backlog, Ended, Evidence, MetricsEvidence, RuleEvidence, Unread};
+use crate::replication::health::evidence::{
+    Backlog, EndedOperations, Evidence, MetricsEvidence, RuleEvidence, Unread,
+};
 
 /// `GetMetricData` takes so many queries in a call
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html>).
@@ -25,10 +27,11 @@ pub const GET_METRIC_DATA: &str = "cloudwatch:GetMetricData";
 /// Points that are younger may be incomplete.
 const DELAY: SignedDuration = SignedDuration::from_mins(2);
 
-/// What an operator that was down reads at most of the time before.
+/// The longest period that an operator reads of the time in which it was down.
 const CATCH_UP: SignedDuration = SignedDuration::from_hours(24);
 
-/// What is read at least: enough points for a verdict that takes several in a row, some of which may be missing.
+/// The shortest period that is read: enough points for a verdict that takes several in a row, because some may be
+/// missing.
 pub(crate) const SHORTEST: SignedDuration = SignedDuration::from_mins(5);
 
 const MINUTE: i64 = 60;
@@ -125,7 +128,7 @@ pub struct RuleRef {
 
 /// Requests to one account in one Region, to be made one after the other.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Reading {
+pub struct MetricsBatch {
     pub account: Option<String>,
     pub region: String,
     pub requests: Vec<(MetricsRequest, Vec<RuleRef>)>,
@@ -135,7 +138,7 @@ pub struct Reading {
 pub fn readings<'a>(
     due: impl IntoIterator<Item = (&'a str, &'a Watch, &'a Evidence)>,
     now: Timestamp,
-) -> Vec<Reading> {
+) -> Vec<MetricsBatch> {
     type Pairs = Vec<(RuleRef, [Series; 2])>;
     let mut groups: BTreeMap<(Option<String>, String), BTreeMap<Span, Pairs>> = BTreeMap::new();
     for (uid, watch, evidence) in due {
@@ -166,7 +169,7 @@ pub fn readings<'a>(
             }
         }
     }
-    let reading = |((account, region), spans): (_, BTreeMap<Span, Pairs>)| Reading {
+    let reading = |((account, region), spans): (_, BTreeMap<Span, Pairs>)| MetricsBatch {
         account,
         region,
         requests: spans.into_iter().flat_map(|(span, pairs)| requests(span, &pairs)).collect(),
@@ -234,8 +237,8 @@ pub(crate) fn read_from(end: Timestamp, window: SignedDuration) -> Timestamp {
     aligned(end.saturating_sub(window.max(SHORTEST)).unwrap_or(Timestamp::MIN), period(window))
 }
 
-/// Adds what one request read about one rule to its evidence. What a part of an answer left out is read again: only a
-/// whole answer counts as read.
+/// Adds what one request read about one rule to its evidence. Only a whole answer counts as read: the next sweep reads
+/// again the points that a part of an answer left out.
 pub fn add(
     evidence: &mut RuleEvidence,
     request: &MetricsRequest,
@@ -258,7 +261,7 @@ pub fn add(
             false => {
                 let Some(failed) = first else { continue };
                 let operations = second.unwrap_or_default().max(failed);
-                evidence.ended(at, Ended { failed, operations });
+                evidence.ended(at, EndedOperations { failed, operations });
             }
         }
     }
@@ -292,7 +295,7 @@ pub fn unread(evidence: &mut RuleEvidence, is_backlog: bool, failure: &Failure) 
     }
 }
 
-/// A count as CloudWatch writes it; what is none counts as zero.
+/// A count as CloudWatch writes it; a value that is no count is zero.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
 fn whole(value: f64) -> u64 {
     const MAX: f64 = 9_007_199_254_740_992.0;

@@ -19,8 +19,8 @@ mod tests;
 mod wording;
 
 pub use evidence::{
-    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, Ended, Evidence, Mending, MetricsEvidence,
-    RuleEvidence, Run, Unread, WINDOW,
+    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, EndedOperations, Evidence, FailureRun, Mending,
+    MetricsEvidence, RuleEvidence, Unread, WINDOW,
 };
 pub use judge::{CANARY_FAILED, CANARY_REFUSED, Judged, Judging, PENDING, judge, settle};
 pub use rule::{Finding, RuleJudged};

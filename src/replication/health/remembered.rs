@@ -1,4 +1,5 @@
-//! What of the evidence the status keeps, so that a process that starts comes to the same verdict as the one before it.
+//! Decides which evidence the status keeps, so that a process that starts comes to the same verdict as the one before
+//! it.
 //!
 //! In: the evidence about a rule; and the status of an earlier process. Out: the fields of `status.health.rules` that no
 //! reading of AWS brings back; and the evidence that they hold. Points of metrics are not among them, because CloudWatch
@@ -10,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{FailureEventStatus, MAX_NOT_COUNTED, NotCounted, RuleHealth, RuleVerdict};
-use crate::replication::health::evidence::{MetricsEvidence, RuleEvidence, Run, WINDOW};
+use crate::replication::health::evidence::{FailureRun, MetricsEvidence, RuleEvidence, WINDOW};
 use crate::replication::health::metrics::{aligned, period};
 
 impl RuleEvidence {
@@ -20,7 +21,7 @@ impl RuleEvidence {
         let count = |figure: Option<i64>| figure.and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
         let last_failure = time(&held.last_failure);
         let since = time(&held.failed_since).or(failed_since.filter(|_| count(held.failed) > 0));
-        let run = since.zip(last_failure).map(|(since, last)| Run {
+        let run = since.zip(last_failure).map(|(since, last)| FailureRun {
             since: since.min(last),
             last,
             failed: count(held.failed),
@@ -83,8 +84,8 @@ pub(crate) fn metrics_since(evidence: &RuleEvidence, now: Timestamp) -> Option<T
     (now.duration_since(since) < WINDOW).then_some(since)
 }
 
-/// Whether a status holds what a process that starts needs. What it holds beyond that has expired, and is not worth a
-/// write.
+/// Whether a status holds what a process that starts needs. A field that it holds beyond that has expired, and is not
+/// worth a write.
 pub(crate) fn remembers(status: &RuleHealth, needed: &RuleHealth, after_event: bool) -> bool {
     let total = |health: &RuleHealth| -> i64 {
         health.not_counted.iter().map(|one| one.operations).fold(0, i64::saturating_add)

@@ -6,18 +6,18 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{Reason, RuleVerdict};
 use crate::replication::health::evidence::{
-    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, Mending, MetricsEvidence, POINTS_BEHIND,
-    RuleEvidence, Run, Unread, WINDOW,
+    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, FailureRun, Mending, MetricsEvidence, POINTS_BEHIND,
+    RuleEvidence, Unread, WINDOW,
 };
 use crate::replication::health::mending::mended_to;
 use crate::replication::health::metrics::{SHORTEST, aligned, period, read_from, window_start};
 
-/// What the evidence about one rule shows. The worse comes first; anything that is known comes before what is not.
+/// What the evidence about one rule shows. The worse comes first, and the unknown last.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Finding {
     /// Operations failed in the window; `run`: all of the present run.
     Failing {
-        run: Run,
+        run: FailureRun,
     },
     /// The last canary failed.
     CanaryFailed {
@@ -33,7 +33,7 @@ pub enum Finding {
     NothingPending,
     /// Operations failed, nothing failed since, and nothing ended since.
     NotProven {
-        run: Run,
+        run: FailureRun,
     },
     CanaryRefused {
         why: String,
@@ -181,7 +181,7 @@ fn noise(evidence: &RuleEvidence, from: Timestamp, last: Timestamp, window: Sign
 }
 
 /// How many of the failures of a run were by no fault of the settings: those that are not among the failures before it.
-fn noise_of(run: &Run, evidence: &RuleEvidence, terms: &Terms) -> u64 {
+fn noise_of(run: &FailureRun, evidence: &RuleEvidence, terms: &Terms) -> u64 {
     let Some(metrics) = &evidence.metrics else { return 0 };
     let Some(read_to) = metrics.read_to else { return 0 };
     let recent = read_from(read_to, terms.window);
@@ -200,8 +200,8 @@ fn noise_of(run: &Run, evidence: &RuleEvidence, terms: &Terms) -> u64 {
     noise(evidence, from, run.last, terms.window).saturating_sub(earlier)
 }
 
-/// What failure events show where no metrics are read. They tell of no success, so that nothing but a canary or a backfill
-/// ends a run of failures.
+/// What failure events show where no metrics are read. They report no success, so that only a canary or a backfill ends
+/// a run of failures.
 fn by_events(evidence: &RuleEvidence, terms: &Terms) -> Option<Finding> {
     let run = open_run(evidence, terms)?.clone();
     let is_recent = run.last >= window_start(terms.now, terms.window);
@@ -216,9 +216,10 @@ fn is_before(minute: Timestamp, time: Option<Timestamp>) -> bool {
 }
 
 /// The run of failures, unless something proved since that objects arrive, or all of it was noise.
-pub(crate) fn open_run<'a>(evidence: &'a RuleEvidence, terms: &Terms) -> Option<&'a Run> {
+pub(crate) fn open_run<'a>(evidence: &'a RuleEvidence, terms: &Terms) -> Option<&'a FailureRun> {
     let cleared = cleared_at(evidence, terms);
-    let counts = |run: &&Run| !is_before(run.last, cleared) && run.failed > noise_of(run, evidence, terms);
+    let counts =
+        |run: &&FailureRun| !is_before(run.last, cleared) && run.failed > noise_of(run, evidence, terms);
     evidence.run.as_ref().filter(counts)
 }
 
@@ -248,11 +249,11 @@ fn by_metrics(metrics: &MetricsEvidence, evidence: &RuleEvidence, terms: &Terms)
     let not_counted = last_failed.map_or(0, |last| noise(evidence, recent, last, terms.window));
     let failed = failed.saturating_sub(not_counted);
     if failed > 0 {
-        let shown = Run { since: start, last: read_to, failed, operations: operations.max(failed) };
+        let shown = FailureRun { since: start, last: read_to, failed, operations: operations.max(failed) };
         return Finding::Failing { run: open_run(evidence, terms).cloned().unwrap_or(shown) };
     }
     let latest = metrics.backlog.iter().next_back();
-    // What was pending long ago says nothing about now.
+    // An old backlog shows nothing about now.
     let latest = latest.filter(|(at, _)| **at >= recent).map(|(_, backlog)| *backlog);
     if let Some(backlog) = latest.filter(|_| is_behind(metrics, recent, terms)) {
         return Finding::Delayed { backlog };

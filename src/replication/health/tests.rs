@@ -10,11 +10,11 @@ use crate::api::{
     Health, Interval, Reason, ReplicationRule, RuleVerdict, Source, Switch,
 };
 use crate::replication::health::evidence::{
-    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, Ended, Evidence, Mending, MetricsEvidence,
+    Backlog, CanaryEvidence, CanaryOutcome, CanarySent, EndedOperations, Evidence, Mending, MetricsEvidence,
     RuleEvidence, Unread, WINDOW,
 };
 use crate::replication::health::metrics::{
-    GET_METRIC_DATA, MetricsRequest, Reading, Series, SeriesAnswer, Statistic, Watch, WatchedRule, add,
+    GET_METRIC_DATA, MetricsBatch, MetricsRequest, Series, SeriesAnswer, Statistic, Watch, WatchedRule, add,
     readings,
 };
 use crate::replication::health::{Judged, Judging, judge, settle};
@@ -55,7 +55,7 @@ fn read() -> RuleEvidence {
 fn with(points: &[(i64, u64, u64)]) -> RuleEvidence {
     let mut evidence = read();
     for (at, failed, operations) in points {
-        evidence.ended(minute(*at), Ended { failed: *failed, operations: *operations });
+        evidence.ended(minute(*at), EndedOperations { failed: *failed, operations: *operations });
     }
     evidence
 }
@@ -583,7 +583,7 @@ fn in_one_region_a_request_is_about_both_and_a_problem_about_its_own_series() {
     let (mut held, mut watch) = watched(WINDOW);
     watch.rules[0].region = Some("us-east-1".into());
     let found = readings([("uid", &watch, &held)], minute(0));
-    let [Reading { requests, .. }] = &found[..] else { panic!("{found:?}") };
+    let [MetricsBatch { requests, .. }] = &found[..] else { panic!("{found:?}") };
     let [(request, about)] = &requests[..] else { panic!("{requests:?}") };
     assert_eq!((request.series.len(), about.len()), (4, 2));
     for (about, series) in about.iter().zip(request.series.chunks(2)) {
@@ -606,12 +606,12 @@ fn the_reason_of_an_event_waits_for_the_metric_that_it_explains() {
     (rule.failure_reason, rule.failed_at) = (Some("DstBucketNotFound".into()), Some(minute(1)));
     settle(&mut held, &resource, minute(2));
     let rule = held.rules.get_mut("all").unwrap();
-    rule.ended(minute(1), Ended { failed: 1, operations: 1 });
+    rule.ended(minute(1), EndedOperations { failed: 1, operations: 1 });
     rule.metrics.as_mut().unwrap().read_to = Some(minute(3));
     settle(&mut held, &resource, minute(5));
     assert!(judged_at(&resource, &held, minute(5)).message.contains("S3 reports DstBucketNotFound"));
     let rule = held.rules.get_mut("all").unwrap();
-    rule.ended(minute(20), Ended { failed: 0, operations: 1 });
+    rule.ended(minute(20), EndedOperations { failed: 0, operations: 1 });
     rule.metrics.as_mut().unwrap().read_to = Some(minute(21));
     settle(&mut held, &resource, minute(23));
     assert_eq!(held.rules["all"].failure_reason, None, "objects arrive again");
@@ -705,11 +705,11 @@ proptest! {
         // A minute has one truth: of two points the larger counts.
         let mut shuffled = read();
         for at in order.iter().filter(|_| !points.is_empty()).map(|at| at.get(&points)).chain(points.iter().rev()) {
-            shuffled.ended(minute(at.0), Ended { failed: at.1, operations: at.1 + at.2 });
+            shuffled.ended(minute(at.0), EndedOperations { failed: at.1, operations: at.1 + at.2 });
         }
         let mut plain = read();
         for (at, failed, succeeded) in &points {
-            plain.ended(minute(*at), Ended { failed: *failed, operations: failed + succeeded });
+            plain.ended(minute(*at), EndedOperations { failed: *failed, operations: failed + succeeded });
         }
         let (one, other) = (evidence([("all", plain.clone())]), evidence([("all", shuffled.clone())]));
         prop_assert_eq!(judged(&spec(&["all"]), &one).reason, judged(&spec(&["all"]), &other).reason);

@@ -3,7 +3,7 @@
 //! In: the findings, the worst first. Out: one message that holds no time, so that it stays while the verdict does.
 
 use crate::api::{Reason, ReplicationRule};
-use crate::replication::health::evidence::{Backlog, Evidence, Run, Unread};
+use crate::replication::health::evidence::{Backlog, Evidence, FailureRun, Unread};
 use crate::replication::health::failure_event::remedy;
 use crate::replication::health::figures::rounded;
 use crate::replication::health::rule::{Finding, RuleJudged};
@@ -67,7 +67,7 @@ impl JudgedRule<'_> {
     }
 }
 
-fn operations(run: &Run) -> String {
+fn operations(run: &FailureRun) -> String {
     let failed = rounded(run.failed);
     if run.operations == 0 {
         return format!("{failed} operation{}", if run.failed == 1 { "" } else { "s" });

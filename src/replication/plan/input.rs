@@ -39,7 +39,7 @@ impl<'a> PlanInput<'a> {
         self.replication.accounts.source.as_ref()
     }
 
-    /// Whether what is desired was fully applied: what differs now is someone else's doing.
+    /// Whether the desired state was fully applied, so that a difference is someone else's change.
     pub fn was_applied(&self) -> bool {
         self.replication.status.applied_hash.as_ref() == Some(&self.desired.hash())
     }

@@ -39,7 +39,7 @@ pub fn lacking(input: &PlanInput<'_>) -> Lacking {
 fn closed_by_role(input: &PlanInput<'_>, policy: &Value) -> BTreeSet<String> {
     let source = &input.desired.source.name;
     let discovered = Discovered::of(source, input.observed);
-    // What is replicated along with an object does not decide whether the object is.
+    // Whether S3 may replicate an object does not depend on the right to replicate its tags, ACL or locks.
     let source_keys = input.replication.spec.source.kms_key_arns.clone();
     let extent = Extent { tags: false, acls: false, object_lock: false, source_keys };
     let is_open = |rules: &BTreeMap<String, Rule>| {

@@ -26,7 +26,7 @@ use crate::replication::diff;
 use crate::replication::outcome::Outcome;
 use crate::replication::part::part_settles;
 use crate::replication::plan::lacks::lacking;
-use crate::replication::plan::transition::{Transition, exact_while_unread};
+use crate::replication::plan::transition::{TransitionPolicies, exact_while_unread};
 use crate::replication::refusal::Refusal;
 use crate::replication::resource::Replication;
 use crate::replication::resource_id::{ResourceId, is_owner_tag};
@@ -127,7 +127,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let drift = observes || input.was_applied();
     let mut refused = refusals(input, &differences);
     let unread = require_role_policy_read(input).err();
-    // What was applied stays believed of a policy that cannot be read now, so that it holds back nothing else.
+    // The plan takes a policy that cannot be read now to be as it was applied, so that it holds back nothing else.
     let is_aside = input.was_applied() && !differences.is_empty();
     let stops = !refused.is_empty() || (unread.is_some() && !is_aside);
     refused.extend(unread);
@@ -145,7 +145,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
 /// Versioning and the role at once, then what has to be granted, then the configuration, then what is no longer needed.
 /// Permissions are taken away only after the configuration that needs them was replaced.
 fn stages(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
-    let transition = Transition::of(input, differences);
+    let transition = TransitionPolicies::of(input, differences);
     let mut first: Vec<Step> =
         input.unversioned().map(|(d, o, _)| Step::EnableVersioning { bucket: input.address(d, o) }).collect();
     if let DesiredRole::Managed(role) = &input.desired.role {
@@ -190,7 +190,7 @@ fn stages(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
 fn policy_steps(
     input: &PlanInput<'_>,
     differences: &[DriftEntry],
-    transition: &Transition,
+    transition: &TransitionPolicies,
 ) -> (Vec<Step>, Option<Step>) {
     let DesiredRole::Managed(role) = &input.desired.role else { return (Vec::new(), None) };
     let put = |document: &PolicyDocument, expands| Step::PutRolePolicy {
@@ -215,7 +215,7 @@ fn policy_steps(
 fn bucket_policy_steps(
     input: &PlanInput<'_>,
     differences: &[DriftEntry],
-    transition: &Transition,
+    transition: &TransitionPolicies,
 ) -> Vec<Step> {
     let steps = input.desired.destinations.iter().filter_map(|d| {
         let differs = |e: &DriftEntry| e.resource == AwsResource::DestinationBucketPolicy && e.name == d.name;

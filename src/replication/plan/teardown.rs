@@ -1,9 +1,9 @@
 //! Decides what a deletion removes from AWS, and what it leaves.
 //!
 //! In: what exists in AWS, and how to recognize the resource's own. Out: the steps that remove configuration,
-//! statements, policies and roles, and the reason why some of it cannot be removed. `deletionPolicy: Retain` never
-//! comes here: `controllers/bucket_replication/deletion.rs` asks before. What a deleted backfill leaves is decided in
-//! `controllers/replication_backfill/deletion.rs`.
+//! statements, policies and roles, and the reason why some of it cannot be removed.
+//! `controllers/bucket_replication/deletion.rs` handles `deletionPolicy: Retain` before, and
+//! `controllers/replication_backfill/deletion.rs` decides what a deleted backfill leaves.
 
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ use crate::replication::resource::applied_role;
 use crate::replication::resource_id::ResourceId;
 use crate::replication::step::Step;
 
-/// What deletion reads. It does not need a spec: what the status remembers is enough.
+/// What deletion reads. It needs no spec, because the status is enough.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObservedForDeletion {
     pub caller: Caller,
@@ -36,7 +36,7 @@ pub struct ObservedForDeletion {
 
 /// Decides whether a thing in AWS is a resource's own.
 #[derive(Clone, Copy, Debug)]
-pub struct Ownership<'a> {
+pub struct OwnershipFacts<'a> {
     pub id: &'a ResourceId,
     /// The beginning of the Sids of its statements in bucket policies.
     pub sid: &'a str,
@@ -47,12 +47,12 @@ pub struct Ownership<'a> {
     pub disputed: bool,
 }
 
-impl Ownership<'_> {
+impl OwnershipFacts<'_> {
     /// Whether the configuration on the source is to be removed: it still names a role of this resource, or the one that
     /// was applied, and it was not there before the resource. One with another role was put in its place by someone
     /// else.
     fn removes(&self, held: &Configuration, roles: &[&ObservedRole]) -> bool {
-        let Ownership { status, .. } = self;
+        let OwnershipFacts { status, .. } = self;
         let own_role = roles.iter().any(|role| role.arn == held.role);
         let applied = status.applied_hash.is_some() && applied_role(status) == Some(&held.role);
         match status.configuration {
@@ -72,8 +72,8 @@ pub struct Teardown {
 }
 
 /// Plans the removal of what is the resource's own: the configuration first, so that nothing replicates with half a role.
-pub fn teardown(observed: &ObservedForDeletion, ownership: &Ownership<'_>) -> Teardown {
-    let Ownership { id, sid, .. } = *ownership;
+pub fn teardown(observed: &ObservedForDeletion, ownership: &OwnershipFacts<'_>) -> Teardown {
+    let OwnershipFacts { id, sid, .. } = *ownership;
     let mut ours: Vec<&ObservedRole> = observed
         .roles
         .iter()
@@ -132,7 +132,7 @@ fn bucket_policy_is_used(
 
 fn configuration_step(
     observed: &ObservedForDeletion,
-    ownership: &Ownership<'_>,
+    ownership: &OwnershipFacts<'_>,
     roles: &[&ObservedRole],
 ) -> Option<Step> {
     let (Ok(Some(held)), Some(region)) = (&observed.configuration, &observed.region) else { return None };
@@ -145,7 +145,7 @@ fn configuration_step(
     ownership.removes(held, roles).then_some(Step::DeleteReplication { bucket })
 }
 
-/// What could not be read may have to be removed, and a role with policies of others cannot be.
+/// A part that could not be read may have to be removed. IAM deletes no role that still has policies of others.
 fn blocked(observed: &ObservedForDeletion, held: &[&ObservedRole]) -> Option<Refusal> {
     let policies = observed.bucket_policies.iter().filter_map(|(_, policy)| policy.as_ref().err());
     let unread = observed.configuration.as_ref().err().into_iter().chain(observed.roles.as_ref().err());

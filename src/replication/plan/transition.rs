@@ -22,22 +22,22 @@ pub const OVERRIDE_OWNER: &str = "s3:ObjectOwnerOverrideToBucketOwner";
 
 /// The policies to have in place while the configuration is replaced. Empty where nothing is taken away.
 #[derive(Debug, Default, PartialEq)]
-pub struct Transition {
+pub struct TransitionPolicies {
     /// The role's policy, where it has to grant more than the desired one.
     pub role_policy: Option<PolicyDocument>,
     /// The replication's statements in the policies of destinations that have to grant more than the desired ones.
     pub bucket_policies: BTreeMap<String, Vec<Statement>>,
 }
 
-impl Transition {
-    pub fn of(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Transition {
+impl TransitionPolicies {
+    pub fn of(input: &PlanInput<'_>, differences: &[DriftEntry]) -> TransitionPolicies {
         let switches = differences.iter().any(|d| d.resource == AwsResource::ReplicationConfiguration);
         match &input.observed.configuration {
-            Ok(Some(held)) if switches && !is_on(Mutant::ExactPolicyFirst) => Transition {
+            Ok(Some(held)) if switches && !is_on(Mutant::ExactPolicyFirst) => TransitionPolicies {
                 role_policy: role_policy(input, held),
                 bucket_policies: bucket_policies(input, held),
             },
-            _ => Transition::default(),
+            _ => TransitionPolicies::default(),
         }
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::api::{AwsAccountStatus, CallerIdentity, ConditionType, ReadyStatus, Reason};
 use crate::replication::events::coverage::AccountEvents;
-use crate::replication::events::{Evidence, Origin};
+use crate::replication::events::{Delivery, Origin};
 use crate::replication::failure::Failure;
 use crate::replication::status::conditions::{ConditionDraft, Transition, conditions};
 
@@ -61,14 +61,14 @@ fn events_received(events: &AccountEvents) -> ConditionDraft {
         );
         return draft(ReadyStatus::False, Reason::QueueUnreachable, message);
     }
-    let of = |wanted: fn(&Evidence) -> bool| -> Vec<&Origin> {
+    let of = |wanted: fn(&Delivery) -> bool| -> Vec<&Origin> {
         origins.iter().filter(|(_, evidence)| wanted(evidence)).map(|(origin, _)| origin).collect()
     };
-    let unseen = of(|evidence| matches!(evidence, Evidence::NotSeen));
-    let doubted = of(|evidence| matches!(evidence, Evidence::EchoMissed(_) | Evidence::Unannounced));
-    let received = of(|evidence| matches!(evidence, Evidence::Received));
+    let unseen = of(|evidence| matches!(evidence, Delivery::NotSeen));
+    let doubted = of(|evidence| matches!(evidence, Delivery::EchoMissed(_) | Delivery::Unannounced));
+    let received = of(|evidence| matches!(evidence, Delivery::Received));
     let echo = origins.iter().find_map(|(origin, evidence)| match evidence {
-        Evidence::EchoMissed(name) => {
+        Delivery::EchoMissed(name) => {
             Some(format!("the operator called {name} ({origin}), and no event reported it"))
         }
         _ => None,
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use crate::replication::events::{EventName, Service};
 
-    fn condition(origins: &[(&str, Evidence)], outage: Option<&str>) -> (&'static str, &'static str, String) {
+    fn condition(origins: &[(&str, Delivery)], outage: Option<&str>) -> (&'static str, &'static str, String) {
         let origin = |region: &str| {
             let service = if region.is_empty() { Service::Iam } else { Service::S3 };
             Origin::new("111122223333", service, region)
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_condition_names_what_is_missing_and_why() {
-        use Evidence::{EchoMissed, NotSeen, Received, Unannounced};
+        use Delivery::{EchoMissed, NotSeen, Received, Unannounced};
         let (status, reason, message) = condition(&[("eu-west-1", Received), ("", Received)], None);
         assert_eq!((status, reason), ("True", "EventsReceived"));
         assert_eq!(message, "events arrive from s3 in eu-west-1, iam");
@@ -160,8 +160,8 @@ mod tests {
     #[test]
     fn a_message_names_ten_origins_and_counts_the_others() {
         let regions: Vec<String> = (0..12).map(|n| format!("xx-y-{n:02}")).collect();
-        let origins: Vec<(&str, Evidence)> =
-            regions.iter().map(|region| (region.as_str(), Evidence::NotSeen)).collect();
+        let origins: Vec<(&str, Delivery)> =
+            regions.iter().map(|region| (region.as_str(), Delivery::NotSeen)).collect();
         let (_, _, message) = condition(&origins, None);
         assert!(message.contains("s3 in xx-y-09 and 2 more"), "{message}");
         assert!(!message.contains("xx-y-10"), "{message}");

@@ -128,7 +128,8 @@ impl<'a> StatusBuilder<'a> {
             })
     }
 
-    /// The policy of a role that was created just now is no difference of its own: it is there when it was put.
+    /// The condition of a role that this check created without its policy: the planner found no difference in that policy,
+    /// because there was no role.
     fn role_without_policy(&self) -> Option<ConditionDraft> {
         let done = |step: fn(&Step) -> bool| self.outcome.done.iter().any(step);
         let created = done(|step| matches!(step, Step::CreateRole { .. }));
@@ -213,7 +214,7 @@ impl<'a> StatusBuilder<'a> {
         })
     }
 
-    /// What stands against one condition: a refusal or failed steps about it, or differences that remain.
+    /// Why one condition is not true: a refusal or failed steps about it, or differences that remain.
     fn stuck(&self, about: ConditionType, resources: &[AwsResource]) -> Option<ConditionDraft> {
         let negative = |reason: Reason, message: String| {
             Some(ConditionDraft::new(about, ReadyStatus::False, reason, message))

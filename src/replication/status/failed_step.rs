@@ -66,10 +66,10 @@ impl FailedStep<'_> {
     }
 
     pub fn message(&self) -> String {
-        let said = self.failure.answer();
+        let answer = self.failure.answer();
         if let Some(boundary) = self.missing_boundary() {
             return format!(
-                "role.permissionsBoundary names no policy: {boundary} does not exist or cannot be a boundary ({said}); create the policy, or correct role.permissionsBoundary"
+                "role.permissionsBoundary names no policy: {boundary} does not exist or cannot be a boundary ({answer}); create the policy, or correct role.permissionsBoundary"
             );
         }
         match (self.step, self.failure.class) {
@@ -77,7 +77,7 @@ impl FailedStep<'_> {
                 if !self.failure.names_action() =>
             {
                 format!(
-                    "setting the replication configuration of bucket {} is denied ({said}), and S3 does not say which permission is missing: allow s3:PutReplicationConfiguration on {} and iam:PassRole on {} to the operator's identity, and check that no bucket policy, permissions boundary or service control policy denies them",
+                    "setting the replication configuration of bucket {} is denied ({answer}), and S3 does not say which permission is missing: allow s3:PutReplicationConfiguration on {} and iam:PassRole on {} to the operator's identity, and check that no bucket policy, permissions boundary or service control policy denies them",
                     bucket.name, bucket.name, configuration.role
                 )
             }
@@ -89,7 +89,7 @@ impl FailedStep<'_> {
             }
             (Step::CreateRole { role, .. }, FailureClass::Conflict) if self.is_taken_by_another_case() => {
                 format!(
-                    "role {role} does not exist, and IAM does not create it because another role's name differs from it by case only ({said}); choose another role.name"
+                    "role {role} does not exist, and IAM does not create it because another role's name differs from it by case only ({answer}); choose another role.name"
                 )
             }
             _ => self.failure.message(),

@@ -2,7 +2,7 @@
 //! them.
 //!
 //! In: the status before, what was observed and what was written. Out: the parts of the status that deletion relies on.
-//! What exists, or may exist, stays until it was seen to be gone.
+//! The status names a thing that exists, or may exist, until a check has seen that it is gone.
 
 use std::collections::BTreeSet;
 

@@ -39,7 +39,7 @@ use crate::replication::step::Step;
 
 /// What is to be written to Kubernetes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Report {
+pub struct StatusReport {
     pub status: BucketReplicationStatus,
     pub events: Vec<Event>,
     /// The reason of `Ready`, which decides when the next check is.
@@ -47,7 +47,12 @@ pub struct Report {
 }
 
 /// Reports a check that was observed and planned, and perhaps applied.
-pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &StatusContext<'_>) -> Report {
+pub fn report(
+    input: &PlanInput<'_>,
+    plan: &Plan,
+    outcome: &Outcome,
+    context: &StatusContext<'_>,
+) -> StatusReport {
     let StatusContext { previous, now, .. } = *context;
     let (settled, remaining): (Vec<DriftEntry>, Vec<DriftEntry>) =
         plan.differences.iter().cloned().partition(|d| plan.is_settled(d, outcome));
@@ -108,7 +113,7 @@ pub fn report(input: &PlanInput<'_>, plan: &Plan, outcome: &Outcome, context: &S
     let about = ConditionType::Replicating.as_str();
     let arrival = status.conditions.iter().find(|condition| condition.type_ == about);
     events.extend(arrival.and_then(|condition| replicating::arrival_event(previous, condition)));
-    Report { status, events, reason }
+    StatusReport { status, events, reason }
 }
 
 /// Whether the configuration was put since the previous report: by this check, or by one that reported nothing of it. Its
@@ -121,7 +126,7 @@ fn configured(builder: &StatusBuilder<'_>, status: &BucketReplicationStatus) -> 
 }
 
 /// Reports what stops the operator before anything is observed: suspended, a conflict, no credentials.
-pub fn stopped(refusal: &Refusal, context: &StatusContext<'_>) -> Report {
+pub fn stopped(refusal: &Refusal, context: &StatusContext<'_>) -> StatusReport {
     let Refusal { reason, message, about } = refusal;
     let mut status = context.previous.clone();
     status.observed_generation = context.generation;
@@ -144,12 +149,12 @@ pub fn stopped(refusal: &Refusal, context: &StatusContext<'_>) -> Report {
     let findings = std::iter::once(ready).chain(rest).chain([replicating]).collect();
     status.conditions = conditions(findings, *reason, &context.transition());
     let events = failure_event(&status, context.previous, *reason).into_iter().collect();
-    Report { status, events, reason: *reason }
+    StatusReport { status, events, reason: *reason }
 }
 
-/// Reports that AWS still answers from before the operator's last write; nothing where the status describes the present spec
-/// already. What is known of the objects stays, and a request is not handled yet.
-pub fn unsettled(source: &str, context: &StatusContext<'_>) -> Option<Report> {
+/// Reports that AWS still answers from before the operator's last write; nothing where the status describes the present
+/// spec already. The evidence about the objects stays, and a request is not handled yet.
+pub fn unsettled(source: &str, context: &StatusContext<'_>) -> Option<StatusReport> {
     let StatusContext { previous, generation, .. } = *context;
     let condition = |kind: ConditionType| previous.conditions.iter().find(|c| c.type_ == kind.as_str());
     let describes = |ready: &Condition| {

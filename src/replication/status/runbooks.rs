@@ -53,8 +53,8 @@ impl Runbooks {
         page.map_or_else(|| note.to_owned(), |page| linked(note, &page, MAX_NOTE))
     }
 
-    /// Puts the link of its reason at the end of each message that says that something is wrong. What one of these messages
-    /// ended with before is replaced, so that linking twice changes nothing.
+    /// Puts the link of its reason at the end of each message that says that something is wrong. A former link is
+    /// replaced, so that linking twice changes nothing.
     pub fn link(&self, conditions: &mut [Condition]) {
         for Condition { reason, message, .. } in conditions {
             let wrong = reason_of(reason).filter(|reason| reason.ready() == ReadyStatus::False);

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::api::{AdoptionPolicy, BucketReplicationStatus, ConfigurationOrigin};
 use crate::iam::bucket_policy;
-use crate::replication::plan::teardown::{ObservedForDeletion, Ownership, Teardown, failed, teardown};
+use crate::replication::plan::teardown::{ObservedForDeletion, OwnershipFacts, Teardown, failed, teardown};
 use crate::replication::tests::plans::{converged, foreign_role};
 use crate::replication::tests::{caller, id, quickstart};
 use crate::replication::{BucketAddress, Configuration, Failure, FailureClass, ObservedRole, Step};
@@ -48,7 +48,7 @@ fn planned(
     adoption: AdoptionPolicy,
     disputed: bool,
 ) -> Teardown {
-    teardown(observed, &Ownership { id: &id(), sid: SID, status, adoption, disputed })
+    teardown(observed, &OwnershipFacts { id: &id(), sid: SID, status, adoption, disputed })
 }
 
 fn steps(teardown: &Teardown) -> Vec<String> {

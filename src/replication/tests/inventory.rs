@@ -9,7 +9,7 @@ use crate::api::{
 };
 use crate::replication::health::Evidence;
 use crate::replication::plan::plan;
-use crate::replication::status::{Outcome, Report, StatusContext, report};
+use crate::replication::status::{Outcome, StatusContext, StatusReport, report};
 use crate::replication::tests::plans::{converged, empty};
 use crate::replication::tests::{Case, quickstart, spec};
 use crate::replication::{Configuration, Failure, FailureClass, Step};
@@ -20,7 +20,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn reported(case: &Case, outcome: &Outcome, now: Timestamp) -> Report {
+fn reported(case: &Case, outcome: &Outcome, now: Timestamp) -> StatusReport {
     let context = StatusContext {
         generation: Some(1),
         requested: None,
@@ -42,14 +42,14 @@ fn done(case: &Case) -> BucketReplicationStatus {
 }
 
 /// The report of a check in which one step fails and the steps before it were done.
-fn fails(case: &Case, is: fn(&Step) -> bool, failure: Failure) -> Report {
+fn fails(case: &Case, is: fn(&Step) -> bool, failure: Failure) -> StatusReport {
     let plan = case.plan();
     let done = plan.steps().take_while(|step| !is(step)).cloned().collect();
     let step = plan.steps().find(|step| is(step)).cloned().unwrap();
     reported(case, &Outcome { done, failed: vec![(step, failure)], ..Outcome::default() }, at(1000))
 }
 
-fn ready(report: &Report) -> &str {
+fn ready(report: &StatusReport) -> &str {
     &report.status.conditions[0].message
 }
 

@@ -14,11 +14,11 @@ use crate::api::{
 };
 use crate::iam::{PolicyDocument, compare};
 use crate::replication::diff::configuration_differences;
-use crate::replication::import::{Inexpressible, Replicating, import};
+use crate::replication::import::{Inexpressible, ReplicatingBucket, import};
 use crate::replication::tests::model::execute;
 use crate::replication::tests::{Case, caller, id, nothing_but};
 use crate::replication::{
-    Configuration, Failure, Filter, Observed, ObservedBucket, ObservedRole, Rule, RuleDestination,
+    Configuration, Failure, Observed, ObservedBucket, ObservedRole, Rule, RuleDestination, RuleFilter,
     Versioning, VersioningStatus,
 };
 
@@ -204,7 +204,7 @@ prop_compose! {
         Rule {
             status: switch(status),
             priority,
-            filter: Filter { prefix, tags },
+            filter: RuleFilter { prefix, tags },
             delete_markers: switch(on[0]),
             replica_modifications: switch(on[1]),
             kms_encrypted_objects: switch(on[2]),
@@ -361,7 +361,7 @@ proptest! {
     #[test]
     fn an_imported_configuration_differs_in_nothing(configuration in configuration()) {
         let Some(configuration) = configuration else { return Ok(()) };
-        let found = Replicating {
+        let found = ReplicatingBucket {
             bucket: "source",
             region: Some("eu-west-1"),
             account_id: &caller().account,

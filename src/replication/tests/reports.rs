@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::api::{BucketReplicationStatus, ConditionType, Interval, ManagementPolicy, Reason};
 use crate::replication::health::Evidence;
-use crate::replication::status::{Contested, Outcome, Report, StatusContext, report, stopped};
+use crate::replication::status::{Contested, Outcome, StatusContext, StatusReport, report, stopped};
 use crate::replication::tests::model::bucket_in;
 use crate::replication::tests::{Case, nothing_but, quickstart};
 use crate::replication::{Failure, FailureClass, Refusal, VersioningStatus};
@@ -30,7 +30,7 @@ fn at(second: i64, previous: &BucketReplicationStatus) -> StatusContext<'_> {
     }
 }
 
-fn reported(case: &Case, outcome: &Outcome, context: &StatusContext<'_>) -> Report {
+fn reported(case: &Case, outcome: &Outcome, context: &StatusContext<'_>) -> StatusReport {
     case.with_input(|input| report(input, &crate::replication::plan::plan(input), outcome, context))
 }
 
@@ -39,7 +39,7 @@ fn all_done(case: &Case) -> Outcome {
 }
 
 /// Type, status and reason of each condition, in order.
-fn conditions_of(report: &Report) -> Vec<String> {
+fn conditions_of(report: &StatusReport) -> Vec<String> {
     report.status.conditions.iter().map(|c| format!("{} {} {}", c.type_, c.status, c.reason)).collect()
 }
 
@@ -182,7 +182,7 @@ fn a_transition_time_moves_only_with_the_status() {
     let slow = stopped(&refusal, &at(2, &ready.status));
     let other = Refusal::new(Reason::AwsUnavailable, ConditionType::Ready, "down".into());
     let down = stopped(&other, &at(3, &slow.status));
-    let time = |r: &Report| r.status.conditions[0].last_transition_time.0.as_second();
+    let time = |r: &StatusReport| r.status.conditions[0].last_transition_time.0.as_second();
     assert_eq!([time(&ready), time(&slow), time(&down)], [1, 2, 2]);
 }
 

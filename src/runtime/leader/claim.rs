@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
-use crate::runtime::leader::clock::BootInstant;
+use crate::runtime::leader::boot_instant::BootInstant;
 
 /// The time from a successful claim to its end. A process that leads again has another term, so that work of an earlier
 /// term cannot go on in it.

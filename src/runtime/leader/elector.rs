@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::runtime::kube_error;
+use crate::runtime::leader::boot_instant::BootInstant;
 use crate::runtime::leader::claim::{Leadership, Succession, Term};
-use crate::runtime::leader::clock::BootInstant;
 use crate::runtime::leader::record::{Candidate, Decision};
-use crate::runtime::leader::settings::{JITTER, Settings};
+use crate::runtime::leader::settings::{JITTER, LeaseSettings};
 
 #[derive(Debug, thiserror::Error)]
 enum LeaseError {
@@ -55,7 +55,7 @@ impl Election {
 
     /// Of several processes, the one that holds the Lease works. The client must not retry on its own: the election decides
     /// when to try again.
-    pub fn by_lease(client: Client, settings: Settings) -> Election {
+    pub fn by_lease(client: Client, settings: LeaseSettings) -> Election {
         let leadership = Leadership::default();
         let elector = Elector::new(client, settings, leadership.clone());
         Election { leadership, elector: Some(elector) }
@@ -88,7 +88,7 @@ struct Elector {
 }
 
 impl Elector {
-    fn new(client: Client, settings: Settings, leadership: Leadership) -> Elector {
+    fn new(client: Client, settings: LeaseSettings, leadership: Leadership) -> Elector {
         let api = Api::namespaced(client, &settings.namespace);
         Elector { api, candidate: Candidate::new(settings), leadership, ours: None, logged: String::new() }
     }
@@ -96,7 +96,7 @@ impl Elector {
     /// Follows until it leads, works while it leads, and follows again. The Lease is renewed until the work has ended.
     async fn run(mut self, shutdown: &CancellationToken, work: impl AsyncFn(Term)) {
         while let Some(term) = self.acquire(shutdown).await {
-            let Settings { namespace, name, holder, .. } = self.candidate.settings();
+            let LeaseSettings { namespace, name, holder, .. } = self.candidate.settings();
             info!(lease = format!("{namespace}/{name}"), holder, "leading");
             let mut work = pin!(work(term.clone()));
             tokio::select! {

@@ -14,12 +14,12 @@
 //! by comparing wall clocks of two machines (kube-leader-election, kube-lease-manager, kubert); one takes a lease over by a
 //! patch without the version that it read, so that two candidates can win (kube-leader-election); and none has a fence.
 
+pub mod boot_instant;
 mod claim;
-pub mod clock;
 mod elector;
 pub mod record;
 mod settings;
 
 pub use claim::{Leadership, Succession, Term};
 pub use elector::Election;
-pub use settings::{InvalidTimes, Settings, Times};
+pub use settings::{InvalidTimes, LeaseSettings, LeaseTimes};

@@ -10,9 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::core::ObjectMeta;
 
 use crate::api::GROUP;
+use crate::runtime::leader::boot_instant::BootInstant;
 use crate::runtime::leader::claim::Succession;
-use crate::runtime::leader::clock::BootInstant;
-use crate::runtime::leader::settings::Settings;
+use crate::runtime::leader::settings::LeaseSettings;
 
 /// The annotation that says what the holder works on.
 fn scope_key() -> String {
@@ -43,16 +43,16 @@ struct Seen {
 
 #[derive(Debug)]
 pub struct Candidate {
-    settings: Settings,
+    settings: LeaseSettings,
     seen: Option<Seen>,
 }
 
 impl Candidate {
-    pub fn new(settings: Settings) -> Candidate {
+    pub fn new(settings: LeaseSettings) -> Candidate {
         Candidate { settings, seen: None }
     }
 
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &LeaseSettings {
         &self.settings
     }
 
@@ -150,17 +150,17 @@ fn with_spec(lease: &Lease, spec: LeaseSpec) -> Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::leader::settings::Times;
+    use crate::runtime::leader::settings::LeaseTimes;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn candidate(holder: &str) -> Candidate {
-        Candidate::new(Settings {
+        Candidate::new(LeaseSettings {
             namespace: "ns".into(),
             name: "lease".into(),
             holder: holder.into(),
             scope: "all".into(),
-            times: Times::new(15 * SECOND, 10 * SECOND, 2 * SECOND).unwrap(),
+            times: LeaseTimes::new(15 * SECOND, 10 * SECOND, 2 * SECOND).unwrap(),
         })
     }
 

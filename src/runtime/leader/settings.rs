@@ -11,7 +11,7 @@ pub const JITTER: f64 = 1.2;
 
 /// The times of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
+pub struct LeaseTimes {
     lease_duration: Duration,
     renew_deadline: Duration,
     retry_period: Duration,
@@ -38,14 +38,14 @@ pub enum InvalidTimes {
     TooLittleSlack(Duration, Duration, Duration),
 }
 
-impl Times {
+impl LeaseTimes {
     /// # Errors
     /// When the times do not fit together, by client-go's rules.
     pub fn new(
         lease_duration: Duration,
         renew_deadline: Duration,
         retry_period: Duration,
-    ) -> Result<Times, InvalidTimes> {
+    ) -> Result<LeaseTimes, InvalidTimes> {
         if retry_period.is_zero() {
             return Err(InvalidTimes::NoRetryPeriod);
         }
@@ -55,7 +55,7 @@ impl Times {
         if renew_deadline <= retry_period.mul_f64(JITTER) {
             return Err(InvalidTimes::DeadlineTooShort(renew_deadline, retry_period));
         }
-        let times = Times { lease_duration, renew_deadline, retry_period };
+        let times = LeaseTimes { lease_duration, renew_deadline, retry_period };
         if times.lease_seconds() == i32::MAX {
             return Err(InvalidTimes::LeaseTooLong(lease_duration));
         }
@@ -66,7 +66,7 @@ impl Times {
     ///
     /// # Errors
     /// When a request that takes up to `longest` would not.
-    pub fn leave_time_for(self, longest: Duration) -> Result<Times, InvalidTimes> {
+    pub fn leave_time_for(self, longest: Duration) -> Result<LeaseTimes, InvalidTimes> {
         if self.lease_duration.saturating_sub(self.renew_deadline) < longest {
             return Err(InvalidTimes::TooLittleSlack(self.lease_duration, self.renew_deadline, longest));
         }
@@ -97,22 +97,22 @@ impl Times {
 
 /// The Lease, and the process that claims it.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct LeaseSettings {
     pub namespace: String,
     pub name: String,
     /// Unique to the process: a process that is started again is another candidate.
     pub holder: String,
     /// What the leader works on; candidates for one Lease should have one scope.
     pub scope: String,
-    pub times: Times,
+    pub times: LeaseTimes,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn times(lease: u64, deadline: u64, period: u64) -> Result<Times, InvalidTimes> {
-        Times::new(
+    fn times(lease: u64, deadline: u64, period: u64) -> Result<LeaseTimes, InvalidTimes> {
+        LeaseTimes::new(
             Duration::from_millis(lease),
             Duration::from_millis(deadline),
             Duration::from_millis(period),
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn times_that_do_not_fit_together_are_refused() {
         assert!(times(15_000, 10_000, 2_000).is_ok());
-        let message = |r: Result<Times, InvalidTimes>| r.unwrap_err().to_string();
+        let message = |r: Result<LeaseTimes, InvalidTimes>| r.unwrap_err().to_string();
         assert!(message(times(10_000, 10_000, 2_000)).starts_with("--lease-duration (10s) must be longer"));
         assert!(message(times(15_000, 2_400, 2_000)).starts_with("--renew-deadline (2.4s) must be longer"));
         assert!(times(15_000, 2_401, 2_000).is_ok());

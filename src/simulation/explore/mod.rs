@@ -3,10 +3,10 @@
 //! In: scenes, budgets and limits. Out: the numbers of states and transitions, and for a property that does not hold
 //! the shortest trace that breaks it, in sentences. Every await on a port is a decision point.
 
-mod action;
 mod backfills;
 mod budget;
 mod deed;
+mod deviation;
 mod properties;
 mod run;
 mod scene;
@@ -16,4 +16,6 @@ mod tests;
 
 pub use properties::{PROPERTIES, Property};
 pub use scene::{SCENES, Scene};
-pub use search::{Failure, Found, Limits, explore, find_mutant, replay, story, unused_budgets};
+pub use search::{
+    Counterexample, SceneResult, SearchLimits, explore, find_mutant, replay, story, unused_budgets,
+};

@@ -10,7 +10,7 @@ use crate::api::{AdoptionPolicy, BucketReplication, DeletionPolicy, ManagementPo
 use crate::iam::arn::{bucket_of_arn, role_of_arn};
 use crate::simulation::api_server::{ApiServer, ObjectName};
 use crate::simulation::explore::scene::owner_tags;
-use crate::simulation::world::{Role, World};
+use crate::simulation::world::{SimulatedRole, World};
 
 /// What must hold, in every state or from every state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -151,7 +151,7 @@ pub fn violated(property: Property, detail: impl Into<String>) -> Violation {
 }
 
 /// Whether a role is the resource's by its tags.
-pub fn is_owned(role: &Role, uid: &str) -> bool {
+pub fn is_owned(role: &SimulatedRole, uid: &str) -> bool {
     owner_tags(uid).iter().all(|(key, value)| role.tags.get(key) == Some(value))
 }
 

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::api::Switch;
 use crate::replication::observed::VersioningStatus;
-use crate::replication::{Configuration, Filter, Rule, RuleDestination};
+use crate::replication::{Configuration, Rule, RuleDestination, RuleFilter};
 use crate::simulation::api_server::{ApiServer, ObjectName};
 use crate::simulation::explore::backfills;
 use crate::simulation::explore::budget::Budget;
 use crate::simulation::explore::deed::{Deed, HERE, THERE};
 use crate::simulation::operator::CLUSTER;
-use crate::simulation::world::{Role, World};
+use crate::simulation::world::{SimulatedRole, World};
 
 const FOREIGN_ROLE: &str = "arn:aws:iam::111122223333:role/theirs";
 
@@ -603,7 +603,7 @@ fn foreign_configuration() -> Configuration {
     let rule = Rule {
         status: Switch::Enabled,
         priority: Some(1),
-        filter: Filter::default(),
+        filter: RuleFilter::default(),
         delete_markers: Switch::Disabled,
         replica_modifications: Switch::Disabled,
         kms_encrypted_objects: Switch::Disabled,
@@ -622,7 +622,7 @@ fn foreign_configuration() -> Configuration {
 
 fn foreign() -> (World, ApiServer) {
     let (mut world, server) = one_account();
-    let role = Role {
+    let role = SimulatedRole {
         arn: format!("arn:aws:iam::{HERE}:role/s3-replication/orders-role"),
         name: "orders-role".to_owned(),
         path: "/s3-replication/".to_owned(),

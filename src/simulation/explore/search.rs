@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::mutants::{self, Mutant};
-use crate::simulation::explore::action::{Action, BUDGETS, Budget};
+use crate::simulation::explore::deviation::{BUDGETS, Budget, Deviation};
 use crate::simulation::explore::properties::Violation;
 use crate::simulation::explore::run::Run;
 use crate::simulation::explore::scene::{SCENES, Scene};
@@ -20,7 +20,7 @@ const LONGEST: u64 = 2000;
 
 /// How far to go.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct SearchLimits {
     /// The order in which traces of the same length are tried.
     pub seed: u64,
     /// The most interferences in a trace.
@@ -35,7 +35,7 @@ pub struct Limits {
 #[derive(Clone)]
 struct Interference {
     at: Arc<str>,
-    action: Action,
+    deviation: Deviation,
 }
 
 /// A trace, which shares its beginning with others.
@@ -54,7 +54,7 @@ impl Trace {
 
 /// A trace that breaks a property.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct Counterexample {
     pub violation: Violation,
     /// What `replay` takes.
     pub trace: String,
@@ -62,7 +62,7 @@ pub struct Failure {
     pub story: Vec<String>,
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for Counterexample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for sentence in &self.story {
             writeln!(f, "  {sentence}")?;
@@ -76,7 +76,7 @@ impl fmt::Display for Failure {
 
 /// What was found in a scene.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct SceneResult {
     pub scene: &'static str,
     pub states: usize,
     pub transitions: u64,
@@ -94,26 +94,27 @@ pub struct Found {
     /// Whether every trace up to the depth was run.
     pub complete: bool,
     pub elapsed: Duration,
-    /// How often each action was taken, by name; all that the scene has.
+    /// How often each deviation was taken, by name; all that the scene has.
     pub taken: BTreeMap<String, u64>,
-    pub failures: Vec<Failure>,
+    pub failures: Vec<Counterexample>,
 }
 
 /// Explores a scene. `all`: goes on after a failure, and returns the first of each property.
-pub fn explore(scene: &'static Scene, limits: Limits, all: bool) -> Found {
+pub fn explore(scene: &'static Scene, limits: SearchLimits, all: bool) -> SceneResult {
     let begun = Instant::now();
     let mut search = Search {
         scene,
         visited: HashMap::new(),
         closed: HashSet::new(),
-        found: Found { scene: scene.name, ..Found::default() },
+        found: SceneResult { scene: scene.name, ..SceneResult::default() },
         deepest: (0, 0),
     };
     for deed in scene.deeds {
         search.found.taken.insert(deed.name.to_owned(), 0);
     }
     let mut random = fastrand::Rng::with_seed(limits.seed);
-    let opening = scene.opening.map(|(at, deed)| Interference { at: at.into(), action: Action::Deed(deed) });
+    let opening =
+        scene.opening.map(|(at, deed)| Interference { at: at.into(), deviation: Deviation::Deed(deed) });
     let mut level = vec![Arc::new(Trace { last: opening, before: None })];
     let mut properties = HashSet::new();
     let mut depth = 0;
@@ -155,7 +156,7 @@ struct Search {
     visited: HashMap<u64, Option<u8>>,
     /// The states from which the deletion at the end was run.
     closed: HashSet<u64>,
-    found: Found,
+    found: SceneResult,
     /// The interferences and the steps of the deepest trace.
     deepest: (usize, u64),
 }
@@ -170,7 +171,7 @@ impl Search {
             return None;
         }
         if let Some(last) = list.last() {
-            *self.found.taken.entry(kind(&last.action)).or_default() += 1;
+            *self.found.taken.entry(kind(&last.deviation)).or_default() += 1;
         }
         let replayed = run.transitions.saturating_sub(1);
         let mut seen: Vec<(u64, u8)> = Vec::new();
@@ -188,8 +189,8 @@ impl Search {
                     seen.push((state, run.changing()));
                     if extend {
                         let at: Arc<str> = run.point().into();
-                        next.extend(run.alternatives().into_iter().map(|action| {
-                            let last = Some(Interference { at: at.clone(), action });
+                        next.extend(run.alternatives().into_iter().map(|deviation| {
+                            let last = Some(Interference { at: at.clone(), deviation });
                             Arc::new(Trace { last, before: Some(trace.clone()) })
                         }));
                     }
@@ -235,13 +236,13 @@ impl Search {
 
 /// Takes a run to the end of a trace; `false`: the trace cannot be followed.
 fn follow(run: &mut Run, list: &[Interference]) -> bool {
-    for Interference { at, action } in list {
+    for Interference { at, deviation } in list {
         while run.point() != **at {
             if run.transitions >= LONGEST || run.violation().is_some() || !run.go_on() {
                 return false;
             }
         }
-        if run.violation().is_some() || !run.interfere(*action) {
+        if run.violation().is_some() || !run.interfere(*deviation) {
             return false;
         }
     }
@@ -250,12 +251,12 @@ fn follow(run: &mut Run, list: &[Interference]) -> bool {
 
 /// A trace as `replay` takes it.
 fn written(scene: &Scene, list: &[Interference]) -> String {
-    let steps = list.iter().map(|i| format!("{} {}", i.at, i.action));
+    let steps = list.iter().map(|i| format!("{} {}", i.at, i.deviation));
     std::iter::once(scene.name.to_owned()).chain(steps).collect::<Vec<_>>().join("; ")
 }
 
 /// Runs a trace once more, with its story, to its end.
-fn tell(scene: &'static Scene, list: &[Interference], violation: Violation) -> Failure {
+fn tell(scene: &'static Scene, list: &[Interference], violation: Violation) -> Counterexample {
     let mut run = Run::new(scene);
     run.story = Some(vec![format!("There is {}.", scene.about)]);
     if follow(&mut run, list) {
@@ -263,7 +264,7 @@ fn tell(scene: &'static Scene, list: &[Interference], violation: Violation) -> F
     }
     let mut story = run.story.take().unwrap_or_default();
     story.retain(|sentence| !sentence.is_empty());
-    Failure { violation, trace: written(scene, list), story }
+    Counterexample { violation, trace: written(scene, list), story }
 }
 
 /// Goes on until no check changes anything, and then deletes everything.
@@ -284,8 +285,8 @@ fn finish(run: &mut Run) {
 /// Replays a trace. `None`: every property holds.
 ///
 /// # Errors
-/// The trace names a scene, a decision point or an action that there is not.
-pub fn replay(text: &str) -> Result<Option<Failure>, String> {
+/// The trace names a scene, a decision point or a deviation that there is not.
+pub fn replay(text: &str) -> Result<Option<Counterexample>, String> {
     let (scene, list) = read(text)?;
     let mut run = Run::new(scene);
     if !follow(&mut run, &list) && run.violation().is_none() {
@@ -332,73 +333,74 @@ fn read(text: &str) -> Result<(&'static Scene, Vec<Interference>), String> {
     let scene = scene.ok_or_else(|| format!("there is no scene {name}"))?;
     let mut list = Vec::new();
     for part in parts {
-        let (at, action) = part.rsplit_once(' ').ok_or_else(|| format!("{part} names no action"))?;
-        let action = parse(scene, action).ok_or_else(|| format!("there is no action {action}"))?;
-        list.push(Interference { at: at.into(), action });
+        let (at, deviation) = part.rsplit_once(' ').ok_or_else(|| format!("{part} names no deviation"))?;
+        let deviation =
+            parse(scene, deviation).ok_or_else(|| format!("there is no deviation {deviation}"))?;
+        list.push(Interference { at: at.into(), deviation });
     }
     Ok((scene, list))
 }
 
-fn parse(scene: &'static Scene, name: &str) -> Option<Action> {
+fn parse(scene: &'static Scene, name: &str) -> Option<Deviation> {
     let number = |prefix: &str| name.strip_prefix(prefix)?.parse::<usize>().ok();
     let plain = [
-        Action::Fail,
-        Action::LoseAnswer,
-        Action::AnswerStale,
-        Action::DieAfter,
-        Action::Restart,
-        Action::CheckEarly,
-        Action::MoveLease,
-        Action::TakeOver,
+        Deviation::Fail,
+        Deviation::LoseAnswer,
+        Deviation::AnswerStale,
+        Deviation::DieAfter,
+        Deviation::Restart,
+        Deviation::CheckEarly,
+        Deviation::MoveLease,
+        Deviation::TakeOver,
     ];
-    let plain = plain.into_iter().find(|action| action.to_string() == name);
-    let other = || number("answers-other-").map(Action::AnswerOther);
-    let switch = || number("switches-to-").map(Action::Switch);
-    let deed = || scene.deeds.iter().find(|deed| deed.name == name).map(Action::Deed);
+    let plain = plain.into_iter().find(|deviation| deviation.to_string() == name);
+    let other = || number("answers-other-").map(Deviation::AnswerOther);
+    let switch = || number("switches-to-").map(Deviation::Switch);
+    let deed = || scene.deeds.iter().find(|deed| deed.name == name).map(Deviation::Deed);
     plain.or_else(other).or_else(switch).or_else(deed)
 }
 
-/// The name of an action without its number.
-fn kind(action: &Action) -> String {
-    action.to_string().trim_end_matches(|c: char| c == '-' || c.is_ascii_digit()).to_owned()
+/// The name of a deviation without its number.
+fn kind(deviation: &Deviation) -> String {
+    deviation.to_string().trim_end_matches(|c: char| c == '-' || c.is_ascii_digit()).to_owned()
 }
 
-/// Budgets that no action of a trace used.
-pub fn unused_budgets(found: &[Found]) -> Vec<Budget> {
+/// Budgets that no deviation of a trace used.
+pub fn unused_budgets(found: &[SceneResult]) -> Vec<Budget> {
     let used: HashSet<&str> = found
         .iter()
         .flat_map(|found| &found.taken)
         .filter(|(_, count)| **count > 0)
         .map(|(name, _)| name.as_str())
         .collect();
-    let deeds = || SCENES.iter().flat_map(|scene| scene.deeds).map(Action::Deed);
+    let deeds = || SCENES.iter().flat_map(|scene| scene.deeds).map(Deviation::Deed);
     let plain = [
-        Action::Fail,
-        Action::LoseAnswer,
-        Action::AnswerStale,
-        Action::DieAfter,
-        Action::Restart,
-        Action::AnswerOther(0),
-        Action::Switch(0),
-        Action::CheckEarly,
-        Action::MoveLease,
-        Action::TakeOver,
+        Deviation::Fail,
+        Deviation::LoseAnswer,
+        Deviation::AnswerStale,
+        Deviation::DieAfter,
+        Deviation::Restart,
+        Deviation::AnswerOther(0),
+        Deviation::Switch(0),
+        Deviation::CheckEarly,
+        Deviation::MoveLease,
+        Deviation::TakeOver,
     ];
     let is_used = |budget: Budget| {
-        let mut of = plain.into_iter().chain(deeds()).filter(|action| action.budget() == budget);
-        of.any(|action| used.contains(kind(&action).as_str()))
+        let mut of = plain.into_iter().chain(deeds()).filter(|deviation| deviation.budget() == budget);
+        of.any(|deviation| used.contains(kind(&deviation).as_str()))
     };
     BUDGETS.iter().map(|(budget, _)| *budget).filter(|budget| !is_used(*budget)).collect()
 }
 
 /// The shortest trace that finds a mutant, over all scenes.
-pub fn find_mutant(mutant: Mutant, limits: Limits) -> Option<Failure> {
+pub fn find_mutant(mutant: Mutant, limits: SearchLimits) -> Option<Counterexample> {
     let begun = Instant::now();
     mutants::with(mutant, || {
         (0..=limits.depth).find_map(|depth| {
             SCENES.iter().find_map(|scene| {
                 let time = limits.time.saturating_sub(begun.elapsed());
-                explore(scene, Limits { depth, time, ..limits }, false).failures.pop()
+                explore(scene, SearchLimits { depth, time, ..limits }, false).failures.pop()
             })
         })
     })

@@ -8,7 +8,7 @@ use super::*;
 use crate::mutants::{self, Mutant};
 
 /// No time limit decides what is explored: every run of the test explores the same.
-const LIMITS: Limits = Limits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
+const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
 const FOUND_BY: [(Mutant, &str); 30] = [

@@ -53,7 +53,7 @@ struct ResourceLabels {
 
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum ReconcileResult {
     /// It reported this reason for `Ready`.
     Reported(Reason),
     /// It deleted the resource, or found it deleted.
@@ -62,10 +62,10 @@ pub enum Ending {
     Error(&'static str),
 }
 
-impl Ending {
+impl ReconcileResult {
     fn labels(self) -> ReconcileLabels {
         match self {
-            Ending::Reported(reason) => {
+            ReconcileResult::Reported(reason) => {
                 let result = match reason {
                     Reason::Applied | Reason::Suspended => "done",
                     _ if reason.is_transient() => "retried",
@@ -73,8 +73,8 @@ impl Ending {
                 };
                 ReconcileLabels { result, reason: reason.as_str() }
             }
-            Ending::Deleted => ReconcileLabels { result: "done", reason: "Deleted" },
-            Ending::Error(name) => ReconcileLabels { result: "error", reason: name },
+            ReconcileResult::Deleted => ReconcileLabels { result: "done", reason: "Deleted" },
+            ReconcileResult::Error(name) => ReconcileLabels { result: "error", reason: name },
         }
     }
 }
@@ -140,7 +140,7 @@ impl Metrics {
     }
 
     /// Counts a reconcile that ended, and how long it ran.
-    pub fn reconciled(&self, ending: Ending, took: Duration) {
+    pub fn reconciled(&self, ending: ReconcileResult, took: Duration) {
         let labels = ending.labels();
         self.durations.get_or_create(&ResultLabels { result: labels.result }).observe(took.as_secs_f64());
         self.reconciles.get_or_create(&labels).inc();

@@ -10,7 +10,7 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::health::canary::flight::{Flight, Move};
-use crate::replication::health::canary::{HeldVersion, Place, leftovers};
+use crate::replication::health::canary::{CanaryPlace, HeldVersion, leftovers};
 use crate::replication::observed::Read;
 use crate::replication::{FailureClass, Refusal};
 
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5 * 60);
 /// # Errors
 /// AWS did not do it, or a canary is still on its way.
 pub async fn remove_canaries<C: Cloud, K: Cluster>(
-    places: &BTreeSet<Place>,
+    places: &BTreeSet<CanaryPlace>,
     source: &str,
     clients: &C::Clients,
     cx: &Context<C, K>,
@@ -46,7 +46,7 @@ pub async fn remove_canaries<C: Cloud, K: Cluster>(
 
 async fn remove<C: Cloud, K: Cluster>(
     flight: &mut Flight,
-    places: &BTreeSet<Place>,
+    places: &BTreeSet<CanaryPlace>,
     source: &str,
     clients: &C::Clients,
     cx: &Context<C, K>,
@@ -83,11 +83,11 @@ async fn remove<C: Cloud, K: Cluster>(
 
 /// A bucket that is gone holds nothing.
 async fn list<C: Cloud, K: Cluster>(
-    places: &BTreeSet<Place>,
+    places: &BTreeSet<CanaryPlace>,
     key: Option<&str>,
     clients: &C::Clients,
     cx: &Context<C, K>,
-) -> Read<Vec<(Place, Vec<HeldVersion>)>> {
+) -> Read<Vec<(CanaryPlace, Vec<HeldVersion>)>> {
     let mut listed = Vec::new();
     for place in places {
         let prefix = key.unwrap_or(&place.folder);

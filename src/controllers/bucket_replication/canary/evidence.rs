@@ -1,4 +1,4 @@
-//! What canaries show, for the verdict.
+//! Turns the results of canaries into evidence for the verdict.
 //!
 //! In: canaries that were sent, ended or refused. Out: the evidence of their rules in the store.
 
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::api::{BucketReplicationStatus, Reason, ReplicationRule, RuleHealth, RuleVerdict, Switch};
 use crate::controllers::bucket_replication::context::Context;
 use crate::replication::health::canary::Refused;
-use crate::replication::health::canary::flight::{Ending, Flight};
+use crate::replication::health::canary::flight::{CanaryEnding, Flight};
 use crate::replication::health::canary::probe::Probes;
 use crate::replication::health::{
     CANARY_FAILED, CANARY_REFUSED, CanaryEvidence, CanaryOutcome, CanarySent, Evidence, PENDING,
@@ -32,8 +32,8 @@ pub fn forget<C, K>(uid: &str, asked: bool, rules: &[ReplicationRule], cx: &Cont
     }
 }
 
-/// Before a resource is checked: its rules are about to have a canary. Of a process that starts, the status tells what the
-/// last one showed, so that the verdict stays as it is until the next.
+/// Before a check: the rules of the resource are about to have a canary. In a process that starts, the status supplies
+/// the result of the last canary, so that the verdict stays until the next one.
 pub fn expected(
     evidence: &mut Evidence,
     rules: &[ReplicationRule],
@@ -127,21 +127,21 @@ pub fn ended(evidence: &mut Evidence, flight: &Flight) {
         let canary = evidence.rules.entry(rule.clone()).or_default().canary.get_or_insert_default();
         canary.pending = None;
         let outcome = match ending {
-            Ending::Arrived => CanaryOutcome::Arrived { at },
-            Ending::Failed if flight.reached.contains(bucket) => CanaryOutcome::Arrived { at },
-            Ending::Failed => CanaryOutcome::Failed {
+            CanaryEnding::Arrived => CanaryOutcome::Arrived { at },
+            CanaryEnding::Failed if flight.reached.contains(bucket) => CanaryOutcome::Arrived { at },
+            CanaryEnding::Failed => CanaryOutcome::Failed {
                 why: format!(
                     "S3 reports that it could not be replicated, and bucket {bucket} does not hold it"
                 ),
             },
-            Ending::Abandoned => CanaryOutcome::Failed {
+            CanaryEnding::Abandoned => CanaryOutcome::Failed {
                 why: format!("it was pending for a day, and bucket {bucket} did not get it"),
             },
-            Ending::NotEligible => {
+            CanaryEnding::NotEligible => {
                 canary.refused = Some(NOT_ELIGIBLE.to_owned());
                 continue;
             }
-            Ending::Vanished => continue,
+            CanaryEnding::Vanished => continue,
         };
         canary.refused = None;
         canary.last = Some(CanarySent { sent_at: flight.sent_at, outcome });

@@ -1,12 +1,12 @@
 //! The canaries of a resource, beside its checks: sweep → go on with those on their way → write the next.
 //!
-//! In: a resource that was checked, or whose canary is due between two checks. Out: evidence in the store, the places in
-//! the status, and when to go on. Which canaries there are, and when one may be deleted, is decided in
-//! `replication::health::canary`; here are the calls. Each of them is short: a canary that is pending waits in the queue.
+//! In: a resource that was checked, or whose canary is due between two checks. Out: evidence in the store, the places
+//! in the status, and when to go on. `replication::health::canary` decides which canaries there are, and when one may
+//! be deleted; here are the calls. Each of them is short: a canary that is pending waits in the queue.
 
-pub mod course;
 mod deletion;
 mod evidence;
+pub mod memory;
 mod permission;
 mod round;
 mod send;
@@ -21,14 +21,14 @@ use jiff::Timestamp;
 use crate::api::{
     BucketReplication, BucketReplicationStatus, Canary, ConditionType, ManagementPolicy, Reason,
 };
-use crate::controllers::bucket_replication::canary::course::Course;
+use crate::controllers::bucket_replication::canary::memory::CanaryMemory;
 use crate::controllers::bucket_replication::canary::permission::authorized;
 use crate::controllers::bucket_replication::canary::round::Round;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::ports::{Cloud, Cluster};
-use crate::replication::health::canary::Place;
+use crate::replication::health::canary::CanaryPlace;
 use crate::replication::health::canary::flight::pause;
 use crate::replication::health::canary::place;
 use crate::replication::health::{Evidence, Judged, Judging, judge};
@@ -76,24 +76,24 @@ pub async fn turn<C: Cloud, K: Cluster>(
     let asked = spec.health.as_ref().and_then(|health| health.canary.as_ref());
     let wanted = asked.filter(|_| may_write);
     let places = place::remembered(&status.canary_places, uid);
-    let mut course = target.memory.course().unwrap_or_default();
-    let needs_nothing = asked.is_none() && course.flights.is_empty() && places.is_empty();
+    let mut canaries = target.memory.canaries().unwrap_or_default();
+    let needs_nothing = asked.is_none() && canaries.flights.is_empty() && places.is_empty();
     let before = cx.evidence.get(uid);
-    let judged_at = course.judged_at.replace(cx.clock.timestamp());
+    let judged_at = canaries.judged_at.replace(cx.clock.timestamp());
     if wanted.is_none() {
         evidence::forget(uid, asked.is_some(), &spec.rules, cx);
     }
     if needs_nothing {
-        target.memory.set_course(None);
+        target.memory.set_canaries(None);
         return Ok(Turn::default());
     }
     if fresh {
-        course.round_at = None;
+        canaries.round_at = None;
     }
     let went_on = match may_write {
-        true => go_on(resource, Beginning { status, wanted, places }, &mut course, cx).await,
+        true => go_on(resource, Beginning { status, wanted, places }, &mut canaries, cx).await,
         false => {
-            course.pause();
+            canaries.pause();
             Ok(None)
         }
     };
@@ -102,12 +102,12 @@ pub async fn turn<C: Cloud, K: Cluster>(
         // The next check reports it, or sees the object as it is by then.
         Err(Stop::Refused(_) | Stop::Outdated | Stop::Unsettled(_)) => None,
         Err(Stop::Kubernetes(error)) => {
-            target.memory.set_course(Some(course));
+            target.memory.set_canaries(Some(canaries));
             return Err(error);
         }
     };
-    course.wake_at = wake.map(|wake| cx.clock.now() + wake);
-    target.memory.set_course(Some(course));
+    canaries.wake_at = wake.map(|wake| cx.clock.now() + wake);
+    target.memory.set_canaries(Some(canaries));
     let now = cx.clock.timestamp();
     // Time alone makes a canary late.
     let then = verdict(resource, status, &before, judged_at.unwrap_or(now));
@@ -135,27 +135,27 @@ struct Beginning<'a> {
     /// The canaries that the spec asks for, unless nothing may be written.
     wanted: Option<&'a Canary>,
     /// Where canaries may be.
-    places: BTreeSet<Place>,
+    places: BTreeSet<CanaryPlace>,
 }
 
 /// One turn with an identity in AWS. Returns when to go on.
 async fn go_on<C: Cloud, K: Cluster>(
     resource: &Resource<'_>,
     beginning: Beginning<'_>,
-    course: &mut Course,
+    canaries: &mut CanaryMemory,
     cx: &Context<C, K>,
 ) -> Result<Option<Duration>, Stop> {
     let Beginning { status, wanted, places } = beginning;
     let now = cx.clock.now();
     let ready = is_ready(status);
-    let round = wanted.filter(|_| ready && course.round_is_due(now));
+    let round = wanted.filter(|_| ready && canaries.round_is_due(now));
     let tidies = wanted.is_none();
-    let is_swept = !course.must_sweep(tidies, now);
-    let is_idle = is_swept && course.flights.is_empty() && round.is_none();
+    let is_swept = !canaries.must_sweep(tidies, now);
+    let is_idle = is_swept && canaries.flights.is_empty() && round.is_none();
     // Without flights and places there is nothing to sweep.
-    let is_new = course.flights.is_empty() && places.is_empty() && round.is_none();
+    let is_new = canaries.flights.is_empty() && places.is_empty() && round.is_none();
     if is_idle || is_new {
-        return Ok(next_round(wanted, course, cx).filter(|_| ready));
+        return Ok(next_round(wanted, canaries, cx).filter(|_| ready));
     }
     if !(cx.may_begin)() {
         return Ok(None);
@@ -163,12 +163,12 @@ async fn go_on<C: Cloud, K: Cluster>(
     let accounts = authorized(resource, status, cx).await?;
     let mut clients = match cx.cloud.connect(&accounts, &resource.id).await {
         Ok(clients) => clients,
-        Err(_) => return Ok(Some(course.failed())),
+        Err(_) => return Ok(Some(canaries.failed())),
     };
     let named = places.iter().filter_map(|place| place.bucket.account_ref.as_ref());
     for name in named.filter(|name| !accounts.destinations.contains_key(*name)).collect::<BTreeSet<_>>() {
         if let Ok(Some(account)) = cx.index.account(name) {
-            // A failure holds nothing up: what is left there stays in the status.
+            // A failure delays nothing: the status keeps the places that could not be cleaned.
             let _ = cx.cloud.connect_also(&mut clients, &account, &resource.id).await;
         }
     }
@@ -178,14 +178,14 @@ async fn go_on<C: Cloud, K: Cluster>(
         accounts: &accounts,
         clients: &clients,
         places,
-        course,
+        canaries,
         is_confirmed: false,
         cx,
     };
     turn.extend().await?;
     let failed = turn.sweep(round.is_some() || tidies).await? | turn.advance().await?;
     // One that another process sent has to be gone before the next is written in its place.
-    let waits = turn.course.flights.iter().any(|flight| flight.arrivals.is_empty());
+    let waits = turn.canaries.flights.iter().any(|flight| flight.arrivals.is_empty());
     let sent = match (round, wanted) {
         (Some(canary), _) if !failed && !waits => turn.send(canary).await?,
         (None, None) => turn.forget_places(&BTreeSet::new()).await.map(|()| true)?,
@@ -193,19 +193,23 @@ async fn go_on<C: Cloud, K: Cluster>(
         (None, Some(_)) => true,
     };
     if failed || !sent {
-        return Ok(Some(course.failed()));
+        return Ok(Some(canaries.failed()));
     }
-    course.succeeded();
+    canaries.succeeded();
     if waits {
-        return Ok(course.flights.iter().map(|flight| pause(flight.age(cx.clock.timestamp()))).min());
+        return Ok(canaries.flights.iter().map(|flight| pause(flight.age(cx.clock.timestamp()))).min());
     }
-    let pending = course.flights.iter().map(|flight| pause(flight.age(cx.clock.timestamp())));
-    Ok(pending.chain(next_round(wanted, course, cx)).min())
+    let pending = canaries.flights.iter().map(|flight| pause(flight.age(cx.clock.timestamp())));
+    Ok(pending.chain(next_round(wanted, canaries, cx)).min())
 }
 
 /// How long until the next canaries are due.
-fn next_round<C, K>(wanted: Option<&Canary>, course: &Course, cx: &Context<C, K>) -> Option<Duration> {
-    let at = wanted.and(course.round_at)?;
+fn next_round<C, K>(
+    wanted: Option<&Canary>,
+    canaries: &CanaryMemory,
+    cx: &Context<C, K>,
+) -> Option<Duration> {
+    let at = wanted.and(canaries.round_at)?;
     Some(at.saturating_duration_since(cx.clock.now()))
 }
 

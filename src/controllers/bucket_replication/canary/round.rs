@@ -10,8 +10,8 @@ use kube::core::ObjectMeta;
 use tracing::warn;
 
 use crate::api::BucketReplicationStatus;
-use crate::controllers::bucket_replication::canary::course::Course;
 use crate::controllers::bucket_replication::canary::evidence;
+use crate::controllers::bucket_replication::canary::memory::CanaryMemory;
 use crate::controllers::bucket_replication::canary::permission::authorized;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Resource;
@@ -20,7 +20,7 @@ use crate::controllers::bucket_replication::stop::Stop;
 use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::health::canary::flight::{Flight, Move};
-use crate::replication::health::canary::{HeldVersion, Place, leftovers, place};
+use crate::replication::health::canary::{CanaryPlace, HeldVersion, leftovers, place};
 use crate::replication::observed::Read;
 use crate::replication::{Accounts, BucketAddress, Failure, FailureClass};
 
@@ -32,8 +32,8 @@ pub struct Round<'a, C: Cloud, K> {
     pub accounts: &'a Accounts,
     pub clients: &'a C::Clients,
     /// Where canaries may be: those that the status names.
-    pub places: BTreeSet<Place>,
-    pub course: &'a mut Course,
+    pub places: BTreeSet<CanaryPlace>,
+    pub canaries: &'a mut CanaryMemory,
     /// Whether the API server has confirmed the object since the turn last began to go on with canaries.
     pub is_confirmed: bool,
     pub cx: &'a Context<C, K>,
@@ -60,7 +60,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         let folders = held.iter().map(|place| place.folder.as_str()).collect();
         let reachable = place::reachable(&folders, &source, &destinations, &self.resource.spec.rules);
         if !reachable.is_subset(&self.places) {
-            self.course.swept_at = None;
+            self.canaries.swept_at = None;
         }
         self.write_ahead(&reachable).await
     }
@@ -69,7 +69,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     /// whether a place could not be listed that canaries are written to.
     pub async fn sweep(&mut self, due: bool) -> Result<bool, Stop> {
         let now = self.cx.clock.now();
-        if !self.course.must_sweep(due, now) || is_on(Mutant::CanaryNotSwept) {
+        if !self.canaries.must_sweep(due, now) || is_on(Mutant::CanaryNotSwept) {
             return Ok(false);
         }
         let Some(source) = self.source() else { return Ok(true) };
@@ -84,14 +84,14 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
             }
         }
         for leftover in leftovers(&found, &source.name) {
-            if !self.course.flights.iter().any(|flight| flight.is_of(&leftover.key)) {
-                self.course.flights.extend(Flight::of_leftover(leftover, &source));
+            if !self.canaries.flights.iter().any(|flight| flight.is_of(&leftover.key)) {
+                self.canaries.flights.extend(Flight::of_leftover(leftover, &source));
             }
         }
         // A former destination that the operator no longer reaches stays in the status, and holds nothing up.
         let failed = unlisted.iter().any(|place| self.is_current(&place.bucket.name));
-        self.course.unlisted = unlisted;
-        self.course.swept_at = (!failed).then_some(now);
+        self.canaries.unlisted = unlisted;
+        self.canaries.swept_at = (!failed).then_some(now);
         Ok(failed)
     }
 
@@ -105,7 +105,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     pub async fn advance(&mut self) -> Result<bool, Stop> {
         self.is_confirmed = false;
         let mut failed = false;
-        let flights = std::mem::take(&mut self.course.flights);
+        let flights = std::mem::take(&mut self.canaries.flights);
         let mut stopped = None;
         for mut flight in flights {
             let kept = match stopped {
@@ -122,7 +122,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
                 },
             };
             if kept {
-                self.course.flights.push(flight);
+                self.canaries.flights.push(flight);
             }
         }
         stopped.map_or(Ok(failed), Err)
@@ -212,7 +212,11 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     }
 
     /// The versions in these places, or of one key there. A bucket that is gone holds none.
-    async fn list(&self, places: Vec<Place>, key: Option<&str>) -> Vec<(Place, Read<Vec<HeldVersion>>)> {
+    async fn list(
+        &self,
+        places: Vec<CanaryPlace>,
+        key: Option<&str>,
+    ) -> Vec<(CanaryPlace, Read<Vec<HeldVersion>>)> {
         let lists = places.into_iter().map(async |place| {
             let prefix = key.unwrap_or(&place.folder);
             let versions = match self.cx.cloud.list_versions(self.clients, &place.bucket, prefix).await {
@@ -225,7 +229,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     }
 
     /// Writes the places into the status, where they are others than before.
-    pub async fn remember(&mut self, places: BTreeSet<Place>) -> Result<(), Stop> {
+    pub async fn remember(&mut self, places: BTreeSet<CanaryPlace>) -> Result<(), Stop> {
         let mut status = self.status.clone();
         status.canary_places = place::listed(&places);
         status::write_ahead(&self.resource.target, &self.status, &status, self.cx).await?;

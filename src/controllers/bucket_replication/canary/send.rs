@@ -16,7 +16,7 @@ use crate::replication::health::canary::probe::{ProbeContext, probes};
 use crate::replication::health::canary::requirements::{
     Permissions, refuse, require_allowed, require_deletable,
 };
-use crate::replication::health::canary::{CanaryObject, Place, Probe, VersionAt, interval, key, place};
+use crate::replication::health::canary::{CanaryObject, CanaryPlace, Probe, VersionAt, interval, key, place};
 use crate::replication::{BucketAddress, FailureClass};
 use crate::runtime::requeue::jittered;
 
@@ -57,7 +57,10 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         self.write_ahead(&wanted).await?;
         // Rules of one prefix share a folder, and each has canaries of its own.
         let is_under_way = |probe: &&Probe| {
-            self.course.flights.iter().any(|flight| key::is_of_rule(&flight.key, &probe.folder, &probe.rule))
+            self.canaries
+                .flights
+                .iter()
+                .any(|flight| key::is_of_rule(&flight.key, &probe.folder, &probe.rule))
         };
         let due: Vec<Probe> = planned.probes.iter().filter(|probe| !is_under_way(probe)).cloned().collect();
         let mut answered = true;
@@ -69,7 +72,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
             answered &= !self.advance().await?;
         }
         if answered {
-            self.course.round_at = Some(self.cx.clock.now() + jittered(interval(canary.interval.as_ref())));
+            self.canaries.round_at = Some(self.cx.clock.now() + jittered(interval(canary.interval.as_ref())));
         }
         self.forget_places(&wanted).await?;
         Ok(answered)
@@ -97,7 +100,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     }
 
     /// The status names a place before anything is written there.
-    pub async fn write_ahead(&mut self, wanted: &BTreeSet<Place>) -> Result<(), Stop> {
+    pub async fn write_ahead(&mut self, wanted: &BTreeSet<CanaryPlace>) -> Result<(), Stop> {
         if wanted.is_subset(&self.places) {
             return Ok(());
         }
@@ -110,13 +113,13 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     }
 
     /// Places of an earlier spec are forgotten once nothing is there.
-    pub async fn forget_places(&mut self, wanted: &BTreeSet<Place>) -> Result<(), Stop> {
-        let in_use = |place: &Place| {
+    pub async fn forget_places(&mut self, wanted: &BTreeSet<CanaryPlace>) -> Result<(), Stop> {
+        let in_use = |place: &CanaryPlace| {
             wanted.contains(place)
-                || self.course.unlisted.contains(place)
-                || self.course.flights.iter().any(|flight| flight.folder == place.folder)
+                || self.canaries.unlisted.contains(place)
+                || self.canaries.flights.iter().any(|flight| flight.folder == place.folder)
         };
-        let kept: BTreeSet<Place> = self.places.iter().filter(|place| in_use(place)).cloned().collect();
+        let kept: BTreeSet<CanaryPlace> = self.places.iter().filter(|place| in_use(place)).cloned().collect();
         match kept == self.places {
             true => Ok(()),
             false => self.remember(kept).await,
@@ -124,7 +127,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
     }
 
     /// Confirms with the API server that the object is still the one that was checked, and has the finalizer: without
-    /// it, nobody would delete a canary that is left.
+    /// the finalizer, a deletion of the object would leave a canary behind.
     async fn confirm_live(&self) -> Result<(), Stop> {
         let live = self.require_live().await?;
         match Finalizers::of(&live).contains(FINALIZER) {
@@ -155,14 +158,14 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         match self.cx.cloud.put_canary(self.clients, &object).await {
             Ok(written) => {
                 let version = VersionAt { bucket: source.clone(), key, version: written.version };
-                self.course.flights.push(Flight::sent(&probe, version, sent_at));
+                self.canaries.flights.push(Flight::sent(&probe, version, sent_at));
                 self.cx.evidence.with(uid, |held| evidence::sent(held, &probe.arrivals, sent_at));
                 Ok(true)
             }
             Err(failure) => {
                 self.log("write a canary", &failure);
                 // Without an answer it may be there all the same.
-                self.course.swept_at = None;
+                self.canaries.swept_at = None;
                 if matches!(failure.class, FailureClass::Denied | FailureClass::Invalid) {
                     let why = failure.message();
                     self.cx.evidence.with(uid, |held| evidence::refused(held, &probe.arrivals, &why));

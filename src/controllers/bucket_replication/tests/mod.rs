@@ -23,7 +23,8 @@ use crate::controllers::settings::Settings;
 use crate::replication::VersioningStatus;
 use crate::runtime::clock::SimulatedClock;
 use crate::simulation::{
-    ApiServer, Call, Choice, Hook, ObjectName, Operator, Role, SimulatedCloud, SimulatedCluster, World,
+    ApiServer, Call, Choice, Hook, ObjectName, SimulatedCloud, SimulatedCluster, SimulatedOperator,
+    SimulatedRole, World,
 };
 
 const HERE: &str = "111122223333";
@@ -50,7 +51,7 @@ struct Scene {
     cluster: SimulatedCluster,
     clock: SimulatedClock,
     script: Arc<Mutex<Script>>,
-    operator: Operator,
+    operator: SimulatedOperator,
 }
 
 /// The spec of a resource from `orders` to `copies`.
@@ -78,8 +79,13 @@ impl Scene {
         server.namespaces.insert("data".to_owned(), Default::default());
         let cluster = SimulatedCluster::new(server);
         let script: Arc<Mutex<Script>> = Arc::default();
-        let operator =
-            Operator::start(&cloud, &cluster, &clock, scripted_hook(&script, &cloud, &cluster), edit);
+        let operator = SimulatedOperator::start(
+            &cloud,
+            &cluster,
+            &clock,
+            scripted_hook(&script, &cloud, &cluster),
+            edit,
+        );
         Scene { cloud, cluster, clock, script, operator }
     }
 
@@ -185,9 +191,9 @@ impl Scene {
     }
 
     /// Another process that stands by: it knows what the watch has brought by now, and no more. Leading, it is the operator.
-    fn standby(&self) -> Operator {
+    fn standby(&self) -> SimulatedOperator {
         let hook = scripted_hook(&self.script, &self.cloud, &self.cluster);
-        let standby = Operator::start(&self.cloud, &self.cluster, &self.clock, hook, |_| {});
+        let standby = SimulatedOperator::start(&self.cloud, &self.cluster, &self.clock, hook, |_| {});
         standby.sync(&self.cluster.server());
         standby
     }
@@ -195,14 +201,14 @@ impl Scene {
     /// The process ends and one with other flags starts.
     fn restart_with(&mut self, edit: impl FnOnce(&mut Settings)) {
         let hook = scripted_hook(&self.script, &self.cloud, &self.cluster);
-        self.operator = Operator::start(&self.cloud, &self.cluster, &self.clock, hook, edit);
+        self.operator = SimulatedOperator::start(&self.cloud, &self.cluster, &self.clock, hook, edit);
     }
 
     fn world(&self) -> World {
         self.cloud.world()
     }
 
-    fn role(&self) -> Option<Role> {
+    fn role(&self) -> Option<SimulatedRole> {
         self.world().role(HERE, "orders-role").cloned()
     }
 

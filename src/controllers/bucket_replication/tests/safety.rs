@@ -180,7 +180,7 @@ fn to_stop_after(matches: fn(&Call) -> bool) -> Scene {
     };
     let hook = scripted_hook(&scene.script, &scene.cloud, &scene.cluster);
     scene.operator =
-        Operator::start_under((&scene.cloud, &scene.cluster, &scene.clock), hook, may_begin, |_| {});
+        SimulatedOperator::start_under((&scene.cloud, &scene.cluster, &scene.clock), hook, may_begin, |_| {});
     scene.at(
         move |call| {
             asked.fetch_or(matches(call), Ordering::Relaxed);

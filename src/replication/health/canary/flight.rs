@@ -1,8 +1,9 @@
-//! One canary on its way: how long it is waited for, how often it is read meanwhile, and what is deleted at its end.
+//! One canary on its way: how long the operator waits for it, how often it reads it meanwhile, and what it deletes at
+//! the end.
 //!
 //! In: what S3 answers about it. Out: the next move. The version at the source is read until its replication status is
-//! final; then its replicas are listed, and all of them and the version itself are deleted by version id. A canary that a
-//! killed process left is taken up where S3 shows it to be. The statuses are those of
+//! final; then its replicas are listed, and all of them and the version itself are deleted by version id. The operator
+//! continues with a canary that a killed process left from the state that S3 shows. The statuses are those of
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-status.html>.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use crate::mutants::{Mutant, is_on};
 use crate::replication::bucket::BucketAddress;
 use crate::replication::health::canary::leftovers::Leftover;
 use crate::replication::health::canary::object::{HeldVersion, VersionAt};
-use crate::replication::health::canary::place::Place;
+use crate::replication::health::canary::place::CanaryPlace;
 use crate::replication::health::canary::probe::Probe;
 
 /// For so long an object without a status may only not have one yet. S3 does not document when it sets the first.
@@ -53,7 +54,7 @@ impl ReplicationStatus {
 
 /// How a canary ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum CanaryEnding {
     Arrived,
     Failed,
     /// S3 applies no rule to it.
@@ -65,13 +66,13 @@ pub enum Ending {
 }
 
 /// Judges a canary of an age. `status`: `None` where the version is not at the source. `None`: it is not final yet.
-pub fn judge(status: Option<ReplicationStatus>, age: Duration) -> Option<Ending> {
+pub fn judge(status: Option<ReplicationStatus>, age: Duration) -> Option<CanaryEnding> {
     match status {
-        None => Some(Ending::Vanished),
-        Some(ReplicationStatus::Completed) => Some(Ending::Arrived),
-        Some(ReplicationStatus::Failed) => Some(Ending::Failed),
-        Some(ReplicationStatus::Absent) if age >= ELIGIBLE_WITHIN => Some(Ending::NotEligible),
-        Some(ReplicationStatus::Pending) if age >= LONGEST => Some(Ending::Abandoned),
+        None => Some(CanaryEnding::Vanished),
+        Some(ReplicationStatus::Completed) => Some(CanaryEnding::Arrived),
+        Some(ReplicationStatus::Failed) => Some(CanaryEnding::Failed),
+        Some(ReplicationStatus::Absent) if age >= ELIGIBLE_WITHIN => Some(CanaryEnding::NotEligible),
+        Some(ReplicationStatus::Pending) if age >= LONGEST => Some(CanaryEnding::Abandoned),
         Some(ReplicationStatus::Pending | ReplicationStatus::Absent) => None,
     }
 }
@@ -112,7 +113,7 @@ pub struct Flight {
     /// The rule that S3 applies to it at each destination, by bucket. Empty: another process sent it.
     pub arrivals: BTreeMap<String, String>,
     /// How it ended, and when the operator saw that.
-    pub ending: Option<(Ending, Timestamp)>,
+    pub ending: Option<(CanaryEnding, Timestamp)>,
     /// The buckets that hold a replica; known once it ended and they were listed.
     pub reached: BTreeSet<String>,
     phase: Phase,
@@ -176,7 +177,7 @@ impl Flight {
         let Phase::Waiting(version) = &self.phase else { return true };
         let Some(ending) = judge(status, self.age(now)) else { return false };
         self.ending = Some((ending, now));
-        self.phase = Phase::Ended((ending != Ending::Vanished).then(|| version.clone()));
+        self.phase = Phase::Ended((ending != CanaryEnding::Vanished).then(|| version.clone()));
         true
     }
 
@@ -188,7 +189,7 @@ impl Flight {
     }
 
     /// Its replicas were listed.
-    pub fn listed(&mut self, listed: &[(Place, Vec<HeldVersion>)]) {
+    pub fn listed(&mut self, listed: &[(CanaryPlace, Vec<HeldVersion>)]) {
         let Phase::Ended(source) = &self.phase else { return };
         let mut left: BTreeSet<VersionAt> = source.iter().cloned().collect();
         for (place, versions) in listed {

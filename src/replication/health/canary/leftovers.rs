@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::replication::health::canary::key;
 use crate::replication::health::canary::object::{HeldVersion, VersionAt};
-use crate::replication::health::canary::place::Place;
+use crate::replication::health::canary::place::CanaryPlace;
 
 /// A canary that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Leftover {
 }
 
 /// The canaries in what S3 lists, by key. `source`: the name of the source bucket.
-pub fn leftovers(listed: &[(Place, Vec<HeldVersion>)], source: &str) -> Vec<Leftover> {
+pub fn leftovers(listed: &[(CanaryPlace, Vec<HeldVersion>)], source: &str) -> Vec<Leftover> {
     let mut found: BTreeMap<&str, Leftover> = BTreeMap::new();
     for (place, versions) in listed {
         for held in versions.iter().filter(|held| key::is_canary(&held.key, &place.folder)) {

@@ -23,7 +23,7 @@ pub fn tags_of(rule: &ReplicationRule) -> BTreeMap<String, String> {
     rule.filter.as_ref().map(|filter| filter.tags.clone()).unwrap_or_default()
 }
 
-/// Whether a rule matches objects in a folder, whatever their tags.
+/// Whether a rule matches objects in a folder, with any tags.
 pub fn may_match(rule: &ReplicationRule, folder: &str) -> bool {
     is_enabled(rule) && folder.starts_with(prefix_of(rule))
 }

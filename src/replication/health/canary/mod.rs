@@ -28,11 +28,11 @@ use std::time::Duration;
 use crate::api::Interval;
 
 pub use facts::{BucketFacts, CanaryFacts};
-pub use flight::{Ending, ReplicationStatus};
+pub use flight::{CanaryEnding, ReplicationStatus};
 pub use leftovers::{Leftover, leftovers};
 pub use matching::prefix_of;
-pub use object::{CanaryObject, HeldVersion, VersionAt, Written};
-pub use place::Place;
+pub use object::{CanaryObject, HeldVersion, VersionAt, WrittenCanary};
+pub use place::CanaryPlace;
 pub use probe::{Probe, Probes};
 pub use refusal::Refused;
 

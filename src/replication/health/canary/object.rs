@@ -18,7 +18,7 @@ pub struct CanaryObject {
 
 /// What S3 answers when an object is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct WrittenCanary {
     pub version: String,
     /// S3 encrypted it with a KMS key.
     pub encrypted: bool,

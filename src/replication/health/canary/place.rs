@@ -5,24 +5,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::{CanaryPlace, ReplicationRule};
+use crate::api::{CanaryPlaceStatus, ReplicationRule};
 use crate::replication::bucket::BucketAddress;
 use crate::replication::health::canary::key;
 use crate::replication::health::canary::matching::may_match;
 
 /// A folder in a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct CanaryPlace {
     pub bucket: BucketAddress,
     /// The beginning of the keys; it ends with the resource's UID and `/`.
     pub folder: String,
 }
 
-impl From<&Place> for CanaryPlace {
-    fn from(place: &Place) -> CanaryPlace {
-        let Place { bucket, folder } = place.clone();
+impl From<&CanaryPlace> for CanaryPlaceStatus {
+    fn from(place: &CanaryPlace) -> CanaryPlaceStatus {
+        let CanaryPlace { bucket, folder } = place.clone();
         let BucketAddress { name, region, account_id, account_ref } = bucket;
-        CanaryPlace { bucket: name, region, account: account_id, account_ref, prefix: folder }
+        CanaryPlaceStatus { bucket: name, region, account: account_id, account_ref, prefix: folder }
     }
 }
 
@@ -33,9 +33,10 @@ pub fn reachable(
     source: &BucketAddress,
     destinations: &BTreeMap<String, BucketAddress>,
     rules: &[ReplicationRule],
-) -> BTreeSet<Place> {
+) -> BTreeSet<CanaryPlace> {
     let places = folders.iter().flat_map(|folder| {
-        let place = |bucket: &BucketAddress| Place { bucket: bucket.clone(), folder: (*folder).to_owned() };
+        let place =
+            |bucket: &BucketAddress| CanaryPlace { bucket: bucket.clone(), folder: (*folder).to_owned() };
         let matching = rules.iter().filter(|rule| may_match(rule, folder));
         let abroad = matching.filter_map(|rule| destinations.get(&rule.destination.bucket));
         std::iter::once(source).chain(abroad).map(place).collect::<Vec<_>>()
@@ -43,19 +44,19 @@ pub fn reachable(
     places.collect()
 }
 
-/// The places that a status names. Those that are not in a folder of the resource are left out: whoever may write the
-/// status could name anything there.
-pub fn remembered(held: &[CanaryPlace], uid: &str) -> BTreeSet<Place> {
+/// The places that a status names. Those that are not in a folder of the resource are left out, because a user who may
+/// write the status could name any place there.
+pub fn remembered(held: &[CanaryPlaceStatus], uid: &str) -> BTreeSet<CanaryPlace> {
     let own = held.iter().filter(|place| key::is_folder_of(&place.prefix, uid));
     own.map(|place| {
-        let CanaryPlace { bucket, region, account, account_ref, prefix } = place.clone();
+        let CanaryPlaceStatus { bucket, region, account, account_ref, prefix } = place.clone();
         let bucket = BucketAddress { name: bucket, region, account_id: account, account_ref };
-        Place { bucket, folder: prefix }
+        CanaryPlace { bucket, folder: prefix }
     })
     .collect()
 }
 
 /// Places as the status lists them.
-pub fn listed(places: &BTreeSet<Place>) -> Vec<CanaryPlace> {
-    places.iter().map(CanaryPlace::from).collect()
+pub fn listed(places: &BTreeSet<CanaryPlace>) -> Vec<CanaryPlaceStatus> {
+    places.iter().map(CanaryPlaceStatus::from).collect()
 }

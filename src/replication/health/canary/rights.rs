@@ -1,8 +1,8 @@
 //! The operator's rights for canaries.
 //!
 //! In: resources that ask for canaries, or an `AwsAccount` that allows them. Out: statements for the policy of the
-//! operator's identity; none where nobody asks. Objects are named by the prefix of the rule and that of canaries: no other
-//! object can be written or deleted.
+//! operator's identity; none where no resource asks. Objects are named by the prefix of the rule and that of canaries:
+//! no other object can be written or deleted.
 
 use std::collections::BTreeSet;
 

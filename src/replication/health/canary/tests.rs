@@ -190,8 +190,8 @@ proptest! {
                     flight.read(status, now);
                 }
                 Move::List => {
-                    let listed: Vec<(Place, Vec<HeldVersion>)> = ["one", "two"].map(|bucket| {
-                        let place = Place { bucket: address(bucket), folder: String::new() };
+                    let listed: Vec<(CanaryPlace, Vec<HeldVersion>)> = ["one", "two"].map(|bucket| {
+                        let place = CanaryPlace { bucket: address(bucket), folder: String::new() };
                         let held = there.iter().filter(|held| held.bucket.name == bucket);
                         let held = held.map(|held| HeldVersion {
                             key: held.key.clone(), version: held.version.clone(), modified: at(0),
@@ -215,7 +215,7 @@ proptest! {
     fn nothing_but_canaries_is_ever_taken_up(keys in vec(any_key(), 0..10)) {
         let folder = key::folder("", PREFIX, UID);
         let version = |key: &String| HeldVersion { key: key.clone(), version: "v".into(), modified: at(0) };
-        let place = Place { bucket: address("source"), folder: folder.clone() };
+        let place = CanaryPlace { bucket: address("source"), folder: folder.clone() };
         let listed = [(place, keys.iter().map(version).collect::<Vec<_>>())];
         let found = leftovers(&listed, "source");
         for leftover in &found {
@@ -361,14 +361,14 @@ fn an_unknown_status_is_not_final_and_both_spellings_of_complete_are() {
     for header in ["PENDING", "REPLICA", "UNHEARD_OF"] {
         assert_eq!(judge(Some(ReplicationStatus::parse(Some(header))), Duration::ZERO), None, "{header}");
     }
-    assert_eq!(judge(Some(ReplicationStatus::Pending), LONGEST), Some(Ending::Abandoned));
+    assert_eq!(judge(Some(ReplicationStatus::Pending), LONGEST), Some(CanaryEnding::Abandoned));
 }
 
 #[test]
 fn an_object_without_a_status_is_not_eligible_only_after_a_minute() {
     let absent = ReplicationStatus::parse(None);
     assert_eq!(judge(Some(absent), Duration::from_secs(59)), None);
-    assert_eq!(judge(Some(absent), Duration::from_secs(60)), Some(Ending::NotEligible));
+    assert_eq!(judge(Some(absent), Duration::from_secs(60)), Some(CanaryEnding::NotEligible));
 }
 
 #[test]
@@ -382,7 +382,7 @@ fn a_canary_is_read_often_at_first_and_once_a_minute_at_last() {
 fn replicas_without_a_source_are_deleted_and_markers_are_nobodys() {
     let folder = key::folder("", PREFIX, UID);
     let key = key::key(&folder, "all", 7);
-    let place = |bucket: &str| Place { bucket: address(bucket), folder: folder.clone() };
+    let place = |bucket: &str| CanaryPlace { bucket: address(bucket), folder: folder.clone() };
     let held = vec![HeldVersion { key: key.clone(), version: "r".into(), modified: at(0) }];
     let listed = [(place("source"), Vec::new()), (place("copies"), held)];
     let leftover = leftovers(&listed, "source").remove(0);
@@ -398,7 +398,7 @@ fn replicas_without_a_source_are_deleted_and_markers_are_nobodys() {
 
 #[test]
 fn a_status_that_names_a_folder_of_another_resource_names_nothing() {
-    let held_in = |prefix: &str| crate::api::CanaryPlace {
+    let held_in = |prefix: &str| crate::api::CanaryPlaceStatus {
         bucket: "b".into(),
         prefix: prefix.into(),
         ..Default::default()

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::api::{ConditionType, DriftEntry, Reason};
 use crate::iam::Partition;
 use crate::iam::arn::account_of_arn;
-use crate::replication::configuration::Filter;
+use crate::replication::configuration::RuleFilter;
 use crate::replication::desired::DesiredRole;
 use crate::replication::plan::input::PlanInput;
 use crate::replication::refusal::Refusal;
@@ -30,7 +30,7 @@ fn refuse(about: ConditionType, message: String) -> Refusal {
 /// and units of UTF-16 of a tag.
 pub(crate) fn require_filters_fit(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let too_long = input.desired.rules.iter().filter_map(|(id, rule)| {
-        let Filter { prefix, tags } = &rule.filter;
+        let RuleFilter { prefix, tags } = &rule.filter;
         if prefix.len() > MAX_KEY {
             let bytes = prefix.len();
             return Some(format!(

@@ -19,7 +19,11 @@ use crate::replication::resource_id::{belongs_to_another, owner_of};
 /// The source bucket exists, and belongs to the account of the source.
 pub(crate) fn require_source(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let account_id = &input.observed.caller.account;
-    SOURCE.require(&[Located { name: &input.desired.source.name, held: &input.observed.source, account_id }])
+    SOURCE.require(&[ExpectedBucket {
+        name: &input.desired.source.name,
+        held: &input.observed.source,
+        account_id,
+    }])
 }
 
 /// The destination buckets exist, and belong to the accounts that the spec names. In another account the operator
@@ -30,13 +34,13 @@ pub(crate) fn require_destinations(input: &PlanInput<'_>, _: &[DriftEntry]) -> R
         let held = input.observed.destinations.get(&d.name)?;
         let account_id = d.account_id.as_ref().unwrap_or(own);
         let denied = matches!(&held.region, Err(failure) if failure.class == FailureClass::Denied);
-        (!denied || account_id == own).then_some(Located { name: &d.name, held, account_id })
+        (!denied || account_id == own).then_some(ExpectedBucket { name: &d.name, held, account_id })
     });
     DESTINATION.require(&judged.collect::<Vec<_>>())
 }
 
 /// A bucket, with the account that must own it.
-struct Located<'a> {
+struct ExpectedBucket<'a> {
     name: &'a str,
     held: &'a ObservedBucket,
     account_id: &'a str,
@@ -58,7 +62,7 @@ const DESTINATION: Part = Part {
 };
 
 impl Part {
-    fn require(&self, buckets: &[Located<'_>]) -> Result<(), Refusal> {
+    fn require(&self, buckets: &[ExpectedBucket<'_>]) -> Result<(), Refusal> {
         let Part { name: part, missing, correct } = self;
         let refuse = |reason, message| Refusal::new(reason, ConditionType::ReplicationReady, message);
         let absent = buckets.iter().filter(|bucket| matches!(bucket.held.region, Ok(None)));
@@ -75,7 +79,7 @@ impl Part {
             refuse(*missing, message)
         });
         let failed = buckets.iter().filter_map(|bucket| {
-            let Located { name, held, account_id } = bucket;
+            let ExpectedBucket { name, held, account_id } = bucket;
             let failure = held.region.as_ref().err()?;
             Some(match failure.class {
                 FailureClass::WrongOwner => refuse(

@@ -1,4 +1,5 @@
-//! The preconditions of a write, which `Observe` does not need. Which role and which configuration may be adopted is decided here.
+//! The preconditions of a write, which `Observe` does not need. They decide which role and which configuration may be
+//! adopted.
 //!
 //! In: the planner's input, and the differences. Out: refusals where role or configuration is someone else's and may
 //! not be adopted, where versioning cannot be enabled, where IAM or S3 cannot take a tag or a filter, and where a
@@ -10,11 +11,11 @@ use crate::api::{AwsResource, ConditionType, DriftEntry, Reason, VersioningPolic
 use crate::iam::bucket_policy::{self, MAX_BUCKET_POLICY};
 use crate::iam::document::{MAX_INLINE_POLICY, Statement};
 use crate::mutants::{Mutant, is_on};
-use crate::replication::configuration::Filter;
+use crate::replication::configuration::RuleFilter;
 use crate::replication::desired::{DesiredBucket, DesiredRole};
 use crate::replication::observed::{ObservedBucket, Versioning};
 use crate::replication::plan::input::PlanInput;
-use crate::replication::plan::transition::{Transition, exact_while_unread};
+use crate::replication::plan::transition::{TransitionPolicies, exact_while_unread};
 use crate::replication::refusal::Refusal;
 use crate::replication::resource_id::{is_named_by, is_same_key, owner_of};
 
@@ -25,7 +26,7 @@ pub(crate) fn require_role_ours(input: &PlanInput<'_>, _: &[DriftEntry]) -> Resu
     };
     let id = input.replication.id;
     let refuse = |message| Err(Refusal::new(Reason::ForeignRole, ConditionType::RoleReady, message));
-    // Names are unique in an account whatever the path, and IAM cannot move a role.
+    // A name is unique in an account under all paths, and IAM cannot move a role.
     if held.path != wanted.path {
         return refuse(format!(
             "role {} exists with the path {} and not {}; choose another role.name, or use it as it is by role.arn",
@@ -158,7 +159,7 @@ pub(crate) fn require_tags_distinct(input: &PlanInput<'_>, _: &[DriftEntry]) -> 
 pub(crate) fn require_filters_writable(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let has_no_form = |c: &char| matches!(c, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
     let unwritable = input.desired.rules.iter().filter_map(|(id, rule)| {
-        let Filter { prefix, tags } = &rule.filter;
+        let RuleFilter { prefix, tags } = &rule.filter;
         let in_tags = tags.iter().flat_map(|(key, value)| key.chars().chain(value.chars()));
         Some((id, prefix.chars().chain(in_tags).find(has_no_form)?))
     });
@@ -181,7 +182,7 @@ pub(crate) fn require_bucket_policies_fit(
     differences: &[DriftEntry],
 ) -> Result<(), Refusal> {
     let about = ConditionType::RoleReady;
-    let transition = Transition::of(input, differences);
+    let transition = TransitionPolicies::of(input, differences);
     let fits = |(bucket, exact): (&String, &Vec<Statement>)| {
         let held = match input.observed.bucket_policies.get(bucket)? {
             Ok(held) => held.as_ref(),
@@ -218,7 +219,7 @@ pub(crate) fn require_role_policy_fits(
             role.name
         ));
     }
-    match Transition::of(input, differences).role_policy.map(|policy| policy.size()) {
+    match TransitionPolicies::of(input, differences).role_policy.map(|policy| policy.size()) {
         Some(size) if size > MAX_INLINE_POLICY => refuse(format!(
             "while the configuration is replaced, the policy of role {} would have {size} characters, for the present destinations and the new ones together, and IAM allows {MAX_INLINE_POLICY}; change fewer destinations at a time, or set role.name to another name, so that each role has one of the two policies",
             role.name

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::api::BucketReplication;
 use crate::iam::bucket_policy;
 use crate::runtime::Error;
-use crate::runtime::action::Action as Next;
+use crate::runtime::action::Action;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
@@ -18,7 +18,7 @@ use crate::simulation::explore::properties::{Property, canary_left, violated};
 use crate::simulation::explore::run::judge::Actor;
 use crate::simulation::explore::run::words::sentence;
 use crate::simulation::explore::run::{
-    Check, Facts, INTERVAL, Live, NAMESPACE, Place, Reconcile, Run, SOON, WATCH, hash,
+    Check, Facts, INTERVAL, Live, NAMESPACE, Reconcile, Run, RunPoint, SOON, WATCH, hash,
 };
 use crate::simulation::hook::{Call, Choice};
 
@@ -107,7 +107,7 @@ impl Run {
             let reconcile = async move {
                 match operator.reconcile_backfill(NAMESPACE, name) {
                     Some(reconcile) => reconcile.await,
-                    None => Ok(Next::await_change()),
+                    None => Ok(Action::await_change()),
                 }
             };
             return Some((object, Box::pin(reconcile)));
@@ -118,7 +118,7 @@ impl Run {
             let reconcile = async move {
                 match operator.reconcile(NAMESPACE, name) {
                     Some(reconcile) => reconcile.await,
-                    None => Ok(Next::await_change()),
+                    None => Ok(Action::await_change()),
                 }
             };
             return Some((object, Box::pin(reconcile)));
@@ -127,7 +127,7 @@ impl Run {
         let reconcile = async move {
             match operator.reconcile_account(account) {
                 Some(reconcile) => reconcile.await,
-                None => Ok(Next::await_change()),
+                None => Ok(Action::await_change()),
             }
         };
         Some((object, Box::pin(reconcile)))
@@ -163,7 +163,7 @@ impl Run {
         }
     }
 
-    pub(super) fn finished(&mut self, check: &Check, result: Result<Next, Error>) {
+    pub(super) fn finished(&mut self, check: &Check, result: Result<Action, Error>) {
         self.refresh();
         if let Some((number, left)) = self.held.filter(|(number, _)| *number != check.number) {
             self.held = (left > 1).then(|| (number, left - 1));
@@ -236,7 +236,7 @@ impl Run {
 
     /// Answers a call that waits.
     pub(super) fn answer(&mut self, index: usize, choice: Choice, stale: bool) {
-        let name = self.name(Place::Call(index));
+        let name = self.name(RunPoint::Call(index));
         self.count(name.clone());
         let waiting = self.wire.lock().waiting.remove(index);
         let Some(place) = self.checks.iter().position(|check| check.number == waiting.check) else { return };

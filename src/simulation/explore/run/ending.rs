@@ -135,7 +135,7 @@ impl Run {
             return left(format!("its configuration of bucket {bucket}"));
         }
         let sid = bucket_policy::sid(&[NAMESPACE, name, name]);
-        let holds = |bucket: &crate::simulation::world::Bucket| {
+        let holds = |bucket: &crate::simulation::world::SimulatedBucket| {
             statements(bucket.policy.as_ref()).iter().any(|statement| has_sid(statement, &sid))
         };
         let bucket = world.buckets.iter().find(|(_, bucket)| holds(bucket));

@@ -1,15 +1,15 @@
 //! What may happen at a decision point, and what it does.
 //!
-//! In: a run at a decision point, and an action. Out: the run after it.
+//! In: a run at a decision point, and a deviation. Out: the run after it.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use crate::api::BucketReplication;
 use crate::replication::FailureClass;
-use crate::simulation::explore::action::{Action, Budget};
 use crate::simulation::explore::deed::Deed;
-use crate::simulation::explore::run::{NAMESPACE, Place, Process, Run, Writer};
+use crate::simulation::explore::deviation::{Budget, Deviation};
+use crate::simulation::explore::run::{NAMESPACE, Process, Run, RunPoint, Writer};
 use crate::simulation::hook::{Call, Choice};
 
 /// How many checks of a new leader come before the last call of the former one takes effect: the first one may only find
@@ -18,59 +18,59 @@ const CHECKS_MEANWHILE: u8 = 2;
 
 impl Run {
     /// What may happen here other than what happens when nobody interferes.
-    pub fn alternatives(&self) -> Vec<Action> {
+    pub fn alternatives(&self) -> Vec<Deviation> {
         let mut found = Vec::new();
-        let place = self.place();
+        let point = self.run_point();
         let wire = self.wire.lock();
         let mut with_deeds = true;
-        match place {
-            Place::Call(index) => {
+        match point {
+            RunPoint::Call(index) => {
                 let Some(waiting) = wire.waiting.get(index) else { return found };
                 let call = &waiting.call;
-                found.push(Action::Fail);
+                found.push(Deviation::Fail);
                 if call.is_write() {
-                    found.extend([Action::LoseAnswer, Action::DieAfter]);
+                    found.extend([Deviation::LoseAnswer, Deviation::DieAfter]);
                 }
                 let reads =
                     matches!(call, Call::Observe | Call::ObserveForDeletion | Call::ReadBucketPolicy(_));
                 if reads && self.may_answer_stale() {
-                    found.push(Action::AnswerStale);
+                    found.push(Deviation::AnswerStale);
                 }
                 let others = (0..wire.waiting.len()).filter(|other| *other != index);
-                found.extend(others.map(Action::AnswerOther));
+                found.extend(others.map(Deviation::AnswerOther));
                 with_deeds = call.is_write()
                     || reads
                     || matches!(call, Call::Live(_) | Call::NamespaceLabels(_) | Call::Verify(_))
                     || matches!(call, Call::FindJob | Call::DescribeJob(_) | Call::ReadRole(_));
                 if self.scene.standby && call.is_write() && self.is_leaders(waiting.check) {
-                    found.push(Action::TakeOver);
+                    found.push(Deviation::TakeOver);
                 }
             }
-            Place::Idle => {
+            RunPoint::Idle => {
                 if self.begun > 0 {
-                    found.push(Action::Restart);
+                    found.push(Deviation::Restart);
                     if self.last_work().is_some() {
-                        found.push(Action::CheckEarly);
+                        found.push(Deviation::CheckEarly);
                     }
                 }
             }
         }
         drop(wire);
-        if place != Place::Idle {
+        if point != RunPoint::Idle {
             let idle = |resource: &usize| {
                 !self.checks.iter().any(|c| c.resource == *resource && c.process == self.leader)
             };
             let due = (0..self.settled.len()).filter(idle);
             let due = due.filter(|resource| self.settled.get(*resource) == Some(&false));
-            found.extend(due.map(Action::Switch));
+            found.extend(due.map(Deviation::Switch));
         }
         if with_deeds {
             if self.scene.standby {
-                found.push(Action::MoveLease);
+                found.push(Deviation::MoveLease);
             }
-            found.extend(self.scene.deeds.iter().map(Action::Deed));
+            found.extend(self.scene.deeds.iter().map(Deviation::Deed));
         }
-        found.retain(|action| self.left.get(&action.budget()).is_some_and(|left| *left > 0));
+        found.retain(|deviation| self.left.get(&deviation.budget()).is_some_and(|left| *left > 0));
         found
     }
 
@@ -94,29 +94,29 @@ impl Run {
     }
 
     /// Does something other than what happens when nobody interferes; `false`: there is nothing to do it to.
-    pub fn interfere(&mut self, action: Action) -> bool {
-        let mirrored = self.mirrored(action);
+    pub fn interfere(&mut self, deviation: Deviation) -> bool {
+        let mirrored = self.mirrored(deviation);
         self.reflect(|mirror| mirror.interfere(mirrored));
-        if let Some(left) = self.left.get_mut(&action.budget()) {
+        if let Some(left) = self.left.get_mut(&deviation.budget()) {
             *left = left.saturating_sub(1);
         }
         self.transitions += 1;
         self.changing.fill(0);
-        let place = self.place();
-        match (action, place) {
-            (Action::Deed(deed), _) => return self.act(deed),
-            (Action::MoveLease, _) => self.move_lease(),
-            (Action::TakeOver, Place::Call(index)) => self.take_over(index),
-            (Action::Switch(resource), _) => return self.begin(resource, false),
-            (Action::AnswerOther(index), Place::Call(_)) => self.answer(index, Choice::Answer, false),
-            (Action::Fail, Place::Call(i)) => {
+        let point = self.run_point();
+        match (deviation, point) {
+            (Deviation::Deed(deed), _) => return self.act(deed),
+            (Deviation::MoveLease, _) => self.move_lease(),
+            (Deviation::TakeOver, RunPoint::Call(index)) => self.take_over(index),
+            (Deviation::Switch(resource), _) => return self.begin(resource, false),
+            (Deviation::AnswerOther(index), RunPoint::Call(_)) => self.answer(index, Choice::Answer, false),
+            (Deviation::Fail, RunPoint::Call(i)) => {
                 self.answer(i, Choice::FailBefore(FailureClass::Unavailable), false)
             }
-            (Action::LoseAnswer, Place::Call(i)) => self.answer(i, Choice::FailAfter, false),
-            (Action::AnswerStale, Place::Call(i)) => self.answer(i, Choice::Answer, true),
-            (Action::DieAfter, Place::Call(i)) => self.answer(i, Choice::DieAfter, false),
-            (Action::Restart, Place::Idle) => self.restart(),
-            (Action::CheckEarly, Place::Idle) => {
+            (Deviation::LoseAnswer, RunPoint::Call(i)) => self.answer(i, Choice::FailAfter, false),
+            (Deviation::AnswerStale, RunPoint::Call(i)) => self.answer(i, Choice::Answer, true),
+            (Deviation::DieAfter, RunPoint::Call(i)) => self.answer(i, Choice::DieAfter, false),
+            (Deviation::Restart, RunPoint::Idle) => self.restart(),
+            (Deviation::CheckEarly, RunPoint::Idle) => {
                 let Some(resource) = self.last_work() else { return false };
                 self.unsettle();
                 return self.begin(resource, true);
@@ -221,9 +221,9 @@ impl Run {
     pub fn go_on(&mut self) -> bool {
         self.reflect(|mirror| mirror.go_on());
         self.transitions += 1;
-        match self.place() {
-            Place::Call(index) => self.answer(index, Choice::Answer, false),
-            Place::Idle => {
+        match self.run_point() {
+            RunPoint::Call(index) => self.answer(index, Choice::Answer, false),
+            RunPoint::Idle => {
                 let Some(resource) = self.next_work() else { return self.held.take().is_some() };
                 self.count("idle".to_owned());
                 self.begin(resource, false);

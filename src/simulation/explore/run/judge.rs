@@ -19,7 +19,7 @@ use crate::simulation::hook::Call;
 use crate::simulation::world::World;
 
 /// The finalizers of each object.
-type Finalizers = BTreeMap<ObjectName, Vec<Value>>;
+type FinalizersByObject = BTreeMap<ObjectName, Vec<Value>>;
 
 impl Run {
     /// A call was issued: whether it may be made at this moment.
@@ -108,7 +108,7 @@ impl Run {
     pub(super) fn wrote(
         &mut self,
         world: &Arc<World>,
-        held: &Finalizers,
+        held: &FinalizersByObject,
         actor: &Actor<'_>,
         call: &Call,
         read: Option<&Option<Value>>,
@@ -194,7 +194,7 @@ impl Run {
     }
 
     /// The finalizers of all objects.
-    pub(super) fn finalizers(&self) -> Finalizers {
+    pub(super) fn finalizers(&self) -> FinalizersByObject {
         let of = |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
         self.cluster
             .with(|server| server.objects.iter().map(|(name, object)| (name.clone(), of(object))).collect())

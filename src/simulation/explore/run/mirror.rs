@@ -3,7 +3,7 @@
 //! In: what happens in a run. Out: the same in its mirror, with the first resource where the run has the second, so that
 //! the states of both count as one. Nothing is renamed: the mirror is a run of its own.
 
-use crate::simulation::explore::action::Action;
+use crate::simulation::explore::deviation::Deviation;
 use crate::simulation::explore::run::Run;
 
 impl Run {
@@ -17,17 +17,17 @@ impl Run {
         self.mirror = Some(mirror);
     }
 
-    /// The action that is to the other of two equal resources what this one is to the first.
-    pub(super) fn mirrored(&self, action: Action) -> Action {
+    /// The deviation that is to the other of two equal resources what this one is to the first.
+    pub(super) fn mirrored(&self, deviation: Deviation) -> Deviation {
         let swapped = |work: usize| if work < 2 { 1 - work } else { work };
-        match action {
-            Action::Switch(work) => Action::Switch(swapped(work)),
-            Action::Deed(deed) => {
+        match deviation {
+            Deviation::Switch(work) => Deviation::Switch(swapped(work)),
+            Deviation::Deed(deed) => {
                 let pairs = self.scene.twins.iter();
                 let other = pairs.flat_map(|(one, two)| [(one, two), (two, one)]);
                 let other = other.into_iter().find(|(name, _)| **name == deed.name).map(|(_, other)| *other);
                 let found = self.scene.deeds.iter().find(|deed| Some(deed.name) == other);
-                Action::Deed(found.unwrap_or(deed))
+                Deviation::Deed(found.unwrap_or(deed))
             }
             other => other,
         }

@@ -9,7 +9,7 @@ mod ending;
 mod interfere;
 mod judge;
 mod mirror;
-mod times;
+mod time_numbers;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,18 +27,18 @@ use serde_json::Value;
 
 use crate::api::BucketReplication;
 use crate::runtime::Error;
-use crate::runtime::action::Action as Next;
+use crate::runtime::action::Action;
 use crate::runtime::clock::SimulatedClock;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
-use crate::simulation::explore::action::{BUDGETS, Budget};
+use crate::simulation::explore::deviation::{BUDGETS, Budget};
 use crate::simulation::explore::properties::{Violation, leaves_aws_alone};
-use crate::simulation::explore::run::times::Times;
+use crate::simulation::explore::run::time_numbers::TimeNumbers;
 use crate::simulation::explore::run::words::call_name;
 use crate::simulation::explore::scene::Scene;
 use crate::simulation::hook::{Call, Choice, Hook};
-use crate::simulation::operator::Operator;
+use crate::simulation::operator::SimulatedOperator;
 use crate::simulation::world::World;
 
 const NAMESPACE: &str = "data";
@@ -56,7 +56,7 @@ const STALE: Duration = Duration::from_secs(60);
 const WATCH: Duration = Duration::from_secs(1);
 
 /// A call that waits for its answer.
-struct Waiting {
+struct WaitingCall {
     check: usize,
     call: Call,
     slot: Arc<Mutex<Option<Choice>>>,
@@ -67,13 +67,13 @@ struct Waiting {
 struct Wire {
     /// The check that is polled.
     polled: usize,
-    waiting: Vec<Waiting>,
+    waiting: Vec<WaitingCall>,
 }
 
-type Reconcile = Pin<Box<dyn Future<Output = Result<Next, Error>> + Send>>;
+type Reconcile = Pin<Box<dyn Future<Output = Result<Action, Error>> + Send>>;
 
 struct Process {
-    operator: Arc<Operator>,
+    operator: Arc<SimulatedOperator>,
     leads: Arc<AtomicBool>,
     /// The API server's state that the watches brought last, as a hash.
     cache: u64,
@@ -167,7 +167,7 @@ struct Ghost {
 
 /// Where a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum RunPoint {
     /// A call waits: its index.
     Call(usize),
     Idle,
@@ -213,7 +213,7 @@ pub struct Run {
     /// AWS as it was shown last, and as text.
     world: Option<(Arc<World>, String)>,
     /// The objects of the API server as they were shown last: most stay as they are from one step to the next.
-    shown: BTreeMap<ObjectName, Shown>,
+    shown: BTreeMap<ObjectName, ShownObject>,
     violation: Option<Violation>,
     /// How often a property was judged.
     pub judged: u64,
@@ -245,20 +245,20 @@ fn hook(wire: &Arc<Mutex<Wire>>) -> Hook {
         let slot: Arc<Mutex<Option<Choice>>> = Arc::default();
         let mut wire = wire.lock();
         let check = wire.polled;
-        wire.waiting.push(Waiting { check, call, slot: slot.clone() });
+        wire.waiting.push(WaitingCall { check, call, slot: slot.clone() });
         Box::pin(poll_fn(move |_| slot.lock().take().map_or(Poll::Pending, Poll::Ready)))
     })
 }
 
 /// An object of the API server, as it counts for the state.
-struct Shown {
+struct ShownObject {
     version: Value,
     /// Without versions and times.
     text: String,
 }
 
-impl Shown {
-    fn new(object: &Value) -> Shown {
+impl ShownObject {
+    fn new(object: &Value) -> ShownObject {
         let mut object = object.clone();
         let version = object["metadata"]["resourceVersion"].take();
         let conditions = object["status"]["conditions"].as_array_mut();
@@ -268,7 +268,7 @@ impl Shown {
         for time in ["/status/lastCorrection/time", "/status/configuredAt"] {
             object.pointer_mut(time).map(Value::take);
         }
-        Shown { version, text: object.to_string() }
+        ShownObject { version, text: object.to_string() }
     }
 }
 
@@ -343,7 +343,8 @@ impl Run {
             Box::new(move || leads.load(Ordering::Relaxed))
         };
         let (cloud, cluster, clock) = (&self.cloud, &self.cluster, &self.clock);
-        let operator = Operator::start_under((cloud, cluster, clock), hook(&self.wire), may_begin, |_| {});
+        let operator =
+            SimulatedOperator::start_under((cloud, cluster, clock), hook(&self.wire), may_begin, |_| {});
         let mut process = Process { operator: Arc::new(operator), leads, cache: 0 };
         self.sync(&mut process);
         process
@@ -372,7 +373,7 @@ impl Run {
         let (world, server) = match times_count {
             true => (hash(world), hash(server)),
             false => {
-                let mut times = Times::default();
+                let mut times = TimeNumbers::default();
                 (hash(times.ranked(world)), hash(times.ranked(&server)))
             }
         };
@@ -408,7 +409,7 @@ impl Run {
             for (name, object) in &server.objects {
                 let version = &object["metadata"]["resourceVersion"];
                 if self.shown.get(name).is_none_or(|shown| shown.version != *version) {
-                    self.shown.insert(name.clone(), Shown::new(object));
+                    self.shown.insert(name.clone(), ShownObject::new(object));
                     self.decode(name, Some(object));
                 }
             }
@@ -432,22 +433,22 @@ impl Run {
         }
     }
 
-    fn place(&self) -> Place {
+    fn run_point(&self) -> RunPoint {
         let wire = self.wire.lock();
-        let is_held = |waiting: &Waiting| self.held.is_some_and(|(check, _)| check == waiting.check);
+        let is_held = |waiting: &WaitingCall| self.held.is_some_and(|(check, _)| check == waiting.check);
         let of_active =
             wire.waiting.iter().position(|waiting| waiting.check == self.active && !is_held(waiting));
         match of_active.or_else(|| wire.waiting.iter().position(|waiting| !is_held(waiting))) {
-            Some(index) => Place::Call(index),
-            None => Place::Idle,
+            Some(index) => RunPoint::Call(index),
+            None => RunPoint::Idle,
         }
     }
 
     /// The name of a place without its count.
-    fn name(&self, place: Place) -> String {
-        match place {
-            Place::Idle => "idle".to_owned(),
-            Place::Call(index) => {
+    fn name(&self, point: RunPoint) -> String {
+        match point {
+            RunPoint::Idle => "idle".to_owned(),
+            RunPoint::Call(index) => {
                 let wire = self.wire.lock();
                 let Some(waiting) = wire.waiting.get(index) else { return String::new() };
                 let of = self.checks.iter().find(|check| check.number == waiting.check);
@@ -478,7 +479,7 @@ impl Run {
 
     /// The name of the decision point: what is about to happen, and for the how many-th time.
     pub fn point(&self) -> String {
-        let name = self.name(self.place());
+        let name = self.name(self.run_point());
         let count = self.counts.get(&name).copied().unwrap_or_default() + 1;
         format!("{name}.{count}")
     }
@@ -539,7 +540,7 @@ impl Run {
     /// What a process remembers, as text.
     fn remembered(&self, process: &Process, now: std::time::Instant) -> String {
         let text = process.operator.fingerprint(now);
-        if self.scene.backfills.is_empty() { text } else { Times::default().ranked(&text) }
+        if self.scene.backfills.is_empty() { text } else { TimeNumbers::default().ranked(&text) }
     }
 
     /// Whether so many checks that changed something are too many.

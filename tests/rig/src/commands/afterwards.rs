@@ -29,12 +29,12 @@ pub struct Afterwards {
 }
 
 /// Changes the definition of the kind, as an upgrade does: the API server ends each watch of it, and answers 410 to one
-/// that goes on from a version of before. Returns once the operator has read all resources anew and acts on a change.
+/// that goes on from a version of before. Returns once the operator has read all resources again and acts on a change.
 ///
 /// # Errors
-/// If the operator does not come back, or did not read anew.
+/// If the operator does not come back, or did not read again.
 pub async fn relist(world: &World, operator: &Operator) -> Result<Afterwards> {
-    progress::say("changing the definition, so that the operator must list all resources anew");
+    progress::say("changing the definition, so that the operator must list all resources again");
     let (before, watched) = (reads(world)?, watches(world)?);
     world.proxy.clear();
     let sampler = MemorySampler::start(operator.pid());
@@ -48,7 +48,7 @@ pub async fn relist(world: &World, operator: &Operator) -> Result<Afterwards> {
     // end of the list.
     let begun = Instant::now();
     while watches(world)? - watched < 2 {
-        ensure!(begun.elapsed() < DEADLINE, "the operator listed nothing anew:\n{}", operator.log());
+        ensure!(begun.elapsed() < DEADLINE, "the operator listed nothing again:\n{}", operator.log());
         tokio::time::sleep(POLL).await;
     }
     check_on_request(world, &name_of(0)).await.with_context(|| operator.log())?;

@@ -15,7 +15,7 @@ use crate::replication::ResourceId;
 use crate::replication::backfill::BackfillContext;
 
 /// A backfill whose spec may not be readable.
-pub struct Subject<'a> {
+pub struct BackfillObject<'a> {
     pub key: &'a ObjectKey,
     pub metadata: &'a ObjectMeta,
     /// `None`: it cannot be decoded.
@@ -24,17 +24,17 @@ pub struct Subject<'a> {
     pub id: ResourceId,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> BackfillObject<'a> {
     pub fn new<C, K>(
         key: &'a ObjectKey,
         metadata: &'a ObjectMeta,
         object: Option<&'a ReplicationBackfill>,
         cached: Option<&ReplicationBackfillStatus>,
         cx: &Context<C, K>,
-    ) -> Subject<'a> {
+    ) -> BackfillObject<'a> {
         let status = cx.memory.status(&key.uid, cached, cx.shared.clock.now());
         let id = cx.shared.settings.resource_id(metadata);
-        Subject { key, metadata, spec: object.map(|object| &object.spec), status, id }
+        BackfillObject { key, metadata, spec: object.map(|object| &object.spec), status, id }
     }
 
     pub fn has_finalizer(&self) -> bool {
@@ -65,7 +65,7 @@ impl<'a> Subject<'a> {
         self.requested().map(handled_request) != self.status.last_handled_request
     }
 
-    /// What a status of this backfill is made with.
+    /// The circumstances of a report about this backfill.
     pub fn context<C, K>(&self, cx: &Context<C, K>) -> BackfillContext<'_> {
         BackfillContext {
             generation: self.metadata.generation,

@@ -13,7 +13,7 @@ use crate::replication::backfill::request::report_location;
 /// How long S3 lets a job wait for approval.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// What is wished of a job.
+/// The user's wish for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
     /// The user cancelled the backfill or deletes it.
@@ -28,59 +28,59 @@ impl Wish {
     }
 }
 
-/// What a job has come to.
+/// What the state of a job means for its backfill.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct JobVerdict {
     pub reason: Reason,
     pub message: String,
     /// The job has ended.
     pub ended: bool,
-    /// What S3 is to be asked for.
+    /// The change to ask S3 for.
     pub update: Option<JobUpdate>,
 }
 
-impl Verdict {
-    pub fn ended(reason: Reason, message: impl Into<String>) -> Verdict {
-        Verdict { reason, message: message.into(), ended: true, update: None }
+impl JobVerdict {
+    pub fn ended(reason: Reason, message: impl Into<String>) -> JobVerdict {
+        JobVerdict { reason, message: message.into(), ended: true, update: None }
     }
 
-    fn goes_on(reason: Reason, message: impl Into<String>) -> Verdict {
-        Verdict { reason, message: message.into(), ended: false, update: None }
+    fn goes_on(reason: Reason, message: impl Into<String>) -> JobVerdict {
+        JobVerdict { reason, message: message.into(), ended: false, update: None }
     }
 
-    fn asking(self, update: JobUpdate) -> Verdict {
-        Verdict { update: Some(update), ..self }
+    fn asking(self, update: JobUpdate) -> JobVerdict {
+        JobVerdict { update: Some(update), ..self }
     }
 }
 
 /// The verdict on a job. `spec`: `None` where the resource cannot be decoded.
-pub fn verdict(job: &Job, spec: Option<&ReplicationBackfillSpec>, wish: Wish) -> Verdict {
+pub fn verdict(job: &Job, spec: Option<&ReplicationBackfillSpec>, wish: Wish) -> JobVerdict {
     let Job { id, state, .. } = job;
     match state {
         JobState::Complete | JobState::Failed | JobState::Cancelled => end(job, spec, wish),
-        JobState::Cancelling => Verdict::goes_on(
+        JobState::Cancelling => JobVerdict::goes_on(
             Reason::Cancelling,
             format!("S3 is ending job {id}; objects that are under way still arrive"),
         ),
         JobState::Failing | JobState::Completing => {
-            Verdict::goes_on(Reason::Running, format!("{}; S3 is ending job {id}", count(job)))
+            JobVerdict::goes_on(Reason::Running, format!("{}; S3 is ending job {id}", count(job)))
         }
         _ if wish.end => {
-            Verdict::goes_on(Reason::Cancelling, format!("the operator asked S3 to end job {id}"))
+            JobVerdict::goes_on(Reason::Cancelling, format!("the operator asked S3 to end job {id}"))
                 .asking(JobUpdate::Cancel)
         }
-        JobState::New | JobState::Preparing => Verdict::goes_on(
+        JobState::New | JobState::Preparing => JobVerdict::goes_on(
             Reason::Preparing,
             format!(
                 "S3 lists the objects of job {id}, which takes minutes, and hours for a very large bucket"
             ),
         ),
         JobState::Suspended if wish.approved => {
-            Verdict::goes_on(Reason::Running, format!("job {id} is approved and starts"))
+            JobVerdict::goes_on(Reason::Running, format!("job {id} is approved and starts"))
                 .asking(JobUpdate::Confirm)
         }
-        JobState::Suspended => Verdict::goes_on(Reason::AwaitingApproval, awaiting(job)),
-        JobState::Pausing | JobState::Paused => Verdict::goes_on(
+        JobState::Suspended => JobVerdict::goes_on(Reason::AwaitingApproval, awaiting(job)),
+        JobState::Pausing | JobState::Paused => JobVerdict::goes_on(
             Reason::Running,
             format!(
                 "{}; S3 has paused job {id} for one of higher priority, and it goes on by itself",
@@ -88,10 +88,10 @@ pub fn verdict(job: &Job, spec: Option<&ReplicationBackfillSpec>, wish: Wish) ->
             ),
         ),
         JobState::Ready => {
-            Verdict::goes_on(Reason::Running, format!("{}; job {id} waits for its turn in S3", count(job)))
+            JobVerdict::goes_on(Reason::Running, format!("{}; job {id} waits for its turn in S3", count(job)))
         }
-        JobState::Active => Verdict::goes_on(Reason::Running, count(job)),
-        JobState::Other(name) => Verdict::goes_on(
+        JobState::Active => JobVerdict::goes_on(Reason::Running, count(job)),
+        JobState::Other(name) => JobVerdict::goes_on(
             Reason::Running,
             format!("{}; job {id} is in the state {name}, which this version does not know", count(job)),
         ),
@@ -99,8 +99,8 @@ pub fn verdict(job: &Job, spec: Option<&ReplicationBackfillSpec>, wish: Wish) ->
 }
 
 /// A job that S3 no longer knows.
-pub fn vanished(id: &str) -> Verdict {
-    Verdict::ended(
+pub fn vanished(id: &str) -> JobVerdict {
+    JobVerdict::ended(
         Reason::JobVanished,
         format!(
             "S3 no longer knows job {id}, which it keeps for 90 days after its end; its result is not known. It is not started again: create another ReplicationBackfill, which replicates only what is still missing"
@@ -109,24 +109,24 @@ pub fn vanished(id: &str) -> Verdict {
 }
 
 /// A backfill that was cancelled before S3 was asked for a job.
-pub fn never_begun() -> Verdict {
-    Verdict::ended(
+pub fn never_begun() -> JobVerdict {
+    JobVerdict::ended(
         Reason::Cancelled,
         "cancelled before a job was started; nothing was replicated and nothing is charged",
     )
 }
 
-fn end(job: &Job, spec: Option<&ReplicationBackfillSpec>, wish: Wish) -> Verdict {
+fn end(job: &Job, spec: Option<&ReplicationBackfillSpec>, wish: Wish) -> JobVerdict {
     let Job { id, state, failed, failure_reasons, update_reason, .. } = job;
     let (counted, words) = (count(job), failure_reasons.join("; "));
     let again = "create another ReplicationBackfill, which replicates only what is still missing";
     match state {
         JobState::Cancelled if wish.end => {
-            Verdict::ended(Reason::Cancelled, format!("cancelled: {counted} before job {id} ended"))
+            JobVerdict::ended(Reason::Cancelled, format!("cancelled: {counted} before job {id} ended"))
         }
         JobState::Cancelled => {
             let why = update_reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-            Verdict::ended(
+            JobVerdict::ended(
                 Reason::Cancelled,
                 format!(
                     "someone else cancelled job {id} in S3{why}: {counted} until then; to go on, {again}"
@@ -134,11 +134,11 @@ fn end(job: &Job, spec: Option<&ReplicationBackfillSpec>, wish: Wish) -> Verdict
             )
         }
         // AWS fails a job that has nothing to do.
-        JobState::Failed if is_empty_manifest(job) => Verdict::ended(
+        JobState::Failed if is_empty_manifest(job) => JobVerdict::ended(
             Reason::NothingToDo,
             "no object is missing: S3 found none that the rules replicate and that has one of spec.statuses, of spec.prefixes and of the given time. Objects in Glacier Flexible Retrieval and Deep Archive do not count: restore them first",
         ),
-        JobState::Failed if was_never_approved(job, spec) => Verdict::ended(
+        JobState::Failed if was_never_approved(job, spec) => JobVerdict::ended(
             Reason::JobFailed,
             format!(
                 "job {id} waited too long for approval, and S3 ends one after 30 days ({words}); {again} and set its approved to true"
@@ -146,7 +146,7 @@ fn end(job: &Job, spec: Option<&ReplicationBackfillSpec>, wish: Wish) -> Verdict
         ),
         JobState::Failed => {
             let most = if *failed > 0 { "; S3 ends a job of which more than half fails" } else { "" };
-            Verdict::ended(
+            JobVerdict::ended(
                 Reason::JobFailed,
                 format!(
                     "job {id} failed: {}; {counted}{most}. {}Correct the cause, then {again}",
@@ -155,12 +155,12 @@ fn end(job: &Job, spec: Option<&ReplicationBackfillSpec>, wish: Wish) -> Verdict
                 ),
             )
         }
-        _ if *failed > 0 => Verdict::ended(
+        _ if *failed > 0 => JobVerdict::ended(
             Reason::CompletedWithFailures,
             format!("{counted}. {}Correct the cause, then {again}", details(job, spec)),
         ),
-        _ if job.total == Some(0) => Verdict::ended(Reason::NothingToDo, "no object is missing"),
-        _ => Verdict::ended(Reason::Completed, counted),
+        _ if job.total == Some(0) => JobVerdict::ended(Reason::NothingToDo, "no object is missing"),
+        _ => JobVerdict::ended(Reason::Completed, counted),
     }
 }
 
@@ -172,10 +172,10 @@ fn is_empty_manifest(job: &Job) -> bool {
         && job.failure_reasons.iter().any(|reason| reason.to_ascii_lowercase().contains("no keys matching"))
 }
 
-/// Whether S3 failed a job because nobody approved it for 30 days
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-create-job.html>). S3 gives no documented code for it. Its
-/// words alone are not enough: a job may also fail because the versioning of a bucket is suspended. The age decides where S3
-/// reports it.
+/// Whether S3 failed a job because no user approved it for 30 days
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/batch-ops-create-job.html>). S3 gives no documented code for
+/// it. Its words alone are not enough: a job may also fail because the versioning of a bucket is suspended. The age
+/// decides where S3 reports it.
 fn was_never_approved(job: &Job, spec: Option<&ReplicationBackfillSpec>) -> bool {
     let waited = spec.is_some_and(|spec| spec.approval == Approval::Manual && !spec.approved);
     let untouched = job.succeeded == 0 && job.failed == 0;

@@ -12,9 +12,9 @@ const MARK: usize = 10;
 
 /// Numbers times in the order in which they are met: texts that differ by the time at which all happened are equal.
 #[derive(Default)]
-pub(super) struct Times(BTreeMap<String, usize>);
+pub(super) struct TimeNumbers(BTreeMap<String, usize>);
 
-impl Times {
+impl TimeNumbers {
     pub(super) fn ranked(&mut self, text: &str) -> String {
         let mut ranked = String::with_capacity(text.len());
         let mut copied = 0;
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_time_has_the_place_among_the_times_that_were_met() {
-        let mut times = Times::default();
+        let mut times = TimeNumbers::default();
         let text = r#"{"a":"2026-01-01T00:00:00Z","T":"2026-01-01T00:00:00.5Z","b":"2026-01-01T00:00:00Z"}"#;
         assert_eq!(times.ranked(text), r#"{"a":"t0","T":"t1","b":"t0"}"#);
         assert_eq!(times.ranked("2026-01-02T00:00:00Z2026-01-01T00:00:00Z"), "t2t0");
@@ -71,7 +71,7 @@ mod tests {
             "é-01-01T00:00:00Z",
         ];
         for text in texts {
-            assert_eq!(Times::default().ranked(text), text);
+            assert_eq!(TimeNumbers::default().ranked(text), text);
         }
     }
 }

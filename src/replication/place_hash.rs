@@ -8,9 +8,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::api::{AwsResource, DriftEntry};
 
 /// A place that steps write to, by the kind of resource and its name, as a hash.
-pub type Place = u64;
+pub type PlaceHash = u64;
 
-pub fn place(resource: AwsResource, name: &str) -> Place {
+pub fn place(resource: AwsResource, name: &str) -> PlaceHash {
     let mut hasher = DefaultHasher::new();
     match resource {
         // IAM distinguishes no two names by case.
@@ -25,6 +25,6 @@ pub fn place(resource: AwsResource, name: &str) -> Place {
 }
 
 /// The place of a difference.
-pub fn place_of(difference: &DriftEntry) -> Place {
+pub fn place_of(difference: &DriftEntry) -> PlaceHash {
     place(difference.resource, &difference.name)
 }

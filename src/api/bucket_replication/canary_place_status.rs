@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// A folder in a bucket in which the operator writes canaries, or wrote them.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
-pub struct CanaryPlace {
+pub struct CanaryPlaceStatus {
     /// The bucket's name.
     pub bucket: String,
     /// The Region of the bucket.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::backoff::doubling;
-use crate::replication::health::canary::Place;
+use crate::replication::health::canary::CanaryPlace;
 use crate::replication::health::canary::flight::Flight;
 
 /// How often every place is listed again: a request of a process that was stopped may still have taken effect after the
@@ -21,11 +21,11 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
 
 /// The canaries of one resource.
 #[derive(Clone, Debug, Default)]
-pub struct Course {
+pub struct CanaryMemory {
     /// When this process last listed every place.
     pub swept_at: Option<Instant>,
     /// Places that could not be listed then.
-    pub unlisted: BTreeSet<Place>,
+    pub unlisted: BTreeSet<CanaryPlace>,
     pub flights: Vec<Flight>,
     /// When the next canaries are due; `None`: at once.
     pub round_at: Option<Instant>,
@@ -39,10 +39,10 @@ pub struct Course {
     failures: u32,
 }
 
-impl Course {
+impl CanaryMemory {
     /// Forgets what is in S3: the operator may not write, and others may act meanwhile.
     pub fn pause(&mut self) {
-        *self = Course { judged_at: self.judged_at, ..Course::default() };
+        *self = CanaryMemory { judged_at: self.judged_at, ..CanaryMemory::default() };
     }
 
     /// Whether canaries, and no check of AWS, are due.
@@ -74,7 +74,7 @@ impl Course {
     /// What decides about the next calls, as text, with ages in place of times.
     #[cfg(any(test, feature = "simulation"))]
     pub fn fingerprint(&self, now: Instant) -> String {
-        let Course { swept_at, flights, round_at, .. } = self;
+        let CanaryMemory { swept_at, flights, round_at, .. } = self;
         let swept = swept_at.is_some();
         let moves: Vec<String> = flights.iter().map(|flight| format!("{:?}", flight.next())).collect();
         let due = round_at.map(|at| at.saturating_duration_since(now).is_zero());
@@ -88,22 +88,22 @@ mod tests {
 
     #[test]
     fn calls_that_fail_are_repeated_more_and_more_slowly_until_one_succeeds() {
-        let mut course = Course::default();
-        let pauses: Vec<u64> = (0..8).map(|_| course.failed().as_secs()).collect();
+        let mut canaries = CanaryMemory::default();
+        let pauses: Vec<u64> = (0..8).map(|_| canaries.failed().as_secs()).collect();
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
-        course.succeeded();
-        assert_eq!(course.failed().as_secs(), 5);
+        canaries.succeeded();
+        assert_eq!(canaries.failed().as_secs(), 5);
     }
 
     #[test]
     fn a_canary_is_due_alone_only_before_the_next_check() {
         let now = Instant::now();
         let at = |seconds: u64| Some(now + Duration::from_secs(seconds));
-        let course = |wake_at, check_at| Course { wake_at, check_at, ..Course::default() };
-        assert!(course(at(0), at(60)).is_due_alone(now));
-        assert!(!course(at(2), at(60)).is_due_alone(now), "something else woke the resource");
-        assert!(!course(at(0), at(0)).is_due_alone(now));
-        assert!(!course(None, at(60)).is_due_alone(now));
-        assert!(!Course::default().is_due_alone(now));
+        let canaries = |wake_at, check_at| CanaryMemory { wake_at, check_at, ..CanaryMemory::default() };
+        assert!(canaries(at(0), at(60)).is_due_alone(now));
+        assert!(!canaries(at(2), at(60)).is_due_alone(now), "something else woke the resource");
+        assert!(!canaries(at(0), at(0)).is_due_alone(now));
+        assert!(!canaries(None, at(60)).is_due_alone(now));
+        assert!(!CanaryMemory::default().is_due_alone(now));
     }
 }

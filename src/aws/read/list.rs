@@ -19,7 +19,7 @@ const CONCURRENCY: usize = 16;
 
 /// A bucket of an account.
 #[derive(Clone, Debug)]
-pub struct HeldBucket {
+pub struct ListedBucket {
     pub name: String,
     /// Its replication configuration; `None` where it has none.
     pub configuration: Read<Option<Importable>>,
@@ -58,11 +58,11 @@ pub async fn bucket_region(aws: &AwsClient, bucket: &str) -> Read<Option<String>
 ///
 /// # Errors
 /// When the buckets cannot be listed.
-pub async fn inventory(aws: &AwsClient) -> Read<Vec<HeldBucket>> {
+pub async fn list_buckets(aws: &AwsClient) -> Read<Vec<ListedBucket>> {
     let names = bucket_names(aws).await?;
     let reads = stream::iter(names).map(|name| async move {
         let configuration = importable(aws, &name).await;
-        HeldBucket { name, configuration }
+        ListedBucket { name, configuration }
     });
     Ok(reads.buffered(CONCURRENCY).collect().await)
 }

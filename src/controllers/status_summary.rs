@@ -1,4 +1,4 @@
-//! What metrics ask of every `BucketReplication` at each scrape.
+//! Keeps the values of every `BucketReplication` that each scrape of the metrics needs.
 //!
 //! In: a resource as the watch brought it. Out: the few values that its status shows, in a few bytes.
 
@@ -12,7 +12,7 @@ use crate::telemetry::ArrivalSample;
 
 /// What the status of a resource says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Summary {
+pub struct StatusSummary {
     /// The reason of Ready.
     pub reason: Reason,
     pub ready: bool,
@@ -24,8 +24,8 @@ pub struct Summary {
     pub is_to_be_read: bool,
 }
 
-impl Summary {
-    pub fn of(object: &Guarded) -> Summary {
+impl StatusSummary {
+    pub fn of(object: &Guarded) -> StatusSummary {
         let known = object.0.as_ref().ok();
         let status = known.and_then(|resource| resource.status.as_ref());
         let condition = |wanted: ConditionType| {
@@ -35,7 +35,7 @@ impl Summary {
         // Of an object that cannot be decoded nothing but that is known here.
         let otherwise = if known.is_some() { Reason::Progressing } else { Reason::InvalidSpec };
         let reason = ready.and_then(known_reason).unwrap_or(otherwise);
-        Summary {
+        StatusSummary {
             reason,
             ready: ready.is_some_and(|c| c.status == "True"),
             in_sync: match condition(ConditionType::InSync).map(|c| c.status.as_str()) {

@@ -1,0 +1,70 @@
+//! What can happen at a decision point when someone interferes.
+//!
+//! In: nothing. Out: [`Deviation`], with the name that a replay is written with and the budget that bounds it.
+
+use std::fmt;
+
+pub use crate::simulation::explore::budget::{BUDGETS, Budget};
+use crate::simulation::explore::deed::Deed;
+
+/// Something other than what happens when nobody interferes.
+#[derive(Clone, Copy)]
+pub enum Deviation {
+    Fail,
+    LoseAnswer,
+    AnswerStale,
+    /// The process dies when the call has taken effect.
+    DieAfter,
+    /// The process dies between two checks.
+    Restart,
+    /// Another call that is under way is answered first: its place among those that wait.
+    AnswerOther(usize),
+    /// The check of another resource goes on, or begins.
+    Switch(usize),
+    /// The next check begins at once.
+    CheckEarly,
+    MoveLease,
+    /// Another operator takes the lease and begins a check before this call is answered.
+    TakeOver,
+    Deed(&'static Deed),
+}
+
+impl Deviation {
+    pub fn budget(&self) -> Budget {
+        match self {
+            Deviation::Fail => Budget::Failures,
+            Deviation::LoseAnswer => Budget::LostAnswers,
+            Deviation::AnswerStale => Budget::StaleAnswers,
+            Deviation::DieAfter | Deviation::Restart => Budget::Crashes,
+            Deviation::AnswerOther(_) | Deviation::Switch(_) => Budget::Switches,
+            Deviation::CheckEarly => Budget::EarlyChecks,
+            Deviation::MoveLease | Deviation::TakeOver => Budget::Leases,
+            Deviation::Deed(deed) => deed.budget,
+        }
+    }
+}
+
+/// The name in a replay.
+impl fmt::Display for Deviation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Deviation::Fail => f.write_str("fails"),
+            Deviation::LoseAnswer => f.write_str("loses-answer"),
+            Deviation::AnswerStale => f.write_str("answers-stale"),
+            Deviation::DieAfter => f.write_str("dies-after"),
+            Deviation::Restart => f.write_str("restarts"),
+            Deviation::AnswerOther(place) => write!(f, "answers-other-{place}"),
+            Deviation::Switch(task) => write!(f, "switches-to-{task}"),
+            Deviation::CheckEarly => f.write_str("checks-early"),
+            Deviation::MoveLease => f.write_str("moves-lease"),
+            Deviation::TakeOver => f.write_str("takes-over"),
+            Deviation::Deed(deed) => f.write_str(deed.name),
+        }
+    }
+}
+
+impl fmt::Debug for Deviation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
