@@ -1,6 +1,8 @@
 //! The former release: its definitions, and the objects and the AWS state that it left behind.
 
 use std::collections::BTreeSet;
+use std::env::{join_paths, split_paths, var_os};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Namespace;
@@ -10,6 +12,7 @@ use rig::aws_state::AwsState;
 use rig::emulator::SECRET;
 use rig::former::{self, FormerState, without_bookkeeping};
 use rig::operator::OperatorBuilder;
+use rig::pages::Block;
 use rig::world::{World, condition};
 use rig::{Call, paths};
 use serde_json::{Value, json};
@@ -65,6 +68,20 @@ pub fn is_ready(object: &Value) -> bool {
         && condition(&object["status"], "Ready").is_some_and(|ready| {
             ready["status"] == "True" && ready["observedGeneration"] == object["metadata"]["generation"]
         })
+}
+
+/// Types in the block of a page. Returns what it prints.
+pub fn type_in(world: &World, block: &Block) -> Result<String> {
+    let kubectl = world.cluster().kubectl_program().parent().context("kubectl is in no folder")?;
+    let rest = var_os("PATH").unwrap_or_default();
+    let typed = Command::new("bash")
+        .args(["-c", &block.text])
+        .env("PATH", join_paths([kubectl.to_path_buf()].into_iter().chain(split_paths(&rest)))?)
+        .env("KUBECONFIG", world.cluster().admin_kubeconfig())
+        .env("KUBECACHEDIR", paths::rig().join("kubectl-cache"))
+        .output()?;
+    ensure!(typed.status.success(), "{}: {}", block.place(), String::from_utf8_lossy(&typed.stderr));
+    Ok(String::from_utf8_lossy(&typed.stdout).into_owned())
 }
 
 impl Former {

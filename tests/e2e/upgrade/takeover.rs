@@ -4,11 +4,11 @@
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use kube::api::{Patch, PatchParams};
-use rig::Call;
 use rig::aws_state::AwsState;
+use rig::{Call, pages};
 use serde_json::{Value, json};
 
-use super::former::{Former, NAMESPACE, is_ready};
+use super::former::{Former, NAMESPACE, is_ready, type_in};
 use crate::support::reason;
 
 /// The resources that are enforced and stay.
@@ -37,6 +37,9 @@ async fn the_operator_takes_over_what_the_former_release_left() -> Result<()> {
     // What nobody may write is not written, and reported as before.
     let audit = former.check("audit").await?;
     check_observed(&former.state.replication("audit")?["status"], &audit["status"])?;
+    let listed = type_in(world, &pages::block("docs/operations.md", "status.drift", file!())?)?;
+    let drift = "ReplicationConfiguration rules[all].destination.storageClass: want STANDARD, got GLACIER";
+    ensure!(listed.starts_with("data/audit\n") && listed.contains(drift), "{listed}");
     let archive = former.object("archive").await?;
     ensure!(reason(&archive["status"], "Ready") == "Suspended", "{:#}", archive["status"]);
     ensure!(

@@ -1,15 +1,12 @@
 //! Resources of an operator without any `AwsAccount`: what the former chart installed, and what the present one refuses
 //! by default.
 
-use std::env::{join_paths, split_paths, var_os};
-use std::process::Command;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rig::world::{DEADLINE, World};
-use rig::{Call, pages, paths};
+use rig::{Call, pages};
 use serde_json::{Value, json};
 
-use super::former::{Former, NAMESPACE, OWN, is_ready};
+use super::former::{Former, NAMESPACE, OWN, is_ready, type_in};
 use crate::support::{message, reason};
 
 const NAMES: [&str; 2] = ["orders", "clicks"];
@@ -38,7 +35,7 @@ async fn resources_without_an_account_are_left_as_they_are_until_one_allows_them
     let former = Former::restored("without-accounts").await?;
     let world = &former.world;
     former.upgrade_definitions()?;
-    let listed = uncovered(world)?;
+    let listed = type_in(world, &pages::block("docs/upgrade.md", "kubectl get br -A", file!())?)?;
     for name in NAMES {
         let is_of = |line: &str| line.split_whitespace().eq([NAMESPACE, name, "<none>"]);
         ensure!(listed.lines().any(is_of), "{name} is not in {listed}");
@@ -77,21 +74,6 @@ async fn the_lease_of_a_former_operator_is_respected_until_it_is_over() -> Resul
     let works = |calls: &[Call]| !calls.iter().all(is_about_itself);
     former.world.proxy.wait_for(works, DEADLINE).await?;
     Ok(())
-}
-
-/// Types in the command of the page that lists what no account covers yet.
-fn uncovered(world: &World) -> Result<String> {
-    let block = pages::block("docs/upgrade.md", "kubectl get br -A", file!())?;
-    let kubectl = world.cluster().kubectl_program().parent().context("kubectl is in no folder")?;
-    let rest = var_os("PATH").unwrap_or_default();
-    let typed = Command::new("bash")
-        .args(["-c", &block.text])
-        .env("PATH", join_paths([kubectl.to_path_buf()].into_iter().chain(split_paths(&rest)))?)
-        .env("KUBECONFIG", world.cluster().admin_kubeconfig())
-        .env("KUBECACHEDIR", paths::rig().join("kubectl-cache"))
-        .output()?;
-    ensure!(typed.status.success(), "{}", String::from_utf8_lossy(&typed.stderr));
-    Ok(String::from_utf8_lossy(&typed.stdout).into_owned())
 }
 
 async fn wait_ready(world: &World, name: &str) -> Result<()> {
