@@ -42,6 +42,14 @@ impl ResourceId {
         })
     }
 
+    /// The tags that a role lacks for `of_tags`. None: nothing says that an operator made the role.
+    pub fn missing_tags(tags: &BTreeMap<String, String>) -> Option<Vec<String>> {
+        let all = ["cluster", "namespace", "name", "uid"];
+        let missing: Vec<String> =
+            all.into_iter().map(tag).filter(|key| value_of(tags, key).is_none()).collect();
+        (missing.len() < all.len()).then_some(missing)
+    }
+
     /// The id for calls that are about an `AwsAccount` itself, which has no namespace.
     pub fn of_account(name: &str) -> ResourceId {
         ResourceId { namespace: "awsaccount".to_owned(), name: name.to_owned(), ..ResourceId::default() }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::support::{chart, helm, read, read_yaml, refusal};
+use crate::support::{NAMESPACE, RELEASE, chart, helm, read, read_yaml, refusal, rendered_text};
 
 const VALUES: &str = "charts/s3-replication-operator/values.yaml";
 const SCHEMA: &str = "charts/s3-replication-operator/values.schema.json";
@@ -22,6 +22,15 @@ fn the_chart_has_the_version_of_the_program() -> Result<()> {
     let chart = read_yaml("charts/s3-replication-operator/Chart.yaml")?;
     assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
     assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
+    Ok(())
+}
+
+/// People upgrade with the values that they have: `helm upgrade --reset-then-reuse-values`.
+#[test]
+fn every_value_of_the_former_release_is_accepted_as_it_was() -> Result<()> {
+    let former = read_yaml("tests/upgrade/0.0.9/chart/values.yaml")?;
+    let rendered = rendered_text(RELEASE, NAMESPACE, &former)?;
+    ensure!(rendered.contains("kind: Deployment"), "{rendered}");
     Ok(())
 }
 

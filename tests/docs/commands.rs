@@ -117,6 +117,46 @@ fn each_block_of_commands_says_where_it_is_run_or_why_it_is_not() {
     assert!(count >= 25, "only {count} of {} blocks are run", blocks.len());
 }
 
+/// The languages of fenced blocks that hold no commands.
+const NO_COMMANDS: [&str; 5] = ["", "hcl", "json", "text", "yaml"];
+
+/// What a line of a command begins with.
+const COMMANDS: [&str; 9] =
+    ["$ ", "aws ", "cargo ", "curl ", "git ", "helm ", "kubectl ", "s3-replication-operator ", "terraform "];
+
+#[test]
+fn no_command_stands_in_a_block_or_on_a_page_that_is_not_looked_at() {
+    let tracked = Command::new("git").args(["ls-files", "*.md"]).current_dir(root()).output().unwrap();
+    let tracked = String::from_utf8(tracked.stdout).unwrap();
+    let known: BTreeSet<String> =
+        pages().iter().map(|p| p.strip_prefix(root()).unwrap().to_string_lossy().into_owned()).collect();
+    for page in tracked.lines().filter(|page| !known.contains(*page)) {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        assert!(!text.contains("```"), "{page} has blocks and is none of the pages that are looked at");
+    }
+    for page in known {
+        let text = fs::read_to_string(root().join(&page)).unwrap();
+        let mut language = None;
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.trim_start();
+            match (line.strip_prefix("```"), language) {
+                (Some(begun), None) => {
+                    let is_known = matches!(begun, "sh" | "console") || NO_COMMANDS.contains(&begun);
+                    assert!(is_known, "{page}:{number}: blocks in {begun} are not looked at");
+                    language = Some(begun);
+                }
+                (Some(_), Some(_)) => language = None,
+                (None, Some(held)) if NO_COMMANDS.contains(&held) => {
+                    let is_command = COMMANDS.iter().any(|command| line.starts_with(command));
+                    assert!(!is_command, "{page}:{number}: {line} stands in a block in {held:?}, not in sh");
+                }
+                (None, _) => {}
+            }
+        }
+        assert_eq!(language, None, "{page}: a block does not end");
+    }
+}
+
 #[test]
 fn words_that_follow_the_name_of_a_page_in_a_call_are_read_from_it() {
     let text = r#"

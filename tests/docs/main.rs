@@ -34,6 +34,7 @@ fn pages() -> Vec<PathBuf> {
         "SECURITY.md",
         "tests/gitops/README.md",
         "tests/kind/README.md",
+        "tests/upgrade/0.0.9/README.md",
     ];
     let mut pages: Vec<PathBuf> = of_docs
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))

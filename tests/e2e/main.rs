@@ -12,3 +12,4 @@ mod operations;
 mod ownership;
 mod replication;
 mod support;
+mod upgrade;

@@ -35,7 +35,7 @@ use cluster::{Cluster, ClusterSource, Share};
 type Test = (&'static str, Share, fn(&Cluster) -> Result<()>);
 
 /// The longest first.
-const TESTS: [Test; 18] = [
+const TESTS: [Test; 19] = [
     ("a_leader_stopped_for_a_minute_writes_nothing_when_it_continues", Share::OwnRelease, failover::frozen),
     ("a_hung_operator_is_restarted_by_its_probe", Share::OwnRelease, process_exit::hung),
     (
@@ -48,6 +48,11 @@ const TESTS: [Test; 18] = [
         "the_previous_release_is_upgraded_without_interruption",
         Share::DefaultRelease,
         upgrade::from_the_release_before,
+    ),
+    (
+        "what_a_former_release_left_is_taken_over_by_one_helm_upgrade",
+        Share::DefaultRelease,
+        upgrade::of_what_the_former_release_left,
     ),
     ("a_new_version_is_rolled_out_during_work", Share::OwnRelease, failover::rolled_out),
     ("another_pod_finishes_the_work_of_a_deleted_leader", Share::OwnRelease, failover::deleted),

@@ -67,7 +67,8 @@ pub async fn list_buckets(aws: &AwsClient) -> Read<Vec<ListedBucket>> {
     Ok(reads.buffered(CONCURRENCY).collect().await)
 }
 
-/// The roles below a path whose tags name a resource and its cluster, with everything that keeps IAM from deleting them.
+/// The roles below a path whose tags name a resource and its cluster, with everything that keeps IAM from deleting them;
+/// and, without that, the roles that have only some of these tags.
 ///
 /// # Errors
 /// AWS's answer, classified.
@@ -89,7 +90,8 @@ pub async fn managed_roles(aws: &AwsClient, path: &str) -> Read<Vec<ObservedRole
         let Some(role) = read_role(aws, &name).await? else { return Ok(None) };
         match ResourceId::of_tags(&role.tags) {
             Some(id) => read_role_to_delete(aws, &name, &id).await,
-            None => Ok(None),
+            // Some of its tags are there: whose it is must be decided by a person.
+            None => Ok(ResourceId::missing_tags(&role.tags).map(|_| role)),
         }
     });
     reads.buffered(CONCURRENCY).try_filter_map(|role| async move { Ok(role) }).try_collect().await

@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::api::BucketReplication;
+use crate::api::{BucketReplication, GROUP};
 use crate::cli::kubernetes::FoundObject;
 use crate::iam::bucket_policy::written_by_operators;
 use crate::replication::backfill::role::KIND_TAG;
+use crate::replication::resource_id::value_of;
 use crate::replication::{BucketAddress, ObservedRole, ResourceId, Step};
 
 /// A bucket, with what it holds of replication.
@@ -47,6 +48,8 @@ pub struct Findings {
     pub of_other_clusters: usize,
     /// Statements of an operator whose role is gone, so that nothing says which cluster's they are: never touched.
     pub unclear: Vec<Unclear>,
+    /// Roles of which nothing says whether they are left over: never touched.
+    pub unclear_roles: Vec<UnclearRole>,
 }
 
 /// A role whose resource is gone, with what names it.
@@ -87,6 +90,17 @@ pub struct Unclear {
     pub bucket: String,
     pub sid: String,
     pub principals: Vec<String>,
+}
+
+/// A role of which nothing says whether it is left over.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnclearRole {
+    pub account_id: String,
+    pub arn: String,
+    pub why: String,
+    /// What to do, so that it is clear the next time.
+    pub fix: String,
 }
 
 /// The kind of the resource of a role without a tag for it.
@@ -155,17 +169,42 @@ pub fn find(owners: &Owners<'_>, accounts: &[HeldAccount]) -> Findings {
     let mut findings = Findings::default();
     let mut unowned: Vec<Orphan> = Vec::new();
     for account in accounts {
+        let unclear = |role: &ObservedRole, why: String, fix: String| UnclearRole {
+            account_id: account.account_id.clone(),
+            arn: role.arn.clone(),
+            why,
+            fix,
+        };
         for role in &account.roles {
-            let Some(id) = ResourceId::of_tags(&role.tags) else { continue };
+            let Some(id) = ResourceId::of_tags(&role.tags) else {
+                match unclear_tags(role, &used, cluster) {
+                    Tags::OfAnotherCluster => findings.of_other_clusters += 1,
+                    Tags::Unclear { why, fix } => findings.unclear_roles.push(unclear(role, why, fix)),
+                    Tags::Used => {}
+                }
+                continue;
+            };
             if id.cluster.as_deref() != Some(*cluster) {
                 findings.of_other_clusters += 1;
                 continue;
             }
-            let kind = match role.tags.get(KIND_TAG).map(String::as_str) {
-                None => REPLICATION,
+            let kind = match (role.tags.get(KIND_TAG).map(String::as_str), backfills) {
+                (None, _) => REPLICATION,
                 // A job may be running with the role: a backfill that is there removes it at its end.
-                Some(BACKFILL) if is_without_backfill(&id, backfills.as_ref()) => BACKFILL,
-                Some(_) => continue,
+                (Some(BACKFILL), Some(backfills)) if is_without_backfill(&id, backfills) => BACKFILL,
+                (Some(BACKFILL), Some(_)) => continue,
+                (Some(BACKFILL), None) => {
+                    let why = format!("the ReplicationBackfill {}/{} may be there", id.namespace, id.name);
+                    let fix = "allow yourself to list replicationbackfills in all namespaces, and run the command again";
+                    findings.unclear_roles.push(unclear(role, why, fix.to_owned()));
+                    continue;
+                }
+                (Some(kind), _) => {
+                    let why = format!("this version knows no kind {kind}, which its tag {KIND_TAG} names");
+                    let fix = "run orphans of the version that made the role";
+                    findings.unclear_roles.push(unclear(role, why, fix.to_owned()));
+                    continue;
+                }
             };
             let named: Vec<&HeldBucket> =
                 buckets().filter(|bucket| bucket.role.as_deref() == Some(&role.arn)).collect();
@@ -221,8 +260,41 @@ pub fn find(owners: &Owners<'_>, accounts: &[HeldAccount]) -> Findings {
 }
 
 /// Whether the backfill of a role is certainly gone.
-fn is_without_backfill(id: &ResourceId, backfills: Option<&BTreeSet<String>>) -> bool {
-    backfills.zip(id.uid.as_ref()).is_some_and(|(backfills, uid)| !backfills.contains(uid))
+fn is_without_backfill(id: &ResourceId, backfills: &BTreeSet<String>) -> bool {
+    id.uid.as_ref().is_some_and(|uid| !backfills.contains(uid))
+}
+
+/// What the tags of a role mean that do not name a resource.
+enum Tags {
+    OfAnotherCluster,
+    /// A resource refers to the role all the same: the operator restores the tags.
+    Used,
+    Unclear {
+        why: String,
+        fix: String,
+    },
+}
+
+fn unclear_tags(role: &ObservedRole, used: &Used, cluster: &str) -> Tags {
+    let value = |key: &str| value_of(&role.tags, &format!("{GROUP}/{key}"));
+    if value("cluster").is_some_and(|held| held != cluster) {
+        return Tags::OfAnotherCluster;
+    }
+    let name = value("namespace").cloned().zip(value("name").cloned());
+    let is_used = value("uid").is_some_and(|uid| used.uids.contains(uid))
+        || name.is_some_and(|name| used.names.contains(&name))
+        || used.roles.contains(&role.arn);
+    let missing = ResourceId::missing_tags(&role.tags).unwrap_or_default();
+    if is_used || missing.is_empty() {
+        return Tags::Used;
+    }
+    let key = format!("{GROUP}/cluster");
+    Tags::Unclear {
+        why: format!("it has tags of an operator, and lacks {}", missing.join(", ")),
+        fix: format!(
+            "set what is missing ({key} is {cluster} in this cluster), or delete the role yourself if nothing replicates with it"
+        ),
+    }
 }
 
 impl Orphan {
@@ -253,7 +325,12 @@ impl Findings {
 
     /// Whether there is anything to see to.
     pub fn is_empty(&self) -> bool {
-        self.orphans.is_empty() && self.still_replicating.is_empty() && self.unclear.is_empty()
+        self.orphans.is_empty() && self.still_replicating.is_empty() && !self.has_unclear()
+    }
+
+    /// Whether it could not be decided of something whether it is left over.
+    pub fn has_unclear(&self) -> bool {
+        !self.unclear.is_empty() || !self.unclear_roles.is_empty()
     }
 }
 
@@ -348,7 +425,32 @@ mod tests {
         let mut untagged = role("c", "gone", "u");
         untagged.tags.remove("s3replication.dev/cluster");
         let findings = found_by(&[], &[account(vec![untagged], Vec::new())]);
-        assert_eq!(findings, Findings::default(), "nothing says that it is this cluster's");
+        assert!(findings.orphans.is_empty(), "nothing says that it is this cluster's: {findings:?}");
+        let [unclear] = findings.unclear_roles.as_slice() else { panic!("{findings:?}") };
+        assert!(unclear.why.ends_with("lacks s3replication.dev/cluster"), "{}", unclear.why);
+        assert!(unclear.fix.contains("s3replication.dev/cluster is c in this cluster"), "{}", unclear.fix);
+    }
+
+    #[test]
+    fn a_role_that_lacks_tags_is_unclear_only_if_an_operator_made_it_and_no_resource_uses_it() {
+        let mut untagged = role("c", "gone", "u");
+        untagged.tags.remove("s3replication.dev/uid");
+        let held = |role: &ObservedRole| [account(vec![role.clone()], Vec::new())];
+        assert_eq!(found_by(&[], &held(&untagged)).unclear_roles.len(), 1);
+
+        let mut by_status = found(resource("orders", &[]));
+        by_status.object.as_mut().unwrap().status.as_mut().unwrap().former_roles = vec![ARN.to_owned()];
+        let findings = found_by(&[by_status], &held(&untagged));
+        assert!(findings.is_empty(), "the operator restores the tags: {findings:?}");
+
+        let mut elsewhere = untagged.clone();
+        elsewhere.tags.insert("s3replication.dev/cluster".to_owned(), "another".to_owned());
+        let findings = found_by(&[], &held(&elsewhere));
+        assert_eq!((findings.is_empty(), findings.of_other_clusters), (true, 1));
+
+        let mut of_someone = untagged;
+        of_someone.tags = BTreeMap::from([("team".to_owned(), "data".to_owned())]);
+        assert!(found_by(&[], &held(&of_someone)).is_empty(), "no operator made it");
     }
 
     #[test]
@@ -363,8 +465,13 @@ mod tests {
             find(&Owners { cluster: "c", resources: &[], backfills }, &[job(kind)])
         };
         assert!(found(BACKFILL, Some(&["u"])).is_empty(), "the backfill is there");
-        assert!(found(BACKFILL, None).is_empty(), "the backfills are unknown");
-        assert!(found("BrandNew", Some(&[])).is_empty(), "the kind is unknown");
+        for (unknown, why) in [
+            (found(BACKFILL, None), "ReplicationBackfill data/backfill+data.gone may be there"),
+            (found("BrandNew", Some(&[])), "knows no kind BrandNew"),
+        ] {
+            let [unclear] = unknown.unclear_roles.as_slice() else { panic!("{unknown:?}") };
+            assert!(unclear.why.contains(why) && unknown.to_delete(true).is_empty(), "{unknown:?}");
+        }
         let gone = found(BACKFILL, Some(&["another"]));
         let [orphan] = gone.orphans.as_slice() else { panic!("{gone:?}") };
         assert_eq!((orphan.kind, orphan.steps().len()), (BACKFILL, 2), "its policy and the role");

@@ -19,7 +19,7 @@ use crate::cli::aws_args::AwsArgs;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::orphans::find::{
-    Findings, HeldAccount, HeldBucket, Orphan, Owners, REPLICATION, Statements, find,
+    Findings, HeldAccount, HeldBucket, Orphan, Owners, REPLICATION, Statements, UnclearRole, find,
 };
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::progress::ProgressLine;
@@ -103,14 +103,15 @@ pub async fn orphans(args: OrphansArgs) -> Result<ExitCode, OrphansError> {
         None => print(&text(&findings, &Mode::of(&args)))?,
     }
     for account in &unknown {
-        eprintln!("error: {account}");
+        eprintln!("unclear: {account}");
     }
-    if !unknown.is_empty() {
+    if !unknown.is_empty() && (args.delete || unknown.len() == accounts.len()) {
         return Err(OrphansError::Unknown(unknown.len()));
     }
     let chosen = findings.to_delete(args.including_replicating);
     if !args.delete || chosen.is_empty() {
-        return Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) });
+        let is_well = findings.is_empty() && unknown.is_empty();
+        return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(WRONG) });
     }
     if !args.yes {
         confirm()?;
@@ -122,7 +123,7 @@ pub async fn orphans(args: OrphansArgs) -> Result<ExitCode, OrphansError> {
     }
     delete(&chosen, &connector, &accounts).await?;
     let is_kept = !findings.still_replicating.is_empty() && !args.including_replicating;
-    Ok(if is_kept { ExitCode::from(WRONG) } else { ExitCode::SUCCESS })
+    Ok(if is_kept || findings.has_unclear() { ExitCode::from(WRONG) } else { ExitCode::SUCCESS })
 }
 
 /// Reads the accounts, then the resources: one that is created meanwhile is seen, and keeps what it uses.
@@ -208,8 +209,11 @@ impl Mode {
 
 /// What is left over, and the steps that would delete it.
 fn text(findings: &Findings, mode: &Mode) -> String {
-    let Findings { orphans, still_replicating, of_other_clusters, unclear } = findings;
+    let Findings { orphans, still_replicating, of_other_clusters, unclear, unclear_roles } = findings;
     let mut text = match orphans.len() {
+        0 if findings.has_unclear() => {
+            "Nothing is certainly left over of resources that are gone.\n".to_owned()
+        }
         0 => "Nothing is left over of resources that are gone.\n".to_owned(),
         1 => "1 role is left over of a resource that is gone:\n".to_owned(),
         count => format!("{count} roles are left over of resources that are gone:\n"),
@@ -226,11 +230,15 @@ fn text(findings: &Findings, mode: &Mode) -> String {
     }
     for unclear in unclear {
         text.push_str(&format!(
-            "\nThe policy of bucket {} holds statements {}… for {}, a role that was deleted. Nothing says which cluster's they are: remove them yourself if no cluster replicates into it.\n",
-            unclear.bucket,
+            "\nUnclear: the policy of bucket {} holds statements {}… for {}, a role that was deleted. Nothing says which cluster's they are.\n→ remove them yourself if no cluster replicates into the bucket\n",
+            printable(&unclear.bucket),
             unclear.sid,
-            unclear.principals.join(", "),
+            printable(&unclear.principals.join(", ")),
         ));
+    }
+    for UnclearRole { account_id, arn, why, fix } in unclear_roles {
+        let (arn, why) = (printable(arn), printable(why));
+        text.push_str(&format!("\nUnclear: {arn}, account {account_id}: {why}.\n→ {fix}\n"));
     }
     if *of_other_clusters > 0 {
         text.push_str(&format!("\nNot touched: roles of other clusters ({of_other_clusters}).\n"));

@@ -542,6 +542,33 @@ mod tests {
         assert_eq!((0..6).map(waits).collect::<Vec<_>>(), [false, true, true, true, true, true]);
     }
 
+    #[test]
+    fn drift_that_a_check_for_another_reason_finds_is_measured_from_the_change_that_an_event_announced() {
+        let (metrics, mut registry) = (EventMetrics::default(), crate::telemetry::Registry::default());
+        metrics.register(&mut registry);
+        let all = crate::telemetry::Metrics::new(registry);
+        let object = applied(0, "111122223333", "copies");
+        let status = object.0.as_ref().unwrap().status.clone().unwrap();
+        let events = working(vec![object], &metrics);
+        let inner = events.inner().unwrap();
+        let changed = Some(jiff::Timestamp::now());
+        inner.state.lock().pacing.event(&key_of(0), Cause { changed, ..Cause::default() }, inner.now());
+        let first = events.begin_check(&key_of(0));
+        events.end_check(&key_of(0), &first, Answer::Unchanged);
+        let other = events.begin_check(&key_of(0));
+        assert!(!other.are_cause, "the second check because of the event is not due yet");
+        let drift = DriftEntry {
+            resource: crate::api::AwsResource::ReplicationConfiguration,
+            name: "bucket-0".to_owned(),
+            path: String::new(),
+            want: String::new(),
+            got: String::new(),
+        };
+        events.drift_found(&drift, FoundBy::Event, &status, &other);
+        let text = all.render().unwrap();
+        assert!(text.contains("drift_latency_seconds_count 1"), "{text}");
+    }
+
     /// A resource with one destination, `copies`, whose `Ready` has this status.
     fn shared(n: i64, ready: &str) -> Guarded {
         let mut object = applied(n, "111122223333", "copies");

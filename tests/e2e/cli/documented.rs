@@ -6,7 +6,9 @@
 use std::env::{join_paths, split_paths, var_os};
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use rig::world::World;
@@ -57,6 +59,9 @@ fn placeholders<'a>(account: &'a str, source: &'a str, destination: &'a str) -> 
     ]
 }
 
+/// Directories of the machine, which are below that of the test here.
+const OF_THE_MACHINE: [&str; 3] = ["/usr/local/bin/", "/etc/bash_completion.d/", "/usr/local/share/man/man1"];
+
 /// A person at a terminal, in a directory of their own.
 struct Terminal<'a> {
     world: &'a World,
@@ -70,6 +75,8 @@ impl Terminal<'_> {
     fn filled_in(&self, text: &str) -> String {
         let names = placeholders(&self.world.account, &self.source, &self.destination);
         let text = names.iter().fold(text.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours));
+        let directory = self.directory.to_string_lossy();
+        let text = OF_THE_MACHINE.iter().fold(text, |text, of| text.replace(of, &format!("{directory}{of}")));
         let without = |line: &&str| !line.contains("permissionsBoundary") && line.trim() != "roles:";
         text.lines().filter(without).map(|line| format!("{line}\n")).collect()
     }
@@ -136,6 +143,10 @@ async fn the_commands_of_the_pages_do_what_the_pages_say() -> Result<()> {
     ensure!(imported.is_empty(), "it is in files: {imported}");
     let planned = terminal.type_in("docs/adopt.md", "plan -f orders-to-eu.yaml").await?;
     ensure!(planned.contains("nothing to change"), "{planned}");
+    let policies = terminal.type_in("docs/events.md", "policy -f orders-to-eu.yaml").await?;
+    ensure!(policies.contains("sqs:ReceiveMessage"), "{policies}");
+    let shown = terminal.type_in("docs/events.md", "kubectl get awsaccounts").await?;
+    ensure!(shown.contains("EVENTS") && shown.contains("default"), "{shown}");
     let policies = terminal.type_in("docs/install.md", "policy -f account.yaml").await?;
     ensure!(policies.contains("s3:PutReplicationConfiguration"), "{policies}");
     let prints_external_id = |policies: &str| policies.contains("sts:ExternalId");
@@ -177,6 +188,20 @@ async fn the_commands_of_the_pages_do_what_the_pages_say() -> Result<()> {
 /// The blocks of the page of the command line, about the resource that the first page has made.
 async fn type_in_the_command_line(terminal: &Terminal<'_>) -> Result<()> {
     let full_name = format!("{NAMESPACE}/{NAME}");
+    for directory in OF_THE_MACHINE {
+        fs::create_dir_all(terminal.directory.join(directory.trim_start_matches('/')))?;
+    }
+    let bin = terminal.directory.join("usr/local/bin");
+    symlink(env!("CARGO_BIN_EXE_s3-replication-operator"), bin.join("s3-replication-operator"))?;
+    terminal.type_in(COMMAND_LINE, "ln -s").await?;
+    let path = join_paths([bin].into_iter().chain(split_paths(&terminal.path()?)))?;
+    let plugin = Command::new("kubectl").args(["s3replication", "--version"]).env("PATH", path).output()?;
+    ensure!(plugin.status.success(), "{}", String::from_utf8_lossy(&plugin.stderr));
+    let completions = terminal.directory.join("etc/bash_completion.d/s3-replication-operator");
+    ensure!(fs::read_to_string(completions)?.contains("complete"), "there are no completions");
+    let pages = fs::read_dir(terminal.directory.join("usr/local/share/man/man1"))?.count();
+    ensure!(pages > 10, "there are {pages} pages of the manual");
+
     let shown = terminal.type_in(COMMAND_LINE, "status -A -o json").await?;
     let (people, program) = shown.split_once("\n{\n").context("no JSON at the end")?;
     ensure!(people.starts_with("The replication is well: "), "all of them: {shown}");

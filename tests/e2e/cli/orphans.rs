@@ -190,3 +190,68 @@ async fn roles_are_looked_for_at_the_path_that_an_account_imposes() -> Result<()
     assert!(text.contains("role/team/elsewhere of gone/elsewhere"), "{text}");
     Ok(())
 }
+
+#[tokio::test]
+async fn what_is_unclear_is_named_with_the_way_to_clear_it_and_exits_with_two() -> Result<()> {
+    let scene = Scene::named("orphans-unclear").ready().await?;
+    abandon(&scene).await?;
+    pause(&scene).await?;
+    let world = &scene.world;
+    role_at(world, "/s3-replication/", "half-tagged", &[]).await?;
+    world.iam().untag_role().role_name("half-tagged").tag_keys("s3replication.dev/uid").send().await?;
+    let named = "half-tagged, account";
+    let (code, text, error) = orphans(world, &["--delete", "--yes"]).await?;
+    assert_eq!(code, Some(2), "something is left that nobody could decide on: {text}{error}");
+    assert!(text.contains("done: "), "what is clear is deleted: {text}");
+    assert!(text.contains(named) && text.contains("lacks s3replication.dev/uid"), "{text}");
+
+    let (code, text, error) = orphans(world, &[]).await?;
+    assert_eq!(code, Some(2), "{text}{error}");
+    assert!(text.starts_with("Nothing is certainly left over"), "{text}");
+    assert!(text.contains(named) && text.contains("→ set what is missing"), "{text}");
+    let (code, json, _) = orphans(world, &["-o", "json"]).await?;
+    let findings: Value = serde_json::from_str(&json)?;
+    assert_eq!((code, findings["unclearRoles"].as_array().map(Vec::len)), (Some(2), Some(1)), "{json}");
+
+    let uid = aws_sdk_iam::types::Tag::builder().key("s3replication.dev/uid").value("no-such-uid").build()?;
+    world.iam().tag_role().role_name("half-tagged").tags(uid).send().await?;
+    let (code, text, error) = orphans(world, &["--delete", "--yes"]).await?;
+    assert_eq!(code, Some(0), "it is clear now: {text}{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_account_of_two_that_cannot_be_read_is_unclear_and_named() -> Result<()> {
+    use rig::proxy::{Answer, Fault, Matcher};
+    let world = World::with_accounts("orphans-half").await?;
+    let other = world.another_account();
+    let all =
+        r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#;
+    let role = world.assumable_role(&other, "operator", &world.account, None, all).await?;
+    let names = ["here", "there"].map(|name| world.unique(name));
+    for (name, id, assume) in [(&names[0], &world.account, None), (&names[1], &other, Some(&role))] {
+        let mut manifest = json!({
+            "apiVersion": "s3replication.dev/v1alpha1",
+            "kind": "AwsAccount",
+            "metadata": {"name": name},
+            "spec": {"accountId": id, "namespaces": {"matchNames": []}, "sources": ["*"], "destinations": ["*"]},
+        });
+        if let Some(arn) = assume {
+            manifest["spec"]["assumeRole"] = json!({"arn": arn});
+        }
+        world.apply(&manifest.to_string()).await?;
+    }
+    let denied = Answer::error(403, "AccessDenied", "Access Denied");
+    let lists = Matcher::operation("ListRoles");
+    world.proxy.inject(Fault::always(lists.clone().in_account(&other), denied.clone()));
+    let both = ["--account", &names[0], "--account", &names[1]];
+    let (code, text, error) = orphans(&world, &both).await?;
+    assert_eq!(code, Some(2), "{text}{error}");
+    assert!(error.contains(&format!("unclear: account {other}: ")), "{error}");
+    assert!(error.contains("iam:ListRoles"), "the action to allow: {error}");
+
+    world.proxy.inject(Fault::always(lists, denied));
+    let (code, text, error) = orphans(&world, &both).await?;
+    assert_eq!(code, Some(1), "nothing could be read: {text}{error}");
+    Ok(())
+}

@@ -61,6 +61,11 @@ impl Emulator {
         self.process.wait_blocking();
     }
 
+    /// Ends the process without waiting.
+    pub(crate) fn close(&self) {
+        self.process.close();
+    }
+
     /// The last lines that it printed, for error messages.
     pub fn log_tail(&self, lines: usize) -> String {
         self.process.log_tail(lines)

@@ -9,9 +9,11 @@ mod objects;
 mod test_filter;
 
 pub mod argocd;
+pub mod aws_state;
 pub mod clients;
 pub mod cluster;
 pub mod emulator;
+pub mod former;
 pub mod forwarder;
 pub mod hostile;
 pub mod jobs;

@@ -18,8 +18,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use hyper_util::rt::TokioExecutor;
 use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use audit::KubeRequest;
 use certs::Certs;
@@ -212,9 +214,6 @@ impl Cluster {
     /// # Errors
     /// If the rig did not start the cluster: it cannot reach its store.
     pub async fn store(&self, plural: &str, object: &Value) -> Result<()> {
-        let Some(etcd) = self.etcd else {
-            bail!("nothing can be written into the store of the cluster of {EXTERNAL}");
-        };
         let part = |pointer: &str| {
             let text = object.pointer(pointer).and_then(Value::as_str);
             text.with_context(|| format!("the object has no {pointer}"))
@@ -225,14 +224,32 @@ impl Cluster {
             Ok(namespace) => format!("{namespace}/{name}"),
             Err(_) => name.to_owned(),
         };
+        self.put(&format!("/registry/{group}/{plural}/{path}"), object).await
+    }
+
+    /// Gives the cluster the UID of another one: that of the namespace `kube-system`, by which the operator knows its own
+    /// roles.
+    ///
+    /// # Errors
+    /// As `store`.
+    pub async fn set_uid(&self, uid: &str) -> Result<()> {
+        let namespaces: Api<Namespace> = Api::all(self.client().await?);
+        let mut object = serde_json::to_value(namespaces.get("kube-system").await?)?;
+        object["metadata"]["uid"] = json!(uid);
+        self.put("/registry/namespaces/kube-system", &object).await
+    }
+
+    async fn put(&self, key: &str, object: &Value) -> Result<()> {
+        let Some(etcd) = self.etcd else {
+            bail!("nothing can be written into the store of the cluster of {EXTERNAL}");
+        };
         let mut stored = object.clone();
         if let Some(metadata) = stored["metadata"].as_object_mut() {
             // The API server sets it when it reads an object.
             metadata.remove("resourceVersion");
         }
-        let key = format!("/registry/{group}/{plural}/{path}");
-        let body = serde_json::json!({
-            "key": ByteString(key.into_bytes()),
+        let body = json!({
+            "key": ByteString(key.as_bytes().to_vec()),
             "value": ByteString(serde_json::to_vec(&stored)?),
         });
         let request = http::Request::post(format!("http://{etcd}/v3/kv/put"))

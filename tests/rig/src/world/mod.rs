@@ -14,7 +14,7 @@ pub use self::kube::condition;
 
 use crate::clients::Clients;
 use crate::cluster::{KubeRequest, OPERATOR};
-use crate::emulator::Emulator;
+use crate::emulator::{Auth, Emulator};
 use crate::jobs::Jobs;
 use crate::operator::{Logs, OperatorBuilder};
 use crate::process::tail;
@@ -40,6 +40,8 @@ pub struct World {
     logs: Logs,
     /// The cluster of this world alone, if it has one; dropped with the world.
     _own: Option<OwnCluster>,
+    /// The emulator of this world alone, if it has one; dropped with the world.
+    _own_emulator: Option<OwnEmulator>,
 }
 
 impl World {
@@ -87,6 +89,13 @@ impl World {
         Self::apart(name, Rig::auth_emulator().await?).await
     }
 
+    /// As `alone`, on an emulator of its own too: for names of buckets, account ids and UIDs that were recorded.
+    pub async fn sealed(name: &str) -> Result<Self> {
+        let own = OwnEmulator::start().await?;
+        let world = Self::apart(name, own.0).await?;
+        Ok(Self { _own_emulator: Some(own), ..world })
+    }
+
     async fn apart(name: &str, emulator: &'static Emulator) -> Result<Self> {
         Self::apart_on(name, emulator, crate::start_cluster).await
     }
@@ -116,12 +125,18 @@ impl World {
             emulator,
             logs: Arc::new(Mutex::new(Vec::new())),
             _own: None,
+            _own_emulator: None,
         })
     }
 
     /// The cluster, shared with other tests unless this world is alone.
     pub fn cluster(&self) -> &'static Cluster {
         self.cluster
+    }
+
+    /// The address of the emulator, past the proxy.
+    pub fn emulator_url(&self) -> String {
+        self.emulator.url()
     }
 
     /// A unique name, for cluster-scoped objects.
@@ -201,6 +216,24 @@ impl OwnCluster {
 }
 
 impl Drop for OwnCluster {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// An emulator that enforces no policies and ends with its world. Its description is leaked, as that of a cluster.
+struct OwnEmulator(&'static Emulator);
+
+impl OwnEmulator {
+    async fn start() -> Result<Self> {
+        let tools = &Rig::shared().await?.tools;
+        let start = || Emulator::start(&tools.python, Auth::Open);
+        let emulator = tokio::task::spawn_blocking(start).await??;
+        Ok(Self(Box::leak(Box::new(emulator))))
+    }
+}
+
+impl Drop for OwnEmulator {
     fn drop(&mut self) {
         self.0.close();
     }
