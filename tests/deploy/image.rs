@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use crate::support::read;
 
 /// The images that the stages of a Containerfile begin with.
-fn bases(name: &str) -> Result<Vec<String>> {
+fn base_images(name: &str) -> Result<Vec<String>> {
     let text = read(name)?;
     let bases = text.lines().filter_map(|line| line.strip_prefix("FROM "));
     Ok(bases.filter_map(|base| base.split(' ').next()).map(str::to_owned).collect())
@@ -13,7 +13,7 @@ fn bases(name: &str) -> Result<Vec<String>> {
 
 #[test]
 fn the_image_is_built_with_the_toolchain_of_the_package_and_has_no_base() -> Result<()> {
-    let bases = bases("Containerfile")?;
+    let bases = base_images("Containerfile")?;
     let base = bases.first().context("no FROM")?;
     let tag = concat!("rust:", env!("CARGO_PKG_RUST_VERSION"), "-");
     ensure!(base.starts_with(tag), "{base} is not the toolchain of Cargo.toml");
@@ -24,7 +24,7 @@ fn the_image_is_built_with_the_toolchain_of_the_package_and_has_no_base() -> Res
 #[test]
 fn every_base_image_is_pinned_by_its_digest() -> Result<()> {
     for file in ["Containerfile", "tests/kind/emulator.Containerfile"] {
-        let bases = bases(file)?;
+        let bases = base_images(file)?;
         ensure!(!bases.is_empty(), "{file} has no FROM");
         for base in bases.iter().filter(|base| *base != "scratch") {
             let digest = base.split_once("@sha256:").map(|(_, digest)| digest).unwrap_or_default();
