@@ -218,6 +218,10 @@ fn cell(text: &str) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
+    use proptest::collection::btree_set;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::*;
 
     fn imported(bucket: &str, manifest: Result<&str, &str>) -> Imported {
@@ -259,6 +263,41 @@ mod tests {
         assert_eq!((second.created, second.equal), (0, 2));
         assert_eq!(contents(&directory), held);
         fs::remove_dir_all(&directory).unwrap();
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Buckets may be named as the resources of others are, and come and go.
+        #[test]
+        fn each_bucket_has_a_file_of_its_own_that_other_buckets_do_not_change(
+            drawn in btree_set("[ab][ab.-]{1,6}[ab]", 1..12),
+            alone in any::<Index>(),
+        ) {
+            let named_alike = drawn.iter().flat_map(|name| [name.replace('.', "-"), resource_name(name)]);
+            // S3 gives no bucket a longer name.
+            let named_alike = named_alike.filter(|name| name.len() <= 63);
+            let buckets: BTreeSet<String> = named_alike.chain(drawn.clone()).collect();
+            let texts: Vec<(String, String)> =
+                buckets.iter().map(|bucket| (bucket.clone(), format!("of {bucket}\n"))).collect();
+            let all: Vec<Imported> = texts.iter().map(|(bucket, text)| imported(bucket, Ok(text))).collect();
+            let directory = empty_directory("unique");
+            let first = write(&directory, "1", &all, false).unwrap();
+            prop_assert_eq!((first.created, first.kept.len()), (all.len(), 0));
+            let held = contents(&directory);
+            prop_assert_eq!(held.len(), all.len() + 1, "a file each, and the index");
+            let second = write(&directory, "1", &all, false).unwrap();
+            prop_assert_eq!((second.equal, second.is_wrong()), (all.len(), false));
+            prop_assert_eq!(&contents(&directory), &held, "a second run changes no byte");
+            fs::remove_dir_all(&directory).unwrap();
+
+            let one = all[alone.index(all.len())].clone();
+            let directory = empty_directory("alone");
+            write(&directory, "1", std::slice::from_ref(&one), false).unwrap();
+            let (file, by_itself) = (file_name(&one.bucket), contents(&directory));
+            prop_assert_eq!(by_itself.get(&file), held.get(&file), "others make no difference");
+            fs::remove_dir_all(&directory).unwrap();
+        }
     }
 
     #[test]
