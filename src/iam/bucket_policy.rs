@@ -52,11 +52,15 @@ pub fn holds(policy: Option<&Value>, sid: &str) -> bool {
 }
 
 /// A policy with the statements of this Sid replaced by these, and all others as they were. `None`: nothing is left.
+///
+/// Statements that an operator wrote for roles that were all deleted since are left out: they grant nothing, and S3 refuses every
+/// policy that holds one. Of several replications whose roles were deleted, each would otherwise wait for the others.
 pub fn merged(policy: Option<&Value>, sid: &str, statements: &[Statement]) -> Option<Value> {
     let mut merged =
         policy.cloned().unwrap_or_else(|| json!({"Version": PolicyDocument::new(Vec::new()).version}));
     let mut all = held_statements(&merged);
     all.retain(|held| !is_ours(held, sid) || is_on(Mutant::StatementsDuplicated));
+    all.retain(|held| !is_dead_statement(held));
     all.extend(statements.iter().map(|statement| json!(statement)));
     if all.is_empty() {
         return None;
@@ -65,6 +69,14 @@ pub fn merged(policy: Option<&Value>, sid: &str, statements: &[Statement]) -> Op
         fields.insert("Statement".to_owned(), Value::Array(all));
     }
     Some(merged)
+}
+
+fn admitted_roles(statement: &Value) -> Vec<String> {
+    match statement.pointer("/Principal/AWS") {
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::String(one)) => vec![one.clone()],
+        _ => Vec::new(),
+    }
 }
 
 /// Whether the statements of this Sid allow a role, by its ARN, an action.
@@ -82,7 +94,7 @@ pub fn admits(policy: Option<&Value>, sid: &str, role: &str, action: &str) -> bo
 /// The principals in a policy that are ids of deleted users and roles (`AIDA…`, `AROA…`): S3 shows those in place of the
 /// ARNs, and refuses every policy that holds one
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html>).
-/// Statements of `sid` do not count: they are replaced as a whole.
+/// Statements of `sid` do not count, because they are replaced as a whole, and neither do those that [`merged`] leaves out.
 pub fn dead_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
     fn ids(value: &Value, found: &mut BTreeSet<String>) {
         match value {
@@ -93,7 +105,8 @@ pub fn dead_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
     }
     let mut found = BTreeSet::new();
     let others = policy.map(held_statements).unwrap_or_default();
-    for statement in others.into_iter().filter(|statement| !is_ours(statement, sid)) {
+    let stays = |statement: &Value| !is_ours(statement, sid) && !is_dead_statement(statement);
+    for statement in others.into_iter().filter(stays) {
         for key in ["/Principal/AWS", "/NotPrincipal/AWS"] {
             statement.pointer(key).into_iter().for_each(|names| ids(names, &mut found));
         }
@@ -110,6 +123,20 @@ fn is_dead(principal: &str) -> bool {
         && principal.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
 }
 
+/// Whether an operator wrote a statement, by its Sid, for principals that were all deleted.
+fn is_dead_statement(statement: &Value) -> bool {
+    let principals = admitted_roles(statement);
+    owner_of(statement).is_some() && !principals.is_empty() && principals.iter().all(|name| is_dead(name))
+}
+
+/// The beginning of the Sid of a statement that an operator wrote.
+fn owner_of(statement: &Value) -> Option<&str> {
+    let held = statement.get("Sid").and_then(Value::as_str)?;
+    let sid = held.strip_suffix("Objects").or_else(|| held.strip_suffix("Bucket"))?;
+    let digest = sid.strip_prefix(SID)?;
+    (digest.len() == DIGEST && digest.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(sid)
+}
+
 /// A policy may hold one statement without a list around it.
 fn held_statements(policy: &Value) -> Vec<Value> {
     match policy.get("Statement") {
@@ -123,14 +150,7 @@ fn held_statements(policy: &Value) -> Vec<Value> {
 pub fn written_by_operators(policy: &Value) -> BTreeMap<String, BTreeSet<String>> {
     let mut written: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for statement in held_statements(policy) {
-        let held = statement.get("Sid").and_then(Value::as_str).unwrap_or_default();
-        let Some(sid) = held.strip_suffix("Objects").or_else(|| held.strip_suffix("Bucket")) else {
-            continue;
-        };
-        let digest = sid.strip_prefix(SID).unwrap_or_default();
-        if digest.len() != DIGEST || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            continue;
-        }
+        let Some(sid) = owner_of(&statement) else { continue };
         let principals = written.entry(sid.to_owned()).or_default();
         match statement.pointer("/Principal/AWS") {
             Some(Value::Array(items)) => {
@@ -203,7 +223,33 @@ mod tests {
         let ours = json!({"Statement": {"Sid": format!("{sid}Objects"), "Effect": "Allow",
             "Principal": {"AWS": "AROAZQ3EXAMPLE7ROLE21"}, "Action": "s3:ReplicateObject"}});
         assert!(dead_principals(Some(&ours), &sid).is_empty(), "it is replaced");
-        assert_eq!(dead_principals(Some(&ours), "S3Replication0000000000000000").len(), 1);
+        assert!(
+            dead_principals(Some(&ours), "S3Replication0000000000000000").is_empty(),
+            "another replication leaves it out"
+        );
+    }
+
+    #[test]
+    fn of_replications_whose_roles_were_all_deleted_none_waits_for_the_others() {
+        let (one, other) = (sid(&["data", "orders", "orders"]), sid(&["data", "orders", "invoices"]));
+        let dead = |sid: &str, id: &str| statements(sid, &[id.to_owned()], "arn:aws:s3:::dr", false);
+        let theirs = json!({"Sid": "Auditors", "Effect": "Allow", "Principal": {"AWS": "444455556666"}});
+        let policy = json!({"Version": "2012-10-17", "Statement": [theirs]});
+        let first = merged(Some(&policy), &one, &dead(&one, "AROAZQ3EXAMPLE7ROLE21"));
+        let mut both = first.clone().unwrap();
+        let more = dead(&other, "AROAZQ3EXAMPLE7ROLE22").into_iter().map(|statement| json!(statement));
+        both["Statement"].as_array_mut().unwrap().extend(more);
+        let again = merged(Some(&both), &one, &wanted(&one)).unwrap();
+        assert!(dead_principals(Some(&both), &one).is_empty());
+        assert!(!again.to_string().contains("AROA"), "{again}");
+        assert_eq!(again["Statement"][0], theirs);
+        assert_eq!(merged(Some(&both), &one, &[]), Some(policy), "the same where statements are removed");
+
+        let mut mixed = both;
+        mixed["Statement"][3]["Principal"]["AWS"] = json!(["AROAZQ3EXAMPLE7ROLE22", ROLE]);
+        let kept = merged(Some(&mixed), &one, &wanted(&one)).unwrap();
+        assert!(kept.to_string().contains("AROAZQ3EXAMPLE7ROLE22"), "a role is let in by that statement");
+        assert_eq!(dead_principals(Some(&mixed), &one).len(), 1);
     }
 
     #[test]
