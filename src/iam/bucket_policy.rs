@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::iam::compare::compare;
 use crate::iam::digest::sha256_prefix;
 use crate::iam::document::{PolicyDocument, Statement};
 use crate::mutants::{Mutant, is_on};
@@ -16,6 +17,9 @@ use crate::mutants::{Mutant, is_on};
 /// The most bytes a bucket policy may have
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html>).
 pub const MAX_BUCKET_POLICY: usize = 20 * 1024;
+
+/// What a role needs to make the owner of a bucket that of the replicas in it.
+pub const OVERRIDE_OWNER: &str = "s3:ObjectOwnerOverrideToBucketOwner";
 
 /// The beginning of every Sid, and the length of the digest after it.
 const SID: &str = "S3Replication";
@@ -31,7 +35,7 @@ pub fn sid(owner: &[&str]) -> String {
 pub fn statements(sid: &str, roles: &[String], bucket_arn: &str, override_owner: bool) -> Vec<Statement> {
     let mut actions = vec!["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"];
     if override_owner {
-        actions.push("s3:ObjectOwnerOverrideToBucketOwner");
+        actions.push(OVERRIDE_OWNER);
     }
     let objects = Statement::allow(&format!("{sid}Objects"), actions, [format!("{bucket_arn}/*")]);
     let actions = ["s3:List*", "s3:GetBucketVersioning"];
@@ -69,6 +73,33 @@ pub fn merged(policy: Option<&Value>, sid: &str, statements: &[Statement]) -> Op
         fields.insert("Statement".to_owned(), Value::Array(all));
     }
     Some(merged)
+}
+
+/// The statements that admit a role, by its ARN, to a bucket, by its ARN, and every other principal that the statements of this
+/// Sid admit. `None`: the role is admitted as `exact` says, or they would take something away.
+pub fn expanded(
+    policy: Option<&Value>,
+    sid: &str,
+    (role, bucket_arn): (&String, &str),
+    exact: &[Statement],
+) -> Option<Vec<Statement>> {
+    let held = ours(policy, sid);
+    let admitted: BTreeSet<String> = held_statements(&held).iter().flat_map(admitted_roles).collect();
+    let others = admitted.into_iter().filter(|other| other != role && !is_dead(other));
+    let roles: Vec<String> = std::iter::once(role.clone()).chain(others).collect();
+    let hands_over = |actions: &[String]| actions.iter().any(|action| action == OVERRIDE_OWNER);
+    let is_handed_over = held_statements(&held).iter().any(|statement| {
+        let action = statement.get("Action");
+        action == Some(&json!(OVERRIDE_OWNER))
+            || action.and_then(Value::as_array).is_some_and(|all| all.contains(&json!(OVERRIDE_OWNER)))
+    });
+    let handed_over = is_handed_over || exact.iter().any(|statement| hands_over(&statement.action));
+    let union = statements(sid, &roles, bucket_arn, handed_over);
+    let differences = compare(&PolicyDocument::new(union.clone()).to_value(), &held);
+    // A principal that was deleted loses nothing.
+    let of_dead = |path: &str| path.rsplit_once(" by AWS:").is_some_and(|(_, principal)| is_dead(principal));
+    let takes_away = differences.iter().any(|d| d.got.is_some() && !of_dead(&d.path));
+    (!differences.is_empty() && !takes_away).then_some(union)
 }
 
 fn admitted_roles(statement: &Value) -> Vec<String> {
@@ -116,7 +147,7 @@ pub fn dead_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
 
 /// A unique id of IAM: four capitals for the kind, then at least 12 capitals and digits; for a session of a role, its name
 /// follows after a colon (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>).
-fn is_dead(principal: &str) -> bool {
+pub(super) fn is_dead(principal: &str) -> bool {
     let (principal, _session) = principal.split_once(':').unwrap_or((principal, ""));
     principal.len() >= 16
         && (principal.starts_with("AIDA") || principal.starts_with("AROA"))
@@ -260,6 +291,26 @@ mod tests {
         assert!(!admits(Some(&held), &sid, ROLE, "s3:ObjectOwnerOverrideToBucketOwner"));
         assert!(!admits(Some(&held), &sid, "arn:aws:iam::111122223333:role/other", "s3:ReplicateObject"));
         assert!(!admits(Some(&held), "S3Replication0000000000000000", ROLE, "s3:ReplicateObject"));
+    }
+
+    #[test]
+    fn a_role_is_let_in_beside_those_that_are_let_in_already() {
+        let (sid, arn, own) = (own_sid(), "arn:aws:s3:::dr", ROLE.to_owned());
+        let theirs = "arn:aws:iam::111122223333:role/other".to_owned();
+        let exact = wanted(&sid);
+        let grow = |held: Option<&Value>| expanded(held, &sid, (&own, arn), &exact);
+        assert_eq!(grow(None), Some(exact.clone()));
+        let held = merged(None, &sid, &exact);
+        assert_eq!(grow(held.as_ref()), None, "it is let in");
+        let held = merged(None, &sid, &statements(&sid, std::slice::from_ref(&theirs), arn, true));
+        let both = statements(&sid, &[own.clone(), theirs.clone()], arn, true);
+        assert_eq!(grow(held.as_ref()), Some(both.clone()));
+        assert_eq!(grow(merged(None, &sid, &both).as_ref()), None, "one more is let in, and stays");
+        let dead = merged(None, &sid, &statements(&sid, &["AROAZQ3EXAMPLE7ROLE21".to_owned()], arn, false));
+        assert_eq!(grow(dead.as_ref()), Some(exact.clone()));
+        let mut wider = merged(None, &sid, &exact[..1]).unwrap();
+        wider["Statement"][0]["Action"] = json!("s3:*");
+        assert_eq!(grow(Some(&wider)), None, "it would lose an action");
     }
 
     #[test]
