@@ -126,6 +126,27 @@ pub fn region_named_by(failure: &Failure) -> Option<&str> {
     failure.detail.strip_prefix(ELSEWHERE).filter(|_| failure.class == FailureClass::WrongRegion)
 }
 
+/// Says that a Region may be the reason why AWS does not accept credentials: it accepts none where the account has not enabled
+/// the Region (<https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html>). `home`: the Region of the
+/// environment, in which AWS has accepted them.
+pub fn name_region(failure: Failure, region: &str, home: &str) -> Failure {
+    let may_be_disabled = matches!(
+        failure.code.as_str(),
+        "InvalidToken"
+            | "InvalidClientTokenId"
+            | "InvalidAccessKeyId"
+            | "UnrecognizedClientException"
+            | "AuthFailure"
+    );
+    if !may_be_disabled || region.is_empty() || region == home {
+        return failure;
+    }
+    let said = failure.detail.trim_end_matches('.');
+    let detail =
+        format!("{said}; this was in {region}: if the account has not enabled that Region, enable it");
+    Failure { detail, ..failure }
+}
+
 /// The Region in the host name of a bucket, such as `b.s3.eu-west-1.amazonaws.com` or `b.s3-eu-west-1.amazonaws.com`. The
 /// bucket's own name, which stands before, may read like one.
 fn region_of_endpoint(endpoint: &str) -> Option<String> {
@@ -444,6 +465,20 @@ mod tests {
         response.headers_mut().insert(BUCKET_REGION, "");
         let error = GetBucketReplicationError::generic(ErrorMetadata::builder().build());
         assert_eq!(bucket_region(&SdkError::service_error(error, response)), None, "an empty header");
+    }
+
+    #[test]
+    fn credentials_that_are_refused_in_another_region_name_it() {
+        let refused = |code: &str, region: &str| {
+            let failure = Failure::new(FailureClass::Credentials, "s3:GetBucketVersioning", "b", "Refused.");
+            name_region(Failure { code: code.into(), ..failure }, region, "us-east-1").message()
+        };
+        for code in ["InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure"] {
+            assert!(refused(code, "me-south-1").contains("in me-south-1: if the account has not enabled"));
+            for (code, region) in [(code, "us-east-1"), (code, ""), ("ExpiredToken", "me-south-1")] {
+                assert!(!refused(code, region).contains("enabled"), "{code} {region}");
+            }
+        }
     }
 
     #[test]
