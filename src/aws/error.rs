@@ -56,7 +56,7 @@ where
         class => class,
     };
     let detail = match bucket_region(error) {
-        Some(region) if class == FailureClass::WrongRegion => format!("the bucket is in {region}"),
+        Some(region) if class == FailureClass::WrongRegion => format!("{ELSEWHERE}{region}"),
         _ => detail,
     };
     Failure {
@@ -104,8 +104,47 @@ pub fn bucket_region<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
     let in_header = response.headers().get(BUCKET_REGION).map(str::to_owned);
     let in_body = || element(response, "Region");
     let in_endpoint = || region_of_endpoint(&element(response, "Endpoint")?);
+    let in_message = || region_of_constraint(&element(response, "Message")?);
     let is_known = |region: &String| is_region(region);
-    in_header.filter(is_known).or_else(|| in_body().filter(is_known)).or_else(in_endpoint)
+    in_header.filter(is_known).or_else(|| in_body().filter(is_known)).or_else(in_endpoint).or_else(in_message)
+}
+
+/// The Region in the one answer that names it in a sentence alone: `The me-south-1 location constraint is incompatible for the
+/// region specific endpoint this request was sent to.` Buckets of us-east-1 have no constraint
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
+fn region_of_constraint(message: &str) -> Option<String> {
+    let (named, _) = message.strip_prefix("The ")?.split_once(" location constraint is incompatible")?;
+    let region = if named == "unspecified" { "us-east-1" } else { named };
+    is_region(region).then(|| region.to_owned())
+}
+
+/// What a failure says where S3 has named another Region.
+const ELSEWHERE: &str = "the bucket is in ";
+
+/// The Region that S3 has named in the answer of a failed call.
+pub fn region_named_by(failure: &Failure) -> Option<&str> {
+    failure.detail.strip_prefix(ELSEWHERE).filter(|_| failure.class == FailureClass::WrongRegion)
+}
+
+/// Says that a Region may be the reason why AWS does not accept credentials: it accepts none where the account has not enabled
+/// the Region (<https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html>). `home`: the Region of the
+/// environment, in which AWS has accepted them.
+pub fn name_region(failure: Failure, region: &str, home: &str) -> Failure {
+    let may_be_disabled = matches!(
+        failure.code.as_str(),
+        "InvalidToken"
+            | "InvalidClientTokenId"
+            | "InvalidAccessKeyId"
+            | "UnrecognizedClientException"
+            | "AuthFailure"
+    );
+    if !may_be_disabled || region.is_empty() || region == home {
+        return failure;
+    }
+    let said = failure.detail.trim_end_matches('.');
+    let detail =
+        format!("{said}; this was in {region}: if the account has not enabled that Region, enable it");
+    Failure { detail, ..failure }
 }
 
 /// The Region in the host name of a bucket, such as `b.s3.eu-west-1.amazonaws.com` or `b.s3-eu-west-1.amazonaws.com`. The
@@ -408,6 +447,15 @@ mod tests {
             ("<Error><Endpoint>b.s3.cn-north-1.amazonaws.com.cn</Endpoint></Error>", Some("cn-north-1")),
             ("<Error><Endpoint>logs.eu-west-1.s3.amazonaws.com</Endpoint></Error>", None),
             ("<Error><Region></Region></Error>", None),
+            (
+                "<Error><Message>The me-south-1 location constraint is incompatible for the region specific endpoint this request was sent to.</Message></Error>",
+                Some("me-south-1"),
+            ),
+            (
+                "<Error><Message>The unspecified location constraint is incompatible for the region specific endpoint this request was sent to.</Message></Error>",
+                Some("us-east-1"),
+            ),
+            ("<Error><Message>The eu-west-1 bucket is busy.</Message></Error>", None),
             ("<Error><Region>over there</Region></Error>", None),
             ("", None),
         ] {
@@ -417,6 +465,20 @@ mod tests {
         response.headers_mut().insert(BUCKET_REGION, "");
         let error = GetBucketReplicationError::generic(ErrorMetadata::builder().build());
         assert_eq!(bucket_region(&SdkError::service_error(error, response)), None, "an empty header");
+    }
+
+    #[test]
+    fn credentials_that_are_refused_in_another_region_name_it() {
+        let refused = |code: &str, region: &str| {
+            let failure = Failure::new(FailureClass::Credentials, "s3:GetBucketVersioning", "b", "Refused.");
+            name_region(Failure { code: code.into(), ..failure }, region, "us-east-1").message()
+        };
+        for code in ["InvalidToken", "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure"] {
+            assert!(refused(code, "me-south-1").contains("in me-south-1: if the account has not enabled"));
+            for (code, region) in [(code, "us-east-1"), (code, ""), ("ExpiredToken", "me-south-1")] {
+                assert!(!refused(code, region).contains("enabled"), "{code} {region}");
+            }
+        }
     }
 
     #[test]

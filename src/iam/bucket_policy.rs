@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::iam::compare::compare;
 use crate::iam::digest::sha256_prefix;
 use crate::iam::document::{PolicyDocument, Statement};
 use crate::mutants::{Mutant, is_on};
@@ -16,6 +17,9 @@ use crate::mutants::{Mutant, is_on};
 /// The most bytes a bucket policy may have
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/add-bucket-policy.html>).
 pub const MAX_BUCKET_POLICY: usize = 20 * 1024;
+
+/// What a role needs to make the owner of a bucket that of the replicas in it.
+pub const OVERRIDE_OWNER: &str = "s3:ObjectOwnerOverrideToBucketOwner";
 
 /// The beginning of every Sid, and the length of the digest after it.
 const SID: &str = "S3Replication";
@@ -31,7 +35,7 @@ pub fn sid(owner: &[&str]) -> String {
 pub fn statements(sid: &str, roles: &[String], bucket_arn: &str, override_owner: bool) -> Vec<Statement> {
     let mut actions = vec!["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"];
     if override_owner {
-        actions.push("s3:ObjectOwnerOverrideToBucketOwner");
+        actions.push(OVERRIDE_OWNER);
     }
     let objects = Statement::allow(&format!("{sid}Objects"), actions, [format!("{bucket_arn}/*")]);
     let actions = ["s3:List*", "s3:GetBucketVersioning"];
@@ -52,11 +56,15 @@ pub fn holds(policy: Option<&Value>, sid: &str) -> bool {
 }
 
 /// A policy with the statements of this Sid replaced by these, and all others as they were. `None`: nothing is left.
+///
+/// Statements that an operator wrote for roles that were all deleted since are left out: they grant nothing, and S3 refuses every
+/// policy that holds one. Of several replications whose roles were deleted, each would otherwise wait for the others.
 pub fn merged(policy: Option<&Value>, sid: &str, statements: &[Statement]) -> Option<Value> {
     let mut merged =
         policy.cloned().unwrap_or_else(|| json!({"Version": PolicyDocument::new(Vec::new()).version}));
     let mut all = held_statements(&merged);
     all.retain(|held| !is_ours(held, sid) || is_on(Mutant::StatementsDuplicated));
+    all.retain(|held| !is_dead_statement(held));
     all.extend(statements.iter().map(|statement| json!(statement)));
     if all.is_empty() {
         return None;
@@ -65,6 +73,41 @@ pub fn merged(policy: Option<&Value>, sid: &str, statements: &[Statement]) -> Op
         fields.insert("Statement".to_owned(), Value::Array(all));
     }
     Some(merged)
+}
+
+/// The statements that admit a role, by its ARN, to a bucket, by its ARN, and every other principal that the statements of this
+/// Sid admit. `None`: the role is admitted as `exact` says, or they would take something away.
+pub fn expanded(
+    policy: Option<&Value>,
+    sid: &str,
+    (role, bucket_arn): (&String, &str),
+    exact: &[Statement],
+) -> Option<Vec<Statement>> {
+    let held = ours(policy, sid);
+    let admitted: BTreeSet<String> = held_statements(&held).iter().flat_map(admitted_roles).collect();
+    let others = admitted.into_iter().filter(|other| other != role && !is_dead(other));
+    let roles: Vec<String> = std::iter::once(role.clone()).chain(others).collect();
+    let hands_over = |actions: &[String]| actions.iter().any(|action| action == OVERRIDE_OWNER);
+    let is_handed_over = held_statements(&held).iter().any(|statement| {
+        let action = statement.get("Action");
+        action == Some(&json!(OVERRIDE_OWNER))
+            || action.and_then(Value::as_array).is_some_and(|all| all.contains(&json!(OVERRIDE_OWNER)))
+    });
+    let handed_over = is_handed_over || exact.iter().any(|statement| hands_over(&statement.action));
+    let union = statements(sid, &roles, bucket_arn, handed_over);
+    let differences = compare(&PolicyDocument::new(union.clone()).to_value(), &held);
+    // A principal that was deleted loses nothing.
+    let of_dead = |path: &str| path.rsplit_once(" by AWS:").is_some_and(|(_, principal)| is_dead(principal));
+    let takes_away = differences.iter().any(|d| d.got.is_some() && !of_dead(&d.path));
+    (!differences.is_empty() && !takes_away).then_some(union)
+}
+
+fn admitted_roles(statement: &Value) -> Vec<String> {
+    match statement.pointer("/Principal/AWS") {
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::String(one)) => vec![one.clone()],
+        _ => Vec::new(),
+    }
 }
 
 /// Whether the statements of this Sid allow a role, by its ARN, an action.
@@ -82,7 +125,7 @@ pub fn admits(policy: Option<&Value>, sid: &str, role: &str, action: &str) -> bo
 /// The principals in a policy that are ids of deleted users and roles (`AIDA…`, `AROA…`): S3 shows those in place of the
 /// ARNs, and refuses every policy that holds one
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html>).
-/// Statements of `sid` do not count: they are replaced as a whole.
+/// Statements of `sid` do not count, because they are replaced as a whole, and neither do those that [`merged`] leaves out.
 pub fn dead_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
     fn ids(value: &Value, found: &mut BTreeSet<String>) {
         match value {
@@ -93,7 +136,8 @@ pub fn dead_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
     }
     let mut found = BTreeSet::new();
     let others = policy.map(held_statements).unwrap_or_default();
-    for statement in others.into_iter().filter(|statement| !is_ours(statement, sid)) {
+    let stays = |statement: &Value| !is_ours(statement, sid) && !is_dead_statement(statement);
+    for statement in others.into_iter().filter(stays) {
         for key in ["/Principal/AWS", "/NotPrincipal/AWS"] {
             statement.pointer(key).into_iter().for_each(|names| ids(names, &mut found));
         }
@@ -103,11 +147,25 @@ pub fn dead_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
 
 /// A unique id of IAM: four capitals for the kind, then at least 12 capitals and digits; for a session of a role, its name
 /// follows after a colon (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>).
-fn is_dead(principal: &str) -> bool {
+pub(super) fn is_dead(principal: &str) -> bool {
     let (principal, _session) = principal.split_once(':').unwrap_or((principal, ""));
     principal.len() >= 16
         && (principal.starts_with("AIDA") || principal.starts_with("AROA"))
         && principal.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+}
+
+/// Whether an operator wrote a statement, by its Sid, for principals that were all deleted.
+fn is_dead_statement(statement: &Value) -> bool {
+    let principals = admitted_roles(statement);
+    owner_of(statement).is_some() && !principals.is_empty() && principals.iter().all(|name| is_dead(name))
+}
+
+/// The beginning of the Sid of a statement that an operator wrote.
+fn owner_of(statement: &Value) -> Option<&str> {
+    let held = statement.get("Sid").and_then(Value::as_str)?;
+    let sid = held.strip_suffix("Objects").or_else(|| held.strip_suffix("Bucket"))?;
+    let digest = sid.strip_prefix(SID)?;
+    (digest.len() == DIGEST && digest.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(sid)
 }
 
 /// A policy may hold one statement without a list around it.
@@ -123,14 +181,7 @@ fn held_statements(policy: &Value) -> Vec<Value> {
 pub fn written_by_operators(policy: &Value) -> BTreeMap<String, BTreeSet<String>> {
     let mut written: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for statement in held_statements(policy) {
-        let held = statement.get("Sid").and_then(Value::as_str).unwrap_or_default();
-        let Some(sid) = held.strip_suffix("Objects").or_else(|| held.strip_suffix("Bucket")) else {
-            continue;
-        };
-        let digest = sid.strip_prefix(SID).unwrap_or_default();
-        if digest.len() != DIGEST || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            continue;
-        }
+        let Some(sid) = owner_of(&statement) else { continue };
         let principals = written.entry(sid.to_owned()).or_default();
         match statement.pointer("/Principal/AWS") {
             Some(Value::Array(items)) => {
@@ -203,7 +254,33 @@ mod tests {
         let ours = json!({"Statement": {"Sid": format!("{sid}Objects"), "Effect": "Allow",
             "Principal": {"AWS": "AROAZQ3EXAMPLE7ROLE21"}, "Action": "s3:ReplicateObject"}});
         assert!(dead_principals(Some(&ours), &sid).is_empty(), "it is replaced");
-        assert_eq!(dead_principals(Some(&ours), "S3Replication0000000000000000").len(), 1);
+        assert!(
+            dead_principals(Some(&ours), "S3Replication0000000000000000").is_empty(),
+            "another replication leaves it out"
+        );
+    }
+
+    #[test]
+    fn of_replications_whose_roles_were_all_deleted_none_waits_for_the_others() {
+        let (one, other) = (sid(&["data", "orders", "orders"]), sid(&["data", "orders", "invoices"]));
+        let dead = |sid: &str, id: &str| statements(sid, &[id.to_owned()], "arn:aws:s3:::dr", false);
+        let theirs = json!({"Sid": "Auditors", "Effect": "Allow", "Principal": {"AWS": "444455556666"}});
+        let policy = json!({"Version": "2012-10-17", "Statement": [theirs]});
+        let first = merged(Some(&policy), &one, &dead(&one, "AROAZQ3EXAMPLE7ROLE21"));
+        let mut both = first.clone().unwrap();
+        let more = dead(&other, "AROAZQ3EXAMPLE7ROLE22").into_iter().map(|statement| json!(statement));
+        both["Statement"].as_array_mut().unwrap().extend(more);
+        let again = merged(Some(&both), &one, &wanted(&one)).unwrap();
+        assert!(dead_principals(Some(&both), &one).is_empty());
+        assert!(!again.to_string().contains("AROA"), "{again}");
+        assert_eq!(again["Statement"][0], theirs);
+        assert_eq!(merged(Some(&both), &one, &[]), Some(policy), "the same where statements are removed");
+
+        let mut mixed = both;
+        mixed["Statement"][3]["Principal"]["AWS"] = json!(["AROAZQ3EXAMPLE7ROLE22", ROLE]);
+        let kept = merged(Some(&mixed), &one, &wanted(&one)).unwrap();
+        assert!(kept.to_string().contains("AROAZQ3EXAMPLE7ROLE22"), "a role is let in by that statement");
+        assert_eq!(dead_principals(Some(&mixed), &one).len(), 1);
     }
 
     #[test]
@@ -214,6 +291,26 @@ mod tests {
         assert!(!admits(Some(&held), &sid, ROLE, "s3:ObjectOwnerOverrideToBucketOwner"));
         assert!(!admits(Some(&held), &sid, "arn:aws:iam::111122223333:role/other", "s3:ReplicateObject"));
         assert!(!admits(Some(&held), "S3Replication0000000000000000", ROLE, "s3:ReplicateObject"));
+    }
+
+    #[test]
+    fn a_role_is_let_in_beside_those_that_are_let_in_already() {
+        let (sid, arn, own) = (own_sid(), "arn:aws:s3:::dr", ROLE.to_owned());
+        let theirs = "arn:aws:iam::111122223333:role/other".to_owned();
+        let exact = wanted(&sid);
+        let grow = |held: Option<&Value>| expanded(held, &sid, (&own, arn), &exact);
+        assert_eq!(grow(None), Some(exact.clone()));
+        let held = merged(None, &sid, &exact);
+        assert_eq!(grow(held.as_ref()), None, "it is let in");
+        let held = merged(None, &sid, &statements(&sid, std::slice::from_ref(&theirs), arn, true));
+        let both = statements(&sid, &[own.clone(), theirs.clone()], arn, true);
+        assert_eq!(grow(held.as_ref()), Some(both.clone()));
+        assert_eq!(grow(merged(None, &sid, &both).as_ref()), None, "one more is let in, and stays");
+        let dead = merged(None, &sid, &statements(&sid, &["AROAZQ3EXAMPLE7ROLE21".to_owned()], arn, false));
+        assert_eq!(grow(dead.as_ref()), Some(exact.clone()));
+        let mut wider = merged(None, &sid, &exact[..1]).unwrap();
+        wider["Statement"][0]["Action"] = json!("s3:*");
+        assert_eq!(grow(Some(&wider)), None, "it would lose an action");
     }
 
     #[test]

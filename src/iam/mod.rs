@@ -8,6 +8,7 @@ pub mod bucket_policy;
 pub mod compare;
 pub mod digest;
 pub mod document;
+pub mod expand;
 pub mod key_policy;
 pub mod partition;
 

@@ -3,7 +3,7 @@
 //! In: a resource, what was to be read of AWS, and what was read. Out: the plan, with what it was made from. The
 //! controller and the command line's `plan` share it, so that both decide alike.
 
-use crate::replication::desired::Desired;
+use crate::replication::desired::{Desired, Discovered};
 use crate::replication::observed::Observed;
 use crate::replication::plan::{Plan, PlanInput, plan};
 use crate::replication::read_set::ReadSet;
@@ -21,9 +21,22 @@ pub struct Assessment<'a> {
 
 /// Derives what is desired, and plans the steps to it from what was observed.
 pub fn assess(replication: Replication<'_>, read_set: ReadSet, observed: Observed) -> Assessment<'_> {
-    let desired = Desired::new(&replication, &read_set.discovered(&observed));
+    let desired = desired_state(&replication, &read_set, &observed);
     let planned = plan(&PlanInput::new(&replication, &read_set, &observed, &desired));
     Assessment { replication, read_set, observed, desired, plan: planned }
+}
+
+/// What is desired. Where neither Object Lock nor a role that may read locks shows what the role needs, what was applied is
+/// still desired.
+fn desired_state(replication: &Replication<'_>, read_set: &ReadSet, observed: &Observed) -> Desired {
+    let discovered = read_set.discovered(observed);
+    let first = Desired::new(replication, &discovered);
+    if observed.object_lock.is_some() || discovered.object_lock {
+        return first;
+    }
+    let with_locks = Desired::new(replication, &Discovered { object_lock: true, ..discovered });
+    let was_applied = replication.status.applied_hash.as_ref() == Some(&with_locks.hash());
+    if was_applied { with_locks } else { first }
 }
 
 impl Assessment<'_> {

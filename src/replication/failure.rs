@@ -56,6 +56,41 @@ impl FailureClass {
     }
 }
 
+/// The kinds of policies that AWS names where it denies, with what helps
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>). A permission for the operator's identity
+/// does not help against any of them.
+const CULPRITS: [(&str, &str); 8] = [
+    (
+        "service control policy",
+        "a service control policy of the organization keeps the account from it; have it changed by whoever manages the organization",
+    ),
+    (
+        "resource control policy",
+        "a resource control policy of the organization keeps everyone from it; have it changed by whoever manages the organization",
+    ),
+    (
+        "permissions boundary",
+        "the permissions boundary of the operator's identity does not allow it; allow it there",
+    ),
+    (
+        "session policy",
+        "the policy of the session in which the operator acts does not allow it; allow it where the session is begun",
+    ),
+    ("VPC endpoint policy", "the policy of the VPC endpoint does not allow it; allow it there"),
+    (
+        "explicit deny in a resource-based policy",
+        "the policy of the bucket, key, queue or role itself denies it; remove the Deny there",
+    ),
+    (
+        "explicit deny in an identity-based policy",
+        "a policy of the operator's identity denies it explicitly; remove the Deny there",
+    ),
+    (
+        "BlockPublicPolicy",
+        "S3 Block Public Access refuses public policies; remove the public statement from the bucket's policy, or change Block Public Access there",
+    ),
+];
+
 /// A failed call: the action, its subject and AWS's answer, without request ids or anything else that changes from one
 /// try to the next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +134,12 @@ impl Failure {
         self.detail.contains(self.action.as_ref())
     }
 
+    /// What helps against the kind of policy that AWS names as the one that denies.
+    fn culprit(&self) -> Option<&'static str> {
+        let is_named = |(kind, _): &&(&str, &str)| self.detail.contains(*kind);
+        CULPRITS.iter().find(is_named).map(|(_, remedy)| *remedy)
+    }
+
     /// The reason that a condition gives, where a missing bucket is the source or a destination.
     pub fn reason_for(&self, source: &str) -> Reason {
         match self.class {
@@ -117,6 +158,12 @@ impl Failure {
             }
             FailureClass::Conflict => {
                 format!("{action} on {subject} met another write at the same time ({answer}); trying again")
+            }
+            FailureClass::Denied if self.code == "RegionDisabledException" => format!(
+                "{action} on {subject} is refused because the account has not activated STS in the Region of the operator's environment ({answer}); activate it in the account settings of IAM, or run the operator with another AWS_REGION"
+            ),
+            FailureClass::Denied if self.culprit().is_some() => {
+                format!("{action} on {subject} is denied ({answer}): {}", self.culprit().unwrap_or_default())
             }
             FailureClass::Denied if action == "sts:AssumeRole" => format!(
                 "{action} on {subject} is denied ({answer}); allow {action} on {subject} to the operator's own identity, and let the trust policy of {subject} allow it to that identity, with the external id of the AwsAccount where it asks for one"
@@ -150,5 +197,75 @@ impl Failure {
                 format!("{action} on {subject} got no usable answer from AWS ({answer}); trying again")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denied(detail: &str) -> String {
+        let failure = Failure::new(FailureClass::Denied, "iam:CreateRole", "orders-role", detail);
+        Failure { code: "AccessDenied".into(), ..failure }.message()
+    }
+
+    #[test]
+    fn the_kind_of_policy_that_aws_names_is_the_one_to_change() {
+        let user = "User: arn:aws:sts::111122223333:assumed-role/op/… is not authorized to perform: iam:CreateRole on resource: arn:aws:iam::111122223333:role/orders-role";
+        for (said, helps) in [
+            ("with an explicit deny in a service control policy", "manages the organization"),
+            (
+                "with an explicit deny in a service control policy: arn:aws:organizations::444455556666:policy/o-1/service_control_policy/p-1",
+                "manages the organization",
+            ),
+            (
+                "because no service control policy allows the iam:CreateRole action",
+                "manages the organization",
+            ),
+            (
+                "with an explicit deny in a resource control policy",
+                "resource control policy of the organization",
+            ),
+            (
+                "because no permissions boundary allows the iam:CreateRole action",
+                "boundary of the operator's identity",
+            ),
+            ("with an explicit deny in a permissions boundary", "boundary of the operator's identity"),
+            ("because no session policy allows the iam:CreateRole action", "policy of the session"),
+            ("because no VPC endpoint policy allows the iam:CreateRole action", "policy of the VPC endpoint"),
+            ("with an explicit deny in a resource-based policy", "remove the Deny there"),
+            ("with an explicit deny in an identity-based policy", "remove the Deny there"),
+        ] {
+            let message = denied(&format!("{user} {said}"));
+            assert!(message.contains(helps), "{said}: {message}");
+            assert!(
+                !message.contains("allow iam:CreateRole on orders-role to"),
+                "it does not help: {message}"
+            );
+            assert!(
+                message.starts_with("iam:CreateRole on orders-role is denied (AccessDenied: User"),
+                "{message}"
+            );
+        }
+        for said in ["because no identity-based policy allows the iam:CreateRole action", ""] {
+            let message = denied(&format!("{user} {said}"));
+            assert!(
+                message.contains("; allow iam:CreateRole on orders-role to the operator's identity"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn sts_that_is_not_active_in_a_region_asks_for_no_permission() {
+        let failure = Failure::new(
+            FailureClass::Denied,
+            "sts:AssumeRole",
+            "arn:aws:iam::111122223333:role/op",
+            "STS is not activated in this region for account:111122223333.",
+        );
+        let message = Failure { code: "RegionDisabledException".into(), ..failure }.message();
+        assert!(message.contains("not activated STS") && message.contains("AWS_REGION"), "{message}");
+        assert!(!message.contains("allow sts:AssumeRole"), "{message}");
     }
 }

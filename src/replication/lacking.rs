@@ -16,6 +16,8 @@ pub struct Lacking {
     pub role_policy: BTreeSet<String>,
     /// Destinations whose policies do not admit the role.
     pub bucket_policies: BTreeSet<String>,
+    /// Destinations that may belong to another account than they should.
+    pub unconfirmed: BTreeSet<String>,
     /// The spec asks for something else than what was applied; otherwise what differs is someone else's doing.
     pub is_change: bool,
     /// The configuration in AWS.

@@ -34,8 +34,10 @@ impl Outcome {
     /// skipped. The executor asks this before each stage and records each result, so that a failure holds back only
     /// the steps that need it, and of a configuration only the rules that need it.
     pub fn admit(&mut self, stage: &[Step]) -> Vec<Step> {
-        let (held_back, mut admitted): (Vec<Step>, Vec<Step>) =
-            stage.iter().cloned().partition(|step| self.unfinished().any(|other| step.needs(other)));
+        let (held_back, mut admitted): (Vec<Step>, Vec<Step>) = stage
+            .iter()
+            .cloned()
+            .partition(|step| step.is_refused_in_part() || self.unfinished().any(|other| step.needs(other)));
         let unfinished: Vec<&Step> = self.unfinished().collect();
         admitted.extend(held_back.iter().filter_map(|step| part(step, &unfinished)));
         self.skipped.extend(held_back);

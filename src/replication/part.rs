@@ -1,6 +1,6 @@
 //! Cuts the write of a configuration down to the rules that need no step that failed.
 //!
-//! In: the write of a configuration, and the steps that were not done. Out: the write of its other rules. A rule that waits
+//! In: the write of a configuration with what its rules lack, and the steps that were not done. Out: the write of its other rules. A rule that waits
 //! stays as it is in AWS, or is left out: no rule is written that S3 could not follow yet. While the spec changes, no rule is
 //! taken away either, so that what replicates to the former destination goes on.
 
@@ -13,7 +13,7 @@ use crate::replication::diff::is_same_rule;
 use crate::replication::lacking::Lacking;
 use crate::replication::step::Step;
 
-/// The write of the rules that need none of the unfinished steps. `None`: there is no such rule, S3 would refuse the
+/// The write of the rules that lack nothing by the unfinished steps, and whose destinations have the right owner. `None`: there is no such rule, S3 would refuse the
 /// configuration, something in AWS would break, or nothing would change.
 pub fn part(step: &Step, unfinished: &[&Step]) -> Option<Step> {
     let Step::PutReplication { bucket, configuration: Configuration { role, rules: wanted }, lacking } = step
@@ -29,7 +29,9 @@ pub fn part(step: &Step, unfinished: &[&Step]) -> Option<Step> {
     if unfinished.iter().any(stops) {
         return None;
     }
-    let waits = |rule: &Rule| unfinished.iter().any(|other| waits_for(rule, other, lacking));
+    let is_unconfirmed = |rule: &Rule| lacking.unconfirmed.contains(bucket_of_arn(&rule.destination.bucket));
+    let waits =
+        |rule: &Rule| is_unconfirmed(rule) || unfinished.iter().any(|other| waits_for(rule, other, lacking));
     let mut rules: BTreeMap<String, Rule> = wanted.clone();
     rules.retain(|_, rule| !waits(rule));
     if rules.is_empty() {

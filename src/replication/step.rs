@@ -43,6 +43,8 @@ pub enum Step {
     UpdateTrustPolicy {
         role: String,
         document: String,
+        /// The document lets others in too who are let in now: it only adds.
+        expands: bool,
     },
     PutPermissionsBoundary {
         role: String,
@@ -184,6 +186,11 @@ impl Step {
         }
     }
 
+    /// Whether some of the rules that this step writes may not be written: S3 does not confirm whose their destinations are.
+    pub fn is_refused_in_part(&self) -> bool {
+        matches!(self, Step::PutReplication { lacking, .. } if !lacking.unconfirmed.is_empty())
+    }
+
     /// Whether a difference is gone once this step is done.
     pub fn settles(&self, difference: &DriftEntry) -> bool {
         let DriftEntry { resource, name, path, .. } = difference;
@@ -191,6 +198,10 @@ impl Step {
         if let Step::PutRolePolicy { expands: true, .. } | Step::PutBucketPolicy { expands: true, .. } = self
             && difference.want == ABSENT
         {
+            return false;
+        }
+        // One difference stands for the whole policy.
+        if let Step::UpdateTrustPolicy { expands: true, .. } = self {
             return false;
         }
         name == self.subject()
@@ -225,7 +236,10 @@ impl std::fmt::Display for Step {
                 write!(f, "enable versioning of bucket {name} in {region}")
             }
             Step::CreateRole { role, documents } => write!(f, "create role {}{role}", documents.path),
-            Step::UpdateTrustPolicy { role, .. } => write!(f, "set the trust policy of role {role}"),
+            Step::UpdateTrustPolicy { role, expands, .. } => {
+                write!(f, "set the trust policy of role {role}")?;
+                if *expands { f.write_str(", keeping whom else it lets in") } else { Ok(()) }
+            }
             Step::PutPermissionsBoundary { role, boundary } => {
                 write!(f, "set the permissions boundary of role {role} to {boundary}")
             }

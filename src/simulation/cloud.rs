@@ -479,13 +479,13 @@ impl Observation<'_> {
             source: self.bucket(source),
             destinations: destinations.map(|d| (d.name.clone(), self.bucket(d))).collect(),
             configuration,
-            role: Ok(self.world.observed_role(&self.clients.source, &read_set.role, read_set.role_policy)),
+            role: self.role(&read_set.role, read_set.role_policy),
             former_roles: former
-                .map(|name| (name.clone(), Ok(self.role_to_delete(&name, &read_set.id))))
+                .map(|name| (name.clone(), self.role_to_delete(&name, &read_set.id)))
                 .collect(),
             bucket_policies: self.bucket_policies(read_set),
             keys: self.keys(read_set),
-            object_lock: read_set.role_policy.then(|| self.has_object_lock(source)),
+            object_lock: self.has_object_lock(source).filter(|_| read_set.role_policy),
             unknown_elements: BTreeSet::new(),
         }
     }
@@ -513,7 +513,10 @@ impl Observation<'_> {
             caller: caller(self.clients),
             region,
             configuration,
-            roles: Ok(names.iter().filter_map(|name| self.role_to_delete(name, &read_set.id)).collect()),
+            roles: names
+                .iter()
+                .filter_map(|name| self.role_to_delete(name, &read_set.id).transpose())
+                .collect(),
             bucket_policies: policies.collect(),
         }
     }
@@ -553,7 +556,13 @@ impl Observation<'_> {
                 let failure = fail(FailureClass::Invalid, action, &bucket.name, code);
                 ObservedBucket::unseen(Err(failure.clone()), failure)
             }
-            _ => here(Ok(held.observed_versioning()), true),
+            _ => match self.world.require_readable(action, &bucket.name) {
+                Ok(()) => here(Ok(held.observed_versioning()), true),
+                // HeadBucket confirms the owner where it is allowed.
+                Err(denied) => {
+                    here(Err(denied), self.world.require_readable("s3:ListBucket", &bucket.name).is_ok())
+                }
+            },
         }
     }
 
@@ -568,7 +577,10 @@ impl Observation<'_> {
             Some(held) if held.account_id != self.clients.source => {
                 (Some(held.region.clone()), Err(access_denied(action, &source.name)))
             }
-            Some(held) => (Some(held.region.clone()), Ok(held.configuration.clone())),
+            Some(held) => {
+                let readable = self.world.require_readable(action, &source.name);
+                (Some(held.region.clone()), readable.map(|()| held.configuration.clone()))
+            }
         }
     }
 
@@ -597,9 +609,10 @@ impl Observation<'_> {
         (!foreign).then_some(held.region.as_str())
     }
 
-    fn has_object_lock(&self, source: &BucketRef) -> bool {
+    fn has_object_lock(&self, source: &BucketRef) -> Option<bool> {
+        self.world.require_readable("s3:GetBucketObjectLockConfiguration", &source.name).ok()?;
         let held = self.world.buckets.get(&source.name);
-        held.is_some_and(|held| held.object_lock && held.account_id == self.clients.source)
+        Some(held.is_some_and(|held| held.object_lock && held.account_id == self.clients.source))
     }
 
     fn bucket_policies(&self, read_set: &ReadSet) -> BTreeMap<String, Read<Option<Value>>> {
@@ -624,18 +637,22 @@ impl Observation<'_> {
         self.world.bucket_policy(caller, bucket)
     }
 
+    fn role(&self, name: &str, with_policy: bool) -> Read<Option<ObservedRole>> {
+        self.world.require_readable("iam:GetRole", name)?;
+        Ok(self.world.observed_role(&self.clients.source, name, with_policy))
+    }
+
     /// A role with everything that stands against its deletion; only for the resource's own role is that read.
-    fn role_to_delete(&self, name: &str, id: &ResourceId) -> Option<ObservedRole> {
-        let account = &self.clients.source;
-        let role = self.world.observed_role(account, name, false)?;
+    fn role_to_delete(&self, name: &str, id: &ResourceId) -> Read<Option<ObservedRole>> {
+        let Some(role) = self.role(name, false)? else { return Ok(None) };
         if !id.owns(&role.tags) {
-            return Some(role);
+            return Ok(Some(role));
         }
-        let held = self.world.role(account, name)?;
-        Some(ObservedRole {
+        let held = self.world.role(&self.clients.source, name);
+        Ok(held.map(|held| ObservedRole {
             policy: Ok(held.policy.as_ref().map(|_| Value::Null)),
             other_policies: held.other_policies.clone(),
             ..role
-        })
+        }))
     }
 }

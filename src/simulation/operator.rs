@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::api::{BucketReplication, Interval};
 use crate::controllers::aws_account::controller::AwsAccountController;
-use crate::controllers::bucket_replication::bucket_locks::BucketLocks;
+use crate::controllers::bucket_replication::bucket_locks::{self, BucketLocks};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::controller::BucketReplicationController;
 use crate::controllers::bucket_replication::evidence_store::EvidenceStore;
@@ -320,6 +320,11 @@ impl SimulatedOperator {
     /// What the watches of this process have brought.
     pub fn index(&self) -> Arc<Index> {
         self.controller.context.index.clone()
+    }
+
+    /// Holds the lock of a bucket, as a write to its policy does.
+    pub async fn hold_bucket(&self, bucket: &str) -> bucket_locks::Held {
+        self.controller.context.bucket_locks.lock(bucket).await
     }
 
     /// How many resources the process remembers something of.

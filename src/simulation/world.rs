@@ -46,9 +46,9 @@ pub struct World {
     pub trusting_accounts: Vec<String>,
     /// S3 Batch Operations.
     pub jobs: Jobs,
-    /// The buckets and roles whose policies the operator may not read.
+    /// What the operator may not read: the action, and the bucket or role.
     #[serde(skip)]
-    pub unreadable_policies: BTreeSet<String>,
+    pub denied_reads: BTreeSet<(&'static str, String)>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -94,7 +94,7 @@ impl World {
             metrics: BTreeMap::new(),
             trusting_accounts: Vec::new(),
             jobs: Jobs::default(),
-            unreadable_policies: BTreeSet::new(),
+            denied_reads: BTreeSet::new(),
         }
     }
 
@@ -126,7 +126,7 @@ impl World {
             metrics: _,
             trusting_accounts,
             jobs,
-            unreadable_policies: _,
+            denied_reads: _,
             key_policies: _,
         } = self;
         serde_json::to_string(&(own_account, roles, buckets, keys, trusting_accounts, jobs))
@@ -204,7 +204,7 @@ impl World {
                 held.versioning = VersioningStatus::Enabled;
             }
             Step::CreateRole { role, documents } => self.create_role(caller, role, documents)?,
-            Step::UpdateTrustPolicy { role, document } => {
+            Step::UpdateTrustPolicy { role, document, .. } => {
                 self.existing_role(caller, role, action)?.trust = parse(document);
             }
             Step::PutPermissionsBoundary { role, boundary } => {
@@ -363,9 +363,7 @@ impl World {
     pub fn bucket_policy(&self, caller: &str, address: &BucketAddress) -> Read<Option<Value>> {
         let action = "s3:GetBucketPolicy";
         let held = self.bucket(caller, address, action)?;
-        if self.unreadable_policies.contains(&address.name) {
-            return Err(access_denied(action, &address.name));
-        }
+        self.require_readable(action, &address.name)?;
         Ok(held.policy.clone())
     }
 
@@ -403,6 +401,17 @@ impl World {
         role.is_some_and(|role| role.arn == principal)
     }
 
+    /// Whether the operator may read something.
+    ///
+    /// # Errors
+    /// What AWS answers where it may not.
+    pub fn require_readable(&self, action: &'static str, subject: &str) -> Read<()> {
+        match self.denied_reads.contains(&(action, subject.to_owned())) {
+            true => Err(access_denied(action, subject)),
+            false => Ok(()),
+        }
+    }
+
     /// A role as `GetRole` and `GetRolePolicy` show it.
     pub fn observed_role(&self, account_id: &str, name: &str, with_policy: bool) -> Option<ObservedRole> {
         let role = self.role(account_id, name)?;
@@ -413,9 +422,9 @@ impl World {
             trust: role.trust.clone(),
             permissions_boundary: role.permissions_boundary.clone(),
             tags: role.tags.clone(),
-            policy: match with_policy && self.unreadable_policies.contains(name) {
-                true => Err(access_denied("iam:GetRolePolicy", name)),
-                false => Ok(role.policy.clone().filter(|_| with_policy)),
+            policy: match with_policy {
+                true => self.require_readable("iam:GetRolePolicy", name).map(|()| role.policy.clone()),
+                false => Ok(None),
             },
             other_policies: Vec::new(),
         })

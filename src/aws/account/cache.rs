@@ -100,6 +100,14 @@ pub struct Buckets {
     locations: Arc<Mutex<Locations>>,
     versioning: Cache<BucketKey, Read<Versioning>>,
     object_lock: Stable<BucketKey, bool>,
+    contradictions: Cache<BucketKey, Contradiction>,
+}
+
+/// A Region in which a bucket is not, although it was remembered or named, and the Region that S3 named there.
+#[derive(Clone, Debug)]
+struct Contradiction {
+    wrong: String,
+    named: String,
 }
 
 impl Buckets {
@@ -108,6 +116,7 @@ impl Buckets {
             locations: Arc::default(),
             versioning: Cache::builder().max_capacity(CAPACITY).time_to_live(SHARED_TTL).build(),
             object_lock: Stable::new(|_| true),
+            contradictions: Cache::builder().max_capacity(CAPACITY).time_to_live(DENIED_TTL).build(),
         }
     }
 
@@ -128,6 +137,18 @@ impl Buckets {
         self.locations.lock().by_bucket.remove(bucket);
         self.versioning.invalidate(bucket).await;
         self.object_lock.0.invalidate(bucket).await;
+    }
+
+    /// Notes that a bucket is not in a Region, and which Region S3 named there instead.
+    pub async fn contradict(&self, bucket: BucketKey, wrong: &str, named: &str) {
+        let contradiction = Contradiction { wrong: wrong.to_owned(), named: named.to_owned() };
+        self.contradictions.insert(bucket, contradiction).await;
+    }
+
+    /// The Region to believe where `HeadBucket` goes on naming one in which the bucket is not.
+    pub async fn contradiction(&self, bucket: &BucketKey, said: &str) -> Option<String> {
+        let held = self.contradictions.get(bucket).await?;
+        (held.wrong == said).then_some(held.named)
     }
 
     /// Versioning as any check read it within the last moments, or by `read` now. Concurrent readers share one read.

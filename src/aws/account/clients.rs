@@ -21,7 +21,7 @@ use crate::aws::account::credentials::Environment;
 use crate::aws::account::operation::Operation;
 use crate::aws::account::own_keys::OwnKeys;
 use crate::aws::account::rate_limiter::RateLimits;
-use crate::aws::error::{failure, names_an_absence};
+use crate::aws::error::{failure, name_region, names_an_absence};
 use crate::aws::interceptor::RequestMetrics;
 use crate::aws::metrics::AwsMetrics;
 use crate::replication::{Failure, FailureClass};
@@ -186,6 +186,7 @@ impl AccountClients {
             let result = request.await;
             let absent = result.as_ref().is_err_and(names_an_absence);
             let result = result.map_err(|error| failure(&error, action, subject));
+            let result = result.map_err(|failure| name_region(failure, region, self.home()));
             let outage = result.as_ref().err().filter(|_| !absent);
             self.breaker.record(&operation, outage, Instant::now());
             let code = match &result {

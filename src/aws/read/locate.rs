@@ -64,7 +64,12 @@ pub async fn locate(aws: &AwsClient, caller: &Caller, bucket: &BucketRef) -> Rea
         }
         Head::Failed(failure) => return Err(failure),
     };
-    aws.buckets().set_location(bucket_key(caller, bucket), location.clone());
+    let key = bucket_key(caller, bucket);
+    let location = match aws.buckets().contradiction(&key, &location.region).await {
+        Some(region) => Location { region, owner: OwnerCheck::NotChecked },
+        None => location,
+    };
+    aws.buckets().set_location(key, location.clone());
     Ok(Some(location))
 }
 

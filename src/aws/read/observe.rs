@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::aws::account::cache::{Location, OwnerCheck};
 use crate::aws::account::client::AwsClient;
 use crate::aws::connector::ResourceClients;
-use crate::aws::error::HEAD_BUCKET;
+use crate::aws::error::{HEAD_BUCKET, region_named_by};
 use crate::aws::read::bucket_policy::{GET_BUCKET_POLICY, read_bucket_policy};
 use crate::aws::read::calls::{
     DESCRIBE_KEY, HeldConfiguration, read_configuration, read_key, read_object_lock, read_role,
@@ -315,6 +315,9 @@ async fn read_bucket(
         }
         (FailureClass::WrongRegion, _) => {
             aws.buckets().forget(&key).await;
+            if let Some(named) = region_named_by(&failure) {
+                aws.buckets().contradict(key, region, named).await;
+            }
             unseen(if bucket.region.is_some() { wrong_region_in_spec(failure, region) } else { failure })
         }
         // An earlier confirmation holds no longer: the name may have passed to another account.

@@ -116,12 +116,15 @@ pub async fn explain(aws: &AwsClient, region: &str, bucket: &str, account_id: &s
     }
 }
 
-/// The answer of a HEAD in the light of that of another call. A denial of one action says nothing about the other, but
-/// credentials that AWS refuses are refused for both.
+/// The answer of a HEAD in the light of that of another call. A denial of one action says nothing about the other, but where
+/// the bucket is holds for both, and credentials that AWS refuses are refused for both.
 fn combine(head: Head, other: Head) -> Head {
     match (head, other) {
         (Head::Missing, Head::Denied { .. }) => Head::Missing,
-        (denied @ Head::Denied { .. }, Head::Found(_) | Head::Elsewhere(_) | Head::Denied { .. }) => denied,
+        (Head::Denied { failure, .. }, Head::Elsewhere(region)) => {
+            Head::Denied { failure, region: Some(region) }
+        }
+        (Head::Denied { failure, .. }, Head::Denied { region, .. }) => Head::Denied { failure, region },
         (_, other) => other,
     }
 }
@@ -172,7 +175,14 @@ mod tests {
     #[test]
     fn a_second_call_explains_a_bare_status_and_takes_back_no_denial() {
         assert_eq!(combine(Head::Missing, denied()), Head::Missing);
-        assert_eq!(combine(denied(), Head::Found("us-east-1".into())), denied());
+        let found = Head::Found("us-east-1".into());
+        assert_eq!(combine(denied(), found.clone()), found, "the other call may be made");
+        assert_eq!(combine(denied(), denied()), denied());
+        let Head::Denied { failure, .. } = denied() else { panic!("denied") };
+        let there = Head::Denied { failure, region: Some("eu-west-1".into()) };
+        for other in [Head::Elsewhere("eu-west-1".into()), there.clone()] {
+            assert_eq!(combine(denied(), other), there);
+        }
         let expired =
             Head::Failed(Failure { code: "ExpiredToken".into(), ..bare(FailureClass::Credentials, 400) });
         for head in [Head::Failed(bare(FailureClass::Invalid, 400)), denied(), Head::Missing] {

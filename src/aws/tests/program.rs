@@ -192,7 +192,11 @@ impl Draw<'_> {
             2..4 => Step::CreateRole { role: self.role(), documents: self.role_documents() },
             4 => {
                 let service = self.one_of(&["s3.amazonaws.com", "ec2.amazonaws.com"]);
-                Step::UpdateTrustPolicy { role: self.role(), document: trust_policy(service).to_json() }
+                Step::UpdateTrustPolicy {
+                    role: self.role(),
+                    document: trust_policy(service).to_json(),
+                    expands: false,
+                }
             }
             5 => Step::PutPermissionsBoundary { role: self.role(), boundary: BOUNDARY.to_owned() },
             6 => Step::DeletePermissionsBoundary { role: self.role() },

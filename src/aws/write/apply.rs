@@ -57,7 +57,7 @@ pub async fn apply(clients: &ResourceClients, step: &Step) -> Result<(), Failure
                 _ => failure,
             })
         }
-        Step::UpdateTrustPolicy { role, document } => {
+        Step::UpdateTrustPolicy { role, document, .. } => {
             let request = aws.iam().update_assume_role_policy().role_name(role).policy_document(document);
             aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop)
         }

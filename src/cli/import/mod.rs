@@ -16,19 +16,23 @@ use futures::{StreamExt, stream};
 use kube::core::ObjectMeta;
 use serde_json::json;
 
-use crate::api::{AdoptionPolicy, BucketReplication, BucketReplicationSpec};
+use crate::api::{
+    AdoptionPolicy, BucketReplication, BucketReplicationSpec, BucketReplicationStatus, ReplicationRule,
+};
 use crate::aws::{self, AwsClient, AwsConnector, Importable, ListedBucket};
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::aws_args::AwsArgs;
 use crate::cli::import::directory::{DirectoryError, Imported};
 use crate::cli::kubernetes::ClusterArgs;
-use crate::cli::manifests::Manifests;
+use crate::cli::manifests::{Manifests, resource_id};
 use crate::cli::status::WRONG;
 use crate::cli::{CliError, write};
 use crate::iam::arn::{bucket_of_arn, role_of_arn};
 use crate::replication::import::{self, Inexpressible, NotVersioned, ReplicatingBucket, resource_name};
 use crate::replication::observed::Read;
-use crate::replication::{BucketRef, FailureClass, ResourceId, VersioningStatus};
+use crate::replication::{
+    Accounts, BucketRef, FailureClass, ReadSet, Replication, ResourceId, VersioningStatus, assess,
+};
 
 #[derive(Debug, Args)]
 pub struct ImportArgs {
@@ -86,6 +90,8 @@ pub enum ImportError {
     },
     #[error("bucket {bucket}: it is unknown whether {other} is versioned: {why}")]
     VersioningUnknown { bucket: String, other: String, why: String },
+    #[error("bucket {bucket}: the operator would refuse a BucketReplication for it: {}", .why.join("; also: "))]
+    Refused { bucket: String, why: Vec<String> },
     #[error(transparent)]
     Directory(#[from] DirectoryError),
 }
@@ -103,16 +109,16 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
         Some(account) => identities.client_in(account, &ResourceId::of_account(&account.name)).await?,
         None => identities.ambient().await?,
     };
-    let account = account.map(|account| account.name);
+    let accounts = Accounts { source: account, ..Accounts::default() };
+    let target = ManifestTarget { accounts: &accounts, namespace: &args.namespace, identities: &identities };
     if let Some(bucket) = &args.bucket {
         let found = aws::importable(&aws, bucket).await?;
         let found = found.ok_or_else(|| ImportError::NotReplicating(bucket.clone()))?;
         let known = versionings(&aws, buckets_of(bucket, &found)).await;
-        let target = ManifestTarget { account: account.as_deref(), namespace: &args.namespace };
-        write(&manifest(bucket, &found, &known, &target)?)?;
+        write(&manifest(bucket, &found, &known, &target).await?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let imported = import_all(&aws, account.as_deref(), &args.namespace).await?;
+    let imported = import_all(&aws, &target).await?;
     if let Some(directory) = &args.output_dir {
         let written = directory::write(directory, &aws.caller().account, &imported, args.force);
         let written = written.map_err(ImportError::from)?;
@@ -136,39 +142,34 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
 /// Calls that are under way at the same time. The rate limits of the account apply besides.
 const CONCURRENCY: usize = 16;
 
-/// What the manifests say beside the buckets.
+/// What the manifests say beside the buckets, and as whom the command tries what they ask for.
 struct ManifestTarget<'a> {
-    /// The `AwsAccount` of the sources.
-    account: Option<&'a str>,
+    /// The `AwsAccount` of the sources, if there is one.
+    accounts: &'a Accounts,
     namespace: &'a str,
+    identities: &'a AwsConnector,
 }
 
 /// The versioning of buckets by their names; `None`: there is no such bucket.
 type Versionings = BTreeMap<String, Read<Option<VersioningStatus>>>;
 
 /// Every bucket of the account that replicates, in the order of names.
-async fn import_all(
-    aws: &AwsClient,
-    account: Option<&str>,
-    namespace: &str,
-) -> Result<Vec<Imported>, CliError> {
+async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<Vec<Imported>, CliError> {
     let held = aws::list_buckets(aws).await?;
     let found =
         held.iter().filter_map(|held| Some((&held.name, held.configuration.as_ref().ok()?.as_ref()?)));
     let buckets: Vec<BucketRef> = found.flat_map(|(name, found)| buckets_of(name, found)).collect();
-    let known = versionings(aws, buckets).await;
-    let target = ManifestTarget { account, namespace };
-    let mut imported = Vec::new();
-    for ListedBucket { name: bucket, configuration } in held {
+    let known = &versionings(aws, buckets).await;
+    let imported = stream::iter(held).map(|ListedBucket { name: bucket, configuration }| async move {
         let manifest = match configuration {
-            Ok(None) => continue,
-            Ok(Some(found)) => manifest(&bucket, &found, &known, &target).map_err(|e| e.to_string()),
+            Ok(None) => return None,
+            Ok(Some(found)) => manifest(&bucket, &found, known, target).await.map_err(|e| e.to_string()),
             // Whether it replicates is unknown, and that is never silent.
             Err(failure) => Err(failure.message()),
         };
-        imported.push(Imported { bucket, manifest });
-    }
-    Ok(imported)
+        Some(Imported { bucket, manifest })
+    });
+    Ok(imported.buffered(CONCURRENCY).filter_map(std::future::ready).collect().await)
 }
 
 /// The buckets that a configuration is about: the source, and the destinations of its rules.
@@ -219,12 +220,65 @@ fn is_lasting(class: FailureClass) -> bool {
     matches!(class, FailureClass::Denied | FailureClass::WrongOwner | FailureClass::NoSuchBucket)
 }
 
-fn manifest(
+/// The manifest of a bucket, on which `plan` finds nothing.
+async fn manifest(
     bucket: &str,
     found: &Importable,
     versionings: &Versionings,
     target: &ManifestTarget<'_>,
 ) -> Result<String, CliError> {
+    let resource = resource_for(bucket, found, versionings, target)?;
+    require_accepted(bucket, &resource, target).await?;
+    text(bucket, found, &resource)
+}
+
+/// Plans the resource as the operator would: what a configuration refers to may be gone by now, a destination or the role for
+/// example. What an `AwsAccount` allows is not asked here.
+async fn require_accepted(
+    bucket: &str,
+    resource: &BucketReplication,
+    target: &ManifestTarget<'_>,
+) -> Result<(), CliError> {
+    let (id, status) = (resource_id(resource), BucketReplicationStatus::default());
+    let spec = &resource.spec;
+    let unrestricted = Accounts::default();
+    let replication = Replication { spec, status: &status, id: &id, accounts: &unrestricted };
+    let read_set = ReadSet::of(&replication, false);
+    let clients = target.identities.connect(target.accounts, &id).await?;
+    let observed = aws::observe(&clients, &read_set).await;
+    let plan = assess(replication, read_set, observed).plan;
+    let why: Vec<String> = match plan.refusals.as_slice() {
+        [] => {
+            plan.differences.iter().map(|difference| format!("AWS differs from it: {difference}")).collect()
+        }
+        refusals => refusals.iter().map(|refusal| of_rules(&refusal.message, spec)).collect(),
+    };
+    if why.is_empty() { Ok(()) } else { Err(ImportError::Refused { bucket: bucket.to_owned(), why }.into()) }
+}
+
+/// A refusal with the rules whose destinations or keys it names.
+fn of_rules(refusal: &str, spec: &BucketReplicationSpec) -> String {
+    let words: Vec<&str> = refusal.split(|c: char| c.is_whitespace() || ",;()".contains(c)).collect();
+    let is_concerned = |rule: &&ReplicationRule| {
+        let to = &rule.destination;
+        words.contains(&to.bucket.as_str())
+            || to.kms_key_arn.as_ref().is_some_and(|key| words.contains(&key.as_str()))
+    };
+    let rules: Vec<String> =
+        spec.rules.iter().filter(is_concerned).map(|rule| format!("rules[{}]", rule.id)).collect();
+    match rules.is_empty() || refusal.starts_with("rules[") {
+        true => refusal.to_owned(),
+        false => format!("{}: {refusal}", rules.join(", ")),
+    }
+}
+
+/// The resource that asks for what a bucket has.
+fn resource_for(
+    bucket: &str,
+    found: &Importable,
+    versionings: &Versionings,
+    target: &ManifestTarget<'_>,
+) -> Result<BucketReplication, CliError> {
     let Importable { region, configuration, existing_objects, unknown_elements, .. } = found;
     let inexpressible = |source| ImportError::Inexpressible { bucket: bucket.to_owned(), source };
     if let Some(id) = existing_objects.first() {
@@ -245,19 +299,22 @@ fn manifest(
     let mut spec = import::import(&replicating).map_err(inexpressible)?;
     leave_versioning(bucket, &mut spec, versionings)?;
     spec.adoption_policy = AdoptionPolicy::Adopt;
-    spec.source.account_ref = target.account.map(str::to_owned);
+    spec.source.account_ref = target.accounts.source.as_ref().map(|account| account.name.clone());
     let metadata = ObjectMeta {
         name: Some(resource_name(bucket)),
         namespace: Some(target.namespace.to_owned()),
         ..ObjectMeta::default()
     };
-    let resource = BucketReplication { metadata, spec, status: None };
+    Ok(BucketReplication { metadata, spec, status: None })
+}
+
+fn text(bucket: &str, found: &Importable, resource: &BucketReplication) -> Result<String, CliError> {
     let mut document = json!(resource);
     if let Some(fields) = document.as_object_mut() {
         fields.remove("status");
     }
     let yaml = serde_saphyr::to_string(&document).map_err(|e| CliError::print(e.to_string()))?;
-    let role = role_of_arn(&configuration.role);
+    let role = role_of_arn(&found.configuration.role);
     Ok(format!(
         "# Bucket {bucket} as it replicates today. The operator uses the role as it is and never writes it.\n\
          # To let the operator manage a role with only the permissions that these rules need, replace role.arn by\n\

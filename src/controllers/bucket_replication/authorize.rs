@@ -21,15 +21,29 @@ use crate::replication::authorize::{self as domain, labels_matter};
 use crate::replication::{Account, Accounts, Refusal, Replication};
 use crate::runtime::Error;
 
+/// The labels of namespaces as they were read; `None`: there is no such namespace.
+pub type KnownLabels = HashMap<String, Option<BTreeMap<String, String>>>;
+
 /// The labels of namespaces, each read once in a check.
 pub struct NamespaceLabels<'a, K> {
     cluster: &'a K,
-    read: HashMap<String, Option<BTreeMap<String, String>>>,
+    read: KnownLabels,
 }
 
 impl<'a, K: Cluster> NamespaceLabels<'a, K> {
     pub fn new(cluster: &'a K) -> NamespaceLabels<'a, K> {
         NamespaceLabels { cluster, read: HashMap::new() }
+    }
+
+    /// Those that were read before, but for one namespace: its labels are read again.
+    pub fn all_but(cluster: &'a K, known: &KnownLabels, namespace: &str) -> NamespaceLabels<'a, K> {
+        let mut read = known.clone();
+        read.remove(namespace);
+        NamespaceLabels { cluster, read }
+    }
+
+    pub fn into_known(self) -> KnownLabels {
+        self.read
     }
 
     /// As they are now: a namespace made again under its name has none of the labels of the one before.

@@ -33,11 +33,22 @@ struct WrittenPolicy {
     at: Instant,
 }
 
+/// A lock, until it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    _guard: OwnedMutexGuard<()>,
+    /// Someone else held it: what was true before may no longer be.
+    pub had_to_wait: bool,
+}
+
 impl BucketLocks {
     /// Waits for the lock of a bucket.
-    pub async fn lock(&self, bucket: &str) -> OwnedMutexGuard<()> {
+    pub async fn lock(&self, bucket: &str) -> Held {
         let lock = self.of(bucket);
-        lock.lock_owned().await
+        match lock.clone().try_lock_owned() {
+            Ok(guard) => Held { _guard: guard, had_to_wait: false },
+            Err(_) => Held { _guard: lock.lock_owned().await, had_to_wait: true },
+        }
     }
 
     fn of(&self, bucket: &str) -> Arc<Lock> {

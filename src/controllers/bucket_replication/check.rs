@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use crate::api::{BucketReplicationStatus, ConditionType, ReadyStatus, Reason};
-use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize, claim_source};
+use crate::controllers::bucket_replication::authorize::{
+    KnownLabels, NamespaceLabels, authorize, claim_source,
+};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::execute::{Permission, execute};
 use crate::controllers::bucket_replication::hold_back::hold_back;
@@ -46,13 +48,13 @@ pub async fn check<C: Cloud, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Result<Checked, Stop> {
     require_not_suspended(resource)?;
-    let accounts = authorize_and_claim(resource, cx).await?;
+    let (accounts, labels) = authorize_and_claim(resource, cx).await?;
     let Connected { clients, unreached } = connect(resource, &accounts, cx).await?;
     let mut assessment = observe_and_plan(resource, &accounts, &clients, cx).await?;
     set_aside(unreached, &mut assessment.plan)?;
     let held = hold_back(&assessment, resource, cx)?;
     let written = prepare(&assessment, &held.stages, resource, cx).await?;
-    let permission = Some(Permission { resource, accounts: &accounts });
+    let permission = Some(Permission { resource, accounts: &accounts, labels: &labels });
     let executed = execute(&held.stages, &clients, permission, cx).await;
     let outcome = held.conclude(executed, &mut assessment.plan)?;
     let mut report = make_report(&assessment, &outcome, resource, cx);
@@ -78,11 +80,11 @@ fn require_not_suspended(resource: &Resource<'_>) -> Result<(), Refusal> {
 async fn authorize_and_claim<C: Cloud, K: Cluster>(
     resource: &Resource<'_>,
     cx: &Context<C, K>,
-) -> Result<Accounts, Stop> {
-    let labels = &mut NamespaceLabels::new(cx.cluster.as_ref());
-    let accounts = authorize(resource.object, &resource.status, labels, cx).await?;
-    claim_source(resource.object, resource.target.memory, labels, cx).await?;
-    Ok(accounts)
+) -> Result<(Accounts, KnownLabels), Stop> {
+    let mut labels = NamespaceLabels::new(cx.cluster.as_ref());
+    let accounts = authorize(resource.object, &resource.status, &mut labels, cx).await?;
+    claim_source(resource.object, resource.target.memory, &mut labels, cx).await?;
+    Ok((accounts, labels.into_known()))
 }
 
 /// The clients of a resource.

@@ -9,7 +9,9 @@ use futures::future::join_all;
 use serde_json::Value;
 
 use crate::backoff::doubling;
-use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize, resolve};
+use crate::controllers::bucket_replication::authorize::{
+    KnownLabels, NamespaceLabels, authorize, claim_source, resolve,
+};
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
@@ -44,11 +46,21 @@ pub struct Executed {
 pub struct Permission<'a> {
     pub resource: &'a Resource<'a>,
     pub accounts: &'a Accounts,
+    /// The labels of namespaces that were read when the resource claimed its source.
+    pub labels: &'a KnownLabels,
+}
+
+/// Why a write is not made.
+enum Halt {
+    /// The resource may not make it any more.
+    Stopped(Stop),
+    /// The operator no longer leads, or was asked to stop.
+    Interrupted,
 }
 
 /// Executes stages until the operator no longer leads, is asked to stop, or no longer authorizes the resource as it did when
 /// the plan was made. A step that fails holds back only the steps that need it. `permission`: confirmed again before each
-/// stage; a removal needs none.
+/// stage, and after a wait for the lock of a bucket; a removal needs none.
 pub async fn execute<C: Cloud, K: Cluster>(
     stages: &[Vec<Step>],
     clients: &C::Clients,
@@ -56,34 +68,58 @@ pub async fn execute<C: Cloud, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Executed {
     let mut executed = Executed::default();
-    let outcome = &mut executed.outcome;
     for stage in stages {
-        if let Some(permission) = permission
-            && !is_on(Mutant::TighteningIgnored)
-            && let Err(stop) = permission.confirm(cx).await
-        {
-            executed.stopped = Some(stop);
+        if let Err(halt) = require_permission(permission, cx).await {
+            executed.halt(halt);
             break;
         }
-        // Last: the operator may have been asked to stop while the API server answered.
-        if !(cx.may_begin)() && !is_on(Mutant::LeaseIgnored) {
-            outcome.interrupted = true;
-            break;
-        }
-        let admitted = outcome.admit(stage);
-        let results = join_all(admitted.iter().map(|step| execute_step(step, clients, cx))).await;
+        let admitted = executed.outcome.admit(stage);
+        let results = join_all(admitted.iter().map(|step| execute_step(step, clients, permission, cx))).await;
+        let mut halted = None;
         for (step, result) in admitted.into_iter().zip(results) {
-            outcome.record(step, result);
+            match result {
+                Ok(result) => executed.outcome.record(step, result),
+                Err(halt) => halted = Some(halt),
+            }
+        }
+        if let Some(halt) = halted {
+            executed.halt(halt);
+            break;
         }
     }
     executed
 }
 
+impl Executed {
+    fn halt(&mut self, halt: Halt) {
+        match halt {
+            Halt::Stopped(stop) => self.stopped = Some(stop),
+            Halt::Interrupted => self.outcome.interrupted = true,
+        }
+    }
+}
+
+/// Whether the operator may write now.
+async fn require_permission<C, K: Cluster>(
+    permission: Option<Permission<'_>>,
+    cx: &Context<C, K>,
+) -> Result<(), Halt> {
+    if let Some(permission) = permission.filter(|_| !is_on(Mutant::TighteningIgnored)) {
+        permission.confirm(cx).await.map_err(Halt::Stopped)?;
+    }
+    // Last: the operator may have been asked to stop while the API server answered.
+    if (cx.may_begin)() || is_on(Mutant::LeaseIgnored) { Ok(()) } else { Err(Halt::Interrupted) }
+}
+
 impl Permission<'_> {
-    /// Authorizes the resource again, by the accounts and labels as they are now.
+    /// Authorizes the resource again, by the accounts and labels as they are now, and claims its source again: an older
+    /// resource may have appeared, or may be allowed by now.
     async fn confirm<C, K: Cluster>(&self, cx: &Context<C, K>) -> Result<(), Stop> {
-        let Resource { object, status, .. } = self.resource;
-        let accounts = authorize(object, status, &mut NamespaceLabels::new(cx.cluster.as_ref()), cx).await?;
+        let Resource { object, status, target, .. } = self.resource;
+        let namespace = target.metadata.namespace.as_deref().unwrap_or_default();
+        let labels = &mut NamespaceLabels::all_but(cx.cluster.as_ref(), self.labels, namespace);
+        let accounts = authorize(object, status, labels, cx).await?;
+        claim_source(object, target.memory, labels, cx).await?;
         // An account may change while the labels are read.
         let now = resolve(object, cx)?;
         // The plan was made for other accounts than those of now.
@@ -94,13 +130,17 @@ impl Permission<'_> {
 async fn execute_step<C: Cloud, K: Cluster>(
     step: &Step,
     clients: &C::Clients,
+    permission: Option<Permission<'_>>,
     cx: &Context<C, K>,
-) -> Read<()> {
-    match step {
+) -> Result<Read<()>, Halt> {
+    Ok(match step {
         Step::PutBucketPolicy { bucket, sid, statements, .. } => {
             let write = StatementsWrite { bucket, sid, statements, clients, cx };
             let lock = if is_on(Mutant::NoBucketLock) { sid } else { &bucket.name };
-            let _held = cx.bucket_locks.lock(lock).await;
+            let held = cx.bucket_locks.lock(lock).await;
+            if held.had_to_wait {
+                require_permission(permission, cx).await?;
+            }
             write.execute().await
         }
         step => {
@@ -109,7 +149,7 @@ async fn execute_step<C: Cloud, K: Cluster>(
             cx.events.write_failed(write.filter(|_| result.is_err()));
             result
         }
-    }
+    })
 }
 
 /// The account in which the roles of a resource are. Only an operator with an event queue needs it. A failure delays no

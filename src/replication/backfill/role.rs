@@ -109,7 +109,7 @@ pub fn steps(
     }
     let mut first = Vec::new();
     if !compare(&trust.to_value(), &held.trust).is_empty() {
-        first.push(Step::UpdateTrustPolicy { role: name.clone(), document: trust.to_json() });
+        first.push(Step::UpdateTrustPolicy { role: name.clone(), document: trust.to_json(), expands: false });
     }
     match permissions_boundary {
         Some(boundary) if held.permissions_boundary.as_ref() != Some(boundary) => {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::api::{BucketReplicationSpec, ReplicationRule};
 use crate::iam::arn::region_of_arn;
+use crate::iam::bucket_policy::dead_principals;
 use crate::iam::key_policy::{KeyRefusal, key_refusal};
 use crate::replication::health::evidence::Evidence;
 
@@ -81,8 +82,10 @@ pub fn key_cause(key: &AskedKey<'_>, policy: &Value, role: &str) -> Option<Strin
     let AskedKey { arn, account_ref: _, encrypts, decrypts } = *key;
     let cause = |uses: &str, actions: &[&str]| {
         let why = match key_refusal(policy, role, actions)? {
-            KeyRefusal::Denied => "denies it explicitly",
-            KeyRefusal::NotAllowed => "names neither the role nor its account",
+            KeyRefusal::Denied => "denies it explicitly".to_owned(),
+            KeyRefusal::NotAllowed => {
+                format!("names neither the role nor its account{}", of_the_dead(policy))
+            }
         };
         let region = region_of_arn(arn).unwrap_or_default();
         Some(format!(
@@ -93,6 +96,19 @@ pub fn key_cause(key: &AskedKey<'_>, policy: &Value, role: &str) -> Option<Strin
     let to_encrypt = encrypts.then(|| cause("encrypt replicas", &TO_ENCRYPT)).flatten();
     let to_decrypt = || decrypts.then(|| cause("decrypt objects of the source", &TO_DECRYPT)).flatten();
     to_encrypt.or_else(to_decrypt)
+}
+
+/// Names the principals of a key's policy that were deleted. KMS shows an id in place of each, and a role that was made again
+/// under its name is another principal.
+fn of_the_dead(policy: &Value) -> String {
+    let dead: Vec<String> = dead_principals(Some(policy), "").into_iter().collect();
+    if dead.is_empty() {
+        return String::new();
+    }
+    format!(
+        ", and holds {} of a role or user that was deleted and does not come back under its name",
+        dead.join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -182,6 +198,15 @@ mod tests {
             assert!(cause.contains(part), "{part}: {cause}");
         }
         assert_eq!(key_cause(&of_replicas, &allowing(json!("*"), "kms:*"), ROLE), None);
+    }
+
+    #[test]
+    fn a_role_that_was_made_again_is_another_one_for_the_policy_of_a_key() {
+        let of_replicas = AskedKey { arn: KEY, account_ref: None, encrypts: true, decrypts: false };
+        let policy =
+            allowing(json!({"AWS": ["AROAZQ3EXAMPLE7ROLE21", "arn:aws:iam::444455556666:root"]}), "kms:*");
+        let cause = key_cause(&of_replicas, &policy, ROLE).unwrap();
+        assert!(cause.contains("holds AROAZQ3EXAMPLE7ROLE21 of a role or user that was deleted"), "{cause}");
     }
 
     #[test]

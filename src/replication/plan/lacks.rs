@@ -8,31 +8,57 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::iam::arn::bucket_of_arn;
-use crate::iam::bucket_policy::admits;
+use crate::iam::bucket_policy::{OVERRIDE_OWNER, admits};
 use crate::iam::compare::{allows, denies, trusts_service};
 use crate::replication::configuration::Rule;
 use crate::replication::desired::permissions::{Extent, permissions};
-use crate::replication::desired::{DesiredRole, Discovered, S3};
+use crate::replication::desired::{DesiredBucket, DesiredRole, Discovered, S3};
 use crate::replication::lacking::Lacking;
 use crate::replication::plan::input::PlanInput;
-use crate::replication::plan::transition::{OVERRIDE_OWNER, REPLICATE};
+use crate::replication::plan::transition::REPLICATE;
 
 /// What the desired rules lack.
 pub fn lacking(input: &PlanInput<'_>) -> Lacking {
     let present = input.observed.configuration.as_ref().ok().cloned().flatten();
     let bucket_policies = closed_to_role(input);
+    let of_unknown_owner = unconfirmed(input).map(|bucket| bucket.name.clone()).collect();
     let is_change = !input.was_applied();
     let DesiredRole::Managed(_) = &input.desired.role else {
-        return Lacking { bucket_policies, is_change, present, ..Lacking::default() };
+        return Lacking {
+            bucket_policies,
+            unconfirmed: of_unknown_owner,
+            is_change,
+            present,
+            ..Lacking::default()
+        };
     };
-    let held = input.observed.role.as_ref().ok().and_then(Option::as_ref);
-    let trust = held.is_none_or(|role| !trusts_service(&role.trust, S3));
-    let role_policy = match held.map(|role| &role.policy) {
-        Some(Err(_)) if input.was_applied() => BTreeSet::new(),
-        Some(Ok(Some(policy))) => closed_by_role(input, policy),
-        _ => input.desired.destinations.iter().map(|d| d.name.clone()).collect(),
+    let all = || input.desired.destinations.iter().map(|d| d.name.clone()).collect();
+    let (trust, role_policy) = match &input.observed.role {
+        Err(_) if input.was_applied() => (false, BTreeSet::new()),
+        Err(_) | Ok(None) => (true, all()),
+        Ok(Some(role)) => {
+            let role_policy = match &role.policy {
+                Err(_) if input.was_applied() => BTreeSet::new(),
+                Ok(Some(policy)) => closed_by_role(input, policy),
+                Err(_) | Ok(None) => all(),
+            };
+            (!trusts_service(&role.trust, S3), role_policy)
+        }
     };
-    Lacking { trust, role_policy, bucket_policies, is_change, present }
+    Lacking { trust, role_policy, bucket_policies, unconfirmed: of_unknown_owner, is_change, present }
+}
+
+/// The destinations that count as the account's own under an `AwsAccount`, and of which S3 does not confirm that.
+pub fn unconfirmed<'a>(input: &PlanInput<'a>) -> impl Iterator<Item = &'a DesiredBucket> + use<'a> {
+    let PlanInput { desired, observed, .. } = *input;
+    let own = &observed.caller.account;
+    let is_restricted = input.account().is_some();
+    desired.destinations.iter().filter(move |bucket| {
+        let held = observed.destinations.get(&bucket.name);
+        is_restricted
+            && bucket.account_id.as_ref().is_none_or(|id| id == own)
+            && held.is_some_and(|held| !held.owner_confirmed)
+    })
 }
 
 /// The destinations to which the role's policy lets no objects go.

@@ -7,6 +7,7 @@ mod lacks;
 mod preconditions;
 pub mod teardown;
 mod transition;
+mod unread;
 
 pub use input::PlanInput;
 
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use self::preconditions::{refusals, require_role_policy_read};
+use self::preconditions::{Scope, refusals};
 use crate::api::{AwsResource, DriftEntry, ManagementPolicy};
 use crate::iam::bucket_policy;
 use crate::iam::compare::compare;
@@ -27,6 +28,10 @@ use crate::replication::outcome::Outcome;
 use crate::replication::part::part_settles;
 use crate::replication::plan::lacks::lacking;
 use crate::replication::plan::transition::{TransitionPolicies, exact_while_unread};
+use crate::replication::plan::unread::{
+    PolicyToWrite, awaits_boundary, keeps_all, may_delete_roles, may_not_use_role, policy_in_place_of,
+    statements_in_place_of,
+};
 use crate::replication::refusal::Refusal;
 use crate::replication::resource::Replication;
 use crate::replication::resource_id::{ResourceId, is_owner_tag};
@@ -125,12 +130,11 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let differences = diff::differences(input.desired, input.observed, set_tags);
     let observes = spec.management_policy == ManagementPolicy::Observe;
     let drift = observes || input.was_applied();
-    let mut refused = refusals(input, &differences);
-    let unread = require_role_policy_read(input).err();
-    // The plan takes a policy that cannot be read now to be as it was applied, so that it holds back nothing else.
+    let refused = refusals(input, &differences);
+    // What was applied stays believed of a part that cannot be read now, so that it holds back only what needs it.
     let is_aside = input.was_applied() && !differences.is_empty();
-    let stops = !refused.is_empty() || (unread.is_some() && !is_aside);
-    refused.extend(unread);
+    let stops = refused.iter().any(|(scope, _)| *scope == Scope::All || !is_aside);
+    let refused = refused.into_iter().map(|(_, refusal)| refusal).collect();
     let steps = match !stops && (!observes || is_on(Mutant::WriteInObserve)) {
         true => stages(input, &differences),
         _ if is_on(Mutant::WriteBeforeRefusal) => stages(input, &differences),
@@ -152,9 +156,11 @@ fn stages(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
         first.extend(role_steps(input, role, differences));
     }
     let (mut grants, exact) = policy_steps(input, differences, &transition);
-    grants.extend(bucket_policy_steps(input, differences, &transition));
+    if !may_not_use_role(input) {
+        grants.extend(bucket_policy_steps(input, differences, &transition));
+    }
     let mut configuration = Vec::new();
-    if differs(differences, AwsResource::ReplicationConfiguration) {
+    if differs(differences, AwsResource::ReplicationConfiguration) && !may_not_use_role(input) {
         configuration.push(Step::PutReplication {
             bucket: input.address(&input.desired.source, &input.observed.source),
             configuration: Configuration {
@@ -167,9 +173,19 @@ fn stages(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
     if is_on(Mutant::ConfigurationFirst) {
         std::mem::swap(&mut grants, &mut configuration);
     }
+    let mut stages = vec![first, grants, configuration];
+    if !keeps_all(input) {
+        stages.extend(removals(input, &transition, exact));
+    }
+    stages.retain(|stage| !stage.is_empty());
+    stages
+}
+
+/// What takes away permissions that are no longer needed: policies, then the roles that were replaced.
+fn removals(input: &PlanInput<'_>, transition: &TransitionPolicies, exact: Option<Step>) -> [Vec<Step>; 2] {
     let former = input.observed.former_roles_of(input.replication.id);
     let (policies, roles): (Vec<Step>, Vec<Step>) = former
-        .filter(|role| role.other_policies.is_empty())
+        .filter(|role| role.other_policies.is_empty() && may_delete_roles(input))
         .map(|r| (Step::DeleteRolePolicy { role: r.name.clone() }, Step::DeleteRole { role: r.name.clone() }))
         .unzip();
     let mut last: Vec<Step> = exact.into_iter().chain(policies).collect();
@@ -183,7 +199,7 @@ fn stages(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
         statements: Vec::new(),
         expands: false,
     }));
-    [first, grants, configuration, last, roles].into_iter().filter(|stage| !stage.is_empty()).collect()
+    [last, roles]
 }
 
 /// The write of the role's policy before the configuration, and the one after it.
@@ -198,14 +214,27 @@ fn policy_steps(
         document: document.to_json(),
         expands,
     };
-    let held = input.observed.role.as_ref().ok().and_then(Option::as_ref);
-    match (&transition.role_policy, held.map(|held| &held.policy)) {
+    let Ok(held) = &input.observed.role else { return (Vec::new(), None) };
+    match (&transition.role_policy, held.as_ref().map(|held| &held.policy)) {
         (Some(union), Some(Ok(Some(policy)))) => {
             let missing = !compare(&union.to_value(), policy).is_empty();
             (missing.then(|| put(union, true)).into_iter().collect(), Some(put(&role.permissions, false)))
         }
-        (_, None) => (vec![put(&role.permissions, false)], None),
-        _ if differs(differences, AwsResource::RolePolicy) => (vec![put(&role.permissions, false)], None),
+        (_, None | Some(Ok(None))) if !awaits_boundary(input, role, differences) => {
+            (vec![put(&role.permissions, false)], None)
+        }
+        (_, Some(Ok(Some(policy))))
+            if differs(differences, AwsResource::RolePolicy)
+                && !awaits_boundary(input, role, differences) =>
+        {
+            let written = policy_in_place_of(input, policy, &role.permissions);
+            let step = written.map(|PolicyToWrite { document, expands }| Step::PutRolePolicy {
+                role: role.name.clone(),
+                document,
+                expands,
+            });
+            (step.into_iter().collect(), None)
+        }
         _ => (Vec::new(), None),
     }
 }
@@ -232,7 +261,10 @@ fn bucket_policy_steps(
                 let missing = !compare(&PolicyDocument::new(union.clone()).to_value(), &ours).is_empty();
                 missing.then(|| statements_step(input, d, union.clone(), true)).flatten()
             }
-            None if differences.iter().any(differs) => statements_step(input, d, exact.clone(), false),
+            None if differences.iter().any(differs) => {
+                let (statements, expands) = statements_in_place_of(input, &d.name, held.as_ref(), exact)?;
+                statements_step(input, d, statements, expands)
+            }
             None => None,
         }
     });
@@ -272,9 +304,15 @@ fn role_steps(input: &PlanInput<'_>, role: &ManagedRole, differences: &[DriftEnt
     let of_role = || differences.iter().filter(|d| d.resource == AwsResource::Role);
     let mut steps = Vec::new();
     if of_role().any(|d| d.path == "trustPolicy") {
-        steps.push(Step::UpdateTrustPolicy { role: name.clone(), document: role.trust.to_json() });
+        let held = input.observed.role.iter().flatten().next().map(|held| &held.trust);
+        let written = held.and_then(|held| policy_in_place_of(input, held, &role.trust));
+        steps.extend(written.map(|PolicyToWrite { document, expands }| Step::UpdateTrustPolicy {
+            role: name.clone(),
+            document,
+            expands,
+        }));
     }
-    if of_role().any(|d| d.path == "permissionsBoundary") {
+    if of_role().any(|d| d.path == "permissionsBoundary") && !awaits_boundary(input, role, differences) {
         steps.push(match &role.permissions_boundary {
             Some(boundary) => Step::PutPermissionsBoundary { role: name.clone(), boundary: boundary.clone() },
             None => Step::DeletePermissionsBoundary { role: name.clone() },
@@ -295,7 +333,7 @@ fn role_steps(input: &PlanInput<'_>, role: &ManagedRole, differences: &[DriftEnt
     steps.extend(tagged.map(|tags| Step::TagRole { role: name.clone(), tags }));
     let unset: Vec<String> =
         tag_differences().filter(|(_, wanted)| !wanted).map(|(key, _)| key.to_owned()).collect();
-    if !unset.is_empty() {
+    if !unset.is_empty() && !keeps_all(input) {
         steps.push(Step::UntagRole { role: name, keys: unset });
     }
     steps

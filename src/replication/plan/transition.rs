@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::api::{AwsResource, DriftEntry};
-use crate::iam::bucket_policy;
+use crate::iam::bucket_policy::{self, OVERRIDE_OWNER};
 use crate::iam::compare::{allowed_resources, allows};
 use crate::iam::document::{PolicyDocument, Statement};
 use crate::mutants::{Mutant, is_on};
@@ -18,7 +18,6 @@ use crate::replication::desired::{DesiredRole, Discovered, ManagedRole};
 use crate::replication::plan::input::PlanInput;
 
 pub const REPLICATE: &str = "s3:ReplicateObject";
-pub const OVERRIDE_OWNER: &str = "s3:ObjectOwnerOverrideToBucketOwner";
 
 /// The policies to have in place while the configuration is replaced. Empty where nothing is taken away.
 #[derive(Debug, Default, PartialEq)]
@@ -47,7 +46,8 @@ impl TransitionPolicies {
 pub fn exact_while_unread(input: &PlanInput<'_>, bucket: &str, differences: &[DriftEntry]) -> bool {
     let PlanInput { desired, observed, .. } = input;
     let switches = differences.iter().any(|d| d.resource == AwsResource::ReplicationConfiguration);
-    let keeps = || match &observed.configuration {
+    let keeps = match &observed.configuration {
+        Ok(_) if !switches => true,
         Ok(Some(held)) => {
             let arn = observed.caller.partition.bucket_arn(bucket);
             let used = held.rules.values().filter(|rule| rule.destination.bucket == arn);
@@ -59,7 +59,7 @@ pub fn exact_while_unread(input: &PlanInput<'_>, bucket: &str, differences: &[Dr
         Ok(None) => true,
         Err(_) => false,
     };
-    !differences.is_empty() && (!switches || keeps())
+    !differences.is_empty() && keeps
 }
 
 /// The desired permissions, and those of the role's present ones that the present configuration uses. Permissions that the

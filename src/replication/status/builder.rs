@@ -10,7 +10,7 @@ use crate::api::{
 };
 use crate::iam::arn::role_of_arn;
 use crate::replication::desired::{DesiredBucket, DesiredRole};
-use crate::replication::failure::Failure;
+use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::observed::{ObservedBucket, VersioningStatus};
 use crate::replication::outcome::{Contested, Outcome};
 use crate::replication::plan::{Plan, PlanInput};
@@ -193,6 +193,7 @@ impl<'a> StatusBuilder<'a> {
         let bucket = &self.input.desired.source.name;
         let mut message = format!("bucket {bucket} has the replication configuration of the spec");
         message.extend(self.asked_of_others());
+        message.extend(self.unread_keys());
         ConditionDraft::new(about, ReadyStatus::True, Reason::Applied, message)
     }
 
@@ -210,6 +211,19 @@ impl<'a> StatusBuilder<'a> {
                 "; replicas arrive once others have done their part, which the operator cannot check: for role {}, {} (s3-replication-operator policy prints the statements)",
                 desired.role.arn(&observed.caller),
                 list(asked.into_iter())
+            )
+        })
+    }
+
+    /// The keys of replicas that may not be read. S3 may use them all the same.
+    fn unread_keys(&self) -> Option<String> {
+        let failures = self.input.observed.keys.values().filter_map(|key| key.as_ref().err());
+        let denied = failures.filter(|failure| failure.class == FailureClass::Denied);
+        let denied: Vec<String> = denied.map(Failure::message).collect();
+        (!denied.is_empty()).then(|| {
+            format!(
+                "; whether S3 can use the keys of the replicas is not checked: {}",
+                list(denied.into_iter())
             )
         })
     }

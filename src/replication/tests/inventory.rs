@@ -266,6 +266,19 @@ fn a_configuration_that_could_not_be_read_does_not_hide_that_the_role_could_not(
 }
 
 #[test]
+fn a_key_that_may_not_be_read_is_named_and_holds_nothing_up() {
+    let mut case = converged(quickstart());
+    let key = "arn:aws:kms:eu-west-1:111122223333:key/replicas";
+    let denied = Failure::new(FailureClass::Denied, "kms:DescribeKey", key, "no");
+    case.observed.keys.insert(key.to_owned(), Err(denied));
+    let report = reported(&case, &Outcome::default(), at(1));
+    assert_eq!(report.reason, Reason::Applied);
+    let replication = &report.status.conditions[3];
+    assert_eq!((replication.type_.as_str(), replication.status.as_str()), ("ReplicationReady", "True"));
+    assert!(replication.message.contains("kms:DescribeKey") && replication.message.contains(key));
+}
+
+#[test]
 fn every_bucket_that_could_not_be_read_is_named_in_its_condition() {
     let mut case = converged(quickstart());
     let denied =

@@ -45,7 +45,7 @@ pub fn execute(observed: &mut Observed, source: &str, step: &Step) {
                 other_policies: Vec::new(),
             }));
         }
-        Step::UpdateTrustPolicy { role: name, document } => role(observed, name).trust = json(document),
+        Step::UpdateTrustPolicy { role: name, document, .. } => role(observed, name).trust = json(document),
         Step::PutPermissionsBoundary { role: name, boundary } => {
             role(observed, name).permissions_boundary = Some(boundary.clone());
         }

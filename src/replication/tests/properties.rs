@@ -18,8 +18,8 @@ use crate::replication::import::{Inexpressible, ReplicatingBucket, import};
 use crate::replication::tests::model::execute;
 use crate::replication::tests::{Case, caller, id, nothing_but};
 use crate::replication::{
-    Configuration, Failure, Observed, ObservedBucket, ObservedRole, Rule, RuleDestination, RuleFilter,
-    Versioning, VersioningStatus,
+    Configuration, Failure, FailureClass, Observed, ObservedBucket, ObservedRole, Rule, RuleDestination,
+    RuleFilter, Step, Versioning, VersioningStatus,
 };
 
 const BUCKETS: [&str; 3] = ["one", "two", "three"];
@@ -349,6 +349,55 @@ proptest! {
         prop_assert_eq!(plan.stages.is_empty(), plan.differences.is_empty() && !left_over);
         for difference in &plan.differences {
             prop_assert!(plan.steps().any(|step| step.settles(difference)), "{:?} is settled by no step", difference);
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_away_while_the_configuration_or_the_role_cannot_be_read(
+        case in case(),
+        role_is_unread in any::<bool>(),
+    ) {
+        let mut case = case.applied();
+        // An existing role is only checked.
+        let role_is_unread = role_is_unread && case.spec.role.as_ref().is_none_or(|role| role.arn.is_none());
+        let unread = |action: &'static str| Failure::new(FailureClass::Denied, action, "subject", "no");
+        match role_is_unread {
+            true => case.observed.role = Err(unread("iam:GetRole")),
+            false => case.observed.configuration = Err(unread("s3:GetReplicationConfiguration")),
+        }
+        let plan = case.plan();
+        prop_assert!(!plan.refusals.is_empty());
+        let held = case.observed.role.as_ref().ok().and_then(Option::as_ref);
+        let allows_all_of = |document: &str, held: &Value| {
+            let allowed = |policy: &Value| match &policy["Statement"] {
+                Value::Array(all) => all.clone(),
+                one @ Value::Object(_) => vec![one.clone()],
+                _ => vec![],
+            };
+            let mut allowing = allowed(held);
+            allowing.retain(|statement| {
+                statement.is_object() && statement["Effect"].as_str().is_none_or(|effect| effect == "Allow")
+            });
+            let document: Value = serde_json::from_str(document).unwrap();
+            let both: Vec<Value> = allowed(&document).into_iter().chain(allowing).collect();
+            let both = json!({"Statement": both});
+            compare::compare(&both, &document).is_empty()
+        };
+        for step in plan.steps() {
+            match (step, held) {
+                (Step::UpdateTrustPolicy { document, .. }, Some(held)) => {
+                    prop_assert!(allows_all_of(document, &held.trust), "{}", document);
+                }
+                (Step::PutRolePolicy { document, .. }, Some(held)) => {
+                    let policy = held.policy.clone().unwrap().unwrap_or_default();
+                    prop_assert!(allows_all_of(document, &policy), "{}", document);
+                }
+                (Step::EnableVersioning { .. } | Step::CreateRole { .. } | Step::TagRole { .. }, _) => {}
+                (Step::PutRolePolicy { .. }, None) => prop_assert!(!role_is_unread),
+                (Step::DeletePermissionsBoundary { .. }, Some(_)) => {}
+                (Step::PutReplication { .. }, None) => prop_assert!(role_is_unread),
+                (step, _) => prop_assert!(false, "{}", step),
+            }
         }
     }
 

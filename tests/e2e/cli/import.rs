@@ -161,6 +161,33 @@ async fn a_bucket_whose_versioning_the_operator_would_write_is_not_imported() ->
     Ok(())
 }
 
+/// What a configuration refers to may be gone, and S3 goes on showing the configuration.
+#[tokio::test]
+async fn a_configuration_that_the_operator_would_refuse_is_not_imported() -> Result<()> {
+    let world = World::new("import-gone").await?;
+    let (source, destination, role) = by_hand(&world).await?;
+    let gone = world.versioned_bucket("eu-west-1").await?;
+    put(&world, &source, &role, vec![full("kept", 1, &destination)?, full("lost", 2, &gone)?]).await?;
+    world.s3("eu-west-1").delete_bucket().bucket(&gone).send().await?;
+    let (code, manifest, error) = import(&world, &["--bucket", &source]).await?;
+    assert_eq!((code, manifest.as_str()), (Some(1), ""), "{error}");
+    for part in ["rules[lost]", "destination.bucket", &gone, &source] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(!error.contains("rules[kept]"), "{error}");
+
+    put(&world, &source, &role, vec![full("kept", 1, &destination)?]).await?;
+    let trust = TRUST.replace("s3.amazonaws.com", "ec2.amazonaws.com");
+    let update = world.iam().update_assume_role_policy().role_name("by-hand").policy_document(trust);
+    update.send().await?;
+    let (code, _, error) = import(&world, &["--bucket", &source]).await?;
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains(&role) && error.contains("does not let s3.amazonaws.com assume it"), "{error}");
+    let (code, _, error) = import(&world, &["--all"]).await?;
+    assert_eq!(code, Some(2), "{error}");
+    Ok(())
+}
+
 /// The files of a directory, by name.
 fn files(directory: &std::path::Path) -> Result<std::collections::BTreeMap<String, String>> {
     let mut files = std::collections::BTreeMap::new();

@@ -3,6 +3,7 @@
 
 mod buckets;
 mod connection;
+mod denied_reads;
 mod refused_changes;
 mod regions;
 mod responses;

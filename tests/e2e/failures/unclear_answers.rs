@@ -33,6 +33,47 @@ async fn the_region_in_the_header_of_a_bare_400_is_believed() -> Result<()> {
     Ok(())
 }
 
+/// Where `HeadBucket` says nothing of use, `GetBucketVersioning` of the Region that was asked says where the bucket is.
+#[tokio::test]
+async fn a_bucket_is_found_whatever_bare_status_head_bucket_has() -> Result<()> {
+    let constraint = format!(
+        "The {DESTINATION_REGION} location constraint is incompatible for the region specific endpoint this request was sent to."
+    );
+    let illegal = Answer::error(400, "IllegalLocationConstraintException", &constraint);
+    let moved = Answer::WrongRegion { region: DESTINATION_REGION.to_owned() };
+    for status in [301, 400, 403, 503] {
+        for (says, elsewhere) in [("redirect", &moved), ("constraint", &illegal)] {
+            let scene = impatient(&format!("bare-{status}-{says}")).empty().await?;
+            let proxy = &scene.world.proxy;
+            let about = |operation| Matcher::operation(operation).about(&scene.destination);
+            proxy.inject(Fault::always(about("HeadBucket"), bare(status, &[])));
+            // The first one goes to the Region of the environment, and the next one to that of the bucket.
+            proxy.inject(Fault::times(1, about("GetBucketVersioning"), elsewhere.clone()));
+            scene.apply(|_| {}).await?;
+            let ready = scene.world.wait_ready(NAME).await?;
+            let destination = &ready["status"]["destinations"][0];
+            assert_eq!(destination["region"], DESTINATION_REGION, "{status} {says}: {destination}");
+        }
+    }
+    Ok(())
+}
+
+/// `HeadBucket` goes on naming a Region in which the bucket is not.
+#[tokio::test]
+async fn a_region_that_head_bucket_names_by_mistake_is_corrected_by_the_next_answer() -> Result<()> {
+    let scene = impatient("bare-mistaken").empty().await?;
+    let proxy = &scene.world.proxy;
+    let about = |operation| Matcher::operation(operation).about(&scene.destination);
+    let mistaken = bare(301, &[("x-amz-bucket-region", "ap-southeast-2")]);
+    proxy.inject(Fault::always(about("HeadBucket"), mistaken));
+    let moved = Answer::WrongRegion { region: DESTINATION_REGION.to_owned() };
+    proxy.inject(Fault::times(1, about("GetBucketVersioning"), moved));
+    scene.apply(|_| {}).await?;
+    let ready = scene.world.wait_ready(NAME).await?;
+    assert_eq!(ready["status"]["destinations"][0]["region"], DESTINATION_REGION);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_bare_400_of_expired_credentials_is_reported_as_such_and_passes_without_a_request() -> Result<()> {
     let scene = impatient("bare-expired").empty().await?;

@@ -6,7 +6,7 @@ use crate::replication::FailureClass;
 const POLICY: &str = "s3:PutBucketPolicy";
 
 /// A source, and one destination in each of two other accounts: `a-copies` and `b-copies`.
-fn two_accounts() -> (Scene, Value) {
+pub(super) fn two_accounts() -> (Scene, Value) {
     let scene = Scene::new();
     let mut two = spec();
     two["role"]["tags"] = json!({"team": "data"});
@@ -40,7 +40,7 @@ fn two_accounts() -> (Scene, Value) {
 }
 
 /// The same, Ready for longer than AWS may answer from before a write.
-fn replicating() -> (Scene, Value) {
+pub(super) fn replicating() -> (Scene, Value) {
     let (mut scene, spec) = two_accounts();
     scene.apply(spec.clone());
     scene.check();
@@ -65,12 +65,12 @@ fn reads_policy_of(bucket: &'static str) -> impl Fn(&Call) -> bool + Send + Clon
     move |call| matches!(call, Call::ReadBucketPolicy(from) if from.name == bucket)
 }
 
-fn rules(scene: &Scene) -> Vec<String> {
+pub(super) fn rules(scene: &Scene) -> Vec<String> {
     let held = scene.world().buckets["orders"].configuration.clone();
     held.map(|held| held.rules.keys().cloned().collect()).unwrap_or_default()
 }
 
-fn delete_configuration(scene: &Scene) {
+pub(super) fn delete_configuration(scene: &Scene) {
     scene.cloud.with(|world| world.buckets.get_mut("orders").unwrap().configuration = None);
 }
 
@@ -121,7 +121,7 @@ fn a_bucket_policy_that_differs_and_still_admits_the_role_holds_back_no_rule() {
 fn a_bucket_policy_that_cannot_be_read_holds_back_nothing_that_was_applied() {
     let (mut scene, _) = replicating();
     delete_configuration(&scene);
-    scene.cloud.with(|world| world.unreadable_policies.insert("b-copies".to_owned()));
+    scene.cloud.with(|world| world.denied_reads.insert(("s3:GetBucketPolicy", "b-copies".to_owned())));
     deny(&scene, 9, reads_policy_of("b-copies"));
     scene.check();
     assert_eq!(rules(&scene), ["a", "b"]);
@@ -136,7 +136,7 @@ fn a_bucket_policy_that_cannot_be_read_holds_back_nothing_that_was_applied() {
 fn a_role_policy_that_cannot_be_read_holds_back_nothing_that_was_applied() {
     let (mut scene, _) = replicating();
     delete_configuration(&scene);
-    scene.cloud.with(|world| world.unreadable_policies.insert("orders-role".to_owned()));
+    scene.cloud.with(|world| world.denied_reads.insert(("iam:GetRolePolicy", "orders-role".to_owned())));
     scene.check();
     assert_eq!(rules(&scene), ["a", "b"]);
     assert_eq!(scene.reason(), "AccessDenied");
@@ -293,10 +293,10 @@ fn a_destination_whose_versioning_cannot_be_enabled_holds_back_only_its_rule() {
     assert!(scene.message().contains("b-copies"), "{}", scene.message());
 }
 
-type Drift = (&'static str, fn(&mut World), fn(&World) -> bool);
+pub(super) type Drift = (&'static str, fn(&mut World), fn(&World) -> bool);
 
 /// What someone may change, and whether it is as it should be.
-const DRIFTS: [Drift; 9] = [
+pub(super) const DRIFTS: [Drift; 9] = [
     (
         "the configuration is deleted",
         |world| world.buckets.get_mut("orders").unwrap().configuration = None,

@@ -2,6 +2,7 @@
 
 mod canary;
 mod deletion;
+mod denied_reads;
 mod events;
 mod failed_steps;
 mod memory;

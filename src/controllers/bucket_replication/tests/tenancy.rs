@@ -150,6 +150,77 @@ fn a_namespace_that_is_relabelled_during_a_check_stops_the_next_write() {
     assert!(scene.world().buckets["orders"].configuration.is_none());
 }
 
+/// A check that waits for the lock of the bucket whose policy it is to write, while something happens.
+fn check_that_waits(scene: &Scene, meanwhile: impl FnOnce(&mut ApiServer)) {
+    scene.operator.sync(&scene.cluster.server());
+    let held = scene.operator.hold_bucket("dr-copies").now_or_never().unwrap();
+    let mut check = Box::pin(scene.operator.reconcile("data", NAME).unwrap());
+    assert!(check.as_mut().now_or_never().is_none(), "it waits");
+    scene.cluster.with(meanwhile);
+    scene.operator.sync(&scene.cluster.server());
+    drop(held);
+    let ended = check.as_mut().now_or_never().expect("it has the lock");
+    assert!(ended.is_ok(), "{:?}", ended.err());
+}
+
+#[test]
+fn an_account_that_is_tightened_while_a_check_waits_for_a_bucket_stops_its_write() {
+    let (scene, spec) = across_accounts();
+    scene.apply(spec);
+    check_that_waits(&scene, |server| {
+        server.edit(&ObjectName::account("blue"), |object| object["spec"]["destinations"] = json!([]));
+    });
+    let bucket = scene.world().buckets["dr-copies"].clone();
+    assert_eq!(bucket.policy, None, "{:#}", scene.status());
+    assert!(scene.world().buckets["orders"].configuration.is_none());
+    assert_eq!(scene.reason(), "NotAllowed");
+}
+
+#[test]
+fn a_check_that_waited_for_a_bucket_goes_on_where_all_is_as_before() {
+    let (scene, spec) = across_accounts();
+    scene.apply(spec);
+    check_that_waits(&scene, |_| {});
+    assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
+}
+
+/// An older resource for the same source appears, as a restored backup or a lagging watch brings one.
+fn older(server: &mut ApiServer) {
+    server.create(&ObjectName::replication("data", "older"), with_account(), 0);
+}
+
+#[test]
+fn an_older_resource_that_appears_during_a_check_stops_the_next_write() {
+    let mut scene = Scene::new();
+    scene.account("red", allows(&["copies"]));
+    scene.clock.advance(Duration::from_secs(5));
+    scene.apply(with_account());
+    let (index, cluster) = (scene.operator.index(), scene.cluster.clone());
+    scene.at(writes("iam:CreateRole"), move |_, _| {
+        cluster.with(|server| {
+            older(server);
+            let object = server.objects[&ObjectName::replication("data", "older")].clone();
+            index.apply(serde_json::from_value(object).unwrap());
+        });
+        Choice::Answer
+    });
+    scene.check();
+    assert_eq!(scene.reason(), "SourceConflict", "{:#}", scene.status());
+    assert!(scene.world().buckets["orders"].configuration.is_none());
+    assert!(scene.role().is_some(), "it was made before, and the status remembers it");
+    assert_eq!(scene.status()["role"]["managed"], json!(true), "{:#}", scene.status());
+}
+
+#[test]
+fn an_older_resource_that_appears_while_a_check_waits_for_a_bucket_stops_its_write() {
+    let (scene, spec) = across_accounts();
+    scene.clock.advance(Duration::from_secs(5));
+    scene.apply(spec);
+    check_that_waits(&scene, older);
+    assert_eq!(scene.reason(), "SourceConflict", "{:#}", scene.status());
+    assert_eq!(scene.world().buckets["dr-copies"].policy, None);
+}
+
 #[test]
 fn rivals_without_rights_cost_no_request_each() {
     let mut scene = Scene::new();

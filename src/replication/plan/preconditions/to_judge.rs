@@ -9,10 +9,11 @@ use crate::iam::Partition;
 use crate::iam::arn::{account_of_arn, bucket_of_arn, region_of_arn};
 use crate::iam::compare::trusts_service;
 use crate::replication::configuration::Rule;
-use crate::replication::desired::{DesiredBucket, DesiredRole, S3};
+use crate::replication::desired::{DesiredRole, S3};
 use crate::replication::failure::FailureClass;
 use crate::replication::observed::{ObservedBucket, ObservedKey, ObservedRole};
 use crate::replication::plan::input::PlanInput;
+use crate::replication::plan::lacks::unconfirmed;
 use crate::replication::refusal::Refusal;
 use crate::replication::resource_id::{belongs_to_another, owner_of};
 
@@ -107,13 +108,7 @@ impl Part {
 pub(crate) fn require_owners_confirmed(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let Some(account) = input.account() else { return Ok(()) };
     let own = &input.observed.caller.account;
-    let unconfirmed = |bucket: &&DesiredBucket| {
-        let held = input.observed.destinations.get(&bucket.name);
-        bucket.account_id.as_ref().is_none_or(|id| id == own)
-            && held.is_some_and(|held| !held.owner_confirmed)
-    };
-    let names: Vec<&str> =
-        input.desired.destinations.iter().filter(unconfirmed).map(|bucket| bucket.name.as_str()).collect();
+    let names: Vec<&str> = unconfirmed(input).map(|bucket| bucket.name.as_str()).collect();
     if names.is_empty() {
         return Ok(());
     }
@@ -156,7 +151,7 @@ pub(crate) fn require_role_read(input: &PlanInput<'_>, _: &[DriftEntry]) -> Resu
 }
 
 /// The policy of a managed role was read.
-pub fn require_role_policy_read(input: &PlanInput<'_>) -> Result<(), Refusal> {
+pub(crate) fn require_role_policy_read(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     match (&input.desired.role, &input.observed.role) {
         (DesiredRole::Managed(_), Ok(Some(ObservedRole { policy: Err(failure), .. }))) => {
             Err(Refusal::failed(failure, ConditionType::RoleReady))
@@ -217,26 +212,28 @@ pub(crate) fn require_existing_role_usable(input: &PlanInput<'_>, _: &[DriftEntr
     }
 }
 
+/// Under an `AwsAccount`, an existing role was read: its tags show whose it is.
+pub(crate) fn require_existing_role_read(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
+    let (Some(account), DesiredRole::Existing { .. }, Err(failure)) =
+        (input.account(), &input.desired.role, &input.observed.role)
+    else {
+        return Ok(());
+    };
+    let message = format!(
+        "{}; under AwsAccount {} an existing role is used only once its owner and its boundary were read",
+        failure.message(),
+        account.name
+    );
+    Err(Refusal::new(Reason::AccessDenied, ConditionType::RoleReady, message))
+}
+
 /// Under an `AwsAccount`, an existing role has the imposed boundary and is no other resource's: its tags show that.
 pub(crate) fn require_existing_role_allowed(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
     let (Some(account), DesiredRole::Existing { arn }) = (input.account(), &input.desired.role) else {
         return Ok(());
     };
     let refuse = |reason, message| Err(Refusal::new(reason, ConditionType::RoleReady, message));
-    let held = match &input.observed.role {
-        Ok(Some(held)) => held,
-        Ok(None) => return Ok(()),
-        Err(failure) => {
-            return refuse(
-                Reason::AccessDenied,
-                format!(
-                    "{}; under AwsAccount {} an existing role is used only once its owner and its boundary were read",
-                    failure.message(),
-                    account.name
-                ),
-            );
-        }
-    };
+    let Ok(Some(held)) = &input.observed.role else { return Ok(()) };
     if belongs_to_another(&held.tags, input.replication.id) {
         return refuse(
             Reason::ForeignRole,

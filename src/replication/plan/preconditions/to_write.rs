@@ -175,8 +175,8 @@ pub(crate) fn require_filters_writable(input: &PlanInput<'_>, _: &[DriftEntry]) 
     }))
 }
 
-/// The policies of destinations can be read, and have room for our statements, also for those that are needed only
-/// until the configuration is replaced.
+/// The policies of destinations have room for our statements, also for those that are needed only until the configuration is
+/// replaced.
 pub(crate) fn require_bucket_policies_fit(
     input: &PlanInput<'_>,
     differences: &[DriftEntry],
@@ -184,11 +184,7 @@ pub(crate) fn require_bucket_policies_fit(
     let about = ConditionType::RoleReady;
     let transition = TransitionPolicies::of(input, differences);
     let fits = |(bucket, exact): (&String, &Vec<Statement>)| {
-        let held = match input.observed.bucket_policies.get(bucket)? {
-            Ok(held) => held.as_ref(),
-            Err(_) if exact_while_unread(input, bucket, differences) => return None,
-            Err(failure) => return Some(Refusal::failed(failure, about)),
-        };
+        let held = input.observed.bucket_policies.get(bucket)?.as_ref().ok()?.as_ref();
         let differs =
             |d: &DriftEntry| d.resource == AwsResource::DestinationBucketPolicy && d.name == *bucket;
         let statements = transition.bucket_policies.get(bucket).unwrap_or(exact);
@@ -202,6 +198,18 @@ pub(crate) fn require_bucket_policies_fit(
         })
     };
     Refusal::all(input.desired.bucket_policies.iter().filter_map(fits))
+}
+
+/// The policies of destinations were read, or the step that reads them again takes nothing away.
+pub(crate) fn require_bucket_policies_read(
+    input: &PlanInput<'_>,
+    differences: &[DriftEntry],
+) -> Result<(), Refusal> {
+    let unread = input.desired.bucket_policies.keys().filter_map(|bucket| {
+        let failure = input.observed.bucket_policies.get(bucket)?.as_ref().err()?;
+        (!exact_while_unread(input, bucket, differences)).then_some(failure)
+    });
+    Refusal::all(unread.map(|failure| Refusal::failed(failure, ConditionType::RoleReady)))
 }
 
 /// The role's policy has no more characters than IAM allows, also while it grants what the present configuration needs

@@ -1,0 +1,285 @@
+//! A read that is denied holds back what needs it, and nothing else. What could not be read takes nothing away.
+
+use super::failed_steps::{DRIFTS, delete_configuration, replicating, rules};
+use super::*;
+use crate::replication::Step;
+
+const ROLE: (&str, &str) = ("iam:GetRole", "orders-role");
+const ROLE_POLICY: (&str, &str) = ("iam:GetRolePolicy", "orders-role");
+const CONFIGURATION: (&str, &str) = ("s3:GetReplicationConfiguration", "orders");
+const BUCKET_POLICY: (&str, &str) = ("s3:GetBucketPolicy", "b-copies");
+const VERSIONING: (&str, &str) = ("s3:GetBucketVersioning", "a-copies");
+const OBJECT_LOCK: (&str, &str) = ("s3:GetBucketObjectLockConfiguration", "orders");
+
+fn deny(scene: &Scene, read: (&'static str, &str)) {
+    scene.cloud.with(|world| world.denied_reads.insert((read.0, read.1.to_owned())));
+}
+
+fn allow_all(scene: &Scene) {
+    scene.cloud.with(|world| world.denied_reads.clear());
+}
+
+fn assert_named(scene: &Scene, read: (&str, &str), what: &str) {
+    assert_eq!(scene.reason(), "AccessDenied", "{what}: {}", scene.message());
+    for part in [read.0, read.1] {
+        assert!(scene.message().contains(part), "{what}: {}", scene.message());
+    }
+}
+
+/// The drifts that a denied read hides, or that can be corrected only by taking something away.
+fn held_back(read: (&str, &str)) -> &'static [&'static str] {
+    match read {
+        ROLE => &["a tag is changed", "the role trusts", "the role gets a boundary", "the role's policy"],
+        ROLE_POLICY => &["the role's policy"],
+        CONFIGURATION => &[
+            "the configuration is deleted",
+            "a rule is disabled",
+            "the role trusts another account too",
+            "the role's policy allows more",
+        ],
+        BUCKET_POLICY => &["the policy of the other destination"],
+        VERSIONING => &["versioning of a destination"],
+        _ => &[],
+    }
+}
+
+#[test]
+fn whatever_read_is_denied_every_correction_is_made_that_does_not_need_it_and_the_action_is_named() {
+    for read in [ROLE, ROLE_POLICY, CONFIGURATION, BUCKET_POLICY, VERSIONING, OBJECT_LOCK] {
+        for drift in &DRIFTS {
+            let what = format!("{} on {} is denied, and {}", read.0, read.1, drift.0);
+            let (mut scene, _) = replicating();
+            scene.cloud.with(drift.1);
+            deny(&scene, read);
+            scene.check();
+            let waits = held_back(read).iter().any(|held| drift.0.starts_with(held));
+            assert_eq!(drift.2(&scene.world()), !waits, "{what}: {:#}", scene.status());
+            if ![VERSIONING, OBJECT_LOCK].contains(&read) {
+                assert_named(&scene, read, &what);
+            }
+            scene.check();
+            assert_eq!(scene.writes_to_aws(), [""; 0], "{what}: it is not written again and again");
+            allow_all(&scene);
+            scene.clock.advance(Duration::from_secs(600));
+            scene.check();
+            assert!(drift.2(&scene.world()), "{what}, and no longer: {:#}", scene.status());
+            assert_eq!(scene.reason(), "Applied", "{what}, and no longer: {}", scene.message());
+        }
+    }
+}
+
+#[test]
+fn everything_that_is_denied_together_still_leaves_versioning_and_the_configuration_to_be_kept() {
+    let (mut scene, _) = replicating();
+    delete_configuration(&scene);
+    scene.cloud.with(|world| {
+        world.buckets.get_mut("a-copies").unwrap().versioning = VersioningStatus::Suspended;
+    });
+    for read in [ROLE, ROLE_POLICY, BUCKET_POLICY, OBJECT_LOCK] {
+        deny(&scene, read);
+    }
+    scene.check();
+    assert_eq!(rules(&scene), ["a", "b"], "{:#}", scene.status());
+    assert_eq!(scene.world().buckets["a-copies"].versioning, VersioningStatus::Enabled);
+    assert_named(&scene, ROLE, "all");
+}
+
+#[test]
+fn a_role_that_lost_its_rights_gets_them_back_beside_what_others_gave_it_while_the_configuration_is_unread() {
+    let (mut scene, _) = replicating();
+    let theirs = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::theirs/*"}]});
+    let trust = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": THERE}, "Action": "sts:AssumeRole"}]});
+    scene.cloud.with(|world| {
+        let role = world.role_mut(HERE, "orders-role").unwrap();
+        role.policy = Some(theirs.clone());
+        role.trust = trust.clone();
+    });
+    deny(&scene, CONFIGURATION);
+    scene.check();
+    let role = scene.role().unwrap();
+    let (policy, trust) = (role.policy.unwrap().to_string(), role.trust.to_string());
+    for part in ["s3:ReplicateObject", "arn:aws:s3:::theirs/*"] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    for part in ["s3.amazonaws.com", THERE] {
+        assert!(trust.contains(part), "{trust}");
+    }
+    assert_named(&scene, CONFIGURATION, "the role");
+    scene.clock.advance(Duration::from_secs(600));
+    scene.check();
+    assert_eq!(scene.writes_to_aws(), [""; 0], "it grants all that is needed");
+    let corrected = scene.status()["lastCorrection"]["items"].to_string();
+    assert!(!corrected.contains("theirs") && !corrected.contains("trustPolicy"), "{corrected}");
+
+    allow_all(&scene);
+    scene.check();
+    let role = scene.role().unwrap();
+    assert!(!role.policy.unwrap().to_string().contains("theirs") && !role.trust.to_string().contains(THERE));
+    assert_eq!(scene.reason(), "Applied", "{}", scene.message());
+}
+
+#[test]
+fn a_role_that_was_deleted_is_made_again_and_let_in_while_the_configuration_is_unread() {
+    let (mut scene, _) = replicating();
+    let before = scene.role().unwrap();
+    scene.cloud.with(|world| world.roles.clear());
+    deny(&scene, CONFIGURATION);
+    scene.check();
+    let after = scene.role().unwrap();
+    assert_eq!((after.policy, after.trust), (before.policy, before.trust), "{:#}", scene.status());
+    assert_named(&scene, CONFIGURATION, "the role is gone");
+}
+
+#[test]
+fn locks_that_neither_the_bucket_nor_the_role_shows_change_nothing_of_what_was_applied() {
+    let mut scene = Scene::new();
+    scene.cloud.with(|world| world.buckets.get_mut("orders").unwrap().object_lock = true);
+    scene.apply(spec());
+    scene.check();
+    scene.wait_a_minute();
+    delete_configuration(&scene);
+    deny(&scene, OBJECT_LOCK);
+    deny(&scene, ROLE_POLICY);
+    scene.check();
+    assert_eq!(rules(&scene), ["all"], "{:#}", scene.status());
+    assert!(scene.role().unwrap().policy.unwrap().to_string().contains("s3:GetObjectRetention"));
+}
+
+/// Two destinations of the source's own account, under an `AwsAccount`.
+fn under_an_account(role: Value) -> Scene {
+    let mut scene = Scene::new();
+    scene.cloud.with(|world| world.create_bucket("b-copies", "eu-west-1", HERE));
+    let account = json!({
+        "accountId": HERE,
+        "assumeRole": {"arn": format!("arn:aws:iam::{HERE}:role/operator")},
+        "namespaces": {"matchNames": ["data"]},
+        "sources": ["orders"],
+        "destinations": ["copies", "b-copies"],
+        "roles": {"allow": ["orders-role"]},
+    });
+    scene.account("here", account);
+    let mut two = spec();
+    two["source"]["accountRef"] = json!("here");
+    two["role"] = role;
+    two["rules"] = json!([
+        {"id": "a", "priority": 1, "destination": {"bucket": "copies"}},
+        {"id": "b", "priority": 2, "destination": {"bucket": "b-copies"}},
+    ]);
+    scene.apply(two);
+    scene.check();
+    assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
+    scene.wait_a_minute();
+    scene
+}
+
+#[test]
+fn a_destination_whose_owner_is_not_confirmed_any_more_holds_back_only_its_own_rules() {
+    let mut scene = under_an_account(json!({"name": "orders-role"}));
+    delete_configuration(&scene);
+    scene.cloud.with(|world| {
+        world.buckets.get_mut("copies").unwrap().versioning = VersioningStatus::Suspended;
+    });
+    for action in ["s3:GetBucketVersioning", "s3:ListBucket"] {
+        deny(&scene, (action, "b-copies"));
+    }
+    scene.check();
+    assert_eq!(rules(&scene), ["a"], "{:#}", scene.status());
+    assert_eq!(scene.world().buckets["copies"].versioning, VersioningStatus::Enabled);
+    assert_named(&scene, ("s3:GetBucketVersioning", "b-copies"), "the owner");
+    scene.clock.advance(Duration::from_secs(600));
+    scene.check();
+    assert_eq!(scene.writes_to_aws(), [""; 0]);
+    allow_all(&scene);
+    scene.check();
+    assert_eq!((scene.reason().as_str(), rules(&scene)), ("Applied", vec!["a".to_owned(), "b".to_owned()]));
+}
+
+#[test]
+fn an_existing_role_that_may_not_be_read_any_more_is_not_used_and_versioning_is_kept() {
+    let arn = format!("arn:aws:iam::{HERE}:role/orders-role");
+    let mut scene = Scene::new();
+    let make = |world: &mut World| {
+        let documents = crate::replication::RoleDocuments {
+            path: "/".into(),
+            trust: crate::iam::document::trust_policy("s3.amazonaws.com").to_json(),
+            permissions_boundary: None,
+            tags: Default::default(),
+            description: String::new(),
+        };
+        world.execute(HERE, &Step::CreateRole { role: "orders-role".into(), documents }).unwrap();
+    };
+    scene.cloud.with(make);
+    let account = json!({
+        "accountId": HERE,
+        "assumeRole": {"arn": format!("arn:aws:iam::{HERE}:role/operator")},
+        "namespaces": {"matchNames": ["data"]},
+        "sources": ["orders"],
+        "destinations": ["copies"],
+        "roles": {"allow": ["orders-role"]},
+    });
+    scene.account("here", account);
+    let mut existing = spec();
+    existing["source"]["accountRef"] = json!("here");
+    existing["role"] = json!({"arn": arn});
+    scene.apply(existing);
+    scene.check();
+    assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
+    scene.wait_a_minute();
+    delete_configuration(&scene);
+    scene.cloud.with(|world| {
+        world.buckets.get_mut("copies").unwrap().versioning = VersioningStatus::Suspended;
+    });
+    deny(&scene, ROLE);
+    scene.check();
+    assert_eq!(scene.world().buckets["copies"].versioning, VersioningStatus::Enabled, "{:#}", scene.status());
+    assert!(scene.world().buckets["orders"].configuration.is_none());
+    assert_named(&scene, ROLE, "role.arn");
+}
+
+#[test]
+fn a_change_of_the_spec_waits_while_a_part_cannot_be_read() {
+    for read in [ROLE, ROLE_POLICY, CONFIGURATION] {
+        let (mut scene, mut spec) = replicating();
+        deny(&scene, read);
+        spec["rules"][0]["status"] = json!("Disabled");
+        scene.apply(spec);
+        scene.check();
+        assert_named(&scene, read, "a change");
+        assert_eq!(scene.writes_to_aws(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_deletion_takes_nothing_from_a_configuration_that_cannot_be_read() {
+    let (mut scene, _) = replicating();
+    let before = scene.world();
+    deny(&scene, CONFIGURATION);
+    scene.delete();
+    scene.check();
+    assert_named(&scene, CONFIGURATION, "a deletion");
+    let after = scene.world();
+    assert_eq!(after.buckets["a-copies"].policy, before.buckets["a-copies"].policy);
+    assert!(scene.role().unwrap().policy.is_some());
+    allow_all(&scene);
+    scene.clock.advance(Duration::from_secs(600));
+    scene.check();
+    assert_eq!((scene.object(), scene.world().roles.len()), (None, 0));
+}
+
+#[test]
+fn a_deletion_leaves_a_role_that_a_bucket_policy_may_name_until_that_can_be_read() {
+    let (mut scene, _) = replicating();
+    deny(&scene, BUCKET_POLICY);
+    scene.delete();
+    scene.check();
+    assert_named(&scene, BUCKET_POLICY, "a deletion");
+    assert!(scene.world().buckets["orders"].configuration.is_none());
+    assert_eq!(scene.world().buckets["a-copies"].policy, None);
+    assert!(scene.role().is_some(), "its owner could not change a policy that names a deleted role");
+    allow_all(&scene);
+    scene.clock.advance(Duration::from_secs(600));
+    scene.check();
+    assert_eq!((scene.object(), scene.world().roles.len()), (None, 0));
+}

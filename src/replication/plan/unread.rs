@@ -1,0 +1,98 @@
+//! Decides what may still be written while a part of AWS cannot be read that was applied before.
+//!
+//! In: the planner's input. Out: whether anything may be taken away, and policies that grant what is desired and all that is
+//! held. Without the configuration nobody knows which permissions it uses, and without a role nobody knows that it is
+//! there: what they may need is only ever added to.
+
+use serde_json::Value;
+
+use crate::api::{AwsResource, DriftEntry};
+use crate::iam::bucket_policy;
+use crate::iam::compare::compare;
+use crate::iam::document::{MAX_INLINE_POLICY, PolicyDocument, Statement};
+use crate::iam::expand::expanded;
+use crate::replication::desired::{DesiredRole, ManagedRole};
+use crate::replication::plan::input::PlanInput;
+
+/// A policy to write.
+pub struct PolicyToWrite {
+    pub document: String,
+    /// It grants more than what is desired.
+    pub expands: bool,
+}
+
+/// Whether a part was not read by which it is decided what is no longer needed.
+pub fn keeps_all(input: &PlanInput<'_>) -> bool {
+    let unread_role = match (&input.desired.role, &input.observed.role) {
+        (DesiredRole::Managed(_), Ok(Some(role))) => role.policy.is_err(),
+        (DesiredRole::Managed(_), role) => role.is_err(),
+        // It is only checked.
+        (DesiredRole::Existing { .. }, _) => false,
+    };
+    input.observed.configuration.is_err() || unread_role
+}
+
+/// Whether the role may not be named in a configuration or a bucket policy: under an `AwsAccount` its tags and its boundary
+/// decide that, and they could not be read.
+pub fn may_not_use_role(input: &PlanInput<'_>) -> bool {
+    let is_existing = matches!(input.desired.role, DesiredRole::Existing { .. });
+    is_existing && input.account().is_some() && input.observed.role.is_err()
+}
+
+/// Whether former roles may be deleted. A bucket policy that still names one of them could not be changed afterwards, not
+/// even by its owner.
+pub fn may_delete_roles(input: &PlanInput<'_>) -> bool {
+    !keeps_all(input) && input.observed.bucket_policies.values().all(Result::is_ok)
+}
+
+/// The policy to write in place of a held one that differs. `None`: it can only be narrowed, and has to wait.
+pub fn policy_in_place_of(
+    input: &PlanInput<'_>,
+    held: &Value,
+    wanted: &PolicyDocument,
+) -> Option<PolicyToWrite> {
+    let exact = || PolicyToWrite { document: wanted.to_json(), expands: false };
+    if input.observed.configuration.is_ok() {
+        return Some(exact());
+    }
+    let union = expanded(held, &wanted.to_value())?;
+    let expands = !compare(&union, &wanted.to_value()).is_empty();
+    let document = union.to_string();
+    match expands {
+        // IAM would refuse it.
+        true if document.chars().filter(|c| !c.is_whitespace()).count() > MAX_INLINE_POLICY => None,
+        true => Some(PolicyToWrite { document, expands }),
+        false => Some(exact()),
+    }
+}
+
+/// Whether a role waits for the boundary that is imposed on it. A boundary narrows what the role may do, so that it is not
+/// set while the configuration cannot be read, and no permission is added before it is.
+pub fn awaits_boundary(input: &PlanInput<'_>, role: &ManagedRole, differences: &[DriftEntry]) -> bool {
+    let is_boundary = |d: &DriftEntry| {
+        d.resource == AwsResource::Role && d.path == "permissionsBoundary" && d.name == role.name
+    };
+    input.observed.configuration.is_err()
+        && role.permissions_boundary.is_some()
+        && matches!(input.observed.role, Ok(Some(_)))
+        && differences.iter().any(is_boundary)
+}
+
+/// The statements to write in place of held ones that differ, in the policy of a destination, and whether they grant more than
+/// the desired ones. `None`: they can only be narrowed, and have to wait.
+pub fn statements_in_place_of(
+    input: &PlanInput<'_>,
+    bucket: &str,
+    held: Option<&Value>,
+    exact: &[Statement],
+) -> Option<(Vec<Statement>, bool)> {
+    if input.observed.configuration.is_ok() {
+        return Some((exact.to_vec(), false));
+    }
+    let caller = &input.observed.caller;
+    let role = input.desired.role.arn(caller);
+    let arn = caller.partition.bucket_arn(bucket);
+    let union = bucket_policy::expanded(held, &input.desired.sid, (&role, &arn), exact)?;
+    let expands = union != exact;
+    Some((union, expands))
+}
