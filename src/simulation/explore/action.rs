@@ -11,6 +11,12 @@ use crate::simulation::explore::deed::Deed;
 #[derive(Clone, Copy)]
 pub enum Action {
     Fail,
+    /// AWS denies the call, or one of the reads that it makes together: this once, or the action until someone allows it
+    /// again at the end of the trace.
+    Deny {
+        part: Option<&'static str>,
+        stays: bool,
+    },
     LoseAnswer,
     AnswerStale,
     /// The process dies when the call has taken effect.
@@ -33,6 +39,7 @@ impl Action {
     pub fn budget(&self) -> Budget {
         match self {
             Action::Fail => Budget::Failures,
+            Action::Deny { .. } => Budget::Denials,
             Action::LoseAnswer => Budget::LostAnswers,
             Action::AnswerStale => Budget::StaleAnswers,
             Action::DieAfter | Action::Restart => Budget::Crashes,
@@ -49,6 +56,10 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Action::Fail => f.write_str("fails"),
+            Action::Deny { part, stays } => {
+                f.write_str(if *stays { "stays-denied" } else { "is-denied" })?;
+                part.map_or(Ok(()), |part| write!(f, "-{part}"))
+            }
             Action::LoseAnswer => f.write_str("loses-answer"),
             Action::AnswerStale => f.write_str("answers-stale"),
             Action::DieAfter => f.write_str("dies-after"),
