@@ -243,7 +243,7 @@ impl Run {
         let name = self.name(Place::Call(index));
         self.count(name.clone());
         let waiting = self.wire.lock().waiting.remove(index);
-        let interfered = choice != Choice::Answer;
+        let interfered = stale || choice != Choice::Answer;
         let choice = match choice {
             Choice::Answer if self.is_denied(&waiting) => Choice::FailBefore(FailureClass::Denied),
             choice => choice,
@@ -252,7 +252,7 @@ impl Run {
         let (number, call) = (waiting.check, waiting.call);
         self.active = number;
         if interfered {
-            // A check that does not come to its end shows nothing of what others would change.
+            // A check that fails or is misled shows nothing of what others would change.
             self.unchanged.fill(0);
         }
         let writes = call.is_write() && !matches!(choice, Choice::FailBefore(_));
