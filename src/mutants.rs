@@ -36,10 +36,11 @@ pub enum Mutant {
     CanaryNotSwept,
     CanaryLeftByDeletion,
     NoLiveGetForCanary,
+    NoLiveGetOfAccounts,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 30] = [
+    pub const ALL: [Mutant; 31] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -66,6 +67,7 @@ impl Mutant {
         Mutant::CanaryNotSwept,
         Mutant::CanaryLeftByDeletion,
         Mutant::NoLiveGetForCanary,
+        Mutant::NoLiveGetOfAccounts,
         Mutant::IntentNotKept,
         Mutant::JobNotSearched,
         Mutant::TokenByChance,
@@ -118,6 +120,9 @@ impl Mutant {
             Mutant::CanaryLeftByDeletion => "Deletion leaves the canaries.",
             Mutant::NoLiveGetForCanary => {
                 "A canary is deleted without asking the API server for the live object."
+            }
+            Mutant::NoLiveGetOfAccounts => {
+                "A check writes without asking the API server for the live AwsAccounts."
             }
         }
     }

@@ -8,7 +8,7 @@ use std::future::Future;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
-use kube::core::{ApiResource, DynamicObject, ObjectMeta};
+use kube::core::{ApiResource, DynamicObject, ObjectMeta, Status};
 use serde_json::Value;
 
 use crate::mutants::{Mutant, is_on};
@@ -79,6 +79,17 @@ impl ClusterError {
     /// Whether the object is gone or changed since it was read: a test of the write failed.
     pub fn is_outdated(&self) -> bool {
         matches!(&self.source, kube::Error::Api(status) if matches!(status.code, 404 | 409 | 422))
+    }
+
+    /// What was read is not what the API server has by now.
+    pub fn conflict(what: &'static str) -> ClusterError {
+        let status = Status::failure("someone else wrote it since it was read", "Conflict").with_code(409);
+        ClusterError { what, source: kube::Error::Api(status.boxed()) }
+    }
+
+    /// Whether someone else wrote the object since it was read.
+    pub fn is_conflict(&self) -> bool {
+        matches!(&self.source, kube::Error::Api(status) if status.code == 409)
     }
 
     /// Whether the object is gone.

@@ -74,3 +74,10 @@ impl std::fmt::Display for Rule {
         write!(f, "{}, {}, to {}", self.status.as_str(), self.filter, self.destination.bucket)
     }
 }
+
+/// The first character of a text that a request to S3 cannot hold. S3's API is in XML 1.0, which has no form for most control
+/// characters (<https://www.w3.org/TR/xml/#charsets>).
+pub fn unwritable_character(text: &str) -> Option<char> {
+    let has_no_form = |c: &char| matches!(c, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
+    text.chars().find(has_no_form)
+}

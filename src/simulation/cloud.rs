@@ -1,7 +1,7 @@
 //! The port to AWS, implemented on a [`World`].
 //!
-//! In: the calls of the controllers. Out: what AWS would answer from that state, or from the one
-//! before the last write.
+//! In: the calls of the controllers. Out: what AWS would answer from that state, or from the one before the last write or
+//! before someone else's last change; or that it denies the call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use crate::replication::{
     FailureClass, Observed, ObservedBucket, ObservedKey, ObservedRole, ReadSet, ResourceId, Step,
 };
 use crate::runtime::clock::SimulatedClock;
+use crate::simulation::denials::Denials;
 use crate::simulation::world::{SimulatedRole, World, access_denied, fail, partition};
 
 /// The access key that the operator signs with.
@@ -44,13 +45,25 @@ struct CloudState {
     world: Arc<World>,
     /// The state before the last write, from which AWS may still answer.
     before: Arc<World>,
-    /// Answer the next read from the state before the last write.
-    stale: bool,
+    /// The state before someone else changed it last.
+    before_others: Arc<World>,
+    /// Answer the next read from a former state.
+    stale: Option<Former>,
     old_answers: Option<OldAnswers>,
+    denials: Denials,
     /// Counts the changes.
     version: u64,
     /// The messages of every event queue, by the receipts that delete them.
     messages: BTreeMap<String, String>,
+}
+
+/// A former state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Former {
+    /// Before the last write of the operator.
+    BeforeWrite,
+    /// Before someone else changed AWS last.
+    BeforeOthers,
 }
 
 /// Reads that are answered from a former state for a span of time.
@@ -102,9 +115,11 @@ impl SimulatedCloud {
         let world = Arc::new(world);
         SimulatedCloud(Arc::new(Mutex::new(CloudState {
             before: world.clone(),
+            before_others: world.clone(),
             world,
-            stale: false,
+            stale: None,
             old_answers: None,
+            denials: Denials::default(),
             version: 0,
             messages: BTreeMap::new(),
         })))
@@ -127,9 +142,20 @@ impl SimulatedCloud {
         act(Arc::make_mut(&mut state.world))
     }
 
-    /// The state before the last write.
-    pub fn before(&self) -> Arc<World> {
-        self.0.lock().before.clone()
+    /// Replaces the state by what someone outside made of it.
+    pub fn change(&self, world: World) {
+        let mut state = self.0.lock();
+        state.version += 1;
+        state.before_others = std::mem::replace(&mut state.world, Arc::new(world));
+    }
+
+    /// A former state.
+    pub fn former(&self, former: Former) -> Arc<World> {
+        let state = self.0.lock();
+        match former {
+            Former::BeforeWrite => state.before.clone(),
+            Former::BeforeOthers => state.before_others.clone(),
+        }
     }
 
     /// While this stays the same, so does the state.
@@ -148,9 +174,14 @@ impl SimulatedCloud {
         self.0.lock().messages.len()
     }
 
-    /// Answers the next read as if the last write had not happened yet.
-    pub fn answer_stale(&self) {
-        self.0.lock().stale = true;
+    /// Answers the next read from a former state.
+    pub fn answer_stale(&self, former: Former) {
+        self.0.lock().stale = Some(former);
+    }
+
+    /// Changes what AWS denies to calls that make several reads.
+    pub fn denials<T>(&self, act: impl FnOnce(&mut Denials) -> T) -> T {
+        act(&mut self.0.lock().denials)
     }
 
     /// Answers reads for this long with a part of the state as it is now, whatever is written meanwhile. `alternate`: every
@@ -179,8 +210,11 @@ impl SimulatedCloud {
                 return read(&shown);
             }
         }
-        let stale = std::mem::take(&mut state.stale);
-        read(if stale { &state.before } else { &state.world })
+        read(match state.stale.take() {
+            None => &state.world,
+            Some(Former::BeforeWrite) => &state.before,
+            Some(Former::BeforeOthers) => &state.before_others,
+        })
     }
 
     fn write<T>(&self, write: impl FnOnce(&mut World) -> Read<T>) -> Read<T> {
@@ -250,7 +284,10 @@ impl Cloud for SimulatedCloud {
     }
 
     async fn observe(&self, clients: &SimulatedClients, read_set: &ReadSet) -> Read<Observed> {
-        Ok(self.read(|world| Observation { world, clients }.all(read_set)))
+        let denied = self.denials(Denials::take);
+        let mut observed = self.read(|world| Observation { world, clients }.all(read_set));
+        denied.of_check(&read_set.source.name, &read_set.role, &mut observed);
+        Ok(observed)
     }
 
     async fn observe_for_deletion(
@@ -258,7 +295,11 @@ impl Cloud for SimulatedCloud {
         clients: &SimulatedClients,
         read_set: &DeletionReadSet,
     ) -> Read<ObservedForDeletion> {
-        Ok(self.read(|world| Observation { world, clients }.for_deletion(read_set)))
+        let denied = self.denials(Denials::take);
+        let mut observed = self.read(|world| Observation { world, clients }.for_deletion(read_set));
+        let source = read_set.source.as_ref().map(|source| source.name.as_str());
+        denied.of_deletion(source.unwrap_or_default(), &mut observed);
+        Ok(observed)
     }
 
     async fn execute(&self, clients: &SimulatedClients, step: &Step) -> Read<()> {
@@ -310,7 +351,10 @@ impl Cloud for SimulatedCloud {
         name: &str,
         with_policy: bool,
     ) -> Read<Option<ObservedRole>> {
-        Ok(self.read(|world| world.observed_role(&clients.source, name, with_policy)))
+        let denied = self.denials(Denials::take);
+        let mut role = Ok(self.read(|world| world.observed_role(&clients.source, name, with_policy)));
+        denied.of_role(name, &mut role);
+        role
     }
 
     async fn create_job(&self, clients: &SimulatedClients, request: &JobRequest) -> Read<String> {
@@ -359,7 +403,8 @@ impl Cloud for SimulatedCloud {
         destinations: &[BucketAddress],
     ) -> Read<CanaryFacts> {
         let action = "s3:GetBucketVersioning";
-        Ok(self.read(|world| {
+        let denied = self.denials(Denials::take);
+        let mut found = self.read(|world| {
             let facts = |address: &BucketAddress| {
                 let caller = clients.require(address.account_ref.as_deref(), action, &address.name);
                 let held = caller.and_then(|caller| world.bucket(caller, address, action));
@@ -372,7 +417,9 @@ impl Cloud for SimulatedCloud {
             let all = std::iter::once(source).chain(destinations);
             let buckets = all.map(|address| (address.name.clone(), facts(address))).collect();
             CanaryFacts { buckets, encrypted: Ok(encrypted) }
-        }))
+        });
+        denied.of_canary(&mut found);
+        Ok(found)
     }
 
     async fn put_canary(&self, clients: &SimulatedClients, object: &CanaryObject) -> Read<WrittenCanary> {
@@ -389,6 +436,9 @@ impl Cloud for SimulatedCloud {
         let action = "s3:GetObjectVersion";
         let caller = clients.require(object.bucket.account_ref.as_deref(), action, &object.bucket.name)?;
         let mut state = self.0.lock();
+        if state.stale.take().is_some() && state.world.has_ended(object) {
+            return Ok(Some(ReplicationStatus::Pending));
+        }
         // S3 goes on with what is pending when it is asked.
         state.version += 1;
         Arc::make_mut(&mut state.world).head_version(caller, object)

@@ -28,6 +28,10 @@ use crate::replication::{
     Account, Accounts, BucketAddress, Caller, DeletionReadSet, Failure, FailureClass, Observed, ObservedRole,
     ReadSet, ResourceId, Step,
 };
+use crate::simulation::denials::{
+    GET_BUCKET_POLICY, GET_BUCKET_VERSIONING, GET_REPLICATION, GET_ROLE, GET_ROLE_POLICY,
+};
+use crate::simulation::world::access_denied;
 
 /// A call that is about to be made.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +93,42 @@ impl Call {
                 | Call::PutCanary(_)
                 | Call::DeleteVersion(_)
         )
+    }
+}
+
+impl Call {
+    /// The action that the call needs as a whole; `None`: it makes several reads, none in AWS, or one that AWS never denies.
+    pub fn action(&self) -> Option<&'static str> {
+        Some(match self {
+            Call::Connect | Call::ConnectAlso(_) | Call::Verify(_) => "sts:AssumeRole",
+            Call::Execute(step) => step.action(),
+            Call::ReadBucketPolicy(_) => GET_BUCKET_POLICY,
+            Call::WriteBucketPolicy(_) => "s3:PutBucketPolicy",
+            Call::PutCanary(_) => "s3:PutObject",
+            Call::ReadReplicationStatus(_) => "s3:GetObjectVersion",
+            Call::ListVersions(_) => "s3:ListBucketVersions",
+            Call::DeleteVersion(_) => "s3:DeleteObjectVersion",
+            Call::ReadKeyPolicy(_) => "kms:GetKeyPolicy",
+            Call::ReadRole(_) => GET_ROLE,
+            Call::CreateJob => "s3:CreateJob",
+            Call::DescribeJob(_) => "s3:DescribeJob",
+            Call::FindJob => "s3:ListJobs",
+            Call::UpdateJob(_) => "s3:UpdateJobStatus",
+            _ => return None,
+        })
+    }
+
+    /// The actions of the reads that the call makes together. AWS may deny each.
+    pub fn parts(&self) -> &'static [&'static str] {
+        match self {
+            Call::Observe => {
+                &[GET_BUCKET_VERSIONING, GET_REPLICATION, GET_ROLE, GET_ROLE_POLICY, GET_BUCKET_POLICY]
+            }
+            Call::ObserveForDeletion => &[GET_REPLICATION, GET_ROLE, GET_BUCKET_POLICY],
+            Call::ObserveForCanary => &[GET_BUCKET_VERSIONING],
+            Call::ReadRole(_) => &[GET_ROLE_POLICY],
+            _ => &[],
+        }
     }
 }
 
@@ -183,8 +223,11 @@ impl<P> Hooked<P> {
     }
 
     async fn aws<T>(&self, call: Call, answer: impl Future<Output = Read<T>>) -> Read<T> {
-        let words = call.to_string();
-        let lost = |class| Err(Failure::new(class, "simulated", words.clone(), "the call failed"));
+        let (words, action) = (call.to_string(), call.action().unwrap_or("simulated"));
+        let lost = |class| match class {
+            FailureClass::Denied => Err(access_denied(action, &words)),
+            class => Err(Failure::new(class, "simulated", words.clone(), "the call failed")),
+        };
         match self.decide(call).await {
             Err(class) => lost(class),
             Ok(Go::Answer) => answer.await,

@@ -9,6 +9,7 @@
 mod api_server;
 mod cloud;
 mod cluster;
+mod denials;
 pub mod explore;
 mod hook;
 mod jobs;
@@ -18,7 +19,7 @@ mod operator;
 mod world;
 
 pub use api_server::{ApiServer, ObjectName};
-pub use cloud::{OWN_KEY, SimulatedClients, SimulatedCloud};
+pub use cloud::{Former, OWN_KEY, SimulatedClients, SimulatedCloud};
 pub use cluster::SimulatedCluster;
 pub use hook::{Call, Choice, Hook, Hooked};
 pub use jobs::{Jobs, SimulatedJob};

@@ -61,6 +61,13 @@ impl World {
         held.any(|held| held.status == Some(ReplicationStatus::Pending))
     }
 
+    /// Whether S3 has replicated a version, or has failed to.
+    pub fn has_ended(&self, object: &VersionAt) -> bool {
+        let held = self.buckets.get(&object.bucket.name).into_iter().flat_map(|held| &held.objects.versions);
+        let mut held = held.filter(|held| held.key == object.key && held.id == object.version);
+        held.any(|held| matches!(held.status, Some(ReplicationStatus::Completed | ReplicationStatus::Failed)))
+    }
+
     /// Makes the replicas of an object; those that the role or the destination do not let through fail.
     fn replicate(&mut self, source: &str, key: &str, tags: &BTreeMap<String, String>) -> ReplicationStatus {
         let Some(bucket) = self.buckets.get(source) else { return ReplicationStatus::Failed };

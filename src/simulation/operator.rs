@@ -306,7 +306,8 @@ impl SimulatedOperator {
 
     /// A new term of leadership begins.
     pub fn begin_term(&self) {
-        self.controller.context.memory.forget_all();
+        let Context { memory, clock, .. } = &*self.controller.context;
+        memory.begin_term(clock.now(), clock.timestamp());
         self.backfills.context.memory.forget_all();
         self.controller.context.evidence.forget_all();
     }

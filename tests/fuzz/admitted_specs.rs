@@ -16,9 +16,10 @@ use s3_replication_operator::replication::{
 };
 use serde_json::json;
 
+use crate::connection::Response;
 use crate::crd_schema::{admitted, spec_schema};
 use crate::engine::{check, odd_value, with_replaced};
-use crate::s3::{Response, S3};
+use crate::s3::S3;
 
 const REPLICATIONS: &str = "s3replication.dev_bucketreplications.yaml";
 const ACCOUNTS: &str = "s3replication.dev_awsaccounts.yaml";
@@ -63,7 +64,7 @@ fn planned(spec: &BucketReplicationSpec, versioning: VersioningStatus) -> Plan {
 }
 
 /// What AWS documents about the parts of a request. The operator refuses what does not fit, or admission does.
-fn is_accepted(step: &Step, s3: &S3) -> Result<(), TestCaseError> {
+pub fn is_accepted(step: &Step, s3: &S3) -> Result<(), TestCaseError> {
     match step {
         Step::CreateRole { role, documents } => {
             prop_assert!((1..=64).contains(&role.len()), "{}", role);

@@ -115,7 +115,7 @@ prop_compose! {
     }
 }
 
-fn allowed_by(patterns: &[String], bucket: &str) -> bool {
+pub fn allowed_by(patterns: &[String], bucket: &str) -> bool {
     is_name(bucket) && patterns.iter().any(|pattern| matches(pattern.as_bytes(), bucket.as_bytes()))
 }
 

@@ -27,6 +27,7 @@ pub fn admitted(schema: &Value) -> BoxedStrategy<Value> {
     let rules = rules_of(schema);
     let values = match (schema["enum"].as_array(), schema["type"].as_str().expect("a type")) {
         (Some(values), _) => select(values.clone()).boxed(),
+        (None, "string") if schema["format"] == "date-time" => date_times().prop_map(Value::from).boxed(),
         (None, "string") => strings(schema, "self", &rules).prop_map(Value::from).boxed(),
         (None, "boolean") => any::<bool>().prop_map(Value::from).boxed(),
         (None, "integer") => integers(schema),
@@ -63,10 +64,14 @@ fn integers(schema: &Value) -> BoxedStrategy<Value> {
         .boxed()
 }
 
+/// The rule that a list names each item once.
+const DISTINCT: &str = "self.all(s, self.exists_one(o, o == s))";
+
 fn arrays(schema: &Value, rules: &[String]) -> BoxedStrategy<Value> {
     // A rule on every item of a list of strings: self.all(item, RULE).
+    let mut of_each = rules.iter().filter(|rule| *rule != DISTINCT);
     let of_each =
-        rules.iter().find_map(|rule| rule.strip_prefix("self.all(")?.strip_suffix(')')?.split_once(", "));
+        of_each.find_map(|rule| rule.strip_prefix("self.all(")?.strip_suffix(')')?.split_once(", "));
     let items = match of_each {
         Some((item, rule)) if schema["items"]["type"] == "string" => {
             strings(&schema["items"], item, &[rule.to_owned()]).prop_map(Value::from).boxed()
@@ -81,7 +86,7 @@ fn arrays(schema: &Value, rules: &[String]) -> BoxedStrategy<Value> {
         .as_array()
         .map(|keys| keys.iter().map(|key| key.as_str().unwrap().to_owned()).collect())
         .unwrap_or_default();
-    let is_set = schema["x-kubernetes-list-type"] == "set";
+    let is_set = schema["x-kubernetes-list-type"] == "set" || rules.iter().any(|rule| rule == DISTINCT);
     let distinct = move |mut items: Vec<Value>| {
         let identity = |item: &Value| match is_set {
             true => json!(item),
@@ -178,6 +183,23 @@ fn durations() -> BoxedStrategy<String> {
                 number.map(|number| format!("{number}{unit}")).unwrap_or_default()
             };
             part(hours, "h") + &part(minutes, "m") + &part(seconds, "s")
+        })
+        .boxed()
+}
+
+/// Times as people write them. The API server also takes years, offsets and fractions that no program here holds.
+fn date_times() -> BoxedStrategy<String> {
+    let second = choose![4 => 1_700_000_000i64..1_900_000_000, 1 => -2_000_000_000i64..4_000_000_000];
+    let fraction = optional(0.3, 1u32..999_999_999);
+    let offset = optional(0.3, (-14i32..=14, select(vec![0u32, 30, 45])));
+    (second, fraction, offset, any::<bool>())
+        .prop_map(|(second, fraction, offset, is_lower)| {
+            let time =
+                jiff::Timestamp::from_second(second).unwrap().strftime("%Y-%m-%dT%H:%M:%S").to_string();
+            let fraction = fraction.map(|digits| format!(".{digits}")).unwrap_or_default();
+            let zone = offset.map_or("Z".to_owned(), |(hours, minutes)| format!("{hours:+03}:{minutes:02}"));
+            let text = time + &fraction + &zone;
+            if is_lower { text.to_ascii_lowercase() } else { text }
         })
         .boxed()
 }
@@ -281,10 +303,20 @@ impl Part {
 type Change = fn(&mut Value);
 
 /// How each rule on several fields is made to hold, by the beginning of the rule.
-const SATISFIED: [(&str, Change); 12] = [
+const SATISFIED: [(&str, Change); 16] = [
     ("self == oldSelf", |_| {}),
     ("(has(self.role) && has(self.role.arn)) || (has(oldSelf.role)", |_| {}),
     ("self.all(", |_| {}),
+    // About the spec before the change.
+    ("has(self.replicationRef) == has(oldSelf.replicationRef) && ", |_| {}),
+    ("!(has(oldSelf.approved) && oldSelf.approved) || ", |_| {}),
+    ("!(has(oldSelf.cancel) && oldSelf.cancel) || ", |_| {}),
+    ("!has(self.createdAfter) || !has(self.createdBefore) || self.createdAfter < ", |spec| {
+        let time = |field: &str| spec[field].as_str().map(|text| text.parse::<jiff::Timestamp>().unwrap());
+        if time("createdAfter").zip(time("createdBefore")).is_some_and(|(after, before)| after >= before) {
+            spec.as_object_mut().unwrap().remove("createdBefore");
+        }
+    }),
     ("!has(self.arn) || !(has(self.name)", |role| {
         if role.get("arn").is_some() {
             *role = json!({"arn": role["arn"]});

@@ -10,8 +10,9 @@ use s3_replication_operator::aws::error::failure;
 use s3_replication_operator::replication::{Failure, FailureClass};
 
 use crate::choice::choose;
+use crate::connection::Response;
 use crate::engine::{check, near_corpus};
-use crate::s3::{Response, S3};
+use crate::s3::S3;
 
 const ACTION: &str = "s3:GetReplicationConfiguration";
 

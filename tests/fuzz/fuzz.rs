@@ -5,11 +5,15 @@
 //! hand. With `FUZZ_MINUTES=10` each property draws other inputs for ten minutes, and `cargo rig fuzz` lets libFuzzer draw
 //! them, guided by coverage. docs/verification.md describes all three.
 
+mod admitted_backfills;
 mod admitted_specs;
 mod authorization;
 mod bucket_names;
 mod bucket_policies;
 mod choice;
+mod cloudwatch;
+mod connection;
+mod control;
 mod crd_schema;
 mod deletion_views;
 mod documents;
@@ -19,7 +23,9 @@ mod event_bodies;
 #[cfg(feature = "guided")]
 mod guided;
 mod imports;
+mod job_answers;
 mod leases;
+mod metric_answers;
 mod policies;
 mod replication_xml;
 mod s3;

@@ -9,8 +9,9 @@ use s3_replication_operator::aws::unknown_elements;
 use s3_replication_operator::replication::{Configuration, Rule, RuleDestination, RuleFilter};
 
 use crate::choice::{choose, optional};
+use crate::connection::Response;
 use crate::engine::{check, check_documents, corpus};
-use crate::s3::{Response, S3};
+use crate::s3::S3;
 
 const TOKENS: &[&str] = &[
     "<",

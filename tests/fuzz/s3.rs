@@ -2,42 +2,16 @@
 //!
 //! In: the response to give. Out: what the SDK makes of it, and the body of the request that it sent.
 
-use std::sync::{Arc, Mutex};
-
 use aws_credential_types::Credentials;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::get_bucket_replication::GetBucketReplicationError;
-use aws_sdk_s3::primitives::SdkBody;
 use aws_sdk_s3::types::ReplicationConfiguration;
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
-};
 
-/// A response of S3.
-#[derive(Clone, Debug, Default)]
-pub struct Response {
-    pub status: u16,
-    pub body: Vec<u8>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Connection {
-    response: Arc<Mutex<Response>>,
-    sent: Arc<Mutex<Vec<u8>>>,
-}
-
-impl HttpConnector for Connection {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        *self.sent.lock().unwrap() = request.body().bytes().unwrap_or_default().to_vec();
-        let Response { status, body } = self.response.lock().unwrap().clone();
-        let status = status.try_into().expect("a status between 100 and 999");
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body))))
-    }
-}
+use crate::connection::{Connection, Response};
 
 /// A client whose every request gets the response that was set last.
 pub struct S3 {
@@ -49,14 +23,13 @@ pub struct S3 {
 impl S3 {
     pub fn new() -> S3 {
         let connection = Connection::default();
-        let shared = SharedHttpConnector::new(connection.clone());
         let config = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("eu-west-1"))
             .credentials_provider(Credentials::new("AKIAEXAMPLE", "secret", None, None, "fuzz"))
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .http_client(http_client_fn(move |_, _| shared.clone()))
+            .http_client(connection.client())
             .build();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         S3 { client: Client::from_conf(config), connection, runtime }
@@ -68,16 +41,16 @@ impl S3 {
         response: Response,
     ) -> Result<Option<ReplicationConfiguration>, Box<SdkError<GetBucketReplicationError, HttpResponse>>>
     {
-        *self.connection.response.lock().unwrap() = response;
+        self.connection.answer_with(response);
         let read = self.client.get_bucket_replication().bucket("source").send();
         self.runtime.block_on(read).map(|output| output.replication_configuration).map_err(Box::new)
     }
 
     /// The XML that `PutBucketReplication` sends.
     pub fn written(&self, configuration: ReplicationConfiguration) -> Vec<u8> {
-        *self.connection.response.lock().unwrap() = Response { status: 200, body: Vec::new() };
+        self.connection.answer_with(Response { status: 200, body: Vec::new() });
         let write = self.client.put_bucket_replication().bucket("source");
         self.runtime.block_on(write.replication_configuration(configuration).send()).expect("an empty 200");
-        self.connection.sent.lock().unwrap().clone()
+        self.connection.sent()
     }
 }

@@ -21,7 +21,7 @@ struct Arguments {
     /// The most interferences in a trace
     #[arg(long, default_value = "2")]
     depth: usize,
-    /// How long to explore, in minutes; absent: 2, and 20 with --mutants
+    /// How long to explore, in minutes; absent: 2, and 20 with --mutants or --mutant
     #[arg(long)]
     minutes: Option<f64>,
     /// Switch on one plausible fault after the other, and print the shortest trace that finds it
@@ -30,20 +30,26 @@ struct Arguments {
     /// Replay one trace
     #[arg(long, conflicts_with = "mutants")]
     replay: Option<String>,
-    /// Switch on this fault in the replay
-    #[arg(long, requires = "replay")]
+    /// Switch on this fault in the replay; without --replay, print the shortest trace that finds it
+    #[arg(long, conflicts_with = "mutants")]
     mutant: Option<String>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let holds = match &arguments.replay {
-        Some(trace) => match Mutant::ALL.into_iter().find(|m| Some(format!("{m:?}")) == arguments.mutant) {
-            Some(mutant) => mutants::with(mutant, || replay_one(trace)),
-            None => replay_one(trace),
-        },
-        None if arguments.mutants => all_mutants(&arguments),
-        None => all_scenes(&arguments),
+    let wanted = arguments.mutant.as_ref();
+    let mutant =
+        Mutant::ALL.into_iter().find(|mutant| wanted.is_some_and(|name| *name == format!("{mutant:?}")));
+    let holds = match (&arguments.replay, wanted, mutant) {
+        (_, Some(name), None) => {
+            println!("there is no fault {name}; these are: {:?}", Mutant::ALL);
+            false
+        }
+        (Some(trace), _, Some(mutant)) => mutants::with(mutant, || replay_one(trace)),
+        (Some(trace), ..) => replay_one(trace),
+        (None, _, Some(mutant)) => find_mutants(&[mutant], &arguments),
+        (None, ..) if arguments.mutants => find_mutants(&Mutant::ALL, &arguments),
+        (None, ..) => all_scenes(&arguments),
     };
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -67,7 +73,8 @@ fn replay_one(trace: &str) -> bool {
 }
 
 fn minutes(arguments: &Arguments) -> f64 {
-    arguments.minutes.unwrap_or(if arguments.mutants { 20.0 } else { 2.0 })
+    let searches = arguments.mutants || arguments.mutant.is_some();
+    arguments.minutes.unwrap_or(if searches { 20.0 } else { 2.0 })
 }
 
 fn limits(arguments: &Arguments) -> SearchLimits {
@@ -136,13 +143,13 @@ fn all_scenes(arguments: &Arguments) -> bool {
     all.iter().all(|found| found.failures.is_empty())
 }
 
-fn all_mutants(arguments: &Arguments) -> bool {
+fn find_mutants(mutants: &[Mutant], arguments: &Arguments) -> bool {
     let start = Instant::now();
     let mut missed = Vec::new();
-    for (index, mutant) in Mutant::ALL.into_iter().enumerate() {
+    for (index, mutant) in mutants.iter().copied().enumerate() {
         let begun = Instant::now();
         let left = Duration::from_secs_f64(minutes(arguments) * 60.0).saturating_sub(start.elapsed());
-        let share = u32::try_from(Mutant::ALL.len() - index).unwrap_or(1);
+        let share = u32::try_from(mutants.len() - index).unwrap_or(1);
         println!("{mutant:?}: {}", mutant.sentence());
         match find_mutant(mutant, SearchLimits { time: left / share, ..limits(arguments) }) {
             Some(failure) => println!("{failure}\n  Found in {:.1} s.\n", begun.elapsed().as_secs_f64()),
@@ -152,7 +159,7 @@ fn all_mutants(arguments: &Arguments) -> bool {
             }
         }
     }
-    let all = Mutant::ALL.len();
+    let all = mutants.len();
     println!("{} of {all} mutants found", all - missed.len());
     missed.is_empty()
 }

@@ -3,6 +3,9 @@
 //! In: a client, a Region, and at most 500 series. Out: their points, in the order of the series. A series of which
 //! CloudWatch knows nothing has no points.
 
+use std::ops::ControlFlow;
+
+use aws_sdk_cloudwatch::operation::get_metric_data::GetMetricDataOutput;
 use aws_sdk_cloudwatch::primitives::DateTime;
 use aws_sdk_cloudwatch::types::{
     Dimension, Metric, MetricDataQuery, MetricDataResult, MetricStat, ScanBy, StatusCode,
@@ -32,13 +35,10 @@ pub async fn read_metrics(
     region: &str,
     request: &MetricsRequest,
 ) -> Read<Vec<SeriesAnswer>> {
-    let unanswered = problem(FailureClass::Unavailable, "", UNANSWERED, region);
-    let unanswered = SeriesAnswer { points: Vec::new(), problem: Some(unanswered) };
-    let mut answers = vec![unanswered; request.series.len()];
     let queries: Vec<MetricDataQuery> =
         request.series.iter().enumerate().map(|(place, series)| query(place, series, request)).collect();
-    let mut token = None;
-    for _ in 0..PAGES {
+    let mut pages = MetricPages::new(request, region);
+    loop {
         let call = aws
             .cloudwatch(region)
             .get_metric_data()
@@ -46,25 +46,72 @@ pub async fn read_metrics(
             .end_time(DateTime::from_secs(request.end.as_second()))
             .scan_by(ScanBy::TimestampAscending)
             .set_metric_data_queries(Some(queries.clone()))
-            .set_next_token(token.take());
+            .set_next_token(pages.token().map(str::to_owned));
         let page = aws.call(Operation::cloudwatch(region, GET_METRIC_DATA), call.send()).await?;
-        for result in page.metric_data_results() {
-            let place = result.id().and_then(|id| id.strip_prefix('q')).and_then(|id| id.parse().ok());
-            if let Some(answer) = place.and_then(|place: usize| answers.get_mut(place)) {
-                add(answer, result, region);
-            }
-        }
-        match page.next_token().filter(|token| !token.is_empty()) {
-            Some(next) => token = Some(next.to_owned()),
-            None => return Ok(answers),
+        if let ControlFlow::Break(answers) = pages.read(&page)? {
+            return Ok(answers);
         }
     }
-    let detail = format!("the answer has more than {PAGES} pages");
-    Err(Failure::new(FailureClass::Unavailable, GET_METRIC_DATA, region, detail))
 }
 
-/// Ids begin with a letter and hold no more than letters, digits and `_`. A unit is left out: with a wrong one there are
-/// no points.
+/// The pages of an answer, as far as they were read.
+#[derive(Clone, Debug)]
+pub struct MetricPages<'a> {
+    request: &'a MetricsRequest,
+    region: &'a str,
+    /// In the order of the series.
+    answers: Vec<SeriesAnswer>,
+    /// What asks for the next page.
+    token: Option<String>,
+    pages: usize,
+}
+
+impl<'a> MetricPages<'a> {
+    pub fn new(request: &'a MetricsRequest, region: &'a str) -> MetricPages<'a> {
+        let unanswered = problem(FailureClass::Unavailable, "", UNANSWERED, region);
+        let unanswered = SeriesAnswer { points: Vec::new(), problem: Some(unanswered) };
+        let answers = vec![unanswered; request.series.len()];
+        MetricPages { request, region, answers, token: None, pages: 0 }
+    }
+
+    /// What asks for the next page; `None` for the first one.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// Reads one page. `Break`: it was the last one, with the answers to all series.
+    ///
+    /// # Errors
+    /// The pages do not come to an end.
+    pub fn read(&mut self, page: &GetMetricDataOutput) -> Read<ControlFlow<Vec<SeriesAnswer>>> {
+        self.pages += 1;
+        let (request, region) = (self.request, self.region);
+        for result in page.metric_data_results() {
+            let place: Option<usize> = result.id().and_then(|id| id.strip_prefix('q')?.parse().ok());
+            // An id is known by its one form, which holds no sign and no zero in front.
+            let place = place.filter(|place| result.id() == Some(&query_id(*place)));
+            if let Some(answer) = place.and_then(|place| self.answers.get_mut(place)) {
+                add(answer, result, request, region);
+            }
+        }
+        let Some(next) = page.next_token().filter(|token| !token.is_empty()) else {
+            return Ok(ControlFlow::Break(std::mem::take(&mut self.answers)));
+        };
+        if self.pages >= PAGES {
+            let detail = format!("the answer has more than {PAGES} pages");
+            return Err(Failure::new(FailureClass::Unavailable, GET_METRIC_DATA, region, detail));
+        }
+        self.token = Some(next.to_owned());
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Ids begin with a letter and hold no more than letters, digits and `_`.
+fn query_id(place: usize) -> String {
+    format!("q{place}")
+}
+
+/// A unit is left out: with a wrong one there are no points.
 fn query(place: usize, series: &Series, request: &MetricsRequest) -> MetricDataQuery {
     let Series { source, destination, rule, statistic } = series;
     let (metric, statistic) = statistic.names();
@@ -78,13 +125,13 @@ fn query(place: usize, series: &Series, request: &MetricsRequest) -> MetricDataQ
         .build();
     let period = i32::try_from(request.period).unwrap_or(i32::MAX);
     let stat = MetricStat::builder().metric(metric).period(period).stat(statistic).build();
-    MetricDataQuery::builder().id(format!("q{place}")).metric_stat(stat).build()
+    MetricDataQuery::builder().id(query_id(place)).metric_stat(stat).build()
 }
 
 /// Adds a page of a series. The status of its last page counts: `PartialData` and `InternalError` announce further pages,
 /// and without one, points are missing
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDataResult.html>).
-fn add(answer: &mut SeriesAnswer, result: &MetricDataResult, region: &str) {
+fn add(answer: &mut SeriesAnswer, result: &MetricDataResult, request: &MetricsRequest, region: &str) {
     let words: Vec<&str> = result.messages().iter().filter_map(|message| message.value()).collect();
     let words = words.join("; ");
     answer.problem = match result.status_code() {
@@ -98,9 +145,55 @@ fn add(answer: &mut SeriesAnswer, result: &MetricDataResult, region: &str) {
     };
     let times = result.timestamps().iter().map(|time| Timestamp::from_second(time.secs()));
     let points = times.zip(result.values()).filter_map(|(at, value)| Some((at.ok()?, *value)));
-    answer.points.extend(points);
+    // A point of another time would count as one of now, or stay for ever.
+    answer.points.extend(points.filter(|(at, _)| (request.start..request.end).contains(at)));
 }
 
 fn problem(class: FailureClass, code: &str, words: &str, region: &str) -> Failure {
     Failure { code: code.to_owned(), ..Failure::new(class, GET_METRIC_DATA, region, words) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::health::metrics::Statistic;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// What an answer under this id says of the one series that was asked for.
+    fn read(id: &str, seconds: &[i64]) -> SeriesAnswer {
+        let series = Series {
+            source: "orders".to_owned(),
+            destination: "copies".to_owned(),
+            rule: "all".to_owned(),
+            statistic: Statistic::Failed,
+        };
+        let request = MetricsRequest { start: at(600), end: at(900), period: 60, series: vec![series] };
+        let result = MetricDataResult::builder()
+            .id(id)
+            .status_code(StatusCode::Complete)
+            .set_timestamps(Some(seconds.iter().copied().map(DateTime::from_secs).collect()))
+            .set_values(Some(vec![1.0; seconds.len()]));
+        let page = GetMetricDataOutput::builder().metric_data_results(result.build()).build();
+        let pages = MetricPages::new(&request, "eu-west-1").read(&page).unwrap();
+        let ControlFlow::Break(mut answers) = pages else { panic!("there is one page") };
+        answers.remove(0)
+    }
+
+    #[test]
+    fn points_that_were_not_asked_for_are_left_out() {
+        let points = vec![(at(600), 1.0), (at(840), 1.0)];
+        let seconds = [540, 600, 840, 900, 4_000_000_000];
+        assert_eq!(read("q0", &seconds), SeriesAnswer { points, problem: None });
+    }
+
+    #[test]
+    fn an_answer_under_an_id_that_was_not_asked_for_is_left_out() {
+        for id in ["q00", "q+0", "q1", "q", "0"] {
+            let answer = read(id, &[600]);
+            assert!(answer.points.is_empty() && answer.problem.is_some(), "{id}: {answer:?}");
+        }
+    }
 }

@@ -4,6 +4,8 @@
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_control_CreateJob.html>).
 
 use aws_sdk_s3control::error::BuildError;
+use aws_sdk_s3control::operation::create_job::CreateJobOutput;
+use aws_sdk_s3control::operation::create_job::builders::CreateJobInputBuilder;
 use aws_sdk_s3control::types::{
     JobManifestGenerator, JobManifestGeneratorFilter, JobOperation, JobReport as SdkReport, JobReportFormat,
     JobReportScope, KeyNameConstraint, ReplicationStatus, RequestedJobStatus, S3JobManifestGenerator,
@@ -25,14 +27,25 @@ const UPDATE_JOB: &str = "s3:UpdateJobStatus";
 
 /// Asks for a job, and returns its id.
 pub async fn create_job(aws: &AwsClient, request: &JobRequest) -> Read<String> {
-    let JobRequest { address: JobAddress { account, region }, .. } = request;
+    let region = &request.address.region;
     let malformed = |error: BuildError| {
         Failure::new(FailureClass::Invalid, CREATE_JOB, &request.source, error.to_string())
     };
+    let (input, client) = (job_input(request).map_err(malformed)?, aws.s3control(region));
+    let call = input.send_with(&client);
+    let answer = aws.call(Operation::job(region, CREATE_JOB, &request.source), call).await;
+    let answer = answer.map_err(|failure| name_pass_role(failure, &request.role))?;
+    created_job(&answer, &request.source)
+}
+
+/// The request as S3 takes it.
+///
+/// # Errors
+/// A part that S3 requires is missing.
+pub fn job_input(request: &JobRequest) -> Result<CreateJobInputBuilder, BuildError> {
+    let account = &request.address.account;
     let replicate = S3ReplicateObjectOperation::builder().build();
-    let call = aws
-        .s3control(region)
-        .create_job()
+    Ok(CreateJobInputBuilder::default()
         .account_id(account)
         .confirmation_required(request.confirmation_required)
         .operation(JobOperation::builder().s3_replicate_object(replicate).build())
@@ -41,12 +54,17 @@ pub async fn create_job(aws: &AwsClient, request: &JobRequest) -> Read<String> {
         .description(&request.description)
         .priority(request.priority)
         .role_arn(&request.role)
-        .manifest_generator(manifest(request).map_err(malformed)?);
-    let answer = aws.call(Operation::job(region, CREATE_JOB, &request.source), call.send()).await;
-    let answer = answer.map_err(|failure| name_pass_role(failure, &request.role))?;
+        .manifest_generator(manifest(request)?))
+}
+
+/// The id of the job that an answer says was made. `source`: the ARN of the bucket that the request was about.
+///
+/// # Errors
+/// The answer holds none: the job is to be searched for.
+pub fn created_job(answer: &CreateJobOutput, source: &str) -> Read<String> {
     answer.job_id().filter(|id| !id.is_empty()).map(str::to_owned).ok_or_else(|| {
         let detail = "AWS answered with success, and the answer does not hold a JobId";
-        Failure::new(FailureClass::Unavailable, CREATE_JOB, &request.source, detail)
+        Failure::new(FailureClass::Unavailable, CREATE_JOB, source, detail)
     })
 }
 

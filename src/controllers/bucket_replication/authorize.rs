@@ -1,25 +1,29 @@
 //! Decides, without a call to AWS, whether a resource may do what it asks for, and whether it owns its source.
 //!
 //! In: a resource, the accounts as the watch last saw them, and the labels of namespaces as they are now. Out: the
-//! accounts that the resource acts in, or a refusal.
+//! accounts that the resource acts in, or a refusal. Before a write the accounts too are asked for as they are now.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use kube::ResourceExt;
 use kube::core::ObjectMeta;
+use kube::{Resource, ResourceExt};
 
-use crate::api::{BucketReplication, BucketReplicationStatus, ConditionType, DEFAULT_ACCOUNT, Reason};
+use crate::api::{
+    AwsAccount, BucketReplication, BucketReplicationStatus, ConditionType, DEFAULT_ACCOUNT, Reason,
+};
 use crate::controllers::Guarded;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::memory::Remembered;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::controllers::bucket_replication::stop::Stop;
-use crate::ports::{Cluster, ClusterError};
+use crate::mutants::{Mutant, is_on};
+use crate::ports::{Cluster, ClusterError, ObjectKey};
 use crate::replication::authorize::accounts::WithoutAccount;
 use crate::replication::authorize::{self as domain, labels_matter};
 use crate::replication::{Account, Accounts, Refusal, Replication};
 use crate::runtime::Error;
+use crate::runtime::store::Key;
 
 /// The labels of namespaces as they were read; `None`: there is no such namespace.
 pub type KnownLabels = HashMap<String, Option<BTreeMap<String, String>>>;
@@ -112,6 +116,31 @@ pub async fn stand_in<C, K: Cluster>(
         }
     }
     Ok(None)
+}
+
+/// Confirms with the API server, before the first write, that the accounts are still those of the cache. The cache of an
+/// operator that has led for a moment only may be behind its administrators.
+///
+/// # Errors
+/// An account has changed or is gone, or the API server did not answer.
+pub async fn require_current_accounts<C, K: Cluster>(
+    accounts: &Accounts,
+    cx: &Context<C, K>,
+) -> Result<(), Stop> {
+    if is_on(Mutant::NoLiveGetOfAccounts) {
+        return Ok(());
+    }
+    let all = accounts.source.iter().chain(accounts.destinations.values());
+    let names: BTreeSet<&str> = all.map(|account| account.name.as_str()).collect();
+    for name in names {
+        let cached = cx.index.accounts.get(&Key::cluster(name)).ok_or(Stop::Outdated)?;
+        let live = cx.cluster.live(&ObjectKey::new::<AwsAccount>(cached.meta())).await?;
+        // An equal generation is an equal spec.
+        if live.is_none_or(|live| live.metadata.generation != cached.meta().generation) {
+            return Err(Stop::Outdated);
+        }
+    }
+    Ok(())
 }
 
 /// The labels that all accounts together ask for: a namespace that has them all is refused for other reasons only.

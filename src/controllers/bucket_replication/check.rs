@@ -53,9 +53,9 @@ pub async fn check<C: Cloud, K: Cluster>(
     let mut assessment = observe_and_plan(resource, &accounts, &clients, cx).await?;
     set_aside(unreached, &mut assessment.plan)?;
     let held = hold_back(&assessment, resource, cx)?;
-    let written = prepare(&assessment, &held.stages, resource, cx).await?;
-    let permission = Some(Permission { resource, accounts: &accounts, labels: &labels });
-    let executed = execute(&held.stages, &clients, permission, cx).await;
+    let permission = Permission { resource, accounts: &accounts, labels: &labels };
+    let written = prepare(&assessment, &held.stages, permission, cx).await?;
+    let executed = execute(&held.stages, &clients, Some(permission), cx).await;
     let outcome = held.conclude(executed, &mut assessment.plan)?;
     let mut report = make_report(&assessment, &outcome, resource, cx);
     if find_likely_cause(resource, &assessment, &report, &clients, cx).await {

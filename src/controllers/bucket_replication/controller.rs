@@ -94,7 +94,7 @@ impl<C: Cloud, K: Cluster> Controller for BucketReplicationController<C, K> {
 
     fn begin_term(&self, term: &Term) {
         let Context { memory, evidence, clock, settings, .. } = &*self.context;
-        memory.forget_all();
+        memory.begin_term(clock.now(), clock.timestamp());
         evidence.forget_all();
         if term.succession() == Succession::Takeover {
             memory.expect_late_requests(clock.now() + settings.longest_request);

@@ -7,7 +7,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::ResourceExt;
+use kube::core::ObjectMeta;
 use parking_lot::Mutex;
 
 use crate::api::{BucketReplication, BucketReplicationStatus, DriftEntry, Reason};
@@ -26,6 +28,9 @@ use crate::runtime::requeue::RequeueBackoff;
 /// The longest that the operator's own status is preferred to the cache's, which lags behind its writes.
 const CACHE_LAG: Duration = Duration::from_secs(10);
 
+/// How long after a term began the cache may lack what the former leader wrote.
+const TERM_LAG: Duration = Duration::from_secs(60);
+
 /// The memory of all resources.
 #[derive(Debug, Default)]
 pub struct Memory(Mutex<MemoryEntries>);
@@ -39,6 +44,8 @@ struct MemoryEntries {
     last: u64,
     /// Until then, a request of a former leader may still change what a check has found.
     late_until: Option<Instant>,
+    /// When the term began, by the clock of this process and by the second of the day.
+    term_began: Option<(Instant, i64)>,
 }
 
 #[derive(Debug, Default)]
@@ -145,6 +152,13 @@ impl Memory {
         entries.by_uid.clear();
         entries.written.clear();
         entries.late_until = None;
+        entries.term_began = None;
+    }
+
+    /// A term begins, of which nothing is remembered yet.
+    pub fn begin_term(&self, now: Instant, time: Timestamp) {
+        self.forget_all();
+        self.0.lock().term_began = Some((now, time.as_second()));
     }
 
     /// A former leader's requests may take effect until this time: AWS is checked once more then.
@@ -159,7 +173,8 @@ impl Memory {
         let entries = self.0.lock();
         let mut uids: Vec<&String> = entries.by_uid.keys().collect();
         uids.sort_unstable();
-        let mut text = String::new();
+        let is_new = entries.term_began.is_some_and(|(began, _)| now.duration_since(began) < TERM_LAG);
+        let mut text = if is_new { "new term; ".to_owned() } else { String::new() };
         for uid in uids {
             let Some(entry) = entries.by_uid.get(uid) else { continue };
             // Pauses between tries decide nothing but the time, and requests are not among what is explored.
@@ -231,6 +246,16 @@ impl Remembered<'_> {
             let written = entry.written.as_ref().map(|written| &written.status);
             written.or(cached).cloned().unwrap_or_default()
         })
+    }
+
+    /// Whether a former leader may have written a status that the cache does not show yet: soon after the term began, where
+    /// the object is older than it and this process has written no status.
+    pub fn may_be_behind(&self, metadata: &ObjectMeta, now: Instant) -> bool {
+        let entries = self.memory.0.lock();
+        let Some((began, second)) = entries.term_began else { return false };
+        let unwritten = entries.by_uid.get(&self.uid).is_none_or(|entry| entry.written.is_none());
+        let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
+        unwritten && now.duration_since(began) < TERM_LAG && created.is_none_or(|created| created < second)
     }
 
     /// A status is about to be written. The watch may show it before the API server's answer is here.

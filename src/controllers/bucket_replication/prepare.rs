@@ -1,10 +1,12 @@
 //! Makes the first write to AWS safe.
 //!
-//! In: the steps that are about to be executed. Out: the object is live and has the finalizer, and its status names
-//! what the steps may make; or the check stops.
+//! In: the steps that are about to be executed. Out: the object and its accounts are live, the object has the finalizer, and
+//! its status names what the steps may make; or the check stops.
 
 use crate::api::{BucketReplicationStatus, FINALIZER, ManagementPolicy};
+use crate::controllers::bucket_replication::authorize::require_current_accounts;
 use crate::controllers::bucket_replication::context::Context;
+use crate::controllers::bucket_replication::execute::Permission;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::status::write_ahead;
 use crate::controllers::bucket_replication::stop::Stop;
@@ -16,14 +18,18 @@ use crate::replication::{Assessment, Step};
 /// Confirms the object, and returns the status that was written ahead of the first step, if one was needed.
 ///
 /// # Errors
-/// The object is not the one that was checked any more, or the API server did not answer.
+/// The object or an account is not the one that was checked any more, or the API server did not answer.
 pub async fn prepare<C: Cloud, K: Cluster>(
     assessment: &Assessment<'_>,
     stages: &[Vec<Step>],
-    resource: &Resource<'_>,
+    permission: Permission<'_>,
     cx: &Context<C, K>,
 ) -> Result<Option<BucketReplicationStatus>, Stop> {
+    let Permission { resource, accounts, labels: _ } = permission;
     confirm(stages, resource, cx).await?;
+    if !stages.is_empty() {
+        require_current_accounts(accounts, cx).await?;
+    }
     remember(assessment, stages, resource, cx).await
 }
 

@@ -112,7 +112,8 @@ pub async fn write_ahead<C, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
     let written = write(target, previous, status, cx).await;
-    written.map_err(|error| if error.is_gone() { Stop::Outdated } else { error.into() })
+    written
+        .map_err(|error| if error.is_gone() || error.is_conflict() { Stop::Outdated } else { error.into() })
 }
 
 /// Writes a status that differs from the previous one, with links to the pages of its reasons.
@@ -127,10 +128,29 @@ async fn write<C, K: Cluster>(
     if status == *previous {
         return Ok(());
     }
+    if target.memory.may_be_behind(target.metadata, cx.clock.now()) {
+        require_newest(target, previous, cx).await?;
+    }
     target.memory.begin_write(&status, cx.clock.now());
     let written = cx.cluster.set_status(target.key, &json!(status)).await;
     if written.is_err() {
         target.memory.abandon_write();
     }
     written
+}
+
+/// Soon after a term began: the status that the new one is made from is the one that the API server has. What the former leader
+/// wrote names what it made in AWS, and must not be lost.
+async fn require_newest<C, K: Cluster>(
+    target: &ReplicationObject<'_>,
+    previous: &BucketReplicationStatus,
+    cx: &Context<C, K>,
+) -> Result<(), ClusterError> {
+    let Some(live) = cx.cluster.live(target.key).await? else { return Ok(()) };
+    let held = live.data.get("status").cloned().unwrap_or_else(|| json!({}));
+    match serde_json::from_value::<BucketReplicationStatus>(held) {
+        Ok(held) if held != *previous => Err(ClusterError::conflict("write the status")),
+        // One that cannot be read is replaced.
+        _ => Ok(()),
+    }
 }

@@ -13,7 +13,7 @@ use crate::api::{
     ReplicationBackfillSpec, Role,
 };
 use crate::controllers::bucket_replication::authorize::{
-    NamespaceLabels, authorize as authorize_replication,
+    NamespaceLabels, authorize as authorize_replication, require_current_accounts,
 };
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::object::BackfillObject;
@@ -23,7 +23,8 @@ use crate::ports::{Cluster, ObjectKey};
 use crate::replication::authorize::accounts::Account;
 use crate::replication::backfill::Parent;
 use crate::replication::backfill::preconditions::{
-    require_allowed, require_ready, require_same_source, require_settled, require_turn,
+    require_allowed, require_period, require_prefixes_writable, require_ready, require_same_source,
+    require_settled, require_turn,
 };
 use crate::replication::{Accounts, Refusal};
 use crate::runtime::store::Key;
@@ -58,7 +59,7 @@ pub async fn authorize<C, K: Cluster>(
     authorize_begin(subject, spec, found.as_deref(), cx).await
 }
 
-/// The same for the replication as the API server has it now: the cache may be behind.
+/// The same for the replication and its account as the API server has them now: the cache may be behind.
 ///
 /// # Errors
 /// As [`authorize`].
@@ -68,7 +69,9 @@ pub async fn authorize_again<C, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Result<JobPlace, Stop> {
     let live = live_parent(subject, spec, cx).await?;
-    authorize_begin(subject, spec, live.as_ref(), cx).await
+    let place = authorize_begin(subject, spec, live.as_ref(), cx).await?;
+    require_current_accounts(&place.accounts(), &cx.shared).await?;
+    Ok(place)
 }
 
 /// Whether a job that waits for approval may start now: as for one that begins, but it has had its turn, and S3 has listed
@@ -84,6 +87,7 @@ pub async fn authorize_start<C, K: Cluster>(
 ) -> Result<(), Stop> {
     let live = live_parent(subject, spec, cx).await?;
     let (_, place) = authorize_parent(spec, live.as_ref(), cx).await?;
+    require_current_accounts(&place.accounts(), &cx.shared).await?;
     Ok(require_same_source(source, &place.source, &spec.replication_ref.name)?)
 }
 
@@ -108,6 +112,8 @@ async fn authorize_begin<C, K: Cluster>(
 ) -> Result<JobPlace, Stop> {
     let (resource, place) = authorize_parent(spec, found, cx).await?;
     require_turn(before(subject, spec, cx).as_deref(), &spec.replication_ref.name)?;
+    require_prefixes_writable(spec)?;
+    require_period(spec, cx.shared.clock.timestamp())?;
     let (settle, now) = (cx.shared.settings.backfill_settle, cx.shared.clock.timestamp());
     let none = BucketReplicationStatus::default();
     require_settled(resource.status.as_ref().unwrap_or(&none), &place.source.bucket, settle, now)?;

@@ -40,7 +40,13 @@ pub async fn follow<C: Cloud, K: Cluster>(
     let clients = connect(subject, &source, cx).await?;
     let at = address(&source);
     let Some(job) = cx.shared.cloud.describe_job(&clients, &at, id).await? else {
-        return end(subject, &vanished(id), None, cx).await;
+        let left = pace::LISTED_AFTER.saturating_sub(age(subject, cx));
+        if left.is_zero() || subject.status.started_at.is_none() {
+            return end(subject, &vanished(id), None, cx).await;
+        }
+        // AWS may answer from before the job for as long as it may not list it.
+        let message = format!("S3 has accepted job {id} and does not show it yet");
+        return Ok(go_on(subject, Reason::Preparing, &message, left, cx).await?);
     };
     let mut wish = subject.spec.map_or(Wish { end: false, approved: false }, Wish::of);
     wish.end |= subject.is_deleted();

@@ -12,7 +12,7 @@ use crate::controllers::settings::Settings;
 use crate::replication::Step;
 use crate::runtime::clock::SimulatedClock;
 use crate::simulation::{
-    ApiServer, Call, Choice, Hook, ObjectName, SimulatedCloud, SimulatedCluster, SimulatedOperator,
+    ApiServer, Call, Choice, Former, Hook, ObjectName, SimulatedCloud, SimulatedCluster, SimulatedOperator,
     SimulatedRole, World,
 };
 
@@ -193,6 +193,30 @@ fn a_backfill_waits_for_the_last_write_to_settle_and_then_comes_to_its_end() {
     assert_eq!(world.jobs.held.len(), 1);
     assert!(world.roles.keys().all(|(_, name)| !name.starts_with("backfill+")));
     assert_eq!(scene.reconcile().1, None, "what has ended is not checked again");
+}
+
+#[test]
+fn a_job_that_s3_does_not_show_yet_is_followed_nevertheless() {
+    let scene = Scene::new();
+    let status = scene.until("Preparing");
+    assert!(status["jobId"].is_null(), "the role comes first: {status:#}");
+    let (status, next) = scene.reconcile();
+    assert!(status["jobId"].is_string(), "{status:#}");
+    scene.clock.advance(next.unwrap());
+    let cloud = scene.cloud.clone();
+    scene.react(move |call| {
+        if matches!(call, Call::DescribeJob(_)) {
+            cloud.answer_stale(Former::BeforeWrite);
+        }
+        Choice::Answer
+    });
+    let (status, next) = scene.reconcile();
+    assert_eq!(reason(&status), "Preparing", "{status:#}");
+    assert_eq!(scene.roles().len(), 1, "the job needs its role");
+    // A minute later S3 shows what it has.
+    scene.clock.advance(next.unwrap());
+    let (status, _) = scene.reconcile();
+    assert_eq!(reason(&status), "JobVanished", "{status:#}");
 }
 
 #[test]

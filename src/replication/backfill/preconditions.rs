@@ -15,6 +15,7 @@ use crate::api::{
 use crate::iam::arn::{account_of_arn, path_of_role_arn};
 use crate::replication::authorize::accounts::Account;
 use crate::replication::authorize::require_report_bucket;
+use crate::replication::configuration::unwritable_character;
 use crate::replication::refusal::{Refusal, not_allowed};
 
 /// A refusal, and when it may be over by the clock alone.
@@ -164,6 +165,41 @@ pub fn require_same_source(
         named(now)
     );
     Err(Refusal::new(Reason::ReplicationNotReady, ConditionType::Ready, message))
+}
+
+/// An object can be created within the time that the spec names. S3 knows no part of a second.
+///
+/// # Errors
+/// `InvalidRequest`, with both times.
+pub fn require_period(spec: &ReplicationBackfillSpec, now: Timestamp) -> Result<(), Refusal> {
+    let Some(after) = spec.created_after.as_ref().map(|time| time.0) else { return Ok(()) };
+    let before = spec.created_before.as_ref().map_or(now, |time| time.0);
+    if after.as_second() < before.as_second() {
+        return Ok(());
+    }
+    let until = match &spec.created_before {
+        Some(_) => format!("createdBefore {before}"),
+        None => "the present, which createdBefore is where it is absent".to_owned(),
+    };
+    let message = format!(
+        "no object can be both created after {after} (createdAfter) and before {until}: a job would list none, and costs money; create another ReplicationBackfill whose createdAfter is at least a second earlier"
+    );
+    Err(Refusal::new(Reason::InvalidRequest, ConditionType::Ready, message))
+}
+
+/// The prefixes hold only characters that a request to S3 can hold, although object keys may hold others.
+///
+/// # Errors
+/// `InvalidRequest`, with the place of the prefix and the character.
+pub fn require_prefixes_writable(spec: &ReplicationBackfillSpec) -> Result<(), Refusal> {
+    let mut prefixes = spec.prefixes.iter().enumerate();
+    let found = prefixes.find_map(|(place, prefix)| Some((place, unwritable_character(prefix)?)));
+    let Some((place, character)) = found else { return Ok(()) };
+    let message = format!(
+        "prefixes[{place}] holds the character U+{:04X}, which a request to S3 cannot hold; create another ReplicationBackfill with a shorter prefix",
+        u32::from(character)
+    );
+    Err(Refusal::new(Reason::InvalidRequest, ConditionType::Ready, message))
 }
 
 /// No other backfill of the replication is under way, and none is older.

@@ -16,7 +16,8 @@ use crate::replication::authorize::accounts::Account;
 use crate::replication::backfill::job::{Job, JobState, JobUpdate};
 use crate::replication::backfill::job_verdict::{JobVerdict, Wish, progress, vanished, verdict};
 use crate::replication::backfill::preconditions::{
-    Parent, require_allowed, require_ready, require_settled, require_turn,
+    Parent, require_allowed, require_period, require_prefixes_writable, require_ready, require_settled,
+    require_turn,
 };
 use crate::replication::backfill::request::{Intent, job_request, report_location};
 use crate::replication::backfill::status::{BackfillContext, report, with_intent, with_verdict};
@@ -141,6 +142,40 @@ fn the_job_waits_after_the_operators_own_write_and_for_no_longer() {
     assert_eq!(require_settled(&BucketReplicationStatus::default(), "orders", settle, at(0)), Ok(()));
     let ahead = require_settled(&status(2000), "orders", settle, at(1000)).unwrap_err();
     assert_eq!(ahead.until, Some(settle), "a clock that was set back is no reason to wait longer");
+}
+
+#[test]
+fn a_job_for_a_time_in_which_no_object_can_be_created_is_not_asked_for() {
+    let period = |created: Value| require_period(&spec_with(&created), at(1_800_000_000));
+    let (day, present, future) = ("2027-01-14T00:00:00Z", "2027-01-15T08:00:00Z", "2027-02-01T00:00:00Z");
+    for some in [
+        json!({}),
+        json!({"createdBefore": day}),
+        json!({"createdAfter": day}),
+        json!({"createdAfter": future, "createdBefore": "2027-02-01T00:00:01Z"}),
+    ] {
+        assert_eq!(period(some), Ok(()));
+    }
+    for none in [
+        json!({"createdAfter": future}),
+        json!({"createdAfter": present}),
+        json!({"createdAfter": "2027-01-14T00:00:00.2Z", "createdBefore": "2027-01-14T00:00:00.8Z"}),
+    ] {
+        let refusal = period(none).unwrap_err();
+        assert_eq!(refusal.reason, Reason::InvalidRequest);
+        assert!(refusal.message.contains("createdAfter"), "{}", refusal.message);
+    }
+}
+
+#[test]
+fn a_prefix_that_a_request_to_s3_cannot_hold_is_refused() {
+    assert_eq!(
+        require_prefixes_writable(&spec_with(&json!({"prefixes": ["é/", "tab\tand\nline/"]}))),
+        Ok(())
+    );
+    let refusal = require_prefixes_writable(&spec_with(&json!({"prefixes": ["a/", "b\u{1}"]}))).unwrap_err();
+    assert_eq!(refusal.reason, Reason::InvalidRequest);
+    assert!(refusal.message.contains("prefixes[1] holds the character U+0001"), "{}", refusal.message);
 }
 
 #[test]

@@ -72,8 +72,13 @@ pub struct Teardown {
 }
 
 /// Plans the removal of what is the resource's own: the configuration first, so that nothing replicates with half a role.
+/// While the configuration cannot be read, nothing is removed.
 pub fn teardown(observed: &ObservedForDeletion, ownership: &OwnershipFacts<'_>) -> Teardown {
     let OwnershipFacts { id, sid, .. } = *ownership;
+    if observed.configuration.is_err() {
+        // It may still be there, and then S3 replicates with the role and the statements.
+        return Teardown { stages: Vec::new(), blocked: blocked(observed, &[]) };
+    }
     let mut ours: Vec<&ObservedRole> = observed
         .roles
         .iter()

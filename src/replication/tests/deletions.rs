@@ -68,6 +68,23 @@ fn what_was_created_is_removed_and_the_role_after_it() {
 }
 
 #[test]
+fn nothing_is_removed_while_the_configuration_cannot_be_read() {
+    let ours = observed(configuration(), vec![own_role()]);
+    let status = applied(&own_role().arn, Some(ConfigurationOrigin::Created));
+    for class in [FailureClass::Denied, FailureClass::Throttled, FailureClass::Unavailable] {
+        let failure = Failure::new(class, "s3:GetReplicationConfiguration", SOURCE, "no answer");
+        let plan = planned(
+            &ObservedForDeletion { configuration: Err(failure), ..ours.clone() },
+            &status,
+            REFUSE,
+            false,
+        );
+        assert_eq!(steps(&plan), Vec::<String>::new());
+        assert!(plan.blocked.unwrap().message.contains("s3:GetReplicationConfiguration"));
+    }
+}
+
+#[test]
 fn a_configuration_that_someone_put_in_place_of_ours_stays() {
     let theirs = Configuration { role: THEIRS.into(), ..configuration() };
     let status = applied(&own_role().arn, Some(ConfigurationOrigin::Created));

@@ -9,9 +9,11 @@ pub enum Budget {
     Crashes,
     /// A call fails without effect.
     Failures,
+    /// AWS denies a call, or an action for the rest of the trace.
+    Denials,
     /// A call takes effect, and its answer is lost.
     LostAnswers,
-    /// AWS answers a read from before the last write.
+    /// AWS answers a read from a former state.
     StaleAnswers,
     /// Another call than the oldest is answered first, or another resource's check goes on.
     Switches,
@@ -30,9 +32,10 @@ pub enum Budget {
 }
 
 /// Every budget with its size.
-pub const BUDGETS: [(Budget, u8); 11] = [
+pub const BUDGETS: [(Budget, u8); 12] = [
     (Budget::Crashes, 2),
     (Budget::Failures, 1),
+    (Budget::Denials, 1),
     (Budget::LostAnswers, 1),
     (Budget::StaleAnswers, 1),
     (Budget::Switches, 2),

@@ -11,6 +11,12 @@ use crate::simulation::explore::deed::Deed;
 #[derive(Clone, Copy)]
 pub enum Deviation {
     Fail,
+    /// AWS denies the call, or one of the reads that it makes together: this once, or the action until someone allows it
+    /// again at the end of the trace.
+    Deny {
+        part: Option<&'static str>,
+        stays: bool,
+    },
     LoseAnswer,
     AnswerStale,
     /// The process dies when the call has taken effect.
@@ -33,6 +39,7 @@ impl Deviation {
     pub fn budget(&self) -> Budget {
         match self {
             Deviation::Fail => Budget::Failures,
+            Deviation::Deny { .. } => Budget::Denials,
             Deviation::LoseAnswer => Budget::LostAnswers,
             Deviation::AnswerStale => Budget::StaleAnswers,
             Deviation::DieAfter | Deviation::Restart => Budget::Crashes,
@@ -49,6 +56,10 @@ impl fmt::Display for Deviation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Deviation::Fail => f.write_str("fails"),
+            Deviation::Deny { part, stays } => {
+                f.write_str(if *stays { "stays-denied" } else { "is-denied" })?;
+                part.map_or(Ok(()), |part| write!(f, "-{part}"))
+            }
             Deviation::LoseAnswer => f.write_str("loses-answer"),
             Deviation::AnswerStale => f.write_str("answers-stale"),
             Deviation::DieAfter => f.write_str("dies-after"),

@@ -111,7 +111,7 @@ impl Property {
                 "Deletion ends from every state, and leaves no role, configuration or statement of the resource."
             }
             Property::Convergence => {
-                "From every state, one operator without faults ends in at most four checks in a state that it does not change; with a backfill, whose job goes on between two checks, in at most twelve."
+                "From every state, one operator without faults ends in at most four checks in a state that it does not change; with canaries, which come and go, in at most six; with a backfill, whose job goes on between two checks, in at most twelve."
             }
             Property::Truth => {
                 "A resource that stays Ready has its configuration in AWS, with a role and destinations that permit every rule."

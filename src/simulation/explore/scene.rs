@@ -73,7 +73,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 13] = [
+pub const SCENES: [Scene; 16] = [
     Scene {
         name: "one-account",
         about: "one resource, its buckets in the operator's own account, and no AwsAccount",
@@ -164,8 +164,26 @@ pub const SCENES: [Scene; 13] = [
         ..PLAIN
     },
     Scene {
+        name: "deleted",
+        about: "one resource that the user deletes after it was applied",
+        opening: Some(("idle.2", &DELETE)),
+        deeds: &[DELETE_ROLE, RETAG_ROLE, REPLACE_CONFIGURATION],
+        ..PLAIN
+    },
+    Scene {
+        name: "tightened",
+        about: "one resource whose AwsAccount is tightened before its first check, and two operators, of which one leads",
+        standby: true,
+        opening: Some(("idle.1", &TIGHTEN_ACCOUNT)),
+        deeds: &[RECREATE_ACCOUNT, DELETE_ACCOUNT],
+        begin: accounts,
+        ..PLAIN
+    },
+    Scene {
         name: "canary",
         about: "one resource that asks for canaries, under an AwsAccount that allows them",
+        // A canary is sent by one check, and deleted by another.
+        enough: 6,
         deeds: &[
             EDIT_DESTINATION,
             MOVE_CANARIES,
@@ -191,6 +209,14 @@ pub const SCENES: [Scene; 13] = [
         about: "one backfill, whose job S3 lists late, and two operators, of which one leads",
         standby: true,
         begin: backfills::listed_late,
+        ..BACKFILL
+    },
+    Scene {
+        name: "backfill-forbidden",
+        about: "one backfill, which the administrator forbids before it begins, and two operators, of which one leads",
+        standby: true,
+        opening: Some(("orders-november/ReadRole.1", &backfills::FORBID)),
+        deeds: &[],
         ..BACKFILL
     },
     // What happens before the job waits is in the other scenes.

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use crate::mutants::{self, Mutant};
 use crate::simulation::explore::deviation::{BUDGETS, Budget, Deviation};
-use crate::simulation::explore::properties::Violation;
+use crate::simulation::explore::properties::{Property, Violation, violated};
 use crate::simulation::explore::run::Run;
 use crate::simulation::explore::scene::{SCENES, Scene};
+use crate::simulation::hook::Call;
 
 /// No run is longer: a longer one goes round in circles.
 const LONGEST: u64 = 2000;
@@ -197,6 +198,12 @@ impl Search {
                 }
             }
             let goes_on = run.go_on();
+            if run.changing() < checks {
+                // Someone ended a denial: from the states before that, no check changed more.
+                for (state, before) in seen.drain(..) {
+                    self.visited.insert(state, Some(checks.saturating_sub(before)));
+                }
+            }
             checks = run.changing();
             if !goes_on {
                 run.settled();
@@ -215,7 +222,8 @@ impl Search {
             self.deepest = (list.len(), run.transitions);
             self.found.deepest = written(self.scene, &list);
         }
-        run.violation().cloned()
+        let circles = || violated(Property::Convergence, "the run goes round in circles");
+        run.violation().cloned().or_else(|| (run.transitions >= LONGEST).then(circles))
     }
 }
 
@@ -356,8 +364,23 @@ fn parse(scene: &'static Scene, name: &str) -> Option<Deviation> {
     let plain = plain.into_iter().find(|deviation| deviation.to_string() == name);
     let other = || number("answers-other-").map(Deviation::AnswerOther);
     let switch = || number("switches-to-").map(Deviation::Switch);
-    let deed = || scene.deeds.iter().find(|deed| deed.name == name).map(Deviation::Deed);
-    plain.or_else(other).or_else(switch).or_else(deed)
+    let denied = || {
+        let (stays, rest) = match name.strip_prefix("stays-denied") {
+            Some(rest) => (true, rest),
+            None => (false, name.strip_prefix("is-denied")?),
+        };
+        let parts = [Call::Observe, Call::ObserveForDeletion, Call::ObserveForCanary];
+        let mut parts = parts.iter().flat_map(Call::parts).copied();
+        match rest.strip_prefix('-') {
+            Some(wanted) => {
+                parts.find(|part| *part == wanted).map(|part| Deviation::Deny { part: Some(part), stays })
+            }
+            None => rest.is_empty().then_some(Deviation::Deny { part: None, stays }),
+        }
+    };
+    let deeds = || scene.opening.iter().map(|(_, deed)| *deed).chain(scene.deeds);
+    let deed = || deeds().find(|deed| deed.name == name).map(Deviation::Deed);
+    plain.or_else(other).or_else(switch).or_else(denied).or_else(deed)
 }
 
 /// The name of a deviation without its number.
@@ -376,6 +399,7 @@ pub fn unused_budgets(found: &[SceneResult]) -> Vec<Budget> {
     let deeds = || SCENES.iter().flat_map(|scene| scene.deeds).map(Deviation::Deed);
     let plain = [
         Deviation::Fail,
+        Deviation::Deny { part: None, stays: false },
         Deviation::LoseAnswer,
         Deviation::AnswerStale,
         Deviation::DieAfter,

@@ -11,7 +11,7 @@ use crate::mutants::{self, Mutant};
 const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 30] = [
+const FOUND_BY: [(Mutant, &str); 31] = [
     (Mutant::NoLiveGet, "renamed; idle.2 renames-role; orders/CreateRole(orders-role-2).1 deletes"),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
@@ -41,6 +41,7 @@ const FOUND_BY: [(Mutant, &str); 30] = [
     (Mutant::CanaryNotSwept, "canary; orders/PutCanary(orders).1 dies-after"),
     (Mutant::CanaryLeftByDeletion, "canary; orders/PutCanary(orders).1 deletes"),
     (Mutant::NoLiveGetForCanary, "canary; orders/NamespaceLabels.7 sets-observe"),
+    (Mutant::NoLiveGetOfAccounts, "tightened; idle.1 tightens-account; idle.1 moves-lease"),
     (Mutant::IntentNotKept, "backfill"),
     (Mutant::JobNotSearched, "backfill-token-forgotten; orders-november/CreateJob.1 dies-after"),
     (Mutant::TokenByChance, "backfill-listed-late; orders-november/CreateJob.1 takes-over"),
@@ -212,6 +213,20 @@ fn a_state_and_the_one_with_two_equal_resources_swapped_count_as_one() {
     // Not each state is that of the other: one of the two leaves the shared bucket.
     let neither = "shared; idle.1 switches-to-0; orders/SetStatus.1 twin-leaves-shared-bucket";
     assert_ne!(states(neither).unwrap().last(), one.last());
+}
+
+#[test]
+fn a_job_that_s3_does_not_show_yet_is_not_taken_for_gone() {
+    assert_holds("backfill; orders-november/DescribeJob.1 answers-stale");
+    assert_holds("backfill-queue; orders-november/DescribeJob.1 answers-stale");
+}
+
+#[test]
+fn a_deletion_that_may_not_read_the_configuration_leaves_what_it_replicates_with() {
+    for denied in ["is-denied", "stays-denied"] {
+        let part = format!("{denied}-s3:GetReplicationConfiguration");
+        assert_holds(&format!("deleted; idle.2 deletes; orders/ObserveForDeletion.1 {part}"));
+    }
 }
 
 #[test]

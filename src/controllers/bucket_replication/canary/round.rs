@@ -10,6 +10,7 @@ use kube::core::ObjectMeta;
 use tracing::warn;
 
 use crate::api::BucketReplicationStatus;
+use crate::controllers::bucket_replication::authorize::require_current_accounts;
 use crate::controllers::bucket_replication::canary::evidence;
 use crate::controllers::bucket_replication::canary::memory::CanaryMemory;
 use crate::controllers::bucket_replication::canary::permission::authorized;
@@ -136,14 +137,16 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         }
     }
 
-    /// Confirms with the API server that the object is still the one that was checked, and returns its metadata. The cache
-    /// may be behind: the user may have deleted the object meanwhile, or forbidden the operator to write.
+    /// Confirms with the API server that the object and its accounts are still those that were checked, and returns the
+    /// metadata of the object. The cache may be behind: the user may have deleted the object meanwhile, or forbidden the
+    /// operator to write.
     pub async fn require_live(&self) -> Result<ObjectMeta, Stop> {
         let target = &self.resource.target;
         let live = self.cx.cluster.live(target.key).await?.ok_or(Stop::Outdated)?.metadata;
         if live.deletion_timestamp.is_some() || live.generation != target.metadata.generation {
             return Err(Stop::Outdated);
         }
+        require_current_accounts(self.accounts, self.cx).await?;
         Ok(live)
     }
 

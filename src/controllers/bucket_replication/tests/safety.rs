@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::canary::with_canary;
 use super::*;
 use crate::api::FINALIZER;
+use crate::replication::FailureClass;
 
 /// Every call of a first check before which the object can go, and the calls after it that must not write.
 fn until_the_first_write() -> Vec<Call> {
@@ -218,4 +219,26 @@ fn an_operator_that_is_to_stop_while_it_asks_for_permission_writes_and_deletes_n
     scene.check();
     assert!(matches!(scene.calls().last(), Some(Call::NamespaceLabels(_))), "{:?}", scene.calls());
     assert_eq!(scene.writes_to_aws(), [""; 0], "{:?}", scene.calls());
+}
+
+#[test]
+fn a_new_leader_whose_cache_lags_overwrites_no_status_of_the_former_one() {
+    let mut scene = Scene::new();
+    scene.apply(spec());
+    let stale = scene.standby();
+    scene.clock.advance(Duration::from_secs(1));
+    scene.check();
+    let before = scene.status();
+    assert!(before["role"].is_object(), "{before:#}");
+    scene.operator = stale;
+    scene.operator.begin_term();
+    scene.at(|call| *call == Call::Connect, |_, _| Choice::FailBefore(FailureClass::Unavailable));
+    let _ = scene.operator.reconcile_now("data", NAME);
+    assert_eq!(scene.status(), before, "what it names could not be deleted otherwise");
+    // Once the watch has brought it, the reports go on.
+    scene.operator.sync(&scene.cluster.server());
+    scene.at(|call| *call == Call::Connect, |_, _| Choice::FailBefore(FailureClass::Unavailable));
+    scene.check();
+    assert_eq!(scene.reason(), "AwsUnavailable");
+    assert!(scene.status()["role"].is_object());
 }

@@ -77,6 +77,27 @@ fn an_account_in_which_the_operator_cannot_act_leads_to_its_runbook_and_is_writt
 }
 
 #[test]
+fn an_operator_whose_cache_lags_after_a_failover_writes_nothing_under_an_account_that_was_tightened() {
+    let edits: [(&str, fn(&mut ApiServer)); 2] = [
+        ("tightened", |server| {
+            server
+                .edit(&ObjectName::account("red"), |object| object["spec"]["sources"] = json!(["invoices"]));
+        }),
+        ("deleted", |server| server.delete(&ObjectName::account("red"))),
+    ];
+    for (what, edit) in edits {
+        let mut scene = Scene::new();
+        scene.account("red", allows(&["copies"]));
+        scene.apply(with_account());
+        let stale = scene.standby();
+        scene.cluster.with(edit);
+        scene.operator = stale;
+        let _ = scene.operator.reconcile_now("data", NAME);
+        assert_eq!(scene.writes_to_aws(), Vec::<String>::new(), "{what}: {:?}", scene.calls());
+    }
+}
+
+#[test]
 fn deleting_the_default_account_allows_no_more_than_before() {
     let mut scene = Scene::new();
     scene.account("default", json!({"accountId": HERE}));

@@ -11,7 +11,7 @@ use crate::api::{AwsResource, ConditionType, DriftEntry, Reason, VersioningPolic
 use crate::iam::bucket_policy::{self, MAX_BUCKET_POLICY};
 use crate::iam::document::{MAX_INLINE_POLICY, Statement};
 use crate::mutants::{Mutant, is_on};
-use crate::replication::configuration::RuleFilter;
+use crate::replication::configuration::{RuleFilter, unwritable_character};
 use crate::replication::desired::{DesiredBucket, DesiredRole};
 use crate::replication::observed::{ObservedBucket, Versioning};
 use crate::replication::plan::input::PlanInput;
@@ -154,14 +154,12 @@ pub(crate) fn require_tags_distinct(input: &PlanInput<'_>, _: &[DriftEntry]) -> 
     Refusal::all(reserved.chain(alike).map(refuse))
 }
 
-/// The filters hold only characters of XML 1.0, which S3's API is in (<https://www.w3.org/TR/xml/#charsets>): it has no
-/// form for most control characters, although object keys and tags may hold them.
+/// The filters hold only characters that a request to S3 can hold, although object keys and tags may hold others.
 pub(crate) fn require_filters_writable(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
-    let has_no_form = |c: &char| matches!(c, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}');
     let unwritable = input.desired.rules.iter().filter_map(|(id, rule)| {
         let RuleFilter { prefix, tags } = &rule.filter;
-        let in_tags = tags.iter().flat_map(|(key, value)| key.chars().chain(value.chars()));
-        Some((id, prefix.chars().chain(in_tags).find(has_no_form)?))
+        let in_tags = tags.iter().flat_map(|(key, value)| [key, value]);
+        Some((id, std::iter::once(prefix).chain(in_tags).find_map(|text| unwritable_character(text))?))
     });
     Refusal::all(unwritable.map(|(id, character)| {
         Refusal::new(

@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use crate::api::BucketReplication;
 use crate::iam::bucket_policy;
+use crate::replication::FailureClass;
 use crate::runtime::Error;
 use crate::runtime::action::Action;
 use crate::simulation::api_server::ObjectName;
-use crate::simulation::cloud::SimulatedCloud;
+use crate::simulation::cloud::{Former, SimulatedCloud};
 use crate::simulation::cluster::SimulatedCluster;
 use crate::simulation::explore::properties::{Property, canary_left, violated};
 use crate::simulation::explore::run::judge::Actor;
+use crate::simulation::explore::run::old_answers::former;
 use crate::simulation::explore::run::words::sentence;
 use crate::simulation::explore::run::{
     Check, Facts, INTERVAL, Live, NAMESPACE, Reconcile, Run, RunPoint, SOON, WATCH, hash,
@@ -182,6 +184,8 @@ impl Run {
         let waits = result.is_ok() && after.is_none() && !check.stale;
         // A canary in place of an equal one changes no state, and is on its way all the same.
         let sent = check.facts.wrote && canary_left(&self.cloud.snapshot(), &check.facts.uid).is_some();
+        // What AWS denies is tried again and again.
+        let sent = sent && self.denied.is_empty();
         let sent = sent || (self.backfill_at(check.resource).is_some() && self.jobs_go_on());
         let sent = sent || self.awaits_listing(check.resource);
         if let Some(settled) = self.settled.get_mut(check.resource) {
@@ -239,13 +243,22 @@ impl Run {
         let name = self.name(RunPoint::Call(index));
         self.count(name.clone());
         let waiting = self.wire.lock().waiting.remove(index);
+        let interfered = stale || choice != Choice::Answer;
+        let choice = match choice {
+            Choice::Answer if self.is_denied(&waiting) => Choice::FailBefore(FailureClass::Denied),
+            choice => choice,
+        };
         let Some(place) = self.checks.iter().position(|check| check.number == waiting.check) else { return };
         let (number, call) = (waiting.check, waiting.call);
         self.active = number;
+        if interfered {
+            // A check that fails or is misled shows nothing of what others would change.
+            self.unchanged.fill(0);
+        }
         let writes = call.is_write() && !matches!(choice, Choice::FailBefore(_));
         let before = writes.then(|| (self.cloud.snapshot(), self.finalizers()));
         if stale {
-            self.cloud.answer_stale();
+            self.cloud.answer_stale(former(&call));
         }
         self.tell(|_| sentence(&call, choice, stale));
         if let Some(check) = self.checks.get_mut(place) {
@@ -334,7 +347,7 @@ fn note_answer(
         }
         // What an answer from before the last write hides, the operator cannot know.
         Call::Observe | Call::ObserveForDeletion => {
-            check.facts.seen = Some(if stale { cloud.before() } else { cloud.snapshot() });
+            check.facts.seen = Some(if stale { cloud.former(Former::BeforeWrite) } else { cloud.snapshot() });
             check.facts.disturbed &= stale;
         }
         Call::ReadBucketPolicy(bucket) if !stale => {

@@ -22,27 +22,36 @@ impl Run {
         let mut found = Vec::new();
         let point = self.run_point();
         let wire = self.wire.lock();
-        let mut with_deeds = true;
+        let (mut with_deeds, mut is_account) = (true, false);
         match point {
             RunPoint::Call(index) => {
                 let Some(waiting) = wire.waiting.get(index) else { return found };
                 let call = &waiting.call;
                 found.push(Deviation::Fail);
-                if call.is_write() {
+                found.extend(self.denials(waiting));
+                if call.is_write() && !self.is_denied(waiting) {
                     found.extend([Deviation::LoseAnswer, Deviation::DieAfter]);
                 }
                 let reads =
                     matches!(call, Call::Observe | Call::ObserveForDeletion | Call::ReadBucketPolicy(_));
-                if reads && self.may_answer_stale() {
+                if self.may_answer_old(call) {
                     found.push(Deviation::AnswerStale);
                 }
-                let others = (0..wire.waiting.len()).filter(|other| *other != index);
+                // The call of a former leader is late.
+                let late = |other: usize| {
+                    let waiting = wire.waiting.get(other);
+                    self.held.is_some_and(|(check, _)| waiting.is_some_and(|waiting| waiting.check == check))
+                };
+                let others = (0..wire.waiting.len()).filter(|other| *other != index && !late(*other));
                 found.extend(others.map(Deviation::AnswerOther));
+                is_account = *call == Call::Live("AwsAccount".to_owned());
                 with_deeds = call.is_write()
                     || reads
                     || matches!(call, Call::Live(_) | Call::NamespaceLabels(_) | Call::Verify(_))
                     || matches!(call, Call::FindJob | Call::DescribeJob(_) | Call::ReadRole(_));
-                if self.scene.standby && call.is_write() && self.is_leaders(waiting.check) {
+                // That a call of a replication ends before another operator takes the lease is believed.
+                let may_be_late = self.scene.standby && !self.scene.backfills.is_empty();
+                if may_be_late && call.is_write() && self.is_leaders(waiting.check) {
                     found.push(Deviation::TakeOver);
                 }
             }
@@ -68,7 +77,10 @@ impl Run {
             if self.scene.standby {
                 found.push(Deviation::MoveLease);
             }
-            found.extend(self.scene.deeds.iter().map(Deviation::Deed));
+            // An account is read between two reads at which everything else may happen.
+            let deeds = self.scene.deeds.iter();
+            let deeds = deeds.filter(|deed| !is_account || deed.budget == Budget::Administrators);
+            found.extend(deeds.map(Deviation::Deed));
         }
         found.retain(|deviation| self.left.get(&deviation.budget()).is_some_and(|left| *left > 0));
         found
@@ -112,6 +124,7 @@ impl Run {
             (Deviation::Fail, RunPoint::Call(i)) => {
                 self.answer(i, Choice::FailBefore(FailureClass::Unavailable), false)
             }
+            (Deviation::Deny { part, stays }, RunPoint::Call(i)) => return self.deny(i, part, stays),
             (Deviation::LoseAnswer, RunPoint::Call(i)) => self.answer(i, Choice::FailAfter, false),
             (Deviation::AnswerStale, RunPoint::Call(i)) => self.answer(i, Choice::Answer, true),
             (Deviation::DieAfter, RunPoint::Call(i)) => self.answer(i, Choice::DieAfter, false),
@@ -132,7 +145,7 @@ impl Run {
             return false;
         }
         self.tell(|_| format!("{}.", deed.sentence));
-        self.cloud.with(|held| *held = world);
+        self.cloud.change(world);
         self.cluster.with(|held| *held = server);
         match deed.name {
             "replaces-configuration" => {
@@ -162,8 +175,8 @@ impl Run {
         if before.1 != self.hashes.1 || deed.budget == Budget::Administrators {
             self.woken = true;
             let mut processes = std::mem::take(&mut self.processes);
-            // What an administrator changed is in every cache at once.
-            let sees = |p: &Process| p.leads.load(Ordering::Relaxed) || deed.budget == Budget::Administrators;
+            // The cache of an operator that stands by lags until it has led for a while.
+            let sees = |p: &Process| p.leads.load(Ordering::Relaxed);
             for process in processes.iter_mut().filter(|process| sees(process)) {
                 self.sync(process);
             }
@@ -177,6 +190,8 @@ impl Run {
         let old = self.leader;
         self.leader = 1 - old;
         self.lags = true;
+        // Its first checks begin at once.
+        self.woken = true;
         self.unsettle();
         for (index, process) in self.processes.iter().enumerate() {
             process.leads.store(index != old, Ordering::Relaxed);
@@ -224,7 +239,9 @@ impl Run {
         match self.run_point() {
             RunPoint::Call(index) => self.answer(index, Choice::Answer, false),
             RunPoint::Idle => {
-                let Some(resource) = self.next_work() else { return self.held.take().is_some() };
+                let Some(resource) = self.next_work() else {
+                    return self.held.take().is_some() || self.allow_again();
+                };
                 self.count("idle".to_owned());
                 self.begin(resource, false);
             }

@@ -5,10 +5,12 @@
 
 mod backfills;
 mod checks;
+mod denials;
 mod ending;
 mod interfere;
 mod judge;
 mod mirror;
+mod old_answers;
 mod time_numbers;
 mod words;
 
@@ -48,9 +50,6 @@ const INTERVAL: Duration = Duration::from_secs(601);
 
 /// A shorter pause than this is one after which something may be over.
 const SOON: Duration = Duration::from_secs(590);
-
-/// How long AWS may answer from before a write.
-const STALE: Duration = Duration::from_secs(60);
 
 /// How long the watch takes to bring a change.
 const WATCH: Duration = Duration::from_secs(1);
@@ -202,6 +201,8 @@ pub struct Run {
     lags: bool,
     counts: BTreeMap<String, u32>,
     left: BTreeMap<Budget, u8>,
+    /// The actions that AWS denies until someone allows them again.
+    denied: BTreeSet<&'static str>,
     ghost: Ghost,
     hashes: (u64, u64),
     /// Of AWS and the API server, when they were hashed last.
@@ -310,6 +311,7 @@ impl Run {
             lags: false,
             counts: BTreeMap::new(),
             left: BUDGETS.into(),
+            denied: BTreeSet::new(),
             ghost: Ghost { writers, accounts_seen, hindered: scene.name == "foreign", ..Ghost::default() },
             hashes: (0, 0),
             versions: None,
@@ -502,6 +504,7 @@ impl Run {
         (
             &self.ghost,
             &self.left,
+            &self.denied,
             &self.settled,
             &self.unchanged,
             self.woken,
@@ -525,12 +528,6 @@ impl Run {
             (check.process, check.resource, check.history, check.number == self.active).hash(&mut hasher);
         }
         hasher.finish()
-    }
-
-    /// Whether AWS may still answer from before the last write: for a minute, and where that changed something.
-    fn may_answer_stale(&self) -> bool {
-        let since = self.clock.elapsed().saturating_sub(self.last_write);
-        self.before_last_write != self.hashes.0 && since < STALE
     }
 
     fn now(&self) -> std::time::Instant {

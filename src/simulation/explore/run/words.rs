@@ -2,7 +2,7 @@
 //!
 //! In: a call, and what became of it. Out: its name; the sentence, which is empty for a read that is answered.
 
-use crate::replication::Step;
+use crate::replication::{FailureClass, Step};
 use crate::simulation::hook::{Call, Choice};
 
 /// The name of a call in a replay.
@@ -15,6 +15,7 @@ pub(super) fn call_name(call: &Call) -> String {
         Call::DeleteVersion(object) => format!("DeleteVersion({})", object.bucket.name),
         Call::ReadReplicationStatus(object) => format!("ReadReplicationStatus({})", object.bucket.name),
         Call::ListVersions(bucket) => format!("ListVersions({})", bucket.name),
+        Call::Live(kind) if kind == "AwsAccount" => "LiveAccount".to_owned(),
         other => {
             let name = format!("{other:?}");
             name.split('(').next().unwrap_or_default().to_owned()
@@ -31,12 +32,13 @@ fn step_name(step: &Step) -> String {
 pub(super) fn sentence(call: &Call, choice: Choice, stale: bool) -> String {
     match choice {
         Choice::Answer if stale => {
-            format!("The operator asks to {call}, and AWS answers from before the last write.")
+            format!("The operator asks to {call}, and AWS answers from a former state.")
         }
         Choice::Answer if call.writes_to_aws() || call.is_write() => {
             format!("The operator asks to {call}, which is done.")
         }
         Choice::Answer => String::new(),
+        Choice::FailBefore(FailureClass::Denied) => format!("The operator asks to {call}, which AWS denies."),
         Choice::FailBefore(_) => format!("The operator asks to {call}, which fails without effect."),
         Choice::FailAfter => format!("The operator asks to {call}, which is done, and the answer is lost."),
         Choice::DieBefore => format!("The operator dies before it asks to {call}, and starts again."),

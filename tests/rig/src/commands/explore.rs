@@ -25,8 +25,8 @@ pub struct ExploreArgs {
     /// Replay one trace
     #[arg(long)]
     replay: Option<String>,
-    /// Switch on this fault in the replay
-    #[arg(long, requires = "replay")]
+    /// Switch on this fault in the replay; without --replay, print the shortest trace that finds it
+    #[arg(long, conflicts_with = "mutants")]
     mutant: Option<String>,
 }
 

@@ -1,0 +1,81 @@
+//! Old answers: which reads AWS may answer from a former state, and from which.
+//!
+//! In: a run at a call. Out: the state before the last write of the operator, or before someone else's last change; nothing
+//! where the answer would be that of now, or where AWS promises that it is.
+
+use std::time::Duration;
+
+use crate::simulation::cloud::Former;
+use crate::simulation::explore::run::Run;
+use crate::simulation::hook::Call;
+use crate::simulation::world::World;
+
+/// How long AWS may answer from before a write.
+const STALE: Duration = Duration::from_secs(60);
+
+/// The state that an old answer to a call is from.
+pub(super) fn former(call: &Call) -> Former {
+    match call {
+        // The operator writes nothing that these depend on: the trust policies of its roles are someone else's.
+        Call::Connect | Call::ConnectAlso(_) | Call::Verify(_) => Former::BeforeOthers,
+        _ => Former::BeforeWrite,
+    }
+}
+
+impl Run {
+    /// Whether AWS may answer a call from a former state, in which the answer would be another one.
+    pub(super) fn may_answer_old(&self, call: &Call) -> bool {
+        let (now, then) = (self.cloud.snapshot(), self.cloud.former(former(call)));
+        match call {
+            Call::Connect | Call::ConnectAlso(_) | Call::Verify(_) => {
+                then.trusting_accounts != now.trusting_accounts
+            }
+            // S3 promises that whoever reads or lists objects sees the last write
+            // (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel>). The replication
+            // status is S3's own.
+            Call::ReadReplicationStatus(object) => now.has_ended(object),
+            call => self.may_answer_stale() && differs(call, &then, &now),
+        }
+    }
+
+    /// Whether AWS may still answer from before the last write: for a minute, and where that changed something.
+    pub(super) fn may_answer_stale(&self) -> bool {
+        let since = self.clock.elapsed().saturating_sub(self.last_write);
+        self.before_last_write != self.hashes.0 && since < STALE
+    }
+}
+
+/// Whether the answer to a read differs between two states.
+fn differs(call: &Call, then: &World, now: &World) -> bool {
+    match call {
+        Call::Observe | Call::ObserveForDeletion => {
+            let settings = |world: &World| {
+                let buckets = world.buckets.values();
+                let buckets = buckets.map(|b| (b.versioning, b.configuration.clone(), b.policy.clone()));
+                (
+                    buckets.collect::<Vec<_>>(),
+                    serde_json::to_value(world.roles.values().collect::<Vec<_>>()).ok(),
+                )
+            };
+            settings(then) != settings(now)
+        }
+        Call::ReadBucketPolicy(bucket) => {
+            let policy = |world: &World| world.buckets.get(&bucket.name).and_then(|held| held.policy.clone());
+            policy(then) != policy(now)
+        }
+        Call::ReadRole(name) => {
+            let held = |world: &World| {
+                let held = world.roles.iter().filter(|((_, held), _)| held.eq_ignore_ascii_case(name));
+                serde_json::to_value(held.map(|(_, role)| role).collect::<Vec<_>>()).ok()
+            };
+            held(then) != held(now)
+        }
+        Call::DescribeJob(id) => then.jobs.held.get(id) != now.jobs.held.get(id),
+        // S3 that forgets tokens lists every job: nobody could tell apart what it forgot and did not list.
+        Call::FindJob => {
+            let known = |world: &World| world.jobs.held.keys().cloned().collect::<Vec<_>>();
+            !now.jobs.forgets_tokens && known(then) != known(now)
+        }
+        _ => false,
+    }
+}
