@@ -13,7 +13,7 @@ use crate::api::{
     ReplicationBackfillSpec, Role,
 };
 use crate::controllers::bucket_replication::authorize::{
-    NamespaceLabels, authorize as authorize_replication, require_current_accounts,
+    NamespaceLabels, authorize as authorize_replication, require_current_accounts, resolve,
 };
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::object::BackfillObject;
@@ -68,10 +68,9 @@ pub async fn authorize_again<C, K: Cluster>(
     spec: &ReplicationBackfillSpec,
     cx: &Context<C, K>,
 ) -> Result<JobPlace, Stop> {
+    require_current_account(subject, spec, cx).await?;
     let live = live_parent(subject, spec, cx).await?;
-    let place = authorize_begin(subject, spec, live.as_ref(), cx).await?;
-    require_current_accounts(&place.accounts(), &cx.shared).await?;
-    Ok(place)
+    authorize_begin(subject, spec, live.as_ref(), cx).await
 }
 
 /// Whether a job that waits for approval may start now: as for one that begins, but it has had its turn, and S3 has listed
@@ -85,10 +84,23 @@ pub async fn authorize_start<C, K: Cluster>(
     source: &BackfillSource,
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
+    require_current_account(subject, spec, cx).await?;
     let live = live_parent(subject, spec, cx).await?;
     let (_, place) = authorize_parent(spec, live.as_ref(), cx).await?;
-    require_current_accounts(&place.accounts(), &cx.shared).await?;
     Ok(require_same_source(source, &place.source, &spec.replication_ref.name)?)
+}
+
+/// The account of the replication is still the one of the cache. It is asked for before the replication, which may be gone or
+/// name another account by the time of the answer.
+async fn require_current_account<C, K: Cluster>(
+    subject: &BackfillObject<'_>,
+    spec: &ReplicationBackfillSpec,
+    cx: &Context<C, K>,
+) -> Result<(), Stop> {
+    let cached = cx.shared.index.replications.get(&parent_key(subject, spec));
+    let Some(Ok(parent)) = cached.as_ref().map(|guarded| guarded.0.as_ref()) else { return Ok(()) };
+    let accounts = Accounts { source: resolve(parent, &cx.shared)?.source, ..Accounts::default() };
+    Ok(require_current_accounts(&accounts, &cx.shared).await?)
 }
 
 /// The replication as the API server has it now.
