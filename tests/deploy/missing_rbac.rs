@@ -92,6 +92,8 @@ fn missed(right: &Right, namespace: &str) -> Result<Missed> {
         ("coordination.k8s.io", "leases", "create" | "get") => end(Deed::Leads),
         ("coordination.k8s.io", "leases", "update") => end(Deed::KeepsLeading),
         ("s3replication.dev", "awsaccounts/status", "patch") => only(Deed::AccountVerified),
+        // The operator asks for the account again before the first write of each check.
+        ("s3replication.dev", "awsaccounts", "get") => reported(Deed::Ready),
         // The finalizer.
         ("s3replication.dev", "bucketreplications", "patch") => reported(Deed::Ready),
         // The operator reads the resource again before the first write of each check, but for the one that adds the

@@ -269,8 +269,11 @@ const IN_A_NAMESPACE: [&str; 9] = [
     "s3replication.dev/replicationbackfills/status patch",
 ];
 
-const OF_ACCOUNTS: [&str; 2] =
-    ["s3replication.dev/awsaccounts watch", "s3replication.dev/awsaccounts/status patch"];
+const OF_ACCOUNTS: [&str; 3] = [
+    "s3replication.dev/awsaccounts get",
+    "s3replication.dev/awsaccounts watch",
+    "s3replication.dev/awsaccounts/status patch",
+];
 
 const OF_THE_LEASE: [&str; 3] = [
     "coordination.k8s.io/leases create",

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use self::preconditions::{Scope, refusals};
+use self::preconditions::{HeldBack, refusals};
 use crate::api::{AwsResource, DriftEntry, ManagementPolicy};
 use crate::iam::bucket_policy;
 use crate::iam::compare::compare;
@@ -133,7 +133,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let refused = refusals(input, &differences);
     // What was applied stays believed of a part that cannot be read now, so that it holds back only what needs it.
     let is_aside = input.was_applied() && !differences.is_empty();
-    let stops = refused.iter().any(|(scope, _)| *scope == Scope::All || !is_aside);
+    let stops = refused.iter().any(|(scope, _)| *scope == HeldBack::All || !is_aside);
     let refused = refused.into_iter().map(|(_, refusal)| refusal).collect();
     let steps = match !stops && (!observes || is_on(Mutant::WriteInObserve)) {
         true => stages(input, &differences),

@@ -84,7 +84,10 @@ fn an_operator_whose_cache_lags_after_a_failover_writes_nothing_under_an_account
         scene.account("red", allows(&["copies"]));
         scene.apply(with_account());
         let stale = scene.standby();
-        scene.cluster.with(edit);
+        scene.cluster.with(|server| match what {
+            "deleted" => server.delete(&name),
+            _ => server.edit(&name, |object| object["spec"]["sources"] = json!(["invoices"])),
+        });
         scene.operator = stale;
         let _ = scene.operator.reconcile_now("data", NAME);
         assert_eq!(scene.writes_to_aws(), Vec::<String>::new(), "{what}: {:?}", scene.calls());
