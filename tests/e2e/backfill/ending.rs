@@ -1,7 +1,7 @@
 //! Backfills that are cancelled, deleted, ended by someone else, or forgotten by S3.
 
 use anyhow::Result;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use rig::world::condition;
 use serde_json::json;
 
@@ -101,6 +101,11 @@ async fn a_job_that_someone_else_cancels_or_that_s3_forgets_has_its_own_reason_a
     apply(world, BACKFILL, json!({})).await?;
     let id = job_id(world).await?;
     jobs.forget(&id).await?;
+    let status = check_job(world).await?;
+    assert_eq!(reason(&status, "Ready"), "Preparing", "for a minute S3 may not show a new job: {status:#}");
+    let two_minutes_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(2);
+    let earlier = json!({"status": {"startedAt": two_minutes_ago.strftime("%FT%TZ").to_string()}});
+    world.backfills().patch_status(BACKFILL, &PatchParams::default(), &Patch::Merge(earlier)).await?;
     let status = check_job(world).await?;
     assert_eq!(reason(&status, "Ready"), "JobVanished", "{status:#}");
     assert!(message(&status, "Ready").contains("90 days"));
