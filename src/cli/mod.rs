@@ -167,7 +167,7 @@ impl Cli {
             Command::Backfill(args) => backfill::backfill(args, typed).await?,
             Command::Map(args) => map::map(args, typed).await?,
             Command::Report(args) => report::report(args, typed).await?,
-            Command::Orphans(args) => orphans::orphans(args).await?,
+            Command::Orphans(args) => orphans::orphans(args, typed).await?,
             Command::Plan(args) => plan::plan(args).await?,
             Command::Policy(args) => policy::policy(args).await?,
             Command::Import(args) => import::import(args).await?,

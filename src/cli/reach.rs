@@ -28,6 +28,11 @@ pub struct AccountsArgs {
 pub struct NoSuchAccount(String);
 
 impl AccountsArgs {
+    /// The accounts that were named.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        self.accounts.iter().map(String::as_str)
+    }
+
     /// Those of the cluster's accounts that are to be read.
     ///
     /// # Errors
@@ -61,16 +66,16 @@ pub struct Reached {
 }
 
 impl Reached {
-    /// The account as it begins a message.
-    pub fn title(&self) -> String {
-        let is_id = self.account_id.bytes().all(|byte| byte.is_ascii_digit());
-        if is_id { format!("account {}", self.account_id) } else { self.account_id.clone() }
-    }
-
     /// The client for reads.
     pub fn client(&self) -> Result<&AwsClient, &str> {
         self.clients.as_ref().map(|clients| &clients.source).map_err(String::as_str)
     }
+}
+
+/// An account as a message names it. It may have no id that is known.
+pub fn title(account_id: &str) -> String {
+    let is_id = account_id.bytes().all(|byte| byte.is_ascii_digit());
+    if is_id { format!("account {account_id}") } else { account_id.to_owned() }
 }
 
 /// A client for each account id. Where several `AwsAccount`s have the same, the first that can be reached serves. One that

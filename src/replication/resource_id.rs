@@ -177,15 +177,21 @@ pub fn is_named_by(tags: &BTreeMap<String, String>, id: &ResourceId) -> bool {
     named("namespace", &id.namespace) && named("name", &id.name) && !id.is_of_another_cluster(tags)
 }
 
+/// Words of messages about roles of others, by which the commands that mend them are chosen.
+pub const UNOWNED: &str = "was not made by this operator";
+pub const OF_ANOTHER_CLUSTER: &str = ", which is not this cluster";
+pub const ADOPT_IT: &str = "set adoptionPolicy: Adopt to take it over";
+pub const ONLY_TAGGED: &str = "allows adopting only roles tagged for this resource";
+
 /// Which resource a role with these tags belongs to, for a message.
 pub fn owner_of(tags: &BTreeMap<String, String>, id: &ResourceId) -> String {
     let value = |key: &str| value_of(tags, &tag(key)).map(String::as_str);
     let (Some(namespace), Some(name)) = (value("namespace"), value("name")) else {
-        return "was not made by this operator".to_owned();
+        return UNOWNED.to_owned();
     };
     let (cluster, uid) = (value("cluster").unwrap_or("unknown"), value("uid").unwrap_or("unknown"));
     let elsewhere = match id.is_of_another_cluster(tags) {
-        true => format!(", which is not this cluster: while cluster {cluster} exists, do not adopt it"),
+        true => format!("{OF_ANOTHER_CLUSTER}: while cluster {cluster} exists, do not adopt it"),
         false => String::new(),
     };
     format!("belongs to BucketReplication {namespace}/{name} (uid {uid}) of cluster {cluster}{elsewhere}")

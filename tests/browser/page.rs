@@ -102,7 +102,10 @@ pub fn opens(browser: &mut Browser) -> Result<()> {
     assert_eq!(browser.complaints(), Vec::<String>::new());
     assert_eq!(browser.requests(), [format!("file://{}", page.display())], "a request leaves the file");
     let verdict = browser.evaluate("document.querySelector('.verdict').textContent")?;
-    assert_eq!(verdict, "1 of 3 replications needs attention: 1 failing.");
+    assert_eq!(
+        verdict,
+        "1 of 3 replications needs attention: 1 failing. Unknown: 1 account could not be read (333333333333)."
+    );
     assert_eq!(shown(browser)?, ["data/orders", "data/archive", "data/bills"], "the order of urgency");
     assert_eq!(browser.evaluate("document.querySelectorAll('svg .arrow[marker-end]').length")?, 3);
     Ok(())

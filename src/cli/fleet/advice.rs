@@ -3,7 +3,10 @@
 //! In: the reason, and the names of the resource that has it. Out: [`Advice`]. The match is exhaustive: a new reason does
 //! not compile until it has its advice. `docs/reasons.md` says the same at length.
 
-use crate::api::Reason;
+use std::collections::BTreeSet;
+
+use crate::api::{DEFAULT_ACCOUNT, GROUP, Reason};
+use crate::replication::resource_id::{ADOPT_IT, OF_ANOTHER_CLUSTER, ONLY_TAGGED, UNOWNED};
 
 /// The names that commands need.
 #[derive(Clone, Copy, Debug)]
@@ -15,12 +18,20 @@ pub struct CommandNames<'a> {
     pub source: &'a str,
     /// The bucket of the first rule.
     pub destination: &'a str,
-    /// ARN of the role.
+    /// ARN of the role that the status names.
     pub role: Option<&'a str>,
+    /// Name or ARN of the role that the spec asks for.
+    pub wanted_role: &'a str,
     /// The `AwsAccount`s of its buckets.
     pub accounts: &'a [&'a str],
+    /// The `AwsAccount` of the source; `None`: it names none, and the operator has used none.
+    pub source_account: Option<&'a str>,
+    /// What the operator says with the reason.
+    pub message: &'a str,
     /// The operator may correct what differs: `managementPolicy` is `Enforce`.
     pub is_enforced: bool,
+    /// `adoptionPolicy` is `Adopt`.
+    pub adopts: bool,
 }
 
 /// What to make of a reason.
@@ -34,7 +45,7 @@ pub struct Advice {
 
 /// A name as a word for a shell. Names with other characters than these come from past admission, and must not become
 /// commands.
-fn word(name: &str) -> String {
+pub fn word(name: &str) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "._-/:+=@".contains(c);
     match name {
         "" => "NAME".to_owned(),
@@ -74,10 +85,9 @@ pub fn advise(reason: Option<Reason>, subject: &CommandNames<'_>) -> Advice {
             "another resource owns the source bucket, which has one replication configuration",
             vec![format!("{} map -A", subject.typed), subject.kubectl("delete")],
         ),
-        Reason::NotAllowed => (
-            "the AwsAccount does not allow what the spec asks for",
-            vec!["kubectl get awsaccounts -o yaml".to_owned(), subject.kubectl("edit")],
-        ),
+        Reason::NotAllowed => {
+            ("the AwsAccount does not allow what the spec asks for", subject.next_where_not_allowed())
+        }
         Reason::AccountNotFound => (
             "the spec refers to an AwsAccount that does not exist",
             vec!["kubectl get awsaccounts".to_owned(), subject.kubectl("edit")],
@@ -86,16 +96,12 @@ pub fn advise(reason: Option<Reason>, subject: &CommandNames<'_>) -> Advice {
             "the operator's AWS identity is in another account than the AwsAccount names",
             vec!["kubectl get awsaccounts -o wide".to_owned()],
         ),
-        Reason::ForeignRole => (
-            "the role exists and does not belong to this resource",
-            vec![
-                format!("aws iam list-role-tags --role-name {}", subject.role_name()),
-                subject.patch(r#"{"spec":{"adoptionPolicy":"Adopt"}}"#),
-            ],
-        ),
+        Reason::ForeignRole => {
+            ("the role exists and does not belong to this resource", subject.next_for_foreign_role())
+        }
         Reason::ForeignConfiguration => (
-            "the source replicates already, by a configuration that this resource did not write",
-            vec![format!("{} import --bucket {}", subject.typed, word(subject.source))],
+            "the source replicates already, by a configuration that this resource did not write: copy its role and rules, which import prints, into this resource, or set adoptionPolicy: Adopt, which replaces these rules by those of the spec",
+            vec![subject.import(), subject.kubectl("edit"), subject.adopt()],
         ),
         Reason::SourceBucketNotFound => (
             "the source bucket does not exist",
@@ -163,7 +169,7 @@ pub fn advise(reason: Option<Reason>, subject: &CommandNames<'_>) -> Advice {
         Reason::DeletionBlocked => (
             "IAM does not delete the role, because someone attached policies to it",
             vec![
-                format!("aws iam list-attached-role-policies --role-name {}", subject.role_name()),
+                format!("aws iam list-attached-role-policies --role-name {}", subject.present_role_name()),
                 subject.patch(r#"{"spec":{"deletionPolicy":"Retain"}}"#),
             ],
         ),
@@ -225,6 +231,14 @@ pub fn advise(reason: Option<Reason>, subject: &CommandNames<'_>) -> Advice {
         | Reason::ReplicationNotReady => (of_backfill(reason), vec![subject.backfills()]),
     };
     Advice { meaning, next }
+}
+
+/// The advice for a resource that is as its spec says, with no rule by which S3 replicates.
+pub fn advise_on_disabled(subject: &CommandNames<'_>) -> Advice {
+    Advice {
+        meaning: "AWS matches the spec, and every rule is disabled: S3 replicates nothing",
+        next: vec![subject.kubectl("edit")],
+    }
 }
 
 /// The meaning of a reason that only a backfill has.
@@ -349,47 +363,133 @@ impl CommandNames<'_> {
         format!("kubectl get bucketreplication/{name}{accounts} namespace/{namespace} -n {namespace}")
     }
 
-    /// The name of the role: the last part of its ARN.
-    fn role_name(&self) -> String {
-        word(self.role.and_then(|arn| arn.rsplit('/').next()).unwrap_or("ROLE"))
+    /// Adopts a configuration or a role that someone else made.
+    fn adopt(&self) -> String {
+        self.patch(r#"{"spec":{"adoptionPolicy":"Adopt"}}"#)
     }
+
+    /// Prints the configuration of the source as a resource of this namespace.
+    fn import(&self) -> String {
+        let CommandNames { typed, source, namespace, .. } = self;
+        let account = self.source_account.map(|name| format!(" --account {}", word(name)));
+        let account = account.unwrap_or_default();
+        format!("{typed} import --bucket {} -n {}{account}", word(source), word(namespace))
+    }
+
+    /// The commands where an `AwsAccount` does not allow what is asked for: those that the message names are to allow more,
+    /// or the spec is to ask for less.
+    fn next_where_not_allowed(&self) -> Vec<String> {
+        if self.message.contains("--require-account") {
+            return vec!["kubectl get awsaccounts".to_owned(), self.kubectl("edit")];
+        }
+        let source = self.source_account.unwrap_or(DEFAULT_ACCOUNT);
+        let used: BTreeSet<&str> = self.accounts.iter().copied().chain([source]).collect();
+        let is_of_name = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+        let named: BTreeSet<&str> = self
+            .message
+            .split("AwsAccount ")
+            .skip(1)
+            .filter_map(|rest| rest.split(|c: char| !is_of_name(c)).next())
+            .map(|name| name.trim_end_matches('.'))
+            .filter(|name| used.contains(name))
+            .collect();
+        let accounts = if named.is_empty() { used } else { named };
+        let edit = accounts.into_iter().map(|name| format!("kubectl edit awsaccount {}", word(name)));
+        edit.chain([self.kubectl("edit")]).collect()
+    }
+
+    /// The commands where the role is someone else's. A role that may be another resource's is never to be adopted: this
+    /// resource names another one.
+    fn next_for_foreign_role(&self) -> Vec<String> {
+        let CommandNames { namespace, name, message, adopts, .. } = *self;
+        let role = self.role_name();
+        let mut next = vec![format!("aws iam list-role-tags --role-name {role}")];
+        let own = format!("belongs to BucketReplication {namespace}/{name} (");
+        let is_free = message.contains(UNOWNED) || message.contains(&own);
+        let has_to_be_tagged = message.contains(ONLY_TAGGED);
+        let may_be_adopted = has_to_be_tagged || message.contains(ADOPT_IT);
+        if !is_free || !may_be_adopted || message.contains(OF_ANOTHER_CLUSTER) {
+            next.push(self.kubectl("edit"));
+            return next;
+        }
+        if has_to_be_tagged {
+            next.push(format!(
+                "aws iam tag-role --role-name {role} --tags Key={GROUP}/namespace,Value={} Key={GROUP}/name,Value={}",
+                word(namespace),
+                word(name)
+            ));
+        }
+        if !adopts {
+            next.push(self.adopt());
+        }
+        next
+    }
+
+    /// The name of the role that the spec asks for.
+    fn role_name(&self) -> String {
+        name_of_role(self.wanted_role)
+    }
+
+    /// The name of the role that there is.
+    fn present_role_name(&self) -> String {
+        name_of_role(self.role.unwrap_or(self.wanted_role))
+    }
+}
+
+/// The name of a role: the last part of its ARN.
+fn name_of_role(role: &str) -> String {
+    word(role.rsplit('/').next().unwrap_or(role))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::fleet::samples::{all, resource};
+
+    const SUBJECT: CommandNames<'static> = CommandNames {
+        typed: "kubectl s3replication",
+        namespace: "data",
+        name: "orders",
+        source: "source",
+        destination: "copy",
+        role: None,
+        wanted_role: "data.orders",
+        accounts: &[],
+        source_account: None,
+        message: "",
+        is_enforced: true,
+        adopts: false,
+    };
+    const EDIT: &str = "kubectl edit bucketreplication orders -n data";
+    const ADOPT: &str = r#"kubectl patch bucketreplication orders -n data --type merge -p '{"spec":{"adoptionPolicy":"Adopt"}}'"#;
 
     #[test]
     fn a_name_cannot_become_a_command() {
         assert_eq!(word("orders-to-eu.2"), "orders-to-eu.2");
         assert_eq!(word("a; rm -rf ~"), "'a; rm -rf ~'");
         assert_eq!(word("it's"), r"'it'\''s'");
-        let subject = CommandNames {
-            typed: "kubectl s3replication",
-            namespace: "data",
-            name: "orders",
-            source: "$(reboot)",
-            destination: "",
-            role: None,
-            accounts: &[],
-            is_enforced: true,
-        };
+        let subject = CommandNames { source: "$(reboot)", ..SUBJECT };
         let advice = advise(Some(Reason::ForeignConfiguration), &subject);
-        assert_eq!(advice.next, ["kubectl s3replication import --bucket '$(reboot)'"]);
+        assert_eq!(advice.next[0], "kubectl s3replication import --bucket '$(reboot)' -n data");
+    }
+
+    #[test]
+    fn a_configuration_of_someone_else_is_copied_into_this_resource_or_replaced() {
+        let subject = CommandNames { source_account: Some("prod"), ..SUBJECT };
+        let Advice { meaning, next } = advise(Some(Reason::ForeignConfiguration), &subject);
+        assert_eq!(
+            next,
+            ["kubectl s3replication import --bucket source -n data --account prod", EDIT, ADOPT]
+        );
+        assert!(
+            meaning.contains("into this resource") && meaning.contains("replaces these rules"),
+            "{meaning}"
+        );
     }
 
     #[test]
     fn a_plan_needs_the_accounts_that_the_operator_uses() {
-        let subject = CommandNames {
-            typed: "kubectl s3replication",
-            namespace: "data",
-            name: "orders",
-            source: "source",
-            destination: "copy",
-            role: None,
-            accounts: &["default", "backup"],
-            is_enforced: false,
-        };
+        let subject = CommandNames { accounts: &["default", "backup"], is_enforced: false, ..SUBJECT };
         assert_eq!(
             subject.plan(),
             "kubectl get bucketreplication/orders awsaccount/default awsaccount/backup namespace/data -n data \
@@ -404,20 +504,112 @@ mod tests {
 
     #[test]
     fn only_a_resource_that_observes_is_to_be_enforced() {
-        let observed = CommandNames {
-            typed: "kubectl s3replication",
-            namespace: "data",
-            name: "orders",
-            source: "source",
-            destination: "copy",
-            role: None,
-            accounts: &[],
-            is_enforced: false,
-        };
+        let observed = CommandNames { is_enforced: false, ..SUBJECT };
         let enforces = |subject: &CommandNames<'_>| {
             advise(Some(Reason::Drifted), subject).next.iter().any(|command| command.contains("Enforce"))
         };
         assert!(enforces(&observed));
         assert!(!enforces(&CommandNames { is_enforced: true, ..observed }));
+    }
+
+    #[test]
+    fn a_role_is_named_as_the_spec_names_it_also_before_the_status_does() {
+        let next = |role: serde_json::Value| {
+            let mut object = resource("orders", &[["Ready", "False", "RoleNotFound", "It does not exist."]]);
+            object["spec"]["role"] = role;
+            object["status"]["role"] = serde_json::Value::Null;
+            all([object])[0].next[0].clone()
+        };
+        let arn = serde_json::json!({"arn": "arn:aws:iam::111111111111:role/team/missing"});
+        assert_eq!(next(arn), "aws iam get-role --role-name missing");
+        assert_eq!(next(serde_json::json!({"name": "own"})), "aws iam get-role --role-name own");
+        assert_eq!(next(serde_json::Value::Null), "aws iam get-role --role-name data.orders");
+    }
+
+    #[test]
+    fn what_an_account_does_not_allow_is_mended_in_the_account_that_the_message_names() {
+        let next = |accounts: &[&str], source: Option<&str>, message: &str| {
+            let subject = CommandNames { accounts, source_account: source, message, ..SUBJECT };
+            advise(Some(Reason::NotAllowed), &subject).next
+        };
+        let default = "kubectl edit awsaccount default";
+        assert_eq!(next(&[], None, "namespace data may not use it"), [default, EDIT]);
+        assert_eq!(next(&[], None, "namespace data may not use AwsAccount default, which"), [default, EDIT]);
+        let both = ["backup", "prod"];
+        assert_eq!(
+            next(&both, Some("prod"), "bucket b may not be replicated into under AwsAccount backup."),
+            ["kubectl edit awsaccount backup", EDIT]
+        );
+        assert_eq!(
+            next(&both, Some("prod"), "it is not allowed under AwsAccount backup-2"),
+            ["kubectl edit awsaccount backup", "kubectl edit awsaccount prod", EDIT]
+        );
+        let none = "this operator requires an AwsAccount (--require-account): set source.accountRef, or ask an \
+                    administrator to create an AwsAccount named default";
+        assert_eq!(next(&[], None, none), ["kubectl get awsaccounts", EDIT]);
+    }
+
+    #[test]
+    fn a_foreign_role_is_adopted_only_where_that_mends_it() {
+        let next = |message: &str, adopts: bool| {
+            let subject = CommandNames { message, adopts, ..SUBJECT };
+            advise(Some(Reason::ForeignRole), &subject).next
+        };
+        let look = "aws iam list-role-tags --role-name data.orders";
+        let tag = "aws iam tag-role --role-name data.orders --tags Key=s3replication.dev/namespace,Value=data \
+                   Key=s3replication.dev/name,Value=orders";
+        let free = format!("role r exists and {UNOWNED}; choose another role.name, or {ADOPT_IT}");
+        assert_eq!(next(&free, false), [look, ADOPT]);
+        let former =
+            format!("role r exists and belongs to BucketReplication data/orders (uid 1); or {ADOPT_IT}");
+        assert_eq!(next(&former, false), [look, ADOPT]);
+
+        let untagged = format!("role r exists and {UNOWNED}, and AwsAccount default {ONLY_TAGGED}; choose");
+        assert_eq!(next(&untagged, false), [look, tag, ADOPT]);
+        assert_eq!(next(&untagged, true), [look, tag], "what is set is not asked for again");
+
+        let of_another =
+            format!("role r exists and belongs to BucketReplication data/bills (uid 1); or {ADOPT_IT}");
+        let elsewhere = format!(
+            "role r exists and belongs to BucketReplication data/orders (uid 1) of cluster c{OF_ANOTHER_CLUSTER}: \
+             while cluster c exists, do not adopt it; or {ADOPT_IT}"
+        );
+        let named = "role r belongs to BucketReplication data/bills (uid 1); name another role, or leave role.arn out";
+        let path = "role r exists with the path / and not /team/; choose another role.name";
+        for message in [&of_another, &elsewhere, named, path] {
+            assert_eq!(next(message, false), [look, EDIT], "{message}");
+        }
+    }
+
+    #[test]
+    fn a_resource_whose_rules_are_all_disabled_is_not_called_well() {
+        let view = |statuses: &[&str], replicating: [&str; 4]| {
+            let mut object = resource("orders", &[["Ready", "True", "Applied", "m"], replicating]);
+            let rule = |(n, status): (usize, &&str)| {
+                serde_json::json!({"id": format!("r{n}"), "priority": n, "status": status,
+                    "destination": {"bucket": "copy"}})
+            };
+            object["spec"]["rules"] = statuses.iter().enumerate().map(rule).collect();
+            all([object]).pop().unwrap()
+        };
+        let no_evidence = ["Replicating", "Unknown", "NoEvidence", "m"];
+        for replicating in [no_evidence, ["Replicating", "True", "NothingPending", "m"]] {
+            let none = view(&["Disabled", "Disabled"], replicating);
+            assert_eq!((none.verdict.word(), none.reason.as_str()), ("disabled", "Applied"));
+            assert!(!none.verdict.is_well() && !none.verdict.is_wrong());
+            assert!(
+                none.meaning.contains("S3 replicates nothing from bucket orders-source"),
+                "{}",
+                none.meaning
+            );
+        }
+        let some = view(&["Disabled", "Enabled", "Enabled"], no_evidence);
+        assert!(
+            some.verdict.is_well() && some.meaning.ends_with("; 1 of 3 rules is disabled"),
+            "{}",
+            some.meaning
+        );
+        let failing = view(&["Disabled"], ["Replicating", "False", "ObjectsFailing", "m"]);
+        assert!(failing.verdict.is_wrong());
     }
 }

@@ -23,6 +23,8 @@ pub enum Verdict {
     Unproven,
     /// The resource is suspended: the operator checks nothing.
     Suspended,
+    /// The settings are right, and every rule is disabled: S3 replicates nothing.
+    Disabled,
     /// The settings are right. Nobody asked whether objects arrive.
     Applied,
     /// The settings are right, and objects arrive.
@@ -35,7 +37,7 @@ impl Verdict {
         self <= Verdict::Retrying
     }
 
-    /// Whether the operator has found the settings right, and nothing is left open.
+    /// Whether the operator has found the settings right, S3 replicates by them, and nothing is left open.
     pub fn is_well(self) -> bool {
         self >= Verdict::Applied
     }
@@ -48,6 +50,7 @@ impl Verdict {
             Verdict::Waiting => "…",
             Verdict::Unproven => "?",
             Verdict::Suspended => "‖",
+            Verdict::Disabled => "○",
             Verdict::Applied | Verdict::Arriving => "✓",
         }
     }
@@ -61,6 +64,7 @@ impl Verdict {
             Verdict::Waiting => "waiting for the operator",
             Verdict::Unproven => "not proven",
             Verdict::Suspended => "suspended",
+            Verdict::Disabled => "disabled",
             Verdict::Applied => "applied",
             Verdict::Arriving => "arriving",
         }
@@ -149,18 +153,23 @@ impl FleetSummary {
     }
 
     /// Whether every resource is known to be well.
-    fn is_well(&self) -> bool {
+    pub fn is_well(&self) -> bool {
         self.verdicts.iter().all(|counted| counted.verdict.is_well())
     }
 
-    /// The summary as a sentence: the verdict of the fleet.
-    pub fn sentence(&self) -> String {
+    /// The count of each verdict that occurs, in words.
+    pub fn counts(&self) -> String {
         let counts: Vec<String> = self
             .verdicts
             .iter()
             .map(|counted| format!("{} {}", counted.count, counted.verdict.word()))
             .collect();
-        let counts = counts.join(", ");
+        counts.join(", ")
+    }
+
+    /// The summary as a sentence: the verdict of the fleet.
+    pub fn sentence(&self) -> String {
+        let counts = self.counts();
         match (self.total, self.wrong) {
             (0, _) => "There are no replications.".to_owned(),
             (1, 0) if self.is_well() => format!("The replication is well: {counts}."),
@@ -232,6 +241,7 @@ mod tests {
             "None of 3 replications is failing: 2 not proven, 1 applied."
         );
         assert_eq!(sentence(&[Verdict::Suspended]), "The replication is suspended.");
+        assert_eq!(sentence(&[Verdict::Disabled]), "The replication is disabled.");
         assert_eq!(sentence(&[Verdict::Applied; 2]), "All 2 replications are well: 2 applied.");
         assert_eq!(
             sentence(&[Verdict::Applied, Verdict::Failing, Verdict::Failing]),

@@ -10,15 +10,16 @@ use kube::core::{DynamicObject, ObjectMeta};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{
-    BucketReplication, BucketReplicationSpec, BucketReplicationStatus, BucketStatus, Correction, DriftEntry,
-    HealthStatus, ManagementPolicy, Reason, ReplicationRule, RoleStatus, Switch,
+    AdoptionPolicy, BucketReplication, BucketReplicationSpec, BucketReplicationStatus, BucketStatus,
+    Correction, DriftEntry, HealthStatus, ManagementPolicy, Reason, ReplicationRule, RoleStatus, Switch,
 };
-use crate::cli::fleet::advice::{CommandNames, advise, advise_on_objects};
+use crate::cli::fleet::advice::{CommandNames, advise, advise_on_disabled, advise_on_objects};
 use crate::cli::fleet::backfill::BackfillView;
 use crate::cli::fleet::condition::ConditionView;
 use crate::cli::fleet::runbook::{Pointers, runbook, web_address};
 use crate::cli::fleet::verdict::{Verdict, decide, reason};
 use crate::cli::kubernetes::{FoundObject, Undecodable};
+use crate::replication::ResourceId;
 use crate::replication::status::runbooks::unlinked;
 
 /// A resource, with its verdict.
@@ -139,6 +140,13 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], pointers: Point
     let current = status.observed_generation >= metadata.generation;
     let (verdict, why) = decide(&ready, of_type("Replicating"), current);
     let (source, rules) = (source_view(&spec, &status), rule_views(&spec, &status));
+    let is_disabled = !rules.is_empty() && rules.iter().all(|rule| !rule.enabled);
+    let (verdict, why) = match verdict {
+        // Nothing is to arrive, and nothing can prove that it does.
+        Verdict::Unproven | Verdict::Applied | Verdict::Arriving if is_disabled => (Verdict::Disabled, ready),
+        verdict => (verdict, why),
+    };
+    let wanted_role = derive_role(&spec, &namespace, &name);
     let accounts: BTreeSet<&str> = rules
         .iter()
         .map(|rule| &rule.destination)
@@ -153,10 +161,15 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], pointers: Point
         source: &source.bucket,
         destination: rules.first().map_or("", |rule| rule.destination.bucket.as_str()),
         role: status.role.as_ref().map(|role| role.arn.as_str()),
+        wanted_role: &wanted_role,
         accounts: &accounts,
+        source_account: source.account_ref.as_deref(),
+        message: &why.message,
         is_enforced: spec.management_policy == ManagementPolicy::Enforce,
+        adopts: spec.adoption_policy == AdoptionPolicy::Adopt,
     };
     let advice = match why.r#type.as_str() {
+        _ if verdict == Verdict::Disabled => advise_on_disabled(&subject),
         "Replicating" => advise_on_objects(reason(&why.reason), &subject),
         _ => advise(reason(&why.reason), &subject),
     };
@@ -169,7 +182,7 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], pointers: Point
             .flatten(),
         reason: why.reason,
         message: why.message,
-        meaning: advice.meaning.to_owned(),
+        meaning: explain(advice.meaning, verdict, &source, &rules),
         next: advice.next,
         conditions,
         suspended: spec.suspend,
@@ -215,8 +228,12 @@ fn undecodable(metadata: &ObjectMeta, odd: Undecodable, pointers: Pointers<'_>) 
         source: "",
         destination: "",
         role: None,
+        wanted_role: "",
         accounts: &[],
+        source_account: None,
+        message: &message,
         is_enforced: false,
+        adopts: false,
     };
     let advice = advise(Some(Reason::InvalidSpec), &subject);
     ReplicationView {
@@ -241,6 +258,28 @@ fn undecodable(metadata: &ObjectMeta, odd: Undecodable, pointers: Pointers<'_>) 
         namespace,
         name,
     }
+}
+
+/// What a reason means, with the rules by which S3 replicates nothing.
+fn explain(of_reason: &str, verdict: Verdict, source: &BucketView, rules: &[RuleView]) -> String {
+    let disabled = rules.iter().filter(|rule| !rule.enabled).count();
+    match (verdict, disabled) {
+        (Verdict::Disabled, _) => format!("{of_reason} from bucket {}", source.bucket),
+        (verdict, 1..) if verdict.is_well() => {
+            let verb = if disabled == 1 { "is" } else { "are" };
+            format!("{of_reason}; {disabled} of {} rules {verb} disabled", rules.len())
+        }
+        _ => of_reason.to_owned(),
+    }
+}
+
+/// The name or the ARN of the role that the spec asks for.
+fn derive_role(spec: &BucketReplicationSpec, namespace: &str, name: &str) -> String {
+    let role = spec.role.as_ref();
+    role.and_then(|role| role.arn.clone().or_else(|| role.name.clone())).unwrap_or_else(|| {
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        ResourceId { namespace, name, ..ResourceId::default() }.default_role_name()
+    })
 }
 
 fn names(metadata: &ObjectMeta) -> (String, String) {

@@ -50,6 +50,16 @@ pub struct Findings {
     pub unclear: Vec<Unclear>,
     /// Roles of which nothing says whether they are left over: never touched.
     pub unclear_roles: Vec<UnclearRole>,
+    /// Accounts that could not be read: what they hold is unknown.
+    pub unknown: Vec<UnreadAccount>,
+}
+
+/// An account that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnreadAccount {
+    pub account_id: String,
+    pub why: String,
 }
 
 /// A role whose resource is gone, with what names it.
@@ -323,14 +333,33 @@ impl Findings {
         self.orphans.iter().chain(replicating).collect()
     }
 
-    /// Whether there is anything to see to.
+    /// Whether every account was read, and there is nothing to see to.
     pub fn is_empty(&self) -> bool {
-        self.orphans.is_empty() && self.still_replicating.is_empty() && !self.has_unclear()
+        let is_known = self.unknown.is_empty() && !self.has_unclear();
+        is_known && self.orphans.is_empty() && self.still_replicating.is_empty()
     }
 
     /// Whether it could not be decided of something whether it is left over.
     pub fn has_unclear(&self) -> bool {
         !self.unclear.is_empty() || !self.unclear_roles.is_empty()
+    }
+}
+
+/// A role whose resource is gone.
+#[cfg(test)]
+pub fn sample() -> Orphan {
+    Orphan {
+        account_id: "111111111111".to_owned(),
+        role: "gone".to_owned(),
+        arn: "arn:aws:iam::111111111111:role/s3-replication/gone".to_owned(),
+        kind: REPLICATION,
+        namespace: "data".to_owned(),
+        name: "gone".to_owned(),
+        configurations: Vec::new(),
+        statements: Vec::new(),
+        blocked_by: Vec::new(),
+        has_policy: false,
+        replicates: false,
     }
 }
 

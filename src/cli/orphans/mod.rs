@@ -16,14 +16,16 @@ use futures::{StreamExt, stream};
 use crate::api::DEFAULT_ROLE_PATH;
 use crate::aws::{self, AwsClient, AwsConnector, ResourceClients};
 use crate::cli::aws_args::AwsArgs;
+use crate::cli::fleet::word;
 use crate::cli::interrupt::Interrupt;
-use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
+use crate::cli::kubernetes::{ClusterArgs, KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::orphans::find::{
-    Findings, HeldAccount, HeldBucket, Orphan, Owners, REPLICATION, Statements, UnclearRole, find,
+    Findings, HeldAccount, HeldBucket, Orphan, Owners, REPLICATION, Statements, UnclearRole, UnreadAccount,
+    find,
 };
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::progress::ProgressLine;
-use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach};
+use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach, title};
 use crate::cli::status::WRONG;
 use crate::cli::terminal::printable;
 use crate::iam::bucket_policy::merged;
@@ -87,38 +89,32 @@ pub enum OrphansError {
 /// Calls that are under way at the same time. The rate limits of the account apply besides.
 const CONCURRENCY: usize = 16;
 
-/// What was read, and the accounts that could not be.
-struct ReadFindings {
-    findings: Findings,
-    unknown: Vec<String>,
-}
-
-pub async fn orphans(args: OrphansArgs) -> Result<ExitCode, OrphansError> {
+pub async fn orphans(args: OrphansArgs, typed: &'static str) -> Result<ExitCode, OrphansError> {
     let kubernetes = args.kubernetes.connect().await?;
     let connector = AwsConnector::from_env(args.aws.settings(), aws::AwsMetrics::default()).await;
     let accounts = reach(&connector, &args.accounts.choose(kubernetes.accounts().await?)?).await;
-    let ReadFindings { findings, unknown } = read(&kubernetes, &accounts, &args.role_path).await?;
+    let findings = read(&kubernetes, &accounts, &args.role_path).await?;
     match args.output {
         Some(format) => print(&formatted(&findings, format)?)?,
-        None => print(&text(&findings, &Mode::of(&args)))?,
+        None => print(&text(&findings, &Mode::of(&args, typed)))?,
     }
-    for account in &unknown {
-        eprintln!("unclear: {account}");
+    let unknown = &findings.unknown;
+    for UnreadAccount { account_id, why } in unknown {
+        eprintln!("unknown: {}: {why}", title(account_id));
     }
     if !unknown.is_empty() && (args.delete || unknown.len() == accounts.len()) {
         return Err(OrphansError::Unknown(unknown.len()));
     }
     let chosen = findings.to_delete(args.including_replicating);
     if !args.delete || chosen.is_empty() {
-        let is_well = findings.is_empty() && unknown.is_empty();
-        return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(WRONG) });
+        return Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) });
     }
     if !args.yes {
         confirm()?;
     }
     // A resource may have been created, or a role taken over, while the question was on the screen.
     let again = read(&kubernetes, &accounts, &args.role_path).await?;
-    if !again.unknown.is_empty() || again.findings.to_delete(args.including_replicating) != chosen {
+    if !again.unknown.is_empty() || again.to_delete(args.including_replicating) != chosen {
         return Err(OrphansError::Changed);
     }
     delete(&chosen, &connector, &accounts).await?;
@@ -127,11 +123,7 @@ pub async fn orphans(args: OrphansArgs) -> Result<ExitCode, OrphansError> {
 }
 
 /// Reads the accounts, then the resources: one that is created meanwhile is seen, and keeps what it uses.
-async fn read(
-    kubernetes: &Kubernetes,
-    accounts: &[Reached],
-    path: &str,
-) -> Result<ReadFindings, OrphansError> {
+async fn read(kubernetes: &Kubernetes, accounts: &[Reached], path: &str) -> Result<Findings, OrphansError> {
     let mut progress = ProgressLine::new();
     let (mut held, mut unknown) = (Vec::new(), Vec::new());
     for account in accounts {
@@ -144,7 +136,7 @@ async fn read(
         };
         match read {
             Ok(read) => held.push(read),
-            Err(why) => unknown.push(format!("{}: {why}", account.title())),
+            Err(why) => unknown.push(UnreadAccount { account_id: id.clone(), why }),
         }
     }
     progress.end();
@@ -154,7 +146,7 @@ async fn read(
     let backfills =
         backfills.map(|all| all.into_iter().filter_map(|backfill| backfill.metadata.uid).collect());
     let owners = Owners { cluster: &cluster, resources: &resources, backfills };
-    Ok(ReadFindings { findings: find(&owners, &held), unknown })
+    Ok(Findings { unknown, ..find(&owners, &held) })
 }
 
 /// The paths below which to search for roles, without those below another.
@@ -199,18 +191,44 @@ async fn region_of(aws: &AwsClient, bucket: &aws::ListedBucket) -> Read<Option<S
 struct Mode {
     delete: bool,
     including_replicating: bool,
+    /// The command without what it deletes, as a user types it.
+    typed: String,
 }
 
 impl Mode {
-    fn of(args: &OrphansArgs) -> Mode {
-        Mode { delete: args.delete, including_replicating: args.including_replicating }
+    fn of(args: &OrphansArgs, typed: &str) -> Mode {
+        let OrphansArgs { accounts, kubernetes, role_path, .. } = args;
+        let ClusterArgs { kubeconfig, context } = &kubernetes.cluster;
+        let path = (role_path != DEFAULT_ROLE_PATH).then(|| role_path.clone());
+        let flags = [
+            ("--role-path", path),
+            ("--kubeconfig", kubeconfig.as_ref().map(|path| path.display().to_string())),
+            ("--context", context.clone()),
+        ];
+        let accounts = accounts.named().map(|name| ("--account", name.to_owned()));
+        let flags = flags.into_iter().filter_map(|(flag, value)| Some((flag, value?)));
+        let flags: String =
+            accounts.chain(flags).map(|(flag, value)| format!(" {flag} {}", word(&value))).collect();
+        Mode {
+            delete: args.delete,
+            including_replicating: args.including_replicating,
+            typed: format!("{typed} orphans{flags}"),
+        }
     }
 }
 
 /// What is left over, and the steps that would delete it.
 fn text(findings: &Findings, mode: &Mode) -> String {
-    let Findings { orphans, still_replicating, of_other_clusters, unclear, unclear_roles } = findings;
+    let Findings { orphans, still_replicating, of_other_clusters, unclear, unclear_roles, unknown } =
+        findings;
+    let unread: Vec<String> = unknown.iter().map(|one| printable(&title(&one.account_id))).collect();
+    let unread = unread.join(", ");
     let mut text = match orphans.len() {
+        0 if !unknown.is_empty() => {
+            format!(
+                "It is unknown whether anything is left over of resources that are gone: {unread} could not be read.\n"
+            )
+        }
         0 if findings.has_unclear() => {
             "Nothing is certainly left over of resources that are gone.\n".to_owned()
         }
@@ -240,11 +258,15 @@ fn text(findings: &Findings, mode: &Mode) -> String {
         let (arn, why) = (printable(arn), printable(why));
         text.push_str(&format!("\nUnclear: {arn}, account {account_id}: {why}.\n→ {fix}\n"));
     }
+    if !unknown.is_empty() && (!orphans.is_empty() || !still_replicating.is_empty()) {
+        text.push_str(&format!("\nUnknown: {unread} could not be read, and may hold more.\n"));
+    }
     if *of_other_clusters > 0 {
         text.push_str(&format!("\nNot touched: roles of other clusters ({of_other_clusters}).\n"));
     }
     if !orphans.is_empty() && !mode.delete {
-        text.push_str("\n→ the same with --delete deletes what is left over, after a confirmation\n");
+        let typed = &mode.typed;
+        text.push_str(&format!("\nTo delete what is left over, after a confirmation:\n→ {typed} --delete\n"));
     }
     text
 }
@@ -275,7 +297,10 @@ fn replicating_text(roles: &[Orphan], mode: &Mode) -> String {
         "\nA resource with deletionPolicy: Retain or managementPolicy: Observe leaves its replication so on purpose. Otherwise its deletion was not finished.\n",
     );
     if !mode.including_replicating {
-        text.push_str("→ --delete --including-replicating ends the replication and deletes the role\n");
+        text.push_str(&format!(
+            "To end the replication and delete what belongs to it:\n→ {} --delete --including-replicating\n",
+            mode.typed
+        ));
     }
     text
 }
@@ -366,7 +391,61 @@ async fn execute(connector: &AwsConnector, clients: &ResourceClients, step: &Ste
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::orphans::find::sample;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: OrphansArgs,
+    }
+
+    fn mode(words: &[&str]) -> Mode {
+        let words = ["orphans"].iter().chain(words);
+        Mode::of(&Typed::parse_from(words).args, "kubectl s3replication")
+    }
+
+    #[test]
+    fn nothing_is_called_clear_while_an_account_could_not_be_read() {
+        let clear = "Nothing is left over";
+        assert!(text(&Findings::default(), &mode(&[])).starts_with(clear));
+        let unread = |id: &str| UnreadAccount { account_id: id.to_owned(), why: "no session".to_owned() };
+        let unknown = vec![unread("222222222222"), unread("the account of AwsAccount odd")];
+        let findings = Findings { unknown, ..Findings::default() };
+        assert!(!findings.is_empty());
+        let said = text(&findings, &mode(&[]));
+        assert!(!said.contains(clear), "{said}");
+        assert!(
+            said.contains("unknown") && said.contains("account 222222222222, the account of AwsAccount odd"),
+            "{said}"
+        );
+        let for_programs = serde_json::to_value(&findings).unwrap();
+        assert_eq!(
+            for_programs["unknown"][0],
+            serde_json::json!({"accountId": "222222222222", "why": "no session"})
+        );
+        let also = Findings { still_replicating: vec![sample()], ..findings };
+        let said = text(&also, &mode(&[]));
+        assert!(said.contains("Unknown: account 222222222222"), "{said}");
+    }
+
+    #[test]
+    fn the_command_that_deletes_is_whole() {
+        let kept = Findings { still_replicating: vec![sample()], ..Findings::default() };
+        let last = |findings: &Findings, words: &[&str]| {
+            text(findings, &mode(words)).lines().last().unwrap_or_default().to_owned()
+        };
+        assert_eq!(last(&kept, &[]), "→ kubectl s3replication orphans --delete --including-replicating");
+        assert_eq!(
+            last(&kept, &["--account", "prod", "--role-path", "/team/", "--context", "my east"]),
+            "→ kubectl s3replication orphans --account prod --role-path /team/ --context 'my east' --delete \
+             --including-replicating"
+        );
+        let left = Findings { orphans: vec![sample()], ..Findings::default() };
+        assert_eq!(last(&left, &[]), "→ kubectl s3replication orphans --delete");
+    }
 
     #[test]
     fn roles_are_looked_for_below_each_path_once() {

@@ -45,7 +45,7 @@ impl Form {
         match verdict {
             Verdict::Failing => Form::Wrong,
             Verdict::Delayed | Verdict::Retrying => Form::Late,
-            Verdict::Waiting | Verdict::Unproven | Verdict::Suspended => Form::Unsure,
+            Verdict::Waiting | Verdict::Unproven | Verdict::Suspended | Verdict::Disabled => Form::Unsure,
             Verdict::Applied | Verdict::Arriving => Form::Well,
         }
     }

@@ -174,6 +174,36 @@ impl FleetReport {
         self.summary.wrong > 0 || !self.unknown.is_empty() || self.coverage_unknown.is_some()
     }
 
+    /// The verdict of the fleet. While something is unknown, it is not said to be well. `text`: how a name from elsewhere is
+    /// written.
+    pub fn headline(&self, text: impl Fn(&str) -> String) -> String {
+        let unread: Vec<String> =
+            self.unknown.iter().filter(|one| one.bucket.is_none()).map(|one| text(&one.account_id)).collect();
+        let buckets = self.unknown.len() - unread.len();
+        let of_accounts = match unread.as_slice() {
+            [] => None,
+            [one] => Some(format!("1 account could not be read ({one})")),
+            all => Some(format!("{} accounts could not be read ({})", all.len(), all.join(", "))),
+        };
+        let of_buckets = match buckets {
+            0 => None,
+            1 => Some("1 bucket could not be read".to_owned()),
+            count => Some(format!("{count} buckets could not be read")),
+        };
+        let uncovered = "which buckets no replication covers is not known".to_owned();
+        let of_coverage = self.coverage_unknown.as_ref().map(|_| uncovered);
+        let unknown: Vec<String> = [of_accounts, of_buckets, of_coverage].into_iter().flatten().collect();
+        if unknown.is_empty() {
+            return self.summary.sentence();
+        }
+        let unknown = format!("Unknown: {}.", unknown.join("; "));
+        match self.summary.total {
+            1.. if self.summary.is_well() => format!("{unknown} Replications: {}.", self.summary.counts()),
+            _ if self.summary.wrong > 0 => format!("{} {unknown}", self.summary.sentence()),
+            _ => format!("{unknown} {}", self.summary.sentence()),
+        }
+    }
+
     /// What the buckets of the accounts add to the verdict, in a sentence.
     pub fn coverage(&self) -> String {
         if self.accounts.is_empty() {
@@ -181,6 +211,9 @@ impl FleetReport {
         }
         if let Some(why) = &self.coverage_unknown {
             return format!("It is unknown which buckets no replication covers: {why}.");
+        }
+        if self.accounts.iter().all(|account| account.buckets.is_none()) {
+            return "No account could be read, so that it is unknown which buckets replicate.".to_owned();
         }
         let buckets: usize = self.accounts.iter().filter_map(|account| account.buckets).sum();
         let unknown = match self.unknown.len() {
@@ -241,6 +274,46 @@ mod tests {
         assert_eq!(unknown, [("111111111111", Some("denied")), ("222222222222", None)]);
         assert!(report.is_wrong(), "what is unknown needs attention");
         assert!(report.coverage().contains("2 answers are missing"), "{}", report.coverage());
+    }
+
+    #[test]
+    fn a_fleet_whose_accounts_could_not_be_read_is_not_called_well() {
+        let report = |accounts: Vec<ReadAccount>, ready: [&str; 4]| {
+            let views = all([resource("orders", &[ready])]);
+            let covered = Covered::by(&views);
+            FleetReport::new(views, covered, accounts, Timestamp::UNIX_EPOCH)
+        };
+        let first = |report: &FleetReport| report.headline(str::to_owned);
+        let well = ["Ready", "True", "Applied", "m"];
+        let read = || account("111111111111", Ok(vec![bucket("lonely", Ok(None))]));
+        assert_eq!(first(&report(vec![read()], well)), "The replication is well: 1 applied.");
+
+        let none = report(vec![account("222222222222", Err("no session"))], well);
+        assert_eq!(
+            first(&none),
+            "Unknown: 1 account could not be read (222222222222). Replications: 1 applied."
+        );
+        assert_eq!(
+            none.coverage(),
+            "No account could be read, so that it is unknown which buckets replicate."
+        );
+        let unread = || account("222222222222", Err("no session"));
+        let two = report(vec![read(), unread(), account("333333333333", Err("no session"))], well);
+        assert!(
+            first(&two).starts_with("Unknown: 2 accounts could not be read (222222222222, 333333333333).")
+        );
+        assert!(two.coverage().starts_with("Of 1 bucket, 1 does not replicate"), "{}", two.coverage());
+
+        let wrong = report(vec![unread()], ["Ready", "False", "ForeignRole", "m"]);
+        assert_eq!(
+            first(&wrong),
+            "The replication needs attention: 1 failing. Unknown: 1 account could not be read (222222222222)."
+        );
+        let denied = account("111111111111", Ok(vec![bucket("secret", Err("denied"))]));
+        assert_eq!(
+            first(&report(vec![denied], well)),
+            "Unknown: 1 bucket could not be read. Replications: 1 applied."
+        );
     }
 
     #[test]

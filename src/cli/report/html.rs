@@ -24,9 +24,8 @@ const SHOWN: usize = 5;
 
 /// The page.
 pub fn page(report: &FleetReport) -> String {
-    let FleetReport {
-        generated, summary, replications, accounts, not_replicated, not_managed, unknown, ..
-    } = report;
+    let FleetReport { generated, replications, accounts, not_replicated, not_managed, unknown, .. } = report;
+    let sentence = report.headline(str::to_owned);
     let verdict = if report.is_wrong() { "verdict attention" } else { "verdict" };
     let changed: Vec<&ReplicationView> =
         replications.iter().filter(|view| view.drift_count > 0 || view.last_correction.is_some()).collect();
@@ -38,14 +37,14 @@ pub fn page(report: &FleetReport) -> String {
                 meta http-equiv="Content-Security-Policy" content=(policy());
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { "S3 replication: " (summary.sentence()) }
+                title { "S3 replication: " (sentence) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 a class="skip" href="#replications" { "To the replications" }
                 header {
                     h1 { "S3 replication" }
-                    p class=(verdict) { (summary.sentence()) }
+                    p class=(verdict) { (sentence) }
                     p { (report.coverage()) }
                     p class="dim" { "As of " time datetime=(generated) { (generated) } "." }
                 }
@@ -87,7 +86,7 @@ fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Failing => "v wrong",
         Verdict::Delayed | Verdict::Retrying => "v late",
-        Verdict::Waiting | Verdict::Unproven | Verdict::Suspended => "v unsure",
+        Verdict::Waiting | Verdict::Unproven | Verdict::Suspended | Verdict::Disabled => "v unsure",
         Verdict::Applied | Verdict::Arriving => "v well",
     }
 }

@@ -15,7 +15,7 @@ pub fn markdown(report: &FleetReport) -> String {
     let sign = if report.is_wrong() { "✗" } else { worst.unwrap_or(Verdict::Applied).sign() };
     let mut text = format!(
         "# S3 replication\n\n{sign} **{}**\n\n{}\n\nAs of {}.\n",
-        report.summary.sentence(),
+        report.headline(escaped),
         report.coverage(),
         report.generated
     );

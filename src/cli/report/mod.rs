@@ -88,7 +88,7 @@ pub async fn report(args: ReportArgs, typed: &'static str) -> Result<ExitCode, R
         None => print(&text)?,
         Some(file) => {
             std::fs::write(file, text).map_err(|e| PrintError(format!("{}: {e}", file.display())))?;
-            print(&format!("{}\n→ {}\n", report.summary.sentence(), file.display()))?;
+            print(&format!("{}\n→ {}\n", report.headline(str::to_owned), file.display()))?;
         }
     }
     Ok(if report.is_wrong() { ExitCode::from(WRONG) } else { ExitCode::SUCCESS })

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use crate::api::{
     AwsResource, BucketReplicationStatus, BucketStatus, ConditionType, DriftEntry, ReadyStatus, Reason,
 };
-use crate::iam::arn::role_of_arn;
-use crate::replication::desired::{DesiredBucket, DesiredRole};
+use crate::iam::arn::{bucket_of_arn, role_of_arn};
+use crate::replication::desired::{Desired, DesiredBucket, DesiredRole};
 use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::observed::{ObservedBucket, VersioningStatus};
 use crate::replication::outcome::{Contested, Outcome};
@@ -82,18 +82,32 @@ impl<'a> StatusBuilder<'a> {
         if !self.remaining.is_empty() {
             return ready(Reason::Drifted, differs(self.remaining.iter()));
         }
-        let desired = self.input.desired;
-        let destinations: Vec<&str> = desired.destinations.iter().map(|d| d.name.as_str()).collect();
-        let rules = desired.rules.len();
-        ready(
-            Reason::Applied,
-            format!(
-                "bucket {} replicates to {} ({rules} rule{})",
-                desired.source.name,
-                list(destinations.into_iter().map(str::to_owned)),
-                if rules == 1 { "" } else { "s" }
-            ),
-        )
+        ready(Reason::Applied, self.applied_message())
+    }
+
+    /// What the settings do that are as the spec says: S3 replicates by the enabled rules alone.
+    fn applied_message(&self) -> String {
+        let Desired { source, destinations, rules, .. } = self.input.desired;
+        let bucket = &source.name;
+        let enabled: BTreeSet<&str> = rules
+            .values()
+            .filter(|rule| rule.status.is_enabled())
+            .map(|rule| bucket_of_arn(&rule.destination.bucket))
+            .collect();
+        let all = rules.len();
+        let disabled = rules.values().filter(|rule| !rule.status.is_enabled()).count();
+        let rules = if all == 1 { "rule" } else { "rules" };
+        if enabled.is_empty() {
+            return format!(
+                "every rule of bucket {bucket} is disabled, so that S3 replicates nothing from it ({all} {rules}); to replicate, set rules[].status: Enabled"
+            );
+        }
+        let names = destinations.iter().map(|d| &d.name).filter(|name| enabled.contains(name.as_str()));
+        let names = list(names.cloned());
+        match disabled {
+            0 => format!("bucket {bucket} replicates to {names} ({all} {rules})"),
+            disabled => format!("bucket {bucket} replicates to {names} ({disabled} of {all} rules disabled)"),
+        }
     }
 
     pub fn versioning(&self) -> ConditionDraft {

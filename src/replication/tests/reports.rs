@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use jiff::Timestamp;
 
-use crate::api::{BucketReplicationStatus, ConditionType, Interval, ManagementPolicy, Reason};
+use crate::api::{BucketReplicationStatus, ConditionType, Interval, ManagementPolicy, Reason, Switch};
 use crate::replication::health::Evidence;
 use crate::replication::status::{Contested, Outcome, StatusContext, StatusReport, report, stopped};
 use crate::replication::tests::model::bucket_in;
@@ -61,6 +61,42 @@ fn an_applied_plan_is_ready_and_remembered() {
     assert_eq!(report.status.applied_hash, Some(case.desired().hash()));
     assert_eq!(report.events.len(), 1, "one event names all writes");
     assert_eq!(report.status.drift_count, Some(0));
+}
+
+#[test]
+fn ready_does_not_claim_that_a_disabled_rule_replicates() {
+    let message = |disabled: &[bool]| {
+        let mut case = quickstart_case();
+        let first = case.spec.rules[0].clone();
+        case.spec.rules.clear();
+        for (n, disabled) in disabled.iter().enumerate() {
+            let mut rule = first.clone();
+            (rule.id, rule.priority) = (format!("rule-{n}"), Some(i32::try_from(n).unwrap()));
+            rule.destination.bucket = format!("copy-{n}");
+            rule.status = disabled.then_some(Switch::Disabled);
+            case.observed
+                .destinations
+                .insert(rule.destination.bucket.clone(), bucket_in("eu-west-1", VersioningStatus::Disabled));
+            case.spec.rules.push(rule);
+        }
+        let report = reported(&case, &all_done(&case), &at(1, &BucketReplicationStatus::default()));
+        let ready = report.status.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
+        assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("True", "Applied"), "{}", ready.message);
+        ready.message.clone()
+    };
+    assert_eq!(
+        message(&[false, false]),
+        "bucket source-bucket-us-east-1 replicates to copy-0; copy-1 (2 rules)"
+    );
+    assert_eq!(
+        message(&[true, false, true]),
+        "bucket source-bucket-us-east-1 replicates to copy-1 (2 of 3 rules disabled)"
+    );
+    for all in [vec![true], vec![true, true]] {
+        let none = message(&all);
+        assert!(none.starts_with("every rule of bucket source-bucket-us-east-1 is disabled"), "{none}");
+        assert!(none.contains("S3 replicates nothing") && !none.contains("replicates to"), "{none}");
+    }
 }
 
 #[test]

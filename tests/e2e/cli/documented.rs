@@ -204,8 +204,8 @@ async fn type_in_the_command_line(terminal: &Terminal<'_>) -> Result<()> {
 
     let shown = terminal.type_in(COMMAND_LINE, "status -A -o json").await?;
     let (people, program) = shown.split_once("\n{\n").context("no JSON at the end")?;
-    ensure!(people.starts_with("The replication is well: "), "all of them: {shown}");
-    ensure!(people.contains(&format!("✓ {full_name}: ")), "one as a tree, and the watch: {shown}");
+    ensure!(people.starts_with("The replication is disabled."), "all of them: {shown}");
+    ensure!(people.contains(&format!("○ {full_name}: ")), "one as a tree, and the watch: {shown}");
     ensure!(program.contains(r#""total": 1"#), "{shown}");
 
     let shown = terminal.type_in(COMMAND_LINE, "check orders").await?;
@@ -213,7 +213,7 @@ async fn type_in_the_command_line(terminal: &Terminal<'_>) -> Result<()> {
     terminal.wait_for("Applied").await?;
 
     let shown = terminal.type_in(COMMAND_LINE, "report --from report.json").await?;
-    ensure!(shown.contains("✓ **The replication is well"), "{shown}");
+    ensure!(shown.contains("○ **The replication is disabled.**"), "{shown}");
     let page = fs::read_to_string(terminal.directory.join("report.html"))?;
     ensure!(page.contains(NAME), "{page}");
 

@@ -247,11 +247,13 @@ async fn one_account_of_two_that_cannot_be_read_is_unclear_and_named() -> Result
     let both = ["--account", &names[0], "--account", &names[1]];
     let (code, text, error) = orphans(&world, &both).await?;
     assert_eq!(code, Some(2), "{text}{error}");
-    assert!(error.contains(&format!("unclear: account {other}: ")), "{error}");
+    assert!(error.contains(&format!("unknown: account {other}: ")), "{error}");
+    assert!(text.contains(&format!("account {other} could not be read")), "{text}");
     assert!(error.contains("iam:ListRoles"), "the action to allow: {error}");
 
     world.proxy.inject(Fault::always(lists, denied));
     let (code, text, error) = orphans(&world, &both).await?;
     assert_eq!(code, Some(1), "nothing could be read: {text}{error}");
+    assert!(!text.contains("Nothing is left over"), "{text}");
     Ok(())
 }

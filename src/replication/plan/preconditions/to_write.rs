@@ -17,7 +17,7 @@ use crate::replication::observed::{ObservedBucket, Versioning};
 use crate::replication::plan::input::PlanInput;
 use crate::replication::plan::transition::{TransitionPolicies, exact_while_unread};
 use crate::replication::refusal::Refusal;
-use crate::replication::resource_id::{is_named_by, is_same_key, owner_of};
+use crate::replication::resource_id::{ADOPT_IT, ONLY_TAGGED, is_named_by, is_same_key, owner_of};
 
 /// The managed role is this resource's, or may be adopted.
 pub(crate) fn require_role_ours(input: &PlanInput<'_>, _: &[DriftEntry]) -> Result<(), Refusal> {
@@ -40,7 +40,7 @@ pub(crate) fn require_role_ours(input: &PlanInput<'_>, _: &[DriftEntry]) -> Resu
     // creator can hand it over by tagging it.
     if let Some(account) = input.account().filter(|_| !is_named_by(&held.tags, id)) {
         return refuse(format!(
-            "role {} exists and {}, and AwsAccount {} allows adopting only roles tagged for this resource; choose another role.name, or have the owner of the role tag it with s3replication.dev/namespace={} and s3replication.dev/name={}",
+            "role {} exists and {}, and AwsAccount {} {ONLY_TAGGED}; choose another role.name, or have the owner of the role tag it with s3replication.dev/namespace={} and s3replication.dev/name={}",
             held.arn,
             owner_of(&held.tags, id),
             account.name,
@@ -52,7 +52,7 @@ pub(crate) fn require_role_ours(input: &PlanInput<'_>, _: &[DriftEntry]) -> Resu
         return Ok(());
     }
     refuse(format!(
-        "role {} exists and {}; choose another role.name, use it as it is by role.arn, or set adoptionPolicy: Adopt to take it over",
+        "role {} exists and {}; choose another role.name, use it as it is by role.arn, or {ADOPT_IT}",
         held.arn,
         owner_of(&held.tags, id)
     ))
