@@ -166,6 +166,12 @@ impl Memory {
         self.0.lock().late_until = Some(until);
     }
 
+    /// Whether the cache may lack what happened just before this term began.
+    pub fn is_term_new(&self, now: Instant) -> bool {
+        let began = self.0.lock().term_began;
+        began.is_some_and(|(began, _)| now.duration_since(began) < TERM_LAG)
+    }
+
     /// What is remembered and decided by, as text, with ages in place of times: equal memories have equal texts.
     #[cfg(any(test, feature = "simulation"))]
     pub fn fingerprint(&self, now: Instant) -> String {
