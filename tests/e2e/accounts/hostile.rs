@@ -10,7 +10,7 @@ use rig::usage::{MemorySampler, Usage};
 use rig::world::World;
 use serde_json::{Value, json};
 
-use crate::support::{operator_of, patch, reason};
+use crate::support::{operator_of, patch, reason, turn_of_a_busy_test};
 
 /// The resource of the second tenant.
 const VICTIM: &str = "victim";
@@ -71,6 +71,7 @@ impl<'a> Tenants<'a> {
 /// The operator must not keep the names of before: 120 changes would leave nine mebibytes.
 #[tokio::test]
 async fn names_of_accounts_that_do_not_exist_are_not_kept() -> Result<()> {
+    let _turn = turn_of_a_busy_test().await;
     const CHANGES: usize = 120;
     let world = World::new("hostile-names").await?;
     let tenants = Tenants::new(&world).await?;
@@ -91,6 +92,7 @@ async fn names_of_accounts_that_do_not_exist_are_not_kept() -> Result<()> {
 
 #[tokio::test]
 async fn objects_as_large_as_etcd_stores_take_a_bounded_multiple_of_their_size() -> Result<()> {
+    let _turn = turn_of_a_busy_test().await;
     const OBJECTS: usize = 6;
     let world = World::new("hostile-large").await?;
     let tenants = Tenants::new(&world).await?;
@@ -108,6 +110,7 @@ async fn objects_as_large_as_etcd_stores_take_a_bounded_multiple_of_their_size()
 
 #[tokio::test]
 async fn objects_that_are_created_and_deleted_cost_no_request_to_aws_and_leave_nothing() -> Result<()> {
+    let _turn = turn_of_a_busy_test().await;
     const OBJECTS: usize = 300;
     let world = World::with_insight("hostile-churn").await?;
     let tenants = Tenants::new(&world).await?;
@@ -134,6 +137,7 @@ async fn objects_that_are_created_and_deleted_cost_no_request_to_aws_and_leave_n
 
 #[tokio::test]
 async fn keys_in_regions_that_do_not_exist_are_never_asked_for() -> Result<()> {
+    let _turn = turn_of_a_busy_test().await;
     let world = World::new("hostile-regions").await?;
     let tenants = Tenants::new(&world).await?;
     tenants.attack(Attack::InventedRegions, 1000).await?;
@@ -151,6 +155,7 @@ async fn keys_in_regions_that_do_not_exist_are_never_asked_for() -> Result<()> {
 /// Each deletion frees the source for the others: the operator considers the next owner, and not all of them each time.
 #[tokio::test]
 async fn the_deletion_of_all_resources_of_a_source_costs_each_of_them_a_few_requests() -> Result<()> {
+    let _turn = turn_of_a_busy_test().await;
     const RESOURCES: usize = 150;
     let world = World::with_insight("hostile-source").await?;
     let tenants = Tenants::new(&world).await?;
@@ -170,6 +175,7 @@ async fn the_deletion_of_all_resources_of_a_source_costs_each_of_them_a_few_requ
 
 #[tokio::test]
 async fn requests_for_checks_in_a_loop_cost_one_check_in_ten_seconds() -> Result<()> {
+    let _turn = turn_of_a_busy_test().await;
     const REQUESTS: usize = 100;
     let world = World::new("hostile-loop").await?;
     let tenants = Tenants::new(&world).await?;

@@ -9,7 +9,9 @@ use rig::world::{DEADLINE, World};
 use serde_json::json;
 
 use super::backfill;
-use crate::support::{DESTINATION_REGION, SOURCE_REGION, check_now, operator_of, replication};
+use crate::support::{
+    DESTINATION_REGION, SOURCE_REGION, check_now, operator_of, replication, turn_of_a_busy_test,
+};
 
 const COUNT: usize = 100;
 
@@ -29,6 +31,7 @@ async fn replicate(world: &World, name: &str) -> Result<()> {
 
 #[tokio::test]
 async fn a_hundred_backfills_make_few_calls_each_and_another_resource_is_checked_meanwhile() -> Result<()> {
+    let _turn = turn_of_a_busy_test().await;
     let world = World::new("backfill-many").await?;
     let _operator = operator_of(&world).args(["--backfill-settle", "0"]).start().await?;
     replicate(&world, "other").await?;

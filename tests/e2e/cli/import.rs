@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use aws_sdk_s3::types as s3;
 use rig::world::World;
 
-use crate::support::{operator_of, person, plan, reason};
+use crate::support::{operator_of, person, plan, reason, turn_of_a_busy_test};
 
 const TRUST: &str = r#"{"Version": "2012-10-17", "Statement": [{
     "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sts:AssumeRole"}]}"#;
@@ -205,6 +205,7 @@ const BUCKETS: usize = 200;
 #[tokio::test]
 async fn a_whole_account_becomes_files_that_change_nothing_when_they_are_applied() -> Result<()> {
     use futures::{StreamExt, TryStreamExt};
+    let _turn = turn_of_a_busy_test().await;
     let world = World::new("import-files").await?;
     let (odd, destination, role) = by_hand(&world).await?;
     let rule = full("r", 1, &destination)?;

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     check_now, operator_of, person, reason, replication, request_check, see_own_writes, strings,
+    turn_of_a_busy_test,
 };
 
 const ROLE: &str = "orders-role";
@@ -289,6 +290,7 @@ async fn live_until_named(world: &World, resource: &Value, action: &str) -> Resu
 
 #[tokio::test]
 async fn each_action_of_the_printed_policy_is_needed_and_named_when_it_is_missing() -> Result<()> {
+    let _turn = turn_of_a_busy_test().await;
     let (world, resource) = scene("needed").await?;
     let all = actions(&printed(&world, &[&resource]).await?);
     assert!(NOT_NEEDED_HERE.iter().all(|action| all.contains(*action)), "{all:?}");

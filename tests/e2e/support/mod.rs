@@ -6,8 +6,16 @@ use anyhow::{Context, Result};
 use rig::operator::{Operator, OperatorBuilder};
 use rig::world::{World, condition};
 use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
 
 pub use scene::{DESTINATION_REGION, NAME, POLICY, ROLE, SOURCE_REGION, Scene, SceneBuilder};
+
+/// The turn of a test that keeps the processors busy for seconds: one such test at a time, so that the others, which mostly
+/// wait, get their answers meanwhile.
+pub async fn turn_of_a_busy_test() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    TURN.lock().await
+}
 
 /// The operator of this world, ready to be started.
 pub fn operator_of(world: &World) -> OperatorBuilder {
