@@ -17,6 +17,14 @@ use crate::replication::resource_id::names_owner;
 /// The value that stands for nothing in `want` and `got` of a difference.
 pub const ABSENT: &str = "absent";
 
+/// How the path of a grant in a role's trust policy begins.
+pub const TRUST_POLICY: &str = "trustPolicy";
+
+/// Whether a difference of a role, by its path, is one of its trust policy.
+pub fn is_in_trust_policy(path: &str) -> bool {
+    path.strip_prefix(TRUST_POLICY).is_some_and(|rest| rest.starts_with(' '))
+}
+
 /// The name of the inline policy the operator keeps on a managed role.
 pub const ROLE_POLICY_NAME: &str = "s3-replication";
 
@@ -195,13 +203,11 @@ impl Step {
     pub fn settles(&self, difference: &DriftEntry) -> bool {
         let DriftEntry { resource, name, path, .. } = difference;
         let tag = path.strip_prefix("tags.");
-        if let Step::PutRolePolicy { expands: true, .. } | Step::PutBucketPolicy { expands: true, .. } = self
+        if let Step::PutRolePolicy { expands: true, .. }
+        | Step::PutBucketPolicy { expands: true, .. }
+        | Step::UpdateTrustPolicy { expands: true, .. } = self
             && difference.want == ABSENT
         {
-            return false;
-        }
-        // One difference stands for the whole policy.
-        if let Step::UpdateTrustPolicy { expands: true, .. } = self {
             return false;
         }
         name == self.subject()
@@ -211,7 +217,7 @@ impl Step {
                 | (Step::PutRolePolicy { .. }, AwsResource::RolePolicy)
                 | (Step::PutBucketPolicy { .. }, AwsResource::DestinationBucketPolicy)
                 | (Step::PutReplication { .. }, AwsResource::ReplicationConfiguration) => true,
-                (Step::UpdateTrustPolicy { .. }, AwsResource::Role) => path == "trustPolicy",
+                (Step::UpdateTrustPolicy { .. }, AwsResource::Role) => is_in_trust_policy(path),
                 (
                     Step::PutPermissionsBoundary { .. } | Step::DeletePermissionsBoundary { .. },
                     AwsResource::Role,

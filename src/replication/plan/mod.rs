@@ -35,7 +35,7 @@ use crate::replication::plan::unread::{
 use crate::replication::refusal::Refusal;
 use crate::replication::resource::Replication;
 use crate::replication::resource_id::{ResourceId, is_owner_tag};
-use crate::replication::step::{RoleDocuments, Step};
+use crate::replication::step::{RoleDocuments, Step, is_in_trust_policy};
 
 /// What is to be done, and why.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -303,7 +303,7 @@ fn role_steps(input: &PlanInput<'_>, role: &ManagedRole, differences: &[DriftEnt
     }
     let of_role = || differences.iter().filter(|d| d.resource == AwsResource::Role);
     let mut steps = Vec::new();
-    if of_role().any(|d| d.path == "trustPolicy") {
+    if of_role().any(|d| is_in_trust_policy(&d.path)) {
         let held = input.observed.role.iter().flatten().next().map(|held| &held.trust);
         let written = held.and_then(|held| policy_in_place_of(input, held, &role.trust));
         steps.extend(written.map(|PolicyToWrite { document, expands }| Step::UpdateTrustPolicy {

@@ -111,7 +111,8 @@ fn a_role_that_lost_its_rights_gets_them_back_beside_what_others_gave_it_while_t
     scene.check();
     assert_eq!(scene.writes_to_aws(), [""; 0], "it grants all that is needed");
     let corrected = scene.status()["lastCorrection"]["items"].to_string();
-    assert!(!corrected.contains("theirs") && !corrected.contains("trustPolicy"), "{corrected}");
+    assert!(corrected.contains("trustPolicy sts:AssumeRole by Service:s3.amazonaws.com"), "{corrected}");
+    assert!(!corrected.contains("theirs") && !corrected.contains(&format!("AWS:{THERE}")), "{corrected}");
 
     allow_all(&scene);
     scene.check();
