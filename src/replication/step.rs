@@ -185,7 +185,10 @@ impl Step {
                 Step::PutRolePolicy { role, .. },
                 Step::CreateRole { role: other, .. } | Step::PutPermissionsBoundary { role: other, .. },
             )
-            | (Step::DeleteRole { role }, Step::DeleteRolePolicy { role: other }) => role == other,
+            | (
+                Step::DeleteRole { role } | Step::UntagRole { role, .. },
+                Step::DeleteRolePolicy { role: other },
+            ) => role == other,
             // A role that is taken over is written only once its tags name the new owner.
             (Step::PutRolePolicy { role, .. }, Step::TagRole { role: other, tags }) => {
                 role == other && names_owner(tags)
@@ -194,9 +197,11 @@ impl Step {
         }
     }
 
-    /// Whether some of the rules that this step writes may not be written: S3 does not confirm whose their destinations are.
+    /// Whether some of the rules that this step writes may not be written: S3 does not confirm whose their destinations are, or
+    /// nothing shows that the role lets objects through to them.
     pub fn is_refused_in_part(&self) -> bool {
-        matches!(self, Step::PutReplication { lacking, .. } if !lacking.unconfirmed.is_empty())
+        let Step::PutReplication { lacking, .. } = self else { return false };
+        !lacking.unconfirmed.is_empty() || !lacking.unseen.is_empty()
     }
 
     /// Whether a difference is gone once this step is done.

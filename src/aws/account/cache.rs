@@ -170,21 +170,21 @@ impl Buckets {
         held
     }
 
-    /// Whether a bucket has Object Lock, as remembered or by `read` now; `fresh`: by `read` now. `None`: it cannot be
-    /// read, which stops nothing: the role keeps the rights that it has.
+    /// Whether a bucket has Object Lock, as remembered or by `read` now; `fresh`: by `read` now. A failure stops nothing:
+    /// the role keeps the rights that it has.
     pub async fn object_lock(
         &self,
         bucket: &BucketKey,
         fresh: bool,
         read: impl Future<Output = Read<bool>>,
-    ) -> Option<bool> {
+    ) -> Read<bool> {
         let held = self.object_lock.get(bucket, fresh, read).await;
         if let Err(failure) = &held
             && failure.class != FailureClass::Denied
         {
             warn!(bucket = %bucket.name, detail = failure.message(), "cannot read whether the bucket has Object Lock");
         }
-        held.ok()
+        held
     }
 
     pub async fn versioning_changed(&self, bucket: &BucketKey) {
@@ -332,10 +332,10 @@ mod tests {
     async fn a_requested_check_reads_object_lock_and_keys_anew() {
         let (buckets, bucket) = (Buckets::new(), orders_of("111122223333"));
         let ask = async |fresh, answer| buckets.object_lock(&bucket, fresh, async { Ok(answer) }).await;
-        assert_eq!(ask(false, false).await, Some(false));
-        assert_eq!(ask(false, true).await, Some(false), "it is remembered");
-        assert_eq!(ask(true, true).await, Some(true));
-        assert_eq!(ask(false, false).await, Some(true), "it is remembered");
+        assert_eq!(ask(false, false).await, Ok(false));
+        assert_eq!(ask(false, true).await, Ok(false), "it is remembered");
+        assert_eq!(ask(true, true).await, Ok(true));
+        assert_eq!(ask(false, false).await, Ok(true), "it is remembered");
 
         let keys = Keys::new();
         let key = |state: &str| {
@@ -358,15 +358,15 @@ mod tests {
         for class in [FailureClass::Denied, FailureClass::Unavailable] {
             assert_eq!(
                 buckets.object_lock(&bucket, false, async { failure(class) }).await,
-                None,
+                failure(class),
                 "{class:?}"
             );
             buckets.forget(&bucket).await;
         }
-        assert_eq!(buckets.object_lock(&bucket, false, async { Ok(true) }).await, Some(true));
+        assert_eq!(buckets.object_lock(&bucket, false, async { Ok(true) }).await, Ok(true));
         for class in [FailureClass::Unavailable, FailureClass::Denied] {
             let read = async { failure(class) };
-            assert_eq!(buckets.object_lock(&bucket, true, read).await, Some(true), "{class:?}");
+            assert_eq!(buckets.object_lock(&bucket, true, read).await, Ok(true), "{class:?}");
         }
     }
 
