@@ -100,6 +100,8 @@ pub struct Buckets {
     locations: Arc<Mutex<Locations>>,
     versioning: Cache<BucketKey, Read<Versioning>>,
     object_lock: Stable<BucketKey, bool>,
+    /// Buckets of which S3 denied not long ago to say whose they are.
+    denied_owners: Cache<BucketKey, ()>,
     contradictions: Cache<BucketKey, Contradiction>,
 }
 
@@ -116,6 +118,7 @@ impl Buckets {
             locations: Arc::default(),
             versioning: Cache::builder().max_capacity(CAPACITY).time_to_live(SHARED_TTL).build(),
             object_lock: Stable::new(|_| true),
+            denied_owners: Cache::builder().max_capacity(CAPACITY).time_to_live(STABLE_TTL).build(),
             contradictions: Cache::builder().max_capacity(CAPACITY).time_to_live(DENIED_TTL).build(),
         }
     }
@@ -137,6 +140,16 @@ impl Buckets {
         self.locations.lock().by_bucket.remove(bucket);
         self.versioning.invalidate(bucket).await;
         self.object_lock.0.invalidate(bucket).await;
+    }
+
+    /// Whether S3 is to be asked again whose a bucket is, after it denied an answer. A right that was granted meanwhile must not
+    /// stay unseen, and asking at each check would cost a call at each.
+    pub async fn asks_owner_again(&self, bucket: &BucketKey, fresh: bool) -> bool {
+        let asks = fresh || !self.denied_owners.contains_key(bucket);
+        if asks {
+            self.denied_owners.insert(bucket.clone(), ()).await;
+        }
+        asks
     }
 
     /// Notes that a bucket is not in a Region, and which Region S3 named there instead.
@@ -350,6 +363,15 @@ mod tests {
         assert_eq!(read(false, &pending).await, enabled, "it is remembered");
         assert_eq!(read(true, &pending).await, pending);
         assert_eq!(read(false, &enabled).await, enabled, "a key that cannot be used is read each time");
+    }
+
+    #[tokio::test]
+    async fn whose_a_bucket_is_is_asked_again_by_a_requested_check_and_after_a_while() {
+        let (buckets, bucket) = (Buckets::new(), orders_of("111122223333"));
+        assert!(buckets.asks_owner_again(&bucket, false).await);
+        assert!(!buckets.asks_owner_again(&bucket, false).await, "the denial is remembered");
+        assert!(buckets.asks_owner_again(&bucket, true).await);
+        assert!(buckets.asks_owner_again(&orders_of("444455556666"), false).await);
     }
 
     #[tokio::test]

@@ -320,8 +320,12 @@ async fn read_bucket(
             }
             unseen(if bucket.region.is_some() { wrong_region_in_spec(failure, region) } else { failure })
         }
-        // An earlier confirmation holds no longer: the name may have passed to another account.
-        (FailureClass::Denied, OwnerCheck::NotChecked | OwnerCheck::Confirmed) => {
+        (FailureClass::Denied, OwnerCheck::Denied) if !aws.buckets().asks_owner_again(&key, fresh).await => {
+            found(Err(failure), false)
+        }
+        // An earlier confirmation holds no longer: the name may have passed to another account. An earlier denial may not
+        // either: the right may have been granted.
+        (FailureClass::Denied, _) => {
             let answer = head(aws, region, name, Some(expected)).await;
             let owner = match ask_owner(aws, region, name, &answer).await {
                 BucketOwnership::Confirmed => OwnerCheck::Confirmed,

@@ -9,7 +9,9 @@ use crate::replication::health::Evidence;
 use crate::replication::status::{Contested, Outcome, StatusContext, StatusReport, report, stopped};
 use crate::replication::tests::model::{bucket_in, execute};
 use crate::replication::tests::{Case, nothing_but, quickstart};
-use crate::replication::{Failure, FailureClass, Observed, ObservedBucket, Refusal, VersioningStatus};
+use crate::replication::{
+    Configuration, Failure, FailureClass, Observed, ObservedBucket, Refusal, Step, VersioningStatus,
+};
 
 fn quickstart_case() -> Case {
     let bucket = |region| bucket_in(region, VersioningStatus::Disabled);
@@ -327,4 +329,33 @@ fn every_read_that_is_denied_is_named_in_the_status_with_its_action_and_subject(
             );
         }
     }
+}
+
+#[test]
+fn a_refusal_of_a_configuration_names_the_fields_that_it_may_be_about() {
+    let case = quickstart_case();
+    let refused = |detail: &str, edit: fn(&mut Configuration)| {
+        let mut step = case.plan().steps().last().unwrap().clone();
+        let Step::PutReplication { configuration, .. } = &mut step else { panic!("{step}") };
+        edit(configuration);
+        let failure =
+            Failure::new(FailureClass::Invalid, "s3:PutReplicationConfiguration", "source-bucket", detail);
+        let outcome = Outcome { failed: vec![(step, failure)], ..Outcome::default() };
+        let report = reported(&case, &outcome, &at(1, &BucketReplicationStatus::default()));
+        report.status.conditions[0].message.clone()
+    };
+    let encrypted: fn(&mut Configuration) = |configuration| {
+        let mut rule = configuration.rules.values().next().unwrap().clone();
+        rule.destination.kms_key = Some("arn:aws:kms:eu-west-1:111122223333:key/k".to_owned());
+        configuration.rules.insert("encrypted".to_owned(), rule);
+    };
+    let message = refused("Invalid ReplicaKmsKeyID ARN.", encrypted);
+    assert!(
+        message.ends_with("Invalid ReplicaKmsKeyID ARN.; correct rules[encrypted].destination.kmsKeyArn"),
+        "{message}"
+    );
+    let message = refused("The Storage Class is not valid for this bucket", |_| {});
+    assert!(message.ends_with("; correct rules[ReplicateToEU].destination.storageClass"), "{message}");
+    let message = refused("AccessControlTranslation is not supported", |_| {});
+    assert!(message.ends_with("AccessControlTranslation is not supported"), "no rule has one: {message}");
 }
