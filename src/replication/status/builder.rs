@@ -91,12 +91,12 @@ impl<'a> StatusBuilder<'a> {
     /// What of a changed spec waits for a read that failed. `refusal`: what the status says of that read.
     fn waits_for_reads(&self, refusal: &str) -> Option<String> {
         let is_change = !self.plan.drift && self.context.previous.applied_hash.is_some();
-        let uncompared = uncompared(self.input);
-        if !is_change || !uncompared.iter().any(|(_, failure)| refusal.contains(&failure.message())) {
+        let unread = uncompared(self.input);
+        if !is_change || !unread.iter().any(|(_, failure)| refusal.contains(&failure.message())) {
             return None;
         }
         let mut waiting: Vec<String> = Vec::new();
-        let hidden = uncompared.into_iter().map(|(part, _)| format!("what it changes in {part}"));
+        let hidden = unread.into_iter().map(|(part, _)| format!("what it changes in {part}"));
         for part in self.remaining.iter().map(part_of).chain(hidden) {
             if !waiting.contains(&part) {
                 waiting.push(part);

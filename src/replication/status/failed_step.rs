@@ -19,9 +19,12 @@ use crate::replication::step::Step;
 /// How long IAM may take to show a new role everywhere, with room to spare.
 const ROLE_SETTLES: SignedDuration = SignedDuration::from_mins(2);
 
+/// Whether a rule sets a field.
+type IsSet = fn(&Rule) -> bool;
+
 /// Elements of a configuration that S3 names where it refuses one, and the field of the spec for each, with whether a rule sets
 /// it. S3 does not say which rule it means.
-const ELEMENTS: [(&str, &str, fn(&Rule) -> bool); 6] = [
+const ELEMENTS: [(&str, &str, IsSet); 6] = [
     ("ReplicaKmsKeyID", "destination.kmsKeyArn", |rule| rule.destination.kms_key.is_some()),
     ("StorageClass", "destination.storageClass", |rule| rule.destination.storage_class.is_some()),
     ("AccessControlTranslation", "destination.ownership", |rule| rule.destination.ownership.is_some()),

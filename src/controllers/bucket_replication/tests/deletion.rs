@@ -283,9 +283,9 @@ fn a_deletion_whose_account_is_gone_names_three_ways_out_each_with_its_command()
         });
         let mut scene = Scene::new();
         scene.account("here", account.clone());
-        let mut spec = spec();
-        spec["source"]["accountRef"] = json!("here");
-        scene.apply(spec);
+        let mut under_account = spec();
+        under_account["source"]["accountRef"] = json!("here");
+        scene.apply(under_account);
         scene.check();
         scene.wait_a_minute();
         scene.cluster.with(|server| server.delete(&ObjectName::account("here")));
