@@ -31,7 +31,7 @@ pub fn assess(replication: Replication<'_>, read_set: ReadSet, observed: Observe
 fn desired_state(replication: &Replication<'_>, read_set: &ReadSet, observed: &Observed) -> Desired {
     let discovered = read_set.discovered(observed);
     let first = Desired::new(replication, &discovered);
-    if observed.object_lock.is_some() || discovered.object_lock {
+    if observed.has_object_lock().is_some() || discovered.object_lock {
         return first;
     }
     let with_locks = Desired::new(replication, &Discovered { object_lock: true, ..discovered });

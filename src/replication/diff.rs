@@ -17,7 +17,7 @@ use crate::replication::configuration::{Configuration, Rule, RuleDestination, Ru
 use crate::replication::desired::{Desired, DesiredBucket, DesiredRole, ManagedRole};
 use crate::replication::observed::{Caller, Observed, ObservedBucket, ObservedRole, VersioningStatus};
 use crate::replication::resource_id::value_of;
-use crate::replication::step::ABSENT;
+use crate::replication::step::{ABSENT, TRUST_POLICY};
 
 /// Every field in which AWS differs from the desired state, in the order in which it would be corrected. A part that
 /// could not be read has no differences.
@@ -69,11 +69,10 @@ fn role_differences(
         return vec![entry(AwsResource::Role, name, "arn".to_owned(), Some(arn), None)];
     };
     let mut found = Vec::new();
-    let trust = trust.to_value();
-    if !compare(&trust, &held.trust).is_empty() {
-        let (want, got) = (trust.to_string(), held.trust.to_string());
-        found.push(entry(AwsResource::Role, name, "trustPolicy".to_owned(), Some(&want), Some(&got)));
-    }
+    found.extend(compare(&trust.to_value(), &held.trust).into_iter().map(|d| {
+        let path = format!("{TRUST_POLICY} {}", d.path);
+        entry(AwsResource::Role, name, path, d.want.as_deref(), d.got.as_deref())
+    }));
     let (want, got) = (permissions_boundary.as_deref(), held.permissions_boundary.as_deref());
     if want != got {
         found.push(entry(AwsResource::Role, name, "permissionsBoundary".to_owned(), want, got));

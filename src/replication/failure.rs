@@ -186,6 +186,15 @@ impl Failure {
             FailureClass::WrongRegion => format!(
                 "{action} on {subject} went to the wrong Region ({answer}); its Region is looked up again"
             ),
+            FailureClass::Invalid if self.code.starts_with("LimitExceeded") => {
+                let remedy = match action.as_ref() {
+                    "iam:PutRolePolicy" => {
+                        "the inline policies of a role count together: shorten or remove its others"
+                    }
+                    _ => "have the quota raised (Service Quotas), or delete what is not needed any more",
+                };
+                format!("AWS refuses {action} on {subject}: {answer}; {remedy}")
+            }
             FailureClass::Invalid => format!("AWS refuses {action} on {subject}: {answer}"),
             FailureClass::DeleteConflict => format!(
                 "{action} on {subject} is refused because something is still attached to the role ({answer}); detach it"
@@ -267,5 +276,18 @@ mod tests {
         let message = Failure { code: "RegionDisabledException".into(), ..failure }.message();
         assert!(message.contains("not activated STS") && message.contains("AWS_REGION"), "{message}");
         assert!(!message.contains("allow sts:AssumeRole"), "{message}");
+    }
+
+    #[test]
+    fn a_quota_that_is_used_up_has_a_remedy() {
+        let refused = |action: &'static str, detail: &str| {
+            let failure = Failure::new(FailureClass::Invalid, action, "orders-role", detail);
+            Failure { code: "LimitExceeded".to_owned(), ..failure }.message()
+        };
+        let roles = refused("iam:CreateRole", "Cannot exceed quota for RolesPerAccount: 1000");
+        assert!(roles.contains("RolesPerAccount: 1000") && roles.contains("Service Quotas"), "{roles}");
+        let size =
+            refused("iam:PutRolePolicy", "Maximum policy size of 10240 bytes exceeded for role orders-role");
+        assert!(size.contains("inline policies of a role count together"), "{size}");
     }
 }

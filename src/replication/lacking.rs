@@ -18,6 +18,9 @@ pub struct Lacking {
     pub bucket_policies: BTreeSet<String>,
     /// Destinations that may belong to another account than they should.
     pub unconfirmed: BTreeSet<String>,
+    /// Destinations for which nothing shows that the role lets objects through: its policy cannot be read, and no rule in AWS
+    /// needs the same of it.
+    pub unseen: BTreeSet<String>,
     /// The spec asks for something else than what was applied; otherwise what differs is someone else's doing.
     pub is_change: bool,
     /// The configuration in AWS.

@@ -46,8 +46,8 @@ pub struct Observed {
     pub bucket_policies: BTreeMap<String, Read<Option<Value>>>,
     /// The KMS keys that encrypt replicas, by ARN. `None`: there is none.
     pub keys: BTreeMap<String, Read<Option<ObservedKey>>>,
-    /// Whether the source has Object Lock. `None`: that could not be read, or was not.
-    pub object_lock: Option<bool>,
+    /// Whether the source has Object Lock. `None`: that was not read, because no managed role needs to know.
+    pub object_lock: Read<Option<bool>>,
 }
 
 /// A KMS key.
@@ -128,6 +128,11 @@ impl Observed {
     pub fn former_roles_of<'a>(&'a self, id: &'a ResourceId) -> impl Iterator<Item = &'a ObservedRole> {
         let there = self.former_roles.values().filter_map(|read| read.as_ref().ok()?.as_ref());
         there.filter(|role| id.owns(&role.tags))
+    }
+
+    /// Whether the source has Object Lock, as far as that was read.
+    pub fn has_object_lock(&self) -> Option<bool> {
+        self.object_lock.as_ref().ok().copied().flatten()
     }
 
     /// The Region of a bucket, where it is known.

@@ -13,7 +13,8 @@ use crate::replication::diff::is_same_rule;
 use crate::replication::lacking::Lacking;
 use crate::replication::step::Step;
 
-/// The write of the rules that lack nothing by the unfinished steps, and whose destinations have the right owner. `None`: there is no such rule, S3 would refuse the
+/// The write of the rules that lack nothing by the unfinished steps, whose destinations have the right owner, and which the
+/// role is known to serve. `None`: there is no such rule, S3 would refuse the
 /// configuration, something in AWS would break, or nothing would change.
 pub fn part(step: &Step, unfinished: &[&Step]) -> Option<Step> {
     let Step::PutReplication { bucket, configuration: Configuration { role, rules: wanted }, lacking } = step
@@ -29,9 +30,12 @@ pub fn part(step: &Step, unfinished: &[&Step]) -> Option<Step> {
     if unfinished.iter().any(stops) {
         return None;
     }
-    let is_unconfirmed = |rule: &Rule| lacking.unconfirmed.contains(bucket_of_arn(&rule.destination.bucket));
+    let is_refused = |rule: &Rule| {
+        let to = bucket_of_arn(&rule.destination.bucket);
+        lacking.unconfirmed.contains(to) || lacking.unseen.contains(to)
+    };
     let waits =
-        |rule: &Rule| is_unconfirmed(rule) || unfinished.iter().any(|other| waits_for(rule, other, lacking));
+        |rule: &Rule| is_refused(rule) || unfinished.iter().any(|other| waits_for(rule, other, lacking));
     let mut rules: BTreeMap<String, Rule> = wanted.clone();
     rules.retain(|_, rule| !waits(rule));
     if rules.is_empty() {

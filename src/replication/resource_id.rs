@@ -160,6 +160,22 @@ pub fn is_owner_tag(key: &str) -> bool {
     key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'))
 }
 
+/// The tag of a role that a resource took over. It goes along with the role, so that a deletion knows that the operator did not
+/// make it, whatever became of the status.
+pub fn adopted_tag() -> (String, String) {
+    (tag("adopted"), "true".to_owned())
+}
+
+/// Whether a role was made by someone else and taken over.
+pub fn is_adopted(tags: &BTreeMap<String, String>) -> bool {
+    value_of(tags, &tag("adopted")).is_some()
+}
+
+/// The keys of the tags with which a role was taken over. Without them it is nobody's again.
+pub fn owner_keys(tags: &BTreeMap<String, String>) -> Vec<String> {
+    tags.keys().filter(|key| is_owner_tag(key)).cloned().collect()
+}
+
 /// Whether tags name a resource, as those with which a role is taken over do.
 pub fn names_owner(tags: &BTreeMap<String, String>) -> bool {
     [tag("namespace"), tag("name")].iter().all(|key| tags.contains_key(key))

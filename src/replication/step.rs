@@ -17,6 +17,14 @@ use crate::replication::resource_id::names_owner;
 /// The value that stands for nothing in `want` and `got` of a difference.
 pub const ABSENT: &str = "absent";
 
+/// How the path of a grant in a role's trust policy begins.
+pub const TRUST_POLICY: &str = "trustPolicy";
+
+/// Whether a difference of a role, by its path, is one of its trust policy.
+pub fn is_in_trust_policy(path: &str) -> bool {
+    path.strip_prefix(TRUST_POLICY).is_some_and(|rest| rest.starts_with(' '))
+}
+
 /// The name of the inline policy the operator keeps on a managed role.
 pub const ROLE_POLICY_NAME: &str = "s3-replication";
 
@@ -177,7 +185,10 @@ impl Step {
                 Step::PutRolePolicy { role, .. },
                 Step::CreateRole { role: other, .. } | Step::PutPermissionsBoundary { role: other, .. },
             )
-            | (Step::DeleteRole { role }, Step::DeleteRolePolicy { role: other }) => role == other,
+            | (
+                Step::DeleteRole { role } | Step::UntagRole { role, .. },
+                Step::DeleteRolePolicy { role: other },
+            ) => role == other,
             // A role that is taken over is written only once its tags name the new owner.
             (Step::PutRolePolicy { role, .. }, Step::TagRole { role: other, tags }) => {
                 role == other && names_owner(tags)
@@ -186,22 +197,22 @@ impl Step {
         }
     }
 
-    /// Whether some of the rules that this step writes may not be written: S3 does not confirm whose their destinations are.
+    /// Whether some of the rules that this step writes may not be written: S3 does not confirm whose their destinations are, or
+    /// nothing shows that the role lets objects through to them.
     pub fn is_refused_in_part(&self) -> bool {
-        matches!(self, Step::PutReplication { lacking, .. } if !lacking.unconfirmed.is_empty())
+        let Step::PutReplication { lacking, .. } = self else { return false };
+        !lacking.unconfirmed.is_empty() || !lacking.unseen.is_empty()
     }
 
     /// Whether a difference is gone once this step is done.
     pub fn settles(&self, difference: &DriftEntry) -> bool {
         let DriftEntry { resource, name, path, .. } = difference;
         let tag = path.strip_prefix("tags.");
-        if let Step::PutRolePolicy { expands: true, .. } | Step::PutBucketPolicy { expands: true, .. } = self
+        if let Step::PutRolePolicy { expands: true, .. }
+        | Step::PutBucketPolicy { expands: true, .. }
+        | Step::UpdateTrustPolicy { expands: true, .. } = self
             && difference.want == ABSENT
         {
-            return false;
-        }
-        // One difference stands for the whole policy.
-        if let Step::UpdateTrustPolicy { expands: true, .. } = self {
             return false;
         }
         name == self.subject()
@@ -211,7 +222,7 @@ impl Step {
                 | (Step::PutRolePolicy { .. }, AwsResource::RolePolicy)
                 | (Step::PutBucketPolicy { .. }, AwsResource::DestinationBucketPolicy)
                 | (Step::PutReplication { .. }, AwsResource::ReplicationConfiguration) => true,
-                (Step::UpdateTrustPolicy { .. }, AwsResource::Role) => path == "trustPolicy",
+                (Step::UpdateTrustPolicy { .. }, AwsResource::Role) => is_in_trust_policy(path),
                 (
                     Step::PutPermissionsBoundary { .. } | Step::DeletePermissionsBoundary { .. },
                     AwsResource::Role,

@@ -535,7 +535,7 @@ impl Observation<'_> {
                 .collect(),
             bucket_policies: self.bucket_policies(read_set),
             keys: self.keys(read_set),
-            object_lock: self.has_object_lock(source).filter(|_| read_set.role_policy),
+            object_lock: if read_set.role_policy { self.has_object_lock(source).map(Some) } else { Ok(None) },
             unknown_elements: BTreeSet::new(),
         }
     }
@@ -659,10 +659,10 @@ impl Observation<'_> {
         (!foreign).then_some(held.region.as_str())
     }
 
-    fn has_object_lock(&self, source: &BucketRef) -> Option<bool> {
-        self.world.require_readable("s3:GetBucketObjectLockConfiguration", &source.name).ok()?;
+    fn has_object_lock(&self, source: &BucketRef) -> Read<bool> {
+        self.world.require_readable("s3:GetBucketObjectLockConfiguration", &source.name)?;
         let held = self.world.buckets.get(&source.name);
-        Some(held.is_some_and(|held| held.object_lock && held.account_id == self.clients.source))
+        Ok(held.is_some_and(|held| held.object_lock && held.account_id == self.clients.source))
     }
 
     fn bucket_policies(&self, read_set: &ReadSet) -> BTreeMap<String, Read<Option<Value>>> {

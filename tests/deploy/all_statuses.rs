@@ -128,7 +128,7 @@ impl Case {
                 former_roles: BTreeMap::new(),
                 bucket_policies: BTreeMap::new(),
                 keys: BTreeMap::new(),
-                object_lock: Some(false),
+                object_lock: Ok(Some(false)),
             },
             accounts: Accounts::default(),
             applied: false,

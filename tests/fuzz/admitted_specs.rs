@@ -50,7 +50,7 @@ fn only_buckets(read_set: &ReadSet, status: VersioningStatus) -> Observed {
         former_roles: BTreeMap::new(),
         bucket_policies: BTreeMap::new(),
         keys: BTreeMap::new(),
-        object_lock: Some(false),
+        object_lock: Ok(Some(false)),
         unknown_elements: BTreeSet::new(),
     }
 }

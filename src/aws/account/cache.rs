@@ -100,6 +100,8 @@ pub struct Buckets {
     locations: Arc<Mutex<Locations>>,
     versioning: Cache<BucketKey, Read<Versioning>>,
     object_lock: Stable<BucketKey, bool>,
+    /// Buckets of which S3 denied not long ago to say whose they are.
+    denied_owners: Cache<BucketKey, ()>,
     contradictions: Cache<BucketKey, Contradiction>,
 }
 
@@ -116,6 +118,7 @@ impl Buckets {
             locations: Arc::default(),
             versioning: Cache::builder().max_capacity(CAPACITY).time_to_live(SHARED_TTL).build(),
             object_lock: Stable::new(|_| true),
+            denied_owners: Cache::builder().max_capacity(CAPACITY).time_to_live(STABLE_TTL).build(),
             contradictions: Cache::builder().max_capacity(CAPACITY).time_to_live(DENIED_TTL).build(),
         }
     }
@@ -137,6 +140,16 @@ impl Buckets {
         self.locations.lock().by_bucket.remove(bucket);
         self.versioning.invalidate(bucket).await;
         self.object_lock.0.invalidate(bucket).await;
+    }
+
+    /// Whether S3 is to be asked again whose a bucket is, after it denied an answer. A right that was granted meanwhile must not
+    /// stay unseen, and asking at each check would cost a call at each.
+    pub async fn asks_owner_again(&self, bucket: &BucketKey, fresh: bool) -> bool {
+        let asks = fresh || !self.denied_owners.contains_key(bucket);
+        if asks {
+            self.denied_owners.insert(bucket.clone(), ()).await;
+        }
+        asks
     }
 
     /// Notes that a bucket is not in a Region, and which Region S3 named there instead.
@@ -170,21 +183,21 @@ impl Buckets {
         held
     }
 
-    /// Whether a bucket has Object Lock, as remembered or by `read` now; `fresh`: by `read` now. `None`: it cannot be
-    /// read, which stops nothing: the role keeps the rights that it has.
+    /// Whether a bucket has Object Lock, as remembered or by `read` now; `fresh`: by `read` now. A failure stops nothing:
+    /// the role keeps the rights that it has.
     pub async fn object_lock(
         &self,
         bucket: &BucketKey,
         fresh: bool,
         read: impl Future<Output = Read<bool>>,
-    ) -> Option<bool> {
+    ) -> Read<bool> {
         let held = self.object_lock.get(bucket, fresh, read).await;
         if let Err(failure) = &held
             && failure.class != FailureClass::Denied
         {
             warn!(bucket = %bucket.name, detail = failure.message(), "cannot read whether the bucket has Object Lock");
         }
-        held.ok()
+        held
     }
 
     pub async fn versioning_changed(&self, bucket: &BucketKey) {
@@ -332,10 +345,10 @@ mod tests {
     async fn a_requested_check_reads_object_lock_and_keys_anew() {
         let (buckets, bucket) = (Buckets::new(), orders_of("111122223333"));
         let ask = async |fresh, answer| buckets.object_lock(&bucket, fresh, async { Ok(answer) }).await;
-        assert_eq!(ask(false, false).await, Some(false));
-        assert_eq!(ask(false, true).await, Some(false), "it is remembered");
-        assert_eq!(ask(true, true).await, Some(true));
-        assert_eq!(ask(false, false).await, Some(true), "it is remembered");
+        assert_eq!(ask(false, false).await, Ok(false));
+        assert_eq!(ask(false, true).await, Ok(false), "it is remembered");
+        assert_eq!(ask(true, true).await, Ok(true));
+        assert_eq!(ask(false, false).await, Ok(true), "it is remembered");
 
         let keys = Keys::new();
         let key = |state: &str| {
@@ -353,20 +366,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whose_a_bucket_is_is_asked_again_by_a_requested_check_and_after_a_while() {
+        let (buckets, bucket) = (Buckets::new(), orders_of("111122223333"));
+        assert!(buckets.asks_owner_again(&bucket, false).await);
+        assert!(!buckets.asks_owner_again(&bucket, false).await, "the denial is remembered");
+        assert!(buckets.asks_owner_again(&bucket, true).await);
+        assert!(buckets.asks_owner_again(&orders_of("444455556666"), false).await);
+    }
+
+    #[tokio::test]
     async fn a_read_that_only_fails_leaves_what_is_remembered() {
         let (buckets, bucket) = (Buckets::new(), orders_of("111122223333"));
         for class in [FailureClass::Denied, FailureClass::Unavailable] {
             assert_eq!(
                 buckets.object_lock(&bucket, false, async { failure(class) }).await,
-                None,
+                failure(class),
                 "{class:?}"
             );
             buckets.forget(&bucket).await;
         }
-        assert_eq!(buckets.object_lock(&bucket, false, async { Ok(true) }).await, Some(true));
+        assert_eq!(buckets.object_lock(&bucket, false, async { Ok(true) }).await, Ok(true));
         for class in [FailureClass::Unavailable, FailureClass::Denied] {
             let read = async { failure(class) };
-            assert_eq!(buckets.object_lock(&bucket, true, read).await, Some(true), "{class:?}");
+            assert_eq!(buckets.object_lock(&bucket, true, read).await, Ok(true), "{class:?}");
         }
     }
 

@@ -107,7 +107,7 @@ struct ReadAll {
     destinations: BTreeMap<String, ObservedBucket>,
     configuration: Read<Option<HeldConfiguration>>,
     role: RoleRead,
-    object_lock: Option<bool>,
+    object_lock: Read<Option<bool>>,
     bucket_policies: BTreeMap<String, Read<Option<Value>>>,
     keys: BTreeMap<String, Read<Option<ObservedKey>>>,
 }
@@ -192,15 +192,15 @@ async fn read_object_lock_of(
     caller: &Caller,
     read_set: &ReadSet,
     located: &LocatedBuckets,
-) -> Option<bool> {
+) -> Read<Option<bool>> {
     let bucket = &read_set.source.name;
     match &located.source {
         Ok(Some(Location { region, .. })) if read_set.role_policy => {
             let read = read_object_lock(aws, bucket, region, &caller.account);
             let key = bucket_key(caller, &read_set.source);
-            aws.buckets().object_lock(&key, read_set.fresh, read).await
+            aws.buckets().object_lock(&key, read_set.fresh, read).await.map(Some)
         }
-        _ => None,
+        _ => Ok(None),
     }
 }
 
@@ -320,8 +320,12 @@ async fn read_bucket(
             }
             unseen(if bucket.region.is_some() { wrong_region_in_spec(failure, region) } else { failure })
         }
-        // An earlier confirmation holds no longer: the name may have passed to another account.
-        (FailureClass::Denied, OwnerCheck::NotChecked | OwnerCheck::Confirmed) => {
+        (FailureClass::Denied, OwnerCheck::Denied) if !aws.buckets().asks_owner_again(&key, fresh).await => {
+            found(Err(failure), false)
+        }
+        // An earlier confirmation holds no longer: the name may have passed to another account. An earlier denial may not
+        // either: the right may have been granted.
+        (FailureClass::Denied, _) => {
             let answer = head(aws, region, name, Some(expected)).await;
             let owner = match ask_owner(aws, region, name, &answer).await {
                 BucketOwnership::Confirmed => OwnerCheck::Confirmed,

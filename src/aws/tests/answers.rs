@@ -58,7 +58,7 @@ pub fn observed(answer: &Read<Observed>) -> Value {
             bucket.versioning.as_ref().is_err_and(|failure| failure.class == FailureClass::NoSuchBucket)
         };
         let all_there = !observed.destinations.values().any(is_missing);
-        let object_lock = *object_lock == Some(true) && !is_missing(source);
+        let object_lock = *object_lock == Ok(Some(true)) && !is_missing(source);
         let keys = keys.iter().filter(|_| all_there).map(|(arn, held)| {
             by_name(arn, read(held, |key| json!(key.as_ref().map(|key| (&key.state, key.aws_managed)))))
         });

@@ -14,7 +14,7 @@ use crate::api::{BucketReplication, GROUP};
 use crate::cli::kubernetes::FoundObject;
 use crate::iam::bucket_policy::written_by_operators;
 use crate::replication::backfill::role::KIND_TAG;
-use crate::replication::resource_id::value_of;
+use crate::replication::resource_id::{is_adopted, value_of};
 use crate::replication::{BucketAddress, ObservedRole, ResourceId, Step};
 
 /// A bucket, with what it holds of replication.
@@ -226,6 +226,15 @@ pub fn find(owners: &Owners<'_>, accounts: &[HeldAccount]) -> Findings {
             if in_use || is_held {
                 continue;
             }
+            if is_adopted(&role.tags) {
+                let why = format!(
+                    "someone else made it, and BucketReplication {}/{}, which is gone, took it over",
+                    id.namespace, id.name
+                );
+                let fix = "remove its tags s3replication.dev/… to keep it, or its tag s3replication.dev/adopted to have this command list it";
+                findings.unclear_roles.push(unclear(role, why, fix.to_owned()));
+                continue;
+            }
             unowned.push(Orphan {
                 account_id: account.account_id.clone(),
                 role: role.name.clone(),
@@ -370,6 +379,7 @@ mod tests {
     use super::*;
     use crate::cli::fleet::samples::{found, resource, undecodable};
     use crate::iam::bucket_policy::{merged, statements};
+    use crate::replication::resource_id::adopted_tag;
 
     const ARN: &str = "arn:aws:iam::111111111111:role/s3-replication/gone";
 
@@ -458,6 +468,16 @@ mod tests {
         let [unclear] = findings.unclear_roles.as_slice() else { panic!("{findings:?}") };
         assert!(unclear.why.ends_with("lacks s3replication.dev/cluster"), "{}", unclear.why);
         assert!(unclear.fix.contains("s3replication.dev/cluster is c in this cluster"), "{}", unclear.fix);
+    }
+
+    #[test]
+    fn a_role_that_was_adopted_is_no_orphan_because_the_operator_did_not_make_it() {
+        let mut adopted = role("c", "gone", "u");
+        adopted.tags.extend([adopted_tag()]);
+        let findings = found_by(&[], &[account(vec![adopted], Vec::new())]);
+        assert!(findings.orphans.is_empty(), "{findings:?}");
+        let [unclear] = findings.unclear_roles.as_slice() else { panic!("{findings:?}") };
+        assert!(unclear.why.starts_with("someone else made it"), "{}", unclear.why);
     }
 
     #[test]

@@ -283,19 +283,39 @@ async fn source_accounts<C: Cloud, K: Cluster>(
         id.is_some() && account_id == id
     };
     match missing {
-        Some(name) if !found.iter().any(reached) => Err(account_is_gone(&name).into()),
+        Some(name) if !found.iter().any(reached) => {
+            Err(account_is_gone(&name, metadata, &stand_in_of_source(id, metadata)).into())
+        }
         _ => Ok(found),
     }
 }
 
-fn account_is_gone(name: &str) -> Refusal {
+/// What ends a deletion that waits for an `AwsAccount` that is gone. Without the account nothing in AWS may be touched, and
+/// only people can know which of these is right. `stand_in`: how another `AwsAccount` serves.
+fn account_is_gone(name: &str, metadata: &ObjectMeta, stand_in: &str) -> Refusal {
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let resource = metadata.name.as_deref().unwrap_or_default();
+    let retain = patch(namespace, resource, r#"{"spec":{"deletionPolicy":"Retain"}}"#);
     Refusal::new(
         Reason::AccountNotFound,
         ConditionType::Ready,
         format!(
-            "cannot delete: what this resource made is in AwsAccount {name}, which does not exist any more; create it again, or set deletionPolicy: Retain to leave all of it behind"
+            "cannot delete: what this resource made is in AwsAccount {name}, which does not exist any more, and without it the operator touches nothing there. The deletion ends by one of these: create the AwsAccount again (kubectl apply -f FILE, with name {name}); {stand_in}; or leave in AWS what is there ({retain})"
         ),
     )
+}
+
+fn patch(namespace: &str, name: &str, patch: &str) -> String {
+    format!("kubectl patch bucketreplication {name} -n {namespace} --type merge -p '{patch}'")
+}
+
+/// How another `AwsAccount` takes the place of the one of the source.
+fn stand_in_of_source(id: Option<&String>, metadata: &ObjectMeta) -> String {
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let resource = metadata.name.as_deref().unwrap_or_default();
+    let account = id.map_or("the same account".to_owned(), |id| format!("account {id}"));
+    let name = patch(namespace, resource, r#"{"spec":{"source":{"accountRef":"OTHER"}}}"#);
+    format!("name another AwsAccount for {account} ({name})")
 }
 
 /// The removal from one source account and the accounts of destinations.
@@ -429,11 +449,17 @@ impl Removal<'_> {
     /// An account in place of one that is gone.
     async fn stand_in<C, K: Cluster>(&self, name: &str, cx: &Context<C, K>) -> Result<Account, Stop> {
         let labels = &mut NamespaceLabels::new(cx.cluster.as_ref());
-        let found = match self.view.left_under(name) {
-            Some((id, buckets)) => stand_in(id, &buckets, self.target.metadata, labels, cx).await?,
+        let metadata = self.target.metadata;
+        let left = self.view.left_under(name);
+        let account = left.as_ref().map_or("the same account".to_owned(), |(id, _)| format!("account {id}"));
+        let found = match left {
+            Some((id, buckets)) => stand_in(id, &buckets, metadata, labels, cx).await?,
             None => None,
         };
-        found.ok_or_else(|| account_is_gone(name).into())
+        let other = format!(
+            "create another AwsAccount for {account} that allows this namespace and the buckets (kubectl apply -f FILE)"
+        );
+        found.ok_or_else(|| account_is_gone(name, metadata, &other).into())
     }
 
     /// Whether the status is no proof that the configuration is the resource's own: another resource owns the source by

@@ -10,7 +10,8 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::ports::Cloud;
 use crate::replication::Assessment;
-use crate::replication::health::key_cause::{key_cause, keys_to_ask};
+use crate::replication::FailureClass;
+use crate::replication::health::key_cause::{key_cause, keys_to_ask, unread_key_policy};
 use crate::replication::status::StatusReport;
 
 /// Remembers the likely cause for the verdicts until the next check. Returns whether it is another one than before.
@@ -44,7 +45,8 @@ fn of_conditions(report: &StatusReport) -> Option<String> {
     broken.reduce(|one, other| if one == other { one } else { format!("{one}; {other}") })
 }
 
-/// The causes in the policies of the keys of rules that fail. A policy that cannot be read names none.
+/// The causes in the policies of the keys of rules that fail. A policy that may not be read names none, and the denial is shown
+/// where no other policy explains the failures.
 async fn of_keys<C: Cloud, K>(
     resource: &Resource<'_>,
     assessment: &Assessment<'_>,
@@ -53,6 +55,7 @@ async fn of_keys<C: Cloud, K>(
 ) -> Option<String> {
     let role = assessment.observed.role.as_ref().ok()?.as_ref()?;
     let evidence = cx.evidence.get(&resource.target.key.uid);
+    let mut denied = None;
     for key in keys_to_ask(&resource.spec, &evidence) {
         match cx.cloud.read_key_policy(clients, key.account_ref, key.arn).await {
             Ok(Some(policy)) => {
@@ -62,9 +65,10 @@ async fn of_keys<C: Cloud, K>(
             }
             Ok(None) => {}
             Err(failure) => {
-                debug!(key = key.arn, detail = failure.message(), "cannot read the policy of a key")
+                debug!(key = key.arn, detail = failure.message(), "cannot read the policy of a key");
+                denied = denied.or((failure.class == FailureClass::Denied).then_some(failure));
             }
         }
     }
-    None
+    denied.map(|failure| unread_key_policy(&failure))
 }

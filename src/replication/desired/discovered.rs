@@ -31,7 +31,7 @@ impl Discovered {
             regions: all
                 .filter_map(|(name, held)| Some((name.to_owned(), observed.region_of(held)?)))
                 .collect(),
-            object_lock: observed.object_lock.unwrap_or_else(|| may_read_locks(source, observed)),
+            object_lock: observed.has_object_lock().unwrap_or_else(|| may_read_locks(source, observed)),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::api::{BucketReplicationSpec, ReplicationRule};
 use crate::iam::arn::region_of_arn;
 use crate::iam::bucket_policy::dead_principals;
 use crate::iam::key_policy::{KeyRefusal, key_refusal};
+use crate::replication::failure::Failure;
 use crate::replication::health::evidence::Evidence;
 
 /// The action that reading the policy of a key needs.
@@ -96,6 +97,11 @@ pub fn key_cause(key: &AskedKey<'_>, policy: &Value, role: &str) -> Option<Strin
     let to_encrypt = encrypts.then(|| cause("encrypt replicas", &TO_ENCRYPT)).flatten();
     let to_decrypt = || decrypts.then(|| cause("decrypt objects of the source", &TO_DECRYPT)).flatten();
     to_encrypt.or_else(to_decrypt)
+}
+
+/// That the policy of a key may be the cause, where the operator may not read it.
+pub fn unread_key_policy(failure: &Failure) -> String {
+    format!("the policy of a key, perhaps, which cannot be checked: {}", failure.message())
 }
 
 /// Names the principals of a key's policy that were deleted. KMS shows an id in place of each, and a role that was made again

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::iam::arn::bucket_of_arn;
 use crate::iam::bucket_policy::{OVERRIDE_OWNER, admits};
 use crate::iam::compare::{allows, denies, trusts_service};
+use crate::iam::document::Statement;
 use crate::replication::configuration::Rule;
 use crate::replication::desired::permissions::{Extent, permissions};
 use crate::replication::desired::{DesiredBucket, DesiredRole, Discovered, S3};
@@ -45,7 +46,62 @@ pub fn lacking(input: &PlanInput<'_>) -> Lacking {
             (!trusts_service(&role.trust, S3), role_policy)
         }
     };
-    Lacking { trust, role_policy, bucket_policies, unconfirmed: of_unknown_owner, is_change, present }
+    Lacking {
+        trust,
+        role_policy,
+        bucket_policies,
+        unconfirmed: of_unknown_owner,
+        unseen: unseen_of_role(input),
+        is_change,
+        present,
+    }
+}
+
+/// The destinations of a changed spec for which nothing shows that the role serves them: the role or its policy cannot be read,
+/// and the rules in AWS, which name the role, need something else of it. What they need was granted for them.
+fn unseen_of_role(input: &PlanInput<'_>) -> BTreeSet<String> {
+    let is_read = match &input.observed.role {
+        Ok(Some(role)) => role.policy.is_ok(),
+        Ok(None) => true,
+        Err(_) => false,
+    };
+    if is_read || input.was_applied() {
+        return BTreeSet::new();
+    }
+    let role = input.desired.role.arn(&input.observed.caller);
+    let present = input.observed.configuration.as_ref().ok().and_then(Option::as_ref);
+    let served = present.filter(|held| held.role == role).map(|held| held.rules.clone()).unwrap_or_default();
+    let served = needed_by(input, &served);
+    let grants = |statement: &Statement, action: &String, on: &String| {
+        served.iter().any(|other| {
+            other.condition == statement.condition
+                && other.action.contains(action)
+                && other.resource.contains(on)
+        })
+    };
+    let is_served = |statement: &Statement| {
+        let mut actions = statement.action.iter();
+        actions.all(|action| statement.resource.iter().all(|on| grants(statement, action, on)))
+    };
+    let destinations = input.desired.destinations.iter().map(|d| d.name.clone());
+    destinations.filter(|name| !needed_by(input, &rules_to(input, name)).iter().all(is_served)).collect()
+}
+
+/// The desired rules to a destination.
+fn rules_to(input: &PlanInput<'_>, bucket: &str) -> BTreeMap<String, Rule> {
+    let mut rules = input.desired.rules.clone();
+    rules.retain(|_, rule| bucket_of_arn(&rule.destination.bucket) == bucket);
+    rules
+}
+
+/// What the role needs for objects to go by rules. Whether S3 may replicate an object does not depend on the right to replicate
+/// its tags, ACL or locks.
+fn needed_by(input: &PlanInput<'_>, rules: &BTreeMap<String, Rule>) -> Vec<Statement> {
+    let source = &input.desired.source.name;
+    let discovered = Discovered::of(source, input.observed);
+    let source_keys = input.replication.spec.source.kms_key_arns.clone();
+    let extent = Extent { tags: false, acls: false, object_lock: false, source_keys };
+    permissions(source, &discovered, &extent, rules).statement
 }
 
 /// The destinations that count as the account's own under an `AwsAccount`, and of which S3 does not confirm that.
@@ -63,26 +119,15 @@ pub fn unconfirmed<'a>(input: &PlanInput<'a>) -> impl Iterator<Item = &'a Desire
 
 /// The destinations to which the role's policy lets no objects go.
 fn closed_by_role(input: &PlanInput<'_>, policy: &Value) -> BTreeSet<String> {
-    let source = &input.desired.source.name;
-    let discovered = Discovered::of(source, input.observed);
-    // Whether S3 may replicate an object does not depend on the right to replicate its tags, ACL or locks.
-    let source_keys = input.replication.spec.source.kms_key_arns.clone();
-    let extent = Extent { tags: false, acls: false, object_lock: false, source_keys };
     let is_open = |rules: &BTreeMap<String, Rule>| {
-        let needed = permissions(source, &discovered, &extent, rules).statement;
         !denies(policy)
-            && needed.iter().all(|statement| {
+            && needed_by(input, rules).iter().all(|statement| {
                 let mut actions = statement.action.iter();
                 actions.all(|action| statement.resource.iter().all(|on| allows(policy, action, on)))
             })
     };
     let destinations = input.desired.destinations.iter().map(|d| d.name.clone());
-    let closed = destinations.filter(|name| {
-        let mut rules = input.desired.rules.clone();
-        rules.retain(|_, rule| bucket_of_arn(&rule.destination.bucket) == name);
-        !is_open(&rules)
-    });
-    closed.collect()
+    destinations.filter(|name| !is_open(&rules_to(input, name))).collect()
 }
 
 /// The destinations whose policies do not let the role in, or not for all that the rules do there.

@@ -10,6 +10,7 @@ mod transition;
 mod unread;
 
 pub use input::PlanInput;
+pub use unread::uncompared;
 
 use std::collections::BTreeMap;
 
@@ -24,18 +25,19 @@ use crate::mutants::{Mutant, is_on};
 use crate::replication::configuration::Configuration;
 use crate::replication::desired::{DesiredBucket, DesiredRole, ManagedRole};
 use crate::replication::diff;
+use crate::replication::observed::ObservedRole;
 use crate::replication::outcome::Outcome;
 use crate::replication::part::part_settles;
 use crate::replication::plan::lacks::lacking;
 use crate::replication::plan::transition::{TransitionPolicies, exact_while_unread};
 use crate::replication::plan::unread::{
-    PolicyToWrite, awaits_boundary, keeps_all, may_delete_roles, may_not_use_role, policy_in_place_of,
-    statements_in_place_of,
+    PolicyToWrite, awaits_boundary, keeps_all, may_begin_change, may_delete_roles, may_not_use_role,
+    policy_in_place_of, statements_in_place_of,
 };
 use crate::replication::refusal::Refusal;
 use crate::replication::resource::Replication;
-use crate::replication::resource_id::{ResourceId, is_owner_tag};
-use crate::replication::step::{RoleDocuments, Step};
+use crate::replication::resource_id::{ResourceId, adopted_tag, is_adopted, is_owner_tag, owner_keys};
+use crate::replication::step::{RoleDocuments, Step, is_in_trust_policy};
 
 /// What is to be done, and why.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -132,7 +134,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let drift = observes || input.was_applied();
     let refused = refusals(input, &differences);
     // What was applied stays believed of a part that cannot be read now, so that it holds back only what needs it.
-    let is_aside = input.was_applied() && !differences.is_empty();
+    let is_aside = !differences.is_empty() && (input.was_applied() || may_begin_change(input));
     let stops = refused.iter().any(|(scope, _)| *scope == HeldBack::All || !is_aside);
     let refused = refused.into_iter().map(|(_, refusal)| refusal).collect();
     let steps = match !stops && (!observes || is_on(Mutant::WriteInObserve)) {
@@ -184,9 +186,14 @@ fn stages(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
 /// What takes away permissions that are no longer needed: policies, then the roles that were replaced.
 fn removals(input: &PlanInput<'_>, transition: &TransitionPolicies, exact: Option<Step>) -> [Vec<Step>; 2] {
     let former = input.observed.former_roles_of(input.replication.id);
+    let is_kept = |role: &ObservedRole| is_adopted(&role.tags) && !input.adopts();
     let (policies, roles): (Vec<Step>, Vec<Step>) = former
-        .filter(|role| role.other_policies.is_empty() && may_delete_roles(input))
-        .map(|r| (Step::DeleteRolePolicy { role: r.name.clone() }, Step::DeleteRole { role: r.name.clone() }))
+        .filter(|role| (role.other_policies.is_empty() || is_kept(role)) && may_delete_roles(input))
+        .map(|role| {
+            let last =
+                if is_kept(role) { released(role) } else { Step::DeleteRole { role: role.name.clone() } };
+            (Step::DeleteRolePolicy { role: role.name.clone() }, last)
+        })
         .unzip();
     let mut last: Vec<Step> = exact.into_iter().chain(policies).collect();
     let expanded = |d: &&DesiredBucket| transition.bucket_policies.contains_key(&d.name);
@@ -200,6 +207,11 @@ fn removals(input: &PlanInput<'_>, transition: &TransitionPolicies, exact: Optio
         expands: false,
     }));
     [last, roles]
+}
+
+/// Gives a role back that was adopted: its tags name nobody any more.
+fn released(role: &ObservedRole) -> Step {
+    Step::UntagRole { role: role.name.clone(), keys: owner_keys(&role.tags) }
 }
 
 /// The write of the role's policy before the configuration, and the one after it.
@@ -303,7 +315,7 @@ fn role_steps(input: &PlanInput<'_>, role: &ManagedRole, differences: &[DriftEnt
     }
     let of_role = || differences.iter().filter(|d| d.resource == AwsResource::Role);
     let mut steps = Vec::new();
-    if of_role().any(|d| d.path == "trustPolicy") {
+    if of_role().any(|d| is_in_trust_policy(&d.path)) {
         let held = input.observed.role.iter().flatten().next().map(|held| &held.trust);
         let written = held.and_then(|held| policy_in_place_of(input, held, &role.trust));
         steps.extend(written.map(|PolicyToWrite { document, expands }| Step::UpdateTrustPolicy {
@@ -327,8 +339,12 @@ fn role_steps(input: &PlanInput<'_>, role: &ManagedRole, differences: &[DriftEnt
     let tags = role.tags.iter().filter(|(key, _)| set.contains(&key.as_str()));
     // The owner's apart from the spec's: IAM denies a request for all of its tags if a policy denies one of them, and what
     // the role may do waits for its owner's name alone.
-    let (owner, others): (BTreeMap<String, String>, BTreeMap<String, String>) =
+    let (mut owner, others): (BTreeMap<String, String>, BTreeMap<String, String>) =
         tags.map(|(key, value)| (key.clone(), value.clone())).partition(|(key, _)| is_owner_tag(key));
+    let is_foreign = |held: &ObservedRole| !input.replication.id.owns(&held.tags);
+    if !owner.is_empty() && input.observed.role.iter().flatten().any(is_foreign) {
+        owner.extend([adopted_tag()]);
+    }
     let tagged = [owner, others].into_iter().filter(|tags| !tags.is_empty());
     steps.extend(tagged.map(|tags| Step::TagRole { role: name.clone(), tags }));
     let unset: Vec<String> =

@@ -16,7 +16,7 @@ use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::observed::{Caller, ObservedRole, Read};
 use crate::replication::refusal::Refusal;
 use crate::replication::resource::applied_role;
-use crate::replication::resource_id::ResourceId;
+use crate::replication::resource_id::{ResourceId, is_adopted, owner_keys};
 use crate::replication::step::Step;
 
 /// What deletion reads. It needs no spec, because the status is enough.
@@ -89,6 +89,10 @@ pub fn teardown(observed: &ObservedForDeletion, ownership: &OwnershipFacts<'_>) 
     // A configuration that stays keeps what it replicates with.
     let stays = observed.configuration.iter().flatten().find(|_| configuration.is_none());
     ours.retain(|role| stays.is_none_or(|held| held.role != role.arn));
+    // The word for their removal was taken back: they lose what the operator gave them, and no more.
+    let (kept, ours): (Vec<&ObservedRole>, Vec<&ObservedRole>) = ours
+        .into_iter()
+        .partition(|role| is_adopted(&role.tags) && ownership.adoption != AdoptionPolicy::Adopt);
     let used = |bucket: &BucketAddress| {
         let arn = observed.caller.partition.bucket_arn(&bucket.name);
         stays.is_some_and(|held| {
@@ -109,9 +113,12 @@ pub fn teardown(observed: &ObservedForDeletion, ownership: &OwnershipFacts<'_>) 
             statements: Vec::new(),
             expands: false,
         });
-    let with_policy = free.iter().filter(|role| !matches!(role.policy, Ok(None)));
+    let with_policy = free.iter().chain(&kept).filter(|role| !matches!(role.policy, Ok(None)));
     let policies = with_policy.map(|role| Step::DeleteRolePolicy { role: role.name.clone() });
     let roles = free.iter().map(|role| Step::DeleteRole { role: role.name.clone() });
+    let released =
+        kept.iter().map(|role| Step::UntagRole { role: role.name.clone(), keys: owner_keys(&role.tags) });
+    let roles = roles.chain(released);
     // A bucket policy that still names a role that is gone could not be changed any more, not even by its owner.
     let may_delete = observed.bucket_policies.iter().all(|(_, policy)| policy.is_ok());
     let roles = roles.filter(|_| may_delete);

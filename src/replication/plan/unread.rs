@@ -1,6 +1,6 @@
 //! Decides what may still be written while a part of AWS cannot be read that was applied before.
 //!
-//! In: the planner's input. Out: whether anything may be taken away, and policies that grant what is desired and all that is
+//! In: the planner's input. Out: whether a change of the spec may begin, whether anything may be taken away, and policies that grant what is desired and all that is
 //! held. Without the configuration nobody knows which permissions it uses, and without a role nobody knows that it is
 //! there: what they may need is only ever added to.
 
@@ -12,7 +12,9 @@ use crate::iam::compare::compare;
 use crate::iam::document::{MAX_INLINE_POLICY, PolicyDocument, Statement};
 use crate::iam::expand::expanded;
 use crate::replication::desired::{DesiredRole, ManagedRole};
+use crate::replication::failure::Failure;
 use crate::replication::plan::input::PlanInput;
+use crate::replication::resource::applied_role;
 
 /// A policy to write.
 pub struct PolicyToWrite {
@@ -30,6 +32,41 @@ pub fn keeps_all(input: &PlanInput<'_>) -> bool {
         (DesiredRole::Existing { .. }, _) => false,
     };
     input.observed.configuration.is_err() || unread_role
+}
+
+/// Whether a change of the spec may begin although a part cannot be read. Everything was applied before, and the role stays:
+/// nothing is written for a role that may turn out to be someone else's, and no rule is moved to one that nobody has seen.
+/// What may be written then only adds to what is held, but for rules of the configuration that need nothing more of the role than
+/// those in AWS do.
+pub fn may_begin_change(input: &PlanInput<'_>) -> bool {
+    let status = input.replication.status;
+    let role = input.desired.role.arn(&input.observed.caller);
+    let is_configured = match &input.observed.configuration {
+        Ok(Some(held)) => held.role == role,
+        Ok(None) | Err(_) => true,
+    };
+    status.applied_hash.is_some()
+        && applied_role(status) == Some(&role)
+        && is_configured
+        && !may_not_use_role(input)
+}
+
+/// What of a changed spec cannot even be compared, with the read that failed.
+pub fn uncompared<'a>(input: &PlanInput<'a>) -> Vec<(String, &'a Failure)> {
+    let PlanInput { desired, observed, .. } = *input;
+    let configuration = observed.configuration.as_ref().err();
+    let bucket = &desired.source.name;
+    let rules = configuration.map(|failure| (format!("the rules in bucket {bucket}"), failure));
+    let role = match (&desired.role, &observed.role) {
+        (DesiredRole::Existing { .. }, _) | (_, Ok(None)) => None,
+        (DesiredRole::Managed(role), Err(failure)) => {
+            Some((format!("role {} with its policy", role.name), failure))
+        }
+        (DesiredRole::Managed(role), Ok(Some(held))) => {
+            held.policy.as_ref().err().map(|failure| (format!("the policy of role {}", role.name), failure))
+        }
+    };
+    rules.into_iter().chain(role).collect()
 }
 
 /// Whether the role may not be named in a configuration or a bucket policy: under an `AwsAccount` its tags and its boundary

@@ -6,16 +6,18 @@
 use std::collections::BTreeSet;
 
 use crate::api::{
-    AwsResource, BucketReplicationStatus, BucketStatus, ConditionType, DriftEntry, ReadyStatus, Reason,
+    AwsResource, BucketReplicationStatus, BucketStatus, ConditionType, DeletionPolicy, DriftEntry,
+    ReadyStatus, Reason,
 };
 use crate::iam::arn::{bucket_of_arn, role_of_arn};
 use crate::replication::desired::{Desired, DesiredBucket, DesiredRole};
 use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::observed::{ObservedBucket, VersioningStatus};
 use crate::replication::outcome::{Contested, Outcome};
-use crate::replication::plan::{Plan, PlanInput};
+use crate::replication::plan::{Plan, PlanInput, uncompared};
 use crate::replication::refusal::Refusal;
 use crate::replication::resource::remembered_roles;
+use crate::replication::resource_id::is_adopted;
 use crate::replication::status::conditions::ConditionDraft;
 use crate::replication::status::context::StatusContext;
 use crate::replication::status::failed_step::FailedStep;
@@ -57,7 +59,8 @@ impl<'a> StatusBuilder<'a> {
         if let Some(Refusal { reason, message, .. }) = self.plan.refusal() {
             // A refusal may leave one part alone and let the rest be written.
             let failed = self.failed(|_| true).map(|(_, failed)| format!("; also: {failed}"));
-            return ready(*reason, format!("{message}{}", failed.unwrap_or_default()));
+            let waits = self.waits_for_reads(message).unwrap_or_default();
+            return ready(*reason, format!("{message}{}{waits}", failed.unwrap_or_default()));
         }
         if let Some((reason, message)) = self.failed(|_| true) {
             return ready(reason, message);
@@ -83,6 +86,23 @@ impl<'a> StatusBuilder<'a> {
             return ready(Reason::Drifted, differs(self.remaining.iter()));
         }
         ready(Reason::Applied, self.applied_message())
+    }
+
+    /// What of a changed spec waits for a read that failed. `refusal`: what the status says of that read.
+    fn waits_for_reads(&self, refusal: &str) -> Option<String> {
+        let is_change = !self.plan.drift && self.context.previous.applied_hash.is_some();
+        let unread = uncompared(self.input);
+        if !is_change || !unread.iter().any(|(_, failure)| refusal.contains(&failure.message())) {
+            return None;
+        }
+        let mut waiting: Vec<String> = Vec::new();
+        let hidden = unread.into_iter().map(|(part, _)| format!("what it changes in {part}"));
+        for part in self.remaining.iter().map(part_of).chain(hidden) {
+            if !waiting.contains(&part) {
+                waiting.push(part);
+            }
+        }
+        Some(format!("; until then this of the changed spec waits: {}", list(waiting.into_iter())))
     }
 
     /// What the settings do that are as the spec says: S3 replicates by the enabled rules alone.
@@ -130,16 +150,26 @@ impl<'a> StatusBuilder<'a> {
         let policies =
             self.input.observed.bucket_policies.values().filter_map(|policy| policy.as_ref().err());
         let unread = self.input.observed.role.as_ref().err().into_iter().chain(policies);
-        if let Some(draft) = self.stuck(about, &parts) {
-            return also_unread(draft, unread);
-        }
-        self.unread(about, unread)
+        let former = self.unread_former_roles().into_iter().map(|(_, failure)| failure);
+        let all_unread = unread.clone().chain(former).chain(self.unread_object_lock());
+        let draft = self
+            .stuck(about, &parts)
+            .or_else(|| self.unread(about, unread))
             .or_else(|| self.role_without_policy())
             .or_else(|| self.blocked_former_role())
             .or_else(|| self.unread_former_role())
+            .or_else(|| self.unread(about, self.unread_object_lock()))
             .unwrap_or_else(|| {
                 ConditionDraft::new(about, ReadyStatus::True, Reason::Applied, self.role_message())
-            })
+            });
+        also_unread(draft, all_unread)
+    }
+
+    /// The denial to read whether the source has Object Lock: nobody knows then whether the role needs the right to read locks.
+    /// Any other failure to read it passes, or is that of a store without Object Lock.
+    fn unread_object_lock(&self) -> impl Iterator<Item = &'a Failure> + use<'a> {
+        let failure = self.input.observed.object_lock.as_ref().err();
+        failure.filter(|failure| failure.class == FailureClass::Denied).into_iter()
     }
 
     /// The condition of a role that this check created without its policy: the planner found no difference in that policy,
@@ -167,11 +197,14 @@ impl<'a> StatusBuilder<'a> {
         })
     }
 
+    fn unread_former_roles(&self) -> Vec<(&'a str, &'a Failure)> {
+        let PlanInput { observed, .. } = *self.input;
+        let remembered = remembered_roles(self.context.previous).map(role_of_arn);
+        remembered.filter_map(|name| Some((name, observed.former_roles.get(name)?.as_ref().err()?))).collect()
+    }
+
     fn unread_former_role(&self) -> Option<ConditionDraft> {
-        let unread = remembered_roles(self.context.previous)
-            .map(role_of_arn)
-            .filter_map(|name| Some((name, self.input.observed.former_roles.get(name)?.as_ref().err()?)));
-        let unread: Vec<(&str, &Failure)> = unread.collect();
+        let unread = self.unread_former_roles();
         let (_, first) = unread.first()?;
         let messages = unread.iter().map(|(name, failure)| {
             format!("the former role {name} is not deleted yet: {}", failure.message())
@@ -182,7 +215,10 @@ impl<'a> StatusBuilder<'a> {
 
     fn role_message(&self) -> String {
         let mut message = match &self.input.desired.role {
-            DesiredRole::Managed(role) => format!("role {} trusts S3 and has its policy", role.name),
+            DesiredRole::Managed(role) => {
+                let adopted = self.adopted_role().map(adopted_message).unwrap_or_default();
+                format!("role {} trusts S3 and has its policy{adopted}", role.name)
+            }
             DesiredRole::Existing { arn } => {
                 format!("role {arn} exists and trusts S3; its permissions are not checked")
             }
@@ -195,14 +231,24 @@ impl<'a> StatusBuilder<'a> {
         message
     }
 
+    /// The role, where the operator did not make it.
+    pub fn adopted_role(&self) -> Option<AdoptedRole<'a>> {
+        let PlanInput { desired, replication, .. } = *self.input;
+        let DesiredRole::Managed(role) = &desired.role else { return None };
+        let held = self.input.observed.role.as_ref().ok()?.as_ref()?;
+        let takes_over = |step: &Step| matches!(step, Step::TagRole { tags, .. } if is_adopted(tags));
+        let is_adopted = is_adopted(&held.tags) || self.outcome.done.iter().any(takes_over);
+        let goes = self.input.adopts() && replication.spec.deletion_policy == DeletionPolicy::Delete;
+        is_adopted.then_some(AdoptedRole { name: &role.name, goes })
+    }
+
     pub fn replication(&self) -> ConditionDraft {
         let about = ConditionType::ReplicationReady;
-        if let Some(draft) = self.stuck(about, &[AwsResource::ReplicationConfiguration]) {
-            return draft;
-        }
-        if let Some(draft) = self.unread(about, self.input.observed.configuration.as_ref().err().into_iter())
-        {
-            return draft;
+        let configuration = self.input.observed.configuration.as_ref().err();
+        let stuck = self.stuck(about, &[AwsResource::ReplicationConfiguration]);
+        if let Some(mut draft) = stuck.or_else(|| self.unread(about, configuration.into_iter())) {
+            draft.message.extend(self.unread_keys());
+            return also_unread(draft, configuration.into_iter());
         }
         let bucket = &self.input.desired.source.name;
         let mut message = format!("bucket {bucket} has the replication configuration of the spec");
@@ -343,6 +389,35 @@ impl<'a> StatusBuilder<'a> {
             account_ref: account_ref.cloned(),
             versioning: Some(versioning.to_owned()),
         }
+    }
+}
+
+/// A role that the operator did not make.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdoptedRole<'a> {
+    pub name: &'a str,
+    /// A deletion of the resource deletes it.
+    pub goes: bool,
+}
+
+/// What becomes of an adopted role, for a condition.
+fn adopted_message(AdoptedRole { goes, .. }: AdoptedRole<'_>) -> &'static str {
+    match goes {
+        true => {
+            "; it was adopted, and deleting this resource deletes it too: to keep it, set adoptionPolicy: Refuse or deletionPolicy: Retain before"
+        }
+        false => "; it was adopted, and deleting this resource leaves it",
+    }
+}
+
+/// What a difference is about, as a part of a spec that waits.
+fn part_of(DriftEntry { resource, name, path, .. }: &DriftEntry) -> String {
+    match resource {
+        AwsResource::BucketVersioning => format!("versioning of bucket {name}"),
+        AwsResource::Role => format!("{path} of role {name}"),
+        AwsResource::RolePolicy => format!("the policy of role {name}"),
+        AwsResource::ReplicationConfiguration => path.clone(),
+        AwsResource::DestinationBucketPolicy => format!("the policy of bucket {name}"),
     }
 }
 

@@ -6,6 +6,8 @@
 use crate::api::{BucketReplicationStatus, ConditionType, DriftEntry, Reason};
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::Plan;
+use crate::replication::resource_id::is_adopted;
+use crate::replication::status::builder::AdoptedRole;
 use crate::replication::status::runbooks::unlinked;
 use crate::replication::status::text::{clip, note};
 use crate::replication::step::Step;
@@ -33,6 +35,23 @@ pub(crate) fn written(plan: &Plan, outcome: &Outcome, settled: &[DriftEntry]) ->
         };
     }
     Event { warning: false, reason: "Applied", note: clip(&steps) }
+}
+
+/// An event when a role is taken over that the operator did not make.
+pub(crate) fn adopted(role: AdoptedRole<'_>, outcome: &Outcome) -> Option<Event> {
+    let AdoptedRole { name, goes } = role;
+    let takes_over = |step: &Step| matches!(step, Step::TagRole { tags, .. } if is_adopted(tags));
+    let then = match goes {
+        true => {
+            "deleting this resource deletes the role too; to keep it then, set adoptionPolicy: Refuse or deletionPolicy: Retain"
+        }
+        false => "deleting this resource leaves the role",
+    };
+    outcome.done.iter().any(takes_over).then(|| Event {
+        warning: goes,
+        reason: "RoleAdopted",
+        note: format!("role {name}, which someone else made, is managed by this resource now: {then}"),
+    })
 }
 
 /// An event when `Ready` changes to something that is not good. Drift has events of its own.

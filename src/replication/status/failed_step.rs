@@ -8,14 +8,44 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::{ConditionType, Reason};
 use crate::iam::bucket_policy::dead_principals;
 use crate::replication::bucket::dead_principals_message;
+use crate::replication::configuration::{Configuration, Rule};
 use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::PlanInput;
 use crate::replication::status::context::StatusContext;
+use crate::replication::status::text::list;
 use crate::replication::step::Step;
 
 /// How long IAM may take to show a new role everywhere, with room to spare.
 const ROLE_SETTLES: SignedDuration = SignedDuration::from_mins(2);
+
+/// Whether a rule sets a field.
+type IsSet = fn(&Rule) -> bool;
+
+/// Elements of a configuration that S3 names where it refuses one, and the field of the spec for each, with whether a rule sets
+/// it. S3 does not say which rule it means.
+const ELEMENTS: [(&str, &str, IsSet); 6] = [
+    ("ReplicaKmsKeyID", "destination.kmsKeyArn", |rule| rule.destination.kms_key.is_some()),
+    ("StorageClass", "destination.storageClass", |rule| rule.destination.storage_class.is_some()),
+    ("AccessControlTranslation", "destination.ownership", |rule| rule.destination.ownership.is_some()),
+    ("ReplicationTime", "destination.replicationTimeControl", |rule| {
+        rule.destination.replication_time_control.is_enabled()
+    }),
+    ("DeleteMarkerReplication", "deleteMarkers", |rule| rule.delete_markers.is_enabled()),
+    ("ReplicaModifications", "replicaModifications", |rule| rule.replica_modifications.is_enabled()),
+];
+
+/// The fields that a refusal of S3 may be about, by its words. Empty where it names no element, or no rule sets it.
+fn suspects(detail: &str, configuration: &Configuration) -> String {
+    let words: String = detail.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect();
+    let named = ELEMENTS.iter().filter(|(element, ..)| words.contains(&element.to_lowercase()));
+    let fields = named.flat_map(|(_, field, is_set)| {
+        let rules = configuration.rules.iter().filter(|(_, rule)| is_set(rule));
+        rules.map(move |(id, _)| format!("rules[{id}].{field}"))
+    });
+    let fields = list(fields);
+    if fields.is_empty() { fields } else { format!("; correct {fields}") }
+}
 
 /// A step that failed, and what it failed amid.
 pub(crate) struct FailedStep<'a> {
@@ -91,6 +121,9 @@ impl FailedStep<'_> {
                 format!(
                     "role {role} does not exist, and IAM does not create it because another role's name differs from it by case only ({answer}); choose another role.name"
                 )
+            }
+            (Step::PutReplication { configuration, .. }, FailureClass::Invalid) => {
+                format!("{}{}", self.failure.message(), suspects(&self.failure.detail, configuration))
             }
             _ => self.failure.message(),
         }

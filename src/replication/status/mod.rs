@@ -32,7 +32,7 @@ use crate::replication::status::builder::StatusBuilder;
 use crate::replication::status::conditions::{ConditionDraft, conditions};
 pub use crate::replication::status::context::StatusContext;
 pub use crate::replication::status::events::Event;
-use crate::replication::status::events::{failure_event, written};
+use crate::replication::status::events::{adopted, failure_event, written};
 pub use crate::replication::status::replicating::{Replicating, replicating};
 use crate::replication::status::text::note;
 use crate::replication::step::Step;
@@ -101,6 +101,7 @@ pub fn report(
     let mut events = Vec::new();
     if !outcome.done.is_empty() {
         events.push(written(plan, outcome, &settled));
+        events.extend(builder.adopted_role().and_then(|role| adopted(role, outcome)));
     }
     if !drift.is_empty() && status.drift != previous.drift {
         events.push(Event {

@@ -5,6 +5,8 @@ use serde_json::json;
 use crate::api::{AdoptionPolicy, BucketReplicationStatus, ConfigurationOrigin};
 use crate::iam::bucket_policy;
 use crate::replication::plan::teardown::{ObservedForDeletion, OwnershipFacts, Teardown, failed, teardown};
+use crate::replication::resource_id::adopted_tag;
+use crate::replication::step::ROLE_POLICY_NAME;
 use crate::replication::tests::plans::{converged, foreign_role};
 use crate::replication::tests::{caller, id, quickstart};
 use crate::replication::{BucketAddress, Configuration, Failure, FailureClass, ObservedRole, Step};
@@ -171,4 +173,38 @@ fn deleted_principals_that_keep_a_policy_from_being_written_are_named() {
     let message = failed(&step, &failure, &ours).message;
     assert!(message.starts_with("cannot delete: "), "{message}");
     assert!(message.contains("bucket dr") && message.contains("AIDAZQ3EXAMPLE7USER21"), "{message}");
+}
+
+/// A role that someone else made and that the resource took over.
+fn adopted_role() -> ObservedRole {
+    let mut role = own_role();
+    role.tags.extend([adopted_tag()]);
+    role
+}
+
+#[test]
+fn an_adopted_role_is_deleted_only_while_the_resource_may_adopt() {
+    let role = ObservedRole { policy: Ok(Some(json!({}))), ..adopted_role() };
+    let status = applied(&role.arn, Some(ConfigurationOrigin::Created));
+    let adopted = observed(configuration(), vec![role]);
+    let plan = planned(&adopted, &status, AdoptionPolicy::Adopt, false);
+    let delete_policy = format!("delete the policy {ROLE_POLICY_NAME} of role s3-replication-role");
+    assert_eq!(steps(&plan), [REMOVED, &delete_policy, "delete role s3-replication-role"]);
+
+    let plan = planned(&adopted, &status, REFUSE, false);
+    let Some(Step::UntagRole { role, keys }) = plan.stages.iter().flatten().next_back() else {
+        panic!("{:?}", steps(&plan));
+    };
+    assert_eq!((role.as_str(), keys.len()), ("s3-replication-role", 5), "{keys:?}");
+    assert_eq!(steps(&plan)[..2], [REMOVED, &delete_policy]);
+    assert_eq!(plan.blocked, None);
+}
+
+#[test]
+fn an_adopted_role_with_policies_of_its_creator_is_given_back_and_blocks_nothing() {
+    let role = ObservedRole { other_policies: vec!["theirs".into()], ..adopted_role() };
+    let status = applied(&role.arn, Some(ConfigurationOrigin::Created));
+    let plan = planned(&observed(configuration(), vec![role]), &status, REFUSE, false);
+    assert!(matches!(plan.stages.iter().flatten().next_back(), Some(Step::UntagRole { .. })));
+    assert_eq!(plan.blocked, None);
 }

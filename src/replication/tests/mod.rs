@@ -69,6 +69,13 @@ impl Case {
         self
     }
 
+    /// As if another spec had been fully applied before, with the same role.
+    fn changed(mut self) -> Case {
+        self.status.applied_hash = Some("of the former spec".to_owned());
+        self.status.applied_role = Some(self.desired().role.arn(&caller()));
+        self
+    }
+
     /// As if the spec had been fully applied before.
     fn applied(mut self) -> Case {
         self.status.applied_hash = Some(self.desired().hash());
@@ -102,7 +109,7 @@ fn nothing_but(source: ObservedBucket, destinations: BTreeMap<String, ObservedBu
         bucket_policies: BTreeMap::new(),
         keys: BTreeMap::new(),
         unknown_elements: BTreeSet::new(),
-        object_lock: Some(false),
+        object_lock: Ok(Some(false)),
     }
 }
 

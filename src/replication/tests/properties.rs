@@ -1,7 +1,7 @@
 //! For any desired and any observed state: executing the plan leaves no difference and nothing to plan, comparing
 //! never panics, and Observe never yields a step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -13,8 +13,11 @@ use crate::api::{
     Source, StorageClass, Switch, VersioningPolicy,
 };
 use crate::iam::{PolicyDocument, compare};
+use crate::replication::desired::Discovered;
+use crate::replication::desired::permissions::{Extent, permissions};
 use crate::replication::diff::configuration_differences;
 use crate::replication::import::{Inexpressible, ReplicatingBucket, import};
+use crate::replication::status::Outcome;
 use crate::replication::tests::model::execute;
 use crate::replication::tests::{Case, caller, id, nothing_but};
 use crate::replication::{
@@ -318,6 +321,25 @@ prop_compose! {
     }
 }
 
+/// What the rules in AWS need of the role: each action on each resource under its condition.
+fn needed(case: &Case) -> BTreeSet<String> {
+    let none = BTreeMap::new();
+    let rules = case.observed.configuration.as_ref().unwrap().as_ref().map_or(&none, |held| &held.rules);
+    let source_keys = case.spec.source.kms_key_arns.clone();
+    let extent = Extent { tags: false, acls: false, object_lock: false, source_keys };
+    let discovered = Discovered::of(&case.spec.source.bucket, &case.observed);
+    let statements = permissions(&case.spec.source.bucket, &discovered, &extent, rules).statement;
+    let each = statements.iter().flat_map(|statement| {
+        let on = |action: &String| {
+            let condition = &statement.condition;
+            let text = |resource: &String| format!("{action} on {resource} if {condition:?}");
+            statement.resource.iter().map(text).collect::<Vec<_>>()
+        };
+        statement.action.iter().flat_map(on).collect::<Vec<_>>()
+    });
+    each.collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, max_global_rejects: 50_000, ..ProptestConfig::default() })]
 
@@ -356,8 +378,9 @@ proptest! {
     fn nothing_is_taken_away_while_the_configuration_or_the_role_cannot_be_read(
         case in case(),
         role_is_unread in any::<bool>(),
+        is_change in any::<bool>(),
     ) {
-        let mut case = case.applied();
+        let mut case = if is_change { case.changed() } else { case.applied() };
         // An existing role is only checked.
         let role_is_unread = role_is_unread && case.spec.role.as_ref().is_none_or(|role| role.arn.is_none());
         let unread = |action: &'static str| Failure::new(FailureClass::Denied, action, "subject", "no");
@@ -395,8 +418,50 @@ proptest! {
                 (Step::EnableVersioning { .. } | Step::CreateRole { .. } | Step::TagRole { .. }, _) => {}
                 (Step::PutRolePolicy { .. }, None) => prop_assert!(!role_is_unread),
                 (Step::DeletePermissionsBoundary { .. }, Some(_)) => {}
-                (Step::PutReplication { .. }, None) => prop_assert!(role_is_unread),
+                (Step::PutReplication { .. }, _) => {
+                    prop_assert!(role_is_unread);
+                }
                 (step, _) => prop_assert!(false, "{}", step),
+            }
+        }
+    }
+
+    /// Expand, switch, contract: nobody sees then what the role may do, but that the configuration in AWS relies on it.
+    #[test]
+    fn while_the_role_cannot_be_read_a_changed_spec_writes_no_rule_that_needs_more_of_it_than_those_in_aws(
+        case in case(),
+        only_the_policy in any::<bool>(),
+    ) {
+        let mut case = case.changed();
+        let role = case.desired().role.arn(&caller());
+        if let Ok(Some(held)) = &mut case.observed.configuration {
+            held.role = role;
+        }
+        let unread = |action: &'static str| Failure::new(FailureClass::Denied, action, "role", "no");
+        match &mut case.observed.role {
+            Ok(Some(role)) if only_the_policy => role.policy = Err(unread("iam:GetRolePolicy")),
+            role => *role = Err(unread("iam:GetRole")),
+        }
+        let plan = case.plan();
+        let is_managed = case.spec.role.as_ref().is_none_or(|role| role.arn.is_none());
+        prop_assert!(!plan.refusals.is_empty() || !is_managed);
+        prop_assume!(is_managed);
+        let before = needed(&case);
+        let mut outcome = Outcome::default();
+        for step in plan.stages.iter().flat_map(|stage| outcome.admit(stage)).collect::<Vec<_>>() {
+            match step {
+                Step::PutReplication { configuration, .. } => {
+                    let mut after = case.clone();
+                    after.observed.configuration = Ok(Some(configuration));
+                    let more: Vec<_> = needed(&after).difference(&before).cloned().collect();
+                    prop_assert_eq!(more, Vec::<String>::new());
+                }
+                Step::EnableVersioning { .. }
+                | Step::TagRole { .. }
+                | Step::UpdateTrustPolicy { .. }
+                | Step::PutPermissionsBoundary { .. }
+                | Step::DeletePermissionsBoundary { .. } => {}
+                step => prop_assert!(false, "{}", step),
             }
         }
     }

@@ -7,9 +7,11 @@ use jiff::Timestamp;
 use crate::api::{BucketReplicationStatus, ConditionType, Interval, ManagementPolicy, Reason, Switch};
 use crate::replication::health::Evidence;
 use crate::replication::status::{Contested, Outcome, StatusContext, StatusReport, report, stopped};
-use crate::replication::tests::model::bucket_in;
+use crate::replication::tests::model::{bucket_in, execute};
 use crate::replication::tests::{Case, nothing_but, quickstart};
-use crate::replication::{Failure, FailureClass, Refusal, VersioningStatus};
+use crate::replication::{
+    Configuration, Failure, FailureClass, Observed, ObservedBucket, Refusal, Step, VersioningStatus,
+};
 
 fn quickstart_case() -> Case {
     let bucket = |region| bucket_in(region, VersioningStatus::Disabled);
@@ -254,4 +256,106 @@ fn ready_says_that_an_interval_was_raised() {
     let (raised, plain) = (message(context), message(at(0, &previous)));
     assert!(raised.contains("checked every 30m and not at spec.interval"), "{raised}");
     assert!(!plain.contains("interval"), "{plain}");
+}
+
+#[test]
+fn every_read_that_is_denied_is_named_in_the_status_with_its_action_and_subject() {
+    const SOURCE: &str = "source-bucket-us-east-1";
+    const DESTINATION: &str = "dest-bucket-eu-west-1";
+    const ROLE: &str = "s3-replication-role";
+    const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/k";
+    const VERSIONING: &str = "s3:GetBucketVersioning";
+    type Deny = fn(&mut Observed, Failure);
+    let reads: [(&'static str, &str, Deny); 11] = [
+        (VERSIONING, SOURCE, |held, no| held.source.versioning = Err(no)),
+        (VERSIONING, DESTINATION, |held, no| {
+            held.destinations.get_mut(DESTINATION).unwrap().versioning = Err(no);
+        }),
+        ("s3:ListBucket", SOURCE, |held, no| held.source = ObservedBucket::unseen(Err(no.clone()), no)),
+        ("s3:ListBucket", DESTINATION, |held, no| {
+            let unseen = ObservedBucket::unseen(Err(no.clone()), no);
+            held.destinations.insert(DESTINATION.to_owned(), unseen);
+        }),
+        ("s3:GetReplicationConfiguration", SOURCE, |held, no| held.configuration = Err(no)),
+        ("iam:GetRole", ROLE, |held, no| held.role = Err(no)),
+        ("iam:GetRolePolicy", ROLE, |held, no| {
+            held.role.as_mut().unwrap().as_mut().unwrap().policy = Err(no);
+        }),
+        ("iam:GetRole", "former", |held, no| {
+            held.former_roles.insert("former".to_owned(), Err(no));
+        }),
+        ("s3:GetBucketPolicy", "former-copies", |held, no| {
+            held.bucket_policies.insert("former-copies".to_owned(), Err(no));
+        }),
+        ("kms:DescribeKey", KEY, |held, no| {
+            held.keys.insert(KEY.to_owned(), Err(no));
+        }),
+        ("s3:GetBucketObjectLockConfiguration", SOURCE, |held, no| held.object_lock = Err(no)),
+    ];
+    let mut case = quickstart_case();
+    for step in case.plan().steps() {
+        execute(&mut case.observed, SOURCE, step);
+    }
+    case.status.former_roles = vec!["arn:aws:iam::111122223333:role/s3-replication/former".to_owned()];
+    let applied = case.applied();
+    // A new read does not compile before it is here, and is then a line of the table above.
+    let Observed {
+        caller: _,
+        source: _,
+        destinations: _,
+        configuration: _,
+        unknown_elements: _,
+        role: _,
+        former_roles: _,
+        bucket_policies: _,
+        keys: _,
+        object_lock: _,
+    } = &applied.observed;
+    let mut broken = applied.clone().management(ManagementPolicy::Observe);
+    broken.observed.configuration = Ok(None);
+    broken.observed.source.versioning.as_mut().unwrap().status = VersioningStatus::Suspended;
+    broken.observed.role.as_mut().unwrap().as_mut().unwrap().trust = serde_json::json!({});
+    for (state, case) in [("all else is well", applied), ("all else has drifted", broken)] {
+        for (action, subject, deny) in reads {
+            let mut case = case.clone();
+            deny(&mut case.observed, Failure::new(FailureClass::Denied, action, subject, "no"));
+            let report = reported(&case, &Outcome::default(), &at(1, &case.status));
+            let named = format!("{action} on {subject} is denied");
+            let messages = report.status.conditions.iter().map(|c| c.message.as_str());
+            let messages: Vec<&str> = messages.collect();
+            assert!(
+                messages.iter().any(|message| message.contains(&named)),
+                "{state}: {named}: {messages:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_refusal_of_a_configuration_names_the_fields_that_it_may_be_about() {
+    let case = quickstart_case();
+    let refused = |detail: &str, edit: fn(&mut Configuration)| {
+        let mut step = case.plan().steps().last().unwrap().clone();
+        let Step::PutReplication { configuration, .. } = &mut step else { panic!("{step}") };
+        edit(configuration);
+        let failure =
+            Failure::new(FailureClass::Invalid, "s3:PutReplicationConfiguration", "source-bucket", detail);
+        let outcome = Outcome { failed: vec![(step, failure)], ..Outcome::default() };
+        let report = reported(&case, &outcome, &at(1, &BucketReplicationStatus::default()));
+        report.status.conditions[0].message.clone()
+    };
+    let encrypted: fn(&mut Configuration) = |configuration| {
+        let mut rule = configuration.rules.values().next().unwrap().clone();
+        rule.destination.kms_key = Some("arn:aws:kms:eu-west-1:111122223333:key/k".to_owned());
+        configuration.rules.insert("encrypted".to_owned(), rule);
+    };
+    let message = refused("Invalid ReplicaKmsKeyID ARN.", encrypted);
+    assert!(
+        message.ends_with("Invalid ReplicaKmsKeyID ARN.; correct rules[encrypted].destination.kmsKeyArn"),
+        "{message}"
+    );
+    let message = refused("The Storage Class is not valid for this bucket", |_| {});
+    assert!(message.ends_with("; correct rules[ReplicateToEU].destination.storageClass"), "{message}");
+    let message = refused("AccessControlTranslation is not supported", |_| {});
+    assert!(message.ends_with("AccessControlTranslation is not supported"), "no rule has one: {message}");
 }

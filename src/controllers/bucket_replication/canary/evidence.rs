@@ -120,6 +120,13 @@ pub fn refused(evidence: &mut Evidence, arrivals: &BTreeMap<String, String>, why
     }
 }
 
+/// No canary can be written for any rule that is to have one.
+pub fn all_refused(evidence: &mut Evidence, why: &str) {
+    for canary in evidence.rules.values_mut().filter_map(|rule| rule.canary.as_mut()) {
+        canary.refused = Some(why.to_owned());
+    }
+}
+
 /// A canary ended, and its replicas are known. One that vanished shows nothing.
 pub fn ended(evidence: &mut Evidence, flight: &Flight) {
     let Some((ending, at)) = flight.ending else { return };

@@ -29,6 +29,8 @@ pub struct CanaryMemory {
     pub flights: Vec<Flight>,
     /// When the next canaries are due; `None`: at once.
     pub round_at: Option<Instant>,
+    /// The `AwsAccount`s that did not allow canaries when the last ones were due.
+    pub not_allowed: BTreeSet<String>,
     /// When to go on; `None`: when the resource is checked.
     pub wake_at: Option<Instant>,
     /// When AWS is to be checked, which is later than what is due for canaries.

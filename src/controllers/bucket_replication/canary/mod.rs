@@ -19,7 +19,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::{
-    BucketReplication, BucketReplicationStatus, Canary, ConditionType, ManagementPolicy, Reason,
+    Activity, BucketReplication, BucketReplicationStatus, Canary, ConditionType, ManagementPolicy, Reason,
 };
 use crate::controllers::bucket_replication::canary::memory::CanaryMemory;
 use crate::controllers::bucket_replication::canary::permission::authorized;
@@ -87,7 +87,7 @@ pub async fn turn<C: Cloud, K: Cluster>(
         target.memory.set_canaries(None);
         return Ok(Turn::default());
     }
-    if fresh {
+    if fresh || is_newly_allowed(&canaries, cx) {
         canaries.round_at = None;
     }
     let went_on = match may_write {
@@ -112,6 +112,14 @@ pub async fn turn<C: Cloud, K: Cluster>(
     // Time alone makes a canary late.
     let then = verdict(resource, status, &before, judged_at.unwrap_or(now));
     Ok(Turn { wake, changed: then != verdict(resource, status, &cx.evidence.get(uid), now) })
+}
+
+/// Whether an account allows canaries by now for the lack of which some were refused.
+fn is_newly_allowed<C, K>(canaries: &CanaryMemory, cx: &Context<C, K>) -> bool {
+    canaries.not_allowed.iter().any(|name| {
+        let account = cx.index.account(name).ok().flatten();
+        account.is_some_and(|account| account.spec.allow.contains(&Activity::Canary))
+    })
 }
 
 /// What the status shows of evidence at a time: the reason, the message, and the result of the canary.

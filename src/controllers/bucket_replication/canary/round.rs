@@ -80,6 +80,10 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
                 Ok(versions) => found.push((place, versions)),
                 Err(failure) => {
                     self.log("list the canaries", &failure);
+                    if failure.class == FailureClass::Denied && self.is_current(&place.bucket.name) {
+                        let (uid, why) = (&self.resource.target.key.uid, failure.message());
+                        self.cx.evidence.with(uid, |held| evidence::all_refused(held, &why));
+                    }
                     unlisted.insert(place);
                 }
             }

@@ -16,7 +16,9 @@ use crate::replication::health::canary::probe::{ProbeContext, probes};
 use crate::replication::health::canary::requirements::{
     Permissions, refuse, require_allowed, require_deletable,
 };
-use crate::replication::health::canary::{CanaryObject, CanaryPlace, Probe, VersionAt, interval, key, place};
+use crate::replication::health::canary::{
+    CanaryObject, CanaryPlace, Probe, Refused, VersionAt, interval, key, place,
+};
 use crate::replication::{BucketAddress, FailureClass};
 use crate::runtime::requeue::jittered;
 
@@ -50,6 +52,11 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
             require_allowed(probe, permissions)?;
             require_deletable(probe, &source.name, &facts)
         });
+        let closed = planned.refused.values().filter_map(|refused| match refused {
+            Refused::NotAllowed { account } => Some(account.clone()),
+            _ => None,
+        });
+        self.canaries.not_allowed = closed.collect();
         let now = self.cx.clock.timestamp();
         self.cx.evidence.with(uid, |held| evidence::planned(held, &planned, &self.status, now));
         let folders: BTreeSet<&str> = planned.probes.iter().map(|probe| probe.folder.as_str()).collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::controllers::bucket_replication::tests::{NAME, Scene, spec, strip_and_delete};
+use crate::controllers::bucket_replication::tests::{HERE, NAME, Scene, spec, strip_and_delete};
 use crate::replication::FailureClass;
 use crate::simulation::{ApiServer, Call, Choice};
 
@@ -425,4 +425,76 @@ fn a_canary_that_is_pending_keeps_none_of_another_rule_of_its_prefix_from_being_
     let folders: Vec<&str> = keys.iter().filter_map(|key| Some(key.rsplit_once('/')?.0)).collect();
     assert_eq!(keys.len(), 2, "{keys:?}: {:#}", scene.status());
     assert_eq!(folders[0], folders[1]);
+}
+
+/// A scene whose `AwsAccount` allows no canaries, for longer than AWS may answer from before a write.
+fn without_permission() -> Scene {
+    let mut scene = Scene::new();
+    scene.account("here", account_that_allows(&[]));
+    let mut spec = with_canary();
+    spec["source"]["accountRef"] = json!("here");
+    scene.apply(spec);
+    scene.check();
+    scene.wait_a_minute();
+    scene.check();
+    assert_eq!((scene.reason().as_str(), scene.replicating().as_str()), ("Applied", "CanaryRefused"));
+    scene
+}
+
+fn account_that_allows(activities: &[&str]) -> Value {
+    json!({
+        "accountId": HERE,
+        "assumeRole": {"arn": format!("arn:aws:iam::{HERE}:role/operator")},
+        "namespaces": {"matchNames": ["data"]},
+        "sources": ["orders"],
+        "destinations": ["copies"],
+        "roles": {"allow": ["orders-role"]},
+        "allow": activities,
+    })
+}
+
+fn puts(scene: &Scene) -> usize {
+    scene.calls().iter().filter(|call| matches!(call, Call::PutCanary(_))).count()
+}
+
+#[test]
+fn an_account_that_begins_to_allow_canaries_has_one_written_at_once() {
+    let mut scene = without_permission();
+    assert_eq!(puts(&scene), 0);
+    scene.account("here", account_that_allows(&["Canary"]));
+    scene.check();
+    assert_eq!(puts(&scene), 1, "{:#}", scene.status());
+    assert_eq!(scene.left(), ["orders"]);
+    let next = scene.wait(Duration::from_secs(2)).unwrap();
+    scene.settle(next);
+    assert_eq!(scene.replicating(), "ObjectsArriving", "{:#}", scene.status());
+    scene.check();
+    assert_eq!(puts(&scene), 0, "the next one is due after the interval");
+}
+
+#[test]
+fn a_change_of_the_account_that_allows_no_canaries_makes_none_due() {
+    let mut scene = without_permission();
+    scene.account("here", account_that_allows(&["Backfill"]));
+    scene.check();
+    let asked = scene.calls().iter().filter(|call| matches!(call, Call::ObserveForCanary)).count();
+    assert_eq!((asked, puts(&scene)), (0, 0));
+}
+
+#[test]
+fn a_denied_listing_of_canaries_is_named_in_the_status() {
+    let (mut scene, next) = sent();
+    scene.settle(next);
+    scene.restart();
+    for _ in 0..20 {
+        scene.at(
+            |call| matches!(call, Call::ListVersions(_)),
+            |_, _| Choice::FailBefore(FailureClass::Denied),
+        );
+    }
+    scene.check();
+    scene.check();
+    assert_eq!(scene.replicating(), "CanaryRefused", "{:#}", scene.status());
+    let message = scene.condition("Replicating")["message"].to_string();
+    assert!(message.contains("s3:ListBucketVersions"), "{message}");
 }

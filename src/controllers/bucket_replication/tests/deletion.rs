@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::api::FINALIZER;
+use crate::replication::Step;
 
 #[test]
 fn deletion_removes_what_was_made_and_then_the_object() {
@@ -175,4 +176,133 @@ fn a_configuration_that_someone_put_in_place_of_ours_stays() {
     assert_eq!(scene.object(), None);
     assert!(scene.world().buckets["orders"].configuration.is_some());
     assert!(scene.role().is_none());
+}
+
+/// A resource that took over a role that someone else made.
+fn with_adopted_role() -> (Scene, Value) {
+    let mut scene = Scene::new();
+    let make = |world: &mut World| {
+        let documents = crate::replication::RoleDocuments {
+            path: "/s3-replication/".into(),
+            trust: crate::iam::document::trust_policy("s3.amazonaws.com").to_json(),
+            permissions_boundary: None,
+            tags: [("team".to_owned(), "data".to_owned())].into(),
+            description: String::new(),
+        };
+        world.execute(HERE, &Step::CreateRole { role: "orders-role".into(), documents }).unwrap();
+    };
+    scene.cloud.with(make);
+    let mut adopting = spec();
+    adopting["adoptionPolicy"] = json!("Adopt");
+    scene.apply(adopting.clone());
+    scene.check();
+    assert_eq!(scene.reason(), "Applied", "{:#}", scene.status());
+    scene.wait_a_minute();
+    scene.check();
+    (scene, adopting)
+}
+
+fn role_message(scene: &Scene) -> String {
+    scene.condition("RoleReady")["message"].to_string()
+}
+
+#[test]
+fn an_adopted_role_is_announced_to_go_with_the_resource_and_goes_while_adoption_is_allowed() {
+    let (mut scene, _) = with_adopted_role();
+    assert!(
+        role_message(&scene).contains("deleting this resource deletes it too"),
+        "{}",
+        role_message(&scene)
+    );
+    let events = scene.cluster.server().events;
+    assert!(format!("{events:?}").contains("RoleAdopted"), "{events:?}");
+    scene.delete();
+    scene.check();
+    assert_eq!(scene.object(), None);
+    assert!(scene.role().is_none());
+}
+
+#[test]
+fn an_adopted_role_is_given_back_once_adoption_is_allowed_no_longer() {
+    let (mut scene, mut spec) = with_adopted_role();
+    spec["adoptionPolicy"] = json!("Refuse");
+    scene.apply(spec);
+    scene.check();
+    assert!(role_message(&scene).contains("deleting this resource leaves it"), "{}", role_message(&scene));
+    scene.delete();
+    scene.check();
+    assert_eq!(scene.object(), None, "{}", scene.message());
+    let role = scene.role().unwrap();
+    assert_eq!(role.policy, None, "what the operator gave it goes");
+    assert_eq!(role.tags, [("team".to_owned(), "data".to_owned())].into());
+    assert!(scene.world().buckets["orders"].configuration.is_none());
+}
+
+#[test]
+fn a_former_role_that_was_adopted_is_given_back_too() {
+    let (mut scene, mut spec) = with_adopted_role();
+    spec["adoptionPolicy"] = json!("Refuse");
+    spec["role"]["name"] = json!("another-role");
+    scene.apply(spec);
+    scene.check();
+    assert_eq!(scene.reason(), "Applied", "{}", scene.message());
+    let role = scene.role().unwrap();
+    assert_eq!((role.policy, role.tags.len()), (None, 1));
+    scene.wait_a_minute();
+    scene.check();
+    assert_eq!(scene.writes_to_aws(), [""; 0]);
+    assert_eq!(scene.status()["formerRoles"], Value::Null);
+}
+
+#[test]
+fn a_deletion_whose_account_is_gone_names_three_ways_out_each_with_its_command() {
+    let ends: [fn(&Scene, Value); 3] = [
+        |scene, account| scene.account("here", account),
+        |scene, account| {
+            scene.account("other", account);
+            scene.cluster.with(|server| {
+                server.edit(&Scene::resource(), |object| {
+                    object["spec"]["source"]["accountRef"] = json!("other")
+                });
+            });
+        },
+        |scene, _| {
+            scene.cluster.with(|server| {
+                server.edit(&Scene::resource(), |object| object["spec"]["deletionPolicy"] = json!("Retain"));
+            });
+        },
+    ];
+    for (index, end) in ends.into_iter().enumerate() {
+        let account = json!({
+            "accountId": HERE,
+            "assumeRole": {"arn": format!("arn:aws:iam::{HERE}:role/operator")},
+            "namespaces": {"matchNames": ["data"]},
+            "sources": ["orders"],
+            "destinations": ["copies"],
+            "roles": {"allow": ["orders-role"]},
+        });
+        let mut scene = Scene::new();
+        scene.account("here", account.clone());
+        let mut under_account = spec();
+        under_account["source"]["accountRef"] = json!("here");
+        scene.apply(under_account);
+        scene.check();
+        scene.wait_a_minute();
+        scene.cluster.with(|server| server.delete(&ObjectName::account("here")));
+        scene.delete();
+        scene.check();
+        assert_eq!((scene.reason().as_str(), scene.writes_to_aws().len()), ("AccountNotFound", 0));
+        for part in [
+            "kubectl apply -f FILE, with name here",
+            r#"kubectl patch bucketreplication orders -n data --type merge -p '{"spec":{"source":{"accountRef":"OTHER"}}}'"#,
+            r#"kubectl patch bucketreplication orders -n data --type merge -p '{"spec":{"deletionPolicy":"Retain"}}'"#,
+            HERE,
+        ] {
+            assert!(scene.message().contains(part), "{}", scene.message());
+        }
+        end(&scene, account);
+        scene.check();
+        assert_eq!(scene.object(), None, "way {index}: {}", scene.message());
+        assert_eq!(scene.role().is_some(), index == 2, "way {index}");
+    }
 }

@@ -26,6 +26,12 @@ fn assert_named(scene: &Scene, read: (&str, &str), what: &str) {
     }
 }
 
+/// A condition beside `Ready` names the read.
+fn assert_shown(scene: &Scene, read: (&str, &str), what: &str) {
+    let conditions = scene.status()["conditions"].to_string();
+    assert!(conditions.contains(&format!("{} on {} is denied", read.0, read.1)), "{what}: {conditions}");
+}
+
 /// The drifts that a denied read hides, or that can be corrected only by taking something away.
 fn held_back(read: (&str, &str)) -> &'static [&'static str] {
     match read {
@@ -54,8 +60,9 @@ fn whatever_read_is_denied_every_correction_is_made_that_does_not_need_it_and_th
             scene.check();
             let waits = held_back(read).iter().any(|held| drift.0.starts_with(held));
             assert_eq!(drift.2(&scene.world()), !waits, "{what}: {:#}", scene.status());
-            if ![VERSIONING, OBJECT_LOCK].contains(&read) {
-                assert_named(&scene, read, &what);
+            match read {
+                VERSIONING | OBJECT_LOCK => assert_shown(&scene, read, &what),
+                _ => assert_named(&scene, read, &what),
             }
             scene.check();
             assert_eq!(scene.writes_to_aws(), [""; 0], "{what}: it is not written again and again");
@@ -111,7 +118,8 @@ fn a_role_that_lost_its_rights_gets_them_back_beside_what_others_gave_it_while_t
     scene.check();
     assert_eq!(scene.writes_to_aws(), [""; 0], "it grants all that is needed");
     let corrected = scene.status()["lastCorrection"]["items"].to_string();
-    assert!(!corrected.contains("theirs") && !corrected.contains("trustPolicy"), "{corrected}");
+    assert!(corrected.contains("trustPolicy sts:AssumeRole by Service:s3.amazonaws.com"), "{corrected}");
+    assert!(!corrected.contains("theirs") && !corrected.contains(&format!("AWS:{THERE}")), "{corrected}");
 
     allow_all(&scene);
     scene.check();
@@ -238,17 +246,146 @@ fn an_existing_role_that_may_not_be_read_any_more_is_not_used_and_versioning_is_
     assert_named(&scene, ROLE, "role.arn");
 }
 
+/// Whether a rule is there and enabled.
+fn is_enabled(scene: &Scene, rule: &str) -> bool {
+    let held = scene.world().buckets["orders"].configuration.clone();
+    held.is_some_and(|held| held.rules.get(rule).is_some_and(|rule| rule.status.is_enabled()))
+}
+
+/// A third destination, in the account of the first.
+fn with_c_copies(scene: &Scene, spec: &mut Value) {
+    scene.cloud.with(|world| world.create_bucket("c-copies", "eu-west-1", THERE));
+    let rule = json!({"id": "c", "priority": 3, "destination": {"bucket": "c-copies", "accountRef": "a"}});
+    spec["rules"].as_array_mut().unwrap().push(rule);
+}
+
+/// The rest follows once the part can be read.
+fn assert_completed(scene: &mut Scene, expected: &[&str]) {
+    scene.clock.advance(Duration::from_secs(600));
+    scene.check();
+    assert_eq!(scene.writes_to_aws(), [""; 0], "it is not written again and again");
+    allow_all(scene);
+    scene.clock.advance(Duration::from_secs(600));
+    scene.check();
+    assert_eq!(scene.reason(), "Applied", "{}", scene.message());
+    assert_eq!(rules(scene), expected);
+    assert!(!scene.message().contains("waits"), "{}", scene.message());
+}
+
 #[test]
-fn a_change_of_the_spec_waits_while_a_part_cannot_be_read() {
-    for read in [ROLE, ROLE_POLICY, CONFIGURATION] {
+fn a_rule_is_disabled_and_another_one_removed_although_the_role_or_its_policy_cannot_be_read() {
+    for read in [ROLE, ROLE_POLICY] {
         let (mut scene, mut spec) = replicating();
         deny(&scene, read);
         spec["rules"][0]["status"] = json!("Disabled");
+        spec["rules"].as_array_mut().unwrap().pop();
         scene.apply(spec);
         scene.check();
+        assert_eq!((rules(&scene), is_enabled(&scene, "a")), (vec!["a".to_owned()], false), "{read:?}");
         assert_named(&scene, read, "a change");
-        assert_eq!(scene.writes_to_aws(), [""; 0]);
+        assert!(scene.message().contains("of role orders-role") || read == ROLE, "{}", scene.message());
+        let policy = scene.world().buckets["b-copies"].policy.clone();
+        assert!(policy.is_some(), "nothing is taken away before the role can be read");
+        assert_completed(&mut scene, &["a"]);
+        assert_eq!(scene.world().buckets["b-copies"].policy, None);
     }
+}
+
+#[test]
+fn a_disabled_rule_is_enabled_again_although_the_role_cannot_be_read() {
+    let (mut scene, mut spec) = replicating();
+    deny(&scene, ROLE);
+    for (status, enabled) in [("Disabled", false), ("Enabled", true)] {
+        spec["rules"][0]["status"] = json!(status);
+        scene.apply(spec.clone());
+        scene.check();
+        assert_eq!(is_enabled(&scene, "a"), enabled, "{}", scene.message());
+        scene.wait_a_minute();
+    }
+}
+
+#[test]
+fn a_new_destination_is_prepared_and_its_rule_waits_while_the_role_or_its_policy_cannot_be_read() {
+    for read in [ROLE, ROLE_POLICY] {
+        let (mut scene, mut spec) = replicating();
+        deny(&scene, read);
+        with_c_copies(&scene, &mut spec);
+        spec["rules"][0]["status"] = json!("Disabled");
+        spec["rules"].as_array_mut().unwrap().remove(1);
+        scene.apply(spec);
+        scene.check();
+        let c_copies = scene.world().buckets["c-copies"].clone();
+        assert_eq!(c_copies.versioning, VersioningStatus::Enabled, "{}", scene.message());
+        assert!(c_copies.policy.is_some_and(|policy| policy.to_string().contains("orders-role")));
+        assert!(!is_enabled(&scene, "a"));
+        assert_eq!(rules(&scene), ["a", "b"], "b goes once c is there: objects must go somewhere");
+        assert_named(&scene, read, "a change");
+        for waiting in ["of the changed spec waits: ", "rules[c]", "role orders-role"] {
+            assert!(scene.message().contains(waiting), "{}", scene.message());
+        }
+        assert!(!scene.message().contains("rules[a]"), "{}", scene.message());
+        assert_completed(&mut scene, &["a", "c"]);
+    }
+}
+
+#[test]
+fn a_rule_that_needs_more_of_a_role_that_cannot_be_read_stays_as_it_is() {
+    let (mut scene, mut spec) = replicating();
+    deny(&scene, ROLE);
+    spec["rules"][0]["filter"] = json!({"prefix": "logs/"});
+    spec["rules"][1]["destination"]["ownership"] = json!("Destination");
+    scene.apply(spec);
+    scene.check();
+    let held = scene.world().buckets["orders"].configuration.clone().unwrap();
+    assert_eq!(held.rules["a"].filter.prefix, "logs/", "{}", scene.message());
+    assert_eq!(held.rules["b"].destination.ownership, None);
+    assert!(scene.message().contains("rules[b].destination.ownership"), "{}", scene.message());
+    assert_completed(&mut scene, &["a", "b"]);
+}
+
+#[test]
+fn all_but_the_rules_is_prepared_while_the_configuration_cannot_be_read() {
+    let (mut scene, mut spec) = replicating();
+    deny(&scene, CONFIGURATION);
+    with_c_copies(&scene, &mut spec);
+    spec["role"]["tags"]["team"] = json!("sales");
+    scene.apply(spec);
+    scene.check();
+    let role = scene.role().unwrap();
+    assert_eq!(role.tags.get("team").map(String::as_str), Some("sales"), "{}", scene.message());
+    let policy = role.policy.unwrap().to_string();
+    for bucket in ["a-copies", "b-copies", "c-copies"] {
+        assert!(policy.contains(bucket), "{policy}");
+        assert!(scene.world().buckets[bucket].policy.is_some(), "{bucket}");
+    }
+    assert_eq!(scene.world().buckets["c-copies"].versioning, VersioningStatus::Enabled);
+    assert_eq!(rules(&scene), ["a", "b"]);
+    assert_named(&scene, CONFIGURATION, "a change");
+    assert!(scene.message().contains("what it changes in the rules in bucket orders"), "{}", scene.message());
+    assert_completed(&mut scene, &["a", "b", "c"]);
+}
+
+#[test]
+fn a_change_to_another_role_waits_as_a_whole_and_so_does_a_new_resource() {
+    let others_role = ("iam:GetRole", "other-role");
+    let mut scene = Scene::settled();
+    scene.cloud.with(|world| world.create_bucket("more-copies", "eu-west-1", HERE));
+    deny(&scene, others_role);
+    let mut changed = spec();
+    changed["role"]["name"] = json!("other-role");
+    changed["rules"][0]["destination"]["bucket"] = json!("more-copies");
+    scene.apply(changed);
+    scene.check();
+    assert_eq!(scene.writes_to_aws(), [""; 0], "{}", scene.message());
+    assert_named(&scene, others_role, "another role");
+    assert!(scene.message().contains("rules[all].destination.bucket"), "{}", scene.message());
+
+    let mut scene = Scene::new();
+    deny(&scene, ROLE);
+    scene.apply(spec());
+    scene.check();
+    assert_eq!(scene.writes_to_aws(), [""; 0], "{}", scene.message());
+    assert_named(&scene, ROLE, "a new resource");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A step that fails holds back what needs it, and nothing else.
 
 use super::*;
-use crate::replication::FailureClass;
+use crate::replication::{FailureClass, Step};
 
 const POLICY: &str = "s3:PutBucketPolicy";
 
@@ -434,4 +434,41 @@ fn whatever_correction_is_denied_every_other_one_is_made_and_the_denied_one_is_n
 /// A rule into a bucket without versioning is refused by S3 with the rest of its configuration.
 fn needs_versioning(denied: &Drift, other: &Drift) -> bool {
     denied.0.starts_with("versioning") && other.0.contains("rule")
+}
+
+#[test]
+fn a_boundary_that_cannot_be_set_holds_back_the_new_rule_and_not_the_rest_of_the_change() {
+    let (mut scene, mut spec) = replicating();
+    deny(&scene, 9, |call| matches!(call, Call::Execute(Step::PutPermissionsBoundary { .. })));
+    scene.cloud.with(|world| world.create_bucket("c-copies", "eu-west-1", THERE));
+    spec["role"]["permissionsBoundary"] = json!("arn:aws:iam::aws:policy/AmazonS3FullAccess");
+    spec["rules"][0]["status"] = json!("Disabled");
+    let rule = json!({"id": "c", "priority": 3, "destination": {"bucket": "c-copies", "accountRef": "a"}});
+    spec["rules"].as_array_mut().unwrap().push(rule);
+    scene.apply(spec);
+    scene.check();
+    let held = scene.world().buckets["orders"].configuration.clone().unwrap();
+    assert_eq!(held.rules["a"].status.as_str(), "Disabled", "{}", scene.message());
+    assert_eq!(rules(&scene), ["a", "b"], "the role gets no right beyond its boundary");
+    assert_eq!(scene.world().buckets["c-copies"].versioning, VersioningStatus::Enabled);
+    for part in ["iam:PutRolePermissionsBoundary", "orders-role"] {
+        assert!(scene.message().contains(part), "{}", scene.message());
+    }
+}
+
+#[test]
+fn a_deletion_removes_all_that_does_not_need_a_denied_step_and_names_it() {
+    let (mut scene, _) = replicating();
+    deny(&scene, 1, |call| matches!(call, Call::Execute(Step::DeleteRolePolicy { .. })));
+    scene.delete();
+    scene.check();
+    assert!(scene.world().buckets["orders"].configuration.is_none());
+    for bucket in ["a-copies", "b-copies"] {
+        assert_eq!(scene.world().buckets[bucket].policy, None, "{bucket}");
+    }
+    assert_eq!(scene.reason(), "AccessDenied");
+    assert!(scene.message().contains("iam:DeleteRolePolicy"), "{}", scene.message());
+    scene.clock.advance(Duration::from_secs(60));
+    scene.check();
+    assert_eq!((scene.object(), scene.role().is_some()), (None, false));
 }

@@ -397,3 +397,85 @@ fn a_deletion_ends_once_aws_no_longer_shows_what_was_deleted() {
         }
     }
 }
+
+#[test]
+fn an_adopted_role_and_configuration_stay_the_resources_own_whatever_is_answered_from_before() {
+    for part in &PARTS {
+        let (mut scene, spec) = two_destinations();
+        scene.apply(spec.clone());
+        scene.check();
+        // They become someone else's, and the resource a new one.
+        scene.cluster.with(|server| strip_and_delete(server, &Scene::resource()));
+        scene.check();
+        scene.cloud.with(|world| {
+            let role = world.role_mut(HERE, "orders-role").unwrap();
+            role.tags.retain(|key, _| !key.ends_with("uid") && !key.ends_with("cluster"));
+        });
+        scene.clock.advance(Duration::from_secs(120));
+        let mut adopting = spec.clone();
+        adopting["adoptionPolicy"] = json!("Adopt");
+        adopting["rules"][0]["filter"] = json!({"prefix": "logs/"});
+        scene.apply(adopting.clone());
+        old(&scene, part, 12, false);
+        scene.check();
+        require_ready(&scene, part.0);
+        adopting["adoptionPolicy"] = json!("Refuse");
+        scene.apply(adopting);
+        let written = check_often(&mut scene, part.0, |scene| {
+            let reason = scene.reason();
+            assert!(["Applied", "Progressing"].contains(&reason.as_str()), "{}: {}", part.0, scene.message());
+        });
+        assert_eq!(written, [""; 0], "{}", part.0);
+        require_ready(&scene, part.0);
+        require_nobody_blamed(&scene, part.0);
+        assert_eq!(published(&scene).matches("RoleAdopted").count(), 1, "{}", part.0);
+    }
+}
+
+#[test]
+fn a_destination_that_was_removed_and_a_boundary_that_was_set_are_not_undone_whatever_is_answered_from_before()
+ {
+    for part in &PARTS {
+        for alternate in [false, true] {
+            let what = format!("{}, alternating: {alternate}", part.0);
+            let (mut scene, mut spec) = two_destinations();
+            scene.apply(spec.clone());
+            scene.check();
+            scene.clock.advance(Duration::from_secs(120));
+            scene.check();
+            old(&scene, part, 12, alternate);
+            spec["rules"].as_array_mut().unwrap().pop();
+            spec["role"]["permissionsBoundary"] = json!("arn:aws:iam::aws:policy/AmazonS3FullAccess");
+            scene.apply(spec);
+            scene.check();
+            require_ready(&scene, &what);
+            let applied = scene.world().canonical();
+            check_often(&mut scene, &what, |scene| require_ready(scene, &what));
+            require_nobody_blamed(&scene, &what);
+            assert_eq!(scene.world().canonical(), applied, "{what}");
+            assert_eq!(scene.status()["bucketPolicies"], Value::Null, "{what}: {:#}", scene.status());
+        }
+    }
+}
+
+#[test]
+fn a_change_that_began_beside_a_denied_read_is_written_once_whatever_is_answered_from_before_it() {
+    for part in &PARTS {
+        let (mut scene, mut spec) = two_destinations();
+        scene.apply(spec.clone());
+        scene.check();
+        scene.clock.advance(Duration::from_secs(120));
+        scene.check();
+        scene.cloud.with(|world| {
+            world.denied_reads.insert(("iam:GetRolePolicy", "orders-role".to_owned()));
+        });
+        old(&scene, part, 12, false);
+        spec["rules"][0]["status"] = json!("Disabled");
+        scene.apply(spec);
+        scene.check();
+        let written = check_often(&mut scene, part.0, |_| {});
+        assert_eq!(written, [""; 0], "{}", part.0);
+        require_nobody_blamed(&scene, part.0);
+        assert_eq!(scene.reason(), "AccessDenied", "{}", part.0);
+    }
+}

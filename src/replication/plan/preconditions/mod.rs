@@ -21,7 +21,8 @@ type Precondition = fn(&PlanInput<'_>, &[DriftEntry]) -> Result<(), Refusal>;
 pub enum HeldBack {
     /// Every write.
     All,
-    /// Where all was applied before: only the steps that need what could not be read. The plan leaves them out.
+    /// Where all was applied before, or a change of the spec may begin: only the steps that need what could not be read. The plan
+    /// leaves them out.
     Dependents,
 }
 

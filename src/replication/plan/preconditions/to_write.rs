@@ -8,11 +8,13 @@
 use std::collections::BTreeMap;
 
 use crate::api::{AwsResource, ConditionType, DriftEntry, Reason, VersioningPolicy};
+use crate::iam::arn::role_of_arn;
 use crate::iam::bucket_policy::{self, MAX_BUCKET_POLICY};
 use crate::iam::document::{MAX_INLINE_POLICY, Statement};
 use crate::mutants::{Mutant, is_on};
-use crate::replication::configuration::{RuleFilter, unwritable_character};
+use crate::replication::configuration::{Configuration, RuleFilter, unwritable_character};
 use crate::replication::desired::{DesiredBucket, DesiredRole};
+use crate::replication::failure::Failure;
 use crate::replication::observed::{ObservedBucket, Versioning};
 use crate::replication::plan::input::PlanInput;
 use crate::replication::plan::transition::{TransitionPolicies, exact_while_unread};
@@ -79,12 +81,23 @@ pub(crate) fn require_configuration_ours(
         Reason::ForeignConfiguration,
         ConditionType::ReplicationReady,
         format!(
-            "bucket {} already has a replication configuration that this resource did not make: role {}, rules {}{more}; remove it, or set adoptionPolicy: Adopt to replace it",
+            "bucket {} already has a replication configuration that this resource did not make: role {}, rules {}{more}; remove it, or set adoptionPolicy: Adopt to replace it{}",
             input.desired.source.name,
             held.role,
-            rules.join("; ")
+            rules.join("; "),
+            unread_owner(input, held)
         ),
     ))
+}
+
+/// Why it is not known whether a configuration names a role of this resource.
+fn unread_owner(input: &PlanInput<'_>, held: &Configuration) -> String {
+    let read = input.observed.former_roles.get(role_of_arn(&held.role));
+    let failure = read.and_then(|read| read.as_ref().err());
+    let message = |failure: &Failure| {
+        format!(". Its role may be this resource's own, but that is not known: {}", failure.message())
+    };
+    failure.map(message).unwrap_or_default()
 }
 
 /// Buckets that the spec only lets the operator check have versioning.
