@@ -41,6 +41,13 @@ pub struct Scene {
     pub begin: fn() -> (World, ApiServer),
 }
 
+impl Scene {
+    /// Whether no other resource can ask for the same source.
+    pub fn is_alone(&self) -> bool {
+        self.resources.len() < 2 || !self.twins.is_empty()
+    }
+}
+
 /// What most scenes have in common: one resource and one operator.
 const PLAIN: Scene = Scene {
     name: "",
@@ -73,7 +80,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 16] = [
+pub const SCENES: [Scene; 17] = [
     Scene {
         name: "one-account",
         about: "one resource, its buckets in the operator's own account, and no AwsAccount",
@@ -177,6 +184,14 @@ pub const SCENES: [Scene; 16] = [
         opening: Some(("idle.1", &TIGHTEN_ACCOUNT)),
         deeds: &[RECREATE_ACCOUNT, DELETE_ACCOUNT],
         begin: accounts,
+        ..PLAIN
+    },
+    Scene {
+        name: "rivals",
+        about: "one resource, and an older one for the same source, which its AwsAccount does not allow at first",
+        resources: &["elder", "orders"],
+        deeds: &[ALLOW_ELDER, DELETE],
+        begin: rivals,
         ..PLAIN
     },
     Scene {
@@ -527,6 +542,19 @@ const TIGHTEN_ACCOUNT: Deed = Deed {
     },
 };
 
+const ALLOW_ELDER: Deed = Deed {
+    name: "allows-elder",
+    sentence: "The administrator lets AwsAccount other take the source orders, for which data/elder asks",
+    budget: Budget::Administrators,
+    act: |_, server| {
+        let name = ObjectName::account("other");
+        let forbidden =
+            server.objects.get(&name).is_some_and(|object| object["spec"]["sources"] != json!(["orders"]));
+        server.edit(&name, |object| object["spec"]["sources"] = json!(["orders"]));
+        forbidden
+    },
+};
+
 const DELETE_ACCOUNT: Deed = Deed {
     name: "deletes-account",
     sentence: "The administrator deletes AwsAccount default",
@@ -713,6 +741,22 @@ fn accounts() -> (World, ApiServer) {
         "destinations": ["*"], "assumeRole": {"arn": format!("arn:aws:iam::{THERE}:role/operator")}});
     server.create(&ObjectName::account("other"), other, 0);
     (world, server)
+}
+
+fn rivals() -> (World, ApiServer) {
+    let mut server = data_namespace();
+    let allowing = |sources: Value| {
+        json!({"accountId": HERE, "namespaces": {"matchNames": ["data"]}, "sources": sources,
+            "destinations": ["*"]})
+    };
+    server.create(&ObjectName::account("default"), allowing(json!(["orders"])), 0);
+    server.create(&ObjectName::account("other"), allowing(json!(["invoices"])), 0);
+    let mut elder = spec_of("orders");
+    elder["source"]["accountRef"] = json!("other");
+    elder["role"] = json!({"name": "elder-role"});
+    server.create(&ObjectName::replication("data", "elder"), elder, 0);
+    server.create(&ObjectName::replication("data", "orders"), spec_of("orders"), 1);
+    (buckets(), server)
 }
 
 /// The tag that names the cluster of a resource, and the one that names its UID.

@@ -11,7 +11,7 @@ use crate::mutants::{self, Mutant};
 const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 31] = [
+const FOUND_BY: [(Mutant, &str); 33] = [
     (Mutant::NoLiveGet, "renamed; idle.2 renames-role; orders/CreateRole(orders-role-2).1 deletes"),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
@@ -26,6 +26,10 @@ const FOUND_BY: [(Mutant, &str); 31] = [
     (
         Mutant::StatusComesLast,
         "overtaken; orders/CreateRole(orders-role).1 renames-role; orders/CreateRole(orders-role).1 dies-after",
+    ),
+    (
+        Mutant::ConfigurationNotAnnounced,
+        "one-account; orders/PutRolePolicy(orders-role).1 retags-role; orders/PutReplication(orders).1 loses-answer",
     ),
     (Mutant::DeletionByStatus, "foreign"),
     (Mutant::AnotherClustersRole, "foreign"),
@@ -42,6 +46,7 @@ const FOUND_BY: [(Mutant, &str); 31] = [
     (Mutant::CanaryLeftByDeletion, "canary; orders/PutCanary(orders).1 deletes"),
     (Mutant::NoLiveGetForCanary, "canary; orders/NamespaceLabels.7 sets-observe"),
     (Mutant::NoLiveGetOfAccounts, "tightened; idle.1 tightens-account; idle.1 moves-lease"),
+    (Mutant::SourceNotClaimedAgain, "rivals; orders/Observe.1 allows-elder"),
     (Mutant::IntentNotKept, "backfill"),
     (Mutant::JobNotSearched, "backfill-token-forgotten; orders-november/CreateJob.1 dies-after"),
     (Mutant::TokenByChance, "backfill-listed-late; orders-november/CreateJob.1 takes-over"),
@@ -149,6 +154,36 @@ fn one_old_answer_makes_nobody_forget_what_a_lost_one_may_have_made() {
 #[test]
 fn a_configuration_put_before_a_crash_is_known_although_someone_deletes_its_role() {
     assert_holds("one-account; orders/PutReplication(orders).1 dies-after; idle.2 deletes-role");
+}
+
+#[test]
+fn a_configuration_whose_answer_was_lost_is_known_without_the_role_that_it_names() {
+    assert_holds(
+        "one-account; orders/PutRolePolicy(orders-role).1 retags-role; orders/PutReplication(orders).1 loses-answer",
+    );
+    assert_holds(
+        "one-account; orders/PutRolePolicy(orders-role).1 retags-role; orders/PutReplication(orders).1 dies-after",
+    );
+    for lost in ["loses-answer", "dies-after"] {
+        let put = format!("orders/PutReplication(orders).1 {lost}");
+        assert_holds(&format!("one-account; {put}; idle.2 retags-role"));
+        assert_holds(&format!("one-account; {put}; idle.2 deletes-role; idle.2 renames-role"));
+    }
+    let opened = "overtaken; orders/CreateRole(orders-role).1 renames-role";
+    assert_holds(&format!(
+        "{opened}; orders/PutReplication(orders).1 loses-answer; orders/SetStatus.2 deletes-role"
+    ));
+    assert_holds(&format!("{opened}; orders/PutReplication(orders).1 dies-after; idle.2 deletes-role"));
+}
+
+/// The announcement alone: S3 never got the request.
+#[test]
+fn a_configuration_that_someone_else_wrote_meanwhile_stays_although_one_was_announced() {
+    for lost in ["fails", "loses-answer"] {
+        let put = format!("one-account; orders/PutReplication(orders).1 {lost}");
+        assert_holds(&format!("{put}; idle.2 replaces-configuration; idle.2 deletes"));
+        assert_holds(&format!("{put}; idle.2 replaces-configuration; idle.2 deletes-role"));
+    }
 }
 
 #[test]
