@@ -39,10 +39,11 @@ pub enum Mutant {
     NoLiveGetForCanary,
     NoLiveGetOfAccounts,
     SourceNotClaimedAgain,
+    EndOverwritten,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 33] = [
+    pub const ALL: [Mutant; 34] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -72,6 +73,7 @@ impl Mutant {
         Mutant::NoLiveGetForCanary,
         Mutant::NoLiveGetOfAccounts,
         Mutant::SourceNotClaimedAgain,
+        Mutant::EndOverwritten,
         Mutant::IntentNotKept,
         Mutant::JobNotSearched,
         Mutant::TokenByChance,
@@ -133,6 +135,9 @@ impl Mutant {
             }
             Mutant::SourceNotClaimedAgain => {
                 "Stages go on after another resource became the owner of the source."
+            }
+            Mutant::EndOverwritten => {
+                "The status of a backfill is written over one that is not the one that was read."
             }
         }
     }

@@ -14,7 +14,7 @@ use kube::core::{DynamicObject, Status};
 use serde_json::Value;
 
 use crate::api::CallerIdentity;
-use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey, QueueMessage};
+use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey, QueueMessage, StatusField};
 use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
 use crate::replication::events::{self, EventQueue};
 use crate::replication::health::canary::{
@@ -458,8 +458,13 @@ impl<P: Cluster> Cluster for Hooked<P> {
         self.kubernetes(Call::RemoveFinalizer, self.port.remove_finalizer(object, held, finalizer)).await
     }
 
-    async fn set_status(&self, object: &ObjectKey, status: &Value) -> Result<(), ClusterError> {
-        self.kubernetes(Call::SetStatus, self.port.set_status(object, status)).await
+    async fn set_status(
+        &self,
+        object: &ObjectKey,
+        status: &Value,
+        read: &[StatusField],
+    ) -> Result<(), ClusterError> {
+        self.kubernetes(Call::SetStatus, self.port.set_status(object, status, read)).await
     }
 
     async fn set_condition(

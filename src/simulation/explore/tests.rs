@@ -11,7 +11,7 @@ use crate::mutants::{self, Mutant};
 const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 33] = [
+const FOUND_BY: [(Mutant, &str); 34] = [
     (Mutant::NoLiveGet, "renamed; idle.2 renames-role; orders/CreateRole(orders-role-2).1 deletes"),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
@@ -47,6 +47,10 @@ const FOUND_BY: [(Mutant, &str); 33] = [
     (Mutant::NoLiveGetForCanary, "canary; orders/NamespaceLabels.7 sets-observe"),
     (Mutant::NoLiveGetOfAccounts, "tightened; idle.1 tightens-account; idle.1 moves-lease"),
     (Mutant::SourceNotClaimedAgain, "rivals; orders/Observe.1 allows-elder"),
+    (
+        Mutant::EndOverwritten,
+        "backfill; orders-november/ReadRole.1 cancels; orders-november/SetStatus.1 takes-over",
+    ),
     (Mutant::IntentNotKept, "backfill"),
     (Mutant::JobNotSearched, "backfill-token-forgotten; orders-november/CreateJob.1 dies-after"),
     (Mutant::TokenByChance, "backfill-listed-late; orders-november/CreateJob.1 takes-over"),
@@ -216,6 +220,17 @@ fn a_canary_is_deleted_only_for_a_resource_that_is_still_the_one_that_was_checke
 fn a_leader_that_loses_the_lease_while_it_writes_its_intent_asks_for_no_job() {
     assert_holds("backfill; orders-november/SetStatus.3 takes-over");
     assert_holds("backfill; orders-november/SetStatus.3 moves-lease");
+}
+
+#[test]
+fn a_late_call_of_a_former_leader_hides_no_end_and_leaves_no_role() {
+    assert_holds("backfill; orders-november/ReadRole.1 cancels; orders-november/SetStatus.1 takes-over");
+    assert_holds(
+        "backfill-queue; orders-november/SetStatus.1 takes-over; orders-november/Live.8 switches-to-1",
+    );
+    let created = "orders-november/CreateRole(backfill+data.orders-november).1 takes-over";
+    assert_holds(&format!("backfill-queue; orders-november/ReadRole.1 cancels; {created}"));
+    assert_holds(&format!("backfill; orders-november/ReadRole.1 deletes-backfill; {created}"));
 }
 
 #[test]
