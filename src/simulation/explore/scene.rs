@@ -35,6 +35,8 @@ pub struct Scene {
     pub enough: u8,
     /// Whether a second operator stands by.
     pub standby: bool,
+    /// Whether the API server may deny calls too. In the other scenes the operator makes no calls of another kind.
+    pub denies_kubernetes: bool,
     /// What happens in every trace before anything else, with the decision point.
     pub opening: Option<(&'static str, &'static Deed)>,
     pub deeds: &'static [Deed],
@@ -58,6 +60,7 @@ const PLAIN: Scene = Scene {
     twins: &[],
     enough: 4,
     standby: false,
+    denies_kubernetes: false,
     opening: None,
     deeds: &[],
     begin: one_account,
@@ -83,6 +86,7 @@ const BACKFILL: Scene = Scene {
 pub const SCENES: [Scene; 17] = [
     Scene {
         name: "one-account",
+        denies_kubernetes: true,
         about: "one resource, its buckets in the operator's own account, and no AwsAccount",
         deeds: &[
             EDIT_DESTINATION,
@@ -102,6 +106,7 @@ pub const SCENES: [Scene; 17] = [
     },
     Scene {
         name: "renamed",
+        denies_kubernetes: true,
         about: "one resource whose role is renamed after it was applied",
         opening: Some(("idle.2", &RENAME_ROLE)),
         deeds: &[
@@ -148,6 +153,7 @@ pub const SCENES: [Scene; 17] = [
     },
     Scene {
         name: "accounts",
+        denies_kubernetes: true,
         about: "one resource under an AwsAccount that allows the namespaces of one team",
         accounts: &["default", "other"],
         deeds: &[
@@ -172,6 +178,7 @@ pub const SCENES: [Scene; 17] = [
     },
     Scene {
         name: "deleted",
+        denies_kubernetes: true,
         about: "one resource that the user deletes after it was applied",
         opening: Some(("idle.2", &DELETE)),
         deeds: &[DELETE_ROLE, RETAG_ROLE, REPLACE_CONFIGURATION],
@@ -179,6 +186,7 @@ pub const SCENES: [Scene; 17] = [
     },
     Scene {
         name: "tightened",
+        denies_kubernetes: true,
         about: "one resource whose AwsAccount is tightened before its first check, and two operators, of which one leads",
         standby: true,
         opening: Some(("idle.1", &TIGHTEN_ACCOUNT)),
@@ -196,6 +204,7 @@ pub const SCENES: [Scene; 17] = [
     },
     Scene {
         name: "canary",
+        denies_kubernetes: true,
         about: "one resource that asks for canaries, under an AwsAccount that allows them",
         // A canary is sent by one check, and deleted by another.
         enough: 6,
@@ -215,6 +224,7 @@ pub const SCENES: [Scene; 17] = [
     },
     Scene {
         name: "backfill",
+        denies_kubernetes: true,
         about: "one backfill, whose job S3 lists at once, and two operators, of which one leads",
         standby: true,
         ..BACKFILL
@@ -237,6 +247,7 @@ pub const SCENES: [Scene; 17] = [
     // What happens before the job waits is in the other scenes.
     Scene {
         name: "backfill-approval",
+        denies_kubernetes: true,
         about: "one backfill whose job waits for approval, which the user gives",
         opening: Some(("idle.5", &backfills::APPROVE)),
         deeds: &[

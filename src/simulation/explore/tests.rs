@@ -217,6 +217,11 @@ fn a_canary_is_deleted_only_for_a_resource_that_is_still_the_one_that_was_checke
 }
 
 #[test]
+fn a_right_that_only_canaries_lack_changes_no_status_at_each_try() {
+    assert_holds("canary; orders/Live.1 stays-denied");
+}
+
+#[test]
 fn a_leader_that_loses_the_lease_while_it_writes_its_intent_asks_for_no_job() {
     assert_holds("backfill; orders-november/SetStatus.3 takes-over");
     assert_holds("backfill; orders-november/SetStatus.3 moves-lease");

@@ -120,6 +120,14 @@ pub fn refused(evidence: &mut Evidence, arrivals: &BTreeMap<String, String>, why
     }
 }
 
+/// No canary of the resource can go on: a right in Kubernetes is missing.
+pub fn all_refused(evidence: &mut Evidence, rules: &[ReplicationRule], why: &str) {
+    for rule in rules.iter().filter(|rule| rule.status != Some(Switch::Disabled)) {
+        let canary = evidence.rules.entry(rule.id.clone()).or_default().canary.get_or_insert_default();
+        canary.refused = Some(why.to_owned());
+    }
+}
+
 /// A canary ended, and its replicas are known. One that vanished shows nothing.
 pub fn ended(evidence: &mut Evidence, flight: &Flight) {
     let Some((ending, at)) = flight.ending else { return };
