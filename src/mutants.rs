@@ -18,6 +18,7 @@ pub enum Mutant {
     StatementsDuplicated,
     StatusForgetsRoles,
     StatusComesLast,
+    ConfigurationNotAnnounced,
     DeletionByStatus,
     AnotherClustersRole,
     WriteInObserve,
@@ -37,10 +38,12 @@ pub enum Mutant {
     CanaryLeftByDeletion,
     NoLiveGetForCanary,
     NoLiveGetOfAccounts,
+    SourceNotClaimedAgain,
+    EndOverwritten,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 31] = [
+    pub const ALL: [Mutant; 34] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -53,6 +56,7 @@ impl Mutant {
         Mutant::StatementsDuplicated,
         Mutant::StatusForgetsRoles,
         Mutant::StatusComesLast,
+        Mutant::ConfigurationNotAnnounced,
         Mutant::DeletionByStatus,
         Mutant::AnotherClustersRole,
         Mutant::WriteInObserve,
@@ -68,6 +72,8 @@ impl Mutant {
         Mutant::CanaryLeftByDeletion,
         Mutant::NoLiveGetForCanary,
         Mutant::NoLiveGetOfAccounts,
+        Mutant::SourceNotClaimedAgain,
+        Mutant::EndOverwritten,
         Mutant::IntentNotKept,
         Mutant::JobNotSearched,
         Mutant::TokenByChance,
@@ -93,6 +99,9 @@ impl Mutant {
             Mutant::StatementsDuplicated => "A write that is tried again adds the statements once more.",
             Mutant::StatusForgetsRoles => "The status forgets roles from before a rename.",
             Mutant::StatusComesLast => "Roles and statements are made before the status names them.",
+            Mutant::ConfigurationNotAnnounced => {
+                "A configuration is put that the status did not announce before."
+            }
             Mutant::DeletionByStatus => {
                 "Deletion removes the roles that the status names, whatever their tags say."
             }
@@ -123,6 +132,12 @@ impl Mutant {
             }
             Mutant::NoLiveGetOfAccounts => {
                 "A check writes without asking the API server for the live AwsAccounts."
+            }
+            Mutant::SourceNotClaimedAgain => {
+                "Stages go on after another resource became the owner of the source."
+            }
+            Mutant::EndOverwritten => {
+                "The status of a backfill is written over one that is not the one that was read."
             }
         }
     }

@@ -20,12 +20,12 @@ pub use aws_account::{
     Namespaces, Roles,
 };
 pub use bucket_replication::{
-    AdoptionPolicy, AwsResource, BucketPolicyStatus, BucketReplication, BucketReplicationSpec,
-    BucketReplicationStatus, BucketStatus, Canary, CanaryPlaceStatus, CanaryStatus, ConfigurationOrigin,
-    Correction, DEFAULT_CANARY_PREFIX, DEFAULT_ROLE_PATH, DeletionPolicy, Destination, DriftEntry,
-    FailureEventStatus, Filter, Health, HealthStatus, MAX_DRIFT_ENTRIES, MAX_NOT_COUNTED, MAX_RULE_ENTRIES,
-    ManagementPolicy, NotCounted, Ownership, Replicate, ReplicationRule, Role, RoleStatus, RuleHealth,
-    RuleVerdict, Source, StorageClass, Switch, VersioningPolicy,
+    AdoptionPolicy, AnnouncedConfiguration, AwsResource, BucketPolicyStatus, BucketReplication,
+    BucketReplicationSpec, BucketReplicationStatus, BucketStatus, Canary, CanaryPlaceStatus, CanaryStatus,
+    ConfigurationOrigin, Correction, DEFAULT_CANARY_PREFIX, DEFAULT_ROLE_PATH, DeletionPolicy, Destination,
+    DriftEntry, FailureEventStatus, Filter, Health, HealthStatus, MAX_DRIFT_ENTRIES, MAX_NOT_COUNTED,
+    MAX_RULE_ENTRIES, ManagementPolicy, NotCounted, Ownership, Replicate, ReplicationRule, Role, RoleStatus,
+    RuleHealth, RuleVerdict, Source, StorageClass, Switch, VersioningPolicy,
 };
 pub use conditions::ConditionType;
 pub use interval::Interval;

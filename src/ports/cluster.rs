@@ -61,6 +61,9 @@ impl Finalizers {
     }
 }
 
+/// A field of a status by its name, with its value.
+pub type StatusField = (&'static str, Value);
+
 /// The API server did not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what} in Kubernetes: {}", kube_error::describe(source))]
@@ -90,6 +93,13 @@ impl ClusterError {
     /// Whether someone else wrote the object since it was read.
     pub fn is_conflict(&self) -> bool {
         matches!(&self.source, kube::Error::Api(status) if status.code == 409)
+    }
+
+    /// Whether a field was not as it had been read, so that a patch was not applied. A status that the schema does not admit
+    /// has the same code and other words.
+    pub fn is_overtaken(&self) -> bool {
+        matches!(&self.source, kube::Error::Api(status)
+            if status.code == 422 && status.message.contains("rejected our request due to an error"))
     }
 
     /// Whether the object is gone.
@@ -137,15 +147,17 @@ pub trait Cluster: Send + Sync + 'static {
         finalizer: &str,
     ) -> impl Future<Output = Result<(), ClusterError>> + Send;
 
-    /// Replaces the status of an object.
+    /// Replaces the status of an object. `read`: fields of the status as they were read, which must still be so; an absent
+    /// one is null.
     ///
     /// # Errors
-    /// What the API server answered, also where the object is gone or another object has its name. To a report that is no
-    /// matter; a write to AWS that the status had to name first must not follow.
+    /// What the API server answered, also where the object is gone, another object has its name or a field is not as it was
+    /// read. To a report that is no matter; a write to AWS that the status had to name first must not follow.
     fn set_status(
         &self,
         object: &ObjectKey,
         status: &Value,
+        read: &[StatusField],
     ) -> impl Future<Output = Result<(), ClusterError>> + Send;
 
     /// Replaces one condition of the status and one other field of it, and leaves the rest as it is by now. `place` is

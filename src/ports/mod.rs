@@ -10,4 +10,4 @@ mod cluster;
 pub mod kube_error;
 
 pub use cloud::{Cloud, QueueMessage};
-pub use cluster::{Cluster, ClusterError, Finalizers, ObjectKey};
+pub use cluster::{Cluster, ClusterError, Finalizers, ObjectKey, StatusField};

@@ -13,6 +13,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::api::Switch;
+use crate::iam::digest::sha256_prefix;
+
+/// The length of a configuration's digest, in hexadecimal: long enough that nobody finds another configuration with it.
+const DIGEST: usize = 32;
 
 /// What a source bucket holds: the role and the rules by ID (their order means nothing to S3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -57,6 +61,20 @@ pub struct RuleDestination {
     pub kms_key: Option<String>,
     pub replication_time_control: Switch,
     pub metrics: Switch,
+}
+
+impl Configuration {
+    /// The configuration as S3 holds it once it was written: S3 gives a rule without a priority one.
+    pub fn as_held(&self) -> Configuration {
+        let mut held = self.clone();
+        held.rules.values_mut().for_each(|rule| rule.priority = rule.priority.or(Some(1)));
+        held
+    }
+
+    /// A digest of the configuration on a bucket. It is the same before the write and when S3 shows what was written.
+    pub fn digest(&self, bucket: &str) -> String {
+        sha256_prefix(&serde_json::to_vec(&(bucket, self.as_held())).unwrap_or_default(), DIGEST)
+    }
 }
 
 impl std::fmt::Display for RuleFilter {

@@ -4,9 +4,10 @@
 //! [`crate::replication::authorize::authorize`], [`crate::replication::ReadSet::of`] and
 //! [`crate::replication::assess::assess`].
 
-use crate::api::{BucketReplicationSpec, BucketReplicationStatus};
+use crate::api::{AnnouncedConfiguration, BucketReplicationSpec, BucketReplicationStatus};
 use crate::iam::arn::role_of_arn;
 use crate::replication::authorize::accounts::Accounts;
+use crate::replication::configuration::Configuration;
 use crate::replication::resource_id::ResourceId;
 
 /// A `BucketReplication` and the accounts that it refers to.
@@ -56,11 +57,28 @@ pub fn applied_role(status: &BucketReplicationStatus) -> Option<&String> {
     status.applied_role.as_ref().or(status.role.as_ref().map(|role| &role.arn))
 }
 
-/// Whether a status records anything in AWS that the resource made.
+/// What a status announced before a write, if this is what the bucket holds by now. An announcement alone proves nothing.
+pub fn announced<'a>(
+    status: &'a BucketReplicationStatus,
+    bucket: &str,
+    held: &Configuration,
+) -> Option<&'a AnnouncedConfiguration> {
+    status.announced_configuration.as_ref().filter(|announced| announced.digest == held.digest(bucket))
+}
+
+/// Whether a status records anything in AWS that the resource made, or may have made.
 pub fn left_traces(status: &BucketReplicationStatus) -> bool {
-    let BucketReplicationStatus { applied_hash, role, former_roles, bucket_policies, canary_places, .. } =
-        status;
+    let BucketReplicationStatus {
+        applied_hash,
+        announced_configuration,
+        role,
+        former_roles,
+        bucket_policies,
+        canary_places,
+        ..
+    } = status;
+    let configuration = applied_hash.is_some() || announced_configuration.is_some();
     let managed = role.as_ref().is_some_and(|role| role.managed);
     let places = !bucket_policies.is_empty() || !canary_places.is_empty();
-    applied_hash.is_some() || managed || !former_roles.is_empty() || places
+    configuration || managed || !former_roles.is_empty() || places
 }

@@ -31,6 +31,11 @@ impl Error {
         }
     }
 
+    /// Whether someone else wrote first what a write was decided on.
+    pub fn is_overtaken(&self) -> bool {
+        matches!(self, Error::Kubernetes(error) if error.is_overtaken())
+    }
+
     /// Whether the operator lacks a right in Kubernetes.
     pub fn is_denied(&self) -> bool {
         matches!(self, Error::Kubernetes(error) if error.is_denied())

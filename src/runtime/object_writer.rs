@@ -17,7 +17,7 @@ use kube::runtime::events::{Event as KubeEvent, EventType, Recorder, Reporter};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use crate::ports::{Cluster, ClusterError, Finalizers, ObjectKey, kube_error};
+use crate::ports::{Cluster, ClusterError, Finalizers, ObjectKey, StatusField, kube_error};
 use crate::replication::status::Event;
 use crate::replication::status::runbooks::Runbooks;
 
@@ -92,13 +92,18 @@ impl Cluster for ObjectWriter {
         }
     }
 
-    async fn set_status(&self, object: &ObjectKey, status: &Value) -> Result<(), ClusterError> {
+    async fn set_status(
+        &self,
+        object: &ObjectKey,
+        status: &Value,
+        read: &[StatusField],
+    ) -> Result<(), ClusterError> {
         let failed = ClusterError::new("write the status");
-        let patch = json_patch(vec![
-            json!({"op": "test", "path": "/metadata/uid", "value": object.uid}),
-            json!({"op": "add", "path": "/status", "value": status}),
-        ])
-        .map_err(&failed)?;
+        let test = |path: &str, value: &Value| json!({"op": "test", "path": path, "value": value});
+        let mut operations = vec![test("/metadata/uid", &json!(object.uid))];
+        operations.extend(read.iter().map(|(field, value)| test(&format!("/status/{field}"), value)));
+        operations.push(json!({"op": "add", "path": "/status", "value": status}));
+        let patch = json_patch(operations).map_err(&failed)?;
         let written = self.api(object).patch_status(&object.name, &PatchParams::default(), &patch).await;
         written.map(drop).map_err(failed)
     }

@@ -9,7 +9,7 @@ use kube::core::Status;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::ports::{Finalizers, ObjectKey};
+use crate::ports::{Finalizers, ObjectKey, StatusField};
 
 /// The name of an object: its kind, its namespace (empty where the kind has none) and its own name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -167,9 +167,18 @@ impl ApiServer {
         Ok(())
     }
 
-    /// Replaces the status of an object.
-    pub fn set_status(&mut self, key: &ObjectKey, status: &Value) -> Result<(), Box<Status>> {
-        self.patched(key)?["status"] = status.clone();
+    /// Replaces the status of an object, if these fields of it are as they were read.
+    pub fn set_status(
+        &mut self,
+        key: &ObjectKey,
+        status: &Value,
+        read: &[StatusField],
+    ) -> Result<(), Box<Status>> {
+        let object = self.patched(key)?;
+        if read.iter().any(|(field, value)| object["status"][*field] != *value) {
+            return Err(test_failed());
+        }
+        object["status"] = status.clone();
         self.touch(&ObjectName::from(key));
         Ok(())
     }

@@ -11,7 +11,7 @@ use kube::core::{DynamicObject, Status};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::ports::{Cluster, ClusterError, Finalizers, ObjectKey};
+use crate::ports::{Cluster, ClusterError, Finalizers, ObjectKey, StatusField};
 use crate::replication::status::Event;
 use crate::simulation::api_server::ApiServer;
 
@@ -72,8 +72,13 @@ impl Cluster for SimulatedCluster {
         answer("remove the finalizer", ignore_not_found(result))
     }
 
-    async fn set_status(&self, object: &ObjectKey, status: &Value) -> Result<(), ClusterError> {
-        let result = self.0.lock().set_status(object, status);
+    async fn set_status(
+        &self,
+        object: &ObjectKey,
+        status: &Value,
+        read: &[StatusField],
+    ) -> Result<(), ClusterError> {
+        let result = self.0.lock().set_status(object, status, read);
         answer("write the status", result)
     }
 

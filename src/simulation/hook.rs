@@ -14,7 +14,7 @@ use kube::core::{DynamicObject, Status};
 use serde_json::Value;
 
 use crate::api::CallerIdentity;
-use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey, QueueMessage};
+use crate::ports::{Cloud, Cluster, ClusterError, Finalizers, ObjectKey, QueueMessage, StatusField};
 use crate::replication::backfill::{Job, JobAddress, JobRequest, JobUpdate};
 use crate::replication::events::{self, EventQueue};
 use crate::replication::health::canary::{
@@ -116,6 +116,33 @@ impl Call {
             Call::UpdateJob(_) => "s3:UpdateJobStatus",
             _ => return None,
         })
+    }
+
+    /// The right in Kubernetes that the call needs, where it is made for an object of a kind; `None`: it is a call to AWS, or an
+    /// event, on which nothing depends.
+    pub fn right(&self, kind: &str) -> Option<&'static str> {
+        let named = match self {
+            Call::Live(kind) => kind.as_str(),
+            _ => kind,
+        };
+        let [get, patch, patch_status] = match named {
+            "BucketReplication" => {
+                ["get bucketreplications", "patch bucketreplications", "patch bucketreplications/status"]
+            }
+            "ReplicationBackfill" => [
+                "get replicationbackfills",
+                "patch replicationbackfills",
+                "patch replicationbackfills/status",
+            ],
+            _ => ["get awsaccounts", "patch awsaccounts", "patch awsaccounts/status"],
+        };
+        match self {
+            Call::Live(_) => Some(get),
+            Call::AddFinalizer | Call::RemoveFinalizer => Some(patch),
+            Call::SetStatus | Call::SetCondition => Some(patch_status),
+            Call::NamespaceLabels(_) => Some("get namespaces"),
+            _ => None,
+        }
     }
 
     /// The actions of the reads that the call makes together. AWS may deny each.
@@ -247,11 +274,16 @@ impl<P> Hooked<P> {
         call: Call,
         answer: impl Future<Output = Result<T, ClusterError>>,
     ) -> Result<T, ClusterError> {
-        let lost = || {
-            let status = Status::failure("the call failed", "ServiceUnavailable").with_code(503);
+        let failed = |status: Status| {
             Err(ClusterError::new("make a simulated call")(kube::Error::Api(status.boxed())))
         };
+        let lost = || failed(Status::failure("the call failed", "ServiceUnavailable").with_code(503));
+        let words = call.to_string();
         match self.decide(call).await {
+            Err(FailureClass::Denied) => {
+                let words = format!("\"it\" is forbidden: User \"operator\" cannot {words}");
+                failed(Status::failure(&words, "Forbidden").with_code(403))
+            }
             Err(_) => lost(),
             Ok(Go::Answer) => answer.await,
             Ok(Go::LoseAnswer) => {
@@ -458,8 +490,13 @@ impl<P: Cluster> Cluster for Hooked<P> {
         self.kubernetes(Call::RemoveFinalizer, self.port.remove_finalizer(object, held, finalizer)).await
     }
 
-    async fn set_status(&self, object: &ObjectKey, status: &Value) -> Result<(), ClusterError> {
-        self.kubernetes(Call::SetStatus, self.port.set_status(object, status)).await
+    async fn set_status(
+        &self,
+        object: &ObjectKey,
+        status: &Value,
+        read: &[StatusField],
+    ) -> Result<(), ClusterError> {
+        self.kubernetes(Call::SetStatus, self.port.set_status(object, status, read)).await
     }
 
     async fn set_condition(

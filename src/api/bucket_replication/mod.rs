@@ -19,6 +19,6 @@ pub use spec::{
     VersioningPolicy,
 };
 pub use status::{
-    AwsResource, BucketPolicyStatus, BucketReplicationStatus, BucketStatus, ConfigurationOrigin, Correction,
-    DriftEntry, MAX_DRIFT_ENTRIES, RoleStatus,
+    AnnouncedConfiguration, AwsResource, BucketPolicyStatus, BucketReplicationStatus, BucketStatus,
+    ConfigurationOrigin, Correction, DriftEntry, MAX_DRIFT_ENTRIES, RoleStatus,
 };

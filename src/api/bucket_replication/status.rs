@@ -65,6 +65,11 @@ pub struct BucketReplicationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<ConfigurationOrigin>,
 
+    /// The replication configuration that the operator is about to write, or wrote without an answer of S3. One on the
+    /// source bucket that equals it is this resource's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announced_configuration: Option<AnnouncedConfiguration>,
+
     /// ARN of the role in the replication configuration that was last applied. A configuration with another role is
     /// someone else's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -160,6 +165,17 @@ pub enum ConfigurationOrigin {
     Created,
     Adopted,
     Found,
+}
+
+/// A replication configuration that the status names before the operator writes it: the process may end after the write and
+/// before its report, and the role by which the configuration would be recognized may be gone by then.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AnnouncedConfiguration {
+    /// Digest of the source bucket's name, the role's ARN and the rules.
+    pub digest: String,
+    /// The value of `configuration` once it is written.
+    pub origin: ConfigurationOrigin,
 }
 
 /// The kinds of AWS resource that can differ.

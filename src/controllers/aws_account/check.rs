@@ -46,7 +46,7 @@ pub async fn check<C: Cloud, K: Cluster>(account: &AwsAccount, cx: &Context<C, K
     }
     if status != previous {
         let key = ObjectKey::new::<AwsAccount>(&account.metadata);
-        match cx.cluster.set_status(&key, &json!(status)).await {
+        match cx.cluster.set_status(&key, &json!(status), &[]).await {
             // There is nothing left to report on.
             Err(error) if error.is_gone() => {}
             written => written?,

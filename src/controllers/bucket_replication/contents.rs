@@ -150,13 +150,7 @@ pub fn written(step: &Step) -> Vec<(PlaceHash, Option<u64>)> {
 }
 
 pub fn configuration_hash(held: Option<&Configuration>) -> u64 {
-    let held = held.map(|held| {
-        let mut held = held.clone();
-        // S3 gives a rule without a priority one.
-        held.rules.values_mut().for_each(|rule| rule.priority = rule.priority.or(Some(1)));
-        held
-    });
-    json_hash(&held)
+    json_hash(&held.map(Configuration::as_held))
 }
 
 fn role_hash(role: Option<&ObservedRole>) -> u64 {

@@ -119,7 +119,9 @@ impl Permission<'_> {
         let namespace = target.metadata.namespace.as_deref().unwrap_or_default();
         let labels = &mut NamespaceLabels::all_but(cx.cluster.as_ref(), self.labels, namespace);
         let accounts = authorize(object, status, labels, cx).await?;
-        claim_source(object, target.memory, labels, cx).await?;
+        if !is_on(Mutant::SourceNotClaimedAgain) {
+            claim_source(object, target.memory, labels, cx).await?;
+        }
         // An account may change while the labels are read.
         let now = resolve(object, cx)?;
         // The plan was made for other accounts than those of now.

@@ -132,7 +132,7 @@ async fn write<C, K: Cluster>(
         require_newest(target, previous, cx).await?;
     }
     target.memory.begin_write(&status, cx.clock.now());
-    let written = cx.cluster.set_status(target.key, &json!(status)).await;
+    let written = cx.cluster.set_status(target.key, &json!(status), &[]).await;
     if written.is_err() {
         target.memory.abandon_write();
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::api::{ConditionType, FINALIZER, Reason, ReplicationBackfillStatus};
 use crate::controllers::replication_backfill::begin::begin;
 use crate::controllers::replication_backfill::context::Context;
-use crate::controllers::replication_backfill::end::remove_role;
+use crate::controllers::replication_backfill::end::{how_long_it_may_appear, remove_role};
 use crate::controllers::replication_backfill::follow::follow;
 use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::stop::Stop;
@@ -49,7 +49,10 @@ pub async fn delete<C: Cloud, K: Cluster>(
             return Ok(action);
         }
     }
-    remove_role(subject, cx).await?;
+    let removed = remove_role(subject, cx).await?;
+    if let Some(left) = how_long_it_may_appear(removed, &subject.status, cx) {
+        return Ok(Action::requeue(left));
+    }
     match cx.shared.cluster.remove_finalizer(subject.key, &held, FINALIZER).await {
         Err(error) if error.is_outdated() => return Err(Stop::Outdated),
         result => result?,

@@ -1,7 +1,9 @@
 //! Ends a backfill: its role goes, and its result is kept.
 //!
 //! In: a verdict. Out: the end in the status. A role that cannot be deleted now stays in the status and is tried again; the
-//! result is reported meanwhile.
+//! result is reported meanwhile. One that IAM does not show is searched for once more a minute later.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -13,9 +15,9 @@ use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::status::conclude;
 use crate::controllers::replication_backfill::stop::Stop;
 use crate::ports::{Cloud, Cluster};
-use crate::replication::backfill::JobVerdict;
 use crate::replication::backfill::role::{name_to_remove, removal};
 use crate::replication::backfill::status::with_verdict;
+use crate::replication::backfill::{JobVerdict, pace};
 use crate::replication::status::runbooks::unlinked;
 use crate::replication::{Failure, FailureClass};
 use crate::runtime::action::Action;
@@ -34,9 +36,11 @@ pub async fn end<C: Cloud, K: Cluster>(
     let now = cx.shared.clock.timestamp();
     let mut status = with_verdict(subject.status.clone(), verdict, terminated, now);
     let mut message = verdict.message.clone();
+    let mut wait = None;
     let stop = match removed {
-        Ok(()) => {
-            status.role = status.role.filter(|role| !role.managed);
+        Ok(removed) => {
+            wait = how_long_it_may_appear(removed, &status, cx);
+            status.role = status.role.filter(|role| wait.is_some() || !role.managed);
             None
         }
         Err(Stop::Refused { refusal, until: _ }) => {
@@ -47,7 +51,7 @@ pub async fn end<C: Cloud, K: Cluster>(
     };
     conclude(subject, status, (verdict.reason, &message), cx).await?;
     Ok(match stop {
-        None => Action::await_change(),
+        None => wait.map_or_else(Action::await_change, Action::requeue),
         Some(reason) => {
             let interval = cx.shared.settings.interval.duration();
             Action::requeue(cx.memory.requeue_after(&subject.key.uid, reason, interval))
@@ -76,6 +80,28 @@ pub async fn remove_what_is_left<C: Cloud, K: Cluster>(
     end(subject, &verdict, None, cx).await
 }
 
+/// What became of the role that was made for a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovedRole {
+    /// It is deleted, or there is none of the operator's to delete.
+    Gone,
+    /// The status names it, and IAM does not show it: perhaps it was never created, or not yet.
+    NotShown,
+}
+
+/// How long a role that IAM does not show may still appear, after a backfill ended: the request of a former leader may be late,
+/// and IAM may answer from before it. The status names the role until then.
+pub fn how_long_it_may_appear<C, K>(
+    removed: RemovedRole,
+    status: &ReplicationBackfillStatus,
+    cx: &Context<C, K>,
+) -> Option<Duration> {
+    let ended = status.finished_at.as_ref().filter(|_| removed == RemovedRole::NotShown)?;
+    let age = Duration::try_from(cx.shared.clock.timestamp().duration_since(ended.0)).unwrap_or_default();
+    let left = pace::SHOWN_AFTER.saturating_sub(age);
+    (!left.is_zero()).then_some(left)
+}
+
 /// Deletes the role that was made for the job, if there is one. One of someone else's stays.
 ///
 /// # Errors
@@ -83,18 +109,23 @@ pub async fn remove_what_is_left<C: Cloud, K: Cluster>(
 pub async fn remove_role<C: Cloud, K: Cluster>(
     subject: &BackfillObject<'_>,
     cx: &Context<C, K>,
-) -> Result<(), Stop> {
+) -> Result<RemovedRole, Stop> {
     let name = name_to_remove(subject.status.role.as_ref());
-    let Some((name, source)) = name.zip(subject.status.source.as_ref()) else { return Ok(()) };
+    let Some((name, source)) = name.zip(subject.status.source.as_ref()) else {
+        return Ok(RemovedRole::Gone);
+    };
     let clients = connect(subject, source, cx).await?;
     let held = cx.shared.cloud.read_role(&clients, name, false).await?;
+    if held.is_none() {
+        return Ok(RemovedRole::NotShown);
+    }
     // Whether it has a policy is not read: deleting one that is not there is no error.
     let held = held.map(|role| crate::replication::ObservedRole { policy: Err(unread(name)), ..role });
     for step in removal(held.as_ref(), &subject.id) {
         require_leading(cx)?;
         cx.shared.cloud.execute(&clients, &step).await?;
     }
-    Ok(())
+    Ok(RemovedRole::Gone)
 }
 
 fn unread(name: &str) -> Failure {

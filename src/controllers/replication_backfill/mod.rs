@@ -49,12 +49,12 @@ pub async fn reconcile<C: Cloud, K: Cluster>(
     let readable = object.0.as_ref().ok();
     let cached = readable.and_then(|backfill| backfill.status.as_ref());
     let mut subject = BackfillObject::new(&key, object.meta(), readable, cached, cx);
-    let result = match &object.0 {
+    let done = match &object.0 {
         _ if subject.is_deleted() => deletion::delete(&mut subject, cx).await,
         Ok(backfill) => advance(&mut subject, backfill, cx).await,
         Err(invalid) => Err(unreadable(&invalid.error).into()),
     };
-    match result {
+    let concluded = match done {
         Ok(action) => Ok(action),
         Err(Stop::Refused { refusal, until }) => {
             let (namespace, name) = (&subject.metadata.namespace, &subject.metadata.name);
@@ -62,10 +62,7 @@ pub async fn reconcile<C: Cloud, K: Cluster>(
             warn!(namespace, name, reason, detail, "backfill waits");
             status::refuse(&mut subject, &refusal, until, cx).await
         }
-        Err(Stop::Outdated) => {
-            let interval = cx.shared.settings.interval.duration();
-            Ok(Action::requeue(cx.memory.requeue_after(&key.uid, Reason::Progressing, interval)))
-        }
+        Err(Stop::Outdated) => Ok(begin_again(&key, cx)),
         Err(Stop::Kubernetes(error)) => {
             if error.is_denied() {
                 let refusal = Refusal::new(Reason::AccessDenied, ConditionType::Ready, error.to_string());
@@ -74,7 +71,18 @@ pub async fn reconcile<C: Cloud, K: Cluster>(
             }
             Err(error)
         }
+    };
+    match concluded {
+        // The report was made from a status that is not there any more.
+        Err(error) if error.is_overtaken() => Ok(begin_again(&key, cx)),
+        concluded => concluded,
     }
+}
+
+/// The cache was behind: a reconcile that begins soon sees the object as it is.
+fn begin_again<C, K>(key: &ObjectKey, cx: &Context<C, K>) -> Action {
+    let interval = cx.shared.settings.interval.duration();
+    Action::requeue(cx.memory.requeue_after(&key.uid, Reason::Progressing, interval))
 }
 
 /// Does the next thing that a backfill needs.

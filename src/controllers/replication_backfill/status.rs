@@ -11,7 +11,8 @@ use crate::api::{Reason, ReplicationBackfillStatus};
 use crate::controllers::replication_backfill::context::Context;
 use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::stop::Stop;
-use crate::ports::{Cluster, ClusterError};
+use crate::mutants::{Mutant, is_on};
+use crate::ports::{Cluster, ClusterError, StatusField};
 use crate::replication::Refusal;
 use crate::replication::backfill::BackfillReported;
 use crate::replication::backfill::status::report;
@@ -28,7 +29,8 @@ pub async fn save<C, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Result<(), Stop> {
     let written = write(subject, status, cx).await;
-    written.map_err(|error| if error.is_gone() { Stop::Outdated } else { error.into() })
+    written
+        .map_err(|error| if error.is_gone() || error.is_overtaken() { Stop::Outdated } else { error.into() })
 }
 
 /// Reports that the backfill goes on, and comes back after a pause.
@@ -93,7 +95,20 @@ pub async fn conclude<C, K: Cluster>(
     Ok(())
 }
 
-/// Writes a status that differs from the one that is there.
+/// The fields by which the operator decides what to do next. A status is not written over one in which they differ from what
+/// was read: a former leader's late write would hide that the backfill has ended, or which job and role it has.
+fn decisive(read: &ReplicationBackfillStatus) -> Vec<StatusField> {
+    let ReplicationBackfillStatus { token, job_id, role, finished_at, .. } = read;
+    let all = [
+        ("token", json!(token)),
+        ("jobId", json!(job_id)),
+        ("role", json!(role)),
+        ("finishedAt", json!(finished_at)),
+    ];
+    all.into_iter().filter(|_| !is_on(Mutant::EndOverwritten)).collect()
+}
+
+/// Writes a status that differs from the one that is there, if that is still the one that was read.
 async fn write<C, K: Cluster>(
     subject: &mut BackfillObject<'_>,
     mut status: ReplicationBackfillStatus,
@@ -104,7 +119,8 @@ async fn write<C, K: Cluster>(
         return Ok(());
     }
     cx.memory.begin_write(&subject.key.uid, &status, cx.shared.clock.now());
-    let written = cx.shared.cluster.set_status(subject.key, &json!(status)).await;
+    let read = decisive(&subject.status);
+    let written = cx.shared.cluster.set_status(subject.key, &json!(status), &read).await;
     if written.is_err() {
         cx.memory.abandon_write(&subject.key.uid);
     }

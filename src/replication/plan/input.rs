@@ -3,7 +3,7 @@
 //! In: the resource, what is desired and what was observed. Out: the one value that the checks, the planner and the
 //! status take.
 
-use crate::api::AdoptionPolicy;
+use crate::api::{AdoptionPolicy, AnnouncedConfiguration};
 use crate::iam::bucket_policy;
 use crate::replication::authorize::accounts::Account;
 use crate::replication::bucket::BucketAddress;
@@ -11,7 +11,7 @@ use crate::replication::configuration::Configuration;
 use crate::replication::desired::{Desired, DesiredBucket};
 use crate::replication::observed::{Observed, ObservedBucket, ObservedRole, Versioning, VersioningStatus};
 use crate::replication::read_set::ReadSet;
-use crate::replication::resource::{Replication, applied_role};
+use crate::replication::resource::{Replication, announced, applied_role};
 
 /// What the planner decides on.
 #[derive(Clone, Copy, Debug)]
@@ -50,14 +50,20 @@ impl<'a> PlanInput<'a> {
     }
 
     /// Whether a configuration is this resource's own: it names a role of the resource, or the status records that it was
-    /// applied and its role, or all of its rules, are still what was applied. A status may be older than what is in AWS.
+    /// applied and its role, or all of its rules, are still what was applied, or the status announced it before the write. A
+    /// status may be older than what is in AWS.
     pub fn owns_configuration(&self, held: &Configuration) -> bool {
         let Replication { status, id, .. } = self.replication;
         let owned = |role: &ObservedRole| role.arn == held.role && id.owns(&role.tags);
         let named = self.observed.role.as_ref().ok().and_then(Option::as_ref);
         let own_role = named.is_some_and(owned) || self.observed.former_roles_of(id).any(owned);
         let as_applied = applied_role(status) == Some(&held.role) || held.rules == self.desired.rules;
-        own_role || (status.applied_hash.is_some() && as_applied)
+        own_role || (status.applied_hash.is_some() && as_applied) || self.announced(held).is_some()
+    }
+
+    /// What the status announced, if this is what the source holds.
+    pub fn announced(&self, held: &Configuration) -> Option<&'a AnnouncedConfiguration> {
+        announced(self.replication.status, &self.desired.source.name, held)
     }
 
     /// The former destinations whose policies still hold statements of this replication.

@@ -15,7 +15,7 @@ use crate::replication::configuration::Configuration;
 use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::observed::{Caller, ObservedRole, Read};
 use crate::replication::refusal::Refusal;
-use crate::replication::resource::applied_role;
+use crate::replication::resource::{announced, applied_role};
 use crate::replication::resource_id::{ResourceId, is_adopted, owner_keys};
 use crate::replication::step::Step;
 
@@ -49,13 +49,15 @@ pub struct OwnershipFacts<'a> {
 
 impl OwnershipFacts<'_> {
     /// Whether the configuration on the source is to be removed: it still names a role of this resource, or the one that
-    /// was applied, and it was not there before the resource. One with another role was put in its place by someone
-    /// else.
-    fn removes(&self, held: &Configuration, roles: &[&ObservedRole]) -> bool {
+    /// was applied, or it is the one that the status announced, and it was not there before the resource. Any other one was
+    /// put in its place by someone else.
+    fn removes(&self, bucket: &str, held: &Configuration, roles: &[&ObservedRole]) -> bool {
         let OwnershipFacts { status, .. } = self;
         let own_role = roles.iter().any(|role| role.arn == held.role);
-        let applied = status.applied_hash.is_some() && applied_role(status) == Some(&held.role);
-        match status.configuration {
+        let origin = announced(status, bucket, held).map(|announced| announced.origin);
+        let applied =
+            origin.is_some() || (status.applied_hash.is_some() && applied_role(status) == Some(&held.role));
+        match origin.or(status.configuration) {
             Some(ConfigurationOrigin::Found) => false,
             Some(ConfigurationOrigin::Adopted) if self.adoption != AdoptionPolicy::Adopt => false,
             _ => own_role || (applied && !self.disputed),
@@ -161,7 +163,7 @@ fn configuration_step(
         account_id: observed.caller.account.clone(),
         account_ref: None,
     };
-    ownership.removes(held, roles).then_some(Step::DeleteReplication { bucket })
+    ownership.removes(&observed.bucket, held, roles).then_some(Step::DeleteReplication { bucket })
 }
 
 /// A part that could not be read may have to be removed. IAM deletes no role that still has policies of others.

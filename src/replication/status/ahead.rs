@@ -1,7 +1,7 @@
 //! Makes the status that is written before the first write to AWS: it names everything that the plan may create.
 //!
-//! In: a plan that is about to be executed. Out: that status, with the time of the configuration that the plan writes, if
-//! the present status lacks any of it. The process may die after a write and before its report, and the spec may name
+//! In: a plan that is about to be executed. Out: that status, with the time and the digest of the configuration that the plan
+//! writes, if the present status lacks any of it. The process may die after a write and before its report, and the spec may name
 //! another role, destination or account when the next process starts. A backfill has to wait after such a write too.
 
 use std::collections::BTreeSet;
@@ -37,7 +37,12 @@ pub fn ahead(
     let mut described = previous.clone();
     builder.describe(&mut described);
     let configures = steps.iter().any(|step| matches!(step, Step::PutReplication { .. }));
-    let ahead = BucketReplicationStatus {
+    let announced = match configures {
+        true => described.announced_configuration,
+        false => previous.announced_configuration.clone(),
+    };
+    let mut ahead = BucketReplicationStatus {
+        announced_configuration: announced,
         configured_at: if configures { Some(Time(now)) } else { previous.configured_at.clone() },
         source: described.source,
         destinations: described.destinations,
@@ -49,7 +54,14 @@ pub fn ahead(
     // While the status says that the configuration is not there, no backfill begins, and the report that says otherwise sets
     // the time: a write that S3 refuses at each try costs no write to Kubernetes.
     let is_unreported = configures && !is_unconfigured(previous);
-    (is_unreported || remembers_more(&ahead, previous)).then_some(ahead)
+    let announces = ahead.announced_configuration != previous.announced_configuration;
+    if announces && builder.shown_as_announced().is_some() {
+        // The announcement of the configuration that is to be replaced gives way to the next one.
+        ahead.configuration = described.configuration;
+        ahead.applied_role = described.applied_role;
+        ahead.applied_hash = builder.applied_hash();
+    }
+    (is_unreported || announces || remembers_more(&ahead, previous)).then_some(ahead)
 }
 
 /// Whether a status says that the configuration is as the spec asks for.

@@ -353,6 +353,7 @@ impl<'a> StatusBuilder<'a> {
         status.role = self.role_status();
         status.former_roles = self.former_roles();
         status.configuration = self.configuration_origin();
+        status.announced_configuration = self.announced_configuration();
         status.applied_role = self.applied_role();
         let put = self.outcome.done.iter().find_map(|step| match step {
             Step::PutReplication { configuration, .. } => Some(configuration.rules.len()),

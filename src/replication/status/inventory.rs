@@ -6,10 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::api::{BucketPolicyStatus, BucketStatus, ConfigurationOrigin, RoleStatus};
+use jiff::SignedDuration;
+
+use crate::api::{AnnouncedConfiguration, BucketPolicyStatus, BucketStatus, ConfigurationOrigin, RoleStatus};
 use crate::iam::arn::{account_of_arn, role_of_arn};
 use crate::iam::bucket_policy;
 use crate::mutants::{Mutant, is_on};
+use crate::replication::configuration::Configuration;
 use crate::replication::desired::DesiredRole;
 use crate::replication::diff::configuration_differences;
 use crate::replication::failure::FailureClass;
@@ -17,6 +20,9 @@ use crate::replication::plan::PlanInput;
 use crate::replication::resource::{left_traces, remembered_roles};
 use crate::replication::status::builder::StatusBuilder;
 use crate::replication::step::Step;
+
+/// How long after a write AWS may answer from before it.
+const SHOWN_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
 impl StatusBuilder<'_> {
     /// Whether this check read the account in which earlier ones acted: S3 confirmed that the source is in the account, or nothing
@@ -164,33 +170,92 @@ impl StatusBuilder<'_> {
 
     /// How the configuration came to be this resource's own.
     pub fn configuration_origin(&self) -> Option<ConfigurationOrigin> {
-        use ConfigurationOrigin::{Adopted, Created, Found};
-        let previous = self.context.previous.configuration;
-        let put = self.put_replication();
+        use ConfigurationOrigin::{Created, Found};
+        let known = self.known_origin();
         match &self.input.observed.configuration {
-            Ok(None) if put => Some(Created),
+            Ok(_) if self.put_replication() => Some(self.origin_once_written()),
             // The answer to the write was lost: it may have been done.
             Ok(None) if self.write_may_be_done() => Some(Created),
             Ok(None) if self.reads_where_it_acted() => None,
-            Ok(Some(held)) if put => match previous {
-                Some(Created) => Some(Created),
-                None if self.input.owns_configuration(held) => Some(Created),
-                _ => Some(Adopted),
-            },
-            Ok(Some(held)) if previous.is_none() && self.is_as_desired() => {
+            Ok(Some(held)) if known.is_none() && self.is_as_desired() => {
                 let written = self.context.previous.applied_hash.is_some() || self.names_own_role(&held.role);
                 Some(if written { Created } else { Found })
             }
-            _ => previous,
+            _ => known,
         }
+    }
+
+    /// What is known of the configuration that is there: by the status, or because the status announced it.
+    fn known_origin(&self) -> Option<ConfigurationOrigin> {
+        let announced = self.shown_as_announced().map(|(announced, _)| announced.origin);
+        announced.or(self.context.previous.configuration)
+    }
+
+    /// How a configuration that is written now comes to be the resource's own.
+    fn origin_once_written(&self) -> ConfigurationOrigin {
+        use ConfigurationOrigin::{Adopted, Created};
+        match (&self.input.observed.configuration, self.known_origin()) {
+            (Ok(None), _) | (Ok(Some(_)), Some(Created)) => Created,
+            (Ok(Some(held)), None) if self.input.owns_configuration(held) => Created,
+            _ => Adopted,
+        }
+    }
+
+    /// What the status announced, with the configuration in AWS, if that is it: the operator wrote it.
+    pub fn shown_as_announced(&self) -> Option<(&AnnouncedConfiguration, &Configuration)> {
+        let held = self.input.observed.configuration.as_ref().ok()?.as_ref()?;
+        Some((self.input.announced(held)?, held))
+    }
+
+    /// The configuration that the operator is about to write, or may have written without an answer. The rest of the status
+    /// describes one that AWS shows. One that is certainly not written is announced no longer: someone else may write an
+    /// equal one, and that would be theirs.
+    pub fn announced_configuration(&self) -> Option<AnnouncedConfiguration> {
+        if self.put_replication() || is_on(Mutant::ConfigurationNotAnnounced) {
+            return None;
+        }
+        let configuration = |step: &Step| match step {
+            Step::PutReplication { configuration, .. } => Some(self.announce(configuration)),
+            _ => None,
+        };
+        let failed = self.outcome.failed.iter();
+        let tried = failed.filter_map(|(step, failure)| Some((configuration(step)?, failure.class))).next();
+        if let Some((announced, class)) = tried {
+            let may_be_done = class == FailureClass::Unavailable;
+            return (may_be_done || self.is_created_anyway(&announced)).then_some(announced);
+        }
+        if let Some(planned) = self.plan.steps().find_map(configuration) {
+            return self.is_created_anyway(&planned).then_some(planned);
+        }
+        let previous = self.context.previous;
+        let shown = self.input.observed.configuration.is_ok() && self.reads_where_it_acted();
+        let written_ago = previous.configured_at.as_ref().map(|time| self.context.now.duration_since(time.0));
+        let may_show_later = written_ago.is_some_and(|age| age < SHOWN_AFTER);
+        let is_open = !shown || (may_show_later && self.shown_as_announced().is_none());
+        previous.announced_configuration.clone().filter(|_| is_open)
+    }
+
+    fn announce(&self, configuration: &Configuration) -> AnnouncedConfiguration {
+        let digest = configuration.digest(&self.input.desired.source.name);
+        AnnouncedConfiguration { digest, origin: self.origin_once_written() }
+    }
+
+    /// Whether a configuration would count as created whoever wrote it, because it names the resource's managed role. Its
+    /// announcement stays where S3 refuses the write, so that the next try costs no write of the status.
+    fn is_created_anyway(&self, announced: &AnnouncedConfiguration) -> bool {
+        let is_managed = matches!(self.input.desired.role, DesiredRole::Managed(_));
+        is_managed && announced.origin == ConfigurationOrigin::Created
     }
 
     /// ARN of the role in the configuration that is in place.
     pub fn applied_role(&self) -> Option<String> {
         let first_write = self.input.observed.configuration == Ok(None) && self.write_may_be_done();
-        match self.put_replication() || first_write || self.is_as_desired() {
-            true => Some(self.input.desired.role.arn(&self.input.observed.caller)),
-            false => self.context.previous.applied_role.clone(),
+        match self.shown_as_announced() {
+            _ if self.put_replication() || first_write || self.is_as_desired() => {
+                Some(self.input.desired.role.arn(&self.input.observed.caller))
+            }
+            Some((_, held)) => Some(held.role.clone()),
+            None => self.context.previous.applied_role.clone(),
         }
     }
 
@@ -234,7 +299,7 @@ impl StatusBuilder<'_> {
         let began = !self.plan.drift && !self.outcome.done.is_empty();
         match &self.context.previous.applied_hash {
             Some(_) if began => Some(INCOMPLETE.to_owned()),
-            None if put => Some(INCOMPLETE.to_owned()),
+            None if put || self.shown_as_announced().is_some() => Some(INCOMPLETE.to_owned()),
             unchanged => unchanged.clone(),
         }
     }

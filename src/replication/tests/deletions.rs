@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::api::{AdoptionPolicy, BucketReplicationStatus, ConfigurationOrigin};
+use crate::api::{AdoptionPolicy, AnnouncedConfiguration, BucketReplicationStatus, ConfigurationOrigin};
 use crate::iam::bucket_policy;
 use crate::replication::plan::teardown::{ObservedForDeletion, OwnershipFacts, Teardown, failed, teardown};
 use crate::replication::resource_id::adopted_tag;
@@ -92,6 +92,35 @@ fn a_configuration_that_someone_put_in_place_of_ours_stays() {
     let status = applied(&own_role().arn, Some(ConfigurationOrigin::Created));
     let plan = planned(&observed(theirs, vec![own_role()]), &status, REFUSE, false);
     assert_eq!(steps(&plan), ["delete role s3-replication-role"]);
+}
+
+#[test]
+fn an_announced_configuration_is_removed_without_its_role_and_nothing_that_only_resembles_it() {
+    let announced = |configuration: &Configuration, bucket: &str, origin| BucketReplicationStatus {
+        announced_configuration: Some(AnnouncedConfiguration {
+            digest: configuration.digest(bucket),
+            origin,
+        }),
+        ..BucketReplicationStatus::default()
+    };
+    let removes = |held: &Configuration, status: &BucketReplicationStatus, disputed| {
+        !steps(&planned(&observed(held.clone(), vec![]), status, REFUSE, disputed)).is_empty()
+    };
+    let ours = configuration();
+    let status = announced(&ours, SOURCE, ConfigurationOrigin::Created);
+    assert!(removes(&ours, &status, false));
+    assert!(!removes(&ours, &status, true), "another resource may own the source");
+    assert!(!removes(&ours, &announced(&ours, "another", ConfigurationOrigin::Created), false));
+    assert!(!removes(&ours, &announced(&ours, SOURCE, ConfigurationOrigin::Adopted), false));
+    let mut others = vec![Configuration { role: THEIRS.into(), ..ours.clone() }];
+    let mut other = ours.clone();
+    other.rules.values_mut().for_each(|rule| rule.filter.prefix = "other/".into());
+    others.push(other);
+    for other in others {
+        assert!(!removes(&other, &status, false));
+    }
+    let nothing = ObservedForDeletion { configuration: Ok(None), ..observed(ours, vec![]) };
+    assert_eq!(steps(&planned(&nothing, &status, REFUSE, false)), Vec::<String>::new());
 }
 
 #[test]

@@ -9,7 +9,7 @@ pub enum Budget {
     Crashes,
     /// A call fails without effect.
     Failures,
-    /// AWS denies a call, or an action for the rest of the trace.
+    /// AWS or the API server denies a call, or an action for the rest of the trace.
     Denials,
     /// A call takes effect, and its answer is lost.
     LostAnswers,

@@ -11,8 +11,8 @@ use crate::simulation::explore::deed::Deed;
 #[derive(Clone, Copy)]
 pub enum Deviation {
     Fail,
-    /// AWS denies the call, or one of the reads that it makes together: this once, or the action until someone allows it
-    /// again at the end of the trace.
+    /// AWS or the API server denies the call, or AWS one of the reads that it makes together: this once, or the action until
+    /// someone allows it again at the end of the trace.
     Deny {
         part: Option<&'static str>,
         stays: bool,

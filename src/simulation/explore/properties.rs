@@ -4,6 +4,7 @@
 //! `run/` judges it. Properties are worked out from the simulated state alone, by other means than the controllers'
 //! own.
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::api::{AdoptionPolicy, BucketReplication, DeletionPolicy, ManagementPolicy};
@@ -100,7 +101,7 @@ impl Property {
                 "Nothing is written for an object that was gone, or was being deleted, when the API server was last asked."
             }
             Property::Permission => {
-                "No stage is written that the AwsAccounts and the labels of the namespace do not allow when it begins."
+                "No stage is written that the AwsAccounts and the labels of the namespace do not allow when it begins, and none for a resource whose source another one owns by then."
             }
             Property::Lease => "No stage is begun by an operator that does not hold the lease.",
             Property::Refusal => "A check that finds a refusal has written nothing.",
@@ -258,6 +259,19 @@ pub fn forbidden(server: &ApiServer, object: &BucketReplication, seen: bool) -> 
         }
     }
     None
+}
+
+/// The name of an older resource that is allowed to replicate from the same source, and therefore owns it.
+pub fn owner_before(server: &ApiServer, object: &BucketReplication, seen: bool) -> Option<String> {
+    let created = |object: &BucketReplication| object.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let others = server.objects.iter().filter(|(name, _)| name.kind == "BucketReplication");
+    others.filter_map(|(name, other)| Some((name, BucketReplication::deserialize(other).ok()?))).find_map(
+        |(name, other)| {
+            let is_older = created(&other) < created(object);
+            let is_same = other.spec.source.bucket == object.spec.source.bucket;
+            (is_older && is_same && forbidden(server, &other, seen).is_none()).then(|| name.name.clone())
+        },
+    )
 }
 
 /// Why the account does not allow an activity, such as `Canary`, for a resource.

@@ -35,10 +35,19 @@ pub struct Scene {
     pub enough: u8,
     /// Whether a second operator stands by.
     pub standby: bool,
+    /// Whether the API server may deny calls too. In the other scenes the operator makes no calls of another kind.
+    pub denies_kubernetes: bool,
     /// What happens in every trace before anything else, with the decision point.
     pub opening: Option<(&'static str, &'static Deed)>,
     pub deeds: &'static [Deed],
     pub begin: fn() -> (World, ApiServer),
+}
+
+impl Scene {
+    /// Whether no other resource can ask for the same source.
+    pub fn is_alone(&self) -> bool {
+        self.resources.len() < 2 || !self.twins.is_empty()
+    }
 }
 
 /// What most scenes have in common: one resource and one operator.
@@ -51,6 +60,7 @@ const PLAIN: Scene = Scene {
     twins: &[],
     enough: 4,
     standby: false,
+    denies_kubernetes: false,
     opening: None,
     deeds: &[],
     begin: one_account,
@@ -73,9 +83,10 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 16] = [
+pub const SCENES: [Scene; 17] = [
     Scene {
         name: "one-account",
+        denies_kubernetes: true,
         about: "one resource, its buckets in the operator's own account, and no AwsAccount",
         deeds: &[
             EDIT_DESTINATION,
@@ -95,6 +106,7 @@ pub const SCENES: [Scene; 16] = [
     },
     Scene {
         name: "renamed",
+        denies_kubernetes: true,
         about: "one resource whose role is renamed after it was applied",
         opening: Some(("idle.2", &RENAME_ROLE)),
         deeds: &[
@@ -141,6 +153,7 @@ pub const SCENES: [Scene; 16] = [
     },
     Scene {
         name: "accounts",
+        denies_kubernetes: true,
         about: "one resource under an AwsAccount that allows the namespaces of one team",
         accounts: &["default", "other"],
         deeds: &[
@@ -165,6 +178,7 @@ pub const SCENES: [Scene; 16] = [
     },
     Scene {
         name: "deleted",
+        denies_kubernetes: true,
         about: "one resource that the user deletes after it was applied",
         opening: Some(("idle.2", &DELETE)),
         deeds: &[DELETE_ROLE, RETAG_ROLE, REPLACE_CONFIGURATION],
@@ -172,6 +186,7 @@ pub const SCENES: [Scene; 16] = [
     },
     Scene {
         name: "tightened",
+        denies_kubernetes: true,
         about: "one resource whose AwsAccount is tightened before its first check, and two operators, of which one leads",
         standby: true,
         opening: Some(("idle.1", &TIGHTEN_ACCOUNT)),
@@ -180,7 +195,16 @@ pub const SCENES: [Scene; 16] = [
         ..PLAIN
     },
     Scene {
+        name: "rivals",
+        about: "one resource, and an older one for the same source, which its AwsAccount does not allow at first",
+        resources: &["elder", "orders"],
+        deeds: &[ALLOW_ELDER, DELETE],
+        begin: rivals,
+        ..PLAIN
+    },
+    Scene {
         name: "canary",
+        denies_kubernetes: true,
         about: "one resource that asks for canaries, under an AwsAccount that allows them",
         // A canary is sent by one check, and deleted by another.
         enough: 6,
@@ -200,6 +224,7 @@ pub const SCENES: [Scene; 16] = [
     },
     Scene {
         name: "backfill",
+        denies_kubernetes: true,
         about: "one backfill, whose job S3 lists at once, and two operators, of which one leads",
         standby: true,
         ..BACKFILL
@@ -222,6 +247,7 @@ pub const SCENES: [Scene; 16] = [
     // What happens before the job waits is in the other scenes.
     Scene {
         name: "backfill-approval",
+        denies_kubernetes: true,
         about: "one backfill whose job waits for approval, which the user gives",
         opening: Some(("idle.5", &backfills::APPROVE)),
         deeds: &[
@@ -527,6 +553,19 @@ const TIGHTEN_ACCOUNT: Deed = Deed {
     },
 };
 
+const ALLOW_ELDER: Deed = Deed {
+    name: "allows-elder",
+    sentence: "The administrator lets AwsAccount other take the source orders, for which data/elder asks",
+    budget: Budget::Administrators,
+    act: |_, server| {
+        let name = ObjectName::account("other");
+        let forbidden =
+            server.objects.get(&name).is_some_and(|object| object["spec"]["sources"] != json!(["orders"]));
+        server.edit(&name, |object| object["spec"]["sources"] = json!(["orders"]));
+        forbidden
+    },
+};
+
 const DELETE_ACCOUNT: Deed = Deed {
     name: "deletes-account",
     sentence: "The administrator deletes AwsAccount default",
@@ -713,6 +752,22 @@ fn accounts() -> (World, ApiServer) {
         "destinations": ["*"], "assumeRole": {"arn": format!("arn:aws:iam::{THERE}:role/operator")}});
     server.create(&ObjectName::account("other"), other, 0);
     (world, server)
+}
+
+fn rivals() -> (World, ApiServer) {
+    let mut server = data_namespace();
+    let allowing = |sources: Value| {
+        json!({"accountId": HERE, "namespaces": {"matchNames": ["data"]}, "sources": sources,
+            "destinations": ["*"]})
+    };
+    server.create(&ObjectName::account("default"), allowing(json!(["orders"])), 0);
+    server.create(&ObjectName::account("other"), allowing(json!(["invoices"])), 0);
+    let mut elder = spec_of("orders");
+    elder["source"]["accountRef"] = json!("other");
+    elder["role"] = json!({"name": "elder-role"});
+    server.create(&ObjectName::replication("data", "elder"), elder, 0);
+    server.create(&ObjectName::replication("data", "orders"), spec_of("orders"), 1);
+    (buckets(), server)
 }
 
 /// The tag that names the cluster of a resource, and the one that names its UID.

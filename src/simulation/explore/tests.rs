@@ -11,7 +11,7 @@ use crate::mutants::{self, Mutant};
 const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 31] = [
+const FOUND_BY: [(Mutant, &str); 34] = [
     (Mutant::NoLiveGet, "renamed; idle.2 renames-role; orders/CreateRole(orders-role-2).1 deletes"),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
@@ -26,6 +26,10 @@ const FOUND_BY: [(Mutant, &str); 31] = [
     (
         Mutant::StatusComesLast,
         "overtaken; orders/CreateRole(orders-role).1 renames-role; orders/CreateRole(orders-role).1 dies-after",
+    ),
+    (
+        Mutant::ConfigurationNotAnnounced,
+        "one-account; orders/PutRolePolicy(orders-role).1 retags-role; orders/PutReplication(orders).1 loses-answer",
     ),
     (Mutant::DeletionByStatus, "foreign"),
     (Mutant::AnotherClustersRole, "foreign"),
@@ -42,6 +46,11 @@ const FOUND_BY: [(Mutant, &str); 31] = [
     (Mutant::CanaryLeftByDeletion, "canary; orders/PutCanary(orders).1 deletes"),
     (Mutant::NoLiveGetForCanary, "canary; orders/NamespaceLabels.7 sets-observe"),
     (Mutant::NoLiveGetOfAccounts, "tightened; idle.1 tightens-account; idle.1 moves-lease"),
+    (Mutant::SourceNotClaimedAgain, "rivals; orders/Observe.1 allows-elder"),
+    (
+        Mutant::EndOverwritten,
+        "backfill; orders-november/ReadRole.1 cancels; orders-november/SetStatus.1 takes-over",
+    ),
     (Mutant::IntentNotKept, "backfill"),
     (Mutant::JobNotSearched, "backfill-token-forgotten; orders-november/CreateJob.1 dies-after"),
     (Mutant::TokenByChance, "backfill-listed-late; orders-november/CreateJob.1 takes-over"),
@@ -152,6 +161,36 @@ fn a_configuration_put_before_a_crash_is_known_although_someone_deletes_its_role
 }
 
 #[test]
+fn a_configuration_whose_answer_was_lost_is_known_without_the_role_that_it_names() {
+    assert_holds(
+        "one-account; orders/PutRolePolicy(orders-role).1 retags-role; orders/PutReplication(orders).1 loses-answer",
+    );
+    assert_holds(
+        "one-account; orders/PutRolePolicy(orders-role).1 retags-role; orders/PutReplication(orders).1 dies-after",
+    );
+    for lost in ["loses-answer", "dies-after"] {
+        let put = format!("orders/PutReplication(orders).1 {lost}");
+        assert_holds(&format!("one-account; {put}; idle.2 retags-role"));
+        assert_holds(&format!("one-account; {put}; idle.2 deletes-role; idle.2 renames-role"));
+    }
+    let opened = "overtaken; orders/CreateRole(orders-role).1 renames-role";
+    assert_holds(&format!(
+        "{opened}; orders/PutReplication(orders).1 loses-answer; orders/SetStatus.2 deletes-role"
+    ));
+    assert_holds(&format!("{opened}; orders/PutReplication(orders).1 dies-after; idle.2 deletes-role"));
+}
+
+/// The announcement alone: S3 never got the request.
+#[test]
+fn a_configuration_that_someone_else_wrote_meanwhile_stays_although_one_was_announced() {
+    for lost in ["fails", "loses-answer"] {
+        let put = format!("one-account; orders/PutReplication(orders).1 {lost}");
+        assert_holds(&format!("{put}; idle.2 replaces-configuration; idle.2 deletes"));
+        assert_holds(&format!("{put}; idle.2 replaces-configuration; idle.2 deletes-role"));
+    }
+}
+
+#[test]
 fn an_old_answer_after_a_lost_one_makes_no_role_foreign() {
     assert_holds(
         "one-account; orders/CreateRole(orders-role).1 loses-answer; orders/Observe.2 answers-stale",
@@ -178,9 +217,25 @@ fn a_canary_is_deleted_only_for_a_resource_that_is_still_the_one_that_was_checke
 }
 
 #[test]
+fn a_right_that_only_canaries_lack_changes_no_status_at_each_try() {
+    assert_holds("canary; orders/Live.1 stays-denied");
+}
+
+#[test]
 fn a_leader_that_loses_the_lease_while_it_writes_its_intent_asks_for_no_job() {
     assert_holds("backfill; orders-november/SetStatus.3 takes-over");
     assert_holds("backfill; orders-november/SetStatus.3 moves-lease");
+}
+
+#[test]
+fn a_late_call_of_a_former_leader_hides_no_end_and_leaves_no_role() {
+    assert_holds("backfill; orders-november/ReadRole.1 cancels; orders-november/SetStatus.1 takes-over");
+    assert_holds(
+        "backfill-queue; orders-november/SetStatus.1 takes-over; orders-november/Live.8 switches-to-1",
+    );
+    let created = "orders-november/CreateRole(backfill+data.orders-november).1 takes-over";
+    assert_holds(&format!("backfill-queue; orders-november/ReadRole.1 cancels; {created}"));
+    assert_holds(&format!("backfill; orders-november/ReadRole.1 deletes-backfill; {created}"));
 }
 
 #[test]

@@ -120,9 +120,10 @@ pub fn refused(evidence: &mut Evidence, arrivals: &BTreeMap<String, String>, why
     }
 }
 
-/// No canary can be written for any rule that is to have one.
-pub fn all_refused(evidence: &mut Evidence, why: &str) {
-    for canary in evidence.rules.values_mut().filter_map(|rule| rule.canary.as_mut()) {
+/// No canary of the resource can go on: a right is missing.
+pub fn all_refused(evidence: &mut Evidence, rules: &[ReplicationRule], why: &str) {
+    for rule in rules.iter().filter(|rule| rule.status != Some(Switch::Disabled)) {
+        let canary = evidence.rules.entry(rule.id.clone()).or_default().canary.get_or_insert_default();
         canary.refused = Some(why.to_owned());
     }
 }

@@ -80,9 +80,11 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
                 Ok(versions) => found.push((place, versions)),
                 Err(failure) => {
                     self.log("list the canaries", &failure);
-                    if failure.class == FailureClass::Denied && self.is_current(&place.bucket.name) {
+                    let spec = &self.resource.spec;
+                    let is_wanted = spec.health.as_ref().is_some_and(|health| health.canary.is_some());
+                    if is_wanted && failure.class == FailureClass::Denied && self.is_current(&place.bucket.name) {
                         let (uid, why) = (&self.resource.target.key.uid, failure.message());
-                        self.cx.evidence.with(uid, |held| evidence::all_refused(held, &why));
+                        self.cx.evidence.with(uid, |held| evidence::all_refused(held, &spec.rules, &why));
                     }
                     unlisted.insert(place);
                 }

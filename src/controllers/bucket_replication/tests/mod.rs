@@ -1,5 +1,6 @@
 //! The controller on a simulated AWS and API server: no process, no socket, no clock of the machine.
 
+mod announcements;
 mod canary;
 mod deletion;
 mod denied_reads;

@@ -1,6 +1,6 @@
-//! Denied calls: what AWS may deny, and the end of a denial.
+//! Denied calls: what AWS and the API server may deny, and the end of a denial.
 //!
-//! In: a run at a call. Out: the actions that AWS may deny there; the run with a denial, or after it.
+//! In: a run at a call. Out: what may be denied there; the run with a denial, or after it.
 
 use crate::replication::FailureClass;
 use crate::simulation::api_server::ObjectName;
@@ -12,7 +12,7 @@ use crate::simulation::explore::run::{Run, WaitingCall};
 use crate::simulation::hook::{Call, Choice};
 
 impl Run {
-    /// What AWS may deny at a call, once or from then on.
+    /// What may be denied at a call, once or from then on.
     pub(super) fn denials(&self, waiting: &WaitingCall) -> Vec<Deviation> {
         let call = &waiting.call;
         let whole = self.action_of(waiting).map(|_| None);
@@ -23,8 +23,15 @@ impl Run {
         all.flat_map(|part| [false, true].map(|stays| Deviation::Deny { part, stays })).collect()
     }
 
-    /// The action that a call needs as a whole. The operator as itself assumes no role, which nobody can deny it.
+    /// The action that a call needs as a whole, or its right in Kubernetes. The operator as itself assumes no role, which nobody
+    /// can deny it.
     fn action_of(&self, waiting: &WaitingCall) -> Option<&'static str> {
+        if self.scene.denies_kubernetes {
+            let check = self.checks.iter().find(|check| check.number == waiting.check)?;
+            if let Some(right) = waiting.call.right(&check.facts.name.kind) {
+                return Some(right);
+            }
+        }
         let assumes = |account: &str| {
             self.cluster.with(|server| {
                 let account = server.objects.get(&ObjectName::account(account));
@@ -49,7 +56,7 @@ impl Run {
         waiting.call.action().filter(|_| can_be_denied)
     }
 
-    /// Whether AWS denies a call by what was denied before.
+    /// Whether a call is denied by what was denied before.
     pub(super) fn is_denied(&self, waiting: &WaitingCall) -> bool {
         !self.denied.is_empty() && self.action_of(waiting).is_some_and(|action| self.denied.contains(action))
     }
@@ -65,7 +72,8 @@ impl Run {
         if stays {
             self.denied.insert(action);
             self.cloud.denials(|denials| denials.deny(action));
-            self.tell(|_| format!("AWS denies {action} from now on."));
+            let by = if action.contains(' ') { "The API server" } else { "AWS" };
+            self.tell(|_| format!("{by} denies {action} from now on."));
         } else if part.is_some() {
             self.cloud.denials(|denials| denials.deny_once(action));
             self.tell(|_| format!("AWS denies {action} once."));

@@ -5,7 +5,8 @@
 use crate::iam::bucket_policy;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::properties::{
-    Property, Violation, canary_left, has_sid, is_owned, refers_to, statements, uncovered, violated,
+    Property, Violation, canary_left, has_sid, is_owned, owner_before, refers_to, statements, uncovered,
+    violated,
 };
 use crate::simulation::explore::run::{NAMESPACE, Run, Writer};
 
@@ -97,6 +98,12 @@ impl Run {
             return why.map(|why| violated(Property::Truth, format!("data/{name} is Ready, and {why}")));
         }
         if object.spec.management_policy == crate::api::ManagementPolicy::Observe {
+            return None;
+        }
+        let seen = self.ghost.accounts_seen;
+        let is_owned_by_another = reason == "SourceConflict"
+            && self.cluster.with(|server| owner_before(server, object, seen)).is_some();
+        if is_owned_by_another {
             return None;
         }
         let refusals =

@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::api::BucketReplication;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::explore::properties::{
-    Property, Violation, adopts, forbidden, forbids, has_sid, is_owned, leaves_aws_alone, statements,
-    uncovered, violated,
+    Property, Violation, adopts, forbidden, forbids, has_sid, is_owned, leaves_aws_alone, owner_before,
+    statements, uncovered, violated,
 };
 use crate::simulation::explore::run::{Live, Run, Writer};
 use crate::simulation::hook::Call;
@@ -88,6 +88,14 @@ impl Run {
             let property =
                 if why.contains("does not exist") { Property::Widening } else { Property::Permission };
             found.push(violated(property, format!("the operator wants to {call} although {why}")));
+        }
+        if !facts.deletes
+            && !begun
+            && !self.scene.is_alone()
+            && let Some(owner) = self.cluster.with(|server| owner_before(server, &facts.object, seen))
+        {
+            let detail = format!("the operator wants to {call}, and data/{owner} owns the source");
+            found.push(violated(Property::Permission, detail));
         }
         if matches!(call, Call::PutCanary(_))
             && let Some(why) = self.cluster.with(|server| forbids(server, &facts.object, "Canary"))

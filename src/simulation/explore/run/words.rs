@@ -38,7 +38,10 @@ pub(super) fn sentence(call: &Call, choice: Choice, stale: bool) -> String {
             format!("The operator asks to {call}, which is done.")
         }
         Choice::Answer => String::new(),
-        Choice::FailBefore(FailureClass::Denied) => format!("The operator asks to {call}, which AWS denies."),
+        Choice::FailBefore(FailureClass::Denied) => {
+            let by = if call.right("").is_some() { "the API server" } else { "AWS" };
+            format!("The operator asks to {call}, which {by} denies.")
+        }
         Choice::FailBefore(_) => format!("The operator asks to {call}, which fails without effect."),
         Choice::FailAfter => format!("The operator asks to {call}, which is done, and the answer is lost."),
         Choice::DieBefore => format!("The operator dies before it asks to {call}, and starts again."),
