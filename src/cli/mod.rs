@@ -8,6 +8,7 @@ mod aws_args;
 mod backfill;
 mod check;
 mod completions;
+mod counted;
 mod crds;
 mod fleet;
 mod import;
