@@ -25,7 +25,7 @@ pub enum AccountLookupError {
         "AwsAccount {name} is in none of the files and cannot be read from a cluster: {message}; add it to the files (kubectl get awsaccount {name} -o yaml)"
     )]
     NoCluster { name: String, message: String },
-    #[error("no AwsAccount has the name or the account id {0}")]
+    #[error("no AwsAccount has the name or the account id {0}; to list them: kubectl get awsaccounts")]
     NotFound(String),
     #[error("the AwsAccounts {1} all have the account id {0}; give the name of one")]
     Ambiguous(String, String),

@@ -21,7 +21,8 @@ use crate::cli::progress::{ProgressLine, bar};
 use crate::cli::status::WRONG;
 use crate::cli::terminal::printable;
 use crate::replication::Account;
-use crate::replication::backfill::preconditions::require_allowed;
+use crate::replication::backfill::Parent;
+use crate::replication::backfill::preconditions::{require_allowed, require_ready};
 use crate::replication::backfill::proposal::{propose, remarks};
 use crate::runtime::clock::Clock;
 
@@ -110,7 +111,14 @@ pub async fn backfill(args: BackfillArgs, typed: &'static str) -> Result<ExitCod
             printable(&why)
         ))?;
     }
-    let Some(interrupt) = &mut interrupt else { return Ok(ExitCode::SUCCESS) };
+    let Some(interrupt) = &mut interrupt else {
+        let Err(refusal) = require_ready(Parent::Found(&resource), replication, false) else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        let status = format!("{typed} status {} -n {}", word(replication), word(&namespace));
+        print(&format!("  it waits: {}\n  → {status}\n", printable(&refusal.message)))?;
+        return Ok(ExitCode::from(WRONG));
+    };
     tokio::select! {
         ended = follow(&kubernetes, &name, BackfillView::of(&created, Pointers { typed, runbooks: None }), typed) => {
             let ended = ended?;

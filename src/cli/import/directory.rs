@@ -328,7 +328,7 @@ mod tests {
         ImportedAccount { buckets: buckets.to_vec(), is_cluster_asked: true }
     }
 
-    fn written(directory: &Path, account_id: &str, buckets: &[Imported], force: bool) -> WrittenFiles {
+    fn write_all(directory: &Path, account_id: &str, buckets: &[Imported], force: bool) -> WrittenFiles {
         write(directory, account_id, &account(buckets), force).unwrap()
     }
 
@@ -387,14 +387,14 @@ mod tests {
             imported("c", Err("an | odd\n<rule>")),
             imported("d", Ok("two\n")),
         ];
-        let first = written(&directory, "111122223333", &buckets, false);
+        let first = write_all(&directory, "111122223333", &buckets, false);
         assert_eq!((first.created, first.refused), (2, 1));
         let held = contents(&directory);
         assert_eq!(held.len(), 3);
         let index = &held["import-111122223333.md"];
         assert!(index.contains("an &#124; odd &lt;rule>") && index.contains("](d.yaml)"), "{index}");
 
-        let second = written(&directory, "111122223333", &buckets, false);
+        let second = write_all(&directory, "111122223333", &buckets, false);
         assert_eq!((second.created, second.equal), (0, 2));
         assert_eq!(contents(&directory), held);
         fs::remove_dir_all(&directory).unwrap();
@@ -417,18 +417,18 @@ mod tests {
                 buckets.iter().map(|bucket| (bucket.clone(), format!("of {bucket}\n"))).collect();
             let all: Vec<Imported> = texts.iter().map(|(bucket, text)| imported(bucket, Ok(text))).collect();
             let directory = empty_directory("unique");
-            let first = written(&directory, "1", &all, false);
+            let first = write_all(&directory, "1", &all, false);
             prop_assert_eq!((first.created, first.kept.len()), (all.len(), 0));
             let held = contents(&directory);
             prop_assert_eq!(held.len(), all.len() + 1, "a file each, and the index");
-            let second = written(&directory, "1", &all, false);
+            let second = write_all(&directory, "1", &all, false);
             prop_assert_eq!((second.equal, second.is_wrong()), (all.len(), false));
             prop_assert_eq!(&contents(&directory), &held, "a second run changes no byte");
             fs::remove_dir_all(&directory).unwrap();
 
             let one = all[alone.index(all.len())].clone();
             let directory = empty_directory("alone");
-            written(&directory, "1", std::slice::from_ref(&one), false);
+            write_all(&directory, "1", std::slice::from_ref(&one), false);
             let (file, by_itself) = (file_name(&one.bucket), contents(&directory));
             prop_assert_eq!(by_itself.get(&file), held.get(&file), "others make no difference");
             fs::remove_dir_all(&directory).unwrap();
@@ -439,13 +439,13 @@ mod tests {
     fn a_file_that_someone_edited_is_left_unless_forced() {
         let directory = empty_directory("edited");
         let buckets = [imported("a", Ok("one\n"))];
-        written(&directory, "111122223333", &buckets, false);
+        write_all(&directory, "111122223333", &buckets, false);
         fs::write(directory.join("a.yaml"), "mine\n").unwrap();
-        let left = written(&directory, "111122223333", &buckets, false);
+        let left = write_all(&directory, "111122223333", &buckets, false);
         assert_eq!(left.kept, [directory.join("a.yaml")]);
         assert!(left.is_wrong() && left.text().contains("--force"));
         assert_eq!(contents(&directory)["a.yaml"], "mine\n");
-        let forced = written(&directory, "111122223333", &buckets, true);
+        let forced = write_all(&directory, "111122223333", &buckets, true);
         assert_eq!((forced.replaced, forced.is_wrong()), (1, false));
         assert_eq!(contents(&directory)["a.yaml"], "one\n");
         fs::remove_dir_all(&directory).unwrap();
@@ -455,12 +455,12 @@ mod tests {
     fn a_file_whose_bucket_is_not_taken_any_more_is_named_until_it_is_deleted() {
         let directory = empty_directory("outdated");
         let one = |bucket| imported(bucket, Ok("text\n"));
-        written(&directory, "111122223333", &[one("a"), one("b"), one("c")], false);
+        write_all(&directory, "111122223333", &[one("a"), one("b"), one("c")], false);
         fs::write(directory.join("mine.yaml"), "mine\n").unwrap();
 
         // The replication of b was removed, and that of c can no longer be expressed.
         let now = [one("a"), imported("c", Err("odd"))];
-        let second = written(&directory, "111122223333", &now, false);
+        let second = write_all(&directory, "111122223333", &now, false);
         assert_eq!(second.outdated, [directory.join("b.yaml"), directory.join("c.yaml")]);
         assert!(second.is_wrong() && second.text().contains("b.yaml is of a bucket"), "{}", second.text());
         let held = contents(&directory);
@@ -468,13 +468,13 @@ mod tests {
         assert!(index.contains("## Outdated") && index.contains("| [b.yaml](b.yaml) |"), "{index}");
         assert_eq!(held["b.yaml"], "text\n", "nothing is deleted");
 
-        let third = written(&directory, "111122223333", &now, false);
+        let third = write_all(&directory, "111122223333", &now, false);
         assert_eq!((third.outdated, &contents(&directory)), (second.outdated, &held), "it is still named");
 
         for file in ["b.yaml", "c.yaml"] {
             fs::remove_file(directory.join(file)).unwrap();
         }
-        let last = written(&directory, "111122223333", &now[..1], false);
+        let last = write_all(&directory, "111122223333", &now[..1], false);
         assert!(!last.is_wrong(), "{}", last.text());
         assert!(!contents(&directory)["import-111122223333.md"].contains("Outdated"));
         fs::remove_dir_all(&directory).unwrap();
@@ -485,7 +485,7 @@ mod tests {
         let directory = empty_directory("no-index");
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("a.yaml"), "text\n").unwrap();
-        let written = written(&directory, "1", &[imported("a", Err("odd"))], false);
+        let written = write_all(&directory, "1", &[imported("a", Err("odd"))], false);
         assert_eq!(written.outdated, [directory.join("a.yaml")]);
         fs::remove_dir_all(&directory).unwrap();
     }

@@ -174,7 +174,7 @@ struct ManifestTarget<'a> {
     /// The directory of the files.
     directory: Option<&'a Path>,
     /// The buckets that have a resource; `None`: no cluster was asked.
-    owners: Option<&'a Owners>,
+    owners: Option<&'a ManagedSources>,
 }
 
 impl ManifestTarget<'_> {
@@ -190,15 +190,15 @@ impl ManifestTarget<'_> {
 
 /// The source buckets of the resources of a cluster.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Owners {
+struct ManagedSources {
     /// The oldest resource that is about each, as `NAMESPACE/NAME`.
     by_bucket: BTreeMap<String, String>,
     /// Resources of another version, whose source is not known.
     unclear: Vec<String>,
 }
 
-impl Owners {
-    fn of(mut found: Vec<FoundObject<BucketReplication>>) -> Owners {
+impl ManagedSources {
+    fn of(mut found: Vec<FoundObject<BucketReplication>>) -> ManagedSources {
         let full_name = |metadata: &ObjectMeta| {
             let text = |name: &Option<String>| name.clone().unwrap_or_default();
             format!("{}/{}", text(&metadata.namespace), text(&metadata.name))
@@ -207,7 +207,7 @@ impl Owners {
             let created = one.metadata.creation_timestamp.as_ref().map(|time| time.0);
             (created, full_name(&one.metadata))
         });
-        let mut owners = Owners::default();
+        let mut owners = ManagedSources::default();
         for FoundObject { metadata, object } in found {
             let source = match &object {
                 Ok(resource) => Some(resource.spec.source.bucket.as_str()),
@@ -228,12 +228,12 @@ impl Owners {
 ///
 /// # Errors
 /// Why it was not asked or did not answer: an import needs no cluster.
-async fn read_owners(cluster: &ClusterArgs) -> Result<Owners, KubernetesError> {
+async fn read_owners(cluster: &ClusterArgs) -> Result<ManagedSources, KubernetesError> {
     let kubernetes = KubeArgs { cluster: cluster.clone(), namespace: None }.connect().await?;
     let listed = tokio::time::timeout(CLUSTER_ANSWER, kubernetes.list(&ScopeArgs::everywhere())).await;
     let no_answer = |_| KubernetesError::Configuration("it does not answer".to_owned());
     let (found, _) = listed.map_err(no_answer)??;
-    Ok(Owners::of(found))
+    Ok(ManagedSources::of(found))
 }
 
 /// How long the cluster has for its answer.
@@ -256,8 +256,8 @@ async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<Impo
                 Err(NotTaken::HasResource(target.owner_of(&bucket).unwrap_or_default().to_owned()))
             }
             Ok(Some(found)) => {
-                let manifest = manifest(&bucket, &found, known, target).await;
-                manifest.map_err(|error| NotTaken::Refused(error.to_string()))
+                let made = manifest(&bucket, &found, known, target).await;
+                made.map_err(|error| NotTaken::Refused(error.to_string()))
             }
             // Whether it replicates is unknown, and that is never silent.
             Err(failure) => Err(NotTaken::Refused(failure.message())),
@@ -435,7 +435,7 @@ mod tests {
             found(object)
         };
         let odd = |name: &str, spec: serde_json::Value| undecodable(name, spec);
-        let owners = Owners::of(vec![
+        let owners = ManagedSources::of(vec![
             about("a", "shared", "2026-01-02T00:00:00Z"),
             about("b", "shared", "2026-01-01T00:00:00Z"),
             odd("near", json!({"source": {"bucket": "of-another-version"}})),

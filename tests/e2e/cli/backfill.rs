@@ -67,6 +67,13 @@ async fn a_replication_that_is_not_ready_does_not_end_the_wait() -> Result<()> {
     scene.patch_spec(json!({"suspend": true})).await?;
     let suspended = |status: &serde_json::Value| crate::support::reason(status, "Ready") == "Suspended";
     world.wait(NAME, suspended, "to be suspended").await?;
+    let editor = operator_of(world).kubeconfig(world.cluster().admin_kubeconfig());
+    let at_once =
+        editor.run(["backfill", NAME, "-n", &world.namespace, "--backfill-name", "other"], "").await?;
+    let text = String::from_utf8_lossy(&at_once.stdout);
+    assert_eq!(at_once.status.code(), Some(2), "{text}");
+    assert!(text.contains("  it waits: BucketReplication orders is suspended"), "{text}");
+    world.cluster().kubectl(["delete", "rbf", "other", "-n", &world.namespace])?;
     let mut screen = waiting(world, &[])?;
     let command = format!("  → s3-replication-operator status {NAME} -n {}\n", world.namespace);
     let said = screen.until(&command).await?;

@@ -129,7 +129,7 @@ async fn a_refused_or_failed_plan_has_exit_code_one() -> Result<()> {
     let output = person(&world).run(["plan", "-f", "-"], &resource).await?;
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        stderr(&output).starts_with("error: the operator has no valid AWS credentials"),
+        stderr(&output).starts_with("error: there are no valid AWS credentials in this environment"),
         "{}",
         stderr(&output)
     );
