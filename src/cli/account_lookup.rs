@@ -3,7 +3,8 @@
 //! In: the manifests, and the flags that name a cluster. Out: the `AwsAccount`s of a resource, or a refusal. An
 //! `AwsAccount` that a resource names and no file contains is read from the cluster.
 //!
-//! The one named `default` applies only if a file contains it, so that `plan` works without a cluster.
+//! The one named `default` is read from the cluster only where a flag names a cluster, so that `plan` works without one and
+//! does not depend on the current context of a kubeconfig.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::core::DeserializeGuard;
 use kube::{Api, Client, ResourceExt};
 
-use crate::api::{AwsAccount, BucketReplication, BucketReplicationSpec};
+use crate::api::{AwsAccount, BucketReplication, BucketReplicationSpec, DEFAULT_ACCOUNT};
 use crate::cli::kubernetes::ClusterArgs;
 use crate::cli::manifests::{Manifests, resource_id};
 use crate::replication::authorize::accounts::WithoutAccount;
@@ -24,7 +25,7 @@ pub enum AccountLookupError {
         "AwsAccount {name} is in none of the files and cannot be read from a cluster: {message}; add it to the files (kubectl get awsaccount {name} -o yaml)"
     )]
     NoCluster { name: String, message: String },
-    #[error("no AwsAccount has the name or the account id {0}")]
+    #[error("no AwsAccount has the name or the account id {0}; to list them: kubectl get awsaccounts")]
     NotFound(String),
     #[error("the AwsAccounts {1} all have the account id {0}; give the name of one")]
     Ambiguous(String, String),
@@ -37,6 +38,7 @@ pub struct AccountLookup {
     namespaces: BTreeMap<String, BTreeMap<String, String>>,
     flags: ClusterArgs,
     cluster: Option<Client>,
+    has_not_asked: bool,
 }
 
 impl AccountLookup {
@@ -47,6 +49,7 @@ impl AccountLookup {
             namespaces: manifests.namespaces.clone(),
             flags: flags.clone(),
             cluster: None,
+            has_not_asked: false,
         }
     }
 
@@ -57,6 +60,9 @@ impl AccountLookup {
     ) -> Result<Result<Accounts, Vec<Refusal>>, AccountLookupError> {
         for name in named(&resource.spec) {
             self.look_up(name).await?;
+        }
+        if resource.spec.source.account_ref.is_none() {
+            self.look_up_default().await?;
         }
         let lookup = |name: &str| Ok(self.accounts.get(name).cloned());
         let accounts = match Accounts::resolve(&resource.spec, lookup, WithoutAccount::Unrestricted) {
@@ -103,6 +109,19 @@ impl AccountLookup {
                 Err(AccountLookupError::Ambiguous(name.to_owned(), names.join(", ")))
             }
         }
+    }
+
+    /// Whether an `AwsAccount` of the cluster may apply to a resource so far, and nobody asked the cluster for it.
+    pub fn has_not_asked(&self) -> bool {
+        self.has_not_asked
+    }
+
+    async fn look_up_default(&mut self) -> Result<(), AccountLookupError> {
+        if self.flags.is_given() {
+            return self.look_up(DEFAULT_ACCOUNT).await;
+        }
+        self.has_not_asked |= !self.accounts.contains_key(DEFAULT_ACCOUNT);
+        Ok(())
     }
 
     async fn look_up(&mut self, name: &str) -> Result<(), AccountLookupError> {

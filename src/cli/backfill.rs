@@ -8,16 +8,21 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
+use kube::ResourceExt;
 use serde_json::{Map, Value, json};
 
-use crate::cli::fleet::{BackfillView, Pointers};
+use crate::api::{Activity, BucketReplication, DEFAULT_ACCOUNT, ReplicationBackfillSpec};
+use crate::cli::fleet::{BackfillView, Pointers, word};
 use crate::cli::interrupt::Interrupt;
-use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError};
+use crate::cli::kubernetes::{FoundObject, KubeArgs, Kubernetes, KubernetesError};
 use crate::cli::manifests::{ManifestError, Manifests};
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::progress::{ProgressLine, bar};
 use crate::cli::status::WRONG;
 use crate::cli::terminal::printable;
+use crate::replication::Account;
+use crate::replication::backfill::Parent;
+use crate::replication::backfill::preconditions::{require_allowed, require_ready};
 use crate::replication::backfill::proposal::{propose, remarks};
 use crate::runtime::clock::Clock;
 
@@ -40,7 +45,7 @@ pub struct BackfillArgs {
     #[arg(long = "prefix", value_name = "PREFIX")]
     prefixes: Vec<String>,
     /// Only objects that were created after this time, such as 2026-01-31T00:00:00Z
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     created_after: Option<Timestamp>,
     /// Count the objects and wait for approval before any of them is replicated
     #[arg(long)]
@@ -50,6 +55,10 @@ pub struct BackfillArgs {
     wait: bool,
     #[command(flatten)]
     kubernetes: KubeArgs,
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| "not a time such as 2026-01-31T00:00:00Z".to_owned())
 }
 
 /// The replication statuses by which a backfill chooses objects, as its spec names them.
@@ -70,6 +79,8 @@ pub enum BackfillError {
     Print(#[from] PrintError),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    #[error("no backfill of {replication} is created: {why}\n→ {command}")]
+    NotAllowed { replication: String, why: String, command: String },
     #[error("ReplicationBackfill {0} was deleted while the command waited for it")]
     Deleted(String),
 }
@@ -83,6 +94,7 @@ pub async fn backfill(args: BackfillArgs, typed: &'static str) -> Result<ExitCod
     };
     let kubernetes = args.kubernetes.connect().await?;
     let resource = kubernetes.decoded(replication, typed).await?;
+    let allowed = ask_account(&kubernetes, &args, &resource).await?;
     let now = Clock::System.timestamp();
     let name = args.backfill_name.clone().unwrap_or_else(|| default_name(replication, now));
     // From here on Ctrl-C leaves a backfill, and says so.
@@ -93,7 +105,20 @@ pub async fn backfill(args: BackfillArgs, typed: &'static str) -> Result<ExitCod
         "backfill {namespace}/{name} of {} is created\n  → kubectl get replicationbackfill {name} -n {namespace} -w\n",
         resource.spec.source.bucket
     ))?;
-    let Some(interrupt) = &mut interrupt else { return Ok(ExitCode::SUCCESS) };
+    if let Allowed::Unknown { account, why } = allowed {
+        print(&format!(
+            "  it is not known whether AwsAccount {account} allows backfills: {}\n",
+            printable(&why)
+        ))?;
+    }
+    let Some(interrupt) = &mut interrupt else {
+        let Err(refusal) = require_ready(Parent::Found(&resource), replication, false) else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        let status = format!("{typed} status {} -n {}", word(replication), word(&namespace));
+        print(&format!("  it waits: {}\n  → {status}\n", printable(&refusal.message)))?;
+        return Ok(ExitCode::from(WRONG));
+    };
     tokio::select! {
         ended = follow(&kubernetes, &name, BackfillView::of(&created, Pointers { typed, runbooks: None }), typed) => {
             let ended = ended?;
@@ -109,6 +134,58 @@ pub async fn backfill(args: BackfillArgs, typed: &'static str) -> Result<ExitCod
             Ok(ExitCode::from(WRONG))
         }
     }
+}
+
+/// Whether an account allows a backfill, as far as this person may see.
+#[derive(Debug, PartialEq, Eq)]
+enum Allowed {
+    Yes,
+    Unknown { account: String, why: String },
+}
+
+/// Asks the `AwsAccount` of the source, as the operator would. The operator decides in the end.
+async fn ask_account(
+    kubernetes: &Kubernetes,
+    args: &BackfillArgs,
+    resource: &BucketReplication,
+) -> Result<Allowed, BackfillError> {
+    let name = account_of(resource);
+    match kubernetes.account(name).await {
+        // A resource that refers to an AwsAccount that is not there, or to none, is the operator's to refuse.
+        Ok(None) => Ok(Allowed::Yes),
+        Ok(Some(FoundObject { object: Ok(account), .. })) => {
+            let account = Account { name: name.to_owned(), spec: account.spec };
+            require(&account, args, resource).map(|()| Allowed::Yes)
+        }
+        Ok(Some(FoundObject { object: Err(odd), .. })) => {
+            Ok(Allowed::Unknown { account: name.to_owned(), why: odd.message })
+        }
+        Err(error) => Ok(Allowed::Unknown { account: name.to_owned(), why: error.to_string() }),
+    }
+}
+
+/// The `AwsAccount` under which the operator would make the job.
+fn account_of(resource: &BucketReplication) -> &str {
+    let held = resource.status.as_ref().and_then(|status| status.source.as_ref());
+    let held = held.and_then(|source| source.account_ref.as_deref());
+    resource.spec.source.account_ref.as_deref().or(held).unwrap_or(DEFAULT_ACCOUNT)
+}
+
+/// Requires that the account allows the backfill. The command that allows it keeps what else is allowed.
+fn require(
+    account: &Account,
+    args: &BackfillArgs,
+    resource: &BucketReplication,
+) -> Result<(), BackfillError> {
+    let replication = resource.name_any();
+    let spec: ReplicationBackfillSpec = serde_json::from_value(spec(args, &replication))
+        .map_err(|error| BackfillError::Print(PrintError(error.to_string())))?;
+    let Err(refusal) = require_allowed(&spec, Some(account)) else { return Ok(()) };
+    let mut allow = account.spec.allow.clone();
+    allow.push(Activity::Backfill);
+    let patch = json!({"spec": {"allow": allow}});
+    let command = format!("kubectl patch awsaccount {} --type merge -p '{patch}'", word(&account.name));
+    Err(BackfillError::NotAllowed { replication, why: refusal.message, command })
 }
 
 /// Prints what would be created, for `kubectl apply -f -`.
@@ -240,6 +317,35 @@ fn spec(args: &BackfillArgs, replication: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Typed {
+        #[command(flatten)]
+        args: BackfillArgs,
+    }
+
+    #[test]
+    fn an_account_that_does_not_allow_backfills_is_named_with_the_command_that_allows_them() {
+        let args = <Typed as clap::Parser>::parse_from(["backfill", "orders"]).args;
+        let mut object = crate::cli::fleet::samples::resource("orders", &[]);
+        object["status"]["source"]["accountRef"] = json!("prod");
+        let resource: BucketReplication = serde_json::from_value(object).unwrap();
+        assert_eq!(account_of(&resource), "prod");
+        let account = |allow: Value| Account {
+            name: "prod".to_owned(),
+            spec: serde_json::from_value(json!({"accountId": "111111111111", "allow": allow})).unwrap(),
+        };
+        assert!(require(&account(json!(["Backfill"])), &args, &resource).is_ok());
+        let said = require(&account(json!(["Canary"])), &args, &resource).unwrap_err().to_string();
+        assert!(
+            said.starts_with("no backfill of orders is created: AwsAccount prod does not allow"),
+            "{said}"
+        );
+        assert!(said.contains("spec.allow"), "{said}");
+        let command =
+            r#"→ kubectl patch awsaccount prod --type merge -p '{"spec":{"allow":["Canary","Backfill"]}}'"#;
+        assert!(said.ends_with(command), "{said}");
+    }
 
     fn running(succeeded: u64, failed: u64) -> BackfillView {
         BackfillView {

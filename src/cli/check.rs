@@ -58,6 +58,9 @@ pub enum CheckError {
     Interrupted { name: String, namespace: String, typed: &'static str },
 }
 
+/// After this time without an answer the command prints what it may wait for.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// How often the answer is read.
 const POLL: Duration = Duration::from_millis(250);
 
@@ -72,8 +75,9 @@ pub async fn check(args: CheckArgs, typed: &'static str) -> Result<ExitCode, Che
     let mut interrupt = Interrupt::listen();
     let request = request_value(Clock::System.timestamp());
     kubernetes.request_check(name, &request).await?;
+    let wanted = Wanted { name, request: &request, timeout: args.timeout };
     let answered = tokio::select! {
-        answered = tokio::time::timeout(args.timeout.unsigned_abs(), answer(&kubernetes, name, &request, typed)) => answered,
+        answered = tokio::time::timeout(args.timeout.unsigned_abs(), answer(&kubernetes, &wanted, typed)) => answered,
         () = interrupt.pressed() => {
             return Err(CheckError::Interrupted { name: name.to_owned(), namespace, typed });
         }
@@ -88,19 +92,33 @@ pub async fn check(args: CheckArgs, typed: &'static str) -> Result<ExitCode, Che
     Ok(exit_code(&views))
 }
 
+/// The check that was asked for.
+struct Wanted<'a> {
+    name: &'a str,
+    request: &'a str,
+    /// How long the command waits for it at most.
+    timeout: SignedDuration,
+}
+
 /// The resource once the operator has answered the request.
 async fn answer(
     kubernetes: &Kubernetes,
-    name: &str,
-    request: &str,
+    wanted: &Wanted<'_>,
     typed: &'static str,
 ) -> Result<FoundObject<BucketReplication>, CheckError> {
+    let Wanted { name, request, timeout } = *wanted;
     let mut progress = ProgressLine::new();
     let started = Clock::System.now();
     let full_name = format!("{}/{name}", kubernetes.namespace);
+    let mut is_explained = false;
     loop {
-        let seconds = started.elapsed().as_secs();
-        progress.show(&format!("the operator checks {full_name}"), &format!(" … {seconds} s"));
+        let elapsed = started.elapsed();
+        let moment = format!(" … {} s of at most {timeout:#}", elapsed.as_secs());
+        progress.show(&format!("the operator checks {full_name}"), &moment);
+        if elapsed >= PATIENCE && !is_explained {
+            progress.note(&explanation(timeout));
+            is_explained = true;
+        }
         match kubernetes.get(name, typed).await {
             Err(KubernetesError::NotFound { .. }) => return Err(CheckError::Deleted(full_name)),
             Err(error) => return Err(error.into()),
@@ -108,6 +126,13 @@ async fn answer(
             Ok(_) => tokio::time::sleep(POLL).await,
         }
     }
+}
+
+/// What the operator may be doing before it answers, and how long the command waits.
+fn explanation(timeout: SignedDuration) -> String {
+    format!(
+        "no answer yet, which is normal while other checks come first, within a minute of a write of the operator (AWS may still answer from before it), and within a minute after the operator has started; this command waits {timeout:#} at most (--timeout)"
+    )
 }
 
 /// Whether the status describes a check for this request and the present spec.

@@ -81,7 +81,7 @@ pub enum KubernetesError {
     Configuration(String),
     #[error("cannot {what}: {message}")]
     Request { what: String, message: String, is_denied: bool },
-    #[error("namespace {namespace} has no BucketReplication {name}; to list all: {typed} status -A")]
+    #[error("namespace {namespace} has no BucketReplication {name}\n→ {typed} status -A")]
     NotFound { namespace: String, name: String, typed: &'static str },
     #[error("BucketReplication {namespace}/{name} cannot be decoded by this version: {message}")]
     Undecodable { namespace: String, name: String, message: String },
@@ -135,6 +135,11 @@ pub struct Kubernetes {
 }
 
 impl ClusterArgs {
+    /// Whether a flag names a cluster.
+    pub fn is_given(&self) -> bool {
+        self.kubeconfig.is_some() || self.context.is_some()
+    }
+
     /// A client, as kubectl makes it with the same flags.
     ///
     /// # Errors
@@ -155,7 +160,11 @@ impl ClusterArgs {
             (None, Some(_)) => {
                 Config::from_kubeconfig(&options).await.map_err(|e| unusable(e.to_string()))?
             }
-            (None, None) => Config::infer().await.map_err(|e| unusable(e.to_string()))?,
+            // In a pod without a kubeconfig, the pod's own ServiceAccount serves.
+            (None, None) => match Config::from_kubeconfig(&options).await {
+                Ok(config) => config,
+                Err(why) => Config::incluster().map_err(|_| unusable(why.to_string()))?,
+            },
         })
     }
 }
@@ -234,6 +243,18 @@ impl Kubernetes {
         Ok((one.ok_or_else(|| self.not_found(name, typed))?, version))
     }
 
+    /// What to print where a scope has no resource: it may be the wrong namespace.
+    pub fn nothing(&self, scope: &ScopeArgs, typed: &str) -> String {
+        let selected = scope.selector.as_ref().map_or("", |_| " that the selector matches");
+        match scope.all_namespaces {
+            true => format!("There are no replications{selected}.\n"),
+            false => format!(
+                "There are no replications{selected} in namespace {}.\n→ {typed} status -A\n",
+                self.namespace
+            ),
+        }
+    }
+
     fn not_found(&self, name: &str, typed: &'static str) -> KubernetesError {
         KubernetesError::NotFound { namespace: self.namespace.clone(), name: name.to_owned(), typed }
     }
@@ -273,6 +294,17 @@ impl Kubernetes {
             name: name.to_owned(),
             message: undecodable.message,
         })
+    }
+
+    /// One `AwsAccount`; `None` if there is none of this name.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn account(&self, name: &str) -> Result<Option<FoundObject<AwsAccount>>, KubernetesError> {
+        let kind = ApiResource::erase::<AwsAccount>(&());
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind);
+        let held = api.get_opt(name).await.map_err(request(&format!("read AwsAccount {name}")))?;
+        Ok(held.map(found))
     }
 
     /// Every `AwsAccount`.
@@ -410,8 +442,22 @@ fn explained(error: &kube::Error) -> String {
             "the cluster has no such kind; install the CustomResourceDefinitions of this version".to_owned()
         }
         kube::Error::Api(status) if status.code == 403 => status.message.clone(),
-        other => describe(other),
+        kube::Error::Api(_) => describe(error),
+        // What lies below says more than its wrapping: whether nothing listens, or a certificate is not trusted.
+        other => format!(
+            "the API server gives no answer: {}; check the cluster of the kubeconfig (kubectl cluster-info)",
+            innermost(other)
+        ),
     }
+}
+
+/// The cause of an error that has no further cause.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
 }
 
 #[cfg(test)]
@@ -508,6 +554,18 @@ pub mod tests {
         let (near, far) = (near.object.as_ref().unwrap_err(), far.object.as_ref().unwrap_err());
         assert_eq!((near.source(), near.rules()), (Some("orders"), Some(vec![("all", "copy")])));
         assert_eq!((far.source(), far.rules()), (None, None));
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_is_not_there_is_named_as_the_cause() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
+        let kubernetes = Kubernetes { client, namespace: "data".to_owned() };
+        let said = kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err().to_string();
+        assert!(said.contains("gives no answer: Connection refused"), "{said}");
+        assert!(said.ends_with("(kubectl cluster-info)"), "{said}");
     }
 
     #[tokio::test]

@@ -43,6 +43,7 @@ pub async fn map(args: MapArgs, typed: &'static str) -> Result<ExitCode, MapErro
     let views = view_all(found, &[], Pointers { typed, runbooks: None });
     print(&match args.output {
         Some(format) => formatted(&Map::of(&views), format)?,
+        None if views.is_empty() => kubernetes.nothing(&args.scope, typed),
         None => text(&views, &Layout::of_stdout(args.color), typed),
     })?;
     Ok(exit_code(&views))
@@ -63,6 +64,7 @@ struct Arrow<'a> {
     rule: &'a str,
     enabled: bool,
     verdict: Verdict,
+    reason: &'a str,
     source: &'a BucketView,
     destination: &'a BucketView,
 }
@@ -77,6 +79,7 @@ impl Map<'_> {
                 rule: &rule.id,
                 enabled: rule.enabled,
                 verdict: view.verdict,
+                reason: &view.reason,
                 source: &view.source,
                 destination: &rule.destination,
             })
@@ -105,7 +108,9 @@ pub fn text(views: &[ReplicationView], layout: &Layout, typed: &str) -> String {
                 let sign = layout.paint(tone(arrow.verdict), arrow.verdict.sign());
                 let bucket = pad(&printable(&arrow.destination.bucket), 32);
                 let disabled = if arrow.enabled { "" } else { ", Disabled" };
-                let rule = format!("{}/{} rule {}{disabled}", arrow.namespace, arrow.name, arrow.rule);
+                let why =
+                    if arrow.verdict.is_well() { String::new() } else { format!(" ({})", arrow.reason) };
+                let rule = format!("{}/{} rule {}{disabled}{why}", arrow.namespace, arrow.name, arrow.rule);
                 let rule = layout.paint(Tone::Dim, &printable(&rule));
                 let place = printable(&self::place(arrow.destination));
                 text.push_str(&format!("  {elbow}{shaft} {sign} {bucket} {place}  {rule}\n"));
@@ -121,7 +126,8 @@ pub fn text(views: &[ReplicationView], layout: &Layout, typed: &str) -> String {
 
 /// The account and the Region of a bucket, as far as they are known.
 pub fn place(bucket: &BucketView) -> String {
-    let account = bucket.account.clone().or_else(|| bucket.account_ref.clone());
+    let account = bucket.account.clone();
+    let account = account.or_else(|| bucket.account_ref.as_ref().map(|name| format!("AwsAccount {name}")));
     let account = account.unwrap_or_else(|| "unknown account".to_owned());
     format!("{account} {}", bucket.region.as_deref().unwrap_or("unknown Region"))
 }
@@ -139,6 +145,24 @@ mod tests {
         let shown = text(&all([well(), failing]), &layout, TYPED);
         assert!(shown.ends_with("\n→ kubectl s3replication status orders -n data\n"), "{shown}");
         assert!(!text(&all([well()]), &layout, TYPED).contains('→'));
+    }
+
+    #[test]
+    fn what_another_resource_knows_of_a_bucket_is_said_of_it_where_it_is_in_conflict() {
+        let layout = Layout { width: None, height: None, color: false };
+        let owner = resource("orders", &[["Ready", "True", "Applied", "m"]]);
+        let mut second = resource("copy", &[["Ready", "False", "SourceConflict", "data/orders owns it."]]);
+        second["spec"]["source"]["bucket"] = "orders-source".into();
+        second["status"]["source"] = serde_json::Value::Null;
+        second["status"]["destinations"] = serde_json::json!([]);
+        let shown = text(&all([owner, second.clone()]), &layout, TYPED);
+        assert!(!shown.contains("unknown account unknown Region\n"), "{shown}");
+        assert_eq!(shown.matches("\n111111111111 us-east-1\n").count(), 1, "{shown}");
+        assert!(shown.contains("data/copy rule all (SourceConflict)\n"), "{shown}");
+        assert!(shown.contains("data/orders rule all\n"), "{shown}");
+        second["spec"]["source"]["accountRef"] = "prod".into();
+        let alone = text(&all([second]), &layout, TYPED);
+        assert!(alone.contains("\nAwsAccount prod unknown Region\n"), "{alone}");
     }
 
     /// The form that programs read: a change of it is a change for them.

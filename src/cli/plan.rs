@@ -1,7 +1,7 @@
 //! `plan`: prints what the operator would change in AWS.
 //!
-//! In: files with resources, and what AWS holds; nothing of a cluster, unless the files lack an `AwsAccount` or the
-//! labels of a `Namespace` that decide. Out: the differences and the steps of each resource, or its refusal, as text or
+//! In: files with resources, and what AWS holds; nothing of a cluster, unless a flag names one, or the files lack an
+//! `AwsAccount` that they name or the labels of a `Namespace` that decide. Out: the differences and the steps of each resource, or its refusal, as text or
 //! JSON. The decision is in `replication/assess.rs`.
 //!
 //! The UID of the cluster is unknown here, and the UID of a resource too unless its file was read from a cluster
@@ -17,6 +17,7 @@ use crate::api::{BucketReplication, Reason};
 use crate::aws::{self, AwsConnector};
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::aws_args::AwsArgs;
+use crate::cli::counted::counted;
 use crate::cli::kubernetes::FileKubeArgs;
 use crate::cli::manifests::{Manifests, resource_id};
 use crate::cli::{CliError, Output, write};
@@ -39,6 +40,9 @@ pub struct PlanArgs {
 
 /// Exit code for changes, the same as that of `terraform plan -detailed-exitcode`.
 const CHANGES: u8 = 2;
+
+/// What a plan without the `AwsAccount` of the cluster leaves open.
+const NOT_ASKED: &str = "note: no file contains an AwsAccount named default, and no cluster was asked for it: if yours has one, it may refuse this, and its roles.path and roles.permissionsBoundary apply\n→ add it to the files (kubectl get awsaccount default -o yaml), or have it read: pass --context or --kubeconfig";
 
 pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
     let manifests = Manifests::read(&args.filenames)?
@@ -68,6 +72,9 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
             let text = serde_json::to_string_pretty(&all).map_err(|e| CliError::print(e.to_string()))?;
             write(&format!("{text}\n"))?;
         }
+    }
+    if directory.has_not_asked() {
+        eprintln!("{NOT_ASKED}");
     }
     let refused = plans.iter().any(|(_, plan)| plan.refusal().is_some());
     let changes = plans.iter().any(|(_, plan)| !plan.differences.is_empty() || !plan.stages.is_empty());
@@ -106,7 +113,7 @@ fn text(resource: &BucketReplication, plan: &Plan) -> String {
                 "{differences} to report, nothing to write (managementPolicy: Observe); with managementPolicy: Enforce the operator corrects what differs"
             )
         }
-        (None, differences, steps) => format!("{differences} to change in {steps} writes"),
+        (None, differences, steps) => format!("{differences} to change in {}", counted(steps, "write")),
     };
     format!("BucketReplication {name}: {summary}\n{plan}")
 }

@@ -40,6 +40,15 @@ impl ProgressLine {
         self.last = line;
     }
 
+    /// Writes a text that stays, and goes on with the line below it.
+    pub fn note(&mut self, text: &str) {
+        let clear = if self.is_terminal { "\r\u{1b}[K" } else { "" };
+        drop(std::io::stderr().write_all(format!("{clear}{}\n", printable(text)).as_bytes()));
+        if self.is_terminal {
+            self.last.clear();
+        }
+    }
+
     /// Ends the line, so that the next output begins on its own.
     pub fn end(&mut self) {
         if self.is_terminal && !self.last.is_empty() {

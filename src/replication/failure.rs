@@ -36,6 +36,16 @@ pub enum FailureClass {
     Unavailable,
 }
 
+/// The words between which a message names the account of an identity, and that of the `AwsAccount`. The command line
+/// reads both ids from it.
+pub const OF_ACCOUNT: &str = ", in account ";
+pub const AND_ACCOUNT_ID: &str = ", and spec.accountId is ";
+
+/// The detail of [`FailureClass::WrongAccount`].
+pub fn identity_elsewhere(arn: &str, actual: &str, stated: &str) -> String {
+    format!("it is {arn}{OF_ACCOUNT}{actual}{AND_ACCOUNT_ID}{stated}")
+}
+
 impl FailureClass {
     /// The reason a condition gives for this class.
     pub fn reason(self) -> Reason {
@@ -175,7 +185,7 @@ impl Failure {
                 "{action} on {subject} is refused because the bucket belongs to another account than expected ({answer}); correct the bucket's name or account"
             ),
             FailureClass::WrongAccount => format!(
-                "the operator's identity under AwsAccount {subject} is in the wrong account: {detail}; correct spec.accountId (in a new AwsAccount) or spec.assumeRole.arn. Nothing is written until they agree"
+                "the operator's identity under AwsAccount {subject} is in the wrong account: {detail}; if spec.accountId is wrong, delete AwsAccount {subject} and create it again with the right one, because accountId cannot be changed; otherwise correct spec.assumeRole.arn or, where there is none, the identity of the operator's pods. Nothing is written until they agree"
             ),
             FailureClass::NoSuchBucket => {
                 format!("bucket {subject} does not exist ({action}: {answer}); create it or correct the name")

@@ -69,6 +69,13 @@ pub const DEFAULT_ROLE_PATH: &str = "/s3-replication/";
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
+        name = "Objects",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Replicating\")].reason",
+        description = "Why objects arrive or not: the reason of Replicating",
+        priority = 1
+    ),
+    printcolumn(
         name = "Latency",
         type_ = "integer",
         json_path = ".status.health.latencySeconds",
@@ -81,6 +88,12 @@ pub const DEFAULT_ROLE_PATH: &str = "/s3-replication/";
         name = "Message",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Objects message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Replicating\")].message",
         priority = 1
     )
 )]

@@ -25,6 +25,7 @@ use crate::aws::account::caller::{AmbientIdentity, CallerCache, get_caller_ident
 use crate::aws::account::client::AwsClient;
 use crate::aws::account::clients::AccountClients;
 use crate::aws::account::sessions::Sessions;
+use crate::replication::failure::identity_elsewhere;
 use crate::replication::observed::Read;
 use crate::replication::{Account, Failure, FailureClass, ResourceId};
 
@@ -133,7 +134,7 @@ impl AccountEntry {
             FailureClass::WrongAccount,
             "sts:GetCallerIdentity",
             &self.name,
-            format!("it is {arn}, in account {account_id}, and spec.accountId is {}", self.account_id),
+            identity_elsewhere(&arn, &account_id, &self.account_id),
         ))
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::api::{DEFAULT_ACCOUNT, GROUP, Reason};
+use crate::replication::failure::{AND_ACCOUNT_ID, OF_ACCOUNT};
 use crate::replication::resource_id::{ADOPT_IT, OF_ANOTHER_CLUSTER, ONLY_TAGGED, UNOWNED};
 
 /// The names that commands need.
@@ -92,9 +93,13 @@ pub fn advise(reason: Option<Reason>, subject: &CommandNames<'_>) -> Advice {
             "the spec refers to an AwsAccount that does not exist",
             vec!["kubectl get awsaccounts".to_owned(), subject.kubectl("edit")],
         ),
+        Reason::AccountMismatch if subject.message.contains(".accountRef names AwsAccount ") => (
+            "a destination names two accounts that differ: leave its account out, or correct its accountRef",
+            vec![subject.kubectl("edit")],
+        ),
         Reason::AccountMismatch => (
-            "the operator's AWS identity is in another account than the AwsAccount names",
-            vec!["kubectl get awsaccounts -o wide".to_owned()],
+            "the operator's AWS identity is in another account than the AwsAccount names: where spec.accountId is wrong, replace the AwsAccount, because accountId cannot be changed; where the identity is wrong, correct spec.assumeRole.arn, or the identity of the operator's pods",
+            next_for_other_account(subject),
         ),
         Reason::ForeignRole => {
             ("the role exists and does not belong to this resource", subject.next_for_foreign_role())
@@ -268,15 +273,17 @@ pub struct BackfillSubject<'a> {
     pub namespace: &'a str,
     pub name: &'a str,
     pub replication: &'a str,
-    /// The `AwsAccount` of the source.
+    /// The `AwsAccount` of the source; `None`: the status does not name it yet.
     pub account: Option<&'a str>,
+    /// What the operator says with the reason.
+    pub message: &'a str,
     /// `Ready` is false.
     pub is_refused: bool,
 }
 
 /// The commands that help a backfill on; none where nobody has to.
 pub fn advise_on_backfill(reason: Option<Reason>, subject: &BackfillSubject<'_>) -> Vec<String> {
-    let BackfillSubject { typed, namespace, name, replication, account, is_refused } = *subject;
+    let BackfillSubject { typed, namespace, name, replication, account, message, is_refused } = *subject;
     let (namespace, name, replication) = (word(namespace), word(name), word(replication));
     match reason {
         Some(Reason::AwaitingApproval) => vec![format!(
@@ -286,10 +293,11 @@ pub fn advise_on_backfill(reason: Option<Reason>, subject: &BackfillSubject<'_>)
             vec![format!("{typed} backfill {replication} -n {namespace} --wait")]
         }
         Some(Reason::ReplicationNotReady) => vec![format!("{typed} status {replication} -n {namespace}")],
-        Some(Reason::NotAllowed | Reason::AccountNotFound) => vec![match account {
-            Some(account) => format!("kubectl edit awsaccount {}", word(account)),
-            None => "kubectl get awsaccounts -o yaml".to_owned(),
-        }],
+        Some(Reason::NotAllowed) => {
+            let account = account.or_else(|| named_accounts(message).next()).unwrap_or(DEFAULT_ACCOUNT);
+            vec![format!("kubectl edit awsaccount {}", word(account))]
+        }
+        Some(Reason::AccountNotFound) => vec!["kubectl get awsaccounts".to_owned()],
         _ if is_refused => vec![format!("kubectl describe replicationbackfill {name} -n {namespace}")],
         _ => Vec::new(),
     }
@@ -384,15 +392,7 @@ impl CommandNames<'_> {
         }
         let source = self.source_account.unwrap_or(DEFAULT_ACCOUNT);
         let used: BTreeSet<&str> = self.accounts.iter().copied().chain([source]).collect();
-        let is_of_name = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
-        let named: BTreeSet<&str> = self
-            .message
-            .split("AwsAccount ")
-            .skip(1)
-            .filter_map(|rest| rest.split(|c: char| !is_of_name(c)).next())
-            .map(|name| name.trim_end_matches('.'))
-            .filter(|name| used.contains(name))
-            .collect();
+        let named: BTreeSet<&str> = named_accounts(self.message).filter(|name| used.contains(name)).collect();
         let accounts = if named.is_empty() { used } else { named };
         let edit = accounts.into_iter().map(|name| format!("kubectl edit awsaccount {}", word(name)));
         edit.chain([self.kubectl("edit")]).collect()
@@ -436,6 +436,34 @@ impl CommandNames<'_> {
     }
 }
 
+/// The `AwsAccount`s that a message names.
+fn named_accounts(message: &str) -> impl Iterator<Item = &str> {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
+    let named = message.split("AwsAccount ").skip(1);
+    let named = named.filter_map(move |rest| rest.split(|c: char| !is_of_name(c)).next());
+    named.map(|name| name.trim_end_matches('.')).filter(|name| !name.is_empty())
+}
+
+/// The commands where the operator's identity is in another account than the `AwsAccount` names. Whether the id or the
+/// identity is wrong, only the administrator knows: each command says for which of the two it is.
+fn next_for_other_account(subject: &CommandNames<'_>) -> Vec<String> {
+    let source = subject.source_account.unwrap_or(DEFAULT_ACCOUNT);
+    let name = word(named_accounts(subject.message).next().unwrap_or(source));
+    let show = format!("kubectl get awsaccount {name} -o wide");
+    let edit = format!("kubectl edit awsaccount {name} # if spec.assumeRole.arn is wrong");
+    let ids = subject.message.split_once(OF_ACCOUNT).and_then(|(_, rest)| {
+        let (actual, rest) = rest.split_once(AND_ACCOUNT_ID)?;
+        let stated = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        let is_id = |id: &str| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit());
+        (is_id(actual) && is_id(stated)).then_some((actual, stated))
+    });
+    let Some((actual, stated)) = ids else { return vec![show, edit] };
+    let replace = format!(
+        "kubectl get awsaccount {name} -o yaml | sed s/{stated}/{actual}/g | kubectl replace --force -f - # if {actual} is the right account"
+    );
+    vec![show, replace, edit]
+}
+
 /// The name of a role: the last part of its ARN.
 fn name_of_role(role: &str) -> String {
     word(role.rsplit('/').next().unwrap_or(role))
@@ -445,6 +473,8 @@ fn name_of_role(role: &str) -> String {
 mod tests {
     use super::*;
     use crate::cli::fleet::samples::{all, resource};
+    use crate::replication::failure::identity_elsewhere;
+    use crate::replication::{Failure, FailureClass};
 
     const SUBJECT: CommandNames<'static> = CommandNames {
         typed: "kubectl s3replication",
@@ -547,6 +577,30 @@ mod tests {
         let none = "this operator requires an AwsAccount (--require-account): set source.accountRef, or ask an \
                     administrator to create an AwsAccount named default";
         assert_eq!(next(&[], None, none), ["kubectl get awsaccounts", EDIT]);
+    }
+
+    #[test]
+    fn a_wrong_account_id_ends_in_the_command_that_replaces_the_account() {
+        let next = |message: &str| {
+            let subject = CommandNames { message, accounts: &["default"], ..SUBJECT };
+            advise(Some(Reason::AccountMismatch), &subject).next
+        };
+        let said = Failure::new(
+            FailureClass::WrongAccount,
+            "sts:GetCallerIdentity",
+            "default",
+            identity_elsewhere("arn:aws:iam::111122223333:user/o", "111122223333", "123456789012"),
+        );
+        assert_eq!(
+            next(&said.message()),
+            [
+                "kubectl get awsaccount default -o wide",
+                "kubectl get awsaccount default -o yaml | sed s/123456789012/111122223333/g | kubectl replace --force -f - # if 111122223333 is the right account",
+                "kubectl edit awsaccount default # if spec.assumeRole.arn is wrong",
+            ]
+        );
+        let two = "rules[r].destination.account is 2, and rules[r].destination.accountRef names AwsAccount dr with the id 1";
+        assert_eq!(next(two), [EDIT], "the accounts are right");
     }
 
     #[test]

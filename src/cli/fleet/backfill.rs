@@ -78,6 +78,7 @@ impl BackfillView {
             name: &view.name,
             replication: &view.replication,
             account: account.as_deref(),
+            message: &view.message,
             is_refused: view.ready == "False",
         };
         view.next = advise_on_backfill(reason(&view.reason), &subject);
@@ -163,7 +164,10 @@ mod tests {
             );
         }
         assert_eq!(next("False", "ReplicationNotReady"), ["kubectl s3replication status orders -n data"]);
-        assert_eq!(next("False", "NotAllowed"), ["kubectl get awsaccounts -o yaml"]);
+        assert_eq!(next("False", "NotAllowed"), ["kubectl edit awsaccount default"]);
+        let mut refused = with_reason("False", "NotAllowed");
+        refused["conditions"][0]["message"] = json!("AwsAccount prod does not allow backfills");
+        assert_eq!(backfill(refused).next, ["kubectl edit awsaccount prod"], "the message names it");
         assert_eq!(next("False", "InvalidSpec"), ["kubectl describe replicationbackfill missed -n data"]);
         for (status, reason) in [("Unknown", "Running"), ("True", "Completed"), ("Unknown", "")] {
             assert!(next(status, reason).is_empty(), "{reason}");

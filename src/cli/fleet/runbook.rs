@@ -21,8 +21,9 @@ pub struct Pointers<'a> {
 /// The flag of the subcommands that lead to runbooks.
 #[derive(Debug, Args)]
 pub struct RunbookArgs {
-    /// Address of the site of this documentation, such as https://docs.example.com, for the links to runbooks; absent: where
-    /// the operator's own links lead, else docs/reasons.md of the repository
+    /// Address of the site of this documentation, such as https://docs.example.com: reasons/REASON/ below it is the runbook
+    /// of a reason; absent: where the operator's own links lead, else the paragraph of the reason in docs/reasons.md, to
+    /// which a report has no link
     #[arg(long, env = "RUNBOOK_URL", value_name = "URL")]
     runbook_url: Option<Runbooks>,
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 
 use crate::api::Reason;
+use crate::cli::counted::form;
 use crate::cli::fleet::condition::ConditionView;
 
 /// What is true of a resource, in the order in which it needs someone.
@@ -138,6 +139,11 @@ pub struct VerdictCount {
     pub count: usize,
 }
 
+fn counts_of<'a>(verdicts: impl IntoIterator<Item = &'a VerdictCount>) -> String {
+    let counts = verdicts.into_iter().map(|counted| format!("{} {}", counted.count, counted.verdict.word()));
+    counts.collect::<Vec<String>>().join(", ")
+}
+
 impl FleetSummary {
     pub fn of(verdicts: impl IntoIterator<Item = Verdict>) -> FleetSummary {
         let all: Vec<Verdict> = verdicts.into_iter().collect();
@@ -159,12 +165,16 @@ impl FleetSummary {
 
     /// The count of each verdict that occurs, in words.
     pub fn counts(&self) -> String {
-        let counts: Vec<String> = self
-            .verdicts
-            .iter()
-            .map(|counted| format!("{} {}", counted.count, counted.verdict.word()))
-            .collect();
-        counts.join(", ")
+        counts_of(&self.verdicts)
+    }
+
+    /// The replications that need nobody, beside those that do, in a sentence.
+    fn others(&self) -> String {
+        let others = counts_of(self.verdicts.iter().filter(|counted| !counted.verdict.is_wrong()));
+        if others.is_empty() {
+            return String::new();
+        }
+        format!(" The {}: {others}.", form(self.total.saturating_sub(self.wrong), "other", "others"))
     }
 
     /// The summary as a sentence: the verdict of the fleet.
@@ -180,8 +190,11 @@ impl FleetSummary {
             (1, _) => format!("The replication needs attention: {counts}."),
             (total, 0) if self.is_well() => format!("All {total} replications are well: {counts}."),
             (total, 0) => format!("None of {total} replications is failing: {counts}."),
-            (total, 1) => format!("1 of {total} replications needs attention: {counts}."),
-            (total, wrong) => format!("{wrong} of {total} replications need attention: {counts}."),
+            (total, wrong) => {
+                let counts = counts_of(self.verdicts.iter().filter(|counted| counted.verdict.is_wrong()));
+                let needs = form(wrong, "needs", "need");
+                format!("{wrong} of {total} replications {needs} attention: {counts}.{}", self.others())
+            }
         }
     }
 }
@@ -245,7 +258,12 @@ mod tests {
         assert_eq!(sentence(&[Verdict::Applied; 2]), "All 2 replications are well: 2 applied.");
         assert_eq!(
             sentence(&[Verdict::Applied, Verdict::Failing, Verdict::Failing]),
-            "2 of 3 replications need attention: 2 failing, 1 applied."
+            "2 of 3 replications need attention: 2 failing. The other: 1 applied."
         );
+        assert_eq!(
+            sentence(&[Verdict::Retrying, Verdict::Suspended, Verdict::Applied, Verdict::Applied]),
+            "1 of 4 replications needs attention: 1 retrying. The others: 1 suspended, 2 applied."
+        );
+        assert_eq!(sentence(&[Verdict::Failing; 2]), "2 of 2 replications need attention: 2 failing.");
     }
 }

@@ -3,7 +3,7 @@
 //! In: the resource and the backfills that refer to it. Out: [`ReplicationView`]: the verdict, why, what to do, and what
 //! is true in AWS as the status reports it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::{DynamicObject, ObjectMeta};
@@ -13,6 +13,7 @@ use crate::api::{
     AdoptionPolicy, BucketReplication, BucketReplicationSpec, BucketReplicationStatus, BucketStatus,
     Correction, DriftEntry, HealthStatus, ManagementPolicy, Reason, ReplicationRule, RoleStatus, Switch,
 };
+use crate::cli::counted::{counted, form};
 use crate::cli::fleet::advice::{CommandNames, advise, advise_on_disabled, advise_on_objects};
 use crate::cli::fleet::backfill::BackfillView;
 use crate::cli::fleet::condition::ConditionView;
@@ -119,15 +120,37 @@ pub fn view_all(
 ) -> Vec<ReplicationView> {
     let backfills: Vec<BackfillView> =
         backfills.iter().map(|backfill| BackfillView::of(backfill, pointers)).collect();
+    let known = known_buckets(&found);
     let mut views: Vec<ReplicationView> = found
         .into_iter()
         .map(|FoundObject { metadata, object }| match object {
             Ok(resource) => view(resource, &backfills, pointers),
             Err(odd) => undecodable(&metadata, odd, pointers),
         })
+        .map(|view| completed(view, &known))
         .collect();
     views.sort_by(|a, b| (a.verdict, &a.namespace, &a.name).cmp(&(b.verdict, &b.namespace, &b.name)));
     views
+}
+
+/// What the operator has found out about each bucket, by its name.
+fn known_buckets(found: &[FoundObject<BucketReplication>]) -> BTreeMap<String, BucketStatus> {
+    let statuses = found.iter().filter_map(|one| one.object.as_ref().ok()?.status.as_ref());
+    let buckets = statuses.flat_map(|status| status.source.iter().chain(&status.destinations));
+    let read = buckets.filter(|bucket| bucket.account.is_some() && bucket.region.is_some());
+    read.map(|bucket| (bucket.bucket.clone(), bucket.clone())).collect()
+}
+
+/// Completes the account and the Region of buckets by what the statuses of other resources say: a bucket has one of each,
+/// whatever refers to it. A resource in conflict has no such status of its own.
+fn completed(mut view: ReplicationView, known: &BTreeMap<String, BucketStatus>) -> ReplicationView {
+    let destinations = view.rules.iter_mut().map(|rule| &mut rule.destination);
+    for bucket in destinations.chain([&mut view.source]) {
+        let Some(BucketStatus { region, account, .. }) = known.get(&bucket.bucket) else { continue };
+        bucket.account = bucket.account.take().or_else(|| account.clone());
+        bucket.region = bucket.region.take().or_else(|| region.clone());
+    }
+    view
 }
 
 fn view(resource: BucketReplication, backfills: &[BackfillView], pointers: Pointers<'_>) -> ReplicationView {
@@ -266,8 +289,8 @@ fn explain(of_reason: &str, verdict: Verdict, source: &BucketView, rules: &[Rule
     match (verdict, disabled) {
         (Verdict::Disabled, _) => format!("{of_reason} from bucket {}", source.bucket),
         (verdict, 1..) if verdict.is_well() => {
-            let verb = if disabled == 1 { "is" } else { "are" };
-            format!("{of_reason}; {disabled} of {} rules {verb} disabled", rules.len())
+            let (rules, verb) = (counted(rules.len(), "rule"), form(disabled, "is", "are"));
+            format!("{of_reason}; {disabled} of {rules} {verb} disabled")
         }
         _ => of_reason.to_owned(),
     }

@@ -1,7 +1,7 @@
 //! `import --all --output-dir`: a file for each bucket, and an index of what was taken, what was not and why.
 //!
-//! In: the manifest of each bucket, or why there is none. Out: files whose names, order and content depend on AWS alone, so
-//! that a second run changes no byte. A file that someone has edited is left, unless the user says otherwise. A file of an
+//! In: the manifest of each bucket, or why there is none, and whether the cluster was asked for its resources. Out: files whose
+//! names, order and content depend on AWS and on those resources alone, so that a second run changes no byte. A file that someone has edited is left, unless the user says otherwise. A file of an
 //! earlier run whose bucket is not taken any more is named and left: applied, it would restore what someone removed.
 
 use std::collections::BTreeSet;
@@ -9,13 +9,60 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cli::counted::{counted, form};
 use crate::replication::import::resource_name;
+
+/// What follows where nobody knows which buckets have a resource.
+pub const NOT_ASKED: &str = "No cluster was asked for its BucketReplications: a bucket that has one already may be among those taken.";
 
 /// A bucket that replicates, and the manifest for it, or why there is none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Imported {
     pub bucket: String,
-    pub manifest: Result<String, String>,
+    pub manifest: Result<String, NotTaken>,
+}
+
+/// Why there is no manifest of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// Why it cannot be taken.
+    Refused(String),
+    /// The `BucketReplication` of the cluster that is about it, as `NAMESPACE/NAME`.
+    HasResource(String),
+}
+
+/// The buckets of an account, and whether the cluster was asked which of them have a resource.
+#[derive(Clone, Debug, Default)]
+pub struct ImportedAccount {
+    pub buckets: Vec<Imported>,
+    pub is_cluster_asked: bool,
+}
+
+impl ImportedAccount {
+    fn taken(&self) -> impl Iterator<Item = &Imported> {
+        self.buckets.iter().filter(|one| one.manifest.is_ok())
+    }
+
+    fn refused(&self) -> Vec<(&str, &str)> {
+        self.buckets
+            .iter()
+            .filter_map(|one| match &one.manifest {
+                Err(NotTaken::Refused(why)) => Some((one.bucket.as_str(), why.as_str())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The buckets that have a resource in the cluster, each with it.
+    fn left_out(&self) -> Vec<(&str, &str)> {
+        self.buckets
+            .iter()
+            .filter_map(|one| match &one.manifest {
+                Err(NotTaken::HasResource(resource)) => Some((one.bucket.as_str(), resource.as_str())),
+                _ => None,
+            })
+            .collect()
+    }
 }
 
 /// What became of the files.
@@ -31,6 +78,9 @@ pub struct WrittenFiles {
     pub outdated: Vec<PathBuf>,
     /// Buckets that could not be taken.
     pub refused: usize,
+    /// Buckets that have a resource in the cluster.
+    pub left_out: usize,
+    pub is_cluster_asked: bool,
     pub index: PathBuf,
 }
 
@@ -42,11 +92,35 @@ impl WrittenFiles {
 
     /// The summary for people.
     pub fn text(&self) -> String {
-        let WrittenFiles { created, replaced, equal, kept, outdated, refused, index } = self;
+        let WrittenFiles {
+            created,
+            replaced,
+            equal,
+            kept,
+            outdated,
+            refused,
+            left_out,
+            is_cluster_asked,
+            index,
+        } = self;
         let taken = created + replaced + equal + kept.len();
         let mut text = format!(
-            "{taken} buckets are taken: {created} files created, {replaced} replaced, {equal} unchanged\n"
+            "{} {} taken: {} created, {replaced} replaced, {equal} unchanged\n",
+            counted(taken, "bucket"),
+            form(taken, "is", "are"),
+            counted(*created, "file"),
         );
+        if *left_out > 0 {
+            text.push_str(&format!(
+                "{} {} left out, because a BucketReplication of the cluster is about {}\n",
+                counted(*left_out, "bucket"),
+                form(*left_out, "is", "are"),
+                form(*left_out, "it", "them"),
+            ));
+        }
+        if !is_cluster_asked {
+            text.push_str(&format!("{NOT_ASKED}\n"));
+        }
         for file in kept {
             text.push_str(&format!("! {} differs and is left: pass --force to replace it\n", file.display()));
         }
@@ -57,7 +131,7 @@ impl WrittenFiles {
             ));
         }
         if *refused > 0 {
-            text.push_str(&format!("! {refused} buckets cannot be taken\n"));
+            text.push_str(&format!("! {} cannot be taken\n", counted(*refused, "bucket")));
         }
         text.push_str(&format!("→ {}\n", index.display()));
         text
@@ -85,17 +159,19 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> DirectoryError {
 pub fn write(
     directory: &Path,
     account_id: &str,
-    imported: &[Imported],
+    imported: &ImportedAccount,
     force: bool,
 ) -> Result<WrittenFiles, DirectoryError> {
     fs::create_dir_all(directory).map_err(failed(directory))?;
-    let mut written =
-        WrittenFiles { index: directory.join(format!("import-{account_id}.md")), ..WrittenFiles::default() };
-    for Imported { bucket, manifest } in imported {
-        let Ok(manifest) = manifest else {
-            written.refused += 1;
-            continue;
-        };
+    let mut written = WrittenFiles {
+        index: directory.join(format!("import-{account_id}.md")),
+        refused: imported.refused().len(),
+        left_out: imported.left_out().len(),
+        is_cluster_asked: imported.is_cluster_asked,
+        ..WrittenFiles::default()
+    };
+    for Imported { bucket, manifest } in &imported.buckets {
+        let Ok(manifest) = manifest else { continue };
         let path = directory.join(file_name(bucket));
         match read(&path)? {
             None => written.created += 1,
@@ -112,7 +188,7 @@ pub fn write(
         replace(&path, manifest)?;
     }
     let former = read(&written.index)?;
-    let left = outdated(directory, former.as_deref(), imported)?;
+    let left = outdated(directory, former.as_deref(), &imported.buckets)?;
     let index = index_of(account_id, imported, &left);
     if former.as_deref() != Some(index.as_str()) {
         replace(&written.index, &index)?;
@@ -153,6 +229,11 @@ fn file_of_row(row: &str) -> Option<&str> {
     (file.ends_with(".yaml") && !file.contains(['/', '\\'])).then_some(file)
 }
 
+/// Whether the directory has a file of a bucket, such as one of an earlier run.
+pub fn has_file(directory: &Path, bucket: &str) -> bool {
+    directory.join(file_name(bucket)).exists()
+}
+
 /// The name of the file of a bucket: two buckets never share one.
 fn file_name(bucket: &str) -> String {
     format!("{}.yaml", resource_name(bucket))
@@ -175,19 +256,28 @@ fn replace(path: &Path, text: &str) -> Result<(), DirectoryError> {
 }
 
 /// The index, as Markdown: no time and nothing else that differs between two runs.
-fn index_of(account_id: &str, imported: &[Imported], outdated: &BTreeSet<String>) -> String {
-    let taken: Vec<&Imported> = imported.iter().filter(|one| one.manifest.is_ok()).collect();
-    let refused = imported.len() - taken.len();
-    let first = if outdated.is_empty() { "" } else { "Delete the files that are outdated first. " };
+fn index_of(account_id: &str, imported: &ImportedAccount, outdated: &BTreeSet<String>) -> String {
+    let taken: Vec<&Imported> = imported.taken().collect();
+    let (refused, left_out) = (imported.refused(), imported.left_out());
     let mut text = format!(
-        "# Account {account_id}\n\nBuckets that replicate: {} are taken, {refused} are not.\n\n\
-         {first}Apply the files with `kubectl apply -f DIRECTORY`: the operator finds nothing to change.\n",
+        "# Account {account_id}\n\nBuckets that replicate: {} taken, {} left out, {} not taken.\n",
         taken.len(),
+        left_out.len(),
+        refused.len(),
     );
+    if !taken.is_empty() {
+        let first = if outdated.is_empty() { "" } else { "Delete the files that are outdated first. " };
+        text.push_str(&format!(
+            "\n{first}Apply the files with `kubectl apply -f DIRECTORY`: the operator finds nothing to change.\n"
+        ));
+    }
+    if !imported.is_cluster_asked {
+        text.push_str(&format!("\n{NOT_ASKED}\n"));
+    }
     if !outdated.is_empty() {
         text.push_str(
             "\n## Outdated\n\nThese files are of an earlier import, and their buckets are not taken any more. Applied, each makes the \
-             operator write the former configuration again.\n\n| File |\n| --- |\n",
+             operator write the former configuration again, or ends in `SourceConflict` where another resource has the bucket.\n\n| File |\n| --- |\n",
         );
         text.extend(outdated.iter().map(|file| format!("| [{file}]({file}) |\n")));
     }
@@ -198,13 +288,18 @@ fn index_of(account_id: &str, imported: &[Imported], outdated: &BTreeSet<String>
             .map(|one| format!("| {0} | [{1}]({1}) |\n", cell(&one.bucket), file_name(&one.bucket)));
         text.extend(rows);
     }
-    if refused > 0 {
+    if !left_out.is_empty() {
+        text.push_str(
+            "\n## Left out\n\nA resource of the cluster is about each of these buckets already.\n\n\
+             | Bucket | BucketReplication |\n| --- | --- |\n",
+        );
+        text.extend(
+            left_out.iter().map(|(bucket, resource)| format!("| {} | {} |\n", cell(bucket), cell(resource))),
+        );
+    }
+    if !refused.is_empty() {
         text.push_str("\n## Not taken\n\n| Bucket | Why |\n| --- | --- |\n");
-        for Imported { bucket, manifest } in imported {
-            if let Err(why) = manifest {
-                text.push_str(&format!("| {} | {} |\n", cell(bucket), cell(why)));
-            }
-        }
+        text.extend(refused.iter().map(|(bucket, why)| format!("| {} | {} |\n", cell(bucket), cell(why))));
     }
     text
 }
@@ -225,8 +320,48 @@ mod tests {
     use super::*;
 
     fn imported(bucket: &str, manifest: Result<&str, &str>) -> Imported {
-        let manifest = manifest.map(str::to_owned).map_err(str::to_owned);
+        let manifest = manifest.map(str::to_owned).map_err(|why| NotTaken::Refused(why.to_owned()));
         Imported { bucket: bucket.to_owned(), manifest }
+    }
+
+    fn account(buckets: &[Imported]) -> ImportedAccount {
+        ImportedAccount { buckets: buckets.to_vec(), is_cluster_asked: true }
+    }
+
+    fn write_all(directory: &Path, account_id: &str, buckets: &[Imported], force: bool) -> WrittenFiles {
+        write(directory, account_id, &account(buckets), force).unwrap()
+    }
+
+    #[test]
+    fn a_bucket_that_has_a_resource_is_left_out_and_named_with_it() {
+        let directory = empty_directory("left-out");
+        let has = Imported {
+            bucket: "b".to_owned(),
+            manifest: Err(NotTaken::HasResource("data/orders".to_owned())),
+        };
+        let buckets = account(&[imported("a", Ok("one\n")), has]);
+        let first = write(&directory, "1", &buckets, false).unwrap();
+        assert_eq!((first.created, first.left_out, first.is_wrong()), (1, 1, false));
+        assert!(
+            first.text().starts_with(
+                "1 bucket is taken: 1 file created, 0 replaced, 0 unchanged\n1 bucket is left out"
+            ),
+            "{}",
+            first.text()
+        );
+        let held = contents(&directory);
+        let index = &held["import-1.md"];
+        assert!(index.contains("1 taken, 1 left out, 0 not taken."), "{index}");
+        assert!(index.contains("## Left out\n") && index.contains("| b | data/orders |\n"), "{index}");
+        assert!(!index.contains("No cluster was asked"), "{index}");
+        write(&directory, "1", &buckets, false).unwrap();
+        assert_eq!(contents(&directory), held, "a second run changes no byte");
+
+        let unasked = ImportedAccount { is_cluster_asked: false, ..buckets };
+        let text = write(&directory, "1", &unasked, false).unwrap().text();
+        assert!(text.contains("No cluster was asked"), "{text}");
+        assert!(contents(&directory)["import-1.md"].contains("No cluster was asked"));
+        fs::remove_dir_all(&directory).unwrap();
     }
 
     fn empty_directory(name: &str) -> PathBuf {
@@ -252,14 +387,14 @@ mod tests {
             imported("c", Err("an | odd\n<rule>")),
             imported("d", Ok("two\n")),
         ];
-        let first = write(&directory, "111122223333", &buckets, false).unwrap();
+        let first = write_all(&directory, "111122223333", &buckets, false);
         assert_eq!((first.created, first.refused), (2, 1));
         let held = contents(&directory);
         assert_eq!(held.len(), 3);
         let index = &held["import-111122223333.md"];
         assert!(index.contains("an &#124; odd &lt;rule>") && index.contains("](d.yaml)"), "{index}");
 
-        let second = write(&directory, "111122223333", &buckets, false).unwrap();
+        let second = write_all(&directory, "111122223333", &buckets, false);
         assert_eq!((second.created, second.equal), (0, 2));
         assert_eq!(contents(&directory), held);
         fs::remove_dir_all(&directory).unwrap();
@@ -282,18 +417,18 @@ mod tests {
                 buckets.iter().map(|bucket| (bucket.clone(), format!("of {bucket}\n"))).collect();
             let all: Vec<Imported> = texts.iter().map(|(bucket, text)| imported(bucket, Ok(text))).collect();
             let directory = empty_directory("unique");
-            let first = write(&directory, "1", &all, false).unwrap();
+            let first = write_all(&directory, "1", &all, false);
             prop_assert_eq!((first.created, first.kept.len()), (all.len(), 0));
             let held = contents(&directory);
             prop_assert_eq!(held.len(), all.len() + 1, "a file each, and the index");
-            let second = write(&directory, "1", &all, false).unwrap();
+            let second = write_all(&directory, "1", &all, false);
             prop_assert_eq!((second.equal, second.is_wrong()), (all.len(), false));
             prop_assert_eq!(&contents(&directory), &held, "a second run changes no byte");
             fs::remove_dir_all(&directory).unwrap();
 
             let one = all[alone.index(all.len())].clone();
             let directory = empty_directory("alone");
-            write(&directory, "1", std::slice::from_ref(&one), false).unwrap();
+            write_all(&directory, "1", std::slice::from_ref(&one), false);
             let (file, by_itself) = (file_name(&one.bucket), contents(&directory));
             prop_assert_eq!(by_itself.get(&file), held.get(&file), "others make no difference");
             fs::remove_dir_all(&directory).unwrap();
@@ -304,13 +439,13 @@ mod tests {
     fn a_file_that_someone_edited_is_left_unless_forced() {
         let directory = empty_directory("edited");
         let buckets = [imported("a", Ok("one\n"))];
-        write(&directory, "111122223333", &buckets, false).unwrap();
+        write_all(&directory, "111122223333", &buckets, false);
         fs::write(directory.join("a.yaml"), "mine\n").unwrap();
-        let left = write(&directory, "111122223333", &buckets, false).unwrap();
+        let left = write_all(&directory, "111122223333", &buckets, false);
         assert_eq!(left.kept, [directory.join("a.yaml")]);
         assert!(left.is_wrong() && left.text().contains("--force"));
         assert_eq!(contents(&directory)["a.yaml"], "mine\n");
-        let forced = write(&directory, "111122223333", &buckets, true).unwrap();
+        let forced = write_all(&directory, "111122223333", &buckets, true);
         assert_eq!((forced.replaced, forced.is_wrong()), (1, false));
         assert_eq!(contents(&directory)["a.yaml"], "one\n");
         fs::remove_dir_all(&directory).unwrap();
@@ -320,12 +455,12 @@ mod tests {
     fn a_file_whose_bucket_is_not_taken_any_more_is_named_until_it_is_deleted() {
         let directory = empty_directory("outdated");
         let one = |bucket| imported(bucket, Ok("text\n"));
-        write(&directory, "111122223333", &[one("a"), one("b"), one("c")], false).unwrap();
+        write_all(&directory, "111122223333", &[one("a"), one("b"), one("c")], false);
         fs::write(directory.join("mine.yaml"), "mine\n").unwrap();
 
         // The replication of b was removed, and that of c can no longer be expressed.
         let now = [one("a"), imported("c", Err("odd"))];
-        let second = write(&directory, "111122223333", &now, false).unwrap();
+        let second = write_all(&directory, "111122223333", &now, false);
         assert_eq!(second.outdated, [directory.join("b.yaml"), directory.join("c.yaml")]);
         assert!(second.is_wrong() && second.text().contains("b.yaml is of a bucket"), "{}", second.text());
         let held = contents(&directory);
@@ -333,13 +468,13 @@ mod tests {
         assert!(index.contains("## Outdated") && index.contains("| [b.yaml](b.yaml) |"), "{index}");
         assert_eq!(held["b.yaml"], "text\n", "nothing is deleted");
 
-        let third = write(&directory, "111122223333", &now, false).unwrap();
+        let third = write_all(&directory, "111122223333", &now, false);
         assert_eq!((third.outdated, &contents(&directory)), (second.outdated, &held), "it is still named");
 
         for file in ["b.yaml", "c.yaml"] {
             fs::remove_file(directory.join(file)).unwrap();
         }
-        let last = write(&directory, "111122223333", &now[..1], false).unwrap();
+        let last = write_all(&directory, "111122223333", &now[..1], false);
         assert!(!last.is_wrong(), "{}", last.text());
         assert!(!contents(&directory)["import-111122223333.md"].contains("Outdated"));
         fs::remove_dir_all(&directory).unwrap();
@@ -350,7 +485,7 @@ mod tests {
         let directory = empty_directory("no-index");
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("a.yaml"), "text\n").unwrap();
-        let written = write(&directory, "1", &[imported("a", Err("odd"))], false).unwrap();
+        let written = write_all(&directory, "1", &[imported("a", Err("odd"))], false);
         assert_eq!(written.outdated, [directory.join("a.yaml")]);
         fs::remove_dir_all(&directory).unwrap();
     }

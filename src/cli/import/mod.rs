@@ -1,17 +1,18 @@
 //! `import`: prints a resource for a bucket that replicates already.
 //!
-//! In: a bucket as S3 holds it, or all buckets of an account. Out: a `BucketReplication` on which `plan` finds nothing
-//! to change, or the part of the bucket's configuration that a spec cannot express. The translation is in
-//! `replication/import.rs`.
+//! In: a bucket as S3 holds it, or all buckets of an account without those that a resource of the cluster is about. Out: a
+//! `BucketReplication` on which `plan` finds nothing to change, or the part of the bucket's configuration that a spec cannot
+//! express. The translation is in `replication/import.rs`.
 
 mod directory;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, ValueHint};
+use clap::{ArgGroup, Args, ValueHint};
 use futures::{StreamExt, stream};
 use kube::core::ObjectMeta;
 use serde_json::json;
@@ -22,8 +23,10 @@ use crate::api::{
 use crate::aws::{self, AwsClient, AwsConnector, Importable, ListedBucket};
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::aws_args::AwsArgs;
-use crate::cli::import::directory::{DirectoryError, Imported};
-use crate::cli::kubernetes::ClusterArgs;
+use crate::cli::import::directory::{
+    DirectoryError, Imported, ImportedAccount, NOT_ASKED, NotTaken, has_file,
+};
+use crate::cli::kubernetes::{ClusterArgs, FoundObject, KubeArgs, KubernetesError, ScopeArgs};
 use crate::cli::manifests::{Manifests, resource_id};
 use crate::cli::status::WRONG;
 use crate::cli::{CliError, write};
@@ -35,16 +38,12 @@ use crate::replication::{
 };
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("buckets").required(true).args(["bucket", "all"])))]
 pub struct ImportArgs {
     /// The source bucket
-    #[arg(
-        long,
-        required_unless_present = "all",
-        conflicts_with = "all",
-        value_parser = NonEmptyStringValueParser::new()
-    )]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     bucket: Option<String>,
-    /// All buckets of the account that replicate
+    /// All buckets of the account that replicate, without those that a BucketReplication of the cluster is about
     #[arg(long)]
     all: bool,
     /// Write a file for each bucket into this directory, and an index of what was taken and what was not
@@ -110,7 +109,14 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
         None => identities.ambient().await?,
     };
     let accounts = Accounts { source: account, ..Accounts::default() };
-    let target = ManifestTarget { accounts: &accounts, namespace: &args.namespace, identities: &identities };
+    let owners = if args.all { Some(read_owners(&args.cluster).await) } else { None };
+    let target = ManifestTarget {
+        accounts: &accounts,
+        namespace: &args.namespace,
+        identities: &identities,
+        directory: args.output_dir.as_deref(),
+        owners: owners.as_ref().and_then(|asked| asked.as_ref().ok()),
+    };
     if let Some(bucket) = &args.bucket {
         let found = aws::importable(&aws, bucket).await?;
         let found = found.ok_or_else(|| ImportError::NotReplicating(bucket.clone()))?;
@@ -119,20 +125,37 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::SUCCESS);
     }
     let imported = import_all(&aws, &target).await?;
+    match &owners {
+        Some(Err(why)) => eprintln!("note: {NOT_ASKED} {why}"),
+        Some(Ok(owners)) => {
+            for odd in &owners.unclear {
+                eprintln!(
+                    "note: this version cannot decode BucketReplication {odd}, which may be about one of these buckets"
+                );
+            }
+        }
+        None => {}
+    }
     if let Some(directory) = &args.output_dir {
         let written = directory::write(directory, &aws.caller().account, &imported, args.force);
         let written = written.map_err(ImportError::from)?;
         write(&written.text())?;
         return Ok(if written.is_wrong() { ExitCode::from(WRONG) } else { ExitCode::SUCCESS });
     }
+    if imported.buckets.is_empty() {
+        eprintln!("note: no bucket of account {} replicates", aws.caller().account);
+    }
     // Print the buckets that can be imported and report the others: one odd bucket must not hide the rest.
     let mut code = ExitCode::SUCCESS;
-    for Imported { manifest, .. } in imported {
+    for Imported { bucket, manifest } in imported.buckets {
         match manifest {
             Ok(text) => write(&format!("---\n{text}"))?,
-            Err(error) => {
+            Err(NotTaken::HasResource(resource)) => {
+                eprintln!("note: bucket {bucket} is left out: BucketReplication {resource} is about it");
+            }
+            Err(NotTaken::Refused(why)) => {
                 code = ExitCode::from(WRONG);
-                eprintln!("error: {error}");
+                eprintln!("error: {why}");
             }
         }
     }
@@ -148,13 +171,79 @@ struct ManifestTarget<'a> {
     accounts: &'a Accounts,
     namespace: &'a str,
     identities: &'a AwsConnector,
+    /// The directory of the files.
+    directory: Option<&'a Path>,
+    /// The buckets that have a resource; `None`: no cluster was asked.
+    owners: Option<&'a ManagedSources>,
 }
+
+impl ManifestTarget<'_> {
+    /// The resource that is about a bucket already. One that was made from the file of an earlier run is no reason to leave
+    /// that file out.
+    fn owner_of(&self, bucket: &str) -> Option<&str> {
+        let owner = self.owners?.by_bucket.get(bucket)?;
+        let is_of_file = *owner == format!("{}/{}", self.namespace, resource_name(bucket))
+            && self.directory.is_some_and(|directory| has_file(directory, bucket));
+        (!is_of_file).then_some(owner)
+    }
+}
+
+/// The source buckets of the resources of a cluster.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct ManagedSources {
+    /// The oldest resource that is about each, as `NAMESPACE/NAME`.
+    by_bucket: BTreeMap<String, String>,
+    /// Resources of another version, whose source is not known.
+    unclear: Vec<String>,
+}
+
+impl ManagedSources {
+    fn of(mut found: Vec<FoundObject<BucketReplication>>) -> ManagedSources {
+        let full_name = |metadata: &ObjectMeta| {
+            let text = |name: &Option<String>| name.clone().unwrap_or_default();
+            format!("{}/{}", text(&metadata.namespace), text(&metadata.name))
+        };
+        found.sort_by_cached_key(|one| {
+            let created = one.metadata.creation_timestamp.as_ref().map(|time| time.0);
+            (created, full_name(&one.metadata))
+        });
+        let mut owners = ManagedSources::default();
+        for FoundObject { metadata, object } in found {
+            let source = match &object {
+                Ok(resource) => Some(resource.spec.source.bucket.as_str()),
+                Err(odd) => odd.source(),
+            };
+            match source {
+                Some(bucket) => {
+                    owners.by_bucket.entry(bucket.to_owned()).or_insert_with(|| full_name(&metadata));
+                }
+                None => owners.unclear.push(full_name(&metadata)),
+            }
+        }
+        owners
+    }
+}
+
+/// Asks the cluster for its resources.
+///
+/// # Errors
+/// Why it was not asked or did not answer: an import needs no cluster.
+async fn read_owners(cluster: &ClusterArgs) -> Result<ManagedSources, KubernetesError> {
+    let kubernetes = KubeArgs { cluster: cluster.clone(), namespace: None }.connect().await?;
+    let listed = tokio::time::timeout(CLUSTER_ANSWER, kubernetes.list(&ScopeArgs::everywhere())).await;
+    let no_answer = |_| KubernetesError::Configuration("it does not answer".to_owned());
+    let (found, _) = listed.map_err(no_answer)??;
+    Ok(ManagedSources::of(found))
+}
+
+/// How long the cluster has for its answer.
+const CLUSTER_ANSWER: Duration = Duration::from_secs(15);
 
 /// The versioning of buckets by their names; `None`: there is no such bucket.
 type Versionings = BTreeMap<String, Read<Option<VersioningStatus>>>;
 
 /// Every bucket of the account that replicates, in the order of names.
-async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<Vec<Imported>, CliError> {
+async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<ImportedAccount, CliError> {
     let held = aws::list_buckets(aws).await?;
     let found =
         held.iter().filter_map(|held| Some((&held.name, held.configuration.as_ref().ok()?.as_ref()?)));
@@ -163,13 +252,20 @@ async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<Vec<
     let imported = stream::iter(held).map(|ListedBucket { name: bucket, configuration }| async move {
         let manifest = match configuration {
             Ok(None) => return None,
-            Ok(Some(found)) => manifest(&bucket, &found, known, target).await.map_err(|e| e.to_string()),
+            _ if target.owner_of(&bucket).is_some() => {
+                Err(NotTaken::HasResource(target.owner_of(&bucket).unwrap_or_default().to_owned()))
+            }
+            Ok(Some(found)) => {
+                let made = manifest(&bucket, &found, known, target).await;
+                made.map_err(|error| NotTaken::Refused(error.to_string()))
+            }
             // Whether it replicates is unknown, and that is never silent.
-            Err(failure) => Err(failure.message()),
+            Err(failure) => Err(NotTaken::Refused(failure.message())),
         };
         Some(Imported { bucket, manifest })
     });
-    Ok(imported.buffered(CONCURRENCY).filter_map(std::future::ready).collect().await)
+    let buckets = imported.buffered(CONCURRENCY).filter_map(std::future::ready).collect().await;
+    Ok(ImportedAccount { buckets, is_cluster_asked: target.owners.is_some() })
 }
 
 /// The buckets that a configuration is about: the source, and the destinations of its rules.
@@ -323,4 +419,30 @@ fn text(bucket: &str, found: &Importable, resource: &BucketReplication) -> Resul
          # The operator keeps versioning of the buckets enabled; versioning: Required has it only checked.\n\
          {yaml}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fleet::samples::{found, resource, undecodable};
+
+    #[test]
+    fn the_oldest_resource_that_is_about_a_bucket_is_named() {
+        let about = |name: &str, bucket: &str, created: &str| {
+            let mut object = resource(name, &[]);
+            object["spec"]["source"]["bucket"] = json!(bucket);
+            object["metadata"]["creationTimestamp"] = json!(created);
+            found(object)
+        };
+        let odd = |name: &str, spec: serde_json::Value| undecodable(name, spec);
+        let owners = ManagedSources::of(vec![
+            about("a", "shared", "2026-01-02T00:00:00Z"),
+            about("b", "shared", "2026-01-01T00:00:00Z"),
+            odd("near", json!({"source": {"bucket": "of-another-version"}})),
+            odd("far", json!({"source": {"name": "elsewhere"}})),
+        ]);
+        let of = |bucket: &str| owners.by_bucket.get(bucket).map(String::as_str);
+        assert_eq!((of("shared"), of("of-another-version")), (Some("data/b"), Some("data/near")));
+        assert_eq!(owners.unclear, ["data/far"]);
+    }
 }

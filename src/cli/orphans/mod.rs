@@ -16,6 +16,7 @@ use futures::{StreamExt, stream};
 use crate::api::DEFAULT_ROLE_PATH;
 use crate::aws::{self, AwsClient, AwsConnector, ResourceClients};
 use crate::cli::aws_args::AwsArgs;
+use crate::cli::counted::{counted, form};
 use crate::cli::fleet::word;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{ClusterArgs, KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
@@ -71,7 +72,8 @@ pub enum OrphansError {
     #[error(transparent)]
     Account(#[from] NoSuchAccount),
     #[error(
-        "{0} of the accounts cannot be read: see above; what they hold is unknown, and nothing is deleted"
+        "{} cannot be read: see above; what {} unknown, and nothing is deleted",
+        counted(*.0, "account"), form(*.0, "it holds is", "they hold is")
     )]
     Unknown(usize),
     #[error("there is no terminal to ask on: pass --yes to delete without a confirmation")]
@@ -80,9 +82,9 @@ pub enum OrphansError {
     NotConfirmed,
     #[error("nothing is deleted: what is left over has changed since it was shown; run the command again")]
     Changed,
-    #[error("{0} of the steps failed: see above; run the command again once that is fixed")]
+    #[error("{} failed: see above; run the command again once that is fixed", counted(*.0, "step"))]
     Failed(usize),
-    #[error("stopped after {done} of {all} steps; run the command again to delete the rest")]
+    #[error("stopped after {done} of {}; run the command again to delete the rest", counted(*.all, "step"))]
     Stopped { done: usize, all: usize },
 }
 
@@ -234,7 +236,7 @@ fn text(findings: &Findings, mode: &Mode) -> String {
         }
         0 => "Nothing is left over of resources that are gone.\n".to_owned(),
         1 => "1 role is left over of a resource that is gone:\n".to_owned(),
-        count => format!("{count} roles are left over of resources that are gone:\n"),
+        count => format!("{} are left over of resources that are gone:\n", counted(count, "role")),
     };
     if orphans.is_empty() && !still_replicating.is_empty() {
         text.clear();
@@ -280,7 +282,7 @@ fn replicating_text(roles: &[Orphan], mode: &Mode) -> String {
     };
     let mut text = match roles.len() {
         1 => format!("1 role of a resource that is gone still replicates; {fate}:\n"),
-        count => format!("{count} roles of resources that are gone still replicate; {fate}:\n"),
+        count => format!("{} of resources that are gone still replicate; {fate}:\n", counted(count, "role")),
     };
     for role in roles {
         text.push_str(&format!("\n{}", listed(role, mode.including_replicating)));

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
 
+use crate::cli::counted::{counted, form};
 use crate::cli::fleet::{BucketView, ReplicationView, Verdict};
 use crate::cli::map::place;
 
@@ -118,7 +119,8 @@ pub fn chart(views: &[ReplicationView]) -> Markup {
     if arrows.is_empty() {
         return html! {};
     }
-    let (drawn, left_out) = if arrows.len() <= DETAILED { (detailed(&arrows), 0) } else { counted(&arrows) };
+    let (drawn, left_out) =
+        if arrows.len() <= DETAILED { (detailed(&arrows), 0) } else { counted_pairs(&arrows) };
     let (mut left, mut right) = (Side::default(), Side::default());
     for (_, from, to) in drawn.keys() {
         left.add(&from.0, &from.1);
@@ -126,8 +128,10 @@ pub fn chart(views: &[ReplicationView]) -> Markup {
     }
     let (left, right) = (left.placed(), right.placed());
     let height = left.height.max(right.height);
-    let label =
-        format!("Map: {} arrows from source to destination buckets, by account and Region", arrows.len());
+    let label = format!(
+        "Map: {} from source to destination buckets, by account and Region",
+        counted(arrows.len(), "arrow")
+    );
     html! {
         svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(label) class="map" {
             defs {
@@ -162,7 +166,9 @@ pub fn chart(views: &[ReplicationView]) -> Markup {
                 }
             }
         }
-        @if left_out > 0 { p class="dim" { (left_out) " more pairs of places are in the table below." } }
+        @if left_out > 0 { p class="dim" {
+            (left_out) " more " (form(left_out, "pair of places is", "pairs of places are")) " in the table below."
+        } }
     }
 }
 
@@ -178,7 +184,7 @@ fn detailed(arrows: &[(&BucketView, &BucketView, Form)]) -> Arrows {
 }
 
 /// An arrow for each pair of places and form, the pairs with what is wrong first; and the number of pairs left out.
-fn counted(arrows: &[(&BucketView, &BucketView, Form)]) -> (Arrows, usize) {
+fn counted_pairs(arrows: &[(&BucketView, &BucketView, Form)]) -> (Arrows, usize) {
     let mut pairs: BTreeMap<(String, String), BTreeMap<Form, usize>> = BTreeMap::new();
     for (source, destination, form) in arrows {
         let forms = pairs.entry((place(source), place(destination))).or_default();

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::cli::counted::{counted, form};
 use crate::cli::fleet::{FleetSummary, ReplicationView};
 
 /// Prints a resource for a bucket that replicates without one.
@@ -180,16 +181,10 @@ impl FleetReport {
         let unread: Vec<String> =
             self.unknown.iter().filter(|one| one.bucket.is_none()).map(|one| text(&one.account_id)).collect();
         let buckets = self.unknown.len() - unread.len();
-        let of_accounts = match unread.as_slice() {
-            [] => None,
-            [one] => Some(format!("1 account could not be read ({one})")),
-            all => Some(format!("{} accounts could not be read ({})", all.len(), all.join(", "))),
-        };
-        let of_buckets = match buckets {
-            0 => None,
-            1 => Some("1 bucket could not be read".to_owned()),
-            count => Some(format!("{count} buckets could not be read")),
-        };
+        let unread = (!unread.is_empty()).then_some(unread);
+        let of_accounts = unread
+            .map(|all| format!("{} could not be read ({})", counted(all.len(), "account"), all.join(", ")));
+        let of_buckets = (buckets > 0).then(|| format!("{} could not be read", counted(buckets, "bucket")));
         let uncovered = "which buckets no replication covers is not known".to_owned();
         let of_coverage = self.coverage_unknown.as_ref().map(|_| uncovered);
         let unknown: Vec<String> = [of_accounts, of_buckets, of_coverage].into_iter().flatten().collect();
@@ -218,14 +213,16 @@ impl FleetReport {
         let buckets: usize = self.accounts.iter().filter_map(|account| account.buckets).sum();
         let unknown = match self.unknown.len() {
             0 => String::new(),
-            1 => "; 1 answer is missing, so that nothing is known there".to_owned(),
-            count => format!("; {count} answers are missing, so that nothing is known there"),
+            count => format!(
+                "; {} {} missing, so that nothing is known there",
+                counted(count, "answer"),
+                form(count, "is", "are")
+            ),
         };
-        let verb =
-            |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+        let verb = |count: usize, one: &str, many: &str| format!("{count} {}", form(count, one, many));
         format!(
             "Of {}, {} and {} without a resource in this cluster{unknown}.",
-            verb(buckets, "bucket", "buckets"),
+            counted(buckets, "bucket"),
             verb(self.not_replicated.len(), "does not replicate", "do not replicate"),
             verb(self.not_managed.len(), "replicates", "replicate"),
         )

@@ -1,13 +1,20 @@
 //! A report as Markdown, for a pull request or a ticket.
 //!
-//! In: a [`FleetReport`]. Out: the text: the verdict, the resources that need attention with a command for each, and the
-//! rest folded away. Every text of a resource, of AWS or of a user is escaped.
+//! In: a [`FleetReport`]. Out: the text: the verdict, the resources that need attention with a command for each, the map,
+//! drift and corrections, and the rest folded away. Every text of a resource, of AWS or of a user is escaped.
 
+use std::collections::BTreeMap;
+
+use crate::api::DriftEntry;
 use crate::cli::fleet::{ReplicationView, Verdict};
+use crate::cli::map::place;
 use crate::cli::report::data::{BucketReport, FleetReport, IMPORT, UnknownReport};
 
 /// Buckets that are listed by name; the count of the others follows.
 const LISTED: usize = 200;
+
+/// Pairs of buckets, or entries of drift, that a row shows.
+const SHOWN: usize = 5;
 
 /// The report as Markdown.
 pub fn markdown(report: &FleetReport) -> String {
@@ -39,6 +46,8 @@ pub fn markdown(report: &FleetReport) -> String {
         text.extend(well.iter().map(|view| row(view, &view.meaning)));
         text.push_str("\n</details>\n");
     }
+    text.push_str(&map(&report.replications));
+    text.push_str(&changes(&report.replications));
     text.push_str(&buckets("Buckets that do not replicate", &report.not_replicated));
     text.push_str(&buckets("Buckets that replicate without a resource", &report.not_managed));
     if !report.not_managed.is_empty() {
@@ -67,6 +76,81 @@ fn row(view: &ReplicationView, why: &str) -> String {
         reason(view),
         escaped(why),
     )
+}
+
+/// What a row of the map holds: how many arrows have each verdict, and the buckets, those first that need someone.
+#[derive(Default)]
+struct MapRow {
+    verdicts: BTreeMap<Verdict, usize>,
+    buckets: Vec<String>,
+}
+
+/// The map: a row for each pair of places between which buckets replicate by an enabled rule.
+fn map(views: &[ReplicationView]) -> String {
+    let mut rows: BTreeMap<(String, String), MapRow> = BTreeMap::new();
+    for view in views {
+        for rule in view.rules.iter().filter(|rule| rule.enabled) {
+            let row = rows.entry((place(&view.source), place(&rule.destination))).or_default();
+            *row.verdicts.entry(view.verdict).or_default() += 1;
+            row.buckets.push(format!("{} → {}", view.source.bucket, rule.destination.bucket));
+        }
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n## Map\n\n| From | To | Verdicts | Buckets |\n| --- | --- | --- | --- |\n".to_owned();
+    for ((from, to), MapRow { verdicts, buckets }) in rows.iter().take(LISTED) {
+        let verdicts: Vec<String> = verdicts
+            .iter()
+            .map(|(verdict, count)| format!("{} {count} {}", verdict.sign(), verdict.word()))
+            .collect();
+        let buckets = shown(buckets.iter().map(|bucket| escaped(bucket)), buckets.len());
+        text.push_str(&format!(
+            "| {} | {} | {} | {buckets} |\n",
+            escaped(from),
+            escaped(to),
+            verdicts.join(", ")
+        ));
+    }
+    text + &more(rows.len())
+}
+
+/// What differs from the spec now, and what the operator corrected last.
+fn changes(views: &[ReplicationView]) -> String {
+    let row = |what: &str, view: &ReplicationView, when: &str, entries: &[DriftEntry], count: i32| {
+        let count = usize::try_from(count).unwrap_or_default();
+        let fields = shown(entries.iter().map(|entry| escaped(&entry.to_string())), count);
+        format!("| {what} | {} | {when} | {fields} |\n", escaped(&view.full_name()))
+    };
+    let rows: Vec<String> = views
+        .iter()
+        .flat_map(|view| {
+            let differs =
+                (view.drift_count > 0).then(|| row("differs now", view, "", &view.drift, view.drift_count));
+            let corrected = view.last_correction.as_ref().map(|correction| {
+                let when = escaped(&correction.time.0.to_string());
+                row("corrected", view, &when, &correction.items, correction.count)
+            });
+            [differs, corrected].into_iter().flatten()
+        })
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head =
+        "\n## Drift and corrections\n\n| What | Replication | When | Fields |\n| --- | --- | --- | --- |\n";
+    let listed: String = rows.iter().take(LISTED).map(String::as_str).collect();
+    format!("{head}{listed}{}", more(rows.len()))
+}
+
+/// The first of some texts, and the count of the others, as one cell.
+fn shown(texts: impl Iterator<Item = String>, count: usize) -> String {
+    let mut shown: Vec<String> = texts.take(SHOWN).collect();
+    let left = count.saturating_sub(shown.len());
+    if left > 0 {
+        shown.push(format!("and {left} more"));
+    }
+    shown.join("<br>")
 }
 
 /// The reason, which leads to its runbook where a page can link to it.

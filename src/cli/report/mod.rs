@@ -10,6 +10,7 @@ mod markdown;
 #[cfg(test)]
 mod tests;
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ use futures::future::join_all;
 
 use crate::aws::{self, AwsConnector, Importable, ListedBucket};
 use crate::cli::aws_args::AwsArgs;
+use crate::cli::counted::counted;
 use crate::cli::fleet::{Pointers, ReplicationView, RunbookArgs, view_all};
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::output::{Format, PrintError, formatted, print};
@@ -85,7 +87,12 @@ pub async fn report(args: ReportArgs, typed: &'static str) -> Result<ExitCode, R
         ReportFormat::Json => formatted(&report, Format::Json)?,
     };
     match &args.file {
-        None => print(&text)?,
+        None => {
+            print(&text)?;
+            if args.output == ReportFormat::Html && std::io::stdout().is_terminal() {
+                eprintln!("{}\n→ {typed} report --file report.html", report.headline(str::to_owned));
+            }
+        }
         Some(file) => {
             std::fs::write(file, text).map_err(|e| PrintError(format!("{}: {e}", file.display())))?;
             print(&format!("{}\n→ {}\n", report.headline(str::to_owned), file.display()))?;
@@ -120,7 +127,7 @@ async fn present(args: &ReportArgs, typed: &'static str) -> Result<FleetReport, 
         let connector = AwsConnector::from_env(args.aws.settings(), aws::AwsMetrics::default()).await;
         let mut progress = ProgressLine::new();
         let reached = reach(&connector, &args.accounts.choose(kubernetes.accounts().await?)?).await;
-        progress.show(&format!("reading the buckets of {} accounts", reached.len()), " …");
+        progress.show(&format!("reading the buckets of {}", counted(reached.len(), "account")), " …");
         join_all(reached.into_iter().map(read)).await
     };
     Ok(FleetReport::new(views, covered, accounts, Clock::System.timestamp()))

@@ -50,6 +50,26 @@ fn markdown_begins_with_the_verdict() {
     assert_snapshot!(markdown::markdown(&sample()));
 }
 
+#[test]
+fn markdown_has_the_map_and_the_drift_of_the_page() {
+    let mut drifted = resource("bills", &[["Ready", "False", "Drifted", "m"]]);
+    let entry = |n: usize| json!({"resource": "Role", "name": "r", "path": format!("path{n}"), "want": "a", "got": "b"});
+    drifted["status"]["drift"] = (0..7).map(entry).collect();
+    drifted["status"]["driftCount"] = json!(9);
+    let mut disabled = resource("off", &[["Ready", "True", "Applied", "m"]]);
+    disabled["spec"]["rules"][0]["status"] = json!("Disabled");
+    let well = (0..7).map(|n| resource(&format!("orders{n}"), &[["Ready", "True", "Applied", "m"]]));
+    let views = all(well.chain([drifted, disabled]));
+    let text = markdown::markdown(&FleetReport::new(views, Ok(Covered::default()), Vec::new(), now()));
+    let places = "| 111111111111 us-east-1 | 222222222222 eu-west-1 | ✗ 1 failing, ✓ 7 applied |";
+    let row = text.lines().find(|line| line.starts_with(places)).unwrap_or_else(|| panic!("{text}"));
+    assert!(row.contains("| bills-source → bills-copy<br>") && row.ends_with("<br>and 3 more |"), "{row}");
+    assert!(!row.contains("✓ 8"), "a disabled rule is no arrow: {row}");
+    let row = text.lines().find(|line| line.starts_with("| differs now | data/bills |")).unwrap();
+    assert!(row.contains("path4") && !row.contains("path5") && row.ends_with("<br>and 4 more |"), "{row}");
+    assert!(markdown::markdown(&sample()).contains("| corrected | data/bills | 2026-02-27T12"), "{text}");
+}
+
 /// A report whose operator, or whose reader, has a site of the documentation.
 fn with_site() -> FleetReport {
     let site = "https://docs.example.com".parse().unwrap();

@@ -74,6 +74,7 @@ pub async fn status(args: StatusArgs, typed: &'static str) -> Result<ExitCode, S
     let text = match (args.output, &args.name, views.as_slice()) {
         (Some(format), Some(_), [one]) => formatted(one, format)?,
         (Some(format), _, all) => formatted(&StatusList { summary: summary(all), items: all }, format)?,
+        (None, ..) if views.is_empty() => kubernetes.nothing(&args.scope, typed),
         (None, ..) => render(&views, &args, &layout, typed),
     };
     print(&text)?;

@@ -6,6 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{DriftEntry, RuleHealth, RuleVerdict};
+use crate::cli::counted::counted;
 use crate::cli::fleet::{BackfillView, BucketView, ConditionView, ReplicationView, RuleView, Verdict};
 use crate::cli::terminal::{Layout, Tone, printable, tone};
 use crate::replication::status::runbooks::unlinked;
@@ -66,18 +67,12 @@ pub fn tree(view: &ReplicationView, layout: &Layout, now: Timestamp) -> String {
     }));
     branches.push(settings(view, layout, now));
     if view.drift_count > 0 {
-        let title =
-            format!("differs from the spec in {} {}", view.drift_count, plural(view.drift_count, "field"));
+        let title = format!("differs from the spec in {}", fields(view.drift_count));
         branches
             .push(Branch::new(layout.paint(Tone::Warning, &title), entries(&view.drift, view.drift_count)));
     }
     if let Some(correction) = &view.last_correction {
-        let title = format!(
-            "last correction {}: {} {}",
-            ago(correction.time.0, now),
-            correction.count,
-            plural(correction.count, "field"),
-        );
+        let title = format!("last correction {}: {}", ago(correction.time.0, now), fields(correction.count));
         branches.push(Branch::new(title, entries(&correction.items, correction.count)));
     }
     branches.extend(view.backfills.iter().map(|backfill| {
@@ -215,8 +210,8 @@ pub fn ago(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-fn plural(count: i32, word: &str) -> String {
-    if count == 1 { word.to_owned() } else { format!("{word}s") }
+fn fields(count: i32) -> String {
+    counted(usize::try_from(count).unwrap_or_default(), "field")
 }
 
 fn capitalized(text: &str) -> String {

@@ -14,6 +14,7 @@ use kube::Api;
 use kube::api::{WatchEvent, WatchParams};
 
 use crate::api::BucketReplication;
+use crate::cli::counted::form;
 use crate::cli::fleet::{ReplicationView, Verdict};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::Kubernetes;
@@ -139,7 +140,7 @@ fn picture(text: &str, height: Option<usize>) -> String {
         picture.push_str("\u{1b}[K\n");
     }
     if left > 0 {
-        picture.push_str(&format!("… and {left} more lines\u{1b}[K\n"));
+        picture.push_str(&format!("… and {left} more {}\u{1b}[K\n", form(left, "line", "lines")));
     }
     picture.push_str("\u{1b}[J\u{1b}[?2026l");
     picture

@@ -43,7 +43,7 @@ async fn a_backfill_waits_after_the_operators_own_write_of_the_configuration() -
 }
 
 /// A world with one account, and a replication and a backfill under it.
-async fn under_account(name: &str) -> Result<(World, String, rig::Operator)> {
+pub async fn under_account(name: &str) -> Result<(World, String, rig::Operator)> {
     let world = World::with_accounts(name).await?;
     let operator = operator_of(&world).args(["--backfill-settle", "0"]).start().await?;
     let account = world.unique(name);

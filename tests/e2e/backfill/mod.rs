@@ -3,7 +3,7 @@
 mod admission;
 mod arrival;
 mod ending;
-mod guards;
+pub mod guards;
 mod leaders;
 mod many;
 mod once;

@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::run;
 use super::steer::Screen;
+use crate::backfill::guards::under_account;
 use crate::backfill::{BACKFILL, check_job, finish, job_id, patch, scene_with_objects, wait_reason};
-use crate::support::NAME;
+use crate::support::{NAME, operator_of};
 
 /// `backfill NAME --wait`, with these arguments, by a person who may create backfills.
 fn waiting(world: &World, args: &[&str]) -> Result<Screen> {
@@ -66,6 +67,13 @@ async fn a_replication_that_is_not_ready_does_not_end_the_wait() -> Result<()> {
     scene.patch_spec(json!({"suspend": true})).await?;
     let suspended = |status: &serde_json::Value| crate::support::reason(status, "Ready") == "Suspended";
     world.wait(NAME, suspended, "to be suspended").await?;
+    let editor = operator_of(world).kubeconfig(world.cluster().admin_kubeconfig());
+    let at_once =
+        editor.run(["backfill", NAME, "-n", &world.namespace, "--backfill-name", "other"], "").await?;
+    let text = String::from_utf8_lossy(&at_once.stdout);
+    assert_eq!(at_once.status.code(), Some(2), "{text}");
+    assert!(text.contains("  it waits: BucketReplication orders is suspended"), "{text}");
+    world.cluster().kubectl(["delete", "rbf", "other", "-n", &world.namespace])?;
     let mut screen = waiting(world, &[])?;
     let command = format!("  → s3-replication-operator status {NAME} -n {}\n", world.namespace);
     let said = screen.until(&command).await?;
@@ -75,6 +83,26 @@ async fn a_replication_that_is_not_ready_does_not_end_the_wait() -> Result<()> {
     finish(world, &jobs, &id).await?;
     screen.until(&format!("✓ backfill {BACKFILL}: Completed")).await?;
     assert_eq!(screen.ended()?, Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_that_forbids_backfills_is_named_and_nothing_is_created() -> Result<()> {
+    let (world, account, _operator) = under_account("cli-backfill-forbidden").await?;
+    for wait in [&[][..], &["--wait"]] {
+        let args = ["backfill", NAME, "--backfill-name", BACKFILL, "-n", &world.namespace];
+        let editor = operator_of(&world).kubeconfig(world.cluster().admin_kubeconfig());
+        let output = editor.run([&args[..], wait].concat(), "").await?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{error}");
+        assert!(error.contains(&format!("AwsAccount {account} does not allow backfills")), "{error}");
+        let allow = format!(
+            r#"→ kubectl patch awsaccount {account} --type merge -p '{{"spec":{{"allow":["Backfill"]}}}}'"#
+        );
+        assert!(error.trim_end().ends_with(&allow), "{error}");
+    }
+    let listed = world.cluster().kubectl(["get", "rbf", "-n", &world.namespace, "-o", "name"])?;
+    assert_eq!(listed.stdout, b"", "nothing is created");
     Ok(())
 }
 

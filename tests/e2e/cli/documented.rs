@@ -218,8 +218,10 @@ async fn type_in_the_command_line(terminal: &Terminal<'_>) -> Result<()> {
     ensure!(page.contains(NAME), "{page}");
 
     terminal.type_in(COMMAND_LINE, "import --all").await?;
-    let imported = terminal.directory.join("replications").join(format!("{}.yaml", terminal.source));
-    ensure!(imported.exists(), "there is no {}", imported.display());
+    let index = terminal.directory.join("replications").join(format!("import-{}.md", terminal.world.account));
+    let index = fs::read_to_string(index)?;
+    let left_out = format!("| {} | {full_name} |", terminal.source);
+    ensure!(index.contains(&left_out), "it has a resource: {index}");
 
     role_at(terminal.world, "/s3-replication/", "left-over", &[]).await?;
     let shown = terminal.type_in(COMMAND_LINE, "orphans --delete").await?;

@@ -188,6 +188,45 @@ async fn a_configuration_that_the_operator_would_refuse_is_not_imported() -> Res
     Ok(())
 }
 
+#[tokio::test]
+async fn a_bucket_that_a_resource_is_about_is_left_out_of_an_import() -> Result<()> {
+    let world = World::new("import-managed").await?;
+    let (free, destination, role) = by_hand(&world).await?;
+    let managed = world.versioned_bucket("us-east-1").await?;
+    for bucket in [&free, &managed] {
+        put(&world, bucket, &role, vec![full("r", 1, &destination)?]).await?;
+    }
+    world.apply(&crate::support::replication("orders", &managed, &destination).to_string()).await?;
+    let resource = format!("{}/orders", world.namespace);
+    let (code, manifests, error) = import(&world, &["--all"]).await?;
+    assert_eq!(code, Some(0), "{error}");
+    assert!(manifests.contains(&format!("name: {free}\n")) && !manifests.contains(&managed), "{manifests}");
+    let note = format!("note: bucket {managed} is left out: BucketReplication {resource} is about it\n");
+    assert!(error.contains(&note), "{error}");
+
+    let directory = rig::paths::scratch_dir("import-managed")?;
+    let args = ["--all", "--output-dir", directory.to_str().context("path")?];
+    let (code, text, error) = import(&world, &args).await?;
+    assert_eq!(code, Some(0), "{text}{error}");
+    let first = files(&directory)?;
+    let index = first.get(&format!("import-{}.md", world.account)).context("index")?;
+    assert!(index.contains(&format!("| {managed} | {resource} |\n")), "{index}");
+    assert!(!first.contains_key(&format!("{managed}.yaml")));
+    // A resource that was made from a file is no reason to leave the file out.
+    world.apply(first.get(&format!("{free}.yaml")).context("file")?).await?;
+    let (code, text, error) = import(&world, &args).await?;
+    assert_eq!((code, files(&directory)? == first), (Some(0), true), "{text}{error}");
+
+    // Without a cluster, nobody knows.
+    let nowhere = ["--kubeconfig", "/nowhere/kubeconfig"];
+    let (code, text, error) = import(&world, &[&args[..], &nowhere[..]].concat()).await?;
+    assert_eq!(code, Some(0), "{error}");
+    assert!(text.contains("No cluster was asked"), "{text}");
+    assert!(error.contains("No cluster was asked") && error.contains("/nowhere/kubeconfig"), "{error}");
+    assert!(files(&directory)?.contains_key(&format!("{managed}.yaml")), "{text}");
+    Ok(())
+}
+
 /// The files of a directory, by name.
 fn files(directory: &std::path::Path) -> Result<std::collections::BTreeMap<String, String>> {
     let mut files = std::collections::BTreeMap::new();

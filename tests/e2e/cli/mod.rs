@@ -51,6 +51,9 @@ async fn plan_shows_what_would_change_and_then_nothing() -> Result<()> {
     assert_eq!(code, Some(2), "{text}");
     assert!(text.starts_with(&format!("BucketReplication {}/orders: ", world.namespace)), "{text}");
     assert!(text.contains("in 5 writes"), "{text}");
+    let said = stderr(&person(&world).run(["plan", "-f", "-"], &resource).await?);
+    assert!(said.starts_with("note: no file contains an AwsAccount named default"), "{said}");
+    assert!(said.contains("--context"), "{said}");
     for step in [
         format!("enable versioning of bucket {source} in us-east-1"),
         format!("enable versioning of bucket {destination} in eu-west-1"),
@@ -126,7 +129,7 @@ async fn a_refused_or_failed_plan_has_exit_code_one() -> Result<()> {
     let output = person(&world).run(["plan", "-f", "-"], &resource).await?;
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        stderr(&output).starts_with("error: the operator has no valid AWS credentials"),
+        stderr(&output).starts_with("error: there are no valid AWS credentials in this environment"),
         "{}",
         stderr(&output)
     );

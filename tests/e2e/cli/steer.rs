@@ -92,7 +92,9 @@ async fn what_is_not_there_is_an_error_that_says_how_to_go_on() -> Result<()> {
     assert_eq!(ended.code, Some(1));
     assert!(ended.error.contains("nowhere") && ended.error.contains("--kubeconfig"), "{}", ended.error);
     let empty = run(person(&world), &["status", "-n", &world.namespace]).await?;
-    assert_eq!((empty.code, empty.text.as_str()), (Some(0), "There are no replications.\n"));
+    let none = format!("There are no replications in namespace {}.\n", world.namespace);
+    let everywhere = "→ s3-replication-operator status -A\n";
+    assert_eq!((empty.code, empty.text), (Some(0), format!("{none}{everywhere}")));
     Ok(())
 }
 
@@ -109,7 +111,8 @@ async fn check_waits_for_the_operator_and_prints_what_came_of_it() -> Result<()>
     assert_eq!(ended.code, Some(0), "{}{}", ended.text, ended.error);
     assert!(ended.text.contains("✓ Ready (Applied"), "{}", ended.text);
     assert!(ended.text.contains("last correction") && ended.text.contains("status: want"), "{}", ended.text);
-    assert_eq!(ended.error, format!("the operator checks {}/{NAME}\n", world.namespace), "a line a step");
+    let step = format!("the operator checks {}/{NAME}\n", world.namespace);
+    assert!(ended.error.starts_with(&step) && ended.error.matches(&step).count() == 1, "{}", ended.error);
     let corrected = scene.find_configuration().await?.context("no configuration")?;
     assert_eq!(
         corrected.rules[0].status,
@@ -132,9 +135,13 @@ async fn check_waits_for_the_operator_and_prints_what_came_of_it() -> Result<()>
 async fn a_check_that_nobody_answers_ends_with_what_to_look_at() -> Result<()> {
     let world = World::new("cli-nobody").await?;
     world.apply(&replication(NAME, "source-bucket", "dest-bucket").to_string()).await?;
-    let ended = run(editor(&world), &["check", NAME, "-n", &world.namespace, "--timeout", "1s"]).await?;
+    let ended = run(editor(&world), &["check", NAME, "-n", &world.namespace, "--timeout", "4s"]).await?;
     assert_eq!((ended.code, ended.text.as_str()), (Some(1), ""));
-    assert!(ended.error.contains("did not answer within 1s"), "{}", ended.error);
+    let lines: Vec<&str> = ended.error.lines().collect();
+    let [step, waits, end] = lines.as_slice() else { panic!("{lines:?}") };
+    assert!(step.starts_with("the operator checks "), "{step}");
+    assert!(waits.starts_with("no answer yet") && waits.contains("this command waits 4s at most"), "{waits}");
+    assert!(end.contains("did not answer within 4s"), "{end}");
     Ok(())
 }
 
@@ -285,6 +292,39 @@ async fn a_terminal_gets_colour_and_its_width_and_no_color_is_respected() -> Res
     }
     screen.child.kill()?;
     screen.child.wait()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_command_that_status_prints_replaces_an_account_with_a_wrong_id() -> Result<()> {
+    let world = World::with_accounts("cli-wrong-id").await?;
+    let _operator = operator_of(&world).start().await?;
+    let account = world.unique("cli-wrong-id");
+    let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("eu-west-1").await?);
+    let manifest = json!({
+        "apiVersion": "s3replication.dev/v1alpha1", "kind": "AwsAccount", "metadata": {"name": account},
+        "spec": {
+            "accountId": "123456789012", "namespaces": {"matchNames": [world.namespace]},
+            "sources": [source], "destinations": [destination],
+        },
+    });
+    world.apply(&manifest.to_string()).await?;
+    let mut resource = replication(NAME, &source, &destination);
+    resource["spec"]["source"]["accountRef"] = json!(account);
+    world.apply(&resource.to_string()).await?;
+    let mismatch = |status: &Value| crate::support::reason(status, "Ready") == "AccountMismatch";
+    world.wait(NAME, mismatch, "to be refused").await?;
+    let said = run(person(&world), &["status", NAME, "-n", &world.namespace]).await?;
+    assert_eq!(said.code, Some(2), "{}", said.error);
+    let command = said.text.lines().find(|line| line.contains("kubectl replace --force"));
+    let command = command.and_then(|line| line.trim().strip_prefix("→ ")).context(said.text.clone())?;
+    assert!(command.ends_with(&format!("# if {} is the right account", world.account)), "{command}");
+
+    let kubectl = world.cluster().kubectl_program().parent().context("no folder")?;
+    let path = format!("{}:{}", kubectl.display(), std::env::var("PATH")?);
+    let typed = editor(&world).binary("bash").env("PATH", path).run(["-euc", command], "").await?;
+    assert!(typed.status.success(), "{}", stderr(&typed));
+    world.wait_ready(NAME).await?;
     Ok(())
 }
 

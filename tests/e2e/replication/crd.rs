@@ -137,6 +137,6 @@ fn names_and_columns_are_as_documented() -> Result<()> {
         all.filter(|c| (c["priority"] == 1) == wide).filter_map(|c| c["name"].as_str()).collect()
     };
     assert_eq!(columns(false), ["Source", "Destination", "Ready", "Status", "In sync", "Replicating", "Age"]);
-    assert_eq!(columns(true), ["Latency", "Rules", "Role", "Message"]);
+    assert_eq!(columns(true), ["Objects", "Latency", "Rules", "Role", "Message", "Objects message"]);
     Ok(())
 }
