@@ -17,6 +17,7 @@ pub mod health;
 pub mod import;
 pub mod lacking;
 pub mod least_privilege;
+pub mod missing_boundary;
 pub mod observed;
 pub mod outcome;
 pub mod part;

@@ -15,6 +15,7 @@ use super::replication::{Replication, create_buckets};
 
 const README: &str = "README.md";
 const INSTALL: &str = "docs/install.md";
+const LOCAL: &str = "docs/local-cluster.md";
 
 /// The block of a page that contains these words.
 fn commands(page: &str, words: &str) -> Result<String> {
@@ -94,6 +95,11 @@ pub fn with_helm(cluster: &Cluster) -> Result<()> {
     cluster.block_on(async {
         let (operator, root) = (OperatorRelease::shared(cluster, "by-helm").await?, paths::repository());
         let type_in = async |commands: &str| cluster.kind.shell(commands, &root).await;
+        remove_everything(&operator).await?;
+
+        let local = commands(LOCAL, "helm upgrade")?.replace("123456789012", &operator.release.account);
+        type_in(&local).await?;
+        operator.all_ready(2).await?;
         remove_everything(&operator).await?;
 
         // The nodes already have the image that `docker build` would make.

@@ -48,14 +48,7 @@ pub async fn apply(clients: &ResourceClients, step: &Step) -> Result<(), Failure
                 .set_permissions_boundary(permissions_boundary.clone())
                 .description(description)
                 .set_tags(Some(tags.map_err(|e| malformed(step, e))?));
-            let result = aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop);
-            // A role that is to be created is not what IAM misses.
-            result.map_err(|failure| match permissions_boundary {
-                Some(boundary) if failure.class == FailureClass::NoSuchRole => {
-                    no_such_boundary(failure, boundary)
-                }
-                _ => failure,
-            })
+            aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop)
         }
         Step::UpdateTrustPolicy { role, document, .. } => {
             let request = aws.iam().update_assume_role_policy().role_name(role).policy_document(document);
@@ -64,13 +57,7 @@ pub async fn apply(clients: &ResourceClients, step: &Step) -> Result<(), Failure
         Step::PutPermissionsBoundary { role, boundary } => {
             let request =
                 aws.iam().put_role_permissions_boundary().role_name(role).permissions_boundary(boundary);
-            let result = aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop);
-            result.map_err(|failure| match failure.class {
-                FailureClass::NoSuchRole if failure.detail.contains(boundary) => {
-                    no_such_boundary(failure, boundary)
-                }
-                _ => failure,
-            })
+            aws.call(Operation::iam_write(action, subject), request.send()).await.map(drop)
         }
         Step::DeletePermissionsBoundary { role } => {
             let request = aws.iam().delete_role_permissions_boundary().role_name(role);
@@ -141,15 +128,6 @@ fn tag(key: &str, value: &str) -> Result<Tag, aws_sdk_s3::error::BuildError> {
 /// A request that the SDK will not even build.
 fn malformed(step: &Step, error: aws_sdk_s3::error::BuildError) -> Failure {
     Failure::new(FailureClass::Invalid, step.action(), step.subject(), error.to_string())
-}
-
-/// IAM answers a permissions boundary that it cannot attach as it answers a role that does not exist.
-fn no_such_boundary(failure: Failure, boundary: &str) -> Failure {
-    let detail = format!(
-        "role.permissionsBoundary {boundary} names no policy that IAM can attach ({}); create the policy or correct the ARN",
-        failure.detail
-    );
-    Failure { class: FailureClass::Invalid, detail, ..failure }
 }
 
 /// `PutBucketReplication` needs two rights, and a bare denial of S3 does not say which is missing.

@@ -22,6 +22,7 @@ use crate::replication::backfill::preconditions::source_of;
 use crate::replication::backfill::request::{description, job_request, token};
 use crate::replication::backfill::status::{with_intent, with_job_id, with_place};
 use crate::replication::backfill::{Intent, job_verdict, pace, role};
+use crate::replication::missing_boundary::missing_boundary;
 use crate::replication::{Caller, Failure, FailureClass};
 use crate::runtime::action::Action;
 
@@ -233,7 +234,11 @@ async fn prepare_role<C: Cloud, K: Cluster>(
         require_permission(subject, spec, place, cx).await?;
         for step in stage {
             require_leading(cx)?;
-            cx.shared.cloud.execute(clients, step).await?;
+            let done = cx.shared.cloud.execute(clients, step).await;
+            done.map_err(|failure| match missing_boundary(step, &failure, account) {
+                Some(refusal) => Stop::from(refusal),
+                None => failure.into(),
+            })?;
         }
     }
     let pause = pace::ROLE_SETTLE.min(cx.shared.settings.backfill_settle);

@@ -10,8 +10,10 @@ use crate::iam::bucket_policy::dead_principals;
 use crate::replication::bucket::dead_principals_message;
 use crate::replication::configuration::{Configuration, Rule};
 use crate::replication::failure::{Failure, FailureClass};
+use crate::replication::missing_boundary::missing_boundary;
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::PlanInput;
+use crate::replication::refusal::Refusal;
 use crate::replication::status::context::StatusContext;
 use crate::replication::status::text::list;
 use crate::replication::step::Step;
@@ -90,17 +92,14 @@ impl FailedStep<'_> {
             (Step::CreateRole { .. }, FailureClass::Conflict) if self.is_taken_by_another_case() => {
                 Reason::ForeignRole
             }
-            _ if self.missing_boundary().is_some() => Reason::InvalidRequest,
-            (_, class) => class.reason(),
+            (_, class) => self.missing_boundary().map_or(class.reason(), |refusal| refusal.reason),
         }
     }
 
     pub fn message(&self) -> String {
         let answer = self.failure.answer();
-        if let Some(boundary) = self.missing_boundary() {
-            return format!(
-                "role.permissionsBoundary names no policy: {boundary} does not exist or cannot be a boundary ({answer}); create the policy, or correct role.permissionsBoundary"
-            );
+        if let Some(refusal) = self.missing_boundary() {
+            return refusal.message;
         }
         match (self.step, self.failure.class) {
             (Step::PutReplication { bucket, configuration, .. }, FailureClass::Denied)
@@ -175,14 +174,7 @@ impl FailedStep<'_> {
             && role_ready.is_some_and(|c| c.status == "False" && c.message.contains(TAKEN))
     }
 
-    /// The boundary that a step sets, where IAM answers that there is no such policy.
-    fn missing_boundary(&self) -> Option<&str> {
-        let boundary = match self.step {
-            Step::CreateRole { documents, .. } => documents.permissions_boundary.as_deref()?,
-            Step::PutPermissionsBoundary { boundary, .. } => boundary,
-            _ => return None,
-        };
-        let about = self.failure.class == FailureClass::NoSuchRole && self.failure.detail.contains(boundary);
-        about.then_some(boundary)
+    fn missing_boundary(&self) -> Option<Refusal> {
+        missing_boundary(self.step, self.failure, self.input.account())
     }
 }

@@ -195,6 +195,24 @@ fn a_boundary_that_does_not_exist_is_named() {
 }
 
 #[test]
+fn an_imposed_boundary_that_does_not_exist_is_named_with_its_account() {
+    let boundary = "arn:aws:iam::111122223333:policy/boundary";
+    let account =
+        json!({"accountId": "111122223333", "sources": ["*"], "roles": {"permissionsBoundary": boundary}});
+    let spec = serde_json::from_value(account).unwrap();
+    let mut case = empty(quickstart());
+    case.accounts.source = Some(crate::replication::Account { name: "prod".into(), spec });
+    let detail = format!("Scope ARN: {boundary} does not exist or is not attachable.");
+    let failure = coded(FailureClass::NoSuchRole, "iam:CreateRole", "r", ("NoSuchEntity", &detail));
+    let report = fails(&case, |step| matches!(step, Step::CreateRole { .. }), failure);
+    assert_eq!(report.reason, Reason::InvalidRequest);
+    for part in ["roles.permissionsBoundary of AwsAccount prod names no policy", boundary] {
+        assert!(ready(&report).contains(part), "{}", ready(&report));
+    }
+    assert!(!ready(&report).contains("correct role.permissionsBoundary"), "{}", ready(&report));
+}
+
+#[test]
 fn a_role_that_is_there_by_another_case_is_foreign_once_a_second_check_did_not_find_it() {
     let mut case = empty(quickstart());
     let taken = || coded(FailureClass::Conflict, "iam:CreateRole", "r", ("EntityAlreadyExists", "exists"));

@@ -83,11 +83,8 @@ impl Terminal<'_> {
 
     /// Saves the manifests of a page that begin with the name of a file.
     fn save_files(&self, page: &str) -> Result<()> {
-        let text = self.filled_in(&fs::read_to_string(paths::repository().join(page))?);
-        for block in text.split("```yaml\n# ").skip(1) {
-            let (file, rest) = block.split_once('\n').context("no name of a file")?;
-            let manifest = rest.split("```").next().unwrap_or_default();
-            fs::write(self.directory.join(file), manifest)?;
+        for (file, manifest) in pages::files_of(page)? {
+            fs::write(self.directory.join(file), self.filled_in(&manifest))?;
         }
         Ok(())
     }

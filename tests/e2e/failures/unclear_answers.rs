@@ -158,9 +158,6 @@ async fn a_denied_configuration_names_both_rights_that_it_needs() -> Result<()> 
 async fn a_permissions_boundary_that_does_not_exist_is_not_a_missing_role() -> Result<()> {
     let scene = impatient("no-boundary").empty().await?;
     let boundary = format!("arn:aws:iam::{}:policy/boundary", scene.world.account);
-    let words = format!("Scope ARN: {boundary} does not exist or is not attachable.");
-    let matching = Matcher::operation("CreateRole");
-    scene.world.proxy.inject(Fault::always(matching, Answer::error(404, "NoSuchEntity", &words)));
     scene.apply(|spec| spec["role"]["permissionsBoundary"] = boundary.clone().into()).await?;
     let refused = |status: &Value| reason(status, "Ready") == "InvalidRequest";
     let status = scene.world.wait(NAME, refused, "to be refused").await?["status"].clone();

@@ -1,6 +1,9 @@
 //! The jobs of the stand-in for S3 Batch Operations (`tools/aws/jobs.py`), as a test sees and drives them.
 //!
-//! In: an account, a job, and what shall become of it. Out: the job as data. A job goes on only when a test says so.
+//! In: an account, a job, and what shall become of it. Out: the job as data. A job goes on only when a test says so, or while
+//! there is a [`Worker`].
+
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use http::Request;
@@ -9,6 +12,37 @@ use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use tokio::task::JoinHandle;
+
+/// How often a worker has each job go on: often enough for a person, and a job is seen in each of its states.
+const TURN: Duration = Duration::from_millis(250);
+
+/// How many objects a job replicates in one turn.
+const OBJECTS: usize = 10;
+
+/// Works on the jobs of every account, as S3 does, where people and not tests run them. Dropping it ends it.
+#[derive(Debug)]
+pub struct Worker(JoinHandle<()>);
+
+impl Worker {
+    /// Starts one for an emulator at this address.
+    pub fn start(endpoint: &str) -> Self {
+        let jobs = Jobs::new(endpoint, "");
+        Self(tokio::spawn(async move {
+            loop {
+                // An emulator that does not answer is ending, or is busy: the next turn asks it again.
+                let _ = jobs.ask("POST", &format!("?tasks={OBJECTS}")).await;
+                tokio::time::sleep(TURN).await;
+            }
+        }))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// The jobs of one account.
 #[derive(Debug, Clone)]

@@ -24,8 +24,12 @@ enum Command {
         #[arg(long)]
         system: bool,
     },
-    /// Start a Kubernetes API and an AWS emulator and keep them until Ctrl-C
-    Up,
+    /// Start a Kubernetes API, an AWS emulator and the operator, and keep them until Ctrl-C
+    Up {
+        /// Start no operator: you run one yourself
+        #[arg(long)]
+        without_operator: bool,
+    },
     /// Show what the operator does, step by step, on a real API server and an AWS emulator, and check every step
     Demo {
         /// At the end, apply the example and stay up until Ctrl-C
@@ -68,7 +72,7 @@ impl Command {
     fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Tools { system } => commands::tools::run(system),
-            Self::Up => commands::up::run(),
+            Self::Up { without_operator } => commands::up::run(without_operator),
             Self::Demo { keep } => commands::demo::run(keep),
             Self::Kind(args) => commands::kind::run(&args),
             Self::Explore(args) => commands::explore::run(&args),
@@ -91,6 +95,7 @@ fn main() -> ExitCode {
             Ok(())
         }
     };
+    rig::paths::remove_scratch();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

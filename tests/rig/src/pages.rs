@@ -70,6 +70,17 @@ pub fn blocks_of(page: &str) -> Result<Vec<Block>> {
     Ok(blocks)
 }
 
+/// The manifests of a page whose first line is a comment with the name of a file, by that name.
+///
+/// # Errors
+/// There is no such page.
+pub fn files_of(page: &str) -> Result<Vec<(String, String)>> {
+    let text = fs::read_to_string(paths::repository().join(page))?;
+    let manifests = text.split("```yaml\n# ").skip(1).filter_map(|rest| rest.split_once('\n'));
+    let until_the_end = |text: &str| text.split("```").next().unwrap_or_default().to_owned();
+    Ok(manifests.map(|(file, text)| (file.to_owned(), until_the_end(text))).collect())
+}
+
 /// The one block of a page that a file says to run and that contains these words. `by`: `file!()` of that file.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +13,9 @@ use anyhow::{Context, Result};
 
 /// How long the logs and leftovers of earlier runs are kept.
 const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The directories of this process that no guard removes.
+static SCRATCH: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// The root of the repository.
 pub fn repository() -> PathBuf {
@@ -54,13 +58,32 @@ pub fn log_file(name: &str) -> Result<PathBuf> {
     Ok(dir.join(format!("{name}-{}.log", next())))
 }
 
-/// A new, empty directory of this run, for files that are not a child's data.
+/// A new, empty directory of this run, for files that are not a child's data. [`remove_scratch`] removes it, or a later run
+/// does ([`prune`]).
 pub fn scratch_dir(name: &str) -> Result<PathBuf> {
-    fresh("data", name)
+    let dir = fresh("data", name)?;
+    scratch().push(dir.clone());
+    Ok(dir)
 }
 
-/// Removes what earlier runs left behind: old logs, and data whose guard was killed.
+/// Removes the directories of this run, at its end.
+pub fn remove_scratch() {
+    for dir in scratch().drain(..) {
+        // What cannot be removed now is removed by a later run.
+        let _ = fs::remove_dir_all(dir);
+    }
+}
+
+fn scratch() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
+    match SCRATCH.lock() {
+        Ok(guard) => guard,
+        Err(poisoned) => poisoned.into_inner(),
+    }
+}
+
+/// Removes what earlier runs left behind: old logs, and the data of processes that are gone.
 pub fn prune() {
+    remove_data_of_dead_processes(&rig().join("data"));
     for kind in ["logs", "data"] {
         let Ok(entries) = fs::read_dir(rig().join(kind)) else {
             continue;
@@ -77,6 +100,31 @@ pub fn prune() {
             }
         }
     }
+}
+
+/// A test program ends without a chance to remove its directories, and so does everything that is killed.
+fn remove_data_of_dead_processes(data: &Path) {
+    let Ok(entries) = fs::read_dir(data) else { return };
+    for entry in entries.flatten() {
+        let owner = owner(&entry.file_name().to_string_lossy());
+        if owner.is_some_and(|owner| !is_alive(owner)) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// The process whose directory it is, by its name: `NAME-PROCESS-NUMBER`.
+fn owner(directory: &str) -> Option<u32> {
+    directory.rsplit('-').nth(1)?.parse().ok()
+}
+
+/// Whether a process is there. One that cannot be asked about is taken to be.
+fn is_alive(process: u32) -> bool {
+    if cfg!(target_os = "linux") {
+        return Path::new("/proc").join(process.to_string()).exists();
+    }
+    let asked = process::Command::new("ps").args(["-p", &process.to_string()]).output();
+    asked.map_or(true, |output| output.status.success())
 }
 
 fn fresh(kind: &str, name: &str) -> Result<PathBuf> {
@@ -96,4 +144,25 @@ fn create(dir: &Path) -> Result<()> {
 fn next() -> usize {
     static COUNT: AtomicUsize = AtomicUsize::new(1);
     COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_dead_process_left_is_removed_and_what_a_live_one_has_stays() -> Result<()> {
+        let data = scratch_dir("sweep")?;
+        let mut child = process::Command::new("true").spawn()?;
+        child.wait()?;
+        let left = data.join(format!("kubeconfig-{}-17", child.id()));
+        let kept = data.join(format!("kube-config-{}-1", process::id()));
+        let foreign = data.join("something-else");
+        for dir in [&left, &kept, &foreign] {
+            create(dir)?;
+        }
+        remove_data_of_dead_processes(&data);
+        assert_eq!([left.exists(), kept.exists(), foreign.exists()], [false, true, true]);
+        Ok(())
+    }
 }

@@ -250,6 +250,29 @@ async fn what_aws_refuses_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_permissions_boundary_that_does_not_exist_is_refused() -> Result<()> {
+    let world = World::new("smoke-boundary").await?;
+    let iam = world.iam();
+    let missing = format!("arn:aws:iam::{}:policy/missing", world.account);
+    let create = |name: &str, boundary: &str| {
+        let role = iam
+            .create_role()
+            .role_name(name)
+            .assume_role_policy_document(trust("s3.amazonaws.com").to_string());
+        role.permissions_boundary(boundary).send()
+    };
+    let words = format!("Scope ARN: {missing} does not exist or is not attachable.");
+    let expected = (404, "NoSuchEntity".to_owned(), words);
+    assert_eq!(refusal(create("one", &missing).await), expected);
+    assert!(iam.get_role().role_name("one").send().await.is_err(), "it was created");
+
+    create("two", "arn:aws:iam::aws:policy/AmazonS3FullAccess").await?;
+    let put = iam.put_role_permissions_boundary().role_name("two").permissions_boundary(&missing);
+    assert_eq!(refusal(put.send().await), expected);
+    Ok(())
+}
+
+#[tokio::test]
 async fn under_auth_signatures_stay_valid_and_policies_decide() -> Result<()> {
     let world = World::with_auth("smoke-auth").await?;
     let bucket = world.versioned_bucket(REGION).await?;
@@ -758,7 +781,8 @@ async fn nothing_is_left_after_the_program_was_killed() -> Result<()> {
     let data = std::path::PathBuf::from(&config);
     let data = data.parent().unwrap();
     let children = processes_of(up.pid());
-    assert_eq!(children.len(), 3, "{children:?}");
+    // etcd, the API server, the emulator and the operator.
+    assert_eq!(children.len(), 4, "{children:?}");
 
     up.signal("KILL");
     assert_eq!(up.wait(SOON).await?, 128 + 9);

@@ -13,4 +13,5 @@ pub mod tools;
 pub mod up;
 
 mod afterwards;
+mod by_hand;
 mod measure;

@@ -15,7 +15,7 @@ const TASKS: [Section; 5] = [
                 "cargo kind",
                 "the operator in pods of real clusters, with both suites (--help: nodes, own cluster)",
             ),
-            ("cargo rig up", "a Kubernetes API and an AWS emulator to play with, until Ctrl-C"),
+            ("cargo rig up", "a Kubernetes API, an AWS emulator and the operator to play with, until Ctrl-C"),
         ],
     ),
     (

@@ -1,34 +1,58 @@
-//! `rig up`: a Kubernetes API and an AWS to play with, until Ctrl-C.
+//! `rig up`: a Kubernetes API, an AWS and the operator to play with, until Ctrl-C.
+//!
+//! What it prints is made for a shell: the environment, and as comments the commands of the page on a first replication.
+
+use std::path::Path;
 
 use anyhow::Result;
-use rig::{Proxy, Rig};
+use rig::jobs::Worker;
+use rig::{Operator, Proxy, Rig, operator};
 
-/// What to type in another terminal, as comments, so that the whole output can be pasted.
-const NEXT: &str = "\
-# in another terminal, with these variables, at the root of the repository:
-#   cargo run -- run
-# and in a third one:
-#   aws s3api create-bucket --bucket source-bucket-us-east-1
-#   aws s3api create-bucket --bucket dest-bucket-eu-west-1 --region eu-west-1 \\
-#     --create-bucket-configuration LocationConstraint=eu-west-1
-#   kubectl apply -f deploy/samples/quickstart.yaml
-#   cargo run -- status orders-to-eu";
+use super::by_hand;
 
-/// Starts everything, prints how to talk to it, and stays.
-pub fn run() -> Result<()> {
+/// Nobody who plays waits for the 15 minutes that a backfill waits by default.
+const SETTINGS: [(&str, &str); 1] = [("BACKFILL_SETTLE", "0")];
+
+/// Starts everything, prints how to use it, and stays.
+pub fn run(without_operator: bool) -> Result<()> {
+    let program = operator::build()?;
     let rig = Rig::start()?;
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(async {
-        let proxy = Proxy::start(([127, 0, 0, 1], rig.emulator.port()).into()).await?;
-        println!("export KUBECONFIG={}", rig.cluster.admin_kubeconfig().display());
-        println!("export AWS_ENDPOINT_URL={}", proxy.url());
-        println!("export AWS_ACCESS_KEY_ID=111122223333 AWS_SECRET_ACCESS_KEY=test");
-        println!("export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1");
-        println!("{NEXT}");
-        eprintln!("rig: up; Ctrl-C ends it");
-        tokio::signal::ctrl_c().await?;
-        anyhow::Ok(())
-    })?;
+    let outcome = runtime.block_on(stay(&rig, &program, without_operator));
     rig.shutdown();
+    outcome
+}
+
+async fn stay(rig: &Rig, program: &Path, without_operator: bool) -> Result<()> {
+    let proxy = Proxy::start(([127, 0, 0, 1], rig.emulator.port()).into()).await?;
+    let _worker = Worker::start(&rig.emulator.url());
+    by_hand::create_boundary(&rig.emulator.url()).await?;
+    let operator = match without_operator {
+        true => None,
+        false => Some(start_operator(rig, program, &proxy).await?),
+    };
+    println!("export KUBECONFIG={}", rig.cluster.admin_kubeconfig().display());
+    let lines = by_hand::environment(&proxy.url(), program, &[rig.cluster.kubectl_program()])?;
+    lines.iter().for_each(|line| println!("{line}"));
+    match &operator {
+        Some(operator) => println!("# The operator runs. Its log: {}", operator.log_path().display()),
+        None => {
+            let settings = SETTINGS.map(|(name, value)| format!("{name}={value}")).join(" ");
+            println!("# No operator runs yet: {settings} s3-replication-operator run --require-account");
+        }
+    }
+    println!("{}", by_hand::steps(&[by_hand::FIRST])?);
+    eprintln!("rig: up; Ctrl-C ends it");
+    by_hand::until_asked_to_end().await?;
+    if let Some(operator) = operator {
+        // The guard kills an operator that does not end on SIGTERM.
+        let _ = operator.terminate().await;
+    }
     Ok(())
+}
+
+/// The operator as the chart starts it: it refuses resources without an `AwsAccount`.
+async fn start_operator(rig: &Rig, program: &Path, proxy: &Proxy) -> Result<Operator> {
+    let operator = rig.operator(by_hand::ACCOUNT, &proxy.url()).binary(program).arg("--require-account");
+    SETTINGS.into_iter().fold(operator, |operator, (name, value)| operator.env(name, value)).start().await
 }

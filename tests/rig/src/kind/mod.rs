@@ -106,12 +106,16 @@ impl Kind {
         self.cluster.is_some()
     }
 
+    /// Returns a command that opens a shell from which the cluster is in reach, where this one is not.
+    pub fn how_to_enter(&self) -> Option<String> {
+        self.engine.as_ref().map(Engine::how_to_enter)
+    }
+
     /// Returns shell commands with which a person uses it.
     pub fn how_to_use(&self) -> Vec<String> {
         let kubeconfig = format!("export KUBECONFIG={}", self.kubectl.kubeconfig().display());
         let kubectl = format!("{} get pods -A", self.kubectl.program().display());
-        let inside = self.engine.as_ref().map(Engine::how_to_enter);
-        [Some(kubeconfig), inside, Some(kubectl)].into_iter().flatten().collect()
+        [Some(kubeconfig), self.how_to_enter(), Some(kubectl)].into_iter().flatten().collect()
     }
 
     /// Deletes the cluster if the rig made it, and ends its engine.

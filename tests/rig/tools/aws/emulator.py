@@ -22,6 +22,11 @@
    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-config-for-kms-objects.html). Here that is asked of
    every object of a rule with a key, and not only of those that are encrypted at the source.
 
+8. A permissions boundary of a role exists: IAM answers NoSuchEntity otherwise
+   (https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html,
+   https://docs.aws.amazon.com/IAM/latest/APIReference/API_PutRolePermissionsBoundary.html). ministack checks that only
+   where it enforces policies. The words are those that it has from recorded answers.
+
 Not checked: the keys of the source, what the role's own policy says of keys, and what the role may do with tags, ACLs and
 delete markers.
 """
@@ -188,7 +193,15 @@ def why_not(bucket, key, rule, role_arn):
     return key_problem(bucket, key, rule, role_arn) or "DstPutObjectNotPermitted"
 
 
+def boundary_problem(arn):
+    """The answer of IAM to a permissions boundary that does not exist; None where it exists."""
+    if iam._policy_exists(arn):
+        return None
+    return iam._error(404, "NoSuchEntity", f"Scope ARN: {arn} does not exist or is not attachable.", ns="iam")
+
+
 s3._replication_destination = destination_if_allowed
+iam._boundary_policy_error = boundary_problem
 iam_actions.request_tag_context = keys_of_request
 iam_evaluator._resolve_condition_key = value_of_key_or_owner
 jobs.install()

@@ -1,11 +1,12 @@
 """S3 Batch Operations, of which ministack has none: jobs that replicate the versions in its buckets.
 
 In: requests to S3 Control under /v20180820/jobs, as the service model of botocore has them, and the commands of a test.
-Out: answers in S3 Control's wire format. A job goes on only when a test tells it to:
+Out: answers in S3 Control's wire format. A job goes on only when a command says so:
 
     GET    /v20180820/_rig/jobs                     the jobs of the account in the header x-amz-account-id, as JSON
     POST   /v20180820/_rig/jobs/ID?tasks=2          goes on to its next state; while it is Active, by that many objects
     POST   /v20180820/_rig/jobs/ID?to=Cancelled     goes to a state, as when someone else asked for it (&reason=TEXT)
+    POST   /v20180820/_rig/jobs?tasks=2             the same for each job of every account: where no test says when
     DELETE /v20180820/_rig/jobs/ID                  is forgotten, as S3 forgets a job after 90 days
 
 What it takes from AWS, and where that is written:
@@ -247,6 +248,9 @@ def described(job):
 
 def command(job, method, query, headers):
     account = headers.get("x-amz-account-id", "")
+    tasks = int(first(query, "tasks") or 0)
+    if not job and method == "POST":
+        return all_go_on(tasks)
     held = {}
     for (owner, region), of_region in jobs.items():
         if owner == account:
@@ -263,8 +267,16 @@ def command(job, method, query, headers):
         one["ended"] = now() if to in FINAL else None
     else:
         with s3._in_account(account):
-            go_on(one, account, int(first(query, "tasks") or 0))
+            go_on(one, account, tasks)
     return 200, {"Content-Type": "application/json"}, json.dumps(one).encode()
+
+
+def all_go_on(tasks):
+    for (account, _), of_region in jobs.items():
+        with s3._in_account(account):
+            for job in of_region.values():
+                go_on(job, account, tasks)
+    return 200, {"Content-Type": "application/json"}, b"{}"
 
 
 def go_on(job, account, tasks):

@@ -42,8 +42,8 @@ pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
     std::fs::write(&file, serde_saphyr::to_string(&manifest)?)?;
     stage.kubectl(&["apply", "-f", &file.to_string_lossy()]).await?;
     let jobs = Jobs::new(&stage.emulator_url(), ACCOUNT);
-    let id = job_id(stage).await?;
-    jobs.advance_to(&id, "Suspended").await?;
+    job_id(stage).await?;
+    until_job_is(stage, "Suspended").await?;
     look(stage, "listed").await?;
     let said = stage.kubectl(&["get", "rbf", NAME, "-o", MESSAGE]).await?;
     stage.see(
@@ -52,13 +52,7 @@ pub async fn tell(stage: &mut Stage<'_>) -> Result<()> {
     )?;
 
     stage.kubectl(&["patch", "rbf", NAME, "--type=merge", "-p", r#"{"spec":{"approved":true}}"#]).await?;
-    stage
-        .until(
-            "the job to be confirmed",
-            async || Ok((jobs.only().await?["status"] == "Ready").then_some(())),
-        )
-        .await?;
-    jobs.advance_to(&id, "Complete").await?;
+    until_job_is(stage, "Complete").await?;
     look(stage, "done").await?;
     stage.kubectl(&["get", "rbf"]).await?;
     let (replica, status) = stage.cloud.replica(OLD).await?.context("the object has not arrived")?;
@@ -80,8 +74,8 @@ pub async fn replicate_failed(stage: &Stage<'_>) -> Result<()> {
     let file = paths::scratch_dir("backfill")?.join("failed.yaml");
     std::fs::write(&file, serde_saphyr::to_string(&manifest)?)?;
     stage.kubectl(&["apply", "-f", &file.to_string_lossy()]).await?;
-    let id = job_id(stage).await?;
-    Jobs::new(&stage.emulator_url(), ACCOUNT).advance_to(&id, "Complete").await?;
+    job_id(stage).await?;
+    until_job_is(stage, "Complete").await?;
     look(stage, "failed").await?;
     stage.kubectl(&["get", "rbf"]).await?;
     stage.kubectl(&["delete", "rbf", NAME, "--timeout=30s"]).await.map(drop)
@@ -95,6 +89,14 @@ async fn job_id(stage: &Stage<'_>) -> Result<String> {
             Ok(object.pointer("/status/jobId").and_then(Value::as_str).map(str::to_owned))
         })
         .await
+}
+
+/// Waits until the youngest job is in a state.
+async fn until_job_is(stage: &Stage<'_>, state: &str) -> Result<()> {
+    let jobs = Jobs::new(&stage.emulator_url(), ACCOUNT);
+    let is_there =
+        async || Ok(jobs.all().await?.last().is_some_and(|job| job["status"] == state).then_some(()));
+    stage.until(&format!("the job to be {state}"), is_there).await
 }
 
 /// Has the operator look at the job, which it does every 30 seconds otherwise.

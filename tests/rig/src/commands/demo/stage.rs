@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, bail, ensure};
+use rig::jobs::Worker;
 use rig::process::tail;
 use rig::{Clients, Operator, Proxy, Rig, paths};
 use serde_json::Value;
@@ -34,6 +35,8 @@ pub struct Stage<'a> {
     pub proxy: Proxy,
     rig: &'a Rig,
     operator: Operator,
+    /// Works on the jobs of S3 Batch Operations until the stage is closed.
+    _worker: Worker,
     steps: usize,
     step: String,
     begun: Instant,
@@ -57,6 +60,7 @@ impl<'a> Stage<'a> {
             proxy,
             rig,
             operator,
+            _worker: Worker::start(&rig.emulator.url()),
             steps: 0,
             step: String::new(),
             begun,

@@ -4,14 +4,18 @@ mod story;
 mod suites;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
+use rig::jobs::Worker;
+use rig::kind::install;
 use rig::kind::{Images, Kind, choose_method};
+use rig::operator;
 use tokio::runtime::Runtime;
 use tokio::signal::ctrl_c;
 
+use super::by_hand;
 use story::Story;
 use suites::Suites;
 
@@ -30,6 +34,9 @@ pub struct KindArgs {
     /// At the end, apply the example and stay up until Ctrl-C
     #[arg(long)]
     keep: bool,
+    /// Only a cluster with the emulator in place of AWS, until Ctrl-C: you install the operator yourself
+    #[arg(long, conflicts_with_all = ["story", "keep", "kubeconfig"])]
+    empty: bool,
     /// Use an existing cluster instead of making one
     #[arg(long, value_name = "FILE", conflicts_with = "nodes")]
     kubeconfig: Option<PathBuf>,
@@ -46,6 +53,9 @@ pub struct KindArgs {
 /// # Errors
 /// If no cluster can be made, or a step or a test fails on one.
 pub fn run(args: &KindArgs) -> Result<()> {
+    if args.empty {
+        return empty(args.nodes.unwrap_or(1));
+    }
     let suites = (!args.story).then(|| Runtime::new()?.block_on(Suites::build())).transpose()?;
     if let Some(kubeconfig) = &args.kubeconfig {
         let images = args.operator_image.clone().zip(args.emulator_image.clone());
@@ -59,6 +69,38 @@ pub fn run(args: &KindArgs) -> Result<()> {
         println!("\n== A cluster of {nodes} {}\n", if nodes == 1 { "node" } else { "nodes" });
         on(Kind::start(method, nodes)?, Some(nodes), suites.as_ref(), args.keep && last == Some(nodes))
     })
+}
+
+/// The page that installs the operator on such a cluster.
+const LOCAL: &str = "docs/local-cluster.md";
+
+/// Makes a cluster without the operator, and keeps it until a person has done with it.
+fn empty(nodes: u8) -> Result<()> {
+    let method = choose_method(true)?.or_else(|why| bail!(why))?;
+    let program = operator::build()?;
+    let kind = Kind::start(method, nodes)?;
+    // Its threads start in the network that this thread is in now.
+    let runtime = Runtime::new()?;
+    let outcome = runtime.block_on(stay(&kind, &program));
+    drop(runtime);
+    let stopped = kind.stop();
+    outcome.and(stopped)
+}
+
+async fn stay(kind: &Kind, program: &Path) -> Result<()> {
+    let cloud = install::emulator(kind).await?;
+    let _worker = Worker::start(&cloud.url());
+    by_hand::create_boundary(&cloud.url()).await?;
+    if let Some(enter) = kind.how_to_enter() {
+        println!("{enter}");
+    }
+    println!("export KUBECONFIG={}", kind.kubectl.kubeconfig().display());
+    let tools = [kind.kubectl.program(), kind.helm.program()];
+    let lines = by_hand::environment(&cloud.url(), program, &tools)?;
+    lines.iter().for_each(|line| println!("{line}"));
+    println!("{}", by_hand::steps(&[LOCAL, by_hand::FIRST])?);
+    eprintln!("rig: the cluster is up; Ctrl-C deletes it");
+    by_hand::until_asked_to_end().await
 }
 
 /// Shows and tests the operator on one cluster.
