@@ -82,7 +82,10 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
                     self.log("list the canaries", &failure);
                     let spec = &self.resource.spec;
                     let is_wanted = spec.health.as_ref().is_some_and(|health| health.canary.is_some());
-                    if is_wanted && failure.class == FailureClass::Denied && self.is_current(&place.bucket.name) {
+                    if is_wanted
+                        && failure.class == FailureClass::Denied
+                        && self.is_current(&place.bucket.name)
+                    {
                         let (uid, why) = (&self.resource.target.key.uid, failure.message());
                         self.cx.evidence.with(uid, |held| evidence::all_refused(held, &spec.rules, &why));
                     }
