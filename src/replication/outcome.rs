@@ -1,6 +1,6 @@
 //! The outcome of a plan.
 //!
-//! In: the result of each step. Out: which steps of the next stage may still run.
+//! In: the result of each step. Out: which steps of the next stage may still run, and the record of all steps for the report.
 
 use crate::api::DriftEntry;
 use crate::replication::failure::Failure;

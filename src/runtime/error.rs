@@ -1,4 +1,4 @@
-//! Ends a reconcile early on the side of Kubernetes.
+//! The errors of Kubernetes that end a reconcile early.
 //!
 //! In: an error of the API server, a deadline, a lost term. Out: one sentence for the log and a kind for metrics.
 

@@ -650,7 +650,7 @@ impl Observation<'_> {
         read.map(|(arn, _)| (arn.clone(), Ok(self.world.observed_key(arn)))).collect()
     }
 
-    /// The Region of a bucket, as far as S3 tells it: not to an account under which there is no client, and not of a
+    /// The Region of a bucket, as far as S3 reports it: not to an account under which there is no client, and not of a
     /// bucket that answers only where another owner is expected.
     fn seen_region(&self, bucket: &BucketRef) -> Option<&str> {
         let held = self.world.buckets.get(&bucket.name)?;

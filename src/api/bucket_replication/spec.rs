@@ -169,7 +169,7 @@ pub struct Source {
 
     /// The `AwsAccount` that the bucket is in. The operator uses its AWS identity for the bucket and the role. Absent:
     /// the `AwsAccount` named `default`. If there is none, the operator refuses the resource; only an operator that
-    /// requires no account, and has never seen one, then uses its own AWS identity.
+    /// requires no `AwsAccount`, and has never seen one, then uses its own AWS identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = v::account_ref())]

@@ -1,4 +1,4 @@
-//! What an answer says, as JSON that is the same for both implementations of the port.
+//! Turns an answer into JSON that is the same for both implementations of the port.
 //!
 //! In: answers. Out: their content, and of a failure its class: AWS words its messages as it likes. Of a write that was
 //! refused, the code too.

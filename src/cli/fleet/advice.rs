@@ -1,4 +1,4 @@
-//! What each reason means in a sentence, and the commands that show more or mend it.
+//! Explains each reason in a sentence, and gives the commands that show more or fix it.
 //!
 //! In: the reason, and the names of the resource that has it. Out: [`Advice`]. The match is exhaustive: a new reason does
 //! not compile until it has its advice. `docs/reasons.md` says the same at length.

@@ -1,4 +1,4 @@
-//! One word for the whole of a resource: what is to be seen to first.
+//! One word for the state of a whole resource, ordered by how urgently it needs a person.
 //!
 //! In: the conditions `Ready` and `Replicating`. Out: the verdict, and the condition that decides it.
 

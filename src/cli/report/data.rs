@@ -175,7 +175,7 @@ impl FleetReport {
         self.summary.wrong > 0 || !self.unknown.is_empty() || self.coverage_unknown.is_some()
     }
 
-    /// The verdict of the fleet. While something is unknown, it is not said to be well. `text`: how a name from elsewhere is
+    /// The verdict of the fleet. While something is unknown, not all is well. `text`: how a name from elsewhere is
     /// written.
     pub fn headline(&self, text: impl Fn(&str) -> String) -> String {
         let unread: Vec<String> =

@@ -1,7 +1,8 @@
 //! Decides, without a call to AWS, whether a resource may do what it asks for, and whether it owns its source.
 //!
 //! In: a resource, the accounts as the watch last saw them, and the labels of namespaces as they are now. Out: the
-//! accounts that the resource acts in, or a refusal. Before a write the accounts too are asked for as they are now.
+//! accounts that the resource acts in, or a refusal. In the first minute of a term the accounts too are read from the API
+//! server before a write, because the watch may lag.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

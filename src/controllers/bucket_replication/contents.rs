@@ -1,4 +1,4 @@
-//! The contents of places in AWS, as hashes.
+//! The contents of settings in AWS, such as a bucket's replication configuration, as hashes.
 //!
 //! In: what was observed, and the steps that were done. Out: a hash of each place that steps write to, and what was there
 //! before each write: AWS may still answer with that.

@@ -29,7 +29,7 @@ pub struct Context<C, K> {
     /// Whether another step may begin: the operator leads, and is not asked to stop.
     pub may_begin: Box<dyn Fn() -> bool + Send + Sync>,
     pub metrics: Metrics,
-    /// What is queued and what runs, for metrics and health.
+    /// When AWS was last read for each resource, for metrics and health.
     pub tracker: Arc<ReconcileTracker>,
     pub events: Arc<Events>,
 }

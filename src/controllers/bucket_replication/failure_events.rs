@@ -1,8 +1,8 @@
 //! Takes in failure events of S3, from the reader of the queue that a user sends them to.
 //!
-//! In: the body of a message. Out: the reason of the last failure in the evidence of the resource, and its status. A
-//! message says no more than why: whether objects arrive is what metrics and canaries show. An event about a resource that
-//! this process has not checked yet waits for the check.
+//! In: the body of a message. Out: the failures in the evidence of the resource, and its status. For a rule whose metrics
+//! are read, a failure event only gives the reason; for a rule without them it is the evidence of the failure. An event
+//! about a resource that this process has not checked yet waits for the check.
 
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::sweep::report_verdict;

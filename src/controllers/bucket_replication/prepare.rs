@@ -1,7 +1,7 @@
 //! Makes the first write to AWS safe.
 //!
-//! In: the steps that are about to be executed. Out: the object and its accounts are live, the object has the finalizer, and
-//! its status names what the steps may make; or the check stops.
+//! In: the steps that are about to be executed. Out: the object is live, and so are its accounts in the first minute of a
+//! term; the object has the finalizer, and its status names what the steps may make. Or the check stops.
 
 use crate::api::{BucketReplicationStatus, FINALIZER, ManagementPolicy};
 use crate::controllers::bucket_replication::authorize::require_current_accounts;

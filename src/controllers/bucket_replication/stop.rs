@@ -1,7 +1,7 @@
 //! The reasons why a check stops early.
 //!
-//! In: a refusal, a failure of AWS, or an error of Kubernetes. Out: [`Stop`], by which the reconcile reports a refusal,
-//! tries again, or leaves an object that changed meanwhile to its next reconcile.
+//! In: a refusal, a failure of AWS, an old answer of AWS, or an error of Kubernetes. Out: [`Stop`], by which the reconcile
+//! reports a refusal, tries again, or leaves an object that changed meanwhile to its next reconcile.
 
 use std::time::Duration;
 

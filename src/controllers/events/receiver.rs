@@ -1,7 +1,8 @@
 //! Reads the queues while the process leads.
 //!
-//! In: the queues, by the port to AWS. Out: each message dispatched, and deleted once its checks are queued. A crash in
-//! between loses nothing: the message comes again, and a new leader checks every resource anyway.
+//! In: the queues, by the port to AWS. Out: each message dispatched, and deleted once its checks are queued. A crash before
+//! the deletion loses nothing, because the message comes again. A crash after it loses the checks, so that a new leader
+//! polls every resource until events have proved their origins again.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use crate::ports::Cloud;
 use crate::replication::backfill::JobAddress;
 use crate::replication::{Accounts, Refusal};
 
-/// Clients for the place of a job.
+/// Clients for the account and Region of a job.
 ///
 /// # Errors
 /// When its `AwsAccount` is gone, or AWS does not let the operator in.

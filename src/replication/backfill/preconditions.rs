@@ -1,4 +1,4 @@
-//! Why a backfill does not begin yet.
+//! Decides whether a backfill may begin, or why it does not begin yet.
 //!
 //! In: the backfill, its replication and the other backfills as the watches last saw them, and the accounts. Out: the
 //! source bucket and where its job is to be made, or a refusal that says what to do. No call to AWS is made before all

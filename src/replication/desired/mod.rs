@@ -27,7 +27,7 @@ use crate::replication::resource::Replication;
 /// The service that assumes the role.
 pub const S3: &str = "s3.amazonaws.com";
 
-/// What AWS shall hold.
+/// The state that AWS has to hold.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Desired {
     pub source: DesiredBucket,

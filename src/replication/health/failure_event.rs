@@ -1,7 +1,7 @@
 //! Failure events of S3: why an operation failed.
 //!
-//! In: the body of a message, as S3 sends it to a queue that the user chose. Out: the failures in it. And for each reason
-//! that S3 documents, what it means and what to do.
+//! In: the body of a message, as S3 sends it to a queue that the user chose. Out: the failures in it; and for each reason
+//! that S3 documents, its meaning and its remedy.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/replication-metrics-events.html>
 

@@ -1,7 +1,6 @@
 //! Events on a resource, such as `Applied` and `DriftCorrected`.
 //!
-//! In: a plan, what became of it, and the status before and after. Out: the events to publish; an unchanged state has
-//! none.
+//! In: a plan, its outcome, and the status before and after. Out: the events to publish; an unchanged state has none.
 
 use crate::api::{BucketReplicationStatus, ConditionType, DriftEntry, Reason};
 use crate::replication::outcome::Outcome;

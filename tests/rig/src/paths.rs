@@ -106,8 +106,8 @@ pub fn prune() {
 fn remove_data_of_dead_processes(data: &Path) {
     let Ok(entries) = fs::read_dir(data) else { return };
     for entry in entries.flatten() {
-        let owner = owner(&entry.file_name().to_string_lossy());
-        if owner.is_some_and(|owner| !is_alive(owner)) {
+        let process = owner(&entry.file_name().to_string_lossy());
+        if process.is_some_and(|process| !is_alive(process)) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

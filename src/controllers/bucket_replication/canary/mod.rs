@@ -1,4 +1,4 @@
-//! The canaries of a resource, beside its checks: sweep → go on with those on their way → write the next.
+//! The canaries of a resource, beside its checks: list leftovers → go on with canaries on their way → write the next.
 //!
 //! In: a resource that was checked, or whose canary is due between two checks. Out: evidence in the store, the places
 //! in the status, and when to go on. `replication::health::canary` decides which canaries there are, and when one may

@@ -1,6 +1,6 @@
-//! Asks whether the accounts of a resource still allow what they allowed when a turn began.
+//! Decides again, within a round of canaries, whether the `AwsAccount`s of a resource still allow them.
 //!
-//! In: a resource. Out: its accounts by the objects and labels of now, or why it has none.
+//! In: a resource. Out: its accounts by the cache and the live labels of namespaces, or why it has none.
 
 use crate::api::BucketReplicationStatus;
 use crate::controllers::bucket_replication::authorize::{NamespaceLabels, authorize, resolve};

@@ -71,7 +71,7 @@ fn differs(call: &Call, then: &World, now: &World) -> bool {
             held(then) != held(now)
         }
         Call::DescribeJob(id) => then.jobs.held.get(id) != now.jobs.held.get(id),
-        // S3 that forgets tokens lists every job: nobody could tell apart what it forgot and did not list.
+        // S3 that forgets tokens lists every job: nobody could distinguish what it forgot from what it did not list.
         Call::FindJob => {
             let known = |world: &World| world.jobs.held.keys().cloned().collect::<Vec<_>>();
             !now.jobs.forgets_tokens && known(then) != known(now)

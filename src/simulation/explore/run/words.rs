@@ -1,4 +1,4 @@
-//! Names calls for replays, and puts into a sentence what becomes of a call.
+//! Names calls for replays, and describes in a sentence how a call ends.
 //!
 //! In: a call, and what became of it. Out: its name; the sentence, which is empty for a read that is answered.
 

@@ -182,7 +182,7 @@ async fn break_things(stage: &mut Stage<'_>) -> Result<Vec<Drift>> {
     see_drifts(stage, "policy", &drifts).await?;
     stage.step(
         "Someone suspends the destination's versioning",
-        "S3 allows that and fails to replicate from then on, without telling anyone.",
+        "S3 allows that and fails to replicate from then on, without an error.",
     );
     stage.show(&format!(
         "(as `aws s3api put-bucket-versioning` does, with Status=Suspended, on {destination})"
