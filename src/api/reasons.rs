@@ -145,6 +145,11 @@ impl Reason {
         )
     }
 
+    /// Whether something in AWS is not the resource's own, as far as AWS shows. AWS may still show what was removed.
+    pub fn is_foreign(self) -> bool {
+        matches!(self, Reason::ForeignRole | Reason::ForeignConfiguration)
+    }
+
     /// Whether the operator tries again automatically and soon (`Reconciling`), or waits for someone (`Stalled`). A
     /// missing bucket or role and a denied action are tried again soon, because they are often created or granted a
     /// moment after the resource.

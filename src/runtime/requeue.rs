@@ -1,7 +1,8 @@
 //! Decides how long a resource waits for its next check, by the reason of the last one, such as `Throttled`.
 //!
 //! In: the reason that a try ended with, and the interval of the object. Out: the pause. Transient failures back off
-//! exponentially, by reason and with jitter; everything else is checked again after the interval, or at its next turn.
+//! exponentially, by reason and with jitter; everything else is checked again after the interval, or at its next turn. What AWS
+//! may still show of a thing that was removed a moment ago is looked at again soon for about a minute.
 //! The backoff of a reason is set here. Calls back off elsewhere: one call is tried again by the SDK
 //! (`aws/connector.rs`), and `aws/account/circuit_breaker.rs` makes no calls for a while to a service that throttles.
 
@@ -13,6 +14,17 @@ use crate::backoff::doubling;
 
 /// The longest pause after a transient failure.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(5 * 60);
+
+/// The first looks again at something foreign, until AWS no longer answers from before its removal: a resource is often
+/// deleted and made again at once, or takes over a source whose owner was deleted. Together they last a minute.
+const LOOKS_AGAIN: [Duration; 6] = [
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(15),
+    Duration::from_secs(15),
+    Duration::from_secs(15),
+];
 
 /// The backoff of one object.
 #[derive(Debug, Default)]
@@ -34,6 +46,9 @@ impl RequeueBackoff {
 
     /// The same, for an object whose periodic checks have their own times: `turn` is how long it waits for the next one.
     pub fn after_or(&mut self, reason: Reason, interval: Duration, turn: Duration) -> Duration {
+        if reason.is_foreign() {
+            return self.look_again(reason).map_or(turn, |pause| pause.min(turn));
+        }
         if !reason.is_transient() {
             self.failing.clear();
             return turn;
@@ -43,6 +58,15 @@ impl RequeueBackoff {
         let pause = doubling(first, *earlier, MAX_BACKOFF.min(interval));
         *earlier = earlier.saturating_add(1);
         pause + first.mul_f64(fastrand::f64())
+    }
+
+    /// The pause before something foreign is looked at again soon. `None`: it was, often enough.
+    fn look_again(&mut self, reason: Reason) -> Option<Duration> {
+        self.failing.retain(|held, _| *held == reason);
+        let earlier = self.failing.entry(reason).or_default();
+        let pause = LOOKS_AGAIN.get(usize::try_from(*earlier).ok()?)?;
+        *earlier = earlier.saturating_add(1);
+        Some(*pause)
     }
 }
 
@@ -94,8 +118,9 @@ mod tests {
     #[test]
     fn any_interval_can_be_waited_for() {
         let mut backoff = RequeueBackoff::default();
-        assert_eq!(backoff.after(Reason::ForeignRole, Duration::MAX), Duration::MAX);
+        assert_eq!(backoff.after(Reason::NotAllowed, Duration::MAX), Duration::MAX);
         assert!(backoff.after(Reason::Progressing, Duration::MAX) < Duration::from_secs(3));
+        assert_eq!(backoff.after(Reason::NotAllowed, Duration::ZERO), Duration::ZERO);
         assert_eq!(backoff.after(Reason::ForeignRole, Duration::ZERO), Duration::ZERO);
     }
 
@@ -103,8 +128,24 @@ mod tests {
     fn lasting_failures_are_checked_again_after_the_interval() {
         let mut backoff = RequeueBackoff::default();
         for _ in 0..5 {
-            let next = backoff.after(Reason::ForeignRole, INTERVAL);
+            let next = backoff.after(Reason::NotAllowed, INTERVAL);
             assert!(next >= INTERVAL && next <= INTERVAL.mul_f64(1.1), "{next:?}");
+        }
+    }
+
+    #[test]
+    fn something_foreign_is_looked_at_again_for_a_minute_and_then_after_the_interval() {
+        for reason in [Reason::ForeignRole, Reason::ForeignConfiguration] {
+            let mut backoff = RequeueBackoff::default();
+            let soon: Duration = (0..LOOKS_AGAIN.len()).map(|_| backoff.after(reason, INTERVAL)).sum();
+            assert!(soon >= Duration::from_secs(55) && soon <= Duration::from_secs(60), "{soon:?}");
+            assert!(backoff.after(reason, INTERVAL) >= INTERVAL);
+            assert!(backoff.after(reason, INTERVAL) >= INTERVAL, "it stays so");
+            backoff.after(Reason::Applied, INTERVAL);
+            assert!(
+                backoff.after(reason, INTERVAL) < Duration::from_secs(3),
+                "something else that is foreign"
+            );
         }
     }
 }

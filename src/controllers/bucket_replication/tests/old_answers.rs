@@ -479,3 +479,69 @@ fn a_change_that_began_beside_a_denied_read_is_written_once_whatever_is_answered
         assert_eq!(scene.reason(), "AccessDenied", "{}", part.0);
     }
 }
+/// Reconciles when it is due, and not because it was asked for, until the resource is Ready. Returns after how long.
+fn until_ready(scene: &mut Scene, name: &str, what: &str) -> Duration {
+    let mut waited = Duration::ZERO;
+    for _ in 0..60 {
+        let next = scene.check_of(name).flatten().unwrap_or_default();
+        let status = scene.object_of(name).unwrap_or_default()["status"].clone();
+        if condition(&status, "Ready")["reason"] == "Applied" {
+            return waited;
+        }
+        waited += next;
+        scene.clock.advance(next);
+    }
+    panic!("{what}: {:#}", scene.object_of(name).unwrap_or_default()["status"]);
+}
+
+/// AWS answers with a former state from now on.
+fn answer_with(scene: &Scene, then: World, part: &Part) {
+    let now = scene.world();
+    scene.cloud.with(|world| *world = then);
+    old(scene, part, 12, false);
+    scene.cloud.with(|world| *world = now);
+}
+
+#[test]
+fn a_resource_that_is_made_again_at_once_is_ready_within_a_minute_whatever_is_left_of_the_former_one_in_answers()
+ {
+    for part in &PARTS {
+        let (mut scene, spec) = two_destinations();
+        scene.apply(spec.clone());
+        scene.check();
+        scene.clock.advance(Duration::from_secs(120));
+        scene.check();
+        let then = scene.world();
+        scene.delete();
+        scene.check();
+        assert_eq!(scene.object(), None, "{}", part.0);
+        answer_with(&scene, then, part);
+        scene.apply(spec);
+        let waited = until_ready(&mut scene, NAME, part.0);
+        assert!(waited <= Duration::from_secs(60), "{}: {waited:?}", part.0);
+        scene.clock.advance(Duration::from_secs(120));
+        scene.check();
+        require_ready(&scene, part.0);
+        assert_eq!(scene.status()["configuration"], "Created", "{}", part.0);
+    }
+}
+
+#[test]
+fn a_resource_that_takes_over_a_source_is_ready_within_a_minute_although_s3_shows_the_former_configuration() {
+    let mut scene = Scene::settled();
+    let mut second = spec();
+    second["role"]["name"] = json!("second-role");
+    second["rules"][0]["filter"] = json!({"prefix": "logs/"});
+    scene.clock.advance(Duration::from_secs(10));
+    scene.apply_as("second", second);
+    scene.check_of("second");
+    scene.clock.advance(Duration::from_secs(120));
+    let then = scene.world();
+    scene.delete();
+    scene.check();
+    assert_eq!(scene.object(), None);
+    answer_with(&scene, then, PARTS.last().unwrap());
+    let waited = until_ready(&mut scene, "second", "the successor");
+    assert!(waited <= Duration::from_secs(60), "{waited:?}");
+    assert!(scene.world().role(HERE, "orders-role").is_none());
+}
