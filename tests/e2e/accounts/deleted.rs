@@ -122,7 +122,11 @@ async fn a_resource_deleted_after_its_account_waits_for_it_and_then_leaves_nothi
         let object = world.wait(name, waits, "to wait with its deletion").await?;
         assert_eq!(reason(&object["status"], "Ready"), "AccountNotFound");
         let text = message(&object["status"], "Ready");
-        for part in [&format!("AwsAccount {}", there.name), "create it again", "deletionPolicy: Retain"] {
+        for part in [
+            &format!("AwsAccount {}", there.name),
+            "create the AwsAccount again",
+            r#"{"deletionPolicy":"Retain"}"#,
+        ] {
             ensure!(text.contains(part), "{part} is not in: {text}");
         }
         assert!(
