@@ -28,7 +28,7 @@ use crate::replication::diff;
 use crate::replication::observed::ObservedRole;
 use crate::replication::outcome::Outcome;
 use crate::replication::part::part_settles;
-use crate::replication::plan::lacks::lacking;
+use crate::replication::plan::lacks::{lacking, unconfirmed};
 use crate::replication::plan::transition::{TransitionPolicies, exact_while_unread};
 use crate::replication::plan::unread::{
     PolicyToWrite, awaits_boundary, keeps_all, may_begin_change, may_delete_roles, may_not_use_role,
@@ -134,7 +134,9 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     let drift = observes || input.was_applied();
     let refused = refusals(input, &differences);
     // What was applied stays believed of a part that cannot be read now, so that it holds back only what needs it.
-    let is_aside = !differences.is_empty() && (input.was_applied() || may_begin_change(input));
+    // A changed spec may name a bucket of somebody else: nothing is written for one before its owner is known.
+    let may_begin = may_begin_change(input) && unconfirmed(input).next().is_none();
+    let is_aside = !differences.is_empty() && (input.was_applied() || may_begin);
     let stops = refused.iter().any(|(scope, _)| *scope == HeldBack::All || !is_aside);
     let refused = refused.into_iter().map(|(_, refusal)| refusal).collect();
     let steps = match !stops && (!observes || is_on(Mutant::WriteInObserve)) {

@@ -154,7 +154,9 @@ async fn adopted_roles_and_configurations_are_deleted_with_the_resource() -> Res
     let adopted = scene.world.wait_ready(NAME).await?;
     assert_eq!(scene.rules_and_role().await?, by_operator());
     let uid = adopted["metadata"]["uid"].as_str().context("no UID")?;
-    assert_eq!(scene.all_role_tags(ROLE).await?, scene.tags_of(&scene.cluster().await?, uid).await);
+    let mut tags = scene.tags_of(&scene.cluster().await?, uid).await;
+    tags.insert("s3replication.dev/adopted".to_owned(), "true".to_owned());
+    assert_eq!(scene.all_role_tags(ROLE).await?, tags);
     assert_eq!(adopted["status"]["role"], json!({"arn": role, "managed": true}));
     assert_eq!(adopted["status"]["configuration"], "Adopted");
     assert_eq!(adopted["status"]["lastCorrection"], Value::Null, "taking over corrects no drift");

@@ -99,6 +99,9 @@ impl Teams {
         });
         teams.account("blue", &blue).await?;
         teams.account("red", &red).await?;
+        for name in ["boundary", "tighter"] {
+            world.boundary(&world.account, name).await?;
+        }
         // The same with no path imposed, and with a boundary.
         let mut free = red.clone();
         set(&mut free, "roles", Value::Null);

@@ -46,7 +46,13 @@ async fn kubectl_get_shows_what_matters() -> Result<()> {
         ("IN SYNC", "True"),
         ("REPLICATING", "Unknown"),
     ];
-    let wide = [("LATENCY", ""), ("RULES", "1"), ("ROLE", role.as_str()), ("MESSAGE", text.as_str())];
+    let wide = [
+        ("OBJECTS", "NoEvidence"),
+        ("LATENCY", ""),
+        ("RULES", "1"),
+        ("ROLE", role.as_str()),
+        ("MESSAGE", text.as_str()),
+    ];
     let shown = |args: &[&str]| -> Result<Vec<(String, String)>> {
         let mut cells = columns(&kubectl(&scene.world, args)?);
         let age = cells.iter().position(|(name, _)| name == "AGE").context("no AGE")?;
@@ -58,7 +64,11 @@ async fn kubectl_get_shows_what_matters() -> Result<()> {
         table.iter().map(|(n, c)| ((*n).to_owned(), (*c).to_owned())).collect::<Vec<_>>()
     };
     assert_eq!(shown(&["get", "br"])?, pairs(&narrow));
-    assert_eq!(shown(&["get", "br", "-o", "wide"])?, pairs(&[&narrow[..], &wide[..]].concat()));
+    let mut shown_wide = shown(&["get", "br", "-o", "wide"])?;
+    let (last, why) = shown_wide.pop().context("no column")?;
+    assert_eq!(last, "OBJECTS MESSAGE");
+    assert!(why.starts_with("nothing shows whether objects arrive"), "{why}");
+    assert_eq!(shown_wide, pairs(&[&narrow[..], &wide[..]].concat()));
     for category in ["aws", "s3"] {
         assert!(
             String::from_utf8_lossy(&kubectl(&scene.world, &["get", category])?.stdout).contains(NAME),

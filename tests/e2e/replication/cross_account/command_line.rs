@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use rig::world::World;
 use serde_json::{Value, json};
 
@@ -127,6 +127,11 @@ async fn a_bucket_of_an_account_is_imported_as_its_identity_and_changes_nothing(
         let (code, planned) = plan(world, &text).await?;
         assert_eq!(code, Some(0), "{planned}");
     }
+    // Buckets that have a resource are left out.
+    let retain = Patch::Merge(json!({"spec": {"deletionPolicy": "Retain"}}));
+    world.api().patch("back", &PatchParams::default(), &retain).await?;
+    world.api().delete("back", &DeleteParams::default()).await?;
+    world.wait_gone("back").await?;
     let output = person(world).run(["import", "--all", "--account", &two.abroad], "").await?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let sources: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# Bucket ")).collect();

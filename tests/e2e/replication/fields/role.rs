@@ -128,10 +128,7 @@ async fn boundary_and_tags_of_the_role_are_set_changed_and_removed() -> Result<(
     assert_eq!(orders.role("orders-role").await?.path(), "/s3-replication/");
     assert_eq!(boundary().await?, None);
     for name in ["one", "two"] {
-        let document = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
-        let create =
-            orders.world.iam().create_policy().policy_name(name).policy_document(document.to_string());
-        let arn = create.send().await?.policy.and_then(|p| p.arn).context("no policy")?;
+        let arn = orders.world.boundary(&orders.world.account, name).await?;
         orders.change_spec(&[("role.permissionsBoundary", json!(arn))]).await?;
         assert_eq!(boundary().await?, Some(arn));
     }

@@ -61,6 +61,13 @@ impl World {
         Ok(role.arn().to_owned())
     }
 
+    /// Creates a policy that allows everything, for a permissions boundary. Returns its ARN.
+    pub async fn boundary(&self, account: &str, name: &str) -> Result<String> {
+        let create = self.as_account(account).iam().create_policy().policy_name(name);
+        let created = create.policy_document(ALLOW_ALL).send().await?;
+        created.policy.and_then(|policy| policy.arn).context("the emulator named no ARN of the policy")
+    }
+
     /// Creates a queue, and has events sent to it of all changes that come through the proxy. Returns its URL.
     pub async fn event_queue(&self) -> Result<String> {
         let sqs = self.as_account(&self.account).sqs("us-east-1");
