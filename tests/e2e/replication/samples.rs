@@ -133,12 +133,12 @@ async fn applied(file: &PathBuf) -> Result<()> {
         text = text.replace(&name, &bucket);
     }
     text = with_keys(&world, text.replace(OWN, &world.account).replace(OTHER, &other)).await?;
+    for boundary in ["boundary", "s3-replication-boundary"] {
+        world.boundary(&world.account, boundary).await?;
+    }
     match sample {
         Some("existing-role") => prepare_role(&world, "/platform/", "s3-replication").await?,
-        Some("accounts") => {
-            world.boundary(&world.account, "s3-replication-boundary").await?;
-            text = with_accounts(&world, &other, text).await?;
-        }
+        Some("accounts") => text = with_accounts(&world, &other, text).await?,
         Some("adopt") => prepare_role(&world, "/s3-replication/", "made-by-hand").await?,
         _ => {}
     }
