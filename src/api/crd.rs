@@ -41,9 +41,9 @@ pub fn replication_backfill() -> Result<CustomResourceDefinition, serde_json::Er
     finished(ReplicationBackfill::crd(), &[ConditionType::Ready])
 }
 
-/// Adds a default status, so that these conditions of a resource, `Ready` first, are `Unknown` from the moment it exists, before the operator has
-/// seen it. `kubectl wait` and kstatus are then right in the first second too. The Gateway API and Flux follow the same
-/// convention.
+/// Adds a default status, so that these conditions of a resource, `Ready` first, are `Unknown` from the moment it
+/// exists, before the operator has seen it. `kubectl wait` and kstatus are then right in the first second too. The
+/// Gateway API and Flux follow the same convention.
 fn finished(
     derived: CustomResourceDefinition,
     unknown: &[ConditionType],

@@ -109,8 +109,8 @@ pub fn bucket_region<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
     in_header.filter(is_known).or_else(|| in_body().filter(is_known)).or_else(in_endpoint).or_else(in_message)
 }
 
-/// The Region in the one answer that names it in a sentence alone: `The me-south-1 location constraint is incompatible for the
-/// region specific endpoint this request was sent to.` Buckets of us-east-1 have no constraint
+/// The Region in the one answer that names it in a sentence alone: `The me-south-1 location constraint is incompatible
+/// for the region specific endpoint this request was sent to.` Buckets of us-east-1 have no constraint
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>).
 fn region_of_constraint(message: &str) -> Option<String> {
     let (named, _) = message.strip_prefix("The ")?.split_once(" location constraint is incompatible")?;
@@ -126,9 +126,9 @@ pub fn region_named_by(failure: &Failure) -> Option<&str> {
     failure.detail.strip_prefix(ELSEWHERE).filter(|_| failure.class == FailureClass::WrongRegion)
 }
 
-/// Says that a Region may be the reason why AWS does not accept credentials: it accepts none where the account has not enabled
-/// the Region (<https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html>). `home`: the Region of the
-/// environment, in which AWS has accepted them.
+/// Says that a Region may be the reason why AWS does not accept credentials: it accepts none where the account has not
+/// enabled the Region (<https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html>). `home`: the
+/// Region of the environment, in which AWS has accepted them.
 pub fn name_region(failure: Failure, region: &str, home: &str) -> Failure {
     let may_be_disabled = matches!(
         failure.code.as_str(),

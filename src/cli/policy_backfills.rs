@@ -21,7 +21,8 @@ pub struct Needed {
     pub operator: Vec<Statement>,
 }
 
-/// Works it out for the backfills among these that refer to a replication. `region`: of its source, where the spec names none.
+/// Works it out for the backfills among these that refer to a replication. `region`: of its source, where the spec
+/// names none.
 pub fn needed(
     resource: &BucketReplication,
     backfills: &[ReplicationBackfill],

@@ -57,8 +57,9 @@ pub fn holds(policy: Option<&Value>, sid: &str) -> bool {
 
 /// A policy with the statements of this Sid replaced by these, and all others as they were. `None`: nothing is left.
 ///
-/// Statements that an operator wrote for roles that were all deleted since are left out: they grant nothing, and S3 refuses every
-/// policy that holds one. Of several replications whose roles were deleted, each would otherwise wait for the others.
+/// Statements that an operator wrote for roles that were all deleted since are left out: they grant nothing, and S3
+/// refuses every policy that holds one. Of several replications whose roles were deleted, each would otherwise wait for
+/// the others.
 pub fn merged(policy: Option<&Value>, sid: &str, statements: &[Statement]) -> Option<Value> {
     let mut merged =
         policy.cloned().unwrap_or_else(|| json!({"Version": PolicyDocument::new(Vec::new()).version}));
@@ -75,8 +76,8 @@ pub fn merged(policy: Option<&Value>, sid: &str, statements: &[Statement]) -> Op
     Some(merged)
 }
 
-/// The statements that admit a role, by its ARN, to a bucket, by its ARN, and every other principal that the statements of this
-/// Sid admit. `None`: the role is admitted as `exact` says, or they would take something away.
+/// The statements that admit a role, by its ARN, to a bucket, by its ARN, and every other principal that the statements
+/// of this Sid admit. `None`: the role is admitted as `exact` says, or they would take something away.
 pub fn expanded(
     policy: Option<&Value>,
     sid: &str,

@@ -67,8 +67,8 @@ impl FailureClass {
 }
 
 /// The kinds of policies that AWS names where it denies, with what helps
-/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>). A permission for the operator's identity
-/// does not help against any of them.
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>). A permission for the
+/// operator's identity does not help against any of them.
 const CULPRITS: [(&str, &str); 8] = [
     (
         "service control policy",

@@ -5,6 +5,7 @@
 //! read does not hide the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::Value;
 use strum::IntoStaticStr;
@@ -13,6 +14,9 @@ use crate::iam::Partition;
 use crate::replication::configuration::Configuration;
 use crate::replication::failure::Failure;
 use crate::replication::resource_id::ResourceId;
+
+/// How long after a write AWS may still answer from before it. AWS states no bound; a minute is the choice of this project.
+pub const SHOWN_AFTER: Duration = Duration::from_secs(60);
 
 /// The outcome of one read.
 pub type Read<T> = Result<T, Failure>;

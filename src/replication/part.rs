@@ -1,8 +1,9 @@
 //! Cuts the write of a configuration down to the rules that need no step that failed.
 //!
-//! In: the write of a configuration with what its rules lack, and the steps that were not done. Out: the write of its other rules. A rule that waits
-//! stays as it is in AWS, or is left out: no rule is written that S3 could not follow yet. While the spec changes, no rule is
-//! taken away either, so that what replicates to the former destination goes on.
+//! In: the write of a configuration with what its rules lack, and the steps that were not done. Out: the write of its
+//! other rules. A rule that waits stays as it is in AWS, or is left out: no rule is written that S3 could not follow
+//! yet. While the spec changes, no rule is taken away either, so that what replicates to the former destination goes
+//! on.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! A part of AWS that is read and written as a whole, such as the replication configuration of a bucket.
 //!
-//! In: the kind of resource and its name. Out: a number, which is equal for the same place. It is a hash, because the operator
-//! remembers some for each resource after a write: two places with one hash cost at most a needless pause.
+//! In: the kind of resource and its name. Out: a number, which is equal for the same place. It is a hash, because the
+//! operator remembers some for each resource after a write: two places with one hash cost at most a needless pause.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

@@ -160,8 +160,8 @@ pub fn is_owner_tag(key: &str) -> bool {
     key.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The tag of a role that a resource took over. It goes along with the role, so that a deletion knows that the operator did not
-/// make it, whatever became of the status.
+/// The tag of a role that a resource took over. It goes along with the role, so that a deletion knows that the operator
+/// did not make it, whatever became of the status.
 pub fn adopted_tag() -> (String, String) {
     (tag("adopted"), "true".to_owned())
 }

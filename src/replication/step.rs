@@ -12,7 +12,7 @@ use crate::iam::document::Statement;
 use crate::replication::bucket::BucketAddress;
 use crate::replication::configuration::Configuration;
 use crate::replication::lacking::Lacking;
-use crate::replication::resource_id::names_owner;
+use crate::replication::resource_id::{is_adopted, names_owner};
 
 /// The value that stands for nothing in `want` and `got` of a difference.
 pub const ABSENT: &str = "absent";
@@ -176,8 +176,8 @@ impl Step {
                 | Step::DeleteRole { .. },
                 Step::PutReplication { .. } | Step::DeleteReplication { .. },
             ) => true,
-            // S3 refuses a policy with a principal that does not exist. So it would refuse every later policy of a bucket whose
-            // policy still names a role that is gone, its owner's too.
+            // S3 refuses a policy with a principal that does not exist. So it would refuse every later policy of a
+            // bucket whose policy still names a role that is gone, its owner's too.
             (Step::PutBucketPolicy { .. }, Step::CreateRole { .. })
             | (Step::DeleteRole { .. }, Step::PutBucketPolicy { .. }) => true,
             // A role gets no permissions before it has the boundary that is imposed on it.
@@ -197,8 +197,13 @@ impl Step {
         }
     }
 
-    /// Whether some of the rules that this step writes may not be written: S3 does not confirm whose their destinations are, or
-    /// nothing shows that the role lets objects through to them.
+    /// Whether this step takes over a role that the operator did not make.
+    pub fn takes_over(&self) -> bool {
+        matches!(self, Step::TagRole { tags, .. } if is_adopted(tags))
+    }
+
+    /// Whether some of the rules that this step writes may not be written: S3 does not confirm whose their destinations
+    /// are, or nothing shows that the role lets objects through to them.
     pub fn is_refused_in_part(&self) -> bool {
         let Step::PutReplication { lacking, .. } = self else { return false };
         !lacking.unconfirmed.is_empty() || !lacking.unseen.is_empty()

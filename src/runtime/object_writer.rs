@@ -41,8 +41,8 @@ impl ObjectWriter {
         }
     }
 
-    /// Tests the UID, the generation where one is given, and the finalizers as they were read. Where there were none, the test is that there still are
-    /// none: adding to an absent list would replace one that appeared meanwhile.
+    /// Tests the UID, the generation where one is given, and the finalizers as they were read. Where there were none,
+    /// the test is that there still are none: adding to an absent list would replace one that appeared meanwhile.
     async fn set_finalizers(
         &self,
         object: &ObjectKey,

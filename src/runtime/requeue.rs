@@ -1,10 +1,10 @@
 //! Decides how long a resource waits for its next check, by the reason of the last one, such as `Throttled`.
 //!
 //! In: the reason that a try ended with, and the interval of the object. Out: the pause. Transient failures back off
-//! exponentially, by reason and with jitter; everything else is checked again after the interval, or at its next turn. What AWS
-//! may still show of a thing that was removed a moment ago is looked at again soon for about a minute.
-//! The backoff of a reason is set here. Calls back off elsewhere: one call is tried again by the SDK
-//! (`aws/connector.rs`), and `aws/account/circuit_breaker.rs` makes no calls for a while to a service that throttles.
+//! exponentially, by reason and with jitter; everything else is checked again after the interval, or at its next turn.
+//! What AWS may still show of a thing that was removed a moment ago is looked at again soon for about a minute. The
+//! backoff of a reason is set here. Calls back off elsewhere: one call is tried again by the SDK (`aws/connector.rs`),
+//! and `aws/account/circuit_breaker.rs` makes no calls for a while to a service that throttles.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -62,7 +62,7 @@ impl RequeueBackoff {
 
     /// The pause before something foreign is looked at again soon. `None`: it was, often enough.
     fn look_again(&mut self, reason: Reason) -> Option<Duration> {
-        self.failing.retain(|held, _| *held == reason);
+        self.failing.retain(|held, _| held.is_foreign());
         let earlier = self.failing.entry(reason).or_default();
         let pause = LOOKS_AGAIN.get(usize::try_from(*earlier).ok()?)?;
         *earlier = earlier.saturating_add(1);
@@ -146,6 +146,18 @@ mod tests {
                 backoff.after(reason, INTERVAL) < Duration::from_secs(3),
                 "something else that is foreign"
             );
+        }
+    }
+
+    #[test]
+    fn foreign_things_that_alternate_are_not_looked_at_soon_for_ever() {
+        let mut backoff = RequeueBackoff::default();
+        for _ in 0..LOOKS_AGAIN.len() {
+            backoff.after(Reason::ForeignRole, INTERVAL);
+            backoff.after(Reason::ForeignConfiguration, INTERVAL);
+        }
+        for reason in [Reason::ForeignRole, Reason::ForeignConfiguration] {
+            assert!(backoff.after(reason, INTERVAL) >= INTERVAL, "{reason:?}");
         }
     }
 }

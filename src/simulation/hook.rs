@@ -118,8 +118,8 @@ impl Call {
         })
     }
 
-    /// The right in Kubernetes that the call needs, where it is made for an object of a kind; `None`: it is a call to AWS, or an
-    /// event, on which nothing depends.
+    /// The right in Kubernetes that the call needs, where it is made for an object of a kind; `None`: it is a call to
+    /// AWS, or an event, on which nothing depends.
     pub fn right(&self, kind: &str) -> Option<&'static str> {
         let named = match self {
             Call::Live(kind) => kind.as_str(),

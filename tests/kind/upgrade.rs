@@ -86,10 +86,11 @@ pub fn from_the_release_before(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// The chart and the definitions are those of the former release, and so are the objects and what they stand for in AWS, which
-/// its program has made (`tests/upgrade`). The program itself is not in this tree: its release has no pods. The API server
-/// gives the objects new UIDs, so that these are replaced in the tags of the roles. The test shows that one `helm upgrade`
-/// replaces the definitions under the objects, starts pods that take them over, and takes nothing away in AWS.
+/// The chart and the definitions are those of the former release, and so are the objects and what they stand for in
+/// AWS, which its program has made (`tests/upgrade`). The program itself is not in this tree: its release has no pods.
+/// The API server gives the objects new UIDs, so that these are replaced in the tags of the roles. The test shows that
+/// one `helm upgrade` replaces the definitions under the objects, starts pods that take them over, and takes nothing
+/// away in AWS.
 pub fn of_what_the_former_release_left(cluster: &Cluster) -> Result<()> {
     cluster.block_on(async {
         let state = FormerState::read("without-accounts")?;

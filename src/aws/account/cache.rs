@@ -142,8 +142,8 @@ impl Buckets {
         self.object_lock.0.invalidate(bucket).await;
     }
 
-    /// Whether S3 is to be asked again whose a bucket is, after it denied an answer. A right that was granted meanwhile must not
-    /// stay unseen, and asking at each check would cost a call at each.
+    /// Whether S3 is to be asked again whose a bucket is, after it denied an answer. A right that was granted meanwhile
+    /// must not stay unseen, and asking at each check would cost a call at each.
     pub async fn asks_owner_again(&self, bucket: &BucketKey, fresh: bool) -> bool {
         let asks = fresh || !self.denied_owners.contains_key(bucket);
         if asks {

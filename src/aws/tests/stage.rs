@@ -252,7 +252,8 @@ impl Stage {
     }
 
     /// Does what S3 does and the emulator does not: in bucket policies it shows an id in the place of a role that was
-    /// deleted (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html>).
+    /// deleted
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html>).
     async fn show_dead_principals(&self, _role: &str) {
         for bucket in [&self.names.orders, &self.names.copies, &self.names.replicas] {
             let policy = self.simulated.with(|world| world.buckets.get(bucket)?.policy.clone());

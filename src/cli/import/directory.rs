@@ -1,8 +1,9 @@
 //! `import --all --output-dir`: a file for each bucket, and an index of what was taken, what was not and why.
 //!
-//! In: the manifest of each bucket, or why there is none, and whether the cluster was asked for its resources. Out: files whose
-//! names, order and content depend on AWS and on those resources alone, so that a second run changes no byte. A file that someone has edited is left, unless the user says otherwise. A file of an
-//! earlier run whose bucket is not taken any more is named and left: applied, it would restore what someone removed.
+//! In: the manifest of each bucket, or why there is none, and whether the cluster was asked for its resources. Out:
+//! files whose names, order and content depend on AWS and on those resources alone, so that a second run changes no
+//! byte. A file that someone has edited is left, unless the user says otherwise. A file of an earlier run whose bucket
+//! is not taken any more is named and left: applied, it would restore what someone removed.
 
 use std::collections::BTreeSet;
 use std::fs;

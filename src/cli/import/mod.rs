@@ -250,17 +250,15 @@ async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<Impo
     let buckets: Vec<BucketRef> = found.flat_map(|(name, found)| buckets_of(name, found)).collect();
     let known = &versionings(aws, buckets).await;
     let imported = stream::iter(held).map(|ListedBucket { name: bucket, configuration }| async move {
-        let manifest = match configuration {
-            Ok(None) => return None,
-            _ if target.owner_of(&bucket).is_some() => {
-                Err(NotTaken::HasResource(target.owner_of(&bucket).unwrap_or_default().to_owned()))
-            }
-            Ok(Some(found)) => {
+        let manifest = match (configuration, target.owner_of(&bucket)) {
+            (Ok(None), _) => return None,
+            (_, Some(owner)) => Err(NotTaken::HasResource(owner.to_owned())),
+            (Ok(Some(found)), None) => {
                 let made = manifest(&bucket, &found, known, target).await;
                 made.map_err(|error| NotTaken::Refused(error.to_string()))
             }
             // Whether it replicates is unknown, and that is never silent.
-            Err(failure) => Err(NotTaken::Refused(failure.message())),
+            (Err(failure), None) => Err(NotTaken::Refused(failure.message())),
         };
         Some(Imported { bucket, manifest })
     });

@@ -1,7 +1,8 @@
 //! A report as one HTML page that needs no network.
 //!
-//! In: a [`FleetReport`]. Out: the page. Every text of a resource, of AWS or of a user goes through the template, which escapes
-//! it. Besides, the page's own policy lets no script run but the one whose hash it names, and nothing be loaded.
+//! In: a [`FleetReport`]. Out: the page. Every text of a resource, of AWS or of a user goes through the template, which
+//! escapes it. Besides, the page's own policy lets no script run but the one whose hash it names, and nothing be
+//! loaded.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -6,14 +6,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
-/// How long S3 may answer from before a write.
-const GRACE: Duration = Duration::from_secs(60);
+use crate::replication::observed::SHOWN_AFTER;
 
 type Lock = tokio::sync::Mutex<()>;
 
@@ -66,7 +65,7 @@ impl BucketLocks {
     /// would lose that write.
     pub fn newest(&self, bucket: &str, shown: Option<Value>, now: Instant) -> Option<Value> {
         let mut written = self.written.lock();
-        written.retain(|_, written| now.duration_since(written.at) < GRACE);
+        written.retain(|_, written| now.duration_since(written.at) < SHOWN_AFTER);
         match written.get(bucket) {
             Some(WrittenPolicy { before, after, .. }) if before.contains(&shown) => after.clone(),
             _ => shown,
@@ -76,7 +75,7 @@ impl BucketLocks {
     /// A policy was written where S3 showed another one.
     pub fn wrote(&self, bucket: &str, shown: Option<Value>, after: Option<Value>, now: Instant) {
         let mut written = self.written.lock();
-        let held = written.remove(bucket).filter(|held| now.duration_since(held.at) < GRACE);
+        let held = written.remove(bucket).filter(|held| now.duration_since(held.at) < SHOWN_AFTER);
         let mut before = held.map(|held| [held.before, vec![held.after]].concat()).unwrap_or_default();
         before.push(shown);
         before.retain(|before| *before != after);
@@ -102,7 +101,7 @@ mod tests {
         assert_eq!(locks.newest("dr", policy(3), now), policy(3), "someone else wrote it");
         locks.wrote("dr", policy(2), None, now);
         assert_eq!(locks.newest("dr", policy(1), now), None);
-        assert_eq!(locks.newest("dr", policy(1), now + GRACE), policy(1), "it is true then");
+        assert_eq!(locks.newest("dr", policy(1), now + SHOWN_AFTER), policy(1), "it is true then");
     }
 
     #[tokio::test]

@@ -293,9 +293,7 @@ async fn source_accounts<C: Cloud, K: Cluster>(
 /// What ends a deletion that waits for an `AwsAccount` that is gone. Without the account nothing in AWS may be touched, and
 /// only people can know which of these is right. `stand_in`: how another `AwsAccount` serves.
 fn account_is_gone(name: &str, metadata: &ObjectMeta, stand_in: &str) -> Refusal {
-    let namespace = metadata.namespace.as_deref().unwrap_or_default();
-    let resource = metadata.name.as_deref().unwrap_or_default();
-    let retain = patch(namespace, resource, r#"{"spec":{"deletionPolicy":"Retain"}}"#);
+    let retain = patch_command(metadata, r#"{"spec":{"deletionPolicy":"Retain"}}"#);
     Refusal::new(
         Reason::AccountNotFound,
         ConditionType::Ready,
@@ -305,16 +303,17 @@ fn account_is_gone(name: &str, metadata: &ObjectMeta, stand_in: &str) -> Refusal
     )
 }
 
-fn patch(namespace: &str, name: &str, patch: &str) -> String {
+/// The command that changes the spec of a resource.
+fn patch_command(metadata: &ObjectMeta, patch: &str) -> String {
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    let name = metadata.name.as_deref().unwrap_or_default();
     format!("kubectl patch bucketreplication {name} -n {namespace} --type merge -p '{patch}'")
 }
 
 /// How another `AwsAccount` takes the place of the one of the source.
 fn stand_in_of_source(id: Option<&String>, metadata: &ObjectMeta) -> String {
-    let namespace = metadata.namespace.as_deref().unwrap_or_default();
-    let resource = metadata.name.as_deref().unwrap_or_default();
     let account = id.map_or("the same account".to_owned(), |id| format!("account {id}"));
-    let name = patch(namespace, resource, r#"{"spec":{"source":{"accountRef":"OTHER"}}}"#);
+    let name = patch_command(metadata, r#"{"spec":{"source":{"accountRef":"OTHER"}}}"#);
     format!("name another AwsAccount for {account} ({name})")
 }
 

@@ -11,10 +11,8 @@ use std::time::{Duration, Instant};
 use crate::api::DriftEntry;
 use crate::backoff::doubling;
 use crate::controllers::bucket_replication::contents::{Contents, Replaced, hash};
+use crate::replication::observed::SHOWN_AFTER;
 use crate::replication::place_hash::{PlaceHash, place_of};
-
-/// How long what was written is remembered.
-pub const GRACE: Duration = Duration::from_secs(60);
 
 /// How long a state from before a write has to stay, once AWS has shown a newer one, to be believed.
 const COME_BACK: Duration = Duration::from_secs(10);
@@ -94,7 +92,7 @@ impl WrittenPlace {
             (self.seen, self.back) = (true, None);
             return None;
         };
-        let mut left = GRACE.saturating_sub(now.duration_since(at));
+        let mut left = SHOWN_AFTER.saturating_sub(now.duration_since(at));
         if self.seen {
             let back = *self.back.get_or_insert(now);
             left = left.min(COME_BACK.saturating_sub(now.duration_since(back)));
@@ -170,7 +168,7 @@ impl RecentWrites {
 
     /// Where this process wrote nothing and another one did a moment ago.
     fn unknown(&mut self, written_ago: Option<Duration>, now: Instant) -> Option<Duration> {
-        let left = GRACE.saturating_sub(written_ago.unwrap_or(GRACE));
+        let left = SHOWN_AFTER.saturating_sub(written_ago.unwrap_or(SHOWN_AFTER));
         if left.is_zero() {
             self.unsure_since = None;
             return None;
@@ -206,7 +204,7 @@ impl RecentWrites {
             let content = contents.get(place)?;
             held.before.iter().rev().find(|(before, _)| before == content)
         });
-        let left = old.map(|(_, at)| GRACE.saturating_sub(now.duration_since(*at))).max()?;
+        let left = old.map(|(_, at)| SHOWN_AFTER.saturating_sub(now.duration_since(*at))).max()?;
         let left = self.until_believed(left, now)?;
         self.pause(Some(left))
     }
@@ -223,13 +221,13 @@ impl RecentWrites {
 
     /// Forgets what was written more than a minute ago.
     pub fn expire(&mut self, now: Instant) {
-        let is_recent = |(_, at): &(u64, Instant)| now.duration_since(*at) < GRACE;
+        let is_recent = |(_, at): &(u64, Instant)| now.duration_since(*at) < SHOWN_AFTER;
         self.places.retain(|_, place| {
             place.before.retain(is_recent);
             place.differences.retain(is_recent);
             !place.is_empty()
         });
-        self.unsure_since.take_if(|since| now.duration_since(*since) >= GRACE);
+        self.unsure_since.take_if(|since| now.duration_since(*since) >= SHOWN_AFTER);
     }
 
     /// The operator removed what is in this place: that it is not there is no old answer.
@@ -241,9 +239,12 @@ impl RecentWrites {
     /// decides nothing there.
     #[cfg(any(test, feature = "simulation"))]
     pub fn fingerprint(&self, now: Instant) -> String {
-        let age = |at: &Instant| now.duration_since(*at).min(GRACE).as_secs();
+        let age = |at: &Instant| now.duration_since(*at).min(SHOWN_AFTER).as_secs();
         let ages = |all: &[(u64, Instant)]| -> Vec<(u64, u64)> {
-            all.iter().map(|(hash, at)| (*hash, age(at))).filter(|(_, age)| *age < GRACE.as_secs()).collect()
+            all.iter()
+                .map(|(hash, at)| (*hash, age(at)))
+                .filter(|(_, age)| *age < SHOWN_AFTER.as_secs())
+                .collect()
         };
         let places: Vec<_> = self
             .places
@@ -457,7 +458,7 @@ mod tests {
         assert!(sees(0) && sees(12) && sees(19));
         assert!(!sees(20));
         let mut writes = RecentWrites::default();
-        let later = CheckFindings { written_ago: Some(GRACE), ..shown(&found) };
+        let later = CheckFindings { written_ago: Some(SHOWN_AFTER), ..shown(&found) };
         assert_eq!(writes.unsettled(&later, start), None);
     }
 }

@@ -45,8 +45,8 @@ fn of_conditions(report: &StatusReport) -> Option<String> {
     broken.reduce(|one, other| if one == other { one } else { format!("{one}; {other}") })
 }
 
-/// The causes in the policies of the keys of rules that fail. A policy that may not be read names none, and the denial is shown
-/// where no other policy explains the failures.
+/// The causes in the policies of the keys of rules that fail. A policy that may not be read names none, and the denial
+/// is shown where no other policy explains the failures.
 async fn of_keys<C: Cloud, K>(
     resource: &Resource<'_>,
     assessment: &Assessment<'_>,

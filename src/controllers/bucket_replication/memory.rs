@@ -16,10 +16,11 @@ use crate::api::{BucketReplication, BucketReplicationStatus, DriftEntry, Reason}
 use crate::controllers::bucket_replication::canary::memory::CanaryMemory;
 use crate::controllers::bucket_replication::contents::{Contents, contents, replaced, written};
 use crate::controllers::bucket_replication::flapping::CorrectionHistory;
-use crate::controllers::bucket_replication::grace::{CheckFindings, GRACE, RecentWrites};
+use crate::controllers::bucket_replication::grace::{CheckFindings, RecentWrites};
 use crate::controllers::bucket_replication::request_limit::RequestLimit;
 use crate::controllers::bucket_replication::source_ownership;
 use crate::replication::diff::missing_policy;
+use crate::replication::observed::SHOWN_AFTER;
 use crate::replication::outcome::{Contested, Outcome};
 use crate::replication::place_hash::PlaceHash;
 use crate::replication::{Plan, PlanInput, Step};
@@ -405,7 +406,7 @@ impl Remembered<'_> {
                 entry.corrections.record(plan.differences.iter().filter(settled), now);
             }
         });
-        entries.written.push_back((now + GRACE, self.uid.clone()));
+        entries.written.push_back((now + SHOWN_AFTER, self.uid.clone()));
     }
 
     /// Claims the source for the resource, unless one of its rivals of the same age owns it.

@@ -68,8 +68,8 @@ pub async fn refuse<C, K: Cluster>(
     conclude(target, previous, &report, pace, cx).await
 }
 
-/// AWS still answers from before the operator's last write. A status that describes the present spec stays as it is, any other
-/// one says that the operator waits. A request stays open until a check answers it.
+/// AWS still answers from before the operator's last write. A status that describes the present spec stays as it is,
+/// any other one says that the operator waits. A request stays open until a check answers it.
 pub async fn await_aws<C, K: Cluster>(
     resource: &Resource<'_>,
     pause: Duration,
@@ -139,8 +139,8 @@ async fn write<C, K: Cluster>(
     written
 }
 
-/// Soon after a term began: the status that the new one is made from is the one that the API server has. What the former leader
-/// wrote names what it made in AWS, and must not be lost.
+/// Soon after a term began: the status that the new one is made from is the one that the API server has. What the
+/// former leader wrote names what it made in AWS, and must not be lost.
 async fn require_newest<C, K: Cluster>(
     target: &ReplicationObject<'_>,
     previous: &BucketReplicationStatus,

@@ -181,7 +181,8 @@ impl ActiveEvents {
     }
 }
 
-/// Where somebody else made a change, and when. An event that the operator's own key signed may be late news of its own write.
+/// Where somebody else made a change, and when. An event that the operator's own key signed may be late news of its own
+/// write.
 fn foreign(event: &ChangeEvent, own: bool) -> BTreeMap<PlaceHash, Timestamp> {
     let time = event.time.filter(|_| !own);
     time.into_iter().flat_map(|time| event.places().map(move |place| (place, time))).collect()

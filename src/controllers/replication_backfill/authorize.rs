@@ -1,8 +1,8 @@
 //! Decides, without a call to AWS, whether a backfill may begin now, and whether an approved job may start.
 //!
-//! In: a backfill, its replication, its siblings and the accounts as the watches last saw them. Out: the job's
-//! source and account, or a refusal. It is asked before anything is read in AWS, and again, with the live replication, just before
-//! each write that makes something or costs money.
+//! In: a backfill, its replication, its siblings and the accounts as the watches last saw them. Out: the job's source
+//! and account, or a refusal. It is asked before anything is read in AWS, and again, with the live replication, just
+//! before each write that makes something or costs money.
 
 use std::sync::Arc;
 

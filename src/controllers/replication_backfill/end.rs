@@ -15,9 +15,10 @@ use crate::controllers::replication_backfill::object::BackfillObject;
 use crate::controllers::replication_backfill::status::conclude;
 use crate::controllers::replication_backfill::stop::Stop;
 use crate::ports::{Cloud, Cluster};
+use crate::replication::backfill::JobVerdict;
 use crate::replication::backfill::role::{name_to_remove, removal};
 use crate::replication::backfill::status::with_verdict;
-use crate::replication::backfill::{JobVerdict, pace};
+use crate::replication::observed::SHOWN_AFTER;
 use crate::replication::status::runbooks::unlinked;
 use crate::replication::{Failure, FailureClass};
 use crate::runtime::action::Action;
@@ -89,8 +90,8 @@ pub enum RemovedRole {
     NotShown,
 }
 
-/// How long a role that IAM does not show may still appear, after a backfill ended: the request of a former leader may be late,
-/// and IAM may answer from before it. The status names the role until then.
+/// How long a role that IAM does not show may still appear, after a backfill ended: the request of a former leader may
+/// be late, and IAM may answer from before it. The status names the role until then.
 pub fn how_long_it_may_appear<C, K>(
     removed: RemovedRole,
     status: &ReplicationBackfillStatus,
@@ -98,7 +99,7 @@ pub fn how_long_it_may_appear<C, K>(
 ) -> Option<Duration> {
     let ended = status.finished_at.as_ref().filter(|_| removed == RemovedRole::NotShown)?;
     let age = Duration::try_from(cx.shared.clock.timestamp().duration_since(ended.0)).unwrap_or_default();
-    let left = pace::SHOWN_AFTER.saturating_sub(age);
+    let left = SHOWN_AFTER.saturating_sub(age);
     (!left.is_zero()).then_some(left)
 }
 
@@ -115,13 +116,12 @@ pub async fn remove_role<C: Cloud, K: Cluster>(
         return Ok(RemovedRole::Gone);
     };
     let clients = connect(subject, source, cx).await?;
-    let held = cx.shared.cloud.read_role(&clients, name, false).await?;
-    if held.is_none() {
+    let Some(shown) = cx.shared.cloud.read_role(&clients, name, false).await? else {
         return Ok(RemovedRole::NotShown);
-    }
+    };
     // Whether it has a policy is not read: deleting one that is not there is no error.
-    let held = held.map(|role| crate::replication::ObservedRole { policy: Err(unread(name)), ..role });
-    for step in removal(held.as_ref(), &subject.id) {
+    let held = crate::replication::ObservedRole { policy: Err(unread(name)), ..shown };
+    for step in removal(Some(&held), &subject.id) {
         require_leading(cx)?;
         cx.shared.cloud.execute(&clients, &step).await?;
     }

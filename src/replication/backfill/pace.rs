@@ -21,10 +21,6 @@ pub const LISTED_AFTER: Duration = Duration::from_secs(60);
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency>).
 pub const ROLE_SETTLE: Duration = Duration::from_secs(15);
 
-/// How long a role that IAM does not show may still appear: as long as the request of a former leader may be late, and as long
-/// as AWS may answer from before a write.
-pub const SHOWN_AFTER: Duration = Duration::from_secs(60);
-
 /// The pause before the next check of a job that was started this long ago: a tenth of its age, within bounds.
 pub fn pause(age: Duration) -> Duration {
     (age / 10).clamp(FIRST_PAUSE, LONGEST_PAUSE)

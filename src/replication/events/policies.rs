@@ -49,8 +49,8 @@ pub struct FailureSource {
 
 impl FailureSource {
     /// The queue among these to which S3 can report: it must be in the bucket's Region
-    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/how-to-enable-disable-notification-intro.html>). `home`: the Region
-    /// of what names none.
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/how-to-enable-disable-notification-intro.html>). `home`:
+    /// the Region of what names none.
     pub fn queue<'a>(&self, queues: &'a [EventQueue], home: &str) -> Option<&'a EventQueue> {
         let region = self.region.as_deref().unwrap_or(home);
         queues.iter().find(|queue| queue.region.as_deref().unwrap_or(home) == region)

@@ -1,6 +1,7 @@
 //! Whether objects arrive: from evidence to a verdict.
 //!
-//! In: the metrics, canaries and failure events of the rules of one resource, its former status and the last correction. Out: the condition
+//! In: the metrics, canaries and failure events of the rules of one resource, its former status and the last
+//! correction. Out: the condition
 //! `Replicating`, and `status.health`. Pure: the readers of AWS keep an [`Evidence`] for each resource, and add to it.
 
 pub mod canary;

@@ -57,8 +57,8 @@ pub fn lacking(input: &PlanInput<'_>) -> Lacking {
     }
 }
 
-/// The destinations of a changed spec for which nothing shows that the role serves them: the role or its policy cannot be read,
-/// and the rules in AWS, which name the role, need something else of it. What they need was granted for them.
+/// The destinations of a changed spec for which nothing shows that the role serves them: the role or its policy cannot
+/// be read, and the rules in AWS, which name the role, need something else of it. What they need was granted for them.
 fn unseen_of_role(input: &PlanInput<'_>) -> BTreeSet<String> {
     let is_read = match &input.observed.role {
         Ok(Some(role)) => role.policy.is_ok(),
@@ -94,8 +94,8 @@ fn rules_to(input: &PlanInput<'_>, bucket: &str) -> BTreeMap<String, Rule> {
     rules
 }
 
-/// What the role needs for objects to go by rules. Whether S3 may replicate an object does not depend on the right to replicate
-/// its tags, ACL or locks.
+/// What the role needs for objects to go by rules. Whether S3 may replicate an object does not depend on the right to
+/// replicate its tags, ACL or locks.
 fn needed_by(input: &PlanInput<'_>, rules: &BTreeMap<String, Rule>) -> Vec<Statement> {
     let source = &input.desired.source.name;
     let discovered = Discovered::of(source, input.observed);

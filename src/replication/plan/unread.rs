@@ -1,8 +1,8 @@
 //! Decides what may still be written while a part of AWS cannot be read that was applied before.
 //!
-//! In: the planner's input. Out: whether a change of the spec may begin, whether anything may be taken away, and policies that grant what is desired and all that is
-//! held. Without the configuration nobody knows which permissions it uses, and without a role nobody knows that it is
-//! there: what they may need is only ever added to.
+//! In: the planner's input. Out: whether a change of the spec may begin, whether anything may be taken away, and
+//! policies that grant what is desired and all that is held. Without the configuration nobody knows which permissions
+//! it uses, and without a role nobody knows that it is there: what they may need is only ever added to.
 
 use serde_json::Value;
 
@@ -34,10 +34,10 @@ pub fn keeps_all(input: &PlanInput<'_>) -> bool {
     input.observed.configuration.is_err() || unread_role
 }
 
-/// Whether a change of the spec may begin although a part cannot be read. Everything was applied before, and the role stays:
-/// nothing is written for a role that may turn out to be someone else's, and no rule is moved to one that nobody has seen.
-/// What may be written then only adds to what is held, but for rules of the configuration that need nothing more of the role than
-/// those in AWS do.
+/// Whether a change of the spec may begin although a part cannot be read. Everything was applied before, and the role
+/// stays: nothing is written for a role that may turn out to be someone else's, and no rule is moved to one that nobody
+/// has seen. What may be written then only adds to what is held, but for rules of the configuration that need nothing
+/// more of the role than those in AWS do.
 pub fn may_begin_change(input: &PlanInput<'_>) -> bool {
     let status = input.replication.status;
     let role = input.desired.role.arn(&input.observed.caller);
@@ -115,8 +115,8 @@ pub fn awaits_boundary(input: &PlanInput<'_>, role: &ManagedRole, differences: &
         && differences.iter().any(is_boundary)
 }
 
-/// The statements to write in place of held ones that differ, in the policy of a destination, and whether they grant more than
-/// the desired ones. `None`: they can only be narrowed, and have to wait.
+/// The statements to write in place of held ones that differ, in the policy of a destination, and whether they grant
+/// more than the desired ones. `None`: they can only be narrowed, and have to wait.
 pub fn statements_in_place_of(
     input: &PlanInput<'_>,
     bucket: &str,

@@ -1,8 +1,9 @@
 //! Makes the status that is written before the first write to AWS: it names everything that the plan may create.
 //!
-//! In: a plan that is about to be executed. Out: that status, with the time and the digest of the configuration that the plan
-//! writes, if the present status lacks any of it. The process may die after a write and before its report, and the spec may name
-//! another role, destination or account when the next process starts. A backfill has to wait after such a write too.
+//! In: a plan that is about to be executed. Out: that status, with the time and the digest of the configuration that
+//! the plan writes, if the present status lacks any of it. The process may die after a write and before its report, and
+//! the spec may name another role, destination or account when the next process starts. A backfill has to wait after
+//! such a write too.
 
 use std::collections::BTreeSet;
 

@@ -165,8 +165,8 @@ impl<'a> StatusBuilder<'a> {
         also_unread(draft, all_unread)
     }
 
-    /// The denial to read whether the source has Object Lock: nobody knows then whether the role needs the right to read locks.
-    /// Any other failure to read it passes, or is that of a store without Object Lock.
+    /// The denial to read whether the source has Object Lock: nobody knows then whether the role needs the right to
+    /// read locks. Any other failure to read it passes, or is that of a store without Object Lock.
     fn unread_object_lock(&self) -> impl Iterator<Item = &'a Failure> + use<'a> {
         let failure = self.input.observed.object_lock.as_ref().err();
         failure.filter(|failure| failure.class == FailureClass::Denied).into_iter()
@@ -236,10 +236,9 @@ impl<'a> StatusBuilder<'a> {
         let PlanInput { desired, replication, .. } = *self.input;
         let DesiredRole::Managed(role) = &desired.role else { return None };
         let held = self.input.observed.role.as_ref().ok()?.as_ref()?;
-        let takes_over = |step: &Step| matches!(step, Step::TagRole { tags, .. } if is_adopted(tags));
-        let is_adopted = is_adopted(&held.tags) || self.outcome.done.iter().any(takes_over);
+        let was_adopted = is_adopted(&held.tags) || self.outcome.done.iter().any(Step::takes_over);
         let goes = self.input.adopts() && replication.spec.deletion_policy == DeletionPolicy::Delete;
-        is_adopted.then_some(AdoptedRole { name: &role.name, goes })
+        was_adopted.then_some(AdoptedRole { name: &role.name, goes })
     }
 
     pub fn replication(&self) -> ConditionDraft {

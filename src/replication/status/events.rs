@@ -5,7 +5,6 @@
 use crate::api::{BucketReplicationStatus, ConditionType, DriftEntry, Reason};
 use crate::replication::outcome::Outcome;
 use crate::replication::plan::Plan;
-use crate::replication::resource_id::is_adopted;
 use crate::replication::status::builder::AdoptedRole;
 use crate::replication::status::runbooks::unlinked;
 use crate::replication::status::text::{clip, note};
@@ -39,14 +38,13 @@ pub(crate) fn written(plan: &Plan, outcome: &Outcome, settled: &[DriftEntry]) ->
 /// An event when a role is taken over that the operator did not make.
 pub(crate) fn adopted(role: AdoptedRole<'_>, outcome: &Outcome) -> Option<Event> {
     let AdoptedRole { name, goes } = role;
-    let takes_over = |step: &Step| matches!(step, Step::TagRole { tags, .. } if is_adopted(tags));
     let then = match goes {
         true => {
             "deleting this resource deletes the role too; to keep it then, set adoptionPolicy: Refuse or deletionPolicy: Retain"
         }
         false => "deleting this resource leaves the role",
     };
-    outcome.done.iter().any(takes_over).then(|| Event {
+    outcome.done.iter().any(Step::takes_over).then(|| Event {
         warning: goes,
         reason: "RoleAdopted",
         note: format!("role {name}, which someone else made, is managed by this resource now: {then}"),

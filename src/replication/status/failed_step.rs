@@ -24,8 +24,8 @@ const ROLE_SETTLES: SignedDuration = SignedDuration::from_mins(2);
 /// Whether a rule sets a field.
 type IsSet = fn(&Rule) -> bool;
 
-/// Elements of a configuration that S3 names where it refuses one, and the field of the spec for each, with whether a rule sets
-/// it. S3 does not say which rule it means.
+/// Elements of a configuration that S3 names where it refuses one, and the field of the spec for each, with whether a
+/// rule sets it. S3 does not say which rule it means.
 const ELEMENTS: [(&str, &str, IsSet); 6] = [
     ("ReplicaKmsKeyID", "destination.kmsKeyArn", |rule| rule.destination.kms_key.is_some()),
     ("StorageClass", "destination.storageClass", |rule| rule.destination.storage_class.is_some()),

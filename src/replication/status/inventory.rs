@@ -5,8 +5,7 @@
 //! The status names a thing that exists, or may exist, until a check has seen that it is gone.
 
 use std::collections::BTreeSet;
-
-use jiff::SignedDuration;
+use std::time::Duration;
 
 use crate::api::{AnnouncedConfiguration, BucketPolicyStatus, BucketStatus, ConfigurationOrigin, RoleStatus};
 use crate::iam::arn::{account_of_arn, role_of_arn};
@@ -16,17 +15,15 @@ use crate::replication::configuration::Configuration;
 use crate::replication::desired::DesiredRole;
 use crate::replication::diff::configuration_differences;
 use crate::replication::failure::FailureClass;
+use crate::replication::observed::SHOWN_AFTER;
 use crate::replication::plan::PlanInput;
 use crate::replication::resource::{left_traces, remembered_roles};
 use crate::replication::status::builder::StatusBuilder;
 use crate::replication::step::Step;
 
-/// How long after a write AWS may answer from before it.
-const SHOWN_AFTER: SignedDuration = SignedDuration::from_secs(60);
-
 impl StatusBuilder<'_> {
-    /// Whether this check read the account in which earlier ones acted: S3 confirmed that the source is in the account, or nothing
-    /// was made anywhere yet. Otherwise a thing that is not found here may be there.
+    /// Whether this check read the account in which earlier ones acted: S3 confirmed that the source is in the account,
+    /// or nothing was made anywhere yet. Otherwise a thing that is not found here may be there.
     fn reads_where_it_acted(&self) -> bool {
         self.input.observed.source.owner_confirmed || !left_traces(self.context.previous)
     }
@@ -230,7 +227,8 @@ impl StatusBuilder<'_> {
         let previous = self.context.previous;
         let shown = self.input.observed.configuration.is_ok() && self.reads_where_it_acted();
         let written_ago = previous.configured_at.as_ref().map(|time| self.context.now.duration_since(time.0));
-        let may_show_later = written_ago.is_some_and(|age| age < SHOWN_AFTER);
+        let may_show_later =
+            written_ago.is_some_and(|age| Duration::try_from(age).unwrap_or_default() < SHOWN_AFTER);
         let is_open = !shown || (may_show_later && self.shown_as_announced().is_none());
         previous.announced_configuration.clone().filter(|_| is_open)
     }

@@ -4,8 +4,9 @@
 
 use crate::replication::refusal::LONGEST_LIST;
 
-/// The API server takes notes of at most 1 kB (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>)
-/// and messages of conditions of at most 32 kB.
+/// The API server takes notes of at most 1 kB
+/// (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>) and messages of conditions of at
+/// most 32 kB.
 pub(crate) const MAX_NOTE: usize = 1000;
 pub(crate) const MAX_MESSAGE: usize = 4000;
 

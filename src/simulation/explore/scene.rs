@@ -35,6 +35,8 @@ pub struct Scene {
     pub enough: u8,
     /// Whether a second operator stands by.
     pub standby: bool,
+    /// Whether something keeps the operator from the start from what the spec asks for, so that a refusal is a good end.
+    pub hinders: bool,
     /// Whether the API server may deny calls too. In the other scenes the operator makes no calls of another kind.
     pub denies_kubernetes: bool,
     /// What happens in every trace before anything else, with the decision point.
@@ -61,6 +63,7 @@ const PLAIN: Scene = Scene {
     enough: 4,
     standby: false,
     denies_kubernetes: false,
+    hinders: false,
     opening: None,
     deeds: &[],
     begin: one_account,
@@ -137,6 +140,7 @@ pub const SCENES: [Scene; 17] = [
     },
     Scene {
         name: "foreign",
+        hinders: true,
         about: "the role of another cluster's resource, and a configuration that someone else wrote",
         deeds: &[RENAME_ROLE, ADOPT, DELETE, DELETE_ROLE, REMOVE_CONFIGURATION, SUSPEND_VERSIONING],
         begin: foreign,
@@ -196,6 +200,7 @@ pub const SCENES: [Scene; 17] = [
     },
     Scene {
         name: "rivals",
+        hinders: true,
         about: "one resource, and an older one for the same source, which its AwsAccount does not allow at first",
         resources: &["elder", "orders"],
         deeds: &[ALLOW_ELDER, DELETE],

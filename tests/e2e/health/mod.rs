@@ -1,7 +1,8 @@
 //! Whether objects arrive: replication is broken as people break it, and the status says so.
 //!
-//! The operator reads metrics each second here, and a verdict looks back two minutes: a point has one, and would leave a
-//! shorter window as soon as the next minute begins. The emulator publishes as S3 does (`tests/rig/tools/aws/replication_metrics.py`).
+//! The operator reads metrics each second here, and a verdict looks back two minutes: a point has one, and would leave
+//! a shorter window as soon as the next minute begins. The emulator publishes as S3 does
+//! (`tests/rig/tools/aws/replication_metrics.py`).
 
 mod answers;
 mod breakage;

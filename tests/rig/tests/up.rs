@@ -1,13 +1,17 @@
 //! The steps that `rig up` prints, typed in as they stand: from two buckets to the end of a backfill, and to its own end.
+//!
+//! The page calls the AWS CLI. Without one the test is ignored and a line says so.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use libtest_mimic::{Arguments, Failed, Trial};
 use rig::pages::block;
 use rig::process::Spec;
 use rig::{Rig, paths};
+use tokio::runtime::Runtime;
 
 const PAGE: &str = "docs/first-replication.md";
 
@@ -23,12 +27,24 @@ s3-replication-operator() { env s3-replication-operator "$@" || [ $? = 2 ]; }
 /// What stands before each command that is printed.
 const STEP: &str = "#   ";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_printed_steps_are_those_of_the_page_and_lead_to_the_end_of_a_backfill() -> Result<()> {
-    if Command::new("aws").arg("--version").output().is_err() {
-        eprintln!("skipped: the page needs the AWS CLI, and there is no `aws` on the PATH");
-        return Ok(());
+const NAME: &str = "the_printed_steps_are_those_of_the_page_and_lead_to_the_end_of_a_backfill";
+
+fn main() -> ExitCode {
+    let is_there = Command::new("aws").arg("--version").output().is_ok_and(|output| output.status.success());
+    if !is_there {
+        eprintln!(
+            "the test of the printed steps is ignored: the page needs the AWS CLI, and there is no `aws` on the PATH"
+        );
     }
+    let run = || {
+        let runtime = Runtime::new().map_err(|error| Failed::from(error.to_string()))?;
+        runtime.block_on(lead_to_the_end()).map_err(|error| Failed::from(format!("{error:#}")))
+    };
+    let trial = Trial::test(NAME, run).with_ignored_flag(!is_there);
+    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
+}
+
+async fn lead_to_the_end() -> Result<()> {
     // Without the tools the wait would be for their build.
     Rig::shared().await?;
     let up = Spec::new("up", env!("CARGO_BIN_EXE_rig")).arg("up").start()?;

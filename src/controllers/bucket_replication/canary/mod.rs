@@ -101,7 +101,8 @@ pub async fn turn<C: Cloud, K: Cluster>(
         Ok(wake) => wake,
         // The next check reports it, or sees the object as it is by then.
         Err(Stop::Refused(_) | Stop::Outdated | Stop::Unsettled(_)) => None,
-        // The settings were checked all the same. To report the right in `Ready` as well would write two statuses at each try.
+        // The settings were checked all the same. To report the right in `Ready` as well would write two statuses at
+        // each try.
         Err(Stop::Kubernetes(error)) if error.is_denied() => {
             let (namespace, name, why) = (&resource.id.namespace, &resource.id.name, error.to_string());
             tracing::warn!(namespace, name, detail = why, "cannot go on with canaries");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::controllers::bucket_replication::tests::{HERE, NAME, Scene, spec, strip_and_delete};
+use crate::controllers::bucket_replication::tests::{NAME, Scene, account_for, spec, strip_and_delete};
 use crate::replication::FailureClass;
 use crate::simulation::{ApiServer, Call, Choice};
 
@@ -442,15 +442,9 @@ fn without_permission() -> Scene {
 }
 
 fn account_that_allows(activities: &[&str]) -> Value {
-    json!({
-        "accountId": HERE,
-        "assumeRole": {"arn": format!("arn:aws:iam::{HERE}:role/operator")},
-        "namespaces": {"matchNames": ["data"]},
-        "sources": ["orders"],
-        "destinations": ["copies"],
-        "roles": {"allow": ["orders-role"]},
-        "allow": activities,
-    })
+    let mut account = account_for(&["copies"]);
+    account["allow"] = json!(activities);
+    account
 }
 
 fn puts(scene: &Scene) -> usize {

@@ -273,14 +273,7 @@ fn a_deletion_whose_account_is_gone_names_three_ways_out_each_with_its_command()
         },
     ];
     for (index, end) in ends.into_iter().enumerate() {
-        let account = json!({
-            "accountId": HERE,
-            "assumeRole": {"arn": format!("arn:aws:iam::{HERE}:role/operator")},
-            "namespaces": {"matchNames": ["data"]},
-            "sources": ["orders"],
-            "destinations": ["copies"],
-            "roles": {"allow": ["orders-role"]},
-        });
+        let account = account_for(&["copies"]);
         let mut scene = Scene::new();
         scene.account("here", account.clone());
         let mut under_account = spec();

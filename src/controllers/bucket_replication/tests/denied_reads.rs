@@ -159,14 +159,7 @@ fn locks_that_neither_the_bucket_nor_the_role_shows_change_nothing_of_what_was_a
 fn under_an_account(role: Value) -> Scene {
     let mut scene = Scene::new();
     scene.cloud.with(|world| world.create_bucket("b-copies", "eu-west-1", HERE));
-    let account = json!({
-        "accountId": HERE,
-        "assumeRole": {"arn": format!("arn:aws:iam::{HERE}:role/operator")},
-        "namespaces": {"matchNames": ["data"]},
-        "sources": ["orders"],
-        "destinations": ["copies", "b-copies"],
-        "roles": {"allow": ["orders-role"]},
-    });
+    let account = account_for(&["copies", "b-copies"]);
     scene.account("here", account);
     let mut two = spec();
     two["source"]["accountRef"] = json!("here");
@@ -205,6 +198,22 @@ fn a_destination_whose_owner_is_not_confirmed_any_more_holds_back_only_its_own_r
 }
 
 #[test]
+fn a_changed_spec_writes_nothing_while_the_owner_of_a_destination_is_not_confirmed() {
+    let mut scene = under_an_account(json!({"name": "orders-role"}));
+    scene.cloud.with(|world| world.create_bucket("c-copies", "eu-west-1", THERE));
+    scene.account("here", account_for(&["copies", "b-copies", "c-copies"]));
+    for action in ["s3:GetBucketVersioning", "s3:ListBucket"] {
+        deny(&scene, (action, "c-copies"));
+    }
+    let mut moved = scene.object().unwrap()["spec"].clone();
+    moved["rules"][1]["destination"] = json!({"bucket": "c-copies", "region": "eu-west-1"});
+    scene.apply(moved);
+    scene.check();
+    assert_eq!(scene.writes_to_aws(), [""; 0], "{:#}", scene.status());
+    assert_named(&scene, ("s3:GetBucketVersioning", "c-copies"), "the owner");
+}
+
+#[test]
 fn an_existing_role_that_may_not_be_read_any_more_is_not_used_and_versioning_is_kept() {
     let arn = format!("arn:aws:iam::{HERE}:role/orders-role");
     let mut scene = Scene::new();
@@ -219,14 +228,7 @@ fn an_existing_role_that_may_not_be_read_any_more_is_not_used_and_versioning_is_
         world.execute(HERE, &Step::CreateRole { role: "orders-role".into(), documents }).unwrap();
     };
     scene.cloud.with(make);
-    let account = json!({
-        "accountId": HERE,
-        "assumeRole": {"arn": format!("arn:aws:iam::{HERE}:role/operator")},
-        "namespaces": {"matchNames": ["data"]},
-        "sources": ["orders"],
-        "destinations": ["copies"],
-        "roles": {"allow": ["orders-role"]},
-    });
+    let account = account_for(&["copies"]);
     scene.account("here", account);
     let mut existing = spec();
     existing["source"]["accountRef"] = json!("here");

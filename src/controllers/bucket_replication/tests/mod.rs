@@ -65,6 +65,18 @@ fn spec() -> Value {
     })
 }
 
+/// An `AwsAccount` for the resources of a namespace, into these destinations.
+fn account_for(destinations: &[&str]) -> Value {
+    json!({
+        "accountId": HERE,
+        "assumeRole": {"arn": format!("arn:aws:iam::{HERE}:role/operator")},
+        "namespaces": {"matchNames": ["data"]},
+        "sources": ["orders"],
+        "destinations": destinations,
+        "roles": {"allow": ["orders-role"]},
+    })
+}
+
 impl Scene {
     /// Two unversioned buckets of one account, and no object.
     fn new() -> Scene {

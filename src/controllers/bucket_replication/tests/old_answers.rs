@@ -1,4 +1,5 @@
-//! AWS answers with the state from before the operator's own writes: nobody is blamed, and nothing is written again and again.
+//! AWS answers with the state from before the operator's own writes: nobody is blamed, and nothing is written again and
+//! again.
 
 use super::*;
 

@@ -2,8 +2,8 @@
 //!
 //! In: the planner's input, and the differences. Out: every refusal, in the order of the lists below; the first one
 //! becomes the reason of `Ready`. A plan with a refusal of these lists has no steps, but for those that need nothing of
-//! what could not be read ([`HeldBack`]). A new precondition is a function in one of the files beside this one, and a line in a
-//! list here.
+//! what could not be read ([`HeldBack`]). A new precondition is a function in one of the files beside this one, and a
+//! line in a list here.
 
 mod to_ask;
 mod to_judge;
@@ -21,8 +21,8 @@ type Precondition = fn(&PlanInput<'_>, &[DriftEntry]) -> Result<(), Refusal>;
 pub enum HeldBack {
     /// Every write.
     All,
-    /// Where all was applied before, or a change of the spec may begin: only the steps that need what could not be read. The plan
-    /// leaves them out.
+    /// Where all was applied before, or a change of the spec may begin: only the steps that need what could not be
+    /// read. The plan leaves them out.
     Dependents,
 }
 

@@ -23,8 +23,8 @@ impl Run {
         all.flat_map(|part| [false, true].map(|stays| Deviation::Deny { part, stays })).collect()
     }
 
-    /// The action that a call needs as a whole, or its right in Kubernetes. The operator as itself assumes no role, which nobody
-    /// can deny it.
+    /// The action that a call needs as a whole, or its right in Kubernetes. The operator as itself assumes no role,
+    /// which nobody can deny it.
     fn action_of(&self, waiting: &WaitingCall) -> Option<&'static str> {
         if self.scene.denies_kubernetes {
             let check = self.checks.iter().find(|check| check.number == waiting.check)?;

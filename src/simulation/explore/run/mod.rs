@@ -312,12 +312,7 @@ impl Run {
             counts: BTreeMap::new(),
             left: BUDGETS.into(),
             denied: BTreeSet::new(),
-            ghost: Ghost {
-                writers,
-                accounts_seen,
-                hindered: ["foreign", "rivals"].contains(&scene.name),
-                ..Ghost::default()
-            },
+            ghost: Ghost { writers, accounts_seen, hindered: scene.hinders, ..Ghost::default() },
             hashes: (0, 0),
             versions: None,
             before_last_write: 0,

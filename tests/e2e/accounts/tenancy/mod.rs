@@ -321,7 +321,8 @@ impl Teams {
         Ok(())
     }
 
-    /// Changes the labels of red's namespace. The operator does not watch namespaces: the change takes effect at the next check.
+    /// Changes the labels of red's namespace. The operator does not watch namespaces: the change takes effect at the
+    /// next check.
     async fn relabel(&self, labels: Value) -> Result<()> {
         self.labels(labels).await?;
         self.check().await.map(drop)
