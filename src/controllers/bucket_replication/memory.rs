@@ -26,11 +26,9 @@ use crate::replication::place_hash::PlaceHash;
 use crate::replication::{Plan, PlanInput, Step};
 use crate::runtime::requeue::RequeueBackoff;
 
-/// The longest that the operator's own status is preferred to the cache's, which lags behind its writes.
-const CACHE_LAG: Duration = Duration::from_secs(10);
-
-/// How long after a term began the cache may lack what the former leader wrote.
-const TERM_LAG: Duration = Duration::from_secs(60);
+/// The longest that the cache may lag behind what this operator or a former leader wrote, and that its own status is
+/// preferred to the cache's. An API server that takes a hundred objects of 1.4 MB shows a write a minute later.
+const CACHE_LAG: Duration = Duration::from_secs(60);
 
 /// The memory of all resources.
 #[derive(Debug, Default)]
@@ -170,7 +168,7 @@ impl Memory {
     /// Whether the cache may lack what happened just before this term began.
     pub fn is_term_new(&self, now: Instant) -> bool {
         let began = self.0.lock().term_began;
-        began.is_some_and(|(began, _)| now.duration_since(began) < TERM_LAG)
+        began.is_some_and(|(began, _)| now.duration_since(began) < CACHE_LAG)
     }
 
     /// What is remembered and decided by, as text, with ages in place of times: equal memories have equal texts.
@@ -180,7 +178,7 @@ impl Memory {
         let entries = self.0.lock();
         let mut uids: Vec<&String> = entries.by_uid.keys().collect();
         uids.sort_unstable();
-        let is_new = entries.term_began.is_some_and(|(began, _)| now.duration_since(began) < TERM_LAG);
+        let is_new = entries.term_began.is_some_and(|(began, _)| now.duration_since(began) < CACHE_LAG);
         let mut text = if is_new { "new term; ".to_owned() } else { String::new() };
         for uid in uids {
             let Some(entry) = entries.by_uid.get(uid) else { continue };
@@ -255,6 +253,14 @@ impl Remembered<'_> {
         })
     }
 
+    /// Whether the cache does not show yet what the operator wrote. A check of what it shows would write that once more, and
+    /// fail, because its object is outdated.
+    pub fn awaits_watch(&self, now: Instant) -> bool {
+        let is_awaited =
+            |written: &WrittenStatus| !written.cached && now.duration_since(written.at) <= CACHE_LAG;
+        self.with(|entry| entry.written.as_deref().is_some_and(is_awaited))
+    }
+
     /// Whether a former leader may have written a status that the cache does not show yet: soon after the term began, where
     /// the object is older than it and this process has written no status.
     pub fn may_be_behind(&self, metadata: &ObjectMeta, now: Instant) -> bool {
@@ -262,7 +268,7 @@ impl Remembered<'_> {
         let Some((began, second)) = entries.term_began else { return false };
         let unwritten = entries.by_uid.get(&self.uid).is_none_or(|entry| entry.written.is_none());
         let created = metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
-        unwritten && now.duration_since(began) < TERM_LAG && created.is_none_or(|created| created < second)
+        unwritten && now.duration_since(began) < CACHE_LAG && created.is_none_or(|created| created < second)
     }
 
     /// A status is about to be written. The watch may show it before the API server's answer is here.
@@ -472,14 +478,27 @@ mod tests {
     }
 
     #[test]
-    fn a_status_just_written_is_preferred_to_a_cache_that_lags_for_ten_seconds() {
+    fn a_status_just_written_is_preferred_to_a_cache_that_lags_for_a_minute() {
         let (memory, now) = (Memory::default(), Instant::now());
         memory.begin(UID).begin_write(&status(2), now);
         let read = |after: u64| memory.begin(UID).status(Some(&status(1)), now + Duration::from_secs(after));
         assert_eq!(read(0), status(2));
-        assert_eq!(read(10), status(2));
-        assert_eq!(read(11), status(1), "the cache has caught up, or the write was lost");
+        assert_eq!(read(60), status(2));
+        assert_eq!(read(61), status(1), "the cache has caught up, or the write was lost");
         assert!(memory.is_empty());
+    }
+
+    #[test]
+    fn the_watch_is_awaited_until_it_shows_what_was_written_and_for_a_minute_at_most() {
+        let (memory, now) = (Memory::default(), Instant::now());
+        let awaits = |after: u64| memory.begin(UID).awaits_watch(now + Duration::from_secs(after));
+        assert!(!awaits(0), "nothing was written");
+        memory.begin(UID).begin_write(&status(2), now);
+        memory.cached(UID, Some(&status(1)), now);
+        assert!(awaits(60), "the watch shows something older");
+        assert!(!awaits(61));
+        memory.cached(UID, Some(&status(2)), now);
+        assert!(!awaits(1));
     }
 
     #[test]

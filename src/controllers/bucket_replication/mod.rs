@@ -109,6 +109,11 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
     let fresh = resource.wants_fresh_reads();
     // The time for a canary may come before the check that an event waits for, and takes its place in the queue.
     let unasked = urgency == Urgency::Periodic && !resource.is_asked_for() && !events.are_cause;
+    // What only time asks for waits for the watch. One that lags most needs no more requests.
+    if unasked && target.memory.awaits_watch(cx.clock.now()) {
+        let pause = target.memory.requeue_after(Reason::Progressing, interval);
+        return (Ok(Action::requeue(pause)), Answer::Postponed);
+    }
     if unasked && target.memory.only_canaries_are_due(cx.clock.now()) {
         return (go_on_with_canaries(resource, cx).await, Answer::Postponed);
     }

@@ -6,6 +6,7 @@ use super::canary::with_canary;
 use super::*;
 use crate::api::FINALIZER;
 use crate::replication::FailureClass;
+use crate::runtime::Error;
 
 /// Every call of a first check before which the object can go, and the calls after it that must not write.
 fn until_the_first_write() -> Vec<Call> {
@@ -241,4 +242,29 @@ fn a_new_leader_whose_cache_lags_overwrites_no_status_of_the_former_one() {
     scene.check();
     assert_eq!(scene.reason(), "AwsUnavailable");
     assert!(scene.status()["role"].is_object());
+}
+
+#[test]
+fn while_the_watch_does_not_show_what_was_written_time_alone_causes_no_request() {
+    let mut scene = Scene::new();
+    scene.cloud.with(|world| world.buckets.remove("orders"));
+    scene.apply(spec());
+    scene.operator.sync(&scene.cluster.server());
+    // The watch lags from here on: no `sync` follows.
+    let next = |result: Option<Result<Option<Duration>, Error>>| result.unwrap().unwrap().unwrap();
+    let mut pause = next(scene.operator.reconcile_now("data", NAME));
+    assert_eq!(scene.reason(), "SourceBucketNotFound");
+    let begun = scene.clock.elapsed();
+    loop {
+        scene.clock.advance(pause);
+        if scene.clock.elapsed() - begun > Duration::from_secs(60) {
+            break;
+        }
+        scene.script.lock().calls.clear();
+        pause = next(scene.operator.reconcile_in_time("data", NAME));
+        assert_eq!(scene.calls(), [], "after {:?}", scene.clock.elapsed() - begun);
+    }
+    // A definition that keeps less of the status than was written would delay the checks for ever.
+    next(scene.operator.reconcile_in_time("data", NAME));
+    assert!(scene.calls().contains(&Call::Observe), "{:?}", scene.calls());
 }
