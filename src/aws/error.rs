@@ -38,7 +38,7 @@ where
     let own_message = error.message().filter(|message| !message.is_empty()).map(str::to_owned);
     let from_body = || in_body("Message").filter(|_| !code.is_empty());
     let detail = match own_message.or_else(from_body) {
-        Some(message) => steady(&message),
+        Some(message) => steady(&with_culprit(message, code, in_body("Detail"))),
         _ if is_unreadable => {
             format!("AWS answered with success, and the answer cannot be read: {}", chain(error))
         }
@@ -83,6 +83,14 @@ pub fn failure_of_entry(
     let class = classify(code, Some(if by_sender { 400 } else { 500 }), detail);
     let code = if is_code(code) { code } else { "" };
     Failure { code: code.to_owned(), ..Failure::new(class, action, subject, steady(detail)) }
+}
+
+/// AWS's message, with the part of a policy that S3 names in an element of its own: `"AWS" : "AIDA…"`, for example.
+fn with_culprit(message: String, code: &str, culprit: Option<String>) -> String {
+    match culprit.filter(|culprit| code == "MalformedPolicy" && !culprit.is_empty()) {
+        Some(culprit) if !message.contains(&culprit) => format!("{message} ({culprit})"),
+        _ => message,
+    }
 }
 
 /// Whether AWS answered with no more than a status, as a HEAD's errors do: another call has to be asked what it means.
@@ -414,6 +422,16 @@ mod tests {
     fn with_body(status: u16, body: &'static str) -> SdkError<GetBucketReplicationError, HttpResponse> {
         let error = GetBucketReplicationError::generic(ErrorMetadata::builder().build());
         SdkError::service_error(error, HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
+    }
+
+    #[test]
+    fn the_principal_that_s3_refuses_is_read_from_its_answer() {
+        let body = "<Error><Code>MalformedPolicy</Code><Message>Invalid principal in policy</Message><Detail>\"AWS\" : \"AIDAZQ3EXAMPLE7USER21\"</Detail></Error>";
+        let refused = failure(&with_body(400, body), "s3:PutBucketPolicy", "b");
+        assert_eq!(refused.detail, "Invalid principal in policy (\"AWS\" : \"AIDAZQ3EXAMPLE7USER21\")");
+        assert_eq!(refused.class, FailureClass::Invalid);
+        let other = "<Error><Code>InvalidRequest</Code><Message>No.</Message><Detail>d</Detail></Error>";
+        assert_eq!(failure(&with_body(400, other), "s3:PutBucketPolicy", "b").detail, "No.");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::api::{AwsAccount, BucketReplication, BucketReplicationSpec, DEFAULT_A
 use crate::cli::kubernetes::ClusterArgs;
 use crate::cli::manifests::{Manifests, resource_id};
 use crate::replication::authorize::accounts::WithoutAccount;
-use crate::replication::authorize::{labels_matter, refusals};
+use crate::replication::authorize::{labels_matter, refusals, require_namespace};
 use crate::replication::{Account, Accounts, Refusal, Replication};
 
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +109,16 @@ impl AccountLookup {
                 Err(AccountLookupError::Ambiguous(name.to_owned(), names.join(", ")))
             }
         }
+    }
+
+    /// Why a namespace may not use an account, as far as its labels are known.
+    pub async fn namespace_refusal(&mut self, account: &Account, namespace: &str) -> Option<Refusal> {
+        let accounts = Accounts { source: Some(account.clone()), ..Accounts::default() };
+        if labels_matter(&accounts) {
+            // Labels that cannot be read are unknown, which the refusal says.
+            let _ = self.look_up_namespace(namespace).await;
+        }
+        require_namespace(namespace, self.namespaces.get(namespace), account).err()
     }
 
     /// Whether an `AwsAccount` of the cluster may apply to a resource so far, and nobody asked the cluster for it.

@@ -136,7 +136,7 @@ fn explain_failure(failure: &Failure) -> String {
     match failure.class {
         FailureClass::Credentials => format!(
             "there are no valid AWS credentials in this environment; log in (aws sso login, or aws configure), or set AWS_PROFILE ({})",
-            failure.detail
+            failure.answer()
         ),
         _ => failure.message().trim_end_matches("; trying again").to_owned(),
     }

@@ -128,10 +128,16 @@ pub fn admits(policy: Option<&Value>, sid: &str, role: &str, action: &str) -> bo
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-bucket-user-policy-specifying-principal-intro.html>).
 /// Statements of `sid` do not count, because they are replaced as a whole, and neither do those that [`merged`] leaves out.
 pub fn dead_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
-    fn ids(value: &Value, found: &mut BTreeSet<String>) {
+    named_principals(policy, sid).into_iter().filter(|name| is_dead(name)).collect()
+}
+
+/// The users, roles, sessions and accounts that the statements of others name: those of everyone but `sid`, as
+/// [`dead_principals`] counts them.
+pub fn named_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
+    fn names(value: &Value, found: &mut BTreeSet<String>) {
         match value {
-            Value::Array(items) => items.iter().for_each(|item| ids(item, found)),
-            Value::String(text) if is_dead(text) => drop(found.insert(text.clone())),
+            Value::Array(items) => items.iter().for_each(|item| names(item, found)),
+            Value::String(text) if text != "*" => drop(found.insert(text.clone())),
             _ => {}
         }
     }
@@ -139,8 +145,10 @@ pub fn dead_principals(policy: Option<&Value>, sid: &str) -> BTreeSet<String> {
     let others = policy.map(held_statements).unwrap_or_default();
     let stays = |statement: &Value| !is_ours(statement, sid) && !is_dead_statement(statement);
     for statement in others.into_iter().filter(stays) {
-        for key in ["/Principal/AWS", "/NotPrincipal/AWS"] {
-            statement.pointer(key).into_iter().for_each(|names| ids(names, &mut found));
+        for key in
+            ["/Principal/AWS", "/NotPrincipal/AWS", "/Principal/CanonicalUser", "/NotPrincipal/CanonicalUser"]
+        {
+            statement.pointer(key).into_iter().for_each(|value| names(value, &mut found));
         }
     }
     found

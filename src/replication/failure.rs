@@ -144,6 +144,11 @@ impl Failure {
         self.detail.contains(self.action.as_ref())
     }
 
+    /// Whether S3 refuses a bucket policy because it does not know a principal in it.
+    pub fn is_about_principals(&self) -> bool {
+        self.code == "MalformedPolicy" && self.detail.to_lowercase().contains("principal")
+    }
+
     /// What helps against the kind of policy that AWS names as the one that denies.
     fn culprit(&self) -> Option<&'static str> {
         let is_named = |(kind, _): &&(&str, &str)| self.detail.contains(*kind);

@@ -18,6 +18,12 @@ use crate::replication::observed::VersioningStatus;
 const MAX_ROLE_ARN: usize = 640;
 const MAX_RULE_ID: usize = 255;
 
+/// The longest prefix, the most tags of a filter, and the longest key and value of one, in characters.
+const MAX_PREFIX: usize = 1024;
+const MAX_TAGS: usize = 10;
+const MAX_TAG_KEY: usize = 128;
+const MAX_TAG_VALUE: usize = 256;
+
 /// The characters of a SHA-256: one more than the longest name of a bucket.
 const HASH: usize = 64;
 
@@ -44,12 +50,22 @@ pub struct UnknownElements(pub Vec<String>);
 /// A bucket whose versioning the operator would enable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "versioning of bucket {bucket} is {}, and a BucketReplication that is applied would enable it; enable it in S3 first",
+    "versioning of bucket {bucket} is {} ({fields}), and a BucketReplication that is applied would enable it; enable it in S3 first",
     .status.as_str()
 )]
 pub struct NotVersioned {
     pub bucket: String,
+    /// The fields that name the bucket.
+    pub fields: String,
     pub status: VersioningStatus,
+}
+
+/// The fields of a spec that name a bucket: one for each rule that replicates into it.
+pub fn fields_of(spec: &BucketReplicationSpec, bucket: &str) -> String {
+    let source = (spec.source.bucket == bucket).then(|| "source.bucket".to_owned());
+    let rules = spec.rules.iter().filter(|rule| rule.destination.bucket == bucket);
+    let fields = rules.map(|rule| format!("rules[{}].destination.bucket", rule.id));
+    source.into_iter().chain(fields).collect::<Vec<_>>().join(", ")
 }
 
 /// A bucket that replicates already.
@@ -116,14 +132,20 @@ pub fn leave_versioning(
     spec: &mut BucketReplicationSpec,
     held: &BTreeMap<String, VersioningStatus>,
 ) -> Result<(), NotVersioned> {
+    let buckets = spec.rules.iter().map(|rule| &rule.destination.bucket);
+    for bucket in std::iter::once(&spec.source.bucket).chain(buckets) {
+        if let Some(status) = held.get(bucket).filter(|status| **status != VersioningStatus::Enabled) {
+            let fields = fields_of(spec, bucket);
+            return Err(NotVersioned { bucket: bucket.clone(), fields, status: *status });
+        }
+    }
     let policy = |bucket: &String| match held.get(bucket) {
-        Some(VersioningStatus::Enabled) => Ok(VersioningPolicy::Managed),
-        Some(status) => Err(NotVersioned { bucket: bucket.clone(), status: *status }),
-        None => Ok(VersioningPolicy::Required),
+        Some(_) => VersioningPolicy::Managed,
+        None => VersioningPolicy::Required,
     };
-    spec.source.versioning = policy(&spec.source.bucket)?;
+    spec.source.versioning = policy(&spec.source.bucket);
     for rule in &mut spec.rules {
-        let chosen = policy(&rule.destination.bucket)?;
+        let chosen = policy(&rule.destination.bucket);
         rule.destination.versioning = (chosen == VersioningPolicy::Required).then_some(chosen);
     }
     Ok(())
@@ -159,6 +181,11 @@ fn require_admitted(found: &ReplicatingBucket<'_>) -> Result<(), Inexpressible> 
             let why = ": a BucketReplication names buckets by today's rules for their names";
             return Err(inexpressible(id, "destination.bucket", bucket, why));
         }
+        if bucket == found.bucket {
+            let why = ": it is the source bucket, and S3 replicates only into another one";
+            return Err(inexpressible(id, "destination.bucket", bucket, why));
+        }
+        require_filter_admitted(id, &rule.filter)?;
         let Some(priority) = rule.priority else { continue };
         if priority < 0 {
             let why = ": a priority is not negative";
@@ -170,6 +197,25 @@ fn require_admitted(found: &ReplicatingBucket<'_>) -> Result<(), Inexpressible> 
         }
     }
     Ok(())
+}
+
+/// Refuses a filter that is longer than admission takes one.
+fn require_filter_admitted(id: &str, RuleFilter { prefix, tags }: &RuleFilter) -> Result<(), Inexpressible> {
+    let length = |text: &str| text.chars().count();
+    if length(prefix) > MAX_PREFIX {
+        let why = ": a prefix has at most 1024 characters; shorten it in S3";
+        return Err(inexpressible(id, "filter.prefix", prefix, why));
+    }
+    if tags.len() > MAX_TAGS {
+        let why = ": a filter has at most 10 tags, as an object has; remove the others in S3";
+        return Err(inexpressible(id, "filter.tags", &tags.len().to_string(), why));
+    }
+    let is_long = |(key, value): &(&String, &String)| {
+        key.is_empty() || length(key) > MAX_TAG_KEY || length(value) > MAX_TAG_VALUE
+    };
+    let Some((key, _)) = tags.iter().find(is_long) else { return Ok(()) };
+    let why = ": the key of a tag has 1 to 128 characters, and its value at most 256; shorten the tag in S3";
+    Err(inexpressible(id, "filter.tags", key, why))
 }
 
 fn inexpressible(id: &str, field: &'static str, value: &str, why: &'static str) -> Inexpressible {
@@ -226,7 +272,8 @@ fn import_rule(
         .as_deref()
         .map(|class| {
             let known = serde_json::from_value::<StorageClass>(class.into());
-            known.map_err(|_| inexpressible("destination.storageClass", class, ""))
+            let why = ": this version does not know the class; use a newer version, or another class in S3";
+            known.map_err(|_| inexpressible("destination.storageClass", class, why))
         })
         .transpose()?;
     let ownership = match ownership.as_deref() {
@@ -236,13 +283,21 @@ fn import_rule(
             return Err(inexpressible("destination.ownership", "Destination", why));
         }
         Some("Destination") if account.is_some() => Some(Ownership::Destination),
+        Some("Destination") => {
+            let why = " without the destination's account; name it by Account in S3, or remove AccessControlTranslation";
+            return Err(inexpressible("destination.ownership", "Destination", why));
+        }
         Some(owner) => {
-            return Err(inexpressible("destination.ownership", owner, " without the destination's account"));
+            let why = ": this version knows the owner Destination alone; use a newer version, or remove AccessControlTranslation in S3";
+            return Err(inexpressible("destination.ownership", owner, why));
         }
     };
     if kms_encrypted_objects.is_enabled() != kms_key.is_some() {
         let value = kms_key.as_deref().unwrap_or("absent");
         return Err(inexpressible("destination.kmsKeyArn", value, ": it goes with kmsEncryptedObjects"));
+    }
+    if let Some(id) = account.as_deref().filter(|id| !is_account_id(id)) {
+        return Err(inexpressible("destination.account", id, ": an account id has 12 digits"));
     }
     if let Some(key) = kms_key.as_deref().filter(|key| !is_key_arn(key)) {
         let why = ": it is no ARN of a key; S3 accepts an alias and then fails object by object, because IAM does not resolve it in the role's policy. Name the key by its ARN";
@@ -287,14 +342,17 @@ fn is_key_arn(text: &str) -> bool {
             .is_some_and(|key| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'))
 }
 
+fn is_account_id(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// What follows the account id in an ARN of a service, where it has the form that admission asks for.
 fn resource_in_account<'a>(arn: &'a str, service: &str) -> Option<&'a str> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let ["arn", partition, named, _, account, resource] = parts.as_slice() else { return None };
-    let is_id = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
     let further = partition.strip_prefix("aws")?;
     let is_partition = further.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-    (is_id && is_partition && *named == service).then_some(resource)
+    (is_account_id(account) && is_partition && *named == service).then_some(resource)
 }
 
 #[cfg(test)]
@@ -361,12 +419,15 @@ mod tests {
         let only_checked = Ok((VersioningPolicy::Managed, Some(VersioningPolicy::Required)));
         assert_eq!(of(&[("orders", Enabled)]), only_checked, "nobody knows what the destination has");
         for status in [Suspended, Disabled] {
-            let bucket = "copies".to_owned();
+            let (bucket, fields) = ("copies".to_owned(), "rules[r].destination.bucket".to_owned());
             let held = [("orders", Enabled), ("copies", status)];
-            assert_eq!(of(&held), Err(NotVersioned { bucket, status }));
+            assert_eq!(of(&held), Err(NotVersioned { bucket, fields, status }));
         }
         let message = of(&[("orders", Suspended)]).unwrap_err().to_string();
-        assert!(message.starts_with("versioning of bucket orders is Suspended"), "{message}");
+        assert!(
+            message.starts_with("versioning of bucket orders is Suspended (source.bucket), and"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -437,6 +498,60 @@ mod tests {
         assert!(owned("444455556666").is_ok());
         let message = owned(OWN).unwrap_err().to_string();
         assert!(message.starts_with("rules[r].destination.ownership"), "{message}");
+        let without = to(|destination| destination.ownership = Some("Destination".into()));
+        let message = without.unwrap_err().to_string();
+        assert!(message.contains("without the destination's account"), "{message}");
+        let newer = to(|destination| {
+            (destination.account, destination.ownership) =
+                (Some("444455556666".into()), Some("Source".into()));
+        });
+        let message = newer.unwrap_err().to_string();
+        assert!(message.starts_with("rules[r].destination.ownership is \"Source\""), "{message}");
+        assert!(!message.contains("without the destination's account"), "it has one: {message}");
+    }
+
+    #[test]
+    fn a_filter_or_a_destination_that_admission_would_refuse_is_named() {
+        let filtered = |prefix: String, tags: &[(String, String)]| {
+            let mut configuration = rule(destination());
+            let filter = RuleFilter { prefix, tags: tags.iter().cloned().collect() };
+            configuration.rules.get_mut("r").unwrap().filter = filter;
+            let found = ReplicatingBucket {
+                bucket: "orders",
+                region: None,
+                account_id: OWN,
+                configuration: &configuration,
+            };
+            import(&found).map(drop).map_err(|error| error.to_string())
+        };
+        let tag = |key: usize, value: usize| ("é".repeat(key), "v".repeat(value));
+        assert_eq!(filtered("é".repeat(1024), &[tag(128, 256), tag(1, 0)]), Ok(()));
+        let many: Vec<(String, String)> = (1..=11).map(|length| tag(length, 1)).collect();
+        assert_eq!(filtered(String::new(), &many[..10]), Ok(()));
+        for (field, refused) in [
+            ("filter.prefix", filtered("p".repeat(1025), &[])),
+            ("filter.tags", filtered(String::new(), &many)),
+            ("filter.tags", filtered(String::new(), &[tag(129, 1)])),
+            ("filter.tags", filtered(String::new(), &[tag(0, 1)])),
+            ("filter.tags", filtered(String::new(), &[tag(1, 257)])),
+            (
+                "destination.bucket",
+                to(|to| to.bucket = "arn:aws:s3:::orders".into()).map(drop).map_err(|e| e.to_string()),
+            ),
+            (
+                "destination.account",
+                to(|to| to.account = Some("1234".into())).map(drop).map_err(|e| e.to_string()),
+            ),
+            (
+                "destination.storageClass",
+                to(|to| to.storage_class = Some("EXPRESS_ONEZONE".into()))
+                    .map(drop)
+                    .map_err(|e| e.to_string()),
+            ),
+        ] {
+            let message = refused.unwrap_err();
+            assert!(message.starts_with(&format!("rules[r].{field} is ")), "{message}");
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Importable {
     pub configuration: Configuration,
     /// IDs of rules with `ExistingObjectReplication`, which S3 no longer accepts and the domain does not model.
     pub existing_objects: Vec<String>,
+    /// IDs that several rules have. The domain keeps rules by their IDs, and would lose all but one.
+    pub repeated_ids: BTreeSet<String>,
     /// The elements of the configuration that the operator does not model, by their paths.
     pub unknown_elements: BTreeSet<String>,
 }
@@ -45,11 +47,15 @@ pub async fn importable(aws: &AwsClient, bucket: &str) -> Read<Option<Importable
             .is_some_and(|e| e.status() == &ExistingObjectReplicationStatus::Enabled)
     };
     let with_existing = held.rules().iter().filter(replicates_existing);
+    let mut ids = BTreeSet::new();
+    let id_of = |rule: &ReplicationRule| rule.id().unwrap_or_default().to_owned();
+    let repeated_ids = held.rules().iter().map(id_of).filter(|id| !ids.insert(id.clone())).collect();
     Ok(Some(Importable {
         region,
         account_id: caller.account.clone(),
         existing_objects: with_existing.filter_map(|r| r.id().map(str::to_owned)).collect(),
         configuration: from_sdk(&held),
+        repeated_ids,
         unknown_elements,
     }))
 }

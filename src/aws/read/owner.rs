@@ -46,16 +46,17 @@ pub fn judge_owner(expecting: &Head, without: Option<&Head>) -> BucketOwnership 
     match (expecting, without) {
         (Head::Found(_), _) => BucketOwnership::Confirmed,
         (Head::Missing, _) => BucketOwnership::Missing,
-        (_, Some(Head::Found(_) | Head::Elsewhere(_))) => BucketOwnership::Foreign,
-        (_, Some(Head::Missing | Head::Denied { .. } | Head::Failed(_)) | None) => BucketOwnership::Unknown,
+        (Head::Denied { .. }, Some(Head::Found(_) | Head::Elsewhere(_))) => BucketOwnership::Foreign,
+        // An answer that fails for now is no denial.
+        (Head::Denied { .. } | Head::Elsewhere(_) | Head::Failed(_), _) => BucketOwnership::Unknown,
     }
 }
 
 /// Asks S3 whose a bucket is, for an answer of `HeadBucket` that names the expected owner.
 pub async fn ask_owner(aws: &AwsClient, region: &str, bucket: &str, expecting: &Head) -> BucketOwnership {
-    match judge_owner(expecting, None) {
-        BucketOwnership::Unknown => judge_owner(expecting, Some(&head(aws, region, bucket, None).await)),
-        judged => judged,
+    match expecting {
+        Head::Denied { .. } => judge_owner(expecting, Some(&head(aws, region, bucket, None).await)),
+        _ => judge_owner(expecting, None),
     }
 }
 
@@ -153,6 +154,15 @@ mod tests {
             BucketOwnership::Foreign
         );
         assert_eq!(judge_owner(&denied(), Some(&denied())), BucketOwnership::Unknown);
+        for unclear in
+            [Head::Failed(bare(FailureClass::Unavailable, 503)), Head::Elsewhere("eu-west-1".into())]
+        {
+            assert_eq!(
+                judge_owner(&unclear, Some(&found)),
+                BucketOwnership::Unknown,
+                "{unclear:?} denies nothing"
+            );
+        }
         assert_eq!(judge_owner(&found, None), BucketOwnership::Confirmed);
         assert_eq!(judge_owner(&Head::Missing, None), BucketOwnership::Missing);
     }

@@ -54,6 +54,9 @@ const TAG: [&str; 2] = ["Key", "Value"];
 /// The values of every `Status`.
 const STATUS: [&str; 2] = ["Enabled", "Disabled"];
 
+/// The value of every `Minutes`: S3 takes no other, so that no spec has a field for it.
+const MINUTES: [&str; 1] = ["15"];
+
 /// The elements and values that the operator does not model, such as `Rule[all]/Destination/Tier`. A body that is not
 /// XML has none: the SDK reports it.
 pub fn unknown_elements(body: &str) -> BTreeSet<String> {
@@ -80,7 +83,12 @@ fn unknown_in(parent: Node<'_, '_>, rule: &str, path: &str, unknown: &mut BTreeS
             continue;
         }
         let value = element.text().unwrap_or_default().trim();
-        if name == "Status" && !STATUS.contains(&value) {
+        let known: &[&str] = match name {
+            "Status" => &STATUS,
+            "Minutes" => &MINUTES,
+            _ => &[],
+        };
+        if !known.is_empty() && !known.contains(&value) {
             unknown.insert(format!("{rule}/{path}={value}"));
         }
         unknown_in(element, rule, &path, unknown);
@@ -119,6 +127,8 @@ mod tests {
 
     #[test]
     fn unknown_elements_and_values_are_named_with_their_rule() {
+        let minutes = "<Destination><Metrics><Status>Enabled</Status><EventThreshold><Minutes>30</Minutes></EventThreshold></Metrics></Destination>";
+        assert_eq!(found(minutes), ["Rule[all]/Destination/Metrics/EventThreshold/Minutes=30"]);
         let rule = "<Status>Paused</Status><Schedule><Hour>3</Hour></Schedule><Destination><Bucket>b</Bucket><Tier>Fast</Tier></Destination>";
         assert_eq!(
             found(rule),

@@ -31,10 +31,13 @@ use crate::cli::manifests::{Manifests, resource_id};
 use crate::cli::status::WRONG;
 use crate::cli::{CliError, write};
 use crate::iam::arn::{bucket_of_arn, role_of_arn};
-use crate::replication::import::{self, Inexpressible, NotVersioned, ReplicatingBucket, resource_name};
+use crate::replication::authorize::refusals_in_any_namespace;
+use crate::replication::import::{
+    self, Inexpressible, NotVersioned, ReplicatingBucket, fields_of, resource_name,
+};
 use crate::replication::observed::Read;
 use crate::replication::{
-    Accounts, BucketRef, FailureClass, ReadSet, Replication, ResourceId, VersioningStatus, assess,
+    Accounts, BucketRef, FailureClass, Plan, ReadSet, Replication, ResourceId, VersioningStatus, assess,
 };
 
 #[derive(Debug, Args)]
@@ -87,8 +90,8 @@ pub enum ImportError {
         #[source]
         source: NotVersioned,
     },
-    #[error("bucket {bucket}: it is unknown whether {other} is versioned: {why}")]
-    VersioningUnknown { bucket: String, other: String, why: String },
+    #[error("bucket {bucket}: it is unknown whether {other} ({fields}) is versioned: {why}")]
+    VersioningUnknown { bucket: String, other: String, fields: String, why: String },
     #[error("bucket {bucket}: the operator would refuse a BucketReplication for it: {}", .why.join("; also: "))]
     Refused { bucket: String, why: Vec<String> },
     #[error(transparent)]
@@ -100,7 +103,13 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
     let account = match &args.account {
         Some(name) => {
             let manifests = Manifests::read(&args.filenames)?;
-            Some(AccountLookup::new(&manifests, &args.cluster).account(name).await?)
+            let mut lookup = AccountLookup::new(&manifests, &args.cluster);
+            let account = lookup.account(name).await?;
+            // The namespace may be a placeholder, so that this keeps nobody from a manifest.
+            if let Some(refusal) = lookup.namespace_refusal(&account, &args.namespace).await {
+                eprintln!("note: {}, or name another namespace by -n", refusal.message);
+            }
+            Some(account)
         }
         None => None,
     };
@@ -299,8 +308,9 @@ fn leave_versioning(
         match versionings.get(other) {
             Some(Ok(Some(status))) => drop(held.insert(other.clone(), *status)),
             Some(Err(failure)) if !is_lasting(failure.class) => {
+                let fields = fields_of(spec, other);
                 let (bucket, other) = (bucket.to_owned(), other.clone());
-                return Err(ImportError::VersioningUnknown { bucket, other, why: failure.message() });
+                return Err(ImportError::VersioningUnknown { bucket, other, fields, why: failure.message() });
             }
             _ => {}
         }
@@ -327,7 +337,7 @@ async fn manifest(
 }
 
 /// Plans the resource as the operator would: what a configuration refers to may be gone by now, a destination or the role for
-/// example. What an `AwsAccount` allows is not asked here.
+/// example, and the `AwsAccount` may not allow it.
 async fn require_accepted(
     bucket: &str,
     resource: &BucketReplication,
@@ -335,12 +345,16 @@ async fn require_accepted(
 ) -> Result<(), CliError> {
     let (id, status) = (resource_id(resource), BucketReplicationStatus::default());
     let spec = &resource.spec;
-    let unrestricted = Accounts::default();
-    let replication = Replication { spec, status: &status, id: &id, accounts: &unrestricted };
-    let read_set = ReadSet::of(&replication, false);
-    let clients = target.identities.connect(target.accounts, &id).await?;
-    let observed = aws::observe(&clients, &read_set).await;
-    let plan = assess(replication, read_set, observed).plan;
+    let replication = Replication { spec, status: &status, id: &id, accounts: target.accounts };
+    let forbidden = refusals_in_any_namespace(&replication);
+    let plan = if forbidden.is_empty() {
+        let read_set = ReadSet::of(&replication, false);
+        let clients = target.identities.connect(target.accounts, &id).await?;
+        let observed = aws::observe(&clients, &read_set).await;
+        assess(replication, read_set, observed).plan
+    } else {
+        Plan::refused(forbidden)
+    };
     let why: Vec<String> = match plan.refusals.as_slice() {
         [] => {
             plan.differences.iter().map(|difference| format!("AWS differs from it: {difference}")).collect()
@@ -373,7 +387,7 @@ fn resource_for(
     versionings: &Versionings,
     target: &ManifestTarget<'_>,
 ) -> Result<BucketReplication, CliError> {
-    let Importable { region, configuration, existing_objects, unknown_elements, .. } = found;
+    let Importable { region, configuration, existing_objects, repeated_ids, unknown_elements, .. } = found;
     let inexpressible = |source| ImportError::Inexpressible { bucket: bucket.to_owned(), source };
     if let Some(id) = existing_objects.first() {
         return Err(inexpressible(Inexpressible {
@@ -381,6 +395,15 @@ fn resource_for(
             field: "existingObjectReplication",
             value: "Enabled".to_owned(),
             why: ": S3 no longer accepts it; replicate existing objects by a ReplicationBackfill",
+        })
+        .into());
+    }
+    if let Some(id) = repeated_ids.first() {
+        return Err(inexpressible(Inexpressible {
+            id: Some(id.clone()),
+            field: "id",
+            value: id.clone(),
+            why: ", as in another rule: each rule has an id of its own; change one of them in S3",
         })
         .into());
     }

@@ -234,6 +234,7 @@ fn held(name: &str, rules: &[(&str, Switch)]) -> ListedBucket {
         account_id: "111111111111".to_owned(),
         configuration: Configuration { role: "arn:aws:iam::111111111111:role/r".to_owned(), rules },
         existing_objects: Vec::new(),
+        repeated_ids: BTreeSet::new(),
         unknown_elements: BTreeSet::new(),
     };
     ListedBucket { name: name.to_owned(), configuration: Ok(Some(configuration)) }

@@ -12,12 +12,12 @@ mod roles;
 use std::collections::BTreeSet;
 
 pub use labels::Labels;
+pub use namespaces::require_namespace;
 
 use crate::replication::authorize::accounts::{Account, Accounts};
 use crate::replication::authorize::buckets::{
     allows_destination, require_destinations, require_report, require_source,
 };
-use crate::replication::authorize::namespaces::require_namespace;
 use crate::replication::authorize::roles::require_role;
 use crate::replication::refusal::Refusal;
 use crate::replication::resource::Replication;
@@ -39,12 +39,25 @@ pub fn authorize(replication: &Replication<'_>, labels: Labels<'_>) -> Result<()
 /// Everything that a resource asks for and administrators do not allow. Of an account that the namespace may not use, nothing
 /// else is named: its patterns are not for that namespace.
 pub fn refusals(replication: &Replication<'_>, labels: Labels<'_>) -> Vec<Refusal> {
-    let Replication { spec, id, accounts, .. } = *replication;
+    let Replication { id, accounts, .. } = *replication;
     let namespace = |account: &Account| require_namespace(&id.namespace, labels, account);
     let usable = |account: &Account| namespace(account).is_ok();
     let mut named = BTreeSet::new();
     let each = all(accounts).filter(|account| named.insert(&account.name));
     let mut refusals: Vec<Refusal> = each.filter_map(|account| namespace(account).err()).collect();
+    refusals.extend(refusals_of_spec(replication, usable));
+    refusals
+}
+
+/// What a spec asks for and administrators do not allow to any namespace.
+pub fn refusals_in_any_namespace(replication: &Replication<'_>) -> Vec<Refusal> {
+    refusals_of_spec(replication, |_| true)
+}
+
+/// What a spec asks for and the accounts that the namespace may use do not allow.
+fn refusals_of_spec(replication: &Replication<'_>, usable: impl Fn(&Account) -> bool) -> Vec<Refusal> {
+    let Replication { spec, accounts, .. } = *replication;
+    let mut refusals = Vec::new();
     if let Some(account) = accounts.source.as_ref().filter(|account| usable(account)) {
         refusals.extend(require_source(&spec.source.bucket, account).err());
         refusals.extend(require_role(replication, account).err());

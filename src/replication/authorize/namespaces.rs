@@ -10,7 +10,10 @@ use crate::replication::refusal::{Refusal, not_allowed};
 
 /// The account names the namespace, and the namespace has the labels that the account requires. The message does not name
 /// other namespaces that the account allows.
-pub(super) fn require_namespace(
+///
+/// # Errors
+/// `NotAllowed`, with the namespace and the account.
+pub fn require_namespace(
     namespace: &str,
     labels: Labels<'_>,
     Account { name, spec }: &Account,

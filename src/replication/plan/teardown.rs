@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::api::{AdoptionPolicy, BucketReplicationStatus, ConditionType, ConfigurationOrigin, Reason};
 use crate::iam::bucket_policy;
 use crate::mutants::{Mutant, is_on};
-use crate::replication::bucket::{BucketAddress, dead_principals_message};
+use crate::replication::bucket::{BucketAddress, refused_principals_message};
 use crate::replication::configuration::Configuration;
 use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::observed::{Caller, ObservedRole, Read};
@@ -190,7 +190,7 @@ fn blocked(observed: &ObservedForDeletion, held: &[&ObservedRole]) -> Option<Ref
     })
 }
 
-/// Why a step of a deletion failed, with the deleted principals named because of which S3 refuses a bucket policy.
+/// Why a step of a deletion failed, with the principals named because of which S3 refuses a bucket policy.
 pub fn failed(step: &Step, failure: &Failure, observed: &ObservedForDeletion) -> Refusal {
     let reason = match failure.class {
         FailureClass::DeleteConflict => Reason::DeletionBlocked,
@@ -200,7 +200,7 @@ pub fn failed(step: &Step, failure: &Failure, observed: &ObservedForDeletion) ->
         (Step::PutBucketPolicy { bucket, sid, .. }, FailureClass::Invalid) => {
             let mut policies = observed.bucket_policies.iter().filter(|(held, _)| held == bucket);
             let policy = policies.find_map(|(_, policy)| policy.as_ref().ok()?.as_ref());
-            dead_principals_message(&bucket.name, policy, sid)
+            refused_principals_message(&bucket.name, policy, sid, failure)
         }
         _ => None,
     };

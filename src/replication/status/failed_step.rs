@@ -6,8 +6,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{ConditionType, Reason};
-use crate::iam::bucket_policy::dead_principals;
-use crate::replication::bucket::dead_principals_message;
+use crate::iam::bucket_policy::{dead_principals, named_principals};
+use crate::replication::bucket::{meant_principals, refused_principals_message};
 use crate::replication::configuration::{Configuration, Rule};
 use crate::replication::failure::{Failure, FailureClass};
 use crate::replication::missing_boundary::missing_boundary;
@@ -111,7 +111,8 @@ impl FailedStep<'_> {
                 )
             }
             (Step::PutBucketPolicy { bucket, sid, .. }, FailureClass::Invalid) => {
-                match dead_principals_message(&bucket.name, self.observed_policy(&bucket.name), sid) {
+                let policy = self.observed_policy(&bucket.name);
+                match refused_principals_message(&bucket.name, policy, sid, self.failure) {
                     Some(message) => format!("{} ({message})", self.failure.message()),
                     None => self.failure.message(),
                 }
@@ -137,8 +138,10 @@ impl FailedStep<'_> {
     fn role_may_be_unknown_to_s3(&self) -> bool {
         let Step::PutBucketPolicy { bucket, sid, .. } = self.step else { return false };
         let created = self.outcome.done.iter().any(|step| matches!(step, Step::CreateRole { .. }));
+        let policy = self.observed_policy(&bucket.name);
         self.failure.code == "MalformedPolicy"
-            && dead_principals(self.observed_policy(&bucket.name), sid).is_empty()
+            && dead_principals(policy, sid).is_empty()
+            && meant_principals(&named_principals(policy, sid), self.failure).is_empty()
             && (created || self.is_progressing_for_less_than(ROLE_SETTLES))
     }
 

@@ -258,6 +258,20 @@ fn a_dead_principal_is_named_and_does_not_look_like_progress() {
         assert!(ready(&report).contains(part), "{}", ready(&report));
     }
 
+    // A closed account keeps its ARN, and S3 may name it.
+    let closed = "arn:aws:iam::777788889999:root";
+    let theirs = json!({"Sid": "Theirs", "Effect": "Allow", "Principal": {"AWS": [closed, "111122223333"]},
+        "Action": "s3:GetObject", "Resource": "arn:aws:s3:::dr/*"});
+    let of_theirs = across(Some(json!({"Statement": [theirs]})));
+    let said = format!("Invalid principal in policy (\"AWS\" : \"{closed}\")");
+    let answer = coded(FailureClass::Invalid, "s3:PutBucketPolicy", "dr", ("MalformedPolicy", &said));
+    let report = fails(&of_theirs, put, answer);
+    assert_eq!(report.reason, Reason::InvalidRequest);
+    assert!(ready(&report).contains(&format!("remove {closed} from it")), "{}", ready(&report));
+    let report = fails(&of_theirs, put, refused());
+    assert_eq!(report.reason, Reason::Progressing, "it may be the new role");
+    assert!(ready(&report).contains(closed) && ready(&report).contains("bucket dr"), "{}", ready(&report));
+
     // S3 takes a moment to know a new role.
     let mut case = across(None);
     let first = fails(&case, put, refused());

@@ -3,6 +3,7 @@
 mod backfill;
 mod documented;
 mod import;
+mod import_forms;
 mod invocation;
 mod least_privilege;
 pub mod orphans;

@@ -5,7 +5,9 @@ use rig::proxy::{Answer, Fault, Matcher};
 use rig::world::DEADLINE;
 use serde_json::Value;
 
-use crate::support::{DESTINATION_REGION, NAME, ROLE, message, reason};
+use crate::support::{
+    DESTINATION_REGION, NAME, ROLE, Scene, check_now, message, person, reason, replication,
+};
 
 use super::impatient;
 
@@ -33,6 +35,92 @@ async fn the_region_in_the_header_of_a_bare_400_is_believed() -> Result<()> {
     Ok(())
 }
 
+/// The header counts for a source as for a destination, and whatever the status.
+#[tokio::test]
+async fn the_region_in_the_header_is_believed_for_every_bucket_with_any_status() -> Result<()> {
+    let Scene { world, operator: _operator, .. } = impatient("bare-header").empty().await?;
+    for status in [301, 307, 400, 403, 405] {
+        let name = format!("bare-{status}");
+        // Both are elsewhere than the Region of the environment.
+        let (source, destination) =
+            (world.bucket(DESTINATION_REGION).await?, world.bucket(DESTINATION_REGION).await?);
+        for bucket in [&source, &destination] {
+            let head = Matcher::operation("HeadBucket").about(bucket);
+            let elsewhere = bare(status, &[("x-amz-bucket-region", DESTINATION_REGION)]);
+            world.proxy.inject(Fault::always(head, elsewhere));
+        }
+        world.apply(&replication(&name, &source, &destination).to_string()).await?;
+        let ready = world.wait_ready(&name).await?;
+        for bucket in [&ready["status"]["source"], &ready["status"]["destinations"][0]] {
+            assert_eq!(bucket["region"], DESTINATION_REGION, "{status}: {bucket}");
+        }
+    }
+    Ok(())
+}
+
+/// S3 names the Region of a bucket also to someone whose credentials it does not know.
+#[tokio::test]
+async fn a_bare_refusal_of_the_credentials_is_reported_as_such_everywhere() -> Result<()> {
+    let Scene { world, operator: _operator, .. } = impatient("bare-refusal").empty().await?;
+    let region = [("x-amz-bucket-region", "us-east-1")];
+    for (status, code, expected) in [
+        (400, "ExpiredToken", "CredentialsUnavailable"),
+        (400, "InvalidToken", "CredentialsUnavailable"),
+        (403, "InvalidAccessKeyId", "CredentialsUnavailable"),
+        (403, "SignatureDoesNotMatch", "CredentialsUnavailable"),
+        (403, "RequestTimeTooSkewed", "AwsUnavailable"),
+    ] {
+        for (n, headers) in [&region[..], &[]].into_iter().enumerate() {
+            let name = format!("{}-{n}", code.to_lowercase());
+            let (source, destination) = (world.bucket("us-east-1").await?, world.bucket("us-east-1").await?);
+            let mut faults = Vec::new();
+            for bucket in [&source, &destination] {
+                let about = |operation| Matcher::operation(operation).about(bucket);
+                faults.push(Fault::always(about("HeadBucket"), bare(status, headers)));
+                for operation in ["GetBucketVersioning", "GetBucketReplication"] {
+                    faults.push(Fault::always(about(operation), Answer::error(status, code, "Refused.")));
+                }
+            }
+            let faults: Vec<_> = faults.into_iter().map(|fault| world.proxy.inject(fault)).collect();
+            let resource = replication(&name, &source, &destination).to_string();
+            world.apply(&resource).await?;
+            let failing = |object: &Value| reason(object, "Ready") == expected;
+            let status = world.wait(&name, failing, expected).await?["status"].clone();
+            ensure!(message(&status, "Ready").contains(code), "{name}: {status:#}");
+            assert_eq!(reason(&status, "Stalled"), "", "{name}: {status:#}");
+            // The command line says the same.
+            for args in [vec!["plan", "-f", "-"], vec!["import", "--bucket", &source]] {
+                let output = person(&world).run(args.clone(), &resource).await?;
+                let text = [output.stdout, output.stderr].concat();
+                let text = String::from_utf8_lossy(&text);
+                assert_eq!(output.status.code(), Some(1), "{args:?}: {text}");
+                ensure!(text.contains(code), "{args:?} does not say {code}: {text}");
+            }
+            faults.into_iter().for_each(|fault| world.proxy.remove(fault));
+            world.wait_ready(&name).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whose a bucket is, an answer that fails does not say.
+#[tokio::test]
+async fn a_head_bucket_that_fails_for_now_makes_no_bucket_foreign() -> Result<()> {
+    let scene = impatient("bare-owner").ready().await?;
+    let proxy = &scene.world.proxy;
+    let about = |operation| Matcher::operation(operation).about(&scene.destination);
+    let denied = proxy.inject(Fault::always(about("GetBucketVersioning"), Answer::access_denied()));
+    // The call that names the owner fails, and one that names none would be answered.
+    proxy.inject(Fault::times(1, about("HeadBucket"), bare(503, &[])));
+    let status = check_now(&scene.world, NAME).await?["status"].clone();
+    ensure!(!status.to_string().contains("WrongBucketOwner"), "{status:#}");
+    ensure!(message(&status, "VersioningReady").contains("s3:GetBucketVersioning"), "{status:#}");
+    proxy.remove(denied);
+    check_now(&scene.world, NAME).await?;
+    scene.world.wait_ready(NAME).await?;
+    Ok(())
+}
+
 /// Where `HeadBucket` says nothing of use, `GetBucketVersioning` of the Region that was asked says where the bucket is.
 #[tokio::test]
 async fn a_bucket_is_found_whatever_bare_status_head_bucket_has() -> Result<()> {
@@ -41,7 +129,7 @@ async fn a_bucket_is_found_whatever_bare_status_head_bucket_has() -> Result<()> 
     );
     let illegal = Answer::error(400, "IllegalLocationConstraintException", &constraint);
     let moved = Answer::WrongRegion { region: DESTINATION_REGION.to_owned() };
-    for status in [301, 400, 403, 503] {
+    for status in [301, 307, 400, 403, 405, 503] {
         for (says, elsewhere) in [("redirect", &moved), ("constraint", &illegal)] {
             let scene = impatient(&format!("bare-{status}-{says}")).empty().await?;
             let proxy = &scene.world.proxy;

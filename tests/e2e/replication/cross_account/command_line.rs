@@ -111,19 +111,39 @@ async fn a_bucket_of_an_account_is_imported_as_its_identity_and_changes_nothing(
     back["spec"]["rules"][0]["destination"]["accountRef"] = json!(two.home);
     world.apply(&back.to_string()).await?;
     world.wait_ready("back").await?;
+    let import = async |account: &str, namespace: &str| {
+        let args = ["import", "--bucket", &two.destination, "--account", account, "-n", namespace];
+        let output = person(world).run(args, "").await?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        anyhow::Ok((output.status.code(), text(&output.stdout), text(&output.stderr)))
+    };
+    // What the AwsAccount does not allow would be refused once it is applied.
+    let (code, printed, error) = import(&two.abroad, &world.namespace).await?;
+    assert_eq!((code, printed.as_str()), (Some(1), ""), "{error}");
+    let refused = [&two.destination, "rules[ReplicateToEU].destination.account", &two.abroad, &world.account];
+    assert!(refused.iter().all(|part| error.contains(*part)), "{error}");
     patch_account(world, &two.abroad, json!({"spec": {"destinationAccounts": [world.account]}})).await?;
-    for account in [&two.abroad, &two.abroad_id] {
-        let output = person(world)
-            .run(["import", "--bucket", &two.destination, "--account", account, "-n", &world.namespace], "")
-            .await?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(text.contains(&format!("accountRef: {}", two.abroad)), "{text}");
-        assert!(text.contains("role.arn") && text.contains(&world.account), "{text}");
-        // A managed role belongs to its resource. An imported one was created by hand, without tags.
+    // A managed role belongs to its resource.
+    let (code, printed, error) = import(&two.abroad, &world.namespace).await?;
+    assert_eq!((code, printed.as_str()), (Some(1), ""), "{error}");
+    assert!(error.contains("back-role") && error.contains("BucketReplication"), "{error}");
+    // An imported one was created by hand, without tags.
+    let untag = async || {
         let tags = two.other_side().iam().list_role_tags().role_name("back-role").send().await?;
         let keys: Vec<String> = tags.tags().iter().map(|t| t.key().to_owned()).collect();
         two.other_side().iam().untag_role().role_name("back-role").set_tag_keys(Some(keys)).send().await?;
+        anyhow::Ok(())
+    };
+    untag().await?;
+    let (code, _, error) = import(&two.abroad, "another").await?;
+    let note = format!("note: namespace another may not use AwsAccount {}", two.abroad);
+    assert!(code == Some(0) && error.starts_with(&note) && error.contains("by -n"), "{code:?} {error}");
+    for account in [&two.abroad, &two.abroad_id] {
+        untag().await?;
+        let (code, text, error) = import(account, &world.namespace).await?;
+        assert_eq!((code, error.as_str()), (Some(0), ""), "{error}");
+        assert!(text.contains(&format!("accountRef: {}", two.abroad)), "{text}");
+        assert!(text.contains("role.arn") && text.contains(&world.account), "{text}");
         let (code, planned) = plan(world, &text).await?;
         assert_eq!(code, Some(0), "{planned}");
     }

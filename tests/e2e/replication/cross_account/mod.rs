@@ -3,6 +3,7 @@
 mod both_sides;
 mod bucket_policy;
 mod command_line;
+mod dead_principals;
 mod orphans;
 
 use anyhow::{Context, Result, ensure};
