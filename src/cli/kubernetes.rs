@@ -4,6 +4,7 @@
 //! object must not hide the others.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use k8s_openapi::api::core::v1::Namespace;
@@ -15,10 +16,14 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::api::{AwsAccount, BucketReplication, GROUP, REQUESTED_AT};
+use crate::cli::shell::{about_cluster, word};
 use crate::ports::kube_error::describe;
 
 /// Objects that one answer of the API server holds at most.
 const PAGE: u32 = 500;
+
+/// How long the API server may be silent before and within an answer.
+const LONGEST_ANSWER: Duration = Duration::from_secs(30);
 
 /// The manager of the fields that the command line writes.
 const MANAGER: &str = "kubectl-s3replication";
@@ -80,9 +85,9 @@ pub enum KubernetesError {
     #[error("cannot find a Kubernetes cluster: {0}; set KUBECONFIG, --kubeconfig or --context")]
     Configuration(String),
     #[error("cannot {what}: {message}")]
-    Request { what: String, message: String, is_denied: bool },
-    #[error("namespace {namespace} has no BucketReplication {name}\n→ {typed} status -A")]
-    NotFound { namespace: String, name: String, typed: &'static str },
+    Request { what: String, message: String, is_denied: bool, may_pass: bool },
+    #[error("namespace {namespace} has no BucketReplication {name}\n→ {command}")]
+    NotFound { namespace: String, name: String, command: String },
     #[error("BucketReplication {namespace}/{name} cannot be decoded by this version: {message}")]
     Undecodable { namespace: String, name: String, message: String },
 }
@@ -92,6 +97,28 @@ impl KubernetesError {
     pub fn is_denied(&self) -> bool {
         matches!(self, KubernetesError::Request { is_denied: true, .. })
     }
+
+    /// Whether the next try may get another answer, because the API server gave none, or one of an overloaded server.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, KubernetesError::Request { may_pass: true, .. })
+    }
+
+    /// The API server has taken a request, and does not answer it.
+    pub fn silent() -> KubernetesError {
+        KubernetesError::Request {
+            what: "reach the cluster".to_owned(),
+            message: without_answer("it has taken the request and does not answer it"),
+            is_denied: false,
+            may_pass: true,
+        }
+    }
+}
+
+/// What to print where nothing answers: the reason, and the command that looks at the same.
+fn without_answer(why: &str) -> String {
+    format!(
+        "the API server gives no answer: {why}; check the cluster of the kubeconfig (kubectl cluster-info)"
+    )
 }
 
 /// An object, or why this version cannot decode it.
@@ -132,12 +159,22 @@ pub struct Kubernetes {
     client: Client,
     /// The namespace of the flags or of the context.
     pub namespace: String,
+    /// The flags that named the cluster, each after a blank.
+    pub flags: String,
 }
 
 impl ClusterArgs {
     /// Whether a flag names a cluster.
     pub fn is_given(&self) -> bool {
         self.kubeconfig.is_some() || self.context.is_some()
+    }
+
+    /// The flags that were given, each after a blank, for a command that is to be about the same cluster.
+    pub fn flags(&self) -> String {
+        let ClusterArgs { kubeconfig, context } = self;
+        let kubeconfig = kubeconfig.as_ref().map(|path| ("--kubeconfig", path.display().to_string()));
+        let given = kubeconfig.into_iter().chain(context.iter().map(|name| ("--context", name.clone())));
+        given.map(|(flag, value)| format!(" {flag} {}", word(&value))).collect()
     }
 
     /// A client, as kubectl makes it with the same flags.
@@ -150,6 +187,16 @@ impl ClusterArgs {
     }
 
     async fn config(&self) -> Result<Config, KubernetesError> {
+        let mut config = self.config_of_kubectl().await?;
+        // An API server that takes a request and does not answer must not keep a person waiting for ever.
+        config.read_timeout = Some(LONGEST_ANSWER);
+        config.reset_reader_on_write = true;
+        // By default the client tries again in silence for minutes.
+        config.default_retry = false;
+        Ok(config)
+    }
+
+    async fn config_of_kubectl(&self) -> Result<Config, KubernetesError> {
         let unusable = |error: String| KubernetesError::Configuration(error);
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         Ok(match (&self.kubeconfig, &self.context) {
@@ -179,11 +226,16 @@ impl KubeArgs {
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client =
             Client::try_from(config).map_err(|error| KubernetesError::Configuration(error.to_string()))?;
-        Ok(Kubernetes { client, namespace })
+        Ok(Kubernetes { client, namespace, flags: self.cluster.flags() })
     }
 }
 
 impl Kubernetes {
+    /// A command that is to be about this cluster.
+    pub fn command(&self, command: &str) -> String {
+        about_cluster(command, &self.flags)
+    }
+
     fn scoped<K>(&self, scope: &ScopeArgs) -> Api<K>
     where
         K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
@@ -249,14 +301,16 @@ impl Kubernetes {
         match scope.all_namespaces {
             true => format!("There are no replications{selected}.\n"),
             false => format!(
-                "There are no replications{selected} in namespace {}.\n→ {typed} status -A\n",
-                self.namespace
+                "There are no replications{selected} in namespace {}.\n→ {}\n",
+                self.namespace,
+                self.command(&format!("{typed} status -A"))
             ),
         }
     }
 
     fn not_found(&self, name: &str, typed: &'static str) -> KubernetesError {
-        KubernetesError::NotFound { namespace: self.namespace.clone(), name: name.to_owned(), typed }
+        let command = self.command(&format!("{typed} status -A"));
+        KubernetesError::NotFound { namespace: self.namespace.clone(), name: name.to_owned(), command }
     }
 
     /// The live API of a scope, for a watch.
@@ -430,6 +484,16 @@ fn request(what: &str) -> impl FnOnce(kube::Error) -> KubernetesError {
         what,
         message: explained(&error),
         is_denied: matches!(&error, kube::Error::Api(status) if status.code == 403),
+        may_pass: may_pass(&error),
+    }
+}
+
+/// Whether the next try may get another answer.
+pub fn may_pass(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
+        kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => true,
+        _ => false,
     }
 }
 
@@ -444,10 +508,10 @@ fn explained(error: &kube::Error) -> String {
         kube::Error::Api(status) if status.code == 403 => status.message.clone(),
         kube::Error::Api(_) => describe(error),
         // What lies below says more than its wrapping: whether nothing listens, or a certificate is not trusted.
-        other => format!(
-            "the API server gives no answer: {}; check the cluster of the kubeconfig (kubectl cluster-info)",
-            innermost(other)
-        ),
+        kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => {
+            without_answer(&innermost(error))
+        }
+        other => innermost(other),
     }
 }
 
@@ -492,7 +556,7 @@ pub mod tests {
         let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
-        (Kubernetes { client, namespace: "data".to_owned() }, asked)
+        (Kubernetes { client, namespace: "data".to_owned(), flags: String::new() }, asked)
     }
 
     pub fn list(kind: &str, items: &[Value]) -> Value {
@@ -562,7 +626,7 @@ pub mod tests {
         let address = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
         let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
-        let kubernetes = Kubernetes { client, namespace: "data".to_owned() };
+        let kubernetes = Kubernetes { client, namespace: "data".to_owned(), flags: String::new() };
         let said = kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err().to_string();
         assert!(said.contains("gives no answer: Connection refused"), "{said}");
         assert!(said.ends_with("(kubectl cluster-info)"), "{said}");

@@ -27,12 +27,15 @@ mod progress;
 mod reach;
 mod report;
 mod run;
+mod shell;
 mod status;
 mod suspend;
 mod terminal;
+mod wait;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -154,7 +157,11 @@ pub async fn main(arguments: Vec<OsString>) -> ExitCode {
             arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
         let mut command = program.command::<Cli>();
         command.build();
-        write(&completions::complete(&command, &words)).map(|()| ExitCode::SUCCESS)
+        let names = match completions::cluster_of_names(&command, &words) {
+            Some(cluster) => names(&cluster).await,
+            None => Vec::new(),
+        };
+        write(&completions::complete(&command, &words, names)).map(|()| ExitCode::SUCCESS)
     } else {
         match invocation::parse::<Cli>(program, arguments) {
             Ok(cli) => cli.execute(program).await,
@@ -162,9 +169,24 @@ pub async fn main(arguments: Vec<OsString>) -> ExitCode {
         }
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        output::complain(&format!("error: {error}"));
         ExitCode::FAILURE
     })
+}
+
+/// How long the cluster has for its answer while a person waits for the completion of a word.
+const COMPLETION: Duration = Duration::from_secs(2);
+
+/// The names of the resources of a namespace; none where the cluster does not give them at once.
+async fn names(cluster: &kubernetes::KubeArgs) -> Vec<String> {
+    let listed = async {
+        let scope = kubernetes::ScopeArgs::default();
+        let (found, _) = cluster.connect().await?.list(&scope).await?;
+        Ok::<_, kubernetes::KubernetesError>(found)
+    };
+    let found = tokio::time::timeout(COMPLETION, listed).await;
+    let found = found.ok().and_then(Result::ok).unwrap_or_default();
+    found.into_iter().filter_map(|one| one.metadata.name).collect()
 }
 
 impl Cli {

@@ -28,6 +28,7 @@ use crate::cli::import::directory::{
 };
 use crate::cli::kubernetes::{ClusterArgs, FoundObject, KubeArgs, KubernetesError, ScopeArgs};
 use crate::cli::manifests::{Manifests, resource_id};
+use crate::cli::output::complain;
 use crate::cli::status::WRONG;
 use crate::cli::{CliError, write};
 use crate::iam::arn::{bucket_of_arn, role_of_arn};
@@ -126,12 +127,12 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
     }
     let imported = import_all(&aws, &target).await?;
     match &owners {
-        Some(Err(why)) => eprintln!("note: {NOT_ASKED} {why}"),
+        Some(Err(why)) => complain(&format!("note: {NOT_ASKED} {why}")),
         Some(Ok(owners)) => {
             for odd in &owners.unclear {
-                eprintln!(
+                complain(&format!(
                     "note: this version cannot decode BucketReplication {odd}, which may be about one of these buckets"
-                );
+                ));
             }
         }
         None => {}
@@ -143,7 +144,7 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
         return Ok(if written.is_wrong() { ExitCode::from(WRONG) } else { ExitCode::SUCCESS });
     }
     if imported.buckets.is_empty() {
-        eprintln!("note: no bucket of account {} replicates", aws.caller().account);
+        complain(&format!("note: no bucket of account {} replicates", aws.caller().account));
     }
     // Print the buckets that can be imported and report the others: one odd bucket must not hide the rest.
     let mut code = ExitCode::SUCCESS;
@@ -151,11 +152,13 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
         match manifest {
             Ok(text) => write(&format!("---\n{text}"))?,
             Err(NotTaken::HasResource(resource)) => {
-                eprintln!("note: bucket {bucket} is left out: BucketReplication {resource} is about it");
+                complain(&format!(
+                    "note: bucket {bucket} is left out: BucketReplication {resource} is about it"
+                ));
             }
             Err(NotTaken::Refused(why)) => {
                 code = ExitCode::from(WRONG);
-                eprintln!("error: {why}");
+                complain(&format!("error: {why}"));
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::cli::aws_args::AwsArgs;
 use crate::cli::counted::counted;
 use crate::cli::fleet::{Pointers, ReplicationView, RunbookArgs, view_all};
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
-use crate::cli::output::{Format, PrintError, formatted, print};
+use crate::cli::output::{Format, PrintError, complain, formatted, print};
 use crate::cli::progress::ProgressLine;
 use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach};
 use crate::cli::report::data::{Covered, FleetReport, ReadAccount, ReadBucket};
@@ -90,7 +90,7 @@ pub async fn report(args: ReportArgs, typed: &'static str) -> Result<ExitCode, R
         None => {
             print(&text)?;
             if args.output == ReportFormat::Html && std::io::stdout().is_terminal() {
-                eprintln!("{}\n→ {typed} report --file report.html", report.headline(str::to_owned));
+                complain(&format!("{}\n→ {typed} report --file report.html", report.headline(str::to_owned)));
             }
         }
         Some(file) => {
@@ -118,7 +118,7 @@ async fn present(args: &ReportArgs, typed: &'static str) -> Result<FleetReport, 
     };
     let (found, _) = kubernetes.list(&scope).await?;
     let backfills = kubernetes.backfills(&scope).await?.unwrap_or_default();
-    let views = view_all(found, &backfills, args.runbooks.pointers(typed));
+    let views = view_all(found, &backfills, args.runbooks.pointers(typed, &kubernetes.flags));
     let covered =
         if args.without_aws { Ok(Covered::default()) } else { covered(&kubernetes, &scope, &views).await? };
     let accounts = if args.without_aws {
@@ -127,7 +127,8 @@ async fn present(args: &ReportArgs, typed: &'static str) -> Result<FleetReport, 
         let connector = AwsConnector::from_env(args.aws.settings(), aws::AwsMetrics::default()).await;
         let mut progress = ProgressLine::new();
         let reached = reach(&connector, &args.accounts.choose(kubernetes.accounts().await?)?).await;
-        progress.show(&format!("reading the buckets of {}", counted(reached.len(), "account")), " …");
+        let step = format!("reading the buckets of {}", counted(reached.len(), "account"));
+        progress.show(&step, &format!("{step} …"));
         join_all(reached.into_iter().map(read)).await
     };
     Ok(FleetReport::new(views, covered, accounts, Clock::System.timestamp()))
@@ -144,7 +145,9 @@ async fn covered(
         return Ok(Covered::by(listed));
     }
     match kubernetes.list(&ScopeArgs::everywhere()).await {
-        Ok((all, _)) => Ok(Covered::by(&view_all(all, &[], Pointers { typed: "", runbooks: None }))),
+        Ok((all, _)) => {
+            Ok(Covered::by(&view_all(all, &[], Pointers { typed: "", cluster: "", runbooks: None })))
+        }
         Err(error) if error.is_denied() => Ok(Err(error.to_string())),
         Err(error) => Err(error),
     }
