@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::api::{Activity, BucketReplication, DEFAULT_ACCOUNT, ReplicationBackfillSpec};
 use crate::cli::fleet::{BackfillView, Pointers};
 use crate::cli::interrupt::Interrupt;
-use crate::cli::kubernetes::{FoundObject, KubeArgs, Kubernetes, KubernetesError};
+use crate::cli::kubernetes::{FoundObject, KubeArgs, Kubernetes, KubernetesError, object_name};
 use crate::cli::manifests::{ManifestError, Manifests};
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::progress::{ProgressLine, bar};
@@ -34,14 +34,14 @@ use crate::runtime::clock::Clock;
 #[command(group(ArgGroup::new("waits").args(["wait", "follow"]).multiple(true)))]
 pub struct BackfillArgs {
     /// Name of the BucketReplication
-    #[arg(required_unless_present_any = ["filenames", "follow"])]
+    #[arg(required_unless_present_any = ["filenames", "follow"], value_parser = object_name)]
     name: Option<String>,
     /// Print the ReplicationBackfill of each BucketReplication in this file and create none; - for standard input; may be
     /// repeated
     #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with_all = ["name", "wait"])]
     filenames: Vec<String>,
     /// Name of the ReplicationBackfill; absent: that of the BucketReplication and the time
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = object_name)]
     backfill_name: Option<String>,
     /// Which objects, by their replication status; may be repeated; absent: NotReplicated and Failed
     #[arg(long = "status", value_enum, value_name = "STATUS")]
@@ -303,7 +303,7 @@ async fn follow(
                 let line = lasting.as_ref().map_or("", |(_, line)| line.as_str());
                 progress.show(line, &moment(&view, rate));
             }
-            Some(why) => progress.show(why, &format!("{} s: {why}", wait.silent_for().as_secs())),
+            Some(why) => progress.show(why, &format!("{} s: {why}", wait.since_answer().as_secs())),
         }
         if view.has_ended() {
             return Ok(view);

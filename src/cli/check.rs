@@ -13,7 +13,7 @@ use kube::Resource;
 use crate::api::{BucketReplication, handled_request};
 use crate::cli::fleet::{RunbookArgs, view_all};
 use crate::cli::interrupt::Interrupt;
-use crate::cli::kubernetes::{FoundObject, KubeArgs, Kubernetes, KubernetesError};
+use crate::cli::kubernetes::{FoundObject, KubeArgs, Kubernetes, KubernetesError, object_name};
 use crate::cli::output::{PrintError, print};
 use crate::cli::progress::ProgressLine;
 use crate::cli::shell::word;
@@ -25,6 +25,7 @@ use crate::runtime::clock::Clock;
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Name of the BucketReplication
+    #[arg(value_parser = object_name)]
     name: String,
     /// How long to wait for the operator; 0 looks once, and a negative duration waits without limit, as for kubectl wait
     #[arg(long, default_value = "2m", value_name = "DURATION", allow_hyphen_values = true)]

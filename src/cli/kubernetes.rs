@@ -40,6 +40,15 @@ pub struct ClusterArgs {
     pub context: Option<String>,
 }
 
+/// Takes the name of a resource: one that cannot be a name is wrong usage, and not a resource that is missing.
+pub fn object_name(text: &str) -> Result<String, String> {
+    let is_of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+    match text.chars().all(is_of_name) && (1..=253).contains(&text.len()) {
+        true => Ok(text.to_owned()),
+        false => Err("a name has 1 to 253 characters: lowercase letters, digits, - and .".to_owned()),
+    }
+}
+
 /// How to reach the resources of a cluster: the flags of kubectl.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Kubernetes")]
@@ -84,6 +93,10 @@ impl ScopeArgs {
 pub enum KubernetesError {
     #[error("cannot find a Kubernetes cluster: {0}; set KUBECONFIG, --kubeconfig or --context")]
     Configuration(String),
+    #[error(
+        "cannot log in to the Kubernetes cluster: {0}; check the user of the kubeconfig (kubectl auth whoami)"
+    )]
+    Login(String),
     #[error("cannot {what}: {message}")]
     Request { what: String, message: String, is_denied: bool, may_pass: bool },
     #[error("namespace {namespace} has no BucketReplication {name}\n→ {command}")]
@@ -183,7 +196,7 @@ impl ClusterArgs {
     /// When there is no kubeconfig, or it lacks the context.
     pub async fn client(&self) -> Result<Client, KubernetesError> {
         let config = self.config().await?;
-        Client::try_from(config).map_err(|error| KubernetesError::Configuration(error.to_string()))
+        client_of(config)
     }
 
     async fn config(&self) -> Result<Config, KubernetesError> {
@@ -216,16 +229,28 @@ impl ClusterArgs {
     }
 }
 
+/// A client; the plugin that logs in runs here, where the kubeconfig names one.
+fn client_of(config: Config) -> Result<Client, KubernetesError> {
+    Client::try_from(config).map_err(|error| match &error {
+        kube::Error::Auth(why) => KubernetesError::Login(why.to_string()),
+        _ => KubernetesError::Configuration(error.to_string()),
+    })
+}
+
 impl KubeArgs {
+    /// The namespace that the flag names. An empty one names none, as for kubectl.
+    pub fn named_namespace(&self) -> Option<&str> {
+        self.namespace.as_deref().filter(|namespace| !namespace.is_empty())
+    }
+
     /// Connects as kubectl does with the same flags.
     ///
     /// # Errors
     /// When there is no kubeconfig, or it lacks the context.
     pub async fn connect(&self) -> Result<Kubernetes, KubernetesError> {
         let config = self.cluster.config().await?;
-        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client =
-            Client::try_from(config).map_err(|error| KubernetesError::Configuration(error.to_string()))?;
+        let namespace = self.named_namespace().unwrap_or(&config.default_namespace).to_owned();
+        let client = client_of(config)?;
         Ok(Kubernetes { client, namespace, flags: self.cluster.flags() })
     }
 }
@@ -497,15 +522,30 @@ pub fn may_pass(error: &kube::Error) -> bool {
     }
 }
 
+/// Where a right comes from that a person lacks.
+fn right_from(denied: &str) -> &'static str {
+    let is_everywhere = denied.contains("at the cluster scope") && denied.contains("bucketreplications");
+    match is_everywhere {
+        true => "name a namespace with -n, or ask an administrator for the right in all of them",
+        false => "ask an administrator for this right: the roles view, to read, and edit, to change, hold it",
+    }
+}
+
 /// The API server's words, and the way out of the failures that a user meets first.
-fn explained(error: &kube::Error) -> String {
+pub fn explained(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status)
             if status.code == 404 && status.message.contains("the server could not find") =>
         {
-            "the cluster has no such kind; install the CustomResourceDefinitions of this version".to_owned()
+            "the cluster has no such kind; install the operator, or its CustomResourceDefinitions (kubectl apply --server-side -f crds/)".to_owned()
         }
-        kube::Error::Api(status) if status.code == 403 => status.message.clone(),
+        kube::Error::Api(status) if status.code == 403 => {
+            format!("{}; {}", status.message, right_from(&status.message))
+        }
+        kube::Error::Api(status) if status.code == 401 => {
+            "the API server does not accept your credentials, which are wrong or have expired; log in again, and check the user of the kubeconfig (kubectl auth whoami)".to_owned()
+        }
+        kube::Error::Auth(why) => KubernetesError::Login(why.to_string()).to_string(),
         kube::Error::Api(_) => describe(error),
         // What lies below says more than its wrapping: whether nothing listens, or a certificate is not trusted.
         kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => {
@@ -521,7 +561,11 @@ fn innermost(error: &dyn std::error::Error) -> String {
     while let Some(next) = cause.source() {
         cause = next;
     }
-    cause.to_string()
+    match cause.to_string().as_str() {
+        // The words of the timer.
+        "deadline has elapsed" => format!("it takes longer than {} s", LONGEST_ANSWER.as_secs()),
+        why => why.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -630,6 +674,45 @@ pub mod tests {
         let said = kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err().to_string();
         assert!(said.contains("gives no answer: Connection refused"), "{said}");
         assert!(said.ends_with("(kubectl cluster-info)"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_says_where_the_right_or_the_login_comes_from() {
+        let refused = async |code: u16, message: &str| {
+            let answer = json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
+                "message": message, "reason": "r",
+            });
+            let (kubernetes, _) = serving(code, answer).await;
+            kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err().to_string()
+        };
+        let denied = |place: &str| format!("bucketreplications is forbidden: User \"a\" cannot list {place}");
+        let said = refused(403, &denied("at the cluster scope")).await;
+        assert!(said.contains("; name a namespace with -n"), "{said}");
+        let said = refused(403, &denied("in the namespace \"data\"")).await;
+        assert!(said.contains("; ask an administrator for this right"), "{said}");
+        let said = refused(401, "Unauthorized").await;
+        assert!(said.contains("does not accept your credentials") && said.contains("whoami"), "{said}");
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_is_wrong_usage() {
+        assert_eq!(object_name("orders-to-eu.2").as_deref(), Ok("orders-to-eu.2"));
+        for wrong in ["", "Orders", "a/../b", "a b", &"a".repeat(254)] {
+            assert!(object_name(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_empty_namespace_is_none() {
+        let named = |namespace: Option<&str>| {
+            let args = KubeArgs { namespace: namespace.map(str::to_owned), ..KubeArgs::default() };
+            args.named_namespace().map(str::to_owned)
+        };
+        assert_eq!(
+            (named(None), named(Some("")), named(Some("data"))),
+            (None, None, Some("data".to_owned()))
+        );
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 
 mod account_lookup;
 mod aws_args;
+mod aws_failure;
 mod backfill;
 mod check;
 mod completions;
@@ -40,7 +41,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::cli::invocation::Program;
-use crate::replication::{Failure, FailureClass};
+use crate::replication::Failure;
 
 /// Keeps Amazon S3 replication switched on as BucketReplication resources say.
 ///
@@ -104,7 +105,7 @@ pub enum CliError {
     Accounts(#[from] account_lookup::AccountLookupError),
     #[error(transparent)]
     Run(#[from] run::RunError),
-    #[error("{}", explain_failure(.0))]
+    #[error("{}", aws_failure::explain(.0))]
     AwsClient(#[from] Failure),
     #[error(transparent)]
     Print(#[from] output::PrintError),
@@ -131,17 +132,6 @@ pub enum CliError {
 impl CliError {
     fn print(why: String) -> CliError {
         CliError::Print(output::PrintError(why))
-    }
-}
-
-/// A failed call as it concerns a person: the credentials are those of their environment, and nothing is tried again.
-fn explain_failure(failure: &Failure) -> String {
-    match failure.class {
-        FailureClass::Credentials => format!(
-            "there are no valid AWS credentials in this environment; log in (aws sso login, or aws configure), or set AWS_PROFILE ({})",
-            failure.detail
-        ),
-        _ => failure.message().trim_end_matches("; trying again").to_owned(),
     }
 }
 
@@ -218,15 +208,6 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_person_without_credentials_is_sent_to_their_own_environment() {
-        let failure = |class| Failure::new(class, "sts:GetCallerIdentity", "s", "no answer");
-        let said = CliError::from(failure(FailureClass::Credentials)).to_string();
-        assert!(said.contains("AWS_PROFILE") && !said.contains("pod"), "{said}");
-        let said = CliError::from(failure(FailureClass::Unavailable)).to_string();
-        assert!(said.contains("no answer") && !said.contains("trying again"), "{said}");
-    }
 
     #[test]
     fn kubectl_s_flags_are_taken_as_kubectl_takes_them() {

@@ -52,23 +52,22 @@ pub const LONGEST_SILENCE: Duration = Duration::from_secs(5 * 60);
 /// How long one read may take.
 const READ: Duration = Duration::from_secs(15);
 
-/// The time since which the API server gives no answer, and what became of the last read.
-struct Silence {
-    since: Instant,
-    why: String,
-}
-
 /// A wait that has begun.
 pub struct Wait {
     timeout: Timeout,
     clock: Clock,
     begun: Instant,
-    silence: Option<Silence>,
+    /// When the API server last answered; at first, when the wait began.
+    answered: Instant,
+    /// Why the last read has got no answer.
+    silence: Option<String>,
+    has_looked: bool,
 }
 
 impl Wait {
     pub fn begin(timeout: Timeout, clock: Clock) -> Wait {
-        Wait { timeout, begun: clock.now(), clock, silence: None }
+        let now = clock.now();
+        Wait { timeout, clock, begun: now, answered: now, silence: None, has_looked: false }
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -80,7 +79,7 @@ impl Wait {
         self.timeout.limit().map(|_| format!(" of at most {}", self.timeout)).unwrap_or_default()
     }
 
-    /// The answer of one read. `None`: the API server gives none, and may give one at the next try.
+    /// The answer of one read. `None`: the API server gives none, and may give one at the next try; or the time is up.
     ///
     /// # Errors
     /// What the API server answered, where the next try would get the same answer.
@@ -88,9 +87,16 @@ impl Wait {
         &mut self,
         read: impl Future<Output = Result<T, KubernetesError>>,
     ) -> Result<Option<T>, KubernetesError> {
-        let left = self.left().filter(|left| !left.is_zero()).unwrap_or(READ);
-        let why = match tokio::time::timeout(left.min(READ), read).await {
+        // Also a wait without time looks once.
+        let left = match self.left() {
+            Some(left) if left.is_zero() && self.has_looked => return Ok(None),
+            Some(left) if !left.is_zero() => left.min(READ),
+            _ => READ,
+        };
+        self.has_looked = true;
+        let why = match tokio::time::timeout(left, read).await {
             Ok(Ok(answer)) => {
+                self.answered = self.clock.now();
                 self.silence = None;
                 return Ok(Some(answer));
             }
@@ -98,16 +104,14 @@ impl Wait {
             Ok(Err(error)) => error.to_string(),
             Err(_) => KubernetesError::silent().to_string(),
         };
-        let since = self.silence.as_ref().map_or_else(|| self.clock.now(), |held| held.since);
-        self.silence = Some(Silence { since, why });
+        self.silence = Some(why);
         Ok(None)
     }
 
     /// Whether to give up. To be asked after a read: a wait with a timeout of zero has one.
     pub fn is_over(&self) -> bool {
-        let now = self.clock.now();
-        let is_silent = |silence: &Silence| now.saturating_duration_since(silence.since) >= LONGEST_SILENCE;
-        self.left().is_some_and(|left| left.is_zero()) || self.silence.as_ref().is_some_and(is_silent)
+        let is_silent = self.silence.is_some() && self.since_answer() >= LONGEST_SILENCE;
+        self.left().is_some_and(|left| left.is_zero()) || is_silent
     }
 
     /// Pauses before the next read, and not beyond the end of the wait.
@@ -122,14 +126,12 @@ impl Wait {
 
     /// Why the last read has got no answer.
     pub fn silence(&self) -> Option<&str> {
-        self.silence.as_ref().map(|silence| silence.why.as_str())
+        self.silence.as_deref()
     }
 
-    /// How long the API server has given no answer.
-    pub fn silent_for(&self) -> Duration {
-        self.silence
-            .as_ref()
-            .map_or(Duration::ZERO, |silence| self.clock.now().saturating_duration_since(silence.since))
+    /// How old the last answer is.
+    pub fn since_answer(&self) -> Duration {
+        self.clock.now().saturating_duration_since(self.answered)
     }
 
     /// The time that has passed, in words for the message at the end.
@@ -182,6 +184,7 @@ mod tests {
         let (mut wait, _) = wait("0");
         assert_eq!(wait.hear(async { Ok(7) }).await.unwrap(), Some(7));
         assert!(wait.is_over());
+        assert_eq!(wait.hear(async { Ok(7) }).await.unwrap(), None, "and not again");
     }
 
     #[tokio::test]
@@ -210,7 +213,7 @@ mod tests {
         assert_eq!(wait.hear(silent()).await.unwrap(), None);
         assert!(!wait.is_over() && wait.silence().unwrap().contains("gives no answer"));
         clock.advance(Duration::from_secs(1));
-        assert!(wait.is_over(), "the API server has been silent for {:?}", wait.silent_for());
+        assert!(wait.is_over(), "the API server has been silent for {:?}", wait.since_answer());
         wait.hear(async { Ok(()) }).await.unwrap();
         assert!(!wait.is_over() && wait.silence().is_none(), "it answers again");
     }

@@ -23,6 +23,7 @@ use crate::api::{
 use crate::aws::{self, AwsClient, AwsConnector, Importable, ListedBucket};
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::aws_args::AwsArgs;
+use crate::cli::aws_failure::explain;
 use crate::cli::import::directory::{
     DirectoryError, Imported, ImportedAccount, NOT_ASKED, NotTaken, has_file,
 };
@@ -261,7 +262,7 @@ async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<Impo
                 made.map_err(|error| NotTaken::Refused(error.to_string()))
             }
             // Whether it replicates is unknown, and that is never silent.
-            (Err(failure), None) => Err(NotTaken::Refused(failure.message())),
+            (Err(failure), None) => Err(NotTaken::Refused(explain(&failure))),
         };
         Some(Imported { bucket, manifest })
     });
@@ -303,7 +304,7 @@ fn leave_versioning(
             Some(Ok(Some(status))) => drop(held.insert(other.clone(), *status)),
             Some(Err(failure)) if !is_lasting(failure.class) => {
                 let (bucket, other) = (bucket.to_owned(), other.clone());
-                return Err(ImportError::VersioningUnknown { bucket, other, why: failure.message() });
+                return Err(ImportError::VersioningUnknown { bucket, other, why: explain(failure) });
             }
             _ => {}
         }

@@ -16,6 +16,7 @@ use futures::{StreamExt, stream};
 use crate::api::DEFAULT_ROLE_PATH;
 use crate::aws::{self, AwsClient, AwsConnector, ResourceClients};
 use crate::cli::aws_args::AwsArgs;
+use crate::cli::aws_failure::explain;
 use crate::cli::counted::{counted, form};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
@@ -134,7 +135,7 @@ async fn read(kubernetes: &Kubernetes, accounts: &[Reached], path: &str) -> Resu
         progress.show(&step, &format!("{step} …"));
         let paths = role_paths(path, &account.role_paths);
         let read = match account.client() {
-            Ok(aws) => read_account(aws, id, &paths).await.map_err(|failure| failure.message()),
+            Ok(aws) => read_account(aws, id, &paths).await.map_err(|failure| explain(&failure)),
             Err(why) => Err(why.to_owned()),
         };
         match read {
@@ -357,7 +358,7 @@ async fn delete(
                 }
                 Err(failure) => {
                     failed += 1;
-                    complain(&format!("error: {}", failure.message()));
+                    complain(&format!("error: {}", explain(&failure)));
                     break;
                 }
             }

@@ -19,6 +19,7 @@ use futures::future::join_all;
 
 use crate::aws::{self, AwsConnector, Importable, ListedBucket};
 use crate::cli::aws_args::AwsArgs;
+use crate::cli::aws_failure::explain;
 use crate::cli::counted::counted;
 use crate::cli::fleet::{Pointers, ReplicationView, RunbookArgs, view_all};
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
@@ -113,7 +114,7 @@ async fn present(args: &ReportArgs, typed: &'static str) -> Result<FleetReport, 
     let kubernetes = args.kubernetes.connect().await?;
     // A report is about the fleet, unless a namespace was named.
     let scope = ScopeArgs {
-        all_namespaces: args.scope.all_namespaces || args.kubernetes.namespace.is_none(),
+        all_namespaces: args.scope.all_namespaces || args.kubernetes.named_namespace().is_none(),
         selector: args.scope.selector.clone(),
     };
     let (found, _) = kubernetes.list(&scope).await?;
@@ -156,7 +157,7 @@ async fn covered(
 /// What an account holds, as far as it can be read.
 async fn read(reached: Reached) -> ReadAccount {
     let buckets = match reached.client() {
-        Ok(aws) => aws::list_buckets(aws).await.map_err(|failure| failure.message()),
+        Ok(aws) => aws::list_buckets(aws).await.map_err(|failure| explain(&failure)),
         Err(why) => Err(why.to_owned()),
     };
     let buckets = buckets.map(|buckets| buckets.into_iter().map(bucket).collect());
@@ -172,5 +173,5 @@ fn bucket(held: ListedBucket) -> ReadBucket {
         (!names.is_empty()).then_some(names)
     };
     let read = held.configuration.map(|configuration| configuration.and_then(destinations));
-    ReadBucket { name: held.name, destinations: read.map_err(|failure| failure.message()) }
+    ReadBucket { name: held.name, destinations: read.map_err(|failure| explain(&failure)) }
 }

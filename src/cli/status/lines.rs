@@ -11,12 +11,17 @@ use crate::cli::terminal::{Layout, Tone, pad, printable, tone};
 const GAP: usize = 2;
 /// The columns of the sign before each line.
 const SIGN: usize = 2;
-/// A column is not made wider for a longer text, where the width is limited.
+/// A column is not made wider for a longer text. Where the width is limited, the text is cut, and elsewhere its row is
+/// longer.
 const WIDEST: usize = 44;
 /// The columns that the reason in words gets, if need be at the expense of names.
 const REASON: usize = 40;
-/// A column of names is not made narrower.
-const NARROWEST: usize = 16;
+/// The column of names is not made narrower.
+const NAME: usize = 24;
+/// The column of buckets is left out rather than made narrower.
+const BUCKETS: usize = 16;
+/// The reason in words gets these columns before the buckets get any.
+const WORTH: usize = 30;
 /// A reason in fewer columns says nothing.
 const SHORTEST: usize = 12;
 
@@ -34,20 +39,26 @@ impl Columns {
     /// of long names, and the buckets are left out where they leave no room for what is wrong.
     fn within(all: Option<usize>, [name, buckets, status]: [usize; 3]) -> Columns {
         let Some(all) = all else { return Columns { name, buckets, status, why: usize::MAX } };
-        let (mut name, mut buckets, mut status) = (name, buckets, status);
+        let (wanted, mut buckets, mut status) = (name, buckets, status);
         let used = |name: usize, buckets: usize, status: usize| {
             SIGN + name + GAP + status + GAP + if buckets > 0 { buckets + GAP } else { 0 }
         };
-        if used(name.min(NARROWEST), buckets.min(NARROWEST), status) > all + GAP {
+        if used(wanted.min(NAME), buckets.min(BUCKETS), status) + WORTH > all {
             buckets = 0;
         }
-        let missing = (used(name, buckets, status) + REASON).saturating_sub(all);
-        let cut = missing.min(buckets.saturating_sub(NARROWEST));
+        let missing = (used(wanted, buckets, status) + REASON).saturating_sub(all);
+        let cut = missing.min(buckets.saturating_sub(BUCKETS));
         buckets -= cut;
-        name -= (missing - cut).min(name.saturating_sub(NARROWEST));
+        let mut name = wanted - (missing - cut).min(wanted.saturating_sub(NAME));
         // No gap follows the last column.
-        status -= used(name, buckets, status).saturating_sub(all + GAP).min(status.saturating_sub(SHORTEST));
+        let beyond = |name: usize, status: usize| used(name, buckets, status).saturating_sub(all + GAP);
+        status -= beyond(name, status).min(status.saturating_sub(SHORTEST));
+        name -= beyond(name, status).min(name.saturating_sub(SHORTEST));
         let rest = all.saturating_sub(used(name, buckets, status));
+        if rest < SHORTEST {
+            // Nobody else needs it.
+            name = wanted.min(name + (all + GAP).saturating_sub(used(name, buckets, status)));
+        }
         Columns { name, buckets, status, why: if rest < SHORTEST { 0 } else { rest } }
     }
 }
@@ -67,7 +78,7 @@ pub fn lines(views: &[ReplicationView], layout: &Layout, program: (&str, &str)) 
     let width = |column: usize| {
         let texts = rows.iter().filter_map(|row| row.get(column)).map(|text| text.width());
         let widest = texts.chain(header.get(column).map(|text| text.width())).max().unwrap_or_default();
-        if layout.width.is_some() { widest.min(WIDEST) } else { widest }
+        widest.min(WIDEST)
     };
     let columns = Columns::within(layout.width, [width(0), width(1), width(2)]);
     let line = |cells: [&str; 4]| {

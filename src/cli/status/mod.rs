@@ -15,7 +15,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::fleet::{FleetSummary, ReplicationView, RunbookArgs, Verdict, view_all};
-use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
+use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs, object_name};
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::shell::{about_cluster, word};
 use crate::cli::terminal::{Color, Layout};
@@ -27,7 +27,7 @@ pub use tree::tree;
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// Name of one BucketReplication; absent: all of the namespace
-    #[arg(conflicts_with_all = ["all_namespaces", "selector"])]
+    #[arg(conflicts_with_all = ["all_namespaces", "selector"], value_parser = object_name)]
     name: Option<String>,
     /// Print again whenever something changes, until Ctrl-C
     #[arg(long, short, conflicts_with = "output")]
@@ -137,7 +137,6 @@ async fn read(
     args: &StatusArgs,
     typed: &'static str,
 ) -> Result<ReadViews, KubernetesError> {
-    let backfills = kubernetes.backfills(&args.scope).await?.unwrap_or_default();
     let (found, version) = match &args.name {
         Some(name) if args.watch => {
             let (one, version) = kubernetes.list_one(name, typed).await?;
@@ -147,6 +146,7 @@ async fn read(
         Some(name) => (vec![kubernetes.get(name, typed).await?], String::new()),
         None => kubernetes.list(&args.scope).await?,
     };
+    let backfills = kubernetes.backfills(&args.scope).await?.unwrap_or_default();
     Ok(ReadViews {
         views: view_all(found, &backfills, args.runbooks.pointers(typed, &kubernetes.flags)),
         version,

@@ -77,6 +77,7 @@ async fn follow(
     loop {
         let heard = match first.take() {
             Some(views) => Some(views),
+            None if wait.is_over() => return Ok(Some(given_up(&wait, &shown.views))),
             None => wait.hear(read(kubernetes, args, typed)).await?,
         };
         let version = heard.map(|ReadViews { views, version }| {
@@ -128,7 +129,7 @@ fn show(
 /// What stands above a picture that is no longer of the present.
 fn note(wait: &Wait, layout: &Layout) -> String {
     let Some(why) = wait.silence() else { return String::new() };
-    let seconds = wait.silent_for().as_secs();
+    let seconds = wait.since_answer().as_secs();
     let text = format!("! What is below is {seconds} s old: {why}; trying again");
     format!("{}\n\n", layout.paint(Tone::Warning, &layout.wrap(&text, "")))
 }
