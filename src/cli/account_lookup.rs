@@ -13,7 +13,7 @@ use kube::core::DeserializeGuard;
 use kube::{Api, Client, ResourceExt};
 
 use crate::api::{AwsAccount, BucketReplication, BucketReplicationSpec, DEFAULT_ACCOUNT};
-use crate::cli::kubernetes::ClusterArgs;
+use crate::cli::kubernetes::{ClusterArgs, explained};
 use crate::cli::manifests::{Manifests, resource_id};
 use crate::replication::authorize::accounts::WithoutAccount;
 use crate::replication::authorize::{labels_matter, refusals, require_namespace};
@@ -93,7 +93,8 @@ impl AccountLookup {
         }
         if !self.accounts.values().any(|account| account.spec.account_id == name) {
             let accounts: Api<DeserializeGuard<AwsAccount>> = Api::all(self.client(name).await?);
-            let listed = accounts.list(&Default::default()).await.map_err(|e| no_cluster(name, e))?;
+            let listed =
+                accounts.list(&Default::default()).await.map_err(|e| no_cluster(name, explained(&e)))?;
             // An account that cannot be read must not hide the others.
             let readable = listed.items.into_iter().filter_map(|guarded| guarded.0.ok());
             let listed = readable.map(|a| (a.name_any(), known(a)));
@@ -138,7 +139,7 @@ impl AccountLookup {
         if self.accounts.contains_key(name) {
             return Ok(());
         }
-        let found = self.api(name).await?.get_opt(name).await.map_err(|e| no_cluster(name, e))?;
+        let found = self.api(name).await?.get_opt(name).await.map_err(|e| no_cluster(name, explained(&e)))?;
         self.accounts.extend(found.map(|account| (name.to_owned(), known(account))));
         Ok(())
     }
@@ -149,7 +150,7 @@ impl AccountLookup {
             return Ok(());
         };
         let namespaces: Api<Namespace> = Api::all(client);
-        let found = namespaces.get_metadata_opt(name).await.map_err(|e| no_cluster(name, e))?;
+        let found = namespaces.get_metadata_opt(name).await.map_err(|e| no_cluster(name, explained(&e)))?;
         let labels = found.map(|namespace| namespace.metadata.labels.unwrap_or_default());
         self.namespaces.extend(labels.map(|labels| (name.to_owned(), labels)));
         Ok(())

@@ -1,25 +1,29 @@
 //! `backfill`: creates a `ReplicationBackfill` for one resource.
 //!
-//! In: the name of the resource, or files with `-f`, and the objects to choose. Out: the `ReplicationBackfill` in the
-//! cluster, and with `--wait` its progress and its end; with `-f` only manifests, which are printed.
+//! In: the name of the resource, or files with `-f`, and the objects to choose; or with `--follow` the name of a backfill
+//! that exists. Out: the `ReplicationBackfill` in the cluster, and with `--wait` or `--follow` its progress and its end;
+//! with `-f` only manifests, which are printed.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use jiff::Timestamp;
 use kube::ResourceExt;
+use kube::core::DynamicObject;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Activity, BucketReplication, DEFAULT_ACCOUNT, ReplicationBackfillSpec};
-use crate::cli::fleet::{BackfillView, Pointers, word};
+use crate::cli::fleet::{BackfillView, Pointers};
 use crate::cli::interrupt::Interrupt;
-use crate::cli::kubernetes::{FoundObject, KubeArgs, Kubernetes, KubernetesError};
+use crate::cli::kubernetes::{FoundObject, KubeArgs, Kubernetes, KubernetesError, object_name};
 use crate::cli::manifests::{ManifestError, Manifests};
 use crate::cli::output::{Format, PrintError, formatted, print};
 use crate::cli::progress::{ProgressLine, bar};
+use crate::cli::shell::{about_cluster, word};
 use crate::cli::status::WRONG;
 use crate::cli::terminal::printable;
+use crate::cli::wait::{Timeout, Wait};
 use crate::replication::Account;
 use crate::replication::backfill::Parent;
 use crate::replication::backfill::preconditions::{require_allowed, require_ready};
@@ -27,16 +31,17 @@ use crate::replication::backfill::proposal::{propose, remarks};
 use crate::runtime::clock::Clock;
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("waits").args(["wait", "follow"]).multiple(true)))]
 pub struct BackfillArgs {
     /// Name of the BucketReplication
-    #[arg(required_unless_present = "filenames")]
+    #[arg(required_unless_present_any = ["filenames", "follow"], value_parser = object_name)]
     name: Option<String>,
     /// Print the ReplicationBackfill of each BucketReplication in this file and create none; - for standard input; may be
     /// repeated
     #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with_all = ["name", "wait"])]
     filenames: Vec<String>,
     /// Name of the ReplicationBackfill; absent: that of the BucketReplication and the time
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = object_name)]
     backfill_name: Option<String>,
     /// Which objects, by their replication status; may be repeated; absent: NotReplicated and Failed
     #[arg(long = "status", value_enum, value_name = "STATUS")]
@@ -53,6 +58,20 @@ pub struct BackfillArgs {
     /// Wait until the backfill has ended
     #[arg(long)]
     wait: bool,
+    /// Wait until this ReplicationBackfill has ended, which exists already, and create none
+    #[arg(long, value_name = "BACKFILL", conflicts_with_all = [
+        "name", "filenames", "backfill_name", "statuses", "prefixes", "created_after", "manual_approval",
+    ])]
+    follow: Option<String>,
+    /// How long to wait for the end; 0 looks once, and a negative duration waits without limit, as for kubectl wait
+    #[arg(
+        long,
+        default_value = "24h",
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        requires = "waits"
+    )]
+    timeout: Timeout,
     #[command(flatten)]
     kubernetes: KubeArgs,
 }
@@ -81,28 +100,57 @@ pub enum BackfillError {
     Manifest(#[from] ManifestError),
     #[error("no backfill of {replication} is created: {why}\n→ {command}")]
     NotAllowed { replication: String, why: String, command: String },
-    #[error("ReplicationBackfill {0} was deleted while the command waited for it")]
+    #[error(
+        "namespace {namespace} has no ReplicationBackfill {name}\n→ kubectl get replicationbackfills -n {namespace}"
+    )]
+    NotFound { namespace: String, name: String },
+    #[error("ReplicationBackfill {0} was deleted while the command waited for it, which cancels its job")]
     Deleted(String),
+    #[error("{why}\n→ {follow}")]
+    Timeout { why: String, follow: String },
+    #[error(
+        "stopped before the API server had answered, so that it is not known whether the backfill is created\n→ kubectl get replicationbackfill {name} -n {namespace}"
+    )]
+    InterruptedEarly { namespace: String, name: String },
 }
 
 /// How often the progress is read.
 const POLL: Duration = Duration::from_secs(1);
 
 pub async fn backfill(args: BackfillArgs, typed: &'static str) -> Result<ExitCode, BackfillError> {
-    let Some(replication) = &args.name else {
-        return print_manifests(&args).map(|()| ExitCode::SUCCESS);
-    };
+    match (&args.follow, &args.name) {
+        (Some(name), _) => {
+            let kubernetes = args.kubernetes.connect().await?;
+            let held = kubernetes.backfill(name).await?;
+            let namespace = kubernetes.namespace.clone();
+            let held = held.ok_or_else(|| BackfillError::NotFound { namespace, name: name.clone() })?;
+            watch(&kubernetes, &held, args.timeout, (typed, Interrupt::listen())).await
+        }
+        (None, Some(replication)) => create(&args, replication, typed).await,
+        (None, None) => print_manifests(&args).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+async fn create(
+    args: &BackfillArgs,
+    replication: &str,
+    typed: &'static str,
+) -> Result<ExitCode, BackfillError> {
     let kubernetes = args.kubernetes.connect().await?;
     let resource = kubernetes.decoded(replication, typed).await?;
-    let allowed = ask_account(&kubernetes, &args, &resource).await?;
+    let allowed = ask_account(&kubernetes, args, &resource).await?;
     let now = Clock::System.timestamp();
     let name = args.backfill_name.clone().unwrap_or_else(|| default_name(replication, now));
-    // From here on Ctrl-C leaves a backfill, and says so.
-    let mut interrupt = args.wait.then(Interrupt::listen);
-    let created = kubernetes.create_backfill(&name, spec(&args, replication)).await?;
     let namespace = kubernetes.namespace.clone();
+    // From here on Ctrl-C may leave a backfill, and says so.
+    let mut interrupt = Interrupt::listen();
+    let created = tokio::select! {
+        created = kubernetes.create_backfill(&name, spec(args, replication)) => created?,
+        () = interrupt.pressed() => return Err(BackfillError::InterruptedEarly { namespace, name }),
+    };
+    let follow = following(&kubernetes, typed, &name);
     print(&format!(
-        "backfill {namespace}/{name} of {} is created\n  → kubectl get replicationbackfill {name} -n {namespace} -w\n",
+        "backfill {namespace}/{name} of {} is created\n  → {follow}\n",
         resource.spec.source.bucket
     ))?;
     if let Allowed::Unknown { account, why } = allowed {
@@ -111,24 +159,49 @@ pub async fn backfill(args: BackfillArgs, typed: &'static str) -> Result<ExitCod
             printable(&why)
         ))?;
     }
-    let Some(interrupt) = &mut interrupt else {
-        let Err(refusal) = require_ready(Parent::Found(&resource), replication, false) else {
-            return Ok(ExitCode::SUCCESS);
-        };
-        let status = format!("{typed} status {} -n {}", word(replication), word(&namespace));
-        print(&format!("  it waits: {}\n  → {status}\n", printable(&refusal.message)))?;
-        return Ok(ExitCode::from(WRONG));
+    if args.wait {
+        return watch(&kubernetes, &created, args.timeout, (typed, interrupt)).await;
+    }
+    let Err(refusal) = require_ready(Parent::Found(&resource), replication, false) else {
+        return Ok(ExitCode::SUCCESS);
     };
+    let status = format!("{typed} status {} -n {}", word(replication), word(&namespace));
+    let status = kubernetes.command(&status);
+    print(&format!("  it waits: {}\n  → {status}\n", printable(&refusal.message)))?;
+    Ok(ExitCode::from(WRONG))
+}
+
+/// The command that follows a backfill.
+fn following(kubernetes: &Kubernetes, typed: &str, name: &str) -> String {
+    let namespace = word(&kubernetes.namespace);
+    kubernetes.command(&format!("{typed} backfill --follow {} -n {namespace}", word(name)))
+}
+
+/// Follows a backfill until its end, until the time is up, or until Ctrl-C, which leave the job as it is.
+async fn watch(
+    kubernetes: &Kubernetes,
+    held: &DynamicObject,
+    timeout: Timeout,
+    (typed, mut interrupt): (&'static str, Interrupt),
+) -> Result<ExitCode, BackfillError> {
+    let view = BackfillView::of(held, Pointers { typed, cluster: &kubernetes.flags, runbooks: None });
+    let name = view.name.clone();
+    let wait = Wait::begin(timeout, Clock::System);
     tokio::select! {
-        ended = follow(&kubernetes, &name, BackfillView::of(&created, Pointers { typed, runbooks: None }), typed) => {
+        ended = follow(kubernetes, view, wait, typed) => {
             let ended = ended?;
             print(&format!("{}\n", outcome(&ended)))?;
             Ok(if ended.ready == "True" { ExitCode::SUCCESS } else { ExitCode::from(WRONG) })
         }
         () = interrupt.pressed() => {
+            let cancel = kubernetes.command(&format!(
+                "kubectl patch replicationbackfill {} -n {} --type merge -p '{{\"spec\":{{\"cancel\":true}}}}'",
+                word(&name),
+                word(&kubernetes.namespace)
+            ));
+            let follow = following(kubernetes, typed, &name);
             print(&format!(
-                "stopped waiting; the backfill goes on\n  → kubectl get replicationbackfill {name} -n {namespace} -w\n  \
-                 → kubectl patch replicationbackfill {name} -n {namespace} --type merge -p '{{\"spec\":{{\"cancel\":true}}}}'   # cancels it\n"
+                "stopped waiting; the backfill goes on\n  → {follow}\n  → {cancel}   # cancels it\n"
             ))?;
             // Nothing has failed, and the end is not known.
             Ok(ExitCode::from(WRONG))
@@ -185,6 +258,7 @@ fn require(
     allow.push(Activity::Backfill);
     let patch = json!({"spec": {"allow": allow}});
     let command = format!("kubectl patch awsaccount {} --type merge -p '{patch}'", word(&account.name));
+    let command = about_cluster(&command, &args.kubernetes.cluster.flags());
     Err(BackfillError::NotAllowed { replication, why: refusal.message, command })
 }
 
@@ -204,22 +278,33 @@ fn print_manifests(args: &BackfillArgs) -> Result<(), BackfillError> {
 /// each reason.
 async fn follow(
     kubernetes: &Kubernetes,
-    name: &str,
     mut view: BackfillView,
+    mut wait: Wait,
     typed: &str,
 ) -> Result<BackfillView, BackfillError> {
+    let name = view.name.clone();
     let mut progress = ProgressLine::new();
-    let started = Clock::System.now();
     let mut first: Option<(u64, Duration)> = None;
     let mut explained = String::new();
+    // The line of the present step, with the counts at its beginning.
+    let mut lasting: Option<(Step, String)> = None;
     loop {
-        let done = view.succeeded.unwrap_or_default() + view.failed.unwrap_or_default();
-        let elapsed = started.elapsed();
+        let done = view.processed();
+        let elapsed = wait.elapsed();
         // The rate is that of the time in which one watched: before, the job may have waited.
         let (begun_with, since) = *first.get_or_insert((done, elapsed));
         let seconds = elapsed.saturating_sub(since).as_secs_f64();
         let rate = (seconds >= 1.0).then(|| done.saturating_sub(begun_with) as f64 / seconds);
-        progress.show(&line(&view), &moment(&view, rate));
+        match wait.silence() {
+            None => {
+                if lasting.as_ref().is_none_or(|(of, _)| *of != step(&view)) {
+                    lasting = Some((step(&view), line(&view, rate)));
+                }
+                let line = lasting.as_ref().map_or("", |(_, line)| line.as_str());
+                progress.show(line, &moment(&view, rate));
+            }
+            Some(why) => progress.show(why, &format!("{} s: {why}", wait.since_answer().as_secs())),
+        }
         if view.has_ended() {
             return Ok(view);
         }
@@ -228,30 +313,61 @@ async fn follow(
             print(&explanation(&view))?;
         }
         explained.clone_from(&view.reason);
-        tokio::time::sleep(POLL).await;
-        let read = kubernetes.backfill(name).await?;
-        let read = read.ok_or_else(|| BackfillError::Deleted(name.to_owned()))?;
-        view = BackfillView::of(&read, Pointers { typed, runbooks: None });
+        wait.pause(POLL).await;
+        if let Some(read) = wait.hear(kubernetes.backfill(&name)).await? {
+            let read = read.ok_or_else(|| BackfillError::Deleted(name.clone()))?;
+            view = BackfillView::of(&read, Pointers { typed, cluster: &kubernetes.flags, runbooks: None });
+        }
+        if wait.is_over() && !view.has_ended() {
+            let follow = following(kubernetes, typed, &name);
+            return Err(BackfillError::Timeout { why: given_up(&wait, &view), follow });
+        }
     }
 }
 
-/// What stays of a step where lines are not overwritten: whole tenths of the count, so that a log stays short.
-fn line(view: &BackfillView) -> String {
+/// Why the command no longer waits.
+fn given_up(wait: &Wait, view: &BackfillView) -> String {
+    let (name, waited) = (&view.name, wait.waited());
+    if let Some(why) = wait.silence() {
+        return format!(
+            "it is not known what has become of backfill {name}, which goes on, after {waited}: {}",
+            printable(why)
+        );
+    }
+    let counts = counts(view).map(|counts| format!(" ({counts})")).unwrap_or_default();
+    let message = if view.message.is_empty() { "the operator has not begun it" } else { &view.message };
+    let reason = if view.reason.is_empty() { String::new() } else { format!("{}{counts}: ", view.reason) };
+    format!("backfill {name} has not ended within {waited}, and goes on: {reason}{}", printable(message))
+}
+
+/// What a new line is worth where lines are not overwritten: another reason, or another tenth of the objects.
+type Step = (String, Option<u64>);
+
+fn step(view: &BackfillView) -> Step {
+    (view.reason.clone(), view.done().map(|done| (done * 10.0) as u64))
+}
+
+/// What stays of a step where lines are not overwritten.
+fn line(view: &BackfillView, rate: Option<f64>) -> String {
     let reason = if view.reason.is_empty() { "created" } else { &view.reason };
-    match (view.done(), view.total) {
-        (Some(done), Some(total)) => {
-            format!("backfill {}: {reason}, {} % of {total}", view.name, (done * 10.0).floor() * 10.0)
+    let rate = rate.filter(|_| view.done().is_some()).map(|rate| format!(", {rate:.0}/s"));
+    match (view.done(), counts(view)) {
+        (Some(done), Some(counts)) => {
+            let percent = (done * 100.0).floor();
+            format!("backfill {}: {reason}, {percent} %: {counts}{}", view.name, rate.unwrap_or_default())
         }
         _ => format!("backfill {}: {reason}", view.name),
     }
 }
 
-/// What changes all the time: the bar, the counts and the rate.
+/// What changes all the time: the bar, the counts and the rate. The name stands above it.
 fn moment(view: &BackfillView, rate: Option<f64>) -> String {
-    let Some(done) = view.done() else { return " …".to_owned() };
+    let reason = if view.reason.is_empty() { "created" } else { &view.reason };
+    let (Some(done), Some(total)) = (view.done(), view.total) else { return format!("{reason} …") };
     let (succeeded, failed) = (view.succeeded.unwrap_or_default(), view.failed.unwrap_or_default());
-    let rate = rate.map(|rate| format!(", {rate:.0} a second")).unwrap_or_default();
-    format!(" {} {} copied, {failed} failed{rate}", bar(done), succeeded)
+    let rate = rate.map(|rate| format!(", {rate:.0}/s")).unwrap_or_default();
+    let percent = (done * 100.0).floor();
+    format!("{} {percent} % {succeeded} of {total}, {failed} failed{rate}, {reason}", bar(done))
 }
 
 /// Why it waits, and the commands that help it on.
@@ -263,17 +379,15 @@ fn explanation(view: &BackfillView) -> String {
 /// The end, in a line: verdict, counts, why.
 fn outcome(view: &BackfillView) -> String {
     let sign = if view.ready == "True" { "✓" } else { "✗" };
-    let counts = match (view.total, view.succeeded, view.failed) {
-        (Some(total), succeeded, failed) => {
-            format!(
-                " ({} of {total} copied, {} failed)",
-                succeeded.unwrap_or_default(),
-                failed.unwrap_or_default()
-            )
-        }
-        _ => String::new(),
-    };
-    format!("{sign} backfill {}: {}{counts}: {}", view.name, view.reason, printable(&view.message))
+    let counts = counts(view).map(|counts| format!(" ({counts})")).unwrap_or_default();
+    let commands: String = view.next.iter().map(|command| format!("\n  → {command}")).collect();
+    format!("{sign} backfill {}: {}{counts}: {}{commands}", view.name, view.reason, printable(&view.message))
+}
+
+/// How many objects of the job are done; `None`: S3 has not counted them.
+fn counts(view: &BackfillView) -> Option<String> {
+    let (succeeded, failed) = (view.succeeded.unwrap_or_default(), view.failed.unwrap_or_default());
+    view.total.map(|total| format!("{succeeded} of {total} copied, {failed} failed"))
 }
 
 /// A name with the time in it: a backfill is a one-shot resource.
@@ -360,10 +474,27 @@ mod tests {
     }
 
     #[test]
-    fn the_lasting_line_changes_only_with_a_tenth_of_the_objects() {
-        assert_eq!(line(&running(1200, 10)), "backfill orders-1: Running, 40 % of 3000");
-        assert_eq!(line(&running(1200, 10)), line(&running(1400, 20)));
-        assert!(moment(&running(1200, 10), Some(41.4)).ends_with("1200 copied, 10 failed, 41 a second"));
+    fn where_lines_stay_there_is_one_for_each_tenth_of_the_objects() {
+        assert_eq!(step(&running(1200, 10)), step(&running(1400, 20)));
+        assert_ne!(step(&running(1200, 10)), step(&running(1500, 0)));
+        assert_eq!(
+            line(&running(1200, 10), Some(41.4)),
+            "backfill orders-1: Running, 40 %: 1200 of 3000 copied, 10 failed, 41/s"
+        );
+        let shown = moment(&running(1200, 10), Some(41.4));
+        assert!(shown.ends_with("40 % 1200 of 3000, 10 failed, 41/s, Running"), "{shown}");
+    }
+
+    #[test]
+    fn a_wait_that_is_over_says_what_is_known_of_the_job() {
+        let wait = Wait::begin("0".parse().unwrap(), Clock::System);
+        let said = given_up(&wait, &BackfillView { message: "S3 copies.".to_owned(), ..running(1200, 10) });
+        assert_eq!(
+            said,
+            "backfill orders-1 has not ended within 0s, and goes on: Running (1200 of 3000 copied, 10 failed): S3 copies."
+        );
+        let said = given_up(&wait, &BackfillView { name: "orders-1".to_owned(), ..BackfillView::default() });
+        assert!(said.ends_with("and goes on: the operator has not begun it"), "{said}");
     }
 
     #[test]

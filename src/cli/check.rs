@@ -13,20 +13,23 @@ use kube::Resource;
 use crate::api::{BucketReplication, handled_request};
 use crate::cli::fleet::{RunbookArgs, view_all};
 use crate::cli::interrupt::Interrupt;
-use crate::cli::kubernetes::{FoundObject, KubeArgs, Kubernetes, KubernetesError};
+use crate::cli::kubernetes::{FoundObject, KubeArgs, Kubernetes, KubernetesError, object_name};
 use crate::cli::output::{PrintError, print};
 use crate::cli::progress::ProgressLine;
+use crate::cli::shell::word;
 use crate::cli::status::{exit_code, tree};
 use crate::cli::terminal::{Color, Layout};
+use crate::cli::wait::{Timeout, Wait};
 use crate::runtime::clock::Clock;
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Name of the BucketReplication
+    #[arg(value_parser = object_name)]
     name: String,
-    /// How long to wait for the operator
-    #[arg(long, default_value = "2m", value_name = "DURATION", value_parser = duration)]
-    timeout: SignedDuration,
+    /// How long to wait for the operator; 0 looks once, and a negative duration waits without limit, as for kubectl wait
+    #[arg(long, default_value = "2m", value_name = "DURATION", allow_hyphen_values = true)]
+    timeout: Timeout,
     /// When to use colour
     #[arg(long, value_enum, default_value_t)]
     color: Color,
@@ -42,20 +45,20 @@ pub enum CheckError {
     Kubernetes(#[from] KubernetesError),
     #[error(transparent)]
     Print(#[from] PrintError),
-    #[error(
-        "BucketReplication {name} is suspended, and the operator does not check it; run {typed} resume {name} -n {namespace} first"
-    )]
-    Suspended { name: String, namespace: String, typed: &'static str },
-    #[error(
-        "the operator did not answer within {timeout}; check that it runs and that its --namespaces and --selector include {namespace}/{name}: kubectl get pods,leases -n s3-replication-system"
-    )]
-    Timeout { timeout: String, namespace: String, name: String },
+    #[error("BucketReplication {name} is suspended, and the operator does not check it\n→ {resume}")]
+    Suspended { name: String, resume: String },
+    #[error("BucketReplication {name} is being deleted, and the operator checks it no longer\n→ {watch}")]
+    BeingDeleted { name: String, watch: String },
+    #[error("{why}\n→ {watch}\n→ {pods}")]
+    Timeout { why: String, watch: String, pods: String },
     #[error("BucketReplication {0} was deleted while the command waited for the check")]
     Deleted(String),
+    #[error("stopped waiting; the operator checks {name} nevertheless\n→ {watch}")]
+    Interrupted { name: String, watch: String },
     #[error(
-        "stopped waiting; the operator checks {name} nevertheless, and {typed} status {name} -n {namespace} shows the result"
+        "stopped before the API server had answered, so that it is not known whether a check of {name} is requested\n→ {watch}"
     )]
-    Interrupted { name: String, namespace: String, typed: &'static str },
+    InterruptedEarly { name: String, watch: String },
 }
 
 /// After this time without an answer the command prints what it may wait for.
@@ -68,23 +71,32 @@ pub async fn check(args: CheckArgs, typed: &'static str) -> Result<ExitCode, Che
     let kubernetes = args.kubernetes.connect().await?;
     let name = args.name.as_str();
     let resource = kubernetes.decoded(name, typed).await?;
-    let namespace = kubernetes.namespace.clone();
+    let (word_of_name, namespace) = (word(name), word(&kubernetes.namespace));
+    let watch = kubernetes.command(&format!("{typed} status {word_of_name} -n {namespace} -w"));
+    if resource.metadata.deletion_timestamp.is_some() {
+        return Err(CheckError::BeingDeleted { name: name.to_owned(), watch });
+    }
     if resource.spec.suspend {
-        return Err(CheckError::Suspended { name: name.to_owned(), namespace, typed });
+        let resume = kubernetes.command(&format!("{typed} resume {word_of_name} -n {namespace}"));
+        return Err(CheckError::Suspended { name: name.to_owned(), resume });
     }
     let mut interrupt = Interrupt::listen();
     let request = request_value(Clock::System.timestamp());
-    kubernetes.request_check(name, &request).await?;
-    let wanted = Wanted { name, request: &request, timeout: args.timeout };
-    let answered = tokio::select! {
-        answered = tokio::time::timeout(args.timeout.unsigned_abs(), answer(&kubernetes, &wanted, typed)) => answered,
+    tokio::select! {
+        requested = kubernetes.request_check(name, &request) => requested?,
         () = interrupt.pressed() => {
-            return Err(CheckError::Interrupted { name: name.to_owned(), namespace, typed });
+            return Err(CheckError::InterruptedEarly { name: name.to_owned(), watch });
+        }
+    }
+    let wanted = Wanted { name, request: &request, watch: &watch };
+    let wait = Wait::begin(args.timeout, Clock::System);
+    let found = tokio::select! {
+        answered = answer(&kubernetes, &wanted, wait, typed) => answered?,
+        () = interrupt.pressed() => {
+            return Err(CheckError::Interrupted { name: name.to_owned(), watch });
         }
     };
-    let timeout = format!("{:#}", args.timeout);
-    let found = answered.map_err(|_| CheckError::Timeout { timeout, namespace, name: name.to_owned() })??;
-    let views = view_all(vec![found], &[], args.runbooks.pointers(typed));
+    let views = view_all(vec![found], &[], args.runbooks.pointers(typed, &kubernetes.flags));
     let layout = Layout::of_stdout(args.color);
     for view in &views {
         print(&tree(view, &layout, Clock::System.timestamp()))?;
@@ -96,42 +108,68 @@ pub async fn check(args: CheckArgs, typed: &'static str) -> Result<ExitCode, Che
 struct Wanted<'a> {
     name: &'a str,
     request: &'a str,
-    /// How long the command waits for it at most.
-    timeout: SignedDuration,
+    /// The command that shows what comes of it.
+    watch: &'a str,
 }
 
 /// The resource once the operator has answered the request.
 async fn answer(
     kubernetes: &Kubernetes,
     wanted: &Wanted<'_>,
+    mut wait: Wait,
     typed: &'static str,
 ) -> Result<FoundObject<BucketReplication>, CheckError> {
-    let Wanted { name, request, timeout } = *wanted;
+    let Wanted { name, request, watch } = *wanted;
     let mut progress = ProgressLine::new();
-    let started = Clock::System.now();
     let full_name = format!("{}/{name}", kubernetes.namespace);
+    let of_at_most = wait.of_at_most();
     let mut is_explained = false;
     loop {
-        let elapsed = started.elapsed();
-        let moment = format!(" … {} s of at most {timeout:#}", elapsed.as_secs());
-        progress.show(&format!("the operator checks {full_name}"), &moment);
-        if elapsed >= PATIENCE && !is_explained {
-            progress.note(&explanation(timeout));
+        let seconds = wait.elapsed().as_secs();
+        let step = match wait.silence() {
+            None => format!("the operator checks {full_name}"),
+            Some(why) => why.to_owned(),
+        };
+        progress.show(&step, &format!("{seconds} s{of_at_most}: {step}"));
+        if wait.elapsed() >= PATIENCE && !is_explained && wait.silence().is_none() {
+            progress.note(&explanation(&of_at_most));
             is_explained = true;
         }
-        match kubernetes.get(name, typed).await {
+        match wait.hear(kubernetes.get(name, typed)).await {
             Err(KubernetesError::NotFound { .. }) => return Err(CheckError::Deleted(full_name)),
             Err(error) => return Err(error.into()),
-            Ok(found) if is_answered(&found, request) => return Ok(found),
-            Ok(_) => tokio::time::sleep(POLL).await,
+            Ok(Some(found)) if is_answered(&found, request) => return Ok(found),
+            Ok(_) if wait.is_over() => {
+                let (why, watch) = (given_up(&wait, &full_name), watch.to_owned());
+                let pods = kubernetes.command("kubectl get pods,leases -n s3-replication-system");
+                return Err(CheckError::Timeout { why, watch, pods });
+            }
+            Ok(_) => wait.pause(POLL).await,
         }
     }
 }
 
+/// Why the command no longer waits.
+fn given_up(wait: &Wait, full_name: &str) -> String {
+    let waited = wait.waited();
+    match wait.silence() {
+        Some(why) => format!(
+            "it is not known what came of the check of {full_name}, which is requested, after {waited}: {why}"
+        ),
+        None => format!(
+            "the operator did not answer within {waited}; the check of {full_name} stays requested; see that the operator runs, and that its --namespaces and --selector include the resource"
+        ),
+    }
+}
+
 /// What the operator may be doing before it answers, and how long the command waits.
-fn explanation(timeout: SignedDuration) -> String {
+fn explanation(of_at_most: &str) -> String {
+    let limit = match of_at_most {
+        "" => "without limit".to_owned(),
+        limit => format!("{} at most", limit.trim_start_matches(" of at most ")),
+    };
     format!(
-        "no answer yet, which is normal while other checks come first, within a minute of a write of the operator (AWS may still answer from before it), and within a minute after the operator has started; this command waits {timeout:#} at most (--timeout)"
+        "no answer yet, which is normal while other checks come first, within a minute of a write of the operator (AWS may still answer from before it), and within a minute after the operator has started; this command waits {limit} (--timeout)"
     )
 }
 
@@ -143,10 +181,6 @@ fn is_answered(found: &FoundObject<BucketReplication>, request: &str) -> bool {
     handled && status.observed_generation >= resource.meta().generation
 }
 
-fn duration(text: &str) -> Result<SignedDuration, String> {
-    text.parse().map_err(|error| format!("not a duration such as 30s or 2m: {error}"))
-}
-
 /// A value that no other request has: two requests of one second differ in a random part of it.
 fn request_value(now: Timestamp) -> String {
     let part = SignedDuration::from_nanos(fastrand::i64(0..1_000_000_000));
@@ -155,9 +189,12 @@ fn request_value(now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::StatusCode;
+    use axum::response::IntoResponse;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cli::kubernetes::tests::answering;
 
     fn found(generation: i64, status: Value) -> FoundObject<BucketReplication> {
         let resource: BucketReplication = serde_json::from_value(json!({
@@ -178,6 +215,51 @@ mod tests {
         assert!(!is_answered(&found(3, status("r1")), "r1"), "the spec has changed meanwhile");
         assert!(!is_answered(&found(2, status("r0")), "r1"));
         assert!(!is_answered(&found(2, Value::Null), "r1"));
+    }
+
+    /// What comes of a wait for a check of `orders` while the API server gives these answers in turn, and the last one for
+    /// ever.
+    async fn waited(timeout: &str, answers: &[(u16, Value)]) -> Result<(), CheckError> {
+        let (answers, asked) =
+            (answers.to_vec(), std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)));
+        let (kubernetes, _) = answering(move |_| {
+            let number = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let (code, body) = answers.get(number).or(answers.last()).unwrap();
+            (StatusCode::from_u16(*code).unwrap(), body.to_string()).into_response()
+        })
+        .await;
+        let wanted = Wanted { name: "orders", request: "r1", watch: "status orders -w" };
+        let wait = Wait::begin(timeout.parse().unwrap(), Clock::System);
+        answer(&kubernetes, &wanted, wait, "s3-replication-operator").await.map(drop)
+    }
+
+    fn held(request: &str) -> (u16, Value) {
+        let FoundObject { object, .. } =
+            found(1, json!({"observedGeneration": 1, "lastHandledRequest": request}));
+        (200, json!(object.unwrap()))
+    }
+
+    fn overloaded() -> (u16, Value) {
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 503,
+            "reason": "ServiceUnavailable", "message": "the server is currently unable to handle the request",
+        });
+        (503, status)
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_fails_for_a_moment_does_not_end_the_wait() {
+        waited("-1s", &[held("r0"), overloaded(), held("r1")]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_over_says_why_and_how_to_go_on() {
+        let silent = waited("0", &[overloaded()]).await.unwrap_err().to_string();
+        assert!(silent.starts_with("it is not known what came of the check of data/orders"), "{silent}");
+        assert!(silent.contains("unable to handle the request"), "{silent}");
+        assert!(silent.contains("\n→ status orders -w\n→ kubectl get pods,leases"), "{silent}");
+        let unanswered = waited("10ms", &[held("r0")]).await.unwrap_err().to_string();
+        assert!(unanswered.starts_with("the operator did not answer within 10ms"), "{unanswered}");
     }
 
     #[test]

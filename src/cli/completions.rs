@@ -1,13 +1,15 @@
 //! `completions` and `man`: what shells and `man` need to know of the command line, derived from its definition.
 //!
-//! In: the command line's definition. Out: a script for a shell, words for kubectl's own completion, or manual pages.
+//! In: the command line's definition, and the names of resources. Out: a script for a shell, words for kubectl's own
+//! completion, or manual pages.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Arg, Args, Command, ValueHint};
+use clap::{Arg, ArgAction, Args, Command, ValueHint};
 use clap_complete::Shell;
 
+use crate::cli::kubernetes::{ClusterArgs, KubeArgs};
 use crate::cli::output::{PrintError, print};
 
 /// What kubectl's completion adds to a list of words: complete with files if none fits, or not
@@ -56,22 +58,73 @@ pub fn man(args: &ManArgs, command: Command) -> Result<ExitCode, PrintError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The answer to kubectl, which runs the program with the words of a command line, the last of which is to be completed:
-/// one word a line with its description, and a directive.
-pub fn complete(command: &Command, words: &[String]) -> String {
-    let (last, before) = words.split_last().map_or(("", words), |(last, before)| (last.as_str(), before));
-    let mut current = command;
-    let mut value_of: Option<&Arg> = None;
-    for word in before {
-        value_of = match value_of {
-            // This word is the value of the option before it.
-            Some(_) => None,
-            None => option(current, word).filter(|option| option.get_action().takes_values()),
-        };
-        if let Some(subcommand) = current.find_subcommand(word) {
-            current = subcommand;
+/// A command line up to the word that is to be completed.
+struct Line<'a> {
+    command: &'a Command,
+    /// The option whose value the last word is.
+    value_of: Option<&'a Arg>,
+    /// The words before it that belong to no option.
+    given: usize,
+    /// The values of the options before it.
+    values: Vec<(&'a Arg, String)>,
+    last: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn read(command: &'a Command, words: &'a [String]) -> Line<'a> {
+        let (last, before) = words.split_last().map_or(("", words), |(last, before)| (last.as_str(), before));
+        let mut line = Line { command, value_of: None, given: 0, values: Vec::new(), last };
+        for word in before {
+            if let Some(option) = line.value_of.take() {
+                line.values.push((option, word.clone()));
+            } else if let Some(subcommand) = line.command.find_subcommand(word) {
+                line.command = subcommand;
+            } else if let Some((option, value)) = word.split_once('=')
+                && let Some(option) = option_of(line.command, option)
+            {
+                line.values.push((option, value.to_owned()));
+            } else if word.starts_with('-') {
+                let option = option_of(line.command, word);
+                line.value_of = option.filter(|option| option.get_action().takes_values());
+            } else {
+                line.given += 1;
+            }
         }
+        line
     }
+
+    fn value(&self, id: &str) -> Option<String> {
+        let held = self.values.iter().rev().find(|(option, _)| option.get_id() == id);
+        held.map(|(_, value)| value.clone())
+    }
+
+    /// Whether the last word is the name of a resource.
+    fn ends_with_name(&self) -> bool {
+        let is_of_names = |argument: &&Arg| matches!(argument.get_id().as_str(), "name" | "names");
+        let takes_more =
+            |argument: &Arg| self.given == 0 || matches!(argument.get_action(), ArgAction::Append);
+        let is_word = self.value_of.is_none() && !self.last.starts_with('-');
+        is_word && self.command.get_positionals().find(is_of_names).is_some_and(takes_more)
+    }
+}
+
+/// The cluster whose resources complete the last word, where it is the name of one.
+pub fn cluster_of_names(command: &Command, words: &[String]) -> Option<KubeArgs> {
+    let line = Line::read(command, words);
+    line.ends_with_name().then(|| KubeArgs {
+        cluster: ClusterArgs {
+            kubeconfig: line.value("kubeconfig").map(PathBuf::from),
+            context: line.value("context"),
+        },
+        namespace: line.value("namespace"),
+    })
+}
+
+/// The answer to kubectl, which runs the program with the words of a command line, the last of which is to be completed:
+/// one word a line with its description, and a directive. `names`: of the resources that may complete it.
+pub fn complete(command: &Command, words: &[String], names: Vec<String>) -> String {
+    let line = Line::read(command, words);
+    let Line { command: current, value_of, last, .. } = line;
     if let Some(option) = value_of {
         return answer(possible_values(option), last);
     }
@@ -82,6 +135,10 @@ pub fn complete(command: &Command, words: &[String]) -> String {
         });
         return answer(flags.collect(), last);
     }
+    if line.ends_with_name() {
+        let names = names.into_iter().map(|name| (name, String::new()));
+        return answered(names.collect(), last, NO_FILES);
+    }
     let subcommands = current.get_subcommands().map(|subcommand| {
         let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
         (subcommand.get_name().to_owned(), about)
@@ -91,7 +148,7 @@ pub fn complete(command: &Command, words: &[String]) -> String {
 }
 
 /// The option that a word such as `--output` or `-o` names. `--output=json` has its value already.
-fn option<'a>(command: &'a Command, word: &str) -> Option<&'a Arg> {
+fn option_of<'a>(command: &'a Command, word: &str) -> Option<&'a Arg> {
     let is_named = |argument: &&Arg| {
         let long = argument.get_long().is_some_and(|long| word == format!("--{long}"));
         long || argument.get_short().is_some_and(|short| word == format!("-{short}"))
@@ -106,6 +163,10 @@ fn possible_values(argument: &Arg) -> Vec<(String, String)> {
 
 fn answer(candidates: Vec<(String, String)>, begun: &str) -> String {
     let directive = if candidates.is_empty() { FILES } else { NO_FILES };
+    answered(candidates, begun, directive)
+}
+
+fn answered(candidates: Vec<(String, String)>, begun: &str, directive: &str) -> String {
     let fitting = candidates.iter().filter(|(word, _)| word.starts_with(begun));
     let lines = fitting.map(|(word, help)| match help.lines().next() {
         Some(help) => format!("{word}\t{help}\n"),
@@ -124,12 +185,40 @@ mod tests {
         let output = Arg::new("output").short('o').long("output").help("Output format");
         let output = output.value_parser(PossibleValuesParser::new(["json", "yaml"]));
         let file = Arg::new("file").short('f').long("filename").help("File");
+        let namespace = Arg::new("namespace").short('n').long("namespace").help("Namespace");
+        let context = Arg::new("context").long("context").help("Context");
         let status = Command::new("status").about("Print what is true").arg(output).arg(file);
-        Command::new("sample").subcommand(status).subcommand(Command::new("suspend").about("Suspend"))
+        let status = status.arg(namespace).arg(context).arg(Arg::new("name"));
+        Command::new("sample").subcommand(status).subcommand(
+            Command::new("suspend").about("Suspend").arg(Arg::new("names").action(ArgAction::Append)),
+        )
     }
 
     fn completed(words: &[&str]) -> String {
-        complete(&sample(), &words.iter().map(ToString::to_string).collect::<Vec<_>>())
+        let names = ["orders", "bills"].map(str::to_owned).to_vec();
+        complete(&sample(), &owned(words), names)
+    }
+
+    fn owned(words: &[&str]) -> Vec<String> {
+        words.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_name_is_completed_from_the_cluster_and_never_with_files() {
+        assert_eq!(completed(&["status", "ord"]), "orders\n:4\n");
+        assert_eq!(completed(&["status", "-n", "data", ""]), "orders\nbills\n:4\n");
+        assert_eq!(completed(&["suspend", "orders", "b"]), "bills\n:4\n", "another one");
+        assert_eq!(completed(&["status", "nothing-like-it"]), ":4\n");
+        let asked = |words: &[&str]| {
+            let args = cluster_of_names(&sample(), &owned(words))?;
+            Some((args.namespace.unwrap_or_default(), args.cluster.context.unwrap_or_default()))
+        };
+        let pair = |namespace: &str, context: &str| Some((namespace.to_owned(), context.to_owned()));
+        assert_eq!(asked(&["status", "-n", "data", "--context=prod", "o"]), pair("data", "prod"));
+        assert_eq!(asked(&["status", ""]), pair("", ""));
+        for words in [&["sta"][..], &["status", "-o", ""], &["status", "--o"], &["status", "orders", ""]] {
+            assert_eq!(asked(words), None, "{words:?}");
+        }
     }
 
     #[test]

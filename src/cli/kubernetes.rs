@@ -4,6 +4,7 @@
 //! object must not hide the others.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use k8s_openapi::api::core::v1::Namespace;
@@ -15,10 +16,14 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::api::{AwsAccount, BucketReplication, GROUP, REQUESTED_AT};
+use crate::cli::shell::{about_cluster, word};
 use crate::ports::kube_error::describe;
 
 /// Objects that one answer of the API server holds at most.
 const PAGE: u32 = 500;
+
+/// How long the API server may be silent before and within an answer.
+const LONGEST_ANSWER: Duration = Duration::from_secs(30);
 
 /// The manager of the fields that the command line writes.
 const MANAGER: &str = "kubectl-s3replication";
@@ -33,6 +38,15 @@ pub struct ClusterArgs {
     /// Context of the kubeconfig file; absent: its current one
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
+}
+
+/// Takes the name of a resource: one that cannot be a name is wrong usage, and not a resource that is missing.
+pub fn object_name(text: &str) -> Result<String, String> {
+    let is_of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+    match text.chars().all(is_of_name) && (1..=253).contains(&text.len()) {
+        true => Ok(text.to_owned()),
+        false => Err("a name has 1 to 253 characters: lowercase letters, digits, - and .".to_owned()),
+    }
 }
 
 /// How to reach the resources of a cluster: the flags of kubectl.
@@ -79,10 +93,14 @@ impl ScopeArgs {
 pub enum KubernetesError {
     #[error("cannot find a Kubernetes cluster: {0}; set KUBECONFIG, --kubeconfig or --context")]
     Configuration(String),
+    #[error(
+        "cannot log in to the Kubernetes cluster: {0}; check the user of the kubeconfig (kubectl auth whoami)"
+    )]
+    Login(String),
     #[error("cannot {what}: {message}")]
-    Request { what: String, message: String, is_denied: bool },
-    #[error("namespace {namespace} has no BucketReplication {name}\n→ {typed} status -A")]
-    NotFound { namespace: String, name: String, typed: &'static str },
+    Request { what: String, message: String, is_denied: bool, may_pass: bool },
+    #[error("namespace {namespace} has no BucketReplication {name}\n→ {command}")]
+    NotFound { namespace: String, name: String, command: String },
     #[error("BucketReplication {namespace}/{name} cannot be decoded by this version: {message}")]
     Undecodable { namespace: String, name: String, message: String },
 }
@@ -92,6 +110,28 @@ impl KubernetesError {
     pub fn is_denied(&self) -> bool {
         matches!(self, KubernetesError::Request { is_denied: true, .. })
     }
+
+    /// Whether the next try may get another answer, because the API server gave none, or one of an overloaded server.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, KubernetesError::Request { may_pass: true, .. })
+    }
+
+    /// The API server has taken a request, and does not answer it.
+    pub fn silent() -> KubernetesError {
+        KubernetesError::Request {
+            what: "reach the cluster".to_owned(),
+            message: without_answer("it has taken the request and does not answer it"),
+            is_denied: false,
+            may_pass: true,
+        }
+    }
+}
+
+/// What to print where nothing answers: the reason, and the command that looks at the same.
+fn without_answer(why: &str) -> String {
+    format!(
+        "the API server gives no answer: {why}; check the cluster of the kubeconfig (kubectl cluster-info)"
+    )
 }
 
 /// An object, or why this version cannot decode it.
@@ -132,6 +172,8 @@ pub struct Kubernetes {
     client: Client,
     /// The namespace of the flags or of the context.
     pub namespace: String,
+    /// The flags that named the cluster, each after a blank.
+    pub flags: String,
 }
 
 impl ClusterArgs {
@@ -140,16 +182,34 @@ impl ClusterArgs {
         self.kubeconfig.is_some() || self.context.is_some()
     }
 
+    /// The flags that were given, each after a blank, for a command that is to be about the same cluster.
+    pub fn flags(&self) -> String {
+        let ClusterArgs { kubeconfig, context } = self;
+        let kubeconfig = kubeconfig.as_ref().map(|path| ("--kubeconfig", path.display().to_string()));
+        let given = kubeconfig.into_iter().chain(context.iter().map(|name| ("--context", name.clone())));
+        given.map(|(flag, value)| format!(" {flag} {}", word(&value))).collect()
+    }
+
     /// A client, as kubectl makes it with the same flags.
     ///
     /// # Errors
     /// When there is no kubeconfig, or it lacks the context.
     pub async fn client(&self) -> Result<Client, KubernetesError> {
         let config = self.config().await?;
-        Client::try_from(config).map_err(|error| KubernetesError::Configuration(error.to_string()))
+        client_of(config)
     }
 
     async fn config(&self) -> Result<Config, KubernetesError> {
+        let mut config = self.config_of_kubectl().await?;
+        // An API server that takes a request and does not answer must not keep a person waiting for ever.
+        config.read_timeout = Some(LONGEST_ANSWER);
+        config.reset_reader_on_write = true;
+        // By default the client tries again in silence for minutes.
+        config.default_retry = false;
+        Ok(config)
+    }
+
+    async fn config_of_kubectl(&self) -> Result<Config, KubernetesError> {
         let unusable = |error: String| KubernetesError::Configuration(error);
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         Ok(match (&self.kubeconfig, &self.context) {
@@ -169,21 +229,38 @@ impl ClusterArgs {
     }
 }
 
+/// A client; the plugin that logs in runs here, where the kubeconfig names one.
+fn client_of(config: Config) -> Result<Client, KubernetesError> {
+    Client::try_from(config).map_err(|error| match &error {
+        kube::Error::Auth(why) => KubernetesError::Login(why.to_string()),
+        _ => KubernetesError::Configuration(error.to_string()),
+    })
+}
+
 impl KubeArgs {
+    /// The namespace that the flag names. An empty one names none, as for kubectl.
+    pub fn named_namespace(&self) -> Option<&str> {
+        self.namespace.as_deref().filter(|namespace| !namespace.is_empty())
+    }
+
     /// Connects as kubectl does with the same flags.
     ///
     /// # Errors
     /// When there is no kubeconfig, or it lacks the context.
     pub async fn connect(&self) -> Result<Kubernetes, KubernetesError> {
         let config = self.cluster.config().await?;
-        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client =
-            Client::try_from(config).map_err(|error| KubernetesError::Configuration(error.to_string()))?;
-        Ok(Kubernetes { client, namespace })
+        let namespace = self.named_namespace().unwrap_or(&config.default_namespace).to_owned();
+        let client = client_of(config)?;
+        Ok(Kubernetes { client, namespace, flags: self.cluster.flags() })
     }
 }
 
 impl Kubernetes {
+    /// A command that is to be about this cluster.
+    pub fn command(&self, command: &str) -> String {
+        about_cluster(command, &self.flags)
+    }
+
     fn scoped<K>(&self, scope: &ScopeArgs) -> Api<K>
     where
         K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
@@ -249,14 +326,16 @@ impl Kubernetes {
         match scope.all_namespaces {
             true => format!("There are no replications{selected}.\n"),
             false => format!(
-                "There are no replications{selected} in namespace {}.\n→ {typed} status -A\n",
-                self.namespace
+                "There are no replications{selected} in namespace {}.\n→ {}\n",
+                self.namespace,
+                self.command(&format!("{typed} status -A"))
             ),
         }
     }
 
     fn not_found(&self, name: &str, typed: &'static str) -> KubernetesError {
-        KubernetesError::NotFound { namespace: self.namespace.clone(), name: name.to_owned(), typed }
+        let command = self.command(&format!("{typed} status -A"));
+        KubernetesError::NotFound { namespace: self.namespace.clone(), name: name.to_owned(), command }
     }
 
     /// The live API of a scope, for a watch.
@@ -430,24 +509,49 @@ fn request(what: &str) -> impl FnOnce(kube::Error) -> KubernetesError {
         what,
         message: explained(&error),
         is_denied: matches!(&error, kube::Error::Api(status) if status.code == 403),
+        may_pass: may_pass(&error),
+    }
+}
+
+/// Whether the next try may get another answer.
+pub fn may_pass(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
+        kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => true,
+        _ => false,
+    }
+}
+
+/// Where a right comes from that a person lacks.
+fn right_from(denied: &str) -> &'static str {
+    let is_everywhere = denied.contains("at the cluster scope") && denied.contains("bucketreplications");
+    match is_everywhere {
+        true => "name a namespace with -n, or ask an administrator for the right in all of them",
+        false => "ask an administrator for this right: the roles view, to read, and edit, to change, hold it",
     }
 }
 
 /// The API server's words, and the way out of the failures that a user meets first.
-fn explained(error: &kube::Error) -> String {
+pub fn explained(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status)
             if status.code == 404 && status.message.contains("the server could not find") =>
         {
-            "the cluster has no such kind; install the CustomResourceDefinitions of this version".to_owned()
+            "the cluster has no such kind; install the operator, or its CustomResourceDefinitions (kubectl apply --server-side -f crds/)".to_owned()
         }
-        kube::Error::Api(status) if status.code == 403 => status.message.clone(),
+        kube::Error::Api(status) if status.code == 403 => {
+            format!("{}; {}", status.message, right_from(&status.message))
+        }
+        kube::Error::Api(status) if status.code == 401 => {
+            "the API server does not accept your credentials, which are wrong or have expired; log in again, and check the user of the kubeconfig (kubectl auth whoami)".to_owned()
+        }
+        kube::Error::Auth(why) => KubernetesError::Login(why.to_string()).to_string(),
         kube::Error::Api(_) => describe(error),
         // What lies below says more than its wrapping: whether nothing listens, or a certificate is not trusted.
-        other => format!(
-            "the API server gives no answer: {}; check the cluster of the kubeconfig (kubectl cluster-info)",
-            innermost(other)
-        ),
+        kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => {
+            without_answer(&innermost(error))
+        }
+        other => innermost(other),
     }
 }
 
@@ -457,7 +561,11 @@ fn innermost(error: &dyn std::error::Error) -> String {
     while let Some(next) = cause.source() {
         cause = next;
     }
-    cause.to_string()
+    match cause.to_string().as_str() {
+        // The words of the timer.
+        "deadline has elapsed" => format!("it takes longer than {} s", LONGEST_ANSWER.as_secs()),
+        why => why.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -492,7 +600,7 @@ pub mod tests {
         let address = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
-        (Kubernetes { client, namespace: "data".to_owned() }, asked)
+        (Kubernetes { client, namespace: "data".to_owned(), flags: String::new() }, asked)
     }
 
     pub fn list(kind: &str, items: &[Value]) -> Value {
@@ -562,10 +670,49 @@ pub mod tests {
         let address = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
         let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
-        let kubernetes = Kubernetes { client, namespace: "data".to_owned() };
+        let kubernetes = Kubernetes { client, namespace: "data".to_owned(), flags: String::new() };
         let said = kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err().to_string();
         assert!(said.contains("gives no answer: Connection refused"), "{said}");
         assert!(said.ends_with("(kubectl cluster-info)"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_says_where_the_right_or_the_login_comes_from() {
+        let refused = async |code: u16, message: &str| {
+            let answer = json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
+                "message": message, "reason": "r",
+            });
+            let (kubernetes, _) = serving(code, answer).await;
+            kubernetes.list(&ScopeArgs::everywhere()).await.unwrap_err().to_string()
+        };
+        let denied = |place: &str| format!("bucketreplications is forbidden: User \"a\" cannot list {place}");
+        let said = refused(403, &denied("at the cluster scope")).await;
+        assert!(said.contains("; name a namespace with -n"), "{said}");
+        let said = refused(403, &denied("in the namespace \"data\"")).await;
+        assert!(said.contains("; ask an administrator for this right"), "{said}");
+        let said = refused(401, "Unauthorized").await;
+        assert!(said.contains("does not accept your credentials") && said.contains("whoami"), "{said}");
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_is_wrong_usage() {
+        assert_eq!(object_name("orders-to-eu.2").as_deref(), Ok("orders-to-eu.2"));
+        for wrong in ["", "Orders", "a/../b", "a b", &"a".repeat(254)] {
+            assert!(object_name(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_empty_namespace_is_none() {
+        let named = |namespace: Option<&str>| {
+            let args = KubeArgs { namespace: namespace.map(str::to_owned), ..KubeArgs::default() };
+            args.named_namespace().map(str::to_owned)
+        };
+        assert_eq!(
+            (named(None), named(Some("")), named(Some("data"))),
+            (None, None, Some("data".to_owned()))
+        );
     }
 
     #[tokio::test]

@@ -40,11 +40,11 @@ pub enum MapError {
 pub async fn map(args: MapArgs, typed: &'static str) -> Result<ExitCode, MapError> {
     let kubernetes = args.kubernetes.connect().await?;
     let (found, _) = kubernetes.list(&args.scope).await?;
-    let views = view_all(found, &[], Pointers { typed, runbooks: None });
+    let views = view_all(found, &[], Pointers { typed, cluster: &kubernetes.flags, runbooks: None });
     print(&match args.output {
         Some(format) => formatted(&Map::of(&views), format)?,
         None if views.is_empty() => kubernetes.nothing(&args.scope, typed),
-        None => text(&views, &Layout::of_stdout(args.color), typed),
+        None => text(&views, &Layout::of_stdout(args.color), (typed, &kubernetes.flags)),
     })?;
     Ok(exit_code(&views))
 }
@@ -90,9 +90,11 @@ impl Map<'_> {
 
 /// The map: below each place (account and Region) its sources, and below each source its destinations. Last, the command
 /// that shows why the worst of them is marked.
-pub fn text(views: &[ReplicationView], layout: &Layout, typed: &str) -> String {
+///
+/// `program`: as it was typed, and the flags that named the cluster.
+pub fn text(views: &[ReplicationView], layout: &Layout, program: (&str, &str)) -> String {
     let Map { summary, arrows } = Map::of(views);
-    let mut text = format!("{}\n", layout.paint(Tone::Strong, &summary.sentence()));
+    let mut text = format!("{}\n", layout.paint(Tone::Strong, &layout.wrap(&summary.sentence(), "")));
     let mut places: BTreeMap<String, BTreeMap<&str, Vec<Arrow<'_>>>> = BTreeMap::new();
     for arrow in arrows {
         let sources = places.entry(place(arrow.source)).or_default();
@@ -113,12 +115,15 @@ pub fn text(views: &[ReplicationView], layout: &Layout, typed: &str) -> String {
                 let rule = format!("{}/{} rule {}{disabled}{why}", arrow.namespace, arrow.name, arrow.rule);
                 let rule = layout.paint(Tone::Dim, &printable(&rule));
                 let place = printable(&self::place(arrow.destination));
-                text.push_str(&format!("  {elbow}{shaft} {sign} {bucket} {place}  {rule}\n"));
+                let line = format!("{sign} {bucket} {place}  {rule}");
+                let rail = if index + 1 == arrows.len() { " " } else { "│" };
+                let (first, more) = (format!("  {elbow}{shaft} "), format!("  {rail}      "));
+                text.push_str(&format!("{}\n", layout.fill(&line, &first, &more)));
             }
         }
     }
     if let Some(worst) = views.iter().min_by_key(|view| view.verdict).filter(|view| view.verdict.is_wrong()) {
-        let command = format!("{typed} status {} -n {}", worst.name, worst.namespace);
+        let command = worst.status_command(program);
         text.push_str(&format!("\n→ {}\n", layout.paint(Tone::Strong, &command)));
     }
     text
@@ -142,9 +147,9 @@ mod tests {
         let layout = Layout { width: None, height: None, color: false };
         let well = || resource("bills", &[["Ready", "True", "Applied", "m"]]);
         let failing = resource("orders", &[["Ready", "False", "ForeignRole", "m"]]);
-        let shown = text(&all([well(), failing]), &layout, TYPED);
+        let shown = text(&all([well(), failing]), &layout, (TYPED, ""));
         assert!(shown.ends_with("\n→ kubectl s3replication status orders -n data\n"), "{shown}");
-        assert!(!text(&all([well()]), &layout, TYPED).contains('→'));
+        assert!(!text(&all([well()]), &layout, (TYPED, "")).contains('→'));
     }
 
     #[test]
@@ -155,13 +160,13 @@ mod tests {
         second["spec"]["source"]["bucket"] = "orders-source".into();
         second["status"]["source"] = serde_json::Value::Null;
         second["status"]["destinations"] = serde_json::json!([]);
-        let shown = text(&all([owner, second.clone()]), &layout, TYPED);
+        let shown = text(&all([owner, second.clone()]), &layout, (TYPED, ""));
         assert!(!shown.contains("unknown account unknown Region\n"), "{shown}");
         assert_eq!(shown.matches("\n111111111111 us-east-1\n").count(), 1, "{shown}");
         assert!(shown.contains("data/copy rule all (SourceConflict)\n"), "{shown}");
         assert!(shown.contains("data/orders rule all\n"), "{shown}");
         second["spec"]["source"]["accountRef"] = "prod".into();
-        let alone = text(&all([second]), &layout, TYPED);
+        let alone = text(&all([second]), &layout, (TYPED, ""));
         assert!(alone.contains("\nAwsAccount prod unknown Region\n"), "{alone}");
     }
 

@@ -5,6 +5,7 @@
 
 mod account_lookup;
 mod aws_args;
+mod aws_failure;
 mod backfill;
 mod check;
 mod completions;
@@ -27,17 +28,20 @@ mod progress;
 mod reach;
 mod report;
 mod run;
+mod shell;
 mod status;
 mod suspend;
 mod terminal;
+mod wait;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::cli::invocation::Program;
-use crate::replication::{Failure, FailureClass};
+use crate::replication::Failure;
 
 /// Keeps Amazon S3 replication switched on as BucketReplication resources say.
 ///
@@ -101,7 +105,7 @@ pub enum CliError {
     Accounts(#[from] account_lookup::AccountLookupError),
     #[error(transparent)]
     Run(#[from] run::RunError),
-    #[error("{}", explain_failure(.0))]
+    #[error("{}", aws_failure::explain(.0))]
     AwsClient(#[from] Failure),
     #[error(transparent)]
     Print(#[from] output::PrintError),
@@ -131,17 +135,6 @@ impl CliError {
     }
 }
 
-/// A failed call as it concerns a person: the credentials are those of their environment, and nothing is tried again.
-fn explain_failure(failure: &Failure) -> String {
-    match failure.class {
-        FailureClass::Credentials => format!(
-            "there are no valid AWS credentials in this environment; log in (aws sso login, or aws configure), or set AWS_PROFILE ({})",
-            failure.answer()
-        ),
-        _ => failure.message().trim_end_matches("; trying again").to_owned(),
-    }
-}
-
 fn write(text: &str) -> Result<(), CliError> {
     Ok(output::print(text)?)
 }
@@ -154,7 +147,11 @@ pub async fn main(arguments: Vec<OsString>) -> ExitCode {
             arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
         let mut command = program.command::<Cli>();
         command.build();
-        write(&completions::complete(&command, &words)).map(|()| ExitCode::SUCCESS)
+        let names = match completions::cluster_of_names(&command, &words) {
+            Some(cluster) => names(&cluster).await,
+            None => Vec::new(),
+        };
+        write(&completions::complete(&command, &words, names)).map(|()| ExitCode::SUCCESS)
     } else {
         match invocation::parse::<Cli>(program, arguments) {
             Ok(cli) => cli.execute(program).await,
@@ -162,9 +159,24 @@ pub async fn main(arguments: Vec<OsString>) -> ExitCode {
         }
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        output::complain(&format!("error: {error}"));
         ExitCode::FAILURE
     })
+}
+
+/// How long the cluster has for its answer while a person waits for the completion of a word.
+const COMPLETION: Duration = Duration::from_secs(2);
+
+/// The names of the resources of a namespace; none where the cluster does not give them at once.
+async fn names(cluster: &kubernetes::KubeArgs) -> Vec<String> {
+    let listed = async {
+        let scope = kubernetes::ScopeArgs::default();
+        let (found, _) = cluster.connect().await?.list(&scope).await?;
+        Ok::<_, kubernetes::KubernetesError>(found)
+    };
+    let found = tokio::time::timeout(COMPLETION, listed).await;
+    let found = found.ok().and_then(Result::ok).unwrap_or_default();
+    found.into_iter().filter_map(|one| one.metadata.name).collect()
 }
 
 impl Cli {
@@ -196,15 +208,6 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_person_without_credentials_is_sent_to_their_own_environment() {
-        let failure = |class| Failure::new(class, "sts:GetCallerIdentity", "s", "no answer");
-        let said = CliError::from(failure(FailureClass::Credentials)).to_string();
-        assert!(said.contains("AWS_PROFILE") && !said.contains("pod"), "{said}");
-        let said = CliError::from(failure(FailureClass::Unavailable)).to_string();
-        assert!(said.contains("no answer") && !said.contains("trying again"), "{said}");
-    }
 
     #[test]
     fn kubectl_s_flags_are_taken_as_kubectl_takes_them() {

@@ -1,7 +1,7 @@
-//! Writes to standard output, for every subcommand.
+//! Writes to standard output and to standard error, for every subcommand.
 //!
-//! In: text, or a value and the format for it (JSON or YAML). Out: the text on standard output. A reader that closes
-//! the pipe early is no error.
+//! In: text, or a value and the format for it (JSON or YAML). Out: the text on standard output, or a note or an error on
+//! standard error. A reader that closes the pipe early is no error.
 
 use std::io::{ErrorKind, Write};
 
@@ -21,11 +21,25 @@ pub enum Format {
 
 /// Writes to standard output. It is no error if the reader closes the pipe early, as `head` does.
 pub fn print(text: &str) -> Result<(), PrintError> {
+    print_to_reader(text).map(drop)
+}
+
+/// Writes to standard output. Returns whether the reader still reads: a command that goes on ends once it does not.
+pub fn print_to_reader(text: &str) -> Result<bool, PrintError> {
     let mut output = std::io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(PrintError(error.to_string())),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(PrintError(error.to_string())),
     }
+}
+
+/// Writes a line to standard error. A closed one is no reason to stop, and a text from elsewhere must not command the
+/// terminal.
+pub fn complain(text: &str) {
+    let harmless = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
+    let line = format!("{}\n", text.chars().map(harmless).collect::<String>());
+    drop(std::io::stderr().lock().write_all(line.as_bytes()));
 }
 
 /// A value as text in a format for programs.

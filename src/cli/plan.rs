@@ -20,6 +20,7 @@ use crate::cli::aws_args::AwsArgs;
 use crate::cli::counted::counted;
 use crate::cli::kubernetes::FileKubeArgs;
 use crate::cli::manifests::{Manifests, resource_id};
+use crate::cli::output::complain;
 use crate::cli::{CliError, Output, write};
 use crate::replication::{Accounts, Plan, ReadSet, Replication, assess};
 
@@ -74,7 +75,7 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode, CliError> {
         }
     }
     if directory.has_not_asked() {
-        eprintln!("{NOT_ASKED}");
+        complain(NOT_ASKED);
     }
     let refused = plans.iter().any(|(_, plan)| plan.refusal().is_some());
     let changes = plans.iter().any(|(_, plan)| !plan.differences.is_empty() || !plan.stages.is_empty());

@@ -9,8 +9,12 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::cli::terminal::printable;
 
-/// The columns of a bar.
+/// The columns of a bar within its ends, on a terminal that is wide enough.
 const BAR: usize = 24;
+/// The columns that a line of progress needs beside its bar.
+const BESIDE_BAR: usize = 40;
+/// A bar is not made narrower.
+const SHORTEST_BAR: usize = 6;
 
 /// The line of progress.
 pub struct ProgressLine {
@@ -23,11 +27,10 @@ impl ProgressLine {
         ProgressLine { is_terminal: std::io::stderr().is_terminal(), last: String::new() }
     }
 
-    /// Shows what goes on now. The same text again prints nothing. `moment` is of interest only while one watches, such
-    /// as the seconds that passed, and is left out where every line stays.
-    pub fn show(&mut self, text: &str, moment: &str) {
-        let text = printable(text);
-        let line = if self.is_terminal { format!("{text}{moment}") } else { text };
+    /// Shows what goes on now: `moment` on a terminal, where it is overwritten, and `lasting` elsewhere, where every line
+    /// stays and should be of interest later too. The same text again prints nothing.
+    pub fn show(&mut self, lasting: &str, moment: &str) {
+        let line = printable(if self.is_terminal { moment } else { lasting });
         if line == self.last {
             return;
         }
@@ -70,10 +73,14 @@ impl Drop for ProgressLine {
     }
 }
 
+/// The columns of the terminal on which progress is shown.
+fn columns() -> usize {
+    terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(width, _)| usize::from(width.0))
+}
+
 /// A line that does not reach the end of the terminal: the next one could not overwrite it.
 fn fitted(line: &str) -> String {
-    let columns =
-        terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(width, _)| usize::from(width.0));
+    let columns = columns();
     if line.width() < columns {
         return line.to_owned();
     }
@@ -82,13 +89,17 @@ fn fitted(line: &str) -> String {
     kept
 }
 
-/// A bar for a part from 0 to 1.
+/// A bar for a part from 0 to 1, which leaves room for figures beside it.
 pub fn bar(done: f64) -> String {
-    let eighths = ((done.clamp(0.0, 1.0) * (BAR * 8) as f64).round()) as usize;
+    bar_of(done, columns().saturating_sub(BESIDE_BAR).clamp(SHORTEST_BAR, BAR))
+}
+
+fn bar_of(done: f64, length: usize) -> String {
+    let eighths = ((done.clamp(0.0, 1.0) * (length * 8) as f64).round()) as usize;
     let (full, rest) = (eighths / 8, eighths % 8);
     let part = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"].get(rest).copied().unwrap_or_default();
     let bar = format!("{}{part}", "█".repeat(full));
-    let blanks = BAR.saturating_sub(bar.width());
+    let blanks = length.saturating_sub(bar.width());
     format!("▕{bar}{}▏", " ".repeat(blanks))
 }
 
@@ -99,8 +110,10 @@ mod tests {
     #[test]
     fn a_bar_has_the_same_width_whatever_is_done() {
         for done in [0.0, 0.01, 0.33, 0.5, 0.999, 1.0, 7.0] {
-            assert_eq!(bar(done).width(), BAR + 2, "{done}");
+            assert_eq!(bar_of(done, BAR).width(), BAR + 2, "{done}");
+            assert_eq!(bar_of(done, SHORTEST_BAR).width(), SHORTEST_BAR + 2, "{done}");
         }
-        assert!(bar(0.5).contains(&"█".repeat(BAR / 2)) && !bar(0.5).contains(&"█".repeat(BAR / 2 + 1)));
+        let half = bar_of(0.5, BAR);
+        assert!(half.contains(&"█".repeat(BAR / 2)) && !half.contains(&"█".repeat(BAR / 2 + 1)));
     }
 }

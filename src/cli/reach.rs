@@ -11,6 +11,7 @@ use futures::future::join_all;
 
 use crate::api::AwsAccount;
 use crate::aws::{AwsClient, AwsConnector, ResourceClients};
+use crate::cli::aws_failure::explain;
 use crate::cli::kubernetes::FoundObject;
 use crate::replication::{Account, Accounts, ResourceId};
 
@@ -88,7 +89,7 @@ pub async fn reach(connector: &AwsConnector, accounts: &[FoundObject<AwsAccount>
             name: None,
             role_paths: BTreeSet::new(),
             account_id: account_id.unwrap_or_else(|_| "the account of the environment".to_owned()),
-            clients: clients.map_err(|failure| failure.message()),
+            clients: clients.map_err(|failure| explain(&failure)),
         }];
     }
     let connected = join_all(accounts.iter().map(async |FoundObject { metadata, object }| {
@@ -119,7 +120,7 @@ async fn reach_one(connector: &AwsConnector, name: String, account: &AwsAccount)
     let (name, account_id) = (account.name.clone(), account.spec.account_id.clone());
     let role_paths = account.spec.roles.iter().filter_map(|roles| roles.path.clone()).collect();
     let accounts = Accounts { source: Some(account), ..Accounts::default() };
-    let clients = connector.connect(&accounts, &id).await.map_err(|failure| failure.message());
+    let clients = connector.connect(&accounts, &id).await.map_err(|failure| explain(&failure));
     Reached { name: Some(name), account_id, role_paths, clients }
 }
 

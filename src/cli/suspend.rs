@@ -9,13 +9,13 @@ use clap::Args;
 use kube::ResourceExt;
 use kube::core::ObjectMeta;
 
-use crate::cli::kubernetes::{KubeArgs, KubernetesError};
+use crate::cli::kubernetes::{KubeArgs, KubernetesError, object_name};
 use crate::cli::output::{PrintError, print};
 
 #[derive(Debug, Args)]
 pub struct SuspendArgs {
     /// Names of BucketReplications
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", value_parser = object_name)]
     names: Vec<String>,
     #[command(flatten)]
     kubernetes: KubeArgs,

@@ -111,7 +111,7 @@ pub fn tone(verdict: Verdict) -> Tone {
     match verdict {
         Verdict::Failing => Tone::Bad,
         Verdict::Delayed | Verdict::Retrying | Verdict::Unproven => Tone::Warning,
-        Verdict::Waiting | Verdict::Suspended | Verdict::Disabled => Tone::Dim,
+        Verdict::Deleting | Verdict::Waiting | Verdict::Suspended | Verdict::Disabled => Tone::Dim,
         Verdict::Applied | Verdict::Arriving => Tone::Good,
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::api::{DEFAULT_ACCOUNT, GROUP, Reason};
+use crate::cli::shell::word;
 use crate::replication::failure::{AND_ACCOUNT_ID, OF_ACCOUNT};
 use crate::replication::resource_id::{ADOPT_IT, OF_ANOTHER_CLUSTER, ONLY_TAGGED, UNOWNED};
 
@@ -42,17 +43,6 @@ pub struct Advice {
     pub meaning: &'static str,
     /// At least one command.
     pub next: Vec<String>,
-}
-
-/// A name as a word for a shell. Names with other characters than these come from past admission, and must not become
-/// commands.
-pub fn word(name: &str) -> String {
-    let harmless = |c: char| c.is_ascii_alphanumeric() || "._-/:+=@".contains(c);
-    match name {
-        "" => "NAME".to_owned(),
-        name if name.chars().all(harmless) => name.to_owned(),
-        name => format!("'{}'", name.replace('\'', "'\\''")),
-    }
 }
 
 /// The advice for a reason; `None`: a newer operator gave a reason that this version does not know.
@@ -236,6 +226,14 @@ pub fn advise(reason: Option<Reason>, subject: &CommandNames<'_>) -> Advice {
         | Reason::ReplicationNotReady => (of_backfill(reason), vec![subject.backfills()]),
     };
     Advice { meaning, next }
+}
+
+/// The advice for a resource whose deletion is not finished, and that has no failure.
+pub fn advise_on_deletion(subject: &CommandNames<'_>) -> Advice {
+    Advice {
+        meaning: "someone deleted the resource, and the operator has not yet removed from AWS what it made",
+        next: vec![subject.own("status -w"), "kubectl get pods,leases -n s3-replication-system".to_owned()],
+    }
 }
 
 /// The advice for a resource that is as its spec says, with no rule by which S3 replicates.
@@ -495,9 +493,6 @@ mod tests {
 
     #[test]
     fn a_name_cannot_become_a_command() {
-        assert_eq!(word("orders-to-eu.2"), "orders-to-eu.2");
-        assert_eq!(word("a; rm -rf ~"), "'a; rm -rf ~'");
-        assert_eq!(word("it's"), r"'it'\''s'");
         let subject = CommandNames { source: "$(reboot)", ..SUBJECT };
         let advice = advise(Some(Reason::ForeignConfiguration), &subject);
         assert_eq!(advice.next[0], "kubectl s3replication import --bucket '$(reboot)' -n data");

@@ -12,6 +12,7 @@ use crate::api::Reason;
 use crate::cli::fleet::advice::{BackfillSubject, advise_on_backfill};
 use crate::cli::fleet::runbook::{Pointers, runbook};
 use crate::cli::fleet::verdict::reason;
+use crate::cli::shell::about_cluster;
 
 /// A `ReplicationBackfill`: how far it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -81,7 +82,8 @@ impl BackfillView {
             message: &view.message,
             is_refused: view.ready == "False",
         };
-        view.next = advise_on_backfill(reason(&view.reason), &subject);
+        let next = advise_on_backfill(reason(&view.reason), &subject);
+        view.next = next.iter().map(|command| about_cluster(command, pointers.cluster)).collect();
         let link = || runbook(&view.reason, &view.message, pointers.runbooks);
         view.runbook = (view.ready == "False").then(link).flatten();
         view
@@ -102,8 +104,12 @@ impl BackfillView {
     /// The part of its objects that is done, from 0 to 1; `None` until S3 has counted them.
     pub fn done(&self) -> Option<f64> {
         let total = self.total.filter(|total| *total > 0)?;
-        let done = self.succeeded.unwrap_or_default() + self.failed.unwrap_or_default();
-        Some((done as f64 / total as f64).clamp(0.0, 1.0))
+        Some((self.processed() as f64 / total as f64).clamp(0.0, 1.0))
+    }
+
+    /// The objects that are done, well or not.
+    pub fn processed(&self) -> u64 {
+        self.succeeded.unwrap_or_default().saturating_add(self.failed.unwrap_or_default())
     }
 }
 

@@ -12,7 +12,6 @@ pub mod samples;
 mod verdict;
 mod view;
 
-pub use advice::word;
 pub use backfill::BackfillView;
 pub use condition::ConditionView;
 pub use runbook::{Pointers, RunbookArgs};

@@ -14,6 +14,8 @@ use crate::replication::status::runbooks::{Runbooks, link_of};
 pub struct Pointers<'a> {
     /// The program as the user typed it.
     pub typed: &'a str,
+    /// The flags that named the cluster, each after a blank.
+    pub cluster: &'a str,
     /// The site that the user gave.
     pub runbooks: Option<&'a Runbooks>,
 }
@@ -29,8 +31,8 @@ pub struct RunbookArgs {
 }
 
 impl RunbookArgs {
-    pub fn pointers<'a>(&'a self, typed: &'a str) -> Pointers<'a> {
-        Pointers { typed, runbooks: self.runbook_url.as_ref() }
+    pub fn pointers<'a>(&'a self, typed: &'a str, cluster: &'a str) -> Pointers<'a> {
+        Pointers { typed, cluster, runbooks: self.runbook_url.as_ref() }
     }
 }
 

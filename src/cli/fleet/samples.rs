@@ -10,7 +10,7 @@ use crate::cli::fleet::{Pointers, ReplicationView, view_all};
 use crate::cli::kubernetes::{FoundObject, Undecodable};
 
 pub const TYPED: &str = "kubectl s3replication";
-pub const POINTERS: Pointers<'static> = Pointers { typed: TYPED, runbooks: None };
+pub const POINTERS: Pointers<'static> = Pointers { typed: TYPED, cluster: "", runbooks: None };
 
 /// A resource `data/NAME` as the API server holds it, with these conditions: type, status, reason, message.
 pub fn resource(name: &str, conditions: &[[&str; 4]]) -> Value {

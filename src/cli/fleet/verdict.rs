@@ -18,6 +18,8 @@ pub enum Verdict {
     Delayed,
     /// Replication is not as the spec says. The operator tries again automatically.
     Retrying,
+    /// The resource is being deleted: the operator removes from AWS what it made, and then the finalizer.
+    Deleting,
     /// The operator has not checked this generation of the resource yet.
     Waiting,
     /// The settings are right, and whether objects arrive could not be found out.
@@ -48,6 +50,7 @@ impl Verdict {
         match self {
             Verdict::Failing => "✗",
             Verdict::Delayed | Verdict::Retrying => "!",
+            Verdict::Deleting => "-",
             Verdict::Waiting => "…",
             Verdict::Unproven => "?",
             Verdict::Suspended => "‖",
@@ -62,6 +65,7 @@ impl Verdict {
             Verdict::Failing => "failing",
             Verdict::Delayed => "delayed",
             Verdict::Retrying => "retrying",
+            Verdict::Deleting => "being deleted",
             Verdict::Waiting => "waiting for the operator",
             Verdict::Unproven => "not proven",
             Verdict::Suspended => "suspended",

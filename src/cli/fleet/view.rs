@@ -14,12 +14,15 @@ use crate::api::{
     Correction, DriftEntry, HealthStatus, ManagementPolicy, Reason, ReplicationRule, RoleStatus, Switch,
 };
 use crate::cli::counted::{counted, form};
-use crate::cli::fleet::advice::{CommandNames, advise, advise_on_disabled, advise_on_objects};
+use crate::cli::fleet::advice::{
+    CommandNames, advise, advise_on_deletion, advise_on_disabled, advise_on_objects,
+};
 use crate::cli::fleet::backfill::BackfillView;
 use crate::cli::fleet::condition::ConditionView;
 use crate::cli::fleet::runbook::{Pointers, runbook, web_address};
 use crate::cli::fleet::verdict::{Verdict, decide, reason};
 use crate::cli::kubernetes::{FoundObject, Undecodable};
+use crate::cli::shell::{about_cluster, word};
 use crate::replication::ResourceId;
 use crate::replication::status::runbooks::unlinked;
 
@@ -47,6 +50,9 @@ pub struct ReplicationView {
     /// RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
+    /// When someone asked for its deletion, which the operator has not finished; RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<String>,
     pub source: BucketView,
     pub rules: Vec<RuleView>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,6 +107,12 @@ impl ReplicationView {
         format!("{}/{}", self.namespace, self.name)
     }
 
+    /// The command that shows it. `program`: as it was typed, and the flags that named the cluster.
+    pub fn status_command(&self, (typed, cluster): (&str, &str)) -> String {
+        let command = format!("{typed} status {} -n {}", word(&self.name), word(&self.namespace));
+        about_cluster(&command, cluster)
+    }
+
     /// The address of the runbook, where a page can link to it.
     pub fn link(&self) -> Option<&str> {
         web_address(self.runbook.as_deref()?)
@@ -129,6 +141,9 @@ pub fn view_all(
         })
         .map(|view| completed(view, &known))
         .collect();
+    for command in views.iter_mut().flat_map(|view| &mut view.next) {
+        *command = about_cluster(command, pointers.cluster);
+    }
     views.sort_by(|a, b| (a.verdict, &a.namespace, &a.name).cmp(&(b.verdict, &b.namespace, &b.name)));
     views
 }
@@ -169,6 +184,9 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], pointers: Point
         Verdict::Unproven | Verdict::Applied | Verdict::Arriving if is_disabled => (Verdict::Disabled, ready),
         verdict => (verdict, why),
     };
+    // What is wrong keeps the resource from being deleted, too.
+    let is_going = metadata.deletion_timestamp.is_some() && !verdict.is_wrong();
+    let verdict = if is_going { Verdict::Deleting } else { verdict };
     let wanted_role = derive_role(&spec, &namespace, &name);
     let accounts: BTreeSet<&str> = rules
         .iter()
@@ -192,6 +210,7 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], pointers: Point
         adopts: spec.adoption_policy == AdoptionPolicy::Adopt,
     };
     let advice = match why.r#type.as_str() {
+        _ if verdict == Verdict::Deleting => advise_on_deletion(&subject),
         _ if verdict == Verdict::Disabled => advise_on_disabled(&subject),
         "Replicating" => advise_on_objects(reason(&why.reason), &subject),
         _ => advise(reason(&why.reason), &subject),
@@ -200,7 +219,7 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], pointers: Point
     let backfills = backfills.iter().filter(of_this).cloned().collect();
     ReplicationView {
         verdict,
-        runbook: (!verdict.is_well())
+        runbook: (!verdict.is_well() && verdict != Verdict::Deleting)
             .then(|| runbook(&why.reason, &why.message, pointers.runbooks))
             .flatten(),
         reason: why.reason,
@@ -213,6 +232,7 @@ fn view(resource: BucketReplication, backfills: &[BackfillView], pointers: Point
             ManagementPolicy::Enforce => "Enforce".to_owned(),
             ManagementPolicy::Observe => "Observe".to_owned(),
         },
+        deleted: metadata.deletion_timestamp.map(|time| time.0.to_string()),
         created: metadata.creation_timestamp.map(|time| time.0.to_string()),
         source,
         rules,
@@ -269,6 +289,7 @@ fn undecodable(metadata: &ObjectMeta, odd: Undecodable, pointers: Pointers<'_>) 
         conditions: Vec::new(),
         suspended: false,
         management_policy: String::new(),
+        deleted: metadata.deletion_timestamp.as_ref().map(|time| time.0.to_string()),
         created: metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
         source,
         rules,

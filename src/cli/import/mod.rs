@@ -23,11 +23,13 @@ use crate::api::{
 use crate::aws::{self, AwsClient, AwsConnector, Importable, ListedBucket};
 use crate::cli::account_lookup::AccountLookup;
 use crate::cli::aws_args::AwsArgs;
+use crate::cli::aws_failure::explain;
 use crate::cli::import::directory::{
     DirectoryError, Imported, ImportedAccount, NOT_ASKED, NotTaken, has_file,
 };
 use crate::cli::kubernetes::{ClusterArgs, FoundObject, KubeArgs, KubernetesError, ScopeArgs};
 use crate::cli::manifests::{Manifests, resource_id};
+use crate::cli::output::complain;
 use crate::cli::status::WRONG;
 use crate::cli::{CliError, write};
 use crate::iam::arn::{bucket_of_arn, role_of_arn};
@@ -135,12 +137,12 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
     }
     let imported = import_all(&aws, &target).await?;
     match &owners {
-        Some(Err(why)) => eprintln!("note: {NOT_ASKED} {why}"),
+        Some(Err(why)) => complain(&format!("note: {NOT_ASKED} {why}")),
         Some(Ok(owners)) => {
             for odd in &owners.unclear {
-                eprintln!(
+                complain(&format!(
                     "note: this version cannot decode BucketReplication {odd}, which may be about one of these buckets"
-                );
+                ));
             }
         }
         None => {}
@@ -152,7 +154,7 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
         return Ok(if written.is_wrong() { ExitCode::from(WRONG) } else { ExitCode::SUCCESS });
     }
     if imported.buckets.is_empty() {
-        eprintln!("note: no bucket of account {} replicates", aws.caller().account);
+        complain(&format!("note: no bucket of account {} replicates", aws.caller().account));
     }
     // Print the buckets that can be imported and report the others: one odd bucket must not hide the rest.
     let mut code = ExitCode::SUCCESS;
@@ -160,11 +162,13 @@ pub async fn import(args: ImportArgs) -> Result<ExitCode, CliError> {
         match manifest {
             Ok(text) => write(&format!("---\n{text}"))?,
             Err(NotTaken::HasResource(resource)) => {
-                eprintln!("note: bucket {bucket} is left out: BucketReplication {resource} is about it");
+                complain(&format!(
+                    "note: bucket {bucket} is left out: BucketReplication {resource} is about it"
+                ));
             }
             Err(NotTaken::Refused(why)) => {
                 code = ExitCode::from(WRONG);
-                eprintln!("error: {why}");
+                complain(&format!("error: {why}"));
             }
         }
     }
@@ -267,7 +271,7 @@ async fn import_all(aws: &AwsClient, target: &ManifestTarget<'_>) -> Result<Impo
                 made.map_err(|error| NotTaken::Refused(error.to_string()))
             }
             // Whether it replicates is unknown, and that is never silent.
-            (Err(failure), None) => Err(NotTaken::Refused(failure.message())),
+            (Err(failure), None) => Err(NotTaken::Refused(explain(&failure))),
         };
         Some(Imported { bucket, manifest })
     });
@@ -310,7 +314,7 @@ fn leave_versioning(
             Some(Err(failure)) if !is_lasting(failure.class) => {
                 let fields = fields_of(spec, other);
                 let (bucket, other) = (bucket.to_owned(), other.clone());
-                return Err(ImportError::VersioningUnknown { bucket, other, fields, why: failure.message() });
+                return Err(ImportError::VersioningUnknown { bucket, other, fields, why: explain(failure) });
             }
             _ => {}
         }

@@ -16,17 +16,18 @@ use futures::{StreamExt, stream};
 use crate::api::DEFAULT_ROLE_PATH;
 use crate::aws::{self, AwsClient, AwsConnector, ResourceClients};
 use crate::cli::aws_args::AwsArgs;
+use crate::cli::aws_failure::explain;
 use crate::cli::counted::{counted, form};
-use crate::cli::fleet::word;
 use crate::cli::interrupt::Interrupt;
-use crate::cli::kubernetes::{ClusterArgs, KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
+use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
 use crate::cli::orphans::find::{
     Findings, HeldAccount, HeldBucket, Orphan, Owners, REPLICATION, Statements, UnclearRole, UnreadAccount,
     find,
 };
-use crate::cli::output::{Format, PrintError, formatted, print};
+use crate::cli::output::{Format, PrintError, complain, formatted, print};
 use crate::cli::progress::ProgressLine;
 use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach, title};
+use crate::cli::shell::word;
 use crate::cli::status::WRONG;
 use crate::cli::terminal::printable;
 use crate::iam::bucket_policy::merged;
@@ -102,7 +103,7 @@ pub async fn orphans(args: OrphansArgs, typed: &'static str) -> Result<ExitCode,
     }
     let unknown = &findings.unknown;
     for UnreadAccount { account_id, why } in unknown {
-        eprintln!("unknown: {}: {why}", title(account_id));
+        complain(&format!("unknown: {}: {why}", title(account_id)));
     }
     if !unknown.is_empty() && (args.delete || unknown.len() == accounts.len()) {
         return Err(OrphansError::Unknown(unknown.len()));
@@ -130,10 +131,11 @@ async fn read(kubernetes: &Kubernetes, accounts: &[Reached], path: &str) -> Resu
     let (mut held, mut unknown) = (Vec::new(), Vec::new());
     for account in accounts {
         let id = &account.account_id;
-        progress.show(&format!("reading account {id}"), " …");
+        let step = format!("reading {}", title(id));
+        progress.show(&step, &format!("{step} …"));
         let paths = role_paths(path, &account.role_paths);
         let read = match account.client() {
-            Ok(aws) => read_account(aws, id, &paths).await.map_err(|failure| failure.message()),
+            Ok(aws) => read_account(aws, id, &paths).await.map_err(|failure| explain(&failure)),
             Err(why) => Err(why.to_owned()),
         };
         match read {
@@ -200,17 +202,10 @@ struct Mode {
 impl Mode {
     fn of(args: &OrphansArgs, typed: &str) -> Mode {
         let OrphansArgs { accounts, kubernetes, role_path, .. } = args;
-        let ClusterArgs { kubeconfig, context } = &kubernetes.cluster;
-        let path = (role_path != DEFAULT_ROLE_PATH).then(|| role_path.clone());
-        let flags = [
-            ("--role-path", path),
-            ("--kubeconfig", kubeconfig.as_ref().map(|path| path.display().to_string())),
-            ("--context", context.clone()),
-        ];
-        let accounts = accounts.named().map(|name| ("--account", name.to_owned()));
-        let flags = flags.into_iter().filter_map(|(flag, value)| Some((flag, value?)));
-        let flags: String =
-            accounts.chain(flags).map(|(flag, value)| format!(" {flag} {}", word(&value))).collect();
+        let path = (role_path != DEFAULT_ROLE_PATH).then_some(("--role-path", role_path.as_str()));
+        let flags = accounts.named().map(|name| ("--account", name)).chain(path);
+        let flags: String = flags.map(|(flag, value)| format!(" {flag} {}", word(value))).collect();
+        let flags = format!("{flags}{}", kubernetes.cluster.flags());
         Mode {
             delete: args.delete,
             including_replicating: args.including_replicating,
@@ -363,7 +358,7 @@ async fn delete(
                 }
                 Err(failure) => {
                     failed += 1;
-                    eprintln!("error: {}", failure.message());
+                    complain(&format!("error: {}", explain(&failure)));
                     break;
                 }
             }

@@ -46,7 +46,11 @@ impl Form {
         match verdict {
             Verdict::Failing => Form::Wrong,
             Verdict::Delayed | Verdict::Retrying => Form::Late,
-            Verdict::Waiting | Verdict::Unproven | Verdict::Suspended | Verdict::Disabled => Form::Unsure,
+            Verdict::Deleting
+            | Verdict::Waiting
+            | Verdict::Unproven
+            | Verdict::Suspended
+            | Verdict::Disabled => Form::Unsure,
             Verdict::Applied | Verdict::Arriving => Form::Well,
         }
     }

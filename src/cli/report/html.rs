@@ -87,7 +87,9 @@ fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Failing => "v wrong",
         Verdict::Delayed | Verdict::Retrying => "v late",
-        Verdict::Waiting | Verdict::Unproven | Verdict::Suspended | Verdict::Disabled => "v unsure",
+        Verdict::Deleting | Verdict::Waiting | Verdict::Unproven | Verdict::Suspended | Verdict::Disabled => {
+            "v unsure"
+        }
         Verdict::Applied | Verdict::Arriving => "v well",
     }
 }

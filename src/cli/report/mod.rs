@@ -19,10 +19,11 @@ use futures::future::join_all;
 
 use crate::aws::{self, AwsConnector, Importable, ListedBucket};
 use crate::cli::aws_args::AwsArgs;
+use crate::cli::aws_failure::explain;
 use crate::cli::counted::counted;
 use crate::cli::fleet::{Pointers, ReplicationView, RunbookArgs, view_all};
 use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
-use crate::cli::output::{Format, PrintError, formatted, print};
+use crate::cli::output::{Format, PrintError, complain, formatted, print};
 use crate::cli::progress::ProgressLine;
 use crate::cli::reach::{AccountsArgs, NoSuchAccount, Reached, reach};
 use crate::cli::report::data::{Covered, FleetReport, ReadAccount, ReadBucket};
@@ -90,7 +91,7 @@ pub async fn report(args: ReportArgs, typed: &'static str) -> Result<ExitCode, R
         None => {
             print(&text)?;
             if args.output == ReportFormat::Html && std::io::stdout().is_terminal() {
-                eprintln!("{}\n→ {typed} report --file report.html", report.headline(str::to_owned));
+                complain(&format!("{}\n→ {typed} report --file report.html", report.headline(str::to_owned)));
             }
         }
         Some(file) => {
@@ -113,12 +114,12 @@ async fn present(args: &ReportArgs, typed: &'static str) -> Result<FleetReport, 
     let kubernetes = args.kubernetes.connect().await?;
     // A report is about the fleet, unless a namespace was named.
     let scope = ScopeArgs {
-        all_namespaces: args.scope.all_namespaces || args.kubernetes.namespace.is_none(),
+        all_namespaces: args.scope.all_namespaces || args.kubernetes.named_namespace().is_none(),
         selector: args.scope.selector.clone(),
     };
     let (found, _) = kubernetes.list(&scope).await?;
     let backfills = kubernetes.backfills(&scope).await?.unwrap_or_default();
-    let views = view_all(found, &backfills, args.runbooks.pointers(typed));
+    let views = view_all(found, &backfills, args.runbooks.pointers(typed, &kubernetes.flags));
     let covered =
         if args.without_aws { Ok(Covered::default()) } else { covered(&kubernetes, &scope, &views).await? };
     let accounts = if args.without_aws {
@@ -127,7 +128,8 @@ async fn present(args: &ReportArgs, typed: &'static str) -> Result<FleetReport, 
         let connector = AwsConnector::from_env(args.aws.settings(), aws::AwsMetrics::default()).await;
         let mut progress = ProgressLine::new();
         let reached = reach(&connector, &args.accounts.choose(kubernetes.accounts().await?)?).await;
-        progress.show(&format!("reading the buckets of {}", counted(reached.len(), "account")), " …");
+        let step = format!("reading the buckets of {}", counted(reached.len(), "account"));
+        progress.show(&step, &format!("{step} …"));
         join_all(reached.into_iter().map(read)).await
     };
     Ok(FleetReport::new(views, covered, accounts, Clock::System.timestamp()))
@@ -144,7 +146,9 @@ async fn covered(
         return Ok(Covered::by(listed));
     }
     match kubernetes.list(&ScopeArgs::everywhere()).await {
-        Ok((all, _)) => Ok(Covered::by(&view_all(all, &[], Pointers { typed: "", runbooks: None }))),
+        Ok((all, _)) => {
+            Ok(Covered::by(&view_all(all, &[], Pointers { typed: "", cluster: "", runbooks: None })))
+        }
         Err(error) if error.is_denied() => Ok(Err(error.to_string())),
         Err(error) => Err(error),
     }
@@ -153,7 +157,7 @@ async fn covered(
 /// What an account holds, as far as it can be read.
 async fn read(reached: Reached) -> ReadAccount {
     let buckets = match reached.client() {
-        Ok(aws) => aws::list_buckets(aws).await.map_err(|failure| failure.message()),
+        Ok(aws) => aws::list_buckets(aws).await.map_err(|failure| explain(&failure)),
         Err(why) => Err(why.to_owned()),
     };
     let buckets = buckets.map(|buckets| buckets.into_iter().map(bucket).collect());
@@ -169,5 +173,5 @@ fn bucket(held: ListedBucket) -> ReadBucket {
         (!names.is_empty()).then_some(names)
     };
     let read = held.configuration.map(|configuration| configuration.and_then(destinations));
-    ReadBucket { name: held.name, destinations: read.map_err(|failure| failure.message()) }
+    ReadBucket { name: held.name, destinations: read.map_err(|failure| explain(&failure)) }
 }

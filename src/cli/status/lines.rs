@@ -11,15 +11,62 @@ use crate::cli::terminal::{Layout, Tone, pad, printable, tone};
 const GAP: usize = 2;
 /// The columns of the sign before each line.
 const SIGN: usize = 2;
-/// A column is not made wider for a longer text, where the width is limited.
+/// A column is not made wider for a longer text. Where the width is limited, the text is cut, and elsewhere its row is
+/// longer.
 const WIDEST: usize = 44;
 /// The columns that the reason in words gets, if need be at the expense of names.
 const REASON: usize = 40;
-/// A column of names is not made narrower.
-const NARROWEST: usize = 16;
+/// The column of names is not made narrower.
+const NAME: usize = 24;
+/// The column of buckets is left out rather than made narrower.
+const BUCKETS: usize = 16;
+/// The reason in words gets these columns before the buckets get any.
+const WORTH: usize = 30;
+/// A reason in fewer columns says nothing.
+const SHORTEST: usize = 12;
+
+/// The widths of the columns. One of width 0 is left out.
+#[derive(Clone, Copy)]
+struct Columns {
+    name: usize,
+    buckets: usize,
+    status: usize,
+    why: usize,
+}
+
+impl Columns {
+    /// Columns for texts of these widths within the width of the terminal: the reason in words is worth more than the ends
+    /// of long names, and the buckets are left out where they leave no room for what is wrong.
+    fn within(all: Option<usize>, [name, buckets, status]: [usize; 3]) -> Columns {
+        let Some(all) = all else { return Columns { name, buckets, status, why: usize::MAX } };
+        let (wanted, mut buckets, mut status) = (name, buckets, status);
+        let used = |name: usize, buckets: usize, status: usize| {
+            SIGN + name + GAP + status + GAP + if buckets > 0 { buckets + GAP } else { 0 }
+        };
+        if used(wanted.min(NAME), buckets.min(BUCKETS), status) + WORTH > all {
+            buckets = 0;
+        }
+        let missing = (used(wanted, buckets, status) + REASON).saturating_sub(all);
+        let cut = missing.min(buckets.saturating_sub(BUCKETS));
+        buckets -= cut;
+        let mut name = wanted - (missing - cut).min(wanted.saturating_sub(NAME));
+        // No gap follows the last column.
+        let beyond = |name: usize, status: usize| used(name, buckets, status).saturating_sub(all + GAP);
+        status -= beyond(name, status).min(status.saturating_sub(SHORTEST));
+        name -= beyond(name, status).min(name.saturating_sub(SHORTEST));
+        let rest = all.saturating_sub(used(name, buckets, status));
+        if rest < SHORTEST {
+            // Nobody else needs it.
+            name = wanted.min(name + (all + GAP).saturating_sub(used(name, buckets, status)));
+        }
+        Columns { name, buckets, status, why: if rest < SHORTEST { 0 } else { rest } }
+    }
+}
 
 /// The table of resources, which are in the order in which they need someone.
-pub fn lines(views: &[ReplicationView], layout: &Layout, typed: &str) -> String {
+///
+/// `program`: as it was typed, and the flags that named the cluster.
+pub fn lines(views: &[ReplicationView], layout: &Layout, program: (&str, &str)) -> String {
     let summary = FleetSummary::of(views.iter().map(|view| view.verdict));
     let worst = views.first().map_or(Tone::Strong, |view| tone(view.verdict));
     let mut text = format!("{}\n", layout.paint(worst, &layout.wrap(&summary.sentence(), "")));
@@ -31,24 +78,17 @@ pub fn lines(views: &[ReplicationView], layout: &Layout, typed: &str) -> String 
     let width = |column: usize| {
         let texts = rows.iter().filter_map(|row| row.get(column)).map(|text| text.width());
         let widest = texts.chain(header.get(column).map(|text| text.width())).max().unwrap_or_default();
-        if layout.width.is_some() { widest.min(WIDEST) } else { widest }
+        widest.min(WIDEST)
     };
-    let (mut name, mut buckets, status) = (width(0), width(1), width(2));
-    if let Some(all) = layout.width {
-        // The reason is worth more than the ends of long names.
-        let missing = (SIGN + name + buckets + status + 3 * GAP + REASON).saturating_sub(all);
-        let cut = missing.min(buckets.saturating_sub(NARROWEST));
-        buckets -= cut;
-        name -= (missing - cut).min(name.saturating_sub(NARROWEST));
-    }
-    let widths = [name, buckets, status];
-    let used = SIGN + widths.iter().map(|width| width + GAP).sum::<usize>();
-    let rest = layout.width.map_or(usize::MAX, |all| all.saturating_sub(used));
+    let columns = Columns::within(layout.width, [width(0), width(1), width(2)]);
     let line = |cells: [&str; 4]| {
         let [name, buckets, status, why] = cells;
-        let cell = |text: &str, width: usize| pad(&layout.cut(text, width), width + GAP);
-        let [first, second, third] = widths;
-        let why = if rest < 12 { String::new() } else { layout.cut(why, rest) };
+        let cell = |text: &str, width: usize| match width {
+            0 => String::new(),
+            width => pad(&layout.cut(text, width), width + GAP),
+        };
+        let why = if columns.why == 0 { String::new() } else { layout.cut(why, columns.why) };
+        let Columns { name: first, buckets: second, status: third, .. } = columns;
         [cell(name, first), cell(buckets, second), cell(status, third), why].concat().trim_end().to_owned()
     };
     text.push('\n');
@@ -59,7 +99,7 @@ pub fn lines(views: &[ReplicationView], layout: &Layout, typed: &str) -> String 
         text.push_str(&format!("{sign} {}\n", line([name, buckets, status, why])));
     }
     if let Some(first) = views.first().filter(|view| view.verdict.is_wrong()) {
-        let command = format!("{typed} status {} -n {}", first.name, first.namespace);
+        let command = first.status_command(program);
         text.push_str(&format!("\n→ {}\n", layout.paint(Tone::Strong, &command)));
     }
     text

@@ -15,9 +15,11 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::fleet::{FleetSummary, ReplicationView, RunbookArgs, Verdict, view_all};
-use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs};
+use crate::cli::kubernetes::{KubeArgs, Kubernetes, KubernetesError, ScopeArgs, object_name};
 use crate::cli::output::{Format, PrintError, formatted, print};
+use crate::cli::shell::{about_cluster, word};
 use crate::cli::terminal::{Color, Layout};
+use crate::cli::wait::Timeout;
 use crate::runtime::clock::Clock;
 
 pub use tree::tree;
@@ -25,11 +27,20 @@ pub use tree::tree;
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// Name of one BucketReplication; absent: all of the namespace
-    #[arg(conflicts_with_all = ["all_namespaces", "selector"])]
+    #[arg(conflicts_with_all = ["all_namespaces", "selector"], value_parser = object_name)]
     name: Option<String>,
     /// Print again whenever something changes, until Ctrl-C
     #[arg(long, short, conflicts_with = "output")]
     watch: bool,
+    /// How long to watch; 0 looks once, and a negative duration watches without limit
+    #[arg(
+        long,
+        default_value = "-1s",
+        value_name = "DURATION",
+        allow_hyphen_values = true,
+        requires = "watch"
+    )]
+    timeout: Timeout,
     /// Print for a program instead of a person
     #[arg(long, short, value_enum)]
     output: Option<Format>,
@@ -44,6 +55,19 @@ pub struct StatusArgs {
     kubernetes: KubeArgs,
 }
 
+impl StatusArgs {
+    /// The command that watches the same.
+    fn command(&self, typed: &str, namespace: &str) -> String {
+        let StatusArgs { name, scope: ScopeArgs { all_namespaces, selector }, kubernetes, .. } = self;
+        let name = name.as_ref().map(|name| format!(" {}", word(name)));
+        let place = if *all_namespaces { " -A".to_owned() } else { format!(" -n {}", word(namespace)) };
+        let selector = selector.as_ref().map(|selector| format!(" -l {}", word(selector)));
+        let (name, selector) = (name.unwrap_or_default(), selector.unwrap_or_default());
+        let command = format!("{typed} status{name} -w{place}{selector}");
+        about_cluster(&command, &kubernetes.cluster.flags())
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     #[error(transparent)]
@@ -52,6 +76,8 @@ pub enum StatusError {
     Print(#[from] PrintError),
     #[error("the watch of BucketReplications failed: {0}")]
     Watch(String),
+    #[error("{why}\n→ {again}")]
+    Timeout { why: String, again: String },
 }
 
 /// The exit code when something about a replication is wrong, and nothing about the command.
@@ -96,7 +122,7 @@ fn summary(views: &[ReplicationView]) -> FleetSummary {
 fn render(views: &[ReplicationView], args: &StatusArgs, layout: &Layout, typed: &str) -> String {
     match (&args.name, views) {
         (Some(_), [one]) => tree(one, layout, Clock::System.timestamp()),
-        _ => lines::lines(views, layout, typed),
+        _ => lines::lines(views, layout, (typed, &args.kubernetes.cluster.flags())),
     }
 }
 
@@ -111,7 +137,6 @@ async fn read(
     args: &StatusArgs,
     typed: &'static str,
 ) -> Result<ReadViews, KubernetesError> {
-    let backfills = kubernetes.backfills(&args.scope).await?.unwrap_or_default();
     let (found, version) = match &args.name {
         Some(name) if args.watch => {
             let (one, version) = kubernetes.list_one(name, typed).await?;
@@ -121,5 +146,9 @@ async fn read(
         Some(name) => (vec![kubernetes.get(name, typed).await?], String::new()),
         None => kubernetes.list(&args.scope).await?,
     };
-    Ok(ReadViews { views: view_all(found, &backfills, args.runbooks.pointers(typed)), version })
+    let backfills = kubernetes.backfills(&args.scope).await?.unwrap_or_default();
+    Ok(ReadViews {
+        views: view_all(found, &backfills, args.runbooks.pointers(typed, &kubernetes.flags)),
+        version,
+    })
 }

@@ -37,6 +37,23 @@ fn every_reason_has_its_verdict_its_meaning_and_a_next_command() {
 }
 
 #[test]
+fn a_resource_that_is_being_deleted_is_no_longer_called_well() {
+    let deleted = |conditions: &[[&str; 4]]| {
+        let mut object = resource("orders", conditions);
+        object["metadata"]["deletionTimestamp"] = json!("2026-03-01T12:27:00Z");
+        all([object]).pop().unwrap()
+    };
+    let going = deleted(&[["Ready", "True", "Applied", "m"]]);
+    assert_eq!((going.verdict, going.deleted.as_deref()), (Verdict::Deleting, Some("2026-03-01T12:27:00Z")));
+    let shown = tree(&going, &PIPE, now());
+    assert!(shown.starts_with("- data/orders: being deleted (Applied)\n  Someone deleted"), "{shown}");
+    assert!(shown.contains("  Its deletion was asked for 3 min ago.\n"), "{shown}");
+    let blocked = deleted(&[["Ready", "False", "DeletionBlocked", "Someone attached a policy."]]);
+    assert!(blocked.verdict.is_wrong(), "what keeps it from being deleted needs someone");
+    assert!(tree(&blocked, &PIPE, now()).contains("Its deletion was asked for 3 min ago."));
+}
+
+#[test]
 fn a_link_of_the_operator_is_shown_once_as_the_runbook() {
     let page = "https://docs.example.com/reasons/ForeignRole/";
     let message = format!("The role exists. See {page}");
@@ -131,23 +148,27 @@ fn many_resources_are_lines_with_those_first_that_need_someone() {
         resource("paused", &[["Ready", "Unknown", "Suspended", "m"]]),
         resource("orders", &[["Ready", "False", "ForeignRole", "The role exists."]]),
     ]);
-    assert_snapshot!("lines_on_a_terminal", lines(&fleet, &TERMINAL, TYPED));
-    let piped = lines(&fleet, &PIPE, TYPED);
+    assert_snapshot!("lines_on_a_terminal", lines(&fleet, &TERMINAL, (TYPED, "")));
+    let piped = lines(&fleet, &PIPE, (TYPED, ""));
     assert!(piped.contains(long.trim_end()), "a pipe loses nothing: {piped}");
-    for line in lines(&fleet, &TERMINAL, TYPED).lines() {
+    for line in lines(&fleet, &TERMINAL, (TYPED, "")).lines() {
         assert!(unicode_width::UnicodeWidthStr::width(line) <= 100, "{line}");
     }
-    for width in [40, 60, 80, 200] {
+    for width in [40, 60, 80, 120, 200] {
         let layout = Layout { width: Some(width), ..TERMINAL };
-        let text = lines(&fleet, &layout, TYPED);
+        let text = lines(&fleet, &layout, (TYPED, ""));
         let rows = text.lines().filter(|line| line.contains(" data/")).count();
         assert_eq!(rows, fleet.len(), "{text}");
+        let is_row = |line: &&str| line.contains(" data/") || line.contains("NAMESPACE/NAME");
+        for row in text.lines().filter(is_row) {
+            assert!(unicode_width::UnicodeWidthStr::width(row) <= width, "{width}: {row}");
+        }
     }
 }
 
 #[test]
 fn an_empty_cluster_is_said_to_be_empty() {
-    assert_eq!(lines(&[], &TERMINAL, TYPED), "There are no replications.\n");
+    assert_eq!(lines(&[], &TERMINAL, (TYPED, "")), "There are no replications.\n");
 }
 
 /// The form that programs read: a change of it is a change for them.
@@ -166,9 +187,9 @@ fn colour_is_never_the_only_sign() {
         resource("orders", &[["Ready", "False", "ForeignRole", "m"]]),
         resource("bills", &[["Ready", "True", "Applied", "m"]]),
     ]);
-    let coloured = lines(&fleet, &Layout { color: true, ..TERMINAL }, TYPED);
+    let coloured = lines(&fleet, &Layout { color: true, ..TERMINAL }, (TYPED, ""));
     assert!(coloured.contains('\u{1b}'));
-    assert_eq!(plain(&coloured), lines(&fleet, &TERMINAL, TYPED));
+    assert_eq!(plain(&coloured), lines(&fleet, &TERMINAL, (TYPED, "")));
 }
 
 /// Text without its escape sequences for colour.
@@ -181,7 +202,7 @@ fn plain(text: &str) -> String {
 #[test]
 fn a_message_from_elsewhere_cannot_command_the_terminal() {
     let fleet = all([resource("orders", &[["Ready", "False", "ForeignRole", "a\u{1b}[2Jb"]])]);
-    for text in [lines(&fleet, &PIPE, TYPED), tree(&fleet[0], &PIPE, now())] {
+    for text in [lines(&fleet, &PIPE, (TYPED, "")), tree(&fleet[0], &PIPE, now())] {
         assert!(!text.contains('\u{1b}'), "{text:?}");
     }
 }

@@ -33,13 +33,18 @@ impl Branch {
 /// The screen of one resource. `now` dates what happened.
 pub fn tree(view: &ReplicationView, layout: &Layout, now: Timestamp) -> String {
     let verdict = format!("{} {}: {}", view.verdict.sign(), view.full_name(), view.verdict.word());
-    let mut text = format!(
-        "{} {}\n",
+    let title = format!(
+        "{} {}",
         layout.paint(tone(view.verdict), &verdict),
         layout.paint(Tone::Dim, &format!("({})", view.reason)),
     );
+    let mut text = format!("{}\n", layout.fill(&title, "", "  "));
     text.push_str(&layout.wrap(&format!("{}.", capitalized(&view.meaning)), "  "));
     text.push('\n');
+    if let Some(since) = view.deleted.as_ref().and_then(|deleted| deleted.parse().ok()) {
+        text.push_str(&layout.wrap(&format!("Its deletion was asked for {}.", ago(since, now)), "  "));
+        text.push('\n');
+    }
     if view.verdict.is_wrong() || view.verdict == Verdict::Unproven {
         text.push_str(&layout.wrap(unlinked(&view.message), "  "));
         text.push('\n');
@@ -83,7 +88,7 @@ pub fn tree(view: &ReplicationView, layout: &Layout, now: Timestamp) -> String {
         let runbook = runbook.map(|runbook| Branch::leaf(format!("Runbook: {}", printable(runbook))));
         Branch::new(backfill_line(backfill), commands.chain(runbook).collect())
     }));
-    text.push_str(&format!("{}\n", bucket_line(&view.source, layout)));
+    text.push_str(&format!("{}\n", layout.fill(&bucket_line(&view.source, layout), "", "│   ")));
     draw(&branches, "", layout, &mut text);
     text
 }

@@ -17,10 +17,12 @@ use crate::api::BucketReplication;
 use crate::cli::counted::form;
 use crate::cli::fleet::{ReplicationView, Verdict};
 use crate::cli::interrupt::Interrupt;
-use crate::cli::kubernetes::Kubernetes;
-use crate::cli::output::print;
-use crate::cli::status::{ReadViews, StatusArgs, StatusError, exit_code, read, render};
-use crate::cli::terminal::{Layout, printable};
+use crate::cli::kubernetes::{Kubernetes, may_pass};
+use crate::cli::output::{complain, print_to_reader};
+use crate::cli::status::{ReadViews, StatusArgs, StatusError, exit_code, read, render, summary};
+use crate::cli::terminal::{Layout, Tone, printable};
+use crate::cli::wait::Wait;
+use crate::runtime::clock::Clock;
 
 /// Changes within this time are one picture.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -30,6 +32,18 @@ const GONE: u16 = 410;
 const RETRY: Duration = Duration::from_secs(1);
 /// Ages in the picture are this old at most, and a backfill's progress too.
 const REFRESH: Duration = Duration::from_secs(10);
+/// Without a picture, a connection that is dead is found out after this time at most.
+const RELIST: Duration = Duration::from_secs(60);
+
+/// What the watch has shown so far.
+#[derive(Default)]
+struct Shown {
+    views: Vec<ReplicationView>,
+    /// The verdict and the reason of each resource, by its name.
+    known: BTreeMap<String, (Verdict, String)>,
+    /// Why the API server gave no answer, once that is printed.
+    silence: Option<String>,
+}
 
 pub async fn watch(
     kubernetes: &Kubernetes,
@@ -38,34 +52,94 @@ pub async fn watch(
     typed: &'static str,
 ) -> Result<ExitCode, StatusError> {
     let mut interrupt = Interrupt::listen();
-    let mut known = BTreeMap::new();
+    let mut shown = Shown::default();
     let _cursor = layout.height.map(|_| HiddenCursor);
+    let given_up = tokio::select! {
+        given_up = follow(kubernetes, args, layout, (typed, &mut shown)) => given_up?,
+        () = interrupt.pressed() => None,
+    };
+    match given_up {
+        Some(why) => Err(StatusError::Timeout { why, again: args.command(typed, &kubernetes.namespace) }),
+        None => Ok(exit_code(&shown.views)),
+    }
+}
+
+/// Follows the resources. Returns why the watch is over; `None`: nobody reads it any more.
+async fn follow(
+    kubernetes: &Kubernetes,
+    args: &StatusArgs,
+    layout: Layout,
+    (typed, shown): (&'static str, &mut Shown),
+) -> Result<Option<String>, StatusError> {
+    let mut wait = Wait::begin(args.timeout, Clock::System);
+    // What cannot be read at first is an error at once.
+    let mut first = Some(read(kubernetes, args, typed).await?);
     loop {
-        let ReadViews { views, version } = read(kubernetes, args, typed).await?;
-        match layout.height {
-            Some(_) => {
-                // The window may have another size by now.
-                let layout = Layout::of_stdout(args.color);
-                print(&picture(&render(&views, args, &layout, typed), layout.height))?;
-            }
-            None => print(&changes(&views, &mut known))?,
+        let heard = match first.take() {
+            Some(views) => Some(views),
+            None if wait.is_over() => return Ok(Some(given_up(&wait, &shown.views))),
+            None => wait.hear(read(kubernetes, args, typed)).await?,
+        };
+        let version = heard.map(|ReadViews { views, version }| {
+            shown.views = views;
+            version
+        });
+        if !show(shown, &wait, (args, layout, typed))? {
+            return Ok(None);
         }
+        if wait.is_over() {
+            return Ok(Some(given_up(&wait, &shown.views)));
+        }
+        let Some(version) = version else {
+            wait.pause(RETRY).await;
+            continue;
+        };
         let changed = async {
             let pause = change(kubernetes.watched(&args.scope), args, &version).await?;
-            tokio::time::sleep(pause).await;
+            wait.pause(pause).await;
             Ok::<(), StatusError>(())
         };
-        let refreshed = async {
-            match layout.height {
-                Some(_) => tokio::time::sleep(REFRESH).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            () = interrupt.pressed() => return Ok(exit_code(&views)),
             result = changed => result?,
-            () = refreshed => {}
+            () = wait.pause(if layout.height.is_some() { REFRESH } else { RELIST }) => {}
         }
+    }
+}
+
+/// Prints what is new: a picture on a terminal, and elsewhere a line for each change. Returns whether someone reads it.
+fn show(
+    shown: &mut Shown,
+    wait: &Wait,
+    (args, layout, typed): (&StatusArgs, Layout, &'static str),
+) -> Result<bool, StatusError> {
+    if layout.height.is_some() {
+        // The window may have another size by now.
+        let layout = Layout::of_stdout(args.color);
+        let text = format!("{}{}", note(wait, &layout), render(&shown.views, args, &layout, typed));
+        return Ok(print_to_reader(&picture(&text, &layout))?);
+    }
+    let silence = wait.silence().map(str::to_owned);
+    if let Some(why) = silence.as_ref().filter(|_| shown.silence.is_none()) {
+        complain(&format!("{}; trying again", printable(why)));
+    }
+    shown.silence = silence;
+    Ok(print_to_reader(&changes(&shown.views, &mut shown.known))?)
+}
+
+/// What stands above a picture that is no longer of the present.
+fn note(wait: &Wait, layout: &Layout) -> String {
+    let Some(why) = wait.silence() else { return String::new() };
+    let seconds = wait.since_answer().as_secs();
+    let text = format!("! What is below is {seconds} s old: {why}; trying again");
+    format!("{}\n\n", layout.paint(Tone::Warning, &layout.wrap(&text, "")))
+}
+
+/// Why the watch is over, with the last verdict.
+fn given_up(wait: &Wait, views: &[ReplicationView]) -> String {
+    let (waited, sentence) = (wait.waited(), summary(views).sentence());
+    match wait.silence() {
+        Some(why) => format!("stopped watching after {waited}: {}; before: {sentence}", printable(why)),
+        None => format!("stopped watching after {waited} (--timeout): {sentence}"),
     }
 }
 
@@ -85,6 +159,8 @@ async fn change(
     let failed = |error: kube::Error| StatusError::Watch(error.to_string());
     let stream = match api.watch_metadata(&params, version).await {
         Err(kube::Error::Api(status)) if status.code == GONE => return Ok(RETRY),
+        // The next read gets the same answer, or none, and says so.
+        Err(error) if may_pass(&error) => return Ok(RETRY),
         stream => stream.map_err(failed)?,
     };
     let mut stream = std::pin::pin!(stream);
@@ -92,10 +168,11 @@ async fn change(
         match stream.next().await {
             // The API server ends every watch after some minutes, and a proxy may do so at once.
             None | Some(Ok(WatchEvent::Error(_))) => return Ok(RETRY),
+            Some(Err(error)) if may_pass(&error) => return Ok(RETRY),
             Some(Err(error)) => return Err(failed(error)),
             Some(Ok(WatchEvent::Bookmark(_))) => {}
             Some(Ok(_)) => {
-                settle(&mut stream).await?;
+                settle(&mut stream).await;
                 return Ok(Duration::ZERO);
             }
         }
@@ -103,13 +180,10 @@ async fn change(
 }
 
 /// Takes events until none comes for a moment.
-async fn settle<T>(
-    stream: &mut (impl Stream<Item = kube::Result<WatchEvent<T>>> + Unpin),
-) -> Result<(), StatusError> {
-    while let Ok(Some(event)) = tokio::time::timeout(PAUSE, stream.next()).await {
-        event.map_err(|error| StatusError::Watch(error.to_string()))?;
-    }
-    Ok(())
+async fn settle<T>(stream: &mut (impl Stream<Item = kube::Result<WatchEvent<T>>> + Unpin)) {
+    let quiet = async { while let Ok(Some(Ok(_))) = tokio::time::timeout(PAUSE, stream.next()).await {} };
+    // Where changes never cease, there is a picture nevertheless.
+    drop(tokio::time::timeout(RETRY, quiet).await);
 }
 
 const HIDE_CURSOR: &str = "\u{1b}[?25l";
@@ -127,13 +201,28 @@ impl Drop for HiddenCursor {
 
 /// What moves a terminal from one picture to the next: from the top, each line with its rest deleted, then all below.
 /// Terminals that know synchronized updates show the whole at once.
-fn picture(text: &str, height: Option<usize>) -> String {
+///
+/// A line that is longer than the terminal is wide takes several of its rows. The last row stays free: a full one would
+/// scroll.
+fn picture(text: &str, layout: &Layout) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    let room = height.unwrap_or(usize::MAX).saturating_sub(1).max(1);
-    let (shown, left) = match lines.len() > room {
-        true => (room.saturating_sub(1), lines.len() - room.saturating_sub(1)),
-        false => (lines.len(), 0),
+    let room = layout.height.unwrap_or(usize::MAX).saturating_sub(1).max(1);
+    let rows = |line: &str| {
+        let columns = textwrap::core::display_width(line);
+        layout.width.map_or(1, |width| columns.div_ceil(width).max(1))
     };
+    let fitting = |room: usize| {
+        let mut used = 0;
+        let fits = |line: &&&str| {
+            used += rows(line);
+            used <= room
+        };
+        lines.iter().take_while(fits).count()
+    };
+    let all = fitting(room);
+    // The count of the rest needs a row.
+    let shown = if all == lines.len() { all } else { fitting(room.saturating_sub(1)) };
+    let left = lines.len() - shown;
     let mut picture = format!("\u{1b}[?2026h{HIDE_CURSOR}\u{1b}[H");
     for line in lines.iter().take(shown) {
         picture.push_str(line);
@@ -275,17 +364,58 @@ mod tests {
         assert_eq!(*state.1.lock().unwrap(), ["900", "901"], "each watch begins at the list before it");
     }
 
+    #[tokio::test]
+    async fn a_watch_goes_on_while_the_api_server_gives_no_answer_and_its_end_says_so() {
+        let lists = std::sync::Arc::new(AtomicUsize::new(0));
+        let counted = lists.clone();
+        let (kubernetes, _) = answering(move |uri| {
+            if uri.contains("/bucketreplications") && counted.fetch_add(1, Ordering::Relaxed) > 0 {
+                let mut overloaded = gone();
+                overloaded["code"] = json!(503);
+                overloaded["message"] = json!("the server is overloaded");
+                return answer(503, overloaded.to_string());
+            }
+            answer(200, list("BucketReplicationList", &[]).to_string())
+        })
+        .await;
+        let layout = Layout { width: None, height: None, color: false };
+        let args = StatusArgs { timeout: "2500ms".parse().unwrap(), ..watching() };
+        let ended = watch(&kubernetes, &args, layout, "s3-replication-operator").await;
+        let said = ended.unwrap_err().to_string();
+        assert!(said.starts_with("stopped watching after 2s 500ms: cannot list"), "{said}");
+        assert!(
+            said.contains("the server is overloaded") && said.contains("There are no replications"),
+            "{said}"
+        );
+        assert!(said.ends_with("\n→ s3-replication-operator status -w -n data"), "{said}");
+        assert!(lists.load(Ordering::Relaxed) > 2, "it asks again");
+    }
+
+    fn of_size(width: usize, height: usize) -> Layout {
+        Layout { width: Some(width), height: Some(height), color: false }
+    }
+
     #[test]
     fn a_picture_overwrites_the_last_one_and_never_clears_the_screen() {
-        let drawn = picture("one\ntwo\n", Some(10));
+        let drawn = picture("one\ntwo\n", &of_size(80, 10));
         assert!(drawn.contains("\u{1b}[Hone\u{1b}[K\ntwo\u{1b}[K\n\u{1b}[J"), "{drawn:?}");
         assert!(!drawn.contains("\u{1b}[2J"));
     }
 
     #[test]
     fn a_picture_that_is_higher_than_the_terminal_ends_with_the_count_of_the_rest() {
-        let drawn = picture("1\n2\n3\n4\n5\n", Some(4));
+        let drawn = picture("1\n2\n3\n4\n5\n", &of_size(80, 4));
         assert!(drawn.contains("2\u{1b}[K\n… and 3 more lines"), "{drawn:?}");
         assert_eq!(drawn.matches('\n').count(), 3, "the last row stays free: a full one would scroll");
+    }
+
+    #[test]
+    fn a_line_that_is_longer_than_the_terminal_is_wide_takes_several_rows_of_a_picture() {
+        let command = format!("\u{1b}[1m→ kubectl {}\u{1b}[0m", "x".repeat(70));
+        let text = format!("one\n{command}\nthree\n");
+        let all = picture(&text, &of_size(40, 5));
+        assert!(all.contains("three") && !all.contains("more line"), "1 + 2 + 1 rows: {all:?}");
+        let cut = picture(&text, &of_size(40, 4));
+        assert!(cut.contains("one\u{1b}[K\n… and 2 more lines"), "{cut:?}");
     }
 }

@@ -115,15 +115,33 @@ async fn an_interrupted_wait_leaves_the_backfill_and_says_how_to_go_on() -> Resu
     let id = job_id(world).await?;
     screen.press()?;
     let said = screen.until("# cancels it").await?;
-    for part in [
-        "the backfill goes on",
-        &format!("kubectl get replicationbackfill {BACKFILL} -n {}", world.namespace),
-    ] {
+    for part in
+        ["the backfill goes on", &format!(" {BACKFILL} -n {}\n", world.namespace), "backfill --kubeconfig "]
+    {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_eq!(screen.ended()?, Some(2), "the end is not known");
+
+    // A wait whose time is up leaves it too, and another one goes on.
+    let follow = ["backfill", "--follow", BACKFILL, "-n", &world.namespace];
+    let editor = || operator_of(world).kubeconfig(world.cluster().admin_kubeconfig());
+    let over = editor().run([&follow[..], &["--timeout", "0"]].concat(), "").await?;
+    let error = String::from_utf8_lossy(&over.stderr);
+    assert_eq!(over.status.code(), Some(1), "{error}");
+    assert!(error.contains(&format!("error: backfill {BACKFILL} has not ended within 0s")), "{error}");
+    assert!(error.contains("backfill --kubeconfig ") && error.contains(" --follow "), "{error}");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_s3-replication-operator"));
+    command.args(follow).arg("--kubeconfig").arg(world.cluster().admin_kubeconfig());
+    let mut screen = Screen::of(command)?;
     let done = finish(world, &jobs, &id).await?;
     assert_eq!(crate::support::reason(&done, "Ready"), "Completed");
+    screen.until(&format!("✓ backfill {BACKFILL}: Completed")).await?;
+    assert_eq!(screen.ended()?, Some(0));
+
+    let missing = editor().run(["backfill", "--follow", "nothing", "-n", &world.namespace], "").await?;
+    let error = String::from_utf8_lossy(&missing.stderr);
+    assert_eq!(missing.status.code(), Some(1), "{error}");
+    assert!(error.contains("has no ReplicationBackfill nothing\n→ kubectl "), "{error}");
     Ok(())
 }
 

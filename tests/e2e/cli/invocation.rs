@@ -37,6 +37,14 @@ async fn kubectl_runs_the_program_as_its_plugin() -> Result<()> {
     let listed = kubectl(&["s3replication", "status", "-n", &world.namespace])?;
     assert_eq!(listed.status.code(), Some(0));
     assert!(stdout(&listed).ends_with("→ kubectl s3replication status -A\n"), "{}", stdout(&listed));
+    world.apply(&crate::support::replication("orders", "source-bucket", "dest-bucket").to_string()).await?;
+    let complete = plugin.with_file_name("kubectl_complete-s3replication");
+    symlink(PROGRAM, &complete)?;
+    for word in ["or", ""] {
+        let completed = kubectl(&["__complete", "s3replication", "status", "-n", &world.namespace, word])?;
+        let answer = stdout(&completed);
+        assert_eq!(answer.lines().collect::<Vec<&str>>(), ["orders", ":4"], "{word}: {}", stderr(&completed));
+    }
     let help = kubectl(&["s3replication", "status", "--help"])?;
     assert!(stdout(&help).contains("Usage: kubectl s3replication status"), "{}", stdout(&help));
     let version = run(&plugin, &["--version"])?;
@@ -63,6 +71,26 @@ fn wrong_usage_of_every_subcommand_is_an_error() -> Result<()> {
     for args in [&["--help"][..], &["--version"], &["plan", "--help"]] {
         assert_eq!(run(Path::new(PROGRAM), args)?.status.code(), Some(0), "{args:?}");
     }
+    Ok(())
+}
+
+/// `| head -1`, for both streams: what nobody reads is no fault of the command.
+#[test]
+fn a_reader_that_has_gone_changes_no_exit_code() -> Result<()> {
+    let closed = || -> Result<std::io::PipeWriter> { Ok(std::io::pipe()?.1) };
+    let ended = |args: &[&str], output: bool| -> Result<Option<i32>> {
+        let mut command = Command::new(PROGRAM);
+        command.args(args);
+        match output {
+            true => command.stdout(closed()?),
+            false => command.stderr(closed()?),
+        };
+        Ok(command.status()?.code())
+    };
+    assert_eq!(ended(&["crds"], true)?, Some(0));
+    assert_eq!(ended(&["--help"], true)?, Some(0));
+    assert_eq!(ended(&["plan", "-f", "nowhere.yaml"], false)?, Some(1), "and not that of a panic");
+    assert_eq!(ended(&["plan", "--no-such-flag"], false)?, Some(1));
     Ok(())
 }
 

@@ -138,10 +138,16 @@ async fn a_check_that_nobody_answers_ends_with_what_to_look_at() -> Result<()> {
     let ended = run(editor(&world), &["check", NAME, "-n", &world.namespace, "--timeout", "4s"]).await?;
     assert_eq!((ended.code, ended.text.as_str()), (Some(1), ""));
     let lines: Vec<&str> = ended.error.lines().collect();
-    let [step, waits, end] = lines.as_slice() else { panic!("{lines:?}") };
+    let [step, waits, end, watch, pods] = lines.as_slice() else { panic!("{lines:?}") };
     assert!(step.starts_with("the operator checks "), "{step}");
     assert!(waits.starts_with("no answer yet") && waits.contains("this command waits 4s at most"), "{waits}");
-    assert!(end.contains("did not answer within 4s"), "{end}");
+    assert!(end.contains("did not answer within 4s") && end.contains("stays requested"), "{end}");
+    assert!(watch.starts_with(&format!("→ s3-replication-operator status --kubeconfig ")), "{watch}");
+    assert!(watch.ends_with(&format!(" {NAME} -n {} -w", world.namespace)), "{watch}");
+    assert!(pods.ends_with("get pods,leases -n s3-replication-system"), "{pods}");
+    let once = run(editor(&world), &["check", NAME, "-n", &world.namespace, "--timeout", "0"]).await?;
+    assert_eq!(once.code, Some(1), "{}", once.error);
+    assert!(once.error.contains("did not answer within 0s"), "{}", once.error);
     Ok(())
 }
 

@@ -1,0 +1,36 @@
+//! Explains to a person why a call to AWS failed.
+//!
+//! In: the failure, as the operator would report it. Out: a sentence about the credentials of their environment, without
+//! the promise of another try: a subcommand tries once.
+
+use crate::replication::{Failure, FailureClass};
+
+/// A failed call as it concerns a person: the credentials are those of their environment, and nothing is tried again.
+pub fn explain(failure: &Failure) -> String {
+    match failure.class {
+        FailureClass::Credentials => format!(
+            "there are no valid AWS credentials in this environment; log in (aws sso login, or aws configure), or set AWS_PROFILE ({})",
+            failure.detail
+        ),
+        _ => {
+            let message = failure.message();
+            // Its caller is this person.
+            let message = message.replacen(" on the operator ", " ", 1);
+            message.trim_end_matches("; trying again").to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_without_credentials_is_sent_to_their_own_environment() {
+        let failure = |class| Failure::new(class, "sts:GetCallerIdentity", "s", "no answer");
+        let said = explain(&failure(FailureClass::Credentials));
+        assert!(said.contains("AWS_PROFILE") && !said.contains("pod"), "{said}");
+        let said = explain(&failure(FailureClass::Unavailable));
+        assert!(said.contains("no answer") && !said.contains("trying again"), "{said}");
+    }
+}
