@@ -19,6 +19,7 @@ pub enum Mutant {
     StatusForgetsRoles,
     StatusComesLast,
     ConfigurationNotAnnounced,
+    PartNotAnnounced,
     DeletionByStatus,
     AnotherClustersRole,
     WriteInObserve,
@@ -43,7 +44,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 34] = [
+    pub const ALL: [Mutant; 35] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -57,6 +58,7 @@ impl Mutant {
         Mutant::StatusForgetsRoles,
         Mutant::StatusComesLast,
         Mutant::ConfigurationNotAnnounced,
+        Mutant::PartNotAnnounced,
         Mutant::DeletionByStatus,
         Mutant::AnotherClustersRole,
         Mutant::WriteInObserve,
@@ -101,6 +103,9 @@ impl Mutant {
             Mutant::StatusComesLast => "Roles and statements are made before the status names them.",
             Mutant::ConfigurationNotAnnounced => {
                 "A configuration is put that the status did not announce before."
+            }
+            Mutant::PartNotAnnounced => {
+                "A part of a configuration is put while the status announces the whole of it."
             }
             Mutant::DeletionByStatus => {
                 "Deletion removes the roles that the status names, whatever their tags say."

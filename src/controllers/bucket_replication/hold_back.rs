@@ -68,7 +68,7 @@ impl ExecutablePart {
     /// # Errors
     /// Why the check was stopped before its first write.
     pub fn conclude(&self, executed: Executed, plan: &mut Plan) -> Result<Outcome, Stop> {
-        let Executed { mut outcome, stopped } = executed;
+        let Executed { mut outcome, stopped, announced: _ } = executed;
         outcome.held_back = self.contested.clone();
         match stopped {
             Some(stop) if outcome.done.is_empty() => return Err(stop),

@@ -221,9 +221,6 @@ impl StatusBuilder<'_> {
             let may_be_done = class == FailureClass::Unavailable;
             return (may_be_done || self.is_created_anyway(&announced)).then_some(announced);
         }
-        if let Some(planned) = self.plan.steps().find_map(configuration) {
-            return self.is_created_anyway(&planned).then_some(planned);
-        }
         let previous = self.context.previous;
         let shown = self.input.observed.configuration.is_ok() && self.reads_where_it_acted();
         let written_ago = previous.configured_at.as_ref().map(|time| self.context.now.duration_since(time.0));

@@ -25,7 +25,7 @@ use crate::api::{
 pub use crate::replication::outcome::{Contested, Outcome};
 use crate::replication::plan::{Plan, PlanInput};
 use crate::replication::refusal::Refusal;
-pub use crate::replication::status::ahead::ahead;
+pub use crate::replication::status::ahead::{ahead, announcement};
 use crate::replication::status::ahead::{is_configured, is_unconfigured};
 pub use crate::replication::status::aws_account::{ObservedAccount, account_status};
 use crate::replication::status::builder::StatusBuilder;

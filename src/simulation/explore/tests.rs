@@ -11,7 +11,7 @@ use crate::mutants::{self, Mutant};
 const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 34] = [
+const FOUND_BY: [(Mutant, &str); 35] = [
     (Mutant::NoLiveGet, "renamed; idle.2 renames-role; orders/CreateRole(orders-role-2).1 deletes"),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
@@ -30,6 +30,10 @@ const FOUND_BY: [(Mutant, &str); 34] = [
     (
         Mutant::ConfigurationNotAnnounced,
         "one-account; orders/PutRolePolicy(orders-role).1 retags-role; orders/PutReplication(orders).1 loses-answer",
+    ),
+    (
+        Mutant::PartNotAnnounced,
+        "in-part; orders/WriteBucketPolicy(replicas).1 stays-denied; orders/PutReplication(orders).1 dies-after; idle.2 deletes-role",
     ),
     (Mutant::DeletionByStatus, "foreign"),
     (Mutant::AnotherClustersRole, "foreign"),
@@ -178,6 +182,18 @@ fn a_configuration_whose_answer_was_lost_is_known_without_the_role_that_it_names
         "{opened}; orders/PutReplication(orders).1 loses-answer; orders/SetStatus.2 deletes-role"
     ));
     assert_holds(&format!("{opened}; orders/PutReplication(orders).1 dies-after; idle.2 deletes-role"));
+}
+
+#[test]
+fn a_part_of_a_configuration_put_before_a_crash_is_known_without_its_role() {
+    let denied = "in-part; orders/WriteBucketPolicy(replicas).1 stays-denied";
+    for lost in ["loses-answer", "dies-after"] {
+        for gone in ["deletes-role", "retags-role"] {
+            let trace = format!("{denied}; orders/PutReplication(orders).1 {lost}; idle.2 {gone}");
+            assert_holds(&trace);
+            assert_holds(&format!("{trace}; idle.2 deletes"));
+        }
+    }
 }
 
 /// The announcement alone: S3 never got the request.
