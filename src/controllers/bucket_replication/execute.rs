@@ -120,11 +120,9 @@ impl Executed {
     ) -> Result<(), Halt> {
         let Grounds { permission, assessment, written } = grounds;
         let announced = announce(stage, assessment, permission.resource, written, cx).await;
-        self.announced = announced.map_err(Halt::Stopped)?;
-        match self.announced {
-            Some(_) => require_permission(Some(permission), cx).await,
-            None => Ok(()),
-        }
+        let Some(status) = announced.map_err(Halt::Stopped)? else { return Ok(()) };
+        self.announced = Some(status);
+        require_permission(Some(permission), cx).await
     }
 
     fn halt(&mut self, halt: Halt) {

@@ -131,10 +131,10 @@ async fn write<C, K: Cluster>(
     if target.memory.may_be_behind(target.metadata, cx.clock.now()) {
         require_newest(target, previous, cx).await?;
     }
-    target.memory.begin_write(&status, cx.clock.now());
+    let earlier = target.memory.begin_write(&status, cx.clock.now());
     let written = cx.cluster.set_status(target.key, &json!(status), &[]).await;
     if written.is_err() {
-        target.memory.abandon_write();
+        target.memory.abandon_write(earlier);
     }
     written
 }

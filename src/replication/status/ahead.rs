@@ -45,6 +45,7 @@ pub fn ahead(
     let configures = steps.iter().any(puts_configuration);
     if configures {
         announce(&builder, &mut ahead);
+        ahead.canary_places = described.canary_places;
     }
     // While the status says that the configuration is not there, no backfill begins, and the report that says otherwise sets
     // the time. An announcement alone waits until the configuration is put: what is held back or left out by then costs no
@@ -110,7 +111,7 @@ fn has_configuration(status: &BucketReplicationStatus, says: &str) -> bool {
     status.conditions.iter().any(|condition| condition.type_ == about && condition.status == says)
 }
 
-/// Whether a status names a role or a bucket policy that another one does not.
+/// Whether a status names a role, a bucket policy or a place of canaries that another one does not.
 fn remembers_more(ahead: &BucketReplicationStatus, previous: &BucketReplicationStatus) -> bool {
     let known: BTreeSet<&str> = remembered_roles(previous).collect();
     let policies = |status: &BucketReplicationStatus| -> BTreeSet<(String, String)> {
@@ -119,4 +120,5 @@ fn remembers_more(ahead: &BucketReplicationStatus, previous: &BucketReplicationS
     };
     remembered_roles(ahead).any(|role| !known.contains(role))
         || !policies(ahead).is_subset(&policies(previous))
+        || ahead.canary_places.iter().any(|place| !previous.canary_places.contains(place))
 }
