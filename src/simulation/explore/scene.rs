@@ -40,7 +40,8 @@ pub struct Scene {
     pub hinders: bool,
     /// Whether the API server may deny calls too. In the other scenes the operator makes no calls of another kind.
     pub denies_kubernetes: bool,
-    /// What happens in every trace before anything else, in this order, each with its decision point.
+    /// What happens in every trace before anything else, in this order, each with its decision point. Its deeds count
+    /// against no budget.
     pub opening: &'static [(&'static str, Deviation)],
     pub deeds: &'static [Deed],
     pub begin: fn() -> (World, ApiServer),
@@ -87,7 +88,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 18] = [
+pub const SCENES: [Scene; 20] = [
     Scene {
         name: "one-account",
         denies_kubernetes: true,
@@ -154,8 +155,24 @@ pub const SCENES: [Scene; 18] = [
         name: "foreign",
         hinders: true,
         about: "the role of another cluster's resource, and a configuration that someone else wrote",
-        deeds: &[RENAME_ROLE, ADOPT, DELETE, DELETE_ROLE, REMOVE_CONFIGURATION, SUSPEND_VERSIONING],
+        deeds: &[RENAME_ROLE, ADOPT, REFUSE, DELETE, DELETE_ROLE, REMOVE_CONFIGURATION, SUSPEND_VERSIONING],
         begin: foreign,
+        ..PLAIN
+    },
+    Scene {
+        name: "given-back",
+        hinders: true,
+        about: "one resource that took over the role of another cluster's resource and a configuration, and may do so no longer",
+        opening: &[("idle.1", Deviation::Deed(&ADOPT)), ("idle.2", Deviation::Deed(&REFUSE))],
+        deeds: &[RENAME_ROLE, ADOPT, DELETE, DELETE_ROLE, REPLACE_CONFIGURATION, REMOVE_CONFIGURATION],
+        begin: foreign,
+        ..PLAIN
+    },
+    Scene {
+        name: "suspended",
+        about: "one resource that the user suspends after it was applied",
+        opening: &[("idle.2", Deviation::Deed(&SUSPEND))],
+        deeds: &[RESUME, REQUEST, EDIT_DESTINATION, RENAME_ROLE, DELETE, DELETE_ROLE, SUSPEND_VERSIONING],
         ..PLAIN
     },
     Scene {
@@ -302,8 +319,11 @@ fn edit_named(server: &mut ApiServer, name: &str, edit: impl FnOnce(&mut Value))
     let name = ObjectName::replication("data", name);
     let Some(before) = server.objects.get(&name).cloned() else { return false };
     server.edit(&name, edit);
-    server.objects.get(&name).map(|object| (&object["spec"], &object["metadata"]["finalizers"]))
-        != Some((&before["spec"], &before["metadata"]["finalizers"]))
+    let asked = |object: &Value| {
+        let metadata = &object["metadata"];
+        [&object["spec"], &metadata["finalizers"], &metadata["annotations"]].map(Value::clone)
+    };
+    server.objects.get(&name).map(asked) != Some(asked(&before))
 }
 
 fn edit_spec(server: &mut ApiServer, edit: impl FnOnce(&mut Value)) -> bool {
@@ -352,6 +372,24 @@ const SUSPEND: Deed = Deed {
     act: |_, server| edit_spec(server, |spec| spec["suspend"] = json!(true)),
 };
 
+const RESUME: Deed = Deed {
+    name: "resumes",
+    sentence: "The user sets suspend: false on data/orders",
+    budget: Budget::SpecChanges,
+    act: |_, server| edit_spec(server, |spec| spec["suspend"] = json!(false)),
+};
+
+const REQUEST: Deed = Deed {
+    name: "requests-check",
+    sentence: "The user asks for a check of data/orders",
+    budget: Budget::SpecChanges,
+    act: |_, server| {
+        resource(server, |object| {
+            object["metadata"]["annotations"][crate::api::REQUESTED_AT] = json!("2026-01-01T00:00:00Z");
+        })
+    },
+};
+
 const MOVE_CANARIES: Deed = Deed {
     name: "moves-canaries",
     sentence: "The user gives the canaries of data/orders another prefix",
@@ -386,6 +424,19 @@ const ADOPT: Deed = Deed {
     sentence: "The user sets adoptionPolicy: Adopt on data/orders",
     budget: Budget::SpecChanges,
     act: |_, server| edit_spec(server, |spec| spec["adoptionPolicy"] = json!("Adopt")),
+};
+
+const REFUSE: Deed = Deed {
+    name: "sets-refuse",
+    sentence: "The user sets adoptionPolicy: Refuse on data/orders",
+    budget: Budget::SpecChanges,
+    act: |_, server| {
+        edit_spec(server, |spec| {
+            if spec["adoptionPolicy"] == "Adopt" {
+                spec["adoptionPolicy"] = json!("Refuse");
+            }
+        })
+    },
 };
 
 const NAME_OTHER_ACCOUNT: Deed = Deed {
