@@ -19,6 +19,7 @@ pub enum Mutant {
     StatusForgetsRoles,
     StatusComesLast,
     ConfigurationNotAnnounced,
+    PartNotAnnounced,
     DeletionByStatus,
     AnotherClustersRole,
     WriteInObserve,
@@ -40,10 +41,16 @@ pub enum Mutant {
     NoLiveGetOfAccounts,
     SourceNotClaimedAgain,
     EndOverwritten,
+    AdoptedRoleDeleted,
+    NotCheckedAgain,
+    RefusalForgets,
+    RequestHandledUnread,
+    CanaryForbiddenStays,
+    OldAnswersBelieved,
 }
 
 impl Mutant {
-    pub const ALL: [Mutant; 34] = [
+    pub const ALL: [Mutant; 41] = [
         Mutant::NoLiveGet,
         Mutant::NoFinalizer,
         Mutant::FinalizerReplaced,
@@ -57,6 +64,7 @@ impl Mutant {
         Mutant::StatusForgetsRoles,
         Mutant::StatusComesLast,
         Mutant::ConfigurationNotAnnounced,
+        Mutant::PartNotAnnounced,
         Mutant::DeletionByStatus,
         Mutant::AnotherClustersRole,
         Mutant::WriteInObserve,
@@ -74,6 +82,12 @@ impl Mutant {
         Mutant::NoLiveGetOfAccounts,
         Mutant::SourceNotClaimedAgain,
         Mutant::EndOverwritten,
+        Mutant::AdoptedRoleDeleted,
+        Mutant::NotCheckedAgain,
+        Mutant::RefusalForgets,
+        Mutant::RequestHandledUnread,
+        Mutant::CanaryForbiddenStays,
+        Mutant::OldAnswersBelieved,
         Mutant::IntentNotKept,
         Mutant::JobNotSearched,
         Mutant::TokenByChance,
@@ -101,6 +115,9 @@ impl Mutant {
             Mutant::StatusComesLast => "Roles and statements are made before the status names them.",
             Mutant::ConfigurationNotAnnounced => {
                 "A configuration is put that the status did not announce before."
+            }
+            Mutant::PartNotAnnounced => {
+                "A part of a configuration is put while the status announces the whole of it."
             }
             Mutant::DeletionByStatus => {
                 "Deletion removes the roles that the status names, whatever their tags say."
@@ -138,6 +155,22 @@ impl Mutant {
             }
             Mutant::EndOverwritten => {
                 "The status of a backfill is written over one that is not the one that was read."
+            }
+            Mutant::AdoptedRoleDeleted => {
+                "A role that was taken over is deleted although the word for that was taken back."
+            }
+            Mutant::NotCheckedAgain => {
+                "A resource that found something foreign is checked again only when it is changed."
+            }
+            Mutant::RefusalForgets => "The status of a refused resource forgets what was made.",
+            Mutant::RequestHandledUnread => {
+                "A request to check counts as handled while the resource is suspended."
+            }
+            Mutant::CanaryForbiddenStays => {
+                "Canaries on their way are left once the AwsAccount allows none any more."
+            }
+            Mutant::OldAnswersBelieved => {
+                "An answer of AWS from before the operator's last write is believed."
             }
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use s3_replication_operator::mutants::{self, Mutant};
 use s3_replication_operator::simulation::explore::{
-    PROPERTIES, SCENES, SceneResult, SearchLimits, explore, find_mutant, replay, story, unused_budgets,
+    PROPERTIES, SCENES, Scene, SceneResult, SearchLimits, explore, find_mutant, replay, story, unused_budgets,
 };
 
 /// Explore the controllers in every order of calls, faults and other people's acts
@@ -24,6 +24,9 @@ struct Arguments {
     /// How long to explore, in minutes; absent: 2, and 20 with --mutants or --mutant
     #[arg(long)]
     minutes: Option<f64>,
+    /// Explore this scene alone
+    #[arg(long, conflicts_with_all = ["mutants", "mutant", "replay"])]
+    scene: Option<String>,
     /// Switch on one plausible fault after the other, and print the shortest trace that finds it
     #[arg(long)]
     mutants: bool,
@@ -85,9 +88,17 @@ fn limits(arguments: &Arguments) -> SearchLimits {
 fn all_scenes(arguments: &Arguments) -> bool {
     let begun = Instant::now();
     let mut all: Vec<SceneResult> = Vec::new();
-    for (index, scene) in SCENES.iter().enumerate() {
+    let wanted = arguments.scene.as_deref();
+    let chosen: Vec<&Scene> =
+        SCENES.iter().filter(|scene| wanted.is_none_or(|name| name == scene.name)).collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = SCENES.iter().map(|scene| scene.name).collect();
+        println!("there is no scene {}; these are: {}", wanted.unwrap_or_default(), names.join(", "));
+        return false;
+    }
+    for (index, scene) in chosen.iter().enumerate() {
         let left = Duration::from_secs_f64(minutes(arguments) * 60.0).saturating_sub(begun.elapsed());
-        let scenes = u32::try_from(SCENES.len() - index).unwrap_or(1);
+        let scenes = u32::try_from(chosen.len() - index).unwrap_or(1);
         let limits = SearchLimits { time: left / scenes, ..limits(arguments) };
         println!("{}: {}", scene.name, scene.about);
         let found = explore(scene, limits, true);
@@ -137,7 +148,7 @@ fn all_scenes(arguments: &Arguments) -> bool {
             println!("never reached in {}: {}", found.scene, never.join(", "));
         }
     }
-    for budget in unused_budgets(&all) {
+    for budget in unused_budgets(&all).into_iter().filter(|_| wanted.is_none()) {
         println!("budget never used: {budget:?}");
     }
     all.iter().all(|found| found.failures.is_empty())

@@ -9,7 +9,7 @@ use crate::controllers::bucket_replication::authorize::{
     KnownLabels, NamespaceLabels, authorize, claim_source,
 };
 use crate::controllers::bucket_replication::context::Context;
-use crate::controllers::bucket_replication::execute::{Permission, execute};
+use crate::controllers::bucket_replication::execute::{Grounds, Permission, execute};
 use crate::controllers::bucket_replication::hold_back::hold_back;
 use crate::controllers::bucket_replication::likely_cause::find_likely_cause;
 use crate::controllers::bucket_replication::metrics_watch::{evidence, watch_metrics};
@@ -31,7 +31,7 @@ use crate::runtime::store::Key;
 /// What a check found.
 pub struct Checked {
     pub report: StatusReport,
-    /// The status that was written before the first write to AWS.
+    /// The status that was written last before a write to AWS.
     pub written: Option<BucketReplicationStatus>,
     /// When a correction that was held back may be tried again.
     pub retry: Option<Duration>,
@@ -55,7 +55,9 @@ pub async fn check<C: Cloud, K: Cluster>(
     let held = hold_back(&assessment, resource, cx)?;
     let permission = Permission { resource, accounts: &accounts, labels: &labels };
     let written = prepare(&assessment, &held.stages, permission, cx).await?;
-    let executed = execute(&held.stages, &clients, Some(permission), cx).await;
+    let grounds = Grounds { permission, assessment: &assessment, written: written.as_ref() };
+    let mut executed = execute(&held.stages, &clients, Some(grounds), cx).await;
+    let written = executed.announced.take().or(written);
     let outcome = held.conclude(executed, &mut assessment.plan)?;
     let mut report = make_report(&assessment, &outcome, resource, cx);
     if find_likely_cause(resource, &assessment, &report, &clients, cx).await {

@@ -1,14 +1,16 @@
 //! Executes a plan.
 //!
 //! In: stages of steps. Out: the steps that were done, those that failed, and why the rest was left out. The steps of a
-//! stage run concurrently, one stage after the other.
+//! stage run concurrently, one stage after the other. A configuration is announced in the status before it is put.
 
 use std::time::Duration;
 
 use futures::future::join_all;
 use serde_json::Value;
 
+use crate::api::BucketReplicationStatus;
 use crate::backoff::doubling;
+use crate::controllers::bucket_replication::announce::announce;
 use crate::controllers::bucket_replication::authorize::{
     KnownLabels, NamespaceLabels, authorize, claim_source, resolve,
 };
@@ -24,7 +26,7 @@ use crate::ports::{Cloud, Cluster};
 use crate::replication::events::{EventName, Origin, Service};
 use crate::replication::observed::Read;
 use crate::replication::outcome::Outcome;
-use crate::replication::{Accounts, BucketAddress, Failure, FailureClass, Step};
+use crate::replication::{Accounts, Assessment, BucketAddress, Failure, FailureClass, Step};
 
 /// The pause before a bucket policy is read again after a write, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -39,6 +41,17 @@ pub struct Executed {
     pub outcome: Outcome,
     /// Why stages were left out, where no step failed and the operator was not asked to stop.
     pub stopped: Option<Stop>,
+    /// The status that was written before the configuration, because it announced another one or none.
+    pub announced: Option<BucketReplicationStatus>,
+}
+
+/// What a check executes its plan on. A deletion has none of it.
+#[derive(Clone, Copy)]
+pub struct Grounds<'a> {
+    pub permission: Permission<'a>,
+    pub assessment: &'a Assessment<'a>,
+    /// The status that was written before the first write to AWS.
+    pub written: Option<&'a BucketReplicationStatus>,
 }
 
 /// A resource, and the accounts that its plan was made with.
@@ -59,14 +72,15 @@ enum Halt {
 }
 
 /// Executes stages until the operator no longer leads, is asked to stop, or no longer authorizes the resource as it did when
-/// the plan was made. A step that fails holds back only the steps that need it. `permission`: confirmed again before each
-/// stage, and after a wait for the lock of a bucket; a removal needs none.
+/// the plan was made. A step that fails holds back only the steps that need it. The permission of `grounds` is confirmed
+/// again before each stage, and after a wait for the lock of a bucket; a removal needs none.
 pub async fn execute<C: Cloud, K: Cluster>(
     stages: &[Vec<Step>],
     clients: &C::Clients,
-    permission: Option<Permission<'_>>,
+    grounds: Option<Grounds<'_>>,
     cx: &Context<C, K>,
 ) -> Executed {
+    let permission = grounds.map(|grounds| grounds.permission);
     let mut executed = Executed::default();
     for stage in stages {
         if let Err(halt) = require_permission(permission, cx).await {
@@ -74,6 +88,12 @@ pub async fn execute<C: Cloud, K: Cluster>(
             break;
         }
         let admitted = executed.outcome.admit(stage);
+        if let Some(grounds) = grounds
+            && let Err(halt) = executed.announce(&admitted, grounds, cx).await
+        {
+            executed.halt(halt);
+            break;
+        }
         let results = join_all(admitted.iter().map(|step| execute_step(step, clients, permission, cx))).await;
         let mut halted = None;
         for (step, result) in admitted.into_iter().zip(results) {
@@ -91,6 +111,20 @@ pub async fn execute<C: Cloud, K: Cluster>(
 }
 
 impl Executed {
+    /// Announces the configuration that a stage puts. Meanwhile the permission to put it may have ended.
+    async fn announce<C: Cloud, K: Cluster>(
+        &mut self,
+        stage: &[Step],
+        grounds: Grounds<'_>,
+        cx: &Context<C, K>,
+    ) -> Result<(), Halt> {
+        let Grounds { permission, assessment, written } = grounds;
+        let announced = announce(stage, assessment, permission.resource, written, cx).await;
+        let Some(status) = announced.map_err(Halt::Stopped)? else { return Ok(()) };
+        self.announced = Some(status);
+        require_permission(Some(permission), cx).await
+    }
+
     fn halt(&mut self, halt: Halt) {
         match halt {
             Halt::Stopped(stop) => self.stopped = Some(stop),

@@ -12,6 +12,7 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::execute::Executed;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
+use crate::mutants::{Mutant, is_on};
 use crate::replication::outcome::{Contested, Outcome};
 use crate::replication::{Assessment, Plan, Step};
 
@@ -37,7 +38,8 @@ pub fn hold_back<C, K>(
         memory.changed_by_another(changes, now);
     }
     let last_write = written_ago(&resource.status, timestamp);
-    if let Some(pause) = memory.unsettled(plan, &assessment.input(), last_write, now) {
+    let unsettled = memory.unsettled(plan, &assessment.input(), last_write, now);
+    if let Some(pause) = unsettled.filter(|_| !is_on(Mutant::OldAnswersBelieved)) {
         return Err(Stop::Unsettled(pause));
     }
     Ok(match memory.contested(plan, now) {
@@ -68,7 +70,7 @@ impl ExecutablePart {
     /// # Errors
     /// Why the check was stopped before its first write.
     pub fn conclude(&self, executed: Executed, plan: &mut Plan) -> Result<Outcome, Stop> {
-        let Executed { mut outcome, stopped } = executed;
+        let Executed { mut outcome, stopped, announced: _ } = executed;
         outcome.held_back = self.contested.clone();
         match stopped {
             Some(stop) if outcome.done.is_empty() => return Err(stop),

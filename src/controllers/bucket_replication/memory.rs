@@ -65,7 +65,7 @@ struct MemoryEntry {
 
 /// A status that the operator wrote and the cache did not show when it was last needed.
 #[derive(Debug)]
-struct WrittenStatus {
+pub struct WrittenStatus {
     at: Instant,
     status: BucketReplicationStatus,
     /// The cache shows it by now. A reconcile that runs began with the object as it was before.
@@ -271,15 +271,16 @@ impl Remembered<'_> {
         unwritten && now.duration_since(began) < CACHE_LAG && created.is_none_or(|created| created < second)
     }
 
-    /// A status is about to be written. The watch may show it before the API server's answer is here.
-    pub fn begin_write(&self, status: &BucketReplicationStatus, now: Instant) {
+    /// A status is about to be written. The watch may show it before the API server's answer is here. Returns what was
+    /// remembered of an earlier write.
+    pub fn begin_write(&self, status: &BucketReplicationStatus, now: Instant) -> Option<Box<WrittenStatus>> {
         let written = WrittenStatus { at: now, status: status.clone(), cached: false };
-        self.with(|entry| entry.written = Some(Box::new(written)));
+        self.with(|entry| entry.written.replace(Box::new(written)))
     }
 
-    /// The status was not written.
-    pub fn abandon_write(&self) {
-        self.with(|entry| entry.written = None);
+    /// The status was not written: the earlier one is the last again. It may name what this reconcile has made since.
+    pub fn abandon_write(&self, earlier: Option<Box<WrittenStatus>>) {
+        self.with(|entry| entry.written = earlier);
     }
 
     /// The pause after a try that ended in this reason.
@@ -516,9 +517,19 @@ mod tests {
     fn a_status_that_was_not_written_is_not_remembered() {
         let (memory, now) = (Memory::default(), Instant::now());
         let reconcile = memory.begin(UID);
-        reconcile.begin_write(&status(2), now);
-        reconcile.abandon_write();
+        let earlier = reconcile.begin_write(&status(2), now);
+        reconcile.abandon_write(earlier);
         assert_eq!(reconcile.status(Some(&status(1)), now), status(1));
+    }
+
+    #[test]
+    fn a_status_that_was_not_written_leaves_the_one_that_was_written_before_it() {
+        let (memory, now) = (Memory::default(), Instant::now());
+        let reconcile = memory.begin(UID);
+        reconcile.begin_write(&status(2), now);
+        let earlier = reconcile.begin_write(&status(3), now);
+        reconcile.abandon_write(earlier);
+        assert_eq!(reconcile.status(Some(&status(1)), now), status(2));
     }
 
     #[test]

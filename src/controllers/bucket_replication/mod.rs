@@ -2,6 +2,7 @@
 //!
 //! In: an object as the watch last saw it. Out: AWS as its spec asks for, its status, and when to reconcile it again.
 
+mod announce;
 pub mod authorize;
 pub mod bucket_locks;
 mod canary;
@@ -126,7 +127,9 @@ async fn reconcile_resource<C: Cloud, K: Cluster>(
         }
         Err(Stop::Refused(refusal)) => {
             let pace = Pace::every(interval);
-            (refuse(target, previous, &refusal, pace, cx).await, Answer::Unanswered)
+            // The check may have written one that names what it was about to make, and may have made without an answer.
+            let last = target.memory.status(Some(previous), cx.clock.now());
+            (refuse(target, &last, &refusal, pace, cx).await, Answer::Unanswered)
         }
         Err(Stop::Unsettled(pause)) => {
             (await_aws(resource, pause.min(interval), cx).await, Answer::Postponed)

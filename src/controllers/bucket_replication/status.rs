@@ -13,6 +13,7 @@ use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::{ReplicationObject, Resource};
 use crate::controllers::bucket_replication::stop::Stop;
 use crate::controllers::status_summary::has_read_aws;
+use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cluster, ClusterError};
 use crate::replication::Refusal;
 use crate::replication::status::{StatusReport, stopped, unsettled};
@@ -44,7 +45,8 @@ pub async fn conclude<C, K: Cluster>(
     cx: &Context<C, K>,
 ) -> Result<Action, Error> {
     publish(target, previous, report, cx).await?;
-    if report.reason == Reason::Suspended {
+    let is_over = is_on(Mutant::NotCheckedAgain) && report.reason.is_foreign();
+    if report.reason == Reason::Suspended || is_over {
         return Ok(Action::await_change());
     }
     let turn = turns::after_check(&target.key.uid, pace.interval, cx.clock.since_epoch());
@@ -131,10 +133,10 @@ async fn write<C, K: Cluster>(
     if target.memory.may_be_behind(target.metadata, cx.clock.now()) {
         require_newest(target, previous, cx).await?;
     }
-    target.memory.begin_write(&status, cx.clock.now());
+    let earlier = target.memory.begin_write(&status, cx.clock.now());
     let written = cx.cluster.set_status(target.key, &json!(status), &[]).await;
     if written.is_err() {
-        target.memory.abandon_write();
+        target.memory.abandon_write(earlier);
     }
     written
 }

@@ -64,7 +64,9 @@ pub async fn reconcile<C: Cloud, K: Cluster>(
         }
         Err(Stop::Outdated) => Ok(begin_again(&key, cx)),
         Err(Stop::Kubernetes(error)) => {
-            if error.is_denied() {
+            // The result of one that has ended stays: nothing would report it again.
+            let is_over = subject.status.finished_at.is_some() && !subject.is_deleted();
+            if error.is_denied() && !is_over {
                 let refusal = Refusal::new(Reason::AccessDenied, ConditionType::Ready, error.to_string());
                 // It may be this very write that is denied. The error is logged in either case.
                 let _ = status::refuse(&mut subject, &refusal, None, cx).await;

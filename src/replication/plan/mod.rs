@@ -188,7 +188,8 @@ fn stages(input: &PlanInput<'_>, differences: &[DriftEntry]) -> Vec<Vec<Step>> {
 /// What takes away permissions that are no longer needed: policies, then the roles that were replaced.
 fn removals(input: &PlanInput<'_>, transition: &TransitionPolicies, exact: Option<Step>) -> [Vec<Step>; 2] {
     let former = input.observed.former_roles_of(input.replication.id);
-    let is_kept = |role: &ObservedRole| is_adopted(&role.tags) && !input.adopts();
+    let may_delete_adopted = input.adopts() || is_on(Mutant::AdoptedRoleDeleted);
+    let is_kept = |role: &ObservedRole| is_adopted(&role.tags) && !may_delete_adopted;
     let (policies, roles): (Vec<Step>, Vec<Step>) = former
         .filter(|role| (role.other_policies.is_empty() || is_kept(role)) && may_delete_roles(input))
         .map(|role| {

@@ -92,9 +92,9 @@ pub fn teardown(observed: &ObservedForDeletion, ownership: &OwnershipFacts<'_>) 
     let stays = observed.configuration.iter().flatten().find(|_| configuration.is_none());
     ours.retain(|role| stays.is_none_or(|held| held.role != role.arn));
     // The word for their removal was taken back: they lose what the operator gave them, and no more.
-    let (kept, ours): (Vec<&ObservedRole>, Vec<&ObservedRole>) = ours
-        .into_iter()
-        .partition(|role| is_adopted(&role.tags) && ownership.adoption != AdoptionPolicy::Adopt);
+    let may_delete_adopted = ownership.adoption == AdoptionPolicy::Adopt || is_on(Mutant::AdoptedRoleDeleted);
+    let (kept, ours): (Vec<&ObservedRole>, Vec<&ObservedRole>) =
+        ours.into_iter().partition(|role| is_adopted(&role.tags) && !may_delete_adopted);
     let used = |bucket: &BucketAddress| {
         let arn = observed.caller.partition.bucket_arn(&bucket.name);
         stays.is_some_and(|held| {

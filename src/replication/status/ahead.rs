@@ -1,7 +1,8 @@
-//! Makes the status that is written before the first write to AWS: it names everything that the plan may create.
+//! Makes the statuses that are written before a write to AWS: the first names everything that the plan may create, and one
+//! before the configuration announces it if no status does yet.
 //!
-//! In: a plan that is about to be executed. Out: that status, with the time and the digest of the configuration that
-//! the plan writes, if the present status lacks any of it. The process may die after a write and before its report, and
+//! In: the steps of a plan that are about to be executed. Out: that status, with the time and the digest of the
+//! configuration, if the present status lacks any of it. The process may die after a write and before its report, and
 //! the spec may name another role, destination or account when the next process starts. A backfill has to wait after
 //! such a write too.
 
@@ -28,23 +29,12 @@ pub fn ahead(
     if steps.is_empty() {
         return None;
     }
-    let StatusContext { previous, now, .. } = *context;
-    // Any of the steps may be done without an answer.
-    let unanswered = |step: &Step| {
-        (step.clone(), Failure::new(FailureClass::Unavailable, step.action(), step.subject(), String::new()))
-    };
-    let outcome = Outcome { failed: steps.iter().map(unanswered).collect(), ..Outcome::default() };
+    let previous = context.previous;
+    let outcome = unanswered(steps);
     let builder = StatusBuilder { input, plan, outcome: &outcome, context, remaining: &plan.differences };
     let mut described = previous.clone();
     builder.describe(&mut described);
-    let configures = steps.iter().any(|step| matches!(step, Step::PutReplication { .. }));
-    let announced = match configures {
-        true => described.announced_configuration,
-        false => previous.announced_configuration.clone(),
-    };
     let mut ahead = BucketReplicationStatus {
-        announced_configuration: announced,
-        configured_at: if configures { Some(Time(now)) } else { previous.configured_at.clone() },
         source: described.source,
         destinations: described.destinations,
         role: described.role,
@@ -52,17 +42,58 @@ pub fn ahead(
         bucket_policies: described.bucket_policies,
         ..previous.clone()
     };
-    // While the status says that the configuration is not there, no backfill begins, and the report that says otherwise sets
-    // the time: a write that S3 refuses at each try costs no write to Kubernetes.
-    let is_unreported = configures && !is_unconfigured(previous);
-    let announces = ahead.announced_configuration != previous.announced_configuration;
-    if announces && builder.shown_as_announced().is_some() {
-        // The announcement of the configuration that is to be replaced gives way to the next one.
-        ahead.configuration = described.configuration;
-        ahead.applied_role = described.applied_role;
-        ahead.applied_hash = builder.applied_hash();
+    let configures = steps.iter().any(puts_configuration);
+    if configures {
+        announce(&builder, &mut ahead);
+        ahead.canary_places = described.canary_places;
     }
-    (is_unreported || announces || remembers_more(&ahead, previous)).then_some(ahead)
+    // While the status says that the configuration is not there, no backfill begins, and the report that says otherwise sets
+    // the time. An announcement alone waits until the configuration is put: what is held back or left out by then costs no
+    // write to Kubernetes.
+    let is_unreported = configures && !is_unconfigured(previous);
+    (is_unreported || remembers_more(&ahead, previous)).then_some(ahead)
+}
+
+/// The status to write before these steps of one stage are executed. `None`: they put no configuration, or the one that the
+/// present status announces. A step that failed may have left only a part of the one that was planned.
+pub fn announcement(
+    input: &PlanInput<'_>,
+    plan: &Plan,
+    stage: &[Step],
+    context: &StatusContext<'_>,
+) -> Option<BucketReplicationStatus> {
+    if !stage.iter().any(puts_configuration) {
+        return None;
+    }
+    let outcome = unanswered(stage);
+    let builder = StatusBuilder { input, plan, outcome: &outcome, context, remaining: &plan.differences };
+    let mut announcing = context.previous.clone();
+    announce(&builder, &mut announcing);
+    (announcing.announced_configuration != context.previous.announced_configuration).then_some(announcing)
+}
+
+/// Names the configuration that is about to be put. The announcement of the one that is to be replaced gives way to it.
+fn announce(builder: &StatusBuilder<'_>, status: &mut BucketReplicationStatus) {
+    let StatusContext { previous, now, .. } = *builder.context;
+    status.announced_configuration = builder.announced_configuration();
+    status.configured_at = Some(Time(now));
+    let differs = status.announced_configuration != previous.announced_configuration;
+    if differs && builder.shown_as_announced().is_some() {
+        status.configuration = builder.configuration_origin();
+        status.applied_role = builder.applied_role();
+        status.applied_hash = builder.applied_hash();
+    }
+}
+
+fn puts_configuration(step: &Step) -> bool {
+    matches!(step, Step::PutReplication { .. })
+}
+
+/// Any of the steps may be done without an answer.
+fn unanswered(steps: &[Step]) -> Outcome {
+    let failure =
+        |step: &Step| Failure::new(FailureClass::Unavailable, step.action(), step.subject(), String::new());
+    Outcome { failed: steps.iter().map(|step| (step.clone(), failure(step))).collect(), ..Outcome::default() }
 }
 
 /// Whether a status says that the configuration is as the spec asks for.
@@ -80,7 +111,7 @@ fn has_configuration(status: &BucketReplicationStatus, says: &str) -> bool {
     status.conditions.iter().any(|condition| condition.type_ == about && condition.status == says)
 }
 
-/// Whether a status names a role or a bucket policy that another one does not.
+/// Whether a status names a role, a bucket policy or a place of canaries that another one does not.
 fn remembers_more(ahead: &BucketReplicationStatus, previous: &BucketReplicationStatus) -> bool {
     let known: BTreeSet<&str> = remembered_roles(previous).collect();
     let policies = |status: &BucketReplicationStatus| -> BTreeSet<(String, String)> {
@@ -89,4 +120,5 @@ fn remembers_more(ahead: &BucketReplicationStatus, previous: &BucketReplicationS
     };
     remembered_roles(ahead).any(|role| !known.contains(role))
         || !policies(ahead).is_subset(&policies(previous))
+        || ahead.canary_places.iter().any(|place| !previous.canary_places.contains(place))
 }

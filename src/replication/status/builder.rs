@@ -349,6 +349,7 @@ impl<'a> StatusBuilder<'a> {
         status.destinations =
             destinations.map(|(d, held)| self.bucket(d, d.account_ref.as_ref().or(account), held)).collect();
         status.bucket_policies = self.bucket_policies();
+        status.canary_places = self.canary_places();
         status.role = self.role_status();
         status.former_roles = self.former_roles();
         status.configuration = self.configuration_origin();

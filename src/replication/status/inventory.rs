@@ -7,7 +7,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::api::{AnnouncedConfiguration, BucketPolicyStatus, BucketStatus, ConfigurationOrigin, RoleStatus};
+use crate::api::{
+    AnnouncedConfiguration, BucketPolicyStatus, BucketStatus, CanaryPlaceStatus, ConfigurationOrigin,
+    RoleStatus,
+};
 use crate::iam::arn::{account_of_arn, role_of_arn};
 use crate::iam::bucket_policy;
 use crate::mutants::{Mutant, is_on};
@@ -15,6 +18,7 @@ use crate::replication::configuration::Configuration;
 use crate::replication::desired::DesiredRole;
 use crate::replication::diff::configuration_differences;
 use crate::replication::failure::FailureClass;
+use crate::replication::health::canary::place;
 use crate::replication::observed::SHOWN_AFTER;
 use crate::replication::plan::PlanInput;
 use crate::replication::resource::{left_traces, remembered_roles};
@@ -68,8 +72,10 @@ impl StatusBuilder<'_> {
         let PlanInput { desired, observed, .. } = self.input;
         let about =
             |step: &&Step| matches!(step, Step::PutBucketPolicy { bucket: to, .. } if to.name == bucket);
-        // A step that failed may have been done all the same.
-        if self.outcome.failed.iter().map(|(step, _)| step).any(|step| about(&step)) {
+        // A step that failed may have been done all the same. One that was left out is tried again: the next try would
+        // otherwise name the bucket again before it writes, and each try would cost two writes of the status.
+        let failed = self.outcome.failed.iter().map(|(step, _)| step);
+        if failed.chain(&self.outcome.skipped).any(|step| about(&step)) {
             return true;
         }
         match (self.outcome.done.iter().rfind(about), observed.bucket_policies.get(bucket)) {
@@ -86,6 +92,30 @@ impl StatusBuilder<'_> {
     fn has_left(&self, bucket: &str) -> bool {
         let was = self.context.previous.destinations.iter().any(|held| held.bucket == bucket);
         was && !self.input.desired.destinations.iter().any(|d| d.name == bucket)
+    }
+
+    /// Where canaries may be once the plan is executed: S3 replicates one that is on its way by the configuration that it
+    /// finds when it gets to it.
+    pub fn canary_places(&self) -> Vec<CanaryPlaceStatus> {
+        let PlanInput { desired, observed, replication, .. } = self.input;
+        let uid = replication.id.uid.as_deref().unwrap_or_default();
+        let held = place::remembered(&self.context.previous.canary_places, uid);
+        let configures = self.plan.steps().any(|step| matches!(step, Step::PutReplication { .. }));
+        if held.is_empty() || !configures {
+            return self.context.previous.canary_places.clone();
+        }
+        let folders = held.iter().map(|place| place.folder.as_str()).collect();
+        let source = self.input.address(&desired.source, &observed.source);
+        let own = &observed.caller.account;
+        let destinations = desired.destinations.iter().filter_map(|d| {
+            let is_open = d.account_id.as_ref().is_none_or(|id| id == own) || d.account_ref.is_some();
+            let seen = observed.destinations.get(&d.name).filter(|_| is_open)?;
+            observed.region_of(seen)?;
+            Some((d.name.clone(), self.input.address(d, seen)))
+        });
+        let reachable = place::reachable(&folders, &source, &destinations.collect(), &replication.spec.rules);
+        let abroad = reachable.into_iter().filter(|place| place.bucket.name != source.name);
+        place::listed(&held.iter().cloned().chain(abroad).collect())
     }
 
     /// The former roles that still exist, or may.
@@ -192,8 +222,9 @@ impl StatusBuilder<'_> {
     fn origin_once_written(&self) -> ConfigurationOrigin {
         use ConfigurationOrigin::{Adopted, Created};
         match (&self.input.observed.configuration, self.known_origin()) {
-            (Ok(None), _) | (Ok(Some(_)), Some(Created)) => Created,
-            (Ok(Some(held)), None) if self.input.owns_configuration(held) => Created,
+            (Ok(None), _) => Created,
+            // Someone may have put their own in place of the one that the operator created.
+            (Ok(Some(held)), None | Some(Created)) if self.input.owns_configuration(held) => Created,
             _ => Adopted,
         }
     }
@@ -219,10 +250,7 @@ impl StatusBuilder<'_> {
         let tried = failed.filter_map(|(step, failure)| Some((configuration(step)?, failure.class))).next();
         if let Some((announced, class)) = tried {
             let may_be_done = class == FailureClass::Unavailable;
-            return (may_be_done || self.is_created_anyway(&announced)).then_some(announced);
-        }
-        if let Some(planned) = self.plan.steps().find_map(configuration) {
-            return self.is_created_anyway(&planned).then_some(planned);
+            return (may_be_done || self.counts_so_anyway(&announced)).then_some(announced);
         }
         let previous = self.context.previous;
         let shown = self.input.observed.configuration.is_ok() && self.reads_where_it_acted();
@@ -238,11 +266,12 @@ impl StatusBuilder<'_> {
         AnnouncedConfiguration { digest, origin: self.origin_once_written() }
     }
 
-    /// Whether a configuration would count as created whoever wrote it, because it names the resource's managed role. Its
-    /// announcement stays where S3 refuses the write, so that the next try costs no write of the status.
-    fn is_created_anyway(&self, announced: &AnnouncedConfiguration) -> bool {
+    /// Whether a configuration would be the resource's own whoever wrote it, because it names the resource's managed role, or
+    /// because the one in its place counts as this one would. Its announcement stays where S3 refuses the write, so that the
+    /// next try costs no write of the status.
+    fn counts_so_anyway(&self, announced: &AnnouncedConfiguration) -> bool {
         let is_managed = matches!(self.input.desired.role, DesiredRole::Managed(_));
-        is_managed && announced.origin == ConfigurationOrigin::Created
+        is_managed || self.context.previous.configuration == Some(announced.origin)
     }
 
     /// ARN of the role in the configuration that is in place.

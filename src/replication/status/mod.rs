@@ -22,10 +22,11 @@ use crate::api::{
     BucketReplicationSpec, BucketReplicationStatus, ConditionType, Correction, DriftEntry, Interval,
     MAX_DRIFT_ENTRIES, ManagementPolicy, ReadyStatus, Reason, handled_request,
 };
+use crate::mutants::{Mutant, is_on};
 pub use crate::replication::outcome::{Contested, Outcome};
 use crate::replication::plan::{Plan, PlanInput};
 use crate::replication::refusal::Refusal;
-pub use crate::replication::status::ahead::ahead;
+pub use crate::replication::status::ahead::{ahead, announcement};
 use crate::replication::status::ahead::{is_configured, is_unconfigured};
 pub use crate::replication::status::aws_account::{ObservedAccount, account_status};
 use crate::replication::status::builder::StatusBuilder;
@@ -129,9 +130,12 @@ fn configured(builder: &StatusBuilder<'_>, status: &BucketReplicationStatus) -> 
 /// Reports what stops the operator before anything is observed: suspended, a conflict, no credentials.
 pub fn stopped(refusal: &Refusal, context: &StatusContext<'_>) -> StatusReport {
     let Refusal { reason, message, about } = refusal;
-    let mut status = context.previous.clone();
+    let mut status = match is_on(Mutant::RefusalForgets) {
+        true => BucketReplicationStatus::default(),
+        false => context.previous.clone(),
+    };
     status.observed_generation = context.generation;
-    if *reason != Reason::Suspended {
+    if *reason != Reason::Suspended || is_on(Mutant::RequestHandledUnread) {
         // While suspended nothing is checked, so that no request to check is handled.
         status.last_handled_request = context.requested.map(handled_request);
     }

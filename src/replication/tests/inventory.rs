@@ -5,11 +5,12 @@ use serde_json::json;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::{
-    BucketReplicationStatus, BucketStatus, ConditionType, ConfigurationOrigin, Reason, RoleStatus,
+    BucketReplicationStatus, BucketStatus, CanaryPlaceStatus, ConditionType, ConfigurationOrigin, Reason,
+    RoleStatus,
 };
 use crate::replication::health::Evidence;
 use crate::replication::plan::plan;
-use crate::replication::status::{Outcome, StatusContext, StatusReport, report};
+use crate::replication::status::{self, Outcome, StatusContext, StatusReport, report};
 use crate::replication::tests::plans::{converged, empty};
 use crate::replication::tests::{Case, quickstart, spec};
 use crate::replication::{Configuration, Failure, FailureClass, Step};
@@ -82,6 +83,18 @@ fn the_status_records_how_the_configuration_came_to_be() {
     assert_eq!(status.configuration, Some(ConfigurationOrigin::Adopted));
     assert!(status.applied_role.unwrap().ends_with("role/s3-replication/s3-replication-role"));
 
+    // Someone put their own in place of the one that was created, and the user lets the resource take it over.
+    let mut replaced = converged(quickstart());
+    replaced.status.configuration = Some(ConfigurationOrigin::Created);
+    replaced.status.applied_hash = Some(replaced.desired().hash());
+    replaced.spec.adoption_policy = crate::api::AdoptionPolicy::Adopt;
+    let mut theirs = replaced.observed.configuration.clone().unwrap().unwrap();
+    theirs.role = "arn:aws:iam::111122223333:role/theirs".to_owned();
+    theirs.rules.values_mut().for_each(|rule| rule.filter.prefix = "theirs/".to_owned());
+    replaced.observed.configuration = Ok(Some(theirs));
+    replaced.status.applied_role = Some(replaced.desired().role.arn(&replaced.observed.caller));
+    assert_eq!(done(&replaced).configuration, Some(ConfigurationOrigin::Adopted));
+
     // What is known stays known.
     let mut later = converged(quickstart());
     later.status.configuration = Some(ConfigurationOrigin::Adopted);
@@ -139,6 +152,39 @@ fn a_role_that_the_spec_names_no_longer_is_forgotten_only_when_two_checks_did_no
     assert_eq!(first.former_roles, [arn]);
     case.status = first;
     assert_eq!(done(&case).former_roles, [""; 0]);
+}
+
+/// S3 replicates an object by the configuration that it finds when it gets to it.
+#[test]
+fn the_places_of_canaries_are_named_before_a_configuration_that_may_replicate_them_there() {
+    let mut case = converged(quickstart());
+    let place = |bucket: &str| CanaryPlaceStatus {
+        bucket: bucket.to_owned(),
+        region: "eu-west-1".to_owned(),
+        account: "111122223333".to_owned(),
+        account_ref: None,
+        prefix: ".s3replication.dev/resource-uid/".to_owned(),
+    };
+    case.status.canary_places = vec![place(SOURCE)];
+    case.observed.configuration = Ok(None);
+    let places = |case: &Case| {
+        let steps: Vec<Step> = case.plan().steps().cloned().collect();
+        let evidence = Evidence::default();
+        let context = StatusContext {
+            generation: Some(1),
+            requested: None,
+            previous: &case.status,
+            now: at(1),
+            evidence: &evidence,
+            raised_interval: None,
+        };
+        let written = case.with_input(|input| status::ahead(input, &plan(input), &steps, &context));
+        written.unwrap().canary_places.into_iter().map(|place| place.bucket).collect::<Vec<_>>()
+    };
+    assert_eq!(places(&case), ["dest-bucket-eu-west-1", SOURCE]);
+    // A resource without canaries has no places.
+    case.status.canary_places.clear();
+    assert_eq!(places(&case), [""; 0]);
 }
 
 #[test]

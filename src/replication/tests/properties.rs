@@ -9,15 +9,18 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::api::{
-    self, AdoptionPolicy, BucketReplicationSpec, Destination, ManagementPolicy, Replicate, ReplicationRule,
-    Source, StorageClass, Switch, VersioningPolicy,
+    self, AdoptionPolicy, AnnouncedConfiguration, BucketReplicationSpec, BucketReplicationStatus,
+    ConfigurationOrigin, Destination, ManagementPolicy, Replicate, ReplicationRule, Source, StorageClass,
+    Switch, VersioningPolicy,
 };
 use crate::iam::{PolicyDocument, compare};
 use crate::replication::desired::Discovered;
 use crate::replication::desired::permissions::{Extent, permissions};
 use crate::replication::diff::configuration_differences;
+use crate::replication::health::Evidence;
 use crate::replication::import::{Inexpressible, ReplicatingBucket, import};
-use crate::replication::status::Outcome;
+use crate::replication::plan::plan;
+use crate::replication::status::{Outcome, StatusContext, ahead, announcement};
 use crate::replication::tests::model::execute;
 use crate::replication::tests::{Case, caller, id, nothing_but};
 use crate::replication::{
@@ -340,6 +343,19 @@ fn needed(case: &Case) -> BTreeSet<String> {
     each.collect()
 }
 
+/// The configuration that a step puts.
+fn put(step: &Step) -> Option<&Configuration> {
+    match step {
+        Step::PutReplication { configuration, .. } => Some(configuration),
+        _ => None,
+    }
+}
+
+fn context<'a>(previous: &'a BucketReplicationStatus, evidence: &'a Evidence) -> StatusContext<'a> {
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    StatusContext { generation: Some(1), requested: None, previous, now, evidence, raised_interval: None }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, max_global_rejects: 50_000, ..ProptestConfig::default() })]
 
@@ -463,6 +479,65 @@ proptest! {
                 | Step::DeletePermissionsBoundary { .. } => {}
                 step => prop_assert!(false, "{}", step),
             }
+        }
+    }
+
+    /// The process dies right after the write, and someone deletes the role.
+    #[test]
+    fn whatever_fails_the_configuration_that_is_put_was_announced_and_is_known_without_its_role(
+        case in case(),
+        fails in vec(any::<bool>(), 12),
+        was_announced in any::<bool>(),
+    ) {
+        let (mut case, source, evidence) = (case, "source", Evidence::default());
+        let whole = case.plan().steps().find_map(put).cloned();
+        prop_assume!(whole.is_some());
+        if was_announced {
+            // By an earlier try, which S3 refused.
+            let digest = whole.iter().map(|whole| whole.digest(source)).collect();
+            let origin = ConfigurationOrigin::Created;
+            case.status.announced_configuration = Some(AnnouncedConfiguration { digest, origin });
+        }
+        let mut fails = fails.into_iter();
+        let (status, written) = case.with_input(|input| {
+            let planned = plan(input);
+            let steps: Vec<Step> = planned.steps().cloned().collect();
+            let first = ahead(input, &planned, &steps, &context(&case.status, &evidence));
+            let mut status = first.unwrap_or_else(|| case.status.clone());
+            let mut outcome = Outcome::default();
+            for stage in &planned.stages {
+                let admitted = outcome.admit(stage);
+                let announced = announcement(input, &planned, &admitted, &context(&status, &evidence));
+                status = announced.unwrap_or(status);
+                if let Some(written) = admitted.iter().find_map(put) {
+                    return (status, Some(written.clone()));
+                }
+                for step in admitted {
+                    let failure = Failure::new(FailureClass::Denied, step.action(), step.subject(), "no");
+                    let result = if fails.next() == Some(true) { Err(failure) } else { Ok(()) };
+                    outcome.record(step, result);
+                }
+            }
+            (status, None)
+        });
+        let Some(written) = written else { return Ok(()) };
+        let announced = status.announced_configuration.clone();
+        prop_assert_eq!(announced.as_ref().map(|a| a.digest.clone()), Some(written.digest(source)));
+        case.status = status;
+        case.observed.role = Ok(None);
+        case.observed.former_roles.clear();
+        let held = written.as_held();
+        prop_assert!(case.with_input(|input| input.owns_configuration(&held)));
+        // One that someone made of some of its rules, or with another role, is theirs.
+        let mut others: Vec<Configuration> = Vec::new();
+        for id in held.rules.keys() {
+            let mut other = held.clone();
+            other.rules.remove(id);
+            others.push(other);
+        }
+        others.push(Configuration { role: "arn:aws:iam::111122223333:role/theirs".into(), ..held.clone() });
+        for other in others {
+            prop_assert!(case.with_input(|input| input.announced(&other).is_none()), "{:?}", other);
         }
     }
 

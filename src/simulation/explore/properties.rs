@@ -35,10 +35,12 @@ pub enum Property {
     JobKnown,
     Turn,
     BackfillEnd,
+    Attention,
+    Request,
 }
 
 /// Every property.
-pub const PROPERTIES: [Property; 19] = [
+pub const PROPERTIES: [Property; 21] = [
     Property::Foreign,
     Property::Coverage,
     Property::Others,
@@ -58,6 +60,8 @@ pub const PROPERTIES: [Property; 19] = [
     Property::JobKnown,
     Property::Turn,
     Property::BackfillEnd,
+    Property::Attention,
+    Property::Request,
 ];
 
 impl Property {
@@ -83,13 +87,15 @@ impl Property {
             Property::JobKnown => "no job before its token is kept",
             Property::Turn => "one backfill of a replication at a time",
             Property::BackfillEnd => "a backfill ends and leaves nothing",
+            Property::Attention => "I7 each resource is checked again",
+            Property::Request => "a request is answered by a check",
         }
     }
 
     pub fn sentence(self) -> &'static str {
         match self {
             Property::Foreign => {
-                "A role or configuration that someone else made is not written, replaced or deleted without adoptionPolicy: Adopt."
+                "A role or configuration that someone else made is not written, replaced or deleted without adoptionPolicy: Adopt, and one that was adopted is deleted only while that is set."
             }
             Property::Coverage => {
                 "No write of the operator takes from a rule in AWS the permission of its role or of its destination, and none puts a rule in place before them."
@@ -135,6 +141,10 @@ impl Property {
             Property::BackfillEnd => {
                 "A backfill that may begin ends: Completed, or cancelled where someone cancelled it. Then, and after its deletion, no job of it goes on and no role of it is left."
             }
+            Property::Attention => {
+                "A resource that is not suspended is checked again although nobody changes it."
+            }
+            Property::Request => "No request to check counts as handled while the resource is suspended.",
         }
     }
 }

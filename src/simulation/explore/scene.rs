@@ -12,6 +12,7 @@ use crate::simulation::api_server::{ApiServer, ObjectName};
 use crate::simulation::explore::backfills;
 use crate::simulation::explore::budget::Budget;
 use crate::simulation::explore::deed::{Deed, HERE, THERE};
+use crate::simulation::explore::deviation::Deviation;
 use crate::simulation::operator::CLUSTER;
 use crate::simulation::world::{SimulatedRole, World};
 
@@ -39,8 +40,9 @@ pub struct Scene {
     pub hinders: bool,
     /// Whether the API server may deny calls too. In the other scenes the operator makes no calls of another kind.
     pub denies_kubernetes: bool,
-    /// What happens in every trace before anything else, with the decision point.
-    pub opening: Option<(&'static str, &'static Deed)>,
+    /// What happens in every trace before anything else, in this order, each with its decision point. Its deeds count
+    /// against no budget.
+    pub opening: &'static [(&'static str, Deviation)],
     pub deeds: &'static [Deed],
     pub begin: fn() -> (World, ApiServer),
 }
@@ -64,7 +66,7 @@ const PLAIN: Scene = Scene {
     standby: false,
     denies_kubernetes: false,
     hinders: false,
-    opening: None,
+    opening: &[],
     deeds: &[],
     begin: one_account,
 };
@@ -86,7 +88,7 @@ const BACKFILL: Scene = Scene {
 };
 
 /// Every scene.
-pub const SCENES: [Scene; 17] = [
+pub const SCENES: [Scene; 20] = [
     Scene {
         name: "one-account",
         denies_kubernetes: true,
@@ -111,7 +113,7 @@ pub const SCENES: [Scene; 17] = [
         name: "renamed",
         denies_kubernetes: true,
         about: "one resource whose role is renamed after it was applied",
-        opening: Some(("idle.2", &RENAME_ROLE)),
+        opening: &[("idle.2", Deviation::Deed(&RENAME_ROLE))],
         deeds: &[
             RENAME_ROLE,
             RENAME_ROLE_AGAIN,
@@ -126,7 +128,7 @@ pub const SCENES: [Scene; 17] = [
     Scene {
         name: "overtaken",
         about: "one resource whose role is renamed while the first one is created",
-        opening: Some(("orders/CreateRole(orders-role).1", &RENAME_ROLE)),
+        opening: &[("orders/CreateRole(orders-role).1", Deviation::Deed(&RENAME_ROLE))],
         deeds: &[
             RENAME_ROLE,
             RENAME_ROLE_AGAIN,
@@ -139,11 +141,38 @@ pub const SCENES: [Scene; 17] = [
         ..PLAIN
     },
     Scene {
+        name: "in-part",
+        about: "one resource with two destinations, whose process dies when it has put the rule to one of them, while AWS denies it to open the other",
+        opening: &[
+            ("orders/WriteBucketPolicy(replicas).1", Deviation::Deny { part: None, stays: true }),
+            ("orders/PutReplication(orders).1", Deviation::DieAfter),
+        ],
+        deeds: &[RENAME_ROLE, LEAVE_SHARED, DELETE, REPLACE_CONFIGURATION, DELETE_ROLE, RETAG_ROLE],
+        begin: two_destinations,
+        ..PLAIN
+    },
+    Scene {
         name: "foreign",
         hinders: true,
         about: "the role of another cluster's resource, and a configuration that someone else wrote",
-        deeds: &[RENAME_ROLE, ADOPT, DELETE, DELETE_ROLE, REMOVE_CONFIGURATION, SUSPEND_VERSIONING],
+        deeds: &[RENAME_ROLE, ADOPT, REFUSE, DELETE, DELETE_ROLE, REMOVE_CONFIGURATION, SUSPEND_VERSIONING],
         begin: foreign,
+        ..PLAIN
+    },
+    Scene {
+        name: "given-back",
+        hinders: true,
+        about: "one resource that took over the role of another cluster's resource and a configuration, and may do so no longer",
+        opening: &[("idle.1", Deviation::Deed(&ADOPT)), ("idle.2", Deviation::Deed(&REFUSE))],
+        deeds: &[RENAME_ROLE, ADOPT, DELETE, DELETE_ROLE, REPLACE_CONFIGURATION, REMOVE_CONFIGURATION],
+        begin: foreign,
+        ..PLAIN
+    },
+    Scene {
+        name: "suspended",
+        about: "one resource that the user suspends after it was applied",
+        opening: &[("idle.2", Deviation::Deed(&SUSPEND))],
+        deeds: &[RESUME, REQUEST, EDIT_DESTINATION, RENAME_ROLE, DELETE, DELETE_ROLE, SUSPEND_VERSIONING],
         ..PLAIN
     },
     Scene {
@@ -184,7 +213,7 @@ pub const SCENES: [Scene; 17] = [
         name: "deleted",
         denies_kubernetes: true,
         about: "one resource that the user deletes after it was applied",
-        opening: Some(("idle.2", &DELETE)),
+        opening: &[("idle.2", Deviation::Deed(&DELETE))],
         deeds: &[DELETE_ROLE, RETAG_ROLE, REPLACE_CONFIGURATION],
         ..PLAIN
     },
@@ -193,7 +222,7 @@ pub const SCENES: [Scene; 17] = [
         denies_kubernetes: true,
         about: "one resource whose AwsAccount is tightened before its first check, and two operators, of which one leads",
         standby: true,
-        opening: Some(("idle.1", &TIGHTEN_ACCOUNT)),
+        opening: &[("idle.1", Deviation::Deed(&TIGHTEN_ACCOUNT))],
         deeds: &[RECREATE_ACCOUNT, DELETE_ACCOUNT],
         begin: accounts,
         ..PLAIN
@@ -245,7 +274,7 @@ pub const SCENES: [Scene; 17] = [
         name: "backfill-forbidden",
         about: "one backfill, which the administrator forbids before it begins, and two operators, of which one leads",
         standby: true,
-        opening: Some(("orders-november/ReadRole.1", &backfills::FORBID)),
+        opening: &[("orders-november/ReadRole.1", Deviation::Deed(&backfills::FORBID))],
         deeds: &[],
         ..BACKFILL
     },
@@ -254,7 +283,7 @@ pub const SCENES: [Scene; 17] = [
         name: "backfill-approval",
         denies_kubernetes: true,
         about: "one backfill whose job waits for approval, which the user gives",
-        opening: Some(("idle.5", &backfills::APPROVE)),
+        opening: &[("idle.5", Deviation::Deed(&backfills::APPROVE))],
         deeds: &[
             backfills::APPROVE,
             backfills::CANCEL,
@@ -290,8 +319,11 @@ fn edit_named(server: &mut ApiServer, name: &str, edit: impl FnOnce(&mut Value))
     let name = ObjectName::replication("data", name);
     let Some(before) = server.objects.get(&name).cloned() else { return false };
     server.edit(&name, edit);
-    server.objects.get(&name).map(|object| (&object["spec"], &object["metadata"]["finalizers"]))
-        != Some((&before["spec"], &before["metadata"]["finalizers"]))
+    let asked = |object: &Value| {
+        let metadata = &object["metadata"];
+        [&object["spec"], &metadata["finalizers"], &metadata["annotations"]].map(Value::clone)
+    };
+    server.objects.get(&name).map(asked) != Some(asked(&before))
 }
 
 fn edit_spec(server: &mut ApiServer, edit: impl FnOnce(&mut Value)) -> bool {
@@ -340,6 +372,24 @@ const SUSPEND: Deed = Deed {
     act: |_, server| edit_spec(server, |spec| spec["suspend"] = json!(true)),
 };
 
+const RESUME: Deed = Deed {
+    name: "resumes",
+    sentence: "The user sets suspend: false on data/orders",
+    budget: Budget::SpecChanges,
+    act: |_, server| edit_spec(server, |spec| spec["suspend"] = json!(false)),
+};
+
+const REQUEST: Deed = Deed {
+    name: "requests-check",
+    sentence: "The user asks for a check of data/orders",
+    budget: Budget::SpecChanges,
+    act: |_, server| {
+        resource(server, |object| {
+            object["metadata"]["annotations"][crate::api::REQUESTED_AT] = json!("2026-01-01T00:00:00Z");
+        })
+    },
+};
+
 const MOVE_CANARIES: Deed = Deed {
     name: "moves-canaries",
     sentence: "The user gives the canaries of data/orders another prefix",
@@ -374,6 +424,19 @@ const ADOPT: Deed = Deed {
     sentence: "The user sets adoptionPolicy: Adopt on data/orders",
     budget: Budget::SpecChanges,
     act: |_, server| edit_spec(server, |spec| spec["adoptionPolicy"] = json!("Adopt")),
+};
+
+const REFUSE: Deed = Deed {
+    name: "sets-refuse",
+    sentence: "The user sets adoptionPolicy: Refuse on data/orders",
+    budget: Budget::SpecChanges,
+    act: |_, server| {
+        edit_spec(server, |spec| {
+            if spec["adoptionPolicy"] == "Adopt" {
+                spec["adoptionPolicy"] = json!("Refuse");
+            }
+        })
+    },
 };
 
 const NAME_OTHER_ACCOUNT: Deed = Deed {
@@ -723,9 +786,9 @@ fn first_policy() -> Value {
     json!({"Version": "2012-10-17", "Statement": [their_statement("First")]})
 }
 
-fn shared() -> (World, ApiServer) {
+/// Buckets, and one of another account, with an `AwsAccount` for each account.
+fn with_replicas() -> (World, ApiServer) {
     let mut world = buckets();
-    world.create_bucket("invoices", "us-east-1", HERE);
     world.create_bucket("replicas", "eu-west-1", THERE);
     if let Some(bucket) = world.buckets.get_mut("replicas") {
         bucket.policy = Some(first_policy());
@@ -737,6 +800,23 @@ fn shared() -> (World, ApiServer) {
         "assumeRole": {"arn": format!("arn:aws:iam::{THERE}:role/operator")}});
     server.create(&ObjectName::account("default"), here, 0);
     server.create(&ObjectName::account("dr"), there, 0);
+    (world, server)
+}
+
+fn two_destinations() -> (World, ApiServer) {
+    let (world, mut server) = with_replicas();
+    let mut spec = spec_of("orders");
+    spec["rules"] = json!([
+        {"id": "abroad", "priority": 2, "destination": {"bucket": "replicas", "accountRef": "dr"}},
+        {"id": "all", "priority": 1, "destination": {"bucket": "copies"}},
+    ]);
+    server.create(&ObjectName::replication("data", "orders"), spec, 0);
+    (world, server)
+}
+
+fn shared() -> (World, ApiServer) {
+    let (mut world, mut server) = with_replicas();
+    world.create_bucket("invoices", "us-east-1", HERE);
     for name in ["orders", "invoices"] {
         let mut spec = spec_of(name);
         spec["rules"][0]["destination"] = json!({"bucket": "replicas", "accountRef": "dr"});

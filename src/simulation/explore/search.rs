@@ -114,9 +114,12 @@ pub fn explore(scene: &'static Scene, limits: SearchLimits, all: bool) -> SceneR
         search.found.taken.insert(deed.name.to_owned(), 0);
     }
     let mut random = fastrand::Rng::with_seed(limits.seed);
-    let opening =
-        scene.opening.map(|(at, deed)| Interference { at: at.into(), deviation: Deviation::Deed(deed) });
-    let mut level = vec![Arc::new(Trace { last: opening, before: None })];
+    let begin = Arc::new(Trace { last: None, before: None });
+    let opened = scene.opening.iter().fold(begin, |before, (at, deviation)| {
+        let last = Interference { at: (*at).into(), deviation: *deviation };
+        Arc::new(Trace { last: Some(last), before: Some(before) })
+    });
+    let mut level = vec![opened];
     let mut properties = HashSet::new();
     let mut depth = 0;
     'levels: while !level.is_empty() && depth <= limits.depth {
@@ -378,7 +381,13 @@ fn parse(scene: &'static Scene, name: &str) -> Option<Deviation> {
             None => rest.is_empty().then_some(Deviation::Deny { part: None, stays }),
         }
     };
-    let deeds = || scene.opening.iter().map(|(_, deed)| *deed).chain(scene.deeds);
+    let opening = || {
+        scene.opening.iter().filter_map(|(_, deviation)| match deviation {
+            Deviation::Deed(deed) => Some(*deed),
+            _ => None,
+        })
+    };
+    let deeds = || opening().chain(scene.deeds);
     let deed = || deeds().find(|deed| deed.name == name).map(Deviation::Deed);
     plain.or_else(other).or_else(switch).or_else(denied).or_else(deed)
 }

@@ -11,7 +11,7 @@ use crate::mutants::{self, Mutant};
 const LIMITS: SearchLimits = SearchLimits { seed: 0, depth: 1, runs: u64::MAX, time: Duration::MAX };
 
 /// The shortest trace that finds each mutant; the opening of its scene does not count.
-const FOUND_BY: [(Mutant, &str); 34] = [
+const FOUND_BY: [(Mutant, &str); 41] = [
     (Mutant::NoLiveGet, "renamed; idle.2 renames-role; orders/CreateRole(orders-role-2).1 deletes"),
     (Mutant::NoFinalizer, "one-account"),
     (Mutant::FinalizerReplaced, "one-account; idle.1 adds-finalizer"),
@@ -30,6 +30,10 @@ const FOUND_BY: [(Mutant, &str); 34] = [
     (
         Mutant::ConfigurationNotAnnounced,
         "one-account; orders/PutRolePolicy(orders-role).1 retags-role; orders/PutReplication(orders).1 loses-answer",
+    ),
+    (
+        Mutant::PartNotAnnounced,
+        "in-part; orders/WriteBucketPolicy(replicas).1 stays-denied; orders/PutReplication(orders).1 dies-after; idle.2 deletes-role",
     ),
     (Mutant::DeletionByStatus, "foreign"),
     (Mutant::AnotherClustersRole, "foreign"),
@@ -50,6 +54,15 @@ const FOUND_BY: [(Mutant, &str); 34] = [
     (
         Mutant::EndOverwritten,
         "backfill; orders-november/ReadRole.1 cancels; orders-november/SetStatus.1 takes-over",
+    ),
+    (Mutant::AdoptedRoleDeleted, "given-back; idle.1 sets-adopt; idle.2 sets-refuse; idle.2 renames-role"),
+    (Mutant::NotCheckedAgain, "foreign"),
+    (Mutant::RefusalForgets, "renamed; idle.2 renames-role; idle.2 deletes-role"),
+    (Mutant::RequestHandledUnread, "suspended; idle.2 suspends; idle.2 requests-check"),
+    (Mutant::CanaryForbiddenStays, "canary; orders/PutCanary(orders).1 forbids-canaries"),
+    (
+        Mutant::OldAnswersBelieved,
+        "one-account; orders/SetStatus.1 edits-destination; orders/Observe.2 answers-stale",
     ),
     (Mutant::IntentNotKept, "backfill"),
     (Mutant::JobNotSearched, "backfill-token-forgotten; orders-november/CreateJob.1 dies-after"),
@@ -180,6 +193,56 @@ fn a_configuration_whose_answer_was_lost_is_known_without_the_role_that_it_names
     assert_holds(&format!("{opened}; orders/PutReplication(orders).1 dies-after; idle.2 deletes-role"));
 }
 
+#[test]
+fn a_part_of_a_configuration_put_before_a_crash_is_known_without_its_role() {
+    let denied = "in-part; orders/WriteBucketPolicy(replicas).1 stays-denied";
+    for lost in ["loses-answer", "dies-after"] {
+        for gone in ["deletes-role", "retags-role"] {
+            let trace = format!("{denied}; orders/PutReplication(orders).1 {lost}; idle.2 {gone}");
+            assert_holds(&trace);
+            assert_holds(&format!("{trace}; idle.2 deletes"));
+        }
+    }
+}
+
+#[test]
+fn a_report_that_the_api_server_denies_takes_back_nothing_that_was_named_before() {
+    assert_holds(
+        "one-account; orders/PutRolePolicy(orders-role).1 retags-role; orders/SetStatus.2 is-denied",
+    );
+    assert_holds("accounts; orders/SetStatus.1 names-other-account; orders/SetStatus.2 is-denied");
+    assert_holds("canary; orders/EnableVersioning(copies).1 tightens-account; orders/SetStatus.2 is-denied");
+}
+
+#[test]
+fn a_canary_that_a_changed_configuration_replicates_elsewhere_is_deleted_there() {
+    assert_holds(
+        "canary; orders/NamespaceLabels.6 edits-destination; orders/PutReplication(orders).2 tightens-account",
+    );
+}
+
+/// Anyone who may write the status could name any configuration there.
+#[test]
+fn a_status_alone_entitles_no_resource_that_is_not_allowed_any_more_to_delete_a_configuration() {
+    let lost =
+        "canary; orders/NamespaceLabels.4 deletes-role; orders/PutReplication(orders).1 tightens-account";
+    assert_holds(lost);
+    let told = story(lost).unwrap();
+    assert!(told.iter().any(|sentence| sentence.contains("NotAllowed")), "{told:?}");
+    assert!(
+        !told.iter().any(|sentence| sentence.contains("remove the replication configuration")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_right_that_the_operator_lacks_once_hides_no_result_of_a_backfill() {
+    assert_holds("backfill; orders-november/Connect.8 fails; orders-november/SetStatus.14 is-denied");
+    assert_holds(
+        "backfill-approval; idle.5 approves; orders-november/Connect.9 fails; orders-november/SetStatus.15 is-denied",
+    );
+}
+
 /// The announcement alone: S3 never got the request.
 #[test]
 fn a_configuration_that_someone_else_wrote_meanwhile_stays_although_one_was_announced() {
@@ -219,6 +282,14 @@ fn a_canary_is_deleted_only_for_a_resource_that_is_still_the_one_that_was_checke
 #[test]
 fn a_right_that_only_canaries_lack_changes_no_status_at_each_try() {
     assert_holds("canary; orders/Live.1 stays-denied");
+}
+
+#[test]
+fn a_try_that_ends_as_the_last_one_did_writes_no_status() {
+    assert_holds("shared; orders/CreateRole(orders-role).1 stays-denied");
+    assert_holds(
+        "given-back; idle.1 sets-adopt; idle.2 sets-refuse; idle.2 renames-role; orders/PutReplication(orders).2 stays-denied",
+    );
 }
 
 #[test]

@@ -24,6 +24,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
 pub struct CanaryMemory {
     /// When this process last listed every place.
     pub swept_at: Option<Instant>,
+    /// The places in which this process knows each canary: those that it listed then, and those that it wrote to first.
+    pub known: BTreeSet<CanaryPlace>,
     /// Places that could not be listed then.
     pub unlisted: BTreeSet<CanaryPlace>,
     pub flights: Vec<Flight>,
@@ -76,11 +78,12 @@ impl CanaryMemory {
     /// What decides about the next calls, as text, with ages in place of times.
     #[cfg(any(test, feature = "simulation"))]
     pub fn fingerprint(&self, now: Instant) -> String {
-        let CanaryMemory { swept_at, flights, round_at, .. } = self;
+        let CanaryMemory { swept_at, known, flights, round_at, .. } = self;
         let swept = swept_at.is_some();
         let moves: Vec<String> = flights.iter().map(|flight| format!("{:?}", flight.next())).collect();
         let due = round_at.map(|at| at.saturating_duration_since(now).is_zero());
-        format!("{swept} {moves:?} {due:?}")
+        let known: Vec<_> = known.iter().map(|place| (&place.bucket.name, &place.folder)).collect();
+        format!("{swept} {known:?} {moves:?} {due:?}")
     }
 }
 

@@ -27,6 +27,7 @@ use crate::controllers::bucket_replication::canary::round::Round;
 use crate::controllers::bucket_replication::context::Context;
 use crate::controllers::bucket_replication::resource::Resource;
 use crate::controllers::bucket_replication::stop::Stop;
+use crate::mutants::{Mutant, is_on};
 use crate::ports::{Cloud, Cluster};
 use crate::replication::health::canary::CanaryPlace;
 use crate::replication::health::canary::flight::pause;
@@ -179,6 +180,11 @@ async fn go_on<C: Cloud, K: Cluster>(
         return Ok(None);
     }
     let accounts = authorized(resource, status, cx).await?;
+    let account = accounts.source.as_ref();
+    let forbids = account.is_some_and(|account| !account.spec.allow.contains(&Activity::Canary));
+    if forbids && is_on(Mutant::CanaryForbiddenStays) {
+        return Ok(None);
+    }
     let mut clients = match cx.cloud.connect(&accounts, &resource.id).await {
         Ok(clients) => clients,
         Err(_) => return Ok(Some(canaries.failed())),

@@ -60,7 +60,8 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         let held = self.places.clone();
         let folders = held.iter().map(|place| place.folder.as_str()).collect();
         let reachable = place::reachable(&folders, &source, &destinations, &self.resource.spec.rules);
-        if !reachable.is_subset(&self.places) {
+        // A check that put the configuration may have named them.
+        if !reachable.is_subset(&self.canaries.known) {
             self.canaries.swept_at = None;
         }
         self.write_ahead(&reachable).await
@@ -100,6 +101,7 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         }
         // A former destination that the operator no longer reaches stays in the status, and holds nothing up.
         let failed = unlisted.iter().any(|place| self.is_current(&place.bucket.name));
+        self.canaries.known = self.places.difference(&unlisted).cloned().collect();
         self.canaries.unlisted = unlisted;
         self.canaries.swept_at = (!failed).then_some(now);
         Ok(failed)

@@ -61,7 +61,9 @@ impl<C: Cloud, K: Cluster> Round<'_, C, K> {
         self.cx.evidence.with(uid, |held| evidence::planned(held, &planned, &self.status, now));
         let folders: BTreeSet<&str> = planned.probes.iter().map(|probe| probe.folder.as_str()).collect();
         let wanted = place::reachable(&folders, &source, &destinations, &spec.rules);
+        let new: BTreeSet<CanaryPlace> = wanted.difference(&self.places).cloned().collect();
         self.write_ahead(&wanted).await?;
+        self.canaries.known.extend(new);
         // Rules of one prefix share a folder, and each has canaries of its own.
         let is_under_way = |probe: &&Probe| {
             self.canaries

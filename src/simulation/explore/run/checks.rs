@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::api::BucketReplication;
 use crate::iam::bucket_policy;
 use crate::replication::FailureClass;
@@ -15,7 +17,7 @@ use crate::runtime::action::Action;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::cloud::{Former, SimulatedCloud};
 use crate::simulation::cluster::SimulatedCluster;
-use crate::simulation::explore::properties::{Property, canary_left, violated};
+use crate::simulation::explore::properties::{Property, adopts, canary_left, forbidden, violated};
 use crate::simulation::explore::run::judge::Actor;
 use crate::simulation::explore::run::old_answers::former;
 use crate::simulation::explore::run::words::sentence;
@@ -58,11 +60,13 @@ impl Run {
             },
             object,
             uid,
+            handled: self.handled(resource),
             live: None,
             policies: BTreeMap::new(),
             seen: None,
             permitted: BTreeSet::new(),
             wrote: false,
+            reported: false,
             overtaken: false,
             disturbed: false,
         };
@@ -89,6 +93,14 @@ impl Run {
         self.active = number;
         self.poll(number);
         true
+    }
+
+    /// The request that the status of a resource shows as handled.
+    fn handled(&self, work: usize) -> Value {
+        let Some(name) = self.scene.resources.get(work) else { return Value::Null };
+        let name = ObjectName::replication(NAMESPACE, name);
+        let object = self.cluster.with(|server| server.objects.get(&name).cloned());
+        object.map(|object| object["status"]["lastHandledRequest"].clone()).unwrap_or_default()
     }
 
     /// How long something waits for its next check when nobody changes it. A job is looked at when that is due.
@@ -170,7 +182,11 @@ impl Run {
         if let Some((number, left)) = self.held.filter(|(number, _)| *number != check.number) {
             self.held = (left > 1).then(|| (number, left - 1));
         }
-        let changed = check.before != self.hashes;
+        let is_resource = check.resource < self.scene.resources.len();
+        // A role that may not be taken over is named before each try, and not after it.
+        let is_named = self.denied.contains("iam:TagRole");
+        let reported = is_resource && check.facts.reported && !is_named;
+        let changed = check.before != self.hashes || reported;
         let after = result.as_ref().ok().and_then(|next| next.after());
         let pause = if result.is_err() { WATCH } else { after.unwrap_or(INTERVAL) };
         self.pauses.iter_mut().skip(check.resource).take(1).for_each(|held| *held = pause);
@@ -208,8 +224,32 @@ impl Run {
                 None => "The check ends: the object is gone.".to_owned(),
             },
         });
-        // The refusals and the convergence.
-        self.judged += 2;
+        // The refusals, the convergence, the next check, and the request.
+        self.judged += 4;
+        if let Some(name) = self.scene.resources.get(check.resource) {
+            let object = &check.facts.object;
+            let is_due = !object.spec.suspend && self.is_there_for(check);
+            // The watch brings what someone changed since it began.
+            if waits && is_due && !check.facts.overtaken {
+                let detail = format!("data/{name} is checked again only when someone changes it");
+                self.violate(violated(Property::Attention, detail));
+            }
+            let seen = self.ghost.accounts_seen;
+            let is_forbidden = || self.cluster.with(|server| forbidden(server, object, seen).is_some());
+            if check.facts.deletes && !self.is_there_for(check) {
+                if is_forbidden() {
+                    self.ghost.unproven.insert((*name).to_owned());
+                }
+                // A word that is given after the operator read the object for the last time comes too late.
+                if !adopts(object) {
+                    self.ghost.adopting.remove(*name);
+                }
+            }
+            if object.spec.suspend && self.handled(check.resource) != check.facts.handled {
+                let detail = format!("a request counts as handled, and data/{name} is suspended");
+                self.violate(violated(Property::Request, detail));
+            }
+        }
         if check.facts.wrote
             && !check.facts.deletes
             && result.is_ok()
@@ -222,6 +262,17 @@ impl Run {
             let detail = format!("check {} in a row still changes something", self.changing());
             self.violate(violated(Property::Convergence, detail));
         }
+    }
+
+    /// Whether the object of a check is still there, and has work left for the operator.
+    fn is_there_for(&self, check: &Check) -> bool {
+        let object = self.cluster.with(|server| server.objects.get(&check.facts.name).cloned());
+        let object = object.filter(|object| object["metadata"]["uid"] == check.facts.uid.as_str());
+        object.is_some_and(|object| {
+            let finalizers = object["metadata"]["finalizers"].as_array();
+            let held = finalizers.is_some_and(|held| held.contains(&Value::from(crate::api::FINALIZER)));
+            held || object["metadata"]["deletionTimestamp"].is_null()
+        })
     }
 
     pub(super) fn reason(&self, resource: usize) -> Option<(String, String)> {
@@ -263,6 +314,9 @@ impl Run {
         self.tell(|_| sentence(&call, choice, stale));
         if let Some(check) = self.checks.get_mut(place) {
             note_answer(check, &call, (choice, stale), &self.cluster, &self.cloud);
+        }
+        if writes && call == Call::SetStatus {
+            self.checks.iter_mut().skip(place).take(1).for_each(|check| check.facts.reported = true);
         }
         *waiting.slot.lock() = Some(choice);
         let process = self.checks.get(place).map(|check| check.process).unwrap_or_default();

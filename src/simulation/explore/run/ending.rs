@@ -134,10 +134,25 @@ impl Run {
         let left = |what: String| {
             Some(violated(Property::Remembering, format!("data/{name} is gone, and {what} is left")))
         };
-        if let Some(role) = world.roles.values().find(|role| is_owned(role, &uid)) {
+        // What took the place of someone's stays where the word for its removal was taken back, with the role that it names.
+        let stays =
+            |bucket: &String| self.ghost.adopted.contains(bucket) && !self.ghost.adopting.contains(name);
+        let kept = world.buckets.iter().filter(|(bucket, _)| stays(bucket));
+        let kept: Vec<&String> =
+            kept.filter_map(|(_, bucket)| Some(&bucket.configuration.as_ref()?.role)).collect();
+        let mut owned = world.roles.values().filter(|role| is_owned(role, &uid));
+        if let Some(role) = owned.find(|role| !kept.contains(&&role.arn)) {
             return left(format!("its role {}", role.name));
         }
-        let wrote = |(_, writer): &(&String, &Writer)| **writer == Writer::Resource(uid.clone());
+        // Without its role nothing in AWS proves that it is the resource's.
+        let is_unproven = |bucket: &String| {
+            let held = world.buckets.get(bucket).and_then(|held| held.configuration.as_ref());
+            let owner = held.and_then(|held| world.roles.values().find(|role| role.arn == held.role));
+            self.ghost.unproven.contains(name) && owner.is_none_or(|role| !is_owned(role, &uid))
+        };
+        let wrote = |(bucket, writer): &(&String, &Writer)| {
+            **writer == Writer::Resource(uid.clone()) && !stays(bucket) && !is_unproven(bucket)
+        };
         if let Some((bucket, _)) = self.ghost.writers.iter().find(wrote) {
             return left(format!("its configuration of bucket {bucket}"));
         }

@@ -145,6 +145,7 @@ impl Run {
             return false;
         }
         self.tell(|_| format!("{}.", deed.sentence));
+        self.ghost.theirs.retain(|key| world.roles.contains_key(key));
         self.cloud.change(world);
         self.cluster.with(|held| *held = server);
         match deed.name {

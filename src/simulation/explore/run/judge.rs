@@ -138,6 +138,11 @@ impl Run {
                 let detail = format!("role {} was not made by this resource, and is changed", role.name);
                 found.push(violated(Property::Foreign, detail));
             }
+            let was_theirs = self.ghost.theirs.contains(key);
+            if was_theirs && now.is_none() && !adopts(actor.object) {
+                let detail = format!("role {} was taken over, and is deleted without the word", role.name);
+                found.push(violated(Property::Foreign, detail));
+            }
             let theirs = role.tags.iter().filter(|(tag, _)| !tag.starts_with("s3replication.dev/"));
             if let Some(now) = now
                 && let Some((tag, _)) =
@@ -153,18 +158,39 @@ impl Run {
                 let theirs = self.ghost.writers.get(name) == Some(&Writer::Someone);
                 let seen = actor.seen.and_then(|seen| seen.buckets.get(name));
                 let known = seen.is_none_or(|seen| seen.configuration == bucket.configuration);
-                if theirs && known && !self.ghost.applied.contains(actor.uid) && !adopts(actor.object) {
+                if theirs && known && !adopts(actor.object) {
                     let detail = format!(
                         "the configuration of bucket {name} was someone's, and is replaced or deleted"
                     );
                     found.push(violated(Property::Foreign, detail));
                 }
+                let was_adopted = self.ghost.adopted.contains(name);
+                if was_adopted && now.configuration.is_none() && !adopts(actor.object) {
+                    let detail = format!(
+                        "the configuration of bucket {name} was adopted, and is deleted without the word"
+                    );
+                    found.push(violated(Property::Foreign, detail));
+                }
                 match now.configuration {
                     Some(_) => {
+                        // What someone put there since it was read, nobody can know.
+                        let was_seen = seen.unwrap_or(bucket).configuration.is_some();
+                        match was_seen {
+                            true if theirs && known => {
+                                self.ghost.adopted.insert(name.clone());
+                            }
+                            true => {}
+                            false => {
+                                self.ghost.adopted.remove(name);
+                            }
+                        }
                         self.ghost.writers.insert(name.clone(), Writer::Resource(actor.uid.to_owned()));
                         self.ghost.applied.insert(actor.uid.to_owned());
                     }
-                    None => drop(self.ghost.writers.remove(name)),
+                    None => {
+                        self.ghost.writers.remove(name);
+                        self.ghost.adopted.remove(name);
+                    }
                 }
             }
             if now.policy != bucket.policy {

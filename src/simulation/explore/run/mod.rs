@@ -34,8 +34,8 @@ use crate::runtime::clock::SimulatedClock;
 use crate::simulation::api_server::ObjectName;
 use crate::simulation::cloud::SimulatedCloud;
 use crate::simulation::cluster::SimulatedCluster;
-use crate::simulation::explore::deviation::{BUDGETS, Budget};
-use crate::simulation::explore::properties::{Violation, leaves_aws_alone};
+use crate::simulation::explore::deviation::{BUDGETS, Budget, Deviation};
+use crate::simulation::explore::properties::{Violation, adopts, leaves_aws_alone};
 use crate::simulation::explore::run::time_numbers::TimeNumbers;
 use crate::simulation::explore::run::words::call_name;
 use crate::simulation::explore::scene::Scene;
@@ -105,11 +105,15 @@ struct Facts {
     live: Option<Live>,
     /// The last answers to reads of bucket policies.
     policies: BTreeMap<String, Option<Value>>,
+    /// The request that counted as handled when the check began.
+    handled: Value,
     /// AWS as it was when it was last read.
     seen: Option<Arc<World>>,
     /// Buckets whose policy was allowed to be written when it was read.
     permitted: BTreeSet<String>,
     wrote: bool,
+    /// It wrote a status, which the next write may have taken back.
+    reported: bool,
     /// Someone changed the API server since it began: the watch brings that, and another check follows.
     overtaken: bool,
     /// Someone changed AWS since it was last read: what the check breaks then it cannot know.
@@ -162,6 +166,14 @@ struct Ghost {
     hindered: bool,
     /// The last spec of each resource, by name.
     left_by_word: BTreeSet<String>,
+    /// Resources whose last spec lets them take over what someone else made, by name.
+    adopting: BTreeSet<String>,
+    /// Resources that were deleted when they were not allowed any more, by name: their status proves nothing then.
+    unproven: BTreeSet<String>,
+    /// Buckets whose configuration took the place of someone's.
+    adopted: BTreeSet<String>,
+    /// Roles that someone else made, by account and name.
+    theirs: BTreeSet<(String, String)>,
 }
 
 /// Where a run is.
@@ -230,6 +242,16 @@ pub struct Run {
     mirror: Option<Box<Run>>,
 }
 
+/// What the traces of a scene may use. The deeds of its opening come on top.
+fn budgets(scene: &Scene) -> BTreeMap<Budget, u8> {
+    let mut budgets: BTreeMap<Budget, u8> = BUDGETS.into();
+    let deeds = scene.opening.iter().filter(|(_, deviation)| matches!(deviation, Deviation::Deed(_)));
+    for (_, deed) in deeds {
+        *budgets.entry(deed.budget()).or_default() += 1;
+    }
+    budgets
+}
+
 fn hash(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -290,6 +312,7 @@ impl Run {
         let accounts_seen = server.objects.keys().any(|name| name.kind == "AwsAccount");
         let writers = world.buckets.iter().filter(|(_, bucket)| bucket.configuration.is_some());
         let writers = writers.map(|(name, _)| (name.clone(), Writer::Someone)).collect();
+        let theirs = world.roles.keys().cloned().collect();
         let (cloud, cluster) = (SimulatedCloud::new(world), SimulatedCluster::new(server));
         let mut run = Run {
             scene,
@@ -310,9 +333,9 @@ impl Run {
             woken: true,
             lags: false,
             counts: BTreeMap::new(),
-            left: BUDGETS.into(),
+            left: budgets(scene),
             denied: BTreeSet::new(),
-            ghost: Ghost { writers, accounts_seen, hindered: scene.hinders, ..Ghost::default() },
+            ghost: Ghost { writers, theirs, accounts_seen, hindered: scene.hinders, ..Ghost::default() },
             hashes: (0, 0),
             versions: None,
             before_last_write: 0,
@@ -386,6 +409,11 @@ impl Run {
                         self.ghost.left_by_word.insert((*name).to_owned())
                     }
                     Some(_) => self.ghost.left_by_word.remove(*name),
+                    None => false,
+                };
+                match object {
+                    Some(object) if adopts(object) => self.ghost.adopting.insert((*name).to_owned()),
+                    Some(_) => self.ghost.adopting.remove(*name),
                     None => false,
                 };
             }

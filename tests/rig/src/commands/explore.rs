@@ -19,6 +19,9 @@ pub struct ExploreArgs {
     /// How long to explore, in minutes
     #[arg(long)]
     minutes: Option<f64>,
+    /// Explore this scene alone
+    #[arg(long)]
+    scene: Option<String>,
     /// Switch on one plausible fault after the other, and print the shortest trace that finds it
     #[arg(long)]
     mutants: bool,
@@ -48,6 +51,7 @@ pub fn run(args: &ExploreArgs) -> Result<()> {
         ("--seed", args.seed.map(|seed| seed.to_string())),
         ("--depth", args.depth.map(|depth| depth.to_string())),
         ("--minutes", args.minutes.map(|minutes| minutes.to_string())),
+        ("--scene", args.scene.clone()),
         ("--replay", args.replay.clone()),
         ("--mutant", args.mutant.clone()),
     ];
